@@ -1,0 +1,55 @@
+# Everything a newcomer needs. `make` lists it.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format types imports coverage bench docs clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+# The virtual environment is made anew when what it holds changes.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "mediaserver needs Python 3.11 or newer; try: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt \
+	  --editable '.[demo,reload]' --group test --group lint
+	@touch $@
+
+demo: $(VENV)/.installed  ## A whole call with speech on this machine: WAV, PNG and JSON in demo-output/
+	@$(BIN)/mediaserver demo --output demo-output
+
+test: $(VENV)/.installed  ## All tests, with branch coverage
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest
+	@$(BIN)/python tests/coverage_floors.py
+
+lint: $(VENV)/.installed  ## Lint and formatting
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: $(VENV)/.installed  ## Format, and mend what can be mended
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: $(VENV)/.installed  ## Types
+	@$(BIN)/mypy
+
+imports: $(VENV)/.installed  ## The import contract
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/.installed  ## Codecs, transport and playback beside other packages
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
+	@$(BIN)/python -m benchmarks.codecs
+	@$(BIN)/python -m benchmarks.transport
+	@$(BIN)/python -m benchmarks.playback
+
+docs: $(VENV)/.installed  ## Write the generated pages anew
+	@$(BIN)/python -m mediaserver.settings > docs/settings.md
+
+clean:  ## Remove what the targets made
+	rm -rf $(VENV) demo-output dist build .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
