@@ -1,0 +1,14 @@
+"""The one error of this package."""
+
+
+class AudioError(ValueError):
+    """Audio, or a description of it, that this package cannot work with.
+
+    The message says what was given and what is allowed.
+    """
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """Return ``repr(value)`` for an error message, cut to ``limit`` characters."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."

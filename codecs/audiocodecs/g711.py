@@ -1,0 +1,113 @@
+"""ITU-T G.711: mu-law and A-law, one byte a sample, 8 kHz on every telephone line.
+
+Bit-exact with the reference software of ITU-T G.191 (``g711.c``) for all 256 codes and all 65,536
+samples. Each operation runs on what measured fastest: decoding in ``audioop``, whose tables equal
+the reference's; encoding by a table of all 65,536 samples in numpy, because ``audioop`` searches
+the segment sample by sample and, for mu-law, rounds 508 negative samples to the neighbouring code.
+"""
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocodecs.samples import INT16, Payload, Samples, as_bytes, require_mono
+
+
+with warnings.catch_warnings():
+    # deprecated in the standard library of 3.11 and 3.12; audioop-lts takes its place from 3.13
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import audioop
+
+
+def mulaw_decode(payload: Payload) -> Samples:
+    """Return the samples of a mu-law payload: int16, as many as it has bytes.
+
+    Raises:
+        AudioError: if ``payload`` is not bytes, bytearray or memoryview.
+
+    """
+    if type(payload) is not bytes:
+        payload = as_bytes(payload)
+    # by way of a bytearray, so that the caller may write to the array
+    return np.frombuffer(bytearray(audioop.ulaw2lin(payload, 2)), INT16)
+
+
+def alaw_decode(payload: Payload) -> Samples:
+    """Return the samples of an A-law payload: int16, as many as it has bytes.
+
+    Raises:
+        AudioError: if ``payload`` is not bytes, bytearray or memoryview.
+
+    """
+    if type(payload) is not bytes:
+        payload = as_bytes(payload)
+    return np.frombuffer(bytearray(audioop.alaw2lin(payload, 2)), INT16)
+
+
+def mulaw_encode(samples: Samples) -> bytes:
+    """Return ``samples`` (one-dimensional int16) as mu-law, one byte each.
+
+    Raises:
+        AudioError: if ``samples`` has another type or shape.
+
+    """
+    require_mono(samples)
+    return _MULAW_CODES[samples.astype(np.intp)].tobytes()
+
+
+def alaw_encode(samples: Samples) -> bytes:
+    """Return ``samples`` (one-dimensional int16) as A-law, one byte each.
+
+    Raises:
+        AudioError: if ``samples`` has another type or shape.
+
+    """
+    require_mono(samples)
+    return _ALAW_CODES[samples.astype(np.intp)].tobytes()
+
+
+def _mulaw_codes(samples: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """Compress as ``ulaw_compress`` of G.191 does: on 14-bit magnitudes, biased by 33.
+
+    The bias makes the segments powers of two, so that a segment is a bit length: 6 bits (33 to 63)
+    for the lowest, 13 bits for the highest. The mantissa is the four bits below the leading one.
+    """
+    magnitude = np.minimum((_ones_complement(samples) >> 2) + 33, 0x1FFF)
+    segment = _bit_length(magnitude) - 6
+    mantissa = (magnitude >> (segment + 1)) & 0x0F
+    # G.711 sends mu-law inverted, and a positive sign as 1
+    sign = np.where(samples >= 0, 0x80, 0x00)
+    codes: NDArray[np.uint8] = (sign | ((segment << 4 | mantissa) ^ 0x7F)).astype(np.uint8)
+    return codes
+
+
+def _alaw_codes(samples: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """Compress as ``alaw_compress`` of G.191 does: on 12-bit magnitudes.
+
+    The two lowest segments share one step size; above them a segment is a bit length, from 6 bits
+    to 11, and the mantissa the four bits below the leading one.
+    """
+    magnitude = _ones_complement(samples) >> 4
+    segment = np.maximum(_bit_length(magnitude) - 4, 0)
+    mantissa = (magnitude >> np.maximum(segment - 1, 0)) & 0x0F
+    sign = np.where(samples >= 0, 0x80, 0x00)
+    # G.711 inverts every other bit of A-law
+    codes: NDArray[np.uint8] = ((sign | segment << 4 | mantissa) ^ 0x55).astype(np.uint8)
+    return codes
+
+
+def _ones_complement(samples: NDArray[np.int32]) -> NDArray[np.int32]:
+    # the reference folds -1 onto 0, -32768 onto 32767
+    return np.where(samples < 0, ~samples, samples)
+
+
+def _bit_length(magnitude: NDArray[np.int32]) -> NDArray[np.int32]:
+    return np.frexp(magnitude)[1]
+
+
+# in the order in which numpy indexes with a signed sample: 0 … 32767, then -32768 … -1. Indexing
+# with intp, numpy's own index type, measured up to twice as fast as with int16 or with take()
+_EVERY_SAMPLE = np.arange(65536, dtype=np.uint16).view(np.int16).astype(np.int32)
+_MULAW_CODES = _mulaw_codes(_EVERY_SAMPLE)
+_ALAW_CODES = _alaw_codes(_EVERY_SAMPLE)

@@ -1,0 +1,199 @@
+"""A streaming resampler that holds back as little as its filter allows.
+
+A polyphase FIR as one matrix product: the input is cut into blocks, each block with the history
+before it is a row, and the columns of the matrix are the filter at the positions of a block's
+outputs. Small blocks waste few multiplications on the matrix's zeros; BLAS does the rest.
+"""
+
+import functools
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocodecs.errors import AudioError, shown
+from audiocodecs.filters import low_pass
+from audiocodecs.formats import RATES
+from audiocodecs.samples import INT16, Samples, require_channels, require_mono
+
+
+_MOST_PRODUCTS = 200_000
+"""Multiplications in one matrix product; BLAS gives larger ones to several threads."""
+
+
+class Resampler:
+    """Converts a stream of samples from one rate to another, chunk by chunk.
+
+    The output is the same, bit for bit, however the input is cut into chunks: taps and samples are
+    integers, their sums are exact in float64, and each output is rounded once, at the end.
+
+    The stop band begins at the lower rate's Nyquist frequency, 70 dB down or more; up to 0.85 of it
+    the gain is within 0.5 dB of 1. An impulse peaks 20 samples at the lower rate after it came in
+    (2.5 ms at 8 kHz), about 32 where exactly one of the rates is 22,050 or 44,100 Hz.
+
+    Args:
+        rate_in: rate of the samples given, in Hz, one of `RATES`.
+        rate_out: rate of the samples returned, in Hz, one of `RATES`. The same as ``rate_in``
+            passes samples through.
+
+    Raises:
+        AudioError: if a rate is not one of `RATES`.
+
+    """
+
+    __slots__ = ("_bank", "_history", "rate_in", "rate_out")
+
+    def __init__(self, rate_in: int, rate_out: int) -> None:
+        for rate in (rate_in, rate_out):
+            if not isinstance(rate, int | np.integer) or rate not in RATES:
+                allowed = ", ".join(map(str, RATES))
+                raise AudioError(f"cannot resample at {shown(rate)} Hz; allowed: {allowed}")
+        self.rate_in = int(rate_in)
+        self.rate_out = int(rate_out)
+        self._bank = None if rate_in == rate_out else _bank(self.rate_in, self.rate_out)
+        self.reset()
+
+    @property
+    def delay(self) -> float:
+        """Seconds from an impulse in to its peak out."""
+        return self._bank.delay / self.rate_out if self._bank else 0.0
+
+    def process(self, samples: Samples) -> Samples:
+        """Return all output that ``samples``, after what came before, make computable.
+
+        Args:
+            samples: int16, one-dimensional, any number of them.
+
+        Returns:
+            A new int16 array. After n samples in, the stream has ceil(n * rate_out / rate_in) out.
+
+        Raises:
+            AudioError: if ``samples`` has another type or shape.
+
+        """
+        require_mono(samples)
+        bank = self._bank
+        if bank is None:
+            return samples.copy()
+        if len(samples) <= bank.longest:
+            return self._filter(bank, samples)
+        starts = range(0, len(samples), bank.longest)
+        return np.concatenate(
+            [self._filter(bank, samples[start : start + bank.longest]) for start in starts]
+        )
+
+    def flush(self) -> Samples:
+        """Return what the delay still holds back, and begin anew.
+
+        Outputs then add up to the length of the input plus the delay.
+        """
+        bank = self._bank
+        if bank is None or self._history is bank.silence:
+            return np.empty(0, INT16)
+        tail = self._filter(bank, np.zeros(bank.tail, INT16))[: bank.delay]
+        self.reset()
+        return tail
+
+    def reset(self) -> None:
+        """Forget the input so far, as after an interruption: begin anew from silence."""
+        # the inputs that outputs still to come depend on: the filter's reach, and after it those
+        # that do not yet make up a whole number of outputs
+        self._history = self._bank.silence if self._bank else np.empty(0, INT16)
+
+    def _filter(self, bank: "_Bank", samples: Samples) -> Samples:
+        if not len(samples):
+            return np.empty(0, INT16)
+        kept = len(self._history)
+        known = kept + len(samples)
+        fresh = known - bank.reach
+        blocks = -(-fresh // bank.block)
+        line = np.zeros(bank.reach + blocks * bank.block)
+        line[:kept] = self._history
+        line[kept:known] = samples
+        windows: NDArray[np.float64] = np.ndarray(
+            (blocks, bank.reach + bank.block),
+            np.float64,
+            line,
+            strides=(bank.block * line.itemsize, line.itemsize),
+        )
+        # BLAS wants rows that do not overlap
+        sums = (windows.copy() @ bank.matrix).reshape(-1)
+        first = -(-(kept - bank.reach) * bank.up // bank.down)
+        end = -(-fresh * bank.up // bank.down)
+        outputs = sums[first:end]
+        outputs *= bank.scale
+        np.rint(outputs.clip(-32768.0, 32767.0, out=outputs), out=outputs)
+        self._history = line[fresh - fresh % bank.down : known].astype(INT16)
+        return outputs.astype(INT16)
+
+
+def resample(samples: Samples, rate_in: int, rate_out: int) -> Samples:
+    """Return a whole clip at another rate, in time with the original: the delay is removed.
+
+    Args:
+        samples: int16, of shape ``(n,)`` or ``(n, channels)``.
+        rate_in: rate of ``samples`` in Hz, one of `RATES`.
+        rate_out: rate of the result in Hz, one of `RATES`.
+
+    Returns:
+        A new int16 array, ceil(n * rate_out / rate_in) samples long, of as many channels.
+
+    Raises:
+        AudioError: if a rate is not one of `RATES`, or ``samples`` has another type or shape.
+
+    """
+    require_channels(samples)
+    resampler = Resampler(rate_in, rate_out)
+    if samples.ndim == 2:
+        channels = [resample(channel, rate_in, rate_out) for channel in samples.T]
+        return np.stack(channels, axis=1)
+    late = np.concatenate([resampler.process(samples), resampler.flush()])
+    return late[round(resampler.delay * rate_out) :]
+
+
+class _Bank(NamedTuple):
+    """A filter laid out for one pair of rates, shared by every resampler between them."""
+
+    up: int
+    down: int
+    block: int
+    """Inputs in a block; a multiple of ``down``."""
+    reach: int
+    """Inputs before a block that its outputs depend on."""
+    matrix: NDArray[np.float64]
+    """Of shape (reach + block, outputs of a block)."""
+    scale: float
+    """From a sum of products to a sample."""
+    delay: int
+    """In outputs."""
+    tail: int
+    """Inputs that bring out ``delay`` more outputs."""
+    silence: Samples
+    """The history of a resampler that has had no input; ``reach`` long."""
+    longest: int
+    """Inputs in one matrix product."""
+
+
+@functools.cache
+def _bank(rate_in: int, rate_out: int) -> _Bank:
+    low = low_pass(rate_in, rate_out)
+    up, down, taps = low.up, low.down, low.taps
+    reach = (len(taps) - 1) // up
+    # half the reach measured fastest: shorter means more copying, longer more zeros
+    block = max(1, round(reach / 2 / down)) * down
+    age = np.arange(block * up // down) * down - np.arange(-reach, block)[:, None] * up
+    within = (age >= 0) & (age < len(taps))
+    matrix = np.where(within, taps[np.where(within, age, 0)], 0.0)
+    return _Bank(
+        up=up,
+        down=down,
+        block=block,
+        reach=reach,
+        matrix=matrix,
+        scale=1 / low.gain,
+        delay=low.delay // down,
+        tail=math.ceil((low.delay + down) / up),
+        silence=np.zeros(reach, INT16),
+        longest=max(1, _MOST_PRODUCTS // matrix.size) * block,
+    )
