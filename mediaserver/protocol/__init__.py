@@ -1,0 +1,63 @@
+"""Plivo's audio stream messages, both ways: text frames to typed events and commands, and back.
+
+Reading is liberal: it takes what Plivo's documents, its SDKs and live traffic disagree about.
+Writing is strict. Nothing here knows a socket, an event loop or a clock.
+"""
+
+from mediaserver.protocol.command_decoding import decode_command
+from mediaserver.protocol.commands import (
+    MAX_PLAY_BYTES,
+    Checkpoint,
+    ClearAudio,
+    Command,
+    PlayAudio,
+    SendDtmf,
+    UnknownCommand,
+)
+from mediaserver.protocol.encoding import PlayAudioEncoder, encode_command, encode_event
+from mediaserver.protocol.errors import REASONS, ProtocolError, Reason
+from mediaserver.protocol.event_decoding import decode_event
+from mediaserver.protocol.events import (
+    ClearedAudio,
+    Dtmf,
+    Event,
+    Media,
+    PlayedStream,
+    Start,
+    Stop,
+    StreamError,
+    Unknown,
+)
+from mediaserver.protocol.extra_headers import format_extra_headers, parse_extra_headers
+from mediaserver.protocol.liberal import MAX_MESSAGE_BYTES
+
+
+__all__ = [
+    "MAX_MESSAGE_BYTES",
+    "MAX_PLAY_BYTES",
+    "REASONS",
+    "Checkpoint",
+    "ClearAudio",
+    "ClearedAudio",
+    "Command",
+    "Dtmf",
+    "Event",
+    "Media",
+    "PlayAudio",
+    "PlayAudioEncoder",
+    "PlayedStream",
+    "ProtocolError",
+    "Reason",
+    "SendDtmf",
+    "Start",
+    "Stop",
+    "StreamError",
+    "Unknown",
+    "UnknownCommand",
+    "decode_command",
+    "decode_event",
+    "encode_command",
+    "encode_event",
+    "format_extra_headers",
+    "parse_extra_headers",
+]

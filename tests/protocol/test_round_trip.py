@@ -1,0 +1,113 @@
+import uuid
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K
+from mediaserver.protocol import (
+    MAX_PLAY_BYTES,
+    Checkpoint,
+    ClearAudio,
+    ClearedAudio,
+    Dtmf,
+    Media,
+    PlayAudio,
+    PlayedStream,
+    SendDtmf,
+    Start,
+    Stop,
+    StreamError,
+    decode_command,
+    decode_event,
+    encode_command,
+    encode_event,
+    format_extra_headers,
+    parse_extra_headers,
+)
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+NAME = TEXT.filter(bool)
+UUID = st.uuids(version=4).map(str)
+COUNT = st.integers(1, 2**63 - 1)
+TIMESTAMP = st.integers(0, 2**63 - 1)
+TRACK = st.sampled_from(["inbound", "outbound"])
+FORMAT = st.sampled_from([MULAW_8K, L16_8K, L16_16K, L16_24K])
+KEYS = "0123456789*#ABCD"
+
+STARTS = st.builds(
+    lambda headers, **fields: Start(
+        extra_headers=parse_extra_headers(headers), extra_headers_text=headers, **fields
+    ),
+    headers=TEXT
+    | st.dictionaries(
+        st.from_regex(r"\A[a-z]{1,8}\Z"), st.from_regex(r"\A\w{0,9}\Z"), max_size=4
+    ).flatmap(
+        lambda headers: st.sampled_from(["live", "documented", "json"]).map(
+            lambda style: format_extra_headers(headers, style)
+        )
+    ),
+    call_id=UUID,
+    stream_id=UUID,
+    account_id=NAME,
+    tracks=st.lists(TRACK, min_size=1, max_size=2, unique=True).map(tuple),
+    media_format=FORMAT,
+    sequence_number=COUNT,
+)
+MEDIA = st.builds(Media, st.binary(max_size=2000), TRACK, TIMESTAMP, COUNT, UUID, COUNT, TEXT)
+DTMF = st.builds(Dtmf, st.sampled_from(KEYS), TRACK, TIMESTAMP, UUID, COUNT, TEXT)
+EVENTS = st.one_of(
+    STARTS,
+    MEDIA,
+    DTMF,
+    st.builds(PlayedStream, NAME, UUID, COUNT),
+    st.builds(ClearedAudio, UUID, COUNT),
+    st.builds(Stop, TEXT, TEXT, st.none() | COUNT),
+    st.builds(
+        StreamError,
+        st.sampled_from(["error", "playFailed", "incorrectPayload"]),
+        NAME,
+        TEXT,
+        st.none() | COUNT,
+    ),
+)
+COMMANDS = st.one_of(
+    st.builds(PlayAudio, st.binary(min_size=1, max_size=2000), FORMAT),
+    st.builds(Checkpoint, NAME, NAME),
+    st.builds(ClearAudio, NAME),
+    st.builds(SendDtmf, st.text(KEYS, min_size=1, max_size=40)),
+)
+
+
+@given(EVENTS)
+def test_an_event_that_is_written_is_read_back(event):
+    assert decode_event(encode_event(event)) == event
+
+
+@given(EVENTS)
+def test_an_event_that_is_read_is_written_as_it_came(event):
+    message = encode_event(event)
+    assert encode_event(decode_event(message.encode())) == message
+
+
+@given(COMMANDS)
+def test_a_command_that_is_written_is_read_back_without_a_warning(command):
+    assert decode_command(encode_command(command)) == command
+
+
+@given(COMMANDS)
+def test_a_command_that_is_read_is_written_as_it_came(command):
+    message = encode_command(command)
+    assert encode_command(decode_command(message.decode())) == message
+
+
+def test_the_largest_payload_is_read_back():
+    command = PlayAudio(bytes(MAX_PLAY_BYTES), MULAW_8K)
+    assert decode_command(encode_command(command)) == command
+
+
+def test_extra_headers_of_a_start_are_read_back_from_the_mapping_alone():
+    ids = {"call_id": str(uuid.uuid4()), "stream_id": str(uuid.uuid4()), "account_id": "MA"}
+    headers = {"agent": "7", "token": "123.abc"}
+    event = Start(**ids, media_format=MULAW_8K, extra_headers=headers, sequence_number=1)
+    assert decode_event(encode_event(event)).extra_headers == headers
