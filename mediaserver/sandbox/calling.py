@@ -1,0 +1,130 @@
+"""One call from options to files: what `mediaserver call` does."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from audiocodecs import MULAW_8K, AudioFormat, read_wav, write_wav
+from mediaserver.sandbox.misbehaviour import Misbehaviour
+from mediaserver.sandbox.phone import DIGITS, CallEnded, Phone
+from mediaserver.sandbox.report import CallReport
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPress:
+    """Keys that the caller presses at `time` seconds after the start of the stream."""
+
+    digits: str
+    time: float
+
+    def __post_init__(self) -> None:
+        if not self.digits or not DIGITS.issuperset(self.digits):
+            raise ValueError(f"keys must be of 0-9, *, # and A-D, got {self.digits!r}")
+        if not 0 <= self.time < float("inf"):
+            raise ValueError(f"keys are pressed at 0 s or later, not at {self.time!r} s")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `"3@2.5"`: key 3 after 2.5 s.
+
+        Raises:
+            ValueError: The text is not of this form.
+
+        """
+        match = re.fullmatch(r"\s*(\S+?)@(\d+(?:\.\d*)?|\.\d+)s?\s*", text)
+        if match is None:
+            raise ValueError(f"key presses are written KEYS@SECONDS, such as 3@2.5, not {text!r}")
+        return cls(match[1].upper(), float(match[2]))
+
+
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """Everything about one call.
+
+    Attributes:
+        url: Where to call.
+        audio: WAV file of what the caller says, of any rate; several channels become one.
+        record: WAV file to write: caller left, agent right.
+        report: JSON file to write.
+        presses: Keys to press.
+        format: Format of the stream.
+        seconds: Longest call.
+        silence: When the caller has said everything and the agent has been silent for so many
+            seconds, the call ends.
+        misbehaviour: What the phone does wrong.
+        extra_headers: What `extraHeaders` of `<Stream>` would set.
+        headers: HTTP headers of the WebSocket request.
+
+    """
+
+    url: str
+    audio: Path | None = None
+    record: Path | None = None
+    report: Path | None = None
+    presses: tuple[KeyPress, ...] = ()
+    format: AudioFormat = MULAW_8K
+    seconds: float | None = None
+    silence: float = 2.0
+    misbehaviour: Misbehaviour = field(default_factory=Misbehaviour)
+    extra_headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+async def place_call(
+    options: CallOptions,
+    *,
+    watch: Callable[[Phone], object] | None = None,
+    epoch: float | None = None,
+) -> CallReport:
+    """Make one call, write the files asked for, and return the report.
+
+    The call ends when the caller has said and pressed everything and the agent has then been
+    silent for a while, when the server ends it, or after `options.seconds`. Cancelling hangs up.
+
+    Args:
+        options: Everything about the call.
+        watch: Called with the phone once the call is taken, to show progress or to join in.
+        epoch: Unix time of the start of the stream; now if left out.
+
+    Raises:
+        CallFailed: The server did not take the call.
+        AudioError: The audio file cannot be used.
+        OSError: A file cannot be read or written.
+        ValueError: An option is one that Plivo would not take.
+
+    """
+    wav = None if options.audio is None else await asyncio.to_thread(read_wav, options.audio)
+    phone = Phone(
+        options.url,
+        audio=None if wav is None else wav.mono(),
+        audio_rate=None if wav is None else wav.rate,
+        format=options.format,
+        extra_headers=options.extra_headers,
+        headers=options.headers,
+        epoch=time.time() if epoch is None else epoch,
+        misbehaviour=options.misbehaviour,
+    )
+    async with phone:
+        if watch is not None:
+            watch(phone)
+        try:
+            async with asyncio.timeout(options.seconds):
+                for press in sorted(options.presses, key=lambda press: press.time):
+                    await phone.wait_until(press.time)
+                    phone.press(press.digits)
+                await phone.wait_spoken()
+                await phone.wait_for_silence(options.silence)
+        except (CallEnded, TimeoutError):
+            pass
+    report = phone.report()
+    if options.record is not None:
+        await asyncio.to_thread(write_wav, options.record, phone.recording(), options.format.rate)
+    if options.report is not None:
+        await asyncio.to_thread(options.report.write_text, report.to_json() + "\n", "utf-8")
+    return report

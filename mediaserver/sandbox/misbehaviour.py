@@ -1,0 +1,188 @@
+"""What a phone does wrong on request, so that a server can be seen to bear it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Misbehaviour:
+    """Deviations from what Plivo does. By default there are none.
+
+    Times are seconds after the start of the stream.
+
+    Attributes:
+        stop_reading: From this time on nothing is read from the socket.
+        stop_sending: From this time on nothing is sent, and the socket stays open.
+        drop: At this time the TCP connection is torn down without a closing handshake.
+        half_close: At this time the phone shuts down its sending side of the TCP connection.
+        oversize: At this time one message beyond 64 KB is sent.
+        late: Each frame is sent up to this many seconds late, in order.
+        bursts: Frames are held back and sent this many at once.
+        odd_sizes: Frames hold anything but 20 ms of audio; the audio itself is whole.
+        out_of_order: Every other pair of frames is sent in the wrong order.
+        string_numbers: `sequenceNumber` and `chunk` are strings.
+        missing_numbers: `sequenceNumber`, `chunk` and `timestamp` are left out.
+        media_before_start: Three frames are sent before `start`.
+        no_start: `start` is never sent.
+        duplicate_start: `start` is sent again one second later.
+        garbage: Five times a second something that is no valid event is sent.
+        binary: Messages are sent as binary WebSocket frames.
+        fragmented: Messages are sent in three WebSocket fragments.
+        no_acks: Checkpoints are never answered.
+        acks_cleared: Checkpoints dropped by a clear are answered as if they had been played.
+        no_cleared: `clearAudio` is obeyed but never answered.
+
+    """
+
+    stop_reading: float | None = field(
+        default=None, metadata={"time": True, "help": "stop reading from the socket"}
+    )
+    stop_sending: float | None = field(
+        default=None, metadata={"time": True, "help": "send nothing more, keep the socket open"}
+    )
+    drop: float | None = field(
+        default=None, metadata={"time": True, "help": "tear down TCP without a close frame"}
+    )
+    half_close: float | None = field(
+        default=None, metadata={"time": True, "help": "shut down the sending side of TCP"}
+    )
+    oversize: float | None = field(
+        default=None, metadata={"time": True, "help": "send one message beyond 64 KB"}
+    )
+    late: float | None = field(
+        default=None, metadata={"value": "80ms", "help": "send each frame up to this much late"}
+    )
+    bursts: int | None = field(
+        default=None, metadata={"value": "10", "help": "hold frames back, send this many at once"}
+    )
+    odd_sizes: bool = field(default=False, metadata={"help": "send frames that are not 20 ms long"})
+    out_of_order: bool = field(
+        default=False, metadata={"help": "send every other pair of frames the wrong way round"}
+    )
+    string_numbers: bool = field(
+        default=False, metadata={"help": "send sequenceNumber and chunk as strings"}
+    )
+    missing_numbers: bool = field(
+        default=False, metadata={"help": "leave out sequenceNumber, chunk and timestamp"}
+    )
+    media_before_start: bool = field(
+        default=False, metadata={"help": "send three media frames before start"}
+    )
+    no_start: bool = field(default=False, metadata={"help": "never send start"})
+    duplicate_start: bool = field(
+        default=False, metadata={"help": "send start again after a second"}
+    )
+    garbage: bool = field(
+        default=False, metadata={"help": "send messages that are no valid events in between"}
+    )
+    binary: bool = field(default=False, metadata={"help": "send binary WebSocket frames"})
+    fragmented: bool = field(
+        default=False, metadata={"help": "send each message in three WebSocket fragments"}
+    )
+    no_acks: bool = field(default=False, metadata={"help": "never answer checkpoints"})
+    acks_cleared: bool = field(
+        default=False, metadata={"help": "answer cleared checkpoints as if played"}
+    )
+    no_cleared: bool = field(
+        default=False, metadata={"help": "never answer clearAudio, though obeying it"}
+    )
+
+    def __post_init__(self) -> None:
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if value is None or isinstance(value, bool):
+                continue
+            if not math.isfinite(value) or value < 0:
+                raise ValueError(f"{_spelling(option.name)} must not be negative, got {value!r}")
+        if self.bursts is not None and self.bursts < 1:
+            raise ValueError(f"bursts must be at least 1, got {self.bursts!r}")
+        if self.string_numbers and self.missing_numbers:
+            raise ValueError("string-numbers and missing-numbers exclude each other")
+        if self.binary and self.fragmented:
+            raise ValueError("binary and fragmented exclude each other")
+        if self.no_acks and self.acks_cleared:
+            raise ValueError("no-acks and acks-cleared exclude each other")
+
+    @classmethod
+    def parse(cls, *texts: str) -> Misbehaviour:
+        """Build one from texts such as `"drop@3"`, `"late:80ms"`, `"bursts:10"` or `"garbage"`.
+
+        A time is given after `@` in seconds (0 if left out), an amount after `:`; amounts of
+        time may end in `s` or `ms`.
+
+        Raises:
+            ValueError: A name is unknown, or its value is missing, not wanted or not a number.
+
+        """
+        options: dict[str, Any] = {}
+        for text in texts:
+            match = re.fullmatch(r"\s*([a-z-]+)\s*(?:([@:])\s*(\S+))?\s*", text)
+            name = match[1] if match else text.strip()
+            option = _OPTIONS.get(name)
+            if match is None or option is None:
+                raise ValueError(f"unknown misbehaviour {text!r}; allowed: {', '.join(_USAGE)}")
+            if option.name in options:
+                raise ValueError(f"misbehaviour {name!r} is given twice")
+            options[option.name] = _value(text, name, match[2], match[3])
+        return cls(**options)
+
+    def __bool__(self) -> bool:
+        return any(value is not None and value is not False for value in self._values())
+
+    def __str__(self) -> str:
+        words: list[str] = []
+        for option, value in zip(fields(self), self._values(), strict=True):
+            name = _spelling(option.name)
+            if value is True:
+                words.append(name)
+            elif value is not None and value is not False:
+                unit = "s" if option.name == "late" else ""
+                words.append(f"{name}{'@' if 'time' in option.metadata else ':'}{value:g}{unit}")
+        return " ".join(words)
+
+    def _values(self) -> list[float | bool | None]:
+        return [getattr(self, option.name) for option in fields(self)]
+
+
+def _spelling(name: str) -> str:
+    return name.replace("_", "-")
+
+
+_OPTIONS = {_spelling(option.name): option for option in fields(Misbehaviour)}
+
+
+def _usage(name: str) -> str:
+    metadata = _OPTIONS[name].metadata
+    if "time" in metadata:
+        return f"{name}@SECONDS"
+    return f"{name}:{metadata['value']}" if "value" in metadata else name
+
+
+_USAGE = {_usage(name): _OPTIONS[name].metadata["help"] for name in _OPTIONS}
+
+MISBEHAVIOURS: Mapping[str, str] = MappingProxyType(_USAGE)
+"""How each misbehaviour is written, with one line of help."""
+
+
+def _value(text: str, name: str, mark: str | None, amount: str | None) -> float | bool:
+    metadata = _OPTIONS[name].metadata
+    wanted = "@" if "time" in metadata else ":" if "value" in metadata else None
+    if mark is None and wanted == "@":
+        return 0.0
+    if mark != wanted:
+        raise ValueError(f"misbehaviour {text!r} must be written {_usage(name)!r}")
+    if amount is None:
+        return True
+    number, unit = (amount[:-2], 0.001) if amount.endswith("ms") else (amount.rstrip("s"), 1.0)
+    try:
+        return int(amount) if name == "bursts" else float(number) * unit
+    except ValueError:
+        raise ValueError(
+            f"misbehaviour {text!r} must be written {_usage(name)!r}: {amount!r} is not a number"
+        ) from None

@@ -1,0 +1,272 @@
+"""What one call was like for its caller, in numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from audiocodecs import Samples
+
+
+EndedBy: TypeAlias = Literal["caller", "server", "lost", "protocol"]
+"""Who ended a call: `lost` is TCP gone without a close frame, `protocol` a breach of WebSocket."""
+
+Stretch: TypeAlias = tuple[float, float]
+"""`(start, end)` in seconds after the start of the stream."""
+
+# Within a sentence, speech pauses for up to this long (seconds).
+_WORD_PAUSE = 0.2
+
+# The agent spoke on to the end of the call if its last sound is this close to it (seconds).
+_LAST_MOMENT = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A short silence in the agent's audio for want of audio, at the caller's ear."""
+
+    start: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """How long after the end of an utterance of the caller the agent was heard.
+
+    Attributes:
+        utterance_end: Seconds after the start of the stream.
+        seconds: None if the agent did not begin to speak before the caller spoke again.
+
+    """
+
+    utterance_end: float
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """How long the agent was still heard after the caller cut in.
+
+    Attributes:
+        time: Seconds after the start of the stream.
+        by: What cut in: `"key 3"` or `"speech"`.
+        seconds: None if the agent spoke on to the end of the call.
+
+    """
+
+    time: float
+    by: str
+    seconds: float | None
+
+
+@dataclass(slots=True)
+class CheckpointReport:
+    """What became of a checkpoint: when it was asked for, and then played, cleared or neither."""
+
+    name: str
+    requested: float
+    played: float | None = None
+    cleared: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One DTMF digit, at `time` seconds after the start of the stream."""
+
+    time: float
+    digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    """Something that happened, `time` seconds after the start of the stream.
+
+    `kind` is one of `stream_started`, `caller_speaks`, `caller_silent`, `agent_speaks`,
+    `agent_silent`, `key_pressed`, `dtmf_received`, `checkpoint`, `checkpoint_played`, `cleared`,
+    `misbehaviour`, `warning`, `error` and `stream_ended`.
+    """
+
+    time: float
+    kind: str
+    text: str = ""
+
+
+@dataclass(slots=True)
+class CallReport:
+    """What one call was like for its caller.
+
+    Times are seconds after the start of the stream: the moment `start` was sent, on a connection
+    that had just been opened. Speech is told by its sound, so silence sent as audio is no speech.
+
+    Attributes:
+        url: What was called.
+        call_id: Id of the call.
+        stream_id: Id of the stream.
+        format: Format of the stream, such as `audio/x-mulaw;rate=8000`.
+        misbehaviour: What the phone did wrong on request; empty for a well-behaved call.
+        connect_seconds: Time to open the WebSocket.
+        duration: Length of the call.
+        ended_by: Who ended it.
+        close_code: WebSocket close code, 1006 if there was no close frame.
+        close_reason: Reason in the close frame.
+        first_audio: When the first of the agent's audio was played.
+        first_speech: When the agent was first heard to speak.
+        audio_received: Seconds of audio the agent sent.
+        audio_played: Seconds of it that were played.
+        audio_cleared: Seconds of it dropped by `clearAudio`.
+        audio_overflowed: Seconds of it dropped because the playback queue was full.
+        audio_unplayed: Seconds of it still queued when the call ended.
+        gaps: Dry spells in the agent's audio. The phone cannot tell an underrun (audio came too
+            late) from a producer gap (the agent had nothing to say): who knows what the agent
+            meant to play can.
+        gap_seconds: Their sum.
+        agent_speech: When the agent was heard to speak.
+        caller_speech: When the caller spoke.
+        replies: From the end of each utterance of the caller to the agent's reply.
+        interrupts: From each key press, or start of speech, while the agent was heard, to silence.
+        checkpoints: Every checkpoint the agent asked for.
+        keys_pressed: Digits the caller pressed.
+        dtmf_received: Digits the agent sent.
+        frames_sent: 20 ms frames sent, counting each track.
+        messages_sent: WebSocket messages to the server.
+        messages_received: WebSocket messages from the server.
+        bytes_sent: Size of those messages, without WebSocket framing.
+        bytes_received: Size of those messages, without WebSocket framing.
+        sender_lateness: The longest that one of the phone's own 20 ms ticks came late. When it is
+            large the phone, not the server, was short of processor time.
+        warnings: What a strict reader would object to in the server's messages, with counts.
+        errors: What could not be obeyed, with counts.
+        timeline: Everything that happened, in order.
+        recording: `int16[n, 2]` at the rate of the stream: caller left, agent right as heard at
+            the phone. None if the phone kept no audio. Not part of the JSON.
+
+    """
+
+    url: str
+    call_id: str
+    stream_id: str
+    format: str
+    misbehaviour: str
+    connect_seconds: float
+    duration: float
+    ended_by: EndedBy | None
+    close_code: int | None
+    close_reason: str
+    first_audio: float | None
+    first_speech: float | None
+    audio_received: float
+    audio_played: float
+    audio_cleared: float
+    audio_overflowed: float
+    audio_unplayed: float
+    gaps: list[Gap]
+    gap_seconds: float
+    agent_speech: list[Stretch]
+    caller_speech: list[Stretch]
+    replies: list[Reply]
+    interrupts: list[Interrupt]
+    checkpoints: list[CheckpointReport]
+    keys_pressed: list[Key]
+    dtmf_received: list[Key]
+    frames_sent: int
+    messages_sent: int
+    messages_received: int
+    bytes_sent: int
+    bytes_received: int
+    sender_lateness: float
+    warnings: dict[str, int]
+    errors: dict[str, int]
+    timeline: list[TimelineEntry]
+    recording: Samples | None = field(default=None, repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the recording as plain lists, dicts and numbers.
+
+        Times are rounded to microseconds.
+        """
+        return {
+            item.name: _plain(getattr(self, item.name))
+            for item in fields(self)
+            if item.name != "recording"
+        }
+
+    def to_json(self, *, indent: int | None = 2) -> str:
+        """Return the report as JSON text."""
+        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if hasattr(value, "__dataclass_fields__"):
+        return _plain(asdict(value))
+    return value
+
+
+def replies(caller: Sequence[Stretch], agent: Sequence[Stretch]) -> list[Reply]:
+    """Return for each utterance of the caller how soon afterwards the agent began to speak."""
+    result: list[Reply] = []
+    for index, (_, end) in enumerate(caller):
+        until = caller[index + 1][0] if index + 1 < len(caller) else float("inf")
+        began = next((start for start, _ in agent if end <= start < until), None)
+        result.append(Reply(end, None if began is None else began - end))
+    return result
+
+
+def interrupts(
+    cut_ins: Sequence[tuple[float, str]],
+    agent: Sequence[Stretch],
+    clears: Sequence[float],
+    duration: float,
+) -> list[Interrupt]:
+    """Return for each spell of the agent's speech that was cut into how long it went on.
+
+    Args:
+        cut_ins: `(time, by)` of key presses and starts of the caller's speech.
+        agent: Spells of the agent's speech.
+        clears: Times at which audio was dropped by a clear.
+        duration: Length of the call.
+
+    """
+    result: list[Interrupt] = []
+    ordered = sorted(cut_ins)
+    for index, (start, end) in enumerate(agent):
+        following = agent[index + 1][0] if index + 1 < len(agent) else duration
+        # Cut into between two words, and cleared before the next one came.
+        cleared = any(end <= clear <= following for clear in clears)
+        until = end + _WORD_PAUSE if cleared else end
+        first = next(((time, by) for time, by in ordered if start < time < until), None)
+        if first is None:
+            continue
+        time, by = first
+        spoke_on = not cleared and end > duration - _LAST_MOMENT
+        result.append(Interrupt(time, by, None if spoke_on else max(0.0, end - time)))
+    return result
+
+
+def mix(
+    caller: Sequence[tuple[int, Samples]], agent: Sequence[tuple[int, Samples]], length: int
+) -> Samples:
+    """Lay both voices on one timeline: `int16[length, 2]`, caller left, agent right.
+
+    Args:
+        caller: `(first sample, int16[n])` stretches.
+        agent: The same for the agent.
+        length: Samples of the recording; what lies beyond is cut off.
+
+    """
+    stereo = np.zeros((length, 2), np.int16)
+    for channel, stretches in enumerate((caller, agent)):
+        for start, samples in stretches:
+            end = min(start + len(samples), length)
+            if start < end:
+                stereo[start:end, channel] = samples[: end - start]
+    return stereo
