@@ -1,0 +1,35 @@
+"""A server for Plivo's audio streams.
+
+What is imported here is the public API, beside `mediaserver.agents`, `mediaserver.testing`,
+`mediaserver.sandbox`, `mediaserver.settings` and the package `audiocodecs`.
+"""
+
+from mediaserver.call import Checkpoint, Frame, Heard, Interrupt, StreamCounters, StreamEndedError
+from mediaserver.handler import Handler, HandlerError, Lifespan, Route, Routes, StreamHandler
+from mediaserver.protocol import Dtmf, ProtocolError, StreamError
+from mediaserver.stream import CallControlError, Playback, Stream
+
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CallControlError",
+    "Checkpoint",
+    "Dtmf",
+    "Frame",
+    "Handler",
+    "HandlerError",
+    "Heard",
+    "Interrupt",
+    "Lifespan",
+    "Playback",
+    "ProtocolError",
+    "Route",
+    "Routes",
+    "Stream",
+    "StreamCounters",
+    "StreamEndedError",
+    "StreamError",
+    "StreamHandler",
+    "__version__",
+]

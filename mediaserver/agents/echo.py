@@ -1,0 +1,11 @@
+"""The caller hears themselves."""
+
+from __future__ import annotations
+
+from mediaserver.stream import Stream
+
+
+async def Echo(stream: Stream) -> None:  # noqa: N802 - named as handlers are on a command line
+    """Play back every frame as it comes."""
+    async for frame in stream.audio():
+        await stream.play(frame)

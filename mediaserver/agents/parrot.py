@@ -1,0 +1,71 @@
+"""Greets, then says again what the caller said."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from audiocodecs import Wav, read_wav
+from mediaserver.call import Frame
+from mediaserver.handler import Handler
+
+
+MARGIN = 2
+"""Frames kept before and after the loud ones: words begin and end softly."""
+
+
+class Parrot(Handler):
+    """Plays a greeting, then repeats whatever the caller says once they have finished.
+
+    A key stops it mid-sentence.
+
+    Args:
+        greeting: what to begin with: a clip, or the path of a WAV file; None begins with silence.
+        level: root mean square of a frame above which the caller is speaking.
+        pause: seconds of quiet after which the caller has finished.
+
+    """
+
+    def __init__(
+        self, greeting: Wav | str | None = None, *, level: float = 300.0, pause: float = 0.6
+    ) -> None:
+        self.greeting = read_wav(greeting) if isinstance(greeting, str) else greeting
+        self.level = level
+        self.pause = pause
+        self.forget()
+
+    def forget(self) -> None:
+        """Wait for the caller to say something new."""
+        self.said: list[Frame] = []
+        self.loud = 0  # how many of them there are up to the last loud one
+        self.quiet = 0.0
+
+    async def on_start(self) -> None:
+        """Greet."""
+        if self.greeting is not None:
+            await self.stream.play(self.greeting.mono(), rate=self.greeting.rate)
+
+    async def on_audio(self, frame: Frame) -> None:
+        """Keep what the caller says, and repeat it when they have finished."""
+        self.said.append(frame)
+        if loudness(frame) > self.level:
+            self.loud, self.quiet = len(self.said), 0.0
+        elif not self.loud:
+            del self.said[:-MARGIN]
+        else:
+            self.quiet += frame.seconds
+            if self.quiet >= self.pause:
+                # The very bytes that came: what is only passed on is never decoded and encoded.
+                said = self.said[: self.loud + MARGIN]
+                self.forget()
+                await self.stream.play(b"".join(frame.payload for frame in said))
+
+    async def on_dtmf(self, digit: str) -> None:
+        """Fall silent."""
+        self.stream.interrupt()
+        self.forget()
+
+
+def loudness(frame: Frame) -> float:
+    """Return the root mean square of a frame's samples: 0 to 32767."""
+    samples = frame.samples.astype(np.float32)
+    return float(np.sqrt(np.mean(samples * samples))) if len(samples) else 0.0

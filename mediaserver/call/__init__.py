@@ -1,0 +1,32 @@
+"""One call as a session without I/O: a clock is passed in, messages go in and out."""
+
+from mediaserver.call.converter import Audio, Converter, Wire
+from mediaserver.call.counters import StreamCounters
+from mediaserver.call.events import Checkpoint, Control, Interrupt, StreamEvent
+from mediaserver.call.frame import Frame
+from mediaserver.call.inbox import Inbox, Waiter
+from mediaserver.call.playout import Clock, Heard, Playout
+from mediaserver.call.session import Session, Shell, StreamEndedError
+from mediaserver.call.settings import CallSettings
+
+
+__all__ = [
+    "Audio",
+    "CallSettings",
+    "Checkpoint",
+    "Clock",
+    "Control",
+    "Converter",
+    "Frame",
+    "Heard",
+    "Inbox",
+    "Interrupt",
+    "Playout",
+    "Session",
+    "Shell",
+    "StreamCounters",
+    "StreamEndedError",
+    "StreamEvent",
+    "Waiter",
+    "Wire",
+]

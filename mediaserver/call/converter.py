@@ -1,0 +1,111 @@
+"""From whatever a handler plays to the bytes that go on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocodecs import AudioError, AudioFormat, Resampler
+from mediaserver.call.frame import Frame
+
+
+Audio = Frame | bytes | bytearray | memoryview | NDArray[np.int16]
+"""What can be played: a received frame, bytes of a known format, or int16 samples."""
+
+Wire = bytes | bytearray | memoryview
+
+LONGEST_STEP = 1.0
+"""Seconds of audio that are converted in one go: about half a millisecond's work."""
+
+
+class Converter:
+    """Makes wire bytes of one format, keeping the resampler's state between pieces.
+
+    Args:
+        format: the stream's format.
+
+    """
+
+    __slots__ = ("_format", "_resampler")
+
+    def __init__(self, format: AudioFormat) -> None:
+        self._format = format
+        self._resampler: Resampler | None = None
+
+    def passes(self, audio: Audio, format: AudioFormat | None) -> bool:
+        """Tell whether `audio` is in the stream's format already."""
+        if isinstance(audio, Frame):
+            return audio.format == self._format
+        return isinstance(audio, bytes | bytearray | memoryview) and (
+            format is None or format == self._format
+        )
+
+    def convert(
+        self,
+        audio: Audio,
+        rate: int | None = None,
+        format: AudioFormat | None = None,
+    ) -> Iterator[Wire]:
+        """Yield wire bytes, at most `LONGEST_STEP` of audio at a time where there is work to do.
+
+        Args:
+            audio: a `Frame`; bytes in `format`; or int16 samples at `rate`.
+            rate: the rate of samples in Hz; the stream's own if None.
+            format: the format of bytes; the stream's own if None.
+
+        Raises:
+            AudioError: if the audio is none of these, or bytes end in the middle of a sample.
+
+        """
+        if rate is not None and format is None and not isinstance(audio, Frame | np.ndarray):
+            raise AudioError(
+                f"cannot play {type(audio).__name__} by rate={rate} alone: give bytes a format=, "
+                "such as L16_24K, or give a numpy array of int16"
+            )
+        if self.passes(audio, format):
+            # A copy of what is mutable: sent audio is kept until it has been heard.
+            wire = audio.payload if isinstance(audio, Frame) else bytes(audio)
+            if len(wire) % self._format.sample_bytes:
+                raise AudioError(
+                    f"{len(wire)} bytes are not whole samples of {self._format}, "
+                    f"which has {self._format.sample_bytes} bytes a sample"
+                )
+            yield wire
+            return
+        samples, rate = self._samples(audio, rate, format)
+        if self._resampler is None or self._resampler.rate_in != rate:
+            self._resampler = Resampler(rate, self._format.rate)
+        step = round(rate * LONGEST_STEP)
+        for first in range(0, len(samples), step):
+            piece = self._resampler.process(samples[first : first + step])
+            yield self._format.encode(piece)
+
+    def flush(self) -> Wire:
+        """Return what the resampler still holds, as the end of an utterance."""
+        if self._resampler is None:
+            return b""
+        return self._format.encode(self._resampler.flush())
+
+    def reset(self) -> None:
+        """Forget what the resampler holds: what comes next does not follow what came before."""
+        if self._resampler is not None:
+            self._resampler.reset()
+
+    def _samples(
+        self,
+        audio: Audio,
+        rate: int | None,
+        format: AudioFormat | None,
+    ) -> tuple[NDArray[np.int16], int]:
+        if isinstance(audio, Frame):
+            return audio.samples, audio.format.rate
+        if isinstance(audio, np.ndarray):
+            return audio, self._format.rate if rate is None else rate
+        if isinstance(audio, bytes | bytearray | memoryview) and format is not None:
+            return format.decode(audio), format.rate
+        raise AudioError(
+            f"cannot play {type(audio).__name__}: give a Frame, bytes (with format=), "
+            "or a numpy array of int16 (with rate=)"
+        )

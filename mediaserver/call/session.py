@@ -1,0 +1,289 @@
+"""One stream, without I/O: messages in, events for the handler; audio in, messages out."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from audiocodecs import AudioFormat
+from mediaserver.call.counters import StreamCounters
+from mediaserver.call.events import Checkpoint, Interrupt
+from mediaserver.call.frame import Frame
+from mediaserver.call.inbox import Inbox
+from mediaserver.call.playout import Clock, Playout
+from mediaserver.call.settings import CallSettings
+from mediaserver.protocol import (
+    ClearedAudio,
+    Dtmf,
+    Event,
+    Media,
+    PlayedStream,
+    ProtocolError,
+    SendDtmf,
+    Start,
+    Stop,
+    StreamError,
+    decode_event,
+    encode_command,
+)
+
+
+INVALID_DATA = 1007
+POLICY_VIOLATION = 1008
+
+
+class Shell(Protocol):
+    """What carries a session's messages."""
+
+    def send(self, message: bytes) -> None:
+        """Put a text message on the wire, in order, without waiting."""
+
+    def started(self) -> None:
+        """The stream began: a handler may be run."""
+
+    def fail(self, code: int, reason: str) -> None:
+        """Close the connection with this WebSocket close code."""
+
+    def pause_reading(self) -> None:
+        """Read nothing more from the wire for now."""
+
+    def resume_reading(self) -> None:
+        """Read on."""
+
+    def notice(self, text: str) -> None:
+        """Tell whoever runs the server that something is odd."""
+
+
+class StreamEndedError(ConnectionError):
+    """Audio or a command was given to a stream that has ended."""
+
+
+class Session:
+    """The state of one stream.
+
+    `receive` takes what the socket brings and never raises. What the handler wants goes through
+    `playout` and `send_dtmf`. Both hand messages to ``shell.send`` at once.
+    """
+
+    __slots__ = (
+        "_carry",
+        "_clock",
+        "_early",
+        "_max_size",
+        "_next_chunk",
+        "_shell",
+        "counters",
+        "end_reason",
+        "ended",
+        "format",
+        "inbox",
+        "last_payload",
+        "playout",
+        "settings",
+        "start",
+    )
+
+    inbox: Inbox
+    """What the handler has not read yet. There once the stream has started."""
+    playout: Playout
+    """What the caller has not heard yet. There once the stream has started."""
+
+    def __init__(self, clock: Clock, shell: Shell, settings: CallSettings) -> None:
+        self._clock = clock
+        self._shell = shell
+        self.settings = settings
+        self._max_size = settings.max_message_size
+        self.counters = StreamCounters()
+        self.start: Start | None = None
+        self.format: AudioFormat = settings.default_format
+        self.ended = False
+        self.end_reason = ""
+        self.last_payload = b""
+        """The newest audio, for whoever looks now and then whether the caller speaks."""
+        # Media that came before `start`: its format is not known yet.
+        self._early: list[Media] | None = []
+        # By track, the number of the frame that should come next.
+        self._next_chunk: dict[str, int] = {}
+        # By track, the odd byte of an L16 frame that was cut in the middle of a sample.
+        self._carry: dict[str, bytes] = {}
+
+    # Receiving.
+
+    def receive(self, message: str | bytes | bytearray) -> None:
+        """Take one WebSocket message."""
+        counters = self.counters
+        counters.messages_in += 1
+        counters.bytes_in += len(message)
+        if self.ended:
+            return
+        try:
+            event = decode_event(message, max_size=self._max_size)
+        except ProtocolError as error:
+            self._refuse(error)
+            return
+        if type(event) is not Media:
+            self._take_control(event)
+        elif self.start is not None:
+            self._take_media(event)
+        else:
+            self._keep_early(event)
+
+    def refuse_binary(self, size: int) -> None:
+        """Take a binary WebSocket message, which Plivo's protocol has none of."""
+        counters = self.counters
+        counters.messages_in += 1
+        counters.bytes_in += size
+        if not self.ended:
+            self._refuse(ProtocolError("not_json", "a binary message came; Plivo sends text only"))
+
+    def _take_media(self, media: Media) -> None:
+        payload = media.payload
+        format = self.format
+        if self._carry or len(payload) % format.sample_bytes:
+            payload = self._carry.pop(media.track, b"") + payload
+            if odd := len(payload) % format.sample_bytes:
+                self._carry[media.track] = payload[-odd:]
+                payload = payload[:-odd]
+        if not payload:
+            return
+        track, chunk = media.track, media.chunk
+        if chunk is not None:
+            if chunk != self._next_chunk.get(track, chunk):
+                self._count_gap(track, chunk)
+            else:
+                self._next_chunk[track] = chunk + 1
+        counters = self.counters
+        counters.frames_in += 1
+        counters.audio_in += len(payload) / format.bytes_per_second
+        self.last_payload = payload
+        self.inbox.put_frame(Frame(payload, format, track, media.timestamp, chunk))
+
+    def _count_gap(self, track: str, chunk: int) -> None:
+        missing = chunk - self._next_chunk[track]
+        if missing > 0:
+            self.counters.frames_lost += missing
+            self._next_chunk[track] = chunk + 1
+        else:
+            self.counters.frames_out_of_order += 1
+            self.counters.frames_lost = max(0, self.counters.frames_lost - 1)
+
+    def _keep_early(self, media: Media) -> None:
+        early = self._early
+        assert early is not None
+        early.append(media)
+        longest = int(self.settings.inbox_length / 0.02)
+        if len(early) > longest:
+            del early[0]
+            self.counters.frames_dropped += 1
+            self.counters.audio_dropped += 0.02
+
+    def _take_control(self, event: Event) -> None:
+        if isinstance(event, Start):
+            self._begin(event)
+        elif isinstance(event, Stop):
+            self.close(event.reason or "stop")
+        elif self.start is None:
+            self.counters.unknown_messages += 1
+        elif isinstance(event, PlayedStream):
+            self.playout.played(event.name)
+        elif isinstance(event, ClearedAudio):
+            pass  # nothing waits for it: a clear has taken effect here when it was sent
+        elif isinstance(event, Dtmf | StreamError):
+            if isinstance(event, StreamError):
+                self._shell.notice(f"Plivo says {event.event}: {event.reason}")
+            self._tell(event)
+        else:
+            self.counters.unknown_messages += 1
+
+    def _begin(self, start: Start) -> None:
+        if self.start is not None:
+            self.counters.unknown_messages += 1
+            self._shell.notice("a second start came on the same stream and was ignored")
+            return
+        settings = self.settings
+        self.start = start
+        self.format = start.media_format or settings.default_format
+        self.inbox = Inbox(
+            int(settings.inbox_length * self.format.bytes_per_second),
+            self.counters,
+            hold_up=self._shell.pause_reading if settings.inbox_overflow == "pause" else None,
+            let_go=self._shell.resume_reading,
+        )
+        self.playout = Playout(
+            clock=self._clock,
+            send=self._send_out,
+            format=self.format,
+            stream_id=start.stream_id,
+            settings=settings,
+            counters=self.counters,
+            report=self._report_checkpoint,
+            notice=self._shell.notice,
+        )
+        early, self._early = self._early, None
+        for media in early or ():
+            self._take_media(media)
+        self._shell.started()
+
+    def _refuse(self, error: ProtocolError) -> None:
+        counters = self.counters
+        counters.malformed_messages += 1
+        if counters.malformed_messages == 1:
+            self._shell.notice(f"a malformed message was ignored: {error}")
+        if counters.malformed_messages > self.settings.max_malformed:
+            self._fail(INVALID_DATA, "too many malformed messages")
+        elif error.reason == "unsupported_format":
+            self._fail(POLICY_VIOLATION, str(error))
+
+    def _tell(self, event: Dtmf | StreamError | Checkpoint | Interrupt) -> None:
+        self.inbox.put_control(event)
+        if self.inbox.unread_control_events > self.settings.max_control_events:
+            self._fail(POLICY_VIOLATION, "more events than the handler reads")
+
+    def _fail(self, code: int, reason: str) -> None:
+        self.close(reason)
+        self._shell.fail(code, reason)
+
+    # Sending.
+
+    def interrupt(self) -> float:
+        """Stop playback at once and tell the handler's other tasks.
+
+        Returns:
+            Seconds of audio that will not be heard.
+
+        """
+        unheard = self.playout.interrupt()
+        if not self.ended:
+            self._tell(Interrupt(unheard))
+        return unheard
+
+    def send_dtmf(self, digits: str) -> None:
+        """Have Plivo play touch tones to the caller.
+
+        Raises:
+            ProtocolError: if a digit is none of ``0-9*#A-D``.
+            StreamEndedError: if the stream has ended.
+
+        """
+        message = encode_command(SendDtmf(digits))
+        if self.ended:
+            raise StreamEndedError(f"the stream has ended ({self.end_reason}): no digits were sent")
+        self._send_out(message)
+
+    def close(self, reason: str) -> None:
+        """End the stream: nothing more comes in or goes out. The first reason counts."""
+        if self.ended:
+            return
+        self.ended = True
+        self.end_reason = reason
+        if self.start is not None:
+            self.playout.end()
+            self.inbox.end()
+
+    def _send_out(self, message: bytes) -> None:
+        self.counters.messages_out += 1
+        self.counters.bytes_out += len(message)
+        self._shell.send(message)
+
+    def _report_checkpoint(self, name: str, played: bool) -> None:
+        if not self.ended:
+            self._tell(Checkpoint(name, played))

@@ -1,0 +1,64 @@
+"""What may be set about one call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from audiocodecs import MULAW_8K, AudioFormat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallSettings:
+    """The limits and margins of one call. Durations are seconds."""
+
+    default_format: AudioFormat = MULAW_8K
+    """The stream's format when ``start`` does not name one."""
+
+    lead: float = 0.6
+    """How far ahead of the caller's ear audio is sent. What is ahead bridges stalls; ``clearAudio``
+    takes it back, so it costs no time at an interruption."""
+
+    queue_high: float = 2.0
+    """``play`` waits while this much audio has been queued and not sent."""
+
+    queue_low: float = 1.0
+    """A waiting ``play`` goes on below this."""
+
+    message_length: float = 0.1
+    """While the lead is full, audio goes out in messages of this length."""
+
+    gap_limit: float = 0.5
+    """Silence between two pieces of audio that is longer than this was meant: no producer gap."""
+
+    checkpoint_interval: float = 1.0
+    """``heard()`` sends at most one checkpoint in this time: each also costs a status callback."""
+
+    heard_margin: float = 1.0
+    """How long after its estimated end a checkpoint's ``playedStream`` is waited for."""
+
+    inbox_length: float = 1.0
+    """How much received audio waits for the handler."""
+
+    inbox_overflow: Literal["drop", "pause"] = "drop"
+    """Past that, drop the oldest audio, or stop reading the socket."""
+
+    max_message_size: int = 65_536
+    """The longest message taken, in bytes (Plivo's limit is 64 KB)."""
+
+    max_malformed: int = 100
+    """A peer that sends more malformed messages than this is closed."""
+
+    max_control_events: int = 1_000
+    """A call whose handler leaves more control events than this unread is closed."""
+
+    def __post_init__(self) -> None:
+        if self.queue_low > self.queue_high:
+            raise ValueError(
+                f"queue_low ({self.queue_low} s) must not be above queue_high ({self.queue_high} s)"
+            )
+        for name in ("message_length", "queue_high", "inbox_length"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be more than 0 s, not {getattr(self, name)}")
+        if self.lead < 0.02:
+            raise ValueError(f"lead must be at least 0.02 s, which is one frame, not {self.lead}")

@@ -1,0 +1,327 @@
+"""The ``mediaserver`` command.
+
+What a command is for goes to stdout, everything else to stderr. Exit status: 0 if it worked, 1 if
+it did not, 2 if it was not asked for properly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+
+from mediaserver import __version__
+from mediaserver.settings import (
+    Settings,
+    SettingsError,
+    default_of,
+    flag_of,
+    group_of,
+    load_settings,
+)
+
+
+if TYPE_CHECKING:
+    from mediaserver.handler import Routes
+    from mediaserver.sandbox import CallReport
+
+app = typer.Typer(
+    name="mediaserver",
+    help="A server for Plivo's audio streams, and a phone to call it with.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    app()
+
+
+def fail(message: str, status: int = 1) -> NoReturn:
+    """End the command with a message on stderr."""
+    for line in message.splitlines():
+        typer.echo(f"mediaserver: {line}", err=True)
+    raise typer.Exit(status)
+
+
+# serve
+
+
+def serve(**options: Any) -> None:
+    """Run the server: webhooks and media on one port.
+
+    SPEC names a handler as package.module:Name. Several, by the path of the stream or the number
+    dialled: /sales=shop.calls:Sales +14155550100=shop.calls:Support.
+
+    Every option is also an environment variable (MEDIASERVER_MAX_CALLS) and a line in a TOML file
+    (max_calls = 50).
+    """
+    specs: list[str] = options.pop("spec") or []
+    config: Path | None = options.pop("config")
+    if options.pop("reload"):
+        _serve_reloading()
+        return
+    try:
+        settings = load_settings({**options, "handler": tuple(specs) or None}, config)
+    except SettingsError as error:
+        fail(str(error), 2)
+    routes = _load_routes(settings)
+
+    from mediaserver.server import daemon
+    from mediaserver.server.tls import TLSError
+
+    try:
+        status = daemon.serve(settings, routes)
+    except TLSError as error:
+        fail(str(error), 2)
+    except daemon.BindError as error:
+        fail(str(error))
+    raise typer.Exit(status)
+
+
+def _load_routes(settings: Settings) -> Routes:
+    from mediaserver.handler import HandlerError, Routes
+
+    if not settings.handler:
+        fail(
+            "which handler? Name one as package.module:Name, such as mediaserver.agents:Echo",
+            2,
+        )
+    # As with `python -m`: a handler in the working directory can be named.
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        return Routes.load(*settings.handler, path=settings.path)
+    except HandlerError as error:
+        fail(str(error), 2)
+
+
+def _serve_reloading() -> None:
+    from mediaserver.server.reload import ReloadError, run_reloading
+
+    arguments = [each for each in sys.argv[1:] if each != "--reload"]
+    # Who has just saved a file does not want to wait for calls to end.
+    command = [sys.executable, "-m", "mediaserver", *arguments, flag_of("drain_timeout"), "0"]
+    try:
+        run_reloading(command, Path.cwd())
+    except ReloadError as error:
+        fail(str(error), 2)
+
+
+def _options_of(settings: type[Settings]) -> inspect.Signature:
+    """Return the signature of `serve`: a flag for every setting."""
+    parameters = [
+        _parameter(
+            "spec",
+            list[str] | None,
+            typer.Argument(metavar="SPEC…", help="Handlers.", show_default=False),
+        ),
+        _parameter(
+            "config",
+            Path | None,
+            typer.Option(
+                "--config", "-c", help="TOML file with settings (default mediaserver.toml)."
+            ),
+        ),
+    ]
+    for name, field in settings.model_fields.items():
+        if name == "handler":
+            continue
+        default = default_of(field)
+        flag = flag_of(name)
+        annotation: Any = str | None
+        if field.annotation is bool:
+            annotation = bool | None
+            flag = f"{flag}/--no-{flag[2:]}"
+        option = typer.Option(
+            flag,
+            help=f"{field.description}{f' (default {default})' if default else ''}",
+            metavar=None if field.annotation is bool else _metavar(field),
+            rich_help_panel=group_of(field),
+            show_default=False,
+        )
+        parameters.append(_parameter(name, annotation, option))
+    reload = typer.Option("--reload", help="Restart when a source file changes; for development.")
+    parameters.append(_parameter("reload", bool, reload, default=False))
+    return inspect.Signature(parameters)
+
+
+def _parameter(name: str, kind: Any, info: Any, default: Any = None) -> inspect.Parameter:
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[kind, info],
+    )
+
+
+def _metavar(field: FieldInfo) -> str:
+    text = str(field.annotation)
+    if get_origin(field.annotation) is Literal:
+        return "|".join(get_args(field.annotation))
+    if "float" in text:
+        return "SECONDS"
+    if "int" in text and "ip" not in text:
+        return "N"
+    return "PATH" if "Path" in text else "TEXT"
+
+
+serve.__signature__ = _options_of(Settings)  # type: ignore[attr-defined]
+app.command()(serve)
+
+
+# call
+
+
+@app.command()
+def call(
+    url: Annotated[str, typer.Argument(help="ws:// or wss:// URL of the stream.")],
+    audio: Annotated[
+        Path | None, typer.Option("--audio", "-a", help="WAV file of what the caller says.")
+    ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option("--record", "-r", help="WAV file to write: caller left, agent right."),
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="JSON file to write the report to.")] = None,
+    press: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEYS@SECONDS", help="Press keys, such as 3@2.5. May be repeated."),
+    ] = None,
+    format: Annotated[
+        str, typer.Option("--format", help="Format of the stream.")
+    ] = "audio/x-mulaw;rate=8000",
+    seconds: Annotated[float | None, typer.Option(help="Longest call.", min=0.0)] = None,
+    silence: Annotated[
+        float,
+        typer.Option(help="Hang up when all is said and the agent silent for so long.", min=0.0),
+    ] = 2.0,
+    header: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="extraHeaders of the stream. May be repeated."),
+    ] = None,
+    misbehave: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WHAT", help="What the phone does wrong; 'help' lists it. May be repeated."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Call any server that speaks Plivo's stream protocol, and report what the caller heard."""
+    from audiocodecs import AudioFormat
+    from mediaserver.sandbox import (
+        MISBEHAVIOURS,
+        CallFailed,
+        CallOptions,
+        KeyPress,
+        Misbehaviour,
+        place_call,
+    )
+
+    if misbehave == ["help"]:
+        for usage, text in MISBEHAVIOURS.items():
+            typer.echo(f"{usage:28} {text}")
+        return
+    try:
+        options = CallOptions(
+            url=url,
+            audio=audio,
+            record=record,
+            report=report,
+            presses=tuple(KeyPress.parse(each) for each in press or []),
+            format=AudioFormat.parse(format),
+            seconds=seconds,
+            silence=silence,
+            misbehaviour=Misbehaviour.parse(*(misbehave or [])),
+            extra_headers=dict(_pair(each) for each in header or []),
+        )
+    except ValueError as error:
+        fail(str(error), 2)
+    try:
+        result = asyncio.run(place_call(options))
+    except CallFailed as error:
+        status = f" (HTTP {error.status})" if error.status else ""
+        fail(f"{url} did not take the call{status}: {error.reason}")
+    except (OSError, ValueError) as error:
+        fail(str(error))
+    if as_json:
+        typer.echo(result.to_json())
+    else:
+        _print_report(result)
+    if not options.misbehaviour and (result.ended_by in ("lost", "protocol") or result.errors):
+        raise typer.Exit(1)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise ValueError(f"extra headers are written NAME=VALUE, not {text!r}")
+    return name, value
+
+
+def _print_report(report: CallReport) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    timeline = Table(box=None, pad_edge=False, show_header=False)
+    timeline.add_column(justify="right", style="dim")
+    timeline.add_column()
+    timeline.add_column(style="dim")
+    for entry in report.timeline:
+        kind = entry.kind.replace("_", " ")
+        timeline.add_row(f"{entry.time:.2f} s", kind, entry.text)
+    console.print(timeline)
+    answered = [reply.seconds for reply in report.replies if reply.seconds is not None]
+    silenced = [each.seconds for each in report.interrupts if each.seconds is not None]
+    figures = {
+        "ended by": f"{report.ended_by or 'nobody'} after {report.duration:.2f} s",
+        "agent heard": f"{report.audio_played:.2f} s played of {report.audio_received:.2f} s sent",
+        "gaps": f"{len(report.gaps)}, {report.gap_seconds * 1000:.0f} ms",
+        "replies": ", ".join(f"{each * 1000:.0f} ms" for each in answered) or "none",
+        "interrupts": ", ".join(f"{each * 1000:.0f} ms" for each in silenced) or "none",
+        "messages": f"{report.messages_sent} out, {report.messages_received} in",
+    }
+    figures |= {text: f"{count} times" for text, count in report.warnings.items()}
+    figures |= {text: f"{count} times" for text, count in report.errors.items()}
+    summary = Table(box=None, pad_edge=False, show_header=False)
+    for name, value in figures.items():
+        summary.add_row(name, value)
+    console.print()
+    console.print(summary)
+
+
+# demo
+
+
+@app.command()
+def demo(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the recording, picture and report.")
+    ] = Path("demo-output"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Hold a whole call with speech on this machine: no account, no network."""
+    try:
+        from mediaserver.demo import run
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.startswith("mediaserver"):
+            raise
+        fail(f"the demo needs {error.name}: pip install 'mediaserver[demo]'")
+    raise typer.Exit(run(output, as_json=as_json))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)

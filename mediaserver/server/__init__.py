@@ -1,0 +1,1 @@
+"""The shell around calls: connections, HTTP, admission, drain, TLS, watchdog."""

@@ -1,0 +1,244 @@
+"""A handler as an ASGI application, to mount into a Starlette or FastAPI app."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from typing import Any
+
+from mediaserver.handler import Handler, Route, Routes, StreamHandler
+from mediaserver.server.handshake import Accepted, HandshakeRequest, Refused, examine
+from mediaserver.server.live import GOING_AWAY, LiveCall
+from mediaserver.server.runtime import Runtime
+from mediaserver.settings import Settings
+
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+UNSENT_LIMIT = 64
+"""Messages that wait for the server to send them before playback is held back."""
+
+
+def asgi(
+    handler: StreamHandler | type[Handler] | Routes, *, settings: Settings | None = None
+) -> StreamApp:
+    """Make an ASGI application that serves Plivo's streams with `handler`.
+
+        app = FastAPI()
+        app.mount("/stream", asgi(Echo))
+
+    The session is the one of ``mediaserver serve``; the host application brings TLS, its own limits
+    and its own shutdown. A single handler takes every path below the mount; `Routes` are matched by
+    the path after it.
+
+    Args:
+        handler: a handler, or routes.
+        settings: of which the host, port, TLS and shutdown ones do not matter here.
+
+    """
+    if isinstance(handler, Routes):
+        return StreamApp(handler, settings or Settings())
+    return StreamApp(Routes(Route(handler, "/")), settings or Settings(), any_path=True)
+
+
+class StreamApp:
+    """The application that `asgi` makes."""
+
+    def __init__(self, routes: Routes, settings: Settings, *, any_path: bool = False) -> None:
+        self.runtime = Runtime(settings, routes)
+        self._any_path = any_path
+        self._starting: asyncio.Lock | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection, or the lifespan."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "websocket":
+            await self._start()
+            await self._stream(scope, receive, send)
+        else:
+            await _refuse_http(send)
+
+    async def shutdown(self) -> None:
+        """Close live calls and the handlers' lifespans.
+
+        For host applications that do not pass the lifespan on to what they mount, as Starlette
+        does not.
+        """
+        self.runtime.close_calls(GOING_AWAY, "the server is shutting down")
+        await self.runtime.shutdown()
+
+    async def _start(self) -> None:
+        if self.runtime.ready:
+            return
+        if self._starting is None:
+            self._starting = asyncio.Lock()
+        async with self._starting:
+            if not self.runtime.ready:
+                await self.runtime.startup()
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await self._start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.shutdown()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()  # websocket.connect
+        root = scope.get("root_path", "")
+        path = "/" if self._any_path else scope["path"].removeprefix(root) or "/"
+        client = scope.get("client")
+        decision = examine(
+            self.runtime,
+            HandshakeRequest(
+                path=path,
+                query_string=scope["query_string"].decode("latin-1"),
+                headers=[
+                    (name.decode("latin-1").lower(), value.decode("latin-1"))
+                    for name, value in scope["headers"]
+                ],
+                client_host=client[0] if client else "",
+                secure=scope.get("scheme") == "wss",
+            ),
+            verifiers=self.runtime.verifiers,
+        )
+        if isinstance(decision, Refused):
+            self.runtime.counters.refuse(decision.cause)
+            await _refuse_websocket(scope, send, decision)
+        else:
+            await AsgiLink(self.runtime, decision, receive, send).run()
+
+
+class AsgiLink:
+    """One WebSocket of the host application, as a call sees it (`Link`).
+
+    ASGI sends by awaiting, and a call must not await: so messages go through a queue and one writer
+    task. ASGI has no pings: a peer is dead when nothing comes.
+    """
+
+    def __init__(self, runtime: Runtime, accepted: Accepted, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._unsent: deque[Message] = deque([{"type": "websocket.accept"}])
+        self._wake_writer = asyncio.Event()
+        self._may_read = asyncio.Event()
+        self._may_read.set()
+        self._closing = False
+        self._blocked = False
+        self._reader: asyncio.Task[str] | None = None
+        self._call = LiveCall(runtime, self, accepted)
+
+    async def run(self) -> None:
+        """Carry messages both ways until the WebSocket is closed."""
+        writer = asyncio.create_task(self._write())
+        self._reader = asyncio.create_task(self._read())
+        reason = "the connection was lost"
+        try:
+            await asyncio.wait([self._reader, writer], return_when=asyncio.FIRST_COMPLETED)
+            if writer.done() and self._closing and writer.exception() is None:
+                # The close frame is out: the peer's answer, or its silence, ends it.
+                await asyncio.wait([self._reader])
+            if self._reader.done() and not self._reader.cancelled():
+                reason = self._reader.result()
+        finally:
+            for task in (self._reader, writer):
+                task.cancel()
+                with suppress(asyncio.CancelledError, OSError, RuntimeError):
+                    await task
+            self._call.lost(reason)
+
+    async def _read(self) -> str:
+        call = self._call
+        while True:
+            if not self._may_read.is_set():
+                await self._may_read.wait()
+            message = await self._receive()
+            call.heard_from = True
+            if message["type"] == "websocket.disconnect":
+                return f"Plivo closed the socket ({message.get('code', 1005)})"
+            text = message.get("text")
+            if text is not None:
+                call.receive(text)
+            else:
+                call.session.refuse_binary(len(message.get("bytes") or b""))
+
+    async def _write(self) -> None:
+        while True:
+            while self._unsent:
+                message = self._unsent.popleft()
+                await self._send(message)
+                if message["type"] == "websocket.close":
+                    return
+            if self._blocked:
+                self._blocked = False
+                self._call.unblock()
+            self._wake_writer.clear()
+            await self._wake_writer.wait()
+
+    # mediaserver.server.live.Link
+
+    def send_text(self, message: bytes) -> None:
+        """Queue a text message."""
+        if self._closing:
+            return
+        self._unsent.append({"type": "websocket.send", "text": message.decode()})
+        self._wake_writer.set()
+        if len(self._unsent) > UNSENT_LIMIT and not self._blocked:
+            self._blocked = True
+            self._call.block()
+
+    def send_ping(self, payload: bytes) -> None:
+        """Do nothing: ASGI leaves pings to the server."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Close after what is queued."""
+        if not self._closing:
+            self._closing = True
+            self._unsent.append({"type": "websocket.close", "code": code, "reason": reason[:120]})
+            self._wake_writer.set()
+            self._may_read.set()
+
+    def abort(self) -> None:
+        """Give the WebSocket back to the server, which drops it."""
+        self._closing = True
+        if self._reader is not None:
+            self._reader.cancel()
+
+    def pause_reading(self) -> None:
+        """Take no further message for now."""
+        self._may_read.clear()
+
+    def resume_reading(self) -> None:
+        """Take messages again."""
+        self._may_read.set()
+
+
+async def _refuse_websocket(scope: Scope, send: Send, refused: Refused) -> None:
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        # The server answers 403, whatever the reason.
+        await send({"type": "websocket.close", "code": 1008, "reason": refused.reason})
+        return
+    headers = [(b"content-type", b"text/plain; charset=utf-8")]
+    headers += [(name.encode(), value.encode()) for name, value in refused.headers]
+    await send(
+        {"type": "websocket.http.response.start", "status": refused.status, "headers": headers}
+    )
+    await send({"type": "websocket.http.response.body", "body": f"{refused.reason}\n".encode()})
+
+
+async def _refuse_http(send: Send) -> None:
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 426,
+            "headers": [(b"content-type", b"text/plain"), (b"upgrade", b"websocket")],
+        }
+    )
+    await send({"type": "http.response.body", "body": b"this is a WebSocket for Plivo's streams\n"})

@@ -1,0 +1,295 @@
+"""A media WebSocket: the asyncio protocol that uvicorn hands an upgraded connection to.
+
+The bytes of the upgrade request come first, then WebSocket frames. websockets' sans-I/O core reads
+both. From the socket to the session there is no task and no queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
+
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import CLOSED, OPEN
+from websockets.server import ServerProtocol
+
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a platform without the extension
+    from websockets.utils import apply_mask
+
+from mediaserver.server.framing import LONGEST_HEADER, MASKED_16, TEXT_FINAL, frame_end
+from mediaserver.server.handshake import HandshakeRequest, Refused, examine
+from mediaserver.server.live import LiveCall
+
+
+if TYPE_CHECKING:
+    from mediaserver.server.runtime import Runtime
+
+TEXT, BINARY, CONT, PONG = Opcode.TEXT, Opcode.BINARY, Opcode.CONT, Opcode.PONG
+
+WRITE_HIGH = 32_768
+"""Bytes in the write buffer above which nothing more is sent: four seconds of mu-law."""
+
+SEND_BUFFER = 65_536
+"""The kernel's send buffer. A large one would hide a peer that has stopped reading."""
+
+SHORT = 126
+LONG = 65_536
+
+# websockets logs each connection at INFO; what matters about a call is logged where it is known.
+quiet = logging.getLogger("mediaserver.websockets")
+quiet.setLevel(logging.WARNING)
+
+
+class StreamConnection(asyncio.Protocol):
+    """One WebSocket, from the bytes of its upgrade request on.
+
+    Args:
+        runtime: what the calls of this process share.
+        **_uvicorn: what uvicorn gives a WebSocket protocol class; not needed.
+
+    """
+
+    __slots__ = (
+        "_call",
+        "_max_size",
+        "_open",
+        "_parts",
+        "_reading",
+        "_runtime",
+        "_tail",
+        "_transport",
+        "_ws",
+    )
+
+    _transport: asyncio.Transport
+
+    def __init__(self, runtime: Runtime, **_uvicorn: Any) -> None:
+        self._runtime = runtime
+        self._call: LiveCall | None = None
+        # The pieces of a message that comes in fragments.
+        self._parts: list[bytes] | None = None
+        self._max_size = runtime.settings.max_message_bytes
+        self._ws = ServerProtocol(max_size=self._max_size, logger=quiet)
+        # The beginning of a frame whose end has not come.
+        self._tail = b""
+        # Whether messages may come and go: between the two handshakes.
+        self._open = False
+        self._reading = True
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take over the transport."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=WRITE_HIGH)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                timeout_ms = round(self._runtime.settings.dead_peer_timeout * 1000)
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of the upgrade request, then of WebSocket frames."""
+        call = self._call
+        if call is None or not self._open:
+            self._feed(data)
+            return
+        call.heard_from = True
+        if self._tail:
+            data, self._tail = self._tail + data, b""
+        start, size = 0, len(data)
+        while start < size:
+            # Plivo's media: one whole text frame, not within a fragmented message.
+            if (
+                size - start > 8
+                and data[start] == TEXT_FINAL
+                and data[start + 1] == MASKED_16
+                and self._parts is None
+            ):
+                body = start + 8
+                end = body + (data[start + 2] << 8) + data[start + 3]
+                if end <= size and end - body <= self._max_size:
+                    call.receive(apply_mask(data[body:end], data[start + 4 : body]))
+                    start = end
+                    continue
+            start = self._take_other(data, start)
+
+    def _take_other(self, data: bytes, start: int) -> int:
+        """Take a frame that is no plain text message, and return where the next one begins."""
+        size = len(data)
+        end = frame_end(data, start)
+        if end is None or size < end <= start + LONGEST_HEADER + self._max_size:
+            self._tail = data[start:]
+            return size
+        self._feed(data[start:end])
+        if not self._open:
+            # The core has had enough: it discards what follows.
+            self._feed(data[end:])
+            return size
+        return end
+
+    def _feed(self, data: bytes) -> None:
+        """Have the WebSocket core read `data`, and act on what it found."""
+        ws = self._ws
+        ws.receive_data(data)
+        for event in ws.events_received():
+            if isinstance(event, Frame):
+                self._take_frame(event)
+            elif isinstance(event, Request):
+                self._answer(event)
+        self._flush()
+
+    def eof_received(self) -> None:
+        """The peer sends no more: a stream does not go on one way."""
+        self._ws.receive_eof()
+        self._flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone, in whatever way."""
+        if self._call is not None:
+            close = self._ws.close_rcvd
+            if close is not None:
+                reason = f"Plivo closed the socket ({close.code})"
+            elif exc is not None:
+                reason = f"the connection was lost: {exc}"
+            else:
+                reason = "the connection was lost"
+            self._call.lost(reason)
+
+    def pause_writing(self) -> None:
+        """The write buffer is full."""
+        if self._call is not None:
+            self._call.block()
+
+    def resume_writing(self) -> None:
+        """The write buffer is empty enough."""
+        if self._call is not None:
+            self._call.unblock()
+
+    def shutdown(self) -> None:
+        """Called by uvicorn when it stops at once."""
+        if self._call is not None:
+            self._call.close(1001, "the server is shutting down")
+
+    # The opening handshake
+
+    def _answer(self, request: Request) -> None:
+        response = self._ws.accept(request)
+        if response.status_code == 101:
+            path, _, query = request.path.partition("?")
+            peer = self._transport.get_extra_info("peername")
+            decision = examine(
+                self._runtime,
+                HandshakeRequest(
+                    path=unquote(path),
+                    query_string=query,
+                    headers=[(name.lower(), value) for name, value in request.headers.raw_items()],
+                    client_host=peer[0] if isinstance(peer, tuple) else "",
+                    secure=self._transport.get_extra_info("sslcontext") is not None,
+                ),
+                verifiers=self._runtime.verifiers,
+            )
+            if isinstance(decision, Refused):
+                self._runtime.counters.refuse(decision.cause)
+                response = self._ws.reject(decision.status, f"{decision.reason}\n")
+                for name, value in decision.headers:
+                    response.headers[name] = value
+            else:
+                self._call = LiveCall(self._runtime, self, decision)
+                self._open = True
+        self._ws.send_response(response)
+        if self._call is None:
+            self._flush()
+            self._transport.close()
+
+    def _take_frame(self, frame: Frame) -> None:
+        opcode = frame.opcode
+        if self._call is None:
+            return
+        if opcode is PONG:
+            self._call.ponged(bytes(frame.data))
+        elif opcode is BINARY:
+            self._call.session.refuse_binary(len(frame.data))
+            self._parts = None
+        elif opcode is TEXT and frame.fin:
+            self._call.receive(bytes(frame.data))
+        elif opcode is TEXT:
+            self._parts = [bytes(frame.data)]
+        elif opcode is CONT and self._parts is not None:
+            self._parts.append(bytes(frame.data))
+            if frame.fin:
+                message, self._parts = b"".join(self._parts), None
+                self._call.receive(message)
+
+    # mediaserver.server.live.Link
+
+    def send_text(self, message: bytes) -> None:
+        """Send a text message in one unmasked frame (RFC 6455, section 5.2)."""
+        if not self._open:
+            return
+        # The same bytes that ServerProtocol.send_text makes, without its Frame object and BytesIO.
+        size = len(message)
+        if size < SHORT:
+            header = b"\x81" + size.to_bytes(1, "big")
+        elif size < LONG:
+            header = b"\x81\x7e" + size.to_bytes(2, "big")
+        else:
+            header = b"\x81\x7f" + size.to_bytes(8, "big")
+        self._transport.write(header + message)
+
+    def send_ping(self, payload: bytes) -> None:
+        """Send a ping."""
+        if self._open:
+            self._ws.send_ping(payload)
+            self._flush()
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin the closing handshake."""
+        if self._open:
+            # A close frame holds 123 bytes of reason (RFC 6455, section 5.5).
+            self._ws.send_close(code, reason.encode()[:120].decode(errors="ignore"))
+            self.resume_reading()
+            self._flush()
+
+    def abort(self) -> None:
+        """Drop the connection."""
+        self._transport.abort()
+
+    def pause_reading(self) -> None:
+        """Read nothing more for now."""
+        if self._reading and not self._transport.is_closing():
+            self._reading = False
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if not self._reading and not self._transport.is_closing():
+            self._reading = True
+            self._transport.resume_reading()
+
+    def _flush(self) -> None:
+        """Write what the WebSocket core has to say."""
+        for data in self._ws.data_to_send():
+            if data:
+                self._transport.write(data)
+            elif self._ws.close_rcvd is not None or not self._transport.can_write_eof():
+                self._transport.close()
+            else:
+                # The peer did wrong and may still be sending. Closing now would reset the
+                # connection, and it would never read why.
+                self._transport.write_eof()
+                if self._call is not None:
+                    self._call.failing("the WebSocket protocol was broken")
+        state = self._ws.state
+        if state is not OPEN:
+            self._open = False
+            if state is CLOSED:
+                self._transport.close()

@@ -1,0 +1,43 @@
+"""What one server process counts. Plain numbers, read by telemetry when someone asks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sized
+
+
+class ServerCounters:
+    """Counts of one process.
+
+    Args:
+        calls: the live calls.
+
+    """
+
+    def __init__(self, calls: Sized) -> None:
+        self._calls = calls
+        self.calls_total = 0
+        """Streams accepted."""
+        self.refused: Counter[str] = Counter()
+        """Streams and calls refused, by cause: ``path``, ``token``, ``full``, ``draining``…"""
+        self.handler_errors = 0
+        """Handlers that ended in an exception."""
+        self.dead_peers = 0
+        """Connections dropped because the other end was gone or had stopped reading."""
+        self.webhooks: Counter[str] = Counter()
+        """Webhooks answered, by name."""
+        self.loop_lag = 0.0
+        """How late the event loop was when last measured, in seconds."""
+        self.loop_lag_max = 0.0
+        """How late it was at worst, in seconds."""
+        self.loop_blocks = 0
+        """Times that it was reported as blocked."""
+
+    @property
+    def calls_active(self) -> int:
+        """Calls that are live now."""
+        return len(self._calls)
+
+    def refuse(self, cause: str) -> None:
+        """Count a refusal."""
+        self.refused[cause] += 1

@@ -1,0 +1,128 @@
+"""Who may open a media stream: decided on the request, before the WebSocket is accepted.
+
+The order is path, verifiers (signatures), token, admission: what is cheap and tells least first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl
+
+from mediaserver.handler import Route, Routes
+from mediaserver.server.admission import Slot
+from mediaserver.server.proxy import origin
+from mediaserver.server.tokens import TOKEN_PARAMETER, Claims, TokenError, unseal
+
+
+if TYPE_CHECKING:
+    from mediaserver.server.runtime import Runtime
+
+RETRY_AFTER: Final = 5
+"""Seconds after which a refused client is asked to try again."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeRequest:
+    """The HTTP request that asks for a WebSocket."""
+
+    path: str
+    query_string: str = ""
+    headers: Sequence[tuple[str, str]] = ()
+    """Names in lower case, in the order they came."""
+    client_host: str = ""
+    """Address at the other end of the connection, which may be a proxy's."""
+    secure: bool = False
+    """Whether the connection is TLS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A stream that may begin."""
+
+    route: Route
+    query: dict[str, str]
+    """Query parameters for the handler; the token is not among them."""
+    caller: str | None
+    """Who called, as the answer webhook said, if this stream comes from one."""
+    called: str | None
+    """The number that was dialled, likewise."""
+    call_id: str | None
+    """Plivo's CallUUID, likewise."""
+    slot: Slot
+    """The call's place; `Slot.release` gives it back."""
+    client: str = ""
+    """The client's address, seen through trusted proxies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A stream that may not begin."""
+
+    status: int
+    """HTTP status to answer with."""
+    reason: str
+    """Why, for the body of the answer."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Headers to answer with."""
+    cause: str = "verifier"
+    """Short name to count it by."""
+
+
+Verifier = Callable[[HandshakeRequest], Refused | None]
+"""Looks at a request and may refuse it."""
+
+
+def examine(
+    runtime: Runtime, request: HandshakeRequest, *, verifiers: Sequence[Verifier] = ()
+) -> Accepted | Refused:
+    """Decide on a request for a stream, and take a place for it if it may begin."""
+    query = dict(parse_qsl(request.query_string, keep_blank_values=True, separator="&"))
+    token = query.pop(TOKEN_PARAMETER, None)
+    claims: Claims | None = None
+    token_error: TokenError | None = None
+    if token is not None:
+        try:
+            secret = runtime.settings.secret.get_secret_value()
+            claims = unseal(token, secret, time.time())
+        except TokenError as error:
+            token_error = error
+    if not _is_path_of(runtime.routes, request.path):
+        return Refused(404, f"no handler at {request.path}", cause="path")
+    for verify in verifiers:
+        refusal = verify(request)
+        if refusal is not None:
+            return refusal
+    if token_error is not None:
+        return Refused(403, f"the stream's token does not hold: {token_error}", cause="token")
+    route = runtime.routes.match(request.path, claims.called if claims else None)
+    if route is None:
+        return Refused(404, f"no handler at {request.path} for this number", cause="path")
+    call_id = claims.call_id if claims else None
+    slot = runtime.admission.admit(call_id, answered=claims is not None)
+    if slot is None:
+        retry = (("retry-after", str(RETRY_AFTER)),)
+        if runtime.admission.closed:
+            return Refused(503, "this server is shutting down", retry, cause="draining")
+        return Refused(503, "this server has all the calls it may have", retry, cause="full")
+    client = origin(
+        request.headers,
+        client_host=request.client_host,
+        secure=request.secure,
+        trusted=runtime.settings.trusted_proxies,
+    ).client
+    return Accepted(
+        route=route,
+        query=query,
+        caller=claims.caller if claims else None,
+        called=claims.called if claims else None,
+        call_id=call_id,
+        slot=slot,
+        client=client,
+    )
+
+
+def _is_path_of(routes: Routes, path: str) -> bool:
+    return path.rstrip("/") in (each.rstrip("/") for each in routes.paths)

@@ -1,0 +1,304 @@
+"""One accepted stream: its session, its handler's task, its deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import structlog
+
+from mediaserver.call import Session, StreamEndedError
+from mediaserver.server.handshake import Accepted
+from mediaserver.stream import Stream
+
+
+if TYPE_CHECKING:
+    from mediaserver.server.runtime import Runtime
+
+log = structlog.get_logger("mediaserver.calls")
+
+NORMAL_CLOSURE = 1000
+GOING_AWAY = 1001
+POLICY_VIOLATION = 1008
+INTERNAL_ERROR = 1011
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds that a peer has to answer a close frame."""
+
+SPEECH_LEVEL = 200.0
+"""Root mean square above which the caller is taken to be saying something, about -44 dBFS."""
+
+
+class Link(Protocol):
+    """A WebSocket, as a call sees it."""
+
+    def send_text(self, message: bytes) -> None:
+        """Send a text message."""
+
+    def send_ping(self, payload: bytes) -> None:
+        """Send a ping."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin the closing handshake. Does nothing if it has begun."""
+
+    def abort(self) -> None:
+        """Drop the connection, whatever the peer still has to say."""
+
+    def pause_reading(self) -> None:
+        """Read nothing more for now."""
+
+    def resume_reading(self) -> None:
+        """Read on."""
+
+
+class LiveCall:
+    """A call from the accepted handshake to the end of its handler.
+
+    It is the `Shell` of the call's session: whatever carries the WebSocket is its `link`, and tells
+    it what comes by `receive`, `ponged`, `block`, `unblock` and `lost`.
+    """
+
+    __slots__ = (
+        "_blocked_for",
+        "_close_for",
+        "_handler",
+        "_link",
+        "_next_ping",
+        "_opened",
+        "_runtime",
+        "_silent_for",
+        "_started",
+        "_unheard_for",
+        "_waited_for",
+        "accepted",
+        "heard_from",
+        "pause_reading",
+        "receive",
+        "resume_reading",
+        "send",
+        "session",
+        "stream",
+    )
+
+    def __init__(self, runtime: Runtime, link: Link, accepted: Accepted) -> None:
+        self._runtime = runtime
+        self._link = link
+        self.accepted = accepted
+        self.send = link.send_text
+        self.pause_reading = link.pause_reading
+        self.resume_reading = link.resume_reading
+        self.session = Session(runtime.clock, self, runtime.call_settings)
+        self.receive = self.session.receive
+        self.stream: Stream | None = None
+        self._handler: asyncio.Task[None] | None = None
+
+        # Set by the link whenever bytes come, cleared by check().
+        self.heard_from = False
+        self._opened = runtime.clock()
+        self._started = 0.0
+        self._next_ping = 0.0
+        # For how long, in seconds of a running loop: nothing came; the socket took nothing; the
+        # peer owes its part of the closing handshake; the handler has outlived its call; the caller
+        # has said nothing.
+        self._silent_for = 0.0
+        self._blocked_for = -1.0
+        self._close_for = -1.0
+        self._waited_for = 0.0
+        self._unheard_for = 0.0
+
+        runtime.enter(self)
+
+    def __repr__(self) -> str:
+        return f"<LiveCall {self.call_id} {self.accepted.route.name}>"
+
+    @property
+    def call_id(self) -> str:
+        """Plivo's CallUUID, as far as it is known."""
+        start = self.session.start
+        return start.call_id if start is not None else self.accepted.call_id or "?"
+
+    # What the session asks for (mediaserver.call.Shell).
+
+    def started(self) -> None:
+        """Run the handler."""
+        runtime, accepted, session = self._runtime, self.accepted, self.session
+        self._started = runtime.clock()
+        session.playout.need_ticks = self._need_ticks
+        self.stream = Stream(
+            session,
+            close=self._close_by_handler,
+            control=runtime.call_control,
+            path=accepted.route.path,
+            query=accepted.query,
+            caller=accepted.caller,
+            called=accepted.called,
+            shared=runtime.routes.shared(accepted.route),
+        )
+        self._ping(self._started)
+        self._handler = asyncio.get_running_loop().create_task(
+            self._run(self.stream), name=f"call {self.call_id} {accepted.route.name}"
+        )
+        log.info("call started", format=str(session.format), **self._ids())
+
+    def fail(self, code: int, reason: str) -> None:
+        """Close the connection because of what the peer did."""
+        log.warning("call closed", reason=reason, **self._ids())
+        self._begin_close(code, reason)
+
+    def notice(self, text: str) -> None:
+        """Log what is odd."""
+        log.warning(text, **self._ids())
+
+    # What the link tells.
+
+    def ponged(self, payload: bytes) -> None:
+        """Measure the round trip by a pong."""
+        if len(payload) == 8 and self.session.start is not None:
+            (sent,) = struct.unpack("!d", payload)
+            self.session.playout.round_trip = max(0.0, self._runtime.clock() - sent)
+
+    def block(self) -> None:
+        """The socket takes no more."""
+        self._blocked_for = 0.0
+        if self.session.start is not None:
+            self.session.playout.blocked = True
+
+    def unblock(self) -> None:
+        """The socket takes more again."""
+        self._blocked_for = -1.0
+        if self.session.start is not None:
+            self.session.playout.unblock()
+
+    def failing(self, reason: str) -> None:
+        """The link is closing because of what the peer did."""
+        self.session.close(reason)
+        if self._close_for < 0:
+            self._close_for = 0.0
+
+    def lost(self, reason: str) -> None:
+        """The connection is gone."""
+        self.session.close(reason)
+        self._close_for = -1.0
+        if self._handler is None or self._handler.done():
+            self._runtime.leave(self)
+
+    # Ending.
+
+    def close(self, code: int, reason: str) -> None:
+        """End the stream from this side."""
+        self._begin_close(code, reason)
+
+    def _close_by_handler(self) -> None:
+        self._begin_close(NORMAL_CLOSURE, "closed by the handler")
+
+    def _begin_close(self, code: int, reason: str) -> None:
+        self.session.close(reason)
+        if self._close_for < 0:
+            self._close_for = 0.0
+        self._link.close(code, reason)
+
+    async def _run(self, stream: Stream) -> None:
+        code, reason = NORMAL_CLOSURE, "the handler returned"
+        try:
+            await self.accepted.route.run(stream)
+        except StreamEndedError:
+            pass
+        except asyncio.CancelledError:
+            code, reason = GOING_AWAY, "the handler was cancelled"
+        except Exception as error:
+            code, reason = INTERNAL_ERROR, "the handler failed"
+            self._runtime.counters.handler_errors += 1
+            log.error("handler failed", exc_info=error, **self._ids())
+        gone = stream.ended and self._close_for < 0
+        if gone:
+            self._runtime.leave(self)
+        else:
+            self._begin_close(code, reason)
+
+    # Deadlines (mediaserver.server.sweep.Swept).
+
+    def check(self, now: float, elapsed: float) -> None:
+        """Act on what is overdue."""
+        settings = self._runtime.settings
+        session = self.session
+        if self._close_for >= 0:
+            self._close_for += elapsed
+            if self._close_for > CLOSE_TIMEOUT:
+                self._link.abort()
+        if session.ended:
+            self._check_handler(elapsed, settings.grace)
+            return
+        if self.heard_from:
+            self.heard_from = False
+            self._silent_for = 0.0
+        else:
+            self._silent_for += elapsed
+        if self._blocked_for >= 0:
+            self._blocked_for += elapsed
+        if session.start is None:
+            if now - self._opened > settings.start_timeout:
+                self.fail(POLICY_VIOLATION, f"no start event within {settings.start_timeout:g} s")
+            return
+        if self._is_dead(settings.dead_peer_timeout):
+            return
+        if now >= self._next_ping:
+            self._ping(now)
+        if settings.max_call_seconds and now - self._started > settings.max_call_seconds:
+            self.fail(NORMAL_CLOSURE, f"the call was longer than {settings.max_call_seconds:g} s")
+        elif settings.max_silence_seconds:
+            self._check_silence(elapsed, settings.max_silence_seconds)
+
+    def _is_dead(self, timeout: float) -> bool:
+        if self._silent_for > timeout:
+            reason = f"nothing came for {timeout:g} s"
+        elif self._blocked_for > timeout:
+            reason = f"the peer read nothing for {timeout:g} s"
+        elif self.session.playout.overdue() > timeout:
+            reason = f"a checkpoint is {timeout:g} s overdue"
+        else:
+            return False
+        self._runtime.counters.dead_peers += 1
+        log.warning("dead peer", reason=reason, **self._ids())
+        self.session.close(reason)
+        self._link.abort()
+        return True
+
+    def _check_silence(self, elapsed: float, longest: float) -> None:
+        # A look at one frame now and then is enough to notice minutes of silence.
+        payload, self.session.last_payload = self.session.last_payload, b""
+        level = 0.0
+        if payload:
+            samples = self.session.format.decode(payload).astype(np.float32)
+            level = float(np.sqrt(np.mean(samples * samples)))
+        if level > SPEECH_LEVEL:
+            self._unheard_for = 0.0
+            return
+        self._unheard_for += elapsed
+        if self._unheard_for > longest:
+            self.fail(NORMAL_CLOSURE, f"the caller was silent for {longest:g} s")
+
+    def _check_handler(self, elapsed: float, grace: float) -> None:
+        handler = self._handler
+        if handler is None or handler.done():
+            return
+        self._waited_for += elapsed
+        if self._waited_for > grace:
+            self._waited_for = 0.0
+            log.warning("handler outlived its call and is cancelled", grace=grace, **self._ids())
+            handler.cancel()
+
+    def _ping(self, now: float) -> None:
+        self._next_ping = now + self._runtime.settings.ping_interval
+        self._link.send_ping(struct.pack("!d", now))
+
+    def _need_ticks(self) -> None:
+        self._runtime.pacer.add(self.session.playout)
+
+    def _ids(self) -> dict[str, str]:
+        start = self.session.start
+        ids = {"call": self.call_id, "handler": self.accepted.route.name}
+        if start is not None:
+            ids["stream"] = start.stream_id
+        return ids

@@ -1,0 +1,82 @@
+"""One shared tick that tops up every call's playback."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+
+class Ticked(Protocol):
+    """What wants ticks: a `Playout`."""
+
+    def tick(self) -> bool:
+        """Do what is due, and tell whether another tick is needed."""
+
+
+class Pacer:
+    """Ticks every call that has audio to send once a period, a few calls at a time.
+
+    Calls are spread over phases of the period so that they do not all send at once. While no call
+    wants ticks there is no timer.
+
+    Args:
+        loop: the event loop whose calls these are.
+        period: seconds between two ticks of one call.
+        phases: into how many groups calls are spread.
+
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, *, period: float = 0.1, phases: int = 10
+    ) -> None:
+        self._loop = loop
+        self._step = period / phases
+        self._groups: list[set[Ticked]] = [set() for _ in range(phases)]
+        self._members: dict[Ticked, set[Ticked]] = {}
+        self._phase = 0
+        self._due = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def add(self, ticked: Ticked) -> None:
+        """Tick this one from now on, until its `tick` returns False."""
+        if ticked in self._members:
+            return
+        group = min(self._groups, key=len)
+        group.add(ticked)
+        self._members[ticked] = group
+        if self._timer is None:
+            self._due = self._loop.time() + self._step
+            self._timer = self._loop.call_at(self._due, self._tick)
+
+    def discard(self, ticked: Ticked) -> None:
+        """Do not tick this one any more."""
+        group = self._members.pop(ticked, None)
+        if group is not None:
+            group.discard(ticked)
+
+    def stop(self) -> None:
+        """Tick no one any more."""
+        self._members.clear()
+        for group in self._groups:
+            group.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tick(self) -> None:
+        # After a stall every phase that was missed is due, but each at most once.
+        late = int((self._loop.time() - self._due) / self._step)
+        for _ in range(min(late + 1, len(self._groups))):
+            group = self._groups[self._phase]
+            self._phase = (self._phase + 1) % len(self._groups)
+            for ticked in tuple(group):
+                if not ticked.tick():
+                    self.discard(ticked)
+        if self._members:
+            self._due += self._step * (late + 1)
+            self._timer = self._loop.call_at(self._due, self._tick)
+        else:
+            self._timer = None

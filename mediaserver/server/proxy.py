@@ -1,0 +1,80 @@
+"""Who is really asking, and by what address, when proxies stand in between.
+
+``X-Forwarded-*`` headers are believed only from proxies that the settings trust; anyone can send
+them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Headers = Iterable[tuple[str, str]]
+"""Names in lower case, in the order they came."""
+
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?")
+
+
+class Origin(NamedTuple):
+    """One request as the client made it."""
+
+    client: str
+    """The client's address."""
+    secure: bool
+    """Whether the client came by TLS."""
+    host: str | None
+    """Host, and port if it gave one, that the client asked for; None if it is not a valid one."""
+
+
+def origin(
+    headers: Headers, *, client_host: str, secure: bool, trusted: Sequence[Network] = ()
+) -> Origin:
+    """Work out where a request came from.
+
+    Args:
+        headers: The request's.
+        client_host: Address at the other end of the connection.
+        secure: Whether that connection is TLS.
+        trusted: Proxies whose word counts.
+
+    """
+    given: dict[str, list[str]] = {}
+    for name, value in headers:
+        if name in ("host", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"):
+            given.setdefault(name, []).extend(part.strip() for part in value.split(","))
+    host = given.get("host", [""])[0]
+    client = client_host
+    if _is_trusted(client_host, trusted):
+        # Each proxy appends the address it saw, so the list is read from its end: the first that
+        # is no proxy of ours is the client. What stands before that one anybody can have written.
+        for address in reversed(given.get("x-forwarded-for", [])):
+            if not _is_address(address):
+                break
+            client = address
+            if not _is_trusted(address, trusted):
+                break
+        if "x-forwarded-proto" in given:
+            secure = given["x-forwarded-proto"][-1].lower() in ("https", "wss")
+        host = given.get("x-forwarded-host", [host])[-1]
+    return Origin(client, secure, host if _HOST.fullmatch(host) else None)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_trusted(text: str, trusted: Sequence[Network]) -> bool:
+    if not trusted or not _is_address(text):
+        return False
+    address = ipaddress.ip_address(text)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return any(address in network for network in trusted)

@@ -1,0 +1,95 @@
+"""TLS from certificate files that are read again when they change.
+
+Certificates live for weeks and calls must outlive their renewal: connections that are open keep
+what they negotiated, new ones get the new certificate.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from pathlib import Path
+
+import structlog
+
+
+log = structlog.get_logger(__name__)
+
+_Fingerprint = tuple[tuple[int, int, int], ...]
+
+
+class TLSError(ValueError):
+    """Certificate files that cannot be used; it says which and why."""
+
+
+class Certificates:
+    """A certificate chain and its key on disk, and the `ssl.SSLContext` made of them.
+
+    Args:
+        certfile: PEM file with the chain.
+        keyfile: PEM file with the key, or None if `certfile` has it.
+        password: Passphrase of the key.
+
+    Raises:
+        TLSError: The files cannot be read, or are no pair.
+
+    """
+
+    def __init__(self, certfile: Path, keyfile: Path | None = None, password: str = "") -> None:
+        self._certfile = certfile
+        self._keyfile = keyfile
+        self._password = password
+        self._fingerprint = self._look()
+        self.context = self._new_context()
+        """Serves TLS 1.2 and later."""
+
+    def reload_if_changed(self) -> bool:
+        """Take the files up if they have changed, and tell whether new ones are in use.
+
+        Files that cannot be used leave the old certificate in place, with one error in the log.
+        """
+        try:
+            fingerprint = self._look()
+            if fingerprint == self._fingerprint:
+                return False
+            self._fingerprint = fingerprint
+            # Loading a bad pair would spoil the live context, so it is tried on another first.
+            self._new_context()
+            self._load(self.context)
+        except TLSError as error:
+            log.error(
+                "new certificate not usable", error=str(error), hint="the old one stays in use"
+            )
+            return False
+        log.info("certificate reloaded", certfile=str(self._certfile))
+        return True
+
+    def _new_context(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._load(context)
+        return context
+
+    def _load(self, context: ssl.SSLContext) -> None:
+        files = " and ".join(str(file) for file in (self._certfile, self._keyfile) if file)
+        try:
+            # Without a callable OpenSSL would ask at the terminal for a missing passphrase.
+            context.load_cert_chain(self._certfile, self._keyfile, lambda: self._password)
+        except ssl.SSLError as error:
+            reason = (error.reason or "holds no PEM").replace("_", " ").lower()
+            raise TLSError(
+                f"{files}: {reason}; needed are a PEM certificate chain and its own private key"
+            ) from None
+        except OSError as error:
+            raise TLSError(f"{files}: {error.strerror or error}") from None
+
+    def _look(self) -> _Fingerprint:
+        return tuple(_stat(file) for file in (self._certfile, self._keyfile) if file is not None)
+
+
+def _stat(file: Path) -> tuple[int, int, int]:
+    try:
+        status = os.stat(file)
+    except OSError as error:
+        raise TLSError(f"{file}: {error.strerror}") from None
+    return status.st_mtime_ns, status.st_ino, status.st_size

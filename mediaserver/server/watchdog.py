@@ -1,0 +1,142 @@
+"""Notices when something keeps the event loop busy, and says what.
+
+One handler that computes or waits without ``await`` makes every call of the process stutter, and
+nothing in the calls themselves shows whose fault it is. A beat on the loop measures how late the
+loop is; a thread that sees the beat fail looks at what the loop's thread is doing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import structlog
+
+
+log = structlog.get_logger(__name__)
+
+BEAT_INTERVAL: Final = 0.25
+"""Seconds between beats."""
+
+_STACK_FRAMES: Final = 12
+
+
+class LoopFigures(Protocol):
+    """Where the loop's lateness is kept: a server's counters."""
+
+    loop_lag: float
+    loop_lag_max: float
+    loop_blocks: int
+
+
+class Watchdog:
+    """Measures the lag of the running loop, and reports what blocks it.
+
+    Args:
+        figures: Where lag and blocks are counted.
+        warn_after: Seconds without a beat until the loop counts as blocked; None to only measure.
+        clock: Monotonic seconds.
+
+    Tasks are reported by their names: those of handlers say the call and the handler.
+
+    """
+
+    def __init__(
+        self,
+        figures: LoopFigures,
+        *,
+        warn_after: float | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._figures = figures
+        self._warn_after = warn_after
+        self._clock = clock
+        self._beaten = clock()
+        self._reported = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_thread = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to watch the loop that is running."""
+        self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
+        self._beaten = self._clock()
+        self._timer = self._loop.call_later(BEAT_INTERVAL, self._beat)
+        if self._warn_after is not None:
+            self._thread = threading.Thread(
+                target=self._watch, args=(self._warn_after,), name="watchdog", daemon=True
+            )
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Stop watching. A second time does nothing."""
+        self._stopped.set()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def check(self) -> bool:
+        """Report a block if there is one that has not been reported yet; tell whether so."""
+        if self._warn_after is None or self._reported or self._loop is None:
+            return False
+        silent = self._clock() - self._beaten - BEAT_INTERVAL
+        if silent < self._warn_after:
+            return False
+        self._reported = True
+        self._figures.loop_blocks += 1
+        log.warning(
+            "event loop blocked",
+            seconds=round(silent, 3),
+            by=running_task(self._loop),
+            stack=stack_of(self._loop_thread),
+            hint="await it, or pass it to stream.run_blocking()",
+        )
+        return True
+
+    def _beat(self) -> None:
+        now = self._clock()
+        lag = max(0.0, now - self._beaten - BEAT_INTERVAL)
+        self._figures.loop_lag = lag
+        self._figures.loop_lag_max = max(lag, self._figures.loop_lag_max)
+        self._beaten = now
+        self._reported = False
+        assert self._loop is not None
+        self._timer = self._loop.call_later(BEAT_INTERVAL, self._beat)
+
+    def _watch(self, warn_after: float) -> None:
+        while not self._stopped.wait(warn_after / 2):
+            self.check()
+
+
+def running_task(loop: asyncio.AbstractEventLoop) -> str:
+    """Return the name of the task that `loop` is in, as seen from another thread."""
+    task = asyncio.current_task(loop)
+    return "a callback, no task" if task is None else task.get_name()
+
+
+def stack_of(thread: int) -> str:
+    """Return what a thread's event loop has called, innermost last: file, line and function."""
+    frame = sys._current_frames().get(thread)
+    if frame is None:
+        return ""
+    frames = list(traceback.extract_stack(frame))
+    # How the loop came to be run says nothing about what it runs.
+    outer = [index for index, each in enumerate(frames) if _is_the_loop(each)]
+    frames = frames[outer[-1] + 1 if outer else 0 :][-_STACK_FRAMES:]
+    return "\n".join(f"{each.filename}:{each.lineno} in {each.name}" for each in frames)
+
+
+def _is_the_loop(frame: traceback.FrameSummary) -> bool:
+    folder, _, file = frame.filename.replace("\\", "/").rpartition("/")
+    place = (file, frame.name)
+    return folder.endswith("/asyncio") and place in (("runners.py", "run"), ("events.py", "_run"))

@@ -1,0 +1,1 @@
+"""Reads the plain counters that the other parts keep: metrics and logs."""

@@ -1,0 +1,144 @@
+"""Prometheus metrics, read off plain counters when someone asks for them.
+
+Nothing here is touched by a call: the parts of the server count in attributes of their own, and a
+scrape reads those.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Protocol
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+
+from mediaserver import __version__
+from mediaserver.call.counters import StreamCounters
+
+
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+
+STREAM_METRICS: Final[Mapping[str, tuple[str, str]]] = {
+    "audio_in": ("audio_received_seconds", "Audio received from callers."),
+    "audio_out": ("audio_sent_seconds", "Audio sent to callers."),
+    "audio_dropped": (
+        "audio_dropped_seconds",
+        "Received audio dropped because a handler did not read it in time.",
+    ),
+    "frames_in": ("frames_received", "Audio frames received."),
+    "frames_dropped": ("frames_dropped", "Received frames that were dropped."),
+    "frames_lost": ("frames_lost", "Frames that never came, by the gaps in their count."),
+    "frames_out_of_order": ("frames_out_of_order", "Frames that came after a later one."),
+    "messages_in": ("messages_received", "WebSocket messages received."),
+    "messages_out": ("messages_sent", "WebSocket messages sent."),
+    "bytes_in": ("received_bytes", "Bytes of the messages received."),
+    "bytes_out": ("sent_bytes", "Bytes of the messages sent."),
+    "malformed_messages": ("messages_malformed", "Messages that could not be read."),
+    "unknown_messages": ("messages_unknown", "Messages of an unknown event."),
+    "interrupts": ("interrupts", "Times that playback was interrupted."),
+    "checkpoints_sent": ("checkpoints_sent", "Checkpoints sent."),
+    "checkpoints_confirmed": ("checkpoints_confirmed", "Checkpoints that Plivo confirmed."),
+    "underruns": ("underruns", "Times that queued audio missed its playout at the phone."),
+    "underrun_seconds": ("underrun_seconds", "How late that audio was, in all."),
+    "producer_gaps": ("producer_gaps", "Times that a handler had no more audio in mid-speech."),
+    "producer_gap_seconds": ("producer_gap_seconds", "How long those times were, in all."),
+}
+"""Metric and help of every field of `StreamCounters`."""
+
+
+class Figures(Protocol):
+    """What a server counts."""
+
+    calls_total: int
+    refused: Counter[str]
+    handler_errors: int
+    dead_peers: int
+    webhooks: Counter[str]
+    loop_lag: float
+    loop_lag_max: float
+    loop_blocks: int
+
+    @property
+    def calls_active(self) -> int:
+        """Calls that are connected."""
+
+
+class Source(Protocol):
+    """A server, as far as its metrics go."""
+
+    draining: bool
+
+    @property
+    def counters(self) -> Figures:
+        """What the server counts."""
+
+    @property
+    def settings(self) -> Any:
+        """The server's settings."""
+
+    def stream_totals(self) -> StreamCounters:
+        """Return the sums over ended and live calls."""
+
+
+def exposition(source: Source) -> bytes:
+    """Return every metric of a server in Prometheus' text format."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(ServerCollector(source))
+    return generate_latest(registry)
+
+
+class ServerCollector(Collector):
+    """Reads one server's counters."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    def describe(self) -> list[Metric]:
+        """Return nothing: the collector has a registry to itself."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric."""
+        source = self._source
+        counters = source.counters
+        build = GaugeMetricFamily("mediaserver_build_info", "Version.", labels=["version"])
+        build.add_metric([__version__], 1)
+        yield build
+        yield _gauge("calls_active", "Calls that are connected.", counters.calls_active)
+        yield _gauge("calls_limit", "Calls that may be.", source.settings.max_calls)
+        yield _gauge("draining", "1 once the server was asked to stop.", int(source.draining))
+        yield _counter("calls", "Calls that have connected.", counters.calls_total)
+        yield _by("calls_refused", "Calls refused, by cause.", "cause", counters.refused)
+        yield _by("webhooks", "Webhooks answered, by kind of reply.", "kind", counters.webhooks)
+        yield _counter(
+            "handler_errors",
+            "Calls that an exception of their handler ended.",
+            counters.handler_errors,
+        )
+        yield _counter(
+            "dead_peers", "Calls closed because the peer was silent.", counters.dead_peers
+        )
+        yield _gauge("loop_lag_seconds", "Lateness of the event loop.", counters.loop_lag)
+        yield _gauge("loop_lag_max_seconds", "The worst it ever was.", counters.loop_lag_max)
+        yield _counter("loop_blocks", "Times the loop was blocked.", counters.loop_blocks)
+        totals = source.stream_totals()
+        for field, (name, text) in STREAM_METRICS.items():
+            yield _counter(name, text, getattr(totals, field))
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"mediaserver_{name}", text, value=value)
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(f"mediaserver_{name}", text, value=value)
+
+
+def _by(name: str, text: str, label: str, values: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(f"mediaserver_{name}", text, labels=[label])
+    for key, value in sorted(values.items()):
+        family.add_metric([key], value)
+    return family

@@ -1,0 +1,139 @@
+"""A started runtime, a server in this event loop, and a server in a process of its own."""
+
+import asyncio
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+
+import pytest
+
+from mediaserver.agents import Echo
+from mediaserver.handler import Route, Routes
+from mediaserver.server.daemon import Daemon, bind, load_certificates
+from mediaserver.server.runtime import Runtime
+from mediaserver.settings import Settings
+
+
+@pytest.fixture
+async def start_runtime():
+    """Start runtimes: ``await start_runtime(*routes, **settings)``."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(*routes, **settings):
+            runtime = Runtime(Settings(**settings), Routes(*(routes or [Route(Echo)])))
+            await runtime.startup()
+            stack.push_async_callback(runtime.shutdown)
+            return runtime
+
+        yield start
+
+
+@dataclass
+class Served:
+    daemon: Daemon
+    runtime: Runtime
+    port: int
+    task: asyncio.Task
+
+    @property
+    def url(self):
+        scheme = "https" if self.runtime.settings.tls else "http"
+        return f"{scheme}://127.0.0.1:{self.port}"
+
+    @property
+    def stream_url(self):
+        return self.url.replace("http", "ws", 1) + "/stream"
+
+
+@pytest.fixture
+async def start_daemon():
+    """Start servers in this event loop: ``await start_daemon(*routes, **settings)``."""
+    served = []
+
+    async def start(*routes, **settings):
+        settings = Settings(port=0, **settings)
+        runtime = Runtime(settings, Routes(*(routes or [Route(Echo)])))
+        daemon = Daemon(runtime, load_certificates(settings))
+        sockets = bind(settings)
+        port = sockets[0].getsockname()[1]
+        task = asyncio.create_task(daemon.serve(sockets))
+        served.append(Served(daemon, runtime, port, task))
+        while not (daemon.started or task.done()):
+            await asyncio.sleep(0)
+        return served[-1]
+
+    yield start
+    for each in served:
+        for _ in range(3):
+            each.daemon.stop()
+        await each.task
+
+
+class ServerProcess:
+    """``mediaserver serve`` in a process of its own, and what it logs."""
+
+    def __init__(self, *arguments, cwd=None, env=None):
+        self.logged = []
+        self._lines = queue.Queue()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mediaserver", "serve", *arguments, "--log-format", "json"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self):
+        for line in self.process.stderr:
+            self._lines.put(line)
+        self._lines.put(None)
+
+    def wait_for(self, event):
+        """Return the next log entry of this name; fail if the process ends before it comes."""
+        while (line := self._lines.get()) is not None:
+            entry = json.loads(line) if line.startswith("{") else {"event": line}
+            self.logged.append(entry)
+            if entry["event"] == event:
+                return entry
+        raise AssertionError(f"ended without {event!r}: {self.logged}")
+
+    def terminate(self):
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self):
+        """Return the exit status, once everything logged has been read."""
+        while (line := self._lines.get()) is not None:
+            self.logged.append(json.loads(line) if line.startswith("{") else {"event": line})
+        self._lines.put(None)
+        return self.process.wait()
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+
+@pytest.fixture
+def start_process():
+    """Start servers in processes of their own: ``start_process(*arguments)``."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*arguments, **options):
+            process = ServerProcess(*arguments, **options)
+            stack.callback(process.close)
+            return process
+
+        yield start

@@ -1,0 +1,213 @@
+import time
+from urllib.parse import parse_qs, urlsplit
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mediaserver.agents import Echo
+from mediaserver.handler import Route, Routes
+from mediaserver.server.admission import Admission
+from mediaserver.server.answer import AnswerError, answer
+from mediaserver.server.handshake import Accepted, HandshakeRequest, examine
+from mediaserver.server.runtime import Runtime
+from mediaserver.server.tokens import unseal
+from mediaserver.settings import Settings
+
+
+SECRET = "sixteen letters and more"
+CALL = {
+    "CallUUID": "call-1",
+    "From": "14155550100",
+    "To": "+14155550199",
+    "Direction": "inbound",
+    "CallStatus": "ringing",
+    "Event": "StartApp",
+}
+BASE = "https://voice.example.com"
+
+
+def make(*routes, **more):
+    runtime = Runtime(Settings(secret=SECRET, **more), Routes(*(routes or [Route(Echo)])))
+    runtime.admission = Admission(runtime.settings.max_calls)
+    return runtime
+
+
+def reply(runtime, base_url=BASE, path=None, **changes):
+    fields = {**CALL, **changes}
+    result = answer(runtime, {k: v for k, v in fields.items() if v is not None}, base_url, path)
+    return result.kind, ElementTree.fromstring(result.xml)
+
+
+def tags(response):
+    return [child.tag for child in response]
+
+
+def test_a_call_is_streamed_to_the_public_url():
+    kind, response = reply(make())
+    assert kind == "stream"
+    assert response.tag == "Response"
+    assert tags(response) == ["Stream", "Hangup"]
+    stream = response[0]
+    assert stream.attrib == {
+        "bidirectional": "true",
+        "keepCallAlive": "true",
+        "contentType": "audio/x-mulaw;rate=8000",
+    }
+    assert stream.text.startswith("wss://voice.example.com/stream?token=")
+
+
+def test_the_token_says_what_the_webhook_said():
+    _, response = reply(make(token_seconds=60))
+    token = parse_qs(urlsplit(response[0].text).query)["token"][0]
+    claims = unseal(token, SECRET, time.time())
+    assert (claims.call_id, claims.caller, claims.called) == (
+        "call-1",
+        "14155550100",
+        "+14155550199",
+    )
+
+
+def test_the_stream_url_it_gives_out_is_let_in():
+    runtime = make(max_calls=1)
+    _, response = reply(runtime)
+    url = urlsplit(response[0].text)
+    accepted = examine(runtime, HandshakeRequest(url.path, url.query))
+    assert isinstance(accepted, Accepted)
+    assert accepted.call_id == "call-1"
+
+
+def test_the_format_is_the_one_that_is_set():
+    _, response = reply(make(default_format="audio/x-l16;rate=16000"))
+    assert response[0].attrib["contentType"] == "audio/x-l16;rate=16000"
+
+
+def test_a_path_in_the_public_url_stays_before_the_streams():
+    _, response = reply(make(), base_url="http://voice.example.com:8080/media")
+    assert response[0].text.startswith("ws://voice.example.com:8080/media/stream?")
+
+
+def test_what_follows_the_stream_can_be_a_redirect():
+    _, response = reply(make(on_end="https://voice.example.com/after?a=1&b=2"))
+    assert tags(response) == ["Stream", "Redirect"]
+    assert response[1].text == "https://voice.example.com/after?a=1&b=2"
+
+
+def test_ampersands_are_escaped():
+    runtime = make(on_end="https://voice.example.com/after?a=1&b=2")
+    assert b"a=1&amp;b=2" in answer(runtime, CALL, BASE).xml
+
+
+def test_the_dialled_number_chooses_the_stream():
+    runtime = make(Route(Echo, "/any"), Route(Echo, "/sales", number="+1 415 555 0199"))
+    _, response = reply(runtime)
+    assert urlsplit(response[0].text).path == "/sales"
+    _, response = reply(runtime, To="999", CallUUID="call-2")
+    assert urlsplit(response[0].text).path == "/any"
+
+
+def test_a_path_that_is_asked_for_is_taken():
+    runtime = make(Route(Echo, "/one"), Route(Echo, "/two"))
+    _, response = reply(runtime, path="/two")
+    assert urlsplit(response[0].text).path == "/two"
+
+
+def test_a_number_without_a_handler_is_rejected():
+    kind, response = reply(make(Route(Echo, number="+1999")))
+    assert kind == "rejected"
+    assert tags(response) == ["Hangup"]
+    assert response[0].attrib == {"reason": "rejected"}
+
+
+def test_a_full_server_says_so_to_the_caller():
+    runtime = make(max_calls=1, busy_message="All busy & sorry.")
+    reply(runtime)
+    kind, response = reply(runtime, CallUUID="call-2")
+    assert kind == "busy"
+    assert tags(response) == ["Speak", "Hangup"]
+    assert response[0].text == "All busy & sorry."
+    assert response[1].attrib == {"reason": "busy"}
+
+
+def test_a_retry_of_the_same_webhook_is_not_turned_away():
+    runtime = make(max_calls=1)
+    reply(runtime)
+    assert reply(runtime)[0] == "stream"
+    assert runtime.admission.reserved == 1
+
+
+def test_without_a_message_the_caller_hears_a_busy_tone():
+    runtime = make(max_calls=1, busy_message="")
+    reply(runtime)
+    assert tags(reply(runtime, CallUUID="call-2")[1]) == ["Hangup"]
+
+
+def test_a_full_server_can_send_callers_elsewhere():
+    runtime = make(max_calls=1, busy_redirect="https://other.example.com/answer")
+    reply(runtime)
+    _, response = reply(runtime, CallUUID="call-2")
+    assert tags(response) == ["Redirect"]
+    assert response[0].text == "https://other.example.com/answer"
+
+
+def test_a_draining_server_is_busy():
+    runtime = make()
+    runtime.admission.close()
+    assert reply(runtime)[0] == "busy"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"Event": "Hangup"}, {"Event": None, "CallStatus": "completed"}]
+)
+def test_the_end_of_a_call_gets_no_stream_and_frees_its_place(changes):
+    runtime = make(max_calls=1)
+    reply(runtime)
+    kind, response = reply(runtime, **changes)
+    assert kind == "ended"
+    assert tags(response) == []
+    assert runtime.admission.idle
+
+
+@pytest.mark.parametrize("event", ["Ring", "MachineDetection", "PlayedStream", "stopped"])
+def test_other_callbacks_get_no_stream(event):
+    runtime = make()
+    kind, response = reply(runtime, Event=event)
+    assert kind == "ignored"
+    assert tags(response) == []
+    assert runtime.admission.idle
+
+
+def test_a_redirected_call_is_streamed():
+    assert reply(make(), Event="Redirect", CallStatus="in-progress")[0] == "stream"
+
+
+def test_an_unknown_caller_is_no_reason_to_refuse():
+    assert reply(make(), From=None, To=None)[0] == "stream"
+
+
+@pytest.mark.parametrize("missing", [None, "", "  "])
+def test_a_request_without_a_call_is_refused_with_what_plivo_sends(missing):
+    with pytest.raises(AnswerError, match=r"CallUUID is missing\. Plivo sends CallUUID, From, To"):
+        reply(make(), CallUUID=missing)
+
+
+def test_an_absurdly_long_field_is_refused():
+    with pytest.raises(AnswerError, match="From has 300 characters; at most 256"):
+        reply(make(), From="1" * 300)
+
+
+def test_a_url_that_plivo_would_not_take_is_refused():
+    with pytest.raises(AnswerError, match="Plivo takes 2048"):
+        reply(make(), base_url="https://voice.example.com/" + "a" * 2_000)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from([*CALL, "X-PH-a"]), st.text(max_size=40), max_size=7))
+def test_any_fields_get_well_formed_xml_or_a_clear_refusal(fields):
+    try:
+        result = answer(make(), fields, BASE)
+    except AnswerError:
+        assert not fields.get("CallUUID", "").strip()
+    else:
+        assert ElementTree.fromstring(result.xml).tag == "Response"

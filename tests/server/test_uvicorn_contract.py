@@ -1,0 +1,164 @@
+"""What is relied on in uvicorn and not documented there. pyproject.toml pins its version."""
+
+import asyncio
+import functools
+import inspect
+import signal
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import Server, ServerState
+
+
+class Recorder(asyncio.Protocol):
+    """A WebSocket protocol class that writes down what happens to it."""
+
+    def __init__(self, label, **given):
+        self.label = label
+        self.given = given
+        self.happened = []
+        Recorder.last = self
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.happened.append("made")
+
+    def data_received(self, data):
+        self.happened.append(data)
+        # set_protocol comes only after the request: who writes here writes as the HTTP protocol.
+        self.protocol_at_request = self.transport.get_protocol()
+
+
+class Transport(asyncio.Transport):
+    def __init__(self):
+        super().__init__({"peername": ("192.0.2.1", 5), "sockname": ("192.0.2.2", 80)})
+        self.written = b""
+        self.closed = False
+
+    def write(self, data):
+        self.written += data
+
+    def set_protocol(self, protocol):
+        self.protocol = protocol
+
+    def get_protocol(self):
+        return self.protocol
+
+    def is_closing(self):
+        return self.closed
+
+    def close(self):
+        self.closed = True
+
+
+async def app(scope, receive, send):
+    raise AssertionError("not called")
+
+
+def config(**more):
+    loaded = uvicorn.Config(app, lifespan="off", log_config=None, workers=1, **more)
+    loaded.load()
+    return loaded
+
+
+UPGRADE = (
+    b"GET /stream?token=a%20b HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\n"
+    b"Upgrade: WebSocket\r\nSec-WebSocket-Key: k\r\n\r\n"
+)
+
+
+async def test_a_partial_is_taken_as_websocket_class_and_given_the_upgraded_connection():
+    loaded = config(ws=functools.partial(Recorder, "mine"))
+    state = ServerState()
+    http = HttpToolsProtocol(loaded, state, {"shared": 1})
+    transport = Transport()
+    transport.set_protocol(http)
+    http.connection_made(transport)
+    assert state.connections == {http}
+
+    http.data_received(UPGRADE)
+
+    socket = Recorder.last
+    assert socket.label == "mine"
+    assert socket.given == {"config": loaded, "server_state": state, "app_state": {"shared": 1}}
+    made, request = socket.happened
+    assert made == "made"
+    assert request == (
+        b"GET /stream?token=a%20b HTTP/1.1\r\nhost: x\r\nconnection: keep-alive, Upgrade\r\n"
+        b"upgrade: WebSocket\r\nsec-websocket-key: k\r\n\r\n"
+    )
+    assert socket.protocol_at_request is http
+    assert transport.protocol is socket
+    assert state.connections == set()
+    assert transport.written == b""
+
+
+async def test_a_partial_is_taken_as_http_class():
+    loaded = config(http=functools.partial(HttpToolsProtocol))
+    made = loaded.http_protocol_class(config=loaded, server_state=ServerState(), app_state={})
+    assert isinstance(made, HttpToolsProtocol)
+
+
+def test_the_http_class_has_the_parts_that_are_built_upon():
+    for name in (
+        "_should_upgrade",
+        "_unset_keepalive_if_required",
+        "handle_websocket_upgrade",
+        "on_body",
+        "on_header",
+        "on_headers_complete",
+        "on_message_begin",
+        "on_message_complete",
+        "on_response_complete",
+        "on_url",
+        "shutdown",
+    ):
+        assert callable(getattr(HttpToolsProtocol, name)), name
+
+
+async def test_the_http_class_has_the_attributes_that_are_read():
+    http = HttpToolsProtocol(config(), ServerState(), {})
+    for name in ("cycle", "headers", "loop", "parser", "server_state", "transport"):
+        assert hasattr(http, name), name
+
+
+def test_signals_go_to_handle_exit_and_are_raised_again_only_if_it_keeps_them():
+    class Deaf(Server):
+        taken = 0
+
+        def handle_exit(self, sig, frame):
+            self.taken += 1
+
+    server = Deaf(config())
+    with server.capture_signals():
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+    assert server.taken == 2
+
+
+def test_the_server_has_the_parts_that_are_overridden():
+    for name, parameters in {
+        "startup": ["self", "sockets"],
+        "shutdown": ["self", "sockets"],
+        "on_tick": ["self", "counter"],
+        "handle_exit": ["self", "sig", "frame"],
+        "serve": ["self", "sockets"],
+    }.items():
+        assert list(inspect.signature(getattr(Server, name)).parameters) == parameters
+
+
+async def test_on_tick_keeps_the_date_header_and_tells_whether_to_exit():
+    server = Server(config(server_header=False))
+    assert not await server.on_tick(0)
+    assert [name for name, _ in server.server_state.default_headers] == [b"date"]
+    server.should_exit = True
+    assert await server.on_tick(1)
+
+
+def test_a_context_factory_gives_the_tls_context():
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    loaded = config(ssl_context_factory=lambda config, default: context)
+    assert loaded.ssl is context
+    assert loaded.is_ssl

@@ -1,0 +1,121 @@
+import io
+import json
+import logging
+
+import pytest
+import structlog
+
+from mediaserver.telemetry.logs import configure_logs
+
+
+@pytest.fixture(autouse=True)
+def restore():
+    """Leave logging as it was."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    names = ("uvicorn.error", "websockets", "asyncio")
+    levels = {name: logging.getLogger(name).level for name in names}
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, was in levels.items():
+        logging.getLogger(name).setLevel(was)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def stream():
+    return io.StringIO()
+
+
+def entries(stream):
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_json_is_one_object_a_line(stream):
+    configure_logs("info", "json", stream)
+    structlog.get_logger().info("call started", call="c-1")
+    (entry,) = entries(stream)
+    assert entry["event"] == "call started"
+    assert entry["call"] == "c-1"
+    assert entry["level"] == "info"
+    assert entry["timestamp"].endswith("Z")
+
+
+def test_console_lines_are_for_people(stream):
+    configure_logs("info", "console", stream)
+    structlog.get_logger().info("call started", call="c-1")
+    assert "call started" in stream.getvalue()
+    assert "call=c-1" in stream.getvalue()
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_messages_below_the_level_are_left_out(stream):
+    configure_logs("warning", "json", stream)
+    structlog.get_logger().info("no")
+    logging.getLogger("anything").info("no")
+    structlog.get_logger().warning("yes")
+    assert [entry["event"] for entry in entries(stream)] == ["yes"]
+
+
+def test_messages_of_libraries_look_the_same(stream):
+    configure_logs("info", "json", stream)
+    logging.getLogger("uvicorn.error").error("port %d is odd", 81)
+    (entry,) = entries(stream)
+    assert (entry["event"], entry["level"]) == ("port 81 is odd", "error")
+
+
+def test_chatter_of_libraries_is_left_out(stream):
+    configure_logs("info", "json", stream)
+    logging.getLogger("uvicorn.error").info("Started server process")
+    logging.getLogger("websockets.server").info("connection open")
+    assert entries(stream) == []
+
+
+def test_bound_ids_are_on_every_line(stream):
+    configure_logs("info", "json", stream)
+    with structlog.contextvars.bound_contextvars(call="c-1"):
+        structlog.get_logger().info("one")
+        logging.getLogger("library").warning("two")
+    assert [entry["call"] for entry in entries(stream)] == ["c-1", "c-1"]
+
+
+def test_the_token_of_a_stream_url_is_blotted_out(stream):
+    configure_logs("info", "json", stream)
+    structlog.get_logger().info("refused", url="wss://h/stream?a=1&token=abc.def-_g&b=2")
+    logging.getLogger("uvicorn.access").warning("GET %s", "/stream?token=abc.def")
+    text = stream.getvalue()
+    assert "abc.def" not in text
+    assert entries(stream)[0]["url"] == "wss://h/stream?a=1&token=…&b=2"
+
+
+def raise_with_secret():
+    secret = "the secret itself"
+    raise RuntimeError(f"failed after {len(secret)}")
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_a_traceback_has_no_values_of_variables(stream, form):
+    configure_logs("info", form, stream)
+    try:
+        raise_with_secret()
+    except RuntimeError:
+        structlog.get_logger().exception("handler failed")
+    text = stream.getvalue()
+    assert "failed after 17" in text
+    assert "raise_with_secret" in text
+    assert text.count("the secret itself") == 0
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_what_is_no_json_is_logged_all_the_same(stream, form):
+    configure_logs("info", form, stream)
+    structlog.get_logger().info("odd", value=object(), raw=b"\xff")
+    assert "odd" in stream.getvalue()
+
+
+def test_configuring_again_replaces_the_stream(stream):
+    configure_logs("info", "json", io.StringIO())
+    configure_logs("info", "json", stream)
+    structlog.get_logger().info("once")
+    assert len(entries(stream)) == 1
