@@ -67,16 +67,24 @@ class Handler:
     async def __call__(self, stream: Stream) -> None:
         """Run the hooks until the stream ends."""
         self.stream = stream
+        task = asyncio.current_task()
+        assert task is not None, "a handler runs in a task"
+        call = task.get_name()
         try:
             async with asyncio.TaskGroup() as hooks:
-                start = hooks.create_task(self._until_end(self.on_start()))
+
+                def run(name: str, hook: Awaitable[None]) -> asyncio.Task[None]:
+                    # Named as the call's own task is, for whoever looks at what blocks the loop.
+                    return hooks.create_task(self._until_end(hook), name=f"{call} {name}")
+
+                start = run("on_start", self.on_start())
                 if type(self).on_audio is Handler.on_audio:
                     stream.ignore_audio()
                 else:
-                    hooks.create_task(self._until_end(self._hear()))
+                    run("on_audio", self._hear())
                 async for event in stream.controls():
-                    hooks.create_task(self._until_end(self._react(event)))
-                hooks.create_task(self._until_end(self.on_stop(stream.end_reason)))
+                    run(type(event).__name__, self._react(event))
+                run("on_stop", self.on_stop(stream.end_reason))
                 # It may be waiting for something that can no longer come.
                 start.cancel()
         except BaseExceptionGroup as group:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
@@ -261,7 +261,12 @@ class Stream:
                 return self._dropped(generation)
             start = playout.play(audio.payload)
             return Playback(playout, start, playout.queued, generation)
-        return await self._play(self._utterance_converter(), audio, rate, format, generation)
+        converter = self._utterance_converter()
+        if not converter.is_clip(audio, rate, format):
+            return await self._play(converter, audio, rate, format, generation)
+        # Nothing follows a clip that should sound as if it were one with it. Other plays may come
+        # while it is converted, so it has a converter of its own.
+        return await self._play(Converter(self.format), audio, rate, format, generation, last=True)
 
     async def _play(
         self,
@@ -270,6 +275,8 @@ class Stream:
         rate: int | None,
         format: AudioFormat | None,
         generation: int,
+        *,
+        last: bool = False,
     ) -> Playback:
         """Convert and queue audio, letting other calls have their turn where it is long."""
         playout = self._session.playout
@@ -280,6 +287,8 @@ class Stream:
                 if generation != playout.generation:
                     break
             pieces.append(piece)
+        if last:
+            pieces.append(converter.flush())
         if self._session.ended:
             raise self._ended_error()
         if generation != playout.generation:
@@ -498,6 +507,14 @@ class _Reader:
         self._inbox = session.inbox
         self._loop = asyncio.get_running_loop()
 
+    async def _wait(self) -> None:
+        """Wait until it is worth looking again."""
+        inbox = self._inbox
+        if inbox.event_waiter is not None and not inbox.event_waiter.done():
+            raise RuntimeError("another task waits for this reader's next event")
+        inbox.event_waiter = waiter = self._loop.create_future()
+        await waiter
+
 
 class AudioReader(_Reader):
     """The frames of a stream."""
@@ -507,16 +524,15 @@ class AudioReader(_Reader):
     def __aiter__(self) -> AsyncIterator[Frame]:
         return self
 
-    def __anext__(self) -> Awaitable[Frame]:
+    async def __anext__(self) -> Frame:
         inbox = self._inbox
         frame = inbox.next_frame()
-        if frame is not None or inbox.ended:
-            return self._next(frame)
-        # The inbox answers this future with the next frame: no coroutine runs in between.
-        inbox.frame_waiter = waiter = self._loop.create_future()
-        return waiter
-
-    async def _next(self, frame: Frame | None) -> Frame:
+        if frame is None and not inbox.ended:
+            if inbox.frame_waiter is not None and not inbox.frame_waiter.done():
+                raise RuntimeError("another task waits for this reader's next frame")
+            # The inbox answers with the next frame, or with None at the end.
+            inbox.frame_waiter = waiter = self._loop.create_future()
+            frame = await waiter
         if frame is None:
             raise StopAsyncIteration
         return frame
@@ -535,8 +551,7 @@ class EventReader(_Reader):
         while (event := inbox.next_event()) is None:
             if inbox.ended:
                 raise StopAsyncIteration
-            inbox.event_waiter = waiter = self._loop.create_future()
-            await waiter
+            await self._wait()
         return event
 
 
@@ -553,8 +568,7 @@ class ControlReader(_Reader):
         while (event := inbox.next_control()) is None:
             if inbox.ended:
                 raise StopAsyncIteration
-            inbox.event_waiter = waiter = self._loop.create_future()
-            await waiter
+            await self._wait()
         return event
 
 

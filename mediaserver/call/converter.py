@@ -42,6 +42,14 @@ class Converter:
             format is None or format == self._format
         )
 
+    def is_clip(self, audio: Audio, rate: int | None, format: AudioFormat | None) -> bool:
+        """Tell whether `audio` is complete in itself, rather than a piece of something longer."""
+        if isinstance(audio, np.ndarray):
+            return len(audio) > (rate or self._format.rate) * LONGEST_STEP
+        if isinstance(audio, bytes | bytearray | memoryview):
+            return len(audio) > (format or self._format).bytes_per_second * LONGEST_STEP
+        return False
+
     def convert(
         self,
         audio: Audio,

@@ -20,9 +20,6 @@ class Waiter(Protocol):
     def set_result(self, result: Frame | None, /) -> None:
         """Wake the reader."""
 
-    def set_exception(self, exception: Exception, /) -> None:
-        """Wake the reader with an exception."""
-
 
 class Inbox:
     """Two lanes, audio and control, that can be read apart or in the order of arrival.
@@ -142,7 +139,7 @@ class Inbox:
         self._wake_events()
         reader, self.frame_waiter = self.frame_waiter, None
         if reader is not None and not reader.done():
-            reader.set_exception(StopAsyncIteration())
+            reader.set_result(None)
 
     @property
     def unread_control_events(self) -> int:

@@ -73,6 +73,7 @@ class _Checkpoint:
     position: int
     name: str
     own: bool
+    sent_at: float = 0.0
 
 
 class Playout:
@@ -387,7 +388,8 @@ class Playout:
         self._counters.checkpoints_confirmed += 1
         self._ever_confirmed = True
         self._confirmed = max(self._confirmed, position)
-        if position > self._run_position:
+        # One that was sent after its audio had ended says nothing of how late that was heard.
+        if position > self._run_position and answered[-1].sent_at <= earliest:
             delay = now - earliest - self.round_trip
             self._delays.append(min(max(delay, 0.0), LONGEST_DELAY))
             self._delay = min(self._delays)
@@ -451,7 +453,8 @@ class Playout:
         if not self._queue or self.paused or self.blocked:
             return
         room = self._room(now)
-        while self._queue:
+        # Sending may fill the socket.
+        while self._queue and not self.blocked:
             size = self.queued - self.sent
             if size > room:
                 if room < quantum:
@@ -506,13 +509,17 @@ class Playout:
 
     def _send_audio(self, piece: Wire, size: int) -> None:
         self.sent += size
-        self._counters.audio_out += size / self._bps
         retained = self._retained
         retained.append(piece)
         self._retained_bytes += size
         while self._retained_bytes - len(retained[0]) > self._keep:
             self._retained_bytes -= len(retained.popleft())
-        self._send(self._encode(piece))
+        message = self._encode(piece)
+        counters = self._counters
+        counters.audio_out += size / self._bps
+        counters.messages_out += 1
+        counters.bytes_out += len(message)
+        self._send(message)
 
     def _mark(self, mark: _Checkpoint) -> None:
         if self.paused or mark.position > self.sent:
@@ -534,11 +541,12 @@ class Playout:
             self._next_own_checkpoint = now + self._settings.checkpoint_interval
             self._checkpoint_count += 1
             mark.name = f"heard-{self.epoch}-{self._checkpoint_count}"
+        mark.sent_at = now
         self._pending.append(mark)
         if len(self._pending) > MAX_PENDING:
             self._report_all([self._pending.pop(0)], 0)
         self._counters.checkpoints_sent += 1
-        self._send(encode_command(CheckpointCommand(self._stream_id, mark.name)))
+        self._command(CheckpointCommand(self._stream_id, mark.name))
 
     def _clear(self, now: float) -> None:
         self.epoch += 1
@@ -547,7 +555,13 @@ class Playout:
         self._stale.update(checkpoint.name for checkpoint in self._pending if not checkpoint.own)
         self._stale_until = now + STALE_SECONDS
         self._flowing = False
-        self._send(encode_command(ClearAudio(self._stream_id)))
+        self._command(ClearAudio(self._stream_id))
+
+    def _command(self, command: CheckpointCommand | ClearAudio) -> None:
+        message = encode_command(command)
+        self._counters.messages_out += 1
+        self._counters.bytes_out += len(message)
+        self._send(message)
 
     # Taking back.
 

@@ -210,7 +210,7 @@ class Session:
         )
         self.playout = Playout(
             clock=self._clock,
-            send=self._send_out,
+            send=self._shell.send,
             format=self.format,
             stream_id=start.stream_id,
             settings=settings,
@@ -267,7 +267,9 @@ class Session:
         message = encode_command(SendDtmf(digits))
         if self.ended:
             raise StreamEndedError(f"the stream has ended ({self.end_reason}): no digits were sent")
-        self._send_out(message)
+        self.counters.messages_out += 1
+        self.counters.bytes_out += len(message)
+        self._shell.send(message)
 
     def close(self, reason: str) -> None:
         """End the stream: nothing more comes in or goes out. The first reason counts."""
@@ -278,11 +280,6 @@ class Session:
         if self.start is not None:
             self.playout.end()
             self.inbox.end()
-
-    def _send_out(self, message: bytes) -> None:
-        self.counters.messages_out += 1
-        self.counters.bytes_out += len(message)
-        self._shell.send(message)
 
     def _report_checkpoint(self, name: str, played: bool) -> None:
         if not self.ended:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import suppress
 from typing import Any
 
 from mediaserver.handler import Handler, Route, Routes, StreamHandler
 from mediaserver.server.handshake import Accepted, HandshakeRequest, Refused, examine
-from mediaserver.server.live import GOING_AWAY, LiveCall
+from mediaserver.server.live import CLOSE_TIMEOUT, GOING_AWAY, LiveCall, close_reason
 from mediaserver.server.runtime import Runtime
 from mediaserver.settings import Settings
 
@@ -31,6 +30,8 @@ def asgi(
 
         app = FastAPI()
         app.mount("/stream", asgi(Echo))
+
+    Streams connect to ``/stream/`` then, with the slash: Starlette redirects no WebSocket to it.
 
     The session is the one of ``mediaserver serve``; the host application brings TLS, its own limits
     and its own shutdown. A single handler takes every path below the mount; `Routes` are matched by
@@ -65,13 +66,21 @@ class StreamApp:
             await _refuse_http(send)
 
     async def shutdown(self) -> None:
-        """Close live calls and the handlers' lifespans.
+        """Close live calls, wait for their handlers to end, and close the handlers' lifespans.
 
         For host applications that do not pass the lifespan on to what they mount, as Starlette
         does not.
         """
-        self.runtime.close_calls(GOING_AWAY, "the server is shutting down")
-        await self.runtime.shutdown()
+        runtime = self.runtime
+        if not runtime.ready:
+            return
+        runtime.admission.close()
+        runtime.close_calls(GOING_AWAY, "the server is shutting down")
+        loop = asyncio.get_running_loop()
+        patience = loop.time() + runtime.settings.grace + CLOSE_TIMEOUT + 1
+        while runtime.calls and loop.time() < patience:
+            await asyncio.sleep(0.05)
+        await runtime.shutdown()
 
     async def _start(self) -> None:
         if self.runtime.ready:
@@ -84,10 +93,18 @@ class StreamApp:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        await self._start()
+        try:
+            await self._start()
+        except Exception as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            raise
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await self.shutdown()
+        try:
+            await self.shutdown()
+        except Exception as error:
+            await send({"type": "lifespan.shutdown.failed", "message": str(error)})
+            raise
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -138,21 +155,18 @@ class AsgiLink:
     async def run(self) -> None:
         """Carry messages both ways until the WebSocket is closed."""
         writer = asyncio.create_task(self._write())
-        self._reader = asyncio.create_task(self._read())
-        reason = "the connection was lost"
+        self._reader = reader = asyncio.create_task(self._read())
         try:
-            await asyncio.wait([self._reader, writer], return_when=asyncio.FIRST_COMPLETED)
-            if writer.done() and self._closing and writer.exception() is None:
+            await asyncio.wait([reader, writer], return_when=asyncio.FIRST_COMPLETED)
+            if writer.done() and writer.exception() is None:
                 # The close frame is out: the peer's answer, or its silence, ends it.
-                await asyncio.wait([self._reader])
-            if self._reader.done() and not self._reader.cancelled():
-                reason = self._reader.result()
+                await asyncio.wait([reader])
         finally:
-            for task in (self._reader, writer):
-                task.cancel()
-                with suppress(asyncio.CancelledError, OSError, RuntimeError):
-                    await task
-            self._call.lost(reason)
+            reader.cancel()
+            writer.cancel()
+            outcomes = await asyncio.gather(reader, writer, return_exceptions=True)
+            self._closing = True
+            self._call.lost(_why_lost(*outcomes))
 
     async def _read(self) -> str:
         call = self._call
@@ -201,7 +215,9 @@ class AsgiLink:
         """Close after what is queued."""
         if not self._closing:
             self._closing = True
-            self._unsent.append({"type": "websocket.close", "code": code, "reason": reason[:120]})
+            self._unsent.append(
+                {"type": "websocket.close", "code": code, "reason": close_reason(reason)}
+            )
             self._wake_writer.set()
             self._may_read.set()
 
@@ -218,6 +234,16 @@ class AsgiLink:
     def resume_reading(self) -> None:
         """Take messages again."""
         self._may_read.set()
+
+
+def _why_lost(read: str | BaseException, written: BaseException | None) -> str:
+    """Tell from how reading and writing ended why a connection was lost."""
+    if isinstance(read, str):
+        return read
+    for error in (read, written):
+        if isinstance(error, Exception):
+            return f"the connection was lost: {error}"
+    return "the connection was lost"
 
 
 async def _refuse_websocket(scope: Scope, send: Send, refused: Refused) -> None:

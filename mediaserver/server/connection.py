@@ -25,7 +25,7 @@ except ImportError:  # a platform without the extension
 
 from mediaserver.server.framing import LONGEST_HEADER, MASKED_16, TEXT_FINAL, frame_end
 from mediaserver.server.handshake import HandshakeRequest, Refused, examine
-from mediaserver.server.live import LiveCall
+from mediaserver.server.live import LiveCall, close_reason
 
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 TEXT, BINARY, CONT, PONG = Opcode.TEXT, Opcode.BINARY, Opcode.CONT, Opcode.PONG
 
 WRITE_HIGH = 32_768
-"""Bytes in the write buffer above which nothing more is sent: four seconds of mu-law."""
+"""Bytes in the write buffer above which nothing more is sent: three seconds of mu-law."""
 
 SEND_BUFFER = 65_536
 """The kernel's send buffer. A large one would hide a peer that has stopped reading."""
@@ -60,7 +60,8 @@ class StreamConnection(asyncio.Protocol):
         "_call",
         "_max_size",
         "_open",
-        "_parts",
+        "_partial",
+        "_partial_is_text",
         "_reading",
         "_runtime",
         "_tail",
@@ -73,8 +74,9 @@ class StreamConnection(asyncio.Protocol):
     def __init__(self, runtime: Runtime, **_uvicorn: Any) -> None:
         self._runtime = runtime
         self._call: LiveCall | None = None
-        # The pieces of a message that comes in fragments.
-        self._parts: list[bytes] | None = None
+        # What has come of a message in fragments, and whether it is text.
+        self._partial: bytearray | None = None
+        self._partial_is_text = False
         self._max_size = runtime.settings.max_message_bytes
         self._ws = ServerProtocol(max_size=self._max_size, logger=quiet)
         # The beginning of a frame whose end has not come.
@@ -98,13 +100,13 @@ class StreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of the upgrade request, then of WebSocket frames."""
+        if self._tail:
+            data, self._tail = self._tail + data, b""
         call = self._call
         if call is None or not self._open:
             self._feed(data)
             return
         call.heard_from = True
-        if self._tail:
-            data, self._tail = self._tail + data, b""
         start, size = 0, len(data)
         while start < size:
             # Plivo's media: one whole text frame, not within a fragmented message.
@@ -112,7 +114,7 @@ class StreamConnection(asyncio.Protocol):
                 size - start > 8
                 and data[start] == TEXT_FINAL
                 and data[start + 1] == MASKED_16
-                and self._parts is None
+                and self._partial is None
             ):
                 body = start + 8
                 end = body + (data[start + 2] << 8) + data[start + 3]
@@ -155,14 +157,8 @@ class StreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, in whatever way."""
         if self._call is not None:
-            close = self._ws.close_rcvd
-            if close is not None:
-                reason = f"Plivo closed the socket ({close.code})"
-            elif exc is not None:
-                reason = f"the connection was lost: {exc}"
-            else:
-                reason = "the connection was lost"
-            self._call.lost(reason)
+            self._open = False
+            self._call.lost("the connection was lost" + (f": {exc}" if exc is not None else ""))
 
     def pause_writing(self) -> None:
         """The write buffer is full."""
@@ -173,11 +169,6 @@ class StreamConnection(asyncio.Protocol):
         """The write buffer is empty enough."""
         if self._call is not None:
             self._call.unblock()
-
-    def shutdown(self) -> None:
-        """Called by uvicorn when it stops at once."""
-        if self._call is not None:
-            self._call.close(1001, "the server is shutting down")
 
     # The opening handshake
 
@@ -211,23 +202,29 @@ class StreamConnection(asyncio.Protocol):
             self._transport.close()
 
     def _take_frame(self, frame: Frame) -> None:
-        opcode = frame.opcode
-        if self._call is None:
+        call, opcode = self._call, frame.opcode
+        if call is None:
             return
         if opcode is PONG:
-            self._call.ponged(bytes(frame.data))
-        elif opcode is BINARY:
-            self._call.session.refuse_binary(len(frame.data))
-            self._parts = None
-        elif opcode is TEXT and frame.fin:
-            self._call.receive(bytes(frame.data))
-        elif opcode is TEXT:
-            self._parts = [bytes(frame.data)]
-        elif opcode is CONT and self._parts is not None:
-            self._parts.append(bytes(frame.data))
+            call.ponged(bytes(frame.data))
+        elif opcode is TEXT or opcode is BINARY:
             if frame.fin:
-                message, self._parts = b"".join(self._parts), None
-                self._call.receive(message)
+                self._take_message(bytes(frame.data), is_text=opcode is TEXT)
+            else:
+                self._partial = bytearray(frame.data)
+                self._partial_is_text = opcode is TEXT
+        elif opcode is CONT and self._partial is not None:
+            self._partial += frame.data
+            if frame.fin:
+                message, self._partial = bytes(self._partial), None
+                self._take_message(message, is_text=self._partial_is_text)
+
+    def _take_message(self, message: bytes, *, is_text: bool) -> None:
+        assert self._call is not None
+        if is_text:
+            self._call.receive(message)
+        else:
+            self._call.session.refuse_binary(len(message))
 
     # mediaserver.server.live.Link
 
@@ -254,13 +251,13 @@ class StreamConnection(asyncio.Protocol):
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake."""
         if self._open:
-            # A close frame holds 123 bytes of reason (RFC 6455, section 5.5).
-            self._ws.send_close(code, reason.encode()[:120].decode(errors="ignore"))
+            self._ws.send_close(code, close_reason(reason))
             self.resume_reading()
             self._flush()
 
     def abort(self) -> None:
         """Drop the connection."""
+        self._open = False
         self._transport.abort()
 
     def pause_reading(self) -> None:
@@ -277,19 +274,28 @@ class StreamConnection(asyncio.Protocol):
 
     def _flush(self) -> None:
         """Write what the WebSocket core has to say."""
-        for data in self._ws.data_to_send():
+        ws = self._ws
+        for data in ws.data_to_send():
             if data:
                 self._transport.write(data)
-            elif self._ws.close_rcvd is not None or not self._transport.can_write_eof():
-                self._transport.close()
             else:
-                # The peer did wrong and may still be sending. Closing now would reset the
-                # connection, and it would never read why.
-                self._transport.write_eof()
-                if self._call is not None:
-                    self._call.failing("the WebSocket protocol was broken")
-        state = self._ws.state
-        if state is not OPEN:
+                self._finish()
+        if ws.state is not OPEN:
             self._open = False
-            if state is CLOSED:
+            if ws.state is CLOSED:
                 self._transport.close()
+
+    def _finish(self) -> None:
+        """Close the connection, with which the WebSocket core is through."""
+        close = self._ws.close_rcvd
+        if self._call is not None:
+            if close is not None:
+                self._call.closing(f"Plivo closed the socket ({close.code})")
+            else:
+                self._call.closing(f"the WebSocket failed: {self._ws.parser_exc}")
+        if self._call is None or close is not None or not self._transport.can_write_eof():
+            self._transport.close()
+        else:
+            # The peer did wrong and may still be sending. Closing now would reset the connection,
+            # and it would never read why.
+            self._transport.write_eof()

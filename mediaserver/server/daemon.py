@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import functools
+import gc
 import math
 import os
 import socket
@@ -192,6 +193,8 @@ def serve(settings: Settings, routes: Routes) -> int:
     sockets = bind(settings)
     try:
         daemon = Daemon(Runtime(settings, routes), certificates)
+        # What has been imported stays: the garbage collector need not look at it again.
+        gc.freeze()
         daemon.run(sockets)
     finally:
         for sock in sockets:

@@ -31,6 +31,11 @@ SPEECH_LEVEL = 200.0
 """Root mean square above which the caller is taken to be saying something, about -44 dBFS."""
 
 
+def close_reason(reason: str) -> str:
+    """Return as much of a reason as fits a close frame: 123 bytes (RFC 6455, section 5.5)."""
+    return reason.encode()[:123].decode(errors="ignore")
+
+
 class Link(Protocol):
     """A WebSocket, as a call sees it."""
 
@@ -65,18 +70,20 @@ class LiveCall:
         "_close_for",
         "_handler",
         "_link",
+        "_lost",
         "_next_ping",
-        "_opened",
+        "_owed_for",
+        "_pinged",
+        "_reading",
         "_runtime",
         "_silent_for",
         "_started",
         "_unheard_for",
+        "_unstarted_for",
         "_waited_for",
         "accepted",
         "heard_from",
-        "pause_reading",
         "receive",
-        "resume_reading",
         "send",
         "session",
         "stream",
@@ -87,8 +94,6 @@ class LiveCall:
         self._link = link
         self.accepted = accepted
         self.send = link.send_text
-        self.pause_reading = link.pause_reading
-        self.resume_reading = link.resume_reading
         self.session = Session(runtime.clock, self, runtime.call_settings)
         self.receive = self.session.receive
         self.stream: Stream | None = None
@@ -96,13 +101,19 @@ class LiveCall:
 
         # Set by the link whenever bytes come, cleared by check().
         self.heard_from = False
-        self._opened = runtime.clock()
+        # Whether the connection is gone.
+        self._lost = False
+        # False while the handler is too slow and holds the peer up.
+        self._reading = True
         self._started = 0.0
+        self._pinged = 0.0
         self._next_ping = 0.0
-        # For how long, in seconds of a running loop: nothing came; the socket took nothing; the
-        # peer owes its part of the closing handshake; the handler has outlived its call; the caller
-        # has said nothing.
+        # For how long, in seconds of a running loop: no start came; nothing at all came; the peer
+        # owes an answer to a checkpoint; the socket took nothing; the peer owes its part of the
+        # closing handshake; the handler has outlived its call; the caller has said nothing.
+        self._unstarted_for = 0.0
         self._silent_for = 0.0
+        self._owed_for = 0.0
         self._blocked_for = -1.0
         self._close_for = -1.0
         self._waited_for = 0.0
@@ -126,6 +137,7 @@ class LiveCall:
         runtime, accepted, session = self._runtime, self.accepted, self.session
         self._started = runtime.clock()
         session.playout.need_ticks = self._need_ticks
+        session.playout.blocked = self._blocked_for >= 0
         self.stream = Stream(
             session,
             close=self._close_by_handler,
@@ -147,6 +159,16 @@ class LiveCall:
         log.warning("call closed", reason=reason, **self._ids())
         self._begin_close(code, reason)
 
+    def pause_reading(self) -> None:
+        """Read nothing more for now."""
+        self._reading = False
+        self._link.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        self._reading = True
+        self._link.resume_reading()
+
     def notice(self, text: str) -> None:
         """Log what is odd."""
         log.warning(text, **self._ids())
@@ -157,7 +179,8 @@ class LiveCall:
         """Measure the round trip by a pong."""
         if len(payload) == 8 and self.session.start is not None:
             (sent,) = struct.unpack("!d", payload)
-            self.session.playout.round_trip = max(0.0, self._runtime.clock() - sent)
+            if sent == self._pinged:
+                self.session.playout.round_trip = self._runtime.clock() - sent
 
     def block(self) -> None:
         """The socket takes no more."""
@@ -171,7 +194,7 @@ class LiveCall:
         if self.session.start is not None:
             self.session.playout.unblock()
 
-    def failing(self, reason: str) -> None:
+    def closing(self, reason: str) -> None:
         """The link is closing because of what the peer did."""
         self.session.close(reason)
         if self._close_for < 0:
@@ -180,9 +203,10 @@ class LiveCall:
     def lost(self, reason: str) -> None:
         """The connection is gone."""
         self.session.close(reason)
+        self._lost = True
         self._close_for = -1.0
         if self._handler is None or self._handler.done():
-            self._runtime.leave(self)
+            self._leave()
 
     # Ending.
 
@@ -195,6 +219,8 @@ class LiveCall:
 
     def _begin_close(self, code: int, reason: str) -> None:
         self.session.close(reason)
+        if self._lost:
+            return
         if self._close_for < 0:
             self._close_for = 0.0
         self._link.close(code, reason)
@@ -203,19 +229,24 @@ class LiveCall:
         code, reason = NORMAL_CLOSURE, "the handler returned"
         try:
             await self.accepted.route.run(stream)
-        except StreamEndedError:
-            pass
         except asyncio.CancelledError:
             code, reason = GOING_AWAY, "the handler was cancelled"
         except Exception as error:
-            code, reason = INTERNAL_ERROR, "the handler failed"
-            self._runtime.counters.handler_errors += 1
-            log.error("handler failed", exc_info=error, **self._ids())
-        gone = stream.ended and self._close_for < 0
-        if gone:
-            self._runtime.leave(self)
+            if not _is_end_of_stream(error):
+                code, reason = INTERNAL_ERROR, "the handler failed"
+                self._runtime.counters.handler_errors += 1
+                log.error("handler failed", exc_info=error, **self._ids())
+        if self._lost:
+            self._leave()
         else:
             self._begin_close(code, reason)
+
+    def _leave(self) -> None:
+        seconds = self._runtime.clock() - self._started if self.stream is not None else 0.0
+        log.info(
+            "call ended", reason=self.session.end_reason, seconds=round(seconds, 1), **self._ids()
+        )
+        self._runtime.leave(self)
 
     # Deadlines (mediaserver.server.sweep.Swept).
 
@@ -228,20 +259,14 @@ class LiveCall:
             if self._close_for > CLOSE_TIMEOUT:
                 self._link.abort()
         if session.ended:
-            self._check_handler(elapsed, settings.grace)
+            self._check_ended(elapsed, settings.grace)
             return
-        if self.heard_from:
-            self.heard_from = False
-            self._silent_for = 0.0
-        else:
-            self._silent_for += elapsed
-        if self._blocked_for >= 0:
-            self._blocked_for += elapsed
         if session.start is None:
-            if now - self._opened > settings.start_timeout:
+            self._unstarted_for += elapsed
+            if self._unstarted_for > settings.start_timeout:
                 self.fail(POLICY_VIOLATION, f"no start event within {settings.start_timeout:g} s")
             return
-        if self._is_dead(settings.dead_peer_timeout):
+        if self._is_dead(elapsed, settings.dead_peer_timeout):
             return
         if now >= self._next_ping:
             self._ping(now)
@@ -250,12 +275,25 @@ class LiveCall:
         elif settings.max_silence_seconds:
             self._check_silence(elapsed, settings.max_silence_seconds)
 
-    def _is_dead(self, timeout: float) -> bool:
+    def _is_dead(self, elapsed: float, timeout: float) -> bool:
+        # What a peer owes is counted in time of a running loop that reads: it may have come.
+        overdue = self.session.playout.overdue()
+        if self.heard_from or not self._reading:
+            self.heard_from = False
+            self._silent_for = 0.0
+        else:
+            self._silent_for += elapsed
+        if overdue and self._reading:
+            self._owed_for += elapsed
+        else:
+            self._owed_for = 0.0
+        if self._blocked_for >= 0:
+            self._blocked_for += elapsed
         if self._silent_for > timeout:
             reason = f"nothing came for {timeout:g} s"
         elif self._blocked_for > timeout:
             reason = f"the peer read nothing for {timeout:g} s"
-        elif self.session.playout.overdue() > timeout:
+        elif self._owed_for > timeout and overdue > timeout:
             reason = f"a checkpoint is {timeout:g} s overdue"
         else:
             return False
@@ -279,9 +317,13 @@ class LiveCall:
         if self._unheard_for > longest:
             self.fail(NORMAL_CLOSURE, f"the caller was silent for {longest:g} s")
 
-    def _check_handler(self, elapsed: float, grace: float) -> None:
+    def _check_ended(self, elapsed: float, grace: float) -> None:
         handler = self._handler
-        if handler is None or handler.done():
+        if handler is None:
+            # It was stopped before it started, and there is no handler to close it.
+            self._begin_close(NORMAL_CLOSURE, self.session.end_reason)
+            return
+        if handler.done():
             return
         self._waited_for += elapsed
         if self._waited_for > grace:
@@ -290,6 +332,7 @@ class LiveCall:
             handler.cancel()
 
     def _ping(self, now: float) -> None:
+        self._pinged = now
         self._next_ping = now + self._runtime.settings.ping_interval
         self._link.send_ping(struct.pack("!d", now))
 
@@ -302,3 +345,10 @@ class LiveCall:
         if start is not None:
             ids["stream"] = start.stream_id
         return ids
+
+
+def _is_end_of_stream(error: Exception) -> bool:
+    """Tell whether an exception says no more than that the call has ended, alone or in a group."""
+    if isinstance(error, ExceptionGroup):
+        return all(_is_end_of_stream(each) for each in error.exceptions)
+    return isinstance(error, StreamEndedError)

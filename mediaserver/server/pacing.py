@@ -73,10 +73,20 @@ class Pacer:
             group = self._groups[self._phase]
             self._phase = (self._phase + 1) % len(self._groups)
             for ticked in tuple(group):
-                if not ticked.tick():
+                # One tick may end another's call.
+                if ticked in group and not self._wants_more(ticked):
                     self.discard(ticked)
         if self._members:
             self._due += self._step * (late + 1)
             self._timer = self._loop.call_at(self._due, self._tick)
         else:
             self._timer = None
+
+    def _wants_more(self, ticked: Ticked) -> bool:
+        """Tick, and tell whether to go on. What fails in one call is kept from the others."""
+        try:
+            return ticked.tick()
+        except Exception as error:
+            context = {"message": f"no more ticks for {ticked!r}", "exception": error}
+            self._loop.call_exception_handler(context)
+            return False

@@ -12,6 +12,7 @@ from mediaserver.call import CallSettings, Clock, StreamCounters
 from mediaserver.handler import Routes
 from mediaserver.server.admission import Admission
 from mediaserver.server.call_control import CloseStream
+from mediaserver.server.coalescing import Coalescing
 from mediaserver.server.counters import ServerCounters
 from mediaserver.server.pacing import Pacer
 from mediaserver.server.sweep import Sweep
@@ -75,6 +76,7 @@ class Runtime:
         loop = asyncio.get_running_loop()
         self.pacer = Pacer(loop)
         self.sweep = Sweep(loop, self.clock)
+        self.coalescing = Coalescing(loop, self.calls, interval=float(__import__("os").environ.get("COAL","0")))
         self.admission = Admission(
             self.settings.max_calls,
             hold_seconds=self.settings.reservation_seconds,
@@ -88,6 +90,7 @@ class Runtime:
         self.ready = False
         self.pacer.stop()
         self.sweep.stop()
+        self.coalescing.stop()
         await self._stack.aclose()
 
     def enter(self, call: LiveCall) -> None:
@@ -95,6 +98,7 @@ class Runtime:
         self.calls.add(call)
         self.counters.calls_total += 1
         self.sweep.add(call)
+        self.coalescing.look()
 
     def leave(self, call: LiveCall) -> None:
         """Let go of a call whose connection and handler are both gone."""

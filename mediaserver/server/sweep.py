@@ -67,7 +67,12 @@ class Sweep:
         elapsed = min(now - self._last, 2 * self._period)
         self._last = now
         for swept in tuple(self._members):
-            swept.check(now, elapsed)
+            try:
+                swept.check(now, elapsed)
+            except Exception as error:
+                # It is kept from the others, whose deadlines go on.
+                context = {"message": f"cannot check {swept!r}", "exception": error}
+                self._loop.call_exception_handler(context)
         if self._members:
             self._timer = self._loop.call_later(self._period, self._check)
         else:

@@ -1,0 +1,166 @@
+"""``mediaserver demo``: the call, what is written of it, and whether it went well."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from time import time
+from typing import Any, Final
+
+from rich.console import Console
+
+from audiocodecs import MULAW_8K, write_wav
+from mediaserver.demo.display import Display, print_checks, print_files
+from mediaserver.demo.picture import draw
+from mediaserver.demo.scene import Moment, Scene, Tell
+from mediaserver.demo.server import ServerError, serving
+from mediaserver.demo.speech import SpeechError
+from mediaserver.demo.verdict import LONGEST_CALL, Check, Figures, judge
+from mediaserver.sandbox import CallEnded, CallFailed, CallReport, Phone
+from mediaserver.server.daemon import BindError
+from mediaserver.telemetry.logs import configure_logs
+
+
+FORMAT: Final = MULAW_8K
+
+OPENING: Final = """\
+
+A phone on this machine calls a server on this machine, whose handler is a parrot.
+"""
+
+RECORDING: Final = "call.wav"
+PICTURE: Final = "call.png"
+REPORT: Final = "report.json"
+
+_REFRESH: Final = 0.1
+
+
+def run(output: Path, *, as_json: bool = False) -> int:
+    """Hold a call between a local phone and a local server, and say how it went.
+
+    Args:
+        output: Folder to write ``call.wav``, ``call.png`` and ``report.json`` to. It is made if it
+            does not exist, and files of these names in it are overwritten.
+        as_json: Print the report to standard output, and everything else to standard error.
+
+    Returns:
+        The status to exit with: 0 if everything happened that should have, otherwise 1.
+
+    """
+    console = Console(stderr=as_json, highlight=False)
+    configure_logs("warning")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return _fail([f"cannot write to {output}: {error}"])
+    try:
+        scene = Scene.spoken()
+        console.print(OPENING, soft_wrap=True)
+        moments, report = _call(scene, console)
+    except (CallFailed, BindError, ServerError, SpeechError) as error:
+        return _fail([f"the demo could not be held: {error}"])
+    checks = judge(report, scene)
+    document = summarise(report, moments, checks)
+    try:
+        with console.status("drawing"):
+            files = _write(output, document, report, moments)
+    except OSError as error:
+        return _fail([f"cannot write to {output}: {error}"])
+    print_checks(console, checks)
+    print_files(console, files)
+    if as_json:
+        print(json.dumps(document, indent=2))
+    failed = [check for check in checks if not check.passed]
+    return _fail([f"not as it should be: {each.name}: {each.found}" for each in failed])
+
+
+async def hold_call(scene: Scene, phone: Phone, tell: Tell) -> CallReport:
+    """Call with a phone, play the caller's part, and hang up, whatever comes of it.
+
+    Raises:
+        CallFailed: The server did not take the call.
+
+    """
+    tell(Moment(0.0, "caller", "calls", f"calls {phone.url}, {phone.format}"))
+    async with phone:
+        try:
+            async with asyncio.timeout(LONGEST_CALL):
+                await scene.perform(phone, tell)
+        except (CallEnded, TimeoutError):
+            pass  # The report shows how far it came.
+    return phone.report()
+
+
+def summarise(
+    report: CallReport, moments: Sequence[Moment], checks: Sequence[Check]
+) -> dict[str, Any]:
+    """Return all that is known of the call, as it is written to ``report.json``."""
+    figures = asdict(Figures.of(report))
+    return {
+        "passed": all(check.passed for check in checks),
+        "checks": [asdict(check) for check in checks],
+        "figures": {f"{name}_seconds": _rounded(value) for name, value in figures.items()},
+        "moments": [{**asdict(moment), "time": _rounded(moment.time)} for moment in moments],
+        "call": report.to_dict(),
+    }
+
+
+def _call(scene: Scene, console: Console) -> tuple[list[Moment], CallReport]:
+    moments: list[Moment] = []
+    with serving(scene.routes) as url, Display(console, scene.seconds) as display:
+
+        def tell(moment: Moment) -> None:
+            moments.append(moment)
+            display.tell(moment)
+
+        async def call() -> CallReport:
+            phone = Phone(url, format=FORMAT, epoch=time())
+            watching = asyncio.create_task(_watch(phone, display))
+            try:
+                return await hold_call(scene, phone, tell)
+            finally:
+                watching.cancel()
+                _show(phone, display)
+
+        report = asyncio.run(call())
+    return moments, report
+
+
+async def _watch(phone: Phone, display: Display) -> None:
+    while True:
+        await asyncio.sleep(_REFRESH)
+        _show(phone, display)
+
+
+def _show(phone: Phone, display: Display) -> None:
+    display.update(phone.time, phone.recording(), phone.format.rate)
+
+
+def _write(
+    output: Path, document: dict[str, Any], report: CallReport, moments: Sequence[Moment]
+) -> list[tuple[Path, str]]:
+    recording, picture, text = output / RECORDING, output / PICTURE, output / REPORT
+    assert report.recording is not None, "the phone keeps its audio"
+    write_wav(recording, report.recording, FORMAT.rate)
+    draw(picture, report, moments, Figures.of(report), title="A call with the parrot")
+    text.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    return [
+        (recording, "caller left, agent right"),
+        (picture, "what it looks like"),
+        (text, "what the phone measured"),
+    ]
+
+
+def _fail(problems: Sequence[str]) -> int:
+    """Say what is wrong, and return the status to exit with: 0 if nothing is."""
+    for problem in problems:
+        print(f"mediaserver: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)

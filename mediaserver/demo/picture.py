@@ -1,0 +1,267 @@
+"""The demo's picture: both voices on one time axis, with what happened marked."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.transforms import blended_transform_factory
+from numpy.typing import NDArray
+
+from audiocodecs import AudioFormat, Samples
+from mediaserver.demo.scene import PAUSE, Moment, Who
+from mediaserver.demo.verdict import Figures
+from mediaserver.sandbox import CallReport
+
+
+COLOURS: Final[dict[Who, str]] = {"caller": "#1f6f8b", "agent": "#c8553d"}
+INK: Final = "#22303a"
+EDGE: Final = "#d5dbdf"
+
+WIDTH: Final = 14.0
+DPI: Final = 110
+
+# Inches: the margins beside the panels and below them, a panel, a row of labels, the title.
+_LEFT, _RIGHT, _BELOW = 0.85, 0.9, 0.6
+_PANEL, _BETWEEN = 2.1, 0.12
+_ROW, _ABOVE_ROWS = 0.25, 0.15
+_TITLE = 0.85
+
+_LABEL_SIZE: Final = 10.0
+_LABEL_GAP: Final = 0.1
+_WORDS_SIZE: Final = 9.0
+_WORDS_MARGIN: Final = 0.06
+
+Heights = NDArray[np.float64]
+
+_COLUMNS: Final = 2400
+"""Columns that a waveform is drawn with; each reaches from its lowest sample to its highest."""
+
+
+def draw(
+    path: Path, report: CallReport, moments: Sequence[Moment], figures: Figures, *, title: str
+) -> None:
+    """Write a PNG of a recorded call.
+
+    Args:
+        path: File to write.
+        report: The phone's report, with its recording.
+        moments: What to mark.
+        figures: What to sum up below the title.
+        title: What to write above.
+
+    Raises:
+        OSError: The file cannot be written.
+
+    """
+    seconds = max(report.duration, 1.0)
+    scale = (WIDTH - _LEFT - _RIGHT) / seconds
+    rows = stagger(
+        [(each.time * scale, text_width(f" {each.label}", _LABEL_SIZE)) for each in moments]
+    )
+    labels = _ROW * (max(rows, default=0) + 1) + _ABOVE_ROWS
+    height = _BELOW + 2 * _PANEL + _BETWEEN + labels + _TITLE
+
+    figure = Figure(figsize=(WIDTH, height), dpi=DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+
+    def panel(bottom: float) -> Axes:
+        return figure.add_axes(
+            (
+                _LEFT / WIDTH,
+                bottom / height,
+                (WIDTH - _LEFT - _RIGHT) / WIDTH,
+                _PANEL / height,
+            )
+        )
+
+    agent = panel(_BELOW)
+    caller = panel(_BELOW + _PANEL + _BETWEEN)
+    recording = report.recording if report.recording is not None else np.zeros((0, 2), np.int16)
+    rate = AudioFormat.parse(report.format).rate
+    _voice(caller, "caller", recording[:, 0], rate, report.caller_speech)
+    _voice(agent, "agent", recording[:, 1], rate, report.agent_speech)
+    for axes in (caller, agent):
+        axes.set_xlim(0, seconds)
+    caller.tick_params(labelbottom=False, length=0)
+    agent.set_xticks(np.arange(0, seconds))
+    agent.set_xlabel("seconds after the start of the stream", color=INK)
+
+    _mark(caller, agent, moments, rows)
+    _span_replies(agent, report)
+    _subtitle(caller, moments, "caller", scale)
+    _subtitle(agent, moments, "agent", scale)
+
+    left = _LEFT / WIDTH
+    figure.text(left, 1 - 0.36 / height, title, size=16, weight="bold", color=INK)
+    figure.text(left, 1 - 0.65 / height, summary(figures), size=11.5, color=INK)
+    figure.savefig(path, format="png")
+
+
+def summary(figures: Figures) -> str:
+    """Say the key figures in one line."""
+    parts = [
+        f"first audio after {_ms(figures.first_audio)}",
+        f"reply {_ms(figures.reply)} after the last word, a pause of {_ms(PAUSE)} included",
+        f"silence {_ms(figures.silence)} after the key",
+        f"gaps {_ms(figures.gaps)}",
+    ]
+    return "   ·   ".join(parts)
+
+
+def stagger(labels: Sequence[tuple[float, float]]) -> list[int]:
+    """Return a row for each label, 0 the highest, so that none covers another or its line.
+
+    A label stands to the right of its line, which runs down from it. So it may be in a row only
+    if no earlier label in that row, or in one below, reaches as far as its line.
+
+    Args:
+        labels: `(position, width)` of each, in the order of position.
+
+    """
+    rows: list[int] = []
+    ends: list[float] = []
+    for position, width in labels:
+        taken = [row for row, end in enumerate(ends) if end + _LABEL_GAP > position]
+        row = max(taken, default=-1) + 1
+        del ends[row + 1 :]
+        if row == len(ends):
+            ends.append(0.0)
+        ends[row] = position + width
+        rows.append(row)
+    return rows
+
+
+def text_width(text: str, size: float) -> float:
+    """Return the width in inches of a text in points."""
+    written = _scratch().text(0, 0, text, size=size)
+    width = written.get_window_extent().width / DPI
+    written.remove()
+    return width
+
+
+@functools.cache
+def _scratch() -> Figure:
+    """Return a figure to measure on."""
+    figure = Figure(dpi=DPI)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _voice(
+    axes: Axes,
+    who: Who,
+    samples: Samples,
+    rate: int,
+    speech: Sequence[tuple[float, float]],
+) -> None:
+    colour = COLOURS[who]
+    low, high = envelope(samples, _COLUMNS)
+    times = np.linspace(0, len(samples) / rate, len(low))
+    axes.fill_between(times, low, high, color=colour, linewidth=0.4, step="mid")
+    axes.axhline(0, color=colour, linewidth=0.6)
+    for start, end in speech:
+        axes.axvspan(start, end, color=colour, alpha=0.10, linewidth=0)
+    loudest = max(0.2, float(np.max(high, initial=0)), -float(np.min(low, initial=0)))
+    axes.set_ylim(-1.75 * loudest, 1.2 * loudest)
+    axes.set_yticks([])
+    axes.set_ylabel(
+        "caller" if who == "caller" else "agent\nas heard", color=colour, size=12, weight="bold"
+    )
+    for side in axes.spines.values():
+        side.set_color(EDGE)
+    axes.tick_params(colors=INK)
+
+
+def envelope(samples: Samples, columns: int) -> tuple[Heights, Heights]:
+    """Return the lowest and the highest sample of each of so many columns, full scale being 1."""
+    if not len(samples):
+        return np.zeros(0), np.zeros(0)
+    starts = np.linspace(0, len(samples), min(columns, len(samples)), endpoint=False).astype(int)
+    scaled = samples / 32768
+    return np.minimum.reduceat(scaled, starts), np.maximum.reduceat(scaled, starts)
+
+
+def _mark(caller: Axes, agent: Axes, moments: Sequence[Moment], rows: Sequence[int]) -> None:
+    """Draw a line down through both panels for each moment, and its label above them."""
+    lowest = max(rows, default=0)
+    for moment, row in zip(moments, rows, strict=True):
+        key = moment.label.startswith("presses")
+        colour = INK if key else COLOURS[moment.who]
+        top = 1 + (_ROW * (lowest - row + 0.5) + _ABOVE_ROWS / 2) / _PANEL
+        for axes, until in ((caller, top), (agent, 1 + _BETWEEN / _PANEL)):
+            across = blended_transform_factory(axes.transData, axes.transAxes)
+            axes.plot(
+                [moment.time] * 2,
+                [0, until],
+                transform=across,
+                clip_on=False,
+                color=colour,
+                alpha=0.7,
+                linewidth=1.6 if key else 0.9,
+            )
+        caller.text(
+            moment.time,
+            top,
+            f" {moment.label}",
+            transform=blended_transform_factory(caller.transData, caller.transAxes),
+            color=colour,
+            size=_LABEL_SIZE,
+            weight="bold" if key else "normal",
+            verticalalignment="center",
+        )
+
+
+def _span_replies(axes: Axes, report: CallReport) -> None:
+    """Draw an arrow from the end of each utterance to its reply."""
+    at = blended_transform_factory(axes.transData, axes.transAxes)
+    for reply in report.replies:
+        if reply.seconds is not None:
+            axes.annotate(
+                "",
+                xy=(reply.utterance_end + reply.seconds, 0.8),
+                xytext=(reply.utterance_end, 0.8),
+                xycoords=at,
+                textcoords=at,
+                arrowprops={"arrowstyle": "<->", "color": INK, "shrinkA": 0, "shrinkB": 0},
+            )
+
+
+def _subtitle(axes: Axes, moments: Sequence[Moment], who: Who, scale: float) -> None:
+    """Write what somebody says below how it looks."""
+    own = [moment for moment in moments if moment.who == who]
+    for moment, following in pairwise(own):
+        if moment.words:
+            axes.text(
+                moment.time + _WORDS_MARGIN / scale,
+                0.03,
+                wrap(moment.words, (following.time - moment.time) * scale - 2 * _WORDS_MARGIN),
+                transform=blended_transform_factory(axes.transData, axes.transAxes),
+                color=COLOURS[who],
+                size=_WORDS_SIZE,
+                style="italic",
+                verticalalignment="bottom",
+            )
+
+
+def wrap(words: str, width: float) -> str:
+    """Break words into lines of at most so many inches, a longer word on a line of its own."""
+    lines = [""]
+    for word in words.split():
+        longer = f"{lines[-1]} {word}".lstrip()
+        if lines[-1] and text_width(longer, _WORDS_SIZE) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return "\n".join(lines)
+
+
+def _ms(seconds: float | None) -> str:
+    return "never" if seconds is None else f"{1000 * seconds:.0f} ms"

@@ -1,0 +1,51 @@
+"""The server that the demo calls: the real one, in a thread of this process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mediaserver.handler import Routes
+from mediaserver.server.daemon import Daemon, bind
+from mediaserver.server.runtime import Runtime
+from mediaserver.settings import Settings
+
+
+class ServerError(RuntimeError):
+    """The server did not start."""
+
+
+@contextmanager
+def serving(routes: Routes) -> Iterator[str]:
+    """Run a server on a free port of the loopback interface, and yield the URL of its stream.
+
+    It has an event loop of its own, as it has with ``mediaserver serve``, and is gone on leaving.
+
+    Raises:
+        BindError: There is no loopback interface to listen on.
+        ServerError: It did not start; its log says why.
+
+    """
+    # Neither the environment nor a file: what is set for a real server is not for this one.
+    settings = Settings.model_construct(host="127.0.0.1", port=0)
+    sockets = bind(settings)
+    try:
+        daemon = Daemon(Runtime(settings, routes))
+        thread = threading.Thread(target=daemon.run, args=(sockets,), name="server")
+        thread.start()
+        try:
+            while thread.is_alive() and not daemon.started:
+                time.sleep(0.01)
+            if not daemon.started:
+                raise ServerError("the server did not start")
+            yield f"ws://127.0.0.1:{sockets[0].getsockname()[1]}{routes.paths[0]}"
+        finally:
+            # Once to drain, and again not to wait for a call that would not end.
+            daemon.stop()
+            daemon.stop()
+            thread.join()
+    finally:
+        for sock in sockets:
+            sock.close()

@@ -1,0 +1,170 @@
+"""Speech from text, by eSpeak NG.
+
+The package ``espeakng-loader`` brings the library and its voices along, so nothing needs to be
+installed on the system. It is called through ctypes; the names and numbers used here are those of
+eSpeak NG's ``speak_lib.h``.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import difflib
+import functools
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import espeakng_loader
+import numpy as np
+
+from audiocodecs import Wav
+
+
+DEFAULT_VOICE: Final = "en-us"
+
+WORDS_PER_MINUTE: Final = 160
+"""A little slower than eSpeak's own 175: a telephone swallows consonants."""
+
+_SYNCHRONOUS: Final = 2  # AUDIO_OUTPUT_SYNCHRONOUS: audio goes to the callback, in espeak_Synth
+_DONT_EXIT: Final = 0x8000  # espeakINITIALIZE_DONT_EXIT: report a failure instead of exiting
+_OK: Final = 0  # EE_OK
+_UTF8: Final = 1  # espeakCHARS_UTF8
+_RATE: Final = 1  # espeakRATE, in words a minute
+_PITCH: Final = 3  # espeakPITCH, 0 to 100
+
+# The library copies the path of its data into 160 bytes and adds names of files to it.
+_LONGEST_PATH: Final = 120
+
+_Callback = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+)
+
+
+class SpeechError(RuntimeError):
+    """Text that cannot be spoken, or a voice that there is none of."""
+
+
+def speak(
+    text: str,
+    voice: str = DEFAULT_VOICE,
+    *,
+    words_per_minute: int = WORDS_PER_MINUTE,
+    pitch: int = 50,
+) -> Wav:
+    """Say `text`: int16 mono at 22,050 Hz.
+
+    It takes some milliseconds a sentence; threads speak one after the other. The same text never
+    comes out quite the same.
+
+    Args:
+        text: What to say.
+        voice: A language, such as ``en-us``, ``en-gb-x-rp`` or ``fr``; with a plus sign and a
+            name a variant of its voice, such as ``en-us+f3``.
+        words_per_minute: How fast, 80 to 450.
+        pitch: How high, 0 to 100.
+
+    Raises:
+        SpeechError: There is no such voice, or the library cannot be used.
+        ValueError: The speed or the pitch is out of range.
+
+    """
+    if not 80 <= words_per_minute <= 450:
+        raise ValueError(f"words_per_minute must be 80 to 450, not {words_per_minute}")
+    if not 0 <= pitch <= 100:
+        raise ValueError(f"pitch must be 0 to 100, not {pitch}")
+    return _espeak().speak(text, voice, words_per_minute, pitch)
+
+
+class _Espeak:
+    """The library. It keeps its state in global variables, so a process has one of these."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pieces: list[bytes] = []
+        try:
+            self._data = Path(espeakng_loader.get_data_path())
+            self._library = ctypes.CDLL(espeakng_loader.get_library_path())
+        except (OSError, RuntimeError) as error:
+            raise SpeechError(f"eSpeak NG cannot be loaded: {error}") from error
+        self._library.espeak_Synth.argtypes = [
+            ctypes.c_char_p,
+            ctypes.c_size_t,
+            ctypes.c_uint,
+            ctypes.c_int,
+            ctypes.c_uint,
+            ctypes.c_uint,
+            ctypes.c_void_p,
+            ctypes.c_void_p,
+        ]
+        languages = (self._data / "lang").rglob("*")
+        self._voices = {path.name.lower() for path in languages if path.is_file()}
+        self._variants = {path.name for path in (self._data / "voices" / "!v").iterdir()}
+        self._rate: int = self._library.espeak_Initialize(
+            _SYNCHRONOUS, 0, os.fsencode(_reachable(self._data)), _DONT_EXIT
+        )
+        if self._rate <= 0:
+            raise SpeechError(f"eSpeak NG cannot use its voices in {self._data}")
+        # Kept here, because the library does not keep it alive.
+        self._callback = _Callback(self._take)
+        self._library.espeak_SetSynthCallback(self._callback)
+
+    def speak(self, text: str, voice: str, words_per_minute: int, pitch: int) -> Wav:
+        """Say `text`; see the function `speak`."""
+        encoded = text.encode()
+        if b"\0" in encoded:
+            raise SpeechError(f"a NUL character cannot be spoken: {text!r}")
+        with self._lock:
+            self._choose(voice)
+            self._library.espeak_SetParameter(_RATE, words_per_minute, 0)
+            self._library.espeak_SetParameter(_PITCH, pitch, 0)
+            self._pieces.clear()
+            status = self._library.espeak_Synth(
+                encoded, len(encoded) + 1, 0, 0, 0, _UTF8, None, None
+            )
+            audio = b"".join(self._pieces)
+        if status != _OK:
+            raise SpeechError(f"eSpeak NG could not say {text!r}: error {status}")
+        return Wav(np.frombuffer(audio, np.int16), self._rate)
+
+    def _choose(self, voice: str) -> None:
+        language, plus, variant = voice.partition("+")
+        # The library passes over a variant that it does not know.
+        if plus and variant not in self._variants:
+            raise SpeechError(_unknown("variant", variant, self._variants))
+        if language not in self._voices:
+            raise SpeechError(_unknown("voice", language, self._voices))
+        if self._library.espeak_SetVoiceByName(voice.encode()) != _OK:
+            raise SpeechError(f"eSpeak NG cannot use the voice {voice!r}")
+
+    def _take(self, samples: Any, count: int, _events: Any) -> int:
+        # The last call of an utterance comes without samples.
+        if samples and count:
+            self._pieces.append(ctypes.string_at(samples, count * 2))
+        return 0
+
+
+def _reachable(data: Path) -> Path:
+    """Return a path to `data` that is short enough for the library."""
+    if len(os.fsencode(data)) <= _LONGEST_PATH:
+        return data
+    folder = tempfile.mkdtemp(prefix="espeak-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    link = Path(folder, data.name)
+    link.symlink_to(data)
+    return link
+
+
+def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(near)}?" if near else ""
+    return f"there is no {kind} {name!r}{hint}"
+
+
+@functools.cache
+def _espeak() -> _Espeak:
+    return _Espeak()

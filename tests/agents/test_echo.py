@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+
+from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K
+from mediaserver.agents import Echo
+from mediaserver.testing import joined, run_virtual
+
+
+FORMATS = [MULAW_8K, L16_8K, L16_16K, L16_24K]
+
+
+@pytest.mark.parametrize("format", FORMATS, ids=str)
+def test_the_caller_hears_what_they_said(format):
+    async def main():
+        async with joined(Echo, format=format, audio=said) as line:
+            await line.phone.wait_until(3.0)
+            return line.phone.report()
+
+    said = (8000 * np.sin(np.arange(2 * format.rate) / 20)).astype(np.int16)
+    report = run_virtual(main())
+    caller, agent = report.recording.T
+    late = int(np.flatnonzero(agent)[0] - np.flatnonzero(caller)[0])
+    assert 0 <= late <= 0.04 * format.rate
+    assert np.array_equal(agent[late : late + len(said)], caller[: len(said)])
+    assert report.gaps == []
+
+
+def test_mu_law_is_not_transcoded():
+    """Codes that stand for the same sample, as plus and minus zero, come back as they were."""
+
+    async def main():
+        async with joined(Echo) as line:
+            line.phone._voice.say(bytes(range(256)) * 10)
+            await line.phone.wait_until(1.0)
+            return b"".join(bytes(payload) for _, payload in line.phone._buffer._heard)
+
+    assert bytes(range(256)) * 10 in run_virtual(main())

@@ -1,0 +1,187 @@
+"""A clock moved by hand, a playout on it, and a carrier that plays what the playout sends."""
+
+import json
+from collections import deque
+
+import pytest
+
+from audiocodecs import MULAW_8K
+from mediaserver.call import CallSettings, Playout, StreamCounters
+from mediaserver.protocol import (
+    Checkpoint,
+    ClearAudio,
+    PlayAudio,
+    decode_command,
+)
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+class Waiter:
+    """What a reader leaves behind, without an event loop."""
+
+    def __init__(self):
+        self.woken = False
+        self.cancelled = False
+        self.result = None
+
+    def done(self):
+        return self.woken or self.cancelled
+
+    def set_result(self, result):
+        assert not self.done()
+        self.woken = True
+        self.result = result
+
+
+class Carrier:
+    """Plays without a break whatever it holds, from the moment it comes."""
+
+    def __init__(self, clock, format):
+        self._clock = clock
+        self._bps = format.bytes_per_second
+        self._sample_bytes = format.sample_bytes
+        self.heard = bytearray()
+        self.queue = bytearray()
+        self.gaps = []
+        self.acknowledged = deque()
+        self._checkpoints = deque()
+        self._run_start = 0.0
+        self._run_position = 0
+        self._dry_since = None
+
+    def receive(self, message):
+        self.advance()
+        command = decode_command(message)
+        if isinstance(command, PlayAudio):
+            if not self.queue:
+                now = self._clock()
+                if self._dry_since is not None and now > self._dry_since:
+                    self.gaps.append(now - self._dry_since)
+                self._run_start, self._run_position = now, len(self.heard)
+            self.queue += command.payload
+        elif isinstance(command, Checkpoint):
+            self._checkpoints.append((len(self.heard) + len(self.queue), command.name))
+            self.advance()
+        elif isinstance(command, ClearAudio):
+            self.queue.clear()
+            self._checkpoints.clear()
+            self._dry_since = None
+
+    def advance(self):
+        elapsed = int((self._clock() - self._run_start) * self._bps)
+        due = self._run_position + elapsed - elapsed % self._sample_bytes - len(self.heard)
+        if self.queue and due > 0:
+            self.heard += self.queue[:due]
+            del self.queue[:due]
+            if not self.queue:
+                played = len(self.heard) - self._run_position
+                self._dry_since = self._run_start + played / self._bps
+        while self._checkpoints and self._checkpoints[0][0] <= len(self.heard):
+            self.acknowledged.append(self._checkpoints.popleft()[1])
+
+    @property
+    def unplayed(self):
+        self.advance()
+        return len(self.queue) / self._bps
+
+
+class Bench:
+    """A playout, everything it sent, and a carrier that heard it."""
+
+    def __init__(self, format=MULAW_8K, **settings):
+        self.clock = Clock()
+        self.format = format
+        self.counters = StreamCounters()
+        self.messages = []
+        self.reports = []
+        self.notices = []
+        self.ticks_wanted = 0
+        # Sees each message before the carrier does.
+        self.tap = self.messages.append
+        self.carrier = Carrier(self.clock, format)
+        self.playout = Playout(
+            clock=self.clock,
+            send=self._send,
+            format=format,
+            stream_id="stream",
+            settings=CallSettings(**settings),
+            counters=self.counters,
+            report=lambda name, played: self.reports.append((name, played)),
+            notice=self.notices.append,
+        )
+        self.playout.need_ticks = self._want_ticks
+
+    def _send(self, message):
+        self.tap(message)
+        self.carrier.receive(message)
+
+    def _want_ticks(self):
+        self.ticks_wanted += 1
+
+    @property
+    def commands(self):
+        return [decode_command(message) for message in self.messages]
+
+    @property
+    def kinds(self):
+        return [json.loads(message)["event"] for message in self.messages]
+
+    @property
+    def payloads(self):
+        return [command.payload for command in self.commands if isinstance(command, PlayAudio)]
+
+    @property
+    def names(self):
+        return [command.name for command in self.commands if isinstance(command, Checkpoint)]
+
+    def audio(self, seconds):
+        """Return audio whose bytes tell their place."""
+        size = round(seconds * self.format.rate) * self.format.sample_bytes
+        return bytes(index % 251 for index in range(size))
+
+    def watch(self, end=None):
+        waiter = Waiter()
+        self.playout.watch(self.playout.queued if end is None else end, waiter)
+        return waiter
+
+    def run(self, seconds, *, tick=0.1, acknowledge=True):
+        """Let time pass, with a tick now and then and the carrier's answers as they come."""
+        until = self.clock.now + seconds
+        while self.clock.now < until - 1e-9:
+            self.clock.now = min(self.clock.now + tick, until)
+            self.carrier.advance()
+            if acknowledge:
+                self.acknowledge()
+            self.playout.tick()
+
+    def acknowledge(self):
+        self.carrier.advance()
+        while self.carrier.acknowledged:
+            self.playout.played(self.carrier.acknowledged.popleft())
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def bench():
+    return Bench()
+
+
+@pytest.fixture
+def make_bench():
+    return Bench
+
+
+@pytest.fixture
+def make_waiter():
+    return Waiter

@@ -1,0 +1,310 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audiocodecs import MULAW_8K
+from mediaserver.call import Frame, Inbox, StreamCounters
+from mediaserver.protocol import Dtmf
+
+
+LIMIT = 800
+
+
+def frame(chunk=None, size=160):
+    return Frame(bytes(size), MULAW_8K, chunk=chunk)
+
+
+def key(digit="1"):
+    return Dtmf(digit)
+
+
+@pytest.fixture
+def counters():
+    return StreamCounters()
+
+
+@pytest.fixture
+def inbox(counters):
+    return Inbox(LIMIT, counters)
+
+
+@pytest.fixture
+def calls():
+    return []
+
+
+@pytest.fixture
+def holding(counters, calls):
+    """An inbox that holds its sender up in place of dropping."""
+    return Inbox(
+        LIMIT,
+        counters,
+        hold_up=lambda: calls.append("hold up"),
+        let_go=lambda: calls.append("let go"),
+    )
+
+
+def test_frames_come_out_in_order(inbox):
+    for chunk in range(3):
+        inbox.put_frame(frame(chunk))
+    assert [inbox.next_frame().chunk for _ in range(3)] == [0, 1, 2]
+
+
+def test_an_empty_inbox_has_no_frame(inbox):
+    assert inbox.next_frame() is None
+
+
+def test_an_empty_inbox_has_no_control_event(inbox):
+    assert inbox.next_control() is None
+
+
+def test_an_empty_inbox_has_no_event(inbox):
+    assert inbox.next_event() is None
+
+
+def test_events_of_both_lanes_come_out_in_order_of_arrival(inbox):
+    arrivals = [frame(1), key("1"), key("2"), frame(2), frame(3), key("3")]
+    for event in arrivals:
+        inbox.put_frame(event) if isinstance(event, Frame) else inbox.put_control(event)
+    assert [inbox.next_event() for _ in arrivals] == arrivals
+
+
+def test_lanes_can_be_read_apart(inbox):
+    inbox.put_control(key("1"))
+    inbox.put_frame(frame(1))
+    assert inbox.next_frame().chunk == 1
+    assert inbox.next_control().digit == "1"
+
+
+def test_the_oldest_audio_is_dropped_when_full(inbox):
+    for chunk in range(7):
+        inbox.put_frame(frame(chunk))
+    assert inbox.next_frame().chunk == 2
+
+
+def test_dropped_audio_is_counted(inbox, counters):
+    for chunk in range(7):
+        inbox.put_frame(frame(chunk))
+    assert counters.frames_dropped == 2
+    assert counters.audio_dropped == pytest.approx(0.04)
+
+
+def test_a_frame_longer_than_the_limit_is_kept_alone(inbox):
+    inbox.put_frame(frame(1))
+    inbox.put_frame(frame(2, size=LIMIT + 1))
+    assert inbox.next_frame().chunk == 2
+    assert inbox.next_frame() is None
+
+
+def test_control_events_are_never_dropped(inbox):
+    for _ in range(500):
+        inbox.put_control(key())
+        inbox.put_frame(frame())
+    assert inbox.unread_control_events == 500
+
+
+def test_dropping_audio_keeps_the_order_of_the_rest(inbox):
+    inbox.put_frame(frame(0))
+    inbox.put_control(key("1"))
+    for chunk in range(1, 7):
+        inbox.put_frame(frame(chunk))
+    assert inbox.next_event() == key("1")
+    assert inbox.next_event().chunk == 2
+
+
+def test_reading_makes_room(inbox, counters):
+    for chunk in range(20):
+        inbox.put_frame(frame(chunk))
+        inbox.next_frame()
+    assert counters.frames_dropped == 0
+
+
+def test_the_sender_is_held_up_once_when_full(holding, calls):
+    for chunk in range(8):
+        holding.put_frame(frame(chunk))
+    assert calls == ["hold up"]
+
+
+def test_nothing_is_dropped_where_the_sender_is_held_up(holding, counters):
+    for chunk in range(8):
+        holding.put_frame(frame(chunk))
+    assert holding.next_frame().chunk == 0
+    assert counters.frames_dropped == 0
+
+
+def test_the_sender_is_let_go_when_half_is_left(holding, calls):
+    for chunk in range(6):
+        holding.put_frame(frame(chunk))
+    lefts = []
+    while len(calls) == 1:
+        holding.next_frame()
+        lefts.append(6 - len(lefts) - 1)
+    assert calls == ["hold up", "let go"]
+    assert lefts[-1] * 160 <= LIMIT / 2 < (lefts[-1] + 1) * 160
+
+
+def test_the_sender_is_held_up_again_when_full_again(holding, calls):
+    for _ in range(2):
+        for chunk in range(6):
+            holding.put_frame(frame(chunk))
+        while holding.next_frame():
+            pass
+    assert calls == ["hold up", "let go"] * 2
+
+
+def test_ignored_audio_is_not_kept(inbox):
+    inbox.put_frame(frame())
+    inbox.ignore_audio()
+    inbox.put_frame(frame())
+    assert inbox.next_event() is None
+
+
+def test_ignored_audio_is_not_counted_as_dropped(inbox, counters):
+    inbox.ignore_audio()
+    for chunk in range(10):
+        inbox.put_frame(frame(chunk))
+    assert counters.frames_dropped == 0
+
+
+def test_audio_that_is_wanted_after_all_is_kept_from_then_on(inbox):
+    inbox.ignore_audio()
+    inbox.put_frame(frame(1))
+    inbox.want_audio()
+    inbox.put_frame(frame(2))
+    assert inbox.next_frame().chunk == 2
+
+
+def test_ignoring_audio_lets_the_sender_go(holding, calls):
+    for chunk in range(6):
+        holding.put_frame(frame(chunk))
+    holding.ignore_audio()
+    assert calls == ["hold up", "let go"]
+
+
+def test_letting_go_is_optional(counters, calls):
+    inbox = Inbox(LIMIT, counters, hold_up=lambda: calls.append("hold up"))
+    for chunk in range(6):
+        inbox.put_frame(frame(chunk))
+    inbox.ignore_audio()
+    assert calls == ["hold up"]
+
+
+def test_a_frame_is_handed_to_the_reader_that_waits_for_it(inbox, make_waiter):
+    inbox.frame_waiter = waiter = make_waiter()
+    inbox.put_frame(frame(1))
+    assert waiter.result.chunk == 1
+    assert inbox.next_frame() is None
+
+
+def test_only_one_frame_is_handed_to_a_reader(inbox, make_waiter):
+    inbox.frame_waiter = make_waiter()
+    inbox.put_frame(frame(1))
+    inbox.put_frame(frame(2))
+    assert inbox.next_frame().chunk == 2
+
+
+def test_a_frame_for_a_reader_that_gave_up_is_kept(inbox, make_waiter):
+    inbox.frame_waiter = waiter = make_waiter()
+    waiter.cancelled = True
+    inbox.put_frame(frame(1))
+    assert inbox.next_frame().chunk == 1
+
+
+def test_a_frame_wakes_a_reader_of_events(inbox, make_waiter):
+    inbox.event_waiter = waiter = make_waiter()
+    inbox.put_frame(frame(1))
+    assert waiter.woken
+    assert inbox.next_event().chunk == 1
+
+
+def test_a_control_event_wakes_a_reader_of_events(inbox, make_waiter):
+    inbox.event_waiter = waiter = make_waiter()
+    inbox.put_control(key())
+    assert waiter.woken
+    assert inbox.next_control() == key()
+
+
+def test_a_control_event_leaves_a_reader_of_audio_asleep(inbox, make_waiter):
+    inbox.frame_waiter = waiter = make_waiter()
+    inbox.put_control(key())
+    assert not waiter.woken
+
+
+def test_a_reader_of_events_is_woken_once(inbox, make_waiter):
+    inbox.event_waiter = waiter = make_waiter()
+    inbox.put_frame(frame())
+    inbox.put_control(key())
+    assert waiter.woken
+
+
+def test_a_reader_of_events_that_gave_up_is_left_alone(inbox, make_waiter):
+    inbox.event_waiter = waiter = make_waiter()
+    waiter.cancelled = True
+    inbox.put_control(key())
+    assert not waiter.woken
+
+
+def test_frames_handed_over_count_in_the_order_of_arrival(inbox, make_waiter):
+    inbox.frame_waiter = make_waiter()
+    inbox.put_frame(frame(1))
+    inbox.put_control(key("1"))
+    inbox.put_frame(frame(2))
+    assert inbox.next_event() == key("1")
+
+
+def test_the_end_wakes_a_reader_of_audio_for_good(inbox, make_waiter):
+    inbox.frame_waiter = waiter = make_waiter()
+    inbox.end()
+    assert waiter.woken
+    assert waiter.result is None
+
+
+def test_the_end_wakes_a_reader_of_events(inbox, make_waiter):
+    inbox.event_waiter = waiter = make_waiter()
+    inbox.end()
+    assert waiter.woken
+
+
+def test_the_end_leaves_a_reader_that_gave_up_alone(inbox, make_waiter):
+    inbox.frame_waiter = waiter = make_waiter()
+    waiter.cancelled = True
+    inbox.end()
+    assert not waiter.woken
+
+
+def test_what_came_before_the_end_can_still_be_read(inbox):
+    inbox.put_frame(frame(1))
+    inbox.end()
+    assert inbox.ended
+    assert inbox.next_frame().chunk == 1
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.integers(1, 400).map(lambda size: ("frame", size)),
+            st.just(("key", 0)),
+            st.just(("read", 0)),
+        )
+    )
+)
+def test_audio_stays_within_the_limit_and_order_is_kept(steps):
+    counters = StreamCounters()
+    inbox = Inbox(LIMIT, counters)
+    put, read = [], []
+    for kind, size in steps:
+        if kind == "frame":
+            put.append(frame(len(put), size))
+            inbox.put_frame(put[-1])
+        elif kind == "key":
+            put.append(key())
+            inbox.put_control(put[-1])
+        elif (event := inbox.next_event()) is not None:
+            read.append(event)
+    rest = []
+    while (event := inbox.next_event()) is not None:
+        rest.append(event)
+    kept = [id(event) for event in (*read, *rest)]
+    assert kept == [id(event) for event in put if id(event) in set(kept)]
+    assert len(kept) + counters.frames_dropped == len(put)
+    assert sum(len(event.payload) for event in rest if isinstance(event, Frame)) <= LIMIT

@@ -1,0 +1,499 @@
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audiocodecs import L16_16K, L16_24K, MULAW_8K
+from mediaserver.call import (
+    CallSettings,
+    Checkpoint,
+    Frame,
+    Interrupt,
+    Session,
+    StreamEndedError,
+)
+from mediaserver.protocol import Dtmf, ProtocolError, StreamError
+
+
+class Shell:
+    """Keeps what the session asks of its shell."""
+
+    def __init__(self):
+        self.sent = []
+        self.asked = []
+        self.failures = []
+        self.notices = []
+
+    def send(self, message):
+        self.sent.append(json.loads(message))
+
+    def started(self):
+        self.asked.append("started")
+
+    def fail(self, code, reason):
+        self.failures.append((code, reason))
+
+    def pause_reading(self):
+        self.asked.append("pause reading")
+
+    def resume_reading(self):
+        self.asked.append("resume reading")
+
+    def notice(self, text):
+        self.notices.append(text)
+
+
+@pytest.fixture
+def shell():
+    return Shell()
+
+
+@pytest.fixture
+def make_session(clock, shell):
+    def make(**settings):
+        return Session(clock, shell, CallSettings(**settings))
+
+    return make
+
+
+@pytest.fixture
+def session(make_session):
+    return make_session()
+
+
+@pytest.fixture
+def live(session):
+    session.receive(start())
+    return session
+
+
+def message(event, **fields):
+    return json.dumps({"event": event, "streamId": "stream", **fields})
+
+
+def start(media_format=None, tracks=("inbound",)):
+    media_format = media_format or {"encoding": "audio/x-mulaw", "sampleRate": 8000}
+    return message(
+        "start",
+        sequenceNumber=0,
+        start={
+            "callId": "call",
+            "streamId": "stream",
+            "accountId": "account",
+            "tracks": list(tracks),
+            "mediaFormat": media_format,
+        },
+    )
+
+
+L16_16K_START = start({"encoding": "audio/x-l16", "sampleRate": 16000})
+
+
+def media(payload=b"\xff" * 160, chunk=None, track="inbound"):
+    fields = {"track": track, "payload": base64.b64encode(payload).decode()}
+    if chunk is not None:
+        fields["chunk"] = chunk
+    return message("media", media=fields)
+
+
+def dtmf(digit="1"):
+    return message("dtmf", dtmf={"track": "inbound", "digit": digit, "timestamp": "1"})
+
+
+def events(session):
+    found = []
+    while (event := session.inbox.next_event()) is not None:
+        found.append(event)
+    return found
+
+
+# The start.
+
+
+def test_start_begins_the_stream(session, shell):
+    session.receive(start())
+    assert session.start.call_id == "call"
+    assert shell.asked == ["started"]
+
+
+def test_the_format_is_what_start_says(session):
+    session.receive(L16_16K_START)
+    assert session.format == L16_16K
+
+
+def test_the_format_is_the_default_where_start_says_none(make_session):
+    session = make_session(default_format=L16_24K)
+    session.receive(
+        message("start", start={"callId": "call", "streamId": "stream", "tracks": ["inbound"]})
+    )
+    assert session.format == L16_24K
+
+
+def test_a_second_start_is_ignored(live, shell):
+    playout = live.playout
+    live.receive(start())
+    assert live.playout is playout
+    assert shell.asked == ["started"]
+    assert "second start" in shell.notices[0]
+
+
+def test_a_format_that_does_not_exist_ends_the_stream(session, shell):
+    session.receive(start({"encoding": "audio/x-opus", "sampleRate": 48000}))
+    assert session.ended
+    assert shell.failures[0][0] == 1008
+    assert "opus" in shell.failures[0][1]
+
+
+# Media.
+
+
+def test_media_becomes_frames(live):
+    live.receive(media(b"\x01\x02", chunk=5))
+    (frame,) = events(live)
+    assert isinstance(frame, Frame)
+    assert (frame.payload, frame.format, frame.track, frame.chunk) == (
+        b"\x01\x02",
+        MULAW_8K,
+        "inbound",
+        5,
+    )
+
+
+def test_media_is_counted(live):
+    live.receive(media())
+    live.receive(media())
+    assert live.counters.frames_in == 2
+    assert live.counters.audio_in == pytest.approx(0.04)
+
+
+def test_empty_media_is_no_frame(live):
+    live.receive(media(b""))
+    assert events(live) == []
+
+
+def test_the_newest_audio_can_be_looked_at(live):
+    live.receive(media(b"\x01"))
+    live.receive(media(b"\x02"))
+    assert live.last_payload == b"\x02"
+
+
+def test_media_before_start_is_kept(session):
+    session.receive(media(chunk=1))
+    session.receive(media(chunk=2))
+    session.receive(start())
+    assert [frame.chunk for frame in events(session)] == [1, 2]
+
+
+def test_media_before_start_has_the_format_of_start(session):
+    session.receive(media(bytes(640)))
+    session.receive(L16_16K_START)
+    (frame,) = events(session)
+    assert frame.seconds == 0.02
+
+
+def test_only_so_much_media_before_start_is_kept(make_session):
+    session = make_session(inbox_length=0.1)
+    for chunk in range(8):
+        session.receive(media(chunk=chunk))
+    session.receive(start())
+    assert [frame.chunk for frame in events(session)] == [3, 4, 5, 6, 7]
+    assert session.counters.frames_dropped == 3
+
+
+def test_the_inbox_holds_as_many_seconds_as_set(make_session):
+    session = make_session(inbox_length=0.1)
+    session.receive(L16_16K_START)
+    for chunk in range(20):
+        session.receive(media(bytes(640), chunk=chunk))
+    assert len(events(session)) == 5
+
+
+def test_a_full_inbox_stops_the_reading_where_set(make_session, shell):
+    session = make_session(inbox_length=0.1, inbox_overflow="pause")
+    session.receive(start())
+    for _ in range(6):
+        session.receive(media())
+    events(session)
+    assert shell.asked == ["started", "pause reading", "resume reading"]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "lost"), [([1, 2, 3], 0), ([1, 4], 2), ([7, 8], 0), ([1, 3, 5], 2), ([None, 3], 0)]
+)
+def test_missing_chunks_are_lost_frames(live, chunks, lost):
+    for chunk in chunks:
+        live.receive(media(chunk=chunk))
+    assert live.counters.frames_lost == lost
+    assert live.counters.frames_out_of_order == 0
+
+
+def test_a_frame_that_comes_late_was_not_lost(live):
+    for chunk in (1, 3, 2, 4):
+        live.receive(media(chunk=chunk))
+    assert live.counters.frames_lost == 0
+    assert live.counters.frames_out_of_order == 1
+
+
+def test_a_frame_that_comes_twice_is_out_of_order(live):
+    for chunk in (1, 1):
+        live.receive(media(chunk=chunk))
+    assert live.counters.frames_lost == 0
+    assert live.counters.frames_out_of_order == 1
+
+
+def test_each_track_has_its_own_chunks(session):
+    session.receive(start(tracks=("inbound", "outbound")))
+    for chunk in (1, 2):
+        session.receive(media(chunk=chunk))
+        session.receive(media(chunk=chunk, track="outbound"))
+    assert session.counters.frames_lost == 0
+    assert session.counters.frames_out_of_order == 0
+
+
+def test_a_sample_cut_in_two_is_put_together(session):
+    session.receive(L16_16K_START)
+    session.receive(media(b"\x01\x02\x03"))
+    session.receive(media(b"\x04\x05\x06"))
+    assert [frame.payload for frame in events(session)] == [b"\x01\x02", b"\x03\x04\x05\x06"]
+
+
+def test_samples_cut_in_two_on_both_tracks_stay_apart(session):
+    session.receive(
+        start({"encoding": "audio/x-l16", "sampleRate": 16000}, tracks=("inbound", "outbound"))
+    )
+    session.receive(media(b"\x01\x02\x03"))
+    session.receive(media(b"\x11\x12\x13", track="outbound"))
+    session.receive(media(b"\x04"))
+    session.receive(media(b"\x14", track="outbound"))
+    assert [(frame.track, frame.payload) for frame in events(session)] == [
+        ("inbound", b"\x01\x02"),
+        ("outbound", b"\x11\x12"),
+        ("inbound", b"\x03\x04"),
+        ("outbound", b"\x13\x14"),
+    ]
+
+
+def test_half_a_sample_is_no_frame(session):
+    session.receive(L16_16K_START)
+    session.receive(media(b"\x01"))
+    assert events(session) == []
+
+
+@given(st.binary(max_size=200), st.lists(st.integers(1, 30), max_size=20))
+def test_audio_cut_anywhere_comes_out_whole(audio, cuts):
+    session = Session(lambda: 0.0, Shell(), CallSettings())
+    session.receive(L16_16K_START)
+    first = 0
+    for size in [*cuts, len(audio)]:
+        session.receive(media(audio[first : first + size]))
+        first += size
+    heard = b"".join(frame.payload for frame in events(session))
+    assert heard == audio[: len(audio) - len(audio) % 2]
+
+
+# Other events.
+
+
+def test_a_key_is_an_event(live):
+    live.receive(dtmf("5"))
+    (event,) = events(live)
+    assert isinstance(event, Dtmf)
+    assert event.digit == "5"
+
+
+def test_an_error_of_plivos_is_an_event_and_a_notice(live, shell):
+    live.receive(message("error", reason="too bad"))
+    (event,) = events(live)
+    assert isinstance(event, StreamError)
+    assert "error" in shell.notices[0]
+
+
+def test_a_checkpoint_that_was_played_is_an_event(live, clock):
+    live.playout.play(bytes(800))
+    live.playout.checkpoint("end")
+    clock.now += 0.1
+    live.receive(message("playedStream", name="end"))
+    assert events(live) == [Checkpoint("end", played=True)]
+
+
+def test_an_answer_to_a_clear_is_no_event(live):
+    live.interrupt()
+    events(live)
+    live.receive(message("clearedAudio"))
+    assert events(live) == []
+    assert live.counters.unknown_messages == 0
+
+
+def test_unknown_events_are_counted_and_ignored(live):
+    live.receive(message("mystery"))
+    assert live.counters.unknown_messages == 1
+    assert events(live) == []
+
+
+def test_events_before_start_are_counted_and_ignored(session):
+    session.receive(dtmf())
+    assert session.counters.unknown_messages == 1
+
+
+def test_messages_and_bytes_are_counted(session):
+    session.receive(start())
+    assert session.counters.messages_in == 1
+    assert session.counters.bytes_in == len(start())
+
+
+# What is malformed.
+
+
+def test_a_malformed_message_is_counted_and_ignored(live):
+    live.receive("no json")
+    assert live.counters.malformed_messages == 1
+    assert not live.ended
+
+
+def test_the_first_malformed_message_is_noticed(live, shell):
+    live.receive("no json")
+    live.receive("no json either")
+    assert len(shell.notices) == 1
+
+
+def test_too_many_malformed_messages_end_the_stream(make_session, shell):
+    session = make_session(max_malformed=3)
+    session.receive(start())
+    for _ in range(4):
+        session.receive("no json")
+    assert shell.failures == [(1007, "too many malformed messages")]
+    assert session.ended
+
+
+def test_a_message_that_is_too_long_is_malformed(make_session):
+    session = make_session(max_message_size=400)
+    session.receive(media(bytes(400)))
+    assert session.counters.malformed_messages == 1
+
+
+def test_a_binary_message_is_malformed(live):
+    live.refuse_binary(100)
+    assert live.counters.malformed_messages == 1
+    assert live.counters.messages_in == 2
+    assert not live.ended
+
+
+def test_a_binary_message_after_the_end_is_only_counted(live):
+    live.close("over")
+    live.refuse_binary(100)
+    assert live.counters.malformed_messages == 0
+    assert live.counters.messages_in == 2
+
+
+def test_a_handler_that_reads_no_events_is_cut_off_at_some_number(make_session, shell):
+    session = make_session(max_control_events=10)
+    session.receive(start())
+    for _ in range(11):
+        session.receive(dtmf())
+    assert shell.failures == [(1008, "more events than the handler reads")]
+
+
+@given(st.one_of(st.text(), st.binary(), st.recursive(st.none(), st.lists).map(json.dumps)))
+def test_no_message_raises(garbage):
+    session = Session(lambda: 0.0, Shell(), CallSettings())
+    session.receive(garbage)
+    session.receive(start())
+    session.receive(garbage)
+    assert session.counters.messages_in == 3
+
+
+# Sending.
+
+
+def test_audio_goes_to_the_shell(live, shell):
+    live.playout.play(b"\xff" * 160)
+    (sent,) = shell.sent
+    assert sent["event"] == "playAudio"
+    assert base64.b64decode(sent["media"]["payload"]) == b"\xff" * 160
+
+
+def test_what_is_sent_is_counted(live):
+    live.playout.play(b"\xff" * 160)
+    assert live.counters.messages_out == 1
+    assert live.counters.bytes_out > 160
+
+
+def test_digits_go_to_the_shell(live, shell):
+    live.send_dtmf("12#")
+    assert shell.sent == [{"event": "sendDTMF", "dtmf": "12#"}]
+
+
+def test_digits_that_are_none_are_refused(live, shell):
+    with pytest.raises(ProtocolError):
+        live.send_dtmf("12x")
+    assert shell.sent == []
+
+
+def test_digits_after_the_end_are_refused(live):
+    live.close("over")
+    with pytest.raises(StreamEndedError, match=r"the stream has ended \(over\)"):
+        live.send_dtmf("1")
+
+
+def test_an_interruption_is_an_event(live, clock):
+    live.playout.play(bytes(16_000))
+    clock.now += 0.5
+    assert live.interrupt() == 1.5
+    assert events(live) == [Interrupt(1.5)]
+
+
+def test_an_interruption_after_the_end_is_no_event(live):
+    live.close("over")
+    assert live.interrupt() == 0
+    assert events(live) == []
+
+
+# The end.
+
+
+def test_stop_ends_the_stream(live):
+    live.receive(message("stop", stop={"reason": "hang-up"}))
+    assert live.ended
+    assert live.inbox.ended
+    assert live.playout.ended
+
+
+def test_closing_ends_the_stream(live):
+    live.close("the socket closed")
+    assert live.ended
+    assert live.end_reason == "the socket closed"
+
+
+def test_a_stream_ends_once(live):
+    live.receive(message("stop"))
+    reason = live.end_reason
+    live.close("the socket closed")
+    assert live.end_reason == reason != ""
+
+
+def test_a_stream_that_never_started_can_end(session):
+    session.close("the socket closed")
+    assert session.ended
+
+
+def test_nothing_is_received_after_the_end(live):
+    live.close("over")
+    live.receive(media())
+    live.receive(dtmf())
+    assert events(live) == []
+    assert live.counters.messages_in == 3
+
+
+def test_what_was_received_before_the_end_can_be_read(live):
+    live.receive(media(chunk=1))
+    live.close("over")
+    assert [frame.chunk for frame in events(live)] == [1]
+
+
+def test_checkpoints_left_at_the_end_are_no_events(live):
+    live.playout.play(bytes(800))
+    live.playout.checkpoint("end")
+    live.close("over")
+    assert events(live) == []

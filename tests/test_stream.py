@@ -1,0 +1,935 @@
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+from audiocodecs import L16_16K, L16_24K, MULAW_8K, AudioError
+from mediaserver.call import Checkpoint, Frame, Heard, Interrupt, StreamEndedError
+from mediaserver.protocol import Dtmf, ProtocolError
+from mediaserver.sandbox import Misbehaviour, StreamIdentity
+from mediaserver.stream import CallControlError
+from mediaserver.testing import joined, run_virtual
+
+
+def tone(seconds, rate=8000):
+    times = np.arange(round(seconds * rate)) / rate
+    return (8000 * np.sin(2 * np.pi * 440 * times)).astype(np.int16)
+
+
+async def listen(stream):
+    async for _ in stream.audio():
+        pass
+
+
+async def idle(stream):
+    """A handler that leaves everything to the test."""
+    while not stream.ended:
+        await asyncio.sleep(0.02)
+
+
+def now():
+    return asyncio.get_running_loop().time()
+
+
+def called(test, handler=idle, **phone):
+    """Run `test` on the stream and the phone of a call."""
+
+    async def main():
+        async with joined(handler, **phone) as line:
+            return await test(line.stream, line.phone)
+
+    return run_virtual(main())
+
+
+# What a stream knows.
+
+
+def test_a_stream_knows_its_ids():
+    identity = StreamIdentity.new()
+
+    async def test(stream, phone):
+        assert stream.call_id == identity.call_id
+        assert stream.stream_id == identity.stream_id
+        assert stream.account_id == identity.account_id
+
+    called(test, identity=identity)
+
+
+@pytest.mark.parametrize("format", [MULAW_8K, L16_16K, L16_24K], ids=str)
+def test_a_stream_knows_its_format(format):
+    async def test(stream, phone):
+        return stream.format
+
+    assert called(test, format=format) == format
+
+
+def test_a_stream_knows_its_extra_headers_and_query():
+    async def test(stream, phone):
+        return stream.extra_headers, dict(stream.query), stream.path
+
+    extra, query, path = called(test, extra_headers={"order": "17"}, path="/stream?language=de")
+    assert extra == {"order": "17"}
+    assert query == {"language": "de"}
+    assert path == "/stream"
+
+
+def test_caller_and_called_are_unknown_unless_the_webhook_told():
+    async def test(stream, phone):
+        return stream.caller, stream.called
+
+    assert called(test) == (None, None)
+
+
+def test_a_streams_repr_says_whether_it_is_live():
+    async def test(stream, phone):
+        live = repr(stream)
+        await phone.hang_up()
+        await asyncio.sleep(0)
+        return live, repr(stream), stream.end_reason
+
+    live, ended, reason = called(test)
+    assert live.endswith("audio/x-mulaw;rate=8000, live>")
+    assert reason
+    assert ended.endswith(f"ended: {reason}>")
+
+
+# Reading.
+
+
+def test_audio_yields_frames_until_the_end():
+    async def test(stream, phone):
+        async def hang_up():
+            await phone.wait_until(1.0)
+            await phone.hang_up()
+
+        ending = asyncio.create_task(hang_up())
+        frames = [frame async for frame in stream.audio()]
+        await ending
+        return frames
+
+    frames = called(test)
+    assert 49 <= len(frames) <= 51
+    assert [frame.chunk for frame in frames] == list(
+        range(frames[0].chunk, frames[0].chunk + len(frames))
+    )
+
+
+def test_audio_that_was_received_before_the_end_can_still_be_read():
+    async def test(stream, phone):
+        reader = stream.audio()
+        await phone.wait_until(0.5)
+        await phone.hang_up()
+        await asyncio.sleep(0)
+        return [frame async for frame in reader]
+
+    assert len(called(test)) >= 24
+
+
+def test_audio_of_a_stream_that_has_ended_ends():
+    async def test(stream, phone):
+        await phone.hang_up()
+        await asyncio.sleep(0)
+        return [frame async for frame in stream.audio()]
+
+    assert called(test) == []
+
+
+def test_events_yields_everything_in_order():
+    async def test(stream, phone):
+        async def key():
+            await phone.wait_until(0.1)
+            phone.press("1")
+            await phone.wait_until(0.2)
+            await phone.hang_up()
+
+        pressing = asyncio.create_task(key())
+        events = [event async for event in stream.events()]
+        await pressing
+        return events
+
+    events = called(test)
+    (place,) = [index for index, event in enumerate(events) if isinstance(event, Dtmf)]
+    assert 3 <= place <= 7
+    assert all(isinstance(event, Frame) for event in events[:place] + events[place + 1 :])
+
+
+def test_controls_yields_everything_but_audio():
+    async def test(stream, phone):
+        async def happen():
+            phone.press("1")
+            await phone.wait_until(0.1)
+            await stream.play(tone(0.1))
+            stream.checkpoint("end")
+            await phone.wait_until(0.5)
+            stream.interrupt()
+            await phone.hang_up()
+
+        happening = asyncio.create_task(happen())
+        events = [event async for event in stream.controls()]
+        await happening
+        return events
+
+    key, checkpoint, interrupt = called(test, handler=listen)
+    assert key.digit == "1"
+    assert checkpoint == Checkpoint("end", played=True)
+    assert interrupt == Interrupt(0.0)
+
+
+def test_controls_may_be_read_beside_audio():
+    async def test(stream, phone):
+        async def keys():
+            return [event.digit async for event in stream.controls()]
+
+        async def frames():
+            return len([frame async for frame in stream.audio()])
+
+        reading = asyncio.gather(keys(), frames())
+        phone.press("12")
+        await phone.wait_until(0.5)
+        await phone.hang_up()
+        return await reading
+
+    digits, count = called(test)
+    assert digits == ["1", "2"]
+    assert count >= 24
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("audio", "audio"),
+        ("audio", "events"),
+        ("events", "audio"),
+        ("events", "events"),
+        ("events", "controls"),
+        ("controls", "events"),
+        ("controls", "controls"),
+    ],
+)
+def test_a_stream_has_one_reader(first, second):
+    async def test(stream, phone):
+        reader = getattr(stream, first)()
+        with pytest.raises(RuntimeError, match="is being read already"):
+            getattr(stream, second)()
+        return reader
+
+    called(test)
+
+
+def test_a_reader_that_is_left_makes_way_for_the_next():
+    async def test(stream, phone):
+        first = await anext(stream.audio())
+        second = await anext(stream.events())
+        return first, second
+
+    first, second = called(test)
+    assert first.chunk < second.chunk
+
+
+def test_a_reader_that_was_refused_takes_no_lane():
+    async def test(stream, phone):
+        controls = stream.controls()
+        with pytest.raises(RuntimeError):
+            stream.events()
+        stream.audio()
+        del controls
+
+    called(test)
+
+
+def test_reading_with_a_timeout_loses_nothing():
+    async def test(stream, phone):
+        reader, chunks = stream.audio(), []
+        while len(chunks) < 20:
+            try:
+                frame = await asyncio.wait_for(anext(reader), 0.007)
+            except TimeoutError:
+                continue
+            chunks.append(frame.chunk)
+        return chunks
+
+    chunks = called(test)
+    assert chunks == list(range(chunks[0], chunks[0] + 20))
+
+
+def test_ignored_audio_is_not_counted_as_dropped():
+    async def test(stream, phone):
+        stream.ignore_audio()
+        await phone.wait_until(3.0)
+        return stream.counters.frames_dropped
+
+    assert called(test) == 0
+
+
+def test_ignored_audio_can_be_read_later():
+    async def test(stream, phone):
+        stream.ignore_audio()
+        await phone.wait_until(1.0)
+        frame = await anext(stream.audio())
+        return frame.chunk * 0.02
+
+    assert called(test) == pytest.approx(1.0, abs=0.05)
+
+
+# Playing.
+
+
+def test_playing_a_frame_sends_its_bytes():
+    async def test(stream, phone):
+        audio = MULAW_8K.encode(tone(0.2))
+        await (await stream.play(Frame(audio, MULAW_8K))).heard()
+        return audio, phone.report()
+
+    audio, report = called(test)
+    played = report.recording[:, 1]
+    assert np.array_equal(np.trim_zeros(played), np.trim_zeros(MULAW_8K.decode(audio)))
+
+
+@pytest.mark.parametrize(
+    ("audio", "how"),
+    [
+        (tone(2.5), {}),
+        (tone(2.5, 24000), {"rate": 24000}),
+        (MULAW_8K.encode(tone(2.5)), {}),
+        (bytearray(MULAW_8K.encode(tone(2.5))), {}),
+        (L16_16K.encode(tone(2.5, 16000)), {"format": L16_16K}),
+        (Frame(L16_24K.encode(tone(2.5, 24000)), L16_24K), {}),
+    ],
+    ids=["samples", "24k", "bytes", "bytearray", "l16 bytes", "l16 frame"],
+)
+def test_everything_that_is_audio_can_be_played(audio, how):
+    async def test(stream, phone):
+        playback = await stream.play(audio, **how)
+        heard = await playback.heard()
+        return heard, phone.report()
+
+    heard, report = called(test)
+    assert heard.confirmed
+    # Resampling delays by 2.5 ms, and the end of a clip is flushed.
+    assert heard.seconds == report.audio_played == pytest.approx(2.5, abs=0.0026)
+
+
+def test_what_is_no_audio_is_refused():
+    async def test(stream, phone):
+        with pytest.raises(AudioError, match="cannot play str"):
+            await stream.play("hello")
+
+    called(test)
+
+
+def test_a_buffer_may_be_used_again_after_it_was_played():
+    async def test(stream, phone):
+        buffer = bytearray(MULAW_8K.encode(tone(5)))
+        playback = await stream.play(buffer)
+        buffer[:] = b""
+        await playback.heard()
+        return phone.report().audio_played
+
+    assert called(test) == 5.0
+
+
+def test_play_returns_at_once_while_there_is_room():
+    async def test(stream, phone):
+        for _ in range(20):
+            await stream.play(tone(0.1))
+        return now()
+
+    assert called(test) < 0.02
+
+
+def test_play_waits_above_the_high_water_mark_and_goes_on_below_the_low():
+    async def test(stream, phone):
+        await stream.play(tone(3.6))
+        await stream.play(tone(0.1))
+        return now(), stream.unheard
+
+    waited, unheard = called(test)
+    # 3.6 s less a lead of 0.6 are queued; the low-water mark is 1 s.
+    assert waited == pytest.approx(2.0, abs=0.15)
+    assert unheard == pytest.approx(1.7, abs=0.15)
+
+
+def test_an_interruption_wakes_a_waiting_play_and_its_audio_is_dropped():
+    async def test(stream, phone):
+        await stream.play(tone(10))
+        waiting = asyncio.create_task(stream.play(tone(1)))
+        await phone.wait_until(0.5)
+        stream.interrupt()
+        playback = await waiting
+        return now(), await playback.heard(), playback.interrupted, stream.unheard
+
+    woken, heard, interrupted, unheard = called(test)
+    assert woken == pytest.approx(0.5, abs=0.02)
+    assert heard == Heard(0.0, interrupted=True, confirmed=False)
+    assert interrupted
+    assert unheard == 0
+
+
+@pytest.mark.parametrize(
+    "audio", [tone(0.02), Frame(b"\xff" * 160, MULAW_8K)], ids=["array", "frame"]
+)
+def test_a_waiting_play_raises_when_the_call_ends(audio):
+    async def test(stream, phone):
+        await stream.play(tone(10))
+        waiting = asyncio.create_task(stream.play(audio))
+        await phone.wait_until(0.5)
+        await phone.hang_up()
+        with pytest.raises(StreamEndedError, match="nothing was played"):
+            await waiting
+
+    called(test)
+
+
+def test_a_play_that_is_cancelled_while_it_waits_plays_nothing():
+    async def test(stream, phone):
+        await stream.play(tone(3))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(stream.play(tone(1)), 0.1)
+        return stream.unheard
+
+    assert called(test) == pytest.approx(2.9, abs=0.02)
+
+
+def test_playing_to_a_stream_that_has_ended_is_refused():
+    async def test(stream, phone):
+        await phone.hang_up()
+        await asyncio.sleep(0)
+        with pytest.raises(StreamEndedError, match="has ended"):
+            await stream.play(tone(1))
+
+    called(test)
+
+
+@pytest.mark.parametrize(
+    "audio", [tone(0.02), Frame(b"\xff" * 160, MULAW_8K)], ids=["array", "frame"]
+)
+def test_audio_of_an_older_generation_is_dropped(audio):
+    async def test(stream, phone):
+        generation = stream.generation
+        stream.interrupt()
+        playback = await stream.play(audio, generation=generation)
+        return playback.interrupted, stream.counters.audio_out
+
+    assert called(test) == (True, 0)
+
+
+def test_audio_of_this_generation_is_played():
+    async def test(stream, phone):
+        stream.interrupt()
+        await stream.play(tone(0.1), generation=stream.generation)
+        return stream.counters.audio_out
+
+    assert called(test) == 0.1
+
+
+def test_an_interruption_forgets_the_resamplers_tail_whatever_is_played_next():
+    async def test(stream, phone):
+        await stream.play(tone(3, 24000), rate=24000)
+        await phone.wait_until(0.5)
+        stream.interrupt()
+        cut = round(phone.time * 8000) + 160
+        await stream.play(Frame(b"\xff" * 1600, MULAW_8K))
+        playback = await stream.play(np.zeros(24000, np.int16), rate=24000)
+        await playback.heard()
+        return phone.report().recording[cut:, 1]
+
+    assert not called(test).any()
+
+
+def test_an_interruption_reaches_audio_that_is_still_being_converted():
+    async def test(stream, phone):
+        converting = asyncio.create_task(stream.play(tone(60, 24000), rate=24000))
+        await asyncio.sleep(0)
+        stream.interrupt()
+        playback = await converting
+        return playback.interrupted, stream.counters.audio_out
+
+    assert called(test) == (True, 0)
+
+
+def test_the_end_of_the_call_reaches_audio_that_is_still_being_converted():
+    async def test(stream, phone):
+        converting = asyncio.create_task(stream.play(tone(60, 24000), rate=24000))
+        await asyncio.sleep(0)
+        stream.close()
+        with pytest.raises(StreamEndedError):
+            await converting
+
+    called(test)
+
+
+# What was heard.
+
+
+def test_seconds_heard_grow_while_the_audio_plays():
+    async def test(stream, phone):
+        playback = await stream.play(tone(2))
+        await phone.wait_until(0.5)
+        return playback.seconds_heard, playback.interrupted
+
+    seconds, interrupted = called(test)
+    assert seconds == pytest.approx(0.5, abs=0.03)
+    assert not interrupted
+
+
+def test_two_may_wait_for_the_same_audio():
+    async def test(stream, phone):
+        playback = await stream.play(tone(0.5))
+        return await asyncio.gather(playback.heard(), playback.heard())
+
+    assert called(test) == [Heard(0.5, interrupted=False, confirmed=True)] * 2
+
+
+def test_heard_may_be_asked_again():
+    async def test(stream, phone):
+        playback = await stream.play(tone(0.5))
+        return await playback.heard(), await playback.heard()
+
+    first, second = called(test)
+    assert first == second
+
+
+def test_heard_ends_at_an_interruption():
+    async def test(stream, phone):
+        playback = await stream.play(tone(5))
+        waiting = asyncio.create_task(playback.heard())
+        await phone.wait_until(1.0)
+        stream.interrupt()
+        return await waiting, now()
+
+    heard, ended = called(test)
+    assert heard.interrupted
+    assert heard.seconds == pytest.approx(1.0, abs=0.03)
+    assert ended == pytest.approx(1.0, abs=0.02)
+
+
+def test_heard_ends_with_the_call():
+    async def test(stream, phone):
+        playback = await stream.play(tone(5))
+        waiting = asyncio.create_task(playback.heard())
+        await phone.wait_until(1.0)
+        await phone.hang_up()
+        return await waiting
+
+    heard = called(test)
+    assert heard.interrupted
+    assert heard.seconds == pytest.approx(1.0, abs=0.03)
+
+
+def test_heard_that_is_given_up_disturbs_nobody():
+    async def test(stream, phone):
+        playback = await stream.play(tone(1))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(playback.heard(), 0.1)
+        return await playback.heard()
+
+    assert called(test).confirmed
+
+
+# Saying.
+
+
+async def pieces(*seconds, rate=8000):
+    for each in seconds:
+        yield tone(each, rate)
+
+
+def test_say_plays_what_is_still_being_made():
+    async def test(stream, phone):
+        playback = await stream.say(pieces(0.5, 0.5, 0.5))
+        return await playback.heard(), phone.report()
+
+    heard, report = called(test)
+    assert heard == Heard(1.5, interrupted=False, confirmed=True)
+    assert report.audio_played == 1.5
+
+
+def test_say_of_nothing_is_heard_at_once():
+    async def test(stream, phone):
+        playback = await stream.say(pieces())
+        return await playback.heard()
+
+    assert called(test).seconds == 0
+
+
+def test_say_takes_any_async_iterable():
+    class Speech:
+        def __init__(self):
+            self.left = 3
+
+        def __aiter__(self):
+            return self
+
+        async def __anext__(self):
+            if not self.left:
+                raise StopAsyncIteration
+            self.left -= 1
+            return tone(0.1)
+
+    async def test(stream, phone):
+        return await (await stream.say(Speech())).heard()
+
+    assert called(test).seconds == pytest.approx(0.3)
+
+
+def test_say_holds_a_producer_back_that_is_faster_than_the_call():
+    made = []
+
+    async def fast():
+        for _ in range(100):
+            made.append(now())
+            yield tone(0.1)
+
+    async def test(stream, phone):
+        await stream.say(fast())
+
+    called(test)
+    assert made[20] < 0.1
+    assert made[-1] == pytest.approx(10 - 2.6, abs=1.2)
+
+
+def test_say_returns_when_the_last_is_queued():
+    async def test(stream, phone):
+        await stream.say(pieces(1.0))
+        return now()
+
+    assert called(test) < 0.02
+
+
+def test_say_resamples_as_one_and_flushes_the_end():
+    async def test(stream, phone):
+        playback = await stream.say(pieces(*[0.1] * 10, rate=24000), rate=24000)
+        return await playback.heard()
+
+    # All of it and the filter's delay.
+    assert 1.0 < called(test).seconds < 1.005
+
+
+def test_say_takes_bytes_of_a_format():
+    async def speech():
+        yield L16_16K.encode(tone(0.5, 16000))
+
+    async def test(stream, phone):
+        return await (await stream.say(speech(), format=L16_16K)).heard()
+
+    assert called(test).seconds == pytest.approx(0.5, abs=0.005)
+
+
+def test_an_interruption_ends_say_and_closes_its_iterator():
+    closed = []
+
+    async def speech():
+        try:
+            while True:
+                yield tone(0.1)
+                await asyncio.sleep(0.05)
+        finally:
+            closed.append(now())
+
+    async def test(stream, phone):
+        saying = asyncio.create_task(stream.say(speech()))
+        await phone.wait_until(1.0)
+        stream.interrupt()
+        playback = await saying
+        return await playback.heard(), now()
+
+    heard, ended = called(test)
+    assert heard.interrupted
+    assert heard.seconds == pytest.approx(1.0, abs=0.03)
+    assert closed == [pytest.approx(1.0, abs=0.02)]
+    assert ended == pytest.approx(1.0, abs=0.02)
+
+
+def test_an_interruption_before_the_first_piece_ends_say():
+    async def silent():
+        await asyncio.sleep(3600)
+        yield tone(1)
+
+    async def test(stream, phone):
+        saying = asyncio.create_task(stream.say(silent()))
+        await phone.wait_until(0.5)
+        stream.interrupt()
+        return await (await saying).heard(), now()
+
+    heard, ended = called(test)
+    assert heard == Heard(0.0, interrupted=True, confirmed=False)
+    assert ended < 0.6
+
+
+def test_an_iterator_that_will_not_be_cancelled_is_not_played():
+    async def stubborn():
+        yield tone(0.1)
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            yield tone(5)
+
+    async def test(stream, phone):
+        saying = asyncio.create_task(stream.say(stubborn()))
+        await phone.wait_until(1.0)
+        stream.interrupt()
+        heard = await (await saying).heard()
+        return heard, phone.report()
+
+    heard, report = called(test)
+    assert heard == Heard(pytest.approx(0.1), interrupted=True, confirmed=False)
+    assert report.audio_received == pytest.approx(0.1)
+
+
+def test_an_iterator_that_interrupts_the_stream_itself_ends_say():
+    async def test(stream, phone):
+        async def speech():
+            yield tone(1)
+            stream.interrupt()
+            yield tone(1)
+
+        return await (await stream.say(speech())).heard()
+
+    assert called(test).interrupted
+
+
+def test_an_exception_in_the_iterator_comes_out_of_say():
+    async def failing():
+        yield tone(0.1)
+        raise ValueError("the speech service is down")
+
+    async def test(stream, phone):
+        with pytest.raises(ValueError, match="the speech service is down"):
+            await stream.say(failing())
+        await phone.wait_until(1.0)
+        return phone.report()
+
+    assert called(test).audio_played == pytest.approx(0.1)
+
+
+def test_an_iterator_that_was_cancelled_itself_cancels_say():
+    async def cancelled():
+        yield tone(0.1)
+        raise asyncio.CancelledError
+
+    async def test(stream, phone):
+        saying = asyncio.create_task(stream.say(cancelled()))
+        await asyncio.wait([saying])
+        return saying.cancelled()
+
+    assert called(test)
+
+
+def test_cancelling_say_closes_its_iterator():
+    closed = []
+
+    async def speech():
+        try:
+            yield tone(0.1)
+            await asyncio.sleep(3600)
+        finally:
+            closed.append(now())
+
+    async def test(stream, phone):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(stream.say(speech()), 0.5)
+
+    called(test)
+    assert closed == [pytest.approx(0.5)]
+
+
+def test_say_ends_with_the_call():
+    async def endless():
+        while True:
+            yield tone(0.5)
+
+    async def test(stream, phone):
+        saying = asyncio.create_task(stream.say(endless()))
+        await phone.wait_until(0.5)
+        await phone.hang_up()
+        with pytest.raises(StreamEndedError):
+            await saying
+
+    called(test)
+
+
+def test_saying_to_a_stream_that_has_ended_is_refused():
+    async def test(stream, phone):
+        await phone.hang_up()
+        await asyncio.sleep(0)
+        with pytest.raises(StreamEndedError):
+            await stream.say(pieces(1))
+
+    called(test)
+
+
+def test_running_dry_within_say_is_the_producers_gap_however_long():
+    async def thinking():
+        yield tone(0.5)
+        await asyncio.sleep(3.0)
+        yield tone(0.5)
+
+    async def test(stream, phone):
+        await stream.say(thinking())
+        return stream.counters
+
+    counters = called(test)
+    assert counters.producer_gap_seconds == pytest.approx(2.5, abs=0.01)
+    assert counters.underruns == 0
+
+
+# Pausing, checkpoints.
+
+
+def test_pause_and_resume():
+    async def test(stream, phone):
+        playback = await stream.play(tone(2))
+        await phone.wait_until(1.0)
+        stream.pause()
+        paused = stream.paused
+        await phone.wait_until(3.0)
+        stream.resume()
+        heard = await playback.heard()
+        return paused, stream.paused, heard, now()
+
+    paused, resumed, heard, ended = called(test)
+    assert (paused, resumed) == (True, False)
+    assert heard == Heard(2.0, interrupted=False, confirmed=True)
+    assert ended == pytest.approx(4.0, abs=0.06)
+
+
+def test_a_bad_checkpoint_is_refused():
+    async def test(stream, phone):
+        with pytest.raises(ProtocolError):
+            stream.checkpoint("")
+
+    called(test)
+
+
+def test_every_interruption_changes_the_generation():
+    async def test(stream, phone):
+        before = stream.generation
+        stream.interrupt()
+        return before, stream.generation
+
+    before, after = called(test)
+    assert before != after
+
+
+# The call.
+
+
+def test_digits_are_sent():
+    async def test(stream, phone):
+        stream.send_dtmf("12#")
+        await phone.wait_until(0.1)
+        return [key.digit for key in phone.report().dtmf_received]
+
+    assert called(test) == ["1", "2", "#"]
+
+
+def test_hanging_up_without_credentials_ends_the_stream():
+    async def test(stream, phone):
+        await stream.hang_up()
+        await phone.wait_closed()
+        return phone.report()
+
+    report = called(test)
+    assert report.ended_by == "server"
+    assert report.close_code == 1000
+
+
+def test_transferring_without_credentials_is_refused():
+    async def test(stream, phone):
+        with pytest.raises(CallControlError, match="has no credentials"):
+            await stream.transfer("https://example.com/answer.xml")
+        return stream.ended
+
+    assert not called(test)
+
+
+def test_close_ends_the_stream():
+    async def test(stream, phone):
+        stream.close()
+        await phone.wait_closed()
+        return stream.end_reason, phone.report()
+
+    reason, report = called(test)
+    assert reason == "closed by the handler"
+    assert report.ended_by == "server"
+
+
+def test_counters_are_those_of_this_stream():
+    async def test(stream, phone):
+        await phone.wait_until(1.0)
+        return stream.counters
+
+    assert called(test).frames_in == pytest.approx(50, abs=2)
+
+
+def test_a_dropped_line_ends_the_stream():
+    async def test(stream, phone):
+        await phone.wait_closed()
+        await asyncio.sleep(0.02)
+        return stream.ended
+
+    assert called(test, misbehaviour=Misbehaviour(drop=0.5))
+
+
+async def test_run_blocking_runs_in_a_thread_and_leaves_the_loop_free():
+    """In real time: threads have no place in virtual time."""
+    asked, answered = threading.Event(), threading.Event()
+
+    def blocking(first, *, second):
+        asked.set()
+        assert answered.wait(60)
+        return first, second, threading.current_thread()
+
+    async with joined(idle) as line:
+        work = asyncio.create_task(line.stream.run_blocking(blocking, 1, second=2))
+        while not asked.is_set():
+            await asyncio.sleep(0)
+        answered.set()
+        first, second, thread = await work
+    assert (first, second) == (1, 2)
+    assert thread is not threading.current_thread()
+
+
+async def test_an_exception_in_run_blocking_comes_out():
+    def failing():
+        raise ZeroDivisionError
+
+    async with joined(idle) as line:
+        with pytest.raises(ZeroDivisionError):
+            await line.stream.run_blocking(failing)
+
+
+@pytest.mark.parametrize("reader", ["audio", "events", "controls"])
+def test_a_second_task_at_one_reader_is_refused(reader):
+    """It would take the first one's place, which would wait for ever."""
+
+    async def test(stream, phone):
+        stream.ignore_audio()
+        events = getattr(stream, reader)()
+        first = asyncio.create_task(anext(events))
+        await asyncio.sleep(0.001)
+        with pytest.raises(RuntimeError, match="another task waits"):
+            await anext(events)
+        first.cancel()
+
+    called(test)
+
+
+def test_a_clip_at_another_rate_is_heard_to_its_last_sample():
+    async def test(stream, phone):
+        playback = await stream.play(tone(1.5, 24_000), rate=24_000)
+        return (await playback.heard()).seconds
+
+    assert called(test) == pytest.approx(1.5, abs=0.0001 + 0.0026)
+
+
+def test_pieces_that_come_while_a_clip_is_converted_are_not_mixed_with_it():
+    async def test(stream, phone):
+        clip = asyncio.create_task(stream.play(tone(3, 24_000), rate=24_000))
+        await asyncio.sleep(0)
+        piece = await stream.play(tone(0.1, 24_000), rate=24_000)
+        await (await clip).heard()
+        return piece.seconds_heard
+
+    assert called(test) == pytest.approx(0.1, abs=0.003)

@@ -1,0 +1,232 @@
+import asyncio
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+
+from audiocodecs import L16_16K
+from mediaserver.handler import Handler, Route, Routes
+from mediaserver.sandbox import Misbehaviour
+from mediaserver.settings import Settings
+from mediaserver.testing import CallFailed, joined, run_virtual
+
+
+async def listen(stream):
+    async for _ in stream.audio():
+        pass
+
+
+def now():
+    return asyncio.get_running_loop().time()
+
+
+def test_the_call_has_begun():
+    async def main():
+        async with joined(listen) as line:
+            return line.phone.started, line.stream.call_id, line.phone.identity.call_id, now()
+
+    started, server_side, phone_side, time = run_virtual(main())
+    assert started
+    assert server_side == phone_side
+    assert time == 0.0
+
+
+def test_on_leaving_the_caller_hangs_up_and_the_handler_returns():
+    async def main():
+        async def handler(stream):
+            await listen(stream)
+            returned.append(stream.end_reason)
+
+        returned = []
+        async with joined(handler) as line:
+            assert not returned
+        return returned, line.phone.ended, len(line.runtime.calls)
+
+    returned, ended, calls = run_virtual(main())
+    assert returned == ["Plivo closed the socket (1000)"]
+    assert ended
+    assert calls == 0
+
+
+def test_a_minute_of_echo_is_heard():
+    async def main():
+        async def echo(stream):
+            async for frame in stream.audio():
+                await stream.play(frame)
+
+        said = (np.arange(8000) % 200 * 50).astype(np.int16)
+        async with joined(echo, audio=said) as line:
+            await line.phone.wait_until(60.0)
+            return line.phone.report()
+
+    report = run_virtual(main())
+    caller, agent = report.recording.T
+    late = round(report.first_audio * 8000)
+    assert late <= 0.04 * 8000
+    assert report.gaps == []
+    assert report.audio_played == pytest.approx(60, abs=0.05)
+    loud = np.flatnonzero(agent)[0] - np.flatnonzero(caller)[0]
+    assert np.array_equal(agent[loud : loud + 8000], caller[:8000])
+
+
+def test_every_run_is_the_same():
+    async def main():
+        async def echo(stream):
+            async for frame in stream.audio():
+                await stream.play(frame)
+
+        async with joined(echo) as line:
+            await line.phone.wait_until(5.0)
+            return [(entry.time, entry.kind) for entry in line.phone.events]
+
+    assert run_virtual(main()) == run_virtual(main())
+
+
+def test_the_phone_takes_its_arguments():
+    async def main():
+        async with joined(listen, format=L16_16K, extra_headers={"a": "b"}) as line:
+            return line.stream.format, line.stream.extra_headers
+
+    assert run_virtual(main()) == (L16_16K, {"a": "b"})
+
+
+def test_the_server_takes_its_settings():
+    async def main():
+        async with joined(listen, settings=Settings(max_call_seconds=3)) as line:
+            await line.phone.wait_closed()
+            return line.phone.report().duration
+
+    assert run_virtual(main()) == pytest.approx(3.0, abs=1.1)
+
+
+def test_the_path_may_have_a_query():
+    async def main():
+        async with joined(Routes(Route(listen, "/a")), path="/a?b=c") as line:
+            return line.stream.path, dict(line.stream.query)
+
+    assert run_virtual(main()) == ("/a", {"b": "c"})
+
+
+def test_lifespans_are_opened_and_closed():
+    async def main():
+        @asynccontextmanager
+        async def lifespan():
+            notes.append("open")
+            yield
+            notes.append("closed")
+
+        notes = []
+        async with joined(Routes(Route(listen), lifespan=lifespan)):
+            notes.append("call")
+        return notes
+
+    assert run_virtual(main()) == ["open", "call", "closed"]
+
+
+def test_the_call_can_be_made_later():
+    async def main():
+        async with joined(listen, start=False) as line:
+            before = line.phone.started
+            with pytest.raises(LookupError, match="there is no live call"):
+                _ = line.call
+            await asyncio.sleep(2.0)
+            report = await line.phone.call(silence=1.0)
+            return before, report
+
+    before, report = run_virtual(main())
+    assert not before
+    assert report.duration == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_call_that_is_never_made_leaves_nothing_behind():
+    async def main():
+        async with joined(listen, start=False) as line:
+            pass
+        return len(line.runtime.calls)
+
+    assert run_virtual(main()) == 0
+
+
+def test_a_call_to_nowhere_fails():
+    async def main():
+        async with joined(listen, path="/nowhere"):
+            pass
+
+    with pytest.raises(CallFailed, match="404"):
+        run_virtual(main())
+
+
+def test_there_is_no_stream_before_start():
+    async def main():
+        async with joined(listen, misbehaviour=Misbehaviour(no_start=True)) as line:
+            await asyncio.sleep(0.1)
+            with pytest.raises(LookupError, match="has not started yet"):
+                _ = line.stream
+            await line.phone.wait_closed()
+            return now()
+
+    assert run_virtual(main()) == pytest.approx(10.0, abs=1.1)
+
+
+def test_a_handler_that_returns_at_once_is_no_trouble():
+    async def main():
+        async def brief(stream):
+            pass
+
+        async with joined(brief) as line:
+            await line.phone.wait_closed()
+            return line.phone.report().close_code
+
+    assert run_virtual(main()) == 1000
+
+
+def test_hanging_up_twice_is_no_trouble():
+    async def main():
+        async with joined(listen) as line:
+            await line.hang_up()
+            await line.hang_up()
+        return line.phone.ended
+
+    assert run_virtual(main())
+
+
+def test_hanging_up_waits_for_the_handler():
+    async def main():
+        async def slow(stream):
+            await listen(stream)
+            await asyncio.sleep(1.5)
+
+        async with joined(slow) as line:
+            await line.hang_up()
+            return now()
+
+    assert run_virtual(main()) == pytest.approx(1.5, abs=0.05)
+
+
+def test_an_exception_in_the_test_comes_out():
+    async def main():
+        async with joined(listen):
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        run_virtual(main())
+
+
+def test_handler_classes_can_be_called():
+    async def main():
+        class Greeter(Handler):
+            async def on_start(self):
+                playback = await self.stream.play(b"\x00" * 8000)
+                await playback.heard()
+                self.stream.close()
+
+        async with joined(Greeter) as line:
+            await line.phone.wait_closed()
+            return line.phone.report().audio_played
+
+    assert run_virtual(main()) == 1.0
+
+
+async def test_real_time_works_too():
+    async with joined(listen) as line:
+        assert line.stream.call_id == line.phone.identity.call_id

@@ -1,0 +1,174 @@
+import asyncio
+import socket
+import time
+
+import pytest
+
+from mediaserver.testing import StalledError, VirtualTimeLoop, run_virtual, stall
+
+
+def now():
+    return asyncio.get_running_loop().time()
+
+
+def test_time_begins_at_zero():
+    async def main():
+        return now()
+
+    assert run_virtual(main()) == 0.0
+
+
+def test_the_result_is_returned():
+    async def main():
+        return "done"
+
+    assert run_virtual(main()) == "done"
+
+
+def test_an_exception_comes_out():
+    async def main():
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        run_virtual(main())
+
+
+def test_a_sleep_takes_its_time_on_the_loops_clock_only():
+    async def main():
+        await asyncio.sleep(100 * 24 * 3600)
+        return now()
+
+    assert run_virtual(main()) == 100 * 24 * 3600
+
+
+def test_sleepers_wake_in_order_at_their_times():
+    async def sleeper(seconds):
+        await asyncio.sleep(seconds)
+        woken.append((seconds, now()))
+
+    async def main():
+        await asyncio.gather(*(sleeper(seconds) for seconds in (3.5, 0.02, 1, 0.02)))
+
+    woken = []
+    run_virtual(main())
+    assert woken == [(0.02, 0.02), (0.02, 0.02), (1, 1.0), (3.5, 3.5)]
+
+
+def test_time_stands_still_while_something_is_ready():
+    async def main():
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        return now()
+
+    assert run_virtual(main()) == 0.0
+
+
+def test_a_timeout_comes_at_its_time():
+    async def main():
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(7):
+                await asyncio.Event().wait()
+        return now()
+
+    assert run_virtual(main()) == 7.0
+
+
+def test_data_on_a_socket_comes_before_the_next_timer():
+    async def main():
+        ours, theirs = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=ours)
+        _, peer = await asyncio.open_connection(sock=theirs)
+        peer.write(b"hello")
+        data = await reader.read(100)
+        for each in (writer, peer):
+            each.close()
+            await each.wait_closed()
+        return data, now()
+
+    assert run_virtual(main()) == (b"hello", 0.0)
+
+
+def test_every_run_is_the_same():
+    async def main():
+        async def walker(step):
+            for _ in range(50):
+                await asyncio.sleep(step)
+                trace.append((step, now()))
+
+        trace = []
+        await asyncio.gather(*(walker(step) for step in (0.013, 0.02, 0.007)))
+        return trace
+
+    assert run_virtual(main()) == run_virtual(main())
+
+
+def test_waiting_for_what_cannot_come_is_an_error():
+    async def main():
+        await asyncio.Event().wait()
+
+    with pytest.raises(StalledError, match="every task waits for something that cannot come"):
+        run_virtual(main())
+
+
+def test_tasks_are_cancelled_after_such_an_error():
+    async def main():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaned.append(True)
+
+    cleaned = []
+    with pytest.raises(StalledError):
+        run_virtual(main())
+    assert cleaned == [True]
+
+
+def test_a_timer_that_was_cancelled_wakes_nobody():
+    async def main():
+        timer = asyncio.get_running_loop().call_later(5, int)
+        await asyncio.sleep(1)
+        timer.cancel()
+        await asyncio.Event().wait()
+
+    with pytest.raises(StalledError):
+        run_virtual(main())
+
+
+def test_a_stall_passes_time_in_which_nothing_runs():
+    async def main():
+        task = asyncio.create_task(asyncio.sleep(1))
+        await asyncio.sleep(0)
+        stall(5)
+        during = task.done(), now()
+        await task
+        return during, now()
+
+    assert run_virtual(main()) == ((False, 5.0), 5.0)
+
+
+async def test_a_stall_is_for_virtual_time():
+    with pytest.raises(RuntimeError, match="stall\\(\\) is for run_virtual"):
+        stall(1)
+
+
+def test_a_stall_needs_a_running_loop():
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        stall(1)
+
+
+def test_real_time_goes_on_as_ever():
+    """The loop has a clock of its own; nothing is patched."""
+    clocks = time.time, time.monotonic, time.perf_counter
+
+    async def main():
+        await asyncio.sleep(1)
+        return time.time, time.monotonic, time.perf_counter
+
+    assert run_virtual(main()) == clocks
+
+
+def test_a_loop_can_be_advanced_by_hand():
+    loop = VirtualTimeLoop()
+    loop.advance(2.5)
+    assert loop.time() == 2.5
+    loop.close()
