@@ -1,0 +1,161 @@
+"""What the phones of the playback benchmark do, and what follows from their reports."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from random import Random
+
+import msgspec
+
+from mediaserver.sandbox import CallReport, Phone
+
+
+Caller = Callable[[Phone], Awaitable[None]]
+
+BLOCK_SECONDS = 0.4
+BLOCK_INTERVAL = 10.0
+
+
+class Blocks:
+    """Stops reading sockets for 0.4 s in every 10 s, each phone at times of its own.
+
+    Args:
+        seed: of those times.
+        call_seconds: length of a call; one that is shorter than 10 s is blocked once in it.
+
+    Attributes:
+        seconds: how long each block was: a busy machine makes it longer than was asked.
+
+    """
+
+    def __init__(self, seed: int, call_seconds: float) -> None:
+        self.seconds: list[float] = []
+        self._random = Random(seed)
+        self._interval = min(BLOCK_INTERVAL, call_seconds)
+
+    async def caller(self, phone: Phone) -> None:
+        """Block this phone's socket again and again."""
+        loop = asyncio.get_running_loop()
+        transport = phone._connection.transport
+        await asyncio.sleep(self._random.uniform(0.1, self._interval - BLOCK_SECONDS))
+        while True:
+            began = loop.time()
+            transport.pause_reading()
+            await asyncio.sleep(BLOCK_SECONDS)
+            transport.resume_reading()
+            self.seconds.append(loop.time() - began)
+            await asyncio.sleep(self._interval - BLOCK_SECONDS)
+
+
+class RoundTrips:
+    """Presses keys into an agent's speech, and measures the sockets beside it.
+
+    Attributes:
+        seconds: of pings on the calls' own connections, until the phone's task ran again: a
+            command from the server has the same way to go.
+
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seconds: list[float] = []
+        self._random = Random(seed)
+
+    async def caller(self, phone: Phone) -> None:
+        """Cut in one to two seconds after the agent began to speak, again and again."""
+        while True:
+            await phone.wait_for_audio()
+            await asyncio.sleep(self._random.uniform(0.5, 1.0))
+            await self._ping(phone)
+            await asyncio.sleep(self._random.uniform(0.5, 1.0))
+            phone.press("5")
+            await phone.wait_for_silence(0.3)
+
+    async def _ping(self, phone: Phone) -> None:
+        loop = asyncio.get_running_loop()
+        sent = loop.time()
+        await (await phone._connection.ping())
+        self.seconds.append(loop.time() - sent)
+
+
+def clear_delays(report: CallReport) -> list[float]:
+    """Return for each key how long after it a clear that dropped audio had come."""
+    clears = [each.time for each in report.timeline if each.kind == "cleared"]
+    delays = []
+    for key in report.keys_pressed:
+        clear = next((time for time in clears if time >= key.time), None)
+        # without one, the call was over first
+        if clear is not None:
+            delays.append(clear - key.time)
+    return delays
+
+
+class Account(msgspec.Struct, frozen=True):
+    """One utterance: what the server said was heard of it, and what was.
+
+    Attributes:
+        claimed: seconds heard, by `Playback.heard()`.
+        played: seconds that the phone played.
+        outcome: `interrupted`, `confirmed` or `estimated`, by `Playback.heard()`.
+        cut: whether the phone had a clear in its course.
+        told_after: seconds from the end of the sound to the server's word.
+
+    """
+
+    claimed: float
+    played: float
+    outcome: str
+    cut: bool
+    told_after: float
+
+    @property
+    def error(self) -> float:
+        """What was claimed above what was played, in seconds."""
+        return self.claimed - self.played
+
+
+def cut_in_sometimes(seed: int) -> Caller:
+    """Press a key somewhere in three utterances of five."""
+    random = Random(seed)
+
+    async def caller(phone: Phone) -> None:
+        while True:
+            await phone.wait_for_audio()
+            if random.random() < 0.6:
+                await asyncio.sleep(random.uniform(0.1, 2.5))
+                phone.press("5")
+            await phone.wait_for_silence(0.25)
+
+    return caller
+
+
+def accounts(report: CallReport) -> list[Account]:
+    """Match what the agent said by its checkpoints with what the phone played before each."""
+    clears = [each.time for each in report.timeline if each.kind == "cleared"]
+    found = []
+    since = 0.0
+    for checkpoint in report.checkpoints:
+        kind, _, text = checkpoint.name.partition(":")
+        if kind != "heard":
+            continue
+        until = checkpoint.requested
+        claimed, _, outcome = text.partition(":")
+        spells = [spell for spell in report.agent_speech if since <= spell[0] < until]
+        since = until
+        if not spells:
+            # it was cut off before any of it was heard
+            continue
+        played = sum(end - start for start, end in spells)
+        gaps = sum(
+            gap.seconds
+            for gap in report.gaps
+            if any(start < gap.start < end for start, end in spells)
+        )
+        found.append(
+            Account(
+                claimed=float(claimed),
+                played=played - gaps,
+                outcome=outcome,
+                cut=any(spells[0][0] <= clear <= until for clear in clears),
+                told_after=until - spells[-1][1],
+            )
+        )
+    return found

@@ -1,0 +1,600 @@
+"""What callers hear of an agent: gaps, interruptions, `heard()`, and a server that is stopped.
+
+    python -m benchmarks.playback [--calls 200] [--seconds 60] [--only monologue,drain]
+                                  [--json FILE]
+
+What is measured, and how to read it, is in README.md beside this file.
+"""
+
+import argparse
+import asyncio
+import gc
+import http.client
+import os
+import platform
+import re
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.servers import Program
+
+
+if not hasattr(os, "sched_setaffinity"):
+    raise SystemExit("this benchmark pins processes to cores, which only Linux offers")
+
+from benchmarks.draining import drain
+from benchmarks.linux import cores, cpu_seconds, waited_seconds
+from benchmarks.listening import (
+    BLOCK_SECONDS,
+    Account,
+    Blocks,
+    Caller,
+    RoundTrips,
+    accounts,
+    clear_delays,
+    cut_in_sometimes,
+)
+from benchmarks.load import Server
+from benchmarks.processes import BenchmarkError, running
+from mediaserver.sandbox import CallReport, LoadReport, Spread, load
+
+
+T = TypeVar("T")
+
+EXPERIMENTS = ("monologue", "stalled", "blocked", "interrupt", "heard", "drain")
+
+GRID_MS = 20.0
+"""The phone plays in steps of this: a frame that has begun is heard to its end."""
+
+DISTURBANCE_LIMIT = 0.05
+LATE_LIMIT_MS = 20.0
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """One line of the table.
+
+    Attributes:
+        limit: what the value ought to be at most; None where nothing is demanded.
+
+    """
+
+    experiment: str
+    name: str
+    value: float | None
+    unit: str = ""
+    limit: float | None = None
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the value is within the limit; None where that cannot be said."""
+        if self.value is None or self.limit is None:
+            return None
+        return self.value <= self.limit
+
+
+class Run(msgspec.Struct):
+    """One experiment on one server.
+
+    Attributes:
+        server_cpu: share of its core that the server took.
+        phones_cpu: the same for the phones.
+        server_waited: share of the time that other processes kept the server off its core.
+        phones_waited: the same for the phones.
+        load: the phones' report.
+        metrics: the server's own counters afterwards.
+
+    """
+
+    experiment: str
+    server_cpu: float
+    phones_cpu: float
+    server_waited: float
+    phones_waited: float
+    load: dict[str, Any]
+    metrics: dict[str, float]
+
+
+class Report(msgspec.Struct):
+    """Everything measured; grows while the benchmark runs.
+
+    Attributes:
+        missing: why something was not measured.
+        doubts: what a reader has to know before believing the figures.
+
+    """
+
+    settings: dict[str, Any]
+    figures: list[Figure] = []
+    runs: list[Run] = []
+    missing: list[str] = []
+    doubts: list[str] = []
+
+    def to_json(self) -> bytes:
+        """Return all of it."""
+        document = msgspec.to_builtins(self)
+        for item, figure in zip(document["figures"], self.figures, strict=True):
+            item["reached"] = figure.reached
+        return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+    def print(self, console: Console) -> None:
+        """Print the table, then what puts it in doubt."""
+        table = Table(title="What callers heard", box=SIMPLE)
+        for heading in ("experiment", "figure"):
+            table.add_column(heading, no_wrap=True)
+        for heading in ("measured", "goal", "reached"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        last = ""
+        for figure in self.figures:
+            value, reached = figure.value, figure.reached
+            if last and figure.experiment != last:
+                table.add_section()
+            table.add_row(
+                figure.experiment if figure.experiment != last else "",
+                figure.name,
+                "not measured" if value is None else f"{value:,.10g} {figure.unit}".rstrip(),
+                "" if figure.limit is None else f"≤ {figure.limit:g} {figure.unit}".rstrip(),
+                "" if reached is None else "yes" if reached else "[red]no",
+            )
+            last = figure.experiment
+        console.print(table)
+        if any("plivo-stream-sdk" in figure.experiment for figure in self.figures):
+            console.print("  plivo-stream-sdk: sends a 20 ms frame, then asyncio.sleep(0.02)\n")
+        for doubt in (*self.missing, *self.doubts):
+            console.print(f"! {doubt}", style="yellow", highlight=False, markup=False)
+
+
+class Benchmark:
+    """The experiments that were asked for."""
+
+    def __init__(self, chosen: argparse.Namespace, progress: Console) -> None:
+        self._chosen = chosen
+        self._progress = progress
+        self._server_core, self._phones_core = cores()
+        self.report = Report(
+            {
+                "calls": chosen.calls,
+                "seconds": chosen.seconds,
+                "quick": chosen.quick,
+                "server_core": self._server_core,
+                "phones_core": self._phones_core,
+                "python": platform.python_version(),
+                "machine": f"{platform.system()} {platform.release()} {platform.machine()}",
+                "load_average": os.getloadavg()[0],
+            }
+        )
+
+    def run(self) -> None:
+        """Do one experiment after the other; one that fails does not keep others from running."""
+        self._say(f"server on core {self._server_core}, phones on core {self._phones_core}")
+        doubts = self.report.doubts
+        if self._chosen.quick:
+            doubts.append("--quick: this shows that the benchmark runs; its figures mean nothing")
+        if self._server_core == self._phones_core:
+            doubts.append("server and phones share one core, and disturb each other")
+        if os.getloadavg()[0] > 0.5:
+            doubts.append(f"the machine was busy before (load average {os.getloadavg()[0]:.1f})")
+        os.sched_setaffinity(0, {self._phones_core})
+        steps: dict[str, Callable[[], None]] = {
+            "monologue": self._monologues,
+            "stalled": self._stalled,
+            "blocked": self._blocked,
+            "interrupt": self._interrupt,
+            "heard": self._heard,
+            "drain": self._drain,
+        }
+        for name in self._chosen.only:
+            try:
+                steps[name]()
+            except BenchmarkError as error:
+                self.report.missing.append(f"{name}: {error}")
+                self._say(f"{name}: failed")
+
+    # Gaps
+
+    def _monologues(self) -> None:
+        self._monologue("monologue, say()", self._talker("Monologue"))
+        self._monologue("monologue, play()", self._talker("Recital"))
+        self._peer("the same, plivo-stream-sdk", "plivo_sdk_monologue")
+
+    def _stalled(self) -> None:
+        self._monologue("loop stalled 150 ms each second", self._talker("StalledMonologue"))
+        self._peer("stalled, plivo-stream-sdk", "plivo_sdk_stalled")
+
+    def _blocked(self) -> None:
+        title = "socket blocked 400 ms in 10 s"
+        blocks = Blocks(1, self._chosen.seconds)
+        self._monologue(title, self._talker("Monologue"), caller=blocks.caller)
+        longest = max(blocks.seconds, default=0.0)
+        name = f"longest of {len(blocks.seconds)} blocks"
+        self._add(title, name, round(longest * 1000, 1), "ms")
+        if longest > 1.1 * BLOCK_SECONDS:
+            self.report.doubts.append(
+                f"{title}: the phones were late to read again, after {longest * 1000:.0f} ms: "
+                "a gap may be theirs and not the server's"
+            )
+
+    def _peer(self, title: str, module: str) -> None:
+        """Have another package do the same: no goal hangs on it."""
+        program = Program(
+            title,
+            "a frame, then asyncio.sleep(0.02)",
+            ("-m", f"benchmarks.servers.{module}"),
+            path=f"/stream?seconds={self._chosen.seconds:g}",
+            needs=("plivo_stream", "plivo"),
+        )
+        if program.installed:
+            self._monologue(title, program, ours=False)
+        else:
+            self.report.missing.append(f"{title}: pip install --group bench")
+
+    def _monologue(
+        self, title: str, program: Program, *, ours: bool = True, caller: Caller | None = None
+    ) -> None:
+        """Listen to a monologue in many calls; every silence in it is a gap, however long."""
+        chosen = self._chosen
+        reports: list[CallReport] = []
+        run, result = self._call(
+            title,
+            program,
+            calls=chosen.calls,
+            seconds=chosen.seconds + chosen.tail,
+            caller=caller,
+            reports=reports,
+            gap_threshold=600.0,
+        )
+        worst = max((report.gap_seconds for report in reports), default=0.0) * 1000
+        missing = sum(max(0.0, chosen.seconds - each.audio_played) for each in reports)
+        zero = 0.0 if ours else None
+
+        def add(name: str, value: float | None, unit: str, limit: float | None) -> None:
+            self._add(title, name, value, unit, limit)
+
+        add(f"gaps at {result.made} phones", round(result.gap_seconds * 1000, 3), "ms", zero)
+        add("gaps, worst call", round(worst, 3), "ms", zero)
+        per_minute = round(result.gaps.p50, 1) if result.gaps is not None else None
+        add("gaps per minute, median call", per_minute, "ms", None)
+        add("speech that was not heard", round(missing, 3), "s", zero)
+        add("calls cut or refused", _lost(result), "", zero)
+        if ours:
+            metrics = run.metrics
+            underrun = metrics.get("underrun_seconds_total", 0.0) * 1000
+            add("underruns, as the server counts", metrics.get("underruns_total"), "", None)
+            add("  and how long they were", round(underrun, 3), "ms", None)
+            add("producer gaps, likewise", metrics.get("producer_gaps_total"), "", None)
+            lag = metrics.get("loop_lag_max_seconds", 0.0) * 1000
+            add("event loop late, at worst", round(lag, 1), "ms", None)
+        add("CPU of the server, of a core", round(run.server_cpu * 100, 1), "%", None)
+
+    # Interruptions
+
+    def _interrupt(self) -> None:
+        title = "interrupt"
+        seconds = 2.5 if self._chosen.quick else 30.0
+        trips = RoundTrips(seed=2)
+        reports: list[CallReport] = []
+        _, result = self._call(
+            title,
+            self._talker("Interruptible"),
+            calls=self._chosen.calls,
+            seconds=seconds,
+            caller=trips.caller,
+            reports=reports,
+        )
+        clears = Spread.of(delay for report in reports for delay in clear_delays(report))
+        trip = Spread.of(trips.seconds)
+        ear = result.interrupts
+        self._spread(title, "key → clearAudio", clears)
+        self._spread(title, "ping → pong", trip)
+        if trip is None or clears is None or ear is None:
+            raise BenchmarkError("no key was pressed while the agent was heard")
+        for name, spread, limit in (
+            ("key → clearAudio, less median pong", clears, 5.0),
+            ("key → silence heard, less the same", ear, 5.0 + GRID_MS),
+        ):
+            for rank, value in (("p50", spread.p50), ("p99", spread.p99)):
+                beyond = round((value - trip.p50) * 1000, 2)
+                self._add(title, f"{name}, {rank}", beyond, "ms", limit if rank == "p99" else None)
+        beyond = round((clears.p99 - trip.p99) * 1000, 2)
+        self._add(title, "key → clearAudio, p99 less p99 of pongs", beyond, "ms")
+        self._add(title, "agents that talked on", result.uninterrupted, "", None)
+        self._add(title, "calls cut or refused", _lost(result), "", 0.0)
+
+    # What was heard
+
+    def _heard(self) -> None:
+        title = "heard()"
+        quick = self._chosen.quick
+        reports: list[CallReport] = []
+        _, result = self._call(
+            title,
+            self._talker("Accountant"),
+            calls=min(self._chosen.calls, 50),
+            seconds=3.0 if quick else 45.0,
+            caller=cut_in_sometimes(seed=3),
+            reports=reports,
+        )
+        found = [account for report in reports for account in accounts(report)]
+        whole = [each for each in found if not each.cut]
+        self._errors(title, "confirmed", [e for e in whole if e.outcome == "confirmed"], 20.0)
+        self._errors(title, "interrupted", [e for e in found if e.cut], 60.0)
+        self._errors(title, "unconfirmed", [e for e in whole if e.outcome == "estimated"], None)
+        wrong = sum(each.cut != (each.outcome == "interrupted") for each in found)
+        self._add(title, "called interrupted wrongly, or not", wrong, "", None)
+        told = Spread.of(each.told_after for each in whole)
+        self._spread(title, "end of sound → heard() told of", told)
+        self._add(title, "calls cut or refused", _lost(result), "", 0.0)
+
+    def _errors(self, title: str, outcome: str, found: list[Account], limit: float | None) -> None:
+        """Enter how far `heard()` was off."""
+        if limit is not None and len(found) < 200 and not self._chosen.quick:
+            self.report.doubts.append(f"{title}: only {len(found)} utterances were {outcome}")
+        if not found and limit is None:
+            return
+        errors = sorted((abs(each.error) * 1000 for each in found), reverse=True)
+        worst = round(errors[0], 2) if errors else None
+        self._add(title, f"worst error of {len(found)} {outcome}", worst, "ms", limit)
+        if found:
+            means = sum(each.error for each in found) / len(found) * 1000
+            self._add(title, "  mean; above 0: too much was claimed", round(means, 2) + 0.0, "ms")
+
+    # Drain
+
+    def _drain(self) -> None:
+        title = "SIGTERM, live calls"
+        quick = self._chosen.quick
+        calls = min(self._chosen.calls, 50)
+        program = self._talker("Monologue", seconds=60)
+        with running(program, self._server_core, None) as server:
+            result = self._in_loop(drain(server, calls, 1.2 if quick else 8.0), title)
+        self._say(f"{title}: {result}")
+        self._add(title, f"calls cut of {result.calls}", result.cut, "", 0.0)
+        self._add(title, "gaps in what they heard", round(result.gap_ms, 3), "ms", 0.0)
+        for path, asked in result.asked.items():
+            name = f"{path}: unanswered of {asked}"
+            self._add(title, name, result.unanswered[path], "", 0.0)
+        self._add(title, "calls taken after the signal", result.streams_promised)
+        self._add(title, "last call's end → process gone", round(result.drained_ms), "ms")
+        self._add(title, "exit status", result.exit_status, "", 0.0)
+        if result.exit_status is None:
+            self.report.missing.append(f"{title}: the process did not end")
+
+    # All of them
+
+    def _talker(self, handler: str, *, seconds: float | None = None) -> Program:
+        asked = self._chosen.seconds if seconds is None else seconds
+        serve = ("-m", "mediaserver", "serve", f"benchmarks.servers.talkers:{handler}")
+        return Program(
+            handler,
+            "talks",
+            (*serve, "--max-calls", "1000", "--log-level", "warning"),
+            path=f"/stream?seconds={asked:g}",
+            health="/healthz",
+        )
+
+    def _call(
+        self,
+        title: str,
+        program: Program,
+        *,
+        calls: int,
+        seconds: float,
+        caller: Caller | None,
+        reports: list[CallReport],
+        gap_threshold: float = 0.5,
+    ) -> tuple[Run, LoadReport]:
+        """Start the server, have the phones call it, and enter what both were like."""
+        with running(program, self._server_core, None) as server:
+            before = _usage(server)
+            calling = _bounded_load(
+                server.url, calls, seconds, self._chosen.ramp, caller, reports, gap_threshold
+            )
+            result = self._in_loop(calling, title)
+            server_cpu, phones_cpu, server_waited, phones_waited, elapsed = (
+                after - earlier for after, earlier in zip(_usage(server), before, strict=True)
+            )
+            metrics = _metrics(server) if program.health else {}
+        run = Run(
+            title,
+            server_cpu / elapsed,
+            phones_cpu / elapsed,
+            server_waited / elapsed,
+            phones_waited / elapsed,
+            result.to_dict(),
+            metrics,
+        )
+        self.report.runs.append(run)
+        self._doubt(run, result)
+        gaps = f"{result.gap_seconds * 1000:.0f} ms of gaps in {result.gap_count}"
+        self._say(f"{title}: {result.made} calls, {gaps}")
+        return run, result
+
+    def _in_loop(self, work: Coroutine[Any, Any, T], title: str) -> T:
+        """Run the phones with as few pauses as can be: no collection of what is older."""
+        self._say(f"{title} …")
+        gc.collect()
+        gc.freeze()
+        try:
+            # Not uvloop: its clock has steps of 1 ms, and stands still within one turn of the loop.
+            return asyncio.run(work)
+        except (TimeoutError, ExceptionGroup) as error:
+            raise BenchmarkError(f"the phones failed: {error!r}") from error
+        finally:
+            gc.unfreeze()
+
+    def _doubt(self, run: Run, result: LoadReport) -> None:
+        doubts = self.report.doubts
+        if self._server_core != self._phones_core:
+            worst = max(run.server_waited, run.phones_waited)
+            if worst > DISTURBANCE_LIMIT:
+                doubts.append(
+                    f"{run.experiment}: other processes held the server's core for "
+                    f"{run.server_waited:.0%} of the time, the phones' for {run.phones_waited:.0%}"
+                )
+        late = result.sender_lateness
+        if late is not None and late.p50 * 1000 > LATE_LIMIT_MS:
+            doubts.append(
+                f"{run.experiment}: in half of the calls the phone itself was late by "
+                f"{late.p50 * 1000:.0f} ms or more at some time, at worst {late.max * 1000:.0f} ms"
+            )
+        for text, count in (result.errors | result.warnings | result.failed | result.cut).items():
+            doubts.append(f"{run.experiment}: {count} times: {text}")
+
+    def _spread(self, title: str, name: str, spread: Spread | None) -> None:
+        for rank in ("p50", "p99"):
+            value = round(asdict(spread)[rank] * 1000, 2) if spread is not None else None
+            count = f" of {spread.count}" if spread is not None and rank == "p50" else ""
+            self._add(title, f"{name}, {rank}{count}", value, "ms")
+
+    def _add(
+        self,
+        experiment: str,
+        name: str,
+        value: float | None,
+        unit: str = "",
+        limit: float | None = None,
+    ) -> None:
+        self.report.figures.append(Figure(experiment, name, value, unit, limit))
+
+    def _say(self, line: str) -> None:
+        self._progress.print(line, highlight=False, markup=False)
+
+
+async def _bounded_load(
+    url: str,
+    calls: int,
+    seconds: float,
+    ramp: float,
+    caller: Caller | None,
+    reports: list[CallReport],
+    gap_threshold: float,
+) -> LoadReport:
+    async with asyncio.timeout(calls / ramp + seconds + 30):
+        return await load(
+            url,
+            calls=calls,
+            seconds=seconds,
+            ramp=ramp,
+            gap_threshold=gap_threshold,
+            caller=caller,
+            on_report=reports.append,
+        )
+
+
+def _usage(server: Server) -> tuple[float, float, float, float, float]:
+    """Return CPU time of server and phones, how long each waited for its core, and the time."""
+    ours = os.getpid()
+    return (
+        cpu_seconds(server.pid),
+        cpu_seconds(ours),
+        waited_seconds(server.pid),
+        waited_seconds(ours),
+        time.monotonic(),
+    )
+
+
+def _metrics(server: Server) -> dict[str, float]:
+    """Return the server's own counters by name, without their prefix."""
+    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=10)
+    try:
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+    except OSError as error:
+        raise BenchmarkError(f"/metrics did not answer: {error}") from error
+    finally:
+        connection.close()
+    found = re.findall(r"^mediaserver_(\w+) (\S+)$", text, re.MULTILINE)
+    return {name: float(value) for name, value in found}
+
+
+def _lost(result: LoadReport) -> int:
+    return sum(result.failed.values()) + sum(result.cut.values())
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.playback",
+        description="What callers hear: gaps, interruptions, heard(), and a server being stopped.",
+    )
+    parser.add_argument("--calls", type=_whole(1, 1000), default=200, help="at once")
+    parser.add_argument("--seconds", type=_seconds, default=60.0, help="of each monologue")
+    parser.add_argument(
+        "--only",
+        type=_experiments,
+        default=list(EXPERIMENTS),
+        help=f"which, separated by commas; default all: {','.join(EXPERIMENTS)}",
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write everything to FILE as well"
+    )
+    parser.add_argument("--quick", action="store_true", help="only see whether it all works")
+    chosen = parser.parse_args(arguments)
+    # how long after the end of a monologue its callers listen on
+    chosen.tail = 1.5
+    # calls dialled per second
+    chosen.ramp = 25.0
+    if chosen.quick:
+        chosen.calls, chosen.seconds = min(chosen.calls, 8), 1.0
+        chosen.tail, chosen.ramp = 0.2, 100.0
+    return chosen
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a whole number from {least} to {most}"
+            )
+        return int(text)
+
+    return parse
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 1 <= seconds <= 600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 1 to 600")
+    return seconds
+
+
+def _experiments(text: str) -> list[str]:
+    unknown = [name for name in text.split(",") if name not in EXPERIMENTS]
+    if unknown:
+        raise argparse.ArgumentTypeError(
+            f"no experiment is called {unknown[0]!r}; there are {', '.join(EXPERIMENTS)}"
+        )
+    return list(dict.fromkeys(text.split(",")))
+
+
+def main() -> int:
+    # so that every `finally` runs, and no child outlives us
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, lambda number, _: sys.exit(128 + number))
+    chosen = parse_arguments()
+    benchmark = Benchmark(chosen, Console(stderr=True))
+    benchmark.run()
+    benchmark.report.print(Console(width=max(120, shutil.get_terminal_size().columns)))
+    if chosen.json:
+        chosen.json.write_bytes(benchmark.report.to_json())
+    return 1 if benchmark.report.missing else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

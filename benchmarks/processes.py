@@ -1,0 +1,180 @@
+"""Starts the server and the load, each in its own process on its own core, and ends both."""
+
+import functools
+import http.client
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from benchmarks.linux import pin_child
+from benchmarks.load import EchoLoad, EchoResult, IdleLoad, IdleResult, Server
+from benchmarks.servers import Program
+
+
+_ROOT = Path(__file__).resolve().parents[1]
+_HOST = "127.0.0.1"
+_READY_SECONDS = 20
+_STOP_SECONDS = 5
+
+
+class BenchmarkError(RuntimeError):
+    """A server or the load did not do its part; the message ends with what it printed."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Where a server's certificate, its key and the authority that signed it are (PEM files)."""
+
+    certificate: Path
+    key: Path
+    authority: Path
+
+    @classmethod
+    def issue(cls, directory: Path) -> "Certificate":
+        """Issue one for this machine's loopback address.
+
+        Raises:
+            ImportError: trustme is not installed.
+
+        """
+        import trustme
+
+        files = cls(directory / "server.pem", directory / "server.key", directory / "ca.pem")
+        authority = trustme.CA()
+        issued = authority.issue_cert(_HOST)
+        issued.cert_chain_pems[0].write_to_path(files.certificate)
+        issued.private_key_pem.write_to_path(files.key)
+        authority.cert_pem.write_to_path(files.authority)
+        return files
+
+
+@contextmanager
+def running(program: Program, core: int, certificate: Certificate | None) -> Iterator[Server]:
+    """Run a server on `core`, over TLS if given a certificate; it has ended when the block has."""
+    port = _free_port()
+    command = [sys.executable, *program.arguments, "--host", _HOST, "--port", str(port)]
+    if certificate is not None:
+        command += ["--ssl-certfile", str(certificate.certificate)]
+        command += ["--ssl-keyfile", str(certificate.key)]
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            command,
+            cwd=_ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            preexec_fn=functools.partial(pin_child, core),
+        )
+        try:
+            _wait_until_ready(process, port, program.health, certificate)
+            scheme = "ws" if certificate is None else "wss"
+            yield Server(
+                url=f"{scheme}://{_HOST}:{port}{program.path}",
+                pid=process.pid,
+                ca_file=str(certificate.authority) if certificate else None,
+                in_order=program.in_order,
+            )
+        except BenchmarkError as error:
+            raise BenchmarkError(f"{program.name}: {error}{_tail(log)}") from None
+        finally:
+            _stop(process)
+
+
+def echo(load: EchoLoad, core: int) -> EchoResult:
+    """Run calls that talk, in a process on `core`."""
+    output = _run_load(load, core, timeout=load.warm_up + load.seconds + 60)
+    return msgspec.json.decode(output, type=EchoResult)
+
+
+def idle(load: IdleLoad, core: int) -> IdleResult:
+    """Run calls that are silent, in a process on `core`."""
+    return msgspec.json.decode(_run_load(load, core, timeout=90), type=IdleResult)
+
+
+def _run_load(load: EchoLoad | IdleLoad, core: int, timeout: float) -> bytes:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.load", msgspec.json.encode(load).decode()],
+        cwd=_ROOT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=functools.partial(pin_child, core),
+    )
+    try:
+        output, errors = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        raise BenchmarkError(f"the load had not finished after {timeout:.0f} s") from None
+    finally:
+        _stop(process)
+    if process.returncode != 0:
+        last = errors.decode(errors="replace").strip().splitlines()[-1:]
+        raise BenchmarkError(f"the load ended with status {process.returncode}: {' '.join(last)}")
+    return output
+
+
+def _free_port() -> int:
+    with socket.create_server((_HOST, 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _wait_until_ready(
+    process: subprocess.Popen[bytes],
+    port: int,
+    health: str | None,
+    certificate: Certificate | None,
+) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise BenchmarkError(f"the server ended with status {process.returncode}")
+        try:
+            if health is None:
+                socket.create_connection((_HOST, port), timeout=1).close()
+                return
+            if _status(port, health, certificate) == 200:
+                return
+        except OSError:
+            pass
+        time.sleep(0.05)
+    raise BenchmarkError(f"the server was not ready after {_READY_SECONDS} s")
+
+
+def _status(port: int, path: str, certificate: Certificate | None) -> int:
+    connection: http.client.HTTPConnection
+    if certificate is None:
+        connection = http.client.HTTPConnection(_HOST, port, timeout=1)
+    else:
+        context = ssl.create_default_context(cafile=certificate.authority)
+        connection = http.client.HTTPSConnection(_HOST, port, timeout=1, context=context)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    process.wait()
+
+
+def _tail(log: IO[bytes]) -> str:
+    log.seek(0)
+    lines = log.read().decode(errors="replace").strip().splitlines()
+    return "".join(f"\n    {line}" for line in lines[-8:])
