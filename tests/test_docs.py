@@ -1,0 +1,312 @@
+"""What the documentation shows must be so.
+
+Python blocks run, from the top of a page to its end, in one namespace:
+
+* a block that uses ``await`` outside a function is the inside of a handler, and runs as one;
+* the handlers that a block defines, which are the async functions whose first argument is
+  ``stream`` and the subclasses of `Handler`, each take a call;
+* tests that it defines are run.
+
+The handlers of ``python raises`` end in an exception. The caller of those calls speaks for a second
+and presses a key, in virtual time; those of ``python real-time``, which have threads, in real time.
+"""
+
+import ast
+import asyncio
+import configparser
+import contextlib
+import inspect
+import re
+import shlex
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import typer
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from audiocodecs import write_wav
+from mediaserver import cli, settings
+from mediaserver.call import StreamCounters
+from mediaserver.handler import Handler, Routes
+from mediaserver.sandbox import CallEnded
+from mediaserver.server.counters import ServerCounters
+from mediaserver.server.daemon import HTTP_CLOSE_TIMEOUT
+from mediaserver.server.live import CLOSE_TIMEOUT
+from mediaserver.settings import ENV_PREFIX, Settings
+from mediaserver.telemetry.metrics import exposition
+from mediaserver.testing import joined, run_virtual
+
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+IDS = [page.name for page in PAGES]
+CALL_SECONDS = 8.0
+
+SPEECH = (6000 * np.sin(np.arange(8000) * 0.3)).astype(np.int16)
+
+
+# Python
+
+
+@dataclass
+class Block:
+    page: Path
+    line: int
+    info: str
+    text: str
+
+    @property
+    def code(self):
+        """The block compiled, so that its lines are those of the page."""
+        tree = ast.parse("\n" * (self.line - 1) + self.text, str(self.page))
+        return compile(tree, str(self.page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+    @property
+    def awaits(self):
+        return bool(self.code.co_flags & inspect.CO_COROUTINE)
+
+
+def fences(page):
+    """Return the fenced blocks of a page."""
+    blocks, info, start, lines = [], None, 0, []
+    for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
+        if line.startswith("```"):
+            if info is None:
+                info, start, lines = line[3:].strip(), number + 1, []
+            else:
+                blocks.append(Block(page, start, info, "\n".join(lines)))
+                info = None
+        elif info is not None:
+            lines.append(line)
+    assert info is None, f"{page.name}: the block of line {start - 1} has no end"
+    return blocks
+
+
+def python_blocks(page):
+    return [block for block in fences(page) if block.info.split()[:1] == ["python"]]
+
+
+def call(target, info, path="/stream"):
+    """Let a handler take a call whose caller speaks and presses a key."""
+
+    async def hold():
+        async with joined(target, path=f"{path}?campaign=7", audio=SPEECH) as line:
+            with contextlib.suppress(CallEnded):
+                await line.phone.wait_until(2.0)
+                line.phone.press("1")
+                await line.phone.wait_until(CALL_SECONDS)
+        report = line.phone.report()
+        assert line.runtime.counters.handler_errors == ("raises" in info)
+        assert not report.errors
+        assert not report.warnings
+
+    if "real-time" in info:
+        asyncio.run(hold())
+    else:
+        run_virtual(hold())
+
+
+def as_handler(block, namespace):
+    """Return a handler that does what is in `block`."""
+
+    async def inside(stream):
+        namespace["stream"] = stream
+        await eval(block.code, namespace)
+
+    return inside
+
+
+def is_handler(value, module):
+    if getattr(value, "__module__", None) != module:
+        return False
+    if inspect.isclass(value):
+        return issubclass(value, Handler) and not inspect.signature(value).parameters
+    if not inspect.iscoroutinefunction(value):
+        return False
+    required = [
+        name
+        for name, parameter in inspect.signature(value).parameters.items()
+        if parameter.default is parameter.empty
+    ]
+    return required == ["stream"]
+
+
+def run_block(block, namespace):
+    if block.awaits:
+        call(as_handler(block, namespace), block.info)
+        return
+    before = dict(namespace)
+    exec(block.code, namespace)
+    new = {name: value for name, value in namespace.items() if before.get(name) is not value}
+    routed = []
+    for routes in [value for value in new.values() if isinstance(value, Routes)]:
+        routed += [route.handler for route in routes.routes]
+        for path in routes.paths:
+            call(routes, block.info, path)
+    for name, value in new.items():
+        if is_handler(value, namespace["__name__"]) and value not in routed:
+            call(value, block.info)
+        elif name.startswith("test_"):
+            value()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_python_blocks_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_wav("greeting.wav", SPEECH, 8000)
+    namespace = {"__name__": f"docs.{page.stem}"}
+    for block in python_blocks(page):
+        run_block(block, namespace)
+
+
+def test_the_readme_has_a_handler_in_ten_lines():
+    first = python_blocks(ROOT / "README.md")[0].text
+    code = [line for line in first.splitlines() if line and not line.startswith("#")]
+    assert len(code) <= 10
+
+
+# Links
+
+
+def anchors(page):
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.M | re.S)
+    headings = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_links_within_the_repository_lead_somewhere(page):
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.M | re.S)
+    wrong = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            wrong.append(link)
+    assert not wrong
+
+
+# Commands and settings
+
+
+def command_lines(page):
+    """Return the command lines of this project on a page, in blocks and within the text."""
+    text = page.read_text("utf-8")
+    plain = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    indented = re.sub(r"\\\n\s*", "", "\n".join(re.findall(r"^    .*$", plain, re.M)))
+    yield from re.findall(r"^ +(mediaserver .+)$", indented, re.M)
+    yield from re.findall(r"`(mediaserver [a-z]+ [^`]*)`", plain.replace("\n", " "))
+
+
+def parse_command(words):
+    """Have the command line parse what follows ``mediaserver``."""
+    command = typer.main.get_command(cli.app)
+    if words[0].startswith("-"):
+        return None
+    return command.commands[words[0]].make_context(words[0], list(words[1:]))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_command_lines_can_be_given(page):
+    for line in command_lines(page):
+        parse_command(shlex.split(line, comments=True)[1:])
+
+
+def test_command_lines_are_found():
+    assert len(list(command_lines(ROOT / "README.md"))) > 3
+
+
+DEPLOY = sorted((ROOT / "deploy").iterdir())
+
+
+@pytest.mark.parametrize("file", [*PAGES, *DEPLOY], ids=[*IDS, *(file.name for file in DEPLOY)])
+def test_variables_name_settings(file):
+    named = re.findall(rf"{ENV_PREFIX}[A-Z_]*[A-Z]", file.read_text("utf-8"))
+    assert {name.removeprefix(ENV_PREFIX).lower() for name in named} <= set(Settings.model_fields)
+
+
+def test_the_settings_reference_is_up_to_date():
+    assert (ROOT / "docs/settings.md").read_text("utf-8") == settings.reference()
+
+
+# Metrics
+
+
+def exposed_metrics():
+    """Return every metric's name as it is scraped."""
+    source = SimpleNamespace(
+        counters=ServerCounters(()),
+        settings=Settings(),
+        draining=False,
+        stream_totals=StreamCounters,
+    )
+    source.counters.refused = source.counters.webhooks = Counter(x=1)
+    families = text_string_to_metric_families(exposition(source).decode())
+    return {sample.name for family in families for sample in family.samples}
+
+
+def test_the_table_of_metrics_has_each_of_them():
+    text = (ROOT / "docs/metrics.md").read_text("utf-8")
+    listed = re.findall(r"^\| `(mediaserver_\w+)(?:\{\w+\})?` \|", text, re.M)
+    assert sorted(listed) == sorted(exposed_metrics())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_metrics_that_are_named_exist(page):
+    named = re.findall(r"\bmediaserver_[a-z_]+\b", page.read_text("utf-8"))
+    assert set(named) <= exposed_metrics()
+
+
+# Deployment files
+
+
+def test_the_unit_waits_for_the_last_call():
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str
+    unit.read(ROOT / "deploy/mediaserver.service")
+    program, *words = shlex.split(unit["Service"]["ExecStart"])
+    assert program.endswith("/mediaserver")
+    parse_command(words)
+    assert float(unit["Service"]["TimeoutStopSec"]) > longest_stop(Settings())
+    assert unit["Service"]["KillSignal"] == "SIGTERM"
+
+
+def test_the_manifest_waits_for_the_last_call():
+    documents = list(yaml.safe_load_all((ROOT / "deploy/kubernetes.yaml").read_text("utf-8")))
+    (deployment,) = [each for each in documents if each["kind"] == "Deployment"]
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    given = {item["name"]: item.get("value") for item in container["env"]}
+    names = {name.removeprefix(ENV_PREFIX).lower(): value for name, value in given.items()}
+    configured = Settings(**{name: value for name, value in names.items() if value is not None})
+    assert pod["terminationGracePeriodSeconds"] > longest_stop(configured)
+    assert configured.drain_delay > 0
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    parse_command(["serve", *container["args"]])
+
+
+def longest_stop(configured):
+    """Return how long a server with these settings may take to stop."""
+    closing = configured.grace + CLOSE_TIMEOUT + 1
+    return configured.drain_timeout + closing + HTTP_CLOSE_TIMEOUT
+
+
+def test_the_proxy_passes_the_upgrade_on():
+    text = (ROOT / "deploy/nginx.conf").read_text("utf-8")
+    assert text.count("{") == text.count("}")
+    for line in (
+        "proxy_http_version 1.1;",
+        "proxy_set_header Upgrade $http_upgrade;",
+        "proxy_set_header Host $host;",
+        "proxy_buffering off;",
+    ):
+        assert line in text
