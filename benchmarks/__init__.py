@@ -1,0 +1,1 @@
+"""Timings of codecs, transport and playback, beside other packages."""

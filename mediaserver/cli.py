@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, get_args, get_origin
 
@@ -29,7 +30,10 @@ from mediaserver.settings import (
 
 if TYPE_CHECKING:
     from mediaserver.handler import Routes
-    from mediaserver.sandbox import CallReport
+    from mediaserver.sandbox import CallReport, LoadReport, Spread
+
+GOOD_CLOSE_CODES = (1000, 1001, 1005)
+"""WebSocket close codes of a call that nothing went wrong with (RFC 6455, section 7.4)."""
 
 app = typer.Typer(
     name="mediaserver",
@@ -258,7 +262,8 @@ def call(
         typer.echo(result.to_json())
     else:
         _print_report(result)
-    if not options.misbehaviour and (result.ended_by in ("lost", "protocol") or result.errors):
+    cut = result.ended_by in ("lost", "protocol") or result.close_code not in GOOD_CLOSE_CODES
+    if not options.misbehaviour and (cut or result.errors):
         raise typer.Exit(1)
 
 
@@ -294,11 +299,100 @@ def _print_report(report: CallReport) -> None:
     }
     figures |= {text: f"{count} times" for text, count in report.warnings.items()}
     figures |= {text: f"{count} times" for text, count in report.errors.items()}
-    summary = Table(box=None, pad_edge=False, show_header=False)
-    for name, value in figures.items():
-        summary.add_row(name, value)
     console.print()
-    console.print(summary)
+    _print_figures(figures)
+
+
+def _print_figures(figures: Mapping[str, str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, value in figures.items():
+        table.add_row(name, value)
+    Console().print(table)
+
+
+# load
+
+
+@app.command()
+def load(
+    url: Annotated[str, typer.Argument(help="ws:// or wss:// URL of the stream.")],
+    calls: Annotated[int, typer.Option("--calls", "-n", help="Calls at once.", min=1)] = 10,
+    seconds: Annotated[
+        float, typer.Option("--seconds", "-s", help="How long each call lasts.", min=0.1)
+    ] = 10.0,
+    ramp: Annotated[float, typer.Option(help="Calls dialled per second.", min=0.1)] = 50.0,
+    audio: Annotated[
+        Path | None,
+        typer.Option("--audio", "-a", help="WAV file that every caller says, over and over."),
+    ] = None,
+    format: Annotated[
+        str, typer.Option("--format", help="Format of the streams.")
+    ] = "audio/x-mulaw;rate=8000",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Make many calls at once, and report what their callers heard."""
+    from audiocodecs import AudioFormat, read_wav
+    from mediaserver.sandbox import LoadProgress
+    from mediaserver.sandbox import load as make_calls
+
+    def show(progress: LoadProgress) -> None:
+        typer.echo(
+            f"{progress.elapsed:5.0f} s  {progress.live} live, {progress.finished} finished, "
+            f"{progress.failed} failed, {progress.cut} cut",
+            err=True,
+        )
+
+    try:
+        said = read_wav(audio) if audio else None
+        result = asyncio.run(
+            make_calls(
+                url,
+                calls=calls,
+                seconds=seconds,
+                ramp=ramp,
+                audio=said.mono() if said else None,
+                audio_rate=said.rate if said else None,
+                format=AudioFormat.parse(format),
+                on_progress=show,
+            )
+        )
+    except (OSError, ValueError) as error:
+        fail(str(error), 2)
+    if as_json:
+        typer.echo(result.to_json())
+    else:
+        _print_load(result)
+    if not result.ok:
+        raise typer.Exit(1)
+
+
+def _print_load(report: LoadReport) -> None:
+    def milliseconds(spread: Spread | None, scale: float = 1000.0) -> str:
+        if spread is None:
+            return "none"
+        p50, p99, worst = (value * scale for value in (spread.p50, spread.p99, spread.max))
+        return f"{p50:.0f} / {p99:.0f} / {worst:.0f} ms"
+
+    figures = {
+        "calls": f"{report.made} of {report.calls} taken, {report.most_at_once} at once",
+        "cut": ", ".join(f"{count} {how}" for how, count in report.cut.items()) or "none",
+        "first audio (p50 / p99 / max)": milliseconds(report.first_audio),
+        "replies": milliseconds(report.replies),
+        "key or voice to silence": milliseconds(report.interrupts),
+        "gaps per minute of call": milliseconds(report.gaps, 1.0),
+        "gaps in all": f"{report.gap_count}, {report.gap_seconds * 1000:.0f} ms",
+        "agents heard": f"{report.audio_played:.1f} s",
+        "messages": f"{report.messages_sent} out, {report.messages_received} in",
+        "this load took": f"{report.generator_busy:.0%} of a core"
+        + (": it may be what limits the calls" if report.generator_limits else ""),
+    }
+    figures |= {f"failed: {why}": f"{count} calls" for why, count in report.failed.items()}
+    figures |= {text: f"{count} times" for text, count in report.warnings.items()}
+    figures |= {text: f"{count} times" for text, count in report.errors.items()}
+    _print_figures(figures)
 
 
 # demo

@@ -206,13 +206,19 @@ class Settings(BaseSettings):
         "Calls", 14_400.0, "Longest call (Plivo's own default limit is 4 hours); off for no limit."
     )
     max_silence_seconds: Annotated[Seconds | None, Switchable] = _in(
-        "Calls", None, "Close a call whose caller has been silent this long; off for never."
+        "Calls",
+        900.0,
+        "Close a call whose caller has neither spoken nor pressed a key for so long;"
+        " off for never.",
     )
     reservation_seconds: Seconds = _in(
         "Calls", 30.0, "How long the place of a call answered at /answer waits for its stream."
     )
     token_seconds: Seconds = _in(
         "Calls", 300.0, "How long the token in a stream URL given out by /answer is good for."
+    )
+    require_token: bool = _in(
+        "Calls", False, "Take only streams whose URL was given out at /answer."
     )
     secret: SecretStr = _in(
         "Calls",
@@ -238,6 +244,15 @@ class Settings(BaseSettings):
     )
     inbox_overflow: Literal["drop", "pause"] = _in(
         "Audio", "drop", "Past that: drop the oldest audio, or pause reading from the socket."
+    )
+
+    coalesce_seconds: float = _in(
+        "Audio",
+        0.001,
+        "While 20 calls or more are live, look at their sockets no more often than this: less CPU"
+        " per frame, each frame as much later at most. 0 to look whenever something comes.",
+        ge=0,
+        le=0.01,
     )
 
     # Limits and deadlines

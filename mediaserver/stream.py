@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
-from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -335,10 +334,11 @@ class Stream:
         finally:
             playout.speaking -= 1
             self._speaking.discard(speech)
-            if not speech.done():
-                speech.cancel()
-                with suppress(asyncio.CancelledError):
-                    await speech
+            speech.cancel()
+            await asyncio.wait([speech])
+            if not speech.cancelled():
+                # Taken here, so that it is not reported as lost if we are being cancelled.
+                speech.exception()
         if playback._generation == playout.generation or not speech.cancelled():
             speech.result()
         else:
@@ -532,7 +532,13 @@ class AudioReader(_Reader):
                 raise RuntimeError("another task waits for this reader's next frame")
             # The inbox answers with the next frame, or with None at the end.
             inbox.frame_waiter = waiter = self._loop.create_future()
-            frame = await waiter
+            try:
+                frame = await waiter
+            except asyncio.CancelledError:
+                # As by a timeout, in the very turn in which the frame came: it stays unread.
+                if waiter.done() and not waiter.cancelled() and (frame := waiter.result()):
+                    inbox.put_back(frame)
+                raise
         if frame is None:
             raise StopAsyncIteration
         return frame

@@ -295,3 +295,28 @@ def _importing_without(package):
         return real(name, *more, **options)
 
     return importing
+
+
+def test_many_calls_are_made_and_reported(run, echo_url, tone):
+    result = run("load", echo_url, "--calls", 3, "--seconds", 0.5, "--audio", tone)
+    assert result.exit_code == 0
+    assert "3 of 3 taken" in result.stdout
+
+
+def test_many_calls_can_be_reported_as_json(run, echo_url):
+    result = run("load", echo_url, "--calls", 2, "--seconds", 0.2, "--json")
+    report = json.loads(result.stdout)
+    assert report["made"] == 2
+    assert report["ok"]
+
+
+def test_calls_that_are_not_taken_end_with_status_1(run, echo_url):
+    result = run("load", echo_url.replace("/stream", "/nowhere"), "--calls", 2, "--seconds", 0.2)
+    assert result.exit_code == 1
+    assert "404" in result.stdout
+
+
+def test_a_load_of_no_known_format_is_refused(run, echo_url):
+    result = run("load", echo_url, "--format", "audio/opus")
+    assert result.exit_code == 2
+    assert "audio/opus" in result.stderr

@@ -84,7 +84,7 @@ def test_an_exception_ends_the_call_and_is_counted():
         await asyncio.sleep(0.5)
         raise ValueError("broken")
 
-    line = called(handler, until_closed)
+    line = called(handler, until_closed, raises=False)
     assert line.phone.report().close_code == 1011
     assert line.runtime.counters.handler_errors == 1
 
@@ -94,7 +94,7 @@ def test_an_exception_is_logged_with_the_ids_of_its_call():
         raise ValueError("broken")
 
     with structlog.testing.capture_logs() as logs:
-        line = called(handler, until_closed)
+        line = called(handler, until_closed, raises=False)
     (entry,) = [entry for entry in logs if entry["log_level"] == "error"]
     assert entry["call"] == line.phone.identity.call_id
     assert entry["stream"] == line.phone.identity.stream_id
@@ -109,7 +109,10 @@ def test_an_exception_touches_no_other_call():
                     raise ValueError("broken")
                 await stream.play(frame)
 
-        async with joined(handler) as fine, joined(handler, extra_headers={"a": "b"}) as broken:
+        async with (
+            joined(handler) as fine,
+            joined(handler, extra_headers={"a": "b"}, raises=False) as broken,
+        ):
             await broken.phone.wait_closed()
             await fine.phone.wait_until(2.0)
             return fine.phone.report()
@@ -313,7 +316,7 @@ def test_a_hook_that_fails_ends_the_call():
         line.phone.press("1")
         await line.phone.wait_closed()
 
-    line = called(Failing, test)
+    line = called(Failing, test, raises=False)
     assert line.phone.report().close_code == 1011
     assert line.runtime.counters.handler_errors == 1
 
@@ -328,7 +331,7 @@ def test_the_exception_of_a_hook_is_logged_as_it_was_raised():
             raise ValueError("broken")
 
     with structlog.testing.capture_logs() as logs:
-        called(Failing, until_closed)
+        called(Failing, until_closed, raises=False)
     (entry,) = [entry for entry in logs if entry["log_level"] == "error"]
     assert isinstance(entry["exc_info"], ValueError)
 

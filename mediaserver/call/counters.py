@@ -19,6 +19,7 @@ class StreamCounters:
         "frames_lost",
         "frames_out_of_order",
         "interrupts",
+        "keys_in",
         "malformed_messages",
         "messages_in",
         "messages_out",
@@ -47,6 +48,8 @@ class StreamCounters:
     malformed_messages: int
     unknown_messages: int
     interrupts: int
+    keys_in: int
+    """Keys the caller pressed."""
     checkpoints_sent: int
     checkpoints_confirmed: int
     underruns: int

@@ -110,6 +110,11 @@ class Inbox:
             self._release()
         return frame
 
+    def put_back(self, frame: Frame) -> None:
+        """Make `frame`, which was taken out last, the oldest again."""
+        self._audio.appendleft(frame)
+        self._bytes += len(frame.payload)
+
     def next_control(self) -> Control | None:
         """Take the oldest control event out, or return None."""
         return self._control.pop(0)[1] if self._control else None

@@ -73,6 +73,8 @@ class _Checkpoint:
     position: int
     name: str
     own: bool
+    # When its answer was to be expected, as far as was known when it was sent.
+    due: float = 0.0
     sent_at: float = 0.0
 
 
@@ -424,8 +426,7 @@ class Playout:
         """
         if not self._pending or not self._ever_confirmed:
             return 0.0
-        due = self._expected_at(self._pending[0].position)
-        return 0.0 if due is None else max(0.0, self._clock() - due)
+        return max(0.0, self._clock() - self._pending[0].due)
 
     def end(self) -> None:
         """The call is over: settle everything as it stands."""
@@ -542,6 +543,8 @@ class Playout:
             self._checkpoint_count += 1
             mark.name = f"heard-{self.epoch}-{self._checkpoint_count}"
         mark.sent_at = now
+        ahead = max(0, mark.position - self._run_position) / self._bps
+        mark.due = max(now, self._run_start + ahead + self._delay)
         self._pending.append(mark)
         if len(self._pending) > MAX_PENDING:
             self._report_all([self._pending.pop(0)], 0)

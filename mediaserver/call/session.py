@@ -188,7 +188,9 @@ class Session:
         elif isinstance(event, ClearedAudio):
             pass  # nothing waits for it: a clear has taken effect here when it was sent
         elif isinstance(event, Dtmf | StreamError):
-            if isinstance(event, StreamError):
+            if isinstance(event, Dtmf):
+                self.counters.keys_in += 1
+            else:
                 self._shell.notice(f"Plivo says {event.event}: {event.reason}")
             self._tell(event)
         else:

@@ -25,8 +25,9 @@ class CallSettings:
     queue_low: float = 1.0
     """A waiting ``play`` goes on below this."""
 
-    message_length: float = 0.1
-    """While the lead is full, audio goes out in messages of this length."""
+    message_length: float = 0.06
+    """While the lead is full, audio goes out in messages of about this length: longer ones cost
+    less, and leave less of the lead just before they are sent."""
 
     gap_limit: float = 0.5
     """Silence between two pieces of audio that is longer than this was meant: no producer gap."""

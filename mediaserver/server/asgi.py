@@ -32,6 +32,7 @@ def asgi(
         app.mount("/stream", asgi(Echo))
 
     Streams connect to ``/stream/`` then, with the slash: Starlette redirects no WebSocket to it.
+    A route has none: ``WebSocketRoute("/stream", asgi(Echo))``.
 
     The session is the one of ``mediaserver serve``; the host application brings TLS, its own limits
     and its own shutdown. A single handler takes every path below the mount; `Routes` are matched by
@@ -60,17 +61,13 @@ class StreamApp:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "websocket":
-            await self._start()
+            await self.startup()
             await self._stream(scope, receive, send)
         else:
             await _refuse_http(send)
 
     async def shutdown(self) -> None:
-        """Close live calls, wait for their handlers to end, and close the handlers' lifespans.
-
-        For host applications that do not pass the lifespan on to what they mount, as Starlette
-        does not.
-        """
+        """Close live calls, wait for their handlers to end, and close the handlers' lifespans."""
         runtime = self.runtime
         if not runtime.ready:
             return
@@ -82,7 +79,12 @@ class StreamApp:
             await asyncio.sleep(0.05)
         await runtime.shutdown()
 
-    async def _start(self) -> None:
+    async def startup(self) -> None:
+        """Open the handlers' lifespans now, and not at the first call. A second time does nothing.
+
+        For host applications that do not pass the lifespan on to what they mount, as Starlette
+        does not.
+        """
         if self.runtime.ready:
             return
         if self._starting is None:
@@ -94,7 +96,7 @@ class StreamApp:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         try:
-            await self._start()
+            await self.startup()
         except Exception as error:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             raise
@@ -127,7 +129,7 @@ class StreamApp:
             verifiers=self.runtime.verifiers,
         )
         if isinstance(decision, Refused):
-            self.runtime.counters.refuse(decision.cause)
+            self.runtime.refuse(decision, path)
             await _refuse_websocket(scope, send, decision)
         else:
             await AsgiLink(self.runtime, decision, receive, send).run()
@@ -185,6 +187,7 @@ class AsgiLink:
 
     async def _write(self) -> None:
         while True:
+            self._wake_writer.clear()
             while self._unsent:
                 message = self._unsent.popleft()
                 await self._send(message)
@@ -193,7 +196,6 @@ class AsgiLink:
             if self._blocked:
                 self._blocked = False
                 self._call.unblock()
-            self._wake_writer.clear()
             await self._wake_writer.wait()
 
     # mediaserver.server.live.Link

@@ -189,7 +189,7 @@ class StreamConnection(asyncio.Protocol):
                 verifiers=self._runtime.verifiers,
             )
             if isinstance(decision, Refused):
-                self._runtime.counters.refuse(decision.cause)
+                self._runtime.refuse(decision, path)
                 response = self._ws.reject(decision.status, f"{decision.reason}\n")
                 for name, value in decision.headers:
                     response.headers[name] = value

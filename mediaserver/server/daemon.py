@@ -82,6 +82,9 @@ class Daemon(uvicorn.Server):
         """Do what a signal does. May be called from any thread."""
         self._stops += 1
         self._runtime.draining = True
+        if self._runtime.settings.drain_delay == 0 and self.started:
+            # At once, and not at the next tick: a call taken now would be one more to wait for.
+            self._runtime.admission.close()
         if self._stops > 2:
             self.force_exit = True
 
@@ -163,6 +166,7 @@ class Daemon(uvicorn.Server):
                     log.info(
                         "draining",
                         calls=len(runtime.calls),
+                        answered=runtime.admission.reserved,
                         at_most_seconds=runtime.settings.drain_timeout,
                         hint="a second signal closes them",
                     )
@@ -192,7 +196,7 @@ def serve(settings: Settings, routes: Routes) -> int:
     certificates = load_certificates(settings)
     sockets = bind(settings)
     try:
-        daemon = Daemon(Runtime(settings, routes), certificates)
+        daemon = Daemon(Runtime(settings, routes, coalesces=True), certificates)
         # What has been imported stays: the garbage collector need not look at it again.
         gc.freeze()
         daemon.run(sockets)

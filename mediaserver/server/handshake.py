@@ -95,6 +95,8 @@ def examine(
         refusal = verify(request)
         if refusal is not None:
             return refusal
+    if token is None and runtime.settings.require_token:
+        return Refused(403, "only streams that /answer has given out are taken", cause="token")
     if token_error is not None:
         return Refused(403, f"the stream's token does not hold: {token_error}", cause="token")
     route = runtime.routes.match(request.path, claims.called if claims else None)

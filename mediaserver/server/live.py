@@ -69,6 +69,7 @@ class LiveCall:
         "_blocked_for",
         "_close_for",
         "_handler",
+        "_keys",
         "_link",
         "_lost",
         "_next_ping",
@@ -118,6 +119,8 @@ class LiveCall:
         self._close_for = -1.0
         self._waited_for = 0.0
         self._unheard_for = 0.0
+        # How many keys had been pressed when last looked at.
+        self._keys = 0
 
         runtime.enter(self)
 
@@ -234,8 +237,7 @@ class LiveCall:
         except Exception as error:
             if not _is_end_of_stream(error):
                 code, reason = INTERNAL_ERROR, "the handler failed"
-                self._runtime.counters.handler_errors += 1
-                log.error("handler failed", exc_info=error, **self._ids())
+                self._runtime.handler_failed(error, **self._ids())
         if self._lost:
             self._leave()
         else:
@@ -305,12 +307,14 @@ class LiveCall:
 
     def _check_silence(self, elapsed: float, longest: float) -> None:
         # A look at one frame now and then is enough to notice minutes of silence.
-        payload, self.session.last_payload = self.session.last_payload, b""
+        session = self.session
+        payload, session.last_payload = session.last_payload, b""
         level = 0.0
         if payload:
-            samples = self.session.format.decode(payload).astype(np.float32)
+            samples = session.format.decode(payload).astype(np.float32)
             level = float(np.sqrt(np.mean(samples * samples)))
-        if level > SPEECH_LEVEL:
+        keys, self._keys = self._keys, session.counters.keys_in
+        if level > SPEECH_LEVEL or keys != self._keys:
             self._unheard_for = 0.0
             return
         self._unheard_for += elapsed

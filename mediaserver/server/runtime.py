@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
+import structlog
+
 from mediaserver.call import CallSettings, Clock, StreamCounters
 from mediaserver.handler import Routes
 from mediaserver.server.admission import Admission
@@ -21,8 +23,10 @@ from mediaserver.stream import CallControl
 
 
 if TYPE_CHECKING:
-    from mediaserver.server.handshake import Verifier
+    from mediaserver.server.handshake import Refused, Verifier
     from mediaserver.server.live import LiveCall
+
+log = structlog.get_logger("mediaserver.calls")
 
 
 class Runtime:
@@ -35,6 +39,8 @@ class Runtime:
             a callback runs.
         call_control: how calls are hung up and transferred.
         verifiers: what else must hold before a stream is accepted.
+        coalesces: whether the event loop is this server's alone, so that it may be held back
+            between turns (see `Coalescing`).
 
     """
 
@@ -49,12 +55,15 @@ class Runtime:
         clock: Clock = time.monotonic,
         call_control: CallControl | None = None,
         verifiers: Sequence[Verifier] = (),
+        coalesces: bool = False,
     ) -> None:
         self.clock = clock
         self.settings = settings
         self.routes = routes
         self.call_control = call_control or CloseStream()
         self.verifiers = verifiers
+        self.coalescing: Coalescing | None = None
+        self._coalesces = coalesces
         self.call_settings = CallSettings(
             default_format=settings.default_format,
             lead=settings.lead_seconds,
@@ -74,9 +83,11 @@ class Runtime:
     async def startup(self) -> None:
         """Open the handlers' lifespans and start what calls share. Call it in their event loop."""
         loop = asyncio.get_running_loop()
-        self.pacer = Pacer(loop)
+        self.pacer = Pacer(loop, period=self.call_settings.message_length)
         self.sweep = Sweep(loop, self.clock)
-        self.coalescing = Coalescing(loop, self.calls, interval=float(__import__("os").environ.get("COAL","0")))
+        if self._coalesces:
+            interval = self.settings.coalesce_seconds
+            self.coalescing = Coalescing(loop, self.calls, interval=interval, clock=self.clock)
         self.admission = Admission(
             self.settings.max_calls,
             hold_seconds=self.settings.reservation_seconds,
@@ -90,7 +101,8 @@ class Runtime:
         self.ready = False
         self.pacer.stop()
         self.sweep.stop()
-        self.coalescing.stop()
+        if self.coalescing is not None:
+            self.coalescing.stop()
         await self._stack.aclose()
 
     def enter(self, call: LiveCall) -> None:
@@ -98,7 +110,18 @@ class Runtime:
         self.calls.add(call)
         self.counters.calls_total += 1
         self.sweep.add(call)
-        self.coalescing.look()
+        if self.coalescing is not None:
+            self.coalescing.look()
+
+    def refuse(self, refused: Refused, path: str) -> None:
+        """Count a stream that was refused, and say so."""
+        self.counters.refuse(refused.cause)
+        log.warning("stream refused", status=refused.status, reason=refused.reason, path=path)
+
+    def handler_failed(self, error: Exception, **ids: str) -> None:
+        """Count a handler that ended in an exception, and say so."""
+        self.counters.handler_errors += 1
+        log.error("handler failed", exc_info=error, **ids)
 
     def leave(self, call: LiveCall) -> None:
         """Let go of a call whose connection and handler are both gone."""

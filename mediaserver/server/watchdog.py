@@ -20,7 +20,7 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-BEAT_INTERVAL: Final = 0.25
+BEAT_INTERVAL: Final = 0.05
 """Seconds between beats."""
 
 _STACK_FRAMES: Final = 12

@@ -30,6 +30,27 @@ _QUIETER: Final[Mapping[str, int]] = {
 _TOKEN: Final = re.compile(r"(?<=[?&]token=)[^&\s\"'#]+")
 
 
+def default_logs() -> None:
+    """Hand messages to the standard library's logging, unless the application has its own wishes.
+
+    structlog by itself prints to standard output, local variables of tracebacks included, which may
+    be audio and secrets.
+    """
+    if not structlog.is_configured():
+        structlog.configure(
+            processors=[
+                structlog.stdlib.filter_by_level,
+                structlog.contextvars.merge_contextvars,
+                structlog.processors.format_exc_info,
+                blot_out_tokens,
+                structlog.processors.KeyValueRenderer(key_order=["event"]),
+            ],
+            logger_factory=structlog.stdlib.LoggerFactory(),
+            wrapper_class=structlog.stdlib.BoundLogger,
+            cache_logger_on_first_use=False,
+        )
+
+
 def configure_logs(
     level: LogLevel = "info", form: LogFormat = "console", stream: TextIO | None = None
 ) -> None:

@@ -38,6 +38,7 @@ STREAM_METRICS: Final[Mapping[str, tuple[str, str]]] = {
     "bytes_out": ("sent_bytes", "Bytes of the messages sent."),
     "malformed_messages": ("messages_malformed", "Messages that could not be read."),
     "unknown_messages": ("messages_unknown", "Messages of an unknown event."),
+    "keys_in": ("keys_received", "Keys that callers pressed."),
     "interrupts": ("interrupts", "Times that playback was interrupted."),
     "checkpoints_sent": ("checkpoints_sent", "Checkpoints sent."),
     "checkpoints_confirmed": ("checkpoints_confirmed", "Checkpoints that Plivo confirmed."),

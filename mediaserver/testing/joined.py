@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from mediaserver.call import Clock
 from mediaserver.handler import Handler, Route, Routes, StreamHandler
 from mediaserver.sandbox import CallFailed, Phone
 from mediaserver.server.connection import StreamConnection
 from mediaserver.server.live import LiveCall
 from mediaserver.server.runtime import Runtime
+from mediaserver.server.tokens import TOKEN_PARAMETER, Claims, seal
 from mediaserver.settings import Settings
 from mediaserver.stream import Stream
+
+
+class TestRuntime(Runtime):
+    """A server's runtime that keeps what its handlers raised."""
+
+    __test__ = False
+
+    errors: list[Exception]
+
+    def __init__(self, settings: Settings, routes: Routes, *, clock: Clock) -> None:
+        super().__init__(settings, routes, clock=clock)
+        self.errors = []
+
+    def handler_failed(self, error: Exception, **ids: str) -> None:
+        """Keep the exception."""
+        super().handler_failed(error, **ids)
+        self.errors.append(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +50,7 @@ class Line:
     """
 
     phone: Phone
-    runtime: Runtime
+    runtime: TestRuntime
 
     @property
     def call(self) -> LiveCall:
@@ -74,7 +94,10 @@ async def joined(
     *,
     settings: Settings | None = None,
     path: str = "/stream",
+    caller: str | None = None,
+    called: str | None = None,
     start: bool = True,
+    raises: bool = True,
     **phone: Any,
 ) -> AsyncIterator[Line]:
     """Call `handler` by a phone that is joined to it by a pair of sockets.
@@ -86,17 +109,26 @@ async def joined(
         handler: the handler, or routes.
         settings: the server's settings.
         path: the path of the stream URL, with a query if need be.
+        caller: who calls, as the answer webhook would have said.
+        called: the number that was dialled, likewise.
         start: whether the call is made at once; if not, use ``line.phone``.
+        raises: whether an exception in the handler comes out here on leaving, as one in the test
+            itself would. ``line.runtime.errors`` has them all.
         **phone: what the `Phone` is made with.
 
     """
     routes = handler if isinstance(handler, Routes) else Routes(Route(handler))
     loop = asyncio.get_running_loop()
-    runtime = Runtime(settings or Settings(), routes, clock=loop.time)
+    settings = settings or Settings()
+    runtime = TestRuntime(settings, routes, clock=loop.time)
     await runtime.startup()
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     theirs.setblocking(False)
+    if caller is not None or called is not None:
+        claims = Claims("", caller, called, int(time.time() + settings.token_seconds) + 1)
+        token = seal(claims, settings.secret.get_secret_value())
+        path += f"{'&' if '?' in path else '?'}{TOKEN_PARAMETER}={token}"
     await loop.connect_accepted_socket(partial(StreamConnection, runtime), ours)
     line = Line(Phone(f"ws://phone.test{path}", sock=theirs, **phone), runtime)
     try:
@@ -111,6 +143,8 @@ async def joined(
         else:
             theirs.close()
         await runtime.shutdown()
+    if raises and runtime.errors:
+        raise runtime.errors[0]
 
 
 __all__ = ["CallFailed", "Line", "joined"]

@@ -18,6 +18,17 @@ from mediaserver.handler import Route, Routes
 from mediaserver.server.daemon import Daemon, bind, load_certificates
 from mediaserver.server.runtime import Runtime
 from mediaserver.settings import Settings
+from mediaserver.testing import VirtualTimeLoop
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "virtual_time: run in a loop whose clock jumps ahead")
+
+
+def pytest_asyncio_loop_factories(item):
+    if item.get_closest_marker("virtual_time"):
+        return {"virtual": VirtualTimeLoop}
+    return {"real": asyncio.new_event_loop}
 
 
 @pytest.fixture
@@ -26,7 +37,11 @@ async def start_runtime():
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(*routes, **settings):
-            runtime = Runtime(Settings(**settings), Routes(*(routes or [Route(Echo)])))
+            runtime = Runtime(
+                Settings(**settings),
+                Routes(*(routes or [Route(Echo)])),
+                clock=asyncio.get_running_loop().time,
+            )
             await runtime.startup()
             stack.push_async_callback(runtime.shutdown)
             return runtime

@@ -230,3 +230,39 @@ def test_handler_classes_can_be_called():
 async def test_real_time_works_too():
     async with joined(listen) as line:
         assert line.stream.call_id == line.phone.identity.call_id
+
+
+def test_an_exception_in_the_handler_comes_out():
+    async def handler(stream):
+        raise ZeroDivisionError
+
+    async def main():
+        async with joined(handler) as line:
+            await line.phone.wait_closed()
+
+    with pytest.raises(ZeroDivisionError):
+        run_virtual(main())
+
+
+def test_an_exception_in_the_handler_may_be_kept():
+    async def handler(stream):
+        raise ZeroDivisionError
+
+    async def main():
+        async with joined(handler, raises=False) as line:
+            await line.phone.wait_closed()
+        return line.runtime.errors
+
+    assert [type(error) for error in run_virtual(main())] == [ZeroDivisionError]
+
+
+def test_a_handler_knows_who_calls_whom():
+    async def main():
+        async def listen(stream):
+            async for _ in stream.audio():
+                pass
+
+        async with joined(listen, path="/stream?a=1", caller="+14155550100", called="222") as line:
+            return line.stream.caller, line.stream.called, dict(line.stream.query)
+
+    assert run_virtual(main()) == ("+14155550100", "222", {"a": "1"})

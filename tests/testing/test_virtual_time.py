@@ -172,3 +172,18 @@ def test_a_loop_can_be_advanced_by_hand():
     loop.advance(2.5)
     assert loop.time() == 2.5
     loop.close()
+
+
+def test_blocking_work_runs_at_once():
+    async def main():
+        return await asyncio.to_thread(lambda: asyncio.sleep), asyncio.get_running_loop().time()
+
+    assert run_virtual(main()) == (asyncio.sleep, 0.0)
+
+
+def test_an_exception_in_blocking_work_comes_out():
+    async def main():
+        await asyncio.to_thread(lambda: 1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        run_virtual(main())

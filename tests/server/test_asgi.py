@@ -1,0 +1,689 @@
+"""With a host that is played by hand, and in Starlette under uvicorn."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import numpy as np
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount, WebSocketRoute
+
+from audiocodecs import MULAW_8K
+from mediaserver.agents import Echo
+from mediaserver.handler import Route, Routes
+from mediaserver.protocol import Media, PlayAudio, Start, decode_command, encode_event
+from mediaserver.sandbox import CallFailed, Phone
+from mediaserver.server.asgi import UNSENT_LIMIT, asgi
+from mediaserver.settings import Settings
+
+
+CALL_ID, STREAM_ID = str(UUID(int=1, version=4)), str(UUID(int=2, version=4))
+START = encode_event(Start(CALL_ID, STREAM_ID, "MA", ("inbound",), MULAW_8K, sequence_number=1))
+
+
+def media(payload=bytes(160)):
+    return encode_event(
+        Media(
+            payload,
+            track="inbound",
+            timestamp=1_705_312_200_000,
+            chunk=1,
+            stream_id=STREAM_ID,
+            sequence_number=2,
+        )
+    )
+
+
+class Host:
+    """One WebSocket of a host application, and its server."""
+
+    def __init__(self, app, path="/", *, mounted_at="", query="", extensions=("http",), **scope):
+        self.app = app
+        self.scope = {
+            "type": "websocket",
+            "scheme": "ws",
+            "path": mounted_at + path,
+            "root_path": mounted_at,
+            "query_string": query.encode(),
+            "headers": [(b"host", b"media.test")],
+            "client": ("192.0.2.1", 5),
+            "extensions": {"websocket.http.response": {}} if extensions else {},
+        } | scope
+        self.incoming = asyncio.Queue()
+        self.incoming.put_nowait({"type": "websocket.connect"})
+        self.sent = []
+        # What the server does with `send`: waits for this, raises that, answers a close frame.
+        self.may_send = asyncio.Event()
+        self.may_send.set()
+        self.send_error = None
+        self.answers_close = True
+        self.task = asyncio.create_task(app(self.scope, self.receive, self.send))
+
+    async def receive(self):
+        message = await self.incoming.get()
+        if isinstance(message, Exception):
+            raise message
+        return message
+
+    async def send(self, message):
+        await self.may_send.wait()
+        if self.send_error is not None:
+            raise self.send_error
+        self.sent.append(message)
+        if message["type"] == "websocket.close" and self.answers_close:
+            self.disconnect(message["code"])
+
+    def bring(self, *texts):
+        for text in texts:
+            self.incoming.put_nowait({"type": "websocket.receive", "text": text, "bytes": None})
+
+    def disconnect(self, code=1000):
+        self.incoming.put_nowait({"type": "websocket.disconnect", "code": code})
+
+    @property
+    def call(self):
+        (call,) = self.app.runtime.calls
+        return call
+
+    def played(self):
+        """The audio that was sent."""
+        commands = [decode_command(each["text"]) for each in self.sent if "text" in each]
+        return b"".join(bytes(each.payload) for each in commands if isinstance(each, PlayAudio))
+
+    def closed(self):
+        """Code and reason of the close frame."""
+        last = self.sent[-1]
+        assert last["type"] == "websocket.close"
+        return last["code"], last["reason"]
+
+
+@pytest.fixture
+async def mount():
+    """Make applications on the loop's own clock: ``mount(handler, **settings)``."""
+    apps = []
+
+    def mount(handler, **settings):
+        apps.append(asgi(handler, settings=Settings(**settings)))
+        apps[-1].runtime.clock = asyncio.get_running_loop().time
+        return apps[-1]
+
+    yield mount
+    for app in apps:
+        await app.shutdown()
+
+
+async def listen(stream):
+    async for _ in stream.audio():
+        pass
+
+
+async def leave(stream):
+    pass
+
+
+class Keep:
+    """Keeps why its stream ended."""
+
+    reason = None
+
+    async def __call__(self, stream):
+        await listen(stream)
+        self.reason = stream.end_reason
+
+
+virtual_time = pytest.mark.virtual_time
+
+
+# One WebSocket
+
+
+@virtual_time
+async def test_audio_is_echoed(mount):
+    host = Host(mount(Echo))
+    host.bring(START, media(b"a" * 160), media(b"b" * 160))
+    await asyncio.sleep(0.1)
+    assert host.sent[0] == {"type": "websocket.accept"}
+    assert host.played() == b"a" * 160 + b"b" * 160
+    host.disconnect()
+    await host.task
+    assert not host.app.runtime.calls
+    assert host.app.runtime.admission.idle
+
+
+@virtual_time
+async def test_the_host_tells_of_the_end(mount):
+    handler = Keep()
+    host = Host(mount(handler))
+    host.bring(START)
+    host.disconnect(1001)
+    await host.task
+    await asyncio.sleep(0.01)
+    assert handler.reason == "Plivo closed the socket (1001)"
+
+
+@virtual_time
+async def test_the_handler_ends_the_call(mount):
+    host = Host(mount(leave))
+    host.bring(START)
+    await host.task
+    assert host.closed() == (1000, "the handler returned")
+    assert not host.app.runtime.calls
+
+
+@virtual_time
+async def test_what_was_played_goes_out_before_the_close_frame(mount):
+    async def greet(stream):
+        await stream.play(b"a" * 160)
+
+    host = Host(mount(greet))
+    host.bring(START)
+    await host.task
+    assert host.played() == b"a" * 160
+    assert host.closed() == (1000, "the handler returned")
+
+
+@virtual_time
+async def test_a_handler_that_fails_closes_with_1011(mount):
+    async def fail(stream):
+        raise LookupError("a bug")
+
+    host = Host(mount(fail))
+    host.bring(START)
+    await host.task
+    assert host.closed() == (1011, "the handler failed")
+    assert host.app.runtime.counters.handler_errors == 1
+
+
+@virtual_time
+async def test_nothing_is_sent_after_the_close_frame(mount):
+    host = Host(mount(listen))
+    host.answers_close = False
+    host.bring(START)
+    await asyncio.sleep(0.1)
+    link = host.call._link
+    link.close(1000, "first")
+    link.close(1001, "second")
+    link.send_text(b"late")
+    host.disconnect()
+    await host.task
+    assert [message["type"] for message in host.sent] == ["websocket.accept", "websocket.close"]
+    assert host.closed() == (1000, "first")
+
+
+@virtual_time
+async def test_a_reason_is_cut_to_what_a_close_frame_holds(mount):
+    host = Host(mount(listen))
+    host.bring(START)
+    await asyncio.sleep(0.1)
+    host.call.close(1008, "ä" * 100)
+    await host.task
+    assert host.closed() == (1008, "ä" * 61)
+
+
+@virtual_time
+async def test_a_peer_that_does_not_answer_the_close_frame_is_dropped(mount):
+    host = Host(mount(leave))
+    host.answers_close = False
+    host.bring(START)
+    await host.task
+    assert 5 <= asyncio.get_running_loop().time() <= 6.5
+    assert not host.app.runtime.calls
+
+
+@virtual_time
+async def test_a_peer_of_which_nothing_comes_is_dropped(mount):
+    handler = Keep()
+    host = Host(mount(handler, dead_peer_timeout=3, ping_interval=1))
+    host.bring(START)
+    await host.task
+    await asyncio.sleep(0.01)
+    assert handler.reason == "nothing came for 3 s"
+    assert host.app.runtime.counters.dead_peers == 1
+
+
+@virtual_time
+async def test_binary_messages_are_counted_and_refused(mount):
+    host = Host(mount(listen))
+    host.incoming.put_nowait({"type": "websocket.receive", "bytes": b"12345"})
+    host.incoming.put_nowait({"type": "websocket.receive", "text": None, "bytes": b""})
+    host.disconnect()
+    await host.task
+    totals = host.app.runtime.ended_totals
+    assert (totals.malformed_messages, totals.bytes_in) == (2, 5)
+
+
+@virtual_time
+async def test_playback_is_held_while_the_host_is_slow_and_nothing_is_lost(mount):
+    audio = bytes(range(250)) * 32 * 20
+
+    async def speak(stream):
+        for start in range(0, len(audio), 160):
+            await stream.play(audio[start : start + 160])
+        await listen(stream)
+
+    host = Host(mount(speak, lead_seconds=20, queue_seconds=60, dead_peer_timeout=60))
+    host.may_send.clear()
+    host.bring(START)
+    await asyncio.sleep(1)
+    assert host.call.session.playout.blocked
+    assert len(host.call._link._unsent) <= UNSENT_LIMIT + 1
+    host.may_send.set()
+    await asyncio.sleep(25)
+    assert not host.call.session.playout.blocked
+    assert host.played() == audio
+    host.disconnect()
+    await host.task
+
+
+@virtual_time
+async def test_a_host_that_does_not_get_rid_of_messages_is_a_dead_peer(mount):
+    handler = Keep()
+
+    async def speak(stream):
+        await stream.play(bytes(8000 * 20))
+        await handler(stream)
+
+    host = Host(
+        mount(speak, lead_seconds=0.2, queue_seconds=60, dead_peer_timeout=3, ping_interval=1)
+    )
+    host.may_send.clear()
+    host.bring(START)
+    while not host.task.done():
+        host.bring(media())
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(0.01)
+    assert handler.reason == "the peer read nothing for 3 s"
+    assert not host.app.runtime.calls
+
+
+class OddError(Exception):
+    """No kind of error that a server is known to raise."""
+
+
+@virtual_time
+@pytest.mark.parametrize("error", [OSError("broken pipe"), OddError("broken pipe")])
+async def test_a_host_that_cannot_send_ends_the_call(mount, error):
+    handler = Keep()
+
+    async def speak(stream):
+        await stream.play(bytes(160))
+        await handler(stream)
+
+    host = Host(mount(speak))
+    await asyncio.sleep(0.1)
+    host.send_error = error
+    host.bring(START)
+    await host.task
+    await asyncio.sleep(0.01)
+    assert handler.reason == "the connection was lost: broken pipe"
+    assert host.app.runtime.admission.idle
+
+
+@virtual_time
+async def test_a_host_that_cannot_receive_ends_the_call(mount):
+    handler = Keep()
+    host = Host(mount(handler))
+    host.bring(START)
+    host.incoming.put_nowait(OddError("reset by peer"))
+    await host.task
+    await asyncio.sleep(0.01)
+    assert handler.reason == "the connection was lost: reset by peer"
+    assert host.app.runtime.admission.idle
+
+
+@virtual_time
+async def test_a_host_that_gives_up_ends_the_call(mount):
+    handler = Keep()
+    host = Host(mount(handler))
+    host.bring(START)
+    await asyncio.sleep(0.1)
+    host.task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await host.task
+    await asyncio.sleep(0.01)
+    assert handler.reason == "the connection was lost"
+    assert not host.app.runtime.calls
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@virtual_time
+async def test_a_slow_handler_holds_the_host_up_where_the_inbox_says_pause(mount):
+    go = asyncio.Event()
+    payloads = []
+
+    async def wait(stream):
+        await go.wait()
+        payloads.extend([frame.payload async for frame in stream.audio()])
+
+    host = Host(mount(wait, inbox_overflow="pause"))
+    sent = [bytes([number]) * 160 for number in range(200)]
+    host.bring(START, *map(media, sent))
+    await asyncio.sleep(5)
+    assert 140 < host.incoming.qsize() < 150
+    go.set()
+    host.disconnect()
+    await host.task
+    await asyncio.sleep(0.01)
+    assert payloads == sent
+
+
+@virtual_time
+async def test_a_host_that_is_held_up_can_still_be_closed(mount):
+    async def hang(stream):
+        await asyncio.Event().wait()
+
+    host = Host(mount(hang, inbox_overflow="pause", grace=1))
+    host.bring(START, *(media() for _ in range(60)))
+    await asyncio.sleep(1)
+    host.call.close(1001, "enough")
+    await host.task
+    assert host.closed() == (1001, "enough")
+
+
+# Refusals
+
+
+@virtual_time
+async def test_a_refusal_has_its_status_where_the_host_can_say_it(mount):
+    app = mount(Echo, max_calls=1)
+    first = Host(app)
+    second = Host(app)
+    await second.task
+    start, body = second.sent
+    assert (start["type"], start["status"]) == ("websocket.http.response.start", 503)
+    assert (b"retry-after", b"5") in start["headers"]
+    assert body["type"] == "websocket.http.response.body"
+    assert b"all the calls" in body["body"]
+    assert app.runtime.counters.refused == {"full": 1}
+    first.disconnect()
+    await first.task
+
+
+@virtual_time
+async def test_a_refusal_closes_before_accepting_where_the_host_cannot(mount):
+    host = Host(mount(Echo), query="token=nonsense", extensions=())
+    await host.task
+    assert [message["type"] for message in host.sent] == ["websocket.close"]
+    assert host.app.runtime.counters.refused == {"token": 1}
+    assert host.app.runtime.admission.idle
+
+
+@virtual_time
+async def test_a_web_page_is_told_that_this_is_a_websocket(mount):
+    host = Host(mount(Echo), type="http")
+    await host.task
+    assert host.sent[0]["status"] == 426
+    assert b"WebSocket" in host.sent[1]["body"]
+
+
+@virtual_time
+@pytest.mark.parametrize("path", ["/", "/any/path"])
+async def test_a_single_handler_takes_every_path(mount, path):
+    host = Host(mount(leave), path, mounted_at="/voice")
+    host.bring(START)
+    await host.task
+    assert host.closed()[0] == 1000
+
+
+@virtual_time
+@pytest.mark.parametrize(
+    ("path", "mounted_at", "status"),
+    [("/sales", "/voice", None), ("/sales/", "", None), ("/other", "/voice", 404)],
+)
+async def test_routes_are_matched_by_the_path_below_the_mount(mount, path, mounted_at, status):
+    app = mount(Routes(Route(leave, "/sales")))
+    host = Host(app, path, mounted_at=mounted_at)
+    host.bring(START)
+    await host.task
+    assert host.sent[0].get("status") == status
+
+
+@virtual_time
+async def test_the_handler_sees_the_query(mount):
+    queries = []
+
+    async def keep(stream):
+        queries.append((stream.query, stream.call_id))
+
+    host = Host(mount(keep), query="a=1&b=x%20y", client=None)
+    host.bring(START)
+    await host.task
+    assert queries == [({"a": "1", "b": "x y"}, CALL_ID)]
+
+
+# Lifespan
+
+
+class Lifespan:
+    """A handlers' lifespan that writes down what happens to it."""
+
+    def __init__(self, fail=""):
+        self.happened = []
+        self._fail = fail
+
+    @asynccontextmanager
+    async def __call__(self):
+        await asyncio.sleep(0.1)
+        if self._fail == "startup":
+            raise OddError("no database")
+        self.happened.append("opened")
+        yield "shared"
+        self.happened.append("closed")
+        if self._fail == "shutdown":
+            raise OddError("database gone")
+
+
+async def pass_lifespan(app):
+    """Be a host that passes its lifespan on; yields what was sent, at the start and at the end."""
+    incoming, sent = asyncio.Queue(), []
+
+    async def send(message):
+        sent.append(message)
+
+    task = asyncio.create_task(app({"type": "lifespan"}, incoming.get, send))
+    incoming.put_nowait({"type": "lifespan.startup"})
+    while not (sent or task.done()):
+        await asyncio.sleep(0.01)
+    yield sent.copy()
+    incoming.put_nowait({"type": "lifespan.shutdown"})
+    await asyncio.wait([task])
+    yield sent[1:]
+    await task
+
+
+@virtual_time
+async def test_a_lifespan_that_is_passed_on_opens_what_handlers_share(mount):
+    lifespan = Lifespan()
+    shared = []
+
+    async def keep(stream):
+        shared.append(stream.shared)
+
+    app = mount(Routes(Route(keep), lifespan=lifespan))
+    phases = pass_lifespan(app)
+    assert await anext(phases) == [{"type": "lifespan.startup.complete"}]
+    assert lifespan.happened == ["opened"]
+    host = Host(app, "/stream")
+    host.bring(START)
+    await host.task
+    assert shared == ["shared"]
+    assert await anext(phases) == [{"type": "lifespan.shutdown.complete"}]
+    assert lifespan.happened == ["opened", "closed"]
+
+
+@virtual_time
+async def test_a_lifespan_that_fails_stops_the_host(mount):
+    app = mount(Routes(Route(listen), lifespan=Lifespan(fail="startup")))
+    phases = pass_lifespan(app)
+    assert await anext(phases) == [{"type": "lifespan.startup.failed", "message": "no database"}]
+    assert await anext(phases) == []
+    with pytest.raises(OddError):
+        await anext(phases)
+
+
+@virtual_time
+async def test_a_lifespan_that_fails_to_close_says_so(mount):
+    app = mount(Routes(Route(listen), lifespan=Lifespan(fail="shutdown")))
+    phases = pass_lifespan(app)
+    await anext(phases)
+    assert await anext(phases) == [{"type": "lifespan.shutdown.failed", "message": "database gone"}]
+    with pytest.raises(OddError):
+        await anext(phases)
+
+
+@virtual_time
+async def test_a_lifespan_that_is_not_passed_on_begins_with_the_first_stream(mount):
+    lifespan = Lifespan()
+    app = mount(Routes(Route(leave), lifespan=lifespan))
+    assert not app.runtime.ready
+    hosts = [Host(app, "/stream") for _ in range(3)]
+    for host in hosts:
+        host.bring(START)
+        await host.task
+    assert lifespan.happened == ["opened"]
+    await app.shutdown()
+    assert lifespan.happened == ["opened", "closed"]
+
+
+@virtual_time
+async def test_it_can_be_started_before_the_first_stream(mount):
+    lifespan = Lifespan()
+    app = mount(Routes(Route(leave), lifespan=lifespan))
+    await asyncio.gather(app.startup(), app.startup())
+    assert lifespan.happened == ["opened"]
+
+
+async def test_shutting_down_what_never_began_does_nothing():
+    await asgi(Echo).shutdown()
+
+
+@virtual_time
+async def test_shutting_down_closes_calls_and_waits_for_their_handlers(mount):
+    lifespan = Lifespan()
+
+    async def tidy_up(stream):
+        await listen(stream)
+        await asyncio.sleep(2)
+        lifespan.happened.append("tidied up")
+
+    app = mount(Routes(Route(tidy_up), lifespan=lifespan))
+    host = Host(app, "/stream")
+    host.bring(START)
+    await asyncio.sleep(1)
+    await app.shutdown()
+    assert lifespan.happened == ["opened", "tidied up", "closed"]
+    assert host.closed() == (1001, "the server is shutting down")
+    await host.task
+
+
+@virtual_time
+async def test_shutting_down_does_not_wait_for_ever(mount):
+    go = asyncio.Event()
+
+    async def hang(stream):
+        while not go.is_set():
+            try:
+                await go.wait()
+            except asyncio.CancelledError:
+                pass
+
+    app = mount(hang, grace=2)
+    host = Host(app)
+    host.bring(START)
+    await asyncio.sleep(1)
+    await app.shutdown()
+    assert asyncio.get_running_loop().time() < 15
+    go.set()
+    await host.task
+
+
+@virtual_time
+async def test_no_stream_is_taken_while_shutting_down(mount):
+    async def tidy_up(stream):
+        await listen(stream)
+        await asyncio.sleep(2)
+
+    app = mount(tidy_up)
+    Host(app).bring(START)
+    await asyncio.sleep(0.1)
+    shutdown = asyncio.create_task(app.shutdown())
+    await asyncio.sleep(1)
+    late = Host(app)
+    await late.task
+    assert late.sent[0]["status"] == 503
+    await shutdown
+
+
+# In an application under a server
+
+
+@pytest.fixture
+async def serve():
+    """Serve applications by uvicorn: ``port = await serve(app)``."""
+    servers = []
+
+    async def serve(app):
+        server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
+        servers.append((server, asyncio.create_task(server.serve())))
+        while not server.started:
+            await asyncio.sleep(0)
+        return server.servers[0].sockets[0].getsockname()[1]
+
+    yield serve
+    for server, task in servers:
+        server.should_exit = True
+        await task
+
+
+TONE = (np.sin(np.arange(4000) / 3) * 8000).astype(np.int16)
+
+
+async def test_a_phone_is_echoed_by_a_mounted_handler(serve):
+    app = asgi(Echo)
+    port = await serve(Starlette(routes=[Mount("/stream", app)]))
+    phone = Phone(f"ws://127.0.0.1:{port}/stream/", audio=TONE)
+    report = await phone.call(silence=0.3)
+    assert report.ended_by == "caller"
+    assert not report.errors
+    assert report.audio_received >= 0.5
+    assert report.agent_speech
+    await app.shutdown()
+    assert app.runtime.counters.calls_total == 1
+    assert not app.runtime.calls
+
+
+async def test_a_route_of_starlette_takes_a_path_without_a_slash_at_its_end(serve):
+    app = asgi(leave)
+    port = await serve(
+        Starlette(routes=[Mount("/mounted", asgi(leave)), WebSocketRoute("/stream", app)])
+    )
+    phone = Phone(f"ws://127.0.0.1:{port}/stream")
+    await phone.start()
+    await phone.wait_closed()
+    assert (phone.report().close_code, phone.report().ended_by) == (1000, "server")
+    with pytest.raises(CallFailed, match="403"):
+        await Phone(f"ws://127.0.0.1:{port}/mounted").start()
+    await app.shutdown()
+
+
+async def test_a_refusal_reaches_a_phone_with_its_status(serve):
+    app = asgi(Echo)
+    port = await serve(app)
+    with pytest.raises(CallFailed, match="403"):
+        await Phone(f"ws://127.0.0.1:{port}/?token=nonsense").start()
+
+
+async def test_a_phone_that_hangs_up_ends_the_handler(serve):
+    handler = Keep()
+    app = asgi(handler)
+    port = await serve(app)
+    phone = Phone(f"ws://127.0.0.1:{port}/")
+    await phone.start()
+    while not any(call.stream for call in app.runtime.calls):
+        await asyncio.sleep(0.001)
+    await phone.hang_up()
+    while app.runtime.calls:
+        await asyncio.sleep(0.001)
+    assert "closed the socket" in handler.reason

@@ -1,0 +1,824 @@
+"""Calls on a link that only writes down what it is told."""
+
+import asyncio
+import gc
+import itertools
+import struct
+import weakref
+from uuid import UUID
+
+import numpy as np
+import pytest
+
+from audiocodecs import MULAW_8K
+from mediaserver.handler import Handler, Route
+from mediaserver.protocol import (
+    Checkpoint,
+    Dtmf,
+    Media,
+    PlayedStream,
+    Start,
+    Stop,
+    decode_command,
+    encode_event,
+)
+from mediaserver.server.handshake import HandshakeRequest, examine
+from mediaserver.server.live import CLOSE_TIMEOUT, LiveCall
+from mediaserver.server.tokens import Claims, seal
+from mediaserver.testing import joined, stall
+
+
+pytestmark = pytest.mark.virtual_time
+
+CALL_ID, STREAM_ID = str(UUID(int=1, version=4)), str(UUID(int=2, version=4))
+START = encode_event(Start(CALL_ID, STREAM_ID, "MA", ("inbound",), MULAW_8K, sequence_number=1))
+STOP = encode_event(Stop("done", stream_id=STREAM_ID))
+SILENCE = b"\xff" * 160
+SPEECH = MULAW_8K.encode((np.sin(np.arange(160) / 3) * 8000).astype(np.int16))
+
+
+def media(payload=SILENCE):
+    return encode_event(
+        Media(
+            payload,
+            track="inbound",
+            timestamp=1_705_312_200_000,
+            chunk=1,
+            stream_id=STREAM_ID,
+            sequence_number=2,
+        )
+    )
+
+
+MEDIA = media()
+
+
+class Link:
+    """Writes down what a call asks of it."""
+
+    def __init__(self):
+        self.call = None
+        self.sent = []
+        self.pings = []
+        self.closed = None
+        self.aborted = False
+        self.reading = True
+
+    def send_text(self, message):
+        self.sent.append(message)
+
+    def send_ping(self, payload):
+        self.pings.append((now(), payload))
+
+    def close(self, code, reason):
+        if self.closed is None:
+            self.closed = (code, reason)
+
+    def abort(self):
+        # A transport tells of its end in the next turn of the loop.
+        if not self.aborted:
+            self.aborted = True
+            asyncio.get_running_loop().call_soon(self.call.lost, "aborted")
+
+    def pause_reading(self):
+        self.reading = False
+
+    def resume_reading(self):
+        self.reading = True
+
+    def bring(self, *messages):
+        self.call.heard_from = True
+        for message in messages:
+            self.call.receive(message)
+
+    def commands(self):
+        return [decode_command(message) for message in self.sent]
+
+
+def now():
+    return asyncio.get_running_loop().time()
+
+
+@pytest.fixture
+def call(start_runtime):
+    """Begin calls: ``await call(handler, **settings)``; ``start=False`` holds ``start`` back."""
+
+    async def call(handler, *, start=True, query="", **settings):
+        runtime = await start_runtime(Route(handler), **settings)
+        return enter(runtime, start=start, query=query)
+
+    return call
+
+
+def enter(runtime, *, start=True, query=""):
+    link = Link()
+    accepted = examine(runtime, HandshakeRequest("/stream", query))
+    link.call = LiveCall(runtime, link, accepted)
+    link.runtime = runtime
+    if start:
+        link.bring(START)
+    return link
+
+
+async def talk(link, seconds, payload=SILENCE):
+    """Bring a frame every 20 ms."""
+    message = media(payload)
+    for _ in range(round(seconds / 0.02)):
+        link.bring(message)
+        await asyncio.sleep(0.02)
+
+
+async def listen(stream):
+    async for _ in stream.audio():
+        pass
+
+
+async def leave(stream):
+    pass
+
+
+async def hang(stream):
+    await asyncio.Event().wait()
+
+
+class Stubborn:
+    """A handler that cannot be cancelled until it is told to go."""
+
+    def __init__(self):
+        self.cancelled = []
+        self.go = asyncio.Event()
+
+    async def __call__(self, stream):
+        while not self.go.is_set():
+            try:
+                await self.go.wait()
+            except asyncio.CancelledError:
+                self.cancelled.append(now())
+
+
+# From start to end
+
+
+async def test_the_handler_runs_from_the_start_event_on(call):
+    streams = []
+
+    async def keep(stream):
+        streams.append(stream)
+        await listen(stream)
+
+    link = await call(keep, start=False)
+    await asyncio.sleep(1)
+    assert not streams
+    assert link.call.stream is None
+    assert link.call.call_id == "?"
+    link.bring(START)
+    await asyncio.sleep(0)
+    assert streams == [link.call.stream]
+    assert link.call.call_id == CALL_ID
+    assert repr(link.call) == f"<LiveCall {CALL_ID} {keep.__qualname__}>"
+
+
+async def test_the_stream_knows_what_the_token_said(call):
+    secret = "sixteen letters and more"
+    token = seal(Claims("known", "+1415", "14155550100", 2**40), secret)
+    link = await call(listen, secret=secret, query=f"token={token}&a=1", start=False)
+    assert link.call.call_id == "known"
+    link.bring(START)
+    stream = link.call.stream
+    assert (stream.caller, stream.called, stream.path) == ("+1415", "14155550100", "/stream")
+    assert stream.query == {"a": "1"}
+
+
+async def test_a_handler_that_returns_closes_the_stream(call):
+    link = await call(leave)
+    await asyncio.sleep(0.01)
+    assert link.closed == (1000, "the handler returned")
+    assert link.call.session.end_reason == "the handler returned"
+    link.call.lost("")
+    assert not link.runtime.calls
+
+
+async def test_a_handler_that_closes_the_stream_may_go_on(call):
+    finished = []
+
+    async def close(stream):
+        stream.close()
+        await asyncio.sleep(1)
+        finished.append(now())
+
+    link = await call(close)
+    await asyncio.sleep(0.01)
+    assert link.closed == (1000, "closed by the handler")
+    await asyncio.sleep(2)
+    assert finished == [1]
+
+
+async def test_an_exception_ends_its_call_and_is_counted_and_touches_no_other(call):
+    async def fail_if_asked(stream):
+        async for _ in stream.audio():
+            raise LookupError("a bug")
+
+    bad = await call(fail_if_asked)
+    good = enter(bad.runtime)
+    bad.bring(MEDIA)
+    await asyncio.sleep(0.01)
+    assert bad.closed == (1011, "the handler failed")
+    assert good.closed is None
+    assert good.runtime.counters.handler_errors == 1
+    bad.call.lost("")
+    await talk(good, 0.0)
+    assert list(good.runtime.calls) == [good.call]
+
+
+async def test_an_exception_after_the_call_has_ended_is_counted_too(call):
+    async def fail(stream):
+        await listen(stream)
+        raise LookupError("a bug")
+
+    link = await call(fail)
+    link.call.lost("gone")
+    await asyncio.sleep(0.01)
+    assert link.runtime.counters.handler_errors == 1
+    assert not link.runtime.calls
+
+
+async def play_on(stream):
+    while True:
+        await stream.play(SILENCE)
+        await asyncio.sleep(0.02)
+
+
+async def play_on_in_a_group(stream):
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(play_on(stream))
+        async with asyncio.TaskGroup() as more:
+            more.create_task(play_on(stream))
+
+
+@pytest.mark.parametrize("handler", [play_on, play_on_in_a_group])
+async def test_playing_to_a_stream_that_has_ended_is_no_error_of_the_handler(call, handler):
+    link = await call(handler)
+    await asyncio.sleep(0.1)
+    link.call.lost("gone")
+    await asyncio.sleep(0.1)
+    assert link.runtime.counters.handler_errors == 0
+    assert not link.runtime.calls
+
+
+async def test_an_error_beside_the_end_of_the_stream_is_one(call):
+    async def fail_too(stream):
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(play_on(stream))
+            await listen(stream)
+            raise LookupError("a bug")
+
+    link = await call(fail_too)
+    await asyncio.sleep(0.1)
+    link.call.lost("gone")
+    await asyncio.sleep(0.1)
+    assert link.runtime.counters.handler_errors == 1
+
+
+async def test_a_lost_connection_ends_the_stream_and_its_handler(call):
+    link = await call(listen)
+    link.call.lost("gone")
+    assert link.call.session.end_reason == "gone"
+    assert link.runtime.calls
+    await asyncio.sleep(0.01)
+    assert not link.runtime.calls
+    assert link.closed is None
+
+
+async def test_a_connection_lost_before_the_start_leaves_nothing(call):
+    link = await call(listen, start=False)
+    link.call.lost("gone")
+    assert not link.runtime.calls
+    assert link.runtime.admission.idle
+
+
+async def test_stop_ends_the_stream_and_the_socket_is_closed_after_the_handler(call):
+    async def tidy_up(stream):
+        await listen(stream)
+        await asyncio.sleep(1)
+
+    link = await call(tidy_up)
+    link.bring(STOP)
+    assert link.call.session.end_reason == "done"
+    await asyncio.sleep(0.5)
+    assert link.closed is None
+    await asyncio.sleep(1)
+    assert link.closed == (1000, "the handler returned")
+    assert link.runtime.calls
+    await asyncio.sleep(CLOSE_TIMEOUT + 1)
+    assert link.aborted
+    assert not link.runtime.calls
+
+
+async def test_stop_before_start_closes_the_socket(call):
+    link = await call(listen, start=False)
+    link.bring(STOP)
+    await asyncio.sleep(1)
+    assert link.closed == (1000, "done")
+    await asyncio.sleep(CLOSE_TIMEOUT + 1)
+    assert not link.runtime.calls
+
+
+async def test_a_handler_that_closes_after_the_connection_was_lost_leaves(call):
+    async def close_at_the_end(stream):
+        await listen(stream)
+        stream.close()
+
+    link = await call(close_at_the_end)
+    link.call.lost("gone")
+    await asyncio.sleep(0.01)
+    assert not link.runtime.calls
+    assert link.closed is None
+
+
+async def test_closing_all_calls_lets_those_leave_whose_connection_is_lost_already(call):
+    stubborn = Stubborn()
+    link = await call(stubborn)
+    await asyncio.sleep(0)
+    link.call.lost("gone")
+    link.runtime.close_calls(1001, "shutting down")
+    stubborn.go.set()
+    await asyncio.sleep(0.01)
+    assert not link.runtime.calls
+
+
+async def test_the_first_reason_counts(call):
+    link = await call(listen)
+    link.call.closing("the first")
+    link.call.lost("the second")
+    assert link.call.session.end_reason == "the first"
+
+
+# The place of a call
+
+
+async def places(link):
+    """Places taken, after the handler has had its turn."""
+    await asyncio.sleep(0.01)
+    return link.runtime.admission.active
+
+
+async def test_the_place_is_given_back_when_the_socket_outlives_the_handler(call):
+    link = await call(leave)
+    assert await places(link) == 1
+    link.call.lost("gone")
+    assert await places(link) == 0
+    link.call.lost("again")
+    assert await places(link) == 0
+
+
+async def test_the_place_is_given_back_when_the_handler_outlives_the_socket(call):
+    stubborn = Stubborn()
+    link = await call(stubborn)
+    await asyncio.sleep(0)
+    link.call.lost("gone")
+    assert await places(link) == 1
+    link.call.lost("again")
+    assert await places(link) == 1
+    stubborn.go.set()
+    assert await places(link) == 0
+
+
+async def test_no_other_place_is_given_back_with_it(call):
+    link = await call(leave)
+    other = enter(link.runtime)
+    link.call.lost("gone")
+    link.runtime.leave(link.call)
+    assert await places(link) == 1
+    other.call.lost("gone")
+    assert await places(link) == 0
+
+
+# Deadlines
+
+
+async def test_a_peer_that_sends_no_start_is_closed(call):
+    link = await call(listen, start=False, start_timeout=4)
+    await asyncio.sleep(4)
+    assert link.closed is None
+    await asyncio.sleep(1.1)
+    assert link.closed == (1008, "no start event within 4 s")
+    await asyncio.sleep(CLOSE_TIMEOUT + 1)
+    assert link.aborted
+    assert not link.runtime.calls
+    assert link.runtime.counters.dead_peers == 0
+
+
+async def test_a_stalled_loop_does_not_use_up_the_time_for_start(call):
+    link = await call(listen, start=False, start_timeout=4)
+    await asyncio.sleep(0.6)
+    stall(60)
+    await asyncio.sleep(1)
+    assert link.closed is None
+
+
+async def test_the_peer_is_pinged_at_the_start_and_then_at_intervals(call):
+    link = await call(listen, ping_interval=7)
+    await talk(link, 23)
+    times = [time for time, _ in link.pings]
+    assert len(times) == 4
+    assert all(7 <= after - before <= 7.51 for before, after in itertools.pairwise(times))
+
+
+async def test_the_round_trip_is_measured_by_the_answer_to_the_last_ping(call):
+    link = await call(listen)
+    await asyncio.sleep(0.08)
+    link.call.ponged(link.pings[-1][1])
+    assert link.call.session.playout.round_trip == pytest.approx(0.08)
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"hello", struct.pack("!d", float("nan")), struct.pack("!d", -1e300)]
+)
+async def test_a_pong_that_answers_no_ping_is_not_measured(call, payload):
+    link = await call(listen)
+    await asyncio.sleep(0.08)
+    link.call.ponged(payload)
+    assert link.call.session.playout.round_trip == 0
+
+
+async def test_a_pong_before_the_start_is_not_measured(call):
+    link = await call(listen, start=False)
+    link.call.ponged(struct.pack("!d", 0.0))
+    assert link.call.session.start is None
+
+
+async def test_a_peer_of_which_nothing_comes_is_dropped(call):
+    link = await call(listen, dead_peer_timeout=5, ping_interval=2)
+    await talk(link, 3)
+    silent_since = now()
+    while not link.aborted:
+        await asyncio.sleep(0.1)
+    assert 5 <= now() - silent_since <= 6.1
+    assert link.call.session.end_reason == "nothing came for 5 s"
+    assert link.runtime.counters.dead_peers == 1
+    await asyncio.sleep(0.01)
+    assert not link.runtime.calls
+
+
+async def test_a_peer_that_only_answers_pings_is_alive(call):
+    link = await call(listen, dead_peer_timeout=5, ping_interval=2)
+    for _ in range(60):
+        await asyncio.sleep(1)
+        link.call.heard_from = True
+    assert not link.call.session.ended
+
+
+@pytest.mark.parametrize("seconds", [6, 60])
+async def test_a_stalled_loop_kills_no_healthy_call(call, seconds):
+    link = await call(listen, dead_peer_timeout=5, ping_interval=2)
+    await talk(link, 1)
+    for _ in range(3):
+        stall(seconds)
+        await talk(link, 0.1)
+    # Nothing was read in the turn in which the sweep found itself late.
+    stall(seconds)
+    await asyncio.sleep(1)
+    await talk(link, 1)
+    assert not link.call.session.ended
+    assert link.runtime.counters.dead_peers == 0
+
+
+async def test_a_peer_that_takes_nothing_is_dropped_though_it_goes_on_sending(call):
+    link = await call(listen, dead_peer_timeout=5, ping_interval=2)
+    await talk(link, 1)
+    link.call.block()
+    assert link.call.session.playout.blocked
+    await talk(link, 4)
+    assert not link.aborted
+    await talk(link, 2.1)
+    assert link.aborted
+    assert link.call.session.end_reason == "the peer read nothing for 5 s"
+    assert link.runtime.counters.dead_peers == 1
+
+
+async def test_a_peer_that_takes_a_little_now_and_then_is_alive(call):
+    link = await call(listen, dead_peer_timeout=5, ping_interval=2)
+    for _ in range(10):
+        link.call.block()
+        await talk(link, 4)
+        link.call.unblock()
+    assert not link.call.session.playout.blocked
+    assert not link.call.session.ended
+
+
+async def test_a_socket_that_was_full_before_the_start_is_so_after_it(call):
+    link = await call(listen, start=False)
+    link.call.block()
+    link.bring(START)
+    assert link.call.session.playout.blocked
+    link.call.unblock()
+    assert not link.call.session.playout.blocked
+
+
+async def test_a_socket_may_be_full_for_a_while_before_the_start(call):
+    link = await call(listen, start=False)
+    link.call.block()
+    link.call.unblock()
+    link.bring(START)
+    assert not link.call.session.playout.blocked
+
+
+def answer_checkpoints(link):
+    """Answer every checkpoint that was asked for, once; return how many there were."""
+    names = [each.name for each in link.commands() if isinstance(each, Checkpoint)]
+    link.sent.clear()
+    for name in names:
+        link.bring(encode_event(PlayedStream(name, stream_id=STREAM_ID, sequence_number=3)))
+    return len(names)
+
+
+async def speak(stream):
+    """Play a second at a time and wait until it was heard."""
+    stream.ignore_audio()
+    while True:
+        await (await stream.play(SILENCE * 50)).heard()
+
+
+async def test_a_peer_that_owes_an_answer_to_a_checkpoint_is_dropped(call):
+    link = await call(speak, dead_peer_timeout=5, ping_interval=2)
+    await talk(link, 1.02)
+    assert answer_checkpoints(link) == 1
+    await talk(link, 4)
+    assert not link.aborted
+    await talk(link, 4)
+    assert link.aborted
+    assert link.call.session.end_reason == "a checkpoint is 5 s overdue"
+    assert link.runtime.counters.dead_peers == 1
+
+
+async def test_a_peer_that_answers_late_every_time_is_alive(call):
+    link = await call(speak, dead_peer_timeout=5, ping_interval=2)
+    for _ in range(40):
+        await talk(link, 1.3)
+        answer_checkpoints(link)
+    assert not link.call.session.ended
+
+
+@pytest.mark.parametrize("seconds", [6, 60])
+async def test_a_stalled_loop_makes_no_checkpoint_overdue(call, seconds):
+    link = await call(speak, dead_peer_timeout=5, ping_interval=2)
+    await talk(link, 1.02)
+    answer_checkpoints(link)
+    await talk(link, 0.5)
+    stall(seconds)
+    # The answer is somewhere behind a minute of audio that is yet to be read.
+    await talk(link, 2)
+    answer_checkpoints(link)
+    await talk(link, 1)
+    assert not link.call.session.ended
+
+
+async def test_a_peer_that_is_held_up_is_not_dead(call):
+    link = await call(hang, dead_peer_timeout=5, ping_interval=2, inbox_overflow="pause")
+    await talk(link, 2)
+    assert not link.reading
+    await asyncio.sleep(60)
+    assert not link.call.session.ended
+
+
+async def test_a_peer_that_takes_nothing_is_dropped_though_it_is_held_up(call):
+    link = await call(hang, dead_peer_timeout=5, ping_interval=2, inbox_overflow="pause")
+    await talk(link, 2)
+    link.call.block()
+    await asyncio.sleep(7)
+    assert link.aborted
+
+
+async def test_a_handler_that_catches_up_lets_the_peer_go_on(call):
+    go = asyncio.Event()
+
+    async def wait(stream):
+        await go.wait()
+        await listen(stream)
+
+    link = await call(wait, dead_peer_timeout=5, ping_interval=2, inbox_overflow="pause")
+    await talk(link, 2)
+    go.set()
+    await asyncio.sleep(1)
+    assert link.reading
+    await asyncio.sleep(7)
+    assert link.call.session.end_reason == "nothing came for 5 s"
+
+
+async def test_a_call_may_be_only_so_long(call):
+    link = await call(listen, max_call_seconds=30)
+    await talk(link, 30)
+    assert link.closed is None
+    await talk(link, 1)
+    assert link.closed == (1000, "the call was longer than 30 s")
+
+
+async def test_a_call_and_its_silence_may_be_without_limit(call):
+    link = await call(listen, max_call_seconds="off", max_silence_seconds="off")
+    for _ in range(50_000):
+        link.bring(MEDIA)
+        await asyncio.sleep(1)
+    assert link.closed is None
+
+
+async def test_a_silent_caller_is_hung_up_on(call):
+    link = await call(listen, max_silence_seconds=20)
+    await talk(link, 19)
+    assert link.closed is None
+    await talk(link, 3)
+    assert link.closed == (1000, "the caller was silent for 20 s")
+    assert link.runtime.counters.dead_peers == 0
+
+
+async def test_a_caller_who_speaks_now_and_then_is_not_silent(call):
+    link = await call(listen, max_silence_seconds=20)
+    for _ in range(5):
+        await talk(link, 15)
+        await talk(link, 1, SPEECH)
+    assert link.closed is None
+    await talk(link, 22)
+    assert link.closed is not None
+
+
+async def test_a_caller_who_presses_keys_is_not_silent(call):
+    link = await call(listen, max_silence_seconds=20)
+    for _ in range(5):
+        await talk(link, 15)
+        link.bring(
+            encode_event(
+                Dtmf(
+                    "5",
+                    track="inbound",
+                    timestamp=1_705_312_200_000,
+                    stream_id=STREAM_ID,
+                    sequence_number=2,
+                )
+            )
+        )
+    assert link.closed is None
+    await talk(link, 22)
+    assert link.closed is not None
+
+
+async def test_a_caller_of_whom_no_audio_comes_is_silent(call):
+    link = await call(listen, max_silence_seconds=5, dead_peer_timeout=60)
+    await asyncio.sleep(6.5)
+    assert link.closed == (1000, "the caller was silent for 5 s")
+
+
+async def test_a_handler_that_outlives_its_call_is_cancelled_after_a_grace(call):
+    stubborn = Stubborn()
+    link = await call(stubborn, grace=3)
+    await talk(link, 1)
+    ended = now()
+    link.call.lost("gone")
+    await asyncio.sleep(2.9)
+    assert not stubborn.cancelled
+    await asyncio.sleep(5)
+    assert 3 <= stubborn.cancelled[0] - ended <= 4.1
+    # It goes on all the same, and is asked again.
+    assert len(stubborn.cancelled) == 2
+    assert link.runtime.calls
+    stubborn.go.set()
+    await asyncio.sleep(0.01)
+    assert not link.runtime.calls
+    assert link.runtime.counters.handler_errors == 0
+
+
+async def test_a_handler_has_its_grace_after_stop_too(call):
+    link = await call(hang, grace=3)
+    await talk(link, 1)
+    link.bring(STOP)
+    await asyncio.sleep(4.5)
+    assert link.closed == (1001, "the handler was cancelled")
+
+
+async def test_a_handler_that_ends_in_its_grace_is_not_cancelled(call):
+    ended = []
+
+    async def tidy_up(stream):
+        await listen(stream)
+        await asyncio.sleep(2)
+        ended.append(stream.end_reason)
+
+    link = await call(tidy_up, grace=3)
+    link.call.lost("gone")
+    await asyncio.sleep(2.1)
+    assert ended == ["gone"]
+    assert not link.runtime.calls
+
+
+async def test_a_peer_that_does_not_answer_the_close_frame_is_dropped(call):
+    link = await call(leave)
+    await asyncio.sleep(CLOSE_TIMEOUT)
+    assert link.closed
+    assert not link.aborted
+    await asyncio.sleep(1.1)
+    assert link.aborted
+    assert not link.runtime.calls
+
+
+async def test_a_link_that_closes_by_itself_has_as_long(call):
+    link = await call(listen)
+    link.call.closing("a breach of protocol")
+    await asyncio.sleep(3)
+    link.call.closing("another")
+    await asyncio.sleep(3.1)
+    assert link.aborted
+    assert link.call.session.end_reason == "a breach of protocol"
+
+
+async def test_closing_again_does_not_begin_the_time_anew(call):
+    link = await call(listen)
+    link.call.close(1001, "first")
+    await asyncio.sleep(3)
+    link.call.close(1001, "second")
+    await asyncio.sleep(3.1)
+    assert link.closed == (1001, "first")
+    assert link.aborted
+
+
+async def test_a_peer_that_sends_nonsense_is_closed(call):
+    link = await call(listen)
+    for _ in range(101):
+        link.bring("nonsense")
+    assert link.closed == (1007, "too many malformed messages")
+
+
+# What is left
+
+
+async def test_totals_are_those_of_live_and_ended_calls(call):
+    link = await call(listen)
+    await talk(link, 1)
+    other = enter(link.runtime)
+    await talk(other, 2)
+    assert link.runtime.stream_totals().frames_in == 150
+    link.call.lost("gone")
+    await asyncio.sleep(0.01)
+    assert link.runtime.stream_totals().frames_in == 150
+    other.call.lost("gone")
+    await asyncio.sleep(0.01)
+    totals = link.runtime.stream_totals()
+    assert totals.frames_in == 150
+    assert totals.messages_in == 152
+    assert totals.audio_in == pytest.approx(3.0)
+    assert totals.as_dict() == link.runtime.ended_totals.as_dict()
+
+
+class Answering(Handler):
+    """Does a little of everything."""
+
+    async def on_start(self):
+        playback = await self.stream.play(SILENCE * 20)
+        await playback.heard()
+
+    async def on_audio(self, frame):
+        await self.stream.play(frame)
+
+    async def on_dtmf(self, digit):
+        self.stream.interrupt()
+        self.stream.checkpoint("after")
+
+
+async def test_short_calls_leave_no_task_no_timer_and_no_object_behind(start_runtime):
+    runtime = await start_runtime(Route(Answering))
+    loop = asyncio.get_running_loop()
+    left = []
+
+    def keep(link):
+        left.extend(weakref.ref(each) for each in (link.call.stream, link.call._handler, link))
+
+    for number in range(200):
+        link = enter(runtime)
+        keep(link)
+        await talk(link, 0.1)
+        if number % 2:
+            link.call.lost("gone")
+        else:
+            link.call.close(1000, "enough")
+            await asyncio.sleep(0)
+            link.call.lost("answered")
+        await asyncio.sleep(0.01)
+    del link
+    await asyncio.sleep(1)
+    gc.collect()
+    assert [each for each in left if each() is not None] == []
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert len(runtime.pacer) == len(runtime.sweep) == len(runtime.calls) == 0
+    assert [timer for timer in loop._scheduled if not timer.cancelled()] == []
+    assert runtime.admission.idle
+    assert runtime.counters.calls_total == 200
+
+
+async def test_a_call_over_sockets_leaves_nothing_behind_either():
+    left = []
+    for _ in range(10):
+        async with joined(Answering) as line:
+            await line.phone.wait_until(0.5)
+            left += [weakref.ref(line.stream), weakref.ref(line.call._handler)]
+        del line
+    await asyncio.sleep(0.1)
+    gc.collect()
+    assert [each for each in left if each() is not None] == []
+    assert asyncio.all_tasks() == {asyncio.current_task()}

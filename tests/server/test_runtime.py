@@ -1,0 +1,199 @@
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from audiocodecs import L16_16K
+from mediaserver.call import StreamCounters
+from mediaserver.handler import Handler, Route, Routes
+from mediaserver.server.call_control import CloseStream
+from mediaserver.server.handshake import Accepted, HandshakeRequest, examine
+from mediaserver.server.runtime import Runtime
+from mediaserver.settings import Settings
+
+
+async def listen(stream):
+    async for _ in stream.audio():
+        pass
+
+
+class FakeSession:
+    def __init__(self):
+        self.start = None
+        self.playout = object()
+        self.counters = StreamCounters()
+
+
+class FakeCall:
+    """As much of a `LiveCall` as a runtime deals with."""
+
+    def __init__(self, runtime):
+        self.accepted = examine(runtime, HandshakeRequest("/stream"))
+        assert isinstance(self.accepted, Accepted)
+        self.session = FakeSession()
+        self.closed = []
+        runtime.enter(self)
+
+    def close(self, code, reason):
+        self.closed.append((code, reason))
+
+    def check(self, now, elapsed):
+        pass
+
+
+def test_the_settings_of_a_call_are_those_of_the_server():
+    settings = Settings(
+        default_format=str(L16_16K),
+        lead_seconds=0.4,
+        queue_seconds=3,
+        inbox_seconds=0.7,
+        inbox_overflow="pause",
+        max_message_bytes=2048,
+    )
+    call = Runtime(settings, Routes(Route(listen))).call_settings
+    assert call.default_format == L16_16K
+    assert call.lead == 0.4
+    assert (call.queue_high, call.queue_low) == (3, 1.5)
+    assert (call.inbox_length, call.inbox_overflow) == (0.7, "pause")
+    assert call.max_message_size == 2048
+
+
+def test_calls_are_ended_by_closing_their_stream_unless_told_otherwise():
+    routes = Routes(Route(listen))
+    assert isinstance(Runtime(Settings(), routes).call_control, CloseStream)
+    control = CloseStream()
+    assert Runtime(Settings(), routes, call_control=control).call_control is control
+
+
+class Lifespan:
+    """A handlers' lifespan that writes down what happens to it."""
+
+    def __init__(self):
+        self.happened = []
+
+    @asynccontextmanager
+    async def __call__(self):
+        self.happened.append("opened")
+        try:
+            yield "shared"
+        finally:
+            self.happened.append("closed")
+
+
+async def test_it_is_ready_while_the_lifespans_are_open():
+    lifespan = Lifespan()
+    routes = Routes(Route(listen), lifespan=lifespan)
+    runtime = Runtime(Settings(), routes)
+    assert not runtime.ready
+    await runtime.startup()
+    assert runtime.ready
+    assert routes.shared(routes.routes[0]) == "shared"
+    await runtime.shutdown()
+    assert not runtime.ready
+    assert lifespan.happened == ["opened", "closed"]
+
+
+async def test_it_is_not_ready_when_a_lifespan_cannot_be_opened():
+    opened = Lifespan()
+
+    @asynccontextmanager
+    async def fail():
+        raise LookupError("no database")
+        yield
+
+    class NeedsDatabase(Handler):
+        lifespan = fail
+
+    runtime = Runtime(Settings(), Routes(Route(NeedsDatabase), lifespan=opened))
+    with pytest.raises(LookupError):
+        await runtime.startup()
+    assert not runtime.ready
+    assert opened.happened == ["opened", "closed"]
+
+
+async def test_it_can_be_started_again():
+    lifespan = Lifespan()
+    runtime = Runtime(Settings(max_calls=1), Routes(Route(listen), lifespan=lifespan))
+    for _ in range(2):
+        await runtime.startup()
+        runtime.leave(FakeCall(runtime))
+        await runtime.shutdown()
+    assert lifespan.happened == ["opened", "closed"] * 2
+
+
+async def test_a_call_is_counted_and_swept_from_its_beginning_to_its_end(start_runtime):
+    runtime = await start_runtime(Route(listen))
+    calls = [FakeCall(runtime) for _ in range(3)]
+    assert (runtime.counters.calls_active, runtime.counters.calls_total) == (3, 3)
+    assert len(runtime.sweep) == 3
+    runtime.leave(calls[0])
+    assert (runtime.counters.calls_active, runtime.counters.calls_total) == (2, 3)
+    assert len(runtime.sweep) == 2
+    assert runtime.admission.active == 2
+
+
+async def test_a_call_leaves_once_only(start_runtime):
+    runtime = await start_runtime(Route(listen))
+    call, other = FakeCall(runtime), FakeCall(runtime)
+    call.session.counters.frames_in = 5
+    for _ in range(3):
+        runtime.leave(call)
+    assert runtime.admission.active == 1
+    assert runtime.stream_totals().frames_in == 5
+    assert runtime.calls == {other}
+
+
+async def test_the_pacer_lets_go_of_a_call_that_had_started(start_runtime):
+    runtime = await start_runtime(Route(listen))
+    call = FakeCall(runtime)
+    call.session.start = object()
+    runtime.pacer.add(call.session.playout)
+    runtime.leave(call)
+    assert len(runtime.pacer) == 0
+
+
+async def test_totals_add_up_over_live_and_ended_calls(start_runtime):
+    runtime = await start_runtime(Route(listen))
+    for audio in (1.0, 2.0, 4.0):
+        call = FakeCall(runtime)
+        call.session.counters.audio_in = audio
+        call.session.counters.underruns = 1
+        if audio < 4:
+            runtime.leave(call)
+    assert runtime.stream_totals().audio_in == 7.0
+    assert runtime.ended_totals.audio_in == 3.0
+    call.session.counters.audio_in += 1
+    assert runtime.stream_totals().audio_in == 8.0
+    assert runtime.stream_totals().underruns == 3
+
+
+async def test_every_live_call_is_closed(start_runtime):
+    runtime = await start_runtime(Route(listen))
+    calls = [FakeCall(runtime) for _ in range(3)]
+    calls[0].close = lambda *_: runtime.leave(calls[0])
+    runtime.close_calls(1001, "bye")
+    assert [call.closed for call in calls[1:]] == [[(1001, "bye")]] * 2
+
+
+@pytest.mark.virtual_time
+async def test_nothing_is_left_after_shutdown():
+    loop = asyncio.get_running_loop()
+    runtime = Runtime(Settings(), Routes(Route(listen)), clock=loop.time)
+    await runtime.startup()
+    FakeCall(runtime)
+    runtime.pacer.add(object())
+    await runtime.shutdown()
+    assert [timer for timer in loop._scheduled if not timer.cancelled()] == []
+
+
+async def test_a_process_of_its_own_coalesces_the_turns_of_its_loop_and_no_other_does():
+    runtime = Runtime(Settings(), Routes(Route(listen)), coalesces=True)
+    await runtime.startup()
+    for _ in range(30):
+        FakeCall(runtime)
+    assert runtime.coalescing._turn is not None
+    for call in tuple(runtime.calls):
+        runtime.leave(call)
+    await runtime.shutdown()
+    assert runtime.coalescing._turn is None
+    assert Runtime(Settings(), Routes(Route(listen))).coalescing is None
