@@ -1,0 +1,440 @@
+"""What Plivo sends to a server's URLs while a call goes on: to read, and for a sandbox to write.
+
+=====================  ============================================================================
+`AnswerRequest`        someone is to say what happens to a call: reply with XML
+`RingRequest`          a dialled call rings
+`MachineDetection`     a machine answered, found out while the call goes on
+`HangupRequest`        a call has ended
+`StreamStatus`         something happened to a media stream
+=====================  ============================================================================
+
+Plivo writes the names of its fields in one way and their values in several; both are read in any
+case, unknown fields are kept, and numbers stay as they came: with ``+``, without, or as a SIP URI.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Final, Literal, Self, TypeAlias, get_args
+
+
+MAX_FIELD: Final = 4096
+"""Characters of one field."""
+MAX_ID: Final = 256
+"""Characters of an id, a number or a name."""
+
+StatusKind: TypeAlias = Literal[
+    "connected", "stopped", "timeout", "failed", "degraded", "dropped", "played", "cleared"
+]
+"""What happened to a stream, whatever the scheme calls it."""
+
+Scheme: TypeAlias = Literal["A", "B"]
+"""How status callbacks are written: A as live ones were seen, B as Plivo's guide has them."""
+
+STATUS_KINDS: Final[tuple[StatusKind, ...]] = get_args(StatusKind)
+
+
+class CallbackError(ValueError):
+    """A request that is none of Plivo's; it says what is missing or wrong."""
+
+
+class UnknownEventError(CallbackError):
+    """A status callback of a kind that is not known here."""
+
+
+class _Fields:
+    """A form, whatever the case of its names."""
+
+    def __init__(self, form: Mapping[str, str]) -> None:
+        self._values = {name.lower(): value for name, value in form.items()}
+
+    def text(self, name: str, longest: int = MAX_FIELD) -> str | None:
+        """Return a field without outer whitespace, or None if it is empty or not there."""
+        value = self._values.get(name.lower(), "").strip()
+        if len(value) > longest:
+            raise CallbackError(f"{name} has {len(value)} characters; at most {longest} are taken")
+        return value or None
+
+
+def _called(name: str, *, longest: int = MAX_FIELD) -> Any:
+    return field(default=None, metadata={"name": name, "longest": longest})
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallCallback:
+    """What all requests about a call have."""
+
+    event: ClassVar[str] = ""
+
+    call_id: str
+    """CallUUID."""
+    caller: str | None = _called("From", longest=MAX_ID)
+    called: str | None = _called("To", longest=MAX_ID)
+    direction: str | None = _called("Direction", longest=MAX_ID)
+    """``inbound`` or ``outbound``."""
+    call_status: str | None = _called("CallStatus", longest=MAX_ID)
+    """Such as ``ringing``, ``in-progress`` or ``completed``."""
+    request_id: str | None = _called("RequestUUID", longest=MAX_ID)
+    """What ``POST /Call/`` returned for a call that was placed."""
+    a_leg_id: str | None = _called("ALegUUID", longest=MAX_ID)
+    a_leg_request_id: str | None = _called("ALegRequestUUID", longest=MAX_ID)
+    parent_call_id: str | None = _called("ParentCallUUID", longest=MAX_ID)
+    """Of a leg that another call dialled."""
+    account_id: str | None = _called("ParentAuthID", longest=MAX_ID)
+    forwarded_from: str | None = _called("ForwardedFrom", longest=MAX_ID)
+    caller_name: str | None = _called("CallerName", longest=MAX_ID)
+    stir_verification: str | None = _called("STIRVerification", longest=MAX_ID)
+    session_start: str | None = _called("SessionStart", longest=MAX_ID)
+    bill_rate: str | None = _called("BillRate", longest=MAX_ID)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """SIP headers of the call, with Plivo's names: ``SIP-H-…`` and ``X-PH-…``."""
+    fields: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """Every field as it came."""
+
+    @classmethod
+    def parse(cls, form: Mapping[str, str]) -> Self:
+        """Read a request's form or query.
+
+        Raises:
+            CallbackError: It is none of Plivo's.
+
+        """
+        given = _Fields(form)
+        values: dict[str, Any] = {"fields": dict(form)}
+        for each in fields(cls):
+            if each.metadata:
+                values[each.name] = _value(each, given)
+        values["headers"] = {
+            name: value
+            for name, value in form.items()
+            if name.lower().startswith(("sip-h-", "x-ph-"))
+        }
+        return cls(call_id=_required(given, "CallUUID", "an answer URL"), **values)
+
+    def to_form(self) -> dict[str, str]:
+        """Write the request as Plivo does."""
+        form = {"CallUUID": self.call_id, "Event": self.event}
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.metadata and value is not None:
+                form[each.metadata["name"]] = str(value)
+        return {**form, **self.headers}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerRequest(CallCallback):
+    """What happens to this call? Also sent by a redirect, and by a transfer."""
+
+    event = "StartApp"
+
+    @property
+    def is_outbound(self) -> bool:
+        """Whether the call was placed through Plivo's API."""
+        return (self.direction or "").lower() == "outbound"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RingRequest(CallCallback):
+    """A dialled call rings."""
+
+    event = "Ring"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineDetection(CallCallback):
+    """Whether a machine answered; comes while the call goes on."""
+
+    event = "MachineDetection"
+
+    machine: str | None = _called("Machine", longest=MAX_ID)
+
+    @property
+    def is_machine(self) -> bool:
+        """Whether it was one."""
+        return (self.machine or "").lower() == "true"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HangupRequest(CallCallback):
+    """A call has ended."""
+
+    event = "Hangup"
+
+    hangup_cause: str | None = _called("HangupCause")
+    hangup_cause_name: str | None = _called("HangupCauseName")
+    hangup_cause_code: int | None = _called("HangupCauseCode")
+    """Plivo's: 4000 is a normal end, 4010 the end of the XML."""
+    hangup_source: str | None = _called("HangupSource")
+    duration: int | None = _called("Duration")
+    """Seconds since the call was answered."""
+    bill_duration: int | None = _called("BillDuration")
+    total_cost: str | None = _called("TotalCost")
+    start_time: str | None = _called("StartTime")
+    answer_time: str | None = _called("AnswerTime")
+    end_time: str | None = _called("EndTime")
+
+
+_WHOLE: Final = frozenset(("hangup_cause_code", "duration", "bill_duration"))
+
+
+def _value(each: Field[Any], given: _Fields) -> str | int | None:
+    text = given.text(each.metadata["name"], each.metadata["longest"])
+    return _whole(text) if each.name in _WHOLE else text
+
+
+def _whole(text: str | None) -> int | None:
+    """Read a number that is good to know and not worth refusing a call for."""
+    if text is None or not re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]*)?", text):
+        return None
+    return int(float(text))
+
+
+def _required(given: _Fields, name: str, sent_to: str) -> str:
+    value = given.text(name, MAX_ID)
+    if value is None:
+        raise CallbackError(
+            f"{name} is missing. Plivo sends CallUUID, From, To and Event to {sent_to},"
+            " as a form (POST) or in the query (GET)"
+        )
+    return value
+
+
+# Streams.
+
+# What the Event of a status callback can be, without what is no letter.
+_KINDS: Final[Mapping[str, StatusKind]] = {
+    "startstream": "connected",
+    "stopstream": "stopped",
+    "droppedstream": "dropped",
+    "degradedstream": "degraded",
+    "playedstream": "played",
+    "clearedaudio": "cleared",
+    "started": "connected",
+    "stopped": "stopped",
+    "failed": "failed",
+    "timeout": "timeout",
+    "connected": "connected",
+    "dropped": "dropped",
+    "degraded": "degraded",
+    "played": "played",
+    "cleared": "cleared",
+    "streamconnected": "connected",
+    "streamstarted": "connected",
+    "streamstopped": "stopped",
+    "streamtimeout": "timeout",
+    "streamfailed": "failed",
+}
+
+_SCHEME_A: Final[Mapping[StatusKind, str]] = {
+    "connected": "StartStream",
+    "stopped": "StopStream",
+    "timeout": "StopStream",
+    "failed": "DroppedStream",
+    "dropped": "DroppedStream",
+    "degraded": "DegradedStream",
+    "played": "PlayedStream",
+    "cleared": "ClearedAudio",
+}
+_SCHEME_B: Final[Mapping[StatusKind, str]] = {
+    "connected": "started",
+    "stopped": "stopped",
+    "timeout": "stopped",
+    "failed": "failed",
+    "dropped": "failed",
+    "degraded": "degraded",
+    "played": "played",
+    "cleared": "cleared",
+}
+_REASONS_A: Final[Mapping[StatusKind, str]] = {"timeout": "Stream timeout"}
+_REASONS_B: Final[Mapping[StatusKind, str]] = {
+    "stopped": "completed",
+    "timeout": "timeout",
+    "failed": "connection_failed",
+    "dropped": "connection_dropped",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamStatus:
+    """Something happened to a media stream, told to its status callback URL.
+
+    Do not rely on hearing of the end: nothing may come when it was the call that ended.
+    """
+
+    kind: StatusKind
+    call_id: str
+    """CallUUID."""
+    stream_id: str
+    name: str | None = None
+    """Of the checkpoint that was played."""
+    error: str | None = None
+    """What went wrong, in Plivo's words."""
+    reason: str | None = None
+    """Why the stream ended, in Plivo's words."""
+    duration: int | None = None
+    """Seconds that the stream lasted."""
+    timestamp: datetime | None = None
+    """When, in UTC."""
+    service_url: str | None = None
+    caller: str | None = None
+    called: str | None = None
+    direction: str | None = None
+    account_id: str | None = None
+    status_callback_url: str | None = None
+    status_callback_method: str | None = None
+    fields: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """Every field as it came."""
+
+    @property
+    def idempotency_key(self) -> tuple[str, ...]:
+        """Return what is the same whenever Plivo tells of the same thing again.
+
+        A stream can be degraded several times, further each time; only then does the time count.
+        """
+        told = str(self.timestamp or self.error or "") if self.kind == "degraded" else ""
+        return (self.stream_id, self.kind, self.name or "", told)
+
+    @classmethod
+    def parse(cls, form: Mapping[str, str]) -> Self:
+        """Read a status callback of either scheme.
+
+        Raises:
+            CallbackError: It is none.
+
+        """
+        given = _Fields(form)
+        call_id = _required(given, "CallUUID", "a status callback URL, with StreamID,")
+        stream_id = _required(given, "StreamID", "a status callback URL, with StreamID,")
+        event = given.text("Event", MAX_ID) or ""
+        kind = _KINDS.get(_letters(event))
+        if kind is None:
+            raise UnknownEventError(
+                f"Event {event!r:.40} is none that Plivo sends to a status callback URL:"
+                f" {', '.join(dict.fromkeys((*_SCHEME_A.values(), *_SCHEME_B.values())))}"
+            )
+        reason = given.text("StatusReason")
+        error = given.text("Error")
+        if kind == "stopped" and "timeout" in _letters(f"{reason} {error}"):
+            kind = "timeout"
+        return cls(
+            kind=kind,
+            call_id=call_id,
+            stream_id=stream_id,
+            name=given.text("Name"),
+            error=error,
+            reason=reason,
+            duration=_whole(given.text("Duration")),
+            timestamp=_time(given.text("Timestamp")),
+            service_url=given.text("ServiceURL"),
+            caller=given.text("From", MAX_ID),
+            called=given.text("To", MAX_ID),
+            direction=given.text("Direction", MAX_ID),
+            account_id=given.text("ParentAuthID", MAX_ID),
+            status_callback_url=given.text("status_callback_url"),
+            status_callback_method=given.text("status_callback_method", MAX_ID),
+            fields=dict(form),
+        )
+
+    def to_form(self, scheme: Scheme = "A") -> dict[str, str]:
+        """Write the callback as Plivo does.
+
+        Neither scheme tells everything apart: A has one event for `failed` and `dropped`, B too,
+        and names only three itself; what it has no name for goes by its `kind`.
+
+        Raises:
+            ValueError: There is no such scheme.
+
+        """
+        if scheme == "A":
+            form: dict[str, str | None] = {
+                "CallUUID": self.call_id,
+                "Error": self.error,
+                "Event": _SCHEME_A[self.kind],
+                "From": _bare(self.caller),
+                "Name": self.name,
+                "ParentAuthID": self.account_id,
+                "ServiceURL": self.service_url,
+                "StatusReason": self.reason or _REASONS_A.get(self.kind),
+                "StreamID": self.stream_id,
+                "Timestamp": self._utc("%Y-%m-%d %H:%M:%S"),
+                "To": _bare(self.called),
+                "status_callback_method": self.status_callback_method,
+                "status_callback_url": self.status_callback_url,
+            }
+        elif scheme == "B":
+            form = {
+                "CallUUID": self.call_id,
+                "StreamID": self.stream_id,
+                "Event": _SCHEME_B[self.kind],
+                "Timestamp": self._utc("%Y-%m-%dT%H:%M:%SZ"),
+                "From": _plus(self.caller),
+                "To": _plus(self.called),
+                "Direction": self.direction,
+                "Name": self.name,
+                "Error": self.error,
+                "StatusReason": _REASONS_B.get(self.kind),
+                "Duration": None if self.duration is None else str(self.duration),
+            }
+        else:
+            raise ValueError(f"a scheme is 'A' or 'B', not {scheme!r:.20}")
+        return {name: value for name, value in form.items() if value is not None}
+
+    def _utc(self, form: str) -> str | None:
+        return None if self.timestamp is None else self.timestamp.astimezone(UTC).strftime(form)
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[^a-z]", "", text.lower())
+
+
+def _time(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _bare(number: str | None) -> str | None:
+    return number and number.removeprefix("+")
+
+
+def _plus(number: str | None) -> str | None:
+    return f"+{number}" if number and number.isdecimal() else number
+
+
+# Which is which.
+
+Callback: TypeAlias = AnswerRequest | RingRequest | MachineDetection | HangupRequest | StreamStatus
+
+ENDED_STATUSES: Final = frozenset(
+    ("completed", "busy", "failed", "timeout", "no-answer", "cancel", "canceled", "cancelled")
+)
+"""Values of ``CallStatus`` of a call that is over."""
+
+
+def parse_callback(form: Mapping[str, str]) -> Callback:
+    """Read any request of Plivo's by what it says it is, not by the URL that it came to.
+
+    Without other URLs set, Plivo sends all of them to the answer URL.
+
+    Raises:
+        CallbackError: It is none of Plivo's.
+
+    """
+    given = _Fields(form)
+    event = _letters(given.text("Event") or "")
+    if event in _KINDS or given.text("StreamID", MAX_ID):
+        return StreamStatus.parse(form)
+    if event == "hangup" or (given.text("CallStatus") or "").lower() in ENDED_STATUSES:
+        return HangupRequest.parse(form)
+    if event == "ring":
+        return RingRequest.parse(form)
+    if event == "machinedetection":
+        return MachineDetection.parse(form)
+    return AnswerRequest.parse(form)

@@ -1,0 +1,564 @@
+"""Plivo's REST API, for asyncio.
+
+    async with PlivoClient(auth_id, auth_token) as plivo:
+        created = await plivo.calls.create(
+            CallRequest(from_="+14155550100", to="+14155550199", answer_url="https://…/answer")
+        )
+        await plivo.calls.hang_up(created.call_uuid)
+
+What may be asked twice is asked again when Plivo is busy or out of reach. What may not, because it
+could place a second call or start a second stream, is asked once: a `POST` is repeated only when no
+connection was made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import json
+import random
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import SecretStr, ValidationError
+
+from mediaserver.plivo.errors import (
+    InvalidRequestError,
+    NotFoundError,
+    PlivoError,
+    PlivoUnreachableError,
+    UnexpectedResponseError,
+    error_for,
+)
+from mediaserver.plivo.models import (
+    MAX_PAGE,
+    Accepted,
+    Answer,
+    Application,
+    ApplicationCreated,
+    ApplicationList,
+    ApplicationRequest,
+    Call,
+    CallCreated,
+    CallList,
+    CallRequest,
+    DigitsRequest,
+    LiveCall,
+    LiveCallList,
+    Number,
+    NumberRequest,
+    Request,
+    StreamCreated,
+    StreamList,
+    StreamObject,
+    StreamRequest,
+    TransferRequest,
+)
+from mediaserver.plivo.numbers import digits
+
+
+API_URL: Final = "https://api.plivo.com"
+"""Where Plivo is."""
+
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_NO_STREAM: Final = "no active stream found"
+
+# Raised before the first byte of a request is sent, all of them.
+_NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+A = TypeVar("A", bound=Answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How often and how soon to ask again.
+
+    By default for longer than the five seconds over which Plivo counts requests.
+    """
+
+    attempts: int = 5
+    """Requests in all; 1 for no second one."""
+    backoff: float = 0.5
+    """Seconds before the second request; each further wait is twice as long."""
+    longest: float = 8.0
+    """Seconds of the longest wait that is chosen here."""
+    longest_retry_after: float = 30.0
+    """Seconds of the longest Retry-After that is waited for; a longer one is an error at once."""
+
+    def wait(self, attempt: int, retry_after: float | None) -> float | None:
+        """Return the seconds to wait after the `attempt`-th request failed, None to give up."""
+        if attempt >= self.attempts:
+            return None
+        if retry_after is not None:
+            return retry_after if retry_after <= self.longest_retry_after else None
+        # Spread, so that those who failed together do not come back together.
+        wait: float = min(self.backoff * 2.0 ** (attempt - 1), self.longest)
+        return wait * random.uniform(0.5, 1.0)
+
+
+RETRIES: Final = Retries()
+
+
+class PlivoClient:
+    """Plivo's REST API for one account.
+
+    Args:
+        auth_id: The account, ``MA…`` or ``SA…``.
+        auth_token: Its token. It appears in no log, error or ``repr``.
+        base_url: Where Plivo is, or the sandbox.
+        timeout: Seconds that an answer may take.
+        retries: How often to ask again what may be asked again.
+        transport: What carries the requests, for tests.
+        sleep: How to wait between requests, for tests.
+
+    """
+
+    def __init__(
+        self,
+        auth_id: str,
+        auth_token: SecretStr | str,
+        *,
+        base_url: str = API_URL,
+        timeout: float = 10.0,
+        retries: Retries = RETRIES,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        if not _ID.fullmatch(auth_id):
+            raise ValueError(f"an auth id is 20 letters and digits such as MA…, not {auth_id!r}")
+        token = auth_token if isinstance(auth_token, SecretStr) else SecretStr(auth_token)
+        if not token.get_secret_value():
+            raise ValueError("the auth token is empty")
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+            raise ValueError(f"base_url must be a URL such as {API_URL}, without a user name")
+        self.base_url = base_url.rstrip("/")
+        self._account = f"{self.base_url}/v1/Account/{auth_id}/"
+        self._token = token
+        self._retries = retries
+        self._sleep = sleep
+        self._http = httpx.AsyncClient(
+            auth=httpx.BasicAuth(auth_id, token.get_secret_value()),
+            headers={"accept": "application/json", "user-agent": "mediaserver"},
+            timeout=timeout,
+            transport=transport,
+        )
+        self.calls = CallsApi(self)
+        self.streams = StreamsApi(self)
+        self.numbers = NumbersApi(self)
+        self.applications = ApplicationsApi(self)
+
+    def __repr__(self) -> str:
+        return f"<PlivoClient {self.base_url}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def get(self, path: str, answer: type[A], **query: Any) -> A:
+        """Ask for a resource.
+
+        Args:
+            path: Below the account, with the slash at its end: ``Call/``.
+            answer: What comes back.
+            **query: Parameters; those that are None are left out.
+
+        """
+        query = {name: value for name, value in query.items() if value is not None}
+        return _read(await self._repeated("GET", path, query), answer)
+
+    async def post(self, path: str, request: Request, answer: type[A]) -> A:
+        """Ask for something to be done, once."""
+        return _read(await self._sent_once("POST", path, request.body()), answer)
+
+    async def delete(self, path: str) -> bool:
+        """End something, and tell whether it was still there to be ended."""
+        try:
+            await self._repeated("DELETE", path)
+        except NotFoundError:
+            return False
+        except InvalidRequestError as error:
+            if _NO_STREAM in error.message.lower():
+                return False
+            raise
+        return True
+
+    async def _repeated(
+        self, method: str, path: str, query: Mapping[str, Any] | None = None
+    ) -> httpx.Response:
+        return await self._ask(method, path, query=query, again=lambda error: True)
+
+    async def _sent_once(self, method: str, path: str, body: Mapping[str, Any]) -> httpx.Response:
+        def never_left(error: PlivoError) -> bool:
+            return isinstance(error, PlivoUnreachableError) and not error.may_have_arrived
+
+        return await self._ask(method, path, body=body, again=never_left)
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        again: Callable[[PlivoError], bool],
+        query: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> httpx.Response:
+        retries = self._retries
+        attempt = 1
+        while True:
+            try:
+                return await self._ask_once(method, path, query, body)
+            except PlivoError as error:
+                passing = isinstance(error, PlivoUnreachableError) or _is_passing(error.status)
+                wait = retries.wait(attempt, error.retry_after)
+                if not passing or not again(error) or wait is None:
+                    raise
+            await self._sleep(wait)
+            attempt += 1
+
+    async def _ask_once(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None,
+        body: Mapping[str, Any] | None,
+    ) -> httpx.Response:
+        request = f"{method} {path}"
+        try:
+            response = await self._http.request(
+                method, self._account + path, params=query or None, json=body
+            )
+        except httpx.RequestError as failure:
+            raise PlivoUnreachableError(
+                self._without_token(_explain(failure, self.base_url)),
+                may_have_arrived=not isinstance(failure, _NOT_SENT),
+                request=request,
+            ) from None
+        if response.is_success:
+            return response
+        raise error_for(
+            response.status_code,
+            _content(self._without_token(response.text)),
+            request=request,
+            retry_after=_retry_after(response),
+        )
+
+    def _without_token(self, text: str) -> str:
+        return text.replace(self._token.get_secret_value(), "…")
+
+
+class CallsApi:
+    """Making, watching and steering calls."""
+
+    def __init__(self, client: PlivoClient) -> None:
+        self._client = client
+
+    async def create(self, request: CallRequest) -> CallCreated:
+        """Make a call, or several.
+
+        Raises:
+            ConcurrencyLimitError: The account has all the calls it may have at once (5030).
+            RateLimitedError: It makes as many in a second as it may. No call was made.
+            PlivoUnreachableError: `may_have_arrived` says whether a call may have been made.
+
+        """
+        return await self._client.post("Call/", request, CallCreated)
+
+    async def get(self, call_uuid: str) -> Call:
+        """Look up a call that has ended.
+
+        Raises:
+            NotFoundError: There is none, or it has not ended.
+
+        """
+        return await self._client.get(f"Call/{_id(call_uuid, 'call_uuid')}/", Call)
+
+    async def list(
+        self, *, limit: int | None = None, offset: int | None = None, **filters: Any
+    ) -> CallList:
+        """List calls that have ended, the latest first.
+
+        Args:
+            limit: How many, at most 20.
+            offset: How many to pass over.
+            **filters: As Plivo's page names them: ``call_direction``, ``from_number``,
+                ``to_number``, ``end_time__gt``, ``hangup_cause_code`` and so on.
+
+        """
+        page = _page(limit, offset)
+        return await self._client.get("Call/", CallList, **page, **filters)
+
+    async def live(self, call_uuid: str) -> LiveCall:
+        """Look up a call that goes on.
+
+        Raises:
+            NotFoundError: There is none, or it has ended.
+
+        """
+        path = f"Call/{_id(call_uuid, 'call_uuid')}/"
+        return await self._client.get(path, LiveCall, status="live")
+
+    async def list_live(
+        self,
+        *,
+        call_direction: str | None = None,
+        from_number: str | None = None,
+        to_number: str | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+    ) -> LiveCallList:
+        """List the ids of calls that go on.
+
+        Args:
+            call_direction: ``inbound`` or ``outbound`` only.
+            from_number: Only those of this caller.
+            to_number: Only those to this number.
+            limit: How many, at most 20.
+            offset: How many to pass over.
+
+        """
+        return await self._client.get(
+            "Call/",
+            LiveCallList,
+            status="live",
+            call_direction=call_direction,
+            from_number=from_number,
+            to_number=to_number,
+            **_page(limit, offset),
+        )
+
+    async def hang_up(self, call_uuid: str) -> bool:
+        """End a call, and tell whether it was still going on."""
+        return await self._client.delete(f"Call/{_id(call_uuid, 'call_uuid')}/")
+
+    async def cancel(self, request_uuid: str) -> bool:
+        """Give up a call that has not been answered, and tell whether there was one."""
+        return await self._client.delete(f"Request/{_id(request_uuid, 'request_uuid')}/")
+
+    async def transfer(self, call_uuid: str, request: TransferRequest) -> Accepted:
+        """Have a call go on with other XML.
+
+        Raises:
+            NotFoundError: The call has ended.
+
+        """
+        return await self._client.post(f"Call/{_id(call_uuid, 'call_uuid')}/", request, Accepted)
+
+    async def send_digits(self, call_uuid: str, request: DigitsRequest) -> Accepted:
+        """Press keys on a call."""
+        path = f"Call/{_id(call_uuid, 'call_uuid')}/DTMF/"
+        return await self._client.post(path, request, Accepted)
+
+
+class StreamsApi:
+    """Audio streams of live calls."""
+
+    def __init__(self, client: PlivoClient) -> None:
+        self._client = client
+
+    async def start(self, call_uuid: str, request: StreamRequest) -> StreamCreated:
+        """Start a stream.
+
+        Raises:
+            InvalidRequestError: Plivo refuses the URL, or already streams to it.
+            NotFoundError: The call has ended.
+            PlivoUnreachableError: `may_have_arrived` says whether it may have been started.
+
+        """
+        return await self._client.post(_streams(call_uuid), request, StreamCreated)
+
+    async def get(self, call_uuid: str, stream_id: str) -> StreamObject:
+        """Look up a stream, live or ended."""
+        return await self._client.get(_stream(call_uuid, stream_id), StreamObject)
+
+    async def list(
+        self, call_uuid: str, *, limit: int | None = None, offset: int | None = None
+    ) -> StreamList:
+        """List the streams of a call."""
+        return await self._client.get(_streams(call_uuid), StreamList, **_page(limit, offset))
+
+    async def stop(self, call_uuid: str, stream_id: str) -> bool:
+        """Stop a stream, and tell whether it was still running."""
+        return await self._client.delete(_stream(call_uuid, stream_id))
+
+    async def stop_all(self, call_uuid: str) -> bool:
+        """Stop all streams of a call, and tell whether any was running."""
+        return await self._client.delete(_streams(call_uuid))
+
+
+class NumbersApi:
+    """The phone numbers of the account."""
+
+    def __init__(self, client: PlivoClient) -> None:
+        self._client = client
+
+    async def get(self, number: str) -> Number:
+        """Look up a number.
+
+        Raises:
+            NotFoundError: The account does not have it.
+
+        """
+        return await self._client.get(_number(number), Number)
+
+    async def update(self, number: str, request: NumberRequest) -> Accepted:
+        """Change what a number does."""
+        return await self._client.post(_number(number), request, Accepted)
+
+
+class ApplicationsApi:
+    """Applications: the URLs that numbers are pointed at."""
+
+    def __init__(self, client: PlivoClient) -> None:
+        self._client = client
+
+    async def get(self, app_id: str) -> Application:
+        """Look up an application."""
+        return await self._client.get(f"Application/{_id(app_id, 'app_id')}/", Application)
+
+    async def list(
+        self,
+        *,
+        app_name: str | None = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        cursor: str | None = None,
+    ) -> ApplicationList:
+        """List applications, a page of them."""
+        page = _page(limit, offset)
+        return await self._client.get(
+            "Application/", ApplicationList, app_name=app_name, cursor=cursor, **page
+        )
+
+    async def all(self, *, app_name: str | None = None) -> AsyncIterator[Application]:
+        """Go through all applications, page by page."""
+        page: dict[str, Any] | None = {"limit": MAX_PAGE, "offset": 0}
+        while page is not None:
+            answer = await self._client.get(
+                "Application/", ApplicationList, app_name=app_name, **page
+            )
+            for application in answer.objects:
+                yield application
+            following = answer.meta.next_page
+            page = following if answer.objects and following != page else None
+
+    async def create(self, request: ApplicationRequest) -> ApplicationCreated:
+        """Make an application."""
+        return await self._client.post("Application/", request, ApplicationCreated)
+
+    async def update(self, app_id: str, request: ApplicationRequest) -> Accepted:
+        """Change an application."""
+        path = f"Application/{_id(app_id, 'app_id')}/"
+        return await self._client.post(path, request, Accepted)
+
+
+def _id(value: str, name: str) -> str:
+    """Return an id that may stand in a path.
+
+    An empty one would be a request about all calls in place of one.
+    """
+    if not _ID.fullmatch(value):
+        raise ValueError(f"{name} must be an id of letters, digits, - and _; not {value[:60]!r}")
+    return value
+
+
+def _streams(call_uuid: str) -> str:
+    return f"Call/{_id(call_uuid, 'call_uuid')}/Stream/"
+
+
+def _stream(call_uuid: str, stream_id: str) -> str:
+    return f"{_streams(call_uuid)}{_id(stream_id, 'stream_id')}/"
+
+
+def _number(number: str) -> str:
+    found = digits(number)
+    if found is None:
+        raise ValueError(f"must be a phone number such as +14155550100, not {number[:60]!r}")
+    return f"Number/{found}/"
+
+
+def _page(limit: int | None, offset: int | None) -> dict[str, int]:
+    if limit is not None and not 1 <= limit <= MAX_PAGE:
+        raise ValueError(f"limit must be from 1 to {MAX_PAGE}, not {limit}")
+    if offset is not None and offset < 0:
+        raise ValueError(f"offset must not be negative; it is {offset}")
+    page = {"limit": limit, "offset": offset}
+    return {name: value for name, value in page.items() if value is not None}
+
+
+def _is_passing(status: int | None) -> bool:
+    return status == httpx.codes.TOO_MANY_REQUESTS or (
+        status is not None and status >= httpx.codes.INTERNAL_SERVER_ERROR
+    )
+
+
+def _read(response: httpx.Response, answer: type[A]) -> A:
+    request = f"{response.request.method} {response.request.url.path.split('/', 4)[-1]}"
+    content = _content(response.text)
+    if content is None and answer is Accepted:
+        content = {}
+    try:
+        return answer.model_validate(content)
+    except ValidationError as error:
+        detail = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(str(each) for each in detail["loc"])
+        what = f"{where}: {detail['msg']}" if where else detail["msg"]
+        # A success with an error in it: what it says is worth more than what is missing.
+        said = error_for(response.status_code, content).message if _has_error(content) else what
+        api_id = content.get("api_id") if isinstance(content, Mapping) else None
+        raise UnexpectedResponseError(
+            f"not the answer that was expected: {said}",
+            status=response.status_code,
+            api_id=api_id if isinstance(api_id, str) else None,
+            request=request,
+        ) from None
+
+
+def _has_error(content: Any) -> bool:
+    return isinstance(content, Mapping) and bool(content.get("error"))
+
+
+def _content(text: str) -> Any:
+    """Return what the JSON of an answer holds, its text if it is none, None if it is empty."""
+    if not text.strip():
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Read Retry-After: seconds or a date (RFC 9110, section 10.2.3)."""
+    text = response.headers.get("retry-after", "").strip()
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text):
+        return float(text)
+    try:
+        moment = email.utils.parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return None
+    return max(0.0, moment.timestamp() - time.time())
+
+
+def _explain(error: httpx.RequestError, base_url: str) -> str:
+    what = str(error) or type(error).__name__
+    if isinstance(error, httpx.TimeoutException):
+        what = f"no answer in time ({type(error).__name__})"
+    return f"{base_url} is out of reach: {what}"

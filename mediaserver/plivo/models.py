@@ -1,0 +1,612 @@
+"""What goes to Plivo's REST API and what comes back.
+
+Requests are checked when they are made, by the rules of Plivo's pages ("Audio Streams" and the
+"Calls" reference), so that what Plivo would refuse is never sent: pydantic's ``ValidationError``, a
+``ValueError``, says what was given and what is allowed. What is None is not sent, and Plivo's
+default holds.
+
+Answers are read tolerantly: fields that are missing are None, numbers may come as text, and fields
+that are not known here are kept as attributes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
+from urllib.parse import parse_qs, urlsplit
+
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K, AudioError, AudioFormat
+from mediaserver.plivo.numbers import dialable, same_number
+
+
+MAX_STREAM_URL: Final = 2048
+"""Characters of a stream URL that Plivo takes."""
+MAX_EXTRA_HEADERS: Final = 512
+"""Bytes of extra headers that Plivo takes."""
+MAX_STREAM_TIMEOUT: Final = 86_400
+"""Seconds that a stream can last, and does by default."""
+MAX_DESTINATIONS: Final = 1000
+"""Numbers that one request can call."""
+MAX_PAGE: Final = 20
+"""Objects that a list gives at once, and gives by default."""
+
+_FORMATS: Final = (L16_8K, L16_16K, L16_24K, MULAW_8K)
+_PAUSED_DIGITS: Final = r"[0-9A-Da-d*#wW]+(@[0-9]+)?"
+
+Method: TypeAlias = Literal["GET", "POST"]
+Track: TypeAlias = Literal["inbound", "outbound", "both"]
+Leg: TypeAlias = Literal["aleg", "bleg"]
+Legs: TypeAlias = Literal["aleg", "bleg", "both"]
+
+
+def problems(error: ValidationError) -> str:
+    """Return what is wrong with a request in a line: ``to: a phone number has …``."""
+    lines = []
+    for detail in error.errors(include_url=False, include_context=False, include_input=False):
+        name = ".".join(str(each).rstrip("_") for each in detail["loc"])
+        message = detail["msg"].removeprefix("Value error, ").replace("Input should ", "must ", 1)
+        lines.append(f"{name}: {message}" if name else message)
+    return "; ".join(lines)
+
+
+# How single parameters are checked.
+
+
+def _upper(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _web_url(value: str) -> str:
+    return _url(value, ("http", "https"), "https://voice.example.com/answer")
+
+
+def _stream_url(value: str) -> str:
+    value = _url(value, ("ws", "wss"), "wss://voice.example.com/stream")
+    if len(value) > MAX_STREAM_URL:
+        raise ValueError(
+            f"has {len(value)} characters; Plivo takes {MAX_STREAM_URL} of a stream URL"
+        )
+    return value
+
+
+def _url(value: str, schemes: tuple[str, ...], example: str) -> str:
+    value = value.strip()
+    if re.search(r"[\s\x00-\x1f\x7f]", value):
+        raise ValueError("has a space or control character in it; escape it as %20")
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(f"is no URL: {error}") from None
+    if parts.scheme.lower() not in schemes or not parts.hostname:
+        raise ValueError(f"must be a {' or '.join(schemes)} URL such as {example}")
+    return value
+
+
+def _destinations(value: Any) -> Any:
+    """Bring destinations, one or many, to the form that Plivo takes: joined by ``<``."""
+    if isinstance(value, str):
+        value = value.split("<")
+    if not isinstance(value, Iterable):
+        return value
+    numbers = [dialable(each) if isinstance(each, str) else each for each in value]
+    if not all(isinstance(each, str) for each in numbers):
+        raise ValueError("must be a number, or several")
+    if not numbers:
+        raise ValueError("must be at least one number")
+    if len(set(numbers)) > MAX_DESTINATIONS:
+        raise ValueError(f"has {len(set(numbers))} numbers; Plivo calls {MAX_DESTINATIONS} at once")
+    return "<".join(dict.fromkeys(numbers))
+
+
+def _content_type(value: Any) -> Any:
+    if isinstance(value, AudioFormat):
+        format = value
+    elif isinstance(value, str):
+        try:
+            format = AudioFormat.parse(value)
+        except AudioError as error:
+            raise ValueError(str(error)) from None
+    else:
+        return value
+    if format not in _FORMATS:
+        allowed = ", ".join(str(each) for each in _FORMATS)
+        raise ValueError(f"must be one of {allowed}; not {format}")
+    return str(format)
+
+
+def _spoken_bool(value: Any) -> Any:
+    """Accept a bool for the parameters that Plivo wants as text."""
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _pairs(value: Any) -> Any:
+    """Bring extra headers to the form that Plivo takes: ``key1=value1,key2=value2``."""
+    if isinstance(value, Mapping):
+        for word in (each for pair in value.items() for each in pair):
+            if not isinstance(word, str) or re.search(r"[,;=\x00-\x1f]", word):
+                raise ValueError(f"cannot carry {word!r}: keys and values are text without , ; =")
+        value = ",".join(f"{key}={text}" for key, text in value.items())
+    if not isinstance(value, str):
+        return value
+    for pair in value.split(","):
+        key, equals, _ = pair.partition("=")
+        if not equals or not key.strip():
+            raise ValueError(f"must be key1=value1,key2=value2; {pair!r} is no such pair")
+    if re.search(r"[\x00-\x1f\x7f]", value):
+        raise ValueError("has a control character in it")
+    return value
+
+
+def _short_enough(value: str) -> str:
+    size = len(value.encode("utf-8", "surrogatepass"))
+    if size > MAX_EXTRA_HEADERS:
+        raise ValueError(f"takes {size} bytes; Plivo takes {MAX_EXTRA_HEADERS}")
+    return value
+
+
+WebUrl = Annotated[str, AfterValidator(_web_url)]
+HttpMethod = Annotated[Method, BeforeValidator(_upper)]
+PhoneNumber = Annotated[str, AfterValidator(dialable)]
+Milliseconds = Annotated[int, Field(strict=True)]
+PositiveSeconds = Annotated[int, Field(strict=True, gt=0)]
+
+
+class Request(BaseModel):
+    """What is sent: parameters that Plivo knows, with values that it takes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def body(self) -> dict[str, Any]:
+        """Return what to send as JSON."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+# Calls
+
+
+class CallRequest(Request):
+    """A call to make, or several at once (``POST Call/``).
+
+    Plivo's asynchronous mode (``callback_url``) is not offered: its answer names no call.
+    """
+
+    from_: PhoneNumber = Field(
+        validation_alias=AliasChoices("from_", "from"), serialization_alias="from"
+    )
+    """The caller id: a number of the account."""
+    to: Annotated[str, BeforeValidator(_destinations)]
+    """A number with its country code or a SIP address; several joined by ``<``, or as a list."""
+    answer_url: WebUrl
+    """What to do when it is answered: a URL that replies with XML."""
+    answer_method: HttpMethod | None = None
+    ring_url: WebUrl | None = None
+    ring_method: HttpMethod | None = None
+    hangup_url: WebUrl | None = None
+    """Told how the call ended. Plivo tells `answer_url` if this is not set."""
+    hangup_method: HttpMethod | None = None
+    fallback_url: WebUrl | None = None
+    """Asked when `answer_url` fails three times, or for 60 s."""
+    fallback_method: HttpMethod | None = None
+    caller_name: Annotated[str, Field(max_length=50)] | None = None
+    send_digits: Annotated[str, Field(pattern=rf"^{_PAUSED_DIGITS}$")] | None = None
+    """Keys to press when it is answered; ``w`` waits 0.5 s, ``W`` 1 s."""
+    send_on_preanswer: bool | None = None
+    time_limit: PositiveSeconds | None = None
+    """Longest call in seconds (Plivo's default is 14400)."""
+    hangup_on_ring: Annotated[int, Field(strict=True, ge=0)] | None = None
+    """Seconds of ringing after which to hang up."""
+    machine_detection: (
+        Annotated[Literal["true", "hangup"], BeforeValidator(_spoken_bool)] | None
+    ) = None
+    machine_detection_time: Annotated[Milliseconds, Field(ge=2000, le=10_000)] | None = None
+    machine_detection_url: WebUrl | None = None
+    """Told of a machine while the call goes on; without it detection holds the answer back."""
+    machine_detection_method: HttpMethod | None = None
+    machine_detection_maximum_speech_length: (
+        Annotated[Milliseconds, Field(ge=1000, le=6000)] | None
+    ) = None
+    machine_detection_initial_silence: Annotated[Milliseconds, Field(ge=2000, le=10_000)] | None = (
+        None
+    )
+    machine_detection_maximum_words: Annotated[int, Field(strict=True, ge=2, le=10)] | None = None
+    machine_detection_initial_greeting: Annotated[Milliseconds, Field(ge=1000, le=5000)] | None = (
+        None
+    )
+    sip_headers: str | None = None
+    """``key1=value1,key2=value2``, which come as ``X-PH-key1`` in the callbacks."""
+    ring_timeout: Annotated[int, Field(strict=True, ge=0)] | None = None
+    """Seconds to let it ring (Plivo's default is 120)."""
+    parent_call_uuid: str | None = None
+    error_if_parent_not_found: bool | None = None
+
+    @model_validator(mode="after")
+    def _calls_somebody_else(self) -> Self:
+        for number in self.destinations:
+            if same_number(self.from_, number):
+                raise ValueError(f"from and to are the same number, {number}")
+        return self
+
+    @property
+    def destinations(self) -> list[str]:
+        """Who is called."""
+        return self.to.split("<")
+
+
+class TransferRequest(Request):
+    """Where a live call goes on (``POST Call/{call_uuid}/``)."""
+
+    legs: Legs = "aleg"
+    aleg_url: WebUrl | None = None
+    aleg_method: HttpMethod | None = None
+    bleg_url: WebUrl | None = None
+    bleg_method: HttpMethod | None = None
+
+    @model_validator(mode="after")
+    def _every_leg_has_a_url(self) -> Self:
+        for leg, url in (("aleg", self.aleg_url), ("bleg", self.bleg_url)):
+            if self.legs in (leg, "both") and url is None:
+                raise ValueError(f"legs is {self.legs!r}, so {leg}_url must be set")
+        return self
+
+
+class DigitsRequest(Request):
+    """Keys to press on a live call (``POST Call/{call_uuid}/DTMF/``)."""
+
+    digits: Annotated[str, Field(pattern=r"^[0-9A-Da-d*#wW]+$")]
+    leg: Leg | None = None
+
+
+# Streams
+
+
+class StreamRequest(Request):
+    """An audio stream to start on a live call (``POST Call/{call_uuid}/Stream/``)."""
+
+    service_url: Annotated[str, AfterValidator(_stream_url)]
+    """``wss://`` URL that Plivo connects to; ``ws://`` is taken too, by its older pages."""
+    bidirectional: bool | None = None
+    """Whether the server may send audio too."""
+    audio_track: Track | None = None
+    """Which voices are streamed: ``inbound`` by default, the caller's."""
+    stream_timeout: Annotated[PositiveSeconds, Field(le=MAX_STREAM_TIMEOUT)] | None = None
+    """Longest stream in seconds."""
+    content_type: Annotated[str, BeforeValidator(_content_type)] | None = None
+    """Format of the audio, also as an `AudioFormat`. Plivo's pages disagree about the default."""
+    status_callback_url: WebUrl | None = None
+    status_callback_method: HttpMethod | None = None
+    extra_headers: Annotated[str, BeforeValidator(_pairs), AfterValidator(_short_enough)] | None = (
+        None
+    )
+    """``key1=value1,key2=value2``, also as a mapping."""
+    noise_cancellation: (
+        Annotated[Literal["true", "false"], BeforeValidator(_spoken_bool)] | None
+    ) = None
+    """Text, as Plivo wants it; a bool is taken too."""
+    noise_cancellation_level: Annotated[int, Field(strict=True, ge=60, le=100)] | None = None
+    """How much noise to take away; 85 by default."""
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.bidirectional and self.audio_track in ("outbound", "both"):
+            raise ValueError(
+                f"audio_track cannot be {self.audio_track!r} with bidirectional: a stream that"
+                " plays to the caller can only stream the caller's voice, inbound"
+            )
+        if self.noise_cancellation_level is not None and self.noise_cancellation != "true":
+            raise ValueError(
+                "noise_cancellation_level is set, so noise_cancellation must be true;"
+                f" it is {self.noise_cancellation or 'not set'}"
+            )
+        return self
+
+
+# Numbers and applications: what decides who answers a call to a number
+
+
+class NumberRequest(Request):
+    """What to change about a number of the account (``POST Number/{number}/``)."""
+
+    app_id: Annotated[str, Field(min_length=1)] | None = None
+    alias: str | None = None
+    subaccount: str | None = None
+
+
+class ApplicationRequest(Request):
+    """An application to make or change (``POST Application/``, ``Application/{app_id}/``).
+
+    A change leaves alone what is not named here, the `hangup_url` included.
+    """
+
+    app_name: Annotated[str, Field(min_length=1)] | None = None
+    answer_url: WebUrl | None = None
+    answer_method: HttpMethod | None = None
+    hangup_url: WebUrl | None = None
+    hangup_method: HttpMethod | None = None
+    fallback_answer_url: WebUrl | None = None
+    fallback_method: HttpMethod | None = None
+    message_url: WebUrl | None = None
+    message_method: HttpMethod | None = None
+    default_number_app: bool | None = None
+    default_endpoint_app: bool | None = None
+    subaccount: str | None = None
+    log_incoming_messages: bool | None = None
+    public_uri: bool | None = None
+
+
+# Answers
+
+
+def _whole(value: Any) -> Any:
+    """Read a number that some pages show as a number and some as text."""
+    try:
+        return int(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _text(value: Any) -> Any:
+    if value is None or isinstance(value, str):
+        return value
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _id(value: Any) -> Any:
+    return str(value) if isinstance(value, int) else value
+
+
+def _flag(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"true": True, "1": True, "false": False, "0": False}.get(value.strip().lower())
+    return value if isinstance(value, bool) else None
+
+
+Whole = Annotated[int | None, BeforeValidator(_whole)]
+Text = Annotated[str | None, BeforeValidator(_text)]
+Flag = Annotated[bool | None, BeforeValidator(_flag)]
+Id = Annotated[str, BeforeValidator(_id), Field(min_length=1)]
+
+
+class Answer(BaseModel):
+    """What comes back."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    api_id: Text = None
+    """Plivo's id of the request, which its support asks for."""
+
+
+class Accepted(Answer):
+    """The answer to most requests that change something."""
+
+    message: Text = None
+
+
+class CallCreated(Accepted):
+    """A call, or several, on the way (``call fired``) or waiting (``call queued``)."""
+
+    request_uuid: Id | Annotated[list[Id], Field(min_length=1)]
+    """The id of the request, one for each number. It is the CallUUID of the call as well."""
+
+    @property
+    def request_uuids(self) -> list[str]:
+        """The ids of all calls of the request."""
+        return [self.request_uuid] if isinstance(self.request_uuid, str) else self.request_uuid
+
+    @property
+    def call_uuid(self) -> str:
+        """The id of the call, or of the first of several."""
+        return self.request_uuids[0]
+
+    @property
+    def queued(self) -> bool:
+        """Whether the call waits because the account makes as many per second as it may."""
+        return "queued" in (self.message or "")
+
+
+class Call(Answer):
+    """A call that has ended (``GET Call/{call_uuid}/``)."""
+
+    call_uuid: Id
+    call_direction: Text = None
+    from_number: Text = None
+    to_number: Text = None
+    initiation_time: Text = None
+    answer_time: Text = None
+    end_time: Text = None
+    call_duration: Whole = None
+    bill_duration: Whole = None
+    billed_duration: Whole = None
+    total_amount: Text = None
+    total_rate: Text = None
+    parent_call_uuid: Text = None
+    hangup_cause_name: Text = None
+    hangup_cause_code: Whole = None
+    hangup_source: Text = None
+    stir_verification: Text = None
+    stir_attestation: Text = None
+    voice_network_group: Text = None
+    source_ip: Text = None
+    resource_uri: Text = None
+
+
+class LiveCall(Answer):
+    """A call that goes on (``GET Call/{call_uuid}/?status=live``)."""
+
+    call_uuid: Id
+    call_status: Text = None
+    """``ringing`` or ``in-progress``."""
+    direction: Text = None
+    from_: Text = Field(default=None, validation_alias=AliasChoices("from", "from_"))
+    to: Text = None
+    caller_name: Text = None
+    request_uuid: Text = None
+    session_start: Text = None
+    stir_verification: Text = None
+
+
+class Meta(BaseModel):
+    """Where in a list its page stands."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    limit: Whole = None
+    offset: Whole = None
+    total_count: Whole = Field(default=None, validation_alias=AliasChoices("total_count", "count"))
+    """How many there are in all; some answers name it ``count``."""
+    next: Text = None
+    """Path of the next page, or None on the last one."""
+    previous: Text = None
+
+    @property
+    def next_page(self) -> dict[str, str] | None:
+        """The parameters that ask for the next page, or None on the last one."""
+        if not self.next:
+            return None
+        query = parse_qs(urlsplit(self.next).query)
+        # A cursor, where there is one, stands for the offset.
+        for name in ("cursor", "offset"):
+            if name in query:
+                page = {"limit": query["limit"][0]} if "limit" in query else {}
+                return page | {name: query[name][0]}
+        return None
+
+
+class LiveCallList(Answer):
+    """The ids of the calls that go on (``GET Call/?status=live``)."""
+
+    calls: list[Id] = Field(default_factory=list)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_objects(cls, value: Any) -> Any:
+        """Take the ids from ``objects``, as in Plivo's other lists."""
+        if isinstance(value, Mapping) and "calls" not in value:
+            objects = value.get("objects")
+            if isinstance(objects, list) and all(isinstance(each, Mapping) for each in objects):
+                return {**value, "calls": [each.get("call_uuid") for each in objects]}
+        return value
+
+
+class CallList(Answer):
+    """A page of calls that have ended (``GET Call/``)."""
+
+    meta: Meta = Field(default_factory=Meta)
+    objects: list[Call] = Field(default_factory=list)
+
+
+class StreamCreated(Accepted):
+    """A stream that Plivo is about to connect (``audio streaming started``)."""
+
+    stream_id: Id
+
+
+class StreamObject(Answer):
+    """A stream, live or ended (``GET Call/{call_uuid}/Stream/{stream_id}/``).
+
+    Times are as Plivo writes them, ``2023-06-21 18:53:16+05:30``; None before there is one.
+    """
+
+    stream_id: Id
+    call_uuid: Text = None
+    service_url: Text = None
+    bidirectional: Flag = None
+    audio_track: Text = None
+    content_type: Text = None
+    start_time: Text = None
+    end_time: Text = None
+    bill_duration: Whole = None
+    """Length in seconds."""
+    rounded_bill_duration: Whole = None
+    """Length in seconds that is paid for."""
+    billed_amount: Text = None
+    """Price in US dollars, as a decimal: ``0.00300``."""
+    status: Text = None
+    status_callback_url: Text = None
+    created_at: Text = None
+    plivo_auth_id: Text = None
+    resource_uri: Text = None
+
+
+class StreamList(Answer):
+    """The streams of a call (``GET Call/{call_uuid}/Stream/``)."""
+
+    meta: Meta = Field(default_factory=Meta)
+    objects: list[StreamObject] = Field(default_factory=list)
+
+
+class Number(Answer):
+    """A phone number of the account (``GET Number/{number}/``)."""
+
+    number: Id
+    alias: Text = None
+    application: Text = None
+    """Path of the application that answers its calls."""
+    number_type: Text = None
+    region: Text = None
+    carrier: Text = None
+    sub_account: Text = None
+    voice_enabled: Flag = None
+    sms_enabled: Flag = None
+    added_on: Text = None
+    renewal_date: Text = None
+    monthly_rental_rate: Text = None
+    voice_rate: Text = None
+    sms_rate: Text = None
+    resource_uri: Text = None
+
+    @property
+    def app_id(self) -> str | None:
+        """The id of the application that answers its calls, or None if none does."""
+        return (self.application or "").rstrip("/").rpartition("/")[2] or None
+
+
+class Application(Answer):
+    """The URLs that decide what becomes of a call to a number (``GET Application/{app_id}/``)."""
+
+    app_id: Id
+    app_name: Text = None
+    answer_url: Text = None
+    answer_method: Text = None
+    hangup_url: Text = None
+    hangup_method: Text = None
+    fallback_answer_url: Text = None
+    fallback_method: Text = None
+    message_url: Text = None
+    message_method: Text = None
+    default_app: Flag = None
+    default_endpoint_app: Flag = None
+    enabled: Flag = None
+    public_uri: Flag = None
+    sip_uri: Text = None
+    sub_account: Text = None
+    log_incoming_messages: Flag = Field(
+        default=None,
+        validation_alias=AliasChoices("log_incoming_messages", "log_incoming_message"),
+    )
+    resource_uri: Text = None
+
+
+class ApplicationCreated(Accepted):
+    """A new application."""
+
+    app_id: Id
+
+
+class ApplicationList(Answer):
+    """A page of applications (``GET Application/``)."""
+
+    meta: Meta = Field(default_factory=Meta)
+    objects: list[Application] = Field(default_factory=list)

@@ -1,0 +1,80 @@
+"""Phone numbers in the three forms in which Plivo writes them.
+
+``+14155550100`` in what people type and in the newer callbacks, ``14155550100`` in the older ones
+and in the REST API's answers, ``sip:14155550100@phone.plivo.com`` where a SIP endpoint is called.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+
+MAX_DIGITS: Final = 15
+"""Digits of the longest phone number, country code included (ITU-T E.164)."""
+
+MIN_DIGITS: Final = 3
+
+_SEPARATORS: Final = re.compile(r"[ ().\u00a0\u2010-\u2013-]")
+_NUMBER: Final = re.compile(rf"\+?([1-9][0-9]{{{MIN_DIGITS - 1},{MAX_DIGITS - 1}}})")
+_SIP: Final = re.compile(r"(sips?):([^\s@<>:;]+)(?::[^\s@<>]*)?@([^\s@<>;?]+)([^\s<>@]*)", re.I)
+
+
+class NumberError(ValueError):
+    """What is neither a phone number nor a SIP address; it says what was given."""
+
+
+def digits(address: str) -> str | None:
+    """Return the digits of a phone number, country code first, or None if it has none.
+
+    A SIP address has them if its user is a phone number: ``sip:+14155550100@example.com``.
+    """
+    text = address.strip()
+    sip = _SIP.fullmatch(text)
+    if sip is not None:
+        text = sip[2]
+    number = _NUMBER.fullmatch(_SEPARATORS.sub("", text))
+    return number[1] if number else None
+
+
+def same_number(one: str, other: str) -> bool:
+    """Tell whether two addresses are of the same phone, in whatever forms they are written.
+
+    Names of SIP users are compared as they stand, hosts without regard to case (RFC 3261, section
+    19.1.4). Two empty texts are no phone, and not the same.
+    """
+    number = digits(one)
+    if number is not None:
+        return number == digits(other)
+    name = _sip_name(one)
+    return name is not None and name == _sip_name(other)
+
+
+def dialable(address: str) -> str:
+    """Return an address as the REST API takes it: separators gone, a ``+`` kept.
+
+    Raises:
+        NumberError: It is neither a phone number with its country code nor a SIP address.
+
+    """
+    text = address.strip()
+    if text.lower().startswith(("sip:", "sips:")):
+        if _SIP.fullmatch(text) is None:
+            raise NumberError(f"a SIP address is sip:user@host, not {_shown(address)}")
+        return text
+    number = _SEPARATORS.sub("", text)
+    if _NUMBER.fullmatch(number) is None:
+        raise NumberError(
+            "a phone number has its country code first and"
+            f" {MIN_DIGITS} to {MAX_DIGITS} digits, such as +14155550100; not {_shown(address)}"
+        )
+    return number
+
+
+def _sip_name(address: str) -> tuple[str, str] | None:
+    sip = _SIP.fullmatch(address.strip())
+    return (sip[2], sip[3].lower()) if sip else None
+
+
+def _shown(address: str) -> str:
+    return repr(address if len(address) <= 60 else address[:60] + "…")

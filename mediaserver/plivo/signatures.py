@@ -1,0 +1,415 @@
+"""Plivo's request signatures: V3, Ma-V3 and V2, to check and to make.
+
+Plivo signs what it sends to a server: HTTP callbacks, and the request that opens a media
+WebSocket. The key is the auth token of the account or subaccount that the call belongs to (V3), or
+always that of the main account (Ma-V3). While an account has several active tokens a header carries
+one signature for each, separated by commas.
+
+V3 covers the URL, its query and the form. V2, which Plivo has deprecated for voice, covers the URL
+without its query and nothing else: whoever has seen one such request can change everything in it.
+
+The text that is signed is the one that Plivo's own SDKs compute, which differs from the prose of
+Plivo's pages: see `signed_text`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple, TypeAlias
+from urllib.parse import ParseResult, parse_qs, urlparse, urlunparse
+
+
+V3_HEADER: Final = "X-Plivo-Signature-V3"
+MA_V3_HEADER: Final = "X-Plivo-Signature-Ma-V3"
+V3_NONCE_HEADER: Final = "X-Plivo-Signature-V3-Nonce"
+V2_HEADER: Final = "X-Plivo-Signature-V2"
+MA_V2_HEADER: Final = "X-Plivo-Signature-Ma-V2"
+V2_NONCE_HEADER: Final = "X-Plivo-Signature-V2-Nonce"
+
+MAX_NONCE: Final = 128
+"""Characters of a nonce; Plivo's have 20 digits."""
+MAX_SIGNATURES: Final = 16
+"""Signatures in one header that are looked at."""
+
+ParamValue: TypeAlias = "str | Sequence[str] | Mapping[str, ParamValue]"
+Params: TypeAlias = Mapping[str, ParamValue]
+"""A form's fields; a field that was given several times has the list of its values."""
+
+Tokens: TypeAlias = str | Sequence[str]
+"""One auth token, or all that are active."""
+
+Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
+"""A request's headers; the case of their names does not matter."""
+
+
+class SignatureError(ValueError):
+    """A request that was not signed with any of the tokens; it says what is wrong, and no secret.
+
+    Attributes:
+        reason: ``missing`` (no signature, or no nonce), ``invalid`` (a nonce or URL that cannot
+            be) or ``mismatch``.
+
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Verified(NamedTuple):
+    """A request that Plivo signed."""
+
+    nonce: str
+    """Digits that no two requests share."""
+    header: str
+    """The header whose signature held."""
+    url: str
+    """The URL that was signed."""
+
+
+def form_params(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Gather the fields of a form, as they came, for `sign_v3` and `verify_headers`."""
+    params: dict[str, list[str]] = {}
+    for name, value in pairs:
+        params.setdefault(name, []).append(value)
+    return params
+
+
+def signed_text(method: str, url: str, params: Params | None = None) -> str:
+    """Return the text that V3 signs, up to the nonce.
+
+    It begins with the URL without query, fragment and path parameters. To a ``GET`` the query and
+    `params` are added, decoded and sorted, as ``?a=1&b=2``; where both have a name, the query
+    counts. To a ``POST`` the query is added likewise and then the form, each name followed by its
+    value with nothing between, and a ``.`` before the form if there is a query. A form alone still
+    begins with a bare ``?``.
+
+    Raises:
+        ValueError: The method is neither GET nor POST, or the URL is none.
+
+    """
+    parts = _parse(url)
+    root = _root(parts)
+    query: Params = parse_qs(parts.query, keep_blank_values=True)
+    verb = method.upper()
+    if verb == "GET":
+        text = _query_text({**(params or {}), **query})
+        return f"{root}?{text}" if text else root
+    if verb != "POST":
+        raise ValueError(f"Plivo signs GET and POST requests, not {method!r:.20}")
+    text = _query_text(query)
+    if not params:
+        return f"{root}?{text}" if text else root
+    return f"{root}?{text}{'.' if text else ''}{_form_text(params)}"
+
+
+def sign_v3(method: str, url: str, nonce: str, token: str, params: Params | None = None) -> str:
+    """Return the V3 signature of a request: 44 characters of base64.
+
+    Args:
+        method: ``GET`` or ``POST``, in any case.
+        url: Where the request goes, as it is written in the request.
+        nonce: Digits for this request alone, see `new_nonce`.
+        token: The auth token.
+        params: The form of a POST; for a GET, what is in its query anyway may be left out.
+
+    Raises:
+        ValueError: The method is neither GET nor POST, or the URL is none.
+
+    """
+    return _sign(f"{signed_text(method, url, params)}.{nonce}", token)
+
+
+def sign_v2(url: str, nonce: str, token: str) -> str:
+    """Return the V2 signature of a request to `url`, whatever its method, query and form.
+
+    Raises:
+        ValueError: The URL is none.
+
+    """
+    return _sign(f"{_root(_parse(url))}{nonce}", token)
+
+
+def verify_v3(
+    signatures: str, method: str, url: str, nonce: str, tokens: Tokens, params: Params | None = None
+) -> bool:
+    """Tell whether one of the comma-separated `signatures` is that of one of the tokens."""
+    try:
+        text = f"{signed_text(method, url, params)}.{nonce}"
+    except ValueError:
+        return False
+    return _matches(signatures, text, tokens)
+
+
+def verify_v2(signatures: str, url: str, nonce: str, tokens: Tokens) -> bool:
+    """Tell whether one of the comma-separated `signatures` is that of one of the tokens."""
+    try:
+        text = f"{_root(_parse(url))}{nonce}"
+    except ValueError:
+        return False
+    return _matches(signatures, text, tokens)
+
+
+def verify_headers(
+    headers: Headers,
+    method: str,
+    url: str,
+    tokens: Tokens,
+    params: Params | None = None,
+    *,
+    v2: bool = False,
+) -> Verified:
+    """Check the signature of an HTTP callback.
+
+    Args:
+        headers: The request's.
+        method: ``GET`` or ``POST``.
+        url: The URL that Plivo was given, with its query: not what a proxy made of it.
+        tokens: Auth tokens, any of which will do, for V3 and Ma-V3 alike.
+        params: The form of a POST, see `form_params`.
+        v2: Take a V2 signature where there is none of V3.
+
+    Raises:
+        SignatureError: No signature holds.
+
+    """
+    given = _gather(headers)
+    found = _v3_signatures(given)
+    if found is not None:
+        nonce, named = found
+        for header, signatures in named:
+            if verify_v3(signatures, method, url, nonce, tokens, params):
+                return Verified(nonce, header, url)
+    elif v2 and (found := _v2_signatures(given)) is not None:
+        nonce, named = found
+        for header, signatures in named:
+            if verify_v2(signatures, url, nonce, tokens):
+                return Verified(nonce, header, url)
+    if found is None:
+        raise SignatureError(
+            "missing", f"there is no {V3_HEADER} header: Plivo signs what it sends"
+        )
+    raise _mismatch(tokens)
+
+
+def verify_upgrade(headers: Headers, url: str, tokens: Tokens) -> Verified:
+    """Check the signature of the request that opens a media WebSocket.
+
+    Args:
+        headers: The request's.
+        url: The stream URL that Plivo was given, ``wss`` or ``ws``, with its query.
+        tokens: Auth tokens, any of which will do, for V3 and Ma-V3 alike.
+
+    Raises:
+        SignatureError: No signature holds for any of `websocket_candidates`.
+
+    """
+    found = _v3_signatures(_gather(headers))
+    if found is None:
+        raise SignatureError(
+            "missing", f"there is no {V3_HEADER} header: Plivo signs the streams it opens"
+        )
+    nonce, named = found
+    for candidate in websocket_candidates(url):
+        for header, signatures in named:
+            if verify_v3(signatures, "GET", candidate, nonce, tokens):
+                return Verified(nonce, header, candidate)
+    raise _mismatch(tokens)
+
+
+def websocket_candidates(url: str) -> list[str]:
+    """Return the URLs that Plivo may have signed for a stream at `url`, likeliest first.
+
+    What was seen on live calls is ``http`` without the query, whatever the stream's own scheme.
+    Plivo's pages, SDKs and tools have the rest: with the query, ``https``, and last ``wss`` itself.
+
+    Raises:
+        SignatureError: `url` is no URL.
+
+    """
+    try:
+        parts = _parse(url)
+    except ValueError as error:
+        raise SignatureError("invalid", str(error)) from None
+    own = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
+    candidates = [
+        urlunparse((scheme, parts.netloc, parts.path, "", query, ""))
+        for scheme in ("http", "https", own)
+        for query in ("", parts.query)
+    ]
+    return list(dict.fromkeys(candidates))
+
+
+def new_nonce() -> str:
+    """Return 20 random digits, as Plivo's nonces have."""
+    return f"{secrets.randbelow(10**20):020}"
+
+
+def sign_headers(
+    method: str,
+    url: str,
+    tokens: Tokens,
+    params: Params | None = None,
+    *,
+    main_tokens: Tokens | None = None,
+    nonce: str | None = None,
+    v2: bool = False,
+) -> dict[str, str]:
+    """Return the headers with which Plivo sends an HTTP callback.
+
+    Args:
+        method: ``GET`` or ``POST``.
+        url: Where the request goes, with its query.
+        tokens: Of the account or subaccount that the call belongs to.
+        params: The form of a POST.
+        main_tokens: Of the main account, if that is another one.
+        nonce: By default a new one.
+        v2: Sign by V2 as well.
+
+    Raises:
+        ValueError: The method is neither GET nor POST, or the URL is none.
+
+    """
+    nonce = nonce or new_nonce()
+    main_tokens = tokens if main_tokens is None else main_tokens
+
+    def v3_by(tokens: Tokens) -> str:
+        return ",".join(sign_v3(method, url, nonce, token, params) for token in _each(tokens))
+
+    headers = {
+        V3_HEADER: v3_by(tokens),
+        MA_V3_HEADER: v3_by(main_tokens),
+        V3_NONCE_HEADER: nonce,
+    }
+    if v2:
+        headers[V2_HEADER] = ",".join(sign_v2(url, nonce, token) for token in _each(tokens))
+        headers[MA_V2_HEADER] = ",".join(sign_v2(url, nonce, token) for token in _each(main_tokens))
+        headers[V2_NONCE_HEADER] = nonce
+    return headers
+
+
+def sign_upgrade(
+    url: str, tokens: Tokens, *, main_tokens: Tokens | None = None, nonce: str | None = None
+) -> dict[str, str]:
+    """Return the headers with which Plivo opens the media WebSocket at `url`.
+
+    They sign the first of `websocket_candidates`, which is what live calls do.
+
+    Raises:
+        ValueError: `url` is no URL.
+
+    """
+    signed = websocket_candidates(url)[0]
+    return sign_headers("GET", signed, tokens, main_tokens=main_tokens, nonce=nonce)
+
+
+def _parse(url: str) -> ParseResult:
+    try:
+        parts = urlparse(url)
+    except ValueError as error:
+        raise ValueError(f"not a URL: {error}") from None
+    if not parts.scheme or not parts.netloc:
+        raise ValueError("not a URL: it needs a scheme and a host, as https://example.com/answer")
+    return parts
+
+
+def _root(parts: ParseResult) -> str:
+    return urlunparse((parts.scheme, parts.netloc, parts.path, "", "", ""))
+
+
+def _query_text(params: Params) -> str:
+    words = []
+    for name in sorted(params):
+        value = params[name]
+        if isinstance(value, Mapping):
+            raise ValueError(f"a query has no nested fields, as {name!r:.40} would be")
+        words += [f"{name}={each}" for each in _values(value)]
+    return "&".join(words)
+
+
+def _form_text(params: Params) -> str:
+    words = []
+    for name in sorted(params):
+        value = params[name]
+        if isinstance(value, Mapping):
+            words.append(f"{name}{_form_text(value)}")
+        else:
+            words += [f"{name}{each}" for each in _values(value)]
+    return "".join(words)
+
+
+def _values(value: str | Sequence[str]) -> list[str]:
+    return [value] if isinstance(value, str) else sorted(value)
+
+
+def _sign(text: str, token: str) -> str:
+    # A lone surrogate can be in no request, and must not be an exception in a server either.
+    message = text.encode("utf-8", "surrogatepass")
+    return base64.b64encode(hmac.digest(token.encode(), message, hashlib.sha256)).decode()
+
+
+def _each(tokens: Tokens) -> Sequence[str]:
+    tokens = (tokens,) if isinstance(tokens, str) else tokens
+    if not tokens or not all(tokens):
+        # Anyone can sign with an empty key.
+        raise ValueError("there is no auth token, or an empty one: nothing can be signed with it")
+    return tokens
+
+
+def _matches(signatures: str, text: str, tokens: Tokens) -> bool:
+    given = [each.strip().encode("utf-8", "replace") for each in signatures.split(",")]
+    found = False
+    for token in _each(tokens):
+        # Not even which of several tokens it was can be told from the time this takes.
+        expected = _sign(text, token).encode()
+        for signature in given[:MAX_SIGNATURES]:
+            found |= hmac.compare_digest(signature, expected)
+    return found
+
+
+def _gather(headers: Headers) -> dict[str, str]:
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    given: dict[str, str] = {}
+    for name, value in pairs:
+        lower = name.lower()
+        # HTTP's rule for a header that comes several times.
+        given[lower] = f"{given[lower]},{value}" if lower in given else value
+    return given
+
+
+def _v3_signatures(given: Mapping[str, str]) -> tuple[str, list[tuple[str, str]]] | None:
+    return _signatures(given, (V3_HEADER, MA_V3_HEADER), V3_NONCE_HEADER)
+
+
+def _v2_signatures(given: Mapping[str, str]) -> tuple[str, list[tuple[str, str]]] | None:
+    return _signatures(given, (V2_HEADER, MA_V2_HEADER), V2_NONCE_HEADER)
+
+
+def _signatures(
+    given: Mapping[str, str], headers: Sequence[str], nonce_header: str
+) -> tuple[str, list[tuple[str, str]]] | None:
+    named = [(name, value) for name in headers if (value := given.get(name.lower(), "").strip())]
+    if not named:
+        return None
+    nonce = given.get(nonce_header.lower(), "").strip()
+    if not nonce:
+        raise SignatureError("missing", f"there is a signature and no {nonce_header} header")
+    if len(nonce) > MAX_NONCE:
+        raise SignatureError(
+            "invalid", f"the nonce has {len(nonce)} characters; at most {MAX_NONCE} are taken"
+        )
+    return nonce, named
+
+
+def _mismatch(tokens: Tokens) -> SignatureError:
+    count = len(_each(tokens))
+    which = "the auth token" if count == 1 else f"any of the {count} auth tokens"
+    return SignatureError(
+        "mismatch",
+        f"the signature was not made with {which} for this URL:"
+        " check the token, and that the public URL is the one Plivo was given",
+    )

@@ -1,0 +1,787 @@
+"""Plivo's XML: what an answer URL replies, to write and to read.
+
+    Response(
+        Stream("wss://voice.example.com/stream", bidirectional=True, keep_call_alive=True),
+        Hangup(),
+    ).to_xml()
+
+Attributes have the names that Plivo's pages give them, in snake case; those that are None are left
+out. An element that Plivo would refuse cannot be made: `XmlError` says what is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias
+from urllib.parse import urlsplit
+from xml.parsers import expat
+from xml.sax.saxutils import escape, quoteattr
+
+from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K
+
+
+MAX_DOCUMENT: Final = 102_400
+"""Bytes of an answer that Plivo takes: 100 KB."""
+MAX_URL: Final = 2048
+"""Characters of a stream URL that Plivo takes."""
+MAX_EXTRA_HEADERS: Final = 512
+"""Bytes of ``extraHeaders`` that Plivo takes."""
+MAX_STREAM_TIMEOUT: Final = 86_400
+"""Seconds that a stream can last, and does by default."""
+
+Reason: TypeAlias = Literal[
+    "too_large",
+    "not_xml",
+    "forbidden",
+    "not_response",
+    "unknown_element",
+    "unsupported_element",
+    "misplaced_element",
+    "bad_text",
+    "bad_attribute",
+]
+
+
+class XmlError(ValueError):
+    """A document that Plivo would not take.
+
+    Attributes:
+        reason: a short fixed code, one of `Reason`.
+        line: where it stands in the document, counted from 1; None for one that was not parsed.
+
+    """
+
+    def __init__(self, reason: Reason, message: str, line: int | None = None) -> None:
+        super().__init__(message if line is None else f"line {line}: {message}")
+        self.reason: Reason = reason
+        self.line = line
+        self.detail = message
+
+
+# Kinds of attributes. `write` and `read` raise ValueError, saying what is allowed.
+
+
+class _Kind(Protocol):
+    def write(self, value: Any) -> str: ...
+    def read(self, text: str) -> Any: ...
+
+
+class _Text:
+    def write(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise ValueError(f"must be text, not {value!r:.40}")
+        return value
+
+    def read(self, text: str) -> str:
+        return text
+
+
+class _Flag:
+    def write(self, value: Any) -> str:
+        if not isinstance(value, bool):
+            raise ValueError(f"must be True or False, not {value!r:.40}")
+        return "true" if value else "false"
+
+    def read(self, text: str) -> bool:
+        lower = text.strip().lower()
+        if lower not in ("true", "false"):
+            raise ValueError(f'must be "true" or "false", not {text!r:.40}')
+        return lower == "true"
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    least: int
+    most: int | None = None
+
+    def write(self, value: Any) -> str:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValueError(f"must be a whole number, not {value!r:.40}")
+        if value < self.least or (self.most is not None and value > self.most):
+            span = f"at least {self.least}" if self.most is None else f"{self.least} to {self.most}"
+            raise ValueError(f"must be {span}, not {value}")
+        return str(value)
+
+    def read(self, text: str) -> int:
+        if not re.fullmatch(r"[+-]?[0-9]{1,18}", text.strip()):
+            raise ValueError(f"must be a whole number, not {text!r:.40}")
+        return int(text)
+
+
+class _Word:
+    def __init__(self, *words: str) -> None:
+        self._words = words
+
+    def write(self, value: Any) -> str:
+        if value not in self._words:
+            raise ValueError(f"must be {' or '.join(self._words)}, not {value!r:.40}")
+        return str(value)
+
+    def read(self, text: str) -> str:
+        lower = text.strip().lower()
+        return next((word for word in self._words if word.lower() == lower), text)
+
+
+class _Url:
+    def __init__(self, *schemes: str, longest: int | None = None) -> None:
+        self._schemes = schemes
+        self._longest = longest
+
+    def write(self, value: Any) -> str:
+        if not isinstance(value, str) or not _is_url(value, self._schemes):
+            kinds = " or ".join(f"{scheme}://" for scheme in self._schemes)
+            raise ValueError(f"must be a URL that begins with {kinds}, not {value!r:.80}")
+        if self._longest is not None and len(value) > self._longest:
+            raise ValueError(
+                f"must have at most {self._longest} characters; this URL has {len(value)}"
+            )
+        return value
+
+    def read(self, text: str) -> str:
+        return text.strip()
+
+
+def _is_url(text: str, schemes: Sequence[str]) -> bool:
+    if re.search(r"[\s\x00-\x1f]", text):
+        return False
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in schemes and bool(parts.hostname)
+    except ValueError:
+        return False
+
+
+class _ExtraHeaders(_Text):
+    def write(self, value: Any) -> str:
+        text = super().write(value)
+        size = len(text.encode("utf-8", "replace"))
+        if size > MAX_EXTRA_HEADERS:
+            raise ValueError(f"must have at most {MAX_EXTRA_HEADERS} bytes, not {size}")
+        return text
+
+
+_TEXT: Final = _Text()
+_FLAG: Final = _Flag()
+_COUNT: Final = _Whole(0)
+_POSITIVE: Final = _Whole(1)
+_WEB: Final = _Url("http", "https")
+_METHOD: Final = _Word("GET", "POST")
+
+
+def _attribute(kind: _Kind) -> Any:
+    return field(default=None, kw_only=True, metadata={"kind": kind})
+
+
+@dataclass(frozen=True)
+class Element:
+    """What all elements share."""
+
+    _text_kind: ClassVar[_Kind | None] = None
+    """Of what stands between the tags; None for an element that has nothing there."""
+    _children: ClassVar[tuple[str, ...]] = ()
+    """Names of the elements that may stand in this one."""
+
+    def __post_init__(self) -> None:
+        for name, kind in self._kinds():
+            value = getattr(self, name)
+            if value is not None:
+                self._check(_camel(name), kind, value)
+        for content in self._content():
+            if not isinstance(content, Element | Ssml):
+                self._check_text(content)
+            elif content.name not in self._children:
+                raise XmlError(
+                    "misplaced_element", f"<{content.name}> cannot stand in <{self.name}>"
+                )
+
+    @property
+    def name(self) -> str:
+        """The element's tag."""
+        return type(self).__name__
+
+    @classmethod
+    def _kinds(cls) -> Iterator[tuple[str, _Kind]]:
+        return ((each.name, each.metadata["kind"]) for each in fields(cls) if each.metadata)
+
+    def _content(self) -> tuple[str | Element | Ssml, ...]:
+        return ()
+
+    def _check(self, name: str, kind: _Kind, value: Any) -> None:
+        try:
+            written = kind.write(value)
+        except ValueError as error:
+            raise XmlError("bad_attribute", f"{name} of <{self.name}> {error}") from None
+        if _UNWRITABLE.search(written):
+            raise XmlError(
+                "bad_attribute", f"{name} of <{self.name}> has characters that XML cannot carry"
+            )
+
+    def _check_text(self, text: str) -> None:
+        if self._text_kind is None:
+            raise XmlError("bad_text", f"<{self.name}> has no text, and {text!r:.40} was given")
+        try:
+            self._text_kind.write(text)
+        except ValueError as error:
+            raise XmlError("bad_text", f"the text of <{self.name}> {error}") from None
+        if not text or text.isspace():
+            raise XmlError("bad_text", f"<{self.name}> is empty")
+        if _UNWRITABLE.search(text):
+            raise XmlError("bad_text", f"<{self.name}> has characters that XML cannot carry")
+
+    def _attributes(self) -> Iterator[tuple[str, str]]:
+        for name, kind in self._kinds():
+            value = getattr(self, name)
+            if value is not None:
+                yield _camel(name), kind.write(value)
+
+
+# What XML 1.0 has no way to write, not even as a reference.
+_UNWRITABLE: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True)
+class Stream(Element):
+    """Stream the call's audio to a WebSocket, and with `bidirectional` audio back to the call.
+
+    Later elements run when the stream has ended if `keep_call_alive` is set; without it, and with
+    nothing after it, the call ends.
+    """
+
+    _text_kind = _Url("wss", "ws", longest=MAX_URL)
+
+    url: str
+    bidirectional: bool | None = _attribute(_FLAG)
+    audio_track: Literal["inbound", "outbound", "both"] | None = _attribute(
+        _Word("inbound", "outbound", "both")
+    )
+    stream_timeout: int | None = _attribute(_Whole(1, MAX_STREAM_TIMEOUT))
+    """Seconds; Plivo's default is 86400."""
+    status_callback_url: str | None = _attribute(_WEB)
+    status_callback_method: Literal["GET", "POST"] | None = _attribute(_METHOD)
+    content_type: str | None = _attribute(
+        _Word(*(str(each) for each in (L16_8K, L16_16K, L16_24K, MULAW_8K)))
+    )
+    """Such as ``audio/x-mulaw;rate=8000``. Plivo's pages disagree on the default: set it."""
+    extra_headers: str | None = _attribute(_ExtraHeaders())
+    """``key=value,key=value``: comes back in the stream's start event. No place for secrets."""
+    keep_call_alive: bool | None = _attribute(_FLAG)
+    noise_cancellation: bool | None = _attribute(_FLAG)
+    noise_cancellation_level: int | None = _attribute(_Whole(60, 100))
+    """Plivo's default is 85."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.bidirectional and self.audio_track in ("outbound", "both"):
+            raise XmlError(
+                "bad_attribute",
+                f'audioTrack of <Stream> cannot be "{self.audio_track}" with bidirectional="true":'
+                ' leave it out, or use "inbound"',
+            )
+        if self.noise_cancellation_level is not None and not self.noise_cancellation:
+            raise XmlError(
+                "bad_attribute",
+                "noiseCancellationLevel of <Stream> needs noiseCancellation to be true",
+            )
+
+    def _content(self) -> tuple[str, ...]:
+        return (self.url,)
+
+
+@dataclass(frozen=True)
+class Ssml:
+    """A tag inside `Speak`, such as ``Ssml("break", {"time": "1s"})``."""
+
+    name: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    content: Spoken = ""
+
+    def __post_init__(self) -> None:
+        if self.name not in SSML_TAGS:
+            raise XmlError(
+                "unknown_element", f"<{self.name}> is none of the tags of <Speak>: {_SSML_LIST}"
+            )
+        for name, value in self.attributes.items():
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_:.-]*", name) or _UNWRITABLE.search(value):
+                raise XmlError("bad_attribute", f"{name!r:.40} of <{self.name}> cannot be written")
+
+    def _attributes(self) -> Iterator[tuple[str, str]]:
+        return iter(self.attributes.items())
+
+    def _content(self) -> tuple[str | Ssml, ...]:
+        return _pieces(self.content)
+
+
+Spoken: TypeAlias = str | tuple[str | Ssml, ...]
+"""Text to speak, with tags in between or without."""
+
+SSML_TAGS: Final = (
+    "break",
+    "emphasis",
+    "lang",
+    "p",
+    "phoneme",
+    "prosody",
+    "s",
+    "say-as",
+    "sub",
+    "w",
+)
+_SSML_LIST: Final = ", ".join(SSML_TAGS)
+
+
+def _pieces(content: Spoken) -> tuple[str | Ssml, ...]:
+    if isinstance(content, str):
+        return (content,) if content else ()
+    return content
+
+
+def _words(content: Spoken) -> str:
+    return "".join(
+        each if isinstance(each, str) else _words(each.content) for each in _pieces(content)
+    )
+
+
+@dataclass(frozen=True)
+class Speak(Element):
+    """Say something to the caller."""
+
+    _text_kind = _TEXT
+    _children = SSML_TAGS
+
+    content: Spoken
+    voice: str | None = _attribute(_TEXT)
+    language: str | None = _attribute(_TEXT)
+    loop: int | None = _attribute(_COUNT)
+    """How many times; 0 is for ever."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.content:
+            raise XmlError("bad_text", "<Speak> is empty")
+
+    @property
+    def text(self) -> str:
+        """What is said, without tags."""
+        return _words(self.content)
+
+    def _content(self) -> tuple[str | Ssml, ...]:
+        return _pieces(self.content)
+
+    def _check_text(self, text: str) -> None:
+        # Between two tags there may well be a space alone.
+        if _UNWRITABLE.search(text) or (isinstance(self.content, str) and text.isspace()):
+            super()._check_text(text)
+
+
+@dataclass(frozen=True)
+class Play(Element):
+    """Play an audio file, MP3 or WAV, to the caller."""
+
+    _text_kind = _WEB
+
+    url: str
+    loop: int | None = _attribute(_COUNT)
+    """How many times; 0 is for ever."""
+
+    def _content(self) -> tuple[str, ...]:
+        return (self.url,)
+
+
+@dataclass(frozen=True)
+class Wait(Element):
+    """Do nothing for a while."""
+
+    length: int | None = _attribute(_POSITIVE)
+    """Seconds; Plivo's default is 1."""
+    silence: bool | None = _attribute(_FLAG)
+    """Go on as soon as the caller is silent."""
+    min_silence: int | None = _attribute(_POSITIVE)
+    """Milliseconds of silence that count."""
+    beep: bool | None = _attribute(_FLAG)
+    """Go on when an answering machine has beeped."""
+
+
+@dataclass(frozen=True)
+class Redirect(Element):
+    """Go on with other XML."""
+
+    _text_kind = _WEB
+
+    url: str
+    method: Literal["GET", "POST"] | None = _attribute(_METHOD)
+
+    def _content(self) -> tuple[str, ...]:
+        return (self.url,)
+
+
+@dataclass(frozen=True)
+class Hangup(Element):
+    """End the call; as the first element, turn it away."""
+
+    reason: Literal["rejected", "busy"] | None = _attribute(_Word("rejected", "busy"))
+    schedule: int | None = _attribute(_POSITIVE)
+    """Seconds from now; the elements that follow run meanwhile."""
+
+
+@dataclass(frozen=True)
+class Number(Element):
+    """A telephone number to dial."""
+
+    _text_kind = _TEXT
+
+    number: str
+    send_digits: str | None = _attribute(_TEXT)
+    send_on_preanswer: bool | None = _attribute(_FLAG)
+    send_digits_mode: str | None = _attribute(_TEXT)
+
+    def _content(self) -> tuple[str, ...]:
+        return (self.number,)
+
+
+@dataclass(frozen=True)
+class User(Element):
+    """A SIP endpoint to dial."""
+
+    _text_kind = _TEXT
+
+    sip_uri: str
+    send_digits: str | None = _attribute(_TEXT)
+    send_on_preanswer: bool | None = _attribute(_FLAG)
+    sip_headers: str | None = _attribute(_TEXT)
+
+    def _content(self) -> tuple[str, ...]:
+        return (self.sip_uri,)
+
+
+@dataclass(frozen=True)
+class Dial(Element):
+    """Connect the caller with someone: the first to answer of those that are named."""
+
+    _children = ("Number", "User")
+
+    targets: tuple[Number | User, ...]
+    action: str | None = _attribute(_WEB)
+    method: Literal["GET", "POST"] | None = _attribute(_METHOD)
+    hangup_on_star: bool | None = _attribute(_FLAG)
+    time_limit: int | None = _attribute(_POSITIVE)
+    timeout: int | None = _attribute(_POSITIVE)
+    caller_id: str | None = _attribute(_TEXT)
+    caller_name: str | None = _attribute(_TEXT)
+    confirm_sound: str | None = _attribute(_WEB)
+    confirm_timeout: int | None = _attribute(_POSITIVE)
+    confirm_key: str | None = _attribute(_TEXT)
+    dial_music: str | None = _attribute(_TEXT)
+    """URL of XML with what the caller hears meanwhile, or ``real`` for the true ringing tone."""
+    callback_url: str | None = _attribute(_WEB)
+    callback_method: Literal["GET", "POST"] | None = _attribute(_METHOD)
+    redirect: bool | None = _attribute(_FLAG)
+    digits_match: str | None = _attribute(_TEXT)
+    digits_match_b_leg: str | None = _attribute(_TEXT)
+    sip_headers: str | None = _attribute(_TEXT)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.targets:
+            raise XmlError("bad_text", "<Dial> is empty: it needs a <Number> or a <User>")
+
+    def _content(self) -> tuple[Element, ...]:
+        return self.targets
+
+
+@dataclass(frozen=True)
+class Record(Element):
+    """Record the caller; with `record_session` the whole call, while what follows runs."""
+
+    action: str | None = _attribute(_WEB)
+    method: Literal["GET", "POST"] | None = _attribute(_METHOD)
+    file_format: Literal["mp3", "wav"] | None = _attribute(_Word("mp3", "wav"))
+    redirect: bool | None = _attribute(_FLAG)
+    timeout: int | None = _attribute(_POSITIVE)
+    max_length: int | None = _attribute(_POSITIVE)
+    """Seconds; Plivo's default is 60."""
+    play_beep: bool | None = _attribute(_FLAG)
+    finish_on_key: str | None = _attribute(_TEXT)
+    record_session: bool | None = _attribute(_FLAG)
+    start_on_dial_answer: bool | None = _attribute(_FLAG)
+    transcription_type: str | None = _attribute(_TEXT)
+    transcription_url: str | None = _attribute(_WEB)
+    transcription_method: Literal["GET", "POST"] | None = _attribute(_METHOD)
+    transcription_report_type: str | None = _attribute(_TEXT)
+    callback_url: str | None = _attribute(_WEB)
+    callback_method: Literal["GET", "POST"] | None = _attribute(_METHOD)
+    record_channel_type: str | None = _attribute(_TEXT)
+
+
+@dataclass(frozen=True)
+class GetDigits(Element):
+    """Collect keys that the caller presses, while the prompts in it play."""
+
+    _children = ("Speak", "Play", "Wait")
+
+    prompts: tuple[Speak | Play | Wait, ...] = ()
+    action: str | None = _attribute(_WEB)
+    method: Literal["GET", "POST"] | None = _attribute(_METHOD)
+    timeout: int | None = _attribute(_POSITIVE)
+    digit_timeout: int | None = _attribute(_POSITIVE)
+    finish_on_key: str | None = _attribute(_TEXT)
+    num_digits: int | None = _attribute(_POSITIVE)
+    retries: int | None = _attribute(_POSITIVE)
+    redirect: bool | None = _attribute(_FLAG)
+    play_beep: bool | None = _attribute(_FLAG)
+    valid_digits: str | None = _attribute(_TEXT)
+    invalid_digits_sound: str | None = _attribute(_WEB)
+    log: bool | None = _attribute(_FLAG)
+
+    def _content(self) -> tuple[Element, ...]:
+        return self.prompts
+
+
+Instruction: TypeAlias = (
+    Stream | Speak | Play | Wait | Dial | Redirect | Hangup | Record | GetDigits
+)
+"""What can stand in a `Response`."""
+
+
+@dataclass(frozen=True, init=False)
+class Response(Element):
+    """The whole document: what Plivo does with a call, one element after the other."""
+
+    _children = tuple(each.__name__ for each in Instruction.__args__)
+
+    elements: tuple[Instruction, ...]
+    warnings: tuple[str, ...] = field(default=(), compare=False)
+    """Of `parse_response`: what was passed over."""
+
+    def __init__(self, *elements: Instruction, warnings: Sequence[str] = ()) -> None:
+        object.__setattr__(self, "elements", elements)
+        object.__setattr__(self, "warnings", tuple(warnings))
+        self.__post_init__()
+
+    def to_xml(self) -> bytes:
+        """Write the document, in UTF-8.
+
+        Raises:
+            XmlError: ``too_large``.
+
+        """
+        document = f'<?xml version="1.0" encoding="UTF-8"?>\n{_written(self)}'.encode()
+        if len(document) > MAX_DOCUMENT:
+            raise XmlError("too_large", _too_large(len(document)))
+        return document
+
+    def _content(self) -> tuple[Element, ...]:
+        return self.elements
+
+
+def _written(element: Element | Ssml) -> str:
+    attributes = "".join(f" {name}={quoteattr(text)}" for name, text in element._attributes())
+    inside = "".join(
+        escape(each, {"\r": "&#13;"}) if isinstance(each, str) else _written(each)
+        for each in element._content()
+    )
+    if not inside:
+        return f"<{element.name}{attributes}/>"
+    return f"<{element.name}{attributes}>{inside}</{element.name}>"
+
+
+def _too_large(size: int) -> str:
+    return f"the document has {size} bytes; Plivo takes {MAX_DOCUMENT} (100 KB)"
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+# Reading.
+
+_OTHERS: Final = (
+    "Conference",
+    "DTMF",
+    "GetInput",
+    "Message",
+    "MultiPartyCall",
+    "PreAnswer",
+)
+_ELEMENTS: Final[Mapping[str, type[Element]]] = {
+    each.__name__: each
+    for each in (
+        *(Response, Stream, Speak, Play, Wait, Dial, Number, User),
+        *(Redirect, Hangup, Record, GetDigits),
+    )
+}
+_DEEPEST: Final = 16
+
+
+def parse_response(document: bytes | str) -> Response:
+    """Read what an answer URL replied, as Plivo would.
+
+    Whitespace around a URL or a text is dropped, and attributes that no page names are passed over
+    with a line in `Response.warnings`. Entities and document types are refused before they are
+    read, so none can grow or reach out.
+
+    Raises:
+        XmlError: Saying in which line what is wrong.
+
+    """
+    if isinstance(document, str):
+        document = document.encode("utf-8", "surrogatepass")
+    if len(document) > MAX_DOCUMENT:
+        raise XmlError("too_large", _too_large(len(document)))
+    return _Reader().read(document)
+
+
+@dataclass
+class _Open:
+    """An element whose end tag has not come yet."""
+
+    name: str
+    attributes: dict[str, str]
+    line: int
+    content: list[str | Element | Ssml] = field(default_factory=list)
+
+    def add_text(self, text: str) -> None:
+        if self.content and isinstance(last := self.content[-1], str):
+            self.content[-1] = last + text
+        else:
+            self.content.append(text)
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self._parser = parser = expat.ParserCreate()
+        self._stack: list[_Open] = []
+        self._root: Response | None = None
+        self._warnings: list[str] = []
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._text
+        parser.StartDoctypeDeclHandler = self._refuse_doctype
+        parser.EntityDeclHandler = self._refuse_doctype
+
+    def read(self, document: bytes) -> Response:
+        try:
+            self._parser.Parse(document, True)
+        except expat.ExpatError as error:
+            raise XmlError(
+                "not_xml", f"not XML: {expat.ErrorString(error.code)}", error.lineno
+            ) from None
+        except (LookupError, UnicodeError, ValueError) as error:
+            if isinstance(error, XmlError):
+                raise
+            raise XmlError("not_xml", f"not XML: {error}", self._line) from None
+        assert self._root is not None, "expat has seen the end of the root"
+        return self._root
+
+    @property
+    def _line(self) -> int:
+        return self._parser.CurrentLineNumber
+
+    def _refuse_doctype(self, *_: object) -> None:
+        raise XmlError(
+            "forbidden", "a document type or entity is declared; Plivo XML has none", self._line
+        )
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        if len(self._stack) >= _DEEPEST:
+            raise XmlError("misplaced_element", "elements are nested too deeply", self._line)
+        if not self._stack:
+            if name != "Response":
+                raise XmlError(
+                    "not_response", f"the root is <{name:.40}>; it must be <Response>", self._line
+                )
+        else:
+            self._check_place(name, self._stack[-1].name)
+        self._stack.append(_Open(name, attributes, self._line))
+
+    def _check_place(self, name: str, parent: str) -> None:
+        owner = _ELEMENTS.get(parent)
+        allowed = SSML_TAGS if owner is None else owner._children
+        if name in allowed:
+            return
+        if name in _OTHERS:
+            raise XmlError(
+                "unsupported_element",
+                f"<{name}> is an element of Plivo's that is not understood here",
+                self._line,
+            )
+        may = ", ".join(allowed) or "nothing"
+        if name in _ELEMENTS or name in SSML_TAGS:
+            raise XmlError(
+                "misplaced_element",
+                f"<{name}> cannot stand in <{parent}>; in it there may be {may}",
+                self._line,
+            )
+        raise XmlError(
+            "unknown_element",
+            f"<{name:.40}> is no element of Plivo's; in <{parent}> there may be {may}",
+            self._line,
+        )
+
+    def _text(self, text: str) -> None:
+        self._stack[-1].add_text(text)
+
+    def _end(self, name: str) -> None:
+        opened = self._stack.pop()
+        try:
+            element = self._build(opened)
+        except XmlError as error:
+            raise XmlError(error.reason, error.detail, opened.line) from None
+        if isinstance(element, Response):
+            self._root = element
+        else:
+            self._stack[-1].content.append(element)
+
+    def _build(self, opened: _Open) -> Element | Ssml:
+        if opened.name in SSML_TAGS:
+            return Ssml(opened.name, opened.attributes, _spoken(opened.content))
+        kind = _ELEMENTS[opened.name]
+        values = self._values(kind, opened)
+        if kind is Speak:
+            return Speak(_spoken(_trimmed(opened.content)), **values)
+        text = "".join(each for each in opened.content if isinstance(each, str)).strip()
+        children: tuple[Any, ...] = tuple(
+            each for each in opened.content if not isinstance(each, str)
+        )
+        make: Callable[..., Element] = kind
+        if kind._text_kind is not None:
+            return make(text, **values)
+        if text:
+            raise XmlError("bad_text", f"<{opened.name}> has no text, and {text!r:.40} was given")
+        if kind is Response:
+            return Response(*children, warnings=self._warnings)
+        return make(children, **values) if kind._children else make(**values)
+
+    def _values(self, kind: type[Element], opened: _Open) -> dict[str, Any]:
+        known = {_camel(name): (name, each) for name, each in kind._kinds()}
+        values: dict[str, Any] = {}
+        for attribute, text in opened.attributes.items():
+            if attribute not in known:
+                self._warnings.append(
+                    f"line {opened.line}: <{opened.name}> has no attribute {attribute!r:.40}"
+                )
+                continue
+            name, each = known[attribute]
+            try:
+                values[name] = each.read(text)
+            except ValueError as error:
+                raise XmlError("bad_attribute", f"{attribute} of <{opened.name}> {error}") from None
+        return values
+
+
+def _trimmed(content: list[Any]) -> list[Any]:
+    """Drop the whitespace at both ends."""
+    content = list(content)
+    if content and isinstance(content[0], str):
+        content[0] = content[0].lstrip()
+    if content and isinstance(content[-1], str):
+        content[-1] = content[-1].rstrip()
+    return [each for each in content if each != ""]
+
+
+def _spoken(content: list[Any]) -> Spoken:
+    if all(isinstance(each, str) for each in content):
+        return "".join(content)
+    return tuple(content)
