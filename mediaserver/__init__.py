@@ -4,7 +4,15 @@ What is imported here is the public API, beside `mediaserver.agents`, `mediaserv
 `mediaserver.sandbox`, `mediaserver.settings` and the package `audiocodecs`.
 """
 
-from mediaserver.call import Checkpoint, Frame, Heard, Interrupt, StreamCounters, StreamEndedError
+from mediaserver.call import (
+    Checkpoint,
+    Frame,
+    Heard,
+    Interrupt,
+    StreamCounters,
+    StreamEndedError,
+    StreamStatus,
+)
 from mediaserver.handler import Handler, HandlerError, Lifespan, Route, Routes, StreamHandler
 from mediaserver.protocol import Dtmf, ProtocolError, StreamError
 from mediaserver.stream import CallControlError, Playback, Stream
@@ -31,5 +39,6 @@ __all__ = [
     "StreamEndedError",
     "StreamError",
     "StreamHandler",
+    "StreamStatus",
     "__version__",
 ]

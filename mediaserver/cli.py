@@ -1,7 +1,7 @@
 """The ``mediaserver`` command.
 
 What a command is for goes to stdout, everything else to stderr. Exit status: 0 if it worked, 1 if
-it did not, 2 if it was not asked for properly.
+it did not, 2 if it was not asked for properly, 130 if it was interrupted.
 """
 
 from __future__ import annotations
@@ -30,10 +30,13 @@ from mediaserver.settings import (
 
 if TYPE_CHECKING:
     from mediaserver.handler import Routes
-    from mediaserver.sandbox import CallReport, LoadReport, Spread
+    from mediaserver.sandbox import CallReport, LoadReport, Phone, Spread
 
 GOOD_CLOSE_CODES = (1000, 1001, 1005)
 """WebSocket close codes of a call that nothing went wrong with (RFC 6455, section 7.4)."""
+
+INTERRUPTED = 130
+"""Exit status of a command that Ctrl-C ended: 128 and the signal's number, as shells have it."""
 
 app = typer.Typer(
     name="mediaserver",
@@ -251,17 +254,30 @@ def call(
         )
     except ValueError as error:
         fail(str(error), 2)
+    for file in (record, report):
+        if file is not None and not file.parent.is_dir():
+            fail(f"{file}: there is no folder {file.parent}", 2)
+    taken: list[Phone] = []
+    interrupted = False
     try:
-        result = asyncio.run(place_call(options))
+        asyncio.run(place_call(options, watch=taken.append))
     except CallFailed as error:
         status = f" (HTTP {error.status})" if error.status else ""
         fail(f"{url} did not take the call{status}: {error.reason}")
     except (OSError, ValueError) as error:
-        fail(str(error))
+        # Before the call it is what was asked for that cannot be used.
+        fail(str(error), 1 if taken else 2)
+    except KeyboardInterrupt:
+        if not taken:
+            fail("interrupted before the call was taken", INTERRUPTED)
+        interrupted = True
+    result = taken[0].report()
     if as_json:
         typer.echo(result.to_json())
     else:
         _print_report(result)
+    if interrupted:
+        raise typer.Exit(INTERRUPTED)
     cut = result.ended_by in ("lost", "protocol") or result.close_code not in GOOD_CLOSE_CODES
     if not options.misbehaviour and (cut or result.errors):
         raise typer.Exit(1)
@@ -293,6 +309,7 @@ def _print_report(report: CallReport) -> None:
         "ended by": f"{report.ended_by or 'nobody'} after {report.duration:.2f} s",
         "agent heard": f"{report.audio_played:.2f} s played of {report.audio_received:.2f} s sent",
         "gaps": f"{len(report.gaps)}, {report.gap_seconds * 1000:.0f} ms",
+        "pauses": _pauses(len(report.pauses), report.pause_seconds, report.longest_pause),
         "replies": ", ".join(f"{each * 1000:.0f} ms" for each in answered) or "none",
         "interrupts": ", ".join(f"{each * 1000:.0f} ms" for each in silenced) or "none",
         "messages": f"{report.messages_sent} out, {report.messages_received} in",
@@ -301,6 +318,10 @@ def _print_report(report: CallReport) -> None:
     figures |= {text: f"{count} times" for text, count in report.errors.items()}
     console.print()
     _print_figures(figures)
+
+
+def _pauses(count: int, seconds: float, longest: float) -> str:
+    return f"{count}, {seconds:.2f} s, the longest {longest:.2f} s" if count else "none"
 
 
 def _print_figures(figures: Mapping[str, str]) -> None:
@@ -384,6 +405,7 @@ def _print_load(report: LoadReport) -> None:
         "key or voice to silence": milliseconds(report.interrupts),
         "gaps per minute of call": milliseconds(report.gaps, 1.0),
         "gaps in all": f"{report.gap_count}, {report.gap_seconds * 1000:.0f} ms",
+        "pauses in all": _pauses(report.pause_count, report.pause_seconds, report.longest_pause),
         "agents heard": f"{report.audio_played:.1f} s",
         "messages": f"{report.messages_sent} out, {report.messages_received} in",
         "this load took": f"{report.generator_busy:.0%} of a core"

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
-from mediaserver.call import Checkpoint, Frame, Interrupt, StreamEndedError
+from mediaserver.call import Checkpoint, Control, Frame, Interrupt, StreamEndedError, StreamStatus
 from mediaserver.protocol import Dtmf, StreamError
-from mediaserver.stream import Stream
+from mediaserver.stream import Stream, contained_exit
 
 
 StreamHandler = Callable[[Stream], Awaitable[object]]
@@ -22,6 +22,10 @@ StreamHandler = Callable[[Stream], Awaitable[object]]
 
 Lifespan = Callable[[], AbstractAsyncContextManager[Any]]
 """Opened once per worker; what it yields is every call's ``stream.shared``."""
+
+
+MAX_REACTIONS = 100
+"""Hooks for keys, checkpoints and the like that run at once in one call."""
 
 
 class HandlerError(ValueError):
@@ -61,6 +65,9 @@ class Handler:
     async def on_error(self, error: StreamError) -> None:
         """Plivo could not do what it was asked to."""
 
+    async def on_status(self, status: StreamStatus) -> None:
+        """Plivo reported on the stream, where it was asked to."""
+
     async def on_stop(self, reason: str) -> None:
         """The stream has ended; nothing can be played any more."""
 
@@ -77,16 +84,24 @@ class Handler:
                     # Named as the call's own task is, for whoever looks at what blocks the loop.
                     return hooks.create_task(self._until_end(hook), name=f"{call} {name}")
 
-                start = run("on_start", self.on_start())
+                run("on_start", self.on_start())
+                hearing: asyncio.Task[None] | None = None
                 if type(self).on_audio is Handler.on_audio:
                     stream.ignore_audio()
                 else:
-                    run("on_audio", self._hear())
+                    hearing = run("on_audio", self._hear())
+                reactions: set[asyncio.Task[None]] = set()
                 async for event in stream.controls():
-                    run(type(event).__name__, self._react(event))
+                    reaction = run(type(event).__name__, self._react(event))
+                    reactions.add(reaction)
+                    reaction.add_done_callback(reactions.discard)
+                    if len(reactions) >= MAX_REACTIONS:
+                        # The others wait in the inbox, which has a limit of its own.
+                        await asyncio.wait(reactions, return_when=asyncio.FIRST_COMPLETED)
+                if hearing is not None:
+                    # What came before the end is heard before it.
+                    await asyncio.wait([hearing])
                 run("on_stop", self.on_stop(stream.end_reason))
-                # It may be waiting for something that can no longer come.
-                start.cancel()
         except BaseExceptionGroup as group:
             raise _first(group) from None
 
@@ -94,21 +109,24 @@ class Handler:
         async for frame in self.stream.audio():
             await self.on_audio(frame)
 
-    async def _react(self, event: Dtmf | Checkpoint | Interrupt | StreamError) -> None:
+    async def _react(self, event: Control) -> None:
         if isinstance(event, Dtmf):
             await self.on_dtmf(event.digit)
         elif isinstance(event, Checkpoint):
             await self.on_checkpoint(event)
         elif isinstance(event, Interrupt):
             await self.on_interrupt(event)
+        elif isinstance(event, StreamStatus):
+            await self.on_status(event)
         else:
             await self.on_error(event)
 
     async def _until_end(self, hook: Awaitable[None]) -> None:
-        try:
-            await hook
-        except StreamEndedError:
-            pass
+        with contained_exit():
+            try:
+                await hook
+            except (StreamEndedError, StopAsyncIteration):
+                pass
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -140,6 +158,8 @@ class Route:
     def __post_init__(self) -> None:
         if not self.path.startswith("/"):
             raise HandlerError(f"a route's path begins with a slash: {self.path!r} does not")
+        if self.number is not None and not _digits(self.number):
+            raise HandlerError(f"a route's number has digits: {self.number!r} has none")
         check_handler(self.handler)
 
     @property
@@ -168,6 +188,13 @@ class Routes:
     def __init__(self, *routes: Route, lifespan: Lifespan | None = None) -> None:
         if not routes:
             raise HandlerError("there must be at least one route")
+        seen: set[tuple[str, str | None]] = set()
+        for route in routes:
+            key = (route.path.rstrip("/"), None if route.number is None else _digits(route.number))
+            if key in seen:
+                number = f" and the number {route.number}" if route.number else ""
+                raise HandlerError(f"two routes have the path {route.path}{number}")
+            seen.add(key)
         self.routes = routes
         self._lifespan = lifespan
         self._shared: dict[int, Any] = {}
@@ -187,16 +214,18 @@ class Routes:
 
         """
         routes: list[Route] = []
-        lifespan: Lifespan | None = None
         for spec in specs:
             condition, _, name = spec.rpartition("=")
             target = load_name(name)
             if isinstance(target, Routes):
                 if condition:
                     raise HandlerError(f"{name} is a Routes object and has its own paths: {spec!r}")
-                routes.extend(target.routes)
-                lifespan = lifespan or target._lifespan
-            elif condition.startswith("/"):
+                if len(specs) > 1:
+                    raise HandlerError(
+                        f"{name} is a Routes object, with its own lifespan: it is served alone"
+                    )
+                return target
+            if condition.startswith("/"):
                 routes.append(Route(target, condition))
             elif condition:
                 if not _digits(condition):
@@ -206,7 +235,7 @@ class Routes:
                 routes.append(Route(target, path, condition))
             else:
                 routes.append(Route(target, path))
-        return cls(*routes, lifespan=lifespan)
+        return cls(*routes)
 
     @property
     def paths(self) -> list[str]:
@@ -300,6 +329,7 @@ def check_handler(handler: Any) -> None:
         )
     if isinstance(handler, type):
         if issubclass(handler, Handler):
+            _check_hooks(handler)
             return
         raise HandlerError(
             f"the class {handler.__qualname__} is no subclass of mediaserver.Handler"
@@ -317,6 +347,13 @@ def check_handler(handler: Any) -> None:
             f"{getattr(handler, '__qualname__', handler)!r} is not async: "
             "write `async def` and take one argument, the stream"
         )
+
+
+def _check_hooks(handler: type[Handler]) -> None:
+    hooks = [name for name in vars(Handler) if name.startswith("on_")]
+    for name in dir(handler):
+        if name in hooks and not inspect.iscoroutinefunction(getattr(handler, name)):
+            raise HandlerError(f"{handler.__qualname__}.{name} is not async: write `async def`")
 
 
 def _digits(number: str) -> str:

@@ -30,6 +30,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, SettingsConfigDict
 
 from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K, AudioFormat
+from mediaserver.plivo.xml import Speak
 
 
 ENV_PREFIX: Final = "MEDIASERVER_"
@@ -119,7 +120,7 @@ def _redirect(value: Any) -> Any:
     if value is None:
         return None
     parts = urlsplit(str(value))
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", str(value)):
         raise ValueError("must be an http:// or https:// URL that answers with Plivo XML")
     return str(value)
 
@@ -184,6 +185,40 @@ class Settings(BaseSettings):
         "TLS", None, "Passphrase of the private key. Prefer the environment to a flag."
     )
 
+    # The account at Plivo
+
+    auth_id: str | None = _in(
+        "Plivo",
+        None,
+        "Auth ID of the account or subaccount, MA… or SA…, as Plivo's console has it.",
+    )
+    auth_token: SecretStr | None = _in(
+        "Plivo",
+        None,
+        "Its auth token. Once it is set, only webhooks and streams that Plivo signed are taken."
+        " Prefer the environment to a flag.",
+    )
+    more_auth_tokens: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)] = _in(
+        "Plivo",
+        (),
+        "Further tokens whose signatures are taken, separated by commas: the old one while it is"
+        " being changed, those of subaccounts, the main account's.",
+    )
+    check_signatures: bool = _in(
+        "Plivo", True, "Whether they are checked. Turn it off only where nobody else can connect."
+    )
+    accept_old_signatures: bool = _in(
+        "Plivo",
+        False,
+        "Take webhooks that are signed by version 2 alone, which does not cover what they say.",
+    )
+    status_callbacks: bool = _in(
+        "Plivo",
+        False,
+        "Have Plivo report on each stream to /status, which handlers see as StreamStatus. Each"
+        " checkpoint then costs a request.",
+    )
+
     # How many calls, and what callers hear when there is no room
 
     max_calls: int = _in(
@@ -236,7 +271,7 @@ class Settings(BaseSettings):
         "Format that /answer asks for, and of a stream whose start names none.",
     )
     lead_seconds: Seconds = _in(
-        "Audio", 0.6, "How far ahead of the caller's ear audio is sent.", le=30
+        "Audio", 0.6, "How far ahead of the caller's ear audio is sent.", ge=0.2, le=30
     )
     queue_seconds: Seconds = _in("Audio", 2.0, "Audio that play() queues before it waits.", le=3600)
     inbox_seconds: Seconds = _in(
@@ -339,6 +374,25 @@ class Settings(BaseSettings):
             raise ValueError("must have at least 16 characters")
         return value
 
+    @field_validator("busy_message")
+    @classmethod
+    def _is_speakable(cls, value: str) -> str:
+        if value.strip():
+            Speak(value)
+        return value.strip()
+
+    @field_validator("auth_id", "auth_token", mode="before")
+    @classmethod
+    def _strip(cls, value: Any) -> Any:
+        return value.strip() or None if isinstance(value, str) else value
+
+    @field_validator("auth_id")
+    @classmethod
+    def _is_auth_id(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", value):
+            raise ValueError("must be letters and digits, such as MA… and 18 more")
+        return value
+
     @field_validator("port", mode="before")
     @classmethod
     def _is_port(cls, value: Any) -> Any:
@@ -359,6 +413,12 @@ class Settings(BaseSettings):
                 f" ({self.ping_interval:g} s)"
             )
         return self
+
+    @property
+    def auth_tokens(self) -> tuple[str, ...]:
+        """Every token whose signature is taken, in the clear."""
+        own = (self.auth_token,) if self.auth_token is not None else ()
+        return tuple(each.get_secret_value() for each in (*own, *self.more_auth_tokens))
 
     @property
     def tls(self) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import weakref
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
@@ -25,7 +25,27 @@ from mediaserver.call import (
 )
 
 
+if TYPE_CHECKING:
+    from mediaserver.plivo.callbacks import AnswerRequest
+
 T = TypeVar("T")
+
+UNWAITED = 16
+"""Events that a reader may read in a row before other tasks get their turn."""
+
+
+@contextmanager
+def contained_exit() -> Iterator[None]:
+    """Keep ``sys.exit`` in a handler from ending the server, and with it every other call."""
+    try:
+        yield
+    except SystemExit as error:
+        raise RuntimeError(f"the handler called sys.exit({error.code!r})") from error
+
+
+async def _contained(speech: Coroutine[Any, Any, None]) -> None:
+    with contained_exit():
+        await speech
 
 
 class CallControl(Protocol):
@@ -93,6 +113,8 @@ class Stream:
         account_id: the account the call belongs to, where Plivo says it.
         caller: who calls, where the answer webhook told.
         called: the number that was dialled, where the answer webhook told.
+        answer: all that the answer webhook told, if it was this server's. Where it was another
+            process of it, that is no more than the ids, numbers and direction.
         format: the audio format of the stream, both ways.
         tracks: the tracks that Plivo streams here.
         extra_headers: the ``extraHeaders`` that the answer XML set. Metadata, not authentication.
@@ -112,6 +134,7 @@ class Stream:
         "_session",
         "_speaking",
         "account_id",
+        "answer",
         "call_id",
         "called",
         "caller",
@@ -134,6 +157,7 @@ class Stream:
         query: Mapping[str, str] | None = None,
         caller: str | None = None,
         called: str | None = None,
+        answer: AnswerRequest | None = None,
         shared: Any = None,
     ) -> None:
         start = session.start
@@ -154,8 +178,9 @@ class Stream:
         self.query: Mapping[str, str] = query if query is not None else {}
         self.caller = caller
         self.called = called
+        self.answer = answer
         self.shared = shared
-        self._readers: dict[str, weakref.ref[_Reader]] = {}
+        self._readers: dict[str, _Reader] = {}
 
     def __repr__(self) -> str:
         state = f"ended: {self.end_reason}" if self.ended else "live"
@@ -180,7 +205,8 @@ class Stream:
     def events(self) -> EventReader:
         """Iterate over all that happens, frames included, in the order of arrival.
 
-        Yields `Frame`, `Dtmf`, `Checkpoint`, `Interrupt` and `StreamError`, until the stream ends.
+        Yields `Frame`, `Dtmf`, `Checkpoint`, `Interrupt`, `StreamError` and, where they were asked
+        for, `StreamStatus`, until the stream ends.
 
         Raises:
             RuntimeError: if the stream already has a reader.
@@ -206,16 +232,19 @@ class Stream:
         self._session.inbox.ignore_audio()
 
     def _claim(self, reader: R, *lanes: str) -> R:
-        """Make `reader` the only one of these lanes for as long as it exists."""
+        """Make `reader` the one that reads these lanes, in place of any that has been left."""
         for lane in lanes:
             current = self._readers.get(lane)
-            if current is not None and current() is not None:
+            if current is not None and current.waits:
                 raise RuntimeError(
                     "the stream is being read already, and has one reader: use events() for audio "
                     "and all else in one loop, or leave the other loop first"
                 )
         for lane in lanes:
-            self._readers[lane] = weakref.ref(reader)
+            current = self._readers.get(lane)
+            if current is not None:
+                current.superseded = True
+            self._readers[lane] = reader
         return reader
 
     # Playing.
@@ -324,7 +353,7 @@ class Stream:
         if session.ended:
             raise self._ended_error()
         playback = Playback(playout, playout.queued, playout.queued, playout.generation)
-        speech = self._loop.create_task(self._speak(playback, audio, rate, format))
+        speech = self._loop.create_task(_contained(self._speak(playback, audio, rate, format)))
         if self._speaking is None:
             self._speaking = set()
         self._speaking.add(speech)
@@ -501,19 +530,40 @@ class Stream:
 
 
 class _Reader:
-    __slots__ = ("__weakref__", "_inbox", "_loop")
+    __slots__ = ("_inbox", "_loop", "_unwaited", "superseded", "waits")
 
     def __init__(self, session: Session) -> None:
         self._inbox = session.inbox
         self._loop = asyncio.get_running_loop()
+        # Whether a task waits for what comes next.
+        self.waits = False
+        # Whether another reader has taken this one's place.
+        self.superseded = False
+        # Events read in a row without waiting.
+        self._unwaited = 0
+
+    def _check(self) -> None:
+        if self.superseded:
+            raise RuntimeError("another reader of this stream has taken this one's place")
+        if self.waits:
+            raise RuntimeError("another task waits for what this reader reads next")
 
     async def _wait(self) -> None:
         """Wait until it is worth looking again."""
-        inbox = self._inbox
-        if inbox.event_waiter is not None and not inbox.event_waiter.done():
-            raise RuntimeError("another task waits for this reader's next event")
-        inbox.event_waiter = waiter = self._loop.create_future()
-        await waiter
+        self._unwaited = 0
+        self._inbox.event_waiter = waiter = self._loop.create_future()
+        self.waits = True
+        try:
+            await waiter
+        finally:
+            self.waits = False
+
+    async def _give_way(self) -> None:
+        """Let others run now and then, should every event that is read lead to another."""
+        self._unwaited += 1
+        if self._unwaited >= UNWAITED:
+            self._unwaited = 0
+            await asyncio.sleep(0)
 
 
 class AudioReader(_Reader):
@@ -525,13 +575,14 @@ class AudioReader(_Reader):
         return self
 
     async def __anext__(self) -> Frame:
+        if self.superseded or self.waits:
+            self._check()
         inbox = self._inbox
         frame = inbox.next_frame()
         if frame is None and not inbox.ended:
-            if inbox.frame_waiter is not None and not inbox.frame_waiter.done():
-                raise RuntimeError("another task waits for this reader's next frame")
             # The inbox answers with the next frame, or with None at the end.
             inbox.frame_waiter = waiter = self._loop.create_future()
+            self.waits = True
             try:
                 frame = await waiter
             except asyncio.CancelledError:
@@ -539,6 +590,8 @@ class AudioReader(_Reader):
                 if waiter.done() and not waiter.cancelled() and (frame := waiter.result()):
                     inbox.put_back(frame)
                 raise
+            finally:
+                self.waits = False
         if frame is None:
             raise StopAsyncIteration
         return frame
@@ -553,7 +606,9 @@ class EventReader(_Reader):
         return self
 
     async def __anext__(self) -> StreamEvent:
+        self._check()
         inbox = self._inbox
+        await self._give_way()
         while (event := inbox.next_event()) is None:
             if inbox.ended:
                 raise StopAsyncIteration
@@ -570,7 +625,9 @@ class ControlReader(_Reader):
         return self
 
     async def __anext__(self) -> Control:
+        self._check()
         inbox = self._inbox
+        await self._give_way()
         while (event := inbox.next_control()) is None:
             if inbox.ended:
                 raise StopAsyncIteration

@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from mediaserver.agents import Echo, Parrot
+from mediaserver.call import StreamStatus
 from mediaserver.handler import Handler, HandlerError, Route, Routes, check_handler, load_name
 from mediaserver.protocol import StreamError
 from mediaserver.sandbox import Misbehaviour
@@ -266,6 +267,18 @@ async def test_an_error_of_plivos_reaches_its_hook():
     assert errors == ["too loud"]
 
 
+async def test_a_status_callback_reaches_its_hook():
+    class Informed(Handler):
+        async def on_status(self, status):
+            told.append(status)
+
+    told = []
+    status = StreamStatus(kind="degraded", error="30 % full")
+    await Informed()._react(status)
+    await Handler()._react(status)
+    assert told == [status]
+
+
 def test_hooks_do_not_hold_each_other_up():
     """A start that waits to be heard, audio that waits for room, and a key that waits for ever."""
 
@@ -295,7 +308,19 @@ def test_hooks_do_not_hold_each_other_up():
     assert stop == ("stop", pytest.approx(3.0, abs=0.05))
 
 
-def test_on_start_is_cancelled_at_the_end():
+def test_on_start_may_finish_after_the_call():
+    class Saving(Noting):
+        async def on_start(self):
+            playback = await self.stream.play(tone(3.0))
+            heard = await playback.heard()
+            await asyncio.sleep(0.5)
+            self.note(f"{heard.interrupted} {heard.seconds:.1f}")
+
+    notes = noted(Saving, until(1.0))
+    assert ("True 1.0", pytest.approx(1.5, abs=0.05)) in notes
+
+
+def test_on_start_is_cancelled_after_the_grace():
     class Waiting(Noting):
         async def on_start(self):
             try:
@@ -304,7 +329,74 @@ def test_on_start_is_cancelled_at_the_end():
                 self.note("cancelled")
 
     notes = noted(Waiting, until(1.0))
-    assert ("cancelled", pytest.approx(1.0, abs=0.05)) in notes
+    assert ("cancelled", pytest.approx(1.0 + 5.0, abs=1.1)) in notes
+
+
+def test_on_stop_comes_after_all_audio():
+    class Slow(Noting):
+        async def on_audio(self, frame):
+            await asyncio.sleep(0.03)
+            self.note("audio")
+
+    notes = [what for what, _ in noted(Slow, until(1.0))]
+    assert notes.count("audio") > 45
+    assert notes[-1] == "stop"
+
+
+def test_hooks_that_hang_do_not_pile_up():
+    running = []
+
+    class Hanging(Handler):
+        async def on_dtmf(self, digit):
+            running.append(digit)
+            await asyncio.sleep(3600)
+
+    async def test(line):
+        for _ in range(3):
+            line.phone.press("1" * 100)
+        await line.phone.wait_until(60.0)
+
+    called(Hanging, test)
+    assert len(running) == 100
+
+
+@pytest.mark.parametrize("hook", ["on_start", "on_dtmf", "function", "say"])
+def test_sys_exit_in_a_handler_ends_its_call_alone(hook):
+    async def leaving():
+        sys.exit(3)
+        yield
+
+    class Leaving(Handler):
+        async def on_start(self):
+            if hook == "on_start":
+                sys.exit(3)
+            if hook == "say":
+                await self.stream.say(leaving())
+
+        async def on_dtmf(self, digit):
+            sys.exit(3)
+
+    async def function(stream):
+        sys.exit(3)
+
+    async def test(line):
+        line.phone.press("1")
+        await line.phone.wait_closed()
+
+    line = called(function if hook == "function" else Leaving, test, raises=False)
+    assert line.phone.report().close_code == 1011
+    (error,) = line.runtime.errors
+    assert str(error) == "the handler called sys.exit(3)"
+
+
+def test_reading_past_the_end_is_no_error():
+    async def handler(stream):
+        controls = stream.controls()
+        while True:
+            await anext(controls)
+
+    line = called(handler, until(0.5))
+    assert line.runtime.counters.handler_errors == 0
 
 
 def test_a_hook_that_fails_ends_the_call():
@@ -465,8 +557,30 @@ def test_the_root_path_is_a_path():
     assert Routes(Route(nothing, "/")).match("").handler is nothing
 
 
-def test_the_first_of_two_equal_routes_counts():
-    assert Routes(Route(sales), Route(support)).match("/stream").handler is sales
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (Route(sales), Route(support, "/stream/")),
+        (Route(sales, number="+1 415"), Route(support, number="1415")),
+    ],
+)
+def test_two_routes_for_the_same_calls_are_refused(first, second):
+    with pytest.raises(HandlerError, match="two routes have the path /stream"):
+        Routes(first, second)
+
+
+def test_a_number_without_digits_is_refused():
+    with pytest.raises(HandlerError, match="'sales' has none"):
+        Route(sales, number="sales")
+
+
+def test_a_hook_that_is_not_async_is_refused():
+    class Late(Handler):
+        def on_dtmf(self, digit):
+            pass
+
+    with pytest.raises(HandlerError, match=r"Late\.on_dtmf is not async"):
+        Route(Late)
 
 
 def test_a_route_with_a_number_alone_takes_no_other_call():

@@ -195,7 +195,7 @@ def test_controls_may_be_read_beside_audio():
     assert count >= 24
 
 
-@pytest.mark.parametrize(
+READERS = pytest.mark.parametrize(
     ("first", "second"),
     [
         ("audio", "audio"),
@@ -207,14 +207,43 @@ def test_controls_may_be_read_beside_audio():
         ("controls", "controls"),
     ],
 )
-def test_a_stream_has_one_reader(first, second):
+
+
+@READERS
+def test_two_tasks_cannot_wait_at_one_stream(first, second):
     async def test(stream, phone):
-        reader = getattr(stream, first)()
+        if first == "controls":
+            stream.ignore_audio()
+        waiting = asyncio.create_task(anext(getattr(stream, first)()))
+        await asyncio.sleep(0.001)
         with pytest.raises(RuntimeError, match="is being read already"):
             getattr(stream, second)()
-        return reader
+        waiting.cancel()
 
     called(test)
+
+
+@READERS
+def test_a_new_reader_takes_the_place_of_one_that_does_not_wait(first, second):
+    async def test(stream, phone):
+        left = getattr(stream, first)()
+        getattr(stream, second)()
+        with pytest.raises(RuntimeError, match="another reader"):
+            await anext(left)
+
+    called(test)
+
+
+def test_audio_and_controls_are_read_beside_each_other():
+    async def test(stream, phone):
+        controls = asyncio.create_task(anext(stream.controls()))
+        frame = await anext(stream.audio())
+        phone.press("5")
+        return frame, await controls
+
+    frame, event = called(test)
+    assert frame.seconds == 0.02
+    assert isinstance(event, Dtmf)
 
 
 def test_a_reader_that_is_left_makes_way_for_the_next():
@@ -229,13 +258,42 @@ def test_a_reader_that_is_left_makes_way_for_the_next():
 
 def test_a_reader_that_was_refused_takes_no_lane():
     async def test(stream, phone):
-        controls = stream.controls()
+        controls = asyncio.create_task(anext(stream.controls()))
+        await asyncio.sleep(0.001)
+        audio = stream.audio()
         with pytest.raises(RuntimeError):
             stream.events()
-        stream.audio()
-        del controls
+        await anext(audio)
+        controls.cancel()
 
     called(test)
+
+
+@pytest.mark.parametrize("reader", ["events", "controls"])
+def test_events_that_lead_to_events_leave_others_their_turn(reader):
+    """An interruption is an event too: reacting to it by the next one would never end."""
+
+    async def test(stream, phone):
+        stream.ignore_audio()
+
+        async def react():
+            await stream.play(tone(0.1))
+            stream.interrupt()
+            async for _ in getattr(stream, reader)():
+                await stream.play(tone(0.1))
+                stream.interrupt()
+
+        reacting = asyncio.create_task(react())
+        await phone.wait_until(0.1)
+        reacting.cancel()
+        return stream.counters.interrupts
+
+    # Virtual time passes only when nothing is ready, so real turns are counted here.
+    async def main():
+        async with joined(idle) as line:
+            return await test(line.stream, line.phone)
+
+    assert asyncio.run(main()) > 0
 
 
 def test_reading_with_a_timeout_loses_nothing():

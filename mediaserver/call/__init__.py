@@ -2,7 +2,7 @@
 
 from mediaserver.call.converter import Audio, Converter, Wire
 from mediaserver.call.counters import StreamCounters
-from mediaserver.call.events import Checkpoint, Control, Interrupt, StreamEvent
+from mediaserver.call.events import Checkpoint, Control, Interrupt, StreamEvent, StreamStatus
 from mediaserver.call.frame import Frame
 from mediaserver.call.inbox import Inbox, Waiter
 from mediaserver.call.playout import Clock, Heard, Playout
@@ -27,6 +27,7 @@ __all__ = [
     "StreamCounters",
     "StreamEndedError",
     "StreamEvent",
+    "StreamStatus",
     "Waiter",
     "Wire",
 ]

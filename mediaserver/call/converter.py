@@ -67,6 +67,8 @@ class Converter:
             AudioError: if the audio is none of these, or bytes end in the middle of a sample.
 
         """
+        if format is not None and not isinstance(format, AudioFormat):
+            raise AudioError(f"format must be an AudioFormat such as L16_24K, not {format!r}")
         if rate is not None and format is None and not isinstance(audio, Frame | np.ndarray):
             raise AudioError(
                 f"cannot play {type(audio).__name__} by rate={rate} alone: give bytes a format=, "

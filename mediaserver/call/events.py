@@ -25,5 +25,26 @@ class Interrupt:
     """Seconds of audio that the caller did not hear."""
 
 
-Control = Dtmf | Checkpoint | Interrupt | StreamError
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamStatus:
+    """Plivo reported on the stream by a status callback.
+
+    There are none unless they were asked for (the setting ``status_callbacks``, or a
+    ``statusCallbackUrl`` of one's own that leads to ``/status``). Each comes once.
+    """
+
+    kind: str
+    """``connected``, ``stopped``, ``timeout``, ``failed``, ``degraded``, ``dropped``, ``played`` or
+    ``cleared``."""
+    name: str | None = None
+    """Of the checkpoint that was played."""
+    error: str | None = None
+    """What went wrong, in Plivo's words."""
+    reason: str | None = None
+    """Why the stream ended, in Plivo's words."""
+    duration: int | None = None
+    """Seconds that the stream lasted."""
+
+
+Control = Dtmf | Checkpoint | Interrupt | StreamError | StreamStatus
 StreamEvent = Frame | Control

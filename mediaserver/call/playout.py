@@ -115,6 +115,7 @@ class Playout:
         "_notice",
         "_noticed",
         "_pending",
+        "_playable",
         "_queue",
         "_report",
         "_retained",
@@ -223,6 +224,8 @@ class Playout:
         # Set by the shell while the socket takes no more.
         self.blocked = False
         self.ended = False
+        # Whether anything was played that an interruption could stop.
+        self._playable = False
         # How many open-ended utterances are being played: running dry then is a producer's gap,
         # however long.
         self.speaking = 0
@@ -244,6 +247,7 @@ class Playout:
             return start
         now = self._clock()
         self.queued = start + size
+        self._playable = True
         if not self._queue:
             self._waiting_since = now
             if (
@@ -259,19 +263,24 @@ class Playout:
             self._want_ticks()
         return start
 
-    def interrupt(self) -> float:
+    def interrupt(self) -> float | None:
         """Stop at once: drop the queue and take back what the carrier holds.
 
         ``clearAudio`` is sent even when all was sent long ago: the carrier may still be playing it,
         and the estimate that it is not is only an estimate.
 
         Returns:
-            Seconds of audio that will not be heard.
+            Seconds of audio that will not be heard; None if nothing was played since the last
+            interruption, so that there is nothing to stop.
 
         """
         if self.ended:
-            return 0.0
+            return None
         now = self._clock()
+        if not self._playable:
+            self._cut(self._heard_position(now))
+            self._wake(now)
+            return None
         heard = self._heard_position(now)
         unheard = (self.queued - heard) / self._bps
         self._cut(heard)
@@ -279,6 +288,7 @@ class Playout:
         self._settle_checkpoints(heard)
         self._drop_audio()
         self.paused = False
+        self._playable = False
         self._counters.interrupts += 1
         self._wake(now)
         return unheard

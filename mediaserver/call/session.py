@@ -6,7 +6,7 @@ from typing import Protocol
 
 from audiocodecs import AudioFormat
 from mediaserver.call.counters import StreamCounters
-from mediaserver.call.events import Checkpoint, Interrupt
+from mediaserver.call.events import Checkpoint, Interrupt, StreamStatus
 from mediaserver.call.frame import Frame
 from mediaserver.call.inbox import Inbox
 from mediaserver.call.playout import Clock, Playout
@@ -71,6 +71,7 @@ class Session:
         "_max_size",
         "_next_chunk",
         "_shell",
+        "_whole_frame",
         "counters",
         "end_reason",
         "ended",
@@ -103,6 +104,8 @@ class Session:
         self._early: list[Media] | None = []
         # By track, the number of the frame that should come next.
         self._next_chunk: dict[str, int] = {}
+        # Bytes of 20 ms, once the format is known.
+        self._whole_frame = 0
         # By track, the odd byte of an L16 frame that was cut in the middle of a sample.
         self._carry: dict[str, bytes] = {}
 
@@ -139,7 +142,10 @@ class Session:
         payload = media.payload
         format = self.format
         if self._carry or len(payload) % format.sample_bytes:
-            payload = self._carry.pop(media.track, b"") + payload
+            carry = self._carry.pop(media.track, b"")
+            # A frame of Plivo's own size is whole: the one before it was cut short, not cut in two.
+            if len(payload) != self._whole_frame:
+                payload = carry + payload
             if odd := len(payload) % format.sample_bytes:
                 self._carry[media.track] = payload[-odd:]
                 payload = payload[:-odd]
@@ -154,7 +160,8 @@ class Session:
         counters = self.counters
         counters.frames_in += 1
         counters.audio_in += len(payload) / format.bytes_per_second
-        self.last_payload = payload
+        if track != "outbound":
+            self.last_payload = payload
         self.inbox.put_frame(Frame(payload, format, track, media.timestamp, chunk))
 
     def _count_gap(self, track: str, chunk: int) -> None:
@@ -204,6 +211,7 @@ class Session:
         settings = self.settings
         self.start = start
         self.format = start.media_format or settings.default_format
+        self._whole_frame = self.format.bytes_per_second // 50
         self.inbox = Inbox(
             int(settings.inbox_length * self.format.bytes_per_second),
             self.counters,
@@ -235,6 +243,17 @@ class Session:
         elif error.reason == "unsupported_format":
             self._fail(POLICY_VIOLATION, str(error))
 
+    def report(self, status: StreamStatus) -> None:
+        """Tell the handler of a status callback.
+
+        It does not come by the stream, and a handler that does not read such events must not be
+        taken for a slow one: where many wait already, it is left out.
+        """
+        if self.ended or self.start is None:
+            return
+        if self.inbox.unread_control_events < self.settings.max_control_events // 2:
+            self.inbox.put_control(status)
+
     def _tell(self, event: Dtmf | StreamError | Checkpoint | Interrupt) -> None:
         self.inbox.put_control(event)
         if self.inbox.unread_control_events > self.settings.max_control_events:
@@ -247,15 +266,16 @@ class Session:
     # Sending.
 
     def interrupt(self) -> float:
-        """Stop playback at once and tell the handler's other tasks.
+        """Stop playback at once, if there is any, and tell the handler's other tasks.
 
         Returns:
             Seconds of audio that will not be heard.
 
         """
         unheard = self.playout.interrupt()
-        if not self.ended:
-            self._tell(Interrupt(unheard))
+        if unheard is None:
+            return 0.0
+        self._tell(Interrupt(unheard))
         return unheard
 
     def send_dtmf(self, digits: str) -> None:

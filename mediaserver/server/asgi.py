@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import quote
 
 from mediaserver.handler import Handler, Route, Routes, StreamHandler
 from mediaserver.server.handshake import Accepted, HandshakeRequest, Refused, examine
@@ -21,6 +22,9 @@ Send = Callable[[Message], Awaitable[None]]
 
 UNSENT_LIMIT = 64
 """Messages that wait for the server to send them before playback is held back."""
+
+UNSENT_MAXIMUM = 4_096
+"""Messages at which the peer is given up."""
 
 
 def asgi(
@@ -125,6 +129,7 @@ class StreamApp:
                 ],
                 client_host=client[0] if client else "",
                 secure=scope.get("scheme") == "wss",
+                raw_path=_raw_path(scope),
             ),
             verifiers=self.runtime.verifiers,
         )
@@ -206,7 +211,9 @@ class AsgiLink:
             return
         self._unsent.append({"type": "websocket.send", "text": message.decode()})
         self._wake_writer.set()
-        if len(self._unsent) > UNSENT_LIMIT and not self._blocked:
+        if len(self._unsent) > UNSENT_MAXIMUM:
+            self._call.stuffed(f"{UNSENT_MAXIMUM} messages")
+        elif len(self._unsent) > UNSENT_LIMIT and not self._blocked:
             self._blocked = True
             self._call.block()
 
@@ -236,6 +243,14 @@ class AsgiLink:
     def resume_reading(self) -> None:
         """Take messages again."""
         self._may_read.set()
+
+
+def _raw_path(scope: Scope) -> str:
+    """Return the whole path, that of the mount included, as it was written in the request."""
+    raw: bytes | None = scope.get("raw_path")
+    if raw is None:
+        return quote(scope["path"], safe="/%:@!$&'()*+,;=~")
+    return raw.partition(b"?")[0].decode("latin-1")
 
 
 def _why_lost(read: str | BaseException, written: BaseException | None) -> str:

@@ -3,7 +3,11 @@
 Calls send a frame each 20 ms, every call at its own moment: 200 calls wake an idle loop 10,000
 times a second, and waking costs about as much as the work. So while many calls are live the loop
 looks at its sockets once a millisecond at most, and takes all that has come in one turn, as a
-network card does with interrupts. A loop with more to do than that is never held up.
+network card does with interrupts.
+
+Between two looks the loop is free for a few turns, so that what a frame sets off, a handler that
+puts it on a queue from which another task takes it and plays, is done within the same millisecond.
+Work that goes on for more turns than that goes on in the next one.
 """
 
 from __future__ import annotations
@@ -13,13 +17,18 @@ import time
 from collections.abc import Callable, Sized
 
 
+FREE_TURNS = 8
+"""Turns that the loop has between two looks: as many times a frame may be handed from one task to
+another without waiting."""
+
+
 class Coalescing:
-    """Holds the loop back between turns while at least `threshold` calls are live.
+    """Holds the loop back between looks at its sockets while at least `threshold` calls are live.
 
     Args:
         loop: the event loop.
         calls: the live calls.
-        interval: shortest time between two turns, in seconds: what it may add to a frame's way.
+        interval: shortest time between two looks, in seconds: what it may add to a frame's way.
         threshold: with fewer calls than this the loop is not woken often enough to matter.
         clock: monotonic seconds.
         sleep: waits so many seconds, and lets nothing else in this thread run.
@@ -42,7 +51,8 @@ class Coalescing:
         self._threshold = threshold
         self._clock = clock
         self._sleep = sleep
-        self._next_turn = 0.0
+        self._next_look = 0.0
+        self._free_turns = 0
         self._turn: asyncio.Handle | None = None
 
     def look(self) -> None:
@@ -60,9 +70,13 @@ class Coalescing:
         if len(self._calls) < self._threshold:
             self._turn = None
             return
-        early = self._next_turn - self._clock()
-        if early > 0:
-            self._sleep(early)
-        self._next_turn = self._clock() + self._interval
+        if self._free_turns:
+            self._free_turns -= 1
+        else:
+            early = self._next_look - self._clock()
+            if early > 0:
+                self._sleep(early)
+            self._next_look = self._clock() + self._interval
+            self._free_turns = FREE_TURNS
         # Something is always ready, so the loop polls its sockets and does not wait in them.
         self._turn = self._loop.call_soon(self._hold)

@@ -36,6 +36,9 @@ TEXT, BINARY, CONT, PONG = Opcode.TEXT, Opcode.BINARY, Opcode.CONT, Opcode.PONG
 WRITE_HIGH = 32_768
 """Bytes in the write buffer above which nothing more is sent: three seconds of mu-law."""
 
+MAX_UNSENT = 1_048_576
+"""Bytes in the write buffer at which the peer is given up."""
+
 SEND_BUFFER = 65_536
 """The kernel's send buffer. A large one would hide a peer that has stopped reading."""
 
@@ -58,6 +61,7 @@ class StreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_call",
+        "_full",
         "_max_size",
         "_open",
         "_partial",
@@ -84,6 +88,8 @@ class StreamConnection(asyncio.Protocol):
         # Whether messages may come and go: between the two handshakes.
         self._open = False
         self._reading = True
+        # Whether the write buffer is above its mark.
+        self._full = False
 
     # asyncio.Protocol
 
@@ -162,11 +168,13 @@ class StreamConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The write buffer is full."""
+        self._full = True
         if self._call is not None:
             self._call.block()
 
     def resume_writing(self) -> None:
         """The write buffer is empty enough."""
+        self._full = False
         if self._call is not None:
             self._call.unblock()
 
@@ -181,6 +189,7 @@ class StreamConnection(asyncio.Protocol):
                 self._runtime,
                 HandshakeRequest(
                     path=unquote(path),
+                    raw_path=path,
                     query_string=query,
                     headers=[(name.lower(), value) for name, value in request.headers.raw_items()],
                     client_host=peer[0] if isinstance(peer, tuple) else "",
@@ -241,6 +250,8 @@ class StreamConnection(asyncio.Protocol):
         else:
             header = b"\x81\x7f" + size.to_bytes(8, "big")
         self._transport.write(header + message)
+        if self._full:
+            self._check_unsent()
 
     def send_ping(self, payload: bytes) -> None:
         """Send a ping."""
@@ -272,6 +283,15 @@ class StreamConnection(asyncio.Protocol):
             self._reading = True
             self._transport.resume_reading()
 
+    def _check_unsent(self) -> None:
+        """Give up a peer that reads nothing and yet has us say more and more, as by pings."""
+        if self._transport.get_write_buffer_size() > MAX_UNSENT:
+            self._open = False
+            if self._call is None:
+                self._transport.abort()
+            else:
+                self._call.stuffed(f"{MAX_UNSENT} bytes")
+
     def _flush(self) -> None:
         """Write what the WebSocket core has to say."""
         ws = self._ws
@@ -284,6 +304,8 @@ class StreamConnection(asyncio.Protocol):
             self._open = False
             if ws.state is CLOSED:
                 self._transport.close()
+        elif self._full:
+            self._check_unsent()
 
     def _finish(self) -> None:
         """Close the connection, with which the WebSocket core is through."""

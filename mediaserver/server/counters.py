@@ -26,6 +26,8 @@ class ServerCounters:
         """Connections dropped because the other end was gone or had stopped reading."""
         self.webhooks: Counter[str] = Counter()
         """Webhooks answered, by name."""
+        self.stream_statuses: Counter[str] = Counter()
+        """Status callbacks of streams, by what happened, each once."""
         self.loop_lag = 0.0
         """How late the event loop was when last measured, in seconds."""
         self.loop_lag_max = 0.0

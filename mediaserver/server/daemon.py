@@ -39,6 +39,9 @@ log = structlog.get_logger(__name__)
 BACKLOG: Final = 2048
 """Connections that may wait to be accepted."""
 
+MAX_HTTP_CONNECTIONS: Final = 1_000
+"""HTTP connections at once; more get 503."""
+
 HTTP_CLOSE_TIMEOUT: Final = 5
 """Seconds that HTTP connections have to finish once the last call has ended."""
 
@@ -228,6 +231,8 @@ def uvicorn_config(runtime: Runtime, certificates: Certificates | None = None) -
         server_header=False,
         log_config=None,
         access_log=settings.access_log,
+        # Connections that are not calls, so that they cannot take every file descriptor.
+        limit_concurrency=MAX_HTTP_CONNECTIONS,
         timeout_keep_alive=math.ceil(settings.idle_timeout),
         timeout_graceful_shutdown=HTTP_CLOSE_TIMEOUT,
         ssl_context_factory=(lambda *_: certificates.context) if certificates else None,
@@ -330,6 +335,11 @@ def announce(runtime: Runtime, sockets: Sequence[socket.socket]) -> None:
         log.info(
             "token secret is random",
             hint="set MEDIASERVER_SECRET if several processes serve the same numbers",
+        )
+    if runtime.signatures is None:
+        log.info(
+            "signatures are not checked",
+            hint="set MEDIASERVER_AUTH_TOKEN, and only Plivo's webhooks and streams are taken",
         )
     for warning in unknown_variables():
         log.warning(warning)

@@ -1,6 +1,6 @@
 """Who may open a media stream: decided on the request, before the WebSocket is accepted.
 
-The order is path, verifiers (signatures), token, admission: what is cheap and tells least first.
+The order is path, signature, verifiers, token, admission: what is cheap and tells least first.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
 from mediaserver.handler import Route, Routes
+from mediaserver.plivo.callbacks import AnswerRequest
+from mediaserver.plivo.signatures import SignatureError
 from mediaserver.server.admission import Slot
-from mediaserver.server.proxy import origin
+from mediaserver.server.proxy import base_url, origin
 from mediaserver.server.tokens import TOKEN_PARAMETER, Claims, TokenError, unseal
 
 
@@ -29,6 +31,7 @@ class HandshakeRequest:
     """The HTTP request that asks for a WebSocket."""
 
     path: str
+    """Decoded."""
     query_string: str = ""
     headers: Sequence[tuple[str, str]] = ()
     """Names in lower case, in the order they came."""
@@ -36,6 +39,8 @@ class HandshakeRequest:
     """Address at the other end of the connection, which may be a proxy's."""
     secure: bool = False
     """Whether the connection is TLS."""
+    raw_path: str | None = None
+    """As it was written in the request, which is what Plivo signs; None if it needs no decoding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,8 @@ class Accepted:
     """The call's place; `Slot.release` gives it back."""
     client: str = ""
     """The client's address, seen through trusted proxies."""
+    answer: AnswerRequest | None = None
+    """What Plivo told the answer webhook, as far as it is known here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,12 @@ def examine(
             token_error = error
     if not _is_path_of(runtime.routes, request.path):
         return Refused(404, f"no handler at {request.path}", cause="path")
+    nonce: str | None = None
+    if runtime.signatures is not None:
+        try:
+            nonce = runtime.signatures.verify_upgrade(request.headers, _url(runtime, request))
+        except SignatureError as error:
+            return Refused(403, str(error), cause="signature")
     for verify in verifiers:
         refusal = verify(request)
         if refusal is not None:
@@ -99,6 +112,8 @@ def examine(
         return Refused(403, "only streams that /answer has given out are taken", cause="token")
     if token_error is not None:
         return Refused(403, f"the stream's token does not hold: {token_error}", cause="token")
+    if claims is not None and runtime.answered.has_ended(claims.call_id):
+        return Refused(410, "the call is over: /hangup was told so", cause="ended")
     route = runtime.routes.match(request.path, claims.called if claims else None)
     if route is None:
         return Refused(404, f"no handler at {request.path} for this number", cause="path")
@@ -109,6 +124,8 @@ def examine(
         if runtime.admission.closed:
             return Refused(503, "this server is shutting down", retry, cause="draining")
         return Refused(503, "this server has all the calls it may have", retry, cause="full")
+    if runtime.signatures is not None and nonce is not None:
+        runtime.signatures.use(nonce)
     client = origin(
         request.headers,
         client_host=request.client_host,
@@ -123,7 +140,25 @@ def examine(
         call_id=call_id,
         slot=slot,
         client=client,
+        answer=runtime.answered.request(claims) if claims else None,
     )
+
+
+def _url(runtime: Runtime, request: HandshakeRequest) -> str:
+    """Return the URL by which Plivo knows the stream."""
+    base = base_url(
+        runtime.settings.public_url,
+        request.headers,
+        client_host=request.client_host,
+        secure=request.secure,
+        trusted=runtime.settings.trusted_proxies,
+    )
+    if base is None:
+        raise SignatureError("invalid", "the Host header is missing or no host; set --public-url")
+    scheme, _, rest = base.partition("://")
+    path = request.path if request.raw_path is None else request.raw_path
+    url = f"{'wss' if scheme == 'https' else 'ws'}://{rest}{path}"
+    return f"{url}?{request.query_string}" if request.query_string else url
 
 
 def _is_path_of(routes: Routes, path: str) -> bool:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import structlog
 
-from mediaserver.call import Session, StreamEndedError
+from mediaserver.call import Session, StreamEndedError, StreamStatus
+from mediaserver.plivo import callbacks
 from mediaserver.server.handshake import Accepted
-from mediaserver.stream import Stream
+from mediaserver.stream import Stream, contained_exit
 
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class LiveCall:
     """
 
     __slots__ = (
+        "_answers_pings",
         "_blocked_for",
         "_close_for",
         "_handler",
@@ -79,6 +81,7 @@ class LiveCall:
         "_runtime",
         "_silent_for",
         "_started",
+        "_unanswered_for",
         "_unheard_for",
         "_unstarted_for",
         "_waited_for",
@@ -109,12 +112,16 @@ class LiveCall:
         self._started = 0.0
         self._pinged = 0.0
         self._next_ping = 0.0
+        # Plivo may not answer pings: only from one who does is an answer owed.
+        self._answers_pings = False
         # For how long, in seconds of a running loop: no start came; nothing at all came; the peer
-        # owes an answer to a checkpoint; the socket took nothing; the peer owes its part of the
-        # closing handshake; the handler has outlived its call; the caller has said nothing.
+        # owes an answer to a checkpoint, or to a ping; the socket took nothing; the peer owes its
+        # part of the closing handshake; the handler has outlived its call; the caller has said
+        # nothing.
         self._unstarted_for = 0.0
         self._silent_for = 0.0
         self._owed_for = 0.0
+        self._unanswered_for = -1.0
         self._blocked_for = -1.0
         self._close_for = -1.0
         self._waited_for = 0.0
@@ -139,6 +146,9 @@ class LiveCall:
         """Run the handler."""
         runtime, accepted, session = self._runtime, self.accepted, self.session
         self._started = runtime.clock()
+        if runtime.answered.has_ended(self.call_id):
+            self.fail(POLICY_VIOLATION, "the call is over: /hangup was told so")
+            return
         session.playout.need_ticks = self._need_ticks
         session.playout.blocked = self._blocked_for >= 0
         self.stream = Stream(
@@ -149,6 +159,7 @@ class LiveCall:
             query=accepted.query,
             caller=accepted.caller,
             called=accepted.called,
+            answer=accepted.answer,
             shared=runtime.routes.shared(accepted.route),
         )
         self._ping(self._started)
@@ -156,9 +167,11 @@ class LiveCall:
             self._run(self.stream), name=f"call {self.call_id} {accepted.route.name}"
         )
         log.info("call started", format=str(session.format), **self._ids())
+        for status in runtime.statuses.kept(self.stream.stream_id):
+            self.report(status)
 
     def fail(self, code: int, reason: str) -> None:
-        """Close the connection because of what the peer did."""
+        """Close the connection for a reason that whoever runs the server should know."""
         log.warning("call closed", reason=reason, **self._ids())
         self._begin_close(code, reason)
 
@@ -176,12 +189,26 @@ class LiveCall:
         """Log what is odd."""
         log.warning(text, **self._ids())
 
+    def report(self, status: callbacks.StreamStatus) -> None:
+        """Tell the handler of a status callback."""
+        self.session.report(
+            StreamStatus(
+                kind=status.kind,
+                name=status.name,
+                error=status.error,
+                reason=status.reason,
+                duration=status.duration,
+            )
+        )
+
     # What the link tells.
 
     def ponged(self, payload: bytes) -> None:
         """Measure the round trip by a pong."""
         if len(payload) == 8 and self.session.start is not None:
             (sent,) = struct.unpack("!d", payload)
+            self._answers_pings = True
+            self._unanswered_for = -1.0
             if sent == self._pinged:
                 self.session.playout.round_trip = self._runtime.clock() - sent
 
@@ -202,6 +229,10 @@ class LiveCall:
         self.session.close(reason)
         if self._close_for < 0:
             self._close_for = 0.0
+
+    def stuffed(self, unread: str) -> None:
+        """The peer has let too much pile up, as by having us answer pings that it does not read."""
+        self._drop(f"the peer left {unread} unread")
 
     def lost(self, reason: str) -> None:
         """The connection is gone."""
@@ -231,7 +262,8 @@ class LiveCall:
     async def _run(self, stream: Stream) -> None:
         code, reason = NORMAL_CLOSURE, "the handler returned"
         try:
-            await self.accepted.route.run(stream)
+            with contained_exit():
+                await self.accepted.route.run(stream)
         except asyncio.CancelledError:
             code, reason = GOING_AWAY, "the handler was cancelled"
         except Exception as error:
@@ -291,19 +323,28 @@ class LiveCall:
             self._owed_for = 0.0
         if self._blocked_for >= 0:
             self._blocked_for += elapsed
+        if self._unanswered_for >= 0 and self._reading:
+            self._unanswered_for += elapsed
         if self._silent_for > timeout:
             reason = f"nothing came for {timeout:g} s"
         elif self._blocked_for > timeout:
             reason = f"the peer read nothing for {timeout:g} s"
+        elif self._unanswered_for > timeout and self._answers_pings:
+            reason = f"a ping was not answered for {timeout:g} s"
         elif self._owed_for > timeout and overdue > timeout:
             reason = f"a checkpoint is {timeout:g} s overdue"
         else:
             return False
+        self._drop(reason)
+        return True
+
+    def _drop(self, reason: str) -> None:
+        if self.session.ended:
+            return
         self._runtime.counters.dead_peers += 1
         log.warning("dead peer", reason=reason, **self._ids())
         self.session.close(reason)
         self._link.abort()
-        return True
 
     def _check_silence(self, elapsed: float, longest: float) -> None:
         # A look at one frame now and then is enough to notice minutes of silence.
@@ -337,6 +378,7 @@ class LiveCall:
 
     def _ping(self, now: float) -> None:
         self._pinged = now
+        self._unanswered_for = max(0.0, self._unanswered_for)
         self._next_ping = now + self._runtime.settings.ping_interval
         self._link.send_ping(struct.pack("!d", now))
 
@@ -355,4 +397,4 @@ def _is_end_of_stream(error: Exception) -> bool:
     """Tell whether an exception says no more than that the call has ended, alone or in a group."""
     if isinstance(error, ExceptionGroup):
         return all(_is_end_of_stream(each) for each in error.exceptions)
-    return isinstance(error, StreamEndedError)
+    return isinstance(error, StreamEndedError | StopAsyncIteration)

@@ -63,6 +63,33 @@ def origin(
     return Origin(client, secure, host if _HOST.fullmatch(host) else None)
 
 
+def base_url(
+    public_url: str | None,
+    headers: Headers,
+    *,
+    client_host: str,
+    secure: bool,
+    trusted: Sequence[Network] = (),
+) -> str | None:
+    """Return the URL by which clients reach this server, without a trailing slash.
+
+    Args:
+        public_url: What the settings say; it comes first.
+        headers: The request's.
+        client_host: Address at the other end of the connection.
+        secure: Whether that connection is TLS.
+        trusted: Proxies whose word counts.
+
+    Returns:
+        An ``http`` or ``https`` URL; None if nothing says what it is.
+
+    """
+    if public_url is not None:
+        return public_url
+    seen = origin(headers, client_host=client_host, secure=secure, trusted=trusted)
+    return seen.host and f"{'https' if seen.secure else 'http'}://{seen.host}"
+
+
 def _is_address(text: str) -> bool:
     try:
         ipaddress.ip_address(text)

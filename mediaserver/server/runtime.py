@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -12,12 +12,16 @@ import structlog
 
 from mediaserver.call import CallSettings, Clock, StreamCounters
 from mediaserver.handler import Routes
+from mediaserver.plivo.callbacks import Callback, StreamStatus
 from mediaserver.server.admission import Admission
+from mediaserver.server.answered import AnsweredCalls
 from mediaserver.server.call_control import CloseStream
 from mediaserver.server.coalescing import Coalescing
 from mediaserver.server.counters import ServerCounters
 from mediaserver.server.pacing import Pacer
+from mediaserver.server.statuses import Statuses
 from mediaserver.server.sweep import Sweep
+from mediaserver.server.verification import SignatureCheck
 from mediaserver.settings import Settings
 from mediaserver.stream import CallControl
 
@@ -76,6 +80,11 @@ class Runtime:
         self.calls: set[LiveCall] = set()
         self.counters = ServerCounters(self.calls)
         self.ended_totals = StreamCounters()
+        self.signatures = SignatureCheck.of(settings, clock=clock)
+        self.answered = AnsweredCalls(settings.token_seconds, clock=clock)
+        self.statuses = Statuses(self.counters.stream_statuses, clock=clock)
+        self.listeners: list[Callable[[Callback], object]] = []
+        """Called with every request of Plivo's that was taken, after the server has acted on it."""
         self.draining = False
         self.ready = False
         self._stack = AsyncExitStack()
@@ -117,6 +126,23 @@ class Runtime:
         """Count a stream that was refused, and say so."""
         self.counters.refuse(refused.cause)
         log.warning("stream refused", status=refused.status, reason=refused.reason, path=path)
+
+    def report(self, status: StreamStatus) -> bool:
+        """Tell a stream's handler of a status callback, and return False if it is no news."""
+        if not self.statuses.take(status):
+            return False
+        for call in self.calls:
+            start = call.session.start
+            if start is not None and start.stream_id == status.stream_id:
+                call.report(status)
+                return True
+        self.statuses.keep(status)
+        return True
+
+    def told(self, callback: Callback) -> None:
+        """Pass on what Plivo told."""
+        for listener in tuple(self.listeners):
+            listener(callback)
 
     def handler_failed(self, error: Exception, **ids: str) -> None:
         """Count a handler that ended in an exception, and say so."""

@@ -38,6 +38,8 @@ class Claims(msgspec.Struct, frozen=True, array_like=True):
     """``To`` of the answer webhook: the number that was dialled."""
     expires: int
     """Seconds since the epoch. A wall clock, since several machines read it."""
+    direction: str | None = None
+    """``Direction`` of the answer webhook."""
 
 
 _decoder = msgspec.json.Decoder(Claims)

@@ -58,6 +58,7 @@ class Figures(Protocol):
     handler_errors: int
     dead_peers: int
     webhooks: Counter[str]
+    stream_statuses: Counter[str]
     loop_lag: float
     loop_lag_max: float
     loop_blocks: int
@@ -114,6 +115,12 @@ class ServerCollector(Collector):
         yield _counter("calls", "Calls that have connected.", counters.calls_total)
         yield _by("calls_refused", "Calls refused, by cause.", "cause", counters.refused)
         yield _by("webhooks", "Webhooks answered, by kind of reply.", "kind", counters.webhooks)
+        yield _by(
+            "stream_statuses",
+            "Status callbacks of streams, by what happened.",
+            "kind",
+            counters.stream_statuses,
+        )
         yield _counter(
             "handler_errors",
             "Calls that an exception of their handler ended.",

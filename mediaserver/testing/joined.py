@@ -13,7 +13,7 @@ from typing import Any
 
 from mediaserver.call import Clock
 from mediaserver.handler import Handler, Route, Routes, StreamHandler
-from mediaserver.sandbox import CallFailed, Phone
+from mediaserver.sandbox import CallEnded, CallFailed, Phone
 from mediaserver.server.connection import StreamConnection
 from mediaserver.server.live import LiveCall
 from mediaserver.server.runtime import Runtime
@@ -107,7 +107,7 @@ async def joined(
 
     Args:
         handler: the handler, or routes.
-        settings: the server's settings.
+        settings: the server's settings; the defaults, whatever the environment says, if left out.
         path: the path of the stream URL, with a query if need be.
         caller: who calls, as the answer webhook would have said.
         called: the number that was dialled, likewise.
@@ -119,7 +119,8 @@ async def joined(
     """
     routes = handler if isinstance(handler, Routes) else Routes(Route(handler))
     loop = asyncio.get_running_loop()
-    settings = settings or Settings()
+    # Not of the environment that the tests happen to run in.
+    settings = settings or Settings.model_construct()
     runtime = TestRuntime(settings, routes, clock=loop.time)
     await runtime.startup()
     ours, theirs = socket.socketpair()
@@ -137,6 +138,11 @@ async def joined(
             while not (line.phone.ended or line.phone.misbehaviour.no_start or line._started):
                 await asyncio.sleep(0)
         yield line
+    except CallEnded:
+        if raises and runtime.errors:
+            # The test waited for what the handler could no longer do.
+            raise runtime.errors[0] from None
+        raise
     finally:
         if line.phone.started:
             await line.hang_up()

@@ -690,8 +690,23 @@ def test_an_interruption_begins_a_new_generation(bench):
 
 def test_an_interruption_of_an_ended_call_does_nothing(bench):
     bench.playout.end()
-    assert bench.playout.interrupt() == 0
+    assert bench.playout.interrupt() is None
     assert bench.messages == []
+
+
+def test_there_is_nothing_to_interrupt_before_anything_was_played(bench):
+    assert bench.playout.interrupt() is None
+    assert bench.messages == []
+    assert bench.counters.interrupts == 0
+
+
+def test_a_second_interruption_in_a_row_has_nothing_to_do(bench):
+    bench.playout.play(bench.audio(1.0))
+    assert bench.playout.interrupt() is not None
+    generation, sent = bench.playout.generation, len(bench.messages)
+    assert bench.playout.interrupt() is None
+    assert len(bench.messages) == sent
+    assert bench.playout.generation > generation
 
 
 def test_audio_after_an_interruption_is_heard_from_its_start(bench):
@@ -715,8 +730,9 @@ def test_an_interruption_ends_a_pause(bench):
 
 
 def test_interruptions_are_counted(bench):
-    bench.playout.interrupt()
-    bench.playout.interrupt()
+    for _ in range(2):
+        bench.playout.play(bench.audio(0.1))
+        bench.playout.interrupt()
     assert bench.counters.interrupts == 2
 
 

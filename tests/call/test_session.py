@@ -13,6 +13,7 @@ from mediaserver.call import (
     Interrupt,
     Session,
     StreamEndedError,
+    StreamStatus,
 )
 from mediaserver.protocol import Dtmf, ProtocolError, StreamError
 
@@ -259,6 +260,13 @@ def test_a_sample_cut_in_two_is_put_together(session):
     assert [frame.payload for frame in events(session)] == [b"\x01\x02", b"\x03\x04\x05\x06"]
 
 
+def test_a_frame_that_was_cut_short_does_not_put_the_next_ones_out_of_step(session):
+    session.receive(L16_16K_START)
+    session.receive(media(bytes(639)))
+    session.receive(media(b"\x00\x01" * 320))
+    assert [frame.samples[-1] for frame in events(session)] == [0, 256]
+
+
 def test_samples_cut_in_two_on_both_tracks_stay_apart(session):
     session.receive(
         start({"encoding": "audio/x-l16", "sampleRate": 16000}, tracks=("inbound", "outbound"))
@@ -497,3 +505,32 @@ def test_checkpoints_left_at_the_end_are_no_events(live):
     live.playout.checkpoint("end")
     live.close("over")
     assert events(live) == []
+
+
+# What comes by other ways than the stream
+
+
+PLAYED = StreamStatus(kind="played", name="a")
+
+
+def test_a_status_callback_reaches_the_handler_in_order(live):
+    live.receive(dtmf())
+    live.report(PLAYED)
+    assert [type(event) for event in events(live)] == [Dtmf, StreamStatus]
+
+
+def test_before_the_start_and_after_the_end_nobody_is_told_of_status_callbacks(session):
+    session.report(PLAYED)
+    session.receive(start())
+    session.close("over")
+    session.report(PLAYED)
+    assert events(session) == []
+
+
+def test_status_callbacks_that_nobody_reads_end_no_call(make_session, shell):
+    session = make_session(max_control_events=10)
+    session.receive(start())
+    for _ in range(100):
+        session.report(PLAYED)
+    assert len(events(session)) == 5
+    assert shell.failures == []

@@ -104,16 +104,13 @@ def test_a_producer_that_runs_dry_is_told_from_a_sender_that_does():
     assert counters.underruns == 0
 
 
-@pytest.mark.parametrize(
-    "link",
-    [
-        "https://github.com/pipecat-ai/pipecat/pull/4855",
-        "https://github.com/openclaw/openclaw/pull/125620",
-        "https://github.com/Vonage/vonage-python-sdk/issues/70",
-    ],
-)
-def test_pacing_at_the_rate_of_play_does_not_starve_the_carrier(bench, link):
-    """It always has some hundred milliseconds in hand, until the audio itself comes to its end."""
+def test_pacing_at_the_rate_of_play_does_not_starve_the_carrier(bench):
+    """It always has some hundred milliseconds in hand, until the audio itself comes to its end.
+
+    https://github.com/pipecat-ai/pipecat/pull/4855
+    https://github.com/openclaw/openclaw/pull/125620
+    https://github.com/Vonage/vonage-python-sdk/issues/70
+    """
     bench.playout.play(bench.audio(30.0))
     for _ in range(290):
         bench.run(0.1)
@@ -440,14 +437,13 @@ def test_the_tail_of_streamed_speech_does_not_leak_into_the_next_turn():
     assert not run_virtual(heard_after_an_interruption(say)).any()
 
 
-@pytest.mark.parametrize(
-    "link",
-    [
-        "https://github.com/vellum-ai/vellum-assistant/pull/37061",
-        "https://github.com/livekit/agents/issues/5001",
-    ],
-)
-def test_noise_clears_nothing_unless_the_handler_decides_so(link):
+def test_noise_clears_nothing_unless_the_handler_decides_so():
+    """What others cleared at any sound.
+
+    https://github.com/vellum-ai/vellum-assistant/pull/37061
+    https://github.com/livekit/agents/issues/5001
+    """
+
     async def main():
         async with joined(listen, audio=tone(3), audio_rate=8000) as line:
             playback = await line.stream.play(tone(3))
@@ -480,14 +476,12 @@ def test_there_is_no_burst_after_an_interruption(bench):
     assert bench.carrier.unplayed <= 0.6
 
 
-@pytest.mark.parametrize(
-    "link",
-    [
-        "https://github.com/livekit/agents/issues/4039",
-        "https://github.com/HumeAI/hume-react-sdk/pull/438",
-    ],
-)
-def test_after_a_false_interruption_speech_goes_on_where_it_stopped(link):
+def test_after_a_false_interruption_speech_goes_on_where_it_stopped():
+    """What others dropped, or began anew.
+
+    https://github.com/livekit/agents/issues/4039
+    https://github.com/HumeAI/hume-react-sdk/pull/438
+    """
     spoken = (1000 + np.arange(16_000) // 80).astype(np.int16) * 40
 
     async def main():

@@ -13,6 +13,7 @@ from starlette.routing import Mount, WebSocketRoute
 from audiocodecs import MULAW_8K
 from mediaserver.agents import Echo
 from mediaserver.handler import Route, Routes
+from mediaserver.plivo.signatures import sign_upgrade
 from mediaserver.protocol import Media, PlayAudio, Start, decode_command, encode_event
 from mediaserver.sandbox import CallFailed, Phone
 from mediaserver.server.asgi import UNSENT_LIMIT, asgi
@@ -399,6 +400,28 @@ async def test_a_refusal_has_its_status_where_the_host_can_say_it(mount):
     assert app.runtime.counters.refused == {"full": 1}
     first.disconnect()
     await first.task
+
+
+@virtual_time
+@pytest.mark.parametrize("raw_path", [None, b"/calls/%73tream", b"/calls/%73tream?a=1"])
+async def test_what_plivo_signed_is_the_path_of_the_mount_too(mount, raw_path):
+    app = mount(listen, auth_token="an auth token", public_url="https://voice.example.com")
+    path = "stream" if raw_path is None else "%73tream"
+    signature = sign_upgrade(f"wss://voice.example.com/calls/{path}", "an auth token")
+    host = Host(
+        app,
+        "/stream",
+        mounted_at="/calls",
+        query="a=1",
+        headers=[(name.encode(), value.encode()) for name, value in signature.items()],
+        **({} if raw_path is None else {"raw_path": raw_path}),
+    )
+    host.disconnect()
+    await host.task
+    assert host.sent[0] == {"type": "websocket.accept"}
+    unsigned = Host(app, "/stream", mounted_at="/calls", query="a=1")
+    await unsigned.task
+    assert unsigned.sent[0]["status"] == 403
 
 
 @virtual_time

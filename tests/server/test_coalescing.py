@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from mediaserver.server.coalescing import Coalescing
+from mediaserver.server.coalescing import FREE_TURNS, Coalescing
 
 
 class Loop:
@@ -21,6 +21,11 @@ class Loop:
 
     def call_exception_handler(self, context):
         raise context["exception"]
+
+    def look(self):
+        """Run to the end of the next look at the sockets."""
+        for _ in range(FREE_TURNS + 1):
+            self.turn()
 
     def turn(self):
         ready, self.ready = self.ready, []
@@ -68,18 +73,28 @@ def test_few_calls_hold_nothing_back(coalescing, loop, calls):
     assert not loop.ready
 
 
-def test_turns_are_an_interval_apart(coalescing, loop, clock):
+def test_looks_are_an_interval_apart(coalescing, loop, clock):
     coalescing.look()
+    loop.turn()
     for _ in range(5):
+        loop.look()
+    assert clock.now == pytest.approx(100.0 + 5 * 0.001)
+
+
+def test_a_few_turns_between_are_free(coalescing, loop, clock):
+    coalescing.look()
+    for _ in range(1 + FREE_TURNS):
         loop.turn()
-    assert clock.now == pytest.approx(100.0 + 4 * 0.001)
+    assert clock.slept == []
+    loop.turn()
+    assert len(clock.slept) == 1
 
 
-def test_a_turn_that_took_longer_is_not_held_back(coalescing, loop, clock):
+def test_a_look_that_comes_late_is_not_held_back(coalescing, loop, clock):
     coalescing.look()
     loop.turn()
     clock.now += 0.004
-    loop.turn()
+    loop.look()
     assert clock.slept == []
 
 
@@ -87,16 +102,16 @@ def test_time_lost_is_not_made_up(coalescing, loop, clock):
     coalescing.look()
     loop.turn()
     clock.now += 0.004
-    loop.turn()
-    loop.turn()
+    loop.look()
+    loop.look()
     assert clock.slept == [pytest.approx(0.001)]
 
 
-def test_work_of_the_turn_counts(coalescing, loop, clock):
+def test_work_between_counts(coalescing, loop, clock):
     coalescing.look()
     loop.turn()
     clock.now += 0.0004
-    loop.turn()
+    loop.look()
     assert clock.slept == [pytest.approx(0.0006)]
 
 

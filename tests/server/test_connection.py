@@ -25,6 +25,7 @@ from websockets.uri import parse_uri
 
 from audiocodecs import MULAW_8K
 from mediaserver.handler import Route, Routes
+from mediaserver.plivo.signatures import sign_upgrade
 from mediaserver.protocol import Media, Start, encode_event
 from mediaserver.server import connection as connection_module
 from mediaserver.server.admission import Admission
@@ -96,6 +97,7 @@ class RecordedCall:
         self.messages = []
         self.pongs = []
         self.closing_because = None
+        self.stuffed_with = None
         accepted.slot.release()
 
     def receive(self, message):
@@ -109,6 +111,12 @@ class RecordedCall:
 
     def closing(self, reason):
         self.closing_because = reason
+
+    def block(self):
+        self.blocked = True
+
+    def stuffed(self, unread):
+        self.stuffed_with = unread
 
 
 class Recorded:
@@ -589,6 +597,28 @@ async def test_a_bad_token_is_refused(start_runtime, connect):
     assert runtime.counters.refused == {"token": 1}
 
 
+async def test_a_stream_that_plivo_did_not_sign_is_refused_before_it_is_accepted(
+    start_runtime, connect
+):
+    runtime = await start_runtime(Route(listen), auth_token="an auth token")
+    client = await connect(runtime)
+    await client.open()
+    await refused(client, 403, "X-Plivo-Signature-V3")
+    assert runtime.counters.refused == {"signature": 1}
+    assert runtime.counters.calls_total == 0
+
+
+async def test_a_signed_stream_is_accepted_once(start_runtime, connect):
+    runtime = await start_runtime(Route(listen), auth_token="an auth token")
+    signature = sign_upgrade("wss://media.test/%73tream?a=1", "an auth token")
+    headers = {name.replace("-", "_"): value for name, value in signature.items()}
+    client = await connect(runtime)
+    assert await client.open("/%73tream?a=1", **headers) == 101
+    again = await connect(runtime)
+    await again.open("/%73tream?a=1", **headers)
+    await refused(again, 403, "opened with this signature before")
+
+
 async def test_a_verifier_may_refuse(start_runtime, connect):
     runtime = await start_runtime(Route(listen))
     runtime.verifiers = [
@@ -1037,3 +1067,20 @@ def test_events_that_are_no_frames_are_requests_only():
     core = ServerProtocol()
     core.receive_data(upgrade())
     assert [type(event) for event in core.events_received()] == [Request]
+
+
+@pytest.mark.parametrize("what", ["pings", "messages"])
+def test_a_peer_that_reads_nothing_cannot_fill_the_memory(what):
+    recorded = Recorded(65_536)
+    recorded.transport.get_write_buffer_size = lambda: len(recorded.transport.written)
+    recorded.connection.pause_writing()
+    ping = Frame(Opcode.PING, bytes(100)).serialize(mask=True)
+    for _ in range(20_000):
+        if recorded.call.stuffed_with:
+            break
+        if what == "pings":
+            recorded.connection.data_received(ping)
+        else:
+            recorded.connection.send_text(bytes(100))
+    assert recorded.call.stuffed_with == "1048576 bytes"
+    assert len(recorded.transport.written) < 1_100_000

@@ -149,7 +149,7 @@ def echoes_everything(outcome, *, more_frames=0):
 
 
 def is_dropped_when_it_reads_nothing(outcome):
-    assert outcome.reason == "the peer read nothing for 4 s"
+    assert outcome.reason == "a ping was not answered for 4 s"
     assert outcome.runtime.counters.dead_peers == 1
 
 

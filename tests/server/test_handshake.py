@@ -4,6 +4,8 @@ import pytest
 
 from mediaserver.agents import Echo
 from mediaserver.handler import Route
+from mediaserver.plivo.callbacks import AnswerRequest
+from mediaserver.plivo.signatures import sign_headers, sign_upgrade
 from mediaserver.server.handshake import Accepted, HandshakeRequest, Refused, examine
 from mediaserver.server.tokens import Claims, seal
 
@@ -113,3 +115,152 @@ async def test_the_client_is_seen_through_trusted_proxies(start_runtime):
     runtime = await start_runtime(trusted_proxies="10.0.0.0/8")
     headers = [("x-forwarded-for", "198.51.100.4")]
     assert examine(runtime, ask(headers=headers, client_host="10.1.1.1")).client == "198.51.100.4"
+
+
+# What the answer webhook knew
+
+
+async def test_what_plivo_told_the_answer_webhook_comes_along(runtime):
+    request = AnswerRequest(call_id="call-1", forwarded_from="+14155550142")
+    runtime.answered.add(request)
+    assert examine(runtime, ask(f"token={token()}")).answer is request
+
+
+async def test_of_a_call_that_another_process_answered_the_token_says_the_most_important(runtime):
+    accepted = examine(runtime, ask(f"token={token()}"))
+    assert accepted.answer == AnswerRequest(
+        call_id="call-1", caller="+1415", called="14155550100", direction=None
+    )
+
+
+async def test_a_stream_that_did_not_come_by_the_webhook_brings_nothing(runtime):
+    assert examine(runtime, ask()).answer is None
+
+
+async def test_a_call_that_is_over_gets_no_second_stream_until_it_is_answered_again(runtime):
+    runtime.answered.end("call-1")
+    refused = examine(runtime, ask(f"token={token()}"))
+    assert (refused.status, refused.cause) == (410, "ended")
+    assert runtime.admission.idle
+    runtime.answered.add(AnswerRequest(call_id="call-1"))
+    assert isinstance(examine(runtime, ask(f"token={token()}")), Accepted)
+
+
+async def test_a_server_may_take_only_streams_that_it_gave_out(start_runtime):
+    runtime = await start_runtime(secret=SECRET, require_token=True)
+    assert examine(runtime, ask()).cause == "token"
+    assert isinstance(examine(runtime, ask(f"token={token()}")), Accepted)
+
+
+# Signatures
+
+
+AUTH_TOKEN = "an auth token"
+URL = "wss://voice.example.com/media/stream?a=1"
+
+
+@pytest.fixture
+async def guarded(start_runtime):
+    return await start_runtime(
+        secret=SECRET,
+        max_calls=1,
+        auth_token=AUTH_TOKEN,
+        more_auth_tokens="of a subaccount, of another",
+        public_url="https://voice.example.com/media",
+        trusted_proxies="10.0.0.0/8",
+    )
+
+
+def signed(url=URL, tokens=AUTH_TOKEN, **more):
+    return ask("a=1", headers=list(lower(sign_upgrade(url, tokens))), **more)
+
+
+def lower(headers):
+    return ((name.lower(), value) for name, value in headers.items())
+
+
+@pytest.mark.parametrize("tokens", [AUTH_TOKEN, "of a subaccount", ["unknown", "of another"]])
+async def test_a_signed_stream_is_let_in(guarded, tokens):
+    assert isinstance(examine(guarded, signed(tokens=tokens)), Accepted)
+
+
+async def test_a_stream_whose_whole_url_is_signed_is_let_in(guarded):
+    request = ask("a=1", headers=list(lower(sign_headers("GET", f"https{URL[3:]}", AUTH_TOKEN))))
+    assert isinstance(examine(guarded, request), Accepted)
+
+
+async def test_the_path_that_was_signed_is_the_one_that_was_written(guarded):
+    request = signed("wss://voice.example.com/media/%73tream?a=1", raw_path="/%73tream")
+    assert isinstance(examine(guarded, request), Accepted)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        ask("a=1"),
+        ask(f"token={token()}"),
+        signed(tokens="another token"),
+        signed("wss://voice.example.com/stream?a=1"),
+        signed("wss://other.example.com/media/stream"),
+        ask(headers=[("x-plivo-signature-v3", "x")]),
+    ],
+    ids=["nothing", "token alone", "token unknown", "path", "host", "no nonce"],
+)
+async def test_a_stream_that_plivo_did_not_sign_is_refused(guarded, request_):
+    refused = examine(guarded, request_)
+    assert (refused.status, refused.cause) == (403, "signature")
+    assert AUTH_TOKEN not in refused.reason
+    assert guarded.admission.idle
+
+
+async def test_an_unknown_path_is_told_without_a_look_at_the_signature(guarded):
+    assert examine(guarded, ask(path="/elsewhere")).cause == "path"
+
+
+async def test_a_signature_does_not_make_up_for_a_token(guarded):
+    request = ask("token=nonsense", headers=list(lower(sign_upgrade(URL, AUTH_TOKEN))))
+    assert examine(guarded, request).cause == "token"
+
+
+async def test_a_nonce_is_used_up_only_by_a_stream_that_was_accepted(guarded):
+    request = signed()
+    taken = guarded.admission.admit()
+    assert examine(guarded, request).cause == "full"
+    taken.release()
+    accepted = examine(guarded, request)
+    assert isinstance(accepted, Accepted)
+    accepted.slot.release()
+    refused = examine(guarded, request)
+    assert (refused.status, refused.cause) == (403, "signature")
+    assert "before" in refused.reason
+
+
+async def test_the_public_url_counts_whatever_a_trusted_proxy_says(guarded):
+    request = signed("wss://other.example.com/stream", client_host="10.0.0.1")
+    forwarded = (*request.headers, ("x-forwarded-host", "other.example.com"))
+    assert examine(guarded, ask(headers=forwarded, client_host="10.0.0.1")).cause == "signature"
+
+
+@pytest.mark.parametrize(("peer", "decision"), [("10.0.0.1", Accepted), ("198.51.100.1", Refused)])
+async def test_without_a_public_url_only_a_trusted_proxy_says_what_was_signed(
+    start_runtime, peer, decision
+):
+    runtime = await start_runtime(auth_token=AUTH_TOKEN, trusted_proxies="10.0.0.0/8")
+    headers = [
+        *lower(sign_upgrade("wss://voice.example.com/stream", AUTH_TOKEN)),
+        ("host", "127.0.0.1:8000"),
+        ("x-forwarded-host", "voice.example.com"),
+    ]
+    assert isinstance(examine(runtime, ask(headers=headers, client_host=peer)), decision)
+
+
+async def test_a_request_to_no_host_cannot_be_checked_and_is_refused(start_runtime):
+    runtime = await start_runtime(auth_token=AUTH_TOKEN)
+    refused = examine(runtime, ask(headers=list(lower(sign_upgrade(URL, AUTH_TOKEN)))))
+    assert (refused.status, refused.cause) == (403, "signature")
+    assert "--public-url" in refused.reason
+
+
+async def test_checking_can_be_turned_off(start_runtime):
+    runtime = await start_runtime(auth_token=AUTH_TOKEN, check_signatures=False)
+    assert isinstance(examine(runtime, ask()), Accepted)

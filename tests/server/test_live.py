@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from audiocodecs import MULAW_8K
+from mediaserver.call import StreamStatus
 from mediaserver.handler import Handler, Route
+from mediaserver.plivo import callbacks
 from mediaserver.protocol import (
     Checkpoint,
     Dtmf,
@@ -468,6 +470,31 @@ async def test_a_peer_that_only_answers_pings_is_alive(call):
     assert not link.call.session.ended
 
 
+async def test_a_peer_that_has_stopped_answering_pings_is_dropped(call):
+    """It sends on, and reads nothing: only a write buffer would tell, minutes later."""
+    link = await call(listen, dead_peer_timeout=5, ping_interval=2)
+    await talk(link, 1)
+    link.call.ponged(link.pings[-1][1])
+    await talk(link, 20)
+    assert link.aborted
+    assert link.call.session.end_reason == "a ping was not answered for 5 s"
+    assert link.runtime.counters.dead_peers == 1
+
+
+async def test_a_peer_that_has_never_answered_a_ping_owes_none(call):
+    link = await call(listen, dead_peer_timeout=5, ping_interval=2)
+    await talk(link, 30)
+    assert not link.call.session.ended
+
+
+async def test_a_peer_that_answers_every_ping_late_is_alive(call):
+    link = await call(listen, dead_peer_timeout=5, ping_interval=2)
+    for _ in range(10):
+        await talk(link, 4)
+        link.call.ponged(link.pings[-1][1])
+    assert not link.call.session.ended
+
+
 @pytest.mark.parametrize("seconds", [6, 60])
 async def test_a_stalled_loop_kills_no_healthy_call(call, seconds):
     link = await call(listen, dead_peer_timeout=5, ping_interval=2)
@@ -822,3 +849,77 @@ async def test_a_call_over_sockets_leaves_nothing_behind_either():
     gc.collect()
     assert [each for each in left if each() is not None] == []
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+# What comes by webhooks
+
+
+def told(kind, name=None, stream_id=STREAM_ID, **more):
+    return callbacks.StreamStatus(
+        kind=kind, call_id=CALL_ID, stream_id=stream_id, name=name, **more
+    )
+
+
+async def test_status_callbacks_reach_the_handler_once_each_whenever_they_come(call):
+    events = []
+
+    async def keep(stream):
+        events.extend([event async for event in stream.controls()])
+
+    link = await call(keep, start=False)
+    runtime = link.runtime
+    assert runtime.report(told("connected"))
+    link.bring(START)
+    assert runtime.report(told("played", "a"))
+    assert not runtime.report(told("played", "a"))
+    assert runtime.report(told("played", "a", stream_id="another"))
+    assert runtime.report(told("dropped", error="gone", reason="why", duration=3))
+    link.bring(STOP)
+    await asyncio.sleep(0.1)
+    assert events == [
+        StreamStatus(kind="connected"),
+        StreamStatus(kind="played", name="a"),
+        StreamStatus(kind="dropped", error="gone", reason="why", duration=3),
+    ]
+    assert runtime.counters.stream_statuses == {"connected": 1, "played": 2, "dropped": 1}
+
+
+async def test_a_status_callback_after_the_end_is_counted_and_no_more(call):
+    link = await call(leave)
+    await asyncio.sleep(0.1)
+    link.call.lost("gone")
+    assert link.runtime.report(told("stopped"))
+    assert link.runtime.counters.stream_statuses == {"stopped": 1}
+
+
+async def test_a_stream_of_a_call_that_is_over_gets_no_handler(call):
+    handled = []
+
+    async def keep(stream):
+        handled.append(stream)
+
+    link = await call(keep, start=False)
+    link.runtime.answered.end(CALL_ID)
+    link.bring(START, MEDIA)
+    await asyncio.sleep(0.1)
+    assert link.closed == (1008, "the call is over: /hangup was told so")
+    assert handled == []
+    link.call.lost("closed")
+    assert link.runtime.calls == set()
+    assert link.runtime.admission.idle
+
+
+async def test_the_handler_knows_what_plivo_told_the_answer_webhook(start_runtime):
+    answers = []
+
+    async def keep(stream):
+        answers.append(stream.answer)
+
+    runtime = await start_runtime(Route(keep), secret="sixteen letters and more")
+    request = callbacks.AnswerRequest(call_id=CALL_ID, forwarded_from="+14155550142")
+    runtime.answered.add(request)
+    token = seal(Claims(CALL_ID, None, None, 2**40), "sixteen letters and more")
+    enter(runtime, query=f"token={token}")
+    enter(runtime)
+    await asyncio.sleep(0.1)
+    assert answers == [request, None]

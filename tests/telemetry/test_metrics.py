@@ -13,6 +13,7 @@ def source(totals=None, **figures):
         calls_active=2,
         refused=Counter(full=3, path=1),
         webhooks=Counter(stream=5),
+        stream_statuses=Counter(played=3),
         handler_errors=1,
         dead_peers=4,
         loop_lag=0.002,
@@ -43,6 +44,7 @@ def test_every_figure_is_shown():
     assert shown["mediaserver_calls_refused_total", "full"] == 3
     assert shown["mediaserver_calls_refused_total", "path"] == 1
     assert shown["mediaserver_webhooks_total", "stream"] == 5
+    assert shown["mediaserver_stream_statuses_total", "played"] == 3
     assert shown["mediaserver_handler_errors_total",] == 1
     assert shown["mediaserver_dead_peers_total",] == 4
     assert shown["mediaserver_loop_lag_seconds",] == 0.002

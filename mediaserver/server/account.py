@@ -1,0 +1,40 @@
+"""The account at Plivo that the settings name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mediaserver.plivo.client import API_URL, PlivoClient
+
+
+if TYPE_CHECKING:
+    from mediaserver.settings import Settings
+
+
+class NoAccountError(ValueError):
+    """The settings name no account; it says what is missing."""
+
+
+def has_account(settings: Settings) -> bool:
+    """Tell whether the settings have what Plivo's REST API asks for."""
+    return settings.auth_id is not None and settings.auth_token is not None
+
+
+def connect(settings: Settings, api_url: str = API_URL) -> PlivoClient:
+    """Return a client for the account.
+
+    Args:
+        settings: With `auth_id` and `auth_token`.
+        api_url: Where Plivo is, or the sandbox.
+
+    Raises:
+        NoAccountError: One of the two is not set.
+
+    """
+    if settings.auth_id is None or settings.auth_token is None:
+        missing = "auth_id" if settings.auth_id is None else "auth_token"
+        raise NoAccountError(
+            f"{missing} is not set: Plivo's REST API needs MEDIASERVER_AUTH_ID and"
+            " MEDIASERVER_AUTH_TOKEN, which the console shows"
+        )
+    return PlivoClient(settings.auth_id, settings.auth_token, base_url=api_url)

@@ -1,0 +1,63 @@
+"""Status callbacks of streams: each counts once, however often Plivo sends it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+from mediaserver.plivo.callbacks import StreamStatus
+from mediaserver.server.recent import Recent
+
+
+SEEN_SECONDS: Final = 3_600.0
+"""How long a callback is known to have come."""
+SEEN_LIMIT: Final = 65_536
+"""How many are, the newest."""
+EARLY_SECONDS: Final = 10.0
+"""How long callbacks wait for their stream: webhook and socket come by different ways."""
+EARLY_LIMIT: Final = 1_024
+"""For how many streams they do."""
+EARLY_EACH: Final = 8
+"""How many wait for one stream."""
+
+
+class Statuses:
+    """The status callbacks of one process.
+
+    Args:
+        counts: Where they are counted, by kind.
+        clock: Monotonic seconds.
+
+    """
+
+    def __init__(
+        self, counts: Counter[str], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._counts = counts
+        self._seen: Recent[tuple[str, ...], None] = Recent(SEEN_SECONDS, SEEN_LIMIT, clock=clock)
+        self._early: Recent[str, list[StreamStatus]] = Recent(
+            EARLY_SECONDS, EARLY_LIMIT, clock=clock
+        )
+
+    def take(self, status: StreamStatus) -> bool:
+        """Count a callback, and tell whether it is news."""
+        key = status.idempotency_key
+        if key in self._seen:
+            return False
+        self._seen[key] = None
+        self._counts[status.kind] += 1
+        return True
+
+    def keep(self, status: StreamStatus) -> None:
+        """Keep a callback whose stream is not there, in case it comes."""
+        waiting = self._early.get(status.stream_id)
+        if waiting is None:
+            waiting = self._early[status.stream_id] = []
+        if len(waiting) < EARLY_EACH:
+            waiting.append(status)
+
+    def kept(self, stream_id: str) -> list[StreamStatus]:
+        """Take out what came before its stream."""
+        return self._early.pop(stream_id) or []

@@ -1,0 +1,195 @@
+"""What Plivo posts while calls go on.
+
+=============  =================================================================================
+``/answer``    what happens to a call? XML that streams it to this server
+``/fallback``  the same, after ``/answer`` did not reply; a caller hears something in any case
+``/hangup``    a call has ended: no stream of it is taken any more
+``/status``    something happened to a stream: its handler is told, once
+=============  =================================================================================
+
+Each takes GET and POST, and goes by what a request says more than by where it came: with no other
+URL set, Plivo sends everything to the answer URL, and a stream given in reply to a hang-up would be
+one of a call that is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final, TypeAlias
+from urllib.parse import parse_qsl, quote
+
+import structlog
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+
+from mediaserver.plivo.callbacks import (
+    AnswerRequest,
+    Callback,
+    CallbackError,
+    HangupRequest,
+    StreamStatus,
+    UnknownEventError,
+    parse_callback,
+)
+from mediaserver.plivo.signatures import SignatureError, form_params
+from mediaserver.server.answer import NOTHING, Answer, AnswerError, answer, busy
+from mediaserver.server.proxy import base_url
+
+
+if TYPE_CHECKING:
+    from mediaserver.server.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+PATHS: Final = ("/answer", "/fallback", "/hangup", "/status")
+
+_FORM: Final = "application/x-www-form-urlencoded"
+_NO_STORE: Final = {"cache-control": "no-store"}
+
+Take: TypeAlias = Callable[[dict[str, str], str, str | None], Answer]
+"""What replies to a request's fields, the server's URL, and the path that the query names."""
+
+
+class Webhooks:
+    """The endpoints that Plivo posts to."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._warned = False
+
+    async def answer(self, request: Request) -> Response:
+        """Tell Plivo what to do with a call."""
+        return await self._reply(request, self._take)
+
+    async def fallback(self, request: Request) -> Response:
+        """Tell Plivo what to do with a call that ``/answer`` did not answer."""
+        return await self._reply(request, self._take_anyhow)
+
+    async def hangup(self, request: Request) -> Response:
+        """Hear that a call has ended."""
+        return await self._reply(request, self._take_hangup)
+
+    async def status(self, request: Request) -> Response:
+        """Hear what happened to a stream."""
+        return await self._reply(request, self._take_status)
+
+    async def _reply(self, request: Request, take: Take) -> Response:
+        runtime = self._runtime
+        kinds = runtime.counters.webhooks
+        try:
+            query = request.scope["query_string"].decode("latin-1")
+            base = self._base_url(request)
+            form = await _form(request)
+            if runtime.signatures is not None:
+                url = f"{base}{_raw_path(request)}" + (f"?{query}" if query else "")
+                runtime.signatures.verify_webhook(
+                    request.headers.items(), request.method, url, form_params(form)
+                )
+            fields = dict(parse_qsl(query, keep_blank_values=True))
+            path = fields.pop("path", None)
+            fields.update(form)
+            reply = take(fields, base, path)
+        except SignatureError as error:
+            kinds["forbidden"] += 1
+            runtime.counters.refuse("signature")
+            log.warning("webhook refused", reason=str(error), path=request.scope["path"])
+            return PlainTextResponse(f"{error}\n", 403)
+        except UnknownEventError as error:
+            # Refusing it would only have it sent again.
+            log.info("webhook passed over", reason=str(error))
+            reply = Answer(NOTHING, "ignored")
+        except (AnswerError, CallbackError) as error:
+            kinds["malformed"] += 1
+            return PlainTextResponse(f"{error}\n", 400)
+        except ClientDisconnect:
+            return PlainTextResponse("the request was cut short\n", 400)
+        kinds[reply.kind] += 1
+        if reply.kind in ("busy", "rejected"):
+            runtime.counters.refuse(reply.kind)
+        return Response(reply.xml, media_type="application/xml", headers=_NO_STORE)
+
+    def _take(self, fields: dict[str, str], base: str, path: str | None) -> Answer:
+        callback = parse_callback(fields)
+        if isinstance(callback, AnswerRequest):
+            reply = answer(self._runtime, callback, base, path)
+            self._runtime.told(callback)
+            return reply
+        return self._note(callback)
+
+    def _take_anyhow(self, fields: dict[str, str], base: str, path: str | None) -> Answer:
+        try:
+            return self._take(fields, base, path)
+        except CallbackError:
+            raise
+        except Exception:
+            log.exception("fallback failed, the caller hears the busy message")
+            return busy(self._runtime.settings)
+
+    def _take_hangup(self, fields: dict[str, str], base: str, path: str | None) -> Answer:
+        callback = parse_callback(fields)
+        if isinstance(callback, AnswerRequest):
+            # What comes here without saying so is a hang-up all the same.
+            callback = HangupRequest.parse(fields)
+        return self._note(callback)
+
+    def _take_status(self, fields: dict[str, str], base: str, path: str | None) -> Answer:
+        callback = parse_callback(fields)
+        if isinstance(callback, AnswerRequest):
+            raise CallbackError(
+                "StreamID is missing: Plivo sends CallUUID, StreamID and Event to a status"
+                " callback URL"
+            )
+        return self._note(callback)
+
+    def _note(self, callback: Callback) -> Answer:
+        runtime = self._runtime
+        if isinstance(callback, StreamStatus):
+            if not runtime.report(callback):
+                return Answer(NOTHING, "repeated")
+            kind = "status"
+        elif isinstance(callback, HangupRequest):
+            runtime.admission.cancel(callback.call_id)
+            runtime.answered.end(callback.call_id)
+            kind = "ended"
+        else:
+            kind = "ignored"
+        runtime.told(callback)
+        return Answer(NOTHING, kind)
+
+    def _base_url(self, request: Request) -> str:
+        settings = self._runtime.settings
+        url = base_url(
+            settings.public_url,
+            request.headers.items(),
+            client_host=request.client.host if request.client else "",
+            secure=request.scope["scheme"] == "https",
+            trusted=settings.trusted_proxies,
+        )
+        if url is None:
+            raise AnswerError("the Host header is missing or no host; set --public-url")
+        if settings.public_url is None and not self._warned:
+            self._warned = True
+            log.warning(
+                "public URL not set",
+                believing=url,
+                hint="set --public-url: a stream URL should not hang on a header anyone can send",
+            )
+        return url
+
+
+def _raw_path(request: Request) -> str:
+    """Return the path as it was written in the request, which is what was signed."""
+    raw: bytes | None = request.scope.get("raw_path")
+    if raw is None:
+        return quote(request.scope["path"], safe="/%:@!$&'()*+,;=~")
+    return raw.decode("latin-1")
+
+
+async def _form(request: Request) -> Sequence[tuple[str, str]]:
+    if request.method != "POST":
+        return ()
+    kind = request.headers.get("content-type", _FORM).partition(";")[0].strip().lower()
+    body = await request.body()
+    if body and kind != _FORM:
+        raise AnswerError(f"the body is {kind or 'of no type'}; Plivo sends {_FORM}")
+    return parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)

@@ -1,0 +1,39 @@
+from mediaserver.plivo.callbacks import AnswerRequest
+from mediaserver.server.answered import AnsweredCalls
+from mediaserver.server.tokens import Claims
+
+
+CLAIMS = Claims("call-1", "+1415", "+1416", 0, "inbound")
+
+
+def make():
+    return AnsweredCalls(60, clock=lambda: 0.0)
+
+
+def test_a_call_that_was_answered_here_is_known_in_full():
+    calls = make()
+    request = AnswerRequest(call_id="call-1", caller="+1415", forwarded_from="+1417")
+    calls.add(request)
+    assert calls.request(CLAIMS) is request
+
+
+def test_a_call_that_was_answered_elsewhere_is_known_by_its_token():
+    assert make().request(CLAIMS) == AnswerRequest(
+        call_id="call-1", caller="+1415", called="+1416", direction="inbound"
+    )
+
+
+def test_a_call_that_is_over_may_be_answered_again():
+    calls = make()
+    assert not calls.has_ended("call-1")
+    calls.end("call-1")
+    assert calls.has_ended("call-1")
+    calls.add(AnswerRequest(call_id="call-1"))
+    assert not calls.has_ended("call-1")
+
+
+def test_nothing_more_is_known_of_a_call_that_is_over():
+    calls = make()
+    calls.add(AnswerRequest(call_id="call-1", forwarded_from="+1417"))
+    calls.end("call-1")
+    assert calls.request(CLAIMS).forwarded_from is None

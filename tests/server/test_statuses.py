@@ -1,0 +1,45 @@
+from collections import Counter
+
+from mediaserver.plivo.callbacks import StreamStatus
+from mediaserver.server.statuses import EARLY_EACH, Statuses
+
+
+def status(kind="played", stream_id="s1", **more):
+    return StreamStatus(kind=kind, call_id="c1", stream_id=stream_id, **more)
+
+
+def make():
+    counts = Counter()
+    return Statuses(counts, clock=lambda: 0.0), counts
+
+
+def test_a_callback_that_comes_again_is_no_news():
+    statuses, counts = make()
+    assert statuses.take(status(name="a"))
+    assert not statuses.take(status(name="a", error="worded otherwise"))
+    assert counts == {"played": 1}
+
+
+def test_other_checkpoints_streams_and_events_are_news():
+    statuses, counts = make()
+    assert statuses.take(status(name="a"))
+    assert statuses.take(status(name="b"))
+    assert statuses.take(status(name="a", stream_id="s2"))
+    assert statuses.take(status("stopped"))
+    assert counts == {"played": 3, "stopped": 1}
+
+
+def test_callbacks_that_come_before_their_stream_wait_for_it():
+    statuses, _ = make()
+    early = status("connected")
+    statuses.keep(early)
+    assert statuses.kept("s2") == []
+    assert statuses.kept("s1") == [early]
+    assert statuses.kept("s1") == []
+
+
+def test_few_wait_for_one_stream():
+    statuses, _ = make()
+    for number in range(EARLY_EACH + 1):
+        statuses.keep(status(name=str(number)))
+    assert len(statuses.kept("s1")) == EARLY_EACH
