@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types imports coverage bench docs clean
+.PHONY: help demo test lint format types imports coverage bench interop docs clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,7 +17,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "installing into $(VENV) …"
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt \
-	  --editable '.[demo,reload]' --group test --group lint
+	  --editable '.[demo,reload,sandbox]' --group test --group lint
 	@touch $@
 
 demo: $(VENV)/.installed  ## A whole call with speech on this machine: WAV, PNG and JSON in demo-output/
@@ -47,9 +47,32 @@ bench: $(VENV)/.installed  ## Codecs, transport and playback beside other packag
 	@$(BIN)/python -m benchmarks.codecs
 	@$(BIN)/python -m benchmarks.transport
 	@$(BIN)/python -m benchmarks.playback
+	@$(BIN)/python -m benchmarks.noise
+
+interop/.venv/.installed: interop/requirements.txt interop/constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "make interop needs Python 3.11 or newer; try: make interop PYTHON=python3.11"; exit 1; }
+	@test -x interop/.venv/bin/python || $(PYTHON) -m venv interop/.venv
+	@echo "installing into interop/.venv …"
+	@interop/.venv/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@interop/.venv/bin/python -m pip install --quiet --constraint interop/constraints.txt \
+	  --requirement interop/requirements.txt --editable '.[sandbox]'
+	@touch $@
+
+interop/node_modules/.installed: interop/package.json interop/package-lock.json
+	@command -v npm >/dev/null \
+	  || { echo "make interop needs Node.js 20 or newer, with npm: install the packages nodejs and npm"; exit 1; }
+	@node -e 'process.exit(process.versions.node.split(".")[0] < 20)' \
+	  || { echo "make interop needs Node.js 20 or newer, this is $$(node --version)"; exit 1; }
+	@echo "installing into interop/node_modules …"
+	@cd interop && npm ci --silent --ignore-scripts
+	@touch $@
+
+interop: interop/.venv/.installed interop/node_modules/.installed  ## Plivo's own SDKs, pipecat and servers gone wrong, on the sandbox
+	@interop/.venv/bin/python -m pytest -c interop/pytest.ini -n 4 --dist worksteal interop/tests
 
 docs: $(VENV)/.installed  ## Write the generated pages anew
 	@$(BIN)/python -m mediaserver.settings > docs/settings.md
 
 clean:  ## Remove what the targets made
-	rm -rf $(VENV) demo-output dist build .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) interop/.venv interop/node_modules demo-output dist build .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

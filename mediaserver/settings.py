@@ -30,6 +30,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, SettingsConfigDict
 
 from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K, AudioFormat
+from mediaserver.plivo.client import API_URL
 from mediaserver.plivo.xml import Speak
 
 
@@ -156,7 +157,8 @@ class Settings(BaseSettings):
         "Server",
         (),
         "Handlers, as package.module:Name, /path=package.module:Name or"
-        " +14155550100=package.module:Name (a dialled number). Separate several by commas.",
+        " +14155550100=package.module:Name (a dialled number). Several are words of their"
+        " own on the command line, and separated by commas in the environment.",
     )
     host: str = _in("Server", "127.0.0.1", "Address to listen on; 0.0.0.0 for every IPv4 one.")
     port: int = _in(
@@ -203,6 +205,12 @@ class Settings(BaseSettings):
         (),
         "Further tokens whose signatures are taken, separated by commas: the old one while it is"
         " being changed, those of subaccounts, the main account's.",
+    )
+    api_url: Annotated[str, BeforeValidator(_web_url)] = _in(
+        "Plivo", API_URL, "Where its REST API is: Plivo's, or a sandbox's."
+    )
+    calls_per_second: float = _in(
+        "Plivo", 2.0, "How fast the account may place calls.", gt=0, le=1000
     )
     check_signatures: bool = _in(
         "Plivo", True, "Whether they are checked. Turn it off only where nobody else can connect."
@@ -285,7 +293,9 @@ class Settings(BaseSettings):
         "Audio",
         0.001,
         "While 20 calls or more are live, look at their sockets no more often than this: less CPU"
-        " per frame, each frame as much later at most. 0 to look whenever something comes.",
+        " per frame, each frame as much later at most. What a handler does with an event in more"
+        " than eight steps, each an await that lets others run, goes on only after so long again."
+        " 0 to look whenever something comes.",
         ge=0,
         le=0.01,
     )
@@ -525,8 +535,9 @@ def reference() -> str:
                 "|---|---|---|---|",
             ]
         default = default_of(field)
+        flag = "SPEC…" if name == "handler" else flag_of(name)
         lines.append(
-            f"| `{flag_of(name)}` | `{variable_of(name)}` | {f'`{default}`' if default else ''} |"
+            f"| `{flag}` | `{variable_of(name)}` | {f'`{default}`' if default else ''} |"
             f" {field.description} |"
         )
     return "\n".join(lines) + "\n"

@@ -1,17 +1,23 @@
+import asyncio
 import contextlib
 import json
 import re
+import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
+from websockets.asyncio.server import serve
 
-from audiocodecs import read_wav, write_wav
+from audiocodecs import MULAW_8K, read_wav, write_wav
 from mediaserver import __version__
 from mediaserver.cli import app
+from mediaserver.protocol import Media, PlayAudio, decode_event, encode_command
 from mediaserver.settings import Settings, flag_of
 
 
@@ -196,6 +202,28 @@ def echo_server():
         process.communicate()
 
 
+@contextlib.contextmanager
+def serving(handler):
+    """Serve connections by a coroutine, in a thread of its own, and give the address."""
+
+    async def main():
+        async with serve(handler, "127.0.0.1", 0, compression=None) as server:
+            port = server.sockets[0].getsockname()[1]
+            told.set_result((asyncio.get_running_loop(), asyncio.current_task(), port))
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    told = Future()
+    thread = threading.Thread(target=asyncio.run, args=(main(),))
+    thread.start()
+    loop, task, port = told.result()
+    try:
+        yield f"ws://127.0.0.1:{port}/stream"
+    finally:
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join()
+
+
 @pytest.fixture(scope="module")
 def echo_url():
     with echo_server() as url:
@@ -252,10 +280,73 @@ def test_a_bad_option_of_a_call_is_refused_with_status_2(run, option, value, tex
     assert text in result.stderr
 
 
-def test_an_audio_file_that_is_not_there_is_named(run, echo_url):
-    result = run("call", echo_url, "--audio", "nowhere.wav")
-    assert result.exit_code == 1
+@pytest.mark.parametrize("command", ["call", "load"])
+def test_an_audio_file_that_is_not_there_is_refused_with_status_2(run, echo_url, command):
+    result = run(command, echo_url, "--audio", "nowhere.wav")
+    assert result.exit_code == 2
     assert "nowhere.wav" in result.stderr
+
+
+@pytest.mark.parametrize("option", ["--record", "--report"])
+def test_a_file_that_cannot_be_written_is_refused_before_the_call(run, option):
+    result = run("call", "ws://127.0.0.1:1/", option, "nowhere/out")
+    assert result.exit_code == 2
+    assert "there is no folder nowhere" in result.stderr
+
+
+def test_a_silence_in_mid_speech_is_shown(run):
+    async def halting(connection):
+        spoken = PlayAudio(MULAW_8K.encode(np.full(800, 8_000, np.int16)), MULAW_8K)
+        frames = 0
+        async for message in connection:
+            frames += isinstance(decode_event(message), Media)
+            if frames in (1, 45):
+                await connection.send(encode_command(spoken).decode())
+
+    with serving(halting) as url:
+        result = run("call", url, "--seconds", 2, "--silence", 2)
+    figures = dict(re.findall(r"^(\w+) +(.+?) *$", result.stdout, re.M))
+    assert figures["gaps"] == "0, 0 ms"
+    assert re.fullmatch(r"1, 0\.\d\d s, the longest 0\.\d\d s", figures["pauses"])
+
+
+def test_ctrl_c_ends_a_call_and_keeps_what_was_heard():
+    process = None
+
+    async def interrupting(connection):
+        spoken = PlayAudio(MULAW_8K.encode(np.full(160, 8_000, np.int16)), MULAW_8K)
+        frames = 0
+        async for message in connection:
+            frames += isinstance(decode_event(message), Media)
+            await connection.send(encode_command(spoken).decode())
+            if frames == 10:
+                process.send_signal(signal.SIGINT)
+
+    with serving(interrupting) as url:
+        process = subprocess.Popen(
+            (
+                *(sys.executable, "-m", "mediaserver", "call", url, "--silence", "60"),
+                *("--record", "out.wav", "--report", "report.json"),
+            ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        out, err = process.communicate()
+    assert (process.returncode, err) == (130, "")
+    assert "ended by  " in out
+    assert read_wav("out.wav").samples[:, 1].any()
+    assert json.loads(Path("report.json").read_text())["ended_by"] == "caller"
+
+
+def test_ctrl_c_before_the_call_is_taken_says_so(run, monkeypatch):
+    async def interrupted(options, *, watch):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mediaserver.sandbox.place_call", interrupted)
+    result = run("call", "ws://127.0.0.1:1/")
+    assert result.exit_code == 130
+    assert "before the call was taken" in result.stderr
 
 
 def test_misbehaviours_are_listed(run):

@@ -7,8 +7,11 @@ Python blocks run, from the top of a page to its end, in one namespace:
   ``stream`` and the subclasses of `Handler`, each take a call;
 * tests that it defines are run.
 
-The handlers of ``python raises`` end in an exception. The caller of those calls speaks for a second
-and presses a key, in virtual time; those of ``python real-time``, which have threads, in real time.
+Blocks of ``python sandbox`` are the inside of a coroutine, in real time, beside a sandbox that
+stands for Plivo; see `beside_a_sandbox` for what they have.
+
+The caller of those calls speaks for a second and presses a key; and, in a second call, hangs up at
+once. The handlers of ``python raises`` end in an exception, and their first call is the only one.
 """
 
 import ast
@@ -18,22 +21,34 @@ import contextlib
 import inspect
 import re
 import shlex
+import socket
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx
 import numpy as np
 import pytest
 import typer
 import yaml
+from plivo.rest import client as plivo_rest
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
+from websockets.asyncio.server import serve
 
 from audiocodecs import write_wav
 from mediaserver import cli, settings
 from mediaserver.call import StreamCounters
 from mediaserver.handler import Handler, Routes
+from mediaserver.plivo import CallRequest, PlivoClient
 from mediaserver.sandbox import CallEnded
+from mediaserver.sandbox.account import Account
+from mediaserver.sandbox.dialplan import Dialplan
+from mediaserver.sandbox.exchange import ExchangeOptions
+from mediaserver.sandbox.person import Person
+from mediaserver.sandbox.platform import Sandbox, SandboxOptions
+from mediaserver.sandbox.script import person_from_text
 from mediaserver.server.counters import ServerCounters
 from mediaserver.server.daemon import HTTP_CLOSE_TIMEOUT
 from mediaserver.server.live import CLOSE_TIMEOUT
@@ -46,6 +61,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 IDS = [page.name for page in PAGES]
 CALL_SECONDS = 8.0
+SHORT_CALL_SECONDS = 0.3
 
 SPEECH = (6000 * np.sin(np.arange(8000) * 0.3)).astype(np.int16)
 
@@ -92,25 +108,25 @@ def python_blocks(page):
 
 
 def call(target, info, path="/stream"):
-    """Let a handler take a call whose caller speaks and presses a key."""
+    """Let a handler take a call whose caller speaks and presses a key, and one cut short."""
 
-    async def hold():
+    async def hold(seconds):
         async with joined(
             target, path=f"{path}?campaign=7", audio=SPEECH, raises="raises" not in info
         ) as line:
             with contextlib.suppress(CallEnded):
-                await line.phone.wait_until(2.0)
-                line.phone.press("1")
-                await line.phone.wait_until(CALL_SECONDS)
+                await line.phone.wait_until(min(2.0, seconds))
+                if seconds > 2.0:
+                    line.phone.press("1")
+                await line.phone.wait_until(seconds)
         report = line.phone.report()
         assert line.runtime.counters.handler_errors == ("raises" in info)
         assert not report.errors
         assert not report.warnings
 
-    if "real-time" in info:
-        asyncio.run(hold())
-    else:
-        run_virtual(hold())
+    run_virtual(hold(CALL_SECONDS))
+    if "raises" not in info:
+        run_virtual(hold(SHORT_CALL_SECONDS))
 
 
 def as_handler(block, namespace):
@@ -121,6 +137,85 @@ def as_handler(block, namespace):
         await eval(block.code, namespace)
 
     return inside
+
+
+ACCOUNT = Account("MASANDBOXSANDBOXSAND", SecretStr("the token"))
+
+
+class Customer(httpx.AsyncBaseTransport):
+    """Carries requests to this machine; to all others it replies with a document that waits."""
+
+    def __init__(self):
+        self._network = httpx.AsyncHTTPTransport()
+
+    async def handle_async_request(self, request):
+        if request.url.host == "127.0.0.1":
+            return await self._network.handle_async_request(request)
+        return httpx.Response(200, content='<Response><Wait length="60"/></Response>')
+
+    async def aclose(self):
+        await self._network.aclose()
+
+
+async def beside_a_sandbox(block, namespace):
+    """Run what is in `block` with a sandbox where Plivo would be.
+
+    It has `plivo`, a client; `call_uuid` of a call that was answered, and `ended_call_uuid` of one
+    that is over; `stream_url` of a server that listens; and `settings` for one that does not yet.
+    """
+
+    async def listen(connection):
+        async for _ in connection:
+            pass
+
+    options = SandboxOptions(account=ACCOUNT, exchange=ExchangeOptions(calls_per_second=1000))
+    token = ACCOUNT.auth_token.get_secret_value()
+    async with (
+        Sandbox(options, transport=Customer()) as sandbox,
+        PlivoClient(
+            ACCOUNT.auth_id,
+            token,
+            base_url="http://sandbox",
+            transport=httpx.ASGITransport(app=sandbox.app),
+        ) as plivo,
+        serve(listen, "127.0.0.1", 0) as server,
+    ):
+        sandbox.exchange.dialplan = Dialplan(lambda: Person(ring=0))
+
+        async def answered():
+            request = CallRequest(
+                from_="+14155550100",
+                to="+14155550199",
+                answer_url="https://voice.example.com/answer",
+            )
+            call = sandbox.exchange.calls[(await plivo.calls.create(request)).call_uuid]
+            await call.answered.wait()
+            return call
+
+        over = await answered()
+        await plivo.calls.hang_up(over.uuid)
+        await over.wait_ended()
+        port = free_port()
+        namespace |= {
+            "plivo": plivo,
+            "sandbox": sandbox,
+            "call_uuid": (await answered()).uuid,
+            "ended_call_uuid": over.uuid,
+            "stream_url": f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/stream",
+            "settings": Settings(
+                port=port,
+                public_url=f"http://127.0.0.1:{port}",
+                auth_id=ACCOUNT.auth_id,
+                auth_token=token,
+            ),
+        }
+        await eval(block.code, namespace)
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
 
 
 def is_handler(value, module):
@@ -139,6 +234,9 @@ def is_handler(value, module):
 
 
 def run_block(block, namespace):
+    if "sandbox" in block.info.split():
+        asyncio.run(beside_a_sandbox(block, namespace))
+        return
     if block.awaits:
         call(as_handler(block, namespace), block.info)
         return
@@ -161,15 +259,25 @@ def run_block(block, namespace):
 def test_python_blocks_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_wav("greeting.wav", SPEECH, 8000)
+    for name in [each for each in vars(plivo_rest) if each.isupper()]:
+        # What a page has a reader change for good, it changes here for as long as it is read.
+        monkeypatch.setattr(plivo_rest, name, getattr(plivo_rest, name))
     namespace = {"__name__": f"docs.{page.stem}"}
     for block in python_blocks(page):
         run_block(block, namespace)
 
 
 def test_the_readme_has_a_handler_in_ten_lines():
-    first = python_blocks(ROOT / "README.md")[0].text
-    code = [line for line in first.splitlines() if line and not line.startswith("#")]
-    assert len(code) <= 10
+    assert len(python_blocks(ROOT / "README.md")[0].text.splitlines()) <= 10
+
+
+def test_a_handler_in_the_docs_that_cannot_bear_a_hang_up_is_found():
+    async def careless(stream):
+        controls = stream.controls()
+        assert await anext(controls, None) is not None
+
+    with pytest.raises(AssertionError):
+        call(careless, "python")
 
 
 # Links
@@ -239,6 +347,13 @@ def test_the_settings_reference_is_up_to_date():
     assert (ROOT / "docs/settings.md").read_text("utf-8") == settings.reference()
 
 
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_scripts_of_persons_can_be_followed(page):
+    for block in fences(page):
+        if block.info == "yaml script":
+            assert person_from_text(block.text).script
+
+
 # Metrics
 
 
@@ -250,7 +365,8 @@ def exposed_metrics():
         draining=False,
         stream_totals=StreamCounters,
     )
-    source.counters.refused = source.counters.webhooks = Counter(x=1)
+    counters = source.counters
+    counters.refused = counters.webhooks = counters.stream_statuses = Counter(x=1)
     families = text_string_to_metric_families(exposition(source).decode())
     return {sample.name for family in families for sample in family.samples}
 

@@ -18,9 +18,9 @@ from mediaserver.demo.display import Display, print_checks, print_files
 from mediaserver.demo.picture import draw
 from mediaserver.demo.scene import Moment, Scene, Tell
 from mediaserver.demo.server import ServerError, serving
-from mediaserver.demo.speech import SpeechError
 from mediaserver.demo.verdict import LONGEST_CALL, Check, Figures, judge
 from mediaserver.sandbox import CallEnded, CallFailed, CallReport, Phone
+from mediaserver.sandbox.espeak import SpeechError
 from mediaserver.server.daemon import BindError
 from mediaserver.telemetry.logs import configure_logs
 

@@ -8,9 +8,9 @@ from typing import Final, Literal, Self
 
 from audiocodecs import Wav
 from mediaserver.agents import Parrot
-from mediaserver.demo.speech import speak
 from mediaserver.handler import Route, Routes
 from mediaserver.sandbox import Phone
+from mediaserver.sandbox.espeak import speak
 
 
 AGENT_VOICE: Final = "en-us+f3"

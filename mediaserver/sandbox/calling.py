@@ -85,7 +85,8 @@ async def place_call(
     """Make one call, write the files asked for, and return the report.
 
     The call ends when the caller has said and pressed everything and the agent has then been
-    silent for a while, when the server ends it, or after `options.seconds`. Cancelling hangs up.
+    silent for a while, when the server ends it, or after `options.seconds`. Cancelling hangs up,
+    and the files are written all the same.
 
     Args:
         options: Everything about the call.
@@ -110,21 +111,32 @@ async def place_call(
         epoch=time.time() if epoch is None else epoch,
         misbehaviour=options.misbehaviour,
     )
-    async with phone:
+    await phone.start()
+    try:
         if watch is not None:
             watch(phone)
-        try:
-            async with asyncio.timeout(options.seconds):
-                for press in sorted(options.presses, key=lambda press: press.time):
-                    await phone.wait_until(press.time)
-                    phone.press(press.digits)
-                await phone.wait_spoken()
-                await phone.wait_for_silence(options.silence)
-        except (CallEnded, TimeoutError):
-            pass
-    report = phone.report()
+        await _talk(phone, options)
+    finally:
+        # Also when the call is broken off: what was heard until then is kept.
+        await phone.hang_up()
+        await asyncio.to_thread(_write_files, phone, options)
+    return phone.report()
+
+
+async def _talk(phone: Phone, options: CallOptions) -> None:
+    try:
+        async with asyncio.timeout(options.seconds):
+            for press in sorted(options.presses, key=lambda press: press.time):
+                await phone.wait_until(press.time)
+                phone.press(press.digits)
+            await phone.wait_spoken()
+            await phone.wait_for_silence(options.silence)
+    except (CallEnded, TimeoutError):
+        pass
+
+
+def _write_files(phone: Phone, options: CallOptions) -> None:
     if options.record is not None:
-        await asyncio.to_thread(write_wav, options.record, phone.recording(), options.format.rate)
+        write_wav(options.record, phone.recording(), options.format.rate)
     if options.report is not None:
-        await asyncio.to_thread(options.report.write_text, report.to_json() + "\n", "utf-8")
-    return report
+        options.report.write_text(phone.report().to_json() + "\n", "utf-8")

@@ -91,10 +91,14 @@ class LoadReport:
         connect: Time to open a call's WebSocket.
         audio_played: Audio that callers heard, of all calls together.
         audio_cleared: Audio that was sent and cleared before it was heard.
-        gap_count: Dry spells in the agents' audio: it came too late, or the agent had none. Which
-            of the two it was, only the server can say.
+        gap_count: Short dry spells in the agents' audio: it came too late, or the agent had none.
+            The phone cannot tell the two apart.
         gap_seconds: Their sum over all calls.
         gaps: Milliseconds of gaps per minute of a call.
+        pause_count: Dry spells of `gap_threshold` seconds or more: between two turns as a rule, but
+            a dropout can be as long.
+        pause_seconds: Their sum over all calls.
+        longest_pause: The longest of them in any call; 0 if there was none.
         first_audio: From the start of a stream to the agent's first audio.
         replies: From the end of an utterance of the caller to the agent's reply.
         unanswered: Utterances that no reply followed.
@@ -127,6 +131,9 @@ class LoadReport:
     gap_count: int = 0
     gap_seconds: float = 0.0
     gaps: Spread | None = None
+    pause_count: int = 0
+    pause_seconds: float = 0.0
+    longest_pause: float = 0.0
     first_audio: Spread | None = None
     replies: Spread | None = None
     unanswered: int = 0
@@ -199,7 +206,8 @@ async def load(
         format: Format of the streams, one of Plivo's four.
         headers: HTTP headers of the WebSocket requests.
         ssl: TLS settings for `wss://`; certificates are verified if left out.
-        gap_threshold: Silence of this many seconds between the agent's audio is no gap.
+        gap_threshold: Silence of this many seconds or more between the agent's audio is counted
+            as a pause, not as a gap.
         caller: What every caller does beside talking: awaited with the phone once its call is
             taken, cancelled when its time is up. Returning early does not end the call.
         on_report: Called with the report of each call that was taken, when it is over.
@@ -367,6 +375,9 @@ class _Tally:
         report.audio_cleared += call.audio_cleared
         report.gap_count += len(call.gaps)
         report.gap_seconds += call.gap_seconds
+        report.pause_count += len(call.pauses)
+        report.pause_seconds += call.pause_seconds
+        report.longest_pause = max(report.longest_pause, call.longest_pause)
         report.messages_sent += call.messages_sent
         report.messages_received += call.messages_received
         report.bytes_sent += call.bytes_sent

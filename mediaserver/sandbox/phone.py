@@ -111,7 +111,8 @@ class Phone:
         seed: Makes what is random in a misbehaviour the same every time.
         keep_audio: Keep both voices for the recording. Switch off for many long calls.
         playback_limit: Seconds of audio the carrier queues for playback.
-        gap_threshold: Silence of this many seconds between the agent's audio is no gap.
+        gap_threshold: Silence of this many seconds or more between the agent's audio is reported
+            as a pause, not as a gap.
         send_stop: Send a `stop` event before hanging up; Plivo's reference has none.
         open_timeout: Seconds the server may take to accept the call.
         close_timeout: Seconds the server may take to answer the closing handshake.
@@ -446,6 +447,9 @@ class Phone:
             audio_unplayed=buffer.queued,
             gaps=[Gap(start, seconds) for start, seconds in buffer.gaps],
             gap_seconds=math.fsum(seconds for _, seconds in buffer.gaps),
+            pauses=[Gap(start, seconds) for start, seconds in buffer.pauses],
+            pause_seconds=math.fsum(seconds for _, seconds in buffer.pauses),
+            longest_pause=max((seconds for _, seconds in buffer.pauses), default=0.0),
             agent_speech=agent,
             caller_speech=caller,
             replies=replies(caller, agent),

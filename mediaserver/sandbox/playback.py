@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -71,13 +72,18 @@ class PlaybackBuffer:
         format: Format of the stream.
         origin: Time of the first tick.
         limit: Seconds of audio the queue holds; Plivo's guide says about 60.
-        gap_threshold: Dry spells of this many seconds or more are pauses, not gaps.
+        gap_threshold: Dry spells of this many seconds or more are pauses, shorter ones gaps.
         keep_audio: Keep what was heard. Without it a buffer holds counters only.
+        sink: Called with everything that is played, as it is taken: the position of its first
+            sample, counted from the origin, and the payload. It is whole ticks on end, the last
+            of them perhaps not full.
 
     Attributes:
         gaps: `(start, seconds)` of dry spells between audio, shorter than `gap_threshold` and
             with no clear between. Start is seconds after the origin. The buffer cannot tell audio
             that came too late from audio that was never meant to be there.
+        pauses: The same for the longer ones: between two turns of a conversation, as a rule, but a
+            stalled network leaves them too.
 
     """
 
@@ -89,10 +95,12 @@ class PlaybackBuffer:
         limit: float = 60.0,
         gap_threshold: float = 0.5,
         keep_audio: bool = True,
+        sink: Callable[[int, bytes], None] | None = None,
     ) -> None:
         self.format = format
         self.origin = origin
         self.gaps: list[tuple[float, float]] = []
+        self.pauses: list[tuple[float, float]] = []
         self._tick_samples = format.rate // TICKS_PER_SECOND
         self._tick_bytes = self._tick_samples * format.sample_bytes
         self._limit = round(limit * format.bytes_per_second)
@@ -103,7 +111,9 @@ class PlaybackBuffer:
         # Bytes in the queue, and bytes ever taken from it: together a position on one long tape.
         self._queued = 0
         self._taken = 0
-        self._audio: bytearray | None = bytearray() if keep_audio else None
+        self._audio: bytearray | None = bytearray() if keep_audio or sink is not None else None
+        self._keep_audio = keep_audio
+        self._sink = sink
         # Position on the tape that must have been played, and name.
         self._checkpoints: deque[tuple[int, str]] = deque()
         # Audible stretches on the tape that have not been taken yet.
@@ -256,9 +266,10 @@ class PlaybackBuffer:
         sample_bytes = self.format.sample_bytes
         start = first * self._tick_samples
         end = start + size // sample_bytes
-        if self._dry_since is not None and 0 < start - self._dry_since < self._gap_threshold:
-            rate = self.format.rate
-            self.gaps.append((self._dry_since / rate, (start - self._dry_since) / rate))
+        if self._dry_since is not None and start > self._dry_since:
+            dry, rate = start - self._dry_since, self.format.rate
+            kind = self.gaps if dry < self._gap_threshold else self.pauses
+            kind.append((self._dry_since / rate, dry / rate))
         if self._first_sample is None:
             self._first_sample = start
         contiguous = bool(self._heard) and self._heard_end() == start
@@ -276,10 +287,14 @@ class PlaybackBuffer:
             )
 
         if self._audio is not None:
-            if not contiguous:
-                self._heard.append((start, bytearray()))
-            self._heard[-1][1].extend(self._audio[:size])
+            payload = bytes(self._audio[:size])
             del self._audio[:size]
+            if self._keep_audio:
+                if not contiguous:
+                    self._heard.append((start, bytearray()))
+                self._heard[-1][1].extend(payload)
+            if self._sink is not None:
+                self._sink(start, payload)
         self._taken = until
         self._queued -= size
 

@@ -27,7 +27,7 @@ _LAST_MOMENT = 0.03
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A short silence in the agent's audio for want of audio, at the caller's ear."""
+    """A silence between the agent's audio for want of audio, at the caller's ear."""
 
     start: float
     seconds: float
@@ -120,10 +120,14 @@ class CallReport:
         audio_cleared: Seconds of it dropped by `clearAudio`.
         audio_overflowed: Seconds of it dropped because the playback queue was full.
         audio_unplayed: Seconds of it still queued when the call ended.
-        gaps: Dry spells in the agent's audio. The phone cannot tell an underrun (audio came too
-            late) from a producer gap (the agent had nothing to say): who knows what the agent
+        gaps: Short dry spells in the agent's audio. The phone cannot tell an underrun (audio came
+            too late) from a producer gap (the agent had nothing to say): who knows what the agent
             meant to play can.
         gap_seconds: Their sum.
+        pauses: Dry spells from half a second on, or whatever the phone's `gap_threshold` is. Most
+            are between two turns; one in the middle of speech is a dropout.
+        pause_seconds: Their sum.
+        longest_pause: The longest of them; 0 if there was none.
         agent_speech: When the agent was heard to speak.
         caller_speech: When the caller spoke.
         replies: From the end of each utterance of the caller to the agent's reply.
@@ -165,6 +169,9 @@ class CallReport:
     audio_unplayed: float
     gaps: list[Gap]
     gap_seconds: float
+    pauses: list[Gap]
+    pause_seconds: float
+    longest_pause: float
     agent_speech: list[Stretch]
     caller_speech: list[Stretch]
     replies: list[Reply]

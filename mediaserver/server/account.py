@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mediaserver.plivo.client import API_URL, PlivoClient
+from mediaserver.plivo.client import PlivoClient
 
 
 if TYPE_CHECKING:
@@ -20,12 +20,11 @@ def has_account(settings: Settings) -> bool:
     return settings.auth_id is not None and settings.auth_token is not None
 
 
-def connect(settings: Settings, api_url: str = API_URL) -> PlivoClient:
+def connect(settings: Settings) -> PlivoClient:
     """Return a client for the account.
 
     Args:
-        settings: With `auth_id` and `auth_token`.
-        api_url: Where Plivo is, or the sandbox.
+        settings: With `auth_id` and `auth_token`, and `api_url` where that is not Plivo's.
 
     Raises:
         NoAccountError: One of the two is not set.
@@ -37,4 +36,4 @@ def connect(settings: Settings, api_url: str = API_URL) -> PlivoClient:
             f"{missing} is not set: Plivo's REST API needs MEDIASERVER_AUTH_ID and"
             " MEDIASERVER_AUTH_TOKEN, which the console shows"
         )
-    return PlivoClient(settings.auth_id, settings.auth_token, base_url=api_url)
+    return PlivoClient(settings.auth_id, settings.auth_token, base_url=settings.api_url)

@@ -13,12 +13,14 @@ import structlog
 from mediaserver.call import CallSettings, Clock, StreamCounters
 from mediaserver.handler import Routes
 from mediaserver.plivo.callbacks import Callback, StreamStatus
+from mediaserver.server.account import connect, has_account
 from mediaserver.server.admission import Admission
 from mediaserver.server.answered import AnsweredCalls
 from mediaserver.server.call_control import CloseStream
 from mediaserver.server.coalescing import Coalescing
 from mediaserver.server.counters import ServerCounters
 from mediaserver.server.pacing import Pacer
+from mediaserver.server.rest_call_control import RestCallControl
 from mediaserver.server.statuses import Statuses
 from mediaserver.server.sweep import Sweep
 from mediaserver.server.verification import SignatureCheck
@@ -41,7 +43,8 @@ class Runtime:
         routes: which handler takes which call.
         clock: monotonic seconds, as exact as they come: an event loop's own may stand still while
             a callback runs.
-        call_control: how calls are hung up and transferred.
+        call_control: how calls are hung up and transferred; by Plivo's REST API where the settings
+            name an account, and by closing the stream otherwise, if left out.
         verifiers: what else must hold before a stream is accepted.
         coalesces: whether the event loop is this server's alone, so that it may be held back
             between turns (see `Coalescing`).
@@ -64,7 +67,8 @@ class Runtime:
         self.clock = clock
         self.settings = settings
         self.routes = routes
-        self.call_control = call_control or CloseStream()
+        self.call_control: CallControl = call_control or CloseStream()
+        self._controls_by_account = call_control is None and has_account(settings)
         self.verifiers = verifiers
         self.coalescing: Coalescing | None = None
         self._coalesces = coalesces
@@ -102,6 +106,9 @@ class Runtime:
             hold_seconds=self.settings.reservation_seconds,
             clock=self.clock,
         )
+        if self._controls_by_account:
+            client = await self._stack.enter_async_context(connect(self.settings))
+            self.call_control = RestCallControl(client)
         await self._stack.enter_async_context(self.routes.lifespan())
         self.ready = True
 

@@ -24,6 +24,7 @@ LogFormat = Literal["console", "json"]
 _QUIETER: Final[Mapping[str, int]] = {
     "uvicorn.error": logging.WARNING,
     "websockets": logging.WARNING,
+    "httpx": logging.WARNING,
     "asyncio": logging.WARNING,
 }
 

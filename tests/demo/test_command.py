@@ -8,9 +8,9 @@ from audiocodecs import read_wav
 from mediaserver.demo import command, run
 from mediaserver.demo.command import summarise
 from mediaserver.demo.scene import Scene
-from mediaserver.demo.speech import SpeechError
 from mediaserver.demo.verdict import Check, judge, likeness
 from mediaserver.sandbox import CallFailed
+from mediaserver.sandbox.espeak import SpeechError
 
 
 @pytest.fixture

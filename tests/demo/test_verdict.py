@@ -9,8 +9,8 @@ from hypothesis import given
 from mediaserver import Frame, Handler
 from mediaserver.agents import Parrot
 from mediaserver.demo.scene import PAUSE
-from mediaserver.demo.speech import speak
 from mediaserver.demo.verdict import Figures, judge, likeness
+from mediaserver.sandbox.espeak import speak
 
 
 @pytest.fixture

@@ -5,15 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlsplit
 
+import httpx
 import pytest
+from pydantic import SecretStr
+from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from mediaserver.protocol import Command, encode_command
 from mediaserver.sandbox import CallReport, Phone
+from mediaserver.sandbox.account import Account
+from mediaserver.sandbox.dialplan import Dialplan
+from mediaserver.sandbox.exchange import Exchange, ExchangeOptions
+from mediaserver.sandbox.person import Person
+from mediaserver.sandbox.platform import Sandbox, SandboxOptions
 from mediaserver.testing import run_virtual
 
 
@@ -137,3 +148,169 @@ def joined() -> Callable[..., tuple[Phone, ScriptedServer]]:
 @pytest.fixture
 def report() -> CallReport:
     return Phone("ws://agent.example/stream").report()
+
+
+@pytest.fixture
+def scripted_server() -> type[ScriptedServer]:
+    return ScriptedServer
+
+
+# The platform: calls over virtual time, and a customer whose URLs it asks.
+
+T = TypeVar("T")
+
+AUTH_ID = "MA" + "SANDBOXSANDBOXSAND"
+AUTH_TOKEN = "a token for tests"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request that came to the customer."""
+
+    path: str
+    method: str
+    params: dict[str, str]
+    headers: Mapping[str, str]
+    url: str
+    time: float
+
+    @property
+    def event(self) -> str:
+        return self.params.get("Event", "")
+
+
+Reply = str | bytes | int | Callable[[Asked], Any]
+
+
+class Customer:
+    """A server that the platform asks for documents, and tells of events.
+
+    A path is answered with what `replies` has for it: text or bytes, a status, or what a function
+    or coroutine function returns. Everything else gets an empty 200.
+    """
+
+    url = "http://customer.example"
+
+    def __init__(self) -> None:
+        self.replies: dict[str, Reply] = {}
+        self.asked: list[Asked] = []
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        url = str(request.url)
+        query = dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
+        form = dict(parse_qsl(request.content.decode(), keep_blank_values=True))
+        asked = Asked(
+            request.url.path,
+            request.method,
+            query | form,
+            request.headers,
+            url,
+            asyncio.get_running_loop().time(),
+        )
+        self.asked.append(asked)
+        reply = self.replies.get(request.url.path, "")
+        if callable(reply):
+            reply = reply(asked)
+        if asyncio.iscoroutine(reply):
+            reply = await reply
+        if isinstance(reply, int):
+            return httpx.Response(reply)
+        return httpx.Response(200, content=reply)
+
+    def at(self, path: str) -> list[Asked]:
+        return [each for each in self.asked if each.path == path]
+
+    def target(self, path: str) -> str:
+        return self.url + path
+
+
+class StreamServer:
+    """A server of streams on loopback: keeps what comes, and closes when it is told to."""
+
+    def __init__(self) -> None:
+        self.received: list[list[dict[str, Any]]] = []
+        self.connections: list[ServerConnection] = []
+        self.arrived = asyncio.Event()
+        self._server: Server | None = None
+
+    async def _take(self, connection: ServerConnection) -> None:
+        messages: list[dict[str, Any]] = []
+        self.received.append(messages)
+        self.connections.append(connection)
+        async for message in connection:
+            messages.append(json.loads(message))
+            self.arrived.set()
+
+    async def until(self, count: int, event: str = "start") -> None:
+        """Wait until so many events have come on all streams together."""
+        while sum(m["event"] == event for messages in self.received for m in messages) < count:
+            self.arrived.clear()
+            await self.arrived.wait()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[str]:
+        async with serve(self._take, "127.0.0.1", 0, ping_interval=None) as self._server:
+            port = next(iter(self._server.sockets)).getsockname()[1]
+            yield f"ws://127.0.0.1:{port}"
+
+
+@dataclass
+class Platform:
+    """A sandbox in virtual time, with its customer and a server of streams."""
+
+    exchange: Exchange
+    customer: Customer
+    streams: StreamServer
+    stream_url: str
+    sandbox: Sandbox
+
+    def document(self, path: str, *elements: str) -> str:
+        """Have the customer answer `path` with these elements, and return its URL."""
+        self.customer.replies[path] = f"<Response>{''.join(elements)}</Response>"
+        return self.customer.target(path)
+
+    def stream(self, **attributes: str) -> str:
+        """Return a `<Stream>` to the server of streams."""
+        written = "".join(f' {name}="{text}"' for name, text in attributes.items())
+        return f"<Stream{written}>{self.stream_url}/ws</Stream>"
+
+
+@pytest.fixture
+def on_platform(tmp_path: Any) -> Callable[..., Any]:
+    """Run a scenario on a platform in virtual time, where every number has the same person.
+
+    The person is one who answers after 1 s and stays on the phone without a word.
+    """
+
+    def run(
+        scenario: Callable[[Platform], Awaitable[T]],
+        *,
+        person: Person | None = None,
+        people: Mapping[str, Person] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> T:
+        async def main() -> T:
+            customer, streams = Customer(), StreamServer()
+            exchange_options = ExchangeOptions(
+                **{"recordings": tmp_path, "calls_per_second": 1000, **(options or {})}
+            )
+            async with (
+                streams.listening() as url,
+                Sandbox(
+                    SandboxOptions(
+                        account=Account(AUTH_ID, SecretStr(AUTH_TOKEN)),
+                        exchange=exchange_options,
+                    ),
+                    transport=httpx.MockTransport(customer),
+                ) as sandbox,
+            ):
+                somebody = person or Person()
+                makers = {
+                    number: (lambda each=each: each) for number, each in (people or {}).items()
+                }
+                sandbox.exchange.dialplan = Dialplan(lambda: somebody, makers)
+                return await scenario(Platform(sandbox.exchange, customer, streams, url, sandbox))
+
+        return run_virtual(main())
+
+    return run

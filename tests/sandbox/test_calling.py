@@ -1,3 +1,4 @@
+import asyncio
 import json
 
 import numpy as np
@@ -100,6 +101,22 @@ async def test_a_file_that_is_no_audio_is_refused_before_calling(tmp_path):
     (tmp_path / "in.wav").write_text("hello")
     with pytest.raises(AudioError):
         await place_call(CallOptions("ws://127.0.0.1:1/", audio=tmp_path / "in.wav"))
+
+
+async def test_a_call_that_is_broken_off_writes_its_files(echo, tone, tmp_path):
+    options = CallOptions(
+        echo, audio=tone, record=tmp_path / "out.wav", report=tmp_path / "report.json", silence=60.0
+    )
+    taken = asyncio.Queue()
+    call = asyncio.create_task(place_call(options, watch=taken.put_nowait))
+    phone = await taken.get()
+    await phone.wait_for_audio()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert read_wav(tmp_path / "out.wav").samples.any(axis=0).all()
+    report = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    assert (report["ended_by"], report["close_code"]) == ("caller", 1000)
 
 
 async def test_a_call_not_taken_writes_no_files(tmp_path):

@@ -173,8 +173,25 @@ def test_longer_silences_can_be_gaps_too():
         await connection.send(speech(0.1))
         await silent(connection)
 
-    assert loaded(handler, calls=1, seconds=2.0).gap_count == 0
-    assert loaded(handler, calls=1, seconds=2.0, gap_threshold=60.0).gap_count == 1
+    paused = loaded(handler, calls=1, seconds=2.0)
+    assert (paused.gap_count, paused.pause_count) == (0, 1)
+    gone = loaded(handler, calls=1, seconds=2.0, gap_threshold=60.0)
+    assert (gone.gap_count, gone.pause_count) == (1, 0)
+
+
+def test_a_dropout_of_one_call_shows_among_the_pauses():
+    async def handler(connection) -> None:
+        connections.append(connection)
+        await connection.send(speech(0.1))
+        await asyncio.sleep(1.0 if len(connections) == 1 else 0.7)
+        await connection.send(speech(0.1))
+        await silent(connection)
+
+    connections = []
+    report = loaded(handler, calls=3, seconds=2.0)
+    assert (report.gap_count, report.pause_count) == (0, 3)
+    assert report.longest_pause == pytest.approx(0.9, abs=TICK)
+    assert report.pause_seconds == pytest.approx(0.9 + 2 * 0.6, abs=3 * TICK)
 
 
 def test_callers_say_their_audio_over_and_over_and_replies_are_timed():

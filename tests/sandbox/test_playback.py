@@ -90,6 +90,7 @@ def test_a_long_dry_spell_is_a_pause(buffer):
     buffer.play(LOUD * FRAME, 0.6)
     buffer.advance(1.0)
     assert buffer.gaps == []
+    assert buffer.pauses == [(pytest.approx(0.04), pytest.approx(0.58))]
 
 
 def test_the_gap_threshold_can_be_set():
@@ -100,18 +101,39 @@ def test_the_gap_threshold_can_be_set():
     assert len(buffer.gaps) == 1
 
 
-def test_a_dry_spell_with_a_clear_in_it_is_no_gap(buffer):
+@pytest.mark.parametrize("later", [0.105, 3.0])
+def test_a_dry_spell_with_a_clear_in_it_is_neither_gap_nor_pause(buffer, later):
     buffer.play(LOUD * FRAME, 0.0)
     buffer.clear(0.1)
-    buffer.play(LOUD * FRAME, 0.105)
-    buffer.advance(1.0)
-    assert buffer.gaps == []
+    buffer.play(LOUD * FRAME, later)
+    buffer.advance(5.0)
+    assert (buffer.gaps, buffer.pauses) == ([], [])
 
 
-def test_silence_after_the_last_audio_is_no_gap(buffer):
+def test_silence_after_the_last_audio_is_neither_gap_nor_pause(buffer):
     buffer.play(LOUD * FRAME, 0.0)
     buffer.advance(60.0)
-    assert buffer.gaps == []
+    assert (buffer.gaps, buffer.pauses) == ([], [])
+
+
+@settings(deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 100), min_size=1, max_size=8),
+    silences=st.lists(st.integers(0, 100), min_size=8, max_size=8),
+    threshold=st.integers(1, 60),
+)
+def test_dry_spells_are_told_apart_by_their_length_alone(lengths, silences, threshold):
+    buffer = PlaybackBuffer(MULAW_8K, gap_threshold=threshold * 0.02)
+    tick = 0
+    for frames, silence in zip(lengths, silences, strict=False):
+        buffer.play(LOUD * FRAME * frames, tick * 0.02 + 0.01)
+        tick += frames + silence
+    buffer.advance(tick * 0.02 + 60.0)
+    between = [silence for silence in silences[: len(lengths) - 1] if silence]
+    gaps = [round(seconds * 50) for _, seconds in buffer.gaps]
+    pauses = [round(seconds * 50) for _, seconds in buffer.pauses]
+    assert gaps == [silence for silence in between if silence < threshold]
+    assert pauses == [silence for silence in between if silence >= threshold]
 
 
 def test_a_clear_drops_audio_and_pending_checkpoints(buffer):
@@ -325,6 +347,7 @@ def test_it_does_what_playing_tick_by_tick_would_do(steps, format, data):
         }
         assert positions == {position // format.sample_bytes for position in model.heard}
     assert lazy.gaps == eager.gaps
+    assert lazy.pauses == eager.pauses
     assert lazy.spells == eager.spells
     assert [start for start, _ in lazy.heard] == [start for start, _ in eager.heard]
 
@@ -344,5 +367,6 @@ def test_counters_are_the_same_without_keeping_the_audio(steps):
             else:
                 buffer.checkpoint("c", now)
     assert counting.heard == []
-    for name in ("played", "received", "cleared", "queued", "gaps", "spells", "first_audio"):
+    names = ("played", "received", "cleared", "queued", "gaps", "pauses", "spells", "first_audio")
+    for name in names:
         assert getattr(counting, name) == getattr(keeping, name)

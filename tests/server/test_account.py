@@ -19,6 +19,6 @@ def test_the_client_is_for_the_account_and_may_lead_to_the_sandbox():
     settings = Settings(auth_id="MA1", auth_token="secret")
     assert has_account(settings)
     assert connect(settings).base_url == "https://api.plivo.com"
-    client = connect(settings, "http://127.0.0.1:9000")
+    client = connect(settings.model_copy(update={"api_url": "http://127.0.0.1:9000"}))
     assert client.base_url == "http://127.0.0.1:9000"
     assert "secret" not in repr(client)

@@ -62,7 +62,7 @@ async def test_calls_are_placed_held_and_reported(sandbox):
     account, url = sandbox
     settings = settings_for(account)
     numbers = ["+14155550199", "+14155550486", "+14155550404", "0800"]
-    async with connect(settings, url) as client:
+    async with connect(settings.model_copy(update={"api_url": url})) as client:
         answered, busy, failed, refused = await place_calls(
             settings, client, listen_and_hang_up, numbers, FROM, calls_per_second=20
         )
@@ -88,7 +88,7 @@ async def test_a_call_that_plivo_does_not_admit_is_an_error_of_its_own(sandbox):
 
 async def test_a_number_is_pointed_at_a_server_once(sandbox):
     account, url = sandbox
-    async with connect(settings_for(account), url) as client:
+    async with connect(settings_for(account).model_copy(update={"api_url": url})) as client:
         first = await set_up_number(client, FROM, "https://voice.example.com")
         second = await set_up_number(client, FROM, "https://voice.example.com")
     assert first.changes
@@ -122,7 +122,7 @@ async def test_giving_up_ends_the_calls_and_the_server(sandbox):
         async for _ in stream.audio():
             pass
 
-    async with connect(settings, url) as client:
+    async with connect(settings.model_copy(update={"api_url": url})) as client:
         placing = asyncio.create_task(
             place_calls(settings, client, handler, ["+14155550199"], FROM)
         )

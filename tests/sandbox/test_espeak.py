@@ -7,8 +7,8 @@ import espeakng_loader
 import numpy as np
 import pytest
 
-from mediaserver.demo import speech
-from mediaserver.demo.speech import SpeechError, speak
+from mediaserver.sandbox import espeak
+from mediaserver.sandbox.espeak import SpeechError, speak
 
 
 SENTENCE = "The quick brown fox jumps over the lazy dog."
@@ -107,9 +107,9 @@ def test_a_library_that_cannot_be_loaded_is_said(monkeypatch, tmp_path):
     elsewhere = SimpleNamespace(
         get_data_path=lambda: str(tmp_path), get_library_path=lambda: str(tmp_path / "none.so")
     )
-    monkeypatch.setattr(speech, "espeakng_loader", elsewhere)
+    monkeypatch.setattr(espeak, "espeakng_loader", elsewhere)
     with pytest.raises(SpeechError, match=r"cannot be loaded: .*none\.so"):
-        speech._Espeak()
+        espeak._Espeak()
 
 
 def test_a_long_path_to_the_voices_is_shortened(tmp_path):
@@ -120,7 +120,7 @@ def test_a_long_path_to_the_voices_is_shortened(tmp_path):
     script = (
         "import sys, espeakng_loader\n"
         "espeakng_loader.get_data_path = lambda: sys.argv[1]\n"
-        "from mediaserver.demo.speech import speak\n"
+        "from mediaserver.sandbox.espeak import speak\n"
         "print(speak('The quick brown fox jumps over the lazy dog.').seconds)\n"
     )
     # The library looks for its voices once in a process.

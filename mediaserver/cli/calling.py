@@ -1,35 +1,18 @@
-"""The ``mediaserver`` command.
-
-What a command is for goes to stdout, everything else to stderr. Exit status: 0 if it worked, 1 if
-it did not, 2 if it was not asked for properly, 130 if it was interrupted.
-"""
+"""``call`` and ``load``: phones that call a server."""
 
 from __future__ import annotations
 
 import asyncio
-import inspect
-import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic.fields import FieldInfo
 
-from mediaserver import __version__
-from mediaserver.settings import (
-    Settings,
-    SettingsError,
-    default_of,
-    flag_of,
-    group_of,
-    load_settings,
-)
+from mediaserver.cli.application import fail
 
 
 if TYPE_CHECKING:
-    from mediaserver.handler import Routes
     from mediaserver.sandbox import CallReport, LoadReport, Phone, Spread
 
 GOOD_CLOSE_CODES = (1000, 1001, 1005)
@@ -38,158 +21,7 @@ GOOD_CLOSE_CODES = (1000, 1001, 1005)
 INTERRUPTED = 130
 """Exit status of a command that Ctrl-C ended: 128 and the signal's number, as shells have it."""
 
-app = typer.Typer(
-    name="mediaserver",
-    help="A server for Plivo's audio streams, and a phone to call it with.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
-
-def main() -> None:
-    """Run the command that the arguments name."""
-    app()
-
-
-def fail(message: str, status: int = 1) -> NoReturn:
-    """End the command with a message on stderr."""
-    for line in message.splitlines():
-        typer.echo(f"mediaserver: {line}", err=True)
-    raise typer.Exit(status)
-
-
-# serve
-
-
-def serve(**options: Any) -> None:
-    """Run the server: webhooks and media on one port.
-
-    SPEC names a handler as package.module:Name. Several, by the path of the stream or the number
-    dialled: /sales=shop.calls:Sales +14155550100=shop.calls:Support.
-
-    Every option is also an environment variable (MEDIASERVER_MAX_CALLS) and a line in a TOML file
-    (max_calls = 50).
-    """
-    specs: list[str] = options.pop("spec") or []
-    config: Path | None = options.pop("config")
-    if options.pop("reload"):
-        _serve_reloading()
-        return
-    try:
-        settings = load_settings({**options, "handler": tuple(specs) or None}, config)
-    except SettingsError as error:
-        fail(str(error), 2)
-    routes = _load_routes(settings)
-
-    from mediaserver.server import daemon
-    from mediaserver.server.tls import TLSError
-
-    try:
-        status = daemon.serve(settings, routes)
-    except TLSError as error:
-        fail(str(error), 2)
-    except daemon.BindError as error:
-        fail(str(error))
-    raise typer.Exit(status)
-
-
-def _load_routes(settings: Settings) -> Routes:
-    from mediaserver.handler import HandlerError, Routes
-
-    if not settings.handler:
-        fail(
-            "which handler? Name one as package.module:Name, such as mediaserver.agents:Echo",
-            2,
-        )
-    # As with `python -m`: a handler in the working directory can be named.
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        return Routes.load(*settings.handler, path=settings.path)
-    except HandlerError as error:
-        fail(str(error), 2)
-
-
-def _serve_reloading() -> None:
-    from mediaserver.server.reload import ReloadError, run_reloading
-
-    arguments = [each for each in sys.argv[1:] if each != "--reload"]
-    # Who has just saved a file does not want to wait for calls to end.
-    command = [sys.executable, "-m", "mediaserver", *arguments, flag_of("drain_timeout"), "0"]
-    try:
-        run_reloading(command, Path.cwd())
-    except ReloadError as error:
-        fail(str(error), 2)
-
-
-def _options_of(settings: type[Settings]) -> inspect.Signature:
-    """Return the signature of `serve`: a flag for every setting."""
-    parameters = [
-        _parameter(
-            "spec",
-            list[str] | None,
-            typer.Argument(metavar="SPEC…", help="Handlers.", show_default=False),
-        ),
-        _parameter(
-            "config",
-            Path | None,
-            typer.Option(
-                "--config", "-c", help="TOML file with settings (default mediaserver.toml)."
-            ),
-        ),
-    ]
-    for name, field in settings.model_fields.items():
-        if name == "handler":
-            continue
-        default = default_of(field)
-        flag = flag_of(name)
-        annotation: Any = str | None
-        if field.annotation is bool:
-            annotation = bool | None
-            flag = f"{flag}/--no-{flag[2:]}"
-        option = typer.Option(
-            flag,
-            help=f"{field.description}{f' (default {default})' if default else ''}",
-            metavar=None if field.annotation is bool else _metavar(field),
-            rich_help_panel=group_of(field),
-            show_default=False,
-        )
-        parameters.append(_parameter(name, annotation, option))
-    reload = typer.Option("--reload", help="Restart when a source file changes; for development.")
-    parameters.append(_parameter("reload", bool, reload, default=False))
-    return inspect.Signature(parameters)
-
-
-def _parameter(name: str, kind: Any, info: Any, default: Any = None) -> inspect.Parameter:
-    return inspect.Parameter(
-        name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=default,
-        annotation=Annotated[kind, info],
-    )
-
-
-def _metavar(field: FieldInfo) -> str:
-    text = str(field.annotation)
-    if get_origin(field.annotation) is Literal:
-        return "|".join(get_args(field.annotation))
-    if "float" in text:
-        return "SECONDS"
-    if "int" in text and "ip" not in text:
-        return "N"
-    return "PATH" if "Path" in text else "TEXT"
-
-
-serve.__signature__ = _options_of(Settings)  # type: ignore[attr-defined]
-app.command()(serve)
-
-
-# call
-
-
-@app.command()
 def call(
     url: Annotated[str, typer.Argument(help="ws:// or wss:// URL of the stream.")],
     audio: Annotated[
@@ -334,10 +166,6 @@ def _print_figures(figures: Mapping[str, str]) -> None:
     Console().print(table)
 
 
-# load
-
-
-@app.command()
 def load(
     url: Annotated[str, typer.Argument(help="ws:// or wss:// URL of the stream.")],
     calls: Annotated[int, typer.Option("--calls", "-n", help="Calls at once.", min=1)] = 10,
@@ -415,29 +243,3 @@ def _print_load(report: LoadReport) -> None:
     figures |= {text: f"{count} times" for text, count in report.warnings.items()}
     figures |= {text: f"{count} times" for text, count in report.errors.items()}
     _print_figures(figures)
-
-
-# demo
-
-
-@app.command()
-def demo(
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the recording, picture and report.")
-    ] = Path("demo-output"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-) -> None:
-    """Hold a whole call with speech on this machine: no account, no network."""
-    try:
-        from mediaserver.demo import run
-    except ModuleNotFoundError as error:
-        if error.name is not None and error.name.startswith("mediaserver"):
-            raise
-        fail(f"the demo needs {error.name}: pip install 'mediaserver[demo]'")
-    raise typer.Exit(run(output, as_json=as_json))
-
-
-@app.command()
-def version() -> None:
-    """Print the version."""
-    typer.echo(__version__)

@@ -1,0 +1,167 @@
+"""``dial`` and ``setup-number``: what needs an account at Plivo."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+
+import typer
+
+from mediaserver.cli.application import fail
+from mediaserver.settings import Settings, SettingsError, load_settings
+
+
+if TYPE_CHECKING:
+    from mediaserver.server.outcome import DialReport
+
+Config = Annotated[
+    Path | None,
+    typer.Option(help="TOML file with settings; mediaserver.toml if there is one."),
+]
+AuthId = Annotated[str | None, typer.Option(help="Auth ID of the account.")]
+PublicUrl = Annotated[
+    str | None, typer.Option(help="URL by which Plivo reaches this server, https://…")
+]
+ApiUrl = Annotated[str | None, typer.Option(help="Where Plivo's REST API is, or a sandbox's.")]
+
+
+def dial(
+    to: Annotated[list[str], typer.Argument(help="Who to call, such as +14155550123.")],
+    handler: Annotated[
+        str, typer.Option("--handler", help="What to run when they answer: package.module:Name.")
+    ],
+    from_: Annotated[str, typer.Option("--from", help="A number of the account: the caller id.")],
+    public_url: PublicUrl = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    auth_id: AuthId = None,
+    api_url: ApiUrl = None,
+    machine: Annotated[
+        str, typer.Option(help="When a machine answers: ignore, detect or hangup.")
+    ] = "ignore",
+    ring: Annotated[int, typer.Option(help="Seconds to let each ring.", min=1)] = 60,
+    longest: Annotated[
+        int | None, typer.Option(help="Seconds that a call may last.", min=1)
+    ] = None,
+    config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the reports as JSON.")] = False,
+) -> None:
+    """Call somebody, run a handler when they answer, and report what became of it.
+
+    The auth token comes from MEDIASERVER_AUTH_TOKEN or the configuration. Exit status 0 if every
+    call was answered and handled.
+    """
+    from pydantic import ValidationError
+
+    from mediaserver.handler import HandlerError, check_handler, load_name
+    from mediaserver.plivo.errors import PlivoError
+    from mediaserver.plivo.models import problems
+    from mediaserver.server.account import NoAccountError, connect
+    from mediaserver.server.daemon import BindError
+    from mediaserver.server.outbound import DialError, Machine
+    from mediaserver.server.placing import place_calls
+    from mediaserver.server.tls import TLSError
+    from mediaserver.telemetry.logs import configure_logs
+
+    if machine not in get_args(Machine):
+        fail(f"--machine is one of {', '.join(get_args(Machine))}, not {machine!r}", 2)
+    settings = _settings(
+        config, public_url=public_url, host=host, port=port, auth_id=auth_id, api_url=api_url
+    )
+    try:
+        target = load_name(handler)
+        check_handler(target)
+    except HandlerError as error:
+        fail(str(error), 2)
+    configure_logs(settings.log_level, settings.log_format)
+
+    async def place() -> list[DialReport | Exception]:
+        async with connect(settings) as client:
+            return await place_calls(
+                settings,
+                client,
+                target,
+                to,
+                from_,
+                machine=cast(Machine, machine),
+                ring_seconds=ring,
+                longest_seconds=longest,
+                calls_per_second=settings.calls_per_second,
+            )
+
+    try:
+        reports = asyncio.run(place())
+    except ValidationError as error:
+        fail(problems(error), 2)
+    except (NoAccountError, DialError) as error:
+        fail(str(error), 2)
+    except (BindError, TLSError, PlivoError) as error:
+        fail(str(error))
+    documents = [_outcome(number, report) for number, report in zip(to, reports, strict=True)]
+    if as_json:
+        typer.echo(json.dumps(documents, indent=2))
+    else:
+        for document in documents:
+            typer.echo("  ".join(f"{name}: {value}" for name, value in document.items()))
+    if not all(document.get("ok") for document in documents):
+        raise typer.Exit(1)
+
+
+def _outcome(number: str, report: DialReport | Exception) -> dict[str, Any]:
+    if isinstance(report, Exception):
+        return {"to": number, "ok": False, "error": str(report)}
+    document: dict[str, Any] = json.loads(report.to_json())
+    shown = {name: value for name, value in document.items() if value is not None}
+    return shown | {"ok": report.ok}
+
+
+def setup_number(
+    number: Annotated[str, typer.Argument(help="A number of the account, +14155550100.")],
+    public_url: PublicUrl = None,
+    path: Annotated[
+        str | None, typer.Option(help="Path of the stream that its calls go to.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the application at Plivo.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option(help="Say what would change, and change nothing.")
+    ] = False,
+    auth_id: AuthId = None,
+    api_url: ApiUrl = None,
+    config: Config = None,
+) -> None:
+    """Have calls to a number answered by this server, and say what was changed at Plivo for it."""
+    from mediaserver.plivo.errors import PlivoError
+    from mediaserver.server.account import NoAccountError, connect
+    from mediaserver.server.number_setup import NumberSetupError, set_up_number
+
+    settings = _settings(config, public_url=public_url, auth_id=auth_id, api_url=api_url)
+    if settings.public_url is None:
+        fail("--public-url is not set: Plivo must be told where this server is", 2)
+    server_url: str = settings.public_url
+
+    async def set_up() -> Any:
+        async with connect(settings) as client:
+            return await set_up_number(
+                client, number, server_url, path=path, app_name=name, dry_run=dry_run
+            )
+
+    try:
+        setup = asyncio.run(set_up())
+    except (NoAccountError, NumberSetupError) as error:
+        fail(str(error), 2)
+    except PlivoError as error:
+        fail(str(error))
+    for change in setup.changes:
+        typer.echo(f"{'would change ' if dry_run else ''}{change}")
+    state = "would be" if dry_run and setup.changes else "is"
+    nothing = "" if setup.changes else ": nothing to change"
+    typer.echo(f"+{setup.number} {state} answered at {setup.answer_url}{nothing}")
+
+
+def _settings(config: Path | None, **flags: Any) -> Settings:
+    try:
+        return load_settings(flags, config)
+    except SettingsError as error:
+        fail(str(error), 2)

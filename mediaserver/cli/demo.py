@@ -1,0 +1,32 @@
+"""``demo`` and ``version``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mediaserver import __version__
+from mediaserver.cli.application import fail
+
+
+def demo(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the recording, picture and report.")
+    ] = Path("demo-output"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Hold a whole call with speech on this machine: no account, no network."""
+    try:
+        from mediaserver.demo import run
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.startswith("mediaserver"):
+            raise
+        fail(f"the demo needs {error.name}: pip install 'mediaserver[demo]'")
+    raise typer.Exit(run(output, as_json=as_json))
+
+
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)

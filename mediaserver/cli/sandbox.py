@@ -1,0 +1,81 @@
+"""``sandbox``: a local Plivo."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, cast, get_args
+
+import typer
+from pydantic import SecretStr
+
+from mediaserver.cli.application import fail
+from mediaserver.plivo.callbacks import Scheme
+
+
+def sandbox(
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 for any that is free.", min=0)] = 9000,
+    auth_id: Annotated[
+        str | None, typer.Option(help="Auth ID that clients use; made up if left out.")
+    ] = None,
+    auth_token: Annotated[
+        str | None, typer.Option(help="The auth token that goes with it; made up if left out.")
+    ] = None,
+    phone: Annotated[
+        str | None,
+        typer.Option(help="Who is at every number: a WAV file, a YAML script, or a script."),
+    ] = None,
+    database: Annotated[
+        Path | None, typer.Option(help="SQLite file that calls and streams are kept in.")
+    ] = None,
+    callbacks: Annotated[
+        str,
+        typer.Option(help="Stream callbacks as A (StartStream, …) or B (started, …)."),
+    ] = "A",
+    log_level: Annotated[str, typer.Option(help="Least severe messages to log.")] = "info",
+) -> None:
+    """Be Plivo: REST API, calls, streams, callbacks and signatures, with no account.
+
+    Every number that is dialled rings briefly, answers and speaks. The lines printed point an
+    application at it.
+    """
+    try:
+        from mediaserver.sandbox.account import Account, new_auth_id, new_auth_token
+        from mediaserver.sandbox.exchange import ExchangeOptions
+        from mediaserver.sandbox.person import ScriptError
+        from mediaserver.sandbox.platform import SandboxOptions, environment, serve_sandbox
+        from mediaserver.sandbox.store import StoreError
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.startswith("mediaserver"):
+            raise
+        fail(f"the sandbox needs {error.name}: pip install 'mediaserver[sandbox]'")
+    from mediaserver.telemetry.logs import LogLevel, configure_logs
+
+    if log_level not in get_args(LogLevel):
+        fail(f"--log-level is one of {', '.join(get_args(LogLevel))}, not {log_level!r}", 2)
+    configure_logs(cast(LogLevel, log_level))
+    if callbacks.upper() not in get_args(Scheme):
+        fail(f"--callbacks is A or B, not {callbacks!r}", 2)
+    try:
+        account = Account(auth_id or new_auth_id(), SecretStr(auth_token or new_auth_token()))
+        options = SandboxOptions(
+            account=account,
+            host=host,
+            port=port,
+            phone=phone,
+            database=database,
+            exchange=ExchangeOptions(callback_scheme=cast(Scheme, callbacks.upper())),
+        )
+    except ValueError as error:
+        fail(str(error), 2)
+
+    def ready(url: str) -> None:
+        typer.echo(f"# A local Plivo at {url}, its API described at {url}/openapi.json")
+        for line in environment(account, url):
+            typer.echo(line)
+
+    try:
+        asyncio.run(serve_sandbox(options, ready=ready))
+    except (OSError, ScriptError, StoreError) as error:
+        fail(str(error))

@@ -1,0 +1,148 @@
+"""``serve``: the daemon."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+
+from mediaserver.cli.application import fail
+from mediaserver.settings import (
+    Settings,
+    SettingsError,
+    default_of,
+    flag_of,
+    group_of,
+    load_settings,
+)
+
+
+if TYPE_CHECKING:
+    from mediaserver.handler import Routes
+
+
+def serve(**options: Any) -> None:
+    """Run the server: webhooks and media on one port.
+
+    SPEC names a handler as package.module:Name. Several, by the path of the stream or the number
+    dialled: /sales=shop.calls:Sales +14155550100=shop.calls:Support.
+
+    Every option is also an environment variable (MEDIASERVER_MAX_CALLS) and a line in a TOML file
+    (max_calls = 50).
+    """
+    specs: list[str] = options.pop("spec") or []
+    config: Path | None = options.pop("config")
+    if options.pop("reload"):
+        _serve_reloading()
+        return
+    try:
+        settings = load_settings({**options, "handler": tuple(specs) or None}, config)
+    except SettingsError as error:
+        fail(str(error), 2)
+    routes = _load_routes(settings)
+
+    from mediaserver.server import daemon
+    from mediaserver.server.tls import TLSError
+
+    try:
+        status = daemon.serve(settings, routes)
+    except TLSError as error:
+        fail(str(error), 2)
+    except daemon.BindError as error:
+        fail(str(error))
+    raise typer.Exit(status)
+
+
+def _load_routes(settings: Settings) -> Routes:
+    from mediaserver.handler import HandlerError, Routes
+
+    if not settings.handler:
+        fail(
+            "which handler? Name one as package.module:Name, such as mediaserver.agents:Echo",
+            2,
+        )
+    # As with `python -m`: a handler in the working directory can be named.
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        return Routes.load(*settings.handler, path=settings.path)
+    except HandlerError as error:
+        fail(str(error), 2)
+
+
+def _serve_reloading() -> None:
+    from mediaserver.server.reload import ReloadError, run_reloading
+
+    arguments = [each for each in sys.argv[1:] if each != "--reload"]
+    # Who has just saved a file does not want to wait for calls to end.
+    command = [sys.executable, "-m", "mediaserver", *arguments, flag_of("drain_timeout"), "0"]
+    try:
+        run_reloading(command, Path.cwd())
+    except ReloadError as error:
+        fail(str(error), 2)
+
+
+def _options_of(settings: type[Settings]) -> inspect.Signature:
+    """Return the signature of `serve`: a flag for every setting."""
+    parameters = [
+        _parameter(
+            "spec",
+            list[str] | None,
+            typer.Argument(metavar="SPEC…", help="Handlers.", show_default=False),
+        ),
+        _parameter(
+            "config",
+            Path | None,
+            typer.Option(
+                "--config", "-c", help="TOML file with settings (default mediaserver.toml)."
+            ),
+        ),
+    ]
+    for name, field in settings.model_fields.items():
+        if name == "handler":
+            continue
+        default = default_of(field)
+        flag = flag_of(name)
+        annotation: Any = str | None
+        if field.annotation is bool:
+            annotation = bool | None
+            flag = f"{flag}/--no-{flag[2:]}"
+        option = typer.Option(
+            flag,
+            help=f"{field.description}{f' (default {default})' if default else ''}",
+            metavar=None if field.annotation is bool else _metavar(field),
+            rich_help_panel=group_of(field),
+            show_default=False,
+        )
+        parameters.append(_parameter(name, annotation, option))
+    reload = typer.Option("--reload", help="Restart when a source file changes; for development.")
+    parameters.append(_parameter("reload", bool, reload, default=False))
+    return inspect.Signature(parameters)
+
+
+def _parameter(name: str, kind: Any, info: Any, default: Any = None) -> inspect.Parameter:
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[kind, info],
+    )
+
+
+def _metavar(field: FieldInfo) -> str:
+    text = str(field.annotation)
+    if get_origin(field.annotation) is Literal:
+        return "|".join(get_args(field.annotation))
+    if "float" in text:
+        return "SECONDS"
+    if "int" in text and "ip" not in text:
+        return "N"
+    return "PATH" if "Path" in text else "TEXT"
+
+
+serve.__signature__ = _options_of(Settings)  # type: ignore[attr-defined]

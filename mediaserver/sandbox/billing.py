@@ -1,0 +1,67 @@
+"""What calls and streams cost: the billing fields of Plivo's objects, from configured rates."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+
+
+_CENT_OF_A_MILL = Decimal("0.00001")
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """One bill.
+
+    Attributes:
+        duration: Seconds that count, whole.
+        rounded: The same, rounded up to the next increment.
+        amount: US dollars with five places, as in `"0.00300"`.
+
+    """
+
+    duration: int
+    rounded: int
+    amount: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """Dollars a minute, charged in increments of so many seconds."""
+
+    per_minute: Decimal
+    increment: int = 60
+
+    def __post_init__(self) -> None:
+        if self.per_minute < 0 or self.increment < 1:
+            raise ValueError(
+                "a tariff is 0 or more dollars a minute in increments of 1 s or more,"
+                f" not {self.per_minute} in {self.increment} s"
+            )
+
+    @property
+    def rate(self) -> str:
+        """The rate as Plivo writes it."""
+        return str(self.per_minute.quantize(_CENT_OF_A_MILL, ROUND_HALF_UP))
+
+    def bill(self, seconds: float) -> Bill:
+        """Charge `seconds`: begun seconds count whole, begun increments too."""
+        # Times are wall clock: what differs by less than a microsecond is the same.
+        duration = max(0, math.ceil(seconds - 1e-6))
+        rounded = math.ceil(duration / self.increment) * self.increment
+        amount = (self.per_minute * rounded / 60).quantize(_CENT_OF_A_MILL, ROUND_HALF_UP)
+        return Bill(duration, rounded, str(amount))
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What everything costs. The default for streams is that of the pages' example."""
+
+    outbound: Tariff = Tariff(Decimal("0.01000"))
+    inbound: Tariff = Tariff(Decimal("0.00550"))
+    stream: Tariff = Tariff(Decimal("0.00300"))
+
+    def call(self, direction: str) -> Tariff:
+        """Tariff of a call of this direction."""
+        return self.inbound if direction == "inbound" else self.outbound

@@ -1,0 +1,282 @@
+"""The whole sandbox: what `mediaserver sandbox` runs."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import httpx
+import numpy as np
+import uvicorn
+from fastapi import FastAPI
+
+from audiocodecs import Wav
+from mediaserver.sandbox.account import Account, RateLimiter
+from mediaserver.sandbox.api import create_api
+from mediaserver.sandbox.billing import Rates
+from mediaserver.sandbox.dialplan import Dialplan
+from mediaserver.sandbox.exchange import Exchange, ExchangeOptions
+from mediaserver.sandbox.person import Person
+from mediaserver.sandbox.store import MemoryStore, SqlStore, Store
+from mediaserver.sandbox.webhooks import Patience, WebhookError, Webhooks
+
+
+MAX_AUDIO: Final = 20 * 1024 * 1024
+"""Bytes of a file that `<Play>` plays."""
+
+_GRACE: Final = 5
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_CHARACTERS_PER_SECOND: Final = 14.0
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxOptions:
+    """Everything about a sandbox.
+
+    Attributes:
+        account: Credentials; made up if left out.
+        host: Address to listen at.
+        port: Port; 0 for any that is free.
+        phone: Who is at every number, as `Person.from_option` reads it; somebody who answers,
+            speaks and hangs up if left out.
+        database: SQLite file. Without one, everything is forgotten at the end.
+        exchange: How the exchange behaves.
+        rates: What everything costs.
+        patience: How long callbacks wait for a URL that says nothing of it.
+        requests: Requests that the API takes in `seconds`.
+        seconds: See `requests`.
+
+    """
+
+    account: Account = field(default_factory=Account)
+    host: str = "127.0.0.1"
+    port: int = 9000
+    phone: str | None = None
+    database: Path | None = None
+    exchange: ExchangeOptions = field(default_factory=ExchangeOptions)
+    rates: Rates = field(default_factory=Rates)
+    patience: Patience = field(default_factory=Patience)
+    requests: int = 300
+    seconds: float = 5.0
+
+
+class Sandbox:
+    """A sandbox without a listener: its exchange, and the application that serves its API.
+
+        async with Sandbox(SandboxOptions()) as sandbox:
+            call = await sandbox.exchange.call("+14155550123", caller="+14155550100", plan=…)
+
+    Args:
+        options: Everything about it.
+        transport: What carries its HTTP requests, if not the network.
+
+    Attributes:
+        exchange: All calls.
+        app: The API, for any ASGI server.
+
+    Raises:
+        ScriptError: `options.phone` is none.
+        StoreError: The database cannot be used.
+
+    """
+
+    exchange: Exchange
+    app: FastAPI
+
+    def __init__(
+        self, options: SandboxOptions, *, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        self._options = options
+        self._transport = transport
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._open()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def _open(self) -> None:
+        options = self._options
+        dialplan = await _dialplan(options.phone)
+        store: Store = MemoryStore()
+        if options.database is not None:
+            store = await SqlStore.open(options.database)
+        self._stack.push_async_callback(store.aclose)
+        client = httpx.AsyncClient(
+            transport=self._transport,
+            trust_env=False,
+            follow_redirects=False,
+            headers={"User-Agent": "mediaserver-sandbox"},
+        )
+        self._stack.push_async_callback(client.aclose)
+        webhooks = Webhooks(options.account, client, options.patience)
+        self._stack.push_async_callback(webhooks.aclose)
+        self.exchange = Exchange(
+            options.account,
+            store,
+            webhooks,
+            dialplan=dialplan,
+            fetch_audio=_AudioFetcher(client),
+            speak=speak,
+            rates=options.rates,
+            options=options.exchange,
+        )
+        await self.exchange.open()
+        self._stack.push_async_callback(self.exchange.aclose)
+        self.app = create_api(self.exchange, RateLimiter(options.requests, options.seconds))
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+
+async def serve_sandbox(
+    options: SandboxOptions, *, ready: Callable[[str], object] | None = None
+) -> None:
+    """Serve a sandbox until SIGINT or SIGTERM, or until cancelled.
+
+    Args:
+        options: Everything about it.
+        ready: Called with its URL, without a slash at the end, once it listens.
+
+    Raises:
+        OSError: The address cannot be listened at.
+        ScriptError: `options.phone` is none.
+        StoreError: The database cannot be used.
+
+    """
+    with _listener(options.host, options.port) as listener:
+        host, port = listener.getsockname()[:2]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        async with Sandbox(options) as sandbox:
+            sandbox.exchange.public_url = url
+            server = _Server(
+                uvicorn.Config(
+                    sandbox.app,
+                    log_config=None,
+                    access_log=False,
+                    lifespan="off",
+                    timeout_graceful_shutdown=_GRACE,
+                ),
+                lambda: ready(url) if ready is not None else None,
+            )
+            serving = asyncio.create_task(server.serve(sockets=[listener]))
+            try:
+                await asyncio.shield(serving)
+            except asyncio.CancelledError:
+                # Cancelled itself, it would leave its listener in the event loop.
+                server.should_exit = True
+                await serving
+                raise
+
+
+def environment(account: Account, url: str) -> list[str]:
+    """Return the lines that point an application that reads Plivo's variables at a sandbox."""
+    return [
+        f"PLIVO_AUTH_ID={account.auth_id}",
+        f"PLIVO_AUTH_TOKEN={account.auth_token.get_secret_value()}",
+        f"PLIVO_BASE_URL={url}",
+    ]
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], object]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at a signal, and hang up all calls; uvicorn would have the process killed by it."""
+        loop = asyncio.get_running_loop()
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+async def _dialplan(phone: str | None) -> Dialplan:
+    if phone is None:
+        return Dialplan()
+    person = Person.from_option(phone)
+    await person.prepare()
+    return Dialplan(lambda: person)
+
+
+class _AudioFetcher:
+    """Fetches the files that are played, which are larger than documents."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    async def __call__(self, url: str) -> bytes:
+        body = bytearray()
+        try:
+            async with asyncio.timeout(30), self._client.stream("GET", url) as response:
+                if not response.is_success:
+                    raise WebhookError(
+                        "status",
+                        f"{url} answered with HTTP {response.status_code}",
+                        response.status_code,
+                    )
+                async for chunk in response.aiter_bytes():
+                    body += chunk
+                    if len(body) > MAX_AUDIO:
+                        raise WebhookError("too_large", f"{url} has more than {MAX_AUDIO} bytes")
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError) as error:
+            raise WebhookError("connect", f"{url} cannot be fetched: {error}") from error
+        return bytes(body)
+
+
+async def speak(text: str, language: str) -> Wav:
+    """Say `text` with eSpeak NG; where there is none, be silent for as long as it would take."""
+    try:
+        from mediaserver.sandbox import espeak
+    except ImportError:
+        return _unspoken(text)
+    try:
+        return await asyncio.to_thread(espeak.speak, text, language.lower())
+    except espeak.SpeechError:
+        return _unspoken(text)
+
+
+def _unspoken(text: str) -> Wav:
+    seconds = max(0.5, len(text) / _CHARACTERS_PER_SECOND)
+    return Wav(np.zeros(round(seconds * 8_000), np.int16), 8_000)

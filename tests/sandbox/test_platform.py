@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from mediaserver.sandbox import espeak
+from mediaserver.sandbox.account import Account
+from mediaserver.sandbox.exchange import ExchangeOptions
+from mediaserver.sandbox.live_call import CallPlan
+from mediaserver.sandbox.person import ScriptError
+from mediaserver.sandbox.platform import (
+    Sandbox,
+    SandboxOptions,
+    environment,
+    serve_sandbox,
+    speak,
+)
+from mediaserver.sandbox.store import StoreError
+from mediaserver.sandbox.webhooks import Target, WebhookError
+from mediaserver.testing import run_virtual
+
+
+ACCOUNT = Account("MASANDBOXSANDBOXSAND", SecretStr("token"))
+
+
+@asynccontextmanager
+async def serving(options: SandboxOptions) -> AsyncIterator[str]:
+    """Serve a sandbox on loopback, and give its URL."""
+    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    server = asyncio.create_task(serve_sandbox(options, ready=ready.set_result))
+    try:
+        await asyncio.wait([server, ready], return_when=asyncio.FIRST_COMPLETED)
+        yield ready.result()
+    finally:
+        server.cancel()
+        await asyncio.gather(server, return_exceptions=True)
+
+
+def client(url: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        base_url=f"{url}/v1/Account/{ACCOUNT.auth_id}/",
+        auth=(ACCOUNT.auth_id, "token"),
+        trust_env=False,
+    )
+
+
+async def test_it_listens_and_remembers_from_one_run_to_the_next(tmp_path):
+    options = SandboxOptions(account=ACCOUNT, port=0, database=tmp_path / "sandbox.db")
+    async with serving(options) as url, client(url) as api:
+        made = await api.post("Application/", json={"app_name": "agent"})
+    async with serving(options) as url, client(url) as api:
+        listed = (await api.get("Application/")).json()["objects"]
+
+    assert [each["app_id"] for each in listed] == [made.json()["app_id"]]
+
+
+async def test_an_address_in_use_is_an_error():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(OSError, match="in use"):
+            await serve_sandbox(SandboxOptions(port=taken.getsockname()[1]))
+
+
+_SERVED = """
+import asyncio, sys
+from pathlib import Path
+from pydantic import SecretStr
+from mediaserver.sandbox.account import Account
+from mediaserver.sandbox.platform import SandboxOptions, serve_sandbox
+
+account = Account("MASANDBOXSANDBOXSAND", SecretStr("token"))
+options = SandboxOptions(account=account, port=0, database=Path(sys.argv[1]))
+asyncio.run(serve_sandbox(options, ready=lambda url: print(url, flush=True)))
+"""
+
+
+class Told:
+    """A customer on loopback: answers every request with a wait of a minute, and keeps them."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+        self.asked = asyncio.Event()
+
+    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        size = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        self.bodies.append(await reader.readexactly(size))
+        document = b'<Response><Wait length="60"/></Response>'
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n")
+        writer.write(b"Content-Length: %d\r\n\r\n%s" % (len(document), document))
+        writer.close()
+        self.asked.set()
+
+
+@asynccontextmanager
+async def in_a_call(database: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, str, Told]]:
+    """Give a process that serves a sandbox, its call that goes on, and the call's customer."""
+    told = Told()
+    customer = await asyncio.start_server(told.take, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{customer.sockets[0].getsockname()[1]}/"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _SERVED, str(database), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    async with client((await process.stdout.readline()).decode().strip()) as api:
+        body = {"from": "+14155550100", "to": "+14155550123", "answer_url": url}
+        uuid = (await api.post("Call/", json=body)).json()["request_uuid"]
+        await told.asked.wait()
+    try:
+        yield process, uuid, told
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+        customer.close()
+
+
+async def test_a_kill_in_the_middle_of_a_call_is_made_up_for(tmp_path):
+    database = tmp_path / "sandbox.db"
+    async with in_a_call(database) as (process, uuid, told):
+        process.kill()
+        await process.communicate()
+
+        async with Sandbox(SandboxOptions(account=ACCOUNT, database=database)) as sandbox:
+            await sandbox.exchange.webhooks.delivered()
+            record = sandbox.exchange.past[uuid]
+
+    assert (record.status, record.hangup_cause_name) == ("completed", "Internal Error")
+    assert [b"Event=StartApp" in each for each in told.bodies] == [True, False]
+    assert b"Event=Hangup" in told.bodies[1]
+    assert f"CallUUID={uuid}".encode() in told.bodies[1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_hangs_up_before_the_end(tmp_path, number):
+    async with in_a_call(tmp_path / "sandbox.db") as (process, _, told):
+        process.send_signal(number)
+        await process.communicate()
+
+    assert process.returncode == 0
+    assert b"HangupSource=Plivo" in told.bodies[1]
+
+
+async def test_a_database_that_is_none_is_an_error(tmp_path):
+    path = tmp_path / "sandbox.db"
+    path.write_text("no database at all, and long enough to look like a broken one" * 40)
+
+    with pytest.raises(StoreError, match=r"sandbox\.db cannot be used"):
+        async with Sandbox(SandboxOptions(database=path)):
+            pass
+
+
+async def test_a_phone_that_cannot_be_is_an_error():
+    with pytest.raises(ScriptError, match="dance"):
+        async with Sandbox(SandboxOptions(phone="dance")):
+            pass
+
+
+def test_every_number_has_the_phone_that_was_asked_for(tmp_path):
+    async def scenario():
+        options = SandboxOptions(
+            phone="wait 2; hang up", exchange=ExchangeOptions(recordings=tmp_path)
+        )
+        transport = httpx.MockTransport(
+            lambda _: httpx.Response(200, text='<Response><Wait length="60"/></Response>')
+        )
+        async with Sandbox(options, transport=transport) as sandbox:
+            plan = CallPlan(Target("http://customer.example/"))
+            call = await sandbox.exchange.call("+14155550123", caller="+1415555", plan=plan)
+            await call.wait_ended()
+            return call.record
+
+    record = run_virtual(scenario())
+
+    assert (record.bill_duration, record.hangup_source) == (2, "Callee")
+
+
+@pytest.mark.parametrize(
+    ("response", "failure"),
+    [(httpx.Response(404), "status"), (httpx.ConnectError("refused"), "connect")],
+)
+async def test_a_file_that_cannot_be_fetched_is_a_failure(response, failure):
+    def answer(_):
+        if isinstance(response, Exception):
+            raise response
+        return response
+
+    async with Sandbox(SandboxOptions(), transport=httpx.MockTransport(answer)) as sandbox:
+        with pytest.raises(WebhookError) as error:
+            await sandbox.exchange.fetch_audio("http://customer.example/a.wav")
+
+    assert error.value.failure == failure
+
+
+async def test_what_cannot_be_spoken_is_silence_of_its_length(monkeypatch):
+    def speechless(*_):
+        raise espeak.SpeechError("no voice")
+
+    monkeypatch.setattr(espeak, "speak", speechless)
+
+    wav = await speak("x" * 28, "en-US")
+
+    assert (wav.seconds, wav.samples.any()) == (2, False)
+
+
+def test_the_environment_names_the_account_and_the_address():
+    lines = environment(ACCOUNT, "http://127.0.0.1:9000")
+
+    assert "PLIVO_AUTH_ID=MASANDBOXSANDBOXSAND" in lines
+    assert "PLIVO_AUTH_TOKEN=token" in lines
+    assert any(line.endswith("=http://127.0.0.1:9000") for line in lines)
+
+
+def test_secrets_are_in_no_repr():
+    assert "token" not in repr(SandboxOptions(account=ACCOUNT)).replace("auth_token", "").replace(
+        "main_token", ""
+    )

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from mediaserver.plivo.signatures import MA_V3_HEADER, V3_HEADER, verify_headers
+from mediaserver.sandbox.account import Account
+from mediaserver.sandbox.webhooks import MAX_DOCUMENT, Patience, WebhookError, Webhooks
+from mediaserver.testing import run_virtual
+
+
+URL = "https://customer.example/answer"
+PARAMS = {"CallUUID": "c1", "From": "14155550100", "Event": "StartApp"}
+ACCOUNT = Account("MA" + "X" * 18, SecretStr("token"))
+
+Handler = Callable[[httpx.Request], Any]
+
+
+def sending(
+    handler: Handler,
+    scenario: Callable[[Webhooks], Awaitable[Any]],
+    *,
+    account: Account = ACCOUNT,
+    patience: Patience | None = None,
+) -> tuple[Any, list[httpx.Request]]:
+    """Run a scenario whose requests `handler` answers; return what it returns, and the requests."""
+    requests: list[httpx.Request] = []
+
+    async def handle(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        answer = handler(request)
+        return await answer if asyncio.iscoroutine(answer) else answer
+
+    async def main() -> Any:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as client:
+            return await scenario(Webhooks(account, client, patience))
+
+    return run_virtual(main()), requests
+
+
+def fetching(handler: Handler, url: str = URL, method: str = "POST", **options: Any) -> Any:
+    return sending(handler, lambda webhooks: webhooks.fetch(url, method, PARAMS), **options)
+
+
+def test_a_document_comes_back():
+    body, (request,) = fetching(lambda _: httpx.Response(200, content=b"<Response/>"))
+
+    assert body == b"<Response/>"
+    assert request.content == b"CallUUID=c1&From=14155550100&Event=StartApp"
+
+
+def test_a_get_has_the_parameters_after_the_query_of_the_url():
+    _, (request,) = fetching(lambda _: httpx.Response(200), URL + "?agent=a%20b", "GET")
+
+    assert str(request.url) == (URL + "?agent=a%20b&CallUUID=c1&From=14155550100&Event=StartApp")
+    assert verify_headers(request.headers, "GET", str(request.url), "token")
+
+
+def test_a_subaccounts_requests_are_signed_by_the_main_account_too():
+    account = Account("SA" + "X" * 18, SecretStr("sub"), SecretStr("main"))
+    _, (request,) = fetching(lambda _: httpx.Response(200), account=account)
+
+    assert request.headers[V3_HEADER] != request.headers[MA_V3_HEADER]
+    for token in ("sub", "main"):
+        assert verify_headers(request.headers, "POST", URL, token, PARAMS)
+
+
+def test_every_attempt_has_a_nonce_of_its_own():
+    answers = iter((httpx.ConnectError("refused"), httpx.Response(200)))
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        given = next(answers)
+        if isinstance(given, Exception):
+            raise given
+        return given
+
+    _, requests = fetching(answer)
+
+    assert len({request.headers["X-Plivo-Signature-V3-Nonce"] for request in requests}) == 2
+
+
+@pytest.mark.parametrize("status", [301, 401, 404, 500])
+def test_any_other_status_is_a_failure_that_is_not_retried(status):
+    with pytest.raises(WebhookError, match=f"HTTP {status}") as failure:
+        fetching(lambda _: httpx.Response(status, headers={"Location": "/elsewhere"}))
+
+    assert (failure.value.failure, failure.value.status) == ("status", status)
+
+
+@pytest.mark.parametrize(
+    ("fragment", "status", "requests"),
+    [
+        ("rp=5xx&rc=3", 503, 4),
+        ("rp=5xx&rc=3", 404, 1),
+        ("rp=4xx,5xx&rc=2", 404, 3),
+        ("rp=all", 404, 2),
+        ("rc=0", 503, 1),
+    ],
+)
+def test_the_fragment_says_what_is_retried(fragment, status, requests):
+    seen = []
+    with pytest.raises(WebhookError):
+        fetching(lambda each: seen.append(each) or httpx.Response(status), f"{URL}#{fragment}")
+
+    assert [str(each.url) for each in seen] == [URL] * requests
+
+
+def test_the_fragment_says_how_long_to_wait():
+    async def scenario(webhooks: Webhooks) -> float:
+        loop = asyncio.get_running_loop()
+        with pytest.raises(WebhookError, match="did not answer in 3 s"):
+            await webhooks.fetch(URL + "#rt=3000&ct=500&rc=2", "POST", PARAMS)
+        return loop.time()
+
+    took, requests = sending(lambda _: asyncio.sleep(100), scenario)
+
+    assert (took, len(requests)) == (pytest.approx(3 * 3.5), 3)
+
+
+def test_all_attempts_together_have_a_limit_too():
+    async def scenario(webhooks: Webhooks) -> float:
+        with pytest.raises(WebhookError, match="no answer in 20 s"):
+            await webhooks.fetch(URL + "#tt=20000&rc=9", "POST", PARAMS)
+        return asyncio.get_running_loop().time()
+
+    took, _ = sending(lambda _: asyncio.sleep(100), scenario)
+
+    assert took == pytest.approx(20)
+
+
+@pytest.mark.parametrize("fragment", ["rt=soon", "ct=0", "rc=-1", "rp=always"])
+def test_a_fragment_that_cannot_be_is_a_failure(fragment):
+    with pytest.raises(WebhookError, match=fragment[:2]):
+        fetching(lambda _: httpx.Response(200), f"{URL}#{fragment}")
+
+
+@given(
+    st.builds(
+        Patience,
+        connect=st.integers(1, 10_000).map(lambda ms: ms / 1000),
+        read=st.integers(1, 60_000).map(lambda ms: ms / 1000),
+        total=st.integers(1, 60_000).map(lambda ms: ms / 1000),
+        retries=st.integers(0, 10),
+        policy=st.frozensets(st.sampled_from(["ct", "rt", "4xx", "5xx", "all"]), min_size=1),
+    )
+)
+def test_a_fragment_can_say_everything(patience):
+    fragment = "&".join(
+        (
+            f"ct={round(patience.connect * 1000)}",
+            f"rt={round(patience.read * 1000)}",
+            f"tt={round(patience.total * 1000)}",
+            f"rc={patience.retries}",
+            f"rp={','.join(patience.policy)}",
+            "er=virginia",
+        )
+    )
+
+    assert Patience().told(fragment) == patience
+
+
+def test_a_document_has_at_most_100_kb():
+    with pytest.raises(WebhookError, match=f"more than {MAX_DOCUMENT} bytes") as failure:
+        fetching(lambda _: httpx.Response(200, content=b" " * (MAX_DOCUMENT + 1)))
+
+    assert failure.value.failure == "too_large"
+
+
+@pytest.mark.parametrize("url", ["nowhere", "http://", "ftp://h/answer", "http://[::1/answer"])
+def test_what_is_no_url_is_a_failure(url):
+    async def scenario() -> None:
+        async with httpx.AsyncClient() as client:
+            with pytest.raises(WebhookError):
+                await Webhooks(ACCOUNT, client).fetch(url, "POST", PARAMS)
+
+    run_virtual(scenario())
+
+
+def test_notes_are_delivered_one_after_the_other():
+    async def scenario(webhooks: Webhooks) -> None:
+        first = webhooks.notify(URL, "POST", {"n": "1"})
+        webhooks.notify(URL, "POST", {"n": "2"}, after=first)
+        await webhooks.delivered()
+
+    _, requests = sending(
+        lambda request: asyncio.sleep(5 if b"1" in request.content else 0, httpx.Response(200)),
+        scenario,
+    )
+
+    assert [request.content for request in requests] == [b"n=1", b"n=2"]
+
+
+def test_a_lost_note_does_not_hold_up_the_next():
+    async def scenario(webhooks: Webhooks) -> None:
+        first = webhooks.notify(URL, "POST", {"n": "1"})
+        webhooks.notify(URL, "POST", {"n": "2"}, after=first)
+        await webhooks.delivered()
+
+    _, requests = sending(lambda _: httpx.Response(404), scenario)
+
+    assert len(requests) == 2
+
+
+def test_closing_gives_up_what_takes_too_long():
+    async def scenario(webhooks: Webhooks) -> float:
+        webhooks.notify(URL, "POST", PARAMS)
+        await webhooks.aclose(grace=2)
+        return asyncio.get_running_loop().time()
+
+    took, _ = sending(lambda _: asyncio.sleep(100), scenario)
+
+    assert took == pytest.approx(2)

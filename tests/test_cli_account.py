@@ -1,0 +1,112 @@
+"""``dial``, ``setup-number`` and ``sandbox``, against a sandbox that is a process of its own."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from mediaserver.cli import app
+
+
+AUTH_ID = "MAABCDEFGHIJKLMNOPQR"
+AUTH_TOKEN = "a token for these tests"
+
+
+@pytest.fixture(scope="module")
+def sandbox_url():
+    command = [sys.executable, "-m", "mediaserver", "sandbox", "--port", "0"]
+    command += ["--auth-id", AUTH_ID, "--auth-token", AUTH_TOKEN, "--phone", "say hello; hang up"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        try:
+            lines = [process.stdout.readline().decode().strip() for _ in range(4)]
+            assert lines[1:3] == [f"PLIVO_AUTH_ID={AUTH_ID}", f"PLIVO_AUTH_TOKEN={AUTH_TOKEN}"]
+            yield lines[3].partition("=")[2]
+        finally:
+            process.terminate()
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MEDIASERVER_AUTH_ID", AUTH_ID)
+    monkeypatch.setenv("MEDIASERVER_AUTH_TOKEN", AUTH_TOKEN)
+
+    def invoke(*arguments):
+        return CliRunner(env={"COLUMNS": "120"}).invoke(app, [str(each) for each in arguments])
+
+    return invoke
+
+
+def dial(run, sandbox_url, *arguments, handler="mediaserver.agents:Echo"):
+    return run(
+        "dial", "+14155550123", "--from", "+14155550100", "--handler", handler,
+        "--api-url", sandbox_url, "--port", 18_099, "--public-url", "http://127.0.0.1:18099",
+        *arguments,
+    )  # fmt: skip
+
+
+def test_a_call_is_placed_handled_and_reported(run, sandbox_url):
+    result = dial(run, sandbox_url, "--json")
+    assert result.exit_code == 0, result.stderr
+    (report,) = json.loads(result.stdout)
+    assert report["outcome"] == "answered"
+    assert report["handled"]
+    assert report["ok"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "handler", "text"),
+    [
+        (["--machine", "dance"], "mediaserver.agents:Echo", "ignore, detect, hangup"),
+        ([], "nowhere:Nothing", "there is no module 'nowhere'"),
+        ([], "mediaserver:Route", "no subclass of mediaserver.Handler"),
+        (["--config", "missing.toml"], "mediaserver.agents:Echo", "missing.toml"),
+    ],
+)
+def test_what_cannot_be_dialled_is_refused_with_status_2(
+    run, sandbox_url, arguments, handler, text
+):
+    result = dial(run, sandbox_url, *arguments, handler=handler)
+    assert result.exit_code == 2
+    assert text in result.stderr
+
+
+def test_dialling_without_an_account_says_what_is_missing(run, sandbox_url, monkeypatch):
+    monkeypatch.delenv("MEDIASERVER_AUTH_TOKEN")
+    result = dial(run, sandbox_url)
+    assert result.exit_code == 2
+    assert "auth_token is not set" in result.stderr
+
+
+def test_setting_up_a_number_needs_the_servers_url(run, sandbox_url):
+    result = run("setup-number", "+14155550100", "--api-url", sandbox_url)
+    assert result.exit_code == 2
+    assert "--public-url is not set" in result.stderr
+
+
+def test_a_number_is_set_up_once(run, sandbox_url):
+    arguments = ["setup-number", "+14155550100", "--api-url", sandbox_url]
+    arguments += ["--public-url", "https://voice.example.com"]
+    looked = run(*arguments, "--dry-run")
+    first, second = run(*arguments), run(*arguments)
+    assert [each.exit_code for each in (looked, first, second)] == [0, 0, 0], first.stderr
+    assert "would change" in looked.stdout
+    assert "is answered at https://voice.example.com/answer" in first.stdout
+    assert "nothing to change" in second.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "text"),
+    [
+        ("--auth-id", "me", "an auth id is MA or SA"),
+        ("--callbacks", "C", "A or B"),
+        ("--log-level", "loud", "debug, info"),
+        ("--phone", "sing a song", "sing"),
+    ],
+)
+def test_a_sandbox_that_cannot_be_is_refused(run, option, value, text):
+    result = run("sandbox", "--port", 0, option, value)
+    assert result.exit_code in (1, 2)
+    assert text in result.stderr
