@@ -1,6 +1,7 @@
 """``dial``, ``setup-number`` and ``sandbox``, against a sandbox that is a process of its own."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -110,3 +111,33 @@ def test_a_sandbox_that_cannot_be_is_refused(run, option, value, text):
     result = run("sandbox", "--port", 0, option, value)
     assert result.exit_code in (1, 2)
     assert text in result.stderr
+
+
+@pytest.fixture
+def strict_url(monkeypatch, tmp_path):
+    """The stream of a server that takes only what Plivo has signed."""
+    command = [sys.executable, "-m", "mediaserver", "serve", "mediaserver.agents:Echo"]
+    command += ["--port", "0", "--log-format", "json"]
+    environment = os.environ | {
+        "MEDIASERVER_AUTH_ID": AUTH_ID,
+        "MEDIASERVER_AUTH_TOKEN": AUTH_TOKEN,
+    }
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment) as process:
+        try:
+            for line in process.stderr:
+                entry = json.loads(line)
+                if entry["event"] == "route":
+                    break
+            yield entry["stream"]
+        finally:
+            process.terminate()
+
+
+@pytest.mark.parametrize("command", ["call", "load"])
+def test_a_signed_call_is_taken_and_an_unsigned_one_is_not(run, strict_url, command, monkeypatch):
+    signed = run(command, strict_url, "--seconds", "0.2")
+    assert signed.exit_code == 0, signed.stderr + signed.stdout
+    monkeypatch.delenv("MEDIASERVER_AUTH_TOKEN")
+    unsigned = run(command, strict_url, "--seconds", "0.2")
+    assert unsigned.exit_code == 1
+    assert "403" in unsigned.stderr + unsigned.stdout

@@ -110,8 +110,13 @@ def dial(
 
 
 def _outcome(number: str, report: DialReport | Exception) -> dict[str, Any]:
+    from pydantic import ValidationError
+
+    from mediaserver.plivo.models import problems
+
     if isinstance(report, Exception):
-        return {"to": number, "ok": False, "error": str(report)}
+        text = problems(report) if isinstance(report, ValidationError) else str(report)
+        return {"to": number, "ok": False, "error": text}
     document: dict[str, Any] = json.loads(report.to_json())
     shown = {name: value for name, value in document.items() if value is not None}
     return shown | {"ok": report.ok}

@@ -54,6 +54,17 @@ def call(
             metavar="WHAT", help="What the phone does wrong; 'help' lists it. May be repeated."
         ),
     ] = None,
+    auth_token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="MEDIASERVER_AUTH_TOKEN",
+            help="Sign the request with this auth token, as Plivo does.",
+        ),
+    ] = None,
+    signed_url: Annotated[
+        str | None,
+        typer.Option(help="URL to sign, where the server is known by another than the one called."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Call any server that speaks Plivo's stream protocol, and report what the caller heard."""
@@ -83,6 +94,7 @@ def call(
             silence=silence,
             misbehaviour=Misbehaviour.parse(*(misbehave or [])),
             extra_headers=dict(_pair(each) for each in header or []),
+            headers=_signature(signed_url or url, auth_token),
         )
     except ValueError as error:
         fail(str(error), 2)
@@ -113,6 +125,12 @@ def call(
     cut = result.ended_by in ("lost", "protocol") or result.close_code not in GOOD_CLOSE_CODES
     if not options.misbehaviour and (cut or result.errors):
         raise typer.Exit(1)
+
+
+def _signature(url: str, auth_token: str | None) -> dict[str, str]:
+    from mediaserver.plivo.signatures import sign_upgrade
+
+    return sign_upgrade(url, auth_token) if auth_token else {}
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -180,6 +198,17 @@ def load(
     format: Annotated[
         str, typer.Option("--format", help="Format of the streams.")
     ] = "audio/x-mulaw;rate=8000",
+    auth_token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="MEDIASERVER_AUTH_TOKEN",
+            help="Sign the request with this auth token, as Plivo does.",
+        ),
+    ] = None,
+    signed_url: Annotated[
+        str | None,
+        typer.Option(help="URL to sign, where the server is known by another than the one called."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Make many calls at once, and report what their callers heard."""
@@ -205,6 +234,7 @@ def load(
                 audio=said.mono() if said else None,
                 audio_rate=said.rate if said else None,
                 format=AudioFormat.parse(format),
+                headers=lambda: _signature(signed_url or url, auth_token),
                 on_progress=show,
             )
         )

@@ -471,7 +471,7 @@ class Meta(BaseModel):
     previous: Text = None
 
     @property
-    def next_page(self) -> dict[str, str] | None:
+    def next_page(self) -> dict[str, Any] | None:
         """The parameters that ask for the next page, or None on the last one."""
         if not self.next:
             return None
@@ -480,7 +480,8 @@ class Meta(BaseModel):
         for name in ("cursor", "offset"):
             if name in query:
                 page = {"limit": query["limit"][0]} if "limit" in query else {}
-                return page | {name: query[name][0]}
+                page[name] = query[name][0]
+                return {key: int(text) if text.isdecimal() else text for key, text in page.items()}
         return None
 
 

@@ -168,7 +168,7 @@ class CallStreams:
         try:
             end = await stream.media.run()
         except Exception:
-            log.exception("stream_failed", stream_id=stream.record.stream_id)
+            log.exception("stream failed", stream_id=stream.record.stream_id)
             self._changed(stream.record.stream_id, StatusChange("failed", error=end.error))
         finally:
             await self._close(stream, end)
@@ -185,6 +185,8 @@ class CallStreams:
             record.rounded_bill_duration = bill.rounded
             record.billed_amount = bill.amount
         self._active.pop(record.stream_id, None)
+        for wrong, count in {**stream.media.errors, **stream.media.warnings}.items():
+            log.warning("stream server at fault", what=wrong, times=count, stream=record.stream_id)
         try:
             await exchange.store.save(record)
         finally:

@@ -165,7 +165,7 @@ class Exchange:
                 await self.store.save(call)
                 if call.hangup_url:
                     self.webhooks.notify(call.hangup_url, call.hangup_method, self._farewell(call))
-                log.warning("call_closed_after_restart", call_uuid=call.call_uuid)
+                log.warning("call closed after restart", call_uuid=call.call_uuid)
 
     async def aclose(self) -> None:
         """Hang up every call, and wait until all of them are done."""
@@ -301,7 +301,7 @@ class Exchange:
         await self.remember(record)
         call.begin()
         log.info(
-            "call_placed",
+            "call placed",
             call_uuid=call.uuid,
             direction=record.direction,
             caller=record.from_number,

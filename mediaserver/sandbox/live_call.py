@@ -303,7 +303,7 @@ class LiveCall:
                 hangup = course.result()
                 self.hang_up(hangup.cause, hangup.source)
         except Exception:
-            log.exception("call_failed", call_uuid=self.uuid)
+            log.exception("call failed", call_uuid=self.uuid)
             self.hang_up(INTERNAL_ERROR, HangupSource.ERROR)
         finally:
             self.hang_up(INTERNAL_ERROR, HangupSource.ERROR)
@@ -370,7 +370,7 @@ class LiveCall:
             await self.person.talk(line.handset)
         except Exception as error:
             # The person is gone without a word; the line stays, silent, as a dropped phone's would.
-            log.exception("person_failed", call_uuid=self.uuid, error=str(error))
+            log.exception("person failed", call_uuid=self.uuid, error=str(error))
 
     async def _detect_machine(self) -> None:
         if self.plan.machine_detection_callback is not None:
@@ -438,7 +438,7 @@ class LiveCall:
         if self.plan.answer is not None:
             self.notify(self.plan.hangup or self.plan.answer, hangup_params(self))
         log.info(
-            "call_ended",
+            "call ended",
             call_uuid=self.uuid,
             cause=hangup.cause.name,
             code=hangup.cause.code,

@@ -181,7 +181,7 @@ async def load(
     audio: Samples | None = None,
     audio_rate: int | None = None,
     format: AudioFormat = MULAW_8K,
-    headers: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | Callable[[], Mapping[str, str]] | None = None,
     ssl: tls.SSLContext | None = None,
     gap_threshold: float = 0.5,
     caller: Callable[[Phone], Awaitable[object]] | None = None,
@@ -204,7 +204,8 @@ async def load(
             end it with silence to leave the agent its turn. Callers are silent if left out.
         audio_rate: Sample rate of `audio` in Hz; the rate of the stream if left out.
         format: Format of the streams, one of Plivo's four.
-        headers: HTTP headers of the WebSocket requests.
+        headers: HTTP headers of the WebSocket requests, or what returns them for each: a signature
+            is good for one.
         ssl: TLS settings for `wss://`; certificates are verified if left out.
         gap_threshold: Silence of this many seconds or more between the agent's audio is counted
             as a pause, not as a gap.
@@ -234,7 +235,7 @@ async def load(
         return Phone(
             url,
             format=format,
-            headers=headers,
+            headers=headers() if callable(headers) else headers,
             ssl=ssl,
             keep_audio=False,
             gap_threshold=gap_threshold,

@@ -27,6 +27,7 @@ from mediaserver.sandbox.exchange import Exchange, ExchangeOptions
 from mediaserver.sandbox.person import Person
 from mediaserver.sandbox.store import MemoryStore, SqlStore, Store
 from mediaserver.sandbox.webhooks import Patience, WebhookError, Webhooks
+from mediaserver.telemetry.logs import default_logs
 
 
 MAX_AUDIO: Final = 20 * 1024 * 1024
@@ -35,6 +36,9 @@ MAX_AUDIO: Final = 20 * 1024 * 1024
 _GRACE: Final = 5
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _CHARACTERS_PER_SECOND: Final = 14.0
+
+
+default_logs()
 
 
 @dataclass(frozen=True, slots=True)

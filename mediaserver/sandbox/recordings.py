@@ -76,7 +76,7 @@ class CallRecording:
         try:
             await asyncio.to_thread(_write, path, self._recording.samples, self._recording.rate)
         except OSError as error:
-            log.error("recording_lost", path=str(path), error=str(error))
+            log.error("recording lost", path=str(path), error=str(error))
         self._call.notify(self._callback, self._call.params("RecordStop", **self.params()))
 
 

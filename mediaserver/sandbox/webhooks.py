@@ -156,7 +156,7 @@ class Webhooks:
                 return await self._ask(url, method, params, patience)
             except WebhookError as error:
                 log.warning(
-                    "webhook_failed", url=url, callback=params.get("Event"), error=str(error)
+                    "webhook failed", url=url, callback=params.get("Event"), error=str(error)
                 )
                 if attempt == patience.retries or not patience.retry(error):
                     raise
@@ -229,7 +229,7 @@ class Webhooks:
         try:
             await self.fetch(url, method, params)
         except WebhookError as error:
-            log.warning("callback_lost", url=url, callback=params.get("Event"), error=str(error))
+            log.warning("callback lost", url=url, callback=params.get("Event"), error=str(error))
 
     async def delivered(self) -> None:
         """Wait until everything told so far was delivered or given up."""

@@ -128,13 +128,13 @@ class XmlRun:
                 self._complain(target, document, str(error))
             else:
                 for warning in response.warnings:
-                    log.warning("xml_warning", url=target.url, warning=warning)
+                    log.warning("xml warning", url=target.url, warning=warning)
                 return response
         return Hangup(cause, HangupSource.ERROR)
 
     def _complain(self, target: Target, document: Document, error: str) -> None:
         log.warning(
-            "no_document",
+            "no document",
             call_uuid=self._call.uuid,
             stage=document.stage,
             url=target.url,
@@ -151,7 +151,7 @@ class XmlRun:
         try:
             stream = await self._call.streams.start(stream_plan(element), line)
         except (StreamRefusedError, ValueError) as error:
-            log.warning("stream_refused", call_uuid=self._call.uuid, error=str(error))
+            log.warning("stream refused", call_uuid=self._call.uuid, error=str(error))
             return None
         if element.keep_call_alive:
             self.held_by_stream = True
@@ -189,7 +189,7 @@ class XmlRun:
         try:
             return decode_wav(await self._call.exchange.fetch_audio(url))
         except (WebhookError, AudioError) as error:
-            log.warning("no_audio", call_uuid=self._call.uuid, url=url, error=str(error))
+            log.warning("no audio", call_uuid=self._call.uuid, url=url, error=str(error))
             return None
 
     @_do.register

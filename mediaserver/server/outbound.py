@@ -249,7 +249,8 @@ class Dialler:
         call.seen.set()
         if isinstance(callback, HangupRequest):
             call.end = End.told(callback)
-            call.machine = _machine(callback.fields) or call.machine
+            found = _machine(callback.fields)
+            call.machine = call.machine if found is None else found
             call.ended.set()
         elif isinstance(callback, MachineDetection):
             call.machine = callback.is_machine
@@ -258,7 +259,8 @@ class Dialler:
         elif isinstance(callback, AnswerRequest):
             if call.answered is None:
                 call.answered = asyncio.get_running_loop().time()
-            call.machine = _machine(callback.fields) or call.machine
+            found = _machine(callback.fields)
+            call.machine = call.machine if found is None else found
 
     def _ready(
         self, handler: StreamHandler | type[Handler] | None

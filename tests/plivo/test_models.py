@@ -377,8 +377,8 @@ def test_live_calls_come_as_ids_or_as_objects():
     [
         (None, None),
         ("", None),
-        ("/v1/Account/MA/Call/?limit=20&offset=40", {"limit": "20", "offset": "40"}),
-        ("/v1/Account/MA/Call/?limit=5&cursor=ab&offset=0", {"limit": "5", "cursor": "ab"}),
+        ("/v1/Account/MA/Call/?limit=20&offset=40", {"limit": 20, "offset": 40}),
+        ("/v1/Account/MA/Call/?limit=5&cursor=ab&offset=0", {"limit": 5, "cursor": "ab"}),
         ("/v1/Account/MA/Call/", None),
     ],
 )
