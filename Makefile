@@ -62,7 +62,7 @@ interop/.venv/.installed: interop/requirements.txt interop/constraints.txt pypro
 interop/node_modules/.installed: interop/package.json interop/package-lock.json
 	@command -v npm >/dev/null \
 	  || { echo "make interop needs Node.js 20 or newer, with npm: install the packages nodejs and npm"; exit 1; }
-	@node -e 'process.exit(process.versions.node.split(".")[0] < 20)' \
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' \
 	  || { echo "make interop needs Node.js 20 or newer, this is $$(node --version)"; exit 1; }
 	@echo "installing into interop/node_modules …"
 	@cd interop && npm ci --silent --ignore-scripts

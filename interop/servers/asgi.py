@@ -1,0 +1,16 @@
+"""Serves an ASGI application on a free port, and says which."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import uvicorn
+
+
+def serve(app: Any) -> None:
+    """Serve until the process is ended."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    print(f"listening at http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+    config = uvicorn.Config(app, log_level="warning", lifespan="off")
+    uvicorn.Server(config).run(sockets=[listener])

@@ -1,0 +1,37 @@
+"""Handlers of this project, for `mediaserver serve`."""
+
+from __future__ import annotations
+
+import os
+
+from interop.servers.report import report
+from mediaserver import Dtmf, Frame, Stream
+
+
+TRANSFER_URL = "INTEROP_TRANSFER_URL"
+"""Environment variable with the XML that a transferred call goes on with."""
+
+
+async def echo(stream: Stream) -> None:
+    """Say back what is said, and tell of keys."""
+    await report(
+        "start", call=stream.call_id, format=str(stream.format), headers=dict(stream.extra_headers)
+    )
+    async for event in stream.events():
+        if isinstance(event, Frame):
+            await stream.play(event)
+        elif isinstance(event, Dtmf):
+            await report("key", call=stream.call_id, digit=event.digit)
+
+
+async def operator(stream: Stream) -> None:
+    """Obey keys: 1 hangs up, 2 transfers the call."""
+    await report("start", call=stream.call_id, caller=stream.caller, called=stream.called)
+    async for event in stream.controls():
+        if not isinstance(event, Dtmf):
+            continue
+        await report("key", call=stream.call_id, digit=event.digit)
+        if event.digit == "1":
+            await stream.hang_up()
+        elif event.digit == "2":
+            await stream.transfer(os.environ[TRANSFER_URL])
