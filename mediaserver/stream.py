@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -12,7 +12,6 @@ import msgspec
 from audiocodecs import AudioFormat
 from mediaserver.call import (
     Audio,
-    Control,
     Converter,
     Frame,
     Heard,
@@ -20,18 +19,16 @@ from mediaserver.call import (
     Session,
     StreamCounters,
     StreamEndedError,
-    StreamEvent,
     Wire,
 )
+from mediaserver.readers import AudioReader, ControlReader, EventReader, Reader
 
 
 if TYPE_CHECKING:
     from mediaserver.plivo.callbacks import AnswerRequest
 
 T = TypeVar("T")
-
-UNWAITED = 16
-"""Events that a reader may read in a row before other tasks get their turn."""
+R = TypeVar("R", bound=Reader)
 
 
 @contextmanager
@@ -180,7 +177,7 @@ class Stream:
         self.called = called
         self.answer = answer
         self.shared = shared
-        self._readers: dict[str, _Reader] = {}
+        self._readers: dict[str, Reader] = {}
 
     def __repr__(self) -> str:
         state = f"ended: {self.end_reason}" if self.ended else "live"
@@ -527,112 +524,3 @@ class Stream:
 
     def _ended_error(self) -> StreamEndedError:
         return StreamEndedError(f"the stream has ended ({self.end_reason}): nothing was played")
-
-
-class _Reader:
-    __slots__ = ("_inbox", "_loop", "_unwaited", "superseded", "waits")
-
-    def __init__(self, session: Session) -> None:
-        self._inbox = session.inbox
-        self._loop = asyncio.get_running_loop()
-        # Whether a task waits for what comes next.
-        self.waits = False
-        # Whether another reader has taken this one's place.
-        self.superseded = False
-        # Events read in a row without waiting.
-        self._unwaited = 0
-
-    def _check(self) -> None:
-        if self.superseded:
-            raise RuntimeError("another reader of this stream has taken this one's place")
-        if self.waits:
-            raise RuntimeError("another task waits for what this reader reads next")
-
-    async def _wait(self) -> None:
-        """Wait until it is worth looking again."""
-        self._unwaited = 0
-        self._inbox.event_waiter = waiter = self._loop.create_future()
-        self.waits = True
-        try:
-            await waiter
-        finally:
-            self.waits = False
-
-    async def _give_way(self) -> None:
-        """Let others run now and then, should every event that is read lead to another."""
-        self._unwaited += 1
-        if self._unwaited >= UNWAITED:
-            self._unwaited = 0
-            await asyncio.sleep(0)
-
-
-class AudioReader(_Reader):
-    """The frames of a stream."""
-
-    __slots__ = ()
-
-    def __aiter__(self) -> AsyncIterator[Frame]:
-        return self
-
-    async def __anext__(self) -> Frame:
-        if self.superseded or self.waits:
-            self._check()
-        inbox = self._inbox
-        frame = inbox.next_frame()
-        if frame is None and not inbox.ended:
-            # The inbox answers with the next frame, or with None at the end.
-            inbox.frame_waiter = waiter = self._loop.create_future()
-            self.waits = True
-            try:
-                frame = await waiter
-            except asyncio.CancelledError:
-                # As by a timeout, in the very turn in which the frame came: it stays unread.
-                if waiter.done() and not waiter.cancelled() and (frame := waiter.result()):
-                    inbox.put_back(frame)
-                raise
-            finally:
-                self.waits = False
-        if frame is None:
-            raise StopAsyncIteration
-        return frame
-
-
-class EventReader(_Reader):
-    """All events of a stream."""
-
-    __slots__ = ()
-
-    def __aiter__(self) -> AsyncIterator[StreamEvent]:
-        return self
-
-    async def __anext__(self) -> StreamEvent:
-        self._check()
-        inbox = self._inbox
-        await self._give_way()
-        while (event := inbox.next_event()) is None:
-            if inbox.ended:
-                raise StopAsyncIteration
-            await self._wait()
-        return event
-
-
-class ControlReader(_Reader):
-    """The events of a stream that are not audio."""
-
-    __slots__ = ()
-
-    def __aiter__(self) -> AsyncIterator[Control]:
-        return self
-
-    async def __anext__(self) -> Control:
-        self._check()
-        inbox = self._inbox
-        await self._give_way()
-        while (event := inbox.next_control()) is None:
-            if inbox.ended:
-                raise StopAsyncIteration
-            await self._wait()
-        return event
-
-
-R = TypeVar("R", bound=_Reader)
