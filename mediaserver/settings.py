@@ -27,7 +27,13 @@ from pydantic import (
     model_validator,
 )
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K, AudioFormat
 from mediaserver.plivo.client import API_URL
@@ -38,6 +44,8 @@ ENV_PREFIX: Final = "MEDIASERVER_"
 DEFAULT_CONFIG: Final = Path("mediaserver.toml")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_TOKENS: Final = ("auth_token", "more_auth_tokens")
 
 _PLIVO_FORMATS: Final = (MULAW_8K, L16_8K, L16_16K, L16_24K)
 
@@ -126,6 +134,13 @@ def _redirect(value: Any) -> Any:
     return str(value)
 
 
+def _tokens(value: Any) -> Any:
+    tokens = _split(value)
+    if isinstance(value, str) and not tokens:
+        raise ValueError("must have a token; leave it out where there is none")
+    return tokens
+
+
 Seconds = Annotated[float, Field(gt=0)]
 Bytes = Annotated[int, Field(gt=0)]
 Switchable = BeforeValidator(_off_is_none)
@@ -136,6 +151,17 @@ def _in(group: str, default: Any, description: str, **more: Any) -> Any:
     if "default_factory" not in more:
         more["default"] = default
     return Field(description=description, json_schema_extra={"group": group}, **more)
+
+
+class _Environment(EnvSettingsSource):
+    """The environment, in which an empty variable sets nothing, unless it is to hold a token.
+
+    A deployment whose secret has come out empty means to have one, and not to check nothing.
+    """
+
+    def __call__(self) -> dict[str, Any]:
+        empty = {variable.upper() for variable, value in os.environ.items() if not value}
+        return super().__call__() | {name: "" for name in _TOKENS if variable_of(name) in empty}
 
 
 class Settings(BaseSettings):
@@ -150,6 +176,18 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
         validate_default=False,
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what is passed before what the environment has."""
+        return init_settings, _Environment(settings_cls)
 
     # Where to listen, and for whom
 
@@ -197,10 +235,10 @@ class Settings(BaseSettings):
     auth_token: SecretStr | None = _in(
         "Plivo",
         None,
-        "Its auth token. Once it is set, only webhooks and streams that Plivo signed are taken."
-        " Prefer the environment to a flag.",
+        "Its auth token, which must be set where auth_id is. Once it is set, only webhooks and"
+        " streams that Plivo signed are taken. Prefer the environment to a flag.",
     )
-    more_auth_tokens: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split)] = _in(
+    more_auth_tokens: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_tokens)] = _in(
         "Plivo",
         (),
         "Further tokens whose signatures are taken, separated by commas: the old one while it is"
@@ -391,10 +429,25 @@ class Settings(BaseSettings):
             Speak(value)
         return value.strip()
 
-    @field_validator("auth_id", "auth_token", mode="before")
+    @field_validator("auth_id", mode="before")
     @classmethod
-    def _strip(cls, value: Any) -> Any:
+    def _strip_id(cls, value: Any) -> Any:
         return value.strip() or None if isinstance(value, str) else value
+
+    @field_validator("auth_token", mode="before")
+    @classmethod
+    def _strip_token(cls, value: Any) -> Any:
+        return value.strip() if isinstance(value, str) else value
+
+    @field_validator("auth_token", "more_auth_tokens")
+    @classmethod
+    def _is_given(
+        cls, value: SecretStr | tuple[SecretStr, ...] | None
+    ) -> SecretStr | tuple[SecretStr, ...] | None:
+        tokens = (value,) if isinstance(value, SecretStr) else value or ()
+        if not all(each.get_secret_value().strip() for each in tokens):
+            raise ValueError("must not be blank; leave it out where there is none")
+        return value
 
     @field_validator("auth_id")
     @classmethod
@@ -422,7 +475,17 @@ class Settings(BaseSettings):
                 f"dead_peer_timeout ({self.dead_peer_timeout:g} s) must be above ping_interval"
                 f" ({self.ping_interval:g} s)"
             )
+        if self.check_signatures and not self.auth_tokens:
+            asked = [name for name in ("auth_id", "check_signatures") if self._is_set(name)]
+            if asked:
+                raise ValueError(
+                    f"auth_token is not set and {asked[0]} is: without a token no signature can be"
+                    " checked. Set MEDIASERVER_AUTH_TOKEN, or turn check_signatures off"
+                )
         return self
+
+    def _is_set(self, name: str) -> bool:
+        return name in self.model_fields_set and getattr(self, name) is not None
 
     @property
     def auth_tokens(self) -> tuple[str, ...]:
@@ -453,7 +516,7 @@ def load_settings(flags: Mapping[str, Any] | None = None, config: Path | None = 
 
     """
     flags = {name: value for name, value in (flags or {}).items() if value is not None}
-    environment = EnvSettingsSource(Settings)()
+    environment = _Environment(Settings)()
     file = _read_toml(config)
     source = str(config or DEFAULT_CONFIG)
 

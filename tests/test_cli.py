@@ -18,6 +18,7 @@ from audiocodecs import MULAW_8K, read_wav, write_wav
 from mediaserver import __version__
 from mediaserver.cli import app
 from mediaserver.protocol import Media, PlayAudio, decode_event, encode_command
+from mediaserver.sandbox import LoadProgress
 from mediaserver.settings import Settings, flag_of
 
 
@@ -347,6 +348,19 @@ def test_ctrl_c_before_the_call_is_taken_says_so(run, monkeypatch):
     result = run("call", "ws://127.0.0.1:1/")
     assert result.exit_code == 130
     assert "before the call was taken" in result.stderr
+
+
+def test_ctrl_c_during_a_load_says_how_far_it_has_come(run, monkeypatch):
+    async def interrupted(url, *, on_progress, **options):
+        on_progress(
+            LoadProgress(elapsed=2, calls=9, dialled=8, live=4, failed=1, cut=0, finished=3)
+        )
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mediaserver.sandbox.load", interrupted)
+    result = run("load", "ws://127.0.0.1:1/")
+    assert result.exit_code == 130
+    assert "interrupted: 4 live, 3 finished, 1 failed, 0 cut" in result.stderr
 
 
 def test_misbehaviours_are_listed(run):

@@ -21,9 +21,14 @@ def sandbox_url():
     command += ["--auth-id", AUTH_ID, "--auth-token", AUTH_TOKEN, "--phone", "say hello; hang up"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         try:
-            lines = [process.stdout.readline().decode().strip() for _ in range(4)]
-            assert lines[1:3] == [f"PLIVO_AUTH_ID={AUTH_ID}", f"PLIVO_AUTH_TOKEN={AUTH_TOKEN}"]
-            yield lines[3].partition("=")[2]
+            printed = {}
+            for line in process.stdout:
+                name, _, value = line.decode().strip().partition("=")
+                printed[name] = value
+                if name.endswith("_URL"):
+                    break
+            assert {AUTH_ID, AUTH_TOKEN} <= set(printed.values())
+            yield value
         finally:
             process.terminate()
 
@@ -72,6 +77,14 @@ def test_what_cannot_be_dialled_is_refused_with_status_2(
     result = dial(run, sandbox_url, *arguments, handler=handler)
     assert result.exit_code == 2
     assert text in result.stderr
+
+
+def test_a_number_that_is_none_is_reported_with_status_2(run, sandbox_url):
+    result = dial(run, sandbox_url, "0800", "--json")
+    assert result.exit_code == 2
+    good, bad = json.loads(result.stdout)
+    assert good["outcome"] == "answered"
+    assert "country code" in bad["error"]
 
 
 def test_dialling_without_an_account_says_what_is_missing(run, sandbox_url, monkeypatch):

@@ -1,5 +1,6 @@
 import contextlib
 import ipaddress
+import json
 import re
 from pathlib import Path
 
@@ -197,6 +198,62 @@ def test_secrets_are_never_shown():
     assert "at least 16 characters" in problem
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("auth_token", ""),
+        ("auth_token", "  "),
+        ("more_auth_tokens", ""),
+        ("more_auth_tokens", " , ,"),
+        ("more_auth_tokens", ["a", " "]),
+    ],
+)
+@pytest.mark.parametrize("source", ["flag", "file", "environment"])
+def test_a_token_that_is_given_must_not_be_blank(monkeypatch, name, value, source):
+    where = {"flag": flag_of(name), "environment": variable_of(name)}.get(source)
+    flags = None
+    if source == "flag":
+        flags = {name: value}
+    elif source == "file":
+        where = f"mediaserver.toml: {name}"
+        Path("mediaserver.toml").write_text(f"{name} = {json.dumps(value)}\n")
+    else:
+        monkeypatch.setenv(variable_of(name), value if isinstance(value, str) else " , ")
+    (problem,) = problems(flags)
+    assert problem.startswith(f"{where}: must ")
+    assert "leave it out" in problem
+
+
+def test_an_empty_variable_of_a_token_does_not_uncover_the_one_in_the_file(monkeypatch):
+    Path("mediaserver.toml").write_text('auth_token = "t"\n')
+    monkeypatch.setenv("mediaserver_auth_token", "")
+    assert problems()[0].startswith("MEDIASERVER_AUTH_TOKEN: must not be blank")
+
+
+def test_an_empty_variable_is_seen_without_load_settings_too(monkeypatch):
+    monkeypatch.setenv("MEDIASERVER_AUTH_TOKEN", "")
+    with pytest.raises(ValueError, match="must not be blank"):
+        Settings()
+
+
+def test_other_empty_variables_set_nothing(monkeypatch):
+    monkeypatch.setenv("MEDIASERVER_MAX_CALLS", "")
+    monkeypatch.setenv("MEDIASERVER_AUTH_ID", "")
+    assert load_settings().max_calls == 200
+
+
+@pytest.mark.parametrize(("name", "value"), [("auth_id", "MA1"), ("check_signatures", "true")])
+def test_signatures_that_are_to_be_checked_need_a_token(name, value):
+    (problem,) = problems({name: value})
+    assert problem.startswith(f"auth_token is not set and {name} is: ")
+    assert load_settings({name: value, "auth_token": "t"}).auth_tokens == ("t",)
+    assert load_settings({name: value, "more_auth_tokens": "t"}).auth_tokens == ("t",)
+
+
+def test_an_account_without_a_token_is_taken_where_nothing_is_checked():
+    assert load_settings({"auth_id": "MA1", "check_signatures": "no"}).auth_id == "MA1"
+
+
 def test_settings_do_not_change():
     with pytest.raises(ValueError, match="frozen"):
         load_settings().port = 1
@@ -227,7 +284,8 @@ def test_every_setting_has_a_description_and_a_default_that_can_be_given():
         assert field.description
         default = default_of(field)
         if default and default != "random":
-            assert getattr(load_settings({name: default}), name) == getattr(load_settings(), name)
+            given = {"auth_token": "t", name: default}
+            assert getattr(load_settings(given), name) == getattr(load_settings(), name)
 
 
 def test_the_reference_is_up_to_date():

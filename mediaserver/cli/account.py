@@ -51,7 +51,8 @@ def dial(
     """Call somebody, run a handler when they answer, and report what became of it.
 
     The auth token comes from MEDIASERVER_AUTH_TOKEN or the configuration. Exit status 0 if every
-    call was answered and handled.
+    call was answered and handled, 2 if one could not be placed for what was asked, such as a number
+    that is none, 1 otherwise.
     """
     from pydantic import ValidationError
 
@@ -105,6 +106,8 @@ def dial(
     else:
         for document in documents:
             typer.echo("  ".join(f"{name}: {value}" for name, value in document.items()))
+    if any(isinstance(report, ValueError) for report in reports):
+        raise typer.Exit(2)
     if not all(document.get("ok") for document in documents):
         raise typer.Exit(1)
 

@@ -216,12 +216,15 @@ def load(
     from mediaserver.sandbox import LoadProgress
     from mediaserver.sandbox import load as make_calls
 
+    state = "before the first call"
+
     def show(progress: LoadProgress) -> None:
-        typer.echo(
-            f"{progress.elapsed:5.0f} s  {progress.live} live, {progress.finished} finished, "
-            f"{progress.failed} failed, {progress.cut} cut",
-            err=True,
+        nonlocal state
+        state = (
+            f"{progress.live} live, {progress.finished} finished, "
+            f"{progress.failed} failed, {progress.cut} cut"
         )
+        typer.echo(f"{progress.elapsed:5.0f} s  {state}", err=True)
 
     try:
         said = read_wav(audio) if audio else None
@@ -240,6 +243,8 @@ def load(
         )
     except (OSError, ValueError) as error:
         fail(str(error), 2)
+    except KeyboardInterrupt:
+        fail(f"interrupted: {state}", INTERRUPTED)
     if as_json:
         typer.echo(result.to_json())
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, cast, get_args
 
@@ -33,6 +34,25 @@ def sandbox(
         str,
         typer.Option(help="Stream callbacks as A (StartStream, …) or B (started, …)."),
     ] = "A",
+    extra_headers: Annotated[
+        str,
+        typer.Option(
+            help="Extra headers of a stream, as live calls have them, documented or json."
+        ),
+    ] = "live",
+    calls_per_second: Annotated[
+        float, typer.Option(help="Outbound calls that begin in a second; more are queued.")
+    ] = 2.0,
+    concurrency: Annotated[
+        int | None, typer.Option(help="Calls at once; more are refused with 5030.", min=1)
+    ] = None,
+    rate_limit: Annotated[
+        int, typer.Option(help="Requests of the API in 5 seconds; more get 429.", min=1)
+    ] = 300,
+    stream_rate: Annotated[
+        str, typer.Option(help="Dollars for a minute of a stream, in billing fields.")
+    ] = "0.003",
+    recordings: Annotated[Path, typer.Option(help="Directory of recordings.")] = Path("recordings"),
     log_level: Annotated[str, typer.Option(help="Least severe messages to log.")] = "info",
 ) -> None:
     """Be Plivo: REST API, calls, streams, callbacks and signatures, with no account.
@@ -42,7 +62,8 @@ def sandbox(
     """
     try:
         from mediaserver.sandbox.account import Account, new_auth_id, new_auth_token
-        from mediaserver.sandbox.exchange import ExchangeOptions
+        from mediaserver.sandbox.billing import Rates, Tariff
+        from mediaserver.sandbox.exchange import ExchangeOptions, ExtraHeadersStyle
         from mediaserver.sandbox.person import ScriptError
         from mediaserver.sandbox.platform import SandboxOptions, environment, serve_sandbox
         from mediaserver.sandbox.store import StoreError
@@ -57,6 +78,9 @@ def sandbox(
     configure_logs(cast(LogLevel, log_level))
     if callbacks.upper() not in get_args(Scheme):
         fail(f"--callbacks is A or B, not {callbacks!r}", 2)
+    styles = get_args(ExtraHeadersStyle)
+    if extra_headers not in styles:
+        fail(f"--extra-headers is one of {', '.join(styles)}, not {extra_headers!r}", 2)
     try:
         account = Account(auth_id or new_auth_id(), SecretStr(auth_token or new_auth_token()))
         options = SandboxOptions(
@@ -65,7 +89,15 @@ def sandbox(
             port=port,
             phone=phone,
             database=database,
-            exchange=ExchangeOptions(callback_scheme=cast(Scheme, callbacks.upper())),
+            exchange=ExchangeOptions(
+                callback_scheme=cast(Scheme, callbacks.upper()),
+                extra_headers_style=cast(ExtraHeadersStyle, extra_headers),
+                calls_per_second=calls_per_second,
+                concurrency=concurrency,
+                recordings=recordings,
+            ),
+            rates=Rates(stream=Tariff(_dollars(stream_rate))),
+            requests=rate_limit,
         )
     except ValueError as error:
         fail(str(error), 2)
@@ -79,3 +111,10 @@ def sandbox(
         asyncio.run(serve_sandbox(options, ready=ready))
     except (OSError, ScriptError, StoreError) as error:
         fail(str(error))
+
+
+def _dollars(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"--stream-rate is a number of dollars, not {text!r}") from None

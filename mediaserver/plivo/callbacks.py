@@ -292,9 +292,14 @@ class StreamStatus:
     def idempotency_key(self) -> tuple[str, ...]:
         """Return what is the same whenever Plivo tells of the same thing again.
 
-        A stream can be degraded several times, further each time; only then does the time count.
+        A stream can be degraded several times, further each time, and a checkpoint's name can be
+        used again: of these two the time counts.
         """
-        told = str(self.timestamp or self.error or "") if self.kind == "degraded" else ""
+        told = ""
+        if self.kind == "degraded":
+            told = str(self.timestamp or self.error or "")
+        elif self.kind == "played":
+            told = str(self.timestamp or "")
         return (self.stream_id, self.kind, self.name or "", told)
 
     @classmethod

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import ipaddress
 import json
 import random
 import re
@@ -66,11 +67,17 @@ from mediaserver.plivo.numbers import digits
 API_URL: Final = "https://api.plivo.com"
 """Where Plivo is."""
 
+MAX_ANSWER: Final = 1 << 20
+"""Bytes of the longest answer that is read. A page of twenty objects has some twenty thousand."""
+
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _NO_STREAM: Final = "no active stream found"
 
 # Raised before the first byte of a request is sent, all of them.
 _NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+# Headers of a body as it crosses the wire, which say nothing of what was decoded.
+_OF_THE_WIRE: Final = (b"content-encoding", b"content-length", b"transfer-encoding")
 
 A = TypeVar("A", bound=Answer)
 
@@ -108,11 +115,15 @@ RETRIES: Final = Retries()
 class PlivoClient:
     """Plivo's REST API for one account.
 
+    Proxies of the environment (``HTTPS_PROXY`` and so on) are used, but not on the way to a sandbox
+    on this machine.
+
     Args:
         auth_id: The account, ``MA…`` or ``SA…``.
         auth_token: Its token. It appears in no log, error or ``repr``.
         base_url: Where Plivo is, or the sandbox.
-        timeout: Seconds that an answer may take.
+        timeout: Seconds that connecting may take, and then each part of the answer; the request as
+            a whole may take twice as long.
         retries: How often to ask again what may be asked again.
         transport: What carries the requests, for tests.
         sleep: How to wait between requests, for tests.
@@ -141,6 +152,7 @@ class PlivoClient:
         self.base_url = base_url.rstrip("/")
         self._account = f"{self.base_url}/v1/Account/{auth_id}/"
         self._token = token
+        self._deadline = 2 * timeout
         self._retries = retries
         self._sleep = sleep
         self._http = httpx.AsyncClient(
@@ -148,6 +160,7 @@ class PlivoClient:
             headers={"accept": "application/json", "user-agent": "mediaserver"},
             timeout=timeout,
             transport=transport,
+            trust_env=not _is_loopback(parts.hostname),
         )
         self.calls = CallsApi(self)
         self.streams = StreamsApi(self)
@@ -242,9 +255,14 @@ class PlivoClient:
     ) -> httpx.Response:
         request = f"{method} {path}"
         try:
-            response = await self._http.request(
-                method, self._account + path, params=query or None, json=body
-            )
+            async with asyncio.timeout(self._deadline):
+                response = await self._fetch(method, path, query, body)
+        except TimeoutError:
+            raise PlivoUnreachableError(
+                f"{self.base_url} gave no whole answer within {self._deadline:g} s",
+                may_have_arrived=True,
+                request=request,
+            ) from None
         except httpx.RequestError as failure:
             raise PlivoUnreachableError(
                 self._without_token(_explain(failure, self.base_url)),
@@ -258,6 +276,34 @@ class PlivoClient:
             _content(self._without_token(response.text)),
             request=request,
             retry_after=_retry_after(response),
+        )
+
+    async def _fetch(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None,
+        body: Mapping[str, Any] | None,
+    ) -> httpx.Response:
+        content = bytearray()
+        async with self._http.stream(
+            method, self._account + path, params=query or None, json=body
+        ) as response:
+            async for part in response.aiter_bytes():
+                content += part
+                if len(content) > MAX_ANSWER:
+                    raise UnexpectedResponseError(
+                        f"the answer is longer than {MAX_ANSWER} bytes",
+                        status=response.status_code,
+                        request=f"{method} {path}",
+                    )
+        headers = [
+            (name, value)
+            for name, value in response.headers.raw
+            if name.lower() not in _OF_THE_WIRE
+        ]
+        return httpx.Response(
+            response.status_code, headers=headers, content=bytes(content), request=response.request
         )
 
     def _without_token(self, text: str) -> str:
@@ -467,6 +513,13 @@ class ApplicationsApi:
         """Change an application."""
         path = f"Application/{_id(app_id, 'app_id')}/"
         return await self._client.post(path, request, Accepted)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _id(value: str, name: str) -> str:

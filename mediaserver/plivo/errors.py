@@ -28,6 +28,8 @@ class PlivoError(Exception):
         api_id: Plivo's id of the request, which its support asks for.
         request: The request, as in ``POST Call/``.
         retry_after: Seconds after which to try again, where Plivo says so.
+        may_have_arrived: Whether Plivo may have done what was asked for. False after 3xx and 4xx,
+            which are refusals, and where no connection was made.
 
     """
 
@@ -46,6 +48,7 @@ class PlivoError(Exception):
         self.api_id = api_id
         self.request = request
         self.retry_after = retry_after
+        self.may_have_arrived = status is None or not 300 <= status < 500
 
     def __str__(self) -> str:
         parts = [self.request] if self.request else []
@@ -97,13 +100,7 @@ class UnexpectedResponseError(PlivoError):
 
 
 class PlivoUnreachableError(PlivoError):
-    """No answer came.
-
-    Attributes:
-        may_have_arrived: Whether Plivo may have got the request, and done what it asks for. False
-            only when no connection was made.
-
-    """
+    """No answer came."""
 
     def __init__(self, message: str, *, may_have_arrived: bool, **more: Any) -> None:
         super().__init__(message, **more)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
@@ -16,6 +16,12 @@ from starlette.exceptions import HTTPException
 from mediaserver.plivo import models
 from mediaserver.sandbox.account import Account, RateLimiter
 from mediaserver.sandbox.api_body import BodyError, parsed, read_body
+from mediaserver.sandbox.api_description import (
+    COMPONENTS,
+    DescribedApi,
+    error_response,
+    query_parameter,
+)
 from mediaserver.sandbox.api_objects import (
     PageError,
     application_object,
@@ -25,6 +31,7 @@ from mediaserver.sandbox.api_objects import (
     page,
     stream_object,
 )
+from mediaserver.sandbox.call_filter import FILTERS, FilterError, call_filter
 from mediaserver.sandbox.call_streams import StreamPlan, StreamRefusedError
 from mediaserver.sandbox.dialplan import digits
 from mediaserver.sandbox.exchange import (
@@ -39,9 +46,10 @@ from mediaserver.sandbox.live_call import (
     LiveCall,
     TransferLimitError,
 )
-from mediaserver.sandbox.person import Person, ScriptError
+from mediaserver.sandbox.person import ScriptError
 from mediaserver.sandbox.recordings import CallRecording
 from mediaserver.sandbox.records import ApplicationRecord, CallRecord, NumberRecord
+from mediaserver.sandbox.script import files_below, person_from_option
 from mediaserver.sandbox.webhooks import Target
 
 
@@ -92,9 +100,25 @@ class DialInRequest(BaseModel):
     fallback_method: models.HttpMethod | None = None
 
 
-def create_api(exchange: Exchange, limiter: RateLimiter | None = None) -> FastAPI:
+class NumberList(BaseModel):
+    """A page of numbers."""
+
+    api_id: str
+    meta: models.Meta
+    objects: list[models.Number]
+
+
+class DialledIn(BaseModel):
+    """The call that was placed from a phone."""
+
+    api_id: str
+    message: str
+    call_uuid: str
+
+
+def create_api(exchange: Exchange, limiter: RateLimiter | None = None) -> DescribedApi:
     """Make the application that serves the API of an exchange."""
-    app = FastAPI(
+    app = DescribedApi(
         title="Plivo sandbox",
         description="Plivo's REST API for calls and audio streams, on a machine of one's own.",
         version="1",
@@ -108,7 +132,17 @@ def create_api(exchange: Exchange, limiter: RateLimiter | None = None) -> FastAP
         app.include_router(router, dependencies=[Depends(gate)])
     app.include_router(_recordings())
     app.add_exception_handler(ApiError, _refuse)
-    app.add_exception_handler(HTTPException, _no_route)
+
+    async def no_route(request: Request, error: Exception) -> Response:
+        # What there is below /v1/ is told to those alone who may use it.
+        if request.url.path.startswith("/v1/"):
+            try:
+                await gate(request)
+            except ApiError as refusal:
+                return await _refuse(request, refusal)
+        return await _no_route(request, error)
+
+    app.add_exception_handler(HTTPException, no_route)
     app.add_exception_handler(Exception, _broken)
     return app
 
@@ -200,34 +234,40 @@ def _page(request: Request, objects: list[dict[str, Any]]) -> JSONResponse:
 
 
 _ACCOUNT = "/v1/Account/{auth_id}"
+_PAGING = ("limit", "offset")
 
 
 class _Router(APIRouter):
     """Has every path with a slash at its end, as documented, and without."""
 
     def on(
-        self, method: str, path: str, *, takes: type[BaseModel] | None = None, **options: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        takes: type[BaseModel] | None = None,
+        query: Iterable[str] = (),
+        **options: Any,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        described: dict[str, Any] = {"parameters": [query_parameter(name) for name in query]}
         if takes is not None:
-            schema = takes.model_json_schema(mode="serialization")
+            schema = takes.model_json_schema(mode="serialization", ref_template=COMPONENTS)
             content = {
                 kind: {"schema": schema}
                 for kind in ("application/json", "application/x-www-form-urlencoded")
             }
-            options["openapi_extra"] = {"requestBody": {"content": content, "required": True}}
+            described["requestBody"] = {"content": content, "required": True}
+        options |= {"methods": [method], "response_model": None, "openapi_extra": described}
 
         def add(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-            described = {"methods": [method], "response_model": None, **options}
-            self.add_api_route(path, endpoint, **described)
-            self.add_api_route(
-                path.removesuffix("/"), endpoint, **described, include_in_schema=False
-            )
+            self.add_api_route(path, endpoint, **options)
+            self.add_api_route(path.removesuffix("/"), endpoint, **options, include_in_schema=False)
             return endpoint
 
         return add
 
 
-def _says(status: int, model: type[BaseModel] | None = None) -> dict[int | str, Any]:
+def _says(status: int, model: object = None) -> dict[int | str, Any]:
     return {status: {"model": model} if model is not None else {"description": "No content"}}
 
 
@@ -239,7 +279,7 @@ def _calls() -> APIRouter:
         _ACCOUNT + "/Call/",
         takes=models.CallRequest,
         status_code=201,
-        responses=_says(201, models.CallCreated),
+        responses=_says(201, models.CallCreated) | {403: error_response("403")},
     )
     async def make_a_call(request: Request, exchange: Ex) -> Response:
         asked: models.CallRequest = await _body(request, models.CallRequest)
@@ -271,28 +311,45 @@ def _calls() -> APIRouter:
             201,
         )
 
-    @router.on("GET", _ACCOUNT + "/Call/", responses=_says(200, models.CallList))
+    @router.on(
+        "GET",
+        _ACCOUNT + "/Call/",
+        query=("status", *_PAGING, *FILTERS),
+        responses=_says(200, models.CallList | models.LiveCallList),
+    )
     async def list_calls(request: Request, exchange: Ex) -> Response:
         query = request.query_params
+        try:
+            asked_for = call_filter(query)
+        except FilterError as error:
+            raise _invalid(error) from None
         status = query.get("status")
         if status in ("live", "queued"):
             wanted = {"live": ("ringing", "in-progress"), "queued": ("queued",)}[status]
             records = [call.record for call in exchange.calls.values()]
-            records = [each for each in records if each.status in wanted and _matches(each, query)]
+            records = [each for each in records if each.status in wanted and asked_for(each)]
             return _answer(200, calls=[each.call_uuid for each in records])
         if status is not None:
             raise ApiError(400, f"status must be live or queued, not {status!r:.40}")
         records = [each for each in exchange.past.values() if not each.live]
-        newest_first = [each for each in reversed(records) if _matches(each, query)]
+        newest_first = [each for each in reversed(records) if asked_for(each)]
         auth_id = exchange.account.auth_id
         return _page(request, [call_object(auth_id, each) for each in newest_first])
 
-    @router.on("GET", _ACCOUNT + "/Call/{call_uuid}/", responses=_says(200, models.Call))
+    @router.on(
+        "GET",
+        _ACCOUNT + "/Call/{call_uuid}/",
+        query=("status",),
+        responses=_says(200, models.Call | models.LiveCall),
+    )
     async def get_a_call(request: Request, exchange: Ex, call_uuid: str) -> Response:
-        status = request.query_params.get("status")
-        if status in ("live", "queued"):
+        if request.query_params.get("status") in ("live", "queued"):
             return _answer(200, **live_call_object(_live(exchange, call_uuid).record))
         record = _record(exchange, call_uuid)
+        if record.live:
+            raise ApiError(
+                404, f"call not found: {call_uuid:.60} has not ended; ask with status=live"
+            )
         return _answer(200, **call_object(exchange.account.auth_id, record))
 
     @router.on(
@@ -326,7 +383,9 @@ def _calls() -> APIRouter:
         _live(exchange, call_uuid).hang_up_by_api()
         return _nothing()
 
-    @router.on("DELETE", _ACCOUNT + "/Request/{request_uuid}/", status_code=204)
+    @router.on(
+        "DELETE", _ACCOUNT + "/Request/{request_uuid}/", status_code=204, responses=_says(204)
+    )
     async def cancel_a_call(exchange: Ex, request_uuid: str) -> Response:
         for call in exchange.calls.values():
             waiting = call.record.answered is None and not call.over
@@ -362,22 +421,6 @@ def _sip_headers(text: str) -> dict[str, str]:
     return {f"X-PH-{name.strip()}": value.strip() for name, _, value in pairs}
 
 
-def _matches(record: CallRecord, query: Mapping[str, str]) -> bool:
-    wanted: dict[str, object] = {
-        "call_direction": record.direction,
-        "parent_call_uuid": record.parent_call_uuid,
-        "hangup_source": record.hangup_source,
-        "hangup_cause_code": str(record.hangup_cause_code),
-        "bill_duration": str(record.bill_duration),
-    }
-    if any(name in query and query[name] != value for name, value in wanted.items()):
-        return False
-    numbers = {"from_number": record.from_number, "to_number": record.to_number}
-    return all(
-        digits(query[name]) == digits(value) for name, value in numbers.items() if name in query
-    )
-
-
 def _record(exchange: Exchange, call_uuid: str) -> CallRecord:
     record = exchange.past.get(call_uuid)
     if record is None:
@@ -404,7 +447,13 @@ def _live_calls() -> APIRouter:
     router = _Router(tags=["Live call"])
     call_path = _ACCOUNT + "/Call/{call_uuid}"
 
-    @router.on("POST", call_path + "/Speak/", takes=SpeakRequest, status_code=202)
+    @router.on(
+        "POST",
+        call_path + "/Speak/",
+        takes=SpeakRequest,
+        status_code=202,
+        responses=_says(202, models.Accepted),
+    )
     async def speak(request: Request, exchange: Ex, call_uuid: str) -> Response:
         asked: SpeakRequest = await _body(request, SpeakRequest)
         call = _in_progress(exchange, call_uuid)
@@ -413,7 +462,13 @@ def _live_calls() -> APIRouter:
             call.line.play(wav.mono(), wav.rate)
         return _answer(202, message="speech started")
 
-    @router.on("POST", call_path + "/Play/", takes=PlayRequest, status_code=202)
+    @router.on(
+        "POST",
+        call_path + "/Play/",
+        takes=PlayRequest,
+        status_code=202,
+        responses=_says(202, models.Accepted),
+    )
     async def play(request: Request, exchange: Ex, call_uuid: str) -> Response:
         asked: PlayRequest = await _body(request, PlayRequest)
         call = _in_progress(exchange, call_uuid)
@@ -425,11 +480,21 @@ def _live_calls() -> APIRouter:
         return _nothing()
 
     for what in ("Speak", "Play"):
-        router.on("DELETE", f"{call_path}/{what}/", status_code=204, name=f"stop_{what.lower()}")(
-            stop_playing
-        )
+        router.on(
+            "DELETE",
+            f"{call_path}/{what}/",
+            status_code=204,
+            name=f"stop_{what.lower()}",
+            responses=_says(204),
+        )(stop_playing)
 
-    @router.on("POST", call_path + "/DTMF/", takes=models.DigitsRequest, status_code=202)
+    @router.on(
+        "POST",
+        call_path + "/DTMF/",
+        takes=models.DigitsRequest,
+        status_code=202,
+        responses=_says(202, models.Accepted),
+    )
     async def send_digits(request: Request, exchange: Ex, call_uuid: str) -> Response:
         asked: models.DigitsRequest = await _body(request, models.DigitsRequest)
         call = _in_progress(exchange, call_uuid)
@@ -439,7 +504,13 @@ def _live_calls() -> APIRouter:
         leg.press(asked.digits)
         return _answer(202, message="digits sent")
 
-    @router.on("POST", call_path + "/Record/", takes=RecordRequest, status_code=202)
+    @router.on(
+        "POST",
+        call_path + "/Record/",
+        takes=RecordRequest,
+        status_code=202,
+        responses=_says(202, models.Accepted),
+    )
     async def record(request: Request, exchange: Ex, call_uuid: str) -> Response:
         asked: RecordRequest = await _body(request, RecordRequest)
         call = _in_progress(exchange, call_uuid)
@@ -456,7 +527,7 @@ def _live_calls() -> APIRouter:
             url=recording.url,
         )
 
-    @router.on("DELETE", call_path + "/Record/", status_code=204)
+    @router.on("DELETE", call_path + "/Record/", status_code=204, responses=_says(204))
     async def stop_recording(exchange: Ex, call_uuid: str) -> Response:
         for recording in _in_progress(exchange, call_uuid).recordings:
             await recording.stop()
@@ -487,7 +558,7 @@ def _streams() -> APIRouter:
             raise _invalid(error) from None
         return _answer(201, message="audio streaming started", stream_id=stream.record.stream_id)
 
-    @router.on("GET", all_streams, responses=_says(200, models.StreamList))
+    @router.on("GET", all_streams, query=_PAGING, responses=_says(200, models.StreamList))
     async def list_streams(request: Request, exchange: Ex, call_uuid: str) -> Response:
         _record(exchange, call_uuid)
         streams = [each for each in exchange.streams.values() if each.call_uuid == call_uuid]
@@ -501,7 +572,12 @@ def _streams() -> APIRouter:
             raise ApiError(404, f"stream not found: {stream_id:.60}")
         return _answer(200, **stream_object(exchange.account.auth_id, record))
 
-    @router.on("DELETE", one_stream, status_code=204, responses=_says(204))
+    @router.on(
+        "DELETE",
+        one_stream,
+        status_code=204,
+        responses=_says(204) | {400: error_response("400")},
+    )
     async def stop_a_stream(exchange: Ex, call_uuid: str, stream_id: str) -> Response:
         _record(exchange, call_uuid)
         call = exchange.calls.get(call_uuid)
@@ -541,7 +617,12 @@ def _numbers() -> APIRouter:
     application = applications + "{app_id}/"
     numbers = _ACCOUNT + "/Number/"
 
-    @router.on("GET", applications, responses=_says(200, models.ApplicationList))
+    @router.on(
+        "GET",
+        applications,
+        query=("app_name", *_PAGING),
+        responses=_says(200, models.ApplicationList),
+    )
     async def list_applications(request: Request, exchange: Ex) -> Response:
         auth_id = exchange.account.auth_id
         records = exchange.applications.values()
@@ -603,7 +684,7 @@ def _numbers() -> APIRouter:
         await exchange.remove_application(record)
         return _nothing()
 
-    @router.on("GET", numbers)
+    @router.on("GET", numbers, query=_PAGING, responses=_says(200, NumberList))
     async def list_numbers(request: Request, exchange: Ex) -> Response:
         auth_id, rates = exchange.account.auth_id, exchange.rates
         records = exchange.numbers.values()
@@ -684,7 +765,13 @@ def _phones() -> APIRouter:
     """What is not Plivo's: the phones on the other side."""
     router = _Router(tags=["Sandbox"], prefix="/v1/sandbox")
 
-    @router.on("POST", "/Call/", takes=DialInRequest, status_code=201)
+    @router.on(
+        "POST",
+        "/Call/",
+        takes=DialInRequest,
+        status_code=201,
+        responses=_says(201, DialledIn) | {each: error_response(str(each)) for each in (403, 404)},
+    )
     async def dial_in(request: Request, exchange: Ex) -> Response:
         """Dial a number of the account from a phone."""
         asked: DialInRequest = await _body(request, DialInRequest)
@@ -696,8 +783,9 @@ def _phones() -> APIRouter:
                 hangup=_maybe(asked.hangup_url, asked.hangup_method),
             )
         try:
-            person = None if asked.person is None else Person.from_option(asked.person)
-            if person is not None:
+            person = None
+            if asked.person is not None:
+                person = person_from_option(asked.person, find=files_below(exchange.options.files))
                 await person.prepare()
             call = await exchange.dial_in(
                 asked.to,
@@ -724,7 +812,12 @@ def _maybe(url: str | None, method: str | None) -> Target | None:
 def _recordings() -> APIRouter:
     router = APIRouter(tags=["Recording"])
 
-    @router.get("/recordings/{recording_id}.wav", response_model=None)
+    @router.get(
+        "/recordings/{recording_id}.wav",
+        response_model=None,
+        response_class=FileResponse,
+        responses={200: {"content": {"audio/wav": {}}, "description": "A WAV file"}},
+    )
     async def get_a_recording(exchange: Ex, recording_id: str) -> Response:
         path = exchange.recording_path(recording_id)
         # A name is a UUID or it is none of ours: nothing outside the directory can be meant.

@@ -79,18 +79,22 @@ def _kinds(model: type[BaseModel]) -> Mapping[str, frozenset[str]]:
 
 
 def _plain(value: Any, kinds: frozenset[str]) -> Any:
-    """Turn text into the number or truth that it says: forms have nothing else."""
+    """Turn text into the number or truth that it says, as forms have nothing else, or back."""
     if isinstance(value, str):
         word = value.strip()
         if "integer" in kinds and word.removeprefix("-").isdecimal() and len(word) < 20:
             return int(word)
         if "boolean" in kinds and word.lower() in ("true", "false"):
             return word.lower() == "true"
+    number = isinstance(value, int) and not isinstance(value, bool)
+    if number and "string" in kinds and not kinds & {"integer", "number"}:
+        return str(value)
     return value
 
 
 def _words(error: Any) -> str:
-    name = ".".join(str(each) for each in error["loc"])
+    # `from` is no name that Python allows.
+    name = ".".join(str(each) for each in error["loc"]).rstrip("_")
     if error["type"] == "missing":
         return f"{name} parameter is required"
     message = str(error["msg"]).removeprefix("Value error, ")

@@ -34,7 +34,7 @@ class Tariff:
     increment: int = 60
 
     def __post_init__(self) -> None:
-        if self.per_minute < 0 or self.increment < 1:
+        if not self.per_minute.is_finite() or self.per_minute < 0 or self.increment < 1:
             raise ValueError(
                 "a tariff is 0 or more dollars a minute in increments of 1 s or more,"
                 f" not {self.per_minute} in {self.increment} s"

@@ -17,7 +17,8 @@ from mediaserver.plivo.callbacks import StreamStatus
 from mediaserver.plivo.signatures import sign_upgrade
 from mediaserver.protocol import parse_extra_headers
 from mediaserver.sandbox.line import Line
-from mediaserver.sandbox.records import StreamRecord
+from mediaserver.sandbox.noise import NoiseCancellationError
+from mediaserver.sandbox.records import CallRecord, StreamRecord
 from mediaserver.sandbox.stream import (
     EndReason,
     MediaStream,
@@ -87,7 +88,7 @@ class CallStreams:
         """Start a stream; what becomes of it is told to its status callback.
 
         Raises:
-            StreamRefusedError: There is one already.
+            StreamRefusedError: There is one already, or no noise can be cancelled here.
             ValueError: The plan is one that Plivo would not take.
 
         """
@@ -122,22 +123,26 @@ class CallStreams:
             noise_cancellation_level=plan.noise_cancellation_level,
         )
         account = exchange.account
-        media = MediaStream(
-            line,
-            options,
-            StreamIdentity(self._call.uuid, record.stream_id, account.auth_id),
-            on_status=partial(self._changed, record.stream_id),
-            headers=partial(
-                sign_upgrade,
-                plan.url,
-                account.auth_token.get_secret_value(),
-                main_tokens=(account.main_token or account.auth_token).get_secret_value(),
-            ),
-        )
+        try:
+            media = MediaStream(
+                line,
+                options,
+                StreamIdentity(self._call.uuid, record.stream_id, account.auth_id),
+                on_status=partial(self._changed, record.stream_id),
+                headers=partial(
+                    sign_upgrade,
+                    plan.url,
+                    account.auth_token.get_secret_value(),
+                    main_tokens=(account.main_token or account.auth_token).get_secret_value(),
+                ),
+            )
+        except NoiseCancellationError as error:
+            raise StreamRefusedError(str(error)) from error
         # Taken before anything is waited for: of two starts at once one finds the other.
         stream = self._active[record.stream_id] = ActiveStream(record, media)
         try:
-            await exchange.remember(record)
+            exchange.streams[record.stream_id] = record
+            await exchange.keep(record)
         except BaseException:
             await self._close(stream, StreamEnd("Connection error"))
             raise
@@ -179,17 +184,16 @@ class CallStreams:
         record.end_reason = end.reason
         if record.status in ("initiated", "started"):
             record.status = "stopped"
-        if record.started is not None:
-            bill = exchange.rates.stream.bill(record.ended - record.started)
-            record.bill_duration = bill.duration
-            record.rounded_bill_duration = bill.rounded
-            record.billed_amount = bill.amount
+        exchange.bill_stream(record)
         self._active.pop(record.stream_id, None)
-        for wrong, count in {**stream.media.errors, **stream.media.warnings}.items():
+        for wrong, count in stream.media.errors.items():
             log.warning("stream server at fault", what=wrong, times=count, stream=record.stream_id)
+        for odd, count in stream.media.warnings.items():
+            log.info("stream server is lax", what=odd, times=count, stream=record.stream_id)
         try:
-            await exchange.store.save(record)
+            await exchange.keep(record)
         finally:
+            # Also if cancelled: who stops the stream waits for this.
             stream.ended.set()
 
     def _changed(self, stream_id: str, change: StatusChange) -> None:
@@ -202,22 +206,8 @@ class CallStreams:
         record.status = _STATUS.get(change.kind, record.status)
         if record.status_callback_url is None or change.kind == "cleared":
             return
-        call = self._call.record
-        status = StreamStatus(
-            kind=change.kind,
-            call_id=call.call_uuid,
-            stream_id=stream_id,
-            name=change.name or None,
-            error=change.error or None,
-            duration=round(change.seconds),
-            timestamp=datetime.fromtimestamp(exchange.now(), UTC),
-            service_url=record.service_url,
-            caller=call.from_number,
-            called=call.to_number,
-            direction=call.direction,
-            account_id=exchange.account.auth_id,
-            status_callback_url=record.status_callback_url,
-            status_callback_method=record.status_callback_method,
+        status = stream_status(
+            record, self._call.record, change, exchange.account.auth_id, exchange.now()
         )
         stream.last_note = exchange.webhooks.notify(
             record.status_callback_url,
@@ -225,3 +215,25 @@ class CallStreams:
             status.to_form(exchange.options.callback_scheme),
             after=stream.last_note,
         )
+
+
+def stream_status(
+    record: StreamRecord, call: CallRecord, change: StatusChange, auth_id: str, at: float
+) -> StreamStatus:
+    """Return what the status callback of a stream is told of a change at a Unix time."""
+    return StreamStatus(
+        kind=change.kind,
+        call_id=call.call_uuid,
+        stream_id=record.stream_id,
+        name=change.name or None,
+        error=change.error or None,
+        duration=round(change.seconds),
+        timestamp=datetime.fromtimestamp(at, UTC),
+        service_url=record.service_url,
+        caller=call.from_number,
+        called=call.to_number,
+        direction=call.direction,
+        account_id=auth_id,
+        status_callback_url=record.status_callback_url,
+        status_callback_method=record.status_callback_method,
+    )

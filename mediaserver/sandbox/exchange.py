@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 from uuid import uuid4
 
 import structlog
@@ -17,18 +17,19 @@ from mediaserver.plivo.callbacks import Scheme
 from mediaserver.sandbox.account import Account
 from mediaserver.sandbox.billing import Rates
 from mediaserver.sandbox.dialplan import Dialplan, digits
-from mediaserver.sandbox.hangup import INTERNAL_ERROR, NORMAL, Hangup, HangupSource
-from mediaserver.sandbox.live_call import CallPlan, LiveCall, ending
+from mediaserver.sandbox.hangup import NORMAL, Hangup, HangupSource
+from mediaserver.sandbox.live_call import CallPlan, LiveCall
 from mediaserver.sandbox.person import Person
 from mediaserver.sandbox.records import (
     ApplicationRecord,
     CallRecord,
+    HeartbeatRecord,
     NumberRecord,
     Record,
     StreamRecord,
 )
+from mediaserver.sandbox.recovery import close_what_was_live
 from mediaserver.sandbox.store import Store
-from mediaserver.sandbox.timestamps import spaced_precise
 from mediaserver.sandbox.webhooks import Target, Webhooks
 
 
@@ -38,8 +39,13 @@ Speak = Callable[[str, str], Awaitable[Wav]]
 """Says a text in a language, such as `en-US`."""
 
 
+ExtraHeadersStyle: TypeAlias = Literal["live", "documented", "json"]
+
 DEFAULT_CALLER: Final = "+14155550199"
 """Whose phone it is when nothing is said."""
+
+HEARTBEAT: Final = 2.0
+"""Seconds between two notes that the process runs; a kill bills up to so many too few."""
 
 
 class ConcurrencyLimitError(Exception):
@@ -62,17 +68,19 @@ class ExchangeOptions:
         calls_per_second: Outbound calls that begin in a second; more wait in the queue.
         concurrency: Calls that the account may have at once; no limit if None.
         recordings: Directory of recordings.
+        files: Directory whose files a request may have a person play, or follow; none if None.
 
     """
 
     callback_scheme: Scheme = "A"
-    extra_headers_style: Literal["live", "documented", "json"] = "live"
+    extra_headers_style: ExtraHeadersStyle = "live"
     calls_per_second: float = 2.0
     concurrency: int | None = None
     recordings: Path = Path("recordings")
+    files: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.calls_per_second <= 0:
+        if not self.calls_per_second > 0:
             raise ValueError(f"calls per second must be more than 0, not {self.calls_per_second:g}")
         if self.concurrency is not None and self.concurrency < 1:
             raise ValueError(f"concurrency must be 1 or more, not {self.concurrency}")
@@ -137,11 +145,12 @@ class Exchange:
         epoch = time.time() - self._loop.time()
         self.now = clock or (lambda: epoch + self._loop.time())
         self._next_turn = 0.0
+        self._heartbeat: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Read what is remembered, and close calls that were live when the last process ended.
 
-        Their hangup URLs are told, and their streams are ended.
+        Their streams are ended; status callback and hangup URLs are told.
         """
         calls = await self.store.all(CallRecord)
         self.past = {each.call_uuid: each for each in sorted(calls, key=_initiated)}
@@ -149,23 +158,8 @@ class Exchange:
         self.streams = {each.stream_id: each for each in sorted(streams, key=_created)}
         self.applications = {each.app_id: each for each in await self.store.all(ApplicationRecord)}
         self.numbers = {each.number: each for each in await self.store.all(NumberRecord)}
-        for stream in self.streams.values():
-            if stream.live:
-                stream.ended, stream.end_reason = self.now(), "Connection error"
-                stream.status = "failed"
-                if stream.started is not None:
-                    bill = self.rates.stream.bill(stream.ended - stream.started)
-                    stream.bill_duration = bill.duration
-                    stream.rounded_bill_duration = bill.rounded
-                    stream.billed_amount = bill.amount
-                await self.store.save(stream)
-        for call in self.past.values():
-            if call.live:
-                self.close(call, Hangup(INTERNAL_ERROR, HangupSource.ERROR))
-                await self.store.save(call)
-                if call.hangup_url:
-                    self.webhooks.notify(call.hangup_url, call.hangup_method, self._farewell(call))
-                log.warning("call closed after restart", call_uuid=call.call_uuid)
+        beats = await self.store.all(HeartbeatRecord)
+        await close_what_was_live(self, max((each.time for each in beats), default=None))
 
     async def aclose(self) -> None:
         """Hang up every call, and wait until all of them are done."""
@@ -296,10 +290,16 @@ class Exchange:
             record.hangup_url, record.hangup_method = hangup
         fate = None if dialled is None else self.dialplan.fate(dialled)
         wait = self._turn() if record.direction == "outbound" else 0.0
+        record.headers = dict(plan.headers)
         call = LiveCall(self, record, plan, person, fate, wait)
         self.calls[call.uuid] = call
-        await self.remember(record)
+        try:
+            await self.remember(record)
+        except BaseException:
+            del self.calls[call.uuid], self.past[call.uuid]
+            raise
         call.begin()
+        self._beat()
         log.info(
             "call placed",
             call_uuid=call.uuid,
@@ -330,14 +330,33 @@ class Exchange:
             self.numbers[record.number] = record
         await self.store.save(record)
 
+    async def keep(self, record: Record) -> None:
+        """Save a record that goes on without it if it has to: the log says what was lost."""
+        try:
+            await self.store.save(record)
+        except Exception:
+            log.exception("record not saved", kind=type(record).__name__)
+
+    def _beat(self) -> None:
+        """Have it known that the process runs, as long as there are calls."""
+        if self._heartbeat is None or self._heartbeat.done():
+            self._heartbeat = asyncio.create_task(self._beat_while_busy(), name="heartbeat")
+            self.tasks.add(self._heartbeat)
+            self._heartbeat.add_done_callback(self.tasks.discard)
+
+    async def _beat_while_busy(self) -> None:
+        while self.calls:
+            await self.keep(HeartbeatRecord(time=self.now()))
+            await asyncio.sleep(HEARTBEAT)
+
     async def remove_application(self, record: ApplicationRecord) -> None:
         """Forget an application."""
         self.applications.pop(record.app_id, None)
         await self.store.delete(record)
 
-    def close(self, record: CallRecord, hangup: Hangup) -> None:
-        """Write down how a call ended, and what it costs."""
-        record.ended = self.now()
+    def close(self, record: CallRecord, hangup: Hangup, *, at: float | None = None) -> None:
+        """Write down how a call ended, when (now if left out), and what it costs."""
+        record.ended = self.now() if at is None else at
         cause, unanswered = hangup.cause, record.answered is None
         if unanswered and record.direction == "outbound":
             record.status = cause.unanswered
@@ -353,24 +372,17 @@ class Exchange:
             record.billed_duration = bill.rounded
             record.total_amount = bill.amount
 
+    def bill_stream(self, record: StreamRecord) -> None:
+        """Write down what a stream that has ended costs."""
+        if record.started is not None and record.ended is not None:
+            bill = self.rates.stream.bill(record.ended - record.started)
+            record.bill_duration = bill.duration
+            record.rounded_bill_duration = bill.rounded
+            record.billed_amount = bill.amount
+
     def forget(self, call: LiveCall) -> None:
         """Take a call off the list of the live ones."""
         self.calls.pop(call.uuid, None)
-
-    def _farewell(self, call: CallRecord) -> dict[str, str]:
-        """Return the hangup callback of a call whose process is gone."""
-        return {
-            "CallUUID": call.call_uuid,
-            "From": call.from_number.removeprefix("+"),
-            "To": call.to_number.removeprefix("+"),
-            "Direction": call.direction,
-            "CallStatus": call.status,
-            "Event": "Hangup",
-            "RequestUUID": call.request_uuid,
-            "SessionStart": spaced_precise(call.initiated),
-            "BillRate": call.rate,
-            "ParentAuthID": self.account.auth_id,
-        } | ending(call)
 
     # Recordings.
 

@@ -26,11 +26,15 @@ async def dial(call: LiveCall, element: xml.Dial) -> dict[str, str]:
         What the action URL is told.
 
     """
-    legs = [await _place(call, element, each) for each in element.targets]
+    legs: list[LiveCall] = []
+    winner: LiveCall | None = None
     callback = None
     if element.callback_url is not None:
         callback = Target(element.callback_url, element.callback_method or "POST")
     try:
+        for each in element.targets:
+            leg = await _place(call, element, each)
+            legs.append(leg)
         winner = await _first_to_answer(legs)
         for leg in legs:
             if leg is not winner:

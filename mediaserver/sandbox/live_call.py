@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import structlog
 
+from mediaserver.sandbox.call_params import call_params, hangup_params
 from mediaserver.sandbox.call_streams import CallStreams
 from mediaserver.sandbox.dialplan import Fate
 from mediaserver.sandbox.hangup import (
@@ -34,7 +35,6 @@ from mediaserver.sandbox.line import Line
 from mediaserver.sandbox.person import Person
 from mediaserver.sandbox.recordings import CallRecording
 from mediaserver.sandbox.records import CallRecord
-from mediaserver.sandbox.timestamps import spaced, spaced_precise
 from mediaserver.sandbox.webhooks import Target
 from mediaserver.sandbox.xml_run import Document, XmlRun
 
@@ -139,6 +139,7 @@ class LiveCall:
         self._task: asyncio.Task[None] | None = None
         self._side_tasks: set[asyncio.Task[None]] = set()
         self._timers: list[asyncio.TimerHandle] = []
+        self._ringing: asyncio.TimerHandle | None = None
         self._last_note: asyncio.Task[None] | None = None
         self._transfers = 0
         self._transfer: Document | None = None
@@ -177,10 +178,13 @@ class LiveCall:
         cause = CANCELED if self.record.answered is None else NORMAL
         self.hang_up(cause, HangupSource.API_REQUEST)
 
-    def hang_up_after(self, seconds: float, cause: HangupCause, source: HangupSource) -> None:
-        """End the call later."""
-        loop = asyncio.get_running_loop()
-        self._timers.append(loop.call_later(seconds, self.hang_up, cause, source))
+    def hang_up_after(
+        self, seconds: float, cause: HangupCause, source: HangupSource
+    ) -> asyncio.TimerHandle:
+        """End the call later, unless what is returned is cancelled."""
+        timer = asyncio.get_running_loop().call_later(seconds, self.hang_up, cause, source)
+        self._timers.append(timer)
+        return timer
 
     def transfer(self, target: Target) -> None:
         """Run another document instead of the one that is running.
@@ -215,27 +219,8 @@ class LiveCall:
 
     def params(self, event: str, **more: str) -> dict[str, str]:
         """Return what every callback of this call says, and `more`."""
-        record = self.record
-        params = {
-            "CallUUID": record.call_uuid,
-            "From": record.from_number.removeprefix("+"),
-            "To": record.to_number.removeprefix("+"),
-            "Direction": record.direction,
-            "CallStatus": record.status,
-            "Event": event,
-            "RequestUUID": record.request_uuid,
-            "SessionStart": spaced_precise(record.initiated),
-            "BillRate": record.rate,
-            "ParentAuthID": self.exchange.account.auth_id,
-            "STIRVerification": "Not Applicable",
-        }
-        if record.direction == "outbound":
-            params |= {"ALegUUID": record.call_uuid, "ALegRequestUUID": record.request_uuid}
-        else:
-            params["CallerName"] = record.caller_name or params["From"]
-        if record.parent_call_uuid is not None:
-            params["ParentCallUUID"] = record.parent_call_uuid
-        return params | dict(self.plan.headers) | more
+        auth_id = self.exchange.account.auth_id
+        return call_params(self.record, auth_id, event) | more
 
     def notify(self, target: Target | None, params: Mapping[str, str]) -> None:
         """Send a callback after the ones before it."""
@@ -317,6 +302,9 @@ class LiveCall:
 
     async def _course(self) -> Hangup:
         if self.record.direction == "inbound":
+            self._ringing = self.hang_up_after(
+                self.plan.ring_timeout, RING_TIMEOUT, HangupSource.PLIVO
+            )
             await self._become("ringing")
         else:
             await asyncio.sleep(self.wait)
@@ -353,6 +341,8 @@ class LiveCall:
         return None
 
     async def _answered(self) -> None:
+        if self._ringing is not None:
+            self._ringing.cancel()
         now = self.exchange.now()
         self.line = line = Line(epoch=now)
         line.listen(self)
@@ -424,7 +414,7 @@ class LiveCall:
 
     async def _become(self, status: str) -> None:
         self.record.status = status
-        await self.exchange.store.save(self.record)
+        await self.exchange.keep(self.record)
 
     async def _finish(self, hangup: Hangup) -> None:
         await self.streams.stop_all("Call hangup")
@@ -433,10 +423,13 @@ class LiveCall:
         await self._runner.finish()
         await asyncio.gather(*(each.stop() for each in self.recordings))
         self.exchange.close(self.record, hangup)
-        await self.exchange.store.save(self.record)
+        await self.exchange.keep(self.record)
         self.exchange.forget(self)
         if self.plan.answer is not None:
-            self.notify(self.plan.hangup or self.plan.answer, hangup_params(self))
+            self.notify(
+                self.plan.hangup or self.plan.answer,
+                hangup_params(self.record, self.exchange.account.auth_id),
+            )
         log.info(
             "call ended",
             call_uuid=self.uuid,
@@ -452,27 +445,3 @@ async def _press(line: Line, keys: str) -> None:
             await asyncio.sleep(1.0 if key == "W" else 0.5)
         else:
             line.send_digits(key.upper())
-
-
-def hangup_params(call: LiveCall) -> dict[str, str]:
-    """Return what the hangup URL is told."""
-    return call.params("Hangup") | ending(call.record)
-
-
-def ending(record: CallRecord) -> dict[str, str]:
-    """Return what a hangup callback says beyond what every callback does."""
-    assert record.ended is not None
-    duration = 0 if record.answered is None else round(record.ended - record.answered)
-    return {
-        "HangupCause": record.hangup_cause or "",
-        "HangupCauseCode": str(record.hangup_cause_code),
-        "HangupCauseName": record.hangup_cause_name or "",
-        "HangupSource": record.hangup_source or "",
-        "Duration": str(duration),
-        "BillDuration": str(record.billed_duration),
-        "TotalCost": record.total_amount,
-        "StartTime": spaced(record.initiated),
-        "AnswerTime": "" if record.answered is None else spaced(record.answered),
-        "EndTime": spaced(record.ended),
-        "CarrierFailoverTriggered": "false",
-    }

@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -25,6 +25,7 @@ from mediaserver.sandbox.billing import Rates
 from mediaserver.sandbox.dialplan import Dialplan
 from mediaserver.sandbox.exchange import Exchange, ExchangeOptions
 from mediaserver.sandbox.person import Person
+from mediaserver.sandbox.script import names_file
 from mediaserver.sandbox.store import MemoryStore, SqlStore, Store
 from mediaserver.sandbox.webhooks import Patience, WebhookError, Webhooks
 from mediaserver.telemetry.logs import default_logs
@@ -134,7 +135,7 @@ class Sandbox:
             fetch_audio=_AudioFetcher(client),
             speak=speak,
             rates=options.rates,
-            options=options.exchange,
+            options=_with_files(options.exchange, options.phone),
         )
         await self.exchange.open()
         self._stack.push_async_callback(self.exchange.aclose)
@@ -190,11 +191,18 @@ async def serve_sandbox(
 
 
 def environment(account: Account, url: str) -> list[str]:
-    """Return the lines that point an application that reads Plivo's variables at a sandbox."""
+    """Return the variables that point other applications, and this project, at a sandbox.
+
+    Plivo's SDKs read the first two, and no URL.
+    """
+    token = account.auth_token.get_secret_value()
     return [
         f"PLIVO_AUTH_ID={account.auth_id}",
-        f"PLIVO_AUTH_TOKEN={account.auth_token.get_secret_value()}",
+        f"PLIVO_AUTH_TOKEN={token}",
         f"PLIVO_BASE_URL={url}",
+        f"MEDIASERVER_AUTH_ID={account.auth_id}",
+        f"MEDIASERVER_AUTH_TOKEN={token}",
+        f"MEDIASERVER_API_URL={url}",
     ]
 
 
@@ -234,6 +242,13 @@ def _listener(host: str, port: int) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def _with_files(options: ExchangeOptions, phone: str | None) -> ExchangeOptions:
+    """Have requests name files beside that of the phone, unless told otherwise."""
+    if options.files is not None or phone is None or not names_file(phone):
+        return options
+    return replace(options, files=Path(phone.strip()).parent)
 
 
 async def _dialplan(phone: str | None) -> Dialplan:

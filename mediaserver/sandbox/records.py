@@ -5,6 +5,7 @@ Plain dataclasses that are also rows of a database. Times are Unix seconds.
 
 from __future__ import annotations
 
+from sqlalchemy import JSON
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 
 
@@ -13,7 +14,10 @@ class Record(MappedAsDataclass, DeclarativeBase, kw_only=True):
 
 
 class CallRecord(Record):
-    """One leg; `status` is Plivo's CallStatus, such as queued, ringing, in-progress, completed."""
+    """One leg; `status` is Plivo's CallStatus, such as queued, ringing, in-progress, completed.
+
+    `headers` are the `X-PH-…` parameters of its callbacks.
+    """
 
     __tablename__ = "calls"
 
@@ -28,6 +32,7 @@ class CallRecord(Record):
     api_id: Mapped[str] = mapped_column(default="")
     caller_name: Mapped[str] = mapped_column(default="")
     parent_call_uuid: Mapped[str | None] = mapped_column(default=None)
+    headers: Mapped[dict[str, str]] = mapped_column(JSON, default_factory=dict)
     hangup_url: Mapped[str | None] = mapped_column(default=None)
     hangup_method: Mapped[str] = mapped_column(default="POST")
     answered: Mapped[float | None] = mapped_column(default=None)
@@ -103,3 +108,12 @@ class NumberRecord(Record):
     added: Mapped[float]
     app_id: Mapped[str | None] = mapped_column(default=None)
     alias: Mapped[str | None] = mapped_column(default=None)
+
+
+class HeartbeatRecord(Record):
+    """When the process that has calls was last known to run; there is one row."""
+
+    __tablename__ = "heartbeat"
+
+    time: Mapped[float]
+    name: Mapped[str] = mapped_column(primary_key=True, default="exchange")

@@ -89,20 +89,51 @@ def person_from_text(text: str, *, source: str = "script", folder: Path | None =
     return _Reader(source, folder or Path()).person(root)
 
 
-def person_from_option(text: str) -> Person:
+def files_below(folder: Path | None) -> Callable[[str], Path]:
+    """Return what finds the files that somebody else may name: those below a folder, or none."""
+
+    def find(name: str) -> Path:
+        if folder is None:
+            raise ScriptError(
+                f"{name!r} is a file, and none may be named here: write steps, separated by"
+                " semicolons"
+            )
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise ScriptError(f"{name!r} is not below the folder that files may be named of")
+        return path
+
+    return find
+
+
+def names_file(text: str) -> bool:
+    """Tell whether a person described so is in a file, not in steps."""
+    suffix = Path(text.strip()).suffix.lower()
+    return (
+        suffix in _YAML_SUFFIXES + _AUDIO_SUFFIXES
+        and ";" not in text
+        and not _is_step(text.strip())
+    )
+
+
+def person_from_option(text: str, *, find: Callable[[str], Path] = Path) -> Person:
     """Return the person that a command line describes: a WAV file, a YAML file, or steps.
+
+    Args:
+        text: What it says.
+        find: Where a file is that it names, or a `ScriptError`.
 
     Raises:
         ScriptError: It is none of those.
 
     """
     text = text.strip()
-    path = Path(text)
-    if ";" not in text and path.suffix.lower() in _YAML_SUFFIXES:
-        return person_from_yaml(path)
-    if ";" not in text and path.suffix.lower() in _AUDIO_SUFFIXES and not _is_step(text):
+    if names_file(text):
+        path = find(text)
+        if path.suffix.lower() in _YAML_SUFFIXES:
+            return person_from_yaml(path)
         return Person((Play(path),))
-    steps = [_option_step(piece.strip()) for piece in text.split(";") if piece.strip()]
+    steps = [_option_step(piece.strip(), find) for piece in text.split(";") if piece.strip()]
     if not steps:
         raise ScriptError("a script needs a step; allowed: " + _OPTION_FORMS)
     return Person(tuple(steps))
@@ -118,14 +149,14 @@ def _is_step(text: str) -> bool:
     return text.partition(" ")[0] in ("say", "play", "interrupt", "press", "wait")
 
 
-def _option_step(text: str) -> Step:
+def _option_step(text: str, find: Callable[[str], Path]) -> Step:
     name, _, rest = text.partition(" ")
     rest = rest.strip()
     match name.lower(), rest.lower():
         case "say", words if words:
             return Say(rest)
         case "play", file if file:
-            return Play(Path(rest))
+            return Play(find(rest))
         case "wait", "agent" | "for agent":
             return WaitForAgent()
         case "wait", _:

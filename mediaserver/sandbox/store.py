@@ -9,13 +9,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from sqlalchemy import inspect, select
+from sqlalchemy import Connection, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 
 from mediaserver.sandbox.records import (
     ApplicationRecord,
     CallRecord,
+    HeartbeatRecord,
     NumberRecord,
     Record,
     StreamRecord,
@@ -24,7 +25,13 @@ from mediaserver.sandbox.records import (
 
 R = TypeVar("R", bound=Record)
 
-KINDS: tuple[type[Record], ...] = (CallRecord, StreamRecord, ApplicationRecord, NumberRecord)
+KINDS: tuple[type[Record], ...] = (
+    CallRecord,
+    StreamRecord,
+    ApplicationRecord,
+    NumberRecord,
+    HeartbeatRecord,
+)
 
 
 class StoreError(Exception):
@@ -97,10 +104,17 @@ class SqlStore:
                 # Readers do not hold up writers, and a kill loses no finished transaction.
                 await connection.exec_driver_sql("PRAGMA journal_mode=WAL")
                 await connection.run_sync(Record.metadata.create_all)
+                missing = await connection.run_sync(_missing_columns)
         except SQLAlchemyError as error:
             await engine.dispose()
             cause = getattr(error, "orig", None) or error
             raise StoreError(f"{path} cannot be used as the sandbox's database: {cause}") from error
+        if missing:
+            await engine.dispose()
+            raise StoreError(
+                f"{path} was made by another version of the sandbox, and has no"
+                f" {', '.join(missing)}: name another file, or delete it"
+            )
         return cls(engine)
 
     async def save(self, *records: Record) -> None:
@@ -130,6 +144,17 @@ def _probe(path: Path) -> None:
     """Open and close a database: aiosqlite leaves a thread behind where that fails."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA schema_version")
+
+
+def _missing_columns(connection: Connection) -> list[str]:
+    """Return the columns that tables of an older version have not."""
+    inspector = inspect(connection)
+    return [
+        f"{table.name}.{column.name}"
+        for table in Record.metadata.sorted_tables
+        for column in table.columns
+        if column.name not in {each["name"] for each in inspector.get_columns(table.name)}
+    ]
 
 
 def _key(record: Record) -> str:

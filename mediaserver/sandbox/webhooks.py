@@ -55,9 +55,12 @@ class WebhookError(Exception):
 class Patience:
     """How long to wait for a URL, and when to ask it again.
 
+    Plivo's pages say that a document has to come within 15 s, and that `rt` is 40 s if left out.
+    The shorter one is the default: what is quick enough here is quick enough for both.
+
     Attributes:
         connect: Seconds for the connection (`ct`, in milliseconds).
-        read: Seconds for the answer to one request (`rt`).
+        read: Seconds for the answer to one request, its body included (`rt`).
         total: Seconds for all of them together (`tt`).
         retries: Requests after the first (`rc`).
         policy: What is worth another request (`rp`): `ct` no connection, `rt` no answer in time,

@@ -39,7 +39,11 @@ log = structlog.get_logger(__name__)
 
 Stage: TypeAlias = Literal["answer", "action", "transfer", "redirect"]
 
+MAX_INSTANT_DOCUMENTS: Final = 50
+"""Documents in a row that may do nothing that takes time, before the call is ended as a loop."""
+
 _EXHAUSTED_GRACE: Final = 1.0
+_INSTANT: Final = 0.02
 _ANY_KEY: Final = "0123456789*#"
 _BEEP: Final = Wav(
     (8_000 * np.sin(2 * np.pi * 1_000 * np.arange(4_000) / 8_000)).astype(np.int16), 8_000
@@ -84,15 +88,35 @@ class XmlRun:
         self.held_by_stream = False
         self.session_recording: CallRecording | None = None
         self._call = call
+        self._instant_documents = 0
 
     async def run(self, document: Document | None) -> Document | Hangup:
-        """Fetch a document and run it; without one, do nothing until cancelled."""
+        """Fetch a document and run it; without one, do nothing until cancelled.
+
+        A document that is one too many of those that took no time ends the call as invalid.
+        """
         if document is None:
             await asyncio.get_running_loop().create_future()
             raise AssertionError("unreachable")
+        if document.stage == "transfer":
+            self._instant_documents = 0
+        if self._instant_documents >= MAX_INSTANT_DOCUMENTS:
+            log.warning(
+                "documents go round in a circle", call_uuid=self._call.uuid, url=document.url
+            )
+            return Hangup(INVALID_XML[document.stage], HangupSource.ERROR)
         response = await self._load(document)
         if isinstance(response, Hangup):
             return response
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            return await self._run(response)
+        finally:
+            instant = loop.time() - began < _INSTANT
+            self._instant_documents = self._instant_documents + 1 if instant else 0
+
+    async def _run(self, response: xml.Response) -> Document | Hangup:
         for element in response.elements:
             outcome = await self._do(element)
             if outcome is not None:

@@ -34,7 +34,7 @@ class Answer:
 
     xml: bytes
     kind: str
-    """Short name to count it by: ``stream``, ``busy`` or ``rejected``."""
+    """Short name to count it by: ``stream``, ``busy``, ``rejected`` or ``ended``."""
 
 
 def answer(
@@ -53,10 +53,17 @@ def answer(
 
     """
     call_id, called = request.call_id, request.called
+    if runtime.answered.has_ended(call_id):
+        # A request that came late, or again: transfers and redirects are told before the end.
+        log.info("call is over already", call=call_id)
+        return Answer(NOTHING, "ended")
     route = runtime.routes.match(path, called) if path else runtime.routes.for_number(called)
     if route is None:
         log.warning("call without a handler", call=call_id, called=called, path=path)
         return Answer(Response(Hangup(reason="rejected")).to_xml(), "rejected")
+    if not all(expects(route, request) for expects in runtime.screens):
+        log.warning("call that nobody waits for", call=call_id, called=called, path=route.path)
+        return Answer(Response(Hangup()).to_xml(), "rejected")
     url = _stream_url(runtime.settings, request, base_url, route.path)
     if not runtime.admission.reserve(call_id):
         log.warning("call turned away", call=call_id, limit=runtime.admission.limit)

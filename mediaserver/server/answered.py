@@ -37,11 +37,7 @@ class AnsweredCalls:
         self._ended: Recent[str, None] = Recent(ENDED_SECONDS, KEPT_CALLS, clock=clock)
 
     def add(self, request: AnswerRequest) -> None:
-        """Remember a call that gets a stream.
-
-        One that was over may be streamed again: Plivo would not ask what to do with it if it were.
-        """
-        self._ended.pop(request.call_id)
+        """Remember a call that gets a stream."""
         self._requests[request.call_id] = request
 
     def end(self, call_id: str) -> None:

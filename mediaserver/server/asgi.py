@@ -148,6 +148,8 @@ class AsgiLink:
     """
 
     def __init__(self, runtime: Runtime, accepted: Accepted, receive: Receive, send: Send) -> None:
+        self._runtime = runtime
+        self._nonce = accepted.nonce
         self._receive = receive
         self._send = send
         self._unsent: deque[Message] = deque([{"type": "websocket.accept"}])
@@ -173,6 +175,9 @@ class AsgiLink:
             writer.cancel()
             outcomes = await asyncio.gather(reader, writer, return_exceptions=True)
             self._closing = True
+            if self._nonce is not None and self._runtime.signatures is not None:
+                # Not even the acceptance went out: Plivo tries again with the same signature.
+                self._runtime.signatures.release(self._nonce)
             self._call.lost(_why_lost(*outcomes))
 
     async def _read(self) -> str:
@@ -196,7 +201,9 @@ class AsgiLink:
             while self._unsent:
                 message = self._unsent.popleft()
                 await self._send(message)
-                if message["type"] == "websocket.close":
+                if message["type"] == "websocket.accept":
+                    self._nonce = None
+                elif message["type"] == "websocket.close":
                     return
             if self._blocked:
                 self._blocked = False

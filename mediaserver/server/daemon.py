@@ -337,7 +337,7 @@ def announce(runtime: Runtime, sockets: Sequence[socket.socket]) -> None:
             hint="set MEDIASERVER_SECRET if several processes serve the same numbers",
         )
     if runtime.signatures is None:
-        log.info(
+        log.warning(
             "signatures are not checked",
             hint="set MEDIASERVER_AUTH_TOKEN, and only Plivo's webhooks and streams are taken",
         )

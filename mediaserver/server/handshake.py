@@ -62,6 +62,8 @@ class Accepted:
     """The client's address, seen through trusted proxies."""
     answer: AnswerRequest | None = None
     """What Plivo told the answer webhook, as far as it is known here."""
+    nonce: str | None = None
+    """Of its signature: used, unless the stream does not begin after all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,7 @@ def examine(
         slot=slot,
         client=client,
         answer=runtime.answered.request(claims) if claims else None,
+        nonce=nonce,
     )
 
 

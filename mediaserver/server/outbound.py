@@ -34,15 +34,13 @@ from mediaserver.plivo.callbacks import (
 )
 from mediaserver.plivo.client import PlivoClient
 from mediaserver.plivo.errors import (
+    AuthenticationError,
     ConcurrencyLimitError,
     NotFoundError,
     PlivoError,
-    PlivoUnreachableError,
     RateLimitedError,
-    ServerError,
-    UnexpectedResponseError,
 )
-from mediaserver.plivo.models import CallRequest
+from mediaserver.plivo.models import CallCreated, CallRequest
 from mediaserver.server.outcome import MACHINE_DETECTED, DialReport, End, Outcome, unanswered
 from mediaserver.stream import Stream
 
@@ -58,8 +56,17 @@ OUTBOUND_PATH: Final = "/outbound"
 CALLS_PER_SECOND: Final = 2.0
 """How fast an account may place calls unless Plivo has raised its limit."""
 
+END_UNKNOWN: Final = "end unknown: Plivo could not be asked"
+"""The cause in the report of a call whose end was neither told nor found out."""
+
 RING_SECONDS: Final = 120
 """How long Plivo lets a call ring by default."""
+
+UNKNOWN_CHECKS: Final = 5
+"""How often in a row Plivo may fail to say whether a call goes on, before nobody waits for it."""
+
+GIVE_UP_SECONDS: Final = 20.0
+"""How long it is tried to stop a call that was given up."""
 
 _PARAMETER: Final = "dial"
 
@@ -81,6 +88,9 @@ class _Dialled:
     begun: float
     placed: bool = False
     """Plivo has been asked for it, and has not refused: somebody may answer."""
+    creating: asyncio.Task[CallCreated] | None = None
+    """The request for it."""
+    given_up: bool = False
     request_uuid: str | None = None
     call_id: str | None = None
     rang: bool = False
@@ -151,6 +161,7 @@ class Dialler:
             raise DialError(f"the server has no route to the dialler: Route(…, {OUTBOUND_PATH!r})")
         self._runtime = runtime
         runtime.listeners.append(self.told)
+        runtime.screens.append(self.expects)
 
     async def dial(
         self,
@@ -183,6 +194,7 @@ class Dialler:
             DialError: This server, or the account, had no room for longer than `patience`.
             PlivoError: Plivo refused the call, or could not be reached. If the request may have
                 arrived, some seconds were waited for a sign of the call, and there was none.
+            AuthenticationError: Also when the token is refused while the call goes on.
 
         """
         runtime, handler = self._ready(handler)
@@ -206,7 +218,8 @@ class Dialler:
                 # The server cancels handlers that outlive their call for longer than its grace.
                 await asyncio.wait({call.handling}, timeout=2 * runtime.settings.grace)
         except BaseException:
-            await self._give_up(call)
+            # A task of its own: a second cancellation must not leave somebody's phone ringing.
+            await _finish(asyncio.create_task(self._give_up(call)))
             raise
         finally:
             del self._calls[key]
@@ -240,9 +253,7 @@ class Dialler:
         """Take in what Plivo tells."""
         if isinstance(callback, StreamStatus):
             return
-        call = self._calls.get(callback.fields.get(_PARAMETER, ""))
-        if call is None:
-            call = next((each for each in self._calls.values() if _is_of(callback, each)), None)
+        call = self._find(callback)
         if call is None:
             return
         call.call_id = callback.call_id
@@ -261,6 +272,21 @@ class Dialler:
                 call.answered = asyncio.get_running_loop().time()
             found = _machine(callback.fields)
             call.machine = call.machine if found is None else found
+
+    def expects(self, route: Route, request: AnswerRequest) -> bool:
+        """Tell whether somebody waits for a call, if it is one that was placed here."""
+        if route.handler is not self:
+            return True
+        call = self._find(request)
+        return call is not None and not call.given_up
+
+    def _find(
+        self, callback: AnswerRequest | RingRequest | MachineDetection | HangupRequest
+    ) -> _Dialled | None:
+        call = self._calls.get(callback.fields.get(_PARAMETER, ""))
+        if call is None:
+            call = next((each for each in self._calls.values() if _is_of(callback, each)), None)
+        return call
 
     def _ready(
         self, handler: StreamHandler | type[Handler] | None
@@ -325,8 +351,8 @@ class Dialler:
                     self._pace.hold(wait)
                 await asyncio.sleep(wait)
                 pause = min(pause * 2, 8.0)
-            except (PlivoUnreachableError, ServerError, UnexpectedResponseError) as error:
-                if not getattr(error, "may_have_arrived", True):
+            except PlivoError as error:
+                if not error.may_have_arrived:
                     raise
                 log.warning("was the call placed?", to=call.request.to, error=str(error))
                 try:
@@ -339,14 +365,9 @@ class Dialler:
                 return
 
     async def _create(self, call: _Dialled) -> None:
-        creating = asyncio.ensure_future(self._client.calls.create(call.request))
-        try:
-            call.request_uuid = (await asyncio.shield(creating)).call_uuid
-        except asyncio.CancelledError:
-            # The call may be on its way: only its id lets it be given up.
-            with contextlib.suppress(PlivoError):
-                call.request_uuid = (await creating).call_uuid
-            raise
+        call.creating = asyncio.create_task(self._client.calls.create(call.request))
+        # It goes on when this is cancelled: only the id of the call lets it be given up.
+        call.request_uuid = (await asyncio.shield(call.creating)).call_uuid
 
     def _has_room(self, runtime: Runtime) -> bool:
         """Tell whether there is a place for one more of those who may answer."""
@@ -355,49 +376,82 @@ class Dialler:
 
     async def _follow(self, call: _Dialled) -> None:
         """Wait for the end of a call, and ask for it when nothing is told."""
-        loop = asyncio.get_running_loop()
-        missed = 0
-        while not call.ended.is_set():
-            try:
-                async with asyncio.timeout(self._check_seconds):
-                    await call.ended.wait()
-            except TimeoutError:
-                if call.handling or await self._goes_on(call):
-                    missed = 0
-                    continue
+        time = asyncio.get_running_loop().time
+        missed = unknown = 0
+        while not await self._hears_the_end(call):
+            goes_on = call.handling is not None or await self._goes_on(call)
+            if call.ended.is_set():
+                return
+            if goes_on:
+                missed = unknown = 0
+            elif goes_on is None:
+                unknown += 1
+                # While it may ring, a webhook may still come.
+                rings = call.answered is None and time() < call.begun + _ring_seconds(call)
+                if unknown >= UNKNOWN_CHECKS and not rings:
+                    log.error("end of call is not known", call=call.id_at_plivo)
+                    call.end = End(cause=END_UNKNOWN)
+                    await _finish(asyncio.create_task(self._give_up(call)))
+                    return
+            else:
                 missed += 1
                 # One that Plivo has queued is not live yet, and a record may come late.
-                waits = not call.seen.is_set() and loop.time() < call.begun + self._patience
+                waits = not call.seen.is_set() and time() < call.begun + self._patience
                 if call.end is not None or (missed > 1 and not waits):
                     log.warning("end of call was not told", call=call.id_at_plivo)
                     return
 
-    async def _goes_on(self, call: _Dialled) -> bool:
+    async def _hears_the_end(self, call: _Dialled) -> bool:
+        """Wait for the end of a call to be told, for as long as Plivo is not asked about it."""
+        try:
+            async with asyncio.timeout(self._check_seconds):
+                await call.ended.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _goes_on(self, call: _Dialled) -> bool | None:
+        """Ask Plivo whether a call goes on; None if it cannot be asked."""
         call_id = call.id_at_plivo
         if call_id is None:
-            return True
+            return None
         try:
             await self._client.calls.live(call_id)
         except NotFoundError:
             with contextlib.suppress(PlivoError):
-                call.end = End.recorded(await self._client.calls.get(call_id))
+                recorded = End.recorded(await self._client.calls.get(call_id))
+                # What was told meanwhile says more.
+                call.end = call.end or recorded
             return False
+        except AuthenticationError:
+            # Not even later will it say anything.
+            raise
         except PlivoError as error:
             log.warning("cannot ask about a call", call=call_id, error=str(error))
+            return None
         return True
 
     async def _give_up(self, call: _Dialled) -> None:
-        """Stop a call that nobody waits for any more."""
+        """Stop a call that nobody waits for any more, and stream it no more."""
+        call.given_up = True
         if call.ended.is_set():
             return
         try:
-            gone = False
-            if call.request_uuid is not None and call.answered is None:
-                gone = await self._client.calls.cancel(call.request_uuid)
-            if not gone and call.id_at_plivo is not None:
-                await self._client.calls.hang_up(call.id_at_plivo)
-        except (PlivoError, ValueError) as error:
-            log.error("a call may go on that was given up", to=call.request.to, error=str(error))
+            async with asyncio.timeout(GIVE_UP_SECONDS):
+                await self._stop(call)
+        except (PlivoError, ValueError, TimeoutError) as error:
+            why = str(error) or f"no answer within {GIVE_UP_SECONDS:g} s"
+            log.error("a call may go on that was given up", to=call.request.to, error=why)
+
+    async def _stop(self, call: _Dialled) -> None:
+        if call.request_uuid is None and call.creating is not None:
+            with contextlib.suppress(PlivoError):
+                call.request_uuid = (await call.creating).call_uuid
+        gone = False
+        if call.request_uuid is not None and call.answered is None:
+            gone = await self._client.calls.cancel(call.request_uuid)
+        if not gone and call.id_at_plivo is not None:
+            await self._client.calls.hang_up(call.id_at_plivo)
 
 
 class _NoRoomError(Exception):
@@ -425,6 +479,22 @@ class _Pace:
     def hold(self, seconds: float) -> None:
         """Give no turn for a while."""
         self._next = max(self._next, asyncio.get_running_loop().time() + seconds)
+
+
+async def _finish(task: asyncio.Task[None]) -> None:
+    """Wait for a task that bounds itself, and be cancelled only after it."""
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
+
+
+def _ring_seconds(call: _Dialled) -> float:
+    return call.request.ring_timeout or RING_SECONDS
 
 
 def _machine(fields: Any) -> bool | None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from mediaserver.call import CallSettings, Clock, StreamCounters
-from mediaserver.handler import Routes
-from mediaserver.plivo.callbacks import Callback, StreamStatus
+from mediaserver.handler import Route, Routes
+from mediaserver.plivo.callbacks import AnswerRequest, Callback, StreamStatus
 from mediaserver.server.account import connect, has_account
 from mediaserver.server.admission import Admission
 from mediaserver.server.answered import AnsweredCalls
@@ -89,6 +89,8 @@ class Runtime:
         self.statuses = Statuses(self.counters.stream_statuses, clock=clock)
         self.listeners: list[Callable[[Callback], object]] = []
         """Called with every request of Plivo's that was taken, after the server has acted on it."""
+        self.screens: list[Callable[[Route, AnswerRequest], bool]] = []
+        """Each is asked whether a call may be streamed to a route; one that says no ends it."""
         self.draining = False
         self.ready = False
         self._stack = AsyncExitStack()

@@ -28,6 +28,8 @@ class SignatureCheck:
 
     A webhook may well come twice with the same nonce: Plivo sends it again where it had no answer.
     A nonce of a stream counts as used only once the stream was accepted, for Plivo tries again.
+    Which were used is known to this process alone: where several serve one number, a recorded
+    request is taken once by each, until the token in its URL runs out.
 
     Args:
         tokens: Auth tokens; the signature of any will do.
@@ -92,3 +94,7 @@ class SignatureCheck:
     def use(self, nonce: str) -> None:
         """Take no further stream with this nonce."""
         self._used[nonce] = None
+
+    def release(self, nonce: str) -> None:
+        """Take a stream with this nonce again: the one that used it was not accepted after all."""
+        self._used.pop(nonce)

@@ -112,7 +112,8 @@ class Webhooks:
         callback = parse_callback(fields)
         if isinstance(callback, AnswerRequest):
             reply = answer(self._runtime, callback, base, path)
-            self._runtime.told(callback)
+            if reply.kind != "ended":
+                self._runtime.told(callback)
             return reply
         return self._note(callback)
 

@@ -239,6 +239,15 @@ def test_checkpoints_and_stages_of_degradation_have_keys_of_their_own():
     assert len(keys) == 4
 
 
+def test_a_checkpoint_name_that_is_used_again_has_another_key():
+    def played(second):
+        form = {"CallUUID": "c", "StreamID": "s", "Event": "PlayedStream", "Name": "a"}
+        return StreamStatus.parse({**form, "Timestamp": f"2024-10-14 13:42:{second}"})
+
+    assert played(40).idempotency_key == played(40).idempotency_key
+    assert played(40).idempotency_key != played(41).idempotency_key
+
+
 def test_an_unknown_event_says_which_there_are():
     with pytest.raises(
         UnknownEventError, match=r"'WarmedStream' is none .* StartStream, StopStream"

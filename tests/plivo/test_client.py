@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import gzip
 import json
 import logging
 import socket
@@ -21,7 +22,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from mediaserver.plivo import errors
-from mediaserver.plivo.client import PlivoClient, Retries
+from mediaserver.plivo.client import MAX_ANSWER, PlivoClient, Retries
 from mediaserver.plivo.models import (
     ApplicationRequest,
     CallRequest,
@@ -796,3 +797,59 @@ async def test_a_server_that_hangs_up_in_place_of_an_answer_may_have_placed_the_
                 await client.calls.create(NEW_CALL)
     assert caught.value.may_have_arrived
     assert len(requests_seen) == 1
+
+
+async def test_an_answer_that_never_ends_is_given_up():
+    dripping = asyncio.Event()
+
+    async def drip(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
+        try:
+            with contextlib.suppress(ConnectionError):
+                while not writer.is_closing():
+                    writer.write(b" ")
+                    await writer.drain()
+                    await asyncio.sleep(0.005)
+        finally:
+            writer.close()
+            dripping.set()
+
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with PlivoClient(AUTH_ID, TOKEN, base_url=url, timeout=0.05) as client:
+            with pytest.raises(errors.PlivoUnreachableError, match="no whole answer") as caught:
+                await client.calls.create(NEW_CALL)
+        await dripping.wait()
+    assert caught.value.may_have_arrived
+
+
+@pytest.mark.parametrize("status", [200, 400])
+async def test_an_answer_that_is_too_long_is_not_read(status):
+    api = Api((status, "x" * (MAX_ANSWER + 1)))
+    async with api.client() as client:
+        with pytest.raises(errors.UnexpectedResponseError, match=f"longer than {MAX_ANSWER}"):
+            await client.calls.create(NEW_CALL)
+    assert len(api.requests) == 1
+
+
+async def test_a_compressed_answer_is_read():
+    async def compressed(request):
+        body = gzip.compress(json.dumps(CREATED).encode())
+        return Response(body, 201, {"content-encoding": "gzip"}, "application/json")
+
+    app = Starlette(routes=[Route("/{path:path}", compressed, methods=["POST"])])
+    async with serving(app) as url, PlivoClient(AUTH_ID, TOKEN, base_url=url) as client:
+        assert (await client.calls.create(NEW_CALL)).call_uuid == CALL
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_proxy_of_the_environment_is_not_used_for_this_machine(monkeypatch, host):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    async with serving(strict_plivo([])) as url:
+        url = url.replace("127.0.0.1", host)
+        async with PlivoClient(AUTH_ID, TOKEN, base_url=url) as client:
+            assert (await client.calls.create(NEW_CALL)).call_uuid

@@ -84,6 +84,16 @@ def test_the_time_to_wait_is_kept():
     assert error_for(429, None, retry_after=2.5).retry_after == 2.5
 
 
+@pytest.mark.parametrize("status", [301, 400, 402, 404, 413, 415, 429])
+def test_a_refusal_did_nothing(status):
+    assert error_for(status, None).may_have_arrived is False
+
+
+@pytest.mark.parametrize("status", [200, 500, 503])
+def test_a_failure_may_have_done_something(status):
+    assert error_for(status, None).may_have_arrived is True
+
+
 @given(st.integers(100, 599), JSON)
 def test_any_answer_makes_an_error_of_bounded_length(status, body):
     error = error_for(status, body)

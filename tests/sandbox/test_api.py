@@ -5,8 +5,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
+from audiocodecs import write_wav
 from mediaserver.plivo import models
 from mediaserver.sandbox.account import RateLimiter
 from mediaserver.sandbox.api import create_api
@@ -96,6 +98,14 @@ class TestGate:
             return await api.request(method, path)
 
         assert refusal(on_api(scenario), status)
+
+    @pytest.mark.parametrize("path", ["Conference/", "", "Call/x/y/z/"])
+    @pytest.mark.parametrize("method", ["GET", "PUT"])
+    def test_what_there_is_not_is_told_to_nobody_else(self, on_api, method, path):
+        async def scenario(_, api):
+            return await api.request(method, path, auth=("MASANDBOXSANDBOXSAND", "wrong"))
+
+        assert "credentials" in refusal(on_api(scenario), 401)
 
 
 class TestMakeACall:
@@ -549,6 +559,30 @@ class TestNumbersAndApplications:
 
 
 class TestPhones:
+    @pytest.mark.parametrize(
+        "person", ["/etc/passwd.yaml", "play /etc/motd.wav; hang up", "../x.wav", "tone.wav"]
+    )
+    def test_a_request_names_no_files(self, on_api, person):
+        async def scenario(platform, api):
+            body = {"to": "+14155550100", "person": person, "answer_url": "http://h.example/"}
+            return await api.post(PHONES, json=body)
+
+        assert "write steps" in refusal(on_api(scenario), 400)
+
+    @pytest.mark.parametrize("person", ["tone.wav", "play tone.wav; hang up"])
+    def test_a_request_names_files_of_one_folder(self, on_api, tmp_path, person):
+        write_wav(tmp_path / "tone.wav", np.zeros(800, np.int16), 8_000)
+
+        async def scenario(platform, api):
+            body = {"to": "+14155550100", "person": person, "answer_url": "http://h.example/"}
+            outside = body | {"person": f"../{person}"}
+            return await api.post(PHONES, json=body), await api.post(PHONES, json=outside)
+
+        made, refused = on_api(scenario, options={"files": tmp_path})
+
+        assert made.status_code == 201
+        assert refused.status_code == 400
+
     def test_a_number_is_dialled_from_a_phone(self, on_api):
         async def scenario(platform, api):
             body = {
@@ -623,3 +657,42 @@ def test_an_internal_error_has_the_same_shape(on_platform):
             return await api.post(f"Call/{uuid}/Speak/", json={"text": "Hello"})
 
     assert refusal(on_platform(scenario), 500) == "internal error"
+
+
+class TestACallThatGoesOn:
+    def test_has_no_record_yet(self, on_api):
+        async def scenario(platform, api):
+            uuid = await call_in_progress(platform, api)
+            early = await api.get(f"Call/{uuid}/")
+            live = await api.get(f"Call/{uuid}/", params={"status": "live"})
+            platform.exchange.calls[uuid].hang_up_by_api()
+            await platform.exchange.calls[uuid].wait_ended()
+            return early, live, await api.get(f"Call/{uuid}/")
+
+        early, live, late = on_api(scenario)
+
+        assert "has not ended" in refusal(early, 404)
+        assert (live.status_code, live.json()["call_status"]) == (200, "in-progress")
+        assert (late.status_code, late.json()["call_state"]) == (200, "completed")
+
+
+class TestFilters:
+    def test_find_calls_by_time(self, on_api):
+        async def scenario(platform, api):
+            uuid = await call_in_progress(platform, api)
+            platform.exchange.calls[uuid].hang_up_by_api()
+            await platform.exchange.calls[uuid].wait_ended()
+            ended = (await api.get(f"Call/{uuid}/")).json()["end_time"]
+            queries = [{"end_time__gte": ended}, {"end_time__gt": ended}, {"end_time": ended}]
+            return [(await api.get("Call/", params=query)).json() for query in queries]
+
+        counts = [each["meta"]["total_count"] for each in on_api(scenario)]
+
+        assert counts == [1, 0, 1]
+
+    @pytest.mark.parametrize("status", [{}, {"status": "live"}])
+    def test_that_are_not_known_are_refused(self, on_api, status):
+        async def scenario(_, api):
+            return await api.get("Call/", params={"end_time__near": "now", **status})
+
+        assert "cannot be filtered by 'end_time__near'" in refusal(on_api(scenario), 400)

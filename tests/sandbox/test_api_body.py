@@ -104,3 +104,29 @@ async def test_a_form_says_the_same_as_json(parameters):
     as_form = parsed(StreamRequest, await read(urlencode(words).encode(), FORM))
 
     assert as_json == as_form
+
+
+def test_a_missing_caller_is_named_as_on_the_wire():
+    with pytest.raises(BodyError, match=r"^from parameter is required$"):
+        parsed(CallRequest, {"to": "+14155550123", "answer_url": "http://h.example/"})
+
+
+@given(st.integers(10**9, 10**14))
+def test_numbers_of_phones_may_be_numbers(number):
+    asked = parsed(
+        CallRequest, {"from": 14155550100, "to": number, "answer_url": "http://h.example/"}
+    )
+    assert (asked.from_, asked.to) == ("14155550100", str(number))
+
+
+def test_a_truth_is_no_text():
+    with pytest.raises(BodyError, match="caller_name"):
+        parsed(
+            CallRequest,
+            {
+                "from": "+14155550100",
+                "to": "+14155550123",
+                "answer_url": "http://h.example/",
+                "caller_name": True,
+            },
+        )

@@ -55,3 +55,8 @@ def test_inbound_and_outbound_calls_have_their_own_tariffs():
     rates = Rates(Tariff(Decimal("0.02")), Tariff(Decimal("0.01")))
 
     assert (rates.call("outbound").rate, rates.call("inbound").rate) == ("0.02000", "0.01000")
+
+
+def test_a_rate_that_is_no_number_is_refused():
+    with pytest.raises(ValueError, match="not NaN"):
+        Tariff(Decimal("nan"))

@@ -9,6 +9,7 @@ from mediaserver.plivo.callbacks import StreamStatus
 from mediaserver.plivo.signatures import verify_upgrade
 from mediaserver.sandbox.call_streams import StreamPlan, StreamRefusedError
 from mediaserver.sandbox.live_call import CallPlan, LiveCall
+from mediaserver.sandbox.noise import NoiseCancellationError
 from mediaserver.sandbox.webhooks import Target
 
 
@@ -208,3 +209,36 @@ def test_a_stream_cannot_be_of_a_format_that_plivo_has_not(on_platform):
         return len(call.streams)
 
     assert on_platform(scenario) == 0
+
+
+def test_without_a_noise_suppressor_a_stream_that_wants_one_is_refused(on_platform, monkeypatch):
+    def missing(*_: Any) -> None:
+        raise NoiseCancellationError("there is no noise suppressor here")
+
+    monkeypatch.setattr("mediaserver.sandbox.stream.NoiseCanceller", missing)
+
+    async def scenario(platform):
+        call = await answered(platform)
+        with pytest.raises(StreamRefusedError, match="no noise suppressor"):
+            await call.streams.start(plan(platform, noise_cancellation=True), call.line)
+        await call.streams.start(plan(platform), call.line)
+        return len(call.streams)
+
+    assert on_platform(scenario) == 1
+
+
+def test_a_stream_ends_although_it_cannot_be_saved(on_platform):
+    async def scenario(platform):
+        async def full(*_: Any) -> None:
+            raise OSError("no space left on device")
+
+        call = await answered(platform)
+        url = platform.customer.target("/status")
+        stream = await call.streams.start(plan(platform, status_callback_url=url), call.line)
+        await platform.streams.until(1)
+        platform.exchange.store.save = full
+        stopped = await call.streams.stop(stream.record.stream_id, "API request")
+        await platform.exchange.webhooks.delivered()
+        return stopped, len(call.streams), [each.kind for each in statuses(platform)]
+
+    assert on_platform(scenario) == (True, 0, ["connected", "stopped"])

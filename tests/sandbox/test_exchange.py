@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from mediaserver.sandbox.exchange import (
+    HEARTBEAT,
     ConcurrencyLimitError,
-    Exchange,
     ExchangeOptions,
     UnknownNumberError,
 )
 from mediaserver.sandbox.live_call import CallPlan
-from mediaserver.sandbox.records import ApplicationRecord, NumberRecord
+from mediaserver.sandbox.records import ApplicationRecord, HeartbeatRecord, NumberRecord
 from mediaserver.sandbox.webhooks import Target
 
 
@@ -93,47 +93,39 @@ def test_closing_hangs_up_and_tells_the_hangup_url(on_platform):
     assert told.event == "Hangup"
 
 
-def test_after_a_kill_calls_and_streams_are_closed_and_told(on_platform):
+def test_a_call_that_cannot_be_remembered_is_not_placed(on_platform):
+    async def scenario(platform):
+        async def full(*_: Any) -> None:
+            raise OSError("no space left on device")
+
+        platform.exchange.store.save = full
+        with pytest.raises(OSError, match="no space"):
+            await place(platform, "<Hangup/>")
+        return dict(platform.exchange.calls), dict(platform.exchange.past)
+
+    assert on_platform(scenario) == ({}, {})
+
+
+def test_a_heartbeat_is_kept_while_there_are_calls_and_no_longer(on_platform):
     async def scenario(platform):
         exchange = platform.exchange
-        call = await place(platform, platform.stream(keepCallAlive="true"))
-        await platform.streams.until(1)
-        await asyncio.sleep(10)
-        # What a kill leaves is what the store has; the next process begins with that.
-        live = {each.call_uuid: each.live for each in exchange.past.values()}
-        successor = Exchange(
-            exchange.account,
-            exchange.store,
-            exchange.webhooks,
-            dialplan=exchange.dialplan,
-            fetch_audio=exchange.fetch_audio,
-            speak=exchange.speak,
-            clock=exchange.now,
-        )
-        platform.customer.asked.clear()
-        await successor.open()
-        await exchange.webhooks.delivered()
-        seen = (
-            successor.past[call.uuid].hangup_cause_code,
-            successor.past[call.uuid].bill_duration,
-            [each.end_reason for each in successor.streams.values()],
-            [each.bill_duration for each in successor.streams.values()],
-            [each.params for each in platform.customer.asked],
-        )
-        return live[call.uuid], seen
+        call = await place(platform, '<Wait length="9"/>')
+        await call.wait_ended()
+        ended = exchange.now()
+        await asyncio.sleep(60)
+        (beat,) = await exchange.store.all(HeartbeatRecord)
+        return beat.time - ended, exchange.tasks
 
-    live, (cause, billed, reasons, streamed, told) = on_platform(scenario)
+    since, tasks = on_platform(scenario)
 
-    assert live
-    assert (cause, billed) == (5010, 10)
-    assert (reasons, streamed) == (["Connection error"], [10])
-    (params,) = told
-    assert (params["Event"], params["HangupCauseName"]) == ("Hangup", "Internal Error")
-    assert params["HangupSource"] == "Error"
+    assert -HEARTBEAT <= since <= 0
+    assert tasks == set()
 
 
 def test_options_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match="more than 0, not 0"):
         ExchangeOptions(calls_per_second=0)
+    with pytest.raises(ValueError, match="more than 0, not nan"):
+        ExchangeOptions(calls_per_second=float("nan"))
     with pytest.raises(ValueError, match="1 or more, not 0"):
         ExchangeOptions(concurrency=0)

@@ -182,3 +182,21 @@ def test_a_callback_is_told_of_the_answer_and_the_end(on_platform):
     people = {A: Person(), B: Person([Wait(1), HangUp()])}
 
     assert on_platform(scenario, people=people) == ["answer", "hangup"]
+
+
+def test_a_leg_that_cannot_be_placed_leaves_none_of_the_others_behind(on_platform):
+    async def scenario(platform):
+        place, placed = platform.exchange.add_leg, []
+
+        async def add_leg(parent: Any, to: str, **more: Any) -> Any:
+            if placed:
+                raise OSError("no space left on device")
+            placed.append(await place(parent, to, **more))
+            return placed[0]
+
+        platform.exchange.add_leg = add_leg
+        call, _ = await run_dial(platform, B, C)
+        await placed[0].wait_ended()
+        return call.record.hangup_cause_code, placed[0].record.hangup_cause_code
+
+    assert on_platform(scenario, people={A: Person(), B: Person(ring=60)}) == (5010, 1000)

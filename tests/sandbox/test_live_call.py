@@ -370,6 +370,26 @@ class TestInbound:
 
         assert (params["HangupCauseCode"], params["AnswerTime"]) == (code, "")
 
+    def test_rings_no_longer_than_the_ring_timeout(self, on_platform):
+        async def scenario(platform):
+            answer = Target(platform.document("/answer", '<Wait length="9000"/>'))
+            call = await platform.exchange.dial_in(CALLER, caller=CALLED, plan=CallPlan(answer))
+            return await ended(platform, call)
+
+        told = on_platform(scenario)
+
+        assert told.time == pytest.approx(120)
+        assert (told.params["HangupCauseCode"], told.params["AnswerTime"]) == ("6010", "")
+
+    def test_goes_on_past_the_ring_timeout_once_it_is_answered(self, on_platform):
+        async def scenario(platform):
+            elements = ("<Speak>Hello</Speak>", '<Wait length="150"/>')
+            answer = Target(platform.document("/answer", *elements))
+            call = await platform.exchange.dial_in(CALLER, caller=CALLED, plan=CallPlan(answer))
+            return await ended(platform, call)
+
+        assert on_platform(scenario).params["HangupCauseCode"] == "4010"
+
     def test_ends_when_the_caller_hangs_up(self, on_platform):
         async def scenario(platform):
             elements = ('<GetDigits timeout="60"/>',)
@@ -396,3 +416,24 @@ def test_a_person_whose_script_fails_leaves_and_the_call_ends(on_platform):
         return await ended(platform, call)
 
     assert on_platform(scenario).params["HangupSource"] == "Callee"
+
+
+def full_disk(*_: Any) -> None:
+    raise OSError("no space left on device")
+
+
+@pytest.mark.parametrize("after", [0.5, 3])
+def test_a_store_that_fails_costs_no_call_its_end(on_platform, after):
+    async def scenario(platform):
+        call = await placed(platform, platform.stream(keepCallAlive="true"))
+        await asyncio.sleep(after)
+        platform.exchange.store.save = full_disk
+        await asyncio.sleep(3)
+        call.hang_up_by_api()
+        told = await ended(platform, call)
+        return told, dict(platform.exchange.calls), call.line.up, len(call.streams)
+
+    told, left, up, streams = on_platform(scenario)
+
+    assert (told.params["HangupCauseCode"], told.params["HangupSource"]) == ("4000", "API Request")
+    assert (left, up, streams) == ({}, False, 0)

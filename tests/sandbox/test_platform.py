@@ -218,10 +218,21 @@ def test_the_environment_names_the_account_and_the_address():
 
     assert "PLIVO_AUTH_ID=MASANDBOXSANDBOXSAND" in lines
     assert "PLIVO_AUTH_TOKEN=token" in lines
-    assert any(line.endswith("=http://127.0.0.1:9000") for line in lines)
+    assert "PLIVO_BASE_URL=http://127.0.0.1:9000" in lines
+    assert "MEDIASERVER_AUTH_ID=MASANDBOXSANDBOXSAND" in lines
+    assert "MEDIASERVER_AUTH_TOKEN=token" in lines
+    assert "MEDIASERVER_API_URL=http://127.0.0.1:9000" in lines
 
 
 def test_secrets_are_in_no_repr():
     assert "token" not in repr(SandboxOptions(account=ACCOUNT)).replace("auth_token", "").replace(
         "main_token", ""
     )
+
+
+async def test_requests_may_name_files_beside_that_of_the_phone(tmp_path):
+    script = tmp_path / "phone.yaml"
+    script.write_text("- hang_up\n")
+    for phone, folder in ((str(script), tmp_path), ("hang up", None), (None, None)):
+        async with Sandbox(SandboxOptions(phone=phone)) as sandbox:
+            assert sandbox.exchange.options.files == folder

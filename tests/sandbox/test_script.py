@@ -19,7 +19,13 @@ from mediaserver.sandbox.person import (
     Wait,
     WaitForAgent,
 )
-from mediaserver.sandbox.script import person_from_option, person_from_text, person_from_yaml
+from mediaserver.sandbox.script import (
+    files_below,
+    names_file,
+    person_from_option,
+    person_from_text,
+    person_from_yaml,
+)
 
 
 WHOLE = """\
@@ -216,3 +222,34 @@ def test_an_option_can_be_a_file_to_play(option, step):
 def test_what_is_wrong_with_an_option_is_said(option, message):
     with pytest.raises(ScriptError, match=message):
         person_from_option(option)
+
+
+def test_files_below_a_folder_are_found_and_no_others(tmp_path):
+    find = files_below(tmp_path)
+
+    assert find("a/b.wav") == tmp_path / "a" / "b.wav"
+    assert find(str(tmp_path / "c.wav")) == tmp_path / "c.wav"
+    for outside in ("../x.wav", "/etc/x.wav", "a/../../x.wav"):
+        with pytest.raises(ScriptError, match="not below"):
+            find(outside)
+
+
+def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside" / "link.wav").symlink_to(tmp_path / "outside.wav")
+
+    with pytest.raises(ScriptError, match="not below"):
+        files_below(tmp_path / "inside")("link.wav")
+
+
+def test_without_a_folder_no_file_is_found():
+    with pytest.raises(ScriptError, match="write steps"):
+        person_from_option("play x.wav", find=files_below(None))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_file"),
+    [("a.yaml", True), ("a b.WAV ", True), ("say a.wav", False), ("a.wav; hang up", False)],
+)
+def test_files_are_told_from_steps(text, is_file):
+    assert names_file(text) is is_file

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,18 @@ async def test_of_several_records_all_are_saved_or_none(tmp_path):
 async def test_a_directory_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(StoreError, match=r"none/sandbox\.db cannot be used"):
         await SqlStore.open(tmp_path / "none" / "sandbox.db")
+
+
+async def test_a_database_of_another_version_is_an_error(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "old.db")) as old:
+        old.execute("CREATE TABLE numbers (number VARCHAR PRIMARY KEY, added FLOAT)")
+    with pytest.raises(StoreError, match=r"another version.*numbers\.app_id"):
+        await SqlStore.open(tmp_path / "old.db")
+
+
+async def test_headers_come_back_as_they_were(opened):
+    async with opened() as store:
+        await store.save(call(headers={"X-PH-ticket": "17"}))
+        (kept,) = await store.all(CallRecord)
+
+    assert kept.headers == {"X-PH-ticket": "17"}

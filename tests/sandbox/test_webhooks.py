@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -217,3 +217,19 @@ def test_closing_gives_up_what_takes_too_long():
     took, _ = sending(lambda _: asyncio.sleep(100), scenario)
 
     assert took == pytest.approx(2)
+
+
+def test_an_answer_that_trickles_is_no_answer_in_time():
+    async def drops() -> AsyncIterator[bytes]:
+        while True:
+            await asyncio.sleep(1)
+            yield b" "
+
+    async def scenario(webhooks: Webhooks) -> float:
+        with pytest.raises(WebhookError, match="did not answer in 15 s"):
+            await webhooks.fetch(URL + "#rc=0", "POST", PARAMS)
+        return asyncio.get_running_loop().time()
+
+    took, _ = sending(lambda _: httpx.Response(200, content=drops()), scenario)
+
+    assert took == pytest.approx(17)

@@ -12,7 +12,7 @@ from mediaserver.sandbox.call_streams import StreamPlan
 from mediaserver.sandbox.live_call import CallPlan, LiveCall
 from mediaserver.sandbox.person import HangUp, Person, Press, Wait
 from mediaserver.sandbox.webhooks import Target
-from mediaserver.sandbox.xml_run import stream_plan
+from mediaserver.sandbox.xml_run import MAX_INSTANT_DOCUMENTS, stream_plan
 
 
 ANSWERED = 1.0
@@ -408,3 +408,30 @@ def test_an_action_without_a_document_ends_the_call(on_platform, reply, code):
     call = on_platform(scenario, person=Person([Wait(1), Press("1")]))
 
     assert call.record.hangup_cause_code == code
+
+
+def test_documents_that_go_round_in_a_circle_end_the_call(on_platform):
+    async def scenario(platform):
+        url = platform.customer.target("/answer")
+        call = await run_call(platform, f"<Redirect>{url}</Redirect>")
+        return call.record, len(platform.customer.at("/answer"))
+
+    record, asked = on_platform(scenario)
+
+    assert (record.hangup_cause_code, record.hangup_source) == (8014, "Error")
+    # The last of them is the hangup callback.
+    assert asked == MAX_INSTANT_DOCUMENTS + 1
+
+
+def test_a_circle_that_takes_its_time_goes_on(on_platform):
+    async def scenario(platform):
+        url = platform.customer.target("/answer")
+        call = await run_call(
+            platform, '<Wait length="1"/>', f"<Redirect>{url}</Redirect>", time_limit=90
+        )
+        return call.record.hangup_cause_code, len(platform.customer.at("/answer"))
+
+    cause, asked = on_platform(scenario)
+
+    assert cause == 6000
+    assert asked > MAX_INSTANT_DOCUMENTS

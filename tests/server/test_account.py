@@ -6,7 +6,11 @@ from mediaserver.settings import Settings
 
 @pytest.mark.parametrize(
     ("given", "missing"),
-    [({}, "auth_id"), ({"auth_token": "t"}, "auth_id"), ({"auth_id": "MA1"}, "auth_token")],
+    [
+        ({}, "auth_id"),
+        ({"auth_token": "t"}, "auth_id"),
+        ({"auth_id": "MA1", "more_auth_tokens": "t"}, "auth_token"),
+    ],
 )
 def test_half_an_account_is_none(given, missing):
     settings = Settings(**given)

@@ -158,6 +158,26 @@ def test_a_draining_server_is_busy():
     assert reply(runtime)[0] == "busy"
 
 
+def test_a_call_that_is_over_is_not_streamed_again():
+    runtime = make()
+    reply(runtime)
+    runtime.answered.end("call-1")
+    runtime.admission.cancel("call-1")
+    kind, response = reply(runtime)
+    assert (kind, tags(response)) == ("ended", [])
+    assert runtime.admission.idle
+
+
+def test_a_call_that_a_route_does_not_expect_is_hung_up():
+    runtime = make()
+    asked = []
+    runtime.screens.append(lambda route, request: asked.append((route.path, request.call_id)))
+    kind, response = reply(runtime)
+    assert (kind, tags(response)) == ("rejected", ["Hangup"])
+    assert asked == [("/stream", "call-1")]
+    assert runtime.admission.idle
+
+
 def test_a_redirected_call_is_streamed():
     assert reply(make(), Event="Redirect", CallStatus="in-progress")[0] == "stream"
 

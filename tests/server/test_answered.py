@@ -23,13 +23,13 @@ def test_a_call_that_was_answered_elsewhere_is_known_by_its_token():
     )
 
 
-def test_a_call_that_is_over_may_be_answered_again():
+def test_a_call_that_is_over_stays_over():
     calls = make()
     assert not calls.has_ended("call-1")
     calls.end("call-1")
     assert calls.has_ended("call-1")
     calls.add(AnswerRequest(call_id="call-1"))
-    assert not calls.has_ended("call-1")
+    assert calls.has_ended("call-1")
 
 
 def test_nothing_more_is_known_of_a_call_that_is_over():

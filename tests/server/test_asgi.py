@@ -425,6 +425,25 @@ async def test_what_plivo_signed_is_the_path_of_the_mount_too(mount, raw_path):
 
 
 @virtual_time
+@pytest.mark.parametrize("accepted", [True, False])
+async def test_a_signature_is_used_up_only_once_the_websocket_was_accepted(mount, accepted):
+    app = mount(listen, auth_token="an auth token", public_url="https://voice.example.com")
+    signature = sign_upgrade("wss://voice.example.com/stream", "an auth token")
+    headers = [(name.encode(), value.encode()) for name, value in signature.items()]
+    first = Host(app, "/stream", headers=headers)
+    if not accepted:
+        first.send_error = OSError("broken pipe")
+    first.disconnect()
+    await first.task
+    again = Host(app, "/stream", headers=headers)
+    again.disconnect()
+    await again.task
+    taken = {"type": "websocket.accept"}
+    assert (first.sent[:1] == [taken]) is accepted
+    assert (again.sent[0] == taken) is not accepted
+
+
+@virtual_time
 async def test_a_refusal_closes_before_accepting_where_the_host_cannot(mount):
     host = Host(mount(Echo), query="token=nonsense", extensions=())
     await host.task

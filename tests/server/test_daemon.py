@@ -9,11 +9,14 @@ from xml.etree import ElementTree
 import httpx
 import pytest
 import trustme
+from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from mediaserver.handler import Handler, Route
-from mediaserver.server.daemon import BindError, bind, load_certificates
+from mediaserver.agents import Echo
+from mediaserver.handler import Handler, Route, Routes
+from mediaserver.server.daemon import BindError, announce, bind, load_certificates
+from mediaserver.server.runtime import Runtime
 from mediaserver.server.tls import TLSError
 from mediaserver.settings import Settings
 
@@ -202,6 +205,16 @@ async def test_the_sweep_hangs_up_on_clients_that_say_nothing(start_daemon):
     assert await reader.read() == b""
     writer.close()
     await writer.wait_closed()
+
+
+@pytest.mark.parametrize(("given", "warned"), [({}, True), ({"auth_token": "t"}, False)])
+def test_signatures_that_are_not_checked_are_worth_a_warning(given, warned):
+    runtime = Runtime(Settings(**given), Routes(Route(Echo)))
+    with capture_logs() as logs, socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        announce(runtime, [sock])
+    levels = [each["log_level"] for each in logs if each["event"] == "signatures are not checked"]
+    assert levels == (["warning"] if warned else [])
 
 
 def test_a_port_in_use_is_named_with_the_way_out():

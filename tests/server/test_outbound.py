@@ -18,7 +18,13 @@ from mediaserver.plivo import errors
 from mediaserver.plivo.callbacks import parse_callback
 from mediaserver.plivo.client import PlivoClient
 from mediaserver.server.answer import answer
-from mediaserver.server.outbound import OUTBOUND_PATH, DialError, Dialler
+from mediaserver.server.outbound import (
+    END_UNKNOWN,
+    GIVE_UP_SECONDS,
+    OUTBOUND_PATH,
+    DialError,
+    Dialler,
+)
 from mediaserver.server.outcome import Outcome
 from mediaserver.server.runtime import Runtime
 from mediaserver.settings import Settings
@@ -423,14 +429,23 @@ async def test_a_server_without_room_is_an_error_in_the_end(carrier_of):
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(400, errors.InvalidRequestError), (401, errors.AuthenticationError)]
+    ("status", "kind"),
+    [
+        (400, errors.InvalidRequestError),
+        (401, errors.AuthenticationError),
+        (402, errors.UnexpectedResponseError),
+        (413, errors.UnexpectedResponseError),
+        (415, errors.UnexpectedResponseError),
+    ],
 )
-async def test_a_refused_call_is_an_error(carrier_of, status, kind):
+async def test_a_refused_call_is_an_error_at_once(carrier_of, status, kind):
     carrier = await carrier_of()
     carrier.refusals = [httpx.Response(status, json={"error": "no"})]
+    begun = asyncio.get_running_loop().time()
     with pytest.raises(kind):
         await carrier.dialler.dial(TO, FROM)
     assert len(carrier.placed) == 1
+    assert asyncio.get_running_loop().time() - begun < 1
 
 
 async def test_a_call_whose_request_had_no_answer_goes_on_if_plivo_tells_of_it(carrier_of):
@@ -476,6 +491,69 @@ async def test_plivo_may_be_out_of_reach_while_a_call_rings(carrier_of):
     carrier = await carrier_of(script)
     carrier.dialler._client.calls.live = out_of_reach
     assert (await carrier.dialler.dial(TO, FROM)).outcome is Outcome.NO_ANSWER
+
+
+async def test_a_call_of_which_nothing_can_be_learned_is_not_waited_for_for_ever(carrier_of):
+    async def script(call):
+        await call.answered()
+
+    async def out_of_reach(call_id):
+        raise errors.ServerError("down", status=503)
+
+    carrier = await carrier_of(script, talk)
+    carrier.dialler._client.calls.live = out_of_reach
+    report = await carrier.dialler.dial(TO, FROM)
+    assert report.cause == END_UNKNOWN
+    assert report.outcome is Outcome.ANSWERED
+    assert [each for each in carrier.asked if each.startswith("DELETE")] == ["DELETE Call/call-1/"]
+
+
+async def test_a_call_may_ring_for_long_while_plivo_is_out_of_reach(carrier_of):
+    async def script(call):
+        await asyncio.sleep(400)
+        await call.answered()
+        call.hang_up(4000)
+
+    async def out_of_reach(call_id):
+        raise errors.ServerError("down", status=503)
+
+    carrier = await carrier_of(script, talk)
+    carrier.dialler._client.calls.live = out_of_reach
+    assert (await carrier.dialler.dial(TO, FROM, ring_seconds=420)).ok
+
+
+async def test_being_out_of_reach_now_and_then_is_no_reason_to_stop_waiting(carrier_of):
+    async def script(call):
+        await call.answered()
+        await asyncio.sleep(1000)
+        call.hang_up(4000)
+
+    asked = []
+
+    async def now_and_then(call_id):
+        asked.append(call_id)
+        if len(asked) % 5:
+            raise errors.ServerError("down", status=503)
+
+    carrier = await carrier_of(script, talk)
+    carrier.dialler._client.calls.live = now_and_then
+    report = await carrier.dialler.dial(TO, FROM)
+    assert report.cause_code == 4000
+    assert len(asked) > 5
+
+
+async def test_a_token_that_is_refused_while_a_call_goes_on_is_an_error_at_once(carrier_of):
+    asked = []
+
+    async def refused(call_id):
+        asked.append(call_id)
+        raise errors.AuthenticationError("no", status=401)
+
+    carrier = await carrier_of()
+    carrier.dialler._client.calls.live = refused
+    with pytest.raises(errors.AuthenticationError):
+        await carrier.dialler.dial(TO, FROM)
+    assert asked == ["call-1"]
 
 
 async def test_giving_up_when_plivo_is_out_of_reach_is_still_giving_up(carrier_of):
@@ -566,6 +644,86 @@ async def test_giving_up_while_the_call_is_being_placed_leaves_none_behind(carri
     with pytest.raises(asyncio.CancelledError):
         await dialling
     assert carrier.live == set()
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0)
+
+
+async def test_cancelling_twice_leaves_no_call_behind(carrier_of):
+    """Neither while it is being placed nor while it is being given up."""
+    carrier = await carrier_of()
+    calls = carrier.dialler._client.calls
+    create, cancel = calls.create, calls.cancel
+
+    async def slow_create(request):
+        created = await create(request)
+        await asyncio.sleep(3)
+        return created
+
+    async def slow_cancel(request_uuid):
+        await asyncio.sleep(3)
+        return await cancel(request_uuid)
+
+    calls.create, calls.cancel = slow_create, slow_cancel
+    dialling = asyncio.create_task(carrier.dialler.dial(TO, FROM))
+    await until(lambda: carrier.placed)
+    for _ in range(5):
+        dialling.cancel()
+        await asyncio.sleep(1)
+    with pytest.raises(asyncio.CancelledError):
+        await dialling
+    assert carrier.live == set()
+
+
+async def test_giving_up_ends_even_if_plivo_does_not_answer(carrier_of):
+    carrier = await carrier_of()
+
+    async def never(request_uuid):
+        await asyncio.Event().wait()
+
+    carrier.dialler._client.calls.cancel = never
+    dialling = asyncio.create_task(carrier.dialler.dial(TO, FROM))
+    await until(lambda: carrier.placed)
+    await asyncio.sleep(1)
+    begun = asyncio.get_running_loop().time()
+    dialling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await dialling
+    assert asyncio.get_running_loop().time() - begun == pytest.approx(GIVE_UP_SECONDS, abs=0.5)
+
+
+async def test_who_answers_a_call_that_was_given_up_is_hung_up_on(carrier_of):
+    calls, replies = [], []
+
+    async def script(call):
+        calls.append(call)
+
+    carrier = await carrier_of(script)
+    cancel = carrier.dialler._client.calls.cancel
+
+    async def answered_meanwhile(request_uuid):
+        replies.append(calls[0].tell("answer_url", Event="StartApp"))
+        return await cancel(request_uuid)
+
+    carrier.dialler._client.calls.cancel = answered_meanwhile
+    dialling = asyncio.create_task(carrier.dialler.dial(TO, FROM))
+    await until(lambda: calls)
+    await asyncio.sleep(1)
+    dialling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await dialling
+    replies.append(calls[0].tell("answer_url", Event="StartApp"))
+    assert [each.kind for each in replies] == ["rejected", "rejected"]
+    assert all(b"<Hangup/>" in each.xml for each in replies)
+    assert carrier.runtime.admission.idle
+
+
+async def test_calls_to_other_routes_are_answered_beside_the_dialler(carrier_of):
+    carrier = await carrier_of()
+    request = parse_callback({"CallUUID": "x", "To": "+1999", "Event": "StartApp"})
+    assert answer(carrier.runtime, request, SERVER).kind == "stream"
 
 
 async def test_a_stream_that_nobody_waits_for_is_not_handled(carrier_of):

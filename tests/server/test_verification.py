@@ -54,6 +54,17 @@ def test_a_nonce_counts_as_used_only_when_it_is_used():
     check.verify_upgrade(sign_upgrade(URL, "t"), URL)
 
 
+def test_a_nonce_of_a_stream_that_did_not_begin_is_good_again():
+    check = SignatureCheck(["t"])
+    headers = sign_upgrade(URL, "t")
+    check.use(check.verify_upgrade(headers, URL))
+    check.release(check.verify_upgrade(sign_upgrade(URL, "t"), URL))
+    with pytest.raises(SignatureError, match="before"):
+        check.verify_upgrade(headers, URL)
+    check.release(headers["X-Plivo-Signature-V3-Nonce"])
+    check.verify_upgrade(headers, URL)
+
+
 def test_a_webhook_may_come_again():
     headers = sign_headers("GET", URL, "first")
     for _ in range(2):

@@ -221,14 +221,23 @@ async def test_a_caller_hears_something_when_even_the_fallback_fails(client, run
 # /hangup
 
 
-async def test_after_a_hangup_the_call_is_over_and_a_new_answer_revives_it(client, runtime):
+async def test_after_a_hangup_the_call_is_over_and_a_late_answer_does_not_revive_it(
+    client, runtime
+):
     await client.post("/answer", data=CALL)
     response = await client.post("/hangup", data={**CALL, "Event": "Hangup"})
     assert tags(response) == []
     assert runtime.answered.has_ended("call-1")
     assert runtime.admission.idle
-    await client.post("/answer", data={**CALL, "Event": "Redirect"})
-    assert not runtime.answered.has_ended("call-1")
+    told = []
+    runtime.listeners.append(told.append)
+    for event in ("StartApp", "Redirect"):
+        late = await client.post("/answer", data={**CALL, "Event": event})
+        assert (late.status_code, tags(late)) == (200, [])
+    assert runtime.answered.has_ended("call-1")
+    assert runtime.admission.idle
+    assert runtime.counters.webhooks == {"stream": 1, "ended": 3}
+    assert told == []
 
 
 async def test_what_comes_to_the_hangup_url_is_a_hangup_even_if_it_does_not_say_so(client, runtime):

@@ -1,0 +1,79 @@
+"""Flags of ``mediaserver sandbox``, up to the options that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from mediaserver.cli import app
+from mediaserver.sandbox.platform import SandboxOptions
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[list[SandboxOptions], Any]]:
+    """Run the command with nothing to serve; return its options, and its result."""
+
+    def run(*arguments: str) -> tuple[list[SandboxOptions], Any]:
+        seen: list[SandboxOptions] = []
+
+        async def serve(options: SandboxOptions, *, ready: Callable[[str], object]) -> None:
+            seen.append(options)
+            ready("http://127.0.0.1:9000")
+
+        monkeypatch.setattr("mediaserver.sandbox.platform.serve_sandbox", serve)
+        result = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["sandbox", *arguments])
+        return seen, result
+
+    return run
+
+
+def test_every_flag_has_its_option(served):
+    (options,), _ = served(
+        *("--extra-headers", "documented", "--calls-per-second", "10", "--concurrency", "3"),
+        *("--rate-limit", "50", "--stream-rate", "0.006", "--recordings", "heard"),
+    )
+
+    assert options.exchange.extra_headers_style == "documented"
+    assert (options.exchange.calls_per_second, options.exchange.concurrency) == (10, 3)
+    assert options.exchange.recordings == Path("heard")
+    assert options.requests == 50
+    assert options.rates.stream.rate == "0.00600"
+
+
+def test_without_flags_it_is_as_the_options_are(served):
+    (options,), _ = served()
+
+    assert options == SandboxOptions(account=options.account)
+
+
+def test_the_variables_printed_can_be_pasted_into_a_shell(served):
+    _, result = served("--auth-token", "token")
+
+    first, *lines = result.stdout.splitlines()
+    assert first.startswith("# ")
+    names = [line.partition("=")[0] for line in lines]
+    assert names[:3] == ["PLIVO_AUTH_ID", "PLIVO_AUTH_TOKEN", "PLIVO_BASE_URL"]
+    assert names[3:] == [f"MEDIASERVER_{each}" for each in ("AUTH_ID", "AUTH_TOKEN", "API_URL")]
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "says"),
+    [
+        ("--extra-headers", "xml", "live, documented, json"),
+        ("--calls-per-second", "0", "more than 0, not 0"),
+        ("--concurrency", "0", "equal to 1"),
+        ("--rate-limit", "0", "equal to 1"),
+        ("--stream-rate", "cheap", "a number of dollars, not 'cheap'"),
+        ("--stream-rate", "-1", "0 or more dollars"),
+        ("--stream-rate", "nan", "0 or more dollars"),
+    ],
+)
+def test_what_cannot_be_is_refused(served, flag, value, says):
+    seen, result = served(flag, value)
+
+    assert (result.exit_code, seen) == (2, [])
+    assert says in result.stderr
