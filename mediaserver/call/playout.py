@@ -264,7 +264,7 @@ class Playout:
         return start
 
     def interrupt(self) -> float | None:
-        """Stop at once: drop the queue and take back what the carrier holds.
+        """Stop at once: drop the queue and take back what the carrier holds. It ends a pause too.
 
         ``clearAudio`` is sent even when all was sent long ago: the carrier may still be playing it,
         and the estimate that it is not is only an estimate.
@@ -279,6 +279,8 @@ class Playout:
         now = self._clock()
         if not self._playable:
             self._cut(self._heard_position(now))
+            self.paused = False
+            self._send_marks(now)
             self._wake(now)
             return None
         heard = self._heard_position(now)

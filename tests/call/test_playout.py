@@ -700,6 +700,16 @@ def test_there_is_nothing_to_interrupt_before_anything_was_played(bench):
     assert bench.counters.interrupts == 0
 
 
+def test_an_interruption_ends_a_pause_in_which_nothing_was_played(bench):
+    bench.playout.pause()
+    bench.playout.checkpoint("here")
+    bench.playout.interrupt()
+    assert not bench.playout.paused
+    bench.playout.play(bench.audio(0.5))
+    assert bench.playout.sent > 0
+    assert any(b'"here"' in message for message in bench.messages)
+
+
 def test_a_second_interruption_in_a_row_has_nothing_to_do(bench):
     bench.playout.play(bench.audio(1.0))
     assert bench.playout.interrupt() is not None
