@@ -15,6 +15,18 @@ from mediaserver.cli.application import fail
 if TYPE_CHECKING:
     from mediaserver.sandbox import CallReport, LoadReport, Phone, Spread
 
+AuthToken = Annotated[
+    str | None,
+    typer.Option(
+        envvar="MEDIASERVER_AUTH_TOKEN",
+        help="Sign the request with this auth token, as Plivo does.",
+    ),
+]
+SignedUrl = Annotated[
+    str | None,
+    typer.Option(help="URL to sign, where the server is known by another than the one called."),
+]
+
 GOOD_CLOSE_CODES = (1000, 1001, 1005)
 """WebSocket close codes of a call that nothing went wrong with (RFC 6455, section 7.4)."""
 
@@ -54,17 +66,8 @@ def call(
             metavar="WHAT", help="What the phone does wrong; 'help' lists it. May be repeated."
         ),
     ] = None,
-    auth_token: Annotated[
-        str | None,
-        typer.Option(
-            envvar="MEDIASERVER_AUTH_TOKEN",
-            help="Sign the request with this auth token, as Plivo does.",
-        ),
-    ] = None,
-    signed_url: Annotated[
-        str | None,
-        typer.Option(help="URL to sign, where the server is known by another than the one called."),
-    ] = None,
+    auth_token: AuthToken = None,
+    signed_url: SignedUrl = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Call any server that speaks Plivo's stream protocol, and report what the caller heard."""
@@ -198,17 +201,8 @@ def load(
     format: Annotated[
         str, typer.Option("--format", help="Format of the streams.")
     ] = "audio/x-mulaw;rate=8000",
-    auth_token: Annotated[
-        str | None,
-        typer.Option(
-            envvar="MEDIASERVER_AUTH_TOKEN",
-            help="Sign the request with this auth token, as Plivo does.",
-        ),
-    ] = None,
-    signed_url: Annotated[
-        str | None,
-        typer.Option(help="URL to sign, where the server is known by another than the one called."),
-    ] = None,
+    auth_token: AuthToken = None,
+    signed_url: SignedUrl = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Make many calls at once, and report what their callers heard."""
