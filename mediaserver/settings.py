@@ -35,9 +35,10 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K, AudioFormat
+from audiocodecs import MULAW_8K, AudioFormat
 from mediaserver.plivo.client import API_URL
 from mediaserver.plivo.xml import Speak
+from mediaserver.protocol import PLIVO_FORMATS
 
 
 ENV_PREFIX: Final = "MEDIASERVER_"
@@ -46,8 +47,6 @@ DEFAULT_CONFIG: Final = Path("mediaserver.toml")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _TOKENS: Final = ("auth_token", "more_auth_tokens")
-
-_PLIVO_FORMATS: Final = (MULAW_8K, L16_8K, L16_16K, L16_24K)
 
 
 _REFERENCE_HEAD: Final = """\
@@ -91,8 +90,8 @@ def _networks(value: Any) -> Any:
 
 def _format(value: Any) -> Any:
     parsed = value if isinstance(value, AudioFormat) else AudioFormat.parse(str(value))
-    if parsed not in _PLIVO_FORMATS:
-        allowed = ", ".join(str(each) for each in _PLIVO_FORMATS)
+    if parsed not in PLIVO_FORMATS:
+        allowed = ", ".join(str(each) for each in PLIVO_FORMATS)
         raise ValueError(f"Plivo streams carry {allowed}; not {parsed}")
     return parsed
 

@@ -27,8 +27,9 @@ from pydantic import (
     model_validator,
 )
 
-from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K, AudioError, AudioFormat
+from audiocodecs import AudioError, AudioFormat
 from mediaserver.plivo.numbers import dialable, same_number
+from mediaserver.protocol import PLIVO_FORMATS
 
 
 MAX_STREAM_URL: Final = 2048
@@ -42,7 +43,6 @@ MAX_DESTINATIONS: Final = 1000
 MAX_PAGE: Final = 20
 """Objects that a list gives at once, and gives by default."""
 
-_FORMATS: Final = (L16_8K, L16_16K, L16_24K, MULAW_8K)
 _PAUSED_DIGITS: Final = r"[0-9A-Da-d*#wW]+(@[0-9]+)?"
 
 Method: TypeAlias = Literal["GET", "POST"]
@@ -121,8 +121,8 @@ def _content_type(value: Any) -> Any:
             raise ValueError(str(error)) from None
     else:
         return value
-    if format not in _FORMATS:
-        allowed = ", ".join(str(each) for each in _FORMATS)
+    if format not in PLIVO_FORMATS:
+        allowed = ", ".join(str(each) for each in PLIVO_FORMATS)
         raise ValueError(f"must be one of {allowed}; not {format}")
     return str(format)
 

@@ -14,6 +14,7 @@ from mediaserver.protocol.commands import (
     SendDtmf,
     UnknownCommand,
 )
+from mediaserver.protocol.dtmf import DIGITS
 from mediaserver.protocol.encoding import PlayAudioEncoder, encode_command, encode_event
 from mediaserver.protocol.errors import REASONS, ProtocolError, Reason
 from mediaserver.protocol.event_decoding import decode_event
@@ -30,11 +31,14 @@ from mediaserver.protocol.events import (
 )
 from mediaserver.protocol.extra_headers import format_extra_headers, parse_extra_headers
 from mediaserver.protocol.liberal import MAX_MESSAGE_BYTES
+from mediaserver.protocol.media_format import PLIVO_FORMATS
 
 
 __all__ = [
+    "DIGITS",
     "MAX_MESSAGE_BYTES",
     "MAX_PLAY_BYTES",
+    "PLIVO_FORMATS",
     "REASONS",
     "Checkpoint",
     "ClearAudio",

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Self
 
 from audiocodecs import MULAW_8K, AudioFormat, read_wav, write_wav
+from mediaserver.protocol import DIGITS
 from mediaserver.sandbox.misbehaviour import Misbehaviour
-from mediaserver.sandbox.phone import DIGITS, CallEnded, Phone
+from mediaserver.sandbox.phone import CallEnded, Phone
 from mediaserver.sandbox.report import CallReport
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from audiocodecs import AudioFormat, Samples, resample
+from mediaserver.protocol import DIGITS
 from mediaserver.sandbox.caller import CallerVoice
-from mediaserver.sandbox.phone import DIGITS, KEY_INTERVAL, CallEnded
+from mediaserver.sandbox.phone import KEY_INTERVAL, CallEnded
 from mediaserver.sandbox.report import Key, Stretch
 from mediaserver.sandbox.speech import SpeechDetector, Spells
 

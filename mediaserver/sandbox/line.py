@@ -16,8 +16,8 @@ from typing import Protocol, TypeAlias, TypeVar
 import numpy as np
 
 from audiocodecs import L16_8K, L16_16K, L16_24K, AudioFormat, Samples, resample
+from mediaserver.protocol import DIGITS
 from mediaserver.sandbox.handset import Handset
-from mediaserver.sandbox.phone import DIGITS
 from mediaserver.sandbox.playback import TICK, TICKS_PER_SECOND
 
 

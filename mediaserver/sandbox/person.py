@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
 from audiocodecs import AudioError, Wav, read_wav, resample
+from mediaserver.protocol import DIGITS
 from mediaserver.sandbox.handset import Handset
-from mediaserver.sandbox.phone import DIGITS, CallEnded
+from mediaserver.sandbox.phone import CallEnded
 
 
 DEFAULT_VOICE = "en-gb-x-rp"

@@ -18,9 +18,6 @@ from websockets.frames import CloseCode
 from websockets.protocol import State
 
 from audiocodecs import (
-    L16_8K,
-    L16_16K,
-    L16_24K,
     MULAW_8K,
     AudioError,
     AudioFormat,
@@ -28,6 +25,8 @@ from audiocodecs import (
     resample,
 )
 from mediaserver.protocol import (
+    DIGITS,
+    PLIVO_FORMATS,
     Checkpoint,
     ClearAudio,
     PlayAudio,
@@ -60,11 +59,6 @@ from mediaserver.sandbox.report import (
 )
 from mediaserver.sandbox.uplink import Message, StreamIdentity, Uplink
 
-
-FORMATS = (MULAW_8K, L16_8K, L16_16K, L16_24K)
-"""The formats a Plivo stream can have."""
-
-DIGITS = frozenset("0123456789*#ABCD")
 
 KEY_INTERVAL = 0.1
 """Seconds between keys pressed in a row."""
@@ -147,8 +141,8 @@ class Phone:
         open_timeout: float = 10.0,
         close_timeout: float = 2.0,
     ) -> None:
-        if format not in FORMATS:
-            allowed = ", ".join(map(str, FORMATS))
+        if format not in PLIVO_FORMATS:
+            allowed = ", ".join(map(str, PLIVO_FORMATS))
             raise ValueError(f"a Plivo stream cannot be {format}; allowed: {allowed}")
         if not tracks or not {"inbound", "outbound"}.issuperset(tracks):
             raise ValueError(f"tracks must be of inbound and outbound, got {tracks!r}")

@@ -22,6 +22,7 @@ from websockets.frames import CloseCode
 
 from audiocodecs import L16_8K, AudioError, AudioFormat, Samples
 from mediaserver.protocol import (
+    PLIVO_FORMATS,
     Checkpoint,
     ClearAudio,
     ClearedAudio,
@@ -41,7 +42,6 @@ from mediaserver.sandbox.dialling import CallFailed, dial
 from mediaserver.sandbox.ledger import CallLedger
 from mediaserver.sandbox.line import Line
 from mediaserver.sandbox.noise import DEFAULT_LEVEL, NoiseCanceller, reduction
-from mediaserver.sandbox.phone import FORMATS
 from mediaserver.sandbox.playback import (
     TICKS_PER_SECOND,
     Cleared,
@@ -165,8 +165,8 @@ class StreamOptions:
                 f"a stream's URL is ws://… or wss://… of at most {MAX_URL} characters, "
                 f"got {self.url[:100]!r}"
             )
-        if self.format not in FORMATS:
-            allowed = ", ".join(map(str, FORMATS))
+        if self.format not in PLIVO_FORMATS:
+            allowed = ", ".join(map(str, PLIVO_FORMATS))
             raise ValueError(f"a stream cannot be {self.format}; allowed: {allowed}")
         if self.track not in _TRACKS:
             raise ValueError(f"a track is inbound, outbound or both, got {self.track!r}")
