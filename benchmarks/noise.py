@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from audiocodecs import Samples, resample
-from mediaserver.sandbox.espeak import speak
+from mediaserver.espeak import speak
 from mediaserver.sandbox.noise import NoiseCanceller, reduction
 
 

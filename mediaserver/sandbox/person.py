@@ -362,7 +362,7 @@ async def _spoken(text: str, voice: str) -> Wav:
 @lru_cache(maxsize=256)
 def _cached_speech(text: str, voice: str) -> Wav:
     try:
-        from mediaserver.sandbox.espeak import SpeechError, speak
+        from mediaserver.espeak import SpeechError, speak
     except ImportError as error:
         raise ScriptError(
             f"to say {text!r} eSpeak NG is needed: pip install mediaserver[sandbox]; "

@@ -287,7 +287,7 @@ class _AudioFetcher:
 async def speak(text: str, language: str) -> Wav:
     """Say `text` with eSpeak NG; where there is none, be silent for as long as it would take."""
     try:
-        from mediaserver.sandbox import espeak
+        from mediaserver import espeak
     except ImportError:
         return _unspoken(text)
     try:

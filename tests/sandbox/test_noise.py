@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiocodecs import resample
-from mediaserver.sandbox.espeak import speak
+from mediaserver.espeak import speak
 from mediaserver.sandbox.noise import NoiseCancellationError, NoiseCanceller, reduction
 
 

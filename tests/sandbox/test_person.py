@@ -232,7 +232,7 @@ def test_a_voice_there_is_none_of_is_found_beforehand():
 
 
 def test_without_a_synthesiser_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "mediaserver.sandbox.espeak", None)
+    monkeypatch.setitem(sys.modules, "mediaserver.espeak", None)
     with pytest.raises(ScriptError, match=r"pip install mediaserver\[sandbox\]"):
         run_virtual(Person([Say("something never said before")]).prepare())
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from mediaserver.sandbox import espeak
+from mediaserver import espeak
 from mediaserver.sandbox.account import Account
 from mediaserver.sandbox.exchange import ExchangeOptions
 from mediaserver.sandbox.live_call import CallPlan

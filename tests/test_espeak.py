@@ -7,8 +7,8 @@ import espeakng_loader
 import numpy as np
 import pytest
 
-from mediaserver.sandbox import espeak
-from mediaserver.sandbox.espeak import SpeechError, speak
+from mediaserver import espeak
+from mediaserver.espeak import SpeechError, speak
 
 
 SENTENCE = "The quick brown fox jumps over the lazy dog."
@@ -120,7 +120,7 @@ def test_a_long_path_to_the_voices_is_shortened(tmp_path):
     script = (
         "import sys, espeakng_loader\n"
         "espeakng_loader.get_data_path = lambda: sys.argv[1]\n"
-        "from mediaserver.sandbox.espeak import speak\n"
+        "from mediaserver.espeak import speak\n"
         "print(speak('The quick brown fox jumps over the lazy dog.').seconds)\n"
     )
     # The library looks for its voices once in a process.

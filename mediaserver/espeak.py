@@ -15,7 +15,8 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,13 +41,62 @@ _PITCH: Final = 3  # espeakPITCH, 0 to 100
 # The library copies the path of its data into 160 bytes and adds names of files to it.
 _LONGEST_PATH: Final = 120
 
+_LIST_TERMINATED: Final = 0  # espeakEVENT_LIST_TERMINATED
+_WORD: Final = 1  # espeakEVENT_WORD
+
+
+class _Event(ctypes.Structure):
+    """espeak_EVENT: what is at a place in the audio."""
+
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),  # in characters, the first is 1
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),  # in milliseconds
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("id", ctypes.c_char * 8),
+    )
+
+
 _Callback = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
 )
 
 
 class SpeechError(RuntimeError):
     """Text that cannot be spoken, or a voice that there is none of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """Where a word is: in the text, and in its audio.
+
+    Attributes:
+        start: its first character in the text.
+        end: the character after its last.
+        seconds: when it begins.
+
+    """
+
+    start: int
+    end: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MarkedSpeech:
+    """A spoken text, and where its words are.
+
+    Attributes:
+        wav: int16 mono at 22,050 Hz.
+        words: as they are spoken, each later in the text and in the audio than the one before.
+
+    """
+
+    wav: Wav
+    words: tuple[Word, ...]
 
 
 def speak(
@@ -73,6 +123,21 @@ def speak(
         ValueError: The speed or the pitch is out of range.
 
     """
+    return speak_marked(text, voice, words_per_minute=words_per_minute, pitch=pitch).wav
+
+
+def speak_marked(
+    text: str,
+    voice: str = DEFAULT_VOICE,
+    *,
+    words_per_minute: int = WORDS_PER_MINUTE,
+    pitch: int = 50,
+) -> MarkedSpeech:
+    """Say `text`, and tell where in the audio each word begins; otherwise as `speak`.
+
+    A word is what eSpeak NG takes for one: a number or an abbreviation may be several, and words
+    that it runs together may be one.
+    """
     if not 80 <= words_per_minute <= 450:
         raise ValueError(f"words_per_minute must be 80 to 450, not {words_per_minute}")
     if not 0 <= pitch <= 100:
@@ -86,6 +151,7 @@ class _Espeak:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pieces: list[bytes] = []
+        self._words: list[Word] = []
         try:
             self._data = Path(espeakng_loader.get_data_path())
             self._library = ctypes.CDLL(espeakng_loader.get_library_path())
@@ -113,8 +179,8 @@ class _Espeak:
         self._callback = _Callback(self._take)
         self._library.espeak_SetSynthCallback(self._callback)
 
-    def speak(self, text: str, voice: str, words_per_minute: int, pitch: int) -> Wav:
-        """Say `text`; see the function `speak`."""
+    def speak(self, text: str, voice: str, words_per_minute: int, pitch: int) -> MarkedSpeech:
+        """Say `text`; see the function `speak_marked`."""
         encoded = text.encode()
         if b"\0" in encoded:
             raise SpeechError(f"a NUL character cannot be spoken: {text!r}")
@@ -123,13 +189,14 @@ class _Espeak:
             self._library.espeak_SetParameter(_RATE, words_per_minute, 0)
             self._library.espeak_SetParameter(_PITCH, pitch, 0)
             self._pieces.clear()
+            self._words.clear()
             status = self._library.espeak_Synth(
                 encoded, len(encoded) + 1, 0, 0, 0, _UTF8, None, None
             )
-            audio = b"".join(self._pieces)
+            audio, words = b"".join(self._pieces), _in_order(self._words)
         if status != _OK:
             raise SpeechError(f"eSpeak NG could not say {text!r}: error {status}")
-        return Wav(np.frombuffer(audio, np.int16), self._rate)
+        return MarkedSpeech(Wav(np.frombuffer(audio, np.int16), self._rate), words)
 
     def _choose(self, voice: str) -> None:
         language, plus, variant = voice.partition("+")
@@ -141,11 +208,31 @@ class _Espeak:
         if self._library.espeak_SetVoiceByName(voice.encode()) != _OK:
             raise SpeechError(f"eSpeak NG cannot use the voice {voice!r}")
 
-    def _take(self, samples: Any, count: int, _events: Any) -> int:
+    def _take(self, samples: Any, count: int, events: Any) -> int:
+        for event in _listed(events):
+            if event.type == _WORD:
+                start = event.text_position - 1
+                self._words.append(Word(start, start + event.length, event.audio_position / 1000))
         # The last call of an utterance comes without samples.
         if samples and count:
             self._pieces.append(ctypes.string_at(samples, count * 2))
         return 0
+
+
+def _listed(events: Any) -> Iterator[_Event]:
+    for event in events:
+        if event.type == _LIST_TERMINATED:
+            return
+        yield event
+
+
+def _in_order(words: Iterable[Word]) -> tuple[Word, ...]:
+    """Return the words without those that the library says twice, as it does within numbers."""
+    kept: list[Word] = []
+    for word in words:
+        if not kept or (word.start >= kept[-1].end and word.seconds >= kept[-1].seconds):
+            kept.append(word)
+    return tuple(kept)
 
 
 def _reachable(data: Path) -> Path:
