@@ -12,6 +12,8 @@ from mediaserver.call import (
     StreamCounters,
     StreamEndedError,
     StreamStatus,
+    Turn,
+    Usage,
 )
 from mediaserver.handler import Handler, HandlerError, Lifespan, Route, Routes, StreamHandler
 from mediaserver.protocol import Dtmf, ProtocolError, StreamError
@@ -40,5 +42,7 @@ __all__ = [
     "StreamError",
     "StreamHandler",
     "StreamStatus",
+    "Turn",
+    "Usage",
     "__version__",
 ]

@@ -10,12 +10,23 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from mediaserver.call import Checkpoint, Control, Frame, Interrupt, StreamEndedError, StreamStatus
+from mediaserver.call import (
+    Checkpoint,
+    Control,
+    Frame,
+    Interrupt,
+    StreamEndedError,
+    StreamStatus,
+    Turn,
+)
 from mediaserver.protocol import Dtmf, StreamError
 from mediaserver.stream import Stream, contained_exit
 
+
+if TYPE_CHECKING:
+    from mediaserver.plivo.callbacks import AnswerRequest
 
 StreamHandler = Callable[[Stream], Awaitable[object]]
 """The primitive: takes a stream, and returns when it is done with it."""
@@ -47,6 +58,19 @@ class Handler:
     lifespan: ClassVar[Lifespan | None] = None
     """Opened once per worker; what it yields is ``self.stream.shared``."""
 
+    async def on_answer(self, answer: AnswerRequest, shared: Any) -> None:
+        """The call was answered by this server, and its stream will come: get ready.
+
+        There is no ``self.stream`` yet, and `on_start` does not wait for this. An exception is
+        logged and counted, and the call goes on. If the stream does not come, this is cancelled,
+        and `on_stop` says so.
+
+        Args:
+            answer: all that Plivo told of the call.
+            shared: what will be ``self.stream.shared``.
+
+        """
+
     async def on_start(self) -> None:
         """The stream has started."""
 
@@ -67,6 +91,9 @@ class Handler:
 
     async def on_status(self, status: StreamStatus) -> None:
         """Plivo reported on the stream, where it was asked to."""
+
+    async def on_turn(self, turn: Turn) -> None:
+        """An agent has reported a turn of the conversation."""
 
     async def on_stop(self, reason: str) -> None:
         """The stream has ended; nothing can be played any more."""
@@ -118,6 +145,8 @@ class Handler:
             await self.on_interrupt(event)
         elif isinstance(event, StreamStatus):
             await self.on_status(event)
+        elif isinstance(event, Turn):
+            await self.on_turn(event)
         else:
             await self.on_error(event)
 
@@ -166,6 +195,18 @@ class Route:
     def name(self) -> str:
         """The handler's name, for logs."""
         return getattr(self.handler, "__qualname__", type(self.handler).__qualname__)
+
+    def prepare(self) -> Handler | None:
+        """Return an instance of the handler for a call whose stream is yet to come.
+
+        None if the handler has no use for it: only a class with an `on_answer` of its own has.
+        """
+        handler: object = self.handler
+        if not isinstance(handler, type) or not issubclass(handler, Handler):
+            return None
+        if handler.on_answer is Handler.on_answer:
+            return None
+        return handler(**self.settings)
 
     async def run(self, stream: Stream) -> None:
         """Run the handler on `stream`, a new instance of it if it is a class."""

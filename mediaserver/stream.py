@@ -19,6 +19,8 @@ from mediaserver.call import (
     Session,
     StreamCounters,
     StreamEndedError,
+    Tap,
+    Turn,
     Wire,
 )
 from mediaserver.readers import AudioReader, ControlReader, EventReader, Reader
@@ -87,6 +89,18 @@ class Playback(msgspec.Struct, gc=False, eq=False, repr_omit_defaults=True):
     def seconds_heard(self) -> float:
         """How much of it the caller has heard by now."""
         return self._playout.heard_seconds(self._start, self._end, self._generation)
+
+    @property
+    def begins_at(self) -> float | None:
+        """When the caller hears the first sample of it, on the call's clock (`Stream.clock`).
+
+        As far as is known: it is reckoned from when it was sent, and set right by what Plivo
+        confirms. None as long as nothing of it was sent, and if an interruption came before the
+        caller heard any of it.
+        """
+        if self._start == self._end:
+            return None
+        return self._playout.begins_at(self._start, self._generation)
 
     @property
     def interrupted(self) -> bool:
@@ -202,8 +216,8 @@ class Stream:
     def events(self) -> EventReader:
         """Iterate over all that happens, frames included, in the order of arrival.
 
-        Yields `Frame`, `Dtmf`, `Checkpoint`, `Interrupt`, `StreamError` and, where they were asked
-        for, `StreamStatus`, until the stream ends.
+        Yields `Frame`, `Dtmf`, `Checkpoint`, `Interrupt`, `StreamError`, from agents `Turn` and,
+        where they were asked for, `StreamStatus`, until the stream ends.
 
         Raises:
             RuntimeError: if the stream already has a reader.
@@ -502,6 +516,44 @@ class Stream:
     def close(self) -> None:
         """End the stream, and leave the call to the XML that follows ``<Stream>``."""
         self._close()
+
+    # What agents tell of a conversation.
+
+    def clock(self) -> float:
+        """Return the time on the call's clock: monotonic seconds."""
+        return self._session.clock()
+
+    def report(self, turn: Turn) -> None:
+        """Tell of a turn of the conversation.
+
+        It is counted, logged without its words, and an event of `events` and `controls`. After the
+        end of the stream it is counted and logged, no more.
+        """
+        self._session.report_turn(turn)
+
+    def count_barge_in(self, confirmed: bool) -> None:
+        """Count that the caller seemed to interrupt, and whether it turned out that they did."""
+        self.counters.turns.count_barge_in(confirmed)
+
+    def count_failure(self, service: str) -> None:
+        """Count a failure of an outside service, by its name."""
+        self.counters.turns.failures[service] += 1
+
+    @property
+    def tap(self) -> Tap | None:
+        """Who listens in, beside the handler. One at a time; set None to have nobody.
+
+        Raises:
+            RuntimeError: if somebody else listens in already.
+
+        """
+        return self._session.tap
+
+    @tap.setter
+    def tap(self, tap: Tap | None) -> None:
+        if tap is not None and self._session.tap not in (None, tap):
+            raise RuntimeError("somebody listens in on this stream already, as a recorder does")
+        self._session.tap = tap
 
     @property
     def ended(self) -> bool:

@@ -359,11 +359,13 @@ def test_scripts_of_persons_can_be_followed(page):
 
 def exposed_metrics():
     """Return every metric's name as it is scraped."""
+    totals = StreamCounters()
+    totals.turns.failures["x"] = 1
     source = SimpleNamespace(
         counters=ServerCounters(()),
         settings=Settings(),
         draining=False,
-        stream_totals=StreamCounters,
+        stream_totals=lambda: totals,
     )
     counters = source.counters
     counters.refused = counters.webhooks = counters.stream_statuses = Counter(x=1)

@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from mediaserver.agents import Echo, Parrot
-from mediaserver.call import StreamStatus
+from mediaserver.call import StreamStatus, Turn
 from mediaserver.handler import Handler, HandlerError, Route, Routes, check_handler, load_name
 from mediaserver.protocol import StreamError
 from mediaserver.sandbox import Misbehaviour
@@ -819,3 +819,26 @@ def test_what_a_lifespan_yields_is_the_streams():
     shared = []
     called(Routes(Route(handler), lifespan=lifespan_of("pool", [])), until_closed)
     assert shared == ["pool"]
+
+
+def test_a_turn_is_told_to_its_hook():
+    class Agent(Handler):
+        async def on_start(self):
+            self.stream.report(Turn(number=1, agent="hello"))
+
+        async def on_turn(self, turn):
+            told.append(turn.agent)
+
+    told = []
+    called(Agent, until(0.5))
+    assert told == ["hello"]
+
+
+def test_only_a_class_with_on_answer_gets_ready():
+    class Ready(Handler):
+        async def on_answer(self, answer, shared):
+            pass
+
+    assert isinstance(Route(Ready).prepare(), Ready)
+    assert Route(Parrot).prepare() is None
+    assert Route(Echo).prepare() is None

@@ -3,9 +3,10 @@ import threading
 
 import numpy as np
 import pytest
+import structlog
 
 from audiocodecs import L16_16K, L16_24K, MULAW_8K, AudioError
-from mediaserver.call import Checkpoint, Frame, Heard, Interrupt, StreamEndedError
+from mediaserver.call import Checkpoint, Frame, Heard, Interrupt, StreamEndedError, Turn, Usage
 from mediaserver.protocol import Dtmf, ProtocolError
 from mediaserver.sandbox import Misbehaviour, StreamIdentity
 from mediaserver.stream import CallControlError
@@ -15,6 +16,12 @@ from mediaserver.testing import joined, run_virtual
 def tone(seconds, rate=8000):
     times = np.arange(round(seconds * rate)) / rate
     return (8000 * np.sin(2 * np.pi * 440 * times)).astype(np.int16)
+
+
+@pytest.fixture
+def capture_logs():
+    with structlog.testing.capture_logs() as logs:
+        yield logs
 
 
 async def listen(stream):
@@ -991,3 +998,83 @@ def test_pieces_that_come_while_a_clip_is_converted_are_not_mixed_with_it():
         return piece.seconds_heard
 
     assert called(test) == pytest.approx(0.1, abs=0.003)
+
+
+# Turns, and when audio is heard.
+
+
+def test_a_turn_is_an_event_counted_and_logged_without_its_words(capture_logs):
+    async def test(stream, phone):
+        turn = Turn(
+            number=2,
+            caller="my secret",
+            agent="is safe",
+            audio_heard=1.25,
+            usage=Usage(tokens_in=80, characters=7),
+        )
+        stream.report(turn)
+        stream.count_barge_in(confirmed=True)
+        stream.count_failure("speech")
+        assert await anext(stream.controls()) is turn
+        assert stream.counters.turns.turns == 1
+        assert stream.counters.turns.barge_ins["confirmed"] == 1
+        assert stream.counters.turns.failures == {"speech": 1}
+
+    called(test)
+    (line,) = [entry for entry in capture_logs if entry["event"] == "turn"]
+    assert (line["number"], line["audio_heard"], line["tokens_in"]) == (2, 1.25, 80)
+    assert line["call"]
+    assert line["stream"]
+    assert "secret" not in str(line)
+    assert "safe" not in str(line)
+
+
+def test_a_turn_reported_at_the_end_is_counted():
+    async def handler(stream):
+        await listen(stream)
+        stream.report(Turn(number=1))
+
+    async def main():
+        async with joined(handler) as line:
+            pass
+        return line.runtime.stream_totals().turns.turns
+
+    assert run_virtual(main()) == 1
+
+
+def test_when_audio_is_heard_is_told_on_the_calls_clock():
+    async def test(stream, phone):
+        await phone.wait_until(1.0)
+        first = await stream.play(tone(0.5))
+        second = await stream.play(tone(0.5))
+        assert first.begins_at == pytest.approx(stream.clock(), abs=0.001)
+        assert second.begins_at == pytest.approx(first.begins_at + 0.5, abs=0.001)
+        await phone.wait_until(3.0)
+        assert phone.report().agent_speech[0][0] == pytest.approx(1.0, abs=0.03)
+        assert first.begins_at == pytest.approx(1.0, abs=0.03)
+
+    called(test)
+
+
+def test_audio_that_was_dropped_is_never_heard():
+    async def test(stream, phone):
+        generation = stream.generation
+        await stream.play(tone(0.5))
+        await phone.wait_until(0.1)
+        stream.interrupt()
+        assert (await stream.play(tone(0.5), generation=generation)).begins_at is None
+
+    called(test)
+
+
+def test_one_at_a_time_listens_in():
+    async def test(stream, phone):
+        first, second = object(), object()
+        stream.tap = None
+        stream._session._tap = first
+        with pytest.raises(RuntimeError, match="somebody listens in"):
+            stream.tap = second
+        stream.tap = None
+        assert stream.tap is None
+
+    called(test)

@@ -8,6 +8,8 @@ from mediaserver.call.inbox import Inbox, Waiter
 from mediaserver.call.playout import Clock, Heard, Playout
 from mediaserver.call.session import Session, Shell, StreamEndedError
 from mediaserver.call.settings import CallSettings
+from mediaserver.call.tap import Tap
+from mediaserver.call.turn import Turn, TurnCounters, Usage
 
 
 __all__ = [
@@ -28,6 +30,10 @@ __all__ = [
     "StreamEndedError",
     "StreamEvent",
     "StreamStatus",
+    "Tap",
+    "Turn",
+    "TurnCounters",
+    "Usage",
     "Waiter",
     "Wire",
 ]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from mediaserver.call.turn import TurnCounters
+
 
 class StreamCounters:
     """Counts of one stream, or the sum of several."""
 
     __slots__ = (
+        "_turns",
         "audio_dropped",
         "audio_in",
         "audio_out",
@@ -60,14 +63,28 @@ class StreamCounters:
     producer_gap_seconds: float
 
     def __init__(self) -> None:
-        for name in StreamCounters.__slots__:
+        for name in _COUNTS:
             setattr(self, name, 0)
+        # Made when there is a conversation to count: most of what a server does is none.
+        self._turns: TurnCounters | None = None
+
+    @property
+    def turns(self) -> TurnCounters:
+        """What agents count of their conversations."""
+        if self._turns is None:
+            self._turns = TurnCounters()
+        return self._turns
 
     def add(self, other: StreamCounters) -> None:
         """Add the counts of `other` to these."""
-        for name in StreamCounters.__slots__:
+        for name in _COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        if other._turns is not None:
+            self.turns.add(other._turns)
 
     def as_dict(self) -> dict[str, float]:
-        """Return every count by its name."""
-        return {name: getattr(self, name) for name in StreamCounters.__slots__}
+        """Return every count by its name, but for those of `turns`."""
+        return {name: getattr(self, name) for name in _COUNTS}
+
+
+_COUNTS = tuple(name for name in StreamCounters.__slots__ if name != "_turns")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mediaserver.call.frame import Frame
+from mediaserver.call.turn import Turn
 from mediaserver.protocol import Dtmf, StreamError
 
 
@@ -46,5 +47,5 @@ class StreamStatus:
     """Seconds that the stream lasted."""
 
 
-Control = Dtmf | Checkpoint | Interrupt | StreamError | StreamStatus
+Control = Dtmf | Checkpoint | Interrupt | StreamError | StreamStatus | Turn
 StreamEvent = Frame | Control

@@ -22,6 +22,7 @@ from mediaserver.call.converter import Wire
 from mediaserver.call.counters import StreamCounters
 from mediaserver.call.inbox import Waiter
 from mediaserver.call.settings import CallSettings
+from mediaserver.call.tap import Tap
 from mediaserver.protocol import (
     MAX_PLAY_BYTES,
     ClearAudio,
@@ -51,6 +52,9 @@ STALE_SECONDS = 1.0
 
 REMEMBERED_CUTS = 64
 """Interruptions whose heard position is kept for a late ``heard()``."""
+
+REMEMBERED_RUNS = 32
+"""Times at which audio began to flow that are kept, for who asks late when it was heard."""
 
 
 _encoder = cache(PlayAudioEncoder)
@@ -123,11 +127,13 @@ class Playout:
         "_room_waiters",
         "_run_position",
         "_run_start",
+        "_runs",
         "_send",
         "_settings",
         "_stale",
         "_stale_until",
         "_stream_id",
+        "_tap_offset",
         "_waiting_since",
         "_watches",
         "blocked",
@@ -140,6 +146,7 @@ class Playout:
         "round_trip",
         "sent",
         "speaking",
+        "tap",
     )
 
     def __init__(
@@ -189,6 +196,8 @@ class Playout:
         # At _run_start the carrier began to play without a break from _run_position.
         self._run_start = 0.0
         self._run_position = 0
+        # The position and the time of the last few such beginnings.
+        self._runs: list[tuple[int, float]] = []
         # Whether audio is flowing, so that running dry is a gap and not a pause that was meant.
         self._flowing = False
         # How long audio takes to be heard, beyond the network's own time: the shortest of what the
@@ -229,6 +238,10 @@ class Playout:
         # How many open-ended utterances are being played: running dry then is a producer's gap,
         # however long.
         self.speaking = 0
+        # Who listens in, and what is added to the time of sending to have that of hearing: the same
+        # for a whole run, so that what is heard without a break is told so.
+        self.tap: Tap | None = None
+        self._tap_offset = 0.0
         # Called when tick() has something to do from now on.
         self.need_ticks: Callable[[], object] | None = None
 
@@ -285,6 +298,7 @@ class Playout:
             return None
         heard = self._heard_position(now)
         unheard = (self.queued - heard) / self._bps
+        self._tell_cut(heard)
         self._cut(heard)
         self._clear(now)
         self._settle_checkpoints(heard)
@@ -301,6 +315,7 @@ class Playout:
             return
         now = self._clock()
         heard = self._heard_position(now)
+        self._tell_cut(heard)
         self._clear(now)
         self._take_back(heard)
         self.paused = True
@@ -352,6 +367,22 @@ class Playout:
         else:
             heard = self._heard_position(self._clock())
         return (min(max(heard, start), end) - start) / self._bps
+
+    def begins_at(self, start: int, generation: int) -> float | None:
+        """Return when the caller hears what is at `start`, as far as is known.
+
+        It is the time at which what they say at that moment is received here. None if it was not
+        sent yet, or was taken back before it was heard.
+        """
+        if generation != self.generation:
+            if start >= self._cuts.get(generation, (start, start))[0]:
+                return None
+        elif start >= self.sent:
+            return None
+        for position, time in reversed(self._runs):
+            if position <= start:
+                return time + (start - position) / self._bps + self._delay + self.round_trip
+        return None
 
     def watch(self, end: int, waiter: Waiter) -> None:
         """Wake `waiter` when it is known what was heard up to `end`.
@@ -446,6 +477,7 @@ class Playout:
             return
         now = self._clock()
         heard = self._heard_position(now)
+        self._tell_cut(heard)
         self._cut(heard)
         self.ended = True
         self._settle_checkpoints(heard)
@@ -500,6 +532,10 @@ class Playout:
         self._flowing = True
         self._run_start = now
         self._run_position = self.sent
+        self._tap_offset = self._delay + self.round_trip
+        self._runs.append((self.sent, now))
+        if len(self._runs) > REMEMBERED_RUNS:
+            del self._runs[0]
 
     def _take(self, size: int) -> Wire:
         """Take `size` bytes out of the queue."""
@@ -521,6 +557,8 @@ class Playout:
         return b"".join(pieces)
 
     def _send_audio(self, piece: Wire, size: int) -> None:
+        if self.tap is not None:
+            self.tap.sent(piece, self._tapped_at(self.sent))
         self.sent += size
         retained = self._retained
         retained.append(piece)
@@ -577,6 +615,16 @@ class Playout:
         self._counters.messages_out += 1
         self._counters.bytes_out += len(message)
         self._send(message)
+
+    # Telling who listens in.
+
+    def _tapped_at(self, position: int) -> float:
+        ahead = (position - self._run_position) / self._bps
+        return self._run_start + ahead + self._tap_offset
+
+    def _tell_cut(self, heard: int) -> None:
+        if self.tap is not None and heard < self.sent:
+            self.tap.cut(self._tapped_at(heard))
 
     # Taking back.
 

@@ -11,6 +11,8 @@ from mediaserver.call.frame import Frame
 from mediaserver.call.inbox import Inbox
 from mediaserver.call.playout import Clock, Playout
 from mediaserver.call.settings import CallSettings
+from mediaserver.call.tap import Tap
+from mediaserver.call.turn import Turn
 from mediaserver.protocol import (
     ClearedAudio,
     Dtmf,
@@ -52,6 +54,9 @@ class Shell(Protocol):
     def notice(self, text: str) -> None:
         """Tell whoever runs the server that something is odd."""
 
+    def reported(self, turn: Turn) -> None:
+        """Tell whoever runs the server of a turn."""
+
 
 class StreamEndedError(ConnectionError):
     """Audio or a command was given to a stream that has ended."""
@@ -66,12 +71,13 @@ class Session:
 
     __slots__ = (
         "_carry",
-        "_clock",
         "_early",
         "_max_size",
         "_next_chunk",
         "_shell",
+        "_tap",
         "_whole_frame",
+        "clock",
         "counters",
         "end_reason",
         "ended",
@@ -89,7 +95,7 @@ class Session:
     """What the caller has not heard yet. There once the stream has started."""
 
     def __init__(self, clock: Clock, shell: Shell, settings: CallSettings) -> None:
-        self._clock = clock
+        self.clock = clock
         self._shell = shell
         self.settings = settings
         self._max_size = settings.max_message_size
@@ -108,6 +114,7 @@ class Session:
         self._whole_frame = 0
         # By track, the odd byte of an L16 frame that was cut in the middle of a sample.
         self._carry: dict[str, bytes] = {}
+        self._tap: Tap | None = None
 
     # Receiving.
 
@@ -162,7 +169,10 @@ class Session:
         counters.audio_in += len(payload) / format.bytes_per_second
         if track != "outbound":
             self.last_payload = payload
-        self.inbox.put_frame(Frame(payload, format, track, media.timestamp, chunk))
+        frame = Frame(payload, format, track, media.timestamp, chunk)
+        if self._tap is not None:
+            self._tap.received(frame, self.clock())
+        self.inbox.put_frame(frame)
 
     def _count_gap(self, track: str, chunk: int) -> None:
         missing = chunk - self._next_chunk[track]
@@ -219,7 +229,7 @@ class Session:
             let_go=self._shell.resume_reading,
         )
         self.playout = Playout(
-            clock=self._clock,
+            clock=self.clock,
             send=self._shell.send,
             format=self.format,
             stream_id=start.stream_id,
@@ -249,10 +259,28 @@ class Session:
         It does not come by the stream, and a handler that does not read such events must not be
         taken for a slow one: where many wait already, it is left out.
         """
+        self._mention(status)
+
+    def report_turn(self, turn: Turn) -> None:
+        """Count a turn and tell whoever runs the server, and the handler's other tasks."""
+        self.counters.turns.count(turn)
+        self._shell.reported(turn)
+        self._mention(turn)
+
+    @property
+    def tap(self) -> Tap | None:
+        """Who listens in."""
+        return self._tap
+
+    @tap.setter
+    def tap(self, tap: Tap | None) -> None:
+        self._tap = self.playout.tap = tap
+
+    def _mention(self, event: StreamStatus | Turn) -> None:
         if self.ended or self.start is None:
             return
         if self.inbox.unread_control_events < self.settings.max_control_events // 2:
-            self.inbox.put_control(status)
+            self.inbox.put_control(event)
 
     def _tell(self, event: Dtmf | StreamError | Checkpoint | Interrupt) -> None:
         self.inbox.put_control(event)

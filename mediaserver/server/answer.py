@@ -69,6 +69,7 @@ def answer(
         log.warning("call turned away", call=call_id, limit=runtime.admission.limit)
         return busy(runtime.settings)
     runtime.answered.add(request)
+    runtime.prepared.prepare(route, request)
     return Answer(_stream(runtime.settings, url, base_url), "stream")
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import structlog
 
-from mediaserver.call import Session, StreamEndedError, StreamStatus
+from mediaserver.call import Session, StreamEndedError, StreamStatus, Turn
+from mediaserver.call.turn import STAGES
 from mediaserver.plivo import callbacks
 from mediaserver.server.handshake import Accepted
 from mediaserver.stream import Stream, contained_exit
@@ -189,6 +191,18 @@ class LiveCall:
         """Log what is odd."""
         log.warning(text, **self._ids())
 
+    def reported(self, turn: Turn) -> None:
+        """Log a turn: its figures, and never what was said."""
+        figures = {stage: getattr(turn, stage) for stage in STAGES} | asdict(turn.usage)
+        log.info(
+            "turn",
+            number=turn.number,
+            interrupted=turn.interrupted,
+            failed=turn.error is not None,
+            **{name: round(figure, 3) for name, figure in figures.items() if figure},
+            **self._ids(),
+        )
+
     def report(self, status: callbacks.StreamStatus) -> None:
         """Tell the handler of a status callback."""
         self.session.report(
@@ -263,7 +277,8 @@ class LiveCall:
         code, reason = NORMAL_CLOSURE, "the handler returned"
         try:
             with contained_exit():
-                await self.accepted.route.run(stream)
+                accepted = self.accepted
+                await self._runtime.prepared.take(accepted.call_id, accepted.route)(stream)
         except asyncio.CancelledError:
             code, reason = GOING_AWAY, "the handler was cancelled"
         except Exception as error:

@@ -240,8 +240,9 @@ class Dialler:
             log.warning("stream of a call that nobody waits for", call=stream.call_id)
             return
         call.handled, call.handling = True, asyncio.current_task()
+        assert self._runtime is not None, "it was dialled"
         try:
-            await Route(call.handler).run(stream)
+            await self._runtime.prepared.take(stream.call_id, Route(call.handler))(stream)
         except Exception as error:
             if not _only_ended(error):
                 call.handler_error = f"{type(error).__name__}: {error}"
@@ -279,6 +280,11 @@ class Dialler:
             return True
         call = self._find(request)
         return call is not None and not call.given_up
+
+    def route_of(self, request: AnswerRequest) -> Route | None:
+        """Return the route of the handler of a call that was placed here."""
+        call = self._find(request)
+        return None if call is None else Route(call.handler)
 
     def _find(
         self, callback: AnswerRequest | RingRequest | MachineDetection | HangupRequest

@@ -20,6 +20,7 @@ from mediaserver.server.call_control import CloseStream
 from mediaserver.server.coalescing import Coalescing
 from mediaserver.server.counters import ServerCounters
 from mediaserver.server.pacing import Pacer
+from mediaserver.server.prepared import PreparedHandlers
 from mediaserver.server.rest_call_control import RestCallControl
 from mediaserver.server.statuses import Statuses
 from mediaserver.server.sweep import Sweep
@@ -86,6 +87,7 @@ class Runtime:
         self.ended_totals = StreamCounters()
         self.signatures = SignatureCheck.of(settings, clock=clock)
         self.answered = AnsweredCalls(settings.token_seconds, clock=clock)
+        self.prepared = PreparedHandlers(self, settings.token_seconds)
         self.statuses = Statuses(self.counters.stream_statuses, clock=clock)
         self.listeners: list[Callable[[Callback], object]] = []
         """Called with every request of Plivo's that was taken, after the server has acted on it."""
@@ -117,6 +119,7 @@ class Runtime:
     async def shutdown(self) -> None:
         """Close what `startup` opened. Calls should have ended before."""
         self.ready = False
+        await self.prepared.close()
         self.pacer.stop()
         self.sweep.stop()
         if self.coalescing is not None:

@@ -151,6 +151,7 @@ class Webhooks:
         elif isinstance(callback, HangupRequest):
             runtime.admission.cancel(callback.call_id)
             runtime.answered.end(callback.call_id)
+            runtime.prepared.abandon(callback.call_id)
             kind = "ended"
         else:
             kind = "ignored"

@@ -8,15 +8,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import accumulate
 from typing import Any, Final, Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from mediaserver import __version__
 from mediaserver.call.counters import StreamCounters
+from mediaserver.call.turn import BUCKETS, Times, TurnCounters
 
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
@@ -135,6 +142,34 @@ class ServerCollector(Collector):
         totals = source.stream_totals()
         for field, (name, text) in STREAM_METRICS.items():
             yield _counter(name, text, getattr(totals, field))
+        yield from _conversations(totals.turns)
+
+
+def _conversations(turns: TurnCounters) -> Iterator[Metric]:
+    yield _counter("turns", "Turns of conversations with agents.", turns.turns)
+    yield _counter("turns_interrupted", "Turns not heard to their end.", turns.interrupted)
+    yield _by(
+        "barge_ins",
+        "Times that a caller seemed to interrupt, by what it turned out to be.",
+        "outcome",
+        turns.barge_ins,
+    )
+    yield _by("service_failures", "Failures of services.", "service", turns.failures)
+    yield _by("usage", "What services charge for, by unit.", "unit", turns.usage)
+    seconds = HistogramMetricFamily(
+        "mediaserver_turn_seconds",
+        "Time from the caller's last speech to each stage of the answer.",
+        labels=["stage"],
+    )
+    for stage, times in turns.stages.items():
+        seconds.add_metric([stage], _buckets(times), times.sum)
+    yield seconds
+
+
+def _buckets(times: Times) -> list[tuple[str, float]]:
+    """Return cumulative counts, as Prometheus has them."""
+    bounds = [*(str(bound) for bound in BUCKETS), "+Inf"]
+    return list(zip(bounds, accumulate(times.counts), strict=True))
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
@@ -145,7 +180,7 @@ def _counter(name: str, text: str, value: float) -> Metric:
     return CounterMetricFamily(f"mediaserver_{name}", text, value=value)
 
 
-def _by(name: str, text: str, label: str, values: Mapping[str, int]) -> Metric:
+def _by(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
     family = CounterMetricFamily(f"mediaserver_{name}", text, labels=[label])
     for key, value in sorted(values.items()):
         family.add_metric([key], value)

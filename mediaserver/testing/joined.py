@@ -7,13 +7,15 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from mediaserver.call import Clock
 from mediaserver.handler import Handler, Route, Routes, StreamHandler
+from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.sandbox import CallEnded, CallFailed, Phone
+from mediaserver.sandbox.uplink import StreamIdentity
 from mediaserver.server.connection import StreamConnection
 from mediaserver.server.live import LiveCall
 from mediaserver.server.runtime import Runtime
@@ -96,6 +98,7 @@ async def joined(
     path: str = "/stream",
     caller: str | None = None,
     called: str | None = None,
+    answer: AnswerRequest | None = None,
     start: bool = True,
     raises: bool = True,
     **phone: Any,
@@ -111,6 +114,8 @@ async def joined(
         path: the path of the stream URL, with a query if need be.
         caller: who calls, as the answer webhook would have said.
         called: the number that was dialled, likewise.
+        answer: all that Plivo told the answer webhook, for a call that came by it: the handler's
+            `on_answer` is run, and the call has its numbers. The id is the phone's.
         start: whether the call is made at once; if not, use ``line.phone``.
         raises: whether an exception in the handler comes out here on leaving, as one in the test
             itself would. ``line.runtime.errors`` has them all.
@@ -126,11 +131,21 @@ async def joined(
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     theirs.setblocking(False)
-    if caller is not None or called is not None:
-        claims = Claims("", caller, called, int(time.time() + settings.token_seconds) + 1)
+    if answer is not None:
+        caller, called = answer.caller, answer.called
+        identity = phone.setdefault("identity", StreamIdentity.new())
+        answer = replace(answer, call_id=identity.call_id)
+    if answer is not None or caller is not None or called is not None:
+        call_id = "" if answer is None else answer.call_id
+        claims = Claims(call_id, caller, called, int(time.time() + settings.token_seconds) + 1)
         token = seal(claims, settings.secret.get_secret_value())
         path += f"{'&' if '?' in path else '?'}{TOKEN_PARAMETER}={token}"
     await loop.connect_accepted_socket(partial(StreamConnection, runtime), ours)
+    if answer is not None:
+        route = routes.match(path.partition("?")[0], called)
+        assert route is not None, f"no handler at {path}"
+        runtime.answered.add(answer)
+        runtime.prepared.prepare(route, answer)
     line = Line(Phone(f"ws://phone.test{path}", sock=theirs, **phone), runtime)
     try:
         if start:

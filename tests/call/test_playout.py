@@ -1153,3 +1153,130 @@ def test_any_conversation_with_a_carrier_that_answers(make_bench, make_waiter):
 
 def test_any_conversation_with_a_carrier_that_never_answers(make_bench, make_waiter):
     run_conversations(make_bench, make_waiter, acknowledges=False)
+
+
+# When it is heard.
+
+
+def begins_at(bench, start):
+    at = bench.playout.begins_at(start, bench.playout.generation)
+    return None if at is None else at - 1000.0
+
+
+def test_audio_begins_when_what_was_sent_before_has_been_heard(bench):
+    bench.playout.play(bench.audio(0.3))
+    second = bench.playout.play(bench.audio(0.2))
+    assert begins_at(bench, 0) == 0.0
+    assert begins_at(bench, second) == pytest.approx(0.3)
+
+
+def test_audio_that_was_not_sent_has_no_beginning_yet(bench):
+    bench.playout.play(bench.audio(2.0))
+    later = bench.playout.play(bench.audio(0.2))
+    assert begins_at(bench, later) is None
+    bench.run(1.8)
+    assert begins_at(bench, later) == pytest.approx(2.0)
+
+
+def test_when_audio_began_is_known_long_after(bench):
+    bench.playout.play(bench.audio(0.2))
+    bench.run(3.0)
+    second = bench.playout.play(bench.audio(0.2))
+    bench.run(3.0)
+    bench.playout.play(bench.audio(0.2))
+    assert begins_at(bench, 0) == 0.0
+    assert begins_at(bench, second) == pytest.approx(3.0)
+
+
+def test_audio_that_was_interrupted_before_it_began_has_no_beginning(bench):
+    generation = bench.playout.generation
+    bench.playout.play(bench.audio(0.3))
+    second = bench.playout.play(bench.audio(0.2))
+    bench.run(0.1)
+    bench.playout.interrupt()
+    assert bench.playout.begins_at(0, generation) == 1000.0
+    assert bench.playout.begins_at(second, generation) is None
+
+
+def test_audio_after_a_pause_begins_later(bench):
+    bench.playout.play(bench.audio(0.3))
+    second = bench.playout.play(bench.audio(0.2))
+    bench.run(0.1)
+    bench.playout.pause()
+    assert begins_at(bench, second) is None
+    bench.run(1.0)
+    bench.playout.resume()
+    assert begins_at(bench, second) == pytest.approx(1.3)
+
+
+def test_the_network_delays_what_is_heard(bench):
+    bench.playout.round_trip = 0.08
+    bench.playout.play(bench.audio(0.3))
+    assert begins_at(bench, 0) == pytest.approx(0.08)
+
+
+def test_only_so_many_beginnings_are_remembered(bench):
+    for _ in range(40):
+        bench.playout.play(bench.audio(0.02))
+        bench.run(0.5)
+    assert begins_at(bench, 0) is None
+    assert len(bench.playout._runs) == 32
+
+
+# Listening in.
+
+
+class Tap:
+    """Plays what it is told at the times it is told, as a caller hears it."""
+
+    def __init__(self, bench):
+        self.bench = bench
+        self.heard = bytearray()
+
+    def _position(self, at):
+        return round((at - 1000.0) * self.bench.format.bytes_per_second)
+
+    def sent(self, audio, at):
+        start = self._position(at)
+        assert start >= len(self.heard)
+        self.heard += bytes(start - len(self.heard)) + audio
+
+    def cut(self, at):
+        del self.heard[self._position(at) :]
+
+
+def test_a_tap_is_told_what_is_heard_and_when(bench):
+    tap = bench.playout.tap = Tap(bench)
+    bench.playout.play(bench.audio(1.5))
+    bench.run(0.5)
+    bench.playout.pause()
+    bench.run(1.0)
+    bench.playout.resume()
+    bench.run(0.3)
+    bench.playout.interrupt()
+    bench.run(1.0)
+    bench.playout.play(bench.audio(0.2))
+    bench.run(0.5)
+    speech = bench.audio(1.5)
+    heard = speech[:4000] + bytes(8000) + speech[4000:6400] + bytes(8000) + bench.audio(0.2)
+    assert len(tap.heard) == len(heard)
+    # The clock's own error may be one sample at each cut.
+    assert sum(a != b for a, b in zip(tap.heard, heard, strict=True)) <= 2
+
+
+def test_a_tap_is_told_of_the_end(bench):
+    tap = bench.playout.tap = Tap(bench)
+    bench.playout.play(bench.audio(0.5))
+    bench.run(0.2)
+    bench.playout.end()
+    assert len(tap.heard) == 1600
+
+
+def test_a_tap_is_told_of_an_underrun(bench):
+    tap = bench.playout.tap = Tap(bench)
+    bench.playout.play(bench.audio(1.0))
+    bench.clock.now += 0.9  # nothing was sent for longer than the lead
+    bench.playout.tick()
+    bench.run(0.5)
+    audio = bench.audio(1.0)
+    assert bytes(tap.heard) == audio[:4800] + bytes(2400) + audio[4800:]

@@ -14,6 +14,7 @@ from mediaserver.call import (
     Session,
     StreamEndedError,
     StreamStatus,
+    Turn,
 )
 from mediaserver.protocol import Dtmf, ProtocolError, StreamError
 
@@ -26,6 +27,7 @@ class Shell:
         self.asked = []
         self.failures = []
         self.notices = []
+        self.turns = []
 
     def send(self, message):
         self.sent.append(json.loads(message))
@@ -44,6 +46,9 @@ class Shell:
 
     def notice(self, text):
         self.notices.append(text)
+
+    def reported(self, turn):
+        self.turns.append(turn)
 
 
 @pytest.fixture
@@ -534,3 +539,45 @@ def test_status_callbacks_that_nobody_reads_end_no_call(make_session, shell):
         session.report(PLAYED)
     assert len(events(session)) == 5
     assert shell.failures == []
+
+
+# Turns, and listening in.
+
+
+def test_a_turn_is_counted_told_and_an_event(live, shell):
+    turn = Turn(number=1, audio_heard=0.9)
+    live.report_turn(turn)
+    assert live.counters.turns.turns == 1
+    assert shell.turns == [turn]
+    assert live.inbox.next_control() is turn
+
+
+def test_a_turn_after_the_end_is_counted_and_told(live, shell):
+    live.close("over")
+    live.report_turn(Turn(number=1))
+    assert live.counters.turns.turns == 1
+    assert len(shell.turns) == 1
+    assert live.inbox.next_control() is None
+
+
+def test_turns_that_nobody_reads_do_not_end_the_call(live, shell):
+    for number in range(live.settings.max_control_events + 1):
+        live.report_turn(Turn(number=number))
+    assert not live.ended
+    assert live.inbox.unread_control_events == live.settings.max_control_events // 2
+
+
+def test_a_tap_is_told_of_each_frame(live, clock):
+    class Tap:
+        def received(self, frame, at):
+            told.append((frame.payload, at))
+
+    told = []
+    live.tap = Tap()
+    live.inbox.ignore_audio()
+    clock.now += 1.0
+    live.receive(media(b"\x01" * 160))
+    assert told == [(b"\x01" * 160, 1001.0)]
+    live.tap = None
+    live.receive(media(b"\x02" * 160))
+    assert len(told) == 1

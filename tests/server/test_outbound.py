@@ -812,3 +812,44 @@ async def test_what_the_handlers_class_shares_is_opened_with_the_server():
 async def test_a_pace_is_above_0():
     with pytest.raises(ValueError, match="calls_per_second"):
         Dialler(PlivoClient("MA1", "t"), Echo, calls_per_second=0)
+
+
+async def test_a_handler_gets_ready_when_the_call_that_was_placed_is_answered(carrier_of):
+    class Ready(Handler):
+        def __init__(self):
+            handlers.append(self)
+
+        async def on_answer(self, answer, shared):
+            notes.append(answer.called)
+
+        async def __call__(self, stream):
+            await asyncio.sleep(1)
+            notes.append(handlers.index(self))
+
+    handlers, notes = [], []
+    carrier = await carrier_of(good_call)
+    await carrier.dialler.dial(TO, FROM, Ready)
+    assert notes == [TO, 0]
+    assert len(handlers) == 1
+    assert len(carrier.runtime.prepared) == 0
+
+
+async def test_what_got_ready_for_a_call_without_a_stream_is_let_go(carrier_of):
+    class Ready(Handler):
+        async def on_answer(self, answer, shared):
+            notes.append("answer")
+
+        async def on_stop(self, reason):
+            notes.append(reason)
+
+    async def no_stream(call):
+        call.tell("answer_url", Event="StartApp", CallStatus="in-progress")
+        await asyncio.sleep(1)
+        call.hang_up(4000)
+        call.carrier.runtime.prepared.abandon(call.id)  # as the webhook does
+
+    notes = []
+    carrier = await carrier_of(no_stream, Ready)
+    await carrier.dialler.dial(TO, FROM)
+    await asyncio.sleep(1)
+    assert notes == ["answer", "the stream never came"]

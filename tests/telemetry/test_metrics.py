@@ -1,9 +1,10 @@
 from collections import Counter
 from types import SimpleNamespace
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from mediaserver.call import StreamCounters
+from mediaserver.call import StreamCounters, Turn, Usage
 from mediaserver.telemetry.metrics import STREAM_METRICS, exposition
 
 
@@ -71,3 +72,26 @@ def test_each_scrape_reads_anew():
     exposition(server)
     server.counters.calls_active = 9
     assert samples(exposition(server))["mediaserver_calls_active",] == 9
+
+
+def test_turns_are_shown():
+    totals = StreamCounters()
+    for seconds in (0.05, 0.65, 0.68, 20.0):
+        totals.turns.count(
+            Turn(number=1, interrupted=seconds > 10, audio_heard=seconds, usage=Usage(tokens_in=7))
+        )
+    totals.turns.count_barge_in(False)
+    totals.turns.failures["speech"] = 3
+    shown = samples(exposition(source(totals)))
+    assert shown["mediaserver_turns_total",] == 4
+    assert shown["mediaserver_turns_interrupted_total",] == 1
+    assert shown["mediaserver_barge_ins_total", "false"] == 1
+    assert shown["mediaserver_service_failures_total", "speech"] == 3
+    assert shown["mediaserver_usage_total", "tokens_in"] == 28
+    buckets = {
+        bound: shown["mediaserver_turn_seconds_bucket", bound, "audio_heard"]
+        for bound in ("0.1", "0.6", "0.7", "10.0", "+Inf")
+    }
+    assert buckets == {"0.1": 1, "0.6": 1, "0.7": 3, "10.0": 3, "+Inf": 4}
+    assert shown["mediaserver_turn_seconds_count", "audio_heard"] == 4
+    assert shown["mediaserver_turn_seconds_sum", "audio_heard"] == pytest.approx(21.38)
