@@ -1,0 +1,332 @@
+"""Whose turn it is: frames in, turn events out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from audiocodecs import AudioFormat
+from mediaserver.agents.turns.detector import VoiceDetector
+from mediaserver.agents.turns.settings import TurnSettings
+from mediaserver.agents.turns.words import Phrases, words_of
+from mediaserver.call import Frame
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """The caller seems to speak: time to fall silent for a moment, not yet to give up the turn."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechConfirmed:
+    """The caller does speak. Once for each utterance that was not dropped."""
+
+    at: float
+
+
+DropReason: TypeAlias = Literal["noise", "too_short", "backchannel"]
+"""Why speech was not taken for an utterance: it was a noise; it was not decided in time; or its
+words only show that the caller listens."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechDropped:
+    """What started was no utterance: the agent may go on where it was."""
+
+    at: float
+    reason: DropReason
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded:
+    """The caller has finished.
+
+    Attributes:
+        at: When that became clear.
+        speech_ended_at: The end of the last speech.
+        speech_seconds: From the first speech to the last, pauses within included.
+
+    """
+
+    at: float
+    speech_ended_at: float
+    speech_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallerSilent:
+    """Neither side has spoken for `TurnSettings.silence`.
+
+    Attributes:
+        at: When it had lasted long enough.
+        count: How many such stretches there were since the caller last spoke: 1, 2, …
+
+    """
+
+    at: float
+    count: int
+
+
+TurnEvent: TypeAlias = SpeechStarted | SpeechConfirmed | SpeechDropped | TurnEnded | CallerSilent
+
+
+STEP: Final = 0.02
+"""Audio is looked at in steps of so many seconds, whatever the length of the frames."""
+
+_STEPS_A_SECOND: Final = 50
+
+# A noise is over when there was no speech for so many seconds.
+_QUIET: Final = 0.2
+
+
+class TurnTaker:
+    """Follows one call: takes the caller's frames and says what they mean for the turn.
+
+    It knows no clock. Times are seconds of the caller's audio since the first frame, and the same
+    audio gives the same events however it is cut into frames.
+
+    While the agent is silent, speech of `TurnSettings.shortest` makes a turn. While it speaks,
+    somebody who speaks may be interrupting, coughing or agreeing: `SpeechStarted` comes at once,
+    and within `decide_within` either `SpeechConfirmed`, when there was speech of `confirm` or a
+    transcript with words that mean something, or `SpeechDropped`.
+    """
+
+    def __init__(self, settings: TurnSettings, detector: VoiceDetector) -> None:
+        self._settings = settings
+        self._detector = detector
+        self._backchannels = Phrases(settings.backchannels)
+        self._steps = _Steps()
+        self._events: deque[TurnEvent] = deque()
+        self._count = 0
+        self._rising = 0
+        self._rising_sure = 0
+        self._dip_awaited = False
+        self._utterance: _Utterance | None = None
+        self._dropped: _Utterance | None = None
+        self._quiet_since = 0
+        self._silences = 0
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of audio that have been looked at."""
+        return _seconds(self._count)
+
+    @property
+    def speaking(self) -> bool:
+        """Whether the caller is in an utterance, be it decided or not."""
+        return self._utterance is not None
+
+    def hear(self, frame: Frame, *, agent_speaking: bool) -> TurnEvent | None:
+        """Take the caller's next audio.
+
+        Args:
+            frame: Of any length; all of one format.
+            agent_speaking: Whether the caller hears the agent, or would if it had not been paused.
+
+        Returns:
+            The next event. When there are several, the others come with the next frames.
+
+        Raises:
+            ValueError: The frame's format is not that of the frames before.
+
+        """
+        for step in self._steps.cut(frame):
+            self._hear(self._detector.probability(step), agent_speaking)
+        return self._events.popleft() if self._events else None
+
+    def understood(self, text: str, *, final: bool) -> TurnEvent | None:
+        """Take what was recognised of the utterance that goes on, or of the last one.
+
+        Words that mean something confirm it, even after it was dropped. A final transcript of
+        nothing but backchannels, or of no words, drops it if it may be an interruption.
+
+        Args:
+            text: The whole transcript of the utterance so far. What stands in brackets is taken for
+                the name of a sound.
+            final: Whether the words will change no more.
+
+        Returns:
+            The next event, as from `hear`.
+
+        """
+        event = self._understand(words_of(text), final)
+        if event is not None:
+            self._events.append(event)
+        return self._events.popleft() if self._events else None
+
+    def reset_silence(self) -> None:
+        """Count the silence anew, because something else showed that the caller is there."""
+        self._quiet_since = self._count
+        self._silences = 0
+
+    def _understand(self, words: Sequence[str], final: bool) -> TurnEvent | None:
+        utterance = self._utterance or self._dropped
+        if utterance is None or utterance.confirmed:
+            return None
+        backchannel = self._backchannels.only if final else self._backchannels.may_become
+        if words and not (utterance.interrupting and backchannel(words)):
+            self._utterance, self._dropped = utterance, None
+            return self._confirm(utterance)
+        if final and utterance.interrupting and self._utterance is not None:
+            return self._drop(utterance, "backchannel" if words else "noise")
+        return None
+
+    def _hear(self, probability: float, agent_speaking: bool) -> None:
+        self._count += 1
+        utterance = self._utterance
+        if utterance is None:
+            self._wait(probability, agent_speaking)
+        else:
+            self._follow(utterance, probability, agent_speaking)
+        if agent_speaking or (self._utterance is not None and self._utterance.confirmed):
+            self._quiet_since = self._count
+        elif self._utterance is None:
+            self._watch_silence()
+
+    def _wait(self, probability: float, agent_speaking: bool) -> None:
+        """Look out for the beginning of speech."""
+        if probability < self._settings.start_above:
+            self._rising = self._rising_sure = 0
+            self._dip_awaited = False
+            return
+        self._rising += 1
+        self._rising_sure += probability >= self._settings.sure_above
+        if self._dip_awaited:
+            begun = _reached(self._rising_sure, self._settings.confirm)
+        else:
+            begun = _reached(self._rising, self._settings.onset)
+        if not begun:
+            return
+        self._utterance = _Utterance(
+            self._count, self._rising, self._rising_sure, interrupting=agent_speaking
+        )
+        self._rising = self._rising_sure = 0
+        self._dip_awaited = False
+        self._dropped = None
+        self._events.append(SpeechStarted(self.elapsed))
+        self._decide(self._utterance)
+
+    def _follow(self, utterance: _Utterance, probability: float, agent_speaking: bool) -> None:
+        """Decide about the speech that has begun, and look out for its end."""
+        utterance.interrupting |= agent_speaking
+        if probability >= self._settings.stop_below:
+            utterance.last = self._count
+            utterance.voiced += probability >= self._settings.start_above
+            utterance.sure += probability >= self._settings.sure_above
+        if not utterance.confirmed:
+            self._decide(utterance)
+        elif _reached(self._count - utterance.last, self._settings.end_of_turn):
+            self._end(utterance)
+
+    def _decide(self, utterance: _Utterance) -> None:
+        settings = self._settings
+        quiet = self._count - utterance.last
+        if utterance.interrupting:
+            confirmed = _reached(utterance.sure, settings.confirm)
+        else:
+            confirmed = _reached(utterance.voiced, settings.shortest)
+        if confirmed:
+            self._events.append(self._confirm(utterance))
+        elif not _reached(utterance.voiced, settings.shortest) and _reached(quiet, _QUIET):
+            self._events.append(self._drop(utterance, "noise"))
+        elif _reached(quiet, settings.drop_after) or _reached(
+            self._count - utterance.started, settings.decide_within
+        ):
+            self._events.append(self._drop(utterance, "too_short"))
+
+    def _confirm(self, utterance: _Utterance) -> SpeechConfirmed:
+        utterance.confirmed = True
+        self._silences = 0
+        return SpeechConfirmed(self.elapsed)
+
+    def _drop(self, utterance: _Utterance, reason: DropReason) -> SpeechDropped:
+        self._utterance = None
+        self._dropped = utterance
+        # What goes on after it was dropped must not start again at once: the agent would stutter.
+        self._dip_awaited = utterance.last == self._count
+        return SpeechDropped(self.elapsed, reason)
+
+    def _end(self, utterance: _Utterance) -> None:
+        self._utterance = None
+        self._events.append(
+            TurnEnded(
+                at=self.elapsed,
+                speech_ended_at=_seconds(utterance.last),
+                speech_seconds=_seconds(utterance.last - utterance.first),
+            )
+        )
+
+    def _watch_silence(self) -> None:
+        silence = self._settings.silence
+        if silence is None or not _reached(self._count - self._quiet_since, silence):
+            return
+        self._quiet_since = self._count
+        self._silences += 1
+        self._events.append(CallerSilent(self.elapsed, self._silences))
+
+
+class _Utterance:
+    """Speech that has begun; times and lengths in steps.
+
+    Attributes:
+        started: When it was noticed.
+        first: When it began.
+        last: When there was speech for the last time.
+        voiced: How much speech there was.
+        sure: How much of that was beyond doubt.
+        interrupting: Whether the agent was speaking at any time until it was decided.
+        confirmed: Whether it is decided.
+
+    """
+
+    __slots__ = ("confirmed", "first", "interrupting", "last", "started", "sure", "voiced")
+
+    def __init__(self, now: int, voiced: int, sure: int, *, interrupting: bool) -> None:
+        self.started = now
+        self.first = now - voiced
+        self.last = now
+        self.voiced = voiced
+        self.sure = sure
+        self.interrupting = interrupting
+        self.confirmed = False
+
+
+def _seconds(steps: int) -> float:
+    return steps / _STEPS_A_SECOND
+
+
+def _reached(steps: int, seconds: float) -> bool:
+    """Whether so many steps are so many seconds, give or take half a step."""
+    return _seconds(steps) + STEP / 2 > seconds
+
+
+class _Steps:
+    """Cuts frames into steps of 20 ms. One that has this length already is passed on as it is."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._size = 0
+        self._format: AudioFormat | None = None
+
+    def cut(self, frame: Frame) -> Iterator[Frame]:
+        if frame.format is not self._format:
+            self._start(frame.format)
+        payload = frame.payload
+        if not self._rest and len(payload) == self._size:
+            yield frame
+            return
+        payload = self._rest + payload
+        whole = len(payload) // self._size * self._size
+        self._rest = payload[whole:]
+        for start in range(0, whole, self._size):
+            yield Frame(payload[start : start + self._size], frame.format, frame.track)
+
+    def _start(self, format: AudioFormat) -> None:
+        if self._format is not None:
+            raise ValueError(f"a call's audio was {self._format} so far and must not be {format}")
+        self._format = format
+        self._size = format.rate // _STEPS_A_SECOND * format.sample_bytes

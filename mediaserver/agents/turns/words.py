@@ -1,0 +1,43 @@
+"""What of a transcript counts as words, and whether they only show that someone listens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+
+# What recognisers write for sounds that are no words: [cough], (typing), <unk>.
+_SOUND: Final = re.compile(r"\[[^\]]*\]|\([^)]*\)|<[^>]*>")
+_WORD: Final = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """Return the words of `text` without case and punctuation; hyphens part words."""
+    return tuple(_WORD.findall(_SOUND.sub(" ", text).casefold()))
+
+
+class Phrases:
+    """A set of short phrases, to ask whether a text consists of nothing else."""
+
+    def __init__(self, phrases: Iterable[str]) -> None:
+        self._phrases = frozenset(map(words_of, phrases))
+        self._longest = max(map(len, self._phrases), default=0)
+
+    def only(self, words: Sequence[str]) -> bool:
+        """Whether `words` are phrases of the set, one after another; so is no word at all."""
+        reached = {0}
+        for start in range(len(words)):
+            if start in reached:
+                ends = range(start + 1, min(start + self._longest, len(words)) + 1)
+                reached.update(end for end in ends if tuple(words[start:end]) in self._phrases)
+        return len(words) in reached
+
+    def may_become(self, words: Sequence[str]) -> bool:
+        """Whether `words`, of which the last may be cut off, can still turn out to be `only`."""
+        for start in range(len(words) - 1, -1, -1):
+            rest = " ".join(words[start:])
+            begun = any(" ".join(phrase).startswith(rest) for phrase in self._phrases)
+            if begun and self.only(words[:start]):
+                return True
+        return not words
