@@ -1,0 +1,56 @@
+"""What agents hear, think and speak with: protocols, and services that speak them.
+
+The protocols are here. Each service is a module of its own, imported by its own name, because each
+needs packages that only its users have.
+"""
+
+from mediaserver.agents.services.errors import ServiceError
+from mediaserver.agents.services.language_model import (
+    LanguageModel,
+    Message,
+    Text,
+    Tokens,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+)
+from mediaserver.agents.services.prewarmed import Prewarmed
+from mediaserver.agents.services.realtime import (
+    CallerFinished,
+    CallerSpeaks,
+    CallerText,
+    RealtimeEvent,
+    RealtimeModel,
+    RealtimeSession,
+    ResponseDone,
+    Speech,
+    SpokenText,
+)
+from mediaserver.agents.services.speech_to_text import SpeechToText, Transcript
+from mediaserver.agents.services.text_to_speech import TextToSpeech, WordMark
+
+
+__all__ = [
+    "CallerFinished",
+    "CallerSpeaks",
+    "CallerText",
+    "LanguageModel",
+    "Message",
+    "Prewarmed",
+    "RealtimeEvent",
+    "RealtimeModel",
+    "RealtimeSession",
+    "ResponseDone",
+    "ServiceError",
+    "Speech",
+    "SpeechToText",
+    "SpokenText",
+    "Text",
+    "TextToSpeech",
+    "Tokens",
+    "ToolCall",
+    "ToolResult",
+    "ToolSpec",
+    "Transcript",
+    "WordMark",
+]

@@ -1,0 +1,135 @@
+"""A conversation as chat messages, in the only order that every server takes; without I/O."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict, deque
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from mediaserver.agents.services.language_model import Message, Text, ToolCall, ToolResult, ToolSpec
+
+
+if TYPE_CHECKING:
+    from openai.types.chat import (
+        ChatCompletionMessageFunctionToolCallParam,
+        ChatCompletionMessageParam,
+        ChatCompletionToolParam,
+    )
+
+    _Answered: TypeAlias = tuple[ChatCompletionMessageFunctionToolCallParam, str]
+
+
+CANCELLED: Final = "cancelled"
+"""The result of a tool call that has none, as after an interruption."""
+
+_NOT_OF_A_NAME = re.compile(r"[^a-zA-Z0-9_-]")
+_MAX_NAME: Final = 64
+
+
+def chat_messages(conversation: Sequence[Message]) -> list[ChatCompletionMessageParam]:
+    """Return `conversation` as messages that a chat completion accepts.
+
+    Tool calls in a row are one message, with the text before them, and their results follow at
+    once, wherever they came in the conversation; a call without one was cancelled, and a result
+    without a call is left out. What one side said in a row is one message: some servers insist
+    that the sides alternate. Empty texts are left out.
+    """
+    messages = _Messages(_results(conversation))
+    for index, message in enumerate(conversation):
+        match message:
+            case Text(role, text):
+                messages.add_text(role, text)
+            case ToolCall():
+                messages.add_call(index, message)
+            case ToolResult():
+                messages.end_calls()
+    messages.end_calls()
+    return messages.finished
+
+
+def chat_tools(tools: Iterable[ToolSpec]) -> list[ChatCompletionToolParam]:
+    """Return `tools` as a chat completion's."""
+    return [
+        {
+            "type": "function",
+            "function": {
+                "name": tool.name,
+                "description": tool.description,
+                "parameters": dict(tool.parameters),
+            },
+        }
+        for tool in tools
+    ]
+
+
+def _results(conversation: Sequence[Message]) -> dict[int, str]:
+    """Return the result of each call, by the call's place: the first after it that names its id."""
+    open_calls: defaultdict[str, deque[int]] = defaultdict(deque)
+    results = {}
+    for index, message in enumerate(conversation):
+        if isinstance(message, ToolCall):
+            open_calls[message.id].append(index)
+        elif isinstance(message, ToolResult) and open_calls[message.call_id]:
+            results[open_calls[message.call_id].popleft()] = message.text
+    return results
+
+
+class _Messages:
+    def __init__(self, results: dict[int, str]) -> None:
+        self.finished: list[ChatCompletionMessageParam] = []
+        self._results = results
+        self._ids: set[str] = set()
+        self._calls: list[_Answered] = []
+
+    def add_text(self, role: str, text: str) -> None:
+        if not text.strip():
+            return
+        self.end_calls()
+        last = self.finished[-1] if self.finished else None
+        if last is not None and last["role"] == role and "tool_calls" not in last:
+            text = f"{last['content']}\n{text}"
+            self.finished.pop()
+        if role == "system":
+            self.finished.append({"role": "system", "content": text})
+        elif role == "user":
+            self.finished.append({"role": "user", "content": text})
+        else:
+            self.finished.append({"role": "assistant", "content": text})
+
+    def add_call(self, index: int, call: ToolCall) -> None:
+        call_id = call.id or "call"
+        while call_id in self._ids:
+            call_id += "_"
+        self._ids.add(call_id)
+        name = _NOT_OF_A_NAME.sub("_", call.name)[:_MAX_NAME] or "unknown"
+        param: ChatCompletionMessageFunctionToolCallParam = {
+            "id": call_id,
+            "type": "function",
+            "function": {"name": name, "arguments": _object(call.arguments)},
+        }
+        self._calls.append((param, self._results.get(index, CANCELLED)))
+
+    def end_calls(self) -> None:
+        if not self._calls:
+            return
+        calls = [call for call, _ in self._calls]
+        last = self.finished[-1] if self.finished else None
+        if last is not None and last["role"] == "assistant" and "tool_calls" not in last:
+            last["tool_calls"] = calls
+        else:
+            self.finished.append({"role": "assistant", "tool_calls": calls})
+        for call, result in self._calls:
+            self.finished.append({"role": "tool", "tool_call_id": call["id"], "content": result})
+        self._calls = []
+
+
+def _object(arguments: str) -> str:
+    # servers that put the arguments into a template refuse what is not an object
+    try:
+        if isinstance(json.loads(arguments), dict):
+            return arguments
+    except ValueError:
+        pass
+    return json.dumps({"arguments": arguments}) if arguments.strip() else "{}"

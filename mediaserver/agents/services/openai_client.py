@@ -1,0 +1,308 @@
+"""Connections to OpenAI, or to any server that speaks its protocol; and what their failures mean.
+
+Groq, vLLM, Ollama and many others are reached by their `base_url`. Needs the ``openai`` package:
+``pip install mediaserver[openai]``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypedDict
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
+
+import msgspec
+import structlog
+
+from audiocodecs import AudioError
+from mediaserver.agents.services.deadlines import require_seconds
+from mediaserver.agents.services.errors import ServiceError
+from mediaserver.agents.services.event_stream import DONE, EventStream
+
+
+try:
+    import anyio
+    import httpx2
+    import openai
+
+    # The package imports these when they are first used, which would be in a call.
+    from openai.resources import AsyncAudio, AsyncChat  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"OpenAI's services need a package that is not installed ({error.name}): "
+        "pip install mediaserver[openai]",
+        name=error.name,
+    ) from error
+
+
+OPENAI_URL: Final = "https://api.openai.com/v1"
+
+KEEP_CONNECTIONS: Final = 60.0
+"""Seconds for which an idle connection is kept: callers talk longer than httpx's five."""
+
+MAX_RETRY_AFTER: Final = 2.0
+"""Seconds that a server may ask to wait before a retry. If it asks for more, nothing is retried:
+a caller would hear the silence."""
+
+# One for all: reading the system's certificates takes longer than a caller should wait.
+_TLS: Final = httpx2.create_ssl_context()
+
+_DRAIN: Final = 0.1
+_EXCERPT: Final = 200
+
+_log = structlog.get_logger("mediaserver.agents.openai")
+
+Response = openai.AsyncAPIResponse[Any]
+
+
+class Connection(TypedDict, total=False):
+    """Where a service is, and who asks; keyword arguments of every service here."""
+
+    base_url: str | None
+    api_key: str | None
+    api_key_variable: str
+    connect_timeout: float
+    max_retries: int
+
+
+class OpenAIClient:
+    """One ``AsyncOpenAI`` for each event loop, made when it is first needed.
+
+    So that it can be made at import: no key is looked for, no connection opened before that.
+
+    Args:
+        service: the service's name, for errors.
+        base_url: the server; None is the environment's ``OPENAI_BASE_URL``, or OpenAI's own.
+        api_key: the key; None is that of the environment. A server on a private network is asked
+            without one if there is none.
+        api_key_variable: the environment's variable that holds the key, as ``GROQ_API_KEY``.
+        connect_timeout: seconds for opening a connection.
+        max_retries: how often a request is sent again after a lost connection, 408, 409, 429 or
+            5xx.
+
+    """
+
+    def __init__(
+        self,
+        service: str,
+        *,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        api_key_variable: str = "OPENAI_API_KEY",
+        connect_timeout: float = 3.0,
+        max_retries: int = 1,
+    ) -> None:
+        require_seconds(connect_timeout=connect_timeout)
+        if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
+            raise ValueError(f"max_retries is a whole number from 0, not {max_retries!r}")
+        self.service = service
+        self._base_url = _checked_url(base_url) if base_url is not None else None
+        self._api_key = api_key
+        self._api_key_variable = api_key_variable
+        self._connect_timeout = connect_timeout
+        self._max_retries = max_retries
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, _Clients] = WeakKeyDictionary()
+
+    @property
+    def base_url(self) -> str:
+        """The server."""
+        return self._base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
+
+    def get(self) -> openai.AsyncOpenAI:
+        """Return the client of the running event loop.
+
+        Raises:
+            ServiceError: there is no key.
+
+        """
+        return self._of_this_loop().openai
+
+    async def prewarm(self) -> None:
+        """Open a connection, so that the first request finds one. Failing is only logged."""
+        try:
+            http = self._of_this_loop().http
+            async with asyncio.timeout(self._connect_timeout):
+                await http.head(self.base_url)
+        except (ServiceError, httpx2.HTTPError, ssl.SSLError, OSError, anyio.EndOfStream) as error:
+            _log.warning("not prewarmed", service=self.service, error=str(error) or repr(error))
+
+    async def close(self) -> None:
+        """Close the connections of the running event loop. The next request opens new ones."""
+        clients = self._clients.pop(asyncio.get_running_loop(), None)
+        if clients is not None:
+            await clients.openai.close()
+
+    @contextmanager
+    def failures(self, model: str) -> Iterator[None]:
+        """Have whatever fails inside become a `ServiceError` that says what to do about it."""
+        try:
+            yield
+        except openai.OpenAIError as error:
+            raise self._failure(error, model) from error
+        except (httpx2.HTTPError, ssl.SSLError, OSError, anyio.EndOfStream) as error:
+            raise self.failure(f"the connection to {self.base_url} was lost: {error}") from error
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise self.failure(f"an answer that is not understood: {error}") from error
+        except AudioError as error:
+            raise self.failure(str(error)) from error
+
+    def failure(self, reason: str, *, status: int | None = None) -> ServiceError:
+        """Return an error of this service, without the key in it."""
+        key = self._key()
+        return ServiceError(
+            self.service, reason.replace(key, "***") if key else reason, status=status
+        )
+
+    async def events(self, response: Response) -> AsyncIterator[bytes]:
+        """Yield the data of each event of a response, the ``[DONE]`` of its end included.
+
+        openai's own parser makes an object of several models of each token; this costs a third.
+
+        Raises:
+            ServiceError: the response is something else.
+
+        """
+        await self.require_content(response, "text/event-stream")
+        chunks = response.iter_bytes()
+        stream = EventStream()
+        async for chunk in chunks:
+            for data in stream.feed(chunk):
+                yield data
+                if data == DONE:
+                    await _drain(chunks)
+                    return
+        for data in stream.end():
+            yield data
+
+    async def require_content(self, response: Response, *allowed: str) -> str:
+        """Return the media type of a response; a trailing slash in `allowed` is any subtype.
+
+        Raises:
+            ServiceError: it is not among `allowed`; it says what came instead.
+
+        """
+        media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if any(media_type == a or (a[-1:] == "/" and media_type.startswith(a)) for a in allowed):
+            return media_type
+        excerpt = _excerpt(await response.read())
+        raise self.failure(
+            f"{self.base_url} answered with {media_type or 'no content type'}, "
+            f"where {' or '.join(filter(None, allowed))} was asked for: {excerpt}",
+            status=response.status_code,
+        )
+
+    def _of_this_loop(self) -> _Clients:
+        loop = asyncio.get_running_loop()
+        clients = self._clients.get(loop)
+        if clients is None:
+            clients = self._clients[loop] = self._connect()
+        return clients
+
+    def _connect(self) -> _Clients:
+        key = self._key()
+        if not key:
+            if not _is_private(self.base_url):
+                raise ServiceError(
+                    self.service, f"no key for {self.base_url}: set {self._api_key_variable}"
+                )
+            key = "none"
+        http = openai.DefaultAsyncHttpx2Client(
+            # how long an answer may take is `within`'s part, which does not count from each byte
+            verify=_TLS,
+            timeout=httpx2.Timeout(None, connect=self._connect_timeout),
+            limits=httpx2.Limits(
+                max_connections=1000,
+                max_keepalive_connections=200,
+                keepalive_expiry=KEEP_CONNECTIONS,
+            ),
+            event_hooks={"response": [_refuse_long_waits]},
+        )
+        client = openai.AsyncOpenAI(
+            api_key=key, base_url=self.base_url, max_retries=self._max_retries, http_client=http
+        )
+        return _Clients(client, http)
+
+    def _key(self) -> str | None:
+        return self._api_key or os.environ.get(self._api_key_variable)
+
+    def _failure(self, error: openai.OpenAIError, model: str) -> ServiceError:
+        if isinstance(error, openai.APIStatusError):
+            return self.failure(self._explained(error, model), status=error.status_code)
+        if isinstance(error, openai.APIConnectionError):
+            return self.failure(f"cannot reach {self.base_url}: {error.__cause__ or error}")
+        return self.failure(str(error) or repr(error))
+
+    def _explained(self, error: openai.APIStatusError, model: str) -> str:
+        status = error.status_code
+        said = _said(error)
+        match status:
+            case 401:
+                key = "api_key" if self._api_key else self._api_key_variable
+                return f"401: {self.base_url} does not take the key; check {key}: {said}"
+            case 404:
+                return f"404: {self.base_url} has no {model!r}, or is not the base URL: {said}"
+            case 429 if error.code == "insufficient_quota":
+                return f"429: the account's quota is used up: {said}"
+            case 429:
+                return f"429: more requests than the account's rate allows: {said}"
+            case _:
+                return f"{status}: {said}"
+
+
+class _Clients:
+    """A client, and the connections under it."""
+
+    def __init__(self, client: openai.AsyncOpenAI, http: httpx2.AsyncClient) -> None:
+        self.openai = client
+        self.http = http
+
+
+async def _refuse_long_waits(response: httpx2.Response) -> None:
+    try:
+        seconds = float(response.headers.get("retry-after", 0))
+    except ValueError:
+        return  # a date: openai's to understand
+    if seconds > MAX_RETRY_AFTER:
+        response.headers["x-should-retry"] = "false"
+
+
+async def _drain(chunks: AsyncIterator[bytes]) -> None:
+    # only a response that was read to its end leaves its connection for the next request
+    try:
+        async with asyncio.timeout(_DRAIN):
+            async for _ in chunks:
+                pass
+    except TimeoutError:
+        pass
+
+
+def _said(error: openai.APIStatusError) -> str:
+    message = error.body.get("message") if isinstance(error.body, dict) else None
+    return _excerpt(message) if isinstance(message, str) else _excerpt(error.response.content)
+
+
+def _excerpt(content: bytes | str) -> str:
+    text = content if isinstance(content, str) else content[:4096].decode("utf-8", "replace")
+    text = " ".join(text.split())
+    return text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}..."
+
+
+def _checked_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"a base URL is as 'https://api.openai.com/v1', not {url!r}")
+    return url
+
+
+def _is_private(url: str) -> bool:
+    """Whether a URL is of this machine, of a private network, or of a container's neighbour."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return "." not in host or host.endswith((".localhost", ".local", ".internal"))

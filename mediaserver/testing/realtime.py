@@ -1,0 +1,327 @@
+"""A speech-to-speech model for tests of agents: it says what a script says, on the loop's clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+
+from audiocodecs import AudioFormat
+from mediaserver.agents.realtime_agent import SAY
+from mediaserver.agents.services import (
+    CallerFinished,
+    CallerSpeaks,
+    CallerText,
+    Message,
+    RealtimeEvent,
+    RealtimeModel,
+    RealtimeSession,
+    ResponseDone,
+    ServiceError,
+    Speech,
+    SpokenText,
+    Tokens,
+    ToolCall,
+    ToolSpec,
+)
+from mediaserver.call import Frame
+from mediaserver.testing.services import WORD_SECONDS, Fault, Timing, tones
+
+
+PIECE = 0.1
+"""Seconds of audio at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Truncation:
+    """What the model was told that the caller heard.
+
+    Attributes:
+        text: of what.
+        seconds: how much of it.
+        length: how much audio of it there was.
+
+    """
+
+    text: str
+    seconds: float
+    length: float
+
+
+class ScriptedRealtime(RealtimeModel):
+    """Answers by a script, and says what it is told to say.
+
+    A word sounds as `TimedSpeech` has it. It takes no turns, unless a test has its session do so.
+
+    Args:
+        answers: what it answers, one after the other: text, a tool call, or both in a list; and
+            nothing when they are used up.
+        transcripts: what it understands in each turn.
+        timing: of the pieces of 0.1 s of audio. By default it speaks ten times as fast as anybody
+            listens, after 0.3 s.
+        fault: what goes wrong: an `error` ends the session, after so many pieces of a response.
+        refusals: what the first attempts to connect raise.
+        takes_turns: whether its sessions take the turns: see `ScriptedSession.caller_speaks`.
+
+    Attributes:
+        sessions: those that were opened, oldest first.
+
+    """
+
+    def __init__(
+        self,
+        answers: Iterable[str | ToolCall | Sequence[str | ToolCall]] = (),
+        *,
+        transcripts: Iterable[str] = (),
+        timing: Timing | None = None,
+        fault: Fault | None = None,
+        refusals: Iterable[ServiceError] = (),
+        takes_turns: bool = False,
+    ) -> None:
+        self.sessions: list[ScriptedSession] = []
+        self.attempts = 0
+        self.timing = timing or Timing(0.3, PIECE / 10)
+        self.takes_turns = takes_turns
+        self.fault = fault
+        self._answers = iter(answers)
+        self._transcripts = iter(transcripts)
+        self._refusals = deque(refusals)
+        self._responses = 0
+
+    @property
+    def session(self) -> ScriptedSession:
+        """The session that was opened last."""
+        return self.sessions[-1]
+
+    async def connect(
+        self,
+        *,
+        prompt: str,
+        tools: Sequence[ToolSpec],
+        format: AudioFormat,
+        conversation: Sequence[Message] = (),
+    ) -> ScriptedSession:
+        """Open a session, or refuse to."""
+        self.attempts += 1
+        if self._refusals:
+            raise self._refusals.popleft()
+        session = ScriptedSession(self, prompt, tools, format, conversation)
+        self.sessions.append(session)
+        return session
+
+    def refuse(self, *refusals: ServiceError) -> None:
+        """Have the next attempts to connect raise these."""
+        self._refusals.extend(refusals)
+
+    def next_answer(self) -> list[str | ToolCall]:
+        """Return what is answered next."""
+        answer = next(self._answers, "")
+        return [answer] if isinstance(answer, str | ToolCall) else list(answer)
+
+    def next_transcript(self) -> str:
+        """Return what is understood next."""
+        return next(self._transcripts, "")
+
+    def next_fault(self) -> Fault | None:
+        """Return what goes wrong with the next response."""
+        self._responses += 1
+        fault = self.fault
+        if fault is None or (fault.uses is not None and self._responses > fault.uses):
+            return None
+        return fault
+
+
+class ScriptedSession(RealtimeSession):
+    """A session of `ScriptedRealtime`.
+
+    Attributes:
+        prompt: what it was told to be.
+        tools: what it may use.
+        format: the stream's.
+        conversation: what it was told was said before.
+        told: what it was told since.
+        turns: seconds of each turn that it was to answer.
+        discarded: how often it was to forget what it heard.
+        responses: how many it was asked for.
+        cancelled: how many were cancelled.
+        truncations: what it was told that the caller heard.
+        closed: whether it was closed.
+
+    """
+
+    def __init__(
+        self,
+        model: ScriptedRealtime,
+        prompt: str,
+        tools: Sequence[ToolSpec],
+        format: AudioFormat,
+        conversation: Sequence[Message],
+    ) -> None:
+        self.takes_turns = model.takes_turns
+        self.prompt = prompt
+        self.tools = tools
+        self.format = format
+        self.conversation = list(conversation)
+        self.told: list[Message] = []
+        self.turns: list[float] = []
+        self.discarded = 0
+        self.responses = 0
+        self.cancelled = 0
+        self.truncations: list[Truncation] = []
+        self.closed = False
+        self._model = model
+        self._loop = asyncio.get_running_loop()
+        self._heard = 0.0
+        self._events: asyncio.Queue[RealtimeEvent | ServiceError | None] = asyncio.Queue()
+        self._asked: deque[list[str | ToolCall]] = deque()
+        self._response: asyncio.Task[None] | None = None
+        self._items: dict[str, tuple[str, float]] = {}
+
+    async def hear(self, frame: Frame) -> None:
+        """Hear."""
+        self._heard += frame.seconds
+
+    async def end_turn(self) -> None:
+        """Understand, and answer."""
+        self._take_turn()
+        await self.respond()
+
+    async def discard_turn(self) -> None:
+        """Forget what was heard."""
+        self._heard = 0.0
+        self.discarded += 1
+
+    async def say(self, instructions: str) -> None:
+        """Say what stands in the instructions."""
+        self._ask([instructions.removeprefix(SAY.format(text=""))])
+
+    async def tell(self, message: Message) -> None:
+        """Remember it."""
+        self.told.append(message)
+
+    async def respond(self) -> None:
+        """Say what is next in the script."""
+        self._ask(self._model.next_answer())
+
+    async def cancel(self) -> None:
+        """Fall silent."""
+        self._asked.clear()
+        if self._response is not None and not self._response.done():
+            self.cancelled += 1
+            self._response.cancel()
+            self._response = None
+            self._tell(ResponseDone(Tokens(10, 1), cancelled=True))
+
+    async def truncate(self, item_id: str, seconds: float) -> None:
+        """Remember how much was heard.
+
+        Raises:
+            AssertionError: that is more than there was, or this was told before.
+
+        """
+        text, length = self._items.pop(item_id)
+        assert seconds <= length + 1e-6, f"{seconds} s of {length} s cannot have been heard"
+        if seconds < length:
+            self.truncations.append(Truncation(text, seconds, length))
+
+    async def events(self) -> AsyncIterator[RealtimeEvent]:
+        """Yield what is said."""
+        while True:
+            event = await self._events.get()
+            if event is None:
+                return
+            if isinstance(event, ServiceError):
+                raise event
+            yield event
+
+    async def close(self) -> None:
+        """End."""
+        if not self.closed:
+            self.closed = True
+            if self._response is not None:
+                self._response.cancel()
+            self._events.put_nowait(None)
+
+    # For tests.
+
+    def lose(self, reason: str = "the connection was lost") -> None:
+        """Lose the connection."""
+        if self._response is not None:
+            self._response.cancel()
+        self._events.put_nowait(ServiceError("scripted", reason))
+
+    def caller_speaks(self) -> None:
+        """Notice that the caller speaks, where the model takes the turns."""
+        if self._response is not None and not self._response.done():
+            self._response.cancel()
+            self._tell(CallerSpeaks())
+            self._tell(ResponseDone(cancelled=True))
+        else:
+            self._tell(CallerSpeaks())
+
+    def caller_finished(self) -> None:
+        """Notice that the caller has finished, and answer."""
+        self._tell(CallerFinished())
+        self._take_turn()
+        self._ask(self._model.next_answer())
+
+    def _take_turn(self) -> None:
+        heard, self._heard = self._heard, 0.0
+        self.turns.append(heard)
+        text = self._model.next_transcript()
+        self._loop.call_later(0.4, self._tell, CallerText(text, seconds=heard))
+
+    def _tell(self, event: RealtimeEvent | ServiceError) -> None:
+        if not self.closed:
+            self._events.put_nowait(event)
+
+    def _ask(self, answer: list[str | ToolCall]) -> None:
+        self.responses += 1
+        self._asked.append(answer)
+        if self._response is None or self._response.done():
+            self._begin()
+
+    def _begin(self) -> None:
+        if self._asked and not self.closed:
+            self._response = self._loop.create_task(self._answer(self._asked.popleft()))
+
+    async def _answer(self, answer: list[str | ToolCall]) -> None:
+        due = self._loop.time() + self._model.timing.first
+        fault = self._model.next_fault()
+        count = 0
+        for part in answer:
+            if isinstance(part, ToolCall):
+                await asyncio.sleep(due - self._loop.time())
+                self._tell(part)
+                continue
+            words = part.split()
+            payload = self.format.encode(tones(len(words), self.format.rate))
+            item_id = f"item_{self.responses}_{len(self._items)}"
+            size = round(PIECE * self.format.rate) * self.format.sample_bytes
+            written = 0
+            for start in range(0, len(payload), size):
+                await asyncio.sleep(due - self._loop.time())
+                due += self._model.timing.interval
+                if fault is not None and count >= fault.after:
+                    if fault.error is None:
+                        await self._loop.create_future()
+                    assert isinstance(fault.error, ServiceError)
+                    self._tell(fault.error)
+                    return
+                count += 1
+                frame = Frame(payload[start : start + size], self.format)
+                _, length = self._items.get(item_id, ("", 0.0))
+                length += frame.seconds
+                self._items[item_id] = (part, length)
+                while written < len(words) and written * WORD_SECONDS <= length:
+                    self._tell(SpokenText(item_id, (" " if written else "") + words[written]))
+                    written += 1
+                self._tell(Speech(item_id, frame))
+        await asyncio.sleep(due - self._loop.time())
+        self._response = None
+        self._tell(ResponseDone(Tokens(100, 20, 50)))
+        self._begin()
+
+
+__all__ = ["PIECE", "ScriptedRealtime", "ScriptedSession", "Truncation"]
