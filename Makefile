@@ -17,7 +17,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "installing into $(VENV) …"
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt \
-	  --editable '.[demo,reload,sandbox]' --group test --group lint
+	  --editable '.[demo,openai,reload,sandbox]' --group test --group lint
 	@touch $@
 
 demo: $(VENV)/.installed  ## A whole call with speech on this machine: WAV, PNG and JSON in demo-output/

@@ -1,7 +1,34 @@
-"""Ready-made handlers: to run, to read, to subclass."""
+"""Ready-made handlers and voice agents: to run, to read, to subclass."""
 
+from mediaserver.agents.agent import Agent
+from mediaserver.agents.conversation import Conversation
 from mediaserver.agents.echo import Echo
+from mediaserver.agents.listening import BargeIn, Listener, Utterance
+from mediaserver.agents.menu import Menu
 from mediaserver.agents.parrot import Parrot
+from mediaserver.agents.player import Player
+from mediaserver.agents.realtime_agent import RealtimeAgent
+from mediaserver.agents.recorder import Recorder
+from mediaserver.agents.tools import tool
+from mediaserver.agents.transcriber import Transcriber
+from mediaserver.agents.turns import TurnSettings
+from mediaserver.agents.voice_agent import VoiceAgent
 
 
-__all__ = ["Echo", "Parrot"]
+__all__ = [
+    "Agent",
+    "BargeIn",
+    "Conversation",
+    "Echo",
+    "Listener",
+    "Menu",
+    "Parrot",
+    "Player",
+    "RealtimeAgent",
+    "Recorder",
+    "Transcriber",
+    "TurnSettings",
+    "Utterance",
+    "VoiceAgent",
+    "tool",
+]

@@ -1,0 +1,111 @@
+"""What was said in a call, as both sides know it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from mediaserver.agents.services import Message, Text, ToolCall, ToolResult
+
+
+class Saying:
+    """Something the agent says: it counts as said until it is known what was heard of it.
+
+    Attributes:
+        text: as much of it as the conversation has; empty text is left out.
+
+    """
+
+    __slots__ = ("text",)
+
+    role: ClassVar[Literal["assistant", "user"]] = "assistant"
+
+    def __init__(self) -> None:
+        self.text = ""
+
+
+class Hearing(Saying):
+    """Something the caller said, whose text may become known after the answer to it has begun."""
+
+    __slots__ = ()
+
+    role: ClassVar[Literal["assistant", "user"]] = "user"
+
+
+class Conversation:
+    """The messages of a call, without the prompt.
+
+    Of the agent's words it has those that the caller heard, and those that are still to be heard.
+    Every tool call has a result at once: what stands there until the tool is done says so.
+    """
+
+    __slots__ = ("_entries",)
+
+    def __init__(self) -> None:
+        self._entries: list[Message | Saying] = []
+
+    @property
+    def messages(self) -> list[Message]:
+        """All of it, as a language model reads it."""
+        messages: list[Message] = []
+        for entry in self._entries:
+            if not isinstance(entry, Saying):
+                messages.append(entry)
+                continue
+            text = entry.text.strip()
+            last = messages[-1] if messages else None
+            if text and isinstance(last, Text) and last.role == entry.role:
+                messages[-1] = Text(entry.role, f"{last.text} {text}")
+            elif text:
+                messages.append(Text(entry.role, text))
+        return messages
+
+    def add(self, message: Message) -> None:
+        """Add a message."""
+        self._entries.append(message)
+
+    def hear(self, text: str) -> None:
+        """Add what the caller said.
+
+        Said right after something else of theirs, with no answer between, it is one message.
+        """
+        for index in range(len(self._entries) - 1, -1, -1):
+            entry = self._entries[index]
+            if isinstance(entry, Saying) and not entry.text:
+                continue
+            if isinstance(entry, Text) and entry.role == "user":
+                self._entries[index] = Text("user", f"{entry.text} {text}")
+                return
+            break
+        self._entries.append(Text("user", text))
+
+    def listen(self) -> Hearing:
+        """Keep a place for what the caller said, until it is known."""
+        hearing = Hearing()
+        self._entries.append(hearing)
+        return hearing
+
+    def say(self) -> Saying:
+        """Begin something that the agent says."""
+        saying = Saying()
+        self._entries.append(saying)
+        return saying
+
+    def call(self, calls: Sequence[ToolCall], results: Sequence[ToolResult]) -> None:
+        """Add tool calls, and what stands for their results until they are known."""
+        self._entries.extend(calls)
+        self._entries.extend(results)
+
+    def returned(self, result: ToolResult) -> None:
+        """Put the result of a tool call in its place.
+
+        Raises:
+            LookupError: if there is no such call.
+
+        """
+        for index in range(len(self._entries) - 1, -1, -1):
+            entry = self._entries[index]
+            if isinstance(entry, ToolResult) and entry.call_id == result.call_id:
+                self._entries[index] = result
+                return
+        raise LookupError(f"the conversation has no tool call {result.call_id!r}")

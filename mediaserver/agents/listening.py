@@ -1,0 +1,319 @@
+"""From frames to utterances: turn-taking on a live stream, and what it does to playback."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Literal, TypeAlias
+
+from mediaserver.agents.turns import (
+    CallerSilent,
+    SpeechConfirmed,
+    SpeechDropped,
+    SpeechStarted,
+    TurnEnded,
+    TurnEvent,
+    TurnTaker,
+)
+from mediaserver.call import Frame
+from mediaserver.stream import Stream
+
+
+BargeIn: TypeAlias = Literal["decide", "at_once", "notify"]
+"""What the caller's voice does while the agent speaks, or is about to.
+
+``decide``: playback pauses; real speech interrupts it, noise lets it go on where it stopped.
+``at_once``: any voice interrupts.
+``notify``: nothing, but the hook is told.
+"""
+
+MARGIN = 0.2
+"""Seconds of audio that are kept beyond the preroll: an event may come some frames late."""
+
+
+class Utterance:
+    """What the caller says in one go, frame by frame, while they say it.
+
+    Iterate over it once. It begins a little before the first word, and ends when the caller has
+    finished, or when it turned out to be no speech.
+
+    Attributes:
+        started_at: when its first word began, on the call's clock.
+        ended_at: when its last word ended, on the call's clock; None while it goes on.
+        finished_at: when it was known that the caller had finished; likewise.
+        confirmed: whether it is known to be speech.
+        dropped: whether it was taken for noise or a backchannel. A transcript may still tell
+            otherwise (see `Listener.understood`).
+        over_agent: whether the agent spoke meanwhile.
+        stopped_agent: whether the agent was interrupted by it.
+        seconds_transcribed: how much of it was paid for; set by whoever has it transcribed.
+        on_end: called when no more will come.
+
+    """
+
+    __slots__ = (
+        "_frames",
+        "_loop",
+        "_waiter",
+        "confirmed",
+        "dropped",
+        "ended",
+        "ended_at",
+        "finished_at",
+        "on_end",
+        "over_agent",
+        "seconds_transcribed",
+        "started_at",
+        "stopped_agent",
+    )
+
+    def __init__(
+        self, frames: Iterable[Frame], *, started_at: float, over_agent: bool = False
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._frames = deque(frames)
+        self._waiter: asyncio.Future[None] | None = None
+        self.started_at = started_at
+        self.ended_at: float | None = None
+        self.finished_at: float | None = None
+        self.ended = False
+        self.confirmed = False
+        self.dropped = False
+        self.over_agent = over_agent
+        self.stopped_agent = False
+        self.seconds_transcribed = 0.0
+        self.on_end: Callable[[], object] | None = None
+
+    def put(self, frame: Frame) -> None:
+        """Add what the caller goes on to say."""
+        self._frames.append(frame)
+        self._wake()
+
+    def end(self, *, dropped: bool = False) -> None:
+        """Say that no more will come."""
+        self.ended = True
+        self.dropped = dropped
+        self._wake()
+        if self.on_end is not None:
+            self.on_end()
+
+    def __aiter__(self) -> AsyncIterator[Frame]:
+        return self
+
+    async def __anext__(self) -> Frame:
+        while not self._frames:
+            if self.ended:
+                raise StopAsyncIteration
+            self._waiter = self._loop.create_future()
+            await self._waiter
+        return self._frames.popleft()
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+
+class Listener:
+    """Hears the caller: has the turns taken, stops playback, and hands out utterances.
+
+    All callbacks are called at once, from within `hear` or `understood`: they must not block.
+
+    Args:
+        stream: what is listened to, and paused.
+        taker: decides from the frames when the caller speaks.
+        barge_in: what the caller's voice does to playback.
+        preroll: seconds before the onset that belong to an utterance.
+        started: told of each utterance when it begins.
+        finished: told of an utterance when the caller has finished it.
+        dropped: told of an utterance that was no speech.
+        barged_in: told, for an utterance over the agent, whether it was speech.
+        interrupt: stops the agent; ``stream.interrupt`` if left out.
+        answering: tells whether an answer is on its way, though nothing of it plays yet.
+        silent: told when both sides have been silent for long.
+
+    """
+
+    __slots__ = (
+        "_answering",
+        "_barged_in",
+        "_dropped",
+        "_finished",
+        "_interrupt",
+        "_last",
+        "_paused",
+        "_preroll",
+        "_recent",
+        "_recent_bytes",
+        "_recent_limit",
+        "_silent",
+        "_started",
+        "_stream",
+        "_utterance",
+        "barge_in",
+        "taker",
+    )
+
+    def __init__(
+        self,
+        stream: Stream,
+        taker: TurnTaker,
+        *,
+        barge_in: BargeIn = "decide",
+        preroll: float = 0.4,
+        started: Callable[[Utterance], object] = lambda utterance: None,
+        finished: Callable[[Utterance], object] = lambda utterance: None,
+        dropped: Callable[[Utterance], object] = lambda utterance: None,
+        barged_in: Callable[[bool], object] = lambda confirmed: None,
+        interrupt: Callable[[], object] | None = None,
+        answering: Callable[[], bool] = lambda: False,
+        silent: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._stream = stream
+        self.taker = taker
+        self.barge_in: BargeIn = barge_in
+        self._started = started
+        self._finished = finished
+        self._dropped = dropped
+        self._barged_in = barged_in
+        self._interrupt = interrupt if interrupt is not None else stream.interrupt
+        self._answering = answering
+        self._silent = silent
+        # The utterance that goes on, and the one that began last.
+        self._utterance: Utterance | None = None
+        self._last: Utterance | None = None
+        # Whether playback was paused on account of the utterance that goes on.
+        self._paused = False
+        # What was heard lately: the beginning of the next utterance.
+        self._recent: deque[Frame] = deque()
+        self._recent_bytes = 0
+        self._preroll = preroll
+        self._recent_limit = round((preroll + MARGIN) * stream.format.bytes_per_second)
+
+    @property
+    def utterance(self) -> Utterance | None:
+        """What the caller is saying now, if anything."""
+        return self._utterance
+
+    def hear(self, frame: Frame) -> None:
+        """Take the next frame of the caller."""
+        if self._utterance is not None:
+            self._utterance.put(frame)
+        self._recent.append(frame)
+        self._recent_bytes += len(frame.payload)
+        while self._recent_bytes > self._recent_limit:
+            self._recent_bytes -= len(self._recent.popleft().payload)
+        event = self.taker.hear(frame, agent_speaking=self._stream.unheard > 0)
+        if event is not None:
+            self._take(event)
+
+    def understood(self, utterance: Utterance, text: str, *, final: bool) -> None:
+        """Take a transcript: it may show that an utterance is speech, or is none.
+
+        Also one that comes late: a short word that was dropped for lack of time interrupts as soon
+        as it is understood.
+        """
+        if utterance is not self._last:
+            return
+        event = self.taker.understood(text, final=final)
+        if event is not None:
+            self._take(event)
+
+    def end(self) -> None:
+        """The call is over: what the caller was saying ends here."""
+        utterance, self._utterance = self._utterance, None
+        if utterance is not None:
+            utterance.end(dropped=not utterance.confirmed)
+
+    def _take(self, event: TurnEvent) -> None:
+        if isinstance(event, SpeechStarted):
+            self._start(event)
+        elif isinstance(event, SpeechConfirmed):
+            self._confirm()
+        elif isinstance(event, SpeechDropped):
+            self._drop()
+        elif isinstance(event, TurnEnded):
+            self._finish(event)
+        else:
+            assert isinstance(event, CallerSilent)
+            self._silent()
+
+    def _time(self, at: float) -> float:
+        """Return when, on the call's clock, the caller was heard at `at`."""
+        return self._stream.clock() - (self.taker.elapsed - at)
+
+    def _start(self, event: SpeechStarted) -> None:
+        speaking = self._stream.unheard > 0
+        utterance = Utterance(
+            self._since(event.at - self._preroll),
+            started_at=self._time(event.at),
+            over_agent=speaking,
+        )
+        self._utterance = self._last = utterance
+        self._paused = False
+        if speaking or self._answering():
+            if self.barge_in == "decide":
+                self._paused = True
+                self._stream.pause()
+            elif self.barge_in == "at_once":
+                self._stop()
+        self._started(utterance)
+
+    def _since(self, at: float) -> list[Frame]:
+        """Return the recent frames from the one in which `at` lies."""
+        frames: list[Frame] = []
+        begins_at = self.taker.elapsed
+        for frame in reversed(self._recent):
+            if begins_at <= at:
+                break
+            frames.append(frame)
+            begins_at -= frame.seconds
+        frames.reverse()
+        return frames
+
+    def _confirm(self) -> None:
+        utterance = self._last
+        if utterance is None or utterance.confirmed:
+            return
+        utterance.confirmed = True
+        utterance.dropped = False
+        if self._stream.unheard > 0:
+            utterance.over_agent = True
+        over = self._paused or utterance.over_agent or self._answering()
+        if over and not utterance.stopped_agent and self.barge_in != "notify":
+            self._stop()
+        if utterance.over_agent:
+            self._barged_in(True)
+
+    def _stop(self) -> None:
+        assert self._last is not None
+        self._last.stopped_agent = True
+        self._paused = False
+        self._interrupt()
+
+    def _drop(self) -> None:
+        utterance, self._utterance = self._utterance, None
+        if utterance is None:
+            return
+        utterance.finished_at = self._stream.clock()
+        utterance.end(dropped=True)
+        if self._paused:
+            self._paused = False
+            self._stream.resume()
+        if utterance.over_agent:
+            self._barged_in(False)
+        self._dropped(utterance)
+
+    def _finish(self, event: TurnEnded) -> None:
+        utterance, self._utterance = self._utterance, None
+        if utterance is None:
+            return
+        utterance.ended_at = self._time(event.speech_ended_at)
+        utterance.finished_at = self._stream.clock()
+        if self._paused:
+            # It was never confirmed, which a taker does before it ends a turn.
+            self._paused = False
+            self._stream.resume()
+        utterance.end()
+        self._finished(utterance)

@@ -1,0 +1,235 @@
+"""A menu that is gone through by key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, TypeVar, get_args
+
+from mediaserver.agents.prompts import Prompt, check_prompt, spoken
+from mediaserver.agents.services import TextToSpeech
+from mediaserver.handler import Handler, StreamHandler, check_handler
+from mediaserver.protocol import Dtmf
+from mediaserver.stream import Stream
+
+
+KEYS = frozenset("0123456789*#ABCD")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A choice: have the call go on with the answer XML at a URL."""
+
+    url: str
+
+    def __post_init__(self) -> None:
+        if not self.url.startswith(("https://", "http://")):
+            raise ValueError(f"a transfer goes to the URL of answer XML, not {self.url!r}")
+
+
+Step: TypeAlias = Literal["hang_up", "again", "back"]
+"""A choice: end the call; ask again; or go back to the menu before, the first one from itself."""
+
+Choice: TypeAlias = "Menu | Transfer | Step | StreamHandler | type[Handler]"
+"""Where a key leads: another menu, a transfer, a step, or a handler that takes over the stream."""
+
+_Outcome: TypeAlias = Literal["done", "again", "back"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Menu:
+    """Asks for a key, and goes where it leads. It is a handler itself, and nests.
+
+        MENU = Menu(
+            prompt="welcome.wav",
+            choices={"1": sales, "2": Transfer("https://example.com/support.xml"), "9": "again"},
+        )
+
+    When a handler that was chosen returns, the menu is over, and so is the stream; a handler may
+    run a menu itself: ``await MENU(stream)``. Prompts are a `Wav`, the path of a WAV or FLAC file,
+    or text where there is a `text_to_speech`.
+
+    Args:
+        prompt: what to ask.
+        choices: by key, or by several keys, as in ``{"1": …, "42": …}``. What has been entered is
+            taken as soon as no longer choice begins with it.
+        otherwise: takes anything else that is entered, such as an account number. It is given the
+            stream and the keys.
+        longest: how many keys `otherwise` wants at most; with so many there, it does not wait for
+            more.
+        terminator: the key that ends what is entered, if there may be more; None is no key.
+        barge_in: whether a key stops the prompt. If not, keys during the prompt count for nothing.
+        timeout: seconds to wait for the first key after the prompt.
+        between: seconds to wait for the next one.
+        retries: how often to ask again after an invalid entry, or none.
+        invalid: what to say after an invalid entry.
+        unanswered: what to say when no key came.
+        give_up: where it leads when nobody chose anything.
+        goodbye: what to say before that.
+        text_to_speech: what speaks text. Nested menus have their own.
+
+    Raises:
+        ValueError: a key is none, a file cannot be played, or a prompt is text and cannot be said.
+        HandlerError: a choice is no handler.
+
+    """
+
+    prompt: Prompt
+    choices: Mapping[str, Choice] = field(default_factory=dict)
+    otherwise: Callable[[Stream, str], Awaitable[object]] | None = None
+    longest: int = 32
+    terminator: str | None = "#"
+    barge_in: bool = True
+    timeout: float = 5.0
+    between: float = 2.0
+    retries: int = 2
+    invalid: Prompt | None = None
+    unanswered: Prompt | None = None
+    give_up: Choice = "hang_up"
+    goodbye: Prompt | None = None
+    text_to_speech: TextToSpeech | None = None
+
+    def __post_init__(self) -> None:
+        for prompt in (self.prompt, self.invalid, self.unanswered, self.goodbye):
+            if prompt is not None:
+                check_prompt(prompt, self.text_to_speech)
+        if not self.choices and self.otherwise is None:
+            raise ValueError("a menu without choices wants otherwise")
+        if self.terminator is not None and self.terminator not in KEYS:
+            raise ValueError(f"the terminator is one of 0-9*#A-D, not {self.terminator!r}")
+        for keys, choice in self.choices.items():
+            if not keys or not set(keys) <= KEYS:
+                raise ValueError(f"a choice has keys of 0-9*#A-D, not {keys!r}")
+            if self.terminator is not None and self.terminator in keys[1:]:
+                raise ValueError(f"the terminator {self.terminator!r} is within the keys {keys!r}")
+            _check_choice(choice)
+        _check_choice(self.give_up)
+        if self.give_up == "again":
+            raise ValueError("give_up must lead somewhere: 'again' would ask for ever")
+        for name in ("timeout", "between"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is in seconds, above 0, not {getattr(self, name)!r}")
+        if self.retries < 0 or self.longest < 1:
+            raise ValueError("retries must not be below 0, nor longest below 1")
+
+    async def __call__(self, stream: Stream) -> None:
+        """Ask until somebody chose something, or nobody does."""
+        while await self._run(stream) == "back":
+            pass
+
+    async def _run(self, stream: Stream) -> _Outcome:
+        failures = 0
+        while (entered := await self._ask(stream)) is not None:
+            outcome: _Outcome = "again"
+            if entered in self.choices:
+                outcome = await self._go(stream, self.choices[entered])
+                failures = 0
+            elif entered and self.otherwise is not None:
+                await self.otherwise(stream, entered)
+                outcome = "done"
+            elif failures == self.retries:
+                await self._say(stream, self.goodbye)
+                outcome = await self._go(stream, self.give_up)
+            else:
+                failures += 1
+                await self._say(stream, self.invalid if entered else self.unanswered)
+            if outcome != "again":
+                return outcome
+        return "done"
+
+    async def _go(self, stream: Stream, choice: Choice) -> _Outcome:
+        if isinstance(choice, Menu):
+            outcome = await choice._run(stream)
+            return "again" if outcome == "back" else outcome
+        if isinstance(choice, Transfer):
+            await stream.transfer(choice.url)
+        elif isinstance(choice, type):
+            await choice()(stream)
+        elif not isinstance(choice, str):
+            await choice(stream)
+        elif choice == "hang_up":
+            await stream.hang_up()
+        else:
+            return choice
+        return "done"
+
+    async def _ask(self, stream: Stream) -> str | None:
+        """Say the prompt and return the keys that were pressed, if any; None: the call is over."""
+        stream.ignore_audio()
+        saying = asyncio.ensure_future(self._say(stream, self.prompt))
+        key = asyncio.ensure_future(_next_key(stream))
+        try:
+            while not saying.done():
+                await asyncio.wait({saying, key}, return_when=asyncio.FIRST_COMPLETED)
+                if not key.done():
+                    continue
+                if key.result() is None:
+                    return None
+                if self.barge_in:
+                    stream.interrupt()
+                    break
+                key = asyncio.ensure_future(_next_key(stream))
+            await saying
+            await asyncio.wait({key}, timeout=self.timeout)
+            if not key.done():
+                return ""
+            first = key.result()
+            return None if first is None else await self._rest(stream, first)
+        finally:
+            await _cancel(saying)
+            await _cancel(key)
+
+    async def _rest(self, stream: Stream, entered: str) -> str:
+        """Return what is entered from the first key on."""
+        while entered and not self._is_whole(entered):
+            try:
+                async with asyncio.timeout(self.between):
+                    key = await _next_key(stream)
+            except TimeoutError:
+                break
+            if key is None or key == self.terminator:
+                break
+            entered += key
+        return entered
+
+    def _is_whole(self, entered: str) -> bool:
+        if any(keys.startswith(entered) and keys != entered for keys in self.choices):
+            return False
+        if entered in self.choices or self.otherwise is None:
+            return True
+        return len(entered) >= self.longest
+
+    async def _say(self, stream: Stream, prompt: Prompt | None) -> None:
+        """Say something, and return when it was heard or interrupted."""
+        if prompt is not None:
+            pieces = spoken(prompt, stream.format, self.text_to_speech)
+            await (await stream.say(pieces)).heard()
+
+
+async def _next_key(stream: Stream) -> str | None:
+    """Return the next key, or None at the end of the stream."""
+    async for event in stream.controls():
+        if isinstance(event, Dtmf):
+            return event.digit
+    return None
+
+
+async def _cancel(task: asyncio.Future[T]) -> None:
+    """Cancel a task, and wait until it has ended: only one may read a stream."""
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task})
+
+
+def _check_choice(choice: Choice) -> None:
+    if isinstance(choice, str):
+        if choice not in get_args(Step):
+            raise ValueError(
+                f"a choice is one of {get_args(Step)}, a Menu, a Transfer or a handler, "
+                f"not {choice!r}"
+            )
+    elif not isinstance(choice, Menu | Transfer):
+        check_handler(choice)

@@ -1,0 +1,78 @@
+"""Plays files to whoever calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import cycle
+from typing import Literal, TypeAlias, get_args
+
+from mediaserver.agents.prompts import Prompt, check_prompt, spoken
+from mediaserver.handler import Handler
+
+
+Keys: TypeAlias = Literal["ignore", "skip", "stop"]
+Then: TypeAlias = Literal["hang_up", "close", "stay"]
+
+
+class Player(Handler):
+    """Plays clips and files, one after the other, and then hangs up.
+
+    Files are read as they are played, however long they are.
+
+    Args:
+        clips: what to play: a `Wav`, the path of a WAV or FLAC file, or several of them.
+        loop: whether to begin again at the end, until the caller hangs up.
+        keys: what a key does: nothing; go on to the next clip; or stop playing.
+        then: what comes after the last clip: hang up; close the stream, so that the call goes on
+            with the XML after ``<Stream>``; or stay on the line in silence.
+
+    Raises:
+        ValueError: there is nothing to play, a file cannot be played, or a setting is none.
+
+    """
+
+    def __init__(
+        self,
+        clips: Prompt | Sequence[Prompt],
+        *,
+        loop: bool = False,
+        keys: Keys = "ignore",
+        then: Then = "hang_up",
+    ) -> None:
+        self.clips = tuple(clips) if isinstance(clips, list | tuple) else (clips,)
+        if not self.clips:
+            raise ValueError("there is no clip to play")
+        for clip in self.clips:
+            check_prompt(clip)
+        for name, value, allowed in (("keys", keys, Keys), ("then", then, Then)):
+            if value not in get_args(allowed):
+                raise ValueError(f"{name} is one of {get_args(allowed)}, not {value!r}")
+        self.loop = loop
+        self.keys = keys
+        self.then = then
+        self._stopped = False
+
+    async def on_start(self) -> None:
+        """Play everything, and end the call."""
+        stream = self.stream
+        playback = None
+        for clip in cycle(self.clips) if self.loop else self.clips:
+            if self._stopped:
+                break
+            playback = await stream.say(spoken(clip, stream.format))
+            if self.keys == "skip":
+                # So that a key skips what is heard, and not what is queued behind it.
+                await playback.heard()
+        if playback is not None:
+            await playback.heard()
+        if self.then == "hang_up":
+            await stream.hang_up()
+        elif self.then == "close":
+            stream.close()
+
+    async def on_dtmf(self, digit: str) -> None:
+        """Skip a clip, or stop."""
+        if self.keys == "ignore":
+            return
+        self._stopped = self._stopped or self.keys == "stop"
+        self.stream.interrupt()

@@ -1,0 +1,316 @@
+"""Plain async functions that a model may call."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import logging
+import re
+import typing
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, Final, TypeVar, overload
+
+import pydantic
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
+from pydantic_core import PydanticUndefined, to_json
+
+from mediaserver.agents.services import ToolCall, ToolResult, ToolSpec
+
+
+logger = logging.getLogger(__name__)
+
+Tool = Callable[..., Awaitable[Any]]
+ToolT = TypeVar("ToolT", bound=Tool)
+
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_SECTION: Final = re.compile(
+    r"(Args|Arguments|Parameters|Returns?|Yields?|Raises|Examples?|Notes?|See Also|Attributes):"
+)
+_ARGUMENT: Final = re.compile(r"(\w+)\s*(?:\([^)]*\))?:\s*(.*)")
+
+
+class ToolError(TypeError):
+    """A function that cannot be a tool; says which, why, and what is allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """What `tool` leaves on a function."""
+
+    name: str | None
+    hold: str | None
+
+
+@overload
+def tool(function: ToolT, /) -> ToolT: ...
+@overload
+def tool(*, hold: str | None = None, name: str | None = None) -> Callable[[ToolT], ToolT]: ...
+def tool(
+    function: ToolT | None = None, /, *, hold: str | None = None, name: str | None = None
+) -> ToolT | Callable[[ToolT], ToolT]:
+    """Mark a method of an agent, or a function, as a tool for the model.
+
+    The model is told its name, its docstring, and its arguments with their types, defaults and
+    what an ``Args:`` section says of them::
+
+        @tool(hold="One moment, I am looking.")
+        async def free_tables(self, day: date, people: int = 2) -> list[str]:
+            '''Find the times at which a table is free.'''
+
+    Args:
+        function: the function, if the decorator is used without arguments.
+        hold: what to say if it takes a while.
+        name: what the model calls it; the function's own name if None.
+
+    Raises:
+        ToolError: the function cannot be a tool; see `Toolbox`.
+
+    """
+
+    def mark(function: ToolT) -> ToolT:
+        _require_async(function, name)
+        function.__tool__ = _Mark(name, hold)  # type: ignore[attr-defined]
+        return function
+
+    return mark if function is None else mark(function)
+
+
+def marked_tools(owner: object) -> list[Tool]:
+    """Return the methods of `owner` that are marked with `tool`, bound, as they are written."""
+    names: dict[str, None] = {}
+    for base in reversed(type(owner).__mro__):
+        names.update(dict.fromkeys(vars(base)))
+    found = (inspect.getattr_static(owner, name) for name in names)
+    functions = (getattr(each, "__func__", each) for each in found)
+    return [
+        getattr(owner, name)
+        for name, function in zip(names, functions, strict=True)
+        if isinstance(getattr(function, "__tool__", None), _Mark)
+    ]
+
+
+class Toolbox:
+    """Tells a model of functions, and calls them as it asks.
+
+    Args:
+        functions: async functions or bound methods; every argument has a type hint that pydantic
+            knows.
+
+    Raises:
+        ToolError: a function is not async, has no name, an argument without a type hint, or
+            ``*args`` or the like; or two have the same name.
+
+    """
+
+    def __init__(self, *functions: Tool) -> None:
+        self._functions: dict[str, _Function] = {}
+        for function in functions:
+            made = _Function(function)
+            if made.name in self._functions:
+                raise ToolError(
+                    f"there are two tools named {made.name!r}; @tool(name=...) gives another name"
+                )
+            self._functions[made.name] = made
+        self.specs: tuple[ToolSpec, ...] = tuple(
+            function.spec for function in self._functions.values()
+        )
+        """What a model is told."""
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._functions
+
+    def __len__(self) -> int:
+        return len(self._functions)
+
+    def hold(self, name: str) -> str | None:
+        """Return what to say while the tool of this name runs; None: nothing, or no such tool."""
+        function = self._functions.get(name)
+        return function.hold if function else None
+
+    async def use(self, call: ToolCall) -> ToolResult:
+        """Call a tool as the model asks; whatever happens, the result is for it to read.
+
+        Wrong arguments are explained. An exception in the tool is logged, and the model learns
+        only that it failed.
+        """
+        function = self._functions.get(call.name)
+        if function is None:
+            known = ", ".join(self._functions) or "none"
+            return ToolResult(call.id, f"There is no tool {call.name!r}. There are: {known}.")
+        try:
+            arguments = function.arguments(call.arguments)
+        except pydantic.ValidationError as error:
+            return ToolResult(call.id, function.explain(error))
+        try:
+            return ToolResult(call.id, _as_text(await function.call(**arguments)))
+        except Exception:
+            logger.exception("the tool %s failed", call.name)
+            return ToolResult(
+                call.id, f"{call.name} failed. It is not known whether it had any effect."
+            )
+
+
+class _Function:
+    """A function, and what a model is told of it."""
+
+    def __init__(self, function: Tool) -> None:
+        mark: _Mark = getattr(function, "__tool__", None) or _Mark(None, None)
+        self.call = function
+        self.hold = mark.hold
+        self.name: str = mark.name or getattr(function, "__name__", None) or ""
+        if not _NAME.fullmatch(self.name):
+            raise ToolError(
+                f"{function!r} has no name that a model could call it by: up to 64 letters, "
+                "digits and underscores. Write `async def`, or give @tool(name=...)"
+            )
+        _require_async(function, self.name)
+        description, of_arguments = _read_docstring(inspect.getdoc(function) or "")
+        self._fields: list[str] = []
+        self._model = self._describe_arguments(of_arguments)
+        schema = self._model.model_json_schema(schema_generator=_Schema)
+        for decoration in ("title", "description"):
+            schema.pop(decoration, None)
+        schema.setdefault("properties", {})
+        self.spec = ToolSpec(self.name, description, schema)
+
+    def _describe_arguments(self, descriptions: Mapping[str, str]) -> type[pydantic.BaseModel]:
+        fields: dict[str, Any] = {}
+        hints = self._hints()
+        for parameter in inspect.signature(self.call).parameters.values():
+            name = parameter.name
+            if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+                raise ToolError(
+                    f"the tool {self.name} cannot have {parameter}: a model gives arguments by name"
+                )
+            if name == "self" and not fields and parameter.annotation is parameter.empty:
+                continue  # a method, seen before there is an object
+            if name not in hints:
+                raise ToolError(f"the argument {name!r} of the tool {self.name} has no type hint")
+            required = parameter.default is parameter.empty
+            field: FieldInfo = pydantic.Field(
+                PydanticUndefined if required else parameter.default,
+                alias=name,
+                **_description(hints[name], descriptions.get(name)),
+            )
+            # Not by its own name, which may be one that a model has for itself.
+            fields[f"argument{len(self._fields)}"] = (hints[name], field)
+            self._fields.append(name)
+        config = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=False)
+        try:
+            return pydantic.create_model(self.name, __config__=config, **fields)
+        except pydantic.PydanticUserError as error:
+            raise ToolError(
+                f"an argument of the tool {self.name} has a type that cannot be sent as JSON: "
+                f"{error.message.splitlines()[0]}"
+            ) from error
+
+    def _hints(self) -> dict[str, Any]:
+        plain = inspect.unwrap(getattr(self.call, "__func__", self.call))
+        if not hasattr(plain, "__globals__"):
+            plain = type(plain).__call__
+        hints = {
+            name: hint
+            for name, hint in getattr(plain, "__annotations__", {}).items()
+            if name != "return"  # which may be imported for type checkers only
+        }
+        try:
+            return typing.get_type_hints(
+                SimpleNamespace(__annotations__=hints),
+                getattr(plain, "__globals__", {}),
+                include_extras=True,
+            )
+        except NameError as error:
+            raise ToolError(
+                f"a type hint of the tool {self.name} cannot be found when the program runs: "
+                f"{error}. Import it outside of `if TYPE_CHECKING:`, at the top of the module"
+            ) from error
+
+    def arguments(self, text: str) -> dict[str, Any]:
+        """Return the arguments that the model gave, as the function wants them.
+
+        Raises:
+            pydantic.ValidationError: They are not what it wants.
+
+        """
+        checked = self._model.model_validate_json(text.strip() or "{}")
+        return {
+            name: getattr(checked, f"argument{index}")
+            for index, name in enumerate(self._fields)
+            if f"argument{index}" in checked.model_fields_set
+        }
+
+    def explain(self, error: pydantic.ValidationError) -> str:
+        """Tell the model what was wrong with its arguments."""
+        reasons = []
+        for each in error.errors(include_url=False):
+            where = ".".join(map(str, each["loc"]))
+            given = (
+                "" if each["type"] in ("missing", "json_invalid") else f", not {each['input']!r}"
+            )
+            reasons.append(f"{where or 'arguments'}: {each['msg']}{given}")
+        expected = json.dumps(self.spec.parameters, ensure_ascii=False)
+        return (
+            f"{self.name} was not called, because its arguments were wrong. "
+            f"{'; '.join(reasons)}. Expected is a JSON object of this schema: {expected}"
+        )
+
+
+def _require_async(function: Tool, name: str | None) -> None:
+    called = getattr(function, "__call__", None)  # noqa: B004 - its type, not whether it is
+    if not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)):
+        shown = name or getattr(function, "__name__", repr(function))
+        raise ToolError(f"the tool {shown} must be an async function that returns: `async def`")
+
+
+class _Schema(GenerateJsonSchema):
+    """Without titles, which say the names again; a default that JSON cannot have is left out."""
+
+    ignored_warning_kinds: set[JsonSchemaWarningKind] = {"non-serializable-default"}  # noqa: RUF012
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """Say that no field has a title."""
+        return False
+
+
+def _description(hint: Any, text: str | None) -> dict[str, Any]:
+    """Return the description to give a field: none, if its type hint has one."""
+    said = any(
+        isinstance(extra, FieldInfo) and extra.description
+        for extra in getattr(hint, "__metadata__", ())
+    )
+    return {} if said or not text else {"description": text}
+
+
+def _read_docstring(text: str) -> tuple[str, dict[str, str]]:
+    """Return what a docstring says of a function, and of each argument."""
+    description: list[str] = []
+    arguments: dict[str, str] = {}
+    section = name = ""
+    indent = 0
+    for line in text.splitlines():
+        words = line.strip()
+        depth = len(line) - len(line.lstrip())
+        if depth == 0 and words:
+            header = _SECTION.fullmatch(words)
+            section = header[1] if header else ""
+            indent = 0
+        if not section:
+            description.append(words)
+        elif section in ("Args", "Arguments", "Parameters") and depth:
+            indent = indent or depth
+            found = _ARGUMENT.fullmatch(words) if depth == indent else None
+            if found:
+                name = found[1]
+                arguments[name] = found[2]
+            elif name:
+                arguments[name] = f"{arguments[name]} {words}".strip()
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", "\n".join(description).strip()), arguments
+
+
+def _as_text(value: Any) -> str:
+    if value is None:
+        return "Done."
+    return value if isinstance(value, str) else to_json(value, fallback=str).decode()

@@ -1,0 +1,152 @@
+"""Writes down what callers say."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from mediaserver.agents.listening import Listener, Utterance
+from mediaserver.agents.recording import stream_path
+from mediaserver.agents.services import ServiceError, SpeechToText, Transcript
+from mediaserver.agents.turns import TurnSettings, TurnTaker, VoiceDetector, default_detector
+from mediaserver.call import Frame
+from mediaserver.handler import Handler
+from mediaserver.stream import Stream
+
+
+log = structlog.get_logger("mediaserver.agents")
+
+
+class Transcriber(Handler):
+    """Has everything that the caller says transcribed, utterance by utterance, and says nothing.
+
+    Subclass it for `on_transcript`, or have it write a file of JSON lines:
+    ``{"start": 1.24, "end": 2.8, "text": "hello"}``, in seconds since the start of the stream.
+
+    Args:
+        speech_to_text: what understands the caller. Where it fails, the utterance is left out.
+        path: of a file that lines are added to, as in ``"calls/{call_id}.jsonl"``; it takes what
+            the path of a recording does. None writes none.
+        turn_taking: when an utterance ends, and what else is one.
+        voice_detector: makes what tells speech from noise, for each call.
+        patience: seconds that `speech_to_text` may take once an utterance has ended.
+
+    Raises:
+        ValueError: `path` has a field that is unknown.
+
+    """
+
+    def __init__(
+        self,
+        speech_to_text: SpeechToText,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        turn_taking: TurnSettings | None = None,
+        voice_detector: Callable[[], VoiceDetector] = default_detector,
+        patience: float = 8.0,
+    ) -> None:
+        if not patience > 0:
+            raise ValueError(f"patience is in seconds, above 0, not {patience!r}")
+        self.speech_to_text = speech_to_text
+        self.path = path
+        self.turn_taking = turn_taking if turn_taking is not None else TurnSettings()
+        self.voice_detector = voice_detector
+        self.patience = patience
+        # Utterances are transcribed in their order, one at a time: each keeps what is said in it
+        # until its turn has come. None is the end.
+        self._utterances: asyncio.Queue[Utterance | None] = asyncio.Queue()
+        self._began = 0.0
+
+    async def on_transcript(self, transcript: Transcript) -> None:
+        """Something was understood, so far or for good."""
+
+    async def __call__(self, stream: Stream) -> None:
+        """Transcribe until the stream has ended, and everything was understood."""
+        self._path = None if self.path is None else stream_path(self.path, stream)
+        self._began = stream.clock()
+        settings = self.turn_taking
+        self.listener = Listener(
+            stream,
+            TurnTaker(settings, self.voice_detector()),
+            barge_in="notify",
+            preroll=settings.preroll,
+            started=self._utterances.put_nowait,
+        )
+        await super().__call__(stream)
+
+    async def on_start(self) -> None:
+        """Transcribe what the caller says."""
+        while (utterance := await self._utterances.get()) is not None:
+            try:
+                await self._transcribe(utterance)
+            except ServiceError as error:
+                self.stream.count_failure(error.service)
+                log.warning("utterance not transcribed", error=str(error), call=self.stream.call_id)
+
+    async def on_audio(self, frame: Frame) -> None:
+        """Hear the caller."""
+        self.listener.hear(frame)
+
+    async def on_stop(self, reason: str) -> None:
+        """End what the caller was saying."""
+        self.listener.end()
+        self._utterances.put_nowait(None)
+
+    async def _transcribe(self, utterance: Utterance) -> None:
+        async with aclosing(self._understood(utterance)) as transcripts:
+            async for transcript in transcripts:
+                self.listener.understood(utterance, transcript.text, final=transcript.final)
+                if utterance.dropped or not transcript.text.strip():
+                    continue
+                if transcript.final and self._path is not None:
+                    await asyncio.to_thread(
+                        _add_line, self._path, self._line(utterance, transcript)
+                    )
+                await self.on_transcript(transcript)
+
+    async def _understood(self, utterance: Utterance) -> AsyncGenerator[Transcript, None]:
+        """Yield transcripts. The service has all the time it wants while the caller speaks."""
+        loop = asyncio.get_running_loop()
+        pieces = self.speech_to_text.transcribe(utterance)
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(self.patience if utterance.ended else None) as limit:
+                        utterance.on_end = lambda limit=limit: limit.reschedule(
+                            loop.time() + self.patience
+                        )
+                        try:
+                            transcript = await anext(pieces)
+                        finally:
+                            utterance.on_end = None
+                except StopAsyncIteration:
+                    return
+                except TimeoutError:
+                    reason = f"no transcript within {self.patience:g} s"
+                    raise ServiceError("speech_to_text", reason) from None
+                yield transcript
+        finally:
+            close = getattr(pieces, "aclose", None)
+            if close is not None:
+                await close()
+
+    def _line(self, utterance: Utterance, transcript: Transcript) -> dict[str, Any]:
+        ended = utterance.ended_at
+        return {
+            "start": round(utterance.started_at - self._began, 2),
+            "end": None if ended is None else round(ended - self._began, 2),
+            "text": transcript.text.strip(),
+        }
+
+
+def _add_line(path: Path, line: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        file.write(msgspec.json.encode(line) + b"\n")

@@ -1,0 +1,320 @@
+"""Services for tests and benchmarks: they answer by a script, in time, and fail when told to."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+
+from audiocodecs import AudioFormat, Samples
+from mediaserver.agents.services import (
+    LanguageModel,
+    Message,
+    SpeechToText,
+    TextToSpeech,
+    Tokens,
+    ToolCall,
+    ToolSpec,
+    Transcript,
+    WordMark,
+)
+from mediaserver.call import Frame
+
+
+T = TypeVar("T")
+
+WORD_SECONDS = 0.3
+"""How long `TimedSpeech` takes to say a word: a tone, and a little silence."""
+
+GAP_SECONDS = 0.06
+"""How much of that is silence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When the pieces of an answer come. Each has its own deadline, counted from the request.
+
+    Attributes:
+        first: seconds until the first piece.
+        interval: seconds from one piece to the next.
+
+    """
+
+    first: float = 0.0
+    interval: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.first < 0 or self.interval < 0:
+            raise ValueError(f"a timing has seconds of 0 or more: {self!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What goes wrong.
+
+    Attributes:
+        after: pieces that come before it.
+        error: what is raised; None has the service stall for ever.
+        uses: how many requests it spoils, the first ones; None: all.
+
+    """
+
+    after: int = 0
+    error: Exception | None = None
+    uses: int | None = None
+
+
+class _Timed:
+    """What the services here have in common.
+
+    Attributes:
+        uses: requests so far.
+        open: requests that are being answered: 0 when every one of them was ended or closed.
+        started: when each request came, on the loop's clock.
+        first_piece: when the first piece of each request came that had one.
+
+    """
+
+    name = "scripted"
+
+    def __init__(self, timing: Timing, fault: Fault | None) -> None:
+        self.timing = timing
+        self.fault = fault
+        self.uses = 0
+        self.open = 0
+        self.started: list[float] = []
+        self.first_piece: list[float] = []
+
+    async def _timed(self, pieces: Iterable[T]) -> AsyncGenerator[T, None]:
+        """Yield each piece when it is due, and no later for what came before it."""
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        self.started.append(start)
+        self.uses += 1
+        self.open += 1
+        fault = self.fault
+        if fault is not None and fault.uses is not None and self.uses > fault.uses:
+            fault = None
+        count = 0
+        try:
+            for count, piece in enumerate(pieces):
+                await self._until(start + self.timing.first + count * self.timing.interval)
+                if fault is not None and count >= fault.after:
+                    await self._break(fault)
+                if not count:
+                    self.first_piece.append(loop.time())
+                yield piece
+            if fault is not None:
+                await self._break(fault)
+        finally:
+            self.open -= 1
+
+    async def _until(self, due: float) -> None:
+        wait = due - asyncio.get_running_loop().time()
+        if wait > 0:
+            await asyncio.sleep(wait)
+
+    async def _break(self, fault: Fault) -> None:
+        if fault.error is not None:
+            raise fault.error
+        await asyncio.get_running_loop().create_future()
+
+
+Hearing: TypeAlias = Callable[[Sequence[Frame]], str]
+"""Says what an utterance is, by its audio."""
+
+
+class TimedTranscription(_Timed, SpeechToText):
+    """Understands what it is told to.
+
+    Args:
+        texts: what is said in each utterance, one after the other, for ever if it is endless, and
+            nothing when they are used up; or what tells it by the audio.
+        timing: of the final transcript, after the utterance has ended.
+        partial_every: seconds of audio after which the next word is understood; None: no partial
+            transcripts.
+        fault: what goes wrong; the pieces are transcripts.
+
+    Attributes:
+        heard: seconds of audio of each utterance.
+
+    """
+
+    name = "speech_to_text"
+
+    def __init__(
+        self,
+        texts: Iterable[str] | Hearing = (),
+        *,
+        timing: Timing | None = None,
+        partial_every: float | None = None,
+        fault: Fault | None = None,
+    ) -> None:
+        super().__init__(timing or Timing(0.1), fault)
+        self._hearing = texts if callable(texts) else None
+        self._texts: Iterator[str] = iter(()) if callable(texts) else iter(texts)
+        self.partial_every = partial_every
+        self.heard: list[float] = []
+
+    async def transcribe(self, speech: AsyncIterator[Frame]) -> AsyncGenerator[Transcript, None]:
+        """Yield partial transcripts, if there are any, and the final one."""
+        text = "" if self._hearing is not None else next(self._texts, "")
+        words = text.split()
+        frames: list[Frame] = []
+        seconds = 0.0
+        known = 0
+        async for frame in speech:
+            frames.append(frame)
+            seconds += frame.seconds
+            if self.partial_every is None or self._hearing is not None:
+                continue
+            if known < len(words) and seconds > (known + 1) * self.partial_every - 1e-6:
+                known += 1
+                yield Transcript(" ".join(words[:known]))
+        self.heard.append(seconds)
+        if self._hearing is not None:
+            text = self._hearing(frames)
+        final = self._timed([Transcript(text, final=True, seconds=seconds)])
+        try:
+            async for transcript in final:
+                yield transcript
+        finally:
+            await final.aclose()
+
+
+class TimedModel(_Timed, LanguageModel):
+    """Says what it is told to, a word at a time.
+
+    Args:
+        answers: what it answers, one after the other: text, tool calls, or both in a list; and
+            nothing when they are used up.
+        timing: of the words and tool calls.
+        fault: what goes wrong; the pieces are words and tool calls.
+
+    Attributes:
+        conversations: what it was asked each time.
+
+    """
+
+    name = "language_model"
+
+    def __init__(
+        self,
+        answers: Iterable[str | ToolCall | Sequence[str | ToolCall]] = (),
+        *,
+        timing: Timing | None = None,
+        fault: Fault | None = None,
+    ) -> None:
+        super().__init__(timing or Timing(0.2, 0.02), fault)
+        self._answers = iter(answers)
+        self.conversations: list[list[Message]] = []
+
+    async def respond(
+        self, conversation: Sequence[Message], tools: Sequence[ToolSpec]
+    ) -> AsyncGenerator[str | ToolCall | Tokens, None]:
+        """Yield the next answer."""
+        self.conversations.append(list(conversation))
+        answer = next(self._answers, "")
+        pieces: list[str | ToolCall | Tokens] = []
+        for part in [answer] if isinstance(answer, str | ToolCall) else answer:
+            if isinstance(part, ToolCall):
+                pieces.append(part)
+            else:
+                pieces.extend(f"{word} " for word in part.split())
+        pieces.append(Tokens(tokens_in=10 * len(conversation), tokens_out=len(pieces)))
+        written = self._timed(pieces)
+        try:
+            async for piece in written:
+                yield piece
+        finally:
+            await written.aclose()
+
+
+class TimedSpeech(_Timed, TextToSpeech):
+    """Says each word as a tone of 0.24 s followed by 0.06 s of silence.
+
+    So what a caller heard tells how many words that were.
+
+    Args:
+        timing: of the audio, in pieces of `piece` seconds. By default it is made ten times as
+            fast as it is spoken, after 0.15 s.
+        piece: seconds of audio at a time.
+        marks: whether it tells where words end.
+        format: what it speaks; the stream's format if None.
+        fault: what goes wrong; the pieces are those of audio.
+
+    Attributes:
+        texts: what it was asked to say.
+
+    """
+
+    name = "text_to_speech"
+
+    def __init__(
+        self,
+        *,
+        timing: Timing | None = None,
+        piece: float = 0.1,
+        marks: bool = True,
+        format: AudioFormat | None = None,
+        fault: Fault | None = None,
+    ) -> None:
+        super().__init__(timing or Timing(0.15, piece / 10), fault)
+        self.piece = piece
+        self.marks = marks
+        self.format = format
+        self.texts: list[str] = []
+
+    async def speak(self, text: str, format: AudioFormat) -> AsyncGenerator[Frame | WordMark, None]:
+        """Yield the audio, and where words end just before the audio that has them."""
+        self.texts.append(text)
+        speaks = self.format or format
+        made = self._timed(self._pieces(text, speaks))
+        marks = list(word_marks(text)) if self.marks else []
+        seconds = 0.0
+        try:
+            async for frame in made:
+                seconds += frame.seconds
+                while marks and marks[0].seconds <= seconds + 1e-9:
+                    yield marks.pop(0)
+                yield frame
+        finally:
+            await made.aclose()
+
+    def _pieces(self, text: str, format: AudioFormat) -> Iterator[Frame]:
+        payload = format.encode(tones(len(text.split()), format.rate))
+        size = round(self.piece * format.rate) * format.sample_bytes
+        for start in range(0, len(payload), size):
+            yield Frame(payload[start : start + size], format)
+
+
+def tones(words: int, rate: int) -> Samples:
+    """Return what `TimedSpeech` says for so many words."""
+    length = round(WORD_SECONDS * rate)
+    times = np.arange(round((WORD_SECONDS - GAP_SECONDS) * rate)) / rate
+    word = np.zeros(length, np.int16)
+    word[: len(times)] = (8000 * np.sin(2 * np.pi * 440 * times)).astype(np.int16)
+    return np.tile(word, words)
+
+
+def word_marks(text: str) -> Iterator[WordMark]:
+    """Yield where the words of `text` end, as `TimedSpeech` says them."""
+    end = 0
+    for count, word in zip(itertools.count(1), text.split()):
+        end = text.index(word, end) + len(word)
+        yield WordMark(end, count * WORD_SECONDS - GAP_SECONDS)
+
+
+__all__ = [
+    "Fault",
+    "TimedModel",
+    "TimedSpeech",
+    "TimedTranscription",
+    "Timing",
+    "tones",
+    "word_marks",
+]

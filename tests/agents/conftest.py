@@ -1,0 +1,140 @@
+"""Calls to a voice agent whose services answer by a script."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from audiocodecs import MULAW_8K
+from mediaserver.agents import VoiceAgent
+from mediaserver.agents.phrases import PHRASES
+from mediaserver.agents.services import Text
+from mediaserver.agents.turns import LevelDetector
+from mediaserver.handler import Route, Routes
+from mediaserver.testing import joined, run_virtual
+from mediaserver.testing.services import TimedModel, TimedSpeech, TimedTranscription
+
+
+def voice(seconds):
+    """What a caller sounds like to a `LevelDetector`."""
+    times = np.arange(round(seconds * 8000)) / 8000
+    return (8000 * np.sin(2 * np.pi * 220 * times)).astype(np.int16)
+
+
+class Scripted(VoiceAgent):
+    """An agent that remembers what it was told."""
+
+    voice_detector = LevelDetector
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.turns = []
+        self.barge_ins = []
+        self.transcripts = []
+        self.stopped = None
+
+    async def __call__(self, stream):
+        stream.shared.append(self)
+        await super().__call__(stream)
+
+    async def on_turn(self, turn):
+        self.turns.append(turn)
+
+    async def on_barge_in(self, confirmed):
+        self.barge_ins.append(confirmed)
+
+    async def on_transcript(self, transcript):
+        self.transcripts.append(transcript)
+
+    async def on_stop(self, reason):
+        self.stopped = reason
+
+
+def converse(
+    script,
+    *,
+    hears=(),
+    answers=(),
+    kind=Scripted,
+    stt=None,
+    llm=None,
+    tts=None,
+    control=None,
+    raises=True,
+    misbehaviour=None,
+    **settings,
+):
+    """Run `script(line, agent)` in a call; return what came of it.
+
+    Whatever happens, every request to a service has ended and no task is left.
+    """
+    stt = stt or TimedTranscription(hears)
+    llm = llm or TimedModel(answers)
+    tts = tts or TimedSpeech()
+    settings = {
+        "speech_to_text": stt,
+        "language_model": llm,
+        "text_to_speech": tts,
+        **settings,
+    }
+    agents = []
+
+    @asynccontextmanager
+    async def lifespan():
+        yield agents
+
+    async def main():
+        routes = Routes(Route(kind, settings=settings), lifespan=lifespan)
+        phone = {} if misbehaviour is None else {"misbehaviour": misbehaviour}
+        async with joined(routes, raises=raises, **phone) as line:
+            if control is not None:
+                line.stream._control = control
+            stream = line.stream
+            while not agents:
+                await asyncio.sleep(0)
+            await script(line, agents[0])
+            report = line.phone.report()
+        left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        return report, stream, left, line
+
+    report, stream, left, line = run_virtual(main())
+    assert left == []
+    assert (stt.open, llm.open, tts.open) == (0, 0, 0)
+    (agent,) = agents
+    return SimpleNamespace(
+        report=report,
+        agent=agent,
+        turns=agent.turns,
+        messages=agent.conversation.messages,
+        said=[(m.role, m.text) for m in agent.conversation.messages if isinstance(m, Text)],
+        counters=stream.counters,
+        stream=stream,
+        line=line,
+        stt=stt,
+        llm=llm,
+        tts=tts,
+    )
+
+
+@pytest.fixture(autouse=True)
+def no_phrases_yet():
+    """Have each test synthesise its phrases itself."""
+    PHRASES._kept.clear()
+    PHRASES.format = MULAW_8K
+
+
+@pytest.fixture(scope="session", name="converse")
+def _converse():
+    return converse
+
+
+@pytest.fixture(scope="session", name="voice")
+def _voice():
+    return voice
+
+
+@pytest.fixture(scope="session", name="scripted")
+def _scripted():
+    return Scripted

@@ -1,0 +1,374 @@
+"""What does not depend on the kind of agent, tried on a `VoiceAgent`."""
+
+import asyncio
+
+import pytest
+
+from mediaserver.agents import Agent, VoiceAgent, tool
+from mediaserver.agents.services import ServiceError, ToolCall
+from mediaserver.agents.turns import LevelDetector, TurnSettings
+from mediaserver.call import StreamEndedError
+from mediaserver.handler import HandlerError, Route
+from mediaserver.testing import run_virtual
+from mediaserver.testing.services import (
+    Fault,
+    TimedModel,
+    TimedSpeech,
+    TimedTranscription,
+    Timing,
+)
+
+
+def services():
+    return {
+        "speech_to_text": TimedTranscription(),
+        "language_model": TimedModel(),
+        "text_to_speech": TimedSpeech(),
+    }
+
+
+# Settings.
+
+
+def test_an_agent_of_no_kind_is_no_agent():
+    with pytest.raises(TypeError, match="abstract"):
+        Agent()
+
+
+def test_settings_are_attributes_or_arguments():
+    class Mine(VoiceAgent):
+        prompt = "Be kind."
+
+    agent = Mine(**services(), greeting="Hello.")
+    assert (agent.prompt, agent.greeting) == ("Be kind.", "Hello.")
+    assert Mine.greeting is None
+
+
+def test_a_subclass_may_have_settings_of_its_own():
+    class Mine(VoiceAgent):
+        customer: str = "nobody"
+
+    assert Mine(**services(), customer="Ann").customer == "Ann"
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("greating", "greeting"), ("tool", "tools"), ("barge", "barge_in")]
+)
+def test_a_setting_that_does_not_exist_is_refused_with_the_nearest(name, near):
+    with pytest.raises(TypeError, match=f"no setting '{name}'; did you mean '{near}'"):
+        VoiceAgent(**services(), **{name: "x"})
+
+
+def test_a_setting_like_no_other_is_refused_with_all_there_are():
+    with pytest.raises(TypeError, match=r"it has .*greeting.*text_to_speech"):
+        VoiceAgent(**services(), xyzzy=1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"barge_in": "never"}, "barge_in must be one of 'decide', 'at_once', 'notify'"),
+        ({"give_up": "desk"}, "give_up must be one of 'hang_up', not 'desk'"),
+        ({"silence_prompts": -1}, "silence_prompts must be 0 or more"),
+        ({"failures_allowed": -1}, "failures_allowed must be 0 or more"),
+        ({"hold_after": -0.1}, "hold_after must be 0 or more"),
+    ],
+)
+def test_a_setting_without_sense_is_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        VoiceAgent(**services(), **settings)
+
+
+@pytest.mark.parametrize("name", ["speech_to_text", "language_model", "text_to_speech"])
+def test_a_voice_agent_needs_its_services(name):
+    given = services()
+    del given[name]
+    with pytest.raises(TypeError, match=f"has no {name}"):
+        VoiceAgent(**given)
+
+
+def test_hang_up_and_transfer_are_there_as_the_settings_say():
+    def names(**settings):
+        return [spec.name for spec in VoiceAgent(**services(), **settings).toolbox.specs]
+
+    assert names() == ["hang_up"]
+    assert names(can_hang_up=False) == []
+    assert names(transfers={"sales": "https://example.com/s.xml"}) == ["hang_up", "transfer"]
+
+
+def test_the_model_is_told_where_it_may_transfer_to():
+    urls = {"sales": "https://example.com/s.xml", "support": "https://example.com/t.xml"}
+    agent = VoiceAgent(**services(), transfers=urls)
+    assert agent.toolbox.specs[-1].parameters["properties"]["to"]["enum"] == ["sales", "support"]
+
+
+def test_plain_functions_are_tools():
+    async def time() -> str:
+        """Tell the time."""
+        return "noon"
+
+    agent = VoiceAgent(**services(), tools=[time], can_hang_up=False)
+    assert [spec.name for spec in agent.toolbox.specs] == ["time"]
+
+
+def test_a_tool_may_not_take_the_place_of_a_method():
+    class Shop(VoiceAgent):
+        @tool
+        async def open(self) -> str:
+            """Open the shop."""
+
+    with pytest.raises(TypeError, match=r"agents have a method of that name.*name='open'"):
+        Shop(**services())
+
+
+def test_a_function_may_make_the_detector():
+    made = []
+
+    def make():
+        made.append(LevelDetector())
+        return made[-1]
+
+    class Mine(VoiceAgent):
+        voice_detector = make
+
+    assert Mine(**services())._make_detector() is made[0]
+
+
+def test_a_route_takes_the_class_and_not_an_instance():
+    Route(VoiceAgent, settings=services())
+    with pytest.raises(HandlerError, match="give the class"):
+        Route(VoiceAgent(**services()))
+
+
+# The caller is silent.
+
+
+def quiet(until):
+    async def script(line, agent):
+        await line.phone.wait_until(until)
+        assert not line.phone.ended
+
+    return script
+
+
+def test_a_silent_caller_is_asked_twice_then_told_goodbye_and_hung_up_on(converse):
+    async def script(line, agent):
+        await line.phone.wait_closed()
+
+    call = converse(script, turn_taking=TurnSettings(silence=3.0))
+    assert call.said == [("assistant", "Are you still there? Are you still there? Goodbye.")]
+    assert call.report.ended_by == "server"
+    starts = [start for start, _ in call.report.agent_speech]
+    assert starts[0] == pytest.approx(3.2, abs=0.3)
+    # From the end of what it said, 1.2 s of it.
+    assert starts[1] - starts[0] == pytest.approx(1.2 + 3.0, abs=0.5)
+
+
+def test_who_answers_is_asked_anew(converse, voice):
+    async def script(line, agent):
+        for at in (6.0, 14.0, 22.0):
+            await line.phone.wait_until(at)
+            line.phone.say(voice(0.6))
+        await line.phone.wait_until(25.0)
+        assert not line.phone.ended
+
+    call = converse(
+        script,
+        hears=["Yes."] * 3,
+        answers=["Good."] * 3,
+        turn_taking=TurnSettings(silence=4.0),
+        silence_prompts=1,
+    )
+    assert [text for role, text in call.said if role == "user"] == ["Yes."] * 3
+
+
+def test_no_silence_prompt_leaves_the_caller_alone(converse):
+    call = converse(quiet(30.0), silence_prompt=None, turn_taking=TurnSettings(silence=2.0))
+    assert call.messages == []
+
+
+def test_who_waits_for_a_slow_model_is_not_silent(converse, voice):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(9.0)
+
+    call = converse(
+        script,
+        hears=["Hello?"],
+        llm=TimedModel(["Hello."], timing=Timing(5.0, 0.02)),
+        turn_taking=TurnSettings(silence=2.0),
+    )
+    assert call.said[:2] == [("user", "Hello?"), ("assistant", "Hello.")]
+
+
+# Keys.
+
+
+def press(keys, *, at=1.0, until=8.0):
+    async def script(line, agent):
+        await line.phone.wait_until(at)
+        line.phone.press(keys)
+        await line.phone.wait_until(until)
+
+    return script
+
+
+def test_keys_are_something_the_caller_says(converse):
+    call = converse(press("12"), answers=["Twelve."])
+    assert call.said == [("user", "[pressed 12]"), ("assistant", "Twelve.")]
+    (turn,) = call.turns
+    assert turn.caller == "[pressed 12]"
+    assert turn.end_of_turn is None
+    # A pause of 1.5 s tells that no more will come.
+    assert turn.first_token == pytest.approx(1.5 + 0.2, abs=0.05)
+
+
+def test_the_hash_key_ends_them(converse):
+    call = converse(press("123#"), answers=["Thanks."])
+    assert call.said[0] == ("user", "[pressed 123]")
+    assert call.turns[0].first_token == pytest.approx(0.2, abs=0.05)
+
+
+def test_the_hash_key_alone_is_a_key(converse):
+    assert converse(press("#"), answers=["Yes?"]).said[0] == ("user", "[pressed #]")
+
+
+def test_a_key_interrupts(converse):
+    call = converse(
+        press("1"), answers=["One."], greeting="One two three four five six seven eight."
+    )
+    assert call.turns[0].interrupted
+    assert call.report.interrupts[0].seconds <= 0.04
+    assert call.said[1:] == [("user", "[pressed 1]"), ("assistant", "One.")]
+
+
+# Of its own accord.
+
+
+def test_say_returns_when_it_was_heard(converse):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        await agent.say("One two three.")
+        said.append(line.phone.time)
+        await line.phone.wait_until(5.0)
+
+    said = []
+    call = converse(script)
+    assert said[0] == pytest.approx(1.0 + 0.15 + 0.9, abs=0.1)
+    assert call.said == [("assistant", "One two three.")]
+    assert call.turns == []
+
+
+def test_say_waits_for_what_is_being_said(converse):
+    async def script(line, agent):
+        await line.phone.wait_until(0.5)
+        await agent.say("Four five.")
+
+    call = converse(script, greeting="One two three.")
+    assert call.said == [("assistant", "One two three. Four five.")]
+    assert not call.turns[0].interrupted
+
+
+def test_say_after_the_end_says_that_the_stream_has_ended(converse):
+    async def script(line, agent):
+        await line.phone.wait_until(0.5)
+        await line.hang_up()
+        with pytest.raises(StreamEndedError):
+            await agent.say("Too late.")
+
+    converse(script)
+
+
+def test_interrupt_stops_what_is_said(converse):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        agent.interrupt()
+        await line.phone.wait_until(3.0)
+
+    call = converse(script, greeting="One two three four five six.")
+    assert call.report.agent_speech[-1][1] < 1.1
+    assert len(call.said[0][1].split()) == pytest.approx(2.5, abs=1)
+
+
+# Getting ready.
+
+
+class Warmed(TimedSpeech):
+    warmed = 0
+
+    async def prewarm(self):
+        self.warmed += 1
+
+
+def test_services_are_warmed_and_phrases_made_at_the_answer(converse):
+    async def answer():
+        agent = VoiceAgent(**{**services(), "text_to_speech": speech}, greeting="Hello.")
+        await agent.on_answer(None, None)
+        await asyncio.sleep(0)
+
+    speech = Warmed()
+    run_virtual(answer())
+    assert speech.warmed == 1
+    assert "Hello." in speech.texts
+    assert VoiceAgent.apology in speech.texts
+    made = len(speech.texts)
+    call = converse(quiet(3.0), tts=speech, greeting="Hello.")
+    # It is all there: the greeting plays at once, and nothing is made again.
+    assert call.report.first_speech <= 0.06
+    assert len(speech.texts) == made
+
+
+def test_a_synthesis_that_is_dead_from_the_start_does_not_end_the_call(converse):
+    fault = Fault(error=ServiceError("text_to_speech", "gone"))
+    call = converse(quiet(5.0), tts=TimedSpeech(fault=fault), greeting="Hello.")
+    assert call.turns[0].error == "text_to_speech: gone"
+    assert call.report.audio_played == 0
+
+
+def test_phrases_that_cannot_be_made_at_the_answer_do_not_matter():
+    fault = Fault(error=ServiceError("text_to_speech", "gone"))
+    agent = VoiceAgent(**{**services(), "text_to_speech": TimedSpeech(fault=fault)})
+    run_virtual(agent.on_answer(None, None))
+
+
+# The end.
+
+
+def test_a_key_that_waits_when_a_hook_fails_is_forgotten(converse, scripted):
+    class Wrong(scripted):
+        async def on_dtmf(self, digit):
+            await super().on_dtmf(digit)
+            raise LookupError("no such key")
+
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.press("1")
+        await line.phone.wait_closed()
+        await asyncio.sleep(3.0)
+
+    call = converse(script, kind=Wrong, raises=False)
+    assert [type(error) for error in call.line.runtime.errors] == [LookupError]
+    assert call.messages == []
+
+
+def test_the_last_turn_is_reported_to_the_handler_too(converse, voice):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_closed()
+
+    call = converse(script, hears=["Bye."], answers=[["Bye.", ToolCall("a", "hang_up", "{}")]])
+    assert [turn.agent for turn in call.turns] == ["Bye."]
+    assert not call.turns[0].interrupted
+    assert call.counters.turns.turns == 1
+
+
+def test_who_hangs_up_in_the_middle_has_heard_no_more(converse, voice):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+
+    call = converse(script, greeting="One two three four five six.")
+    assert call.turns[0].interrupted
+    assert len(call.said[0][1].split()) == pytest.approx(2.5, abs=1)
+    assert call.agent.stopped is not None

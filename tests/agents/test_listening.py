@@ -1,0 +1,247 @@
+import asyncio
+
+import pytest
+
+from audiocodecs import MULAW_8K
+from mediaserver.agents import Listener, Utterance
+from mediaserver.agents.turns import TurnSettings, TurnTaker
+from mediaserver.call import Frame
+
+
+class ByValue:
+    """Speech is what has a one in it."""
+
+    def probability(self, frame):
+        return float(1 in frame.payload)
+
+
+class FakeStream:
+    format = MULAW_8K
+
+    def __init__(self):
+        self.unheard = 0.0
+        self.did = []
+        self.now = 100.0
+
+    def clock(self):
+        return self.now
+
+    def pause(self):
+        self.did.append("pause")
+
+    def resume(self):
+        self.did.append("resume")
+
+    def interrupt(self):
+        self.did.append("interrupt")
+
+
+class Ear:
+    """A listener, and what it told."""
+
+    def __init__(self, *, speaking=False, answering=False, settings=None, **kwargs):
+        self.stream = FakeStream()
+        self.stream.unheard = 1.0 if speaking else 0.0
+        self.started, self.finished, self.dropped = [], [], []
+        self.barged_in, self.silent = [], 0
+        settings = settings or TurnSettings(silence=2.0)
+        self.listener = Listener(
+            self.stream,
+            TurnTaker(settings, ByValue()),
+            preroll=settings.preroll,
+            started=self.started.append,
+            finished=self.finished.append,
+            dropped=self.dropped.append,
+            barged_in=self.barged_in.append,
+            answering=lambda: answering,
+            silent=self._silent,
+            **kwargs,
+        )
+
+    def _silent(self):
+        self.silent += 1
+
+    def hear(self, seconds, speech=True):
+        for _ in range(round(seconds / 0.02)):
+            self.stream.now += 0.02
+            self.listener.hear(Frame(bytes([1 if speech else 0]) * 160, MULAW_8K))
+
+
+async def frames_of(utterance):
+    return [frame async for frame in utterance]
+
+
+async def test_an_utterance_has_all_its_frames_and_those_just_before():
+    ear = Ear()
+    ear.hear(1.0, speech=False)
+    ear.hear(1.0)
+    ear.hear(1.0, speech=False)
+    (utterance,) = ear.finished
+    assert ear.started == [utterance]
+    frames = await frames_of(utterance)
+    loud = [1 in frame.payload for frame in frames]
+    assert loud.count(True) == 50
+    assert loud.index(True) * 0.02 == pytest.approx(0.4 - 0.04, abs=0.021)
+    assert utterance.confirmed
+    assert not utterance.dropped
+
+
+async def test_times_of_an_utterance_are_on_the_calls_clock():
+    ear = Ear()
+    ear.hear(1.0, speech=False)
+    ear.hear(1.0)
+    ear.hear(1.0, speech=False)
+    (utterance,) = ear.finished
+    assert utterance.started_at == pytest.approx(101.0, abs=0.05)
+    assert utterance.ended_at == pytest.approx(102.0, abs=0.03)
+    assert utterance.finished_at == pytest.approx(102.6, abs=0.03)
+
+
+async def test_frames_can_be_read_while_they_come():
+    ear = Ear()
+    ear.hear(0.1)
+    (utterance,) = ear.started
+    read = []
+
+    async def reader():
+        read.extend(await frames_of(utterance))
+
+    reading = asyncio.create_task(reader())
+    for _ in range(20):
+        ear.hear(0.02)
+        await asyncio.sleep(0)
+    ear.hear(1.0, speech=False)
+    await reading
+    assert len(read) >= 25
+
+
+async def test_the_end_of_an_utterance_is_told_at_once():
+    ended = []
+    utterance = Utterance((), started_at=0.0)
+    utterance.on_end = lambda: ended.append(utterance.dropped)
+    utterance.end(dropped=True)
+    assert ended == [True]
+    assert await frames_of(utterance) == []
+
+
+async def test_while_the_agent_is_silent_nothing_is_paused():
+    ear = Ear()
+    ear.hear(1.0)
+    ear.hear(1.0, speech=False)
+    assert ear.stream.did == []
+    assert ear.barged_in == []
+
+
+async def test_decide_pauses_then_interrupts():
+    ear = Ear(speaking=True)
+    ear.hear(0.1)
+    assert ear.stream.did == ["pause"]
+    ear.hear(0.9)
+    assert ear.stream.did == ["pause", "interrupt"]
+    assert ear.barged_in == [True]
+
+
+async def test_decide_goes_on_after_a_noise():
+    ear = Ear(speaking=True)
+    ear.hear(0.1)
+    ear.hear(0.5, speech=False)
+    assert ear.stream.did == ["pause", "resume"]
+    assert ear.barged_in == [False]
+    (utterance,) = ear.dropped
+    assert utterance.dropped
+    assert utterance.ended
+    assert ear.finished == []
+
+
+async def test_decide_holds_an_answer_that_is_about_to_come():
+    ear = Ear(answering=True)
+    ear.hear(0.1)
+    assert ear.stream.did == ["pause"]
+    ear.hear(0.5)
+    assert ear.stream.did == ["pause", "interrupt"]
+    # It was no barge-in: the agent had not said anything.
+    assert ear.barged_in == []
+
+
+async def test_at_once_interrupts_and_does_so_once():
+    ear = Ear(speaking=True, barge_in="at_once")
+    ear.hear(0.06)
+    assert ear.stream.did == ["interrupt"]
+    ear.hear(1.0)
+    assert ear.stream.did == ["interrupt"]
+    assert ear.barged_in == [True]
+
+
+async def test_notify_does_nothing_to_the_stream():
+    ear = Ear(speaking=True, barge_in="notify")
+    ear.hear(1.0)
+    assert ear.stream.did == []
+    assert ear.barged_in == [True]
+
+
+async def test_a_transcript_confirms_early():
+    ear = Ear(speaking=True)
+    ear.hear(0.2)
+    ear.listener.understood(ear.started[0], "stop", final=False)
+    assert ear.stream.did == ["pause", "interrupt"]
+
+
+async def test_a_backchannel_lets_the_agent_go_on():
+    ear = Ear(speaking=True)
+    ear.hear(0.3)
+    ear.listener.understood(ear.started[0], "mhm", final=True)
+    assert ear.stream.did == ["pause", "resume"]
+    assert ear.dropped == ear.started
+
+
+async def test_a_transcript_may_come_after_the_utterance_was_dropped():
+    ear = Ear(speaking=True)
+    ear.hear(0.3)
+    ear.hear(1.0, speech=False)
+    (utterance,) = ear.dropped
+    ear.listener.understood(utterance, "Stop!", final=True)
+    assert ear.stream.did == ["pause", "resume", "interrupt"]
+    assert utterance.confirmed
+    assert not utterance.dropped
+    assert ear.barged_in == [False, True]
+
+
+async def test_a_transcript_of_an_utterance_before_the_last_is_left_alone():
+    ear = Ear(speaking=True)
+    ear.hear(0.3)
+    ear.hear(1.5, speech=False)
+    ear.hear(0.3)
+    ear.listener.understood(ear.started[0], "Stop!", final=True)
+    assert "interrupt" not in ear.stream.did
+
+
+async def test_silence_on_both_sides_is_told():
+    ear = Ear()
+    ear.hear(4.1, speech=False)
+    assert ear.silent == 2
+
+
+async def test_at_the_end_of_the_call_an_utterance_ends_too():
+    ear = Ear()
+    ear.hear(0.1)
+    ear.listener.end()
+    ear.listener.end()
+    (utterance,) = ear.started
+    assert utterance.ended
+    assert len(await frames_of(utterance)) == 5
+
+
+@pytest.mark.parametrize("size", [1, 7, 160, 400, 4000])
+async def test_frames_of_any_size_will_do(size):
+    ear = Ear()
+    audio = bytes(8000) + b"\1" * 8000 + bytes(8000)
+    for start in range(0, len(audio), size):
+        ear.listener.hear(Frame(audio[start : start + size], MULAW_8K))
+    (utterance,) = ear.finished
+    assert sum(len(frame.payload) for frame in await frames_of(utterance)) >= 8000 * 1.6
+
+
+async def test_the_beginning_that_is_kept_is_bounded():
+    ear = Ear()
+    ear.hear(60.0, speech=False)
+    assert sum(len(frame.payload) for frame in ear.listener._recent) <= 8000

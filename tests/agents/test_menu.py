@@ -1,0 +1,258 @@
+import asyncio
+
+import numpy as np
+import pytest
+
+from audiocodecs import Wav
+from mediaserver.agents.menu import Menu, Transfer
+from mediaserver.handler import Handler, HandlerError
+from mediaserver.testing import joined, run_virtual
+from mediaserver.testing.services import TimedSpeech
+
+
+def clip(seconds=1.0):
+    times = np.arange(round(seconds * 8000)) / 8000
+    return Wav((8000 * np.sin(2 * np.pi * 440 * times)).astype(np.int16), 8000)
+
+
+def called(menu, *keys, until=None):
+    """Press keys at their times, and return what the caller heard and when the call was over."""
+
+    async def main():
+        async with joined(menu) as line:
+            for time, digits in keys:
+                await line.phone.wait_until(time)
+                line.phone.press(digits)
+            if until is None:
+                await line.phone.wait_closed()
+            else:
+                await line.phone.wait_until(until)
+        return line.phone.report()
+
+    return run_virtual(main())
+
+
+@pytest.fixture
+def went():
+    return []
+
+
+@pytest.fixture
+def to(went):
+    """Make handlers that write down that they were run."""
+
+    def to(name):
+        async def handler(stream):
+            went.append(name)
+
+        return handler
+
+    return to
+
+
+def test_a_key_leads_to_a_handler(to, went):
+    report = called(Menu(prompt=clip(), choices={"1": to("one"), "2": to("two")}), (2.0, "2"))
+    assert went == ["two"]
+    assert report.duration == pytest.approx(2.0, abs=0.1)
+    assert report.close_code == 1000
+
+
+def test_a_key_stops_the_prompt(to, went):
+    report = called(Menu(prompt=clip(5.0), choices={"1": to("one")}), (0.5, "1"))
+    assert went == ["one"]
+    assert report.audio_played == pytest.approx(0.5, abs=0.06)
+
+
+def test_without_barge_in_keys_count_after_the_prompt(to, went):
+    menu = Menu(prompt=clip(), choices={"1": to("one"), "2": to("two")}, barge_in=False)
+    report = called(menu, (0.5, "1"), (1.5, "2"))
+    assert went == ["two"]
+    assert report.audio_played == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_class_can_be_chosen(went):
+    class Chosen(Handler):
+        async def on_start(self):
+            went.append(self.stream.call_id)
+            self.stream.close()
+
+    called(Menu(prompt=clip(), choices={"1": Chosen}), (0.5, "1"))
+    assert len(went) == 1
+
+
+def test_a_handler_that_was_chosen_can_hear_and_read_keys(went):
+    async def talk(stream):
+        async for frame in stream.audio():
+            went.append(frame.seconds)
+            if len(went) == 3:
+                break
+        async for event in stream.controls():
+            if getattr(event, "digit", None):
+                went.append(event.digit)
+                return
+
+    called(Menu(prompt=clip(), choices={"1": talk}), (0.5, "1"), (2.0, "7"))
+    assert went == [0.02, 0.02, 0.02, "7"]
+
+
+def test_several_keys_are_a_choice_once_no_longer_one_is_left(to, went):
+    menu = Menu(prompt=clip(), choices={"1": to("one"), "12": to("twelve"), "123": to("long")})
+    report = called(menu, (1.5, "123"))
+    assert went == ["long"]
+    assert report.duration == pytest.approx(1.7, abs=0.1)
+
+
+def test_a_choice_that_another_begins_with_is_taken_after_a_while(to, went):
+    menu = Menu(prompt=clip(), choices={"1": to("one"), "12": to("twelve")}, between=1.0)
+    report = called(menu, (1.5, "1"))
+    assert went == ["one"]
+    assert report.duration == pytest.approx(2.5, abs=0.1)
+
+
+def test_a_choice_that_another_begins_with_is_taken_at_the_terminator(to, went):
+    menu = Menu(prompt=clip(), choices={"1": to("one"), "12": to("twelve")})
+    report = called(menu, (1.5, "1#"))
+    assert went == ["one"]
+    assert report.duration == pytest.approx(1.6, abs=0.1)
+
+
+async def note(went, digits):
+    went.append(digits)
+
+
+@pytest.mark.parametrize(
+    ("keys", "longest", "after"),
+    [("12345#", 32, 2.0), ("1234", 4, 1.8), ("77", 32, 3.6)],
+    ids=["terminator", "longest", "silence"],
+)
+def test_a_number_is_entered(went, keys, longest, after):
+    async def account(stream, digits):
+        went.append(digits)
+
+    menu = Menu(prompt=clip(), otherwise=account, longest=longest, terminator="#")
+    report = called(menu, (1.5, keys))
+    assert went == [keys.rstrip("#")]
+    assert report.duration == pytest.approx(after, abs=0.12)
+
+
+def test_a_wrong_key_is_told_and_asked_again(to, went):
+    menu = Menu(prompt=clip(1.0), choices={"1": to("one")}, invalid=clip(0.5))
+    report = called(menu, (1.2, "9"), (3.0, "1"))
+    assert went == ["one"]
+    assert report.audio_played == pytest.approx(1.0 + 0.5 + 1.0, abs=0.1)
+
+
+def test_who_presses_nothing_is_asked_again_and_then_hung_up(to, went):
+    menu = Menu(
+        prompt=clip(1.0),
+        choices={"1": to("one")},
+        timeout=2.0,
+        retries=1,
+        unanswered=clip(0.5),
+        goodbye=clip(0.3),
+    )
+    report = called(menu)
+    assert went == []
+    assert report.ended_by == "server"
+    assert report.audio_played == pytest.approx(1.0 + 0.5 + 1.0 + 0.3, abs=0.1)
+    assert report.duration == pytest.approx(1.0 + 2.0 + 0.5 + 1.0 + 2.0 + 0.3, abs=0.3)
+
+
+def test_giving_up_may_lead_to_somebody(to, went):
+    called(Menu(prompt=clip(), choices={"1": to("one")}, retries=0, give_up=to("help")))
+    assert went == ["help"]
+
+
+def test_menus_nest_and_lead_back(to, went):
+    inner = Menu(prompt=clip(0.4), choices={"5": to("five"), "0": "back"})
+    outer = Menu(prompt=clip(0.2), choices={"1": inner, "2": to("two")})
+    called(outer, (0.5, "1"), (1.5, "0"), (2.5, "2"))
+    assert went == ["two"]
+    called(outer, (0.5, "1"), (1.5, "5"))
+    assert went == ["two", "five"]
+
+
+@pytest.mark.parametrize("step", ["again", "back"])
+def test_a_key_has_the_prompt_again(to, went, step):
+    report = called(
+        Menu(prompt=clip(1.0), choices={"9": step, "1": to("one")}), (1.5, "9"), (4.0, "1")
+    )
+    assert report.audio_played == pytest.approx(2.0, abs=0.1)
+    assert went == ["one"]
+
+
+def test_a_key_hangs_up():
+    report = called(Menu(prompt=clip(), choices={"*": "hang_up"}), (0.5, "*"))
+    assert report.ended_by == "server"
+
+
+def test_a_key_transfers(monkeypatch, went):
+    async def transfer(stream, url):
+        went.append(url)
+
+    monkeypatch.setattr("mediaserver.stream.Stream.transfer", transfer)
+    called(Menu(prompt=clip(), choices={"2": Transfer("https://a.example/x.xml")}), (0.5, "2"))
+    assert went == ["https://a.example/x.xml"]
+
+
+def test_text_is_spoken(to):
+    menu = Menu(
+        prompt="press one for sales", choices={"1": to("one")}, text_to_speech=TimedSpeech()
+    )
+    report = called(menu, (3.0, "1"))
+    assert report.audio_played > 0.5
+
+
+@pytest.mark.parametrize("time", [0.3, 1.5])
+def test_a_caller_who_hangs_up_is_no_trouble(to, went, time):
+    report = called(Menu(prompt=clip(), choices={"1": to("one")}), until=time)
+    assert report.ended_by == "caller"
+    assert went == []
+
+
+def test_a_service_that_fails_ends_the_call(to):
+    class Broken:
+        async def speak(self, text, format):
+            raise ConnectionError("away")
+            yield
+
+    menu = Menu(prompt="hello", choices={"1": to("one")}, text_to_speech=Broken())
+    with pytest.raises(ConnectionError, match="away"):
+        called(menu)
+
+
+async def somebody(stream):
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"choices": {}}, "wants otherwise"),
+        ({"choices": {"x": somebody}}, "keys of 0-9"),
+        ({"choices": {"": somebody}}, "keys of 0-9"),
+        ({"choices": {"1#2": somebody}}, "terminator '#' is within"),
+        ({"choices": {"1": "sing"}}, "not 'sing'"),
+        ({"terminator": "12"}, "not '12'"),
+        ({"give_up": "again"}, "ask for ever"),
+        ({"timeout": 0}, "timeout is in seconds"),
+        ({"between": -1.0}, "between is in seconds"),
+        ({"retries": -1}, "retries"),
+        ({"longest": 0}, "longest"),
+        ({"invalid": "sorry"}, "'sorry' is text"),
+        ({"prompt": "none.wav"}, "cannot play"),
+    ],
+)
+def test_a_menu_that_cannot_work_is_refused(settings, said):
+    with pytest.raises(ValueError, match=said):
+        Menu(**{"prompt": clip(), "choices": {"1": somebody}, **settings})
+
+
+def test_a_choice_that_is_no_handler_is_refused():
+    with pytest.raises(HandlerError, match="not async"):
+        Menu(prompt=clip(), choices={"1": print})
+
+
+def test_a_transfer_wants_a_url():
+    with pytest.raises(ValueError, match="not 'sales'"):
+        Transfer("sales")

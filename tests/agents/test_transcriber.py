@@ -1,0 +1,108 @@
+import json
+
+import numpy as np
+import pytest
+
+from mediaserver.agents.services import ServiceError
+from mediaserver.agents.transcriber import Transcriber
+from mediaserver.agents.turns import LevelDetector
+from mediaserver.handler import Route, Routes
+from mediaserver.testing import joined, run_virtual
+from mediaserver.testing.services import Fault, TimedTranscription, Timing
+
+
+def tone(seconds):
+    times = np.arange(round(seconds * 8000)) / 8000
+    return (8000 * np.sin(2 * np.pi * 440 * times)).astype(np.int16)
+
+
+def silence(seconds):
+    return np.zeros(round(seconds * 8000), np.int16)
+
+
+TWO_UTTERANCES = np.concatenate([silence(0.5), tone(1.0), silence(1.5), tone(0.8), silence(1.5)])
+
+
+class Kept(Transcriber):
+    def __init__(self, *arguments, **settings):
+        super().__init__(*arguments, voice_detector=LevelDetector, **settings)
+        self.transcripts = []
+        KEPT.append(self)
+
+    async def on_transcript(self, transcript):
+        self.transcripts.append((transcript.text, transcript.final))
+
+
+KEPT = []
+
+
+@pytest.fixture(autouse=True)
+def kept():
+    KEPT.clear()
+    return KEPT
+
+
+def called(service, *, until=5.0, said=TWO_UTTERANCES, **settings):
+    async def main():
+        routes = Routes(Route(Kept, settings={"speech_to_text": service, **settings}))
+        async with joined(routes, audio=said) as line:
+            await line.phone.wait_until(until)
+        return line
+
+    return run_virtual(main())
+
+
+def test_each_utterance_is_transcribed(kept):
+    called(TimedTranscription(["hello there", "goodbye"]))
+    assert kept[0].transcripts == [("hello there", True), ("goodbye", True)]
+
+
+def test_what_is_understood_so_far_is_told(kept):
+    called(TimedTranscription(["hello there", "goodbye"], partial_every=0.3))
+    assert kept[0].transcripts[:3] == [
+        ("hello", False),
+        ("hello there", False),
+        ("hello there", True),
+    ]
+
+
+def test_what_is_said_last_is_transcribed_though_the_caller_hangs_up(kept):
+    called(TimedTranscription(["hello"]), until=1.4, said=TWO_UTTERANCES)
+    assert kept[0].transcripts == [("hello", True)]
+
+
+def test_utterances_keep_their_order_however_long_each_takes(kept):
+    called(TimedTranscription(["one", "two"], timing=Timing(3.0)), until=5.0)
+    assert [text for text, _ in kept[0].transcripts] == ["one", "two"]
+
+
+def test_lines_are_added_to_a_file(tmp_path):
+    called(TimedTranscription(["hello there", "good\nbye"]), path=tmp_path / "to" / "a.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "to" / "a.jsonl").read_text().splitlines()]
+    assert [line["text"] for line in lines] == ["hello there", "good\nbye"]
+    assert lines[0]["start"] == pytest.approx(0.5, abs=0.15)
+    assert lines[0]["end"] == pytest.approx(1.5, abs=0.15)
+    assert lines[1]["start"] == pytest.approx(3.0, abs=0.15)
+
+
+def test_an_utterance_that_a_service_fails_on_is_left_out(kept):
+    error = ServiceError("ears", "away", status=503)
+    line = called(TimedTranscription(["one", "two"], fault=Fault(error=error, uses=1)))
+    assert [text for text, _ in kept[0].transcripts] == ["two"]
+    assert line.runtime.stream_totals().turns.failures == {"ears": 1}
+
+
+def test_a_service_that_stalls_is_given_up(kept):
+    line = called(TimedTranscription(["one", "two"], fault=Fault(uses=1)), patience=1.0, until=5.0)
+    assert [text for text, _ in kept[0].transcripts] == ["two"]
+    assert line.runtime.stream_totals().turns.failures == {"speech_to_text": 1}
+
+
+def test_nothing_is_transcribed_of_a_silent_caller(kept):
+    called(TimedTranscription(["hello"]), said=silence(3.0), until=3.0)
+    assert kept[0].transcripts == []
+
+
+def test_patience_is_some():
+    with pytest.raises(ValueError, match="above 0, not 0"):
+        Transcriber(TimedTranscription(), patience=0)

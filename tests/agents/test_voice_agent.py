@@ -1,0 +1,851 @@
+"""Whole conversations, by phone, in virtual time."""
+
+import asyncio
+import math
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from audiocodecs import L16_24K
+from mediaserver.agents import VoiceAgent, tool
+from mediaserver.agents.services import ServiceError, Text, ToolCall, ToolResult
+from mediaserver.agents.turns import TurnSettings
+from mediaserver.stream import CallControlError
+from mediaserver.testing.services import (
+    WORD_SECONDS,
+    Fault,
+    TimedModel,
+    TimedSpeech,
+    TimedTranscription,
+    Timing,
+)
+
+
+TEN = "One two three four five six seven eight nine ten."
+SENTENCES = "One two three four. Five six seven eight. Nine ten eleven twelve."
+
+
+class Control:
+    """Hangs up and transfers, or refuses to."""
+
+    def __init__(self, refuses=False):
+        self.refuses = refuses
+        self.done = []
+
+    async def hang_up(self, stream):
+        self._do("hang_up")
+        stream.close()
+
+    async def transfer(self, stream, url):
+        self._do(url)
+        stream.close()
+
+    def _do(self, what):
+        if self.refuses:
+            raise CallControlError("the account has no right to")
+        self.done.append(what)
+
+
+def words_played(report, since=0.0, until=math.inf):
+    """Count the words that the caller heard, by their sound."""
+    agent = report.recording[:, 1].astype(float)
+    first, last = round(since * 8000), min(round(min(until, 1e6) * 8000), len(agent))
+    loud = np.abs(agent[first:last]) > 500
+    # A tone crosses zero: look at 5 ms at a time.
+    steps = loud[: len(loud) // 40 * 40].reshape(-1, 40).any(axis=1)
+    return steps.sum() * 0.005 / (WORD_SECONDS - 0.06)
+
+
+# Turns.
+
+
+def test_it_greets_and_answers_two_turns(converse, voice):
+    async def script(line, agent):
+        await line.phone.wait_until(2.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(8.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(12.0)
+
+    call = converse(
+        script,
+        hears=["What is up?", "Thanks."],
+        answers=["Not much today.", "You are welcome."],
+        greeting="Hello there, caller.",
+        prompt="Be brief.",
+    )
+    assert call.said == [
+        ("assistant", "Hello there, caller."),
+        ("user", "What is up?"),
+        ("assistant", "Not much today."),
+        ("user", "Thanks."),
+        ("assistant", "You are welcome."),
+    ]
+    assert call.llm.conversations[1] == [
+        Text("system", "Be brief."),
+        *(Text(role, text) for role, text in call.said[:4]),
+    ]
+    assert words_played(call.report) == pytest.approx(9, abs=0.2)
+    assert [turn.number for turn in call.turns] == [0, 1, 2]
+    assert [turn.agent for turn in call.turns] == [
+        text for role, text in call.said if role == "assistant"
+    ]
+
+
+def test_a_reply_comes_as_soon_as_the_services_allow(converse, voice):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(5.0)
+
+    call = converse(
+        script,
+        stt=TimedTranscription(["Hello?"], timing=Timing(0.12)),
+        llm=TimedModel(["Yes. And so on and on."], timing=Timing(0.2, 0.05)),
+        tts=TimedSpeech(timing=Timing(0.15, 0.01)),
+    )
+    (turn,) = call.turns
+    assert turn.end_of_turn == pytest.approx(0.6, abs=0.03)
+    assert turn.transcript == pytest.approx(turn.end_of_turn + 0.12)
+    assert turn.first_token == pytest.approx(turn.transcript + 0.2)
+    # A sentence is known to have ended when the next one begins.
+    assert turn.audio_sent == pytest.approx(turn.first_token + 0.05 + 0.15, abs=0.051)
+    assert turn.audio_heard - turn.audio_sent <= 0.021
+    assert call.report.replies[0].seconds == pytest.approx(turn.audio_heard, abs=0.03)
+
+
+def test_usage_is_that_of_the_services(converse, voice):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(6.0)
+
+    call = converse(script, hears=["Hello?"], answers=["Yes, hello."], prompt="Be brief.")
+    usage = call.turns[0].usage
+    assert usage.tokens_in == 20
+    assert usage.tokens_out == 2
+    assert usage.characters == len("Yes, hello. ")
+    assert usage.speech_seconds == pytest.approx(call.stt.heard[0])
+    assert call.counters.turns.usage["characters"] == usage.characters
+
+
+def test_transcription_begins_before_the_first_word_is_over(converse, voice):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(2.0))
+        await line.phone.wait_until(4.0)
+
+    stt_began = []
+
+    class Noting(TimedTranscription):
+        async def transcribe(self, speech):
+            stt_began.append(asyncio.get_running_loop().time())
+            async for transcript in super().transcribe(speech):
+                yield transcript
+
+    converse(script, stt=Noting(["Hello?"]))
+    assert stt_began[0] < 1.2
+
+
+def test_an_utterance_begins_before_its_onset(converse, voice):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(4.0)
+
+    call = converse(script, hears=["Hello?"], turn_taking=TurnSettings(preroll=0.4))
+    # The word, the silence after it, and what came before.
+    assert call.stt.heard[0] == pytest.approx(1.0 + 0.6 + 0.4, abs=0.1)
+
+
+def test_sentences_follow_each_other_without_a_gap(converse, voice):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(8.0)
+
+    call = converse(script, hears=["Count."], answers=[SENTENCES])
+    assert len(call.tts.texts) >= 3
+    assert call.report.gaps == []
+    assert words_played(call.report) == pytest.approx(12, abs=0.2)
+    assert call.said[-1] == ("assistant", SENTENCES)
+
+
+def test_the_next_sentence_is_synthesised_while_one_plays_and_no_more_than_that(converse, voice):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(0.5))
+        await line.phone.wait_for_audio()
+        await line.phone.wait_until(line.phone.time + 1.0)
+        made.append(list(agent.text_to_speech.texts))
+        await line.phone.wait_until(20.0)
+
+    made = []
+    long = " ".join(f"{word} two three four five six seven eight nine ten." for word in "ABCDEF")
+    call = converse(
+        script,
+        hears=["Count."],
+        answers=[long],
+        apology=None,
+        goodbye=None,
+        silence_prompt=None,
+    )
+    assert 2 <= len(made[0]) <= 3
+    assert call.report.gaps == []
+
+
+def test_a_service_may_speak_in_another_format(converse, voice):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(8.0)
+
+    call = converse(script, hears=["Count."], answers=[SENTENCES], tts=TimedSpeech(format=L16_24K))
+    assert words_played(call.report) == pytest.approx(12, abs=0.3)
+    assert call.said[-1] == ("assistant", SENTENCES)
+
+
+def test_an_utterance_without_words_is_not_answered(converse, voice):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(6.0)
+
+    call = converse(script, hears=[""], answers=["Never said."])
+    assert call.messages == []
+    assert call.llm.uses == 0
+    assert call.report.audio_played == 0
+
+
+def test_who_goes_on_before_the_answer_began_has_said_one_thing(converse, voice):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(2.8)  # the turn has ended, and the model is asked
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(8.0)
+
+    call = converse(
+        script,
+        hears=["I would like", "a table."],
+        llm=TimedModel(["What?", "For how many?"], timing=Timing(0.6, 0.02)),
+    )
+    assert call.said == [("user", "I would like a table."), ("assistant", "For how many?")]
+    (turn,) = call.turns
+    assert (turn.number, turn.caller) == (1, "I would like a table.")
+    assert call.llm.uses == 2
+
+
+def test_who_goes_on_before_the_transcript_is_there_has_said_one_thing(converse, voice):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(2.65)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(8.0)
+
+    call = converse(
+        script,
+        stt=TimedTranscription(["I would like", "a table."], timing=Timing(0.5)),
+        answers=["For how many?"],
+    )
+    assert call.said == [("user", "I would like a table."), ("assistant", "For how many?")]
+    assert call.llm.uses == 1
+
+
+# Barge-in.
+
+
+def barge(at, length, *, until=14.0):
+    """Ask something, and make a sound while the answer is heard, `at` seconds into it."""
+
+    def made(voice):
+        async def script(line, agent):
+            await line.phone.wait_until(1.0)
+            line.phone.say(voice(0.5))
+            began = await line.phone.wait_for_audio()
+            await line.phone.wait_until(began + at)
+            line.phone.say(voice(length))
+            await line.phone.wait_until(until)
+
+        return script
+
+    return made
+
+
+@pytest.mark.parametrize("marks", [True, False])
+@pytest.mark.parametrize("at", [0.7, 1.3, 2.2])
+def test_history_has_the_words_that_were_heard(converse, voice, at, marks):
+    call = converse(
+        barge(at, 1.0)(voice),
+        hears=["Count.", "Stop it."],
+        answers=[TEN, "All right then."],
+        tts=TimedSpeech(marks=marks),
+    )
+    _, (second, _) = call.report.agent_speech[:2]
+    played = words_played(call.report, until=second - 0.1)
+    heard = call.said[1][1].split()
+    assert heard == TEN.split()[: len(heard)]
+    assert len(heard) == pytest.approx(played, abs=1.0)
+    assert call.turns[0].interrupted
+    assert call.turns[0].agent == " ".join(heard)
+    assert call.said[2:] == [("user", "Stop it."), ("assistant", "All right then.")]
+    assert call.agent.barge_ins == [True]
+    assert call.counters.turns.barge_ins["confirmed"] == 1
+
+
+def test_the_agent_is_silent_at_once_when_the_caller_begins(converse, voice):
+    call = converse(
+        barge(1.3, 1.0)(voice), hears=["Count.", "Stop."], answers=[TEN, "All right then."]
+    )
+    assert call.report.interrupts[0].seconds <= 0.12
+
+
+def test_a_cough_pauses_and_nothing_is_lost(converse, voice):
+    call = converse(barge(1.3, 0.1)(voice), hears=["Count.", ""], answers=[TEN])
+    assert words_played(call.report) == pytest.approx(10, abs=0.3)
+    assert len([1 for start, _ in call.report.agent_speech]) >= 2  # it did pause
+    assert call.said == [("user", "Count."), ("assistant", TEN)]
+    assert not call.turns[0].interrupted
+    assert call.agent.barge_ins == [False]
+    assert call.llm.uses == 1
+
+
+def test_a_backchannel_does_not_interrupt(converse, voice):
+    call = converse(
+        barge(1.3, 0.3)(voice),
+        hears=["Count.", "mhm"],
+        answers=[TEN, "Never said."],
+    )
+    assert call.said == [("user", "Count."), ("assistant", TEN)]
+    assert words_played(call.report) == pytest.approx(10, abs=0.3)
+
+
+def test_a_short_word_interrupts_when_it_is_understood_at_last(converse, voice):
+    call = converse(
+        barge(1.3, 0.3)(voice),
+        stt=TimedTranscription(["Count.", "Stop!"], timing=Timing(0.3)),
+        answers=[TEN, "I stop."],
+    )
+    assert call.said[2:] == [("user", "Stop!"), ("assistant", "I stop.")]
+    assert call.turns[0].interrupted
+    assert len(call.said[1][1].split()) < 10
+
+
+def test_partial_words_interrupt_before_the_length_of_speech_does(converse, voice):
+    call = converse(
+        barge(1.3, 1.0)(voice),
+        stt=TimedTranscription(["Count.", "Stop it now please"], partial_every=0.6),
+        answers=[TEN, "I stop."],
+        turn_taking=TurnSettings(confirm=0.9),
+    )
+    assert "Stop" in [transcript.text for transcript in call.agent.transcripts]
+    assert call.turns[0].interrupted
+
+
+def test_at_once_interrupts_at_any_voice(converse, voice):
+    call = converse(barge(1.3, 0.1)(voice), hears=["Count.", ""], answers=[TEN], barge_in="at_once")
+    assert call.turns[0].interrupted
+    assert words_played(call.report) < 6
+    assert call.report.interrupts[0].seconds <= 0.12
+
+
+def test_at_once_a_noise_before_the_answer_does_not_lose_it(converse, voice):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(2.8)
+        line.phone.say(voice(0.08))
+        await line.phone.wait_until(9.0)
+
+    call = converse(
+        script,
+        hears=["Hello?", ""],
+        llm=TimedModel(["Lost.", "Yes, hello."], timing=Timing(0.6, 0.02)),
+        barge_in="at_once",
+    )
+    assert call.said == [("user", "Hello?"), ("assistant", "Yes, hello.")]
+
+
+def test_notify_lets_the_agent_finish_and_answers_then(converse, voice):
+    call = converse(
+        barge(1.3, 1.0)(voice),
+        hears=["Count.", "And more?"],
+        answers=[TEN, "No more."],
+        barge_in="notify",
+    )
+    assert call.said == [
+        ("user", "Count."),
+        ("assistant", TEN),
+        ("user", "And more?"),
+        ("assistant", "No more."),
+    ]
+    assert call.agent.barge_ins == [True]
+    assert call.report.interrupts == [] or words_played(call.report) > 11.5
+
+
+def test_who_talks_over_the_greeting_interrupts_it(converse, voice):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(8.0)
+
+    call = converse(script, hears=["Wait."], answers=["I wait."], greeting=TEN)
+    heard = call.said[0][1].split()
+    assert 1 <= len(heard) < 6
+    assert call.said[1:] == [("user", "Wait."), ("assistant", "I wait.")]
+    assert call.turns[0].number == 0
+    assert call.turns[0].interrupted
+
+
+def test_what_was_sent_and_not_heard_can_still_be_interrupted(converse, voice):
+    # All of it is sent within the lead long before it is heard.
+    call = converse(
+        barge(0.45, 1.0)(voice), hears=["Hi.", "Stop."], answers=["One two three.", "I stop."]
+    )
+    assert call.turns[0].interrupted
+    assert len(call.said[1][1].split()) <= 2
+
+
+def test_who_interrupts_and_is_not_understood_is_answered_too(converse, voice):
+    call = converse(
+        barge(1.3, 1.0)(voice), hears=["Count.", ""], answers=[TEN, "I did not hear you."]
+    )
+    assert call.said[2:] == [("user", "[inaudible]"), ("assistant", "I did not hear you.")]
+
+
+def test_an_answer_stopped_before_its_first_word_by_a_noise_is_given_again(converse, voice):
+    call = converse(
+        barge(0.02, 0.7)(voice), hears=["Count.", ""], answers=["One two.", "One two three."]
+    )
+    assert call.said == [("user", "Count."), ("assistant", "One two three.")]
+    assert [turn.number for turn in call.turns] == [1]
+
+
+def test_a_noise_while_the_model_thinks_does_not_lose_the_answer(converse, voice):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(2.8)
+        line.phone.say(voice(0.25))
+        await line.phone.wait_until(9.0)
+
+    call = converse(
+        script,
+        hears=["Hello?", ""],
+        llm=TimedModel(["Lost.", "Yes, hello."], timing=Timing(0.6, 0.02)),
+    )
+    assert call.said == [("user", "Hello?"), ("assistant", "Yes, hello.")]
+
+
+# Tools.
+
+
+class Receptionist(VoiceAgent):
+    """Of a restaurant."""
+
+    used: ClassVar[list] = []
+    seconds = 2.0
+
+    @tool(hold="One moment please.")
+    async def find_table(self, people: int) -> str:
+        """Find a table."""
+        await asyncio.sleep(self.seconds)
+        self.used.append(people)
+        return f"Table {people * 7}."
+
+
+@pytest.fixture
+def receptionist(scripted):
+    return type("TestReceptionist", (scripted, Receptionist), {"used": []})
+
+
+def find(people=2, call_id="a"):
+    return ToolCall(call_id, "find_table", f'{{"people": {people}}}')
+
+
+def ask(voice, until=12.0):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(until)
+
+    return script
+
+
+def test_a_tool_is_used_and_its_result_is_answered(converse, voice, receptionist):
+    call = converse(
+        ask(voice), kind=receptionist, hears=["A table?"], answers=[find(), "Table fourteen."]
+    )
+    assert call.messages == [
+        Text("user", "A table?"),
+        find(),
+        ToolResult("a", "Table 14."),
+        Text("assistant", "One moment please. Table fourteen."),
+    ]
+    assert call.llm.conversations[1][1:4] == call.messages[:3]
+    assert len(call.turns) == 1
+
+
+def test_no_hold_phrase_for_a_quick_tool(converse, voice, receptionist):
+    receptionist.seconds = 0.5
+    call = converse(
+        ask(voice), kind=receptionist, hears=["A table?"], answers=[find(), "Table fourteen."]
+    )
+    assert call.said[-1] == ("assistant", "Table fourteen.")
+
+
+def test_tools_run_at_the_same_time(converse, voice, receptionist):
+    call = converse(
+        ask(voice),
+        kind=receptionist,
+        hears=["Tables?"],
+        answers=[[find(1, "a"), find(2, "b"), find(3, "c")], "Three tables."],
+    )
+    began, again = call.llm.started
+    assert again - began < 0.5 + 2 * receptionist.seconds
+    assert [m.text for m in call.messages if isinstance(m, ToolResult)] == [
+        "Table 7.",
+        "Table 14.",
+        "Table 21.",
+    ]
+
+
+def test_a_tool_is_finished_though_the_caller_interrupts(converse, voice, receptionist):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(3.6)  # in the middle of the tool
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(12.0)
+
+    receptionist.seconds = 4.0
+    call = converse(
+        script,
+        kind=receptionist,
+        hears=["A table?", "By the window."],
+        answers=[find(), "I am looking."],
+    )
+    assert receptionist.used == [2]
+    results = [m for m in call.messages if isinstance(m, ToolResult)]
+    assert results == [ToolResult("a", "Table 14.")]
+    # The model was asked before that, with a result that says so.
+    (early,) = [m for m in call.llm.conversations[1] if isinstance(m, ToolResult)]
+    assert "not done yet" in early.text
+
+
+def test_a_model_that_only_asks_for_tools_is_a_failure(converse, voice, receptionist):
+    receptionist.seconds = 0.0
+    call = converse(
+        ask(voice),
+        kind=receptionist,
+        hears=["A table?"],
+        answers=[find(call_id=str(n)) for n in range(30)],
+    )
+    assert "without an answer" in call.turns[0].error
+    assert call.counters.turns.failures == {"language_model": 1}
+
+
+def test_say_in_a_tool_is_heard_while_it_runs(converse, voice, scripted):
+    class Saying(scripted):
+        @tool
+        async def look(self) -> str:
+            """Look."""
+            await self.say("Looking now.")
+            return "Found."
+
+    call = converse(
+        ask(voice), kind=Saying, hears=["Look."], answers=[ToolCall("a", "look", "{}"), "Here."]
+    )
+    assert call.said[-1] == ("assistant", "Looking now. Here.")
+
+
+def test_hanging_up_waits_until_goodbye_was_heard(converse, voice):
+    control = Control()
+
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_closed()
+
+    call = converse(
+        script,
+        hears=["Bye."],
+        answers=[["Goodbye and have a nice day.", ToolCall("a", "hang_up", "{}")]],
+        control=control,
+    )
+    assert control.done == ["hang_up"]
+    assert call.report.ended_by == "server"
+    assert words_played(call.report) == pytest.approx(6, abs=0.2)
+    assert call.said[-1] == ("assistant", "Goodbye and have a nice day.")
+    assert call.turns[0].agent == "Goodbye and have a nice day."
+    assert not call.turns[0].interrupted
+
+
+def test_hanging_up_without_a_word_says_goodbye(converse, voice):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_closed()
+
+    call = converse(script, hears=["Bye."], answers=[ToolCall("a", "hang_up", "{}")])
+    assert call.said[-1] == ("assistant", "Goodbye.")
+    assert words_played(call.report) == pytest.approx(1, abs=0.2)
+
+
+def test_a_hang_up_that_is_refused_is_told_to_the_model(converse, voice):
+    call = converse(
+        ask(voice),
+        hears=["Bye."],
+        answers=[["Bye.", ToolCall("a", "hang_up", "{}")], "I cannot hang up."],
+        control=Control(refuses=True),
+    )
+    (result,) = [m for m in call.messages if isinstance(m, ToolResult)]
+    assert "no right to" in result.text
+    assert call.said[-1] == ("assistant", "I cannot hang up.")
+
+
+def test_who_interrupts_goodbye_is_not_hung_up_on(converse, voice):
+    control = Control()
+    call = converse(
+        barge(1.0, 1.0)(voice),
+        hears=["Bye.", "Wait!"],
+        answers=[[TEN, ToolCall("a", "hang_up", "{}")], "I am here."],
+        control=control,
+    )
+    assert control.done == []
+    assert call.said[-2:] == [("user", "Wait!"), ("assistant", "I am here.")]
+
+
+def test_a_transfer_goes_where_the_name_says(converse, voice):
+    control = Control()
+
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_closed()
+
+    call = converse(
+        script,
+        hears=["A human, please."],
+        answers=[["I connect you.", ToolCall("a", "transfer", '{"to": "sales"}')]],
+        transfers={"sales": "https://example.com/sales.xml"},
+        control=control,
+    )
+    assert control.done == ["https://example.com/sales.xml"]
+    assert words_played(call.report) == pytest.approx(3, abs=0.2)
+
+
+def test_a_transfer_to_nowhere_is_told_to_the_model(converse, voice):
+    call = converse(
+        ask(voice),
+        hears=["A human, please."],
+        answers=[ToolCall("a", "transfer", '{"to": "nowhere"}'), "There is nobody."],
+        transfers={"sales": "https://example.com/sales.xml"},
+    )
+    (result,) = [m for m in call.messages if isinstance(m, ToolResult)]
+    assert "sales" in result.text
+    assert call.said[-1] == ("assistant", "There is nobody.")
+
+
+# Failures.
+
+BROKEN = ServiceError("language_model", "503 Service Unavailable", status=503)
+
+
+def failing(service, fault):
+    make = {"stt": TimedTranscription, "llm": TimedModel, "tts": TimedSpeech}[service]
+    if service == "tts":
+        return {service: make(fault=fault)}
+    return {service: make(["Words to say now."] * 9, fault=fault)}
+
+
+@pytest.mark.parametrize("service", ["stt", "llm"])
+@pytest.mark.parametrize("error", [BROKEN, KeyError("choices"), None])
+def test_a_service_that_dies_is_apologised_for_and_the_call_goes_on(
+    converse, voice, service, error
+):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(14.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(20.0)
+
+    fault = Fault(error=error, uses=1)
+    services = {"hears": ["Hello?", "Again."], "answers": ["Yes, hello."]}
+    call = converse(
+        script, **services, **failing(service, fault), patience=3.0, apology="Sorry, again please."
+    )
+    first, second = call.turns
+    assert first.error is not None
+    assert first.agent == "Sorry, again please."
+    assert second.error is None
+    assert call.counters.turns.failures.total() == 1
+    assert call.line.runtime.errors == []
+
+
+def test_an_apology_is_heard_though_speech_synthesis_has_died(converse, voice, scripted):
+    class DiesLater(TimedSpeech):
+        async def speak(self, text, format):
+            if text.startswith("Words"):
+                raise ServiceError("text_to_speech", "gone")
+            async for piece in super().speak(text, format):
+                yield piece
+
+    call = converse(ask(voice), hears=["Hello?"], answers=["Words to say."], tts=DiesLater())
+    assert call.turns[0].agent == call.agent.apology
+    assert call.turns[0].error == "text_to_speech: gone"
+
+
+def test_a_synthesis_that_breaks_off_leaves_what_was_heard(converse, voice):
+    call = converse(
+        ask(voice),
+        hears=["Count."],
+        answers=[TEN],
+        tts=TimedSpeech(fault=Fault(after=10, error=ServiceError("text_to_speech", "gone"))),
+        apology=None,
+    )
+    heard = call.said[-1][1].split()
+    assert heard == TEN.split()[: len(heard)]
+    assert len(heard) == pytest.approx(words_played(call.report), abs=1.0)
+    assert call.turns[0].error == "text_to_speech: gone"
+
+
+def test_without_an_apology_there_is_silence(converse, voice):
+    call = converse(
+        ask(voice, until=6.0), hears=["Hello?"], apology=None, **failing("llm", Fault(error=BROKEN))
+    )
+    assert call.report.audio_played == 0
+    assert call.turns[0].error == str(BROKEN)
+
+
+def fail_three_times(voice):
+    async def script(line, agent):
+        for turn in range(3):
+            await line.phone.wait_until(1.0 + 6 * turn)
+            line.phone.say(voice(1.0))
+        await line.phone.wait_closed()
+
+    return script
+
+
+def test_after_too_many_failures_it_hangs_up(converse, voice):
+    control = Control()
+    call = converse(
+        fail_three_times(voice),
+        hears=["Hello?"] * 3,
+        control=control,
+        **failing("llm", Fault(error=BROKEN)),
+    )
+    assert control.done == ["hang_up"]
+    assert call.counters.turns.failures == {"language_model": 3}
+    assert call.said[-1] == ("assistant", "Goodbye.")
+
+
+def test_a_hang_up_that_is_refused_ends_the_stream_at_least(converse, voice):
+    call = converse(
+        fail_three_times(voice),
+        hears=["Hello?"] * 3,
+        control=Control(refuses=True),
+        **failing("llm", Fault(error=BROKEN)),
+    )
+    assert call.report.ended_by == "server"
+    assert not call.turns[-1].interrupted
+
+
+def test_a_failure_to_understand_a_noise_is_not_apologised_for(converse, voice):
+    call = converse(
+        barge(1.3, 0.1)(voice),
+        stt=FailsAtTheSecond(["Count."]),
+        answers=[TEN],
+    )
+    assert call.said == [("user", "Count."), ("assistant", TEN)]
+    assert call.counters.turns.failures == {"speech_to_text": 1}
+
+
+class FailsAtTheSecond(TimedTranscription):
+    async def transcribe(self, speech):
+        if self.uses:
+            raise ServiceError("speech_to_text", "gone")
+        async for transcript in super().transcribe(speech):
+            yield transcript
+
+
+def test_after_too_many_failures_it_transfers_if_told_to(converse, voice):
+    control = Control()
+    converse(
+        fail_three_times(voice),
+        hears=["Hello?"] * 3,
+        control=control,
+        give_up="desk",
+        transfers={"desk": "https://example.com/desk.xml"},
+        **failing("llm", Fault(error=BROKEN)),
+    )
+    assert control.done == ["https://example.com/desk.xml"]
+
+
+def test_a_turn_that_works_forgives_those_that_failed(converse, voice):
+    async def script(line, agent):
+        for turn in range(5):
+            await line.phone.wait_until(1.0 + 7 * turn)
+            line.phone.say(voice(1.0))
+        await line.phone.wait_until(38.0)
+        assert not line.phone.ended
+
+    class Sometimes(TimedModel):
+        async def respond(self, conversation, tools):
+            self.count = getattr(self, "count", 0) + 1
+            if self.count in (1, 2, 4, 5):
+                raise BROKEN
+            async for piece in super().respond(conversation, tools):
+                yield piece
+
+    call = converse(script, hears=["Hello?"] * 5, llm=Sometimes(["Hello."]))
+    assert [turn.error is None for turn in call.turns] == [False, False, True, False, False]
+
+
+def test_an_error_in_a_hook_ends_the_call(converse, voice, scripted):
+    class Wrong(scripted):
+        async def on_transcript(self, transcript):
+            raise LookupError("no such customer")
+
+    call = converse(ask_until_closed(voice), kind=Wrong, hears=["Hello?"], raises=False)
+    assert [type(error) for error in call.line.runtime.errors] == [LookupError]
+    assert call.report.close_code == 1011
+
+
+def ask_until_closed(voice):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_closed()
+
+    return script
+
+
+# The end, at any moment.
+
+
+@pytest.mark.parametrize("at", np.arange(0.05, 9.0, 0.35).round(2).tolist())
+def test_the_caller_may_hang_up_at_any_moment(converse, voice, receptionist, at):
+    async def script(line, agent):
+        await line.phone.wait_until(min(at, 1.0))
+        if at > 1.0:
+            line.phone.say(voice(1.0))
+            await line.phone.wait_until(at)
+
+    receptionist.seconds = 1.5
+    call = converse(
+        script,
+        kind=receptionist,
+        hears=["A table?"],
+        answers=[["I will look.", find()], SENTENCES],
+        greeting="Hello there.",
+    )
+    assert call.agent.stopped is not None
+    calls = {m.id for m in call.messages if isinstance(m, ToolCall)}
+    assert calls == {m.call_id for m in call.messages if isinstance(m, ToolResult)}
+    spoken = " ".join(text for role, text in call.said if role == "assistant")
+    assert len(spoken.split()) == pytest.approx(words_played(call.report), abs=1.0)
