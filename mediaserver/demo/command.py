@@ -14,13 +14,14 @@ from typing import Any, Final
 from rich.console import Console
 
 from audiocodecs import MULAW_8K, write_wav
-from mediaserver.demo.display import Display, print_checks, print_files
+from mediaserver.demo.display import Display, print_checks, print_files, print_turns
+from mediaserver.demo.moment import Moment, Tell
 from mediaserver.demo.picture import draw
-from mediaserver.demo.scene import Moment, Scene, Tell
+from mediaserver.demo.scene import Scene
 from mediaserver.demo.server import ServerError, serving
 from mediaserver.demo.verdict import LONGEST_CALL, Check, Figures, judge
+from mediaserver.espeak import SpeechError
 from mediaserver.sandbox import CallEnded, CallFailed, CallReport, Phone
-from mediaserver.sandbox.espeak import SpeechError
 from mediaserver.server.daemon import BindError
 from mediaserver.telemetry.logs import configure_logs
 
@@ -29,7 +30,8 @@ FORMAT: Final = MULAW_8K
 
 OPENING: Final = """\
 
-A phone on this machine calls a server on this machine, whose handler is a parrot.
+A phone on this machine calls a server on this machine, whose handler takes reservations.
+They speak: voices, recognition and voice detection are real, and the language model is a script.
 """
 
 RECORDING: Final = "call.wav"
@@ -52,7 +54,7 @@ def run(output: Path, *, as_json: bool = False) -> int:
 
     """
     console = Console(stderr=as_json, highlight=False)
-    configure_logs("warning")
+    configure_logs("error")
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -64,12 +66,13 @@ def run(output: Path, *, as_json: bool = False) -> int:
     except (CallFailed, BindError, ServerError, SpeechError) as error:
         return _fail([f"the demo could not be held: {error}"])
     checks = judge(report, scene)
-    document = summarise(report, moments, checks)
+    document = summarise(report, scene, moments, checks)
     try:
         with console.status("drawing"):
-            files = _write(output, document, report, moments)
+            files = _write(output, document, report, scene, moments)
     except OSError as error:
         return _fail([f"cannot write to {output}: {error}"])
+    print_turns(console, scene.account.turns)
     print_checks(console, checks)
     print_files(console, files)
     if as_json:
@@ -79,7 +82,7 @@ def run(output: Path, *, as_json: bool = False) -> int:
 
 
 async def hold_call(scene: Scene, phone: Phone, tell: Tell) -> CallReport:
-    """Call with a phone, play the caller's part, and hang up, whatever comes of it.
+    """Call with a phone, play the caller's part, and hang up if the agent did not.
 
     Raises:
         CallFailed: The server did not take the call.
@@ -96,7 +99,7 @@ async def hold_call(scene: Scene, phone: Phone, tell: Tell) -> CallReport:
 
 
 def summarise(
-    report: CallReport, moments: Sequence[Moment], checks: Sequence[Check]
+    report: CallReport, scene: Scene, moments: Sequence[Moment], checks: Sequence[Check]
 ) -> dict[str, Any]:
     """Return all that is known of the call, as it is written to ``report.json``."""
     figures = asdict(Figures.of(report))
@@ -105,6 +108,11 @@ def summarise(
         "checks": [asdict(check) for check in checks],
         "figures": {f"{name}_seconds": _rounded(value) for name, value in figures.items()},
         "moments": [{**asdict(moment), "time": _rounded(moment.time)} for moment in moments],
+        "turns": [_plain(asdict(turn)) for turn in scene.account.turns],
+        "conversation": [
+            {"kind": type(message).__name__, **asdict(message)}
+            for message in scene.account.messages
+        ],
         "call": report.to_dict(),
     }
 
@@ -141,17 +149,22 @@ def _show(phone: Phone, display: Display) -> None:
 
 
 def _write(
-    output: Path, document: dict[str, Any], report: CallReport, moments: Sequence[Moment]
+    output: Path,
+    document: dict[str, Any],
+    report: CallReport,
+    scene: Scene,
+    moments: Sequence[Moment],
 ) -> list[tuple[Path, str]]:
     recording, picture, text = output / RECORDING, output / PICTURE, output / REPORT
     assert report.recording is not None, "the phone keeps its audio"
     write_wav(recording, report.recording, FORMAT.rate)
-    draw(picture, report, moments, Figures.of(report), title="A call with the parrot")
+    heard = [scene.account.as_heard(moment) for moment in moments]
+    draw(picture, report, heard, Figures.of(report), title="A table at the Blue Door")
     text.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
     return [
         (recording, "caller left, agent right"),
         (picture, "what it looks like"),
-        (text, "what the phone measured"),
+        (text, "what the phone measured and the agent tells"),
     ]
 
 
@@ -160,6 +173,13 @@ def _fail(problems: Sequence[str]) -> int:
     for problem in problems:
         print(f"mediaserver: {problem}", file=sys.stderr)
     return 1 if problems else 0
+
+
+def _plain(value: Any) -> Any:
+    """Return it with times rounded."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    return round(value, 6) if isinstance(value, float) else value
 
 
 def _rounded(seconds: float | None) -> float | None:

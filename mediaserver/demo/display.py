@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from audiocodecs import Samples
-from mediaserver.demo.scene import Moment, Who
+from mediaserver.call.turn import STAGES, Turn
+from mediaserver.demo.moment import Moment, Who
 from mediaserver.demo.verdict import Check
 
 
@@ -30,6 +31,9 @@ _ASCII_BARS: Final = ".:-=+*%#"
 
 _QUIETEST, _LOUDEST = -36.0, -16.0
 """Root mean squares, in dB of full scale, of the lowest bar and of the highest."""
+
+HEADINGS: Final = {"audio_sent": "sent", "audio_heard": "heard"}
+"""Of stages, where their own names are too long."""
 
 _NAMES: Final = 9
 """Columns to the left of the voices."""
@@ -122,6 +126,28 @@ def print_checks(console: Console, checks: Sequence[Check]) -> None:
     for check in checks:
         mark = Text("ok", "green") if check.passed else Text("not ok", "bold red")
         table.add_row(mark, check.name, Text(check.found, "dim" if check.passed else "bold red"))
+    console.print()
+    console.print(table)
+
+
+def print_turns(console: Console, turns: Sequence[Turn]) -> None:
+    """Print how long after the caller's last word each stage of a turn was reached."""
+    table = Table(box=None, padding=(0, 2, 0, 0), title_justify="left", header_style="dim")
+    table.add_column("turn", justify="right", width=_NAMES - 1)
+    for stage in STAGES:
+        table.add_column(
+            HEADINGS.get(stage, stage.replace("_", " ")), justify="right", no_wrap=True
+        )
+    table.add_column("")
+    for turn in turns:
+        if not turn.number:
+            continue  # a greeting follows nothing
+        times = [getattr(turn, stage) for stage in STAGES]
+        table.add_row(
+            str(turn.number),
+            *("" if time is None else f"{1000 * time:.0f} ms" for time in times),
+            Text("interrupted" if turn.interrupted else turn.error or "", "dim"),
+        )
     console.print()
     console.print(table)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,7 @@ from matplotlib.transforms import blended_transform_factory
 from numpy.typing import NDArray
 
 from audiocodecs import AudioFormat, Samples
-from mediaserver.demo.scene import PAUSE, Moment, Who
+from mediaserver.demo.moment import GOES_ON, INTERRUPTS, UNDERSTANDS, Moment, Who
 from mediaserver.demo.verdict import Figures
 from mediaserver.sandbox import CallReport
 
@@ -25,7 +26,7 @@ COLOURS: Final[dict[Who, str]] = {"caller": "#1f6f8b", "agent": "#c8553d"}
 INK: Final = "#22303a"
 EDGE: Final = "#d5dbdf"
 
-WIDTH: Final = 14.0
+WIDTH: Final = 17.0
 DPI: Final = 110
 
 # Inches: the margins beside the panels and below them, a panel, a row of labels, the title.
@@ -63,8 +64,9 @@ def draw(
     """
     seconds = max(report.duration, 1.0)
     scale = (WIDTH - _LEFT - _RIGHT) / seconds
+    marked = [moment for moment in moments if moment.label]
     rows = stagger(
-        [(each.time * scale, text_width(f" {each.label}", _LABEL_SIZE)) for each in moments]
+        [(each.time * scale, text_width(f" {each.label}", _LABEL_SIZE)) for each in marked]
     )
     labels = _ROW * (max(rows, default=0) + 1) + _ABOVE_ROWS
     height = _BELOW + 2 * _PANEL + _BETWEEN + labels + _TITLE
@@ -94,10 +96,12 @@ def draw(
     agent.set_xticks(np.arange(0, seconds))
     agent.set_xlabel("seconds after the start of the stream", color=INK)
 
-    _mark(caller, agent, moments, rows)
-    _span_replies(agent, report)
-    _subtitle(caller, moments, "caller", scale)
-    _subtitle(agent, moments, "agent", scale)
+    _mark(caller, agent, marked, rows)
+    _span_replies(agent, report, marked)
+    _shade_pauses(agent, marked)
+    _subtitle(caller, _said(moments, "caller"), seconds, scale)
+    _subtitle(agent, _said(moments, "agent"), seconds, scale)
+    _subtitle(caller, _understood(moments), seconds, scale)
 
     left = _LEFT / WIDTH
     figure.text(left, 1 - 0.36 / height, title, size=16, weight="bold", color=INK)
@@ -109,8 +113,8 @@ def summary(figures: Figures) -> str:
     """Say the key figures in one line."""
     parts = [
         f"first audio after {_ms(figures.first_audio)}",
-        f"reply {_ms(figures.reply)} after the last word, a pause of {_ms(PAUSE)} included",
-        f"silence {_ms(figures.silence)} after the key",
+        f"slowest reply {_ms(figures.reply)} after the last word",
+        f"silence {_ms(figures.silence)} after the interruption begins",
         f"gaps {_ms(figures.gaps)}",
     ]
     return "   ·   ".join(parts)
@@ -193,8 +197,8 @@ def _mark(caller: Axes, agent: Axes, moments: Sequence[Moment], rows: Sequence[i
     """Draw a line down through both panels for each moment, and its label above them."""
     lowest = max(rows, default=0)
     for moment, row in zip(moments, rows, strict=True):
-        key = moment.label.startswith("presses")
-        colour = INK if key else COLOURS[moment.who]
+        cut = moment.label == INTERRUPTS
+        colour = INK if cut else COLOURS[moment.who]
         top = 1 + (_ROW * (lowest - row + 0.5) + _ABOVE_ROWS / 2) / _PANEL
         for axes, until in ((caller, top), (agent, 1 + _BETWEEN / _PANEL)):
             across = blended_transform_factory(axes.transData, axes.transAxes)
@@ -205,7 +209,7 @@ def _mark(caller: Axes, agent: Axes, moments: Sequence[Moment], rows: Sequence[i
                 clip_on=False,
                 color=colour,
                 alpha=0.7,
-                linewidth=1.6 if key else 0.9,
+                linewidth=1.6 if cut else 0.9,
             )
         caller.text(
             moment.time,
@@ -214,16 +218,19 @@ def _mark(caller: Axes, agent: Axes, moments: Sequence[Moment], rows: Sequence[i
             transform=blended_transform_factory(caller.transData, caller.transAxes),
             color=colour,
             size=_LABEL_SIZE,
-            weight="bold" if key else "normal",
+            weight="bold" if cut else "normal",
             verticalalignment="center",
         )
 
 
-def _span_replies(axes: Axes, report: CallReport) -> None:
+def _span_replies(axes: Axes, report: CallReport, moments: Sequence[Moment]) -> None:
     """Draw an arrow from the end of each utterance to its reply."""
+    resumed = [moment.time for moment in moments if moment.label == GOES_ON]
     at = blended_transform_factory(axes.transData, axes.transAxes)
     for reply in report.replies:
-        if reply.seconds is not None:
+        if reply.seconds is None:
+            continue
+        if reply.utterance_end + reply.seconds not in resumed:
             axes.annotate(
                 "",
                 xy=(reply.utterance_end + reply.seconds, 0.8),
@@ -234,17 +241,49 @@ def _span_replies(axes: Axes, report: CallReport) -> None:
             )
 
 
-def _subtitle(axes: Axes, moments: Sequence[Moment], who: Who, scale: float) -> None:
-    """Write what somebody says below how it looks."""
-    own = [moment for moment in moments if moment.who == who]
-    for moment, following in pairwise(own):
+def _shade_pauses(axes: Axes, moments: Sequence[Moment]) -> None:
+    """Shade where the agent was silenced until it went on with the same."""
+    agent = [moment for moment in moments if moment.who == "agent"]
+    for silenced, following in pairwise(agent):
+        if following.label == GOES_ON:
+            axes.axvspan(
+                silenced.time,
+                following.time,
+                facecolor="none",
+                edgecolor=COLOURS["agent"],
+                alpha=0.5,
+                hatch="///",
+                linewidth=0,
+            )
+
+
+def _said(moments: Sequence[Moment], who: Who) -> list[Moment]:
+    """Return what somebody says, and where it ends. A pause is no end."""
+    own = [moment for moment in moments if moment.who == who and moment.aloud]
+    pauses = {before.time for before, after in pairwise(own) if after.label == GOES_ON}
+    return [each for each in own if each.time not in pauses and each.label != GOES_ON]
+
+
+def _understood(moments: Sequence[Moment]) -> list[Moment]:
+    """Return what the agent understood, each followed by what the caller does next."""
+    return [
+        replace(moment, words=f"understood: {moment.words}" if moment.who == "agent" else "")
+        for moment in moments
+        if moment.who == "caller" or moment.text == UNDERSTANDS
+    ]
+
+
+def _subtitle(axes: Axes, moments: Sequence[Moment], seconds: float, scale: float) -> None:
+    """Write below how a voice looks what is said, each up to the next moment."""
+    ends = [*(moment.time for moment in moments[1:]), seconds]
+    for moment, end in zip(moments, ends, strict=False):
         if moment.words:
             axes.text(
                 moment.time + _WORDS_MARGIN / scale,
                 0.03,
-                wrap(moment.words, (following.time - moment.time) * scale - 2 * _WORDS_MARGIN),
+                wrap(moment.words, (end - moment.time) * scale - 2 * _WORDS_MARGIN),
                 transform=blended_transform_factory(axes.transData, axes.transAxes),
-                color=COLOURS[who],
+                color=COLOURS[moment.who],
                 size=_WORDS_SIZE,
                 style="italic",
                 verticalalignment="bottom",

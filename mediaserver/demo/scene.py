@@ -1,75 +1,74 @@
-"""What is said and done in the demo's call."""
+"""The demo's scene: what agent and caller say to each other, and when."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Literal, Self
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Self
 
 from audiocodecs import Wav
-from mediaserver.agents import Parrot
+from mediaserver.agents.services import LanguageModel, SpeechToText, Text
+from mediaserver.agents.services.pocketsphinx import PocketSphinxTranscription
+from mediaserver.agents.services.scripted import ScriptedModel
+from mediaserver.demo.agent import GREETING, HOLD, PHRASES, RULES, Account, Receptionist, Voice
+from mediaserver.demo.moment import GOES_ON, INTERRUPTS, Moment, Tell
+from mediaserver.espeak import speak
 from mediaserver.handler import Route, Routes
 from mediaserver.sandbox import Phone
-from mediaserver.sandbox.espeak import speak
 
 
-AGENT_VOICE: Final = "en-us+f3"
-CALLER_VOICE: Final = "en-gb-x-rp"
+AGENT_VOICE: Final = "en-us+m7"
+CALLER_VOICE: Final = "en-us+f2"
 
-GREETING: Final = "Hello! I repeat what you say, until you press a key."
-SENTENCE: Final = "I would like a table for two, tonight at eight, by the window if you can."
+REQUEST: Final = "Hello. I would like a table for two, tonight at eight."
+CHANGE: Final = "No, wait. Make that four."
+NOD: Final = "Okay."
 FAREWELL: Final = "Thank you. Goodbye!"
 
-PAUSE: Final = 0.5
-"""Seconds of quiet that tell the parrot, and the caller too, that the other has finished."""
+TOOL_CALL: Final = "find_table(two, eight)"
+OFFER: Final = (
+    "For two people at eight I have a table by the window and one in the garden if it stays dry."
+)
+ANSWER: Final = "Then I give you the big table in the garden for four people at eight."
+"""What the agent makes of that, if it understands."""
 
-KEY: Final = "5"
-KEY_AFTER: Final = 1.2
-"""Seconds into the reply after which the caller presses the key."""
+PAUSE: Final = 0.7
+"""Seconds of quiet that tell the caller that the agent has finished."""
+
+CUT_AFTER: Final = 2.3
+"""Seconds into the first answer after which the caller interrupts."""
+
+NOD_AFTER: Final = 1.4
+"""Seconds into the second answer after which the caller says that they are listening."""
 
 TICK: Final = 0.02
 """Seconds of one of the phone's frames."""
 
-Who = Literal["caller", "agent"]
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """Something worth telling about the call.
-
-    Attributes:
-        time: Seconds after the start of the stream.
-        who: Whose doing it is.
-        label: What it is in two or three words, for the picture.
-        text: The same in more words, for the timeline.
-        words: What is said, if anything.
-
-    """
-
-    time: float
-    who: Who
-    label: str
-    text: str
-    words: str = ""
-
-
-Tell = Callable[[Moment], object]
-
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The clips that the two speak, and the caller's part.
+    """One performance: the services of the agent, the clips of the caller, the agent's account.
 
     Attributes:
-        greeting: What the agent says first.
-        sentence: What the caller says, and cuts short when it is repeated.
-        farewell: What the caller says then, and hears to its end.
+        request: What the caller asks for.
+        change: What they say in the middle of the answer.
+        nod: What they say in the middle of the next, and mean nothing by it.
+        farewell: What they say last.
+        voice: Speaks for the agent.
+        speech_to_text: Understands for the agent.
+        language_model: Thinks for the agent.
+        account: What the agent tells of the call.
 
     """
 
-    greeting: Wav
-    sentence: Wav
+    request: Wav
+    change: Wav
+    nod: Wav
     farewell: Wav
+    voice: Voice
+    speech_to_text: SpeechToText
+    language_model: LanguageModel
+    account: Account = field(default_factory=Account)
 
     @classmethod
     def spoken(cls) -> Self:
@@ -80,77 +79,140 @@ class Scene:
 
         """
         return cls(
-            greeting=speak(GREETING, AGENT_VOICE),
-            sentence=speak(SENTENCE, CALLER_VOICE),
+            request=speak(REQUEST, CALLER_VOICE),
+            change=speak(CHANGE, CALLER_VOICE),
+            nod=speak(NOD, CALLER_VOICE),
             farewell=speak(FAREWELL, CALLER_VOICE),
+            voice=Voice(AGENT_VOICE),
+            speech_to_text=PocketSphinxTranscription(PHRASES),
+            language_model=ScriptedModel(RULES),
         )
 
     @property
     def routes(self) -> Routes:
         """The agent's part, as a server takes it."""
-        return Routes(Route(Parrot, settings={"greeting": self.greeting, "pause": PAUSE}))
+        return Routes(Route(Receptionist, settings=self.settings))
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        """What the agent is made with."""
+        return {
+            "speech_to_text": self.speech_to_text,
+            "language_model": self.language_model,
+            "text_to_speech": self.voice,
+            "account": self.account,
+        }
 
     @property
     def seconds(self) -> float:
         """About how long the call takes."""
-        spoken = self.greeting.seconds + self.sentence.seconds + 2 * self.farewell.seconds
-        return spoken + KEY_AFTER + 5 * PAUSE
+        caller = (self.request, self.change, self.nod, self.farewell)
+        return sum(clip.seconds for clip in caller) + 17.4
 
     async def perform(self, phone: Phone, tell: Tell) -> None:
-        """Play the caller's part on a phone whose call has been taken, and hang up.
+        """Play the caller's part on a phone whose call has been taken, until the agent hangs up.
 
         Args:
             phone: The caller's phone.
             tell: Called with each moment, in order, once it is certain.
 
         Raises:
-            CallEnded: The server ended the call.
+            CallEnded: The server ended the call before its time.
 
         """
+        caller = _Caller(phone, self.account, tell)
         began = await phone.wait_for_audio()
-        tell(Moment(began, "agent", "greets", "greets", GREETING))
+        caller.agent(began, "greets", "greets", GREETING)
         await phone.wait_for_silence(PAUSE)
-        tell(Moment(times(phone, "agent_silent")[-1], "agent", "greeting ends", "has finished"))
+        caller.agent(caller.agent_silent, "", "has finished")
 
-        began = await say(phone, self.sentence)
-        tell(Moment(began, "caller", "speaks", "says", SENTENCE))
-        began = await self._hear_reply(phone, tell)
-        await phone.wait_until(began + KEY_AFTER)
-        phone.press(KEY)
-        pressed = phone.time
-        tell(Moment(pressed, "caller", f"presses {KEY}", f"presses {KEY}"))
-        await phone.wait_for_silence(PAUSE)
-        ended = times(phone, "agent_silent")[-1]
-        after = f"silent after {1000 * (ended - pressed):.0f} ms"
-        cut_short = ended - began < self.sentence.seconds - PAUSE
-        tell(Moment(ended, "agent", after, f"{after}, mid-sentence" if cut_short else after))
+        await caller.says(self.request, "asks", "asks", REQUEST)
+        began = await caller.hears_reply("holds", "says", listens=0.5)
+        hold = self.voice.clips.get(HOLD)
+        answers = began + (hold.seconds if hold else 0.0)
+        await phone.wait_until(answers + CUT_AFTER)
+        caller.agent(answers, "answers", "answers", caller.agents_words(after=HOLD))
 
-        began = await say(phone, self.farewell)
-        tell(Moment(began, "caller", "speaks", "says", FAREWELL))
-        await self._hear_reply(phone, tell)
-        await phone.wait_for_silence(PAUSE)
-        tell(Moment(times(phone, "agent_silent")[-1], "agent", "finishes", "has finished"))
-        await phone.hang_up()
-        tell(Moment(phone.time, "caller", "hangs up", "hangs up"))
-
-    async def _hear_reply(self, phone: Phone, tell: Tell) -> float:
-        """Finish speaking, and wait until the agent replies; return when it began to."""
-        await phone.wait_spoken()
-        ended = times(phone, "caller_silent")[-1]
-        tell(Moment(ended, "caller", "pauses", "has finished"))
+        await caller.interrupts(self.change, INTERRUPTS, "interrupts", CHANGE)
+        await caller.hears_reply("answers", "answers", listens=NOD_AFTER)
+        await caller.interrupts(self.nod, "nods", "says meanwhile", NOD)
         began = await phone.wait_for_audio()
-        after = f"repeats it after {1000 * (began - ended):.0f} ms"
-        tell(Moment(began, "agent", after, after))
+        caller.agent(began, GOES_ON, "goes on")
+        await phone.wait_for_silence(PAUSE)
+        caller.agent(caller.agent_silent, "", "has finished")
+
+        await caller.says(self.farewell, "says goodbye", "says", FAREWELL)
+        await caller.hears_reply("says goodbye", "says", listens=0.5)
+        await phone.wait_closed()
+        caller.agent(phone.time, "hangs up", "hangs up")
+
+
+class _Caller:
+    """The caller's hands and ears: says, listens, and tells of it."""
+
+    def __init__(self, phone: Phone, account: Account, tell: Tell) -> None:
+        self._phone = phone
+        self._account = account
+        self._tell = tell
+
+    def tell(self, moment: Moment) -> None:
+        """Tell of a moment, and before it of what the agent told meanwhile."""
+        for each in self._account.told(moment.time):
+            self._tell(each)
+        self._tell(moment)
+
+    def agent(self, time: float, label: str, text: str, words: str = "") -> None:
+        """Tell of something that the agent is heard to do."""
+        self.tell(Moment(time, "agent", label, text, words))
+
+    def caller(self, time: float, label: str, text: str, words: str = "") -> None:
+        """Tell of something that the caller does."""
+        self.tell(Moment(time, "caller", label, text, words))
+
+    @property
+    def agent_silent(self) -> float:
+        """When the agent fell silent last."""
+        return times(self._phone, "agent_silent")[-1]
+
+    async def says(self, clip: Wav, label: str, text: str, words: str) -> float:
+        """Begin to say a clip, and return when the first of it was heard."""
+        before = times(self._phone, "caller_speaks")
+        self._phone.say(clip.samples, clip.rate)
+        while (now := times(self._phone, "caller_speaks")) == before:
+            await self._tick()
+        self.caller(now[-1], label, text, words)
+        return now[-1]
+
+    async def interrupts(self, clip: Wav, label: str, text: str, words: str) -> None:
+        """Say a clip while the agent speaks, and listen when it falls silent."""
+        began = await self.says(clip, label, text, words)
+        while not times(self._phone, "agent_silent") or self.agent_silent < began:
+            await self._tick()
+        after = f"silent after {1000 * (self.agent_silent - began):.0f} ms"
+        self.agent(self.agent_silent, after, after)
+
+    async def hears_reply(self, label: str, text: str, *, listens: float) -> float:
+        """Finish speaking, listen to so much of the agent's reply, and return when it began."""
+        await self._phone.wait_spoken()
+        ended = times(self._phone, "caller_silent")[-1]
+        self.caller(ended, "", "has finished")
+        began = await self._phone.wait_for_audio()
+        await self._phone.wait_until(began + listens)
+        after = f"{text} after {1000 * (began - ended):.0f} ms"
+        self.agent(began, label, after, self.agents_words())
         return began
 
+    def agents_words(self, after: str = "") -> str:
+        """Return what the agent is saying, by its own account."""
+        own = [
+            each.text
+            for each in self._account.messages
+            if isinstance(each, Text) and each.role == "assistant"
+        ]
+        return own[-1].removeprefix(after).strip() if own else ""
 
-async def say(phone: Phone, clip: Wav) -> float:
-    """Begin to say a clip into the phone, and return when the first of it was heard."""
-    before = times(phone, "caller_speaks")
-    phone.say(clip.samples, clip.rate)
-    while (now := times(phone, "caller_speaks")) == before:
-        await phone.wait_until(phone.time + TICK)
-    return now[-1]
+    async def _tick(self) -> None:
+        await self._phone.wait_until(self._phone.time + TICK)
 
 
 def times(phone: Phone, kind: str) -> list[float]:

@@ -1,10 +1,12 @@
 """The demo's scene, and calls that play it in virtual time."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 import structlog
 
+from mediaserver.demo.agent import Account, Receptionist
 from mediaserver.demo.command import hold_call
 from mediaserver.demo.scene import Scene
 from mediaserver.handler import Route, Routes
@@ -16,21 +18,33 @@ def scene():
     return Scene.spoken()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def perform(scene):
-    """Play the scene with an agent, the right one unless told: the moments and the report."""
+    """Play the scene with an agent, the right one unless told: the scene, moments and report."""
 
-    def perform(handler=None):
+    def perform(handler=None, **changes):
+        performance = replace(scene, account=Account())
+        routes = performance.routes
+        if handler is not None or changes:
+            handler = handler or routes.routes[0].handler
+            is_receptionist = isinstance(handler, type) and issubclass(handler, Receptionist)
+            settings = {**performance.settings, **changes} if is_receptionist else {}
+            routes = Routes(Route(handler, settings=settings))
         moments = []
-        routes = Routes(Route(handler)) if handler else scene.routes
 
         async def call():
             async with joined(routes, start=False) as line:
-                return await hold_call(scene, line.phone, moments.append)
+                return await hold_call(performance, line.phone, moments.append)
 
-        return moments, run_virtual(call())
+        return performance, moments, run_virtual(call())
 
     return perform
+
+
+@pytest.fixture(scope="session")
+def performed(perform):
+    """The scene as it should be."""
+    return perform()
 
 
 @pytest.fixture(autouse=True)

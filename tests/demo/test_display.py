@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from mediaserver.demo.display import Display, print_checks, print_files, silhouette
-from mediaserver.demo.scene import Moment
+from mediaserver.call import Turn
+from mediaserver.demo.display import Display, print_checks, print_files, print_turns, silhouette
+from mediaserver.demo.moment import Moment
 from mediaserver.demo.verdict import Check
 
 
@@ -99,6 +100,30 @@ def test_checks_are_listed_with_what_was_found(console, screen):
     print_checks(console, [Check("it works", True, "20 ms"), Check("it lasts", False, "never")])
     lines = [line.rstrip() for line in screen.getvalue().splitlines() if line.strip()]
     assert lines == ["      ok  it works  20 ms", "  not ok  it lasts  never"]
+
+
+def test_turns_are_listed_with_their_times_and_what_became_of_them(screen):
+    times = {"end_of_turn": 0.6, "transcript": 0.71, "audio_sent": 1.25}
+    turns = [
+        Turn(number=0),
+        Turn(number=1, interrupted=True, **times),
+        Turn(number=2, error="out of words", end_of_turn=0.6),
+    ]
+    print_turns(Console(file=screen, width=80), turns)
+    heading, first, second = (line for line in screen.getvalue().splitlines() if line.strip())
+    assert heading.split() == [
+        "turn",
+        "end",
+        "of",
+        "turn",
+        "transcript",
+        "first",
+        "token",
+        "sent",
+        "heard",
+    ]
+    assert " ".join(first.split()) == "1 600 ms 710 ms 1250 ms interrupted"
+    assert " ".join(second.split()) == "2 600 ms out of words"
 
 
 def test_files_are_listed(console, screen):

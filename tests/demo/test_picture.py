@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import hypothesis.strategies as st
 import matplotlib.figure
 import numpy as np
@@ -6,8 +8,8 @@ from hypothesis import given
 from matplotlib.image import imread
 from matplotlib.text import Text
 
+from mediaserver.demo.moment import Moment
 from mediaserver.demo.picture import draw, envelope, stagger, summary, text_width, wrap
-from mediaserver.demo.scene import Moment
 from mediaserver.demo.verdict import Figures
 
 
@@ -35,8 +37,9 @@ def visible_texts(figure):
     return [each for each in figure.findobj(Text) if each.get_visible() and each.get_text().strip()]
 
 
-def test_no_two_texts_overlap_and_none_is_cut_off(drawn, perform):
-    figure, _ = drawn(*perform())
+def test_no_two_texts_overlap_and_none_is_cut_off(drawn, performed):
+    _, moments, report = performed
+    figure, _ = drawn(moments, report)
     boxes = [(each.get_text(), each.get_window_extent()) for each in visible_texts(figure)]
     assert len(boxes) > 20
     width, height = figure.get_size_inches() * figure.dpi
@@ -47,18 +50,20 @@ def test_no_two_texts_overlap_and_none_is_cut_off(drawn, perform):
             assert not box.overlaps(its_box), (text, other)
 
 
-def test_every_moment_is_labelled(drawn, perform):
-    moments, report = perform()
+def test_every_moment_with_a_label_is_labelled(drawn, performed):
+    _, moments, report = performed
     figure, _ = drawn(moments, report)
     texts = [each.get_text().strip() for each in visible_texts(figure)]
-    assert {each.label for each in moments} <= set(texts)
-    assert {each.words for each in moments if each.words} <= {
+    assert {each.label for each in moments if each.label} <= set(texts)
+    assert {each.words for each in moments if each.words and each.aloud} <= {
         text.replace("\n", " ") for text in texts
     }
+    assert "understood: Okay." in texts
 
 
-def test_each_voice_is_drawn_in_its_own_panel_and_colour(drawn, perform):
-    _, pixels = drawn(*perform())
+def test_each_voice_is_drawn_in_its_own_panel_and_colour(drawn, performed):
+    _, moments, report = performed
+    _, pixels = drawn(moments, report)
     rgb = pixels[..., :3]
     blue = np.linalg.norm(rgb - np.array([0x1F, 0x6F, 0x8B]) / 255, axis=2) < 0.05
     red = np.linalg.norm(rgb - np.array([0xC8, 0x55, 0x3D]) / 255, axis=2) < 0.05
@@ -70,18 +75,20 @@ def test_each_voice_is_drawn_in_its_own_panel_and_colour(drawn, perform):
     assert upper < lower
 
 
-def test_a_call_that_broke_off_is_drawn_too(drawn, perform):
-    moments, report = perform()
-    report.recording, report.duration, report.agent_speech, report.replies = None, 0.0, [], []
+def test_a_call_that_broke_off_is_drawn_too(drawn, performed):
+    _, moments, report = performed
+    report = replace(report, recording=None, duration=0.0, agent_speech=[], replies=[])
     figure, pixels = drawn(moments[:1], report)
     assert pixels.shape[1] == round(figure.get_figwidth() * figure.dpi)
 
 
 def test_the_summary_says_what_never_happened():
-    text = summary(Figures(first_audio=0.02, reply=None, silence=0.019, gaps=0.0, call=9.0))
+    text = summary(
+        Figures(first_audio=0.02, reply=None, silence=0.019, nod_silence=None, gaps=0.0, call=9.0)
+    )
     assert "first audio after 20 ms" in text
-    assert "reply never" in text
-    assert "silence 19 ms after the key" in text
+    assert "slowest reply never" in text
+    assert "silence 19 ms after the interruption begins" in text
     assert "gaps 0 ms" in text
 
 
@@ -130,8 +137,8 @@ def test_text_is_wider_in_larger_letters():
     assert text_width("caller", 20.0) == pytest.approx(2 * text_width("caller", 10.0), rel=0.1)
 
 
-def test_moments_are_marked_in_any_number(drawn, perform):
-    _, report = perform()
+def test_moments_are_marked_in_any_number(drawn, performed):
+    _, _, report = performed
     figure, _ = drawn([Moment(0.01 * n, "agent", f"moment {n}", "") for n in range(12)], report)
     boxes = [
         each.get_window_extent()

@@ -1,0 +1,212 @@
+"""The demo's agent: takes reservations, and keeps account of what it understood and did."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+
+from audiocodecs import AudioFormat, Samples
+from mediaserver.agents import Conversation, VoiceAgent, tool
+from mediaserver.agents.services import Message, Transcript, WordMark
+from mediaserver.agents.services.espeak import EspeakSpeech
+from mediaserver.agents.services.scripted import Rule, Use
+from mediaserver.call import Frame, Turn
+from mediaserver.demo.moment import UNDERSTANDS, Moment
+from mediaserver.stream import Stream
+
+
+LOOKING_TAKES: Final = 1.5
+"""Seconds that the tool takes: long enough for the agent to say that it is looking."""
+
+AUDIBLE: Final = 256
+"""A sample beyond this counts as sound."""
+
+GREETING: Final = "Good evening, the Blue Door, how can I help you?"
+HOLD: Final = "One moment, let me see."
+GOODBYE: Final = "Goodbye, and see you tonight!"
+
+PEOPLE: Final = ("two", "four", "six", "eight")
+HOURS: Final = ("six", "seven", "eight", "nine")
+
+PHRASES: Final = (
+    *(
+        f"Hello. I would like a table for {people}, tonight at {hour}."
+        for people in PEOPLE
+        for hour in HOURS
+    ),
+    *(f"No, wait. Make that {people}." for people in PEOPLE),
+    "Okay.",
+    "Thank you. Goodbye!",
+)
+"""What callers may say: PocketSphinx tells phrases apart, and is no dictation machine."""
+
+RULES: Final = (
+    Rule(
+        r"table for (?P<people>\w+), tonight at (?P<hour>\w+)",
+        "For {people} people at {hour} I have {result}.",
+        Use("find_table", {"people": "{people}", "hour": "{hour}"}),
+    ),
+    Rule(
+        r"make that (?P<people>\w+)",
+        "Then I give you the big table in the garden for {people} people at eight.",
+    ),
+    Rule("goodbye", use=Use("hang_up")),
+)
+"""What the scripted model makes of what it understands."""
+
+
+class Voice(EspeakSpeech):
+    """Speaks, and keeps what it has spoken, so that it can be compared with what was heard."""
+
+    def __init__(self, voice: str) -> None:
+        super().__init__(voice)
+        self.clips: dict[str, Clip] = {}
+
+    async def speak(self, text: str, format: AudioFormat) -> AsyncIterator[Frame | WordMark]:
+        """Speak `text`."""
+        pieces = []
+        try:
+            async for piece in super().speak(text, format):
+                pieces.append(piece)
+                yield piece
+        finally:
+            # Of what was interrupted there is no more than had been asked for.
+            self.clips[text.strip()] = Clip.of(text, format, pieces)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clip:
+    """A spoken text: int16, and where its words are."""
+
+    samples: Samples
+    rate: int
+    marks: Sequence[WordMark]
+
+    @classmethod
+    def of(cls, text: str, format: AudioFormat, pieces: Sequence[Frame | WordMark]) -> Clip:
+        """Put together what was spoken."""
+        payload = b"".join(piece.payload for piece in pieces if isinstance(piece, Frame))
+        # In the stripped text a word ends so much earlier.
+        indent = len(text) - len(text.lstrip())
+        marks = [
+            WordMark(max(0, piece.end - indent), piece.seconds)
+            for piece in pieces
+            if isinstance(piece, WordMark)
+        ]
+        return cls(format.decode(payload), format.rate, marks)
+
+    @property
+    def sound(self) -> Samples:
+        """The clip without the silence around it."""
+        audible = np.flatnonzero(np.abs(self.samples.astype(np.int32)) > AUDIBLE)
+        return self.samples[audible[0] : audible[-1] + 1] if len(audible) else self.samples[:0]
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return len(self.samples) / self.rate
+
+    def spoken(self, seconds: float) -> int:
+        """Return how many characters of the text have been spoken after so many seconds."""
+        return max((mark.end for mark in self.marks if mark.seconds <= seconds), default=0)
+
+
+@dataclass(slots=True, eq=False)
+class Account:
+    """What the agent tells of its call. The phone knows nothing of it.
+
+    Attributes:
+        calls: The tools that the model used, and their arguments.
+        barge_ins: For each time that the caller spoke over the agent, whether it was a real
+            interruption.
+        turns: The turns that are over.
+
+    """
+
+    calls: list[str] = field(default_factory=list)
+    barge_ins: list[bool] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
+    _moments: list[Moment] = field(default_factory=list)
+    _clock: Callable[[], float] | None = None
+    _began: float = 0.0
+    _conversation: Conversation = field(default_factory=Conversation)
+
+    def begin(self, clock: Callable[[], float], conversation: Conversation) -> None:
+        """The call has begun: from now on times are counted."""
+        self._clock, self._began = clock, clock()
+        self._conversation = conversation
+
+    @property
+    def messages(self) -> list[Message]:
+        """The conversation as the model knows it."""
+        return self._conversation.messages
+
+    def as_heard(self, moment: Moment) -> Moment:
+        """Return a moment with as much of the agent's words as the caller heard."""
+        if moment.who == "caller" or not moment.aloud:
+            return moment
+        said = moment.words.split()
+        for turn in self.turns:
+            if not turn.interrupted or moment.words in turn.agent:
+                continue
+            for count in range(len(said), 0, -1):
+                heard = " ".join(said[:count])
+                if turn.agent.endswith(heard):
+                    return replace(moment, words=f"{heard} …")
+        return moment
+
+    def tell(self, label: str, text: str, words: str = "") -> None:
+        """Tell of something that happens now, and of words that are not said aloud."""
+        assert self._clock is not None, "begin() comes first"
+        now = self._clock() - self._began
+        self._moments.append(Moment(now, "agent", label, text, words, aloud=False))
+
+    def told(self, until: float) -> list[Moment]:
+        """Return what was told up to a time, and not returned before."""
+        moments = [moment for moment in self._moments if moment.time <= until]
+        del self._moments[: len(moments)]
+        return moments
+
+
+class Receptionist(VoiceAgent):
+    """Takes reservations for a restaurant."""
+
+    prompt = "You take reservations for the Blue Door, a restaurant. You are on the phone."
+    greeting = GREETING
+    goodbye = GOODBYE
+
+    account: Account
+    """Where it tells what it does."""
+
+    async def __call__(self, stream: Stream) -> None:
+        """Converse."""
+        self.account.begin(stream.clock, self.conversation)
+        await super().__call__(stream)
+
+    @tool(hold=HOLD)
+    async def find_table(self, people: str, hour: str) -> str:
+        """Find the tables that are free tonight."""
+        call = f"find_table({people}, {hour})"
+        self.account.calls.append(call)
+        self.account.tell("uses a tool", f"uses {call}")
+        await asyncio.sleep(LOOKING_TAKES)
+        return "a table by the window and one in the garden if it stays dry"
+
+    async def on_transcript(self, transcript: Transcript) -> None:
+        """Take note of what was understood."""
+        if transcript.final and transcript.text:
+            self.account.tell("", UNDERSTANDS, transcript.text)
+
+    async def on_barge_in(self, confirmed: bool) -> None:
+        """Take note of an interruption."""
+        self.account.barge_ins.append(confirmed)
+
+    async def on_turn(self, turn: Turn) -> None:
+        """Take note of a turn."""
+        self.account.turns.append(turn)
+        if turn.interrupted:
+            self.account.tell("", "remembers that it said", turn.agent)
