@@ -1,58 +1,50 @@
-"""A menu worked by keys: it asks, waits, asks again, and gives up in the end.
+"""A menu worked by keys. Its prompts are spoken by eSpeak NG, so that it needs no recordings.
 
-    mediaserver serve examples.menu:menu
-    mediaserver call ws://127.0.0.1:8000/stream --press 2@1.5 --silence 6 --record out.wav
+    pip install "mediaserver[offline]"
+    mediaserver serve examples.menu:MENU
+    mediaserver call ws://127.0.0.1:8000/stream --press 2@4 --silence 8 --record out.wav
 
-Its prompts are tones, so that it needs no recordings.
+Recordings sound better: a prompt may be the path of a WAV or FLAC file.
 """
 
-import asyncio
-from collections.abc import AsyncIterable
-
-import numpy as np
-
-from audiocodecs import Samples
-from mediaserver import Dtmf, Stream
+from mediaserver import Stream
+from mediaserver.agents import Menu
+from mediaserver.agents.menu import Transfer
+from mediaserver.agents.prompts import spoken
+from mediaserver.agents.services.espeak import EspeakSpeech
 
 
-RATE = 8000
-PATIENCE = 4.0  # seconds from the end of a prompt
-ATTEMPTS = 3
+VOICE = EspeakSpeech("en-us+f3")
+ORDERS = {"1001": "is on its way", "1002": "will be ready tomorrow"}  # stands for a database
 
 
-def tones(*hertz: float) -> Samples:
-    """Make a quarter of a second of each, one after the other."""
-    turns = np.repeat(hertz, RATE // 4).cumsum() / RATE
-    return (6000 * np.sin(2 * np.pi * turns)).astype(np.int16)
+async def order_status(stream: Stream, keys: str) -> None:
+    """Say what has become of an order."""
+    answer = f"Order {' '.join(keys)} {ORDERS.get(keys, 'is not known here')}."
+    said = await stream.say(spoken(answer, stream.format, VOICE))
+    await said.heard()  # a handler that returns ends the stream, and what is unheard with it
 
 
-QUESTION = tones(440, 550, 660)
-SORRY = tones(660, 330)
-ANSWERS = {"1": tones(880, 880), "2": tones(990, 880, 770)}
-GOODBYE = tones(660, 550, 440)
+ORDER = Menu(
+    prompt="Key in your order number, or press star to go back.",
+    choices={"*": "back"},
+    otherwise=order_status,
+    longest=4,
+    text_to_speech=VOICE,
+)
 
+HOURS = Menu(
+    prompt="We are open from nine to five. Press nine to hear it again, star to go back.",
+    choices={"9": "again", "*": "back"},
+    goodbye="Goodbye.",
+    text_to_speech=VOICE,
+)
 
-async def menu(stream: Stream) -> None:
-    stream.ignore_audio()  # it listens for keys alone
-    events = stream.controls()
-    for _ in range(ATTEMPTS):
-        await stream.play(QUESTION, rate=RATE)
-        key = await next_key(stream, events)
-        await stream.play(ANSWERS.get(key, SORRY), rate=RATE)
-        if key in ANSWERS:
-            break
-    last = await stream.play(GOODBYE, rate=RATE)
-    await last.heard()  # a handler that returns ends the stream, and what is unheard with it
-
-
-async def next_key(stream: Stream, events: AsyncIterable[object]) -> str:
-    """Wait for a key, which cuts the prompt short; an empty string if none comes in time."""
-    try:
-        async with asyncio.timeout(stream.unheard + PATIENCE):
-            async for event in events:
-                if isinstance(event, Dtmf):
-                    stream.interrupt()
-                    return event.digit
-    except TimeoutError:
-        pass
-    return ""
+MENU = Menu(
+    prompt="For an order press one, for opening hours two, for a person zero.",
+    choices={"1": ORDER, "2": HOURS, "0": Transfer("https://shop.example.com/person.xml")},
+    invalid="There is nothing behind that key.",
+    unanswered="Please choose.",
+    goodbye="Goodbye.",
+    text_to_speech=VOICE,
+)

@@ -1,0 +1,53 @@
+"""Calls people to remind them of their appointments, and notes what they say.
+
+    pip install "mediaserver[openai]"
+    export OPENAI_API_KEY=sk-… MEDIASERVER_AUTH_ID=… MEDIASERVER_AUTH_TOKEN=…
+    export MEDIASERVER_PUBLIC_URL=https://voice.example.com
+    mediaserver dial +14155550199 --from +14155550100 --handler examples.reminder:Reminder
+
+With ``--machine hangup`` it does not talk to machines. From code, for a list of people, there is
+`place_calls` (docs/plivo.md).
+"""
+
+import logging
+from typing import Literal
+
+from mediaserver.agents import VoiceAgent, tool
+from mediaserver.agents.services.openai_chat import OpenAIChat
+from mediaserver.agents.services.openai_speech import OpenAISpeech
+from mediaserver.agents.services.openai_transcription import OpenAITranscription
+
+
+log = logging.getLogger(__name__)
+
+# Stands for the practice's own database: who is called, and what about.
+APPOINTMENTS = {"14155550199": "Thursday at a quarter past nine with Doctor Okafor"}
+
+
+class Reminder(VoiceAgent):
+    """Greets first, as who calls should, and hangs up when it knows what it wanted to know."""
+
+    speech_to_text = OpenAITranscription()
+    language_model = OpenAIChat("gpt-5.4-mini")
+    text_to_speech = OpenAISpeech("marin")
+    silence_prompt = "Can you hear me?"
+
+    async def on_start(self) -> None:
+        """Look up whom this call is to, and greet them."""
+        number = (self.stream.called or "").lstrip("+")
+        when = APPOINTMENTS.get(number, "this week")
+        self.greeting = (
+            f"Hello, this is the practice on Mill Lane. You have an appointment on {when}. "
+            "Will you be able to come?"
+        )
+        self.prompt = (
+            f"You remind a patient of an appointment: {when}. Find out whether they will come, "
+            "note it, thank them, say goodbye and hang up. You cannot give medical advice."
+        )
+        await super().on_start()
+
+    @tool
+    async def note(self, answer: Literal["will come", "cancels", "wants another time"]) -> str:
+        """Note what the patient has decided."""
+        log.info("%s: %s", self.stream.called, answer)
+        return "Noted."
