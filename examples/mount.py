@@ -1,7 +1,7 @@
 """An agent inside a FastAPI application of your own.
 
     uvicorn examples.mount:app --port 8000
-    mediaserver call ws://127.0.0.1:8000/plivo/stream --audio in.wav --record out.wav
+    mediaserver call ws://127.0.0.1:8000/plivo/stream --audio in.wav --after-greeting --silence 6
 
 The application answers Plivo's webhook itself: `asgi` serves the WebSocket and nothing else.
 """

@@ -1,7 +1,7 @@
 """An agent that runs on this machine alone: no key, no network. It understands five sentences.
 
     mediaserver serve examples.offline:TownHall
-    mediaserver call ws://127.0.0.1:8000/stream --audio question.wav --record out.wav
+    mediaserver call ws://127.0.0.1:8000/stream --audio question.wav --after-greeting --silence 6
 
 It needs `pip install 'mediaserver[offline]'`. For a question.wav, at 8 kHz or more:
 

@@ -3,7 +3,7 @@
     pip install "mediaserver[openai]"
     export OPENAI_API_KEY=sk-…
     mediaserver serve examples.receptionist_realtime:Receptionist
-    mediaserver call ws://127.0.0.1:8000/stream --audio question.wav --record out.wav
+    mediaserver call ws://127.0.0.1:8000/stream --audio question.wav --after-greeting --silence 6
 
 The same with three services of your choice: receptionist.py.
 """

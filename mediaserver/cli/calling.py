@@ -39,6 +39,9 @@ def call(
     audio: Annotated[
         Path | None, typer.Option("--audio", "-a", help="WAV file of what the caller says.")
     ] = None,
+    after_greeting: Annotated[
+        bool, typer.Option("--after-greeting", help="Say it when the agent has greeted.")
+    ] = False,
     record: Annotated[
         Path | None,
         typer.Option("--record", "-r", help="WAV file to write: caller left, agent right."),
@@ -89,6 +92,7 @@ def call(
         options = CallOptions(
             url=url,
             audio=audio,
+            after_greeting=after_greeting,
             record=record,
             report=report,
             presses=tuple(KeyPress.parse(each) for each in press or []),

@@ -5,16 +5,24 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from audiocodecs import MULAW_8K, AudioFormat, read_wav, write_wav
+from audiocodecs import MULAW_8K, AudioFormat, Wav, read_wav, write_wav
 from mediaserver.protocol import DIGITS
 from mediaserver.sandbox.misbehaviour import Misbehaviour
 from mediaserver.sandbox.phone import CallEnded, Phone
 from mediaserver.sandbox.report import CallReport
+
+
+GREETING_WITHIN = 10.0
+"""Seconds that a caller waits for a greeting."""
+
+GREETED_AFTER = 0.8
+"""Seconds without a sound after which the greeting is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,8 @@ class CallOptions:
     Attributes:
         url: Where to call.
         audio: WAV file of what the caller says, of any rate; several channels become one.
+        after_greeting: Whether the caller lets the agent greet first: speaks when it has spoken and
+            finished, or has said nothing for `GREETING_WITHIN`.
         record: WAV file to write: caller left, agent right.
         report: JSON file to write.
         presses: Keys to press.
@@ -68,6 +78,7 @@ class CallOptions:
     audio: Path | None = None
     record: Path | None = None
     report: Path | None = None
+    after_greeting: bool = False
     presses: tuple[KeyPress, ...] = ()
     format: AudioFormat = MULAW_8K
     seconds: float | None = None
@@ -104,7 +115,7 @@ async def place_call(
     wav = None if options.audio is None else await asyncio.to_thread(read_wav, options.audio)
     phone = Phone(
         options.url,
-        audio=None if wav is None else wav.mono(),
+        audio=None if wav is None or options.after_greeting else wav.mono(),
         audio_rate=None if wav is None else wav.rate,
         format=options.format,
         extra_headers=options.extra_headers,
@@ -116,7 +127,7 @@ async def place_call(
     try:
         if watch is not None:
             watch(phone)
-        await _talk(phone, options)
+        await _talk(phone, options, wav if options.after_greeting else None)
     finally:
         # Also when the call is broken off: what was heard until then is kept.
         await phone.hang_up()
@@ -124,16 +135,31 @@ async def place_call(
     return phone.report()
 
 
-async def _talk(phone: Phone, options: CallOptions) -> None:
+async def _talk(phone: Phone, options: CallOptions, answer: Wav | None) -> None:
     try:
         async with asyncio.timeout(options.seconds):
-            for press in sorted(options.presses, key=lambda press: press.time):
-                await phone.wait_until(press.time)
-                phone.press(press.digits)
+            await asyncio.gather(_press(phone, options.presses), _answer(phone, answer))
             await phone.wait_spoken()
             await phone.wait_for_silence(options.silence)
     except (CallEnded, TimeoutError):
         pass
+
+
+async def _press(phone: Phone, presses: Sequence[KeyPress]) -> None:
+    for press in sorted(presses, key=lambda press: press.time):
+        await phone.wait_until(press.time)
+        phone.press(press.digits)
+
+
+async def _answer(phone: Phone, answer: Wav | None) -> None:
+    """Let the agent greet, and say something then."""
+    if answer is None:
+        return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(GREETING_WITHIN):
+            await phone.wait_for_audio()
+    await phone.wait_for_silence(GREETED_AFTER)
+    phone.say(answer.mono(), answer.rate)
 
 
 def _write_files(phone: Phone, options: CallOptions) -> None:

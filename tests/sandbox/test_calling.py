@@ -8,6 +8,7 @@ from websockets.asyncio.server import serve
 from audiocodecs import L16_16K, AudioError, read_wav, write_wav
 from mediaserver.protocol import Dtmf, Media, PlayAudio, Start, decode_event, encode_command
 from mediaserver.sandbox import CallFailed, CallOptions, KeyPress, Misbehaviour, place_call
+from mediaserver.sandbox.calling import GREETED_AFTER
 
 
 @pytest.fixture
@@ -60,6 +61,32 @@ async def test_keys_are_pressed_at_their_times(echo):
     assert [key.digit for key in report.keys_pressed] == ["1"]
     assert report.keys_pressed[0].time >= 0.04
     assert report.ended_by == "server"
+
+
+async def test_a_caller_may_let_the_agent_greet_first(tone):
+    greeting = (9000 * np.sin(np.arange(4000) * 0.1)).astype(np.int16)
+
+    async def greet(connection) -> None:
+        async for message in connection:
+            match decode_event(message):
+                case Start(media_format=format):
+                    played = PlayAudio(format.encode(greeting), format)
+                    await connection.send(encode_command(played).decode())
+
+    async with serve(greet, "127.0.0.1", 0, compression=None) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        report = await place_call(CallOptions(url, tone, after_greeting=True, silence=0.1))
+    ((_, greeted),) = report.agent_speech
+    (said,) = report.caller_speech
+    assert said[0] >= greeted + GREETED_AFTER
+    assert report.ended_by == "caller"
+
+
+async def test_a_caller_does_not_wait_for_a_greeting_for_ever(echo, tone, monkeypatch):
+    monkeypatch.setattr("mediaserver.sandbox.calling.GREETING_WITHIN", 0.05)
+    options = CallOptions(echo, audio=tone, after_greeting=True, silence=0.1)
+    report = await place_call(options)
+    assert report.caller_speech
 
 
 async def test_a_call_is_capped(echo):
