@@ -42,12 +42,15 @@ types: $(VENV)/.installed  ## Types
 imports: $(VENV)/.installed  ## The import contract
 	@$(BIN)/lint-imports
 
-bench: $(VENV)/.installed  ## Codecs, transport and playback beside other packages
+bench: $(VENV)/.installed  ## Codecs, transport, playback and agents beside other packages
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
 	@$(BIN)/python -m benchmarks.codecs
 	@$(BIN)/python -m benchmarks.transport
 	@$(BIN)/python -m benchmarks.playback
 	@$(BIN)/python -m benchmarks.noise
+	@$(BIN)/python -m benchmarks.voice_activity
+	@$(BIN)/python -m benchmarks.heard_words
+	@$(BIN)/python -m benchmarks.agents
 
 interop/.venv/.installed: interop/requirements.txt interop/constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

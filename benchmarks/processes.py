@@ -62,7 +62,7 @@ class Certificate:
 def running(program: Program, core: int, certificate: Certificate | None) -> Iterator[Server]:
     """Run a server on `core`, over TLS if given a certificate; it has ended when the block has."""
     port = _free_port()
-    command = [sys.executable, *program.arguments, "--host", _HOST, "--port", str(port)]
+    command = [program.interpreter, *program.arguments, "--host", _HOST, "--port", str(port)]
     if certificate is not None:
         command += ["--ssl-certfile", str(certificate.certificate)]
         command += ["--ssl-keyfile", str(certificate.key)]

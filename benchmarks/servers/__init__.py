@@ -1,5 +1,6 @@
 """The servers that the transport benchmark compares, each a program of its own."""
 
+import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -16,6 +17,7 @@ class Program:
         health: path that answers 200 once it is ready; without one, an open port will do.
         needs: import packages beyond the project's own dependencies.
         in_order: its replies do not carry the audio they answer.
+        interpreter: the Python that runs it.
 
     """
 
@@ -26,6 +28,7 @@ class Program:
     health: str | None = None
     needs: tuple[str, ...] = ()
     in_order: bool = False
+    interpreter: str = sys.executable
 
     @property
     def installed(self) -> bool:

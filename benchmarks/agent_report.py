@@ -1,0 +1,217 @@
+"""What the agents benchmark found: figures, the table of steps, doubts."""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.playback import Figure
+
+
+DELAY_LIMIT_MS = 50.0
+CALLS_GOAL = 120
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """Some milliseconds: how many, and their percentiles."""
+
+    count: int
+    p50: float
+    p95: float
+    p99: float
+    max: float
+
+    @classmethod
+    def of(cls, seconds: list[float]) -> "Spread | None":
+        """Return it for values in seconds, or None if there are none."""
+        if not seconds:
+            return None
+        values = np.percentile(np.array(seconds) * 1000, [50, 95, 99, 100])
+        return cls(len(seconds), *(round(float(value), 2) for value in values))
+
+
+class Step(msgspec.Struct):
+    """So many calls at once on one server.
+
+    Attributes:
+        caller_talk: share of the time in which callers were heard to speak.
+        agent_talk: the same of the agents.
+        answered: utterances in the window that were answered.
+        unanswered: those that were not.
+        beyond: first audio at the ear after the caller's last sound, above the end-of-turn silence
+            and what the services take by themselves.
+        beyond_unloaded: the same above what it took for the same clip with two calls.
+        underruns: times that audio the server had was late, by its own count.
+        gaps: silences in the agents' speech at the ear.
+        gap_ms: their sum.
+        longest_gap_ms: the longest.
+        server_cpu: share of a core.
+        phones_cpu: the same for the phones.
+        server_waited: share of the time that others held the server's core.
+        phones_waited: the same for the phones.
+        megabytes: resident memory of the server.
+        lag_ms: the latest that the event loop was, since the server's start.
+        lost: calls not taken, or cut.
+
+    """
+
+    server: str
+    calls: int
+    caller_talk: float
+    agent_talk: float
+    answered: int
+    unanswered: int
+    beyond: Spread | None
+    beyond_unloaded: Spread | None
+    underruns: int | None
+    gaps: int
+    gap_ms: float
+    longest_gap_ms: float
+    server_cpu: float
+    phones_cpu: float
+    server_waited: float
+    phones_waited: float
+    megabytes: float
+    lag_ms: float | None
+    lost: int
+
+    @property
+    def disturbance(self) -> float:
+        """Share of the time that others held the core of the server or the phones."""
+        return max(self.server_waited, self.phones_waited)
+
+    @property
+    def failings(self) -> list[str]:
+        """Return what keeps this number of calls from being held."""
+        found = []
+        if self.lost:
+            found.append("calls lost")
+        if self.unanswered or not self.answered:
+            found.append("unanswered")
+        if self.underruns:
+            found.append("underruns")
+        if self.longest_gap_ms > GAP_LIMIT_MS:
+            found.append("gaps")
+        if self.beyond_unloaded is None or self.beyond_unloaded.p99 > DELAY_LIMIT_MS:
+            found.append("late")
+        return found
+
+
+GAP_LIMIT_MS = 20.5
+"""Speech that comes no faster than it is spoken leaves a frame's gap in some answers by itself."""
+
+
+class Report(msgspec.Struct):
+    """Everything measured; grows while the benchmark runs.
+
+    Attributes:
+        missing: why something was not measured.
+        doubts: what a reader has to know before believing the figures.
+
+    """
+
+    settings: dict[str, Any]
+    figures: list[Figure] = []
+    steps: list[Step] = []
+    missing: list[str] = []
+    doubts: list[str] = []
+
+    def add(
+        self,
+        experiment: str,
+        name: str,
+        value: float | None,
+        unit: str = "",
+        limit: float | None = None,
+    ) -> None:
+        """Enter a figure."""
+        self.figures.append(Figure(experiment, name, value, unit, limit))
+
+    def to_json(self) -> bytes:
+        """Return all of it."""
+        document = msgspec.to_builtins(self)
+        for item, figure in zip(document["figures"], self.figures, strict=True):
+            item["reached"] = figure.reached
+        for item, step in zip(document["steps"], self.steps, strict=True):
+            item["failings"] = step.failings
+        return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+    def print(self, console: Console) -> None:
+        """Print the tables, then what puts them in doubt."""
+        if self.steps:
+            console.print(_step_table(self.steps))
+        if self.figures:
+            console.print(_figure_table(self.figures))
+        for doubt in (*self.missing, *self.doubts):
+            console.print(f"! {doubt}", style="yellow", highlight=False, markup=False)
+
+
+def _figure_table(figures: list[Figure]) -> Table:
+    table = Table(title="Voice agents", box=SIMPLE)
+    for heading in ("experiment", "figure"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("measured", "goal", "reached"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    last = ""
+    for figure in figures:
+        if last and figure.experiment != last:
+            table.add_section()
+        reached = figure.reached
+        table.add_row(
+            figure.experiment if figure.experiment != last else "",
+            figure.name,
+            "not measured" if figure.value is None else f"{figure.value:,.10g} {figure.unit}",
+            "" if figure.limit is None else f"≤ {figure.limit:g} {figure.unit}".rstrip(),
+            "" if reached is None else "yes" if reached else "[red]no",
+        )
+        last = figure.experiment
+    return table
+
+
+def _step_table(steps: list[Step]) -> Table:
+    title = "Calls at once on one core; delays of the first audio in ms, p50 / p99"
+    table = Table(title=title, box=SIMPLE)
+    headings = (
+        "server",
+        "calls",
+        "talk",
+        "answers",
+        "beyond own",
+        "beyond 2 calls",
+        "underruns",
+        "gaps, ms",
+        "CPU",
+        "MB",
+        "lag, ms",
+        "lost",
+        "phones",
+        "holds",
+    )
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if number else "left", no_wrap=True)
+    for step in steps:
+        failings = step.failings
+        table.add_row(
+            step.server,
+            str(step.calls),
+            f"{step.caller_talk:.0%} + {step.agent_talk:.0%}",
+            f"{step.answered}" + (f" - {step.unanswered}" if step.unanswered else ""),
+            _two(step.beyond),
+            _two(step.beyond_unloaded),
+            "" if step.underruns is None else str(step.underruns),
+            f"{step.gaps}, ≤ {step.longest_gap_ms:.0f}" if step.gaps else "0",
+            f"{step.server_cpu:.0%}",
+            f"{step.megabytes:.0f}",
+            "" if step.lag_ms is None else f"{step.lag_ms:.1f}",
+            str(step.lost),
+            f"{step.phones_cpu:.0%}",
+            "[red]" + ", ".join(failings) if failings else "yes",
+        )
+    return table
+
+
+def _two(spread: Spread | None) -> str:
+    return "-" if spread is None else f"{spread.p50:.0f} / {spread.p99:.0f}"

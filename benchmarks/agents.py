@@ -1,0 +1,503 @@
+"""Voice agents under load, with mock services: what they add, how many, interruptions, words.
+
+    python -m benchmarks.agents [--calls 60,120,180,240,300] [--only added,capacity]
+                                [--speech FOLDER] [--pipecat PYTHON] [--json FILE]
+
+What is measured, and how to read it, is in README.md beside this file.
+"""
+
+import argparse
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.servers import Program
+
+
+if not hasattr(os, "sched_setaffinity"):
+    raise SystemExit("this benchmark pins processes to cores, which only Linux offers")
+
+from benchmarks.agent_report import CALLS_GOAL, Report, Spread, Step
+from benchmarks.capacity import delays, step
+from benchmarks.conversing import (
+    Asking,
+    Callers,
+    CuttingIn,
+    counted,
+    silences,
+    word_counts,
+)
+from benchmarks.linux import cores, pin_child
+from benchmarks.processes import BenchmarkError, running
+from benchmarks.rig import Window, observe
+from benchmarks.voices import cut_ins, disturbances, questions, short_question
+
+
+EXPERIMENTS = ("added", "capacity", "barge-in", "heard", "tokens")
+ROOT = Path(__file__).resolve().parents[1]
+PIPECAT = ROOT / "interop" / ".venv" / "bin" / "python"
+
+TALK = 0.4
+"""Share of the time in which callers speak."""
+
+ATTEMPTS = 3
+DISTURBANCE_LIMIT = 0.05
+PHONES_LIMIT = 0.6
+LATE_LIMIT_MS = 20.0
+
+
+class Benchmark:
+    """The experiments that were asked for."""
+
+    def __init__(self, chosen: argparse.Namespace, progress: Console) -> None:
+        self._chosen = chosen
+        self._progress = progress
+        self._server_core, self._phones_core = cores()
+        self._questions = [short_question()] if chosen.quick else questions(4)
+        self.report = Report(
+            {
+                "calls": chosen.calls,
+                "seconds": chosen.seconds,
+                "quick": chosen.quick,
+                "server_core": self._server_core,
+                "phones_core": self._phones_core,
+                "python": platform.python_version(),
+                "machine": f"{platform.system()} {platform.release()} {platform.machine()}",
+                "load_average": os.getloadavg()[0],
+            }
+        )
+
+    def run(self) -> None:
+        """Do one experiment after the other; one that fails does not keep others from running."""
+        self._say(f"server on core {self._server_core}, phones on core {self._phones_core}")
+        doubts = self.report.doubts
+        if self._chosen.quick:
+            doubts.append("--quick: this shows that the benchmark runs; its figures mean nothing")
+        if self._server_core == self._phones_core:
+            doubts.append("server and phones share one core, and disturb each other")
+        if os.getloadavg()[0] > 0.5:
+            doubts.append(f"the machine was busy before (load average {os.getloadavg()[0]:.1f})")
+        os.sched_setaffinity(0, {self._phones_core})
+        experiments: dict[str, Callable[[], None]] = {
+            "added": self._added,
+            "capacity": self._capacity,
+            "barge-in": self._barge_in,
+            "heard": self._heard,
+            "tokens": self._tokens,
+        }
+        for name in self._chosen.only:
+            try:
+                experiments[name]()
+            except BenchmarkError as error:
+                self.report.missing.append(f"{name}: {error}")
+                self._say(f"{name}: failed: {error}")
+
+    # What the agent adds
+
+    def _added(self) -> None:
+        title = "added"
+        calls = self._chosen.added_calls
+        _, callers = self._call(title, _ours("voice_agents:Answering"), self._asking(), calls)
+        self._enter_added(title, f"VoiceAgent, {calls} calls", callers)
+        with realtime_model(self._phones_core) as url:
+            os.environ["BENCHMARK_REALTIME_URL"] = url
+            try:
+                program = _ours("realtime_agents:Conversing")
+                _, callers = self._call(f"{title}, Realtime", program, self._asking(), calls)
+            finally:
+                del os.environ["BENCHMARK_REALTIME_URL"]
+        self._enter_added(title, f"RealtimeAgent, {calls} calls", callers)
+
+    def _enter_added(self, title: str, name: str, callers: Callers) -> None:
+        """Enter the time from the first audio of a service to the phone's playback buffer."""
+        spread = Spread.of([each for line in callers.lines for _, each in line.arrivals])
+        if spread is None:
+            self.report.missing.append(f"{title}: {name}: nothing was answered")
+            return
+        self.report.add(title, f"{name}, {spread.count} answers, p50", spread.p50, "ms")
+        self.report.add(title, f"{name}, p99", spread.p99, "ms", 10.0)
+
+    # How many calls
+
+    def _capacity(self) -> None:
+        title = "capacity"
+        ours = self._steps("mediaserver", _ours("voice_agents:Answering"), self._chosen.calls)
+        held = max((each.calls for each in ours if not each.failings), default=0)
+        self.report.add(title, f"mediaserver: most calls held, goal ≥ {CALLS_GOAL}", held)
+        python = self._chosen.pipecat
+        if not python.exists():
+            found = self.report.doubts if python == PIPECAT else self.report.missing
+            found.append(f"capacity: pipecat was left out: there is no {python}; see --pipecat")
+            return
+        program = Program(
+            "pipecat",
+            "the same mock services in a pipeline",
+            ("-m", "benchmarks.servers.pipecat_agent"),
+            health="/healthz",
+            interpreter=str(python),
+        )
+        theirs = self._steps("pipecat", program, self._chosen.pipecat_calls, ours=False)
+        held = max((each.calls for each in theirs if not each.failings), default=0)
+        self.report.add(title, "pipecat: most calls held", held)
+
+    def _steps(
+        self, name: str, program: Program, counts: list[int], *, ours: bool = True
+    ) -> list[Step]:
+        """Take more and more calls, until two steps in a row are not held."""
+        # Once through all that is said, with each of two phones.
+        once = sum(clip.seconds for clip in self._questions) / self._chosen.talk
+        steps = []
+        unloaded: dict[str, float] = {}
+        for calls in counts if self._chosen.quick else (2, *counts):
+            seconds = self._chosen.seconds if unloaded else max(once, self._chosen.seconds)
+            found, own = self._undisturbed_step(name, program, calls, unloaded, seconds, ours=ours)
+            unloaded = unloaded or own
+            steps.append(found)
+            if len(steps) > 2 and steps[-1].failings and steps[-2].failings:
+                break
+        self.report.steps += steps
+        return steps if self._chosen.quick else steps[1:]
+
+    def _undisturbed_step(
+        self,
+        name: str,
+        program: Program,
+        calls: int,
+        unloaded: dict[str, float],
+        seconds: float,
+        *,
+        ours: bool,
+    ) -> tuple[Step, dict[str, float]]:
+        """Take so many calls, again if other processes held a core; return the best run.
+
+        What the first audio took in it, by clip, is what is unloaded if nothing is known of that.
+        """
+        runs = []
+        doubts, before = self.report.doubts, len(self.report.doubts)
+        for attempt in range(ATTEMPTS):
+            title = f"capacity, {name}, {calls} calls" + (f", again ({attempt})" if attempt else "")
+            window, callers = self._call(title, program, self._asking(), calls, seconds, ours=ours)
+            medians = delays(callers, window).medians()
+            found = step(name, callers, window, unloaded or medians, ours=ours)
+            runs.append((found, medians, doubts[before:]))
+            del doubts[before:]
+            if self._chosen.quick or window.disturbance <= DISTURBANCE_LIMIT:
+                break
+        found, medians, own_doubts = min(runs, key=lambda run: run[0].disturbance)
+        doubts += own_doubts
+        return found, medians
+
+    # Interruptions
+
+    def _barge_in(self) -> None:
+        title = "barge-in"
+        calls = self._chosen.cutting_calls
+        clips = cut_ins(12, self._chosen.speech)
+        callers = CuttingIn(self._questions, clips, after=self._chosen.cutting_after)
+        seconds = self._chosen.cutting_seconds
+        window, _ = self._call(
+            title,
+            _ours("voice_agents:Talkative"),
+            callers,
+            calls,
+            seconds=seconds,
+            tail=self._chosen.cutting_tail,
+        )
+        found = [each for line in callers.lines for each in silences(line)]
+        spread = Spread.of([each for each in found if each is not None])
+        what = "recorded" if self._chosen.speech else "synthesised"
+        if spread is None:
+            raise BenchmarkError("nobody cut in while the agent was heard")
+        add = partial(self.report.add, title)
+        add(f"first sound → silence, p50 of {spread.count}, {what}", spread.p50, "ms")
+        add("first sound → silence, p95", spread.p95, "ms", 200.0)
+        add("first sound → silence, longest", spread.max, "ms")
+        add("agents that talked on", sum(each is None for each in found))
+        times, pauses = counted(callers, window.begin, window.end)
+        add(f"cut in {times} times while watched: paused", pauses)
+        self._enter_outcomes(title, "", window)
+
+        sounds = disturbances(8)
+        disturbing = CuttingIn(self._questions, sounds, after=self._chosen.cutting_after, rest=1.5)
+        window, _ = self._call(
+            f"{title}, noise",
+            _ours("voice_agents:Undisturbed"),
+            disturbing,
+            calls,
+            seconds=seconds,
+            tail=self._chosen.cutting_tail,
+        )
+        bursts, pauses = counted(disturbing, window.begin, window.end)
+        add(f"coughs and typing, {bursts} bursts: paused", pauses)
+        self._enter_outcomes(title, "coughs and typing: ", window, limit=0.0)
+
+    def _enter_outcomes(
+        self, title: str, prefix: str, window: Window, limit: float | None = None
+    ) -> None:
+        for outcome in ("confirmed", "false"):
+            count = window.metrics.get(f'barge_ins_total{{outcome="{outcome}"}}', 0.0)
+            self.report.add(
+                title,
+                f"{prefix}taken for {'speech' if outcome == 'confirmed' else 'noise, resumed'}",
+                count,
+                limit=limit if outcome == "confirmed" else None,
+            )
+
+    # What was heard
+
+    def _heard(self) -> None:
+        for name, handler in (
+            ("word marks", "Storyteller"),
+            ("estimated", "UnmarkedStoryteller"),
+        ):
+            title = f"heard, {name}"
+            callers = CuttingIn(self._questions, cut_ins(12), after=self._chosen.heard_after)
+            self._call(
+                title,
+                _ours(f"voice_agents:{handler}"),
+                callers,
+                self._chosen.cutting_calls,
+                seconds=self._chosen.heard_seconds,
+                tail=self._chosen.cutting_tail,
+            )
+            counts = [each for line in callers.lines for each in word_counts(line)]
+            if not counts:
+                raise BenchmarkError(f"{name}: no turn was interrupted")
+            add = partial(self.report.add, title)
+            total = len(counts)
+            beyond = sum(abs(each.error) > 1 for each in counts)
+            exact = sum(each.error == 0 for each in counts)
+            add(
+                f"more than a word off, of {total} interruptions",
+                round(100 * beyond / total, 1),
+                "%",
+                5.0,
+            )
+            add("to the word", round(100 * exact / total, 1), "%")
+            add("words too many, mean", round(sum(each.error for each in counts) / total, 3))
+            add("worst", max((each.error for each in counts), key=abs))
+            add("report of the turn says otherwise", sum(not each.same for each in counts), "", 0.0)
+
+    # What it costs
+
+    def _tokens(self) -> None:
+        title = "tokens"
+        calls = 4 if self._chosen.quick else 40
+        seconds = self._chosen.token_seconds
+        # Loaded here, for it loads the voice detector.
+        from benchmarks.servers.voice_agents import MORE_TOKENS
+
+        asked = [short_question()]
+        windows = {}
+        for handler in ("FewTokens", "ManyTokens", "ManyChunks"):
+            program = _ours(f"voice_agents:{handler}")
+            asking = Asking(asked, asked[0].seconds / 6.0, within=self._chosen.within)
+            windows[handler], _ = self._call(
+                f"{title}, {handler}", program, asking, calls, seconds, tail=0.0
+            )
+        few = windows["FewTokens"]
+        turns = windows["ManyTokens"].metrics.get("turns_total", 0.0)
+        speech = windows["ManyChunks"].metrics["audio_sent_seconds_total"]
+        speech -= few.metrics["audio_sent_seconds_total"]
+        if not turns or speech <= 0:
+            raise BenchmarkError("too little was answered")
+        # What else the calls cost is the same in all three.
+        for handler, name, more in (
+            ("ManyTokens", "CPU of a token of one letter", turns * MORE_TOKENS),
+            ("ManyChunks", "CPU of a piece of 20 ms of speech", speech / 0.02),
+        ):
+            each = (windows[handler].cpu_seconds - few.cpu_seconds) / more
+            self.report.add(title, name, round(each * 1e6, 1), "µs")
+        per_second = few.cpu_seconds / (calls * few.seconds) * 1000
+        self.report.add(title, "CPU of a second of a call, in all", round(per_second, 2), "ms")
+
+    # All of them
+
+    def _asking(self) -> Asking:
+        return Asking(self._questions, self._chosen.talk, within=self._chosen.within)
+
+    def _call(
+        self,
+        title: str,
+        program: Program,
+        callers: Callers,
+        calls: int,
+        seconds: float | None = None,
+        *,
+        tail: float | None = None,
+        ours: bool = True,
+    ) -> tuple[Window, Callers]:
+        """Start the server, have the phones call it, and enter what casts doubt on it."""
+        self._say(f"{title} …")
+        chosen = self._chosen
+        with running(program, self._server_core, None) as server:
+            window = observe(
+                server,
+                callers,
+                calls=calls,
+                ramp=chosen.ramp if ours else chosen.pipecat_ramp,
+                warm_up=chosen.warm_up,
+                seconds=chosen.seconds if seconds is None else seconds,
+                tail=chosen.tail if tail is None else tail,
+                measured=ours,
+            )
+        self._doubt(title, window)
+        self._say(f"{title}: {window.server_cpu:.0%} of its core, {window.lost} calls lost")
+        return window, callers
+
+    def _doubt(self, title: str, window: Window) -> None:
+        doubts = self.report.doubts
+        if self._server_core != self._phones_core and window.disturbance > DISTURBANCE_LIMIT:
+            doubts.append(
+                f"{title}: other processes held the server's core for {window.server_waited:.0%} "
+                f"of the time, the phones' for {window.phones_waited:.0%}"
+            )
+        if window.phones_cpu > PHONES_LIMIT:
+            doubts.append(f"{title}: the phones took {window.phones_cpu:.0%} of their core")
+        result = window.load
+        late = result.sender_lateness
+        if late is not None and late.p50 * 1000 > LATE_LIMIT_MS:
+            doubts.append(
+                f"{title}: in half of the calls the phone itself was late by "
+                f"{late.p50 * 1000:.0f} ms or more at some time, at worst {late.max * 1000:.0f} ms"
+            )
+        for text, count in (result.errors | result.failed | result.cut).items():
+            doubts.append(f"{title}: {count} times: {text}")
+
+    def _say(self, line: str) -> None:
+        self._progress.print(line, highlight=False, markup=False)
+
+
+def _ours(handler: str) -> Program:
+    serve = ("-m", "mediaserver", "serve", f"benchmarks.servers.{handler}")
+    return Program(
+        handler,
+        "converses",
+        (*serve, "--max-calls", "1000", "--log-level", "warning"),
+        health="/healthz",
+    )
+
+
+@contextmanager
+def realtime_model(core: int) -> Iterator[str]:
+    """Run a speech-to-speech model in a process of its own on `core`; yield its address."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.servers.realtime_model"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(pin_child, core),
+    )
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        if not url:
+            raise BenchmarkError("the speech-to-speech model did not start")
+        yield url
+    finally:
+        process.kill()
+        process.wait()
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.agents",
+        description="Voice agents under load: what they add, how many, interruptions, words.",
+    )
+    parser.add_argument(
+        "--calls", type=_counts, default=[60, 120, 180, 240, 300], help="steps of capacity"
+    )
+    parser.add_argument(
+        "--pipecat-calls", type=_counts, default=[5, 10, 20, 40], help="the same for pipecat"
+    )
+    parser.add_argument("--seconds", type=_seconds, default=20.0, help="that each step is watched")
+    parser.add_argument(
+        "--pipecat", type=Path, default=PIPECAT, metavar="PYTHON", help="a Python that has pipecat"
+    )
+    parser.add_argument(
+        "--speech", type=Path, metavar="FOLDER", help="recordings of people who cut in"
+    )
+    parser.add_argument(
+        "--only",
+        type=_experiments,
+        default=list(EXPERIMENTS),
+        help=f"which, separated by commas; default all: {','.join(EXPERIMENTS)}",
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="write everything to FILE as well"
+    )
+    parser.add_argument("--quick", action="store_true", help="only see whether it all works")
+    chosen = parser.parse_args(arguments)
+    # calls dialled per second
+    chosen.ramp, chosen.pipecat_ramp = 25.0, 5.0
+    chosen.warm_up, chosen.tail, chosen.cutting_tail = 3.0, 2.5, 2.5
+    chosen.talk, chosen.within = TALK, None
+    chosen.added_calls = 100
+    chosen.cutting_calls, chosen.cutting_seconds, chosen.cutting_after = 20, 60.0, (0.8, 3.0)
+    chosen.heard_seconds, chosen.heard_after = 60.0, (0.3, 8.0)
+    chosen.token_seconds = 20.0
+    if chosen.quick:
+        chosen.calls, chosen.pipecat_calls, chosen.added_calls = [4], [2], 4
+        chosen.ramp = chosen.pipecat_ramp = 50.0
+        chosen.seconds, chosen.warm_up, chosen.tail, chosen.cutting_tail = 2.0, 0.0, 1.7, 0.3
+        chosen.talk, chosen.within = 0.25, 0.5
+        chosen.cutting_calls, chosen.cutting_seconds, chosen.heard_seconds = 6, 4.0, 4.2
+        chosen.cutting_after = chosen.heard_after = (0.3, 1.0)
+        chosen.token_seconds = 3.6
+    return chosen
+
+
+def _counts(text: str) -> list[int]:
+    counts = text.split(",")
+    if not all(each.isdecimal() and 1 <= int(each) <= 1000 for each in counts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not numbers from 1 to 1000 with commas")
+    return [int(each) for each in counts]
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 1 <= seconds <= 600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 1 to 600")
+    return seconds
+
+
+def _experiments(text: str) -> list[str]:
+    unknown = [name for name in text.split(",") if name not in EXPERIMENTS]
+    if unknown:
+        raise argparse.ArgumentTypeError(
+            f"no experiment is called {unknown[0]!r}; there are {', '.join(EXPERIMENTS)}"
+        )
+    return list(dict.fromkeys(text.split(",")))
+
+
+def main() -> int:
+    # so that every `finally` runs, and no child outlives us
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, lambda number, _: sys.exit(128 + number))
+    chosen = parse_arguments()
+    benchmark = Benchmark(chosen, Console(stderr=True))
+    benchmark.run()
+    benchmark.report.print(Console(width=max(150, shutil.get_terminal_size().columns)))
+    if chosen.json:
+        chosen.json.write_bytes(benchmark.report.to_json())
+    return 1 if benchmark.report.missing else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

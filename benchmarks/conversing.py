@@ -1,0 +1,231 @@
+"""What the phones of the agents benchmark do, and what they see of the agents."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+import msgspec
+
+from benchmarks.servers.mock_timings import sent_at
+from benchmarks.voices import Clip
+from mediaserver.protocol import PlayAudio
+from mediaserver.sandbox import Phone
+
+
+class Line(msgspec.Struct):
+    """One phone, and what was noted of its call.
+
+    Attributes:
+        arrivals: when the first audio of each reply was in the phone's playback buffer, on the
+            monotonic clock, and how long before that the speech service had handed it over.
+        said: the names of the clips that were said, in order.
+        cut_ins: when each clip was said while the agent spoke, in seconds of the call: the first
+            sound, and the end.
+        accounts: what the agent said of a turn, and the seconds of audio played up to then.
+
+    """
+
+    phone: Phone
+    arrivals: list[tuple[float, float]] = []
+    said: list[str] = []
+    cut_ins: list[tuple[float, float]] = []
+    accounts: list[tuple[dict[str, Any], float]] = []
+
+    @property
+    def origin(self) -> float:
+        """When the call's stream started, on the monotonic clock."""
+        return self.phone._origin
+
+    def say(self, clip: Clip) -> tuple[float, float]:
+        """Say a clip; return when its first sound comes and when it ends."""
+        voice = self.phone._voice
+        start = voice.ends
+        self.said.append(clip.name)
+        voice.say(clip.payload)
+        return start + clip.onset, start + clip.seconds
+
+
+class Callers:
+    """The lines of one run. Each phone is looked into, without being changed."""
+
+    def __init__(self, seed: int) -> None:
+        self.lines: list[Line] = []
+        self.random = Random(seed)
+
+    def take(self, phone: Phone) -> Line:
+        """Note from now on what becomes of a call."""
+        line = Line(phone)
+        self.lines.append(line)
+        play, checkpoint = phone._play, phone._checkpoint
+
+        def watched_play(command: PlayAudio, now: float) -> None:
+            play(command, now)
+            sent = sent_at(bytes(command.payload))
+            if sent is not None:
+                line.arrivals.append((now, now - sent))
+
+        def watched_checkpoint(name: str, now: float) -> None:
+            checkpoint(name, now)
+            kind, _, text = name.partition(":")
+            if kind == "turn":
+                line.accounts.append((json.loads(text), phone._buffer.played))
+
+        phone._play = watched_play
+        phone._checkpoint = watched_checkpoint
+        return line
+
+    async def hang_up(self) -> None:
+        """End all calls."""
+        await asyncio.gather(*(line.phone.hang_up() for line in self.lines))
+
+    async def call(self, phone: Phone) -> None:
+        """Do what callers do, until the call is over."""
+        raise NotImplementedError
+
+
+class Asking(Callers):
+    """Talk for a share of the time, and listen to the answers.
+
+    Args:
+        clips: what they say.
+        talk: the share of the time.
+        within: seconds in which all of them begin; as long as a question and its answer take if
+            left out, so that they are spread evenly.
+
+    """
+
+    def __init__(
+        self, clips: Sequence[Clip], talk: float, *, within: float | None = None, seed: int = 1
+    ) -> None:
+        super().__init__(seed)
+        self._within = within
+        self._clips = clips
+        self._talk = talk
+
+    async def call(self, phone: Phone) -> None:
+        """Ask something again and again, each phone at times of its own."""
+        line = self.take(phone)
+        turn = self.random.randrange(len(self._clips))
+        within = self._within or self._clips[turn].seconds / self._talk
+        due = phone.time + self.random.uniform(0, within)
+        while True:
+            clip = self._clips[turn % len(self._clips)]
+            await phone.wait_until(due)
+            line.say(clip)
+            due += clip.seconds / self._talk
+            turn += 1
+
+
+class CuttingIn(Callers):
+    """Ask something, and then cut in again and again while the agent speaks.
+
+    Args:
+        questions: what they ask.
+        clips: what they cut in with.
+        after: how long the agent has spoken by then, at least and at most.
+        rest: how long they are silent afterwards at least.
+
+    """
+
+    def __init__(
+        self,
+        questions: Sequence[Clip],
+        clips: Sequence[Clip],
+        *,
+        after: tuple[float, float],
+        rest: float = 0.0,
+        seed: int = 2,
+    ) -> None:
+        super().__init__(seed)
+        self._questions = questions
+        self._clips = clips
+        self._after = after
+        self._rest = rest
+        self._next = 0
+
+    async def call(self, phone: Phone) -> None:
+        """Do so."""
+        line = self.take(phone)
+        await asyncio.sleep(self.random.uniform(0, 0.5))
+        line.say(self.random.choice(self._questions))
+        await phone.wait_spoken()
+        while True:
+            await phone.wait_for_audio()
+            await asyncio.sleep(self.random.uniform(*self._after))
+            clip = self._clips[self._next % len(self._clips)]
+            self._next += 1
+            sound, end = line.say(clip)
+            line.cut_ins.append((sound, end))
+            await phone.wait_until(end + self._rest)
+
+
+def silences(line: Line) -> list[float | None]:
+    """Return for each time the caller cut in how long the agent was still heard.
+
+    None is an agent that did not fall silent while the caller spoke. Where the agent was between
+    two words, or had finished, there is nothing.
+    """
+    spells, now = line.phone._buffer.spells, line.phone.time
+    found: list[float | None] = []
+    for sound, end in line.cut_ins:
+        spell = next((each for each in spells if each[0] <= sound < each[1]), None)
+        if spell is None:
+            continue
+        if spell[1] < min(end, now - 0.1):
+            found.append(spell[1] - sound)
+        elif end < now:
+            found.append(None)
+    return found
+
+
+def counted(callers: CuttingIn, begin: float, end: float) -> tuple[int, int]:
+    """Return how often callers cut in between two moments, and how often agents fell silent."""
+    times = clears = 0
+    for line in callers.lines:
+        since, until = begin - line.origin, end - line.origin
+        times += sum(since <= sound < until for sound, _ in line.cut_ins)
+        clears += sum(
+            entry.kind == "cleared" and since <= entry.time < until and entry.text[:4] != "0.00"
+            for entry in line.phone.report().timeline
+        )
+    return times, clears
+
+
+class WordCount(msgspec.Struct, frozen=True):
+    """One interrupted turn: words the conversation has, and words that were played.
+
+    Attributes:
+        kept: in the conversation.
+        played: of which at least half was played.
+        same: whether the report of the turn says the same as the conversation.
+
+    """
+
+    kept: int
+    played: int
+    same: bool
+
+    @property
+    def error(self) -> int:
+        """How many too many."""
+        return self.kept - self.played
+
+
+def word_counts(line: Line) -> list[WordCount]:
+    """Compare what the agent keeps of each interrupted turn with what its phone played."""
+    counts = []
+    before = 0.0
+    for account, played in line.accounts:
+        seconds, before = played - before, played
+        if not account["interrupted"]:
+            continue
+        words = 0
+        begins = 0.0
+        for sentence in account["sentences"]:
+            words += sum(begins + middle < seconds for middle in sentence["middles"])
+            begins += sentence["seconds"]
+        kept = account["kept"]
+        counts.append(WordCount(len(kept.split()), words, kept == account["told"]))
+    return counts

@@ -1,0 +1,93 @@
+"""A speech-to-speech model that answers everything alike, by OpenAI's Realtime protocol.
+
+Prints its address, and serves until its standard input ends.
+"""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pybase64
+from websockets.asyncio.server import ServerConnection
+
+from benchmarks.servers.mock_timings import ANSWER, marked
+from benchmarks.servers.speech import speech
+from mediaserver.testing.openai_realtime_server import (
+    Answer,
+    JsonObject,
+    OpenAIRealtimeServer,
+    ServedSession,
+)
+
+
+THINKING = 0.3
+"""Seconds from the request for an answer to its first audio."""
+
+SPEECH_SECONDS = 2.0
+
+_DELTA = '{"type":"response.output_audio.delta"'
+
+
+class _Stamping:
+    """A connection on which the first audio of each answer says when it was sent."""
+
+    def __init__(self, connection: ServerConnection) -> None:
+        self._connection = connection
+        self._stamped = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def __aiter__(self) -> AsyncIterator[str | bytes]:
+        return aiter(self._connection)
+
+    async def send(self, message: str | bytes, **how: Any) -> None:
+        if isinstance(message, str) and message.startswith(_DELTA):
+            event = msgspec.json.decode(message)
+            if event["item_id"] != self._stamped:
+                self._stamped = event["item_id"]
+                audio = pybase64.b64decode(event["delta"])
+                event["delta"] = pybase64.b64encode(marked(audio)).decode()
+                message = msgspec.json.encode(event).decode()
+        await self._connection.send(message, **how)
+
+
+class _Session(ServedSession):
+    """Takes the caller's audio unchecked: there is much of it, and the phones need the core."""
+
+    def _check(self, event: JsonObject) -> None:
+        if event.get("type") != "input_audio_buffer.append":
+            super()._check(event)
+
+
+class RealtimeModel(OpenAIRealtimeServer):
+    """Thinks for a moment, and says the same sentence."""
+
+    def next_answer(self) -> Answer:
+        """Return an answer that begins a little later."""
+        answer = Answer(text=ANSWER, samples=speech(SPEECH_SECONDS), wait_at=0)
+        asyncio.get_running_loop().call_later(THINKING, answer.go.set)
+        return answer
+
+    def next_transcript(self) -> str:
+        """Return what the caller is understood to have said."""
+        return "When will my order arrive?"
+
+    async def accepted(self, event: JsonObject) -> None:
+        """Forget what was accepted."""
+
+    async def _serve(self, connection: ServerConnection) -> None:
+        await _Session(self, _Stamping(connection)).run()
+
+
+async def main() -> None:
+    """Serve until standard input ends."""
+    async with RealtimeModel(chunks=(1600,)).running() as server:
+        print(server.base_url, flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
