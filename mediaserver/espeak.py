@@ -12,6 +12,7 @@ import ctypes
 import difflib
 import functools
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -40,6 +41,9 @@ _PITCH: Final = 3  # espeakPITCH, 0 to 100
 
 # The library copies the path of its data into 160 bytes and adds names of files to it.
 _LONGEST_PATH: Final = 120
+
+# At a quotation mark the library says that a word begins, and that it has no letters.
+_AFTER_QUOTE: Final = re.compile(r"\W*(?P<word>\w+)")
 
 _LIST_TERMINATED: Final = 0  # espeakEVENT_LIST_TERMINATED
 _WORD: Final = 1  # espeakEVENT_WORD
@@ -183,7 +187,7 @@ class _Espeak:
         """Say `text`; see the function `speak_marked`."""
         encoded = text.encode()
         if b"\0" in encoded:
-            raise SpeechError(f"a NUL character cannot be spoken: {text!r}")
+            raise SpeechError("a text with a NUL character cannot be spoken")
         with self._lock:
             self._choose(voice)
             self._library.espeak_SetParameter(_RATE, words_per_minute, 0)
@@ -193,9 +197,9 @@ class _Espeak:
             status = self._library.espeak_Synth(
                 encoded, len(encoded) + 1, 0, 0, 0, _UTF8, None, None
             )
-            audio, words = b"".join(self._pieces), _in_order(self._words)
+            audio, words = b"".join(self._pieces), _in_order(self._words, text)
         if status != _OK:
-            raise SpeechError(f"eSpeak NG could not say {text!r}: error {status}")
+            raise SpeechError(f"eSpeak NG could not say {len(text)} characters: error {status}")
         return MarkedSpeech(Wav(np.frombuffer(audio, np.int16), self._rate), words)
 
     def _choose(self, voice: str) -> None:
@@ -226,10 +230,12 @@ def _listed(events: Any) -> Iterator[_Event]:
         yield event
 
 
-def _in_order(words: Iterable[Word]) -> tuple[Word, ...]:
+def _in_order(words: Iterable[Word], text: str) -> tuple[Word, ...]:
     """Return the words without those that the library says twice, as it does within numbers."""
     kept: list[Word] = []
     for word in words:
+        if word.start == word.end and (found := _AFTER_QUOTE.match(text, word.start)):
+            word = Word(*found.span("word"), word.seconds)
         if not kept or (word.start >= kept[-1].end and word.seconds >= kept[-1].seconds):
             kept.append(word)
     return tuple(kept)

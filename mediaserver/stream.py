@@ -85,6 +85,26 @@ class Playback(msgspec.Struct, gc=False, eq=False, repr_omit_defaults=True):
             self._playout.watch(self._end, waiter)
             await waiter
 
+    def extend(self, other: Playback) -> None:
+        """Take `other`, which was played after this, to be a part of it.
+
+        For what is played in pieces, and is one thing to the caller: `heard`, `seconds_heard` and
+        `interrupted` are of all of it from now on. If `other` was dropped, because it came after an
+        interruption, this was cut short.
+
+        Raises:
+            ValueError: if `other` was played before this, or on another stream.
+
+        """
+        if other._playout is not self._playout:
+            raise ValueError("a playback is extended by one of the same stream")
+        if other._cut_short or other._generation != self._generation:
+            self._cut_short = True
+        elif other._start < self._end:
+            raise ValueError("a playback is extended by one that was played after it")
+        else:
+            self._end = other._end
+
     @property
     def seconds_heard(self) -> float:
         """How much of it the caller has heard by now."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mediaserver import espeak
-from mediaserver.espeak import SpeechError, speak
+from mediaserver.espeak import SpeechError, speak, speak_marked
 
 
 SENTENCE = "The quick brown fox jumps over the lazy dog."
@@ -133,3 +133,41 @@ def test_a_long_path_to_the_voices_is_shortened(tmp_path):
     )
     assert float(speaking.stdout) > 2.0
     assert list(tmp_path.glob("espeak-*")) == []
+
+
+def spoken_words(text, **options):
+    return [text[word.start : word.end] for word in speak_marked(text, **options).words]
+
+
+def test_words_are_found_in_the_text():
+    assert spoken_words("Hello there, Dr. Smith!") == ["Hello", "there", "Dr", "Smith"]
+
+
+def test_words_are_found_in_characters_not_bytes():
+    assert spoken_words("Grüße, “naïve” café — done") == ["Grüße", "naïve", "café", "done"]
+
+
+def test_a_number_is_marked_once():
+    words = spoken_words("It is 4711 today.")
+    assert words[2:] == ["4711", "today"]
+
+
+def test_words_begin_one_after_the_other_within_the_audio():
+    speech = speak_marked(SENTENCE)
+    times = [word.seconds for word in speech.words]
+    assert times == sorted(set(times))
+    assert times[0] == 0
+    assert times[-1] < speech.wav.seconds
+
+
+def test_a_word_begins_after_the_pause_before_it():
+    speech = speak_marked("Yes. No.")
+    levels = loudness(speech.wav)
+    begins = round(speech.words[1].seconds * 50)
+    assert levels[begins - 8 : begins - 1].max() < levels.max() / 20
+    assert levels[begins : begins + 5].max() > levels.max() / 5
+
+
+def test_words_of_one_text_are_not_those_of_another():
+    assert speak_marked("").words == ()
+    assert len(speak_marked("one").words) == 1

@@ -1078,3 +1078,48 @@ def test_one_at_a_time_listens_in():
         assert stream.tap is None
 
     called(test)
+
+
+# Playbacks in pieces.
+
+
+def test_a_playback_that_is_extended_is_of_all_its_pieces():
+    async def test(stream, phone):
+        whole = await stream.play(tone(0.5))
+        whole.extend(await stream.play(tone(0.5)))
+        assert await whole.heard() == Heard(1.0, interrupted=False, confirmed=True)
+        assert whole.seconds_heard == 1.0
+
+    called(test)
+
+
+def test_a_playback_is_cut_short_by_a_piece_that_came_too_late():
+    async def test(stream, phone):
+        whole = await stream.play(tone(0.1))
+        generation = stream.generation
+        await asyncio.sleep(0.5)
+        stream.interrupt()
+        whole.extend(await stream.play(tone(0.1), generation=generation))
+        assert (await whole.heard()).interrupted
+        assert whole.seconds_heard == pytest.approx(0.1)
+
+    called(test)
+
+
+def test_a_playback_is_not_extended_by_what_was_played_before():
+    async def test(stream, phone):
+        first, second = await stream.play(tone(0.1)), await stream.play(tone(0.1))
+        with pytest.raises(ValueError, match="played after it"):
+            second.extend(first)
+
+    called(test)
+
+
+def test_a_playback_is_not_extended_by_one_of_another_stream():
+    async def test(stream, phone):
+        async with joined(idle) as other:
+            playback = await other.stream.play(tone(0.1))
+            with pytest.raises(ValueError, match="same stream"):
+                (await stream.play(tone(0.1))).extend(playback)
+
+    called(test)

@@ -6,138 +6,34 @@ import asyncio
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from difflib import get_close_matches
 from functools import partial
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, get_args
+from weakref import WeakSet
 
 import structlog
 
+from mediaserver.agents.configured import Configured
 from mediaserver.agents.conversation import Conversation
+from mediaserver.agents.departure import HANG_UP, Departure
+from mediaserver.agents.keys import Keys
 from mediaserver.agents.listening import BargeIn, Listener, Utterance
-from mediaserver.agents.services import ServiceError, Tokens, ToolCall, ToolResult, Transcript
+from mediaserver.agents.reply import Reply, Work
+from mediaserver.agents.services import ServiceError, ToolCall, ToolResult, Transcript
 from mediaserver.agents.tools import Tool, Toolbox, marked_tools
 from mediaserver.agents.turns import TurnSettings, TurnTaker, VoiceDetector, default_detector
-from mediaserver.call import Frame, StreamEndedError, Turn, Usage
+from mediaserver.call import Frame, StreamEndedError, Turn
 from mediaserver.handler import Handler
 from mediaserver.plivo.callbacks import AnswerRequest
-from mediaserver.stream import CallControlError, Playback, Stream
+from mediaserver.stream import Stream
 
 
 log = structlog.get_logger("mediaserver.agents")
 
-KEYS_PAUSE = 1.5
-"""Seconds without a further key after which the caller has pressed all they wanted to."""
-
-SHORTEST_REPLY = 0.5
-"""Less of a reply than this, in seconds, of which no word was heard, was none."""
-
 INAUDIBLE = "[inaudible]"
 """What the model is told when the caller interrupted and was not understood."""
 
-Work: TypeAlias = "Callable[[Reply], Coroutine[Any, Any, None]]"
-"""Makes a reply, and returns when it was heard."""
 
-
-class Reply:
-    """What the agent says in one turn, while it is made and spoken.
-
-    Attributes:
-        number: of the turn, 0 for the greeting; None for what is not reported.
-        caller: what the caller said.
-        heard: what the caller heard of it; set by `Agent.settle`.
-        began: whether any of its audio was played.
-        interrupted: whether it was stopped before all of it was heard.
-        using_tools: whether it waits for tools.
-        given_up: whether it was stopped before anything of it was heard, as if it had never been.
-        closing: whether all of it was heard, and the call is being hung up or transferred.
-        error: what went wrong, or None.
-        since: the caller's last speech, from which its timings count, on the call's clock.
-        work: makes it, if it waits to be begun.
-
-    """
-
-    def __init__(
-        self, number: int | None, *, since: float, caller: str = "", work: Work | None = None
-    ) -> None:
-        self.work = work
-        self.number = number
-        self.caller = caller
-        self.since = since
-        self.heard = ""
-        self.interrupted = False
-        self.using_tools = False
-        self.closing = False
-        self.error: str | None = None
-        # Set as they happen, all on the call's clock.
-        self.turn_ended_at: float | None = None
-        self.transcribed_at: float | None = None
-        self.first_token_at: float | None = None
-        self.audio_sent_at: float | None = None
-        self.playback: Playback | None = None
-        self.tokens_in = self.tokens_out = self.tokens_cached = 0
-        self.characters = 0
-        self.speech_seconds = 0.0
-        self.task: asyncio.Task[None] | None = None
-        self.settled = False
-        self.given_up = False
-
-    @property
-    def began(self) -> bool:
-        """Whether any of its audio was played."""
-        return self.audio_sent_at is not None
-
-    def plays(self, playback: Playback, at: float) -> None:
-        """Take note that the first of its audio was played at `at` on the call's clock."""
-        if self.playback is None:
-            self.playback = playback
-            self.audio_sent_at = at
-
-    def spend(self, tokens: Tokens) -> None:
-        """Count what a response of the model cost."""
-        self.tokens_in += tokens.tokens_in
-        self.tokens_out += tokens.tokens_out
-        self.tokens_cached += tokens.tokens_cached
-
-    def carry_on(self, former: Reply) -> None:
-        """Take over from a reply that was given up before any of it was played."""
-        self.number = former.number
-        self.turn_ended_at = self.turn_ended_at or former.turn_ended_at
-        self.tokens_in += former.tokens_in
-        self.tokens_out += former.tokens_out
-        self.tokens_cached += former.tokens_cached
-        self.characters += former.characters
-        self.speech_seconds += former.speech_seconds
-
-    def report(self) -> Turn:
-        """Return the turn's report."""
-
-        def after(at: float | None) -> float | None:
-            # A greeting follows nothing.
-            return None if at is None or not self.number else max(0.0, at - self.since)
-
-        assert self.number is not None
-        return Turn(
-            number=self.number,
-            caller=self.caller,
-            agent=self.heard,
-            interrupted=self.interrupted,
-            error=self.error,
-            end_of_turn=after(self.turn_ended_at),
-            transcript=after(self.transcribed_at),
-            first_token=after(self.first_token_at),
-            audio_sent=after(self.audio_sent_at),
-            audio_heard=after(self.playback.begins_at if self.playback is not None else None),
-            usage=Usage(
-                tokens_in=self.tokens_in,
-                tokens_out=self.tokens_out,
-                tokens_cached=self.tokens_cached,
-                characters=self.characters,
-                speech_seconds=self.speech_seconds,
-            ),
-        )
-
-
-class Agent(Handler, ABC):
+class Agent(Configured, Handler, ABC):
     """A handler that converses. `VoiceAgent` and `RealtimeAgent` are the two kinds.
 
     Its settings are class attributes, to be set in a subclass, and keyword arguments, so that a
@@ -178,26 +74,20 @@ class Agent(Handler, ABC):
     """Said when a service failed; None: silence."""
     failures_allowed: int = 2
     """So many turns in a row may fail; at the next one the agent gives up."""
-    give_up: str = "hang_up"
+    give_up: str = HANG_UP
     """What it does then: ``hang_up``, or the name of a transfer."""
     hold_after: float = 0.8
     """Seconds that a tool may run before its hold phrase is said."""
 
     def __init__(self, **settings: Any) -> None:
-        names = self._setting_names()
-        for name, value in settings.items():
-            if name not in names:
-                near = get_close_matches(name, names, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else f": it has {', '.join(names)}"
-                raise TypeError(f"{type(self).__qualname__} has no setting {name!r}{hint}")
-            setattr(self, name, value)
+        super().__init__(**settings)
         self._check_settings()
         self.conversation = Conversation()
+        self._departure = Departure(
+            lambda: self.stream, self.transfers, can_hang_up=self.can_hang_up
+        )
         self.toolbox = Toolbox(*self._tool_functions())
-        # Tools that end the agent's part of the call: used when all that was said was heard.
-        self._closing = {"hang_up"} if self.can_hang_up else set()
-        if self.transfers:
-            self._closing.add("transfer")
+        self._detector: VoiceDetector | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._reply: Reply | None = None
         # A reply that was given up before it began, or could not begin yet: what the caller said
@@ -210,11 +100,9 @@ class Agent(Handler, ABC):
         self._failures = 0
         self._silences = 0
         self._speech_seconds = 0.0
-        self._keys = ""
+        self._keys = Keys(self._take_keys)
         self._key_at = 0.0
-        self._keys_timer: asyncio.TimerHandle | None = None
-        # Set when the agent has hung up or transferred the call, and when the stream has ended.
-        self._leaving = False
+        # Set when the stream has ended.
         self._ended = False
 
     # What each kind of agent does in its own way.
@@ -301,7 +189,7 @@ class Agent(Handler, ABC):
         """
         reply = self._reply
         if reply is not None and reply.using_tools:
-            await self.utter(reply, text)
+            await self._try(self.utter(reply, text))
             return
         while self._reply is not None and self._reply.task is not None:
             await asyncio.wait([self._reply.task])
@@ -309,22 +197,15 @@ class Agent(Handler, ABC):
         await asyncio.wait([self._begin(reply, partial(self.utter, text=text))])
 
     def interrupt(self) -> None:
-        """Stop what the agent says, or is about to say."""
-        self.stream.interrupt()
-        reply, self._reply = self._reply, None
-        if reply is None:
-            return
-        reply.interrupted = True
-        self._settle(reply)
-        if reply.task is not None:
-            reply.task.cancel()
-        if reply.given_up and reply.caller:
-            self._unanswered = reply
+        """Stop what the agent says, or is about to say; the next word is the caller's."""
+        self._give_way()
+        self._unanswered = None
 
     # The call.
 
     async def on_answer(self, answer: AnswerRequest, shared: Any) -> None:
         """Get ready while the carrier connects the stream."""
+        self._detector = await self._make_detector()
         try:
             await self.prewarm()
         except ServiceError as error:
@@ -333,16 +214,19 @@ class Agent(Handler, ABC):
     async def __call__(self, stream: Stream) -> None:
         """Converse until the stream ends."""
         self.stream = stream
+        self._started_at = stream.clock()
+        detector = self._detector or await self._make_detector()
         self.listener = Listener(
             stream,
-            TurnTaker(self.turn_taking, self._make_detector()),
+            TurnTaker(self.turn_taking, detector),
             barge_in=self.barge_in,
             preroll=self.turn_taking.preroll,
             started=self._utterance_started,
             dropped=self._utterance_dropped,
             barged_in=self._barged_in,
-            interrupt=self.interrupt,
+            interrupt=self._give_way,
             answering=self._is_answering,
+            working=self._is_working,
             silent=self._both_silent,
         )
         try:
@@ -360,14 +244,18 @@ class Agent(Handler, ABC):
                 await self.close()
 
     async def on_start(self) -> None:
-        """Greet."""
+        """Greet, unless the caller has spoken first; return when that was heard."""
         await asyncio.wait([self.start(self._open(), "opens")])
-        greeting: list[asyncio.Task[None]] = []
-        if self.greeting is not None and self._reply is None and not self._hearing:
-            reply = Reply(0, since=self.stream.clock())
-            greeting.append(self._begin(reply, partial(self.utter, text=self.greeting)))
+        tasks: list[asyncio.Task[None]] = []
+        if self.greeting is not None and self._reply is None and self._unanswered is None:
+            work = partial(self.utter, text=self.greeting)
+            greeting = Reply(0, since=self._started_at, work=work)
+            self._unanswered = greeting
+            self._go_on()
+            if greeting.task is not None:
+                tasks.append(greeting.task)
         # After the greeting, which is wanted first.
-        await asyncio.wait([*greeting, self.start(self._warm_up(), "warms up")])
+        await asyncio.wait([*tasks, self.start(self._warm_up(), "warms up")])
 
     async def on_audio(self, frame: Frame) -> None:
         """Listen."""
@@ -375,18 +263,13 @@ class Agent(Handler, ABC):
 
     async def on_dtmf(self, digit: str) -> None:
         """Fall silent, and take the key as something the caller says."""
-        if self._keys_timer is not None:
-            self._keys_timer.cancel()
-        self.interrupt()
+        if self._ended:
+            return
+        self._give_way()
         self._silences = 0
         self.listener.taker.reset_silence()
         self._key_at = self.stream.clock()
-        if digit != "#":
-            self._keys += digit
-            loop = asyncio.get_running_loop()
-            self._keys_timer = loop.call_later(KEYS_PAUSE, self._take_keys)
-        else:
-            self._take_keys()
+        self._keys.press(digit)
 
     def start(
         self, work: Coroutine[Any, Any, None], name: str, *, finishes: bool = False
@@ -464,10 +347,10 @@ class Agent(Handler, ABC):
         since: float | None = None,
     ) -> None:
         """Have what the caller said answered, now or as soon as it may be."""
-        if self._leaving:
+        if self.leaving:
             return
         if self._reply is not None and self.barge_in != "notify":
-            self.interrupt()
+            self._give_way()
         clock = self.stream.clock()
         former, self._unanswered = self._unanswered, None
         reply = Reply(None, since=clock if since is None else since, caller=text, work=work)
@@ -526,20 +409,38 @@ class Agent(Handler, ABC):
             self._settle(reply)
         self._go_on()
 
+    def _give_way(self) -> None:
+        """Stop for the caller; what nothing was heard of yet is answered when they are done."""
+        self.stream.interrupt()
+        reply = self._reply
+        if reply is None or reply.closing:
+            # Who leaves has said all there was to say, and is not held up.
+            return
+        self._reply = None
+        reply.interrupted = True
+        self._settle(reply)
+        if reply.task is not None:
+            reply.task.cancel()
+        if reply.given_up and reply.caller:
+            self._unanswered = reply
+
     def _settle(self, reply: Reply) -> None:
         """Let the reply be over: known to the conversation, and reported."""
         if reply.settled:
             return
         reply.settled = True
         self.settle(reply)
-        if reply.interrupted and not self._ended and not reply.heard:
-            first = reply.playback
-            reply.given_up = first is None or first.seconds_heard < SHORTEST_REPLY
-        if reply.number is not None and not reply.given_up:
-            turn = reply.report()
-            if self.stream.ended:
-                self._last_turn = turn
-            self.stream.report(turn)
+        reply.given_up = reply.interrupted and not self._ended and not reply.was_noticed
+        if not reply.given_up:
+            self._report(reply)
+
+    def _report(self, reply: Reply) -> None:
+        if reply.number is None:
+            return
+        turn = reply.report()
+        if self.stream.ended:
+            self._last_turn = turn
+        self.stream.report(turn)
 
     async def _hear(self) -> None:
         await super()._hear()
@@ -562,16 +463,22 @@ class Agent(Handler, ABC):
         """Take in nothing more, and settle what there is."""
         self._ended = True
         self.listener.end()
-        if self._keys_timer is not None:
-            self._keys_timer.cancel()
-        if self._reply is not None:
-            self._reply.interrupted = not self._reply.closing
-            self._settle(self._reply)
+        self._keys.forget()
+        reply, unanswered = self._reply, self._unanswered
+        if reply is not None:
+            reply.interrupted = not reply.closing
+            self._settle(reply)
+        elif unanswered is not None and unanswered.given_up:
+            # It was not begun again.
+            self._report(unanswered)
 
     # The caller, otherwise than by answers.
 
     def _is_answering(self) -> bool:
         return self._reply is not None
+
+    def _is_working(self) -> bool:
+        return self._reply is not None and self._reply.using_tools
 
     def _barged_in(self, confirmed: bool) -> None:
         self.stream.count_barge_in(confirmed)
@@ -579,9 +486,9 @@ class Agent(Handler, ABC):
             self.start(self.on_barge_in(confirmed), "on_barge_in")
 
     def _both_silent(self) -> None:
-        if self._reply is not None or self._unanswered is not None or self._leaving or self._keys:
+        if self.silence_prompt is None or self.leaving:
             return
-        if self.silence_prompt is None:
+        if self._reply is not None or self._unanswered is not None or self._is_waiting():
             return
         self._silences += 1
         reply = Reply(None, since=self.stream.clock())
@@ -590,10 +497,8 @@ class Agent(Handler, ABC):
         else:
             self._begin(reply, self._take_leave)
 
-    def _take_keys(self) -> None:
-        keys, self._keys = self._keys, ""
-        self._keys_timer = None
-        self._answer(f"[pressed {keys or '#'}]", None, self.respond, since=self._key_at)
+    def _take_keys(self, keys: str) -> None:
+        self._answer(f"[pressed {keys}]", None, self.respond, since=self._key_at)
 
     # Ending the call.
 
@@ -602,37 +507,29 @@ class Agent(Handler, ABC):
 
         Who hangs up without a word says goodbye.
         """
-        if call.name == "hang_up" and not reply.began and self.goodbye is not None:
+        if call.name == HANG_UP and not reply.began and self.goodbye is not None:
             await self._try(self.utter(reply, self.goodbye))
         reply.closing = True
         try:
             return await self.toolbox.use(call)
         finally:
-            reply.closing = self._leaving
+            reply.closing = self.leaving
 
     @property
     def leaving(self) -> bool:
         """Whether the agent has hung up or transferred the call."""
-        return self._leaving
+        return self._departure.done
 
     def is_closing(self, call: ToolCall) -> bool:
         """Tell whether a tool is one that ends the agent's part of the call."""
-        return call.name in self._closing
+        return call.name in self._departure.tools
 
-    async def _take_leave(self, reply: Reply) -> None:
-        """Say goodbye and hang up."""
-        if self.goodbye is not None:
+    async def _take_leave(self, reply: Reply, to: str = HANG_UP) -> None:
+        """Say goodbye and hang up, or transfer the call without a word."""
+        if to == HANG_UP and self.goodbye is not None:
             await self._try(self.utter(reply, self.goodbye))
-        await self._leave(reply, self.stream.hang_up())
-
-    async def _leave(self, reply: Reply, departure: Coroutine[Any, Any, None]) -> None:
-        """End the agent's part of the call, one way or the other."""
-        self._leaving = reply.closing = True
-        try:
-            await departure
-        except CallControlError as error:
-            log.warning("stream closed", reason=str(error), **self._ids())
-            self.stream.close()
+        reply.closing = True
+        await self._departure.leave(to)
 
     # Failures.
 
@@ -642,10 +539,7 @@ class Agent(Handler, ABC):
         self._count_failure(error)
         self._failures += 1
         if self._failures > self.failures_allowed:
-            if self.give_up == "hang_up":
-                await self._take_leave(reply)
-            else:
-                await self._leave(reply, self.stream.transfer(self.transfers[self.give_up]))
+            await self._take_leave(reply, self.give_up)
         elif reply.number and self.apology is not None:
             await self._try(self.utter(reply, self.apology))
         await self._try(self.said(reply))
@@ -661,7 +555,8 @@ class Agent(Handler, ABC):
         try:
             await self.open()
         except ServiceError as error:
-            await self._fail(Reply(None, since=self.stream.clock()), error=error)
+            reply = Reply(None, since=self.stream.clock())
+            await asyncio.wait([self._begin(reply, partial(self._fail, error=error))])
 
     async def _warm_up(self) -> None:
         await self._try(self.prewarm())
@@ -682,32 +577,22 @@ class Agent(Handler, ABC):
 
     # Settings.
 
-    @classmethod
-    def _setting_names(cls) -> list[str]:
-        """Return what may be set: the public attributes that the classes declare."""
-        names: dict[str, None] = {}
-        for kind in reversed(cls.__mro__):
-            if issubclass(kind, Agent):
-                names.update(dict.fromkeys(inspect.get_annotations(kind)))
-        return [name for name in names if not name.startswith("_")]
-
     def _check_settings(self) -> None:
         kind = type(self).__qualname__
         if self.barge_in not in get_args(BargeIn):
             allowed = ", ".join(map(repr, get_args(BargeIn)))
             raise ValueError(f"{kind}.barge_in must be one of {allowed}, not {self.barge_in!r}")
-        if self.give_up != "hang_up" and self.give_up not in self.transfers:
-            allowed = ", ".join(map(repr, ("hang_up", *self.transfers)))
+        if self.give_up != HANG_UP and self.give_up not in self.transfers:
+            allowed = ", ".join(map(repr, (HANG_UP, *self.transfers)))
             raise ValueError(f"{kind}.give_up must be one of {allowed}, not {self.give_up!r}")
         for name in ("silence_prompts", "failures_allowed", "hold_after"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{kind}.{name} must be 0 or more, not {getattr(self, name)!r}")
 
-    def _make_detector(self) -> VoiceDetector:
+    async def _make_detector(self) -> VoiceDetector:
         # A function that is a class attribute is taken as it is, not as a method.
         make = inspect.getattr_static(self, "voice_detector")
-        detector: VoiceDetector = (make.__func__ if isinstance(make, staticmethod) else make)()
-        return detector
+        return await _detector_of(make.__func__ if isinstance(make, staticmethod) else make)
 
     def _tool_functions(self) -> list[Tool]:
         functions = marked_tools(self)
@@ -718,41 +603,16 @@ class Agent(Handler, ABC):
                     f"{type(self).__qualname__}.{name} is a tool, and agents have a method of that "
                     f"name: call it otherwise, and give it the name by @tool(name={name!r})"
                 )
-        functions.extend(self.tools)
-        if self.can_hang_up:
-            functions.append(self._hang_up_tool())
-        if self.transfers:
-            functions.append(self._transfer_tool())
-        return functions
+        return [*functions, *self.tools, *self._departure.tools.values()]
 
-    def _hang_up_tool(self) -> Tool:
-        async def hang_up() -> str:
-            """End the call, when the conversation is over and goodbye has been said."""
-            return await self._depart(self.stream.hang_up(), "The call has ended.")
 
-        return hang_up
+_made_before: WeakSet[Callable[[], VoiceDetector]] = WeakSet()
 
-    def _transfer_tool(self) -> Tool:
-        async def transfer(to: str) -> str:
-            """Transfer the caller to somebody else, which ends your part of the call.
 
-            Args:
-                to: where to.
-
-            """
-            return await self._depart(
-                self.stream.transfer(self.transfers[to]), "The call has been transferred."
-            )
-
-        transfer.__annotations__["to"] = Literal[tuple(self.transfers)]
-        return transfer
-
-    async def _depart(self, departure: Coroutine[Any, Any, None], done: str) -> str:
-        """End the agent's part of the call; return what the model is told."""
-        try:
-            await departure
-        except CallControlError as error:
-            log.warning("call control failed", reason=str(error), **self._ids())
-            return f"That was not possible: {error}. The call goes on."
-        self._leaving = True
-        return done
+async def _detector_of(make: Callable[[], VoiceDetector]) -> VoiceDetector:
+    """Make a detector: the first of its kind in a thread, because it may have a model to load."""
+    if make in _made_before:
+        return make()
+    detector = await asyncio.to_thread(make)
+    _made_before.add(make)
+    return detector

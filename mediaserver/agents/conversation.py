@@ -8,6 +8,13 @@ from typing import ClassVar, Literal
 from mediaserver.agents.services import Message, Text, ToolCall, ToolResult
 
 
+RUNNING = "It was begun, and is not done yet. Its result is not known."
+"""What stands for the result of a tool until it is done."""
+
+NOT_BEGUN = "It was not done, because the caller went on speaking."
+"""What stands for the result of hanging up or transferring, until it is done."""
+
+
 class Saying:
     """Something the agent says: it counts as said until it is known what was heard of it.
 

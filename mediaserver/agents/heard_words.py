@@ -27,6 +27,7 @@ class Spoken:
         """Whether neither text nor audio will follow."""
         self.seconds = 0.0
         """How much audio there is so far."""
+        self._all_heard = False
         self._pace = seconds_per_letter
         self._frames: list[Frame] = []
         self._marks: list[WordMark] = []
@@ -47,6 +48,12 @@ class Spoken:
         """Say that neither text nor audio will follow."""
         self.complete = True
 
+    def was_heard(self) -> None:
+        """Say that all of it was heard, so that the audio need not be kept."""
+        self._all_heard = True
+        self._frames.clear()
+        self._marks.clear()
+
     @property
     def seconds_per_letter(self) -> float:
         """How fast this was spoken; as it was given, as long as the audio is not complete."""
@@ -64,6 +71,8 @@ class Spoken:
             seconds: how much of the audio was heard, from its first sample.
 
         """
+        if self._all_heard:
+            return self.text
         if seconds <= 0:
             return ""
         words = words_of(self.text)

@@ -131,6 +131,8 @@ class Listener:
         barged_in: told, for an utterance over the agent, whether it was speech.
         interrupt: stops the agent; ``stream.interrupt`` if left out.
         answering: tells whether an answer is on its way, though nothing of it plays yet.
+        working: tells whether the agent does something for the caller without a word, as it uses a
+            tool: who says "okay" meanwhile does not take the turn.
         silent: told when both sides have been silent for long.
 
     """
@@ -151,6 +153,7 @@ class Listener:
         "_started",
         "_stream",
         "_utterance",
+        "_working",
         "barge_in",
         "taker",
     )
@@ -168,6 +171,7 @@ class Listener:
         barged_in: Callable[[bool], object] = lambda confirmed: None,
         interrupt: Callable[[], object] | None = None,
         answering: Callable[[], bool] = lambda: False,
+        working: Callable[[], bool] = lambda: False,
         silent: Callable[[], object] = lambda: None,
     ) -> None:
         self._stream = stream
@@ -179,6 +183,7 @@ class Listener:
         self._barged_in = barged_in
         self._interrupt = interrupt if interrupt is not None else stream.interrupt
         self._answering = answering
+        self._working = working
         self._silent = silent
         # The utterance that goes on, and the one that began last.
         self._utterance: Utterance | None = None
@@ -204,7 +209,8 @@ class Listener:
         self._recent_bytes += len(frame.payload)
         while self._recent_bytes > self._recent_limit:
             self._recent_bytes -= len(self._recent.popleft().payload)
-        event = self.taker.hear(frame, agent_speaking=self._stream.unheard > 0)
+        speaking = self._stream.unheard > 0 or self._working()
+        event = self.taker.hear(frame, agent_speaking=speaking)
         if event is not None:
             self._take(event)
 

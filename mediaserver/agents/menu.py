@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, TypeVar, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
-from mediaserver.agents.prompts import Prompt, check_prompt, spoken
+from mediaserver.agents.prompts import Prompt, check_file, check_prompt, spoken
 from mediaserver.agents.services import TextToSpeech
 from mediaserver.handler import Handler, StreamHandler, check_handler
 from mediaserver.protocol import Dtmf
@@ -15,8 +15,6 @@ from mediaserver.stream import Stream
 
 
 KEYS = frozenset("0123456789*#ABCD")
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,7 @@ Choice: TypeAlias = "Menu | Transfer | Step | StreamHandler | type[Handler]"
 _Outcome: TypeAlias = Literal["done", "again", "back"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Menu:
     """Asks for a key, and goes where it leads. It is a handler itself, and nests.
 
@@ -61,8 +59,8 @@ class Menu:
         longest: how many keys `otherwise` wants at most; with so many there, it does not wait for
             more.
         terminator: the key that ends what is entered, if there may be more; None is no key.
-        barge_in: whether a key stops the prompt. If not, keys during the prompt count for nothing.
-        timeout: seconds to wait for the first key after the prompt.
+        barge_in: whether a key stops what is said. If not, keys meanwhile count for nothing.
+        timeout: seconds to wait for the first key, after the prompt was heard.
         between: seconds to wait for the next one.
         retries: how often to ask again after an invalid entry, or none.
         invalid: what to say after an invalid entry.
@@ -96,6 +94,7 @@ class Menu:
         for prompt in (self.prompt, self.invalid, self.unanswered, self.goodbye):
             if prompt is not None:
                 check_prompt(prompt, self.text_to_speech)
+                check_file(prompt)
         if not self.choices and self.otherwise is None:
             raise ValueError("a menu without choices wants otherwise")
         if self.terminator is not None and self.terminator not in KEYS:
@@ -122,12 +121,14 @@ class Menu:
 
     async def _run(self, stream: Stream) -> _Outcome:
         failures = 0
-        while (entered := await self._ask(stream)) is not None:
+        remark: Prompt | None = None
+        while (entered := await self._ask(stream, remark, self.prompt)) is not None:
             outcome: _Outcome = "again"
+            remark = None
             if entered in self.choices:
                 outcome = await self._go(stream, self.choices[entered])
                 failures = 0
-            elif entered and self.otherwise is not None:
+            elif self.otherwise is not None and entered not in ("", self.terminator):
                 await self.otherwise(stream, entered)
                 outcome = "done"
             elif failures == self.retries:
@@ -135,7 +136,7 @@ class Menu:
                 outcome = await self._go(stream, self.give_up)
             else:
                 failures += 1
-                await self._say(stream, self.invalid if entered else self.unanswered)
+                remark = self.invalid if entered else self.unanswered
             if outcome != "again":
                 return outcome
         return "done"
@@ -156,41 +157,40 @@ class Menu:
             return choice
         return "done"
 
-    async def _ask(self, stream: Stream) -> str | None:
-        """Say the prompt and return the keys that were pressed, if any; None: the call is over."""
+    async def _ask(self, stream: Stream, *prompts: Prompt | None) -> str | None:
+        """Say the prompts and return the keys that were pressed, if any; None: the call is over."""
         stream.ignore_audio()
-        saying = asyncio.ensure_future(self._say(stream, self.prompt))
+        saying = asyncio.ensure_future(self._say(stream, *prompts))
         key = asyncio.ensure_future(_next_key(stream))
         try:
-            while not saying.done():
-                await asyncio.wait({saying, key}, return_when=asyncio.FIRST_COMPLETED)
-                if not key.done():
-                    continue
-                if key.result() is None:
-                    return None
-                if self.barge_in:
-                    stream.interrupt()
-                    break
+            await asyncio.wait({saying, key}, return_when=asyncio.FIRST_COMPLETED)
+            while not saying.done() and not self.barge_in and key.result() is not None:
                 key = asyncio.ensure_future(_next_key(stream))
-            await saying
-            await asyncio.wait({key}, timeout=self.timeout)
-            if not key.done():
-                return ""
-            first = key.result()
-            return None if first is None else await self._rest(stream, first)
+                await asyncio.wait({saying, key}, return_when=asyncio.FIRST_COMPLETED)
+            if not saying.done():
+                stream.interrupt()
+            else:
+                saying.result()
+                await asyncio.wait({key}, timeout=self.timeout)
+                if not key.done():
+                    return ""
         finally:
             await _cancel(saying)
             await _cancel(key)
+        first = key.result()
+        return None if first is None else await self._entered(stream, first)
 
-    async def _rest(self, stream: Stream, entered: str) -> str:
-        """Return what is entered from the first key on."""
-        while entered and not self._is_whole(entered):
+    async def _entered(self, stream: Stream, entered: str) -> str | None:
+        """Return what is entered from the first key on; None: the call is over."""
+        while not self._is_whole(entered):
             try:
                 async with asyncio.timeout(self.between):
                     key = await _next_key(stream)
             except TimeoutError:
                 break
-            if key is None or key == self.terminator:
+            if key is None:
+                return None
+            if key == self.terminator:
                 break
             entered += key
         return entered
@@ -200,13 +200,16 @@ class Menu:
             return False
         if entered in self.choices or self.otherwise is None:
             return True
-        return len(entered) >= self.longest
+        return entered == self.terminator or len(entered) >= self.longest
 
-    async def _say(self, stream: Stream, prompt: Prompt | None) -> None:
+    async def _say(self, stream: Stream, *prompts: Prompt | None) -> None:
         """Say something, and return when it was heard or interrupted."""
-        if prompt is not None:
-            pieces = spoken(prompt, stream.format, self.text_to_speech)
-            await (await stream.say(pieces)).heard()
+        playback = None
+        for prompt in prompts:
+            if prompt is not None:
+                playback = await stream.say(spoken(prompt, stream.format, self.text_to_speech))
+        if playback is not None:
+            await playback.heard()
 
 
 async def _next_key(stream: Stream) -> str | None:
@@ -217,11 +220,13 @@ async def _next_key(stream: Stream) -> str | None:
     return None
 
 
-async def _cancel(task: asyncio.Future[T]) -> None:
+async def _cancel(task: asyncio.Future[Any]) -> None:
     """Cancel a task, and wait until it has ended: only one may read a stream."""
-    if not task.done():
-        task.cancel()
-        await asyncio.wait({task})
+    task.cancel()
+    await asyncio.wait({task})
+    if not task.cancelled():
+        # Taken here, so that it is not reported as lost.
+        task.exception()
 
 
 def _check_choice(choice: Choice) -> None:

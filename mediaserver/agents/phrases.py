@@ -8,14 +8,73 @@ from collections.abc import AsyncGenerator
 from typing import TypeAlias
 
 from audiocodecs import MULAW_8K, AudioFormat
-from mediaserver.agents.served import served
-from mediaserver.agents.services import TextToSpeech, WordMark
+from mediaserver.agents.served import speech as speech_of
+from mediaserver.agents.services import ServiceError, TextToSpeech, WordMark
 from mediaserver.call import Frame
 
 
 Speech: TypeAlias = tuple[Frame | WordMark, ...]
 
-SERVICE = "text_to_speech"
+_Key: TypeAlias = tuple[int, str, AudioFormat]
+
+
+class _Making:
+    """The speech of a phrase while it is made, for all the calls that wait for it.
+
+    It is made as fast as the service can, however slowly any of them plays it; and given up when
+    all of them have left.
+    """
+
+    def __init__(self, pieces: AsyncGenerator[Frame | WordMark, None]) -> None:
+        self.speech: list[Frame | WordMark] = []
+        self.done = False
+        self._error: ServiceError | None = None
+        self._listeners = 0
+        self._more = asyncio.Event()
+        self._task = asyncio.create_task(self._make(pieces), name="makes a phrase")
+
+    async def listen(self) -> AsyncGenerator[Frame | WordMark, None]:
+        """Yield what is there, and what follows as it comes.
+
+        Raises:
+            ServiceError: the service failed.
+
+        """
+        self._listeners += 1
+        told = 0
+        try:
+            while True:
+                more = self._more
+                while told < len(self.speech):
+                    told += 1
+                    yield self.speech[told - 1]
+                if self.done:
+                    break
+                await more.wait()
+            if self._error is not None:
+                raise self._error
+        finally:
+            self._listeners -= 1
+            if not self._listeners and not self.done:
+                self.done = True
+                self._task.cancel()
+                await asyncio.wait([self._task])
+
+    async def _make(self, pieces: AsyncGenerator[Frame | WordMark, None]) -> None:
+        try:
+            async for piece in pieces:
+                self.speech.append(piece)
+                self._tell()
+        except ServiceError as error:
+            self._error = error
+        finally:
+            self.done = True
+            self._tell()
+            await pieces.aclose()
+
+    def _tell(self) -> None:
+        self._more.set()
+        self._more = asyncio.Event()
 
 
 class Phrases:
@@ -33,9 +92,8 @@ class Phrases:
         self._limit = limit
         self.format = MULAW_8K
         # The service is kept with its phrases, so that no other can have its identity.
-        self._kept: OrderedDict[tuple[int, str, AudioFormat], tuple[TextToSpeech, Speech]]
-        self._kept = OrderedDict()
-        self._made: dict[tuple[int, str, AudioFormat], asyncio.Event] = {}
+        self._kept: OrderedDict[_Key, tuple[TextToSpeech, Speech]] = OrderedDict()
+        self._making: dict[_Key, _Making] = {}
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -53,34 +111,31 @@ class Phrases:
     ) -> AsyncGenerator[Frame | WordMark, None]:
         """Yield the speech of `text`, and keep it if all of it was made.
 
+        Calls that say it at the same time have it made once.
+
         Raises:
             ServiceError: the service failed.
 
         """
-        key = (id(service), text, format)
-        if key in self._made:
-            # Another call is having it made: that is done sooner than a beginning of our own.
-            await self._made[key].wait()
         kept = self.get(service, text, format)
         if kept is not None:
             for piece in kept:
                 yield piece
             return
-        made = self._made[key] = asyncio.Event()
-        speech: list[Frame | WordMark] = []
-        pieces = served(lambda: service.speak(text, format), service=SERVICE, patience=patience)
+        key = (id(service), text, format)
+        making = self._making.get(key)
+        if making is None or making.done:
+            pieces = speech_of(service, text, format, patience=patience)
+            making = self._making[key] = _Making(pieces)
+        speech = making.listen()
         try:
-            async for piece in pieces:
-                speech.append(piece)
+            async for piece in speech:
                 yield piece
-            self._kept[key] = (service, tuple(speech))
-            if len(self._kept) > self._limit:
-                self._kept.popitem(last=False)
+            self._keep(key, service, tuple(making.speech))
         finally:
-            if self._made.get(key) is made:
-                del self._made[key]
-            made.set()
-            await pieces.aclose()
+            await speech.aclose()
+            if making.done and self._making.get(key) is making:
+                del self._making[key]
 
     async def prepare(
         self, service: TextToSpeech, text: str, format: AudioFormat, *, patience: float
@@ -94,6 +149,11 @@ class Phrases:
         if self.get(service, text, format) is None:
             async for _ in self.speak(service, text, format, patience=patience):
                 pass
+
+    def _keep(self, key: _Key, service: TextToSpeech, speech: Speech) -> None:
+        self._kept[key] = (service, speech)
+        if len(self._kept) > self._limit:
+            self._kept.popitem(last=False)
 
 
 PHRASES = Phrases()

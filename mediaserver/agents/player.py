@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from itertools import cycle
 from typing import Literal, TypeAlias, get_args
 
-from mediaserver.agents.prompts import Prompt, check_prompt, spoken
+from mediaserver.agents.prompts import Prompt, check_file, check_prompt, spoken
+from mediaserver.agents.services import TextToSpeech
 from mediaserver.handler import Handler
 
 
@@ -17,17 +19,21 @@ Then: TypeAlias = Literal["hang_up", "close", "stay"]
 class Player(Handler):
     """Plays clips and files, one after the other, and then hangs up.
 
-    Files are read as they are played, however long they are.
+    Files are read as they are played, however long they are. In another handler it is
+    ``await Player("hours.wav", then="close")(stream)``.
 
     Args:
-        clips: what to play: a `Wav`, the path of a WAV or FLAC file, or several of them.
+        clips: what to play: a `Wav`, the path of a WAV or FLAC file, text where there is a
+            `text_to_speech`, or several of them.
         loop: whether to begin again at the end, until the caller hangs up.
         keys: what a key does: nothing; go on to the next clip; or stop playing.
         then: what comes after the last clip: hang up; close the stream, so that the call goes on
             with the XML after ``<Stream>``; or stay on the line in silence.
+        text_to_speech: what speaks text.
 
     Raises:
-        ValueError: there is nothing to play, a file cannot be played, or a setting is none.
+        ValueError: there is nothing to play, or a setting is none. A file that cannot be played
+            raises it when the call begins, before anything is played.
 
     """
 
@@ -38,28 +44,32 @@ class Player(Handler):
         loop: bool = False,
         keys: Keys = "ignore",
         then: Then = "hang_up",
+        text_to_speech: TextToSpeech | None = None,
     ) -> None:
         self.clips = tuple(clips) if isinstance(clips, list | tuple) else (clips,)
         if not self.clips:
             raise ValueError("there is no clip to play")
         for clip in self.clips:
-            check_prompt(clip)
+            check_prompt(clip, text_to_speech)
         for name, value, allowed in (("keys", keys, Keys), ("then", then, Then)):
             if value not in get_args(allowed):
                 raise ValueError(f"{name} is one of {get_args(allowed)}, not {value!r}")
         self.loop = loop
         self.keys = keys
         self.then = then
+        self.text_to_speech = text_to_speech
         self._stopped = False
 
     async def on_start(self) -> None:
         """Play everything, and end the call."""
         stream = self.stream
+        for clip in self.clips:
+            await asyncio.to_thread(check_file, clip)
         playback = None
         for clip in cycle(self.clips) if self.loop else self.clips:
             if self._stopped:
                 break
-            playback = await stream.say(spoken(clip, stream.format))
+            playback = await stream.say(spoken(clip, stream.format, self.text_to_speech))
             if self.keys == "skip":
                 # So that a key skips what is heard, and not what is queued behind it.
                 await playback.heard()

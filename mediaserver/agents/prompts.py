@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import TypeAlias
 
-import numpy as np
 import soundfile
-from numpy.typing import NDArray
 
 from audiocodecs import RATES, AudioFormat, Wav
+from mediaserver.agents.phrases import PHRASES
 from mediaserver.agents.services import TextToSpeech
 from mediaserver.call import Frame
 
@@ -21,17 +21,20 @@ Prompt: TypeAlias = "Wav | str | os.PathLike[str]"
 """A clip; the path of a WAV or FLAC file; or any other string, which is text to be spoken."""
 
 PIECE_SECONDS = 1.0
-"""How much of a file is read at a time."""
+"""How much of a file or clip is played at a time."""
+
+PATIENCE = 8.0
+"""Seconds that a `TextToSpeech` may take for its first answer, and from one piece to the next."""
 
 SUFFIXES = (".wav", ".flac")
 
 
 def check_prompt(prompt: Prompt, text_to_speech: TextToSpeech | None = None) -> None:
-    """Refuse what cannot be said.
+    """Refuse what cannot be said. Files are not looked at: see `check_file`.
 
     Raises:
-        ValueError: a file is missing, is none, is empty, or has a rate that cannot be played; or
-            the prompt is text, and there is nothing to speak it with.
+        ValueError: a clip has no audio, or a rate that cannot be played; or the prompt is text, and
+            there is nothing to speak it with.
         TypeError: it is no prompt at all.
 
     """
@@ -39,25 +42,35 @@ def check_prompt(prompt: Prompt, text_to_speech: TextToSpeech | None = None) -> 
         _check_audio(len(prompt.samples), prompt.rate, "a clip")
     elif not isinstance(prompt, str | os.PathLike):
         raise TypeError(f"a prompt is a Wav, a path or text, not {prompt!r}")
-    elif _is_file(prompt):
-        try:
-            with soundfile.SoundFile(prompt) as file:
-                _check_audio(file.frames, file.samplerate, repr(os.fspath(prompt)))
-        except soundfile.LibsndfileError as error:
-            raise ValueError(f"cannot play {os.fspath(prompt)!r}: {error.error_string}") from None
     elif not prompt:
         raise ValueError("a prompt must say something, not ''")
-    elif text_to_speech is None:
+    elif not _is_file(prompt) and text_to_speech is None:
         raise ValueError(
             f"{prompt!r} is text and wants a text_to_speech, or the path of a "
             f"{' or '.join(SUFFIXES)} file"
         )
 
 
+def check_file(prompt: Prompt) -> None:
+    """Refuse a file that cannot be played. It is opened, which may take a moment.
+
+    Raises:
+        ValueError: it is missing, is none, is empty, or has a rate that cannot be played.
+
+    """
+    if isinstance(prompt, Wav) or not _is_file(prompt):
+        return
+    try:
+        with soundfile.SoundFile(prompt) as file:
+            _check_audio(file.frames, file.samplerate, repr(os.fspath(prompt)))
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"cannot play {os.fspath(prompt)!r}: {error.error_string}") from None
+
+
 async def spoken(
     prompt: Prompt, format: AudioFormat, text_to_speech: TextToSpeech | None = None
 ) -> AsyncIterator[Frame]:
-    """Yield the audio of a prompt, reading a file as it is played.
+    """Yield the audio of a prompt. A file is read as it is played; speech is made once and kept.
 
     Args:
         prompt: what to say, which `check_prompt` lets pass.
@@ -66,37 +79,45 @@ async def spoken(
 
     Raises:
         ServiceError: `text_to_speech` failed.
-        OSError: the file has gone.
+        ValueError: as `check_file`.
 
     """
     if isinstance(prompt, Wav):
-        yield _frame(prompt.mono(), prompt.rate)
+        size = round(PIECE_SECONDS * prompt.rate)
+        for start in range(0, len(prompt.samples), size):
+            yield _frame(Wav(prompt.samples[start : start + size], prompt.rate))
     elif _is_file(prompt):
-        file = await asyncio.to_thread(soundfile.SoundFile, os.fspath(prompt))
-        try:
-            while len(samples := await asyncio.to_thread(_read, file)):
-                yield _frame(Wav(samples, file.samplerate).mono(), file.samplerate)
-        finally:
-            file.close()
+        await asyncio.to_thread(check_file, prompt)
+        start = 0
+        while len((piece := await asyncio.to_thread(_read, prompt, start)).samples):
+            yield _frame(piece)
+            start += len(piece.samples)
     else:
         assert text_to_speech is not None, "check_prompt would have refused it"
-        async for piece in text_to_speech.speak(os.fspath(prompt), format):
-            if isinstance(piece, Frame):
-                yield piece
+        text = os.fspath(prompt)
+        async with aclosing(
+            PHRASES.speak(text_to_speech, text, format, patience=PATIENCE)
+        ) as pieces:
+            async for part in pieces:
+                if isinstance(part, Frame):
+                    yield part
 
 
 def _is_file(prompt: str | os.PathLike[str]) -> bool:
     return not isinstance(prompt, str) or Path(prompt).suffix.lower() in SUFFIXES
 
 
-def _read(file: soundfile.SoundFile) -> NDArray[np.int16]:
-    samples: NDArray[np.int16] = file.read(round(PIECE_SECONDS * file.samplerate), dtype="int16")
-    return samples
+def _read(path: str | os.PathLike[str], start: int) -> Wav:
+    # Opened anew each time: who stops listening must not close a file that a thread reads.
+    with soundfile.SoundFile(path) as file:
+        file.seek(min(start, file.frames))
+        samples = file.read(round(PIECE_SECONDS * file.samplerate), dtype="int16")
+        return Wav(samples, file.samplerate)
 
 
-def _frame(samples: NDArray[np.int16], rate: int) -> Frame:
-    format = AudioFormat("l16", rate)
-    return Frame(format.encode(samples), format)
+def _frame(wav: Wav) -> Frame:
+    format = AudioFormat("l16", wav.rate)
+    return Frame(format.encode(wav.mono()), format)
 
 
 def _check_audio(length: int, rate: int, what: str) -> None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any, ClassVar
 
 from audiocodecs import MULAW_8K, AudioFormat
-from mediaserver.agents.agent import Agent, Reply, Work
-from mediaserver.agents.conversation import Hearing
+from mediaserver.agents.agent import Agent
+from mediaserver.agents.conversation import NOT_BEGUN, RUNNING, Hearing
 from mediaserver.agents.listening import Utterance
 from mediaserver.agents.relaying import Portion, Relay
+from mediaserver.agents.reply import Reply, Work
+from mediaserver.agents.served import broken
 from mediaserver.agents.services import (
     CallerFinished,
     CallerSpeaks,
@@ -26,13 +31,14 @@ from mediaserver.agents.services import (
     Tokens,
     ToolCall,
     ToolResult,
+    Transcribing,
     Transcript,
 )
-from mediaserver.call import Frame
+from mediaserver.call import Frame, StreamEndedError
 
 
 SERVICE = "realtime_model"
-"""What a failed response is counted as."""
+"""What a failure is counted as where the model does not name itself."""
 
 SAY = "Say to the caller exactly this, in these words, and nothing else: {text}"
 """What the model is told when the agent says something of its own accord."""
@@ -43,11 +49,8 @@ RETRY_AFTER = (0.25, 1.0)
 HOPELESS = frozenset({400, 401, 403, 404})
 """HTTP statuses after which another attempt would end the same."""
 
-RUNNING = "It was begun, and is not done yet. Its result is not known."
-"""What stands for the result of a tool in the conversation until it is done."""
-
-CLOSING_TOOLS = frozenset({"hang_up", "transfer"})
-"""Tools that end the agent's part of the call: used when all that was said has been heard."""
+REMEMBERED_SPEECH = 60.0
+"""How many seconds of what was said last a session that replaces a lost one can still hear."""
 
 REMEMBERED_TURNS = 64
 """For how many of the last turns a transcript may still come."""
@@ -56,14 +59,24 @@ REMEMBERED_TURNS = 64
 class _Heard:
     """What the caller said since the last answer, and how much of it a session has heard.
 
-    It is kept until it is answered, so that a session which takes the place of a lost one can hear
-    it too.
+    The last of it is kept until it is answered, so that a session which takes the place of a lost
+    one can hear it too.
     """
 
     def __init__(self) -> None:
-        self.frames: list[Frame] = []
+        self.frames: deque[Frame] = deque()
+        self._seconds = 0.0
         self._session: RealtimeSession | None = None
         self._told = 0
+
+    def add(self, frames: Sequence[Frame]) -> None:
+        """Take what the caller goes on to say."""
+        for frame in frames:
+            self.frames.append(frame)
+            self._seconds += frame.seconds
+            if self._seconds > REMEMBERED_SPEECH:
+                self._seconds -= self.frames.popleft().seconds
+                self._told = max(0, self._told - 1)
 
     async def tell(self, session: RealtimeSession) -> None:
         """Let the session hear what it has not heard yet."""
@@ -82,10 +95,15 @@ class _Response:
         self.reply = reply
         self.relay = relay
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.calls: list[ToolCall] = []
-        self.tools: list[asyncio.Task[None]] = []
+        self.tools: dict[asyncio.Task[None], ToolCall] = {}
         # Those that have to wait until everything was heard.
         self.closing: list[ToolCall] = []
+
+    def fail(self, error: ServiceError) -> None:
+        """Tell whoever waits for it, if anybody does, that nothing will come of it."""
+        if not self.done.done():
+            self.done.set_exception(error)
+            self.done.exception()
 
 
 class RealtimeAgent(Agent):
@@ -115,6 +133,7 @@ class RealtimeAgent(Agent):
                 "or as a setting of its route"
             )
         self._connecting = asyncio.Lock()
+        self._refusal: ServiceError | None = None
         self._session: RealtimeSession | None = None
         self._session_format: AudioFormat | None = None
         self._opened = False
@@ -138,7 +157,8 @@ class RealtimeAgent(Agent):
     async def prewarm(self) -> None:
         """Open the session, so that the greeting need not wait for it."""
         if not self._opened and not hasattr(self, "stream"):
-            await self._connected()
+            with suppress(StreamEndedError):
+                await self._connected()
 
     async def open(self) -> None:
         """Begin to hear what the model says."""
@@ -150,14 +170,14 @@ class RealtimeAgent(Agent):
                 self.start(self._follow_model(session), "hears the model")
             elif session is not None:
                 self._session = None
-                await session.close()
+                self.start(self._let_go(session), "closes a session", finishes=True)
         await self._connected()
 
     async def close(self) -> None:
         """Close the session."""
         session, self._session = self._session, None
         if session is not None:
-            await session.close()
+            await self._let_go(session)
 
     async def on_stop(self, reason: str) -> None:
         """Close the session, also where the stream never came."""
@@ -168,20 +188,32 @@ class RealtimeAgent(Agent):
 
         Raises:
             ServiceError: none could be opened.
+            StreamEndedError: there is no use for one any more.
 
         """
+        waits = self._connecting.locked()
         async with self._connecting:
-            if self._session is None:
-                self._session = await self._connect()
-                self._takes_turns = self._session.takes_turns
-                if self._opened:
-                    self.start(self._follow_model(self._session), "hears the model")
-            return self._session
+            if self._session is not None:
+                return self._session
+            if waits and self._refusal is not None:
+                raise self._refusal  # whoever was first has tried everything
+            session = await self._connect()
+            if self._ended:
+                await self._let_go(session)
+                raise StreamEndedError("the stream has ended: no session was opened")
+            self._session = session
+            self._takes_turns = session.takes_turns
+            if self._opened:
+                self.start(self._follow_model(session), "hears the model")
+            return session
 
     async def _connect(self) -> RealtimeSession:
         format = self.stream.format if self._opened else self._usual_format
         self._session_format = format
+        self._refusal = None
         for delay in (*RETRY_AFTER, None):
+            if self._ended:
+                break
             self._typed.clear()  # it is in the conversation
             try:
                 return await self.model.connect(
@@ -191,39 +223,78 @@ class RealtimeAgent(Agent):
                     conversation=self.conversation.messages,
                 )
             except ServiceError as error:
-                if delay is None or error.status in HOPELESS:
-                    raise
-                await asyncio.sleep(delay)
-        raise AssertionError("the last attempt returns or raises")
+                self._refusal = error
+            except Exception as error:
+                self._refusal = broken(SERVICE, error)
+            if delay is None or self._refusal.status in HOPELESS:
+                raise self._refusal
+            await asyncio.sleep(delay)
+        raise StreamEndedError("the stream has ended: no session was opened")
 
     async def _follow_model(self, session: RealtimeSession) -> None:
-        """Hear what the model says, until the session ends; replace one that is lost."""
-        try:
-            async for event in session.events():
+        """Hear what the model says, until the session ends."""
+        events = aiter(session.events())
+        while True:
+            try:
+                event = await anext(events)
+            except StopAsyncIteration:
+                lost = ServiceError(SERVICE, "the session has ended")
+            except ServiceError as error:
+                lost = error
+            except Exception as error:
+                lost = broken(SERVICE, error)
+            else:
                 await self._take(event)
-        except ServiceError as error:
-            if session is not self._session:
-                return
-            self._session = None
-            self._untold.clear()
-            if self._relay is not None and self._reply is not None and not self._reply.began:
-                # The next session is not to be told of words that nobody heard.
-                self._relay.settle()
-                self._relay = None
-            awaited, self._awaited = self._awaited, deque()
-            for response in awaited:
-                if not response.done.done():
-                    response.done.set_exception(error)
-            if not awaited:
-                self._count_failure(error)
-        else:
+                continue
+            self._replace(session, lost)
             return
-        self.start(session.close(), "closes a session", finishes=True)
+
+    async def _do(self, session: RealtimeSession, work: Awaitable[None]) -> None:
+        """Have a session do something. One that fails at it is lost."""
         try:
-            await self._connected()
+            await work
         except ServiceError as error:
-            # Tried again when the caller, or the agent, has something to say.
-            self._count_failure(error)
+            self._replace(session, error)
+        except Exception as error:
+            self._replace(session, broken(SERVICE, error))
+
+    async def _let_go(self, session: RealtimeSession) -> None:
+        try:
+            await session.close()
+        except Exception as error:
+            broken(SERVICE, error)
+
+    def _replace(self, session: RealtimeSession, lost: ServiceError) -> None:
+        """Do without a session that was lost, and open another."""
+        if session is not self._session or self._ended:
+            return
+        self._session = None
+        self._untold.clear()
+        if self._relay is not None and self._reply is not None and not self._reply.began:
+            # The next session is not to be told of words that nobody heard.
+            self._relay.settle()
+            self._relay = None
+        awaited, self._awaited = self._awaited, deque()
+        for response in awaited:
+            response.fail(lost)
+        if not awaited:
+            self._count_failure(lost)
+        self.start(self._let_go(session), "closes a session", finishes=True)
+        self.start(self._reconnect(), "connects")
+
+    async def _reconnect(self) -> None:
+        while not self.leaving:
+            try:
+                await self._connected()
+            except ServiceError as error:
+                if not self._takes_turns:
+                    # Tried again when the caller, or the agent, has something to say.
+                    self._count_failure(error)
+                    return
+                # Without the model nobody would notice that.
+                await self._fail(Reply(None, since=self.stream.clock()), error=error)
+            else:
+                return
 
     # What the caller does.
 
@@ -232,9 +303,9 @@ class RealtimeAgent(Agent):
         if not self._takes_turns:
             await super().on_audio(frame)
         elif self._session is not None:
-            await self._session.hear(frame)
+            await self._do(self._session, self._session.hear(frame))
 
-    async def hear(self, utterance: Utterance) -> None:
+    async def hear(self, utterance: Utterance) -> str | None:
         """Let the model hear an utterance, as soon as it is known to be speech."""
         held: list[Frame] = []
         async for frame in utterance:
@@ -243,12 +314,43 @@ class RealtimeAgent(Agent):
                 await self._tell(held)
         if not utterance.dropped:
             await self._tell(held)
+            return None
+        return await self._understand(utterance, held)
 
     async def _tell(self, frames: list[Frame]) -> None:
-        self._heard.frames += frames
+        self._heard.add(frames)
         frames.clear()
         if self._session is not None:
-            await self._heard.tell(self._session)
+            await self._do(self._session, self._heard.tell(self._session))
+
+    async def _understand(self, utterance: Utterance, frames: Sequence[Frame]) -> str:
+        """Return the words of what was too short to interrupt by its length, as "Stop!" is.
+
+        If they mean something, it does interrupt.
+        """
+        session: object = self._session
+        over = utterance.finished_at
+        if over is None or over - utterance.started_at < self.turn_taking.drop_after:
+            return ""  # it was a noise, or the call is over
+        if not utterance.over_agent or not isinstance(session, Transcribing):
+            return ""
+        if self._heard.frames:
+            return ""  # speech of which the session does not know yet that it is over
+        try:
+            understood = await session.transcribe(frames)
+        except ServiceError:
+            raise
+        except Exception as error:
+            raise broken(SERVICE, error) from error
+        utterance.seconds_transcribed += understood.seconds
+        if understood.tokens is not None:
+            self._late = _sum(self._late, understood.tokens)
+        if understood.text:
+            self.listener.understood(utterance, understood.text, final=True)
+            await self.on_transcript(
+                Transcript(understood.text, final=True, seconds=understood.seconds)
+            )
+        return understood.text
 
     def _answer(
         self,
@@ -261,11 +363,16 @@ class RealtimeAgent(Agent):
             self._typed.append(text)
         super()._answer(text, utterance, work, since)
 
-    def interrupt(self) -> None:
-        """Stop what the agent says, or is about to say."""
+    def _give_way(self) -> None:
         reply = self._reply
-        super().interrupt()
-        if reply is not None and reply.number and not reply.began and not self._takes_turns:
+        super()._give_way()
+        if (
+            reply is not None
+            and reply.settled
+            and reply.number
+            and not reply.began
+            and not self._takes_turns
+        ):
             # The model has heard a question, and nothing was heard of the answer.
             self._unanswered = reply
 
@@ -276,26 +383,35 @@ class RealtimeAgent(Agent):
         heard = self._heard
         hearing = self.conversation.listen() if heard.frames else None
         self._spend(reply)
+        await self._converse(reply, partial(self._ask, reply=reply, heard=heard, hearing=hearing))
+
+    async def utter(self, reply: Reply, text: str) -> None:
+        """Have the model say this."""
+        await self._converse(reply, partial(self._say, reply=reply, text=text))
+
+    async def said(self, reply: Reply) -> None:
+        """Wait until it was heard."""
+        if self._relay is not None:
+            await self._relay.heard()
+
+    async def _converse(
+        self, reply: Reply, ask: Callable[[RealtimeSession], Awaitable[_Response | None]]
+    ) -> None:
+        """Have a session respond, and hear it to the end.
+
+        If it is lost before anything was heard, the next one does, and the caller notices nothing.
+        """
         for last in (False, True):
             session = await self._ready()
             try:
-                response = await self._ask(session, reply, heard, hearing)
-                await self._follow_through(reply, response)
+                response = await ask(session)
+                if response is not None:
+                    await self._follow_through(reply, response)
                 return
             except ServiceError as error:
                 if last or reply.began or session is self._session:
                     raise
-                # The session was lost before anything of the answer was heard: the next one
-                # hears the caller again, and the caller nothing of all that.
                 self._count_failure(error)
-
-    async def utter(self, reply: Reply, text: str) -> None:
-        """Have the model say this."""
-        session = await self._ready()
-        response = self._expect(reply)
-        await session.say(SAY.format(text=text))
-        await response.done
-        await response.relay.heard()
 
     def settle(self, reply: Reply) -> None:
         """Keep what was heard, and have the model forget the rest."""
@@ -310,9 +426,9 @@ class RealtimeAgent(Agent):
             self._taking_back = self.start(self._take_back(self._session, portions), "takes back")
 
     async def _take_back(self, session: RealtimeSession, portions: list[Portion]) -> None:
-        await session.cancel()
+        await self._do(session, session.cancel())
         for portion in portions:
-            await session.truncate(portion.item_id, portion.seconds)
+            await self._do(session, session.truncate(portion.item_id, portion.seconds))
 
     async def _ready(self) -> RealtimeSession:
         if self._taking_back is not None:
@@ -320,23 +436,44 @@ class RealtimeAgent(Agent):
         return await self._connected()
 
     async def _ask(
-        self, session: RealtimeSession, reply: Reply, heard: _Heard, hearing: Hearing | None
-    ) -> _Response:
+        self, session: RealtimeSession, *, reply: Reply, heard: _Heard, hearing: Hearing | None
+    ) -> _Response | None:
         """Ask for the answer to what the caller said, or pressed."""
         while self._typed:
-            await session.tell(Text("user", self._typed.popleft()))
-        response = self._expect(reply)
-        if hearing is not None and not hearing.text:
-            await heard.tell(session)
-            self._untold.append((reply, hearing))
-            await session.end_turn()
-        else:
-            await session.respond()
+            await self._do(session, session.tell(Text("user", self._typed.popleft())))
+        speech = hearing is not None and not hearing.text
         if self._heard is heard:
             self._heard = _Heard()
+        if speech and session.takes_turns:
+            # It was not there yet when the caller spoke. It hears that now, and answers by itself.
+            reply.number = None
+            await self._do(session, heard.tell(session))
+            return None
+        response = self._expect(reply, session)
+        if speech:
+            assert hearing is not None
+            await self._do(session, heard.tell(session))
+            self._untold.append((reply, hearing))
+            await self._do(session, session.end_turn())
+        else:
+            await self._do(session, session.respond())
         return response
 
-    def _expect(self, reply: Reply) -> _Response:
+    async def _say(self, session: RealtimeSession, *, reply: Reply, text: str) -> _Response:
+        """Ask for these words."""
+        response = self._expect(reply, session)
+        await self._do(session, session.say(SAY.format(text=text)))
+        return response
+
+    def _expect(self, reply: Reply, session: RealtimeSession | None) -> _Response:
+        """Expect what a session is going to be asked for.
+
+        Raises:
+            ServiceError: it has been lost meanwhile.
+
+        """
+        if session is not self._session:
+            raise ServiceError(SERVICE, "the session was lost")
         if self._relay is None:
             self._relay = Relay(
                 self.stream,
@@ -364,22 +501,22 @@ class RealtimeAgent(Agent):
                 for call in response.closing:
                     result = await self.closing_tool(reply, call)
                     await self._returned(call, result, self._session)
-                    if self._leaving:
+                    if self.leaving:
                         return
             session = await self._ready()
-            response = self._expect(reply)
-            await session.respond()
+            response = self._expect(reply, session)
+            await self._do(session, session.respond())
 
     # Tools.
 
     def _use(self, response: _Response, call: ToolCall) -> None:
-        response.calls.append(call)
-        self.conversation.call([call], [ToolResult(call.id, RUNNING)])
-        if call.name in CLOSING_TOOLS:
+        closing = self.is_closing(call)
+        self.conversation.call([call], [ToolResult(call.id, NOT_BEGUN if closing else RUNNING)])
+        if closing:
             response.closing.append(call)
         else:
             use = self._use_tool(call, self._session)
-            response.tools.append(self.start(use, f"tool {call.name}", finishes=True))
+            response.tools[self.start(use, f"tool {call.name}", finishes=True)] = call
 
     async def _use_tool(self, call: ToolCall, session: RealtimeSession | None) -> None:
         await self._returned(call, await self.toolbox.use(call), session)
@@ -389,25 +526,25 @@ class RealtimeAgent(Agent):
     ) -> None:
         """Tell what a tool returned to the conversation, and to the model."""
         self.conversation.returned(result)
-        if self._session is None or self._ended:
+        now = self._session
+        if now is None or self._ended:
             return  # the next session is told the whole conversation
-        if session is self._session:
-            await self._session.tell(result)
+        if session is now:
+            await self._do(now, now.tell(result))
         else:
             # This one was told that the result is not known.
-            await self._session.tell(Text("system", f"{call.name} has returned: {result.text}"))
+            told = Text("system", f"{call.name} has returned: {result.text}")
+            await self._do(now, now.tell(told))
 
     async def _hold(self, reply: Reply, response: _Response) -> None:
         """Wait for tools, and say something meanwhile if they take long."""
         _, running = await asyncio.wait(response.tools, timeout=self.hold_after)
         if not running:
             return
-        holds = [self.toolbox.hold(call.name) for call in response.calls]
-        hold = next((phrase for phrase in holds if phrase), None)
+        slow = [call for task, call in response.tools.items() if task in running]
+        hold = next(filter(None, (self.toolbox.hold(call.name) for call in slow)), None)
         if hold is not None:
-            session = await self._ready()
-            holding = self._expect(reply)
-            await session.say(SAY.format(text=hold))
+            holding = await self._say(await self._ready(), reply=reply, text=hold)
             await holding.done
         await asyncio.wait(response.tools)
 
@@ -433,7 +570,7 @@ class RealtimeAgent(Agent):
         elif isinstance(event, CallerSpeaks):
             if self._reply is not None or self.stream.unheard:
                 self._barged_in(True)
-            self.interrupt()
+            self._give_way()
         else:
             assert isinstance(event, CallerFinished)
             self._caller_finished()
@@ -447,12 +584,10 @@ class RealtimeAgent(Agent):
         if event.tokens is not None:
             response.reply.spend(event.tokens)
         response.relay.complete()
-        if response.done.done():
-            return
-        if event.error is None:
+        if event.error is not None:
+            response.fail(ServiceError(SERVICE, event.error))
+        elif not response.done.done():
             response.done.set_result(None)
-        else:
-            response.done.set_exception(ServiceError(SERVICE, event.error))
 
     def _spend(self, reply: Reply) -> None:
         late, self._late = self._late, Tokens(0, 0)
@@ -484,12 +619,12 @@ class RealtimeAgent(Agent):
 
     def _unasked(self) -> _Response | None:
         """Take what the model says though nobody asked it to; only if it takes the turns."""
-        if not self._takes_turns or self._leaving:
+        if not self._takes_turns or self.leaving:
             return None
         self._answer("", None, self._follow_spontaneous)
         if self._reply is None:
             return None
-        self._spontaneous = self._expect(self._reply)
+        self._spontaneous = self._expect(self._reply, self._session)
         return self._spontaneous
 
     async def _follow_spontaneous(self, reply: Reply) -> None:

@@ -6,7 +6,8 @@ import os
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from mediaserver.agents.recording import Recording
+from mediaserver.agents.paths import check_path
+from mediaserver.agents.recording import SUFFIXES, Recording
 from mediaserver.handler import Handler, StreamHandler, check_handler
 from mediaserver.stream import Stream
 
@@ -22,7 +23,10 @@ class Recorder(Handler):
 
     Args:
         path: of a ``.wav`` or ``.flac`` file, as in ``"calls/{time:%Y-%m-%d}/{call_id}.flac"``;
-            see `recording_path`.
+            it is filled in as `stream_path` says.
+
+    Raises:
+        ValueError: `path` has another suffix, or a field that is unknown.
 
     """
 
@@ -30,6 +34,7 @@ class Recorder(Handler):
     """The call's recording, there before the first hook runs."""
 
     def __init__(self, path: str | os.PathLike[str] = "{call_id}.wav") -> None:
+        check_path(path, *SUFFIXES)
         self.path = path
 
     async def __call__(self, stream: Stream) -> None:
@@ -52,9 +57,11 @@ def recorded(handler: H, path: str | os.PathLike[str] = "{call_id}.wav") -> H:
 
     Raises:
         HandlerError: if `handler` is none.
+        ValueError: as `Recorder`.
 
     """
     check_handler(handler)
+    check_path(path, *SUFFIXES)
     if isinstance(handler, type):
         return cast("H", _recorded_class(handler, path))
 
@@ -63,6 +70,8 @@ def recorded(handler: H, path: str | os.PathLike[str] = "{call_id}.wav") -> H:
         async with Recording(stream, path):
             await handler(stream, **settings)
 
+    # A menu, which is an object, has no name to take over.
+    run.__qualname__ = getattr(handler, "__qualname__", type(handler).__qualname__)
     return cast("H", run)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import struct
-from datetime import UTC, datetime
+import wave
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -16,6 +16,7 @@ import soundfile
 import structlog
 from numpy.typing import NDArray
 
+from mediaserver.agents.paths import check_path, stream_path
 from mediaserver.agents.timeline import Timeline
 from mediaserver.call import Frame
 from mediaserver.call.converter import Wire
@@ -29,6 +30,8 @@ WRITE_SECONDS = 1.0
 
 LAG = 0.5
 """Seconds by which the file is behind: what was sent may still be interrupted."""
+
+SUFFIXES = (".wav", ".flac")
 
 CHANNELS = 2
 
@@ -59,7 +62,7 @@ class Recording:
 
     Args:
         stream: what to record. The format and rate are the stream's, in 16 bit.
-        path: of a ``.wav`` or ``.flac`` file; see `recording_path`.
+        path: of a ``.wav`` or ``.flac`` file; it is filled in as `stream_path` says.
 
     Raises:
         ValueError: if `path` has another suffix, or a field that is unknown.
@@ -67,11 +70,14 @@ class Recording:
     """
 
     def __init__(self, stream: Stream, path: str | os.PathLike[str]) -> None:
+        check_path(path, *SUFFIXES)
         self._stream = stream
-        self.path = recording_path(path, stream)
+        self.path = stream_path(path, stream)
         """Where it is written: the path that was asked for, or one with a number if that exists."""
         self.pauses: list[tuple[float, float | None]] = []
         """When it was paused and resumed, in seconds since it began; None if it was not resumed."""
+        self.failed = False
+        """Whether it could not be written, or not to its end."""
         self._began = stream.clock()
         self._timeline = Timeline(stream.format, self._began)
         self._writing: asyncio.Task[None] | None = None
@@ -84,7 +90,7 @@ class Recording:
                 open_recording, self.path, self._timeline.rate
             )
         except OSError as error:
-            self._give_up(error)
+            self._fail(error)
             return self
         self._writing = asyncio.create_task(
             self._write_on(file), name=f"call {self._stream.call_id} recording"
@@ -124,85 +130,45 @@ class Recording:
 
     def received(self, frame: Frame, at: float) -> None:
         """Record a frame of the caller's."""
-        self._timeline.received(frame, at)
+        if not self.failed:
+            self._timeline.received(frame, at)
 
     def sent(self, audio: Wire, at: float) -> None:
         """Record what the agent says, once it was heard."""
-        self._timeline.sent(audio, at)
+        if not self.failed:
+            self._timeline.sent(audio, at)
 
     def cut(self, at: float) -> None:
         """Record that the caller stopped hearing it."""
-        self._timeline.cut(at)
+        if not self.failed:
+            self._timeline.cut(at)
 
     async def _write_on(self, file: RecordingFile) -> None:
         stream, timeline = self._stream, self._timeline
         try:
-            while not self._stopping.is_set():
-                try:
-                    async with asyncio.timeout(WRITE_SECONDS):
-                        await self._stopping.wait()
-                except TimeoutError:
-                    await asyncio.to_thread(file.write, timeline.take(stream.clock() - LAG))
-            timeline.cut(stream.clock())
-            await asyncio.to_thread(file.write, timeline.take(stream.clock()))
-        except (OSError, soundfile.LibsndfileError) as error:
-            self._give_up(error)
-        finally:
             try:
+                while not (self._stopping.is_set() or stream.ended):
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(WRITE_SECONDS):
+                            await self._stopping.wait()
+                    await asyncio.to_thread(file.write, timeline.take(stream.clock() - LAG))
+                timeline.cut(stream.clock())
+                await asyncio.to_thread(file.write, timeline.take(stream.clock()))
+            finally:
                 await asyncio.to_thread(file.close)
-            except (OSError, soundfile.LibsndfileError) as error:
-                self._give_up(error)
+        except Exception as error:
+            self._fail(error)
         if timeline.lost:
             log.warning("recording has holes", seconds=round(timeline.lost, 1), **self._ids())
 
-    def _give_up(self, error: Exception) -> None:
-        if self._stream.tap is self:
-            self._stream.tap = None
+    def _fail(self, error: Exception) -> None:
+        """Let the call go on without it. A handler may still pause it."""
+        self.failed = True
+        self._timeline = Timeline(self._stream.format, self._began)
         log.error("recording failed", path=str(self.path), error=str(error), **self._ids())
 
     def _ids(self) -> dict[str, str]:
         return {"call": self._stream.call_id, "stream": self._stream.stream_id}
-
-
-def recording_path(template: str | os.PathLike[str], stream: Stream) -> Path:
-    """Fill in the path of a recording; see `stream_path`.
-
-    Raises:
-        ValueError: if it is no ``.wav`` or ``.flac`` file, or has a field that is unknown.
-
-    """
-    path = stream_path(template, stream)
-    if path.suffix.lower() not in (".wav", ".flac"):
-        raise ValueError(f"a recording is a .wav or .flac file, not {os.fspath(template)!r}")
-    return path
-
-
-def stream_path(template: str | os.PathLike[str], stream: Stream) -> Path:
-    """Fill in the path of a file that belongs to a stream.
-
-    Args:
-        template: may have ``{call_id}``, ``{stream_id}``, ``{caller}``, ``{called}`` and
-            ``{time}``, when it began, in UTC, which takes a format: ``{time:%Y-%m-%d}``. Whatever
-            of the others is no letter, digit, ``+`` or ``-`` becomes ``_``: a caller may choose it.
-        stream: whose file it is.
-
-    Raises:
-        ValueError: if it has a field that is none of those.
-
-    """
-    text = os.fspath(template)
-    fields = {
-        "call_id": stream.call_id,
-        "stream_id": stream.stream_id,
-        "caller": stream.caller or "unknown",
-        "called": stream.called or "unknown",
-    }
-    safe = {name: re.sub(r"[^\w+-]", "_", value) for name, value in fields.items()}
-    try:
-        return Path(text.format(**safe, time=datetime.now(UTC)))
-    except (KeyError, IndexError, AttributeError) as error:
-        known = ", ".join(f"{{{name}}}" for name in (*fields, "time"))
-        raise ValueError(f"{text!r} has the field {error}; there are {known}") from None
 
 
 def open_recording(path: Path, rate: int) -> tuple[Path, RecordingFile]:
@@ -220,7 +186,7 @@ def open_recording(path: Path, rate: int) -> tuple[Path, RecordingFile]:
     while True:
         free = path if number == 1 else path.with_stem(f"{path.stem}-{number}")
         try:
-            descriptor = os.open(free, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            descriptor = os.open(free, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
             number += 1
             continue
@@ -233,54 +199,29 @@ class WavFile:
     """A WAV file whose header is right after every write."""
 
     def __init__(self, descriptor: int, rate: int) -> None:
-        self._file = os.fdopen(descriptor, "wb")
-        self._rate = rate
-        self._size = 0
-        self._write_header()
+        self._raw = os.fdopen(descriptor, "wb")
+        self._file = wave.Wave_write(self._raw)
+        self._file.setparams((CHANNELS, 2, rate, 0, "NONE", "not compressed"))
 
     def write(self, samples: NDArray[np.int16]) -> None:
         """Append int16 samples of shape ``(n, 2)``."""
-        payload = samples.astype("<i2").tobytes()
-        self._file.seek(0, os.SEEK_END)
-        self._file.write(payload)
-        self._size += len(payload)
-        self._write_header()
+        self._file.writeframes(samples.astype("<i2").tobytes())
+        self._raw.flush()
 
     def close(self) -> None:
         """Finish the file."""
-        self._file.close()
-
-    def _write_header(self) -> None:
-        block = CHANNELS * 2
-        self._file.seek(0)
-        self._file.write(
-            struct.pack(
-                "<4sI4s4sIHHIIHH4sI",
-                b"RIFF",
-                36 + self._size,
-                b"WAVE",
-                b"fmt ",
-                16,
-                1,
-                CHANNELS,
-                self._rate,
-                self._rate * block,
-                block,
-                16,
-                b"data",
-                self._size,
-            )
-        )
-        self._file.flush()
+        with self._raw:
+            self._file.close()
 
 
 class FlacFile:
-    """A FLAC file, whose frames can be read as they are; its header says the length at the end."""
+    """A FLAC file whose header is right after every write, but for what fills no frame yet."""
 
     def __init__(self, descriptor: int, rate: int) -> None:
-        self._raw = os.fdopen(descriptor, "wb")
+        self._descriptor = descriptor
+        self._length = 0
         self._file = soundfile.SoundFile(
-            self._raw, "w", samplerate=rate, channels=CHANNELS, format="FLAC", subtype="PCM_16"
+            descriptor, "w", samplerate=rate, channels=CHANNELS, format="FLAC", subtype="PCM_16"
         )
 
     def write(self, samples: NDArray[np.int16]) -> None:
@@ -288,9 +229,18 @@ class FlacFile:
         if len(samples):
             self._file.write(samples)
             self._file.flush()
-            self._raw.flush()
+            self._length += len(samples)
+            self._write_header()
 
     def close(self) -> None:
         """Finish the file."""
         self._file.close()
-        self._raw.close()
+
+    def _write_header(self) -> None:
+        # The encoder says the length when it is closed. Until then readers take a file without one
+        # to be endless, so it is put where RFC 9639, section 8.2, has it: 36 bits from byte 21.4.
+        header = os.pread(self._descriptor, 26, 0)
+        frame = int.from_bytes(header[10:12], "big")
+        length = max(0, self._length - 1) // frame * frame
+        high, low = header[21] & 0xF0 | length >> 32, length & 0xFFFF_FFFF
+        os.pwrite(self._descriptor, struct.pack(">BI", high, low), 21)

@@ -7,11 +7,16 @@ from typing import TypeVar
 
 import structlog
 
-from mediaserver.agents.services import ServiceError
+from audiocodecs import AudioFormat
+from mediaserver.agents.services import ServiceError, TextToSpeech, WordMark
 from mediaserver.agents.services.deadlines import within
+from mediaserver.call import Frame
 
 
 T = TypeVar("T")
+
+SPEECH = "text_to_speech"
+"""What a failed synthesis is counted as."""
 
 log = structlog.get_logger("mediaserver.agents")
 
@@ -43,6 +48,41 @@ async def served(
         raise
     except Exception as error:
         raise broken(service, error) from error
+
+
+async def speech(
+    service: TextToSpeech, text: str, format: AudioFormat, *, patience: float
+) -> AsyncGenerator[Frame | WordMark, None]:
+    """Yield the speech of `text`: whole samples, and some of them if there is a word to say.
+
+    Raises:
+        ServiceError: the service failed, was too slow, or sent something else.
+
+    """
+    pieces = served(lambda: service.speak(text, format), service=SPEECH, patience=patience)
+    silent = True
+    try:
+        async for piece in pieces:
+            if isinstance(piece, Frame):
+                size = len(piece.payload)
+                if size % piece.format.sample_bytes:
+                    raise ServiceError(
+                        SPEECH,
+                        f"it sent {size} bytes, which are not whole samples of {piece.format}",
+                    )
+                silent = silent and not size
+            elif not isinstance(piece, WordMark):
+                raise unexpected(SPEECH, piece, "Frame or WordMark")
+            yield piece
+    finally:
+        await pieces.aclose()
+    if silent and any(map(str.isalnum, text)):
+        raise ServiceError(SPEECH, f"no audio came for a text of {len(text)} characters")
+
+
+def unexpected(service: str, piece: object, allowed: str) -> ServiceError:
+    """Return the error of a service that sent something else than it may; `piece` is not shown."""
+    return ServiceError(service, f"it sent a {type(piece).__name__}: allowed is {allowed}")
 
 
 def broken(service: str, error: Exception) -> ServiceError:

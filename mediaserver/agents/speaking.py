@@ -17,6 +17,9 @@ from mediaserver.stream import Playback, Stream
 AHEAD = 2
 """Sentences that are synthesised at a time: the one that is played, and the next."""
 
+WHOLE = 0.001
+"""Who missed less than so many seconds of something has heard it: sums are not exact."""
+
 Synthesis: TypeAlias = Callable[[str], AsyncGenerator[Frame | WordMark, None]]
 """Begins to speak a text, raising ServiceError only."""
 
@@ -39,6 +42,13 @@ class _Sentence:
         self.made = False
         self.playback: Playback | None = None
         self.task: asyncio.Task[None] | None = None
+
+    @property
+    def was_heard(self) -> bool:
+        """Whether all of it was heard by now."""
+        if self.playback is None or not self.spoken.complete:
+            return False
+        return self.playback.seconds_heard > self.spoken.seconds - WHOLE
 
     @property
     def heard(self) -> str:
@@ -77,14 +87,19 @@ class Speaker:
         self._sentences: list[_Sentence] = []
         # Those not wholly played yet. The first is the one whose audio may be played.
         self._queue: deque[_Sentence] = deque()
+        # The task that plays, or played last, what came before its turn.
+        self._catching_up: asyncio.Task[Any] | None = None
         self._error: ServiceError | None = None
         self._changed: asyncio.Future[None] | None = None
         self._has_begun = False
+        self._settled = False
         self.characters = 0
         """How many were synthesised."""
 
     async def say(self, text: str, saying: Saying, *, synthesis: Synthesis | None = None) -> None:
         """Say a sentence after those before it. Waits while enough of them wait already.
+
+        Does nothing once it was settled.
 
         Args:
             text: the sentence.
@@ -98,6 +113,11 @@ class Speaker:
         while len(self._queue) >= AHEAD and self._error is None:
             await self._change()
         self._check()
+        if self._settled:
+            return
+        for earlier in self._sentences:
+            if earlier.was_heard:
+                earlier.spoken.was_heard()
         sentence = _Sentence(text, saying, Converter(self._stream.format))
         saying.text += text
         self.characters += len(text)
@@ -123,7 +143,10 @@ class Speaker:
 
     def settle(self) -> str:
         """Stop, and leave in the conversation what was heard; return it."""
+        self._settled = True
         self._queue.clear()
+        # Not all who wait are a part of what is over: a tool may.
+        self._wake()
         sayings: dict[Saying, list[str]] = {}
         for sentence in self._sentences:
             if sentence.task is not None:
@@ -138,12 +161,12 @@ class Speaker:
     ) -> None:
         try:
             async for piece in speech:
-                if sentence is self._queue[0] and not sentence.waiting:
+                if self._is_first(sentence) and not sentence.waiting:
                     await self._play(sentence, piece)
                 else:
                     sentence.waiting.append(piece)
             sentence.made = True
-            if sentence is self._queue[0] and not sentence.waiting:
+            if self._is_first(sentence) and not sentence.waiting:
                 await self._finish_first()
         except ServiceError as error:
             self._fail(sentence, error)
@@ -152,6 +175,7 @@ class Speaker:
 
     async def _finish_first(self) -> None:
         """Finish the sentence that is played, and go on with those that wait for it."""
+        self._catching_up = asyncio.current_task()
         while self._queue:
             sentence = self._queue[0]
             while sentence.waiting:
@@ -165,6 +189,9 @@ class Speaker:
             sentence.spoken.finish()
             self._queue.popleft()
             self._wake()
+
+    def _is_first(self, sentence: _Sentence) -> bool:
+        return bool(self._queue) and self._queue[0] is sentence
 
     async def _play(self, sentence: _Sentence, piece: Frame | WordMark) -> None:
         if isinstance(piece, WordMark):
@@ -186,7 +213,7 @@ class Speaker:
         if self._generation != self._stream.generation:
             return
         if sentence.playback is not None:
-            sentence.playback._end = playback._end
+            sentence.playback.extend(playback)
             return
         sentence.playback = playback
         if not self._has_begun:
@@ -195,6 +222,9 @@ class Speaker:
 
     def _fail(self, sentence: _Sentence, error: ServiceError) -> None:
         """Give up a sentence and those after it; what came before is heard."""
+        if self._is_first(sentence) and sentence.waiting and self._catching_up is not None:
+            # What it plays would come in the middle of an apology.
+            self._catching_up.cancel()
         while self._queue and sentence in self._queue:
             last = self._queue.pop()
             if last is not sentence and last.task is not None:

@@ -88,6 +88,9 @@ class Timeline:
 
     def sent(self, audio: Wire, at: float) -> None:
         """Keep audio until its time has come."""
+        if self._index_at(at) - self._taken > LONGEST * self.rate:
+            self.lost += self._format.seconds(audio)
+            return
         self._ahead.append(_Piece(at, audio))
 
     def cut(self, at: float) -> None:

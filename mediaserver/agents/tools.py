@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Final, TypeVar, overload
+from weakref import WeakKeyDictionary
 
 import pydantic
 from pydantic.fields import FieldInfo
@@ -18,6 +19,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 from pydantic_core import PydanticUndefined, to_json
 
 from mediaserver.agents.services import ToolCall, ToolResult, ToolSpec
+from mediaserver.call import StreamEndedError
 
 
 logger = logging.getLogger(__name__)
@@ -80,15 +82,14 @@ def tool(
 
 def marked_tools(owner: object) -> list[Tool]:
     """Return the methods of `owner` that are marked with `tool`, bound, as they are written."""
-    names: dict[str, None] = {}
+    # Seen as they are written, so that no property is computed.
+    found: dict[str, Any] = {}
     for base in reversed(type(owner).__mro__):
-        names.update(dict.fromkeys(vars(base)))
-    found = (inspect.getattr_static(owner, name) for name in names)
-    functions = (getattr(each, "__func__", each) for each in found)
+        found.update(vars(base))
     return [
         getattr(owner, name)
-        for name, function in zip(names, functions, strict=True)
-        if isinstance(getattr(function, "__tool__", None), _Mark)
+        for name, each in found.items()
+        if isinstance(getattr(getattr(each, "__func__", each), "__tool__", None), _Mark)
     ]
 
 
@@ -108,7 +109,7 @@ class Toolbox:
     def __init__(self, *functions: Tool) -> None:
         self._functions: dict[str, _Function] = {}
         for function in functions:
-            made = _Function(function)
+            made = _Function(function, _described(function))
             if made.name in self._functions:
                 raise ToolError(
                     f"there are two tools named {made.name!r}; @tool(name=...) gives another name"
@@ -146,6 +147,8 @@ class Toolbox:
             return ToolResult(call.id, function.explain(error))
         try:
             return ToolResult(call.id, _as_text(await function.call(**arguments)))
+        except StreamEndedError:
+            return ToolResult(call.id, "The call has ended meanwhile.")
         except Exception:
             logger.exception("the tool %s failed", call.name)
             return ToolResult(
@@ -153,12 +156,58 @@ class Toolbox:
             )
 
 
+@dataclass(frozen=True, slots=True)
 class _Function:
-    """A function, and what a model is told of it."""
+    """A function, or a bound method, and its description."""
+
+    call: Tool
+    description: _Description
+
+    @property
+    def name(self) -> str:
+        return self.description.name
+
+    @property
+    def hold(self) -> str | None:
+        return self.description.hold
+
+    @property
+    def spec(self) -> ToolSpec:
+        return self.description.spec
+
+    def arguments(self, text: str) -> dict[str, Any]:
+        return self.description.arguments(text)
+
+    def explain(self, error: pydantic.ValidationError) -> str:
+        return self.description.explain(error)
+
+
+# By the function, and whether it is bound: a schema takes half a millisecond, and every call has an
+# agent of its own.
+_descriptions: WeakKeyDictionary[Any, dict[tuple[bool, _Mark], _Description]] = WeakKeyDictionary()
+
+
+def _described(function: Tool) -> _Description:
+    """Return the description of a function, made once for all objects whose method it is."""
+    bound = getattr(function, "__func__", None)
+    if not inspect.isfunction(bound or function):
+        return _Description(function)
+    kept = _descriptions.setdefault(bound or function, {})
+    key = bound is not None, _mark_of(function)
+    if key not in kept:
+        kept[key] = _Description(function)
+    return kept[key]
+
+
+def _mark_of(function: Tool) -> _Mark:
+    return getattr(function, "__tool__", None) or _Mark(None, None)
+
+
+class _Description:
+    """What a model is told of a function, and how its arguments are read."""
 
     def __init__(self, function: Tool) -> None:
-        mark: _Mark = getattr(function, "__tool__", None) or _Mark(None, None)
-        self.call = function
+        mark = _mark_of(function)
         self.hold = mark.hold
         self.name: str = mark.name or getattr(function, "__name__", None) or ""
         if not _NAME.fullmatch(self.name):
@@ -169,17 +218,19 @@ class _Function:
         _require_async(function, self.name)
         description, of_arguments = _read_docstring(inspect.getdoc(function) or "")
         self._fields: list[str] = []
-        self._model = self._describe_arguments(of_arguments)
+        self._model = self._describe_arguments(function, of_arguments)
         schema = self._model.model_json_schema(schema_generator=_Schema)
         for decoration in ("title", "description"):
             schema.pop(decoration, None)
         schema.setdefault("properties", {})
         self.spec = ToolSpec(self.name, description, schema)
 
-    def _describe_arguments(self, descriptions: Mapping[str, str]) -> type[pydantic.BaseModel]:
+    def _describe_arguments(
+        self, function: Tool, descriptions: Mapping[str, str]
+    ) -> type[pydantic.BaseModel]:
         fields: dict[str, Any] = {}
-        hints = self._hints()
-        for parameter in inspect.signature(self.call).parameters.values():
+        hints = self._hints(function)
+        for parameter in inspect.signature(function).parameters.values():
             name = parameter.name
             if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
                 raise ToolError(
@@ -207,8 +258,8 @@ class _Function:
                 f"{error.message.splitlines()[0]}"
             ) from error
 
-    def _hints(self) -> dict[str, Any]:
-        plain = inspect.unwrap(getattr(self.call, "__func__", self.call))
+    def _hints(self, function: Tool) -> dict[str, Any]:
+        plain = inspect.unwrap(getattr(function, "__func__", function))
         if not hasattr(plain, "__globals__"):
             plain = type(plain).__call__
         hints = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ import msgspec
 import structlog
 
 from mediaserver.agents.listening import Listener, Utterance
-from mediaserver.agents.recording import stream_path
+from mediaserver.agents.paths import check_path, stream_path
 from mediaserver.agents.services import ServiceError, SpeechToText, Transcript
+from mediaserver.agents.transcribing import transcripts
 from mediaserver.agents.turns import TurnSettings, TurnTaker, VoiceDetector, default_detector
 from mediaserver.call import Frame
 from mediaserver.handler import Handler
@@ -32,8 +33,8 @@ class Transcriber(Handler):
 
     Args:
         speech_to_text: what understands the caller. Where it fails, the utterance is left out.
-        path: of a file that lines are added to, as in ``"calls/{call_id}.jsonl"``; it takes what
-            the path of a recording does. None writes none.
+        path: of a file that lines are added to, as in ``"calls/{call_id}.jsonl"``; it is filled in
+            as `stream_path` says. None writes none.
         turn_taking: when an utterance ends, and what else is one.
         voice_detector: makes what tells speech from noise, for each call.
         patience: seconds that `speech_to_text` may take once an utterance has ended.
@@ -54,6 +55,8 @@ class Transcriber(Handler):
     ) -> None:
         if not patience > 0:
             raise ValueError(f"patience is in seconds, above 0, not {patience!r}")
+        if path is not None:
+            check_path(path)
         self.speech_to_text = speech_to_text
         self.path = path
         self.turn_taking = turn_taking if turn_taking is not None else TurnSettings()
@@ -100,42 +103,26 @@ class Transcriber(Handler):
         self._utterances.put_nowait(None)
 
     async def _transcribe(self, utterance: Utterance) -> None:
-        async with aclosing(self._understood(utterance)) as transcripts:
-            async for transcript in transcripts:
+        understood = transcripts(self.speech_to_text, utterance, patience=self.patience)
+        async with aclosing(understood):
+            async for transcript in understood:
                 self.listener.understood(utterance, transcript.text, final=transcript.final)
                 if utterance.dropped or not transcript.text.strip():
                     continue
                 if transcript.final and self._path is not None:
-                    await asyncio.to_thread(
-                        _add_line, self._path, self._line(utterance, transcript)
-                    )
+                    await self._write(self._path, self._line(utterance, transcript))
                 await self.on_transcript(transcript)
 
-    async def _understood(self, utterance: Utterance) -> AsyncGenerator[Transcript, None]:
-        """Yield transcripts. The service has all the time it wants while the caller speaks."""
-        loop = asyncio.get_running_loop()
-        pieces = self.speech_to_text.transcribe(utterance)
+    async def _write(self, path: Path, line: dict[str, Any]) -> None:
         try:
-            while True:
-                try:
-                    async with asyncio.timeout(self.patience if utterance.ended else None) as limit:
-                        utterance.on_end = lambda limit=limit: limit.reschedule(
-                            loop.time() + self.patience
-                        )
-                        try:
-                            transcript = await anext(pieces)
-                        finally:
-                            utterance.on_end = None
-                except StopAsyncIteration:
-                    return
-                except TimeoutError:
-                    reason = f"no transcript within {self.patience:g} s"
-                    raise ServiceError("speech_to_text", reason) from None
-                yield transcript
-        finally:
-            close = getattr(pieces, "aclose", None)
-            if close is not None:
-                await close()
+            await asyncio.to_thread(_add_line, path, line)
+        except OSError as error:
+            log.error(
+                "transcript not written",
+                path=str(path),
+                error=str(error),
+                call=self.stream.call_id,
+            )
 
     def _line(self, utterance: Utterance, transcript: Transcript) -> dict[str, Any]:
         ended = utterance.ended_at
@@ -148,5 +135,5 @@ class Transcriber(Handler):
 
 def _add_line(path: Path, line: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
+    with open(path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         file.write(msgspec.json.encode(line) + b"\n")

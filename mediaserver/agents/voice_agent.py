@@ -7,11 +7,13 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from mediaserver.agents.agent import Agent, Reply
+from mediaserver.agents.agent import Agent
+from mediaserver.agents.conversation import NOT_BEGUN, RUNNING
 from mediaserver.agents.listening import Utterance
-from mediaserver.agents.phrases import PHRASES, SERVICE
+from mediaserver.agents.phrases import PHRASES
+from mediaserver.agents.reply import Reply
 from mediaserver.agents.sentences import Sentences
-from mediaserver.agents.served import broken, served
+from mediaserver.agents.served import broken, served, speech, unexpected
 from mediaserver.agents.services import (
     LanguageModel,
     Prewarmed,
@@ -31,12 +33,6 @@ from mediaserver.call import Frame
 
 ROUNDS = 10
 """How often in one turn the model may ask for tools."""
-
-RUNNING = "It was begun, and is not done yet. Its result is not known."
-"""What stands for the result of a tool that still runs when the caller interrupts."""
-
-NOT_BEGUN = "It was not done, because the caller went on speaking."
-"""What stands for the result of hanging up or transferring, until it is done."""
 
 
 class VoiceAgent(Agent):
@@ -86,6 +82,8 @@ class VoiceAgent(Agent):
                 utterance.seconds_transcribed += transcript.seconds
                 self.listener.understood(utterance, text, final=transcript.final)
                 await self.on_transcript(transcript)
+                if transcript.final and utterance.ended:
+                    break  # whatever the service does after that
         return text
 
     async def respond(self, reply: Reply) -> None:
@@ -137,6 +135,8 @@ class VoiceAgent(Agent):
                             return
                         finally:
                             utterance.on_end = None
+                    if not isinstance(piece, Transcript):
+                        raise unexpected("speech_to_text", piece, "Transcript")
                     yield piece
             finally:
                 if isinstance(pieces, AsyncGenerator):
@@ -165,6 +165,8 @@ class VoiceAgent(Agent):
                 if isinstance(piece, Tokens):
                     reply.spend(piece)
                     continue
+                if not isinstance(piece, str | ToolCall):
+                    raise unexpected("language_model", piece, "str, ToolCall or Tokens")
                 if reply.first_token_at is None:
                     reply.first_token_at = self.stream.clock()
                 if isinstance(piece, ToolCall):
@@ -234,7 +236,7 @@ class VoiceAgent(Agent):
         service, format = self.text_to_speech, self.stream.format
         if text in self._phrases():
             return PHRASES.speak(service, text, format, patience=self.patience)
-        return served(lambda: service.speak(text, format), service=SERVICE, patience=self.patience)
+        return speech(service, text, format, patience=self.patience)
 
     def _phrases(self) -> list[str]:
         """Return what is said word for word in every call."""

@@ -24,7 +24,7 @@ SECONDS_PER_LETTER: Final = 0.066
 """How long a letter takes in speech of ordinary speed, pauses left out."""
 
 _IDEOGRAPHS: Final = "぀-ヿ㐀-鿿豈-﫿가-힯"
-_WORD: Final = re.compile(rf"[{_IDEOGRAPHS}]|[^\s{_IDEOGRAPHS}]+")
+_WORD: Final = re.compile(rf"[{_IDEOGRAPHS}][^\w\s]*|[^\s{_IDEOGRAPHS}]+")
 _IDEOGRAPH: Final = re.compile(rf"[{_IDEOGRAPHS}]")
 _SYLLABLE: Final = re.compile(r"[aeiouyáéíóúàèìòùâêîôûäëïöüãõåæø]+")
 
@@ -168,6 +168,8 @@ def letters_spoken(
         seconds_per_letter: how fast the voice is; None if the audio is complete, which tells.
 
     """
+    if not voiced.stretches:
+        return 0.0
     if seconds_per_letter is None:
         pace = max(voiced.seconds, _BLOCK) / (words[-1].begins + words[-1].letters)
         anchors = _anchors(words, voiced, pace, complete=True)[1]

@@ -13,6 +13,8 @@ class Tap(Protocol):
 
     Times are those of the call's clock. What the caller does at the moment in which they hear
     something is received at that moment's time: the network's own time, there and back, is in it.
+
+    It is called in the midst of receiving and sending: it must not raise, nor take long.
     """
 
     def received(self, frame: Frame, at: float) -> None:

@@ -36,7 +36,8 @@ class Turn:
     """One turn: the caller said something, and the agent answered.
 
     Times are in seconds after the caller's last speech, on the call's clock (`Stream.clock`); None
-    is what did not happen. An agent's greeting is turn 0, follows no speech, and has none of them.
+    is what did not happen. An agent's greeting is turn 0 and follows no speech: its `audio_sent`
+    and `audio_heard` count from the start of the stream, and it has no other times.
     """
 
     number: int

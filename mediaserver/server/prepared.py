@@ -155,6 +155,7 @@ class PreparedHandlers:
         await asyncio.wait([waiting.getting_ready])
         try:
             with contained_exit():
-                await waiting.handler.on_stop(NEVER_CAME)
+                async with asyncio.timeout(self._runtime.settings.grace):
+                    await waiting.handler.on_stop(NEVER_CAME)
         except Exception as error:
             self._runtime.handler_failed(error, **ids)

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from itertools import cycle
 from typing import Any, TypeAlias
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import numpy as np
@@ -59,6 +60,7 @@ CLIENT_EVENTS = (
 
 _CLIENT_EVENT: TypeAdapter[BaseModel] = TypeAdapter(RealtimeClientEvent)
 _SERVER_EVENT: TypeAdapter[BaseModel] = TypeAdapter(RealtimeServerEvent)
+_FORMATS = {"audio/pcmu": MULAW_8K, "audio/pcma": AudioFormat("alaw", 8000)}
 _IDENTIFIER = re.compile(r"^[a-zA-Z0-9_-]+$")
 
 
@@ -81,6 +83,7 @@ class Answer:
         calls: the tools that it uses after that.
         tokens: read, of these from the cache, and written.
         failed: the code and message of the error with which the response ends.
+        incomplete: why it is cut off: ``max_output_tokens`` or ``content_filter``.
         wait_at: after so many pieces of audio it waits for `go`.
         go: never set, it is a model that stalls.
         drop_at: after so many pieces of audio the connection breaks.
@@ -94,6 +97,7 @@ class Answer:
     calls: Sequence[CallTool] = ()
     tokens: tuple[int, int, int] = (120, 80, 40)
     failed: tuple[str, str] | None = None
+    incomplete: str | None = None
     wait_at: int | None = None
     go: asyncio.Event = field(default_factory=asyncio.Event)
     drop_at: int | None = None
@@ -147,6 +151,8 @@ class OpenAIRealtimeServer:
         received: the messages of clients that were accepted, oldest first.
         refusals: what was refused: the code, and the message.
         sessions: the connections that there have been.
+        open: how many of them are open.
+        transcribe: called before a turn is transcribed, if set.
 
     """
 
@@ -162,6 +168,8 @@ class OpenAIRealtimeServer:
         self.received: list[JsonObject] = []
         self.refusals: list[tuple[str | None, str]] = []
         self.sessions: list[ServedSession] = []
+        self.open = 0
+        self.transcribe: Callable[[], Awaitable[None]] | None = None
         self.api_key = "a test key"
         self._answers = iter(answers)
         self._transcripts = iter(transcripts)
@@ -219,9 +227,11 @@ class OpenAIRealtimeServer:
         if request.path.split("?")[0] != "/v1/realtime":
             return connection.respond(HTTPStatus.NOT_FOUND, "there is only /v1/realtime\n")
         status, message = 0, ""
+        if not parse_qs(urlsplit(request.path).query).get("model"):
+            status, message = 400, "You must provide a model parameter."
         if request.headers.get("Authorization") != f"Bearer {self.api_key}":
             status, message = 401, "Incorrect API key provided."
-        elif self._refuse is not None and self._refuse[1]:
+        elif not status and self._refuse is not None and self._refuse[1]:
             status, message = self._refuse[0], "The scripted refusal."
             self._refuse = (status, self._refuse[1] - 1)
         if not status:
@@ -232,7 +242,11 @@ class OpenAIRealtimeServer:
     async def _serve(self, connection: ServerConnection) -> None:
         session = ServedSession(self, connection)
         self.sessions.append(session)
-        await session.run()
+        self.open += 1
+        try:
+            await session.run()
+        finally:
+            self.open -= 1
 
 
 class ServedSession:
@@ -253,6 +267,8 @@ class ServedSession:
         self._count = 0
         self._responding: asyncio.Task[None] | None = None
         self._response_id = ""
+        # What is being said or used, and where.
+        self._unfinished: tuple[JsonObject, int] | None = None
         self._spoke = False
         # For a session whose turns are taken here.
         self._heard = 0.0
@@ -272,9 +288,12 @@ class ServedSession:
             if self._responding is not None:
                 self._responding.cancel()
 
-    async def drop(self) -> None:
-        """Break the connection, without a word."""
-        self._connection.transport.abort()
+    async def drop(self, reason: str | None = None) -> None:
+        """Break the connection: without a word, or closing it for a reason."""
+        if reason is None:
+            self._connection.transport.abort()
+        else:
+            await self._connection.close(1011, reason)
 
     async def send_raw(self, message: str | bytes) -> None:
         """Send the client anything."""
@@ -388,6 +407,8 @@ class ServedSession:
         await self._send("input_audio_buffer.committed", item_id=item_id, previous_item_id=previous)
         content = {"type": "input_audio", "transcript": None}
         await self._add({"type": "message", "role": "user", "content": [content]}, item_id)
+        if self._server.transcribe is not None:
+            await self._server.transcribe()
         if self.settings.get("audio", {}).get("input", {}).get("transcription"):
             await self._send(
                 "conversation.item.input_audio_transcription.completed",
@@ -415,7 +436,7 @@ class ServedSession:
                     audio_start_ms=round(self._heard * 1000),
                 )
                 if self._turn_detection["interrupt_response"]:
-                    await self._stop("turn_detected")
+                    await self.stop("turn_detected")
             return
         self._quiet += wire.seconds(audio)
         if self._speech_since is None:
@@ -533,7 +554,7 @@ class ServedSession:
         if not self._is_responding:
             text = "Cancellation failed: no active response found"
             raise _RefusedError("response_cancel_not_active", text)
-        await self._stop("client_cancelled")
+        await self.stop("client_cancelled")
 
     @property
     def _is_responding(self) -> bool:
@@ -547,11 +568,14 @@ class ServedSession:
         await self._send("response.created", response=self._response("in_progress"))
         self._responding = asyncio.create_task(self._answer(answer))
 
-    async def _stop(self, reason: str) -> None:
+    async def stop(self, reason: str) -> None:
+        """Cancel the response that is being made, if one is."""
         if self._responding is None or self._responding.done():
             return
         self._responding.cancel()
         await asyncio.wait([self._responding])
+        if self._unfinished is not None:
+            await self._item_done(*self._unfinished, status="incomplete")
         details = {"type": "cancelled", "reason": reason}
         usage = _usage((100, 0, 10))
         response = self._response("cancelled", status_details=details, usage=usage)
@@ -564,7 +588,7 @@ class ServedSession:
                 await self._speak(answer)
                 index = 1
             for call in answer.calls:
-                await self._use(call, index)
+                await self._use(call, index, answer)
                 index += 1
             await self._end(answer)
         except ConnectionClosed:
@@ -574,7 +598,11 @@ class ServedSession:
         # From here on there is no active response: a client may ask for the next as soon as it
         # has read this.
         self._responding = None
-        if answer.failed is None:
+        if answer.incomplete is not None:
+            details: JsonObject = {"type": "incomplete", "reason": answer.incomplete}
+            usage = _usage(answer.tokens)
+            response = self._response("incomplete", status_details=details, usage=usage)
+        elif answer.failed is None:
             response = self._response("completed", usage=_usage(answer.tokens))
         else:
             code, message = answer.failed
@@ -602,6 +630,7 @@ class ServedSession:
             item={**value, "id": item_id, "object": "realtime.item"},
         )
         await self._add(value, item_id, audio=0)
+        self._unfinished = (self.items[item_id].value, 0)
         await self._send(
             "response.content_part.added", **place, part={"type": "audio", "transcript": ""}
         )
@@ -631,8 +660,7 @@ class ServedSession:
             await asyncio.sleep(0)
         await self._send("response.output_audio.done", **place)
         await self._send("response.output_audio_transcript.done", **place, transcript=answer.text)
-        item.value["status"] = "completed"
-        await self._item_done(item.value, 0)
+        await self._item_done(item.value, 0, status=_status(answer))
 
     async def _go_wrong(self, answer: Answer, count: int) -> None:
         if answer.insert_at == count:
@@ -644,12 +672,11 @@ class ServedSession:
         if answer.wait_at == count:
             await answer.go.wait()
 
-    async def _use(self, call: CallTool, index: int) -> None:
+    async def _use(self, call: CallTool, index: int, answer: Answer) -> None:
         item_id, call_id = self._new_id("item"), self._new_id("call")
         arguments = msgspec.json.encode(call.arguments).decode()
         value: JsonObject = {"type": "function_call", "call_id": call_id, "name": call.name}
         started = {**value, "status": "in_progress", "arguments": ""}
-        whole = {**value, "status": "completed", "arguments": arguments}
         await self._send(
             "response.output_item.added",
             response_id=self._response_id,
@@ -663,10 +690,12 @@ class ServedSession:
         await self._send(
             "response.function_call_arguments.done", **place, arguments=arguments, name=call.name
         )
-        self.items[item_id].value.update(whole)
-        await self._item_done(self.items[item_id].value, index)
+        self.items[item_id].value["arguments"] = arguments
+        await self._item_done(self.items[item_id].value, index, status=_status(answer))
 
-    async def _item_done(self, value: JsonObject, index: int) -> None:
+    async def _item_done(self, value: JsonObject, index: int, *, status: str) -> None:
+        self._unfinished = None
+        value["status"] = status
         await self._send("conversation.item.done", item=value)
         await self._send(
             "response.output_item.done",
@@ -711,7 +740,8 @@ class ServedSession:
 
     @property
     def _turn_detection(self) -> Any:
-        detection = self.settings.get("audio", {}).get("input", {}).get("turn_detection")
+        heard = self.settings.get("audio", {}).get("input", {})
+        detection = heard.get("turn_detection", {})  # the API takes the turns unless told not to
         if detection is None:
             return None
         return {
@@ -723,7 +753,7 @@ class ServedSession:
 
     def _wire(self, direction: str) -> AudioFormat:
         wire = self.settings.get("audio", {}).get(direction, {}).get("format", {})
-        return MULAW_8K if wire.get("type") == "audio/pcmu" else L16_24K
+        return _FORMATS.get(wire.get("type"), L16_24K)
 
     def _seconds(self, size: int, direction: str = "input") -> float:
         return size / self._wire(direction).bytes_per_second
@@ -739,6 +769,10 @@ class ServedSession:
         event = {"type": kind, "event_id": self._new_id("event"), **values}
         _SERVER_EVENT.validate_python(event)
         await self._connection.send(msgspec.json.encode(event).decode())
+
+
+def _status(answer: Answer) -> str:
+    return "completed" if answer.incomplete is None else "incomplete"
 
 
 def _usage(tokens: tuple[int, int, int]) -> JsonObject:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from audiocodecs import AudioFormat
@@ -24,6 +24,7 @@ from mediaserver.agents.services import (
     Tokens,
     ToolCall,
     ToolSpec,
+    Transcribing,
 )
 from mediaserver.call import Frame
 from mediaserver.testing.services import WORD_SECONDS, Fault, Timing, tones
@@ -31,6 +32,8 @@ from mediaserver.testing.services import WORD_SECONDS, Fault, Timing, tones
 
 PIECE = 0.1
 """Seconds of audio at a time."""
+
+LOST = ServiceError("scripted", "the connection was lost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +61,12 @@ class ScriptedRealtime(RealtimeModel):
         answers: what it answers, one after the other: text, a tool call, or both in a list; and
             nothing when they are used up.
         transcripts: what it understands in each turn.
+        overheard: what it understands when it is asked what was said; None if it cannot tell.
         timing: of the pieces of 0.1 s of audio. By default it speaks ten times as fast as anybody
             listens, after 0.3 s.
         fault: what goes wrong: an `error` ends the session, after so many pieces of a response.
         refusals: what the first attempts to connect raise.
+        breaks: what methods of the first session raise, by their names.
         takes_turns: whether its sessions take the turns: see `ScriptedSession.caller_speaks`.
 
     Attributes:
@@ -76,7 +81,9 @@ class ScriptedRealtime(RealtimeModel):
         transcripts: Iterable[str] = (),
         timing: Timing | None = None,
         fault: Fault | None = None,
-        refusals: Iterable[ServiceError] = (),
+        refusals: Iterable[Exception] = (),
+        breaks: Mapping[str, Exception] | None = None,
+        overheard: Iterable[str] | None = None,
         takes_turns: bool = False,
     ) -> None:
         self.sessions: list[ScriptedSession] = []
@@ -87,6 +94,8 @@ class ScriptedRealtime(RealtimeModel):
         self._answers = iter(answers)
         self._transcripts = iter(transcripts)
         self._refusals = deque(refusals)
+        self._breaks = breaks or {}
+        self.overheard = iter(overheard) if overheard is not None else None
         self._responses = 0
 
     @property
@@ -106,11 +115,15 @@ class ScriptedRealtime(RealtimeModel):
         self.attempts += 1
         if self._refusals:
             raise self._refusals.popleft()
-        session = ScriptedSession(self, prompt, tools, format, conversation)
+        kind = ScriptedSession if self.overheard is None else _Overhearing
+        session = kind(self, prompt, tools, format, conversation)
+        if not self.sessions:
+            for name, error in self._breaks.items():
+                setattr(session, name, _broken(error))
         self.sessions.append(session)
         return session
 
-    def refuse(self, *refusals: ServiceError) -> None:
+    def refuse(self, *refusals: Exception) -> None:
         """Have the next attempts to connect raise these."""
         self._refusals.extend(refusals)
 
@@ -142,7 +155,6 @@ class ScriptedSession(RealtimeSession):
         conversation: what it was told was said before.
         told: what it was told since.
         turns: seconds of each turn that it was to answer.
-        discarded: how often it was to forget what it heard.
         responses: how many it was asked for.
         cancelled: how many were cancelled.
         truncations: what it was told that the caller heard.
@@ -165,7 +177,6 @@ class ScriptedSession(RealtimeSession):
         self.conversation = list(conversation)
         self.told: list[Message] = []
         self.turns: list[float] = []
-        self.discarded = 0
         self.responses = 0
         self.cancelled = 0
         self.truncations: list[Truncation] = []
@@ -173,7 +184,7 @@ class ScriptedSession(RealtimeSession):
         self._model = model
         self._loop = asyncio.get_running_loop()
         self._heard = 0.0
-        self._events: asyncio.Queue[RealtimeEvent | ServiceError | None] = asyncio.Queue()
+        self._events: asyncio.Queue[RealtimeEvent | Exception | None] = asyncio.Queue()
         self._asked: deque[list[str | ToolCall]] = deque()
         self._response: asyncio.Task[None] | None = None
         self._items: dict[str, tuple[str, float]] = {}
@@ -186,11 +197,6 @@ class ScriptedSession(RealtimeSession):
         """Understand, and answer."""
         self._take_turn()
         await self.respond()
-
-    async def discard_turn(self) -> None:
-        """Forget what was heard."""
-        self._heard = 0.0
-        self.discarded += 1
 
     async def say(self, instructions: str) -> None:
         """Say what stands in the instructions."""
@@ -231,7 +237,7 @@ class ScriptedSession(RealtimeSession):
             event = await self._events.get()
             if event is None:
                 return
-            if isinstance(event, ServiceError):
+            if isinstance(event, Exception):
                 raise event
             yield event
 
@@ -245,11 +251,11 @@ class ScriptedSession(RealtimeSession):
 
     # For tests.
 
-    def lose(self, reason: str = "the connection was lost") -> None:
-        """Lose the connection."""
+    def lose(self, error: Exception | None = LOST) -> None:
+        """Lose the connection; None is without a word."""
         if self._response is not None:
             self._response.cancel()
-        self._events.put_nowait(ServiceError("scripted", reason))
+        self._events.put_nowait(error)
 
     def caller_speaks(self) -> None:
         """Notice that the caller speaks, where the model takes the turns."""
@@ -272,7 +278,7 @@ class ScriptedSession(RealtimeSession):
         text = self._model.next_transcript()
         self._loop.call_later(0.4, self._tell, CallerText(text, seconds=heard))
 
-    def _tell(self, event: RealtimeEvent | ServiceError) -> None:
+    def _tell(self, event: RealtimeEvent | Exception) -> None:
         if not self.closed:
             self._events.put_nowait(event)
 
@@ -306,8 +312,8 @@ class ScriptedSession(RealtimeSession):
                 if fault is not None and count >= fault.after:
                     if fault.error is None:
                         await self._loop.create_future()
-                    assert isinstance(fault.error, ServiceError)
-                    self._tell(fault.error)
+                    else:
+                        self._tell(fault.error)
                     return
                 count += 1
                 frame = Frame(payload[start : start + size], self.format)
@@ -322,6 +328,23 @@ class ScriptedSession(RealtimeSession):
         self._response = None
         self._tell(ResponseDone(Tokens(100, 20, 50)))
         self._begin()
+
+
+class _Overhearing(ScriptedSession, Transcribing):
+    async def transcribe(self, frames: Sequence[Frame]) -> CallerText:
+        """Understand what is next in the script, as slowly as any."""
+        await asyncio.sleep(0.4)
+        assert self._model.overheard is not None
+        return CallerText(
+            next(self._model.overheard, ""), seconds=sum(frame.seconds for frame in frames)
+        )
+
+
+def _broken(error: Exception) -> Callable[..., Awaitable[None]]:
+    async def method(*_: object) -> None:
+        raise error
+
+    return method
 
 
 __all__ = ["PIECE", "ScriptedRealtime", "ScriptedSession", "Truncation"]

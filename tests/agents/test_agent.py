@@ -1,8 +1,10 @@
 """What does not depend on the kind of agent, tried on a `VoiceAgent`."""
 
 import asyncio
+import threading
 
 import pytest
+import structlog
 
 from mediaserver.agents import Agent, VoiceAgent, tool
 from mediaserver.agents.services import ServiceError, ToolCall
@@ -17,6 +19,7 @@ from mediaserver.testing.services import (
     TimedTranscription,
     Timing,
 )
+from mediaserver.testing.virtual_time import VirtualTimeLoop
 
 
 def services():
@@ -131,7 +134,8 @@ def test_a_function_may_make_the_detector():
     class Mine(VoiceAgent):
         voice_detector = make
 
-    assert Mine(**services())._make_detector() is made[0]
+    detector = run_virtual(Mine(**services())._make_detector())
+    assert detector is made[0]
 
 
 def test_a_route_takes_the_class_and_not_an_instance():
@@ -330,6 +334,223 @@ def test_phrases_that_cannot_be_made_at_the_answer_do_not_matter():
     fault = Fault(error=ServiceError("text_to_speech", "gone"))
     agent = VoiceAgent(**{**services(), "text_to_speech": TimedSpeech(fault=fault)})
     run_virtual(agent.on_answer(None, None))
+
+
+# Odd moments.
+
+
+def test_nobody_is_asked_whether_they_are_there_while_their_words_are_transcribed(converse, voice):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(12.0)
+
+    call = converse(
+        script,
+        stt=TimedTranscription(["Hello?"], timing=Timing(5.0)),
+        answers=["Hello."],
+        turn_taking=TurnSettings(silence=2.0),
+        silence_prompts=9,
+    )
+    assert call.said[0] == ("user", "Hello?")
+
+
+def test_the_silence_prompt_gives_way_to_who_speaks_at_that_moment(converse, voice):
+    async def script(line, agent):
+        await line.phone.wait_until(2.95)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(8.0)
+
+    call = converse(
+        script, hears=["I am."], answers=["Good."], turn_taking=TurnSettings(silence=3.0)
+    )
+    assert call.said[-2:] == [("user", "I am."), ("assistant", "Good.")]
+    assert call.agent._silences == 0
+
+
+def test_an_interruption_by_the_application_before_the_answer_began_is_the_end_of_it(
+    converse, voice
+):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(2.8)  # the model is asked
+        agent.interrupt()
+        await line.phone.wait_until(9.0)
+
+    call = converse(
+        script,
+        hears=["Hello?"],
+        llm=TimedModel(["Never heard.", "Nor this."], timing=Timing(0.6)),
+        turn_taking=TurnSettings(silence=4.0),
+    )
+    assert call.llm.uses == 1
+    # And silence is noticed as ever.
+    assert call.said == [("user", "Hello?"), ("assistant", call.agent.silence_prompt)]
+
+
+def test_a_noise_before_the_greeting_does_not_cost_it(converse, voice, scripted):
+    class Slow(scripted):
+        async def open(self):
+            await asyncio.sleep(1.0)
+            await super().open()
+
+    async def script(line, agent):
+        await line.phone.wait_until(0.5)
+        line.phone.say(voice(0.1))
+        await line.phone.wait_until(6.0)
+
+    call = converse(
+        script,
+        kind=Slow,
+        stt=TimedTranscription([""], timing=Timing(0.5)),
+        greeting="Hello there.",
+    )
+    assert call.said == [("assistant", "Hello there.")]
+    assert call.turns[0].number == 0
+
+
+def test_who_speaks_before_the_greeting_is_answered_instead(converse, voice, scripted):
+    class Slow(scripted):
+        async def open(self):
+            await asyncio.sleep(1.0)
+            await super().open()
+
+    async def script(line, agent):
+        await line.phone.wait_until(0.5)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(6.0)
+
+    call = converse(
+        script,
+        kind=Slow,
+        hears=["Anybody there?"],
+        answers=["Yes, hello."],
+        greeting="Hello there.",
+    )
+    assert call.said == [("user", "Anybody there?"), ("assistant", "Yes, hello.")]
+    assert [turn.number for turn in call.turns] == [1]
+    assert call.turns[0].end_of_turn == pytest.approx(0.6, abs=0.05)
+
+
+def test_an_agent_that_cannot_open_may_give_up_at_once(converse, scripted):
+    class Broken(scripted):
+        async def open(self):
+            raise ServiceError("text_to_speech", "gone")
+
+    async def script(line, agent):
+        await line.phone.wait_closed()
+
+    call = converse(script, kind=Broken, failures_allowed=0, goodbye="Goodbye then.")
+    assert call.said == [("assistant", "Goodbye then.")]
+    assert call.agent._speakers == {}
+
+
+def test_a_key_after_the_end_is_not_taken(converse):
+    async def script(line, agent):
+        await line.phone.wait_until(0.5)
+        await line.hang_up()
+        await agent.on_dtmf("1")
+        await agent.on_dtmf("#")
+        await asyncio.sleep(3.0)
+
+    assert converse(script).messages == []
+
+
+def test_say_may_be_used_in_any_hook(converse, voice, scripted):
+    class Talkative(scripted):
+        async def on_start(self):
+            await self.say("Welcome.")
+            await super().on_start()
+            await self.say("Tell me.")
+
+        async def on_transcript(self, transcript):
+            await self.say("I heard.")
+
+        async def on_turn(self, turn):
+            if turn.number == 1:
+                await self.say("And done.")
+
+        async def on_stop(self, reason):
+            await self.say("Never said.")
+
+    async def script(line, agent):
+        await line.phone.wait_until(5.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(14.0)
+
+    call = converse(script, kind=Talkative, hears=["Hello."], answers=["Hi."], greeting="I am Ann.")
+    assert call.said == [
+        ("assistant", "Welcome. I am Ann. Tell me. I heard."),
+        ("user", "Hello."),
+        ("assistant", "Hi. And done."),
+    ]
+
+
+def test_the_greetings_delay_is_told(converse):
+    call = converse(quiet(4.0), tts=TimedSpeech(timing=Timing(0.7, 0.01)), greeting="Hello there.")
+    (turn,) = call.turns
+    assert turn.audio_sent == pytest.approx(0.7, abs=0.03)
+    assert turn.audio_heard == pytest.approx(call.report.first_speech, abs=0.05)
+    assert (turn.end_of_turn, turn.transcript, turn.first_token) == (None, None, None)
+
+
+# What would hold up every other call.
+
+
+def test_the_detector_is_made_in_a_thread_the_first_time_and_before_the_stream_comes():
+    made = []
+
+    def make():
+        made.append(threading.current_thread())
+        return LevelDetector()
+
+    async def answer():
+        for _ in range(2):
+            agent = VoiceAgent(**services(), voice_detector=make)
+            await agent.on_answer(None, None)
+
+    asyncio.run(answer())
+    assert made[0] is not threading.main_thread()
+    assert made[1] is threading.main_thread()
+
+
+def test_a_call_without_an_answer_webhook_makes_it_in_a_thread_too(converse, monkeypatch):
+    def make():
+        return LevelDetector()
+
+    def run_in_executor(loop, executor, function, *args):
+        threads.append(function)
+        return run(loop, executor, function, *args)
+
+    run = VirtualTimeLoop.run_in_executor
+    monkeypatch.setattr(VirtualTimeLoop, "run_in_executor", run_in_executor)
+    threads = []
+    for _ in range(2):
+        converse(quiet(0.5), voice_detector=make)
+        assert len(threads) == 1
+
+
+def test_failures_are_logged_without_words(converse, voice):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(5.0)
+        line.phone.press("4")
+        await line.phone.wait_until(9.0)
+
+    with structlog.testing.capture_logs() as logs:
+        call = converse(
+            script,
+            hears=["My secret."],
+            answers=["Your secret."],
+            tts=TimedSpeech(fault=Fault(error=ServiceError("text_to_speech", "gone"))),
+            greeting="The secret.",
+            apology=None,
+        )
+    assert call.counters.turns.failures.total() >= 2
+    assert any(each["event"] == "service failed" for each in logs)
+    assert "secret" not in repr(logs)
 
 
 # The end.

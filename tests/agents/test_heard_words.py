@@ -125,7 +125,7 @@ def test_speed_is_known_once_all_is_there():
     made = spoken("aaaa bbbb", speech(2.0), complete=False, seconds_per_letter=0.123)
     assert made.seconds_per_letter == 0.123
     made.finish()
-    assert made.seconds_per_letter == pytest.approx(2.0 / 8.5)
+    assert made.seconds_per_letter == pytest.approx(2.0 / 8.25)
     assert spoken("").seconds_per_letter == Spoken().seconds_per_letter
 
 

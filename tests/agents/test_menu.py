@@ -5,9 +5,10 @@ import pytest
 
 from audiocodecs import Wav
 from mediaserver.agents.menu import Menu, Transfer
+from mediaserver.agents.services import ServiceError
 from mediaserver.handler import Handler, HandlerError
 from mediaserver.testing import joined, run_virtual
-from mediaserver.testing.services import TimedSpeech
+from mediaserver.testing.services import TimedSpeech, Timing
 
 
 def clip(seconds=1.0):
@@ -210,6 +211,47 @@ def test_a_caller_who_hangs_up_is_no_trouble(to, went, time):
     assert went == []
 
 
+def test_who_hangs_up_in_the_middle_of_a_number_has_entered_none(to, went):
+    menu = Menu(prompt=clip(), choices={"1": to("one"), "12": to("twelve")})
+    called(menu, (1.5, "1"), until=1.7)
+    assert went == []
+
+
+def test_the_terminator_alone_is_no_number(went):
+    async def account(stream, digits):
+        went.append(digits)
+
+    menu = Menu(prompt=clip(), otherwise=account, retries=1)
+    report = called(menu, (1.5, "#"), (3.0, "#"))
+    assert went == []
+    assert report.duration == pytest.approx(3.0, abs=0.2)
+
+
+def test_a_key_stops_what_is_said_of_the_one_before(to, went):
+    menu = Menu(prompt=clip(1.0), choices={"1": to("one")}, invalid=clip(5.0))
+    report = called(menu, (1.5, "9"), (2.5, "1"))
+    assert went == ["one"]
+    assert report.audio_played == pytest.approx(1.0 + 1.0, abs=0.1)
+
+
+def test_a_key_may_come_before_the_prompt_was_synthesised(to, went):
+    service = TimedSpeech(timing=Timing(first=3.0))
+    menu = Menu(prompt="press one", choices={"1": to("one")}, text_to_speech=service)
+    report = called(menu, (1.0, "1"))
+    assert went == ["one"]
+    assert report.audio_played == 0
+    assert report.duration == pytest.approx(1.0, abs=0.1)
+    assert service.open == 0
+
+
+def test_a_prompt_is_synthesised_once(to):
+    service = TimedSpeech()
+    menu = Menu(prompt="press one for sales", choices={"1": to("one")}, text_to_speech=service)
+    for _ in range(3):
+        assert called(menu, (3.0, "1")).audio_played > 0.5
+    assert service.texts == ["press one for sales"]
+
+
 def test_a_service_that_fails_ends_the_call(to):
     class Broken:
         async def speak(self, text, format):
@@ -217,8 +259,13 @@ def test_a_service_that_fails_ends_the_call(to):
             yield
 
     menu = Menu(prompt="hello", choices={"1": to("one")}, text_to_speech=Broken())
-    with pytest.raises(ConnectionError, match="away"):
+    with pytest.raises(ServiceError, match="away"):
         called(menu)
+
+
+def test_a_menu_can_be_a_key_of_a_mapping():
+    menu = Menu(prompt=clip(), choices={"1": somebody})
+    assert {menu: 1}[menu] == 1
 
 
 async def somebody(stream):

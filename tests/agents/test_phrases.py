@@ -9,6 +9,9 @@ from mediaserver.testing import run_virtual
 from mediaserver.testing.services import Fault, TimedSpeech
 
 
+LONG = " ".join(["One two three four five."] * 6)
+
+
 async def say(phrases, speech, text="Hello.", format=MULAW_8K):
     return [piece async for piece in phrases.speak(speech, text, format, patience=5.0)]
 
@@ -59,17 +62,59 @@ def test_what_was_broken_off_is_not_kept():
     assert speech.open == 0
 
 
-def test_who_waits_for_what_another_call_gives_up_makes_it():
+def test_a_call_that_plays_it_slowly_does_not_hold_up_another():
     async def main():
-        pieces = phrases.speak(speech, "Hello.", MULAW_8K, patience=5.0)
-        await anext(pieces)
-        waiting = asyncio.create_task(say(phrases, speech))
-        await asyncio.sleep(0)
-        await pieces.aclose()
-        assert len(await waiting) > 1
-        assert speech.uses == 2
+        slow = phrases.speak(speech, LONG, MULAW_8K, patience=5.0)
+        first = await anext(slow)
+        whole = await say(phrases, speech, LONG)
+        assert whole[0] is first
+        assert asyncio.get_running_loop().time() < 2.0
+        assert [first, *[piece async for piece in slow]] == whole
+        assert speech.uses == 1
 
     phrases, speech = Phrases(), TimedSpeech()
+    run_virtual(main())
+
+
+def test_a_call_that_leaves_does_not_take_it_from_the_others():
+    async def main():
+        pieces = phrases.speak(speech, LONG, MULAW_8K, patience=5.0)
+        await anext(pieces)
+        waiting = asyncio.create_task(say(phrases, speech, LONG))
+        await asyncio.sleep(0)
+        await pieces.aclose()
+        assert tuple(await waiting) == phrases.get(speech, LONG, MULAW_8K)
+        assert speech.uses == 1
+
+    phrases, speech = Phrases(), TimedSpeech()
+    run_virtual(main())
+
+
+def test_a_failure_is_told_to_all_who_wait():
+    async def main():
+        results = await asyncio.gather(
+            *(say(phrases, speech) for _ in range(3)), return_exceptions=True
+        )
+        assert [str(result) for result in results] == ["text_to_speech: gone"] * 3
+        assert speech.uses == 1
+
+    phrases = Phrases()
+    speech = TimedSpeech(fault=Fault(after=1, error=ServiceError("text_to_speech", "gone")))
+    run_virtual(main())
+
+
+def test_a_phrase_of_which_nothing_came_is_not_kept():
+    class Mute(TimedSpeech):
+        async def speak(self, text, format):
+            for nothing in ():
+                yield nothing
+
+    async def main():
+        with pytest.raises(ServiceError, match="no audio came"):
+            await say(phrases, mute)
+        assert len(phrases) == 0
+
+    phrases, mute = Phrases(), Mute()
     run_virtual(main())
 
 

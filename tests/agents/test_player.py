@@ -1,12 +1,16 @@
 import asyncio
+import threading
 
 import numpy as np
 import pytest
+import soundfile
 
-from audiocodecs import Wav, write_wav
+from audiocodecs import MULAW_8K, Wav, write_wav
 from mediaserver.agents.player import Player
+from mediaserver.agents.prompts import spoken
 from mediaserver.handler import Route, Routes
 from mediaserver.testing import joined, run_virtual
+from mediaserver.testing.services import TimedSpeech
 
 
 def tone(seconds, hertz=440, rate=8000):
@@ -61,17 +65,60 @@ def test_a_long_file_is_not_read_ahead(tmp_path, monkeypatch):
         await phone.wait_until(5.0)
         assert 5 < len(read) <= 9
 
-    monkeypatch.setattr("mediaserver.agents.prompts._read", counted(read))
+    class Counted(soundfile.SoundFile):
+        def read(self, *arguments, **settings):
+            read.append(super().read(*arguments, **settings))
+            return read[-1]
+
+    monkeypatch.setattr("mediaserver.agents.prompts.soundfile.SoundFile", Counted)
     called(test, str(tmp_path / "a.wav"))
 
 
-def counted(read):
-    def one_second(file):
-        samples = file.read(file.samplerate, dtype="int16")
-        read.append(len(samples))
-        return samples
+def test_a_long_clip_is_queued_bit_by_bit():
+    async def main():
+        routes = Routes(Route(Player, settings={"clips": clip(60.0)}))
+        async with joined(routes) as line:
+            await line.phone.wait_until(5.0)
+            assert line.stream.unheard < 5
 
-    return one_second
+    run_virtual(main())
+
+
+def test_a_file_is_closed_when_a_key_skips_it_while_it_is_read(tmp_path, monkeypatch):
+    """A file must not be closed by one thread while another reads it."""
+    write_wav(tmp_path / "a.wav", tone(5.0), 8000)
+    overlaps = []
+
+    class Slow(soundfile.SoundFile):
+        reading = False
+
+        def read(self, *arguments, **settings):
+            self.reading = True
+            begun.set()
+            go_on.wait(5)
+            samples = super().read(*arguments, **settings)
+            self.reading = False
+            return samples
+
+        def close(self):
+            overlaps.append(self.reading)
+            super().close()
+
+    monkeypatch.setattr("mediaserver.agents.prompts.soundfile.SoundFile", Slow)
+    begun, go_on = threading.Event(), threading.Event()
+
+    async def main():
+        pieces = spoken(tmp_path / "a.wav", MULAW_8K)
+        reading = asyncio.ensure_future(anext(pieces))
+        await asyncio.to_thread(begun.wait, 5)
+        reading.cancel()
+        await asyncio.wait([reading])
+        await pieces.aclose()
+        go_on.set()
+
+    asyncio.run(main())
+    assert overlaps
+    assert not any(overlaps)
 
 
 def test_it_plays_several_clips_in_their_order(tmp_path):
@@ -131,7 +178,6 @@ def test_a_caller_who_hangs_up_is_no_trouble():
     ("clips", "settings", "said"),
     [
         ([], {}, "no clip"),
-        ("missing.wav", {}, "cannot play 'missing.wav'"),
         ("hello", {}, "is text and wants a text_to_speech"),
         ("", {}, "must say something"),
         (Wav(np.zeros(0, np.int16), 8000), {}, "no audio"),
@@ -143,6 +189,35 @@ def test_a_caller_who_hangs_up_is_no_trouble():
 def test_what_cannot_be_played_is_refused(clips, settings, said):
     with pytest.raises(ValueError, match=said):
         Player(clips, **settings)
+
+
+def test_text_is_spoken():
+    report = called(until_closed, "we are closed", text_to_speech=TimedSpeech())
+    assert report.audio_played == pytest.approx(0.9, abs=0.1)
+
+
+def test_a_file_that_cannot_be_played_is_told_before_anything_is(tmp_path):
+    (tmp_path / "broken.wav").write_bytes(b"RIFF\0\0\0\0WAVEfmt ")
+    with pytest.raises(ValueError, match="cannot play"):
+        called(until_closed, [clip(1.0), tmp_path / "broken.wav"])
+
+
+def test_a_file_without_audio_is_told(tmp_path):
+    write_wav(tmp_path / "a.wav", tone(0.0), 8000)
+    with pytest.raises(ValueError, match="no audio"):
+        called(until_closed, tmp_path / "a.wav", loop=True)
+
+
+def test_a_file_that_has_become_empty_is_not_looped_for_ever(tmp_path):
+    write_wav(tmp_path / "a.wav", tone(1.0), 8000)
+
+    async def test(phone):
+        await phone.wait_until(0.5)
+        write_wav(tmp_path / "a.wav", tone(0.0), 8000)
+        await phone.wait_closed()
+
+    with pytest.raises(ValueError, match="no audio"):
+        called(test, tmp_path / "a.wav", loop=True)
 
 
 def test_what_is_no_clip_is_refused():

@@ -233,6 +233,62 @@ def test_a_cough_makes_a_pause_and_no_more():
     assert not turn.interrupted
 
 
+def over_the_agent(model, seconds, **settings):
+    """Have something said in the middle of a long answer."""
+
+    async def talk(phone):
+        phone.say(voice(0.8))
+        began = await phone.wait_for_audio()
+        await phone.wait_until(began + 1.0)
+        phone.say(voice(seconds))
+        await phone.wait_for_silence(2.0)
+
+    return converse(agent_with(model, **settings), talk)
+
+
+def test_a_short_word_interrupts_as_soon_as_it_is_understood():
+    model = ScriptedRealtime([LONG, "Sure."], transcripts=["Go."], overheard=["Stop!"])
+    agent, report = over_the_agent(model, 0.3)
+    assert agent.barge_ins == [False, True]
+    assert report.audio_played < 3.0
+    assert texts(agent)[-2:] == [("user", "Stop!"), ("assistant", "Sure.")]
+    assert model.session.told == [Text("user", "Stop!")]
+    assert agent.transcripts == ["Go.", "Stop!"]
+    interrupted, answered = agent.turns
+    assert interrupted.interrupted
+    assert (answered.caller, answered.agent) == ("Stop!", "Sure.")
+    assert answered.usage.speech_seconds > 0.3
+
+
+@pytest.mark.parametrize("understood", ["Mm-hmm.", ""])
+def test_what_means_nothing_does_not_interrupt(understood):
+    model = ScriptedRealtime([LONG], transcripts=["Go."], overheard=[understood])
+    agent, report = over_the_agent(model, 0.3)
+    assert agent.barge_ins == [False]
+    assert report.audio_played == pytest.approx(4.5, abs=0.06)
+    assert model.session.told == []
+
+
+def test_nobody_asks_what_a_noise_meant():
+    model = ScriptedRealtime([LONG], transcripts=["Go."], overheard=["Stop!"])
+    agent, _ = over_the_agent(model, 0.1)
+    assert agent.barge_ins == [False]
+    assert next(model.overheard) == "Stop!"
+
+
+def test_without_a_transcript_a_short_word_interrupts_if_the_settings_say_so():
+    model = ScriptedRealtime([LONG, "Sure."])
+    agent, _ = over_the_agent(model, 0.3, turn_taking=TurnSettings(confirm=0.2))
+    assert agent.barge_ins == [True]
+
+
+def test_a_session_that_cannot_tell_what_was_said_counts_as_failed():
+    model = ScriptedRealtime([LONG], overheard=[], breaks={"transcribe": KeyError("text")})
+    agent, report = over_the_agent(model, 0.3)
+    assert report.audio_played == pytest.approx(4.5, abs=0.06)
+    assert agent.stream.counters.turns.failures == {"realtime_model": 1}
+
+
 def test_noise_while_nobody_speaks_starts_no_response():
     model = ScriptedRealtime(["What?"])
 
@@ -477,6 +533,75 @@ def test_a_session_opened_for_another_format_is_replaced():
     RealtimeAgent._usual_format = MULAW_8K
 
 
+def connecting_slowly(seconds):
+    """A model whose sessions take so long to open; it counts those under way."""
+
+    class Slow(ScriptedRealtime):
+        under_way = 0
+
+        async def connect(self, **settings):
+            self.under_way += 1
+            try:
+                await asyncio.sleep(seconds)
+                return await super().connect(**settings)
+            finally:
+                self.under_way -= 1
+
+    return Slow()
+
+
+def test_a_session_that_is_still_being_opened_when_the_stream_starts_is_waited_for():
+    model = connecting_slowly(1.0)
+
+    async def call():
+        handler = agent_with(model, greeting="Hello.")
+        async with joined(handler, answer=ANSWER, start=False) as line:
+            while not model.under_way:
+                await asyncio.sleep(0.01)
+            await line.phone.start()
+            assert not model.sessions
+            await listen(line.phone)
+            return handler.agents[-1].turns
+
+    (greeting,) = run_virtual(call())
+    assert greeting.agent == "Hello."
+    assert len(model.sessions) == 1
+    assert model.session.closed
+
+
+@pytest.mark.parametrize("hangs_up_after", [0.1, 0.5, 0.99, 1.0, 1.01])
+def test_a_session_that_is_being_opened_when_the_caller_hangs_up_is_not_left_open(hangs_up_after):
+    model = connecting_slowly(1.0)
+
+    class Leaving(agent_with(model, greeting="Hello.")):
+        agents = []  # noqa: RUF012
+
+        async def on_stop(self, reason):
+            await super().on_stop(reason)
+            await asyncio.sleep(1.5)
+
+    async def call():
+        async with joined(Leaving, answer=ANSWER, start=False) as line:
+            while not model.under_way:
+                await asyncio.sleep(0.01)
+            await line.phone.start()
+            await line.phone.wait_until(hangs_up_after)
+        left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        assert left == []
+
+    run_virtual(call())
+    assert model.under_way == 0
+    assert all(session.closed for session in model.sessions)
+
+
+def test_a_session_that_is_lost_over_the_greeting_does_not_cost_it():
+    model = ScriptedRealtime(fault=Fault(0, ServiceError("scripted", "gone"), uses=1))
+    agent, _ = converse(agent_with(model, greeting="Hello."), listen)
+    (greeting,) = agent.turns
+    assert (greeting.agent, greeting.error) == ("Hello.", None)
+    assert len(model.sessions) == 2
+
+
 async def test_a_session_whose_stream_never_comes_is_closed():
     model = ScriptedRealtime()
     agent = agent_with(model)()
@@ -529,6 +654,36 @@ def test_its_word_that_the_caller_speaks_interrupts():
     assert [turn.interrupted for turn in agent.turns] == [True, False]
     assert agent.barge_ins == [True]
     assert texts(agent)[-2:] == [("user", "Stop."), ("assistant", "Sure.")]
+
+
+def test_a_model_that_takes_the_turns_and_cannot_be_reached_again_ends_the_call():
+    model = ScriptedRealtime(takes_turns=True)
+
+    async def talk(phone):
+        await phone.wait_until(1.0)
+        model.refuse(*[ServiceError("scripted", "gone")] * 100)
+        model.session.lose()
+        await phone.wait_closed()
+
+    _, report = converse(agent_with(model, failures_allowed=1), talk)
+    assert report.ended_by == "server"
+    assert report.duration < 10
+
+
+def test_a_model_that_takes_the_turns_and_comes_late_answers_once():
+    refused = ServiceError("scripted", "not now", status=403)
+    model = ScriptedRealtime(["It rains."], takes_turns=True, refusals=[refused])
+
+    async def talk(phone):
+        phone.say(voice(0.8))
+        await phone.wait_until(2.0)
+        assert model.session.turns == []  # heard, and not told that it was a turn
+        model.session.caller_finished()
+        await listen(phone)
+
+    agent, _ = converse(agent_with(model), talk)
+    assert model.session.turns == [pytest.approx(1.8, abs=0.3)]
+    assert [turn.agent for turn in agent.turns] == ["It rains."]
 
 
 # What goes wrong.
@@ -594,6 +749,143 @@ def test_a_session_lost_while_nobody_speaks_is_replaced_at_once():
     assert agent.turns[-1].agent == "It rains."
     assert agent.turns[-1].error is None
     assert model.session.conversation == [Text("assistant", "Hello.")]
+
+
+@pytest.mark.parametrize("error", [KeyError("choices"), ServiceError("scripted", "gone"), None])
+def test_however_a_session_ends_it_is_replaced(error):
+    model = ScriptedRealtime(["It rains."])
+
+    async def talk(phone):
+        await phone.wait_until(1.0)
+        model.session.lose(error)
+        await phone.wait_until(2.0)
+        phone.say(voice(1.0))
+        await listen(phone)
+
+    agent, _ = converse(agent_with(model), talk)
+    assert len(model.sessions) == 2
+    assert model.sessions[0].closed
+    assert agent.turns[-1].agent == "It rains."
+    assert sum(agent.stream.counters.turns.failures.values()) == 1
+
+
+@pytest.mark.parametrize("error", [KeyError("choices"), ServiceError("scripted", "gone")])
+@pytest.mark.parametrize(
+    "method", ["hear", "end_turn", "say", "tell", "respond", "cancel", "truncate", "close"]
+)
+def test_whatever_a_session_fails_at_the_call_goes_on(method, error):
+    calls = [ToolCall("call_1", "weather", "{}")]
+    model = ScriptedRealtime(
+        [calls, LONG, "Sure.", "Sure."],
+        timing=Timing(0.3, 0.09),
+        breaks={method: error},
+    )
+
+    async def weather() -> str:
+        """Tell the weather."""
+        return "rain"
+
+    async def talk(phone):
+        await listen(phone)
+        phone.say(voice(0.8))
+        await phone.wait_spoken()
+        began = await phone.wait_for_audio()
+        await phone.wait_until(began + 1.0)
+        phone.say(voice(0.8))
+        await phone.wait_spoken()
+        await listen(phone)
+
+    agent, report = converse(
+        agent_with(model, greeting="Hello.", tools=[weather], failures_allowed=0), talk
+    )
+    assert report.ended_by is None
+    assert [turn.error for turn in agent.turns] == [None] * len(agent.turns)
+    assert agent.turns[0].agent == "Hello."
+    assert agent.turns[-1].agent == "Sure."
+    assert len(model.sessions) == (1 if method == "close" else 2)
+    assert method == "close" or all(session.closed for session in model.sessions)
+
+
+def test_a_session_that_is_lost_as_it_is_told_of_keys_is_not_waited_for():
+    model = ScriptedRealtime(["Number one."], breaks={"tell": ServiceError("scripted", "gone")})
+
+    async def talk(phone):
+        await phone.wait_until(0.5)
+        phone.press("1#")
+        await phone.wait_until(4.0)
+
+    agent, _ = converse(agent_with(model), talk)
+    assert texts(agent) == [("user", "[pressed 1]"), ("assistant", "Number one.")]
+    assert model.session.conversation == [Text("user", "[pressed 1]")]
+
+
+def test_a_model_that_raises_anything_is_one_that_cannot_be_reached():
+    model = ScriptedRealtime(refusals=[KeyError("choices")] * 100)
+
+    async def talk(phone):
+        phone.say(voice(1.0))
+        await phone.wait_closed()
+
+    _, report = converse(agent_with(model, failures_allowed=1), talk)
+    assert report.ended_by == "server"
+    assert report.audio_played == 0
+
+
+def test_without_an_apology_all_that_was_said_before_the_failure_is_heard_and_kept():
+    fault = Fault(10, ServiceError("scripted", "gone"), uses=1)
+    model = ScriptedRealtime([LONG], fault=fault)
+
+    async def talk(phone):
+        phone.say(voice(1.0))
+        await listen(phone)
+
+    agent, report = converse(agent_with(model, apology=None), talk)
+    assert report.audio_played == pytest.approx(1.0, abs=0.06)
+    (turn,) = agent.turns
+    assert turn.agent == texts(agent)[-1][1] == "the red dog ran"
+
+
+def test_who_waits_for_the_same_session_does_not_try_it_again():
+    """A caller would otherwise hear the silence of all attempts, one after the other."""
+    model = ScriptedRealtime()
+    busy = [ServiceError("scripted", "busy")] * 100
+
+    async def talk(phone):
+        await phone.wait_until(1.0)
+        model.refuse(*busy)
+        model.session.lose()
+        phone.press("1#")
+        await phone.wait_until(3.0)
+
+    converse(agent_with(model, apology=None), talk)
+    assert model.attempts == 1 + 3
+
+
+class Loudness:
+    """Never gets used to a sound."""
+
+    def probability(self, frame):
+        return float(np.abs(frame.samples).max() > 1000)
+
+
+def test_only_the_last_minute_of_a_monologue_is_kept():
+    model = ScriptedRealtime(["Goodness."])
+
+    async def talk(phone):
+        phone.say(voice(100.0))
+        await phone.wait_until(99.0)
+        kept.append(sum(frame.seconds for frame in agents[-1]._heard.frames))
+        await phone.wait_spoken()
+        await listen(phone)
+
+    kept = []
+    handler = agent_with(model, voice_detector=Loudness)
+    agents = handler.agents
+    agent, _ = converse(handler, talk)
+    assert kept == [pytest.approx(60.0, abs=0.1)]
+    # The session that was there all the time has heard everything.
+    assert model.session.turns == [pytest.approx(100.6, abs=0.1)]
+    assert agent.turns[-1].agent == "Goodness."
 
 
 def test_connecting_is_tried_again():
@@ -735,6 +1027,124 @@ async def test_over_openais_protocol_a_broken_connection_is_replaced_and_the_cal
     assert texts(agent) == [("assistant", "Hi."), ("user", "The weather?"), ("assistant", "Rain.")]
     assert agent.turns[-1].error is None
     assert server.refusals == []
+
+
+async def test_over_openais_protocol_a_short_word_interrupts():
+    server = OpenAIRealtimeServer(
+        Answer(text=LONG), Answer(text="Sure."), transcripts=["Stop!"], chunks=(7,)
+    )
+    async with server.running():
+        model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
+        handler = agent_with(model, greeting=LONG)
+        async with joined(handler) as line:
+            began = await line.phone.wait_for_audio()
+            await line.phone.wait_until(began + 0.3)
+            line.phone.say(voice(0.3))
+            await server.wait_for("response.create", 2)
+            await listen(line.phone, 0.5)
+    (agent,) = handler.agents
+    assert agent.barge_ins == [False, True]
+    assert texts(agent)[1:] == [("user", "Stop!"), ("assistant", "Sure.")]
+    assert server.refusals == []
+
+
+@pytest.mark.parametrize(
+    ("wait_at", "heard", "sessions"),
+    [(0, "Rain.", 2), (1, "Sorry.", 2)],
+    ids=["before the first byte", "in the middle"],
+)
+async def test_over_openais_protocol_a_response_that_stalls_is_not_waited_for(
+    wait_at, heard, sessions
+):
+    stalls = Answer(text="It will most probably be so", wait_at=wait_at)
+    server = OpenAIRealtimeServer(Answer(text="Hi."), stalls, Answer(text=heard), chunks=(2400,))
+    async with server.running():
+        model = OpenAIRealtime(
+            base_url=server.base_url, api_key=server.api_key, first_timeout=0.2, stall_timeout=0.2
+        )
+        handler = agent_with(model, greeting="Hi.", apology="Sorry.")
+        async with joined(handler) as line:
+            await listen(line.phone, 0.1)
+            line.phone.say(voice(0.3))
+            await server.wait_for("response.create", 3)
+            await listen(line.phone, 0.5)
+    (agent,) = handler.agents
+    assert len(server.sessions) == sessions
+    assert agent.turns[-1].agent.endswith(heard)
+    assert (agent.turns[-1].error is None) == (wait_at == 0)
+    assert server.refusals == []
+    assert server.open == 0
+
+
+async def test_over_openais_protocol_a_rate_limit_at_the_door_is_waited_out():
+    server = OpenAIRealtimeServer(Answer(text="Hi."), refuse=(429, 1))
+    async with server.running():
+        model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
+        handler = agent_with(model, greeting="Hi.")
+        async with joined(handler) as line:
+            await listen(line.phone, 0.1)
+    assert handler.agents[-1].turns[0].agent == "Hi."
+
+
+@pytest.mark.parametrize(
+    "server", [OpenAIRealtimeServer(refuse=(401, 99)), OpenAIRealtimeServer(refuse=(403, 99))]
+)
+async def test_over_openais_protocol_a_key_that_is_not_taken_ends_the_call(server):
+    async with server.running():
+        model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
+        handler = agent_with(model, greeting="Hi.", failures_allowed=0)
+        async with joined(handler) as line:
+            await line.phone.wait_closed()
+            report = line.phone.report()
+    assert (report.ended_by, report.audio_played) == ("server", 0)
+
+
+@pytest.mark.parametrize("chunks", [(33,), (641, 1, 7), (40001,)])
+@pytest.mark.parametrize("format", [MULAW_8K, L16_16K])
+async def test_over_openais_protocol_odd_pieces_and_garbage_between_them_are_no_noise(
+    format, chunks
+):
+    samples = voice(0.2, 8000 if format is MULAW_8K else 24000)
+    server = OpenAIRealtimeServer(
+        Answer(text="Hello.", samples=samples, insert_at=0, insert="{no JSON"), chunks=chunks
+    )
+    async with server.running():
+        model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
+        handler = agent_with(model, greeting="Hello.")
+        async with joined(handler, format=format) as line:
+            await line.phone.wait_until(0.6)
+            played = line.phone.report().recording[:, 1]
+    heard = played[np.flatnonzero(played)[0] : np.flatnonzero(played)[-1]].astype(float)
+    assert len(heard) == pytest.approx(0.2 * format.rate, abs=0.01 * format.rate)
+    # One tone, and nothing else.
+    spectrum = np.abs(np.fft.rfft(heard * np.hanning(len(heard)))) ** 2
+    peak = round(220 * len(heard) / format.rate)
+    assert spectrum[peak - 5 : peak + 6].sum() > 0.99 * spectrum.sum()
+
+
+@pytest.mark.parametrize("milliseconds", [0, 5, 20, 60, 150, 400])
+async def test_over_openais_protocol_nothing_is_left_open_whenever_the_caller_hangs_up(
+    milliseconds,
+):
+    server = OpenAIRealtimeServer(Answer(text=LONG), *[Answer(text="Sure.")] * 9)
+    async with server.running():
+        model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
+        handler = agent_with(model, greeting=LONG)
+        before = asyncio.all_tasks()
+        for _ in range(3):
+            async with joined(handler, answer=ANSWER) as line:
+                line.phone.say(voice(0.3))
+                await line.phone.wait_until(milliseconds / 1000)
+        await model._client.close()
+        async with asyncio.timeout(5):
+            while server.open or asyncio.all_tasks() - before - serving():
+                await asyncio.sleep(0.01)
+    assert server.refusals == []
+
+
+def serving():
+    """Return the tasks of the servers' own connections."""
+    return {task for task in asyncio.all_tasks() if "conn_handler" in repr(task.get_coro())}
 
 
 def test_a_question_that_was_interrupted_while_the_session_was_replaced_is_heard_too():

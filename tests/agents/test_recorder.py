@@ -1,10 +1,14 @@
 import asyncio
+import os
+import sys
 
 import numpy as np
 import pytest
 import soundfile
+from structlog.testing import capture_logs
 
-from audiocodecs import L16_16K, read_wav
+from audiocodecs import L16_16K, Wav, read_wav
+from mediaserver.agents.menu import Menu
 from mediaserver.agents.recorder import Recorder, recorded
 from mediaserver.handler import Handler, HandlerError, Route, Routes
 from mediaserver.sandbox import Misbehaviour
@@ -68,6 +72,12 @@ def same(path, recording, rate=8000):
     return wav
 
 
+@pytest.fixture
+def logs():
+    with capture_logs() as captured:
+        yield captured
+
+
 async def listen(stream):
     async for _ in stream.audio():
         pass
@@ -85,6 +95,15 @@ def test_both_sides_are_recorded_where_they_are_heard(tmp_path, suffix):
     recording = call(until(6.0), recorded(agent, path), audio=said)
     wav = same(path, recording)
     assert wav.seconds == pytest.approx(6.0, abs=0.1)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+@pytest.mark.parametrize("seconds", [0.0, 0.3])
+def test_a_call_may_be_short(tmp_path, suffix, seconds, logs):
+    call(until(seconds), recorded(listen, tmp_path / f"a.{suffix}"), audio=tone(1.0))
+    assert not [each for each in logs if each["log_level"] == "error"]
+    with soundfile.SoundFile(tmp_path / f"a.{suffix}") as file:
+        assert file.frames == pytest.approx(seconds * 8000, abs=500)
 
 
 def test_another_format_is_recorded_at_its_own_rate(tmp_path):
@@ -182,6 +201,66 @@ def test_nothing_that_is_said_in_a_pause_of_the_recording_is_in_it(tmp_path):
     assert pauses == [(pytest.approx(1.0), pytest.approx(2.0))]
 
 
+@pytest.mark.parametrize("seconds", [1.0, 0.1], ids=["interrupted", "paused for a cough"])
+def test_a_voice_agent_is_recorded_as_its_caller_hears_it(
+    tmp_path, converse, voice, scripted, seconds
+):
+    async def script(line, agent):
+        await line.phone.wait_until(0.5)
+        line.phone.say(voice(0.8))
+        await line.phone.wait_until(3.0)
+        line.phone.say(voice(seconds))
+        await line.phone.wait_until(9.0)
+
+    counting = "One two three four five six seven eight nine ten."
+    call = converse(
+        script,
+        kind=recorded(scripted, tmp_path / "a.wav"),
+        hears=["Count.", "Stop." if seconds == 1.0 else ""],
+        answers=[counting, "All right."],
+    )
+    assert call.agent.barge_ins == [seconds == 1.0]
+    wav = same(tmp_path / "a.wav", call.line.phone.recording())
+    assert len(speech(wav.samples[:, 1], 8000)) >= 4
+
+
+RECORDS_FOR_EVER = """
+import asyncio, sys
+import numpy as np
+from mediaserver.agents import recording
+from mediaserver.agents.recorder import recorded
+from mediaserver.testing import joined
+
+async def listen(stream):
+    async for frame in stream.audio():
+        await stream.play(frame)
+
+async def main():
+    recording.WRITE_SECONDS = 0.2
+    noise = np.random.default_rng(1).integers(-8000, 8000, 8000 * 60).astype(np.int16)
+    async with joined(recorded(listen, sys.argv[1]), audio=noise) as line:
+        await line.phone.wait_until(60)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+async def test_a_process_that_is_killed_leaves_a_recording_that_can_be_read(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", RECORDS_FOR_EVER, path)
+    try:
+        while not path.exists() or path.stat().st_size < 40_000:
+            assert process.returncode is None
+            await asyncio.sleep(0.05)
+    finally:
+        process.kill()
+        await process.wait()
+    samples = read_wav(path).samples
+    assert len(samples) > 5000
+    assert samples[1000:, 0].astype(float).std() == pytest.approx(16000 / 12**0.5, rel=0.1)
+
+
 def test_the_path_is_filled_in_and_its_folders_are_made(tmp_path):
     async def main():
         async with joined(
@@ -207,48 +286,114 @@ def test_what_is_written_so_far_can_be_read_while_the_call_goes_on(tmp_path, suf
         # As it would be found if the process were killed now.
         path = tmp_path / f"copy.{suffix}"
         path.write_bytes((tmp_path / f"a.{suffix}").read_bytes())
-        with soundfile.SoundFile(path) as file:
-            samples = file.read(8000 * 3, dtype="int16")
-        assert len(samples) == 8000 * 3
+        samples = read_wav(path).samples
+        assert len(samples) >= 8000 * 3
         assert np.abs(samples[8000:, 0]).max() > 7000
 
     call(test, recorded(listen, tmp_path / f"a.{suffix}"), audio=tone(6.0))
 
 
-def test_a_file_that_cannot_be_made_does_not_end_the_call(tmp_path):
+class Pausing(Recorder):
+    """Pauses the recording after two seconds, whatever has become of it."""
+
+    async def on_start(self):
+        await asyncio.sleep(2.0)
+        self.stream.tap.pause()
+
+
+def test_a_file_that_cannot_be_made_does_not_end_the_call(tmp_path, logs):
     (tmp_path / "file").write_bytes(b"")
-
-    async def test(line):
-        await line.phone.wait_until(1.0)
-        assert not line.stream.ended
-        assert line.stream.tap is None
-
-    call(test, recorded(listen, tmp_path / "file" / "a.wav"))
-
-
-def test_a_disk_that_is_full_does_not_end_the_call(tmp_path, monkeypatch):
-    def full(self, samples):
-        raise OSError(28, "No space left on device")
 
     async def test(line):
         await line.phone.wait_until(3.0)
         assert not line.stream.ended
-        assert line.stream.tap is None
+        assert line.stream.tap.failed
+
+    call(test, Routes(Route(Pausing, settings={"path": tmp_path / "file" / "a.wav"})))
+    assert [each["event"] for each in logs if each["log_level"] == "error"] == ["recording failed"]
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_a_disk_that_is_full_does_not_end_the_call(tmp_path, monkeypatch, suffix, logs):
+    """``/dev/full`` takes nothing that is written."""
+
+    async def test(line):
+        await line.phone.wait_until(3.0)
+        assert not line.stream.ended
+
+    opened = os.open
+    monkeypatch.setattr(
+        "mediaserver.agents.recording.os.open",
+        lambda path, flags, mode: opened("/dev/full", os.O_RDWR),
+    )
+    path = tmp_path / f"a.{suffix}"
+    call(test, Routes(Route(Pausing, settings={"path": path})), audio=tone(3.0))
+    assert [each["event"] for each in logs if each["log_level"] == "error"] == ["recording failed"]
+
+
+def test_a_recording_that_failed_keeps_nothing(tmp_path, monkeypatch):
+    def full(self, samples):
+        raise OSError(28, "No space left on device")
+
+    async def test(line):
+        await line.phone.wait_until(80.0)
+        assert line.stream.tap._timeline.lost == 0
 
     monkeypatch.setattr("mediaserver.agents.recording.WavFile.write", full)
     call(test, recorded(listen, tmp_path / "a.wav"))
 
 
+def test_a_call_that_ends_in_a_pause_of_the_recording_is_recorded_up_to_there(tmp_path):
+    class Agent(Recorder):
+        async def on_start(self):
+            await self.stream.play(tone(4.0))
+            await asyncio.sleep(1.0)
+            self.recording.pause()
+
+        async def on_stop(self, reason):
+            pauses.extend(self.recording.pauses)
+
+    pauses = []
+    routes = Routes(Route(Agent, settings={"path": tmp_path / "a.wav"}))
+    call(until(3.0), routes, audio=tone(4.0))
+    wav = read_wav(tmp_path / "a.wav")
+    assert wav.seconds == pytest.approx(3.0, abs=0.1)
+    assert not wav.samples[8160:].any()
+    assert pauses == [(pytest.approx(1.0), None)]
+
+
+def test_a_handler_that_outlives_its_call_makes_the_recording_no_longer(tmp_path):
+    class Agent(Recorder):
+        async def on_stop(self, reason):
+            await asyncio.sleep(4.0)
+
+    routes = Routes(Route(Agent, settings={"path": tmp_path / "a.wav"}))
+    call(until(3.0), routes)
+    assert 3 <= read_wav(tmp_path / "a.wav").seconds <= 4.1
+
+
+def test_nobody_else_can_read_a_recording(tmp_path):
+    call(until(0.5), recorded(listen, tmp_path / "a.wav"))
+    assert (tmp_path / "a.wav").stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.parametrize(
     ("path", "said"),
-    [("a.mp3", "a .wav or .flac file"), ("{caler}.wav", "there are {call_id}"), ("{0}.wav", "has")],
+    [("a.mp3", ".wav or .flac"), ("{caler}.wav", "there are {call_id}"), ("{0}.wav", "has")],
 )
-def test_a_path_that_is_none_is_refused(path, said):
-    async def main():
-        async with joined(recorded(listen, path)) as line:
-            await line.phone.wait_closed()
-
+def test_a_path_that_is_none_is_refused_at_once(path, said):
     with pytest.raises(ValueError, match=said):
+        recorded(listen, path)
+    with pytest.raises(ValueError, match=said):
+        Recorder(path)
+
+
+def test_two_recordings_of_one_stream_are_refused(tmp_path):
+    async def main():
+        async with joined(recorded(recorded(listen, tmp_path / "a.wav"), tmp_path / "b.wav")):
+            pass
+
+    with pytest.raises(RuntimeError, match="listens in on this stream already"):
         run_virtual(main())
 
 
@@ -271,6 +416,14 @@ def test_a_recorded_class_is_what_it_was():
     assert agent.__qualname__ == Agent.__qualname__
     assert agent.__doc__ == "Says hello."
     assert Route(agent, settings={"voice": "ann"}).prepare().voice == "ann"
+
+
+def test_a_menu_can_be_recorded(tmp_path):
+    menu = Menu(prompt=Wav(tone(1.0), 8000), choices={"1": "hang_up"}, retries=0, timeout=1.0)
+    agent = recorded(menu, tmp_path / "a.wav")
+    assert Route(agent).name == "Menu"
+    recording = call(lambda line: line.phone.wait_closed(), agent)
+    same(tmp_path / "a.wav", recording)
 
 
 def test_a_recorded_function_takes_its_settings(tmp_path):

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import pytest
 
@@ -9,6 +10,7 @@ from mediaserver.agents.conversation import Conversation
 from mediaserver.agents.served import served
 from mediaserver.agents.services import ServiceError
 from mediaserver.agents.speaking import Speaker
+from mediaserver.call import Frame
 from mediaserver.testing import joined, run_virtual
 from mediaserver.testing.services import Fault, TimedSpeech, Timing
 
@@ -201,3 +203,73 @@ def test_silence_of_a_synthesis_that_yields_nothing_is_borne():
         assert talk.speaker.settle() == ""
 
     talk(script, Mute())
+
+
+def test_what_is_said_after_the_end_is_not_said():
+    async def script(talk):
+        await talk.say("One.")
+        await asyncio.sleep(0.01)
+        talk.speaker.settle()
+        await talk.say("Two.")
+        await talk.speaker.heard()
+        assert talk.tts.texts == ["One."]
+        assert talk.saying.text == ""
+
+    talk(script)
+
+
+def test_who_waits_is_told_that_it_is_over():
+    async def script(talk):
+        await talk.say("One two three four five six. ", "Seven.")
+        heard = asyncio.create_task(talk.speaker.heard())
+        third = asyncio.create_task(talk.say("Eight."))
+        await asyncio.sleep(0.2)
+        talk.stream.interrupt()
+        talk.speaker.settle()
+        await asyncio.gather(heard, third)
+        assert "Eight" not in talk.saying.text
+
+    talk(script, TimedSpeech(timing=Timing(0.15, 0.09)))
+
+
+def test_an_apology_does_not_mix_with_what_was_given_up():
+    class Breaks(TimedSpeech):
+        async def speak(self, text, format):
+            if not text.startswith("Broken"):
+                async for piece in super().speak(text, format):
+                    yield piece
+                return
+            for _ in range(40):
+                yield Frame(broken, format)
+            await asyncio.sleep(1.0)
+            raise ServiceError("text_to_speech", "gone")
+
+    async def script(talk):
+        play = talk.stream.play
+
+        async def noted(frame, **options):
+            playback = await play(frame, **options)
+            played.append(frame.payload == broken)
+            return playback
+
+        talk.speaker._stream = Noting(talk.line.stream, noted)
+        await talk.say("One. ", "Broken sentence. ")
+        with pytest.raises(ServiceError, match="gone"):
+            await talk.speaker.heard()
+        await talk.say("Sorry for this.")
+        await talk.speaker.heard()
+
+    class Noting:
+        def __init__(self, stream, play):
+            self.stream = stream
+            self.play = play
+
+        def __getattr__(self, name):
+            return getattr(self.stream, name)
+
+    broken = bytes(800)
+    played = []
+    talk(script, Breaks())
+    assert played.count(True) < 40
+    # One change from the first sentence to the second, and one to the apology.
+    assert sum(one != other for one, other in pairwise(played)) == 2

@@ -64,6 +64,14 @@ def test_memory_is_bounded_when_nobody_takes():
     assert len(timeline.take(70.0)) == LONGEST * 8000
 
 
+def test_speech_of_the_agent_is_bounded_when_nobody_takes():
+    timeline = Timeline(L16_8K, 0.0)
+    for number in range(50 * 70):
+        timeline.sent(LOUD, 0.02 * number)
+    assert 9 < timeline.lost < 11
+    assert loud(timeline.take(70.0), AGENT) == (0.0, LONGEST)
+
+
 def test_clocks_that_drift_are_followed():
     timeline = Timeline(L16_8K, 0.0)
     # Plivo's clock gains a millisecond in a second: after a minute both sides are still together.

@@ -4,8 +4,10 @@ import asyncio
 import dataclasses
 import datetime
 import enum
+import gc
 import json
 import logging
+import weakref
 from typing import Annotated, Literal
 
 import pydantic
@@ -15,6 +17,7 @@ from hypothesis import strategies as st
 
 from mediaserver.agents.services import ToolCall
 from mediaserver.agents.tools import Toolbox, ToolError, marked_tools, tool
+from mediaserver.call import StreamEndedError
 
 
 class Size(enum.Enum):
@@ -314,3 +317,52 @@ def test_two_tools_of_one_name_are_refused():
 def test_a_toolbox_knows_its_tools():
     tools = Toolbox(book)
     assert ("book" in tools, "cook" in tools, len(tools)) == (True, False, 1)
+
+
+def test_a_method_is_described_once_for_all_objects():
+    class Desk:
+        def __init__(self, name):
+            self.name = name
+
+        @tool(hold="Wait.")
+        async def who(self, loud: bool = False) -> str:
+            """Tell who is there."""
+            return self.name.upper() if loud else self.name
+
+    boxes = [Toolbox(*marked_tools(Desk(name))) for name in ("ann", "bob")]
+    assert boxes[0].specs[0] is boxes[1].specs[0]
+    call = ToolCall("1", "who", '{"loud": true}')
+    results = [asyncio.run(box.use(call)).text for box in boxes]
+    assert results == ["ANN", "BOB"]
+
+
+def test_a_function_that_is_marked_anew_is_described_anew():
+    async def look() -> str:
+        """Look."""
+
+    assert "look" in Toolbox(look)
+    assert "find" in Toolbox(tool(name="find")(look))
+    assert Toolbox(tool(name="find", hold="Wait.")(look)).hold("find") == "Wait."
+
+
+def test_a_function_that_is_gone_leaves_nothing_behind():
+    def make():
+        async def look() -> str:
+            """Look."""
+
+        Toolbox(look)
+        return weakref.ref(look)
+
+    gone = make()
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_call_that_ends_while_a_tool_runs_is_no_failure_of_the_tool(caplog):
+    async def look() -> str:
+        """Look."""
+        raise StreamEndedError("the stream has ended")
+
+    result = asyncio.run(Toolbox(look).use(ToolCall("1", "look", "{}")))
+    assert "ended" in result.text
+    assert caplog.records == []

@@ -1,3 +1,4 @@
+import asyncio
 import json
 
 import numpy as np
@@ -85,6 +86,29 @@ def test_lines_are_added_to_a_file(tmp_path):
     assert lines[1]["start"] == pytest.approx(3.0, abs=0.15)
 
 
+def test_nobody_else_can_read_what_was_said(tmp_path):
+    called(TimedTranscription(["hello"]), path=tmp_path / "a.jsonl")
+    assert (tmp_path / "a.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_cannot_be_written_does_not_end_the_call(tmp_path, kept):
+    (tmp_path / "file").write_bytes(b"")
+    called(TimedTranscription(["hello there", "goodbye"]), path=tmp_path / "file" / "a.jsonl")
+    assert kept[0].transcripts == [("hello there", True), ("goodbye", True)]
+
+
+def test_a_path_that_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"there are \{call_id\}"):
+        Transcriber(TimedTranscription(), "{caler}.jsonl")
+
+
+def test_a_service_that_raises_what_it_should_not_is_one_that_failed(kept):
+    fault = Fault(error=LookupError("no ears"), uses=1)
+    line = called(TimedTranscription(["one", "two"], fault=fault))
+    assert [text for text, _ in kept[0].transcripts] == ["two"]
+    assert line.runtime.stream_totals().turns.failures == {"speech_to_text": 1}
+
+
 def test_an_utterance_that_a_service_fails_on_is_left_out(kept):
     error = ServiceError("ears", "away", status=503)
     line = called(TimedTranscription(["one", "two"], fault=Fault(error=error, uses=1)))
@@ -96,6 +120,30 @@ def test_a_service_that_stalls_is_given_up(kept):
     line = called(TimedTranscription(["one", "two"], fault=Fault(uses=1)), patience=1.0, until=5.0)
     assert [text for text, _ in kept[0].transcripts] == ["two"]
     assert line.runtime.stream_totals().turns.failures == {"speech_to_text": 1}
+
+
+def test_a_service_that_does_not_end_after_its_last_transcript_is_no_failure(kept):
+    class Endless(TimedTranscription):
+        async def transcribe(self, audio):
+            async for transcript in super().transcribe(audio):
+                yield transcript
+            await asyncio.sleep(3600)
+
+    line = called(Endless(["one", "two"]), patience=0.5)
+    assert [text for text, _ in kept[0].transcripts] == ["one", "two"]
+    assert line.runtime.stream_totals().turns.failures == {}
+
+
+@pytest.mark.parametrize("piece", ["hello", None])
+def test_a_service_that_sends_what_is_no_transcript_is_one_that_failed(kept, piece):
+    class Wrong(TimedTranscription):
+        async def transcribe(self, audio):
+            async for _ in super().transcribe(audio):
+                yield piece
+
+    line = called(Wrong(["one", "two"]))
+    assert kept[0].transcripts == []
+    assert line.runtime.stream_totals().turns.failures == {"speech_to_text": 2}
 
 
 def test_nothing_is_transcribed_of_a_silent_caller(kept):

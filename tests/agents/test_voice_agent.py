@@ -2,15 +2,17 @@
 
 import asyncio
 import math
+import re
 from typing import ClassVar
 
 import numpy as np
 import pytest
 
-from audiocodecs import L16_24K
+from audiocodecs import L16_8K, L16_24K
 from mediaserver.agents import VoiceAgent, tool
-from mediaserver.agents.services import ServiceError, Text, ToolCall, ToolResult
+from mediaserver.agents.services import ServiceError, Text, ToolCall, ToolResult, WordMark
 from mediaserver.agents.turns import TurnSettings
+from mediaserver.call import Frame
 from mediaserver.stream import CallControlError
 from mediaserver.testing.services import (
     WORD_SECONDS,
@@ -823,6 +825,319 @@ def ask_until_closed(voice):
         await line.phone.wait_closed()
 
     return script
+
+
+# What services and callers do wrong.
+
+
+def test_a_final_transcript_is_answered_though_the_service_never_ends(converse, voice):
+    call = converse(
+        ask(voice),
+        stt=TimedTranscription(["Hello?"], fault=Fault(after=1)),
+        answers=["Yes, hello."],
+    )
+    assert call.said == [("user", "Hello?"), ("assistant", "Yes, hello.")]
+    assert call.turns[0].first_token < 1.5
+    assert call.counters.turns.failures == {}
+
+
+@pytest.mark.parametrize(
+    ("service", "piece", "allowed"),
+    [
+        ("stt", "Hello?", "str.*Transcript"),
+        ("llm", None, "NoneType.*str, ToolCall or Tokens"),
+        ("tts", b"\xff" * 160, "bytes.*Frame or WordMark"),
+        ("tts", Frame(b"\1" * 161, L16_8K), "161 bytes.*whole samples"),
+    ],
+)
+def test_a_service_that_yields_what_it_must_not_has_failed(
+    converse, voice, service, piece, allowed
+):
+    async def yielding(self, *args):
+        self.open += 1
+        try:
+            yield piece
+        finally:
+            self.open -= 1
+
+    kinds = {
+        "stt": (TimedTranscription, "transcribe"),
+        "llm": (TimedModel, "respond"),
+        "tts": (TimedSpeech, "speak"),
+    }
+    kind, method = kinds[service]
+    wrong = type("Wrong", (kind,), {method: yielding})()
+    call = converse(
+        ask(voice), hears=["Hello?"], answers=["Words."], silence_prompt=None, **{service: wrong}
+    )
+    assert re.search(allowed, call.turns[0].error)
+    assert call.line.runtime.errors == []
+
+
+def test_a_synthesis_without_sound_has_failed(converse, voice):
+    class Mute(TimedSpeech):
+        async def speak(self, text, format):
+            if text.startswith("Words"):
+                yield WordMark(5, 0.3)
+                yield Frame(b"", format)
+            else:
+                async for piece in super().speak(text, format):
+                    yield piece
+
+    call = converse(ask(voice), hears=["Hello?"], answers=["Words to say."], tts=Mute())
+    assert "no audio" in call.turns[0].error
+    assert call.said == [("user", "Hello?"), ("assistant", call.agent.apology)]
+
+
+def test_what_has_no_words_needs_no_sound(converse, voice):
+    class Mute(TimedSpeech):
+        async def speak(self, text, format):
+            if any(map(str.isalnum, text)):
+                async for piece in super().speak(text, format):
+                    yield piece
+
+    call = converse(ask(voice), hears=["Hello?"], answers=["... ?! Yes."], tts=Mute())
+    assert call.turns[0].error is None
+    assert call.said[-1] == ("assistant", "Yes.")
+
+
+def test_an_empty_answer_is_none(converse, voice):
+    call = converse(ask(voice, until=6.0), hears=["Hello?"], answers=[" \n "])
+    assert call.said == [("user", "Hello?")]
+    assert call.turns[0].error is None
+    assert call.tts.texts.count(" ") == 0
+
+
+def test_a_backchannel_while_a_tool_runs_does_not_stop_the_answer(converse, voice, receptionist):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(5.0)  # the hold phrase was heard, and the tool still runs
+        line.phone.say(voice(0.3))
+        await line.phone.wait_until(14.0)
+
+    receptionist.seconds = 5.0
+    call = converse(
+        script,
+        kind=receptionist,
+        hears=["A table?", "Okay."],
+        answers=[find(), "Table fourteen."],
+    )
+    assert call.said == [
+        ("user", "A table?"),
+        ("assistant", "One moment please. Table fourteen."),
+    ]
+    assert call.llm.uses == 2
+    assert receptionist.used == [2]
+
+
+def test_a_tool_that_says_something_goes_on_when_that_is_interrupted(converse, voice, scripted):
+    finished = []
+
+    class Saying(scripted):
+        @tool
+        async def look(self) -> str:
+            """Look."""
+            await self.say(TEN)
+            finished.append(self.stream.clock())
+            return "Found."
+
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        began = await line.phone.wait_for_audio()
+        await line.phone.wait_until(began + 0.5)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(began + 6.0)
+
+    call = converse(
+        script,
+        kind=Saying,
+        hears=["Look.", "Stop."],
+        answers=[ToolCall("a", "look", "{}"), "I stop."],
+        # It is still being synthesised when the caller interrupts.
+        tts=TimedSpeech(timing=Timing(0.15, 0.09)),
+    )
+    assert len(finished) == 1
+    assert [m.text for m in call.messages if isinstance(m, ToolResult)] == ["Found."]
+    assert len(call.said[1][1].split()) < 4
+
+
+def test_say_in_a_tool_does_not_fail_the_tool_when_the_voice_fails(converse, voice, scripted):
+    class Saying(scripted):
+        @tool
+        async def look(self) -> str:
+            """Look."""
+            await self.say("Looking now.")
+            return "Found."
+
+    class Hoarse(TimedSpeech):
+        async def speak(self, text, format):
+            if text.startswith("Looking"):
+                raise ServiceError("text_to_speech", "gone")
+            async for piece in super().speak(text, format):
+                yield piece
+
+    call = converse(
+        ask(voice),
+        kind=Saying,
+        hears=["Look."],
+        answers=[ToolCall("a", "look", "{}"), "Here."],
+        tts=Hoarse(),
+    )
+    assert [m.text for m in call.messages if isinstance(m, ToolResult)] == ["Found."]
+    assert call.said[-1] == ("assistant", "Here.")
+    assert call.counters.turns.failures == {"text_to_speech": 1}
+
+
+class Slow(Control):
+    """Takes its time."""
+
+    async def hang_up(self, stream):
+        await asyncio.sleep(0.8)
+        await super().hang_up(stream)
+
+
+@pytest.mark.parametrize("disturbs", ["voice", "key"])
+@pytest.mark.parametrize("silences", [True, False])
+def test_what_the_caller_does_while_the_call_is_hung_up_does_not_keep_it(
+    converse, voice, disturbs, silences
+):
+    async def script(line, agent):
+        if not silences:
+            await line.phone.wait_until(1.0)
+            line.phone.say(voice(1.0))
+        began = await line.phone.wait_for_audio()
+        # Just after the only word of goodbye.
+        await line.phone.wait_until(began + 0.35)
+        if disturbs == "key":
+            line.phone.press("1")
+        else:
+            line.phone.say(voice(1.0))
+        await line.phone.wait_closed()
+
+    control = Slow()
+    call = converse(
+        script,
+        hears=["Bye.", "Oh."],
+        answers=[["Bye.", ToolCall("a", "hang_up", "{}")], "I am here."],
+        control=control,
+        silence_prompts=0,
+        turn_taking=TurnSettings(silence=2.0 if silences else None),
+    )
+    assert control.done == ["hang_up"]
+    assert call.report.ended_by == "server"
+
+
+def test_who_speaks_while_the_agent_gives_up_is_given_up_all_the_same_at_the_next(converse, voice):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        began = await line.phone.wait_for_audio()
+        await line.phone.wait_until(began + 0.3)  # in the middle of goodbye
+        line.phone.say(voice(1.0))
+        await line.phone.wait_closed()
+
+    control = Control()
+    call = converse(
+        script,
+        hears=["Hello?", "Wait."],
+        failures_allowed=0,
+        goodbye="Goodbye and good luck to you.",
+        control=control,
+        **failing("llm", Fault(error=BROKEN)),
+    )
+    assert control.done == ["hang_up"]
+    assert [turn.interrupted for turn in call.turns] == [True, False]
+    assert call.said[-1] == ("assistant", "Goodbye and good luck to you.")
+
+
+def test_a_transfer_that_is_refused_is_told_to_the_model(converse, voice):
+    call = converse(
+        ask(voice),
+        hears=["A human, please."],
+        answers=[ToolCall("a", "transfer", '{"to": "sales"}'), "Nobody is there."],
+        transfers={"sales": "https://example.com/sales.xml"},
+        control=Control(refuses=True),
+    )
+    (result,) = [m for m in call.messages if isinstance(m, ToolResult)]
+    assert "no right to" in result.text
+    assert call.said[-1] == ("assistant", "Nobody is there.")
+
+
+def test_a_long_answer_does_not_keep_the_audio_of_what_was_heard(converse, voice):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        began = await line.phone.wait_for_audio()
+        for second in range(3, 60, 5):
+            await line.phone.wait_until(began + second)
+            (speaker,) = agent._speakers.values()
+            kept.append(sum(len(each.spoken._frames) for each in speaker._sentences) * 0.1)
+        await line.phone.wait_until(began + 65.0)
+
+    kept = []
+    sentence = "One two three four five six seven eight nine ten. "
+    call = converse(script, hears=["Count."], answers=[sentence * 20])
+    assert max(kept) <= 12.0
+    assert call.said[-1] == ("assistant", (sentence * 20).strip())
+
+
+def test_a_question_that_was_never_answered_is_reported_at_the_end(converse, voice):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(2.8)  # the model is asked
+        line.phone.say(voice(3.0))
+        await line.phone.wait_until(4.5)
+
+    call = converse(
+        script,
+        hears=["Hello?"],
+        llm=TimedModel(["Yes."], timing=Timing(2.0)),
+    )
+    (turn,) = call.turns
+    assert (turn.number, turn.caller, turn.agent) == (1, "Hello?", "")
+    assert turn.interrupted
+    assert turn.usage.speech_seconds > 0
+
+
+def test_keys_and_speech_at_once_are_one_turn(converse, voice):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(1.5)
+        line.phone.press("7")
+        await line.phone.wait_until(8.0)
+
+    call = converse(script, hears=["Number seven."], answers=["Seven."])
+    assert [role for role, _ in call.said] == ["user", "assistant"]
+    assert {"[pressed 7]", "Number seven."} == set(
+        re.findall(r"\[.*?\]|[^\[\]]+\.", call.said[0][1])
+    )
+    assert len(call.turns) == 1
+
+
+def test_two_utterances_whose_transcripts_come_the_wrong_way_round_are_both_answered(
+    converse, voice
+):
+    class Uneven(TimedTranscription):
+        async def transcribe(self, speech):
+            self.timing = Timing(0.1 if self.uses else 2.5)
+            async for transcript in super().transcribe(speech):
+                yield transcript
+
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(2.8)
+        line.phone.say(voice(0.5))
+        await line.phone.wait_until(12.0)
+
+    call = converse(script, stt=Uneven(["I want", "a table."]), answers=["For how many?"])
+    assert set(call.said[0][1].replace("a table.", "|").split()) == {"I", "want", "|"}
+    assert call.said[1:] == [("assistant", "For how many?")]
+    assert call.llm.uses == 1
 
 
 # The end, at any moment.

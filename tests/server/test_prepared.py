@@ -233,6 +233,21 @@ async def test_a_server_that_stops_lets_go_of_all_and_waits_no_longer_than_its_g
     assert [handler.notes[-1] for handler in made] == [NEVER_CAME, NEVER_CAME]
 
 
+async def test_who_is_let_go_of_has_no_longer_than_the_grace(start_runtime, made):
+    class Slow(Ready):
+        async def on_stop(self, reason):
+            try:
+                await asyncio.sleep(3600)
+            finally:
+                self.notes.append("cut off")
+
+    runtime = await start_runtime(Route(Slow), grace=5)
+    await answered(runtime)
+    await hung_up(runtime)
+    await asyncio.sleep(6)
+    assert made[0].notes[-1] == "cut off"
+
+
 async def test_a_stream_of_another_process_has_a_handler_of_its_own(made):
     async with joined(Ready, caller="+14155550100") as line:
         await line.phone.wait_until(0.5)

@@ -25,6 +25,7 @@ from mediaserver.agents.services.realtime import (
     ResponseDone,
     Speech,
     SpokenText,
+    Transcribing,
 )
 from mediaserver.agents.services.speech_to_text import SpeechToText, Transcript
 from mediaserver.agents.services.text_to_speech import TextToSpeech, WordMark
@@ -51,6 +52,7 @@ __all__ = [
     "ToolCall",
     "ToolResult",
     "ToolSpec",
+    "Transcribing",
     "Transcript",
     "WordMark",
 ]

@@ -129,7 +129,8 @@ class OpenAIClient:
             async with asyncio.timeout(self._connect_timeout):
                 await http.head(self.base_url)
         except (ServiceError, httpx2.HTTPError, ssl.SSLError, OSError, anyio.EndOfStream) as error:
-            _log.warning("not prewarmed", service=self.service, error=str(error) or repr(error))
+            reason = self.without_secrets(str(error) or repr(error))
+            _log.warning("not prewarmed", service=self.service, error=reason)
 
     async def close(self) -> None:
         """Close the connections of the running event loop. The next request opens new ones."""
@@ -152,11 +153,16 @@ class OpenAIClient:
             raise self.failure(str(error)) from error
 
     def failure(self, reason: str, *, status: int | None = None) -> ServiceError:
-        """Return an error of this service, without the key in it."""
-        key = self._key()
-        return ServiceError(
-            self.service, reason.replace(key, "***") if key else reason, status=status
-        )
+        """Return an error of this service, without secrets in it."""
+        return ServiceError(self.service, self.without_secrets(reason), status=status)
+
+    def without_secrets(self, text: str) -> str:
+        """Return what may be logged: without the key, and what of the kind the URL may hold."""
+        parts = urlsplit(self.base_url)
+        for secret in (self._key(), parts.password, parts.query):
+            if secret:
+                text = text.replace(secret, "***")
+        return text
 
     async def events(self, response: Response) -> AsyncIterator[bytes]:
         """Yield the data of each event of a response, the ``[DONE]`` of its end included.
@@ -265,9 +271,10 @@ class _Clients:
 async def _refuse_long_waits(response: httpx2.Response) -> None:
     try:
         seconds = float(response.headers.get("retry-after", 0))
+        milliseconds = float(response.headers.get("retry-after-ms", 0))
     except ValueError:
         return  # a date: openai's to understand
-    if seconds > MAX_RETRY_AFTER:
+    if max(seconds, milliseconds / 1000) > MAX_RETRY_AFTER:
         response.headers["x-should-retry"] = "false"
 
 

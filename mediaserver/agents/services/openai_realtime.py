@@ -75,6 +75,9 @@ log = structlog.get_logger(__name__)
 
 JsonObject: TypeAlias = dict[str, Any]
 
+_Words: TypeAlias = "asyncio.Future[tuple[str | None, CallerText]]"
+"""The item of some speech, and the words of it, when they are known."""
+
 
 class OpenAIRealtime:
     """OpenAI's speech-to-speech models.
@@ -83,7 +86,7 @@ class OpenAIRealtime:
         model: the model's name.
         voice: who speaks: ``marin``, ``cedar``, ``alloy``, …
         transcription: the model that writes down what the caller says, for the conversation, logs
-            and hooks; None to go without.
+            and hooks, and so that a short "Stop!" interrupts; None to go without.
         language: what the caller speaks (``en``), for the transcription.
         turn_detection: None to have turns taken by the agent, which knows what the caller hears and
             so is not taken in by a cough. Or the API's own settings to have it take them, as
@@ -136,7 +139,9 @@ class OpenAIRealtime:
         try:
             async with asyncio.timeout(self.connect_timeout):
                 connection = await self._connect()
-                session = OpenAIRealtimeSession(self, connection, prompt=prompt, format=format)
+                session = OpenAIRealtimeSession(
+                    self, self._client, connection, prompt=prompt, format=format
+                )
                 await session.configure(self._settings(prompt, tools, format), conversation)
         except BaseException as error:
             if connection is not None:
@@ -206,6 +211,7 @@ class OpenAIRealtimeSession:
     def __init__(
         self,
         model: OpenAIRealtime,
+        client: OpenAIClient,
         connection: AsyncRealtimeConnection,
         *,
         prompt: str,
@@ -213,6 +219,7 @@ class OpenAIRealtimeSession:
     ) -> None:
         self.takes_turns = model.turn_detection is not None
         self._model = model
+        self._client = client
         self._connection = connection
         self._prompt = prompt
         self._wire = format if format.encoding != "l16" else L16_24K
@@ -226,10 +233,11 @@ class OpenAIRealtimeSession:
         self._batch = self._size_of(LIVE_BATCH if self.takes_turns else BATCH)
         self._turn_size = 0
 
-        # Whether a response is being made; what is to be asked for when it is done; and whether it
-        # was cancelled, so that what still comes of it is late.
+        # Whether a response is being made; what is to be asked for when it is done; whether it was
+        # cancelled, so that what still comes of it is late; and whether anything of it was said.
         self._responding = False
         self._cancelled = False
+        self._spoke = False
         self._asked: JsonObject = {}
         self._pending: deque[JsonObject] = deque()
         self._requests = 0
@@ -239,8 +247,11 @@ class OpenAIRealtimeSession:
         self._complete: set[str] = set()
         # Half a sample, until the other half comes.
         self._odd = b""
-        # The caller's turns that are being transcribed, oldest first.
+        # What of the caller's speech is being transcribed, oldest first; and who waits for words
+        # that are no turn, by whether it has its item yet.
         self._untranscribed: deque[str] = deque()
+        self._committed: deque[_Words | None] = deque()
+        self._words: dict[str, _Words] = {}
 
         # When the next sign of the response has to have come.
         self._due: float | None = None
@@ -260,7 +271,7 @@ class OpenAIRealtimeSession:
         while True:
             event = _decoded(await self._receive())
             if isinstance(event, _Error):
-                raise ServiceError(SERVICE, str(event.error))
+                raise self._client.failure(str(event.error))
             if isinstance(event, _SessionUpdated):
                 return
 
@@ -268,32 +279,53 @@ class OpenAIRealtimeSession:
 
     async def hear(self, frame: Frame) -> None:
         """Let the model hear a piece of the caller's speech."""
-        payload = frame.payload
-        if self._resampler is not None:
-            payload = self._wire.encode(self._resampler.process(frame.samples))
-        self._unsent += payload
+        self._unsent += self._encoded(frame)
         if len(self._unsent) >= self._batch:
             await self._flush()
 
     async def end_turn(self) -> None:
         """The caller has finished: have the model respond to what it heard."""
+        await self._commit(None)
+        await self.respond()
+
+    async def transcribe(self, frames: Sequence[Frame]) -> CallerText:
+        """Return the words of what may be speech, and have it forgotten.
+
+        Empty if there is no transcription, or none in time, or the caller is in a turn.
+        """
+        nothing = CallerText("")
+        if self._model.transcription is None or self._unsent or self._turn_size:
+            return nothing
+        for frame in frames:
+            self._unsent += self._encoded(frame)
+        words: _Words = asyncio.get_running_loop().create_future()
+        await self._commit(words)
+        try:
+            async with asyncio.timeout(self._model.first_timeout):
+                item_id, text = await words
+        except TimeoutError:
+            return nothing
+        if item_id is not None:
+            await self._send({"type": "conversation.item.delete", "item_id": item_id})
+        return text
+
+    async def _commit(self, words: _Words | None) -> None:
+        """Take what was heard into the conversation."""
         missing = self._size_of(SHORTEST_TURN) - self._turn_size - len(self._unsent)
         if missing > 0:
             count = -(-missing // self._wire.sample_bytes)
             self._unsent += self._wire.silence * count
         await self._flush()
         self._turn_size = 0
-        self._reset_resampler()
+        if self._resampler is not None:
+            self._resampler.reset()
+        self._committed.append(words)
         await self._send({"type": "input_audio_buffer.commit"})
-        await self.respond()
 
-    async def discard_turn(self) -> None:
-        """What was heard since the last turn was no speech: forget it."""
-        self._unsent.clear()
-        self._reset_resampler()
-        if self._turn_size:
-            self._turn_size = 0
-            await self._send({"type": "input_audio_buffer.clear"})
+    def _encoded(self, frame: Frame) -> bytes:
+        if self._resampler is None:
+            return frame.payload
+        return self._wire.encode(self._resampler.process(frame.samples))
 
     async def _flush(self) -> None:
         if self._unsent:
@@ -301,10 +333,6 @@ class OpenAIRealtimeSession:
             self._turn_size += len(self._unsent)
             self._unsent.clear()
             await self._send_text(f'{{"type":"input_audio_buffer.append","audio":"{audio}"}}')
-
-    def _reset_resampler(self) -> None:
-        if self._resampler is not None:
-            self._resampler.reset()
 
     def _size_of(self, seconds: float) -> int:
         return round(seconds * self._wire.rate) * self._wire.sample_bytes
@@ -359,7 +387,7 @@ class OpenAIRealtimeSession:
             self._pending.append(response)  # there can be one at a time
             return
         self._responding = True
-        self._cancelled = False
+        self._cancelled = self._spoke = False
         self._asked = response
         self._requests += 1
         self._expect(self._model.first_timeout)
@@ -384,6 +412,9 @@ class OpenAIRealtimeSession:
             try:
                 message = await self._receive()
             except ServiceError:
+                for words in (*self._committed, *self._words.values()):
+                    if words is not None and not words.done():
+                        words.set_result((None, CallerText("")))
                 if self._closed:
                     return
                 raise
@@ -412,6 +443,9 @@ class OpenAIRealtimeSession:
             case _ResponseDone():
                 return await self._response_done(event.response)
             case _Committed():
+                words = self._committed.popleft() if self._committed else None
+                if words is not None:
+                    self._words[event.item_id] = words
                 if self._model.transcription is not None:
                     self._untranscribed.append(event.item_id)
             case _Transcribed():
@@ -419,7 +453,8 @@ class OpenAIRealtimeSession:
                 tokens = event.usage.tokens
                 return self._transcribed(event.item_id, event.transcript.strip(), seconds, tokens)
             case _TranscriptionFailed():
-                log.warning("transcription failed", service=SERVICE, reason=str(event.error))
+                reason = self._client.without_secrets(str(event.error))
+                log.warning("transcription failed", service=SERVICE, reason=reason)
                 return self._transcribed(event.item_id, "")
             case _SpeechStarted():
                 return [CallerSpeaks()]
@@ -441,6 +476,7 @@ class OpenAIRealtimeSession:
                 self._complete.discard(oldest := next(iter(lengths)))
                 del lengths[oldest]
         lengths[event.item_id] += len(audio)
+        self._spoke = True
         if self._wire.sample_bytes > 1:
             audio = self._odd + audio
             whole = len(audio) - len(audio) % self._wire.sample_bytes
@@ -459,16 +495,26 @@ class OpenAIRealtimeSession:
 
     async def _response_done(self, response: _Response) -> list[RealtimeEvent]:
         error = None
-        cancelled = self._cancelled or response.status == "cancelled"
-        if response.status == "failed" and not cancelled:
-            details = response.status_details
-            error = str(details.error) if details and details.error else "the response failed"
+        details = response.status_details or _StatusDetails()
+        # The API cancels a response by itself where it takes the turns, as the caller speaks.
+        cancelled = self._cancelled or details.reason == "turn_detected"
+        if cancelled:
+            pass
+        elif response.status == "failed":
+            error = str(details.error) if details.error else "the response failed"
+        elif response.status == "cancelled":
+            error = "the response was cancelled"
+        elif response.status == "incomplete":
+            if details.reason == "content_filter" or not self._spoke:
+                error = f"the response was cut off ({details.reason})"
+            else:
+                log.warning("response cut off", service=SERVICE, reason=details.reason)
         await self._go_on()
         tokens = response.usage.tokens if response.usage else None
-        return [ResponseDone(tokens, error, cancelled)]
+        return [ResponseDone(tokens, error and self._client.without_secrets(error), cancelled)]
 
     async def _go_on(self) -> None:
-        self._responding = self._cancelled = False
+        self._responding = self._cancelled = self._spoke = False
         self._expect(None)
         if self._pending:
             await self._ask(self._pending.popleft())
@@ -479,11 +525,17 @@ class OpenAIRealtimeSession:
         """Tell one text for each turn, in the order of the turns."""
         if item_id not in self._untranscribed:
             return []
-        texts: list[RealtimeEvent] = []
-        while self._untranscribed.popleft() != item_id:
-            texts.append(CallerText(""))
-        texts.append(CallerText(text, seconds=seconds, tokens=tokens))
-        return texts
+        told: list[RealtimeEvent] = []
+        while True:
+            first = self._untranscribed.popleft()
+            understood = CallerText(text, seconds, tokens) if first == item_id else CallerText("")
+            words = self._words.pop(first, None)
+            if words is None:
+                told.append(understood)
+            elif not words.done():
+                words.set_result((first, understood))
+            if first == item_id:
+                return told
 
     async def _refused(self, error: _Reason) -> list[RealtimeEvent]:
         # Most errors leave the session as it was, the API's reference says.
@@ -491,13 +543,16 @@ class OpenAIRealtimeSession:
             return []
         if error.code == "conversation_already_has_active_response":
             # The API began one by itself at the same moment.
-            self._pending.appendleft(self._asked)
+            if not self._cancelled:
+                self._pending.appendleft(self._asked)
             return []
-        log.warning("request refused", service=SERVICE, reason=str(error))
+        reason = self._client.without_secrets(str(error))
+        log.warning("request refused", service=SERVICE, reason=reason)
         if error.event_id != f"respond-{self._requests}" or not self._responding:
             return []
+        cancelled = self._cancelled
         await self._go_on()
-        return [ResponseDone(None, str(error))]
+        return [ResponseDone(None, reason, cancelled)]
 
     # The connection.
 
@@ -510,7 +565,7 @@ class OpenAIRealtimeSession:
     def _expect(self, seconds: float | None) -> None:
         """Have the next sign of a response come within so many seconds."""
         self._due = None if seconds is None else self._clock() + seconds
-        if self._patience is not None:
+        if self._patience is not None and not self._patience.expired():
             self._patience.reschedule(self._due)
 
     async def _receive(self) -> bytes:
@@ -520,7 +575,7 @@ class OpenAIRealtimeSession:
         except TimeoutError:
             raise ServiceError(SERVICE, "a response stalled") from None
         except ConnectionClosed as error:
-            raise ServiceError(SERVICE, f"the connection was lost: {error}") from error
+            raise self._client.failure(f"the connection was lost: {error}") from error
         finally:
             self._patience = None
 
@@ -571,6 +626,7 @@ class _Usage(msgspec.Struct, gc=False):
 
 class _StatusDetails(msgspec.Struct, gc=False):
     error: _Reason | None = None
+    reason: str | None = None
 
 
 class _Response(msgspec.Struct, gc=False):

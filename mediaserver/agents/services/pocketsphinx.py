@@ -47,8 +47,8 @@ class PocketSphinxTranscription:
 
     There are no partial transcripts: the beginning of a cough sounds like the beginning of some
     phrase. An utterance takes one to three hundredths of its length once it is over, in a thread.
-    The library does not let other threads run meanwhile, so this is for trying things, and for
-    few calls at once.
+    The library keeps Python's lock meanwhile: for about 30 ms an utterance nothing else runs in the
+    process, and every call's audio waits. So this is for trying things, and for few calls at once.
 
     Args:
         phrases: all that callers may say, in words that the dictionary has.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from audiocodecs import AudioFormat
 from mediaserver.agents.services.language_model import Message, Tokens, ToolCall, ToolSpec
@@ -83,7 +83,10 @@ RealtimeEvent: TypeAlias = (
 
 
 class RealtimeSession(Protocol):
-    """A connection to the model, for one call."""
+    """A connection to the model, for one call.
+
+    That the connection was lost is told by `events`, and nothing else raises because of it.
+    """
 
     takes_turns: bool
     """Whether the model's side decides when the caller has finished, and responds by itself.
@@ -94,9 +97,6 @@ class RealtimeSession(Protocol):
 
     async def end_turn(self) -> None:
         """The caller has finished: have the model respond to what it heard."""
-
-    async def discard_turn(self) -> None:
-        """What was heard since the last turn was no speech: forget it."""
 
     async def say(self, instructions: str) -> None:
         """Have the model say something of its own accord, as a greeting.
@@ -121,7 +121,7 @@ class RealtimeSession(Protocol):
         """Tell the model that the caller heard no more than so much of what it said."""
 
     def events(self) -> AsyncIterator[RealtimeEvent]:
-        """Yield what the model says and does until the connection closes.
+        """Yield what the model says and does until the session is closed.
 
         Raises:
             ServiceError: the connection was lost, or the service refused something.
@@ -131,6 +131,24 @@ class RealtimeSession(Protocol):
 
     async def close(self) -> None:
         """Close the connection. Does nothing if it is closed."""
+
+
+@runtime_checkable
+class Transcribing(Protocol):
+    """A session that can say what was spoken without taking it for a turn.
+
+    With it a short word interrupts the agent as soon as it is understood. Otherwise it takes
+    speech of `TurnSettings.confirm`.
+    """
+
+    async def transcribe(self, frames: Sequence[Frame]) -> CallerText:
+        """Return the words of what may be speech; the conversation knows nothing of it.
+
+        Raises:
+            ServiceError: the service failed.
+
+        """
+        ...
 
 
 class RealtimeModel(Protocol):

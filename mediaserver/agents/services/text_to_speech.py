@@ -12,7 +12,10 @@ from mediaserver.call import Frame
 
 @dataclass(frozen=True, slots=True)
 class WordMark:
-    """Where a word ends: in the text, and in its audio.
+    """How far in the text the audio is at a time: best, where a word ends.
+
+    It need not be there: marks at beginnings of words, at syllables or at single characters will do
+    as well. Between two of them, speech is taken to be even.
 
     Attributes:
         end: how many characters of the text have been spoken by then.
@@ -36,7 +39,7 @@ class TextToSpeech(Protocol):
                 is converted.
 
         Yields:
-            Frames of any length; and, from services that tell, where each word ends. Without those
+            Frames of any length; and, from services that tell, where the words are. Without those
             it is estimated.
 
         Raises:

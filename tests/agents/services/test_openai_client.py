@@ -210,6 +210,13 @@ async def test_nobody_waits_on_the_phone_for_a_long_retry_after(server, use):
     assert len(server.chat.received) == 1
 
 
+async def test_nor_for_one_in_milliseconds(server, use):
+    server.chat.answer = Reply([b"{}"], status=429, headers={"retry-after-ms": "30000"})
+    with pytest.raises(ServiceError, match="429"):
+        await answer(use(OpenAIChat, "any", max_retries=2))
+    assert len(server.chat.received) == 1
+
+
 async def test_a_retry_after_that_is_a_date_is_left_to_openai(server, use):
     past = {"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT", "x-should-retry": "false"}
     server.chat.answer = Reply([b"{}"], status=503, headers=past)
@@ -247,3 +254,12 @@ async def test_an_end_that_is_cut_off_is_an_end(server, use):
 def test_whatever_else_openais_package_raises_is_told():
     with pytest.raises(ServiceError, match="test: odd"), OpenAIClient("test").failures("any"):
         raise openai.OpenAIError("odd")
+
+
+async def test_no_error_tells_what_is_secret_in_the_url():
+    client = OpenAIClient("test", base_url="http://me:hidden@localhost:1/v1?key=private")
+    with pytest.raises(ServiceError) as raised, client.failures("any"):
+        await client.get().models.list()
+    assert "localhost:1" in str(raised.value)
+    assert "hidden" not in str(raised.value)
+    assert "private" not in str(raised.value)

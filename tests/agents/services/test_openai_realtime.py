@@ -4,7 +4,7 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 
-from audiocodecs import L16_16K, L16_24K, MULAW_8K
+from audiocodecs import L16_16K, L16_24K, MULAW_8K, AudioFormat
 from mediaserver.agents.services import (
     CallerFinished,
     CallerSpeaks,
@@ -133,18 +133,49 @@ async def test_a_turn_too_short_for_the_api_is_filled_up_with_silence():
     assert server.refusals == []
 
 
-async def test_a_turn_that_was_noise_is_forgotten():
-    async with connected(Answer(text="Yes?")) as (session, server):
-        for _ in range(7):
-            await session.hear(speech())
-        await session.discard_turn()
-        await session.discard_turn()
+async def test_what_was_said_can_be_asked_without_a_turn():
+    server = OpenAIRealtimeServer(Answer(text="Yes?"), transcripts=["Stop!", "The weather?"])
+    async with connected(server=server) as (session, _):
+        reading = asyncio.create_task(until_done(session))
+        understood = await session.transcribe([speech()] * 3)
+        assert understood == CallerText("Stop!", seconds=0.1)
         await session.hear(speech(0.3))
         await session.end_turn()
-        await until_done(session)
-    kinds = [event["type"].removeprefix("input_audio_buffer.") for event in server.received]
-    assert kinds == ["session.update", "append", "clear", "append", "commit", "response.create"]
+        events = await reading
+        await server.wait_for("conversation.item.delete")
+        (served,) = server.sessions
+        roles = [item.value["role"] for item in served.items.values()]
+    assert roles == ["user", "assistant"]
+    assert [event.text for event in events if isinstance(event, CallerText)] == ["The weather?"]
     assert server.refusals == []
+
+
+async def test_what_was_said_in_the_midst_of_a_turn_is_not_asked():
+    async with connected() as (session, server):
+        await session.hear(speech(0.3))
+        assert await session.transcribe([speech()]) == CallerText("")
+    assert server.of_type("input_audio_buffer.commit") == []
+
+
+async def test_a_model_without_transcription_cannot_tell_what_was_said():
+    async with connected(transcription=None) as (session, server):
+        assert await session.transcribe([speech()] * 30) == CallerText("")
+    assert server.of_type("input_audio_buffer.append") == []
+
+
+async def test_a_transcript_that_does_not_come_is_not_waited_for():
+    async with connected(first_timeout=0.05) as (session, _):
+        # Nobody reads what comes.
+        assert await session.transcribe([speech()] * 30) == CallerText("")
+
+
+async def test_nobody_waits_for_a_transcript_from_a_lost_connection():
+    async with connected() as (session, server):
+        reading = asyncio.create_task(until_done(session))
+        server.transcribe = lambda: server.sessions[0].drop()
+        assert await session.transcribe([speech()] * 30) == CallerText("")
+        with pytest.raises(ServiceError):
+            await reading
 
 
 async def test_tools_are_offered_used_and_answered():
@@ -323,6 +354,16 @@ async def test_further_settings_are_laid_over():
     assert update["session"]["audio"]["input"]["transcription"]["language"] == "it"
 
 
+async def test_a_law_is_passed_through_too():
+    samples = (5000 * np.sin(np.arange(8000) * 0.2)).astype(np.int16)
+    alaw = AudioFormat("alaw", 8000)
+    async with connected(Answer(text="Hi.", samples=samples), format=alaw) as (session, server):
+        await session.respond()
+        events = await until_done(session)
+    assert audio_of(events) == alaw.encode(samples)
+    assert server.refusals == []
+
+
 # What goes wrong.
 
 
@@ -489,6 +530,106 @@ async def test_a_request_for_a_response_that_is_refused_fails_that_response():
         await session.respond()
         assert text_of(await until_done(session)) == "Now."
         assert [code for code, _ in server.refusals] == ["unknown_parameter"]
+
+
+async def test_a_cancelled_request_for_a_response_that_is_refused_is_a_cancelled_response():
+    async with connected(Answer(text="Now.")) as (session, _):
+        await session._ask({"no such": "setting"})
+        await session.cancel()
+        await session.respond()
+        events = await until_done(session, 2)
+    (refused, answered) = [event for event in events if isinstance(event, ResponseDone)]
+    assert refused.cancelled
+    assert answered.error is None
+    assert text_of(events) == "Now."
+
+
+async def test_a_response_that_was_cancelled_before_the_apis_own_was_over_is_not_asked_for_again():
+    server = OpenAIRealtimeServer(Answer(text="Fine."), Answer(text="Anything else?"))
+    settings = {"turn_detection": {"type": "server_vad", "silence_duration_ms": 20}}
+    async with connected(server=server, **settings) as (session, _):
+        await session.hear(speech(0.2))
+        await session.hear(Frame(MULAW_8K.silence * 400, MULAW_8K))
+        await session.say("Ask whether there is anything else.")
+        await session.cancel()
+        events = await until_done(session)
+        await session.say("Now ask.")
+        assert text_of(await until_done(session)) == "Anything else?"
+    assert text_of(events) == ""
+    (created,) = server.of_type("response.create")
+    assert created["response"]["instructions"].endswith("Now ask.")
+
+
+@pytest.mark.parametrize(
+    ("reason", "text", "error"),
+    [
+        ("max_output_tokens", "", "the response was cut off (max_output_tokens)"),
+        ("max_output_tokens", "One two.", None),
+        ("content_filter", "One two.", "the response was cut off (content_filter)"),
+    ],
+)
+async def test_a_response_that_was_cut_off_fails_unless_most_of_it_was_said(reason, text, error):
+    async with connected(Answer(text=text, incomplete=reason)) as (session, _):
+        await session.respond()
+        done = (await until_done(session))[-1]
+    assert (done.error, done.cancelled) == (error, False)
+
+
+async def test_a_tool_call_that_was_cut_off_is_not_used():
+    answer = Answer(calls=[CallTool("weather")], incomplete="max_output_tokens")
+    async with connected(answer) as (session, _):
+        await session.respond()
+        events = await until_done(session)
+    assert [type(event) for event in events] == [ResponseDone]
+
+
+async def test_a_response_that_the_api_cancelled_by_itself_fails():
+    async with connected(Answer(text="One.", wait_at=0)) as (session, server):
+        await session.respond()
+        await server.wait_for("response.create")
+        await server.sessions[0].stop("client_cancelled")
+        done = (await until_done(session))[-1]
+    assert done.error == "the response was cancelled"
+    assert not done.cancelled
+
+
+async def test_asking_for_something_just_as_a_response_stalls_is_no_error():
+    async with connected(Answer(wait_at=0)) as (session, _):
+        loop = asyncio.get_running_loop()
+        reading = asyncio.create_task(until_done(session))
+        await session.respond()
+        while session._patience is None:
+            await asyncio.sleep(0)
+        # Both come due in the same turn of the loop, the deadline first.
+        due = loop.time()
+        session._patience.reschedule(due)
+        failures = []
+
+        def ask():
+            try:
+                session._expect(5.0)
+            except Exception as error:
+                failures.append(error)
+
+        loop.call_at(due, ask)
+        with pytest.raises(ServiceError, match="stalled"):
+            await reading
+    assert failures == []
+
+
+@pytest.mark.parametrize("key", ["sk-secret"])
+async def test_no_error_tells_the_key(key):
+    failed = ("invalid", f"No such key: {key}.")
+    server = OpenAIRealtimeServer(Answer(failed=failed))
+    server.api_key = key
+    async with connected(server=server) as (session, _):
+        await session.respond()
+        assert key not in (await until_done(session))[-1].error
+        await server.sessions[0].drop(f"key {key} was withdrawn")
+        with pytest.raises(ServiceError) as raised:
+            await until_done(session)
+    assert "withdrawn" in str(raised.value)
+    assert key not in str(raised.value)
 
 
 async def test_a_request_of_another_kind_that_is_refused_changes_nothing():

@@ -82,13 +82,34 @@ def test_silero_is_not_asked_about_what_is_hardly_audible(asked: list[Samples]) 
     assert asked == []
 
 
-def test_silero_hears_every_other_chunk_of_a_new_noise(asked: list[Samples]) -> None:
+@pytest.mark.parametrize(("says", "times"), [(0.01, 25), (0.2, 50), (0.9, 31)])
+def test_how_often_silero_is_asked_depends_on_what_it_said(
+    monkeypatch: pytest.MonkeyPatch, says: float, times: int
+) -> None:
+    heard: list[Samples] = []
+
+    def probability(model: SileroModel, samples: Samples) -> float:
+        heard.append(samples)
+        return says
+
+    monkeypatch.setattr(SileroModel, "probability", probability)
     detector = CascadeDetector()
 
     for frame in frames(noise(-25, 1)):
         detector.probability(frame)
 
-    assert 12 <= len(asked) <= 20
+    assert len(heard) == pytest.approx(times, abs=2)
+
+
+def test_until_there_is_speech_silero_hears_the_newest_sample(asked: list[Samples]) -> None:
+    loud = np.arange(1_600, dtype=np.int16)
+    detector = CascadeDetector()
+
+    for frame in frames(loud, L16_8K):
+        detector.probability(frame)
+
+    assert len(asked) > 3
+    assert all((heard[-1] + 1) % 160 == 0 for heard in asked[1:])
 
 
 def test_on_waking_up_silero_hears_what_came_before(asked: list[Samples]) -> None:

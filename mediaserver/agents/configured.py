@@ -1,0 +1,34 @@
+"""Settings that are attributes of a class, and arguments of its instances."""
+
+from __future__ import annotations
+
+import inspect
+from difflib import get_close_matches
+from typing import Any
+
+
+class Configured:
+    """Takes what its subclasses declare as attributes by keyword too, and nothing else.
+
+    Raises:
+        TypeError: a setting does not exist; says which is nearest.
+
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        names = self.setting_names()
+        for name, value in settings.items():
+            if name not in names:
+                near = get_close_matches(name, names, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else f": it has {', '.join(names)}"
+                raise TypeError(f"{type(self).__qualname__} has no setting {name!r}{hint}")
+            setattr(self, name, value)
+
+    @classmethod
+    def setting_names(cls) -> list[str]:
+        """Return what may be set: the public attributes that the classes declare."""
+        names: dict[str, None] = {}
+        for kind in reversed(cls.__mro__):
+            if issubclass(kind, Configured):
+                names.update(dict.fromkeys(inspect.get_annotations(kind)))
+        return [name for name in names if not name.startswith("_")]

@@ -1,0 +1,52 @@
+"""The keys that a caller presses, taken together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+KEYS_PAUSE = 1.5
+"""Seconds without a further key after which the caller has pressed all they wanted to."""
+
+
+class Keys:
+    """Collects keys until ``#``, or until no more come.
+
+    Args:
+        entered: told the keys, without the ``#`` at their end.
+
+    """
+
+    def __init__(self, entered: Callable[[str], object]) -> None:
+        self._entered = entered
+        self._keys = ""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __bool__(self) -> bool:
+        """Tell whether further keys are waited for."""
+        return bool(self._keys)
+
+    def press(self, digit: str) -> None:
+        """Take a key."""
+        self._stop_waiting()
+        if digit == "#":
+            self._enter()
+        else:
+            self._keys += digit
+            self._timer = asyncio.get_running_loop().call_later(KEYS_PAUSE, self._enter)
+
+    def forget(self) -> None:
+        """Wait for nothing any more."""
+        self._stop_waiting()
+        self._keys = ""
+
+    def _enter(self) -> None:
+        keys, self._keys = self._keys, ""
+        self._timer = None
+        self._entered(keys or "#")
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
