@@ -8,7 +8,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.playback import Figure
+from benchmarks.experiments import Findings
 
 
 DELAY_LIMIT_MS = 50.0
@@ -104,71 +104,25 @@ GAP_LIMIT_MS = 20.5
 """Speech that comes no faster than it is spoken leaves a frame's gap in some answers by itself."""
 
 
-class Report(msgspec.Struct):
-    """Everything measured; grows while the benchmark runs.
+class Report(Findings):
+    """What was found of voice agents."""
 
-    Attributes:
-        missing: why something was not measured.
-        doubts: what a reader has to know before believing the figures.
+    steps: list[Step] = msgspec.field(default_factory=list)
 
-    """
-
-    settings: dict[str, Any]
-    figures: list[Figure] = []
-    steps: list[Step] = []
-    missing: list[str] = []
-    doubts: list[str] = []
-
-    def add(
-        self,
-        experiment: str,
-        name: str,
-        value: float | None,
-        unit: str = "",
-        limit: float | None = None,
-    ) -> None:
-        """Enter a figure."""
-        self.figures.append(Figure(experiment, name, value, unit, limit))
-
-    def to_json(self) -> bytes:
-        """Return all of it."""
-        document = msgspec.to_builtins(self)
-        for item, figure in zip(document["figures"], self.figures, strict=True):
-            item["reached"] = figure.reached
+    def to_builtins(self) -> dict[str, Any]:
+        """Return all of it as a JSON document has it."""
+        document = super().to_builtins()
         for item, step in zip(document["steps"], self.steps, strict=True):
             item["failings"] = step.failings
-        return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+        return document
 
     def print(self, console: Console) -> None:
         """Print the tables, then what puts them in doubt."""
         if self.steps:
             console.print(_step_table(self.steps))
         if self.figures:
-            console.print(_figure_table(self.figures))
-        for doubt in (*self.missing, *self.doubts):
-            console.print(f"! {doubt}", style="yellow", highlight=False, markup=False)
-
-
-def _figure_table(figures: list[Figure]) -> Table:
-    table = Table(title="Voice agents", box=SIMPLE)
-    for heading in ("experiment", "figure"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("measured", "goal", "reached"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    last = ""
-    for figure in figures:
-        if last and figure.experiment != last:
-            table.add_section()
-        reached = figure.reached
-        table.add_row(
-            figure.experiment if figure.experiment != last else "",
-            figure.name,
-            "not measured" if figure.value is None else f"{figure.value:,.10g} {figure.unit}",
-            "" if figure.limit is None else f"≤ {figure.limit:g} {figure.unit}".rstrip(),
-            "" if reached is None else "yes" if reached else "[red]no",
-        )
-        last = figure.experiment
-    return table
+            console.print(self.table("Voice agents"))
+        self.print_doubts(console)
 
 
 def _step_table(steps: list[Step]) -> Table:

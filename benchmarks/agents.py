@@ -8,12 +8,9 @@ What is measured, and how to read it, is in README.md beside this file.
 
 import argparse
 import os
-import platform
-import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -36,7 +33,8 @@ from benchmarks.conversing import (
     silences,
     word_counts,
 )
-from benchmarks.linux import cores, pin_child
+from benchmarks.experiments import Experiments, a_while, arguments_of, report_on
+from benchmarks.linux import pin_child
 from benchmarks.processes import BenchmarkError, running
 from benchmarks.rig import Window, observe
 from benchmarks.voices import cut_ins, disturbances, questions, short_question
@@ -55,60 +53,35 @@ PHONES_LIMIT = 0.6
 LATE_LIMIT_MS = 20.0
 
 
-class Benchmark:
+class Benchmark(Experiments):
     """The experiments that were asked for."""
 
     def __init__(self, chosen: argparse.Namespace, progress: Console) -> None:
-        self._chosen = chosen
-        self._progress = progress
-        self._server_core, self._phones_core = cores()
+        super().__init__(chosen, progress)
         self._questions = [short_question()] if chosen.quick else questions(4)
-        self.report = Report(
-            {
-                "calls": chosen.calls,
-                "seconds": chosen.seconds,
-                "quick": chosen.quick,
-                "server_core": self._server_core,
-                "phones_core": self._phones_core,
-                "python": platform.python_version(),
-                "machine": f"{platform.system()} {platform.release()} {platform.machine()}",
-                "load_average": os.getloadavg()[0],
-            }
-        )
+        self.report = Report(self.settings)
 
     def run(self) -> None:
-        """Do one experiment after the other; one that fails does not keep others from running."""
-        self._say(f"server on core {self._server_core}, phones on core {self._phones_core}")
-        doubts = self.report.doubts
-        if self._chosen.quick:
-            doubts.append("--quick: this shows that the benchmark runs; its figures mean nothing")
-        if self._server_core == self._phones_core:
-            doubts.append("server and phones share one core, and disturb each other")
-        if os.getloadavg()[0] > 0.5:
-            doubts.append(f"the machine was busy before (load average {os.getloadavg()[0]:.1f})")
-        os.sched_setaffinity(0, {self._phones_core})
-        experiments: dict[str, Callable[[], None]] = {
-            "added": self._added,
-            "capacity": self._capacity,
-            "barge-in": self._barge_in,
-            "heard": self._heard,
-            "tokens": self._tokens,
-        }
-        for name in self._chosen.only:
-            try:
-                experiments[name]()
-            except BenchmarkError as error:
-                self.report.missing.append(f"{name}: {error}")
-                self._say(f"{name}: failed: {error}")
+        """Do one experiment after the other."""
+        self.perform(
+            {
+                "added": self._added,
+                "capacity": self._capacity,
+                "barge-in": self._barge_in,
+                "heard": self._heard,
+                "tokens": self._tokens,
+            },
+            self.report,
+        )
 
     # What the agent adds
 
     def _added(self) -> None:
         title = "added"
-        calls = self._chosen.added_calls
+        calls = self.chosen.added_calls
         _, callers = self._call(title, _ours("voice_agents:Answering"), self._asking(), calls)
         self._enter_added(title, f"VoiceAgent, {calls} calls", callers)
-        with realtime_model(self._phones_core) as url:
+        with realtime_model(self.phones_core) as url:
             os.environ["BENCHMARK_REALTIME_URL"] = url
             try:
                 program = _ours("realtime_agents:Conversing")
@@ -130,10 +103,10 @@ class Benchmark:
 
     def _capacity(self) -> None:
         title = "capacity"
-        ours = self._steps("mediaserver", _ours("voice_agents:Answering"), self._chosen.calls)
+        ours = self._steps("mediaserver", _ours("voice_agents:Answering"), self.chosen.calls)
         held = max((each.calls for each in ours if not each.failings), default=0)
         self.report.add(title, f"mediaserver: most calls held, goal ≥ {CALLS_GOAL}", held)
-        python = self._chosen.pipecat
+        python = self.chosen.pipecat
         if not python.exists():
             found = self.report.doubts if python == PIPECAT else self.report.missing
             found.append(f"capacity: pipecat was left out: there is no {python}; see --pipecat")
@@ -145,7 +118,7 @@ class Benchmark:
             health="/healthz",
             interpreter=str(python),
         )
-        theirs = self._steps("pipecat", program, self._chosen.pipecat_calls, ours=False)
+        theirs = self._steps("pipecat", program, self.chosen.pipecat_calls, ours=False)
         held = max((each.calls for each in theirs if not each.failings), default=0)
         self.report.add(title, "pipecat: most calls held", held)
 
@@ -154,18 +127,18 @@ class Benchmark:
     ) -> list[Step]:
         """Take more and more calls, until two steps in a row are not held."""
         # Once through all that is said, with each of two phones.
-        once = sum(clip.seconds for clip in self._questions) / self._chosen.talk
+        once = sum(clip.seconds for clip in self._questions) / self.chosen.talk
         steps = []
         unloaded: dict[str, float] = {}
-        for calls in counts if self._chosen.quick else (2, *counts):
-            seconds = self._chosen.seconds if unloaded else max(once, self._chosen.seconds)
+        for calls in counts if self.chosen.quick else (2, *counts):
+            seconds = self.chosen.seconds if unloaded else max(once, self.chosen.seconds)
             found, own = self._undisturbed_step(name, program, calls, unloaded, seconds, ours=ours)
             unloaded = unloaded or own
             steps.append(found)
             if len(steps) > 2 and steps[-1].failings and steps[-2].failings:
                 break
         self.report.steps += steps
-        return steps if self._chosen.quick else steps[1:]
+        return steps if self.chosen.quick else steps[1:]
 
     def _undisturbed_step(
         self,
@@ -190,7 +163,7 @@ class Benchmark:
             found = step(name, callers, window, unloaded or medians, ours=ours)
             runs.append((found, medians, doubts[before:]))
             del doubts[before:]
-            if self._chosen.quick or window.disturbance <= DISTURBANCE_LIMIT:
+            if self.chosen.quick or window.disturbance <= DISTURBANCE_LIMIT:
                 break
         found, medians, own_doubts = min(runs, key=lambda run: run[0].disturbance)
         doubts += own_doubts
@@ -200,21 +173,21 @@ class Benchmark:
 
     def _barge_in(self) -> None:
         title = "barge-in"
-        calls = self._chosen.cutting_calls
-        clips = cut_ins(12, self._chosen.speech)
-        callers = CuttingIn(self._questions, clips, after=self._chosen.cutting_after)
-        seconds = self._chosen.cutting_seconds
+        calls = self.chosen.cutting_calls
+        clips = cut_ins(12, self.chosen.speech)
+        callers = CuttingIn(self._questions, clips, after=self.chosen.cutting_after)
+        seconds = self.chosen.cutting_seconds
         window, _ = self._call(
             title,
             _ours("voice_agents:Talkative"),
             callers,
             calls,
             seconds=seconds,
-            tail=self._chosen.cutting_tail,
+            tail=self.chosen.cutting_tail,
         )
         found = [each for line in callers.lines for each in silences(line)]
         spread = Spread.of([each for each in found if each is not None])
-        what = "recorded" if self._chosen.speech else "synthesised"
+        what = "recorded" if self.chosen.speech else "synthesised"
         if spread is None:
             raise BenchmarkError("nobody cut in while the agent was heard")
         add = partial(self.report.add, title)
@@ -227,14 +200,14 @@ class Benchmark:
         self._enter_outcomes(title, "", window)
 
         sounds = disturbances(8)
-        disturbing = CuttingIn(self._questions, sounds, after=self._chosen.cutting_after, rest=1.5)
+        disturbing = CuttingIn(self._questions, sounds, after=self.chosen.cutting_after, rest=1.5)
         window, _ = self._call(
             f"{title}, noise",
             _ours("voice_agents:Undisturbed"),
             disturbing,
             calls,
             seconds=seconds,
-            tail=self._chosen.cutting_tail,
+            tail=self.chosen.cutting_tail,
         )
         bursts, pauses = counted(disturbing, window.begin, window.end)
         add(f"coughs and typing, {bursts} bursts: paused", pauses)
@@ -260,14 +233,14 @@ class Benchmark:
             ("estimated", "UnmarkedStoryteller"),
         ):
             title = f"heard, {name}"
-            callers = CuttingIn(self._questions, cut_ins(12), after=self._chosen.heard_after)
+            callers = CuttingIn(self._questions, cut_ins(12), after=self.chosen.heard_after)
             self._call(
                 title,
                 _ours(f"voice_agents:{handler}"),
                 callers,
-                self._chosen.cutting_calls,
-                seconds=self._chosen.heard_seconds,
-                tail=self._chosen.cutting_tail,
+                self.chosen.cutting_calls,
+                seconds=self.chosen.heard_seconds,
+                tail=self.chosen.cutting_tail,
             )
             counts = [each for line in callers.lines for each in word_counts(line)]
             if not counts:
@@ -291,8 +264,8 @@ class Benchmark:
 
     def _tokens(self) -> None:
         title = "tokens"
-        calls = 4 if self._chosen.quick else 40
-        seconds = self._chosen.token_seconds
+        calls = 4 if self.chosen.quick else 40
+        seconds = self.chosen.token_seconds
         # Loaded here, for it loads the voice detector.
         from benchmarks.servers.voice_agents import MORE_TOKENS
 
@@ -300,7 +273,7 @@ class Benchmark:
         windows = {}
         for handler in ("FewTokens", "ManyTokens", "ManyChunks"):
             program = _ours(f"voice_agents:{handler}")
-            asking = Asking(asked, asked[0].seconds / 6.0, within=self._chosen.within)
+            asking = Asking(asked, asked[0].seconds / 6.0, within=self.chosen.within)
             windows[handler], _ = self._call(
                 f"{title}, {handler}", program, asking, calls, seconds, tail=0.0
             )
@@ -323,7 +296,7 @@ class Benchmark:
     # All of them
 
     def _asking(self) -> Asking:
-        return Asking(self._questions, self._chosen.talk, within=self._chosen.within)
+        return Asking(self._questions, self.chosen.talk, within=self.chosen.within)
 
     def _call(
         self,
@@ -337,9 +310,9 @@ class Benchmark:
         ours: bool = True,
     ) -> tuple[Window, Callers]:
         """Start the server, have the phones call it, and enter what casts doubt on it."""
-        self._say(f"{title} …")
-        chosen = self._chosen
-        with running(program, self._server_core, None) as server:
+        self.say(f"{title} …")
+        chosen = self.chosen
+        with running(program, self.server_core, None) as server:
             window = observe(
                 server,
                 callers,
@@ -351,12 +324,12 @@ class Benchmark:
                 measured=ours,
             )
         self._doubt(title, window)
-        self._say(f"{title}: {window.server_cpu:.0%} of its core, {window.lost} calls lost")
+        self.say(f"{title}: {window.server_cpu:.0%} of its core, {window.lost} calls lost")
         return window, callers
 
     def _doubt(self, title: str, window: Window) -> None:
         doubts = self.report.doubts
-        if self._server_core != self._phones_core and window.disturbance > DISTURBANCE_LIMIT:
+        if self.server_core != self.phones_core and window.disturbance > DISTURBANCE_LIMIT:
             doubts.append(
                 f"{title}: other processes held the server's core for {window.server_waited:.0%} "
                 f"of the time, the phones' for {window.phones_waited:.0%}"
@@ -372,9 +345,6 @@ class Benchmark:
             )
         for text, count in (result.errors | result.failed | result.cut).items():
             doubts.append(f"{title}: {count} times: {text}")
-
-    def _say(self, line: str) -> None:
-        self._progress.print(line, highlight=False, markup=False)
 
 
 def _ours(handler: str) -> Program:
@@ -410,9 +380,10 @@ def realtime_model(core: int) -> Iterator[str]:
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.agents",
-        description="Voice agents under load: what they add, how many, interruptions, words.",
+    parser = arguments_of(
+        "agents",
+        "Voice agents under load: what they add, how many, interruptions, words.",
+        EXPERIMENTS,
     )
     parser.add_argument(
         "--calls", type=_counts, default=[60, 120, 180, 240, 300], help="steps of capacity"
@@ -420,23 +391,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--pipecat-calls", type=_counts, default=[5, 10, 20, 40], help="the same for pipecat"
     )
-    parser.add_argument("--seconds", type=_seconds, default=20.0, help="that each step is watched")
+    parser.add_argument("--seconds", type=a_while, default=20.0, help="that each step is watched")
     parser.add_argument(
         "--pipecat", type=Path, default=PIPECAT, metavar="PYTHON", help="a Python that has pipecat"
     )
     parser.add_argument(
         "--speech", type=Path, metavar="FOLDER", help="recordings of people who cut in"
     )
-    parser.add_argument(
-        "--only",
-        type=_experiments,
-        default=list(EXPERIMENTS),
-        help=f"which, separated by commas; default all: {','.join(EXPERIMENTS)}",
-    )
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write everything to FILE as well"
-    )
-    parser.add_argument("--quick", action="store_true", help="only see whether it all works")
     chosen = parser.parse_args(arguments)
     # calls dialled per second
     chosen.ramp, chosen.pipecat_ramp = 25.0, 5.0
@@ -464,36 +425,9 @@ def _counts(text: str) -> list[int]:
     return [int(each) for each in counts]
 
 
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 1 <= seconds <= 600:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 1 to 600")
-    return seconds
-
-
-def _experiments(text: str) -> list[str]:
-    unknown = [name for name in text.split(",") if name not in EXPERIMENTS]
-    if unknown:
-        raise argparse.ArgumentTypeError(
-            f"no experiment is called {unknown[0]!r}; there are {', '.join(EXPERIMENTS)}"
-        )
-    return list(dict.fromkeys(text.split(",")))
-
-
 def main() -> int:
-    # so that every `finally` runs, and no child outlives us
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, lambda number, _: sys.exit(128 + number))
     chosen = parse_arguments()
-    benchmark = Benchmark(chosen, Console(stderr=True))
-    benchmark.run()
-    benchmark.report.print(Console(width=max(150, shutil.get_terminal_size().columns)))
-    if chosen.json:
-        chosen.json.write_bytes(benchmark.report.to_json())
-    return 1 if benchmark.report.missing else 0
+    return report_on(Benchmark(chosen, Console(stderr=True)), chosen, width=150)
 
 
 if __name__ == "__main__":

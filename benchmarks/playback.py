@@ -8,25 +8,15 @@ What is measured, and how to read it, is in README.md beside this file.
 
 import argparse
 import asyncio
-import gc
-import http.client
 import os
-import platform
-import re
-import shutil
-import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
-from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.servers import Program
 
@@ -35,7 +25,8 @@ if not hasattr(os, "sched_setaffinity"):
     raise SystemExit("this benchmark pins processes to cores, which only Linux offers")
 
 from benchmarks.draining import drain
-from benchmarks.linux import cores, cpu_seconds, waited_seconds
+from benchmarks.experiments import Experiments, Findings, a_while, arguments_of, report_on
+from benchmarks.linux import cpu_seconds, waited_seconds
 from benchmarks.listening import (
     BLOCK_SECONDS,
     Account,
@@ -48,6 +39,7 @@ from benchmarks.listening import (
 )
 from benchmarks.load import Server
 from benchmarks.processes import BenchmarkError, running
+from benchmarks.rig import read_metrics, undisturbed
 from mediaserver.sandbox import CallReport, LoadReport, Spread, load
 
 
@@ -60,28 +52,6 @@ GRID_MS = 20.0
 
 DISTURBANCE_LIMIT = 0.05
 LATE_LIMIT_MS = 20.0
-
-
-class Figure(msgspec.Struct, frozen=True):
-    """One line of the table.
-
-    Attributes:
-        limit: what the value ought to be at most; None where nothing is demanded.
-
-    """
-
-    experiment: str
-    name: str
-    value: float | None
-    unit: str = ""
-    limit: float | None = None
-
-    @property
-    def reached(self) -> bool | None:
-        """Whether the value is within the limit; None where that cannot be said."""
-        if self.value is None or self.limit is None:
-            return None
-        return self.value <= self.limit
 
 
 class Run(msgspec.Struct):
@@ -106,100 +76,39 @@ class Run(msgspec.Struct):
     metrics: dict[str, float]
 
 
-class Report(msgspec.Struct):
-    """Everything measured; grows while the benchmark runs.
+class Report(Findings):
+    """What callers heard."""
 
-    Attributes:
-        missing: why something was not measured.
-        doubts: what a reader has to know before believing the figures.
-
-    """
-
-    settings: dict[str, Any]
-    figures: list[Figure] = []
-    runs: list[Run] = []
-    missing: list[str] = []
-    doubts: list[str] = []
-
-    def to_json(self) -> bytes:
-        """Return all of it."""
-        document = msgspec.to_builtins(self)
-        for item, figure in zip(document["figures"], self.figures, strict=True):
-            item["reached"] = figure.reached
-        return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+    runs: list[Run] = msgspec.field(default_factory=list)
 
     def print(self, console: Console) -> None:
         """Print the table, then what puts it in doubt."""
-        table = Table(title="What callers heard", box=SIMPLE)
-        for heading in ("experiment", "figure"):
-            table.add_column(heading, no_wrap=True)
-        for heading in ("measured", "goal", "reached"):
-            table.add_column(heading, justify="right", no_wrap=True)
-        last = ""
-        for figure in self.figures:
-            value, reached = figure.value, figure.reached
-            if last and figure.experiment != last:
-                table.add_section()
-            table.add_row(
-                figure.experiment if figure.experiment != last else "",
-                figure.name,
-                "not measured" if value is None else f"{value:,.10g} {figure.unit}".rstrip(),
-                "" if figure.limit is None else f"≤ {figure.limit:g} {figure.unit}".rstrip(),
-                "" if reached is None else "yes" if reached else "[red]no",
-            )
-            last = figure.experiment
-        console.print(table)
+        console.print(self.table("What callers heard"))
         if any("plivo-stream-sdk" in figure.experiment for figure in self.figures):
             console.print("  plivo-stream-sdk: sends a 20 ms frame, then asyncio.sleep(0.02)\n")
-        for doubt in (*self.missing, *self.doubts):
-            console.print(f"! {doubt}", style="yellow", highlight=False, markup=False)
+        self.print_doubts(console)
 
 
-class Benchmark:
+class Benchmark(Experiments):
     """The experiments that were asked for."""
 
     def __init__(self, chosen: argparse.Namespace, progress: Console) -> None:
-        self._chosen = chosen
-        self._progress = progress
-        self._server_core, self._phones_core = cores()
-        self.report = Report(
-            {
-                "calls": chosen.calls,
-                "seconds": chosen.seconds,
-                "quick": chosen.quick,
-                "server_core": self._server_core,
-                "phones_core": self._phones_core,
-                "python": platform.python_version(),
-                "machine": f"{platform.system()} {platform.release()} {platform.machine()}",
-                "load_average": os.getloadavg()[0],
-            }
-        )
+        super().__init__(chosen, progress)
+        self.report = Report(self.settings)
 
     def run(self) -> None:
-        """Do one experiment after the other; one that fails does not keep others from running."""
-        self._say(f"server on core {self._server_core}, phones on core {self._phones_core}")
-        doubts = self.report.doubts
-        if self._chosen.quick:
-            doubts.append("--quick: this shows that the benchmark runs; its figures mean nothing")
-        if self._server_core == self._phones_core:
-            doubts.append("server and phones share one core, and disturb each other")
-        if os.getloadavg()[0] > 0.5:
-            doubts.append(f"the machine was busy before (load average {os.getloadavg()[0]:.1f})")
-        os.sched_setaffinity(0, {self._phones_core})
-        steps: dict[str, Callable[[], None]] = {
-            "monologue": self._monologues,
-            "stalled": self._stalled,
-            "blocked": self._blocked,
-            "interrupt": self._interrupt,
-            "heard": self._heard,
-            "drain": self._drain,
-        }
-        for name in self._chosen.only:
-            try:
-                steps[name]()
-            except BenchmarkError as error:
-                self.report.missing.append(f"{name}: {error}")
-                self._say(f"{name}: failed")
+        """Do one experiment after the other."""
+        self.perform(
+            {
+                "monologue": self._monologues,
+                "stalled": self._stalled,
+                "blocked": self._blocked,
+                "interrupt": self._interrupt,
+                "heard": self._heard,
+                "drain": self._drain,
+            },
+            self.report,
+        )
 
     # Gaps
 
@@ -214,11 +123,11 @@ class Benchmark:
 
     def _blocked(self) -> None:
         title = "socket blocked 400 ms in 10 s"
-        blocks = Blocks(1, self._chosen.seconds)
+        blocks = Blocks(1, self.chosen.seconds)
         self._monologue(title, self._talker("Monologue"), caller=blocks.caller)
         longest = max(blocks.seconds, default=0.0)
         name = f"longest of {len(blocks.seconds)} blocks"
-        self._add(title, name, round(longest * 1000, 1), "ms")
+        self.report.add(title, name, round(longest * 1000, 1), "ms")
         if longest > 1.1 * BLOCK_SECONDS:
             self.report.doubts.append(
                 f"{title}: the phones were late to read again, after {longest * 1000:.0f} ms: "
@@ -231,7 +140,7 @@ class Benchmark:
             title,
             "a frame, then asyncio.sleep(0.02)",
             ("-m", f"benchmarks.servers.{module}"),
-            path=f"/stream?seconds={self._chosen.seconds:g}",
+            path=f"/stream?seconds={self.chosen.seconds:g}",
             needs=("plivo_stream", "plivo"),
         )
         if program.installed:
@@ -243,7 +152,7 @@ class Benchmark:
         self, title: str, program: Program, *, ours: bool = True, caller: Caller | None = None
     ) -> None:
         """Listen to a monologue in many calls; every silence in it is a gap, however long."""
-        chosen = self._chosen
+        chosen = self.chosen
         reports: list[CallReport] = []
         run, result = self._call(
             title,
@@ -259,7 +168,7 @@ class Benchmark:
         zero = 0.0 if ours else None
 
         def add(name: str, value: float | None, unit: str, limit: float | None) -> None:
-            self._add(title, name, value, unit, limit)
+            self.report.add(title, name, value, unit, limit)
 
         add(f"gaps at {result.made} phones", round(result.gap_seconds * 1000, 3), "ms", zero)
         add("gaps, worst call", round(worst, 3), "ms", zero)
@@ -281,13 +190,13 @@ class Benchmark:
 
     def _interrupt(self) -> None:
         title = "interrupt"
-        seconds = 2.5 if self._chosen.quick else 30.0
+        seconds = 2.5 if self.chosen.quick else 30.0
         trips = RoundTrips(seed=2)
         reports: list[CallReport] = []
         _, result = self._call(
             title,
             self._talker("Interruptible"),
-            calls=self._chosen.calls,
+            calls=self.chosen.calls,
             seconds=seconds,
             caller=trips.caller,
             reports=reports,
@@ -305,22 +214,24 @@ class Benchmark:
         ):
             for rank, value in (("p50", spread.p50), ("p99", spread.p99)):
                 beyond = round((value - trip.p50) * 1000, 2)
-                self._add(title, f"{name}, {rank}", beyond, "ms", limit if rank == "p99" else None)
+                self.report.add(
+                    title, f"{name}, {rank}", beyond, "ms", limit if rank == "p99" else None
+                )
         beyond = round((clears.p99 - trip.p99) * 1000, 2)
-        self._add(title, "key → clearAudio, p99 less p99 of pongs", beyond, "ms")
-        self._add(title, "agents that talked on", result.uninterrupted, "", None)
-        self._add(title, "calls cut or refused", _lost(result), "", 0.0)
+        self.report.add(title, "key → clearAudio, p99 less p99 of pongs", beyond, "ms")
+        self.report.add(title, "agents that talked on", result.uninterrupted, "", None)
+        self.report.add(title, "calls cut or refused", _lost(result), "", 0.0)
 
     # What was heard
 
     def _heard(self) -> None:
         title = "heard()"
-        quick = self._chosen.quick
+        quick = self.chosen.quick
         reports: list[CallReport] = []
         _, result = self._call(
             title,
             self._talker("Accountant"),
-            calls=min(self._chosen.calls, 50),
+            calls=min(self.chosen.calls, 50),
             seconds=3.0 if quick else 45.0,
             caller=cut_in_sometimes(seed=3),
             reports=reports,
@@ -331,49 +242,51 @@ class Benchmark:
         self._errors(title, "interrupted", [e for e in found if e.cut], 60.0)
         self._errors(title, "unconfirmed", [e for e in whole if e.outcome == "estimated"], None)
         wrong = sum(each.cut != (each.outcome == "interrupted") for each in found)
-        self._add(title, "called interrupted wrongly, or not", wrong, "", None)
+        self.report.add(title, "called interrupted wrongly, or not", wrong, "", None)
         told = Spread.of(each.told_after for each in whole)
         self._spread(title, "end of sound → heard() told of", told)
-        self._add(title, "calls cut or refused", _lost(result), "", 0.0)
+        self.report.add(title, "calls cut or refused", _lost(result), "", 0.0)
 
     def _errors(self, title: str, outcome: str, found: list[Account], limit: float | None) -> None:
         """Enter how far `heard()` was off."""
-        if limit is not None and len(found) < 200 and not self._chosen.quick:
+        if limit is not None and len(found) < 200 and not self.chosen.quick:
             self.report.doubts.append(f"{title}: only {len(found)} utterances were {outcome}")
         if not found and limit is None:
             return
         errors = sorted((abs(each.error) * 1000 for each in found), reverse=True)
         worst = round(errors[0], 2) if errors else None
-        self._add(title, f"worst error of {len(found)} {outcome}", worst, "ms", limit)
+        self.report.add(title, f"worst error of {len(found)} {outcome}", worst, "ms", limit)
         if found:
             means = sum(each.error for each in found) / len(found) * 1000
-            self._add(title, "  mean; above 0: too much was claimed", round(means, 2) + 0.0, "ms")
+            self.report.add(
+                title, "  mean; above 0: too much was claimed", round(means, 2) + 0.0, "ms"
+            )
 
     # Drain
 
     def _drain(self) -> None:
         title = "SIGTERM, live calls"
-        quick = self._chosen.quick
-        calls = min(self._chosen.calls, 50)
+        quick = self.chosen.quick
+        calls = min(self.chosen.calls, 50)
         program = self._talker("Monologue", seconds=60)
-        with running(program, self._server_core, None) as server:
+        with running(program, self.server_core, None) as server:
             result = self._in_loop(drain(server, calls, 1.2 if quick else 8.0), title)
-        self._say(f"{title}: {result}")
-        self._add(title, f"calls cut of {result.calls}", result.cut, "", 0.0)
-        self._add(title, "gaps in what they heard", round(result.gap_ms, 3), "ms", 0.0)
+        self.say(f"{title}: {result}")
+        self.report.add(title, f"calls cut of {result.calls}", result.cut, "", 0.0)
+        self.report.add(title, "gaps in what they heard", round(result.gap_ms, 3), "ms", 0.0)
         for path, asked in result.asked.items():
             name = f"{path}: unanswered of {asked}"
-            self._add(title, name, result.unanswered[path], "", 0.0)
-        self._add(title, "calls taken after the signal", result.streams_promised)
-        self._add(title, "last call's end → process gone", round(result.drained_ms), "ms")
-        self._add(title, "exit status", result.exit_status, "", 0.0)
+            self.report.add(title, name, result.unanswered[path], "", 0.0)
+        self.report.add(title, "calls taken after the signal", result.streams_promised)
+        self.report.add(title, "last call's end → process gone", round(result.drained_ms), "ms")
+        self.report.add(title, "exit status", result.exit_status, "", 0.0)
         if result.exit_status is None:
             self.report.missing.append(f"{title}: the process did not end")
 
     # All of them
 
     def _talker(self, handler: str, *, seconds: float | None = None) -> Program:
-        asked = self._chosen.seconds if seconds is None else seconds
+        asked = self.chosen.seconds if seconds is None else seconds
         serve = ("-m", "mediaserver", "serve", f"benchmarks.servers.talkers:{handler}")
         return Program(
             handler,
@@ -395,16 +308,16 @@ class Benchmark:
         gap_threshold: float = 0.5,
     ) -> tuple[Run, LoadReport]:
         """Start the server, have the phones call it, and enter what both were like."""
-        with running(program, self._server_core, None) as server:
+        with running(program, self.server_core, None) as server:
             before = _usage(server)
             calling = _bounded_load(
-                server.url, calls, seconds, self._chosen.ramp, caller, reports, gap_threshold
+                server.url, calls, seconds, self.chosen.ramp, caller, reports, gap_threshold
             )
             result = self._in_loop(calling, title)
             server_cpu, phones_cpu, server_waited, phones_waited, elapsed = (
                 after - earlier for after, earlier in zip(_usage(server), before, strict=True)
             )
-            metrics = _metrics(server) if program.health else {}
+            metrics = read_metrics(server) if program.health else {}
         run = Run(
             title,
             server_cpu / elapsed,
@@ -417,25 +330,16 @@ class Benchmark:
         self.report.runs.append(run)
         self._doubt(run, result)
         gaps = f"{result.gap_seconds * 1000:.0f} ms of gaps in {result.gap_count}"
-        self._say(f"{title}: {result.made} calls, {gaps}")
+        self.say(f"{title}: {result.made} calls, {gaps}")
         return run, result
 
     def _in_loop(self, work: Coroutine[Any, Any, T], title: str) -> T:
-        """Run the phones with as few pauses as can be: no collection of what is older."""
-        self._say(f"{title} …")
-        gc.collect()
-        gc.freeze()
-        try:
-            # Not uvloop: its clock has steps of 1 ms, and stands still within one turn of the loop.
-            return asyncio.run(work)
-        except (TimeoutError, ExceptionGroup) as error:
-            raise BenchmarkError(f"the phones failed: {error!r}") from error
-        finally:
-            gc.unfreeze()
+        self.say(f"{title} …")
+        return undisturbed(work)
 
     def _doubt(self, run: Run, result: LoadReport) -> None:
         doubts = self.report.doubts
-        if self._server_core != self._phones_core:
+        if self.server_core != self.phones_core:
             worst = max(run.server_waited, run.phones_waited)
             if worst > DISTURBANCE_LIMIT:
                 doubts.append(
@@ -455,20 +359,7 @@ class Benchmark:
         for rank in ("p50", "p99"):
             value = round(asdict(spread)[rank] * 1000, 2) if spread is not None else None
             count = f" of {spread.count}" if spread is not None and rank == "p50" else ""
-            self._add(title, f"{name}, {rank}{count}", value, "ms")
-
-    def _add(
-        self,
-        experiment: str,
-        name: str,
-        value: float | None,
-        unit: str = "",
-        limit: float | None = None,
-    ) -> None:
-        self.report.figures.append(Figure(experiment, name, value, unit, limit))
-
-    def _say(self, line: str) -> None:
-        self._progress.print(line, highlight=False, markup=False)
+            self.report.add(title, f"{name}, {rank}{count}", value, "ms")
 
 
 async def _bounded_load(
@@ -504,41 +395,18 @@ def _usage(server: Server) -> tuple[float, float, float, float, float]:
     )
 
 
-def _metrics(server: Server) -> dict[str, float]:
-    """Return the server's own counters by name, without their prefix."""
-    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=10)
-    try:
-        connection.request("GET", "/metrics")
-        text = connection.getresponse().read().decode()
-    except OSError as error:
-        raise BenchmarkError(f"/metrics did not answer: {error}") from error
-    finally:
-        connection.close()
-    found = re.findall(r"^mediaserver_(\w+) (\S+)$", text, re.MULTILINE)
-    return {name: float(value) for name, value in found}
-
-
 def _lost(result: LoadReport) -> int:
     return sum(result.failed.values()) + sum(result.cut.values())
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.playback",
-        description="What callers hear: gaps, interruptions, heard(), and a server being stopped.",
+    parser = arguments_of(
+        "playback",
+        "What callers hear: gaps, interruptions, heard(), and a server being stopped.",
+        EXPERIMENTS,
     )
     parser.add_argument("--calls", type=_whole(1, 1000), default=200, help="at once")
-    parser.add_argument("--seconds", type=_seconds, default=60.0, help="of each monologue")
-    parser.add_argument(
-        "--only",
-        type=_experiments,
-        default=list(EXPERIMENTS),
-        help=f"which, separated by commas; default all: {','.join(EXPERIMENTS)}",
-    )
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write everything to FILE as well"
-    )
-    parser.add_argument("--quick", action="store_true", help="only see whether it all works")
+    parser.add_argument("--seconds", type=a_while, default=60.0, help="of each monologue")
     chosen = parser.parse_args(arguments)
     # how long after the end of a monologue its callers listen on
     chosen.tail = 1.5
@@ -561,36 +429,9 @@ def _whole(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 1 <= seconds <= 600:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 1 to 600")
-    return seconds
-
-
-def _experiments(text: str) -> list[str]:
-    unknown = [name for name in text.split(",") if name not in EXPERIMENTS]
-    if unknown:
-        raise argparse.ArgumentTypeError(
-            f"no experiment is called {unknown[0]!r}; there are {', '.join(EXPERIMENTS)}"
-        )
-    return list(dict.fromkeys(text.split(",")))
-
-
 def main() -> int:
-    # so that every `finally` runs, and no child outlives us
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, lambda number, _: sys.exit(128 + number))
     chosen = parse_arguments()
-    benchmark = Benchmark(chosen, Console(stderr=True))
-    benchmark.run()
-    benchmark.report.print(Console(width=max(120, shutil.get_terminal_size().columns)))
-    if chosen.json:
-        chosen.json.write_bytes(benchmark.report.to_json())
-    return 1 if benchmark.report.missing else 0
+    return report_on(Benchmark(chosen, Console(stderr=True)), chosen, width=120)
 
 
 if __name__ == "__main__":
