@@ -58,6 +58,21 @@ class Handler:
     lifespan: ClassVar[Lifespan | None] = None
     """Opened once per worker; what it yields is ``self.stream.shared``."""
 
+    @classmethod
+    @asynccontextmanager
+    async def serving(cls, settings: Mapping[str, Any]) -> AsyncIterator[None]:
+        """Get a worker ready for calls of this handler, and tidy up when it stops.
+
+        For those who write handlers for others to use; applications have `lifespan`, which is open
+        longer. It is entered once for each route. A worker where it raises does not start. Write it
+        with ``@classmethod`` and ``@asynccontextmanager``, around that of ``super()``.
+
+        Args:
+            settings: the route's.
+
+        """
+        yield
+
     async def on_answer(self, answer: AnswerRequest, shared: Any) -> None:
         """The call was answered by this server, and its stream will come: get ready.
 
@@ -311,7 +326,10 @@ class Routes:
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """Open the lifespans: that of the routes, and each handler's own, once."""
+        """Open the lifespans: that of the routes, and each handler's own, once.
+
+        Then each route's handler gets ready: see `Handler.serving`.
+        """
         async with AsyncExitStack() as stack:
             common = await stack.enter_async_context(self._lifespan()) if self._lifespan else None
             opened: dict[int, Any] = {}
@@ -321,6 +339,10 @@ class Routes:
                     opened[id(route.handler)] = await stack.enter_async_context(own())
                 self._shared[id(route)] = opened.get(id(route.handler), common)
             try:
+                for route in self.routes:
+                    handler: object = route.handler
+                    if isinstance(handler, type) and issubclass(handler, Handler):
+                        await stack.enter_async_context(handler.serving(route.settings))
                 yield
             finally:
                 self._shared.clear()

@@ -812,6 +812,37 @@ async def test_nothing_is_shared_after_the_lifespan():
     assert routes.shared(routes.routes[0]) is None
 
 
+def ready(notes):
+    class Ready(Handler):
+        @classmethod
+        @asynccontextmanager
+        async def serving(cls, settings):
+            notes.append(f"ready for {settings}")
+            yield
+            notes.append("done")
+
+    return Ready
+
+
+async def test_a_handler_gets_ready_for_each_route_within_the_lifespans():
+    notes = []
+    handler = ready(notes)
+    routes = Routes(
+        Route(handler, settings={"city": "York"}),
+        Route(handler, "/b"),
+        lifespan=lifespan_of("pool", notes),
+    )
+    assert await shared_by(routes) == ["pool", "pool"]
+    assert notes == [
+        "pool opens",
+        "ready for {'city': 'York'}",
+        "ready for {}",
+        "done",
+        "done",
+        "pool closes",
+    ]
+
+
 def test_what_a_lifespan_yields_is_the_streams():
     async def handler(stream):
         shared.append(stream.shared)

@@ -4,11 +4,13 @@ from mediaserver.agents.agent import Agent
 from mediaserver.agents.conversation import Conversation
 from mediaserver.agents.echo import Echo
 from mediaserver.agents.listening import BargeIn, Listener, Utterance
-from mediaserver.agents.menu import Menu
+from mediaserver.agents.menu import Menu, Transfer
 from mediaserver.agents.parrot import Parrot
 from mediaserver.agents.player import Player
+from mediaserver.agents.prompts import spoken
 from mediaserver.agents.realtime_agent import RealtimeAgent
-from mediaserver.agents.recorder import Recorder
+from mediaserver.agents.recorder import Recorder, recorded
+from mediaserver.agents.recording import Recording
 from mediaserver.agents.tools import tool
 from mediaserver.agents.transcriber import Transcriber
 from mediaserver.agents.turns import TurnSettings
@@ -26,9 +28,13 @@ __all__ = [
     "Player",
     "RealtimeAgent",
     "Recorder",
+    "Recording",
     "Transcriber",
+    "Transfer",
     "TurnSettings",
     "Utterance",
     "VoiceAgent",
+    "recorded",
+    "spoken",
     "tool",
 ]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, get_args
-from weakref import WeakSet
+from typing import Any, ClassVar, get_args
 
 import structlog
 
@@ -17,6 +17,7 @@ from mediaserver.agents.conversation import Conversation
 from mediaserver.agents.departure import HANG_UP, Departure
 from mediaserver.agents.keys import Keys
 from mediaserver.agents.listening import BargeIn, Listener, Utterance
+from mediaserver.agents.readiness import kept_ready, make_detector
 from mediaserver.agents.reply import Reply, Work
 from mediaserver.agents.services import ServiceError, ToolCall, ToolResult, Transcript
 from mediaserver.agents.tools import Tool, Toolbox, marked_tools
@@ -178,6 +179,31 @@ class Agent(Configured, Handler, ABC):
 
     async def on_turn(self, turn: Turn) -> None:
         """A turn is over."""
+
+    # The worker.
+
+    _services: ClassVar[Sequence[str]] = ()
+    """Which settings are services, to be prewarmed and closed by the worker."""
+
+    @classmethod
+    @asynccontextmanager
+    async def serving(cls, settings: Mapping[str, Any]) -> AsyncIterator[None]:
+        """Load the voice detector and prewarm the services; close these when the worker stops.
+
+        A service that is away, or has no key, does not keep the worker from starting.
+
+        Raises:
+            DetectorUnavailableError: the detector's packages are missing.
+            ImportError: those of a service are.
+
+        """
+        given = {name: settings.get(name, getattr(cls, name, None)) for name in cls._services}
+        detector = settings.get("voice_detector")
+        if detector is None:
+            detector = inspect.getattr_static(cls, "voice_detector")
+        await make_detector(detector.__func__ if isinstance(detector, staticmethod) else detector)
+        async with kept_ready(service for service in given.values() if service is not None):
+            yield
 
     # What an application may do.
 
@@ -592,7 +618,7 @@ class Agent(Configured, Handler, ABC):
     async def _make_detector(self) -> VoiceDetector:
         # A function that is a class attribute is taken as it is, not as a method.
         make = inspect.getattr_static(self, "voice_detector")
-        return await _detector_of(make.__func__ if isinstance(make, staticmethod) else make)
+        return await make_detector(make.__func__ if isinstance(make, staticmethod) else make)
 
     def _tool_functions(self) -> list[Tool]:
         functions = marked_tools(self)
@@ -604,15 +630,3 @@ class Agent(Configured, Handler, ABC):
                     f"name: call it otherwise, and give it the name by @tool(name={name!r})"
                 )
         return [*functions, *self.tools, *self._departure.tools.values()]
-
-
-_made_before: WeakSet[Callable[[], VoiceDetector]] = WeakSet()
-
-
-async def _detector_of(make: Callable[[], VoiceDetector]) -> VoiceDetector:
-    """Make a detector: the first of its kind in a thread, because it may have a model to load."""
-    if make in _made_before:
-        return make()
-    detector = await asyncio.to_thread(make)
-    _made_before.add(make)
-    return detector

@@ -31,6 +31,9 @@ BargeIn: TypeAlias = Literal["decide", "at_once", "notify"]
 MARGIN = 0.2
 """Seconds of audio that are kept beyond the preroll: an event may come some frames late."""
 
+KEPT = 10.0
+"""Seconds that are kept of what may be speech or not, in case that it is taken up again."""
+
 
 class Utterance:
     """What the caller says in one go, frame by frame, while they say it.
@@ -45,6 +48,8 @@ class Utterance:
         confirmed: whether it is known to be speech.
         dropped: whether it was taken for noise or a backchannel. A transcript may still tell
             otherwise (see `Listener.understood`).
+        resumed: whether the caller spoke on after it was dropped: all of it is in the utterance
+            that followed then, and it stays dropped.
         over_agent: whether the agent spoke meanwhile.
         stopped_agent: whether the agent was interrupted by it.
         seconds_transcribed: how much of it was paid for; set by whoever has it transcribed.
@@ -63,6 +68,7 @@ class Utterance:
         "finished_at",
         "on_end",
         "over_agent",
+        "resumed",
         "seconds_transcribed",
         "started_at",
         "stopped_agent",
@@ -80,6 +86,7 @@ class Utterance:
         self.ended = False
         self.confirmed = False
         self.dropped = False
+        self.resumed = False
         self.over_agent = over_agent
         self.stopped_agent = False
         self.seconds_transcribed = 0.0
@@ -140,10 +147,13 @@ class Listener:
     __slots__ = (
         "_answering",
         "_barged_in",
+        "_began",
         "_dropped",
         "_finished",
         "_interrupt",
+        "_kept_limit",
         "_last",
+        "_parts",
         "_paused",
         "_preroll",
         "_recent",
@@ -188,6 +198,10 @@ class Listener:
         # The utterance that goes on, and the one that began last.
         self._utterance: Utterance | None = None
         self._last: Utterance | None = None
+        # Those that were resumed by the last.
+        self._parts: set[Utterance] = set()
+        # Where the audio of the last begins, for the taker, as long as it may be taken up again.
+        self._began: float | None = None
         # Whether playback was paused on account of the utterance that goes on.
         self._paused = False
         # What was heard lately: the beginning of the next utterance.
@@ -195,6 +209,7 @@ class Listener:
         self._recent_bytes = 0
         self._preroll = preroll
         self._recent_limit = round((preroll + MARGIN) * stream.format.bytes_per_second)
+        self._kept_limit = round(KEPT * stream.format.bytes_per_second)
 
     @property
     def utterance(self) -> Utterance | None:
@@ -207,7 +222,8 @@ class Listener:
             self._utterance.put(frame)
         self._recent.append(frame)
         self._recent_bytes += len(frame.payload)
-        while self._recent_bytes > self._recent_limit:
+        limit = self._recent_limit if self._began is None else self._kept_limit
+        while self._recent_bytes > limit:
             self._recent_bytes -= len(self._recent.popleft().payload)
         speaking = self._stream.unheard > 0 or self._working()
         event = self.taker.hear(frame, agent_speaking=speaking)
@@ -218,13 +234,23 @@ class Listener:
         """Take a transcript: it may show that an utterance is speech, or is none.
 
         Also one that comes late: a short word that was dropped for lack of time interrupts as soon
-        as it is understood.
+        as it is understood, though the caller may have begun to say something else.
         """
-        if utterance is not self._last:
+        if utterance in self._parts:
+            # What decides against it is not known before the rest is understood too.
+            event = self.taker.understood(text, final=False)
+        elif utterance is self._last:
+            event = self.taker.understood(text, final=final)
+        else:
+            over = utterance.over_agent or self._working()
+            means = self.taker.means(text, interrupting=over, final=final)
+            if means and utterance.dropped and not utterance.resumed:
+                self._confirm(utterance)
             return
-        event = self.taker.understood(text, final=final)
         if event is not None:
             self._take(event)
+        if final and utterance is self._last and utterance.ended:
+            self._began = None
 
     def end(self) -> None:
         """The call is over: what the caller was saying ends here."""
@@ -236,7 +262,11 @@ class Listener:
         if isinstance(event, SpeechStarted):
             self._start(event)
         elif isinstance(event, SpeechConfirmed):
-            self._confirm()
+            if event.resumes:
+                self._resume()
+            self._began = None
+            if self._last is not None:
+                self._confirm(self._last)
         elif isinstance(event, SpeechDropped):
             self._drop()
         elif isinstance(event, TurnEnded):
@@ -251,20 +281,40 @@ class Listener:
 
     def _start(self, event: SpeechStarted) -> None:
         speaking = self._stream.unheard > 0
-        utterance = Utterance(
-            self._since(event.at - self._preroll),
-            started_at=self._time(event.at),
-            over_agent=speaking,
-        )
-        self._utterance = self._last = utterance
+        former = self._last
+        if event.resumes and former is not None and self._began is not None:
+            utterance = self._begin_again(former, self._began, over_agent=speaking)
+        else:
+            self._parts.clear()
+            self._began = event.at - self._preroll
+            utterance = self._begin(self._began, self._time(event.at), over_agent=speaking)
         self._paused = False
         if speaking or self._answering():
             if self.barge_in == "decide":
                 self._paused = True
                 self._stream.pause()
             elif self.barge_in == "at_once":
-                self._stop()
+                self._stop(utterance)
         self._started(utterance)
+
+    def _resume(self) -> None:
+        """Take up what was dropped, because it is understood and the caller has spoken on."""
+        former = self._last
+        if former is None or self._began is None:
+            return
+        utterance = self._begin_again(former, self._began, over_agent=former.over_agent)
+        utterance.stopped_agent = former.stopped_agent
+        self._started(utterance)
+
+    def _begin_again(self, former: Utterance, at: float, *, over_agent: bool) -> Utterance:
+        former.resumed = True
+        self._parts.add(former)
+        return self._begin(at, former.started_at, over_agent=over_agent)
+
+    def _begin(self, at: float, started_at: float, *, over_agent: bool) -> Utterance:
+        utterance = Utterance(self._since(at), started_at=started_at, over_agent=over_agent)
+        self._utterance = self._last = utterance
+        return utterance
 
     def _since(self, at: float) -> list[Frame]:
         """Return the recent frames from the one in which `at` lies."""
@@ -278,9 +328,8 @@ class Listener:
         frames.reverse()
         return frames
 
-    def _confirm(self) -> None:
-        utterance = self._last
-        if utterance is None or utterance.confirmed:
+    def _confirm(self, utterance: Utterance) -> None:
+        if utterance.confirmed:
             return
         utterance.confirmed = True
         utterance.dropped = False
@@ -288,13 +337,12 @@ class Listener:
             utterance.over_agent = True
         over = self._paused or utterance.over_agent or self._answering()
         if over and not utterance.stopped_agent and self.barge_in != "notify":
-            self._stop()
+            self._stop(utterance)
         if utterance.over_agent:
             self._barged_in(True)
 
-    def _stop(self) -> None:
-        assert self._last is not None
-        self._last.stopped_agent = True
+    def _stop(self, utterance: Utterance) -> None:
+        utterance.stopped_agent = True
         self._paused = False
         self._interrupt()
 
@@ -321,5 +369,8 @@ class Listener:
             # It was never confirmed, which a taker does before it ends a turn.
             self._paused = False
             self._stream.resume()
+        # Who speaks on is not to be heard twice.
+        self._recent = deque(self._since(event.speech_ended_at))
+        self._recent_bytes = sum(len(frame.payload) for frame in self._recent)
         utterance.end()
         self._finished(utterance)

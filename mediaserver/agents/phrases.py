@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
 from typing import TypeAlias
 
 from audiocodecs import MULAW_8K, AudioFormat
@@ -94,6 +95,8 @@ class Phrases:
         # The service is kept with its phrases, so that no other can have its identity.
         self._kept: OrderedDict[_Key, tuple[TextToSpeech, Speech]] = OrderedDict()
         self._making: dict[_Key, _Making] = {}
+        # What was made, and is not counted yet.
+        self._uncounted: set[_Key] = set()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -107,35 +110,55 @@ class Phrases:
         return self._kept[key][1]
 
     async def speak(
-        self, service: TextToSpeech, text: str, format: AudioFormat, *, patience: float
+        self,
+        service: TextToSpeech,
+        text: str,
+        format: AudioFormat,
+        *,
+        patience: float,
+        began: Callable[[], object] | None = None,
     ) -> AsyncGenerator[Frame | WordMark, None]:
         """Yield the speech of `text`, and keep it if all of it was made.
 
         Calls that say it at the same time have it made once.
 
+        Args:
+            service: what speaks.
+            text: what it is to say.
+            format: the stream's.
+            patience: seconds that the service may take for a piece.
+            began: told when audio comes that the service was asked for and nobody was told of yet:
+                so each time that it spoke is counted once, by who says the phrase first.
+
         Raises:
             ServiceError: the service failed.
 
         """
+        key = (id(service), text, format)
         kept = self.get(service, text, format)
         if kept is not None:
+            self._count(key, began)
             for piece in kept:
                 yield piece
             return
-        key = (id(service), text, format)
         making = self._making.get(key)
         if making is None or making.done:
-            pieces = speech_of(service, text, format, patience=patience)
+            pieces = speech_of(
+                service, text, format, patience=patience, began=partial(self._uncounted.add, key)
+            )
             making = self._making[key] = _Making(pieces)
         speech = making.listen()
         try:
             async for piece in speech:
+                self._count(key, began)
                 yield piece
             self._keep(key, service, tuple(making.speech))
         finally:
             await speech.aclose()
             if making.done and self._making.get(key) is making:
                 del self._making[key]
+                if key not in self._kept:
+                    self._uncounted.discard(key)
 
     async def prepare(
         self, service: TextToSpeech, text: str, format: AudioFormat, *, patience: float
@@ -153,7 +176,13 @@ class Phrases:
     def _keep(self, key: _Key, service: TextToSpeech, speech: Speech) -> None:
         self._kept[key] = (service, speech)
         if len(self._kept) > self._limit:
-            self._kept.popitem(last=False)
+            oldest, _ = self._kept.popitem(last=False)
+            self._uncounted.discard(oldest)
+
+    def _count(self, key: _Key, began: Callable[[], object] | None) -> None:
+        if began is not None and key in self._uncounted:
+            self._uncounted.discard(key)
+            began()
 
 
 PHRASES = Phrases()

@@ -31,8 +31,10 @@ from mediaserver.agents.services import (
     Tokens,
     ToolCall,
     ToolResult,
+    ToolSpec,
     Transcribing,
     Transcript,
+    Updatable,
 )
 from mediaserver.call import Frame, StreamEndedError
 
@@ -122,6 +124,8 @@ class RealtimeAgent(Agent):
     model: RealtimeModel
     """Hears, thinks and speaks."""
 
+    _services: ClassVar[Sequence[str]] = ("model",)
+
     # What the calls before this one had: most likely the next has it too.
     _usual_format: ClassVar[AudioFormat] = MULAW_8K
 
@@ -136,6 +140,8 @@ class RealtimeAgent(Agent):
         self._refusal: ServiceError | None = None
         self._session: RealtimeSession | None = None
         self._session_format: AudioFormat | None = None
+        # What the session was told that the agent is to do, and may use.
+        self._instructed: tuple[str, Sequence[ToolSpec]] = ("", ())
         self._opened = False
         self._heard = _Heard()
         # The one answer that is being made or heard, and the responses that it waits for.
@@ -166,12 +172,15 @@ class RealtimeAgent(Agent):
         async with self._connecting:
             self._opened = True
             session = self._session
-            if session is not None and self._session_format is self.stream.format:
+            fits = self._session_format is self.stream.format and (
+                not self._has_changed() or isinstance(session, Updatable)
+            )
+            if session is not None and fits:
                 self.start(self._follow_model(session), "hears the model")
             elif session is not None:
                 self._session = None
                 self.start(self._let_go(session), "closes a session", finishes=True)
-        await self._connected()
+        await self._instruct(await self._connected())
 
     async def close(self) -> None:
         """Close the session."""
@@ -215,6 +224,7 @@ class RealtimeAgent(Agent):
             if self._ended:
                 break
             self._typed.clear()  # it is in the conversation
+            self._instructed = (self.prompt, self.toolbox.specs)
             try:
                 return await self.model.connect(
                     prompt=self.prompt,
@@ -230,6 +240,17 @@ class RealtimeAgent(Agent):
                 raise self._refusal
             await asyncio.sleep(delay)
         raise StreamEndedError("the stream has ended: no session was opened")
+
+    def _has_changed(self) -> bool:
+        """Tell whether the prompt or the tools are others than the session was told."""
+        return self._instructed != (self.prompt, self.toolbox.specs)
+
+    async def _instruct(self, session: RealtimeSession) -> None:
+        """Tell a session what has changed since it was opened, if it can take that."""
+        updatable: object = session
+        if session is self._session and self._has_changed() and isinstance(updatable, Updatable):
+            self._instructed = (self.prompt, self.toolbox.specs)
+            await self._do(session, updatable.update(prompt=self.prompt, tools=self.toolbox.specs))
 
     async def _follow_model(self, session: RealtimeSession) -> None:
         """Hear what the model says, until the session ends."""
@@ -387,7 +408,13 @@ class RealtimeAgent(Agent):
 
     async def utter(self, reply: Reply, text: str) -> None:
         """Have the model say this."""
-        await self._converse(reply, partial(self._say, reply=reply, text=text))
+        task = asyncio.current_task()
+        try:
+            await self._converse(reply, partial(self._say, reply=reply, text=text))
+        except asyncio.CancelledError:
+            # Who is not cancelled himself, but was interrupted, is a tool: it goes on.
+            if task is None or task.cancelling() or not reply.settled:
+                raise
 
     async def said(self, reply: Reply) -> None:
         """Wait until it was heard."""
@@ -433,7 +460,9 @@ class RealtimeAgent(Agent):
     async def _ready(self) -> RealtimeSession:
         if self._taking_back is not None:
             await asyncio.wait([self._taking_back])
-        return await self._connected()
+        session = await self._connected()
+        await self._instruct(session)
+        return session
 
     async def _ask(
         self, session: RealtimeSession, *, reply: Reply, heard: _Heard, hearing: Hearing | None
@@ -488,12 +517,14 @@ class RealtimeAgent(Agent):
     async def _follow_through(self, reply: Reply, response: _Response) -> None:
         """Wait for a response, use the tools it asks for and have it go on, until it is heard."""
         while True:
-            await response.done
-            if response.tools:
-                reply.using_tools = True
-                await self._hold(reply, response)
-                reply.using_tools = False
-            elif not response.closing:
+            try:
+                await response.done
+                if response.tools:
+                    await self._hold(reply, response)
+            finally:
+                if response.tools:
+                    reply.using_tools = False
+            if not response.tools and not response.closing:
                 await response.relay.heard()
                 return
             if response.closing:
@@ -515,6 +546,8 @@ class RealtimeAgent(Agent):
         if closing:
             response.closing.append(call)
         else:
+            # From now on, not only when the response is done: what the tool says is a part of it.
+            response.reply.using_tools = True
             use = self._use_tool(call, self._session)
             response.tools[self.start(use, f"tool {call.name}", finishes=True)] = call
 

@@ -51,9 +51,21 @@ async def served(
 
 
 async def speech(
-    service: TextToSpeech, text: str, format: AudioFormat, *, patience: float
+    service: TextToSpeech,
+    text: str,
+    format: AudioFormat,
+    *,
+    patience: float,
+    began: Callable[[], object] = lambda: None,
 ) -> AsyncGenerator[Frame | WordMark, None]:
     """Yield the speech of `text`: whole samples, and some of them if there is a word to say.
+
+    Args:
+        service: what speaks.
+        text: what it is to say.
+        format: the stream's.
+        patience: seconds to wait for the first piece, and from one to the next.
+        began: told when the first audio comes, from which on a service is taken to charge.
 
     Raises:
         ServiceError: the service failed, was too slow, or sent something else.
@@ -70,7 +82,9 @@ async def speech(
                         SPEECH,
                         f"it sent {size} bytes, which are not whole samples of {piece.format}",
                     )
-                silent = silent and not size
+                if silent and size:
+                    silent = False
+                    began()
             elif not isinstance(piece, WordMark):
                 raise unexpected(SPEECH, piece, "Frame or WordMark")
             yield piece

@@ -93,8 +93,6 @@ class Speaker:
         self._changed: asyncio.Future[None] | None = None
         self._has_begun = False
         self._settled = False
-        self.characters = 0
-        """How many were synthesised."""
 
     async def say(self, text: str, saying: Saying, *, synthesis: Synthesis | None = None) -> None:
         """Say a sentence after those before it. Waits while enough of them wait already.
@@ -120,7 +118,6 @@ class Speaker:
                 earlier.spoken.was_heard()
         sentence = _Sentence(text, saying, Converter(self._stream.format))
         saying.text += text
-        self.characters += len(text)
         self._sentences.append(sentence)
         self._queue.append(sentence)
         speech = (synthesis or self._synthesis)(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 import logging
@@ -24,6 +25,9 @@ from mediaserver.call import StreamEndedError
 
 logger = logging.getLogger(__name__)
 
+TIMEOUT: Final = 30.0
+"""Seconds that a tool may take, unless it says otherwise: nobody waits longer on the phone."""
+
 Tool = Callable[..., Awaitable[Any]]
 ToolT = TypeVar("ToolT", bound=Tool)
 
@@ -44,14 +48,22 @@ class _Mark:
 
     name: str | None
     hold: str | None
+    timeout: float | None
 
 
 @overload
 def tool(function: ToolT, /) -> ToolT: ...
 @overload
-def tool(*, hold: str | None = None, name: str | None = None) -> Callable[[ToolT], ToolT]: ...
 def tool(
-    function: ToolT | None = None, /, *, hold: str | None = None, name: str | None = None
+    *, hold: str | None = None, name: str | None = None, timeout: float | None = TIMEOUT
+) -> Callable[[ToolT], ToolT]: ...
+def tool(
+    function: ToolT | None = None,
+    /,
+    *,
+    hold: str | None = None,
+    name: str | None = None,
+    timeout: float | None = TIMEOUT,
 ) -> ToolT | Callable[[ToolT], ToolT]:
     """Mark a method of an agent, or a function, as a tool for the model.
 
@@ -66,15 +78,20 @@ def tool(
         function: the function, if the decorator is used without arguments.
         hold: what to say if it takes a while.
         name: what the model calls it; the function's own name if None.
+        timeout: seconds after which it is cancelled, and the model is told so; None: it may take
+            as long as the call.
 
     Raises:
+        ValueError: `timeout` is not above 0.
         ToolError: the function cannot be a tool; see `Toolbox`.
 
     """
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"timeout is in seconds, above 0, or None, not {timeout!r}")
 
     def mark(function: ToolT) -> ToolT:
         _require_async(function, name)
-        function.__tool__ = _Mark(name, hold)  # type: ignore[attr-defined]
+        function.__tool__ = _Mark(name, hold, timeout)  # type: ignore[attr-defined]
         return function
 
     return mark if function is None else mark(function)
@@ -135,7 +152,7 @@ class Toolbox:
         """Call a tool as the model asks; whatever happens, the result is for it to read.
 
         Wrong arguments are explained. An exception in the tool is logged, and the model learns
-        only that it failed.
+        only that it failed. One that takes longer than its `timeout` is cancelled.
         """
         function = self._functions.get(call.name)
         if function is None:
@@ -145,11 +162,20 @@ class Toolbox:
             arguments = function.arguments(call.arguments)
         except pydantic.ValidationError as error:
             return ToolResult(call.id, function.explain(error))
+        waiting = asyncio.timeout(function.timeout)
         try:
-            return ToolResult(call.id, _as_text(await function.call(**arguments)))
+            async with waiting:
+                return ToolResult(call.id, _as_text(await function.call(**arguments)))
         except StreamEndedError:
             return ToolResult(call.id, "The call has ended meanwhile.")
         except Exception:
+            if waiting.expired():
+                logger.warning("the tool %s took longer than %g s", call.name, function.timeout)
+                return ToolResult(
+                    call.id,
+                    f"{call.name} took too long, more than {function.timeout:g} s, and was given "
+                    "up. It is not known whether it had any effect.",
+                )
             logger.exception("the tool %s failed", call.name)
             return ToolResult(
                 call.id, f"{call.name} failed. It is not known whether it had any effect."
@@ -170,6 +196,10 @@ class _Function:
     @property
     def hold(self) -> str | None:
         return self.description.hold
+
+    @property
+    def timeout(self) -> float | None:
+        return self.description.timeout
 
     @property
     def spec(self) -> ToolSpec:
@@ -200,7 +230,7 @@ def _described(function: Tool) -> _Description:
 
 
 def _mark_of(function: Tool) -> _Mark:
-    return getattr(function, "__tool__", None) or _Mark(None, None)
+    return getattr(function, "__tool__", None) or _Mark(None, None, TIMEOUT)
 
 
 class _Description:
@@ -209,6 +239,7 @@ class _Description:
     def __init__(self, function: Tool) -> None:
         mark = _mark_of(function)
         self.hold = mark.hold
+        self.timeout = mark.timeout
         self.name: str = mark.name or getattr(function, "__name__", None) or ""
         if not _NAME.fullmatch(self.name):
             raise ToolError(

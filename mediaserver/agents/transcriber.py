@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import structlog
 
 from mediaserver.agents.listening import Listener, Utterance
 from mediaserver.agents.paths import check_path, stream_path
+from mediaserver.agents.readiness import kept_ready, make_detector
 from mediaserver.agents.services import ServiceError, SpeechToText, Transcript
 from mediaserver.agents.transcribing import transcripts
 from mediaserver.agents.turns import TurnSettings, TurnTaker, VoiceDetector, default_detector
@@ -67,6 +68,27 @@ class Transcriber(Handler):
         self._utterances: asyncio.Queue[Utterance | None] = asyncio.Queue()
         self._began = 0.0
 
+    @classmethod
+    @asynccontextmanager
+    async def serving(cls, settings: Mapping[str, Any]) -> AsyncIterator[None]:
+        """Load the voice detector and prewarm `speech_to_text`; close it when the worker stops.
+
+        It knows of them by the route's settings; of what a subclass makes itself, it does not.
+
+        Raises:
+            DetectorUnavailableError: the detector's packages are missing.
+            ImportError: those of the service are.
+
+        """
+        detector = settings.get("voice_detector")
+        if detector is None and cls.__init__ is Transcriber.__init__:
+            detector = default_detector
+        if detector is not None:
+            await make_detector(detector)
+        service = settings.get("speech_to_text")
+        async with kept_ready([] if service is None else [service]):
+            yield
+
     async def on_transcript(self, transcript: Transcript) -> None:
         """Something was understood, so far or for good."""
 
@@ -77,7 +99,7 @@ class Transcriber(Handler):
         settings = self.turn_taking
         self.listener = Listener(
             stream,
-            TurnTaker(settings, self.voice_detector()),
+            TurnTaker(settings, await make_detector(self.voice_detector)),
             barge_in="notify",
             preroll=settings.preroll,
             started=self._utterances.put_nowait,

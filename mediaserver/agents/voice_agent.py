@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 from mediaserver.agents.agent import Agent
 from mediaserver.agents.conversation import NOT_BEGUN, RUNNING
@@ -13,7 +14,7 @@ from mediaserver.agents.listening import Utterance
 from mediaserver.agents.phrases import PHRASES
 from mediaserver.agents.reply import Reply
 from mediaserver.agents.sentences import Sentences
-from mediaserver.agents.served import broken, served, speech, unexpected
+from mediaserver.agents.served import served, speech, unexpected
 from mediaserver.agents.services import (
     LanguageModel,
     Prewarmed,
@@ -24,10 +25,10 @@ from mediaserver.agents.services import (
     Tokens,
     ToolCall,
     ToolResult,
-    Transcript,
     WordMark,
 )
 from mediaserver.agents.speaking import Speaker
+from mediaserver.agents.transcribing import transcripts
 from mediaserver.call import Frame
 
 
@@ -51,9 +52,11 @@ class VoiceAgent(Agent):
     patience: float = 8.0
     """Seconds that a service may take for its first answer, and from one piece to the next."""
 
+    _services: ClassVar[Sequence[str]] = ("speech_to_text", "language_model", "text_to_speech")
+
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        for name in ("speech_to_text", "language_model", "text_to_speech"):
+        for name in self._services:
             if not hasattr(self, name):
                 raise TypeError(
                     f"{type(self).__qualname__} has no {name}: set it as an attribute of the "
@@ -76,14 +79,13 @@ class VoiceAgent(Agent):
     async def hear(self, utterance: Utterance) -> str:
         """Have an utterance transcribed."""
         text = ""
-        async with aclosing(self._transcribe(utterance)) as transcripts:
-            async for transcript in transcripts:
+        understood = transcripts(self.speech_to_text, utterance, patience=self.patience)
+        async with aclosing(understood):
+            async for transcript in understood:
                 text = transcript.text.strip()
                 utterance.seconds_transcribed += transcript.seconds
                 self.listener.understood(utterance, text, final=transcript.final)
                 await self.on_transcript(transcript)
-                if transcript.final and utterance.ended:
-                    break  # whatever the service does after that
         return text
 
     async def respond(self, reply: Reply) -> None:
@@ -114,40 +116,6 @@ class VoiceAgent(Agent):
         speaker = self._speakers.pop(reply, None)
         if speaker is not None:
             reply.heard = speaker.settle()
-            reply.characters += speaker.characters
-
-    async def _transcribe(self, utterance: Utterance) -> AsyncGenerator[Transcript, None]:
-        """Yield transcripts. Only once the utterance has ended, the service may be too slow."""
-        loop = asyncio.get_running_loop()
-        waiting = asyncio.timeout(None)
-        try:
-            pieces = self.speech_to_text.transcribe(utterance)
-            try:
-                while True:
-                    waiting = asyncio.timeout(self.patience if utterance.ended else None)
-                    async with waiting:
-                        utterance.on_end = lambda waiting=waiting: waiting.reschedule(
-                            loop.time() + self.patience
-                        )
-                        try:
-                            piece = await anext(pieces)
-                        except StopAsyncIteration:
-                            return
-                        finally:
-                            utterance.on_end = None
-                    if not isinstance(piece, Transcript):
-                        raise unexpected("speech_to_text", piece, "Transcript")
-                    yield piece
-            finally:
-                if isinstance(pieces, AsyncGenerator):
-                    await pieces.aclose()
-        except ServiceError:
-            raise
-        except Exception as error:
-            if waiting.expired():
-                reason = f"no transcript within {self.patience:g} s"
-                raise ServiceError("speech_to_text", reason) from None
-            raise broken("speech_to_text", error) from error
 
     async def _ask(self, reply: Reply, speaker: Speaker) -> list[ToolCall]:
         """Have the model go on with the conversation, and say what it writes."""
@@ -225,18 +193,22 @@ class VoiceAgent(Agent):
         if speaker is None:
             speaker = Speaker(
                 self.stream,
-                self._synthesise,
+                partial(self._synthesise, reply),
                 start=self.start,
                 began=lambda playback: reply.plays(playback, self.stream.clock()),
             )
             self._speakers[reply] = speaker
         return speaker
 
-    def _synthesise(self, text: str) -> AsyncGenerator[Frame | WordMark, None]:
+    def _synthesise(self, reply: Reply, text: str) -> AsyncGenerator[Frame | WordMark, None]:
         service, format = self.text_to_speech, self.stream.format
+
+        def count() -> None:
+            reply.characters += len(text)
+
         if text in self._phrases():
-            return PHRASES.speak(service, text, format, patience=self.patience)
-        return speech(service, text, format, patience=self.patience)
+            return PHRASES.speak(service, text, format, patience=self.patience, began=count)
+        return speech(service, text, format, patience=self.patience, began=count)
 
     def _phrases(self) -> list[str]:
         """Return what is said word for word in every call."""

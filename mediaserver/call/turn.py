@@ -66,6 +66,9 @@ class Turn:
 STAGES = ("end_of_turn", "transcript", "first_token", "audio_sent", "audio_heard")
 """The times of a `Turn`, in the order in which they come."""
 
+GREETING = "greeting"
+"""The stage in which `audio_heard` of a greeting is counted: it follows no speech."""
+
 BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 5.0, 10.0)
 """Upper bounds, in seconds, of what a stage's times are counted in; one more has no bound."""
 
@@ -109,7 +112,7 @@ class TurnCounters:
         """Failures of services, by the service's name."""
         self.usage: dict[str, float] = dict.fromkeys(UNITS, 0)
         """Sums of `Usage`, by unit."""
-        self.stages = {stage: Times() for stage in STAGES}
+        self.stages = {stage: Times() for stage in (*STAGES, GREETING)}
         """How long each stage took."""
 
     def count(self, turn: Turn) -> None:
@@ -118,10 +121,12 @@ class TurnCounters:
         self.interrupted += turn.interrupted
         for unit in UNITS:
             self.usage[unit] += getattr(turn.usage, unit)
-        for stage, times in self.stages.items():
-            seconds = getattr(turn, stage)
+        times = {stage: getattr(turn, stage) for stage in STAGES}
+        if turn.number == 0:
+            times = {GREETING: turn.audio_heard}
+        for stage, seconds in times.items():
             if seconds is not None:
-                times.count(seconds)
+                self.stages[stage].count(seconds)
 
     def count_barge_in(self, confirmed: bool) -> None:
         """Count that a caller seemed to interrupt, and whether it turned out that they did."""

@@ -110,10 +110,13 @@ class Runtime:
             hold_seconds=self.settings.reservation_seconds,
             clock=self.clock,
         )
-        if self._controls_by_account:
-            client = await self._stack.enter_async_context(connect(self.settings))
-            self.call_control = RestCallControl(client)
-        await self._stack.enter_async_context(self.routes.lifespan())
+        async with AsyncExitStack() as stack:
+            if self._controls_by_account:
+                client = await stack.enter_async_context(connect(self.settings))
+                self.call_control = RestCallControl(client)
+            await stack.enter_async_context(self.routes.lifespan())
+            # From here on it is closed by `shutdown`; what failed before has closed it already.
+            self._stack = stack.pop_all()
         self.ready = True
 
     async def shutdown(self) -> None:

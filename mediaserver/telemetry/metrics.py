@@ -158,7 +158,8 @@ def _conversations(turns: TurnCounters) -> Iterator[Metric]:
     yield _by("usage", "What services charge for, by unit.", "unit", turns.usage)
     seconds = HistogramMetricFamily(
         "mediaserver_turn_seconds",
-        "Time from the caller's last speech to each stage of the answer.",
+        "Time from the caller's last speech to each stage of the answer; of a greeting, from the "
+        "start of the stream until it was heard.",
         labels=["stage"],
     )
     for stage, times in turns.stages.items():

@@ -25,6 +25,7 @@ from mediaserver.agents.services import (
     ToolCall,
     ToolSpec,
     Transcribing,
+    Updatable,
 )
 from mediaserver.call import Frame
 from mediaserver.testing.services import WORD_SECONDS, Fault, Timing, tones
@@ -145,7 +146,7 @@ class ScriptedRealtime(RealtimeModel):
         return fault
 
 
-class ScriptedSession(RealtimeSession):
+class ScriptedSession(RealtimeSession, Updatable):
     """A session of `ScriptedRealtime`.
 
     Attributes:
@@ -188,6 +189,11 @@ class ScriptedSession(RealtimeSession):
         self._asked: deque[list[str | ToolCall]] = deque()
         self._response: asyncio.Task[None] | None = None
         self._items: dict[str, tuple[str, float]] = {}
+
+    async def update(self, *, prompt: str, tools: Sequence[ToolSpec]) -> None:
+        """Be and use something else."""
+        self.prompt = prompt
+        self.tools = tools
 
     async def hear(self, frame: Frame) -> None:
         """Hear."""

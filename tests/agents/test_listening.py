@@ -206,13 +206,131 @@ async def test_a_transcript_may_come_after_the_utterance_was_dropped():
     assert ear.barged_in == [False, True]
 
 
-async def test_a_transcript_of_an_utterance_before_the_last_is_left_alone():
+async def test_a_late_transcript_interrupts_though_something_else_has_begun():
     ear = Ear(speaking=True)
     ear.hear(0.3)
     ear.hear(1.5, speech=False)
     ear.hear(0.3)
-    ear.listener.understood(ear.started[0], "Stop!", final=True)
+    word, noise = ear.started
+    ear.listener.understood(word, "Stop!", final=True)
+    assert ear.stream.did[-1] == "interrupt"
+    assert word.confirmed
+    assert not word.dropped
+    assert not noise.confirmed
+
+
+async def test_a_late_backchannel_is_left_alone():
+    ear = Ear(speaking=True)
+    ear.hear(0.3)
+    ear.hear(1.5, speech=False)
+    ear.hear(0.3)
+    ear.listener.understood(ear.started[0], "okay", final=True)
     assert "interrupt" not in ear.stream.did
+    assert ear.started[0].dropped
+
+
+QUIETLY = TurnSettings(decide_within=1.5, confirm=1.5, end_of_turn=0.6)
+
+
+class Halves:
+    """Speech is what has a one in it, and never beyond doubt."""
+
+    def probability(self, frame):
+        return 0.6 * (1 in frame.payload)
+
+
+def hesitant(**kwargs):
+    ear = Ear(speaking=True, settings=QUIETLY, **kwargs)
+    ear.listener.taker._detector = Halves()
+    return ear
+
+
+async def test_a_quiet_speaker_who_is_confirmed_late_has_said_all_of_it():
+    ear = hesitant()
+    ear.hear(1.0, speech=False)
+    ear.hear(2.5)
+    (dropped,) = ear.dropped
+    ear.listener.understood(dropped, "wait I have", final=True)
+    ear.hear(1.0)
+    ear.hear(1.0, speech=False)
+    assert ear.stream.did == ["pause", "resume", "interrupt"]
+    assert ear.started == [dropped, *ear.finished]
+    assert dropped.dropped
+    (whole,) = ear.finished
+    assert whole.confirmed
+    assert whole.started_at == dropped.started_at
+    frames = await frames_of(whole)
+    assert sum(1 in frame.payload for frame in frames) == 175
+    assert 1 not in frames[0].payload
+
+
+async def test_what_was_said_before_the_words_were_known_is_in_it_though_the_turn_is_over():
+    ear = hesitant()
+    ear.hear(2.5)
+    ear.hear(2.0, speech=False)
+    ear.listener.understood(ear.dropped[0], "wait I have a question", final=False)
+    ear.hear(0.1, speech=False)
+    (whole,) = ear.finished
+    assert sum(1 in frame.payload for frame in await frames_of(whole)) == 125
+
+
+async def test_a_pause_for_breath_does_not_part_what_was_dropped_from_what_follows():
+    ear = hesitant()
+    ear.hear(2.0)
+    ear.hear(0.3, speech=False)
+    ear.hear(0.5)
+    first, second = ear.started
+    ear.listener.understood(first, "wait I have", final=True)
+    assert ear.stream.did[-1] == "interrupt"
+    ear.hear(1.0, speech=False)
+    assert (first.dropped, ear.finished) == (True, [second])
+    assert sum(1 in frame.payload for frame in await frames_of(second)) == 125
+
+
+async def test_what_was_taken_up_again_is_not_answered_by_itself_however_late_its_words_come():
+    ear = hesitant()
+    ear.hear(2.0)
+    ear.hear(0.3, speech=False)
+    ear.hear(0.5)
+    ear.hear(1.5, speech=False)
+    ear.hear(0.1)
+    first, second, third = ear.started
+    ear.listener.understood(first, "wait I have", final=True)
+    assert "interrupt" not in ear.stream.did
+    assert (first.dropped, third.confirmed) == (True, False)
+    ear.listener.understood(second, "wait I have a question", final=True)
+    assert ear.stream.did[-1] == "interrupt"
+    assert second.confirmed
+
+
+async def test_a_word_that_was_dropped_in_silence_is_not_waited_for():
+    ear = Ear(speaking=True, settings=TurnSettings(end_of_turn=3.0))
+    ear.hear(0.3)
+    ear.hear(0.7, speech=False)
+    (word,) = ear.started
+    ear.listener.understood(word, "Stop!", final=True)
+    ear.hear(0.1, speech=False)
+    ear.hear(1.0)
+    ear.hear(4.0, speech=False)
+    assert ear.started == [word, *ear.finished]
+    assert sum(1 in frame.payload for frame in await frames_of(ear.finished[0])) == 50
+
+
+async def test_what_is_kept_of_a_dropped_utterance_is_bounded_and_let_go():
+    ear = hesitant()
+    ear.hear(60.0)
+    assert ear.listener._recent_bytes <= 80_000
+    ear.listener.understood(ear.started[-1], "", final=True)
+    ear.hear(0.02)
+    assert ear.listener._recent_bytes <= 8000
+
+
+async def test_who_speaks_for_too_long_is_not_heard_twice():
+    ear = Ear(settings=TurnSettings(longest=2.0))
+    ear.hear(3.0)
+    ear.hear(1.0, speech=False)
+    heard = [sum(1 in frame.payload for frame in await frames_of(each)) for each in ear.finished]
+    assert heard == [101, 49]
 
 
 async def test_silence_on_both_sides_is_told():

@@ -1,4 +1,5 @@
 import asyncio
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -374,6 +375,114 @@ def test_tools_run_while_the_model_speaks_and_beside_each_other():
     ]
     # 1.2 s of words and then the answer, which was made meanwhile.
     assert report.pauses == report.gaps == []
+
+
+def test_a_tool_may_speak_while_its_response_still_comes():
+    class Looking(Talking):
+        agents: ClassVar = []
+        model = ScriptedRealtime(
+            [[ToolCall("1", "look", "{}"), "I am just going to look."], "It is here."],
+            transcripts=["Where is it?"],
+        )
+
+        @tool
+        async def look(self) -> str:
+            """Look."""
+            for text in ("Let me look.", "And there."):
+                await self.say(text)
+            return "found"
+
+    async def talk(phone):
+        phone.say(voice(1.0))
+        await phone.wait_spoken()
+        await listen(phone, 2.0)
+
+    agent, _ = converse(Looking, talk)
+    (turn,) = agent.turns
+    assert turn.agent == "I am just going to look. Let me look. And there. It is here."
+    assert not turn.interrupted
+
+
+def test_a_tool_that_is_interrupted_as_it_speaks_goes_on():
+    class Looking(Talking):
+        agents: ClassVar = []
+        model = ScriptedRealtime(
+            [[ToolCall("1", "look", "{}")], "Yes."],
+            transcripts=["Where is it?", "Hello?"],
+            timing=Timing(0.3, 0.1),  # so that it is still speaking when it is interrupted
+        )
+
+        @tool
+        async def look(self) -> str:
+            """Look."""
+            await self.say(LONG)
+            return "found"
+
+    async def talk(phone):
+        phone.say(voice(1.0))
+        await phone.wait_spoken()
+        await phone.wait_for_audio()
+        phone.say(voice(1.5))
+        await phone.wait_spoken()
+        await listen(phone, 2.0)
+
+    agent, _ = converse(Looking, talk)
+    assert ToolResult("1", "found") in agent.conversation.messages
+
+
+class Personal(Talking):
+    """Knows who calls only when the stream is there."""
+
+    async def on_start(self):
+        self.prompt = "Ann calls."
+        await super().on_start()
+
+
+def test_a_prompt_that_on_start_sets_counts_for_a_session_that_is_open_already():
+    model = ScriptedRealtime()
+    kind = type("Agent", (Personal,), {"agents": [], "model": model, "greeting": "Hello Ann."})
+    converse(kind, listen, answer=ANSWER)
+    assert [session.prompt for session in model.sessions] == ["Ann calls."]
+
+
+def test_a_session_that_cannot_change_its_prompt_is_replaced_before_the_greeting():
+    class Fixed:
+        def __init__(self, session):
+            self._session = session
+
+        def __getattr__(self, name):
+            if name == "update":
+                raise AttributeError(name)
+            return getattr(self._session, name)
+
+    class Opening(ScriptedRealtime):
+        async def connect(self, **settings):
+            return Fixed(await super().connect(**settings))
+
+    model = Opening()
+    kind = type("Agent", (Personal,), {"agents": [], "model": model, "greeting": "Hello Ann."})
+    agent, _ = converse(kind, listen, answer=ANSWER)
+    assert [session.prompt for session in model.sessions] == ["Be kind.", "Ann calls."]
+    assert [session.closed for session in model.sessions] == [True, True]
+    assert texts(agent) == [("assistant", "Hello Ann.")]
+
+
+def test_a_missing_key_is_not_retried(monkeypatch):
+    class Counted(OpenAIRealtime):
+        attempts = 0
+
+        async def connect(self, **settings):
+            self.attempts += 1
+            return await super().connect(**settings)
+
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    model = Counted(base_url="https://api.example.com/v1")
+    converse(agent_with(model, greeting=None, give_up="hang_up"), _wait_a_second)
+    assert model.attempts == 1
+
+
+async def _wait_a_second(phone):
+    await phone.wait_until(1.0)
 
 
 def test_a_slow_tool_has_its_hold_phrase_said():
@@ -879,7 +988,7 @@ def test_only_the_last_minute_of_a_monologue_is_kept():
         await listen(phone)
 
     kept = []
-    handler = agent_with(model, voice_detector=Loudness)
+    handler = agent_with(model, voice_detector=Loudness, turn_taking=TurnSettings(longest=None))
     agents = handler.agents
     agent, _ = converse(handler, talk)
     assert kept == [pytest.approx(60.0, abs=0.1)]

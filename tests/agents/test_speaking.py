@@ -183,14 +183,6 @@ def test_a_failure_of_the_next_sentence_lets_the_first_be_heard():
     talk(script, SecondFails())
 
 
-def test_characters_are_counted():
-    async def script(talk):
-        await talk.say("One two. ", "Three.")
-        assert talk.speaker.characters == len("One two. Three.")
-
-    talk(script)
-
-
 def test_silence_of_a_synthesis_that_yields_nothing_is_borne():
     class Mute(TimedSpeech):
         async def speak(self, text, format):

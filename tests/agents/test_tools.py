@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from mediaserver.agents.services import ToolCall
 from mediaserver.agents.tools import Toolbox, ToolError, marked_tools, tool
 from mediaserver.call import StreamEndedError
+from mediaserver.testing import run_virtual
 
 
 class Size(enum.Enum):
@@ -366,3 +367,48 @@ def test_a_call_that_ends_while_a_tool_runs_is_no_failure_of_the_tool(caplog):
     result = asyncio.run(Toolbox(look).use(ToolCall("1", "look", "{}")))
     assert "ended" in result.text
     assert caplog.records == []
+
+
+async def test_a_tool_that_takes_too_long_is_given_up():
+    cancelled = []
+
+    @tool(timeout=0.001)
+    async def wait() -> None:
+        """Wait."""
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    result = await Toolbox(wait).use(ToolCall("1", "wait", "{}"))
+    assert result.text.startswith("wait took too long, more than 0.001 s")
+    assert cancelled == [True]
+
+
+async def test_a_timeout_of_the_tools_own_is_a_failure_as_any_other(caplog):
+    @tool
+    async def wait() -> None:
+        """Wait."""
+        raise TimeoutError("the kitchen does not answer")
+
+    result = await Toolbox(wait).use(ToolCall("1", "wait", "{}"))
+    assert result.text.startswith("wait failed.")
+    assert "the kitchen does not answer" in caplog.text
+
+
+@pytest.mark.parametrize(("marked", "seconds"), [(tool, 31.0), (tool(timeout=None), 3600.0)])
+def test_tools_have_thirty_seconds_unless_they_say_otherwise(marked, seconds):
+    async def wait() -> str:
+        """Wait."""
+        await asyncio.sleep(seconds)
+        return "there"
+
+    result = run_virtual(Toolbox(marked(wait)).use(ToolCall("1", "wait", "{}")))
+    assert (result.text == "there") == (seconds > 60)
+
+
+@pytest.mark.parametrize("timeout", [0, -1.0, float("nan")])
+def test_a_timeout_without_sense_is_refused(timeout):
+    with pytest.raises(ValueError, match="timeout is in seconds, above 0, or None"):
+        tool(timeout=timeout)

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -154,3 +155,32 @@ def test_nothing_is_transcribed_of_a_silent_caller(kept):
 def test_patience_is_some():
     with pytest.raises(ValueError, match="above 0, not 0"):
         Transcriber(TimedTranscription(), patience=0)
+
+
+def test_its_detector_is_made_in_a_thread_before_the_first_call():
+    threads = []
+
+    def make():
+        threads.append(threading.current_thread())
+        return LevelDetector()
+
+    settings = {"speech_to_text": TimedTranscription(["hello"]), "voice_detector": make}
+
+    async def main():
+        async with Routes(Route(Transcriber, settings=settings)).lifespan():
+            assert len(threads) == 1
+
+    asyncio.run(main())
+    assert threads[0] is not threading.main_thread()
+
+
+def test_its_service_is_closed_with_the_worker():
+    class Closing(TimedTranscription):
+        closed = 0
+
+        async def close(self):
+            self.closed += 1
+
+    service = Closing(["hello"])
+    called(service)
+    assert service.closed == 1

@@ -132,6 +132,30 @@ def test_usage_is_that_of_the_services(converse, voice):
     assert call.counters.turns.usage["characters"] == usage.characters
 
 
+def test_speech_that_no_service_delivered_costs_nothing(converse, voice):
+    async def script(line, agent):
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(1.0))
+        await line.phone.wait_until(6.0)
+
+    dead = TimedSpeech(fault=Fault(error=ServiceError("text_to_speech", "gone")))
+    call = converse(script, hears=["Hello?"], answers=["Yes, hello."], tts=dead)
+    assert call.turns[0].error is not None
+    assert call.turns[0].usage.characters == 0
+
+
+def test_a_phrase_costs_only_the_turn_for_which_it_was_made(converse):
+    async def script(line, agent):
+        await line.phone.wait_until(4.0)
+
+    tts = TimedSpeech()
+    costs = [
+        converse(script, tts=tts, greeting="Hello, shop.").turns[0].usage.characters
+        for _ in range(2)
+    ]
+    assert costs == [len("Hello, shop."), 0]
+
+
 def test_transcription_begins_before_the_first_word_is_over(converse, voice):
     async def script(line, agent):
         await line.phone.wait_until(1.0)

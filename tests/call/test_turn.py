@@ -40,8 +40,16 @@ def test_each_stage_that_was_reached_is_counted():
         "first_token": 0,
         "audio_sent": 0,
         "audio_heard": 1,
+        "greeting": 0,
     }
     assert counters.stages["audio_heard"].sum == 1.3
+
+
+def test_a_greeting_is_counted_apart_from_answers():
+    counters = counted(Turn(number=0, audio_sent=0.1, audio_heard=0.4))
+    reached = {stage: sum(times.counts) for stage, times in counters.stages.items()}
+    assert {stage for stage, count in reached.items() if count} == {"greeting"}
+    assert counters.stages["greeting"].sum == 0.4
 
 
 @given(st.floats(-5, 30))

@@ -197,3 +197,28 @@ async def test_a_process_of_its_own_coalesces_the_turns_of_its_loop_and_no_other
     await runtime.shutdown()
     assert runtime.coalescing._turn is None
     assert Runtime(Settings(), Routes(Route(listen))).coalescing is None
+
+
+async def test_what_was_opened_is_closed_if_the_server_cannot_start():
+    class Failing(Handler):
+        @classmethod
+        @asynccontextmanager
+        async def serving(cls, settings):
+            raise RuntimeError("no model")
+            yield
+
+    @asynccontextmanager
+    async def lifespan():
+        notes.append("opened")
+        try:
+            yield
+        finally:
+            notes.append("closed")
+
+    notes = []
+    runtime = Runtime(Settings(), Routes(Route(Failing), lifespan=lifespan))
+    with pytest.raises(RuntimeError, match="no model"):
+        await runtime.startup()
+    assert notes == ["opened", "closed"]
+    assert not runtime.ready
+    await runtime.shutdown()

@@ -26,6 +26,7 @@ from mediaserver.agents.services.realtime import (
     Speech,
     SpokenText,
     Transcribing,
+    Updatable,
 )
 from mediaserver.agents.services.speech_to_text import SpeechToText, Transcript
 from mediaserver.agents.services.text_to_speech import TextToSpeech, WordMark
@@ -54,5 +55,6 @@ __all__ = [
     "ToolSpec",
     "Transcribing",
     "Transcript",
+    "Updatable",
     "WordMark",
 ]

@@ -213,8 +213,11 @@ class OpenAIClient:
         key = self._key()
         if not key:
             if not _is_private(self.base_url):
+                # What the server would say, had it been asked without one.
                 raise ServiceError(
-                    self.service, f"no key for {self.base_url}: set {self._api_key_variable}"
+                    self.service,
+                    f"no key for {self.base_url}: set {self._api_key_variable}",
+                    status=401,
                 )
             key = "none"
         http = openai.DefaultAsyncHttpx2Client(

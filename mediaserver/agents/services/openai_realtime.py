@@ -142,7 +142,7 @@ class OpenAIRealtime:
                 session = OpenAIRealtimeSession(
                     self, self._client, connection, prompt=prompt, format=format
                 )
-                await session.configure(self._settings(prompt, tools, format), conversation)
+                await session.configure(self.settings(prompt, tools, format), conversation)
         except BaseException as error:
             if connection is not None:
                 await connection.close()
@@ -168,7 +168,19 @@ class OpenAIRealtime:
                 reason = f"cannot connect to {self._client.base_url}: {error}"
                 raise self._client.failure(reason) from error
 
-    def _settings(self, prompt: str, tools: Sequence[ToolSpec], format: AudioFormat) -> JsonObject:
+    async def prewarm(self) -> None:
+        """Make the client that connects. That there is no key is only logged."""
+        try:
+            self._client.get()
+        except ServiceError as error:
+            log.warning("not prewarmed", service=SERVICE, error=str(error))
+
+    async def close(self) -> None:
+        """Close the client of the running event loop. Sessions are closed by whoever has them."""
+        await self._client.close()
+
+    def settings(self, prompt: str, tools: Sequence[ToolSpec], format: AudioFormat) -> JsonObject:
+        """Return the settings of a session, as the API has them."""
         audio_format = _audio_format(format)
         transcription: JsonObject | None = None
         if self.transcription is not None:
@@ -222,6 +234,7 @@ class OpenAIRealtimeSession:
         self._client = client
         self._connection = connection
         self._prompt = prompt
+        self._format = format
         self._wire = format if format.encoding != "l16" else L16_24K
         self._resampler = (
             Resampler(format.rate, self._wire.rate) if format.rate != self._wire.rate else None
@@ -274,6 +287,13 @@ class OpenAIRealtimeSession:
                 raise self._client.failure(str(event.error))
             if isinstance(event, _SessionUpdated):
                 return
+
+    async def update(self, *, prompt: str, tools: Sequence[ToolSpec]) -> None:
+        """Take another prompt and other tools, from the next response on."""
+        self._prompt = prompt
+        settings = self._model.settings(prompt, tools, self._format)
+        changed = {name: settings[name] for name in ("type", "instructions", "tools")}
+        await self._send({"type": "session.update", "session": changed})
 
     # What the caller does.
 

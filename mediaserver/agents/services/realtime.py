@@ -151,6 +151,18 @@ class Transcribing(Protocol):
         ...
 
 
+@runtime_checkable
+class Updatable(Protocol):
+    """A session that can be told to be and do something else than when it was opened.
+
+    With it an agent may change its prompt at any time. Otherwise only until its stream has started:
+    then a session that was opened before is replaced.
+    """
+
+    async def update(self, *, prompt: str, tools: Sequence[ToolSpec]) -> None:
+        """Take another prompt and other tools, from the next response on."""
+
+
 class RealtimeModel(Protocol):
     """A speech-to-speech model. One object serves all calls of a process."""
 

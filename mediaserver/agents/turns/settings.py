@@ -57,6 +57,8 @@ class TurnSettings:
             transcript.
         drop_after: Quiet after which an interruption that is still undecided is dropped.
         decide_within: How long after `SpeechStarted` an interruption may stay undecided at all.
+        longest: After so much an utterance ends as a turn though the caller speaks on, so that hold
+            music or a television is not collected for the whole call. None: never.
         preroll: Audio before `SpeechStarted` that belongs to the utterance.
         silence: Quiet on both sides after which `CallerSilent` comes, and again after each such
             stretch. None: never.
@@ -78,6 +80,7 @@ class TurnSettings:
     confirm: float = 0.6
     drop_after: float = 0.5
     decide_within: float = 1.5
+    longest: float | None = 60.0
     preroll: float = 0.4
     silence: float | None = 10.0
     backchannels: AbstractSet[str] = BACKCHANNELS
@@ -88,17 +91,18 @@ class TurnSettings:
     def __post_init__(self) -> None:
         for name, (least, most) in _RANGES.items():
             value = getattr(self, name)
-            if value is None and name == "silence":
+            if value is None and name in ("longest", "silence"):
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise TypeError(f"{name} must be a number, not {value!r}")
             if not math.isfinite(value) or not least <= value <= most:
                 raise ValueError(f"{name} must be {least:g} to {most:g}, not {value!r}")
         for shorter, longer in _ORDER:
-            if getattr(self, shorter) > getattr(self, longer):
+            most = getattr(self, longer)
+            if most is not None and getattr(self, shorter) > most:
                 raise ValueError(
                     f"{shorter} must not be more than {longer}, and it is "
-                    f"{getattr(self, shorter):g} to {getattr(self, longer):g}"
+                    f"{getattr(self, shorter):g} to {most:g}"
                 )
         if not isinstance(self.backchannels, AbstractSet):
             raise TypeError(f"backchannels must be a set of words, not {self.backchannels!r}")
@@ -114,6 +118,7 @@ _RANGES: Final = {
     "confirm": (0.02, 10.0),
     "drop_after": (0.1, 10.0),
     "decide_within": (0.1, 10.0),
+    "longest": (1.0, 3600.0),
     "preroll": (0.0, 2.0),
     "silence": (1.0, 3600.0),
     "start_above": (0.01, 1.0),
@@ -127,6 +132,7 @@ _ORDER: Final = (
     ("shortest", "confirm"),
     ("confirm", "decide_within"),
     ("drop_after", "decide_within"),
+    ("decide_within", "longest"),
     ("stop_below", "start_above"),
     ("start_above", "sure_above"),
 )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -16,16 +17,30 @@ from mediaserver.call import Frame
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
-    """The caller seems to speak: time to fall silent for a moment, not yet to give up the turn."""
+    """The caller seems to speak: time to fall silent for a moment, not yet to give up the turn.
+
+    Attributes:
+        at: When it was noticed.
+        resumes: Whether it is one with what was dropped before: the caller never paused.
+
+    """
 
     at: float
+    resumes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechConfirmed:
-    """The caller does speak. Once for each utterance that was not dropped."""
+    """The caller does speak. Once for each utterance that was not dropped.
+
+    Attributes:
+        at: When that became clear.
+        resumes: Whether it was dropped while the caller went on speaking, and is taken up again.
+
+    """
 
     at: float
+    resumes: bool = False
 
 
 DropReason: TypeAlias = Literal["noise", "too_short", "backchannel"]
@@ -153,30 +168,48 @@ class TurnTaker:
             The next event, as from `hear`.
 
         """
-        event = self._understand(words_of(text), final)
+        event = self._understand(text, final)
         if event is not None:
             self._events.append(event)
         return self._events.popleft() if self._events else None
+
+    def means(self, text: str, *, interrupting: bool, final: bool) -> bool:
+        """Whether a transcript has words that mean something, be it that they interrupt."""
+        words = words_of(text)
+        backchannel = self._backchannels.only if final else self._backchannels.may_become
+        return bool(words) and not (interrupting and backchannel(words))
 
     def reset_silence(self) -> None:
         """Count the silence anew, because something else showed that the caller is there."""
         self._quiet_since = self._count
         self._silences = 0
 
-    def _understand(self, words: Sequence[str], final: bool) -> TurnEvent | None:
+    def _understand(self, text: str, final: bool) -> TurnEvent | None:
         utterance = self._utterance or self._dropped
         if utterance is None or utterance.confirmed:
             return None
-        backchannel = self._backchannels.only if final else self._backchannels.may_become
-        if words and not (utterance.interrupting and backchannel(words)):
+        if self.means(text, interrupting=utterance.interrupting, final=final):
+            resumes = self._utterance is None and self._goes_on(utterance)
+            utterance.over = self._utterance is None and not resumes
             self._utterance, self._dropped = utterance, None
-            return self._confirm(utterance)
+            return self._confirm(utterance, resumes=resumes)
         if final and utterance.interrupting and self._utterance is not None:
-            return self._drop(utterance, "backchannel" if words else "noise")
+            return self._drop(utterance, "backchannel" if words_of(text) else "noise")
         return None
+
+    def _goes_on(self, dropped: _Utterance) -> bool:
+        """Whether there was speech after it was dropped, or may still be."""
+        if dropped.dropped_at is None:
+            return False
+        return dropped.last > dropped.dropped_at or not self._is_over(dropped)
+
+    def _is_over(self, utterance: _Utterance) -> bool:
+        return _reached(self._count - utterance.last, self._settings.end_of_turn)
 
     def _hear(self, probability: float, agent_speaking: bool) -> None:
         self._count += 1
+        if self._utterance is not None and self._utterance.over:
+            self._end(self._utterance)
         utterance = self._utterance
         if utterance is None:
             self._wait(probability, agent_speaking)
@@ -189,6 +222,12 @@ class TurnTaker:
 
     def _wait(self, probability: float, agent_speaking: bool) -> None:
         """Look out for the beginning of speech."""
+        dropped = self._dropped
+        if dropped is not None and dropped.dropped_at is not None and not self._is_over(dropped):
+            if probability >= self._settings.stop_below:
+                dropped.last = self._count
+        else:
+            dropped = None
         if probability < self._settings.start_above:
             self._rising = self._rising_sure = 0
             self._dip_awaited = False
@@ -204,10 +243,12 @@ class TurnTaker:
         self._utterance = _Utterance(
             self._count, self._rising, self._rising_sure, interrupting=agent_speaking
         )
+        if dropped is not None:
+            self._utterance.first = dropped.first
         self._rising = self._rising_sure = 0
         self._dip_awaited = False
         self._dropped = None
-        self._events.append(SpeechStarted(self.elapsed))
+        self._events.append(SpeechStarted(self.elapsed, resumes=dropped is not None))
         self._decide(self._utterance)
 
     def _follow(self, utterance: _Utterance, probability: float, agent_speaking: bool) -> None:
@@ -219,7 +260,9 @@ class TurnTaker:
             utterance.sure += probability >= self._settings.sure_above
         if not utterance.confirmed:
             self._decide(utterance)
-        elif _reached(self._count - utterance.last, self._settings.end_of_turn):
+        elif self._is_over(utterance) or _reached(
+            self._count - utterance.started, self._settings.longest or math.inf
+        ):
             self._end(utterance)
 
     def _decide(self, utterance: _Utterance) -> None:
@@ -238,14 +281,17 @@ class TurnTaker:
         ):
             self._events.append(self._drop(utterance, "too_short"))
 
-    def _confirm(self, utterance: _Utterance) -> SpeechConfirmed:
+    def _confirm(self, utterance: _Utterance, *, resumes: bool = False) -> SpeechConfirmed:
         utterance.confirmed = True
         self._silences = 0
-        return SpeechConfirmed(self.elapsed)
+        return SpeechConfirmed(self.elapsed, resumes)
 
     def _drop(self, utterance: _Utterance, reason: DropReason) -> SpeechDropped:
         self._utterance = None
         self._dropped = utterance
+        quiet = self._settings.drop_after if reason != "noise" else _QUIET
+        if not _reached(self._count - utterance.last, quiet):
+            utterance.dropped_at = self._count
         # What goes on after it was dropped must not start again at once: the agent would stutter.
         self._dip_awaited = utterance.last == self._count
         return SpeechDropped(self.elapsed, reason)
@@ -280,10 +326,22 @@ class _Utterance:
         sure: How much of that was beyond doubt.
         interrupting: Whether the agent was speaking at any time until it was decided.
         confirmed: Whether it is decided.
+        dropped_at: When it was dropped, if the caller had not paused: they may go on.
+        over: Whether it was confirmed after it had ended.
 
     """
 
-    __slots__ = ("confirmed", "first", "interrupting", "last", "started", "sure", "voiced")
+    __slots__ = (
+        "confirmed",
+        "dropped_at",
+        "first",
+        "interrupting",
+        "last",
+        "over",
+        "started",
+        "sure",
+        "voiced",
+    )
 
     def __init__(self, now: int, voiced: int, sure: int, *, interrupting: bool) -> None:
         self.started = now
@@ -293,6 +351,8 @@ class _Utterance:
         self.sure = sure
         self.interrupting = interrupting
         self.confirmed = False
+        self.dropped_at: int | None = None
+        self.over = False
 
 
 def _seconds(steps: int) -> float:

@@ -3,6 +3,7 @@ from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
+import structlog
 
 from audiocodecs import L16_16K, L16_24K, MULAW_8K, AudioFormat
 from mediaserver.agents.services import (
@@ -638,3 +639,31 @@ async def test_a_request_of_another_kind_that_is_refused_changes_nothing():
         await session.respond()
         assert text_of(await until_done(session)) == "Now."
         assert [code for code, _ in server.refusals] == ["invalid_tool_call_id"]
+
+
+async def test_prompt_and_tools_may_change_in_an_open_session():
+    async with connected(Answer(text="Hi.")) as (session, server):
+        await session.update(prompt="Be brief.", tools=[WEATHER])
+        await session.respond()
+        await until_done(session)
+        assert server.sessions[-1].settings["instructions"] == "Be brief."
+        assert [tool["name"] for tool in server.sessions[-1].settings["tools"]] == ["weather"]
+        assert server.refusals == []
+
+
+async def test_no_client_is_left_when_the_model_is_closed():
+    server = OpenAIRealtimeServer()
+    async with server.running():
+        model = model_of(server)
+        await model.prewarm()
+        client = model._client.get()
+        await model.close()
+        assert client.is_closed()
+
+
+async def test_prewarming_without_a_key_is_logged(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    model = OpenAIRealtime(base_url="https://api.example.com/v1")
+    with structlog.testing.capture_logs() as logs:
+        await model.prewarm()
+    assert "set OPENAI_API_KEY" in logs[0]["error"]

@@ -16,6 +16,7 @@ SECONDS = (
     "confirm",
     "drop_after",
     "decide_within",
+    "longest",
     "preroll",
     "silence",
 )
@@ -26,8 +27,10 @@ def test_the_defaults_are_allowed() -> None:
     assert TurnSettings() == TurnSettings()
 
 
-def test_silence_may_be_none() -> None:
-    assert TurnSettings(silence=None).silence is None
+@pytest.mark.parametrize("name", ["silence", "longest"])
+def test_what_may_be_none(name: str) -> None:
+    settings: dict[str, Any] = {name: None}
+    assert getattr(TurnSettings(**settings), name) is None
 
 
 @pytest.mark.parametrize("name", [*SECONDS, *PROBABILITIES])
@@ -44,7 +47,7 @@ def test_what_is_no_number_is_refused(name: str, value: Any) -> None:
         TurnSettings(**{name: value})
 
 
-def test_only_silence_may_be_none() -> None:
+def test_what_must_not_be_none() -> None:
     with pytest.raises(TypeError, match="end_of_turn must be a number, not None"):
         TurnSettings(end_of_turn=None)  # type: ignore[arg-type]
 

@@ -138,7 +138,10 @@ def test_a_backchannel_that_goes_on_without_a_pause_is_an_interruption_by_its_le
     hear(taker, 0.4, agent_speaking=True)
     taker.understood("okay", final=True)
 
-    assert hear(taker, 2, agent_speaking=True) == [SpeechStarted(1.0), SpeechConfirmed(1.0)]
+    assert hear(taker, 2, agent_speaking=True) == [
+        SpeechStarted(1.0, resumes=True),
+        SpeechConfirmed(1.0),
+    ]
 
 
 def test_speech_that_began_before_the_agent_spoke_needs_the_length_of_an_interruption() -> None:
@@ -244,6 +247,37 @@ def test_a_later_utterance_takes_the_words() -> None:
 
     assert taker.understood("stop", final=True) == SpeechConfirmed(1.4)
     assert hear(taker, 2, agent_speaking=True)[-1] == TurnEnded(2.2, 1.6, pytest.approx(0.3))
+
+
+def test_words_of_a_quiet_speaker_who_speaks_on_take_the_turn_up_again() -> None:
+    taker = taker_of(track((4, 0.6)), decide_within=1.5)
+    hear(taker, 3, agent_speaking=True)
+
+    assert taker.understood("wait I have", final=True) == SpeechConfirmed(3.0, resumes=True)
+    assert hear(taker, 2, agent_speaking=True) == [
+        TurnEnded(at=4.6, speech_ended_at=4.0, speech_seconds=4.0)
+    ]
+
+
+def test_an_utterance_that_does_not_end_is_a_turn_by_its_length() -> None:
+    taker = taker_of(track((12, 1)), longest=5, onset=0.02, shortest=0.16)
+
+    assert hear(taker, 12.1) == [
+        SpeechStarted(0.02),
+        SpeechConfirmed(0.16),
+        TurnEnded(at=5.02, speech_ended_at=5.02, speech_seconds=5.02),
+        SpeechStarted(5.04),
+        SpeechConfirmed(5.18),
+        TurnEnded(at=10.04, speech_ended_at=10.04, speech_seconds=5.02),
+        SpeechStarted(10.06),
+        SpeechConfirmed(10.2),
+    ]
+
+
+def test_an_utterance_may_be_as_long_as_it_likes() -> None:
+    taker = taker_of(track((100, 1)), longest=None)
+
+    assert len(hear(taker, 100)) == 2
 
 
 def test_quiet_on_both_sides_is_told_again_and_again() -> None:
