@@ -103,8 +103,10 @@ class Daemon(uvicorn.Server):
         """Open what handlers share, then the listener."""
         try:
             await self._runtime.startup()
-        except Exception:
-            log.exception("startup failed")
+        except Exception as error:
+            # A missing package says what to install: where it is missed does not matter.
+            missing = isinstance(error, ImportError)
+            log.error("startup failed", reason=str(error), exc_info=None if missing else error)
             for sock in sockets or ():
                 sock.close()
             self.exit_status = 1

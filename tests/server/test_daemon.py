@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import httpx
 import pytest
+import structlog
 import trustme
 from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
@@ -136,6 +137,23 @@ async def test_a_lifespan_that_fails_ends_the_server_with_an_error(start_daemon)
 
     served = await start_daemon(Route(Agent))
     await served.task
+    assert served.daemon.exit_status == 1
+
+
+async def test_a_missing_package_is_said_in_a_line(start_daemon):
+    @contextlib.asynccontextmanager
+    async def broken():
+        raise ImportError("pip install something")
+        yield
+
+    class Agent(Handler):
+        lifespan = broken
+
+    with structlog.testing.capture_logs() as logs:
+        served = await start_daemon(Route(Agent))
+        await served.task
+    (failed,) = [log for log in logs if log["event"] == "startup failed"]
+    assert (failed["reason"], failed["exc_info"]) == ("pip install something", None)
     assert served.daemon.exit_status == 1
 
 

@@ -19,7 +19,7 @@ class VoiceDetector(Protocol):
         ...
 
 
-class DetectorUnavailableError(RuntimeError):
+class DetectorUnavailableError(ImportError):
     """A voice detector's packages are not installed; the message says how to install them."""
 
     def __init__(self, what: str, package: str) -> None:
