@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from random import Random
 from typing import Any
@@ -47,7 +48,7 @@ class Line(msgspec.Struct):
         return start + clip.onset, start + clip.seconds
 
 
-class Callers:
+class Callers(ABC):
     """The lines of one run. Each phone is looked into, without being changed."""
 
     def __init__(self, seed: int) -> None:
@@ -80,9 +81,9 @@ class Callers:
         """End all calls."""
         await asyncio.gather(*(line.phone.hang_up() for line in self.lines))
 
+    @abstractmethod
     async def call(self, phone: Phone) -> None:
         """Do what callers do, until the call is over."""
-        raise NotImplementedError
 
 
 class Asking(Callers):
