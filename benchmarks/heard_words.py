@@ -22,10 +22,10 @@ from rich.console import Console
 from rich.table import Table
 
 from audiocodecs import MULAW_8K
-from mediaserver.agents.heard_words import Spoken
+from mediaserver.agents.conversing.heard_words import Spoken
+from mediaserver.agents.conversing.word_estimate import words_of
 from mediaserver.agents.services import WordMark
 from mediaserver.agents.services.espeak import EspeakSpeech
-from mediaserver.agents.word_estimate import words_of
 from mediaserver.call import Frame
 
 

@@ -27,7 +27,7 @@ from rich.table import Table
 
 from audiocodecs import Samples, resample
 from mediaserver.espeak import speak
-from mediaserver.sandbox.noise import NoiseCanceller, reduction
+from mediaserver.sandbox.audio.noise import NoiseCanceller, reduction
 
 
 RATE = 16_000

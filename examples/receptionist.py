@@ -14,9 +14,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from mediaserver.agents import VoiceAgent, tool
-from mediaserver.agents.services.openai_chat import OpenAIChat
-from mediaserver.agents.services.openai_speech import OpenAISpeech
-from mediaserver.agents.services.openai_transcription import OpenAITranscription
+from mediaserver.agents.services.openai.chat import OpenAIChat
+from mediaserver.agents.services.openai.speech import OpenAISpeech
+from mediaserver.agents.services.openai.transcription import OpenAITranscription
 
 
 BOOKED: dict[tuple[date, time], str] = {}  # stands for the restaurant's own database

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from mediaserver.agents import RealtimeAgent, tool
-from mediaserver.agents.services.openai_realtime import OpenAIRealtime
+from mediaserver.agents.services.openai.realtime import OpenAIRealtime
 
 
 BOOKED: dict[tuple[date, time], str] = {}  # stands for the restaurant's own database

@@ -7,8 +7,8 @@ The file is in recordings/ and grows while they speak. The star key pauses it, a
 """
 
 from mediaserver.agents import Parrot
-from mediaserver.agents.recorder import recorded
-from mediaserver.agents.recording import Recording
+from mediaserver.agents.recording.recorder import recorded
+from mediaserver.agents.recording.recording import Recording
 
 
 class Desk(Parrot):

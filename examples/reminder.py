@@ -13,9 +13,9 @@ import logging
 from typing import Literal
 
 from mediaserver.agents import VoiceAgent, tool
-from mediaserver.agents.services.openai_chat import OpenAIChat
-from mediaserver.agents.services.openai_speech import OpenAISpeech
-from mediaserver.agents.services.openai_transcription import OpenAITranscription
+from mediaserver.agents.services.openai.chat import OpenAIChat
+from mediaserver.agents.services.openai.speech import OpenAISpeech
+from mediaserver.agents.services.openai.transcription import OpenAITranscription
 
 
 log = logging.getLogger(__name__)

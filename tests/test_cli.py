@@ -45,7 +45,7 @@ def served(monkeypatch):
         calls.append((settings, routes))
         return 0
 
-    monkeypatch.setattr("mediaserver.server.daemon.serve", serve)
+    monkeypatch.setattr("mediaserver.server.process.daemon.serve", serve)
     return calls
 
 
@@ -154,14 +154,15 @@ def test_a_port_in_use_ends_with_status_1(run):
 
 
 def test_the_status_of_the_server_is_that_of_the_command(run, monkeypatch):
-    monkeypatch.setattr("mediaserver.server.daemon.serve", lambda settings, routes: 1)
+    monkeypatch.setattr("mediaserver.server.process.daemon.serve", lambda settings, routes: 1)
     assert run("serve", "mediaserver.agents:Echo").exit_code == 1
 
 
 def test_reload_runs_the_same_command_without_the_flag(run, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "mediaserver.server.reload.run_reloading", lambda command, folder: seen.append(command)
+        "mediaserver.server.process.reload.run_reloading",
+        lambda command, folder: seen.append(command),
     )
     monkeypatch.setattr(sys, "argv", ["mediaserver", "serve", "--reload", "a:B", "--port", "1"])
     assert run("serve", "--reload", "a:B", "--port", "1").exit_code == 0
@@ -171,12 +172,12 @@ def test_reload_runs_the_same_command_without_the_flag(run, monkeypatch):
 
 
 def test_reload_without_its_package_ends_with_status_2(run, monkeypatch):
-    from mediaserver.server.reload import ReloadError
+    from mediaserver.server.process.reload import ReloadError
 
     def missing(command, folder):
         raise ReloadError("needs watchfiles")
 
-    monkeypatch.setattr("mediaserver.server.reload.run_reloading", missing)
+    monkeypatch.setattr("mediaserver.server.process.reload.run_reloading", missing)
     result = run("serve", "--reload", "a:B")
     assert result.exit_code == 2
     assert "needs watchfiles" in result.stderr
@@ -357,7 +358,7 @@ def test_ctrl_c_during_a_load_says_how_far_it_has_come(run, monkeypatch):
         )
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mediaserver.sandbox.load", interrupted)
+    monkeypatch.setattr("mediaserver.sandbox.phone.load", interrupted)
     result = run("load", "ws://127.0.0.1:1/")
     assert result.exit_code == 130
     assert "interrupted: 4 live, 3 finished, 1 failed, 0 cut" in result.stderr

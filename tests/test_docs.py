@@ -44,14 +44,14 @@ from mediaserver.handler import Handler, Routes
 from mediaserver.plivo import CallRequest, PlivoClient
 from mediaserver.sandbox import CallEnded
 from mediaserver.sandbox.account import Account
-from mediaserver.sandbox.dialplan import Dialplan
-from mediaserver.sandbox.exchange import ExchangeOptions
-from mediaserver.sandbox.person import Person
+from mediaserver.sandbox.calls.exchange import ExchangeOptions
+from mediaserver.sandbox.people.dialplan import Dialplan
+from mediaserver.sandbox.people.person import Person
+from mediaserver.sandbox.people.script import person_from_text
 from mediaserver.sandbox.platform import Sandbox, SandboxOptions
-from mediaserver.sandbox.script import person_from_text
 from mediaserver.server.counters import ServerCounters
-from mediaserver.server.daemon import HTTP_CLOSE_TIMEOUT
 from mediaserver.server.live import CLOSE_TIMEOUT
+from mediaserver.server.process.daemon import HTTP_CLOSE_TIMEOUT
 from mediaserver.settings import ENV_PREFIX, Settings
 from mediaserver.telemetry.metrics import exposition
 from mediaserver.testing import joined, run_virtual

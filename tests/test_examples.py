@@ -24,12 +24,12 @@ from mediaserver.handler import Routes, load_name
 from mediaserver.plivo import PlivoClient
 from mediaserver.sandbox import Phone
 from mediaserver.sandbox.account import Account
-from mediaserver.sandbox.dialplan import Dialplan
-from mediaserver.sandbox.person import Person, Say, WaitForAgent
+from mediaserver.sandbox.people.dialplan import Dialplan
+from mediaserver.sandbox.people.person import Person, Say, WaitForAgent
 from mediaserver.sandbox.platform import Sandbox, SandboxOptions
-from mediaserver.server.outcome import Outcome
-from mediaserver.server.placing import place_calls
-from mediaserver.server.tokens import Claims, seal
+from mediaserver.server.outbound.outcome import Outcome
+from mediaserver.server.outbound.placing import place_calls
+from mediaserver.server.trust.tokens import Claims, seal
 from mediaserver.settings import Settings
 from mediaserver.testing import joined, run_virtual
 from mediaserver.testing.openai_realtime_server import Answer, CallTool, OpenAIRealtimeServer

@@ -6,8 +6,8 @@ The environment variable `BENCHMARK_REALTIME_URL` says where that is.
 import os
 
 from benchmarks.servers.mock_timings import END_OF_TURN
-from mediaserver.agents.realtime_agent import RealtimeAgent
-from mediaserver.agents.services.openai_realtime import OpenAIRealtime
+from mediaserver.agents.conversing.realtime_agent import RealtimeAgent
+from mediaserver.agents.services.openai.realtime import OpenAIRealtime
 from mediaserver.agents.turns import TurnSettings, prewarm
 
 

@@ -11,10 +11,10 @@ import numpy as np
 from audiocodecs import AudioFormat
 from benchmarks.servers.mock_services import MockModel, MockSpeech, MockTranscription
 from benchmarks.servers.mock_timings import END_OF_TURN, Timings, tokens
+from mediaserver.agents.conversing.voice_agent import VoiceAgent
 from mediaserver.agents.services import WordMark
 from mediaserver.agents.services.espeak import EspeakSpeech
 from mediaserver.agents.turns import TurnSettings, prewarm
-from mediaserver.agents.voice_agent import VoiceAgent
 from mediaserver.call import Frame, Turn
 from mediaserver.espeak import MarkedSpeech
 

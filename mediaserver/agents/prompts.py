@@ -12,7 +12,7 @@ from typing import TypeAlias
 import soundfile
 
 from audiocodecs import RATES, AudioFormat, Wav
-from mediaserver.agents.phrases import PHRASES
+from mediaserver.agents.conversing.phrases import PHRASES
 from mediaserver.agents.services import TextToSpeech
 from mediaserver.call import Frame
 

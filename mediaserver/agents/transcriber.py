@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 import structlog
 
-from mediaserver.agents.listening import Listener, Utterance
-from mediaserver.agents.paths import check_path, stream_path
-from mediaserver.agents.readiness import kept_ready, make_detector
+from mediaserver.agents.conversing.listening import Listener, Utterance
+from mediaserver.agents.conversing.readiness import kept_ready, make_detector
+from mediaserver.agents.conversing.transcribing import transcripts
+from mediaserver.agents.recording.paths import check_path, stream_path
 from mediaserver.agents.services import ServiceError, SpeechToText, Transcript
-from mediaserver.agents.transcribing import transcripts
 from mediaserver.agents.turns import TurnSettings, TurnTaker, VoiceDetector, default_detector
 from mediaserver.call import Frame
 from mediaserver.handler import Handler

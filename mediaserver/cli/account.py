@@ -14,7 +14,7 @@ from mediaserver.settings import Settings, SettingsError, load_settings
 
 
 if TYPE_CHECKING:
-    from mediaserver.server.outcome import DialReport
+    from mediaserver.server.outbound.outcome import DialReport
 
 Config = Annotated[
     Path | None,
@@ -60,10 +60,10 @@ def dial(
     from mediaserver.plivo.errors import PlivoError
     from mediaserver.plivo.models import problems
     from mediaserver.server.account import NoAccountError, connect
-    from mediaserver.server.daemon import BindError
-    from mediaserver.server.outbound import DialError, Machine
-    from mediaserver.server.placing import place_calls
-    from mediaserver.server.tls import TLSError
+    from mediaserver.server.outbound.dialler import DialError, Machine
+    from mediaserver.server.outbound.placing import place_calls
+    from mediaserver.server.process.daemon import BindError
+    from mediaserver.server.process.tls import TLSError
     from mediaserver.telemetry.logs import configure_logs
 
     if machine not in get_args(Machine):
@@ -142,7 +142,7 @@ def setup_number(
     """Have calls to a number answered by this server, and say what was changed at Plivo for it."""
     from mediaserver.plivo.errors import PlivoError
     from mediaserver.server.account import NoAccountError, connect
-    from mediaserver.server.number_setup import NumberSetupError, set_up_number
+    from mediaserver.server.outbound.number_setup import NumberSetupError, set_up_number
 
     settings = _settings(config, public_url=public_url, auth_id=auth_id, api_url=api_url)
     if settings.public_url is None:

@@ -62,11 +62,11 @@ def sandbox(
     """
     try:
         from mediaserver.sandbox.account import Account, new_auth_id, new_auth_token
-        from mediaserver.sandbox.billing import Rates, Tariff
-        from mediaserver.sandbox.exchange import ExchangeOptions, ExtraHeadersStyle
-        from mediaserver.sandbox.person import ScriptError
+        from mediaserver.sandbox.calls.exchange import ExchangeOptions, ExtraHeadersStyle
+        from mediaserver.sandbox.people.person import ScriptError
         from mediaserver.sandbox.platform import SandboxOptions, environment, serve_sandbox
-        from mediaserver.sandbox.store import StoreError
+        from mediaserver.sandbox.records.billing import Rates, Tariff
+        from mediaserver.sandbox.records.store import StoreError
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.startswith("mediaserver"):
             raise

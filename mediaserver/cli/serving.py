@@ -46,8 +46,8 @@ def serve(**options: Any) -> None:
         fail(str(error), 2)
     routes = _load_routes(settings)
 
-    from mediaserver.server import daemon
-    from mediaserver.server.tls import TLSError
+    from mediaserver.server.process import daemon
+    from mediaserver.server.process.tls import TLSError
 
     try:
         status = daemon.serve(settings, routes)
@@ -76,7 +76,7 @@ def _load_routes(settings: Settings) -> Routes:
 
 
 def _serve_reloading() -> None:
-    from mediaserver.server.reload import ReloadError, run_reloading
+    from mediaserver.server.process.reload import ReloadError, run_reloading
 
     arguments = [each for each in sys.argv[1:] if each != "--reload"]
     # Who has just saved a file does not want to wait for calls to end.

@@ -4,14 +4,14 @@ It shares no code with the server but the protocol and the codecs: what one of t
 shows on the other.
 """
 
-from mediaserver.sandbox.calling import CallOptions, KeyPress, place_call
-from mediaserver.sandbox.dialling import CallFailed
-from mediaserver.sandbox.load import LoadProgress, LoadReport, Spread, load
-from mediaserver.sandbox.misbehaviour import MISBEHAVIOURS, Misbehaviour
-from mediaserver.sandbox.phone import CallEnded, Phone
-from mediaserver.sandbox.playback import PlaybackBuffer
-from mediaserver.sandbox.report import CallReport
-from mediaserver.sandbox.uplink import StreamIdentity
+from mediaserver.sandbox.audio.playback import PlaybackBuffer
+from mediaserver.sandbox.phone.load import LoadProgress, LoadReport, Spread, load
+from mediaserver.sandbox.phone.misbehaviour import MISBEHAVIOURS, Misbehaviour
+from mediaserver.sandbox.phone.phone import CallEnded, Phone
+from mediaserver.sandbox.phone.place_call import CallOptions, KeyPress, place_call
+from mediaserver.sandbox.phone.report import CallReport
+from mediaserver.sandbox.phone.uplink import StreamIdentity
+from mediaserver.sandbox.wire.connect import CallFailed
 
 
 __all__ = [

@@ -20,13 +20,13 @@ from fastapi import FastAPI
 
 from audiocodecs import Wav
 from mediaserver.sandbox.account import Account, RateLimiter
-from mediaserver.sandbox.api import create_api
-from mediaserver.sandbox.billing import Rates
-from mediaserver.sandbox.dialplan import Dialplan
-from mediaserver.sandbox.exchange import Exchange, ExchangeOptions
-from mediaserver.sandbox.person import Person
-from mediaserver.sandbox.script import names_file
-from mediaserver.sandbox.store import MemoryStore, SqlStore, Store
+from mediaserver.sandbox.api.app import create_api
+from mediaserver.sandbox.calls.exchange import Exchange, ExchangeOptions
+from mediaserver.sandbox.people.dialplan import Dialplan
+from mediaserver.sandbox.people.person import Person
+from mediaserver.sandbox.people.script import names_file
+from mediaserver.sandbox.records.billing import Rates
+from mediaserver.sandbox.records.store import MemoryStore, SqlStore, Store
 from mediaserver.sandbox.webhooks import Patience, WebhookError, Webhooks
 from mediaserver.telemetry.logs import default_logs
 

@@ -11,7 +11,7 @@ import structlog
 
 from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.plivo.xml import MAX_URL, Hangup, Redirect, Response, Speak, Stream
-from mediaserver.server.tokens import TOKEN_PARAMETER, Claims, seal
+from mediaserver.server.trust.tokens import TOKEN_PARAMETER, Claims, seal
 
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import Final
 
 from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.server.recent import Recent
-from mediaserver.server.tokens import Claims
+from mediaserver.server.trust.tokens import Claims
 
 
 KEPT_CALLS: Final = 10_000

@@ -15,8 +15,8 @@ from mediaserver.handler import Route, Routes
 from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.plivo.signatures import SignatureError
 from mediaserver.server.admission import Slot
-from mediaserver.server.proxy import base_url, origin
-from mediaserver.server.tokens import TOKEN_PARAMETER, Claims, TokenError, unseal
+from mediaserver.server.trust.proxy import base_url, origin
+from mediaserver.server.trust.tokens import TOKEN_PARAMETER, Claims, TokenError, unseal
 
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from mediaserver.server.prepared import PreparedHandlers
 from mediaserver.server.rest_call_control import RestCallControl
 from mediaserver.server.statuses import Statuses
 from mediaserver.server.sweep import Sweep
-from mediaserver.server.verification import SignatureCheck
+from mediaserver.server.trust.verification import SignatureCheck
 from mediaserver.settings import Settings
 from mediaserver.stream import CallControl
 

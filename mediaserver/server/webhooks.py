@@ -33,7 +33,7 @@ from mediaserver.plivo.callbacks import (
 )
 from mediaserver.plivo.signatures import SignatureError, form_params
 from mediaserver.server.answer import NOTHING, Answer, AnswerError, answer, busy
-from mediaserver.server.proxy import base_url
+from mediaserver.server.trust.proxy import base_url
 
 
 if TYPE_CHECKING:

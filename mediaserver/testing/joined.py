@@ -15,11 +15,11 @@ from mediaserver.call import Clock
 from mediaserver.handler import Handler, Route, Routes, StreamHandler
 from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.sandbox import CallEnded, CallFailed, Phone
-from mediaserver.sandbox.uplink import StreamIdentity
+from mediaserver.sandbox.phone.uplink import StreamIdentity
 from mediaserver.server.connection import StreamConnection
 from mediaserver.server.live import LiveCall
 from mediaserver.server.runtime import Runtime
-from mediaserver.server.tokens import TOKEN_PARAMETER, Claims, seal
+from mediaserver.server.trust.tokens import TOKEN_PARAMETER, Claims, seal
 from mediaserver.settings import Settings
 from mediaserver.stream import Stream
 

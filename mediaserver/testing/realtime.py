@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import dataclass
 
 from audiocodecs import AudioFormat
-from mediaserver.agents.realtime_agent import SAY
+from mediaserver.agents.conversing.realtime_agent import SAY
 from mediaserver.agents.services import (
     CallerFinished,
     CallerSpeaks,

@@ -9,7 +9,7 @@ import pytest
 
 from audiocodecs import MULAW_8K
 from mediaserver.agents import VoiceAgent
-from mediaserver.agents.phrases import PHRASES
+from mediaserver.agents.conversing.phrases import PHRASES
 from mediaserver.agents.services import Text
 from mediaserver.agents.turns import LevelDetector
 from mediaserver.handler import Route, Routes

@@ -6,7 +6,7 @@ import numpy as np
 
 from audiocodecs import resample
 from mediaserver.agents import VoiceAgent
-from mediaserver.agents.phrases import PHRASES
+from mediaserver.agents.conversing.phrases import PHRASES
 from mediaserver.agents.services import Text
 from mediaserver.agents.services.espeak import EspeakSpeech
 from mediaserver.espeak import speak

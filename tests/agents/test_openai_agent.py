@@ -11,9 +11,9 @@ import pytest
 
 from audiocodecs import L16_24K, MULAW_8K
 from mediaserver.agents import TurnSettings, VoiceAgent
-from mediaserver.agents.services.openai_chat import OpenAIChat
-from mediaserver.agents.services.openai_speech import OpenAISpeech
-from mediaserver.agents.services.openai_transcription import OpenAITranscription
+from mediaserver.agents.services.openai.chat import OpenAIChat
+from mediaserver.agents.services.openai.speech import OpenAISpeech
+from mediaserver.agents.services.openai.transcription import OpenAITranscription
 from mediaserver.agents.turns import LevelDetector
 from mediaserver.handler import Route, Routes
 from mediaserver.testing import joined

@@ -21,9 +21,9 @@ from websockets.server import ServerProtocol
 from mediaserver.protocol import Command, encode_command
 from mediaserver.sandbox import CallReport, Phone
 from mediaserver.sandbox.account import Account
-from mediaserver.sandbox.dialplan import Dialplan
-from mediaserver.sandbox.exchange import Exchange, ExchangeOptions
-from mediaserver.sandbox.person import Person
+from mediaserver.sandbox.calls.exchange import Exchange, ExchangeOptions
+from mediaserver.sandbox.people.dialplan import Dialplan
+from mediaserver.sandbox.people.person import Person
 from mediaserver.sandbox.platform import Sandbox, SandboxOptions
 from mediaserver.testing import run_virtual
 

@@ -14,9 +14,9 @@ from pydantic import SecretStr
 
 from mediaserver import espeak
 from mediaserver.sandbox.account import Account
-from mediaserver.sandbox.exchange import ExchangeOptions
-from mediaserver.sandbox.live_call import CallPlan
-from mediaserver.sandbox.person import ScriptError
+from mediaserver.sandbox.calls.exchange import ExchangeOptions
+from mediaserver.sandbox.calls.live_call import CallPlan
+from mediaserver.sandbox.people.person import ScriptError
 from mediaserver.sandbox.platform import (
     Sandbox,
     SandboxOptions,
@@ -24,7 +24,7 @@ from mediaserver.sandbox.platform import (
     serve_sandbox,
     speak,
 )
-from mediaserver.sandbox.store import StoreError
+from mediaserver.sandbox.records.store import StoreError
 from mediaserver.sandbox.webhooks import Target, WebhookError
 from mediaserver.testing import run_virtual
 

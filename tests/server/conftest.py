@@ -15,7 +15,7 @@ import pytest
 
 from mediaserver.agents import Echo
 from mediaserver.handler import Route, Routes
-from mediaserver.server.daemon import Daemon, bind, load_certificates
+from mediaserver.server.process.daemon import Daemon, bind, load_certificates
 from mediaserver.server.runtime import Runtime
 from mediaserver.settings import Settings
 from mediaserver.testing import VirtualTimeLoop

@@ -11,7 +11,7 @@ from mediaserver.server.admission import Admission
 from mediaserver.server.answer import AnswerError, answer
 from mediaserver.server.handshake import Accepted, HandshakeRequest, examine
 from mediaserver.server.runtime import Runtime
-from mediaserver.server.tokens import Claims, unseal
+from mediaserver.server.trust.tokens import Claims, unseal
 from mediaserver.settings import Settings
 
 

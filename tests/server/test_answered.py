@@ -1,6 +1,6 @@
 from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.server.answered import AnsweredCalls
-from mediaserver.server.tokens import Claims
+from mediaserver.server.trust.tokens import Claims
 
 
 CLAIMS = Claims("call-1", "+1415", "+1416", 0, "inbound")

@@ -7,7 +7,7 @@ from mediaserver.handler import Route
 from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.plivo.signatures import sign_headers, sign_upgrade
 from mediaserver.server.handshake import Accepted, HandshakeRequest, Refused, examine
-from mediaserver.server.tokens import Claims, seal
+from mediaserver.server.trust.tokens import Claims, seal
 
 
 SECRET = "sixteen letters and more"

@@ -26,7 +26,7 @@ from mediaserver.protocol import (
 )
 from mediaserver.server.handshake import HandshakeRequest, examine
 from mediaserver.server.live import CLOSE_TIMEOUT, LiveCall
-from mediaserver.server.tokens import Claims, seal
+from mediaserver.server.trust.tokens import Claims, seal
 from mediaserver.testing import joined, stall
 
 

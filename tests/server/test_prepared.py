@@ -7,8 +7,8 @@ import pytest
 
 from mediaserver.handler import Handler, Route, Routes
 from mediaserver.plivo.callbacks import AnswerRequest
-from mediaserver.server.app import create_app
 from mediaserver.server.prepared import NEVER_CAME
+from mediaserver.server.process.app import create_app
 from mediaserver.testing import joined
 
 

@@ -10,8 +10,8 @@ from mediaserver.agents import Echo
 from mediaserver.handler import Route
 from mediaserver.plivo.callbacks import AnswerRequest, HangupRequest, StreamStatus
 from mediaserver.plivo.signatures import sign_headers
-from mediaserver.server.app import create_app
-from mediaserver.server.tokens import Claims
+from mediaserver.server.process.app import create_app
+from mediaserver.server.trust.tokens import Claims
 
 
 CALL = {"CallUUID": "call-1", "From": "14155550100", "To": "14155550199", "Event": "StartApp"}

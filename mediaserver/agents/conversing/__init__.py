@@ -1,0 +1,1 @@
+"""Agents that hold a conversation, and the parts they are made of."""

@@ -1,0 +1,189 @@
+"""Phrases that are said again and again, synthesised once for all calls of a process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
+from typing import TypeAlias
+
+from audiocodecs import MULAW_8K, AudioFormat
+from mediaserver.agents.conversing.served import speech as speech_of
+from mediaserver.agents.services import ServiceError, TextToSpeech, WordMark
+from mediaserver.call import Frame
+
+
+Speech: TypeAlias = tuple[Frame | WordMark, ...]
+
+_Key: TypeAlias = tuple[int, str, AudioFormat]
+
+
+class _Making:
+    """The speech of a phrase while it is made, for all the calls that wait for it.
+
+    It is made as fast as the service can, however slowly any of them plays it; and given up when
+    all of them have left.
+    """
+
+    def __init__(self, pieces: AsyncGenerator[Frame | WordMark, None]) -> None:
+        self.speech: list[Frame | WordMark] = []
+        self.done = False
+        self._error: ServiceError | None = None
+        self._listeners = 0
+        self._more = asyncio.Event()
+        self._task = asyncio.create_task(self._make(pieces), name="makes a phrase")
+
+    async def listen(self) -> AsyncGenerator[Frame | WordMark, None]:
+        """Yield what is there, and what follows as it comes.
+
+        Raises:
+            ServiceError: the service failed.
+
+        """
+        self._listeners += 1
+        told = 0
+        try:
+            while True:
+                more = self._more
+                while told < len(self.speech):
+                    told += 1
+                    yield self.speech[told - 1]
+                if self.done:
+                    break
+                await more.wait()
+            if self._error is not None:
+                raise self._error
+        finally:
+            self._listeners -= 1
+            if not self._listeners and not self.done:
+                self.done = True
+                self._task.cancel()
+                await asyncio.wait([self._task])
+
+    async def _make(self, pieces: AsyncGenerator[Frame | WordMark, None]) -> None:
+        try:
+            async for piece in pieces:
+                self.speech.append(piece)
+                self._tell()
+        except ServiceError as error:
+            self._error = error
+        finally:
+            self.done = True
+            self._tell()
+            await pieces.aclose()
+
+    def _tell(self) -> None:
+        self._more.set()
+        self._more = asyncio.Event()
+
+
+class Phrases:
+    """Keeps the speech of texts.
+
+    Args:
+        limit: how many are kept; those that were said longest ago go first.
+
+    Attributes:
+        format: that of the last stream, which the next one will have too.
+
+    """
+
+    def __init__(self, limit: int = 256) -> None:
+        self._limit = limit
+        self.format = MULAW_8K
+        # The service is kept with its phrases, so that no other can have its identity.
+        self._kept: OrderedDict[_Key, tuple[TextToSpeech, Speech]] = OrderedDict()
+        self._making: dict[_Key, _Making] = {}
+        # What was made, and is not counted yet.
+        self._uncounted: set[_Key] = set()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def get(self, service: TextToSpeech, text: str, format: AudioFormat) -> Speech | None:
+        """Return the speech of `text`, if it is kept."""
+        key = (id(service), text, format)
+        if key not in self._kept:
+            return None
+        self._kept.move_to_end(key)
+        return self._kept[key][1]
+
+    async def speak(
+        self,
+        service: TextToSpeech,
+        text: str,
+        format: AudioFormat,
+        *,
+        patience: float,
+        began: Callable[[], object] | None = None,
+    ) -> AsyncGenerator[Frame | WordMark, None]:
+        """Yield the speech of `text`, and keep it if all of it was made.
+
+        Calls that say it at the same time have it made once.
+
+        Args:
+            service: what speaks.
+            text: what it is to say.
+            format: the stream's.
+            patience: seconds that the service may take for a piece.
+            began: told when audio comes that the service was asked for and nobody was told of yet:
+                so each time that it spoke is counted once, by who says the phrase first.
+
+        Raises:
+            ServiceError: the service failed.
+
+        """
+        key = (id(service), text, format)
+        kept = self.get(service, text, format)
+        if kept is not None:
+            self._count(key, began)
+            for piece in kept:
+                yield piece
+            return
+        making = self._making.get(key)
+        if making is None or making.done:
+            pieces = speech_of(
+                service, text, format, patience=patience, began=partial(self._uncounted.add, key)
+            )
+            making = self._making[key] = _Making(pieces)
+        speech = making.listen()
+        try:
+            async for piece in speech:
+                self._count(key, began)
+                yield piece
+            self._keep(key, service, tuple(making.speech))
+        finally:
+            await speech.aclose()
+            if making.done and self._making.get(key) is making:
+                del self._making[key]
+                if key not in self._kept:
+                    self._uncounted.discard(key)
+
+    async def prepare(
+        self, service: TextToSpeech, text: str, format: AudioFormat, *, patience: float
+    ) -> None:
+        """Have the speech of `text` made, if it is not there yet.
+
+        Raises:
+            ServiceError: the service failed.
+
+        """
+        if self.get(service, text, format) is None:
+            async for _ in self.speak(service, text, format, patience=patience):
+                pass
+
+    def _keep(self, key: _Key, service: TextToSpeech, speech: Speech) -> None:
+        self._kept[key] = (service, speech)
+        if len(self._kept) > self._limit:
+            oldest, _ = self._kept.popitem(last=False)
+            self._uncounted.discard(oldest)
+
+    def _count(self, key: _Key, began: Callable[[], object] | None) -> None:
+        if began is not None and key in self._uncounted:
+            self._uncounted.discard(key)
+            began()
+
+
+PHRASES = Phrases()
+"""Those of this process."""

@@ -1,0 +1,168 @@
+"""From a model that speaks by itself to the caller's ear, and back to the words that were heard."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from mediaserver.agents.conversing.conversation import Saying
+from mediaserver.agents.conversing.heard_words import Spoken
+from mediaserver.agents.services import Speech, SpokenText
+from mediaserver.call import Frame
+from mediaserver.stream import Playback, Stream
+
+
+AHEAD = 1.0
+"""Seconds of audio that are given to the stream at once. Models speak much faster than anybody
+listens; the rest waits here, so that nothing else the model tells has to wait behind it."""
+
+WHOLE = 0.02
+"""Who missed less than so many seconds of something has heard it."""
+
+Start: TypeAlias = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
+"""Runs a task of the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """How much of something was heard.
+
+    Attributes:
+        item_id: what.
+        seconds: how much of its audio; all that there is of it, if nothing was missed.
+
+    """
+
+    item_id: str
+    seconds: float
+
+
+class _Item:
+    """One thing said."""
+
+    __slots__ = ("_playbacks", "saying", "seconds", "spoken")
+
+    def __init__(self, saying: Saying) -> None:
+        self.saying = saying
+        self.spoken = Spoken()
+        # How much audio came.
+        self.seconds = 0.0
+        self._playbacks: list[Playback] = []
+
+    def played(self, playback: Playback) -> None:
+        self._playbacks.append(playback)
+
+    @property
+    def seconds_heard(self) -> float:
+        heard = sum(playback.seconds_heard for playback in self._playbacks)
+        return self.seconds if heard > self.seconds - WHOLE else heard
+
+    @property
+    def last_playback(self) -> Playback | None:
+        return self._playbacks[-1] if self._playbacks else None
+
+
+class Relay:
+    """Plays one answer, as the model says it.
+
+    Args:
+        stream: where it is heard.
+        saying: makes room in the conversation for something said.
+        start: runs a task of the call.
+        began: told of the playback when the first audio is played.
+
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        *,
+        saying: Callable[[], Saying],
+        start: Start,
+        began: Callable[[Playback], object] = lambda playback: None,
+    ) -> None:
+        self._stream = stream
+        self._saying = saying
+        self._start = start
+        self._began = began
+        self._generation = stream.generation
+        self._items: dict[str, _Item] = {}
+        self._waiting: deque[tuple[_Item, Frame]] = deque()
+        self._feeding: asyncio.Task[None] | None = None
+        self._has_begun = False
+
+    async def play(self, speech: Speech) -> None:
+        """Play a further piece of the model's speech."""
+        item = self._item(speech.item_id)
+        frame = speech.frame
+        if self._waiting or self._stream.unheard > AHEAD:
+            self._waiting.append((item, frame))
+            if self._feeding is None:
+                self._feeding = self._start(self._feed(), "plays")
+        else:
+            await self._play(item, frame)
+        item.seconds += frame.seconds
+        item.spoken.take(frame)
+
+    def write(self, text: SpokenText) -> None:
+        """Take a further piece of the words."""
+        item = self._item(text.item_id)
+        item.spoken.add(text.text)
+        item.saying.text = item.spoken.text
+
+    def complete(self) -> None:
+        """Say that what was begun has been said to its end."""
+        for item in self._items.values():
+            item.spoken.finish()
+
+    async def heard(self) -> None:
+        """Wait until all that has come so far has been heard, or will not be."""
+        if self._feeding is not None:
+            await asyncio.wait([self._feeding])
+        for item in reversed(self._items.values()):
+            if item.last_playback is not None:
+                await item.last_playback.heard()
+                return
+
+    def settle(self) -> tuple[str, list[Portion]]:
+        """Stop, and leave in the conversation what was heard.
+
+        Returns:
+            The words, and how much was heard of each thing said.
+
+        """
+        self._waiting.clear()
+        if self._feeding is not None:
+            self._feeding.cancel()
+        portions = []
+        for item_id, item in self._items.items():
+            portion = Portion(item_id, item.seconds_heard)
+            portions.append(portion)
+            item.saying.text = item.spoken.heard(portion.seconds).strip() if item.seconds else ""
+        said = " ".join(item.saying.text for item in self._items.values() if item.saying.text)
+        return said, portions
+
+    def _item(self, item_id: str) -> _Item:
+        item = self._items.get(item_id)
+        if item is None:
+            item = self._items[item_id] = _Item(self._saying())
+        return item
+
+    async def _feed(self) -> None:
+        try:
+            while self._waiting:
+                item, frame = self._waiting[0]
+                await self._play(item, frame)
+                self._waiting.popleft()
+        finally:
+            self._feeding = None
+
+    async def _play(self, item: _Item, frame: Frame) -> None:
+        playback = await self._stream.play(frame, generation=self._generation)
+        item.played(playback)
+        if not self._has_begun:
+            self._has_begun = True
+            self._began(playback)

@@ -1,0 +1,245 @@
+"""From sentences to speech at the caller's ear, and back to the words that were heard."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any, TypeAlias
+
+from mediaserver.agents.conversing.conversation import Saying
+from mediaserver.agents.conversing.heard_words import Spoken
+from mediaserver.agents.services import ServiceError, WordMark
+from mediaserver.call import Converter, Frame, Wire
+from mediaserver.stream import Playback, Stream
+
+
+AHEAD = 2
+"""Sentences that are synthesised at a time: the one that is played, and the next."""
+
+WHOLE = 0.001
+"""Who missed less than so many seconds of something has heard it: sums are not exact."""
+
+Synthesis: TypeAlias = Callable[[str], AsyncGenerator[Frame | WordMark, None]]
+"""Begins to speak a text, raising ServiceError only."""
+
+Start: TypeAlias = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
+"""Runs a task of the call."""
+
+
+class _Sentence:
+    """A sentence on its way to the caller."""
+
+    __slots__ = ("converter", "made", "playback", "saying", "spoken", "task", "waiting")
+
+    def __init__(self, text: str, saying: Saying, converter: Converter) -> None:
+        self.saying = saying
+        self.spoken = Spoken(text)
+        self.converter = converter
+        # Audio that came before the sentence's turn.
+        self.waiting: deque[Frame | WordMark] = deque()
+        # Whether all its audio came.
+        self.made = False
+        self.playback: Playback | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    @property
+    def was_heard(self) -> bool:
+        """Whether all of it was heard by now."""
+        if self.playback is None or not self.spoken.complete:
+            return False
+        return self.playback.seconds_heard > self.spoken.seconds - WHOLE
+
+    @property
+    def heard(self) -> str:
+        if self.playback is None:
+            return ""
+        return self.spoken.heard(self.playback.seconds_heard)
+
+
+class Speaker:
+    """Speaks one answer, sentence after sentence.
+
+    A sentence is played as it is synthesised, in the very task that receives its audio. The next
+    one is synthesised meanwhile.
+
+    Args:
+        stream: where it is heard.
+        synthesis: makes speech of a text.
+        start: runs a task of the call.
+        began: told of the playback when the first audio is played.
+
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        synthesis: Synthesis,
+        *,
+        start: Start,
+        began: Callable[[Playback], object] = lambda playback: None,
+    ) -> None:
+        self._stream = stream
+        self._synthesis = synthesis
+        self._start = start
+        self._began = began
+        self._generation = stream.generation
+        self._sentences: list[_Sentence] = []
+        # Those not wholly played yet. The first is the one whose audio may be played.
+        self._queue: deque[_Sentence] = deque()
+        # The task that plays, or played last, what came before its turn.
+        self._catching_up: asyncio.Task[Any] | None = None
+        self._error: ServiceError | None = None
+        self._changed: asyncio.Future[None] | None = None
+        self._has_begun = False
+        self._settled = False
+
+    async def say(self, text: str, saying: Saying, *, synthesis: Synthesis | None = None) -> None:
+        """Say a sentence after those before it. Waits while enough of them wait already.
+
+        Does nothing once it was settled.
+
+        Args:
+            text: the sentence.
+            saying: where the conversation has it, from now on.
+            synthesis: what makes its speech, if not what makes all others.
+
+        Raises:
+            ServiceError: the synthesis failed, of this sentence or of one before.
+
+        """
+        while len(self._queue) >= AHEAD and self._error is None:
+            await self._change()
+        self._check()
+        if self._settled:
+            return
+        for earlier in self._sentences:
+            if earlier.was_heard:
+                earlier.spoken.was_heard()
+        sentence = _Sentence(text, saying, Converter(self._stream.format))
+        saying.text += text
+        self._sentences.append(sentence)
+        self._queue.append(sentence)
+        speech = (synthesis or self._synthesis)(text)
+        sentence.task = self._start(self._speak(sentence, speech), "sentence")
+
+    async def heard(self) -> None:
+        """Wait until all that was said has been heard, or will not be.
+
+        Raises:
+            ServiceError: the synthesis failed.
+
+        """
+        while self._queue and self._error is None:
+            await self._change()
+        self._check()
+        for sentence in reversed(self._sentences):
+            if sentence.playback is not None:
+                await sentence.playback.heard()
+                return
+
+    def settle(self) -> str:
+        """Stop, and leave in the conversation what was heard; return it."""
+        self._settled = True
+        self._queue.clear()
+        # Not all who wait are a part of what is over: a tool may.
+        self._wake()
+        sayings: dict[Saying, list[str]] = {}
+        for sentence in self._sentences:
+            if sentence.task is not None:
+                sentence.task.cancel()
+            sayings.setdefault(sentence.saying, []).append(sentence.heard)
+        for saying, heard in sayings.items():
+            saying.text = "".join(heard).strip()
+        return " ".join(saying.text for saying in sayings if saying.text)
+
+    async def _speak(
+        self, sentence: _Sentence, speech: AsyncGenerator[Frame | WordMark, None]
+    ) -> None:
+        try:
+            async for piece in speech:
+                if self._is_first(sentence) and not sentence.waiting:
+                    await self._play(sentence, piece)
+                else:
+                    sentence.waiting.append(piece)
+            sentence.made = True
+            if self._is_first(sentence) and not sentence.waiting:
+                await self._finish_first()
+        except ServiceError as error:
+            self._fail(sentence, error)
+        finally:
+            await speech.aclose()
+
+    async def _finish_first(self) -> None:
+        """Finish the sentence that is played, and go on with those that wait for it."""
+        self._catching_up = asyncio.current_task()
+        while self._queue:
+            sentence = self._queue[0]
+            while sentence.waiting:
+                # Left there while it is played, so that what comes meanwhile comes after it.
+                await self._play(sentence, sentence.waiting[0])
+                sentence.waiting.popleft()
+            if not sentence.made:
+                return
+            if tail := sentence.converter.flush():
+                await self._play_wire(sentence, tail)
+            sentence.spoken.finish()
+            self._queue.popleft()
+            self._wake()
+
+    def _is_first(self, sentence: _Sentence) -> bool:
+        return bool(self._queue) and self._queue[0] is sentence
+
+    async def _play(self, sentence: _Sentence, piece: Frame | WordMark) -> None:
+        if isinstance(piece, WordMark):
+            sentence.spoken.take(piece)
+        elif piece.format is self._stream.format:
+            await self._play_frame(sentence, piece)
+        else:
+            for wire in sentence.converter.convert(piece):
+                await self._play_wire(sentence, wire)
+
+    async def _play_wire(self, sentence: _Sentence, wire: Wire) -> None:
+        await self._play_frame(sentence, Frame(bytes(wire), self._stream.format))
+
+    async def _play_frame(self, sentence: _Sentence, frame: Frame) -> None:
+        if not frame.payload:
+            return
+        sentence.spoken.take(frame)
+        playback = await self._stream.play(frame, generation=self._generation)
+        if self._generation != self._stream.generation:
+            return
+        if sentence.playback is not None:
+            sentence.playback.extend(playback)
+            return
+        sentence.playback = playback
+        if not self._has_begun:
+            self._has_begun = True
+            self._began(playback)
+
+    def _fail(self, sentence: _Sentence, error: ServiceError) -> None:
+        """Give up a sentence and those after it; what came before is heard."""
+        if self._is_first(sentence) and sentence.waiting and self._catching_up is not None:
+            # What it plays would come in the middle of an apology.
+            self._catching_up.cancel()
+        while self._queue and sentence in self._queue:
+            last = self._queue.pop()
+            if last is not sentence and last.task is not None:
+                last.task.cancel()
+        self._error = error
+        self._wake()
+
+    def _check(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    async def _change(self) -> None:
+        if self._changed is None:
+            self._changed = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._changed)
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, None
+        if changed is not None and not changed.done():
+            changed.set_result(None)

@@ -1,0 +1,60 @@
+"""What a service understands of an utterance, with every way it may fail made one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from mediaserver.agents.conversing.listening import Utterance
+from mediaserver.agents.conversing.served import broken, unexpected
+from mediaserver.agents.services import ServiceError, SpeechToText, Transcript
+
+
+SERVICE = "speech_to_text"
+
+
+async def transcripts(
+    service: SpeechToText, utterance: Utterance, *, patience: float
+) -> AsyncGenerator[Transcript, None]:
+    """Yield what is understood. The service has all the time it wants while the caller speaks.
+
+    Args:
+        service: what understands.
+        utterance: what the caller says.
+        patience: seconds that it may take once the utterance has ended.
+
+    Raises:
+        ServiceError: the service failed, or was too slow.
+
+    """
+    loop = asyncio.get_running_loop()
+    waiting = asyncio.timeout(None)
+    try:
+        pieces = service.transcribe(utterance)
+        try:
+            while True:
+                waiting = asyncio.timeout(patience if utterance.ended else None)
+                async with waiting:
+                    utterance.on_end = lambda waiting=waiting: waiting.reschedule(
+                        loop.time() + patience
+                    )
+                    try:
+                        transcript = await anext(pieces)
+                    except StopAsyncIteration:
+                        return
+                    finally:
+                        utterance.on_end = None
+                if not isinstance(transcript, Transcript):
+                    raise unexpected(SERVICE, transcript, "Transcript")
+                yield transcript
+                if transcript.final and utterance.ended:
+                    return  # whatever the service does after that
+        finally:
+            if isinstance(pieces, AsyncGenerator):
+                await pieces.aclose()
+    except ServiceError:
+        raise
+    except Exception as error:
+        if waiting.expired():
+            raise ServiceError(SERVICE, f"no transcript within {patience:g} s") from None
+        raise broken(SERVICE, error) from error

@@ -1,0 +1,217 @@
+"""An agent of three services: speech to text, a language model, text to speech."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from functools import partial
+from typing import Any, ClassVar
+
+from mediaserver.agents.conversing.agent import Agent
+from mediaserver.agents.conversing.conversation import NOT_BEGUN, RUNNING
+from mediaserver.agents.conversing.listening import Utterance
+from mediaserver.agents.conversing.phrases import PHRASES
+from mediaserver.agents.conversing.reply import Reply
+from mediaserver.agents.conversing.sentences import Sentences
+from mediaserver.agents.conversing.served import served, speech, unexpected
+from mediaserver.agents.conversing.speaking import Speaker
+from mediaserver.agents.conversing.transcribing import transcripts
+from mediaserver.agents.services import (
+    LanguageModel,
+    Prewarmed,
+    ServiceError,
+    SpeechToText,
+    Text,
+    TextToSpeech,
+    Tokens,
+    ToolCall,
+    ToolResult,
+    WordMark,
+)
+from mediaserver.call import Frame
+
+
+ROUNDS = 10
+"""How often in one turn the model may ask for tools."""
+
+
+class VoiceAgent(Agent):
+    """Hears with a `SpeechToText`, thinks with a `LanguageModel`, speaks with a `TextToSpeech`.
+
+    Everything streams: speech is transcribed while it is spoken, sentences are synthesised while
+    the model writes, and played while they are synthesised.
+    """
+
+    speech_to_text: SpeechToText
+    """Understands the caller."""
+    language_model: LanguageModel
+    """Decides what to say."""
+    text_to_speech: TextToSpeech
+    """Says it."""
+    patience: float = 8.0
+    """Seconds that a service may take for its first answer, and from one piece to the next."""
+
+    _services: ClassVar[Sequence[str]] = ("speech_to_text", "language_model", "text_to_speech")
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name in self._services:
+            if not hasattr(self, name):
+                raise TypeError(
+                    f"{type(self).__qualname__} has no {name}: set it as an attribute of the "
+                    "class, or as a setting of its route"
+                )
+        self._speakers: dict[Reply, Speaker] = {}
+
+    async def prewarm(self) -> None:
+        """Get the services ready, and make the phrases that may be needed at once."""
+        for service in (self.text_to_speech, self.language_model, self.speech_to_text):
+            if isinstance(service, Prewarmed):
+                await service.prewarm()
+        for text in self._phrases():
+            await PHRASES.prepare(self.text_to_speech, text, PHRASES.format, patience=self.patience)
+
+    async def open(self) -> None:
+        """Take note of the stream's format: until there is one, it can only be guessed."""
+        PHRASES.format = self.stream.format
+
+    async def hear(self, utterance: Utterance) -> str:
+        """Have an utterance transcribed."""
+        text = ""
+        understood = transcripts(self.speech_to_text, utterance, patience=self.patience)
+        async with aclosing(understood):
+            async for transcript in understood:
+                text = transcript.text.strip()
+                utterance.seconds_transcribed += transcript.seconds
+                self.listener.understood(utterance, text, final=transcript.final)
+                await self.on_transcript(transcript)
+        return text
+
+    async def respond(self, reply: Reply) -> None:
+        """Have the model answer, and use tools, until it has said what it wanted to."""
+        speaker = self._speaker(reply)
+        for _ in range(ROUNDS):
+            calls = await self._ask(reply, speaker)
+            if not calls:
+                await speaker.heard()
+                return
+            await self._use_tools(reply, speaker, calls)
+            if self.leaving:
+                return
+        raise ServiceError("language_model", f"it asked for tools {ROUNDS} times without an answer")
+
+    async def utter(self, reply: Reply, text: str) -> None:
+        """Say exactly this."""
+        speaker = self._speaker(reply)
+        await speaker.say(text, self.conversation.say())
+        await speaker.heard()
+
+    async def said(self, reply: Reply) -> None:
+        """Wait until it was heard."""
+        await self._speaker(reply).heard()
+
+    def settle(self, reply: Reply) -> None:
+        """Keep what was heard."""
+        speaker = self._speakers.pop(reply, None)
+        if speaker is not None:
+            reply.heard = speaker.settle()
+
+    async def _ask(self, reply: Reply, speaker: Speaker) -> list[ToolCall]:
+        """Have the model go on with the conversation, and say what it writes."""
+        messages = [Text("system", self.prompt), *self.conversation.messages]
+        saying = self.conversation.say()
+        sentences = Sentences()
+        calls: list[ToolCall] = []
+        response = served(
+            lambda: self.language_model.respond(messages, self.toolbox.specs),
+            service="language_model",
+            patience=self.patience,
+        )
+        async with aclosing(response) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, Tokens):
+                    reply.spend(piece)
+                    continue
+                if not isinstance(piece, str | ToolCall):
+                    raise unexpected("language_model", piece, "str, ToolCall or Tokens")
+                if reply.first_token_at is None:
+                    reply.first_token_at = self.stream.clock()
+                if isinstance(piece, ToolCall):
+                    calls.append(piece)
+                    continue
+                for sentence in sentences.feed(piece):
+                    await speaker.say(sentence, saying)
+        for sentence in sentences.flush():
+            await speaker.say(sentence, saying)
+        return calls
+
+    async def _use_tools(self, reply: Reply, speaker: Speaker, calls: Sequence[ToolCall]) -> None:
+        """Use tools, all at once, and tell the conversation what came of it.
+
+        Those that end the call come last, when all that was said has been heard.
+        """
+        closing = [call for call in calls if self.is_closing(call)]
+        others = [call for call in calls if not self.is_closing(call)]
+        self.conversation.call(
+            calls,
+            [
+                ToolResult(call.id, NOT_BEGUN if self.is_closing(call) else RUNNING)
+                for call in calls
+            ],
+        )
+        if others:
+            await self._use_and_hold(reply, speaker, others)
+        for call in closing:
+            await speaker.heard()
+            self.conversation.returned(await self.closing_tool(reply, call))
+            if self.leaving:
+                return
+
+    async def _use_and_hold(
+        self, reply: Reply, speaker: Speaker, calls: Sequence[ToolCall]
+    ) -> None:
+        reply.using_tools = True
+        # They are no part of this task: when the caller interrupts, they are let finish.
+        tools = [
+            self.start(self._use_tool(call), f"tool {call.name}", finishes=True) for call in calls
+        ]
+        _, running = await asyncio.wait(tools, timeout=self.hold_after)
+        if running:
+            slow = [call for call, tool in zip(calls, tools, strict=True) if tool in running]
+            hold = next(filter(None, (self.toolbox.hold(call.name) for call in slow)), None)
+            if hold is not None:
+                await speaker.say(hold, self.conversation.say())
+            await asyncio.wait(running)
+        reply.using_tools = False
+
+    async def _use_tool(self, call: ToolCall) -> None:
+        self.conversation.returned(await self.toolbox.use(call))
+
+    def _speaker(self, reply: Reply) -> Speaker:
+        speaker = self._speakers.get(reply)
+        if speaker is None:
+            speaker = Speaker(
+                self.stream,
+                partial(self._synthesise, reply),
+                start=self.start,
+                began=lambda playback: reply.plays(playback, self.stream.clock()),
+            )
+            self._speakers[reply] = speaker
+        return speaker
+
+    def _synthesise(self, reply: Reply, text: str) -> AsyncGenerator[Frame | WordMark, None]:
+        service, format = self.text_to_speech, self.stream.format
+
+        def count() -> None:
+            reply.characters += len(text)
+
+        if text in self._phrases():
+            return PHRASES.speak(service, text, format, patience=self.patience, began=count)
+        return speech(service, text, format, patience=self.patience, began=count)
+
+    def _phrases(self) -> list[str]:
+        """Return what is said word for word in every call."""
+        fixed = (self.greeting, self.apology, self.goodbye, self.silence_prompt)
+        holds = (self.toolbox.hold(spec.name) for spec in self.toolbox.specs)
+        return [text for text in (*fixed, *holds) if text]

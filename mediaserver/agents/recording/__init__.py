@@ -1,0 +1,1 @@
+"""Record a stream to files, both sides on one timeline."""

@@ -1,0 +1,1 @@
+"""Services of OpenAI, and of every server that speaks its protocols."""

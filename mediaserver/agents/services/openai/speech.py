@@ -1,0 +1,151 @@
+"""Speech synthesis behind OpenAI's speech endpoint, of OpenAI, Groq and others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any, Final, Literal, Unpack, get_args
+
+from audiocodecs import L16_24K, MULAW_8K, AudioFormat
+from mediaserver.agents.services.audio_body import AudioBody
+from mediaserver.agents.services.deadlines import require_seconds, within
+from mediaserver.agents.services.openai.client import Connection, OpenAIClient, Response
+from mediaserver.call import Frame
+
+
+ResponseFormat = Literal["pcm", "wav", "mulaw"]
+
+_SERVICE: Final = "openai_speech"
+_OWN: Final = frozenset({"input", "model", "voice", "response_format", "sample_rate"})
+_COMPRESSED: Final = frozenset(
+    {"audio/mpeg", "audio/mp3", "audio/ogg", "audio/opus", "audio/aac", "audio/flac", "audio/mp4"}
+)
+_RATE: Final = re.compile(r";\s*rate\s*=\s*\"?([0-9]{4,6})", re.IGNORECASE)
+
+
+class OpenAISpeech:
+    """A `TextToSpeech` that plays speech while it is made.
+
+    Args:
+        voice: its name at the server.
+        model: its name at the server.
+        response_format: ``"pcm"``, which every server has, is 16-bit samples; ``"wav"`` the same,
+            or mu-law, behind a header that says so; ``"mulaw"``, where it is offered, is the
+            telephone's own, and is played as it comes.
+        sample_rate: Hz, for servers that offer a choice: 8000 or 16000 need no conversion in a
+            call of that rate. None does not ask; ``"pcm"`` is then 24 kHz, as OpenAI's.
+        instructions: how to speak, for models that take it.
+        speed: 1.0 is the voice's own.
+        extra: further fields of the request, as they are.
+        first_timeout: seconds until the first audio, retries included.
+        stall_timeout: seconds for which it may pause.
+        connection: see `OpenAIClient`.
+
+    """
+
+    def __init__(
+        self,
+        voice: str = "marin",
+        *,
+        model: str = "gpt-4o-mini-tts",
+        response_format: ResponseFormat = "pcm",
+        sample_rate: int | None = None,
+        instructions: str | None = None,
+        speed: float | None = None,
+        extra: Mapping[str, Any] | None = None,
+        first_timeout: float = 6.0,
+        stall_timeout: float = 3.0,
+        **connection: Unpack[Connection],
+    ) -> None:
+        require_seconds(first_timeout=first_timeout, stall_timeout=stall_timeout)
+        self._expected = _expected(response_format, sample_rate)
+        self._extra = dict(extra or {})
+        if taken := sorted(_OWN & self._extra.keys()):
+            raise ValueError(f"extra holds fields that OpenAISpeech sets itself: {taken}")
+        if response_format == "mulaw":
+            sample_rate = MULAW_8K.rate  # a server's own choice would not be the telephone's
+        if sample_rate is not None:
+            self._extra["sample_rate"] = sample_rate
+        self._request: dict[str, Any] = {
+            "model": model,
+            "voice": voice,
+            "response_format": response_format,
+        }
+        if instructions is not None:
+            self._request["instructions"] = instructions
+        if speed is not None:
+            self._request["speed"] = speed
+        self._model = model
+        self._first_timeout = first_timeout
+        self._stall_timeout = stall_timeout
+        self._client = OpenAIClient(_SERVICE, **connection)
+
+    async def prewarm(self) -> None:
+        """Open a connection."""
+        await self._client.prewarm()
+
+    async def close(self) -> None:
+        """Close the connections of the running event loop."""
+        await self._client.close()
+
+    async def speak(self, text: str, format: AudioFormat) -> AsyncGenerator[Frame, None]:
+        """Yield frames of 20 to 100 ms as the audio arrives; the last may be shorter.
+
+        They are in the format that was asked for when this object was made, whatever `format` is.
+        Closing the iterator, or cancelling the task that waits on it, ends the request.
+
+        Raises:
+            ServiceError: the service failed, or sent something that is not such audio.
+
+        """
+        if not text.strip():
+            return
+        heard = False
+        batches = within(
+            self._batches(text),
+            first=self._first_timeout,
+            next=self._stall_timeout,
+            service=_SERVICE,
+        )
+        async with aclosing(batches):
+            async for frames in batches:
+                for frame in frames:
+                    heard = True
+                    yield frame
+        if not heard:
+            raise self._client.failure("no audio came")
+
+    async def _batches(self, text: str) -> AsyncGenerator[list[Frame], None]:
+        with self._client.failures(self._model):
+            speech = self._client.get().audio.speech.with_streaming_response
+            async with speech.create(
+                input=text, **self._request, extra_body=self._extra
+            ) as response:
+                body = AudioBody(await self._announced(response))
+                async for received in response.iter_bytes():
+                    yield body.feed(received)
+                yield body.end()
+
+    async def _announced(self, response: Response) -> AudioFormat | None:
+        """Return the format of audio without a header, as the response's own headers have it."""
+        allowed = ("audio/", "application/octet-stream", "")
+        kind = await self._client.require_content(response, *allowed)
+        if kind in _COMPRESSED:
+            asked = self._request["response_format"]
+            raise self._client.failure(f"{kind} came, where {asked} was asked for")
+        rate = _RATE.search(response.headers.get("content-type", ""))
+        if self._expected is None or rate is None:
+            return self._expected
+        return AudioFormat(self._expected.encoding, int(rate[1]))
+
+
+def _expected(response_format: ResponseFormat, sample_rate: int | None) -> AudioFormat | None:
+    """Return the format of audio without a header; WAV is never without one."""
+    allowed = get_args(ResponseFormat)
+    if response_format not in allowed:
+        raise ValueError(f"response_format is one of {allowed}, not {response_format!r}")
+    if response_format == "mulaw":
+        return MULAW_8K if sample_rate is None else AudioFormat("mulaw", sample_rate)
+    pcm = L16_24K if sample_rate is None else AudioFormat("l16", sample_rate)
+    return pcm if response_format == "pcm" else None

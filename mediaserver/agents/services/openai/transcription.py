@@ -1,0 +1,176 @@
+"""Speech recognition behind OpenAI's transcription endpoint, of OpenAI, Groq, vLLM and others."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import Any, Final, Unpack
+
+import msgspec
+
+from audiocodecs import AudioFormat, encode_wav
+from mediaserver.agents.services.deadlines import require_seconds, within
+from mediaserver.agents.services.event_stream import DONE
+from mediaserver.agents.services.openai.client import Connection, OpenAIClient, Response
+from mediaserver.agents.services.speech_to_text import Transcript
+from mediaserver.call import Frame
+
+
+_SERVICE: Final = "openai_transcription"
+_OWN: Final = frozenset({"file", "model", "language", "prompt", "stream", "response_format"})
+
+
+class _Transcription(msgspec.Struct):
+    text: str
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta | None = None
+
+
+class _Event(msgspec.Struct):
+    """OpenAI's events; and vLLM's, which are those of a chat."""
+
+    type: str = ""
+    delta: str | None = None
+    text: str | None = None
+    choices: list[_Choice] | None = None
+    error: Any = None
+
+    def added(self) -> str:
+        if self.type == "transcript.text.delta":
+            return self.delta or ""
+        return "".join(
+            (choice.delta and choice.delta.content) or "" for choice in self.choices or ()
+        )
+
+
+_decode_transcription = msgspec.json.Decoder(_Transcription).decode
+_decode_event = msgspec.json.Decoder(_Event).decode
+
+
+class OpenAITranscription:
+    """A `SpeechToText` that uploads each utterance when it has ended.
+
+    Args:
+        model: its name at the server.
+        language: ISO 639-1, as ``"en"``; None has the model find out.
+        prompt: words that may come up: names, products.
+        stream: whether to ask for the text as it is written. Not every server knows how; those
+            that answer at once are understood too.
+        shortest: seconds; less is no speech, and is not sent. OpenAI refuses less than 0.1 s.
+        extra: further fields of the request, as they are: ``{"temperature": 0}``.
+        first_timeout: seconds from the utterance's end until the answer begins, retries included.
+        stall_timeout: seconds for which it may pause.
+        connection: see `OpenAIClient`.
+
+    """
+
+    def __init__(
+        self,
+        model: str = "gpt-transcribe",
+        *,
+        language: str | None = None,
+        prompt: str | None = None,
+        stream: bool = False,
+        shortest: float = 0.1,
+        extra: Mapping[str, Any] | None = None,
+        first_timeout: float = 8.0,
+        stall_timeout: float = 4.0,
+        **connection: Unpack[Connection],
+    ) -> None:
+        require_seconds(shortest=shortest, first_timeout=first_timeout, stall_timeout=stall_timeout)
+        self._extra = dict(extra or {})
+        if taken := sorted(_OWN & self._extra.keys()):
+            raise ValueError(f"extra holds fields that OpenAITranscription sets itself: {taken}")
+        self._request: dict[str, Any] = {"model": model}
+        if language is not None:
+            self._request["language"] = language
+        if prompt is not None:
+            self._request["prompt"] = prompt
+        if stream:
+            self._request["stream"] = True
+        self._model = model
+        self._shortest = shortest
+        self._first_timeout = first_timeout
+        self._stall_timeout = stall_timeout
+        self._client = OpenAIClient(_SERVICE, **connection)
+
+    async def prewarm(self) -> None:
+        """Open a connection."""
+        await self._client.prewarm()
+
+    async def close(self) -> None:
+        """Close the connections of the running event loop."""
+        await self._client.close()
+
+    async def transcribe(self, speech: AsyncIterator[Frame]) -> AsyncGenerator[Transcript, None]:
+        """Yield what is understood: with ``stream`` as it is written, then for good.
+
+        Closing the iterator, or cancelling the task that waits on it, ends the request.
+
+        Raises:
+            ServiceError: the service failed.
+
+        """
+        payloads: list[bytes] = []
+        format: AudioFormat | None = None
+        async for frame in speech:
+            format = frame.format
+            payloads.append(frame.payload)
+        payload = b"".join(payloads)
+        seconds = format.seconds(payload) if format is not None else 0.0
+        if format is None or seconds < self._shortest:
+            yield Transcript("", final=True)
+            return
+        # uncompressed 16-bit PCM is what all servers read; the rate is theirs to change
+        wav = encode_wav(format.decode(payload), format.rate)
+        texts = within(
+            self._texts(wav),
+            first=self._first_timeout,
+            next=self._stall_timeout,
+            service=_SERVICE,
+        )
+        async with aclosing(texts):
+            async for text, final in texts:
+                yield Transcript(text.strip(), final, seconds if final else 0.0)
+
+    async def _texts(self, wav: bytes) -> AsyncGenerator[tuple[str, bool], None]:
+        """Yield the text so far, and whether it is final."""
+        with self._client.failures(self._model):
+            transcriptions = self._client.get().audio.transcriptions.with_streaming_response
+            async with transcriptions.create(
+                file=("speech.wav", wav, "audio/wav"), **self._request, extra_body=self._extra
+            ) as response:
+                kind = await self._client.require_content(
+                    response, "application/json", "text/event-stream"
+                )
+                if kind == "application/json":
+                    yield _decode_transcription(await response.read()).text, True
+                    return
+                async with aclosing(self._streamed(response)) as texts:
+                    async for text in texts:
+                        yield text
+
+    async def _streamed(self, response: Response) -> AsyncGenerator[tuple[str, bool], None]:
+        text = ""
+        whole: str | None = None
+        async for data in self._client.events(response):
+            if data == DONE:
+                whole = text if whole is None else whole
+                break
+            event = _decode_event(data)
+            if event.error is not None:
+                raise self._client.failure(f"an error in the answer: {event.error}")
+            if event.type == "transcript.text.done":
+                whole = text if event.text is None else event.text
+            elif added := event.added():
+                text += added
+                yield text, False
+        if whole is None:
+            raise self._client.failure("the answer broke off")
+        yield whole, True

@@ -1,0 +1,1 @@
+"""Sound in ticks of 20 ms: what a caller says, hears and presses."""

@@ -1,0 +1,46 @@
+"""Waiting until the person on a line is silent."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+
+from audiocodecs import Samples
+from mediaserver.sandbox.audio.line import Line
+from mediaserver.sandbox.audio.playback import TICKS_PER_SECOND
+
+
+_AUDIBLE = 256
+"""Peak of an `int16` frame from which on it is sound: 42 dB below full scale."""
+
+
+class _Quiet:
+    def __init__(self, line: Line, seconds: float) -> None:
+        self.reached = asyncio.Event()
+        self._silence = line.silence
+        self._wanted = max(1, round(seconds * TICKS_PER_SECOND))
+        self._frames = 0
+
+    def on_frame(self, _tick: int, inbound: Samples, _outbound: Samples) -> None:
+        silent = inbound is self._silence or int(np.abs(inbound.astype(np.int32)).max()) < _AUDIBLE
+        self._frames = self._frames + 1 if silent else 0
+        if self._frames >= self._wanted:
+            self.reached.set()
+
+    def on_digit(self, digit: str) -> None:
+        """Keys are no sound."""
+
+    def on_end(self, ended_by: str) -> None:
+        self.reached.set()
+
+
+async def wait_silent(line: Line, seconds: float) -> None:
+    """Wait until the person has said nothing for so long, or the line has ended."""
+    quiet = _Quiet(line, seconds)
+    unlisten = line.listen(quiet)
+    try:
+        if line.ended_by is None:
+            await quiet.reached.wait()
+    finally:
+        unlisten()

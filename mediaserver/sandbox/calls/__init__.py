@@ -1,0 +1,1 @@
+"""Calls of the sandbox's account, from dialling to the hangup callback."""

@@ -1,0 +1,49 @@
+"""What callbacks say of a call: of one that goes on, and of one whose process is gone."""
+
+from __future__ import annotations
+
+from mediaserver.sandbox.records.records import CallRecord
+from mediaserver.sandbox.records.timestamps import spaced, spaced_precise
+
+
+def call_params(record: CallRecord, auth_id: str, event: str) -> dict[str, str]:
+    """Return what every callback of a call says."""
+    params = {
+        "CallUUID": record.call_uuid,
+        "From": record.from_number.removeprefix("+"),
+        "To": record.to_number.removeprefix("+"),
+        "Direction": record.direction,
+        "CallStatus": record.status,
+        "Event": event,
+        "RequestUUID": record.request_uuid,
+        "SessionStart": spaced_precise(record.initiated),
+        "BillRate": record.rate,
+        "ParentAuthID": auth_id,
+        "STIRVerification": "Not Applicable",
+    }
+    if record.direction == "outbound":
+        params |= {"ALegUUID": record.call_uuid, "ALegRequestUUID": record.request_uuid}
+    else:
+        params["CallerName"] = record.caller_name or params["From"]
+    if record.parent_call_uuid is not None:
+        params["ParentCallUUID"] = record.parent_call_uuid
+    return params | record.headers
+
+
+def hangup_params(record: CallRecord, auth_id: str) -> dict[str, str]:
+    """Return what the hangup URL of a call that has ended is told."""
+    assert record.ended is not None
+    duration = 0 if record.answered is None else round(record.ended - record.answered)
+    return call_params(record, auth_id, "Hangup") | {
+        "HangupCause": record.hangup_cause or "",
+        "HangupCauseCode": str(record.hangup_cause_code),
+        "HangupCauseName": record.hangup_cause_name or "",
+        "HangupSource": record.hangup_source or "",
+        "Duration": str(duration),
+        "BillDuration": str(record.billed_duration),
+        "TotalCost": record.total_amount,
+        "StartTime": spaced(record.initiated),
+        "AnswerTime": "" if record.answered is None else spaced(record.answered),
+        "EndTime": spaced(record.ended),
+        "CarrierFailoverTriggered": "false",
+    }

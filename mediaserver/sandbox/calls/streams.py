@@ -1,0 +1,239 @@
+"""The audio streams of one call: started by `<Stream>` or the API, billed, and told about."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import structlog
+
+from audiocodecs import AudioFormat
+from mediaserver.plivo.callbacks import StreamStatus
+from mediaserver.plivo.signatures import sign_upgrade
+from mediaserver.protocol import parse_extra_headers
+from mediaserver.sandbox.audio.line import Line
+from mediaserver.sandbox.audio.noise import NoiseCancellationError
+from mediaserver.sandbox.phone.uplink import StreamIdentity
+from mediaserver.sandbox.records.records import CallRecord, StreamRecord
+from mediaserver.sandbox.wire.media_stream import (
+    EndReason,
+    MediaStream,
+    StatusChange,
+    StreamEnd,
+    StreamOptions,
+    Track,
+)
+
+
+if TYPE_CHECKING:
+    from mediaserver.sandbox.calls.live_call import LiveCall
+
+log = structlog.get_logger(__name__)
+
+_STATUS: Mapping[str, str] = {
+    "connected": "started",
+    "stopped": "stopped",
+    "timeout": "timeout",
+    "failed": "failed",
+    "dropped": "failed",
+}
+
+
+class StreamRefusedError(Exception):
+    """A stream that cannot be started now; it says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPlan:
+    """What `<Stream>` or `POST …/Stream/` asks for. Defaults are those of the pages."""
+
+    url: str
+    bidirectional: bool = False
+    track: Track = "inbound"
+    content_type: str = "audio/x-l16;rate=8000"
+    timeout: int = 86_400
+    status_callback_url: str | None = None
+    status_callback_method: str = "POST"
+    extra_headers: str = ""
+    noise_cancellation: bool = False
+    noise_cancellation_level: int = 85
+
+
+class ActiveStream:
+    """A stream that was started, until and after its end."""
+
+    def __init__(self, record: StreamRecord, media: MediaStream) -> None:
+        self.record = record
+        self.media = media
+        self.ended = asyncio.Event()
+        self.last_note: asyncio.Task[None] | None = None
+
+
+class CallStreams:
+    """The streams of one call, of which Plivo has one at a time."""
+
+    def __init__(self, call: LiveCall) -> None:
+        self._call = call
+        self._active: dict[str, ActiveStream] = {}
+
+    def __len__(self) -> int:
+        return len(self._active)
+
+    async def start(self, plan: StreamPlan, line: Line) -> ActiveStream:
+        """Start a stream; what becomes of it is told to its status callback.
+
+        Raises:
+            StreamRefusedError: There is one already, or no noise can be cancelled here.
+            ValueError: The plan is one that Plivo would not take.
+
+        """
+        for other in self._active.values():
+            if other.record.service_url == plan.url:
+                raise StreamRefusedError(f"an active stream already exists for {plan.url}")
+        if self._active:
+            raise StreamRefusedError(
+                "an active stream already exists for this call; a call has one at a time"
+            )
+        exchange = self._call.exchange
+        record = StreamRecord(
+            stream_id=str(uuid4()),
+            call_uuid=self._call.uuid,
+            service_url=plan.url,
+            bidirectional=plan.bidirectional,
+            audio_track=plan.track,
+            content_type=plan.content_type,
+            created=exchange.now(),
+            status_callback_url=plan.status_callback_url,
+            status_callback_method=plan.status_callback_method,
+        )
+        options = StreamOptions(
+            url=plan.url,
+            format=AudioFormat.parse(plan.content_type),
+            track=plan.track,
+            bidirectional=plan.bidirectional,
+            timeout=plan.timeout,
+            extra_headers=parse_extra_headers(plan.extra_headers),
+            extra_headers_style=exchange.options.extra_headers_style,
+            noise_cancellation=plan.noise_cancellation,
+            noise_cancellation_level=plan.noise_cancellation_level,
+        )
+        account = exchange.account
+        try:
+            media = MediaStream(
+                line,
+                options,
+                StreamIdentity(self._call.uuid, record.stream_id, account.auth_id),
+                on_status=partial(self._changed, record.stream_id),
+                headers=partial(
+                    sign_upgrade,
+                    plan.url,
+                    account.auth_token.get_secret_value(),
+                    main_tokens=(account.main_token or account.auth_token).get_secret_value(),
+                ),
+            )
+        except NoiseCancellationError as error:
+            raise StreamRefusedError(str(error)) from error
+        # Taken before anything is waited for: of two starts at once one finds the other.
+        stream = self._active[record.stream_id] = ActiveStream(record, media)
+        try:
+            exchange.streams[record.stream_id] = record
+            await exchange.keep(record)
+        except BaseException:
+            await self._close(stream, StreamEnd("Connection error"))
+            raise
+        if self._call.over:
+            await self._close(stream, StreamEnd("Call hangup"))
+        else:
+            task = asyncio.create_task(self._run(stream), name=f"stream {record.stream_id}")
+            exchange.tasks.add(task)
+            task.add_done_callback(exchange.tasks.discard)
+        return stream
+
+    async def stop(self, stream_id: str, reason: EndReason) -> bool:
+        """Stop a stream, and tell whether there was such an active one."""
+        stream = self._active.get(stream_id)
+        if stream is None:
+            return False
+        await stream.media.stop(reason)
+        await stream.ended.wait()
+        return True
+
+    async def stop_all(self, reason: EndReason) -> int:
+        """Stop every stream, and return how many there were."""
+        stopped = await asyncio.gather(*(self.stop(each, reason) for each in list(self._active)))
+        return sum(stopped)
+
+    async def _run(self, stream: ActiveStream) -> None:
+        end = StreamEnd("Connection error", "the stream failed inside the sandbox")
+        try:
+            end = await stream.media.run()
+        except Exception:
+            log.exception("stream failed", stream_id=stream.record.stream_id)
+            self._changed(stream.record.stream_id, StatusChange("failed", error=end.error))
+        finally:
+            await self._close(stream, end)
+
+    async def _close(self, stream: ActiveStream, end: StreamEnd) -> None:
+        exchange, record = self._call.exchange, stream.record
+        record.ended = exchange.now()
+        record.end_reason = end.reason
+        if record.status in ("initiated", "started"):
+            record.status = "stopped"
+        exchange.bill_stream(record)
+        self._active.pop(record.stream_id, None)
+        for wrong, count in stream.media.errors.items():
+            log.warning("stream server at fault", what=wrong, times=count, stream=record.stream_id)
+        for odd, count in stream.media.warnings.items():
+            log.info("stream server is lax", what=odd, times=count, stream=record.stream_id)
+        try:
+            await exchange.keep(record)
+        finally:
+            # Also if cancelled: who stops the stream waits for this.
+            stream.ended.set()
+
+    def _changed(self, stream_id: str, change: StatusChange) -> None:
+        stream = self._active.get(stream_id)
+        if stream is None:
+            return
+        record, exchange = stream.record, self._call.exchange
+        if change.kind == "connected":
+            record.started = exchange.now()
+        record.status = _STATUS.get(change.kind, record.status)
+        if record.status_callback_url is None or change.kind == "cleared":
+            return
+        status = stream_status(
+            record, self._call.record, change, exchange.account.auth_id, exchange.now()
+        )
+        stream.last_note = exchange.webhooks.notify(
+            record.status_callback_url,
+            record.status_callback_method,
+            status.to_form(exchange.options.callback_scheme),
+            after=stream.last_note,
+        )
+
+
+def stream_status(
+    record: StreamRecord, call: CallRecord, change: StatusChange, auth_id: str, at: float
+) -> StreamStatus:
+    """Return what the status callback of a stream is told of a change at a Unix time."""
+    return StreamStatus(
+        kind=change.kind,
+        call_id=call.call_uuid,
+        stream_id=record.stream_id,
+        name=change.name or None,
+        error=change.error or None,
+        duration=round(change.seconds),
+        timestamp=datetime.fromtimestamp(at, UTC),
+        service_url=record.service_url,
+        caller=call.from_number,
+        called=call.to_number,
+        direction=call.direction,
+        account_id=auth_id,
+        status_callback_url=record.status_callback_url,
+        status_callback_method=record.status_callback_method,
+    )

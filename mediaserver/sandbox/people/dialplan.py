@@ -1,0 +1,66 @@
+"""What happens when a number is dialled: who is there, and whether they answer.
+
+Unless told otherwise every number rings briefly, answers and speaks. Numbers that end in four
+certain digits do something else, for tests of what can go wrong (the digits are SIP's status codes
+where there is one):
+
+| last four digits | what happens | hangup cause |
+|---|---|---|
+| 0486 | busy | 3010 Busy Line |
+| 0480 | rings and is never answered | 3000 No Answer, or 6010 at the ring timeout |
+| 0603 | rings and is declined | 3020 Rejected |
+| 0404 | there is no such number | 2010 Destination Out Of Service |
+| 0700 | an answering machine answers | 9100 with `machine_detection=hangup` |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeAlias
+
+from mediaserver.sandbox.people.person import Person
+
+
+Fate: TypeAlias = Literal["busy", "no answer", "reject", "out of service", "machine"]
+
+FATES: Mapping[str, Fate] = {
+    "0486": "busy",
+    "0480": "no answer",
+    "0603": "reject",
+    "0404": "out of service",
+    "0700": "machine",
+}
+
+
+class Dialplan:
+    """Finds who is at a number.
+
+    Args:
+        person: Makes whoever is at a number that nothing else is said of.
+        people: Makes whoever is at certain numbers, by their digits.
+
+    """
+
+    def __init__(
+        self,
+        person: Callable[[], Person] = Person.default,
+        people: Mapping[str, Callable[[], Person]] | None = None,
+    ) -> None:
+        self._person = person
+        self._people = {digits(number): make for number, make in (people or {}).items()}
+
+    def fate(self, number: str) -> Fate | None:
+        """Tell what a number does instead of being answered by its person."""
+        dialled = digits(number)
+        return None if dialled in self._people else FATES.get(dialled[-4:])
+
+    def person(self, number: str) -> Person:
+        """Make whoever is at a number."""
+        return self._people.get(digits(number), self._person)()
+
+
+def digits(number: str) -> str:
+    """Return a number's digits; a SIP address as it is."""
+    if number.startswith("sip:"):
+        return number
+    return "".join(filter(str.isdecimal, number))

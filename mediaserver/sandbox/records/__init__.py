@@ -1,0 +1,1 @@
+"""What the sandbox remembers of calls, streams and recordings, and what they cost."""

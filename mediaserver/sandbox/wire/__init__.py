@@ -1,0 +1,1 @@
+"""The carrier's side of one stream's WebSocket."""

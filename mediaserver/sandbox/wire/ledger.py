@@ -1,0 +1,104 @@
+"""What a phone writes down during its call."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+
+from mediaserver.sandbox.phone.report import CheckpointReport, Key, TimelineEntry
+
+
+MAX_TEXTS = 100
+"""Distinct warnings, and distinct errors, that are kept: they quote what the server sent."""
+
+
+class CallLedger:
+    """Everything that happened in one call, as it happened.
+
+    Times are seconds after the start of the stream.
+
+    Attributes:
+        entries: The timeline, but for what is spoken.
+        checkpoints: Every checkpoint asked for.
+        clears: When a clear dropped audio.
+        keys_pressed: Digits the caller pressed.
+        dtmf_received: Digits the server sent.
+        warnings: Departures from the protocol that did no harm, with counts.
+        errors: What could not be obeyed, with counts.
+        frames_sent: Media messages sent.
+        messages_sent: All messages sent.
+        messages_received: All messages received.
+        bytes_sent: Size of the messages sent.
+        bytes_received: Size of the messages received.
+        lateness: The longest that a tick of the phone came late.
+
+    """
+
+    def __init__(self) -> None:
+        self.entries: list[TimelineEntry] = []
+        self.checkpoints: list[CheckpointReport] = []
+        self.clears: list[float] = []
+        self.keys_pressed: list[Key] = []
+        self.dtmf_received: list[Key] = []
+        self.warnings: Counter[str] = Counter()
+        self.errors: Counter[str] = Counter()
+        self.frames_sent = 0
+        self.messages_sent = 0
+        self.messages_received = 0
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self.lateness = 0.0
+        # Those of `checkpoints` that wait to be played or cleared.
+        self._pending: deque[CheckpointReport] = deque()
+
+    def note(self, time: float, kind: str, text: str = "") -> None:
+        """Enter something into the timeline."""
+        self.entries.append(TimelineEntry(time, kind, text))
+
+    def key_pressed(self, time: float, digit: str) -> None:
+        """Enter a key of the caller's."""
+        self.keys_pressed.append(Key(time, digit))
+        self.note(time, "key_pressed", digit)
+
+    def digits_received(self, time: float, digits: str) -> None:
+        """Enter digits from the server."""
+        self.dtmf_received.extend(Key(time, digit) for digit in digits)
+        self.note(time, "dtmf_received", digits)
+
+    def checkpoint_requested(self, time: float, name: str) -> None:
+        """Enter a checkpoint."""
+        checkpoint = CheckpointReport(name, time)
+        self.checkpoints.append(checkpoint)
+        self._pending.append(checkpoint)
+        self.note(time, "checkpoint", name)
+
+    def checkpoint_played(self, time: float) -> None:
+        """Enter that the oldest pending checkpoint has been played."""
+        checkpoint = self._pending.popleft()
+        checkpoint.played = time
+        self.note(time, "checkpoint_played", checkpoint.name)
+
+    def cleared(self, time: float, seconds: float) -> None:
+        """Enter a clear that dropped `seconds` of audio and all pending checkpoints."""
+        for checkpoint in self._pending:
+            checkpoint.cleared = time
+        self._pending.clear()
+        if seconds:
+            self.clears.append(time)
+        self.note(time, "cleared", f"{seconds:.2f} s dropped")
+
+    def warning(self, time: float, text: str) -> None:
+        """Count a warning; the first of its kind goes into the timeline."""
+        if _count(self.warnings, text) == 1:
+            self.note(time, "warning", text)
+
+    def error(self, time: float, text: str) -> None:
+        """Count an error; the first of its kind goes into the timeline."""
+        if _count(self.errors, text) == 1:
+            self.note(time, "error", text)
+
+
+def _count(texts: Counter[str], text: str) -> int:
+    if text not in texts and len(texts) >= MAX_TEXTS:
+        text = "others"
+    texts[text] += 1
+    return texts[text]

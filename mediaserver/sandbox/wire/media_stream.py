@@ -1,0 +1,602 @@
+"""One audio stream of a live call: from a line to a server's WebSocket, and back.
+
+What is sent has the strict form that Plivo's reference describes and each of its SDKs reads:
+numbers count from 1, timestamps are strings, every track has a chunk counter of its own, and no
+event comes that the reference does not have. What a server does wrong is recorded, and does the
+call no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeAlias
+
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.connection import broadcast
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
+
+from audiocodecs import L16_8K, AudioError, AudioFormat, Samples
+from mediaserver.protocol import (
+    PLIVO_FORMATS,
+    Checkpoint,
+    ClearAudio,
+    ClearedAudio,
+    Dtmf,
+    PlayAudio,
+    PlayedStream,
+    ProtocolError,
+    SendDtmf,
+    Start,
+    Stop,
+    decode_command,
+    encode_event,
+    format_extra_headers,
+)
+from mediaserver.sandbox.audio.line import Line
+from mediaserver.sandbox.audio.noise import DEFAULT_LEVEL, NoiseCanceller, reduction
+from mediaserver.sandbox.audio.playback import (
+    TICKS_PER_SECOND,
+    Cleared,
+    Happening,
+    Played,
+)
+from mediaserver.sandbox.audio.tracks import IncomingTrack, OutgoingTrack
+from mediaserver.sandbox.phone.uplink import MediaEncoder, StreamIdentity
+from mediaserver.sandbox.wire.backlog import BACKLOG_SECONDS, Backlog
+from mediaserver.sandbox.wire.connect import CallFailed, dial
+from mediaserver.sandbox.wire.ledger import CallLedger
+
+
+StatusKind: TypeAlias = Literal[
+    "connected", "stopped", "timeout", "failed", "degraded", "dropped", "played", "cleared"
+]
+"""What a status callback tells: `failed` never connected, `dropped` broke or fell behind."""
+
+EndReason: TypeAlias = Literal[
+    "API request", "Call hangup", "Connection error", "Stream timeout", "Server closed"
+]
+"""Why a stream ended, in the words of Plivo's console; the last of them is not among those."""
+
+Track: TypeAlias = Literal["inbound", "outbound", "both"]
+
+LOST = "connection disconnected with the remote service"
+"""The error of a `DroppedStream` as a live call showed it."""
+
+MAX_URL = 2048
+MAX_STREAM_SECONDS = 86_400
+
+# Loopback takes megabytes for a server that does not read, so as little as can be is left to it.
+_SEND_BUFFER_BYTES = 16_384
+
+_TRACKS: dict[Track, tuple[str, ...]] = {
+    "inbound": ("inbound",),
+    "outbound": ("outbound",),
+    "both": ("inbound", "outbound"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StatusChange:
+    """Something that a status callback tells of.
+
+    Attributes:
+        kind: What happened.
+        name: Name of the checkpoint that was played.
+        error: What went wrong.
+        seconds: How long the stream has been connected.
+
+    """
+
+    kind: StatusKind
+    name: str = ""
+    error: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnd:
+    """How a stream ended.
+
+    Attributes:
+        reason: Why.
+        error: What went wrong, empty if nothing did.
+        seconds: How long it was connected, 0 if it never was.
+
+    """
+
+    reason: EndReason
+    error: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """What `<Stream>`, or the request that starts a stream, asks for.
+
+    Attributes:
+        url: Where to stream, `ws://` or `wss://`.
+        format: Format of the stream, one of Plivo's four.
+        track: What to send: what the person says, what the person hears, or both.
+        bidirectional: Whether the server may send audio and commands.
+        timeout: Seconds after which the stream ends.
+        extra_headers: What `extraHeaders` sets.
+        extra_headers_style: `"live"` writes them as `{X-PH-key: value}`, seen on real calls;
+            `"documented"` as `key=value;…`; `"json"` as a JSON object.
+        noise_cancellation: Whether noise is taken out of what the person says.
+        noise_cancellation_level: How much of it, 60 to 100.
+        attempts: How often to try to connect: Plivo tries twice more after a failure.
+        retry_delay: Seconds between two attempts.
+        open_timeout: Seconds the server may take to accept the connection.
+        close_timeout: Seconds the server may take to answer the closing handshake.
+        playback_limit: Seconds of the server's audio that are held for playback.
+        backlog_limit: Seconds of audio that are held for a server that does not read.
+        send_stop: Whether to send a `stop` event at the end; Plivo's reference has none.
+
+    Raises:
+        ValueError: Plivo would not take it, or `url` is no WebSocket address.
+
+    """
+
+    url: str
+    format: AudioFormat = L16_8K
+    track: Track = "inbound"
+    bidirectional: bool = False
+    timeout: float = MAX_STREAM_SECONDS
+    extra_headers: Mapping[str, str] = field(default_factory=dict)
+    extra_headers_style: Literal["live", "documented", "json"] = "live"
+    noise_cancellation: bool = False
+    noise_cancellation_level: int = DEFAULT_LEVEL
+    attempts: int = 3
+    retry_delay: float = 1.0
+    open_timeout: float = 10.0
+    close_timeout: float = 2.0
+    playback_limit: float = 60.0
+    backlog_limit: float = BACKLOG_SECONDS
+    send_stop: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.url.startswith(("ws://", "wss://")) or len(self.url) > MAX_URL:
+            raise ValueError(
+                f"a stream's URL is ws://… or wss://… of at most {MAX_URL} characters, "
+                f"got {self.url[:100]!r}"
+            )
+        if self.format not in PLIVO_FORMATS:
+            allowed = ", ".join(map(str, PLIVO_FORMATS))
+            raise ValueError(f"a stream cannot be {self.format}; allowed: {allowed}")
+        if self.track not in _TRACKS:
+            raise ValueError(f"a track is inbound, outbound or both, got {self.track!r}")
+        if self.bidirectional and self.track != "inbound":
+            raise ValueError(f"a bidirectional stream has only the inbound track, not {self.track}")
+        if not 0 < self.timeout <= MAX_STREAM_SECONDS:
+            raise ValueError(
+                f"a stream's timeout is above 0 and at most {MAX_STREAM_SECONDS} seconds, "
+                f"got {self.timeout!r}"
+            )
+        if self.attempts < 1:
+            raise ValueError(f"a stream is attempted at least once, got {self.attempts!r}")
+        reduction(self.noise_cancellation_level)
+        # ProtocolError is a ValueError and says what cannot be written.
+        _ = self.extra_headers_text
+
+    @property
+    def tracks(self) -> tuple[str, ...]:
+        """The tracks to send, in the order in which they are sent."""
+        return _TRACKS[self.track]
+
+    @property
+    def extra_headers_text(self) -> str:
+        """The extra headers as they are sent."""
+        if not self.extra_headers:
+            return ""
+        return format_extra_headers(self.extra_headers, style=self.extra_headers_style)
+
+
+class Dialler(Protocol):
+    """Opens the WebSocket of a stream; `mediaserver.sandbox.wire.connect.dial` is one."""
+
+    def __call__(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        open_timeout: float,
+        close_timeout: float,
+    ) -> Awaitable[ClientConnection]:
+        """Return an open connection.
+
+        Raises:
+            CallFailed: It could not be opened.
+
+        """
+
+
+class MediaStream:
+    """One stream on a line that is up: `await run()` is its whole life.
+
+    Args:
+        line: The line.
+        options: What was asked for.
+        identity: Ids of the stream, its call and its account.
+        on_status: Called with everything that a status callback tells of, in order. It must not
+            raise and cannot wait.
+        headers: Called once for each attempt to connect; returns the HTTP headers of the request,
+            such as a signature.
+        dial: Opens the WebSocket.
+
+    Attributes:
+        end: How the stream ended, None before that.
+
+    Raises:
+        NoiseCancellationError: Noise is to be cancelled, and there is nothing here that could.
+
+    """
+
+    def __init__(
+        self,
+        line: Line,
+        options: StreamOptions,
+        identity: StreamIdentity,
+        *,
+        on_status: Callable[[StatusChange], object] = lambda _: None,
+        headers: Callable[[], Mapping[str, str]] = dict,
+        dial: Dialler = dial,
+    ) -> None:
+        self.line = line
+        self.options = options
+        self.identity = identity
+        self.end: StreamEnd | None = None
+        self._on_status = on_status
+        self._headers = headers
+        self._dial = dial
+        self._ledger = CallLedger()
+        self._backlog = Backlog(options.backlog_limit)
+        self._connection: ClientConnection | None = None
+        self._dialling: asyncio.Task[ClientConnection | None] | None = None
+        self._started = False
+        self._done = asyncio.Event()
+        self._over = asyncio.Event()
+        self._origin = 0.0
+        self._sequence = 0
+        self._chunk = dict.fromkeys(options.tracks, 0)
+        self._extra_headers_text = options.extra_headers_text
+        self._encoders = {
+            track: MediaEncoder(identity.stream_id, track, self._extra_headers_text)
+            for track in options.tracks
+        }
+        canceller = None
+        if options.noise_cancellation and "inbound" in options.tracks:
+            canceller = NoiseCanceller(options.noise_cancellation_level, line.rate)
+        self._outgoing = {
+            track: OutgoingTrack(line, options.format, canceller if track == "inbound" else None)
+            for track in options.tracks
+        }
+        self._incoming: IncomingTrack | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the stream has ended."""
+        return self.end is not None
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server has accepted the stream and it has not ended."""
+        return self._connection is not None and self.end is None
+
+    @property
+    def seconds(self) -> float:
+        """How long the stream has been connected, or was."""
+        if self.end is not None:
+            return self.end.seconds
+        if self._connection is None:
+            return 0.0
+        return asyncio.get_running_loop().time() - self._origin
+
+    @property
+    def errors(self) -> Mapping[str, int]:
+        """What went wrong, and what the server sent that cannot be obeyed, with counts."""
+        return dict(self._ledger.errors)
+
+    @property
+    def warnings(self) -> Mapping[str, int]:
+        """What a strict reader would object to in the server's messages, with counts."""
+        return dict(self._ledger.warnings)
+
+    async def run(self) -> StreamEnd:
+        """Connect, stream until something ends it, close the socket, and say how it ended.
+
+        Nothing that a server does is raised. The end is announced when it comes; closing the
+        socket takes up to `close_timeout` seconds more.
+
+        Raises:
+            RuntimeError: It was run before.
+
+        """
+        if self._started:
+            raise RuntimeError("a MediaStream runs once")
+        self._started = True
+        stop_listening = self.line.listen(self)
+        try:
+            if not self.line.up:
+                self._finish("Call hangup", error="" if self.line.ended_by else "not answered")
+            connection = None if self.ended else await self._connect()
+            if connection is not None:
+                await self._converse(connection)
+        finally:
+            stop_listening()
+            self._finish("API request")
+            self._done.set()
+        assert self.end is not None
+        return self.end
+
+    async def stop(self, reason: EndReason = "API request") -> StreamEnd:
+        """End the stream, also while it connects, and wait until its socket is closed.
+
+        A stream that has ended stays as it ended.
+        """
+        self._finish(reason)
+        if self._started:
+            await self._done.wait()
+        assert self.end is not None
+        return self.end
+
+    def on_frame(self, tick: int, inbound: Samples, outbound: Samples) -> None:
+        """Send a frame of each track; see `LineListener`."""
+        if not self.connected:
+            return
+        now = self.line.tick_time(tick)
+        timestamp = round(self.line.epoch * 1000) + (tick - 1) * 1000 // TICKS_PER_SECOND
+        frames = {"inbound": inbound, "outbound": outbound}
+        for track, encode in self._encoders.items():
+            payload = self._outgoing[track].payload(frames[track])
+            self._chunk[track] += 1
+            sequence = self._next_sequence()
+            self._backlog.put(encode(payload, sequence, timestamp, self._chunk[track]), now)
+        self._flush()
+        for percent in self._backlog.warnings(now):
+            self._tell(
+                "degraded",
+                error=f"{percent}% of the buffer of {self._backlog.limit:g} s is full: "
+                "the remote service does not read fast enough",
+            )
+        if self._backlog.full(now):
+            error = f"the remote service has not read for {self._backlog.limit:g} s"
+            self._finish("Connection error", error=error)
+        elif now - self._origin >= self.options.timeout - 1e-6:
+            self._finish("Stream timeout")
+
+    def on_digit(self, digit: str) -> None:
+        """Send a key that the person pressed; see `LineListener`."""
+        if not self.connected:
+            return
+        timestamp = round((self.line.epoch + self.line.time) * 1000)
+        self._send(
+            Dtmf(
+                digit,
+                track="inbound",
+                timestamp=timestamp,
+                stream_id=self.identity.stream_id,
+                sequence_number=self._next_sequence(),
+                extra_headers_text=self._extra_headers_text,
+            )
+        )
+
+    def on_end(self, ended_by: str) -> None:
+        """End with the call; see `LineListener`."""
+        self._finish("Call hangup")
+
+    async def _connect(self) -> ClientConnection | None:
+        self._dialling = asyncio.create_task(self._attempt())
+        try:
+            connection = await self._dialling
+        except asyncio.CancelledError:
+            # By `_finish`, or by whoever cancels `run`.
+            if not self.ended:
+                raise
+            return None
+        if connection is not None and self.ended:
+            connection.transport.abort()
+            return None
+        return connection
+
+    async def _attempt(self) -> ClientConnection | None:
+        options = self.options
+        failure = ""
+        for attempt in range(options.attempts):
+            if attempt:
+                self._error(failure)
+                await asyncio.sleep(options.retry_delay)
+            try:
+                return await self._dial(
+                    options.url,
+                    headers=self._headers(),
+                    open_timeout=options.open_timeout,
+                    close_timeout=options.close_timeout,
+                )
+            except (CallFailed, ValueError) as error:
+                failure = str(error)
+        # Not from here: this is the task that the end cancels.
+        self._dialling = None
+        self._finish("Connection error", error=failure)
+        return None
+
+    async def _converse(self, connection: ClientConnection) -> None:
+        connection_socket = connection.transport.get_extra_info("socket")
+        if connection_socket is not None:
+            connection_socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        self._connection = connection
+        # The grid of the line is the grid of the stream: its first frame is the one under way.
+        self._origin = self.line.tick_time(self.line.ticks)
+        detach: Callable[[], None] = _nothing
+        if self.options.bidirectional:
+            self._incoming = IncomingTrack(
+                self.line,
+                self.options.format,
+                origin=self._origin,
+                limit=self.options.playback_limit,
+                answer=self._answer,
+            )
+            detach = self.line.attach(self._incoming)
+        reading = asyncio.create_task(self._read(connection))
+        try:
+            self._send(
+                Start(
+                    self.identity.call_id,
+                    self.identity.stream_id,
+                    self.identity.account_id,
+                    self.options.tracks,
+                    self.options.format,
+                    extra_headers_text=self._extra_headers_text,
+                    sequence_number=self._next_sequence(),
+                )
+            )
+            self._tell("connected")
+            await self._over.wait()
+            detach()
+            # Closing first waits, without an end, until the server has read what there is.
+            with contextlib.suppress(TimeoutError, ConnectionClosed):
+                async with asyncio.timeout(self.options.close_timeout):
+                    await connection.close()
+        finally:
+            self._finish("API request")
+            detach()
+            connection.transport.abort()
+            await reading
+
+    async def _read(self, connection: ClientConnection) -> None:
+        try:
+            while True:
+                self._receive(await connection.recv())
+        except ConnectionClosed as closed:
+            if closed.rcvd is not None and closed.rcvd_then_sent:
+                code, reason = closed.rcvd.code, closed.rcvd.reason
+                normal = code in (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY)
+                error = "" if normal else f"closed with code {code} {reason}".rstrip()
+                self._finish("Server closed", error=error)
+            elif closed.rcvd is None and closed.sent is not None:
+                error = f"{closed.sent.reason or 'protocol error'} (code {closed.sent.code})"
+                self._finish("Connection error", error=error)
+        finally:
+            self._finish("Connection error", error=LOST)
+
+    def _receive(self, message: str | bytes) -> None:
+        if self.ended:
+            return
+        if isinstance(message, bytes):
+            self._error("binary frame: Plivo takes text frames only")
+            return
+        try:
+            command = decode_command(message)
+        except ProtocolError as error:
+            self._error(f"{error.reason}: {error}")
+            return
+        for warning in command.warnings:
+            self._ledger.warning(self.seconds, warning)
+        now = asyncio.get_running_loop().time()
+        if self._incoming is None:
+            self._error("command on a stream that is not bidirectional")
+        elif isinstance(command, PlayAudio):
+            self._play(self._incoming, command, now)
+        elif isinstance(command, Checkpoint):
+            if self._is_ours("checkpoint", command.stream_id):
+                self._answer(self._incoming.buffer.checkpoint(command.name, now))
+        elif isinstance(command, ClearAudio):
+            if self._is_ours("clearAudio", command.stream_id):
+                self._answer(self._incoming.buffer.clear(now))
+        elif isinstance(command, SendDtmf):
+            self.line.send_digits(command.digits)
+        else:
+            self._error(f"unknown command {command.event!r}")
+
+    def _play(self, incoming: IncomingTrack, command: PlayAudio, now: float) -> None:
+        if command.format is not None and command.format != self.options.format:
+            self._error(f"incorrectPayload: {command.format} on a stream of {self.options.format}")
+            return
+        try:
+            self._answer(incoming.buffer.play(bytes(command.payload), now))
+        except AudioError as error:
+            self._error(f"incorrectPayload: {error}")
+
+    def _answer(self, happenings: list[Happening]) -> None:
+        """Tell the server, and the status callback, what became of audio and checkpoints."""
+        for happening in happenings:
+            if self.ended:
+                return
+            if isinstance(happening, Played):
+                self._send(
+                    PlayedStream(happening.name, self.identity.stream_id, self._next_sequence())
+                )
+                self._tell("played", name=happening.name)
+            elif isinstance(happening, Cleared):
+                self._send(ClearedAudio(self.identity.stream_id, self._next_sequence()))
+                self._tell("cleared")
+            else:
+                limit = self.options.playback_limit
+                self._error(f"playback queue full ({limit:g} s): audio is dropped")
+
+    def _is_ours(self, command: str, stream_id: str) -> bool:
+        if not stream_id or stream_id == self.identity.stream_id:
+            return True
+        self._error(f"{command} for another stream")
+        return False
+
+    def _send(self, event: Start | Dtmf | PlayedStream | ClearedAudio | Stop) -> None:
+        try:
+            message = encode_event(event)
+        except ProtocolError as error:
+            self._error(f"cannot be sent: {error}")
+            # Its number goes to the next one.
+            self._sequence -= 1
+            return
+        self._backlog.put(message, asyncio.get_running_loop().time())
+        self._flush()
+
+    def _flush(self, *, everything: bool = False) -> None:
+        """Hand over what the connection takes at once, or everything."""
+        connection = self._connection
+        assert connection is not None
+        while self._backlog and (everything or not connection.transport.get_write_buffer_size()):
+            # The one public call of websockets that writes without a coroutine.
+            broadcast((connection,), self._backlog.take())
+
+    def _next_sequence(self) -> int:
+        self._sequence += 1
+        return self._sequence
+
+    def _finish(self, reason: EndReason, *, error: str = "") -> None:
+        """End the stream as far as the call is concerned; its socket may take longer."""
+        if self.end is not None:
+            return
+        if self._connection is not None and reason != "Connection error":
+            if self.options.send_stop:
+                stream_id = self.identity.stream_id
+                self._send(Stop("", stream_id=stream_id, sequence_number=self._next_sequence()))
+            self._flush(everything=True)
+        self.end = StreamEnd(reason, error, self.seconds)
+        if error:
+            self._error(error)
+        if self._dialling is not None:
+            self._dialling.cancel()
+        if self._connection is not None and reason == "Connection error":
+            self._connection.transport.abort()
+        self._tell(self._ending(reason), error=error)
+        self._over.set()
+
+    def _ending(self, reason: EndReason) -> StatusKind:
+        if reason == "Connection error":
+            return "dropped" if self._connection is not None else "failed"
+        return "timeout" if reason == "Stream timeout" else "stopped"
+
+    def _tell(self, kind: StatusKind, *, name: str = "", error: str = "") -> None:
+        self._on_status(StatusChange(kind, name, error, self.seconds))
+
+    def _error(self, text: str) -> None:
+        self._ledger.error(self.seconds, text)
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,1 @@
+"""Place calls, and follow each to its outcome."""

@@ -1,0 +1,1 @@
+"""The server as a process: HTTP, TLS, signals, drain and reload."""

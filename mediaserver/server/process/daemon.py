@@ -1,0 +1,351 @@
+"""The process: one listener for webhooks and media, and its life from bind to exit.
+
+uvicorn does HTTP, TLS and signals. What it would do on SIGTERM, close the listener and then the
+connections, would cut calls short; `Daemon` drains with the listener open instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import functools
+import gc
+import math
+import os
+import socket
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any, Final, cast
+
+import structlog
+import uvicorn
+
+from mediaserver import __version__
+from mediaserver.handler import Routes
+from mediaserver.server.connection import StreamConnection
+from mediaserver.server.live import CLOSE_TIMEOUT, GOING_AWAY
+from mediaserver.server.process.app import create_app
+from mediaserver.server.process.drain import Drain, Phase
+from mediaserver.server.process.http import HttpConnection, HttpLimits, sweep_connections
+from mediaserver.server.process.tls import Certificates
+from mediaserver.server.process.watchdog import Watchdog
+from mediaserver.server.runtime import Runtime
+from mediaserver.settings import Settings, unknown_variables
+from mediaserver.telemetry.logs import configure_logs
+
+
+log = structlog.get_logger(__name__)
+
+BACKLOG: Final = 2048
+"""Connections that may wait to be accepted."""
+
+MAX_HTTP_CONNECTIONS: Final = 1_000
+"""HTTP connections at once; more get 503."""
+
+HTTP_CLOSE_TIMEOUT: Final = 5
+"""Seconds that HTTP connections have to finish once the last call has ended."""
+
+# uvicorn ticks ten times a second.
+_SWEEP_TICKS: Final = 5
+_CERTIFICATE_TICKS: Final = 20
+
+
+class BindError(OSError):
+    """An address that cannot be listened on; it says why and what to do."""
+
+
+class Daemon(uvicorn.Server):
+    """A server from its start to its end.
+
+    The first SIGTERM or SIGINT drains it, the second closes the live calls, the third stops
+    waiting for anything. All of them end with status 0.
+
+    Args:
+        runtime: What the server is made of.
+        certificates: For TLS, or None for plain HTTP.
+
+    """
+
+    def __init__(self, runtime: Runtime, certificates: Certificates | None = None) -> None:
+        super().__init__(uvicorn_config(runtime, certificates))
+        self.exit_status = 0
+        """What the process should exit with."""
+        self._runtime = runtime
+        self._certificates = certificates
+        settings = runtime.settings
+        self._drain = Drain(
+            delay=settings.drain_delay,
+            timeout=settings.drain_timeout,
+            closing=settings.grace + CLOSE_TIMEOUT + 1,
+        )
+        self._watchdog = Watchdog(runtime.counters, warn_after=settings.block_warning)
+        self._stops = 0
+
+    def stop(self) -> None:
+        """Do what a signal does. May be called from any thread."""
+        self._stops += 1
+        self._runtime.draining = True
+        if self._runtime.settings.drain_delay == 0 and self.started:
+            # At once, and not at the next tick: a call taken now would be one more to wait for.
+            self._runtime.admission.close()
+        if self._stops > 2:
+            self.force_exit = True
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take a signal.
+
+        It is not kept for uvicorn to raise again at the end: a server that has drained has done
+        what it was asked to, and exits with 0.
+        """
+        self.stop()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open what handlers share, then the listener."""
+        try:
+            await self._runtime.startup()
+        except Exception as error:
+            # A missing package says what to install: where it is missed does not matter.
+            missing = isinstance(error, ImportError)
+            log.error("startup failed", reason=str(error), exc_info=None if missing else error)
+            for sock in sockets or ():
+                sock.close()
+            self.exit_status = 1
+            self.should_exit = True
+            return
+        loop = asyncio.get_running_loop()
+        sockets = bind(self._runtime.settings) if sockets is None else sockets
+        self.servers = []
+        for sock in sockets:
+            self.servers.append(
+                await loop.create_server(
+                    self._create_connection,
+                    sock=sock,
+                    ssl=self.config.ssl,
+                    ssl_handshake_timeout=(
+                        self._runtime.settings.header_timeout if self.config.ssl else None
+                    ),
+                    backlog=BACKLOG,
+                )
+            )
+        self._watchdog.start()
+        self.started = True
+        announce(self._runtime, sockets)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Do what comes round ten times a second, and tell whether it is time to go."""
+        if await super().on_tick(counter) and not self._stops:
+            self.stop()
+        if counter % _SWEEP_TICKS == 0:
+            sweep_connections(self.server_state.connections, asyncio.get_running_loop().time())
+        if self._certificates is not None and counter % _CERTIFICATE_TICKS == 0:
+            self._certificates.reload_if_changed()
+        if self._stops:
+            return self._leave()
+        return False
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the listener and what connections are left, then what handlers share."""
+        await super().shutdown(sockets)
+        self._watchdog.stop()
+        try:
+            await self._runtime.shutdown()
+        except Exception:
+            log.exception("shutdown failed")
+            self.exit_status = 1
+        log.info("stopped", calls=self._runtime.counters.calls_total)
+
+    def _leave(self) -> bool:
+        runtime = self._runtime
+        if self._stops == 1:
+            self._drain.begin()
+        else:
+            self._drain.hurry()
+        while self._drain.phase is not Phase.GONE:
+            idle = runtime.admission.idle and not runtime.calls
+            phase = self._drain.advance(idle=idle)
+            if phase is None:
+                return self.force_exit
+            if phase is Phase.DRAINING:
+                runtime.admission.close()
+                if not idle:
+                    log.info(
+                        "draining",
+                        calls=len(runtime.calls),
+                        answered=runtime.admission.reserved,
+                        at_most_seconds=runtime.settings.drain_timeout,
+                        hint="a second signal closes them",
+                    )
+            elif phase is Phase.CLOSING:
+                log.warning("closing calls", calls=len(runtime.calls))
+                runtime.close_calls(GOING_AWAY, "the server is shutting down")
+        return True
+
+    def _create_connection(self) -> asyncio.Protocol:
+        # HttpConnection with the limits bound to it.
+        make = cast(Any, self.config.http_protocol_class)
+        connection: asyncio.Protocol = make(
+            config=self.config, server_state=self.server_state, app_state={}
+        )
+        return connection
+
+
+def serve(settings: Settings, routes: Routes) -> int:
+    """Run a server until it is asked to stop, and return the status to exit with.
+
+    Raises:
+        BindError: The address cannot be listened on.
+        TLSError: The certificate files cannot be used.
+
+    """
+    configure_logs(settings.log_level, settings.log_format)
+    certificates = load_certificates(settings)
+    sockets = bind(settings)
+    try:
+        daemon = Daemon(Runtime(settings, routes, coalesces=True), certificates)
+        # What has been imported stays: the garbage collector need not look at it again.
+        gc.freeze()
+        daemon.run(sockets)
+    finally:
+        for sock in sockets:
+            sock.close()
+    return daemon.exit_status
+
+
+def uvicorn_config(runtime: Runtime, certificates: Certificates | None = None) -> uvicorn.Config:
+    """Return uvicorn's settings, with this server's protocols in place of its own."""
+    settings = runtime.settings
+    limits = HttpLimits(
+        header_timeout=settings.header_timeout,
+        idle_timeout=settings.idle_timeout,
+        max_header_bytes=settings.max_header_bytes,
+        max_body_bytes=settings.max_body_bytes,
+    )
+    return uvicorn.Config(
+        create_app(runtime),
+        interface="asgi3",
+        http=cast(Any, functools.partial(HttpConnection, limits)),
+        ws=cast(Any, functools.partial(StreamConnection, runtime)),
+        ws_max_size=settings.max_message_bytes,
+        ws_per_message_deflate=False,
+        lifespan="off",
+        workers=1,
+        proxy_headers=False,
+        server_header=False,
+        log_config=None,
+        access_log=settings.access_log,
+        # Connections that are not calls, so that they cannot take every file descriptor.
+        limit_concurrency=MAX_HTTP_CONNECTIONS,
+        timeout_keep_alive=math.ceil(settings.idle_timeout),
+        timeout_graceful_shutdown=HTTP_CLOSE_TIMEOUT,
+        ssl_context_factory=(lambda *_: certificates.context) if certificates else None,
+    )
+
+
+def load_certificates(settings: Settings) -> Certificates | None:
+    """Read the certificate files, if the server is to speak TLS itself.
+
+    Raises:
+        TLSError: They cannot be used.
+
+    """
+    if settings.ssl_certfile is None:
+        return None
+    password = settings.ssl_keyfile_password
+    return Certificates(
+        settings.ssl_certfile,
+        settings.ssl_keyfile,
+        password.get_secret_value() if password else "",
+    )
+
+
+def bind(settings: Settings) -> list[socket.socket]:
+    """Bind the addresses to listen on, before anything slow is started.
+
+    Raises:
+        BindError: There is none, or it is taken.
+
+    """
+    host, port = settings.host, settings.port
+    try:
+        found = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (socket.gaierror, UnicodeError) as error:
+        raise BindError(f"cannot listen on {host!r}: {error}") from None
+    sockets: list[socket.socket] = []
+    failure: OSError | None = None
+    for family, kind, protocol, _, address in dict.fromkeys(found):
+        if sockets and port == 0:
+            # Every address of one host listens on the port that the first has got.
+            address = (address[0], sockets[0].getsockname()[1], *address[2:])
+        try:
+            sockets.append(_bind_one(family, kind, protocol, address))
+        except OSError as error:
+            failure = error
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                break
+    else:
+        if sockets:
+            return sockets
+    for sock in sockets:
+        sock.close()
+    assert failure is not None
+    raise BindError(f"cannot listen on {_authority(host, port)}: {_explain(failure)}") from None
+
+
+def _bind_one(family: int, kind: int, protocol: int, address: Any) -> socket.socket:
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+        # Only listening takes a port for good.
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _explain(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "another process has this port; choose one with --port, or 0 for any"
+    if error.errno == errno.EACCES:
+        return "ports below 1024 need privileges; choose a higher one with --port"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "this machine has no such address; choose one with --host"
+    return error.strerror or str(error)
+
+
+def announce(runtime: Runtime, sockets: Sequence[socket.socket]) -> None:
+    """Say where the server listens and for what, and what is odd about its settings."""
+    settings = runtime.settings
+    scheme = "https" if settings.tls else "http"
+    media = "wss" if settings.tls else "ws"
+    authorities = [_authority(*sock.getsockname()[:2]) for sock in sockets]
+    for authority in authorities:
+        log.info("listening", url=f"{scheme}://{authority}", version=__version__, pid=os.getpid())
+    for route in runtime.routes.routes:
+        log.info(
+            "route",
+            handler=route.name,
+            stream=f"{media}://{authorities[0]}{route.path}",
+            **({"number": route.number} if route.number else {}),
+        )
+    if settings.secret_is_random:
+        log.info(
+            "token secret is random",
+            hint="set MEDIASERVER_SECRET if several processes serve the same numbers",
+        )
+    if runtime.signatures is None:
+        log.warning(
+            "signatures are not checked",
+            hint="set MEDIASERVER_AUTH_TOKEN, and only Plivo's webhooks and streams are taken",
+        )
+    for warning in unknown_variables():
+        log.warning(warning)
+
+
+def _authority(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,1 @@
+"""Decide whom to trust: proxies, stream tokens, Plivo's signatures."""

@@ -1,0 +1,178 @@
+"""What a worker does for its agents before the first call, and after the last."""
+
+import asyncio
+
+import pytest
+import structlog
+
+from mediaserver.agents import RealtimeAgent, VoiceAgent, recorded
+from mediaserver.agents.conversing import readiness as readiness_module
+from mediaserver.agents.services import ServiceError
+from mediaserver.agents.turns import DetectorUnavailableError, LevelDetector
+from mediaserver.handler import Route, Routes
+from mediaserver.testing import run_virtual
+from mediaserver.testing.realtime import ScriptedRealtime
+from mediaserver.testing.services import TimedModel, TimedSpeech, TimedTranscription
+
+
+class Kept:
+    """A service that notes what is done to it."""
+
+    def __init__(self, *, prewarm=None, close=None):
+        self.notes = []
+        self.fails = {"prewarm": prewarm, "close": close}
+
+    async def prewarm(self):
+        self._note("prewarm")
+
+    async def close(self):
+        self._note("close")
+
+    def _note(self, what):
+        self.notes.append(what)
+        if self.fails[what] is not None:
+            raise self.fails[what]
+
+
+def agent_of(service, **attributes):
+    services = {
+        "speech_to_text": TimedTranscription(),
+        "language_model": service,
+        "text_to_speech": TimedSpeech(),
+        "voice_detector": LevelDetector,
+    }
+    return type("Ann", (VoiceAgent,), {**services, **attributes})
+
+
+def serve(*routes):
+    """Run a worker without calls; return what it logged."""
+
+    async def main():
+        async with Routes(*routes).lifespan():
+            pass
+
+    with structlog.testing.capture_logs() as logs:
+        run_virtual(main())
+    return logs
+
+
+def test_a_service_of_the_class_is_prewarmed_and_closed():
+    service = Kept()
+    serve(Route(agent_of(service)))
+    assert service.notes == ["prewarm", "close"]
+
+
+def test_a_service_of_the_routes_settings_takes_its_place():
+    ours, theirs = Kept(), Kept()
+    serve(Route(agent_of(theirs), settings={"language_model": ours}))
+    assert ours.notes == ["prewarm", "close"]
+    assert theirs.notes == []
+
+
+def test_a_service_of_several_agents_is_closed_once():
+    service = Kept()
+    serve(
+        Route(agent_of(service)),
+        Route(agent_of(service), "/b"),
+        Route(recorded(agent_of(service)), "/c"),
+    )
+    assert service.notes == ["prewarm", "close"]
+
+
+def test_a_service_is_closed_by_the_last_worker_of_a_process_that_uses_it():
+    service = Kept()
+    routes = Routes(Route(agent_of(service)))
+
+    async def main():
+        async with routes.lifespan():
+            async with routes.lifespan():
+                pass
+            assert service.notes == ["prewarm"]
+        assert service.notes == ["prewarm", "close"]
+
+    asyncio.run(main())
+
+
+def test_the_model_of_a_realtime_agent_is_a_service():
+    class Model(ScriptedRealtime):
+        closed = 0
+
+        async def close(self):
+            self.closed += 1
+
+    class Ann(RealtimeAgent):
+        model = Model()
+        voice_detector = LevelDetector
+
+    serve(Route(Ann))
+    assert Ann.model.closed == 1
+
+
+def test_a_service_that_cannot_be_closed_is_left_alone():
+    class Plain(TimedModel):
+        def close(self):
+            raise AssertionError("it is not asynchronous")
+
+    assert serve(Route(agent_of(Plain()))) == []
+
+
+@pytest.mark.parametrize("error", [ServiceError("model", "no key"), OSError("away")])
+def test_a_service_that_is_away_is_logged_and_the_worker_starts(error):
+    service = Kept(prewarm=error)
+    (line,) = serve(Route(agent_of(service)))
+    assert line["event"] == "not prewarmed"
+    assert str(error) in line["error"]
+    assert service.notes == ["prewarm", "close"]
+
+
+def test_a_service_that_never_gets_ready_is_not_waited_for():
+    class Slow(Kept):
+        async def prewarm(self):
+            await asyncio.Event().wait()
+
+    (line,) = serve(Route(agent_of(Slow())))
+    assert line["event"] == "not prewarmed"
+
+
+def test_a_service_that_fails_to_close_leaves_the_others_closed():
+    failing, other = Kept(close=OSError("lost")), Kept()
+    (line,) = serve(Route(agent_of(failing)), Route(agent_of(other), "/b"))
+    assert line["event"] == "not closed"
+    assert other.notes == ["prewarm", "close"]
+
+
+def test_a_service_whose_package_is_missing_keeps_the_worker_from_starting():
+    with pytest.raises(ImportError, match="pip install"):
+        serve(Route(agent_of(Kept(prewarm=ImportError("pip install them")))))
+
+
+def unavailable():
+    raise DetectorUnavailableError("The detector", "onnxruntime")
+
+
+@pytest.mark.parametrize("where", ["class", "route"])
+def test_a_detector_whose_package_is_missing_keeps_the_worker_from_starting(where):
+    detector = {"voice_detector": unavailable}
+    service = Kept()
+    if where == "class":
+        routes = [Route(agent_of(service, voice_detector=unavailable))]
+    else:
+        routes = [Route(agent_of(service), settings=detector)]
+    with pytest.raises(DetectorUnavailableError, match=r"pip install mediaserver\[agents\]"):
+        serve(*routes)
+
+
+def test_what_was_ready_is_closed_where_the_worker_does_not_start():
+    service = Kept()
+    with pytest.raises(DetectorUnavailableError):
+        serve(Route(agent_of(service)), Route(agent_of(Kept(), voice_detector=unavailable), "/b"))
+    assert service.notes == ["prewarm", "close"]
+
+
+def test_no_service_is_remembered():
+    async def main():
+        async with Routes(Route(agent_of(Kept()))).lifespan():
+            pass
+        assert readiness_module._users[asyncio.get_running_loop()] == {}
+
+    asyncio.run(main())

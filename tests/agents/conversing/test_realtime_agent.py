@@ -1,0 +1,1277 @@
+import asyncio
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from audiocodecs import L16_16K, MULAW_8K
+from mediaserver.agents.conversing.realtime_agent import RealtimeAgent
+from mediaserver.agents.conversing.tools import tool
+from mediaserver.agents.services import ServiceError, Text, ToolCall, ToolResult
+from mediaserver.agents.services.openai.realtime import OpenAIRealtime
+from mediaserver.agents.turns import LevelDetector, TurnSettings
+from mediaserver.plivo.callbacks import AnswerRequest
+from mediaserver.testing import joined, run_virtual
+from mediaserver.testing.openai_realtime_server import Answer, CallTool, OpenAIRealtimeServer
+from mediaserver.testing.realtime import ScriptedRealtime
+from mediaserver.testing.services import Fault, Timing
+
+
+LONG = "the red dog ran to the big black gate and sat down in the sun"
+ANSWER = AnswerRequest(call_id="1", caller="+14155550111", called="+14155550100")
+
+
+def voice(seconds, rate=8000):
+    times = np.arange(round(seconds * rate)) / rate
+    return (9000 * np.sin(2 * np.pi * 220 * times)).astype(np.int16)
+
+
+class Talking(RealtimeAgent):
+    """Keeps what it reports, in a list of its class."""
+
+    prompt = "Be kind."
+    voice_detector = LevelDetector
+    silence_prompt = None
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.turns = []
+        self.transcripts = []
+        self.barge_ins = []
+        type(self).agents.append(self)
+
+    async def on_turn(self, turn):
+        self.turns.append(turn)
+
+    async def on_transcript(self, transcript):
+        self.transcripts.append(transcript.text)
+
+    async def on_barge_in(self, confirmed):
+        self.barge_ins.append(confirmed)
+
+
+def agent_with(model, **attributes):
+    return type("Agent", (Talking,), {"agents": [], "model": model, **attributes})
+
+
+def converse(handler, talk, **options):
+    """Run `talk` on a phone joined to an agent; return the agent, and the phone's report."""
+
+    async def call():
+        async with joined(handler, **options) as line:
+            await talk(line.phone)
+            report = line.phone.report()
+            await line.hang_up()
+        return handler.agents[-1], report
+
+    return run_virtual(call())
+
+
+async def listen(phone, seconds=1.0):
+    await phone.wait_for_audio()
+    await phone.wait_for_silence(seconds)
+
+
+def texts(agent):
+    return [
+        (message.role, message.text)
+        for message in agent.conversation.messages
+        if isinstance(message, Text)
+    ]
+
+
+def test_the_greeting_is_said_word_for_word_at_once():
+    model = ScriptedRealtime()
+    agent, report = converse(agent_with(model, greeting="Hello, here is Ann."), listen)
+    assert report.audio_played == pytest.approx(1.2)
+    assert texts(agent) == [("assistant", "Hello, here is Ann.")]
+    (greeting,) = agent.turns
+    assert (greeting.number, greeting.agent, greeting.interrupted) == (
+        0,
+        "Hello, here is Ann.",
+        False,
+    )
+    assert model.session.prompt == "Be kind."
+    assert model.session.format is MULAW_8K
+    assert model.session.closed
+
+
+def test_two_turns_are_heard_answered_and_reported():
+    model = ScriptedRealtime(
+        ["It rains.", "Until noon."], transcripts=["The weather?", "How long?"]
+    )
+
+    async def talk(phone):
+        for _ in range(2):
+            phone.say(voice(1.0))
+            await phone.wait_spoken()
+            await listen(phone)
+
+    agent, report = converse(agent_with(model), talk)
+    assert texts(agent) == [
+        ("user", "The weather?"),
+        ("assistant", "It rains."),
+        ("user", "How long?"),
+        ("assistant", "Until noon."),
+    ]
+    assert agent.transcripts == ["The weather?", "How long?"]
+    # From a little before the first sound, up to where it was decided that it was the last.
+    assert model.session.turns == [pytest.approx(1.6, abs=0.1), pytest.approx(2.0, abs=0.1)]
+    first, second = agent.turns
+    assert (first.number, first.caller, first.agent) == (1, "The weather?", "It rains.")
+    assert second.caller == "How long?"
+    for turn in agent.turns:
+        assert 0.5 < turn.end_of_turn < 0.75
+        assert turn.end_of_turn + 0.3 == pytest.approx(turn.first_token, abs=0.03)
+        assert turn.audio_sent == pytest.approx(turn.first_token, abs=0.001)
+        assert turn.audio_sent <= turn.audio_heard < turn.audio_sent + 0.05
+        assert turn.transcript == pytest.approx(turn.end_of_turn + 0.4, abs=0.03)
+        assert (turn.usage.tokens_in, turn.usage.tokens_out) == (100, 20)
+        assert turn.usage.tokens_cached == 50
+        assert 1.5 < turn.usage.speech_seconds < 2.1
+    assert report.errors == {}
+
+
+def test_nothing_is_sent_while_nobody_speaks():
+    model = ScriptedRealtime(["Fine."])
+
+    async def talk(phone):
+        await phone.wait_until(5.0)
+        phone.say(voice(0.6))
+        await phone.wait_spoken()
+        await listen(phone)
+
+    converse(agent_with(model), talk)
+    assert model.session.turns == [pytest.approx(1.6, abs=0.15)]
+
+
+@pytest.mark.parametrize("at", [0.5, 1.1, 2.37, 3.9])
+def test_a_barge_in_tells_the_model_what_the_phone_really_played(at):
+    model = ScriptedRealtime([LONG, "Sure."], transcripts=["Go on.", "Stop it."])
+
+    async def talk(phone):
+        phone.say(voice(0.8))
+        began = await phone.wait_for_audio()
+        await phone.wait_until(began + at)
+        phone.say(voice(1.0))
+        await phone.wait_for_silence(0.4)
+        played.append(phone.report().audio_played)
+        await listen(phone)
+
+    played = []
+    agent, _ = converse(agent_with(model), talk)
+    (truncation,) = model.session.truncations
+    assert truncation.text == LONG
+    assert truncation.seconds == pytest.approx(played[0], abs=0.06)
+    # Words that were not heard are known to nobody.
+    said = texts(agent)[1][1]
+    assert LONG.startswith(said)
+    assert abs(len(said.split()) - played[0] / 0.3) <= 1
+    assert agent.turns[0].interrupted
+    assert agent.turns[0].agent == said
+    assert texts(agent)[2:] == [("user", "Stop it."), ("assistant", "Sure.")]
+    assert agent.barge_ins == [True]
+
+
+def test_a_barge_in_while_the_model_still_speaks_cancels_and_nothing_comes_late():
+    slow = Timing(0.3, 0.09)  # hardly faster than it is heard
+    model = ScriptedRealtime([LONG, "Sure."], timing=slow)
+
+    async def talk(phone):
+        phone.say(voice(0.8))
+        began = await phone.wait_for_audio()
+        await phone.wait_until(began + 1.0)
+        phone.say(voice(1.0))
+        await phone.wait_for_silence(0.5)
+        await listen(phone)
+
+    agent, report = converse(agent_with(model), talk)
+    assert model.session.cancelled == 1
+    (truncation,) = model.session.truncations
+    assert truncation.seconds < truncation.length < 3.0
+    assert [turn.agent.split()[-1] for turn in agent.turns] == [
+        agent.turns[0].agent.split()[-1],
+        "Sure.",
+    ]
+    assert report.audio_played == pytest.approx(truncation.seconds + 0.3, abs=0.06)
+    # What the cancelled response cost is not forgotten.
+    assert agent.turns[1].usage.tokens_in == 110
+
+
+def test_a_barge_in_over_the_greeting_is_answered():
+    model = ScriptedRealtime(["Yes."], transcripts=["Hello?"])
+
+    async def talk(phone):
+        began = await phone.wait_for_audio()
+        await phone.wait_until(began + 0.7)
+        phone.say(voice(1.0))
+        await phone.wait_for_silence(0.5)
+        await listen(phone)
+
+    agent, _ = converse(agent_with(model, greeting=LONG), talk)
+    assert [turn.number for turn in agent.turns] == [0, 1]
+    assert agent.turns[0].interrupted
+    assert texts(agent)[1:] == [("user", "Hello?"), ("assistant", "Yes.")]
+
+
+def test_a_cough_makes_a_pause_and_no_more():
+    model = ScriptedRealtime([LONG])
+
+    async def talk(phone):
+        phone.say(voice(0.8))
+        began = await phone.wait_for_audio()
+        await phone.wait_until(began + 1.0)
+        phone.say(voice(0.1))
+        await listen(phone, 2.0)
+
+    agent, report = converse(agent_with(model), talk)
+    assert agent.barge_ins == [False]
+    assert report.audio_played == pytest.approx(4.5, abs=0.06)
+    assert model.session.truncations == []
+    assert model.session.responses == 1
+    assert texts(agent) == [("assistant", LONG)]
+    (turn,) = agent.turns
+    assert not turn.interrupted
+
+
+def over_the_agent(model, seconds, **settings):
+    """Have something said in the middle of a long answer."""
+
+    async def talk(phone):
+        phone.say(voice(0.8))
+        began = await phone.wait_for_audio()
+        await phone.wait_until(began + 1.0)
+        phone.say(voice(seconds))
+        await phone.wait_for_silence(2.0)
+
+    return converse(agent_with(model, **settings), talk)
+
+
+def test_a_short_word_interrupts_as_soon_as_it_is_understood():
+    model = ScriptedRealtime([LONG, "Sure."], transcripts=["Go."], overheard=["Stop!"])
+    agent, report = over_the_agent(model, 0.3)
+    assert agent.barge_ins == [False, True]
+    assert report.audio_played < 3.0
+    assert texts(agent)[-2:] == [("user", "Stop!"), ("assistant", "Sure.")]
+    assert model.session.told == [Text("user", "Stop!")]
+    assert agent.transcripts == ["Go.", "Stop!"]
+    interrupted, answered = agent.turns
+    assert interrupted.interrupted
+    assert (answered.caller, answered.agent) == ("Stop!", "Sure.")
+    assert answered.usage.speech_seconds > 0.3
+
+
+@pytest.mark.parametrize("understood", ["Mm-hmm.", ""])
+def test_what_means_nothing_does_not_interrupt(understood):
+    model = ScriptedRealtime([LONG], transcripts=["Go."], overheard=[understood])
+    agent, report = over_the_agent(model, 0.3)
+    assert agent.barge_ins == [False]
+    assert report.audio_played == pytest.approx(4.5, abs=0.06)
+    assert model.session.told == []
+
+
+def test_nobody_asks_what_a_noise_meant():
+    model = ScriptedRealtime([LONG], transcripts=["Go."], overheard=["Stop!"])
+    agent, _ = over_the_agent(model, 0.1)
+    assert agent.barge_ins == [False]
+    assert next(model.overheard) == "Stop!"
+
+
+def test_without_a_transcript_a_short_word_interrupts_if_the_settings_say_so():
+    model = ScriptedRealtime([LONG, "Sure."])
+    agent, _ = over_the_agent(model, 0.3, turn_taking=TurnSettings(confirm=0.2))
+    assert agent.barge_ins == [True]
+
+
+def test_a_session_that_cannot_tell_what_was_said_counts_as_failed():
+    model = ScriptedRealtime([LONG], overheard=[], breaks={"transcribe": KeyError("text")})
+    agent, report = over_the_agent(model, 0.3)
+    assert report.audio_played == pytest.approx(4.5, abs=0.06)
+    assert agent.stream.counters.turns.failures == {"realtime_model": 1}
+
+
+def test_noise_while_nobody_speaks_starts_no_response():
+    model = ScriptedRealtime(["What?"])
+
+    async def talk(phone):
+        phone.say(voice(0.06))
+        await phone.wait_until(3.0)
+
+    agent, report = converse(agent_with(model), talk)
+    assert model.session.responses == 0
+    assert report.audio_played == 0
+    assert agent.turns == []
+
+
+def test_a_question_is_answered_though_noise_stopped_the_answer_before_it_began():
+    model = ScriptedRealtime(["Never heard.", "Fine."], timing=Timing(1.5, 0.01))
+
+    async def talk(phone):
+        phone.say(voice(0.8))
+        await phone.wait_until(2.0)  # the answer is on its way
+        phone.say(voice(0.06))
+        await listen(phone)
+
+    agent, _ = converse(agent_with(model, barge_in="at_once"), talk)
+    assert texts(agent) == [("assistant", "Fine.")]
+    assert [turn.number for turn in agent.turns] == [1]
+
+
+def test_tools_are_used_and_their_results_told():
+    model = ScriptedRealtime([ToolCall("call_1", "weather", '{"town": "Rome"}'), "It rains."])
+
+    class Weather(agent_with(model)):
+        agents = []  # noqa: RUF012
+
+        @tool
+        async def weather(self, town: str) -> str:
+            """Tell the weather."""
+            return f"rain in {town}"
+
+    async def talk(phone):
+        phone.say(voice(0.8))
+        await listen(phone)
+
+    agent, _ = converse(Weather, talk)
+    assert [spec.name for spec in model.session.tools] == ["weather", "hang_up"]
+    assert model.session.told == [ToolResult("call_1", "rain in Rome")]
+    assert agent.conversation.messages[-3:] == [
+        ToolCall("call_1", "weather", '{"town": "Rome"}'),
+        ToolResult("call_1", "rain in Rome"),
+        Text("assistant", "It rains."),
+    ]
+    (turn,) = agent.turns
+    assert turn.agent == "It rains."
+    assert turn.usage.tokens_in == 200
+
+
+def test_tools_run_while_the_model_speaks_and_beside_each_other():
+    calls = [ToolCall(f"call_{count}", "slow", "{}") for count in range(3)]
+    model = ScriptedRealtime([["Let me see now", *calls], "Done."])
+    running = []
+
+    class Slow(agent_with(model)):
+        agents = []  # noqa: RUF012
+
+        @tool
+        async def slow(self) -> str:
+            """Take half a second."""
+            running.append(1)
+            most.append(len(running))
+            await asyncio.sleep(0.5)
+            running.pop()
+            return "done"
+
+    async def talk(phone):
+        phone.say(voice(0.8))
+        await listen(phone, 2.0)
+
+    most = []
+    agent, report = converse(Slow, talk)
+    assert max(most) == 3
+    assert texts(agent) == [("assistant", "Let me see now Done.")] or texts(agent) == [
+        ("assistant", "Let me see now"),
+        ("assistant", "Done."),
+    ]
+    # 1.2 s of words and then the answer, which was made meanwhile.
+    assert report.pauses == report.gaps == []
+
+
+def test_a_tool_may_speak_while_its_response_still_comes():
+    class Looking(Talking):
+        agents: ClassVar = []
+        model = ScriptedRealtime(
+            [[ToolCall("1", "look", "{}"), "I am just going to look."], "It is here."],
+            transcripts=["Where is it?"],
+        )
+
+        @tool
+        async def look(self) -> str:
+            """Look."""
+            for text in ("Let me look.", "And there."):
+                await self.say(text)
+            return "found"
+
+    async def talk(phone):
+        phone.say(voice(1.0))
+        await phone.wait_spoken()
+        await listen(phone, 2.0)
+
+    agent, _ = converse(Looking, talk)
+    (turn,) = agent.turns
+    assert turn.agent == "I am just going to look. Let me look. And there. It is here."
+    assert not turn.interrupted
+
+
+def test_a_tool_that_is_interrupted_as_it_speaks_goes_on():
+    class Looking(Talking):
+        agents: ClassVar = []
+        model = ScriptedRealtime(
+            [[ToolCall("1", "look", "{}")], "Yes."],
+            transcripts=["Where is it?", "Hello?"],
+            timing=Timing(0.3, 0.1),  # so that it is still speaking when it is interrupted
+        )
+
+        @tool
+        async def look(self) -> str:
+            """Look."""
+            await self.say(LONG)
+            return "found"
+
+    async def talk(phone):
+        phone.say(voice(1.0))
+        await phone.wait_spoken()
+        await phone.wait_for_audio()
+        phone.say(voice(1.5))
+        await phone.wait_spoken()
+        await listen(phone, 2.0)
+
+    agent, _ = converse(Looking, talk)
+    assert ToolResult("1", "found") in agent.conversation.messages
+
+
+class Personal(Talking):
+    """Knows who calls only when the stream is there."""
+
+    async def on_start(self):
+        self.prompt = "Ann calls."
+        await super().on_start()
+
+
+def test_a_prompt_that_on_start_sets_counts_for_a_session_that_is_open_already():
+    model = ScriptedRealtime()
+    kind = type("Agent", (Personal,), {"agents": [], "model": model, "greeting": "Hello Ann."})
+    converse(kind, listen, answer=ANSWER)
+    assert [session.prompt for session in model.sessions] == ["Ann calls."]
+
+
+def test_a_session_that_cannot_change_its_prompt_is_replaced_before_the_greeting():
+    class Fixed:
+        def __init__(self, session):
+            self._session = session
+
+        def __getattr__(self, name):
+            if name == "update":
+                raise AttributeError(name)
+            return getattr(self._session, name)
+
+    class Opening(ScriptedRealtime):
+        async def connect(self, **settings):
+            return Fixed(await super().connect(**settings))
+
+    model = Opening()
+    kind = type("Agent", (Personal,), {"agents": [], "model": model, "greeting": "Hello Ann."})
+    agent, _ = converse(kind, listen, answer=ANSWER)
+    assert [session.prompt for session in model.sessions] == ["Be kind.", "Ann calls."]
+    assert [session.closed for session in model.sessions] == [True, True]
+    assert texts(agent) == [("assistant", "Hello Ann.")]
+
+
+def test_a_missing_key_is_not_retried(monkeypatch):
+    class Counted(OpenAIRealtime):
+        attempts = 0
+
+        async def connect(self, **settings):
+            self.attempts += 1
+            return await super().connect(**settings)
+
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    model = Counted(base_url="https://api.example.com/v1")
+    converse(agent_with(model, greeting=None, give_up="hang_up"), _wait_a_second)
+    assert model.attempts == 1
+
+
+async def _wait_a_second(phone):
+    await phone.wait_until(1.0)
+
+
+def test_a_slow_tool_has_its_hold_phrase_said():
+    model = ScriptedRealtime([ToolCall("call_1", "slow", "{}"), "Found."])
+
+    class Slow(agent_with(model)):
+        agents = []  # noqa: RUF012
+
+        @tool(hold="One moment please.")
+        async def slow(self) -> str:
+            """Take three seconds."""
+            await asyncio.sleep(3.0)
+            return "found"
+
+    async def talk(phone):
+        phone.say(voice(0.8))
+        await listen(phone, 3.5)
+
+    agent, _ = converse(Slow, talk)
+    assert agent.turns[0].agent == "One moment please. Found."
+
+
+def test_a_tool_that_outlives_its_turn_tells_the_model_all_the_same():
+    model = ScriptedRealtime([["Looking.", ToolCall("call_1", "slow", "{}")], "Yes?"])
+
+    class Slow(agent_with(model)):
+        agents = []  # noqa: RUF012
+
+        @tool
+        async def slow(self) -> str:
+            """Take four seconds."""
+            await asyncio.sleep(4.0)
+            return "found"
+
+    async def talk(phone):
+        phone.say(voice(0.8))
+        await phone.wait_for_audio()
+        phone.say(voice(1.0))
+        await phone.wait_until(8.0)
+
+    agent, _ = converse(Slow, talk)
+    assert model.session.told == [ToolResult("call_1", "found")]
+    assert agent.turns[-1].agent == "Yes?"
+
+
+def test_the_agent_hangs_up_when_its_farewell_was_heard():
+    model = ScriptedRealtime([["Good bye then my friend", ToolCall("call_1", "hang_up", "{}")]])
+
+    async def talk(phone):
+        phone.say(voice(0.8))
+        await phone.wait_closed()
+
+    agent, report = converse(agent_with(model), talk)
+    assert report.ended_by == "server"
+    assert report.audio_played == pytest.approx(1.5)
+    assert agent.turns[0].agent == "Good bye then my friend"
+    assert not agent.turns[0].interrupted
+
+
+def test_who_hangs_up_without_a_word_says_goodbye():
+    model = ScriptedRealtime([ToolCall("call_1", "hang_up", "{}")])
+
+    async def talk(phone):
+        phone.say(voice(0.8))
+        await phone.wait_closed()
+
+    agent, report = converse(agent_with(model, goodbye="So long."), talk)
+    assert report.ended_by == "server"
+    assert agent.turns[0].agent == "So long."
+
+
+def test_silence_is_asked_about_and_then_ended():
+    model = ScriptedRealtime()
+    handler = agent_with(
+        model,
+        silence_prompt="Are you there?",
+        goodbye="Bye.",
+        turn_taking=TurnSettings(silence=3.0),
+    )
+
+    async def talk(phone):
+        await phone.wait_closed()
+
+    agent, report = converse(handler, talk)
+    assert report.ended_by == "server"
+    assert " ".join(text for _, text in texts(agent)) == "Are you there? Are you there? Bye."
+    assert 9 < report.duration < 14
+
+
+def test_keys_interrupt_and_are_told():
+    model = ScriptedRealtime(["Number five."])
+
+    async def talk(phone):
+        began = await phone.wait_for_audio()
+        await phone.wait_until(began + 0.5)
+        phone.press("51#")
+        await phone.wait_for_silence(0.2)
+        await listen(phone)
+
+    agent, _ = converse(agent_with(model, greeting=LONG), talk)
+    assert model.session.told == [Text("user", "[pressed 51]")]
+    assert agent.turns[-1].agent == "Number five."
+    assert model.session.truncations[0].seconds < 0.7
+
+
+def test_a_call_of_another_format_is_heard_and_spoken_in_it():
+    model = ScriptedRealtime(["It rains."])
+
+    async def talk(phone):
+        phone.say(voice(0.8, 16000))
+        await listen(phone)
+
+    agent, report = converse(agent_with(model), talk, format=L16_16K)
+    assert model.session.format is L16_16K
+    assert report.audio_played == pytest.approx(0.6, abs=0.01)
+    assert agent.turns[0].agent == "It rains."
+
+
+# Getting ready.
+
+
+def test_the_session_is_open_before_the_stream_comes():
+    model = ScriptedRealtime()
+    RealtimeAgent._usual_format = MULAW_8K
+
+    async def call():
+        handler = agent_with(model, greeting="Hello.")
+        async with joined(handler, answer=ANSWER, start=False) as line:
+            while not model.sessions:
+                await asyncio.sleep(0.01)
+            await line.phone.start()
+            await listen(line.phone)
+        assert len(model.sessions) == 1
+        return handler.agents
+
+    agents = run_virtual(call())
+    assert len(agents) == 1
+    assert model.session.closed
+
+
+def test_a_session_opened_for_another_format_is_replaced():
+    model = ScriptedRealtime()
+    RealtimeAgent._usual_format = MULAW_8K
+
+    async def call():
+        handler = agent_with(model, greeting="Hello.")
+        async with joined(handler, answer=ANSWER, start=False, format=L16_16K) as line:
+            while not model.sessions:
+                await asyncio.sleep(0.01)
+            await line.phone.start()
+            await listen(line.phone)
+
+    run_virtual(call())
+    assert [session.format for session in model.sessions] == [MULAW_8K, L16_16K]
+    assert all(session.closed for session in model.sessions)
+    assert RealtimeAgent._usual_format is L16_16K
+    RealtimeAgent._usual_format = MULAW_8K
+
+
+def connecting_slowly(seconds):
+    """A model whose sessions take so long to open; it counts those under way."""
+
+    class Slow(ScriptedRealtime):
+        under_way = 0
+
+        async def connect(self, **settings):
+            self.under_way += 1
+            try:
+                await asyncio.sleep(seconds)
+                return await super().connect(**settings)
+            finally:
+                self.under_way -= 1
+
+    return Slow()
+
+
+def test_a_session_that_is_still_being_opened_when_the_stream_starts_is_waited_for():
+    model = connecting_slowly(1.0)
+
+    async def call():
+        handler = agent_with(model, greeting="Hello.")
+        async with joined(handler, answer=ANSWER, start=False) as line:
+            while not model.under_way:
+                await asyncio.sleep(0.01)
+            await line.phone.start()
+            assert not model.sessions
+            await listen(line.phone)
+            return handler.agents[-1].turns
+
+    (greeting,) = run_virtual(call())
+    assert greeting.agent == "Hello."
+    assert len(model.sessions) == 1
+    assert model.session.closed
+
+
+@pytest.mark.parametrize("hangs_up_after", [0.1, 0.5, 0.99, 1.0, 1.01])
+def test_a_session_that_is_being_opened_when_the_caller_hangs_up_is_not_left_open(hangs_up_after):
+    model = connecting_slowly(1.0)
+
+    class Leaving(agent_with(model, greeting="Hello.")):
+        agents = []  # noqa: RUF012
+
+        async def on_stop(self, reason):
+            await super().on_stop(reason)
+            await asyncio.sleep(1.5)
+
+    async def call():
+        async with joined(Leaving, answer=ANSWER, start=False) as line:
+            while not model.under_way:
+                await asyncio.sleep(0.01)
+            await line.phone.start()
+            await line.phone.wait_until(hangs_up_after)
+        left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        assert left == []
+
+    run_virtual(call())
+    assert model.under_way == 0
+    assert all(session.closed for session in model.sessions)
+
+
+def test_a_session_that_is_lost_over_the_greeting_does_not_cost_it():
+    model = ScriptedRealtime(fault=Fault(0, ServiceError("scripted", "gone"), uses=1))
+    agent, _ = converse(agent_with(model, greeting="Hello."), listen)
+    (greeting,) = agent.turns
+    assert (greeting.agent, greeting.error) == ("Hello.", None)
+    assert len(model.sessions) == 2
+
+
+async def test_a_session_whose_stream_never_comes_is_closed():
+    model = ScriptedRealtime()
+    agent = agent_with(model)()
+    await agent.on_answer(ANSWER, None)
+    assert not model.session.closed
+    await agent.on_stop("the stream never came")
+    assert model.session.closed
+
+
+# The model takes the turns.
+
+
+def test_a_model_that_takes_the_turns_hears_everything_and_answers_by_itself():
+    model = ScriptedRealtime(["It rains."], transcripts=["The weather?"], takes_turns=True)
+
+    async def talk(phone):
+        phone.say(voice(1.0))
+        await phone.wait_until(2.0)
+        model.session.caller_speaks()
+        model.session.caller_finished()
+        await listen(phone)
+
+    agent, _ = converse(agent_with(model), talk)
+    assert model.session.turns == [pytest.approx(2.0, abs=0.1)]
+    assert texts(agent) == [("user", "The weather?"), ("assistant", "It rains.")]
+    (turn,) = agent.turns
+    assert (turn.number, turn.caller, turn.agent) == (1, "The weather?", "It rains.")
+    assert agent.barge_ins == []
+
+
+def test_its_word_that_the_caller_speaks_interrupts():
+    model = ScriptedRealtime([LONG, "Sure."], transcripts=["Go.", "Stop."], takes_turns=True)
+
+    async def talk(phone):
+        await phone.wait_until(0.5)
+        model.session.caller_finished()
+        began = await phone.wait_for_audio()
+        phone.say(voice(0.1))  # heard here, and nobody's business
+        await phone.wait_until(began + 1.0)
+        model.session.caller_speaks()
+        await phone.wait_for_silence(0.3)
+        played.append(phone.report().audio_played)
+        model.session.caller_finished()
+        await listen(phone)
+
+    played = []
+    agent, _ = converse(agent_with(model), talk)
+    (truncation,) = model.session.truncations
+    assert truncation.seconds == pytest.approx(played[0], abs=0.06)
+    assert [turn.interrupted for turn in agent.turns] == [True, False]
+    assert agent.barge_ins == [True]
+    assert texts(agent)[-2:] == [("user", "Stop."), ("assistant", "Sure.")]
+
+
+def test_a_model_that_takes_the_turns_and_cannot_be_reached_again_ends_the_call():
+    model = ScriptedRealtime(takes_turns=True)
+
+    async def talk(phone):
+        await phone.wait_until(1.0)
+        model.refuse(*[ServiceError("scripted", "gone")] * 100)
+        model.session.lose()
+        await phone.wait_closed()
+
+    _, report = converse(agent_with(model, failures_allowed=1), talk)
+    assert report.ended_by == "server"
+    assert report.duration < 10
+
+
+def test_a_model_that_takes_the_turns_and_comes_late_answers_once():
+    refused = ServiceError("scripted", "not now", status=403)
+    model = ScriptedRealtime(["It rains."], takes_turns=True, refusals=[refused])
+
+    async def talk(phone):
+        phone.say(voice(0.8))
+        await phone.wait_until(2.0)
+        assert model.session.turns == []  # heard, and not told that it was a turn
+        model.session.caller_finished()
+        await listen(phone)
+
+    agent, _ = converse(agent_with(model), talk)
+    assert model.session.turns == [pytest.approx(1.8, abs=0.3)]
+    assert [turn.agent for turn in agent.turns] == ["It rains."]
+
+
+# What goes wrong.
+
+
+def test_a_session_lost_before_the_answer_began_is_replaced_unnoticed():
+    fault = Fault(0, ServiceError("scripted", "gone"), uses=1)
+    model = ScriptedRealtime(["Lost.", "It rains."], transcripts=["", "The weather?"], fault=fault)
+
+    async def talk(phone):
+        phone.say(voice(1.0))
+        await listen(phone)
+
+    agent, report = converse(agent_with(model), talk)
+    first, second = model.sessions
+    assert first.closed
+    # The second one has heard the caller too.
+    assert second.turns == first.turns
+    assert texts(agent) == [("user", "The weather?"), ("assistant", "It rains.")]
+    assert report.audio_played == pytest.approx(0.6)
+    (turn,) = agent.turns
+    assert turn.error is None
+
+
+def test_a_session_lost_in_the_middle_of_an_answer_is_replaced_with_an_apology():
+    fault = Fault(5, ServiceError("scripted", "gone"), uses=1)
+    model = ScriptedRealtime(
+        [LONG, "It rains."], transcripts=["The weather?", "Again."], fault=fault
+    )
+
+    async def talk(phone):
+        phone.say(voice(1.0))
+        await listen(phone)
+        phone.say(voice(1.0))
+        await phone.wait_spoken()
+        await listen(phone)
+
+    agent, _ = converse(agent_with(model, apology="Sorry again."), talk)
+    assert len(model.sessions) == 2
+    # What the caller heard before is told to the one that goes on.
+    assert model.session.conversation == [
+        Text("user", "The weather?"),
+        Text("assistant", "one two"),
+    ] or model.session.conversation[-1].text.startswith("the")
+    first, second = agent.turns
+    assert first.agent.endswith("Sorry again.")
+    assert "gone" in first.error
+    assert second.agent == "It rains."
+
+
+def test_a_session_lost_while_nobody_speaks_is_replaced_at_once():
+    model = ScriptedRealtime(["It rains."])
+
+    async def talk(phone):
+        await phone.wait_until(1.0)
+        model.session.lose()
+        await phone.wait_until(2.0)
+        assert len(model.sessions) == 2
+        phone.say(voice(1.0))
+        await listen(phone)
+
+    agent, _ = converse(agent_with(model, greeting="Hello."), talk)
+    assert agent.turns[-1].agent == "It rains."
+    assert agent.turns[-1].error is None
+    assert model.session.conversation == [Text("assistant", "Hello.")]
+
+
+@pytest.mark.parametrize("error", [KeyError("choices"), ServiceError("scripted", "gone"), None])
+def test_however_a_session_ends_it_is_replaced(error):
+    model = ScriptedRealtime(["It rains."])
+
+    async def talk(phone):
+        await phone.wait_until(1.0)
+        model.session.lose(error)
+        await phone.wait_until(2.0)
+        phone.say(voice(1.0))
+        await listen(phone)
+
+    agent, _ = converse(agent_with(model), talk)
+    assert len(model.sessions) == 2
+    assert model.sessions[0].closed
+    assert agent.turns[-1].agent == "It rains."
+    assert sum(agent.stream.counters.turns.failures.values()) == 1
+
+
+@pytest.mark.parametrize("error", [KeyError("choices"), ServiceError("scripted", "gone")])
+@pytest.mark.parametrize(
+    "method", ["hear", "end_turn", "say", "tell", "respond", "cancel", "truncate", "close"]
+)
+def test_whatever_a_session_fails_at_the_call_goes_on(method, error):
+    calls = [ToolCall("call_1", "weather", "{}")]
+    model = ScriptedRealtime(
+        [calls, LONG, "Sure.", "Sure."],
+        timing=Timing(0.3, 0.09),
+        breaks={method: error},
+    )
+
+    async def weather() -> str:
+        """Tell the weather."""
+        return "rain"
+
+    async def talk(phone):
+        await listen(phone)
+        phone.say(voice(0.8))
+        await phone.wait_spoken()
+        began = await phone.wait_for_audio()
+        await phone.wait_until(began + 1.0)
+        phone.say(voice(0.8))
+        await phone.wait_spoken()
+        await listen(phone)
+
+    agent, report = converse(
+        agent_with(model, greeting="Hello.", tools=[weather], failures_allowed=0), talk
+    )
+    assert report.ended_by is None
+    assert [turn.error for turn in agent.turns] == [None] * len(agent.turns)
+    assert agent.turns[0].agent == "Hello."
+    assert agent.turns[-1].agent == "Sure."
+    assert len(model.sessions) == (1 if method == "close" else 2)
+    assert method == "close" or all(session.closed for session in model.sessions)
+
+
+def test_a_session_that_is_lost_as_it_is_told_of_keys_is_not_waited_for():
+    model = ScriptedRealtime(["Number one."], breaks={"tell": ServiceError("scripted", "gone")})
+
+    async def talk(phone):
+        await phone.wait_until(0.5)
+        phone.press("1#")
+        await phone.wait_until(4.0)
+
+    agent, _ = converse(agent_with(model), talk)
+    assert texts(agent) == [("user", "[pressed 1]"), ("assistant", "Number one.")]
+    assert model.session.conversation == [Text("user", "[pressed 1]")]
+
+
+def test_a_model_that_raises_anything_is_one_that_cannot_be_reached():
+    model = ScriptedRealtime(refusals=[KeyError("choices")] * 100)
+
+    async def talk(phone):
+        phone.say(voice(1.0))
+        await phone.wait_closed()
+
+    _, report = converse(agent_with(model, failures_allowed=1), talk)
+    assert report.ended_by == "server"
+    assert report.audio_played == 0
+
+
+def test_without_an_apology_all_that_was_said_before_the_failure_is_heard_and_kept():
+    fault = Fault(10, ServiceError("scripted", "gone"), uses=1)
+    model = ScriptedRealtime([LONG], fault=fault)
+
+    async def talk(phone):
+        phone.say(voice(1.0))
+        await listen(phone)
+
+    agent, report = converse(agent_with(model, apology=None), talk)
+    assert report.audio_played == pytest.approx(1.0, abs=0.06)
+    (turn,) = agent.turns
+    assert turn.agent == texts(agent)[-1][1] == "the red dog ran"
+
+
+def test_who_waits_for_the_same_session_does_not_try_it_again():
+    """A caller would otherwise hear the silence of all attempts, one after the other."""
+    model = ScriptedRealtime()
+    busy = [ServiceError("scripted", "busy")] * 100
+
+    async def talk(phone):
+        await phone.wait_until(1.0)
+        model.refuse(*busy)
+        model.session.lose()
+        phone.press("1#")
+        await phone.wait_until(3.0)
+
+    converse(agent_with(model, apology=None), talk)
+    assert model.attempts == 1 + 3
+
+
+class Loudness:
+    """Never gets used to a sound."""
+
+    def probability(self, frame):
+        return float(np.abs(frame.samples).max() > 1000)
+
+
+def test_only_the_last_minute_of_a_monologue_is_kept():
+    model = ScriptedRealtime(["Goodness."])
+
+    async def talk(phone):
+        phone.say(voice(100.0))
+        await phone.wait_until(99.0)
+        kept.append(sum(frame.seconds for frame in agents[-1]._heard.frames))
+        await phone.wait_spoken()
+        await listen(phone)
+
+    kept = []
+    handler = agent_with(model, voice_detector=Loudness, turn_taking=TurnSettings(longest=None))
+    agents = handler.agents
+    agent, _ = converse(handler, talk)
+    assert kept == [pytest.approx(60.0, abs=0.1)]
+    # The session that was there all the time has heard everything.
+    assert model.session.turns == [pytest.approx(100.6, abs=0.1)]
+    assert agent.turns[-1].agent == "Goodness."
+
+
+def test_connecting_is_tried_again():
+    busy = ServiceError("scripted", "busy", status=429)
+    model = ScriptedRealtime(refusals=[busy, busy])
+    agent, _ = converse(agent_with(model, greeting="Hello."), listen)
+    assert model.attempts == 3
+    assert agent.turns[0].agent == "Hello."
+
+
+def test_a_wrong_key_is_not_tried_again_and_again_and_the_call_ends():
+    refused = ServiceError("scripted", "wrong key", status=401)
+    model = ScriptedRealtime(refusals=[refused] * 100)
+
+    async def talk(phone):
+        phone.say(voice(1.0))
+        await phone.wait_closed()
+
+    agent, report = converse(agent_with(model, greeting="Hello.", failures_allowed=2), talk)
+    assert report.ended_by == "server"
+    assert report.audio_played == 0
+    assert model.attempts < 10
+    assert "wrong key" in agent.turns[-1].error
+
+
+def test_failed_responses_are_apologised_for_and_then_given_up():
+    fault = Fault(0, ServiceError("scripted", "gone"))
+    model = ScriptedRealtime([LONG] * 10, fault=fault)
+
+    async def talk(phone):
+        while not phone.ended:
+            phone.say(voice(1.0))
+            await phone.wait_until(phone.time + 4.0)
+
+    async def call():
+        handler = agent_with(model, failures_allowed=1)
+        async with joined(handler) as line:
+            talking = asyncio.create_task(talk(line.phone))
+            await line.phone.wait_closed()
+            talking.cancel()
+            return handler.agents[-1], line.phone.report()
+
+    agent, report = run_virtual(call())
+    assert report.ended_by == "server"
+    assert report.audio_played == 0
+    assert len(agent.turns) == 2
+
+
+def test_an_agent_without_a_model_says_so():
+    with pytest.raises(TypeError, match="RealtimeAgent has no model"):
+        RealtimeAgent()
+
+
+# The same over OpenAI's protocol, in real time.
+
+
+async def test_over_openais_protocol_a_tool_is_used_and_the_call_ended():
+    server = OpenAIRealtimeServer(
+        Answer(text="Hi."),
+        Answer(calls=[CallTool("weather", {"town": "Rome"})]),
+        Answer(text="Rain.", calls=[CallTool("hang_up")]),
+        transcripts=["The weather in Rome?"],
+    )
+
+    async def weather(town: str) -> str:
+        """Tell the weather."""
+        return f"rain in {town}"
+
+    async with server.running():
+        model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
+        handler = agent_with(model, greeting="Hi.", tools=[weather])
+        async with joined(handler) as line:
+            await listen(line.phone, 0.1)
+            line.phone.say(voice(0.3))
+            await line.phone.wait_closed()
+            report = line.phone.report()
+    (agent,) = handler.agents
+    assert server.refusals == []
+    assert report.ended_by == "server"
+    assert report.audio_played == pytest.approx(0.3 + 0.3)
+    assert [turn.agent for turn in agent.turns] == ["Hi.", "Rain."]
+    assert agent.turns[-1].caller == "The weather in Rome?"
+    outputs = [event["item"]["output"] for event in server.of_type("conversation.item.create")]
+    assert outputs[0] == "rain in Rome"
+
+
+async def test_over_openais_protocol_a_barge_in_truncates_at_what_was_played():
+    server = OpenAIRealtimeServer(Answer(text=LONG), Answer(text="Sure."), transcripts=["Stop."])
+    async with server.running():
+        model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
+        handler = agent_with(model, greeting="This is said first of all.")
+        async with joined(handler) as line:
+            began = await line.phone.wait_for_audio()
+            await line.phone.wait_until(began + 0.5)
+            line.phone.say(voice(0.8))
+            truncation = await server.wait_for("conversation.item.truncate")
+            played = line.phone.report().audio_played
+            await server.wait_for("response.create", 2)
+    assert truncation["audio_end_ms"] / 1000 == pytest.approx(played, abs=0.06)
+    # All of it had come long ago, so that there was nothing to cancel.
+    assert server.of_type("response.cancel") == []
+    assert server.refusals == []
+
+
+async def test_over_openais_protocol_a_failed_response_is_apologised_for():
+    failed = ("rate_limit_exceeded", "Rate limit reached.")
+    server = OpenAIRealtimeServer(Answer(text="Hi."), Answer(failed=failed), Answer(text="Sorry."))
+    async with server.running():
+        model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
+        handler = agent_with(model, greeting="Hi.", apology="Sorry.")
+        async with joined(handler) as line:
+            await listen(line.phone, 0.1)
+            line.phone.say(voice(0.3))
+            await server.wait_for("response.create", 3)
+            await listen(line.phone, 0.1)
+    (agent,) = handler.agents
+    assert agent.turns[-1].agent == "Sorry."
+    assert agent.turns[-1].error == "realtime_model: Rate limit reached. (rate_limit_exceeded)"
+    assert server.refusals == []
+
+
+async def test_over_openais_protocol_a_broken_connection_is_replaced_and_the_caller_heard_again():
+    server = OpenAIRealtimeServer(
+        Answer(text="Hi."),
+        Answer(text="Lost.", drop_at=0),
+        Answer(text="Rain."),
+        transcripts=["The weather?", "The weather?"],
+    )
+    async with server.running():
+        model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
+        handler = agent_with(model, greeting="Hi.")
+        async with joined(handler) as line:
+            await listen(line.phone, 0.1)
+            line.phone.say(voice(0.3))
+            await server.wait_for("response.create", 3)
+            await listen(line.phone, 0.1)
+    (agent,) = handler.agents
+    assert len(server.sessions) == 2
+    assert texts(agent) == [("assistant", "Hi."), ("user", "The weather?"), ("assistant", "Rain.")]
+    assert agent.turns[-1].error is None
+    assert server.refusals == []
+
+
+async def test_over_openais_protocol_a_short_word_interrupts():
+    server = OpenAIRealtimeServer(
+        Answer(text=LONG), Answer(text="Sure."), transcripts=["Stop!"], chunks=(7,)
+    )
+    async with server.running():
+        model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
+        handler = agent_with(model, greeting=LONG)
+        async with joined(handler) as line:
+            began = await line.phone.wait_for_audio()
+            await line.phone.wait_until(began + 0.3)
+            line.phone.say(voice(0.3))
+            await server.wait_for("response.create", 2)
+            await listen(line.phone, 0.5)
+    (agent,) = handler.agents
+    assert agent.barge_ins == [False, True]
+    assert texts(agent)[1:] == [("user", "Stop!"), ("assistant", "Sure.")]
+    assert server.refusals == []
+
+
+@pytest.mark.parametrize(
+    ("wait_at", "heard", "sessions"),
+    [(0, "Rain.", 2), (1, "Sorry.", 2)],
+    ids=["before the first byte", "in the middle"],
+)
+async def test_over_openais_protocol_a_response_that_stalls_is_not_waited_for(
+    wait_at, heard, sessions
+):
+    stalls = Answer(text="It will most probably be so", wait_at=wait_at)
+    server = OpenAIRealtimeServer(Answer(text="Hi."), stalls, Answer(text=heard), chunks=(2400,))
+    async with server.running():
+        model = OpenAIRealtime(
+            base_url=server.base_url, api_key=server.api_key, first_timeout=0.2, stall_timeout=0.2
+        )
+        handler = agent_with(model, greeting="Hi.", apology="Sorry.")
+        async with joined(handler) as line:
+            await listen(line.phone, 0.1)
+            line.phone.say(voice(0.3))
+            await server.wait_for("response.create", 3)
+            await listen(line.phone, 0.5)
+    (agent,) = handler.agents
+    assert len(server.sessions) == sessions
+    assert agent.turns[-1].agent.endswith(heard)
+    assert (agent.turns[-1].error is None) == (wait_at == 0)
+    assert server.refusals == []
+    assert server.open == 0
+
+
+async def test_over_openais_protocol_a_rate_limit_at_the_door_is_waited_out():
+    server = OpenAIRealtimeServer(Answer(text="Hi."), refuse=(429, 1))
+    async with server.running():
+        model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
+        handler = agent_with(model, greeting="Hi.")
+        async with joined(handler) as line:
+            await listen(line.phone, 0.1)
+    assert handler.agents[-1].turns[0].agent == "Hi."
+
+
+@pytest.mark.parametrize(
+    "server", [OpenAIRealtimeServer(refuse=(401, 99)), OpenAIRealtimeServer(refuse=(403, 99))]
+)
+async def test_over_openais_protocol_a_key_that_is_not_taken_ends_the_call(server):
+    async with server.running():
+        model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
+        handler = agent_with(model, greeting="Hi.", failures_allowed=0)
+        async with joined(handler) as line:
+            await line.phone.wait_closed()
+            report = line.phone.report()
+    assert (report.ended_by, report.audio_played) == ("server", 0)
+
+
+@pytest.mark.parametrize("chunks", [(33,), (641, 1, 7), (40001,)])
+@pytest.mark.parametrize("format", [MULAW_8K, L16_16K])
+async def test_over_openais_protocol_odd_pieces_and_garbage_between_them_are_no_noise(
+    format, chunks
+):
+    samples = voice(0.2, 8000 if format is MULAW_8K else 24000)
+    server = OpenAIRealtimeServer(
+        Answer(text="Hello.", samples=samples, insert_at=0, insert="{no JSON"), chunks=chunks
+    )
+    async with server.running():
+        model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
+        handler = agent_with(model, greeting="Hello.")
+        async with joined(handler, format=format) as line:
+            await line.phone.wait_until(0.6)
+            played = line.phone.report().recording[:, 1]
+    heard = played[np.flatnonzero(played)[0] : np.flatnonzero(played)[-1]].astype(float)
+    assert len(heard) == pytest.approx(0.2 * format.rate, abs=0.01 * format.rate)
+    # One tone, and nothing else.
+    spectrum = np.abs(np.fft.rfft(heard * np.hanning(len(heard)))) ** 2
+    peak = round(220 * len(heard) / format.rate)
+    assert spectrum[peak - 5 : peak + 6].sum() > 0.99 * spectrum.sum()
+
+
+@pytest.mark.parametrize("milliseconds", [0, 5, 20, 60, 150, 400])
+async def test_over_openais_protocol_nothing_is_left_open_whenever_the_caller_hangs_up(
+    milliseconds,
+):
+    server = OpenAIRealtimeServer(Answer(text=LONG), *[Answer(text="Sure.")] * 9)
+    async with server.running():
+        model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
+        handler = agent_with(model, greeting=LONG)
+        before = asyncio.all_tasks()
+        for _ in range(3):
+            async with joined(handler, answer=ANSWER) as line:
+                line.phone.say(voice(0.3))
+                await line.phone.wait_until(milliseconds / 1000)
+        await model._client.close()
+        async with asyncio.timeout(5):
+            while server.open or asyncio.all_tasks() - before - serving():
+                await asyncio.sleep(0.01)
+    assert server.refusals == []
+
+
+def serving():
+    """Return the tasks of the servers' own connections."""
+    return {task for task in asyncio.all_tasks() if "conn_handler" in repr(task.get_coro())}
+
+
+def test_a_question_that_was_interrupted_while_the_session_was_replaced_is_heard_too():
+    model = ScriptedRealtime(["Fine."])
+    busy = ServiceError("scripted", "busy")
+
+    async def talk(phone):
+        await phone.wait_until(0.5)
+        phone.say(voice(0.4))
+        await phone.wait_until(1.3)
+        model.refuse(busy, busy)
+        model.session.lose()
+        await phone.wait_until(1.6)  # it is about to be answered, once there is a session
+        phone.say(voice(0.8))
+        await listen(phone)
+
+    agent, _ = converse(agent_with(model), talk)
+    assert len(model.sessions) == 2
+    assert agent.turns[-1].agent == "Fine."
+    (turn,) = model.session.turns
+    assert turn > 2.2

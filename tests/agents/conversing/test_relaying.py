@@ -1,0 +1,119 @@
+import asyncio
+
+import numpy as np
+import pytest
+
+from audiocodecs import L16_24K, MULAW_8K
+from mediaserver.agents.conversing.conversation import Conversation
+from mediaserver.agents.conversing.relaying import Portion, Relay
+from mediaserver.agents.services import Speech, SpokenText
+from mediaserver.call import Frame
+from mediaserver.testing import joined, run_virtual
+
+
+def speech(item_id, seconds, format=MULAW_8K):
+    samples = (8000 * np.sin(np.arange(round(seconds * format.rate)) * 0.4)).astype(np.int16)
+    return Speech(item_id, Frame(format.encode(samples), format))
+
+
+def relayed(work, **phone):
+    """Run `work` with a relay to a phone."""
+
+    async def handler(stream):
+        async for _ in stream.controls():
+            pass
+
+    async def call():
+        tasks = []
+
+        def start(feed, name):
+            tasks.append(asyncio.create_task(feed, name=name))
+            return tasks[-1]
+
+        async with joined(handler, **phone) as line:
+            conversation = Conversation()
+            relay = Relay(line.stream, saying=conversation.say, start=start, began=playbacks.append)
+            await work(relay, line)
+            for task in tasks:
+                task.cancel()
+            line.call.stream.close()
+        return conversation
+
+    playbacks = []
+    return run_virtual(call()), playbacks
+
+
+def test_what_comes_far_ahead_of_the_ear_holds_nothing_up_and_all_of_it_is_heard():
+    async def work(relay, line):
+        before = asyncio.get_running_loop().time()
+        for _ in range(100):
+            await relay.play(speech("a", 0.1))
+        assert asyncio.get_running_loop().time() == before
+        relay.write(SpokenText("a", "All of it."))
+        relay.complete()
+        await relay.heard()
+        assert relay.settle() == ("All of it.", [Portion("a", pytest.approx(10.0))])
+        assert line.phone.report().audio_played == pytest.approx(10.0)
+        assert line.phone.report().gaps == []
+
+    _, playbacks = relayed(work)
+    assert len(playbacks) == 1
+
+
+@pytest.mark.parametrize("at", [0.0, 0.31, 1.7, 4.2])
+def test_an_interruption_tells_how_much_of_each_item_was_heard(at):
+    async def work(relay, line):
+        start = line.phone.time
+        for item_id in ("a", "b"):
+            for _ in range(20):
+                await relay.play(speech(item_id, 0.1))
+        await line.phone.wait_until(start + at)
+        line.stream.interrupt()
+        _, portions = relay.settle()
+        await line.phone.wait_until(start + at + 0.5)
+        heard = line.phone.report().audio_played
+        assert sum(portion.seconds for portion in portions) == pytest.approx(heard, abs=0.06)
+        first, second = portions
+        assert first.seconds == pytest.approx(min(heard, 2.0), abs=0.06)
+        assert second.seconds < 2.001
+
+    relayed(work)
+
+
+def test_nothing_is_played_after_it_was_settled():
+    async def work(relay, line):
+        for _ in range(50):
+            await relay.play(speech("a", 0.1))
+        await line.phone.wait_until(line.phone.time + 0.5)
+        line.stream.interrupt()
+        relay.settle()
+        await line.phone.wait_until(line.phone.time + 1.0)
+        assert line.phone.report().audio_played < 0.7
+        await relay.play(speech("a", 0.1))
+        await line.phone.wait_until(line.phone.time + 1.0)
+        assert line.phone.report().audio_played < 0.7
+
+    relayed(work)
+
+
+def test_the_conversation_has_the_words_as_they_come_and_then_those_that_were_heard():
+    async def work(relay, line):
+        relay.write(SpokenText("a", "One two "))
+        relay.write(SpokenText("a", "three four."))
+        texts.append(relay.settle()[0])
+
+    texts = []
+    conversation, _ = relayed(work)
+    assert texts == [""]
+    assert conversation.messages == []
+
+
+def test_audio_of_another_rate_counts_by_its_own_length():
+    async def work(relay, line):
+        for _ in range(10):
+            await relay.play(speech("a", 0.1, L16_24K))
+        relay.complete()
+        await relay.heard()
+        assert relay.settle()[1] == [Portion("a", pytest.approx(1.0))]
+
+    relayed(work)

@@ -1,0 +1,187 @@
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mediaserver.agents.conversing.sentences import Sentences, speakable
+
+
+def cut(text, **options):
+    sentences = Sentences(**options)
+    return sentences.feed(text) + sentences.flush()
+
+
+def cut_in_pieces(text, places, **options):
+    sentences = Sentences(**options)
+    edges = [0, *sorted(place % (len(text) + 1) for place in places), len(text)]
+    pieces = [text[start:end] for start, end in pairwise(edges)]
+    return [said for piece in pieces for said in sentences.feed(piece)] + sentences.flush()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("Hello there. How are you? Fine!", ["Hello there. ", "How are you? ", "Fine!"]),
+        ("all in lower case. yes. it is", ["all in lower case. ", "yes. ", "it is"]),
+        ("Really?! Yes.", ["Really?! ", "Yes."]),
+        ('He said "Yes." Then (he left.) Gone.', ['He said "Yes." ', "Then (he left.) ", "Gone."]),
+        ("one line\nanother\n\n\nthird", ["one line ", "another ", "third"]),
+        ("你好。我很好！“真的？”他说。", ["你好。", "我很好！", "“真的？”", "他说。"]),  # noqa: RUF001
+        ("क्या हाल है। ठीक है।", ["क्या हाल है। ", "ठीक है।"]),
+        ("At 5 p.m. Tomorrow too.", ["At 5 p.m. ", "Tomorrow too."]),
+        ("Bread etc. Then home.", ["Bread etc. ", "Then home."]),
+        ("The answer is no. Then go.", ["The answer is no. ", "Then go."]),
+        ("So do I. But not now.", ["So do I. ", "But not now."]),
+        ("Well... Then go.", ["Well... ", "Then go."]),
+    ],
+)
+def test_sentences_end(text, sentences):
+    assert cut(text) == sentences
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Dr. Smith and Mrs. Jones are here.",
+        "It is 3.5 percent of 1,000.25 dollars.",
+        "Fruit, e.g. apples, i.e. food.",
+        "The U.S. Army is big.",
+        "J. R. R. Tolkien wrote it.",
+        "At 5 p.m. today.",
+        "It is No. 5 of fig. 3.",
+        "Well... maybe, hm… yes.",
+        "See www.example.com/a?b=1 for it.",
+        "1. The first of them.",
+    ],
+)
+def test_no_sentence_ends_there(text):
+    assert cut(text) == [text]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("**Bold** and *thin*, __both__ _too_.", "Bold and thin, both too."),
+        ("## The heading", "The heading"),
+        ("- one thing", "one thing"),
+        ("* one thing", "one thing"),
+        ("> quoted", "quoted"),
+        ("---", ""),
+        ("| a | b |", "a b"),
+        ("Use `code` ~~now~~.", "Use code now."),
+        ('See [the page](https://a.example/b_(c)?d=1 "x y").', "See the page."),
+        ("See [the page](https://a.example/b_(c)?d=1).", "See the page."),
+        ("See ![a cat](cat.png) here.", "See a cat here."),
+        ("It is at https://www.example.com/a now.", "It is at www.example.com/a now."),
+        ("Done \U0001f600\U0001f3fd now \u2764\ufe0f!", "Done now!"),
+        ("Press 1\ufe0f\u20e3, * or #.", "Press 1, * or #."),
+        ("Dial *67 or #5.", "Dial *67 or #5."),
+        ("a snake_case name", "a snake_case name"),
+        ("It costs \\$5 \\* 2", "It costs $5 * 2"),
+        ("one<br>two <b>three</b>", "one two three"),
+        ("if a<b and c>d", "if a<b and c>d"),
+    ],
+)
+def test_what_is_only_to_be_seen_is_not_said(text, said):
+    assert speakable(text) == said
+
+
+def test_a_mark_within_a_line_is_no_heading():
+    assert cut("Press it. # is the key.") == ["Press it. ", "# is the key."]
+
+
+def test_a_block_of_code_is_not_said():
+    assert cut("Look:\n```python\nprint(1). x = 2\n```\nThat is all.") == ["Look: ", "That is all."]
+
+
+def test_a_block_of_code_without_an_end_is_not_said():
+    assert cut("Look.\n```\nprint(1). x = 2\n") == ["Look. "]
+
+
+def test_a_sentence_comes_as_soon_as_it_is_known_to_be_one():
+    sentences = Sentences()
+    assert sentences.feed("Hello") == []
+    assert sentences.feed(" there.") == []
+    assert sentences.feed(" How") == ["Hello there. "]
+
+
+def test_a_long_first_sentence_is_cut_at_a_comma():
+    text = "I would be very happy to help you with that, sir, and to look into it, if you can wait."
+    assert cut(text)[0] == "I would be very happy to help you with that, sir, "
+    assert cut(text, first=None) == [text]
+
+
+def test_a_second_sentence_is_not_cut_at_a_comma():
+    text = "I would be very happy to help you with that, sir, and to look into it, if you can wait."
+    assert cut(f"Yes. {text}") == ["Yes. ", text]
+
+
+def test_after_a_flush_the_next_sentence_is_the_first():
+    text = "I would be very happy to help you with that, sir, and to look into it, if you can wait."
+    sentences = Sentences()
+    assert sentences.feed(text) + sentences.flush() == sentences.feed(text) + sentences.flush()
+
+
+def test_a_sentence_without_an_end_is_cut_at_a_comma_or_a_space():
+    text = "one two three four five, six seven eight nine"
+    assert cut(text, longest=30) == ["one two three four five, ", "six seven eight nine"]
+    assert cut("one two three four", longest=12, first=None) == ["one two ", "three four"]
+    assert cut("x" * 25, longest=10, first=None) == ["x" * 10, "x" * 10, "x" * 5]
+
+
+@pytest.mark.parametrize("options", [{"longest": 0}, {"first": 0}, {"first": -1}])
+def test_lengths_have_limits(options):
+    with pytest.raises(ValueError, match="at least 1 character"):
+        Sentences(**options)
+
+
+WORDS = st.sampled_from(
+    [
+        "word",
+        "Dr",
+        "U.S",
+        "no",
+        "e.g",
+        "3.5",
+        "I",
+        "a",
+        "Then",
+        "etc",
+        "p.m",
+        "5",
+        "1",
+        "https://a.b",
+    ]
+)
+MARKS = st.sampled_from(
+    [". ", "? ", "! ", "... ", "… ", ", ", "; ", " - ", " — ", "。", "，", "\n", "\n\n", " ", "**",  # noqa: RUF001
+     "*", "_", "`", '" ', " (", ") ", "\n- ", "\n# ", "\n> ", " \U0001f600 ", "  ", ".", "``", "~"]
+)  # fmt: skip
+TEXTS = st.lists(st.one_of(WORDS, MARKS, st.just("```"), st.text(max_size=3)), max_size=40).map(
+    "".join
+)
+LENGTHS = st.fixed_dictionaries(
+    {"first": st.none() | st.integers(1, 60), "longest": st.integers(1, 80)}
+)
+
+
+@given(TEXTS, st.lists(st.integers(0, 1000), max_size=30), LENGTHS)
+def test_how_the_text_comes_makes_no_difference(text, places, lengths):
+    assert cut_in_pieces(text, places, **lengths) == cut(text, **lengths)
+
+
+@given(TEXTS, LENGTHS)
+def test_no_piece_is_longer_than_allowed_or_without_words(text, lengths):
+    for piece in cut(text, **lengths):
+        assert len(piece.rstrip()) <= lengths["longest"]
+        assert any(map(str.isalnum, piece))
+
+
+@given(st.lists(st.tuples(st.from_regex(r"[a-z]{2,9}", fullmatch=True), MARKS), max_size=30))
+def test_no_word_is_lost_or_torn(pairs):
+    text = "".join(f"{word}{mark} " for word, mark in pairs)
+    said = "".join(cut(text))
+    letters = "".join(filter(str.isalpha, text))
+    assert "".join(filter(str.isalpha, said)) == letters
+    assert [word for word, _ in pairs if word not in said] == []

@@ -1,0 +1,81 @@
+import asyncio
+
+import pytest
+
+from mediaserver.agents.conversing.served import served
+from mediaserver.agents.services import ServiceError
+from mediaserver.testing import run_virtual
+
+
+class Service:
+    def __init__(self, *pieces):
+        self.pieces = pieces
+        self.closed = False
+
+    async def ask(self):
+        try:
+            for piece in self.pieces:
+                if isinstance(piece, Exception):
+                    raise piece
+                if isinstance(piece, float):
+                    await asyncio.sleep(piece)
+                else:
+                    yield piece
+        finally:
+            self.closed = True
+
+
+def collect(service):
+    async def main():
+        got = []
+        try:
+            async for piece in served(service.ask, service="voice", patience=1.0):
+                got += [piece]
+        except ServiceError as error:
+            return got, error
+        return got, None
+
+    return run_virtual(main())
+
+
+def test_pieces_come_as_they_are():
+    assert collect(Service("a", 0.5, "b")) == (["a", "b"], None)
+
+
+def test_its_own_error_is_passed_on():
+    error = ServiceError("brain", "no money left", status=402)
+    assert collect(Service("a", error)) == (["a"], error)
+
+
+def test_any_other_exception_is_an_error_of_the_service(caplog):
+    got, error = collect(Service("a", KeyError("choices")))
+    assert got == ["a"]
+    assert (error.service, str(error)) == ("voice", "voice: KeyError: 'choices'")
+    assert isinstance(error.__cause__, KeyError)
+
+
+@pytest.mark.parametrize("pieces", [(1.5, "a"), ("a", 1.5, "b")])
+def test_who_keeps_waiting_has_failed(pieces):
+    service = Service(*pieces)
+    _, error = collect(service)
+    assert error.service == "voice"
+    assert service.closed
+
+
+def test_a_request_that_cannot_even_be_made_is_one_too():
+    class Wrong:
+        def ask(self):
+            raise ValueError("no such voice")
+
+    assert str(collect(Wrong())[1]) == "voice: ValueError: no such voice"
+
+
+def test_closing_closes_the_service():
+    async def main():
+        pieces = served(service.ask, service="voice", patience=1.0)
+        await anext(pieces)
+        await pieces.aclose()
+        assert service.closed
+
+    service = Service("a", "b")
+    run_virtual(main())

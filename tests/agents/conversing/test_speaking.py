@@ -1,0 +1,267 @@
+"""A speaker on a live stream, in virtual time."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from itertools import pairwise
+
+import pytest
+
+from mediaserver.agents.conversing.conversation import Conversation
+from mediaserver.agents.conversing.served import served
+from mediaserver.agents.conversing.speaking import Speaker
+from mediaserver.agents.services import ServiceError
+from mediaserver.call import Frame
+from mediaserver.testing import joined, run_virtual
+from mediaserver.testing.services import Fault, TimedSpeech, Timing
+
+
+class Talk:
+    def __init__(self, line, tts):
+        self.line = line
+        self.stream = line.stream
+        self.tts = tts
+        self.conversation = Conversation()
+        self.saying = self.conversation.say()
+        self.began = []
+        self.tasks = []
+        self.speaker = Speaker(
+            self.stream, self.synthesis, start=self.start, began=self.began.append
+        )
+
+    def synthesis(self, text):
+        return served(
+            lambda: self.tts.speak(text, self.stream.format), service="text_to_speech", patience=5.0
+        )
+
+    def start(self, work, name):
+        self.tasks.append(asyncio.create_task(work))
+        return self.tasks[-1]
+
+    async def say(self, *texts):
+        for text in texts:
+            await self.speaker.say(text, self.saying)
+
+
+def talk(script, tts=None):
+    """Run `script(talk)`, and return the phone's report and the synthesis."""
+    tts = tts or TimedSpeech()
+
+    async def handler(stream):
+        async for _ in stream.audio():
+            pass
+
+    @asynccontextmanager
+    async def talking(line):
+        talk = Talk(line, tts)
+        yield talk
+        talk.speaker.settle()
+        await asyncio.gather(*talk.tasks, return_exceptions=True)
+
+    async def main():
+        async with joined(handler) as line, talking(line) as each:
+            await script(each)
+            return line.phone.report()
+
+    report = run_virtual(main())
+    assert tts.open == 0
+    return report, tts
+
+
+def test_heard_returns_when_all_was_heard():
+    async def script(talk):
+        await talk.say("One two three. ", "Four five.")
+        await talk.speaker.heard()
+        heard_at.append(talk.line.phone.time)
+        assert talk.speaker.settle() == "One two three. Four five."
+
+    heard_at = []
+    report, _ = talk(script)
+    assert heard_at[0] >= report.agent_speech[-1][1] - 0.02
+
+
+def test_the_first_audio_is_played_in_the_moment_in_which_it_comes():
+    async def script(talk):
+        await talk.say("One two three.")
+        await asyncio.sleep(0.2)
+        assert talk.began[0].begins_at == pytest.approx(talk.tts.first_piece[0], abs=0.001)
+
+    talk(script)
+
+
+def test_began_is_told_once():
+    async def script(talk):
+        await talk.say("One. ", "Two. ", "Three.")
+        await talk.speaker.heard()
+        assert len(talk.began) == 1
+
+    talk(script)
+
+
+def test_sentences_keep_their_order_though_the_second_is_made_sooner():
+    class Uneven(TimedSpeech):
+        async def speak(self, text, format):
+            self.timing = Timing(1.0 if text.startswith("One") else 0.0, 0.01)
+            async for piece in super().speak(text, format):
+                yield piece
+
+    async def script(talk):
+        await talk.say("One two. ", "Three four.")
+        await asyncio.sleep(1.9)
+        assert talk.speaker.settle() == "One two. Three"
+
+    talk(script, Uneven())
+
+
+def test_saying_waits_when_two_sentences_are_being_made():
+    async def script(talk):
+        await talk.say("One. ", "Two. ")
+        third = asyncio.create_task(talk.say("Three."))
+        await asyncio.sleep(0.1)
+        assert not third.done()
+        assert talk.tts.texts == ["One. ", "Two. "]
+        await third
+        assert talk.line.phone.time == pytest.approx(0.15 + 0.02, abs=0.05)
+
+    talk(script)
+
+
+def test_what_was_interrupted_is_settled_at_once():
+    async def script(talk):
+        await talk.say("One two three four five six. ", "Seven.")
+        await asyncio.sleep(1.25)
+        talk.stream.interrupt()
+        assert talk.speaker.settle() == "One two three four"
+        assert talk.conversation.messages[0].text == "One two three four"
+        await asyncio.sleep(1.0)
+
+    report, _ = talk(script)
+    assert report.agent_speech[-1][1] < 1.3
+
+
+def test_nothing_is_played_after_an_interruption_that_came_before_the_audio():
+    async def script(talk):
+        await talk.say("One two three.")
+        await asyncio.sleep(0.05)
+        talk.stream.interrupt()
+        await asyncio.sleep(2.0)
+        assert talk.began == []
+        assert talk.speaker.settle() == ""
+
+    report, _ = talk(script)
+    assert report.audio_played == 0
+
+
+def test_a_failure_comes_out_of_what_waits():
+    async def script(talk):
+        await talk.say("One two three four five six.")
+        with pytest.raises(ServiceError, match="gone"):
+            await talk.speaker.heard()
+        # And only once: something else may be said, as an apology.
+        talk.tts.fault = None
+        await talk.say("Sorry.")
+        await talk.speaker.heard()
+        assert talk.speaker.settle().endswith("Sorry.")
+
+    talk(script, TimedSpeech(fault=Fault(after=5, error=ServiceError("text_to_speech", "gone"))))
+
+
+def test_a_failure_of_the_next_sentence_lets_the_first_be_heard():
+    class SecondFails(TimedSpeech):
+        async def speak(self, text, format):
+            if text.startswith("Two"):
+                raise ServiceError("text_to_speech", "gone")
+            async for piece in super().speak(text, format):
+                yield piece
+
+    async def script(talk):
+        await talk.say("One one one one. ", "Two.")
+        with pytest.raises(ServiceError, match="gone"):
+            await talk.speaker.heard()
+        await talk.speaker.heard()
+        assert talk.speaker.settle() == "One one one one."
+
+    talk(script, SecondFails())
+
+
+def test_silence_of_a_synthesis_that_yields_nothing_is_borne():
+    class Mute(TimedSpeech):
+        async def speak(self, text, format):
+            for nothing in ():
+                yield nothing
+
+    async def script(talk):
+        await talk.say("One. ", "Two. ", "Three.")
+        await talk.speaker.heard()
+        assert talk.speaker.settle() == ""
+
+    talk(script, Mute())
+
+
+def test_what_is_said_after_the_end_is_not_said():
+    async def script(talk):
+        await talk.say("One.")
+        await asyncio.sleep(0.01)
+        talk.speaker.settle()
+        await talk.say("Two.")
+        await talk.speaker.heard()
+        assert talk.tts.texts == ["One."]
+        assert talk.saying.text == ""
+
+    talk(script)
+
+
+def test_who_waits_is_told_that_it_is_over():
+    async def script(talk):
+        await talk.say("One two three four five six. ", "Seven.")
+        heard = asyncio.create_task(talk.speaker.heard())
+        third = asyncio.create_task(talk.say("Eight."))
+        await asyncio.sleep(0.2)
+        talk.stream.interrupt()
+        talk.speaker.settle()
+        await asyncio.gather(heard, third)
+        assert "Eight" not in talk.saying.text
+
+    talk(script, TimedSpeech(timing=Timing(0.15, 0.09)))
+
+
+def test_an_apology_does_not_mix_with_what_was_given_up():
+    class Breaks(TimedSpeech):
+        async def speak(self, text, format):
+            if not text.startswith("Broken"):
+                async for piece in super().speak(text, format):
+                    yield piece
+                return
+            for _ in range(40):
+                yield Frame(broken, format)
+            await asyncio.sleep(1.0)
+            raise ServiceError("text_to_speech", "gone")
+
+    async def script(talk):
+        play = talk.stream.play
+
+        async def noted(frame, **options):
+            playback = await play(frame, **options)
+            played.append(frame.payload == broken)
+            return playback
+
+        talk.speaker._stream = Noting(talk.line.stream, noted)
+        await talk.say("One. ", "Broken sentence. ")
+        with pytest.raises(ServiceError, match="gone"):
+            await talk.speaker.heard()
+        await talk.say("Sorry for this.")
+        await talk.speaker.heard()
+
+    class Noting:
+        def __init__(self, stream, play):
+            self.stream = stream
+            self.play = play
+
+        def __getattr__(self, name):
+            return getattr(self.stream, name)
+
+    broken = bytes(800)
+    played = []
+    talk(script, Breaks())
+    assert played.count(True) < 40
+    # One change from the first sentence to the second, and one to the apology.
+    assert sum(one != other for one, other in pairwise(played)) == 2

@@ -1,0 +1,230 @@
+import asyncio
+
+import pytest
+
+from mediaserver.agents.services import ServiceError, Text, Tokens, ToolCall, ToolSpec
+from mediaserver.agents.services.openai.chat import OpenAIChat
+from mediaserver.testing.openai_server import (
+    Call,
+    Disconnect,
+    Hold,
+    Reply,
+    event,
+    fails,
+    says,
+    streams,
+)
+
+
+HELLO = [Text("system", "Be brief."), Text("user", "hello")]
+LOOK = ToolSpec("look", "Looks.", {"type": "object", "properties": {}})
+
+
+async def answer(model, tools=()):
+    return [piece async for piece in model.respond(HELLO, tools)]
+
+
+def delta(finish_reason=None, **fields):
+    return {"choices": [{"index": 0, "delta": fields, "finish_reason": finish_reason}]}
+
+
+async def test_the_answer_is_streamed_and_its_cost_told(server, use):
+    server.chat.will(says("Good ", "morning.", tokens=(20, 5, 16)))
+    assert await answer(use(OpenAIChat, "gpt-x")) == ["Good ", "morning.", Tokens(20, 5, 16)]
+    (request,) = server.chat.received
+    assert request.params["model"] == "gpt-x"
+    assert request.params["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert "tools" not in request.params
+
+
+async def test_a_piece_comes_while_the_model_still_writes(server, use):
+    hold = Hold()
+    server.chat.will(says("Good ", hold, "morning."))
+    pieces = use(OpenAIChat, "any").respond(HELLO, [])
+    assert await anext(pieces) == "Good "
+    hold.release()
+    assert await anext(pieces) == "morning."
+    await pieces.aclose()
+
+
+async def test_tools_are_offered_and_their_calls_put_together(server, use):
+    calls = [Call("look", '{"at": 1}', "a"), Call("look", '{"at": 2}', "b")]
+    server.chat.will(says("One moment.", calls=calls))
+    text, *called, _ = await answer(use(OpenAIChat, "any"), [LOOK])
+    assert text == "One moment."
+    assert called == [ToolCall("a", "look", '{"at": 1}'), ToolCall("b", "look", '{"at": 2}')]
+    assert server.chat.received[0].params["tools"][0]["function"]["name"] == "look"
+
+
+async def test_ids_that_a_server_leaves_out_are_made_up(server, use):
+    server.chat.will(says(calls=[Call("look", id=None), Call("look", id=None)]))
+    first, second, _ = await answer(use(OpenAIChat, "any"))
+    assert first.id != second.id
+
+
+async def test_tool_calls_come_before_the_cost_is_known(server, use):
+    hold = Hold()
+    call = delta(tool_calls=[{"index": 0, "id": "a", "function": {"name": "look"}}])
+    server.chat.will(streams(call, delta("tool_calls"), hold))
+    pieces = use(OpenAIChat, "any").respond(HELLO, [])
+    assert await anext(pieces) == ToolCall("a", "look", "{}")
+    await pieces.aclose()
+
+
+async def test_tool_calls_without_a_finish_reason_come_with_the_end(server, use):
+    call = delta(tool_calls=[{"index": 0, "id": "a", "function": {"name": "look"}}])
+    server.chat.will(streams(call, "[DONE]"))
+    assert await answer(use(OpenAIChat, "any")) == [ToolCall("a", "look", "{}")]
+
+
+async def test_a_refusal_is_said(server, use):
+    server.chat.will(says(refusal="I cannot help with that."))
+    assert "I cannot help with that." in await answer(use(OpenAIChat, "any"))
+
+
+async def test_options_are_sent(server, use):
+    extra = {"reasoning_effort": "minimal", "max_completion_tokens": 99}
+    await answer(use(OpenAIChat, "any", temperature=0.3, extra=extra))
+    params = server.chat.received[0].params
+    assert params["temperature"] == 0.3
+    assert extra.items() <= params.items()
+
+
+def test_fields_that_it_sets_itself_are_refused():
+    with pytest.raises(ValueError, match=r"OpenAIChat sets itself: .'messages', 'stream'."):
+        OpenAIChat("any", extra={"stream": False, "messages": []})
+
+
+def test_unknown_settings_are_refused():
+    with pytest.raises(TypeError, match="temprature"):
+        OpenAIChat("any", temprature=0.5)
+
+
+async def test_a_server_that_refuses_to_tell_the_cost_is_asked_without_from_then_on(server, use):
+    server.chat.will(fails(400, "stream_options: extra inputs are not permitted"))
+    model = use(OpenAIChat, "any")
+    assert await answer(model) == ["Good morning. ", "How can I help?"]
+    await answer(model)
+    asked = ["stream_options" in request.params for request in server.chat.received]
+    assert asked == [True, False, False]
+
+
+async def test_another_bad_request_is_an_error(server, use):
+    server.chat.will(fails(400, "too long"))
+    with pytest.raises(ServiceError, match="400: too long"):
+        await answer(use(OpenAIChat, "any"))
+    assert len(server.chat.received) == 1
+
+
+async def test_the_cost_need_not_be_asked_for(server, use):
+    assert all(isinstance(piece, str) for piece in await answer(use(OpenAIChat, "m", usage=False)))
+
+
+async def test_a_server_that_never_tells_the_cost_is_all_right(server, use):
+    server.chat.will(streams(delta(content="hi"), delta("stop"), "[DONE]"))
+    assert await answer(use(OpenAIChat, "any")) == ["hi"]
+
+
+async def test_a_cost_that_is_told_with_each_piece_counts_once(server, use):
+    usage = {"prompt_tokens": 7, "completion_tokens": 1}
+    one, two = delta(content="hi") | {"usage": usage}, delta("stop") | {"usage": usage}
+    server.chat.will(streams(one, two, "[DONE]"))
+    assert await answer(use(OpenAIChat, "any")) == ["hi", Tokens(7, 1)]
+
+
+async def test_an_end_without_done_is_an_end(server, use):
+    server.chat.will(streams(delta(content="hi"), delta("stop")))
+    assert await answer(use(OpenAIChat, "any")) == ["hi"]
+
+
+async def test_a_model_may_have_nothing_to_say(server, use):
+    server.chat.will(says())
+    assert await answer(use(OpenAIChat, "any")) == [Tokens(20, 10)]
+
+
+async def test_an_answer_cut_by_its_token_limit_is_said(server, use):
+    server.chat.will(says("It is half past", finish_reason="length"))
+    assert "It is half past" in await answer(use(OpenAIChat, "any"))
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (streams(), "no answer came"),
+        (streams(delta(content="hi")), "the answer broke off"),
+        (streams("{not json"), "an answer that is not understood"),
+        (streams({"choices": "none"}), "an answer that is not understood"),
+        (streams(delta(content=7)), "an answer that is not understood"),
+        (streams(b"data: \xff\xfe\n\n"), "an answer that is not understood"),
+        (streams({"error": {"message": "out of memory"}}), "in the answer: out of memory"),
+        (streams({"error": "gone"}), "in the answer: gone"),
+        (streams(delta(tool_calls=[{"index": 0}]), delta("stop")), "a tool call without a name"),
+        (says("He", finish_reason="content_filter"), "the content filter stopped the answer"),
+        (says(finish_reason="length"), "reached before the first word"),
+        (says(calls=[Call("look")], finish_reason="length"), "reached within a tool call"),
+        (Reply([b"<html>Welcome</html>"], "text/html"), "text/html, where .*Welcome"),
+        (Reply([b'{"choices": []}']), "answered with application/json, where text/event-stream"),
+        (Reply([event({}), Disconnect()], "text/event-stream"), "the connection .* was lost"),
+    ],
+)
+async def test_an_answer_that_is_none_is_an_error(server, use, reply, reason):
+    server.chat.will(reply)
+    with pytest.raises(ServiceError, match=reason):
+        await answer(use(OpenAIChat, "any"))
+
+
+async def test_what_came_before_a_lost_connection_was_yielded(server, use):
+    server.chat.will(says("Good ", Disconnect()))
+    pieces = use(OpenAIChat, "any").respond(HELLO, [])
+    assert await anext(pieces) == "Good "
+    with pytest.raises(ServiceError, match=r"the connection .* was lost"):
+        await anext(pieces)
+
+
+async def test_a_slow_first_byte_is_given_up(server, use):
+    hold = Hold()
+    server.chat.will(Reply([hold]))
+    with pytest.raises(ServiceError, match=r"no answer within 0\.1 s"):
+        await answer(use(OpenAIChat, "any", first_timeout=0.1))
+    await asyncio.wait_for(hold.left.wait(), 5)
+
+
+async def test_a_stall_is_given_up(server, use):
+    hold = Hold()
+    server.chat.will(says("Good ", hold))
+    with pytest.raises(ServiceError, match=r"did not go on within 0\.1 s"):
+        await answer(use(OpenAIChat, "any", stall_timeout=0.1))
+    await asyncio.wait_for(hold.left.wait(), 5)
+
+
+async def test_retries_do_not_stretch_the_deadline(server, use):
+    server.chat.answer = fails(503, retry_after=1)
+    with pytest.raises(ServiceError, match=r"no answer within 0\.2 s"):
+        await answer(use(OpenAIChat, "any", max_retries=5, first_timeout=0.2))
+
+
+async def test_closing_ends_the_request_at_once(server, use):
+    hold = Hold()
+    server.chat.will(says("Good ", hold))
+    pieces = use(OpenAIChat, "any").respond(HELLO, [])
+    await anext(pieces)
+    await pieces.aclose()
+    await asyncio.wait_for(hold.left.wait(), 5)
+
+
+@pytest.mark.parametrize("pieces", [(), ("Good ",)])
+async def test_cancelling_ends_the_request_at_once(server, use, pieces):
+    hold = Hold()
+    server.chat.will(says(*pieces, hold) if pieces else Reply([hold]))
+    task = asyncio.create_task(answer(use(OpenAIChat, "any")))
+    await asyncio.wait_for(hold.reached.wait(), 5)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.wait_for(hold.left.wait(), 5)
+
+
+async def test_an_empty_conversation_is_not_sent(server, use):
+    with pytest.raises(ServiceError, match="nothing to respond to"):
+        await anext(use(OpenAIChat, "any").respond([Text("user", " ")], []))
+    assert not server.chat.received

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.requests import Request
+
+from mediaserver.plivo.models import CallRequest, StreamRequest
+from mediaserver.sandbox.api.body import MAX_BODY, BodyError, parsed, read_body
+
+
+FORM = "application/x-www-form-urlencoded"
+
+
+async def read(body: bytes, kind: str = "application/json") -> dict[str, Any]:
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    scope = {"type": "http", "method": "POST", "headers": [(b"content-type", kind.encode())]}
+    return await read_body(Request(scope, receive))
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b'{"a": "1"}', "application/json"),
+        (b'{"a": "1"}', "application/json; charset=utf-8"),
+        (b'{"a": "1"}', ""),
+        (b"a=1", FORM),
+        (b"a=1", FORM + "; charset=utf-8"),
+    ],
+)
+async def test_json_and_forms_are_read(body, kind):
+    assert await read(body, kind) == {"a": "1"}
+
+
+async def test_no_body_is_no_parameters():
+    assert await read(b"") == {}
+
+
+@given(st.binary(max_size=200))
+async def test_whatever_comes_is_read_or_refused(body):
+    try:
+        parameters = await read(body)
+    except BodyError:
+        return
+    assert isinstance(parameters, dict)
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b"1" * 10_000, b"NaN", b" " * (MAX_BODY + 1)])
+async def test_what_is_too_much_is_refused(body):
+    with pytest.raises(BodyError):
+        await read(body)
+
+
+def test_a_form_says_numbers_and_truths_as_text():
+    asked = parsed(
+        StreamRequest,
+        {"service_url": "wss://h.example/", "bidirectional": "true", "stream_timeout": "60"},
+    )
+
+    assert (asked.bidirectional, asked.stream_timeout) == (True, 60)
+
+
+def test_numbers_stay_text_where_text_is_wanted():
+    asked = parsed(
+        CallRequest,
+        {"from": "14155550100", "to": "14155550123", "answer_url": "http://h.example/"},
+    )
+
+    assert (asked.from_, asked.to) == ("14155550100", "14155550123")
+
+
+def test_what_is_not_known_or_null_is_passed_over():
+    asked = parsed(
+        StreamRequest, {"service_url": "wss://h.example/", "cx_bot": True, "audio_track": None}
+    )
+
+    assert asked.body() == {"service_url": "wss://h.example/"}
+
+
+@given(
+    st.fixed_dictionaries(
+        {"service_url": st.just("wss://h.example/")},
+        optional={
+            "bidirectional": st.booleans(),
+            "stream_timeout": st.integers(1, 86_400),
+            "noise_cancellation": st.just("true"),
+            "status_callback_method": st.sampled_from(["GET", "POST"]),
+        },
+    )
+)
+async def test_a_form_says_the_same_as_json(parameters):
+    words = {
+        name: str(value).lower() if isinstance(value, bool) else value
+        for name, value in parameters.items()
+    }
+
+    as_json = parsed(StreamRequest, await read(json.dumps(parameters).encode()))
+    as_form = parsed(StreamRequest, await read(urlencode(words).encode(), FORM))
+
+    assert as_json == as_form
+
+
+def test_a_missing_caller_is_named_as_on_the_wire():
+    with pytest.raises(BodyError, match=r"^from parameter is required$"):
+        parsed(CallRequest, {"to": "+14155550123", "answer_url": "http://h.example/"})
+
+
+@given(st.integers(10**9, 10**14))
+def test_numbers_of_phones_may_be_numbers(number):
+    asked = parsed(
+        CallRequest, {"from": 14155550100, "to": number, "answer_url": "http://h.example/"}
+    )
+    assert (asked.from_, asked.to) == ("14155550100", str(number))
+
+
+def test_a_truth_is_no_text():
+    with pytest.raises(BodyError, match="caller_name"):
+        parsed(
+            CallRequest,
+            {
+                "from": "+14155550100",
+                "to": "+14155550123",
+                "answer_url": "http://h.example/",
+                "caller_name": True,
+            },
+        )

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mediaserver.sandbox.api.filters import FILTERS, FilterError, call_filter
+from mediaserver.sandbox.records.records import CallRecord
+from mediaserver.sandbox.records.timestamps import offset, spaced, spaced_precise
+
+
+ENDED = 1_700_000_009.75
+
+
+def call(**more: Any) -> CallRecord:
+    return CallRecord(
+        **{
+            "call_uuid": "c1",
+            "request_uuid": "c1",
+            "direction": "outbound",
+            "from_number": "+14155550100",
+            "to_number": "+14155550123",
+            "initiated": 1_700_000_000.25,
+            "answered": 1_700_000_001.5,
+            "ended": ENDED,
+            "bill_duration": 9,
+            "hangup_source": "Caller",
+            "hangup_cause_code": 4000,
+            "rate": "0.01000",
+            **more,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({}, True),
+        ({"limit": "1", "offset": "0"}, True),
+        ({"call_direction": "outbound", "hangup_cause_code": "4000"}, True),
+        ({"call_direction": "outbound", "hangup_cause_code": "4010"}, False),
+        ({"from_number": "1 (415) 555-0100"}, True),
+        ({"to_number": "14155550100"}, False),
+        ({"parent_call_uuid": "c0"}, False),
+        ({"bill_duration": "9"}, True),
+        ({"bill_duration__gt": "9"}, False),
+        ({"bill_duration__gte": "9", "bill_duration__lte": "9"}, True),
+        ({"bill_duration__lt": "9"}, False),
+        ({"end_time": "2023-11-14 22:13:29"}, True),
+        ({"end_time__gt": "2023-11-14 22:13:29"}, False),
+        ({"end_time__gte": "2023-11-14 22:13:29"}, True),
+        ({"end_time__lt": "2023-11-14 22:14"}, True),
+        ({"answer_time__lte": "2023-11-14 22:13:20"}, False),
+    ],
+)
+def test_calls_are_found_by_what_is_asked_for(query, found):
+    assert call_filter(query)(call()) is found
+
+
+def test_a_call_that_was_never_answered_has_no_answer_time():
+    assert not call_filter({"answer_time__lt": "2030-01-01 00:00"})(call(answered=None))
+
+
+@pytest.mark.parametrize("shown", [offset, spaced])
+@given(time=st.floats(0, 4e9))
+def test_a_call_is_found_by_the_time_that_it_shows(shown, time):
+    assert call_filter({"end_time": shown(time)})(call(ended=time))
+
+
+def test_fractions_of_a_second_are_read():
+    assert call_filter({"end_time__lt": spaced_precise(ENDED)})(call())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("end_time__after", "2023-11-14 22:13:29", "end_time__gte"),
+        ("call_direction__gt", "inbound", "cannot be filtered by"),
+        ("subaccount", "SA1", "cannot be filtered by 'subaccount'"),
+        ("end_time__gt", "yesterday", "such as 2024-10-14 13:42:33, not 'yesterday'"),
+        ("bill_duration", "-1", "whole number of seconds, not '-1'"),
+    ],
+)
+def test_what_calls_cannot_be_filtered_by_is_refused(name, value, says):
+    with pytest.raises(FilterError, match=says):
+        call_filter({name: value})
+
+
+@given(st.sampled_from(FILTERS), st.text(max_size=40))
+def test_any_value_is_taken_or_refused(name, value):
+    try:
+        found = call_filter({name: value})(call())
+    except FilterError:
+        return
+    assert found in (True, False)

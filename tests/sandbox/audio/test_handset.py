@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from audiocodecs import silence
+from mediaserver.sandbox.audio.line import Line
+from mediaserver.testing import run_virtual
+
+
+RATE = 16_000
+
+
+def voice(seconds):
+    return np.random.default_rng(1).normal(0, 4_000, round(seconds * RATE)).astype(np.int16)
+
+
+def on_the_phone(script):
+    async def scenario():
+        line = Line()
+        line.start()
+        await script(line, line.handset)
+        line.hang_up()
+
+    run_virtual(scenario())
+
+
+def test_the_other_side_is_heard_by_its_sound_not_by_its_audio():
+    async def script(line, handset):
+        line.play(silence(2.0, RATE))
+        line.play(voice(0.5))
+        await handset.wait_for_speech()
+        assert handset.time == pytest.approx(2.02)
+
+    on_the_phone(script)
+
+
+def test_short_pauses_do_not_end_a_turn():
+    async def script(line, handset):
+        for pause in (0.3, 0.5, 0.7):
+            line.play(voice(0.4))
+            line.play(silence(pause, RATE))
+        await line.play(voice(0.4)).finished()
+        await handset.wait(0.02)
+        turns = [(round(start, 2), round(end, 2)) for start, end in handset.heard]
+        assert turns == [(0.0, 2.0), (2.7, 3.1)]
+
+    on_the_phone(script)
+
+
+def test_speech_of_a_given_length_is_waited_for():
+    async def script(line, handset):
+        line.play(voice(1.0))
+        line.play(silence(1.0, RATE))
+        line.play(voice(2.0))
+        await handset.wait_for_speech(1.5)
+        assert handset.time == pytest.approx(3.5)
+
+    on_the_phone(script)
+
+
+def test_what_was_over_before_is_not_waited_for():
+    async def script(line, handset):
+        line.play(voice(0.5))
+        await handset.wait(1.0)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await handset.wait_for_speech()
+        await handset.wait_for_speech(since=0.1)
+
+    on_the_phone(script)
+
+
+def test_silence_counts_from_the_last_sound():
+    async def script(line, handset):
+        line.play(voice(1.0))
+        await handset.wait(0.5)
+        await handset.wait_for_silence(0.8)
+        assert handset.time == pytest.approx(1.8)
+
+    on_the_phone(script)
+
+
+def test_silence_that_has_lasted_counts_from_now():
+    async def script(line, handset):
+        await handset.wait(3.0)
+        await handset.wait_for_silence(0.8)
+        assert handset.time == pytest.approx(3.8)
+
+    on_the_phone(script)
+
+
+def test_what_is_said_one_after_the_other_does_not_overlap():
+    async def script(line, handset):
+        handset.say(voice(0.5))
+        handset.say(silence(0.6, RATE))
+        handset.say(voice(0.5))
+        assert handset.speaking
+        await handset.wait_spoken()
+        assert handset.time == pytest.approx(1.6)
+        assert handset.said == [(0.0, 0.5), (1.1, 1.6)]
+
+    on_the_phone(script)
+
+
+def test_waiters_that_gave_up_are_forgotten():
+    async def script(line, handset):
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await handset.wait_for_speech()
+        await handset.wait(0.1)
+        assert handset._waiters == []
+
+    on_the_phone(script)

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from mediaserver.sandbox.audio.line import Line
+from mediaserver.sandbox.audio.silence import wait_silent
+from mediaserver.testing import run_virtual
+
+
+def waited(amplitude: int, seconds: float = 2.0, hang_up_after: float | None = None) -> float:
+    """Wait for silence while somebody makes a sound for 3 s; return how long it took."""
+
+    async def scenario() -> float:
+        line = Line()
+        line.start()
+        line.handset.say(np.full(48_000, amplitude, np.int16))
+        if hang_up_after is not None:
+            asyncio.get_running_loop().call_later(hang_up_after, line.hang_up)
+        await wait_silent(line, seconds)
+        took = asyncio.get_running_loop().time()
+        line.hang_up()
+        return took
+
+    return run_virtual(scenario())
+
+
+def test_silence_counts_from_the_last_sound():
+    assert waited(5_000) == pytest.approx(5, abs=0.05)
+
+
+def test_a_hiss_is_silence():
+    assert waited(50) == pytest.approx(2, abs=0.05)
+
+
+def test_the_end_of_the_line_ends_the_wait():
+    assert waited(5_000, hang_up_after=1.0) == pytest.approx(1)

@@ -1,0 +1,437 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+
+from audiocodecs import Samples, Wav, encode_wav, read_wav
+from mediaserver.plivo import xml
+from mediaserver.sandbox.calls.documents import MAX_INSTANT_DOCUMENTS, stream_plan
+from mediaserver.sandbox.calls.live_call import CallPlan, LiveCall
+from mediaserver.sandbox.calls.streams import StreamPlan
+from mediaserver.sandbox.people.person import HangUp, Person, Press, Wait
+from mediaserver.sandbox.webhooks import Target
+
+
+ANSWERED = 1.0
+"""Seconds after which the person of these tests has answered."""
+
+
+def tone(seconds: float) -> Samples:
+    time = np.arange(round(8_000 * seconds)) / 8_000
+    return (9_000 * np.sin(2 * np.pi * 440 * time)).astype(np.int16)
+
+
+async def run_call(platform: Any, *elements: str, **plan: Any) -> LiveCall:
+    """Place a call whose answer URL has these elements, and wait for its end."""
+    answer = Target(platform.document("/answer", *elements))
+    call = await platform.exchange.call(
+        "+14155550123", caller="+14155550100", plan=CallPlan(answer, **plan)
+    )
+    await call.wait_ended()
+    await platform.exchange.webhooks.delivered()
+    return call
+
+
+def length(call: LiveCall) -> float:
+    """Seconds from the answer to the end."""
+    return call.record.ended - call.record.answered
+
+
+def test_elements_run_one_after_the_other(on_platform):
+    async def scenario(platform):
+        platform.customer.replies["/tone.wav"] = encode_wav(tone(1.5), 8_000)
+        url = platform.customer.target("/tone.wav")
+        return await run_call(
+            platform, f"<Play>{url}</Play>", '<Wait length="2"/>', f"<Play>{url}</Play>"
+        )
+
+    call = on_platform(scenario)
+
+    assert length(call) == pytest.approx(5, abs=0.1)
+    (first, second) = call.line.handset.heard
+    assert first == pytest.approx((0, 1.5), abs=0.1)
+    assert second == pytest.approx((3.5, 5), abs=0.1)
+
+
+def test_loop_repeats_until_the_call_ends(on_platform):
+    async def scenario(platform):
+        platform.customer.replies["/tone.wav"] = encode_wav(tone(0.5), 8_000)
+        url = platform.customer.target("/tone.wav")
+        return await run_call(platform, '<Hangup schedule="10"/>', f'<Play loop="0">{url}</Play>')
+
+    call = on_platform(scenario)
+
+    assert length(call) == pytest.approx(10, abs=0.1)
+    assert call.record.hangup_source == "Answer XML"
+
+
+def test_what_cannot_be_played_is_passed_over(on_platform):
+    async def scenario(platform):
+        platform.customer.replies |= {"/none.wav": 404, "/no.wav": "no WAV"}
+        return await run_call(
+            platform,
+            *(
+                f"<Play>{platform.customer.target(path)}</Play>"
+                for path in ("/none.wav", "/no.wav")
+            ),
+            '<Wait length="3"/>',
+        )
+
+    call = on_platform(scenario)
+
+    assert (length(call), call.record.hangup_cause_code) == (pytest.approx(3, abs=0.1), 4010)
+
+
+def test_speak_takes_as_long_as_it_is_said(on_platform):
+    async def scenario(platform):
+        said: list[tuple[str, str]] = []
+
+        async def speak(text: str, language: str) -> Wav:
+            said.append((text, language))
+            return Wav(tone(2), 8_000)
+
+        platform.exchange.speak = speak
+        call = await run_call(platform, '<Speak language="en-GB" loop="2">Good morning</Speak>')
+        return said, length(call)
+
+    said, seconds = on_platform(scenario)
+
+    assert said == [("Good morning", "en-GB")]
+    assert seconds == pytest.approx(4, abs=0.1)
+
+
+def test_wait_for_silence_goes_on_when_the_person_is_silent(on_platform):
+    async def scenario(platform):
+        return await run_call(
+            platform, '<Wait length="30" silence="true" minSilence="3000"/>', "<Hangup/>"
+        )
+
+    async def talkative(handset):
+        handset.say(tone(4), 8_000)
+        await handset.wait_ended()
+
+    # The answer document is there some ticks after the person began to speak.
+    assert length(on_platform(scenario, person=Person(talkative))) == pytest.approx(7, abs=0.2)
+
+
+def test_redirect_runs_another_document(on_platform):
+    async def scenario(platform):
+        url = platform.document("/next", "<Hangup/>")
+        call = await run_call(platform, f'<Redirect method="GET">{url}</Redirect>')
+        return call.record, platform.customer.at("/next")[0]
+
+    record, asked = on_platform(scenario)
+
+    assert (asked.method, asked.event) == ("GET", "Redirect")
+    assert record.hangup_source == "Answer XML"
+
+
+class TestWithoutADocument:
+    @pytest.mark.parametrize(
+        ("reply", "code"),
+        [
+            (404, 7011),
+            (503, 7011),
+            ("", 8011),
+            ("<html>Welcome</html>", 8011),
+            ('{"Response": []}', 8011),
+            ("<Response><Stream>wss://h/?a=1&b=2</Stream></Response>", 8011),
+            ("<Response><Reject/></Response>", 8011),
+            (b"<Response>" + b" " * 200_000 + b"</Response>", 8011),
+        ],
+    )
+    def test_the_call_ends_with_the_documented_cause(self, on_platform, reply, code):
+        async def scenario(platform):
+            platform.customer.replies["/answer"] = reply
+            call = await platform.exchange.call(
+                "+14155550123",
+                caller="+14155550100",
+                plan=CallPlan(Target(platform.customer.target("/answer"))),
+            )
+            await call.wait_ended()
+            return call.record
+
+        record = on_platform(scenario)
+
+        assert (record.hangup_cause_code, record.hangup_source) == (code, "Error")
+
+    def test_a_slow_url_is_asked_twice_for_15_s_each(self, on_platform):
+        async def scenario(platform):
+            platform.customer.replies["/slow"] = lambda _: asyncio.sleep(100, "")
+            call = await platform.exchange.call(
+                "+14155550123",
+                caller="+14155550100",
+                plan=CallPlan(
+                    Target(platform.customer.target("/slow")),
+                    hangup=Target(platform.customer.target("/hangup")),
+                ),
+            )
+            await call.wait_ended()
+            return call, platform.customer.at("/slow")
+
+        call, asked = on_platform(scenario)
+
+        assert len(asked) == 2
+        assert call.record.hangup_cause_code == 7011
+        assert length(call) == pytest.approx(2 * (15 + 2), abs=0.1)
+
+    def test_the_fallback_has_one(self, on_platform):
+        async def scenario(platform):
+            platform.customer.replies["/broken"] = 500
+            fallback = Target(platform.document("/fallback", "<Hangup/>"))
+            call = await platform.exchange.call(
+                "+14155550123",
+                caller="+14155550100",
+                plan=CallPlan(Target(platform.customer.target("/broken")), fallback=fallback),
+            )
+            await call.wait_ended()
+            return call.record, platform.customer.at("/fallback")[0]
+
+        record, asked = on_platform(scenario)
+
+        assert record.hangup_source == "Answer XML"
+        assert asked.params["CallUUID"] == record.call_uuid
+
+    @pytest.mark.parametrize(("reply", "code"), [(404, 7014), ("no", 8014)])
+    def test_a_redirect_has_causes_of_its_own(self, on_platform, reply, code):
+        async def scenario(platform):
+            platform.customer.replies["/next"] = reply
+            url = platform.customer.target("/next")
+            return (await run_call(platform, f"<Redirect>{url}</Redirect>")).record
+
+        assert on_platform(scenario).hangup_cause_code == code
+
+
+class TestStream:
+    def test_without_keep_call_alive_the_call_soon_ends(self, on_platform):
+        async def scenario(platform):
+            return await run_call(platform, platform.stream())
+
+        call = on_platform(scenario)
+
+        assert length(call) == pytest.approx(1, abs=0.1)
+        assert call.record.hangup_cause_code == 4010
+
+    def test_without_keep_call_alive_what_follows_runs_beside_it(self, on_platform):
+        async def scenario(platform):
+            call = await run_call(platform, platform.stream(), '<Wait length="7"/>')
+            (stream,) = platform.exchange.streams.values()
+            return call, stream
+
+        call, stream = on_platform(scenario)
+
+        assert length(call) == pytest.approx(8, abs=0.1)
+        assert stream.end_reason == "Call hangup"
+        assert stream.ended - stream.started == pytest.approx(8, abs=0.2)
+
+    def test_with_keep_call_alive_what_follows_runs_after_it(self, on_platform):
+        async def scenario(platform):
+            url = platform.document("/after", '<Wait length="2"/>')
+            answer = Target(
+                platform.document(
+                    "/answer",
+                    platform.stream(keepCallAlive="true", streamTimeout="5"),
+                    f"<Redirect>{url}</Redirect>",
+                )
+            )
+            call = await platform.exchange.call(
+                "+14155550123", caller="+14155550100", plan=CallPlan(answer)
+            )
+            await call.wait_ended()
+            return call, platform.customer.at("/after")[0].time
+
+        call, asked = on_platform(scenario)
+
+        assert asked - ANSWERED == pytest.approx(5, abs=0.1)
+        assert length(call) == pytest.approx(7, abs=0.1)
+        assert call.record.hangup_cause_code == 4010
+
+    def test_a_second_one_at_the_same_time_is_passed_over(self, on_platform):
+        async def scenario(platform):
+            await run_call(
+                platform, platform.stream(), platform.stream(), '<Wait length="2"/>', "<Hangup/>"
+            )
+            return len(platform.exchange.streams)
+
+        assert on_platform(scenario) == 1
+
+    def test_asks_for_what_its_attributes_say(self):
+        element = xml.Stream(
+            "wss://h/ws",
+            bidirectional=True,
+            content_type="audio/x-mulaw;rate=8000",
+            stream_timeout=60,
+            status_callback_url="https://h/status",
+            status_callback_method="GET",
+            extra_headers="a=1",
+            noise_cancellation=True,
+            noise_cancellation_level=70,
+        )
+
+        assert stream_plan(element) == StreamPlan(
+            "wss://h/ws",
+            bidirectional=True,
+            content_type="audio/x-mulaw;rate=8000",
+            timeout=60,
+            status_callback_url="https://h/status",
+            status_callback_method="GET",
+            extra_headers="a=1",
+            noise_cancellation=True,
+            noise_cancellation_level=70,
+        )
+
+    def test_has_the_defaults_of_the_pages(self):
+        assert stream_plan(xml.Stream("wss://h/ws")) == StreamPlan(
+            "wss://h/ws", track="inbound", content_type="audio/x-l16;rate=8000", timeout=86_400
+        )
+
+
+class TestGetDigits:
+    def digits(self, on_platform: Any, *steps: Any, **attributes: Any) -> tuple[str | None, float]:
+        """Return what the action was told, if anything, and the length of the call."""
+
+        async def scenario(platform):
+            action = platform.document("/digits", "<Hangup/>")
+            written = "".join(f' {name}="{value}"' for name, value in attributes.items())
+            call = await run_call(platform, f'<GetDigits action="{action}"{written}/>')
+            asked = platform.customer.at("/digits")
+            return asked[0].params["Digits"] if asked else None, length(call)
+
+        return on_platform(scenario, person=Person([Wait(1), *steps]))
+
+    def test_tells_the_action_what_was_pressed(self, on_platform):
+        assert self.digits(on_platform, Press("12#")) == ("12", pytest.approx(1.2, abs=0.1))
+
+    def test_ends_with_as_many_as_were_wanted(self, on_platform):
+        digits, seconds = self.digits(on_platform, Press("1234"), numDigits=3)
+
+        assert (digits, seconds) == ("123", pytest.approx(1.2, abs=0.1))
+
+    def test_ends_when_no_more_come(self, on_platform):
+        digits, seconds = self.digits(on_platform, Press("7"), digitTimeout=4)
+
+        assert (digits, seconds) == ("7", pytest.approx(5, abs=0.1))
+
+    def test_goes_on_with_the_document_when_none_come(self, on_platform):
+        digits, seconds = self.digits(on_platform, timeout=3, retries=2)
+
+        assert (digits, seconds) == (None, pytest.approx(6, abs=0.1))
+
+    def test_passes_over_keys_that_are_not_valid(self, on_platform):
+        digits, _ = self.digits(on_platform, Press("9182#"), validDigits="12")
+
+        assert digits == "12"
+
+    def test_the_first_key_stops_the_prompt(self, on_platform):
+        async def scenario(platform):
+            platform.customer.replies["/tone.wav"] = encode_wav(tone(20), 8_000)
+            play = f"<Play>{platform.customer.target('/tone.wav')}</Play>"
+            return await run_call(platform, f'<GetDigits numDigits="1">{play}</GetDigits>')
+
+        call = on_platform(scenario, person=Person([Wait(4), Press("1")]))
+
+        assert length(call) == pytest.approx(4, abs=0.1)
+
+    def test_the_timeout_counts_from_the_end_of_the_prompt(self, on_platform):
+        async def scenario(platform):
+            platform.customer.replies["/tone.wav"] = encode_wav(tone(6), 8_000)
+            play = f"<Play>{platform.customer.target('/tone.wav')}</Play>"
+            return await run_call(platform, f'<GetDigits timeout="3">{play}</GetDigits>')
+
+        assert length(on_platform(scenario)) == pytest.approx(9, abs=0.1)
+
+
+class TestRecord:
+    def test_of_a_session_runs_beside_what_follows(self, on_platform):
+        async def scenario(platform):
+            url = platform.customer.target("/recorded")
+            await run_call(
+                platform,
+                '<Record recordSession="true" redirect="false"'
+                f' action="{url}" callbackUrl="{url}"/>',
+                '<Wait length="4"/>',
+            )
+            started, stopped = platform.customer.at("/recorded")
+            path = platform.exchange.recording_path(stopped.params["RecordingID"])
+            return started, stopped, read_wav(path)
+
+        started, stopped, wav = on_platform(scenario)
+
+        assert started.params["RecordUrl"] == stopped.params["RecordUrl"]
+        assert stopped.params["RecordingDuration"] == "4"
+        assert (wav.seconds, wav.samples.shape[1]) == (pytest.approx(4, abs=0.1), 2)
+
+    @pytest.mark.parametrize(
+        ("steps", "attributes", "digits", "seconds"),
+        [
+            ([Wait(5), Press("#")], "", "#", 4.5),
+            ([], 'timeout="3"', "", 3),
+            ([], 'timeout="60" maxLength="7"', "", 7),
+        ],
+    )
+    def test_of_a_message_ends_with_a_key_silence_or_its_length(
+        self, on_platform, steps, attributes, digits, seconds
+    ):
+        async def scenario(platform):
+            url = platform.document("/recorded", "<Hangup/>")
+            await run_call(platform, f'<Record action="{url}" {attributes}/>')
+            return platform.customer.at("/recorded")[0].params
+
+        params = on_platform(scenario, person=Person(steps))
+
+        assert params["Digits"] == digits
+        assert int(params["RecordingDurationMs"]) / 1000 == pytest.approx(seconds, abs=0.1)
+
+    def test_of_a_message_is_kept_when_the_person_hangs_up(self, on_platform):
+        async def scenario(platform):
+            url = platform.customer.target("/recorded")
+            await run_call(platform, f'<Record playBeep="false" callbackUrl="{url}"/>')
+            (stopped,) = platform.customer.at("/recorded")
+            path = platform.exchange.recording_path(stopped.params["RecordingID"])
+            return read_wav(path).seconds
+
+        assert on_platform(scenario, person=Person([Wait(2), HangUp()])) == pytest.approx(
+            2, abs=0.1
+        )
+
+
+@pytest.mark.parametrize(("reply", "code"), [(404, 7012), ("no", 8012)])
+def test_an_action_without_a_document_ends_the_call(on_platform, reply, code):
+    async def scenario(platform):
+        platform.customer.replies["/action"] = reply
+        action = platform.customer.target("/action")
+        return await run_call(platform, f'<GetDigits action="{action}"/>')
+
+    call = on_platform(scenario, person=Person([Wait(1), Press("1")]))
+
+    assert call.record.hangup_cause_code == code
+
+
+def test_documents_that_go_round_in_a_circle_end_the_call(on_platform):
+    async def scenario(platform):
+        url = platform.customer.target("/answer")
+        call = await run_call(platform, f"<Redirect>{url}</Redirect>")
+        return call.record, len(platform.customer.at("/answer"))
+
+    record, asked = on_platform(scenario)
+
+    assert (record.hangup_cause_code, record.hangup_source) == (8014, "Error")
+    # The last of them is the hangup callback.
+    assert asked == MAX_INSTANT_DOCUMENTS + 1
+
+
+def test_a_circle_that_takes_its_time_goes_on(on_platform):
+    async def scenario(platform):
+        url = platform.customer.target("/answer")
+        call = await run_call(
+            platform, '<Wait length="1"/>', f"<Redirect>{url}</Redirect>", time_limit=90
+        )
+        return call.record.hangup_cause_code, len(platform.customer.at("/answer"))
+
+    cause, asked = on_platform(scenario)
+
+    assert cause == 6000
+    assert asked > MAX_INSTANT_DOCUMENTS

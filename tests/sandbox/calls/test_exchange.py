@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import pytest
+
+from mediaserver.sandbox.calls.exchange import (
+    HEARTBEAT,
+    ConcurrencyLimitError,
+    ExchangeOptions,
+    UnknownNumberError,
+)
+from mediaserver.sandbox.calls.live_call import CallPlan
+from mediaserver.sandbox.records.records import ApplicationRecord, HeartbeatRecord, NumberRecord
+from mediaserver.sandbox.webhooks import Target
+
+
+CALLED, CALLER = "+14155550123", "+14155550100"
+
+
+async def place(platform: Any, *elements: str) -> Any:
+    answer = Target(platform.document("/answer", *elements))
+    return await platform.exchange.call(CALLED, caller=CALLER, plan=CallPlan(answer))
+
+
+def test_calls_begin_at_the_accounts_pace(on_platform):
+    async def scenario(platform):
+        calls = [await place(platform, "<Hangup/>") for _ in range(4)]
+        await asyncio.gather(*(call.wait_ended() for call in calls))
+        asked = [each for each in platform.customer.asked if each.event == "StartApp"]
+        return [call.wait for call in calls], [each.time for each in asked]
+
+    waits, times = on_platform(scenario, options={"calls_per_second": 2})
+
+    assert waits == pytest.approx([0, 0.5, 1, 1.5])
+    assert times == pytest.approx([1, 1.5, 2, 2.5])
+
+
+def test_there_is_room_again_once_a_call_has_ended(on_platform):
+    async def scenario(platform):
+        call = await place(platform, "<Hangup/>")
+        with pytest.raises(ConcurrencyLimitError, match="1 concurrent"):
+            await place(platform, "<Hangup/>")
+        await call.wait_ended()
+        await place(platform, "<Hangup/>")
+
+    on_platform(scenario, options={"concurrency": 1})
+
+
+def test_a_number_is_answered_by_its_application(on_platform):
+    async def scenario(platform):
+        exchange = platform.exchange
+        await exchange.remember(
+            ApplicationRecord(
+                app_id="1",
+                app_name="agent",
+                answer_url=platform.document("/app", "<Hangup/>"),
+                answer_method="GET",
+                hangup_url=platform.customer.target("/over"),
+            )
+        )
+        await exchange.remember(NumberRecord(number="14155550100", added=0, app_id="1"))
+        call = await exchange.dial_in(CALLER)
+        await call.wait_ended()
+        await exchange.webhooks.delivered()
+        return [(each.path, each.method) for each in platform.customer.asked]
+
+    assert on_platform(scenario) == [("/app", "GET"), ("/over", "POST")]
+
+
+def test_a_number_without_an_application_cannot_be_dialled(on_platform):
+    async def scenario(platform):
+        with pytest.raises(UnknownNumberError, match=re.escape(CALLER)):
+            await platform.exchange.dial_in(CALLER)
+
+    on_platform(scenario)
+
+
+def test_closing_hangs_up_and_tells_the_hangup_url(on_platform):
+    async def scenario(platform):
+        call = await place(platform, platform.stream(keepCallAlive="true"))
+        await platform.streams.until(1)
+        await platform.exchange.aclose()
+        await platform.exchange.webhooks.delivered()
+        return call.record, list(platform.exchange.streams.values()), platform.customer.asked[-1]
+
+    record, (stream,), told = on_platform(scenario)
+
+    assert (record.hangup_cause_code, record.hangup_source) == (4000, "Plivo")
+    assert stream.end_reason == "Call hangup"
+    assert told.event == "Hangup"
+
+
+def test_a_call_that_cannot_be_remembered_is_not_placed(on_platform):
+    async def scenario(platform):
+        async def full(*_: Any) -> None:
+            raise OSError("no space left on device")
+
+        platform.exchange.store.save = full
+        with pytest.raises(OSError, match="no space"):
+            await place(platform, "<Hangup/>")
+        return dict(platform.exchange.calls), dict(platform.exchange.past)
+
+    assert on_platform(scenario) == ({}, {})
+
+
+def test_a_heartbeat_is_kept_while_there_are_calls_and_no_longer(on_platform):
+    async def scenario(platform):
+        exchange = platform.exchange
+        call = await place(platform, '<Wait length="9"/>')
+        await call.wait_ended()
+        ended = exchange.now()
+        await asyncio.sleep(60)
+        (beat,) = await exchange.store.all(HeartbeatRecord)
+        return beat.time - ended, exchange.tasks
+
+    since, tasks = on_platform(scenario)
+
+    assert -HEARTBEAT <= since <= 0
+    assert tasks == set()
+
+
+def test_options_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match="more than 0, not 0"):
+        ExchangeOptions(calls_per_second=0)
+    with pytest.raises(ValueError, match="more than 0, not nan"):
+        ExchangeOptions(calls_per_second=float("nan"))
+    with pytest.raises(ValueError, match="1 or more, not 0"):
+        ExchangeOptions(concurrency=0)

@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from mediaserver.plivo.callbacks import StreamStatus
+from mediaserver.plivo.signatures import verify_upgrade
+from mediaserver.sandbox.audio.noise import NoiseCancellationError
+from mediaserver.sandbox.calls.live_call import CallPlan, LiveCall
+from mediaserver.sandbox.calls.streams import StreamPlan, StreamRefusedError
+from mediaserver.sandbox.webhooks import Target
+
+
+async def answered(platform: Any, seconds: int = 60) -> LiveCall:
+    """Place a call that lasts for a while, and wait until it is answered."""
+    answer = Target(platform.document("/answer", f'<Wait length="{seconds}"/>'))
+    call = await platform.exchange.call(
+        "+14155550123", caller="+14155550100", plan=CallPlan(answer)
+    )
+    await call.answered.wait()
+    return call
+
+
+def plan(platform: Any, **more: Any) -> StreamPlan:
+    return StreamPlan(platform.stream_url + "/ws", **more)
+
+
+def statuses(platform: Any) -> list[StreamStatus]:
+    return [StreamStatus.parse(asked.params) for asked in platform.customer.at("/status")]
+
+
+def test_a_stream_is_billed_from_its_connection_to_its_end(on_platform):
+    async def scenario(platform):
+        call = await answered(platform, 100)
+        stream = await call.streams.start(plan(platform), call.line)
+        await platform.streams.until(1)
+        await asyncio.sleep(61.5)
+        await call.streams.stop(stream.record.stream_id, "API request")
+        return stream.record
+
+    record = on_platform(scenario)
+
+    assert (record.bill_duration, record.rounded_bill_duration) == (62, 120)
+    assert record.billed_amount == "0.00600"
+
+
+def test_a_stream_that_never_connected_costs_nothing(on_platform):
+    async def scenario(platform):
+        call = await answered(platform)
+        stream = await call.streams.start(StreamPlan("ws://127.0.0.1:1/ws"), call.line)
+        await stream.ended.wait()
+        return stream.record
+
+    record = on_platform(scenario)
+
+    assert (record.started, record.bill_duration, record.billed_amount) == (None, 0, "0.00000")
+    assert (record.status, record.end_reason) == ("failed", "Connection error")
+
+
+@pytest.mark.parametrize("scheme", ["A", "B"])
+def test_the_status_callback_is_told_in_order(on_platform, scheme):
+    async def scenario(platform):
+        call = await answered(platform)
+        url = platform.customer.target("/status")
+        # The first callback takes longest, and is still the first to be done.
+        platform.customer.replies["/status"] = lambda asked: asyncio.sleep(
+            5 if asked.event in ("StartStream", "started") else 0, ""
+        )
+        stream = await call.streams.start(plan(platform, status_callback_url=url), call.line)
+        await platform.streams.until(1)
+        await call.streams.stop(stream.record.stream_id, "API request")
+        await platform.exchange.webhooks.delivered()
+        return stream.record, statuses(platform)
+
+    record, told = on_platform(scenario, options={"callback_scheme": scheme})
+
+    assert [each.kind for each in told] == ["connected", "stopped"]
+    assert {each.stream_id for each in told} == {record.stream_id}
+    assert {each.call_id for each in told} == {record.call_uuid}
+
+
+def test_the_status_callback_is_told_of_a_stream_that_failed(on_platform):
+    async def scenario(platform):
+        call = await answered(platform)
+        url = platform.customer.target("/status")
+        stream = await call.streams.start(
+            StreamPlan("ws://127.0.0.1:1/ws", status_callback_url=url), call.line
+        )
+        await stream.ended.wait()
+        await platform.exchange.webhooks.delivered()
+        return platform.customer.at("/status")
+
+    (told,) = on_platform(scenario)
+
+    assert told.event == "DroppedStream"
+    assert "127.0.0.1" in told.params["Error"]
+
+
+def test_the_request_that_opens_the_socket_is_signed(on_platform):
+    async def scenario(platform):
+        call = await answered(platform)
+        asked = StreamPlan(platform.stream_url + "/ws?agent=7")
+        await call.streams.start(asked, call.line)
+        await platform.streams.until(1)
+        return asked.url, platform.streams.connections[0].request.headers
+
+    url, headers = on_platform(scenario)
+
+    assert verify_upgrade(list(headers.raw_items()), url, "a token for tests").url.startswith(
+        "http"
+    )
+
+
+def test_extra_headers_arrive_with_the_start(on_platform):
+    async def scenario(platform):
+        call = await answered(platform)
+        await call.streams.start(plan(platform, extra_headers="agent=7,mood=good"), call.line)
+        await platform.streams.until(1)
+        return platform.streams.received[0][0]["extra_headers"]
+
+    assert on_platform(scenario) == "{X-PH-agent: 7, X-PH-mood: good}"
+
+
+def test_of_two_starts_at_once_one_is_refused(on_platform):
+    async def scenario(platform):
+        call = await answered(platform)
+        answers = await asyncio.gather(
+            *(call.streams.start(plan(platform), call.line) for _ in range(2)),
+            return_exceptions=True,
+        )
+        await platform.streams.until(1)
+        return answers, len(platform.streams.connections)
+
+    (_, refused), connections = on_platform(scenario)
+
+    assert isinstance(refused, StreamRefusedError)
+    assert "already exists" in str(refused)
+    assert connections == 1
+
+
+def test_a_call_has_one_stream_at_a_time(on_platform):
+    async def scenario(platform):
+        call = await answered(platform)
+        first = await call.streams.start(plan(platform), call.line)
+        with pytest.raises(StreamRefusedError, match="one at a time"):
+            await call.streams.start(StreamPlan(platform.stream_url + "/other"), call.line)
+        await call.streams.stop(first.record.stream_id, "API request")
+        await call.streams.start(StreamPlan(platform.stream_url + "/other"), call.line)
+        return len(call.streams)
+
+    assert on_platform(scenario) == 1
+
+
+def test_a_stream_can_be_stopped_while_it_connects(on_platform):
+    async def scenario(platform):
+        call = await answered(platform)
+
+        taken: list[asyncio.StreamWriter] = []
+        server = await asyncio.start_server(lambda _, writer: taken.append(writer), "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        stream = await call.streams.start(StreamPlan(f"ws://127.0.0.1:{port}/ws"), call.line)
+        await asyncio.sleep(3)
+        stopped = await call.streams.stop(stream.record.stream_id, "API request")
+        server.close()
+        for writer in taken:
+            writer.close()
+            await writer.wait_closed()
+        return stopped, stream.record
+
+    stopped, record = on_platform(scenario)
+
+    assert stopped
+    assert (record.started, record.end_reason) == (None, "API request")
+
+
+def test_stopping_what_has_ended_is_told_apart(on_platform):
+    async def scenario(platform):
+        call = await answered(platform)
+        stream = await call.streams.start(plan(platform), call.line)
+        ids = [stream.record.stream_id] * 2
+        return [await call.streams.stop(each, "API request") for each in ids]
+
+    assert on_platform(scenario) == [True, False]
+
+
+def test_the_end_of_the_call_ends_its_stream(on_platform):
+    async def scenario(platform):
+        call = await answered(platform)
+        stream = await call.streams.start(plan(platform), call.line)
+        await platform.streams.until(1)
+        call.hang_up_by_api()
+        await call.wait_ended()
+        return stream.record, len(call.streams)
+
+    record, left = on_platform(scenario)
+
+    assert (record.end_reason, record.status, left) == ("Call hangup", "stopped", 0)
+
+
+def test_a_stream_cannot_be_of_a_format_that_plivo_has_not(on_platform):
+    async def scenario(platform):
+        call = await answered(platform)
+        with pytest.raises(ValueError, match="allowed"):
+            await call.streams.start(
+                plan(platform, content_type="audio/x-l16;rate=44100"), call.line
+            )
+        return len(call.streams)
+
+    assert on_platform(scenario) == 0
+
+
+def test_without_a_noise_suppressor_a_stream_that_wants_one_is_refused(on_platform, monkeypatch):
+    def missing(*_: Any) -> None:
+        raise NoiseCancellationError("there is no noise suppressor here")
+
+    monkeypatch.setattr("mediaserver.sandbox.wire.media_stream.NoiseCanceller", missing)
+
+    async def scenario(platform):
+        call = await answered(platform)
+        with pytest.raises(StreamRefusedError, match="no noise suppressor"):
+            await call.streams.start(plan(platform, noise_cancellation=True), call.line)
+        await call.streams.start(plan(platform), call.line)
+        return len(call.streams)
+
+    assert on_platform(scenario) == 1
+
+
+def test_a_stream_ends_although_it_cannot_be_saved(on_platform):
+    async def scenario(platform):
+        async def full(*_: Any) -> None:
+            raise OSError("no space left on device")
+
+        call = await answered(platform)
+        url = platform.customer.target("/status")
+        stream = await call.streams.start(plan(platform, status_callback_url=url), call.line)
+        await platform.streams.until(1)
+        platform.exchange.store.save = full
+        stopped = await call.streams.stop(stream.record.stream_id, "API request")
+        await platform.exchange.webhooks.delivered()
+        return stopped, len(call.streams), [each.kind for each in statuses(platform)]
+
+    assert on_platform(scenario) == (True, 0, ["connected", "stopped"])

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import SQLAlchemyError
+
+from mediaserver.sandbox.records.records import ApplicationRecord, CallRecord, StreamRecord
+from mediaserver.sandbox.records.store import MemoryStore, SqlStore, Store, StoreError
+
+
+def call(uuid: str = "c1", **more: Any) -> CallRecord:
+    return CallRecord(
+        call_uuid=uuid,
+        request_uuid=uuid,
+        direction="outbound",
+        from_number="+14155550100",
+        to_number="+14155550123",
+        initiated=1_700_000_000.25,
+        rate="0.01000",
+        **more,
+    )
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Any]:
+    @asynccontextmanager
+    async def store() -> AsyncIterator[Store]:
+        made: Store = MemoryStore()
+        if request.param == "sqlite":
+            made = await SqlStore.open(tmp_path / "sandbox.db")
+        yield made
+        await made.aclose()
+
+    return store
+
+
+async def test_a_record_comes_back_as_it_was_last_saved(opened):
+    async with opened() as store:
+        record = call(answered=1_700_000_001.5)
+        await store.save(record)
+        record.status, record.ended = "completed", 1_700_000_009.0
+        await store.save(record)
+        (kept,) = await store.all(CallRecord)
+
+    assert kept.status == "completed"
+    assert (kept.initiated, kept.answered, kept.ended) == (
+        1_700_000_000.25,
+        1_700_000_001.5,
+        1_700_000_009.0,
+    )
+
+
+async def test_a_change_that_was_not_saved_does_not_show_in_the_database(tmp_path):
+    store = await SqlStore.open(tmp_path / "sandbox.db")
+    record = call()
+    await store.save(record)
+    record.status = "completed"
+    (kept,) = await store.all(CallRecord)
+    await store.aclose()
+
+    assert kept.status == "queued"
+
+
+async def test_two_saves_at_once_are_one_record(opened):
+    async with opened() as store:
+        record = call()
+        await asyncio.gather(*(store.save(record) for _ in range(5)))
+
+        assert len(await store.all(CallRecord)) == 1
+
+
+async def test_kinds_are_kept_apart(opened):
+    async with opened() as store:
+        stream = StreamRecord(
+            stream_id="c1",
+            call_uuid="c1",
+            service_url="wss://h/ws",
+            bidirectional=True,
+            audio_track="inbound",
+            content_type="audio/x-mulaw;rate=8000",
+            created=0.0,
+        )
+        await store.save(call("c1"), stream)
+
+        assert [each.call_uuid for each in await store.all(CallRecord)] == ["c1"]
+        assert [each.bidirectional for each in await store.all(StreamRecord)] == [True]
+
+
+async def test_what_is_deleted_is_gone(opened):
+    async with opened() as store:
+        record = ApplicationRecord(app_id="1", app_name="agent")
+        await store.save(record)
+        await store.delete(record)
+        await store.delete(record)
+
+        assert list(await store.all(ApplicationRecord)) == []
+
+
+async def test_a_database_outlives_its_store(tmp_path):
+    for uuid in ("c1", "c2"):
+        store = await SqlStore.open(tmp_path / "sandbox.db")
+        await store.save(call(uuid))
+        kept = await store.all(CallRecord)
+        await store.aclose()
+
+    assert {each.call_uuid for each in kept} == {"c1", "c2"}
+
+
+async def test_of_several_records_all_are_saved_or_none(tmp_path):
+    store = await SqlStore.open(tmp_path / "sandbox.db")
+    incomplete = call("c2")
+    incomplete.from_number = None  # type: ignore[assignment]
+    with pytest.raises(SQLAlchemyError):
+        await store.save(call("c1"), incomplete)
+
+    kept = await store.all(CallRecord)
+    await store.aclose()
+    assert list(kept) == []
+
+
+async def test_a_directory_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(StoreError, match=r"none/sandbox\.db cannot be used"):
+        await SqlStore.open(tmp_path / "none" / "sandbox.db")
+
+
+async def test_a_database_of_another_version_is_an_error(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "old.db")) as old:
+        old.execute("CREATE TABLE numbers (number VARCHAR PRIMARY KEY, added FLOAT)")
+    with pytest.raises(StoreError, match=r"another version.*numbers\.app_id"):
+        await SqlStore.open(tmp_path / "old.db")
+
+
+async def test_headers_come_back_as_they_were(opened):
+    async with opened() as store:
+        await store.save(call(headers={"X-PH-ticket": "17"}))
+        (kept,) = await store.all(CallRecord)
+
+    assert kept.headers == {"X-PH-ticket": "17"}

@@ -1,0 +1,298 @@
+import asyncio
+import contextlib
+import json
+import signal
+import socket
+import ssl
+from xml.etree import ElementTree
+
+import httpx
+import pytest
+import structlog
+import trustme
+from structlog.testing import capture_logs
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from mediaserver.agents import Echo
+from mediaserver.handler import Handler, Route, Routes
+from mediaserver.server.process.daemon import BindError, announce, bind, load_certificates
+from mediaserver.server.process.tls import TLSError
+from mediaserver.server.runtime import Runtime
+from mediaserver.settings import Settings
+
+
+CALL = {"CallUUID": "call-1", "From": "14155550100", "To": "14155550199", "Event": "StartApp"}
+START = json.dumps(
+    {
+        "event": "start",
+        "sequenceNumber": 1,
+        "start": {
+            "callId": "call-1",
+            "streamId": "stream-1",
+            "accountId": "MA1",
+            "tracks": ["inbound"],
+            "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000},
+        },
+        "extra_headers": "",
+    }
+)
+
+
+@contextlib.asynccontextmanager
+async def live_call(served):
+    """A call whose stream has started."""
+    async with connect(served.stream_url, proxy=None) as websocket:
+        await websocket.send(START)
+        while not served.runtime.calls or (
+            served.runtime.calls and not next(iter(served.runtime.calls)).session.start
+        ):
+            await asyncio.sleep(0)
+        yield websocket
+
+
+async def until_admission_closes(served):
+    while not served.runtime.admission.closed:
+        await asyncio.sleep(0.01)
+
+
+async def test_it_serves_webhooks_and_streams_on_one_port(start_daemon):
+    served = await start_daemon()
+    async with httpx.AsyncClient(base_url=served.url) as client, live_call(served):
+        assert (await client.get("/healthz")).text == "ok\n"
+        assert "mediaserver_calls_active 1.0" in (await client.get("/metrics")).text
+
+
+async def test_an_idle_server_stops_when_asked(start_daemon):
+    served = await start_daemon()
+    served.daemon.stop()
+    await served.task
+    assert served.daemon.exit_status == 0
+
+
+async def test_a_draining_server_lets_live_calls_go_on_and_still_answers(start_daemon):
+    served = await start_daemon()
+    async with httpx.AsyncClient(base_url=served.url) as client, live_call(served) as websocket:
+        served.daemon.stop()
+        await until_admission_closes(served)
+        assert (await client.get("/readyz")).status_code == 503
+        assert (await client.get("/healthz")).status_code == 200
+        assert (await client.get("/metrics")).status_code == 200
+        busy = ElementTree.fromstring((await client.post("/answer", data=CALL)).content)
+        assert [child.tag for child in busy] == ["Speak", "Hangup"]
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(served.stream_url, proxy=None)
+        assert refused.value.response.status_code == 503
+        assert await (await websocket.ping())
+        assert not served.task.done()
+    await served.task
+    assert served.daemon.exit_status == 0
+
+
+async def test_a_call_that_was_answered_is_let_into_a_draining_server(start_daemon):
+    served = await start_daemon()
+    async with httpx.AsyncClient(base_url=served.url) as client:
+        answer = ElementTree.fromstring((await client.post("/answer", data=CALL)).content)
+        served.daemon.stop()
+        await until_admission_closes(served)
+        async with connect(answer[0].text, proxy=None) as websocket:
+            await websocket.send(START)
+            assert await (await websocket.ping())
+            assert not served.task.done()
+    await served.task
+
+
+async def test_it_takes_new_calls_while_the_load_balancer_has_not_noticed(start_daemon):
+    served = await start_daemon(drain_delay=60)
+    served.daemon.stop()
+    async with httpx.AsyncClient(base_url=served.url) as client:
+        assert (await client.get("/readyz")).status_code == 503
+        answer = ElementTree.fromstring((await client.post("/answer", data=CALL)).content)
+    assert answer[0].tag == "Stream"
+
+
+@pytest.mark.parametrize(
+    ("stops", "drain_timeout"), [(2, 3600), (1, 0)], ids=["asked twice", "time is up"]
+)
+async def test_live_calls_are_closed_as_going_away(start_daemon, stops, drain_timeout):
+    served = await start_daemon(drain_timeout=drain_timeout)
+    async with live_call(served) as websocket:
+        for _ in range(stops):
+            served.daemon.stop()
+        with pytest.raises(ConnectionClosed) as closed:
+            await websocket.recv()
+        assert closed.value.rcvd.code == 1001
+    await served.task
+    assert served.daemon.exit_status == 0
+
+
+async def test_a_lifespan_that_fails_ends_the_server_with_an_error(start_daemon):
+    @contextlib.asynccontextmanager
+    async def broken():
+        raise RuntimeError("no database")
+        yield
+
+    class Agent(Handler):
+        lifespan = broken
+
+    served = await start_daemon(Route(Agent))
+    await served.task
+    assert served.daemon.exit_status == 1
+
+
+async def test_a_missing_package_is_said_in_a_line(start_daemon):
+    @contextlib.asynccontextmanager
+    async def broken():
+        raise ImportError("pip install something")
+        yield
+
+    class Agent(Handler):
+        lifespan = broken
+
+    with structlog.testing.capture_logs() as logs:
+        served = await start_daemon(Route(Agent))
+        await served.task
+    (failed,) = [log for log in logs if log["event"] == "startup failed"]
+    assert (failed["reason"], failed["exc_info"]) == ("pip install something", None)
+    assert served.daemon.exit_status == 1
+
+
+async def test_a_lifespan_that_fails_at_the_end_ends_the_server_with_an_error(start_daemon):
+    @contextlib.asynccontextmanager
+    async def broken():
+        yield
+        raise RuntimeError("cannot flush")
+
+    class Agent(Handler):
+        lifespan = broken
+
+    served = await start_daemon(Route(Agent))
+    served.daemon.stop()
+    await served.task
+    assert served.daemon.exit_status == 1
+
+
+@pytest.fixture
+def issue(tmp_path):
+    authority = trustme.CA()
+
+    def write(host):
+        authority.issue_cert(host, "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
+            tmp_path / "server.pem"
+        )
+
+    write("one.example")
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    write.context = context
+    write.certfile = tmp_path / "server.pem"
+    return write
+
+
+async def served_names(served, context):
+    _, writer = await asyncio.open_connection("127.0.0.1", served.port, ssl=context)
+    names = [value for _, value in writer.get_extra_info("peercert")["subjectAltName"]]
+    writer.close()
+    await writer.wait_closed()
+    return names
+
+
+async def test_webhooks_and_streams_by_tls(start_daemon, issue):
+    served = await start_daemon(ssl_certfile=issue.certfile)
+    async with httpx.AsyncClient(base_url=served.url, verify=issue.context) as client:
+        answer = ElementTree.fromstring((await client.post("/answer", data=CALL)).content)
+    assert answer[0].text.startswith("wss://")
+    async with connect(answer[0].text, ssl=issue.context, proxy=None) as websocket:
+        await websocket.send(START)
+        assert await (await websocket.ping())
+
+
+async def test_a_new_certificate_is_served_and_open_calls_go_on(start_daemon, issue):
+    served = await start_daemon(ssl_certfile=issue.certfile)
+    async with connect(served.stream_url, ssl=issue.context, proxy=None) as websocket:
+        assert "one.example" in await served_names(served, issue.context)
+        issue("two.example")
+        await served.daemon.on_tick(0)
+        assert "two.example" in await served_names(served, issue.context)
+        assert await (await websocket.ping())
+
+
+async def test_the_sweep_hangs_up_on_clients_that_say_nothing(start_daemon):
+    served = await start_daemon(header_timeout=0.01)
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    assert await reader.read() == b""
+    writer.close()
+    await writer.wait_closed()
+
+
+@pytest.mark.parametrize(("given", "warned"), [({}, True), ({"auth_token": "t"}, False)])
+def test_signatures_that_are_not_checked_are_worth_a_warning(given, warned):
+    runtime = Runtime(Settings(**given), Routes(Route(Echo)))
+    with capture_logs() as logs, socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        announce(runtime, [sock])
+    levels = [each["log_level"] for each in logs if each["event"] == "signatures are not checked"]
+    assert levels == (["warning"] if warned else [])
+
+
+def test_a_port_in_use_is_named_with_the_way_out():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(BindError, match=f"127.0.0.1:{port}: another process.*--port"):
+            bind(Settings(port=port))
+
+
+def test_a_host_that_does_not_exist_is_named():
+    with pytest.raises(BindError, match=r"cannot listen on 'nowhere\.invalid'"):
+        bind(Settings(host="nowhere.invalid"))
+
+
+def test_an_address_of_another_machine_is_named():
+    with pytest.raises(BindError, match=r"192\.0\.2\.1:8000: this machine has no such address"):
+        bind(Settings(host="192.0.2.1"))
+
+
+def test_all_addresses_of_a_host_get_the_same_port():
+    sockets = bind(Settings(host="localhost", port=0))
+    assert len({sock.getsockname()[1] for sock in sockets}) == 1
+    for sock in sockets:
+        sock.close()
+
+
+def test_without_a_certificate_there_is_no_tls():
+    assert load_certificates(Settings()) is None
+
+
+def test_a_certificate_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(TLSError, match=r"cert\.pem"):
+        load_certificates(Settings(ssl_certfile=tmp_path / "cert.pem"))
+
+
+async def test_sigterm_waits_for_the_call_and_ends_with_0(start_process):
+    process = start_process("mediaserver.agents:Echo", "--port", "0")
+    url = process.wait_for("listening")["url"]
+    async with connect(url.replace("http", "ws") + "/stream", proxy=None) as websocket:
+        await websocket.send(START)
+        await asyncio.to_thread(process.wait_for, "call started")
+        process.terminate()
+        await asyncio.to_thread(process.wait_for, "draining")
+        async with httpx.AsyncClient(base_url=url) as client:
+            assert (await client.get("/readyz")).status_code == 503
+            assert (await client.get("/metrics")).status_code == 200
+    assert await asyncio.to_thread(process.wait) == 0
+    assert process.process.stdout.read() == ""
+
+
+async def test_a_second_signal_closes_the_call_and_still_ends_with_0(start_process):
+    process = start_process("mediaserver.agents:Echo", "--port", "0")
+    url = process.wait_for("listening")["url"]
+    async with connect(url.replace("http", "ws") + "/stream", proxy=None) as websocket:
+        await websocket.send(START)
+        await asyncio.to_thread(process.wait_for, "call started")
+        process.terminate()
+        await asyncio.to_thread(process.wait_for, "draining")
+        process.process.send_signal(signal.SIGINT)
+        with pytest.raises(ConnectionClosed) as closed:
+            await websocket.recv()
+        assert closed.value.rcvd.code == 1001
+    assert await asyncio.to_thread(process.wait) == 0

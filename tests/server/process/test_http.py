@@ -1,0 +1,300 @@
+import asyncio
+import random
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from mediaserver.server.process.http import HttpConnection, HttpLimits, sweep_connections
+
+
+LIMITS = HttpLimits(
+    header_timeout=10, idle_timeout=30, max_header_bytes=2_000, max_body_bytes=4_000
+)
+
+
+async def app(scope, receive, send):
+    """Answer with the length of the body."""
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        size += len(message["body"])
+        if not message["more_body"]:
+            break
+    body = str(size).encode()
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def hasty(scope, receive, send):
+    """Answer without reading the body."""
+    await send({"type": "http.response.start", "status": 404, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+class Socket(asyncio.Protocol):
+    """Takes the upgrade, as a WebSocket protocol class does."""
+
+    made: "list[Socket]" = []  # noqa: RUF012
+
+    def __init__(self, **given):
+        self.received = []
+        Socket.made.append(self)
+
+    def data_received(self, data):
+        self.received.append(data)
+
+
+class Server:
+    def __init__(self):
+        self.config = uvicorn.Config(
+            app, lifespan="off", log_config=None, ws=Socket, server_header=False, workers=1
+        )
+        self.config.load()
+        self.state = ServerState()
+        self.writers = []
+
+    async def __aenter__(self):
+        loop = asyncio.get_running_loop()
+        self.server = await loop.create_server(
+            lambda: HttpConnection(LIMITS, self.config, self.state, {}), "127.0.0.1", 0
+        )
+        return self
+
+    async def __aexit__(self, *exc_info):
+        for writer in self.writers:
+            writer.close()
+        self.server.close()
+        self.sweep(1e9)
+        self.sweep(1e9)
+
+    async def connect(self):
+        reader, writer = await asyncio.open_connection(*self.server.sockets[0].getsockname())
+        self.writers.append(writer)
+        while not self.state.connections:
+            await asyncio.sleep(0)
+        return reader, writer
+
+    async def ask(self, *pieces):
+        """Send the pieces, each in a read of its own, and return all that is answered."""
+        reader, writer = await self.connect()
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+        return await reader.read()
+
+    def sweep(self, after):
+        """Look at the deadlines as if `after` seconds had passed."""
+        sweep_connections(self.state.connections, asyncio.get_running_loop().time() + after)
+
+
+@pytest.fixture
+async def server():
+    async with Server() as server:
+        yield server
+
+
+CLOSE = b"Host: x\r\nConnection: close\r\n"
+
+
+async def test_a_request_is_answered(server):
+    answer = await server.ask(b"GET / HTTP/1.1\r\n" + CLOSE + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b"\r\n\r\n0")
+
+
+async def test_a_request_may_come_byte_by_byte(server):
+    request = b"POST / HTTP/1.1\r\n" + CLOSE + b"Content-Length: 3\r\n\r\nabc"
+    answer = await server.ask(*(bytes([byte]) for byte in request))
+    assert answer.endswith(b"\r\n\r\n3")
+
+
+async def test_headers_up_to_the_limit_are_taken(server):
+    padding = b"X: " + b"a" * 1_800 + b"\r\n"
+    answer = await server.ask(b"GET / HTTP/1.1\r\n" + CLOSE + padding + b"\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.parametrize(
+    "request_head",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 3_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 400 + b"\r\n",
+        b"GET /" + b"a" * 3_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: websocket\r\n" + b"X: y\r\n" * 400,
+    ],
+    ids=["one header", "many headers", "target", "upgrade"],
+)
+async def test_longer_headers_are_refused(server, request_head):
+    answer = await server.ask(request_head)
+    assert answer.startswith(b"HTTP/1.1 431 ")
+    assert b"more than 2000 bytes" in answer
+
+
+async def test_a_header_that_never_ends_is_refused_while_it_is_coming(server):
+    reader, writer = await server.connect()
+    writer.write(b"GET / HTTP/1.1\r\nX: ")
+    for _ in range(30):
+        writer.write(b"a" * 100)
+        await writer.drain()
+        await asyncio.sleep(0)
+    assert (await reader.read()).startswith(b"HTTP/1.1 431 ")
+
+
+async def test_a_body_up_to_the_limit_is_taken(server):
+    head = b"POST / HTTP/1.1\r\n" + CLOSE + b"Content-Length: 4000\r\n\r\n"
+    assert (await server.ask(head, b"b" * 4_000)).endswith(b"\r\n\r\n4000")
+
+
+async def test_a_longer_body_is_refused_before_it_comes(server):
+    answer = await server.ask(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4001\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+async def test_a_longer_body_in_chunks_is_refused_as_it_comes(server):
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = await server.ask(head, *[b"3e8\r\n" + b"b" * 1_000 + b"\r\n"] * 6)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+async def test_tiny_chunks_do_not_get_round_the_limit(server):
+    reader, writer = await server.connect()
+    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+    (connection,) = server.state.connections
+    while connection.cycle is None:
+        await asyncio.sleep(0)
+    writer.write((b"1;" + b"x" * 100 + b"\r\nb\r\n") * 80)
+    assert (await reader.read()).startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize(
+    ("then", "status"),
+    [(b"GET / HTTP/1.1\r\nX: " + b"a" * 3_000 + b"\r\n\r\n", b"431"), (b"what?\r\n", b"400")],
+)
+async def test_a_later_request_on_the_connection_is_refused_with_an_answer(server, then, status):
+    reader, writer = await server.connect()
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    await reader.readuntil(b"\r\n\r\n0")
+    writer.write(then)
+    assert (await reader.read()).startswith(b"HTTP/1.1 " + status)
+
+
+async def test_a_request_that_has_its_answer_does_not_get_another(server):
+    server.config.loaded_app = hasty
+    answer = await server.ask(
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+        *[b"3e8\r\n" + b"b" * 1_000 + b"\r\n"] * 20,
+    )
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+async def test_what_is_not_http_is_refused(server):
+    answer = await server.ask(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.endswith(b"this is not HTTP/1.1\n")
+
+
+async def test_pipelined_requests_are_answered_in_turn(server):
+    first = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3000\r\n\r\n" + b"b" * 3_000
+    answer = await server.ask(first + b"GET / HTTP/1.1\r\n" + CLOSE, b"\r\n")
+    assert answer.count(b"HTTP/1.1 200 OK") == 2
+
+
+async def test_headers_that_stay_away_are_not_waited_for(server):
+    reader, writer = await server.connect()
+    writer.write(b"GET / HTTP/1.1\r\nHost:")
+    (connection,) = server.state.connections
+    while not connection._in_headers:
+        await asyncio.sleep(0)
+    server.sweep(9)
+    assert not connection.transport.is_closing()
+    server.sweep(11)
+    assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_body_that_stays_away_is_not_waited_for(server):
+    reader, writer = await server.connect()
+    writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
+    (connection,) = server.state.connections
+    while connection.cycle is None:
+        await asyncio.sleep(0)
+    server.sweep(11)
+    assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+    while server.state.tasks:
+        await asyncio.sleep(0)
+
+
+async def test_a_client_that_says_nothing_is_hung_up_on(server):
+    reader, _ = await server.connect()
+    server.sweep(11)
+    assert await reader.read() == b""
+
+
+async def test_an_idle_connection_is_closed(server):
+    reader, writer = await server.connect()
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    assert await reader.readexactly(1) == b"0"
+    server.sweep(29)
+    assert not reader.at_eof()
+    server.sweep(31)
+    assert await reader.read() == b""
+
+
+async def test_a_refused_client_that_stays_is_cut_off(server):
+    _, writer = await server.connect()
+    writer.write(b"nonsense\r\n\r\n")
+    (connection,) = server.state.connections
+    while not connection._refused:
+        await asyncio.sleep(0)
+    writer.write(b"more nonsense")
+    server.sweep(3)
+    while server.state.connections:
+        await asyncio.sleep(0)
+
+
+async def test_an_upgrade_to_something_else_is_answered_as_a_request(server):
+    head = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+    assert (await server.ask(head)).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_bytes_that_come_with_the_upgrade_request_are_not_lost(server):
+    Socket.made.clear()
+    _, writer = await server.connect()
+    head = b"GET /stream?a=1 HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    writer.write(head + b"early frame")
+    while not Socket.made:
+        await asyncio.sleep(0)
+    request, early = Socket.made[0].received
+    assert request.startswith(b"GET /stream?a=1 HTTP/1.1\r\n")
+    assert early == b"early frame"
+    # It is no HTTP connection any more: the sweep does not look at it.
+    assert not server.state.connections
+    Socket.made[0].transport = None
+
+
+async def test_no_bytes_raise_anything(server):
+    raised = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context))
+    requests = [
+        b"GET /a?b=c HTTP/1.1\r\n" + CLOSE + b"\r\n",
+        b"POST / HTTP/1.1\r\n" + CLOSE + b"Content-Length: 5\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\n" + CLOSE + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+    ]
+    dice = random.Random(7)
+    for _ in range(300):
+        request = bytearray(dice.choice(requests))
+        for _ in range(dice.randint(1, 4)):
+            request[dice.randrange(len(request))] = dice.randrange(256)
+        _, writer = await server.connect()
+        writer.write(request)
+        writer.write_eof()
+        await asyncio.sleep(0)
+        writer.close()
+    while server.state.connections:
+        await asyncio.sleep(0)
+    assert raised == []

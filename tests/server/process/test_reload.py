@@ -1,0 +1,35 @@
+import builtins
+import sys
+
+import pytest
+
+from mediaserver.server.process.reload import ReloadError, run_reloading
+
+
+def test_without_watchfiles_it_says_what_to_install(monkeypatch, tmp_path):
+    real = builtins.__import__
+
+    def without(name, *more, **options):
+        if name == "watchfiles":
+            raise ModuleNotFoundError(name="watchfiles")
+        return real(name, *more, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ReloadError, match=r"pip install 'mediaserver\[reload\]'"):
+        run_reloading(["true"], tmp_path)
+
+
+def test_the_command_is_watched_over(monkeypatch, tmp_path):
+    watchfiles = pytest.importorskip("watchfiles")
+    seen = {}
+    monkeypatch.setattr(
+        watchfiles, "run_process", lambda *paths, **options: seen.update(options, paths=paths)
+    )
+    run_reloading([sys.executable, "-m", "mediaserver", "serve", "a b:C"], tmp_path)
+    assert seen["paths"] == (tmp_path,)
+    assert seen["target"] == f"{sys.executable} -m mediaserver serve 'a b:C'"
+    assert seen["target_type"] == "command"
+    takes = seen["watch_filter"]
+    assert takes(watchfiles.Change.modified, str(tmp_path / "agent.py"))
+    assert takes(watchfiles.Change.modified, str(tmp_path / "mediaserver.toml"))
+    assert not takes(watchfiles.Change.modified, str(tmp_path / "out.wav"))

@@ -1,0 +1,133 @@
+import os
+import ssl
+
+import pytest
+import trustme
+
+from mediaserver.server.process.tls import Certificates, TLSError
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture
+def issue(authority, tmp_path):
+    """Write a new certificate and key over the old ones, and return its host name."""
+
+    def write(host, *, key_of=None):
+        certificate = authority.issue_cert(host)
+        key = (authority.issue_cert(key_of) if key_of else certificate).private_key_pem
+        for name, blobs in (
+            ("cert.pem", [each.bytes() for each in certificate.cert_chain_pems]),
+            ("key.pem", [key.bytes()]),
+        ):
+            # As certificate tools do: a new file is moved over the old one.
+            new = tmp_path / f"{name}.new"
+            new.write_bytes(b"".join(blobs))
+            os.replace(new, tmp_path / name)
+
+    write("one.example")
+    return write
+
+
+@pytest.fixture
+def certificates(issue, tmp_path):
+    return Certificates(tmp_path / "cert.pem", tmp_path / "key.pem")
+
+
+def served_names(context, authority):
+    """Shake hands in memory and return the names in the server's certificate."""
+    client_context = ssl.create_default_context()
+    authority.configure_trust(client_context)
+    client_context.check_hostname = False
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = client_context.wrap_bio(to_client, to_server)
+    server = context.wrap_bio(to_server, to_client, server_side=True)
+    for _ in range(4):
+        for side in (client, server):
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                pass
+    return [value for _, value in client.getpeercert()["subjectAltName"]]
+
+
+def test_tls_before_1_2_is_not_spoken(certificates):
+    assert certificates.context.minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+def test_files_that_have_not_changed_are_not_read_again(certificates):
+    assert not certificates.reload_if_changed()
+
+
+def test_a_new_certificate_is_served_by_the_same_context(certificates, issue, authority):
+    context = certificates.context
+    assert served_names(context, authority) == ["one.example"]
+    issue("two.example")
+    assert certificates.reload_if_changed()
+    assert certificates.context is context
+    assert served_names(context, authority) == ["two.example"]
+
+
+def test_a_key_of_another_certificate_leaves_the_old_one_in_use(certificates, issue, authority):
+    issue("two.example", key_of="three.example")
+    assert not certificates.reload_if_changed()
+    assert served_names(certificates.context, authority) == ["one.example"]
+
+
+def test_the_pair_is_taken_once_its_second_file_has_come(certificates, issue, authority):
+    issue("two.example", key_of="three.example")
+    certificates.reload_if_changed()
+    issue("two.example")
+    assert certificates.reload_if_changed()
+    assert served_names(certificates.context, authority) == ["two.example"]
+
+
+def test_a_file_that_vanishes_leaves_the_old_one_in_use(certificates, authority, tmp_path):
+    (tmp_path / "cert.pem").unlink()
+    assert not certificates.reload_if_changed()
+    assert served_names(certificates.context, authority) == ["one.example"]
+
+
+def test_a_bad_file_is_reported_once(certificates, tmp_path, monkeypatch):
+    errors = []
+    monkeypatch.setattr(
+        "mediaserver.server.process.tls.log.error",
+        lambda event, **more: errors.append(more["error"]),
+    )
+    (tmp_path / "cert.pem").write_text("nonsense")
+    certificates.reload_if_changed()
+    certificates.reload_if_changed()
+    assert len(errors) == 1
+    assert str(tmp_path / "cert.pem") in errors[0]
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(TLSError, match=r"nowhere\.pem: No such file"):
+        Certificates(tmp_path / "nowhere.pem")
+
+
+def test_a_file_that_is_no_certificate_is_named(tmp_path):
+    (tmp_path / "cert.pem").write_text("nonsense")
+    with pytest.raises(TLSError, match=r"cert\.pem: .*needed are a PEM certificate chain"):
+        Certificates(tmp_path / "cert.pem")
+
+
+def test_a_key_without_its_passphrase_is_refused_without_asking(issue, tmp_path):
+    from cryptography.hazmat.primitives.serialization import (
+        BestAvailableEncryption,
+        Encoding,
+        PrivateFormat,
+        load_pem_private_key,
+    )
+
+    key = load_pem_private_key((tmp_path / "key.pem").read_bytes(), None)
+    locked = key.private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"open sesame")
+    )
+    (tmp_path / "key.pem").write_bytes(locked)
+    with pytest.raises(TLSError):
+        Certificates(tmp_path / "cert.pem", tmp_path / "key.pem")
+    assert Certificates(tmp_path / "cert.pem", tmp_path / "key.pem", "open sesame").context
