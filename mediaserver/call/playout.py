@@ -27,9 +27,9 @@ from mediaserver.protocol import (
     MAX_PLAY_BYTES,
     ClearAudio,
     PlayAudioEncoder,
+    SetCheckpoint,
     encode_command,
 )
-from mediaserver.protocol import Checkpoint as CheckpointCommand
 
 
 Clock = Callable[[], float]
@@ -343,7 +343,7 @@ class Playout:
         if self.ended:
             self._report(name, False)
             return
-        encode_command(CheckpointCommand(self._stream_id, name))  # refuses a bad name at once
+        encode_command(SetCheckpoint(self._stream_id, name))  # refuses a bad name at once
         self._mark(_Checkpoint(self.queued, name, own=False))
 
     def outcome(self, start: int, end: int, generation: int) -> Heard | None:
@@ -599,7 +599,7 @@ class Playout:
         if len(self._pending) > MAX_PENDING:
             self._report_all([self._pending.pop(0)], 0)
         self._counters.checkpoints_sent += 1
-        self._command(CheckpointCommand(self._stream_id, mark.name))
+        self._command(SetCheckpoint(self._stream_id, mark.name))
 
     def _clear(self, now: float) -> None:
         self.epoch += 1
@@ -610,7 +610,7 @@ class Playout:
         self._flowing = False
         self._command(ClearAudio(self._stream_id))
 
-    def _command(self, command: CheckpointCommand | ClearAudio) -> None:
+    def _command(self, command: SetCheckpoint | ClearAudio) -> None:
         message = encode_command(command)
         self._counters.messages_out += 1
         self._counters.bytes_out += len(message)

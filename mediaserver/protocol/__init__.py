@@ -7,11 +7,11 @@ Writing is strict. Nothing here knows a socket, an event loop or a clock.
 from mediaserver.protocol.command_decoding import decode_command
 from mediaserver.protocol.commands import (
     MAX_PLAY_BYTES,
-    Checkpoint,
     ClearAudio,
     Command,
     PlayAudio,
     SendDtmf,
+    SetCheckpoint,
     UnknownCommand,
 )
 from mediaserver.protocol.dtmf import DIGITS
@@ -40,7 +40,6 @@ __all__ = [
     "MAX_PLAY_BYTES",
     "PLIVO_FORMATS",
     "REASONS",
-    "Checkpoint",
     "ClearAudio",
     "ClearedAudio",
     "Command",
@@ -53,6 +52,7 @@ __all__ = [
     "ProtocolError",
     "Reason",
     "SendDtmf",
+    "SetCheckpoint",
     "Start",
     "Stop",
     "StreamError",

@@ -15,11 +15,11 @@ import pybase64
 from audiocodecs import AudioFormat
 from mediaserver.protocol.commands import (
     MAX_PLAY_BYTES,
-    Checkpoint,
     ClearAudio,
     Command,
     PlayAudio,
     SendDtmf,
+    SetCheckpoint,
     UnknownCommand,
 )
 from mediaserver.protocol.dtmf import checked_digits
@@ -153,10 +153,10 @@ def _stream_id(fields: dict[str, Any], warnings: list[str]) -> str:
     return stream_id
 
 
-def _checkpoint(fields: dict[str, Any]) -> Checkpoint:
+def _checkpoint(fields: dict[str, Any]) -> SetCheckpoint:
     warnings: list[str] = []
     name = required_text(fields.get("name"), "checkpoint.name")
-    return Checkpoint(_stream_id(fields, warnings), name, tuple(warnings))
+    return SetCheckpoint(_stream_id(fields, warnings), name, tuple(warnings))
 
 
 def _clear_audio(fields: dict[str, Any]) -> ClearAudio:

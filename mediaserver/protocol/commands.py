@@ -38,7 +38,7 @@ class PlayAudio(msgspec.Struct, frozen=True, gc=False):
         return f"PlayAudio(<{len(self.payload)} bytes>, {self.format}, warnings={self.warnings})"
 
 
-class Checkpoint(msgspec.Struct, frozen=True, gc=False):
+class SetCheckpoint(msgspec.Struct, frozen=True, gc=False):
     """Ask for a `PlayedStream` once all the audio sent so far has been played.
 
     Attributes:
@@ -94,4 +94,4 @@ class UnknownCommand(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
 
-Command: TypeAlias = PlayAudio | Checkpoint | ClearAudio | SendDtmf | UnknownCommand
+Command: TypeAlias = PlayAudio | SetCheckpoint | ClearAudio | SendDtmf | UnknownCommand

@@ -16,11 +16,11 @@ import pybase64
 from audiocodecs import AudioFormat, Payload
 from mediaserver.protocol.commands import (
     MAX_PLAY_BYTES,
-    Checkpoint,
     ClearAudio,
     Command,
     PlayAudio,
     SendDtmf,
+    SetCheckpoint,
     UnknownCommand,
 )
 from mediaserver.protocol.dtmf import checked_digits
@@ -97,7 +97,7 @@ def encode_command(command: Command) -> bytes:
     match command:
         case PlayAudio(payload=payload, format=audio_format):
             return _play_audio_encoder(_checked_format(audio_format, "playAudio"))(payload)
-        case Checkpoint(stream_id=stream_id, name=name):
+        case SetCheckpoint(stream_id=stream_id, name=name):
             return _encode(
                 {
                     "event": "checkpoint",

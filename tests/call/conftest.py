@@ -8,9 +8,9 @@ import pytest
 from audiocodecs import MULAW_8K
 from mediaserver.call import CallSettings, Playout, StreamCounters
 from mediaserver.protocol import (
-    Checkpoint,
     ClearAudio,
     PlayAudio,
+    SetCheckpoint,
     decode_command,
 )
 
@@ -66,7 +66,7 @@ class Carrier:
                     self.gaps.append(now - self._dry_since)
                 self._run_start, self._run_position = now, len(self.heard)
             self.queue += command.payload
-        elif isinstance(command, Checkpoint):
+        elif isinstance(command, SetCheckpoint):
             self._checkpoints.append((len(self.heard) + len(self.queue), command.name))
             self.advance()
         elif isinstance(command, ClearAudio):
@@ -139,7 +139,7 @@ class Bench:
 
     @property
     def names(self):
-        return [command.name for command in self.commands if isinstance(command, Checkpoint)]
+        return [command.name for command in self.commands if isinstance(command, SetCheckpoint)]
 
     def audio(self, seconds):
         """Return audio whose bytes tell their place."""

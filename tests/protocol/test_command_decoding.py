@@ -9,12 +9,12 @@ from mediaserver.protocol import (
     MAX_MESSAGE_BYTES,
     MAX_PLAY_BYTES,
     REASONS,
-    Checkpoint,
     ClearAudio,
     Command,
     PlayAudio,
     ProtocolError,
     SendDtmf,
+    SetCheckpoint,
     UnknownCommand,
     decode_command,
 )
@@ -145,7 +145,7 @@ def test_play_audio_without_usable_audio_is_refused(message, expected):
 
 def test_a_checkpoint():
     message = '{"event":"checkpoint","streamId":"s","name":"greeting"}'
-    assert decode_command(message) == Checkpoint("s", "greeting")
+    assert decode_command(message) == SetCheckpoint("s", "greeting")
 
 
 def test_a_checkpoint_whose_name_is_json_text():
@@ -179,7 +179,7 @@ def test_stream_ids_in_other_forms_are_read_with_a_warning(fields, stream_id, wa
     clear = decode_command(json.dumps({"event": "clearAudio"} | fields))
     assert clear == ClearAudio(stream_id, (warning,))
     checkpoint = decode_command(json.dumps({"event": "checkpoint", "name": "a"} | fields))
-    assert checkpoint == Checkpoint(stream_id, "a", (warning,))
+    assert checkpoint == SetCheckpoint(stream_id, "a", (warning,))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K, AudioFormat
 from mediaserver.protocol import (
     MAX_MESSAGE_BYTES,
     MAX_PLAY_BYTES,
-    Checkpoint,
     ClearAudio,
     ClearedAudio,
     Dtmf,
@@ -17,6 +16,7 @@ from mediaserver.protocol import (
     PlayedStream,
     ProtocolError,
     SendDtmf,
+    SetCheckpoint,
     Start,
     Stop,
     StreamError,
@@ -53,7 +53,7 @@ FORMATS = [MULAW_8K, L16_8K, L16_16K, L16_24K]
             ),
         ),
         (
-            Checkpoint(STREAM, "greeting"),
+            SetCheckpoint(STREAM, "greeting"),
             b'{"event":"checkpoint","streamId":"%b","name":"greeting"}' % STREAM.encode(),
         ),
         (ClearAudio(STREAM), b'{"event":"clearAudio","streamId":"%b"}' % STREAM.encode()),
@@ -70,7 +70,7 @@ def test_warnings_are_not_sent():
 
 def test_any_text_is_a_checkpoint_name():
     name = '{"id": "é\\n\x00"}'
-    assert json.loads(encode_command(Checkpoint("s", name)))["name"] == name
+    assert json.loads(encode_command(SetCheckpoint("s", name)))["name"] == name
 
 
 def test_lower_case_digits_are_sent_as_capitals():
@@ -84,12 +84,12 @@ def test_lower_case_digits_are_sent_as_capitals():
         (PlayAudio(b"\xff", None), "unsupported_format"),
         (PlayAudio(b"\xff", AudioFormat("alaw", 8000)), "unsupported_format"),
         (PlayAudio(b"\xff", AudioFormat("l16", 48000)), "unsupported_format"),
-        (Checkpoint("", "a"), "missing_field"),
-        (Checkpoint("s", ""), "missing_field"),
-        (Checkpoint("s", None), "missing_field"),
-        (Checkpoint("s", 5), "bad_value"),
-        (Checkpoint("s", "\ud800"), "not_utf8"),
-        (Checkpoint("s", "a" * MAX_MESSAGE_BYTES), "too_large"),
+        (SetCheckpoint("", "a"), "missing_field"),
+        (SetCheckpoint("s", ""), "missing_field"),
+        (SetCheckpoint("s", None), "missing_field"),
+        (SetCheckpoint("s", 5), "bad_value"),
+        (SetCheckpoint("s", "\ud800"), "not_utf8"),
+        (SetCheckpoint("s", "a" * MAX_MESSAGE_BYTES), "too_large"),
         (ClearAudio(""), "missing_field"),
         (SendDtmf(""), "missing_field"),
         (SendDtmf("12w"), "bad_value"),

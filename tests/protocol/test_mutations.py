@@ -10,7 +10,6 @@ import pytest
 from audiocodecs import L16_16K, MULAW_8K
 from mediaserver.protocol import (
     REASONS,
-    Checkpoint,
     ClearAudio,
     ClearedAudio,
     Command,
@@ -21,6 +20,7 @@ from mediaserver.protocol import (
     PlayedStream,
     ProtocolError,
     SendDtmf,
+    SetCheckpoint,
     Start,
     Stop,
     StreamError,
@@ -62,7 +62,7 @@ COMMANDS = [
     encode_command(command).decode()
     for command in (
         PlayAudio(AUDIO, MULAW_8K),
-        Checkpoint(STREAM, "greeting"),
+        SetCheckpoint(STREAM, "greeting"),
         ClearAudio(STREAM),
         SendDtmf("1234#"),
     )

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K
 from mediaserver.protocol import (
     MAX_PLAY_BYTES,
-    Checkpoint,
     ClearAudio,
     ClearedAudio,
     Dtmf,
@@ -14,6 +13,7 @@ from mediaserver.protocol import (
     PlayAudio,
     PlayedStream,
     SendDtmf,
+    SetCheckpoint,
     Start,
     Stop,
     StreamError,
@@ -73,7 +73,7 @@ EVENTS = st.one_of(
 )
 COMMANDS = st.one_of(
     st.builds(PlayAudio, st.binary(min_size=1, max_size=2000), FORMAT),
-    st.builds(Checkpoint, NAME, NAME),
+    st.builds(SetCheckpoint, NAME, NAME),
     st.builds(ClearAudio, NAME),
     st.builds(SendDtmf, st.text(KEYS, min_size=1, max_size=40)),
 )

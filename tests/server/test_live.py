@@ -15,10 +15,10 @@ from mediaserver.call import StreamStatus
 from mediaserver.handler import Handler, Route
 from mediaserver.plivo import callbacks
 from mediaserver.protocol import (
-    Checkpoint,
     Dtmf,
     Media,
     PlayedStream,
+    SetCheckpoint,
     Start,
     Stop,
     decode_command,
@@ -552,7 +552,7 @@ async def test_a_socket_may_be_full_for_a_while_before_the_start(call):
 
 def answer_checkpoints(link):
     """Answer every checkpoint that was asked for, once; return how many there were."""
-    names = [each.name for each in link.commands() if isinstance(each, Checkpoint)]
+    names = [each.name for each in link.commands() if isinstance(each, SetCheckpoint)]
     link.sent.clear()
     for name in names:
         link.bring(encode_event(PlayedStream(name, stream_id=STREAM_ID, sequence_number=3)))

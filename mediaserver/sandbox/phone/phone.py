@@ -27,11 +27,11 @@ from audiocodecs import (
 from mediaserver.protocol import (
     DIGITS,
     PLIVO_FORMATS,
-    Checkpoint,
     ClearAudio,
     PlayAudio,
     ProtocolError,
     SendDtmf,
+    SetCheckpoint,
     decode_command,
     format_extra_headers,
 )
@@ -524,7 +524,7 @@ class Phone:
             self._error("command on a stream that is not bidirectional")
         elif isinstance(command, PlayAudio):
             self._play(command, now)
-        elif isinstance(command, Checkpoint):
+        elif isinstance(command, SetCheckpoint):
             if self._is_ours("checkpoint", command.stream_id):
                 self._checkpoint(command.name, now)
         elif isinstance(command, ClearAudio):

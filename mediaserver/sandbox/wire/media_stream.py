@@ -23,7 +23,6 @@ from websockets.frames import CloseCode
 from audiocodecs import L16_8K, AudioError, AudioFormat, Samples
 from mediaserver.protocol import (
     PLIVO_FORMATS,
-    Checkpoint,
     ClearAudio,
     ClearedAudio,
     Dtmf,
@@ -31,6 +30,7 @@ from mediaserver.protocol import (
     PlayedStream,
     ProtocolError,
     SendDtmf,
+    SetCheckpoint,
     Start,
     Stop,
     decode_command,
@@ -501,7 +501,7 @@ class MediaStream:
             self._error("command on a stream that is not bidirectional")
         elif isinstance(command, PlayAudio):
             self._play(self._incoming, command, now)
-        elif isinstance(command, Checkpoint):
+        elif isinstance(command, SetCheckpoint):
             if self._is_ours("checkpoint", command.stream_id):
                 self._answer(self._incoming.buffer.checkpoint(command.name, now))
         elif isinstance(command, ClearAudio):

@@ -9,10 +9,10 @@ from websockets.asyncio.server import serve
 
 from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K, AudioFormat
 from mediaserver.protocol import (
-    Checkpoint,
     ClearAudio,
     PlayAudio,
     SendDtmf,
+    SetCheckpoint,
     decode_event,
 )
 from mediaserver.sandbox import CallEnded, CallFailed, Misbehaviour, Phone, StreamIdentity
@@ -182,7 +182,7 @@ def test_a_phone_can_keep_no_audio(joined):
 
 def test_a_checkpoint_is_acknowledged_when_the_audio_before_it_was_played(joined):
     async def script(phone, server):
-        server.send(audio(0.2), Checkpoint(STREAM, "greeting"))
+        server.send(audio(0.2), SetCheckpoint(STREAM, "greeting"))
         await server.until("playedStream")
         assert phone.time == pytest.approx(0.22)
 
@@ -195,7 +195,7 @@ def test_a_checkpoint_is_acknowledged_when_the_audio_before_it_was_played(joined
 
 def test_a_clear_is_answered_at_once_and_its_checkpoints_never(joined):
     async def script(phone, server):
-        server.send(audio(1.0), Checkpoint(STREAM, "never"))
+        server.send(audio(1.0), SetCheckpoint(STREAM, "never"))
         await phone.wait_until(0.1)
         server.send(ClearAudio(STREAM))
         await server.until("clearedAudio")
@@ -343,7 +343,7 @@ def test_departures_from_the_reference_are_obeyed_and_counted(joined):
 
 def test_a_command_for_another_stream_is_not_obeyed(joined):
     async def script(phone, server):
-        server.send(Checkpoint("another", "x"), ClearAudio("another"))
+        server.send(SetCheckpoint("another", "x"), ClearAudio("another"))
         await phone.wait_until(0.1)
 
     phone, server = joined(script)
@@ -366,7 +366,7 @@ def test_a_stream_that_is_not_bidirectional_plays_nothing(joined):
 
 def test_a_checkpoint_whose_name_does_not_fit_an_answer_is_an_error(joined):
     async def script(phone, server):
-        server.send(Checkpoint(STREAM, "x" * (65_536 - 82)))
+        server.send(SetCheckpoint(STREAM, "x" * (65_536 - 82)))
         await phone.wait_until(0.1)
 
     report = joined(script, identity=IDENTITY)[0].report()
@@ -637,7 +637,7 @@ def test_garbage_is_sent_as_text(joined):
 )
 def test_a_misbehaving_phone_still_plays_and_hangs_up(joined, text):
     async def script(phone, server):
-        server.send(audio(0.2), Checkpoint(STREAM, "end"))
+        server.send(audio(0.2), SetCheckpoint(STREAM, "end"))
         await server.until("playedStream")
         await phone.wait_until(0.5)
 
@@ -649,7 +649,7 @@ def test_a_misbehaving_phone_still_plays_and_hangs_up(joined, text):
 
 def test_no_acks_leaves_checkpoints_unanswered_but_known(joined):
     async def script(phone, server):
-        server.send(Checkpoint(STREAM, "end"))
+        server.send(SetCheckpoint(STREAM, "end"))
         await phone.wait_until(0.5)
 
     phone, server = joined(script, identity=IDENTITY, misbehaviour=wrong("no-acks"))

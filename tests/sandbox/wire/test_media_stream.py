@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K, AudioFormat, resample
 from mediaserver.protocol import (
-    Checkpoint,
     ClearAudio,
     Media,
     PlayAudio,
     SendDtmf,
+    SetCheckpoint,
     Start,
     decode_event,
 )
@@ -297,7 +297,7 @@ def test_every_frame_is_one_that_a_strict_reader_takes(streaming):
         call.line.handset.press("5")
         call.server.send(
             PlayAudio(bytes([0x20]) * 800, MULAW_8K),
-            Checkpoint(call.identity.stream_id, "here"),
+            SetCheckpoint(call.identity.stream_id, "here"),
         )
         await asyncio.sleep(0.5)
         call.server.send(ClearAudio(call.identity.stream_id))
@@ -420,7 +420,7 @@ def test_a_checkpoint_is_confirmed_when_it_was_heard(streaming):
     async def script(call):
         sent = call.line.time
         call.server.send(
-            PlayAudio(bytes(8_000), MULAW_8K), Checkpoint(call.identity.stream_id, "end")
+            PlayAudio(bytes(8_000), MULAW_8K), SetCheckpoint(call.identity.stream_id, "end")
         )
         await call.server.until("playedStream")
         assert call.line.time - sent == pytest.approx(1.0, abs=0.041)
@@ -436,7 +436,7 @@ def test_a_clear_is_heard_and_told_at_once(streaming):
         recording = call.line.record()
         call.server.send(
             PlayAudio(L16_8K.encode(tone(0.7, 8_000)), L16_8K),
-            Checkpoint(call.identity.stream_id, "never"),
+            SetCheckpoint(call.identity.stream_id, "never"),
         )
         await asyncio.sleep(0.3)
         call.server.send(ClearAudio(call.identity.stream_id))
@@ -782,7 +782,9 @@ def test_what_only_a_strict_reader_minds_is_obeyed_with_a_warning(streaming):
 
 def test_commands_need_a_bidirectional_stream(streaming):
     async def script(call):
-        call.server.send(PlayAudio(bytes(160), MULAW_8K), Checkpoint(call.identity.stream_id, "x"))
+        call.server.send(
+            PlayAudio(bytes(160), MULAW_8K), SetCheckpoint(call.identity.stream_id, "x")
+        )
         await asyncio.sleep(0.5)
 
     call = streaming(script, format=MULAW_8K)
