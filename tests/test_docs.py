@@ -50,8 +50,8 @@ from mediaserver.sandbox.people.person import Person
 from mediaserver.sandbox.people.script import person_from_text
 from mediaserver.sandbox.platform import Sandbox, SandboxOptions
 from mediaserver.server.counters import ServerCounters
-from mediaserver.server.live import CLOSE_TIMEOUT
 from mediaserver.server.process.daemon import HTTP_CLOSE_TIMEOUT
+from mediaserver.server.server_call import CLOSE_TIMEOUT
 from mediaserver.settings import ENV_PREFIX, Settings
 from mediaserver.telemetry.metrics import exposition
 from mediaserver.testing import joined, run_virtual

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 from urllib.parse import quote
 
+from starlette.types import Message, Receive, Scope, Send
+from websockets.frames import CloseCode
+
 from mediaserver.handler import Handler, Route, Routes, StreamHandler
-from mediaserver.server.handshake import Accepted, HandshakeRequest, Refused, examine
-from mediaserver.server.live import CLOSE_TIMEOUT, GOING_AWAY, LiveCall, close_reason
+from mediaserver.server.accepting import examine
+from mediaserver.server.handshake import AcceptedStream, HandshakeRequest, Refused
 from mediaserver.server.runtime import Runtime
+from mediaserver.server.server_call import CLOSE_TIMEOUT, ServerCall, close_reason
 from mediaserver.settings import Settings
 
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 UNSENT_LIMIT = 64
 """Messages that wait for the server to send them before playback is held back."""
@@ -76,7 +73,7 @@ class StreamApp:
         if not runtime.ready:
             return
         runtime.admission.close()
-        runtime.close_calls(GOING_AWAY, "the server is shutting down")
+        runtime.close_calls(CloseCode.GOING_AWAY, "the server is shutting down")
         loop = asyncio.get_running_loop()
         patience = loop.time() + runtime.settings.grace + CLOSE_TIMEOUT + 1
         while runtime.calls and loop.time() < patience:
@@ -147,7 +144,9 @@ class AsgiLink:
     task. ASGI has no pings: a peer is dead when nothing comes.
     """
 
-    def __init__(self, runtime: Runtime, accepted: Accepted, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, runtime: Runtime, accepted: AcceptedStream, receive: Receive, send: Send
+    ) -> None:
         self._runtime = runtime
         self._nonce = accepted.nonce
         self._receive = receive
@@ -159,7 +158,7 @@ class AsgiLink:
         self._closing = False
         self._blocked = False
         self._reader: asyncio.Task[str] | None = None
-        self._call = LiveCall(runtime, self, accepted)
+        self._call = ServerCall(runtime, self, accepted)
 
     async def run(self) -> None:
         """Carry messages both ways until the WebSocket is closed."""
@@ -191,7 +190,7 @@ class AsgiLink:
                 return f"Plivo closed the socket ({message.get('code', 1005)})"
             text = message.get("text")
             if text is not None:
-                call.receive(text)
+                call.session.receive(text)
             else:
                 call.session.refuse_binary(len(message.get("bytes") or b""))
 
@@ -210,7 +209,7 @@ class AsgiLink:
                 self._call.unblock()
             await self._wake_writer.wait()
 
-    # mediaserver.server.live.Link
+    # mediaserver.server.server_call.Link
 
     def send_text(self, message: bytes) -> None:
         """Queue a text message."""
@@ -273,7 +272,13 @@ def _why_lost(read: str | BaseException, written: BaseException | None) -> str:
 async def _refuse_websocket(scope: Scope, send: Send, refused: Refused) -> None:
     if "websocket.http.response" not in scope.get("extensions", {}):
         # The server answers 403, whatever the reason.
-        await send({"type": "websocket.close", "code": 1008, "reason": refused.reason})
+        await send(
+            {
+                "type": "websocket.close",
+                "code": CloseCode.POLICY_VIOLATION,
+                "reason": refused.reason,
+            }
+        )
         return
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
     headers += [(name.encode(), value.encode()) for name, value in refused.headers]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from urllib.parse import unquote
 
 from websockets.frames import Frame, Opcode
@@ -23,13 +23,12 @@ try:
 except ImportError:  # a platform without the extension
     from websockets.utils import apply_mask
 
+from mediaserver.server.accepting import examine
 from mediaserver.server.framing import LONGEST_HEADER, MASKED_16, TEXT_FINAL, frame_end
-from mediaserver.server.handshake import HandshakeRequest, Refused, examine
-from mediaserver.server.live import LiveCall, close_reason
+from mediaserver.server.handshake import HandshakeRequest, Refused
+from mediaserver.server.runtime import Runtime
+from mediaserver.server.server_call import ServerCall, close_reason
 
-
-if TYPE_CHECKING:
-    from mediaserver.server.runtime import Runtime
 
 TEXT, BINARY, CONT, PONG = Opcode.TEXT, Opcode.BINARY, Opcode.CONT, Opcode.PONG
 
@@ -77,7 +76,7 @@ class StreamConnection(asyncio.Protocol):
 
     def __init__(self, runtime: Runtime, **_uvicorn: Any) -> None:
         self._runtime = runtime
-        self._call: LiveCall | None = None
+        self._call: ServerCall | None = None
         # What has come of a message in fragments, and whether it is text.
         self._partial: bytearray | None = None
         self._partial_is_text = False
@@ -125,7 +124,7 @@ class StreamConnection(asyncio.Protocol):
                 body = start + 8
                 end = body + (data[start + 2] << 8) + data[start + 3]
                 if end <= size and end - body <= self._max_size:
-                    call.receive(apply_mask(data[body:end], data[start + 4 : body]))
+                    call.session.receive(apply_mask(data[body:end], data[start + 4 : body]))
                     start = end
                     continue
             start = self._take_other(data, start)
@@ -203,7 +202,7 @@ class StreamConnection(asyncio.Protocol):
                 for name, value in decision.headers:
                     response.headers[name] = value
             else:
-                self._call = LiveCall(self._runtime, self, decision)
+                self._call = ServerCall(self._runtime, self, decision)
                 self._open = True
         self._ws.send_response(response)
         if self._call is None:
@@ -231,11 +230,11 @@ class StreamConnection(asyncio.Protocol):
     def _take_message(self, message: bytes, *, is_text: bool) -> None:
         assert self._call is not None
         if is_text:
-            self._call.receive(message)
+            self._call.session.receive(message)
         else:
             self._call.session.refuse_binary(len(message))
 
-    # mediaserver.server.live.Link
+    # mediaserver.server.server_call.Link
 
     def send_text(self, message: bytes) -> None:
         """Send a text message in one unmasked frame (RFC 6455, section 5.2)."""

@@ -1,29 +1,13 @@
-"""Who may open a media stream: decided on the request, before the WebSocket is accepted.
-
-The order is path, signature, verifiers, token, admission: what is cheap and tells least first.
-"""
+"""A request for a media stream, and the two ways it can be decided."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl
 
-from mediaserver.handler import Route, Routes
+from mediaserver.handler import Route
 from mediaserver.plivo.callbacks import AnswerRequest
-from mediaserver.plivo.signatures import SignatureError
 from mediaserver.server.admission import Slot
-from mediaserver.server.trust.proxy import base_url, origin
-from mediaserver.server.trust.tokens import TOKEN_PARAMETER, Claims, TokenError, unseal
-
-
-if TYPE_CHECKING:
-    from mediaserver.server.runtime import Runtime
-
-RETRY_AFTER: Final = 5
-"""Seconds after which a refused client is asked to try again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,39 +15,39 @@ class HandshakeRequest:
     """The HTTP request that asks for a WebSocket."""
 
     path: str
-    """Decoded."""
+    """The path, percent-decoded."""
     query_string: str = ""
     headers: Sequence[tuple[str, str]] = ()
-    """Names in lower case, in the order they came."""
+    """Names in lower case, in the order of the request."""
     client_host: str = ""
-    """Address at the other end of the connection, which may be a proxy's."""
+    """Address at the other end of the connection; it may be a proxy's."""
     secure: bool = False
-    """Whether the connection is TLS."""
+    """Whether the connection uses TLS."""
     raw_path: str | None = None
-    """As it was written in the request, which is what Plivo signs; None if it needs no decoding."""
+    """The path as the request has it, which is what Plivo signs; None if equal to `path`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class AcceptedStream:
     """A stream that may begin."""
 
     route: Route
     query: dict[str, str]
-    """Query parameters for the handler; the token is not among them."""
+    """Query parameters for the handler, without the token."""
     caller: str | None
-    """Who called, as the answer webhook said, if this stream comes from one."""
+    """The caller's number from the token, or None without a token."""
     called: str | None
-    """The number that was dialled, likewise."""
+    """The dialled number from the token, or None without a token."""
     call_id: str | None
-    """Plivo's CallUUID, likewise."""
+    """Plivo's CallUUID from the token, or None without a token."""
     slot: Slot
     """The call's place; `Slot.release` gives it back."""
     client: str = ""
-    """The client's address, seen through trusted proxies."""
+    """The client's address, as trusted proxies report it."""
     answer: AnswerRequest | None = None
-    """What Plivo told the answer webhook, as far as it is known here."""
+    """The answer webhook's request, as far as this process knows it."""
     nonce: str | None = None
-    """Of its signature: used, unless the stream does not begin after all."""
+    """The nonce of its signature. It counts as used; release it if the stream never begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,98 +55,14 @@ class Refused:
     """A stream that may not begin."""
 
     status: int
-    """HTTP status to answer with."""
+    """HTTP status of the response."""
     reason: str
-    """Why, for the body of the answer."""
+    """Why, as the body of the response."""
     headers: tuple[tuple[str, str], ...] = ()
-    """Headers to answer with."""
+    """Further headers of the response."""
     cause: str = "verifier"
-    """Short name to count it by."""
+    """Short name under which refusals are counted."""
 
 
 Verifier = Callable[[HandshakeRequest], Refused | None]
-"""Looks at a request and may refuse it."""
-
-
-def examine(
-    runtime: Runtime, request: HandshakeRequest, *, verifiers: Sequence[Verifier] = ()
-) -> Accepted | Refused:
-    """Decide on a request for a stream, and take a place for it if it may begin."""
-    query = dict(parse_qsl(request.query_string, keep_blank_values=True, separator="&"))
-    token = query.pop(TOKEN_PARAMETER, None)
-    claims: Claims | None = None
-    token_error: TokenError | None = None
-    if token is not None:
-        try:
-            secret = runtime.settings.secret.get_secret_value()
-            claims = unseal(token, secret, time.time())
-        except TokenError as error:
-            token_error = error
-    if not _is_path_of(runtime.routes, request.path):
-        return Refused(404, f"no handler at {request.path}", cause="path")
-    nonce: str | None = None
-    if runtime.signatures is not None:
-        try:
-            nonce = runtime.signatures.verify_upgrade(request.headers, _url(runtime, request))
-        except SignatureError as error:
-            return Refused(403, str(error), cause="signature")
-    for verify in verifiers:
-        refusal = verify(request)
-        if refusal is not None:
-            return refusal
-    if token is None and runtime.settings.require_token:
-        return Refused(403, "only streams that /answer has given out are taken", cause="token")
-    if token_error is not None:
-        return Refused(403, f"the stream's token does not hold: {token_error}", cause="token")
-    if claims is not None and runtime.answered.has_ended(claims.call_id):
-        return Refused(410, "the call is over: /hangup was told so", cause="ended")
-    route = runtime.routes.match(request.path, claims.called if claims else None)
-    if route is None:
-        return Refused(404, f"no handler at {request.path} for this number", cause="path")
-    call_id = claims.call_id if claims else None
-    slot = runtime.admission.admit(call_id, answered=claims is not None)
-    if slot is None:
-        retry = (("retry-after", str(RETRY_AFTER)),)
-        if runtime.admission.closed:
-            return Refused(503, "this server is shutting down", retry, cause="draining")
-        return Refused(503, "this server has all the calls it may have", retry, cause="full")
-    if runtime.signatures is not None and nonce is not None:
-        runtime.signatures.use(nonce)
-    client = origin(
-        request.headers,
-        client_host=request.client_host,
-        secure=request.secure,
-        trusted=runtime.settings.trusted_proxies,
-    ).client
-    return Accepted(
-        route=route,
-        query=query,
-        caller=claims.caller if claims else None,
-        called=claims.called if claims else None,
-        call_id=call_id,
-        slot=slot,
-        client=client,
-        answer=runtime.answered.request(claims) if claims else None,
-        nonce=nonce,
-    )
-
-
-def _url(runtime: Runtime, request: HandshakeRequest) -> str:
-    """Return the URL by which Plivo knows the stream."""
-    base = base_url(
-        runtime.settings.public_url,
-        request.headers,
-        client_host=request.client_host,
-        secure=request.secure,
-        trusted=runtime.settings.trusted_proxies,
-    )
-    if base is None:
-        raise SignatureError("invalid", "the Host header is missing or no host; set --public-url")
-    scheme, _, rest = base.partition("://")
-    path = request.path if request.raw_path is None else request.raw_path
-    url = f"{'wss' if scheme == 'https' else 'ws'}://{rest}{path}"
-    return f"{url}?{request.query_string}" if request.query_string else url
-
-
-def _is_path_of(routes: Routes, path: str) -> bool:
-    return path.rstrip("/") in (each.rstrip("/") for each in routes.paths)
+"""Checks a request; returns `Refused` to refuse it, or None."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 import structlog
 
-from mediaserver.handler import Handler, Route, StreamHandler
+from mediaserver.handler import Handler, Route, Routes, StreamHandler
 from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.stream import Stream, contained_exit
 
-
-if TYPE_CHECKING:
-    from mediaserver.server.runtime import Runtime
 
 log = structlog.get_logger("mediaserver.calls")
 
@@ -45,14 +43,28 @@ class PreparedHandlers:
     handler is a new one that knows of no `on_answer`, and this one is told that no stream came.
 
     Args:
-        runtime: the server; its clock and event loop have to run.
-        seconds: for how long a stream may still come.
+        routes: the server's routes, for what their handlers share.
+        seconds: how long a handler waits for its stream.
+        limit: how many handlers may wait at once; one more lets go of the oldest.
+        grace: seconds that `Handler.on_stop` may take.
+        failed: takes the exception of a hook, and by keyword the ids of the call and the handler.
 
     """
 
-    def __init__(self, runtime: Runtime, seconds: float) -> None:
-        self._runtime = runtime
+    def __init__(
+        self,
+        routes: Routes,
+        *,
+        seconds: float,
+        limit: int,
+        grace: float,
+        failed: Callable[..., object],
+    ) -> None:
+        self._routes = routes
         self._seconds = seconds
+        self._limit = limit
+        self._grace = grace
+        self._failed = failed
         self._waiting: dict[str, _Prepared] = {}
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -64,7 +76,7 @@ class PreparedHandlers:
 
         Asking again for the same call, as Plivo does when it retries a webhook, does nothing.
         """
-        shared = self._runtime.routes.shared(route)
+        shared = self._routes.shared(route)
         handler: object = route.handler
         if isinstance(handler, Dispatcher):
             own = handler.route_of(request)
@@ -81,11 +93,11 @@ class PreparedHandlers:
             with contained_exit():
                 prepared = route.prepare()
         except Exception as error:
-            self._runtime.handler_failed(error, **ids)
+            self._failed(error, **ids)
             return
         if prepared is None:
             return
-        if len(self._waiting) >= self._runtime.admission.limit:
+        if len(self._waiting) >= self._limit:
             self.abandon(next(iter(self._waiting)))
         loop = asyncio.get_running_loop()
         self._waiting[call_id] = _Prepared(
@@ -134,7 +146,7 @@ class PreparedHandlers:
             self.abandon(call_id)
         if not self._leaving:
             return
-        _, late = await asyncio.wait(self._leaving, timeout=self._runtime.settings.grace)
+        _, late = await asyncio.wait(self._leaving, timeout=self._grace)
         for task in late:
             task.cancel()
         if late:
@@ -147,7 +159,7 @@ class PreparedHandlers:
             with contained_exit():
                 await handler.on_answer(request, shared)
         except Exception as error:
-            self._runtime.handler_failed(error, **ids)
+            self._failed(error, **ids)
 
     async def _leave(self, waiting: _Prepared, ids: dict[str, str]) -> None:
         log.info("stream never came", **ids)
@@ -155,7 +167,7 @@ class PreparedHandlers:
         await asyncio.wait([waiting.getting_ready])
         try:
             with contained_exit():
-                async with asyncio.timeout(self._runtime.settings.grace):
+                async with asyncio.timeout(self._grace):
                     await waiting.handler.on_stop(NEVER_CAME)
         except Exception as error:
-            self._runtime.handler_failed(error, **ids)
+            self._failed(error, **ids)

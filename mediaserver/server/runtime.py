@@ -6,11 +6,11 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import structlog
 
-from mediaserver.call import CallSettings, Clock, StreamCounters
+from mediaserver.call import CallSettings, Clock, Session, StreamCounters
 from mediaserver.handler import Route, Routes
 from mediaserver.plivo.callbacks import AnswerRequest, Callback, StreamStatus
 from mediaserver.server.account import connect, has_account
@@ -19,21 +19,33 @@ from mediaserver.server.answered import AnsweredCalls
 from mediaserver.server.call_control import CloseStream
 from mediaserver.server.coalescing import Coalescing
 from mediaserver.server.counters import ServerCounters
+from mediaserver.server.handshake import AcceptedStream, Refused, Verifier
 from mediaserver.server.pacing import Pacer
 from mediaserver.server.prepared import PreparedHandlers
 from mediaserver.server.rest_call_control import RestCallControl
 from mediaserver.server.statuses import Statuses
-from mediaserver.server.sweep import Sweep
+from mediaserver.server.sweep import Sweep, Swept
 from mediaserver.server.trust.verification import SignatureCheck
 from mediaserver.settings import Settings
-from mediaserver.stream import CallControl
+from mediaserver.stream import CallControl, Stream
 
-
-if TYPE_CHECKING:
-    from mediaserver.server.handshake import Refused, Verifier
-    from mediaserver.server.live import LiveCall
 
 log = structlog.get_logger("mediaserver.calls")
+
+
+class RunningCall(Swept, Protocol):
+    """A call, from its accepted handshake until its connection and its handler have both ended."""
+
+    accepted: AcceptedStream
+    session: Session
+    stream: Stream | None
+    """What the handler holds, once the stream has started."""
+
+    def report(self, status: StreamStatus) -> None:
+        """Pass a status callback to the handler."""
+
+    def close(self, code: int, reason: str) -> None:
+        """End the stream from this side."""
 
 
 class Runtime:
@@ -82,12 +94,18 @@ class Runtime:
             inbox_overflow=settings.inbox_overflow,
             max_message_size=settings.max_message_bytes,
         )
-        self.calls: set[LiveCall] = set()
+        self.calls: set[RunningCall] = set()
         self.counters = ServerCounters(self.calls)
         self.ended_totals = StreamCounters()
         self.signatures = SignatureCheck.of(settings, clock=clock)
         self.answered = AnsweredCalls(settings.token_seconds, clock=clock)
-        self.prepared = PreparedHandlers(self, settings.token_seconds)
+        self.prepared = PreparedHandlers(
+            routes,
+            seconds=settings.token_seconds,
+            limit=settings.max_calls,
+            grace=settings.grace,
+            failed=self.handler_failed,
+        )
         self.statuses = Statuses(self.counters.stream_statuses, clock=clock)
         self.listeners: list[Callable[[Callback], object]] = []
         """Called with every request of Plivo's that was taken, after the server has acted on it."""
@@ -129,7 +147,7 @@ class Runtime:
             self.coalescing.stop()
         await self._stack.aclose()
 
-    def enter(self, call: LiveCall) -> None:
+    def enter(self, call: RunningCall) -> None:
         """Take a call in."""
         self.calls.add(call)
         self.counters.calls_total += 1
@@ -164,7 +182,7 @@ class Runtime:
         self.counters.handler_errors += 1
         log.error("handler failed", exc_info=error, **ids)
 
-    def leave(self, call: LiveCall) -> None:
+    def leave(self, call: RunningCall) -> None:
         """Let go of a call whose connection and handler are both gone."""
         if call not in self.calls:
             return

@@ -17,8 +17,8 @@ from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.sandbox import CallEnded, CallFailed, Phone
 from mediaserver.sandbox.phone.uplink import StreamIdentity
 from mediaserver.server.connection import StreamConnection
-from mediaserver.server.live import LiveCall
 from mediaserver.server.runtime import Runtime
+from mediaserver.server.server_call import ServerCall
 from mediaserver.server.trust.tokens import TOKEN_PARAMETER, Claims, seal
 from mediaserver.settings import Settings
 from mediaserver.stream import Stream
@@ -55,7 +55,7 @@ class Line:
     runtime: TestRuntime
 
     @property
-    def call(self) -> LiveCall:
+    def call(self) -> ServerCall:
         """The server's side of the call.
 
         Raises:
@@ -63,6 +63,7 @@ class Line:
 
         """
         for call in self.runtime.calls:
+            assert isinstance(call, ServerCall)
             return call
         raise LookupError("there is no live call on this line")
 

@@ -7,9 +7,10 @@ import pytest
 from mediaserver.agents import Echo
 from mediaserver.handler import Route, Routes
 from mediaserver.plivo.callbacks import AnswerRequest
+from mediaserver.server.accepting import examine
 from mediaserver.server.admission import Admission
 from mediaserver.server.answer import AnswerError, answer
-from mediaserver.server.handshake import Accepted, HandshakeRequest, examine
+from mediaserver.server.handshake import AcceptedStream, HandshakeRequest
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.trust.tokens import Claims, unseal
 from mediaserver.settings import Settings
@@ -75,7 +76,7 @@ def test_the_stream_url_it_gives_out_is_let_in():
     _, response = reply(runtime)
     url = urlsplit(response[0].text)
     accepted = examine(runtime, HandshakeRequest(url.path, url.query))
-    assert isinstance(accepted, Accepted)
+    assert isinstance(accepted, AcceptedStream)
     assert accepted.call_id == "call-1"
 
 

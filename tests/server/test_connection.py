@@ -89,7 +89,7 @@ class Transport(asyncio.Transport):
 
 
 class RecordedCall:
-    """In place of a `LiveCall`: keeps the messages that come."""
+    """In place of a `ServerCall`: keeps the messages that come."""
 
     def __init__(self, runtime, link, accepted):
         self.session = self
@@ -127,7 +127,7 @@ class Recorded:
         runtime.admission = Admission(1)
         self.connection = StreamConnection(runtime)
         self.transport = Transport(half_closes=half_closes)
-        with patch.object(connection_module, "LiveCall", RecordedCall):
+        with patch.object(connection_module, "ServerCall", RecordedCall):
             self.connection.connection_made(self.transport)
             self.connection.data_received(upgrade())
         assert self.transport.written.startswith(b"HTTP/1.1 101 ")

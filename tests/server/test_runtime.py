@@ -6,8 +6,9 @@ import pytest
 from audiocodecs import L16_16K
 from mediaserver.call import StreamCounters
 from mediaserver.handler import Handler, Route, Routes
+from mediaserver.server.accepting import examine
 from mediaserver.server.call_control import CloseStream
-from mediaserver.server.handshake import Accepted, HandshakeRequest, examine
+from mediaserver.server.handshake import AcceptedStream, HandshakeRequest
 from mediaserver.server.runtime import Runtime
 from mediaserver.settings import Settings
 
@@ -25,11 +26,11 @@ class FakeSession:
 
 
 class FakeCall:
-    """As much of a `LiveCall` as a runtime deals with."""
+    """As much of a `ServerCall` as a runtime deals with."""
 
     def __init__(self, runtime):
         self.accepted = examine(runtime, HandshakeRequest("/stream"))
-        assert isinstance(self.accepted, Accepted)
+        assert isinstance(self.accepted, AcceptedStream)
         self.session = FakeSession()
         self.closed = []
         runtime.enter(self)

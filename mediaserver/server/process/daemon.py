@@ -19,17 +19,18 @@ from typing import Any, Final, cast
 
 import structlog
 import uvicorn
+from websockets.frames import CloseCode
 
 from mediaserver import __version__
 from mediaserver.handler import Routes
 from mediaserver.server.connection import StreamConnection
-from mediaserver.server.live import CLOSE_TIMEOUT, GOING_AWAY
 from mediaserver.server.process.app import create_app
 from mediaserver.server.process.drain import Drain, Phase
 from mediaserver.server.process.http import HttpConnection, HttpLimits, sweep_connections
 from mediaserver.server.process.tls import Certificates
 from mediaserver.server.process.watchdog import Watchdog
 from mediaserver.server.runtime import Runtime
+from mediaserver.server.server_call import CLOSE_TIMEOUT
 from mediaserver.settings import Settings, unknown_variables
 from mediaserver.telemetry.logs import configure_logs
 
@@ -177,7 +178,7 @@ class Daemon(uvicorn.Server):
                     )
             elif phase is Phase.CLOSING:
                 log.warning("closing calls", calls=len(runtime.calls))
-                runtime.close_calls(GOING_AWAY, "the server is shutting down")
+                runtime.close_calls(CloseCode.GOING_AWAY, "the server is shutting down")
         return True
 
     def _create_connection(self) -> asyncio.Protocol:

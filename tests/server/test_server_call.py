@@ -24,8 +24,9 @@ from mediaserver.protocol import (
     decode_command,
     encode_event,
 )
-from mediaserver.server.handshake import HandshakeRequest, examine
-from mediaserver.server.live import CLOSE_TIMEOUT, LiveCall
+from mediaserver.server.accepting import examine
+from mediaserver.server.handshake import HandshakeRequest
+from mediaserver.server.server_call import CLOSE_TIMEOUT, ServerCall
 from mediaserver.server.trust.tokens import Claims, seal
 from mediaserver.testing import joined, stall
 
@@ -91,7 +92,7 @@ class Link:
     def bring(self, *messages):
         self.call.heard_from = True
         for message in messages:
-            self.call.receive(message)
+            self.call.session.receive(message)
 
     def commands(self):
         return [decode_command(message) for message in self.sent]
@@ -115,7 +116,7 @@ def call(start_runtime):
 def enter(runtime, *, start=True, query=""):
     link = Link()
     accepted = examine(runtime, HandshakeRequest("/stream", query))
-    link.call = LiveCall(runtime, link, accepted)
+    link.call = ServerCall(runtime, link, accepted)
     link.runtime = runtime
     if start:
         link.bring(START)
@@ -177,7 +178,7 @@ async def test_the_handler_runs_from_the_start_event_on(call):
     await asyncio.sleep(0)
     assert streams == [link.call.stream]
     assert link.call.call_id == CALL_ID
-    assert repr(link.call) == f"<LiveCall {CALL_ID} {keep.__qualname__}>"
+    assert repr(link.call) == f"<ServerCall {CALL_ID} {keep.__qualname__}>"
 
 
 async def test_the_stream_knows_what_the_token_said(call):

@@ -5,27 +5,21 @@ from __future__ import annotations
 import asyncio
 import struct
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import structlog
+from websockets.frames import CloseCode
 
 from mediaserver.call import Session, StreamEndedError, StreamStatus, Turn
 from mediaserver.call.turn import STAGES
 from mediaserver.plivo import callbacks
-from mediaserver.server.handshake import Accepted
+from mediaserver.server.handshake import AcceptedStream
+from mediaserver.server.runtime import Runtime
 from mediaserver.stream import Stream, contained_exit
 
 
-if TYPE_CHECKING:
-    from mediaserver.server.runtime import Runtime
-
 log = structlog.get_logger("mediaserver.calls")
-
-NORMAL_CLOSURE = 1000
-GOING_AWAY = 1001
-POLICY_VIOLATION = 1008
-INTERNAL_ERROR = 1011
 
 CLOSE_TIMEOUT = 5.0
 """Seconds that a peer has to answer a close frame."""
@@ -61,11 +55,12 @@ class Link(Protocol):
         """Read on."""
 
 
-class LiveCall:
+class ServerCall:
     """A call from the accepted handshake to the end of its handler.
 
-    It is the `Shell` of the call's session: whatever carries the WebSocket is its `link`, and tells
-    it what comes by `receive`, `ponged`, `block`, `unblock` and `lost`.
+    It is the `Shell` of its session. Its `link` carries the WebSocket: it passes messages to the
+    session, sets `heard_from` whenever bytes arrive, and calls `ponged`, `block`, `unblock`,
+    `closing`, `stuffed` and `lost`.
     """
 
     __slots__ = (
@@ -89,19 +84,15 @@ class LiveCall:
         "_waited_for",
         "accepted",
         "heard_from",
-        "receive",
-        "send",
         "session",
         "stream",
     )
 
-    def __init__(self, runtime: Runtime, link: Link, accepted: Accepted) -> None:
+    def __init__(self, runtime: Runtime, link: Link, accepted: AcceptedStream) -> None:
         self._runtime = runtime
         self._link = link
         self.accepted = accepted
-        self.send = link.send_text
         self.session = Session(runtime.clock, self, runtime.call_settings)
-        self.receive = self.session.receive
         self.stream: Stream | None = None
         self._handler: asyncio.Task[None] | None = None
 
@@ -134,7 +125,7 @@ class LiveCall:
         runtime.enter(self)
 
     def __repr__(self) -> str:
-        return f"<LiveCall {self.call_id} {self.accepted.route.name}>"
+        return f"<ServerCall {self.call_id} {self.accepted.route.name}>"
 
     @property
     def call_id(self) -> str:
@@ -144,12 +135,16 @@ class LiveCall:
 
     # What the session asks for (mediaserver.call.Shell).
 
+    def send(self, message: bytes) -> None:
+        """Send a text message."""
+        self._link.send_text(message)
+
     def started(self) -> None:
         """Run the handler."""
         runtime, accepted, session = self._runtime, self.accepted, self.session
         self._started = runtime.clock()
         if runtime.answered.has_ended(self.call_id):
-            self.fail(POLICY_VIOLATION, "the call is over: /hangup was told so")
+            self.fail(CloseCode.POLICY_VIOLATION, "the call is over: /hangup was told so")
             return
         session.playout.need_ticks = self._need_ticks
         session.playout.blocked = self._blocked_for >= 0
@@ -263,7 +258,7 @@ class LiveCall:
         self._begin_close(code, reason)
 
     def _close_by_handler(self) -> None:
-        self._begin_close(NORMAL_CLOSURE, "closed by the handler")
+        self._begin_close(CloseCode.NORMAL_CLOSURE, "closed by the handler")
 
     def _begin_close(self, code: int, reason: str) -> None:
         self.session.close(reason)
@@ -274,16 +269,16 @@ class LiveCall:
         self._link.close(code, reason)
 
     async def _run(self, stream: Stream) -> None:
-        code, reason = NORMAL_CLOSURE, "the handler returned"
+        code, reason = CloseCode.NORMAL_CLOSURE, "the handler returned"
         try:
             with contained_exit():
                 accepted = self.accepted
                 await self._runtime.prepared.take(accepted.call_id, accepted.route)(stream)
         except asyncio.CancelledError:
-            code, reason = GOING_AWAY, "the handler was cancelled"
+            code, reason = CloseCode.GOING_AWAY, "the handler was cancelled"
         except Exception as error:
             if not _is_end_of_stream(error):
-                code, reason = INTERNAL_ERROR, "the handler failed"
+                code, reason = CloseCode.INTERNAL_ERROR, "the handler failed"
                 self._runtime.handler_failed(error, **self._ids())
         if self._lost:
             self._leave()
@@ -313,14 +308,20 @@ class LiveCall:
         if session.start is None:
             self._unstarted_for += elapsed
             if self._unstarted_for > settings.start_timeout:
-                self.fail(POLICY_VIOLATION, f"no start event within {settings.start_timeout:g} s")
+                self.fail(
+                    CloseCode.POLICY_VIOLATION,
+                    f"no start event within {settings.start_timeout:g} s",
+                )
             return
         if self._is_dead(elapsed, settings.dead_peer_timeout):
             return
         if now >= self._next_ping:
             self._ping(now)
         if settings.max_call_seconds and now - self._started > settings.max_call_seconds:
-            self.fail(NORMAL_CLOSURE, f"the call was longer than {settings.max_call_seconds:g} s")
+            self.fail(
+                CloseCode.NORMAL_CLOSURE,
+                f"the call was longer than {settings.max_call_seconds:g} s",
+            )
         elif settings.max_silence_seconds:
             self._check_silence(elapsed, settings.max_silence_seconds)
 
@@ -375,13 +376,13 @@ class LiveCall:
             return
         self._unheard_for += elapsed
         if self._unheard_for > longest:
-            self.fail(NORMAL_CLOSURE, f"the caller was silent for {longest:g} s")
+            self.fail(CloseCode.NORMAL_CLOSURE, f"the caller was silent for {longest:g} s")
 
     def _check_ended(self, elapsed: float, grace: float) -> None:
         handler = self._handler
         if handler is None:
             # It was stopped before it started, and there is no handler to close it.
-            self._begin_close(NORMAL_CLOSURE, self.session.end_reason)
+            self._begin_close(CloseCode.NORMAL_CLOSURE, self.session.end_reason)
             return
         if handler.done():
             return

@@ -6,7 +6,8 @@ from mediaserver.agents import Echo
 from mediaserver.handler import Route
 from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.plivo.signatures import sign_headers, sign_upgrade
-from mediaserver.server.handshake import Accepted, HandshakeRequest, Refused, examine
+from mediaserver.server.accepting import examine
+from mediaserver.server.handshake import AcceptedStream, HandshakeRequest, Refused
 from mediaserver.server.trust.tokens import Claims, seal
 
 
@@ -28,7 +29,7 @@ async def runtime(start_runtime):
 
 async def test_without_a_token_nobody_is_known(runtime):
     accepted = examine(runtime, ask())
-    assert isinstance(accepted, Accepted)
+    assert isinstance(accepted, AcceptedStream)
     assert (accepted.call_id, accepted.caller, accepted.called) == (None, None, None)
     assert accepted.route.name == "Echo"
     assert runtime.admission.active == 1
@@ -61,6 +62,7 @@ async def test_an_unknown_path_is_refused_before_anything_else(runtime):
 @pytest.mark.parametrize(
     "bad",
     ["", "nonsense", token(expires=1), token(secret="another secret altogether")],
+    ids=["empty", "nonsense", "expired", "of another secret"],
 )
 async def test_a_token_that_does_not_hold_is_refused(runtime, bad):
     refused = examine(runtime, ask(f"token={bad}"))
@@ -78,7 +80,7 @@ async def test_a_full_server_says_when_to_try_again(runtime):
 async def test_a_draining_server_lets_in_only_calls_that_were_answered(runtime):
     runtime.admission.close()
     assert examine(runtime, ask()).cause == "draining"
-    assert isinstance(examine(runtime, ask(f"token={token()}")), Accepted)
+    assert isinstance(examine(runtime, ask(f"token={token()}")), AcceptedStream)
 
 
 async def test_a_verifier_may_refuse(runtime):
@@ -97,7 +99,7 @@ async def test_a_verifier_may_refuse(runtime):
 
 async def test_verifiers_that_are_content_let_in(runtime):
     accepted = examine(runtime, ask(), verifiers=[lambda request: None, lambda request: None])
-    assert isinstance(accepted, Accepted)
+    assert isinstance(accepted, AcceptedStream)
 
 
 async def test_the_dialled_number_of_the_token_finds_the_route(start_runtime):
@@ -147,7 +149,7 @@ async def test_a_call_that_is_over_gets_no_second_stream(runtime):
 async def test_a_server_may_take_only_streams_that_it_gave_out(start_runtime):
     runtime = await start_runtime(secret=SECRET, require_token=True)
     assert examine(runtime, ask()).cause == "token"
-    assert isinstance(examine(runtime, ask(f"token={token()}")), Accepted)
+    assert isinstance(examine(runtime, ask(f"token={token()}")), AcceptedStream)
 
 
 # Signatures
@@ -179,17 +181,17 @@ def lower(headers):
 
 @pytest.mark.parametrize("tokens", [AUTH_TOKEN, "of a subaccount", ["unknown", "of another"]])
 async def test_a_signed_stream_is_let_in(guarded, tokens):
-    assert isinstance(examine(guarded, signed(tokens=tokens)), Accepted)
+    assert isinstance(examine(guarded, signed(tokens=tokens)), AcceptedStream)
 
 
 async def test_a_stream_whose_whole_url_is_signed_is_let_in(guarded):
     request = ask("a=1", headers=list(lower(sign_headers("GET", f"https{URL[3:]}", AUTH_TOKEN))))
-    assert isinstance(examine(guarded, request), Accepted)
+    assert isinstance(examine(guarded, request), AcceptedStream)
 
 
 async def test_the_path_that_was_signed_is_the_one_that_was_written(guarded):
     request = signed("wss://voice.example.com/media/%73tream?a=1", raw_path="/%73tream")
-    assert isinstance(examine(guarded, request), Accepted)
+    assert isinstance(examine(guarded, request), AcceptedStream)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +228,7 @@ async def test_a_nonce_is_used_up_only_by_a_stream_that_was_accepted(guarded):
     assert examine(guarded, request).cause == "full"
     taken.release()
     accepted = examine(guarded, request)
-    assert isinstance(accepted, Accepted)
+    assert isinstance(accepted, AcceptedStream)
     accepted.slot.release()
     refused = examine(guarded, request)
     assert (refused.status, refused.cause) == (403, "signature")
@@ -239,7 +241,9 @@ async def test_the_public_url_counts_whatever_a_trusted_proxy_says(guarded):
     assert examine(guarded, ask(headers=forwarded, client_host="10.0.0.1")).cause == "signature"
 
 
-@pytest.mark.parametrize(("peer", "decision"), [("10.0.0.1", Accepted), ("198.51.100.1", Refused)])
+@pytest.mark.parametrize(
+    ("peer", "decision"), [("10.0.0.1", AcceptedStream), ("198.51.100.1", Refused)]
+)
 async def test_without_a_public_url_only_a_trusted_proxy_says_what_was_signed(
     start_runtime, peer, decision
 ):
@@ -261,4 +265,4 @@ async def test_a_request_to_no_host_cannot_be_checked_and_is_refused(start_runti
 
 async def test_checking_can_be_turned_off(start_runtime):
     runtime = await start_runtime(auth_token=AUTH_TOKEN, check_signatures=False)
-    assert isinstance(examine(runtime, ask()), Accepted)
+    assert isinstance(examine(runtime, ask()), AcceptedStream)

@@ -1,0 +1,107 @@
+"""Who may open a media stream: decided on the request, before the WebSocket is accepted.
+
+The order is path, signature, verifiers, token, admission: the cheap checks, and those that tell a
+stranger least, come first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import parse_qsl
+
+from mediaserver.handler import Routes
+from mediaserver.plivo.signatures import SignatureError
+from mediaserver.server.handshake import AcceptedStream, HandshakeRequest, Refused, Verifier
+from mediaserver.server.runtime import Runtime
+from mediaserver.server.trust.proxy import base_url, origin
+from mediaserver.server.trust.tokens import TOKEN_PARAMETER, Claims, TokenError, unseal
+
+
+_RETRY_AFTER: Final = 5
+"""Seconds after which a refused client is asked to try again."""
+
+
+def examine(
+    runtime: Runtime, request: HandshakeRequest, *, verifiers: Sequence[Verifier] = ()
+) -> AcceptedStream | Refused:
+    """Decide whether a stream may begin, and if so, take a place for it."""
+    query = dict(parse_qsl(request.query_string, keep_blank_values=True, separator="&"))
+    token = query.pop(TOKEN_PARAMETER, None)
+    claims: Claims | None = None
+    token_error: TokenError | None = None
+    if token is not None:
+        try:
+            secret = runtime.settings.secret.get_secret_value()
+            claims = unseal(token, secret, time.time())
+        except TokenError as error:
+            token_error = error
+    if not _is_path_of(runtime.routes, request.path):
+        return Refused(404, f"no handler at {request.path}", cause="path")
+    nonce: str | None = None
+    if runtime.signatures is not None:
+        try:
+            nonce = runtime.signatures.verify_upgrade(request.headers, _url(runtime, request))
+        except SignatureError as error:
+            return Refused(403, str(error), cause="signature")
+    for verify in verifiers:
+        refusal = verify(request)
+        if refusal is not None:
+            return refusal
+    if token is None and runtime.settings.require_token:
+        return Refused(403, "only streams that /answer has given out are taken", cause="token")
+    if token_error is not None:
+        return Refused(403, f"the stream's token does not hold: {token_error}", cause="token")
+    if claims is not None and runtime.answered.has_ended(claims.call_id):
+        return Refused(410, "the call is over: /hangup was told so", cause="ended")
+    route = runtime.routes.match(request.path, claims.called if claims else None)
+    if route is None:
+        return Refused(404, f"no handler at {request.path} for this number", cause="path")
+    call_id = claims.call_id if claims else None
+    slot = runtime.admission.admit(call_id, answered=claims is not None)
+    if slot is None:
+        retry = (("retry-after", str(_RETRY_AFTER)),)
+        if runtime.admission.closed:
+            return Refused(503, "this server is shutting down", retry, cause="draining")
+        return Refused(503, "this server has all the calls it may have", retry, cause="full")
+    if runtime.signatures is not None and nonce is not None:
+        runtime.signatures.use(nonce)
+    client = origin(
+        request.headers,
+        client_host=request.client_host,
+        secure=request.secure,
+        trusted=runtime.settings.trusted_proxies,
+    ).client
+    return AcceptedStream(
+        route=route,
+        query=query,
+        caller=claims.caller if claims else None,
+        called=claims.called if claims else None,
+        call_id=call_id,
+        slot=slot,
+        client=client,
+        answer=runtime.answered.request(claims) if claims else None,
+        nonce=nonce,
+    )
+
+
+def _url(runtime: Runtime, request: HandshakeRequest) -> str:
+    """Return the URL by which Plivo knows the stream."""
+    base = base_url(
+        runtime.settings.public_url,
+        request.headers,
+        client_host=request.client_host,
+        secure=request.secure,
+        trusted=runtime.settings.trusted_proxies,
+    )
+    if base is None:
+        raise SignatureError("invalid", "the Host header is missing or no host; set --public-url")
+    scheme, _, rest = base.partition("://")
+    path = request.path if request.raw_path is None else request.raw_path
+    url = f"{'wss' if scheme == 'https' else 'ws'}://{rest}{path}"
+    return f"{url}?{request.query_string}" if request.query_string else url
+
+
+def _is_path_of(routes: Routes, path: str) -> bool:
+    return path.rstrip("/") in (each.rstrip("/") for each in routes.paths)
