@@ -23,11 +23,10 @@ from mediaserver.sandbox.account import Account, RateLimiter
 from mediaserver.sandbox.api.app import create_api
 from mediaserver.sandbox.calls.exchange import Exchange, ExchangeOptions
 from mediaserver.sandbox.people.dialplan import Dialplan
-from mediaserver.sandbox.people.person import Person
-from mediaserver.sandbox.people.script import names_file
+from mediaserver.sandbox.people.script import names_file, person_from_option
 from mediaserver.sandbox.records.billing import Rates
 from mediaserver.sandbox.records.store import MemoryStore, SqlStore, Store
-from mediaserver.sandbox.webhooks import Patience, WebhookError, Webhooks
+from mediaserver.sandbox.webhooks import Patience, WebhookClient, WebhookError
 from mediaserver.telemetry.logs import default_logs
 
 
@@ -50,7 +49,7 @@ class SandboxOptions:
         account: Credentials; made up if left out.
         host: Address to listen at.
         port: Port; 0 for any that is free.
-        phone: Who is at every number, as `Person.from_option` reads it; somebody who answers,
+        phone: Who is at every number, as `person_from_option` reads it; somebody who answers,
             speaks and hangs up if left out.
         database: SQLite file. Without one, everything is forgotten at the end.
         exchange: How the exchange behaves.
@@ -125,7 +124,7 @@ class Sandbox:
             headers={"User-Agent": "mediaserver-sandbox"},
         )
         self._stack.push_async_callback(client.aclose)
-        webhooks = Webhooks(options.account, client, options.patience)
+        webhooks = WebhookClient(options.account, client, options.patience)
         self._stack.push_async_callback(webhooks.aclose)
         self.exchange = Exchange(
             options.account,
@@ -133,7 +132,7 @@ class Sandbox:
             webhooks,
             dialplan=dialplan,
             fetch_audio=_AudioFetcher(client),
-            speak=speak,
+            speak=speak_text,
             rates=options.rates,
             options=_with_files(options.exchange, options.phone),
         )
@@ -254,7 +253,7 @@ def _with_files(options: ExchangeOptions, phone: str | None) -> ExchangeOptions:
 async def _dialplan(phone: str | None) -> Dialplan:
     if phone is None:
         return Dialplan()
-    person = Person.from_option(phone)
+    person = person_from_option(phone)
     await person.prepare()
     return Dialplan(lambda: person)
 
@@ -284,7 +283,7 @@ class _AudioFetcher:
         return bytes(body)
 
 
-async def speak(text: str, language: str) -> Wav:
+async def speak_text(text: str, language: str) -> Wav:
     """Say `text` with eSpeak NG; where there is none, be silent for as long as it would take."""
     try:
         from mediaserver import espeak

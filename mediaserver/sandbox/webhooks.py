@@ -113,7 +113,7 @@ class Patience:
         return {"connect": "ct", "timeout": "rt"}.get(error.failure) in self.policy
 
 
-class Webhooks:
+class WebhookClient:
     """Sends the callbacks of one account.
 
     Args:

@@ -14,15 +14,15 @@ from pydantic import SecretStr
 
 from mediaserver import espeak
 from mediaserver.sandbox.account import Account
+from mediaserver.sandbox.calls.call import CallPlan
 from mediaserver.sandbox.calls.exchange import ExchangeOptions
-from mediaserver.sandbox.calls.live_call import CallPlan
 from mediaserver.sandbox.people.person import ScriptError
 from mediaserver.sandbox.platform import (
     Sandbox,
     SandboxOptions,
     environment,
     serve_sandbox,
-    speak,
+    speak_text,
 )
 from mediaserver.sandbox.records.store import StoreError
 from mediaserver.sandbox.webhooks import Target, WebhookError
@@ -208,7 +208,7 @@ async def test_what_cannot_be_spoken_is_silence_of_its_length(monkeypatch):
 
     monkeypatch.setattr(espeak, "speak", speechless)
 
-    wav = await speak("x" * 28, "en-US")
+    wav = await speak_text("x" * 28, "en-US")
 
     assert (wav.seconds, wav.samples.any()) == (2, False)
 

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from mediaserver.plivo.signatures import MA_V3_HEADER, V3_HEADER, verify_headers
 from mediaserver.sandbox.account import Account
-from mediaserver.sandbox.webhooks import MAX_DOCUMENT, Patience, WebhookError, Webhooks
+from mediaserver.sandbox.webhooks import MAX_DOCUMENT, Patience, WebhookClient, WebhookError
 from mediaserver.testing import run_virtual
 
 
@@ -25,7 +25,7 @@ Handler = Callable[[httpx.Request], Any]
 
 def sending(
     handler: Handler,
-    scenario: Callable[[Webhooks], Awaitable[Any]],
+    scenario: Callable[[WebhookClient], Awaitable[Any]],
     *,
     account: Account = ACCOUNT,
     patience: Patience | None = None,
@@ -40,7 +40,7 @@ def sending(
 
     async def main() -> Any:
         async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as client:
-            return await scenario(Webhooks(account, client, patience))
+            return await scenario(WebhookClient(account, client, patience))
 
     return run_virtual(main()), requests
 
@@ -113,7 +113,7 @@ def test_the_fragment_says_what_is_retried(fragment, status, requests):
 
 
 def test_the_fragment_says_how_long_to_wait():
-    async def scenario(webhooks: Webhooks) -> float:
+    async def scenario(webhooks: WebhookClient) -> float:
         loop = asyncio.get_running_loop()
         with pytest.raises(WebhookError, match="did not answer in 3 s"):
             await webhooks.fetch(URL + "#rt=3000&ct=500&rc=2", "POST", PARAMS)
@@ -125,7 +125,7 @@ def test_the_fragment_says_how_long_to_wait():
 
 
 def test_all_attempts_together_have_a_limit_too():
-    async def scenario(webhooks: Webhooks) -> float:
+    async def scenario(webhooks: WebhookClient) -> float:
         with pytest.raises(WebhookError, match="no answer in 20 s"):
             await webhooks.fetch(URL + "#tt=20000&rc=9", "POST", PARAMS)
         return asyncio.get_running_loop().time()
@@ -178,13 +178,13 @@ def test_what_is_no_url_is_a_failure(url):
     async def scenario() -> None:
         async with httpx.AsyncClient() as client:
             with pytest.raises(WebhookError):
-                await Webhooks(ACCOUNT, client).fetch(url, "POST", PARAMS)
+                await WebhookClient(ACCOUNT, client).fetch(url, "POST", PARAMS)
 
     run_virtual(scenario())
 
 
 def test_notes_are_delivered_one_after_the_other():
-    async def scenario(webhooks: Webhooks) -> None:
+    async def scenario(webhooks: WebhookClient) -> None:
         first = webhooks.notify(URL, "POST", {"n": "1"})
         webhooks.notify(URL, "POST", {"n": "2"}, after=first)
         await webhooks.delivered()
@@ -198,7 +198,7 @@ def test_notes_are_delivered_one_after_the_other():
 
 
 def test_a_lost_note_does_not_hold_up_the_next():
-    async def scenario(webhooks: Webhooks) -> None:
+    async def scenario(webhooks: WebhookClient) -> None:
         first = webhooks.notify(URL, "POST", {"n": "1"})
         webhooks.notify(URL, "POST", {"n": "2"}, after=first)
         await webhooks.delivered()
@@ -209,7 +209,7 @@ def test_a_lost_note_does_not_hold_up_the_next():
 
 
 def test_closing_gives_up_what_takes_too_long():
-    async def scenario(webhooks: Webhooks) -> float:
+    async def scenario(webhooks: WebhookClient) -> float:
         webhooks.notify(URL, "POST", PARAMS)
         await webhooks.aclose(grace=2)
         return asyncio.get_running_loop().time()
@@ -225,7 +225,7 @@ def test_an_answer_that_trickles_is_no_answer_in_time():
             await asyncio.sleep(1)
             yield b" "
 
-    async def scenario(webhooks: Webhooks) -> float:
+    async def scenario(webhooks: WebhookClient) -> float:
         with pytest.raises(WebhookError, match="did not answer in 15 s"):
             await webhooks.fetch(URL + "#rc=0", "POST", PARAMS)
         return asyncio.get_running_loop().time()

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from mediaserver.plivo import models
+from mediaserver.plivo.numbers import digits
 from mediaserver.sandbox.account import Account, RateLimiter
 from mediaserver.sandbox.api.body import BodyError, parsed, read_body
 from mediaserver.sandbox.api.description import (
@@ -32,21 +33,20 @@ from mediaserver.sandbox.api.objects import (
     page,
     stream_object,
 )
+from mediaserver.sandbox.calls.call import (
+    CallEndedError,
+    CallPlan,
+    SandboxCall,
+    TransferLimitError,
+)
 from mediaserver.sandbox.calls.exchange import (
     DEFAULT_CALLER,
     ConcurrencyLimitError,
     Exchange,
     UnknownNumberError,
 )
-from mediaserver.sandbox.calls.live_call import (
-    CallEndedError,
-    CallPlan,
-    LiveCall,
-    TransferLimitError,
-)
 from mediaserver.sandbox.calls.recordings import CallRecording
 from mediaserver.sandbox.calls.streams import StreamPlan, StreamRefusedError
-from mediaserver.sandbox.people.dialplan import digits
 from mediaserver.sandbox.people.person import ScriptError
 from mediaserver.sandbox.people.script import files_below, person_from_option
 from mediaserver.sandbox.records.records import ApplicationRecord, CallRecord, NumberRecord
@@ -284,7 +284,7 @@ def _calls() -> APIRouter:
     async def make_a_call(request: Request, exchange: Ex) -> Response:
         asked: models.CallRequest = await _body(request, models.CallRequest)
         api_id = str(uuid4())
-        calls: list[LiveCall] = []
+        calls: list[SandboxCall] = []
         try:
             for number in asked.destinations:
                 call = await exchange.call(
@@ -362,7 +362,7 @@ def _calls() -> APIRouter:
     async def transfer_a_call(request: Request, exchange: Ex, call_uuid: str) -> Response:
         asked: models.TransferRequest = await _body(request, models.TransferRequest)
         call = _live(exchange, call_uuid)
-        moves: list[tuple[LiveCall, Target]] = []
+        moves: list[tuple[SandboxCall, Target]] = []
         if asked.legs in ("bleg", "both") and asked.bleg_url is not None:
             if call.b_leg is None:
                 raise ApiError(404, f"call {call_uuid} has no b leg")
@@ -428,14 +428,14 @@ def _record(exchange: Exchange, call_uuid: str) -> CallRecord:
     return record
 
 
-def _live(exchange: Exchange, call_uuid: str) -> LiveCall:
+def _live(exchange: Exchange, call_uuid: str) -> SandboxCall:
     call = exchange.calls.get(call_uuid)
     if call is None or call.over:
         raise ApiError(404, f"call not found: {call_uuid:.60} is no live call")
     return call
 
 
-def _in_progress(exchange: Exchange, call_uuid: str) -> LiveCall:
+def _in_progress(exchange: Exchange, call_uuid: str) -> SandboxCall:
     call = _live(exchange, call_uuid)
     if call.line is None:
         raise ApiError(404, f"call not found: {call_uuid:.60} has not been answered yet")
@@ -752,7 +752,7 @@ def _application(exchange: Exchange, app_id: str) -> ApplicationRecord:
 async def _number(exchange: Exchange, number: str) -> NumberRecord:
     """Return a number of the account, of which any is one as soon as it is asked for."""
     bare = digits(number)
-    if not 3 <= len(bare) <= 15 or bare.startswith("sip:"):
+    if bare is None:
         raise ApiError(404, f"number not found: {number:.40}")
     record = exchange.numbers.get(bare)
     if record is None:

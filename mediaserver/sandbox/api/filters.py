@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final, TypeAlias
 
-from mediaserver.sandbox.people.dialplan import digits
+from mediaserver.plivo.numbers import same_number
 from mediaserver.sandbox.records.records import CallRecord
 
 
@@ -70,7 +70,7 @@ def _test(name: str, text: str) -> Test:
         return lambda record: field(record) == text
     if name in _NUMBERS:
         number = _NUMBERS[name]
-        return lambda record: digits(number(record)) == digits(text)
+        return lambda record: same_number(number(record), text)
     bare, separator, comparison = name.partition("__")
     compare = _COMPARISONS.get(separator + comparison)
     if bare not in _AMOUNTS or compare is None:

@@ -26,14 +26,14 @@ from mediaserver.sandbox.calls.hangup import (
     Hangup,
     HangupSource,
 )
-from mediaserver.sandbox.calls.legs import dial
+from mediaserver.sandbox.calls.legs import connect_legs
 from mediaserver.sandbox.calls.recordings import CallRecording
 from mediaserver.sandbox.calls.streams import StreamPlan, StreamRefusedError
 from mediaserver.sandbox.webhooks import Target, WebhookError
 
 
 if TYPE_CHECKING:
-    from mediaserver.sandbox.calls.live_call import LiveCall
+    from mediaserver.sandbox.calls.call import SandboxCall
 
 log = structlog.get_logger(__name__)
 
@@ -72,11 +72,11 @@ class Document:
     params: Mapping[str, str] = field(default_factory=dict)
 
 
-Outcome: TypeAlias = Document | Hangup | None
+Continuation: TypeAlias = Document | Hangup | None
 """What an element leads to: another document, the end of the call, or the next element."""
 
 
-class XmlRun:
+class DocumentRunner:
     """Runs the documents of one call, one at a time.
 
     Attributes:
@@ -84,7 +84,7 @@ class XmlRun:
 
     """
 
-    def __init__(self, call: LiveCall) -> None:
+    def __init__(self, call: SandboxCall) -> None:
         self.held_by_stream = False
         self.session_recording: CallRecording | None = None
         self._call = call
@@ -166,11 +166,11 @@ class XmlRun:
         )
 
     @singledispatchmethod
-    async def _do(self, element: xml.Element) -> Outcome:
+    async def _do(self, element: xml.Element) -> Continuation:
         raise TypeError(f"<{element.name}> cannot be run")
 
     @_do.register
-    async def _stream(self, element: xml.Stream) -> Outcome:
+    async def _stream(self, element: xml.Stream) -> Continuation:
         line = await self._call.pick_up()
         try:
             stream = await self._call.streams.start(stream_plan(element), line)
@@ -186,14 +186,14 @@ class XmlRun:
         return None
 
     @_do.register
-    async def _speak(self, element: xml.Speak) -> Outcome:
+    async def _speak(self, element: xml.Speak) -> Continuation:
         line = await self._call.pick_up()
         voice = self._call.exchange.speak
         await _play(line, await voice(element.text, element.language or "en-US"), element.loop)
         return None
 
     @_do.register
-    async def _play_url(self, element: xml.Play) -> Outcome:
+    async def _play_url(self, element: xml.Play) -> Continuation:
         line = await self._call.pick_up()
         wav = await self.fetch_audio(element.url)
         if wav is not None:
@@ -217,7 +217,7 @@ class XmlRun:
             return None
 
     @_do.register
-    async def _wait(self, element: xml.Wait) -> Outcome:
+    async def _wait(self, element: xml.Wait) -> Continuation:
         length = element.length or 1
         line = self._call.line
         if element.silence and line is not None:
@@ -233,11 +233,11 @@ class XmlRun:
         return None
 
     @_do.register
-    async def _redirect(self, element: xml.Redirect) -> Outcome:
+    async def _redirect(self, element: xml.Redirect) -> Continuation:
         return Document(element.url, element.method or "POST", "redirect", event="Redirect")
 
     @_do.register
-    async def _hangup(self, element: xml.Hangup) -> Outcome:
+    async def _hangup(self, element: xml.Hangup) -> Continuation:
         unanswered = self._call.line is None
         cause = NORMAL
         if unanswered and element.reason == "rejected":
@@ -250,7 +250,7 @@ class XmlRun:
         return Hangup(cause, HangupSource.ANSWER_XML)
 
     @_do.register
-    async def _record(self, element: xml.Record) -> Outcome:
+    async def _record(self, element: xml.Record) -> Continuation:
         line = await self._call.pick_up()
         longest = element.max_length or 60
         callback = _target(element.callback_url, element.callback_method)
@@ -293,7 +293,7 @@ class XmlRun:
         return "".join(pressed)
 
     @_do.register
-    async def _get_digits(self, element: xml.GetDigits) -> Outcome:
+    async def _get_digits(self, element: xml.GetDigits) -> Continuation:
         line = await self._call.pick_up()
         for _ in range(element.retries or 1):
             digits = await self._collect(element, line)
@@ -342,8 +342,8 @@ class XmlRun:
             await self._do(prompt)
 
     @_do.register
-    async def _dial(self, element: xml.Dial) -> Outcome:
-        params = await dial(self._call, element)
+    async def _dial(self, element: xml.Dial) -> Continuation:
+        params = await connect_legs(self._call, element)
         return self._act(element.action, element.method, element.redirect, "Dial", params)
 
     def _act(
@@ -353,7 +353,7 @@ class XmlRun:
         redirect: bool | None,
         event: str,
         params: Mapping[str, str],
-    ) -> Outcome:
+    ) -> Continuation:
         """Go on with the document of an action URL, or only tell it with `redirect="false"`."""
         if action is None:
             return None

@@ -14,11 +14,12 @@ import structlog
 
 from audiocodecs import Wav
 from mediaserver.plivo.callbacks import Scheme
+from mediaserver.plivo.numbers import digits
 from mediaserver.sandbox.account import Account
+from mediaserver.sandbox.calls.call import CallPlan, SandboxCall
 from mediaserver.sandbox.calls.hangup import NORMAL, Hangup, HangupSource
-from mediaserver.sandbox.calls.live_call import CallPlan, LiveCall
 from mediaserver.sandbox.calls.recovery import close_what_was_live
-from mediaserver.sandbox.people.dialplan import Dialplan, digits
+from mediaserver.sandbox.people.dialplan import Dialplan
 from mediaserver.sandbox.people.person import Person
 from mediaserver.sandbox.records.billing import Rates
 from mediaserver.sandbox.records.records import (
@@ -30,7 +31,7 @@ from mediaserver.sandbox.records.records import (
     StreamRecord,
 )
 from mediaserver.sandbox.records.store import Store
-from mediaserver.sandbox.webhooks import Target, Webhooks
+from mediaserver.sandbox.webhooks import Target, WebhookClient
 
 
 log = structlog.get_logger(__name__)
@@ -117,7 +118,7 @@ class Exchange:
         self,
         account: Account,
         store: Store,
-        webhooks: Webhooks,
+        webhooks: WebhookClient,
         *,
         dialplan: Dialplan,
         fetch_audio: Callable[[str], Awaitable[bytes]],
@@ -135,7 +136,7 @@ class Exchange:
         self.rates = rates or Rates()
         self.options = options or ExchangeOptions()
         self.public_url = "http://127.0.0.1"
-        self.calls: dict[str, LiveCall] = {}
+        self.calls: dict[str, SandboxCall] = {}
         self.past: dict[str, CallRecord] = {}
         self.streams: dict[str, StreamRecord] = {}
         self.applications: dict[str, ApplicationRecord] = {}
@@ -175,7 +176,7 @@ class Exchange:
 
     async def call(
         self, to: str, *, caller: str, plan: CallPlan, caller_name: str = "", api_id: str = ""
-    ) -> LiveCall:
+    ) -> SandboxCall:
         """Place an outbound call, as `POST /Call/` does.
 
         Raises:
@@ -205,7 +206,7 @@ class Exchange:
         person: Person | None = None,
         plan: CallPlan | None = None,
         caller_name: str = "",
-    ) -> LiveCall:
+    ) -> SandboxCall:
         """Dial a number of the account from a phone.
 
         Args:
@@ -237,14 +238,14 @@ class Exchange:
 
     async def add_leg(
         self,
-        parent: LiveCall,
+        parent: SandboxCall,
         to: str,
         *,
         caller: str,
         caller_name: str,
         ring_timeout: float,
         send_digits: str,
-    ) -> LiveCall:
+    ) -> SandboxCall:
         """Place the call that `<Dial>` adds to another one."""
         uuid = str(uuid4())
         record = CallRecord(
@@ -269,7 +270,7 @@ class Exchange:
             )
 
     def _plan_for(self, number: str) -> CallPlan:
-        record = self.numbers.get(digits(number))
+        record = self.numbers.get(digits(number) or number)
         application = self.applications.get(record.app_id or "") if record else None
         if application is None or not application.answer_url:
             raise UnknownNumberError(
@@ -284,14 +285,14 @@ class Exchange:
 
     async def _begin(
         self, record: CallRecord, plan: CallPlan, person: Person, dialled: str | None
-    ) -> LiveCall:
+    ) -> SandboxCall:
         hangup = plan.hangup or plan.answer
         if hangup is not None:
             record.hangup_url, record.hangup_method = hangup
         fate = None if dialled is None else self.dialplan.fate(dialled)
         wait = self._turn() if record.direction == "outbound" else 0.0
         record.headers = dict(plan.headers)
-        call = LiveCall(self, record, plan, person, fate, wait)
+        call = SandboxCall(self, record, plan, person, fate, wait)
         self.calls[call.uuid] = call
         try:
             await self.remember(record)
@@ -380,7 +381,7 @@ class Exchange:
             record.rounded_bill_duration = bill.rounded
             record.billed_amount = bill.amount
 
-    def forget(self, call: LiveCall) -> None:
+    def forget(self, call: SandboxCall) -> None:
         """Take a call off the list of the live ones."""
         self.calls.pop(call.uuid, None)
 

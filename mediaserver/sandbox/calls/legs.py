@@ -13,21 +13,21 @@ from mediaserver.sandbox.webhooks import Target
 
 
 if TYPE_CHECKING:
-    from mediaserver.sandbox.calls.live_call import LiveCall
+    from mediaserver.sandbox.calls.call import SandboxCall
 
 _TIME_LIMIT: Final = 14_400.0
 _RING_TIMEOUT: Final = 120.0
 
 
-async def dial(call: LiveCall, element: xml.Dial) -> dict[str, str]:
+async def connect_legs(call: SandboxCall, element: xml.Dial) -> dict[str, str]:
     """Connect `call` with the first to answer, until one of them is gone.
 
     Returns:
         What the action URL is told.
 
     """
-    legs: list[LiveCall] = []
-    winner: LiveCall | None = None
+    legs: list[SandboxCall] = []
+    winner: SandboxCall | None = None
     callback = None
     if element.callback_url is not None:
         callback = Target(element.callback_url, element.callback_method or "POST")
@@ -56,7 +56,9 @@ async def dial(call: LiveCall, element: xml.Dial) -> dict[str, str]:
     }
 
 
-async def _place(call: LiveCall, element: xml.Dial, target: xml.Number | xml.User) -> LiveCall:
+async def _place(
+    call: SandboxCall, element: xml.Dial, target: xml.Number | xml.User
+) -> SandboxCall:
     return await call.exchange.add_leg(
         call,
         target.number if isinstance(target, xml.Number) else target.sip_uri,
@@ -67,7 +69,7 @@ async def _place(call: LiveCall, element: xml.Dial, target: xml.Number | xml.Use
     )
 
 
-async def _first_to_answer(legs: Sequence[LiveCall]) -> LiveCall | None:
+async def _first_to_answer(legs: Sequence[SandboxCall]) -> SandboxCall | None:
     """Wait until one of the legs was answered, or all have ended."""
     waiting = {asyncio.create_task(_answered(leg)) for leg in legs}
     try:
@@ -82,7 +84,7 @@ async def _first_to_answer(legs: Sequence[LiveCall]) -> LiveCall | None:
             task.cancel()
 
 
-async def _answered(leg: LiveCall) -> LiveCall | None:
+async def _answered(leg: SandboxCall) -> SandboxCall | None:
     answered = asyncio.create_task(leg.answered.wait())
     ended = asyncio.create_task(leg.wait_ended())
     try:
@@ -93,7 +95,7 @@ async def _answered(leg: LiveCall) -> LiveCall | None:
         ended.cancel()
 
 
-async def _talk(call: LiveCall, leg: LiveCall, element: xml.Dial) -> None:
+async def _talk(call: SandboxCall, leg: SandboxCall, element: xml.Dial) -> None:
     """Let the two hear each other until the leg is gone, or is transferred away."""
     line = await call.pick_up()
     assert leg.line is not None, "it was answered"
@@ -117,14 +119,14 @@ async def _talk(call: LiveCall, leg: LiveCall, element: xml.Dial) -> None:
         await leg.wait_ended()
 
 
-def _let_go(leg: LiveCall) -> None:
+def _let_go(leg: SandboxCall) -> None:
     """End a leg that nobody talks to any more, unless it was given a document of its own."""
     if not leg.transferred:
         cause = CANCELED if leg.record.answered is None else NORMAL
         leg.hang_up(cause, HangupSource.PLIVO)
 
 
-def _tell(call: LiveCall, callback: Target | None, action: str, leg: LiveCall) -> None:
+def _tell(call: SandboxCall, callback: Target | None, action: str, leg: SandboxCall) -> None:
     call.notify(
         callback,
         call.params(

@@ -15,7 +15,7 @@ from mediaserver.sandbox.webhooks import Target
 
 
 if TYPE_CHECKING:
-    from mediaserver.sandbox.calls.live_call import LiveCall
+    from mediaserver.sandbox.calls.call import SandboxCall
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +31,7 @@ class CallRecording:
     """
 
     def __init__(
-        self, call: LiveCall, line: Line, longest: float, callback: Target | None = None
+        self, call: SandboxCall, line: Line, longest: float, callback: Target | None = None
     ) -> None:
         self.id = str(uuid4())
         self.url = call.exchange.recording_url(self.id)

@@ -31,7 +31,7 @@ from mediaserver.sandbox.wire.media_stream import (
 
 
 if TYPE_CHECKING:
-    from mediaserver.sandbox.calls.live_call import LiveCall
+    from mediaserver.sandbox.calls.call import SandboxCall
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +77,7 @@ class ActiveStream:
 class CallStreams:
     """The streams of one call, of which Plivo has one at a time."""
 
-    def __init__(self, call: LiveCall) -> None:
+    def __init__(self, call: SandboxCall) -> None:
         self._call = call
         self._active: dict[str, ActiveStream] = {}
 

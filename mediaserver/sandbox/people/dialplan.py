@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeAlias
 
+from mediaserver.plivo.numbers import digits
 from mediaserver.sandbox.people.person import Person
 
 
@@ -47,20 +48,18 @@ class Dialplan:
         people: Mapping[str, Callable[[], Person]] | None = None,
     ) -> None:
         self._person = person
-        self._people = {digits(number): make for number, make in (people or {}).items()}
+        self._people = {_known_by(number): make for number, make in (people or {}).items()}
 
     def fate(self, number: str) -> Fate | None:
         """Tell what a number does instead of being answered by its person."""
-        dialled = digits(number)
+        dialled = _known_by(number)
         return None if dialled in self._people else FATES.get(dialled[-4:])
 
     def person(self, number: str) -> Person:
         """Make whoever is at a number."""
-        return self._people.get(digits(number), self._person)()
+        return self._people.get(_known_by(number), self._person)()
 
 
-def digits(number: str) -> str:
-    """Return a number's digits; a SIP address as it is."""
-    if number.startswith("sip:"):
-        return number
-    return "".join(filter(str.isdecimal, number))
+def _known_by(number: str) -> str:
+    """Return the digits of a phone number, and any other address as it is written."""
+    return digits(number) or number

@@ -1,6 +1,6 @@
 """Who is on the phone: what a person does with a call, step by step.
 
-    Person([Say("Hello?"), WaitForAgent(), Interrupt(1.5, "Stop!"), Press("1#"), HangUp()])
+    Person([Say("Hello?"), WaitForAgent(), TalkOver(1.5, "Stop!"), Press("1#"), HangUp()])
 
 A script can also be a coroutine function that is given the `Handset`, or be read from YAML or
 from an option; see `mediaserver.sandbox.people.script`.
@@ -23,19 +23,19 @@ from mediaserver.sandbox.audio.handset import Handset
 from mediaserver.sandbox.phone.phone import CallEnded
 
 
-DEFAULT_VOICE = "en-gb-x-rp"
+_VOICE = "en-gb-x-rp"
 
-Answer: TypeAlias = Literal["answer", "busy", "no answer", "reject"]
+Pickup: TypeAlias = Literal["answer", "busy", "no answer", "reject"]
 """What becomes of a call to this person."""
 
-ANSWERS: tuple[Answer, ...] = ("answer", "busy", "no answer", "reject")
+PICKUPS: tuple[Pickup, ...] = ("answer", "busy", "no answer", "reject")
 
 
 class ScriptError(ValueError):
     """A script that cannot be followed: says where, what is wrong, and what is allowed."""
 
 
-class Step(Protocol):
+class ScriptStep(Protocol):
     """One thing that a person does in a call."""
 
     async def perform(self, handset: Handset, voice: str) -> None:
@@ -61,7 +61,7 @@ class Say:
     voice: str | None = None
 
     async def perform(self, handset: Handset, voice: str) -> None:
-        """Do it; see `Step`."""
+        """Do it; see `ScriptStep`."""
         await _say(handset, await _spoken(self.text, self.voice or voice))
 
 
@@ -72,7 +72,7 @@ class Play:
     clip: Path | Wav
 
     async def perform(self, handset: Handset, voice: str) -> None:
-        """Do it; see `Step`."""
+        """Do it; see `ScriptStep`."""
         clip = self.clip
         await _say(handset, clip if isinstance(clip, Wav) else await _read(clip))
 
@@ -93,7 +93,7 @@ class WaitForAgent:
     timeout: float = 30.0
 
     async def perform(self, handset: Handset, voice: str) -> None:
-        """Do it; see `Step`."""
+        """Do it; see `ScriptStep`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self.timeout):
                 await handset.wait_for_speech()
@@ -107,12 +107,12 @@ class Wait:
     seconds: float
 
     async def perform(self, handset: Handset, voice: str) -> None:
-        """Do it; see `Step`."""
+        """Do it; see `ScriptStep`."""
         await handset.wait(self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
-class Interrupt:
+class TalkOver:
     """Cut in once the agent has been speaking for a while.
 
     Attributes:
@@ -131,7 +131,7 @@ class Interrupt:
     timeout: float = 30.0
 
     async def perform(self, handset: Handset, voice: str) -> None:
-        """Do it; see `Step`."""
+        """Do it; see `ScriptStep`."""
         # Speech has to be there in time.
         clip = await _clip(self.clip, self.text, voice)
         try:
@@ -160,7 +160,7 @@ class Press:
             raise ValueError(f"keys must be of 0-9, *, # and A-D, got {self.digits!r}")
 
     async def perform(self, handset: Handset, voice: str) -> None:
-        """Do it; see `Step`."""
+        """Do it; see `ScriptStep`."""
         handset.press(self.digits)
         await handset.wait_spoken()
 
@@ -170,7 +170,7 @@ class HangUp:
     """Put the phone down."""
 
     async def perform(self, handset: Handset, voice: str) -> None:
-        """Do it; see `Step`."""
+        """Do it; see `ScriptStep`."""
         handset.hang_up()
 
 
@@ -190,7 +190,7 @@ class Converse:
     patience: float = 5.0
 
     async def perform(self, handset: Handset, voice: str) -> None:
-        """Do it; see `Step`."""
+        """Do it; see `ScriptStep`."""
         for reply in self.replies:
             if not await self._hear(handset):
                 return
@@ -208,7 +208,7 @@ class Converse:
         return True
 
 
-Script: TypeAlias = Sequence[Step] | Callable[[Handset], Awaitable[None]]
+Script: TypeAlias = Sequence[ScriptStep] | Callable[[Handset], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,15 +234,15 @@ class Person:
 
     script: Script = ()
     _: KW_ONLY
-    voice: str = DEFAULT_VOICE
-    answer: Answer = "answer"
+    voice: str = _VOICE
+    answer: Pickup = "answer"
     ring: float = 1.0
     machine: bool = False
     max_seconds: float | None = None
 
     def __post_init__(self) -> None:
-        if self.answer not in ANSWERS:
-            raise ValueError(f"answer is one of {', '.join(ANSWERS)}, got {self.answer!r}")
+        if self.answer not in PICKUPS:
+            raise ValueError(f"answer is one of {', '.join(PICKUPS)}, got {self.answer!r}")
         if not 0 <= self.ring < math.inf:
             raise ValueError(f"ring is 0 seconds or more, got {self.ring!r}")
         if self.max_seconds is not None and not self.max_seconds > 0:
@@ -256,33 +256,6 @@ class Person:
         `max_seconds`.
         """
         return cls((Say("Hello?"), Converse(), HangUp()), max_seconds=max_seconds)
-
-    @classmethod
-    def from_option(cls, text: str) -> Person:
-        """Return who a command line describes: a WAV file, a YAML file, or steps.
-
-        `greeting.wav` plays it and stays on the phone. Steps are separated by semicolons:
-        `say Hello; wait agent; interrupt 1.5 Stop; press 12#; wait 2; play x.wav; hang up`.
-
-        Raises:
-            ScriptError: It is none of those.
-
-        """
-        from mediaserver.sandbox.people.script import person_from_option
-
-        return person_from_option(text)
-
-    @classmethod
-    def from_yaml(cls, path: str | Path) -> Person:
-        """Return the person that a YAML file describes; see `mediaserver.sandbox.people.script`.
-
-        Raises:
-            ScriptError: It cannot be read, or not be followed.
-
-        """
-        from mediaserver.sandbox.people.script import person_from_yaml
-
-        return person_from_yaml(Path(path))
 
     async def prepare(self) -> None:
         """Read and synthesise everything that will be said, so that no call waits for it.
@@ -299,7 +272,7 @@ class Person:
                     await _spoken(text, voice or self.voice)
                 case Play(clip=Path() as path):
                     await _read(path)
-                case Interrupt(clip=clip, text=text):
+                case TalkOver(clip=clip, text=text):
                     await _clip(clip, text, self.voice)
                 case Converse(replies=replies):
                     for reply in replies:

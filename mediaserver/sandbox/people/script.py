@@ -29,16 +29,16 @@ import yaml
 from yaml import MappingNode, Node, ScalarNode, SequenceNode
 
 from mediaserver.sandbox.people.person import (
-    ANSWERS,
+    PICKUPS,
     Converse,
     HangUp,
-    Interrupt,
     Person,
     Play,
     Press,
     Say,
     ScriptError,
-    Step,
+    ScriptStep,
+    TalkOver,
     Wait,
     WaitForAgent,
 )
@@ -149,7 +149,7 @@ def _is_step(text: str) -> bool:
     return text.partition(" ")[0] in ("say", "play", "interrupt", "press", "wait")
 
 
-def _option_step(text: str, find: Callable[[str], Path]) -> Step:
+def _option_step(text: str, find: Callable[[str], Path]) -> ScriptStep:
     name, _, rest = text.partition(" ")
     rest = rest.strip()
     match name.lower(), rest.lower():
@@ -162,11 +162,11 @@ def _option_step(text: str, find: Callable[[str], Path]) -> Step:
         case "wait", _:
             return Wait(_option_seconds(text, rest))
         case "interrupt", "":
-            return Interrupt()
+            return TalkOver()
         case "interrupt", _:
             after, _, words = rest.partition(" ")
             seconds = _option_seconds(text, after)
-            return Interrupt(seconds, words.strip()) if words.strip() else Interrupt(seconds)
+            return TalkOver(seconds, words.strip()) if words.strip() else TalkOver(seconds)
         case "press", _:
             try:
                 return Press(rest.replace(" ", "").upper())
@@ -192,7 +192,7 @@ class _Reader:
     def __init__(self, source: str, folder: Path) -> None:
         self._source = source
         self._folder = folder
-        self._steps: dict[str, Callable[[Node | None, Node], Step]] = {
+        self._steps: dict[str, Callable[[Node | None, Node], ScriptStep]] = {
             "say": self._say,
             "play": self._play,
             "wait": self._wait,
@@ -212,7 +212,7 @@ class _Reader:
         if "voice" in fields:
             options["voice"] = self._text(fields["voice"], "voice")
         if "answer" in fields:
-            options["answer"] = self._one_of(fields["answer"], "answer", ANSWERS)
+            options["answer"] = self._one_of(fields["answer"], "answer", PICKUPS)
         if "machine" in fields:
             words = self._one_of(fields["machine"], "machine", _BOOLEANS)
             options["machine"] = _BOOLEANS[words]
@@ -222,12 +222,12 @@ class _Reader:
         script = self._script(fields["script"]) if "script" in fields else ()
         return Person(script, **options)
 
-    def _script(self, node: Node) -> tuple[Step, ...]:
+    def _script(self, node: Node) -> tuple[ScriptStep, ...]:
         if not isinstance(node, SequenceNode):
             self._fail(node, "script is a list of steps")
         return tuple(self._step(entry) for entry in node.value)
 
-    def _step(self, node: Node) -> Step:
+    def _step(self, node: Node) -> ScriptStep:
         argument: Node | None = None
         name_node = node
         if isinstance(node, MappingNode):
@@ -244,7 +244,7 @@ class _Reader:
             self._fail(name_node, _unknown("step", name_node.value, self._steps))
         return read(argument, name_node)
 
-    def _say(self, node: Node | None, step: Node) -> Step:
+    def _say(self, node: Node | None, step: Node) -> ScriptStep:
         if isinstance(node, MappingNode):
             fields = self._mapping(node, ("text", "voice"), "say")
             if "text" not in fields:
@@ -253,19 +253,19 @@ class _Reader:
             return Say(self._text(fields["text"], "text"), voice)
         return Say(self._text(node or step, "say", missing=node is None))
 
-    def _play(self, node: Node | None, step: Node) -> Step:
+    def _play(self, node: Node | None, step: Node) -> ScriptStep:
         return Play(self._path(node or step, missing=node is None))
 
-    def _wait(self, node: Node | None, step: Node) -> Step:
+    def _wait(self, node: Node | None, step: Node) -> ScriptStep:
         return Wait(self._seconds(node or step, "wait"))
 
-    def _wait_for_agent(self, node: Node | None, _step: Node) -> Step:
+    def _wait_for_agent(self, node: Node | None, _step: Node) -> ScriptStep:
         fields = self._mapping(node, ("silence", "timeout"), "wait_for_agent")
         return WaitForAgent(**self._all_seconds(fields))
 
-    def _interrupt(self, node: Node | None, _step: Node) -> Step:
+    def _interrupt(self, node: Node | None, _step: Node) -> ScriptStep:
         if isinstance(node, ScalarNode):
-            return Interrupt(self._seconds(node, "interrupt"))
+            return TalkOver(self._seconds(node, "interrupt"))
         allowed = ("after", "say", "play", "press", "timeout")
         fields = self._mapping(node, allowed, "interrupt")
         times = {name: node for name, node in fields.items() if name in ("after", "timeout")}
@@ -277,12 +277,12 @@ class _Reader:
             options["text"] = self._text(fields["say"], "say")
         if "play" in fields:
             options["clip"] = self._path(fields["play"])
-        return Interrupt(**options)
+        return TalkOver(**options)
 
-    def _press(self, node: Node | None, step: Node) -> Step:
+    def _press(self, node: Node | None, step: Node) -> ScriptStep:
         return Press(self._keys(node or step))
 
-    def _converse(self, node: Node | None, _step: Node) -> Step:
+    def _converse(self, node: Node | None, _step: Node) -> ScriptStep:
         fields = self._mapping(node, ("replies", "silence", "patience"), "converse")
         replies = fields.pop("replies", None)
         options: dict[str, Any] = self._all_seconds(fields)
@@ -292,7 +292,7 @@ class _Reader:
             options["replies"] = tuple(self._text(reply, "a reply") for reply in replies.value)
         return Converse(**options)
 
-    def _hang_up(self, node: Node | None, _step: Node) -> Step:
+    def _hang_up(self, node: Node | None, _step: Node) -> ScriptStep:
         if node is not None:
             self._fail(node, "hang_up takes nothing")
         return HangUp()

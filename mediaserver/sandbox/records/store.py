@@ -13,25 +13,10 @@ from sqlalchemy import Connection, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 
-from mediaserver.sandbox.records.records import (
-    ApplicationRecord,
-    CallRecord,
-    HeartbeatRecord,
-    NumberRecord,
-    Record,
-    StreamRecord,
-)
+from mediaserver.sandbox.records.records import Record
 
 
-R = TypeVar("R", bound=Record)
-
-KINDS: tuple[type[Record], ...] = (
-    CallRecord,
-    StreamRecord,
-    ApplicationRecord,
-    NumberRecord,
-    HeartbeatRecord,
-)
+AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
 class StoreError(Exception):
@@ -47,7 +32,7 @@ class Store(Protocol):
     async def delete(self, record: Record) -> None:
         """Forget a record."""
 
-    async def all(self, kind: type[R]) -> Sequence[R]:
+    async def all(self, kind: type[AnyRecord]) -> Sequence[AnyRecord]:
         """Return all records of a kind, in no particular order."""
 
     async def aclose(self) -> None:
@@ -69,7 +54,7 @@ class MemoryStore:
         """Do it; see `Store`."""
         self._records.pop((type(record), _key(record)), None)
 
-    async def all(self, kind: type[R]) -> Sequence[R]:
+    async def all(self, kind: type[AnyRecord]) -> Sequence[AnyRecord]:
         """Do it; see `Store`."""
         return [record for record in self._records.values() if isinstance(record, kind)]
 
@@ -130,7 +115,7 @@ class SqlStore:
             if kept is not None:
                 await session.delete(kept)
 
-    async def all(self, kind: type[R]) -> Sequence[R]:
+    async def all(self, kind: type[AnyRecord]) -> Sequence[AnyRecord]:
         """Do it; see `Store`."""
         async with self._session() as session:
             return (await session.scalars(select(kind))).all()

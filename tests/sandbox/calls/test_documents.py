@@ -8,8 +8,8 @@ import pytest
 
 from audiocodecs import Samples, Wav, encode_wav, read_wav
 from mediaserver.plivo import xml
+from mediaserver.sandbox.calls.call import CallPlan, SandboxCall
 from mediaserver.sandbox.calls.documents import MAX_INSTANT_DOCUMENTS, stream_plan
-from mediaserver.sandbox.calls.live_call import CallPlan, LiveCall
 from mediaserver.sandbox.calls.streams import StreamPlan
 from mediaserver.sandbox.people.person import HangUp, Person, Press, Wait
 from mediaserver.sandbox.webhooks import Target
@@ -24,7 +24,7 @@ def tone(seconds: float) -> Samples:
     return (9_000 * np.sin(2 * np.pi * 440 * time)).astype(np.int16)
 
 
-async def run_call(platform: Any, *elements: str, **plan: Any) -> LiveCall:
+async def run_call(platform: Any, *elements: str, **plan: Any) -> SandboxCall:
     """Place a call whose answer URL has these elements, and wait for its end."""
     answer = Target(platform.document("/answer", *elements))
     call = await platform.exchange.call(
@@ -35,7 +35,7 @@ async def run_call(platform: Any, *elements: str, **plan: Any) -> LiveCall:
     return call
 
 
-def length(call: LiveCall) -> float:
+def length(call: SandboxCall) -> float:
     """Seconds from the answer to the end."""
     return call.record.ended - call.record.answered
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from mediaserver.sandbox.calls.call import CallPlan
 from mediaserver.sandbox.calls.exchange import (
     HEARTBEAT,
     ConcurrencyLimitError,
     ExchangeOptions,
     UnknownNumberError,
 )
-from mediaserver.sandbox.calls.live_call import CallPlan
 from mediaserver.sandbox.records.records import ApplicationRecord, HeartbeatRecord, NumberRecord
 from mediaserver.sandbox.webhooks import Target
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mediaserver.sandbox.calls.live_call import CallPlan, LiveCall
+from mediaserver.sandbox.calls.call import CallPlan, SandboxCall
 from mediaserver.sandbox.people.person import HangUp, Person, Press, Wait
 from mediaserver.sandbox.webhooks import Target
 
@@ -29,7 +29,7 @@ def speaks(*after: Any) -> Person:
     return Person(script)
 
 
-async def run_dial(platform: Any, *targets: str, **attributes: str) -> tuple[LiveCall, Any]:
+async def run_dial(platform: Any, *targets: str, **attributes: str) -> tuple[SandboxCall, Any]:
     """Place a call to A whose document dials; return it, and what the action was told."""
     action = platform.document("/action", "<Hangup/>")
     written = "".join(f' {name}="{value}"' for name, value in attributes.items())

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from audiocodecs import read_wav
-from mediaserver.sandbox.calls.live_call import CallPlan
+from mediaserver.sandbox.calls.call import CallPlan
 from mediaserver.sandbox.calls.recordings import CallRecording
 from mediaserver.sandbox.webhooks import Target
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from mediaserver.sandbox.calls.call import CallPlan, SandboxCall
 from mediaserver.sandbox.calls.exchange import HEARTBEAT, Exchange
-from mediaserver.sandbox.calls.live_call import CallPlan, LiveCall
 from mediaserver.sandbox.records.records import HeartbeatRecord
 from mediaserver.sandbox.webhooks import Target
 
@@ -16,7 +16,7 @@ DOWN = 3_600.0
 """Seconds from the kill to the next start."""
 
 
-async def streaming(platform: Any, **plan: Any) -> LiveCall:
+async def streaming(platform: Any, **plan: Any) -> SandboxCall:
     """Place a call with a stream, and let it go on for ten seconds."""
     answer = platform.document(
         "/answer",
@@ -62,7 +62,7 @@ class Closed:
     billed: tuple[int, int]
 
 
-async def closed(platform: Any, call: LiveCall) -> Closed:
+async def closed(platform: Any, call: SandboxCall) -> Closed:
     successor = await restarted(platform)
     record = successor.past[call.uuid]
     (stream,) = successor.streams.values()

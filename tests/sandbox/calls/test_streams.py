@@ -8,12 +8,12 @@ import pytest
 from mediaserver.plivo.callbacks import StreamStatus
 from mediaserver.plivo.signatures import verify_upgrade
 from mediaserver.sandbox.audio.noise import NoiseCancellationError
-from mediaserver.sandbox.calls.live_call import CallPlan, LiveCall
+from mediaserver.sandbox.calls.call import CallPlan, SandboxCall
 from mediaserver.sandbox.calls.streams import StreamPlan, StreamRefusedError
 from mediaserver.sandbox.webhooks import Target
 
 
-async def answered(platform: Any, seconds: int = 60) -> LiveCall:
+async def answered(platform: Any, seconds: int = 60) -> SandboxCall:
     """Place a call that lasts for a while, and wait until it is answered."""
     answer = Target(platform.document("/answer", f'<Wait length="{seconds}"/>'))
     call = await platform.exchange.call(

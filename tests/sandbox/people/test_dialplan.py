@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mediaserver.sandbox.people import dialplan
-from mediaserver.sandbox.people.dialplan import FATES, Dialplan, digits
+from mediaserver.sandbox.people.dialplan import FATES, Dialplan
 from mediaserver.sandbox.people.person import Person
 
 
@@ -32,8 +32,16 @@ def test_everybody_else_is_the_same():
 
 
 @pytest.mark.parametrize(
-    ("number", "expected"),
-    [("+1 415-555 0123", "14155550123"), ("sip:amal@phone.plivo.com", "sip:amal@phone.plivo.com")],
+    ("known", "dialled"),
+    [
+        ("+1 415-555 0123", "14155550123"),
+        ("14155550123", "sip:14155550123@phone.plivo.com"),
+        ("sip:amal@phone.plivo.com", "sip:amal@phone.plivo.com"),
+    ],
 )
-def test_numbers_are_known_by_their_digits(number, expected):
-    assert digits(number) == expected
+def test_a_number_is_known_by_its_digits_and_a_sip_user_by_the_address(
+    known: str, dialled: str
+) -> None:
+    somebody = Person()
+
+    assert Dialplan(people={known: lambda: somebody}).person(dialled) is somebody

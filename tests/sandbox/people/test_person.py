@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +11,12 @@ from mediaserver.sandbox.audio.line import Line
 from mediaserver.sandbox.people.person import (
     Converse,
     HangUp,
-    Interrupt,
     Person,
     Play,
     Press,
     Say,
     ScriptError,
+    TalkOver,
     Wait,
     WaitForAgent,
 )
@@ -109,7 +108,7 @@ def test_an_interruption_comes_so_many_seconds_into_the_agents_speech():
         await asyncio.sleep(1.0)
         line.play(voice(10.0))
 
-    interrupt = Interrupt(1.5, clip=clip(0.4), digits="9")
+    interrupt = TalkOver(1.5, clip=clip(0.4), digits="9")
     line = in_a_call(Person([interrupt, HangUp()]), agent)
     assert spoken(line) == [(pytest.approx(2.5, abs=0.05), pytest.approx(2.9, abs=0.05))]
     assert [key.digit for key in line.handset.keys] == ["9"]
@@ -121,7 +120,7 @@ def test_an_agent_that_is_brief_is_not_interrupted():
             line.play(voice(1.0))
             line.play(silence(1.0, RATE))
 
-    interrupt = Interrupt(1.5, clip=clip(0.4), timeout=8.0)
+    interrupt = TalkOver(1.5, clip=clip(0.4), timeout=8.0)
     line = in_a_call(Person([interrupt, HangUp()]), agent)
     assert spoken(line) == []
     assert line.time == pytest.approx(8.0, abs=0.05)
@@ -220,13 +219,13 @@ def test_one_person_can_be_in_two_calls():
 def test_a_file_that_cannot_be_played_is_found_beforehand(tmp_path, name):
     (tmp_path / "text.wav").write_text("no audio")
     write_wav(tmp_path / "odd.wav", voice(0.1), 11_025)
-    for step in (Play(tmp_path / name), Interrupt(clip=tmp_path / name)):
+    for step in (Play(tmp_path / name), TalkOver(clip=tmp_path / name)):
         with pytest.raises(ScriptError, match=f"cannot play .*{name}"):
             run_virtual(Person([step]).prepare())
 
 
 def test_a_voice_there_is_none_of_is_found_beforehand():
-    for step in (Say("x"), Interrupt(), Converse()):
+    for step in (Say("x"), TalkOver(), Converse()):
         with pytest.raises(ScriptError, match="there is no voice 'klingon'"):
             run_virtual(Person([step], voice="klingon").prepare())
 
@@ -242,7 +241,7 @@ def test_preparing_what_needs_nothing_does_nothing():
         raise AssertionError
 
     run_virtual(Person(script).prepare())
-    run_virtual(Person([Wait(1), Play(clip(1)), Interrupt(text=""), HangUp()]).prepare())
+    run_virtual(Person([Wait(1), Play(clip(1)), TalkOver(text=""), HangUp()]).prepare())
 
 
 @pytest.mark.parametrize(
@@ -261,11 +260,3 @@ def test_a_person_that_cannot_be_is_refused(options, message):
 def test_keys_no_phone_has_are_refused():
     with pytest.raises(ValueError, match="got '1x'"):
         Press("1x")
-
-
-def test_a_person_can_be_read_from_a_file_or_an_option(tmp_path):
-    path = tmp_path / "person.yaml"
-    path.write_text("- press: 1\n")
-    assert Person.from_yaml(path) == Person.from_yaml(str(path)) == Person((Press("1"),))
-    assert Person.from_option("press 1") == Person((Press("1"),))
-    assert Person.from_option("hello.wav") == Person((Play(Path("hello.wav")),))

@@ -15,7 +15,7 @@ import structlog
 
 from mediaserver.sandbox.audio.line import Line
 from mediaserver.sandbox.calls.callbacks import call_params, hangup_params
-from mediaserver.sandbox.calls.documents import Document, XmlRun
+from mediaserver.sandbox.calls.documents import Document, DocumentRunner
 from mediaserver.sandbox.calls.hangup import (
     BUSY,
     CANCELED,
@@ -94,7 +94,7 @@ class TransferLimitError(Exception):
     """The call was transferred as often as Plivo lets it be."""
 
 
-class LiveCall:
+class SandboxCall:
     """A call that has not ended yet. `Exchange` makes them.
 
     Attributes:
@@ -129,7 +129,7 @@ class LiveCall:
         self.line: Line | None = None
         self.streams = CallStreams(self)
         self.recordings: list[CallRecording] = []
-        self.b_leg: LiveCall | None = None
+        self.b_leg: SandboxCall | None = None
         self.answered = asyncio.Event()
         self.left = asyncio.Event()
         self.rang = False
@@ -145,7 +145,7 @@ class LiveCall:
         self._transfer: Document | None = None
         self._script: asyncio.Task[Document | Hangup] | None = None
         self._playing: asyncio.Task[None] | None = None
-        self._runner = XmlRun(self)
+        self._runner = DocumentRunner(self)
 
     @property
     def uuid(self) -> str:

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from mediaserver.plivo.signatures import verify_headers
-from mediaserver.sandbox.calls.hangup import NORMAL, HangupSource
-from mediaserver.sandbox.calls.live_call import (
+from mediaserver.sandbox.calls.call import (
     MAX_TRANSFERS,
     CallEndedError,
     CallPlan,
-    LiveCall,
+    SandboxCall,
     TransferLimitError,
 )
+from mediaserver.sandbox.calls.hangup import NORMAL, HangupSource
 from mediaserver.sandbox.people.person import HangUp, Person, Press, Wait
 from mediaserver.sandbox.webhooks import Target
 
@@ -21,13 +21,13 @@ from mediaserver.sandbox.webhooks import Target
 CALLED, CALLER = "+14155550123", "+14155550100"
 
 
-async def placed(platform: Any, *elements: str, to: str = CALLED, **plan: Any) -> LiveCall:
+async def placed(platform: Any, *elements: str, to: str = CALLED, **plan: Any) -> SandboxCall:
     """Place a call whose answer URL has these elements."""
     answer = Target(platform.document("/answer", *elements))
     return await platform.exchange.call(to, caller=CALLER, plan=CallPlan(answer, **plan))
 
 
-async def ended(platform: Any, call: LiveCall) -> Any:
+async def ended(platform: Any, call: SandboxCall) -> Any:
     """Wait for the end of a call, and return what its hangup URL was told."""
     await call.wait_ended()
     await platform.exchange.webhooks.delivered()
