@@ -2,14 +2,14 @@
 
 Run ``python codecs/design_filters.py`` (needs scipy) after a change to the goals below.
 
-A low-pass filter's ripple is linear in its taps, so the best filter of a given length is a linear
-program: least stop-band gain, subject to a bounded ripple in the pass band. Two conditions beyond
-what `scipy.signal.remez` can express make it one:
+A low-pass filter's ripple is linear in its taps, so a linear program finds the best filter of a
+given length: the least stop-band gain for a bounded ripple in the pass band. It adds two conditions
+that `scipy.signal.remez` cannot express:
 
-* the gain at DC is exactly 1;
-* the filter is a product with running sums (1 + z + … + z^(k-1)), which are zero at the images of
-  DC. When it interpolates by k, each of its k phases then has exactly the same sum, also after
-  rounding to integers, so that a constant input leaves no tone behind.
+* The gain at DC is exactly 1.
+* The filter is a product with running sums (1 + z + … + z^(k-1)), which are zero at the images of
+  DC. When the filter interpolates by k, each of its k phases then has exactly the same sum, even
+  after rounding to integers, so that a constant input leaves no tone behind.
 """
 
 import math
@@ -24,8 +24,8 @@ DELAY = 20  # samples at the lower rate: 2.5 ms at 8 kHz
 PASS_EDGE = 0.85  # of the lower rate's Nyquist frequency; the stop band begins at 1.0
 RIPPLE_DB = 0.12
 GAIN = 2**24  # about the sum of a filter's integer taps
-# internal rate / lower rate: the numbers of phases the filter is used with. At 3 times the lower
-# rate, 8 → 24 kHz has three, and 24 → 16 kHz two
+# internal rate / lower rate: the numbers of phases that the filter is used with. At 3 times the
+# lower rate, 8 → 24 kHz has three phases and 24 → 16 kHz has two
 PHASES = {2: (2,), 3: (2, 3), 6: (6,)}
 
 TARGET = Path(__file__).parent / "audiocodecs" / "taps.py"
@@ -36,12 +36,12 @@ def design(ratio: int) -> list[int]:
     comb = np.ones(1)
     for phases in PHASES[ratio]:
         comb = np.convolve(comb, np.ones(phases))
-    length = 2 * DELAY * ratio - 1  # one tap more on both sides would be DELAY's due; they are 0
+    length = 2 * DELAY * ratio - 1  # DELAY allows one more tap on both sides; those are 0
     core = length - len(comb) + 1
     half = math.ceil(core / 2)
 
     def gain(frequencies: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return one row a frequency: the gain there is the row times half the core's taps."""
+        """Return one row per frequency: the gain there is the row times half the core's taps."""
         position = np.arange(half) - (core - 1) / 2
         rows = np.cos(np.outer(frequencies, position)) * np.where(position == 0, 1, 2)
         comb_position = np.arange(len(comb)) - (len(comb) - 1) / 2
@@ -87,9 +87,9 @@ def module(filters: dict[int, list[int]]) -> str:
         f"    {ratio}: (\n{rows(taps[: len(taps) // 2 + 1])}\n    ),\n"
         for ratio, taps in filters.items()
     )
-    return f'''"""Equiripple low-pass filters, as integers: written by ``codecs/design_filters.py``.
+    return f'''"""Equiripple low-pass filters, as integers; written by ``codecs/design_filters.py``.
 
-Pass band to {PASS_EDGE} of the lower rate's Nyquist frequency, stop band from that frequency on.
+Pass band up to {PASS_EDGE} of the lower rate's Nyquist frequency, stop band from that frequency on.
 """
 
 from typing import Final
@@ -101,7 +101,7 @@ DELAY: Final = {DELAY}
 # fmt: off
 HALVES: Final[dict[int, tuple[int, ...]]] = {{
 {halves}}}
-"""By internal rate / lower rate: the taps up to the middle one, which the others mirror."""
+"""The taps up to the middle one, which the others mirror, by internal rate / lower rate."""
 '''
 
 

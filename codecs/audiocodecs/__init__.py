@@ -1,7 +1,7 @@
 """Telephone audio: formats, G.711, L16, WAV and a streaming resampler.
 
 Samples are ``numpy.int16`` arrays, one-dimensional for mono and ``(n, channels)`` otherwise.
-Whatever cannot be worked with raises `AudioError`.
+Invalid audio and formats that this package does not support raise `AudioError`.
 """
 
 from audiocodecs.errors import AudioError

@@ -1,8 +1,8 @@
-"""The one error of this package."""
+"""The error that this package raises."""
 
 
 class AudioError(ValueError):
-    """Audio, or a description of it, that this package cannot work with.
+    """Invalid audio, or a format that this package does not support.
 
     The message says what was given and what is allowed.
     """

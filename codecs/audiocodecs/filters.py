@@ -1,13 +1,13 @@
 """The resampler's low-pass filters: linear phase, integer taps, one for each pair of rates.
 
-To go from one rate to another, the signal is thought of at their least common multiple, the
-internal rate: it is filled up with zeros to ``up`` times its rate, filtered, and every ``down``-th
-sample kept. The filter passes up to 0.85 of the lower rate's Nyquist frequency and stops, by 70 dB
-or more, from that frequency on.
+Resampling works, in theory, at the internal rate: the least common multiple of the two rates. Zeros
+between the samples raise the signal to ``up`` times its rate, the filter is applied, and every
+``down``-th sample is kept. The filter passes frequencies up to 0.85 of the lower rate's Nyquist
+frequency and attenuates those above the Nyquist frequency by 70 dB or more.
 
 Among 8, 16, 24 and 48 kHz, and between 22.05 and 44.1 kHz, the filters are equiripple, the shortest
-kind for such goals. The internal rates of all other pairs are in the megahertz, too many taps to
-optimise; a Kaiser window does there, half as long again.
+kind that meets these goals. The internal rates of all other pairs are in the megahertz and need too
+many taps to optimise; those pairs use a Kaiser window, which is half as long again.
 """
 
 import math
@@ -22,16 +22,16 @@ from audiocodecs.taps import DELAY, HALVES
 _PASS_EDGE = 0.85
 _KAISER_DB = 75.0
 _KAISER_DELAY = 32
-"""Samples at the lower rate; what 75 dB over a transition from 0.85 to 1.0 takes."""
+"""Samples at the lower rate: what 75 dB over a transition band from 0.85 to 1.0 needs."""
 _KAISER_GAIN = 2**24
 
 
 class LowPass(NamedTuple):
     """A low-pass filter at the internal rate.
 
-    The taps are integers, held in float64: a product with 16-bit samples and the sum of all of them
-    stay far below 2^53, so filtering is exact and the order of additions does not matter. Each of
-    the ``up`` phases has the same sum, so that a constant stays one.
+    The taps are integers, held in float64. Sums of their products with 16-bit samples stay far
+    below 2^53, so filtering is exact and the order of additions does not matter. Each of
+    the ``up`` phases has the same sum, so a constant input gives a constant output.
     """
 
     up: int
@@ -44,7 +44,7 @@ class LowPass(NamedTuple):
 
     @property
     def gain(self) -> float:
-        """What a constant is multiplied by."""
+        """The gain at 0 Hz."""
         return float(self.taps.sum()) / self.up
 
 
@@ -73,6 +73,6 @@ def _kaiser(up: int, down: int) -> LowPass:
     phases = np.resize(ideal, (math.ceil(len(ideal) / up), up))
     phases.reshape(-1)[len(ideal) :] = 0.0
     taps = np.rint(phases / phases.sum(axis=0) * _KAISER_GAIN)
-    # what rounding left of the sums goes where it weighs least
+    # the largest tap of each phase takes up the rounding error, where it matters least
     taps[np.abs(taps).argmax(axis=0), np.arange(up)] += _KAISER_GAIN - taps.sum(axis=0)
     return LowPass(up, down, taps.reshape(-1)[: len(ideal)], delay)

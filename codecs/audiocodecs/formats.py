@@ -1,4 +1,4 @@
-"""What an audio payload is: its encoding and its sample rate."""
+"""Audio formats: the encoding and the sample rate of a payload."""
 
 import re
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from audiocodecs.samples import Payload, Samples
 Encoding: TypeAlias = Literal["mulaw", "alaw", "l16"]
 
 RATES: Final = (8000, 16000, 22050, 24000, 44100, 48000)
-"""The sample rates, in Hz, of L16 and of the resampler."""
+"""The sample rates, in Hz, that L16 and the resampler support."""
 
 _RATES_OF: dict[Encoding, tuple[int, ...]] = {"mulaw": (8000,), "alaw": (8000,), "l16": RATES}
 _DECODE: dict[Encoding, Callable[[Payload], Samples]] = {
@@ -35,17 +35,17 @@ _MEDIA_TYPE = re.compile(
 
 
 class AudioFormat:
-    """An encoding and a sample rate; mono, as every stream of a call is.
+    """An encoding and a sample rate. Always mono, as the streams of a call are.
 
-    There is one instance of each format, so comparing and hashing cost nothing, and formats are
-    immutable. ``decode`` and ``encode`` are the codec's own functions.
+    Each format has one immutable instance, so comparing and hashing are cheap. ``decode`` and
+    ``encode`` are the codec's own functions.
 
     Args:
         encoding: ``"mulaw"`` or ``"alaw"`` (ITU-T G.711), or ``"l16"`` (little-endian).
         rate: samples per second: 8000 for G.711; any of `RATES` for L16.
 
     Raises:
-        AudioError: if there is no such format.
+        AudioError: if the encoding is unknown or does not have this rate.
 
     """
 
@@ -65,16 +65,16 @@ class AudioFormat:
     rate: int
     """Samples per second, in Hz."""
     content_type: str
-    """The media type without the rate, as ``playAudio`` wants it: ``"audio/x-l16"``."""
+    """The media type without the rate, in the form that ``playAudio`` needs: ``"audio/x-l16"``."""
     sample_bytes: int
     """Bytes per sample: 1 for G.711, 2 for L16."""
     bytes_per_second: int
     silence: bytes
     """One sample of silence, encoded."""
     decode: Callable[[Payload], Samples]
-    """Payload to samples (int16, one-dimensional); AudioError on a payload it cannot be."""
+    """Payload to samples (int16, one-dimensional). An invalid payload raises `AudioError`."""
     encode: Callable[[Samples], bytes]
-    """Samples (int16, one-dimensional) to payload; AudioError on any other array."""
+    """Samples (int16, one-dimensional) to payload. Any other array raises `AudioError`."""
 
     def __new__(cls, encoding: Encoding, rate: int) -> "AudioFormat":
         """Return the one instance of this format."""
@@ -94,7 +94,7 @@ class AudioFormat:
         Plivo's ``contentType``.
 
         Raises:
-            AudioError: if it names no format of this package.
+            AudioError: if this package does not support the media type.
 
         """
         match = _MEDIA_TYPE.fullmatch(content_type) if isinstance(content_type, str) else None
@@ -105,7 +105,7 @@ class AudioFormat:
         raise AudioError(f"unknown audio format {shown(content_type)}; allowed: {_allowed()}")
 
     def seconds(self, payload: Payload) -> float:
-        """Return how long ``payload`` plays."""
+        """Return the duration of ``payload`` in seconds."""
         size = payload.nbytes if isinstance(payload, memoryview) else len(payload)
         return size / self.bytes_per_second
 

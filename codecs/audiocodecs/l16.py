@@ -1,7 +1,7 @@
 """L16: linear 16-bit samples, little-endian.
 
-Plivo's wire carries ``audio/x-l16`` least significant byte first, whatever the host. The registered
-``audio/L16`` of RFC 2586 and RFC 3551 is big-endian; this is not that.
+Plivo sends ``audio/x-l16`` with the least significant byte first, on every host. It is not the
+registered ``audio/L16`` of RFC 2586 and RFC 3551, which is big-endian.
 """
 
 import numpy as np
@@ -24,8 +24,8 @@ def l16_decode(payload: Payload) -> Samples:
     if type(payload) is not bytes:
         payload = as_bytes(payload)
     if len(payload) % 2:
-        raise AudioError(f"L16 has two bytes a sample: an even number of bytes, not {len(payload)}")
-    # always a copy: the caller may write to it, and may use the payload's buffer again
+        raise AudioError(f"L16 has two bytes per sample: an even number, not {len(payload)}")
+    # always a copy, so that the caller may write to it and reuse the payload's buffer
     return np.frombuffer(payload, _WIRE).astype(INT16)
 
 

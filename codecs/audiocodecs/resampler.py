@@ -1,8 +1,9 @@
-"""A streaming resampler that holds back as little as its filter allows.
+"""A streaming resampler whose only delay is that of its filter.
 
-A polyphase FIR as one matrix product: the input is cut into blocks, each block with the history
-before it is a row, and the columns of the matrix are the filter at the positions of a block's
-outputs. Small blocks waste few multiplications on the matrix's zeros; BLAS does the rest.
+It computes a polyphase FIR as one matrix product. The input is cut into blocks; each row holds a
+block and the history before it; the columns of the matrix are the filter at the positions of a
+block's outputs. Small blocks waste few multiplications on the matrix's zeros, and BLAS makes the
+product fast.
 """
 
 import functools
@@ -19,23 +20,23 @@ from audiocodecs.samples import INT16, Samples, require_channels, require_mono
 
 
 _MOST_PRODUCTS = 200_000
-"""Multiplications in one matrix product; BLAS gives larger ones to several threads."""
+"""Multiplications in one matrix product; BLAS would spread a larger one over several threads."""
 
 
 class Resampler:
     """Converts a stream of samples from one rate to another, chunk by chunk.
 
-    The output is the same, bit for bit, however the input is cut into chunks: taps and samples are
-    integers, their sums are exact in float64, and each output is rounded once, at the end.
+    The output does not depend on how the input is cut into chunks, bit for bit: taps and samples
+    are integers, their sums are exact in float64, and each output is rounded once, at the end.
 
     The stop band begins at the lower rate's Nyquist frequency, 70 dB down or more; up to 0.85 of it
-    the gain is within 0.5 dB of 1. An impulse peaks 20 samples at the lower rate after it came in
-    (2.5 ms at 8 kHz), about 32 where exactly one of the rates is 22,050 or 44,100 Hz.
+    the gain is within 0.5 dB of 1. The delay from an impulse to its peak is 20 samples at the lower
+    rate (2.5 ms at 8 kHz), or about 32 if exactly one of the rates is 22,050 or 44,100 Hz.
 
     Args:
-        rate_in: rate of the samples given, in Hz, one of `RATES`.
-        rate_out: rate of the samples returned, in Hz, one of `RATES`. The same as ``rate_in``
-            passes samples through.
+        rate_in: rate of the input in Hz, one of `RATES`.
+        rate_out: rate of the output in Hz, one of `RATES`. If it equals ``rate_in``, samples pass
+            through unchanged.
 
     Raises:
         AudioError: if a rate is not one of `RATES`.
@@ -56,17 +57,18 @@ class Resampler:
 
     @property
     def delay(self) -> float:
-        """Seconds from an impulse in to its peak out."""
+        """Seconds from an impulse in the input to its peak in the output."""
         return self._bank.delay / self.rate_out if self._bank else 0.0
 
     def process(self, samples: Samples) -> Samples:
-        """Return all output that ``samples``, after what came before, make computable.
+        """Return all output that can be computed once ``samples`` follow the input so far.
 
         Args:
-            samples: int16, one-dimensional, any number of them.
+            samples: int16, one-dimensional, of any length.
 
         Returns:
-            A new int16 array. After n samples in, the stream has ceil(n * rate_out / rate_in) out.
+            A new int16 array. After n input samples in all, the outputs add up to
+            ceil(n * rate_out / rate_in).
 
         Raises:
             AudioError: if ``samples`` has another type or shape.
@@ -84,9 +86,9 @@ class Resampler:
         )
 
     def flush(self) -> Samples:
-        """Return what the delay still holds back, and begin anew.
+        """Return the output that the delay still holds back, and start over.
 
-        Outputs then add up to the length of the input plus the delay.
+        The outputs then add up to the length of the input plus the delay.
         """
         bank = self._bank
         if bank is None or self._history is bank.silence:
@@ -96,9 +98,9 @@ class Resampler:
         return tail
 
     def reset(self) -> None:
-        """Forget the input so far, as after an interruption: begin anew from silence."""
-        # the inputs that outputs still to come depend on: the filter's reach, and after it those
-        # that do not yet make up a whole number of outputs
+        """Forget the input so far and start over from silence, as after an interruption."""
+        # the inputs that future outputs depend on: the filter's reach, then the inputs that do not
+        # yet make up a whole number of outputs
         self._history = self._bank.silence if self._bank else np.empty(0, INT16)
 
     def _filter(self, bank: "_Bank", samples: Samples) -> Samples:
@@ -117,7 +119,7 @@ class Resampler:
             line,
             strides=(bank.block * line.itemsize, line.itemsize),
         )
-        # BLAS wants rows that do not overlap
+        # BLAS needs rows that do not overlap
         sums = (windows.copy() @ bank.matrix).reshape(-1)
         first = -(-(kept - bank.reach) * bank.up // bank.down)
         end = -(-fresh * bank.up // bank.down)
@@ -129,7 +131,7 @@ class Resampler:
 
 
 def resample(samples: Samples, rate_in: int, rate_out: int) -> Samples:
-    """Return a whole clip at another rate, in time with the original: the delay is removed.
+    """Return a whole clip at another rate. The delay is removed: it lines up with the original.
 
     Args:
         samples: int16, of shape ``(n,)`` or ``(n, channels)``.
@@ -137,7 +139,7 @@ def resample(samples: Samples, rate_in: int, rate_out: int) -> Samples:
         rate_out: rate of the result in Hz, one of `RATES`.
 
     Returns:
-        A new int16 array, ceil(n * rate_out / rate_in) samples long, of as many channels.
+        A new int16 array, ceil(n * rate_out / rate_in) samples long, with the same channels.
 
     Raises:
         AudioError: if a rate is not one of `RATES`, or ``samples`` has another type or shape.
@@ -164,15 +166,15 @@ class _Bank(NamedTuple):
     matrix: NDArray[np.float64]
     """Of shape (reach + block, outputs of a block)."""
     scale: float
-    """From a sum of products to a sample."""
+    """Turns a sum of products into a sample."""
     delay: int
     """In outputs."""
     tail: int
-    """Inputs that bring out ``delay`` more outputs."""
+    """Inputs that yield ``delay`` more outputs."""
     silence: Samples
-    """The history of a resampler that has had no input; ``reach`` long."""
+    """The history before any input; ``reach`` long."""
     longest: int
-    """Inputs in one matrix product."""
+    """Most inputs in one matrix product."""
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Samples in memory: 16-bit signed integers in numpy arrays, and the checks at every entrance."""
+"""Samples in memory, 16-bit signed integers in numpy arrays, and checks of what callers pass."""
 
 import math
 from typing import Any, TypeAlias
@@ -13,7 +13,7 @@ Samples: TypeAlias = NDArray[np.int16]
 """Audio as ``int16``: one-dimensional for mono, ``(n, channels)`` otherwise."""
 
 Payload: TypeAlias = bytes | bytearray | memoryview
-"""Audio as it travels: encoded bytes without a container."""
+"""Encoded audio without a container, as a stream carries it."""
 
 INT16 = np.dtype(np.int16)
 
@@ -55,7 +55,7 @@ def as_bytes(payload: Any) -> bytes | bytearray:
     """Return ``payload`` as bytes or bytearray; a memoryview of any layout is flattened.
 
     Raises:
-        AudioError: if it is something else. An array is refused rather than read as bytes.
+        AudioError: if it is of another type. An array is refused, not read as bytes.
 
     """
     if isinstance(payload, bytes | bytearray):

@@ -1,6 +1,6 @@
-"""Equiripple low-pass filters, as integers: written by ``codecs/design_filters.py``.
+"""Equiripple low-pass filters, as integers; written by ``codecs/design_filters.py``.
 
-Pass band to 0.85 of the lower rate's Nyquist frequency, stop band from that frequency on.
+Pass band up to 0.85 of the lower rate's Nyquist frequency, stop band from that frequency on.
 """
 
 from typing import Final
@@ -46,4 +46,4 @@ HALVES: Final[dict[int, tuple[int, ...]]] = {
         -136725, 256202, 739505, 1260801, 1758095, 2168690, 2439180, 2533538,
     ),
 }
-"""By internal rate / lower rate: the taps up to the middle one, which the others mirror."""
+"""The taps up to the middle one, which the others mirror, by internal rate / lower rate."""

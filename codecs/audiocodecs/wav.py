@@ -1,4 +1,4 @@
-"""WAV files in and out, through libsndfile."""
+"""Reading and writing WAV files through libsndfile."""
 
 import io
 import os
@@ -21,20 +21,20 @@ _PIECE = 65536
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Wav:
-    """A clip as read from a file."""
+    """A clip read from a file."""
 
     samples: Samples
     """int16, of shape ``(n,)`` if mono, otherwise ``(n, channels)``."""
     rate: int
-    """Samples per second, in Hz; whatever the file has."""
+    """Samples per second, in Hz, as the file says."""
 
     @property
     def seconds(self) -> float:
-        """How long the clip plays."""
+        """The clip's duration in seconds."""
         return len(self.samples) / self.rate
 
     def mono(self) -> Samples:
-        """Return the clip as one channel, the mean of all: int16, one-dimensional."""
+        """Return the mean of all channels: int16, one-dimensional."""
         if self.samples.ndim == 1:
             return self.samples
         mean: NDArray[np.float64] = self.samples.mean(axis=1)
@@ -45,7 +45,7 @@ def read_wav(path: str | os.PathLike[str]) -> Wav:
     """Read a WAV or FLAC file; see `decode_wav`.
 
     Raises:
-        AudioError: if it holds no audio that can be read.
+        AudioError: if the file holds no readable audio.
         OSError: if the file cannot be opened.
 
     """
@@ -69,11 +69,11 @@ def decode_wav(data: Payload) -> Wav:
     Wider samples are cut to 16 bits; floats are scaled so that 1.0 is full scale, and saturate.
 
     Raises:
-        AudioError: if it holds no audio that can be read.
+        AudioError: if ``data`` holds no readable audio.
 
     """
     data = as_bytes(data)
-    return _decode(data, f"what was given ({len(data)} bytes)")
+    return _decode(data, f"the data ({len(data)} bytes)")
 
 
 def encode_wav(samples: Samples, rate: int) -> bytes:
@@ -84,7 +84,8 @@ def encode_wav(samples: Samples, rate: int) -> bytes:
         rate: samples per second, in Hz.
 
     Raises:
-        AudioError: if ``samples`` has another type or shape, or there is no such rate.
+        AudioError: if ``samples`` has another type or shape, or ``rate`` is not a positive whole
+            number.
 
     """
     require_channels(samples)
@@ -105,20 +106,18 @@ def _decode(data: bytes | bytearray, source: str) -> Wav:
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             if file.format not in _CONTAINERS:
-                raise AudioError(f"allowed are WAV and FLAC; {source} is {file.format}")
+                raise AudioError(f"only WAV and FLAC can be read, and {source} is {file.format}")
             if file.subtype in _FLOATS:
                 samples = _from_float(_read(file, "float64"))
             else:
                 samples = _read(file, "int16")
             return Wav(samples, file.samplerate)
     except soundfile.LibsndfileError as error:
-        raise AudioError(
-            f"allowed are WAV and FLAC; {source} cannot be read: {error.error_string}"
-        ) from None
+        raise AudioError(f"{source} cannot be read as WAV or FLAC: {error.error_string}") from None
 
 
 def _read(file: soundfile.SoundFile, dtype: str) -> NDArray[Any]:
-    # piece by piece: the header may promise more than there is, or memory for
+    # piece by piece, because the header may promise more samples than the file or memory holds
     pieces = [file.read(_PIECE, dtype)]
     while len(pieces[-1]):
         pieces.append(file.read(_PIECE, dtype))

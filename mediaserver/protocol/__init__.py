@@ -1,6 +1,6 @@
 """Plivo's audio stream messages, both ways: text frames to typed events and commands, and back.
 
-Reading is liberal: it takes what Plivo's documents, its SDKs and live traffic disagree about.
+Reading is liberal: it accepts every form found in Plivo's documents, its SDKs and live traffic.
 Writing is strict. Nothing here knows a socket, an event loop or a clock.
 """
 
@@ -16,7 +16,7 @@ from mediaserver.protocol.commands import (
 )
 from mediaserver.protocol.dtmf import DIGITS
 from mediaserver.protocol.encoding import PlayAudioEncoder, encode_command, encode_event
-from mediaserver.protocol.errors import REASONS, ProtocolError, Reason
+from mediaserver.protocol.errors import REASONS, ErrorReason, ProtocolError
 from mediaserver.protocol.event_decoding import decode_event
 from mediaserver.protocol.events import (
     ClearedAudio,
@@ -44,13 +44,13 @@ __all__ = [
     "ClearedAudio",
     "Command",
     "Dtmf",
+    "ErrorReason",
     "Event",
     "Media",
     "PlayAudio",
     "PlayAudioEncoder",
     "PlayedStream",
     "ProtocolError",
-    "Reason",
     "SendDtmf",
     "SetCheckpoint",
     "Start",

@@ -1,7 +1,7 @@
-"""The server's messages to commands: how a carrier, or a stand-in for one, reads them.
+"""The server's messages to commands. The carrier's side of a stream uses this.
 
-A message in the strict form takes one typed pass. Any other is read as far as it makes sense, and
-what is off about it is listed in the command's `warnings`.
+A message in the strict form takes one typed pass. Any other message is read as far as it makes
+sense, and the command's `warnings` list what is wrong with it.
 """
 
 from __future__ import annotations
@@ -66,11 +66,11 @@ def decode_command(
         max_size: longest message read, in bytes (in characters for a `str`).
 
     Returns:
-        The command; its `warnings` name each departure from the reference, in words. An object
-        that is no known command is an `UnknownCommand`.
+        The command; its `warnings` describe each departure from the reference. An object that is
+        not a known command becomes an `UnknownCommand`.
 
     Raises:
-        ProtocolError: the only error, whatever the input.
+        ProtocolError: the message cannot be read. No input raises anything else.
 
     """
     if len(message) > max_size:

@@ -1,9 +1,9 @@
-"""What the server tells Plivo: one type a command.
+"""What the server tells Plivo: one type for each command.
 
-There is no command that ends the call or the stream. A call is ended over Plivo's REST API, a
-stream by closing the socket.
+No command ends the call or the stream. Plivo's REST API ends a call; closing the socket ends a
+stream.
 
-`warnings` stays empty on what you build; `decode_command` fills it.
+`warnings` is empty in a command that you build; `decode_command` fills it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from audiocodecs import AudioFormat, Payload
 
 
 MAX_PLAY_BYTES: Final = 12_288
-"""Most raw audio in one `PlayAudio`: 16 KB once in base64, the size that Plivo's guide asks for."""
+"""Most bytes of audio in one `PlayAudio`: 16 KB in base64, the size that Plivo's guide asks for."""
 
 
 class PlayAudio(msgspec.Struct, frozen=True, gc=False):
@@ -24,8 +24,8 @@ class PlayAudio(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         payload: raw samples, at most `MAX_PLAY_BYTES`.
-        format: the stream's own format, or playback fails. `None` only comes from
-            `decode_command`, where the sender left it out or wrote `raw` or `wav`.
+        format: must be the stream's format, or playback fails. `decode_command` returns `None`
+            when the sender left it out or wrote `raw` or `wav`.
         warnings: what a strict reader would object to.
 
     """
@@ -54,7 +54,7 @@ class SetCheckpoint(msgspec.Struct, frozen=True, gc=False):
 
 
 class ClearAudio(msgspec.Struct, frozen=True, gc=False):
-    """Throw away the audio that Plivo has queued; it answers with `ClearedAudio`.
+    """Discard the audio that Plivo has queued. Plivo answers with `ClearedAudio`.
 
     Attributes:
         stream_id: from `Start`.
@@ -67,7 +67,7 @@ class ClearAudio(msgspec.Struct, frozen=True, gc=False):
 
 
 class SendDtmf(msgspec.Struct, frozen=True, gc=False):
-    """Press keys. Plivo does not answer it.
+    """Send touch tones to the other end. Plivo does not answer it.
 
     Attributes:
         digits: one or more of `0`-`9`, `*`, `#`, `A`-`D`; lower-case letters are sent as capitals.
@@ -80,12 +80,12 @@ class SendDtmf(msgspec.Struct, frozen=True, gc=False):
 
 
 class UnknownCommand(msgspec.Struct, frozen=True):
-    """A JSON object that is none of the commands above.
+    """A JSON object that is not one of the commands above.
 
     Attributes:
-        event: its name, `None` if the object has none.
+        event: the name it gives, `None` if it gives none.
         message: the object.
-        warnings: always says that there is no such command.
+        warnings: always says that Plivo has no such command.
 
     """
 

@@ -1,4 +1,4 @@
-"""The sixteen keys."""
+"""The sixteen keys of a telephone keypad."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def checked_digits(digits: str) -> str:
     """Return `digits` with `a`-`d` as capitals.
 
     Raises:
-        ProtocolError: `bad_value` for any other character, `w` among them: Plivo takes it as a
-            pause in REST calls, and documents none on a stream.
+        ProtocolError: `bad_value` for any other character. That includes `w`, which is a pause in
+            Plivo's REST calls; for streams Plivo documents no pause.
 
     """
     capitals = digits.upper() if digits.isascii() else digits

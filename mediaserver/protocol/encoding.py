@@ -1,7 +1,7 @@
-"""Events and commands to messages, in the strict form of Plivo's reference and no other.
+"""Events and commands to messages, only in the strict form of Plivo's reference.
 
-What every official SDK reads: counters are numbers, timestamps are strings, ids are UUIDs whose
-version and variant bits are right, and `extra_headers` is a string that is always there.
+Every official SDK reads this form: counters are numbers, timestamps are strings, ids are UUIDs with
+correct version and variant bits, and `extra_headers` is always present and a string.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from mediaserver.protocol.liberal import MAX_COUNT, MAX_MESSAGE_BYTES, required_
 from mediaserver.protocol.media_format import ALLOWED, PLIVO_FORMATS
 
 
-MAX_PLAY_BASE64: Final = MAX_PLAY_BYTES // 3 * 4
+_MAX_PLAY_BASE64: Final = MAX_PLAY_BYTES // 3 * 4
 _STREAM_ERRORS: Final = frozenset({"error", "playFailed", "incorrectPayload"})
 _UUID: Final = re.compile(
     r"[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE
@@ -51,7 +51,7 @@ _UUID: Final = re.compile(
 class PlayAudioEncoder:
     """Turns payloads of one format into `playAudio` messages.
 
-    All of the message but its payload is the same each time, so it is built once:
+    Only the payload differs between messages, so the rest is built once:
 
         encode = PlayAudioEncoder(MULAW_8K)
         socket.send(encode(payload))
@@ -76,22 +76,22 @@ class PlayAudioEncoder:
 
         """
         encoded = pybase64.b64encode(payload)
-        if len(encoded) > MAX_PLAY_BASE64:
+        if len(encoded) > _MAX_PLAY_BASE64:
             raise ProtocolError(
                 "too_large",
                 f"the payload takes {len(encoded)} bytes of base64, the limit is "
-                f"{MAX_PLAY_BASE64} ({MAX_PLAY_BYTES} bytes of audio)",
+                f"{_MAX_PLAY_BASE64} ({MAX_PLAY_BYTES} bytes of audio)",
             )
         return b'%b%b"}}' % (self._head, encoded)
 
 
 def encode_command(command: Command) -> bytes:
-    """Write a command as Plivo's reference has it; `warnings` are not sent.
+    """Write a command in the form of Plivo's reference; `warnings` are not sent.
 
     Raises:
         ProtocolError: `too_large` for more than `MAX_PLAY_BYTES` of audio or a message of more
             than 64 KB, `unsupported_format`, `missing_field` for an empty stream id, name or
-            digits, `bad_value` for digits that are none.
+            digits, `bad_value` for invalid digits.
 
     """
     match command:
@@ -118,11 +118,11 @@ def encode_command(command: Command) -> bytes:
 
 
 def encode_event(event: Event) -> str:
-    """Write an event as Plivo's reference has it, for whoever plays the carrier.
+    """Write an event in the form of Plivo's reference. The carrier's side of a stream uses this.
 
-    Every field of the event must be there, as on a real stream: ids that are UUIDs, numbers that
-    are not `None`. `Stop` and `StreamError` are in no reference; they are written as Plivo's
-    examples read them, with the fields they have. `Unknown` is written as it came.
+    As on a real stream, every field must be set: ids are UUIDs, numbers are not `None`. `Stop` and
+    `StreamError` are not in the reference; they are written in the form that Plivo's examples read,
+    with the fields they have. `Unknown` is written as it came.
 
     Raises:
         ProtocolError: `missing_field`, `bad_value` or `unsupported_format` for an event that could

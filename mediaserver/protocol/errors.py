@@ -1,4 +1,4 @@
-"""The one error of this package."""
+"""The error that this package raises."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import reprlib
 from typing import Literal, TypeAlias, get_args
 
 
-Reason: TypeAlias = Literal[
+ErrorReason: TypeAlias = Literal[
     "too_large",
     "not_utf8",
     "not_json",
@@ -19,8 +19,8 @@ Reason: TypeAlias = Literal[
     "bad_extra_headers",
 ]
 
-REASONS: tuple[Reason, ...] = get_args(Reason)
-"""Every value `ProtocolError.reason` can take, so that a counter can be labelled in advance."""
+REASONS: tuple[ErrorReason, ...] = get_args(ErrorReason)
+"""Every value that `ProtocolError.reason` can have, so that counters can be labelled in advance."""
 
 _quoting = reprlib.Repr()
 _quoting.maxstring = _quoting.maxother = _quoting.maxlong = 40
@@ -32,16 +32,16 @@ class ProtocolError(ValueError):
     """A message that cannot be read, or a value that may not be sent.
 
     Attributes:
-        reason: a short fixed code, one of `REASONS`, meant for counters and for `match`.
+        reason: a short fixed code, one of `REASONS`, for counters and for `match`.
 
-    `str(error)` says what was given and what is allowed. It never repeats audio, and quotes at
-    most a few dozen characters of the input, so that it can be logged as it is.
+    `str(error)` says what was given and what is allowed. It never repeats audio and quotes at most
+    a few dozen characters of the input, so it is safe to log.
 
     """
 
-    reason: Reason
+    reason: ErrorReason
 
-    def __init__(self, reason: Reason, message: str) -> None:
+    def __init__(self, reason: ErrorReason, message: str) -> None:
         super().__init__(reason, message)
         self.reason = reason
 
@@ -53,6 +53,6 @@ def quote(value: object) -> str:
     """Return `repr(value)` shortened to fit an error message."""
     try:
         text = _quoting.repr(value)
-    except ValueError:  # an integer with more digits than Python is willing to print
+    except ValueError:  # Python refuses to print an integer with this many digits
         return f"a huge {type(value).__name__}"
     return text if len(text) <= 80 else text[:77] + "..."

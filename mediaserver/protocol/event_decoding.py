@@ -1,7 +1,8 @@
 """Plivo's messages to events.
 
-Media comes fifty times a second on each track, so it has a path of its own: one typed pass over
-the JSON, base64 included. Whatever that pass refuses, and every other event, is read with patience.
+Media comes fifty times a second on each track, so it takes a fast path: one typed pass over the
+JSON, base64 included. Media that this pass refuses, and every other event, takes the slower path,
+which accepts more.
 """
 
 from __future__ import annotations
@@ -64,16 +65,16 @@ _decode_media = msgspec.json.Decoder(_WireMedia, strict=False).decode
 def decode_event(message: str | bytes | bytearray, *, max_size: int = MAX_MESSAGE_BYTES) -> Event:
     """Read one message from Plivo, in any of the forms that Plivo and its look-alikes send.
 
-    Numbers may be strings, optional fields may be missing, unknown ones are ignored, base64 may be
-    URL-safe or without padding. An object that is no known event is `Unknown`.
+    Numbers may be strings, optional fields may be missing, unknown fields are ignored, base64 may
+    be URL-safe or without padding. An object that is not a known event becomes `Unknown`.
 
     Args:
         message: the text frame.
         max_size: longest message read, in bytes (in characters for a `str`).
 
     Raises:
-        ProtocolError: the only error, whatever the input. For a `start` whose audio is none of
-            Plivo's four formats the reason is `unsupported_format`.
+        ProtocolError: the message cannot be read. No input raises anything else. For a `start`
+            whose audio is not in one of Plivo's four formats the reason is `unsupported_format`.
 
     """
     if len(message) > max_size:

@@ -1,8 +1,8 @@
-"""What Plivo tells the server: one type an event.
+"""What Plivo tells the server: one type for each event.
 
-Ids that the sender left out are `""`; numbers that it left out, or that make no sense, are `None`.
-Names and shapes follow Plivo's audio streaming reference; `Stop` and `StreamError` are not in it,
-yet appear in Plivo's own examples.
+An id that the sender left out is `""`. A number that it left out, or that makes no sense, is
+`None`. Names and shapes follow Plivo's audio streaming reference; `Stop` and `StreamError` are not
+in it but appear in Plivo's own examples.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Start(msgspec.Struct, frozen=True):
         account_id: `MA…` or `SA…`.
         tracks: `"inbound"`, `"outbound"` or both: the voices that `Media` will carry.
         media_format: `None` if the message names none; the configured format then applies.
-        extra_headers: what `extraHeaders` of `<Stream>` said, without Plivo's `X-PH-` prefix.
-        extra_headers_text: the same as it arrived.
-        sequence_number: 1, though 0 and none at all have been seen.
+        extra_headers: the `extraHeaders` of `<Stream>`, without Plivo's `X-PH-` prefix.
+        extra_headers_text: the same text, as it arrived.
+        sequence_number: 1; streams with 0, or without a number, have been seen.
 
     """
 
@@ -45,8 +45,8 @@ class Media(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         payload: raw samples in the stream's format, of any length; no WAV header.
         track: whose voice: `"inbound"` is the caller.
-        timestamp: milliseconds. Plivo documents the Unix epoch and sends other bases too, so only
-            differences mean anything.
+        timestamp: milliseconds. Plivo documents the Unix epoch but also counts from other starts,
+            so only differences are meaningful.
         chunk: counts the track's messages, from 1.
         stream_id: the stream's UUID.
         sequence_number: counts the stream's messages, from 1.
@@ -75,7 +75,7 @@ class Dtmf(msgspec.Struct, frozen=True, gc=False):
 
     Attributes:
         digit: one of `0`-`9`, `*`, `#`, `A`-`D`.
-        track: whose key.
+        track: who pressed it: `"inbound"` is the caller.
         timestamp: milliseconds, on the clock of `Media.timestamp`.
         stream_id: the stream's UUID.
         sequence_number: counts the stream's messages.
@@ -94,7 +94,7 @@ class Dtmf(msgspec.Struct, frozen=True, gc=False):
 class PlayedStream(msgspec.Struct, frozen=True, gc=False):
     """Everything sent before the checkpoint of this name has been played.
 
-    Also read from `played`, the name Plivo's support pages give it.
+    A message called `played`, as in Plivo's support pages, is read as this too.
     """
 
     name: str
@@ -103,7 +103,7 @@ class PlayedStream(msgspec.Struct, frozen=True, gc=False):
 
 
 class ClearedAudio(msgspec.Struct, frozen=True, gc=False):
-    """Plivo has thrown away the audio it had queued, as `ClearAudio` asked."""
+    """Plivo has discarded the audio it had queued, as `ClearAudio` asked."""
 
     stream_id: str = ""
     sequence_number: int | None = None
@@ -113,7 +113,7 @@ class Stop(msgspec.Struct, frozen=True, gc=False):
     """The stream is over. Undocumented and optional: a closed socket says the same.
 
     Attributes:
-        reason: why, or `""`.
+        reason: why it ended; `""` if Plivo does not say.
         stream_id: the stream's UUID.
         sequence_number: counts the stream's messages.
 
@@ -143,10 +143,10 @@ class StreamError(msgspec.Struct, frozen=True, gc=False):
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """A JSON object that is none of the events above; to be ignored, and perhaps counted.
+    """A JSON object that is not one of the events above. Ignore it, and perhaps count it.
 
     Attributes:
-        event: its name, `None` if the object has none.
+        event: the name it gives, `None` if it gives none.
         message: the object.
 
     """

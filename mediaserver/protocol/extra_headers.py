@@ -1,4 +1,4 @@
-"""`extraHeaders` of `<Stream>`, and the forms in which they arrive as `extra_headers`.
+"""The `extraHeaders` of `<Stream>`, and the forms in which they arrive as `extra_headers`.
 
 They are metadata, not authentication: anyone who can open the socket can write them.
 """
@@ -15,10 +15,10 @@ from mediaserver.protocol.errors import ProtocolError, quote
 from mediaserver.protocol.liberal import parse_object
 
 
-Style: TypeAlias = Literal["live", "documented", "json"]
+_Style: TypeAlias = Literal["live", "documented", "json"]
 
-MAX_EXTRA_HEADERS_BYTES: Final = 512
-"""Plivo's limit for `extraHeaders`, counted as they are written: `key=value,key=value`."""
+_MAX_BYTES: Final = 512
+"""Plivo's limit for `extraHeaders` in the form `key=value,key=value`."""
 
 _PREFIX: Final = re.compile(r"^x-(?:ph|vh)-", re.IGNORECASE)
 _SEPARATORS: Final = re.compile(r"[;,]")
@@ -26,12 +26,12 @@ _RESERVED: Final = frozenset(",;=:{}")
 
 
 def parse_extra_headers(headers: str | Mapping[str, Any] | None) -> dict[str, str]:
-    """Read extra headers in any form seen, keys without their `X-PH-` or `X-VH-` prefix.
+    """Read extra headers in every known form. Keys lose their `X-PH-` or `X-VH-` prefix.
 
     The forms are brace text as live calls send it (`{X-PH-token: abc, X-PH-agent: 7}`), a JSON
     object or its text, and `key=value` pairs separated by `;` or `,` as Plivo documents. `""`,
-    `"{}"` and `None` are no headers. Nothing is refused: text without a separator becomes a key
-    with an empty value. Of equal keys the last wins.
+    `"{}"` and `None` mean no headers. Nothing is refused: text without a separator becomes a key
+    with an empty value. If a key comes twice, the last one wins.
 
     The brace form has no quoting, so a value with a comma in it arrives broken; send one opaque
     token instead.
@@ -50,23 +50,23 @@ def parse_extra_headers(headers: str | Mapping[str, Any] | None) -> dict[str, st
         return _unprefixed(_split(item, ":") for item in items)
 
 
-def format_extra_headers(headers: Mapping[str, str], style: Style = "live") -> str:
+def format_extra_headers(headers: Mapping[str, str], style: _Style = "live") -> str:
     """Write extra headers as Plivo would send them.
 
     Args:
         headers: keys with or without `X-PH-`.
-        style: `"live"` is what calls bring (`{X-PH-agent: 7}`), `"documented"` what the reference
-            shows (`agent=7;team=x`), `"json"` what some of Plivo's SDKs describe.
+        style: `"live"` is the form of live calls (`{X-PH-agent: 7}`), `"documented"` that of the
+            reference (`agent=7;team=x`), `"json"` the one that some of Plivo's SDKs describe.
 
     Raises:
-        ProtocolError: `bad_extra_headers` if they are longer than 512 bytes, or if a key or value
-            would not survive the form: `,;=:{}` and outer spaces, in all but `"json"`.
+        ProtocolError: `bad_extra_headers` if they are longer than 512 bytes, or if the style cannot
+            carry a key or value: every style but `"json"` forbids `,;=:{}` and outer spaces.
 
     """
     plain = _unprefixed(headers.items())
     if len(plain) != len(headers):
         raise ProtocolError(
-            "bad_extra_headers", "a key is empty or comes twice, with and without its prefix"
+            "bad_extra_headers", "a key is empty, or comes both with and without its prefix"
         )
     _check_size(plain)
     if style == "json":
@@ -109,8 +109,8 @@ def _check_size(plain: Mapping[str, str]) -> None:
         size = len(written.encode())
     except UnicodeError:
         raise ProtocolError("bad_extra_headers", "extra headers are not valid Unicode") from None
-    if size > MAX_EXTRA_HEADERS_BYTES:
+    if size > _MAX_BYTES:
         raise ProtocolError(
             "bad_extra_headers",
-            f"extra headers take {size} bytes, the limit is {MAX_EXTRA_HEADERS_BYTES}",
+            f"extra headers take {size} bytes, the limit is {_MAX_BYTES}",
         )

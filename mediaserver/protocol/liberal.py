@@ -1,7 +1,7 @@
 """Reading JSON from senders that do not all follow the reference.
 
-Every function either returns a usable value or raises `ProtocolError`; none of the many errors of
-a JSON or base64 parser gets past this module.
+Every function either returns a usable value or raises `ProtocolError`. The errors of the JSON and
+base64 parsers never leave this module.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from mediaserver.protocol.errors import ProtocolError, quote
 
 
 MAX_MESSAGE_BYTES: Final = 65_536
-"""Plivo's limit for one WebSocket message, either way."""
+"""Plivo's limit for one WebSocket message, in either direction."""
 
 MAX_COUNT: Final = 2**63 - 1
-"""Largest number taken as a timestamp or a counter."""
+"""Largest number accepted as a timestamp or a counter."""
 
 MAX_DEPTH: Final = 32
-"""Deepest nesting of a message. Plivo's own need 3."""
+"""Deepest nesting of a message. Plivo's own messages need 3 levels."""
 
 PARSER_ERRORS: Final = (msgspec.MsgspecError, ValueError, RecursionError)
-"""What msgspec raises on bad input: its own errors, UnicodeError and, on deep nesting, the last."""
+"""What msgspec raises on bad input: its own errors, UnicodeError, RecursionError if too deep."""
 
 _parse = msgspec.json.Decoder().decode
 
 
 def too_large(size: int, max_size: int) -> ProtocolError:
-    """Return the error for a message longer than `max_size` (bytes, or characters of a `str`)."""
+    """Return the error for a message longer than `max_size` (in bytes; in characters for `str`)."""
     return ProtocolError("too_large", f"the message is {size} long, the limit is {max_size}")
 
 
@@ -59,18 +59,18 @@ def parse_object(text: str | bytes | bytearray) -> dict[str, Any]:
 
 
 def nested(message: dict[str, Any], key: str) -> dict[str, Any]:
-    """Return the object under `key`, empty if there is none."""
+    """Return the object under `key`, or an empty one."""
     value = message.get(key)
     return value if isinstance(value, dict) else {}
 
 
 def optional_text(value: object) -> str:
-    """Return a string as it is, anything else as `""`."""
+    """Return `value` if it is a string, otherwise `""`."""
     return value if isinstance(value, str) else ""
 
 
 def read_count(value: object) -> int | None:
-    """Read a timestamp or counter from a number or a numeric string; `None` if it is neither."""
+    """Read a timestamp or counter from a number or a numeric string, otherwise return `None`."""
     if isinstance(value, str):
         value = _number(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -96,7 +96,7 @@ def read_payload(value: object, where: str) -> bytes:
 
 
 def required_text(value: object, where: str) -> str:
-    """Return a string that is not empty."""
+    """Return `value`, which must be a string that is not empty."""
     if value is None or value == "":
         raise ProtocolError("missing_field", f"{where} is missing or empty")
     if not isinstance(value, str):

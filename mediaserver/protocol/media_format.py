@@ -1,4 +1,4 @@
-"""The four audio formats Plivo streams, and the many ways of naming them."""
+"""The four audio formats that Plivo streams, and the many ways of naming them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mediaserver.protocol.liberal import read_count
 
 
 PLIVO_FORMATS: Final = (MULAW_8K, L16_8K, L16_16K, L16_24K)
-"""What `contentType` of `<Stream>` may ask for."""
+"""The formats that `contentType` of `<Stream>` may ask for."""
 
 BY_NAME_AND_RATE: Final = {(each.content_type, each.rate): each for each in PLIVO_FORMATS}
 MULAW: Final = MULAW_8K.content_type
@@ -18,7 +18,7 @@ ALLOWED: Final = ", ".join(map(str, PLIVO_FORMATS))
 
 
 def split_content_type(content_type: str) -> tuple[str, int | None]:
-    """Split `"audio/x-l16;rate=16000"` into a name and a rate, `None` if it has none."""
+    """Split `"audio/x-l16;rate=16000"` into a name and a rate in Hz; without one it is `None`."""
     name, _, parameters = content_type.partition(";")
     key, _, value = parameters.partition("=")
     rate = read_count(value.strip()) if key.strip().lower() == "rate" else None
@@ -26,7 +26,7 @@ def split_content_type(content_type: str) -> tuple[str, int | None]:
 
 
 def plivo_format(name: str, rate: object, where: str) -> AudioFormat:
-    """Return the format of that content type and rate.
+    """Return the format that has this content type and rate (in Hz).
 
     Raises:
         ProtocolError: `unsupported_format` if it is not one of Plivo's four.
@@ -46,10 +46,10 @@ def plivo_format(name: str, rate: object, where: str) -> AudioFormat:
 
 
 def read_media_format(value: Any) -> AudioFormat | None:
-    """`start.mediaFormat`: an object or a content type; `None` if it names no encoding.
+    """Read `start.mediaFormat`, an object or a content type; `None` if it names no encoding.
 
-    Keys are `encoding` and `sampleRate`, or `type` and `rate`; a rate of its own wins over a
-    `;rate=` in the encoding.
+    The object's keys are `encoding` and `sampleRate`, or `type` and `rate`. A rate under its own
+    key wins over a `;rate=` in the encoding.
     """
     if isinstance(value, str):
         value = {"encoding": value}

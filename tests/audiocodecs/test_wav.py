@@ -115,14 +115,12 @@ def test_decode_refuses_what_is_not_bytes(data):
 
 @pytest.mark.parametrize("data", [b"", b"RIFF", b"\0" * 3000, encode_wav(RAMP, 8000)[:30]])
 def test_data_without_audio_is_refused(data):
-    with pytest.raises(
-        AudioError, match=rf"allowed are WAV and FLAC; .*{len(data)} bytes.* cannot"
-    ):
+    with pytest.raises(AudioError, match=rf"{len(data)} bytes.* cannot be read as WAV or FLAC"):
         decode_wav(data)
 
 
 def test_other_containers_are_refused_by_name():
-    with pytest.raises(AudioError, match=r"allowed are WAV and FLAC; .* is AIFF$"):
+    with pytest.raises(AudioError, match=r"only WAV and FLAC can be read, and .* is AIFF$"):
         decode_wav(file_of(RAMP, "PCM_16", "AIFF"))
 
 
