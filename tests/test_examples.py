@@ -69,7 +69,7 @@ def stream_url(called, path="/stream"):
 
 
 def call(name, *, path="/stream", keys=None, seconds=None, silence=6.0, **phone):
-    """Make a call in virtual time: the phone's report, and the `Line`."""
+    """Make a call in virtual time: the phone's report, and the `JoinedCall`."""
 
     async def run():
         handler = load_name(f"examples.{name}")

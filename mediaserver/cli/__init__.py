@@ -11,14 +11,14 @@ from mediaserver.cli.application import app
 __all__ = ["app", "main"]
 
 # In the order in which they are listed.
-app.command("serve")(serving.serve)
-app.command("call")(calling.call)
-app.command("load")(calling.load)
-app.command("dial")(account.dial)
-app.command("setup-number")(account.setup_number)
-app.command("sandbox")(sandbox.sandbox)
-app.command("demo")(demo.demo)
-app.command("version")(demo.version)
+app.command("serve")(serving.serve_command)
+app.command("call")(calling.call_command)
+app.command("load")(calling.load_command)
+app.command("dial")(account.dial_command)
+app.command("setup-number")(account.setup_number_command)
+app.command("sandbox")(sandbox.sandbox_command)
+app.command("demo")(demo.demo_command)
+app.command("version")(demo.version_command)
 
 
 def main() -> None:

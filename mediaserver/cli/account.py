@@ -27,7 +27,7 @@ PublicUrl = Annotated[
 ApiUrl = Annotated[str | None, typer.Option(help="Where Plivo's REST API is, or a sandbox's.")]
 
 
-def dial(
+def dial_command(
     to: Annotated[list[str], typer.Argument(help="Who to call, such as +14155550123.")],
     handler: Annotated[
         str, typer.Option("--handler", help="What to run when they answer: package.module:Name.")
@@ -125,7 +125,7 @@ def _outcome(number: str, report: DialReport | Exception) -> dict[str, Any]:
     return shown | {"ok": report.ok}
 
 
-def setup_number(
+def setup_number_command(
     number: Annotated[str, typer.Argument(help="A number of the account, +14155550100.")],
     public_url: PublicUrl = None,
     path: Annotated[

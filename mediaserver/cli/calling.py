@@ -34,7 +34,7 @@ INTERRUPTED = 130
 """Exit status of a command that Ctrl-C ended: 128 and the signal's number, as shells have it."""
 
 
-def call(
+def call_command(
     url: Annotated[str, typer.Argument(help="ws:// or wss:// URL of the stream.")],
     audio: Annotated[
         Path | None, typer.Option("--audio", "-a", help="WAV file of what the caller says.")
@@ -191,7 +191,7 @@ def _print_figures(figures: Mapping[str, str]) -> None:
     Console().print(table)
 
 
-def load(
+def load_command(
     url: Annotated[str, typer.Argument(help="ws:// or wss:// URL of the stream.")],
     calls: Annotated[int, typer.Option("--calls", "-n", help="Calls at once.", min=1)] = 10,
     seconds: Annotated[

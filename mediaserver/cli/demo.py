@@ -11,7 +11,7 @@ from mediaserver import __version__
 from mediaserver.cli.application import fail
 
 
-def demo(
+def demo_command(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the recording, picture and report.")
     ] = Path("demo-output"),
@@ -27,6 +27,6 @@ def demo(
     raise typer.Exit(run(output, as_json=as_json))
 
 
-def version() -> None:
+def version_command() -> None:
     """Print the version."""
     typer.echo(__version__)

@@ -14,7 +14,7 @@ from mediaserver.cli.application import fail
 from mediaserver.plivo.callbacks import Scheme
 
 
-def sandbox(
+def sandbox_command(
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 for any that is free.", min=0)] = 9000,
     auth_id: Annotated[

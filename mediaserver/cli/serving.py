@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mediaserver.handler import Routes
 
 
-def serve(**options: Any) -> None:
+def serve_command(**options: Any) -> None:
     """Run the server: webhooks and media on one port.
 
     SPEC names a handler as package.module:Name. Several, by the path of the stream or the number
@@ -88,7 +88,7 @@ def _serve_reloading() -> None:
 
 
 def _options_of(settings: type[Settings]) -> inspect.Signature:
-    """Return the signature of `serve`: a flag for every setting."""
+    """Return the signature of `serve_command`: a flag for every setting."""
     parameters = [
         _parameter(
             "spec",
@@ -145,4 +145,4 @@ def _metavar(field: FieldInfo) -> str:
     return "PATH" if "Path" in text else "TEXT"
 
 
-serve.__signature__ = _options_of(Settings)  # type: ignore[attr-defined]
+serve_command.__signature__ = _options_of(Settings)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The demo's agent: takes reservations, and keeps account of what it understood and did."""
+"""The demo's agent: takes reservations, and notes what it understood and did."""
 
 from __future__ import annotations
 
@@ -25,14 +25,12 @@ LOOKING_TAKES: Final = 1.5
 AUDIBLE: Final = 256
 """A sample beyond this counts as sound."""
 
-GREETING: Final = "Good evening, the Blue Door, how can I help you?"
 HOLD: Final = "One moment, let me see."
-GOODBYE: Final = "Goodbye, and see you tonight!"
 
 PEOPLE: Final = ("two", "four", "six", "eight")
 HOURS: Final = ("six", "seven", "eight", "nine")
 
-PHRASES: Final = (
+CALLER_PHRASES: Final = (
     *(
         f"Hello. I would like a table for {people}, tonight at {hour}."
         for people in PEOPLE
@@ -64,7 +62,7 @@ class Voice(EspeakSpeech):
 
     def __init__(self, voice: str) -> None:
         super().__init__(voice)
-        self.clips: dict[str, Clip] = {}
+        self.clips: dict[str, SpokenClip] = {}
 
     async def speak(self, text: str, format: AudioFormat) -> AsyncIterator[Frame | WordMark]:
         """Speak `text`."""
@@ -75,11 +73,11 @@ class Voice(EspeakSpeech):
                 yield piece
         finally:
             # Of what was interrupted there is no more than had been asked for.
-            self.clips[text.strip()] = Clip.of(text, format, pieces)
+            self.clips[text.strip()] = SpokenClip.of(text, format, pieces)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Clip:
+class SpokenClip:
     """A spoken text: int16, and where its words are."""
 
     samples: Samples
@@ -87,7 +85,7 @@ class Clip:
     marks: Sequence[WordMark]
 
     @classmethod
-    def of(cls, text: str, format: AudioFormat, pieces: Sequence[Frame | WordMark]) -> Clip:
+    def of(cls, text: str, format: AudioFormat, pieces: Sequence[Frame | WordMark]) -> SpokenClip:
         """Put together what was spoken."""
         payload = b"".join(piece.payload for piece in pieces if isinstance(piece, Frame))
         # In the stripped text a word ends so much earlier.
@@ -116,7 +114,7 @@ class Clip:
 
 
 @dataclass(slots=True, eq=False)
-class Account:
+class AgentNotes:
     """What the agent tells of its call. The phone knows nothing of it.
 
     Attributes:
@@ -176,37 +174,37 @@ class Receptionist(VoiceAgent):
     """Takes reservations for a restaurant."""
 
     prompt = "You take reservations for the Blue Door, a restaurant. You are on the phone."
-    greeting = GREETING
-    goodbye = GOODBYE
+    greeting = "Good evening, the Blue Door, how can I help you?"
+    goodbye = "Goodbye, and see you tonight!"
 
-    account: Account
+    notes: AgentNotes
     """Where it tells what it does."""
 
     async def __call__(self, stream: Stream) -> None:
         """Converse."""
-        self.account.begin(stream.clock, self.conversation)
+        self.notes.begin(stream.clock, self.conversation)
         await super().__call__(stream)
 
     @tool(hold=HOLD)
     async def find_table(self, people: str, hour: str) -> str:
         """Find the tables that are free tonight."""
         call = f"find_table({people}, {hour})"
-        self.account.calls.append(call)
-        self.account.tell("uses a tool", f"uses {call}")
+        self.notes.calls.append(call)
+        self.notes.tell("uses a tool", f"uses {call}")
         await asyncio.sleep(LOOKING_TAKES)
         return "a table by the window and one in the garden if it stays dry"
 
     async def on_transcript(self, transcript: Transcript) -> None:
         """Take note of what was understood."""
         if transcript.final and transcript.text:
-            self.account.tell("", UNDERSTANDS, transcript.text)
+            self.notes.tell("", UNDERSTANDS, transcript.text)
 
     async def on_barge_in(self, confirmed: bool) -> None:
         """Take note of an interruption."""
-        self.account.barge_ins.append(confirmed)
+        self.notes.barge_ins.append(confirmed)
 
     async def on_turn(self, turn: Turn) -> None:
         """Take note of a turn."""
-        self.account.turns.append(turn)
+        self.notes.turns.append(turn)
         if turn.interrupted:
-            self.account.tell("", "remembers that it said", turn.agent)
+            self.notes.tell("", "remembers that it said", turn.agent)

@@ -18,8 +18,8 @@ from mediaserver.demo.display import Display, print_checks, print_files, print_t
 from mediaserver.demo.moment import Moment, Tell
 from mediaserver.demo.picture import draw
 from mediaserver.demo.scene import Scene
-from mediaserver.demo.server import ServerError, serving
-from mediaserver.demo.verdict import LONGEST_CALL, Check, Figures, judge
+from mediaserver.demo.server import DemoServerError, serving
+from mediaserver.demo.verdict import LONGEST_CALL, CallFigures, Check, judge
 from mediaserver.espeak import SpeechError
 from mediaserver.sandbox import CallEnded, CallFailed, CallReport, Phone
 from mediaserver.server.process.daemon import BindError
@@ -63,7 +63,7 @@ def run(output: Path, *, as_json: bool = False) -> int:
         scene = Scene.spoken()
         console.print(OPENING, soft_wrap=True)
         moments, report = _call(scene, console)
-    except (CallFailed, BindError, ServerError, SpeechError) as error:
+    except (CallFailed, BindError, DemoServerError, SpeechError) as error:
         return _fail([f"the demo could not be held: {error}"])
     checks = judge(report, scene)
     document = summarise(report, scene, moments, checks)
@@ -72,7 +72,7 @@ def run(output: Path, *, as_json: bool = False) -> int:
             files = _write(output, document, report, scene, moments)
     except OSError as error:
         return _fail([f"cannot write to {output}: {error}"])
-    print_turns(console, scene.account.turns)
+    print_turns(console, scene.notes.turns)
     print_checks(console, checks)
     print_files(console, files)
     if as_json:
@@ -102,16 +102,15 @@ def summarise(
     report: CallReport, scene: Scene, moments: Sequence[Moment], checks: Sequence[Check]
 ) -> dict[str, Any]:
     """Return all that is known of the call, as it is written to ``report.json``."""
-    figures = asdict(Figures.of(report))
+    figures = asdict(CallFigures.of(report))
     return {
         "passed": all(check.passed for check in checks),
         "checks": [asdict(check) for check in checks],
         "figures": {f"{name}_seconds": _rounded(value) for name, value in figures.items()},
         "moments": [{**asdict(moment), "time": _rounded(moment.time)} for moment in moments],
-        "turns": [_plain(asdict(turn)) for turn in scene.account.turns],
+        "turns": [_plain(asdict(turn)) for turn in scene.notes.turns],
         "conversation": [
-            {"kind": type(message).__name__, **asdict(message)}
-            for message in scene.account.messages
+            {"kind": type(message).__name__, **asdict(message)} for message in scene.notes.messages
         ],
         "call": report.to_dict(),
     }
@@ -158,8 +157,8 @@ def _write(
     recording, picture, text = output / RECORDING, output / PICTURE, output / REPORT
     assert report.recording is not None, "the phone keeps its audio"
     write_wav(recording, report.recording, FORMAT.rate)
-    heard = [scene.account.as_heard(moment) for moment in moments]
-    draw(picture, report, heard, Figures.of(report), title="A table at the Blue Door")
+    heard = [scene.notes.as_heard(moment) for moment in moments]
+    draw(picture, report, heard, CallFigures.of(report), title="A table at the Blue Door")
     text.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
     return [
         (recording, "caller left, agent right"),

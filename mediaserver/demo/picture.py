@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from audiocodecs import AudioFormat, Samples
 from mediaserver.demo.moment import GOES_ON, INTERRUPTS, UNDERSTANDS, Moment, Who
-from mediaserver.demo.verdict import Figures
+from mediaserver.demo.verdict import CallFigures
 from mediaserver.sandbox import CallReport
 
 
@@ -47,7 +47,7 @@ _COLUMNS: Final = 2400
 
 
 def draw(
-    path: Path, report: CallReport, moments: Sequence[Moment], figures: Figures, *, title: str
+    path: Path, report: CallReport, moments: Sequence[Moment], figures: CallFigures, *, title: str
 ) -> None:
     """Write a PNG of a recorded call.
 
@@ -109,7 +109,7 @@ def draw(
     figure.savefig(path, format="png")
 
 
-def summary(figures: Figures) -> str:
+def summary(figures: CallFigures) -> str:
     """Say the key figures in one line."""
     parts = [
         f"first audio after {_ms(figures.first_audio)}",

@@ -10,7 +10,7 @@ from audiocodecs import Wav
 from mediaserver.agents.services import LanguageModel, SpeechToText, Text
 from mediaserver.agents.services.pocketsphinx import PocketSphinxTranscription
 from mediaserver.agents.services.scripted import ScriptedModel
-from mediaserver.demo.agent import GREETING, HOLD, PHRASES, RULES, Account, Receptionist, Voice
+from mediaserver.demo.agent import CALLER_PHRASES, HOLD, RULES, AgentNotes, Receptionist, Voice
 from mediaserver.demo.moment import GOES_ON, INTERRUPTS, Moment, Tell
 from mediaserver.espeak import speak
 from mediaserver.handler import Route, Routes
@@ -41,13 +41,13 @@ CUT_AFTER: Final = 2.3
 NOD_AFTER: Final = 1.4
 """Seconds into the second answer after which the caller says that they are listening."""
 
-TICK: Final = 0.02
+_TICK: Final = 0.02
 """Seconds of one of the phone's frames."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One performance: the services of the agent, the clips of the caller, the agent's account.
+    """One performance: the services of the agent, the clips of the caller, the agent's notes.
 
     Attributes:
         request: What the caller asks for.
@@ -57,7 +57,7 @@ class Scene:
         voice: Speaks for the agent.
         speech_to_text: Understands for the agent.
         language_model: Thinks for the agent.
-        account: What the agent tells of the call.
+        notes: What the agent tells of the call.
 
     """
 
@@ -68,7 +68,7 @@ class Scene:
     voice: Voice
     speech_to_text: SpeechToText
     language_model: LanguageModel
-    account: Account = field(default_factory=Account)
+    notes: AgentNotes = field(default_factory=AgentNotes)
 
     @classmethod
     def spoken(cls) -> Self:
@@ -84,7 +84,7 @@ class Scene:
             nod=speak(NOD, CALLER_VOICE),
             farewell=speak(FAREWELL, CALLER_VOICE),
             voice=Voice(AGENT_VOICE),
-            speech_to_text=PocketSphinxTranscription(PHRASES),
+            speech_to_text=PocketSphinxTranscription(CALLER_PHRASES),
             language_model=ScriptedModel(RULES),
         )
 
@@ -100,7 +100,7 @@ class Scene:
             "speech_to_text": self.speech_to_text,
             "language_model": self.language_model,
             "text_to_speech": self.voice,
-            "account": self.account,
+            "notes": self.notes,
         }
 
     @property
@@ -120,9 +120,9 @@ class Scene:
             CallEnded: The server ended the call before its time.
 
         """
-        caller = _Caller(phone, self.account, tell)
+        caller = _Caller(phone, self.notes, tell)
         began = await phone.wait_for_audio()
-        caller.agent(began, "greets", "greets", GREETING)
+        caller.agent(began, "greets", "greets", Receptionist.greeting)
         await phone.wait_for_silence(PAUSE)
         caller.agent(caller.agent_silent, "", "has finished")
 
@@ -150,14 +150,14 @@ class Scene:
 class _Caller:
     """The caller's hands and ears: says, listens, and tells of it."""
 
-    def __init__(self, phone: Phone, account: Account, tell: Tell) -> None:
+    def __init__(self, phone: Phone, notes: AgentNotes, tell: Tell) -> None:
         self._phone = phone
-        self._account = account
+        self._notes = notes
         self._tell = tell
 
     def tell(self, moment: Moment) -> None:
         """Tell of a moment, and before it of what the agent told meanwhile."""
-        for each in self._account.told(moment.time):
+        for each in self._notes.told(moment.time):
             self._tell(each)
         self._tell(moment)
 
@@ -203,16 +203,16 @@ class _Caller:
         return began
 
     def agents_words(self, after: str = "") -> str:
-        """Return what the agent is saying, by its own account."""
+        """Return what the agent is saying, by its own notes."""
         own = [
             each.text
-            for each in self._account.messages
+            for each in self._notes.messages
             if isinstance(each, Text) and each.role == "assistant"
         ]
         return own[-1].removeprefix(after).strip() if own else ""
 
     async def _tick(self) -> None:
-        await self._phone.wait_until(self._phone.time + TICK)
+        await self._phone.wait_until(self._phone.time + _TICK)
 
 
 def times(phone: Phone, kind: str) -> list[float]:

@@ -13,7 +13,7 @@ from mediaserver.server.runtime import Runtime
 from mediaserver.settings import Settings
 
 
-class ServerError(RuntimeError):
+class DemoServerError(RuntimeError):
     """The server did not start."""
 
 
@@ -25,7 +25,7 @@ def serving(routes: Routes) -> Iterator[str]:
 
     Raises:
         BindError: There is no loopback interface to listen on.
-        ServerError: It did not start; its log says why.
+        DemoServerError: It did not start; its log says why.
 
     """
     # Neither the environment nor a file: what is set for a real server is not for this one.
@@ -39,7 +39,7 @@ def serving(routes: Routes) -> Iterator[str]:
             while thread.is_alive() and not daemon.started:
                 time.sleep(0.01)
             if not daemon.started:
-                raise ServerError("the server did not start")
+                raise DemoServerError("the server did not start")
             yield f"ws://127.0.0.1:{sockets[0].getsockname()[1]}{routes.paths[0]}"
         finally:
             # Once to drain, and again not to wait for a call that would not end.

@@ -12,7 +12,7 @@ import numpy as np
 
 from audiocodecs import AudioFormat, Samples
 from mediaserver.agents.services import Message, Text
-from mediaserver.demo.agent import GOODBYE, GREETING, HOLD, Account, Clip
+from mediaserver.demo.agent import HOLD, AgentNotes, Receptionist, SpokenClip
 from mediaserver.demo.scene import ANSWER, CHANGE, FAREWELL, NOD, OFFER, REQUEST, TOOL_CALL, Scene
 from mediaserver.sandbox import CallReport
 
@@ -58,7 +58,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class CallFigures:
     """The call in some numbers, in seconds. None is what did not happen.
 
     Attributes:
@@ -79,7 +79,7 @@ class Figures:
     call: float
 
     @classmethod
-    def of(cls, report: CallReport) -> Figures:
+    def of(cls, report: CallReport) -> CallFigures:
         """Pick them from a report."""
         # After the nod the agent only goes on.
         replies = [each for index, each in enumerate(report.replies) if index != _NOD_INDEX]
@@ -100,27 +100,27 @@ def judge(report: CallReport, scene: Scene) -> list[Check]:
     """Hold a call against the scene that should have been played.
 
     What was heard is told by the phone's report; what the agent understood, did and remembers by
-    its own account. The phone's own lateness, when the machine is busy, is not held against the
+    its own notes. The phone's own lateness, when the machine is busy, is not held against the
     server.
     """
-    account = scene.account
+    notes = scene.notes
     heard = _Heard(report)
     clips = scene.voice.clips
-    figures = Figures.of(report)
+    figures = CallFigures.of(report)
     late = report.sender_lateness
     busy = f"; the phone was up to {1000 * late:.0f} ms late itself" if late > 0.04 else ""
-    failures = [turn.error for turn in account.turns if turn.error]
+    failures = [turn.error for turn in notes.turns if turn.error]
     objections = {**report.errors, **report.warnings}
     return [
-        heard.whole("the greeting is heard whole", clips.get(GREETING)),
-        *_understood(account),
-        _tool_used(account),
+        heard.whole("the greeting is heard whole", clips.get(Receptionist.greeting)),
+        *_understood(notes),
+        _tool_used(notes),
         heard.whole("a hold phrase is heard", clips.get(HOLD)),
         _within("replies come soon", figures.reply, REPLY_WITHIN + late),
         _within("the interruption silences it", figures.silence, SILENCE_WITHIN + late),
-        _remembers(heard, clips.get(OFFER), account.messages),
-        _goes_on(heard, clips.get(ANSWER), figures, account),
-        heard.whole("its goodbye is heard whole", clips.get(GOODBYE)),
+        _remembers(heard, clips.get(OFFER), notes.messages),
+        _goes_on(heard, clips.get(ANSWER), figures, notes),
+        heard.whole("its goodbye is heard whole", clips.get(Receptionist.goodbye)),
         Check(
             "the agent's audio has no gaps",
             figures.gaps == 0.0,
@@ -175,7 +175,7 @@ class _Heard:
         self.speech = report.agent_speech
         self.cuts = [each for each in report.interrupts if each.by == "speech"]
 
-    def whole(self, name: str, clip: Clip | None) -> Check:
+    def whole(self, name: str, clip: SpokenClip | None) -> Check:
         """Check that all of a clip was heard."""
         if clip is None:
             return Check(name, False, "it was never said")
@@ -198,8 +198,8 @@ class _Heard:
         return next((start for start, _ in self.speech if start > after - 1e-6), None)
 
 
-def _understood(account: Account) -> list[Check]:
-    transcripts = [turn.caller for turn in account.turns if turn.number]
+def _understood(notes: AgentNotes) -> list[Check]:
+    transcripts = [turn.caller for turn in notes.turns if turn.number]
     checks = []
     sentences = {"request": REQUEST, "change": CHANGE, "goodbye": FAREWELL}
     for index, (name, sentence) in enumerate(sentences.items()):
@@ -210,9 +210,9 @@ def _understood(account: Account) -> list[Check]:
     return checks
 
 
-def _tool_used(account: Account) -> Check:
-    found = ", ".join(account.calls) or "nothing was"
-    return Check("a tool is used", account.calls == [TOOL_CALL], found)
+def _tool_used(notes: AgentNotes) -> Check:
+    found = ", ".join(notes.calls) or "nothing was"
+    return Check("a tool is used", notes.calls == [TOOL_CALL], found)
 
 
 def _within(name: str, seconds: float | None, most: float) -> Check:
@@ -224,7 +224,7 @@ def _within(name: str, seconds: float | None, most: float) -> Check:
     return Check(name, True, found)
 
 
-def _remembers(heard: _Heard, clip: Clip | None, messages: Sequence[Message]) -> Check:
+def _remembers(heard: _Heard, clip: SpokenClip | None, messages: Sequence[Message]) -> Check:
     """Compare what the conversation keeps of the interrupted answer with what the phone played."""
     name = "it remembers what was heard"
     silent = heard.silent(0)
@@ -249,14 +249,16 @@ def _remembers(heard: _Heard, clip: Clip | None, messages: Sequence[Message]) ->
     return Check(name, right, found)
 
 
-def _goes_on(heard: _Heard, clip: Clip | None, figures: Figures, account: Account) -> Check:
+def _goes_on(
+    heard: _Heard, clip: SpokenClip | None, figures: CallFigures, notes: AgentNotes
+) -> Check:
     """Compare where the second answer went on after the nod with where it was silenced."""
     name = f"\u201c{NOD}\u201d only pauses it"
     silent = heard.silent(1)
     resumed = heard.resumed(silent) if silent is not None else None
     if clip is None or silent is None or resumed is None:
         return Check(name, False, "it did not pause")
-    if account.barge_ins != [True, False]:
+    if notes.barge_ins != [True, False]:
         return Check(name, False, "it was taken for an interruption")
     excerpt = round(_EXCERPT * heard.rate)
     sound = clip.sound

@@ -1,12 +1,12 @@
 """For tests of handlers: virtual time, and a phone joined to a handler without a network."""
 
-from mediaserver.testing.joined import CallFailed, Line, joined
+from mediaserver.testing.joined import CallFailed, JoinedCall, joined
 from mediaserver.testing.virtual_time import StalledError, VirtualTimeLoop, run_virtual, stall
 
 
 __all__ = [
     "CallFailed",
-    "Line",
+    "JoinedCall",
     "StalledError",
     "VirtualTimeLoop",
     "joined",

@@ -42,7 +42,7 @@ class TestRuntime(Runtime):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class JoinedCall:
     """Both ends of a call.
 
     Attributes:
@@ -103,7 +103,7 @@ async def joined(
     start: bool = True,
     raises: bool = True,
     **phone: Any,
-) -> AsyncIterator[Line]:
+) -> AsyncIterator[JoinedCall]:
     """Call `handler` by a phone that is joined to it by a pair of sockets.
 
     It is the same code that serves real calls, from the WebSocket's bytes on. In `run_virtual` a
@@ -147,7 +147,7 @@ async def joined(
         assert route is not None, f"no handler at {path}"
         runtime.answered.add(answer)
         runtime.prepared.prepare(route, answer)
-    line = Line(Phone(f"ws://phone.test{path}", sock=theirs, **phone), runtime)
+    line = JoinedCall(Phone(f"ws://phone.test{path}", sock=theirs, **phone), runtime)
     try:
         if start:
             await line.phone.start()
@@ -169,4 +169,4 @@ async def joined(
         raise runtime.errors[0]
 
 
-__all__ = ["CallFailed", "Line", "joined"]
+__all__ = ["CallFailed", "JoinedCall", "joined"]

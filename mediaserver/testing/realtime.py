@@ -34,7 +34,7 @@ from mediaserver.testing.services import WORD_SECONDS, Fault, Timing, tones
 PIECE = 0.1
 """Seconds of audio at a time."""
 
-LOST = ServiceError("scripted", "the connection was lost")
+_LOST = ServiceError("scripted", "the connection was lost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +257,7 @@ class ScriptedSession(RealtimeSession, Updatable):
 
     # For tests.
 
-    def lose(self, error: Exception | None = LOST) -> None:
+    def lose(self, error: Exception | None = _LOST) -> None:
         """Lose the connection; None is without a word."""
         if self._response is not None:
             self._response.cancel()

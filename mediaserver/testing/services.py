@@ -124,7 +124,7 @@ class _Timed:
         await asyncio.get_running_loop().create_future()
 
 
-Hearing: TypeAlias = Callable[[Sequence[Frame]], str]
+_Hearing: TypeAlias = Callable[[Sequence[Frame]], str]
 """Says what an utterance is, by its audio."""
 
 
@@ -148,7 +148,7 @@ class TimedTranscription(_Timed, SpeechToText):
 
     def __init__(
         self,
-        texts: Iterable[str] | Hearing = (),
+        texts: Iterable[str] | _Hearing = (),
         *,
         timing: Timing | None = None,
         partial_every: float | None = None,

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import structlog
 
-from mediaserver.demo.agent import Account, Receptionist
+from mediaserver.demo.agent import AgentNotes, Receptionist
 from mediaserver.demo.command import hold_call
 from mediaserver.demo.scene import Scene
 from mediaserver.handler import Route, Routes
@@ -23,7 +23,7 @@ def perform(scene):
     """Play the scene with an agent, the right one unless told: the scene, moments and report."""
 
     def perform(handler=None, **changes):
-        performance = replace(scene, account=Account())
+        performance = replace(scene, notes=AgentNotes())
         routes = performance.routes
         if handler is not None or changes:
             handler = handler or routes.routes[0].handler

@@ -6,7 +6,7 @@ import pytest
 from audiocodecs import MULAW_8K
 from mediaserver.agents.services import WordMark
 from mediaserver.call import Frame, Turn
-from mediaserver.demo.agent import Account, Clip, Voice
+from mediaserver.demo.agent import AgentNotes, SpokenClip, Voice
 from mediaserver.demo.moment import Moment
 from mediaserver.demo.scene import AGENT_VOICE
 
@@ -51,32 +51,32 @@ def test_a_voice_keeps_of_what_was_cut_short_no_more_than_was_asked_for():
 
 def test_the_words_of_a_clip_are_counted_by_their_marks():
     marks = [WordMark(6, 0.2), WordMark(11, 0.5)]
-    clip = Clip.of(" Hello there", MULAW_8K, [frame(tone(0.6)), *marks])
+    clip = SpokenClip.of(" Hello there", MULAW_8K, [frame(tone(0.6)), *marks])
     assert [clip.spoken(seconds) for seconds in (0.1, 0.2, 0.4, 0.5)] == [0, 5, 5, 10]
 
 
 def test_the_silence_around_a_clip_is_left_out():
     samples = np.pad(tone(0.5), (800, 1600))
-    clip = Clip.of("Hello", MULAW_8K, [frame(samples)])
+    clip = SpokenClip.of("Hello", MULAW_8K, [frame(samples)])
     assert clip.seconds == pytest.approx(0.8)
     assert len(clip.sound) == pytest.approx(4000, abs=10)
-    assert not len(Clip.of("", MULAW_8K, []).sound)
+    assert not len(SpokenClip.of("", MULAW_8K, []).sound)
 
 
 def test_an_account_counts_from_its_beginning():
     now = iter([100.0, 101.5, 103.0])
-    account = Account()
-    account.begin(lambda: next(now), None)
-    account.tell("uses a tool", "uses a tool")
-    account.tell("", "understands", "Hello")
-    assert [each.text for each in account.told(2.0)] == ["uses a tool"]
-    assert account.told(2.0) == []
-    assert account.told(3.0) == [Moment(3.0, "agent", "", "understands", "Hello", aloud=False)]
+    notes = AgentNotes()
+    notes.begin(lambda: next(now), None)
+    notes.tell("uses a tool", "uses a tool")
+    notes.tell("", "understands", "Hello")
+    assert [each.text for each in notes.told(2.0)] == ["uses a tool"]
+    assert notes.told(2.0) == []
+    assert notes.told(3.0) == [Moment(3.0, "agent", "", "understands", "Hello", aloud=False)]
 
 
 @pytest.fixture
 def interrupted():
-    return Account(turns=[Turn(number=1, agent="One moment. I have a table", interrupted=True)])
+    return AgentNotes(turns=[Turn(number=1, agent="One moment. I have a table", interrupted=True)])
 
 
 @pytest.mark.parametrize(

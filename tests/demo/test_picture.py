@@ -10,7 +10,7 @@ from matplotlib.text import Text
 
 from mediaserver.demo.moment import Moment
 from mediaserver.demo.picture import draw, envelope, stagger, summary, text_width, wrap
-from mediaserver.demo.verdict import Figures
+from mediaserver.demo.verdict import CallFigures
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def drawn(tmp_path, monkeypatch):
 
     def drawn(moments, report):
         path = tmp_path / "call.png"
-        draw(path, report, moments, Figures.of(report), title="A call")
+        draw(path, report, moments, CallFigures.of(report), title="A call")
         return figures[-1], imread(path)
 
     return drawn
@@ -84,7 +84,9 @@ def test_a_call_that_broke_off_is_drawn_too(drawn, performed):
 
 def test_the_summary_says_what_never_happened():
     text = summary(
-        Figures(first_audio=0.02, reply=None, silence=0.019, nod_silence=None, gaps=0.0, call=9.0)
+        CallFigures(
+            first_audio=0.02, reply=None, silence=0.019, nod_silence=None, gaps=0.0, call=9.0
+        )
     )
     assert "first audio after 20 ms" in text
     assert "slowest reply never" in text

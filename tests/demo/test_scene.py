@@ -1,6 +1,6 @@
 import pytest
 
-from mediaserver.demo.agent import GREETING, HOLD
+from mediaserver.demo.agent import HOLD, Receptionist
 from mediaserver.demo.scene import (
     ANSWER,
     CHANGE,
@@ -42,7 +42,7 @@ def at(performed):
 def test_both_say_what_they_should(performed):
     _, moments, _ = performed
     assert [(each.who, each.words) for each in moments if each.aloud and each.words] == [
-        ("agent", GREETING),
+        ("agent", Receptionist.greeting),
         ("caller", REQUEST),
         ("agent", HOLD),
         ("agent", OFFER),

@@ -8,7 +8,7 @@ import pytest
 
 from mediaserver import Handler
 from mediaserver.agents import Echo
-from mediaserver.demo.server import ServerError, serving
+from mediaserver.demo.server import DemoServerError, serving
 from mediaserver.handler import Route, Routes
 from mediaserver.sandbox import Phone
 
@@ -58,5 +58,5 @@ def test_a_server_that_does_not_start_is_said():
         pass
 
     Broken.lifespan = staticmethod(lifespan)
-    with pytest.raises(ServerError, match="did not start"), serving(Routes(Route(Broken))):
+    with pytest.raises(DemoServerError, match="did not start"), serving(Routes(Route(Broken))):
         pass

@@ -12,7 +12,7 @@ from mediaserver.agents.services import ServiceError, Transcript
 from mediaserver.agents.services.scripted import ScriptedModel
 from mediaserver.demo.agent import RULES, Receptionist
 from mediaserver.demo.scene import CHANGE, OFFER, REQUEST
-from mediaserver.demo.verdict import Figures, find, judge, words
+from mediaserver.demo.verdict import CallFigures, find, judge, words
 from mediaserver.espeak import speak
 
 
@@ -44,7 +44,7 @@ def test_the_scene_as_it_should_be_passes(changed):
 
 def test_figures_of_a_good_call(performed):
     _, _, report = performed
-    figures = Figures.of(report)
+    figures = CallFigures.of(report)
     assert 0 < figures.first_audio < 0.2
     assert 1.4 < figures.reply < 1.6
     assert 0 < figures.silence <= 0.2
