@@ -23,7 +23,7 @@ from rich.table import Table
 
 from audiocodecs import MULAW_8K
 from mediaserver.agents.conversing.heard_words import Spoken
-from mediaserver.agents.conversing.word_estimate import words_of
+from mediaserver.agents.conversing.word_estimate import spoken_words
 from mediaserver.agents.services import WordMark
 from mediaserver.agents.services.espeak import EspeakSpeech
 from mediaserver.call import Frame
@@ -96,7 +96,7 @@ def measure(count: int, seed: int, *, ahead: float | None) -> dict[str, Any]:
         ours = estimate.heard(at)
         costs.append(time.perf_counter() - began)
         theirs = truth.heard(at)
-        misses.append(len(words_of(ours)) - len(words_of(theirs)))
+        misses.append(len(spoken_words(ours)) - len(spoken_words(theirs)))
         rows.append({"voice": voice, "speed": speed, "at": at, "heard": theirs, "estimate": ours})
     return {
         "interruptions": count,

@@ -28,10 +28,10 @@ class Transfer:
             raise ValueError(f"a transfer goes to the URL of answer XML, not {self.url!r}")
 
 
-Step: TypeAlias = Literal["hang_up", "again", "back"]
+MenuStep: TypeAlias = Literal["hang_up", "again", "back"]
 """A choice: end the call; ask again; or go back to the menu before, the first one from itself."""
 
-Choice: TypeAlias = "Menu | Transfer | Step | StreamHandler | type[Handler]"
+Choice: TypeAlias = "Menu | Transfer | MenuStep | StreamHandler | type[Handler]"
 """Where a key leads: another menu, a transfer, a step, or a handler that takes over the stream."""
 
 _Outcome: TypeAlias = Literal["done", "again", "back"]
@@ -231,9 +231,9 @@ async def _cancel(task: asyncio.Future[Any]) -> None:
 
 def _check_choice(choice: Choice) -> None:
     if isinstance(choice, str):
-        if choice not in get_args(Step):
+        if choice not in get_args(MenuStep):
             raise ValueError(
-                f"a choice is one of {get_args(Step)}, a Menu, a Transfer or a handler, "
+                f"a choice is one of {get_args(MenuStep)}, a Menu, a Transfer or a handler, "
                 f"not {choice!r}"
             )
     elif not isinstance(choice, Menu | Transfer):

@@ -9,7 +9,7 @@ from mediaserver.call import Frame
 from mediaserver.handler import Handler
 
 
-MARGIN = 2
+_MARGIN = 2
 """Frames kept before and after the loud ones: words begin and end softly."""
 
 
@@ -47,15 +47,15 @@ class Parrot(Handler):
     async def on_audio(self, frame: Frame) -> None:
         """Keep what the caller says, and repeat it when they have finished."""
         self.said.append(frame)
-        if loudness(frame) > self.level:
+        if frame_rms(frame) > self.level:
             self.loud, self.quiet = len(self.said), 0.0
         elif not self.loud:
-            del self.said[:-MARGIN]
+            del self.said[:-_MARGIN]
         else:
             self.quiet += frame.seconds
             if self.quiet >= self.pause:
                 # The very bytes that came: what is only passed on is never decoded and encoded.
-                said = self.said[: self.loud + MARGIN]
+                said = self.said[: self.loud + _MARGIN]
                 self.forget()
                 await self.stream.play(b"".join(frame.payload for frame in said))
 
@@ -65,7 +65,7 @@ class Parrot(Handler):
         self.forget()
 
 
-def loudness(frame: Frame) -> float:
+def frame_rms(frame: Frame) -> float:
     """Return the root mean square of a frame's samples: 0 to 32767."""
     samples = frame.samples.astype(np.float32)
     return float(np.sqrt(np.mean(samples * samples))) if len(samples) else 0.0

@@ -12,8 +12,8 @@ from mediaserver.agents.services import TextToSpeech
 from mediaserver.handler import Handler
 
 
-Keys: TypeAlias = Literal["ignore", "skip", "stop"]
-Then: TypeAlias = Literal["hang_up", "close", "stay"]
+_Keys: TypeAlias = Literal["ignore", "skip", "stop"]
+_Then: TypeAlias = Literal["hang_up", "close", "stay"]
 
 
 class Player(Handler):
@@ -42,8 +42,8 @@ class Player(Handler):
         clips: Prompt | Sequence[Prompt],
         *,
         loop: bool = False,
-        keys: Keys = "ignore",
-        then: Then = "hang_up",
+        keys: _Keys = "ignore",
+        then: _Then = "hang_up",
         text_to_speech: TextToSpeech | None = None,
     ) -> None:
         self.clips = tuple(clips) if isinstance(clips, list | tuple) else (clips,)
@@ -51,7 +51,7 @@ class Player(Handler):
             raise ValueError("there is no clip to play")
         for clip in self.clips:
             check_prompt(clip, text_to_speech)
-        for name, value, allowed in (("keys", keys, Keys), ("then", then, Then)):
+        for name, value, allowed in (("keys", keys, _Keys), ("then", then, _Then)):
             if value not in get_args(allowed):
                 raise ValueError(f"{name} is one of {get_args(allowed)}, not {value!r}")
         self.loop = loop

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import soundfile
 
 from audiocodecs import RATES, AudioFormat, Wav
-from mediaserver.agents.conversing.phrases import PHRASES
+from mediaserver.agents.conversing.phrases import PHRASE_CACHE
 from mediaserver.agents.services import TextToSpeech
 from mediaserver.call import Frame
 
@@ -26,7 +26,7 @@ PIECE_SECONDS = 1.0
 PATIENCE = 8.0
 """Seconds that a `TextToSpeech` may take for its first answer, and from one piece to the next."""
 
-SUFFIXES = (".wav", ".flac")
+_SUFFIXES = (".wav", ".flac")
 
 
 def check_prompt(prompt: Prompt, text_to_speech: TextToSpeech | None = None) -> None:
@@ -47,7 +47,7 @@ def check_prompt(prompt: Prompt, text_to_speech: TextToSpeech | None = None) -> 
     elif not _is_file(prompt) and text_to_speech is None:
         raise ValueError(
             f"{prompt!r} is text and wants a text_to_speech, or the path of a "
-            f"{' or '.join(SUFFIXES)} file"
+            f"{' or '.join(_SUFFIXES)} file"
         )
 
 
@@ -96,7 +96,7 @@ async def spoken(
         assert text_to_speech is not None, "check_prompt would have refused it"
         text = os.fspath(prompt)
         async with aclosing(
-            PHRASES.speak(text_to_speech, text, format, patience=PATIENCE)
+            PHRASE_CACHE.speak(text_to_speech, text, format, patience=PATIENCE)
         ) as pieces:
             async for part in pieces:
                 if isinstance(part, Frame):
@@ -104,7 +104,7 @@ async def spoken(
 
 
 def _is_file(prompt: str | os.PathLike[str]) -> bool:
-    return not isinstance(prompt, str) or Path(prompt).suffix.lower() in SUFFIXES
+    return not isinstance(prompt, str) or Path(prompt).suffix.lower() in _SUFFIXES
 
 
 def _read(path: str | os.PathLike[str], start: int) -> Wav:

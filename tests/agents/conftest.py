@@ -9,7 +9,7 @@ import pytest
 
 from audiocodecs import MULAW_8K
 from mediaserver.agents import VoiceAgent
-from mediaserver.agents.conversing.phrases import PHRASES
+from mediaserver.agents.conversing.phrases import PHRASE_CACHE
 from mediaserver.agents.services import Text
 from mediaserver.agents.turns import LevelDetector
 from mediaserver.handler import Route, Routes
@@ -121,8 +121,8 @@ def converse(
 @pytest.fixture(autouse=True)
 def no_phrases_yet():
     """Have each test synthesise its phrases itself."""
-    PHRASES._kept.clear()
-    PHRASES.format = MULAW_8K
+    PHRASE_CACHE._kept.clear()
+    PHRASE_CACHE.format = MULAW_8K
 
 
 @pytest.fixture(scope="session", name="converse")

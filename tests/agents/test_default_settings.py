@@ -6,7 +6,7 @@ import numpy as np
 
 from audiocodecs import resample
 from mediaserver.agents import VoiceAgent
-from mediaserver.agents.conversing.phrases import PHRASES
+from mediaserver.agents.conversing.phrases import PHRASE_CACHE
 from mediaserver.agents.services import Text
 from mediaserver.agents.services.espeak import EspeakSpeech
 from mediaserver.espeak import speak
@@ -70,7 +70,7 @@ def call(script, *, hears, answers):
             await script(line.phone)
             return line.phone.report()
 
-    PHRASES._kept.clear()
+    PHRASE_CACHE._kept.clear()
     report = run_virtual(main())
     (agent,) = agents
     said = [(m.role, m.text) for m in agent.conversation.messages if isinstance(m, Text)]

@@ -31,7 +31,7 @@ class Saying:
         self.text = ""
 
 
-class Hearing(Saying):
+class CallerSaying(Saying):
     """Something the caller said, whose text may become known after the answer to it has begun."""
 
     __slots__ = ()
@@ -86,9 +86,9 @@ class Conversation:
             break
         self._entries.append(Text("user", text))
 
-    def listen(self) -> Hearing:
+    def listen(self) -> CallerSaying:
         """Keep a place for what the caller said, until it is known."""
-        hearing = Hearing()
+        hearing = CallerSaying()
         self._entries.append(hearing)
         return hearing
 

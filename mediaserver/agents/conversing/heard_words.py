@@ -8,7 +8,7 @@ from mediaserver.agents.conversing.word_estimate import (
     SECONDS_PER_LETTER,
     Voiced,
     letters_spoken,
-    words_of,
+    spoken_words,
 )
 from mediaserver.agents.services import WordMark
 from mediaserver.call import Frame
@@ -62,7 +62,7 @@ class Spoken:
     @property
     def seconds_per_letter(self) -> float:
         """How fast this was spoken; as it was given, as long as the audio is not complete."""
-        words = words_of(self.text)
+        words = spoken_words(self.text)
         spoken = Voiced.of(self._frames).seconds if self.complete and words else 0.0
         return spoken / (words[-1].begins + words[-1].letters) if spoken else self._pace
 
@@ -80,7 +80,7 @@ class Spoken:
             return self.text
         if seconds <= 0:
             return ""
-        words = words_of(self.text)
+        words = spoken_words(self.text)
         if not words or (self.complete and seconds >= self.seconds):
             return self.text
         spoken = self._letters_by_marks(seconds) if self._marks else self._letters(seconds)
@@ -93,11 +93,11 @@ class Spoken:
         """Return how many letters' worth of the text was spoken, as estimated."""
         voiced = Voiced.of(self._frames)
         pace = None if self.complete else self._pace
-        return letters_spoken(words_of(self.text), voiced, seconds, pace)
+        return letters_spoken(spoken_words(self.text), voiced, seconds, pace)
 
     def _letters_by_marks(self, seconds: float) -> float:
         """Return how many letters' worth of the text was spoken, as the marks say."""
-        words = words_of(self.text)
+        words = spoken_words(self.text)
         places = [place for word in words for place in (word.start, word.spoken_end)]
         letters = np.cumsum([each for word in words for each in (0.0, word.letters)])
         times = np.maximum.accumulate([0.0, *(mark.seconds for mark in self._marks)])

@@ -28,10 +28,10 @@ BargeIn: TypeAlias = Literal["decide", "at_once", "notify"]
 ``notify``: nothing, but the hook is told.
 """
 
-MARGIN = 0.2
+_MARGIN = 0.2
 """Seconds of audio that are kept beyond the preroll: an event may come some frames late."""
 
-KEPT = 10.0
+_KEPT = 10.0
 """Seconds that are kept of what may be speech or not, in case that it is taken up again."""
 
 
@@ -208,8 +208,8 @@ class Listener:
         self._recent: deque[Frame] = deque()
         self._recent_bytes = 0
         self._preroll = preroll
-        self._recent_limit = round((preroll + MARGIN) * stream.format.bytes_per_second)
-        self._kept_limit = round(KEPT * stream.format.bytes_per_second)
+        self._recent_limit = round((preroll + _MARGIN) * stream.format.bytes_per_second)
+        self._kept_limit = round(_KEPT * stream.format.bytes_per_second)
 
     @property
     def utterance(self) -> Utterance | None:

@@ -14,7 +14,7 @@ from mediaserver.agents.services import ServiceError, TextToSpeech, WordMark
 from mediaserver.call import Frame
 
 
-Speech: TypeAlias = tuple[Frame | WordMark, ...]
+_Pieces: TypeAlias = tuple[Frame | WordMark, ...]
 
 _Key: TypeAlias = tuple[int, str, AudioFormat]
 
@@ -78,7 +78,7 @@ class _Making:
         self._more = asyncio.Event()
 
 
-class Phrases:
+class PhraseCache:
     """Keeps the speech of texts.
 
     Args:
@@ -93,7 +93,7 @@ class Phrases:
         self._limit = limit
         self.format = MULAW_8K
         # The service is kept with its phrases, so that no other can have its identity.
-        self._kept: OrderedDict[_Key, tuple[TextToSpeech, Speech]] = OrderedDict()
+        self._kept: OrderedDict[_Key, tuple[TextToSpeech, _Pieces]] = OrderedDict()
         self._making: dict[_Key, _Making] = {}
         # What was made, and is not counted yet.
         self._uncounted: set[_Key] = set()
@@ -101,7 +101,7 @@ class Phrases:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def get(self, service: TextToSpeech, text: str, format: AudioFormat) -> Speech | None:
+    def get(self, service: TextToSpeech, text: str, format: AudioFormat) -> _Pieces | None:
         """Return the speech of `text`, if it is kept."""
         key = (id(service), text, format)
         if key not in self._kept:
@@ -173,7 +173,7 @@ class Phrases:
             async for _ in self.speak(service, text, format, patience=patience):
                 pass
 
-    def _keep(self, key: _Key, service: TextToSpeech, speech: Speech) -> None:
+    def _keep(self, key: _Key, service: TextToSpeech, speech: _Pieces) -> None:
         self._kept[key] = (service, speech)
         if len(self._kept) > self._limit:
             oldest, _ = self._kept.popitem(last=False)
@@ -185,5 +185,5 @@ class Phrases:
             began()
 
 
-PHRASES = Phrases()
+PHRASE_CACHE = PhraseCache()
 """Those of this process."""

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from audiocodecs import MULAW_8K, AudioFormat
 from mediaserver.agents.conversing.agent import Agent
-from mediaserver.agents.conversing.conversation import NOT_BEGUN, RUNNING, Hearing
+from mediaserver.agents.conversing.conversation import NOT_BEGUN, RUNNING, CallerSaying
 from mediaserver.agents.conversing.listening import Utterance
 from mediaserver.agents.conversing.relaying import Portion, Relay
 from mediaserver.agents.conversing.reply import Reply, Work
@@ -39,22 +39,22 @@ from mediaserver.agents.services import (
 from mediaserver.call import Frame, StreamEndedError
 
 
-SERVICE = "realtime_model"
+_SERVICE = "realtime_model"
 """What a failure is counted as where the model does not name itself."""
 
 SAY = "Say to the caller exactly this, in these words, and nothing else: {text}"
 """What the model is told when the agent says something of its own accord."""
 
-RETRY_AFTER = (0.25, 1.0)
+_RETRY_DELAYS = (0.25, 1.0)
 """Seconds before the second attempt to connect, and the third and last."""
 
-HOPELESS = frozenset({400, 401, 403, 404})
+_HOPELESS = frozenset({400, 401, 403, 404})
 """HTTP statuses after which another attempt would end the same."""
 
-REMEMBERED_SPEECH = 60.0
+_REMEMBERED_SPEECH = 60.0
 """How many seconds of what was said last a session that replaces a lost one can still hear."""
 
-REMEMBERED_TURNS = 64
+_REMEMBERED_TURNS = 64
 """For how many of the last turns a transcript may still come."""
 
 
@@ -76,7 +76,7 @@ class _Heard:
         for frame in frames:
             self.frames.append(frame)
             self._seconds += frame.seconds
-            if self._seconds > REMEMBERED_SPEECH:
+            if self._seconds > _REMEMBERED_SPEECH:
                 self._seconds -= self.frames.popleft().seconds
                 self._told = max(0, self._told - 1)
 
@@ -150,7 +150,7 @@ class RealtimeAgent(Agent):
         # What the caller said otherwise than by voice, and the session was not told yet.
         self._typed: deque[str] = deque()
         # Turns whose words are not known yet, oldest first.
-        self._untold: deque[tuple[Reply, Hearing]] = deque(maxlen=REMEMBERED_TURNS)
+        self._untold: deque[tuple[Reply, CallerSaying]] = deque(maxlen=_REMEMBERED_TURNS)
         # What was spent on responses nobody waits for.
         self._late = Tokens(0, 0)
         self._taking_back: asyncio.Task[None] | None = None
@@ -220,7 +220,7 @@ class RealtimeAgent(Agent):
         format = self.stream.format if self._opened else self._usual_format
         self._session_format = format
         self._refusal = None
-        for delay in (*RETRY_AFTER, None):
+        for delay in (*_RETRY_DELAYS, None):
             if self._ended:
                 break
             self._typed.clear()  # it is in the conversation
@@ -235,8 +235,8 @@ class RealtimeAgent(Agent):
             except ServiceError as error:
                 self._refusal = error
             except Exception as error:
-                self._refusal = broken(SERVICE, error)
-            if delay is None or self._refusal.status in HOPELESS:
+                self._refusal = broken(_SERVICE, error)
+            if delay is None or self._refusal.status in _HOPELESS:
                 raise self._refusal
             await asyncio.sleep(delay)
         raise StreamEndedError("the stream has ended: no session was opened")
@@ -259,11 +259,11 @@ class RealtimeAgent(Agent):
             try:
                 event = await anext(events)
             except StopAsyncIteration:
-                lost = ServiceError(SERVICE, "the session has ended")
+                lost = ServiceError(_SERVICE, "the session has ended")
             except ServiceError as error:
                 lost = error
             except Exception as error:
-                lost = broken(SERVICE, error)
+                lost = broken(_SERVICE, error)
             else:
                 await self._take(event)
                 continue
@@ -277,13 +277,13 @@ class RealtimeAgent(Agent):
         except ServiceError as error:
             self._replace(session, error)
         except Exception as error:
-            self._replace(session, broken(SERVICE, error))
+            self._replace(session, broken(_SERVICE, error))
 
     async def _let_go(self, session: RealtimeSession) -> None:
         try:
             await session.close()
         except Exception as error:
-            broken(SERVICE, error)
+            broken(_SERVICE, error)
 
     def _replace(self, session: RealtimeSession, lost: ServiceError) -> None:
         """Do without a session that was lost, and open another."""
@@ -362,7 +362,7 @@ class RealtimeAgent(Agent):
         except ServiceError:
             raise
         except Exception as error:
-            raise broken(SERVICE, error) from error
+            raise broken(_SERVICE, error) from error
         utterance.seconds_transcribed += understood.seconds
         if understood.tokens is not None:
             self._late = _sum(self._late, understood.tokens)
@@ -465,7 +465,7 @@ class RealtimeAgent(Agent):
         return session
 
     async def _ask(
-        self, session: RealtimeSession, *, reply: Reply, heard: _Heard, hearing: Hearing | None
+        self, session: RealtimeSession, *, reply: Reply, heard: _Heard, hearing: CallerSaying | None
     ) -> _Response | None:
         """Ask for the answer to what the caller said, or pressed."""
         while self._typed:
@@ -502,7 +502,7 @@ class RealtimeAgent(Agent):
 
         """
         if session is not self._session:
-            raise ServiceError(SERVICE, "the session was lost")
+            raise ServiceError(_SERVICE, "the session was lost")
         if self._relay is None:
             self._relay = Relay(
                 self.stream,
@@ -618,7 +618,7 @@ class RealtimeAgent(Agent):
             response.reply.spend(event.tokens)
         response.relay.complete()
         if event.error is not None:
-            response.fail(ServiceError(SERVICE, event.error))
+            response.fail(ServiceError(_SERVICE, event.error))
         elif not response.done.done():
             response.done.set_result(None)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
+from mediaserver.agents.conversing.call_tasks import StartTask
 from mediaserver.agents.conversing.conversation import Saying
 from mediaserver.agents.conversing.heard_words import Spoken
 from mediaserver.agents.services import Speech, SpokenText
@@ -15,15 +15,12 @@ from mediaserver.call import Frame
 from mediaserver.stream import Playback, Stream
 
 
-AHEAD = 1.0
+_AHEAD = 1.0
 """Seconds of audio that are given to the stream at once. Models speak much faster than anybody
 listens; the rest waits here, so that nothing else the model tells has to wait behind it."""
 
-WHOLE = 0.02
+_TOLERANCE = 0.02
 """Who missed less than so many seconds of something has heard it."""
-
-Start: TypeAlias = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
-"""Runs a task of the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,7 @@ class _Item:
     @property
     def seconds_heard(self) -> float:
         heard = sum(playback.seconds_heard for playback in self._playbacks)
-        return self.seconds if heard > self.seconds - WHOLE else heard
+        return self.seconds if heard > self.seconds - _TOLERANCE else heard
 
     @property
     def last_playback(self) -> Playback | None:
@@ -81,7 +78,7 @@ class Relay:
         stream: Stream,
         *,
         saying: Callable[[], Saying],
-        start: Start,
+        start: StartTask,
         began: Callable[[Playback], object] = lambda playback: None,
     ) -> None:
         self._stream = stream
@@ -98,7 +95,7 @@ class Relay:
         """Play a further piece of the model's speech."""
         item = self._item(speech.item_id)
         frame = speech.frame
-        if self._waiting or self._stream.unheard > AHEAD:
+        if self._waiting or self._stream.unheard > _AHEAD:
             self._waiting.append((item, frame))
             if self._feeding is None:
                 self._feeding = self._start(self._feed(), "plays")

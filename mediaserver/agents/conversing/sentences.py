@@ -6,10 +6,10 @@ import re
 from typing import Final
 
 
-LONGEST: Final = 300
+_LONGEST: Final = 300
 """Characters in a piece at most: about twenty seconds of speech."""
 
-FIRST: Final = 60
+_FIRST: Final = 60
 """Characters of the first sentence after which it is cut at a comma: four seconds of speech."""
 
 _SHORTEST: Final = 20  # a second and a half: the next piece is synthesised meanwhile
@@ -87,7 +87,7 @@ class Sentences:
 
     """
 
-    def __init__(self, *, first: int | None = FIRST, longest: int = LONGEST) -> None:
+    def __init__(self, *, first: int | None = _FIRST, longest: int = _LONGEST) -> None:
         if longest < 1:
             raise ValueError(f"longest must be at least 1 character, not {longest}")
         if first is not None and first < 1:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, TypeAlias
 
+from mediaserver.agents.conversing.call_tasks import StartTask
 from mediaserver.agents.conversing.conversation import Saying
 from mediaserver.agents.conversing.heard_words import Spoken
 from mediaserver.agents.services import ServiceError, WordMark
@@ -14,17 +15,14 @@ from mediaserver.call import Converter, Frame, Wire
 from mediaserver.stream import Playback, Stream
 
 
-AHEAD = 2
+_AHEAD = 2
 """Sentences that are synthesised at a time: the one that is played, and the next."""
 
-WHOLE = 0.001
+_TOLERANCE = 0.001
 """Who missed less than so many seconds of something has heard it: sums are not exact."""
 
 Synthesis: TypeAlias = Callable[[str], AsyncGenerator[Frame | WordMark, None]]
 """Begins to speak a text, raising ServiceError only."""
-
-Start: TypeAlias = Callable[[Coroutine[Any, Any, None], str], "asyncio.Task[None]"]
-"""Runs a task of the call."""
 
 
 class _Sentence:
@@ -48,7 +46,7 @@ class _Sentence:
         """Whether all of it was heard by now."""
         if self.playback is None or not self.spoken.complete:
             return False
-        return self.playback.seconds_heard > self.spoken.seconds - WHOLE
+        return self.playback.seconds_heard > self.spoken.seconds - _TOLERANCE
 
     @property
     def heard(self) -> str:
@@ -76,7 +74,7 @@ class Speaker:
         stream: Stream,
         synthesis: Synthesis,
         *,
-        start: Start,
+        start: StartTask,
         began: Callable[[Playback], object] = lambda playback: None,
     ) -> None:
         self._stream = stream
@@ -108,7 +106,7 @@ class Speaker:
             ServiceError: the synthesis failed, of this sentence or of one before.
 
         """
-        while len(self._queue) >= AHEAD and self._error is None:
+        while len(self._queue) >= _AHEAD and self._error is None:
             await self._change()
         self._check()
         if self._settled:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-import logging
 import re
 import typing
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,6 +14,7 @@ from typing import Any, Final, TypeVar, overload
 from weakref import WeakKeyDictionary
 
 import pydantic
+import structlog
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 from pydantic_core import PydanticUndefined, to_json
@@ -23,7 +23,7 @@ from mediaserver.agents.services import ToolCall, ToolResult, ToolSpec
 from mediaserver.call import StreamEndedError
 
 
-logger = logging.getLogger(__name__)
+log = structlog.get_logger("mediaserver.agents")
 
 TIMEOUT: Final = 30.0
 """Seconds that a tool may take, unless it says otherwise: nobody waits longer on the phone."""
@@ -170,13 +170,13 @@ class Toolbox:
             return ToolResult(call.id, "The call has ended meanwhile.")
         except Exception:
             if waiting.expired():
-                logger.warning("the tool %s took longer than %g s", call.name, function.timeout)
+                log.warning("tool timed out", tool=call.name, timeout=function.timeout)
                 return ToolResult(
                     call.id,
                     f"{call.name} took too long, more than {function.timeout:g} s, and was given "
                     "up. It is not known whether it had any effect.",
                 )
-            logger.exception("the tool %s failed", call.name)
+            log.exception("tool failed", tool=call.name)
             return ToolResult(
                 call.id, f"{call.name} failed. It is not known whether it had any effect."
             )

@@ -10,7 +10,7 @@ from mediaserver.agents.conversing.served import broken, unexpected
 from mediaserver.agents.services import ServiceError, SpeechToText, Transcript
 
 
-SERVICE = "speech_to_text"
+_SERVICE = "speech_to_text"
 
 
 async def transcripts(
@@ -45,7 +45,7 @@ async def transcripts(
                     finally:
                         utterance.on_end = None
                 if not isinstance(transcript, Transcript):
-                    raise unexpected(SERVICE, transcript, "Transcript")
+                    raise unexpected(_SERVICE, transcript, "Transcript")
                 yield transcript
                 if transcript.final and utterance.ended:
                     return  # whatever the service does after that
@@ -56,5 +56,5 @@ async def transcripts(
         raise
     except Exception as error:
         if waiting.expired():
-            raise ServiceError(SERVICE, f"no transcript within {patience:g} s") from None
-        raise broken(SERVICE, error) from error
+            raise ServiceError(_SERVICE, f"no transcript within {patience:g} s") from None
+        raise broken(_SERVICE, error) from error

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from mediaserver.agents.conversing.agent import Agent
 from mediaserver.agents.conversing.conversation import NOT_BEGUN, RUNNING
 from mediaserver.agents.conversing.listening import Utterance
-from mediaserver.agents.conversing.phrases import PHRASES
+from mediaserver.agents.conversing.phrases import PHRASE_CACHE
 from mediaserver.agents.conversing.reply import Reply
 from mediaserver.agents.conversing.sentences import Sentences
 from mediaserver.agents.conversing.served import served, speech, unexpected
@@ -70,11 +70,13 @@ class VoiceAgent(Agent):
             if isinstance(service, Prewarmed):
                 await service.prewarm()
         for text in self._phrases():
-            await PHRASES.prepare(self.text_to_speech, text, PHRASES.format, patience=self.patience)
+            await PHRASE_CACHE.prepare(
+                self.text_to_speech, text, PHRASE_CACHE.format, patience=self.patience
+            )
 
     async def open(self) -> None:
         """Take note of the stream's format: until there is one, it can only be guessed."""
-        PHRASES.format = self.stream.format
+        PHRASE_CACHE.format = self.stream.format
 
     async def hear(self, utterance: Utterance) -> str:
         """Have an utterance transcribed."""
@@ -207,7 +209,7 @@ class VoiceAgent(Agent):
             reply.characters += len(text)
 
         if text in self._phrases():
-            return PHRASES.speak(service, text, format, patience=self.patience, began=count)
+            return PHRASE_CACHE.speak(service, text, format, patience=self.patience, began=count)
         return speech(service, text, format, patience=self.patience, began=count)
 
     def _phrases(self) -> list[str]:

@@ -56,7 +56,7 @@ _Match: TypeAlias = tuple[int, int]  # how many of the pauses, and of the marks,
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class SpokenWord:
     """A word of a text, with the punctuation around it.
 
     Attributes:
@@ -79,9 +79,9 @@ class Word:
     certainty: float
 
 
-def words_of(text: str) -> list[Word]:
+def spoken_words(text: str) -> list[SpokenWord]:
     """Return the words of `text`; a mark that stands alone belongs to the word before it."""
-    words: list[Word] = []
+    words: list[SpokenWord] = []
     begins = 0.0
     for found in _WORD.finditer(text):
         letters = letters_in(found[0])
@@ -90,7 +90,9 @@ def words_of(text: str) -> list[Word]:
         if letters:
             spoken_end = found.start() + len(found[0].rstrip(_SILENT))
             words.append(
-                Word(found.start(), spoken_end, found.end(), begins, letters, pause, certainty)
+                SpokenWord(
+                    found.start(), spoken_end, found.end(), begins, letters, pause, certainty
+                )
             )
             begins += letters
         elif words:
@@ -157,7 +159,7 @@ class Voiced:
 
 
 def letters_spoken(
-    words: Sequence[Word], voiced: Voiced, seconds: float, seconds_per_letter: float | None
+    words: Sequence[SpokenWord], voiced: Voiced, seconds: float, seconds_per_letter: float | None
 ) -> float:
     """Return how many letters' worth of `words` are spoken at a time in their audio.
 
@@ -188,7 +190,7 @@ def letters_spoken(
 
 
 def _anchors(
-    words: Sequence[Word], voiced: Voiced, pace: float, *, complete: bool
+    words: Sequence[SpokenWord], voiced: Voiced, pace: float, *, complete: bool
 ) -> tuple[float, list[tuple[float, float]]]:
     """Return the places known best, and their cost: seconds of speech, letters spoken by then.
 

@@ -31,7 +31,7 @@ LATE_FRAME = 0.1
 OFFSET_WINDOW = 10.0
 """Seconds for which the frame that came soonest counts: clocks drift apart."""
 
-LONGEST = 60.0
+LONGEST_KEPT = 60.0
 """Seconds that may wait to be taken. What comes beyond that is lost."""
 
 CALLER, AGENT = 0, 1
@@ -88,7 +88,7 @@ class Timeline:
 
     def sent(self, audio: Wire, at: float) -> None:
         """Keep audio until its time has come."""
-        if self._index_at(at) - self._taken > LONGEST * self.rate:
+        if self._index_at(at) - self._taken > LONGEST_KEPT * self.rate:
             self.lost += self._format.seconds(audio)
             return
         self._ahead.append(_Piece(at, audio))
@@ -133,7 +133,9 @@ class Timeline:
             index = self._ends[AGENT] if follows else self._index_at(piece.at)
             self._place(AGENT, index, self._format.decode(piece.audio))
             self._agent_until = piece.at + len(piece.audio) / bps
-        size = min(self._index_at(until), self._taken + round(LONGEST * self.rate)) - self._taken
+        size = (
+            min(self._index_at(until), self._taken + round(LONGEST_KEPT * self.rate)) - self._taken
+        )
         if size <= 0:
             return np.zeros((0, 2), np.int16)
         self._reserve(size)
@@ -185,7 +187,7 @@ class Timeline:
         late = max(0, self._taken - index)
         index, samples = index + late, samples[late:]
         end = index + len(samples)
-        if end - self._taken > LONGEST * self.rate:
+        if end - self._taken > LONGEST_KEPT * self.rate:
             self.lost += len(samples) / self.rate
             return
         self._reserve(end - self._taken)

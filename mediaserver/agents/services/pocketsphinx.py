@@ -28,7 +28,7 @@ except ImportError as error:
     ) from error
 
 
-LONGEST: Final = 30.0
+LONGEST_UTTERANCE: Final = 30.0
 """Seconds of an utterance that are listened to."""
 
 _RATE: Final = 16_000  # what the acoustic model was trained on
@@ -80,7 +80,7 @@ class PocketSphinxTranscription:
         frames: list[Frame] = []
         seconds = 0.0
         async for frame in speech:
-            if seconds < LONGEST:
+            if seconds < LONGEST_UTTERANCE:
                 frames.append(frame)
             seconds += frame.seconds
         loop = asyncio.get_running_loop()

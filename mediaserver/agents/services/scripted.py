@@ -56,7 +56,7 @@ class Rule:
     use: Use | Sequence[Use] = ()
 
 
-Reply: TypeAlias = str | Use | Sequence[Use]
+ScriptedReply: TypeAlias = str | Use | Sequence[Use]
 
 
 class ScriptedModel:
@@ -83,9 +83,9 @@ class ScriptedModel:
 
     def __init__(
         self,
-        rules: Iterable[Rule | tuple[str, Reply]] = (),
+        rules: Iterable[Rule | tuple[str, ScriptedReply]] = (),
         *,
-        turns: Sequence[Reply] = (),
+        turns: Sequence[ScriptedReply] = (),
         otherwise: str = "Sorry, I did not understand that.",
         first: float = 0.0,
         between: float = 0.0,
@@ -168,7 +168,7 @@ class _Compiled:
         return _fill(self.reply, found, result)
 
 
-def _as_rule(rule: Rule | tuple[str, Reply]) -> Rule:
+def _as_rule(rule: Rule | tuple[str, ScriptedReply]) -> Rule:
     if isinstance(rule, Rule):
         return rule
     try:

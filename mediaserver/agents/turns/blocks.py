@@ -11,7 +11,7 @@ from audiocodecs import Resampler, Samples
 from mediaserver.call import Frame
 
 
-RATES: Final = (8_000, 16_000)
+DETECTOR_RATES: Final = (8_000, 16_000)
 """What voice detectors hear; other rates are resampled to the higher of the two."""
 
 
@@ -27,7 +27,7 @@ class Blocks:
     """
 
     def __init__(self, samples_at_8k: int) -> None:
-        self.rate = RATES[0]
+        self.rate = DETECTOR_RATES[0]
         self._samples_at_8k = samples_at_8k
         self._size = samples_at_8k
         self._rest = np.empty(0, np.int16)
@@ -50,8 +50,8 @@ class Blocks:
 
     def _start(self, rate: int) -> None:
         self._started = True
-        if rate not in RATES:
-            self._resampler = Resampler(rate, RATES[1])
-            rate = RATES[1]
+        if rate not in DETECTOR_RATES:
+            self._resampler = Resampler(rate, DETECTOR_RATES[1])
+            rate = DETECTOR_RATES[1]
         self.rate = rate
-        self._size = self._samples_at_8k * rate // RATES[0]
+        self._size = self._samples_at_8k * rate // DETECTOR_RATES[0]

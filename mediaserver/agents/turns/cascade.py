@@ -10,7 +10,7 @@ from audiocodecs import Samples
 from mediaserver.agents.turns.blocks import Blocks
 from mediaserver.agents.turns.detector import VoiceDetector
 from mediaserver.agents.turns.level import Floor
-from mediaserver.agents.turns.silero import SileroModel, load
+from mediaserver.agents.turns.silero import SileroModel, load_silero
 from mediaserver.call import Frame
 
 
@@ -54,7 +54,7 @@ class CascadeDetector:
     """
 
     def __init__(self) -> None:
-        load()
+        load_silero()
         self._blocks = Blocks(_BLOCK)
         self._floor = Floor()
         self._model: SileroModel | None = None
@@ -127,4 +127,4 @@ def prewarm() -> None:
         DetectorUnavailableError: Packages are missing: ``pip install mediaserver[agents]``.
 
     """
-    load()
+    load_silero()

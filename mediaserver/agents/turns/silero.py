@@ -43,7 +43,7 @@ class SileroModel:
     """
 
     def __init__(self, rate: int) -> None:
-        self._run = load().run
+        self._run = load_silero().run
         self._rate = np.array(rate, np.int64)
         self.context = CONTEXT * rate // 8_000
         self.chunk = CHUNK * rate // 8_000
@@ -70,7 +70,7 @@ class SileroDetector:
     """
 
     def __init__(self) -> None:
-        load()
+        load_silero()
         self._blocks = Blocks(CHUNK)
         self._model: SileroModel | None = None
         self._context = np.empty(0, np.int16)
@@ -91,7 +91,7 @@ class SileroDetector:
 _loading = threading.Lock()
 
 
-def load() -> Any:
+def load_silero() -> Any:
     """Return the process's onnxruntime session, loaded if it is not.
 
     Loading takes some tenths of a second; do it in a thread before the first call comes.

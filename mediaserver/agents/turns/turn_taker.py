@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 from audiocodecs import AudioFormat
 from mediaserver.agents.turns.detector import VoiceDetector
 from mediaserver.agents.turns.settings import TurnSettings
-from mediaserver.agents.turns.words import Phrases, words_of
+from mediaserver.agents.turns.words import PhraseSet, words_of
 from mediaserver.call import Frame
 
 
@@ -113,7 +113,7 @@ class TurnTaker:
     def __init__(self, settings: TurnSettings, detector: VoiceDetector) -> None:
         self._settings = settings
         self._detector = detector
-        self._backchannels = Phrases(settings.backchannels)
+        self._backchannels = PhraseSet(settings.backchannels)
         self._steps = _Steps()
         self._events: deque[TurnEvent] = deque()
         self._count = 0

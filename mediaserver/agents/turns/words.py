@@ -17,7 +17,7 @@ def words_of(text: str) -> tuple[str, ...]:
     return tuple(_WORD.findall(_SOUND.sub(" ", text).casefold()))
 
 
-class Phrases:
+class PhraseSet:
     """A set of short phrases, to ask whether a text consists of nothing else."""
 
     def __init__(self, phrases: Iterable[str]) -> None:

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from audiocodecs import L16_8K, MULAW_8K
-from mediaserver.agents.conversing.phrases import Phrases
+from mediaserver.agents.conversing.phrases import PhraseCache
 from mediaserver.agents.services import ServiceError
 from mediaserver.testing import run_virtual
 from mediaserver.testing.services import Fault, TimedSpeech
@@ -22,7 +22,7 @@ def test_a_phrase_is_synthesised_once():
         assert await say(phrases, speech) == first
         assert speech.uses == 1
 
-    phrases, speech = Phrases(), TimedSpeech()
+    phrases, speech = PhraseCache(), TimedSpeech()
     run_virtual(main())
 
 
@@ -35,7 +35,7 @@ def test_another_text_format_or_service_is_another_phrase():
         assert speech.uses == 3
         assert len(phrases) == 4
 
-    phrases, speech = Phrases(), TimedSpeech()
+    phrases, speech = PhraseCache(), TimedSpeech()
     run_virtual(main())
 
 
@@ -45,7 +45,7 @@ def test_calls_at_the_same_time_have_it_made_once():
         assert all(result == results[0] for result in results)
         assert speech.uses == 1
 
-    phrases, speech = Phrases(), TimedSpeech()
+    phrases, speech = PhraseCache(), TimedSpeech()
     run_virtual(main())
 
 
@@ -57,7 +57,7 @@ def test_what_was_broken_off_is_not_kept():
         assert phrases.get(speech, "Hello.", MULAW_8K) is None
         assert len(await say(phrases, speech)) > 1
 
-    phrases, speech = Phrases(), TimedSpeech()
+    phrases, speech = PhraseCache(), TimedSpeech()
     run_virtual(main())
     assert speech.open == 0
 
@@ -72,7 +72,7 @@ def test_a_call_that_plays_it_slowly_does_not_hold_up_another():
         assert [first, *[piece async for piece in slow]] == whole
         assert speech.uses == 1
 
-    phrases, speech = Phrases(), TimedSpeech()
+    phrases, speech = PhraseCache(), TimedSpeech()
     run_virtual(main())
 
 
@@ -86,7 +86,7 @@ def test_a_call_that_leaves_does_not_take_it_from_the_others():
         assert tuple(await waiting) == phrases.get(speech, LONG, MULAW_8K)
         assert speech.uses == 1
 
-    phrases, speech = Phrases(), TimedSpeech()
+    phrases, speech = PhraseCache(), TimedSpeech()
     run_virtual(main())
 
 
@@ -98,7 +98,7 @@ def test_a_failure_is_told_to_all_who_wait():
         assert [str(result) for result in results] == ["text_to_speech: gone"] * 3
         assert speech.uses == 1
 
-    phrases = Phrases()
+    phrases = PhraseCache()
     speech = TimedSpeech(fault=Fault(after=1, error=ServiceError("text_to_speech", "gone")))
     run_virtual(main())
 
@@ -114,7 +114,7 @@ def test_a_phrase_of_which_nothing_came_is_not_kept():
             await say(phrases, mute)
         assert len(phrases) == 0
 
-    phrases, mute = Phrases(), Mute()
+    phrases, mute = PhraseCache(), Mute()
     run_virtual(main())
 
 
@@ -125,7 +125,7 @@ def test_a_failure_is_told_and_the_next_try_is_a_new_one():
         await phrases.prepare(speech, "Hello.", MULAW_8K, patience=5.0)
         assert phrases.get(speech, "Hello.", MULAW_8K)
 
-    phrases = Phrases()
+    phrases = PhraseCache()
     speech = TimedSpeech(fault=Fault(error=ServiceError("text_to_speech", "gone"), uses=1))
     run_virtual(main())
 
@@ -138,5 +138,5 @@ def test_there_are_no_more_than_the_limit():
         assert phrases.get(speech, "Two.", MULAW_8K) is None
         assert phrases.get(speech, "One.", MULAW_8K)
 
-    phrases, speech = Phrases(limit=2), TimedSpeech()
+    phrases, speech = PhraseCache(limit=2), TimedSpeech()
     run_virtual(main())

@@ -4,7 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiocodecs import L16_8K, L16_16K, MULAW_8K
-from mediaserver.agents.conversing.word_estimate import Voiced, letters_in, letters_spoken, words_of
+from mediaserver.agents.conversing.word_estimate import (
+    Voiced,
+    letters_in,
+    letters_spoken,
+    spoken_words,
+)
 from mediaserver.call import Frame
 
 
@@ -20,20 +25,20 @@ def audio(*stretches, format=MULAW_8K):
 
 def test_punctuation_belongs_to_the_word_before_it():
     text = 'So — "yes", I said ... then.'
-    ends = [word.end for word in words_of(text)]
+    ends = [word.end for word in spoken_words(text)]
     assert [text[:end] for end in ends] == [
         "So —", 'So — "yes",', 'So — "yes", I', 'So — "yes", I said ...', text
     ]  # fmt: skip
 
 
 def test_an_ideograph_is_a_word():
-    assert [word.end for word in words_of("你好。abc 我")] == [1, 3, 6, 8]
+    assert [word.end for word in spoken_words("你好。abc 我")] == [1, 3, 6, 8]
 
 
 @given(st.text(max_size=60))
 def test_words_follow_each_other(text):
     place = begins = 0
-    for word in words_of(text):
+    for word in spoken_words(text):
         assert place <= word.start < word.spoken_end <= word.end <= len(text)
         assert word.begins == pytest.approx(begins)
         assert word.letters > 0
@@ -69,7 +74,7 @@ def test_in_silence_nobody_speaks(frames):
 
 
 def test_time_is_divided_by_letters():
-    words = words_of("one two")
+    words = spoken_words("one two")
     voiced = Voiced(((0.2, 1.2),))
     half = letters_spoken(words, voiced, 0.7, None)
     assert half == pytest.approx((words[-1].begins + words[-1].letters) / 2)
@@ -77,19 +82,19 @@ def test_time_is_divided_by_letters():
 
 
 def test_a_pause_is_taken_for_punctuation():
-    words = words_of("a long beginning, and the end")
+    words = spoken_words("a long beginning, and the end")
     voiced = Voiced(((0.0, 1.0), (1.3, 2.0)))
     assert letters_spoken(words, voiced, 1.15, None) == pytest.approx(words[3].begins)
 
 
 def test_a_long_pause_is_a_full_stop_rather_than_a_comma():
-    words = words_of("one two, three four. five six")
+    words = spoken_words("one two, three four. five six")
     voiced = Voiced(((0.0, 1.0), (1.6, 1.9)))
     assert letters_spoken(words, voiced, 1.3, None) == pytest.approx(words[4].begins)
 
 
 def test_while_audio_is_to_come_the_speed_is_given():
-    words = words_of("abcdefgh abcdefgh")
+    words = spoken_words("abcdefgh abcdefgh")
     voiced = Voiced(((0.0, 0.4),))
     assert letters_spoken(words, voiced, 0.4, 0.1) == pytest.approx(4, rel=0.2)
 
@@ -102,13 +107,13 @@ STRETCHES = st.lists(st.floats(0.05, 2), max_size=12).map(
 
 
 @given(
-    st.text("ab ,.?5é你\n", min_size=1, max_size=60).filter(words_of),
+    st.text("ab ,.?5é你\n", min_size=1, max_size=60).filter(spoken_words),
     STRETCHES,
     st.none() | st.floats(0.02, 0.2),
     st.lists(st.floats(0, 12), min_size=2, max_size=6).map(sorted),
 )
 def test_later_is_never_less(text, stretches, pace, times):
-    words, voiced = words_of(text), Voiced(stretches)
+    words, voiced = spoken_words(text), Voiced(stretches)
     spoken = [letters_spoken(words, voiced, seconds, pace) for seconds in times]
     assert spoken == sorted(spoken)
     assert all(each >= 0 for each in spoken)

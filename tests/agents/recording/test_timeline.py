@@ -1,7 +1,7 @@
 import numpy as np
 
 from audiocodecs import L16_8K
-from mediaserver.agents.recording.timeline import AGENT, CALLER, LONGEST, Timeline
+from mediaserver.agents.recording.timeline import AGENT, CALLER, LONGEST_KEPT, Timeline
 from mediaserver.call import Frame
 
 
@@ -61,7 +61,7 @@ def test_memory_is_bounded_when_nobody_takes():
     for number in range(50 * 70):
         timeline.received(frame(20 * number), 0.02 * (number + 1))
     assert 9 < timeline.lost < 11
-    assert len(timeline.take(70.0)) == LONGEST * 8000
+    assert len(timeline.take(70.0)) == LONGEST_KEPT * 8000
 
 
 def test_speech_of_the_agent_is_bounded_when_nobody_takes():
@@ -69,7 +69,7 @@ def test_speech_of_the_agent_is_bounded_when_nobody_takes():
     for number in range(50 * 70):
         timeline.sent(LOUD, 0.02 * number)
     assert 9 < timeline.lost < 11
-    assert loud(timeline.take(70.0), AGENT) == (0.0, LONGEST)
+    assert loud(timeline.take(70.0), AGENT) == (0.0, LONGEST_KEPT)
 
 
 def test_clocks_that_drift_are_followed():

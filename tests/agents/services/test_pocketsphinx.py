@@ -6,7 +6,7 @@ import pytest
 
 from audiocodecs import L16_16K, MULAW_8K, resample
 from mediaserver.agents.services import Prewarmed, ServiceError, SpeechToText, Transcript
-from mediaserver.agents.services.pocketsphinx import LONGEST, PocketSphinxTranscription
+from mediaserver.agents.services.pocketsphinx import LONGEST_UTTERANCE, PocketSphinxTranscription
 from mediaserver.call import Frame
 from mediaserver.espeak import speak
 from mediaserver.testing import run_virtual
@@ -112,10 +112,10 @@ async def test_there_is_one_transcript_and_it_says_how_long_the_speech_was(recog
 
 
 async def test_no_more_than_so_much_is_listened_to(recogniser):
-    silence = np.zeros(round((LONGEST + 1) * 8000), np.int16)
+    silence = np.zeros(round((LONGEST_UTTERANCE + 1) * 8000), np.int16)
     made = await transcripts(recogniser, np.concatenate([silence, said(PHRASES[0])]))
     assert made[0].text == ""
-    assert made[0].seconds > LONGEST + 1
+    assert made[0].seconds > LONGEST_UTTERANCE + 1
 
 
 def test_it_works_in_virtual_time(recogniser):

@@ -76,7 +76,7 @@ def test_any_cut_of_the_frames_gives_the_same_probability(sizes: list[int]) -> N
 
 
 def test_the_network_is_loaded_once() -> None:
-    assert silero.load() is silero.load()
+    assert silero.load_silero() is silero.load_silero()
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediaserver.agents.turns.words import Phrases, words_of
+from mediaserver.agents.turns.words import PhraseSet, words_of
 
 
-PHRASES = Phrases(["yeah", "mm-hmm", "I see", "okay"])
+PHRASES = PhraseSet(["yeah", "mm-hmm", "I see", "okay"])
 
 
 @pytest.mark.parametrize(
@@ -56,9 +56,9 @@ def test_what_may_become_a_phrase(text: str, may: bool) -> None:
 
 
 def test_no_phrases() -> None:
-    assert Phrases([]).only([])
-    assert not Phrases([]).only(["okay"])
-    assert not Phrases([]).may_become(["okay"])
+    assert PhraseSet([]).only([])
+    assert not PhraseSet([]).only(["okay"])
+    assert not PhraseSet([]).may_become(["okay"])
 
 
 @given(st.lists(st.sampled_from(["yeah", "mm-hmm", "I see", "okay"])), st.data())

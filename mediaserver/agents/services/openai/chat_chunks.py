@@ -34,7 +34,7 @@ class Delta(msgspec.Struct):
     tool_calls: list[CallPiece] | None = None
 
 
-class Choice(msgspec.Struct):
+class ChunkChoice(msgspec.Struct):
     """An answer; there is one."""
 
     delta: Delta | None = None
@@ -47,7 +47,7 @@ class CachedTokens(msgspec.Struct):
     cached_tokens: int | None = None
 
 
-class Usage(msgspec.Struct):
+class ChunkUsage(msgspec.Struct):
     """What the answer cost."""
 
     prompt_tokens: int = 0
@@ -64,8 +64,8 @@ class Usage(msgspec.Struct):
 class Chunk(msgspec.Struct):
     """An event of a streamed chat completion."""
 
-    choices: list[Choice] | None = None
-    usage: Usage | None = None
+    choices: list[ChunkChoice] | None = None
+    usage: ChunkUsage | None = None
     error: Any = None
 
 

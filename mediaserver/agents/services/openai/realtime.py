@@ -54,18 +54,18 @@ if TYPE_CHECKING:
     from openai.types.websocket_connection_options import WebSocketConnectionOptions
 
 
-SERVICE = "openai_realtime"
+_SERVICE = "openai_realtime"
 
-SHORTEST_TURN = 0.1
+_SHORTEST_TURN = 0.1
 """The API refuses to take a turn that has less audio than this, in seconds."""
 
-BATCH = 0.1
+_BATCH = 0.1
 """Seconds of the caller's speech in a message, while nobody waits for it."""
 
-LIVE_BATCH = 0.02
+_LIVE_BATCH = 0.02
 """The same where the API takes the turns, and listens for when they begin and end."""
 
-REMEMBERED_ITEMS = 64
+_REMEMBERED_ITEMS = 64
 """How many of the things said last can still be truncated."""
 
 # Whatever `websockets.connect` takes is passed on, beyond what the type of it names.
@@ -73,7 +73,6 @@ _OPTIONS = cast("WebSocketConnectionOptions", {"close_timeout": 1.0})
 
 log = structlog.get_logger(__name__)
 
-JsonObject: TypeAlias = dict[str, Any]
 
 _Words: TypeAlias = "asyncio.Future[tuple[str | None, CallerText]]"
 """The item of some speech, and the words of it, when they are known."""
@@ -124,7 +123,7 @@ class OpenAIRealtime:
         self.first_timeout = first_timeout
         self.stall_timeout = stall_timeout
         self.connect_timeout = connection.setdefault("connect_timeout", 5.0)
-        self._client = OpenAIClient(SERVICE, **connection)
+        self._client = OpenAIClient(_SERVICE, **connection)
 
     async def connect(
         self,
@@ -148,7 +147,7 @@ class OpenAIRealtime:
                 await connection.close()
             if isinstance(error, TimeoutError):
                 reason = f"no session within {self.connect_timeout:g} s"
-                raise ServiceError(SERVICE, reason) from error
+                raise ServiceError(_SERVICE, reason) from error
             raise
         return session
 
@@ -173,21 +172,23 @@ class OpenAIRealtime:
         try:
             self._client.get()
         except ServiceError as error:
-            log.warning("not prewarmed", service=SERVICE, error=str(error))
+            log.warning("not prewarmed", service=_SERVICE, error=str(error))
 
     async def close(self) -> None:
         """Close the client of the running event loop. Sessions are closed by whoever has them."""
         await self._client.close()
 
-    def settings(self, prompt: str, tools: Sequence[ToolSpec], format: AudioFormat) -> JsonObject:
+    def settings(
+        self, prompt: str, tools: Sequence[ToolSpec], format: AudioFormat
+    ) -> dict[str, Any]:
         """Return the settings of a session, as the API has them."""
         audio_format = _audio_format(format)
-        transcription: JsonObject | None = None
+        transcription: dict[str, Any] | None = None
         if self.transcription is not None:
             transcription = {"model": self.transcription}
             if self.language is not None:
                 transcription["language"] = self.language
-        settings: JsonObject = {
+        settings: dict[str, Any] = {
             "type": "realtime",
             "output_modalities": ["audio"],
             "instructions": prompt,
@@ -243,7 +244,7 @@ class OpenAIRealtimeSession:
 
         # The caller's speech that was not sent yet, and how much the present turn has in all.
         self._unsent = bytearray()
-        self._batch = self._size_of(LIVE_BATCH if self.takes_turns else BATCH)
+        self._batch = self._size_of(_LIVE_BATCH if self.takes_turns else _BATCH)
         self._turn_size = 0
 
         # Whether a response is being made; what is to be asked for when it is done; whether it was
@@ -251,8 +252,8 @@ class OpenAIRealtimeSession:
         self._responding = False
         self._cancelled = False
         self._spoke = False
-        self._asked: JsonObject = {}
-        self._pending: deque[JsonObject] = deque()
+        self._asked: dict[str, Any] = {}
+        self._pending: deque[dict[str, Any]] = deque()
         self._requests = 0
 
         # Bytes received of each of the things said last, and of those which are complete.
@@ -271,7 +272,7 @@ class OpenAIRealtimeSession:
         self._patience: asyncio.Timeout | None = None
         self._clock = asyncio.get_running_loop().time
 
-    async def configure(self, settings: JsonObject, conversation: Sequence[Message]) -> None:
+    async def configure(self, settings: dict[str, Any], conversation: Sequence[Message]) -> None:
         """Set the session up, and wait until the API has agreed.
 
         Raises:
@@ -331,7 +332,7 @@ class OpenAIRealtimeSession:
 
     async def _commit(self, words: _Words | None) -> None:
         """Take what was heard into the conversation."""
-        missing = self._size_of(SHORTEST_TURN) - self._turn_size - len(self._unsent)
+        missing = self._size_of(_SHORTEST_TURN) - self._turn_size - len(self._unsent)
         if missing > 0:
             count = -(-missing // self._wire.sample_bytes)
             self._unsent += self._wire.silence * count
@@ -402,7 +403,7 @@ class OpenAIRealtimeSession:
             }
         )
 
-    async def _ask(self, response: JsonObject) -> None:
+    async def _ask(self, response: dict[str, Any]) -> None:
         if self._responding:
             self._pending.append(response)  # there can be one at a time
             return
@@ -474,7 +475,7 @@ class OpenAIRealtimeSession:
                 return self._transcribed(event.item_id, event.transcript.strip(), seconds, tokens)
             case _TranscriptionFailed():
                 reason = self._client.without_secrets(str(event.error))
-                log.warning("transcription failed", service=SERVICE, reason=reason)
+                log.warning("transcription failed", service=_SERVICE, reason=reason)
                 return self._transcribed(event.item_id, "")
             case _SpeechStarted():
                 return [CallerSpeaks()]
@@ -492,7 +493,7 @@ class OpenAIRealtimeSession:
         if event.item_id not in lengths:
             lengths[event.item_id] = 0
             self._odd = b""
-            if len(lengths) > REMEMBERED_ITEMS:
+            if len(lengths) > _REMEMBERED_ITEMS:
                 self._complete.discard(oldest := next(iter(lengths)))
                 del lengths[oldest]
         lengths[event.item_id] += len(audio)
@@ -528,7 +529,7 @@ class OpenAIRealtimeSession:
             if details.reason == "content_filter" or not self._spoke:
                 error = f"the response was cut off ({details.reason})"
             else:
-                log.warning("response cut off", service=SERVICE, reason=details.reason)
+                log.warning("response cut off", service=_SERVICE, reason=details.reason)
         await self._go_on()
         tokens = response.usage.tokens if response.usage else None
         return [ResponseDone(tokens, error and self._client.without_secrets(error), cancelled)]
@@ -567,7 +568,7 @@ class OpenAIRealtimeSession:
                 self._pending.appendleft(self._asked)
             return []
         reason = self._client.without_secrets(str(error))
-        log.warning("request refused", service=SERVICE, reason=reason)
+        log.warning("request refused", service=_SERVICE, reason=reason)
         if error.event_id != f"respond-{self._requests}" or not self._responding:
             return []
         cancelled = self._cancelled
@@ -593,13 +594,13 @@ class OpenAIRealtimeSession:
             async with asyncio.timeout_at(self._due) as self._patience:
                 return await self._connection.recv_bytes()
         except TimeoutError:
-            raise ServiceError(SERVICE, "a response stalled") from None
+            raise ServiceError(_SERVICE, "a response stalled") from None
         except ConnectionClosed as error:
             raise self._client.failure(f"the connection was lost: {error}") from error
         finally:
             self._patience = None
 
-    async def _send(self, event: JsonObject) -> None:
+    async def _send(self, event: dict[str, Any]) -> None:
         await self._send_text(msgspec.json.encode(event).decode())
 
     async def _send_text(self, message: str) -> None:
@@ -764,7 +765,7 @@ def _decoded(message: bytes) -> _ServerEvent | None:
         event: _ServerEvent | None = decoder.decode(message) if decoder is not None else None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         # One bad event is no reason to lose the call. What is missed by it is noticed elsewhere.
-        log.warning("malformed event", service=SERVICE, reason=str(error))
+        log.warning("malformed event", service=_SERVICE, reason=str(error))
         return None
     return event
 
@@ -777,7 +778,7 @@ def _refusal(error: InvalidStatus) -> str:
         return body[:200].decode(errors="replace") or error.response.reason_phrase
 
 
-def _audio_format(format: AudioFormat) -> JsonObject:
+def _audio_format(format: AudioFormat) -> dict[str, Any]:
     match format.encoding:
         case "mulaw":
             return {"type": "audio/pcmu"}
@@ -787,7 +788,7 @@ def _audio_format(format: AudioFormat) -> JsonObject:
             return {"type": "audio/pcm", "rate": L16_24K.rate}
 
 
-def _item(message: Message) -> JsonObject:
+def _item(message: Message) -> dict[str, Any]:
     match message:
         case Text(role="assistant", text=text):
             content = {"type": "output_text", "text": text}
@@ -806,7 +807,7 @@ def _item(message: Message) -> JsonObject:
             return {"type": "function_call_output", "call_id": call_id, "output": text}
 
 
-def _laid_over(settings: JsonObject, changes: Mapping[str, Any]) -> JsonObject:
+def _laid_over(settings: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return `settings` with `changes` made in it, at any depth."""
     merged = dict(settings)
     for name, value in changes.items():

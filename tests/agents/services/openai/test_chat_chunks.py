@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from mediaserver.agents.services.openai.chat_chunks import (
     CallPiece,
     CallsInPieces,
+    ChunkUsage,
     FunctionPiece,
-    Usage,
     decode_chunk,
 )
 
@@ -90,7 +90,7 @@ def test_a_piece_may_have_no_function():
 
 def test_usage_may_say_nothing_of_a_cache():
     usage = decode_chunk(b'{"choices": [], "usage": {"prompt_tokens": 3, "total_tokens": 3}}').usage
-    assert usage == Usage(prompt_tokens=3)
+    assert usage == ChunkUsage(prompt_tokens=3)
     assert usage.tokens().tokens_cached == 0
 
 
