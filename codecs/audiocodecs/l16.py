@@ -24,7 +24,7 @@ def l16_decode(payload: Payload) -> Samples:
     if type(payload) is not bytes:
         payload = as_bytes(payload)
     if len(payload) % 2:
-        raise AudioError(f"L16 has two bytes per sample: an even number, not {len(payload)}")
+        raise AudioError(f"L16 needs an even number of bytes, not {len(payload)}")
     # always a copy, so that the caller may write to it and reuse the payload's buffer
     return np.frombuffer(payload, _WIRE).astype(INT16)
 
