@@ -45,7 +45,7 @@ def served(monkeypatch):
         calls.append((settings, routes))
         return 0
 
-    monkeypatch.setattr("mediaserver.server.process.daemon.serve", serve)
+    monkeypatch.setattr("mediaserver.server.process.daemon.run_server", serve)
     return calls
 
 
@@ -154,7 +154,7 @@ def test_a_port_in_use_ends_with_status_1(run):
 
 
 def test_the_status_of_the_server_is_that_of_the_command(run, monkeypatch):
-    monkeypatch.setattr("mediaserver.server.process.daemon.serve", lambda settings, routes: 1)
+    monkeypatch.setattr("mediaserver.server.process.daemon.run_server", lambda settings, routes: 1)
     assert run("serve", "mediaserver.agents:Echo").exit_code == 1
 
 

@@ -16,7 +16,7 @@ Audio = Frame | bytes | bytearray | memoryview | NDArray[np.int16]
 
 Wire = bytes | bytearray | memoryview
 
-LONGEST_STEP = 1.0
+_LONGEST_STEP = 1.0
 """Seconds of audio that are converted in one go: about half a millisecond's work."""
 
 
@@ -45,9 +45,9 @@ class Converter:
     def is_clip(self, audio: Audio, rate: int | None, format: AudioFormat | None) -> bool:
         """Tell whether `audio` is complete in itself, rather than a piece of something longer."""
         if isinstance(audio, np.ndarray):
-            return len(audio) > (rate or self._format.rate) * LONGEST_STEP
+            return len(audio) > (rate or self._format.rate) * _LONGEST_STEP
         if isinstance(audio, bytes | bytearray | memoryview):
-            return len(audio) > (format or self._format).bytes_per_second * LONGEST_STEP
+            return len(audio) > (format or self._format).bytes_per_second * _LONGEST_STEP
         return False
 
     def convert(
@@ -56,7 +56,7 @@ class Converter:
         rate: int | None = None,
         format: AudioFormat | None = None,
     ) -> Iterator[Wire]:
-        """Yield wire bytes, at most `LONGEST_STEP` of audio at a time where there is work to do.
+        """Yield wire bytes, at most `_LONGEST_STEP` of audio at a time where there is work to do.
 
         Args:
             audio: a `Frame`; bytes in `format`; or int16 samples at `rate`.
@@ -87,7 +87,7 @@ class Converter:
         samples, rate = self._samples(audio, rate, format)
         if self._resampler is None or self._resampler.rate_in != rate:
             self._resampler = Resampler(rate, self._format.rate)
-        step = round(rate * LONGEST_STEP)
+        step = round(rate * _LONGEST_STEP)
         for first in range(0, len(samples), step):
             piece = self._resampler.process(samples[first : first + step])
             yield self._format.encode(piece)

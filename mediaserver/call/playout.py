@@ -35,25 +35,25 @@ from mediaserver.protocol import (
 Clock = Callable[[], float]
 """Monotonic seconds."""
 
-FRAME = 0.02
+_FRAME = 0.02
 """The carrier plays in steps of 20 ms."""
 
-SHORTEST_GAP = 0.001
+_SHORTEST_GAP = 0.001
 """Less than this is the jitter of a clock, not a gap in the audio."""
 
-LONGEST_DELAY = 2.0
+_LONGEST_DELAY = 2.0
 """More than this between sending and hearing is a fault, not a delay to reckon with."""
 
-MAX_PENDING = 1_000
+_MAX_PENDING = 1_000
 """Checkpoints that may wait for the carrier's answer; older ones are given up."""
 
-STALE_SECONDS = 1.0
+_STALE_SECONDS = 1.0
 """For how long after a clear an answer may be one to a checkpoint that was cleared."""
 
-REMEMBERED_CUTS = 64
+_REMEMBERED_CUTS = 64
 """Interruptions whose heard position is kept for a late ``heard()``."""
 
-REMEMBERED_RUNS = 32
+_REMEMBERED_RUNS = 32
 """Times at which audio began to flow that are kept, for who asks late when it was heard."""
 
 
@@ -174,7 +174,7 @@ class Playout:
 
         bps = format.bytes_per_second
         self._bps = bps
-        self._frame = self._aligned(FRAME)
+        self._frame = self._aligned(_FRAME)
         self._lead = self._aligned(settings.lead)
         self._high = self._aligned(settings.queue_high)
         self._low = self._aligned(settings.queue_low)
@@ -425,7 +425,7 @@ class Playout:
             return
         position = self._pending[index].position
         earliest = self._run_start + (position - self._run_position) / self._bps
-        if name in self._stale and now < min(self._stale_until, earliest - FRAME):
+        if name in self._stale and now < min(self._stale_until, earliest - _FRAME):
             # A carrier may answer what it cleared, and the name has been used again since.
             return
         # Answers come in order: what was asked before has been reached as well.
@@ -436,7 +436,7 @@ class Playout:
         # One that was sent after its audio had ended says nothing of how late that was heard.
         if position > self._run_position and answered[-1].sent_at <= earliest:
             delay = now - earliest - self.round_trip
-            self._delays.append(min(max(delay, 0.0), LONGEST_DELAY))
+            self._delays.append(min(max(delay, 0.0), _LONGEST_DELAY))
             self._delay = min(self._delays)
             self._keep = self._lead + self._aligned(self._settings.gap_limit + self._delay)
         self._report_all(answered, position)
@@ -522,11 +522,11 @@ class Playout:
         if self._flowing:
             ran_dry = self._run_start + (self.sent - self._run_position) / self._bps
             underrun = now - max(ran_dry, self._waiting_since)
-            if underrun > SHORTEST_GAP:
+            if underrun > _SHORTEST_GAP:
                 self._counters.underruns += 1
                 self._counters.underrun_seconds += underrun
             gap = self._waiting_since - ran_dry
-            if gap > SHORTEST_GAP and (gap < self._settings.gap_limit or self.speaking):
+            if gap > _SHORTEST_GAP and (gap < self._settings.gap_limit or self.speaking):
                 self._counters.producer_gaps += 1
                 self._counters.producer_gap_seconds += gap
         self._flowing = True
@@ -534,7 +534,7 @@ class Playout:
         self._run_position = self.sent
         self._tap_offset = self._delay + self.round_trip
         self._runs.append((self.sent, now))
-        if len(self._runs) > REMEMBERED_RUNS:
+        if len(self._runs) > _REMEMBERED_RUNS:
             del self._runs[0]
 
     def _take(self, size: int) -> Wire:
@@ -596,7 +596,7 @@ class Playout:
         ahead = max(0, mark.position - self._run_position) / self._bps
         mark.due = max(now, self._run_start + ahead + self._delay)
         self._pending.append(mark)
-        if len(self._pending) > MAX_PENDING:
+        if len(self._pending) > _MAX_PENDING:
             self._report_all([self._pending.pop(0)], 0)
         self._counters.checkpoints_sent += 1
         self._command(SetCheckpoint(self._stream_id, mark.name))
@@ -606,7 +606,7 @@ class Playout:
         if now >= self._stale_until:
             self._stale.clear()
         self._stale.update(checkpoint.name for checkpoint in self._pending if not checkpoint.own)
-        self._stale_until = now + STALE_SECONDS
+        self._stale_until = now + _STALE_SECONDS
         self._flowing = False
         self._command(ClearAudio(self._stream_id))
 
@@ -650,7 +650,7 @@ class Playout:
     def _cut(self, heard: int) -> None:
         """Close the generation, remembering how far it was heard."""
         self._cuts[self.generation] = (heard, self._confirmed)
-        self._cuts.pop(self.generation - REMEMBERED_CUTS, None)
+        self._cuts.pop(self.generation - _REMEMBERED_CUTS, None)
         self.generation += 1
 
     def _drop_audio(self) -> None:
@@ -698,7 +698,7 @@ class Playout:
         if expected is None:
             return False
         awaited = any(checkpoint.position == end for checkpoint in self._pending)
-        return now >= expected + (self._settings.heard_margin if awaited else FRAME)
+        return now >= expected + (self._settings.heard_margin if awaited else _FRAME)
 
     def _wake(self, now: float) -> None:
         """Wake those who wait for `heard` or for room, where it is time."""

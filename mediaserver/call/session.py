@@ -29,8 +29,8 @@ from mediaserver.protocol import (
 )
 
 
-INVALID_DATA = 1007
-POLICY_VIOLATION = 1008
+_INVALID_DATA = 1007
+_POLICY_VIOLATION = 1008
 
 
 class Shell(Protocol):
@@ -249,9 +249,9 @@ class Session:
         if counters.malformed_messages == 1:
             self._shell.notice(f"a malformed message was ignored: {error}")
         if counters.malformed_messages > self.settings.max_malformed:
-            self._fail(INVALID_DATA, "too many malformed messages")
+            self._fail(_INVALID_DATA, "too many malformed messages")
         elif error.reason == "unsupported_format":
-            self._fail(POLICY_VIOLATION, str(error))
+            self._fail(_POLICY_VIOLATION, str(error))
 
     def report(self, status: StreamStatus) -> None:
         """Tell the handler of a status callback.
@@ -285,7 +285,7 @@ class Session:
     def _tell(self, event: Dtmf | StreamError | Checkpoint | Interrupt) -> None:
         self.inbox.put_control(event)
         if self.inbox.unread_control_events > self.settings.max_control_events:
-            self._fail(POLICY_VIOLATION, "more events than the handler reads")
+            self._fail(_POLICY_VIOLATION, "more events than the handler reads")
 
     def _fail(self, code: int, reason: str) -> None:
         self.close(reason)

@@ -24,10 +24,10 @@ class Usage:
 
     def __add__(self, other: Usage) -> Usage:
         sums = map(sum, zip(astuple(self), astuple(other), strict=True))
-        return Usage(**dict(zip(UNITS, sums, strict=True)))
+        return Usage(**dict(zip(_UNITS, sums, strict=True)))
 
 
-UNITS = tuple(field.name for field in fields(Usage))
+_UNITS = tuple(field.name for field in fields(Usage))
 """What usage is counted in."""
 
 
@@ -66,7 +66,7 @@ class Turn:
 STAGES = ("end_of_turn", "transcript", "first_token", "audio_sent", "audio_heard")
 """The times of a `Turn`, in the order in which they come."""
 
-GREETING = "greeting"
+_GREETING = "greeting"
 """The stage in which `audio_heard` of a greeting is counted: it follows no speech."""
 
 BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 5.0, 10.0)
@@ -110,20 +110,20 @@ class TurnCounters:
         """Times that a caller seemed to interrupt: who did, and what was noise or a nod."""
         self.failures: Counter[str] = Counter()
         """Failures of services, by the service's name."""
-        self.usage: dict[str, float] = dict.fromkeys(UNITS, 0)
+        self.usage: dict[str, float] = dict.fromkeys(_UNITS, 0)
         """Sums of `Usage`, by unit."""
-        self.stages = {stage: Times() for stage in (*STAGES, GREETING)}
+        self.stages = {stage: Times() for stage in (*STAGES, _GREETING)}
         """How long each stage took."""
 
     def count(self, turn: Turn) -> None:
         """Count a turn."""
         self.turns += 1
         self.interrupted += turn.interrupted
-        for unit in UNITS:
+        for unit in _UNITS:
             self.usage[unit] += getattr(turn.usage, unit)
         times = {stage: getattr(turn, stage) for stage in STAGES}
         if turn.number == 0:
-            times = {GREETING: turn.audio_heard}
+            times = {_GREETING: turn.audio_heard}
         for stage, seconds in times.items():
             if seconds is not None:
                 self.stages[stage].count(seconds)

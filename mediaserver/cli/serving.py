@@ -50,7 +50,7 @@ def serve_command(**options: Any) -> None:
     from mediaserver.server.process.tls import TLSError
 
     try:
-        status = daemon.serve(settings, routes)
+        status = daemon.run_server(settings, routes)
     except TLSError as error:
         fail(str(error), 2)
     except daemon.BindError as error:

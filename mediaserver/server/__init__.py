@@ -1,11 +1,11 @@
 """The shell around calls: connections, HTTP, admission, drain, TLS, watchdog."""
 
 from mediaserver.server.asgi import StreamApp, asgi
-from mediaserver.server.process.daemon import BindError, serve
+from mediaserver.server.process.daemon import BindError, run_server
 from mediaserver.server.process.tls import TLSError
 from mediaserver.telemetry.logs import default_logs
 
 
-__all__ = ["BindError", "StreamApp", "TLSError", "asgi", "serve"]
+__all__ = ["BindError", "StreamApp", "TLSError", "asgi", "run_server"]
 
 default_logs()

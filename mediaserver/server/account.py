@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from mediaserver.plivo.client import PlivoClient
-
-
-if TYPE_CHECKING:
-    from mediaserver.settings import Settings
+from mediaserver.settings import Settings
 
 
 class NoAccountError(ValueError):

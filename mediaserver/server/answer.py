@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import structlog
 
 from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.plivo.xml import MAX_URL, Hangup, Redirect, Response, Speak, Stream
+from mediaserver.server.runtime import Runtime
 from mediaserver.server.trust.tokens import TOKEN_PARAMETER, Claims, seal
+from mediaserver.settings import Settings
 
-
-if TYPE_CHECKING:
-    from mediaserver.server.runtime import Runtime
-    from mediaserver.settings import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +26,7 @@ class AnswerError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class WebhookReply:
     """What to reply."""
 
     xml: bytes
@@ -39,7 +36,7 @@ class Answer:
 
 def answer(
     runtime: Runtime, request: AnswerRequest, base_url: str, path: str | None = None
-) -> Answer:
+) -> WebhookReply:
     """Decide what happens to a call, and keep a place for it if it gets a stream.
 
     Args:
@@ -56,24 +53,24 @@ def answer(
     if runtime.answered.has_ended(call_id):
         # A request that came late, or again: transfers and redirects are told before the end.
         log.info("call is over already", call=call_id)
-        return Answer(NOTHING, "ended")
+        return WebhookReply(NOTHING, "ended")
     route = runtime.routes.match(path, called) if path else runtime.routes.for_number(called)
     if route is None:
         log.warning("call without a handler", call=call_id, called=called, path=path)
-        return Answer(Response(Hangup(reason="rejected")).to_xml(), "rejected")
+        return WebhookReply(Response(Hangup(reason="rejected")).to_xml(), "rejected")
     if not all(expects(route, request) for expects in runtime.screens):
         log.warning("call that nobody waits for", call=call_id, called=called, path=route.path)
-        return Answer(Response(Hangup()).to_xml(), "rejected")
+        return WebhookReply(Response(Hangup()).to_xml(), "rejected")
     url = _stream_url(runtime.settings, request, base_url, route.path)
     if not runtime.admission.reserve(call_id):
         log.warning("call turned away", call=call_id, limit=runtime.admission.limit)
         return busy(runtime.settings)
     runtime.answered.add(request)
     runtime.prepared.prepare(route, request)
-    return Answer(_stream(runtime.settings, url, base_url), "stream")
+    return WebhookReply(_stream(runtime.settings, url, base_url), "stream")
 
 
-def busy(settings: Settings) -> Answer:
+def busy(settings: Settings) -> WebhookReply:
     """Tell the caller that there is no place, or send the call elsewhere."""
     if settings.busy_redirect is not None:
         response = Response(Redirect(settings.busy_redirect))
@@ -81,7 +78,7 @@ def busy(settings: Settings) -> Answer:
         response = Response(Speak(settings.busy_message), Hangup(reason="busy"))
     else:
         response = Response(Hangup(reason="busy"))
-    return Answer(response.to_xml(), "busy")
+    return WebhookReply(response.to_xml(), "busy")
 
 
 def _stream_url(settings: Settings, request: AnswerRequest, base_url: str, path: str) -> str:

@@ -17,9 +17,9 @@ from mediaserver.server.recent import Recent
 from mediaserver.server.trust.tokens import Claims
 
 
-KEPT_CALLS: Final = 10_000
+_KEPT_CALLS: Final = 10_000
 """How many calls are remembered, of either kind."""
-ENDED_SECONDS: Final = 3_600.0
+_ENDED_SECONDS: Final = 3_600.0
 """How long a call is known to be over."""
 
 
@@ -33,8 +33,8 @@ class AnsweredCalls:
     """
 
     def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._requests: Recent[str, AnswerRequest] = Recent(seconds, KEPT_CALLS, clock=clock)
-        self._ended: Recent[str, None] = Recent(ENDED_SECONDS, KEPT_CALLS, clock=clock)
+        self._requests: Recent[str, AnswerRequest] = Recent(seconds, _KEPT_CALLS, clock=clock)
+        self._ended: Recent[str, None] = Recent(_ENDED_SECONDS, _KEPT_CALLS, clock=clock)
 
     def add(self, request: AnswerRequest) -> None:
         """Remember a call that gets a stream."""

@@ -20,7 +20,7 @@ from mediaserver.settings import Settings
 UNSENT_LIMIT = 64
 """Messages that wait for the server to send them before playback is held back."""
 
-UNSENT_MAXIMUM = 4_096
+_UNSENT_MAXIMUM = 4_096
 """Messages at which the peer is given up."""
 
 
@@ -217,8 +217,8 @@ class AsgiLink:
             return
         self._unsent.append({"type": "websocket.send", "text": message.decode()})
         self._wake_writer.set()
-        if len(self._unsent) > UNSENT_MAXIMUM:
-            self._call.stuffed(f"{UNSENT_MAXIMUM} messages")
+        if len(self._unsent) > _UNSENT_MAXIMUM:
+            self._call.stuffed(f"{_UNSENT_MAXIMUM} messages")
         elif len(self._unsent) > UNSENT_LIMIT and not self._blocked:
             self._blocked = True
             self._call.block()

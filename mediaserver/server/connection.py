@@ -30,23 +30,23 @@ from mediaserver.server.runtime import Runtime
 from mediaserver.server.server_call import ServerCall, close_reason
 
 
-TEXT, BINARY, CONT, PONG = Opcode.TEXT, Opcode.BINARY, Opcode.CONT, Opcode.PONG
+_TEXT, _BINARY, _CONT, _PONG = Opcode.TEXT, Opcode.BINARY, Opcode.CONT, Opcode.PONG
 
-WRITE_HIGH = 32_768
+_WRITE_HIGH = 32_768
 """Bytes in the write buffer above which nothing more is sent: three seconds of mu-law."""
 
-MAX_UNSENT = 1_048_576
+_MAX_UNSENT = 1_048_576
 """Bytes in the write buffer at which the peer is given up."""
 
-SEND_BUFFER = 65_536
+_SEND_BUFFER = 65_536
 """The kernel's send buffer. A large one would hide a peer that has stopped reading."""
 
-SHORT = 126
-LONG = 65_536
+_SHORT = 126
+_LONG = 65_536
 
 # websockets logs each connection at INFO; what matters about a call is logged where it is known.
-quiet = logging.getLogger("mediaserver.websockets")
-quiet.setLevel(logging.WARNING)
+_quiet = logging.getLogger("mediaserver.websockets")
+_quiet.setLevel(logging.WARNING)
 
 
 class StreamConnection(asyncio.Protocol):
@@ -81,7 +81,7 @@ class StreamConnection(asyncio.Protocol):
         self._partial: bytearray | None = None
         self._partial_is_text = False
         self._max_size = runtime.settings.max_message_bytes
-        self._ws = ServerProtocol(max_size=self._max_size, logger=quiet)
+        self._ws = ServerProtocol(max_size=self._max_size, logger=_quiet)
         # The beginning of a frame whose end has not come.
         self._tail = b""
         # Whether messages may come and go: between the two handshakes.
@@ -95,10 +95,10 @@ class StreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take over the transport."""
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=WRITE_HIGH)
+        self._transport.set_write_buffer_limits(high=_WRITE_HIGH)
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
             if hasattr(socket, "TCP_USER_TIMEOUT"):
                 timeout_ms = round(self._runtime.settings.dead_peer_timeout * 1000)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
@@ -213,15 +213,15 @@ class StreamConnection(asyncio.Protocol):
         call, opcode = self._call, frame.opcode
         if call is None:
             return
-        if opcode is PONG:
+        if opcode is _PONG:
             call.ponged(bytes(frame.data))
-        elif opcode is TEXT or opcode is BINARY:
+        elif opcode is _TEXT or opcode is _BINARY:
             if frame.fin:
-                self._take_message(bytes(frame.data), is_text=opcode is TEXT)
+                self._take_message(bytes(frame.data), is_text=opcode is _TEXT)
             else:
                 self._partial = bytearray(frame.data)
-                self._partial_is_text = opcode is TEXT
-        elif opcode is CONT and self._partial is not None:
+                self._partial_is_text = opcode is _TEXT
+        elif opcode is _CONT and self._partial is not None:
             self._partial += frame.data
             if frame.fin:
                 message, self._partial = bytes(self._partial), None
@@ -242,9 +242,9 @@ class StreamConnection(asyncio.Protocol):
             return
         # The same bytes that ServerProtocol.send_text makes, without its Frame object and BytesIO.
         size = len(message)
-        if size < SHORT:
+        if size < _SHORT:
             header = b"\x81" + size.to_bytes(1, "big")
-        elif size < LONG:
+        elif size < _LONG:
             header = b"\x81\x7e" + size.to_bytes(2, "big")
         else:
             header = b"\x81\x7f" + size.to_bytes(8, "big")
@@ -284,12 +284,12 @@ class StreamConnection(asyncio.Protocol):
 
     def _check_unsent(self) -> None:
         """Give up a peer that reads nothing and yet has us say more and more, as by pings."""
-        if self._transport.get_write_buffer_size() > MAX_UNSENT:
+        if self._transport.get_write_buffer_size() > _MAX_UNSENT:
             self._open = False
             if self._call is None:
                 self._transport.abort()
             else:
-                self._call.stuffed(f"{MAX_UNSENT} bytes")
+                self._call.stuffed(f"{_MAX_UNSENT} bytes")
 
     def _flush(self) -> None:
         """Write what the WebSocket core has to say."""

@@ -14,7 +14,7 @@ TEXT_FINAL = 0x81
 MASKED_16 = 0xFE
 """Second byte of a masked frame whose length takes 16 bits: 126 to 65,535 bytes."""
 
-MASK = 0x80
+_MASK = 0x80
 
 LONGEST_HEADER = 14
 """Bytes of a header with a 64-bit length and a mask."""
@@ -31,7 +31,7 @@ def frame_end(data: bytes, start: int) -> int | None:
         return None
     second = data[start + 1]
     length = second & 0x7F
-    body = start + (6 if second & MASK else 2)
+    body = start + (6 if second & _MASK else 2)
     if length == 126:
         if left < 4:
             return None

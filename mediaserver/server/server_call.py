@@ -24,7 +24,7 @@ log = structlog.get_logger("mediaserver.calls")
 CLOSE_TIMEOUT = 5.0
 """Seconds that a peer has to answer a close frame."""
 
-SPEECH_LEVEL = 200.0
+_SPEECH_LEVEL = 200.0
 """Root mean square above which the caller is taken to be saying something, about -44 dBFS."""
 
 
@@ -371,7 +371,7 @@ class ServerCall:
             samples = session.format.decode(payload).astype(np.float32)
             level = float(np.sqrt(np.mean(samples * samples)))
         keys, self._keys = self._keys, session.counters.keys_in
-        if level > SPEECH_LEVEL or keys != self._keys:
+        if level > _SPEECH_LEVEL or keys != self._keys:
             self._unheard_for = 0.0
             return
         self._unheard_for += elapsed

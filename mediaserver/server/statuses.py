@@ -11,13 +11,13 @@ from mediaserver.plivo.callbacks import StreamStatus
 from mediaserver.server.recent import Recent
 
 
-SEEN_SECONDS: Final = 3_600.0
+_SEEN_SECONDS: Final = 3_600.0
 """How long a callback is known to have come."""
-SEEN_LIMIT: Final = 65_536
+_SEEN_LIMIT: Final = 65_536
 """How many are, the newest."""
-EARLY_SECONDS: Final = 10.0
+_EARLY_SECONDS: Final = 10.0
 """How long callbacks wait for their stream: webhook and socket come by different ways."""
-EARLY_LIMIT: Final = 1_024
+_EARLY_LIMIT: Final = 1_024
 """For how many streams they do."""
 EARLY_EACH: Final = 8
 """How many wait for one stream."""
@@ -36,9 +36,9 @@ class Statuses:
         self, counts: Counter[str], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._counts = counts
-        self._seen: Recent[tuple[str, ...], None] = Recent(SEEN_SECONDS, SEEN_LIMIT, clock=clock)
+        self._seen: Recent[tuple[str, ...], None] = Recent(_SEEN_SECONDS, _SEEN_LIMIT, clock=clock)
         self._early: Recent[str, list[StreamStatus]] = Recent(
-            EARLY_SECONDS, EARLY_LIMIT, clock=clock
+            _EARLY_SECONDS, _EARLY_LIMIT, clock=clock
         )
 
     def take(self, status: StreamStatus) -> bool:

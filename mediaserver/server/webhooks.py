@@ -15,7 +15,7 @@ one of a call that is over.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 from urllib.parse import parse_qsl, quote
 
 import structlog
@@ -32,12 +32,10 @@ from mediaserver.plivo.callbacks import (
     parse_callback,
 )
 from mediaserver.plivo.signatures import SignatureError, form_params
-from mediaserver.server.answer import NOTHING, Answer, AnswerError, answer, busy
+from mediaserver.server.answer import NOTHING, AnswerError, WebhookReply, answer, busy
+from mediaserver.server.runtime import Runtime
 from mediaserver.server.trust.proxy import base_url
 
-
-if TYPE_CHECKING:
-    from mediaserver.server.runtime import Runtime
 
 log = structlog.get_logger(__name__)
 
@@ -46,11 +44,11 @@ PATHS: Final = ("/answer", "/fallback", "/hangup", "/status")
 _FORM: Final = "application/x-www-form-urlencoded"
 _NO_STORE: Final = {"cache-control": "no-store"}
 
-Take: TypeAlias = Callable[[dict[str, str], str, str | None], Answer]
+_Take: TypeAlias = Callable[[dict[str, str], str, str | None], WebhookReply]
 """What replies to a request's fields, the server's URL, and the path that the query names."""
 
 
-class Webhooks:
+class WebhookEndpoints:
     """The endpoints that Plivo posts to."""
 
     def __init__(self, runtime: Runtime) -> None:
@@ -73,7 +71,7 @@ class Webhooks:
         """Hear what happened to a stream."""
         return await self._reply(request, self._take_status)
 
-    async def _reply(self, request: Request, take: Take) -> Response:
+    async def _reply(self, request: Request, take: _Take) -> Response:
         runtime = self._runtime
         kinds = runtime.counters.webhooks
         try:
@@ -97,7 +95,7 @@ class Webhooks:
         except UnknownEventError as error:
             # Refusing it would only have it sent again.
             log.info("webhook passed over", reason=str(error))
-            reply = Answer(NOTHING, "ignored")
+            reply = WebhookReply(NOTHING, "ignored")
         except (AnswerError, CallbackError) as error:
             kinds["malformed"] += 1
             return PlainTextResponse(f"{error}\n", 400)
@@ -108,7 +106,7 @@ class Webhooks:
             runtime.counters.refuse(reply.kind)
         return Response(reply.xml, media_type="application/xml", headers=_NO_STORE)
 
-    def _take(self, fields: dict[str, str], base: str, path: str | None) -> Answer:
+    def _take(self, fields: dict[str, str], base: str, path: str | None) -> WebhookReply:
         callback = parse_callback(fields)
         if isinstance(callback, AnswerRequest):
             reply = answer(self._runtime, callback, base, path)
@@ -117,7 +115,7 @@ class Webhooks:
             return reply
         return self._note(callback)
 
-    def _take_anyhow(self, fields: dict[str, str], base: str, path: str | None) -> Answer:
+    def _take_anyhow(self, fields: dict[str, str], base: str, path: str | None) -> WebhookReply:
         try:
             return self._take(fields, base, path)
         except CallbackError:
@@ -126,14 +124,14 @@ class Webhooks:
             log.exception("fallback failed, the caller hears the busy message")
             return busy(self._runtime.settings)
 
-    def _take_hangup(self, fields: dict[str, str], base: str, path: str | None) -> Answer:
+    def _take_hangup(self, fields: dict[str, str], base: str, path: str | None) -> WebhookReply:
         callback = parse_callback(fields)
         if isinstance(callback, AnswerRequest):
             # What comes here without saying so is a hang-up all the same.
             callback = HangupRequest.parse(fields)
         return self._note(callback)
 
-    def _take_status(self, fields: dict[str, str], base: str, path: str | None) -> Answer:
+    def _take_status(self, fields: dict[str, str], base: str, path: str | None) -> WebhookReply:
         callback = parse_callback(fields)
         if isinstance(callback, AnswerRequest):
             raise CallbackError(
@@ -142,11 +140,11 @@ class Webhooks:
             )
         return self._note(callback)
 
-    def _note(self, callback: Callback) -> Answer:
+    def _note(self, callback: Callback) -> WebhookReply:
         runtime = self._runtime
         if isinstance(callback, StreamStatus):
             if not runtime.report(callback):
-                return Answer(NOTHING, "repeated")
+                return WebhookReply(NOTHING, "repeated")
             kind = "status"
         elif isinstance(callback, HangupRequest):
             runtime.admission.cancel(callback.call_id)
@@ -156,7 +154,7 @@ class Webhooks:
         else:
             kind = "ignored"
         runtime.told(callback)
-        return Answer(NOTHING, kind)
+        return WebhookReply(NOTHING, kind)
 
     def _base_url(self, request: Request) -> str:
         settings = self._runtime.settings

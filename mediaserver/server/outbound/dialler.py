@@ -17,7 +17,7 @@ import contextlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import quote
 
 import structlog
@@ -48,11 +48,9 @@ from mediaserver.server.outbound.outcome import (
     Outcome,
     unanswered,
 )
+from mediaserver.server.runtime import Runtime
 from mediaserver.stream import Stream
 
-
-if TYPE_CHECKING:
-    from mediaserver.server.runtime import Runtime
 
 log = structlog.get_logger("mediaserver.calls")
 
@@ -68,7 +66,7 @@ END_UNKNOWN: Final = "end unknown: Plivo could not be asked"
 RING_SECONDS: Final = 120
 """How long Plivo lets a call ring by default."""
 
-UNKNOWN_CHECKS: Final = 5
+_UNKNOWN_CHECKS: Final = 5
 """How often in a row Plivo may fail to say whether a call goes on, before nobody waits for it."""
 
 GIVE_UP_SECONDS: Final = 20.0
@@ -400,7 +398,7 @@ class Dialler:
                 unknown += 1
                 # While it may ring, a webhook may still come.
                 rings = call.answered is None and time() < call.begun + _ring_seconds(call)
-                if unknown >= UNKNOWN_CHECKS and not rings:
+                if unknown >= _UNKNOWN_CHECKS and not rings:
                     log.error("end of call is not known", call=call.id_at_plivo)
                     call.end = End(cause=END_UNKNOWN)
                     await _finish(asyncio.create_task(self._give_up(call)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mediaserver.handler import Handler, Route, Routes, StreamHandler
 from mediaserver.plivo.client import PlivoClient
@@ -20,10 +20,7 @@ from mediaserver.server.outbound.outcome import DialReport
 from mediaserver.server.process.daemon import Daemon, bind, load_certificates
 from mediaserver.server.rest_call_control import RestCallControl
 from mediaserver.server.runtime import Runtime
-
-
-if TYPE_CHECKING:
-    from mediaserver.settings import Settings
+from mediaserver.settings import Settings
 
 
 async def place_calls(

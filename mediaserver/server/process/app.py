@@ -1,4 +1,4 @@
-"""The HTTP side: health, metrics, and what Plivo posts to (`Webhooks`).
+"""The HTTP side: health, metrics, and what Plivo posts to (`WebhookEndpoints`).
 
 =============  =================================================================================
 ``/healthz``   200 as long as the process answers
@@ -11,7 +11,7 @@ A server that is full stays ready: its ``/answer`` is what tells callers so.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,19 +19,17 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from mediaserver.server.webhooks import PATHS, Webhooks
+from mediaserver.server.runtime import Runtime
+from mediaserver.server.webhooks import PATHS, WebhookEndpoints
 from mediaserver.telemetry.metrics import CONTENT_TYPE, exposition
 
-
-if TYPE_CHECKING:
-    from mediaserver.server.runtime import Runtime
 
 _NO_STORE: Final = {"cache-control": "no-store"}
 
 
 def create_app(runtime: Runtime) -> Starlette:
     """Make the ASGI application of a server."""
-    endpoints, webhooks = Endpoints(runtime), Webhooks(runtime)
+    endpoints, webhooks = Endpoints(runtime), WebhookEndpoints(runtime)
     return Starlette(
         routes=[
             Route("/healthz", endpoints.healthz),

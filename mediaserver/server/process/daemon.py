@@ -37,10 +37,10 @@ from mediaserver.telemetry.logs import configure_logs
 
 log = structlog.get_logger(__name__)
 
-BACKLOG: Final = 2048
+_BACKLOG: Final = 2048
 """Connections that may wait to be accepted."""
 
-MAX_HTTP_CONNECTIONS: Final = 1_000
+_MAX_HTTP_CONNECTIONS: Final = 1_000
 """HTTP connections at once; more get 503."""
 
 HTTP_CLOSE_TIMEOUT: Final = 5
@@ -125,7 +125,7 @@ class Daemon(uvicorn.Server):
                     ssl_handshake_timeout=(
                         self._runtime.settings.header_timeout if self.config.ssl else None
                     ),
-                    backlog=BACKLOG,
+                    backlog=_BACKLOG,
                 )
             )
         self._watchdog.start()
@@ -190,7 +190,7 @@ class Daemon(uvicorn.Server):
         return connection
 
 
-def serve(settings: Settings, routes: Routes) -> int:
+def run_server(settings: Settings, routes: Routes) -> int:
     """Run a server until it is asked to stop, and return the status to exit with.
 
     Raises:
@@ -235,7 +235,7 @@ def uvicorn_config(runtime: Runtime, certificates: Certificates | None = None) -
         log_config=None,
         access_log=settings.access_log,
         # Connections that are not calls, so that they cannot take every file descriptor.
-        limit_concurrency=MAX_HTTP_CONNECTIONS,
+        limit_concurrency=_MAX_HTTP_CONNECTIONS,
         timeout_keep_alive=math.ceil(settings.idle_timeout),
         timeout_graceful_shutdown=HTTP_CLOSE_TIMEOUT,
         ssl_context_factory=(lambda *_: certificates.context) if certificates else None,
@@ -302,7 +302,7 @@ def _bind_one(family: int, kind: int, protocol: int, address: Any) -> socket.soc
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(address)
         # Only listening takes a port for good.
-        sock.listen(BACKLOG)
+        sock.listen(_BACKLOG)
     except OSError:
         sock.close()
         raise

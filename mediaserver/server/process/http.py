@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 
-LINGER_SECONDS: Final = 2.0
+_LINGER_SECONDS: Final = 2.0
 """How long a refused client may take to read the answer before its connection is cut."""
 
 
@@ -158,7 +158,7 @@ class HttpConnection(HttpToolsProtocol):
         elif self._in_headers or (self.cycle is not None and not self.cycle.response_complete):
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, "the request did not come in time")
         else:
-            self._expect(LINGER_SECONDS)
+            self._expect(_LINGER_SECONDS)
             self.transport.close()
 
     def _expect(self, seconds: float) -> None:
@@ -180,7 +180,7 @@ class HttpConnection(HttpToolsProtocol):
     def _refuse(self, status: HTTPStatus, text: str) -> None:
         """Answer and hang up; what else the client sends is thrown away, so that it can read."""
         self._refused = True
-        self._expect(LINGER_SECONDS)
+        self._expect(_LINGER_SECONDS)
         cycle = self.cycle
         if cycle is not None and cycle.response_started:
             if self._in_body or not cycle.response_complete:

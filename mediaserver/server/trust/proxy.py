@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from mediaserver.settings import Network
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Headers = Iterable[tuple[str, str]]
+
+_Headers = Iterable[tuple[str, str]]
 """Names in lower case, in the order they came."""
 
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?")
@@ -31,7 +32,7 @@ class Origin(NamedTuple):
 
 
 def origin(
-    headers: Headers, *, client_host: str, secure: bool, trusted: Sequence[Network] = ()
+    headers: _Headers, *, client_host: str, secure: bool, trusted: Sequence[Network] = ()
 ) -> Origin:
     """Work out where a request came from.
 
@@ -65,7 +66,7 @@ def origin(
 
 def base_url(
     public_url: str | None,
-    headers: Headers,
+    headers: _Headers,
     *,
     client_host: str,
     secure: bool,

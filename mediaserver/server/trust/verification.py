@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mediaserver.plivo.signatures import Headers, Params, SignatureError, verify_headers
 from mediaserver.plivo.signatures import verify_upgrade as verify_upgrade_headers
 from mediaserver.server.recent import Recent
+from mediaserver.settings import Settings
 
 
-if TYPE_CHECKING:
-    from mediaserver.settings import Settings
-
-NONCE_SECONDS: Final = 86_400.0
+_NONCE_SECONDS: Final = 86_400.0
 """How long a nonce counts as used. After that the token in the stream URL has long run out."""
-NONCE_LIMIT: Final = 65_536
+_NONCE_LIMIT: Final = 65_536
 """How many are kept, the newest."""
 
 
@@ -47,7 +45,7 @@ class SignatureCheck:
     ) -> None:
         self._tokens = tokens
         self._v2 = v2
-        self._used: Recent[str, None] = Recent(NONCE_SECONDS, NONCE_LIMIT, clock=clock)
+        self._used: Recent[str, None] = Recent(_NONCE_SECONDS, _NONCE_LIMIT, clock=clock)
 
     @classmethod
     def of(
