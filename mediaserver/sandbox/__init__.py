@@ -5,13 +5,13 @@ shows on the other.
 """
 
 from mediaserver.sandbox.audio.playback import PlaybackBuffer
+from mediaserver.sandbox.errors import CallEnded, CallFailed
 from mediaserver.sandbox.phone.load import LoadProgress, LoadReport, Spread, load
-from mediaserver.sandbox.phone.misbehaviour import MISBEHAVIOURS, Misbehaviour
-from mediaserver.sandbox.phone.phone import CallEnded, Phone
+from mediaserver.sandbox.phone.phone import Phone
 from mediaserver.sandbox.phone.place_call import CallOptions, KeyPress, place_call
 from mediaserver.sandbox.phone.report import CallReport
-from mediaserver.sandbox.phone.uplink import StreamIdentity
-from mediaserver.sandbox.wire.connect import CallFailed
+from mediaserver.sandbox.wire.messages import StreamIdentity
+from mediaserver.sandbox.wire.misbehaviour import MISBEHAVIOURS, Misbehaviour
 
 
 __all__ = [

@@ -15,7 +15,7 @@ from mediaserver.call import Clock
 from mediaserver.handler import Handler, Route, Routes, StreamHandler
 from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.sandbox import CallEnded, CallFailed, Phone
-from mediaserver.sandbox.phone.uplink import StreamIdentity
+from mediaserver.sandbox.wire.messages import StreamIdentity
 from mediaserver.server.connection import StreamConnection
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.server_call import ServerCall

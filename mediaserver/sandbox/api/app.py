@@ -34,19 +34,21 @@ from mediaserver.sandbox.api.objects import (
     stream_object,
 )
 from mediaserver.sandbox.calls.call import (
-    CallEndedError,
     CallPlan,
     SandboxCall,
-    TransferLimitError,
 )
 from mediaserver.sandbox.calls.exchange import (
     DEFAULT_CALLER,
-    ConcurrencyLimitError,
     Exchange,
-    UnknownNumberError,
 )
 from mediaserver.sandbox.calls.recordings import CallRecording
 from mediaserver.sandbox.calls.streams import StreamPlan, StreamRefusedError
+from mediaserver.sandbox.errors import (
+    CallLimitError,
+    NotInProgressError,
+    TransferLimitError,
+    UnknownNumberError,
+)
 from mediaserver.sandbox.people.person import ScriptError
 from mediaserver.sandbox.people.script import files_below, person_from_option
 from mediaserver.sandbox.records.records import ApplicationRecord, CallRecord, NumberRecord
@@ -295,7 +297,7 @@ def _calls() -> APIRouter:
                     api_id=api_id,
                 )
                 calls.append(call)
-        except ConcurrencyLimitError as error:
+        except CallLimitError as error:
             for call in calls:
                 call.hang_up_by_api()
             raise ApiError(403, f"5030: {error}") from None
@@ -372,7 +374,7 @@ def _calls() -> APIRouter:
         try:
             for leg, target in moves:
                 leg.transfer(target)
-        except CallEndedError as error:
+        except NotInProgressError as error:
             raise ApiError(404, str(error)) from None
         except TransferLimitError as error:
             raise _invalid(error) from None
@@ -798,7 +800,7 @@ def _phones() -> APIRouter:
             raise _invalid(error) from None
         except UnknownNumberError as error:
             raise ApiError(404, str(error)) from None
-        except ConcurrencyLimitError as error:
+        except CallLimitError as error:
             raise ApiError(403, f"5030: {error}") from None
         return _answer(201, message="call placed", call_uuid=call.uuid)
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
 from audiocodecs import AudioFormat, Samples, resample
-from mediaserver.protocol import DIGITS
+from mediaserver.sandbox.audio.keys import Key, Keypad, Stretch, check_digits
 from mediaserver.sandbox.audio.speech import SpeechDetector, Spells
 from mediaserver.sandbox.audio.voice import CallerVoice
-from mediaserver.sandbox.phone.phone import KEY_INTERVAL, CallEnded
-from mediaserver.sandbox.phone.report import Key, Stretch
+from mediaserver.sandbox.errors import CallEnded
 
 
 TURN_PAUSE = 0.6
@@ -66,8 +64,7 @@ class Handset:
         self._heard = Spells(round(TURN_PAUSE * format.rate))
         # Samples heard so far, sound or silence.
         self._position = 0
-        # Keys still to be pressed, and when.
-        self._waiting_keys: deque[Key] = deque()
+        self._keypad = Keypad()
         # Conditions looked at on every tick, and who waits for them.
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
 
@@ -117,14 +114,9 @@ class Handset:
             CallEnded: The call has ended.
 
         """
-        if not digits or not DIGITS.issuperset(digits):
-            raise ValueError(f"keys must be of 0-9, *, # and A-D, got {digits!r}")
+        check_digits(digits)
         self._require_call()
-        time = self.time
-        if self._waiting_keys:
-            time = max(time, self._waiting_keys[-1].time + KEY_INTERVAL)
-        for index, digit in enumerate(digits):
-            self._waiting_keys.append(Key(time + index * KEY_INTERVAL, digit))
+        self._keypad.press(digits, self.time)
         self._press_keys()
 
     def hang_up(self) -> None:
@@ -148,7 +140,7 @@ class Handset:
             CallEnded: The call ended first.
 
         """
-        await self._until(lambda: not self._voice.speaking and not self._waiting_keys)
+        await self._until(lambda: not self._voice.speaking and not self._keypad)
 
     async def wait_for_speech(self, seconds: float = 0.0, *, since: float | None = None) -> None:
         """Wait until the other side has been speaking for `seconds` in one turn.
@@ -209,7 +201,7 @@ class Handset:
                 first, last = start // self.format.sample_bytes, end // self.format.sample_bytes
                 self._heard.add(self._position + first, self._position + last)
         self._position += samples
-        if self._waiting_keys:
+        if self._keypad:
             self._press_keys()
         if self._waiters:
             self._wake()
@@ -225,13 +217,12 @@ class Handset:
             if not waiter.done():
                 waiter.set_exception(CallEnded("the call has ended"))
         self._waiters.clear()
-        self._waiting_keys.clear()
+        self._keypad.clear()
 
     def _press_keys(self) -> None:
-        while self._waiting_keys and self._waiting_keys[0].time <= self.time + _TOLERANCE:
-            key = Key(self.time, self._waiting_keys.popleft().digit)
-            self.keys.append(key)
-            self._line.pressed(key.digit)
+        for digit in self._keypad.due(self.time):
+            self.keys.append(Key(self.time, digit))
+            self._line.pressed(digit)
 
     async def _until(self, reached: Callable[[], bool]) -> None:
         self._require_call()

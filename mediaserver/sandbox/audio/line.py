@@ -16,8 +16,8 @@ from typing import Protocol, TypeAlias, TypeVar
 import numpy as np
 
 from audiocodecs import L16_8K, L16_16K, L16_24K, AudioFormat, Samples, resample
-from mediaserver.protocol import DIGITS
 from mediaserver.sandbox.audio.handset import Handset
+from mediaserver.sandbox.audio.keys import check_digits
 from mediaserver.sandbox.audio.playback import TICK, TICKS_PER_SECOND
 
 
@@ -257,8 +257,7 @@ class Line:
             ValueError: A digit is not one of `0`-`9`, `*`, `#`, `A`-`D`.
 
         """
-        if not digits or not DIGITS.issuperset(digits):
-            raise ValueError(f"digits must be of 0-9, *, # and A-D, got {digits!r}")
+        check_digits(digits, "digits")
         if self.ended_by is None:
             self.handset.hear_digits(digits)
 

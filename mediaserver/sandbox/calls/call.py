@@ -33,6 +33,7 @@ from mediaserver.sandbox.calls.hangup import (
 )
 from mediaserver.sandbox.calls.recordings import CallRecording
 from mediaserver.sandbox.calls.streams import CallStreams
+from mediaserver.sandbox.errors import NotInProgressError, TransferLimitError
 from mediaserver.sandbox.people.dialplan import Fate
 from mediaserver.sandbox.people.person import Person
 from mediaserver.sandbox.records.records import CallRecord
@@ -84,14 +85,6 @@ class CallPlan:
     machine_detection_time: float = 5.0
     machine_detection_callback: Target | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
-
-
-class CallEndedError(Exception):
-    """The call is over."""
-
-
-class TransferLimitError(Exception):
-    """The call was transferred as often as Plivo lets it be."""
 
 
 class SandboxCall:
@@ -193,12 +186,12 @@ class SandboxCall:
         server closes it, as on Plivo.
 
         Raises:
-            CallEndedError: The call is over, or was not answered yet.
+            NotInProgressError: The call is over, or was not answered yet.
             TransferLimitError: It was transferred as often as may be.
 
         """
         if self.over or self.line is None:
-            raise CallEndedError(f"call {self.uuid} is not in progress")
+            raise NotInProgressError(f"call {self.uuid} is not in progress")
         if self._transfers >= MAX_TRANSFERS:
             raise TransferLimitError(f"a call can be transferred {MAX_TRANSFERS} times")
         self._transfers += 1
@@ -240,11 +233,11 @@ class SandboxCall:
         """Press keys toward the person: `w` waits 0.5 s, `W` 1 s, and what follows `@` is ignored.
 
         Raises:
-            CallEndedError: Nobody is on the line.
+            NotInProgressError: Nobody is on the line.
 
         """
         if self.over or self.line is None:
-            raise CallEndedError(f"call {self.uuid} is not in progress")
+            raise NotInProgressError(f"call {self.uuid} is not in progress")
         self.aside(asyncio.create_task(_press(self.line, keys.partition("@")[0])))
 
     def play_urls(self, urls: Sequence[str], *, loop: bool = False) -> None:

@@ -19,6 +19,7 @@ from mediaserver.sandbox.account import Account
 from mediaserver.sandbox.calls.call import CallPlan, SandboxCall
 from mediaserver.sandbox.calls.hangup import NORMAL, Hangup, HangupSource
 from mediaserver.sandbox.calls.recovery import close_what_was_live
+from mediaserver.sandbox.errors import CallLimitError, UnknownNumberError
 from mediaserver.sandbox.people.dialplan import Dialplan
 from mediaserver.sandbox.people.person import Person
 from mediaserver.sandbox.records.billing import Rates
@@ -47,14 +48,6 @@ DEFAULT_CALLER: Final = "+14155550199"
 
 HEARTBEAT: Final = 2.0
 """Seconds between two notes that the process runs; a kill bills up to so many too few."""
-
-
-class ConcurrencyLimitError(Exception):
-    """The account has as many calls as it may."""
-
-
-class UnknownNumberError(Exception):
-    """A number that no application answers for; it says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +173,7 @@ class Exchange:
         """Place an outbound call, as `POST /Call/` does.
 
         Raises:
-            ConcurrencyLimitError: There are as many calls as may be.
+            CallLimitError: There are as many calls as may be.
 
         """
         self._require_room()
@@ -218,7 +211,7 @@ class Exchange:
 
         Raises:
             UnknownNumberError: No application answers for the number, and there is no plan.
-            ConcurrencyLimitError: There are as many calls as may be.
+            CallLimitError: There are as many calls as may be.
 
         """
         self._require_room()
@@ -265,9 +258,7 @@ class Exchange:
     def _require_room(self) -> None:
         most = self.options.concurrency
         if most is not None and len(self.calls) >= most:
-            raise ConcurrencyLimitError(
-                f"the account's limit of {most} concurrent calls is reached"
-            )
+            raise CallLimitError(f"the account's limit of {most} concurrent calls is reached")
 
     def _plan_for(self, number: str) -> CallPlan:
         record = self.numbers.get(digits(number) or number)

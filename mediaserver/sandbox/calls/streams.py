@@ -18,7 +18,6 @@ from mediaserver.plivo.signatures import sign_upgrade
 from mediaserver.protocol import parse_extra_headers
 from mediaserver.sandbox.audio.line import Line
 from mediaserver.sandbox.audio.noise import NoiseCancellationError
-from mediaserver.sandbox.phone.uplink import StreamIdentity
 from mediaserver.sandbox.records.records import CallRecord, StreamRecord
 from mediaserver.sandbox.wire.media_stream import (
     EndReason,
@@ -28,6 +27,7 @@ from mediaserver.sandbox.wire.media_stream import (
     StreamOptions,
     Track,
 )
+from mediaserver.sandbox.wire.messages import StreamIdentity
 
 
 if TYPE_CHECKING:

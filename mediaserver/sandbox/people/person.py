@@ -20,7 +20,7 @@ from typing import Literal, Protocol, TypeAlias
 from audiocodecs import AudioError, Wav, read_wav, resample
 from mediaserver.protocol import DIGITS
 from mediaserver.sandbox.audio.handset import Handset
-from mediaserver.sandbox.phone.phone import CallEnded
+from mediaserver.sandbox.errors import CallEnded
 
 
 _VOICE = "en-gb-x-rp"

@@ -14,9 +14,9 @@ from typing import Any
 
 from audiocodecs import MULAW_8K, AudioFormat, Samples, resample
 from mediaserver.sandbox.audio.playback import TICK
-from mediaserver.sandbox.phone.phone import CallEnded, Phone
+from mediaserver.sandbox.errors import CallEnded, CallFailed
+from mediaserver.sandbox.phone.phone import Phone
 from mediaserver.sandbox.phone.report import CallReport
-from mediaserver.sandbox.wire.connect import CallFailed
 
 
 MAX_CAUSES = 100

@@ -25,7 +25,6 @@ from audiocodecs import (
     resample,
 )
 from mediaserver.protocol import (
-    DIGITS,
     PLIVO_FORMATS,
     ClearAudio,
     PlayAudio,
@@ -35,6 +34,7 @@ from mediaserver.protocol import (
     decode_command,
     format_extra_headers,
 )
+from mediaserver.sandbox.audio.keys import Keypad, check_digits
 from mediaserver.sandbox.audio.playback import (
     TICK,
     TICKS_PER_SECOND,
@@ -44,24 +44,21 @@ from mediaserver.sandbox.audio.playback import (
     Played,
 )
 from mediaserver.sandbox.audio.voice import CallerVoice
-from mediaserver.sandbox.phone.misbehaviour import Misbehaviour
+from mediaserver.sandbox.errors import CallEnded
 from mediaserver.sandbox.phone.report import (
     CallReport,
     EndedBy,
     Gap,
-    Key,
-    TimelineEntry,
     interrupts,
     mix,
     replies,
 )
-from mediaserver.sandbox.phone.uplink import Message, StreamIdentity, Uplink
+from mediaserver.sandbox.phone.uplink import Message, Uplink
 from mediaserver.sandbox.wire.connect import dial
-from mediaserver.sandbox.wire.ledger import CallLedger
+from mediaserver.sandbox.wire.ledger import CallLedger, TimelineEntry
+from mediaserver.sandbox.wire.messages import StreamIdentity
+from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
 
-
-KEY_INTERVAL = 0.1
-"""Seconds between keys pressed in a row."""
 
 UNREAD_SECONDS = 40
 """Seconds of audio Plivo holds for a server that does not read, from its best practices."""
@@ -70,10 +67,6 @@ DEFAULT_EPOCH = 1_705_312_200.0
 """Unix time that the clock's zero stands for when a phone is not told when its call starts."""
 
 _GRID_TOLERANCE = 1e-6
-
-
-class CallEnded(Exception):  # noqa: N818
-    """The call has ended, so what was waited for or asked for cannot happen."""
 
 
 class Phone:
@@ -195,8 +188,7 @@ class Phone:
         self._closed = asyncio.Event()
         # Conditions looked at on every tick, and who waits for them.
         self._waiters: list[tuple[Callable[[float], bool], asyncio.Future[float]]] = []
-        # Keys still to be pressed, and when.
-        self._keys: deque[Key] = deque()
+        self._keypad = Keypad()
         # Misbehaviours that happen to the connection at a given time, soonest first.
         self._incidents: deque[tuple[float, str, Callable[[], None]]] = deque()
 
@@ -336,14 +328,9 @@ class Phone:
             CallEnded: The call has ended, or has not been started.
 
         """
-        if not digits or not DIGITS.issuperset(digits):
-            raise ValueError(f"keys must be of 0-9, *, # and A-D, got {digits!r}")
+        check_digits(digits)
         self._require_call()
-        time = self.time
-        if self._keys:
-            time = max(time, self._keys[-1].time + KEY_INTERVAL)
-        for index, digit in enumerate(digits):
-            self._keys.append(Key(time + index * KEY_INTERVAL, digit))
+        self._keypad.press(digits, self.time)
         self._press_keys(self.time)
 
     async def wait_for_audio(self) -> float:
@@ -384,7 +371,7 @@ class Phone:
             CallEnded: The call ended first.
 
         """
-        return await self._until(lambda _: not self._voice.speaking and not self._keys)
+        return await self._until(lambda _: not self._voice.speaking and not self._keypad)
 
     async def wait_until(self, time: float) -> float:
         """Wait until `time` seconds after the start of the stream.
@@ -483,7 +470,7 @@ class Phone:
         elif frames:
             self._error(f"the server has not read for {UNREAD_SECONDS} s: frames are dropped")
         seconds = now - self._origin
-        if self._keys:
+        if self._keypad:
             self._press_keys(seconds)
         while self._incidents and self._incidents[0][0] <= seconds + _GRID_TOLERANCE:
             _, name, happen = self._incidents.popleft()
@@ -586,8 +573,7 @@ class Phone:
         return False
 
     def _press_keys(self, seconds: float) -> None:
-        while self._keys and self._keys[0].time <= seconds + _GRID_TOLERANCE:
-            digit = self._keys.popleft().digit
+        for digit in self._keypad.due(seconds):
             self._ledger.key_pressed(seconds, digit)
             self._send(self._uplink.dtmf(digit, seconds))
 

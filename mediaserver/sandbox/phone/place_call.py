@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Self
 
 from audiocodecs import MULAW_8K, AudioFormat, Wav, read_wav, write_wav
-from mediaserver.protocol import DIGITS
-from mediaserver.sandbox.phone.misbehaviour import Misbehaviour
-from mediaserver.sandbox.phone.phone import CallEnded, Phone
+from mediaserver.sandbox.audio.keys import check_digits
+from mediaserver.sandbox.errors import CallEnded
+from mediaserver.sandbox.phone.phone import Phone
 from mediaserver.sandbox.phone.report import CallReport
+from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
 
 
 GREETING_WITHIN = 10.0
@@ -33,8 +34,7 @@ class KeyPress:
     time: float
 
     def __post_init__(self) -> None:
-        if not self.digits or not DIGITS.issuperset(self.digits):
-            raise ValueError(f"keys must be of 0-9, *, # and A-D, got {self.digits!r}")
+        check_digits(self.digits)
         if not 0 <= self.time < float("inf"):
             raise ValueError(f"keys are pressed at 0 s or later, not at {self.time!r} s")
 

@@ -10,13 +10,12 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from audiocodecs import Samples
+from mediaserver.sandbox.audio.keys import Key, Stretch
+from mediaserver.sandbox.wire.ledger import CheckpointReport, TimelineEntry
 
 
 EndedBy: TypeAlias = Literal["caller", "server", "lost", "protocol"]
 """Who ended a call: `lost` is TCP gone without a close frame, `protocol` a breach of WebSocket."""
-
-Stretch: TypeAlias = tuple[float, float]
-"""`(start, end)` in seconds after the start of the stream."""
 
 # Within a sentence, speech pauses for up to this long (seconds).
 _WORD_PAUSE = 0.2
@@ -61,38 +60,6 @@ class Interrupt:
     time: float
     by: str
     seconds: float | None
-
-
-@dataclass(slots=True)
-class CheckpointReport:
-    """What became of a checkpoint: when it was asked for, and then played, cleared or neither."""
-
-    name: str
-    requested: float
-    played: float | None = None
-    cleared: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One DTMF digit, at `time` seconds after the start of the stream."""
-
-    time: float
-    digit: str
-
-
-@dataclass(frozen=True, slots=True)
-class TimelineEntry:
-    """Something that happened, `time` seconds after the start of the stream.
-
-    `kind` is one of `stream_started`, `caller_speaks`, `caller_silent`, `agent_speaks`,
-    `agent_silent`, `key_pressed`, `dtmf_received`, `checkpoint`, `checkpoint_played`, `cleared`,
-    `misbehaviour`, `warning`, `error` and `stream_ended`.
-    """
-
-    time: float
-    kind: str
-    text: str = ""
 
 
 @dataclass(slots=True)

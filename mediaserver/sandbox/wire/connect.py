@@ -12,27 +12,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI
 
 from mediaserver.protocol import MAX_MESSAGE_BYTES
+from mediaserver.sandbox.errors import CallFailed
 
 
 _MAX_REASON = 200
-
-
-class CallFailed(Exception):  # noqa: N818
-    """The server did not take the call.
-
-    Attributes:
-        status: HTTP status of the refusal, None if there was no HTTP answer.
-        reason: What went wrong, in words.
-
-    """
-
-    def __init__(self, status: int | None, reason: str) -> None:
-        super().__init__(status, reason)
-        self.status = status
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return self.reason if self.status is None else f"HTTP {self.status}: {self.reason}"
 
 
 async def dial(

@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from dataclasses import dataclass
 
-from mediaserver.sandbox.phone.report import CheckpointReport, Key, TimelineEntry
+from mediaserver.sandbox.audio.keys import Key
 
 
 MAX_TEXTS = 100
 """Distinct warnings, and distinct errors, that are kept: they quote what the server sent."""
+
+
+@dataclass(slots=True)
+class CheckpointReport:
+    """What became of a checkpoint: when it was asked for, and then played, cleared or neither."""
+
+    name: str
+    requested: float
+    played: float | None = None
+    cleared: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineEntry:
+    """Something that happened, `time` seconds after the start of the stream.
+
+    `kind` is one of `stream_started`, `caller_speaks`, `caller_silent`, `agent_speaks`,
+    `agent_silent`, `key_pressed`, `dtmf_received`, `checkpoint`, `checkpoint_played`, `cleared`,
+    `misbehaviour`, `warning`, `error` and `stream_ended`.
+    """
+
+    time: float
+    kind: str
+    text: str = ""
 
 
 class CallLedger:

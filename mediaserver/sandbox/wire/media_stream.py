@@ -46,10 +46,11 @@ from mediaserver.sandbox.audio.playback import (
     Played,
 )
 from mediaserver.sandbox.audio.tracks import IncomingTrack, OutgoingTrack
-from mediaserver.sandbox.phone.uplink import MediaEncoder, StreamIdentity
+from mediaserver.sandbox.errors import CallFailed
 from mediaserver.sandbox.wire.backlog import BACKLOG_SECONDS, Backlog
-from mediaserver.sandbox.wire.connect import CallFailed, dial
+from mediaserver.sandbox.wire.connect import dial
 from mediaserver.sandbox.wire.ledger import CallLedger
+from mediaserver.sandbox.wire.messages import MediaEncoder, StreamIdentity
 
 
 StatusKind: TypeAlias = Literal[

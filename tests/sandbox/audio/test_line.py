@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from audiocodecs import silence
 from mediaserver.sandbox.audio.line import Line
-from mediaserver.sandbox.phone.phone import CallEnded
+from mediaserver.sandbox.errors import CallEnded
 from mediaserver.testing import run_virtual, stall
 
 

@@ -8,12 +8,11 @@ import pytest
 from mediaserver.plivo.signatures import verify_headers
 from mediaserver.sandbox.calls.call import (
     MAX_TRANSFERS,
-    CallEndedError,
     CallPlan,
     SandboxCall,
-    TransferLimitError,
 )
 from mediaserver.sandbox.calls.hangup import NORMAL, HangupSource
+from mediaserver.sandbox.errors import NotInProgressError, TransferLimitError
 from mediaserver.sandbox.people.person import HangUp, Person, Press, Wait
 from mediaserver.sandbox.webhooks import Target
 
@@ -307,10 +306,10 @@ class TestTransfer:
         async def scenario(platform):
             call = await placed(platform, "<Hangup/>")
             target = Target(platform.customer.target("/other"))
-            with pytest.raises(CallEndedError, match="not in progress"):
+            with pytest.raises(NotInProgressError, match="not in progress"):
                 call.transfer(target)
             await call.wait_ended()
-            with pytest.raises(CallEndedError, match="not in progress"):
+            with pytest.raises(NotInProgressError, match="not in progress"):
                 call.transfer(target)
 
         on_platform(scenario)

@@ -9,10 +9,9 @@ import pytest
 from mediaserver.sandbox.calls.call import CallPlan
 from mediaserver.sandbox.calls.exchange import (
     HEARTBEAT,
-    ConcurrencyLimitError,
     ExchangeOptions,
-    UnknownNumberError,
 )
+from mediaserver.sandbox.errors import CallLimitError, UnknownNumberError
 from mediaserver.sandbox.records.records import ApplicationRecord, HeartbeatRecord, NumberRecord
 from mediaserver.sandbox.webhooks import Target
 
@@ -41,7 +40,7 @@ def test_calls_begin_at_the_accounts_pace(on_platform):
 def test_there_is_room_again_once_a_call_has_ended(on_platform):
     async def scenario(platform):
         call = await place(platform, "<Hangup/>")
-        with pytest.raises(ConcurrencyLimitError, match="1 concurrent"):
+        with pytest.raises(CallLimitError, match="1 concurrent"):
             await place(platform, "<Hangup/>")
         await call.wait_ended()
         await place(platform, "<Hangup/>")

@@ -7,11 +7,11 @@ from mediaserver.sandbox.phone.report import (
     Gap,
     Interrupt,
     Reply,
-    TimelineEntry,
     interrupts,
     mix,
     replies,
 )
+from mediaserver.sandbox.wire.ledger import TimelineEntry
 
 
 def test_a_reply_is_timed_from_the_end_of_the_utterance():

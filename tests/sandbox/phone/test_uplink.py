@@ -1,10 +1,7 @@
 import json
-from uuid import UUID
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K
 from mediaserver.protocol import (
@@ -16,11 +13,11 @@ from mediaserver.protocol import (
     Start,
     Stop,
     decode_event,
-    encode_event,
 )
 from mediaserver.sandbox.audio.voice import CallerVoice
-from mediaserver.sandbox.phone.misbehaviour import Misbehaviour
-from mediaserver.sandbox.phone.uplink import GARBAGE, MediaEncoder, StreamIdentity, Uplink
+from mediaserver.sandbox.phone.uplink import GARBAGE, Uplink
+from mediaserver.sandbox.wire.messages import StreamIdentity
+from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
 
 
 FORMATS = [MULAW_8K, L16_8K, L16_16K, L16_24K]
@@ -46,32 +43,6 @@ def messages(sender: Uplink, ticks: int) -> list[dict]:
 def media(sender: Uplink, ticks: int) -> list[Media]:
     events = [decode_event(message) for message in sender.opening() + sender.tick(ticks)]
     return [event for event in events if isinstance(event, Media)]
-
-
-@settings(deadline=None)
-@given(
-    payload=st.binary(max_size=1300),
-    sequence=st.integers(1, 2**40),
-    timestamp=st.integers(0, 2**45),
-    chunk=st.integers(1, 2**40),
-    headers=st.text(st.characters(exclude_categories=["Cs"]), max_size=60),
-    track=st.sampled_from(["inbound", "outbound"]),
-)
-def test_the_fast_encoder_writes_what_encode_event_writes(
-    payload, sequence, timestamp, chunk, headers, track
-):
-    fast = MediaEncoder(IDENTITY.stream_id, track, headers)
-    for number in (chunk, chunk + 1):
-        event = Media(payload, track, timestamp, number, IDENTITY.stream_id, sequence, headers)
-        assert fast(payload, sequence, timestamp, number) == encode_event(event)
-
-
-def test_ids_are_of_the_kinds_plivo_gives():
-    identity = StreamIdentity.new()
-    assert UUID(identity.call_id).version == UUID(identity.stream_id).version == 4
-    assert identity.account_id.startswith("MA")
-    assert len(identity.account_id) == 20
-    assert identity != StreamIdentity.new()
 
 
 @pytest.mark.parametrize("format", FORMATS)

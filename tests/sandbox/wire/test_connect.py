@@ -5,7 +5,8 @@ import pytest
 from websockets.asyncio.server import serve
 from websockets.http11 import Request, Response
 
-from mediaserver.sandbox.wire.connect import CallFailed, dial
+from mediaserver.sandbox.errors import CallFailed
+from mediaserver.sandbox.wire.connect import dial
 from mediaserver.testing import run_virtual
 
 

@@ -1,7 +1,12 @@
 import pytest
 
-from mediaserver.sandbox.phone.report import CheckpointReport, Key, TimelineEntry
-from mediaserver.sandbox.wire.ledger import MAX_TEXTS, CallLedger
+from mediaserver.sandbox.audio.keys import Key
+from mediaserver.sandbox.wire.ledger import (
+    MAX_TEXTS,
+    CallLedger,
+    CheckpointReport,
+    TimelineEntry,
+)
 
 
 @pytest.fixture

@@ -23,9 +23,10 @@ from mediaserver.protocol import (
     decode_event,
 )
 from mediaserver.sandbox.audio.line import Line
-from mediaserver.sandbox.phone.uplink import StreamIdentity
-from mediaserver.sandbox.wire.connect import CallFailed, dial
+from mediaserver.sandbox.errors import CallFailed
+from mediaserver.sandbox.wire.connect import dial
 from mediaserver.sandbox.wire.media_stream import MediaStream, StreamOptions
+from mediaserver.sandbox.wire.messages import StreamIdentity
 from mediaserver.testing import run_virtual, stall
 
 

@@ -1,0 +1,41 @@
+"""What cannot be done with a call, a number or an account of the sandbox."""
+
+from __future__ import annotations
+
+
+class CallFailed(Exception):  # noqa: N818
+    """The server did not take the call.
+
+    Attributes:
+        status: HTTP status of the refusal, None if there was no HTTP answer.
+        reason: What went wrong, in words.
+
+    """
+
+    def __init__(self, status: int | None, reason: str) -> None:
+        super().__init__(status, reason)
+        self.status = status
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason if self.status is None else f"HTTP {self.status}: {self.reason}"
+
+
+class CallEnded(Exception):  # noqa: N818
+    """The call has ended, so what was waited for or asked for cannot happen."""
+
+
+class NotInProgressError(Exception):
+    """A request to change a call that nobody has answered yet, or that is over."""
+
+
+class TransferLimitError(Exception):
+    """The call was transferred as often as Plivo allows."""
+
+
+class CallLimitError(Exception):
+    """The account has as many live calls as it may have."""
+
+
+class UnknownNumberError(Exception):
+    """No application answers for the number; the message names it."""
