@@ -197,7 +197,7 @@ def test_a_missing_file_is_a_file_not_found_error(tmp_path):
 def test_an_unreadable_file_is_named(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("not audio")
-    with pytest.raises(AudioError, match=r"notes\.txt' cannot be read: "):
+    with pytest.raises(AudioError, match=r"notes\.txt' cannot be read as WAV or FLAC: "):
         read_wav(path)
 
 
