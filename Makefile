@@ -24,8 +24,7 @@ demo: $(VENV)/.installed  ## A whole call with speech on this machine: WAV, PNG 
 	@$(BIN)/mediaserver demo --output demo-output
 
 test: $(VENV)/.installed  ## All tests, with branch coverage
-	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest
+	@$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=
 	@$(BIN)/python tests/coverage_floors.py
 
 lint: $(VENV)/.installed  ## Lint and formatting

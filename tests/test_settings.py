@@ -293,7 +293,7 @@ def test_the_reference_is_up_to_date():
     assert page.read_text() == reference(), "run: python -m mediaserver.settings > docs/settings.md"
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.dictionaries(st.sampled_from(list(Settings.model_fields)), st.text(), max_size=4))
 def test_any_text_is_taken_or_refused_clearly(flags):
     with contextlib.suppress(SettingsError):

@@ -52,7 +52,7 @@ def words_played(report):
     return steps.sum() * 0.005 / (WORD_SECONDS - 0.06)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32))
 def test_of_any_conversation(converse, voice, scripted, seed):
     random = Random(seed)

@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from audiocodecs import RATES, AudioError, Resampler, resample
@@ -68,7 +68,6 @@ def test_equal_chunks_of_any_size_give_the_same_bits(rate_in, rate_out, size):
     assert np.array_equal(cut, whole)
 
 
-@settings(deadline=None)
 @given(
     pair=st.sampled_from(PAIRS),
     count=st.integers(0, 5000),
@@ -81,7 +80,6 @@ def test_every_way_of_cutting_the_input_gives_the_same_bits(pair, count, cuts, s
     assert np.array_equal(in_chunks(Resampler(*pair), samples, cuts), whole)
 
 
-@settings(deadline=None)
 @given(pair=st.sampled_from(PAIRS), chunks=st.lists(st.integers(0, 500), max_size=10))
 def test_all_computable_output_comes_at_once(pair, chunks):
     rate_in, rate_out = pair

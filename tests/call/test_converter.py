@@ -138,7 +138,9 @@ def test_half_a_sample_of_another_format_is_refused():
         converted(Converter(MULAW_8K), b"\0\0\0", format=L16_16K)
 
 
-@pytest.mark.parametrize("audio", [None, "hello", 3, [1, 2], object()], ids=repr)
+@pytest.mark.parametrize(
+    "audio", [None, "hello", 3, [1, 2], object()], ids=lambda audio: type(audio).__name__
+)
 def test_what_is_no_audio_is_refused(audio):
     with pytest.raises(AudioError, match=f"cannot play {type(audio).__name__}: give a Frame"):
         converted(Converter(MULAW_8K), audio)

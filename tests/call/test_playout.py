@@ -1142,9 +1142,7 @@ def run_conversations(bench, waiter, acknowledges):
         (Conversation,),
         {"Bench": bench, "Waiter": waiter, "acknowledges": acknowledges},
     )
-    run_state_machine_as_test(
-        machine, settings=settings(max_examples=60, stateful_step_count=40, deadline=None)
-    )
+    run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=40))
 
 
 def test_any_conversation_with_a_carrier_that_answers(make_bench, make_waiter):

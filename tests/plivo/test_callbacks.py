@@ -1,7 +1,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mediaserver.plivo.callbacks import (
@@ -296,7 +296,6 @@ def test_what_is_written_can_be_read(kind, scheme):
     assert again.caller == ("1415" if scheme == "A" else "+1415")
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from([*ANSWER, *DROPPED, *STOPPED]) | st.text(max_size=9), st.text(max_size=30)

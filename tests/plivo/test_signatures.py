@@ -10,7 +10,7 @@ import string
 from urllib.parse import quote, urlencode
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from plivo import utils as plivo
 
@@ -243,7 +243,6 @@ def test_what_the_sdk_refuses_is_refused():
         assert verify_v3(other, method, url, nonce, token, params) == theirs
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(["GET", "POST"]),
     st.dictionaries(st.text(), st.one_of(st.text(), st.lists(st.text(), min_size=1)), max_size=5),

@@ -195,7 +195,7 @@ shared = st.one_of(
 everything = st.one_of(shared, element(Stream, streams, **NOISE).filter(fits))
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(st.lists(shared, max_size=4))
 def test_documents_are_those_of_the_sdk(made):
     ours = Response(*map(build, made)).to_xml()
@@ -211,7 +211,7 @@ def test_every_attribute_is_compared(kind):
     assert own == {*ATTRIBUTES[kind], *(NOISE if kind is Stream else ())}
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(st.lists(everything, max_size=4))
 def test_what_is_written_can_be_read(made):
     response = Response(*map(build, made))
@@ -473,7 +473,6 @@ def test_a_document_of_more_than_100_kb_is_refused():
     assert raised.value.reason == "too_large"
 
 
-@settings(deadline=None)
 @given(
     st.one_of(
         st.binary(max_size=60),
@@ -486,7 +485,6 @@ def test_anything_is_read_or_refused(document):
         parse_response(document)
 
 
-@settings(deadline=None)
 @given(st.lists(everything, min_size=1, max_size=3), st.data())
 def test_a_damaged_document_is_read_or_refused(made, data):
     document = bytearray(Response(*map(build, made)).to_xml())
@@ -499,7 +497,6 @@ def test_a_damaged_document_is_read_or_refused(made, data):
     assert parse_response(response.to_xml()) == response
 
 
-@settings(deadline=None)
 @given(st.sampled_from(SSML_TAGS), texts, texts)
 def test_tags_in_speech_can_be_read(tag, before, inside):
     assume("\r" not in before + inside)

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mediaserver.server.admission import Admission
@@ -115,7 +115,6 @@ def test_a_limit_below_one_is_refused():
         Admission(0)
 
 
-@settings(deadline=None)
 @given(
     limit=st.integers(1, 4),
     steps=st.lists(

@@ -299,7 +299,7 @@ def in_chunks(draw, frames):
 @example([raw_frame(0x02, 5), raw_frame(0x81, 200)])
 @example([raw_frame(0x01, 5), raw_frame(0x81, 200)])
 @example([raw_frame(0x81, LIMIT + 1)[:-1], raw_frame(0x81, LIMIT + 1)[-1:]])
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 def test_it_takes_frames_as_websockets_does(chunks):
     ours, theirs = Recorded(LIMIT), Reference(LIMIT)
     ours.deliver(chunks)
@@ -312,7 +312,7 @@ def test_it_takes_frames_as_websockets_does(chunks):
     when=st.floats(0, 1),
 )
 @example([raw_frame(0x81, 200)[:50], raw_frame(0x81, 200)[50:] + raw_frame(0x88, 0)], 0.5)
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_it_takes_frames_as_websockets_does_when_it_closes_in_the_midst_of_them(chunks, when):
     ours, theirs = Recorded(LIMIT), Reference(LIMIT)
     first = round(when * len(chunks))

@@ -187,7 +187,7 @@ async def test_status_callbacks_at_the_answer_url_get_no_stream(client, runtime,
     assert runtime.counters.webhooks == {"status": 1}
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.dictionaries(st.sampled_from([*CALL, "StreamID", "X-PH-a"]), st.text(max_size=40)),
     st.sampled_from(["/answer", "/fallback", "/hangup", "/status"]),

@@ -174,7 +174,7 @@ def test_stop_playing_stops_what_was_to_come_too():
 
 
 @given(values=st.lists(st.integers(-32_768, 32_767), min_size=1, max_size=4))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_everything_is_mixed_without_overflow(values):
     async def script(line):
         for value in values:

@@ -96,7 +96,7 @@ def test_silence_stays_silence():
 
 
 @given(cuts=st.lists(st.integers(0, 8_000), max_size=12), rate=st.sampled_from([8_000, 16_000]))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_how_it_is_cut_into_chunks_changes_nothing(cuts, rate):
     noisy = hiss(0.5, rate) + syllables(0.5, rate)
     whole = NoiseCanceller(85, rate).process(noisy)

@@ -2,7 +2,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K, AudioError, AudioFormat
@@ -116,7 +116,6 @@ def test_silence_after_the_last_audio_is_neither_gap_nor_pause(buffer):
     assert (buffer.gaps, buffer.pauses) == ([], [])
 
 
-@settings(deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 100), min_size=1, max_size=8),
     silences=st.lists(st.integers(0, 100), min_size=8, max_size=8),
@@ -293,7 +292,6 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(steps=STEPS, format=st.sampled_from([MULAW_8K, L16_8K]), data=st.data())
 def test_it_does_what_playing_tick_by_tick_would_do(steps, format, data):
     limit = 2000
@@ -352,7 +350,6 @@ def test_it_does_what_playing_tick_by_tick_would_do(steps, format, data):
     assert [start for start, _ in lazy.heard] == [start for start, _ in eager.heard]
 
 
-@settings(deadline=None)
 @given(steps=STEPS)
 def test_counters_are_the_same_without_keeping_the_audio(steps):
     keeping, counting = PlaybackBuffer(MULAW_8K), PlaybackBuffer(MULAW_8K, keep_audio=False)

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from audiocodecs import L16_8K, L16_16K, MULAW_8K
@@ -36,7 +36,6 @@ def heard(track, line, ticks):
     pieces=st.lists(st.tuples(st.floats(0, 0.3), st.integers(1, 3_000)), max_size=12),
     ahead=st.floats(0, 1),
 )
-@settings(deadline=None)
 def test_what_was_played_is_heard_at_its_time_however_far_ahead_the_buffer_is(pieces, ahead):
     """The buffer may be told the time before the line has done the ticks that lie in between."""
     line = a_line(ticks=17)

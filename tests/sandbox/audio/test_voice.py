@@ -1,5 +1,5 @@
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from audiocodecs import L16_8K, MULAW_8K
@@ -59,7 +59,6 @@ def test_nothing_is_kept_without_keep_audio():
     assert voice.utterances == [(0.0, 0.02)]
 
 
-@settings(deadline=None)
 @given(st.lists(st.one_of(st.integers(1, 700).map(lambda n: ("say", n)), st.just(("take", 0)))))
 def test_what_was_said_lies_where_it_was_sent(steps):
     voice = CallerVoice(L16_8K)

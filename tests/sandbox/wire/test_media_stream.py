@@ -258,7 +258,7 @@ KEYS = st.lists(st.tuples(st.floats(0, 0.3), st.sampled_from("0123456789*#ABCD")
     format=st.sampled_from(FORMATS),
     seconds=st.floats(0.02, 1.0),
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_counters_have_no_gaps_whatever_happens(track, keys, format, seconds):
     sent = []
 
