@@ -1,7 +1,7 @@
 """A server for Plivo's audio streams.
 
-What is imported here is the public API, beside `mediaserver.agents`, `mediaserver.testing`,
-`mediaserver.sandbox`, `mediaserver.settings` and the package `audiocodecs`.
+The names in `__all__` are public, and so are those that `mediaserver.agents`,
+`mediaserver.testing`, `mediaserver.sandbox`, `mediaserver.settings` and `audiocodecs` export.
 """
 
 from mediaserver.call import (
@@ -16,8 +16,9 @@ from mediaserver.call import (
     Usage,
 )
 from mediaserver.handler import Handler, HandlerError, Lifespan, Route, Routes, StreamHandler
+from mediaserver.playback import Playback
 from mediaserver.protocol import Dtmf, ProtocolError, StreamError
-from mediaserver.stream import CallControlError, Playback, Stream
+from mediaserver.stream import CallControlError, Stream
 
 
 __version__ = "0.1.0"

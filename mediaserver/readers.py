@@ -1,4 +1,4 @@
-"""What a handler reads a stream by."""
+"""The async iterators through which a handler reads a stream."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 from mediaserver.call import Control, Frame, Session, StreamEvent
 
 
-UNWAITED = 16
-"""Events that a reader may read in a row before other tasks get their turn."""
+_UNWAITED = 16
+"""Events that a reader may return in a row before other tasks get a turn."""
 
 
 class Reader:
@@ -20,21 +20,21 @@ class Reader:
     def __init__(self, session: Session) -> None:
         self._inbox = session.inbox
         self._loop = asyncio.get_running_loop()
-        # Whether a task waits for what comes next.
+        # Whether a task is waiting for the next item.
         self.waits = False
         # Whether another reader has taken this one's place.
         self.superseded = False
-        # Events read in a row without waiting.
+        # Events returned in a row without waiting.
         self._unwaited = 0
 
     def _check(self) -> None:
         if self.superseded:
             raise RuntimeError("another reader of this stream has taken this one's place")
         if self.waits:
-            raise RuntimeError("another task waits for what this reader reads next")
+            raise RuntimeError("another task waits for this reader's next item")
 
     async def _wait(self) -> None:
-        """Wait until it is worth looking again."""
+        """Wait until the inbox has changed."""
         self._unwaited = 0
         self._inbox.event_waiter = waiter = self._loop.create_future()
         self.waits = True
@@ -44,9 +44,9 @@ class Reader:
             self.waits = False
 
     async def _give_way(self) -> None:
-        """Let others run now and then, should every event that is read lead to another."""
+        """Let other tasks run now and then, in case every event leads to another."""
         self._unwaited += 1
-        if self._unwaited >= UNWAITED:
+        if self._unwaited >= _UNWAITED:
             self._unwaited = 0
             await asyncio.sleep(0)
 
@@ -65,13 +65,13 @@ class AudioReader(Reader):
         inbox = self._inbox
         frame = inbox.next_frame()
         if frame is None and not inbox.ended:
-            # The inbox answers with the next frame, or with None at the end.
+            # The inbox sets the next frame, or None at the end.
             inbox.frame_waiter = waiter = self._loop.create_future()
             self.waits = True
             try:
                 frame = await waiter
             except asyncio.CancelledError:
-                # As by a timeout, in the very turn in which the frame came: it stays unread.
+                # A timeout may cancel us in the very turn in which the frame came: put it back.
                 if waiter.done() and not waiter.cancelled() and (frame := waiter.result()):
                     inbox.put_back(frame)
                 raise

@@ -1,4 +1,4 @@
-"""The asyncio face of a call: what a handler holds."""
+"""The stream of one call, as a handler sees it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from collections.abc import AsyncIterable, Callable, Coroutine, Iterator, Mappin
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-import msgspec
-
 from audiocodecs import AudioFormat
 from mediaserver.call import (
     Audio,
     Converter,
     Frame,
-    Heard,
-    Playout,
     Session,
     StreamCounters,
     StreamEndedError,
@@ -23,6 +19,7 @@ from mediaserver.call import (
     Turn,
     Wire,
 )
+from mediaserver.playback import Playback
 from mediaserver.readers import AudioReader, ControlReader, EventReader, Reader
 
 
@@ -35,7 +32,7 @@ R = TypeVar("R", bound=Reader)
 
 @contextmanager
 def contained_exit() -> Iterator[None]:
-    """Keep ``sys.exit`` in a handler from ending the server, and with it every other call."""
+    """Stop ``sys.exit`` in a handler from ending the server, and with it every other call."""
     try:
         yield
     except SystemExit as error:
@@ -48,91 +45,17 @@ async def _contained(speech: Coroutine[Any, Any, None]) -> None:
 
 
 class CallControl(Protocol):
-    """What can be done to the call itself, outside the stream."""
+    """Controls the call itself, outside its stream."""
 
     async def hang_up(self, stream: Stream) -> None:
         """End the call."""
 
     async def transfer(self, stream: Stream, url: str) -> None:
-        """Have the call go on with the XML at `url`."""
+        """Continue the call with the XML at `url`."""
 
 
 class CallControlError(RuntimeError):
     """The call could not be hung up or transferred."""
-
-
-class Playback(msgspec.Struct, gc=False, eq=False, repr_omit_defaults=True):
-    """Audio that was given to `Stream.play` or `Stream.say`."""
-
-    _playout: Playout
-    _start: int
-    _end: int
-    _generation: int
-    # Whether an interruption came before all of it was queued.
-    _cut_short: bool = False
-
-    async def heard(self) -> Heard:
-        """Wait until the caller has heard this audio, or will not hear the rest of it.
-
-        It always returns: at Plivo's confirmation, at an interruption, at the end of the call, or,
-        when no confirmation comes, a little after the audio must have been heard.
-        """
-        while True:
-            heard = self._outcome()
-            if heard is not None:
-                return heard
-            waiter = asyncio.get_running_loop().create_future()
-            self._playout.watch(self._end, waiter)
-            await waiter
-
-    def extend(self, other: Playback) -> None:
-        """Take `other`, which was played after this, to be a part of it.
-
-        For what is played in pieces, and is one thing to the caller: `heard`, `seconds_heard` and
-        `interrupted` are of all of it from now on. If `other` was dropped, because it came after an
-        interruption, this was cut short.
-
-        Raises:
-            ValueError: if `other` was played before this, or on another stream.
-
-        """
-        if other._playout is not self._playout:
-            raise ValueError("a playback is extended by one of the same stream")
-        if other._cut_short or other._generation != self._generation:
-            self._cut_short = True
-        elif other._start < self._end:
-            raise ValueError("a playback is extended by one that was played after it")
-        else:
-            self._end = other._end
-
-    @property
-    def seconds_heard(self) -> float:
-        """How much of it the caller has heard by now."""
-        return self._playout.heard_seconds(self._start, self._end, self._generation)
-
-    @property
-    def begins_at(self) -> float | None:
-        """When the caller hears the first sample of it, on the call's clock (`Stream.clock`).
-
-        As far as is known: it is reckoned from when it was sent, and set right by what Plivo
-        confirms. None as long as nothing of it was sent, and if an interruption came before the
-        caller heard any of it.
-        """
-        if self._start == self._end:
-            return None
-        return self._playout.begins_at(self._start, self._generation)
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether an interruption came before all of it was heard."""
-        heard = self._outcome()
-        return heard is not None and heard.interrupted
-
-    def _outcome(self) -> Heard | None:
-        heard = self._playout.outcome(self._start, self._end, self._generation)
-        if heard is not None and self._cut_short:
-            return Heard(heard.seconds, interrupted=True, confirmed=False)
-        return heard
 
 
 class Stream:
@@ -141,17 +64,17 @@ class Stream:
     Attributes:
         call_id: Plivo's CallUUID.
         stream_id: Plivo's id of this stream.
-        account_id: the account the call belongs to, where Plivo says it.
-        caller: who calls, where the answer webhook told.
-        called: the number that was dialled, where the answer webhook told.
-        answer: all that the answer webhook told, if it was this server's. Where it was another
-            process of it, that is no more than the ids, numbers and direction.
-        format: the audio format of the stream, both ways.
+        account_id: the account that the call belongs to, or an empty string.
+        caller: the caller's number, if the answer webhook gave it.
+        called: the number that was dialled, if the answer webhook gave it.
+        answer: the answer webhook's request, if this server answered the call. If another process
+            of the server answered it, only the ids, the numbers and the direction are known.
+        format: the audio format of the stream, in both directions.
         tracks: the tracks that Plivo streams here.
         extra_headers: the ``extraHeaders`` that the answer XML set. Metadata, not authentication.
         query: the query parameters of the stream URL.
         path: the path of the stream URL.
-        shared: what the lifespan of the server yielded.
+        shared: what the server's lifespan yielded.
 
     """
 
@@ -222,11 +145,12 @@ class Stream:
     def audio(self) -> AudioReader:
         """Iterate over the frames received, until the stream ends.
 
-        A stream has one reader: either this or `events`. A handler that is slower than the call
-        loses the oldest audio (or holds up Plivo, by setting), never control events.
+        Only one reader reads audio at a time: this or `events`. If the handler is slower than the
+        call, the oldest audio is dropped, never control events. The setting ``inbox_overflow``
+        makes the server pause reading instead.
 
         Raises:
-            RuntimeError: if the stream already has a reader.
+            RuntimeError: if a task is waiting for the audio in another reader.
 
         """
         reader = self._claim(AudioReader(self._session), "audio")
@@ -234,13 +158,13 @@ class Stream:
         return reader
 
     def events(self) -> EventReader:
-        """Iterate over all that happens, frames included, in the order of arrival.
+        """Iterate over all events, frames included, in the order of arrival.
 
-        Yields `Frame`, `Dtmf`, `Checkpoint`, `Interrupt`, `StreamError`, from agents `Turn` and,
-        where they were asked for, `StreamStatus`, until the stream ends.
+        Yields `Frame`, `Dtmf`, `Checkpoint`, `Interrupt` and `StreamError` until the stream ends;
+        `Turn` if the handler is an agent; `StreamStatus` if the setting ``status_callbacks`` is on.
 
         Raises:
-            RuntimeError: if the stream already has a reader.
+            RuntimeError: if a task is waiting in another reader.
 
         """
         reader = self._claim(EventReader(self._session), "audio", "controls")
@@ -248,28 +172,31 @@ class Stream:
         return reader
 
     def controls(self) -> ControlReader:
-        """Iterate over all that happens except audio, until the stream ends.
+        """Iterate over all events except audio, until the stream ends.
 
-        It may be read beside `audio`: the two share nothing.
+        One task may read this while another reads `audio`.
 
         Raises:
-            RuntimeError: if `events` or another `controls` is being read.
+            RuntimeError: if a task is waiting in `events` or in another `controls`.
 
         """
         return self._claim(ControlReader(self._session), "controls")
 
     def ignore_audio(self) -> None:
-        """Keep no audio, nor count it as dropped, until it is read by `audio` or `events`."""
+        """Discard received audio, without counting it as dropped, until it is read again.
+
+        `audio` and `events` read it.
+        """
         self._session.inbox.ignore_audio()
 
     def _claim(self, reader: R, *lanes: str) -> R:
-        """Make `reader` the one that reads these lanes, in place of any that has been left."""
+        """Let `reader` read these lanes, in place of readers that no task is waiting in."""
         for lane in lanes:
             current = self._readers.get(lane)
             if current is not None and current.waits:
                 raise RuntimeError(
-                    "the stream is being read already, and has one reader: use events() for audio "
-                    "and all else in one loop, or leave the other loop first"
+                    "the stream is being read already and can have only one reader: use events() "
+                    "to read audio and other events in one loop, or leave the other loop first"
                 )
         for lane in lanes:
             current = self._readers.get(lane)
@@ -288,20 +215,19 @@ class Stream:
         format: AudioFormat | None = None,
         generation: int | None = None,
     ) -> Playback:
-        """Play audio to the caller, after what was played before.
+        """Play audio to the caller, after the audio that was played before.
 
-        Waits only while the queue is full; an interruption ends that wait, and the audio is then
-        dropped.
+        Waits only while the queue is full. An interruption ends that wait and drops the audio.
 
         Args:
             audio: a `Frame`; bytes in `format`; or int16 samples at `rate`.
-            rate: the rate of samples in Hz; the stream's own if left out.
-            format: the format of bytes; the stream's own if left out.
-            generation: the value of `generation` when the audio was asked for. If an interruption
-                has come since, the audio is late and is dropped.
+            rate: the sample rate in Hz; by default the stream's.
+            format: the format of bytes; by default the stream's.
+            generation: the value of `Stream.generation` when the audio was requested. If an
+                interruption has come since, the audio is late and is dropped.
 
         Raises:
-            AudioError: if the audio is of another kind, or its rate is unknown.
+            AudioError: if the audio is of another kind, or its rate is not supported.
             StreamEndedError: if the stream has ended.
 
         """
@@ -323,8 +249,8 @@ class Stream:
         converter = self._utterance_converter()
         if not converter.is_clip(audio, rate, format):
             return await self._play(converter, audio, rate, format, generation)
-        # Nothing follows a clip that should sound as if it were one with it. Other plays may come
-        # while it is converted, so it has a converter of its own.
+        # A clip is complete: no later audio continues it. Other plays may come while it is being
+        # converted, so it gets a converter to itself.
         return await self._play(Converter(self.format), audio, rate, format, generation, last=True)
 
     async def _play(
@@ -337,7 +263,7 @@ class Stream:
         *,
         last: bool = False,
     ) -> Playback:
-        """Convert and queue audio, letting other calls have their turn where it is long."""
+        """Convert and queue audio. If it is long, let other calls run in between."""
         playout = self._session.playout
         pieces: list[Wire] = []
         for piece in converter.convert(audio, rate, format):
@@ -364,27 +290,30 @@ class Stream:
         rate: int | None = None,
         format: AudioFormat | None = None,
     ) -> Playback:
-        """Play audio that is still being made, as a speech service streams it.
+        """Play audio while it is still being made, for example by a speech service.
 
-        Returns when the last of it is queued, or at an interruption, which also closes the
-        iterator. Running dry meanwhile counts as the producer's gap.
+        Returns when the last piece is queued, or at an interruption, which also closes the
+        iterator. If the queue runs empty in between, that counts as the producer's gap.
 
         Args:
-            audio: an async iterator of what `play` takes.
+            audio: an async iterator of pieces that `play` takes.
             rate: as in `play`, for each piece.
             format: as in `play`, for each piece.
 
         Raises:
-            AudioError: as `play`.
-            StreamEndedError: if the stream has ended before the audio was queued.
+            AudioError: as in `play`.
+            StreamEndedError: if the stream ended before all the audio was queued.
 
         """
         session = self._session
         playout = session.playout
         if session.ended:
             raise self._ended_error()
-        playback = Playback(playout, playout.queued, playout.queued, playout.generation)
-        speech = self._loop.create_task(_contained(self._speak(playback, audio, rate, format)))
+        generation = playout.generation
+        playback = Playback(playout, playout.queued, playout.queued, generation)
+        speech = self._loop.create_task(
+            _contained(self._speak(playback, audio, rate, format, generation))
+        )
         if self._speaking is None:
             self._speaking = set()
         self._speaking.add(speech)
@@ -397,12 +326,12 @@ class Stream:
             speech.cancel()
             await asyncio.wait([speech])
             if not speech.cancelled():
-                # Taken here, so that it is not reported as lost if we are being cancelled.
+                # Retrieve it, so that asyncio does not report it as lost if we are cancelled.
                 speech.exception()
-        if playback._generation == playout.generation or not speech.cancelled():
+        if generation == playout.generation or not speech.cancelled():
             speech.result()
         else:
-            playback._cut_short = True
+            playback.extend(self._dropped(generation))
         return playback
 
     async def _speak(
@@ -411,34 +340,30 @@ class Stream:
         audio: AsyncIterable[Audio],
         rate: int | None,
         format: AudioFormat | None,
+        generation: int,
     ) -> None:
         playout = self._session.playout
-        generation = playback._generation
         converter = Converter(self.format)
         pieces = aiter(audio)
         try:
             async for piece in pieces:
                 if not playout.has_room:
                     await self._room()
-                await self._play(converter, piece, rate, format, generation)
+                playback.extend(await self._play(converter, piece, rate, format, generation))
                 if generation != playout.generation:
-                    playback._cut_short = True
                     return
-                playback._end = playout.queued
             if tail := converter.flush():
-                await self._play(converter, tail, None, None, generation)
-                playback._end = playout.queued
+                playback.extend(await self._play(converter, tail, None, None, generation))
         finally:
             close = getattr(pieces, "aclose", None)
             if close is not None:
                 await close()
 
     def interrupt(self) -> float:
-        """Stop playing at once, and drop what the caller has not heard.
+        """Stop playing at once, and drop the audio that the caller has not heard.
 
-        Takes effect even when all audio was sent long ago: what Plivo still holds is cleared.
-        Audio that arrives late for what was interrupted is dropped: `say` ends, and so does a
-        `play` that was waiting for room.
+        This also clears audio that was sent but that Plivo has not played yet. A running `say`
+        ends, and so does a `play` that waits for room in the queue; their late audio is dropped.
 
         Returns:
             Seconds of audio that the caller will not hear.
@@ -452,18 +377,18 @@ class Stream:
         return self._session.interrupt()
 
     def pause(self) -> None:
-        """Fall silent at once, keeping what the caller has not heard."""
+        """Fall silent at once, and keep the audio that the caller has not heard."""
         self._session.playout.pause()
 
     def resume(self) -> None:
-        """Go on from where the caller stopped hearing."""
+        """Continue where the caller stopped hearing."""
         self._session.playout.resume()
 
     def checkpoint(self, name: str) -> None:
-        """Ask to be told, by a `Checkpoint` event, when all audio queued so far was heard.
+        """Request a `Checkpoint` event for the time when all audio queued so far has been heard.
 
-        Every checkpoint also costs a status callback, where one is set; `Playback.heard` shares
-        them and is usually what you want.
+        Usually `Playback.heard` is the better choice: calls of it share checkpoints, and each
+        checkpoint costs a status callback if those are on.
 
         Raises:
             ProtocolError: if the name is empty or too long.
@@ -473,12 +398,12 @@ class Stream:
 
     @property
     def generation(self) -> int:
-        """A number that changes with every interruption (see `play`)."""
+        """A number that changes at every interruption (see `play`)."""
         return self._session.playout.generation
 
     @property
     def unheard(self) -> float:
-        """Seconds of audio that were played and not heard yet."""
+        """Seconds of audio that were given to `play` or `say` and not heard yet."""
         return self._session.playout.unheard
 
     @property
@@ -487,7 +412,7 @@ class Stream:
         return self._session.playout.paused
 
     def _dropped(self, generation: int) -> Playback:
-        """Return the playback of audio that came after the interruption of its generation."""
+        """Return the playback of audio that an interruption dropped."""
         return Playback(self._session.playout, 0, 0, generation, _cut_short=True)
 
     async def _room(self) -> None:
@@ -496,7 +421,7 @@ class Stream:
         await waiter
 
     def _utterance_converter(self) -> Converter:
-        """Return what converts the audio of `play`, whose calls may be pieces of one utterance."""
+        """Return the converter for `play`, whose calls may be pieces of one utterance."""
         if self._converter is None:
             self._converter = Converter(self.format)
         elif not self._session.playout.unheard:
@@ -509,7 +434,7 @@ class Stream:
         """Play touch tones to the other end.
 
         Raises:
-            ProtocolError: if a digit is none of ``0-9*#A-D``.
+            ProtocolError: if a character is not one of ``0-9*#A-D``.
             StreamEndedError: if the stream has ended.
 
         """
@@ -525,46 +450,46 @@ class Stream:
         await self._control.hang_up(self)
 
     async def transfer(self, url: str) -> None:
-        """Have the call go on with the answer XML at `url`.
+        """Continue the call with the answer XML at `url`.
 
         Raises:
-            CallControlError: if Plivo refuses, or the server has no credentials to ask it with.
+            CallControlError: if Plivo refuses, or the server has no credentials for Plivo's API.
 
         """
         await self._control.transfer(self, url)
 
     def close(self) -> None:
-        """End the stream, and leave the call to the XML that follows ``<Stream>``."""
+        """End the stream. The call continues with the XML that follows ``<Stream>``."""
         self._close()
 
-    # What agents tell of a conversation.
+    # For agents and recorders.
 
     def clock(self) -> float:
         """Return the time on the call's clock: monotonic seconds."""
         return self._session.clock()
 
     def report(self, turn: Turn) -> None:
-        """Tell of a turn of the conversation.
+        """Report a turn of the conversation.
 
-        It is counted, logged without its words, and an event of `events` and `controls`. After the
-        end of the stream it is counted and logged, no more.
+        It is counted, logged without its words, and delivered as an event of `events` and
+        `controls`. After the end of the stream it is only counted and logged.
         """
         self._session.report_turn(turn)
 
     def count_barge_in(self, confirmed: bool) -> None:
-        """Count that the caller seemed to interrupt, and whether it turned out that they did."""
+        """Count that the caller seemed to interrupt; `confirmed` says whether they really did."""
         self.counters.turns.count_barge_in(confirmed)
 
     def count_failure(self, service: str) -> None:
-        """Count a failure of an outside service, by its name."""
+        """Count a failure of the outside service of this name."""
         self.counters.turns.failures[service] += 1
 
     @property
     def tap(self) -> Tap | None:
-        """Who listens in, beside the handler. One at a time; set None to have nobody.
+        """Gets a copy of the audio in both directions. There is at most one; None removes it.
 
         Raises:
-            RuntimeError: if somebody else listens in already.
+            RuntimeError: if the stream already has another tap.
 
         """
         return self._session.tap
@@ -572,7 +497,7 @@ class Stream:
     @tap.setter
     def tap(self, tap: Tap | None) -> None:
         if tap is not None and self._session.tap not in (None, tap):
-            raise RuntimeError("somebody listens in on this stream already, as a recorder does")
+            raise RuntimeError("the stream already has a tap, for example a recorder's")
         self._session.tap = tap
 
     @property
@@ -587,12 +512,12 @@ class Stream:
 
     @property
     def counters(self) -> StreamCounters:
-        """What was counted in this stream."""
+        """The stream's counters."""
         return self._session.counters
 
     async def run_blocking(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
-        """Run what would block the event loop, and with it every other call, in a thread."""
+        """Run a function in a thread, because it would block the event loop and all other calls."""
         return await asyncio.to_thread(function, *args, **kwargs)
 
     def _ended_error(self) -> StreamEndedError:
-        return StreamEndedError(f"the stream has ended ({self.end_reason}): nothing was played")
+        return StreamEndedError(f"the stream has ended ({self.end_reason}); nothing was played")

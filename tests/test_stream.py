@@ -1072,7 +1072,7 @@ def test_one_at_a_time_listens_in():
         first, second = object(), object()
         stream.tap = None
         stream._session._tap = first
-        with pytest.raises(RuntimeError, match="somebody listens in"):
+        with pytest.raises(RuntimeError, match="already has a tap"):
             stream.tap = second
         stream.tap = None
         assert stream.tap is None

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from mediaserver.agents.services import Tokens
 from mediaserver.call import Turn, Usage
-from mediaserver.stream import Playback
+from mediaserver.playback import Playback
 
 
 SHORTEST_REPLY = 0.5

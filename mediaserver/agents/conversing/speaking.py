@@ -12,7 +12,8 @@ from mediaserver.agents.conversing.conversation import Saying
 from mediaserver.agents.conversing.heard_words import Spoken
 from mediaserver.agents.services import ServiceError, WordMark
 from mediaserver.call import Converter, Frame, Wire
-from mediaserver.stream import Playback, Stream
+from mediaserver.playback import Playback
+from mediaserver.stream import Stream
 
 
 _AHEAD = 2

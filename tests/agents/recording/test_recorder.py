@@ -393,7 +393,7 @@ def test_two_recordings_of_one_stream_are_refused(tmp_path):
         async with joined(recorded(recorded(listen, tmp_path / "a.wav"), tmp_path / "b.wav")):
             pass
 
-    with pytest.raises(RuntimeError, match="listens in on this stream already"):
+    with pytest.raises(RuntimeError, match="already has a tap"):
         run_virtual(main())
 
 
