@@ -1,4 +1,4 @@
-"""What a handler subclasses, and how calls find their handler."""
+"""Handlers, the application's code for a call, and the routes that find a call's handler."""
 
 from __future__ import annotations
 
@@ -29,59 +29,60 @@ if TYPE_CHECKING:
     from mediaserver.plivo.callbacks import AnswerRequest
 
 StreamHandler = Callable[[Stream], Awaitable[object]]
-"""The primitive: takes a stream, and returns when it is done with it."""
+"""The simplest handler: takes a stream, and returns when it has finished with it."""
 
 Lifespan = Callable[[], AbstractAsyncContextManager[Any]]
-"""Opened once per worker; what it yields is every call's ``stream.shared``."""
+"""Entered once per worker; what it yields is ``stream.shared`` of every call."""
 
 
-MAX_REACTIONS = 100
-"""Hooks for keys, checkpoints and the like that run at once in one call."""
+_MAX_REACTIONS = 100
+"""Most hooks for keys, checkpoints and other events that run at the same time in one call."""
 
 
 class HandlerError(ValueError):
-    """A handler cannot be found, or is none."""
+    """The name does not exist, the object is not a handler, or the route is invalid."""
 
 
 class Handler:
-    """A handler with hooks. Subclass it and write those you need.
+    """A handler with hooks. Subclass it and override the hooks that you need.
 
-    There is one instance per call, so a call's state belongs on ``self``. Hooks do not hold each
-    other up: `on_start` runs beside the rest; `on_audio` takes one frame at a time; every other
-    event gets a task of its own, started in the order of arrival. An exception in any of them ends
-    the call.
+    Each call gets an instance, so a call's state belongs on ``self``. Hooks do not block each
+    other: `on_start` runs in a task, `on_audio` in another, one frame at a time, and each other
+    event gets a task for its hook, started in the order of arrival. An exception in a hook ends the
+    call.
     """
 
     stream: Stream
-    """The call's stream, there before the first hook runs."""
+    """The call's stream, set before `on_start` runs."""
 
     lifespan: ClassVar[Lifespan | None] = None
-    """Opened once per worker; what it yields is ``self.stream.shared``."""
+    """Entered once per worker; what it yields is ``self.stream.shared``."""
 
     @classmethod
     @asynccontextmanager
     async def serving(cls, settings: Mapping[str, Any]) -> AsyncIterator[None]:
-        """Get a worker ready for calls of this handler, and tidy up when it stops.
+        """Prepare a worker for calls of this handler, and clean up when the worker stops.
 
-        For those who write handlers for others to use; applications have `lifespan`, which is open
-        longer. It is entered once for each route. A worker where it raises does not start. Write it
-        with ``@classmethod`` and ``@asynccontextmanager``, around that of ``super()``.
+        Meant for handlers that others subclass; applications use `lifespan`, which opens before
+        this and closes after it. It is entered once for each route. If it raises, the worker does
+        not start. Override it with ``@classmethod`` and ``@asynccontextmanager``, and enter that of
+        ``super()`` in it.
 
         Args:
-            settings: the route's.
+            settings: the route's settings.
 
         """
         yield
 
     async def on_answer(self, answer: AnswerRequest, shared: Any) -> None:
-        """The call was answered by this server, and its stream will come: get ready.
+        """This server has answered the call, and its stream will connect: get ready.
 
-        There is no ``self.stream`` yet, and `on_start` does not wait for this. An exception is
-        logged and counted, and the call goes on. If the stream does not come, this is cancelled,
-        and `on_stop` says so.
+        ``self.stream`` does not exist yet, and `on_start` does not wait for this hook. An exception
+        is logged and counted, and the call continues. If the stream does not connect, this hook is
+        cancelled, and `on_stop` is called with the reason.
 
         Args:
-            answer: all that Plivo told of the call.
+            answer: Plivo's answer request, with all that it says about the call.
             shared: what will be ``self.stream.shared``.
 
         """
@@ -90,28 +91,28 @@ class Handler:
         """The stream has started."""
 
     async def on_audio(self, frame: Frame) -> None:
-        """Audio came: usually 20 ms of the caller."""
+        """A frame of audio came, usually 20 ms of the caller."""
 
     async def on_dtmf(self, digit: str) -> None:
         """A key was pressed: one of ``0-9*#A-D``."""
 
     async def on_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """A checkpoint that ``self.stream.checkpoint(name)`` set was heard, or was cleared."""
+        """A checkpoint set by ``self.stream.checkpoint(name)`` was heard or cleared."""
 
     async def on_interrupt(self, interrupt: Interrupt) -> None:
         """Playback was interrupted."""
 
     async def on_error(self, error: StreamError) -> None:
-        """Plivo could not do what it was asked to."""
+        """Plivo could not carry out a command."""
 
     async def on_status(self, status: StreamStatus) -> None:
-        """Plivo reported on the stream, where it was asked to."""
+        """Plivo reported on the stream; it does so if the setting ``status_callbacks`` is on."""
 
     async def on_turn(self, turn: Turn) -> None:
         """An agent has reported a turn of the conversation."""
 
     async def on_stop(self, reason: str) -> None:
-        """The stream has ended; nothing can be played any more."""
+        """The stream has ended, and nothing more can be played."""
 
     async def __call__(self, stream: Stream) -> None:
         """Run the hooks until the stream ends."""
@@ -123,7 +124,7 @@ class Handler:
             async with asyncio.TaskGroup() as hooks:
 
                 def run(name: str, hook: Awaitable[None]) -> asyncio.Task[None]:
-                    # Named as the call's own task is, for whoever looks at what blocks the loop.
+                    # Named after the call's task, so that reports of a blocked loop name the call.
                     return hooks.create_task(self._until_end(hook), name=f"{call} {name}")
 
                 run("on_start", self.on_start())
@@ -137,11 +138,11 @@ class Handler:
                     reaction = run(type(event).__name__, self._react(event))
                     reactions.add(reaction)
                     reaction.add_done_callback(reactions.discard)
-                    if len(reactions) >= MAX_REACTIONS:
-                        # The others wait in the inbox, which has a limit of its own.
+                    if len(reactions) >= _MAX_REACTIONS:
+                        # Further events wait in the inbox.
                         await asyncio.wait(reactions, return_when=asyncio.FIRST_COMPLETED)
                 if hearing is not None:
-                    # What came before the end is heard before it.
+                    # on_audio gets all audio from before the end before on_stop runs.
                     await asyncio.wait([hearing])
                 run("on_stop", self.on_stop(stream.end_reason))
         except BaseExceptionGroup as group:
@@ -174,23 +175,24 @@ class Handler:
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the exception that ended a task group; the others only follow from it."""
+    """Return the exception that ended a task group; it caused the others."""
     error = group.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where calls go: a handler, by the path of the stream URL or by the number dialled.
+    """A handler, and the calls it takes: by the path of the stream URL and by the number dialled.
 
     Args:
         handler: an async function that takes a `Stream`, or a `Handler` subclass.
         path: the path of the stream URL.
-        number: the dialled number; its punctuation does not matter. None takes all numbers.
-        settings: keyword arguments for the handler, of this route's own.
+        number: the dialled number; its punctuation does not matter. None means any number.
+        settings: keyword arguments for the handler.
 
     Raises:
-        HandlerError: if `handler` is none, or `path` does not begin with a slash.
+        HandlerError: if `handler` is not a handler, `path` does not begin with a slash, or `number`
+            has no digits.
 
     """
 
@@ -201,9 +203,9 @@ class Route:
 
     def __post_init__(self) -> None:
         if not self.path.startswith("/"):
-            raise HandlerError(f"a route's path begins with a slash: {self.path!r} does not")
+            raise HandlerError(f"a route's path must begin with a slash: {self.path!r} does not")
         if self.number is not None and not _digits(self.number):
-            raise HandlerError(f"a route's number has digits: {self.number!r} has none")
+            raise HandlerError(f"a route's number must have digits: {self.number!r} has none")
         check_handler(self.handler)
 
     @property
@@ -212,9 +214,9 @@ class Route:
         return getattr(self.handler, "__qualname__", type(self.handler).__qualname__)
 
     def prepare(self) -> Handler | None:
-        """Return an instance of the handler for a call whose stream is yet to come.
+        """Return an instance of the handler for a call whose stream has not connected yet.
 
-        None if the handler has no use for it: only a class with an `on_answer` of its own has.
+        None unless the handler is a class that overrides `on_answer`: only those are made early.
         """
         handler: object = self.handler
         if not isinstance(handler, type) or not issubclass(handler, Handler):
@@ -224,7 +226,7 @@ class Route:
         return handler(**self.settings)
 
     async def run(self, stream: Stream) -> None:
-        """Run the handler on `stream`, a new instance of it if it is a class."""
+        """Run the handler on `stream`; if it is a class, make an instance of it first."""
         if isinstance(self.handler, type):
             await self.handler(**self.settings)(stream)
         else:
@@ -235,9 +237,9 @@ class Routes:
     """Which handler takes which call.
 
     Args:
-        *routes: tried in order; one with a number comes before one without.
-        lifespan: opened once per worker; what it yields is ``stream.shared`` for every route whose
-            handler has no lifespan of its own.
+        *routes: tried in order, but a route with a number comes before one without.
+        lifespan: entered once per worker; what it yields is ``stream.shared`` for every route whose
+            handler has no `Handler.lifespan`.
 
     """
 
@@ -257,16 +259,16 @@ class Routes:
 
     @classmethod
     def load(cls, *specs: str, path: str = "/stream") -> Routes:
-        """Make routes from what stands on a command line.
+        """Make routes from the arguments of a command line.
 
         Args:
-            *specs: ``package.module:Name``; or with a path or a number before it, as in
+            *specs: ``package.module:Name``, or the same after a path or a number, as in
                 ``/sales=shop.calls:Sales`` and ``+14155550100=shop.calls:Support``.
-                A name may also stand for a `Routes` object.
-            path: the path of specs that name none.
+                The name may also be that of a `Routes` object.
+            path: the path of specs without one.
 
         Raises:
-            HandlerError: saying what is wrong with which spec.
+            HandlerError: says what is wrong with which spec.
 
         """
         routes: list[Route] = []
@@ -278,7 +280,7 @@ class Routes:
                     raise HandlerError(f"{name} is a Routes object and has its own paths: {spec!r}")
                 if len(specs) > 1:
                     raise HandlerError(
-                        f"{name} is a Routes object, with its own lifespan: it is served alone"
+                        f"{name} is a Routes object and has its own lifespan: serve it alone"
                     )
                 return target
             if condition.startswith("/"):
@@ -299,7 +301,7 @@ class Routes:
         return list(dict.fromkeys(route.path for route in self.routes))
 
     def match(self, path: str, called: str | None = None) -> Route | None:
-        """Return the route for a stream at `path` of a call to the number `called`, or None."""
+        """Return the route for a call to the number `called` whose stream is at `path`, or None."""
         path = path.rstrip("/") or "/"
         number = _digits(called or "")
         anyone: Route | None = None
@@ -326,9 +328,9 @@ class Routes:
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """Open the lifespans: that of the routes, and each handler's own, once.
+        """Enter the lifespan of the routes and that of each handler, each once.
 
-        Then each route's handler gets ready: see `Handler.serving`.
+        Then enter `Handler.serving` of each route's handler.
         """
         async with AsyncExitStack() as stack:
             common = await stack.enter_async_context(self._lifespan()) if self._lifespan else None
@@ -349,10 +351,10 @@ class Routes:
 
 
 def load_name(name: str) -> Any:
-    """Import what ``package.module:Name`` names.
+    """Import the object that ``package.module:Name`` names.
 
     Raises:
-        HandlerError: saying which part of it does not exist.
+        HandlerError: says which part of the name does not exist.
 
     """
     module_name, colon, attribute = name.partition(":")
@@ -378,31 +380,31 @@ def load_name(name: str) -> Any:
 
 
 def check_handler(handler: Any) -> None:
-    """Refuse what cannot be a handler.
+    """Raise an error unless `handler` can be a handler.
 
     Raises:
-        HandlerError: saying what it is and what it should be.
+        HandlerError: says what `handler` is and what it should be.
 
     """
     if isinstance(handler, Handler):
         name = type(handler).__qualname__
         raise HandlerError(
-            f"{name}() is one call's handler: give the class {name}, of which each call gets "
-            "an instance, and its arguments as the route's settings"
+            f"{name}() is an instance: give the class {name} instead, so that each call gets an "
+            "instance, and give its arguments as the route's settings"
         )
     if isinstance(handler, type):
         if issubclass(handler, Handler):
             _check_hooks(handler)
             return
         raise HandlerError(
-            f"the class {handler.__qualname__} is no subclass of mediaserver.Handler"
+            f"the class {handler.__qualname__} is not a subclass of mediaserver.Handler"
         )
     if not callable(handler):
         raise HandlerError(
-            f"{handler!r} is no handler: give an async function "
+            f"{handler!r} is not a handler: give an async function "
             "or a subclass of mediaserver.Handler"
         )
-    call = getattr(handler, "func", handler)  # what a functools.partial stands for
+    call = getattr(handler, "func", handler)  # the function inside a functools.partial
     if not inspect.isroutine(call):
         call = call.__call__
     if not inspect.iscoroutinefunction(call):

@@ -485,7 +485,7 @@ def test_a_handler_may_be_run_by_another():
 
 
 def test_a_path_begins_with_a_slash():
-    with pytest.raises(HandlerError, match="begins with a slash: 'stream' does not"):
+    with pytest.raises(HandlerError, match="must begin with a slash: 'stream' does not"):
         Route(nothing, path="stream")
 
 
@@ -744,11 +744,11 @@ class NoHandler:
 @pytest.mark.parametrize(
     ("handler", "message"),
     [
-        (3, "3 is no handler: give an async function"),
-        (NoHandler, "the class NoHandler is no subclass of mediaserver.Handler"),
+        (3, "3 is not a handler: give an async function"),
+        (NoHandler, "the class NoHandler is not a subclass of mediaserver.Handler"),
         (print, "'print' is not async: write `async def`"),
         (lambda stream: None, "is not async"),
-        (Parrot(), r"Parrot\(\) is one call's handler: give the class Parrot"),
+        (Parrot(), r"Parrot\(\) is an instance: give the class Parrot"),
     ],
     ids=["number", "class", "builtin", "lambda", "instance"],
 )
