@@ -8,6 +8,8 @@ import structlog
 from hypothesis import HealthCheck, settings
 
 
+pytest_plugins = ["tests.real"]
+
 # The same examples in every run, and no limit that a busy machine can exceed. For a longer search
 # with new examples: pytest --hypothesis-profile=search.
 settings.register_profile(
