@@ -44,7 +44,7 @@ from mediaserver.handler import Handler, Routes
 from mediaserver.plivo import CallRequest, PlivoClient
 from mediaserver.sandbox import CallEnded
 from mediaserver.sandbox.account import Account
-from mediaserver.sandbox.calls.exchange import ExchangeOptions
+from mediaserver.sandbox.calls.services import ExchangeOptions
 from mediaserver.sandbox.people.dialplan import Dialplan
 from mediaserver.sandbox.people.person import Person
 from mediaserver.sandbox.people.script import person_from_text

@@ -62,7 +62,7 @@ def sandbox_command(
     """
     try:
         from mediaserver.sandbox.account import Account, new_auth_id, new_auth_token
-        from mediaserver.sandbox.calls.exchange import ExchangeOptions, ExtraHeadersStyle
+        from mediaserver.sandbox.calls.services import ExchangeOptions, ExtraHeadersStyle
         from mediaserver.sandbox.people.person import ScriptError
         from mediaserver.sandbox.platform import SandboxOptions, environment, serve_sandbox
         from mediaserver.sandbox.records.billing import Rates, Tariff

@@ -21,10 +21,12 @@ from fastapi import FastAPI
 from audiocodecs import Wav
 from mediaserver.sandbox.account import Account, RateLimiter
 from mediaserver.sandbox.api.app import create_api
-from mediaserver.sandbox.calls.exchange import Exchange, ExchangeOptions
+from mediaserver.sandbox.calls.exchange import Exchange
+from mediaserver.sandbox.calls.services import ExchangeOptions, Services
 from mediaserver.sandbox.people.dialplan import Dialplan
 from mediaserver.sandbox.people.script import names_file, person_from_option
 from mediaserver.sandbox.records.billing import Rates
+from mediaserver.sandbox.records.book import RecordBook
 from mediaserver.sandbox.records.store import MemoryStore, SqlStore, Store
 from mediaserver.sandbox.webhooks import Patience, WebhookClient, WebhookError
 from mediaserver.telemetry.logs import default_logs
@@ -126,16 +128,16 @@ class Sandbox:
         self._stack.push_async_callback(client.aclose)
         webhooks = WebhookClient(options.account, client, options.patience)
         self._stack.push_async_callback(webhooks.aclose)
-        self.exchange = Exchange(
-            options.account,
-            store,
-            webhooks,
-            dialplan=dialplan,
+        services = Services(
+            account=options.account,
+            records=RecordBook(store),
+            webhooks=webhooks,
             fetch_audio=_AudioFetcher(client),
             speak=speak_text,
             rates=options.rates,
             options=_with_files(options.exchange, options.phone),
         )
+        self.exchange = Exchange(services, dialplan)
         await self.exchange.open()
         self._stack.push_async_callback(self.exchange.aclose)
         self.app = create_api(self.exchange, RateLimiter(options.requests, options.seconds))
@@ -168,7 +170,7 @@ async def serve_sandbox(
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         async with Sandbox(options) as sandbox:
-            sandbox.exchange.public_url = url
+            sandbox.exchange.services.public_url = url
             server = _Server(
                 uvicorn.Config(
                     sandbox.app,

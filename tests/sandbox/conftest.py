@@ -21,7 +21,8 @@ from websockets.server import ServerProtocol
 from mediaserver.protocol import Command, encode_command
 from mediaserver.sandbox import CallReport, Phone
 from mediaserver.sandbox.account import Account
-from mediaserver.sandbox.calls.exchange import Exchange, ExchangeOptions
+from mediaserver.sandbox.calls.exchange import Exchange
+from mediaserver.sandbox.calls.services import ExchangeOptions
 from mediaserver.sandbox.people.dialplan import Dialplan
 from mediaserver.sandbox.people.person import Person
 from mediaserver.sandbox.platform import Sandbox, SandboxOptions

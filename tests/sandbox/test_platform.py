@@ -14,8 +14,8 @@ from pydantic import SecretStr
 
 from mediaserver import espeak
 from mediaserver.sandbox.account import Account
-from mediaserver.sandbox.calls.call import CallPlan
-from mediaserver.sandbox.calls.exchange import ExchangeOptions
+from mediaserver.sandbox.calls.plan import CallPlan
+from mediaserver.sandbox.calls.services import ExchangeOptions
 from mediaserver.sandbox.people.person import ScriptError
 from mediaserver.sandbox.platform import (
     Sandbox,
@@ -132,8 +132,8 @@ async def test_a_kill_in_the_middle_of_a_call_is_made_up_for(tmp_path):
         await process.communicate()
 
         async with Sandbox(SandboxOptions(account=ACCOUNT, database=database)) as sandbox:
-            await sandbox.exchange.webhooks.delivered()
-            record = sandbox.exchange.past[uuid]
+            await sandbox.exchange.services.webhooks.delivered()
+            record = sandbox.exchange.records.calls[uuid]
 
     assert (record.status, record.hangup_cause_name) == ("completed", "Internal Error")
     assert [b"Event=StartApp" in each for each in told.bodies] == [True, False]
@@ -197,7 +197,7 @@ async def test_a_file_that_cannot_be_fetched_is_a_failure(response, failure):
 
     async with Sandbox(SandboxOptions(), transport=httpx.MockTransport(answer)) as sandbox:
         with pytest.raises(WebhookError) as error:
-            await sandbox.exchange.fetch_audio("http://customer.example/a.wav")
+            await sandbox.exchange.services.fetch_audio("http://customer.example/a.wav")
 
     assert error.value.failure == failure
 
@@ -235,4 +235,4 @@ async def test_requests_may_name_files_beside_that_of_the_phone(tmp_path):
     script.write_text("- hang_up\n")
     for phone, folder in ((str(script), tmp_path), ("hang up", None), (None, None)):
         async with Sandbox(SandboxOptions(phone=phone)) as sandbox:
-            assert sandbox.exchange.options.files == folder
+            assert sandbox.exchange.services.options.files == folder

@@ -33,15 +33,12 @@ from mediaserver.sandbox.api.objects import (
     page,
     stream_object,
 )
-from mediaserver.sandbox.calls.call import (
-    CallPlan,
-    SandboxCall,
-)
+from mediaserver.sandbox.calls.call import SandboxCall
 from mediaserver.sandbox.calls.exchange import (
     DEFAULT_CALLER,
     Exchange,
 )
-from mediaserver.sandbox.calls.recordings import CallRecording
+from mediaserver.sandbox.calls.plan import CallPlan
 from mediaserver.sandbox.calls.streams import StreamPlan, StreamRefusedError
 from mediaserver.sandbox.errors import (
     CallLimitError,
@@ -129,7 +126,7 @@ def create_api(exchange: Exchange, limiter: RateLimiter | None = None) -> Descri
         redirect_slashes=False,
     )
     app.state.exchange = exchange
-    gate = Gate(exchange.account, limiter or RateLimiter())
+    gate = Gate(exchange.services.account, limiter or RateLimiter())
     for router in (_calls(), _live_calls(), _streams(), _numbers(), _phones()):
         app.include_router(router, dependencies=[Depends(gate)])
     app.include_router(_recordings())
@@ -333,9 +330,9 @@ def _calls() -> APIRouter:
             return _answer(200, calls=[each.call_uuid for each in records])
         if status is not None:
             raise ApiError(400, f"status must be live or queued, not {status!r:.40}")
-        records = [each for each in exchange.past.values() if not each.live]
+        records = [each for each in exchange.records.calls.values() if not each.live]
         newest_first = [each for each in reversed(records) if asked_for(each)]
-        auth_id = exchange.account.auth_id
+        auth_id = exchange.services.account.auth_id
         return _page(request, [call_object(auth_id, each) for each in newest_first])
 
     @router.on(
@@ -352,7 +349,7 @@ def _calls() -> APIRouter:
             raise ApiError(
                 404, f"call not found: {call_uuid:.60} has not ended; ask with status=live"
             )
-        return _answer(200, **call_object(exchange.account.auth_id, record))
+        return _answer(200, **call_object(exchange.services.account.auth_id, record))
 
     @router.on(
         "POST",
@@ -424,7 +421,7 @@ def _sip_headers(text: str) -> dict[str, str]:
 
 
 def _record(exchange: Exchange, call_uuid: str) -> CallRecord:
-    record = exchange.past.get(call_uuid)
+    record = exchange.records.calls.get(call_uuid)
     if record is None:
         raise ApiError(404, f"call not found: {call_uuid:.60}")
     return record
@@ -459,7 +456,7 @@ def _live_calls() -> APIRouter:
     async def speak(request: Request, exchange: Ex, call_uuid: str) -> Response:
         asked: SpeakRequest = await _body(request, SpeakRequest)
         call = _in_progress(exchange, call_uuid)
-        wav = await exchange.speak(asked.text, asked.language)
+        wav = await exchange.services.speak(asked.text, asked.language)
         if call.line is not None:
             call.line.play(wav.mono(), wav.rate)
         return _answer(202, message="speech started")
@@ -516,12 +513,10 @@ def _live_calls() -> APIRouter:
     async def record(request: Request, exchange: Ex, call_uuid: str) -> Response:
         asked: RecordRequest = await _body(request, RecordRequest)
         call = _in_progress(exchange, call_uuid)
-        assert call.line is not None, "it is in progress"
         callback = None
         if asked.callback_url is not None:
             callback = Target(asked.callback_url, asked.callback_method or "POST")
-        recording = CallRecording(call, call.line, asked.time_limit, callback)
-        call.recordings.append(recording)
+        recording = call.start_recording(asked.time_limit, callback)
         return _answer(
             202,
             message="call recording started",
@@ -563,16 +558,18 @@ def _streams() -> APIRouter:
     @router.on("GET", all_streams, query=_PAGING, responses=_says(200, models.StreamList))
     async def list_streams(request: Request, exchange: Ex, call_uuid: str) -> Response:
         _record(exchange, call_uuid)
-        streams = [each for each in exchange.streams.values() if each.call_uuid == call_uuid]
-        auth_id = exchange.account.auth_id
+        streams = [
+            each for each in exchange.records.streams.values() if each.call_uuid == call_uuid
+        ]
+        auth_id = exchange.services.account.auth_id
         return _page(request, [stream_object(auth_id, each) for each in streams])
 
     @router.on("GET", one_stream, responses=_says(200, models.StreamObject))
     async def get_a_stream(exchange: Ex, call_uuid: str, stream_id: str) -> Response:
-        record = exchange.streams.get(stream_id)
+        record = exchange.records.streams.get(stream_id)
         if record is None or record.call_uuid != call_uuid:
             raise ApiError(404, f"stream not found: {stream_id:.60}")
-        return _answer(200, **stream_object(exchange.account.auth_id, record))
+        return _answer(200, **stream_object(exchange.services.account.auth_id, record))
 
     @router.on(
         "DELETE",
@@ -626,8 +623,8 @@ def _numbers() -> APIRouter:
         responses=_says(200, models.ApplicationList),
     )
     async def list_applications(request: Request, exchange: Ex) -> Response:
-        auth_id = exchange.account.auth_id
-        records = exchange.applications.values()
+        auth_id = exchange.services.account.auth_id
+        records = exchange.records.applications.values()
         name = request.query_params.get("app_name")
         return _page(
             request,
@@ -649,18 +646,18 @@ def _numbers() -> APIRouter:
         asked: models.ApplicationRequest = await _body(request, models.ApplicationRequest)
         if asked.app_name is None:
             raise ApiError(400, "app_name parameter is required")
-        if any(each.app_name == asked.app_name for each in exchange.applications.values()):
+        if any(each.app_name == asked.app_name for each in exchange.records.applications.values()):
             raise ApiError(400, f"app_name {asked.app_name!r:.80} is already taken")
         app_id = str(uuid4().int % 10**17).zfill(17)
         record = ApplicationRecord(app_id=app_id, app_name=asked.app_name)
         _change_application(record, asked)
-        await exchange.remember(record)
+        await exchange.records.remember(record)
         return _answer(201, message="created", app_id=app_id)
 
     @router.on("GET", application, responses=_says(200, models.Application))
     async def get_an_application(exchange: Ex, app_id: str) -> Response:
         record = _application(exchange, app_id)
-        return _answer(200, **application_object(exchange.account.auth_id, record))
+        return _answer(200, **application_object(exchange.services.account.auth_id, record))
 
     @router.on(
         "POST",
@@ -673,29 +670,31 @@ def _numbers() -> APIRouter:
         asked: models.ApplicationRequest = await _body(request, models.ApplicationRequest)
         record = _application(exchange, app_id)
         _change_application(record, asked)
-        await exchange.remember(record)
+        await exchange.records.remember(record)
         return _answer(202, message="changed")
 
     @router.on("DELETE", application, status_code=204, responses=_says(204))
     async def delete_an_application(exchange: Ex, app_id: str) -> Response:
         record = _application(exchange, app_id)
-        for number in exchange.numbers.values():
+        for number in exchange.records.numbers.values():
             if number.app_id == app_id:
                 number.app_id = None
-                await exchange.remember(number)
-        await exchange.remove_application(record)
+                await exchange.records.remember(number)
+        await exchange.records.forget(record)
         return _nothing()
 
     @router.on("GET", numbers, query=_PAGING, responses=_says(200, NumberList))
     async def list_numbers(request: Request, exchange: Ex) -> Response:
-        auth_id, rates = exchange.account.auth_id, exchange.rates
-        records = exchange.numbers.values()
+        auth_id, rates = exchange.services.account.auth_id, exchange.services.rates
+        records = exchange.records.numbers.values()
         return _page(request, [number_object(auth_id, each, rates) for each in records])
 
     @router.on("GET", numbers + "{number}/", responses=_says(200, models.Number))
     async def get_a_number(exchange: Ex, number: str) -> Response:
         record = await _number(exchange, number)
-        return _answer(200, **number_object(exchange.account.auth_id, record, exchange.rates))
+        return _answer(
+            200, **number_object(exchange.services.account.auth_id, record, exchange.services.rates)
+        )
 
     @router.on(
         "POST",
@@ -708,12 +707,12 @@ def _numbers() -> APIRouter:
         asked: models.NumberRequest = await _body(request, models.NumberRequest)
         record = await _number(exchange, number)
         if asked.app_id is not None:
-            if asked.app_id not in exchange.applications:
+            if asked.app_id not in exchange.records.applications:
                 raise ApiError(400, f"app_id {asked.app_id!r:.40} is no application")
             record.app_id = asked.app_id
         if asked.alias is not None:
             record.alias = asked.alias
-        await exchange.remember(record)
+        await exchange.records.remember(record)
         return _answer(202, message="changed")
 
     return router
@@ -745,7 +744,7 @@ def _change_application(record: ApplicationRecord, asked: models.ApplicationRequ
 
 
 def _application(exchange: Exchange, app_id: str) -> ApplicationRecord:
-    record = exchange.applications.get(app_id)
+    record = exchange.records.applications.get(app_id)
     if record is None:
         raise ApiError(404, f"application not found: {app_id:.40}")
     return record
@@ -756,10 +755,10 @@ async def _number(exchange: Exchange, number: str) -> NumberRecord:
     bare = digits(number)
     if bare is None:
         raise ApiError(404, f"number not found: {number:.40}")
-    record = exchange.numbers.get(bare)
+    record = exchange.records.numbers.get(bare)
     if record is None:
-        record = NumberRecord(number=bare, added=exchange.now())
-        await exchange.remember(record)
+        record = NumberRecord(number=bare, added=exchange.services.now())
+        await exchange.records.remember(record)
     return record
 
 
@@ -787,7 +786,9 @@ def _phones() -> APIRouter:
         try:
             person = None
             if asked.person is not None:
-                person = person_from_option(asked.person, find=files_below(exchange.options.files))
+                person = person_from_option(
+                    asked.person, find=files_below(exchange.services.options.files)
+                )
                 await person.prepare()
             call = await exchange.dial_in(
                 asked.to,
@@ -821,7 +822,7 @@ def _recordings() -> APIRouter:
         responses={200: {"content": {"audio/wav": {}}, "description": "A WAV file"}},
     )
     async def get_a_recording(exchange: Ex, recording_id: str) -> Response:
-        path = exchange.recording_path(recording_id)
+        path = exchange.services.recording_path(recording_id)
         # A name is a UUID or it is none of ours: nothing outside the directory can be meant.
         if not _is_uuid(recording_id) or not path.exists():
             raise ApiError(404, f"recording not found: {recording_id:.60}")

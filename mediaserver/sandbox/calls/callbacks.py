@@ -1,4 +1,4 @@
-"""What callbacks say of a call: of one that goes on, and of one whose process is gone."""
+"""The parameters of a call's callbacks, taken from its record."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from mediaserver.sandbox.records.timestamps import spaced, spaced_precise
 
 
 def call_params(record: CallRecord, auth_id: str, event: str) -> dict[str, str]:
-    """Return what every callback of a call says."""
+    """Return the parameters that every callback of a call has."""
     params = {
         "CallUUID": record.call_uuid,
         "From": record.from_number.removeprefix("+"),
@@ -31,7 +31,7 @@ def call_params(record: CallRecord, auth_id: str, event: str) -> dict[str, str]:
 
 
 def hangup_params(record: CallRecord, auth_id: str) -> dict[str, str]:
-    """Return what the hangup URL of a call that has ended is told."""
+    """Return the parameters of the hangup callback of a call that has ended."""
     assert record.ended is not None
     duration = 0 if record.answered is None else round(record.ended - record.answered)
     return call_params(record, auth_id, "Hangup") | {

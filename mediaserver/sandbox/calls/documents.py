@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from functools import singledispatchmethod
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import Final, TypeAlias
 
-import numpy as np
 import structlog
 
-from audiocodecs import AudioError, Wav, decode_wav
 from mediaserver.plivo import xml
 from mediaserver.sandbox.audio.line import Line
 from mediaserver.sandbox.audio.silence import wait_silent
+from mediaserver.sandbox.calls.announcements import BEEP, fetch_clip, play_clip
+from mediaserver.sandbox.calls.call import SandboxCall
 from mediaserver.sandbox.calls.hangup import (
     BUSY,
     INVALID_XML,
@@ -26,74 +24,44 @@ from mediaserver.sandbox.calls.hangup import (
     Hangup,
     HangupSource,
 )
-from mediaserver.sandbox.calls.legs import connect_legs
+from mediaserver.sandbox.calls.legs import PlaceLeg, connect_legs
+from mediaserver.sandbox.calls.plan import Document
 from mediaserver.sandbox.calls.recordings import CallRecording
-from mediaserver.sandbox.calls.streams import StreamPlan, StreamRefusedError
+from mediaserver.sandbox.calls.streams import StreamRefusedError, stream_plan
 from mediaserver.sandbox.webhooks import Target, WebhookError
 
 
-if TYPE_CHECKING:
-    from mediaserver.sandbox.calls.call import SandboxCall
-
 log = structlog.get_logger(__name__)
 
-Stage: TypeAlias = Literal["answer", "action", "transfer", "redirect"]
-
 MAX_INSTANT_DOCUMENTS: Final = 50
-"""Documents in a row that may do nothing that takes time, before the call is ended as a loop."""
+"""Documents in a row that may take no time, before the call is ended because they form a loop."""
 
 _EXHAUSTED_GRACE: Final = 1.0
 _INSTANT: Final = 0.02
 _ANY_KEY: Final = "0123456789*#"
-_BEEP: Final = Wav(
-    (8_000 * np.sin(2 * np.pi * 1_000 * np.arange(4_000) / 8_000)).astype(np.int16), 8_000
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """Where a document is, and why it is asked for.
-
-    Attributes:
-        url: Where.
-        method: GET or POST.
-        stage: Why; decides the hangup cause if there is none.
-        fallback: Where another one is.
-        event: `Event` of the request.
-        params: What it says beyond what every callback of the call does.
-
-    """
-
-    url: str
-    method: str
-    stage: Stage
-    fallback: Target | None = None
-    event: str = "StartApp"
-    params: Mapping[str, str] = field(default_factory=dict)
-
 
 Continuation: TypeAlias = Document | Hangup | None
-"""What an element leads to: another document, the end of the call, or the next element."""
+"""What follows an element: another document, the end of the call, or the next element."""
 
 
 class DocumentRunner:
     """Runs the documents of one call, one at a time.
 
-    Attributes:
-        held_by_stream: Whether a stream with `keepCallAlive` is all that goes on.
+    Args:
+        call: The call.
+        place_leg: Places the calls that `<Dial>` adds.
 
     """
 
-    def __init__(self, call: SandboxCall) -> None:
-        self.held_by_stream = False
-        self.session_recording: CallRecording | None = None
+    def __init__(self, call: SandboxCall, place_leg: PlaceLeg) -> None:
         self._call = call
+        self._place_leg = place_leg
         self._instant_documents = 0
 
     async def run(self, document: Document | None) -> Document | Hangup:
-        """Fetch a document and run it; without one, do nothing until cancelled.
+        """Fetch a document and run it; without one, wait until cancelled.
 
-        A document that is one too many of those that took no time ends the call as invalid.
+        Too many documents in a row that take no time end the call as invalid.
         """
         if document is None:
             await asyncio.get_running_loop().create_future()
@@ -124,14 +92,9 @@ class DocumentRunner:
             if self._call.transfer_waits:
                 return Hangup(XML_ENDED, HangupSource.PLIVO)
         if len(self._call.streams):
-            # What was started beside the document does not keep the call up; it just gets to begin.
+            # A stream without keepCallAlive does not hold the call, but it gets to begin.
             await asyncio.sleep(_EXHAUSTED_GRACE)
         return Hangup(XML_ENDED, HangupSource.PLIVO)
-
-    async def finish(self) -> None:
-        """End what runs in the background, once the call is over."""
-        if self.session_recording is not None:
-            await self.session_recording.stop()
 
     async def _load(self, document: Document) -> xml.Response | Hangup:
         params = self._call.params(document.event, **document.params)
@@ -141,7 +104,7 @@ class DocumentRunner:
         cause = UNREACHABLE[document.stage]
         for target in targets:
             try:
-                body = await self._call.exchange.webhooks.fetch(target.url, target.method, params)
+                body = await self._call.services.webhooks.fetch(target.url, target.method, params)
                 response = xml.parse_response(body)
             except WebhookError as error:
                 too_large = error.failure == "too_large"
@@ -178,43 +141,27 @@ class DocumentRunner:
             log.warning("stream refused", call_uuid=self._call.uuid, error=str(error))
             return None
         if element.keep_call_alive:
-            self.held_by_stream = True
+            self._call.held_by_stream = True
             try:
                 await stream.ended.wait()
             finally:
-                self.held_by_stream = False
+                self._call.held_by_stream = False
         return None
 
     @_do.register
     async def _speak(self, element: xml.Speak) -> Continuation:
         line = await self._call.pick_up()
-        voice = self._call.exchange.speak
-        await _play(line, await voice(element.text, element.language or "en-US"), element.loop)
+        speech = await self._call.services.speak(element.text, element.language or "en-US")
+        await play_clip(line, speech, element.loop)
         return None
 
     @_do.register
     async def _play_url(self, element: xml.Play) -> Continuation:
         line = await self._call.pick_up()
-        wav = await self.fetch_audio(element.url)
+        wav = await fetch_clip(self._call.services, element.url, call_uuid=self._call.uuid)
         if wav is not None:
-            await _play(line, wav, element.loop)
+            await play_clip(line, wav, element.loop)
         return None
-
-    async def play_urls(self, urls: Sequence[str], *, loop: bool) -> None:
-        """Play files one after the other, over and over with `loop`."""
-        line = await self._call.pick_up()
-        clips = [wav for url in urls if (wav := await self.fetch_audio(url)) is not None]
-        for _ in _times(0 if loop and clips else 1):
-            for wav in clips:
-                await _play(line, wav, 1)
-
-    async def fetch_audio(self, url: str) -> Wav | None:
-        """Fetch a WAV file; None, and a word in the log, if there is none."""
-        try:
-            return decode_wav(await self._call.exchange.fetch_audio(url))
-        except (WebhookError, AudioError) as error:
-            log.warning("no audio", call_uuid=self._call.uuid, url=url, error=str(error))
-            return None
 
     @_do.register
     async def _wait(self, element: xml.Wait) -> Continuation:
@@ -228,7 +175,7 @@ class DocumentRunner:
             except TimeoutError:
                 pass
         else:
-            # No element answers a call but those that do something: waiting lets it ring.
+            # Only elements that need the line answer a call: during a wait it goes on ringing.
             await asyncio.sleep(length)
         return None
 
@@ -255,14 +202,11 @@ class DocumentRunner:
         longest = element.max_length or 60
         callback = _target(element.callback_url, element.callback_method)
         if element.record_session:
-            if self.session_recording is None or self.session_recording.stopped.is_set():
-                self.session_recording = CallRecording(self._call, line, longest, callback)
-            params = self.session_recording.params()
+            params = self._call.record_session(longest, callback).params()
         else:
             if element.play_beep is not False:
-                await _play(line, _BEEP, 1)
-            recording = CallRecording(self._call, line, longest, callback)
-            self._call.recordings.append(recording)
+                await play_clip(line, BEEP)
+            recording = self._call.start_recording(longest, callback)
             keys = _ANY_KEY if element.finish_on_key is None else element.finish_on_key
             try:
                 digits = await self._until_recorded(line, recording, keys, element.timeout or 15)
@@ -274,7 +218,7 @@ class DocumentRunner:
     async def _until_recorded(
         self, line: Line, recording: CallRecording, keys: str, timeout: float
     ) -> str:
-        """Wait for one of `keys`, for silence, or for the recording's longest time."""
+        """Wait for one of `keys`, for silence, or for the recording to end; return the key."""
         pressed: list[str] = []
 
         def press(digit: str) -> None:
@@ -304,7 +248,7 @@ class DocumentRunner:
         return None
 
     async def _collect(self, element: xml.GetDigits, line: Line) -> str:
-        """Play the prompts once, and return what was pressed during or after them."""
+        """Play the prompts once, and return the keys pressed during or after them."""
         valid = element.valid_digits or _ANY_KEY
         finish = "#" if element.finish_on_key is None else element.finish_on_key
         most = element.num_digits or 99
@@ -343,7 +287,7 @@ class DocumentRunner:
 
     @_do.register
     async def _dial(self, element: xml.Dial) -> Continuation:
-        params = await connect_legs(self._call, element)
+        params = await connect_legs(self._call, element, self._place_leg)
         return self._act(element.action, element.method, element.redirect, "Dial", params)
 
     def _act(
@@ -354,7 +298,7 @@ class DocumentRunner:
         event: str,
         params: Mapping[str, str],
     ) -> Continuation:
-        """Go on with the document of an action URL, or only tell it with `redirect="false"`."""
+        """Go on with the document of an action URL; with `redirect="false"` only notify it."""
         if action is None:
             return None
         if redirect is False:
@@ -363,40 +307,5 @@ class DocumentRunner:
         return Document(action, method or "POST", "action", event=event, params=params)
 
 
-async def _play(line: Line, wav: Wav, loop: int | None) -> None:
-    mono = wav.mono()
-    for _ in _times(loop):
-        clip = line.play(mono, wav.rate)
-        try:
-            if not await clip.finished():
-                return
-        finally:
-            clip.stop()
-
-
-def _times(loop: int | None) -> Iterator[int]:
-    """Count as often as the `loop` attribute says: once by default, for ever if it is 0."""
-    return itertools.count() if loop == 0 else iter(range(1 if loop is None else loop))
-
-
 def _target(url: str | None, method: str | None) -> Target | None:
     return None if url is None else Target(url, method or "POST")
-
-
-def stream_plan(element: xml.Stream) -> StreamPlan:
-    """Return what `<Stream>` asks for; what it leaves open is as the pages have it."""
-    defaults = StreamPlan(element.url)
-    return StreamPlan(
-        url=element.url,
-        bidirectional=bool(element.bidirectional),
-        track=element.audio_track or defaults.track,
-        content_type=element.content_type or defaults.content_type,
-        timeout=element.stream_timeout or defaults.timeout,
-        status_callback_url=element.status_callback_url,
-        status_callback_method=element.status_callback_method or "POST",
-        extra_headers=element.extra_headers or "",
-        noise_cancellation=bool(element.noise_cancellation),
-        noise_cancellation_level=(
-            element.noise_cancellation_level or defaults.noise_cancellation_level
-        ),
-    )

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mediaserver.sandbox.records.records import CallRecord
+
 
 class HangupSource(StrEnum):
     """Who ended a call."""
@@ -30,7 +32,7 @@ class HangupCause:
         code: Plivo's number.
         name: Plivo's name.
         telephony: The older word, as in `NORMAL_CLEARING`.
-        unanswered: `CallStatus` of an outbound call that ends so before it was answered.
+        unanswered: `CallStatus` of an outbound call that ends with this cause unanswered.
 
     """
 
@@ -59,7 +61,7 @@ UNREACHABLE = {
     "transfer": HangupCause(7013, "Error Reaching Transfer URL", "NORMAL_CLEARING"),
     "redirect": HangupCause(7014, "Error Reaching Redirect URL", "NORMAL_CLEARING"),
 }
-"""The URL of a document gave no answer, or none with a 2xx status."""
+"""The URL of a document did not answer, or not with a 2xx status."""
 
 INVALID_XML = {
     "answer": HangupCause(8011, "Invalid Answer XML", "NORMAL_CLEARING"),
@@ -67,7 +69,7 @@ INVALID_XML = {
     "transfer": HangupCause(8013, "Invalid Transfer XML", "NORMAL_CLEARING"),
     "redirect": HangupCause(8014, "Invalid Redirect XML", "NORMAL_CLEARING"),
 }
-"""The URL of a document answered with something else than one."""
+"""The URL of a document answered with something that is not a valid document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +78,12 @@ class Hangup:
 
     cause: HangupCause
     source: HangupSource
+
+    def note(self, record: CallRecord) -> None:
+        """Write it into the record of the call."""
+        unanswered = record.direction == "outbound" and record.answered is None
+        record.status = self.cause.unanswered if unanswered else "completed"
+        record.hangup_cause = self.cause.telephony
+        record.hangup_cause_code = self.cause.code
+        record.hangup_cause_name = self.cause.name
+        record.hangup_source = self.source.value

@@ -1,29 +1,37 @@
-"""The legs that `<Dial>` adds to a call: who is dialled, and who answers first."""
+"""The legs that `<Dial>` adds to a call: it is connected with the first that answers."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable, Sequence
+from typing import Final, Protocol
 
 from mediaserver.plivo import xml
 from mediaserver.sandbox.audio.bridge import Bridge
+from mediaserver.sandbox.calls.call import SandboxCall
 from mediaserver.sandbox.calls.hangup import CANCELED, LOST_RACE, NORMAL, SCHEDULED, HangupSource
+from mediaserver.sandbox.calls.plan import CallPlan
 from mediaserver.sandbox.webhooks import Target
 
-
-if TYPE_CHECKING:
-    from mediaserver.sandbox.calls.call import SandboxCall
 
 _TIME_LIMIT: Final = 14_400.0
 _RING_TIMEOUT: Final = 120.0
 
 
-async def connect_legs(call: SandboxCall, element: xml.Dial) -> dict[str, str]:
-    """Connect `call` with the first to answer, until one of them is gone.
+class PlaceLeg(Protocol):
+    """Places a call that `<Dial>` adds to another one."""
+
+    def __call__(
+        self, parent: SandboxCall, to: str, *, caller: str, plan: CallPlan, caller_name: str
+    ) -> Awaitable[SandboxCall]:
+        """Return the call to `to`, which has begun."""
+
+
+async def connect_legs(call: SandboxCall, element: xml.Dial, place_leg: PlaceLeg) -> dict[str, str]:
+    """Connect `call` with the first leg that answers, until one of the two is gone.
 
     Returns:
-        What the action URL is told.
+        Parameters for the action URL.
 
     """
     legs: list[SandboxCall] = []
@@ -32,17 +40,27 @@ async def connect_legs(call: SandboxCall, element: xml.Dial) -> dict[str, str]:
     if element.callback_url is not None:
         callback = Target(element.callback_url, element.callback_method or "POST")
     try:
-        for each in element.targets:
-            leg = await _place(call, element, each)
+        for target in element.targets:
+            leg = await place_leg(
+                call,
+                target.number if isinstance(target, xml.Number) else target.sip_uri,
+                caller=element.caller_id or call.record.from_number,
+                plan=CallPlan(
+                    None,
+                    ring_timeout=element.timeout or _RING_TIMEOUT,
+                    send_digits=target.send_digits or "",
+                ),
+                caller_name=element.caller_name or "",
+            )
             legs.append(leg)
         winner = await _first_to_answer(legs)
         for leg in legs:
             if leg is not winner:
                 leg.hang_up(LOST_RACE, HangupSource.PLIVO)
         if winner is not None:
-            _tell(call, callback, "answer", winner)
+            _notify(call, callback, "answer", winner)
             await _talk(call, winner, element)
-            _tell(call, callback, "hangup", winner)
+            _notify(call, callback, "hangup", winner)
     finally:
         for leg in legs:
             _let_go(leg)
@@ -56,21 +74,8 @@ async def connect_legs(call: SandboxCall, element: xml.Dial) -> dict[str, str]:
     }
 
 
-async def _place(
-    call: SandboxCall, element: xml.Dial, target: xml.Number | xml.User
-) -> SandboxCall:
-    return await call.exchange.add_leg(
-        call,
-        target.number if isinstance(target, xml.Number) else target.sip_uri,
-        caller=element.caller_id or call.record.from_number,
-        caller_name=element.caller_name or "",
-        ring_timeout=element.timeout or _RING_TIMEOUT,
-        send_digits=target.send_digits or "",
-    )
-
-
 async def _first_to_answer(legs: Sequence[SandboxCall]) -> SandboxCall | None:
-    """Wait until one of the legs was answered, or all have ended."""
+    """Return the first leg that is answered, or None when all have ended unanswered."""
     waiting = {asyncio.create_task(_answered(leg)) for leg in legs}
     try:
         while waiting:
@@ -96,9 +101,9 @@ async def _answered(leg: SandboxCall) -> SandboxCall | None:
 
 
 async def _talk(call: SandboxCall, leg: SandboxCall, element: xml.Dial) -> None:
-    """Let the two hear each other until the leg is gone, or is transferred away."""
+    """Connect the two until the leg has ended or was transferred away."""
     line = await call.pick_up()
-    assert leg.line is not None, "it was answered"
+    assert leg.line is not None, "the leg was answered"
     bridge = Bridge(line, leg.line)
     limit = element.time_limit or _TIME_LIMIT
     leg.hang_up_after(limit, SCHEDULED, HangupSource.PLIVO)
@@ -120,13 +125,13 @@ async def _talk(call: SandboxCall, leg: SandboxCall, element: xml.Dial) -> None:
 
 
 def _let_go(leg: SandboxCall) -> None:
-    """End a leg that nobody talks to any more, unless it was given a document of its own."""
+    """End a leg that is connected no longer, unless a transfer gave it a document of its own."""
     if not leg.transferred:
         cause = CANCELED if leg.record.answered is None else NORMAL
         leg.hang_up(cause, HangupSource.PLIVO)
 
 
-def _tell(call: SandboxCall, callback: Target | None, action: str, leg: SandboxCall) -> None:
+def _notify(call: SandboxCall, callback: Target | None, action: str, leg: SandboxCall) -> None:
     call.notify(
         callback,
         call.params(

@@ -1,45 +1,52 @@
-"""Recordings of calls: WAV files, the person left and what they hear right."""
+"""Recordings of calls: WAV files, with the person on the left and what they hear on the right."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import structlog
 
 from audiocodecs import Samples, write_wav
 from mediaserver.sandbox.audio.line import Line
-from mediaserver.sandbox.webhooks import Target
+from mediaserver.sandbox.calls.services import Services
 
-
-if TYPE_CHECKING:
-    from mediaserver.sandbox.calls.call import SandboxCall
 
 log = structlog.get_logger(__name__)
 
 
 class CallRecording:
-    """A recording that is under way. It ends at `stop`, with the call, or after `longest` seconds.
+    """A recording that is under way. It ends at `stop`, or after `longest` seconds.
+
+    Args:
+        services: Clock, and place of the files.
+        line: The line to record.
+        longest: Seconds that it may last.
+        on_written: Called with its parameters for callbacks once its file is written.
 
     Attributes:
-        id: What its file is named by.
-        url: Where it can be had once it has ended.
-        stopped: Set once it has been asked to end.
+        id: Name of its file.
+        url: Where the file can be fetched once the recording has ended.
+        stopped: Set once it was asked to end.
 
     """
 
     def __init__(
-        self, call: SandboxCall, line: Line, longest: float, callback: Target | None = None
+        self,
+        services: Services,
+        line: Line,
+        longest: float,
+        on_written: Callable[[Mapping[str, str]], object],
     ) -> None:
         self.id = str(uuid4())
-        self.url = call.exchange.recording_url(self.id)
+        self.url = services.recording_url(self.id)
         self.stopped = asyncio.Event()
-        self._call = call
-        self._callback = callback
+        self._path = services.recording_path(self.id)
+        self._on_written = on_written
         self._recording = line.record()
-        self._began = call.exchange.now()
+        self._began = services.now()
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(longest, self.stopped.set)
         self._task = asyncio.create_task(self._run(), name=f"recording {self.id}")
@@ -55,7 +62,7 @@ class CallRecording:
         return self._recording.seconds
 
     def params(self) -> dict[str, str]:
-        """Return what callbacks say of it."""
+        """Return its parameters for callbacks."""
         began = round(self._began * 1000)
         length = round(self.seconds * 1000)
         return {
@@ -72,12 +79,12 @@ class CallRecording:
         await self.stopped.wait()
         self._timer.cancel()
         self._recording.stop()
-        path = self._call.exchange.recording_path(self.id)
+        samples, rate = self._recording.samples, self._recording.rate
         try:
-            await asyncio.to_thread(_write, path, self._recording.samples, self._recording.rate)
+            await asyncio.to_thread(_write, self._path, samples, rate)
         except OSError as error:
-            log.error("recording lost", path=str(path), error=str(error))
-        self._call.notify(self._callback, self._call.params("RecordStop", **self.params()))
+            log.error("recording lost", path=str(self._path), error=str(error))
+        self._on_written(self.params())
 
 
 def _write(path: Path, samples: Samples, rate: int) -> None:

@@ -1,60 +1,54 @@
-"""After a process that ended without a word: its calls and streams are closed, billed and told."""
+"""Closes calls and streams of a process that was killed: bills them, and sends the callbacks."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import structlog
 
 from mediaserver.sandbox.calls.callbacks import hangup_params
 from mediaserver.sandbox.calls.hangup import INTERNAL_ERROR, Hangup, HangupSource
+from mediaserver.sandbox.calls.services import Services
 from mediaserver.sandbox.calls.streams import stream_status
 from mediaserver.sandbox.records.records import CallRecord, StreamRecord
 from mediaserver.sandbox.wire.media_stream import LOST, StatusChange
 
 
-if TYPE_CHECKING:
-    from mediaserver.sandbox.calls.exchange import Exchange
-
 log = structlog.get_logger(__name__)
 
 
-async def close_what_was_live(exchange: Exchange, last_alive: float | None) -> None:
-    """Close what was live when the last process ended, and tell the callback URLs.
+async def close_what_was_live(services: Services) -> None:
+    """Close what was live when the last process ended, and notify the callback URLs.
 
-    Args:
-        exchange: Its records are those of the last process.
-        last_alive: When that was known to run last; what it did since then is billed to nobody.
-            None if it never was.
-
+    A call ended when that process was last known to run: the time since then is not billed.
     """
+    records, last_alive = services.records, await services.records.last_heartbeat()
 
     def ended(*known: float | None) -> float:
         times = [time for time in (*known, last_alive) if time is not None]
-        return min(max(times), exchange.now())
+        return min(max(times), services.now())
 
-    calls = [call for call in exchange.past.values() if call.live]
-    streams = [stream for stream in exchange.streams.values() if stream.live]
+    calls = [call for call in records.calls.values() if call.live]
+    streams = [stream for stream in records.streams.values() if stream.live]
     for stream in streams:
         stream.ended, stream.end_reason = ended(stream.created, stream.started), "Connection error"
         stream.status = "failed"
-        exchange.bill_stream(stream)
-        await exchange.keep(stream)
+        services.rates.bill_stream(stream)
+        await records.keep(stream)
     for call in calls:
-        exchange.close(
+        services.close(
             call,
             Hangup(INTERNAL_ERROR, HangupSource.ERROR),
             at=ended(call.initiated, call.answered),
         )
-        await exchange.keep(call)
+        await records.keep(call)
         log.warning("call closed after restart", call_uuid=call.call_uuid)
     for call in calls:
-        _tell(exchange, call, [each for each in streams if each.call_uuid == call.call_uuid])
+        _notify(services, call, [each for each in streams if each.call_uuid == call.call_uuid])
 
 
-def _tell(exchange: Exchange, call: CallRecord, streams: list[StreamRecord]) -> None:
-    """Tell of the streams' end first, and of the call's after that."""
+def _notify(services: Services, call: CallRecord, streams: list[StreamRecord]) -> None:
+    """Send the callbacks of the streams, and after them that of the call."""
     note = None
+    auth_id = services.account.auth_id
     for stream in streams:
         if stream.status_callback_url is None:
             continue
@@ -64,19 +58,14 @@ def _tell(exchange: Exchange, call: CallRecord, streams: list[StreamRecord]) -> 
         change = StatusChange(
             "failed" if stream.started is None else "dropped", error=LOST, seconds=seconds
         )
-        status = stream_status(
-            stream, call, change, exchange.account.auth_id, stream.ended or exchange.now()
-        )
-        note = exchange.webhooks.notify(
+        status = stream_status(stream, call, change, auth_id, stream.ended or services.now())
+        note = services.webhooks.notify(
             stream.status_callback_url,
             stream.status_callback_method,
-            status.to_form(exchange.options.callback_scheme),
+            status.to_form(services.options.callback_scheme),
             after=note,
         )
     if call.hangup_url:
-        exchange.webhooks.notify(
-            call.hangup_url,
-            call.hangup_method,
-            hangup_params(call, exchange.account.auth_id),
-            after=note,
+        services.webhooks.notify(
+            call.hangup_url, call.hangup_method, hangup_params(call, auth_id), after=note
         )

@@ -1,4 +1,4 @@
-"""The audio streams of one call: started by `<Stream>` or the API, billed, and told about."""
+"""The audio streams of one call: started by `<Stream>` or the API, billed, and reported."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import structlog
 
 from audiocodecs import AudioFormat
+from mediaserver.plivo import xml
 from mediaserver.plivo.callbacks import StreamStatus
 from mediaserver.plivo.signatures import sign_upgrade
 from mediaserver.protocol import parse_extra_headers
 from mediaserver.sandbox.audio.line import Line
 from mediaserver.sandbox.audio.noise import NoiseCancellationError
+from mediaserver.sandbox.calls.services import Services
 from mediaserver.sandbox.records.records import CallRecord, StreamRecord
 from mediaserver.sandbox.wire.media_stream import (
     EndReason,
@@ -29,9 +30,6 @@ from mediaserver.sandbox.wire.media_stream import (
 )
 from mediaserver.sandbox.wire.messages import StreamIdentity
 
-
-if TYPE_CHECKING:
-    from mediaserver.sandbox.calls.call import SandboxCall
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +43,7 @@ _STATUS: Mapping[str, str] = {
 
 
 class StreamRefusedError(Exception):
-    """A stream that cannot be started now; it says why."""
+    """A stream cannot be started now; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +62,25 @@ class StreamPlan:
     noise_cancellation_level: int = 85
 
 
+def stream_plan(element: xml.Stream) -> StreamPlan:
+    """Return what `<Stream>` asks for, with the defaults of the pages for the rest."""
+    defaults = StreamPlan(element.url)
+    return StreamPlan(
+        url=element.url,
+        bidirectional=bool(element.bidirectional),
+        track=element.audio_track or defaults.track,
+        content_type=element.content_type or defaults.content_type,
+        timeout=element.stream_timeout or defaults.timeout,
+        status_callback_url=element.status_callback_url,
+        status_callback_method=element.status_callback_method or "POST",
+        extra_headers=element.extra_headers or "",
+        noise_cancellation=bool(element.noise_cancellation),
+        noise_cancellation_level=(
+            element.noise_cancellation_level or defaults.noise_cancellation_level
+        ),
+    )
+
+
 class ActiveStream:
     """A stream that was started, until and after its end."""
 
@@ -75,9 +92,16 @@ class ActiveStream:
 
 
 class CallStreams:
-    """The streams of one call, of which Plivo has one at a time."""
+    """The streams of one call; Plivo allows one at a time.
 
-    def __init__(self, call: SandboxCall) -> None:
+    Args:
+        services: Account, records and callbacks.
+        call: Record of the call.
+
+    """
+
+    def __init__(self, services: Services, call: CallRecord) -> None:
+        self._services = services
         self._call = call
         self._active: dict[str, ActiveStream] = {}
 
@@ -85,11 +109,11 @@ class CallStreams:
         return len(self._active)
 
     async def start(self, plan: StreamPlan, line: Line) -> ActiveStream:
-        """Start a stream; what becomes of it is told to its status callback.
+        """Start a stream; its status callback is notified of what happens to it.
 
         Raises:
-            StreamRefusedError: There is one already, or no noise can be cancelled here.
-            ValueError: The plan is one that Plivo would not take.
+            StreamRefusedError: The call has a stream, or noise cannot be cancelled here.
+            ValueError: Plivo would not accept the plan.
 
         """
         for other in self._active.values():
@@ -99,15 +123,15 @@ class CallStreams:
             raise StreamRefusedError(
                 "an active stream already exists for this call; a call has one at a time"
             )
-        exchange = self._call.exchange
+        services = self._services
         record = StreamRecord(
             stream_id=str(uuid4()),
-            call_uuid=self._call.uuid,
+            call_uuid=self._call.call_uuid,
             service_url=plan.url,
             bidirectional=plan.bidirectional,
             audio_track=plan.track,
             content_type=plan.content_type,
-            created=exchange.now(),
+            created=services.now(),
             status_callback_url=plan.status_callback_url,
             status_callback_method=plan.status_callback_method,
         )
@@ -118,16 +142,16 @@ class CallStreams:
             bidirectional=plan.bidirectional,
             timeout=plan.timeout,
             extra_headers=parse_extra_headers(plan.extra_headers),
-            extra_headers_style=exchange.options.extra_headers_style,
+            extra_headers_style=services.options.extra_headers_style,
             noise_cancellation=plan.noise_cancellation,
             noise_cancellation_level=plan.noise_cancellation_level,
         )
-        account = exchange.account
+        account = services.account
         try:
             media = MediaStream(
                 line,
                 options,
-                StreamIdentity(self._call.uuid, record.stream_id, account.auth_id),
+                StreamIdentity(self._call.call_uuid, record.stream_id, account.auth_id),
                 on_status=partial(self._changed, record.stream_id),
                 headers=partial(
                     sign_upgrade,
@@ -138,24 +162,19 @@ class CallStreams:
             )
         except NoiseCancellationError as error:
             raise StreamRefusedError(str(error)) from error
-        # Taken before anything is waited for: of two starts at once one finds the other.
+        # Entered before the first await, so that of two starts at once the second is refused.
         stream = self._active[record.stream_id] = ActiveStream(record, media)
         try:
-            exchange.streams[record.stream_id] = record
-            await exchange.keep(record)
+            services.records.streams[record.stream_id] = record
+            await services.records.keep(record)
         except BaseException:
             await self._close(stream, StreamEnd("Connection error"))
             raise
-        if self._call.over:
-            await self._close(stream, StreamEnd("Call hangup"))
-        else:
-            task = asyncio.create_task(self._run(stream), name=f"stream {record.stream_id}")
-            exchange.tasks.add(task)
-            task.add_done_callback(exchange.tasks.discard)
+        services.start_task(self._run(stream), f"stream {record.stream_id}")
         return stream
 
     async def stop(self, stream_id: str, reason: EndReason) -> bool:
-        """Stop a stream, and tell whether there was such an active one."""
+        """Stop a stream, and return whether it was active."""
         stream = self._active.get(stream_id)
         if stream is None:
             return False
@@ -164,7 +183,7 @@ class CallStreams:
         return True
 
     async def stop_all(self, reason: EndReason) -> int:
-        """Stop every stream, and return how many there were."""
+        """Stop every stream, and return how many were active."""
         stopped = await asyncio.gather(*(self.stop(each, reason) for each in list(self._active)))
         return sum(stopped)
 
@@ -179,40 +198,38 @@ class CallStreams:
             await self._close(stream, end)
 
     async def _close(self, stream: ActiveStream, end: StreamEnd) -> None:
-        exchange, record = self._call.exchange, stream.record
-        record.ended = exchange.now()
+        services, record = self._services, stream.record
+        record.ended = services.now()
         record.end_reason = end.reason
         if record.status in ("initiated", "started"):
             record.status = "stopped"
-        exchange.bill_stream(record)
+        services.rates.bill_stream(record)
         self._active.pop(record.stream_id, None)
         for wrong, count in stream.media.errors.items():
             log.warning("stream server at fault", what=wrong, times=count, stream=record.stream_id)
         for odd, count in stream.media.warnings.items():
             log.info("stream server is lax", what=odd, times=count, stream=record.stream_id)
         try:
-            await exchange.keep(record)
+            await services.records.keep(record)
         finally:
-            # Also if cancelled: who stops the stream waits for this.
+            # Also if this task is cancelled: `stop` waits for it.
             stream.ended.set()
 
     def _changed(self, stream_id: str, change: StatusChange) -> None:
         stream = self._active.get(stream_id)
         if stream is None:
             return
-        record, exchange = stream.record, self._call.exchange
+        record, services = stream.record, self._services
         if change.kind == "connected":
-            record.started = exchange.now()
+            record.started = services.now()
         record.status = _STATUS.get(change.kind, record.status)
         if record.status_callback_url is None or change.kind == "cleared":
             return
-        status = stream_status(
-            record, self._call.record, change, exchange.account.auth_id, exchange.now()
-        )
-        stream.last_note = exchange.webhooks.notify(
+        status = stream_status(record, self._call, change, services.account.auth_id, services.now())
+        stream.last_note = services.webhooks.notify(
             record.status_callback_url,
             record.status_callback_method,
-            status.to_form(exchange.options.callback_scheme),
+            status.to_form(services.options.callback_scheme),
             after=stream.last_note,
         )
 
@@ -220,7 +237,7 @@ class CallStreams:
 def stream_status(
     record: StreamRecord, call: CallRecord, change: StatusChange, auth_id: str, at: float
 ) -> StreamStatus:
-    """Return what the status callback of a stream is told of a change at a Unix time."""
+    """Return the status callback for a change of a stream at a Unix time."""
     return StreamStatus(
         kind=change.kind,
         call_id=call.call_uuid,

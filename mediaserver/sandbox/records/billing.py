@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
+from mediaserver.sandbox.records.records import CallRecord, StreamRecord
+
 
 _CENT_OF_A_MILL = Decimal("0.00001")
 
@@ -65,3 +67,19 @@ class Rates:
     def call(self, direction: str) -> Tariff:
         """Tariff of a call of this direction."""
         return self.inbound if direction == "inbound" else self.outbound
+
+    def bill_call(self, record: CallRecord) -> None:
+        """Note what a call that has ended costs; one that was not answered costs nothing."""
+        if record.answered is not None and record.ended is not None:
+            bill = self.call(record.direction).bill(record.ended - record.answered)
+            record.bill_duration = bill.duration
+            record.billed_duration = bill.rounded
+            record.total_amount = bill.amount
+
+    def bill_stream(self, record: StreamRecord) -> None:
+        """Note what a stream that has ended costs; one that never connected costs nothing."""
+        if record.started is not None and record.ended is not None:
+            bill = self.stream.bill(record.ended - record.started)
+            record.bill_duration = bill.duration
+            record.rounded_bill_duration = bill.rounded
+            record.billed_amount = bill.amount

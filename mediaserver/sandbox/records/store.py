@@ -48,11 +48,11 @@ class MemoryStore:
     async def save(self, *records: Record) -> None:
         """Do it; see `Store`."""
         for record in records:
-            self._records[type(record), _key(record)] = record
+            self._records[type(record), record_key(record)] = record
 
     async def delete(self, record: Record) -> None:
         """Do it; see `Store`."""
-        self._records.pop((type(record), _key(record)), None)
+        self._records.pop((type(record), record_key(record)), None)
 
     async def all(self, kind: type[AnyRecord]) -> Sequence[AnyRecord]:
         """Do it; see `Store`."""
@@ -111,7 +111,7 @@ class SqlStore:
     async def delete(self, record: Record) -> None:
         """Do it; see `Store`."""
         async with self._writing, self._session() as session, session.begin():
-            kept = await session.get(type(record), _key(record))
+            kept = await session.get(type(record), record_key(record))
             if kept is not None:
                 await session.delete(kept)
 
@@ -142,6 +142,7 @@ def _missing_columns(connection: Connection) -> list[str]:
     ]
 
 
-def _key(record: Record) -> str:
+def record_key(record: Record) -> str:
+    """Return the primary key of a record."""
     primary: Callable[[Record], tuple[str, ...]] = inspect(type(record)).primary_key_from_instance
     return primary(record)[0]

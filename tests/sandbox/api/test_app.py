@@ -362,7 +362,7 @@ class TestStreams:
             uuid = await call_in_progress(platform, api, platform.stream(keepCallAlive="true"))
             await platform.streams.until(1)
             stopped = await api.delete(f"Call/{uuid}/Stream/")
-            return stopped, [each.end_reason for each in platform.exchange.streams.values()]
+            return stopped, [each.end_reason for each in platform.exchange.records.streams.values()]
 
         stopped, reasons = on_api(scenario)
 
@@ -463,7 +463,7 @@ class TestLiveCall:
             begun = (await api.post(f"Call/{uuid}/Record/", json={"time_limit": 30})).json()
             await asyncio.sleep(4)
             stopped = await api.delete(f"Call/{uuid}/Record/")
-            path = platform.exchange.recording_path(begun["recording_id"])
+            path = platform.exchange.services.recording_path(begun["recording_id"])
             return begun, stopped.status_code, path.stat().st_size
 
         begun, stopped, size = on_api(scenario)
@@ -648,7 +648,7 @@ def test_an_internal_error_has_the_same_shape(on_platform):
         async def broken(*_: Any) -> None:
             raise RuntimeError("out of order")
 
-        platform.exchange.speak = broken
+        platform.exchange.services.speak = broken
         transport = httpx.ASGITransport(create_api(platform.exchange), raise_app_exceptions=False)
         async with httpx.AsyncClient(
             transport=transport, base_url=f"http://h/v1/Account/{AUTH[0]}/", auth=AUTH

@@ -6,12 +6,9 @@ from typing import Any
 import pytest
 
 from mediaserver.plivo.signatures import verify_headers
-from mediaserver.sandbox.calls.call import (
-    MAX_TRANSFERS,
-    CallPlan,
-    SandboxCall,
-)
+from mediaserver.sandbox.calls.call import MAX_TRANSFERS, SandboxCall
 from mediaserver.sandbox.calls.hangup import NORMAL, HangupSource
+from mediaserver.sandbox.calls.plan import CallPlan
 from mediaserver.sandbox.errors import NotInProgressError, TransferLimitError
 from mediaserver.sandbox.people.person import HangUp, Person, Press, Wait
 from mediaserver.sandbox.webhooks import Target
@@ -29,7 +26,7 @@ async def placed(platform: Any, *elements: str, to: str = CALLED, **plan: Any) -
 async def ended(platform: Any, call: SandboxCall) -> Any:
     """Wait for the end of a call, and return what its hangup URL was told."""
     await call.wait_ended()
-    await platform.exchange.webhooks.delivered()
+    await platform.exchange.services.webhooks.delivered()
     return next(each for each in platform.customer.asked if each.event == "Hangup")
 
 
@@ -426,7 +423,7 @@ def test_a_store_that_fails_costs_no_call_its_end(on_platform, after):
     async def scenario(platform):
         call = await placed(platform, platform.stream(keepCallAlive="true"))
         await asyncio.sleep(after)
-        platform.exchange.store.save = full_disk
+        platform.exchange.records.store.save = full_disk
         await asyncio.sleep(3)
         call.hang_up_by_api()
         told = await ended(platform, call)

@@ -8,9 +8,10 @@ import pytest
 
 from audiocodecs import Samples, Wav, encode_wav, read_wav
 from mediaserver.plivo import xml
-from mediaserver.sandbox.calls.call import CallPlan, SandboxCall
-from mediaserver.sandbox.calls.documents import MAX_INSTANT_DOCUMENTS, stream_plan
-from mediaserver.sandbox.calls.streams import StreamPlan
+from mediaserver.sandbox.calls.call import SandboxCall
+from mediaserver.sandbox.calls.documents import MAX_INSTANT_DOCUMENTS
+from mediaserver.sandbox.calls.plan import CallPlan
+from mediaserver.sandbox.calls.streams import StreamPlan, stream_plan
 from mediaserver.sandbox.people.person import HangUp, Person, Press, Wait
 from mediaserver.sandbox.webhooks import Target
 
@@ -31,7 +32,7 @@ async def run_call(platform: Any, *elements: str, **plan: Any) -> SandboxCall:
         "+14155550123", caller="+14155550100", plan=CallPlan(answer, **plan)
     )
     await call.wait_ended()
-    await platform.exchange.webhooks.delivered()
+    await platform.exchange.services.webhooks.delivered()
     return call
 
 
@@ -93,7 +94,7 @@ def test_speak_takes_as_long_as_it_is_said(on_platform):
             said.append((text, language))
             return Wav(tone(2), 8_000)
 
-        platform.exchange.speak = speak
+        platform.exchange.services.speak = speak
         call = await run_call(platform, '<Speak language="en-GB" loop="2">Good morning</Speak>')
         return said, length(call)
 
@@ -218,7 +219,7 @@ class TestStream:
     def test_without_keep_call_alive_what_follows_runs_beside_it(self, on_platform):
         async def scenario(platform):
             call = await run_call(platform, platform.stream(), '<Wait length="7"/>')
-            (stream,) = platform.exchange.streams.values()
+            (stream,) = platform.exchange.records.streams.values()
             return call, stream
 
         call, stream = on_platform(scenario)
@@ -254,7 +255,7 @@ class TestStream:
             await run_call(
                 platform, platform.stream(), platform.stream(), '<Wait length="2"/>', "<Hangup/>"
             )
-            return len(platform.exchange.streams)
+            return len(platform.exchange.records.streams)
 
         assert on_platform(scenario) == 1
 
@@ -355,7 +356,7 @@ class TestRecord:
                 '<Wait length="4"/>',
             )
             started, stopped = platform.customer.at("/recorded")
-            path = platform.exchange.recording_path(stopped.params["RecordingID"])
+            path = platform.exchange.services.recording_path(stopped.params["RecordingID"])
             return started, stopped, read_wav(path)
 
         started, stopped, wav = on_platform(scenario)
@@ -390,7 +391,7 @@ class TestRecord:
             url = platform.customer.target("/recorded")
             await run_call(platform, f'<Record playBeep="false" callbackUrl="{url}"/>')
             (stopped,) = platform.customer.at("/recorded")
-            path = platform.exchange.recording_path(stopped.params["RecordingID"])
+            path = platform.exchange.services.recording_path(stopped.params["RecordingID"])
             return read_wav(path).seconds
 
         assert on_platform(scenario, person=Person([Wait(2), HangUp()])) == pytest.approx(

@@ -6,11 +6,9 @@ from typing import Any
 
 import pytest
 
-from mediaserver.sandbox.calls.call import CallPlan
-from mediaserver.sandbox.calls.exchange import (
-    HEARTBEAT,
-    ExchangeOptions,
-)
+from mediaserver.sandbox.calls.exchange import HEARTBEAT
+from mediaserver.sandbox.calls.plan import CallPlan
+from mediaserver.sandbox.calls.services import ExchangeOptions
 from mediaserver.sandbox.errors import CallLimitError, UnknownNumberError
 from mediaserver.sandbox.records.records import ApplicationRecord, HeartbeatRecord, NumberRecord
 from mediaserver.sandbox.webhooks import Target
@@ -51,7 +49,7 @@ def test_there_is_room_again_once_a_call_has_ended(on_platform):
 def test_a_number_is_answered_by_its_application(on_platform):
     async def scenario(platform):
         exchange = platform.exchange
-        await exchange.remember(
+        await exchange.records.remember(
             ApplicationRecord(
                 app_id="1",
                 app_name="agent",
@@ -60,10 +58,10 @@ def test_a_number_is_answered_by_its_application(on_platform):
                 hangup_url=platform.customer.target("/over"),
             )
         )
-        await exchange.remember(NumberRecord(number="14155550100", added=0, app_id="1"))
+        await exchange.records.remember(NumberRecord(number="14155550100", added=0, app_id="1"))
         call = await exchange.dial_in(CALLER)
         await call.wait_ended()
-        await exchange.webhooks.delivered()
+        await exchange.services.webhooks.delivered()
         return [(each.path, each.method) for each in platform.customer.asked]
 
     assert on_platform(scenario) == [("/app", "GET"), ("/over", "POST")]
@@ -82,8 +80,12 @@ def test_closing_hangs_up_and_tells_the_hangup_url(on_platform):
         call = await place(platform, platform.stream(keepCallAlive="true"))
         await platform.streams.until(1)
         await platform.exchange.aclose()
-        await platform.exchange.webhooks.delivered()
-        return call.record, list(platform.exchange.streams.values()), platform.customer.asked[-1]
+        await platform.exchange.services.webhooks.delivered()
+        return (
+            call.record,
+            list(platform.exchange.records.streams.values()),
+            platform.customer.asked[-1],
+        )
 
     record, (stream,), told = on_platform(scenario)
 
@@ -97,10 +99,10 @@ def test_a_call_that_cannot_be_remembered_is_not_placed(on_platform):
         async def full(*_: Any) -> None:
             raise OSError("no space left on device")
 
-        platform.exchange.store.save = full
+        platform.exchange.records.store.save = full
         with pytest.raises(OSError, match="no space"):
             await place(platform, "<Hangup/>")
-        return dict(platform.exchange.calls), dict(platform.exchange.past)
+        return dict(platform.exchange.calls), dict(platform.exchange.records.calls)
 
     assert on_platform(scenario) == ({}, {})
 
@@ -110,10 +112,10 @@ def test_a_heartbeat_is_kept_while_there_are_calls_and_no_longer(on_platform):
         exchange = platform.exchange
         call = await place(platform, '<Wait length="9"/>')
         await call.wait_ended()
-        ended = exchange.now()
+        ended = exchange.services.now()
         await asyncio.sleep(60)
-        (beat,) = await exchange.store.all(HeartbeatRecord)
-        return beat.time - ended, exchange.tasks
+        (beat,) = await exchange.records.store.all(HeartbeatRecord)
+        return beat.time - ended, exchange.services.tasks
 
     since, tasks = on_platform(scenario)
 

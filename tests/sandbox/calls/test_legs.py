@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mediaserver.sandbox.calls.call import CallPlan, SandboxCall
+from mediaserver.sandbox.calls.call import SandboxCall
+from mediaserver.sandbox.calls.plan import CallPlan
 from mediaserver.sandbox.people.person import HangUp, Person, Press, Wait
 from mediaserver.sandbox.webhooks import Target
 
@@ -42,7 +43,9 @@ async def run_dial(platform: Any, *targets: str, **attributes: str) -> tuple[San
 
 
 def leg(platform: Any, number: str) -> Any:
-    return next(each for each in platform.exchange.past.values() if each.to_number == number)
+    return next(
+        each for each in platform.exchange.records.calls.values() if each.to_number == number
+    )
 
 
 def test_both_hear_each_other(on_platform):
@@ -122,7 +125,7 @@ def test_a_star_of_the_caller_ends_it(on_platform):
 def test_the_end_of_the_caller_ends_it(on_platform):
     async def scenario(platform):
         _, told = await run_dial(platform, B)
-        while any(each.live for each in platform.exchange.past.values()):
+        while any(each.live for each in platform.exchange.records.calls.values()):
             await asyncio.sleep(0.1)
         return told, leg(platform, B)
 
@@ -176,7 +179,7 @@ def test_the_other_leg_can_be_transferred_away(on_platform):
 def test_a_callback_is_told_of_the_answer_and_the_end(on_platform):
     async def scenario(platform):
         await run_dial(platform, B, callbackUrl=platform.customer.target("/told"))
-        await platform.exchange.webhooks.delivered()
+        await platform.exchange.services.webhooks.delivered()
         return [each.params["DialAction"] for each in platform.customer.at("/told")]
 
     people = {A: Person(), B: Person([Wait(1), HangUp()])}

@@ -6,8 +6,7 @@ import httpx
 import pytest
 
 from audiocodecs import read_wav
-from mediaserver.sandbox.calls.call import CallPlan
-from mediaserver.sandbox.calls.recordings import CallRecording
+from mediaserver.sandbox.calls.plan import CallPlan
 from mediaserver.sandbox.webhooks import Target
 
 
@@ -22,12 +21,12 @@ def test_a_recording_ends_after_its_longest_time(on_platform):
     async def scenario(platform):
         call = await answered(platform)
         callback = Target(platform.customer.target("/recorded"))
-        recording = CallRecording(call, call.line, 5, callback)
+        recording = call.start_recording(5, callback)
         await recording.stopped.wait()
         await recording.stop()
-        await platform.exchange.webhooks.delivered()
+        await platform.exchange.services.webhooks.delivered()
         (told,) = platform.customer.at("/recorded")
-        return told, read_wav(platform.exchange.recording_path(recording.id)), recording.id
+        return told, read_wav(platform.exchange.services.recording_path(recording.id)), recording.id
 
     told, wav, recording_id = on_platform(scenario)
 
@@ -40,10 +39,10 @@ def test_a_recording_ends_after_its_longest_time(on_platform):
 def test_a_recording_can_be_had_from_its_url(on_platform):
     async def scenario(platform):
         call = await answered(platform)
-        recording = CallRecording(call, call.line, 60)
+        recording = call.start_recording(60)
         await asyncio.sleep(1)
         await recording.stop()
-        size = platform.exchange.recording_path(recording.id).stat().st_size
+        size = platform.exchange.services.recording_path(recording.id).stat().st_size
         transport = httpx.ASGITransport(platform.sandbox.app)
         async with httpx.AsyncClient(transport=transport) as client:
             missing = await client.get(recording.url.replace(recording.id[:8], "00000000"))
@@ -62,7 +61,7 @@ def test_a_recording_that_cannot_be_written_does_the_call_no_harm(on_platform, t
 
     async def scenario(platform):
         call = await answered(platform)
-        recording = CallRecording(call, call.line, 60)
+        recording = call.start_recording(60)
         await recording.stop()
         return call.over
 

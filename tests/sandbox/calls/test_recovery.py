@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
-from mediaserver.sandbox.calls.call import CallPlan, SandboxCall
+from mediaserver.sandbox.calls.call import SandboxCall
 from mediaserver.sandbox.calls.exchange import HEARTBEAT, Exchange
+from mediaserver.sandbox.calls.plan import CallPlan
+from mediaserver.sandbox.records.book import RecordBook
 from mediaserver.sandbox.records.records import HeartbeatRecord
 from mediaserver.sandbox.webhooks import Target
 
@@ -35,20 +37,17 @@ async def streaming(platform: Any, **plan: Any) -> SandboxCall:
 async def restarted(platform: Any) -> Exchange:
     """Open the exchange of the next process, an hour later, with what a kill leaves now."""
     exchange = platform.exchange
-    successor = Exchange(
-        exchange.account,
-        exchange.store,
-        exchange.webhooks,
-        dialplan=exchange.dialplan,
-        fetch_audio=exchange.fetch_audio,
-        speak=exchange.speak,
-        options=exchange.options,
-        clock=lambda: exchange.now() + DOWN,
+    services = replace(
+        exchange.services,
+        records=RecordBook(exchange.records.store),
+        now=lambda: exchange.services.now() + DOWN,
+        tasks=set(),
     )
-    await exchange.webhooks.delivered()
+    successor = Exchange(services, exchange.dialplan)
+    await exchange.services.webhooks.delivered()
     platform.customer.asked.clear()
     await successor.open()
-    await exchange.webhooks.delivered()
+    await exchange.services.webhooks.delivered()
     return successor
 
 
@@ -64,8 +63,8 @@ class Closed:
 
 async def closed(platform: Any, call: SandboxCall) -> Closed:
     successor = await restarted(platform)
-    record = successor.past[call.uuid]
-    (stream,) = successor.streams.values()
+    record = successor.records.calls[call.uuid]
+    (stream,) = successor.records.streams.values()
     return Closed(
         (record.status, record.hangup_cause_code, record.hangup_source),
         (stream.status, stream.end_reason),
@@ -97,8 +96,8 @@ def test_the_time_that_the_sandbox_was_down_is_billed_to_nobody(on_platform):
 def test_without_a_heartbeat_a_call_ended_when_it_was_answered(on_platform):
     async def scenario(platform):
         call = await streaming(platform)
-        for beat in await platform.exchange.store.all(HeartbeatRecord):
-            await platform.exchange.store.delete(beat)
+        for beat in await platform.exchange.records.store.all(HeartbeatRecord):
+            await platform.exchange.records.store.delete(beat)
         return await closed(platform, call)
 
     left = on_platform(scenario)
@@ -130,7 +129,7 @@ def test_the_hangup_url_is_told_all_that_a_live_call_would_tell_it(on_platform):
         late = platform.customer.asked[-1].params
         call.hang_up_by_api()
         await call.wait_ended()
-        await platform.exchange.webhooks.delivered()
+        await platform.exchange.services.webhooks.delivered()
         return late, platform.customer.asked[-1].params
 
     late, live = on_platform(scenario)

@@ -8,7 +8,8 @@ import pytest
 from mediaserver.plivo.callbacks import StreamStatus
 from mediaserver.plivo.signatures import verify_upgrade
 from mediaserver.sandbox.audio.noise import NoiseCancellationError
-from mediaserver.sandbox.calls.call import CallPlan, SandboxCall
+from mediaserver.sandbox.calls.call import SandboxCall
+from mediaserver.sandbox.calls.plan import CallPlan
 from mediaserver.sandbox.calls.streams import StreamPlan, StreamRefusedError
 from mediaserver.sandbox.webhooks import Target
 
@@ -71,7 +72,7 @@ def test_the_status_callback_is_told_in_order(on_platform, scheme):
         stream = await call.streams.start(plan(platform, status_callback_url=url), call.line)
         await platform.streams.until(1)
         await call.streams.stop(stream.record.stream_id, "API request")
-        await platform.exchange.webhooks.delivered()
+        await platform.exchange.services.webhooks.delivered()
         return stream.record, statuses(platform)
 
     record, told = on_platform(scenario, options={"callback_scheme": scheme})
@@ -89,7 +90,7 @@ def test_the_status_callback_is_told_of_a_stream_that_failed(on_platform):
             StreamPlan("ws://127.0.0.1:1/ws", status_callback_url=url), call.line
         )
         await stream.ended.wait()
-        await platform.exchange.webhooks.delivered()
+        await platform.exchange.services.webhooks.delivered()
         return platform.customer.at("/status")
 
     (told,) = on_platform(scenario)
@@ -236,9 +237,9 @@ def test_a_stream_ends_although_it_cannot_be_saved(on_platform):
         url = platform.customer.target("/status")
         stream = await call.streams.start(plan(platform, status_callback_url=url), call.line)
         await platform.streams.until(1)
-        platform.exchange.store.save = full
+        platform.exchange.records.store.save = full
         stopped = await call.streams.stop(stream.record.stream_id, "API request")
-        await platform.exchange.webhooks.delivered()
+        await platform.exchange.services.webhooks.delivered()
         return stopped, len(call.streams), [each.kind for each in statuses(platform)]
 
     assert on_platform(scenario) == (True, 0, ["connected", "stopped"])

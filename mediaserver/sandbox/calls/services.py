@@ -1,0 +1,123 @@
+"""What the parts of every call use: records, webhooks, speech, rates, options and a clock."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from audiocodecs import Wav
+from mediaserver.plivo.callbacks import Scheme
+from mediaserver.sandbox.account import Account
+from mediaserver.sandbox.calls.hangup import Hangup
+from mediaserver.sandbox.records.billing import Rates
+from mediaserver.sandbox.records.book import RecordBook
+from mediaserver.sandbox.records.records import CallRecord
+from mediaserver.sandbox.webhooks import WebhookClient
+
+
+SpeakText: TypeAlias = Callable[[str, str], Awaitable[Wav]]
+"""Synthesises a text in a language such as `en-US`."""
+
+ExtraHeadersStyle: TypeAlias = Literal["live", "documented", "json"]
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeOptions:
+    """How the exchange behaves where Plivo's pages leave a choice, or accounts differ.
+
+    Attributes:
+        callback_scheme: How status callbacks are written: "A" as live ones were seen, "B" as the
+            guide has them.
+        extra_headers_style: How `extra_headers` arrive on the socket: "live", "documented" or
+            "json".
+        calls_per_second: Outbound calls that begin in a second; more wait in the queue.
+        concurrency: Calls that the account may have at once; no limit if None.
+        recordings: Directory of recordings.
+        files: Directory whose files a request may name for a person to play or to follow; None
+            if requests may name no files.
+
+    """
+
+    callback_scheme: Scheme = "A"
+    extra_headers_style: ExtraHeadersStyle = "live"
+    calls_per_second: float = 2.0
+    concurrency: int | None = None
+    recordings: Path = Path("recordings")
+    files: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.calls_per_second > 0:
+            raise ValueError(f"calls per second must be more than 0, not {self.calls_per_second:g}")
+        if self.concurrency is not None and self.concurrency < 1:
+            raise ValueError(f"concurrency must be 1 or more, not {self.concurrency}")
+
+
+def _loop_clock() -> Callable[[], float]:
+    """Return a clock of Unix time that goes on with the event loop's from now.
+
+    It never goes back, and runs in virtual time too.
+    """
+    loop = asyncio.get_running_loop()
+    epoch = time.time() - loop.time()
+    return lambda: epoch + loop.time()
+
+
+@dataclass(slots=True, kw_only=True)
+class Services:
+    """What the calls of one account share.
+
+    Attributes:
+        account: The account, whose tokens sign callbacks and streams.
+        records: What is remembered of calls and streams.
+        webhooks: Requests documents and delivers callbacks; the caller closes it.
+        fetch_audio: Fetches the files of `<Play>`; raises `WebhookError`.
+        speak: Synthesises the text of `<Speak>`.
+        rates: What everything costs.
+        options: How the exchange behaves.
+        now: Returns Unix time.
+        public_url: Where the sandbox itself is reached: recordings are there.
+        tasks: Tasks that outlast a call; `aclose` cancels them.
+
+    """
+
+    account: Account
+    records: RecordBook
+    webhooks: WebhookClient
+    fetch_audio: Callable[[str], Awaitable[bytes]]
+    speak: SpeakText
+    rates: Rates = field(default_factory=Rates)
+    options: ExchangeOptions = field(default_factory=ExchangeOptions)
+    now: Callable[[], float] = field(default_factory=_loop_clock)
+    public_url: str = "http://127.0.0.1"
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def start_task(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Run a coroutine in a task that may outlast the call."""
+        task = asyncio.create_task(coroutine, name=name)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    async def aclose(self) -> None:
+        """Cancel the tasks."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    def close(self, record: CallRecord, hangup: Hangup, *, at: float | None = None) -> None:
+        """Note how a call ended, when (`at`, or now), and what it costs."""
+        record.ended = self.now() if at is None else at
+        hangup.note(record)
+        self.rates.bill_call(record)
+
+    def recording_path(self, recording_id: str) -> Path:
+        """Return the path of a recording's file."""
+        return self.options.recordings / f"{recording_id}.wav"
+
+    def recording_url(self, recording_id: str) -> str:
+        """Return the URL of a recording's file."""
+        return f"{self.public_url}/recordings/{recording_id}.wav"
