@@ -25,7 +25,7 @@ demo: $(VENV)/.installed  ## A whole call with speech on this machine: WAV, PNG 
 
 test: $(VENV)/.installed  ## All tests, with branch coverage
 	@$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=
-	@$(BIN)/python tests/coverage_floors.py
+	@$(BIN)/python tools/coverage_floors.py
 
 lint: $(VENV)/.installed  ## Lint and formatting
 	@$(BIN)/ruff check .

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 
@@ -39,6 +40,8 @@ from benchmarks.processes import BenchmarkError, running
 from benchmarks.rig import Window, observe
 from benchmarks.voices import cut_ins, disturbances, questions, short_question
 
+
+CallersT = TypeVar("CallersT", bound=Callers)
 
 EXPERIMENTS = ("added", "capacity", "barge-in", "heard", "tokens")
 ROOT = Path(__file__).resolve().parents[1]
@@ -302,13 +305,13 @@ class Benchmark(Experiments):
         self,
         title: str,
         program: Program,
-        callers: Callers,
+        callers: CallersT,
         calls: int,
         seconds: float | None = None,
         *,
         tail: float | None = None,
         ours: bool = True,
-    ) -> tuple[Window, Callers]:
+    ) -> tuple[Window, CallersT]:
         """Start the server, have the phones call it, and enter what casts doubt on it."""
         self.say(f"{title} …")
         chosen = self.chosen

@@ -14,6 +14,7 @@ import os
 import platform
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -26,9 +27,12 @@ from rich.table import Table
 
 import audiocodecs
 from audiocodecs import Samples
-from audiocodecs.g711 import audioop
 
 
+with warnings.catch_warnings():
+    # deprecated in the standard library of 3.11 and 3.12; audioop-lts replaces it from 3.13 on
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import audioop
 try:
     import soxr
 except ImportError:
@@ -201,7 +205,9 @@ def ours(rate_in: int, rate_out: int) -> Stream:
 
 def soxr_stream(quality: str) -> Callable[[int, int], Stream]:
     def make(rate_in: int, rate_out: int) -> Stream:
-        return soxr.ResampleStream(rate_in, rate_out, 1, "int16", quality).resample_chunk
+        resampler = soxr.ResampleStream(rate_in, rate_out, 1, "int16", quality)
+        process: Stream = resampler.resample_chunk
+        return process
 
     return make
 
@@ -212,8 +218,9 @@ def samplerate_stream(converter: str) -> Callable[[int, int], Stream]:
         ratio = rate_out / rate_in
 
         def process(samples: Samples) -> Samples:
-            floats = resampler.process(samples.astype(np.float32), ratio)
-            return np.rint(floats.clip(-32768, 32767)).astype(np.int16)
+            floats: NDArray[np.float32] = resampler.process(samples.astype(np.float32), ratio)
+            rounded: Samples = np.rint(floats.clip(-32768, 32767)).astype(np.int16)
+            return rounded
 
         return process
 
@@ -225,7 +232,7 @@ def ratecv_stream(rate_in: int, rate_out: int) -> Stream:
 
     def process(samples: Samples) -> Samples:
         nonlocal state
-        data, state = audioop.ratecv(samples, 2, 1, rate_in, rate_out, state)
+        data, state = audioop.ratecv(samples.data, 2, 1, rate_in, rate_out, state)
         return np.frombuffer(data, np.int16)
 
     return process

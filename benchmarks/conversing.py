@@ -73,8 +73,8 @@ class Callers(ABC):
             if kind == "turn":
                 line.accounts.append((json.loads(text), phone._buffer.played))
 
-        phone._play = watched_play
-        phone._checkpoint = watched_checkpoint
+        phone._play = watched_play  # type: ignore[method-assign]
+        phone._checkpoint = watched_checkpoint  # type: ignore[method-assign]
         return line
 
     async def hang_up(self) -> None:

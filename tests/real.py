@@ -167,4 +167,4 @@ def _observe_uvloop(observer: Observer) -> None:
         observer.note("clock")
         run_forever(self)
 
-    uvloop.Loop.run_forever = observed  # type: ignore[method-assign]
+    uvloop.Loop.run_forever = observed  # type: ignore[assignment, method-assign]

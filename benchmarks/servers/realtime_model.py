@@ -6,7 +6,7 @@ Prints its address, and serves until its standard input ends.
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pybase64
@@ -79,7 +79,8 @@ class RealtimeModel(OpenAIRealtimeServer):
         """Forget what was accepted."""
 
     async def _serve(self, connection: ServerConnection) -> None:
-        await _Session(self, _Stamping(connection)).run()
+        stamping = cast("ServerConnection", _Stamping(connection))
+        await _Session(self, stamping).run()
 
 
 async def main() -> None:

@@ -12,7 +12,7 @@ from audiocodecs import AudioFormat
 from benchmarks.servers.mock_services import MockModel, MockSpeech, MockTranscription
 from benchmarks.servers.mock_timings import END_OF_TURN, Timings, tokens
 from mediaserver.agents.conversing.voice_agent import VoiceAgent
-from mediaserver.agents.services import WordMark
+from mediaserver.agents.services import Text, TextToSpeech, WordMark
 from mediaserver.agents.services.espeak import EspeakSpeech
 from mediaserver.agents.turns import TurnSettings, prewarm
 from mediaserver.call import Frame, Turn
@@ -51,7 +51,7 @@ class Answering(VoiceAgent):
     turn_taking = TurnSettings(end_of_turn=END_OF_TURN)
     speech_to_text = MockTranscription()
     language_model = MockModel()
-    text_to_speech = MockSpeech()
+    text_to_speech: TextToSpeech = MockSpeech()
 
 
 # What a token, and what a piece of audio costs: the same long answer in many more of them.
@@ -177,12 +177,14 @@ class Storyteller(Answering):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.text_to_speech = self.recorded = self.speech()
+        self.recorded = self.speech()
+        self.text_to_speech = self.recorded
 
     async def on_turn(self, turn: Turn) -> None:
         """Tell what was heard."""
         said, self.recorded.said = self.recorded.said, []
-        kept = [each for each in self.conversation.messages if getattr(each, "role", "") != "user"]
+        texts = (each for each in self.conversation.messages if isinstance(each, Text))
+        kept = [each for each in texts if each.role != "user"]
         account = {
             "kept": kept[-1].text if kept and turn.agent else "",
             "told": turn.agent,

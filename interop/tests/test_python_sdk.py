@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
@@ -121,14 +122,15 @@ def test_wrong_credentials_are_an_authentication_error(sandbox: PlivoSandbox) ->
 def test_what_is_not_there_is_not_found(sandbox: PlivoSandbox) -> None:
     calls, nobody = sandbox.sdk.calls, str(uuid4())
 
-    for request in (
+    requests: tuple[Callable[[], object], ...] = (
         lambda: calls.get(nobody),
         lambda: calls.delete(nobody),
         lambda: calls.transfer(nobody, legs="aleg", aleg_url="http://127.0.0.1/"),
         lambda: calls.start_stream(nobody, "wss://example.com/"),
         lambda: calls.get_all_streams(nobody),
         lambda: calls.get_details_of_specific_stream(nobody, nobody),
-    ):
+    )
+    for request in requests:
         with pytest.raises(ResourceNotFoundError):
             request()
 
@@ -141,7 +143,7 @@ def test_what_plivo_would_refuse_is_a_validation_error(
     sandbox.answered(call)
     stream = calls.start_stream(call, url)
 
-    for request in (
+    requests: tuple[Callable[[], object], ...] = (
         lambda: calls.start_stream(call, url),
         lambda: calls.start_stream(call, "https://example.com/"),
         lambda: calls.start_stream(call, "wss://b.example", audio_track="sideways"),
@@ -149,7 +151,8 @@ def test_what_plivo_would_refuse_is_a_validation_error(
         lambda: calls.start_stream(call, "wss://b.example", content_type="audio/mp3"),
         lambda: calls.start_stream(call, "wss://b.example", extra_headers=f"a={'x' * 512}"),
         lambda: calls.delete_specific_stream(call, str(uuid4())),
-    ):
+    )
+    for request in requests:
         with pytest.raises(ValidationError):
             request()
 

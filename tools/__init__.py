@@ -1,0 +1,1 @@
+"""What checks the project beyond its tests: `make` says how."""
