@@ -111,6 +111,13 @@ class Handler:
     async def on_turn(self, turn: Turn) -> None:
         """An agent has reported a turn of the conversation."""
 
+    async def on_end(self) -> None:
+        """The stream has ended, and `on_audio` has had all of its audio; `on_stop` comes next.
+
+        For those who write handlers for others to use, to wind up what they started; applications
+        have `on_stop`, which starts when this has returned.
+        """
+
     async def on_stop(self, reason: str) -> None:
         """The stream has ended, and nothing more can be played."""
 
@@ -144,6 +151,8 @@ class Handler:
                 if hearing is not None:
                     # on_audio gets all audio from before the end before on_stop runs.
                     await asyncio.wait([hearing])
+                else:
+                    await self._until_end(self.on_end())
                 run("on_stop", self.on_stop(stream.end_reason))
         except BaseExceptionGroup as group:
             raise _first(group) from None
@@ -151,6 +160,7 @@ class Handler:
     async def _hear(self) -> None:
         async for frame in self.stream.audio():
             await self.on_audio(frame)
+        await self.on_end()
 
     async def _react(self, event: Control) -> None:
         if isinstance(event, Dtmf):

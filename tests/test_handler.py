@@ -343,6 +343,22 @@ def test_on_stop_comes_after_all_audio():
     assert notes[-1] == "stop"
 
 
+@pytest.mark.parametrize("listens", [True, False])
+def test_on_end_comes_after_all_audio_and_before_on_stop(listens):
+    async def on_end(self):
+        self.note("end")
+        await asyncio.sleep(0.5)
+        self.note("ended")
+
+    async def on_audio(self, frame):
+        self.note("audio")
+
+    hooks = {"on_end": on_end, **({"on_audio": on_audio} if listens else {})}
+    notes = [what for what, _ in noted(type("Ending", (Noting,), hooks), until(1.0))]
+    assert notes[-3:] == ["end", "ended", "stop"]
+    assert ("audio" in notes) is listens
+
+
 def test_hooks_that_hang_do_not_pile_up():
     running = []
 

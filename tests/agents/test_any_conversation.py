@@ -83,9 +83,9 @@ def test_of_any_conversation(converse, voice, scripted, seed):
 
     def is_done(line, agent):
         """By now nothing is under way, and the caller has had an answer."""
-        assert agent._reply is None
-        assert agent._unanswered is None
-        assert not agent._hearing
+        assert agent.dialogue.current is None
+        assert agent.dialogue.owed is None
+        assert not agent.dialogue.hearing
         assert not line.stream.paused
         last = (agent.conversation.messages or [None])[-1]
         failed = agent.speech_to_text.fault or agent.language_model.fault

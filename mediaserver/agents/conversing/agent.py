@@ -12,9 +12,11 @@ from typing import Any, ClassVar, get_args
 
 import structlog
 
+from mediaserver.agents.conversing.call_tasks import CallTasks
 from mediaserver.agents.conversing.configured import Configured
 from mediaserver.agents.conversing.conversation import Conversation
 from mediaserver.agents.conversing.departure import HANG_UP, Departure
+from mediaserver.agents.conversing.dialogue import Dialogue
 from mediaserver.agents.conversing.keys import Keys
 from mediaserver.agents.conversing.listening import BargeIn, Listener, Utterance
 from mediaserver.agents.conversing.readiness import kept_ready, make_detector
@@ -22,7 +24,7 @@ from mediaserver.agents.conversing.reply import Reply, Work
 from mediaserver.agents.conversing.tools import Tool, Toolbox, marked_tools
 from mediaserver.agents.services import ServiceError, ToolCall, ToolResult, Transcript
 from mediaserver.agents.turns import TurnSettings, TurnTaker, VoiceDetector, default_detector
-from mediaserver.call import Frame, StreamEndedError, Turn
+from mediaserver.call import Frame, Turn
 from mediaserver.handler import Handler
 from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.stream import Stream
@@ -88,23 +90,19 @@ class Agent(Configured, Handler, ABC):
             lambda: self.stream, self.transfers, can_hang_up=self.can_hang_up
         )
         self.toolbox = Toolbox(*self._tool_functions())
+        self.dialogue = Dialogue(
+            begin=self._begin_reply,
+            cancel=self._cancel_reply,
+            settle=self.settle,
+            report=self._report,
+            still_owed=self.still_owed,
+        )
         self._detector: VoiceDetector | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._reply: Reply | None = None
-        # A reply that was given up before it began, or could not begin yet: what the caller said
-        # still wants an answer.
-        self._unanswered: Reply | None = None
-        # Utterances whose text is not known yet.
-        self._hearing: set[Utterance] = set()
-        self._turns = 0
+        self._running: dict[Reply, asyncio.Task[None]] = {}
         self._last_turn: Turn | None = None
-        self._failures = 0
-        self._silences = 0
         self._speech_seconds = 0.0
         self._keys = Keys(self._take_keys)
         self._key_at = 0.0
-        # Set when the stream has ended.
-        self._ended = False
 
     # What each kind of agent does in its own way.
 
@@ -157,6 +155,18 @@ class Agent(Configured, Handler, ABC):
         Called once for each reply: when it was heard to its end, or right after playback was
         interrupted, or at the end of the call.
         """
+
+    def still_owed(self, reply: Reply) -> bool:
+        """Tell whether a reply that was stopped before the caller noticed it must be given again.
+
+        If so, it is made anew once the caller has finished, as one turn with what they went on to
+        say.
+        """
+        return bool(reply.caller)
+
+    def keep_words(self, text: str) -> None:
+        """Keep in the conversation what the caller said, or pressed, before it is answered."""
+        self.conversation.hear(text)
 
     async def said(self, reply: Reply) -> None:
         """Wait until what there is of `reply` has been heard, because nothing will follow.
@@ -213,19 +223,16 @@ class Agent(Configured, Handler, ABC):
         Returns when it was heard, or was interrupted. In a tool, it is a part of the answer for
         which the tool is used.
         """
-        reply = self._reply
+        reply = self.dialogue.current
         if reply is not None and reply.using_tools:
             await self._try(self.utter(reply, text))
             return
-        while self._reply is not None and self._reply.task is not None:
-            await asyncio.wait([self._reply.task])
-        reply = Reply(None, since=self.stream.clock())
-        await asyncio.wait([self._begin(reply, partial(self.utter, text=text))])
+        await self._in_turn(partial(self.utter, text=text))
 
     def interrupt(self) -> None:
         """Stop what the agent says, or is about to say; the next word is the caller's."""
-        self._give_way()
-        self._unanswered = None
+        self.stream.interrupt()
+        self.dialogue.give_up()
 
     # The call.
 
@@ -251,12 +258,13 @@ class Agent(Configured, Handler, ABC):
             dropped=self._utterance_dropped,
             barged_in=self._barged_in,
             interrupt=self._give_way,
-            answering=self._is_answering,
-            working=self._is_working,
+            answering=lambda: self.dialogue.current is not None,
+            working=lambda: self.dialogue.using_tools,
             silent=self._both_silent,
         )
         try:
-            async with asyncio.TaskGroup() as self._group:
+            async with asyncio.TaskGroup() as group:
+                self._tasks = CallTasks(group, f"call {stream.call_id}", self._until_end)
                 await super().__call__(stream)
         except BaseExceptionGroup as group:
             error: BaseException = group
@@ -264,7 +272,7 @@ class Agent(Configured, Handler, ABC):
                 error = error.exceptions[0]
             raise error from None
         finally:
-            if not self._ended:
+            if not self.dialogue.ended:
                 # It was not the stream's end that ended it.
                 self._end()
                 await self.close()
@@ -273,13 +281,13 @@ class Agent(Configured, Handler, ABC):
         """Greet, unless the caller has spoken first; return when that was heard."""
         await asyncio.wait([self.start(self._open(), "opens")])
         tasks: list[asyncio.Task[None]] = []
-        if self.greeting is not None and self._reply is None and self._unanswered is None:
+        dialogue = self.dialogue
+        if self.greeting is not None and dialogue.current is None and dialogue.owed is None:
             work = partial(self.utter, text=self.greeting)
             greeting = Reply(0, since=self._started_at, work=work)
-            self._unanswered = greeting
-            self._go_on()
-            if greeting.task is not None:
-                tasks.append(greeting.task)
+            dialogue.owe(greeting)
+            if greeting in self._running:
+                tasks.append(self._running[greeting])
         # After the greeting, which is wanted first.
         await asyncio.wait([*tasks, self.start(self._warm_up(), "warms up")])
 
@@ -289,13 +297,23 @@ class Agent(Configured, Handler, ABC):
 
     async def on_dtmf(self, digit: str) -> None:
         """Fall silent, and take the key as something the caller says."""
-        if self._ended:
+        if self.dialogue.ended:
             return
         self._give_way()
-        self._silences = 0
+        self.dialogue.is_there()
+        self.dialogue.presses()
         self.listener.taker.reset_silence()
         self._key_at = self.stream.clock()
         self._keys.press(digit)
+
+    async def on_end(self) -> None:
+        """End with the stream."""
+        self._end()
+        await self._tasks.cancel()
+        await self.close()
+        if self._last_turn is not None:
+            # The stream, having ended, brings it to no hook any more.
+            await self.on_turn(self._last_turn)
 
     def start(
         self, work: Coroutine[Any, Any, None], name: str, *, finishes: bool = False
@@ -314,27 +332,16 @@ class Agent(Configured, Handler, ABC):
             StreamEndedError: if the stream has ended.
 
         """
-        if self._ended:
-            work.close()
-            raise StreamEndedError(f"the stream has ended: {name} was not started")
-        task = self._group.create_task(
-            self._until_end(work), name=f"call {self.stream.call_id} {name}"
-        )
-        # One that is cancelled before it began leaves what it was to run.
-        task.add_done_callback(lambda _: work.close())
-        if not finishes:
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        return task
+        return self._tasks.start(work, name, finishes=finishes)
 
     # Turns.
 
     def _utterance_started(self, utterance: Utterance) -> None:
-        self._hearing.add(utterance)
+        self.dialogue.speaks(utterance)
         self.start(self._follow(utterance), "hears")
 
     def _utterance_dropped(self, utterance: Utterance) -> None:
-        self._go_on()
+        self.dialogue.go_on()
 
     async def _follow(self, utterance: Utterance) -> None:
         """Follow an utterance to its end, and have it answered."""
@@ -348,21 +355,25 @@ class Agent(Configured, Handler, ABC):
             async for _ in utterance:
                 pass  # the service ended before the caller did
         finally:
-            self._hearing.discard(utterance)
+            self.dialogue.understood(utterance)
         self._speech_seconds += utterance.seconds_transcribed
         if failure is not None and not utterance.dropped:
-            self._silences = 0
+            self.dialogue.is_there()
             self._answer("", utterance, partial(self._fail, error=failure))
             return
         if failure is not None:
             self._count_failure(failure)
         if utterance.dropped or text == "":
-            self._go_on()
-            if utterance.stopped_agent and self._reply is None and not self._is_waiting():
+            self.dialogue.go_on()
+            if (
+                utterance.stopped_agent
+                and self.dialogue.current is None
+                and not self.dialogue.hearing
+            ):
                 # It would else be silent for no reason that the caller knows of.
                 self._answer(INAUDIBLE, utterance, self.respond)
         else:
-            self._silences = 0
+            self.dialogue.is_there()
             self._answer(text or "", utterance, self.respond)
 
     def _answer(
@@ -375,136 +386,71 @@ class Agent(Configured, Handler, ABC):
         """Have what the caller said answered, now or as soon as it may be."""
         if self.leaving:
             return
-        if self._reply is not None and self.barge_in != "notify":
+        if self.dialogue.current is not None and self.barge_in != "notify":
             self._give_way()
         clock = self.stream.clock()
-        former, self._unanswered = self._unanswered, None
         reply = Reply(None, since=clock if since is None else since, caller=text, work=work)
         if utterance is not None:
             reply.since = utterance.ended_at or utterance.finished_at or clock
             reply.turn_ended_at = utterance.finished_at
             reply.transcribed_at = clock if text else None
-        if former is not None:
-            reply.carry_on(former)
-            reply.caller = f"{former.caller} {text}".strip()
         if text:
-            self.conversation.hear(text)
-        self._unanswered = reply
-        self._go_on()
-
-    def _go_on(self) -> None:
-        """Answer what still wants an answer, if the caller has finished and the agent has too."""
-        reply = self._unanswered
-        if reply is None or self._reply is not None or self._ended or self._is_waiting():
-            return
-        self._unanswered = None
-        if reply.settled:
-            # It was given up before anything of it was heard: it begins anew.
-            former = reply
-            reply = Reply(None, since=former.since, caller=former.caller, work=former.work)
-            reply.carry_on(former)
-        if reply.number is None:
-            self._turns += 1
-            reply.number = self._turns
-        reply.speech_seconds += self._speech_seconds
-        self._speech_seconds = 0.0
-        self._begin(reply, reply.work or self.respond)
-
-    def _is_waiting(self) -> bool:
-        """Tell whether the caller is not done, or it is not known yet what they said."""
-        return bool(self._keys) or not all(each.dropped for each in self._hearing)
-
-    def _begin(self, reply: Reply, work: Work) -> asyncio.Task[None]:
-        name = "speaks" if reply.number is None else f"turn {reply.number}"
-        reply.task = self.start(self._run_reply(reply, work), name)
-        self._reply = reply
-        return reply.task
-
-    async def _run_reply(self, reply: Reply, work: Work) -> None:
-        try:
-            try:
-                await work(reply)
-            except ServiceError as error:
-                await self._fail(reply, error=error)
-            else:
-                if reply.error is None and reply.number:
-                    self._failures = 0
-        finally:
-            if self._reply is reply:
-                self._reply = None
-            self._settle(reply)
-        self._go_on()
+            self.keep_words(text)
+        self.dialogue.owe(reply)
 
     def _give_way(self) -> None:
-        """Stop for the caller; what nothing was heard of yet is answered when they are done."""
+        """Stop for the caller."""
         self.stream.interrupt()
-        reply = self._reply
-        if reply is None or reply.closing:
-            # Who leaves has said all there was to say, and is not held up.
-            return
-        self._reply = None
-        reply.interrupted = True
-        self._settle(reply)
-        if reply.task is not None:
-            reply.task.cancel()
-        if reply.given_up and reply.caller:
-            self._unanswered = reply
+        self.dialogue.give_way()
 
-    def _settle(self, reply: Reply) -> None:
-        """Let the reply be over: known to the conversation, and reported."""
-        if reply.settled:
-            return
-        reply.settled = True
-        self.settle(reply)
-        reply.given_up = reply.interrupted and not self._ended and not reply.was_noticed
-        if not reply.given_up:
-            self._report(reply)
+    async def _in_turn(self, work: Work) -> None:
+        """Give a reply of the agent's own accord, after the current one; return when it is over."""
+        while self.dialogue.current is not None:
+            await asyncio.wait([self._running[self.dialogue.current]])
+        reply = Reply(None, since=self.stream.clock(), work=work)
+        self.dialogue.begin(reply)
+        await asyncio.wait([self._running[reply]])
+
+    # What the dialogue decides.
+
+    def _begin_reply(self, reply: Reply) -> None:
+        name = "speaks"
+        if reply.number is not None:
+            name = f"turn {reply.number}"
+            reply.speech_seconds += self._speech_seconds
+            self._speech_seconds = 0.0
+        task = self.start(self._run_reply(reply), name)
+        self._running[reply] = task
+        task.add_done_callback(lambda _: self._running.pop(reply))
+
+    def _cancel_reply(self, reply: Reply) -> None:
+        self._running[reply].cancel()
+
+    async def _run_reply(self, reply: Reply) -> None:
+        try:
+            try:
+                await (reply.work or self.respond)(reply)
+            except ServiceError as error:
+                await self._fail(reply, error=error)
+        except BaseException:
+            self.dialogue.abandon(reply)
+            raise
+        self.dialogue.finish(reply)
 
     def _report(self, reply: Reply) -> None:
-        if reply.number is None:
-            return
         turn = reply.report()
         if self.stream.ended:
             self._last_turn = turn
         self.stream.report(turn)
 
-    async def _hear(self) -> None:
-        await super()._hear()
-        await self._finish()
-
-    async def _finish(self) -> None:
-        """The stream has ended: end with it."""
-        self._end()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-        await self.close()
-        if self._last_turn is not None:
-            # Which the stream, having ended, brings to nobody any more.
-            await self.on_turn(self._last_turn)
-
     def _end(self) -> None:
         """Take in nothing more, and settle what there is."""
-        self._ended = True
+        self._tasks.end()
         self.listener.end()
         self._keys.forget()
-        reply, unanswered = self._reply, self._unanswered
-        if reply is not None:
-            reply.interrupted = not reply.closing
-            self._settle(reply)
-        elif unanswered is not None and unanswered.given_up:
-            # It was not begun again.
-            self._report(unanswered)
+        self.dialogue.end()
 
     # The caller, otherwise than by answers.
-
-    def _is_answering(self) -> bool:
-        return self._reply is not None
-
-    def _is_working(self) -> bool:
-        return self._reply is not None and self._reply.using_tools
 
     def _barged_in(self, confirmed: bool) -> None:
         self.stream.count_barge_in(confirmed)
@@ -514,16 +460,15 @@ class Agent(Configured, Handler, ABC):
     def _both_silent(self) -> None:
         if self.silence_prompt is None or self.leaving:
             return
-        if self._reply is not None or self._unanswered is not None or self._is_waiting():
+        if not self.dialogue.silent():
             return
-        self._silences += 1
-        reply = Reply(None, since=self.stream.clock())
-        if self._silences <= self.silence_prompts:
-            self._begin(reply, partial(self.utter, text=self.silence_prompt))
-        else:
-            self._begin(reply, self._take_leave)
+        work: Work = self._take_leave
+        if self.dialogue.silences <= self.silence_prompts:
+            work = partial(self.utter, text=self.silence_prompt)
+        self.dialogue.begin(Reply(None, since=self.stream.clock(), work=work))
 
     def _take_keys(self, keys: str) -> None:
+        self.dialogue.keys_over()
         self._answer(f"[pressed {keys}]", None, self.respond, since=self._key_at)
 
     # Ending the call.
@@ -535,11 +480,12 @@ class Agent(Configured, Handler, ABC):
         """
         if call.name == HANG_UP and not reply.began and self.goodbye is not None:
             await self._try(self.utter(reply, self.goodbye))
-        reply.closing = True
+        self.dialogue.close(reply)
         try:
             return await self.toolbox.use(call)
         finally:
-            reply.closing = self.leaving
+            if not self.leaving:
+                self.dialogue.reopen(reply)
 
     @property
     def leaving(self) -> bool:
@@ -554,7 +500,7 @@ class Agent(Configured, Handler, ABC):
         """Say goodbye and hang up, or transfer the call without a word."""
         if to == HANG_UP and self.goodbye is not None:
             await self._try(self.utter(reply, self.goodbye))
-        reply.closing = True
+        self.dialogue.close(reply)
         await self._departure.leave(to)
 
     # Failures.
@@ -563,8 +509,8 @@ class Agent(Configured, Handler, ABC):
         """Make the best of a turn whose answer failed."""
         reply.error = str(error)
         self._count_failure(error)
-        self._failures += 1
-        if self._failures > self.failures_allowed:
+        self.dialogue.failures += 1
+        if self.dialogue.failures > self.failures_allowed:
             await self._take_leave(reply, self.give_up)
         elif reply.number and self.apology is not None:
             await self._try(self.utter(reply, self.apology))
@@ -581,8 +527,7 @@ class Agent(Configured, Handler, ABC):
         try:
             await self.open()
         except ServiceError as error:
-            reply = Reply(None, since=self.stream.clock())
-            await asyncio.wait([self._begin(reply, partial(self._fail, error=error))])
+            await self._in_turn(partial(self._fail, error=error))
 
     async def _warm_up(self) -> None:
         await self._try(self.prewarm())

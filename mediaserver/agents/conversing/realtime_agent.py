@@ -14,7 +14,7 @@ from mediaserver.agents.conversing.agent import Agent
 from mediaserver.agents.conversing.conversation import NOT_BEGUN, RUNNING, CallerSaying
 from mediaserver.agents.conversing.listening import Utterance
 from mediaserver.agents.conversing.relaying import Portion, Relay
-from mediaserver.agents.conversing.reply import Reply, Work
+from mediaserver.agents.conversing.reply import Reply
 from mediaserver.agents.conversing.served import broken
 from mediaserver.agents.services import (
     CallerFinished,
@@ -207,7 +207,7 @@ class RealtimeAgent(Agent):
             if waits and self._refusal is not None:
                 raise self._refusal  # whoever was first has tried everything
             session = await self._connect()
-            if self._ended:
+            if self.dialogue.ended:
                 await self._let_go(session)
                 raise StreamEndedError("the stream has ended: no session was opened")
             self._session = session
@@ -221,7 +221,7 @@ class RealtimeAgent(Agent):
         self._session_format = format
         self._refusal = None
         for delay in (*_RETRY_DELAYS, None):
-            if self._ended:
+            if self.dialogue.ended:
                 break
             self._typed.clear()  # it is in the conversation
             self._instructed = (self.prompt, self.toolbox.specs)
@@ -287,11 +287,12 @@ class RealtimeAgent(Agent):
 
     def _replace(self, session: RealtimeSession, lost: ServiceError) -> None:
         """Do without a session that was lost, and open another."""
-        if session is not self._session or self._ended:
+        if session is not self._session or self.dialogue.ended:
             return
         self._session = None
         self._untold.clear()
-        if self._relay is not None and self._reply is not None and not self._reply.began:
+        current = self.dialogue.current
+        if self._relay is not None and current is not None and not current.began:
             # The next session is not to be told of words that nobody heard.
             self._relay.settle()
             self._relay = None
@@ -313,7 +314,7 @@ class RealtimeAgent(Agent):
                     self._count_failure(error)
                     return
                 # Without the model nobody would notice that.
-                await self._fail(Reply(None, since=self.stream.clock()), error=error)
+                await self._in_turn(partial(self._fail, error=error))
             else:
                 return
 
@@ -373,29 +374,16 @@ class RealtimeAgent(Agent):
             )
         return understood.text
 
-    def _answer(
-        self,
-        text: str,
-        utterance: Utterance | None,
-        work: Work,
-        since: float | None = None,
-    ) -> None:
-        if text:
-            self._typed.append(text)
-        super()._answer(text, utterance, work, since)
+    def keep_words(self, text: str) -> None:
+        """Keep the words in the conversation, and for the model, which has not heard them."""
+        super().keep_words(text)
+        self._typed.append(text)
 
-    def _give_way(self) -> None:
-        reply = self._reply
-        super()._give_way()
-        if (
-            reply is not None
-            and reply.settled
-            and reply.number
-            and not reply.began
-            and not self._takes_turns
-        ):
-            # The model has heard a question, and nothing was heard of the answer.
-            self._unanswered = reply
+    def still_owed(self, reply: Reply) -> bool:
+        """Tell whether the model has heard a question to which nothing was heard."""
+        if super().still_owed(reply):
+            return True
+        return bool(reply.number) and not reply.began and not self._takes_turns
 
     # What the agent does.
 
@@ -449,7 +437,7 @@ class RealtimeAgent(Agent):
         if relay is None:
             return
         reply.heard, portions = relay.settle()
-        if reply.interrupted and self._session is not None and not self._ended:
+        if reply.interrupted and self._session is not None and not self.dialogue.ended:
             self._taking_back = self.start(self._take_back(self._session, portions), "takes back")
 
     async def _take_back(self, session: RealtimeSession, portions: list[Portion]) -> None:
@@ -508,7 +496,7 @@ class RealtimeAgent(Agent):
                 self.stream,
                 saying=self.conversation.say,
                 start=self.start,
-                began=lambda playback: reply.plays(playback, self.stream.clock()),
+                began=lambda playback: self.dialogue.plays(reply, playback, self.stream.clock()),
             )
         response = _Response(reply, self._relay)
         self._awaited.append(response)
@@ -560,7 +548,7 @@ class RealtimeAgent(Agent):
         """Tell what a tool returned to the conversation, and to the model."""
         self.conversation.returned(result)
         now = self._session
-        if now is None or self._ended:
+        if now is None or self.dialogue.ended:
             return  # the next session is told the whole conversation
         if session is now:
             await self._do(now, now.tell(result))
@@ -601,7 +589,7 @@ class RealtimeAgent(Agent):
         elif isinstance(event, CallerText):
             self._understood(event)
         elif isinstance(event, CallerSpeaks):
-            if self._reply is not None or self.stream.unheard:
+            if self.dialogue.current is not None or self.stream.unheard:
                 self._barged_in(True)
             self._give_way()
         else:
@@ -655,9 +643,9 @@ class RealtimeAgent(Agent):
         if not self._takes_turns or self.leaving:
             return None
         self._answer("", None, self._follow_spontaneous)
-        if self._reply is None:
+        if self.dialogue.current is None:
             return None
-        self._spontaneous = self._expect(self._reply, self._session)
+        self._spontaneous = self._expect(self.dialogue.current, self._session)
         return self._spontaneous
 
     async def _follow_spontaneous(self, reply: Reply) -> None:

@@ -1,65 +1,101 @@
-"""One answer of an agent, from its first thought to the report of its turn."""
+"""One reply of an agent: its state, its times, and its cost."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeAlias
+from enum import Enum, auto
+from typing import Any, Protocol, TypeAlias
 
 from mediaserver.agents.services import Tokens
 from mediaserver.call import Turn, Usage
-from mediaserver.playback import Playback
 
 
 SHORTEST_REPLY = 0.5
-"""Less of a reply than this, in seconds, of which no word was heard, was none."""
+"""Seconds: a reply of which the caller heard less than this, and no word, counts as not given."""
 
 Work: TypeAlias = "Callable[[Reply], Coroutine[Any, Any, None]]"
-"""Makes a reply, and returns when it was heard."""
+"""Makes a reply, and returns when the caller has heard it."""
+
+
+class ReplyState(Enum):
+    """The state of a reply. `Dialogue` makes the transitions."""
+
+    OWED = auto()
+    """It waits until the caller has finished and the agent is free."""
+    THINKING = auto()
+    """It is being made, and none of its audio has been played."""
+    SPEAKING = auto()
+    """Some of its audio has been played."""
+    CLOSING = auto()
+    """The caller has heard all of it, and the call is being hung up or transferred."""
+    FINISHED = auto()
+    """It is over, and was not interrupted."""
+    INTERRUPTED = auto()
+    """It was stopped, and the caller had noticed it."""
+    GIVEN_UP = auto()
+    """It was stopped before the caller noticed it."""
+
+
+SETTLED = frozenset({ReplyState.FINISHED, ReplyState.INTERRUPTED, ReplyState.GIVEN_UP})
+"""The states of a reply that is over."""
+
+
+class Audible(Protocol):
+    """The audio of a reply, as the caller hears it: `mediaserver.playback.Playback` is one."""
+
+    @property
+    def seconds_heard(self) -> float:
+        """How much of it the caller has heard."""
+
+    @property
+    def begins_at(self) -> float | None:
+        """When the caller hears its beginning, on the call's clock."""
 
 
 class Reply:
-    """What the agent says in one turn, while it is made and spoken.
+    """What the agent says in one turn.
 
     Attributes:
-        number: of the turn, 0 for the greeting; None for what is not reported.
+        number: the number of the turn; 0 for the greeting; None if the turn is not reported.
         caller: what the caller said.
-        heard: what the caller heard of it; set by `Agent.settle`.
-        interrupted: whether it was stopped before all of it was heard.
+        since: the time from which its delays count, on the call's clock: the end of the caller's
+            speech, or the start of the stream for the greeting.
+        work: makes it; None for the agent's answer to the conversation.
+        state: how far it is.
+        interrupted: whether it was stopped before the caller heard all of it. `Dialogue` sets this
+            before it settles the reply.
         using_tools: whether it waits for tools.
-        given_up: whether it was stopped before anything of it was heard, as if it had never been.
-        closing: whether all of it was heard, and the call is being hung up or transferred.
+        heard: what the caller heard of it; set by `Agent.settle`.
         error: what went wrong, or None.
-        since: from when its timings count, on the call's clock: the caller's last speech, or the
-            start of the stream for the greeting.
-        work: makes it, if it waits to be begun.
 
     """
 
     def __init__(
         self, number: int | None, *, since: float, caller: str = "", work: Work | None = None
     ) -> None:
-        self.work = work
         self.number = number
         self.caller = caller
         self.since = since
-        self.heard = ""
+        self.work = work
+        self.state = ReplyState.OWED
         self.interrupted = False
         self.using_tools = False
-        self.closing = False
+        self.heard = ""
         self.error: str | None = None
-        # Set as they happen, all on the call's clock.
+        # Set as they happen, on the call's clock.
         self.turn_ended_at: float | None = None
         self.transcribed_at: float | None = None
         self.first_token_at: float | None = None
         self.audio_sent_at: float | None = None
-        self.playback: Playback | None = None
+        self.playback: Audible | None = None
         self.tokens_in = self.tokens_out = self.tokens_cached = 0
         self.characters = 0
         self.speech_seconds = 0.0
-        self.task: asyncio.Task[None] | None = None
-        self.settled = False
-        self.given_up = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is over."""
+        return self.state in SETTLED
 
     @property
     def began(self) -> bool:
@@ -73,21 +109,17 @@ class Reply:
             return True
         return self.playback is not None and self.playback.seconds_heard >= SHORTEST_REPLY
 
-    def plays(self, playback: Playback, at: float) -> None:
-        """Take note that the first of its audio was played at `at` on the call's clock."""
-        if self.playback is None:
-            self.playback = playback
-            self.audio_sent_at = at
-
     def spend(self, tokens: Tokens) -> None:
-        """Count what a response of the model cost."""
+        """Add the cost of a response of the model."""
         self.tokens_in += tokens.tokens_in
         self.tokens_out += tokens.tokens_out
         self.tokens_cached += tokens.tokens_cached
 
     def carry_on(self, former: Reply) -> None:
-        """Take over from a reply that was given up before any of it was played."""
-        # The number of a greeting stays its own.
+        """Take over the turn of `former`, which was owed or given up: its number, times and cost.
+
+        A greeting keeps its number 0 to itself.
+        """
         self.number = former.number or None
         self.turn_ended_at = self.turn_ended_at or former.turn_ended_at
         self.tokens_in += former.tokens_in
@@ -96,8 +128,14 @@ class Reply:
         self.characters += former.characters
         self.speech_seconds += former.speech_seconds
 
+    def again(self) -> Reply:
+        """Return a reply that makes a new attempt at the same turn."""
+        reply = Reply(None, since=self.since, caller=self.caller, work=self.work)
+        reply.carry_on(self)
+        return reply
+
     def report(self) -> Turn:
-        """Return the turn's report."""
+        """Return the report of its turn."""
 
         def after(at: float | None) -> float | None:
             return None if at is None else max(0.0, at - self.since)

@@ -197,7 +197,7 @@ class VoiceAgent(Agent):
                 self.stream,
                 partial(self._synthesise, reply),
                 start=self.start,
-                began=lambda playback: reply.plays(playback, self.stream.clock()),
+                began=lambda playback: self.dialogue.plays(reply, playback, self.stream.clock()),
             )
             self._speakers[reply] = speaker
         return speaker

@@ -365,7 +365,7 @@ def test_the_silence_prompt_gives_way_to_who_speaks_at_that_moment(converse, voi
         script, hears=["I am."], answers=["Good."], turn_taking=TurnSettings(silence=3.0)
     )
     assert call.said[-2:] == [("user", "I am."), ("assistant", "Good.")]
-    assert call.agent._silences == 0
+    assert call.agent.dialogue.silences == 0
 
 
 def test_an_interruption_by_the_application_before_the_answer_began_is_the_end_of_it(
