@@ -32,8 +32,8 @@ from mediaserver.server.outbound.placing import place_calls
 from mediaserver.server.trust.tokens import Claims, seal
 from mediaserver.settings import Settings
 from mediaserver.testing import joined, run_virtual
-from mediaserver.testing.openai_realtime_server import Answer, CallTool, OpenAIRealtimeServer
-from mediaserver.testing.openai_server import Call, OpenAIServer, hears, says
+from mediaserver.testing.openai import ChatToolCall, OpenAIServer, hears, says
+from mediaserver.testing.openai.realtime import CallTool, OpenAIRealtimeServer, RealtimeAnswer
 
 
 ROOT = Path(__file__).parent.parent
@@ -302,9 +302,11 @@ async def test_the_receptionist_looks_up_books_and_hangs_up(openai):
     openai.transcription.will(hears("A table for two on the fourth of January, for Ann Lee."))
     booking = {"day": "2030-01-04", "at": "18:00", "name": "Ann Lee", "people": 2}
     openai.chat.will(
-        says(calls=[Call("free_times", '{"day": "2030-01-04"}')]),
-        says("I have six o'clock. ", calls=[Call("book", json.dumps(booking), id="call_2")]),
-        says("It is booked. Goodbye.", calls=[Call("hang_up", id="call_3")]),
+        says(calls=[ChatToolCall("free_times", '{"day": "2030-01-04"}')]),
+        says(
+            "I have six o'clock. ", calls=[ChatToolCall("book", json.dumps(booking), id="call_2")]
+        ),
+        says("It is booked. Goodbye.", calls=[ChatToolCall("hang_up", id="call_3")]),
     )
     receptionist = load_name("examples.receptionist:Receptionist")
     await ask(receptionist, "A table for two, please.")
@@ -322,9 +324,9 @@ async def test_the_receptionist_looks_up_books_and_hangs_up(openai):
 
 async def test_the_realtime_receptionist_looks_up_and_hangs_up(monkeypatch):
     server = OpenAIRealtimeServer(
-        Answer(text="Good evening, Rosa's restaurant."),
-        Answer(calls=[CallTool("free_times", {"day": "2030-01-04"})]),
-        Answer(text="Six is free. Goodbye.", calls=[CallTool("hang_up")]),
+        RealtimeAnswer(text="Good evening, Rosa's restaurant."),
+        RealtimeAnswer(calls=[CallTool("free_times", {"day": "2030-01-04"})]),
+        RealtimeAnswer(text="Six is free. Goodbye.", calls=[CallTool("hang_up")]),
         transcripts=["Is a table free on the fourth of January?"],
     )
     async with server.running():
@@ -370,8 +372,8 @@ async def test_the_reminder_calls_notes_the_answer_and_hangs_up(openai, beside_a
     exchange.dialplan = Dialplan(lambda: patient)
     openai.transcription.will(hears("Yes, I will come."))
     openai.chat.will(
-        says(calls=[Call("note", '{"answer": "will come"}')]),
-        says("Thank you. Goodbye.", calls=[Call("hang_up", id="call_2")]),
+        says(calls=[ChatToolCall("note", '{"answer": "will come"}')]),
+        says("Thank you. Goodbye.", calls=[ChatToolCall("hang_up", id="call_2")]),
     )
     caplog.set_level(logging.INFO, "examples.reminder")
     reminder = load_name("examples.reminder:Reminder")

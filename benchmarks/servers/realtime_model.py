@@ -14,10 +14,10 @@ from websockets.asyncio.server import ServerConnection
 
 from benchmarks.servers.mock_timings import ANSWER, marked
 from benchmarks.servers.speech import speech
-from mediaserver.testing.openai_realtime_server import (
-    Answer,
-    JsonObject,
+from mediaserver.testing.openai.realtime import (
+    JsonDict,
     OpenAIRealtimeServer,
+    RealtimeAnswer,
     ServedSession,
 )
 
@@ -57,17 +57,17 @@ class _Stamping:
 class _Session(ServedSession):
     """Takes the caller's audio unchecked: there is much of it, and the phones need the core."""
 
-    def _check(self, event: JsonObject) -> None:
+    def check(self, event: JsonDict) -> None:
         if event.get("type") != "input_audio_buffer.append":
-            super()._check(event)
+            super().check(event)
 
 
 class RealtimeModel(OpenAIRealtimeServer):
     """Thinks for a moment, and says the same sentence."""
 
-    def next_answer(self) -> Answer:
+    def next_answer(self) -> RealtimeAnswer:
         """Return an answer that begins a little later."""
-        answer = Answer(text=ANSWER, samples=speech(SPEECH_SECONDS), wait_at=0)
+        answer = RealtimeAnswer(text=ANSWER, samples=speech(SPEECH_SECONDS), wait_at=0)
         asyncio.get_running_loop().call_later(THINKING, answer.go.set)
         return answer
 
@@ -75,10 +75,11 @@ class RealtimeModel(OpenAIRealtimeServer):
         """Return what the caller is understood to have said."""
         return "When will my order arrive?"
 
-    async def accepted(self, event: JsonObject) -> None:
+    async def accepted(self, event: JsonDict) -> None:
         """Forget what was accepted."""
 
-    async def _serve(self, connection: ServerConnection) -> None:
+    async def serve_connection(self, connection: ServerConnection) -> None:
+        """Serve one client, and stamp its answers."""
         stamping = cast("ServerConnection", _Stamping(connection))
         await _Session(self, stamping).run()
 

@@ -17,11 +17,11 @@ from mediaserver.agents.services.openai.transcription import OpenAITranscription
 from mediaserver.agents.turns import LevelDetector
 from mediaserver.handler import Route, Routes
 from mediaserver.testing import joined
-from mediaserver.testing.openai_server import (
+from mediaserver.testing.openai import (
     Disconnect,
     Hold,
+    HttpReply,
     OpenAIServer,
-    Reply,
     fails,
     hears,
     says,
@@ -94,7 +94,7 @@ def spoken(fault=None, pieces=(SOUND * 400, SOUND * 400)):
 
     def answer(request):
         if fault is not None and request.params["input"].startswith("Words"):
-            return fault if isinstance(fault, Reply) else fault(request)
+            return fault if isinstance(fault, HttpReply) else fault(request)
         return speaks(*pieces)(request)
 
     return answer
@@ -110,13 +110,13 @@ def pure():
 
 
 CHAT_FAULTS = {
-    "slow first byte": (lambda: Reply([Hold()], "text/event-stream"), "no answer within 0.2 s"),
+    "slow first byte": (lambda: HttpReply([Hold()], "text/event-stream"), "no answer within 0.2 s"),
     "stall": (lambda: says("Words to", Hold()), "stopped, and did not go on within 0.2 s"),
     "disconnect": (lambda: says("Words to", Disconnect()), "openai_chat"),
     "401": (lambda: fails(401), "401"),
     "429": (lambda: fails(429, retry_after=60), "429"),
     "malformed event": (lambda: streams("{no json"), "openai_chat"),
-    "no answer at all": (lambda: Reply([b"<html>"], "text/html"), "openai_chat"),
+    "no answer at all": (lambda: HttpReply([b"<html>"], "text/html"), "openai_chat"),
 }
 
 
@@ -174,7 +174,7 @@ SPEECH_FAULTS = {
     "disconnect": lambda: speaks(SOUND * 400, Disconnect()),
     "401": lambda: fails(401),
     "429": lambda: fails(429),
-    "no audio": lambda: Reply([b"<html>"], "text/html"),
+    "no audio": lambda: HttpReply([b"<html>"], "text/html"),
     "nothing": lambda: speaks(b""),
 }
 

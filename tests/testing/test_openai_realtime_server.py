@@ -7,7 +7,7 @@ from openai import AsyncOpenAI
 from websockets.asyncio.client import connect
 
 from audiocodecs import MULAW_8K
-from mediaserver.testing.openai_realtime_server import Answer, CallTool, OpenAIRealtimeServer
+from mediaserver.testing.openai.realtime import CallTool, OpenAIRealtimeServer, RealtimeAnswer
 
 
 MULAW = {"type": "audio/pcmu"}
@@ -57,7 +57,7 @@ async def client_of(*answers, **options):
 
 
 async def test_it_serves_openais_own_client():
-    server = OpenAIRealtimeServer(Answer(text="Hello there."))
+    server = OpenAIRealtimeServer(RealtimeAnswer(text="Hello there."))
     async with server.running():
         openai = AsyncOpenAI(base_url=server.base_url, api_key=server.api_key)
         async with openai.realtime.connect(model="any") as connection:
@@ -74,7 +74,7 @@ async def test_it_serves_openais_own_client():
 
 
 async def test_an_answer_comes_in_pieces_of_the_sizes_asked_for():
-    async with client_of(Answer(text="Hello there."), chunks=(7, 1000)) as (client, _):
+    async with client_of(RealtimeAnswer(text="Hello there."), chunks=(7, 1000)) as (client, _):
         await client.send("response.create")
         events = await client.until("response.done")
     deltas = [
@@ -164,7 +164,7 @@ async def test_a_turn_needs_a_tenth_of_a_second():
 
 
 async def test_a_second_response_at_a_time_is_refused():
-    answer = Answer(text="Hello.", wait_at=1)
+    answer = RealtimeAnswer(text="Hello.", wait_at=1)
     async with client_of(answer) as (client, _):
         await client.send("response.create")
         await client.until("response.output_audio.delta")
@@ -175,7 +175,7 @@ async def test_a_second_response_at_a_time_is_refused():
 
 
 async def test_only_what_was_said_can_be_truncated():
-    async with client_of(Answer(text="Hello there.")) as (client, server):
+    async with client_of(RealtimeAnswer(text="Hello there.")) as (client, server):
         await client.send("response.create")
         events = await client.until("response.done")
         (item_id,) = {event["item_id"] for event in events if "item_id" in event}
@@ -197,7 +197,7 @@ async def test_only_what_was_said_can_be_truncated():
 
 
 async def test_a_tool_that_was_used_can_be_answered():
-    async with client_of(Answer(calls=[CallTool("look", {"at": 1})])) as (client, server):
+    async with client_of(RealtimeAnswer(calls=[CallTool("look", {"at": 1})])) as (client, server):
         await client.send("response.create")
         events = await client.until("response.done")
         (call,) = [
@@ -211,7 +211,7 @@ async def test_a_tool_that_was_used_can_be_answered():
 
 
 async def test_a_cancelled_response_says_so():
-    async with client_of(Answer(text="Hello.", wait_at=1)) as (client, _):
+    async with client_of(RealtimeAnswer(text="Hello.", wait_at=1)) as (client, _):
         await client.send("response.create")
         await client.until("response.output_audio.delta")
         await client.send("response.cancel")
@@ -221,7 +221,7 @@ async def test_a_cancelled_response_says_so():
 
 
 async def test_the_voice_cannot_change_once_it_was_heard():
-    async with client_of(Answer(text="Hello.")) as (client, _):
+    async with client_of(RealtimeAnswer(text="Hello.")) as (client, _):
         await client.send("response.create")
         await client.until("response.done")
         other = {"type": "realtime", "audio": {"output": {"voice": "cedar"}}}

@@ -5,9 +5,9 @@ import openai
 import pytest
 
 from audiocodecs import decode_wav
-from mediaserver.testing.openai_server import (
+from mediaserver.testing.openai import (
     At,
-    Call,
+    ChatToolCall,
     Hold,
     OpenAIServer,
     RefusedError,
@@ -40,7 +40,7 @@ async def client(server):
 
 
 async def test_a_chat_is_answered_in_one_piece(server, client):
-    server.chat.will(says("Good ", "morning.", calls=[Call("look", '{"at": 1}', None)]))
+    server.chat.will(says("Good ", "morning.", calls=[ChatToolCall("look", '{"at": 1}', None)]))
     answer = await client.chat.completions.create(model="any", messages=HELLO)
     (choice,) = answer.choices
     assert choice.message.content == "Good morning."
@@ -50,7 +50,7 @@ async def test_a_chat_is_answered_in_one_piece(server, client):
 
 
 async def test_a_chat_is_streamed_as_openais_own_client_reads_it(server, client):
-    server.chat.will(says("Good ", "morning.", calls=[Call("look")]))
+    server.chat.will(says("Good ", "morning.", calls=[ChatToolCall("look")]))
     stream = await client.chat.completions.create(
         model="any", messages=HELLO, stream=True, stream_options={"include_usage": True}
     )

@@ -12,7 +12,7 @@ from mediaserver.agents.services.openai.realtime import OpenAIRealtime
 from mediaserver.agents.turns import LevelDetector, TurnSettings
 from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.testing import joined, run_virtual
-from mediaserver.testing.openai_realtime_server import Answer, CallTool, OpenAIRealtimeServer
+from mediaserver.testing.openai.realtime import CallTool, OpenAIRealtimeServer, RealtimeAnswer
 from mediaserver.testing.realtime import ScriptedRealtime
 from mediaserver.testing.services import Fault, Timing
 
@@ -1053,9 +1053,9 @@ def test_an_agent_without_a_model_says_so():
 
 async def test_over_openais_protocol_a_tool_is_used_and_the_call_ended():
     server = OpenAIRealtimeServer(
-        Answer(text="Hi."),
-        Answer(calls=[CallTool("weather", {"town": "Rome"})]),
-        Answer(text="Rain.", calls=[CallTool("hang_up")]),
+        RealtimeAnswer(text="Hi."),
+        RealtimeAnswer(calls=[CallTool("weather", {"town": "Rome"})]),
+        RealtimeAnswer(text="Rain.", calls=[CallTool("hang_up")]),
         transcripts=["The weather in Rome?"],
     )
 
@@ -1082,7 +1082,9 @@ async def test_over_openais_protocol_a_tool_is_used_and_the_call_ended():
 
 
 async def test_over_openais_protocol_a_barge_in_truncates_at_what_was_played():
-    server = OpenAIRealtimeServer(Answer(text=LONG), Answer(text="Sure."), transcripts=["Stop."])
+    server = OpenAIRealtimeServer(
+        RealtimeAnswer(text=LONG), RealtimeAnswer(text="Sure."), transcripts=["Stop."]
+    )
     async with server.running():
         model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
         handler = agent_with(model, greeting="This is said first of all.")
@@ -1101,7 +1103,9 @@ async def test_over_openais_protocol_a_barge_in_truncates_at_what_was_played():
 
 async def test_over_openais_protocol_a_failed_response_is_apologised_for():
     failed = ("rate_limit_exceeded", "Rate limit reached.")
-    server = OpenAIRealtimeServer(Answer(text="Hi."), Answer(failed=failed), Answer(text="Sorry."))
+    server = OpenAIRealtimeServer(
+        RealtimeAnswer(text="Hi."), RealtimeAnswer(failed=failed), RealtimeAnswer(text="Sorry.")
+    )
     async with server.running():
         model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
         handler = agent_with(model, greeting="Hi.", apology="Sorry.")
@@ -1118,9 +1122,9 @@ async def test_over_openais_protocol_a_failed_response_is_apologised_for():
 
 async def test_over_openais_protocol_a_broken_connection_is_replaced_and_the_caller_heard_again():
     server = OpenAIRealtimeServer(
-        Answer(text="Hi."),
-        Answer(text="Lost.", drop_at=0),
-        Answer(text="Rain."),
+        RealtimeAnswer(text="Hi."),
+        RealtimeAnswer(text="Lost.", drop_at=0),
+        RealtimeAnswer(text="Rain."),
         transcripts=["The weather?", "The weather?"],
     )
     async with server.running():
@@ -1140,7 +1144,7 @@ async def test_over_openais_protocol_a_broken_connection_is_replaced_and_the_cal
 
 async def test_over_openais_protocol_a_short_word_interrupts():
     server = OpenAIRealtimeServer(
-        Answer(text=LONG), Answer(text="Sure."), transcripts=["Stop!"], chunks=(7,)
+        RealtimeAnswer(text=LONG), RealtimeAnswer(text="Sure."), transcripts=["Stop!"], chunks=(7,)
     )
     async with server.running():
         model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
@@ -1165,8 +1169,10 @@ async def test_over_openais_protocol_a_short_word_interrupts():
 async def test_over_openais_protocol_a_response_that_stalls_is_not_waited_for(
     wait_at, heard, sessions
 ):
-    stalls = Answer(text="It will most probably be so", wait_at=wait_at)
-    server = OpenAIRealtimeServer(Answer(text="Hi."), stalls, Answer(text=heard), chunks=(2400,))
+    stalls = RealtimeAnswer(text="It will most probably be so", wait_at=wait_at)
+    server = OpenAIRealtimeServer(
+        RealtimeAnswer(text="Hi."), stalls, RealtimeAnswer(text=heard), chunks=(2400,)
+    )
     async with server.running():
         model = OpenAIRealtime(
             base_url=server.base_url, api_key=server.api_key, first_timeout=0.2, stall_timeout=0.2
@@ -1186,7 +1192,7 @@ async def test_over_openais_protocol_a_response_that_stalls_is_not_waited_for(
 
 
 async def test_over_openais_protocol_a_rate_limit_at_the_door_is_waited_out():
-    server = OpenAIRealtimeServer(Answer(text="Hi."), refuse=(429, 1))
+    server = OpenAIRealtimeServer(RealtimeAnswer(text="Hi."), refuse=(429, 1))
     async with server.running():
         model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
         handler = agent_with(model, greeting="Hi.")
@@ -1215,7 +1221,8 @@ async def test_over_openais_protocol_odd_pieces_and_garbage_between_them_are_no_
 ):
     samples = voice(0.2, 8000 if format is MULAW_8K else 24000)
     server = OpenAIRealtimeServer(
-        Answer(text="Hello.", samples=samples, insert_at=0, insert="{no JSON"), chunks=chunks
+        RealtimeAnswer(text="Hello.", samples=samples, insert_at=0, insert="{no JSON"),
+        chunks=chunks,
     )
     async with server.running():
         model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
@@ -1235,7 +1242,7 @@ async def test_over_openais_protocol_odd_pieces_and_garbage_between_them_are_no_
 async def test_over_openais_protocol_nothing_is_left_open_whenever_the_caller_hangs_up(
     milliseconds,
 ):
-    server = OpenAIRealtimeServer(Answer(text=LONG), *[Answer(text="Sure.")] * 9)
+    server = OpenAIRealtimeServer(RealtimeAnswer(text=LONG), *[RealtimeAnswer(text="Sure.")] * 9)
     async with server.running():
         model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
         handler = agent_with(model, greeting=LONG)

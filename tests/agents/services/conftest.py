@@ -1,6 +1,6 @@
 import pytest
 
-from mediaserver.testing.openai_server import OpenAIServer
+from mediaserver.testing.openai import OpenAIServer
 
 
 @pytest.fixture(autouse=True)

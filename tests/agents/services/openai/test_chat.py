@@ -4,11 +4,11 @@ import pytest
 
 from mediaserver.agents.services import ServiceError, Text, Tokens, ToolCall, ToolSpec
 from mediaserver.agents.services.openai.chat import OpenAIChat
-from mediaserver.testing.openai_server import (
-    Call,
+from mediaserver.testing.openai import (
+    ChatToolCall,
     Disconnect,
     Hold,
-    Reply,
+    HttpReply,
     event,
     fails,
     says,
@@ -48,7 +48,7 @@ async def test_a_piece_comes_while_the_model_still_writes(server, use):
 
 
 async def test_tools_are_offered_and_their_calls_put_together(server, use):
-    calls = [Call("look", '{"at": 1}', "a"), Call("look", '{"at": 2}', "b")]
+    calls = [ChatToolCall("look", '{"at": 1}', "a"), ChatToolCall("look", '{"at": 2}', "b")]
     server.chat.will(says("One moment.", calls=calls))
     text, *called, _ = await answer(use(OpenAIChat, "any"), [LOOK])
     assert text == "One moment."
@@ -57,7 +57,7 @@ async def test_tools_are_offered_and_their_calls_put_together(server, use):
 
 
 async def test_ids_that_a_server_leaves_out_are_made_up(server, use):
-    server.chat.will(says(calls=[Call("look", id=None), Call("look", id=None)]))
+    server.chat.will(says(calls=[ChatToolCall("look", id=None), ChatToolCall("look", id=None)]))
     first, second, _ = await answer(use(OpenAIChat, "any"))
     assert first.id != second.id
 
@@ -161,10 +161,13 @@ async def test_an_answer_cut_by_its_token_limit_is_said(server, use):
         (streams(delta(tool_calls=[{"index": 0}]), delta("stop")), "a tool call without a name"),
         (says("He", finish_reason="content_filter"), "the content filter stopped the answer"),
         (says(finish_reason="length"), "reached before the first word"),
-        (says(calls=[Call("look")], finish_reason="length"), "reached within a tool call"),
-        (Reply([b"<html>Welcome</html>"], "text/html"), "text/html, where .*Welcome"),
-        (Reply([b'{"choices": []}']), "answered with application/json, where text/event-stream"),
-        (Reply([event({}), Disconnect()], "text/event-stream"), "the connection .* was lost"),
+        (says(calls=[ChatToolCall("look")], finish_reason="length"), "reached within a tool call"),
+        (HttpReply([b"<html>Welcome</html>"], "text/html"), "text/html, where .*Welcome"),
+        (
+            HttpReply([b'{"choices": []}']),
+            "answered with application/json, where text/event-stream",
+        ),
+        (HttpReply([event({}), Disconnect()], "text/event-stream"), "the connection .* was lost"),
     ],
 )
 async def test_an_answer_that_is_none_is_an_error(server, use, reply, reason):
@@ -183,7 +186,7 @@ async def test_what_came_before_a_lost_connection_was_yielded(server, use):
 
 async def test_a_slow_first_byte_is_given_up(server, use):
     hold = Hold()
-    server.chat.will(Reply([hold]))
+    server.chat.will(HttpReply([hold]))
     with pytest.raises(ServiceError, match=r"no answer within 0\.1 s"):
         await answer(use(OpenAIChat, "any", first_timeout=0.1))
     await asyncio.wait_for(hold.left.wait(), 5)
@@ -215,7 +218,7 @@ async def test_closing_ends_the_request_at_once(server, use):
 @pytest.mark.parametrize("pieces", [(), ("Good ",)])
 async def test_cancelling_ends_the_request_at_once(server, use, pieces):
     hold = Hold()
-    server.chat.will(says(*pieces, hold) if pieces else Reply([hold]))
+    server.chat.will(says(*pieces, hold) if pieces else HttpReply([hold]))
     task = asyncio.create_task(answer(use(OpenAIChat, "any")))
     await asyncio.wait_for(hold.reached.wait(), 5)
     task.cancel()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mediaserver.agents.services import Text, ToolCall, ToolResult, ToolSpec
 from mediaserver.agents.services.openai.chat_messages import chat_messages, chat_tools
-from mediaserver.testing.openai_server import check_chat
+from mediaserver.testing.openai import check_chat
 
 
 def checked(messages, tools=()):

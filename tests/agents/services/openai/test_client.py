@@ -10,7 +10,7 @@ from mediaserver.agents.services.openai.chat import OpenAIChat
 from mediaserver.agents.services.openai.client import OpenAIClient
 from mediaserver.agents.services.openai.speech import OpenAISpeech
 from mediaserver.agents.services.openai.transcription import OpenAITranscription
-from mediaserver.testing.openai_server import Hold, OpenAIServer, Reply, fails, says
+from mediaserver.testing.openai import Hold, HttpReply, OpenAIServer, fails, says
 
 
 HELLO = [Text("user", "hello")]
@@ -172,8 +172,12 @@ async def test_the_right_key_is_sent(monkeypatch):
         (fails(429, "pay", code="insufficient_quota"), "429: the account's quota is used up", 429),
         (fails(403, "not you"), "403: not you", 403),
         (fails(500, "on fire"), "500: on fire", 500),
-        (Reply([b"<h1>Bad\n gateway</h1>"], "text/html", 502), "502: <h1>Bad gateway</h1>", 502),
-        (Reply([b"x" * 999], "text/plain", 500), "x{200}[.]{3}$", 500),
+        (
+            HttpReply([b"<h1>Bad\n gateway</h1>"], "text/html", 502),
+            "502: <h1>Bad gateway</h1>",
+            502,
+        ),
+        (HttpReply([b"x" * 999], "text/plain", 500), "x{200}[.]{3}$", 500),
     ],
 )
 async def test_a_status_becomes_a_reason(server, use, reply, reason, status):
@@ -211,7 +215,7 @@ async def test_nobody_waits_on_the_phone_for_a_long_retry_after(server, use):
 
 
 async def test_nor_for_one_in_milliseconds(server, use):
-    server.chat.answer = Reply([b"{}"], status=429, headers={"retry-after-ms": "30000"})
+    server.chat.answer = HttpReply([b"{}"], status=429, headers={"retry-after-ms": "30000"})
     with pytest.raises(ServiceError, match="429"):
         await answer(use(OpenAIChat, "any", max_retries=2))
     assert len(server.chat.received) == 1
@@ -219,7 +223,7 @@ async def test_nor_for_one_in_milliseconds(server, use):
 
 async def test_a_retry_after_that_is_a_date_is_left_to_openai(server, use):
     past = {"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT", "x-should-retry": "false"}
-    server.chat.answer = Reply([b"{}"], status=503, headers=past)
+    server.chat.answer = HttpReply([b"{}"], status=503, headers=past)
     with pytest.raises(ServiceError, match="503"):
         await answer(use(OpenAIChat, "any", max_retries=1))
 
@@ -229,7 +233,7 @@ async def test_a_server_that_goes_on_after_its_end_is_not_waited_for(server, use
 
     def lingering(request):
         reply = hello(request)
-        return Reply([*reply.body, hold], reply.content_type)
+        return HttpReply([*reply.body, hold], reply.content_type)
 
     server.chat.will(lingering)
     assert "hello" in await answer(use(OpenAIChat, "any"))
@@ -247,7 +251,7 @@ def test_a_missing_package_is_told_with_the_command_that_installs_it():
 
 
 async def test_an_end_that_is_cut_off_is_an_end(server, use):
-    server.chat.will(Reply([b'data: {"choices": []}\n\ndata: [DONE]'], "text/event-stream"))
+    server.chat.will(HttpReply([b'data: {"choices": []}\n\ndata: [DONE]'], "text/event-stream"))
     assert await answer(use(OpenAIChat, "any")) == []
 
 

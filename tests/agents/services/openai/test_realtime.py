@@ -22,7 +22,7 @@ from mediaserver.agents.services import (
 )
 from mediaserver.agents.services.openai.realtime import OpenAIRealtime
 from mediaserver.call import Frame
-from mediaserver.testing.openai_realtime_server import Answer, CallTool, OpenAIRealtimeServer
+from mediaserver.testing.openai.realtime import CallTool, OpenAIRealtimeServer, RealtimeAnswer
 
 
 WEATHER = ToolSpec(
@@ -77,7 +77,7 @@ def text_of(events):
 
 async def test_a_mulaw_call_is_passed_through_without_transcoding():
     samples = (5000 * np.sin(np.arange(8000) * 0.2)).astype(np.int16)
-    async with connected(Answer(text="Hello there.", samples=samples)) as (session, server):
+    async with connected(RealtimeAnswer(text="Hello there.", samples=samples)) as (session, server):
         await session.respond()
         events = await until_done(session)
     assert audio_of(events) == MULAW_8K.encode(samples)
@@ -90,7 +90,7 @@ async def test_a_mulaw_call_is_passed_through_without_transcoding():
 
 
 async def test_an_l16_call_goes_at_24_khz():
-    server = OpenAIRealtimeServer(Answer(text="One two three."), chunks=(1, 7, 4001))
+    server = OpenAIRealtimeServer(RealtimeAnswer(text="One two three."), chunks=(1, 7, 4001))
     async with connected(server=server, format=L16_16K) as (session, _):
         for _ in range(10):
             await session.hear(speech(0.02, L16_16K))
@@ -110,7 +110,7 @@ async def test_an_l16_call_goes_at_24_khz():
 
 async def test_a_turn_is_heard_transcribed_and_answered():
     server = OpenAIRealtimeServer(
-        Answer(text="Sunny.", tokens=(50, 20, 9)), transcripts=["How is it?"]
+        RealtimeAnswer(text="Sunny.", tokens=(50, 20, 9)), transcripts=["How is it?"]
     )
     async with connected(server=server) as (session, _):
         for _ in range(20):
@@ -127,7 +127,7 @@ async def test_a_turn_is_heard_transcribed_and_answered():
 
 
 async def test_a_turn_too_short_for_the_api_is_filled_up_with_silence():
-    async with connected(Answer(text="Yes?")) as (session, server):
+    async with connected(RealtimeAnswer(text="Yes?")) as (session, server):
         await session.hear(speech(0.02))
         await session.end_turn()
         assert text_of(await until_done(session)) == "Yes?"
@@ -135,7 +135,9 @@ async def test_a_turn_too_short_for_the_api_is_filled_up_with_silence():
 
 
 async def test_what_was_said_can_be_asked_without_a_turn():
-    server = OpenAIRealtimeServer(Answer(text="Yes?"), transcripts=["Stop!", "The weather?"])
+    server = OpenAIRealtimeServer(
+        RealtimeAnswer(text="Yes?"), transcripts=["Stop!", "The weather?"]
+    )
     async with connected(server=server) as (session, _):
         reading = asyncio.create_task(until_done(session))
         understood = await session.transcribe([speech()] * 3)
@@ -181,8 +183,8 @@ async def test_nobody_waits_for_a_transcript_from_a_lost_connection():
 
 async def test_tools_are_offered_used_and_answered():
     async with connected(
-        Answer(text="Let me see.", calls=[CallTool("weather", {"town": "Rome"})]),
-        Answer(text="Rain."),
+        RealtimeAnswer(text="Let me see.", calls=[CallTool("weather", {"town": "Rome"})]),
+        RealtimeAnswer(text="Rain."),
         tools=[WEATHER],
     ) as (session, server):
         await session.respond()
@@ -198,7 +200,11 @@ async def test_tools_are_offered_used_and_answered():
 
 
 async def test_a_response_that_is_asked_for_during_another_waits_for_its_end():
-    answers = [Answer(text="One."), Answer(text="Two."), Answer(text="Three.")]
+    answers = [
+        RealtimeAnswer(text="One."),
+        RealtimeAnswer(text="Two."),
+        RealtimeAnswer(text="Three."),
+    ]
     async with connected(*answers) as (session, server):
         for _ in answers:
             await session.respond()
@@ -207,7 +213,7 @@ async def test_a_response_that_is_asked_for_during_another_waits_for_its_end():
 
 
 async def test_what_is_to_be_said_comes_with_the_prompt():
-    async with connected(Answer(text="Hello.")) as (session, server):
+    async with connected(RealtimeAnswer(text="Hello.")) as (session, server):
         await session.say("Greet the caller.")
         await until_done(session)
     (create,) = server.of_type("response.create")
@@ -219,8 +225,8 @@ async def test_what_is_to_be_said_comes_with_the_prompt():
 
 
 async def test_nothing_of_a_cancelled_response_comes_late():
-    answer = Answer(text="This is a rather long story about very little.", wait_at=3)
-    async with connected(answer, Answer(text="Sorry?")) as (session, server):
+    answer = RealtimeAnswer(text="This is a rather long story about very little.", wait_at=3)
+    async with connected(answer, RealtimeAnswer(text="Sorry?")) as (session, server):
         await session.respond()
         before = []
         async for event in session.events():
@@ -239,7 +245,7 @@ async def test_nothing_of_a_cancelled_response_comes_late():
 
 
 async def test_cancelling_when_nothing_is_said_sends_nothing():
-    async with connected(Answer(text="Hello.")) as (session, server):
+    async with connected(RealtimeAnswer(text="Hello.")) as (session, server):
         await session.cancel()
         await session.respond()
         await until_done(session)
@@ -251,7 +257,10 @@ async def test_cancelling_when_nothing_is_said_sends_nothing():
     ("heard", "told"), [(0.0, [0]), (0.25, [250]), (0.6, []), (7.0, []), (-1.0, [0])]
 )
 async def test_truncation_is_to_what_was_heard_once_and_never_beyond_the_end(heard, told):
-    async with connected(Answer(text="Good morning."), Answer()) as (session, server):
+    async with connected(RealtimeAnswer(text="Good morning."), RealtimeAnswer()) as (
+        session,
+        server,
+    ):
         await session.respond()
         events = await until_done(session)
         item_id = next(event.item_id for event in events if isinstance(event, Speech))
@@ -267,7 +276,9 @@ async def test_truncation_is_to_what_was_heard_once_and_never_beyond_the_end(hea
 
 async def test_an_item_cut_off_while_it_was_made_is_truncated_to_what_came():
     """More may have been made than came here, so that all of it was not heard."""
-    async with connected(Answer(text="One two three four.", wait_at=3), Answer()) as (
+    async with connected(
+        RealtimeAnswer(text="One two three four.", wait_at=3), RealtimeAnswer()
+    ) as (
         session,
         server,
     ):
@@ -296,7 +307,7 @@ async def test_a_lost_conversation_is_told_to_the_new_session():
         Text("assistant", "Rain."),
         Text("system", "The caller pressed 5."),
     ]
-    async with connected(Answer(text="So."), conversation=before) as (session, server):
+    async with connected(RealtimeAnswer(text="So."), conversation=before) as (session, server):
         await session.respond()
         await until_done(session)
         (served,) = server.sessions
@@ -313,7 +324,7 @@ async def test_a_lost_conversation_is_told_to_the_new_session():
 
 
 async def test_the_api_takes_the_turns_where_it_is_told_to():
-    server = OpenAIRealtimeServer(Answer(text="Fine."), transcripts=["And you?"])
+    server = OpenAIRealtimeServer(RealtimeAnswer(text="Fine."), transcripts=["And you?"])
     settings = {"turn_detection": {"type": "server_vad", "silence_duration_ms": 200}}
     async with connected(server=server, **settings) as (session, _):
         assert session.takes_turns
@@ -334,7 +345,9 @@ async def test_the_api_takes_the_turns_where_it_is_told_to():
 
 async def test_a_response_the_api_began_by_itself_is_waited_for():
     """Asked for at the same moment, ours is refused, and asked for again."""
-    server = OpenAIRealtimeServer(Answer(text="Fine."), Answer(text="Anything else?"))
+    server = OpenAIRealtimeServer(
+        RealtimeAnswer(text="Fine."), RealtimeAnswer(text="Anything else?")
+    )
     settings = {"turn_detection": {"type": "server_vad", "silence_duration_ms": 20}}
     async with connected(server=server, **settings) as (session, _):
         await session.hear(speech(0.2))
@@ -358,7 +371,10 @@ async def test_further_settings_are_laid_over():
 async def test_a_law_is_passed_through_too():
     samples = (5000 * np.sin(np.arange(8000) * 0.2)).astype(np.int16)
     alaw = AudioFormat("alaw", 8000)
-    async with connected(Answer(text="Hi.", samples=samples), format=alaw) as (session, server):
+    async with connected(RealtimeAnswer(text="Hi.", samples=samples), format=alaw) as (
+        session,
+        server,
+    ):
         await session.respond()
         events = await until_done(session)
     assert audio_of(events) == alaw.encode(samples)
@@ -423,7 +439,7 @@ async def test_a_server_that_never_answers_is_given_up():
 
 
 async def test_a_lost_connection_ends_the_events():
-    async with connected(Answer(text="One two three.", drop_at=2)) as (session, _):
+    async with connected(RealtimeAnswer(text="One two three.", drop_at=2)) as (session, _):
         await session.respond()
         with pytest.raises(ServiceError, match="the connection was lost"):
             await until_done(session)
@@ -446,7 +462,7 @@ async def test_closing_ends_the_events_without_an_error():
 
 @pytest.mark.parametrize("wait_at", [0, 2])
 async def test_a_response_that_stalls_is_a_service_error(wait_at):
-    answer = Answer(text="One two three.", wait_at=wait_at)
+    answer = RealtimeAnswer(text="One two three.", wait_at=wait_at)
     async with connected(answer, first_timeout=0.05, stall_timeout=0.05) as (session, _):
         await session.respond()
         with pytest.raises(ServiceError, match="stalled"):
@@ -454,7 +470,7 @@ async def test_a_response_that_stalls_is_a_service_error(wait_at):
 
 
 async def test_a_stall_is_noticed_by_one_who_was_waiting_already():
-    answer = Answer(text="One two three.", wait_at=0)
+    answer = RealtimeAnswer(text="One two three.", wait_at=0)
     async with connected(answer, first_timeout=0.05) as (session, _):
         reading = asyncio.create_task(until_done(session))
         await asyncio.sleep(0)
@@ -464,7 +480,7 @@ async def test_a_stall_is_noticed_by_one_who_was_waiting_already():
 
 
 async def test_a_slow_first_byte_is_waited_for():
-    answer = Answer(text="One two.", wait_at=0)
+    answer = RealtimeAnswer(text="One two.", wait_at=0)
     async with connected(answer) as (session, server):
         await session.respond()
         reading = asyncio.create_task(until_done(session))
@@ -474,7 +490,7 @@ async def test_a_slow_first_byte_is_waited_for():
 
 
 async def test_no_response_is_expected_while_none_is_made():
-    async with connected(Answer(text="One."), first_timeout=0.01, stall_timeout=0.01) as (
+    async with connected(RealtimeAnswer(text="One."), first_timeout=0.01, stall_timeout=0.01) as (
         session,
         server,
     ):
@@ -500,7 +516,7 @@ async def test_no_response_is_expected_while_none_is_made():
     ],
 )
 async def test_a_malformed_event_is_passed_over(garbage):
-    answer = Answer(text="One two three.", insert_at=1, insert=garbage)
+    answer = RealtimeAnswer(text="One two three.", insert_at=1, insert=garbage)
     async with connected(answer) as (session, _):
         await session.respond()
         try:
@@ -515,7 +531,10 @@ async def test_a_malformed_event_is_passed_over(garbage):
 
 async def test_a_failed_response_says_why():
     failed = ("rate_limit_exceeded", "Rate limit reached.")
-    async with connected(Answer(failed=failed), Answer(text="Now.")) as (session, _):
+    async with connected(RealtimeAnswer(failed=failed), RealtimeAnswer(text="Now.")) as (
+        session,
+        _,
+    ):
         await session.respond()
         events = await until_done(session)
         assert events[-1] == ResponseDone(None, "Rate limit reached. (rate_limit_exceeded)")
@@ -524,7 +543,7 @@ async def test_a_failed_response_says_why():
 
 
 async def test_a_request_for_a_response_that_is_refused_fails_that_response():
-    async with connected(Answer(text="Now.")) as (session, server):
+    async with connected(RealtimeAnswer(text="Now.")) as (session, server):
         await session._ask({"no such": "setting"})
         events = await until_done(session)
         assert events[-1].error.startswith("Unknown parameter")
@@ -534,7 +553,7 @@ async def test_a_request_for_a_response_that_is_refused_fails_that_response():
 
 
 async def test_a_cancelled_request_for_a_response_that_is_refused_is_a_cancelled_response():
-    async with connected(Answer(text="Now.")) as (session, _):
+    async with connected(RealtimeAnswer(text="Now.")) as (session, _):
         await session._ask({"no such": "setting"})
         await session.cancel()
         await session.respond()
@@ -546,7 +565,9 @@ async def test_a_cancelled_request_for_a_response_that_is_refused_is_a_cancelled
 
 
 async def test_a_response_that_was_cancelled_before_the_apis_own_was_over_is_not_asked_for_again():
-    server = OpenAIRealtimeServer(Answer(text="Fine."), Answer(text="Anything else?"))
+    server = OpenAIRealtimeServer(
+        RealtimeAnswer(text="Fine."), RealtimeAnswer(text="Anything else?")
+    )
     settings = {"turn_detection": {"type": "server_vad", "silence_duration_ms": 20}}
     async with connected(server=server, **settings) as (session, _):
         await session.hear(speech(0.2))
@@ -570,14 +591,14 @@ async def test_a_response_that_was_cancelled_before_the_apis_own_was_over_is_not
     ],
 )
 async def test_a_response_that_was_cut_off_fails_unless_most_of_it_was_said(reason, text, error):
-    async with connected(Answer(text=text, incomplete=reason)) as (session, _):
+    async with connected(RealtimeAnswer(text=text, incomplete=reason)) as (session, _):
         await session.respond()
         done = (await until_done(session))[-1]
     assert (done.error, done.cancelled) == (error, False)
 
 
 async def test_a_tool_call_that_was_cut_off_is_not_used():
-    answer = Answer(calls=[CallTool("weather")], incomplete="max_output_tokens")
+    answer = RealtimeAnswer(calls=[CallTool("weather")], incomplete="max_output_tokens")
     async with connected(answer) as (session, _):
         await session.respond()
         events = await until_done(session)
@@ -585,7 +606,7 @@ async def test_a_tool_call_that_was_cut_off_is_not_used():
 
 
 async def test_a_response_that_the_api_cancelled_by_itself_fails():
-    async with connected(Answer(text="One.", wait_at=0)) as (session, server):
+    async with connected(RealtimeAnswer(text="One.", wait_at=0)) as (session, server):
         await session.respond()
         await server.wait_for("response.create")
         await server.sessions[0].stop("client_cancelled")
@@ -595,7 +616,7 @@ async def test_a_response_that_the_api_cancelled_by_itself_fails():
 
 
 async def test_asking_for_something_just_as_a_response_stalls_is_no_error():
-    async with connected(Answer(wait_at=0)) as (session, _):
+    async with connected(RealtimeAnswer(wait_at=0)) as (session, _):
         loop = asyncio.get_running_loop()
         reading = asyncio.create_task(until_done(session))
         await session.respond()
@@ -621,7 +642,7 @@ async def test_asking_for_something_just_as_a_response_stalls_is_no_error():
 @pytest.mark.parametrize("key", ["sk-secret"])
 async def test_no_error_tells_the_key(key):
     failed = ("invalid", f"No such key: {key}.")
-    server = OpenAIRealtimeServer(Answer(failed=failed))
+    server = OpenAIRealtimeServer(RealtimeAnswer(failed=failed))
     server.api_key = key
     async with connected(server=server) as (session, _):
         await session.respond()
@@ -634,7 +655,7 @@ async def test_no_error_tells_the_key(key):
 
 
 async def test_a_request_of_another_kind_that_is_refused_changes_nothing():
-    async with connected(Answer(text="Now.")) as (session, server):
+    async with connected(RealtimeAnswer(text="Now.")) as (session, server):
         await session.tell(ToolResult("call_77", "too late"))
         await session.respond()
         assert text_of(await until_done(session)) == "Now."
@@ -642,7 +663,7 @@ async def test_a_request_of_another_kind_that_is_refused_changes_nothing():
 
 
 async def test_prompt_and_tools_may_change_in_an_open_session():
-    async with connected(Answer(text="Hi.")) as (session, server):
+    async with connected(RealtimeAnswer(text="Hi.")) as (session, server):
         await session.update(prompt="Be brief.", tools=[WEATHER])
         await session.respond()
         await until_done(session)

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K, AudioError, encode_wav
 from mediaserver.agents.services import ServiceError
 from mediaserver.agents.services.openai.speech import OpenAISpeech
-from mediaserver.testing.openai_server import (
+from mediaserver.testing.openai import (
     Disconnect,
     Hold,
+    HttpReply,
     OpenAIServer,
-    Reply,
     fails,
     speaks,
 )
@@ -138,14 +138,14 @@ async def test_nothing_to_say_is_not_sent(server, use):
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
-        (Reply([b'{"error": "no voice"}']), "application/json, where audio/ .*no voice"),
-        (Reply([b"<html>Sign in</html>"], "text/html"), "text/html, where audio/ .*Sign in"),
-        (Reply([b"<html>Sign in</html>"], "audio/pcm"), "text came, .*Sign in"),
-        (Reply([MP3], "audio/mpeg"), "audio/mpeg came, where pcm was asked for"),
-        (Reply([MP3], "audio/pcm"), "MP3 came"),
-        (Reply([PCM], "audio/pcm;rate=12345"), "12345"),
-        (Reply([b""], "audio/pcm"), "no audio came"),
-        (Reply([b"\0"], "audio/pcm"), "no audio came"),
+        (HttpReply([b'{"error": "no voice"}']), "application/json, where audio/ .*no voice"),
+        (HttpReply([b"<html>Sign in</html>"], "text/html"), "text/html, where audio/ .*Sign in"),
+        (HttpReply([b"<html>Sign in</html>"], "audio/pcm"), "text came, .*Sign in"),
+        (HttpReply([MP3], "audio/mpeg"), "audio/mpeg came, where pcm was asked for"),
+        (HttpReply([MP3], "audio/pcm"), "MP3 came"),
+        (HttpReply([PCM], "audio/pcm;rate=12345"), "12345"),
+        (HttpReply([b""], "audio/pcm"), "no audio came"),
+        (HttpReply([b"\0"], "audio/pcm"), "no audio came"),
         (fails(401, "no"), "401"),
         (fails(500, "on fire"), "500: on fire"),
     ],

@@ -8,7 +8,7 @@ from mediaserver.agents.services import ServiceError, Transcript
 from mediaserver.agents.services.openai.transcription import OpenAITranscription
 from mediaserver.call import Frame
 from mediaserver.testing import run_virtual
-from mediaserver.testing.openai_server import Disconnect, Hold, Reply, hears, streams
+from mediaserver.testing.openai import Disconnect, Hold, HttpReply, hears, streams
 
 
 async def spoken(format=MULAW_8K, frames=25):
@@ -61,7 +61,7 @@ async def test_partial_transcripts_are_of_all_that_was_said(server, use):
 
 
 async def test_a_model_that_does_not_stream_is_understood_too(server, use):
-    server.transcription.will(Reply([b'{"text": "Hello."}']))
+    server.transcription.will(HttpReply([b'{"text": "Hello."}']))
     (transcript,) = await understood(use(OpenAITranscription, "whisper-1", stream=True))
     assert transcript.text == "Hello."
 
@@ -101,10 +101,10 @@ async def test_utterances_share_a_connection(server, use):
         (streams({"type": "transcript.text.delta", "delta": "Good"}), "the answer broke off"),
         (streams({"error": {"message": "no memory"}}), "no memory"),
         (streams("{"), "an answer that is not understood"),
-        (Reply([b'{"txt": "Hello."}']), "an answer that is not understood"),
-        (Reply([b""]), "an answer that is not understood"),
-        (Reply([b"<html>", b"</html>"], "text/html"), "text/html, where application/json"),
-        (Reply([b'{"text', Disconnect()]), "connection"),
+        (HttpReply([b'{"txt": "Hello."}']), "an answer that is not understood"),
+        (HttpReply([b""]), "an answer that is not understood"),
+        (HttpReply([b"<html>", b"</html>"], "text/html"), "text/html, where application/json"),
+        (HttpReply([b'{"text', Disconnect()]), "connection"),
     ],
 )
 async def test_an_answer_that_is_none_is_an_error(server, use, reply, reason):
@@ -116,7 +116,7 @@ async def test_an_answer_that_is_none_is_an_error(server, use, reply, reason):
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_slow_answer_is_given_up(server, use, stream):
     hold = Hold()
-    server.transcription.will(Reply([hold]))
+    server.transcription.will(HttpReply([hold]))
     with pytest.raises(ServiceError, match=r"no answer within 0\.1 s"):
         await understood(use(OpenAITranscription, stream=stream, first_timeout=0.1))
     await asyncio.wait_for(hold.left.wait(), 5)
@@ -145,7 +145,7 @@ def test_the_deadline_does_not_run_while_the_caller_speaks():
 
 async def test_cancelling_ends_the_request_at_once(server, use):
     hold = Hold()
-    server.transcription.will(Reply([hold]))
+    server.transcription.will(HttpReply([hold]))
     task = asyncio.create_task(understood(use(OpenAITranscription)))
     await asyncio.wait_for(hold.reached.wait(), 5)
     task.cancel()
