@@ -67,7 +67,7 @@ def test_a_call_is_placed_handled_and_reported(run, sandbox_url):
     [
         (["--machine", "dance"], "mediaserver.agents:Echo", "ignore, detect, hangup"),
         ([], "nowhere:Nothing", "there is no module 'nowhere'"),
-        ([], "mediaserver:Route", "no subclass of mediaserver.Handler"),
+        ([], "mediaserver:Route", "not a subclass of mediaserver.Handler"),
         (["--config", "missing.toml"], "mediaserver.agents:Echo", "missing.toml"),
     ],
 )

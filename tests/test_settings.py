@@ -245,7 +245,7 @@ def test_other_empty_variables_set_nothing(monkeypatch):
 @pytest.mark.parametrize(("name", "value"), [("auth_id", "MA1"), ("check_signatures", "true")])
 def test_signatures_that_are_to_be_checked_need_a_token(name, value):
     (problem,) = problems({name: value})
-    assert problem.startswith(f"auth_token is not set and {name} is: ")
+    assert problem.startswith(f"auth_token is not set, but {name} is: ")
     assert load_settings({name: value, "auth_token": "t"}).auth_tokens == ("t",)
     assert load_settings({name: value, "more_auth_tokens": "t"}).auth_tokens == ("t",)
 
@@ -270,13 +270,13 @@ def test_a_variable_that_names_no_setting_is_pointed_out():
         "MEDIASERVER_PORT_8000_TCP_ADDR": "10.0.0.1",
     }
     assert unknown_variables(environment) == [
-        "MEDIASERVER_MAXCALLS names no setting; did you mean MEDIASERVER_MAX_CALLS?"
+        "MEDIASERVER_MAXCALLS is not a setting; did you mean MEDIASERVER_MAX_CALLS?"
     ]
 
 
 def test_the_real_environment_is_looked_at_by_default(monkeypatch):
     monkeypatch.setenv("MEDIASERVER_ZZZ", "1")
-    assert unknown_variables() == ["MEDIASERVER_ZZZ names no setting"]
+    assert unknown_variables() == ["MEDIASERVER_ZZZ is not a setting"]
 
 
 def test_every_setting_has_a_description_and_a_default_that_can_be_given():

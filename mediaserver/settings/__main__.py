@@ -1,0 +1,6 @@
+"""Print the reference of all settings."""
+
+from mediaserver.settings.reference import reference
+
+
+print(reference(), end="")

@@ -1,0 +1,424 @@
+"""The model of all settings: names, types, defaults, descriptions and rules."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    InstanceOf,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from audiocodecs import MULAW_8K, AudioFormat
+from mediaserver.plivo.client import API_URL
+from mediaserver.plivo.xml import Speak
+from mediaserver.settings.values import (
+    Network,
+    off_is_none,
+    read_networks,
+    read_redirect,
+    read_stream_format,
+    read_tokens,
+    read_web_url,
+    split_list,
+)
+
+
+ENV_PREFIX: Final = "MEDIASERVER_"
+"""Begins the environment variable of every setting."""
+
+_TOKENS: Final = ("auth_token", "more_auth_tokens")
+
+_Seconds = Annotated[float, Field(gt=0)]
+_Bytes = Annotated[int, Field(gt=0)]
+_Switchable = BeforeValidator(off_is_none)
+
+
+def _in(group: str, default: Any, description: str, **more: Any) -> Any:
+    """Declare a setting of `group`."""
+    if "default_factory" not in more:
+        more["default"] = default
+    return Field(description=description, json_schema_extra={"group": group}, **more)
+
+
+def flag_of(name: str) -> str:
+    """Return the command-line flag of a setting."""
+    return "--" + name.replace("_", "-")
+
+
+def variable_of(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return ENV_PREFIX + name.upper()
+
+
+class EnvironmentSource(EnvSettingsSource):
+    """The environment. An empty variable sets nothing, unless it is one for tokens.
+
+    An empty token is treated as a mistake, not as "do not check signatures".
+    """
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the values of the variables that are set."""
+        empty = {variable.upper() for variable, value in os.environ.items() if not value}
+        return super().__call__() | {name: "" for name in _TOKENS if variable_of(name) in empty}
+
+
+class Settings(BaseSettings):
+    """The server's settings. Durations are seconds, sizes bytes."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        validate_default=False,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let arguments win over the environment."""
+        return init_settings, EnvironmentSource(settings_cls)
+
+    # Where to listen
+
+    handler: Annotated[tuple[str, ...], NoDecode] = _in(
+        "Server",
+        (),
+        "Handlers, as package.module:Name, /path=package.module:Name or"
+        " +14155550100=package.module:Name (a dialled number). Separate several with spaces on the"
+        " command line, with commas in the environment.",
+    )
+    host: str = _in(
+        "Server", "127.0.0.1", "Address to listen on; 0.0.0.0 means every IPv4 address."
+    )
+    port: int = _in(
+        "Server", 8000, "Port to listen on; 0 picks a free port and logs it.", ge=0, le=65535
+    )
+    path: str = _in("Server", "/stream", "Path of the media WebSocket.")
+    public_url: Annotated[str | None, BeforeValidator(read_web_url)] = _in(
+        "Server",
+        None,
+        "URL at which Plivo reaches this server, such as https://voice.example.com. If it has a"
+        " path, a proxy must strip it. Without this setting, /answer trusts the Host header.",
+    )
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode, BeforeValidator(read_networks)] = _in(
+        "Server",
+        (),
+        "Addresses or CIDR ranges of proxies whose X-Forwarded-For, -Proto and -Host are trusted,"
+        " separated by commas.",
+    )
+    ssl_certfile: Annotated[Path | None, _Switchable] = _in(
+        "TLS", None, "PEM file with the certificate chain. It is read again when it changes."
+    )
+    ssl_keyfile: Annotated[Path | None, _Switchable] = _in(
+        "TLS", None, "PEM file with the private key, unless the certificate file contains it."
+    )
+    ssl_keyfile_password: SecretStr | None = _in(
+        "TLS", None, "Passphrase of the private key. Prefer the environment to a flag."
+    )
+
+    # The account at Plivo
+
+    auth_id: str | None = _in(
+        "Plivo",
+        None,
+        "Auth ID of the account or subaccount, MA… or SA…, from Plivo's console.",
+    )
+    auth_token: SecretStr | None = _in(
+        "Plivo",
+        None,
+        "Auth token of the account; required if auth_id is set. If it is set, only webhooks and"
+        " streams that Plivo signed are accepted. Prefer the environment to a flag.",
+    )
+    more_auth_tokens: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(read_tokens)] = (
+        _in(
+            "Plivo",
+            (),
+            "Further tokens whose signatures are accepted, separated by commas: the old one during"
+            " a change, those of subaccounts, that of the main account.",
+        )
+    )
+    api_url: Annotated[str, BeforeValidator(read_web_url)] = _in(
+        "Plivo", API_URL, "URL of the REST API: Plivo's, or a sandbox's."
+    )
+    calls_per_second: float = _in(
+        "Plivo", 2.0, "Most calls that the account may place in a second.", gt=0, le=1000
+    )
+    check_signatures: bool = _in(
+        "Plivo", True, "Check Plivo's signatures. Turn this off only where nobody else can connect."
+    )
+    accept_old_signatures: bool = _in(
+        "Plivo",
+        False,
+        "Accept webhooks that have only a version 2 signature, which does not cover their content.",
+    )
+    status_callbacks: bool = _in(
+        "Plivo",
+        False,
+        "Have Plivo report on each stream to /status; handlers get the reports as StreamStatus."
+        " Each checkpoint then costs a request.",
+    )
+
+    # How many calls, and what callers hear when the server is full
+
+    max_calls: int = _in(
+        "Calls", 200, "Most simultaneous calls. Further callers get the busy message.", ge=1
+    )
+    busy_message: str = _in(
+        "Calls",
+        "All our lines are busy. Please call again later.",
+        "What a caller hears when the server is full or draining; empty for only a busy tone.",
+    )
+    busy_redirect: Annotated[str | None, BeforeValidator(read_redirect)] = _in(
+        "Calls", None, "URL of Plivo XML for those callers, instead of the message."
+    )
+    on_end: str = _in(
+        "Calls",
+        "hangup",
+        "What the call does after its stream has ended: hangup, or the URL of Plivo XML to run.",
+    )
+    max_call_seconds: Annotated[_Seconds | None, _Switchable] = _in(
+        "Calls", 14_400.0, "Longest call (Plivo's own default limit is 4 hours); off for no limit."
+    )
+    max_silence_seconds: Annotated[_Seconds | None, _Switchable] = _in(
+        "Calls",
+        900.0,
+        "Close a call whose caller has neither spoken nor pressed a key for this long;"
+        " off for never.",
+    )
+    reservation_seconds: _Seconds = _in(
+        "Calls",
+        30.0,
+        "How long the place of a call answered at /answer is reserved for its stream.",
+    )
+    token_seconds: _Seconds = _in(
+        "Calls", 300.0, "How long the token in a stream URL from /answer is valid."
+    )
+    require_token: bool = _in("Calls", False, "Accept only streams whose URL came from /answer.")
+    secret: SecretStr = _in(
+        "Calls",
+        None,
+        "Key that signs those tokens, at least 16 characters. By default random in each process:"
+        " set it if several processes serve one number.",
+        default_factory=lambda: SecretStr(secrets.token_urlsafe(32)),
+    )
+
+    # One call's audio
+
+    default_format: Annotated[InstanceOf[AudioFormat], BeforeValidator(read_stream_format)] = _in(
+        "Audio",
+        MULAW_8K,
+        "Format that /answer requests, and that a stream has if its start event names none.",
+    )
+    lead_seconds: _Seconds = _in(
+        "Audio", 0.6, "Audio is sent this long before the caller hears it.", ge=0.2, le=30
+    )
+    queue_seconds: _Seconds = _in(
+        "Audio", 2.0, "Audio that play() queues before it waits.", le=3600
+    )
+    inbox_seconds: _Seconds = _in(
+        "Audio", 1.0, "Received audio that is kept until the handler reads it.", le=3600
+    )
+    inbox_overflow: Literal["drop", "pause"] = _in(
+        "Audio", "drop", "Beyond that: drop the oldest audio, or pause reading from the socket."
+    )
+
+    coalesce_seconds: float = _in(
+        "Audio",
+        0.001,
+        "While 20 or more calls are live, look at their sockets at most once in this time. This"
+        " saves CPU and delays each frame by at most this long. A handler that needs more than"
+        " eight turns of the event loop for an event (awaits that let other tasks run) continues"
+        " after this long again. 0 to read data as soon as it arrives.",
+        ge=0,
+        le=0.01,
+    )
+
+    # Limits and deadlines
+
+    header_timeout: _Seconds = _in(
+        "Limits", 10.0, "Time to send a request's headers, and the same again for its body."
+    )
+    idle_timeout: _Seconds = _in(
+        "Limits", 30.0, "How long an HTTP connection may stay open between requests."
+    )
+    max_header_bytes: _Bytes = _in(
+        "Limits", 16_384, "Largest request line and headers together.", ge=1024
+    )
+    max_body_bytes: _Bytes = _in("Limits", 65_536, "Largest body of a webhook.", ge=1024)
+    max_message_bytes: _Bytes = _in(
+        "Limits", 65_536, "Largest WebSocket message (Plivo's limit is 64 KB).", ge=1024
+    )
+    start_timeout: _Seconds = _in(
+        "Limits", 10.0, "Time to send a stream's start event after it has connected."
+    )
+    ping_interval: _Seconds = _in("Limits", 20.0, "Time between WebSocket pings.")
+    dead_peer_timeout: _Seconds = _in(
+        "Limits", 30.0, "Close a stream that sends nothing, not even a pong, for this long."
+    )
+    grace: _Seconds = _in("Limits", 5.0, "Time for a handler to finish after its call has ended.")
+
+    # Life of the process
+
+    drain_delay: float = _in(
+        "Shutdown",
+        0.0,
+        "After SIGTERM, how long new calls are still accepted while /readyz already answers 503:"
+        " the time that a load balancer needs to notice.",
+        ge=0,
+    )
+    drain_timeout: float = _in(
+        "Shutdown", 3600.0, "After SIGTERM, how long live calls may continue.", ge=0
+    )
+
+    # Logs
+
+    log_level: Literal["debug", "info", "warning", "error", "critical"] = _in(
+        "Logs", "info", "Lowest severity to log."
+    )
+    log_format: Literal["console", "json"] = _in(
+        "Logs", "console", "Text for people, or one JSON object per line."
+    )
+    access_log: bool = _in("Logs", False, "Log each HTTP request.")
+    block_warning: Annotated[_Seconds | None, _Switchable] = _in(
+        "Logs", 0.5, "Report code that blocks the event loop for this long; off for never."
+    )
+
+    @field_validator("handler", mode="before")
+    @classmethod
+    def _split_handlers(cls, value: Any) -> Any:
+        return split_list(value)
+
+    @field_validator("log_level", "log_format", "inbox_overflow", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("path")
+    @classmethod
+    def _is_path(cls, value: str) -> str:
+        if not re.fullmatch(r"/[^\s?#]*", value):
+            raise ValueError("must start with / and contain no space, query or fragment")
+        return value
+
+    @field_validator("on_end")
+    @classmethod
+    def _is_end(cls, value: str) -> str:
+        if value == "hangup":
+            return value
+        try:
+            return str(read_redirect(value))
+        except ValueError:
+            raise ValueError("must be hangup, or an http:// or https:// URL") from None
+
+    @field_validator("secret")
+    @classmethod
+    def _is_long(cls, value: SecretStr) -> SecretStr:
+        if len(value.get_secret_value()) < 16:
+            raise ValueError("must have at least 16 characters")
+        return value
+
+    @field_validator("busy_message")
+    @classmethod
+    def _is_speakable(cls, value: str) -> str:
+        if value.strip():
+            Speak(value)
+        return value.strip()
+
+    @field_validator("auth_id", mode="before")
+    @classmethod
+    def _strip_id(cls, value: Any) -> Any:
+        return value.strip() or None if isinstance(value, str) else value
+
+    @field_validator("auth_token", mode="before")
+    @classmethod
+    def _strip_token(cls, value: Any) -> Any:
+        return value.strip() if isinstance(value, str) else value
+
+    @field_validator("auth_token", "more_auth_tokens")
+    @classmethod
+    def _is_given(
+        cls, value: SecretStr | tuple[SecretStr, ...] | None
+    ) -> SecretStr | tuple[SecretStr, ...] | None:
+        tokens = (value,) if isinstance(value, SecretStr) else value or ()
+        if not all(each.get_secret_value().strip() for each in tokens):
+            raise ValueError("must not be blank; leave it out if you have no token")
+        return value
+
+    @field_validator("auth_id")
+    @classmethod
+    def _is_auth_id(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", value):
+            raise ValueError("must be letters and digits, such as MA and 18 more")
+        return value
+
+    @field_validator("port", mode="before")
+    @classmethod
+    def _is_port(cls, value: Any) -> Any:
+        if isinstance(value, str) and value.startswith("tcp://"):
+            raise ValueError(
+                "is set by Kubernetes for a service named mediaserver;"
+                " set enableServiceLinks: false in the pod"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.ssl_keyfile is not None and self.ssl_certfile is None:
+            raise ValueError("ssl_keyfile is set but ssl_certfile is not: TLS needs both")
+        if self.dead_peer_timeout <= self.ping_interval:
+            raise ValueError(
+                f"dead_peer_timeout ({self.dead_peer_timeout:g} s) must be above ping_interval"
+                f" ({self.ping_interval:g} s)"
+            )
+        if self.check_signatures and not self.auth_tokens:
+            asked = [name for name in ("auth_id", "check_signatures") if self._is_set(name)]
+            if asked:
+                raise ValueError(
+                    f"auth_token is not set, but {asked[0]} is: without a token, signatures cannot"
+                    " be checked. Set MEDIASERVER_AUTH_TOKEN, or turn check_signatures off"
+                )
+        return self
+
+    def _is_set(self, name: str) -> bool:
+        return name in self.model_fields_set and getattr(self, name) is not None
+
+    @property
+    def auth_tokens(self) -> tuple[str, ...]:
+        """Every token whose signatures are accepted, in plain text."""
+        own = (self.auth_token,) if self.auth_token is not None else ()
+        return tuple(each.get_secret_value() for each in (*own, *self.more_auth_tokens))
+
+    @property
+    def tls(self) -> bool:
+        """Whether the server itself terminates TLS."""
+        return self.ssl_certfile is not None
+
+    @property
+    def secret_is_random(self) -> bool:
+        """Whether this process generated its own `secret`."""
+        return "secret" not in self.model_fields_set

@@ -1,0 +1,94 @@
+"""Reading the values of settings from the text of a flag, a variable or a file.
+
+Each function raises `ValueError` if the value is not allowed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+from audiocodecs import AudioFormat
+from mediaserver.protocol import PLIVO_FORMATS
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def split_list(value: Any) -> Any:
+    """Split text at its commas, and return anything else unchanged."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+def read_networks(value: Any) -> tuple[Network, ...]:
+    """Read addresses and CIDR ranges."""
+    value = split_list(value)
+    if not isinstance(value, list | tuple):
+        raise ValueError("must be addresses or CIDR ranges such as 10.0.0.0/8, 192.0.2.7")
+    networks = []
+    for item in value:
+        try:
+            networks.append(ipaddress.ip_network(str(item)))
+        except ValueError as error:
+            raise ValueError(f"{error}; give addresses or CIDR ranges such as 10.0.0.0/8") from None
+    return tuple(networks)
+
+
+def read_stream_format(value: Any) -> AudioFormat:
+    """Read one of the formats that Plivo streams."""
+    parsed = value if isinstance(value, AudioFormat) else AudioFormat.parse(str(value))
+    if parsed not in PLIVO_FORMATS:
+        allowed = ", ".join(str(each) for each in PLIVO_FORMATS)
+        raise ValueError(f"Plivo streams carry {allowed}, not {parsed}")
+    return parsed
+
+
+def off_is_none(value: Any) -> Any:
+    """Return None for "off", "none" and empty text, and anything else unchanged."""
+    if isinstance(value, str) and value.strip().lower() in ("", "none", "off"):
+        return None
+    return value
+
+
+def read_web_url(value: Any) -> str | None:
+    """Return the URL with the scheme ``http`` or ``https`` and without a trailing slash."""
+    value = off_is_none(value)
+    if value is None:
+        return None
+    text = str(value).strip()
+    parts = urlsplit(text)
+    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+    if scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be a URL such as https://voice.example.com")
+    if parts.query or parts.fragment or parts.username:
+        raise ValueError("must have no user name, query or fragment")
+    try:
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(str(error)) from None
+    if not re.fullmatch(r"[\x21-\x7e]+", text):
+        raise ValueError("must be printable ASCII without spaces")
+    return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+def read_redirect(value: Any) -> str | None:
+    """Read the URL of Plivo XML."""
+    value = off_is_none(value)
+    if value is None:
+        return None
+    parts = urlsplit(str(value))
+    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", str(value)):
+        raise ValueError("must be an http:// or https:// URL that answers with Plivo XML")
+    return str(value)
+
+
+def read_tokens(value: Any) -> Any:
+    """Read tokens, of which text must have at least one."""
+    tokens = split_list(value)
+    if isinstance(value, str) and not tokens:
+        raise ValueError("must contain a token; leave it out if you have none")
+    return tokens
