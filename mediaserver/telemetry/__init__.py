@@ -1,1 +1,1 @@
-"""Reads the plain counters that the other parts keep: metrics and logs."""
+"""Metrics, read from the counters that the other parts keep, and logs."""

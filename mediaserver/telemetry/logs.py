@@ -1,8 +1,8 @@
 """Logs: one stream of events on stderr, for people or for machines.
 
-The libraries' own messages (uvicorn, websockets, asyncio) come out in the same form. Ids of a call
-are bound with `structlog.contextvars.bind_contextvars` or `structlog.get_logger().bind`. Audio and
-secrets are never logged, and a token that gets into a message by way of a URL is blotted out.
+Messages of libraries (uvicorn, websockets, asyncio) have the same form. Use
+`structlog.contextvars.bind_contextvars` or `structlog.get_logger().bind` to add a call's ids to
+messages. Audio and secrets are never logged, and tokens in URLs are redacted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 LogFormat = Literal["console", "json"]
 
-# What these say at info is either said better by the server or of no use to who runs it.
+# At level info these repeat what the server logs, or say what its operator does not need.
 _QUIETER: Final[Mapping[str, int]] = {
     "uvicorn.error": logging.WARNING,
     "websockets": logging.WARNING,
@@ -32,10 +32,10 @@ _TOKEN: Final = re.compile(r"(?<=[?&]token=)[^&\s\"'#]+")
 
 
 def default_logs() -> None:
-    """Hand messages to the standard library's logging, unless the application has its own wishes.
+    """Pass messages to the standard library's logging, unless the application configured structlog.
 
-    structlog by itself prints to standard output, local variables of tracebacks included, which may
-    be audio and secrets.
+    By default structlog prints to standard output and shows the local variables of tracebacks,
+    which may be audio and secrets.
     """
     if not structlog.is_configured():
         structlog.configure(
@@ -43,7 +43,7 @@ def default_logs() -> None:
                 structlog.stdlib.filter_by_level,
                 structlog.contextvars.merge_contextvars,
                 structlog.processors.format_exc_info,
-                blot_out_tokens,
+                redact_tokens,
                 structlog.processors.KeyValueRenderer(key_order=["event"]),
             ],
             logger_factory=structlog.stdlib.LoggerFactory(),
@@ -58,9 +58,9 @@ def configure_logs(
     """Send every log message of the process to one stream.
 
     Args:
-        level: Least severe messages to log.
-        form: ``console`` for people, ``json`` for one JSON object a line.
-        stream: Where to; by default standard error.
+        level: Lowest severity to log.
+        form: ``console`` for people, ``json`` for one JSON object per line.
+        stream: Where to write; by default standard error.
 
     """
     stream = sys.stderr if stream is None else stream
@@ -69,7 +69,7 @@ def configure_logs(
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        blot_out_tokens,
+        redact_tokens,
     ]
     structlog.configure(
         processors=[
@@ -83,10 +83,10 @@ def configure_logs(
     )
     last: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
     if form == "json":
-        last += [structlog.processors.format_exc_info, blot_out_tokens]
+        last += [structlog.processors.format_exc_info, redact_tokens]
         last += [structlog.processors.JSONRenderer(default=str)]
     else:
-        # Without local variables, which may be audio and secrets.
+        # Show no local variables: they may be audio and secrets.
         last.append(
             structlog.dev.ConsoleRenderer(
                 colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
@@ -103,7 +103,7 @@ def configure_logs(
         logging.getLogger(name).setLevel(max(least, threshold))
 
 
-def blot_out_tokens(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+def redact_tokens(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Replace the token of every stream URL in a log event."""
     for key, value in event.items():
         if isinstance(value, str) and "token=" in value:

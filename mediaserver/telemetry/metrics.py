@@ -1,7 +1,7 @@
-"""Prometheus metrics, read off plain counters when someone asks for them.
+"""Prometheus metrics, read from plain counters at each scrape.
 
-Nothing here is touched by a call: the parts of the server count in attributes of their own, and a
-scrape reads those.
+Calls use nothing in this module: the parts of the server count in plain attributes, and a scrape
+reads those.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ STREAM_METRICS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "frames_in": ("frames_received", "Audio frames received."),
     "frames_dropped": ("frames_dropped", "Received frames that were dropped."),
-    "frames_lost": ("frames_lost", "Frames that never came, by the gaps in their count."),
+    "frames_lost": ("frames_lost", "Frames that never came, from gaps in their chunk numbers."),
     "frames_out_of_order": ("frames_out_of_order", "Frames that came after a later one."),
     "messages_in": ("messages_received", "WebSocket messages received."),
     "messages_out": ("messages_sent", "WebSocket messages sent."),
@@ -46,19 +46,19 @@ STREAM_METRICS: Final[Mapping[str, tuple[str, str]]] = {
     "malformed_messages": ("messages_malformed", "Messages that could not be read."),
     "unknown_messages": ("messages_unknown", "Messages of an unknown event."),
     "keys_in": ("keys_received", "Keys that callers pressed."),
-    "interrupts": ("interrupts", "Times that playback was interrupted."),
+    "interrupts": ("interrupts", "Interruptions of playback."),
     "checkpoints_sent": ("checkpoints_sent", "Checkpoints sent."),
     "checkpoints_confirmed": ("checkpoints_confirmed", "Checkpoints that Plivo confirmed."),
-    "underruns": ("underruns", "Times that queued audio missed its playout at the phone."),
-    "underrun_seconds": ("underrun_seconds", "How late that audio was, in all."),
-    "producer_gaps": ("producer_gaps", "Times that a handler had no more audio in mid-speech."),
-    "producer_gap_seconds": ("producer_gap_seconds", "How long those times were, in all."),
+    "underruns": ("underruns", "Times that queued audio was sent too late for its playout."),
+    "underrun_seconds": ("underrun_seconds", "How late that audio was, in total."),
+    "producer_gaps": ("producer_gaps", "Gaps in speech because the handler had no more audio."),
+    "producer_gap_seconds": ("producer_gap_seconds", "Total duration of those gaps."),
 }
-"""Metric and help of every field of `StreamCounters`."""
+"""The metric's name and help text for every field of `StreamCounters`."""
 
 
 class Figures(Protocol):
-    """What a server counts."""
+    """The counters of a server."""
 
     calls_total: int
     refused: Counter[str]
@@ -76,24 +76,24 @@ class Figures(Protocol):
 
 
 class Source(Protocol):
-    """A server, as far as its metrics go."""
+    """The parts of a server that its metrics are read from."""
 
     draining: bool
 
     @property
     def counters(self) -> Figures:
-        """What the server counts."""
+        """The server's counters."""
 
     @property
     def settings(self) -> Any:
         """The server's settings."""
 
     def stream_totals(self) -> StreamCounters:
-        """Return the sums over ended and live calls."""
+        """Return the sums over all calls, ended and live."""
 
 
 def exposition(source: Source) -> bytes:
-    """Return every metric of a server in Prometheus' text format."""
+    """Return every metric of a server in Prometheus's text format."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(ServerCollector(source))
     return generate_latest(registry)
@@ -106,7 +106,7 @@ class ServerCollector(Collector):
         self._source = source
 
     def describe(self) -> list[Metric]:
-        """Return nothing: the collector has a registry to itself."""
+        """Return nothing: no other collector shares this one's registry."""
         return []
 
     def collect(self) -> Iterator[Metric]:
@@ -117,28 +117,28 @@ class ServerCollector(Collector):
         build.add_metric([__version__], 1)
         yield build
         yield _gauge("calls_active", "Calls that are connected.", counters.calls_active)
-        yield _gauge("calls_limit", "Calls that may be.", source.settings.max_calls)
+        yield _gauge("calls_limit", "Most simultaneous calls.", source.settings.max_calls)
         yield _gauge("draining", "1 once the server was asked to stop.", int(source.draining))
         yield _counter("calls", "Calls that have connected.", counters.calls_total)
         yield _by("calls_refused", "Calls refused, by cause.", "cause", counters.refused)
         yield _by("webhooks", "Webhooks answered, by kind of reply.", "kind", counters.webhooks)
         yield _by(
             "stream_statuses",
-            "Status callbacks of streams, by what happened.",
+            "Status callbacks of streams, by event.",
             "kind",
             counters.stream_statuses,
         )
         yield _counter(
             "handler_errors",
-            "Calls that an exception of their handler ended.",
+            "Calls that ended with an exception in their handler.",
             counters.handler_errors,
         )
         yield _counter(
             "dead_peers", "Calls closed because the peer was silent.", counters.dead_peers
         )
-        yield _gauge("loop_lag_seconds", "Lateness of the event loop.", counters.loop_lag)
-        yield _gauge("loop_lag_max_seconds", "The worst it ever was.", counters.loop_lag_max)
-        yield _counter("loop_blocks", "Times the loop was blocked.", counters.loop_blocks)
+        yield _gauge("loop_lag_seconds", "Current lag of the event loop.", counters.loop_lag)
+        yield _gauge("loop_lag_max_seconds", "Largest lag so far.", counters.loop_lag_max)
+        yield _counter("loop_blocks", "Times the event loop was blocked.", counters.loop_blocks)
         totals = source.stream_totals()
         for field, (name, text) in STREAM_METRICS.items():
             yield _counter(name, text, getattr(totals, field))
@@ -147,19 +147,19 @@ class ServerCollector(Collector):
 
 def _conversations(turns: TurnCounters) -> Iterator[Metric]:
     yield _counter("turns", "Turns of conversations with agents.", turns.turns)
-    yield _counter("turns_interrupted", "Turns not heard to their end.", turns.interrupted)
+    yield _counter("turns_interrupted", "Turns that were not heard to the end.", turns.interrupted)
     yield _by(
         "barge_ins",
         "Times that a caller seemed to interrupt, by what it turned out to be.",
         "outcome",
         turns.barge_ins,
     )
-    yield _by("service_failures", "Failures of services.", "service", turns.failures)
-    yield _by("usage", "What services charge for, by unit.", "unit", turns.usage)
+    yield _by("service_failures", "Failures of outside services.", "service", turns.failures)
+    yield _by("usage", "Use of services, in the units they charge for.", "unit", turns.usage)
     seconds = HistogramMetricFamily(
         "mediaserver_turn_seconds",
-        "Time from the caller's last speech to each stage of the answer; of a greeting, from the "
-        "start of the stream until it was heard.",
+        "Time from the caller's last speech to each stage of the answer; for a greeting, from the "
+        "start of the stream until it is heard.",
         labels=["stage"],
     )
     for stage, times in turns.stages.items():
@@ -168,7 +168,7 @@ def _conversations(turns: TurnCounters) -> Iterator[Metric]:
 
 
 def _buckets(times: Times) -> list[tuple[str, float]]:
-    """Return cumulative counts, as Prometheus has them."""
+    """Return cumulative counts, which Prometheus expects."""
     bounds = [*(str(bound) for bound in BUCKETS), "+Inf"]
     return list(zip(bounds, accumulate(times.counts), strict=True))
 

@@ -80,7 +80,7 @@ def test_bound_ids_are_on_every_line(stream):
     assert [entry["call"] for entry in entries(stream)] == ["c-1", "c-1"]
 
 
-def test_the_token_of_a_stream_url_is_blotted_out(stream):
+def test_the_token_of_a_stream_url_is_redacted(stream):
     configure_logs("info", "json", stream)
     structlog.get_logger().info("refused", url="wss://h/stream?a=1&token=abc.def-_g&b=2")
     logging.getLogger("uvicorn.access").warning("GET %s", "/stream?token=abc.def")
