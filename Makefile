@@ -3,8 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
+# Whoever switched it off: without compiled tests, each process of `make test` compiles them all.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types imports coverage bench interop docs clean
+.PHONY: help demo test stress lint format types imports coverage bench interop docs clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +29,9 @@ demo: $(VENV)/.installed  ## A whole call with speech on this machine: WAV, PNG 
 test: $(VENV)/.installed  ## All tests, with branch coverage
 	@$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=
 	@$(BIN)/python tools/coverage_floors.py
+
+stress: $(VENV)/.installed  ## The tests while busy loops hold the cores, again and again; ROUNDS="--marked 2 --whole 0 --pinned 0" for fewer
+	@$(BIN)/python -m tools.stress $(ROUNDS)
 
 lint: $(VENV)/.installed  ## Lint and formatting
 	@$(BIN)/ruff check .
