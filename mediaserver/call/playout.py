@@ -6,8 +6,8 @@ Positions count bytes of the stream's format since the start of the stream. Thre
 
 `queued` moves when the handler plays, `sent` when audio goes out, `heard` with the clock. Audio is
 sent while ``sent < heard + lead``. The carrier has no pause and never says how far it has played,
-except at checkpoints; so `heard` is reckoned from the time at which audio began to flow, and set
-right by every checkpoint that is confirmed.
+except at checkpoints. So `heard` is estimated from the time at which audio began to flow (`Runs`),
+and corrected by every confirmed checkpoint (`Checkpoints`).
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from functools import cache
 
 from audiocodecs import AudioFormat
+from mediaserver.call.checkpoints import Checkpoints
 from mediaserver.call.converter import Wire
 from mediaserver.call.counters import StreamCounters
 from mediaserver.call.inbox import Waiter
+from mediaserver.call.runs import Runs
 from mediaserver.call.settings import CallSettings
 from mediaserver.call.tap import Tap
 from mediaserver.protocol import (
@@ -39,22 +41,10 @@ _FRAME = 0.02
 """The carrier plays in steps of 20 ms."""
 
 _SHORTEST_GAP = 0.001
-"""Less than this is the jitter of a clock, not a gap in the audio."""
-
-_LONGEST_DELAY = 2.0
-"""More than this between sending and hearing is a fault, not a delay to reckon with."""
-
-_MAX_PENDING = 1_000
-"""Checkpoints that may wait for the carrier's answer; older ones are given up."""
-
-_STALE_SECONDS = 1.0
-"""For how long after a clear an answer may be one to a checkpoint that was cleared."""
+"""Seconds; a shorter gap is the jitter of a clock, not a gap in the audio."""
 
 _REMEMBERED_CUTS = 64
-"""Interruptions whose heard position is kept for a late ``heard()``."""
-
-_REMEMBERED_RUNS = 32
-"""Times at which audio began to flow that are kept, for who asks late when it was heard."""
+"""Number of interruptions whose heard position is kept for a late ``heard()``."""
 
 
 _encoder = cache(PlayAudioEncoder)
@@ -72,16 +62,6 @@ class Heard:
     """Whether Plivo said so, rather than the clock."""
 
 
-@dataclass(slots=True)
-class _Checkpoint:
-    position: int
-    name: str
-    own: bool
-    # When its answer was to be expected, as far as was known when it was sent.
-    due: float = 0.0
-    sent_at: float = 0.0
-
-
 class Playout:
     """The one sender of one call.
 
@@ -97,48 +77,34 @@ class Playout:
 
     __slots__ = (
         "_bps",
-        "_checkpoint_count",
+        "_checkpoints",
         "_clock",
-        "_confirmed",
         "_counters",
         "_cuts",
-        "_delay",
-        "_delays",
         "_encode",
-        "_ever_confirmed",
-        "_flowing",
         "_format",
         "_frame",
         "_high",
         "_keep",
         "_lead",
         "_low",
-        "_marks",
         "_message",
-        "_next_own_checkpoint",
         "_notice",
         "_noticed",
-        "_pending",
         "_playable",
         "_queue",
-        "_report",
         "_retained",
         "_retained_bytes",
         "_room_waiters",
-        "_run_position",
-        "_run_start",
         "_runs",
         "_send",
         "_settings",
-        "_stale",
-        "_stale_until",
         "_stream_id",
         "_tap_offset",
         "_waiting_since",
         "_watches",
         "blocked",
         "ended",
-        "epoch",
         "generation",
         "need_ticks",
         "paused",
@@ -167,7 +133,6 @@ class Playout:
         self._stream_id = stream_id
         self._settings = settings
         self._counters = counters
-        self._report = report
         self._notice = notice
 
         self._encode = _encoder(format)
@@ -193,37 +158,15 @@ class Playout:
         self._retained: deque[Wire] = deque()
         self._retained_bytes = 0
 
-        # At _run_start the carrier began to play without a break from _run_position.
-        self._run_start = 0.0
-        self._run_position = 0
-        # The position and the time of the last few such beginnings.
-        self._runs: list[tuple[int, float]] = []
-        # Whether audio is flowing, so that running dry is a gap and not a pause that was meant.
-        self._flowing = False
-        # How long audio takes to be heard, beyond the network's own time: the shortest of what the
-        # last few confirmations say, for a confirmation can be read late and never early.
-        self._delay = 0.0
-        self._delays: deque[float] = deque(maxlen=3)
-        # The network's own time, there and back, as the shell measures it.
+        self._runs = Runs(bps)
+        self._checkpoints = Checkpoints(interval=settings.checkpoint_interval, report=report)
+        # The network's own time in seconds, there and back, as the shell measures it.
         self.round_trip = 0.0
-
-        # Checkpoints to be sent once `sent` has reached them, and those not yet answered.
-        self._marks: list[_Checkpoint] = []
-        self._pending: list[_Checkpoint] = []
-        self._checkpoint_count = 0
-        self._next_own_checkpoint = 0.0
-        self._confirmed = 0
-        self._ever_confirmed = False
         self._noticed = False
 
         # Bumped by interrupt(): playbacks of an older generation are over.
         self.generation = 0
-        # Bumped by each clearAudio, so that no name of a checkpoint of ours comes twice.
-        self.epoch = 0
         self._cuts: dict[int, tuple[int, int]] = {}
-        # Names of cleared checkpoints whose answer may still be on its way.
-        self._stale: set[str] = set()
-        self._stale_until = 0.0
 
         self._watches: list[tuple[int, int, Waiter]] = []
         self._room_waiters: list[Waiter] = []
@@ -263,13 +206,15 @@ class Playout:
         self._playable = True
         if not self._queue:
             self._waiting_since = now
-            if (
-                size <= MAX_PLAY_BYTES
-                and not (self.paused or self.blocked or self._marks)
-                and size <= self._room(now)
+            if size <= MAX_PLAY_BYTES and not (
+                self.paused or self.blocked or self._checkpoints.waiting
             ):
-                self._send_audio(audio, size)
-                return start
+                unplayed = self._runs.unplayed(self.sent, now)
+                if size <= self._lead - unplayed:
+                    if not unplayed:
+                        self._begin_run(now)
+                    self._send_audio(audio, size)
+                    return start
         self._queue.append(memoryview(audio))
         self._pump(now, self._message)
         if self._queue:
@@ -293,7 +238,7 @@ class Playout:
         if not self._playable:
             self._cut(self._heard_position(now))
             self.paused = False
-            self._send_marks(now)
+            self._send_checkpoints(now)
             self._wake(now)
             return None
         heard = self._heard_position(now)
@@ -301,7 +246,7 @@ class Playout:
         self._tell_cut(heard)
         self._cut(heard)
         self._clear(now)
-        self._settle_checkpoints(heard)
+        self._checkpoints.settle(heard)
         self._drop_audio()
         self.paused = False
         self._playable = False
@@ -319,8 +264,7 @@ class Playout:
         self._clear(now)
         self._take_back(heard)
         self.paused = True
-        answered, self._pending = self._pending, []
-        self._report_all(answered, heard)
+        self._checkpoints.take_back(self.sent, heard)
 
     def resume(self) -> None:
         """Go on from where the caller stopped hearing."""
@@ -329,7 +273,7 @@ class Playout:
         self.paused = False
         now = self._clock()
         self._waiting_since = now
-        self._send_marks(now)
+        self._send_checkpoints(now)
         self._pump(now, self._message)
         self._want_ticks()
 
@@ -341,10 +285,10 @@ class Playout:
 
         """
         if self.ended:
-            self._report(name, False)
+            self._checkpoints.report(name, False)
             return
         encode_command(SetCheckpoint(self._stream_id, name))  # refuses a bad name at once
-        self._mark(_Checkpoint(self.queued, name, own=False))
+        self._add_checkpoint(self.queued, name)
 
     def outcome(self, start: int, end: int, generation: int) -> Heard | None:
         """Tell what was heard of the audio in [start, end), or None while that is open."""
@@ -353,8 +297,10 @@ class Playout:
             heard, confirmed = self._cuts.get(generation, (start, start))
             return self._heard_between(start, end, heard, confirmed)
         if self.ended:
-            return self._heard_between(start, end, self._heard_position(now), self._confirmed)
-        if self._confirmed >= end:
+            return self._heard_between(
+                start, end, self._heard_position(now), self._checkpoints.confirmed
+            )
+        if self._checkpoints.confirmed >= end:
             return Heard((end - start) / self._bps, interrupted=False, confirmed=True)
         if self._overdue(end, now):
             return Heard((end - start) / self._bps, interrupted=False, confirmed=False)
@@ -379,10 +325,10 @@ class Playout:
                 return None
         elif start >= self.sent:
             return None
-        for position, time in reversed(self._runs):
-            if position <= start:
-                return time + (start - position) / self._bps + self._delay + self.round_trip
-        return None
+        played_at = self._runs.played_at(start)
+        if played_at is None:
+            return None
+        return played_at + self._checkpoints.delay + self.round_trip
 
     def watch(self, end: int, waiter: Waiter) -> None:
         """Wake `waiter` when it is known what was heard up to `end`.
@@ -390,10 +336,8 @@ class Playout:
         Sends a checkpoint if one can still be put there.
         """
         self._watches.append((end, self.generation, waiter))
-        if end >= self.sent and not any(
-            mark.position == end for mark in (*self._marks, *self._pending)
-        ):
-            self._mark(_Checkpoint(end, "", own=True))
+        if end >= self.sent and not self._checkpoints.stands_at(end):
+            self._add_checkpoint(end)
         self._want_ticks()
 
     @property
@@ -420,27 +364,11 @@ class Playout:
     def played(self, name: str) -> None:
         """Take the carrier's word that the checkpoint `name` was reached."""
         now = self._clock()
-        index = next((i for i, mark in enumerate(self._pending) if mark.name == name), None)
-        if index is None:
-            return
-        position = self._pending[index].position
-        earliest = self._run_start + (position - self._run_position) / self._bps
-        if name in self._stale and now < min(self._stale_until, earliest - _FRAME):
-            # A carrier may answer what it cleared, and the name has been used again since.
-            return
-        # Answers come in order: what was asked before has been reached as well.
-        answered, self._pending = self._pending[: index + 1], self._pending[index + 1 :]
-        self._counters.checkpoints_confirmed += 1
-        self._ever_confirmed = True
-        self._confirmed = max(self._confirmed, position)
-        # One that was sent after its audio had ended says nothing of how late that was heard.
-        if position > self._run_position and answered[-1].sent_at <= earliest:
-            delay = now - earliest - self.round_trip
-            self._delays.append(min(max(delay, 0.0), _LONGEST_DELAY))
-            self._delay = min(self._delays)
-            self._keep = self._lead + self._aligned(self._settings.gap_limit + self._delay)
-        self._report_all(answered, position)
-        self._wake(now)
+        checkpoints = self._checkpoints
+        if checkpoints.confirm(name, now, self._runs, self.round_trip):
+            self._counters.checkpoints_confirmed += 1
+            self._keep = self._lead + self._aligned(self._settings.gap_limit + checkpoints.delay)
+            self._wake(now)
 
     def tick(self) -> bool:
         """Send what has become due and settle what is overdue.
@@ -467,9 +395,7 @@ class Playout:
 
         0 when it owes none, or has never answered one.
         """
-        if not self._pending or not self._ever_confirmed:
-            return 0.0
-        return max(0.0, self._clock() - self._pending[0].due)
+        return self._checkpoints.overdue(self._clock())
 
     def end(self) -> None:
         """The call is over: settle everything as it stands."""
@@ -480,24 +406,19 @@ class Playout:
         self._tell_cut(heard)
         self._cut(heard)
         self.ended = True
-        self._settle_checkpoints(heard)
+        self._checkpoints.settle(heard)
         self._drop_audio()
         self._wake(now)
 
     # Sending.
 
-    def _room(self, now: float) -> int:
-        """Return how much may be sent now, beginning a run if the carrier has played it all."""
-        playing = self._run_position + int((now - self._run_start) * self._bps)
-        if playing >= self.sent:
-            self._start_run(now)
-            playing = self.sent
-        return playing + self._lead - self.sent
-
     def _pump(self, now: float, quantum: int) -> None:
         if not self._queue or self.paused or self.blocked:
             return
-        room = self._room(now)
+        unplayed = self._runs.unplayed(self.sent, now)
+        if not unplayed:
+            self._begin_run(now)
+        room = self._lead - unplayed
         # Sending may fill the socket.
         while self._queue and not self.blocked:
             size = self.queued - self.sent
@@ -507,35 +428,30 @@ class Playout:
                 size = room - room % self._frame
                 if not size:
                     return
-            if self._marks:
-                size = min(size, self._marks[0].position - self.sent)
+            if waiting := self._checkpoints.waiting:
+                size = min(size, waiting[0].position - self.sent)
             size = min(size, MAX_PLAY_BYTES)
             self._send_audio(self._take(size), size)
             room -= size
-            if self._marks:
-                self._send_marks(now)
+            if waiting:
+                self._send_checkpoints(now)
         if self._room_waiters:
             self._wake_room()
 
-    def _start_run(self, now: float) -> None:
-        """The carrier had nothing left to play: reckon from now on from here."""
-        if self._flowing:
-            ran_dry = self._run_start + (self.sent - self._run_position) / self._bps
-            underrun = now - max(ran_dry, self._waiting_since)
-            if underrun > _SHORTEST_GAP:
-                self._counters.underruns += 1
-                self._counters.underrun_seconds += underrun
-            gap = self._waiting_since - ran_dry
-            if gap > _SHORTEST_GAP and (gap < self._settings.gap_limit or self.speaking):
-                self._counters.producer_gaps += 1
-                self._counters.producer_gap_seconds += gap
-        self._flowing = True
-        self._run_start = now
-        self._run_position = self.sent
-        self._tap_offset = self._delay + self.round_trip
-        self._runs.append((self.sent, now))
-        if len(self._runs) > _REMEMBERED_RUNS:
-            del self._runs[0]
+    def _begin_run(self, now: float) -> None:
+        """Begin a run, the carrier having nothing left to play; count the gap before it."""
+        ran_dry = self._runs.begin(self.sent, now)
+        self._tap_offset = self._checkpoints.delay + self.round_trip
+        if ran_dry is None:
+            return
+        underrun = now - max(ran_dry, self._waiting_since)
+        if underrun > _SHORTEST_GAP:
+            self._counters.underruns += 1
+            self._counters.underrun_seconds += underrun
+        gap = self._waiting_since - ran_dry
+        if gap > _SHORTEST_GAP and (gap < self._settings.gap_limit or self.speaking):
+            self._counters.producer_gaps += 1
+            self._counters.producer_gap_seconds += gap
 
     def _take(self, size: int) -> Wire:
         """Take `size` bytes out of the queue."""
@@ -572,42 +488,18 @@ class Playout:
         counters.bytes_out += len(message)
         self._send(message)
 
-    def _mark(self, mark: _Checkpoint) -> None:
-        if self.paused or mark.position > self.sent:
-            index = len(self._marks)
-            while index and self._marks[index - 1].position > mark.position:
-                index -= 1
-            self._marks.insert(index, mark)
-        else:
-            self._send_checkpoint(mark, self._clock())
+    def _add_checkpoint(self, position: int, name: str | None = None) -> None:
+        self._checkpoints.add(position, name)
+        if not self.paused:
+            self._send_checkpoints(self._clock())
 
-    def _send_marks(self, now: float) -> None:
-        while self._marks and self._marks[0].position <= self.sent:
-            self._send_checkpoint(self._marks.pop(0), now)
-
-    def _send_checkpoint(self, mark: _Checkpoint, now: float) -> None:
-        if mark.own:
-            if now < self._next_own_checkpoint:
-                return
-            self._next_own_checkpoint = now + self._settings.checkpoint_interval
-            self._checkpoint_count += 1
-            mark.name = f"heard-{self.epoch}-{self._checkpoint_count}"
-        mark.sent_at = now
-        ahead = max(0, mark.position - self._run_position) / self._bps
-        mark.due = max(now, self._run_start + ahead + self._delay)
-        self._pending.append(mark)
-        if len(self._pending) > _MAX_PENDING:
-            self._report_all([self._pending.pop(0)], 0)
-        self._counters.checkpoints_sent += 1
-        self._command(SetCheckpoint(self._stream_id, mark.name))
+    def _send_checkpoints(self, now: float) -> None:
+        while (name := self._checkpoints.take_due(self.sent, now, self._runs)) is not None:
+            self._counters.checkpoints_sent += 1
+            self._command(SetCheckpoint(self._stream_id, name))
 
     def _clear(self, now: float) -> None:
-        self.epoch += 1
-        if now >= self._stale_until:
-            self._stale.clear()
-        self._stale.update(checkpoint.name for checkpoint in self._pending if not checkpoint.own)
-        self._stale_until = now + _STALE_SECONDS
-        self._flowing = False
+        self._checkpoints.clear(now)
         self._command(ClearAudio(self._stream_id))
 
     def _command(self, command: SetCheckpoint | ClearAudio) -> None:
@@ -619,8 +511,7 @@ class Playout:
     # Telling who listens in.
 
     def _tapped_at(self, position: int) -> float:
-        ahead = (position - self._run_position) / self._bps
-        return self._run_start + ahead + self._tap_offset
+        return self._runs.time_of(position) + self._tap_offset
 
     def _tell_cut(self, heard: int) -> None:
         if self.tap is not None and heard < self.sent:
@@ -643,13 +534,11 @@ class Playout:
             self._queue.appendleft(piece)
             missing -= len(piece)
         self.sent = position
-        self._run_position = position
-        while self._pending and self._pending[-1].position > position:
-            self._marks.insert(0, self._pending.pop())
+        self._runs.stop(position)
 
     def _cut(self, heard: int) -> None:
         """Close the generation, remembering how far it was heard."""
-        self._cuts[self.generation] = (heard, self._confirmed)
+        self._cuts[self.generation] = (heard, self._checkpoints.confirmed)
         self._cuts.pop(self.generation - _REMEMBERED_CUTS, None)
         self.generation += 1
 
@@ -657,27 +546,16 @@ class Playout:
         self._queue.clear()
         self._retained.clear()
         self._retained_bytes = 0
-        self.queued = self._run_position = self.sent
-        self._flowing = False
-
-    def _settle_checkpoints(self, heard: int) -> None:
-        """Give up waiting for the carrier's answers, and go by what was heard."""
-        checkpoints = [*self._pending, *self._marks]
-        self._pending, self._marks = [], []
-        self._report_all(checkpoints, heard)
-
-    def _report_all(self, checkpoints: list[_Checkpoint], heard: int) -> None:
-        for checkpoint in checkpoints:
-            if not checkpoint.own:
-                self._report(checkpoint.name, checkpoint.position <= heard)
+        self.queued = self.sent
+        self._runs.stop(self.sent)
 
     # Reckoning.
 
     def _heard_position(self, now: float) -> int:
         """Return the position at the caller's ear, never in the middle of a sample."""
-        elapsed = max(0.0, now - self._run_start - self._delay)
-        heard = self._run_position + int(elapsed * self._bps)
-        heard = max(self._confirmed, min(heard, self.sent))
+        checkpoints = self._checkpoints
+        heard = self._runs.reached(now - checkpoints.delay)
+        heard = max(checkpoints.confirmed, min(heard, self.sent))
         return heard - heard % self._format.sample_bytes
 
     def _heard_between(self, start: int, end: int, heard: int, confirmed: int) -> Heard:
@@ -686,19 +564,17 @@ class Playout:
         seconds = (min(max(heard, start), end) - start) / self._bps
         return Heard(seconds, interrupted=heard < end, confirmed=False)
 
-    def _expected_at(self, position: int) -> float | None:
-        """Return when `position` should have been heard, or None if it was not sent yet."""
-        if position > self.sent or self.paused:
-            return None
-        played = max(0, position - self._run_position) / self._bps
-        return self._run_start + played + self._delay
-
     def _overdue(self, end: int, now: float) -> bool:
-        expected = self._expected_at(end)
-        if expected is None:
+        """Tell whether `end` should have been heard, and confirmed if an answer is awaited."""
+        if end > self.sent or self.paused:
             return False
-        awaited = any(checkpoint.position == end for checkpoint in self._pending)
-        return now >= expected + (self._settings.heard_margin if awaited else _FRAME)
+        checkpoints = self._checkpoints
+        expected = self._runs.time_of(end) + checkpoints.delay
+        if now < expected:
+            return False
+        return now >= expected + (
+            self._settings.heard_margin if checkpoints.awaits(end) else _FRAME
+        )
 
     def _wake(self, now: float) -> None:
         """Wake those who wait for `heard` or for room, where it is time."""
@@ -708,7 +584,7 @@ class Playout:
                 end, generation, waiter = watch
                 if waiter.done():
                     continue
-                if generation != self.generation or self._confirmed >= end:
+                if generation != self.generation or self._checkpoints.confirmed >= end:
                     waiter.set_result(None)
                 elif self._overdue(end, now):
                     self._say_unconfirmed()
@@ -727,7 +603,7 @@ class Playout:
                     waiter.set_result(None)
 
     def _say_unconfirmed(self) -> None:
-        if self._noticed or self._ever_confirmed or not self._pending:
+        if self._noticed or self._checkpoints.ever_confirmed or not self._checkpoints.awaits():
             return
         self._noticed = True
         self._notice(
