@@ -15,6 +15,12 @@ from mediaserver.agents.turns import LevelDetector
 from mediaserver.handler import Route, Routes
 from mediaserver.testing import joined, run_virtual
 from mediaserver.testing.services import TimedModel, TimedSpeech, TimedTranscription
+from tests.agents.virtual_network import VirtualNetworkLoop
+
+
+def pytest_asyncio_loop_factories(config, item):
+    """Have asynchronous tests run in virtual time, and reach their servers without a network."""
+    return {"virtual": VirtualNetworkLoop}
 
 
 def voice(seconds):

@@ -1,4 +1,4 @@
-"""Whole calls to a `VoiceAgent` of OpenAI's services, on real connections, while these fail."""
+"""Whole calls to a `VoiceAgent` of OpenAI's services, over their protocols, while these fail."""
 
 import asyncio
 import math

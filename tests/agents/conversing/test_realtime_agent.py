@@ -1048,7 +1048,7 @@ def test_an_agent_without_a_model_says_so():
         RealtimeAgent()
 
 
-# The same over OpenAI's protocol, in real time.
+# The same over OpenAI's protocol.
 
 
 async def test_over_openais_protocol_a_tool_is_used_and_the_call_ended():
