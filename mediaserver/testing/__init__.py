@@ -1,7 +1,13 @@
 """For tests of handlers: virtual time, and a phone joined to a handler without a network."""
 
 from mediaserver.testing.joined import CallFailed, JoinedCall, joined
-from mediaserver.testing.virtual_time import StalledError, VirtualTimeLoop, run_virtual, stall
+from mediaserver.testing.virtual_time import (
+    StalledError,
+    VirtualTimeLoop,
+    in_virtual_time,
+    run_virtual,
+    stall,
+)
 
 
 __all__ = [
@@ -9,6 +15,7 @@ __all__ = [
     "JoinedCall",
     "StalledError",
     "VirtualTimeLoop",
+    "in_virtual_time",
     "joined",
     "run_virtual",
     "stall",

@@ -22,6 +22,7 @@ from mediaserver.server.server_call import ServerCall
 from mediaserver.server.trust.tokens import TOKEN_PARAMETER, Claims, seal
 from mediaserver.settings import Settings
 from mediaserver.stream import Stream
+from mediaserver.testing.tasks import standing
 
 
 class TestRuntime(Runtime):
@@ -81,14 +82,32 @@ class JoinedCall:
         return stream
 
     @property
-    def _started(self) -> bool:
-        return any(call.stream is not None for call in self.runtime.calls)
+    def has_begun(self) -> bool:
+        """Whether the stream has started, or the call has ended already."""
+        return self.phone.ended or any(call.stream is not None for call in self.runtime.calls)
 
-    async def hang_up(self) -> None:
-        """Have the caller hang up, and wait until the handler has returned too."""
+    async def hang_up(self, *, within: float = 30.0) -> None:
+        """Have the caller hang up, and wait until the handler has returned too.
+
+        Args:
+            within: seconds of the call's own time in which the handler must return. The server
+                cancels it after `Settings.grace`.
+
+        Raises:
+            TimeoutError: it has not returned. The message has the line that it waits at.
+
+        """
         await self.phone.hang_up()
+        until = asyncio.get_running_loop().time() + within
         while self.runtime.calls:
             await asyncio.sleep(0.02)
+            if asyncio.get_running_loop().time() > until:
+                name = f"call {self.call.call_id} "
+                tasks = [each for each in asyncio.all_tasks() if each.get_name().startswith(name)]
+                raise TimeoutError(
+                    f"the handler has not returned within {within:g} s after the caller hung up: "
+                    + "; ".join(map(standing, tasks))
+                )
 
 
 @asynccontextmanager
@@ -102,6 +121,7 @@ async def joined(
     answer: AnswerRequest | None = None,
     start: bool = True,
     raises: bool = True,
+    within: float = 30.0,
     **phone: Any,
 ) -> AsyncIterator[JoinedCall]:
     """Call `handler` by a phone that is joined to it by a pair of sockets.
@@ -120,7 +140,14 @@ async def joined(
         start: whether the call is made at once; if not, use ``line.phone``.
         raises: whether an exception in the handler comes out here on leaving, as one in the test
             itself would. ``line.runtime.errors`` has them all.
+        within: seconds of the call's own time in which the stream must start; and, on leaving, the
+            handler must return and the routes' lifespans must close.
         **phone: what the `Phone` is made with.
+
+    Raises:
+        CallFailed: the server refuses the call.
+        TimeoutError: something took longer than `within`. The message says what, and where it
+            stands.
 
     """
     routes = handler if isinstance(handler, Routes) else Routes(Route(handler))
@@ -128,16 +155,17 @@ async def joined(
     # Not of the environment that the tests happen to run in.
     settings = settings or Settings.model_construct()
     runtime = TestRuntime(settings, routes, clock=loop.time)
-    await runtime.startup()
+    async with _limit(within, "the server has not started up"):
+        await runtime.startup()
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     theirs.setblocking(False)
+    call_id = ""
     if answer is not None:
         caller, called = answer.caller, answer.called
-        identity = phone.setdefault("identity", StreamIdentity.new())
-        answer = replace(answer, call_id=identity.call_id)
+        call_id = phone.setdefault("identity", StreamIdentity.new()).call_id
+        answer = replace(answer, call_id=call_id)
     if answer is not None or caller is not None or called is not None:
-        call_id = "" if answer is None else answer.call_id
         claims = Claims(call_id, caller, called, int(time.time() + settings.token_seconds) + 1)
         token = seal(claims, settings.secret.get_secret_value())
         path += f"{'&' if '?' in path else '?'}{TOKEN_PARAMETER}={token}"
@@ -150,9 +178,13 @@ async def joined(
     line = JoinedCall(Phone(f"ws://phone.test{path}", sock=theirs, **phone), runtime)
     try:
         if start:
-            await line.phone.start()
-            while not (line.phone.ended or line.phone.misbehaviour.no_start or line._started):
-                await asyncio.sleep(0)
+            async with _limit(within, "the stream has not started"):
+                await line.phone.start()
+                turns = 0
+                while not (line.phone.misbehaviour.no_start or line.has_begun):
+                    turns += 1
+                    # It takes some turns of the loop, and no time.
+                    await asyncio.sleep(0 if turns < 1000 else 0.02)
         yield line
     except CallEnded:
         if raises and runtime.errors:
@@ -160,13 +192,27 @@ async def joined(
             raise runtime.errors[0] from None
         raise
     finally:
-        if line.phone.started:
-            await line.hang_up()
-        else:
-            theirs.close()
-        await runtime.shutdown()
+        try:
+            if line.phone.started:
+                await line.hang_up(within=within)
+            else:
+                theirs.close()
+        finally:
+            async with _limit(within, "the server has not shut down"):
+                await runtime.shutdown()
     if raises and runtime.errors:
         raise runtime.errors[0]
+
+
+@asynccontextmanager
+async def _limit(within: float, undone: str) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(within) as limit:
+            yield
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise TimeoutError(f"{undone} within {within:g} s") from error
 
 
 __all__ = ["CallFailed", "JoinedCall", "joined"]

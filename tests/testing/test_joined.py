@@ -1,4 +1,6 @@
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import numpy as np
@@ -8,6 +10,7 @@ from audiocodecs import L16_16K
 from mediaserver.handler import Handler, Route, Routes
 from mediaserver.sandbox import Misbehaviour
 from mediaserver.settings import Settings
+from mediaserver.stream import Stream
 from mediaserver.testing import CallFailed, joined, run_virtual
 
 
@@ -201,6 +204,36 @@ def test_hanging_up_waits_for_the_handler():
             return now()
 
     assert run_virtual(main()) == pytest.approx(1.5, abs=0.05)
+
+
+def test_a_handler_that_never_returns_is_named_with_the_line_it_waits_at() -> None:
+    async def stubborn(stream: Stream) -> None:
+        for _ in range(30):
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(1)
+
+    async def main() -> None:
+        async with joined(stubborn, within=12):
+            await asyncio.sleep(1)
+
+    with pytest.raises(TimeoutError, match=r"within 12 s .*stubborn' waits .* test_joined.py:\d+"):
+        run_virtual(main())
+
+
+@pytest.mark.parametrize(("opens", "undone"), [(True, "shut down"), (False, "started up")])
+def test_a_lifespan_that_never_ends_is_an_error(opens: bool, undone: str) -> None:
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        if opens:
+            yield
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        async with joined(Routes(Route(listen), lifespan=lifespan)):
+            pass
+
+    with pytest.raises(TimeoutError, match=f"the server has not {undone} within 30 s"):
+        run_virtual(main())
 
 
 def test_an_exception_in_the_test_comes_out():

@@ -1,10 +1,21 @@
 import asyncio
+import contextlib
+import inspect
+import math
+import re
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
-from mediaserver.testing import StalledError, VirtualTimeLoop, run_virtual, stall
+from mediaserver.testing import (
+    StalledError,
+    VirtualTimeLoop,
+    in_virtual_time,
+    run_virtual,
+    stall,
+)
 
 
 def now():
@@ -38,7 +49,7 @@ def test_a_sleep_takes_its_time_on_the_loops_clock_only():
         await asyncio.sleep(100 * 24 * 3600)
         return now()
 
-    assert run_virtual(main()) == 100 * 24 * 3600
+    assert run_virtual(main(), within=math.inf) == 100 * 24 * 3600
 
 
 def test_sleepers_wake_in_order_at_their_times():
@@ -110,6 +121,54 @@ def test_waiting_for_what_cannot_come_is_an_error():
         run_virtual(main())
 
 
+def test_such_an_error_says_where_each_task_waits() -> None:
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        await asyncio.create_task(forever(), name="the other")
+
+    with pytest.raises(StalledError) as stalled:
+        run_virtual(main())
+    task, other = str(stalled.value).splitlines()[1:]
+    assert re.search(r"Task-\d+.* waits at test_virtual_time.py:\d+ .*main", task)
+    assert re.search(r"'the other' waits at test_virtual_time.py:\d+ .*forever → ", other)
+
+
+def test_taking_longer_than_allowed_is_an_error() -> None:
+    async def main() -> None:
+        while True:
+            await asyncio.sleep(0.02)
+
+    with pytest.raises(StalledError, match="not over after 60 s of its own time"):
+        run_virtual(main(), within=60)
+
+
+def test_a_loop_that_never_waits_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        while True:
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr("mediaserver.testing.virtual_time._BUSY_TURNS", 1000)
+    with pytest.raises(StalledError, match="always busy"):
+        run_virtual(main())
+
+
+def test_a_task_that_cannot_be_cancelled_does_not_hide_the_error() -> None:
+    async def stubborn() -> None:
+        for _ in range(30):
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(1)
+
+    async def main() -> None:
+        task = asyncio.create_task(stubborn())
+        await asyncio.sleep(5)
+        raise ValueError(task.done())
+
+    with pytest.raises(ValueError, match="False"):
+        run_virtual(main())
+
+
 def test_tasks_are_cancelled_after_such_an_error():
     async def main():
         try:
@@ -144,6 +203,24 @@ def test_a_stall_passes_time_in_which_nothing_runs():
         return during, now()
 
     assert run_virtual(main()) == ((False, 5.0), 5.0)
+
+
+@in_virtual_time
+async def test_a_test_can_run_in_virtual_time(tmp_path: Path) -> None:
+    await asyncio.sleep(3600)
+    assert now() == 3600
+    assert tmp_path.exists()
+
+
+def test_what_runs_in_virtual_time_is_an_ordinary_function() -> None:
+    @in_virtual_time
+    async def add(one: int, other: int = 2) -> int:
+        await asyncio.sleep(1)
+        return one + other
+
+    assert add(1, other=3) == 4
+    assert not inspect.iscoroutinefunction(add)
+    assert add.__name__ == "add"
 
 
 async def test_a_stall_is_for_virtual_time():
