@@ -22,13 +22,15 @@ from audiocodecs import Wav
 from mediaserver.sandbox.account import Account, RateLimiter
 from mediaserver.sandbox.api.app import create_api
 from mediaserver.sandbox.calls.exchange import Exchange
-from mediaserver.sandbox.calls.services import ExchangeOptions, Services
+from mediaserver.sandbox.calls.services import ExchangeOptions, Services, loop_clock
 from mediaserver.sandbox.people.dialplan import Dialplan
 from mediaserver.sandbox.people.script import names_file, person_from_option
 from mediaserver.sandbox.records.billing import Rates
 from mediaserver.sandbox.records.book import RecordBook
 from mediaserver.sandbox.records.store import MemoryStore, SqlStore, Store
 from mediaserver.sandbox.webhooks import Patience, WebhookClient, WebhookError
+from mediaserver.sandbox.wire.connect import dial
+from mediaserver.sandbox.wire.media_stream import Dialler
 from mediaserver.telemetry.logs import default_logs
 
 
@@ -82,7 +84,9 @@ class Sandbox:
 
     Args:
         options: Everything about it.
-        transport: What carries its HTTP requests, if not the network.
+        transport: Carries its HTTP requests; the network if left out.
+        connect: Opens the WebSockets of its streams; over the network if left out.
+        now: Returns Unix time; the time of day, going on with the event loop's clock, if left out.
 
     Attributes:
         exchange: All calls.
@@ -98,10 +102,17 @@ class Sandbox:
     app: FastAPI
 
     def __init__(
-        self, options: SandboxOptions, *, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        options: SandboxOptions,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        connect: Dialler = dial,
+        now: Callable[[], float] | None = None,
     ) -> None:
         self._options = options
         self._transport = transport
+        self._connect = connect
+        self._now = now
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -136,6 +147,8 @@ class Sandbox:
             speak=speak_text,
             rates=options.rates,
             options=_with_files(options.exchange, options.phone),
+            connect=self._connect,
+            now=self._now or loop_clock(),
         )
         self.exchange = Exchange(services, dialplan)
         await self.exchange.open()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 import pytest
 from pydantic import SecretStr
-from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.asyncio.client import ClientConnection
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
@@ -23,28 +23,34 @@ from mediaserver.sandbox import CallReport, Phone
 from mediaserver.sandbox.account import Account
 from mediaserver.sandbox.calls.exchange import Exchange
 from mediaserver.sandbox.calls.services import ExchangeOptions
+from mediaserver.sandbox.errors import CallFailed
 from mediaserver.sandbox.people.dialplan import Dialplan
 from mediaserver.sandbox.people.person import Person
 from mediaserver.sandbox.platform import Sandbox, SandboxOptions
+from mediaserver.sandbox.wire.connect import dial
 from mediaserver.testing import run_virtual
+
+
+LIMIT = 3_600.0
+"""Seconds of virtual time after which what a test waits for does not come."""
 
 
 class ScriptedServer:
     """The other end of the socket: takes the call, remembers what comes, sends what it is told."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, arrived: asyncio.Event | None = None) -> None:
         self._sock = sock
         self.protocol = ServerProtocol(max_size=None)
         self.received: list[dict[str, Any] | str | bytes] = []
         self.requests: list[Any] = []
         self.fragments = 0
-        self.arrived = asyncio.Event()
+        self.arrived = arrived or asyncio.Event()
         self.refuse: tuple[int, str] | None = None
 
     async def run(self) -> None:
         self.reader, self.writer = await asyncio.open_connection(sock=self._sock)
         text = b""
-        while data := await self.reader.read(65536):
+        while data := await self._read():
             self.protocol.receive_data(data)
             for event in self.protocol.events_received():
                 if hasattr(event, "path"):
@@ -65,6 +71,13 @@ class ScriptedServer:
         self.protocol.receive_eof()
         self.arrived.set()
         self.writer.close()
+
+    async def _read(self) -> bytes:
+        """Return the next data, or nothing once the caller is gone: closed, or torn down."""
+        try:
+            return await self.reader.read(65536)
+        except ConnectionResetError:
+            return b""
 
     def _note(self, data: bytes, binary: bool) -> None:
         try:
@@ -109,11 +122,12 @@ class ScriptedServer:
         ]
 
     async def until(self, kind: str, count: int = 1) -> None:
-        """Wait until so many events of a kind have come."""
-        while len(self.events(kind)) < count:
-            assert self.protocol.state is not State.CLOSED, f"closed before {count} {kind}"
-            self.arrived.clear()
-            await self.arrived.wait()
+        """Wait until `count` events of a kind have come."""
+        async with asyncio.timeout(LIMIT):
+            while len(self.events(kind)) < count:
+                assert self.protocol.state is not State.CLOSED, f"closed before {count} {kind}"
+                self.arrived.clear()
+                await self.arrived.wait()
 
 
 Script = Callable[[Phone, ScriptedServer], Awaitable[None]]
@@ -159,6 +173,9 @@ def scripted_server() -> type[ScriptedServer]:
 # The platform: calls over virtual time, and a customer whose URLs it asks.
 
 T = TypeVar("T")
+
+EPOCH = 1_700_000_000.0
+"""Unix time at which a platform starts."""
 
 AUTH_ID = "MA" + "SANDBOXSANDBOXSAND"
 AUTH_TOKEN = "a token for tests"
@@ -226,33 +243,36 @@ class Customer:
 
 
 class StreamServer:
-    """A server of streams on loopback: keeps what comes, and closes when it is told to."""
+    """A server of streams that a pair of sockets joins to each caller: keeps what comes."""
+
+    url = "ws://streams.example"
 
     def __init__(self) -> None:
-        self.received: list[list[dict[str, Any]]] = []
-        self.connections: list[ServerConnection] = []
+        self.connections: list[ScriptedServer] = []
         self.arrived = asyncio.Event()
-        self._server: Server | None = None
+        self._running: list[asyncio.Task[None]] = []
 
-    async def _take(self, connection: ServerConnection) -> None:
-        messages: list[dict[str, Any]] = []
-        self.received.append(messages)
-        self.connections.append(connection)
-        async for message in connection:
-            messages.append(json.loads(message))
-            self.arrived.set()
+    async def connect(self, url: str, **options: Any) -> ClientConnection:
+        """Open a WebSocket to this server; no other server is there."""
+        if not url.startswith(self.url):
+            raise CallFailed(None, f"cannot call {url}: nobody is there")
+        ours, theirs = socket.socketpair()
+        server = ScriptedServer(theirs, self.arrived)
+        self.connections.append(server)
+        self._running.append(asyncio.create_task(server.run()))
+        return await dial(url, sock=ours, **options)
 
     async def until(self, count: int, event: str = "start") -> None:
-        """Wait until so many events have come on all streams together."""
-        while sum(m["event"] == event for messages in self.received for m in messages) < count:
-            self.arrived.clear()
-            await self.arrived.wait()
+        """Wait until `count` events have come on all streams together."""
+        async with asyncio.timeout(LIMIT):
+            while sum(len(each.events(event)) for each in self.connections) < count:
+                self.arrived.clear()
+                await self.arrived.wait()
 
-    @asynccontextmanager
-    async def listening(self) -> AsyncIterator[str]:
-        async with serve(self._take, "127.0.0.1", 0, ping_interval=None) as self._server:
-            port = next(iter(self._server.sockets)).getsockname()[1]
-            yield f"ws://127.0.0.1:{port}"
+    async def aclose(self) -> None:
+        """Wait until every caller is gone."""
+        async with asyncio.timeout(LIMIT):
+            await asyncio.gather(*self._running)
 
 
 @dataclass
@@ -262,7 +282,6 @@ class Platform:
     exchange: Exchange
     customer: Customer
     streams: StreamServer
-    stream_url: str
     sandbox: Sandbox
 
     def document(self, path: str, *elements: str) -> str:
@@ -273,7 +292,12 @@ class Platform:
     def stream(self, **attributes: str) -> str:
         """Return a `<Stream>` to the server of streams."""
         written = "".join(f' {name}="{text}"' for name, text in attributes.items())
-        return f"<Stream{written}>{self.stream_url}/ws</Stream>"
+        return f"<Stream{written}>{StreamServer.url}/ws</Stream>"
+
+    @property
+    def stream_url(self) -> str:
+        """URL of the server of streams."""
+        return StreamServer.url
 
 
 @pytest.fixture
@@ -295,14 +319,17 @@ def on_platform(tmp_path: Any) -> Callable[..., Any]:
             exchange_options = ExchangeOptions(
                 **{"recordings": tmp_path, "calls_per_second": 1000, **(options or {})}
             )
+            loop = asyncio.get_running_loop()
             async with (
-                streams.listening() as url,
+                contextlib.aclosing(streams),
                 Sandbox(
                     SandboxOptions(
                         account=Account(AUTH_ID, SecretStr(AUTH_TOKEN)),
                         exchange=exchange_options,
                     ),
                     transport=httpx.MockTransport(customer),
+                    connect=streams.connect,
+                    now=lambda: EPOCH + loop.time(),
                 ) as sandbox,
             ):
                 somebody = person or Person()
@@ -310,7 +337,7 @@ def on_platform(tmp_path: Any) -> Callable[..., Any]:
                     number: (lambda each=each: each) for number, each in (people or {}).items()
                 }
                 sandbox.exchange.dialplan = Dialplan(lambda: somebody, makers)
-                return await scenario(Platform(sandbox.exchange, customer, streams, url, sandbox))
+                return await scenario(Platform(sandbox.exchange, customer, streams, sandbox))
 
         return run_virtual(main())
 

@@ -17,6 +17,8 @@ from mediaserver.sandbox.records.billing import Rates
 from mediaserver.sandbox.records.book import RecordBook
 from mediaserver.sandbox.records.records import CallRecord
 from mediaserver.sandbox.webhooks import WebhookClient
+from mediaserver.sandbox.wire.connect import dial
+from mediaserver.sandbox.wire.media_stream import Dialler
 
 
 SpeakText: TypeAlias = Callable[[str, str], Awaitable[Wav]]
@@ -56,7 +58,7 @@ class ExchangeOptions:
             raise ValueError(f"concurrency must be 1 or more, not {self.concurrency}")
 
 
-def _loop_clock() -> Callable[[], float]:
+def loop_clock() -> Callable[[], float]:
     """Return a clock of Unix time that goes on with the event loop's from now.
 
     It never goes back, and runs in virtual time too.
@@ -79,6 +81,7 @@ class Services:
         rates: What everything costs.
         options: How the exchange behaves.
         now: Returns Unix time.
+        connect: Opens the WebSockets of streams.
         public_url: Where the sandbox itself is reached: recordings are there.
         tasks: Tasks that outlast a call; `aclose` cancels them.
 
@@ -91,7 +94,8 @@ class Services:
     speak: SpeakText
     rates: Rates = field(default_factory=Rates)
     options: ExchangeOptions = field(default_factory=ExchangeOptions)
-    now: Callable[[], float] = field(default_factory=_loop_clock)
+    now: Callable[[], float] = field(default_factory=loop_clock)
+    connect: Dialler = dial
     public_url: str = "http://127.0.0.1"
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 

@@ -153,6 +153,7 @@ class CallStreams:
                 options,
                 StreamIdentity(self._call.call_uuid, record.stream_id, account.auth_id),
                 on_status=partial(self._changed, record.stream_id),
+                dial=services.connect,
                 headers=partial(
                     sign_upgrade,
                     plan.url,

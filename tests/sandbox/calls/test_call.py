@@ -280,7 +280,7 @@ class TestTransfer:
             call.transfer(Target(platform.document("/other", '<Wait length="2"/>')))
             await asyncio.sleep(4)
             before = list(platform.customer.at("/other"))
-            await platform.streams.connections[0].close()
+            platform.streams.connections[0].close()
             await ended(platform, call)
             return before, platform.customer.at("/other")
 

@@ -105,7 +105,7 @@ def test_the_request_that_opens_the_socket_is_signed(on_platform):
         asked = StreamPlan(platform.stream_url + "/ws?agent=7")
         await call.streams.start(asked, call.line)
         await platform.streams.until(1)
-        return asked.url, platform.streams.connections[0].request.headers
+        return asked.url, platform.streams.connections[0].requests[0].headers
 
     url, headers = on_platform(scenario)
 
@@ -119,7 +119,7 @@ def test_extra_headers_arrive_with_the_start(on_platform):
         call = await answered(platform)
         await call.streams.start(plan(platform, extra_headers="agent=7,mood=good"), call.line)
         await platform.streams.until(1)
-        return platform.streams.received[0][0]["extra_headers"]
+        return platform.streams.connections[0].events("start")[0]["extra_headers"]
 
     assert on_platform(scenario) == "{X-PH-agent: 7, X-PH-mood: good}"
 
@@ -158,16 +158,13 @@ def test_a_stream_can_be_stopped_while_it_connects(on_platform):
     async def scenario(platform):
         call = await answered(platform)
 
-        taken: list[asyncio.StreamWriter] = []
-        server = await asyncio.start_server(lambda _, writer: taken.append(writer), "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        stream = await call.streams.start(StreamPlan(f"ws://127.0.0.1:{port}/ws"), call.line)
+        async def never(*_: Any, **__: Any) -> Any:
+            await asyncio.get_running_loop().create_future()
+
+        platform.exchange.services.connect = never
+        stream = await call.streams.start(plan(platform), call.line)
         await asyncio.sleep(3)
         stopped = await call.streams.stop(stream.record.stream_id, "API request")
-        server.close()
-        for writer in taken:
-            writer.close()
-            await writer.wait_closed()
         return stopped, stream.record
 
     stopped, record = on_platform(scenario)
