@@ -119,7 +119,7 @@ def test_a_handler_in_the_working_directory_is_found(run, served, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ([], "which handler? Name one as package.module:Name"),
+        ([], "no handler is named: give one as package.module:Name"),
         (["mediaserver.agents"], "package.module:Name"),
         (["no_such_module:Echo"], "no module 'no_such_module'"),
         (["mediaserver.agents:Ecko"], "did you mean 'Echo'?"),
@@ -358,7 +358,7 @@ def test_ctrl_c_during_a_load_says_how_far_it_has_come(run, monkeypatch):
         )
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mediaserver.sandbox.phone.load", interrupted)
+    monkeypatch.setattr("mediaserver.sandbox.load", interrupted)
     result = run("load", "ws://127.0.0.1:1/")
     assert result.exit_code == 130
     assert "interrupted: 4 live, 3 finished, 1 failed, 0 cut" in result.stderr

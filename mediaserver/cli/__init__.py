@@ -1,7 +1,7 @@
 """The ``mediaserver`` command.
 
-What a command is for goes to stdout, everything else to stderr. Exit status: 0 if it worked, 1 if
-it did not, 2 if it was not asked for properly, 130 if it was interrupted.
+A command prints its result to stdout, and everything else to stderr. Exit status: 0 if it worked, 1
+if it failed, 2 if its arguments are wrong, 130 if it was interrupted.
 """
 
 from mediaserver.cli import account, calling, demo, sandbox, serving

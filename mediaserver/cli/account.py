@@ -1,4 +1,4 @@
-"""``dial`` and ``setup-number``: what needs an account at Plivo."""
+"""``dial`` and ``setup-number``: the commands that need a Plivo account."""
 
 from __future__ import annotations
 
@@ -18,41 +18,44 @@ if TYPE_CHECKING:
 
 Config = Annotated[
     Path | None,
-    typer.Option(help="TOML file with settings; mediaserver.toml if there is one."),
+    typer.Option(help="TOML file with settings; by default mediaserver.toml, if it exists."),
 ]
-AuthId = Annotated[str | None, typer.Option(help="Auth ID of the account.")]
+AuthId = Annotated[str | None, typer.Option(help="Auth ID of the Plivo account.")]
 PublicUrl = Annotated[
-    str | None, typer.Option(help="URL by which Plivo reaches this server, https://…")
+    str | None, typer.Option(help="URL at which Plivo reaches this server, https://…")
 ]
-ApiUrl = Annotated[str | None, typer.Option(help="Where Plivo's REST API is, or a sandbox's.")]
+ApiUrl = Annotated[str | None, typer.Option(help="Base URL of Plivo's REST API, or of a sandbox.")]
 
 
 def dial_command(
-    to: Annotated[list[str], typer.Argument(help="Who to call, such as +14155550123.")],
+    to: Annotated[list[str], typer.Argument(help="Numbers to call, such as +14155550123.")],
     handler: Annotated[
-        str, typer.Option("--handler", help="What to run when they answer: package.module:Name.")
+        str,
+        typer.Option(
+            "--handler", help="Handler to run when a call is answered: package.module:Name."
+        ),
     ],
-    from_: Annotated[str, typer.Option("--from", help="A number of the account: the caller id.")],
+    from_: Annotated[
+        str, typer.Option("--from", help="Number to call from; it must belong to the account.")
+    ],
     public_url: PublicUrl = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
     auth_id: AuthId = None,
     api_url: ApiUrl = None,
     machine: Annotated[
-        str, typer.Option(help="When a machine answers: ignore, detect or hangup.")
+        str, typer.Option(help="What to do about answering machines: ignore, detect or hangup.")
     ] = "ignore",
-    ring: Annotated[int, typer.Option(help="Seconds to let each ring.", min=1)] = 60,
-    longest: Annotated[
-        int | None, typer.Option(help="Seconds that a call may last.", min=1)
-    ] = None,
+    ring: Annotated[int, typer.Option(help="Seconds to let each phone ring.", min=1)] = 60,
+    longest: Annotated[int | None, typer.Option(help="Longest call, in seconds.", min=1)] = None,
     config: Config = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the reports as JSON.")] = False,
 ) -> None:
-    """Call somebody, run a handler when they answer, and report what became of it.
+    """Call people, run a handler when they answer, and report how each call went.
 
-    The auth token comes from MEDIASERVER_AUTH_TOKEN or the configuration. Exit status 0 if every
-    call was answered and handled, 2 if one could not be placed for what was asked, such as a number
-    that is none, 1 otherwise.
+    The auth token comes from MEDIASERVER_AUTH_TOKEN or the configuration file. The exit status is 0
+    if every call was answered and handled, 2 if an argument is wrong, such as a malformed number,
+    and 1 otherwise.
     """
     from pydantic import ValidationError
 
@@ -126,27 +129,25 @@ def _outcome(number: str, report: DialReport | Exception) -> dict[str, Any]:
 
 
 def setup_number_command(
-    number: Annotated[str, typer.Argument(help="A number of the account, +14155550100.")],
+    number: Annotated[str, typer.Argument(help="Number to set up; it must belong to the account.")],
     public_url: PublicUrl = None,
-    path: Annotated[
-        str | None, typer.Option(help="Path of the stream that its calls go to.")
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the application at Plivo.")] = None,
+    path: Annotated[str | None, typer.Option(help="Path of the stream for its calls.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the Plivo application.")] = None,
     dry_run: Annotated[
-        bool, typer.Option(help="Say what would change, and change nothing.")
+        bool, typer.Option(help="Print what would change, without changing it.")
     ] = False,
     auth_id: AuthId = None,
     api_url: ApiUrl = None,
     config: Config = None,
 ) -> None:
-    """Have calls to a number answered by this server, and say what was changed at Plivo for it."""
+    """Have this server answer the calls to a number, and print what was changed at Plivo."""
     from mediaserver.plivo.errors import PlivoError
     from mediaserver.server.account import NoAccountError, connect
     from mediaserver.server.outbound.number_setup import NumberSetupError, set_up_number
 
     settings = _settings(config, public_url=public_url, auth_id=auth_id, api_url=api_url)
     if settings.public_url is None:
-        fail("--public-url is not set: Plivo must be told where this server is", 2)
+        fail("--public-url is not set: Plivo needs the URL of this server", 2)
     server_url: str = settings.public_url
 
     async def set_up() -> Any:

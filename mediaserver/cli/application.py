@@ -1,4 +1,4 @@
-"""The command itself, to which the modules beside this one add theirs."""
+"""The application to which the other modules add their commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 app = typer.Typer(
     name="mediaserver",
-    help="A server for Plivo's audio streams, and a phone to call it with.",
+    help="A server for Plivo's audio streams, and a local Plivo to test it with.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -18,7 +18,7 @@ app = typer.Typer(
 
 
 def fail(message: str, status: int = 1) -> NoReturn:
-    """End the command with a message on stderr."""
+    """Print a message to stderr and exit."""
     for line in message.splitlines():
         typer.echo(f"mediaserver: {line}", err=True)
     raise typer.Exit(status)

@@ -1,4 +1,4 @@
-"""``call`` and ``load``: phones that call a server."""
+"""``call`` and ``load``: one phone that calls a server, or many."""
 
 from __future__ import annotations
 
@@ -24,56 +24,70 @@ AuthToken = Annotated[
 ]
 SignedUrl = Annotated[
     str | None,
-    typer.Option(help="URL to sign, where the server is known by another than the one called."),
+    typer.Option(
+        help="URL to sign, if the server knows itself by a URL other than the one called."
+    ),
 ]
 
 GOOD_CLOSE_CODES = (1000, 1001, 1005)
-"""WebSocket close codes of a call that nothing went wrong with (RFC 6455, section 7.4)."""
+"""WebSocket close codes of a call that ended well (RFC 6455, section 7.4)."""
 
 INTERRUPTED = 130
-"""Exit status of a command that Ctrl-C ended: 128 and the signal's number, as shells have it."""
+"""Exit status after Ctrl-C: 128 plus the number of the signal, as in shells."""
 
 
 def call_command(
     url: Annotated[str, typer.Argument(help="ws:// or wss:// URL of the stream.")],
     audio: Annotated[
-        Path | None, typer.Option("--audio", "-a", help="WAV file of what the caller says.")
+        Path | None, typer.Option("--audio", "-a", help="WAV file that the caller says.")
     ] = None,
     after_greeting: Annotated[
-        bool, typer.Option("--after-greeting", help="Say it when the agent has greeted.")
+        bool,
+        typer.Option("--after-greeting", help="Wait for the agent's greeting before saying it."),
     ] = False,
     record: Annotated[
         Path | None,
-        typer.Option("--record", "-r", help="WAV file to write: caller left, agent right."),
+        typer.Option(
+            "--record", "-r", help="WAV file to write the call to: caller left, agent right."
+        ),
     ] = None,
     report: Annotated[Path | None, typer.Option(help="JSON file to write the report to.")] = None,
     press: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEYS@SECONDS", help="Press keys, such as 3@2.5. May be repeated."),
+        typer.Option(
+            metavar="KEYS@SECONDS",
+            help="Press keys, such as 3@2.5: key 3 after 2.5 s. May be repeated.",
+        ),
     ] = None,
     format: Annotated[
-        str, typer.Option("--format", help="Format of the stream.")
+        str, typer.Option("--format", help="Audio format of the stream.")
     ] = "audio/x-mulaw;rate=8000",
-    seconds: Annotated[float | None, typer.Option(help="Longest call.", min=0.0)] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Longest call, in seconds.", min=0.0)
+    ] = None,
     silence: Annotated[
         float,
-        typer.Option(help="Hang up when all is said and the agent silent for so long.", min=0.0),
+        typer.Option(
+            help="Hang up when the caller has finished and the agent is silent for this long.",
+            min=0.0,
+        ),
     ] = 2.0,
     header: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="extraHeaders of the stream. May be repeated."),
+        typer.Option(metavar="NAME=VALUE", help="Extra header of the stream. May be repeated."),
     ] = None,
     misbehave: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="WHAT", help="What the phone does wrong; 'help' lists it. May be repeated."
+            metavar="WHAT",
+            help="Something the phone does wrong; 'help' lists all. May be repeated.",
         ),
     ] = None,
     auth_token: AuthToken = None,
     signed_url: SignedUrl = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Call any server that speaks Plivo's stream protocol, and report what the caller heard."""
+    """Call a server that speaks Plivo's stream protocol, and report what the caller heard."""
     from audiocodecs import AudioFormat
     from mediaserver.sandbox import (
         MISBEHAVIOURS,
@@ -116,7 +130,7 @@ def call_command(
         status = f" (HTTP {error.status})" if error.status else ""
         fail(f"{url} did not take the call{status}: {error.reason}")
     except (OSError, ValueError) as error:
-        # Before the call it is what was asked for that cannot be used.
+        # Before the call, an argument is to blame.
         fail(str(error), 1 if taken else 2)
     except KeyboardInterrupt:
         if not taken:
@@ -193,23 +207,25 @@ def _print_figures(figures: Mapping[str, str]) -> None:
 
 def load_command(
     url: Annotated[str, typer.Argument(help="ws:// or wss:// URL of the stream.")],
-    calls: Annotated[int, typer.Option("--calls", "-n", help="Calls at once.", min=1)] = 10,
+    calls: Annotated[
+        int, typer.Option("--calls", "-n", help="Number of calls at the same time.", min=1)
+    ] = 10,
     seconds: Annotated[
-        float, typer.Option("--seconds", "-s", help="How long each call lasts.", min=0.1)
+        float, typer.Option("--seconds", "-s", help="Length of each call, in seconds.", min=0.1)
     ] = 10.0,
-    ramp: Annotated[float, typer.Option(help="Calls dialled per second.", min=0.1)] = 50.0,
+    ramp: Annotated[float, typer.Option(help="Calls to start per second.", min=0.1)] = 50.0,
     audio: Annotated[
         Path | None,
-        typer.Option("--audio", "-a", help="WAV file that every caller says, over and over."),
+        typer.Option("--audio", "-a", help="WAV file that every caller says, again and again."),
     ] = None,
     format: Annotated[
-        str, typer.Option("--format", help="Format of the streams.")
+        str, typer.Option("--format", help="Audio format of the streams.")
     ] = "audio/x-mulaw;rate=8000",
     auth_token: AuthToken = None,
     signed_url: SignedUrl = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Make many calls at once, and report what their callers heard."""
+    """Make many calls at the same time, and report what the callers heard."""
     from audiocodecs import AudioFormat, read_wav
     from mediaserver.sandbox import LoadProgress
     from mediaserver.sandbox import load as make_calls

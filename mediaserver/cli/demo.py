@@ -13,11 +13,14 @@ from mediaserver.cli.application import fail
 
 def demo_command(
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the recording, picture and report.")
+        Path,
+        typer.Option(
+            "--output", "-o", help="Folder for the recording, the picture and the report."
+        ),
     ] = Path("demo-output"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Hold a whole call with speech on this machine: no account, no network."""
+    """Hold a spoken conversation on this machine, without an account or a network."""
     try:
         from mediaserver.demo import run
     except ModuleNotFoundError as error:

@@ -15,50 +15,54 @@ from mediaserver.plivo.callbacks import Scheme
 
 
 def sandbox_command(
-    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 for any that is free.", min=0)] = 9000,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(help="Port to listen on; 0 takes any free port.", min=0)
+    ] = 9000,
     auth_id: Annotated[
-        str | None, typer.Option(help="Auth ID that clients use; made up if left out.")
+        str | None, typer.Option(help="Auth ID that clients must use; random if left out.")
     ] = None,
     auth_token: Annotated[
-        str | None, typer.Option(help="The auth token that goes with it; made up if left out.")
+        str | None, typer.Option(help="Auth token that clients must use; random if left out.")
     ] = None,
     phone: Annotated[
         str | None,
-        typer.Option(help="Who is at every number: a WAV file, a YAML script, or a script."),
+        typer.Option(help="The person at every number: a WAV file, a YAML file, or a script."),
     ] = None,
     database: Annotated[
-        Path | None, typer.Option(help="SQLite file that calls and streams are kept in.")
+        Path | None,
+        typer.Option(help="SQLite file for calls and streams; kept in memory if left out."),
     ] = None,
     callbacks: Annotated[
         str,
-        typer.Option(help="Stream callbacks as A (StartStream, …) or B (started, …)."),
+        typer.Option(help="Names in stream callbacks: A (StartStream, …) or B (started, …)."),
     ] = "A",
     extra_headers: Annotated[
         str,
         typer.Option(
-            help="Extra headers of a stream, as live calls have them, documented or json."
+            help="Form of a stream's extra headers: live (as Plivo sends them), documented or json."
         ),
     ] = "live",
     calls_per_second: Annotated[
-        float, typer.Option(help="Outbound calls that begin in a second; more are queued.")
+        float, typer.Option(help="Outbound calls to start per second; more are queued.")
     ] = 2.0,
     concurrency: Annotated[
-        int | None, typer.Option(help="Calls at once; more are refused with 5030.", min=1)
+        int | None,
+        typer.Option(help="Calls at the same time; more are refused with error 5030.", min=1),
     ] = None,
     rate_limit: Annotated[
-        int, typer.Option(help="Requests of the API in 5 seconds; more get 429.", min=1)
+        int, typer.Option(help="API requests in 5 seconds; more are refused with HTTP 429.", min=1)
     ] = 300,
     stream_rate: Annotated[
-        str, typer.Option(help="Dollars for a minute of a stream, in billing fields.")
+        str, typer.Option(help="Price of a minute of stream in dollars, for the billing fields.")
     ] = "0.003",
-    recordings: Annotated[Path, typer.Option(help="Directory of recordings.")] = Path("recordings"),
-    log_level: Annotated[str, typer.Option(help="Least severe messages to log.")] = "info",
+    recordings: Annotated[Path, typer.Option(help="Folder for recordings.")] = Path("recordings"),
+    log_level: Annotated[str, typer.Option(help="Least severe level of messages to log.")] = "info",
 ) -> None:
-    """Be Plivo: REST API, calls, streams, callbacks and signatures, with no account.
+    """Run a local Plivo: REST API, calls, streams, callbacks and signatures, without an account.
 
-    Every number that is dialled rings briefly, answers and speaks. The lines printed point an
-    application at it.
+    A person answers every number after a short ring, and speaks. The command prints the
+    environment variables that point an application at the sandbox.
     """
     try:
         from mediaserver.sandbox.account import Account, new_auth_id, new_auth_token
@@ -117,4 +121,4 @@ def _dollars(text: str) -> Decimal:
     try:
         return Decimal(text)
     except InvalidOperation:
-        raise ValueError(f"--stream-rate is a number of dollars, not {text!r}") from None
+        raise ValueError(f"--stream-rate is an amount in dollars, not {text!r}") from None

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 
 def serve_command(**options: Any) -> None:
-    """Run the server: webhooks and media on one port.
+    """Run the server, which takes webhooks and audio streams on one port.
 
-    SPEC names a handler as package.module:Name. Several, by the path of the stream or the number
-    dialled: /sales=shop.calls:Sales +14155550100=shop.calls:Support.
+    SPEC names a handler as package.module:Name. To serve several, name each by the path of the
+    stream or by the number dialled: /sales=shop.calls:Sales +14155550100=shop.calls:Support.
 
-    Every option is also an environment variable (MEDIASERVER_MAX_CALLS) and a line in a TOML file
-    (max_calls = 50).
+    Every option can also be set as an environment variable (MEDIASERVER_MAX_CALLS) or in a TOML
+    file (max_calls = 50).
     """
     specs: list[str] = options.pop("spec") or []
     config: Path | None = options.pop("config")
@@ -63,10 +63,10 @@ def _load_routes(settings: Settings) -> Routes:
 
     if not settings.handler:
         fail(
-            "which handler? Name one as package.module:Name, such as mediaserver.agents:Echo",
+            "no handler is named: give one as package.module:Name, such as mediaserver.agents:Echo",
             2,
         )
-    # As with `python -m`: a handler in the working directory can be named.
+    # As with `python -m`, a handler may be in the working directory.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
@@ -79,7 +79,7 @@ def _serve_reloading() -> None:
     from mediaserver.server.process.reload import ReloadError, run_reloading
 
     arguments = [each for each in sys.argv[1:] if each != "--reload"]
-    # Who has just saved a file does not want to wait for calls to end.
+    # A developer who has just saved a file does not want to wait for calls to end.
     command = [sys.executable, "-m", "mediaserver", *arguments, flag_of("drain_timeout"), "0"]
     try:
         run_reloading(command, Path.cwd())
@@ -88,18 +88,20 @@ def _serve_reloading() -> None:
 
 
 def _options_of(settings: type[Settings]) -> inspect.Signature:
-    """Return the signature of `serve_command`: a flag for every setting."""
+    """Return the signature of `serve_command`, with an option for every setting."""
     parameters = [
         _parameter(
             "spec",
             list[str] | None,
-            typer.Argument(metavar="SPEC…", help="Handlers.", show_default=False),
+            typer.Argument(metavar="SPEC…", help="Handlers to serve.", show_default=False),
         ),
         _parameter(
             "config",
             Path | None,
             typer.Option(
-                "--config", "-c", help="TOML file with settings (default mediaserver.toml)."
+                "--config",
+                "-c",
+                help="TOML file with settings; by default mediaserver.toml, if it exists.",
             ),
         ),
     ]
@@ -115,12 +117,12 @@ def _options_of(settings: type[Settings]) -> inspect.Signature:
         option = typer.Option(
             flag,
             help=f"{field.description}{f' (default {default})' if default else ''}",
-            metavar=None if field.annotation is bool else _metavar(field),
+            metavar=None if field.annotation is bool else _metavar(name, field),
             rich_help_panel=group_of(field),
             show_default=False,
         )
         parameters.append(_parameter(name, annotation, option))
-    reload = typer.Option("--reload", help="Restart when a source file changes; for development.")
+    reload = typer.Option("--reload", help="Restart when a source file changes, for development.")
     parameters.append(_parameter("reload", bool, reload, default=False))
     return inspect.Signature(parameters)
 
@@ -134,14 +136,14 @@ def _parameter(name: str, kind: Any, info: Any, default: Any = None) -> inspect.
     )
 
 
-def _metavar(field: FieldInfo) -> str:
+def _metavar(name: str, field: FieldInfo) -> str:
     text = str(field.annotation)
     if get_origin(field.annotation) is Literal:
         return "|".join(get_args(field.annotation))
+    if name.endswith("_per_second") or ("int" in text and "ip" not in text):
+        return "N"
     if "float" in text:
         return "SECONDS"
-    if "int" in text and "ip" not in text:
-        return "N"
     return "PATH" if "Path" in text else "TEXT"
 
 
