@@ -70,6 +70,12 @@ class _Listener(asyncio.AbstractServer):
     def is_serving(self) -> bool:
         return self.port in self._loop.listeners
 
+    async def start_serving(self) -> None:
+        """Do nothing: it serves from the beginning."""
+
+    async def serve_forever(self) -> None:
+        await asyncio.Event().wait()
+
     async def wait_closed(self) -> None:
         pass
 
