@@ -1,4 +1,4 @@
-"""The sandbox's one account: who may use the API, and how often."""
+"""The sandbox's one account: its credentials, its signatures, and the rate limit of its API."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import secrets
 import string
 from base64 import b64decode
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pydantic import SecretStr
+
+from mediaserver.plivo.signatures import sign_headers, sign_upgrade
 
 
 _AUTH_ID = re.compile(r"[MS]A[A-Z0-9]{18}")
@@ -29,11 +32,11 @@ def new_auth_token() -> str:
 
 @dataclass(frozen=True)
 class Account:
-    """Credentials of the API, which also sign the callbacks.
+    """Credentials of the API, which also sign callbacks and streams.
 
     Attributes:
         auth_id: 20 characters that begin with MA (or SA for a subaccount).
-        auth_token: The secret that goes with it.
+        auth_token: Its secret.
         main_token: Token of the main account, if this one is a subaccount: it makes the `Ma-V3`
             signature. The same token otherwise.
 
@@ -46,14 +49,14 @@ class Account:
     def __post_init__(self) -> None:
         if _AUTH_ID.fullmatch(self.auth_id) is None:
             raise ValueError(
-                "an auth id is MA or SA and 18 capital letters or digits,"
-                f" as Plivo's SDKs demand, not {self.auth_id!r}"
+                "an auth id must be MA or SA and 18 capital letters or digits,"
+                f" as Plivo's SDKs require, not {self.auth_id!r}"
             )
         if not self.auth_token.get_secret_value():
             raise ValueError("an auth token must not be empty")
 
     def admits(self, authorization: str | None) -> bool:
-        """Tell whether an `Authorization` header holds the account's id and token."""
+        """Return whether an `Authorization` header has the account's id and token."""
         scheme, _, encoded = (authorization or "").partition(" ")
         if scheme.lower() != "basic":
             return False
@@ -64,14 +67,41 @@ class Account:
         wanted = f"{self.auth_id}:{self.auth_token.get_secret_value()}".encode()
         return hmac.compare_digest(given, wanted)
 
+    def sign_request(self, method: str, url: str, form: Mapping[str, str] | None) -> dict[str, str]:
+        """Return the headers that sign an HTTP request.
+
+        Raises:
+            ValueError: `url` is not a URL.
+
+        """
+        token, main = self._tokens
+        return sign_headers(method, url, token, form, main_tokens=main)
+
+    def sign_stream(self, url: str) -> dict[str, str]:
+        """Return the headers that sign the WebSocket of a stream.
+
+        Raises:
+            ValueError: `url` is not a URL.
+
+        """
+        token, main = self._tokens
+        return sign_upgrade(url, token, main_tokens=main)
+
+    @property
+    def _tokens(self) -> tuple[str, str]:
+        """The token of the account, and that of the main account."""
+        main = self.main_token or self.auth_token
+        return self.auth_token.get_secret_value(), main.get_secret_value()
+
 
 class RateLimiter:
-    """No more than so many requests in any stretch of so many seconds; Plivo's API: 300 in 5 s."""
+    """Admits up to `requests` in any period of `seconds`. Plivo's API admits 300 in 5 s."""
 
     def __init__(self, requests: int = 300, seconds: float = 5.0) -> None:
         if requests < 1 or seconds <= 0:
             raise ValueError(
-                f"a rate is at least 1 request in more than 0 s, not {requests} in {seconds} s"
+                "a rate limit must be at least 1 request in more than 0 s,"
+                f" not {requests} in {seconds} s"
             )
         self._requests = requests
         self._seconds = seconds
@@ -81,7 +111,7 @@ class RateLimiter:
         return f"{self._requests} requests in {self._seconds:g} seconds"
 
     def admit(self, now: float) -> float:
-        """Count a request at `now`, and return 0; or return seconds until one will be taken."""
+        """Admit a request at `now` and return 0, or return the seconds until one is admitted."""
         while self._admitted and self._admitted[0] <= now - self._seconds:
             self._admitted.popleft()
         if len(self._admitted) >= self._requests:

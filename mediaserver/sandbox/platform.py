@@ -28,14 +28,11 @@ from mediaserver.sandbox.people.script import names_file, person_from_option
 from mediaserver.sandbox.records.billing import Rates
 from mediaserver.sandbox.records.book import RecordBook
 from mediaserver.sandbox.records.store import MemoryStore, SqlStore, Store
-from mediaserver.sandbox.webhooks import Patience, WebhookClient, WebhookError
+from mediaserver.sandbox.webhooks import Patience, WebhookClient
 from mediaserver.sandbox.wire.connect import dial
 from mediaserver.sandbox.wire.media_stream import Dialler
 from mediaserver.telemetry.logs import default_logs
 
-
-MAX_AUDIO: Final = 20 * 1024 * 1024
-"""Bytes of a file that `<Play>` plays."""
 
 _GRACE: Final = 5
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -50,17 +47,17 @@ class SandboxOptions:
     """Everything about a sandbox.
 
     Attributes:
-        account: Credentials; made up if left out.
+        account: Credentials; random ones if left out.
         host: Address to listen at.
-        port: Port; 0 for any that is free.
-        phone: Who is at every number, as `person_from_option` reads it; somebody who answers,
-            speaks and hangs up if left out.
-        database: SQLite file. Without one, everything is forgotten at the end.
+        port: Port to listen at; 0 for any that is free.
+        phone: The person at every number, in the form that `person_from_option` reads; a person
+            who answers, speaks and hangs up if left out.
+        database: SQLite file; without one, everything is forgotten at the end.
         exchange: How the exchange behaves.
         rates: What everything costs.
-        patience: How long callbacks wait for a URL that says nothing of it.
-        requests: Requests that the API takes in `seconds`.
-        seconds: See `requests`.
+        patience: How long URLs without options may take.
+        requests: Requests that the API admits in `seconds`.
+        seconds: Period of the rate limit.
 
     """
 
@@ -77,7 +74,7 @@ class SandboxOptions:
 
 
 class Sandbox:
-    """A sandbox without a listener: its exchange, and the application that serves its API.
+    """A sandbox that does not listen: its exchange, and the application that serves its API.
 
         async with Sandbox(SandboxOptions()) as sandbox:
             call = await sandbox.exchange.call("+14155550123", caller="+14155550100", plan=…)
@@ -93,7 +90,7 @@ class Sandbox:
         app: The API, for any ASGI server.
 
     Raises:
-        ScriptError: `options.phone` is none.
+        ScriptError: `options.phone` describes no person.
         StoreError: The database cannot be used.
 
     """
@@ -143,7 +140,6 @@ class Sandbox:
             account=options.account,
             records=RecordBook(store),
             webhooks=webhooks,
-            fetch_audio=_AudioFetcher(client),
             speak=speak_text,
             rates=options.rates,
             options=_with_files(options.exchange, options.phone),
@@ -171,11 +167,11 @@ async def serve_sandbox(
 
     Args:
         options: Everything about it.
-        ready: Called with its URL, without a slash at the end, once it listens.
+        ready: Called with the URL, without a slash at its end, once the sandbox listens.
 
     Raises:
-        OSError: The address cannot be listened at.
-        ScriptError: `options.phone` is none.
+        OSError: Listening at the address failed.
+        ScriptError: `options.phone` describes no person.
         StoreError: The database cannot be used.
 
     """
@@ -198,14 +194,14 @@ async def serve_sandbox(
             try:
                 await asyncio.shield(serving)
             except asyncio.CancelledError:
-                # Cancelled itself, it would leave its listener in the event loop.
+                # Cancelling the server itself would leave its listener in the event loop.
                 server.should_exit = True
                 await serving
                 raise
 
 
 def environment(account: Account, url: str) -> list[str]:
-    """Return the variables that point other applications, and this project, at a sandbox.
+    """Return the environment variables that point applications at a sandbox.
 
     Plivo's SDKs read the first two, and no URL.
     """
@@ -227,7 +223,10 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop at a signal, and hang up all calls; uvicorn would have the process killed by it."""
+        """Stop at a signal and hang up all calls.
+
+        uvicorn's own method raises the signal again, which would end the process too early.
+        """
         loop = asyncio.get_running_loop()
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -259,7 +258,7 @@ def _listener(host: str, port: int) -> socket.socket:
 
 
 def _with_files(options: ExchangeOptions, phone: str | None) -> ExchangeOptions:
-    """Have requests name files beside that of the phone, unless told otherwise."""
+    """Let requests name files in the folder of the phone's file, unless a folder is given."""
     if options.files is not None or phone is None or not names_file(phone):
         return options
     return replace(options, files=Path(phone.strip()).parent)
@@ -273,33 +272,8 @@ async def _dialplan(phone: str | None) -> Dialplan:
     return Dialplan(lambda: person)
 
 
-class _AudioFetcher:
-    """Fetches the files that are played, which are larger than documents."""
-
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        self._client = client
-
-    async def __call__(self, url: str) -> bytes:
-        body = bytearray()
-        try:
-            async with asyncio.timeout(30), self._client.stream("GET", url) as response:
-                if not response.is_success:
-                    raise WebhookError(
-                        "status",
-                        f"{url} answered with HTTP {response.status_code}",
-                        response.status_code,
-                    )
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) > MAX_AUDIO:
-                        raise WebhookError("too_large", f"{url} has more than {MAX_AUDIO} bytes")
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError) as error:
-            raise WebhookError("connect", f"{url} cannot be fetched: {error}") from error
-        return bytes(body)
-
-
 async def speak_text(text: str, language: str) -> Wav:
-    """Say `text` with eSpeak NG; where there is none, be silent for as long as it would take."""
+    """Synthesise `text` with eSpeak NG; without it, return silence of about the same length."""
     try:
         from mediaserver import espeak
     except ImportError:

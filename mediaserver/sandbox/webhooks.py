@@ -1,28 +1,32 @@
 """HTTP requests that Plivo sends to a server: signed, retried, and with a time limit.
 
-The options that Plivo's callback configuration page lets one append to a URL as its fragment are
-honoured: `https://example.com/answer#ct=2000&rt=3000&rc=2&rp=ct,rt,5xx`.
+A URL can have options as its fragment, as Plivo's callback configuration page describes:
+`https://example.com/answer#ct=2000&rt=3000&rc=2&rp=ct,rt,5xx`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, Self
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, NamedTuple, Self
 from urllib.parse import parse_qsl, urldefrag, urlencode, urlsplit, urlunsplit
 
 import httpx
 import structlog
 
-from mediaserver.plivo.signatures import sign_headers
 from mediaserver.sandbox.account import Account
 
 
 log = structlog.get_logger(__name__)
 
-MAX_DOCUMENT = 100 * 1024
-"""Bytes of a document that Plivo takes."""
+MAX_DOCUMENT: Final = 100 * 1024
+"""Bytes that a document may have at Plivo."""
+
+MAX_AUDIO: Final = 20 * 1024 * 1024
+"""Bytes that a file of `<Play>` may have."""
+
+_AUDIO_SECONDS: Final = 30.0
 
 _POLICIES = frozenset(("ct", "rt", "4xx", "5xx", "all"))
 
@@ -30,7 +34,7 @@ Failure = Literal["connect", "timeout", "status", "too_large"]
 
 
 class Target(NamedTuple):
-    """A URL, and how it is asked."""
+    """A URL, and the method of its requests: GET or POST."""
 
     url: str
     method: str = "POST"
@@ -41,7 +45,7 @@ class WebhookError(Exception):
 
     Attributes:
         failure: What kind of failure it was.
-        status: HTTP status, if there was one.
+        status: HTTP status, if the server answered with one.
 
     """
 
@@ -53,18 +57,18 @@ class WebhookError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to wait for a URL, and when to ask it again.
+    """How long to wait for a URL, and when to repeat a request.
 
-    Plivo's pages say that a document has to come within 15 s, and that `rt` is 40 s if left out.
-    The shorter one is the default: what is quick enough here is quick enough for both.
+    Plivo's pages say that a document must arrive within 15 s, and that `rt` is 40 s if left out.
+    The shorter one is the default: a server that meets it meets both.
 
     Attributes:
         connect: Seconds for the connection (`ct`, in milliseconds).
-        read: Seconds for the answer to one request, its body included (`rt`).
-        total: Seconds for all of them together (`tt`).
+        read: Seconds for the answer to one request, with its body (`rt`).
+        total: Seconds for all requests together (`tt`).
         retries: Requests after the first (`rc`).
-        policy: What is worth another request (`rp`): `ct` no connection, `rt` no answer in time,
-            `4xx`, `5xx`, or `all`.
+        policy: After which failures a request is repeated (`rp`): `ct` no connection, `rt` no
+            answer in time, `4xx`, `5xx`, or `all`.
 
     """
 
@@ -74,14 +78,14 @@ class Patience:
     retries: int = 1
     policy: frozenset[str] = frozenset(("ct", "rt"))
 
-    def told(self, fragment: str) -> Self:
-        """Return what the fragment of a URL makes of this; what it does not say stays.
+    def with_options(self, fragment: str) -> Self:
+        """Return this policy with the options of a URL's fragment applied.
 
         Raises:
-            ValueError: The fragment says something that cannot be.
+            ValueError: An option has an invalid value.
 
         """
-        values: dict[str, float | int | frozenset[str]] = {}
+        values: dict[str, Any] = {}
         for key, text in parse_qsl(fragment, keep_blank_values=True):
             if key in ("ct", "rt", "tt"):
                 name = {"ct": "connect", "rt": "read", "tt": "total"}[key]
@@ -92,20 +96,14 @@ class Patience:
                 policy = frozenset(text.split(","))
                 if not policy <= _POLICIES:
                     raise ValueError(
-                        f"rp is made of {', '.join(sorted(_POLICIES))}, separated by commas,"
-                        f" not {text!r}"
+                        f"rp must be a list of {', '.join(sorted(_POLICIES))}, separated by"
+                        f" commas, not {text!r}"
                     )
                 values["policy"] = policy
-        return type(self)(
-            connect=values.get("connect", self.connect),  # type: ignore[arg-type]
-            read=values.get("read", self.read),  # type: ignore[arg-type]
-            total=values.get("total", self.total),  # type: ignore[arg-type]
-            retries=values.get("retries", self.retries),  # type: ignore[arg-type]
-            policy=values.get("policy", self.policy),  # type: ignore[arg-type]
-        )
+        return replace(self, **values)
 
-    def retry(self, error: WebhookError) -> bool:
-        """Tell whether the request that ended so is worth another one."""
+    def repeats(self, error: WebhookError) -> bool:
+        """Return whether a request that failed so is repeated."""
         if "all" in self.policy:
             return error.failure != "too_large"
         if error.status is not None:
@@ -114,12 +112,12 @@ class Patience:
 
 
 class WebhookClient:
-    """Sends the callbacks of one account.
+    """Sends the requests of one account: for documents, for files, and callbacks.
 
     Args:
-        account: Whose tokens sign them.
-        client: What sends them; it is the caller's to close.
-        patience: What holds for URLs that say nothing else.
+        account: The account, whose tokens sign the requests.
+        client: Sends the requests; the caller closes it.
+        patience: How long URLs without options may take.
 
     """
 
@@ -132,17 +130,17 @@ class WebhookClient:
         self._notes: set[asyncio.Task[None]] = set()
 
     async def fetch(self, url: str, method: str, params: Mapping[str, str]) -> bytes:
-        """Ask a URL for a document.
+        """Fetch a document.
 
         Raises:
-            WebhookError: It gave none.
+            WebhookError: The URL did not give one.
 
         """
         bare, fragment = urldefrag(url)
         try:
-            patience = self._patience.told(fragment)
+            patience = self._patience.with_options(fragment)
         except ValueError as error:
-            raise WebhookError("connect", f"the options of {url} cannot be: {error}") from None
+            raise WebhookError("connect", f"invalid options in {url}: {error}") from None
         try:
             async with asyncio.timeout(patience.total):
                 return await self._insist(bare, method.upper(), params, patience)
@@ -161,7 +159,7 @@ class WebhookClient:
                 log.warning(
                     "webhook failed", url=url, callback=params.get("Event"), error=str(error)
                 )
-                if attempt == patience.retries or not patience.retry(error):
+                if attempt == patience.retries or not patience.repeats(error):
                     raise
         raise AssertionError("unreachable")
 
@@ -173,28 +171,33 @@ class WebhookClient:
             url, form = _with_query(url, params), None
         timeout = httpx.Timeout(patience.read, connect=patience.connect)
         try:
-            headers = sign_headers(
-                method,
-                url,
-                self._account.auth_token.get_secret_value(),
-                form,
-                main_tokens=(
-                    self._account.main_token or self._account.auth_token
-                ).get_secret_value(),
-            )
+            headers = self._account.sign_request(method, url, form)
             async with (
                 asyncio.timeout(patience.connect + patience.read),
                 self._client.stream(
                     method, url, data=form, headers=headers, timeout=timeout
                 ) as response,
             ):
-                return await _body(url, response)
+                return await _body(url, response, MAX_DOCUMENT)
         except (httpx.ConnectTimeout, httpx.ConnectError) as error:
             raise WebhookError("connect", f"no connection to {url}: {_words(error)}") from error
         except (httpx.TimeoutException, TimeoutError) as error:
             raise WebhookError("timeout", f"{url} did not answer in {patience.read:g} s") from error
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            raise WebhookError("connect", f"{url} cannot be asked: {_words(error)}") from error
+            raise WebhookError("connect", f"{url} cannot be requested: {_words(error)}") from error
+
+    async def fetch_audio(self, url: str) -> bytes:
+        """Fetch a file of `<Play>`, by one request that is not signed.
+
+        Raises:
+            WebhookError: The URL did not give one.
+
+        """
+        try:
+            async with asyncio.timeout(_AUDIO_SECONDS), self._client.stream("GET", url) as response:
+                return await _body(url, response, MAX_AUDIO)
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError) as error:
+            raise WebhookError("connect", f"{url} cannot be fetched: {_words(error)}") from error
 
     def notify(
         self,
@@ -204,13 +207,13 @@ class WebhookClient:
         *,
         after: asyncio.Task[None] | None = None,
     ) -> asyncio.Task[None]:
-        """Tell a URL something, whose answer does not matter, without waiting for it.
+        """Send a callback in the background; its answer does not matter.
 
         Args:
-            url: Whom to tell.
+            url: Where to.
             method: GET or POST.
-            params: What.
-            after: An earlier such task, which is to be done first.
+            params: Its parameters.
+            after: The task of a callback that must be done first.
 
         """
         note = asyncio.create_task(
@@ -235,12 +238,12 @@ class WebhookClient:
             log.warning("callback lost", url=url, callback=params.get("Event"), error=str(error))
 
     async def delivered(self) -> None:
-        """Wait until everything told so far was delivered or given up."""
+        """Wait until every callback was delivered, or given up."""
         while self._notes:
             await asyncio.wait(set(self._notes))
 
     async def aclose(self, grace: float = 5.0) -> None:
-        """Deliver what can be in so many seconds, and give up the rest."""
+        """Wait up to `grace` seconds for callbacks, and give up the rest."""
         if self._notes:
             await asyncio.wait(set(self._notes), timeout=grace)
         for note in self._notes:
@@ -248,7 +251,8 @@ class WebhookClient:
         await asyncio.gather(*self._notes, return_exceptions=True)
 
 
-async def _body(url: str, response: httpx.Response) -> bytes:
+async def _body(url: str, response: httpx.Response, most: int) -> bytes:
+    """Return the body of a successful response, of at most `most` bytes."""
     if not response.is_success:
         raise WebhookError(
             "status", f"{url} answered with HTTP {response.status_code}", response.status_code
@@ -256,10 +260,8 @@ async def _body(url: str, response: httpx.Response) -> bytes:
     body = bytearray()
     async for chunk in response.aiter_bytes():
         body += chunk
-        if len(body) > MAX_DOCUMENT:
-            raise WebhookError(
-                "too_large", f"{url} answered with more than {MAX_DOCUMENT} bytes", None
-            )
+        if len(body) > most:
+            raise WebhookError("too_large", f"{url} answered with more than {most} bytes")
     return bytes(body)
 
 
@@ -271,7 +273,7 @@ def _with_query(url: str, params: Mapping[str, str]) -> str:
 
 def _whole(key: str, text: str, *, least: int) -> int:
     if not text.isdecimal() or int(text) < least:
-        raise ValueError(f"{key} is a whole number from {least} on, not {text!r}")
+        raise ValueError(f"{key} must be a whole number, at least {least}, not {text!r}")
     return int(text)
 
 

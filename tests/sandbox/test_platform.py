@@ -25,7 +25,7 @@ from mediaserver.sandbox.platform import (
     speak_text,
 )
 from mediaserver.sandbox.records.store import StoreError
-from mediaserver.sandbox.webhooks import Target, WebhookError
+from mediaserver.sandbox.webhooks import Target
 from mediaserver.testing import run_virtual
 
 
@@ -183,23 +183,6 @@ def test_every_number_has_the_phone_that_was_asked_for(tmp_path):
     record = run_virtual(scenario())
 
     assert (record.bill_duration, record.hangup_source) == (2, "Callee")
-
-
-@pytest.mark.parametrize(
-    ("response", "failure"),
-    [(httpx.Response(404), "status"), (httpx.ConnectError("refused"), "connect")],
-)
-async def test_a_file_that_cannot_be_fetched_is_a_failure(response, failure):
-    def answer(_):
-        if isinstance(response, Exception):
-            raise response
-        return response
-
-    async with Sandbox(SandboxOptions(), transport=httpx.MockTransport(answer)) as sandbox:
-        with pytest.raises(WebhookError) as error:
-            await sandbox.exchange.services.fetch_audio("http://customer.example/a.wav")
-
-    assert error.value.failure == failure
 
 
 async def test_what_cannot_be_spoken_is_silence_of_its_length(monkeypatch):

@@ -12,7 +12,13 @@ from pydantic import SecretStr
 
 from mediaserver.plivo.signatures import MA_V3_HEADER, V3_HEADER, verify_headers
 from mediaserver.sandbox.account import Account
-from mediaserver.sandbox.webhooks import MAX_DOCUMENT, Patience, WebhookClient, WebhookError
+from mediaserver.sandbox.webhooks import (
+    MAX_AUDIO,
+    MAX_DOCUMENT,
+    Patience,
+    WebhookClient,
+    WebhookError,
+)
 from mediaserver.testing import run_virtual
 
 
@@ -163,7 +169,7 @@ def test_a_fragment_can_say_everything(patience):
         )
     )
 
-    assert Patience().told(fragment) == patience
+    assert Patience().with_options(fragment) == patience
 
 
 def test_a_document_has_at_most_100_kb():
@@ -233,3 +239,39 @@ def test_an_answer_that_trickles_is_no_answer_in_time():
     took, _ = sending(lambda _: httpx.Response(200, content=drops()), scenario)
 
     assert took == pytest.approx(17)
+
+
+@pytest.mark.parametrize(
+    ("response", "failure"),
+    [
+        (httpx.Response(404), "status"),
+        (httpx.Response(200, content=bytes(MAX_AUDIO + 1)), "too_large"),
+        (httpx.ConnectError("refused"), "connect"),
+    ],
+)
+def test_a_file_that_cannot_be_fetched_is_a_failure(
+    response: httpx.Response | Exception, failure: str
+) -> None:
+    def answer(_: httpx.Request) -> httpx.Response:
+        if isinstance(response, Exception):
+            raise response
+        return response
+
+    async def scenario(webhooks: WebhookClient) -> bytes:
+        return await webhooks.fetch_audio("http://customer.example/a.wav")
+
+    with pytest.raises(WebhookError) as error:
+        sending(answer, scenario)
+
+    assert error.value.failure == failure
+
+
+def test_a_file_may_be_larger_than_a_document() -> None:
+    audio = bytes(MAX_DOCUMENT + 1)
+    fetched, (request,) = sending(
+        lambda _: httpx.Response(200, content=audio),
+        lambda webhooks: webhooks.fetch_audio("http://customer.example/a.wav"),
+    )
+
+    assert (fetched, request.method) == (audio, "GET")
+    assert V3_HEADER not in request.headers

@@ -75,8 +75,7 @@ class Services:
     Attributes:
         account: The account, whose tokens sign callbacks and streams.
         records: What is remembered of calls and streams.
-        webhooks: Requests documents and delivers callbacks; the caller closes it.
-        fetch_audio: Fetches the files of `<Play>`; raises `WebhookError`.
+        webhooks: Fetches documents and files, and sends callbacks; the caller closes it.
         speak: Synthesises the text of `<Speak>`.
         rates: What everything costs.
         options: How the exchange behaves.
@@ -90,7 +89,6 @@ class Services:
     account: Account
     records: RecordBook
     webhooks: WebhookClient
-    fetch_audio: Callable[[str], Awaitable[bytes]]
     speak: SpeakText
     rates: Rates = field(default_factory=Rates)
     options: ExchangeOptions = field(default_factory=ExchangeOptions)

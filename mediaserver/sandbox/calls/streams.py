@@ -14,7 +14,6 @@ import structlog
 from audiocodecs import AudioFormat
 from mediaserver.plivo import xml
 from mediaserver.plivo.callbacks import StreamStatus
-from mediaserver.plivo.signatures import sign_upgrade
 from mediaserver.protocol import parse_extra_headers
 from mediaserver.sandbox.audio.line import Line
 from mediaserver.sandbox.audio.noise import NoiseCancellationError
@@ -154,12 +153,7 @@ class CallStreams:
                 StreamIdentity(self._call.call_uuid, record.stream_id, account.auth_id),
                 on_status=partial(self._changed, record.stream_id),
                 dial=services.connect,
-                headers=partial(
-                    sign_upgrade,
-                    plan.url,
-                    account.auth_token.get_secret_value(),
-                    main_tokens=(account.main_token or account.auth_token).get_secret_value(),
-                ),
+                headers=partial(account.sign_stream, plan.url),
             )
         except NoiseCancellationError as error:
             raise StreamRefusedError(str(error)) from error
