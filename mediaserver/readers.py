@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from mediaserver.call import Control, Frame, Session, StreamEvent
+from mediaserver.call import Control, Frame, Inbox, StreamEvent
 
 
 _UNWAITED = 16
@@ -13,12 +13,12 @@ _UNWAITED = 16
 
 
 class Reader:
-    """Reads one session's inbox, until the stream ends."""
+    """Reads an inbox, until the stream ends."""
 
     __slots__ = ("_inbox", "_loop", "_unwaited", "superseded", "waits")
 
-    def __init__(self, session: Session) -> None:
-        self._inbox = session.inbox
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
         self._loop = asyncio.get_running_loop()
         # Whether a task is waiting for the next item.
         self.waits = False

@@ -83,7 +83,9 @@ class Stream:
         "_close",
         "_control",
         "_converter",
+        "_inbox",
         "_loop",
+        "_playout",
         "_readers",
         "_session",
         "_speaking",
@@ -114,9 +116,12 @@ class Stream:
         answer: AnswerRequest | None = None,
         shared: Any = None,
     ) -> None:
-        start = session.start
-        assert start is not None, "a Stream is made when its session has started"
+        started = session.started
+        assert started is not None, "a Stream is made when its session has started"
+        start = started.start
         self._session = session
+        self._inbox = started.inbox
+        self._playout = started.playout
         self._close = close
         self._control = control
         self._loop = asyncio.get_running_loop()
@@ -127,7 +132,7 @@ class Stream:
         self.account_id = start.account_id
         self.tracks = start.tracks
         self.extra_headers = start.extra_headers
-        self.format = session.format
+        self.format = started.format
         self.path = path
         self.query: Mapping[str, str] = query if query is not None else {}
         self.caller = caller
@@ -153,8 +158,8 @@ class Stream:
             RuntimeError: if a task is waiting for the audio in another reader.
 
         """
-        reader = self._claim(AudioReader(self._session), "audio")
-        self._session.inbox.want_audio()
+        reader = self._claim(AudioReader(self._inbox), "audio")
+        self._inbox.want_audio()
         return reader
 
     def events(self) -> EventReader:
@@ -167,8 +172,8 @@ class Stream:
             RuntimeError: if a task is waiting in another reader.
 
         """
-        reader = self._claim(EventReader(self._session), "audio", "controls")
-        self._session.inbox.want_audio()
+        reader = self._claim(EventReader(self._inbox), "audio", "controls")
+        self._inbox.want_audio()
         return reader
 
     def controls(self) -> ControlReader:
@@ -180,14 +185,14 @@ class Stream:
             RuntimeError: if a task is waiting in `events` or in another `controls`.
 
         """
-        return self._claim(ControlReader(self._session), "controls")
+        return self._claim(ControlReader(self._inbox), "controls")
 
     def ignore_audio(self) -> None:
         """Discard received audio, without counting it as dropped, until it is read again.
 
         `audio` and `events` read it.
         """
-        self._session.inbox.ignore_audio()
+        self._inbox.ignore_audio()
 
     def _claim(self, reader: R, *lanes: str) -> R:
         """Let `reader` read these lanes, in place of readers that no task is waiting in."""
@@ -232,7 +237,7 @@ class Stream:
 
         """
         session = self._session
-        playout = session.playout
+        playout = self._playout
         if generation is None:
             generation = playout.generation
         if session.ended:
@@ -264,7 +269,7 @@ class Stream:
         last: bool = False,
     ) -> Playback:
         """Convert and queue audio. If it is long, let other calls run in between."""
-        playout = self._session.playout
+        playout = self._playout
         pieces: list[Wire] = []
         for piece in converter.convert(audio, rate, format):
             if pieces:
@@ -306,7 +311,7 @@ class Stream:
 
         """
         session = self._session
-        playout = session.playout
+        playout = self._playout
         if session.ended:
             raise self._ended_error()
         generation = playout.generation
@@ -342,7 +347,7 @@ class Stream:
         format: AudioFormat | None,
         generation: int,
     ) -> None:
-        playout = self._session.playout
+        playout = self._playout
         converter = Converter(self.format)
         pieces = aiter(audio)
         try:
@@ -378,11 +383,11 @@ class Stream:
 
     def pause(self) -> None:
         """Fall silent at once, and keep the audio that the caller has not heard."""
-        self._session.playout.pause()
+        self._playout.pause()
 
     def resume(self) -> None:
         """Continue where the caller stopped hearing."""
-        self._session.playout.resume()
+        self._playout.resume()
 
     def checkpoint(self, name: str) -> None:
         """Request a `Checkpoint` event for the time when all audio queued so far has been heard.
@@ -394,37 +399,37 @@ class Stream:
             ProtocolError: if the name is empty or too long.
 
         """
-        self._session.playout.checkpoint(name)
+        self._playout.checkpoint(name)
 
     @property
     def generation(self) -> int:
         """A number that changes at every interruption (see `play`)."""
-        return self._session.playout.generation
+        return self._playout.generation
 
     @property
     def unheard(self) -> float:
         """Seconds of audio that were given to `play` or `say` and not heard yet."""
-        return self._session.playout.unheard
+        return self._playout.unheard
 
     @property
     def paused(self) -> bool:
         """Whether playback is paused."""
-        return self._session.playout.paused
+        return self._playout.paused
 
     def _dropped(self, generation: int) -> Playback:
         """Return the playback of audio that an interruption dropped."""
-        return Playback(self._session.playout, 0, 0, generation, _cut_short=True)
+        return Playback(self._playout, 0, 0, generation, _cut_short=True)
 
     async def _room(self) -> None:
         waiter = self._loop.create_future()
-        self._session.playout.wait_for_room(waiter)
+        self._playout.wait_for_room(waiter)
         await waiter
 
     def _utterance_converter(self) -> Converter:
         """Return the converter for `play`, whose calls may be pieces of one utterance."""
         if self._converter is None:
             self._converter = Converter(self.format)
-        elif not self._session.playout.unheard:
+        elif not self._playout.unheard:
             self._converter.reset()
         return self._converter
 
@@ -492,13 +497,13 @@ class Stream:
             RuntimeError: if the stream already has another tap.
 
         """
-        return self._session.tap
+        return self._playout.tap
 
     @tap.setter
     def tap(self, tap: Tap | None) -> None:
-        if tap is not None and self._session.tap not in (None, tap):
+        if tap is not None and self._playout.tap not in (None, tap):
             raise RuntimeError("the stream already has a tap, for example a recorder's")
-        self._session.tap = tap
+        self._playout.tap = tap
 
     @property
     def ended(self) -> bool:

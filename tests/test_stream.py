@@ -1071,7 +1071,7 @@ def test_one_at_a_time_listens_in():
     async def test(stream, phone):
         first, second = object(), object()
         stream.tap = None
-        stream._session._tap = first
+        stream.tap = first
         with pytest.raises(RuntimeError, match="already has a tap"):
             stream.tap = second
         stream.tap = None

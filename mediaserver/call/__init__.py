@@ -6,7 +6,7 @@ from mediaserver.call.events import Checkpoint, Control, Interrupt, StreamEvent,
 from mediaserver.call.frame import Frame
 from mediaserver.call.inbox import Inbox, Waiter
 from mediaserver.call.playout import Clock, Heard, Playout
-from mediaserver.call.session import Session, Shell, StreamEndedError
+from mediaserver.call.session import Session, Shell, Started, StreamEndedError
 from mediaserver.call.settings import CallSettings
 from mediaserver.call.tap import Tap
 from mediaserver.call.turn import Turn, TurnCounters, Usage
@@ -26,6 +26,7 @@ __all__ = [
     "Playout",
     "Session",
     "Shell",
+    "Started",
     "StreamCounters",
     "StreamEndedError",
     "StreamEvent",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from audiocodecs import AudioFormat
@@ -11,7 +12,6 @@ from mediaserver.call.frame import Frame
 from mediaserver.call.inbox import Inbox
 from mediaserver.call.playout import Clock, Playout
 from mediaserver.call.settings import CallSettings
-from mediaserver.call.tap import Tap
 from mediaserver.call.turn import Turn
 from mediaserver.protocol import (
     ClearedAudio,
@@ -62,11 +62,30 @@ class StreamEndedError(ConnectionError):
     """Audio or a command was given to a stream that has ended."""
 
 
+@dataclass(slots=True, eq=False)
+class Started:
+    """What a stream has from its ``start`` event on."""
+
+    start: Start
+    format: AudioFormat
+    """The format of the audio, in both directions."""
+    inbox: Inbox
+    """What the handler has not read yet."""
+    playout: Playout
+    """What the caller has not heard yet."""
+
+
 class Session:
     """The state of one stream.
 
     `receive` takes what the socket brings and never raises. What the handler wants goes through
-    `playout` and `send_dtmf`. Both hand messages to ``shell.send`` at once.
+    ``started.playout``, `interrupt` and `send_dtmf`, which hand messages to ``shell.send`` at once.
+
+    Args:
+        clock: monotonic seconds.
+        shell: carries the session's messages.
+        settings: limits and margins.
+
     """
 
     __slots__ = (
@@ -75,24 +94,15 @@ class Session:
         "_max_size",
         "_next_chunk",
         "_shell",
-        "_tap",
         "_whole_frame",
         "clock",
         "counters",
         "end_reason",
         "ended",
-        "format",
-        "inbox",
         "last_payload",
-        "playout",
         "settings",
-        "start",
+        "started",
     )
-
-    inbox: Inbox
-    """What the handler has not read yet. There once the stream has started."""
-    playout: Playout
-    """What the caller has not heard yet. There once the stream has started."""
 
     def __init__(self, clock: Clock, shell: Shell, settings: CallSettings) -> None:
         self.clock = clock
@@ -100,8 +110,7 @@ class Session:
         self.settings = settings
         self._max_size = settings.max_message_size
         self.counters = StreamCounters()
-        self.start: Start | None = None
-        self.format: AudioFormat = settings.default_format
+        self.started: Started | None = None
         self.ended = False
         self.end_reason = ""
         self.last_payload = b""
@@ -114,7 +123,6 @@ class Session:
         self._whole_frame = 0
         # By track, the odd byte of an L16 frame that was cut in the middle of a sample.
         self._carry: dict[str, bytes] = {}
-        self._tap: Tap | None = None
 
     # Receiving.
 
@@ -132,8 +140,8 @@ class Session:
             return
         if type(event) is not Media:
             self._take_control(event)
-        elif self.start is not None:
-            self._take_media(event)
+        elif self.started is not None:
+            self._take_media(event, self.started)
         else:
             self._keep_early(event)
 
@@ -145,9 +153,9 @@ class Session:
         if not self.ended:
             self._refuse(ProtocolError("not_json", "a binary message came; Plivo sends text only"))
 
-    def _take_media(self, media: Media) -> None:
+    def _take_media(self, media: Media, started: Started) -> None:
         payload = media.payload
-        format = self.format
+        format = started.format
         if self._carry or len(payload) % format.sample_bytes:
             carry = self._carry.pop(media.track, b"")
             # A frame of Plivo's own size is whole: the one before it was cut short, not cut in two.
@@ -170,9 +178,10 @@ class Session:
         if track != "outbound":
             self.last_payload = payload
         frame = Frame(payload, format, track, media.timestamp, chunk)
-        if self._tap is not None:
-            self._tap.received(frame, self.clock())
-        self.inbox.put_frame(frame)
+        tap = started.playout.tap
+        if tap is not None:
+            tap.received(frame, self.clock())
+        started.inbox.put_frame(frame)
 
     def _count_gap(self, track: str, chunk: int) -> None:
         missing = chunk - self._next_chunk[track]
@@ -198,10 +207,10 @@ class Session:
             self._begin(event)
         elif isinstance(event, Stop):
             self.close(event.reason or "stop")
-        elif self.start is None:
+        elif self.started is None:
             self.counters.unknown_messages += 1
         elif isinstance(event, PlayedStream):
-            self.playout.played(event.name)
+            self.started.playout.played(event.name)
         elif isinstance(event, ClearedAudio):
             pass  # nothing waits for it: a clear has taken effect here when it was sent
         elif isinstance(event, Dtmf | StreamError):
@@ -214,33 +223,33 @@ class Session:
             self.counters.unknown_messages += 1
 
     def _begin(self, start: Start) -> None:
-        if self.start is not None:
+        if self.started is not None:
             self.counters.unknown_messages += 1
             self._shell.notice("a second start came on the same stream and was ignored")
             return
         settings = self.settings
-        self.start = start
-        self.format = start.media_format or settings.default_format
-        self._whole_frame = self.format.bytes_per_second // 50
-        self.inbox = Inbox(
-            int(settings.inbox_length * self.format.bytes_per_second),
+        format = start.media_format or settings.default_format
+        self._whole_frame = format.bytes_per_second // 50
+        inbox = Inbox(
+            int(settings.inbox_length * format.bytes_per_second),
             self.counters,
             hold_up=self._shell.pause_reading if settings.inbox_overflow == "pause" else None,
             let_go=self._shell.resume_reading,
         )
-        self.playout = Playout(
+        playout = Playout(
             clock=self.clock,
             send=self._shell.send,
-            format=self.format,
+            format=format,
             stream_id=start.stream_id,
             settings=settings,
             counters=self.counters,
             report=self._report_checkpoint,
             notice=self._shell.notice,
         )
+        self.started = started = Started(start, format, inbox, playout)
         early, self._early = self._early, None
         for media in early or ():
-            self._take_media(media)
+            self._take_media(media, started)
         self._shell.started()
 
     def _refuse(self, error: ProtocolError) -> None:
@@ -267,24 +276,19 @@ class Session:
         self._shell.reported(turn)
         self._mention(turn)
 
-    @property
-    def tap(self) -> Tap | None:
-        """Who listens in."""
-        return self._tap
-
-    @tap.setter
-    def tap(self, tap: Tap | None) -> None:
-        self._tap = self.playout.tap = tap
-
     def _mention(self, event: StreamStatus | Turn) -> None:
-        if self.ended or self.start is None:
+        if self.ended or self.started is None:
             return
-        if self.inbox.unread_control_events < self.settings.max_control_events // 2:
-            self.inbox.put_control(event)
+        inbox = self.started.inbox
+        if inbox.unread_control_events < self.settings.max_control_events // 2:
+            inbox.put_control(event)
 
     def _tell(self, event: Dtmf | StreamError | Checkpoint | Interrupt) -> None:
-        self.inbox.put_control(event)
-        if self.inbox.unread_control_events > self.settings.max_control_events:
+        if self.started is None:
+            return
+        inbox = self.started.inbox
+        inbox.put_control(event)
+        if inbox.unread_control_events > self.settings.max_control_events:
             self._fail(_POLICY_VIOLATION, "more events than the handler reads")
 
     def _fail(self, code: int, reason: str) -> None:
@@ -300,7 +304,7 @@ class Session:
             Seconds of audio that will not be heard.
 
         """
-        unheard = self.playout.interrupt()
+        unheard = self.started.playout.interrupt() if self.started is not None else None
         if unheard is None:
             return 0.0
         self._tell(Interrupt(unheard))
@@ -327,9 +331,9 @@ class Session:
             return
         self.ended = True
         self.end_reason = reason
-        if self.start is not None:
-            self.playout.end()
-            self.inbox.end()
+        if self.started is not None:
+            self.started.playout.end()
+            self.started.inbox.end()
 
     def _report_checkpoint(self, name: str, played: bool) -> None:
         if not self.ended:

@@ -165,8 +165,8 @@ class Runtime:
         if not self.statuses.take(status):
             return False
         for call in self.calls:
-            start = call.session.start
-            if start is not None and start.stream_id == status.stream_id:
+            started = call.session.started
+            if started is not None and started.start.stream_id == status.stream_id:
                 call.report(status)
                 return True
         self.statuses.keep(status)
@@ -188,8 +188,8 @@ class Runtime:
             return
         self.calls.discard(call)
         self.sweep.discard(call)
-        if call.session.start is not None:
-            self.pacer.discard(call.session.playout)
+        if call.session.started is not None:
+            self.pacer.discard(call.session.started.playout)
         self.ended_totals.add(call.session.counters)
         call.accepted.slot.release()
 

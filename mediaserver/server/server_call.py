@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import struct
 from dataclasses import asdict
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 import structlog
 from websockets.frames import CloseCode
 
-from mediaserver.call import Session, StreamEndedError, StreamStatus, Turn
+from mediaserver.call import Session, Started, StreamEndedError, StreamStatus, Turn
 from mediaserver.call.turn import STAGES
 from mediaserver.plivo import callbacks
 from mediaserver.server.handshake import AcceptedStream
@@ -130,8 +131,8 @@ class ServerCall:
     @property
     def call_id(self) -> str:
         """Plivo's CallUUID, as far as it is known."""
-        start = self.session.start
-        return start.call_id if start is not None else self.accepted.call_id or "?"
+        started = self.session.started
+        return started.start.call_id if started is not None else self.accepted.call_id or "?"
 
     # What the session asks for (mediaserver.call.Shell).
 
@@ -146,8 +147,10 @@ class ServerCall:
         if runtime.answered.has_ended(self.call_id):
             self.fail(CloseCode.POLICY_VIOLATION, "the call is over: /hangup was told so")
             return
-        session.playout.need_ticks = self._need_ticks
-        session.playout.blocked = self._blocked_for >= 0
+        assert session.started is not None
+        playout = session.started.playout
+        playout.need_ticks = partial(runtime.pacer.add, playout)
+        playout.blocked = self._blocked_for >= 0
         self.stream = Stream(
             session,
             close=self._close_by_handler,
@@ -163,7 +166,7 @@ class ServerCall:
         self._handler = asyncio.get_running_loop().create_task(
             self._run(self.stream), name=f"call {self.call_id} {accepted.route.name}"
         )
-        log.info("call started", format=str(session.format), **self._ids())
+        log.info("call started", format=str(self.stream.format), **self._ids())
         for status in runtime.statuses.kept(self.stream.stream_id):
             self.report(status)
 
@@ -214,24 +217,25 @@ class ServerCall:
 
     def ponged(self, payload: bytes) -> None:
         """Measure the round trip by a pong."""
-        if len(payload) == 8 and self.session.start is not None:
+        started = self.session.started
+        if len(payload) == 8 and started is not None:
             (sent,) = struct.unpack("!d", payload)
             self._answers_pings = True
             self._unanswered_for = -1.0
             if sent == self._pinged:
-                self.session.playout.round_trip = self._runtime.clock() - sent
+                started.playout.round_trip = self._runtime.clock() - sent
 
     def block(self) -> None:
         """The socket takes no more."""
         self._blocked_for = 0.0
-        if self.session.start is not None:
-            self.session.playout.blocked = True
+        if self.session.started is not None:
+            self.session.started.playout.blocked = True
 
     def unblock(self) -> None:
         """The socket takes more again."""
         self._blocked_for = -1.0
-        if self.session.start is not None:
-            self.session.playout.unblock()
+        if self.session.started is not None:
+            self.session.started.playout.unblock()
 
     def closing(self, reason: str) -> None:
         """The link is closing because of what the peer did."""
@@ -305,7 +309,8 @@ class ServerCall:
         if session.ended:
             self._check_ended(elapsed, settings.grace)
             return
-        if session.start is None:
+        started = session.started
+        if started is None:
             self._unstarted_for += elapsed
             if self._unstarted_for > settings.start_timeout:
                 self.fail(
@@ -313,7 +318,7 @@ class ServerCall:
                     f"no start event within {settings.start_timeout:g} s",
                 )
             return
-        if self._is_dead(elapsed, settings.dead_peer_timeout):
+        if self._is_dead(started, elapsed, settings.dead_peer_timeout):
             return
         if now >= self._next_ping:
             self._ping(now)
@@ -323,11 +328,11 @@ class ServerCall:
                 f"the call was longer than {settings.max_call_seconds:g} s",
             )
         elif settings.max_silence_seconds:
-            self._check_silence(elapsed, settings.max_silence_seconds)
+            self._check_silence(started, elapsed, settings.max_silence_seconds)
 
-    def _is_dead(self, elapsed: float, timeout: float) -> bool:
+    def _is_dead(self, started: Started, elapsed: float, timeout: float) -> bool:
         # What a peer owes is counted in time of a running loop that reads: it may have come.
-        overdue = self.session.playout.overdue()
+        overdue = started.playout.overdue()
         if self.heard_from or not self._reading:
             self.heard_from = False
             self._silent_for = 0.0
@@ -362,13 +367,13 @@ class ServerCall:
         self.session.close(reason)
         self._link.abort()
 
-    def _check_silence(self, elapsed: float, longest: float) -> None:
+    def _check_silence(self, started: Started, elapsed: float, longest: float) -> None:
         # A look at one frame now and then is enough to notice minutes of silence.
         session = self.session
         payload, session.last_payload = session.last_payload, b""
         level = 0.0
         if payload:
-            samples = session.format.decode(payload).astype(np.float32)
+            samples = started.format.decode(payload).astype(np.float32)
             level = float(np.sqrt(np.mean(samples * samples)))
         keys, self._keys = self._keys, session.counters.keys_in
         if level > _SPEECH_LEVEL or keys != self._keys:
@@ -398,14 +403,11 @@ class ServerCall:
         self._next_ping = now + self._runtime.settings.ping_interval
         self._link.send_ping(struct.pack("!d", now))
 
-    def _need_ticks(self) -> None:
-        self._runtime.pacer.add(self.session.playout)
-
     def _ids(self) -> dict[str, str]:
-        start = self.session.start
+        started = self.session.started
         ids = {"call": self.call_id, "handler": self.accepted.route.name}
-        if start is not None:
-            ids["stream"] = start.stream_id
+        if started is not None:
+            ids["stream"] = started.start.stream_id
         return ids
 
 

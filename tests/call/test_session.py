@@ -110,7 +110,7 @@ def dtmf(digit="1"):
 
 def events(session):
     found = []
-    while (event := session.inbox.next_event()) is not None:
+    while (event := session.started.inbox.next_event()) is not None:
         found.append(event)
     return found
 
@@ -120,13 +120,13 @@ def events(session):
 
 def test_start_begins_the_stream(session, shell):
     session.receive(start())
-    assert session.start.call_id == "call"
+    assert session.started.start.call_id == "call"
     assert shell.asked == ["started"]
 
 
 def test_the_format_is_what_start_says(session):
     session.receive(L16_16K_START)
-    assert session.format == L16_16K
+    assert session.started.format == L16_16K
 
 
 def test_the_format_is_the_default_where_start_says_none(make_session):
@@ -134,13 +134,13 @@ def test_the_format_is_the_default_where_start_says_none(make_session):
     session.receive(
         message("start", start={"callId": "call", "streamId": "stream", "tracks": ["inbound"]})
     )
-    assert session.format == L16_24K
+    assert session.started.format == L16_24K
 
 
 def test_a_second_start_is_ignored(live, shell):
-    playout = live.playout
+    playout = live.started.playout
     live.receive(start())
-    assert live.playout is playout
+    assert live.started.playout is playout
     assert shell.asked == ["started"]
     assert "second start" in shell.notices[0]
 
@@ -324,8 +324,8 @@ def test_an_error_of_plivos_is_an_event_and_a_notice(live, shell):
 
 
 def test_a_checkpoint_that_was_played_is_an_event(live, clock):
-    live.playout.play(bytes(800))
-    live.playout.checkpoint("end")
+    live.started.playout.play(bytes(800))
+    live.started.playout.checkpoint("end")
     clock.now += 0.1
     live.receive(message("playedStream", name="end"))
     assert events(live) == [Checkpoint("end", played=True)]
@@ -421,14 +421,14 @@ def test_no_message_raises(garbage):
 
 
 def test_audio_goes_to_the_shell(live, shell):
-    live.playout.play(b"\xff" * 160)
+    live.started.playout.play(b"\xff" * 160)
     (sent,) = shell.sent
     assert sent["event"] == "playAudio"
     assert base64.b64decode(sent["media"]["payload"]) == b"\xff" * 160
 
 
 def test_what_is_sent_is_counted(live):
-    live.playout.play(b"\xff" * 160)
+    live.started.playout.play(b"\xff" * 160)
     assert live.counters.messages_out == 1
     assert live.counters.bytes_out > 160
 
@@ -451,7 +451,7 @@ def test_digits_after_the_end_are_refused(live):
 
 
 def test_an_interruption_is_an_event(live, clock):
-    live.playout.play(bytes(16_000))
+    live.started.playout.play(bytes(16_000))
     clock.now += 0.5
     assert live.interrupt() == 1.5
     assert events(live) == [Interrupt(1.5)]
@@ -469,8 +469,8 @@ def test_an_interruption_after_the_end_is_no_event(live):
 def test_stop_ends_the_stream(live):
     live.receive(message("stop", stop={"reason": "hang-up"}))
     assert live.ended
-    assert live.inbox.ended
-    assert live.playout.ended
+    assert live.started.inbox.ended
+    assert live.started.playout.ended
 
 
 def test_closing_ends_the_stream(live):
@@ -506,8 +506,8 @@ def test_what_was_received_before_the_end_can_be_read(live):
 
 
 def test_checkpoints_left_at_the_end_are_no_events(live):
-    live.playout.play(bytes(800))
-    live.playout.checkpoint("end")
+    live.started.playout.play(bytes(800))
+    live.started.playout.checkpoint("end")
     live.close("over")
     assert events(live) == []
 
@@ -549,7 +549,7 @@ def test_a_turn_is_counted_told_and_an_event(live, shell):
     live.report_turn(turn)
     assert live.counters.turns.turns == 1
     assert shell.turns == [turn]
-    assert live.inbox.next_control() is turn
+    assert live.started.inbox.next_control() is turn
 
 
 def test_a_turn_after_the_end_is_counted_and_told(live, shell):
@@ -557,14 +557,14 @@ def test_a_turn_after_the_end_is_counted_and_told(live, shell):
     live.report_turn(Turn(number=1))
     assert live.counters.turns.turns == 1
     assert len(shell.turns) == 1
-    assert live.inbox.next_control() is None
+    assert live.started.inbox.next_control() is None
 
 
 def test_turns_that_nobody_reads_do_not_end_the_call(live, shell):
     for number in range(live.settings.max_control_events + 1):
         live.report_turn(Turn(number=number))
     assert not live.ended
-    assert live.inbox.unread_control_events == live.settings.max_control_events // 2
+    assert live.started.inbox.unread_control_events == live.settings.max_control_events // 2
 
 
 def test_a_tap_is_told_of_each_frame(live, clock):
@@ -573,11 +573,11 @@ def test_a_tap_is_told_of_each_frame(live, clock):
             told.append((frame.payload, at))
 
     told = []
-    live.tap = Tap()
-    live.inbox.ignore_audio()
+    live.started.playout.tap = Tap()
+    live.started.inbox.ignore_audio()
     clock.now += 1.0
     live.receive(media(b"\x01" * 160))
     assert told == [(b"\x01" * 160, 1001.0)]
-    live.tap = None
+    live.started.playout.tap = None
     live.receive(media(b"\x02" * 160))
     assert len(told) == 1

@@ -268,11 +268,11 @@ async def test_playback_is_held_while_the_host_is_slow_and_nothing_is_lost(mount
     host.may_send.clear()
     host.bring(START)
     await asyncio.sleep(1)
-    assert host.call.session.playout.blocked
+    assert host.call.session.started.playout.blocked
     assert len(host.call._link._unsent) <= UNSENT_LIMIT + 1
     host.may_send.set()
     await asyncio.sleep(25)
-    assert not host.call.session.playout.blocked
+    assert not host.call.session.started.playout.blocked
     assert host.played() == audio
     host.disconnect()
     await host.task

@@ -1,5 +1,6 @@
 import asyncio
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,8 +21,7 @@ async def listen(stream):
 
 class FakeSession:
     def __init__(self):
-        self.start = None
-        self.playout = object()
+        self.started = None
         self.counters = StreamCounters()
 
 
@@ -147,8 +147,8 @@ async def test_a_call_leaves_once_only(start_runtime):
 async def test_the_pacer_lets_go_of_a_call_that_had_started(start_runtime):
     runtime = await start_runtime(Route(listen))
     call = FakeCall(runtime)
-    call.session.start = object()
-    runtime.pacer.add(call.session.playout)
+    call.session.started = SimpleNamespace(playout=object())
+    runtime.pacer.add(call.session.started.playout)
     runtime.leave(call)
     assert len(runtime.pacer) == 0
 

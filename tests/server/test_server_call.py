@@ -431,7 +431,7 @@ async def test_the_round_trip_is_measured_by_the_answer_to_the_last_ping(call):
     link = await call(listen)
     await asyncio.sleep(0.08)
     link.call.ponged(link.pings[-1][1])
-    assert link.call.session.playout.round_trip == pytest.approx(0.08)
+    assert link.call.session.started.playout.round_trip == pytest.approx(0.08)
 
 
 @pytest.mark.parametrize(
@@ -441,13 +441,13 @@ async def test_a_pong_that_answers_no_ping_is_not_measured(call, payload):
     link = await call(listen)
     await asyncio.sleep(0.08)
     link.call.ponged(payload)
-    assert link.call.session.playout.round_trip == 0
+    assert link.call.session.started.playout.round_trip == 0
 
 
 async def test_a_pong_before_the_start_is_not_measured(call):
     link = await call(listen, start=False)
     link.call.ponged(struct.pack("!d", 0.0))
-    assert link.call.session.start is None
+    assert link.call.session.started is None
 
 
 async def test_a_peer_of_which_nothing_comes_is_dropped(call):
@@ -515,7 +515,7 @@ async def test_a_peer_that_takes_nothing_is_dropped_though_it_goes_on_sending(ca
     link = await call(listen, dead_peer_timeout=5, ping_interval=2)
     await talk(link, 1)
     link.call.block()
-    assert link.call.session.playout.blocked
+    assert link.call.session.started.playout.blocked
     await talk(link, 4)
     assert not link.aborted
     await talk(link, 2.1)
@@ -530,7 +530,7 @@ async def test_a_peer_that_takes_a_little_now_and_then_is_alive(call):
         link.call.block()
         await talk(link, 4)
         link.call.unblock()
-    assert not link.call.session.playout.blocked
+    assert not link.call.session.started.playout.blocked
     assert not link.call.session.ended
 
 
@@ -538,9 +538,9 @@ async def test_a_socket_that_was_full_before_the_start_is_so_after_it(call):
     link = await call(listen, start=False)
     link.call.block()
     link.bring(START)
-    assert link.call.session.playout.blocked
+    assert link.call.session.started.playout.blocked
     link.call.unblock()
-    assert not link.call.session.playout.blocked
+    assert not link.call.session.started.playout.blocked
 
 
 async def test_a_socket_may_be_full_for_a_while_before_the_start(call):
@@ -548,7 +548,7 @@ async def test_a_socket_may_be_full_for_a_while_before_the_start(call):
     link.call.block()
     link.call.unblock()
     link.bring(START)
-    assert not link.call.session.playout.blocked
+    assert not link.call.session.started.playout.blocked
 
 
 def answer_checkpoints(link):

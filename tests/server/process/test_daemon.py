@@ -45,7 +45,7 @@ async def live_call(served):
     async with connect(served.stream_url, proxy=None) as websocket:
         await websocket.send(START)
         while not served.runtime.calls or (
-            served.runtime.calls and not next(iter(served.runtime.calls)).session.start
+            served.runtime.calls and not next(iter(served.runtime.calls)).session.started
         ):
             await asyncio.sleep(0)
         yield websocket
