@@ -73,6 +73,13 @@ class Tokens:
     tokens_out: int
     tokens_cached: int = 0
 
+    def __add__(self, other: Tokens) -> Tokens:
+        return Tokens(
+            self.tokens_in + other.tokens_in,
+            self.tokens_out + other.tokens_out,
+            self.tokens_cached + other.tokens_cached,
+        )
+
 
 class LanguageModel(Protocol):
     """Decides what to say next. One object serves all calls of a process."""
