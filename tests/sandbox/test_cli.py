@@ -67,7 +67,7 @@ def test_the_variables_printed_can_be_pasted_into_a_shell(served):
         ("--calls-per-second", "0", "more than 0, not 0"),
         ("--concurrency", "0", "equal to 1"),
         ("--rate-limit", "0", "equal to 1"),
-        ("--stream-rate", "cheap", "a number of dollars, not 'cheap'"),
+        ("--stream-rate", "cheap", "an amount in dollars, not 'cheap'"),
         ("--stream-rate", "-1", "0 or more dollars"),
         ("--stream-rate", "nan", "0 or more dollars"),
     ],

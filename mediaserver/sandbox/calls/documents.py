@@ -216,7 +216,7 @@ class DocumentRunner:
         return self._act(element.action, element.method, element.redirect, "Record", params)
 
     async def _until_recorded(
-        self, line: Line, recording: CallRecording, keys: str, timeout: float
+        self, line: Line, recording: CallRecording, keys: str, silence: float
     ) -> str:
         """Wait for one of `keys`, for silence, or for the recording to end; return the key."""
         pressed: list[str] = []
@@ -227,13 +227,13 @@ class DocumentRunner:
                 recording.stopped.set()
 
         unlisten = line.on_digit(press)
-        silence = asyncio.create_task(wait_silent(line, timeout))
-        silence.add_done_callback(lambda _: recording.stopped.set())
+        silent = asyncio.create_task(wait_silent(line, silence))
+        silent.add_done_callback(lambda _: recording.stopped.set())
         try:
             await recording.stopped.wait()
         finally:
             unlisten()
-            silence.cancel()
+            silent.cancel()
         return "".join(pressed)
 
     @_do.register

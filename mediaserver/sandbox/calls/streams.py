@@ -47,7 +47,7 @@ class StreamRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StreamPlan:
-    """What `<Stream>` or `POST …/Stream/` asks for. Defaults are those of the pages."""
+    """What `<Stream>` or `POST …/Stream/` asks for, with the defaults of Plivo's pages."""
 
     url: str
     bidirectional: bool = False
@@ -81,7 +81,7 @@ def stream_plan(element: xml.Stream) -> StreamPlan:
 
 
 class ActiveStream:
-    """A stream that was started, until and after its end."""
+    """A stream that was started; `ended` is set at its end."""
 
     def __init__(self, record: StreamRecord, media: MediaStream) -> None:
         self.record = record

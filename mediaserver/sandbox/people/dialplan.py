@@ -1,15 +1,15 @@
-"""What happens when a number is dialled: who is there, and whether they answer.
+"""What happens when a number is dialled: which person has it, and whether they answer.
 
-Unless told otherwise every number rings briefly, answers and speaks. Numbers that end in four
-certain digits do something else, for tests of what can go wrong (the digits are SIP's status codes
-where there is one):
+By default every number rings briefly, answers and speaks. Numbers that end in certain four digits
+do something else, for tests of what can go wrong (the digits are SIP's status code where it has
+one):
 
 | last four digits | what happens | hangup cause |
 |---|---|---|
 | 0486 | busy | 3010 Busy Line |
 | 0480 | rings and is never answered | 3000 No Answer, or 6010 at the ring timeout |
 | 0603 | rings and is declined | 3020 Rejected |
-| 0404 | there is no such number | 2010 Destination Out Of Service |
+| 0404 | the number does not exist | 2010 Destination Out Of Service |
 | 0700 | an answering machine answers | 9100 with `machine_detection=hangup` |
 """
 
@@ -34,11 +34,11 @@ FATES: Mapping[str, Fate] = {
 
 
 class Dialplan:
-    """Finds who is at a number.
+    """Finds the person at a number.
 
     Args:
-        person: Makes whoever is at a number that nothing else is said of.
-        people: Makes whoever is at certain numbers, by their digits.
+        person: Makes the person at every other number.
+        people: Makes the person at each of certain numbers.
 
     """
 
@@ -51,12 +51,12 @@ class Dialplan:
         self._people = {_known_by(number): make for number, make in (people or {}).items()}
 
     def fate(self, number: str) -> Fate | None:
-        """Tell what a number does instead of being answered by its person."""
+        """Return what a number does instead of being answered by its person, if anything."""
         dialled = _known_by(number)
         return None if dialled in self._people else FATES.get(dialled[-4:])
 
     def person(self, number: str) -> Person:
-        """Make whoever is at a number."""
+        """Make the person at a number."""
         return self._people.get(_known_by(number), self._person)()
 
 

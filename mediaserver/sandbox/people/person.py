@@ -1,9 +1,9 @@
-"""Who is on the phone: what a person does with a call, step by step.
+"""A person on the phone, who follows a script in a call.
 
     Person([Say("Hello?"), WaitForAgent(), TalkOver(1.5, "Stop!"), Press("1#"), HangUp()])
 
-A script can also be a coroutine function that is given the `Handset`, or be read from YAML or
-from an option; see `mediaserver.sandbox.people.script`.
+A script can also be a coroutine function that takes the `Handset`, or be read from YAML or from
+an option; see `mediaserver.sandbox.people.script`.
 """
 
 from __future__ import annotations
@@ -18,28 +18,32 @@ from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
 from audiocodecs import AudioError, Wav, read_wav, resample
-from mediaserver.protocol import DIGITS
 from mediaserver.sandbox.audio.handset import Handset
+from mediaserver.sandbox.audio.keys import check_digits
 from mediaserver.sandbox.errors import CallEnded
 
 
 _VOICE = "en-gb-x-rp"
 
 Pickup: TypeAlias = Literal["answer", "busy", "no answer", "reject"]
-"""What becomes of a call to this person."""
+"""What a call to a person comes to."""
 
 PICKUPS: tuple[Pickup, ...] = ("answer", "busy", "no answer", "reject")
 
 
 class ScriptError(ValueError):
-    """A script that cannot be followed: says where, what is wrong, and what is allowed."""
+    """A script cannot be followed; the message says where, what is wrong, and what is allowed."""
 
 
 class ScriptStep(Protocol):
     """One thing that a person does in a call."""
 
     async def perform(self, handset: Handset, voice: str) -> None:
-        """Do it; returns when it is done.
+        """Do the step, and return when it is done.
+
+        Args:
+            handset: The person's end of the line.
+            voice: The eSpeak NG voice of the person.
 
         Raises:
             CallEnded: The call ended first.
@@ -49,7 +53,7 @@ class ScriptStep(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """Say `text`, synthesised, and wait until it is said.
+    """Say `text` with a synthesised voice, and wait until it is said.
 
     Attributes:
         text: What to say.
@@ -61,18 +65,18 @@ class Say:
     voice: str | None = None
 
     async def perform(self, handset: Handset, voice: str) -> None:
-        """Do it; see `ScriptStep`."""
+        """Do the step; see `ScriptStep`."""
         await _say(handset, await _spoken(self.text, self.voice or voice))
 
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """Play a WAV file, or a clip, into the phone, and wait until it is over."""
+    """Play a WAV file, or a clip, into the phone, and wait until it has ended."""
 
     clip: Path | Wav
 
     async def perform(self, handset: Handset, voice: str) -> None:
-        """Do it; see `ScriptStep`."""
+        """Do the step; see `ScriptStep`."""
         clip = self.clip
         await _say(handset, clip if isinstance(clip, Wav) else await _read(clip))
 
@@ -81,11 +85,11 @@ class Play:
 class WaitForAgent:
     """Wait until the agent has spoken and finished.
 
-    An agent that spoke while the step before was done counts if it is not over yet.
+    Speech that began during the step before counts if it still goes on.
 
     Attributes:
         silence: Seconds without a sound after which the agent has finished.
-        timeout: Seconds after which the person waits no longer, whatever the agent does.
+        timeout: Longest wait in seconds, whatever the agent does.
 
     """
 
@@ -93,7 +97,7 @@ class WaitForAgent:
     timeout: float = 30.0
 
     async def perform(self, handset: Handset, voice: str) -> None:
-        """Do it; see `ScriptStep`."""
+        """Do the step; see `ScriptStep`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self.timeout):
                 await handset.wait_for_speech()
@@ -102,25 +106,25 @@ class WaitForAgent:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Do nothing for so many seconds."""
+    """Do nothing for a number of seconds."""
 
     seconds: float
 
     async def perform(self, handset: Handset, voice: str) -> None:
-        """Do it; see `ScriptStep`."""
+        """Do the step; see `ScriptStep`."""
         await handset.wait(self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class TalkOver:
-    """Cut in once the agent has been speaking for a while.
+    """Interrupt the agent once it has been speaking for a while.
 
     Attributes:
-        after: Seconds the agent must have been speaking in one turn.
-        text: What to say, if anything.
-        clip: What to play, if anything.
-        digits: What to press, if anything.
-        timeout: Seconds after which the person cuts in no more.
+        after: Seconds that the agent must have been speaking in one turn.
+        text: Text to say; nothing if empty.
+        clip: WAV file or clip to play in place of the text.
+        digits: Keys to press; none if empty.
+        timeout: Longest wait in seconds; after it the person does not interrupt.
 
     """
 
@@ -131,8 +135,8 @@ class TalkOver:
     timeout: float = 30.0
 
     async def perform(self, handset: Handset, voice: str) -> None:
-        """Do it; see `ScriptStep`."""
-        # Speech has to be there in time.
+        """Do the step; see `ScriptStep`."""
+        # Synthesised first: it must be ready at the moment of the interruption.
         clip = await _clip(self.clip, self.text, voice)
         try:
             async with asyncio.timeout(self.timeout):
@@ -156,11 +160,10 @@ class Press:
     digits: str
 
     def __post_init__(self) -> None:
-        if not self.digits or not DIGITS.issuperset(self.digits):
-            raise ValueError(f"keys must be of 0-9, *, # and A-D, got {self.digits!r}")
+        check_digits(self.digits)
 
     async def perform(self, handset: Handset, voice: str) -> None:
-        """Do it; see `ScriptStep`."""
+        """Do the step; see `ScriptStep`."""
         handset.press(self.digits)
         await handset.wait_spoken()
 
@@ -170,18 +173,18 @@ class HangUp:
     """Put the phone down."""
 
     async def perform(self, handset: Handset, voice: str) -> None:
-        """Do it; see `ScriptStep`."""
+        """Do the step; see `ScriptStep`."""
         handset.hang_up()
 
 
 @dataclass(frozen=True, slots=True)
 class Converse:
-    """Take turns with the agent: let it finish, answer, and so on; silence ends it.
+    """Take turns with the agent: let it finish, reply, and so on, until it stays silent.
 
     Attributes:
-        replies: What to say, one after each turn of the agent's.
+        replies: Texts to say, one after each turn of the agent.
         silence: Seconds without a sound after which the agent has finished its turn.
-        patience: Seconds without a word from the agent after which the person gives up.
+        patience: Seconds without speech after which the person stops waiting for the agent.
 
     """
 
@@ -190,7 +193,7 @@ class Converse:
     patience: float = 5.0
 
     async def perform(self, handset: Handset, voice: str) -> None:
-        """Do it; see `ScriptStep`."""
+        """Do the step; see `ScriptStep`."""
         for reply in self.replies:
             if not await self._hear(handset):
                 return
@@ -198,7 +201,7 @@ class Converse:
         await self._hear(handset)
 
     async def _hear(self, handset: Handset) -> bool:
-        """Wait for the agent to speak, and to finish; return whether it spoke at all."""
+        """Wait until the agent has spoken and finished; return whether it spoke."""
         try:
             async with asyncio.timeout(self.patience):
                 await handset.wait_for_speech()
@@ -213,22 +216,22 @@ Script: TypeAlias = Sequence[ScriptStep] | Callable[[Handset], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody with a phone, and a script.
+    """A person with a phone and a script.
 
-    One person can be in any number of calls: nothing is kept from one to the next. When the script
-    is over the person stays on the phone without a word.
+    A person keeps nothing of a call, and can be in several at once. After the last step the person
+    stays on the phone and is silent.
 
     Attributes:
-        script: Steps, or a coroutine function that is given the `Handset`; it may let `CallEnded`
+        script: Steps, or a coroutine function that takes the `Handset` and may let `CallEnded`
             pass.
-        voice: An eSpeak NG voice for what is said.
-        answer: What becomes of a call to this person.
-        ring: Seconds it rings first.
+        voice: An eSpeak NG voice.
+        answer: What a call to this person comes to.
+        ring: Seconds that the phone rings first.
         machine: Whether this is an answering machine, for machine detection to find.
         max_seconds: Seconds after which the person hangs up, wherever the script is; None: never.
 
     Raises:
-        ValueError: `answer` is none of the four, or a number of seconds is out of range.
+        ValueError: `answer` is not one of the four, or a number of seconds is out of range.
 
     """
 
@@ -242,26 +245,26 @@ class Person:
 
     def __post_init__(self) -> None:
         if self.answer not in PICKUPS:
-            raise ValueError(f"answer is one of {', '.join(PICKUPS)}, got {self.answer!r}")
+            raise ValueError(f"answer must be one of {', '.join(PICKUPS)}, got {self.answer!r}")
         if not 0 <= self.ring < math.inf:
-            raise ValueError(f"ring is 0 seconds or more, got {self.ring!r}")
+            raise ValueError(f"ring must be 0 seconds or more, got {self.ring!r}")
         if self.max_seconds is not None and not self.max_seconds > 0:
-            raise ValueError(f"max_seconds is above 0 seconds, got {self.max_seconds!r}")
+            raise ValueError(f"max_seconds must be above 0 seconds, got {self.max_seconds!r}")
 
     @classmethod
     def default(cls, *, max_seconds: float = 60.0) -> Person:
-        """Return somebody who says hello, answers the agent briefly, and hangs up.
+        """Return a person who says hello, replies to the agent briefly, and hangs up.
 
-        The person hangs up after three answers, when the agent has nothing more to say, or after
+        The person hangs up after three replies, when the agent stays silent, or after
         `max_seconds`.
         """
         return cls((Say("Hello?"), Converse(), HangUp()), max_seconds=max_seconds)
 
     async def prepare(self) -> None:
-        """Read and synthesise everything that will be said, so that no call waits for it.
+        """Read and synthesise all that the script says, so that no call waits for it.
 
         Raises:
-            ScriptError: A file cannot be read, or there is no speech to be had.
+            ScriptError: A file cannot be read, or a text cannot be synthesised.
 
         """
         if callable(self.script):
@@ -279,10 +282,10 @@ class Person:
                         await _spoken(reply, self.voice)
 
     async def talk(self, handset: Handset) -> None:
-        """Follow the script on a line that has been answered; returns when the call has ended.
+        """Follow the script on an answered line; returns when the call has ended.
 
         Raises:
-            ScriptError: As from `prepare`. The person has hung up by then.
+            ScriptError: As from `prepare`, after the person has hung up.
 
         """
         try:
@@ -338,8 +341,8 @@ def _cached_speech(text: str, voice: str) -> Wav:
         from mediaserver.espeak import SpeechError, speak
     except ImportError as error:
         raise ScriptError(
-            f"to say {text!r} eSpeak NG is needed: pip install mediaserver[sandbox]; "
-            "a WAV file can be played without"
+            f"saying {text!r} needs eSpeak NG: pip install mediaserver[sandbox]; "
+            "playing a WAV file does not"
         ) from error
     try:
         return speak(text, voice)

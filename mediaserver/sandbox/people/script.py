@@ -47,7 +47,7 @@ from mediaserver.sandbox.people.person import (
 _YAML_SUFFIXES = (".yaml", ".yml")
 _AUDIO_SUFFIXES = (".wav", ".flac")
 
-# YAML 1.1 reads more words than these as booleans; who writes a script means these.
+# YAML 1.1 reads more words than these as booleans; a script means these.
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -55,7 +55,8 @@ def person_from_yaml(path: Path) -> Person:
     """Return the person that a file describes.
 
     Raises:
-        ScriptError: It cannot be read, is no YAML, or says what is not allowed; with the line.
+        ScriptError: The file cannot be read, is not YAML, or has something that is not allowed;
+            the message has the line.
 
     """
     try:
@@ -70,11 +71,12 @@ def person_from_text(text: str, *, source: str = "script", folder: Path | None =
 
     Args:
         text: The YAML.
-        source: What to call it in errors.
-        folder: Where relative paths of WAV files start; the current folder if left out.
+        source: Its name in errors.
+        folder: Folder of relative paths of WAV files; the current folder if left out.
 
     Raises:
-        ScriptError: It is no YAML, or says what is not allowed; with the line.
+        ScriptError: The text is not YAML, or has something that is not allowed; the message has
+            the line.
 
     """
     try:
@@ -90,24 +92,27 @@ def person_from_text(text: str, *, source: str = "script", folder: Path | None =
 
 
 def files_below(folder: Path | None) -> Callable[[str], Path]:
-    """Return what finds the files that somebody else may name: those below a folder, or none."""
+    """Return a resolver of file names that is restricted to files below `folder`.
+
+    The resolver raises `ScriptError` for other files, and for all files if `folder` is None.
+    """
 
     def find(name: str) -> Path:
         if folder is None:
             raise ScriptError(
-                f"{name!r} is a file, and none may be named here: write steps, separated by"
+                f"{name!r} is a file, and files may not be named here: write steps, separated by"
                 " semicolons"
             )
         path = (folder / name).resolve()
         if not path.is_relative_to(folder.resolve()):
-            raise ScriptError(f"{name!r} is not below the folder that files may be named of")
+            raise ScriptError(f"{name!r} is not below the folder whose files may be named")
         return path
 
     return find
 
 
 def names_file(text: str) -> bool:
-    """Tell whether a person described so is in a file, not in steps."""
+    """Return whether the description of a person is the name of a file, and not steps."""
     suffix = Path(text.strip()).suffix.lower()
     return (
         suffix in _YAML_SUFFIXES + _AUDIO_SUFFIXES
@@ -117,14 +122,17 @@ def names_file(text: str) -> bool:
 
 
 def person_from_option(text: str, *, find: Callable[[str], Path] = Path) -> Person:
-    """Return the person that a command line describes: a WAV file, a YAML file, or steps.
+    """Return the person that an option describes: by a WAV file, a YAML file, or steps.
+
+    `greeting.wav` plays it and stays on the phone. Steps are separated by semicolons:
+    `say Hello; wait agent; interrupt 1.5 Stop; press 12#; wait 2; play x.wav; hang up`.
 
     Args:
-        text: What it says.
-        find: Where a file is that it names, or a `ScriptError`.
+        text: The option.
+        find: Returns the path of a file that the option names, or raises `ScriptError`.
 
     Raises:
-        ScriptError: It is none of those.
+        ScriptError: The option is not one of the three, or a file cannot be read.
 
     """
     text = text.strip()
@@ -176,18 +184,18 @@ def _option_step(text: str, find: Callable[[str], Path]) -> ScriptStep:
             return Converse()
         case ("hang", "up") | ("hangup" | "hang_up", ""):
             return HangUp()
-    raise ScriptError(f"there is no step {text!r}; allowed: {_OPTION_FORMS}")
+    raise ScriptError(f"unknown step {text!r}; allowed: {_OPTION_FORMS}")
 
 
 def _option_seconds(step: str, text: str) -> float:
     seconds = _number(text)
     if seconds is None or seconds < 0:
-        raise ScriptError(f"{step!r}: {text!r} is no number of seconds")
+        raise ScriptError(f"{step!r}: {text!r} is not a number of seconds")
     return seconds
 
 
 class _Reader:
-    """Reads one YAML document, and knows how to say what is wrong with it, and where."""
+    """Reads one YAML document; its errors say what is wrong, and in which line."""
 
     def __init__(self, source: str, folder: Path) -> None:
         self._source = source
@@ -232,7 +240,7 @@ class _Reader:
         name_node = node
         if isinstance(node, MappingNode):
             if len(node.value) != 1:
-                self._fail(node, "a step has one name; begin each with a dash of its own")
+                self._fail(node, "a step has one name; begin each step with a dash")
             name_node, argument = node.value[0]
         if not isinstance(name_node, ScalarNode):
             self._fail(name_node, "a step is a name, or a name with what it needs")
@@ -294,7 +302,7 @@ class _Reader:
 
     def _hang_up(self, node: Node | None, _step: Node) -> ScriptStep:
         if node is not None:
-            self._fail(node, "hang_up takes nothing")
+            self._fail(node, "hang_up takes no setting")
         return HangUp()
 
     def _mapping(self, node: Node | None, allowed: Iterable[str], what: str) -> dict[str, Node]:
@@ -309,7 +317,7 @@ class _Reader:
             if name not in allowed:
                 self._fail(key, _unknown("setting", name, allowed))
             if name in fields:
-                self._fail(key, f"{name} comes twice")
+                self._fail(key, f"{name} is given twice")
             fields[name] = value
         return fields
 
@@ -341,7 +349,7 @@ class _Reader:
     def _one_of(self, node: Node, what: str, allowed: Collection[str]) -> str:
         given = self._text(node, what)
         if given not in allowed:
-            self._fail(node, f"{what} is one of {', '.join(allowed)}; got {given!r}")
+            self._fail(node, f"{what} must be one of {', '.join(allowed)}; got {given!r}")
         return given
 
     def _fail(self, node: Node, reason: str) -> NoReturn:
@@ -360,4 +368,4 @@ def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    return f"there is no {kind} {name!r}; allowed: {', '.join(known)}{hint}"
+    return f"unknown {kind} {name!r}; allowed: {', '.join(known)}{hint}"

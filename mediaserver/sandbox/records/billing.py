@@ -17,8 +17,8 @@ class Bill:
     """One bill.
 
     Attributes:
-        duration: Seconds that count, whole.
-        rounded: The same, rounded up to the next increment.
+        duration: Whole seconds.
+        rounded: Seconds that are charged: `duration` rounded up to the next increment.
         amount: US dollars with five places, as in `"0.00300"`.
 
     """
@@ -30,7 +30,7 @@ class Bill:
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
-    """Dollars a minute, charged in increments of so many seconds."""
+    """A price in US dollars a minute, charged in increments of `increment` seconds."""
 
     per_minute: Decimal
     increment: int = 60
@@ -38,7 +38,7 @@ class Tariff:
     def __post_init__(self) -> None:
         if not self.per_minute.is_finite() or self.per_minute < 0 or self.increment < 1:
             raise ValueError(
-                "a tariff is 0 or more dollars a minute in increments of 1 s or more,"
+                "a tariff must be 0 or more dollars a minute in increments of 1 s or more,"
                 f" not {self.per_minute} in {self.increment} s"
             )
 
@@ -48,8 +48,8 @@ class Tariff:
         return str(self.per_minute.quantize(_CENT_OF_A_MILL, ROUND_HALF_UP))
 
     def bill(self, seconds: float) -> Bill:
-        """Charge `seconds`: begun seconds count whole, begun increments too."""
-        # Times are wall clock: what differs by less than a microsecond is the same.
+        """Return the bill for `seconds`; a second or an increment that has begun counts whole."""
+        # Unix times as floats: a difference below a microsecond is a rounding error.
         duration = max(0, math.ceil(seconds - 1e-6))
         rounded = math.ceil(duration / self.increment) * self.increment
         amount = (self.per_minute * rounded / 60).quantize(_CENT_OF_A_MILL, ROUND_HALF_UP)
@@ -58,14 +58,14 @@ class Tariff:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What everything costs. The default for streams is that of the pages' example."""
+    """What calls and streams cost. The default for streams is that of the example in the pages."""
 
     outbound: Tariff = Tariff(Decimal("0.01000"))
     inbound: Tariff = Tariff(Decimal("0.00550"))
     stream: Tariff = Tariff(Decimal("0.00300"))
 
     def call(self, direction: str) -> Tariff:
-        """Tariff of a call of this direction."""
+        """Return the tariff of calls of a direction."""
         return self.inbound if direction == "inbound" else self.outbound
 
     def bill_call(self, record: CallRecord) -> None:

@@ -1,6 +1,6 @@
-"""What the sandbox remembers: calls, streams, applications and numbers.
+"""The records of calls, streams, applications and numbers.
 
-Plain dataclasses that are also rows of a database. Times are Unix seconds.
+They are dataclasses, and rows of a database. Times are Unix seconds.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_co
 
 
 class Record(MappedAsDataclass, DeclarativeBase, kw_only=True):
-    """Any of them."""
+    """Base of all records."""
 
 
 class CallRecord(Record):
-    """One leg; `status` is Plivo's CallStatus, such as queued, ringing, in-progress, completed.
+    """One call or leg; `status` is Plivo's CallStatus, such as queued, ringing or completed.
 
     `headers` are the `X-PH-…` parameters of its callbacks.
     """
@@ -52,7 +52,7 @@ class CallRecord(Record):
 
 
 class StreamRecord(Record):
-    """One audio stream. `started` is None until its server took it."""
+    """One audio stream; `started` is None until its server has accepted it."""
 
     __tablename__ = "streams"
 
@@ -80,7 +80,7 @@ class StreamRecord(Record):
 
 
 class ApplicationRecord(Record):
-    """URLs that numbers are pointed at."""
+    """An application: the URLs that the numbers assigned to it use."""
 
     __tablename__ = "applications"
 
@@ -100,7 +100,7 @@ class ApplicationRecord(Record):
 
 
 class NumberRecord(Record):
-    """A phone number of the account, and the application it is pointed at."""
+    """A phone number of the account, and the application that it is assigned to."""
 
     __tablename__ = "numbers"
 
@@ -111,7 +111,7 @@ class NumberRecord(Record):
 
 
 class HeartbeatRecord(Record):
-    """When the process that has calls was last known to run; there is one row."""
+    """When a process with live calls was last known to run; the table has one row."""
 
     __tablename__ = "heartbeat"
 

@@ -1,4 +1,4 @@
-"""Where the sandbox remembers: in SQLite, or in memory only."""
+"""Where the sandbox saves its records: in SQLite, or in memory only."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
 class StoreError(Exception):
-    """The database cannot be used; it says which and why."""
+    """The database cannot be used; the message says which and why."""
 
 
 class Store(Protocol):
     """Records by kind and key."""
 
     async def save(self, *records: Record) -> None:
-        """Remember the records as they are now, all or none."""
+        """Save the records as they are now, all or none."""
 
     async def delete(self, record: Record) -> None:
-        """Forget a record."""
+        """Delete a record; does nothing if it is not there."""
 
     async def all(self, kind: type[AnyRecord]) -> Sequence[AnyRecord]:
         """Return all records of a kind, in no particular order."""
 
     async def aclose(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
 
 
 class MemoryStore:
@@ -46,20 +46,20 @@ class MemoryStore:
         self._records: dict[tuple[type[Record], str], Record] = {}
 
     async def save(self, *records: Record) -> None:
-        """Do it; see `Store`."""
+        """See `Store`."""
         for record in records:
             self._records[type(record), record_key(record)] = record
 
     async def delete(self, record: Record) -> None:
-        """Do it; see `Store`."""
+        """See `Store`."""
         self._records.pop((type(record), record_key(record)), None)
 
     async def all(self, kind: type[AnyRecord]) -> Sequence[AnyRecord]:
-        """Do it; see `Store`."""
+        """See `Store`."""
         return [record for record in self._records.values() if isinstance(record, kind)]
 
     async def aclose(self) -> None:
-        """Do it; see `Store`."""
+        """See `Store`."""
 
 
 class SqlStore:
@@ -68,15 +68,15 @@ class SqlStore:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._session = async_sessionmaker(engine, expire_on_commit=False)
-        # Two writers of one new record would both find it missing, and both add it.
+        # Two writers of one new record would both find it missing and add it.
         self._writing = asyncio.Lock()
 
     @classmethod
     async def open(cls, path: Path) -> SqlStore:
-        """Open a database, and make it if there is none.
+        """Open a database, or make a new one.
 
         Raises:
-            StoreError: It cannot be opened, or is none.
+            StoreError: The file cannot be opened, or is not a database of this version.
 
         """
         try:
@@ -86,7 +86,7 @@ class SqlStore:
         engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
         try:
             async with engine.begin() as connection:
-                # Readers do not hold up writers, and a kill loses no finished transaction.
+                # Readers do not block writers, and a kill loses no finished transaction.
                 await connection.exec_driver_sql("PRAGMA journal_mode=WAL")
                 await connection.run_sync(Record.metadata.create_all)
                 missing = await connection.run_sync(_missing_columns)
@@ -97,31 +97,31 @@ class SqlStore:
         if missing:
             await engine.dispose()
             raise StoreError(
-                f"{path} was made by another version of the sandbox, and has no"
-                f" {', '.join(missing)}: name another file, or delete it"
+                f"{path} was made by another version of the sandbox: it does not have"
+                f" {', '.join(missing)}; name another file, or delete it"
             )
         return cls(engine)
 
     async def save(self, *records: Record) -> None:
-        """Do it; see `Store`."""
+        """See `Store`."""
         async with self._writing, self._session() as session, session.begin():
             for record in records:
                 await session.merge(record)
 
     async def delete(self, record: Record) -> None:
-        """Do it; see `Store`."""
+        """See `Store`."""
         async with self._writing, self._session() as session, session.begin():
             kept = await session.get(type(record), record_key(record))
             if kept is not None:
                 await session.delete(kept)
 
     async def all(self, kind: type[AnyRecord]) -> Sequence[AnyRecord]:
-        """Do it; see `Store`."""
+        """See `Store`."""
         async with self._session() as session:
             return (await session.scalars(select(kind))).all()
 
     async def aclose(self) -> None:
-        """Do it; see `Store`."""
+        """See `Store`."""
         await self._engine.dispose()
 
 
@@ -132,7 +132,7 @@ def _probe(path: Path) -> None:
 
 
 def _missing_columns(connection: Connection) -> list[str]:
-    """Return the columns that tables of an older version have not."""
+    """Return the columns that tables of an older version do not have."""
     inspector = inspect(connection)
     return [
         f"{table.name}.{column.name}"

@@ -6,20 +6,20 @@ from datetime import UTC, datetime
 
 
 def spaced(epoch: float) -> str:
-    """`2024-10-14 13:42:33`: callbacks."""
+    """Return a time as in callbacks: `2024-10-14 13:42:33`."""
     return f"{datetime.fromtimestamp(epoch, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def spaced_precise(epoch: float) -> str:
-    """`2024-10-14 13:42:33.050872`: `SessionStart`."""
+    """Return a time as in `SessionStart`: `2024-10-14 13:42:33.050872`."""
     return f"{datetime.fromtimestamp(epoch, UTC):%Y-%m-%d %H:%M:%S.%f}"
 
 
 def offset(epoch: float) -> str:
-    """`2024-10-14 13:42:33+00:00`: objects of the API."""
+    """Return a time as in objects of the API: `2024-10-14 13:42:33+00:00`."""
     return f"{datetime.fromtimestamp(epoch, UTC):%Y-%m-%d %H:%M:%S}+00:00"
 
 
 def offset_precise(epoch: float) -> str:
-    """`2024-10-14 13:42:33.136962+00:00`: `created_at`."""
+    """Return a time as in `created_at`: `2024-10-14 13:42:33.136962+00:00`."""
     return f"{datetime.fromtimestamp(epoch, UTC):%Y-%m-%d %H:%M:%S.%f}+00:00"
