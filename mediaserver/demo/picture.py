@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -13,7 +12,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.transforms import blended_transform_factory
 from numpy.typing import NDArray
 
 from audiocodecs import AudioFormat, Samples
@@ -40,10 +38,11 @@ _LABEL_GAP: Final = 0.1
 _WORDS_SIZE: Final = 9.0
 _WORDS_MARGIN: Final = 0.06
 
-Heights = NDArray[np.float64]
-
 _COLUMNS: Final = 2400
-"""Columns that a waveform is drawn with; each reaches from its lowest sample to its highest."""
+"""Columns of a waveform; each reaches from its lowest sample to its highest."""
+
+_SCRATCH: Final = FigureCanvasAgg(Figure(dpi=DPI)).figure
+"""A figure to measure text on."""
 
 
 def draw(
@@ -72,27 +71,20 @@ def draw(
     height = _BELOW + 2 * _PANEL + _BETWEEN + labels + _TITLE
 
     figure = Figure(figsize=(WIDTH, height), dpi=DPI, facecolor="white")
-    FigureCanvasAgg(figure)
-
-    def panel(bottom: float) -> Axes:
-        return figure.add_axes(
-            (
-                _LEFT / WIDTH,
-                bottom / height,
-                (WIDTH - _LEFT - _RIGHT) / WIDTH,
-                _PANEL / height,
-            )
-        )
-
-    agent = panel(_BELOW)
-    caller = panel(_BELOW + _PANEL + _BETWEEN)
+    caller, agent = figure.subplots(2, sharex=True)
+    figure.subplots_adjust(
+        left=_LEFT / WIDTH,
+        right=1 - _RIGHT / WIDTH,
+        bottom=_BELOW / height,
+        top=1 - (labels + _TITLE) / height,
+        hspace=_BETWEEN / _PANEL,
+    )
     recording = report.recording if report.recording is not None else np.zeros((0, 2), np.int16)
     rate = AudioFormat.parse(report.format).rate
     _voice(caller, "caller", recording[:, 0], rate, report.caller_speech)
     _voice(agent, "agent", recording[:, 1], rate, report.agent_speech)
-    for axes in (caller, agent):
-        axes.set_xlim(0, seconds)
-    caller.tick_params(labelbottom=False, length=0)
+    caller.tick_params(length=0)
+    agent.set_xlim(0, seconds)
     agent.set_xticks(np.arange(0, seconds))
     agent.set_xlabel("seconds after the start of the stream", color=INK)
 
@@ -110,7 +102,7 @@ def draw(
 
 
 def summary(figures: CallFigures) -> str:
-    """Say the key figures in one line."""
+    """Return the key figures in one line."""
     parts = [
         f"first audio after {_ms(figures.first_audio)}",
         f"slowest reply {_ms(figures.reply)} after the last word",
@@ -144,27 +136,15 @@ def stagger(labels: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def text_width(text: str, size: float) -> float:
-    """Return the width in inches of a text in points."""
-    written = _scratch().text(0, 0, text, size=size)
+    """Return the width in inches of a text whose letters have `size` points."""
+    written = _SCRATCH.text(0, 0, text, size=size)
     width = written.get_window_extent().width / DPI
     written.remove()
     return width
 
 
-@functools.cache
-def _scratch() -> Figure:
-    """Return a figure to measure on."""
-    figure = Figure(dpi=DPI)
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def _voice(
-    axes: Axes,
-    who: Who,
-    samples: Samples,
-    rate: int,
-    speech: Sequence[tuple[float, float]],
+    axes: Axes, who: Who, samples: Samples, rate: int, speech: Sequence[tuple[float, float]]
 ) -> None:
     colour = COLOURS[who]
     low, high = envelope(samples, _COLUMNS)
@@ -173,23 +153,21 @@ def _voice(
     axes.axhline(0, color=colour, linewidth=0.6)
     for start, end in speech:
         axes.axvspan(start, end, color=colour, alpha=0.10, linewidth=0)
-    loudest = max(0.2, float(np.max(high, initial=0)), -float(np.min(low, initial=0)))
+    loudest = max(0.2, high.max(initial=0), -low.min(initial=0))
     axes.set_ylim(-1.75 * loudest, 1.2 * loudest)
     axes.set_yticks([])
-    axes.set_ylabel(
-        "caller" if who == "caller" else "agent\nas heard", color=colour, size=12, weight="bold"
-    )
-    for side in axes.spines.values():
-        side.set_color(EDGE)
+    name = "caller" if who == "caller" else "agent\nas heard"
+    axes.set_ylabel(name, color=colour, size=12, weight="bold")
+    axes.spines[:].set_color(EDGE)
     axes.tick_params(colors=INK)
 
 
-def envelope(samples: Samples, columns: int) -> tuple[Heights, Heights]:
-    """Return the lowest and the highest sample of each of so many columns, full scale being 1."""
-    if not len(samples):
-        return np.zeros(0), np.zeros(0)
+def envelope(samples: Samples, columns: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the lowest and the highest sample of each of `columns`; full scale is 1."""
     starts = np.linspace(0, len(samples), min(columns, len(samples)), endpoint=False).astype(int)
     scaled = samples / 32768
+    if not len(samples):
+        return scaled, scaled
     return np.minimum.reduceat(scaled, starts), np.maximum.reduceat(scaled, starts)
 
 
@@ -201,11 +179,9 @@ def _mark(caller: Axes, agent: Axes, moments: Sequence[Moment], rows: Sequence[i
         colour = INK if cut else COLOURS[moment.who]
         top = 1 + (_ROW * (lowest - row + 0.5) + _ABOVE_ROWS / 2) / _PANEL
         for axes, until in ((caller, top), (agent, 1 + _BETWEEN / _PANEL)):
-            across = blended_transform_factory(axes.transData, axes.transAxes)
-            axes.plot(
-                [moment.time] * 2,
-                [0, until],
-                transform=across,
+            axes.axvline(
+                moment.time,
+                ymax=until,
                 clip_on=False,
                 color=colour,
                 alpha=0.7,
@@ -215,7 +191,7 @@ def _mark(caller: Axes, agent: Axes, moments: Sequence[Moment], rows: Sequence[i
             moment.time,
             top,
             f" {moment.label}",
-            transform=blended_transform_factory(caller.transData, caller.transAxes),
+            transform=caller.get_xaxis_transform(),
             color=colour,
             size=_LABEL_SIZE,
             weight="bold" if cut else "normal",
@@ -226,7 +202,6 @@ def _mark(caller: Axes, agent: Axes, moments: Sequence[Moment], rows: Sequence[i
 def _span_replies(axes: Axes, report: CallReport, moments: Sequence[Moment]) -> None:
     """Draw an arrow from the end of each utterance to its reply."""
     resumed = [moment.time for moment in moments if moment.label == GOES_ON]
-    at = blended_transform_factory(axes.transData, axes.transAxes)
     for reply in report.replies:
         if reply.seconds is None:
             continue
@@ -235,14 +210,13 @@ def _span_replies(axes: Axes, report: CallReport, moments: Sequence[Moment]) -> 
                 "",
                 xy=(reply.utterance_end + reply.seconds, 0.8),
                 xytext=(reply.utterance_end, 0.8),
-                xycoords=at,
-                textcoords=at,
+                xycoords=axes.get_xaxis_transform(),
                 arrowprops={"arrowstyle": "<->", "color": INK, "shrinkA": 0, "shrinkB": 0},
             )
 
 
 def _shade_pauses(axes: Axes, moments: Sequence[Moment]) -> None:
-    """Shade where the agent was silenced until it went on with the same."""
+    """Shade the pauses between the agent's falling silent and its going on."""
     agent = [moment for moment in moments if moment.who == "agent"]
     for silenced, following in pairwise(agent):
         if following.label == GOES_ON:
@@ -258,7 +232,7 @@ def _shade_pauses(axes: Axes, moments: Sequence[Moment]) -> None:
 
 
 def _said(moments: Sequence[Moment], who: Who) -> list[Moment]:
-    """Return what somebody says, and where it ends. A pause is no end."""
+    """Return what somebody says, and where it ends. A pause does not end it."""
     own = [moment for moment in moments if moment.who == who and moment.aloud]
     pauses = {before.time for before, after in pairwise(own) if after.label == GOES_ON}
     return [each for each in own if each.time not in pauses and each.label != GOES_ON]
@@ -274,7 +248,7 @@ def _understood(moments: Sequence[Moment]) -> list[Moment]:
 
 
 def _subtitle(axes: Axes, moments: Sequence[Moment], seconds: float, scale: float) -> None:
-    """Write below how a voice looks what is said, each up to the next moment."""
+    """Write the words below a voice, each up to the next moment."""
     ends = [*(moment.time for moment in moments[1:]), seconds]
     for moment, end in zip(moments, ends, strict=False):
         if moment.words:
@@ -282,7 +256,7 @@ def _subtitle(axes: Axes, moments: Sequence[Moment], seconds: float, scale: floa
                 moment.time + _WORDS_MARGIN / scale,
                 0.03,
                 wrap(moment.words, (end - moment.time) * scale - 2 * _WORDS_MARGIN),
-                transform=blended_transform_factory(axes.transData, axes.transAxes),
+                transform=axes.get_xaxis_transform(),
                 color=COLOURS[moment.who],
                 size=_WORDS_SIZE,
                 style="italic",
@@ -291,7 +265,7 @@ def _subtitle(axes: Axes, moments: Sequence[Moment], seconds: float, scale: floa
 
 
 def wrap(words: str, width: float) -> str:
-    """Break words into lines of at most so many inches, a longer word on a line of its own."""
+    """Break words into lines of at most `width` inches; a longer word has a line to itself."""
     lines = [""]
     for word in words.split():
         longer = f"{lines[-1]} {word}".lstrip()
