@@ -1,10 +1,12 @@
 """What holds for every test: hypothesis' profiles, and the logs of the process."""
 
 import logging
+import traceback
 from collections.abc import Iterator
 
 import pytest
 import structlog
+from blockbuster import BlockingError, blockbuster_ctx
 from hypothesis import HealthCheck, settings
 
 
@@ -31,3 +33,35 @@ def logs_as_they_were() -> Iterator[None]:
     root.handlers[:] = [handler for handler in root.handlers if handler in handlers] or handlers
     root.setLevel(level)
     structlog.configure(**config)
+
+
+# Where our code may block an event loop, and why.
+_MAY_BLOCK = [
+    # The handlers write to standard error, and pytest's to nowhere.
+    ("io.TextIOWrapper.write", "/logging/__init__.py", "emit"),
+    ("io.BufferedWriter.write", "/logging/__init__.py", "emit"),
+    # A server that ends wakes its watchdog's thread, and waits for it to return.
+    ("threading.Lock.acquire", "/server/process/watchdog.py", "stop"),
+    # Two files of this machine, now and then.
+    ("os.stat", "/server/process/tls.py", "_stat"),
+]
+
+
+@pytest.fixture
+def nothing_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail if our code blocks an event loop: reads a file, sleeps, waits for a lock."""
+    found = []
+
+    class NotedError(BlockingError):
+        """Is noted, because whoever is called by our code may catch it."""
+
+        def __init__(self, function: str) -> None:
+            super().__init__(function)
+            found.append("".join([f"{self}\n", *traceback.format_stack(limit=12)]))
+
+    monkeypatch.setattr("blockbuster.blockbuster.BlockingError", NotedError)
+    with blockbuster_ctx(["mediaserver", "audiocodecs"]) as blockbuster:
+        for function, file, caller in _MAY_BLOCK:
+            blockbuster.functions[function].can_block_in(file, caller)
+        yield
+    assert not found, "\n".join(found)

@@ -13,6 +13,9 @@ from mediaserver.stream import CallControlError
 from mediaserver.testing import joined, run_virtual
 
 
+pytestmark = pytest.mark.usefixtures("nothing_blocks")
+
+
 def tone(seconds, rate=8000):
     times = np.arange(round(seconds * rate)) / rate
     return (8000 * np.sin(2 * np.pi * 440 * times)).astype(np.int16)

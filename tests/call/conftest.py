@@ -15,6 +15,11 @@ from mediaserver.protocol import (
 )
 
 
+@pytest.fixture(autouse=True)
+def _nothing_blocks(nothing_blocks):
+    """Hold for each of these tests."""
+
+
 class Clock:
     def __init__(self):
         self.now = 1000.0

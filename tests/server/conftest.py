@@ -31,6 +31,11 @@ def pytest_asyncio_loop_factories(item):
     return {"real": asyncio.new_event_loop}
 
 
+@pytest.fixture(autouse=True)
+def _nothing_blocks(nothing_blocks):
+    """Hold for each of these tests."""
+
+
 @pytest.fixture
 async def start_runtime():
     """Start runtimes: ``await start_runtime(*routes, **settings)``."""
