@@ -6,8 +6,11 @@ earlier, where a caller can still be told that all lines are busy.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+
+from cachetools import TTLCache
 
 
 class Slot:
@@ -53,15 +56,11 @@ class Admission:
         """Calls that are connected."""
         self.closed = False
         """Whether no call that has not been answered yet is taken any more."""
-        self._hold_seconds = hold_seconds
-        self._clock = clock
-        # Each is held equally long, so the oldest, which is first, runs out first.
-        self._reservations: dict[str, float] = {}
+        self._reservations: TTLCache[str, bool] = TTLCache(math.inf, hold_seconds, timer=clock)
 
     @property
     def reserved(self) -> int:
         """Calls that have been answered and whose stream has not connected."""
-        self._expire()
         return len(self._reservations)
 
     @property
@@ -80,11 +79,10 @@ class Admission:
         Asking again for the same call, as Plivo does when it retries a webhook, keeps the place
         for longer and takes no second one.
         """
-        self._expire()
-        held = self._reservations.pop(call_id, None) is not None
+        held = call_id in self._reservations
         if not held and (self.closed or self.free == 0):
             return False
-        self._reservations[call_id] = self._clock() + self._hold_seconds
+        self._reservations[call_id] = True
         return True
 
     def cancel(self, call_id: str) -> None:
@@ -100,8 +98,7 @@ class Admission:
                 let in though `closed`, as long as there is a place.
 
         """
-        self._expire()
-        held = call_id is not None and self._reservations.pop(call_id, None) is not None
+        held = call_id is not None and self._reservations.pop(call_id, False)
         if not held and ((self.closed and not answered) or self.free == 0):
             return None
         self.active += 1
@@ -110,11 +107,3 @@ class Admission:
     def close(self) -> None:
         """Take no new calls. Those with a reservation are still let in."""
         self.closed = True
-
-    def _expire(self) -> None:
-        now = self._clock()
-        while self._reservations:
-            call_id = next(iter(self._reservations))
-            if self._reservations[call_id] > now:
-                return
-            del self._reservations[call_id]

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from cachetools import TTLCache
+
 from mediaserver.plivo.callbacks import AnswerRequest
-from mediaserver.server.recent import Recent
 from mediaserver.server.trust.tokens import Claims
 
 
@@ -33,8 +34,8 @@ class AnsweredCalls:
     """
 
     def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._requests: Recent[str, AnswerRequest] = Recent(seconds, _KEPT_CALLS, clock=clock)
-        self._ended: Recent[str, None] = Recent(_ENDED_SECONDS, _KEPT_CALLS, clock=clock)
+        self._requests: TTLCache[str, AnswerRequest] = TTLCache(_KEPT_CALLS, seconds, timer=clock)
+        self._ended: TTLCache[str, None] = TTLCache(_KEPT_CALLS, _ENDED_SECONDS, timer=clock)
 
     def add(self, request: AnswerRequest) -> None:
         """Remember a call that gets a stream."""
@@ -42,7 +43,7 @@ class AnsweredCalls:
 
     def end(self, call_id: str) -> None:
         """Remember that a call is over."""
-        self._requests.pop(call_id)
+        self._requests.pop(call_id, None)
         self._ended[call_id] = None
 
     def has_ended(self, call_id: str) -> bool:

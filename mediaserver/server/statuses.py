@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
+from cachetools import TTLCache
+
 from mediaserver.plivo.callbacks import StreamStatus
-from mediaserver.server.recent import Recent
 
 
 _SEEN_SECONDS: Final = 3_600.0
@@ -36,9 +37,11 @@ class Statuses:
         self, counts: Counter[str], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._counts = counts
-        self._seen: Recent[tuple[str, ...], None] = Recent(_SEEN_SECONDS, _SEEN_LIMIT, clock=clock)
-        self._early: Recent[str, list[StreamStatus]] = Recent(
-            _EARLY_SECONDS, _EARLY_LIMIT, clock=clock
+        self._seen: TTLCache[tuple[str, ...], None] = TTLCache(
+            _SEEN_LIMIT, _SEEN_SECONDS, timer=clock
+        )
+        self._early: TTLCache[str, list[StreamStatus]] = TTLCache(
+            _EARLY_LIMIT, _EARLY_SECONDS, timer=clock
         )
 
     def take(self, status: StreamStatus) -> bool:
@@ -60,4 +63,4 @@ class Statuses:
 
     def kept(self, stream_id: str) -> list[StreamStatus]:
         """Take out what came before its stream."""
-        return self._early.pop(stream_id) or []
+        return self._early.pop(stream_id, [])

@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from cachetools import TTLCache
+
 from mediaserver.plivo.signatures import Headers, Params, SignatureError, verify_headers
 from mediaserver.plivo.signatures import verify_upgrade as verify_upgrade_headers
-from mediaserver.server.recent import Recent
 from mediaserver.settings import Settings
 
 
@@ -45,7 +46,7 @@ class SignatureCheck:
     ) -> None:
         self._tokens = tokens
         self._v2 = v2
-        self._used: Recent[str, None] = Recent(_NONCE_SECONDS, _NONCE_LIMIT, clock=clock)
+        self._used: TTLCache[str, None] = TTLCache(_NONCE_LIMIT, _NONCE_SECONDS, timer=clock)
 
     @classmethod
     def of(
@@ -95,4 +96,4 @@ class SignatureCheck:
 
     def release(self, nonce: str) -> None:
         """Take a stream with this nonce again: the one that used it was not accepted after all."""
-        self._used.pop(nonce)
+        self._used.pop(nonce, None)
