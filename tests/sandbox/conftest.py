@@ -21,12 +21,15 @@ from websockets.server import ServerProtocol
 from mediaserver.protocol import Command, encode_command
 from mediaserver.sandbox import CallReport, Phone
 from mediaserver.sandbox.account import Account
+from mediaserver.sandbox.calls.call import SandboxCall
 from mediaserver.sandbox.calls.exchange import Exchange
+from mediaserver.sandbox.calls.plan import CallPlan
 from mediaserver.sandbox.calls.services import ExchangeOptions
 from mediaserver.sandbox.errors import CallFailed
 from mediaserver.sandbox.people.dialplan import Dialplan
 from mediaserver.sandbox.people.person import Person
 from mediaserver.sandbox.platform import Sandbox, SandboxOptions
+from mediaserver.sandbox.webhooks import Target
 from mediaserver.sandbox.wire.connect import dial
 from mediaserver.testing import run_virtual
 
@@ -288,6 +291,13 @@ class Platform:
         """Have the customer answer `path` with these elements, and return its URL."""
         self.customer.replies[path] = f"<Response>{''.join(elements)}</Response>"
         return self.customer.target(path)
+
+    async def call(self, *elements: str, **plan: Any) -> SandboxCall:
+        """Place a call whose answer URL has these elements."""
+        answer = Target(self.document("/answer", *elements))
+        return await self.exchange.call(
+            "+14155550123", caller="+14155550100", plan=CallPlan(answer, **plan)
+        )
 
     def stream(self, **attributes: str) -> str:
         """Return a `<Stream>` to the server of streams."""

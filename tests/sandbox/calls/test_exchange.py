@@ -8,7 +8,6 @@ import pytest
 
 from mediaserver.sandbox.calls.exchange import HEARTBEAT
 from mediaserver.sandbox.calls.plan import CallPlan
-from mediaserver.sandbox.calls.services import ExchangeOptions
 from mediaserver.sandbox.errors import CallLimitError, UnknownNumberError
 from mediaserver.sandbox.records.records import ApplicationRecord, HeartbeatRecord, NumberRecord
 from mediaserver.sandbox.webhooks import Target
@@ -121,12 +120,3 @@ def test_a_heartbeat_is_kept_while_there_are_calls_and_no_longer(on_platform):
 
     assert -HEARTBEAT <= since <= 0
     assert tasks == set()
-
-
-def test_options_that_cannot_be_are_refused():
-    with pytest.raises(ValueError, match="more than 0, not 0"):
-        ExchangeOptions(calls_per_second=0)
-    with pytest.raises(ValueError, match="more than 0, not nan"):
-        ExchangeOptions(calls_per_second=float("nan"))
-    with pytest.raises(ValueError, match="1 or more, not 0"):
-        ExchangeOptions(concurrency=0)

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from mediaserver.sandbox.records.book import RecordBook
+from mediaserver.sandbox.records.records import (
+    ApplicationRecord,
+    CallRecord,
+    HeartbeatRecord,
+    NumberRecord,
+    Record,
+    StreamRecord,
+)
+from mediaserver.sandbox.records.store import MemoryStore
+from mediaserver.testing import run_virtual
+
+
+def call(uuid: str, initiated: float) -> CallRecord:
+    return CallRecord(
+        call_uuid=uuid,
+        request_uuid=uuid,
+        direction="outbound",
+        from_number="+14155550100",
+        to_number="+14155550123",
+        initiated=initiated,
+        rate="0.01000",
+    )
+
+
+def stream(stream_id: str, created: float) -> StreamRecord:
+    return StreamRecord(
+        stream_id=stream_id,
+        call_uuid="c1",
+        service_url="wss://h/ws",
+        bidirectional=True,
+        audio_track="inbound",
+        content_type="audio/x-mulaw;rate=8000",
+        created=created,
+    )
+
+
+class FullStore(MemoryStore):
+    """A store that saves nothing more."""
+
+    async def save(self, *records: Record) -> None:
+        raise OSError("no space left on device")
+
+
+def test_what_is_remembered_is_there_after_a_restart() -> None:
+    async def scenario() -> RecordBook:
+        store = MemoryStore()
+        book = RecordBook(store)
+        for record in (
+            call("c1", 1.0),
+            stream("s1", 2.0),
+            ApplicationRecord(app_id="1", app_name="agent"),
+            NumberRecord(number="14155550100", added=0.0),
+        ):
+            await book.remember(record)
+        again = RecordBook(store)
+        await again.load()
+        return again
+
+    book = run_virtual(scenario())
+
+    assert [*book.calls, *book.streams] == ["c1", "s1"]
+    assert [*book.applications, *book.numbers] == ["1", "14155550100"]
+
+
+def test_calls_and_streams_are_in_the_order_in_which_they_began() -> None:
+    async def scenario() -> RecordBook:
+        store = MemoryStore()
+        await store.save(call("c2", 2.0), call("c1", 1.0), stream("s2", 4.0), stream("s1", 3.0))
+        book = RecordBook(store)
+        await book.load()
+        return book
+
+    book = run_virtual(scenario())
+
+    assert [*book.calls, *book.streams] == ["c1", "c2", "s1", "s2"]
+
+
+def test_a_record_that_is_forgotten_is_gone() -> None:
+    async def scenario() -> tuple[Any, Any]:
+        book = RecordBook(MemoryStore())
+        record = ApplicationRecord(app_id="1", app_name="agent")
+        await book.remember(record)
+        await book.forget(record)
+        return book.applications, await book.store.all(ApplicationRecord)
+
+    assert run_virtual(scenario()) == ({}, [])
+
+
+def test_what_must_be_saved_fails_where_it_cannot_be() -> None:
+    async def scenario() -> None:
+        await RecordBook(FullStore()).remember(call("c1", 1.0))
+
+    with pytest.raises(OSError, match="no space"):
+        run_virtual(scenario())
+
+
+def test_what_need_not_be_saved_is_lost_with_a_word_in_the_log() -> None:
+    async def scenario() -> None:
+        await RecordBook(FullStore()).keep(call("c1", 1.0))
+
+    with capture_logs() as logs:
+        run_virtual(scenario())
+
+    assert [(each["event"], each["kind"]) for each in logs] == [("record not saved", "CallRecord")]
+
+
+@pytest.mark.parametrize(("beats", "last"), [([], None), ([5.0, 7.0], 7.0)])
+def test_the_last_heartbeat_is_known(beats: list[float], last: float | None) -> None:
+    async def scenario() -> float | None:
+        book = RecordBook(MemoryStore())
+        for time in beats:
+            await book.keep(HeartbeatRecord(time=time))
+        return await book.last_heartbeat()
+
+    assert run_virtual(scenario()) == last
