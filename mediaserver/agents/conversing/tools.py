@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any, Final, TypeVar, overload
 from weakref import WeakKeyDictionary
 
+import docstring_parser
 import pydantic
 import structlog
 from pydantic.fields import FieldInfo
@@ -32,10 +33,8 @@ Tool = Callable[..., Awaitable[Any]]
 ToolT = TypeVar("ToolT", bound=Tool)
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
-_SECTION: Final = re.compile(
-    r"(Args|Arguments|Parameters|Returns?|Yields?|Raises|Examples?|Notes?|See Also|Attributes):"
-)
-_ARGUMENT: Final = re.compile(r"(\w+)\s*(?:\([^)]*\))?:\s*(.*)")
+# Within a paragraph.
+_LINE_BREAK: Final = re.compile(r"(?<!\n)\n(?!\n)")
 
 
 class ToolError(TypeError):
@@ -367,29 +366,16 @@ def _description(hint: Any, text: str | None) -> dict[str, Any]:
 
 
 def _read_docstring(text: str) -> tuple[str, dict[str, str]]:
-    """Return what a docstring says of a function, and of each argument."""
-    description: list[str] = []
-    arguments: dict[str, str] = {}
-    section = name = ""
-    indent = 0
-    for line in text.splitlines():
-        words = line.strip()
-        depth = len(line) - len(line.lstrip())
-        if depth == 0 and words:
-            header = _SECTION.fullmatch(words)
-            section = header[1] if header else ""
-            indent = 0
-        if not section:
-            description.append(words)
-        elif section in ("Args", "Arguments", "Parameters") and depth:
-            indent = indent or depth
-            found = _ARGUMENT.fullmatch(words) if depth == indent else None
-            if found:
-                name = found[1]
-                arguments[name] = found[2]
-            elif name:
-                arguments[name] = f"{arguments[name]} {words}".strip()
-    return re.sub(r"(?<!\n)\n(?!\n)", " ", "\n".join(description).strip()), arguments
+    """Return what a docstring says of a function, and of each argument, without line breaks."""
+    try:
+        docstring = docstring_parser.parse(text)
+    except (docstring_parser.ParseError, IndexError):
+        return text, {}  # no style that it knows: the model reads it as it is
+    description = _LINE_BREAK.sub(" ", docstring.description or "").strip()
+    arguments = {
+        param.arg_name: " ".join((param.description or "").split()) for param in docstring.params
+    }
+    return description, arguments
 
 
 def _as_text(value: Any) -> str:

@@ -93,6 +93,43 @@ def test_a_model_is_told_of_a_function():
     json.dumps(spec.parameters)
 
 
+GOOGLE = """Find a table.
+
+Args:
+    day (date): the day,
+        as YYYY-MM-DD.
+"""
+SPHINX = """Find a table.
+
+:param day: the day, as YYYY-MM-DD.
+"""
+NUMPY = """Find a table.
+
+Parameters
+----------
+day : date
+    the day, as YYYY-MM-DD.
+"""
+
+
+@pytest.mark.parametrize("docstring", [GOOGLE, SPHINX, NUMPY], ids=["Google", "Sphinx", "NumPy"])
+def test_a_docstring_may_have_any_usual_style(docstring):
+    async def find(day: str) -> None: ...
+
+    find.__doc__ = docstring
+    (spec,) = Toolbox(find).specs
+    assert spec.description == "Find a table."
+    assert spec.parameters["properties"]["day"]["description"] == "the day, as YYYY-MM-DD."
+
+
+def test_a_docstring_of_no_style_is_told_as_it_is():
+    async def find(day: str) -> None: ...
+
+    find.__doc__ = ":\n :a b c d: e\n:\n :a b c d: e\n:"
+    (spec,) = Toolbox(find).specs
+    assert spec.description == find.__doc__
+
+
 def test_a_function_without_arguments_has_an_empty_schema():
     async def now() -> str:
         return "noon"
