@@ -40,7 +40,7 @@ CALLER_PHRASES: Final = (
     "Okay.",
     "Thank you. Goodbye!",
 )
-"""What callers may say: PocketSphinx tells phrases apart, and is no dictation machine."""
+"""What callers may say: PocketSphinx recognises phrases of a list, not free speech."""
 
 RULES: Final = (
     Rule(
@@ -54,11 +54,11 @@ RULES: Final = (
     ),
     Rule("goodbye", use=Use("hang_up")),
 )
-"""What the scripted model makes of what it understands."""
+"""How the scripted model answers."""
 
 
 class Voice(EspeakSpeech):
-    """Speaks, and keeps what it has spoken, so that it can be compared with what was heard."""
+    """Speaks, and keeps each spoken text, to compare it with what the phone heard."""
 
     def __init__(self, voice: str) -> None:
         super().__init__(voice)
@@ -72,13 +72,13 @@ class Voice(EspeakSpeech):
                 pieces.append(piece)
                 yield piece
         finally:
-            # Of what was interrupted there is no more than had been asked for.
+            # If it was interrupted, the clip ends with the audio requested so far.
             self.clips[text.strip()] = SpokenClip.of(text, format, pieces)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpokenClip:
-    """A spoken text: int16, and where its words are."""
+    """A spoken text: int16 samples at `rate` Hz, and where its words end."""
 
     samples: Samples
     rate: int
@@ -86,9 +86,9 @@ class SpokenClip:
 
     @classmethod
     def of(cls, text: str, format: AudioFormat, pieces: Sequence[Frame | WordMark]) -> SpokenClip:
-        """Put together what was spoken."""
+        """Return the clip of a text and the pieces in which it was spoken."""
         payload = b"".join(piece.payload for piece in pieces if isinstance(piece, Frame))
-        # In the stripped text a word ends so much earlier.
+        # A word ends earlier in the text without its leading spaces.
         indent = len(text) - len(text.lstrip())
         marks = [
             WordMark(max(0, piece.end - indent), piece.seconds)
@@ -105,22 +105,21 @@ class SpokenClip:
 
     @property
     def seconds(self) -> float:
-        """How long it is."""
+        """Its length in seconds."""
         return len(self.samples) / self.rate
 
     def spoken(self, seconds: float) -> int:
-        """Return how many characters of the text have been spoken after so many seconds."""
+        """Return how many characters of the text have been spoken after `seconds`."""
         return max((mark.end for mark in self.marks if mark.seconds <= seconds), default=0)
 
 
 @dataclass(slots=True, eq=False)
 class AgentNotes:
-    """What the agent tells of its call. The phone knows nothing of it.
+    """What the agent notes during its call. The phone does not see it.
 
     Attributes:
-        calls: The tools that the model used, and their arguments.
-        barge_ins: For each time that the caller spoke over the agent, whether it was a real
-            interruption.
+        calls: The tools that the model used, with their arguments.
+        barge_ins: Each time that the caller spoke over the agent: whether it was an interruption.
         turns: The turns that are over.
 
     """
@@ -134,17 +133,17 @@ class AgentNotes:
     _conversation: Conversation = field(default_factory=Conversation)
 
     def begin(self, clock: Callable[[], float], conversation: Conversation) -> None:
-        """The call has begun: from now on times are counted."""
+        """Begin: times are counted from now on."""
         self._clock, self._began = clock, clock()
         self._conversation = conversation
 
     @property
     def messages(self) -> list[Message]:
-        """The conversation as the model knows it."""
+        """The conversation as the model sees it."""
         return self._conversation.messages
 
     def as_heard(self, moment: Moment) -> Moment:
-        """Return a moment with as much of the agent's words as the caller heard."""
+        """Return a moment with only those of the agent's words that the caller heard."""
         if moment.who == "caller" or not moment.aloud:
             return moment
         said = moment.words.split()
@@ -157,14 +156,14 @@ class AgentNotes:
                     return replace(moment, words=f"{heard} …")
         return moment
 
-    def tell(self, label: str, text: str, words: str = "") -> None:
-        """Tell of something that happens now, and of words that are not said aloud."""
+    def note(self, label: str, text: str, words: str = "") -> None:
+        """Note something that happens now, with words that are not said aloud."""
         assert self._clock is not None, "begin() comes first"
         now = self._clock() - self._began
         self._moments.append(Moment(now, "agent", label, text, words, aloud=False))
 
-    def told(self, until: float) -> list[Moment]:
-        """Return what was told up to a time, and not returned before."""
+    def take(self, until: float) -> list[Moment]:
+        """Remove and return the moments noted up to a time."""
         moments = [moment for moment in self._moments if moment.time <= until]
         del self._moments[: len(moments)]
         return moments
@@ -178,10 +177,10 @@ class Receptionist(VoiceAgent):
     goodbye = "Goodbye, and see you tonight!"
 
     notes: AgentNotes
-    """Where it tells what it does."""
+    """Where it notes what it does."""
 
     async def __call__(self, stream: Stream) -> None:
-        """Converse."""
+        """Begin the notes, and converse."""
         self.notes.begin(stream.clock, self.conversation)
         await super().__call__(stream)
 
@@ -190,21 +189,21 @@ class Receptionist(VoiceAgent):
         """Find the tables that are free tonight."""
         call = f"find_table({people}, {hour})"
         self.notes.calls.append(call)
-        self.notes.tell("uses a tool", f"uses {call}")
+        self.notes.note("uses a tool", f"uses {call}")
         await asyncio.sleep(LOOKING_TAKES)
         return "a table by the window and one in the garden if it stays dry"
 
     async def on_transcript(self, transcript: Transcript) -> None:
-        """Take note of what was understood."""
+        """Note what was understood."""
         if transcript.final and transcript.text:
-            self.notes.tell("", UNDERSTANDS, transcript.text)
+            self.notes.note("", UNDERSTANDS, transcript.text)
 
     async def on_barge_in(self, confirmed: bool) -> None:
-        """Take note of an interruption."""
+        """Note whether the caller interrupted."""
         self.notes.barge_ins.append(confirmed)
 
     async def on_turn(self, turn: Turn) -> None:
-        """Take note of a turn."""
+        """Note a turn."""
         self.notes.turns.append(turn)
         if turn.interrupted:
-            self.notes.tell("", "remembers that it said", turn.agent)
+            self.notes.note("", "remembers that it said", turn.agent)

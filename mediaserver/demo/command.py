@@ -1,4 +1,4 @@
-"""``mediaserver demo``: the call, what is written of it, and whether it went well."""
+"""``mediaserver demo``: makes the call, writes the files and checks the result."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ _REFRESH: Final = 0.1
 
 
 def run(output: Path, *, as_json: bool = False) -> int:
-    """Hold a call between a local phone and a local server, and say how it went.
+    """Hold a call between a local phone and a local server, and print how it went.
 
     Args:
-        output: Folder to write ``call.wav``, ``call.png`` and ``report.json`` to. It is made if it
-            does not exist, and files of these names in it are overwritten.
+        output: Folder to write ``call.wav``, ``call.png`` and ``report.json`` to. It is created if
+            it does not exist, and existing files are overwritten.
         as_json: Print the report to standard output, and everything else to standard error.
 
     Returns:
-        The status to exit with: 0 if everything happened that should have, otherwise 1.
+        The exit status: 0 if every check passed, otherwise 1.
 
     """
     console = Console(stderr=as_json, highlight=False)
@@ -64,7 +64,7 @@ def run(output: Path, *, as_json: bool = False) -> int:
         console.print(OPENING, soft_wrap=True)
         moments, report = _call(scene, console)
     except (CallFailed, BindError, DemoServerError, SpeechError) as error:
-        return _fail([f"the demo could not be held: {error}"])
+        return _fail([f"the demo failed: {error}"])
     checks = judge(report, scene)
     document = summarise(report, scene, moments, checks)
     try:
@@ -78,11 +78,11 @@ def run(output: Path, *, as_json: bool = False) -> int:
     if as_json:
         print(json.dumps(document, indent=2))
     failed = [check for check in checks if not check.passed]
-    return _fail([f"not as it should be: {each.name}: {each.found}" for each in failed])
+    return _fail([f"check failed: {each.name}: {each.found}" for each in failed])
 
 
 async def hold_call(scene: Scene, phone: Phone, tell: Tell) -> CallReport:
-    """Call with a phone, play the caller's part, and hang up if the agent did not.
+    """Make the call: play the caller's part, and hang up if the agent did not.
 
     Raises:
         CallFailed: The server did not take the call.
@@ -94,14 +94,14 @@ async def hold_call(scene: Scene, phone: Phone, tell: Tell) -> CallReport:
             async with asyncio.timeout(LONGEST_CALL):
                 await scene.perform(phone, tell)
         except (CallEnded, TimeoutError):
-            pass  # The report shows how far it came.
+            pass  # The report shows how far the call came.
     return phone.report()
 
 
 def summarise(
     report: CallReport, scene: Scene, moments: Sequence[Moment], checks: Sequence[Check]
 ) -> dict[str, Any]:
-    """Return all that is known of the call, as it is written to ``report.json``."""
+    """Return everything known about the call, as ``report.json`` has it."""
     figures = asdict(CallFigures.of(report))
     return {
         "passed": all(check.passed for check in checks),
@@ -162,20 +162,20 @@ def _write(
     text.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
     return [
         (recording, "caller left, agent right"),
-        (picture, "what it looks like"),
-        (text, "what the phone measured and the agent tells"),
+        (picture, "picture of the call"),
+        (text, "the phone's measurements and the agent's notes"),
     ]
 
 
 def _fail(problems: Sequence[str]) -> int:
-    """Say what is wrong, and return the status to exit with: 0 if nothing is."""
+    """Print the problems, and return the exit status: 0 if there are none."""
     for problem in problems:
         print(f"mediaserver: {problem}", file=sys.stderr)
     return 1 if problems else 0
 
 
 def _plain(value: Any) -> Any:
-    """Return it with times rounded."""
+    """Return a value with its floats rounded."""
     if isinstance(value, dict):
         return {name: _plain(each) for name, each in value.items()}
     return round(value, 6) if isinstance(value, float) else value

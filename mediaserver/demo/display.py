@@ -1,4 +1,4 @@
-"""The demo in the terminal: what happens as it happens, and both voices as they are heard."""
+"""The demo in the terminal: moments and both voices while they happen, and tables at the end."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ from mediaserver.demo.verdict import Check
 
 
 STYLES: Final[dict[Who, str]] = {"caller": "cyan", "agent": "yellow"}
-"""In the order of a recording's channels."""
+"""Colours, in the order of a recording's channels."""
 
 CELLS: Final = 60
-"""Characters that the whole call is drawn with, where the terminal is wide enough."""
+"""Width of the drawing of a call in characters, if the terminal is wide enough."""
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _ASCII_BARS: Final = ".:-=+*%#"
 
 _QUIETEST, _LOUDEST = -36.0, -16.0
-"""Root mean squares, in dB of full scale, of the lowest bar and of the highest."""
+"""Levels of the lowest and the highest bar: root mean square, in dB of full scale."""
 
 HEADINGS: Final = {"audio_sent": "sent", "audio_heard": "heard"}
-"""Of stages, where their own names are too long."""
+"""Headings of stages whose names are too long."""
 
 _NAMES: Final = 9
-"""Columns to the left of the voices."""
+"""Width of the column to the left of the voices, in characters."""
 
 
 class Display:
-    """A progress display for as long as it is entered; what is told is printed above it.
+    """A progress display, as a context manager; moments are printed above it.
 
     Args:
-        console: Where to.
-        seconds: How long the call is expected to take.
+        console: Where to print.
+        seconds: Expected length of the call.
 
     """
 
     def __init__(self, console: Console, seconds: float) -> None:
         self._console = console
         self._expected = seconds
-        # Time, recording and its rate: one attribute, because another thread draws.
+        # Time, recording and rate are one attribute because another thread reads them.
         self._heard: tuple[float, Samples, int] = (0.0, np.zeros((0, 2), np.int16), 8000)
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=12)
 
@@ -83,9 +83,9 @@ class Display:
         """Draw the call so far.
 
         Args:
-            time: How long it has lasted.
+            time: Seconds since the call began.
             recording: int16[n, 2], caller and agent.
-            rate: The recording's, in Hz.
+            rate: Sample rate of the recording, in Hz.
 
         """
         self._heard = (time, recording, rate)
@@ -108,7 +108,7 @@ class Display:
 
 
 def silhouette(samples: Samples, length: int, bars: str) -> str:
-    """Draw a voice as text, a character for every `length` samples, a space for silence."""
+    """Return a voice as text: a bar for each `length` samples, a space for silence."""
     whole = len(samples) - len(samples) % length
     pieces = samples[:whole].reshape(-1, length).astype(np.float64)
     power = np.mean(pieces * pieces, axis=1) / 32768**2
@@ -118,7 +118,7 @@ def silhouette(samples: Samples, length: int, bars: str) -> str:
 
 
 def print_checks(console: Console, checks: Sequence[Check]) -> None:
-    """Print what was checked, and what was found."""
+    """Print each check, and what was found."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(justify="right", width=_NAMES - 1)
     table.add_column()
@@ -131,7 +131,7 @@ def print_checks(console: Console, checks: Sequence[Check]) -> None:
 
 
 def print_turns(console: Console, turns: Sequence[Turn]) -> None:
-    """Print how long after the caller's last word each stage of a turn was reached."""
+    """Print when each turn reached each stage, from the caller's last word on."""
     table = Table(box=None, padding=(0, 2, 0, 0), title_justify="left", header_style="dim")
     table.add_column("turn", justify="right", width=_NAMES - 1)
     for stage in STAGES:
@@ -141,7 +141,7 @@ def print_turns(console: Console, turns: Sequence[Turn]) -> None:
     table.add_column("")
     for turn in turns:
         if not turn.number:
-            continue  # a greeting follows nothing
+            continue  # a greeting does not follow a turn of the caller
         times = [getattr(turn, stage) for stage in STAGES]
         table.add_row(
             str(turn.number),
@@ -153,10 +153,10 @@ def print_turns(console: Console, turns: Sequence[Turn]) -> None:
 
 
 def print_files(console: Console, files: Sequence[tuple[Path, str]]) -> None:
-    """Print which files were written, and what is in them."""
+    """Print the paths and the contents of the files that were written."""
     width = max(len(str(path)) for path, _ in files)
     console.print()
     for path, text in files:
-        # A path that is broken into lines, or cut, cannot be copied.
+        # Wrapping or cutting a path would keep it from being copied.
         line = Text.assemble("   wrote  ", (str(path).ljust(width), "bold"), "  ", (text, "dim"))
         console.print(line, soft_wrap=True)

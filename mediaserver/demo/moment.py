@@ -1,4 +1,4 @@
-"""What happens in the demo's call, as it is told."""
+"""What happens in the demo's call, in moments."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Final, Literal
 INTERRUPTS: Final = "interrupts"
 GOES_ON: Final = "goes on"
 UNDERSTANDS: Final = "understands"
-"""Two labels and a text that a picture makes more of."""
+"""Two labels and a text that the picture draws in a special way."""
 
 Who = Literal["caller", "agent"]
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Something worth telling about the call.
+    """One moment of the call.
 
     Attributes:
         time: Seconds after the start of the stream.
-        who: Whose doing it is.
-        label: What it is in two or three words, for the picture; empty if it is not marked there.
-        text: The same in more words, for the timeline.
-        words: What is said, if anything.
-        aloud: Whether the words are to be heard, and not only understood or remembered.
+        who: Who did it.
+        label: Two or three words for the picture; empty if the picture does not mark it.
+        text: A longer text for the timeline.
+        words: The words said, if any.
+        aloud: True if the words are spoken; False if they are only understood or remembered.
 
     """
 

@@ -1,4 +1,4 @@
-"""The demo's scene: what agent and caller say to each other, and when."""
+"""The demo's scene: what the agent and the caller say, and when."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ OFFER: Final = (
     "For two people at eight I have a table by the window and one in the garden if it stays dry."
 )
 ANSWER: Final = "Then I give you the big table in the garden for four people at eight."
-"""What the agent makes of that, if it understands."""
+"""What the agent does and says if it understands the caller."""
 
 PAUSE: Final = 0.7
-"""Seconds of quiet that tell the caller that the agent has finished."""
+"""Seconds of silence after which the caller takes the agent to have finished."""
 
 CUT_AFTER: Final = 2.3
 """Seconds into the first answer after which the caller interrupts."""
 
 NOD_AFTER: Final = 1.4
-"""Seconds into the second answer after which the caller says that they are listening."""
+"""Seconds into the second answer after which the caller says "Okay."."""
 
 _TICK: Final = 0.02
 """Seconds of one of the phone's frames."""
@@ -47,17 +47,17 @@ _TICK: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """One performance: the services of the agent, the clips of the caller, the agent's notes.
+    """One performance: the agent's services, the caller's clips and the agent's notes.
 
     Attributes:
-        request: What the caller asks for.
-        change: What they say in the middle of the answer.
-        nod: What they say in the middle of the next, and mean nothing by it.
-        farewell: What they say last.
+        request: The caller asks for a table.
+        change: They change their mind in the middle of the answer.
+        nod: They say "Okay." in the middle of the next answer, which is not an interruption.
+        farewell: They say goodbye.
         voice: Speaks for the agent.
         speech_to_text: Understands for the agent.
         language_model: Thinks for the agent.
-        notes: What the agent tells of the call.
+        notes: The agent notes what it does.
 
     """
 
@@ -75,7 +75,7 @@ class Scene:
         """Return the scene with synthesised voices.
 
         Raises:
-            SpeechError: There is no speech to be had.
+            SpeechError: eSpeak NG or a voice is missing.
 
         """
         return cls(
@@ -90,12 +90,12 @@ class Scene:
 
     @property
     def routes(self) -> Routes:
-        """The agent's part, as a server takes it."""
+        """The routes of the agent's server."""
         return Routes(Route(Receptionist, settings=self.settings))
 
     @property
     def settings(self) -> Mapping[str, object]:
-        """What the agent is made with."""
+        """The agent's settings."""
         return {
             "speech_to_text": self.speech_to_text,
             "language_model": self.language_model,
@@ -105,7 +105,7 @@ class Scene:
 
     @property
     def seconds(self) -> float:
-        """About how long the call takes."""
+        """Approximate length of the call, in seconds."""
         caller = (self.request, self.change, self.nod, self.farewell)
         return sum(clip.seconds for clip in caller) + 17.4
 
@@ -114,7 +114,7 @@ class Scene:
 
         Args:
             phone: The caller's phone.
-            tell: Called with each moment, in order, once it is certain.
+            tell: Called with each moment, in order.
 
         Raises:
             CallEnded: The server ended the call before its time.
@@ -148,7 +148,7 @@ class Scene:
 
 
 class _Caller:
-    """The caller's hands and ears: says, listens, and tells of it."""
+    """The caller: speaks, listens, and reports each moment."""
 
     def __init__(self, phone: Phone, notes: AgentNotes, tell: Tell) -> None:
         self._phone = phone
@@ -156,26 +156,26 @@ class _Caller:
         self._tell = tell
 
     def tell(self, moment: Moment) -> None:
-        """Tell of a moment, and before it of what the agent told meanwhile."""
-        for each in self._notes.told(moment.time):
+        """Report a moment, after the moments that the agent noted before it."""
+        for each in self._notes.take(moment.time):
             self._tell(each)
         self._tell(moment)
 
     def agent(self, time: float, label: str, text: str, words: str = "") -> None:
-        """Tell of something that the agent is heard to do."""
+        """Report something that the agent is heard to do."""
         self.tell(Moment(time, "agent", label, text, words))
 
     def caller(self, time: float, label: str, text: str, words: str = "") -> None:
-        """Tell of something that the caller does."""
+        """Report something that the caller does."""
         self.tell(Moment(time, "caller", label, text, words))
 
     @property
     def agent_silent(self) -> float:
-        """When the agent fell silent last."""
+        """When the agent last fell silent."""
         return times(self._phone, "agent_silent")[-1]
 
     async def says(self, clip: Wav, label: str, text: str, words: str) -> float:
-        """Begin to say a clip, and return when the first of it was heard."""
+        """Begin to say a clip, and return when its first sound was heard."""
         before = times(self._phone, "caller_speaks")
         self._phone.say(clip.samples, clip.rate)
         while (now := times(self._phone, "caller_speaks")) == before:
@@ -184,7 +184,7 @@ class _Caller:
         return now[-1]
 
     async def interrupts(self, clip: Wav, label: str, text: str, words: str) -> None:
-        """Say a clip while the agent speaks, and listen when it falls silent."""
+        """Say a clip while the agent speaks, and report when the agent falls silent."""
         began = await self.says(clip, label, text, words)
         while not times(self._phone, "agent_silent") or self.agent_silent < began:
             await self._tick()
@@ -192,7 +192,7 @@ class _Caller:
         self.agent(self.agent_silent, after, after)
 
     async def hears_reply(self, label: str, text: str, *, listens: float) -> float:
-        """Finish speaking, listen to so much of the agent's reply, and return when it began."""
+        """Finish speaking, hear `listens` seconds of the reply, and return when it began."""
         await self._phone.wait_spoken()
         ended = times(self._phone, "caller_silent")[-1]
         self.caller(ended, "", "has finished")
@@ -203,7 +203,7 @@ class _Caller:
         return began
 
     def agents_words(self, after: str = "") -> str:
-        """Return what the agent is saying, by its own notes."""
+        """Return what the agent is saying, from its notes."""
         own = [
             each.text
             for each in self._notes.messages
@@ -216,5 +216,5 @@ class _Caller:
 
 
 def times(phone: Phone, kind: str) -> list[float]:
-    """Return when things of this kind have happened on the phone."""
+    """Return the times of the phone's events of one kind."""
     return [entry.time for entry in phone.events if entry.kind == kind]

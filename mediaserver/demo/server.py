@@ -1,4 +1,4 @@
-"""The server that the demo calls: the real one, in a thread of this process."""
+"""The server that the demo calls: the real daemon, in a thread."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class DemoServerError(RuntimeError):
 def serving(routes: Routes) -> Iterator[str]:
     """Run a server on a free port of the loopback interface, and yield the URL of its stream.
 
-    It has an event loop of its own, as it has with ``mediaserver serve``, and is gone on leaving.
+    It has its own event loop, as with ``mediaserver serve``, and stops when the block is left.
 
     Raises:
-        BindError: There is no loopback interface to listen on.
-        DemoServerError: It did not start; its log says why.
+        BindError: The loopback interface cannot be listened on.
+        DemoServerError: It did not start; the log says why.
 
     """
-    # Neither the environment nor a file: what is set for a real server is not for this one.
+    # Without the environment and the file, which are for a real server.
     settings = Settings.model_construct(host="127.0.0.1", port=0)
     sockets = bind(settings)
     try:
@@ -42,7 +42,7 @@ def serving(routes: Routes) -> Iterator[str]:
                 raise DemoServerError("the server did not start")
             yield f"ws://127.0.0.1:{sockets[0].getsockname()[1]}{routes.paths[0]}"
         finally:
-            # Once to drain, and again not to wait for a call that would not end.
+            # The first stop drains; the second does not wait for calls that will not end.
             daemon.stop()
             daemon.stop()
             thread.join()

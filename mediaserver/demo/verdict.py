@@ -1,4 +1,4 @@
-"""Whether the demo's call was what it should be, by what the phone heard and the agent tells."""
+"""Checks of the demo's call, by what the phone heard and what the agent noted."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from mediaserver.sandbox import CallReport
 
 
 SILENCE_WITHIN: Final = 0.2
-"""Seconds from the first sound of the caller to silence at their ear."""
+"""Longest time from the caller's first sound to silence at their ear, in seconds."""
 
 REPLY_WITHIN: Final = 3.0
-"""Seconds from the caller's last word to the agent's first.
+"""Longest time from the caller's last word to the agent's first, in seconds.
 
-It includes the 0.6 s that tell that the caller has finished, and at the first reply 0.8 s in which
-a tool may work without a word. The rest is for slow machines: 0.2 s are usual.
+It includes the 0.6 s of silence that end the caller's turn, and before the first reply the 0.8 s
+that a tool may take without a hold phrase. The rest is for slow machines: 0.2 s are usual.
 """
 
 SHIFT: Final = 0.06
-"""Seconds by which the agent may go on before or after the place where it was silenced."""
+"""Seconds by which the agent may resume before or after the place where it fell silent."""
 
 ALIKE: Final = 0.9
-"""Two clips above this likeness are the same words in the same voice, spoken once."""
+"""Two clips above this likeness are the same recording."""
 
 LONGEST_CALL: Final = 60.0
-"""Seconds that the call may take."""
+"""Longest call, in seconds."""
 
-_EXCERPT: Final = 1.2  # seconds of a clip that are looked for, where only a part was heard
-_NOD_INDEX: Final = 2  # of what the caller says
+_EXCERPT: Final = 1.2  # seconds of a clip to look for, where only a part was heard
+_NOD_INDEX: Final = 2  # of the caller's utterances
 _WORD: Final = re.compile(r"[\w']+")
 
 
@@ -59,13 +59,13 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class CallFigures:
-    """The call in some numbers, in seconds. None is what did not happen.
+    """The call in numbers, in seconds. None is something that did not happen.
 
     Attributes:
         first_audio: From the start of the stream to the agent's first audio.
-        reply: From the caller's last word to the agent's first, the longest of them.
+        reply: From the caller's last word to the agent's first; the longest reply counts.
         silence: From the interruption's first sound to silence.
-        nod_silence: From the first sound of what was no interruption to silence.
+        nod_silence: From the first sound of the "Okay." to silence.
         gaps: Sum of the gaps in the agent's audio.
         call: Length of the call.
 
@@ -80,7 +80,7 @@ class CallFigures:
 
     @classmethod
     def of(cls, report: CallReport) -> CallFigures:
-        """Pick them from a report."""
+        """Return the figures of a report."""
         # After the nod the agent only goes on.
         replies = [each for index, each in enumerate(report.replies) if index != _NOD_INDEX]
         spoken = [each.seconds for each in replies if each.seconds is not None]
@@ -97,11 +97,10 @@ class CallFigures:
 
 
 def judge(report: CallReport, scene: Scene) -> list[Check]:
-    """Hold a call against the scene that should have been played.
+    """Check a call against its scene.
 
-    What was heard is told by the phone's report; what the agent understood, did and remembers by
-    its own notes. The phone's own lateness, when the machine is busy, is not held against the
-    server.
+    The phone's report says what was heard; the agent's notes say what it understood, did and
+    remembers. On a busy machine the phone itself may be late: its lateness is allowed for.
     """
     notes = scene.notes
     heard = _Heard(report)
@@ -141,16 +140,16 @@ def judge(report: CallReport, scene: Scene) -> list[Check]:
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text, without case and punctuation."""
+    """Return the words of a text in lower case, without punctuation."""
     return _WORD.findall(text.casefold())
 
 
 def find(heard: Samples, said: Samples) -> tuple[int, float]:
-    """Find a clip in what was heard, where it fits best.
+    """Find the place where a clip fits best in what was heard.
 
     Returns:
-        The sample at which it begins, and how alike it is there: 1 is the same clip, whatever its
-        loudness; unrelated speech has 0.3 or less.
+        The sample at which it begins, and the likeness there: 1 is the same clip at any loudness,
+        and unrelated speech has 0.3 or less.
 
     """
     if not len(said) or len(heard) < len(said):
@@ -184,17 +183,17 @@ class _Heard:
         return Check(name, alike > ALIKE, found)
 
     def excerpt(self, samples: Samples) -> float | None:
-        """Return when a part of a clip began to be heard; None if it was not."""
+        """Return when a part of a clip began to be heard, or None if it was not heard."""
         start, alike = find(self.samples, samples)
         return start / self.rate if alike > ALIKE else None
 
     def silent(self, index: int) -> float | None:
-        """Return when the agent fell silent for the caller, for the first time or the next."""
+        """Return when the agent fell silent at the caller's interruption number `index`."""
         cut = self.cuts[index] if index < len(self.cuts) else None
         return cut.time + cut.seconds if cut and cut.seconds is not None else None
 
     def resumed(self, after: float) -> float | None:
-        """Return when the agent was heard again."""
+        """Return when the agent was next heard."""
         return next((start for start, _ in self.speech if start > after - 1e-6), None)
 
 
@@ -225,7 +224,7 @@ def _within(name: str, seconds: float | None, most: float) -> Check:
 
 
 def _remembers(heard: _Heard, clip: SpokenClip | None, messages: Sequence[Message]) -> Check:
-    """Compare what the conversation keeps of the interrupted answer with what the phone played."""
+    """Compare the words that the conversation keeps of the interrupted answer with those played."""
     name = "it remembers what was heard"
     silent = heard.silent(0)
     excerpt = round(_EXCERPT * heard.rate)
@@ -252,7 +251,7 @@ def _remembers(heard: _Heard, clip: SpokenClip | None, messages: Sequence[Messag
 def _goes_on(
     heard: _Heard, clip: SpokenClip | None, figures: CallFigures, notes: AgentNotes
 ) -> Check:
-    """Compare where the second answer went on after the nod with where it was silenced."""
+    """Compare where the second answer resumed after the nod with where it fell silent."""
     name = f"\u201c{NOD}\u201d only pauses it"
     silent = heard.silent(1)
     resumed = heard.resumed(silent) if silent is not None else None

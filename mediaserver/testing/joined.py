@@ -70,7 +70,7 @@ class JoinedCall:
 
     @property
     def stream(self) -> Stream:
-        """What the handler holds.
+        """The stream, as the handler has it.
 
         Raises:
             LookupError: if there is no call, or its ``start`` has not arrived yet.
@@ -124,25 +124,25 @@ async def joined(
     within: float = 30.0,
     **phone: Any,
 ) -> AsyncIterator[JoinedCall]:
-    """Call `handler` by a phone that is joined to it by a pair of sockets.
+    """Call `handler` with a phone that is joined to it by a pair of sockets.
 
-    It is the same code that serves real calls, from the WebSocket's bytes on. In `run_virtual` a
-    call takes no real time. On leaving, the caller hangs up and the handler has returned.
+    The code that serves real calls runs, from the WebSocket's bytes on. In `run_virtual` a call
+    takes no real time. When the block is left, the caller hangs up and the handler returns.
 
     Args:
         handler: the handler, or routes.
-        settings: the server's settings; the defaults, whatever the environment says, if left out.
+        settings: the server's settings; if left out, the defaults, without the environment.
         path: the path of the stream URL, with a query if need be.
-        caller: who calls, as the answer webhook would have said.
+        caller: the caller's number, as from the answer webhook.
         called: the number that was dialled, likewise.
-        answer: all that Plivo told the answer webhook, for a call that came by it: the handler's
-            `on_answer` is run, and the call has its numbers. The id is the phone's.
-        start: whether the call is made at once; if not, use ``line.phone``.
-        raises: whether an exception in the handler comes out here on leaving, as one in the test
-            itself would. ``line.runtime.errors`` has them all.
+        answer: what the answer webhook received, for a call that came by it: the handler's
+            `on_answer` runs, and the call has its numbers. The call id is the phone's.
+        start: whether the call is made at once; if not, call ``line.phone.start()``.
+        raises: whether an exception in the handler is raised when the block is left.
+            ``line.runtime.errors`` has every exception.
         within: seconds of the call's own time in which the stream must start; and, on leaving, the
             handler must return and the routes' lifespans must close.
-        **phone: what the `Phone` is made with.
+        **phone: arguments of `Phone`.
 
     Raises:
         CallFailed: the server refuses the call.
@@ -152,7 +152,7 @@ async def joined(
     """
     routes = handler if isinstance(handler, Routes) else Routes(Route(handler))
     loop = asyncio.get_running_loop()
-    # Not of the environment that the tests happen to run in.
+    # The defaults, whatever the environment of the tests says.
     settings = settings or Settings.model_construct()
     runtime = TestRuntime(settings, routes, clock=loop.time)
     async with _limit(within, "the server has not started up"):
@@ -183,12 +183,12 @@ async def joined(
                 turns = 0
                 while not (line.phone.misbehaviour.no_start or line.has_begun):
                     turns += 1
-                    # It takes some turns of the loop, and no time.
+                    # It takes a few turns of the loop, in which no time passes.
                     await asyncio.sleep(0 if turns < 1000 else 0.02)
         yield line
     except CallEnded:
         if raises and runtime.errors:
-            # The test waited for what the handler could no longer do.
+            # The call ended under the test because the handler failed.
             raise runtime.errors[0] from None
         raise
     finally:

@@ -1,4 +1,4 @@
-"""A speech-to-speech model for tests of agents: it says what a script says, on the loop's clock."""
+"""A speech-to-speech model for tests of agents: it speaks by a script, on the loop's clock."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ from mediaserver.testing.services import WORD_SECONDS, Fault, Timing, tones
 
 
 PIECE = 0.1
-"""Seconds of audio at a time."""
+"""Seconds of each piece of audio."""
 
 _LOST = ServiceError("scripted", "the connection was lost")
 
 
 @dataclass(frozen=True, slots=True)
 class Truncation:
-    """What the model was told that the caller heard.
+    """How much of an item the caller heard, as the agent told the model.
 
     Attributes:
-        text: of what.
-        seconds: how much of it.
-        length: how much audio of it there was.
+        text: the text of the item.
+        seconds: seconds of it that were heard.
+        length: seconds of audio in it.
 
     """
 
@@ -54,24 +54,24 @@ class Truncation:
 
 
 class ScriptedRealtime(RealtimeModel):
-    """Answers by a script, and says what it is told to say.
+    """Answers by a script, and says what the agent asks it to say.
 
-    A word sounds as `TimedSpeech` has it. It takes no turns, unless a test has its session do so.
+    A word sounds as with `TimedSpeech`. The model takes the turns only if `takes_turns` is set.
 
     Args:
-        answers: what it answers, one after the other: text, a tool call, or both in a list; and
-            nothing when they are used up.
-        transcripts: what it understands in each turn.
-        overheard: what it understands when it is asked what was said; None if it cannot tell.
-        timing: of the pieces of 0.1 s of audio. By default it speaks ten times as fast as anybody
-            listens, after 0.3 s.
-        fault: what goes wrong: an `error` ends the session, after so many pieces of a response.
-        refusals: what the first attempts to connect raise.
-        breaks: what methods of the first session raise, by their names.
+        answers: its answers, in order: text, a tool call, or both in a list; and nothing when they
+            are used up.
+        transcripts: the text that it understands in each turn.
+        overheard: the texts that it returns when asked what was said; None if it cannot transcribe.
+        timing: of the pieces of 0.1 s of audio. By default they come after 0.3 s, ten times as fast
+            as they are heard.
+        fault: how it fails: an `error` ends the session, after `after` pieces of a response.
+        refusals: exceptions that the first attempts to connect raise.
+        breaks: exceptions that methods of the first session raise, by the methods' names.
         takes_turns: whether its sessions take the turns: see `ScriptedSession.caller_speaks`.
 
     Attributes:
-        sessions: those that were opened, oldest first.
+        sessions: the sessions that were opened, oldest first.
 
     """
 
@@ -129,16 +129,16 @@ class ScriptedRealtime(RealtimeModel):
         self._refusals.extend(refusals)
 
     def next_answer(self) -> list[str | ToolCall]:
-        """Return what is answered next."""
+        """Return the next answer."""
         answer = next(self._answers, "")
         return [answer] if isinstance(answer, str | ToolCall) else list(answer)
 
     def next_transcript(self) -> str:
-        """Return what is understood next."""
+        """Return the next text to understand."""
         return next(self._transcripts, "")
 
     def next_fault(self) -> Fault | None:
-        """Return what goes wrong with the next response."""
+        """Return how the next response fails, if it does."""
         self._responses += 1
         fault = self.fault
         if fault is None or (fault.uses is not None and self._responses > fault.uses):
@@ -150,15 +150,15 @@ class ScriptedSession(RealtimeSession, Updatable):
     """A session of `ScriptedRealtime`.
 
     Attributes:
-        prompt: what it was told to be.
-        tools: what it may use.
-        format: the stream's.
-        conversation: what it was told was said before.
-        told: what it was told since.
-        turns: seconds of each turn that it was to answer.
-        responses: how many it was asked for.
-        cancelled: how many were cancelled.
-        truncations: what it was told that the caller heard.
+        prompt: its instructions.
+        tools: the tools that it may use.
+        format: the stream's format.
+        conversation: the messages from before the session.
+        told: the messages that it was given since.
+        turns: seconds of each turn of the caller.
+        responses: number of responses asked for.
+        cancelled: number of responses cancelled.
+        truncations: the items that the caller heard only in part.
         closed: whether it was closed.
 
     """
@@ -191,33 +191,33 @@ class ScriptedSession(RealtimeSession, Updatable):
         self._items: dict[str, tuple[str, float]] = {}
 
     async def update(self, *, prompt: str, tools: Sequence[ToolSpec]) -> None:
-        """Be and use something else."""
+        """Change the instructions and the tools."""
         self.prompt = prompt
         self.tools = tools
 
     async def hear(self, frame: Frame) -> None:
-        """Hear."""
+        """Take a frame of the caller's audio."""
         self._heard += frame.seconds
 
     async def end_turn(self) -> None:
-        """Understand, and answer."""
+        """Take the turn, and answer."""
         self._take_turn()
         await self.respond()
 
     async def say(self, instructions: str) -> None:
-        """Say what stands in the instructions."""
+        """Say the text in the instructions."""
         self._ask([instructions.removeprefix(SAY.format(text=""))])
 
     async def tell(self, message: Message) -> None:
-        """Remember it."""
+        """Remember a message."""
         self.told.append(message)
 
     async def respond(self) -> None:
-        """Say what is next in the script."""
+        """Say the next answer of the script."""
         self._ask(self._model.next_answer())
 
     async def cancel(self) -> None:
-        """Fall silent."""
+        """Cancel the response, and those that wait."""
         self._asked.clear()
         if self._response is not None and not self._response.done():
             self.cancelled += 1
@@ -229,7 +229,7 @@ class ScriptedSession(RealtimeSession, Updatable):
         """Remember how much was heard.
 
         Raises:
-            AssertionError: that is more than there was, or this was told before.
+            AssertionError: the item is not that long, or was truncated before.
 
         """
         text, length = self._items.pop(item_id)
@@ -238,7 +238,7 @@ class ScriptedSession(RealtimeSession, Updatable):
             self.truncations.append(Truncation(text, seconds, length))
 
     async def events(self) -> AsyncIterator[RealtimeEvent]:
-        """Yield what is said."""
+        """Yield the session's events until it is closed."""
         while True:
             event = await self._events.get()
             if event is None:
@@ -248,7 +248,7 @@ class ScriptedSession(RealtimeSession, Updatable):
             yield event
 
     async def close(self) -> None:
-        """End."""
+        """End the session."""
         if not self.closed:
             self.closed = True
             if self._response is not None:
@@ -258,13 +258,13 @@ class ScriptedSession(RealtimeSession, Updatable):
     # For tests.
 
     def lose(self, error: Exception | None = _LOST) -> None:
-        """Lose the connection; None is without a word."""
+        """Lose the connection with an error; None ends the events without one."""
         if self._response is not None:
             self._response.cancel()
         self._events.put_nowait(error)
 
     def caller_speaks(self) -> None:
-        """Notice that the caller speaks, where the model takes the turns."""
+        """Report that the caller speaks, where the model takes the turns."""
         if self._response is not None and not self._response.done():
             self._response.cancel()
             self._tell(CallerSpeaks())
@@ -273,7 +273,7 @@ class ScriptedSession(RealtimeSession, Updatable):
             self._tell(CallerSpeaks())
 
     def caller_finished(self) -> None:
-        """Notice that the caller has finished, and answer."""
+        """Report that the caller has finished, and answer."""
         self._tell(CallerFinished())
         self._take_turn()
         self._ask(self._model.next_answer())
@@ -338,7 +338,7 @@ class ScriptedSession(RealtimeSession, Updatable):
 
 class _Overhearing(ScriptedSession, Transcribing):
     async def transcribe(self, frames: Sequence[Frame]) -> CallerText:
-        """Understand what is next in the script, as slowly as any."""
+        """Return the next text of the script, after 0.4 s."""
         await asyncio.sleep(0.4)
         assert self._model.overheard is not None
         return CallerText(

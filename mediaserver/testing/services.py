@@ -1,4 +1,4 @@
-"""Services for tests and benchmarks: they answer by a script, in time, and fail when told to."""
+"""Services for tests and benchmarks: they answer by a script, at set times, and fail on request."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from mediaserver.call import Frame
 T = TypeVar("T")
 
 WORD_SECONDS = 0.3
-"""How long `TimedSpeech` takes to say a word: a tone, and a little silence."""
+"""Seconds that `TimedSpeech` takes to say a word: a tone, and a short silence."""
 
 GAP_SECONDS = 0.06
-"""How much of that is silence."""
+"""Seconds of silence in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """When the pieces of an answer come. Each has its own deadline, counted from the request.
+    """When the pieces of an answer come. Each has its own due time, counted from the request.
 
     Attributes:
         first: seconds until the first piece.
@@ -54,12 +54,12 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What goes wrong.
+    """A failure of a service.
 
     Attributes:
-        after: pieces that come before it.
-        error: what is raised; None has the service stall for ever.
-        uses: how many requests it spoils, the first ones; None: all.
+        after: number of pieces that come before it.
+        error: the exception raised; if None, the service stalls for ever.
+        uses: number of requests that fail, from the first on; None: all.
 
     """
 
@@ -69,13 +69,13 @@ class Fault:
 
 
 class _Timed:
-    """What the services here have in common.
+    """The timing that the services share.
 
     Attributes:
         uses: requests so far.
-        open: requests that are being answered: 0 when every one of them was ended or closed.
+        open: requests that are being answered; 0 when each has ended or was closed.
         started: when each request came, on the loop's clock.
-        first_piece: when the first piece of each request came that had one.
+        first_piece: when the first piece of each answer came, of those that had one.
 
     """
 
@@ -90,7 +90,7 @@ class _Timed:
         self.first_piece: list[float] = []
 
     async def _timed(self, pieces: Iterable[T]) -> AsyncGenerator[T, None]:
-        """Yield each piece when it is due, and no later for what came before it."""
+        """Yield each piece when it is due, however late the piece before it was taken."""
         loop = asyncio.get_running_loop()
         start = loop.time()
         self.started.append(start)
@@ -125,19 +125,19 @@ class _Timed:
 
 
 _Hearing: TypeAlias = Callable[[Sequence[Frame]], str]
-"""Says what an utterance is, by its audio."""
+"""Returns the text of an utterance, from its audio."""
 
 
 class TimedTranscription(_Timed, SpeechToText):
-    """Understands what it is told to.
+    """Understands what a script says.
 
     Args:
-        texts: what is said in each utterance, one after the other, for ever if it is endless, and
-            nothing when they are used up; or what tells it by the audio.
+        texts: the text of each utterance, in order, and nothing when they are used up; the iterable
+            may be endless. Or a function that returns the text from the audio.
         timing: of the final transcript, after the utterance has ended.
-        partial_every: seconds of audio after which the next word is understood; None: no partial
+        partial_every: seconds of audio for each word of a partial transcript; None: no partial
             transcripts.
-        fault: what goes wrong; the pieces are transcripts.
+        fault: how it fails; its pieces are transcripts.
 
     Attributes:
         heard: seconds of audio of each utterance.
@@ -161,7 +161,7 @@ class TimedTranscription(_Timed, SpeechToText):
         self.heard: list[float] = []
 
     async def transcribe(self, speech: AsyncIterator[Frame]) -> AsyncGenerator[Transcript, None]:
-        """Yield partial transcripts, if there are any, and the final one."""
+        """Yield partial transcripts, if any, and the final one."""
         text = "" if self._hearing is not None else next(self._texts, "")
         words = text.split()
         frames: list[Frame] = []
@@ -187,16 +187,16 @@ class TimedTranscription(_Timed, SpeechToText):
 
 
 class TimedModel(_Timed, LanguageModel):
-    """Says what it is told to, a word at a time.
+    """Answers by a script, a word at a time.
 
     Args:
-        answers: what it answers, one after the other: text, tool calls, or both in a list; and
-            nothing when they are used up.
+        answers: its answers, in order: text, a tool call, or both in a list; and nothing when they
+            are used up.
         timing: of the words and tool calls.
-        fault: what goes wrong; the pieces are words and tool calls.
+        fault: how it fails; its pieces are words and tool calls.
 
     Attributes:
-        conversations: what it was asked each time.
+        conversations: the conversation of each request.
 
     """
 
@@ -237,18 +237,18 @@ class TimedModel(_Timed, LanguageModel):
 class TimedSpeech(_Timed, TextToSpeech):
     """Says each word as a tone of 0.24 s followed by 0.06 s of silence.
 
-    So what a caller heard tells how many words that were.
+    So the length of what a caller heard gives the number of words.
 
     Args:
         timing: of the audio, in pieces of `piece` seconds. By default it is made ten times as
             fast as it is spoken, after 0.15 s.
         piece: seconds of audio at a time.
-        marks: whether it tells where words end.
-        format: what it speaks; the stream's format if None.
-        fault: what goes wrong; the pieces are those of audio.
+        marks: whether it yields where words end.
+        format: the format of its audio; the stream's format if None.
+        fault: how it fails; its pieces are pieces of audio.
 
     Attributes:
-        texts: what it was asked to say.
+        texts: the texts that it was asked to say.
 
     """
 
@@ -270,7 +270,7 @@ class TimedSpeech(_Timed, TextToSpeech):
         self.texts: list[str] = []
 
     async def speak(self, text: str, format: AudioFormat) -> AsyncGenerator[Frame | WordMark, None]:
-        """Yield the audio, and where words end just before the audio that has them."""
+        """Yield the audio, and the end of each word just before the audio that has it."""
         self.texts.append(text)
         speaks = self.format or format
         made = self._timed(self._pieces(text, speaks))
@@ -293,7 +293,7 @@ class TimedSpeech(_Timed, TextToSpeech):
 
 
 def tones(words: int, rate: int) -> Samples:
-    """Return what `TimedSpeech` says for so many words."""
+    """Return how `TimedSpeech` says a number of words: int16 at `rate` Hz."""
     length = round(WORD_SECONDS * rate)
     times = np.arange(round((WORD_SECONDS - GAP_SECONDS) * rate)) / rate
     word = np.zeros(length, np.int16)

@@ -67,11 +67,11 @@ def test_an_account_counts_from_its_beginning():
     now = iter([100.0, 101.5, 103.0])
     notes = AgentNotes()
     notes.begin(lambda: next(now), None)
-    notes.tell("uses a tool", "uses a tool")
-    notes.tell("", "understands", "Hello")
-    assert [each.text for each in notes.told(2.0)] == ["uses a tool"]
-    assert notes.told(2.0) == []
-    assert notes.told(3.0) == [Moment(3.0, "agent", "", "understands", "Hello", aloud=False)]
+    notes.note("uses a tool", "uses a tool")
+    notes.note("", "understands", "Hello")
+    assert [each.text for each in notes.take(2.0)] == ["uses a tool"]
+    assert notes.take(2.0) == []
+    assert notes.take(3.0) == [Moment(3.0, "agent", "", "understands", "Hello", aloud=False)]
 
 
 @pytest.fixture

@@ -59,9 +59,7 @@ def test_what_is_wrong_is_said_and_the_files_are_written(
     wrong = [Check("a tool is used", False, "nothing was")]
     monkeypatch.setattr(command, "judge", lambda report, scene: wrong)
     assert run(tmp_path) == 1
-    assert capfd.readouterr().err == (
-        "mediaserver: not as it should be: a tool is used: nothing was\n"
-    )
+    assert capfd.readouterr().err == ("mediaserver: check failed: a tool is used: nothing was\n")
     assert json.loads((tmp_path / "report.json").read_text("utf-8"))["passed"] is False
     assert (tmp_path / "call.png").exists()
 
@@ -75,7 +73,7 @@ def test_a_call_that_cannot_be_held_is_said(tmp_path, capfd, monkeypatch, error)
 
     monkeypatch.setattr(command, "_call", call)
     assert run(tmp_path) == 1
-    assert capfd.readouterr().err == f"mediaserver: the demo could not be held: {error}\n"
+    assert capfd.readouterr().err == f"mediaserver: the demo failed: {error}\n"
 
 
 def test_a_folder_that_cannot_be_made_is_said_before_the_call(tmp_path, capfd):
