@@ -11,7 +11,7 @@ import msgspec
 
 from benchmarks.servers.mock_timings import sent_at
 from benchmarks.voices import Clip
-from mediaserver.protocol import PlayAudio
+from mediaserver.protocol import Command, PlayAudio, SetCheckpoint
 from mediaserver.sandbox import Phone
 
 
@@ -49,7 +49,7 @@ class Line(msgspec.Struct):
 
 
 class Callers(ABC):
-    """The lines of one run. Each phone is looked into, without being changed."""
+    """The lines of one run."""
 
     def __init__(self, seed: int) -> None:
         self.lines: list[Line] = []
@@ -59,22 +59,18 @@ class Callers(ABC):
         """Note from now on what becomes of a call."""
         line = Line(phone)
         self.lines.append(line)
-        play, checkpoint = phone._play, phone._checkpoint
 
-        def watched_play(command: PlayAudio, now: float) -> None:
-            play(command, now)
-            sent = sent_at(bytes(command.payload))
-            if sent is not None:
-                line.arrivals.append((now, now - sent))
+        def watch(command: Command, now: float) -> None:
+            if isinstance(command, PlayAudio):
+                sent = sent_at(bytes(command.payload))
+                if sent is not None:
+                    line.arrivals.append((now, now - sent))
+            elif isinstance(command, SetCheckpoint):
+                kind, _, text = command.name.partition(":")
+                if kind == "turn":
+                    line.accounts.append((json.loads(text), phone.played))
 
-        def watched_checkpoint(name: str, now: float) -> None:
-            checkpoint(name, now)
-            kind, _, text = name.partition(":")
-            if kind == "turn":
-                line.accounts.append((json.loads(text), phone._buffer.played))
-
-        phone._play = watched_play  # type: ignore[method-assign]
-        phone._checkpoint = watched_checkpoint  # type: ignore[method-assign]
+        phone.on_command = watch
         return line
 
     async def hang_up(self) -> None:

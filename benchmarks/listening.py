@@ -35,7 +35,7 @@ class Blocks:
     async def caller(self, phone: Phone) -> None:
         """Block this phone's socket again and again."""
         loop = asyncio.get_running_loop()
-        transport = phone._connection.transport
+        transport = phone.websocket.transport
         await asyncio.sleep(self._random.uniform(0.1, self._interval - BLOCK_SECONDS))
         while True:
             began = loop.time()
@@ -72,7 +72,7 @@ class RoundTrips:
     async def _ping(self, phone: Phone) -> None:
         loop = asyncio.get_running_loop()
         sent = loop.time()
-        await (await phone._connection.ping())
+        await (await phone.websocket.ping())
         self.seconds.append(loop.time() - sent)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Self
@@ -112,6 +113,8 @@ class Scene:
     async def perform(self, phone: Phone, tell: Tell) -> None:
         """Play the caller's part on a phone whose call has been taken, until the agent hangs up.
 
+        It waits as long as the call lasts; `hold_call` limits that.
+
         Args:
             phone: The caller's phone.
             tell: Called with each moment, in order.
@@ -121,9 +124,9 @@ class Scene:
 
         """
         caller = _Caller(phone, self.notes, tell)
-        began = await phone.wait_for_audio()
+        began = await phone.wait_for_audio(within=math.inf)
         caller.agent(began, "greets", "greets", Receptionist.greeting)
-        await phone.wait_for_silence(PAUSE)
+        await phone.wait_for_silence(PAUSE, within=math.inf)
         caller.agent(caller.agent_silent, "", "has finished")
 
         await caller.says(self.request, "asks", "asks", REQUEST)
@@ -136,14 +139,14 @@ class Scene:
         await caller.interrupts(self.change, INTERRUPTS, "interrupts", CHANGE)
         await caller.hears_reply("answers", "answers", listens=NOD_AFTER)
         await caller.interrupts(self.nod, "nods", "says meanwhile", NOD)
-        began = await phone.wait_for_audio()
+        began = await phone.wait_for_audio(within=math.inf)
         caller.agent(began, GOES_ON, "goes on")
-        await phone.wait_for_silence(PAUSE)
+        await phone.wait_for_silence(PAUSE, within=math.inf)
         caller.agent(caller.agent_silent, "", "has finished")
 
         await caller.says(self.farewell, "says goodbye", "says", FAREWELL)
         await caller.hears_reply("says goodbye", "says", listens=0.5)
-        await phone.wait_closed()
+        await phone.wait_closed(within=math.inf)
         caller.agent(phone.time, "hangs up", "hangs up")
 
 
@@ -196,7 +199,7 @@ class _Caller:
         await self._phone.wait_spoken()
         ended = times(self._phone, "caller_silent")[-1]
         self.caller(ended, "", "has finished")
-        began = await self._phone.wait_for_audio()
+        began = await self._phone.wait_for_audio(within=math.inf)
         await self._phone.wait_until(began + listens)
         after = f"{text} after {1000 * (began - ended):.0f} ms"
         self.agent(began, label, after, self.agents_words())

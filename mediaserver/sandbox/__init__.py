@@ -5,7 +5,7 @@ shows on the other.
 """
 
 from mediaserver.sandbox.audio.playback import PlaybackBuffer
-from mediaserver.sandbox.errors import CallEnded, CallFailed
+from mediaserver.sandbox.errors import CallEnded, CallFailed, WaitTimeoutError
 from mediaserver.sandbox.phone.load import LoadProgress, LoadReport, Spread, load
 from mediaserver.sandbox.phone.phone import Phone
 from mediaserver.sandbox.phone.place_call import CallOptions, KeyPress, place_call
@@ -28,6 +28,7 @@ __all__ = [
     "PlaybackBuffer",
     "Spread",
     "StreamIdentity",
+    "WaitTimeoutError",
     "load",
     "place_call",
 ]

@@ -25,6 +25,13 @@ class CallEnded(Exception):  # noqa: N818
     """The call has ended, so what was waited for or asked for cannot happen."""
 
 
+class WaitTimeoutError(TimeoutError):
+    """What was waited for did not happen within the limit, in the call's own time.
+
+    The message says what that was, what was heard and happened last, and whether the call is up.
+    """
+
+
 class NotInProgressError(Exception):
     """A request to change a call that nobody has answered yet, or that is over."""
 

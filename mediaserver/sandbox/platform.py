@@ -29,8 +29,8 @@ from mediaserver.sandbox.records.billing import Rates
 from mediaserver.sandbox.records.book import RecordBook
 from mediaserver.sandbox.records.store import MemoryStore, SqlStore, Store
 from mediaserver.sandbox.webhooks import Patience, WebhookClient
-from mediaserver.sandbox.wire.connect import dial
-from mediaserver.sandbox.wire.media_stream import Dialler
+from mediaserver.sandbox.wire.connect import open_websocket
+from mediaserver.sandbox.wire.media_stream import Connect
 from mediaserver.telemetry.logs import default_logs
 
 
@@ -103,7 +103,7 @@ class Sandbox:
         options: SandboxOptions,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
-        connect: Dialler = dial,
+        connect: Connect = open_websocket,
         now: Callable[[], float] | None = None,
     ) -> None:
         self._options = options

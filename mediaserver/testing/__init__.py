@@ -1,5 +1,6 @@
 """For tests of handlers: virtual time, and a phone joined to a handler without a network."""
 
+from mediaserver.sandbox import WaitTimeoutError
 from mediaserver.testing.joined import CallFailed, JoinedCall, joined
 from mediaserver.testing.virtual_time import (
     StalledError,
@@ -15,6 +16,7 @@ __all__ = [
     "JoinedCall",
     "StalledError",
     "VirtualTimeLoop",
+    "WaitTimeoutError",
     "in_virtual_time",
     "joined",
     "run_virtual",

@@ -30,7 +30,7 @@ from mediaserver.sandbox.people.dialplan import Dialplan
 from mediaserver.sandbox.people.person import Person
 from mediaserver.sandbox.platform import Sandbox, SandboxOptions
 from mediaserver.sandbox.webhooks import Target
-from mediaserver.sandbox.wire.connect import dial
+from mediaserver.sandbox.wire.connect import open_websocket
 from mediaserver.testing import run_virtual
 
 
@@ -263,7 +263,7 @@ class StreamServer:
         server = ScriptedServer(theirs, self.arrived)
         self.connections.append(server)
         self._running.append(asyncio.create_task(server.run()))
-        return await dial(url, sock=ours, **options)
+        return await open_websocket(url, sock=ours, **options)
 
     async def until(self, count: int, event: str = "start") -> None:
         """Wait until `count` events have come on all streams together."""

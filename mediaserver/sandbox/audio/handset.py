@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+import contextlib
+import math
 from typing import Protocol
 
 from audiocodecs import AudioFormat, Samples, resample
 from mediaserver.sandbox.audio.keys import Key, Keypad, Stretch, check_digits
 from mediaserver.sandbox.audio.speech import SpeechDetector, Spells
 from mediaserver.sandbox.audio.voice import CallerVoice
+from mediaserver.sandbox.audio.waits import (
+    TOLERANCE,
+    WITHIN,
+    Reached,
+    Waits,
+    first_silence,
+    last_heard,
+    reached_at,
+)
 from mediaserver.sandbox.errors import CallEnded
 
 
 TURN_PAUSE = 0.6
 """Seconds without a sound that the other side may leave within one turn."""
-
-# A time this close (in seconds) has been reached: ticks are sums of floats.
-_TOLERANCE = 1e-6
 
 
 class HandsetLine(Protocol):
@@ -65,8 +71,7 @@ class Handset:
         # Samples heard so far, sound or silence.
         self._position = 0
         self._keypad = Keypad()
-        # Conditions looked at on every tick, and who waits for them.
-        self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._waits = Waits(self._situation)
 
     @property
     def time(self) -> float:
@@ -123,69 +128,100 @@ class Handset:
         """Put the phone down. Does nothing if the call has ended."""
         self._line.hang_up("person")
 
+    @property
+    def waiting(self) -> bool:
+        """Whether something is waited for."""
+        return bool(self._waits)
+
     async def wait(self, seconds: float) -> None:
-        """Wait so long.
+        """Wait for `seconds`.
 
         Raises:
             CallEnded: The call ended first.
 
         """
         until = self.time + seconds
-        await self._until(lambda: self.time >= until - _TOLERANCE)
+        await self._until(f"the time {until:.2f} s", reached_at(until), math.inf)
 
-    async def wait_spoken(self) -> None:
+    async def wait_spoken(self, *, within: float = WITHIN) -> None:
         """Wait until everything has been said and every key pressed.
 
+        Args:
+            within: Seconds that this may take beyond the length of what is still to be said.
+
         Raises:
+            WaitTimeoutError: There was still something to say, or to press.
             CallEnded: The call ended first.
 
         """
-        await self._until(lambda: not self._voice.speaking and not self._keypad)
 
-    async def wait_for_speech(self, seconds: float = 0.0, *, since: float | None = None) -> None:
+        def spoken(now: float) -> float | None:
+            return None if self._voice.speaking or self._keypad else now
+
+        limit = max(0.0, self._voice.ends - self.time) + within
+        await self._until("the person to have said and pressed everything", spoken, limit)
+
+    async def wait_for_speech(
+        self, seconds: float = 0.0, *, since: float | None = None, within: float = WITHIN
+    ) -> None:
         """Wait until the other side has been speaking for `seconds` in one turn.
 
         Args:
             seconds: How long it must have been speaking; 0 waits for its first sound.
             since: Only turns count that last beyond this time; now if left out.
+            within: Seconds in which it must begin to speak for so long.
 
         Raises:
+            WaitTimeoutError: It did not speak in time.
             CallEnded: The call ended first.
 
         """
         since = self.time if since is None else since
 
-        def spoken() -> bool:
-            turns = self._heard.spells
-            if not turns:
-                return False
-            start, end = (sample / self.format.rate for sample in turns[-1])
-            return end > since + _TOLERANCE and end - start >= seconds - _TOLERANCE
+        def spoken(now: float) -> float | None:
+            turns = self.heard[-1:]
+            long = any(
+                end > since + TOLERANCE and end - start >= seconds - TOLERANCE
+                for start, end in turns
+            )
+            return now if long else None
 
-        await self._until(spoken)
+        await self._until(f"{seconds:g} s of speech", spoken, within + seconds)
 
-    async def wait_for_silence(self, seconds: float) -> None:
-        """Wait until nothing has been heard for `seconds`, counted from now at the earliest.
+    async def wait_for_silence(
+        self, seconds: float, *, after: float | None = None, within: float = WITHIN
+    ) -> None:
+        """Wait until nothing has been heard for `seconds`.
+
+        Args:
+            seconds: How long the silence must last.
+            after: Where the silence may begin at the earliest; now if left out.
+            within: Seconds in which the silence must begin.
 
         Raises:
+            WaitTimeoutError: There was no such silence in time.
             CallEnded: The call ended first.
 
         """
-        asked = self.time
+        after = self.time if after is None else after
+        await self._until(
+            f"{seconds:g} s of silence after {after:.2f} s",
+            lambda now: first_silence(self.heard, seconds, after=after, now=now),
+            within + seconds,
+        )
 
-        def silent() -> bool:
-            turns = self._heard.spells
-            last = turns[-1][1] / self.format.rate if turns else asked
-            return self.time - max(asked, last) >= seconds - _TOLERANCE
+    async def wait_ended(self, *, within: float = WITHIN) -> None:
+        """Wait until the call has ended, whoever ends it.
 
-        await self._until(silent)
+        Args:
+            within: Seconds in which it must end; `math.inf` waits as long as it lasts.
 
-    async def wait_ended(self) -> None:
-        """Wait until the call has ended, whoever ends it."""
-        try:
-            await self._until(lambda: False)
-        except CallEnded:
-            return
+        Raises:
+            WaitTimeoutError: It has not ended.
+
+        """
+        with contextlib.suppress(CallEnded):
+            await self._until("the call to end", lambda _: None, within)
 
     def speak_frame(self, samples: int) -> Samples | None:
         """Return the next `samples` of what the person says, None for silence. For the line."""
@@ -203,8 +239,8 @@ class Handset:
         self._position += samples
         if self._keypad:
             self._press_keys()
-        if self._waiters:
-            self._wake()
+        if self._waits:
+            self._waits.look(self.time)
 
     def hear_digits(self, digits: str) -> None:
         """Take digits that are sent to the person. For the line."""
@@ -212,11 +248,8 @@ class Handset:
         self.digits_heard.extend(Key(time, digit) for digit in digits)
 
     def end(self) -> None:
-        """Tell everyone who waits that the call has ended. For the line."""
-        for _, waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_exception(CallEnded("the call has ended"))
-        self._waiters.clear()
+        """Fail everything that is waited for: the call has ended. For the line."""
+        self._waits.end()
         self._keypad.clear()
 
     def _press_keys(self) -> None:
@@ -224,23 +257,18 @@ class Handset:
             self.keys.append(Key(self.time, digit))
             self._line.pressed(digit)
 
-    async def _until(self, reached: Callable[[], bool]) -> None:
-        self._require_call()
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append((reached, waiter))
-        await waiter
+    async def _until(self, what: str, reached: Reached, limit: float) -> None:
+        if self._line.ended_by is not None:
+            raise self._waits.ended(what)
+        await self._waits.until(what, reached, now=self.time, limit=limit)
 
-    def _wake(self) -> None:
-        waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
-        for reached, waiter in self._waiters:
-            if waiter.done():
-                continue
-            if reached():
-                waiter.set_result(None)
-            else:
-                waiting.append((reached, waiter))
-        self._waiters = waiting
+    def _situation(self) -> str:
+        ended_by = self._line.ended_by
+        state = "is at" if ended_by is None else "ended at"
+        by = "" if ended_by is None else f", by the {ended_by}"
+        heard = last_heard("the other side", self.heard)
+        return f"the call {state} {self.time:.2f} s{by}; {heard}"
 
     def _require_call(self) -> None:
         if self._line.ended_by is not None:
-            raise CallEnded("the call has ended")
+            raise CallEnded(self._situation())

@@ -99,11 +99,12 @@ class PlaybackBuffer:
     ) -> None:
         self.format = format
         self.origin = origin
+        self.limit = limit
         self.gaps: list[tuple[float, float]] = []
         self.pauses: list[tuple[float, float]] = []
         self._tick_samples = format.rate // TICKS_PER_SECOND
         self._tick_bytes = self._tick_samples * format.sample_bytes
-        self._limit = round(limit * format.bytes_per_second)
+        self._limit_bytes = round(limit * format.bytes_per_second)
         self._gap_threshold = round(gap_threshold * format.rate)
 
         # The first tick that has not begun yet.
@@ -201,7 +202,7 @@ class PlaybackBuffer:
         happenings = self.advance(now)
         if len(payload) % self.format.sample_bytes:
             self.format.decode(payload)
-        room = self._limit - self._queued
+        room = self._limit_bytes - self._queued
         if len(payload) > room:
             room -= room % self.format.sample_bytes
             dropped = len(payload) - room

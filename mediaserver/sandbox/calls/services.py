@@ -17,8 +17,8 @@ from mediaserver.sandbox.records.billing import Rates
 from mediaserver.sandbox.records.book import RecordBook
 from mediaserver.sandbox.records.records import CallRecord
 from mediaserver.sandbox.webhooks import WebhookClient
-from mediaserver.sandbox.wire.connect import dial
-from mediaserver.sandbox.wire.media_stream import Dialler
+from mediaserver.sandbox.wire.connect import open_websocket
+from mediaserver.sandbox.wire.media_stream import Connect
 
 
 SpeakText: TypeAlias = Callable[[str, str], Awaitable[Wav]]
@@ -93,7 +93,7 @@ class Services:
     rates: Rates = field(default_factory=Rates)
     options: ExchangeOptions = field(default_factory=ExchangeOptions)
     now: Callable[[], float] = field(default_factory=loop_clock)
-    connect: Dialler = dial
+    connect: Connect = open_websocket
     public_url: str = "http://127.0.0.1"
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 

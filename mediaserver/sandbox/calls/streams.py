@@ -152,7 +152,7 @@ class CallStreams:
                 options,
                 StreamIdentity(self._call.call_uuid, record.stream_id, account.auth_id),
                 on_status=partial(self._changed, record.stream_id),
-                dial=services.connect,
+                connect=services.connect,
                 headers=partial(account.sign_stream, plan.url),
             )
         except NoiseCancellationError as error:

@@ -100,8 +100,8 @@ class WaitForAgent:
         """Do the step; see `ScriptStep`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self.timeout):
-                await handset.wait_for_speech()
-                await handset.wait_for_silence(self.silence)
+                await handset.wait_for_speech(within=math.inf)
+                await handset.wait_for_silence(self.silence, within=math.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class TalkOver:
         clip = await _clip(self.clip, self.text, voice)
         try:
             async with asyncio.timeout(self.timeout):
-                await handset.wait_for_speech(self.after)
+                await handset.wait_for_speech(self.after, within=math.inf)
         except TimeoutError:
             return
         if self.digits:
@@ -203,11 +203,10 @@ class Converse:
     async def _hear(self, handset: Handset) -> bool:
         """Wait until the agent has spoken and finished; return whether it spoke."""
         try:
-            async with asyncio.timeout(self.patience):
-                await handset.wait_for_speech()
+            await handset.wait_for_speech(within=self.patience)
         except TimeoutError:
             return False
-        await handset.wait_for_silence(self.silence)
+        await handset.wait_for_silence(self.silence, within=math.inf)
         return True
 
 
@@ -291,7 +290,7 @@ class Person:
         try:
             async with asyncio.timeout(self.max_seconds) as limit:
                 await self._follow(handset)
-                await handset.wait_ended()
+                await handset.wait_ended(within=math.inf)
         except CallEnded:
             pass
         except TimeoutError:

@@ -14,7 +14,7 @@ from typing import Any
 
 from audiocodecs import MULAW_8K, AudioFormat, Samples, resample
 from mediaserver.sandbox.audio.playback import TICK
-from mediaserver.sandbox.errors import CallEnded, CallFailed
+from mediaserver.sandbox.errors import CallEnded, CallFailed, WaitTimeoutError
 from mediaserver.sandbox.phone.phone import Phone
 from mediaserver.sandbox.phone.report import CallReport
 
@@ -297,8 +297,8 @@ async def _call(
         async with asyncio.timeout(seconds):
             while audio is not None:
                 phone.say(audio)
-                await phone.wait_spoken()
-            await phone.wait_closed()
+                await phone.wait_spoken(within=math.inf)
+            await phone.wait_closed(within=math.inf)
     except (TimeoutError, CallEnded):
         pass
     finally:
@@ -310,7 +310,7 @@ async def _call(
         await asyncio.wait([acting])
         if not acting.cancelled():
             error = acting.exception()
-            if error is not None and not isinstance(error, CallEnded):
+            if error is not None and not isinstance(error, CallEnded | WaitTimeoutError):
                 raise error
 
 

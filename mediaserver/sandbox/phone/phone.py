@@ -5,65 +5,43 @@ from __future__ import annotations
 import asyncio
 import math
 import ssl as tls
-from collections import deque
 from collections.abc import Callable, Mapping
 from socket import socket
 from types import TracebackType
 from typing import Literal, Self
 
 from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.connection import broadcast
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
-from websockets.protocol import State
 
-from audiocodecs import (
-    MULAW_8K,
-    AudioError,
-    AudioFormat,
-    Samples,
-    resample,
-)
-from mediaserver.protocol import (
-    PLIVO_FORMATS,
-    ClearAudio,
-    PlayAudio,
-    ProtocolError,
-    SendDtmf,
-    SetCheckpoint,
-    decode_command,
-    format_extra_headers,
-)
-from mediaserver.sandbox.audio.keys import Keypad, check_digits
-from mediaserver.sandbox.audio.playback import (
-    TICK,
-    TICKS_PER_SECOND,
-    Cleared,
-    Happening,
-    PlaybackBuffer,
-    Played,
-)
+from audiocodecs import MULAW_8K, AudioFormat, Samples, resample
+from mediaserver.protocol import PLIVO_FORMATS, Command, format_extra_headers
+from mediaserver.sandbox.audio.keys import Keypad, Stretch, check_digits
+from mediaserver.sandbox.audio.playback import TICK, TICKS_PER_SECOND, PlaybackBuffer
 from mediaserver.sandbox.audio.voice import CallerVoice
-from mediaserver.sandbox.errors import CallEnded
-from mediaserver.sandbox.phone.report import (
-    CallReport,
-    EndedBy,
-    Gap,
-    interrupts,
-    mix,
-    replies,
+from mediaserver.sandbox.audio.waits import (
+    WITHIN,
+    Reached,
+    Waits,
+    first_beginning,
+    first_silence,
+    last_heard,
+    reached_at,
 )
-from mediaserver.sandbox.phone.uplink import Message, Uplink
-from mediaserver.sandbox.wire.connect import dial
+from mediaserver.sandbox.errors import CallEnded, WaitTimeoutError
+from mediaserver.sandbox.phone.report import CallReport, EndedBy, mix, timeline
+from mediaserver.sandbox.wire.connect import open_websocket
+from mediaserver.sandbox.wire.connection import CarrierConnection
 from mediaserver.sandbox.wire.ledger import CallLedger, TimelineEntry
-from mediaserver.sandbox.wire.messages import StreamIdentity
+from mediaserver.sandbox.wire.messages import Message, StreamIdentity
 from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
+from mediaserver.sandbox.wire.session import CarrierSession, FaultDue
 
 
-UNREAD_SECONDS = 40
+_UNREAD_SECONDS = 40
 """Seconds of audio Plivo holds for a server that does not read, from its best practices."""
 
-DEFAULT_EPOCH = 1_705_312_200.0
+_DEFAULT_EPOCH = 1_705_312_200.0
 """Unix time that the clock's zero stands for when a phone is not told when its call starts."""
 
 _GRID_TOLERANCE = 1e-6
@@ -104,8 +82,12 @@ class Phone:
         open_timeout: Seconds the server may take to accept the call.
         close_timeout: Seconds the server may take to answer the closing handshake.
 
+    Attributes:
+        on_command: Called with each command of the server that the phone obeyed, and when on the
+            loop's clock. Set it before the call.
+
     Raises:
-        ValueError: An argument Plivo would not take.
+        ValueError: An argument that Plivo would not take.
 
     """
 
@@ -147,6 +129,7 @@ class Phone:
         self.bidirectional = bidirectional
         self.tracks = tuple(dict.fromkeys(tracks))
         self.misbehaviour = misbehaviour or Misbehaviour()
+        self.on_command: Callable[[Command, float], object] | None = None
         self._extra_headers_text = ""
         if extra_headers:
             self._extra_headers_text = format_extra_headers(
@@ -166,31 +149,29 @@ class Phone:
 
         self._ledger = CallLedger()
         self._voice = CallerVoice(format, keep_audio=keep_audio)
+        self._silence = format.silence * (format.rate // TICKS_PER_SECOND)
+        self._keypad = Keypad()
+        self._waits = Waits(self._situation)
         self._buffer = PlaybackBuffer(format)
         if audio is not None:
             self.say(audio, audio_rate)
 
         # Set when the call starts.
         self._loop: asyncio.AbstractEventLoop
-        self._connection: ClientConnection
-        self._uplink: Uplink
+        self._connection: CarrierConnection
+        self._session: CarrierSession
         self._reader: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._origin = 0.0
         self._deadline = 0.0
         self._connect_seconds = 0.0
+
+        # Set when it ends.
         self._ended_at: float | None = None
         self._ended_by: EndedBy | None = None
         self._close_code: int | None = None
         self._close_reason = ""
-        # False once the phone's sending side is shut.
-        self._can_send = False
         self._closed = asyncio.Event()
-        # Conditions looked at on every tick, and who waits for them.
-        self._waiters: list[tuple[Callable[[float], bool], asyncio.Future[float]]] = []
-        self._keypad = Keypad()
-        # Misbehaviours that happen to the connection at a given time, soonest first.
-        self._incidents: deque[tuple[float, str, Callable[[], None]]] = deque()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -222,27 +203,28 @@ class Phone:
         return self._loop.time() - self._origin if self.started else 0.0
 
     @property
+    def websocket(self) -> ClientConnection:
+        """The WebSocket of a call that was taken, for measurements of the connection itself."""
+        return self._connection.websocket
+
+    @property
+    def played(self) -> float:
+        """Seconds of the agent's audio played so far."""
+        return self._buffer.played
+
+    @property
     def events(self) -> list[TimelineEntry]:
         """Everything that has happened so far, in order."""
-        entries = list(self._ledger.entries)
-        for start, end in self._caller_speech():
-            entries.append(TimelineEntry(start, "caller_speaks"))
-            if end <= self.time:
-                entries.append(TimelineEntry(end, "caller_silent"))
-        for start, end in self._buffer.spells:
-            entries.append(TimelineEntry(start, "agent_speaks"))
-            if end <= self.time:
-                entries.append(TimelineEntry(end, "agent_silent"))
-        return sorted(entries, key=lambda entry: (entry.time, entry.kind == "stream_ended"))
+        return timeline(self._ledger.entries, self._caller_speech(), self._buffer.spells, self.time)
 
     async def call(self, *, silence: float = 2.0, seconds: float | None = None) -> CallReport:
         """Make a whole call and return its report.
 
-        The caller says what there is to say, waits until the agent has been silent, and hangs up.
+        The caller says everything, waits until the agent has been silent, and hangs up.
 
         Args:
             silence: Seconds without speech from the agent after which it has finished.
-            seconds: Longest call.
+            seconds: Longest call; without it an agent that never stops is heard for ever.
 
         Raises:
             CallFailed: The server did not take the call.
@@ -251,8 +233,8 @@ class Phone:
         await self.start()
         try:
             async with asyncio.timeout(seconds):
-                await self.wait_spoken()
-                await self.wait_for_silence(silence)
+                await self.wait_spoken(within=math.inf)
+                await self.wait_for_silence(silence, within=math.inf)
         except (CallEnded, TimeoutError):
             pass
         finally:
@@ -270,7 +252,7 @@ class Phone:
             raise RuntimeError("a Phone makes one call; this one has been started before")
         self._loop = asyncio.get_running_loop()
         dialled = self._loop.time()
-        self._connection = await dial(
+        websocket = await open_websocket(
             self.url,
             headers=self._headers,
             ssl=self._ssl,
@@ -280,7 +262,7 @@ class Phone:
         )
         self._origin = self._loop.time()
         self._connect_seconds = self._origin - dialled
-        self._can_send = True
+        self._connection = CarrierConnection(websocket, fragmented=self.misbehaviour.fragmented)
         self._buffer = PlaybackBuffer(
             self.format,
             origin=self._origin,
@@ -288,19 +270,22 @@ class Phone:
             gap_threshold=self._gap_threshold,
             keep_audio=self._keep_audio,
         )
-        epoch = DEFAULT_EPOCH + self._origin if self._epoch is None else self._epoch
-        self._uplink = Uplink(
-            self._voice,
+        epoch = _DEFAULT_EPOCH + self._origin if self._epoch is None else self._epoch
+        self._session = CarrierSession(
             self.identity,
+            self.format,
+            buffer=self._buffer,
+            ledger=self._ledger,
+            bidirectional=self.bidirectional,
             tracks=self.tracks,
             extra_headers_text=self._extra_headers_text,
             epoch_ms=round(epoch * 1000),
             misbehaviour=self.misbehaviour,
             seed=self._seed,
         )
-        self._plan_incidents()
-        self._ledger.note(0.0, "stream_started", str(self.format))
-        self._send(self._uplink.opening())
+        self._session.on_command = self.on_command
+        self._session.start()
+        self._flush()
         self._deadline = self._origin + TICK
         self._timer = self._loop.call_at(self._deadline, self._tick)
         self._reader = asyncio.create_task(self._read(), name=f"phone {self.identity.stream_id}")
@@ -331,60 +316,123 @@ class Phone:
         check_digits(digits)
         self._require_call()
         self._keypad.press(digits, self.time)
-        self._press_keys(self.time)
+        self._press_keys(self._loop.time())
 
-    async def wait_for_audio(self) -> float:
-        """Wait until the agent is heard to speak, now or next; return when it began.
+    async def wait_for_audio(self, *, after: float | None = None, within: float = WITHIN) -> float:
+        """Wait until the agent is heard to speak; return when it began.
+
+        Speech counts that is under way, or else the next. A test that must not miss speech that may
+        be over already says where it begins at the earliest, by `after`:
+
+            asked = phone.time
+            phone.press("1")
+            await phone.wait_for_audio(after=asked)
+
+        Args:
+            after: Only speech counts that begins at this time or later, also if it has been heard
+                to its end. A pause of less than 0.2 s does not end what was begun before.
+            within: Seconds of the call's time that this may take.
 
         Raises:
+            WaitTimeoutError: The agent was not heard in time.
             CallEnded: The call ended first.
 
         """
         now = self.time
         spells = self._buffer.spells
-        if not self.ended and spells and now < spells[-1][1]:
-            return spells[-1][0]
-        count = len(spells)
-        await self._until(lambda _: self._buffer.spell_count > count)
-        return self._buffer.spells[count][0]
+        if after is None:
+            if not self.ended and spells and now < spells[-1][1]:
+                return spells[-1][0]
+            count = len(spells)
+            return await self._until(
+                "the agent to speak",
+                lambda _: (
+                    self._buffer.spells[count][0] if self._buffer.spell_count > count else None
+                ),
+                within,
+            )
+        begun = first_beginning(spells, after)
+        if begun is not None:
+            return begun
+        return await self._until(
+            f"the agent to begin to speak after {after:.2f} s",
+            lambda _: first_beginning(self._buffer.spells, after),
+            within,
+        )
 
-    async def wait_for_silence(self, seconds: float) -> float:
-        """Wait until the agent has not been heard for `seconds`, counted from now at the earliest.
+    async def wait_for_silence(
+        self, seconds: float, *, after: float | None = None, within: float = WITHIN
+    ) -> float:
+        """Wait until the agent has not been heard for `seconds`; return when they were over.
+
+        Args:
+            seconds: How long the silence must last.
+            after: Where the silence may begin at the earliest, also if it is over already; now if
+                left out.
+            within: Seconds of the call's time in which the silence must begin.
 
         Raises:
+            WaitTimeoutError: The agent was not silent in time.
             CallEnded: The call ended first.
 
         """
-        asked = self.time
+        since = self.time if after is None else after
 
-        def silent(now: float) -> bool:
-            last = self._buffer.last_audible
-            since = asked if last is None else max(asked, last)
-            return now - since >= seconds - _GRID_TOLERANCE
+        def silent(now: float) -> float | None:
+            return first_silence(self._buffer.spells, seconds, after=since, now=now)
 
-        return await self._until(silent)
+        over = None if after is None else silent(self.time)
+        if over is not None:
+            return over
+        what = f"{seconds:g} s without speech from the agent, after {since:.2f} s"
+        return await self._until(what, silent, within + seconds)
 
-    async def wait_spoken(self) -> float:
+    async def wait_spoken(self, *, within: float = WITHIN) -> float:
         """Wait until everything said and every key pressed has been sent.
 
+        Args:
+            within: Seconds that this may take beyond the length of what is still to be said.
+
         Raises:
+            WaitTimeoutError: There was still something to say, or to press.
             CallEnded: The call ended first.
 
         """
-        return await self._until(lambda _: not self._voice.speaking and not self._keypad)
+
+        def spoken(now: float) -> float | None:
+            return None if self._voice.speaking or self._keypad else now
+
+        limit = max(0.0, self._voice.ends - self.time) + within
+        return await self._until("the caller to have said and pressed everything", spoken, limit)
 
     async def wait_until(self, time: float) -> float:
         """Wait until `time` seconds after the start of the stream.
 
+        It takes no limit: the time passes, or the call ends.
+
         Raises:
             CallEnded: The call ended first.
 
         """
-        return await self._until(lambda now: now >= time - _GRID_TOLERANCE)
+        return await self._until(f"the time {time:.2f} s", reached_at(time), math.inf)
 
-    async def wait_closed(self) -> None:
-        """Wait until the call has ended, whoever ends it, and its socket is closed."""
-        await self._closed.wait()
+    async def wait_closed(self, *, within: float = WITHIN) -> None:
+        """Wait until the call has ended, whoever ends it, and its socket is closed.
+
+        Args:
+            within: Seconds that this may take; `math.inf` waits as long as the call lasts.
+
+        Raises:
+            WaitTimeoutError: The call has not ended.
+
+        """
+        try:
+            async with asyncio.timeout(None if within == math.inf else within):
+                await self._closed.wait()
+        except TimeoutError:
+            raise WaitTimeoutError(
+                f"waited {within:g} s for the call to be over; {self._situation()}"
+            ) from None
 
     async def hang_up(self) -> None:
         """End the call by closing the socket. Does nothing if it has ended."""
@@ -392,7 +440,8 @@ class Phone:
             return
         if not self.ended:
             if self._send_stop:
-                self._send(self._uplink.stop())
+                self._session.stop()
+                self._flush()
             self._ended_by = self._ended_by or "caller"
             self._finish()
             await self._connection.close()
@@ -402,13 +451,12 @@ class Phone:
         """Return what the call has been like, so far or as a whole."""
         duration = self.time
         if self.started and not self.ended:
-            self._let_play(self._loop.time())
-        buffer, ledger = self._buffer, self._ledger
-        caller = self._caller_speech()
-        agent = buffer.spells
-        cut_ins = [(key.time, f"key {key.digit}") for key in ledger.keys_pressed]
-        cut_ins += [(start, "speech") for start, _ in caller]
-        return CallReport(
+            self._session.advance(self._loop.time())
+            self._flush()
+        return CallReport.of(
+            self._ledger,
+            self._buffer,
+            caller_speech=self._caller_speech(),
             url=self.url,
             call_id=self.identity.call_id,
             stream_id=self.identity.stream_id,
@@ -419,33 +467,6 @@ class Phone:
             ended_by=self._ended_by,
             close_code=self._close_code,
             close_reason=self._close_reason,
-            first_audio=buffer.first_audio,
-            first_speech=agent[0][0] if agent else None,
-            audio_received=buffer.received + buffer.overflowed,
-            audio_played=buffer.played,
-            audio_cleared=buffer.cleared,
-            audio_overflowed=buffer.overflowed,
-            audio_unplayed=buffer.queued,
-            gaps=[Gap(start, seconds) for start, seconds in buffer.gaps],
-            gap_seconds=math.fsum(seconds for _, seconds in buffer.gaps),
-            pauses=[Gap(start, seconds) for start, seconds in buffer.pauses],
-            pause_seconds=math.fsum(seconds for _, seconds in buffer.pauses),
-            longest_pause=max((seconds for _, seconds in buffer.pauses), default=0.0),
-            agent_speech=agent,
-            caller_speech=caller,
-            replies=replies(caller, agent),
-            interrupts=interrupts(cut_ins, agent, ledger.clears, duration),
-            checkpoints=list(ledger.checkpoints),
-            keys_pressed=list(ledger.keys_pressed),
-            dtmf_received=list(ledger.dtmf_received),
-            frames_sent=ledger.frames_sent,
-            messages_sent=ledger.messages_sent,
-            messages_received=ledger.messages_received,
-            bytes_sent=ledger.bytes_sent,
-            bytes_received=ledger.bytes_received,
-            sender_lateness=ledger.lateness,
-            warnings=dict(ledger.warnings),
-            errors=dict(ledger.errors),
             timeline=self.events,
             recording=self.recording() if self._keep_audio else None,
         )
@@ -462,194 +483,85 @@ class Phone:
         ticks = math.floor((now - self._origin) * TICKS_PER_SECOND + _GRID_TOLERANCE)
         self._deadline = self._origin + (ticks + 1) / TICKS_PER_SECOND
         self._timer = self._loop.call_at(self._deadline, self._tick)
-        self._let_play(now)
-        frames = self._uplink.tick(ticks)
+        self._session.advance(now)
+        self._flush()
+        self._send_frames(ticks, now)
+        if self._keypad:
+            self._press_keys(now)
+        self._act()
+        if self._waits:
+            self._waits.look(now - self._origin)
+
+    def _send_frames(self, ticks: int, now: float) -> None:
+        while self._session.ticks < ticks:
+            said = self._voice.take(len(self._silence))
+            self._session.frame(
+                [said if track == "inbound" else self._silence for track in self.tracks], now
+            )
+        frames = self._session.messages()
         if self._has_room():
             self._ledger.frames_sent += len(frames)
             self._send(frames)
         elif frames:
-            self._error(f"the server has not read for {UNREAD_SECONDS} s: frames are dropped")
-        seconds = now - self._origin
-        if self._keypad:
-            self._press_keys(seconds)
-        while self._incidents and self._incidents[0][0] <= seconds + _GRID_TOLERANCE:
-            _, name, happen = self._incidents.popleft()
-            self._ledger.note(seconds, "misbehaviour", name)
-            happen()
-        if self._waiters:
-            self._wake(seconds)
+            self._error(f"the server has not read for {_UNREAD_SECONDS} s: frames are dropped")
+
+    def _press_keys(self, now: float) -> None:
+        for digit in self._keypad.due(now - self._origin):
+            self._session.press(digit, now)
+        self._flush()
+
+    def _flush(self) -> None:
+        self._send(self._session.messages())
+
+    def _send(self, messages: list[Message]) -> None:
+        if self._connection.can_send:
+            for message in messages:
+                self._ledger.message_sent(message)
+                self._connection.send(message)
+
+    def _has_room(self) -> bool:
+        unsent = self._connection.unsent
+        per_second = self._ledger.bytes_sent / max(self.time, 1.0)
+        return not unsent or unsent < _UNREAD_SECONDS * per_second
+
+    def _act(self) -> None:
+        """Carry out the misbehaviours of the connection that are due."""
+        for happening in self._session.happenings():
+            if not isinstance(happening, FaultDue):
+                continue
+            if happening.fault != "stop-reading":
+                self._ended_by = "caller"
+            if not self._connection.carry_out(happening.fault):
+                self._error(f"{happening.fault}: not possible with TLS")
 
     async def _read(self) -> None:
         try:
             while True:
-                self._receive(await self._connection.recv())
+                message = await self._connection.receive()
+                self._session.receive(message, self._loop.time())
+                self._flush()
         except ConnectionClosed as closed:
-            self._finish()
             self._note_close(closed)
+            self._finish()
         finally:
             self._finish()
-            self._connection.transport.abort()
+            self._ledger.note(self.time, "stream_ended", self._how_ended())
+            self._connection.abort()
             self._closed.set()
-
-    def _receive(self, message: str | bytes) -> None:
-        now = self._loop.time()
-        self._ledger.messages_received += 1
-        self._ledger.bytes_received += _size(message)
-        if self.ended:
-            return
-        if isinstance(message, bytes):
-            self._error("binary frame: Plivo takes text frames only")
-            return
-        try:
-            command = decode_command(message)
-        except ProtocolError as error:
-            self._error(f"{error.reason}: {error}")
-            return
-        for warning in command.warnings:
-            self._ledger.warning(self.time, warning)
-        if not self.bidirectional:
-            self._error("command on a stream that is not bidirectional")
-        elif isinstance(command, PlayAudio):
-            self._play(command, now)
-        elif isinstance(command, SetCheckpoint):
-            if self._is_ours("checkpoint", command.stream_id):
-                self._checkpoint(command.name, now)
-        elif isinstance(command, ClearAudio):
-            if self._is_ours("clearAudio", command.stream_id):
-                self._answer(self._buffer.clear(now))
-        elif isinstance(command, SendDtmf):
-            self._ledger.digits_received(self.time, command.digits)
-        else:
-            self._error(f"unknown command {command.event!r}")
-
-    def _play(self, command: PlayAudio, now: float) -> None:
-        if command.format is not None and command.format != self.format:
-            self._error(f"incorrectPayload: {command.format} on a stream of {self.format}")
-            return
-        try:
-            happenings = self._buffer.play(bytes(command.payload), now)
-        except AudioError as error:
-            self._error(f"incorrectPayload: {error}")
-            return
-        if happenings:
-            self._answer(happenings)
-
-    def _checkpoint(self, name: str, now: float) -> None:
-        # Those that have been played by now make room in the ledger first.
-        self._let_play(now)
-        self._buffer.checkpoint(name, now)
-        self._ledger.checkpoint_requested(now - self._origin, name)
-
-    def _let_play(self, now: float) -> None:
-        happenings = self._buffer.advance(now)
-        if happenings:
-            self._answer(happenings)
-
-    def _answer(self, happenings: list[Happening]) -> None:
-        """Tell the server, and the ledger, what became of its audio and checkpoints."""
-        for happening in happenings:
-            time = happening.time - self._origin
-            if isinstance(happening, Played):
-                self._ledger.checkpoint_played(time)
-                self._acknowledge(happening.name)
-            elif isinstance(happening, Cleared):
-                self._ledger.cleared(time, happening.seconds)
-                self._send(self._uplink.cleared(happening.checkpoints))
-            else:
-                self._error(f"playback queue full ({self._playback_limit:g} s): audio is dropped")
-
-    def _acknowledge(self, name: str) -> None:
-        try:
-            messages = self._uplink.played(name)
-        except ProtocolError as error:
-            self._error(f"checkpoint cannot be acknowledged: {error}")
-        else:
-            self._send(messages)
-
-    def _is_ours(self, command: str, stream_id: str) -> bool:
-        if not stream_id or stream_id == self.identity.stream_id:
-            return True
-        self._error(f"{command} for another stream")
-        return False
-
-    def _press_keys(self, seconds: float) -> None:
-        for digit in self._keypad.due(seconds):
-            self._ledger.key_pressed(seconds, digit)
-            self._send(self._uplink.dtmf(digit, seconds))
-
-    def _send(self, messages: list[Message]) -> None:
-        if not self._can_send:
-            return
-        for message in messages:
-            self._ledger.messages_sent += 1
-            self._ledger.bytes_sent += _size(message)
-            if self.misbehaviour.fragmented and isinstance(message, str):
-                self._send_fragments(message.encode())
-            else:
-                # The one public call of websockets that writes without a coroutine.
-                broadcast((self._connection,), message)
-
-    def _send_fragments(self, data: bytes) -> None:
-        third = len(data) // 3
-        protocol = self._connection.protocol
-        if protocol.state is not State.OPEN:
-            return
-        protocol.send_text(data[:third], fin=False)
-        protocol.send_continuation(data[third : 2 * third], fin=False)
-        protocol.send_continuation(data[2 * third :], fin=True)
-        self._connection.send_data()
-
-    def _has_room(self) -> bool:
-        unread = self._connection.transport.get_write_buffer_size()
-        return not unread or unread < UNREAD_SECONDS * (
-            self._ledger.bytes_sent / max(self.time, 1.0)
-        )
-
-    def _plan_incidents(self) -> None:
-        wrong = self.misbehaviour
-        transport = self._connection.transport
-
-        def stop_reading() -> None:
-            transport.pause_reading()
-
-        def drop() -> None:
-            self._ended_by = "caller"
-            self._stop_sending()
-            transport.abort()
-
-        def half_close() -> None:
-            self._ended_by = "caller"
-            self._stop_sending()
-            if transport.can_write_eof():
-                transport.write_eof()
-            else:
-                self._error("half-close: not possible with TLS")
-
-        planned = [
-            (wrong.stop_reading, "stop-reading", stop_reading),
-            (wrong.half_close, "half-close", half_close),
-            (wrong.drop, "drop", drop),
-        ]
-        timed = [(time, name, happen) for time, name, happen in planned if time is not None]
-        self._incidents.extend(sorted(timed, key=lambda incident: incident[0]))
-
-    def _stop_sending(self) -> None:
-        self._can_send = False
 
     def _finish(self) -> None:
         """End the call as far as its caller is concerned; the socket may take longer."""
         if self._ended_at is not None:
             return
         now = self._loop.time()
-        self._let_play(now)
-        self._stop_sending()
+        self._session.advance(now)
+        self._flush()
+        self._session.close()
+        self._connection.can_send = False
         self._ended_at = now - self._origin
         if self._timer is not None:
             self._timer.cancel()
-        for _, waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_exception(CallEnded("the call has ended"))
-        self._waiters.clear()
+        self._waits.end()
 
     def _note_close(self, closed: ConnectionClosed) -> None:
         frame = closed.rcvd or closed.sent
@@ -665,42 +577,37 @@ class Phone:
             self._close_code = CloseCode.ABNORMAL_CLOSURE.value
         else:
             self._close_code, self._close_reason = int(frame.code), frame.reason
-        text = f"by {self._ended_by}, code {self._close_code} {self._close_reason}"
-        self._ledger.note(self.time, "stream_ended", text.rstrip())
 
-    async def _until(self, reached: Callable[[float], bool]) -> float:
-        self._require_call()
-        waiter: asyncio.Future[float] = self._loop.create_future()
-        self._waiters.append((reached, waiter))
-        return await waiter
+    def _how_ended(self) -> str:
+        code = "" if self._close_code is None else f", code {self._close_code}"
+        return f"by {self._ended_by}{code} {self._close_reason}".rstrip()
 
-    def _wake(self, seconds: float) -> None:
-        waiting: list[tuple[Callable[[float], bool], asyncio.Future[float]]] = []
-        for reached, waiter in self._waiters:
-            if waiter.done():
-                continue
-            if reached(seconds):
-                waiter.set_result(seconds)
-            else:
-                waiting.append((reached, waiter))
-        self._waiters = waiting
+    async def _until(self, what: str, reached: Reached, limit: float) -> float:
+        if not self.started or self.ended:
+            raise self._waits.ended(what)
+        return await self._waits.until(what, reached, now=self.time, limit=limit)
+
+    def _situation(self) -> str:
+        """Say how the call stands, what was heard last, and what happened last."""
+        if not self.started:
+            return "the call has not been started"
+        if self.ended:
+            state = f"the call ended at {self.time:.2f} s {self._how_ended()}"
+        else:
+            state = f"the call is at {self.time:.2f} s"
+        heard = last_heard("the agent", self._buffer.spells)
+        last = self._ledger.entries[-1]
+        event = f"{last.kind} {last.text}".rstrip()
+        return f"{state}; {heard}; the last event was {event} at {last.time:.2f} s"
 
     def _require_call(self) -> None:
-        if not self.started:
-            raise CallEnded("the call has not been started")
-        if self.ended:
-            raise CallEnded("the call has ended")
+        if not self.started or self.ended:
+            raise CallEnded(self._situation())
 
-    def _caller_speech(self) -> list[tuple[float, float]]:
+    def _caller_speech(self) -> list[Stretch]:
         """Return what the caller has spoken, without what was still to be said."""
         now = self.time
         return [(start, min(end, now)) for start, end in self._voice.utterances if start < now]
 
     def _error(self, text: str) -> None:
         self._ledger.error(self.time, text)
-
-
-def _size(message: Message) -> int:
-    if isinstance(message, bytes) or message.isascii():
-        return len(message)
-    return len(message.encode())

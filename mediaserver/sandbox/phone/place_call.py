@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -139,8 +140,8 @@ async def _talk(phone: Phone, options: CallOptions, answer: Wav | None) -> None:
     try:
         async with asyncio.timeout(options.seconds):
             await asyncio.gather(_press(phone, options.presses), _answer(phone, answer))
-            await phone.wait_spoken()
-            await phone.wait_for_silence(options.silence)
+            await phone.wait_spoken(within=math.inf)
+            await phone.wait_for_silence(options.silence, within=math.inf)
     except (CallEnded, TimeoutError):
         pass
 
@@ -156,9 +157,8 @@ async def _answer(phone: Phone, answer: Wav | None) -> None:
     if answer is None:
         return
     with suppress(TimeoutError):
-        async with asyncio.timeout(GREETING_WITHIN):
-            await phone.wait_for_audio()
-    await phone.wait_for_silence(GREETED_AFTER)
+        await phone.wait_for_audio(within=GREETING_WITHIN)
+    await phone.wait_for_silence(GREETED_AFTER, within=math.inf)
     phone.say(answer.mono(), answer.rate)
 
 

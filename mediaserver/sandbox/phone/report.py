@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, TypeAlias
 
@@ -11,7 +12,8 @@ import numpy as np
 
 from audiocodecs import Samples
 from mediaserver.sandbox.audio.keys import Key, Stretch
-from mediaserver.sandbox.wire.ledger import CheckpointReport, TimelineEntry
+from mediaserver.sandbox.audio.playback import PlaybackBuffer
+from mediaserver.sandbox.wire.ledger import CallLedger, CheckpointReport, TimelineEntry
 
 
 EndedBy: TypeAlias = Literal["caller", "server", "lost", "protocol"]
@@ -33,7 +35,7 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ReplyReport:
     """How long after the end of an utterance of the caller the agent was heard.
 
     Attributes:
@@ -47,7 +49,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Interrupt:
+class InterruptReport:
     """How long the agent was still heard after the caller cut in.
 
     Attributes:
@@ -141,8 +143,8 @@ class CallReport:
     longest_pause: float
     agent_speech: list[Stretch]
     caller_speech: list[Stretch]
-    replies: list[Reply]
-    interrupts: list[Interrupt]
+    replies: list[ReplyReport]
+    interrupts: list[InterruptReport]
     checkpoints: list[CheckpointReport]
     keys_pressed: list[Key]
     dtmf_received: list[Key]
@@ -156,6 +158,62 @@ class CallReport:
     errors: dict[str, int]
     timeline: list[TimelineEntry]
     recording: Samples | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def of(
+        cls,
+        ledger: CallLedger,
+        buffer: PlaybackBuffer,
+        *,
+        caller_speech: list[Stretch],
+        duration: float,
+        **call: Any,
+    ) -> CallReport:
+        """Return the report of a call, from what was written down and played in it.
+
+        Args:
+            ledger: What was written down.
+            buffer: What was played.
+            caller_speech: When the caller spoke.
+            duration: Length of the call.
+            call: The attributes that follow from neither.
+
+        """
+        agent = buffer.spells
+        pauses = [seconds for _, seconds in buffer.pauses]
+        cut_ins = [(key.time, f"key {key.digit}") for key in ledger.keys_pressed]
+        cut_ins += [(start, "speech") for start, _ in caller_speech]
+        return cls(
+            duration=duration,
+            first_audio=buffer.first_audio,
+            first_speech=agent[0][0] if agent else None,
+            audio_received=buffer.received + buffer.overflowed,
+            audio_played=buffer.played,
+            audio_cleared=buffer.cleared,
+            audio_overflowed=buffer.overflowed,
+            audio_unplayed=buffer.queued,
+            gaps=[Gap(start, seconds) for start, seconds in buffer.gaps],
+            gap_seconds=math.fsum(seconds for _, seconds in buffer.gaps),
+            pauses=[Gap(start, seconds) for start, seconds in buffer.pauses],
+            pause_seconds=math.fsum(pauses),
+            longest_pause=max(pauses, default=0.0),
+            agent_speech=agent,
+            caller_speech=caller_speech,
+            replies=replies(caller_speech, agent),
+            interrupts=interrupts(cut_ins, agent, ledger.clears, duration),
+            checkpoints=list(ledger.checkpoints),
+            keys_pressed=list(ledger.keys_pressed),
+            dtmf_received=list(ledger.dtmf_received),
+            frames_sent=ledger.frames_sent,
+            messages_sent=ledger.messages_sent,
+            messages_received=ledger.messages_received,
+            bytes_sent=ledger.bytes_sent,
+            bytes_received=ledger.bytes_received,
+            sender_lateness=ledger.lateness,
+            warnings=dict(ledger.warnings),
+            errors=dict(ledger.errors),
+            **call,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the recording as plain lists, dicts and numbers.
@@ -185,13 +243,37 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def replies(caller: Sequence[Stretch], agent: Sequence[Stretch]) -> list[Reply]:
+def timeline(
+    entries: Iterable[TimelineEntry],
+    caller: Sequence[Stretch],
+    agent: Sequence[Stretch],
+    now: float,
+) -> list[TimelineEntry]:
+    """Return everything that has happened by `now`, in order.
+
+    Args:
+        entries: What was written down.
+        caller: When the caller spoke.
+        agent: When the agent spoke.
+        now: Seconds after the start of the stream.
+
+    """
+    happened = list(entries)
+    for who, spells in (("caller", caller), ("agent", agent)):
+        for start, end in spells:
+            happened.append(TimelineEntry(start, f"{who}_speaks"))
+            if end <= now:
+                happened.append(TimelineEntry(end, f"{who}_silent"))
+    return sorted(happened, key=lambda entry: (entry.time, entry.kind == "stream_ended"))
+
+
+def replies(caller: Sequence[Stretch], agent: Sequence[Stretch]) -> list[ReplyReport]:
     """Return for each utterance of the caller how soon afterwards the agent began to speak."""
-    result: list[Reply] = []
+    result: list[ReplyReport] = []
     for index, (_, end) in enumerate(caller):
         until = caller[index + 1][0] if index + 1 < len(caller) else float("inf")
         began = next((start for start, _ in agent if end <= start < until), None)
-        result.append(Reply(end, None if began is None else began - end))
+        result.append(ReplyReport(end, None if began is None else began - end))
     return result
 
 
@@ -200,7 +282,7 @@ def interrupts(
     agent: Sequence[Stretch],
     clears: Sequence[float],
     duration: float,
-) -> list[Interrupt]:
+) -> list[InterruptReport]:
     """Return for each spell of the agent's speech that was cut into how long it went on.
 
     Args:
@@ -210,7 +292,7 @@ def interrupts(
         duration: Length of the call.
 
     """
-    result: list[Interrupt] = []
+    result: list[InterruptReport] = []
     ordered = sorted(cut_ins)
     for index, (start, end) in enumerate(agent):
         following = agent[index + 1][0] if index + 1 < len(agent) else duration
@@ -222,7 +304,7 @@ def interrupts(
             continue
         time, by = first
         spoke_on = not cleared and end > duration - _LAST_MOMENT
-        result.append(Interrupt(time, by, None if spoke_on else max(0.0, end - time)))
+        result.append(InterruptReport(time, by, None if spoke_on else max(0.0, end - time)))
     return result
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 
+from mediaserver.sandbox.wire.messages import Message
+
 
 BACKLOG_SECONDS = 40.0
 """Seconds of audio that Plivo holds for a server."""
@@ -34,18 +36,18 @@ class Backlog:
         if not limit > 0:
             raise ValueError(f"a backlog's limit must be above 0 seconds, not {limit!r}")
         self.limit = limit
-        self._messages: deque[tuple[float, str]] = deque()
+        self._messages: deque[tuple[float, Message]] = deque()
         # How many of the warnings were given since it was last empty.
         self._warned = 0
 
     def __len__(self) -> int:
         return len(self._messages)
 
-    def put(self, message: str, now: float) -> None:
+    def put(self, message: Message, now: float) -> None:
         """Add a message."""
         self._messages.append((now, message))
 
-    def take(self) -> str:
+    def take(self) -> Message:
         """Remove the oldest message and return it.
 
         Raises:

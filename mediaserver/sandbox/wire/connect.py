@@ -18,7 +18,7 @@ from mediaserver.sandbox.errors import CallFailed
 _MAX_REASON = 200
 
 
-async def dial(
+async def open_websocket(
     url: str,
     *,
     headers: Mapping[str, str] | None = None,

@@ -1,4 +1,4 @@
-"""What a phone writes down during its call."""
+"""What the carrier writes down during a stream."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 
 from mediaserver.sandbox.audio.keys import Key
+from mediaserver.sandbox.wire.messages import Message
 
 
 MAX_TEXTS = 100
@@ -37,7 +38,7 @@ class TimelineEntry:
 
 
 class CallLedger:
-    """Everything that happened in one call, as it happened.
+    """Everything that happened on one stream, as it happened.
 
     Times are seconds after the start of the stream.
 
@@ -74,6 +75,16 @@ class CallLedger:
         self.lateness = 0.0
         # Those of `checkpoints` that wait to be played or cleared.
         self._pending: deque[CheckpointReport] = deque()
+
+    def message_sent(self, message: Message) -> None:
+        """Count a message sent."""
+        self.messages_sent += 1
+        self.bytes_sent += _size(message)
+
+    def message_received(self, message: Message) -> None:
+        """Count a message received."""
+        self.messages_received += 1
+        self.bytes_received += _size(message)
 
     def note(self, time: float, kind: str, text: str = "") -> None:
         """Enter something into the timeline."""
@@ -120,6 +131,12 @@ class CallLedger:
         """Count an error; the first of its kind goes into the timeline."""
         if _count(self.errors, text) == 1:
             self.note(time, "error", text)
+
+
+def _size(message: Message) -> int:
+    if isinstance(message, bytes) or message.isascii():
+        return len(message)
+    return len(message.encode())
 
 
 def _count(texts: Counter[str], text: str) -> int:

@@ -16,27 +16,11 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.connection import broadcast
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
-from audiocodecs import L16_8K, AudioError, AudioFormat, Samples
-from mediaserver.protocol import (
-    PLIVO_FORMATS,
-    ClearAudio,
-    ClearedAudio,
-    Dtmf,
-    PlayAudio,
-    PlayedStream,
-    ProtocolError,
-    SendDtmf,
-    SetCheckpoint,
-    Start,
-    Stop,
-    decode_command,
-    encode_event,
-    format_extra_headers,
-)
+from audiocodecs import L16_8K, AudioFormat, Samples
+from mediaserver.protocol import PLIVO_FORMATS, format_extra_headers
 from mediaserver.sandbox.audio.line import Line
 from mediaserver.sandbox.audio.noise import DEFAULT_LEVEL, NoiseCanceller, reduction
 from mediaserver.sandbox.audio.playback import (
@@ -48,12 +32,15 @@ from mediaserver.sandbox.audio.playback import (
 from mediaserver.sandbox.audio.tracks import IncomingTrack, OutgoingTrack
 from mediaserver.sandbox.errors import CallFailed
 from mediaserver.sandbox.wire.backlog import BACKLOG_SECONDS, Backlog
-from mediaserver.sandbox.wire.connect import dial
+from mediaserver.sandbox.wire.connect import open_websocket
+from mediaserver.sandbox.wire.connection import CarrierConnection
 from mediaserver.sandbox.wire.ledger import CallLedger
-from mediaserver.sandbox.wire.messages import MediaEncoder, StreamIdentity
+from mediaserver.sandbox.wire.messages import StreamIdentity
+from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
+from mediaserver.sandbox.wire.session import CarrierSession, DigitsReceived, FaultDue
 
 
-StatusKind: TypeAlias = Literal[
+_StatusKind: TypeAlias = Literal[
     "connected", "stopped", "timeout", "failed", "degraded", "dropped", "played", "cleared"
 ]
 """What a status callback tells: `failed` never connected, `dropped` broke or fell behind."""
@@ -68,8 +55,8 @@ Track: TypeAlias = Literal["inbound", "outbound", "both"]
 LOST = "connection disconnected with the remote service"
 """The error of a `DroppedStream` as a live call showed it."""
 
-MAX_URL = 2048
-MAX_STREAM_SECONDS = 86_400
+_MAX_URL = 2048
+_MAX_STREAM_SECONDS = 86_400
 
 # Loopback takes megabytes for a server that does not read, so as little as can be is left to it.
 _SEND_BUFFER_BYTES = 16_384
@@ -93,7 +80,7 @@ class StatusChange:
 
     """
 
-    kind: StatusKind
+    kind: _StatusKind
     name: str = ""
     error: str = ""
     seconds: float = 0.0
@@ -137,6 +124,7 @@ class StreamOptions:
         playback_limit: Seconds of the server's audio that are held for playback.
         backlog_limit: Seconds of audio that are held for a server that does not read.
         send_stop: Whether to send a `stop` event at the end; Plivo's reference has none.
+        misbehaviour: What the carrier does wrong.
 
     Raises:
         ValueError: Plivo would not take it, or `url` is no WebSocket address.
@@ -147,7 +135,7 @@ class StreamOptions:
     format: AudioFormat = L16_8K
     track: Track = "inbound"
     bidirectional: bool = False
-    timeout: float = MAX_STREAM_SECONDS
+    timeout: float = _MAX_STREAM_SECONDS
     extra_headers: Mapping[str, str] = field(default_factory=dict)
     extra_headers_style: Literal["live", "documented", "json"] = "live"
     noise_cancellation: bool = False
@@ -159,11 +147,12 @@ class StreamOptions:
     playback_limit: float = 60.0
     backlog_limit: float = BACKLOG_SECONDS
     send_stop: bool = False
+    misbehaviour: Misbehaviour = field(default_factory=Misbehaviour)
 
     def __post_init__(self) -> None:
-        if not self.url.startswith(("ws://", "wss://")) or len(self.url) > MAX_URL:
+        if not self.url.startswith(("ws://", "wss://")) or len(self.url) > _MAX_URL:
             raise ValueError(
-                f"a stream's URL is ws://… or wss://… of at most {MAX_URL} characters, "
+                f"a stream's URL is ws://… or wss://… of at most {_MAX_URL} characters, "
                 f"got {self.url[:100]!r}"
             )
         if self.format not in PLIVO_FORMATS:
@@ -173,9 +162,9 @@ class StreamOptions:
             raise ValueError(f"a track is inbound, outbound or both, got {self.track!r}")
         if self.bidirectional and self.track != "inbound":
             raise ValueError(f"a bidirectional stream has only the inbound track, not {self.track}")
-        if not 0 < self.timeout <= MAX_STREAM_SECONDS:
+        if not 0 < self.timeout <= _MAX_STREAM_SECONDS:
             raise ValueError(
-                f"a stream's timeout is above 0 and at most {MAX_STREAM_SECONDS} seconds, "
+                f"a stream's timeout is above 0 and at most {_MAX_STREAM_SECONDS} seconds, "
                 f"got {self.timeout!r}"
             )
         if self.attempts < 1:
@@ -197,8 +186,8 @@ class StreamOptions:
         return format_extra_headers(self.extra_headers, style=self.extra_headers_style)
 
 
-class Dialler(Protocol):
-    """Opens the WebSocket of a stream; `mediaserver.sandbox.wire.connect.dial` is one."""
+class Connect(Protocol):
+    """Opens the WebSocket of a stream; `open_websocket` is one."""
 
     def __call__(
         self,
@@ -227,7 +216,7 @@ class MediaStream:
             raise and cannot wait.
         headers: Called once for each attempt to connect; returns the HTTP headers of the request,
             such as a signature.
-        dial: Opens the WebSocket.
+        connect: Opens the WebSocket.
 
     Attributes:
         end: How the stream ended, None before that.
@@ -245,7 +234,7 @@ class MediaStream:
         *,
         on_status: Callable[[StatusChange], object] = lambda _: None,
         headers: Callable[[], Mapping[str, str]] = dict,
-        dial: Dialler = dial,
+        connect: Connect = open_websocket,
     ) -> None:
         self.line = line
         self.options = options
@@ -253,22 +242,16 @@ class MediaStream:
         self.end: StreamEnd | None = None
         self._on_status = on_status
         self._headers = headers
-        self._dial = dial
+        self._open = connect
         self._ledger = CallLedger()
         self._backlog = Backlog(options.backlog_limit)
-        self._connection: ClientConnection | None = None
-        self._dialling: asyncio.Task[ClientConnection | None] | None = None
+        self._connection: CarrierConnection | None = None
+        self._session: CarrierSession | None = None
+        self._connecting: asyncio.Task[ClientConnection | None] | None = None
         self._started = False
         self._done = asyncio.Event()
         self._over = asyncio.Event()
         self._origin = 0.0
-        self._sequence = 0
-        self._chunk = dict.fromkeys(options.tracks, 0)
-        self._extra_headers_text = options.extra_headers_text
-        self._encoders = {
-            track: MediaEncoder(identity.stream_id, track, self._extra_headers_text)
-            for track in options.tracks
-        }
         canceller = None
         if options.noise_cancellation and "inbound" in options.tracks:
             canceller = NoiseCanceller(options.noise_cancellation_level, line.rate)
@@ -276,7 +259,6 @@ class MediaStream:
             track: OutgoingTrack(line, options.format, canceller if track == "inbound" else None)
             for track in options.tracks
         }
-        self._incoming: IncomingTrack | None = None
 
     @property
     def ended(self) -> bool:
@@ -347,17 +329,13 @@ class MediaStream:
 
     def on_frame(self, tick: int, inbound: Samples, outbound: Samples) -> None:
         """Send a frame of each track; see `LineListener`."""
-        if not self.connected:
+        session = self._session
+        if session is None or self.ended:
             return
         now = self.line.tick_time(tick)
-        timestamp = round(self.line.epoch * 1000) + (tick - 1) * 1000 // TICKS_PER_SECOND
         frames = {"inbound": inbound, "outbound": outbound}
-        for track, encode in self._encoders.items():
-            payload = self._outgoing[track].payload(frames[track])
-            self._chunk[track] += 1
-            sequence = self._next_sequence()
-            self._backlog.put(encode(payload, sequence, timestamp, self._chunk[track]), now)
-        self._flush()
+        session.frame([track.payload(frames[name]) for name, track in self._outgoing.items()], now)
+        self._act(now)
         for percent in self._backlog.warnings(now):
             self._tell(
                 "degraded",
@@ -372,28 +350,19 @@ class MediaStream:
 
     def on_digit(self, digit: str) -> None:
         """Send a key that the person pressed; see `LineListener`."""
-        if not self.connected:
-            return
-        timestamp = round((self.line.epoch + self.line.time) * 1000)
-        self._send(
-            Dtmf(
-                digit,
-                track="inbound",
-                timestamp=timestamp,
-                stream_id=self.identity.stream_id,
-                sequence_number=self._next_sequence(),
-                extra_headers_text=self._extra_headers_text,
-            )
-        )
+        if self._session is not None and not self.ended:
+            now = asyncio.get_running_loop().time()
+            self._session.press(digit, now)
+            self._act(now)
 
     def on_end(self, ended_by: str) -> None:
         """End with the call; see `LineListener`."""
         self._finish("Call hangup")
 
     async def _connect(self) -> ClientConnection | None:
-        self._dialling = asyncio.create_task(self._attempt())
+        self._connecting = asyncio.create_task(self._attempt())
         try:
-            connection = await self._dialling
+            connection = await self._connecting
         except asyncio.CancelledError:
             # By `_finish`, or by whoever cancels `run`.
             if not self.ended:
@@ -412,7 +381,7 @@ class MediaStream:
                 self._error(failure)
                 await asyncio.sleep(options.retry_delay)
             try:
-                return await self._dial(
+                return await self._open(
                     options.url,
                     headers=self._headers(),
                     open_timeout=options.open_timeout,
@@ -421,57 +390,63 @@ class MediaStream:
             except (CallFailed, ValueError) as error:
                 failure = str(error)
         # Not from here: this is the task that the end cancels.
-        self._dialling = None
+        self._connecting = None
         self._finish("Connection error", error=failure)
         return None
 
-    async def _converse(self, connection: ClientConnection) -> None:
-        connection_socket = connection.transport.get_extra_info("socket")
+    async def _converse(self, websocket: ClientConnection) -> None:
+        connection_socket = websocket.transport.get_extra_info("socket")
         if connection_socket is not None:
             connection_socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-        self._connection = connection
+        options = self.options
+        connection = CarrierConnection(websocket, fragmented=options.misbehaviour.fragmented)
         # The grid of the line is the grid of the stream: its first frame is the one under way.
-        self._origin = self.line.tick_time(self.line.ticks)
-        detach: Callable[[], None] = _nothing
-        if self.options.bidirectional:
-            self._incoming = IncomingTrack(
-                self.line,
-                self.options.format,
-                origin=self._origin,
-                limit=self.options.playback_limit,
-                answer=self._answer,
-            )
-            detach = self.line.attach(self._incoming)
-        reading = asyncio.create_task(self._read(connection))
+        first = self.line.ticks
+        self._origin = self.line.tick_time(first)
+        incoming = IncomingTrack(
+            self.line,
+            options.format,
+            origin=self._origin,
+            limit=options.playback_limit,
+            answer=self._answer,
+        )
+        detach = self.line.attach(incoming) if options.bidirectional else _nothing
+        self._session = CarrierSession(
+            self.identity,
+            options.format,
+            buffer=incoming.buffer,
+            ledger=self._ledger,
+            bidirectional=options.bidirectional,
+            tracks=options.tracks,
+            extra_headers_text=options.extra_headers_text,
+            epoch_ms=round(self.line.epoch * 1000) + first * 1000 // TICKS_PER_SECOND,
+            misbehaviour=options.misbehaviour,
+        )
+        self._connection = connection
+        reading = asyncio.create_task(self._read(connection, self._session))
         try:
-            self._send(
-                Start(
-                    self.identity.call_id,
-                    self.identity.stream_id,
-                    self.identity.account_id,
-                    self.options.tracks,
-                    self.options.format,
-                    extra_headers_text=self._extra_headers_text,
-                    sequence_number=self._next_sequence(),
-                )
-            )
+            self._session.start()
+            self._act(self._origin)
             self._tell("connected")
             await self._over.wait()
             detach()
             # Closing first waits, without an end, until the server has read what there is.
             with contextlib.suppress(TimeoutError, ConnectionClosed):
-                async with asyncio.timeout(self.options.close_timeout):
+                async with asyncio.timeout(options.close_timeout):
                     await connection.close()
         finally:
             self._finish("API request")
             detach()
-            connection.transport.abort()
+            connection.abort()
             await reading
 
-    async def _read(self, connection: ClientConnection) -> None:
+    async def _read(self, connection: CarrierConnection, session: CarrierSession) -> None:
+        loop = asyncio.get_running_loop()
         try:
             while True:
-                self._receive(await connection.recv())
+                message = await connection.receive()
+                session.receive(message, loop.time())
+                self._act(loop.time())
         except ConnectionClosed as closed:
             if closed.rcvd is not None and closed.rcvd_then_sent:
                 code, reason = closed.rcvd.code, closed.rcvd.reason
@@ -484,115 +459,68 @@ class MediaStream:
         finally:
             self._finish("Connection error", error=LOST)
 
-    def _receive(self, message: str | bytes) -> None:
-        if self.ended:
-            return
-        if isinstance(message, bytes):
-            self._error("binary frame: Plivo takes text frames only")
-            return
-        try:
-            command = decode_command(message)
-        except ProtocolError as error:
-            self._error(f"{error.reason}: {error}")
-            return
-        for warning in command.warnings:
-            self._ledger.warning(self.seconds, warning)
-        now = asyncio.get_running_loop().time()
-        if self._incoming is None:
-            self._error("command on a stream that is not bidirectional")
-        elif isinstance(command, PlayAudio):
-            self._play(self._incoming, command, now)
-        elif isinstance(command, SetCheckpoint):
-            if self._is_ours("checkpoint", command.stream_id):
-                self._answer(self._incoming.buffer.checkpoint(command.name, now))
-        elif isinstance(command, ClearAudio):
-            if self._is_ours("clearAudio", command.stream_id):
-                self._answer(self._incoming.buffer.clear(now))
-        elif isinstance(command, SendDtmf):
-            self.line.send_digits(command.digits)
-        else:
-            self._error(f"unknown command {command.event!r}")
-
-    def _play(self, incoming: IncomingTrack, command: PlayAudio, now: float) -> None:
-        if command.format is not None and command.format != self.options.format:
-            self._error(f"incorrectPayload: {command.format} on a stream of {self.options.format}")
-            return
-        try:
-            self._answer(incoming.buffer.play(bytes(command.payload), now))
-        except AudioError as error:
-            self._error(f"incorrectPayload: {error}")
-
     def _answer(self, happenings: list[Happening]) -> None:
         """Tell the server, and the status callback, what became of audio and checkpoints."""
-        for happening in happenings:
+        if self._session is not None and happenings:
+            self._session.settle(happenings)
+            self._act(asyncio.get_running_loop().time())
+
+    def _act(self, now: float) -> None:
+        """Send what the session has to send, and act on what has happened."""
+        session, connection = self._session, self._connection
+        assert session is not None
+        assert connection is not None
+        for message in session.messages():
+            self._backlog.put(message, now)
+        self._flush(connection)
+        for happening in session.happenings():
             if self.ended:
                 return
-            if isinstance(happening, Played):
-                self._send(
-                    PlayedStream(happening.name, self.identity.stream_id, self._next_sequence())
-                )
-                self._tell("played", name=happening.name)
-            elif isinstance(happening, Cleared):
-                self._send(ClearedAudio(self.identity.stream_id, self._next_sequence()))
-                self._tell("cleared")
-            else:
-                limit = self.options.playback_limit
-                self._error(f"playback queue full ({limit:g} s): audio is dropped")
+            match happening:
+                case Played(name=name):
+                    self._tell("played", name=name)
+                case Cleared():
+                    self._tell("cleared")
+                case DigitsReceived(digits=digits):
+                    self.line.send_digits(digits)
+                case FaultDue(fault=fault):
+                    if not connection.carry_out(fault):
+                        self._error(f"{fault}: not possible with TLS")
 
-    def _is_ours(self, command: str, stream_id: str) -> bool:
-        if not stream_id or stream_id == self.identity.stream_id:
-            return True
-        self._error(f"{command} for another stream")
-        return False
-
-    def _send(self, event: Start | Dtmf | PlayedStream | ClearedAudio | Stop) -> None:
-        try:
-            message = encode_event(event)
-        except ProtocolError as error:
-            self._error(f"cannot be sent: {error}")
-            # Its number goes to the next one.
-            self._sequence -= 1
-            return
-        self._backlog.put(message, asyncio.get_running_loop().time())
-        self._flush()
-
-    def _flush(self, *, everything: bool = False) -> None:
+    def _flush(self, connection: CarrierConnection, *, everything: bool = False) -> None:
         """Hand over what the connection takes at once, or everything."""
-        connection = self._connection
-        assert connection is not None
-        while self._backlog and (everything or not connection.transport.get_write_buffer_size()):
-            # The one public call of websockets that writes without a coroutine.
-            broadcast((connection,), self._backlog.take())
-
-    def _next_sequence(self) -> int:
-        self._sequence += 1
-        return self._sequence
+        while self._backlog and (everything or not connection.unsent):
+            message = self._backlog.take()
+            self._ledger.message_sent(message)
+            connection.send(message)
 
     def _finish(self, reason: EndReason, *, error: str = "") -> None:
         """End the stream as far as the call is concerned; its socket may take longer."""
         if self.end is not None:
             return
         if self._connection is not None and reason != "Connection error":
-            if self.options.send_stop:
-                stream_id = self.identity.stream_id
-                self._send(Stop("", stream_id=stream_id, sequence_number=self._next_sequence()))
-            self._flush(everything=True)
+            if self.options.send_stop and self._session is not None:
+                self._session.stop()
+                self._act(asyncio.get_running_loop().time())
+            self._flush(self._connection, everything=True)
+        if self._session is not None:
+            self._session.close()
         self.end = StreamEnd(reason, error, self.seconds)
         if error:
             self._error(error)
-        if self._dialling is not None:
-            self._dialling.cancel()
+        if self._connecting is not None:
+            self._connecting.cancel()
         if self._connection is not None and reason == "Connection error":
-            self._connection.transport.abort()
+            self._connection.abort()
         self._tell(self._ending(reason), error=error)
         self._over.set()
 
-    def _ending(self, reason: EndReason) -> StatusKind:
+    def _ending(self, reason: EndReason) -> _StatusKind:
         if reason == "Connection error":
             return "dropped" if self._connection is not None else "failed"
         return "timeout" if reason == "Stream timeout" else "stopped"
 
-    def _tell(self, kind: StatusKind, *, name: str = "", error: str = "") -> None:
+    def _tell(self, kind: _StatusKind, *, name: str = "", error: str = "") -> None:
         self._on_status(StatusChange(kind, name, error, self.seconds))
 
     def _error(self, text: str) -> None:

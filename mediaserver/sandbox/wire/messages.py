@@ -1,12 +1,17 @@
-"""The ids of one stream, and its `media` messages at little cost."""
+"""What goes over a stream's WebSocket: its ids, and `media` messages built at little cost."""
 
 from __future__ import annotations
 
 from binascii import b2a_base64
 from dataclasses import dataclass
+from typing import TypeAlias
 from uuid import uuid4
 
 from mediaserver.protocol import Media, encode_event
+
+
+Message: TypeAlias = str | bytes
+"""A WebSocket message: text, or binary from a carrier that misbehaves."""
 
 
 @dataclass(frozen=True, slots=True)

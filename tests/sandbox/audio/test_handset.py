@@ -112,6 +112,6 @@ def test_waiters_that_gave_up_are_forgotten():
                 async with asyncio.timeout(0.1):
                     await handset.wait_for_speech()
         await handset.wait(0.1)
-        assert handset._waiters == []
+        assert not handset.waiting
 
     on_the_phone(script)

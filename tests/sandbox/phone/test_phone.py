@@ -16,7 +16,7 @@ from mediaserver.protocol import (
     decode_event,
 )
 from mediaserver.sandbox import CallEnded, CallFailed, Misbehaviour, Phone, StreamIdentity
-from mediaserver.sandbox.phone.uplink import GARBAGE
+from mediaserver.sandbox.wire.uplink import GARBAGE
 from mediaserver.testing import run_virtual, stall
 
 

@@ -5,8 +5,8 @@ import pytest
 
 from mediaserver.sandbox.phone.report import (
     Gap,
-    Interrupt,
-    Reply,
+    InterruptReport,
+    ReplyReport,
     interrupts,
     mix,
     replies,
@@ -15,7 +15,7 @@ from mediaserver.sandbox.wire.ledger import TimelineEntry
 
 
 def test_a_reply_is_timed_from_the_end_of_the_utterance():
-    assert replies([(1.0, 2.0)], [(0.0, 0.5), (2.4, 3.0)]) == [Reply(2.0, pytest.approx(0.4))]
+    assert replies([(1.0, 2.0)], [(0.0, 0.5), (2.4, 3.0)]) == [ReplyReport(2.0, pytest.approx(0.4))]
 
 
 def test_each_utterance_has_its_own_reply():
@@ -28,17 +28,17 @@ def test_an_agent_that_waits_until_the_caller_speaks_again_has_not_replied():
 
 
 def test_an_agent_that_talks_over_the_caller_has_not_replied():
-    assert replies([(0.0, 1.0)], [(0.5, 2.0)]) == [Reply(1.0, None)]
+    assert replies([(0.0, 1.0)], [(0.5, 2.0)]) == [ReplyReport(1.0, None)]
 
 
 def test_an_interrupt_is_timed_to_the_end_of_the_speech_it_cut_into():
     found = interrupts([(2.0, "key 3")], [(1.0, 2.25), (4.0, 5.0)], [2.24], 10.0)
-    assert found == [Interrupt(2.0, "key 3", 0.25)]
+    assert found == [InterruptReport(2.0, "key 3", 0.25)]
 
 
 def test_the_first_of_several_keys_is_the_interrupt():
     found = interrupts([(2.1, "key 2"), (2.0, "key 1")], [(1.0, 2.5)], [], 10.0)
-    assert found == [Interrupt(2.0, "key 1", 0.5)]
+    assert found == [InterruptReport(2.0, "key 1", 0.5)]
 
 
 @pytest.mark.parametrize("time", [0.5, 3.5, 1.0, 3.0])
@@ -48,12 +48,16 @@ def test_a_key_while_the_agent_is_silent_is_no_interrupt(time):
 
 def test_cutting_in_between_two_words_counts_if_the_agent_then_cleared():
     agent = [(1.0, 2.0)]
-    assert interrupts([(2.1, "speech")], agent, [2.15], 10.0) == [Interrupt(2.1, "speech", 0.0)]
+    assert interrupts([(2.1, "speech")], agent, [2.15], 10.0) == [
+        InterruptReport(2.1, "speech", 0.0)
+    ]
     assert interrupts([(2.1, "speech")], agent, [], 10.0) == []
 
 
 def test_an_agent_that_speaks_on_to_the_end_was_never_silent():
-    assert interrupts([(2.0, "key 1")], [(1.0, 10.0)], [], 10.01) == [Interrupt(2.0, "key 1", None)]
+    assert interrupts([(2.0, "key 1")], [(1.0, 10.0)], [], 10.01) == [
+        InterruptReport(2.0, "key 1", None)
+    ]
 
 
 def test_a_recording_has_the_caller_left_and_the_agent_right():

@@ -6,7 +6,7 @@ from websockets.asyncio.server import serve
 from websockets.http11 import Request, Response
 
 from mediaserver.sandbox.errors import CallFailed
-from mediaserver.sandbox.wire.connect import dial
+from mediaserver.sandbox.wire.connect import open_websocket
 from mediaserver.testing import run_virtual
 
 
@@ -18,7 +18,9 @@ async def take(connection) -> None:
 async def test_nothing_is_sent_that_plivo_does_not_send():
     async with serve(take, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        connection = await dial(f"ws://127.0.0.1:{port}/stream?id=7", headers={"X-Test": "yes"})
+        connection = await open_websocket(
+            f"ws://127.0.0.1:{port}/stream?id=7", headers={"X-Test": "yes"}
+        )
         await connection.close()
     headers = connection.request.headers
     assert headers["X-Test"] == "yes"
@@ -32,7 +34,7 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch):
     monkeypatch.delenv("no_proxy", raising=False)
     async with serve(take, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        connection = await dial(f"ws://127.0.0.1:{port}/")
+        connection = await open_websocket(f"ws://127.0.0.1:{port}/")
         await connection.close()
     assert connection.close_code == 1000
 
@@ -53,7 +55,7 @@ async def test_a_refused_call_fails_with_status_and_reason(status, body, reason)
     async with serve(take, "127.0.0.1", 0, process_request=refuse) as server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(CallFailed, match=f"^HTTP {status}: {reason}$") as failure:
-            await dial(f"ws://127.0.0.1:{port}/")
+            await open_websocket(f"ws://127.0.0.1:{port}/")
     assert (failure.value.status, failure.value.reason) == (status, reason)
 
 
@@ -62,21 +64,21 @@ async def test_nobody_listening_is_a_failed_call():
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
         with pytest.raises(CallFailed, match="cannot call ws://127") as failure:
-            await dial(f"ws://127.0.0.1:{port}/")
+            await open_websocket(f"ws://127.0.0.1:{port}/")
     assert failure.value.status is None
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1/", "agent.example", "ws://"])
 async def test_what_is_no_websocket_address_is_a_failed_call(url):
     with pytest.raises(CallFailed, match=r"no WebSocket address: ws://"):
-        await dial(url)
+        await open_websocket(url)
 
 
 def test_a_server_that_never_answers_is_a_failed_call():
     async def scenario():
         ours, theirs = socket.socketpair()
         with theirs, pytest.raises(CallFailed, match="in 3 s"):
-            await dial("ws://agent.example/", sock=ours, open_timeout=3.0)
+            await open_websocket("ws://agent.example/", sock=ours, open_timeout=3.0)
 
     run_virtual(scenario())
 
@@ -90,7 +92,7 @@ async def test_a_server_that_speaks_no_http_is_a_failed_call():
     server = await asyncio.start_server(babble, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     with pytest.raises(CallFailed, match="cannot call"):
-        await dial(f"ws://127.0.0.1:{port}/")
+        await open_websocket(f"ws://127.0.0.1:{port}/")
     server.close()
     await server.wait_closed()
 
@@ -104,6 +106,6 @@ async def test_a_status_nobody_knows_is_told_in_the_servers_words():
     server = await asyncio.start_server(refuse, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     with pytest.raises(CallFailed, match="HTTP 599: Not In The Mood"):
-        await dial(f"ws://127.0.0.1:{port}/")
+        await open_websocket(f"ws://127.0.0.1:{port}/")
     server.close()
     await server.wait_closed()

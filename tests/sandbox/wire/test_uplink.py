@@ -1,9 +1,10 @@
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 
-from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K
+from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K, AudioFormat
 from mediaserver.protocol import (
     ClearedAudio,
     Dtmf,
@@ -15,9 +16,9 @@ from mediaserver.protocol import (
     decode_event,
 )
 from mediaserver.sandbox.audio.voice import CallerVoice
-from mediaserver.sandbox.phone.uplink import GARBAGE, Uplink
-from mediaserver.sandbox.wire.messages import StreamIdentity
+from mediaserver.sandbox.wire.messages import Message, StreamIdentity
 from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
+from mediaserver.sandbox.wire.uplink import GARBAGE, Uplink
 
 
 FORMATS = [MULAW_8K, L16_8K, L16_16K, L16_24K]
@@ -29,18 +30,38 @@ IDENTITY = StreamIdentity(
 EPOCH_MS = 1_705_312_200_000
 
 
-def uplink(*wrong: str, format=MULAW_8K, says: bytes = b"", **options) -> Uplink:
+class Sender(Uplink):
+    """An uplink whose inbound track is what a voice says; every other track is silent."""
+
+    def __init__(self, voice: CallerVoice, **options: Any) -> None:
+        super().__init__(IDENTITY, voice.format, epoch_ms=EPOCH_MS, **options)
+        self.voice = voice
+        self.tracks = options.get("tracks", ("inbound",))
+
+    def tick(self, tick: int) -> list[Message]:
+        """Return the messages that are due once `tick` ticks are over."""
+        samples = self.voice.format.rate // 50
+        silence = self.voice.format.silence * samples
+        sent: list[Message] = []
+        while self.ticks < tick:
+            said = self.voice.take(len(silence))
+            sent += self.frame([said if track == "inbound" else silence for track in self.tracks])
+        return sent
+
+
+def uplink(
+    *wrong: str, format: AudioFormat = MULAW_8K, says: bytes = b"", **options: Any
+) -> Sender:
     voice = CallerVoice(format)
     voice.say(says)
-    misbehaviour = Misbehaviour.parse(*wrong)
-    return Uplink(voice, IDENTITY, epoch_ms=EPOCH_MS, misbehaviour=misbehaviour, **options)
+    return Sender(voice, misbehaviour=Misbehaviour.parse(*wrong), **options)
 
 
-def messages(sender: Uplink, ticks: int) -> list[dict]:
+def messages(sender: Sender, ticks: int) -> list[dict]:
     return [json.loads(message) for message in sender.opening() + sender.tick(ticks)]
 
 
-def media(sender: Uplink, ticks: int) -> list[Media]:
+def media(sender: Sender, ticks: int) -> list[Media]:
     events = [decode_event(message) for message in sender.opening() + sender.tick(ticks)]
     return [event for event in events if isinstance(event, Media)]
 

@@ -1,12 +1,12 @@
-"""What the carrier sends: `start`, the caller's frames, keys, and answers to the server."""
+"""What the carrier sends on one stream: `start`, frames, keys, and answers to the server."""
 
 from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Sequence
 from itertools import cycle
 from random import Random
-from typing import TypeAlias
 
 from audiocodecs import AudioFormat
 from mediaserver.protocol import (
@@ -18,13 +18,9 @@ from mediaserver.protocol import (
     encode_event,
 )
 from mediaserver.sandbox.audio.playback import TICKS_PER_SECOND
-from mediaserver.sandbox.audio.voice import CallerVoice
-from mediaserver.sandbox.wire.messages import MediaEncoder, StreamIdentity
+from mediaserver.sandbox.wire.messages import MediaEncoder, Message, StreamIdentity
 from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
 
-
-Message: TypeAlias = str | bytes
-"""A text message, or a binary one from a phone that misbehaves."""
 
 _OVERSIZE_PAYLOAD = 60_000
 
@@ -45,7 +41,7 @@ GARBAGE: tuple[str, ...] = (
     '{"event":"start","start":[]}',
     '{"a":' * 500,
 )
-"""Text messages that are no valid events, sent by a phone told to send garbage."""
+"""Text messages that are no valid events, sent when the misbehaviour `garbage` is asked for."""
 
 
 class Uplink:
@@ -54,20 +50,24 @@ class Uplink:
     A frame leaves when its 20 ms are over: tick `n` sends the frame that covers tick `n - 1`.
 
     Args:
-        voice: What the caller says.
         identity: Ids of the stream.
-        tracks: Tracks to send; only `"inbound"` carries the caller, any other is silent.
+        format: Format of the stream.
+        tracks: Tracks to send, in the order in which they are sent.
         extra_headers_text: Text of `extra_headers`, repeated on media and dtmf as Plivo does.
         epoch_ms: Unix time of the start of the stream, in milliseconds.
         misbehaviour: What to do wrong.
         seed: Makes what is random in a misbehaviour the same every time.
 
+    Attributes:
+        ticks: Ticks done so far.
+        position: Bytes of each track taken so far: where the next frame begins.
+
     """
 
     def __init__(
         self,
-        voice: CallerVoice,
         identity: StreamIdentity,
+        format: AudioFormat,
         *,
         tracks: tuple[str, ...] = ("inbound",),
         extra_headers_text: str = "",
@@ -75,25 +75,26 @@ class Uplink:
         misbehaviour: Misbehaviour | None = None,
         seed: int = 0,
     ) -> None:
-        self.voice = voice
-        self.identity = identity
-        self.tracks = tracks
-        self._format: AudioFormat = voice.format
-        self._frame_bytes = self._format.rate // TICKS_PER_SECOND * self._format.sample_bytes
+        self.ticks = 0
+        self.position = 0
+        self._identity = identity
+        self._format = format
+        self._tracks = tracks
+        self._frame_bytes = format.rate // TICKS_PER_SECOND * format.sample_bytes
         self._extra_headers_text = extra_headers_text
         self._epoch_ms = epoch_ms
         self._wrong = misbehaviour or Misbehaviour()
+        self._behaves = not self._wrong
         self._random = Random(seed)
-        self._encoders = {
-            track: MediaEncoder(identity.stream_id, track, extra_headers_text) for track in tracks
-        }
-        self._tick = 0
+        self._encoders = [
+            MediaEncoder(identity.stream_id, track, extra_headers_text) for track in tracks
+        ]
         self._sequence = 0
         self._chunk = 0
-        # Frames cut but held back: the tick to send them at, position in bytes, payload.
-        self._held: deque[tuple[int, int, bytes]] = deque()
-        # Audio that is not yet enough for an odd-sized frame, and where it begins.
-        self._odd = bytearray()
+        # Frames cut but held back: the tick to send them at, position in bytes, payloads.
+        self._held: deque[tuple[int, int, Sequence[bytes]]] = deque()
+        # Audio of each track that is not yet enough for an odd-sized frame, and where it begins.
+        self._odd = [bytearray() for _ in tracks]
         self._odd_size = self._odd_frame_bytes()
         self._odd_position = 0
         # Every other pair of frames is swapped: the first of a pair waits here.
@@ -101,29 +102,30 @@ class Uplink:
         self._frames = 0
         self._garbage = cycle(GARBAGE)
 
-    @property
-    def ticks(self) -> int:
-        """Ticks done so far."""
-        return self._tick
-
     def opening(self) -> list[Message]:
         """Return the messages at the start of the stream."""
         messages: list[Message] = []
         if self._wrong.media_before_start:
             silence = self._format.silence * (self._frame_bytes // self._format.sample_bytes)
             for _ in range(3):
-                messages += self._media(0, silence)
+                messages += self._media(0, [silence] * len(self._tracks))
         if not self._wrong.no_start:
             messages.append(self._start())
         return messages
 
-    def tick(self, tick: int) -> list[Message]:
-        """Return the messages that are due once `tick` ticks of 20 ms are over."""
-        messages: list[Message] = []
-        while self._tick < tick:
-            self._tick += 1
-            messages += self._next_tick()
-        return messages
+    def frame(self, payloads: Sequence[bytes]) -> list[Message]:
+        """Return the messages that are due when 20 ms more of audio are over.
+
+        Args:
+            payloads: 20 ms of each track, in the order of `tracks`.
+
+        """
+        self.ticks += 1
+        position = self.position
+        self.position += self._frame_bytes
+        if self._behaves:
+            return self._media(position, payloads)
+        return self._misbehave(position, payloads)
 
     def dtmf(self, digit: str, seconds: float) -> list[Message]:
         """Return the message for a key that the caller presses at `seconds` of the stream."""
@@ -132,8 +134,8 @@ class Uplink:
                 digit,
                 track="inbound",
                 timestamp=self._epoch_ms + round(seconds * 1000),
-                stream_id=self.identity.stream_id,
-                sequence_number=self._next_sequence(),
+                stream_id=self._identity.stream_id,
+                sequence_number=self._sequence + 1,
                 extra_headers_text=self._extra_headers_text,
             )
         )
@@ -142,15 +144,15 @@ class Uplink:
         """Return the acknowledgement of a checkpoint."""
         if self._wrong.no_acks:
             return []
-        stream_id = self.identity.stream_id
-        return self._event(PlayedStream(name, stream_id, self._next_sequence()))
+        stream_id = self._identity.stream_id
+        return self._event(PlayedStream(name, stream_id, self._sequence + 1))
 
     def cleared(self, checkpoints: tuple[str, ...]) -> list[Message]:
         """Return the answer to a clear that dropped `checkpoints`."""
         messages: list[Message] = []
         if not self._wrong.no_cleared:
-            stream_id = self.identity.stream_id
-            messages += self._event(ClearedAudio(stream_id, self._next_sequence()))
+            stream_id = self._identity.stream_id
+            messages += self._event(ClearedAudio(stream_id, self._sequence + 1))
         if self._wrong.acks_cleared:
             for name in checkpoints:
                 messages += self.played(name)
@@ -159,34 +161,28 @@ class Uplink:
     def stop(self) -> list[Message]:
         """Return the `stop` that some of Plivo's documents have, and its reference has not."""
         return self._event(
-            Stop("", stream_id=self.identity.stream_id, sequence_number=self._next_sequence())
+            Stop("", stream_id=self._identity.stream_id, sequence_number=self._sequence + 1)
         )
 
-    def _next_tick(self) -> list[Message]:
-        tick, wrong = self._tick, self._wrong
+    def _misbehave(self, position: int, payloads: Sequence[bytes]) -> list[Message]:
+        tick, wrong = self.ticks, self._wrong
         if wrong.stop_sending is not None and tick > wrong.stop_sending * TICKS_PER_SECOND:
-            self.voice.take(self._frame_bytes)
             return []
-        position = self.voice.position
-        payload = self.voice.take(self._frame_bytes)
-        if not wrong:
-            return self._media(position, payload)
-
         messages: list[Message] = []
         if wrong.duplicate_start and tick == TICKS_PER_SECOND:
             messages.append(self._start())
         if wrong.oversize is not None and tick == int(wrong.oversize * TICKS_PER_SECOND) + 1:
-            messages += self._media(position, bytes(_OVERSIZE_PAYLOAD))
+            messages += self._media(position, [bytes(_OVERSIZE_PAYLOAD)] * len(payloads))
         if wrong.garbage and tick % 10 == 0:
             messages.append(self._as_sent(next(self._garbage)))
         if wrong.odd_sizes:
-            for where, piece in self._odd_pieces(position, payload):
-                self._held.append((self._release(tick), where, piece))
+            for where, pieces in self._odd_pieces(position, payloads):
+                self._held.append((self._release(tick), where, pieces))
         else:
-            self._held.append((self._release(tick), position, payload))
+            self._held.append((self._release(tick), position, payloads))
         while self._held and self._held[0][0] <= tick:
-            _, where, piece = self._held.popleft()
-            messages += self._in_some_order(self._media(where, piece))
+            _, where, pieces = self._held.popleft()
+            messages += self._in_some_order(self._media(where, pieces))
         return messages
 
     def _release(self, tick: int) -> int:
@@ -199,15 +195,19 @@ class Uplink:
             release += -release % self._wrong.bursts
         return max(release, self._held[-1][0]) if self._held else release
 
-    def _odd_pieces(self, position: int, payload: bytes) -> list[tuple[int, bytes]]:
-        if not self._odd:
+    def _odd_pieces(
+        self, position: int, payloads: Sequence[bytes]
+    ) -> list[tuple[int, Sequence[bytes]]]:
+        if not self._odd[0]:
             self._odd_position = position
-        self._odd += payload
-        pieces: list[tuple[int, bytes]] = []
-        while len(self._odd) >= self._odd_size:
+        for odd, payload in zip(self._odd, payloads, strict=True):
+            odd += payload
+        pieces: list[tuple[int, Sequence[bytes]]] = []
+        while len(self._odd[0]) >= self._odd_size:
             size = self._odd_size
-            pieces.append((self._odd_position, bytes(self._odd[:size])))
-            del self._odd[:size]
+            pieces.append((self._odd_position, [bytes(odd[:size]) for odd in self._odd]))
+            for odd in self._odd:
+                del odd[:size]
             self._odd_position += size
             self._odd_size = self._odd_frame_bytes()
         return pieces
@@ -231,39 +231,35 @@ class Uplink:
         swapped, self._swap = messages + self._swap, []
         return swapped
 
-    def _media(self, position: int, payload: bytes) -> list[Message]:
+    def _media(self, position: int, payloads: Sequence[bytes]) -> list[Message]:
         self._chunk += 1
         timestamp = self._epoch_ms + position * 1000 // self._format.bytes_per_second
         messages: list[Message] = []
-        for track, encode in self._encoders.items():
-            samples = payload
-            if track != "inbound":
-                samples = self._format.silence * (len(payload) // self._format.sample_bytes)
-            text = encode(samples, self._next_sequence(), timestamp, self._chunk)
-            messages.append(self._as_sent(text) if self._wrong else text)
+        for encode, payload in zip(self._encoders, payloads, strict=True):
+            self._sequence += 1
+            text = encode(payload, self._sequence, timestamp, self._chunk)
+            messages.append(text if self._behaves else self._as_sent(text))
         return messages
 
     def _start(self) -> Message:
-        return self._as_sent(
-            encode_event(
-                Start(
-                    self.identity.call_id,
-                    self.identity.stream_id,
-                    self.identity.account_id,
-                    self.tracks,
-                    self._format,
-                    extra_headers_text=self._extra_headers_text,
-                    sequence_number=self._next_sequence(),
-                )
+        (start,) = self._event(
+            Start(
+                self._identity.call_id,
+                self._identity.stream_id,
+                self._identity.account_id,
+                self._tracks,
+                self._format,
+                extra_headers_text=self._extra_headers_text,
+                sequence_number=self._sequence + 1,
             )
         )
+        return start
 
-    def _event(self, event: Dtmf | PlayedStream | ClearedAudio | Stop) -> list[Message]:
-        return [self._as_sent(encode_event(event))]
-
-    def _next_sequence(self) -> int:
+    def _event(self, event: Start | Dtmf | PlayedStream | ClearedAudio | Stop) -> list[Message]:
+        text = encode_event(event)
+        # A number that could not be sent goes to the next message.
         self._sequence += 1
-        return self._sequence
+        return [self._as_sent(text)]
 
     def _as_sent(self, text: str) -> Message:
         if self._wrong.string_numbers or self._wrong.missing_numbers:

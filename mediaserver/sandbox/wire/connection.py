@@ -1,0 +1,88 @@
+"""An open WebSocket as the carrier uses it, and what can go wrong with it on request."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.connection import broadcast
+from websockets.protocol import State
+
+from mediaserver.sandbox.wire.messages import Message
+from mediaserver.sandbox.wire.session import ConnectionFault
+
+
+class CarrierConnection:
+    """Sends a session's messages, and carries out the misbehaviours of the connection.
+
+    Args:
+        websocket: The open WebSocket.
+        fragmented: Send each message in three WebSocket fragments.
+
+    Attributes:
+        websocket: The open WebSocket.
+        can_send: Whether the sending side is open. Nothing is sent after it was shut.
+
+    """
+
+    def __init__(self, websocket: ClientConnection, *, fragmented: bool = False) -> None:
+        self.websocket: Final = websocket
+        self.can_send = True
+        self._fragmented = fragmented
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the operating system has not taken yet."""
+        return self.websocket.transport.get_write_buffer_size()
+
+    async def receive(self) -> str | bytes:
+        """Return the next message.
+
+        Raises:
+            ConnectionClosed: The connection has been closed or lost.
+
+        """
+        return await self.websocket.recv()
+
+    def send(self, message: Message) -> None:
+        """Send a message at once. Does nothing once the sending side is shut."""
+        if not self.can_send:
+            return
+        if self._fragmented and isinstance(message, str):
+            self._send_fragments(message.encode())
+        else:
+            # The one public call of websockets that writes without a coroutine.
+            broadcast((self.websocket,), message)
+
+    def carry_out(self, fault: ConnectionFault) -> bool:
+        """Do what a misbehaviour of the connection does; return whether it is possible."""
+        transport = self.websocket.transport
+        if fault == "stop-reading":
+            transport.pause_reading()
+            return True
+        self.can_send = False
+        if fault == "drop":
+            transport.abort()
+        elif transport.can_write_eof():
+            transport.write_eof()
+        else:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Close by the closing handshake; waits until the socket is closed."""
+        await self.websocket.close()
+
+    def abort(self) -> None:
+        """Close the socket at once."""
+        self.websocket.transport.abort()
+
+    def _send_fragments(self, data: bytes) -> None:
+        third = len(data) // 3
+        protocol = self.websocket.protocol
+        if protocol.state is not State.OPEN:
+            return
+        protocol.send_text(data[:third], fin=False)
+        protocol.send_continuation(data[third : 2 * third], fin=False)
+        protocol.send_continuation(data[2 * third :], fin=True)
+        self.websocket.send_data()
