@@ -1,29 +1,33 @@
 """Calls to a voice agent whose services answer by a script."""
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from audiocodecs import MULAW_8K
+from audiocodecs import MULAW_8K, Samples
+from mediaserver import Stream, Turn
 from mediaserver.agents import VoiceAgent
 from mediaserver.agents.conversing.phrases import PHRASE_CACHE
-from mediaserver.agents.services import Text
+from mediaserver.agents.services import Text, Transcript
 from mediaserver.agents.turns import LevelDetector
 from mediaserver.handler import Route, Routes
-from mediaserver.testing import joined, run_virtual
+from mediaserver.sandbox import CallReport
+from mediaserver.testing import JoinedCall, joined, run_virtual
 from mediaserver.testing.services import TimedModel, TimedSpeech, TimedTranscription
 from tests.agents.virtual_network import VirtualNetworkLoop
 
 
-def pytest_asyncio_loop_factories(config, item):
+def pytest_asyncio_loop_factories(config: Any, item: Any) -> Any:
     """Have asynchronous tests run in virtual time, and reach their servers without a network."""
     return {"virtual": VirtualNetworkLoop}
 
 
-def voice(seconds):
+def voice(seconds: float) -> Samples:
     """What a caller sounds like to a `LevelDetector`."""
     times = np.arange(round(seconds * 8000)) / 8000
     return (8000 * np.sin(2 * np.pi * 220 * times)).astype(np.int16)
@@ -34,44 +38,44 @@ class Scripted(VoiceAgent):
 
     voice_detector = LevelDetector
 
-    def __init__(self, **settings):
+    def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.turns = []
         self.barge_ins = []
         self.transcripts = []
         self.stopped = None
 
-    async def __call__(self, stream):
+    async def __call__(self, stream: Stream) -> None:
         stream.shared.append(self)
         await super().__call__(stream)
 
-    async def on_turn(self, turn):
+    async def on_turn(self, turn: Turn) -> None:
         self.turns.append(turn)
 
-    async def on_barge_in(self, confirmed):
+    async def on_barge_in(self, confirmed: bool) -> None:
         self.barge_ins.append(confirmed)
 
-    async def on_transcript(self, transcript):
+    async def on_transcript(self, transcript: Transcript) -> None:
         self.transcripts.append(transcript)
 
-    async def on_stop(self, reason):
+    async def on_stop(self, reason: str) -> None:
         self.stopped = reason
 
 
 def converse(
-    script,
+    script: Callable[..., Any],
     *,
-    hears=(),
-    answers=(),
-    kind=Scripted,
-    stt=None,
-    llm=None,
-    tts=None,
-    control=None,
-    raises=True,
-    misbehaviour=None,
-    **settings,
-):
+    hears: list[str] | tuple[()] = (),
+    answers: Any = (),
+    kind: type[Any] | type[Scripted] = Scripted,
+    stt: Any = None,
+    llm: Any = None,
+    tts: Any = None,
+    control: Any = None,
+    raises: bool = True,
+    misbehaviour: Any = None,
+    **settings: Any,
+) -> SimpleNamespace:
     """Run `script(line, agent)` in a call; return what came of it.
 
     Whatever happens, every request to a service has ended and no task is left.
@@ -88,10 +92,10 @@ def converse(
     agents = []
 
     @asynccontextmanager
-    async def lifespan():
+    async def lifespan() -> AsyncIterator[Any]:
         yield agents
 
-    async def main():
+    async def main() -> tuple[CallReport, Stream, list[Any], JoinedCall]:
         routes = Routes(Route(kind, settings=settings), lifespan=lifespan)
         phone = {} if misbehaviour is None else {"misbehaviour": misbehaviour}
         async with joined(routes, raises=raises, **phone) as line:
@@ -125,22 +129,22 @@ def converse(
 
 
 @pytest.fixture(autouse=True)
-def no_phrases_yet():
+def no_phrases_yet() -> None:
     """Have each test synthesise its phrases itself."""
     PHRASE_CACHE._kept.clear()
     PHRASE_CACHE.format = MULAW_8K
 
 
 @pytest.fixture(scope="session", name="converse")
-def _converse():
+def _converse() -> Callable[..., Any]:
     return converse
 
 
 @pytest.fixture(scope="session", name="voice")
-def _voice():
+def _voice() -> Callable[..., Any]:
     return voice
 
 
 @pytest.fixture(scope="session", name="scripted")
-def _scripted():
+def _scripted() -> type[Scripted]:
     return Scripted

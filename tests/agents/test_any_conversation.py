@@ -1,7 +1,9 @@
 """Whatever the caller does, the services fail at and the timings are, some things are always so."""
 
 import asyncio
+from collections.abc import Callable, Iterator
 from random import Random
+from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
@@ -9,6 +11,8 @@ from hypothesis import strategies as st
 
 from mediaserver.agents import tool
 from mediaserver.agents.services import ServiceError, Text, ToolCall, ToolResult
+from mediaserver.sandbox import CallReport
+from mediaserver.testing import JoinedCall
 from mediaserver.testing.services import (
     WORD_SECONDS,
     Fault,
@@ -19,12 +23,12 @@ from mediaserver.testing.services import (
 )
 
 
-def understood(random):
+def understood(random: Random) -> Iterator[str | None]:
     while True:
         yield random.choice(["mhm", "Tell me.", "", "What is it now?", "Stop!", "I want this"])
 
 
-def answers(random):
+def answers(random: Random) -> Iterator[list[ToolCall | str] | list[ToolCall] | str | None]:
     count = 0
     while True:
         count += 1
@@ -39,14 +43,14 @@ def answers(random):
             yield " ".join(" ".join(["Word"] * length) + "." for length in lengths)
 
 
-def fault(random):
+def fault(random: Random) -> Fault | None:
     if random.random() < 0.6:
         return None
     error = random.choice([ServiceError("some", "reason"), KeyError("choices"), None])
     return Fault(after=random.randint(0, 6), error=error, uses=random.randint(1, 3))
 
 
-def words_played(report):
+def words_played(report: CallReport) -> np.float64:
     agent = np.abs(report.recording[:, 1].astype(int))
     steps = (agent[: len(agent) // 40 * 40].reshape(-1, 40) > 500).any(axis=1)
     return steps.sum() * 0.005 / (WORD_SECONDS - 0.06)
@@ -54,7 +58,9 @@ def words_played(report):
 
 @settings(max_examples=40)
 @given(st.integers(0, 2**32))
-def test_of_any_conversation(converse, voice, scripted, seed):
+def test_of_any_conversation(
+    converse: Callable[..., Any], voice: Callable[..., Any], scripted: type[Any], seed: int
+) -> None:
     random = Random(seed)
 
     class Looking(scripted):
@@ -66,7 +72,7 @@ def test_of_any_conversation(converse, voice, scripted, seed):
             await asyncio.sleep(self.seconds)
             return "found"
 
-    async def script(line, agent):
+    async def script(line: JoinedCall, agent: Any) -> None:
         phone = line.phone
         for _ in range(random.randint(1, 8)):
             action = random.random()
@@ -81,7 +87,7 @@ def test_of_any_conversation(converse, voice, scripted, seed):
             await phone.wait_until(phone.time + 40.0)
             is_done(line, agent)
 
-    def is_done(line, agent):
+    def is_done(line: JoinedCall, agent: Any) -> None:
         """By now nothing is under way, and the caller has had an answer."""
         assert agent.dialogue.current is None
         assert agent.dialogue.owed is None

@@ -1,16 +1,20 @@
 """Whole conversations with nothing set: the default detector, and voices like those of people."""
 
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import numpy as np
 
-from audiocodecs import resample
+from audiocodecs import Samples, resample
+from mediaserver import Stream, Turn
 from mediaserver.agents import VoiceAgent
 from mediaserver.agents.conversing.phrases import PHRASE_CACHE
 from mediaserver.agents.services import Text
 from mediaserver.agents.services.espeak import EspeakSpeech
 from mediaserver.espeak import speak
 from mediaserver.handler import Route, Routes
+from mediaserver.sandbox import CallReport, Phone
 from mediaserver.testing import joined, run_virtual
 from mediaserver.testing.services import TimedModel, TimedTranscription
 
@@ -27,39 +31,41 @@ class Asked(VoiceAgent):
 
     greeting = GREETING
 
-    async def __call__(self, stream):
+    async def __call__(self, stream: Stream) -> None:
         stream.shared.append(self)
         self.turns, self.barge_ins = [], []
         await super().__call__(stream)
 
-    async def on_turn(self, turn):
+    async def on_turn(self, turn: Turn) -> None:
         self.turns.append(turn)
 
-    async def on_barge_in(self, confirmed):
+    async def on_barge_in(self, confirmed: bool) -> None:
         self.barge_ins.append(confirmed)
 
 
-def says(text):
+def says(text: str) -> Samples:
     """Somebody else's voice, at the telephone's rate."""
     spoken = speak(text, "en-gb-x-rp", words_per_minute=150)
     return resample(spoken.samples, spoken.rate, 8000)
 
 
-def cough():
+def cough() -> Samples:
     """A burst of noise that rises at once and falls within 0.3 s; synthetic."""
     noise = np.random.default_rng(1).normal(0, 1, 2400)
     envelope = np.exp(-np.arange(2400) / 500)
     return (12_000 * noise * envelope).clip(-32_768, 32_767).astype(np.int16)
 
 
-def call(script, *, hears, answers):
+def call(
+    script: Callable[..., Any], *, hears: list[str], answers: list[str]
+) -> tuple[Asked, list[tuple[str, str]], CallReport]:
     agents = []
 
     @asynccontextmanager
-    async def lifespan():
+    async def lifespan() -> AsyncIterator[Any]:
         yield agents
 
-    async def main():
+    async def main() -> CallReport:
         settings = {
             "speech_to_text": TimedTranscription(hears),
             "language_model": TimedModel(answers),
@@ -77,8 +83,8 @@ def call(script, *, hears, answers):
     return agent, said, report
 
 
-def test_a_greeting_a_turn_and_a_barge_in():
-    async def script(phone):
+def test_a_greeting_a_turn_and_a_barge_in() -> None:
+    async def script(phone: Phone) -> None:
         await phone.wait_for_audio()
         await phone.wait_for_silence(1.5)
         phone.say(says("Do you have a tandem for the weekend?"))
@@ -107,8 +113,8 @@ def test_a_greeting_a_turn_and_a_barge_in():
     assert silence <= 0.3
 
 
-def test_a_cough_makes_the_agent_pause_at_most():
-    async def script(phone):
+def test_a_cough_makes_the_agent_pause_at_most() -> None:
+    async def script(phone: Phone) -> None:
         began = await phone.wait_for_audio()
         await phone.wait_until(began + 1.5)
         phone.say(cough())
@@ -123,8 +129,8 @@ def test_a_cough_makes_the_agent_pause_at_most():
     assert report.audio_played >= len(whole) / 8000 - 0.1
 
 
-def test_who_talks_over_the_greeting_is_answered():
-    async def script(phone):
+def test_who_talks_over_the_greeting_is_answered() -> None:
+    async def script(phone: Phone) -> None:
         began = await phone.wait_for_audio()
         await phone.wait_until(began + 0.8)
         phone.say(says("Good morning, do you have a tandem for the weekend?"))
@@ -139,6 +145,6 @@ def test_who_talks_over_the_greeting_is_answered():
     assert agent.turns[0].interrupted
 
 
-def _whole(text):
+def _whole(text: str) -> tuple[Samples, int]:
     spoken = EspeakSpeech()._say(text).wav
     return spoken.samples, spoken.rate

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K
+from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K, AudioFormat
 from mediaserver.agents import Echo
+from mediaserver.sandbox import CallReport
 from mediaserver.testing import joined, run_virtual
 
 
@@ -10,8 +11,8 @@ FORMATS = [MULAW_8K, L16_8K, L16_16K, L16_24K]
 
 
 @pytest.mark.parametrize("format", FORMATS, ids=str)
-def test_the_caller_hears_what_they_said(format):
-    async def main():
+def test_the_caller_hears_what_they_said(format: AudioFormat) -> None:
+    async def main() -> CallReport:
         async with joined(Echo, format=format, audio=said) as line:
             await line.phone.wait_until(3.0)
             return line.phone.report()
@@ -25,10 +26,10 @@ def test_the_caller_hears_what_they_said(format):
     assert report.gaps == []
 
 
-def test_mu_law_is_not_transcoded():
+def test_mu_law_is_not_transcoded() -> None:
     """Codes that stand for the same sample, as plus and minus zero, come back as they were."""
 
-    async def main():
+    async def main() -> bytes:
         async with joined(Echo) as line:
             line.phone._voice.say(bytes(range(256)) * 10)
             await line.phone.wait_until(1.0)

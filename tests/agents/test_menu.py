@@ -1,25 +1,29 @@
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
-from audiocodecs import Wav
+from audiocodecs import AudioFormat, Wav
+from mediaserver import Stream
 from mediaserver.agents.menu import Menu, Transfer
 from mediaserver.agents.services import ServiceError
 from mediaserver.handler import Handler, HandlerError
+from mediaserver.sandbox import CallReport
 from mediaserver.testing import joined, run_virtual
 from mediaserver.testing.services import TimedSpeech, Timing
 
 
-def clip(seconds=1.0):
+def clip(seconds: float = 1.0) -> Wav:
     times = np.arange(round(seconds * 8000)) / 8000
     return Wav((8000 * np.sin(2 * np.pi * 440 * times)).astype(np.int16), 8000)
 
 
-def called(menu, *keys, until=None):
+def called(menu: Menu, *keys: Any, until: float | None = None) -> CallReport:
     """Press keys at their times, and return what the caller heard and when the call was over."""
 
-    async def main():
+    async def main() -> CallReport:
         async with joined(menu) as line:
             for time, digits in keys:
                 await line.phone.wait_until(time)
@@ -34,16 +38,16 @@ def called(menu, *keys, until=None):
 
 
 @pytest.fixture
-def went():
+def went() -> list[Any]:
     return []
 
 
 @pytest.fixture
-def to(went):
+def to(went: list[Any]) -> Callable[..., Any]:
     """Make handlers that write down that they were run."""
 
-    def to(name):
-        async def handler(stream):
+    def to(name: str) -> Callable[..., Any]:
+        async def handler(stream: Stream) -> None:
             went.append(name)
 
         return handler
@@ -51,29 +55,31 @@ def to(went):
     return to
 
 
-def test_a_key_leads_to_a_handler(to, went):
+def test_a_key_leads_to_a_handler(to: Callable[..., Any], went: list[Any]) -> None:
     report = called(Menu(prompt=clip(), choices={"1": to("one"), "2": to("two")}), (2.0, "2"))
     assert went == ["two"]
     assert report.duration == pytest.approx(2.0, abs=0.1)
     assert report.close_code == 1000
 
 
-def test_a_key_stops_the_prompt(to, went):
+def test_a_key_stops_the_prompt(to: Callable[..., Any], went: list[Any]) -> None:
     report = called(Menu(prompt=clip(5.0), choices={"1": to("one")}), (0.5, "1"))
     assert went == ["one"]
     assert report.audio_played == pytest.approx(0.5, abs=0.06)
 
 
-def test_without_barge_in_keys_count_after_the_prompt(to, went):
+def test_without_barge_in_keys_count_after_the_prompt(
+    to: Callable[..., Any], went: list[Any]
+) -> None:
     menu = Menu(prompt=clip(), choices={"1": to("one"), "2": to("two")}, barge_in=False)
     report = called(menu, (0.5, "1"), (1.5, "2"))
     assert went == ["two"]
     assert report.audio_played == pytest.approx(1.0, abs=0.05)
 
 
-def test_a_class_can_be_chosen(went):
+def test_a_class_can_be_chosen(went: list[Any]) -> None:
     class Chosen(Handler):
-        async def on_start(self):
+        async def on_start(self) -> None:
             went.append(self.stream.call_id)
             self.stream.close()
 
@@ -81,8 +87,8 @@ def test_a_class_can_be_chosen(went):
     assert len(went) == 1
 
 
-def test_a_handler_that_was_chosen_can_hear_and_read_keys(went):
-    async def talk(stream):
+def test_a_handler_that_was_chosen_can_hear_and_read_keys(went: list[Any]) -> None:
+    async def talk(stream: Stream) -> None:
         async for frame in stream.audio():
             went.append(frame.seconds)
             if len(went) == 3:
@@ -96,28 +102,34 @@ def test_a_handler_that_was_chosen_can_hear_and_read_keys(went):
     assert went == [0.02, 0.02, 0.02, "7"]
 
 
-def test_several_keys_are_a_choice_once_no_longer_one_is_left(to, went):
+def test_several_keys_are_a_choice_once_no_longer_one_is_left(
+    to: Callable[..., Any], went: list[Any]
+) -> None:
     menu = Menu(prompt=clip(), choices={"1": to("one"), "12": to("twelve"), "123": to("long")})
     report = called(menu, (1.5, "123"))
     assert went == ["long"]
     assert report.duration == pytest.approx(1.7, abs=0.1)
 
 
-def test_a_choice_that_another_begins_with_is_taken_after_a_while(to, went):
+def test_a_choice_that_another_begins_with_is_taken_after_a_while(
+    to: Callable[..., Any], went: list[Any]
+) -> None:
     menu = Menu(prompt=clip(), choices={"1": to("one"), "12": to("twelve")}, between=1.0)
     report = called(menu, (1.5, "1"))
     assert went == ["one"]
     assert report.duration == pytest.approx(2.5, abs=0.1)
 
 
-def test_a_choice_that_another_begins_with_is_taken_at_the_terminator(to, went):
+def test_a_choice_that_another_begins_with_is_taken_at_the_terminator(
+    to: Callable[..., Any], went: list[Any]
+) -> None:
     menu = Menu(prompt=clip(), choices={"1": to("one"), "12": to("twelve")})
     report = called(menu, (1.5, "1#"))
     assert went == ["one"]
     assert report.duration == pytest.approx(1.6, abs=0.1)
 
 
-async def note(went, digits):
+async def note(went: Any, digits: Any) -> None:
     went.append(digits)
 
 
@@ -126,8 +138,8 @@ async def note(went, digits):
     [("12345#", 32, 2.0), ("1234", 4, 1.8), ("77", 32, 3.6)],
     ids=["terminator", "longest", "silence"],
 )
-def test_a_number_is_entered(went, keys, longest, after):
-    async def account(stream, digits):
+def test_a_number_is_entered(went: list[Any], keys: str, longest: int, after: float) -> None:
+    async def account(stream: Stream, digits: str) -> None:
         went.append(digits)
 
     menu = Menu(prompt=clip(), otherwise=account, longest=longest, terminator="#")
@@ -136,14 +148,16 @@ def test_a_number_is_entered(went, keys, longest, after):
     assert report.duration == pytest.approx(after, abs=0.12)
 
 
-def test_a_wrong_key_is_told_and_asked_again(to, went):
+def test_a_wrong_key_is_told_and_asked_again(to: Callable[..., Any], went: list[Any]) -> None:
     menu = Menu(prompt=clip(1.0), choices={"1": to("one")}, invalid=clip(0.5))
     report = called(menu, (1.2, "9"), (3.0, "1"))
     assert went == ["one"]
     assert report.audio_played == pytest.approx(1.0 + 0.5 + 1.0, abs=0.1)
 
 
-def test_who_presses_nothing_is_asked_again_and_then_hung_up(to, went):
+def test_who_presses_nothing_is_asked_again_and_then_hung_up(
+    to: Callable[..., Any], went: list[Any]
+) -> None:
     menu = Menu(
         prompt=clip(1.0),
         choices={"1": to("one")},
@@ -159,12 +173,12 @@ def test_who_presses_nothing_is_asked_again_and_then_hung_up(to, went):
     assert report.duration == pytest.approx(1.0 + 2.0 + 0.5 + 1.0 + 2.0 + 0.3, abs=0.3)
 
 
-def test_giving_up_may_lead_to_somebody(to, went):
+def test_giving_up_may_lead_to_somebody(to: Callable[..., Any], went: list[Any]) -> None:
     called(Menu(prompt=clip(), choices={"1": to("one")}, retries=0, give_up=to("help")))
     assert went == ["help"]
 
 
-def test_menus_nest_and_lead_back(to, went):
+def test_menus_nest_and_lead_back(to: Callable[..., Any], went: list[Any]) -> None:
     inner = Menu(prompt=clip(0.4), choices={"5": to("five"), "0": "back"})
     outer = Menu(prompt=clip(0.2), choices={"1": inner, "2": to("two")})
     called(outer, (0.5, "1"), (1.5, "0"), (2.5, "2"))
@@ -174,7 +188,7 @@ def test_menus_nest_and_lead_back(to, went):
 
 
 @pytest.mark.parametrize("step", ["again", "back"])
-def test_a_key_has_the_prompt_again(to, went, step):
+def test_a_key_has_the_prompt_again(to: Callable[..., Any], went: list[Any], step: str) -> None:
     report = called(
         Menu(prompt=clip(1.0), choices={"9": step, "1": to("one")}), (1.5, "9"), (4.0, "1")
     )
@@ -182,13 +196,13 @@ def test_a_key_has_the_prompt_again(to, went, step):
     assert went == ["one"]
 
 
-def test_a_key_hangs_up():
+def test_a_key_hangs_up() -> None:
     report = called(Menu(prompt=clip(), choices={"*": "hang_up"}), (0.5, "*"))
     assert report.ended_by == "server"
 
 
-def test_a_key_transfers(monkeypatch, went):
-    async def transfer(stream, url):
+def test_a_key_transfers(monkeypatch: pytest.MonkeyPatch, went: list[Any]) -> None:
+    async def transfer(stream: Stream, url: str) -> None:
         went.append(url)
 
     monkeypatch.setattr("mediaserver.stream.Stream.transfer", transfer)
@@ -196,7 +210,7 @@ def test_a_key_transfers(monkeypatch, went):
     assert went == ["https://a.example/x.xml"]
 
 
-def test_text_is_spoken(to):
+def test_text_is_spoken(to: Callable[..., Any]) -> None:
     menu = Menu(
         prompt="press one for sales", choices={"1": to("one")}, text_to_speech=TimedSpeech()
     )
@@ -205,20 +219,24 @@ def test_text_is_spoken(to):
 
 
 @pytest.mark.parametrize("time", [0.3, 1.5])
-def test_a_caller_who_hangs_up_is_no_trouble(to, went, time):
+def test_a_caller_who_hangs_up_is_no_trouble(
+    to: Callable[..., Any], went: list[Any], time: float
+) -> None:
     report = called(Menu(prompt=clip(), choices={"1": to("one")}), until=time)
     assert report.ended_by == "caller"
     assert went == []
 
 
-def test_who_hangs_up_in_the_middle_of_a_number_has_entered_none(to, went):
+def test_who_hangs_up_in_the_middle_of_a_number_has_entered_none(
+    to: Callable[..., Any], went: list[Any]
+) -> None:
     menu = Menu(prompt=clip(), choices={"1": to("one"), "12": to("twelve")})
     called(menu, (1.5, "1"), until=1.7)
     assert went == []
 
 
-def test_the_terminator_alone_is_no_number(went):
-    async def account(stream, digits):
+def test_the_terminator_alone_is_no_number(went: list[Any]) -> None:
+    async def account(stream: Stream, digits: str) -> None:
         went.append(digits)
 
     menu = Menu(prompt=clip(), otherwise=account, retries=1)
@@ -227,14 +245,18 @@ def test_the_terminator_alone_is_no_number(went):
     assert report.duration == pytest.approx(3.0, abs=0.2)
 
 
-def test_a_key_stops_what_is_said_of_the_one_before(to, went):
+def test_a_key_stops_what_is_said_of_the_one_before(
+    to: Callable[..., Any], went: list[Any]
+) -> None:
     menu = Menu(prompt=clip(1.0), choices={"1": to("one")}, invalid=clip(5.0))
     report = called(menu, (1.5, "9"), (2.5, "1"))
     assert went == ["one"]
     assert report.audio_played == pytest.approx(1.0 + 1.0, abs=0.1)
 
 
-def test_a_key_may_come_before_the_prompt_was_synthesised(to, went):
+def test_a_key_may_come_before_the_prompt_was_synthesised(
+    to: Callable[..., Any], went: list[Any]
+) -> None:
     service = TimedSpeech(timing=Timing(first=3.0))
     menu = Menu(prompt="press one", choices={"1": to("one")}, text_to_speech=service)
     report = called(menu, (1.0, "1"))
@@ -244,7 +266,7 @@ def test_a_key_may_come_before_the_prompt_was_synthesised(to, went):
     assert service.open == 0
 
 
-def test_a_prompt_is_synthesised_once(to):
+def test_a_prompt_is_synthesised_once(to: Callable[..., Any]) -> None:
     service = TimedSpeech()
     menu = Menu(prompt="press one for sales", choices={"1": to("one")}, text_to_speech=service)
     for _ in range(3):
@@ -252,9 +274,9 @@ def test_a_prompt_is_synthesised_once(to):
     assert service.texts == ["press one for sales"]
 
 
-def test_a_service_that_fails_ends_the_call(to):
+def test_a_service_that_fails_ends_the_call(to: Callable[..., Any]) -> None:
     class Broken:
-        async def speak(self, text, format):
+        async def speak(self, text: str, format: AudioFormat) -> AsyncIterator[Any]:
             raise ConnectionError("away")
             yield
 
@@ -263,12 +285,12 @@ def test_a_service_that_fails_ends_the_call(to):
         called(menu)
 
 
-def test_a_menu_can_be_a_key_of_a_mapping():
+def test_a_menu_can_be_a_key_of_a_mapping() -> None:
     menu = Menu(prompt=clip(), choices={"1": somebody})
     assert {menu: 1}[menu] == 1
 
 
-async def somebody(stream):
+async def somebody(stream: Any) -> None:
     await asyncio.sleep(0)
 
 
@@ -290,16 +312,16 @@ async def somebody(stream):
         ({"prompt": "none.wav"}, "cannot play"),
     ],
 )
-def test_a_menu_that_cannot_work_is_refused(settings, said):
+def test_a_menu_that_cannot_work_is_refused(settings: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Menu(**{"prompt": clip(), "choices": {"1": somebody}, **settings})
 
 
-def test_a_choice_that_is_no_handler_is_refused():
+def test_a_choice_that_is_no_handler_is_refused() -> None:
     with pytest.raises(HandlerError, match="not async"):
         Menu(prompt=clip(), choices={"1": print})
 
 
-def test_a_transfer_wants_a_url():
+def test_a_transfer_wants_a_url() -> None:
     with pytest.raises(ValueError, match="not 'sales'"):
         Transfer("sales")

@@ -3,19 +3,24 @@
 import asyncio
 import math
 import re
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 
 from audiocodecs import L16_24K, MULAW_8K
+from mediaserver import Stream, Turn
 from mediaserver.agents import TurnSettings, VoiceAgent
 from mediaserver.agents.services.openai.chat import OpenAIChat
 from mediaserver.agents.services.openai.speech import OpenAISpeech
 from mediaserver.agents.services.openai.transcription import OpenAITranscription
 from mediaserver.agents.turns import LevelDetector
 from mediaserver.handler import Route, Routes
+from mediaserver.sandbox import CallReport, Phone
+from mediaserver.sandbox.phone.report import Reply
 from mediaserver.testing import joined
 from mediaserver.testing.openai import (
     Disconnect,
@@ -28,6 +33,7 @@ from mediaserver.testing.openai import (
     speaks,
     streams,
 )
+from mediaserver.testing.openai.replies import Received
 
 
 QUICK = {"first_timeout": 0.2, "stall_timeout": 0.2}
@@ -44,23 +50,25 @@ class Talking(VoiceAgent):
     goodbye = "Bye."
     apology = APOLOGY
 
-    async def __call__(self, stream):
+    async def __call__(self, stream: Stream) -> None:
         stream.shared.put_nowait(self)
         self.turns = asyncio.Queue()
         await super().__call__(stream)
 
-    async def on_turn(self, turn):
+    async def on_turn(self, turn: Turn) -> None:
         self.turns.put_nowait(turn)
 
 
 @pytest.fixture(autouse=True)
-def no_environment(monkeypatch):
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
         monkeypatch.delenv(name, raising=False)
 
 
 @asynccontextmanager
-async def calling(server, *, speech=None, **settings):
+async def calling(
+    server: OpenAIServer, *, speech: dict[str, str] | None = None, **settings: Any
+) -> AsyncIterator[Any]:
     """Call an agent whose services are on `server`."""
     connection = {"base_url": server.base_url, "max_retries": 0}
     mulaw = {"response_format": "mulaw"}
@@ -71,7 +79,7 @@ async def calling(server, *, speech=None, **settings):
     }
 
     @asynccontextmanager
-    async def lifespan():
+    async def lifespan() -> AsyncIterator[Any]:
         yield agents
 
     agents = asyncio.Queue()
@@ -83,16 +91,19 @@ async def calling(server, *, speech=None, **settings):
         yield line.phone, await agents.get()
 
 
-def asked(phone):
+def asked(phone: Phone) -> None:
     """Have the caller say something."""
     times = np.arange(1600) / 8000
     phone.say((8000 * np.sin(2 * np.pi * 220 * times)).astype(np.int16))
 
 
-def spoken(fault=None, pieces=(SOUND * 400, SOUND * 400)):
+def spoken(
+    fault: Callable[..., Any] | Reply | None = None,
+    pieces: list[bytes] | tuple[bytes, bytes] = (SOUND * 400, SOUND * 400),
+) -> Callable[..., Any]:
     """Speak everything, but fail at what begins with "Words"."""
 
-    def answer(request):
+    def answer(request: Received) -> Reply:
         if fault is not None and request.params["input"].startswith("Words"):
             return fault if isinstance(fault, HttpReply) else fault(request)
         return speaks(*pieces)(request)
@@ -100,12 +111,12 @@ def spoken(fault=None, pieces=(SOUND * 400, SOUND * 400)):
     return answer
 
 
-def levels(report):
+def levels(report: CallReport) -> set[int]:
     """Return which samples the caller heard."""
     return set(np.unique(report.recording[:, 1]).tolist())
 
 
-def pure():
+def pure() -> set[int]:
     return {0, *MULAW_8K.decode(SOUND).tolist()}
 
 
@@ -121,7 +132,7 @@ CHAT_FAULTS = {
 
 
 @pytest.mark.parametrize("fault", CHAT_FAULTS)
-async def test_a_model_that_fails_is_apologised_for_and_the_call_recovers(fault):
+async def test_a_model_that_fails_is_apologised_for_and_the_call_recovers(fault: str) -> None:
     answer, reason = CHAT_FAULTS[fault]
     async with OpenAIServer(dialect="groq") as server:
         server.chat.will(answer(), says("Here I am."))
@@ -151,7 +162,7 @@ TRANSCRIPTION_FAULTS = {
 
 
 @pytest.mark.parametrize("fault", TRANSCRIPTION_FAULTS)
-async def test_a_recogniser_that_fails_is_apologised_for_and_the_call_recovers(fault):
+async def test_a_recogniser_that_fails_is_apologised_for_and_the_call_recovers(fault: str) -> None:
     async with OpenAIServer(dialect="groq") as server:
         server.transcription.will(TRANSCRIPTION_FAULTS[fault](), hears("Hello again."))
         server.chat.will(says("Here I am."))
@@ -180,7 +191,7 @@ SPEECH_FAULTS = {
 
 
 @pytest.mark.parametrize("fault", SPEECH_FAULTS)
-async def test_a_voice_that_fails_is_apologised_for_and_never_heard_as_noise(fault):
+async def test_a_voice_that_fails_is_apologised_for_and_never_heard_as_noise(fault: str) -> None:
     async with OpenAIServer(dialect="groq") as server:
         server.chat.will(says("Words to say now."), says("Here I am."))
         server.speech.answer = spoken(SPEECH_FAULTS[fault]())
@@ -197,7 +208,7 @@ async def test_a_voice_that_fails_is_apologised_for_and_never_heard_as_noise(fau
     assert levels(report) == pure()
 
 
-async def test_without_an_apology_the_caller_hears_silence():
+async def test_without_an_apology_the_caller_hears_silence() -> None:
     async with OpenAIServer(dialect="groq") as server:
         server.chat.will(fails(429))
         async with calling(server, apology=None) as (phone, agent):
@@ -208,7 +219,7 @@ async def test_without_an_apology_the_caller_hears_silence():
     assert report.audio_played == 0
 
 
-async def test_the_call_ends_when_too_many_turns_have_failed():
+async def test_the_call_ends_when_too_many_turns_have_failed() -> None:
     async with OpenAIServer(dialect="groq") as server:
         server.chat.answer = fails(401)
         server.speech.answer = spoken()
@@ -223,7 +234,7 @@ async def test_the_call_ends_when_too_many_turns_have_failed():
     assert levels(report) == pure()
 
 
-async def test_audio_in_odd_pieces_is_heard_as_it_was_meant():
+async def test_audio_in_odd_pieces_is_heard_as_it_was_meant() -> None:
     times = np.arange(24_000) / 24_000
     tone = L16_24K.encode((8000 * np.sin(2 * np.pi * 300 * times)).astype(np.int16))
     sizes = [1, 3, 2, 7, 1001, 4999, 5, 17]

@@ -1,19 +1,24 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
-from audiocodecs import write_wav
+from audiocodecs import Samples, write_wav
 from mediaserver.agents import Parrot
 from mediaserver.handler import Route, Routes
+from mediaserver.sandbox import CallReport, Phone
 from mediaserver.testing import joined, run_virtual
 
 
-def tone(seconds, rate=8000):
+def tone(seconds: float, rate: int = 8000) -> Samples:
     times = np.arange(round(seconds * rate)) / rate
     return (8000 * np.sin(2 * np.pi * 440 * times)).astype(np.int16)
 
 
-def called(test, said=None, **settings):
-    async def main():
+def called(test: Callable[..., Any], said: Samples | None = None, **settings: Any) -> CallReport:
+    async def main() -> CallReport:
         routes = Routes(Route(Parrot, settings=settings))
         async with joined(routes, audio=said) as line:
             await test(line.phone)
@@ -22,54 +27,54 @@ def called(test, said=None, **settings):
     return run_virtual(main())
 
 
-def until(seconds):
-    async def wait(phone):
+def until(seconds: float) -> Callable[..., Any]:
+    async def wait(phone: Phone) -> None:
         await phone.wait_until(seconds)
 
     return wait
 
 
-def test_it_repeats_what_the_caller_said_once_they_have_finished():
+def test_it_repeats_what_the_caller_said_once_they_have_finished() -> None:
     report = called(until(4.0), tone(1.0))
     ((start, end),) = report.agent_speech
     assert start == pytest.approx(1.6, abs=0.1)
     assert end - start == pytest.approx(1.0, abs=0.05)
 
 
-def test_what_it_repeats_is_what_was_said():
+def test_what_it_repeats_is_what_was_said() -> None:
     report = called(until(4.0), tone(1.0))
     caller, agent = report.recording.T
     late = int(np.flatnonzero(agent)[0] - np.flatnonzero(caller)[0])
     assert np.array_equal(agent[late : late + 8000], caller[:8000])
 
 
-def test_a_short_pause_is_part_of_what_was_said():
+def test_a_short_pause_is_part_of_what_was_said() -> None:
     said = np.concatenate([tone(0.5), np.zeros(3200, np.int16), tone(0.5)])
     report = called(until(5.0), said)
     assert len(report.replies) == 1
     assert report.agent_speech[-1][1] - report.agent_speech[0][0] == pytest.approx(1.4, abs=0.05)
 
 
-def test_the_pause_after_which_the_caller_has_finished_can_be_set():
+def test_the_pause_after_which_the_caller_has_finished_can_be_set() -> None:
     report = called(until(4.0), tone(1.0), pause=0.2)
     assert report.replies[0].seconds == pytest.approx(0.2, abs=0.1)
 
 
-def test_it_says_nothing_to_a_silent_caller():
+def test_it_says_nothing_to_a_silent_caller() -> None:
     assert called(until(5.0)).audio_received == 0
 
 
-def test_what_is_quieter_than_its_level_is_silence():
+def test_what_is_quieter_than_its_level_is_silence() -> None:
     assert called(until(5.0), tone(1.0), level=20_000).audio_received == 0
 
 
-def test_it_repeats_every_utterance():
+def test_it_repeats_every_utterance() -> None:
     pause = np.zeros(24_000, np.int16)
     report = called(until(8.0), np.concatenate([tone(0.5), pause, tone(0.5)]))
     assert len(report.agent_speech) == 2
 
 
-def test_it_greets(tmp_path):
+def test_it_greets(tmp_path: Path) -> None:
     write_wav(tmp_path / "hello.wav", tone(1.0, 24000), 24000)
     report = called(until(2.0), greeting=str(tmp_path / "hello.wav"))
     ((start, end),) = report.agent_speech
@@ -77,8 +82,8 @@ def test_it_greets(tmp_path):
     assert end - start == pytest.approx(1.0, abs=0.05)
 
 
-def test_a_key_stops_it_in_the_middle(tmp_path):
-    async def test(phone):
+def test_a_key_stops_it_in_the_middle(tmp_path: Path) -> None:
+    async def test(phone: Phone) -> None:
         await phone.wait_until(1.0)
         phone.press("1")
         await phone.wait_until(3.0)
@@ -90,8 +95,8 @@ def test_a_key_stops_it_in_the_middle(tmp_path):
     assert report.audio_cleared > 0
 
 
-def test_a_key_makes_it_forget_what_was_said_so_far():
-    async def test(phone):
+def test_a_key_makes_it_forget_what_was_said_so_far() -> None:
+    async def test(phone: Phone) -> None:
         await phone.wait_until(0.8)
         phone.press("1")
         await phone.wait_until(4.0)

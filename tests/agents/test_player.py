@@ -1,29 +1,33 @@
 import asyncio
 import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
-from audiocodecs import MULAW_8K, Wav, write_wav
+from audiocodecs import MULAW_8K, Samples, Wav, write_wav
 from mediaserver.agents.player import Player
 from mediaserver.agents.prompts import spoken
 from mediaserver.handler import Route, Routes
+from mediaserver.sandbox import CallReport, Phone
 from mediaserver.testing import joined, run_virtual
 from mediaserver.testing.services import TimedSpeech
 
 
-def tone(seconds, hertz=440, rate=8000):
+def tone(seconds: float, hertz: int = 440, rate: int = 8000) -> Samples:
     times = np.arange(round(seconds * rate)) / rate
     return (8000 * np.sin(2 * np.pi * hertz * times)).astype(np.int16)
 
 
-def clip(seconds):
+def clip(seconds: float) -> Wav:
     return Wav(tone(seconds), 8000)
 
 
-def called(test, clips, **settings):
-    async def main():
+def called(test: Callable[..., Any], clips: Any, **settings: Any) -> CallReport:
+    async def main() -> CallReport:
         routes = Routes(Route(Player, settings={"clips": clips, **settings}))
         async with joined(routes) as line:
             await test(line.phone)
@@ -32,12 +36,12 @@ def called(test, clips, **settings):
     return run_virtual(main())
 
 
-async def until_closed(phone):
+async def until_closed(phone: Phone) -> None:
     await phone.wait_closed()
 
 
-def pressed(key, at, until=None):
-    async def press(phone):
+def pressed(key: str, at: float, until: float | None = None) -> Callable[..., Any]:
+    async def press(phone: Phone) -> None:
         await phone.wait_until(at)
         phone.press(key)
         if until is None:
@@ -48,7 +52,7 @@ def pressed(key, at, until=None):
     return press
 
 
-def test_it_plays_a_file_to_its_end_and_hangs_up(tmp_path):
+def test_it_plays_a_file_to_its_end_and_hangs_up(tmp_path: Path) -> None:
     write_wav(tmp_path / "a.wav", tone(12.3, rate=44100), 44100)
     report = called(until_closed, tmp_path / "a.wav")
     assert report.audio_played == pytest.approx(12.3, abs=0.05)
@@ -57,16 +61,16 @@ def test_it_plays_a_file_to_its_end_and_hangs_up(tmp_path):
     assert report.duration == pytest.approx(12.3, abs=0.2)
 
 
-def test_a_long_file_is_not_read_ahead(tmp_path, monkeypatch):
+def test_a_long_file_is_not_read_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = []
     write_wav(tmp_path / "a.wav", tone(60.0), 8000)
 
-    async def test(phone):
+    async def test(phone: Phone) -> None:
         await phone.wait_until(5.0)
         assert 5 < len(read) <= 9
 
     class Counted(soundfile.SoundFile):
-        def read(self, *arguments, **settings):
+        def read(self, *arguments: Any, **settings: Any) -> Samples:
             read.append(super().read(*arguments, **settings))
             return read[-1]
 
@@ -74,8 +78,8 @@ def test_a_long_file_is_not_read_ahead(tmp_path, monkeypatch):
     called(test, str(tmp_path / "a.wav"))
 
 
-def test_a_long_clip_is_queued_bit_by_bit():
-    async def main():
+def test_a_long_clip_is_queued_bit_by_bit() -> None:
+    async def main() -> None:
         routes = Routes(Route(Player, settings={"clips": clip(60.0)}))
         async with joined(routes) as line:
             await line.phone.wait_until(5.0)
@@ -84,7 +88,9 @@ def test_a_long_clip_is_queued_bit_by_bit():
     run_virtual(main())
 
 
-def test_a_file_is_closed_when_a_key_skips_it_while_it_is_read(tmp_path, monkeypatch):
+def test_a_file_is_closed_when_a_key_skips_it_while_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A file must not be closed by one thread while another reads it."""
     write_wav(tmp_path / "a.wav", tone(5.0), 8000)
     overlaps = []
@@ -92,7 +98,7 @@ def test_a_file_is_closed_when_a_key_skips_it_while_it_is_read(tmp_path, monkeyp
     class Slow(soundfile.SoundFile):
         reading = False
 
-        def read(self, *arguments, **settings):
+        def read(self, *arguments: Any, **settings: Any) -> Samples:
             self.reading = True
             begun.set()
             go_on.wait(5)
@@ -100,14 +106,14 @@ def test_a_file_is_closed_when_a_key_skips_it_while_it_is_read(tmp_path, monkeyp
             self.reading = False
             return samples
 
-        def close(self):
+        def close(self) -> None:
             overlaps.append(self.reading)
             super().close()
 
     monkeypatch.setattr("mediaserver.agents.prompts.soundfile.SoundFile", Slow)
     begun, go_on = threading.Event(), threading.Event()
 
-    async def main():
+    async def main() -> None:
         pieces = spoken(tmp_path / "a.wav", MULAW_8K)
         reading = asyncio.ensure_future(anext(pieces))
         await asyncio.to_thread(begun.wait, 5)
@@ -121,14 +127,14 @@ def test_a_file_is_closed_when_a_key_skips_it_while_it_is_read(tmp_path, monkeyp
     assert not any(overlaps)
 
 
-def test_it_plays_several_clips_in_their_order(tmp_path):
+def test_it_plays_several_clips_in_their_order(tmp_path: Path) -> None:
     stereo = Wav(np.stack([tone(0.5), tone(0.5)], 1), 8000)
     report = called(until_closed, [clip(1.0), stereo])
     assert report.audio_played == pytest.approx(1.5, abs=0.05)
 
 
-def test_it_begins_again_at_the_end():
-    async def test(phone):
+def test_it_begins_again_at_the_end() -> None:
+    async def test(phone: Phone) -> None:
         await phone.wait_until(5.0)
 
     report = called(test, clip(0.5), loop=True)
@@ -136,29 +142,29 @@ def test_it_begins_again_at_the_end():
     assert report.gaps == []
 
 
-def test_keys_are_ignored_unless_they_are_to_do_something():
+def test_keys_are_ignored_unless_they_are_to_do_something() -> None:
     report = called(pressed("1", 0.5), clip(2.0))
     assert report.audio_played == pytest.approx(2.0, abs=0.05)
 
 
-def test_a_key_stops_it():
+def test_a_key_stops_it() -> None:
     report = called(pressed("1", 0.5), [clip(2.0), clip(2.0)], loop=True, keys="stop")
     assert report.audio_played == pytest.approx(0.5, abs=0.05)
     assert report.ended_by == "server"
 
 
-def test_a_key_skips_a_clip():
+def test_a_key_skips_a_clip() -> None:
     report = called(pressed("1", 0.5), [clip(2.0), clip(1.0)], keys="skip")
     assert report.audio_played == pytest.approx(1.5, abs=0.06)
 
 
-def test_it_can_stay_on_the_line():
+def test_it_can_stay_on_the_line() -> None:
     report = called(pressed("1", 1.0, until=4.0), clip(0.5), then="stay")
     assert report.ended_by == "caller"
 
 
-def test_it_can_leave_the_call_to_the_xml():
-    async def main():
+def test_it_can_leave_the_call_to_the_xml() -> None:
+    async def main() -> CallReport:
         routes = Routes(Route(Player, settings={"clips": clip(0.5), "then": "close"}))
         async with joined(routes) as line:
             await line.phone.wait_closed()
@@ -167,8 +173,8 @@ def test_it_can_leave_the_call_to_the_xml():
     assert run_virtual(main()).close_code == 1000
 
 
-def test_a_caller_who_hangs_up_is_no_trouble():
-    async def test(phone):
+def test_a_caller_who_hangs_up_is_no_trouble() -> None:
+    async def test(phone: Phone) -> None:
         await asyncio.sleep(0.3)
 
     assert called(test, clip(3.0)).ended_by == "caller"
@@ -186,32 +192,34 @@ def test_a_caller_who_hangs_up_is_no_trouble():
         (Wav(tone(0.1), 8000), {"then": "sing"}, "then is one of"),
     ],
 )
-def test_what_cannot_be_played_is_refused(clips, settings, said):
+def test_what_cannot_be_played_is_refused(
+    clips: Wav | list[Any] | str, settings: dict[str, str], said: str
+) -> None:
     with pytest.raises(ValueError, match=said):
         Player(clips, **settings)
 
 
-def test_text_is_spoken():
+def test_text_is_spoken() -> None:
     report = called(until_closed, "we are closed", text_to_speech=TimedSpeech())
     assert report.audio_played == pytest.approx(0.9, abs=0.1)
 
 
-def test_a_file_that_cannot_be_played_is_told_before_anything_is(tmp_path):
+def test_a_file_that_cannot_be_played_is_told_before_anything_is(tmp_path: Path) -> None:
     (tmp_path / "broken.wav").write_bytes(b"RIFF\0\0\0\0WAVEfmt ")
     with pytest.raises(ValueError, match="cannot play"):
         called(until_closed, [clip(1.0), tmp_path / "broken.wav"])
 
 
-def test_a_file_without_audio_is_told(tmp_path):
+def test_a_file_without_audio_is_told(tmp_path: Path) -> None:
     write_wav(tmp_path / "a.wav", tone(0.0), 8000)
     with pytest.raises(ValueError, match="no audio"):
         called(until_closed, tmp_path / "a.wav", loop=True)
 
 
-def test_a_file_that_has_become_empty_is_not_looped_for_ever(tmp_path):
+def test_a_file_that_has_become_empty_is_not_looped_for_ever(tmp_path: Path) -> None:
     write_wav(tmp_path / "a.wav", tone(1.0), 8000)
 
-    async def test(phone):
+    async def test(phone: Phone) -> None:
         await phone.wait_until(0.5)
         write_wav(tmp_path / "a.wav", tone(0.0), 8000)
         await phone.wait_closed()
@@ -220,6 +228,6 @@ def test_a_file_that_has_become_empty_is_not_looped_for_ever(tmp_path):
         called(test, tmp_path / "a.wav", loop=True)
 
 
-def test_what_is_no_clip_is_refused():
+def test_what_is_no_clip_is_refused() -> None:
     with pytest.raises(TypeError, match="not 7"):
         Player(7)

@@ -2,16 +2,19 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import structlog
 
+from mediaserver import Turn
 from mediaserver.agents import Agent, VoiceAgent, tool
-from mediaserver.agents.services import ServiceError, ToolCall
+from mediaserver.agents.services import ServiceError, ToolCall, Transcript
 from mediaserver.agents.turns import LevelDetector, TurnSettings
 from mediaserver.call import StreamEndedError
 from mediaserver.handler import HandlerError, Route
-from mediaserver.testing import run_virtual
+from mediaserver.testing import JoinedCall, run_virtual
 from mediaserver.testing.services import (
     Fault,
     TimedModel,
@@ -22,7 +25,7 @@ from mediaserver.testing.services import (
 from mediaserver.testing.virtual_time import VirtualTimeLoop
 
 
-def services():
+def services() -> dict[str, TimedModel | TimedSpeech | TimedTranscription]:
     return {
         "speech_to_text": TimedTranscription(),
         "language_model": TimedModel(),
@@ -33,12 +36,12 @@ def services():
 # Settings.
 
 
-def test_an_agent_of_no_kind_is_no_agent():
+def test_an_agent_of_no_kind_is_no_agent() -> None:
     with pytest.raises(TypeError, match="abstract"):
         Agent()
 
 
-def test_settings_are_attributes_or_arguments():
+def test_settings_are_attributes_or_arguments() -> None:
     class Mine(VoiceAgent):
         prompt = "Be kind."
 
@@ -47,7 +50,7 @@ def test_settings_are_attributes_or_arguments():
     assert Mine.greeting is None
 
 
-def test_a_subclass_may_have_settings_of_its_own():
+def test_a_subclass_may_have_settings_of_its_own() -> None:
     class Mine(VoiceAgent):
         customer: str = "nobody"
 
@@ -57,12 +60,12 @@ def test_a_subclass_may_have_settings_of_its_own():
 @pytest.mark.parametrize(
     ("name", "near"), [("greating", "greeting"), ("tool", "tools"), ("barge", "barge_in")]
 )
-def test_a_setting_that_does_not_exist_is_refused_with_the_nearest(name, near):
+def test_a_setting_that_does_not_exist_is_refused_with_the_nearest(name: str, near: str) -> None:
     with pytest.raises(TypeError, match=f"no setting '{name}'; did you mean '{near}'"):
         VoiceAgent(**services(), **{name: "x"})
 
 
-def test_a_setting_like_no_other_is_refused_with_all_there_are():
+def test_a_setting_like_no_other_is_refused_with_all_there_are() -> None:
     with pytest.raises(TypeError, match=r"it has .*greeting.*text_to_speech"):
         VoiceAgent(**services(), xyzzy=1)
 
@@ -77,21 +80,23 @@ def test_a_setting_like_no_other_is_refused_with_all_there_are():
         ({"hold_after": -0.1}, "hold_after must be 0 or more"),
     ],
 )
-def test_a_setting_without_sense_is_refused(settings, message):
+def test_a_setting_without_sense_is_refused(
+    settings: dict[str, float] | dict[str, int] | dict[str, str], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         VoiceAgent(**services(), **settings)
 
 
 @pytest.mark.parametrize("name", ["speech_to_text", "language_model", "text_to_speech"])
-def test_a_voice_agent_needs_its_services(name):
+def test_a_voice_agent_needs_its_services(name: str) -> None:
     given = services()
     del given[name]
     with pytest.raises(TypeError, match=f"has no {name}"):
         VoiceAgent(**given)
 
 
-def test_hang_up_and_transfer_are_there_as_the_settings_say():
-    def names(**settings):
+def test_hang_up_and_transfer_are_there_as_the_settings_say() -> None:
+    def names(**settings: Any) -> list[str]:
         return [spec.name for spec in VoiceAgent(**services(), **settings).toolbox.specs]
 
     assert names() == ["hang_up"]
@@ -99,13 +104,13 @@ def test_hang_up_and_transfer_are_there_as_the_settings_say():
     assert names(transfers={"sales": "https://example.com/s.xml"}) == ["hang_up", "transfer"]
 
 
-def test_the_model_is_told_where_it_may_transfer_to():
+def test_the_model_is_told_where_it_may_transfer_to() -> None:
     urls = {"sales": "https://example.com/s.xml", "support": "https://example.com/t.xml"}
     agent = VoiceAgent(**services(), transfers=urls)
     assert agent.toolbox.specs[-1].parameters["properties"]["to"]["enum"] == ["sales", "support"]
 
 
-def test_plain_functions_are_tools():
+def test_plain_functions_are_tools() -> None:
     async def time() -> str:
         """Tell the time."""
         return "noon"
@@ -114,7 +119,7 @@ def test_plain_functions_are_tools():
     assert [spec.name for spec in agent.toolbox.specs] == ["time"]
 
 
-def test_a_tool_may_not_take_the_place_of_a_method():
+def test_a_tool_may_not_take_the_place_of_a_method() -> None:
     class Shop(VoiceAgent):
         @tool
         async def open(self) -> str:
@@ -124,10 +129,10 @@ def test_a_tool_may_not_take_the_place_of_a_method():
         Shop(**services())
 
 
-def test_a_function_may_make_the_detector():
+def test_a_function_may_make_the_detector() -> None:
     made = []
 
-    def make():
+    def make() -> LevelDetector:
         made.append(LevelDetector())
         return made[-1]
 
@@ -138,7 +143,7 @@ def test_a_function_may_make_the_detector():
     assert detector is made[0]
 
 
-def test_a_route_takes_the_class_and_not_an_instance():
+def test_a_route_takes_the_class_and_not_an_instance() -> None:
     Route(VoiceAgent, settings=services())
     with pytest.raises(HandlerError, match="give the class"):
         Route(VoiceAgent(**services()))
@@ -147,16 +152,18 @@ def test_a_route_takes_the_class_and_not_an_instance():
 # The caller is silent.
 
 
-def quiet(until):
-    async def script(line, agent):
+def quiet(until: float) -> Callable[..., Any]:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(until)
         assert not line.phone.ended
 
     return script
 
 
-def test_a_silent_caller_is_asked_twice_then_told_goodbye_and_hung_up_on(converse):
-    async def script(line, agent):
+def test_a_silent_caller_is_asked_twice_then_told_goodbye_and_hung_up_on(
+    converse: Callable[..., Any],
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_closed()
 
     call = converse(script, turn_taking=TurnSettings(silence=3.0))
@@ -168,8 +175,8 @@ def test_a_silent_caller_is_asked_twice_then_told_goodbye_and_hung_up_on(convers
     assert starts[1] - starts[0] == pytest.approx(1.2 + 3.0, abs=0.5)
 
 
-def test_who_answers_is_asked_anew(converse, voice):
-    async def script(line, agent):
+def test_who_answers_is_asked_anew(converse: Callable[..., Any], voice: Callable[..., Any]) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         for at in (6.0, 14.0, 22.0):
             await line.phone.wait_until(at)
             line.phone.say(voice(0.6))
@@ -186,13 +193,15 @@ def test_who_answers_is_asked_anew(converse, voice):
     assert [text for role, text in call.said if role == "user"] == ["Yes."] * 3
 
 
-def test_no_silence_prompt_leaves_the_caller_alone(converse):
+def test_no_silence_prompt_leaves_the_caller_alone(converse: Callable[..., Any]) -> None:
     call = converse(quiet(30.0), silence_prompt=None, turn_taking=TurnSettings(silence=2.0))
     assert call.messages == []
 
 
-def test_who_waits_for_a_slow_model_is_not_silent(converse, voice):
-    async def script(line, agent):
+def test_who_waits_for_a_slow_model_is_not_silent(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_until(9.0)
@@ -209,8 +218,8 @@ def test_who_waits_for_a_slow_model_is_not_silent(converse, voice):
 # Keys.
 
 
-def press(keys, *, at=1.0, until=8.0):
-    async def script(line, agent):
+def press(keys: str, *, at: float = 1.0, until: float = 8.0) -> Callable[..., Any]:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(at)
         line.phone.press(keys)
         await line.phone.wait_until(until)
@@ -218,7 +227,7 @@ def press(keys, *, at=1.0, until=8.0):
     return script
 
 
-def test_keys_are_something_the_caller_says(converse):
+def test_keys_are_something_the_caller_says(converse: Callable[..., Any]) -> None:
     call = converse(press("12"), answers=["Twelve."])
     assert call.said == [("user", "[pressed 12]"), ("assistant", "Twelve.")]
     (turn,) = call.turns
@@ -228,17 +237,17 @@ def test_keys_are_something_the_caller_says(converse):
     assert turn.first_token == pytest.approx(1.5 + 0.2, abs=0.05)
 
 
-def test_the_hash_key_ends_them(converse):
+def test_the_hash_key_ends_them(converse: Callable[..., Any]) -> None:
     call = converse(press("123#"), answers=["Thanks."])
     assert call.said[0] == ("user", "[pressed 123]")
     assert call.turns[0].first_token == pytest.approx(0.2, abs=0.05)
 
 
-def test_the_hash_key_alone_is_a_key(converse):
+def test_the_hash_key_alone_is_a_key(converse: Callable[..., Any]) -> None:
     assert converse(press("#"), answers=["Yes?"]).said[0] == ("user", "[pressed #]")
 
 
-def test_a_key_interrupts(converse):
+def test_a_key_interrupts(converse: Callable[..., Any]) -> None:
     call = converse(
         press("1"), answers=["One."], greeting="One two three four five six seven eight."
     )
@@ -250,8 +259,8 @@ def test_a_key_interrupts(converse):
 # Of its own accord.
 
 
-def test_say_returns_when_it_was_heard(converse):
-    async def script(line, agent):
+def test_say_returns_when_it_was_heard(converse: Callable[..., Any]) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         await agent.say("One two three.")
         said.append(line.phone.time)
@@ -264,8 +273,8 @@ def test_say_returns_when_it_was_heard(converse):
     assert call.turns == []
 
 
-def test_say_waits_for_what_is_being_said(converse):
-    async def script(line, agent):
+def test_say_waits_for_what_is_being_said(converse: Callable[..., Any]) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(0.5)
         await agent.say("Four five.")
 
@@ -274,8 +283,8 @@ def test_say_waits_for_what_is_being_said(converse):
     assert not call.turns[0].interrupted
 
 
-def test_say_after_the_end_says_that_the_stream_has_ended(converse):
-    async def script(line, agent):
+def test_say_after_the_end_says_that_the_stream_has_ended(converse: Callable[..., Any]) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(0.5)
         await line.hang_up()
         with pytest.raises(StreamEndedError):
@@ -284,8 +293,8 @@ def test_say_after_the_end_says_that_the_stream_has_ended(converse):
     converse(script)
 
 
-def test_interrupt_stops_what_is_said(converse):
-    async def script(line, agent):
+def test_interrupt_stops_what_is_said(converse: Callable[..., Any]) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         agent.interrupt()
         await line.phone.wait_until(3.0)
@@ -301,12 +310,12 @@ def test_interrupt_stops_what_is_said(converse):
 class Warmed(TimedSpeech):
     warmed = 0
 
-    async def prewarm(self):
+    async def prewarm(self) -> None:
         self.warmed += 1
 
 
-def test_services_are_warmed_and_phrases_made_at_the_answer(converse):
-    async def answer():
+def test_services_are_warmed_and_phrases_made_at_the_answer(converse: Callable[..., Any]) -> None:
+    async def answer() -> None:
         agent = VoiceAgent(**{**services(), "text_to_speech": speech}, greeting="Hello.")
         await agent.on_answer(None, None)
         await asyncio.sleep(0)
@@ -323,14 +332,16 @@ def test_services_are_warmed_and_phrases_made_at_the_answer(converse):
     assert len(speech.texts) == made
 
 
-def test_a_synthesis_that_is_dead_from_the_start_does_not_end_the_call(converse):
+def test_a_synthesis_that_is_dead_from_the_start_does_not_end_the_call(
+    converse: Callable[..., Any],
+) -> None:
     fault = Fault(error=ServiceError("text_to_speech", "gone"))
     call = converse(quiet(5.0), tts=TimedSpeech(fault=fault), greeting="Hello.")
     assert call.turns[0].error == "text_to_speech: gone"
     assert call.report.audio_played == 0
 
 
-def test_phrases_that_cannot_be_made_at_the_answer_do_not_matter():
+def test_phrases_that_cannot_be_made_at_the_answer_do_not_matter() -> None:
     fault = Fault(error=ServiceError("text_to_speech", "gone"))
     agent = VoiceAgent(**{**services(), "text_to_speech": TimedSpeech(fault=fault)})
     run_virtual(agent.on_answer(None, None))
@@ -339,8 +350,10 @@ def test_phrases_that_cannot_be_made_at_the_answer_do_not_matter():
 # Odd moments.
 
 
-def test_nobody_is_asked_whether_they_are_there_while_their_words_are_transcribed(converse, voice):
-    async def script(line, agent):
+def test_nobody_is_asked_whether_they_are_there_while_their_words_are_transcribed(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_until(12.0)
@@ -355,8 +368,10 @@ def test_nobody_is_asked_whether_they_are_there_while_their_words_are_transcribe
     assert call.said[0] == ("user", "Hello?")
 
 
-def test_the_silence_prompt_gives_way_to_who_speaks_at_that_moment(converse, voice):
-    async def script(line, agent):
+def test_the_silence_prompt_gives_way_to_who_speaks_at_that_moment(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(2.95)
         line.phone.say(voice(1.0))
         await line.phone.wait_until(8.0)
@@ -369,9 +384,9 @@ def test_the_silence_prompt_gives_way_to_who_speaks_at_that_moment(converse, voi
 
 
 def test_an_interruption_by_the_application_before_the_answer_began_is_the_end_of_it(
-    converse, voice
-):
-    async def script(line, agent):
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_until(2.8)  # the model is asked
@@ -389,13 +404,15 @@ def test_an_interruption_by_the_application_before_the_answer_began_is_the_end_o
     assert call.said == [("user", "Hello?"), ("assistant", call.agent.silence_prompt)]
 
 
-def test_a_noise_before_the_greeting_does_not_cost_it(converse, voice, scripted):
+def test_a_noise_before_the_greeting_does_not_cost_it(
+    converse: Callable[..., Any], voice: Callable[..., Any], scripted: type[Any]
+) -> None:
     class Slow(scripted):
-        async def open(self):
+        async def open(self) -> None:
             await asyncio.sleep(1.0)
             await super().open()
 
-    async def script(line, agent):
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(0.5)
         line.phone.say(voice(0.1))
         await line.phone.wait_until(6.0)
@@ -410,13 +427,15 @@ def test_a_noise_before_the_greeting_does_not_cost_it(converse, voice, scripted)
     assert call.turns[0].number == 0
 
 
-def test_who_speaks_before_the_greeting_is_answered_instead(converse, voice, scripted):
+def test_who_speaks_before_the_greeting_is_answered_instead(
+    converse: Callable[..., Any], voice: Callable[..., Any], scripted: type[Any]
+) -> None:
     class Slow(scripted):
-        async def open(self):
+        async def open(self) -> None:
             await asyncio.sleep(1.0)
             await super().open()
 
-    async def script(line, agent):
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(0.5)
         line.phone.say(voice(1.0))
         await line.phone.wait_until(6.0)
@@ -433,12 +452,14 @@ def test_who_speaks_before_the_greeting_is_answered_instead(converse, voice, scr
     assert call.turns[0].end_of_turn == pytest.approx(0.6, abs=0.05)
 
 
-def test_an_agent_that_cannot_open_may_give_up_at_once(converse, scripted):
+def test_an_agent_that_cannot_open_may_give_up_at_once(
+    converse: Callable[..., Any], scripted: type[Any]
+) -> None:
     class Broken(scripted):
-        async def open(self):
+        async def open(self) -> None:
             raise ServiceError("text_to_speech", "gone")
 
-    async def script(line, agent):
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_closed()
 
     call = converse(script, kind=Broken, failures_allowed=0, goodbye="Goodbye then.")
@@ -446,8 +467,8 @@ def test_an_agent_that_cannot_open_may_give_up_at_once(converse, scripted):
     assert call.agent._speakers == {}
 
 
-def test_a_key_after_the_end_is_not_taken(converse):
-    async def script(line, agent):
+def test_a_key_after_the_end_is_not_taken(converse: Callable[..., Any]) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(0.5)
         await line.hang_up()
         await agent.on_dtmf("1")
@@ -457,24 +478,26 @@ def test_a_key_after_the_end_is_not_taken(converse):
     assert converse(script).messages == []
 
 
-def test_say_may_be_used_in_any_hook(converse, voice, scripted):
+def test_say_may_be_used_in_any_hook(
+    converse: Callable[..., Any], voice: Callable[..., Any], scripted: type[Any]
+) -> None:
     class Talkative(scripted):
-        async def on_start(self):
+        async def on_start(self) -> None:
             await self.say("Welcome.")
             await super().on_start()
             await self.say("Tell me.")
 
-        async def on_transcript(self, transcript):
+        async def on_transcript(self, transcript: Transcript) -> None:
             await self.say("I heard.")
 
-        async def on_turn(self, turn):
+        async def on_turn(self, turn: Turn) -> None:
             if turn.number == 1:
                 await self.say("And done.")
 
-        async def on_stop(self, reason):
+        async def on_stop(self, reason: str) -> None:
             await self.say("Never said.")
 
-    async def script(line, agent):
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(5.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_until(14.0)
@@ -487,7 +510,7 @@ def test_say_may_be_used_in_any_hook(converse, voice, scripted):
     ]
 
 
-def test_the_greetings_delay_is_told(converse):
+def test_the_greetings_delay_is_told(converse: Callable[..., Any]) -> None:
     call = converse(quiet(4.0), tts=TimedSpeech(timing=Timing(0.7, 0.01)), greeting="Hello there.")
     (turn,) = call.turns
     assert turn.audio_sent == pytest.approx(0.7, abs=0.03)
@@ -498,14 +521,14 @@ def test_the_greetings_delay_is_told(converse):
 # What would hold up every other call.
 
 
-def test_the_detector_is_made_in_a_thread_the_first_time_and_before_the_stream_comes():
+def test_the_detector_is_made_in_a_thread_the_first_time_and_before_the_stream_comes() -> None:
     made = []
 
-    def make():
+    def make() -> LevelDetector:
         made.append(threading.current_thread())
         return LevelDetector()
 
-    async def answer():
+    async def answer() -> None:
         for _ in range(2):
             agent = VoiceAgent(**services(), voice_detector=make)
             await agent.on_answer(None, None)
@@ -515,11 +538,15 @@ def test_the_detector_is_made_in_a_thread_the_first_time_and_before_the_stream_c
     assert made[1] is threading.main_thread()
 
 
-def test_a_call_without_an_answer_webhook_makes_it_in_a_thread_too(converse, monkeypatch):
-    def make():
+def test_a_call_without_an_answer_webhook_makes_it_in_a_thread_too(
+    converse: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make() -> LevelDetector:
         return LevelDetector()
 
-    def run_in_executor(loop, executor, function, *args):
+    def run_in_executor(
+        loop: VirtualTimeLoop, executor: None, function: Callable[..., Any], *args: Any
+    ) -> Any:
         threads.append(function)
         return run(loop, executor, function, *args)
 
@@ -531,8 +558,10 @@ def test_a_call_without_an_answer_webhook_makes_it_in_a_thread_too(converse, mon
         assert len(threads) == 1
 
 
-def test_failures_are_logged_without_words(converse, voice):
-    async def script(line, agent):
+def test_failures_are_logged_without_words(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_until(5.0)
@@ -556,13 +585,15 @@ def test_failures_are_logged_without_words(converse, voice):
 # The end.
 
 
-def test_a_key_that_waits_when_a_hook_fails_is_forgotten(converse, scripted):
+def test_a_key_that_waits_when_a_hook_fails_is_forgotten(
+    converse: Callable[..., Any], scripted: type[Any]
+) -> None:
     class Wrong(scripted):
-        async def on_dtmf(self, digit):
+        async def on_dtmf(self, digit: str) -> None:
             await super().on_dtmf(digit)
             raise LookupError("no such key")
 
-    async def script(line, agent):
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.press("1")
         await line.phone.wait_closed()
@@ -573,8 +604,10 @@ def test_a_key_that_waits_when_a_hook_fails_is_forgotten(converse, scripted):
     assert call.messages == []
 
 
-def test_the_last_turn_is_reported_to_the_handler_too(converse, voice):
-    async def script(line, agent):
+def test_the_last_turn_is_reported_to_the_handler_too(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_closed()
@@ -585,8 +618,10 @@ def test_the_last_turn_is_reported_to_the_handler_too(converse, voice):
     assert call.counters.turns.turns == 1
 
 
-def test_who_hangs_up_in_the_middle_has_heard_no_more(converse, voice):
-    async def script(line, agent):
+def test_who_hangs_up_in_the_middle_has_heard_no_more(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
 
     call = converse(script, greeting="One two three four five six.")

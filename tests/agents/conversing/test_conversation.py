@@ -7,7 +7,7 @@ from mediaserver.agents.services import Text, ToolCall, ToolResult
 CALL = ToolCall("a", "look", "{}")
 
 
-def test_messages_are_in_the_order_in_which_they_were_said():
+def test_messages_are_in_the_order_in_which_they_were_said() -> None:
     conversation = Conversation()
     conversation.hear("Hello?")
     conversation.say().text = "Hello."
@@ -19,14 +19,14 @@ def test_messages_are_in_the_order_in_which_they_were_said():
     ]
 
 
-def test_what_the_caller_says_in_a_row_is_one_message():
+def test_what_the_caller_says_in_a_row_is_one_message() -> None:
     conversation = Conversation()
     conversation.hear("I would like")
     conversation.hear("a table.")
     assert conversation.messages == [Text("user", "I would like a table.")]
 
 
-def test_an_answer_of_which_nothing_was_heard_leaves_no_trace():
+def test_an_answer_of_which_nothing_was_heard_leaves_no_trace() -> None:
     conversation = Conversation()
     conversation.hear("I would like")
     saying = conversation.say()
@@ -36,7 +36,7 @@ def test_an_answer_of_which_nothing_was_heard_leaves_no_trace():
     assert conversation.messages == [Text("user", "I would like a table.")]
 
 
-def test_the_same_words_at_two_times_are_two_messages():
+def test_the_same_words_at_two_times_are_two_messages() -> None:
     conversation = Conversation()
     conversation.hear("Yes.")
     conversation.say().text = "Sure?"
@@ -45,14 +45,14 @@ def test_the_same_words_at_two_times_are_two_messages():
     assert [message.text for message in conversation.messages] == ["Yes.", "Sure?", "Yes. Now."]
 
 
-def test_what_the_agent_says_in_a_row_is_one_message():
+def test_what_the_agent_says_in_a_row_is_one_message() -> None:
     conversation = Conversation()
     conversation.say().text = "One moment. "
     conversation.say().text = "Here it is."
     assert conversation.messages == [Text("assistant", "One moment. Here it is.")]
 
 
-def test_what_is_being_said_counts_as_said_until_it_is_known_what_was_heard():
+def test_what_is_being_said_counts_as_said_until_it_is_known_what_was_heard() -> None:
     conversation = Conversation()
     saying = conversation.say()
     saying.text = "One two three."
@@ -61,7 +61,7 @@ def test_what_is_being_said_counts_as_said_until_it_is_known_what_was_heard():
     assert conversation.messages == [Text("assistant", "One")]
 
 
-def test_a_result_takes_the_place_that_was_kept_for_it():
+def test_a_result_takes_the_place_that_was_kept_for_it() -> None:
     conversation = Conversation()
     conversation.call([CALL], [ToolResult("a", "not done yet")])
     conversation.hear("And?")
@@ -70,7 +70,7 @@ def test_a_result_takes_the_place_that_was_kept_for_it():
     assert conversation.messages == [CALL, ToolResult("a", "found"), Text("user", "And?")]
 
 
-def test_of_calls_with_one_id_the_last_is_meant():
+def test_of_calls_with_one_id_the_last_is_meant() -> None:
     conversation = Conversation()
     for _ in range(2):
         conversation.call([CALL], [ToolResult("a", "not done yet")])
@@ -79,18 +79,18 @@ def test_of_calls_with_one_id_the_last_is_meant():
     assert results == ["not done yet", "found"]
 
 
-def test_a_result_without_a_call_is_refused():
+def test_a_result_without_a_call_is_refused() -> None:
     with pytest.raises(LookupError, match="no tool call 'b'"):
         Conversation().returned(ToolResult("b", "found"))
 
 
-def test_other_messages_can_be_added():
+def test_other_messages_can_be_added() -> None:
     conversation = Conversation()
     conversation.add(Text("system", "The caller is Ann."))
     assert conversation.messages == [Text("system", "The caller is Ann.")]
 
 
-def test_the_messages_are_a_copy():
+def test_the_messages_are_a_copy() -> None:
     conversation = Conversation()
     conversation.hear("Hello?")
     conversation.messages.clear()

@@ -17,33 +17,35 @@ class Stream:
 
     call_id, stream_id = "call", "stream"
 
-    def __init__(self, refuses=False):
+    def __init__(self, refuses: bool = False) -> None:
         self.refuses = refuses
         self.done = []
 
-    async def hang_up(self):
+    async def hang_up(self) -> None:
         await self.transfer("hung up")
 
-    async def transfer(self, url):
+    async def transfer(self, url: str) -> None:
         if self.refuses:
             raise CallControlError("no right to")
         self.done.append(url)
 
-    def close(self):
+    def close(self) -> None:
         self.done.append("closed")
 
 
-def departing(stream, *, can_hang_up=True, transfers=URLS):
+def departing(
+    stream: Stream, *, can_hang_up: bool = True, transfers: dict[str, str] = URLS
+) -> SimpleNamespace:
     departure = Departure(lambda: stream, transfers, can_hang_up=can_hang_up)
     toolbox = Toolbox(*departure.tools.values())
 
-    def use(name, arguments="{}"):
+    def use(name: str, arguments: str = "{}") -> str:
         return run_virtual(toolbox.use(ToolCall("1", name, arguments))).text
 
     return SimpleNamespace(departure=departure, toolbox=toolbox, use=use)
 
 
-def test_a_model_hangs_up_and_transfers_by_tools():
+def test_a_model_hangs_up_and_transfers_by_tools() -> None:
     stream = Stream()
     call = departing(stream)
     assert call.use("hang_up") == "The call has ended."
@@ -52,33 +54,35 @@ def test_a_model_hangs_up_and_transfers_by_tools():
     assert call.departure.done
 
 
-def test_tools_are_there_as_they_are_allowed():
+def test_tools_are_there_as_they_are_allowed() -> None:
     assert list(departing(Stream()).departure.tools) == ["hang_up", "transfer"]
     assert departing(Stream(), can_hang_up=False, transfers={}).departure.tools == {}
 
 
-def test_the_model_is_told_where_to():
+def test_the_model_is_told_where_to() -> None:
     (tool,) = departing(Stream(), can_hang_up=False).toolbox.specs
     assert tool.parameters["properties"] == {
         "to": {"enum": ["sales", "desk"], "type": "string", "description": "where to."}
     }
 
 
-def test_agents_with_other_transfers_do_not_mix_them_up():
+def test_agents_with_other_transfers_do_not_mix_them_up() -> None:
     departing(Stream())
     (tool,) = departing(Stream(), can_hang_up=False, transfers={"a": "https://a"}).toolbox.specs
     assert tool.parameters["properties"]["to"]["const"] == "a"
 
 
 @pytest.mark.parametrize("tool", [("hang_up",), ("transfer", '{"to": "sales"}')])
-def test_a_refusal_is_told_to_the_model_and_the_call_goes_on(tool):
+def test_a_refusal_is_told_to_the_model_and_the_call_goes_on(
+    tool: tuple[str, str] | tuple[str],
+) -> None:
     call = departing(Stream(refuses=True))
     assert "no right to" in call.use(*tool)
     assert not call.departure.done
 
 
 @pytest.mark.parametrize("to", ["hang_up", "sales"])
-def test_who_must_leave_closes_the_stream_if_it_is_refused(to):
+def test_who_must_leave_closes_the_stream_if_it_is_refused(to: str) -> None:
     stream = Stream(refuses=True)
     call = departing(stream)
     run_virtual(call.departure.leave(to))

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,12 +15,12 @@ from mediaserver.espeak import speak_marked
 TEXT = "Well, one two three. Four five!"
 
 
-def speech(seconds):
+def speech(seconds: float) -> Frame:
     samples = 3000 * np.random.default_rng(1).normal(0, 1, round(seconds * 8000))
     return Frame(MULAW_8K.encode(samples.astype(np.int16)), MULAW_8K)
 
 
-def spoken(text, *items, complete=True, **options):
+def spoken(text: str, *items: Any, complete: bool = True, **options: Any) -> Spoken:
     made = Spoken(text, **options)
     for item in items:
         made.take(item)
@@ -27,7 +29,7 @@ def spoken(text, *items, complete=True, **options):
     return made
 
 
-def marked(text, *times):
+def marked(text: str, *times: Any) -> Spoken:
     """Return the text with a mark at the end of every word."""
     ends = [end for end in range(1, len(text) + 1) if (text + " ")[end] == " " != text[end - 1]]
     marks = [WordMark(end, seconds) for end, seconds in zip(ends, times, strict=True)]
@@ -47,17 +49,17 @@ def marked(text, *times):
         (9, "one two, three."),
     ],
 )
-def test_a_word_counts_when_more_than_half_of_it_was_heard(seconds, heard):
+def test_a_word_counts_when_more_than_half_of_it_was_heard(seconds: float, heard: str) -> None:
     assert marked("one two, three.", 1.0, 2.0, 3.0).heard(seconds) == heard
 
 
-def test_a_pause_between_marks_belongs_to_no_word():
+def test_a_pause_between_marks_belongs_to_no_word() -> None:
     text = "one two"
     made = spoken(text, speech(3.0), WordMark(3, 1.0), WordMark(4, 2.0), WordMark(7, 3.0))
     assert [made.heard(seconds) for seconds in (1.9, 2.4, 2.6)] == ["one", "one", "one two"]
 
 
-def test_marks_of_several_words_at_once_are_divided():
+def test_marks_of_several_words_at_once_are_divided() -> None:
     made = spoken("aaaa bbbb cccc dddd", speech(4.0), WordMark(9, 2.0), WordMark(19, 4.0))
     assert [made.heard(seconds) for seconds in (0.9, 1.9, 2.9)] == [
         "aaaa",
@@ -66,12 +68,12 @@ def test_marks_of_several_words_at_once_are_divided():
     ]
 
 
-def test_marks_that_go_back_are_borne():
+def test_marks_that_go_back_are_borne() -> None:
     made = spoken("one two", speech(2.0), WordMark(7, 1.0), WordMark(3, 0.5))
     assert made.heard(0.9) == "one two"
 
 
-def test_after_the_last_mark_the_rest_is_estimated():
+def test_after_the_last_mark_the_rest_is_estimated() -> None:
     made = spoken("aaaa bbbb cccc", speech(3.0), WordMark(4, 1.0))
     assert [made.heard(seconds) for seconds in (0.9, 1.8, 2.9)] == [
         "aaaa",
@@ -80,13 +82,13 @@ def test_after_the_last_mark_the_rest_is_estimated():
     ]
 
 
-def test_after_the_last_mark_of_audio_to_come_the_speed_is_given():
+def test_after_the_last_mark_of_audio_to_come_the_speed_is_given() -> None:
     options = {"complete": False, "seconds_per_letter": 0.25}
     made = spoken("aaaa bbbb cccc", speech(3.0), WordMark(4, 1.0), **options)
     assert made.heard(1.9) == "aaaa bbbb"
 
 
-def test_without_marks_it_is_estimated():
+def test_without_marks_it_is_estimated() -> None:
     made = spoken("aaaa bbbb cccc dddd", speech(4.0))
     assert [made.heard(seconds) for seconds in (0.9, 1.9, 3.9)] == [
         "aaaa",
@@ -95,13 +97,13 @@ def test_without_marks_it_is_estimated():
     ]
 
 
-def test_all_was_heard_at_the_end_even_of_silence():
+def test_all_was_heard_at_the_end_even_of_silence() -> None:
     silence = Frame(MULAW_8K.silence * 8000, MULAW_8K)
     assert spoken("one two", silence).heard(1.0) == "one two"
     assert spoken("one two", silence).heard(0.5) == ""
 
 
-def test_text_that_comes_with_the_audio_is_added():
+def test_text_that_comes_with_the_audio_is_added() -> None:
     made = spoken("", speech(0.5), complete=False)
     for piece in ("aaaa", " bb", "bb cccc"):
         made.add(piece)
@@ -112,7 +114,7 @@ def test_text_that_comes_with_the_audio_is_added():
     assert made.heard(1.0) == "aaaa bbbb cccc"
 
 
-def test_a_faster_voice_has_said_more():
+def test_a_faster_voice_has_said_more() -> None:
     frame = speech(0.5)
     slow, fast = (
         spoken("aa bb cc dd ee ff gg hh", frame, complete=False, seconds_per_letter=pace)
@@ -121,7 +123,7 @@ def test_a_faster_voice_has_said_more():
     assert len(slow.heard(0.5)) < len(fast.heard(0.5))
 
 
-def test_speed_is_known_once_all_is_there():
+def test_speed_is_known_once_all_is_there() -> None:
     made = spoken("aaaa bbbb", speech(2.0), complete=False, seconds_per_letter=0.123)
     assert made.seconds_per_letter == 0.123
     made.finish()
@@ -129,7 +131,7 @@ def test_speed_is_known_once_all_is_there():
     assert spoken("").seconds_per_letter == Spoken().seconds_per_letter
 
 
-def test_text_without_words_is_heard_at_once():
+def test_text_without_words_is_heard_at_once() -> None:
     assert spoken("...", speech(1.0)).heard(0.1) == "..."
 
 
@@ -140,7 +142,13 @@ def test_text_without_words_is_heard_at_once():
     st.booleans(),
     st.lists(st.floats(-1, 20), min_size=2, max_size=5).map(sorted),
 )
-def test_later_more_was_heard(text, lengths, marks, complete, times):
+def test_later_more_was_heard(
+    text: str,
+    lengths: list[float],
+    marks: list[tuple[int, float]],
+    complete: bool,
+    times: list[float],
+) -> None:
     made = spoken(text, *map(speech, lengths), *(WordMark(*mark) for mark in marks))
     made.complete = complete
     heard = [made.heard(seconds) for seconds in times]
@@ -155,7 +163,7 @@ SAID = (
 
 
 @pytest.mark.parametrize("text", SAID)
-def test_an_estimate_is_within_a_word_of_what_was_said(text):
+def test_an_estimate_is_within_a_word_of_what_was_said(text: str) -> None:
     speech = speak_marked(text)
     samples = resample(speech.wav.samples, speech.wav.rate, 8000)
     made = spoken(text, Frame(MULAW_8K.encode(samples), MULAW_8K))

@@ -1,4 +1,5 @@
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -6,10 +7,10 @@ from mediaserver.agents.conversing.keys import KEYS_PAUSE, Keys
 from mediaserver.testing import run_virtual
 
 
-def pressed(*presses, until=10.0):
+def pressed(*presses: Any, until: float = 10.0) -> list[tuple[str, float]]:
     """Press keys at their times; return what was entered, and when."""
 
-    async def main():
+    async def main() -> None:
         loop = asyncio.get_running_loop()
         keys = Keys(lambda text: entered.append((text, loop.time())))
         for at, digit in presses:
@@ -23,24 +24,24 @@ def pressed(*presses, until=10.0):
     return entered
 
 
-def test_keys_are_entered_after_a_pause():
+def test_keys_are_entered_after_a_pause() -> None:
     assert pressed((1.0, "1"), (2.0, "2")) == [("12", pytest.approx(2.0 + KEYS_PAUSE))]
 
 
-def test_a_longer_pause_makes_two_of_them():
+def test_a_longer_pause_makes_two_of_them() -> None:
     assert [keys for keys, _ in pressed((1.0, "1"), (3.0, "2"))] == ["1", "2"]
 
 
-def test_hash_ends_them_at_once():
+def test_hash_ends_them_at_once() -> None:
     assert pressed((1.0, "1"), (1.5, "#")) == [("1", 1.5)]
 
 
-def test_hash_alone_is_a_key():
+def test_hash_alone_is_a_key() -> None:
     assert pressed((1.0, "#"), (2.0, "*")) == [("#", 1.0), ("*", pytest.approx(2.0 + KEYS_PAUSE))]
 
 
-def test_they_are_waited_for_until_they_are_forgotten():
-    async def main():
+def test_they_are_waited_for_until_they_are_forgotten() -> None:
+    async def main() -> None:
         keys = Keys(entered.append)
         keys.press("1")
         assert keys

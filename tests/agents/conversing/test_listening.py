@@ -1,4 +1,5 @@
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -11,35 +12,42 @@ from mediaserver.call import Frame
 class ByValue:
     """Speech is what has a one in it."""
 
-    def probability(self, frame):
+    def probability(self, frame: Frame) -> float:
         return float(1 in frame.payload)
 
 
 class FakeStream:
     format = MULAW_8K
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.unheard = 0.0
         self.did = []
         self.now = 100.0
 
-    def clock(self):
+    def clock(self) -> float:
         return self.now
 
-    def pause(self):
+    def pause(self) -> None:
         self.did.append("pause")
 
-    def resume(self):
+    def resume(self) -> None:
         self.did.append("resume")
 
-    def interrupt(self):
+    def interrupt(self) -> None:
         self.did.append("interrupt")
 
 
 class Ear:
     """A listener, and what it told."""
 
-    def __init__(self, *, speaking=False, answering=False, settings=None, **kwargs):
+    def __init__(
+        self,
+        *,
+        speaking: bool = False,
+        answering: bool = False,
+        settings: TurnSettings | None = None,
+        **kwargs: Any,
+    ) -> None:
         self.stream = FakeStream()
         self.stream.unheard = 1.0 if speaking else 0.0
         self.started, self.finished, self.dropped = [], [], []
@@ -58,20 +66,20 @@ class Ear:
             **kwargs,
         )
 
-    def _silent(self):
+    def _silent(self) -> None:
         self.silent += 1
 
-    def hear(self, seconds, speech=True):
+    def hear(self, seconds: float, speech: bool = True) -> None:
         for _ in range(round(seconds / 0.02)):
             self.stream.now += 0.02
             self.listener.hear(Frame(bytes([1 if speech else 0]) * 160, MULAW_8K))
 
 
-async def frames_of(utterance):
+async def frames_of(utterance: Utterance) -> list[Frame]:
     return [frame async for frame in utterance]
 
 
-async def test_an_utterance_has_all_its_frames_and_those_just_before():
+async def test_an_utterance_has_all_its_frames_and_those_just_before() -> None:
     ear = Ear()
     ear.hear(1.0, speech=False)
     ear.hear(1.0)
@@ -86,7 +94,7 @@ async def test_an_utterance_has_all_its_frames_and_those_just_before():
     assert not utterance.dropped
 
 
-async def test_times_of_an_utterance_are_on_the_calls_clock():
+async def test_times_of_an_utterance_are_on_the_calls_clock() -> None:
     ear = Ear()
     ear.hear(1.0, speech=False)
     ear.hear(1.0)
@@ -97,13 +105,13 @@ async def test_times_of_an_utterance_are_on_the_calls_clock():
     assert utterance.finished_at == pytest.approx(102.6, abs=0.03)
 
 
-async def test_frames_can_be_read_while_they_come():
+async def test_frames_can_be_read_while_they_come() -> None:
     ear = Ear()
     ear.hear(0.1)
     (utterance,) = ear.started
     read = []
 
-    async def reader():
+    async def reader() -> None:
         read.extend(await frames_of(utterance))
 
     reading = asyncio.create_task(reader())
@@ -115,7 +123,7 @@ async def test_frames_can_be_read_while_they_come():
     assert len(read) >= 25
 
 
-async def test_the_end_of_an_utterance_is_told_at_once():
+async def test_the_end_of_an_utterance_is_told_at_once() -> None:
     ended = []
     utterance = Utterance((), started_at=0.0)
     utterance.on_end = lambda: ended.append(utterance.dropped)
@@ -124,7 +132,7 @@ async def test_the_end_of_an_utterance_is_told_at_once():
     assert await frames_of(utterance) == []
 
 
-async def test_while_the_agent_is_silent_nothing_is_paused():
+async def test_while_the_agent_is_silent_nothing_is_paused() -> None:
     ear = Ear()
     ear.hear(1.0)
     ear.hear(1.0, speech=False)
@@ -132,7 +140,7 @@ async def test_while_the_agent_is_silent_nothing_is_paused():
     assert ear.barged_in == []
 
 
-async def test_decide_pauses_then_interrupts():
+async def test_decide_pauses_then_interrupts() -> None:
     ear = Ear(speaking=True)
     ear.hear(0.1)
     assert ear.stream.did == ["pause"]
@@ -141,7 +149,7 @@ async def test_decide_pauses_then_interrupts():
     assert ear.barged_in == [True]
 
 
-async def test_decide_goes_on_after_a_noise():
+async def test_decide_goes_on_after_a_noise() -> None:
     ear = Ear(speaking=True)
     ear.hear(0.1)
     ear.hear(0.5, speech=False)
@@ -153,7 +161,7 @@ async def test_decide_goes_on_after_a_noise():
     assert ear.finished == []
 
 
-async def test_decide_holds_an_answer_that_is_about_to_come():
+async def test_decide_holds_an_answer_that_is_about_to_come() -> None:
     ear = Ear(answering=True)
     ear.hear(0.1)
     assert ear.stream.did == ["pause"]
@@ -163,7 +171,7 @@ async def test_decide_holds_an_answer_that_is_about_to_come():
     assert ear.barged_in == []
 
 
-async def test_at_once_interrupts_and_does_so_once():
+async def test_at_once_interrupts_and_does_so_once() -> None:
     ear = Ear(speaking=True, barge_in="at_once")
     ear.hear(0.06)
     assert ear.stream.did == ["interrupt"]
@@ -172,21 +180,21 @@ async def test_at_once_interrupts_and_does_so_once():
     assert ear.barged_in == [True]
 
 
-async def test_notify_does_nothing_to_the_stream():
+async def test_notify_does_nothing_to_the_stream() -> None:
     ear = Ear(speaking=True, barge_in="notify")
     ear.hear(1.0)
     assert ear.stream.did == []
     assert ear.barged_in == [True]
 
 
-async def test_a_transcript_confirms_early():
+async def test_a_transcript_confirms_early() -> None:
     ear = Ear(speaking=True)
     ear.hear(0.2)
     ear.listener.understood(ear.started[0], "stop", final=False)
     assert ear.stream.did == ["pause", "interrupt"]
 
 
-async def test_a_backchannel_lets_the_agent_go_on():
+async def test_a_backchannel_lets_the_agent_go_on() -> None:
     ear = Ear(speaking=True)
     ear.hear(0.3)
     ear.listener.understood(ear.started[0], "mhm", final=True)
@@ -194,7 +202,7 @@ async def test_a_backchannel_lets_the_agent_go_on():
     assert ear.dropped == ear.started
 
 
-async def test_a_transcript_may_come_after_the_utterance_was_dropped():
+async def test_a_transcript_may_come_after_the_utterance_was_dropped() -> None:
     ear = Ear(speaking=True)
     ear.hear(0.3)
     ear.hear(1.0, speech=False)
@@ -206,7 +214,7 @@ async def test_a_transcript_may_come_after_the_utterance_was_dropped():
     assert ear.barged_in == [False, True]
 
 
-async def test_a_late_transcript_interrupts_though_something_else_has_begun():
+async def test_a_late_transcript_interrupts_though_something_else_has_begun() -> None:
     ear = Ear(speaking=True)
     ear.hear(0.3)
     ear.hear(1.5, speech=False)
@@ -219,7 +227,7 @@ async def test_a_late_transcript_interrupts_though_something_else_has_begun():
     assert not noise.confirmed
 
 
-async def test_a_late_backchannel_is_left_alone():
+async def test_a_late_backchannel_is_left_alone() -> None:
     ear = Ear(speaking=True)
     ear.hear(0.3)
     ear.hear(1.5, speech=False)
@@ -235,17 +243,17 @@ QUIETLY = TurnSettings(decide_within=1.5, confirm=1.5, end_of_turn=0.6)
 class Halves:
     """Speech is what has a one in it, and never beyond doubt."""
 
-    def probability(self, frame):
+    def probability(self, frame: Frame) -> float:
         return 0.6 * (1 in frame.payload)
 
 
-def hesitant(**kwargs):
+def hesitant(**kwargs: Any) -> Ear:
     ear = Ear(speaking=True, settings=QUIETLY, **kwargs)
     ear.listener.taker._detector = Halves()
     return ear
 
 
-async def test_a_quiet_speaker_who_is_confirmed_late_has_said_all_of_it():
+async def test_a_quiet_speaker_who_is_confirmed_late_has_said_all_of_it() -> None:
     ear = hesitant()
     ear.hear(1.0, speech=False)
     ear.hear(2.5)
@@ -264,7 +272,7 @@ async def test_a_quiet_speaker_who_is_confirmed_late_has_said_all_of_it():
     assert 1 not in frames[0].payload
 
 
-async def test_what_was_said_before_the_words_were_known_is_in_it_though_the_turn_is_over():
+async def test_what_was_said_before_the_words_were_known_is_in_it_though_the_turn_is_over() -> None:
     ear = hesitant()
     ear.hear(2.5)
     ear.hear(2.0, speech=False)
@@ -274,7 +282,7 @@ async def test_what_was_said_before_the_words_were_known_is_in_it_though_the_tur
     assert sum(1 in frame.payload for frame in await frames_of(whole)) == 125
 
 
-async def test_a_pause_for_breath_does_not_part_what_was_dropped_from_what_follows():
+async def test_a_pause_for_breath_does_not_part_what_was_dropped_from_what_follows() -> None:
     ear = hesitant()
     ear.hear(2.0)
     ear.hear(0.3, speech=False)
@@ -287,7 +295,9 @@ async def test_a_pause_for_breath_does_not_part_what_was_dropped_from_what_follo
     assert sum(1 in frame.payload for frame in await frames_of(second)) == 125
 
 
-async def test_what_was_taken_up_again_is_not_answered_by_itself_however_late_its_words_come():
+async def test_what_was_taken_up_again_is_not_answered_by_itself_however_late_its_words_come() -> (
+    None
+):
     ear = hesitant()
     ear.hear(2.0)
     ear.hear(0.3, speech=False)
@@ -303,7 +313,7 @@ async def test_what_was_taken_up_again_is_not_answered_by_itself_however_late_it
     assert second.confirmed
 
 
-async def test_a_word_that_was_dropped_in_silence_is_not_waited_for():
+async def test_a_word_that_was_dropped_in_silence_is_not_waited_for() -> None:
     ear = Ear(speaking=True, settings=TurnSettings(end_of_turn=3.0))
     ear.hear(0.3)
     ear.hear(0.7, speech=False)
@@ -316,7 +326,7 @@ async def test_a_word_that_was_dropped_in_silence_is_not_waited_for():
     assert sum(1 in frame.payload for frame in await frames_of(ear.finished[0])) == 50
 
 
-async def test_what_is_kept_of_a_dropped_utterance_is_bounded_and_let_go():
+async def test_what_is_kept_of_a_dropped_utterance_is_bounded_and_let_go() -> None:
     ear = hesitant()
     ear.hear(60.0)
     assert ear.listener._recent_bytes <= 80_000
@@ -325,7 +335,7 @@ async def test_what_is_kept_of_a_dropped_utterance_is_bounded_and_let_go():
     assert ear.listener._recent_bytes <= 8000
 
 
-async def test_who_speaks_for_too_long_is_not_heard_twice():
+async def test_who_speaks_for_too_long_is_not_heard_twice() -> None:
     ear = Ear(settings=TurnSettings(longest=2.0))
     ear.hear(3.0)
     ear.hear(1.0, speech=False)
@@ -333,13 +343,13 @@ async def test_who_speaks_for_too_long_is_not_heard_twice():
     assert heard == [101, 49]
 
 
-async def test_silence_on_both_sides_is_told():
+async def test_silence_on_both_sides_is_told() -> None:
     ear = Ear()
     ear.hear(4.1, speech=False)
     assert ear.silent == 2
 
 
-async def test_at_the_end_of_the_call_an_utterance_ends_too():
+async def test_at_the_end_of_the_call_an_utterance_ends_too() -> None:
     ear = Ear()
     ear.hear(0.1)
     ear.listener.end()
@@ -350,7 +360,7 @@ async def test_at_the_end_of_the_call_an_utterance_ends_too():
 
 
 @pytest.mark.parametrize("size", [1, 7, 160, 400, 4000])
-async def test_frames_of_any_size_will_do(size):
+async def test_frames_of_any_size_will_do(size: int) -> None:
     ear = Ear()
     audio = bytes(8000) + b"\1" * 8000 + bytes(8000)
     for start in range(0, len(audio), size):
@@ -359,7 +369,7 @@ async def test_frames_of_any_size_will_do(size):
     assert sum(len(frame.payload) for frame in await frames_of(utterance)) >= 8000 * 1.6
 
 
-async def test_the_beginning_that_is_kept_is_bounded():
+async def test_the_beginning_that_is_kept_is_bounded() -> None:
     ear = Ear()
     ear.hear(60.0, speech=False)
     assert sum(len(frame.payload) for frame in ear.listener._recent) <= 8000

@@ -1,10 +1,13 @@
 import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
-from audiocodecs import L16_8K, MULAW_8K
+from audiocodecs import L16_8K, MULAW_8K, AudioFormat
+from mediaserver import Frame
 from mediaserver.agents.conversing.phrases import PhraseCache
-from mediaserver.agents.services import ServiceError
+from mediaserver.agents.services import ServiceError, WordMark
 from mediaserver.testing import run_virtual
 from mediaserver.testing.services import Fault, TimedSpeech
 
@@ -12,12 +15,14 @@ from mediaserver.testing.services import Fault, TimedSpeech
 LONG = " ".join(["One two three four five."] * 6)
 
 
-async def say(phrases, speech, text="Hello.", format=MULAW_8K):
+async def say(
+    phrases: Any, speech: TimedSpeech, text: str = "Hello.", format: AudioFormat = MULAW_8K
+) -> list[Frame | WordMark]:
     return [piece async for piece in phrases.speak(speech, text, format, patience=5.0)]
 
 
-def test_a_phrase_is_synthesised_once():
-    async def main():
+def test_a_phrase_is_synthesised_once() -> None:
+    async def main() -> None:
         first = await say(phrases, speech)
         assert await say(phrases, speech) == first
         assert speech.uses == 1
@@ -26,8 +31,8 @@ def test_a_phrase_is_synthesised_once():
     run_virtual(main())
 
 
-def test_another_text_format_or_service_is_another_phrase():
-    async def main():
+def test_another_text_format_or_service_is_another_phrase() -> None:
+    async def main() -> None:
         await say(phrases, speech)
         await say(phrases, speech, "Bye.")
         await say(phrases, speech, format=L16_8K)
@@ -39,8 +44,8 @@ def test_another_text_format_or_service_is_another_phrase():
     run_virtual(main())
 
 
-def test_calls_at_the_same_time_have_it_made_once():
-    async def main():
+def test_calls_at_the_same_time_have_it_made_once() -> None:
+    async def main() -> None:
         results = await asyncio.gather(*(say(phrases, speech) for _ in range(10)))
         assert all(result == results[0] for result in results)
         assert speech.uses == 1
@@ -49,8 +54,8 @@ def test_calls_at_the_same_time_have_it_made_once():
     run_virtual(main())
 
 
-def test_what_was_broken_off_is_not_kept():
-    async def main():
+def test_what_was_broken_off_is_not_kept() -> None:
+    async def main() -> None:
         pieces = phrases.speak(speech, "Hello.", MULAW_8K, patience=5.0)
         await anext(pieces)
         await pieces.aclose()
@@ -62,8 +67,8 @@ def test_what_was_broken_off_is_not_kept():
     assert speech.open == 0
 
 
-def test_a_call_that_plays_it_slowly_does_not_hold_up_another():
-    async def main():
+def test_a_call_that_plays_it_slowly_does_not_hold_up_another() -> None:
+    async def main() -> None:
         slow = phrases.speak(speech, LONG, MULAW_8K, patience=5.0)
         first = await anext(slow)
         whole = await say(phrases, speech, LONG)
@@ -76,8 +81,8 @@ def test_a_call_that_plays_it_slowly_does_not_hold_up_another():
     run_virtual(main())
 
 
-def test_a_call_that_leaves_does_not_take_it_from_the_others():
-    async def main():
+def test_a_call_that_leaves_does_not_take_it_from_the_others() -> None:
+    async def main() -> None:
         pieces = phrases.speak(speech, LONG, MULAW_8K, patience=5.0)
         await anext(pieces)
         waiting = asyncio.create_task(say(phrases, speech, LONG))
@@ -90,8 +95,8 @@ def test_a_call_that_leaves_does_not_take_it_from_the_others():
     run_virtual(main())
 
 
-def test_a_failure_is_told_to_all_who_wait():
-    async def main():
+def test_a_failure_is_told_to_all_who_wait() -> None:
+    async def main() -> None:
         results = await asyncio.gather(
             *(say(phrases, speech) for _ in range(3)), return_exceptions=True
         )
@@ -103,13 +108,13 @@ def test_a_failure_is_told_to_all_who_wait():
     run_virtual(main())
 
 
-def test_a_phrase_of_which_nothing_came_is_not_kept():
+def test_a_phrase_of_which_nothing_came_is_not_kept() -> None:
     class Mute(TimedSpeech):
-        async def speak(self, text, format):
+        async def speak(self, text: str, format: AudioFormat) -> AsyncIterator[Any]:
             for nothing in ():
                 yield nothing
 
-    async def main():
+    async def main() -> None:
         with pytest.raises(ServiceError, match="no audio came"):
             await say(phrases, mute)
         assert len(phrases) == 0
@@ -118,8 +123,8 @@ def test_a_phrase_of_which_nothing_came_is_not_kept():
     run_virtual(main())
 
 
-def test_a_failure_is_told_and_the_next_try_is_a_new_one():
-    async def main():
+def test_a_failure_is_told_and_the_next_try_is_a_new_one() -> None:
+    async def main() -> None:
         with pytest.raises(ServiceError, match="gone"):
             await phrases.prepare(speech, "Hello.", MULAW_8K, patience=5.0)
         await phrases.prepare(speech, "Hello.", MULAW_8K, patience=5.0)
@@ -130,8 +135,8 @@ def test_a_failure_is_told_and_the_next_try_is_a_new_one():
     run_virtual(main())
 
 
-def test_there_are_no_more_than_the_limit():
-    async def main():
+def test_there_are_no_more_than_the_limit() -> None:
+    async def main() -> None:
         for text in ("One.", "Two.", "One.", "Three."):
             await say(phrases, speech, text)
         assert len(phrases) == 2

@@ -1,6 +1,7 @@
 """What a worker does for its agents before the first call, and after the last."""
 
 import asyncio
+from typing import Any
 
 import pytest
 import structlog
@@ -18,23 +19,28 @@ from mediaserver.testing.services import TimedModel, TimedSpeech, TimedTranscrip
 class Kept:
     """A service that notes what is done to it."""
 
-    def __init__(self, *, prewarm=None, close=None):
+    def __init__(
+        self,
+        *,
+        prewarm: ImportError | OSError | ServiceError | None = None,
+        close: OSError | None = None,
+    ) -> None:
         self.notes = []
         self.fails = {"prewarm": prewarm, "close": close}
 
-    async def prewarm(self):
+    async def prewarm(self) -> None:
         self._note("prewarm")
 
-    async def close(self):
+    async def close(self) -> None:
         self._note("close")
 
-    def _note(self, what):
+    def _note(self, what: str) -> None:
         self.notes.append(what)
         if self.fails[what] is not None:
             raise self.fails[what]
 
 
-def agent_of(service, **attributes):
+def agent_of(service: Kept | TimedModel, **attributes: Any) -> type[Any]:
     services = {
         "speech_to_text": TimedTranscription(),
         "language_model": service,
@@ -44,10 +50,10 @@ def agent_of(service, **attributes):
     return type("Ann", (VoiceAgent,), {**services, **attributes})
 
 
-def serve(*routes):
+def serve(*routes: Any) -> list[dict[str, OSError | str]] | list[dict[str, str]]:
     """Run a worker without calls; return what it logged."""
 
-    async def main():
+    async def main() -> None:
         async with Routes(*routes).lifespan():
             pass
 
@@ -56,20 +62,20 @@ def serve(*routes):
     return logs
 
 
-def test_a_service_of_the_class_is_prewarmed_and_closed():
+def test_a_service_of_the_class_is_prewarmed_and_closed() -> None:
     service = Kept()
     serve(Route(agent_of(service)))
     assert service.notes == ["prewarm", "close"]
 
 
-def test_a_service_of_the_routes_settings_takes_its_place():
+def test_a_service_of_the_routes_settings_takes_its_place() -> None:
     ours, theirs = Kept(), Kept()
     serve(Route(agent_of(theirs), settings={"language_model": ours}))
     assert ours.notes == ["prewarm", "close"]
     assert theirs.notes == []
 
 
-def test_a_service_of_several_agents_is_closed_once():
+def test_a_service_of_several_agents_is_closed_once() -> None:
     service = Kept()
     serve(
         Route(agent_of(service)),
@@ -79,11 +85,11 @@ def test_a_service_of_several_agents_is_closed_once():
     assert service.notes == ["prewarm", "close"]
 
 
-def test_a_service_is_closed_by_the_last_worker_of_a_process_that_uses_it():
+def test_a_service_is_closed_by_the_last_worker_of_a_process_that_uses_it() -> None:
     service = Kept()
     routes = Routes(Route(agent_of(service)))
 
-    async def main():
+    async def main() -> None:
         async with routes.lifespan():
             async with routes.lifespan():
                 pass
@@ -93,11 +99,11 @@ def test_a_service_is_closed_by_the_last_worker_of_a_process_that_uses_it():
     asyncio.run(main())
 
 
-def test_the_model_of_a_realtime_agent_is_a_service():
+def test_the_model_of_a_realtime_agent_is_a_service() -> None:
     class Model(ScriptedRealtime):
         closed = 0
 
-        async def close(self):
+        async def close(self) -> None:
             self.closed += 1
 
     class Ann(RealtimeAgent):
@@ -108,16 +114,18 @@ def test_the_model_of_a_realtime_agent_is_a_service():
     assert Ann.model.closed == 1
 
 
-def test_a_service_that_cannot_be_closed_is_left_alone():
+def test_a_service_that_cannot_be_closed_is_left_alone() -> None:
     class Plain(TimedModel):
-        def close(self):
+        def close(self) -> None:
             raise AssertionError("it is not asynchronous")
 
     assert serve(Route(agent_of(Plain()))) == []
 
 
 @pytest.mark.parametrize("error", [ServiceError("model", "no key"), OSError("away")])
-def test_a_service_that_is_away_is_logged_and_the_worker_starts(error):
+def test_a_service_that_is_away_is_logged_and_the_worker_starts(
+    error: OSError | ServiceError,
+) -> None:
     service = Kept(prewarm=error)
     (line,) = serve(Route(agent_of(service)))
     assert line["event"] == "not prewarmed"
@@ -125,33 +133,33 @@ def test_a_service_that_is_away_is_logged_and_the_worker_starts(error):
     assert service.notes == ["prewarm", "close"]
 
 
-def test_a_service_that_never_gets_ready_is_not_waited_for():
+def test_a_service_that_never_gets_ready_is_not_waited_for() -> None:
     class Slow(Kept):
-        async def prewarm(self):
+        async def prewarm(self) -> None:
             await asyncio.Event().wait()
 
     (line,) = serve(Route(agent_of(Slow())))
     assert line["event"] == "not prewarmed"
 
 
-def test_a_service_that_fails_to_close_leaves_the_others_closed():
+def test_a_service_that_fails_to_close_leaves_the_others_closed() -> None:
     failing, other = Kept(close=OSError("lost")), Kept()
     (line,) = serve(Route(agent_of(failing)), Route(agent_of(other), "/b"))
     assert line["event"] == "not closed"
     assert other.notes == ["prewarm", "close"]
 
 
-def test_a_service_whose_package_is_missing_keeps_the_worker_from_starting():
+def test_a_service_whose_package_is_missing_keeps_the_worker_from_starting() -> None:
     with pytest.raises(ImportError, match="pip install"):
         serve(Route(agent_of(Kept(prewarm=ImportError("pip install them")))))
 
 
-def unavailable():
+def unavailable() -> None:
     raise DetectorUnavailableError("The detector", "onnxruntime")
 
 
 @pytest.mark.parametrize("where", ["class", "route"])
-def test_a_detector_whose_package_is_missing_keeps_the_worker_from_starting(where):
+def test_a_detector_whose_package_is_missing_keeps_the_worker_from_starting(where: str) -> None:
     detector = {"voice_detector": unavailable}
     service = Kept()
     if where == "class":
@@ -162,15 +170,15 @@ def test_a_detector_whose_package_is_missing_keeps_the_worker_from_starting(wher
         serve(*routes)
 
 
-def test_what_was_ready_is_closed_where_the_worker_does_not_start():
+def test_what_was_ready_is_closed_where_the_worker_does_not_start() -> None:
     service = Kept()
     with pytest.raises(DetectorUnavailableError):
         serve(Route(agent_of(service)), Route(agent_of(Kept(), voice_detector=unavailable), "/b"))
     assert service.notes == ["prewarm", "close"]
 
 
-def test_no_service_is_remembered():
-    async def main():
+def test_no_service_is_remembered() -> None:
+    async def main() -> None:
         async with Routes(Route(agent_of(Kept()))).lifespan():
             pass
         assert readiness_module._users[asyncio.get_running_loop()] == {}

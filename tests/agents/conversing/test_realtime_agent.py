@@ -1,19 +1,22 @@
 import asyncio
-from typing import ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
-from audiocodecs import L16_16K, MULAW_8K
+from audiocodecs import L16_16K, MULAW_8K, AudioFormat, Samples
+from mediaserver import Frame, Turn
 from mediaserver.agents.conversing.realtime_agent import RealtimeAgent
 from mediaserver.agents.conversing.tools import tool
-from mediaserver.agents.services import ServiceError, Text, ToolCall, ToolResult
+from mediaserver.agents.services import ServiceError, Text, ToolCall, ToolResult, Transcript
 from mediaserver.agents.services.openai.realtime import OpenAIRealtime
 from mediaserver.agents.turns import LevelDetector, TurnSettings
 from mediaserver.plivo.callbacks import AnswerRequest
+from mediaserver.sandbox import CallReport, Phone
 from mediaserver.testing import joined, run_virtual
 from mediaserver.testing.openai.realtime import CallTool, OpenAIRealtimeServer, RealtimeAnswer
-from mediaserver.testing.realtime import ScriptedRealtime
+from mediaserver.testing.realtime import ScriptedRealtime, ScriptedSession
 from mediaserver.testing.services import Fault, Timing
 
 
@@ -21,7 +24,7 @@ LONG = "the red dog ran to the big black gate and sat down in the sun"
 ANSWER = AnswerRequest(call_id="1", caller="+14155550111", called="+14155550100")
 
 
-def voice(seconds, rate=8000):
+def voice(seconds: float, rate: int = 8000) -> Samples:
     times = np.arange(round(seconds * rate)) / rate
     return (9000 * np.sin(2 * np.pi * 220 * times)).astype(np.int16)
 
@@ -33,31 +36,33 @@ class Talking(RealtimeAgent):
     voice_detector = LevelDetector
     silence_prompt = None
 
-    def __init__(self, **settings):
+    def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.turns = []
         self.transcripts = []
         self.barge_ins = []
         type(self).agents.append(self)
 
-    async def on_turn(self, turn):
+    async def on_turn(self, turn: Turn) -> None:
         self.turns.append(turn)
 
-    async def on_transcript(self, transcript):
+    async def on_transcript(self, transcript: Transcript) -> None:
         self.transcripts.append(transcript.text)
 
-    async def on_barge_in(self, confirmed):
+    async def on_barge_in(self, confirmed: bool) -> None:
         self.barge_ins.append(confirmed)
 
 
-def agent_with(model, **attributes):
+def agent_with(model: OpenAIRealtime | ScriptedRealtime, **attributes: Any) -> type[Any]:
     return type("Agent", (Talking,), {"agents": [], "model": model, **attributes})
 
 
-def converse(handler, talk, **options):
+def converse(
+    handler: type[Any], talk: Callable[..., Any], **options: Any
+) -> tuple[Any, CallReport] | tuple[Talking, CallReport]:
     """Run `talk` on a phone joined to an agent; return the agent, and the phone's report."""
 
-    async def call():
+    async def call() -> tuple[Any, CallReport] | tuple[Talking, CallReport]:
         async with joined(handler, **options) as line:
             await talk(line.phone)
             report = line.phone.report()
@@ -67,12 +72,12 @@ def converse(handler, talk, **options):
     return run_virtual(call())
 
 
-async def listen(phone, seconds=1.0):
+async def listen(phone: Phone, seconds: float = 1.0) -> None:
     await phone.wait_for_audio()
     await phone.wait_for_silence(seconds)
 
 
-def texts(agent):
+def texts(agent: Any) -> list[tuple[str, str]]:
     return [
         (message.role, message.text)
         for message in agent.conversation.messages
@@ -80,7 +85,7 @@ def texts(agent):
     ]
 
 
-def test_the_greeting_is_said_word_for_word_at_once():
+def test_the_greeting_is_said_word_for_word_at_once() -> None:
     model = ScriptedRealtime()
     agent, report = converse(agent_with(model, greeting="Hello, here is Ann."), listen)
     assert report.audio_played == pytest.approx(1.2)
@@ -96,12 +101,12 @@ def test_the_greeting_is_said_word_for_word_at_once():
     assert model.session.closed
 
 
-def test_two_turns_are_heard_answered_and_reported():
+def test_two_turns_are_heard_answered_and_reported() -> None:
     model = ScriptedRealtime(
         ["It rains.", "Until noon."], transcripts=["The weather?", "How long?"]
     )
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         for _ in range(2):
             phone.say(voice(1.0))
             await phone.wait_spoken()
@@ -132,10 +137,10 @@ def test_two_turns_are_heard_answered_and_reported():
     assert report.errors == {}
 
 
-def test_nothing_is_sent_while_nobody_speaks():
+def test_nothing_is_sent_while_nobody_speaks() -> None:
     model = ScriptedRealtime(["Fine."])
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         await phone.wait_until(5.0)
         phone.say(voice(0.6))
         await phone.wait_spoken()
@@ -146,10 +151,10 @@ def test_nothing_is_sent_while_nobody_speaks():
 
 
 @pytest.mark.parametrize("at", [0.5, 1.1, 2.37, 3.9])
-def test_a_barge_in_tells_the_model_what_the_phone_really_played(at):
+def test_a_barge_in_tells_the_model_what_the_phone_really_played(at: float) -> None:
     model = ScriptedRealtime([LONG, "Sure."], transcripts=["Go on.", "Stop it."])
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         phone.say(voice(0.8))
         began = await phone.wait_for_audio()
         await phone.wait_until(began + at)
@@ -173,11 +178,11 @@ def test_a_barge_in_tells_the_model_what_the_phone_really_played(at):
     assert agent.barge_ins == [True]
 
 
-def test_a_barge_in_while_the_model_still_speaks_cancels_and_nothing_comes_late():
+def test_a_barge_in_while_the_model_still_speaks_cancels_and_nothing_comes_late() -> None:
     slow = Timing(0.3, 0.09)  # hardly faster than it is heard
     model = ScriptedRealtime([LONG, "Sure."], timing=slow)
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         phone.say(voice(0.8))
         began = await phone.wait_for_audio()
         await phone.wait_until(began + 1.0)
@@ -198,10 +203,10 @@ def test_a_barge_in_while_the_model_still_speaks_cancels_and_nothing_comes_late(
     assert agent.turns[1].usage.tokens_in == 110
 
 
-def test_a_barge_in_over_the_greeting_is_answered():
+def test_a_barge_in_over_the_greeting_is_answered() -> None:
     model = ScriptedRealtime(["Yes."], transcripts=["Hello?"])
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         began = await phone.wait_for_audio()
         await phone.wait_until(began + 0.7)
         phone.say(voice(1.0))
@@ -214,10 +219,10 @@ def test_a_barge_in_over_the_greeting_is_answered():
     assert texts(agent)[1:] == [("user", "Hello?"), ("assistant", "Yes.")]
 
 
-def test_a_cough_makes_a_pause_and_no_more():
+def test_a_cough_makes_a_pause_and_no_more() -> None:
     model = ScriptedRealtime([LONG])
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         phone.say(voice(0.8))
         began = await phone.wait_for_audio()
         await phone.wait_until(began + 1.0)
@@ -234,10 +239,12 @@ def test_a_cough_makes_a_pause_and_no_more():
     assert not turn.interrupted
 
 
-def over_the_agent(model, seconds, **settings):
+def over_the_agent(
+    model: ScriptedRealtime, seconds: float, **settings: Any
+) -> tuple[Any, CallReport]:
     """Have something said in the middle of a long answer."""
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         phone.say(voice(0.8))
         began = await phone.wait_for_audio()
         await phone.wait_until(began + 1.0)
@@ -247,7 +254,7 @@ def over_the_agent(model, seconds, **settings):
     return converse(agent_with(model, **settings), talk)
 
 
-def test_a_short_word_interrupts_as_soon_as_it_is_understood():
+def test_a_short_word_interrupts_as_soon_as_it_is_understood() -> None:
     model = ScriptedRealtime([LONG, "Sure."], transcripts=["Go."], overheard=["Stop!"])
     agent, report = over_the_agent(model, 0.3)
     assert agent.barge_ins == [False, True]
@@ -262,7 +269,7 @@ def test_a_short_word_interrupts_as_soon_as_it_is_understood():
 
 
 @pytest.mark.parametrize("understood", ["Mm-hmm.", ""])
-def test_what_means_nothing_does_not_interrupt(understood):
+def test_what_means_nothing_does_not_interrupt(understood: str) -> None:
     model = ScriptedRealtime([LONG], transcripts=["Go."], overheard=[understood])
     agent, report = over_the_agent(model, 0.3)
     assert agent.barge_ins == [False]
@@ -270,30 +277,30 @@ def test_what_means_nothing_does_not_interrupt(understood):
     assert model.session.told == []
 
 
-def test_nobody_asks_what_a_noise_meant():
+def test_nobody_asks_what_a_noise_meant() -> None:
     model = ScriptedRealtime([LONG], transcripts=["Go."], overheard=["Stop!"])
     agent, _ = over_the_agent(model, 0.1)
     assert agent.barge_ins == [False]
     assert next(model.overheard) == "Stop!"
 
 
-def test_without_a_transcript_a_short_word_interrupts_if_the_settings_say_so():
+def test_without_a_transcript_a_short_word_interrupts_if_the_settings_say_so() -> None:
     model = ScriptedRealtime([LONG, "Sure."])
     agent, _ = over_the_agent(model, 0.3, turn_taking=TurnSettings(confirm=0.2))
     assert agent.barge_ins == [True]
 
 
-def test_a_session_that_cannot_tell_what_was_said_counts_as_failed():
+def test_a_session_that_cannot_tell_what_was_said_counts_as_failed() -> None:
     model = ScriptedRealtime([LONG], overheard=[], breaks={"transcribe": KeyError("text")})
     agent, report = over_the_agent(model, 0.3)
     assert report.audio_played == pytest.approx(4.5, abs=0.06)
     assert agent.stream.counters.turns.failures == {"realtime_model": 1}
 
 
-def test_noise_while_nobody_speaks_starts_no_response():
+def test_noise_while_nobody_speaks_starts_no_response() -> None:
     model = ScriptedRealtime(["What?"])
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         phone.say(voice(0.06))
         await phone.wait_until(3.0)
 
@@ -303,10 +310,10 @@ def test_noise_while_nobody_speaks_starts_no_response():
     assert agent.turns == []
 
 
-def test_a_question_is_answered_though_noise_stopped_the_answer_before_it_began():
+def test_a_question_is_answered_though_noise_stopped_the_answer_before_it_began() -> None:
     model = ScriptedRealtime(["Never heard.", "Fine."], timing=Timing(1.5, 0.01))
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         phone.say(voice(0.8))
         await phone.wait_until(2.0)  # the answer is on its way
         phone.say(voice(0.06))
@@ -317,7 +324,7 @@ def test_a_question_is_answered_though_noise_stopped_the_answer_before_it_began(
     assert [turn.number for turn in agent.turns] == [1]
 
 
-def test_tools_are_used_and_their_results_told():
+def test_tools_are_used_and_their_results_told() -> None:
     model = ScriptedRealtime([ToolCall("call_1", "weather", '{"town": "Rome"}'), "It rains."])
 
     class Weather(agent_with(model)):
@@ -328,7 +335,7 @@ def test_tools_are_used_and_their_results_told():
             """Tell the weather."""
             return f"rain in {town}"
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         phone.say(voice(0.8))
         await listen(phone)
 
@@ -345,7 +352,7 @@ def test_tools_are_used_and_their_results_told():
     assert turn.usage.tokens_in == 200
 
 
-def test_tools_run_while_the_model_speaks_and_beside_each_other():
+def test_tools_run_while_the_model_speaks_and_beside_each_other() -> None:
     calls = [ToolCall(f"call_{count}", "slow", "{}") for count in range(3)]
     model = ScriptedRealtime([["Let me see now", *calls], "Done."])
     running = []
@@ -362,7 +369,7 @@ def test_tools_run_while_the_model_speaks_and_beside_each_other():
             running.pop()
             return "done"
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         phone.say(voice(0.8))
         await listen(phone, 2.0)
 
@@ -377,7 +384,7 @@ def test_tools_run_while_the_model_speaks_and_beside_each_other():
     assert report.pauses == report.gaps == []
 
 
-def test_a_tool_may_speak_while_its_response_still_comes():
+def test_a_tool_may_speak_while_its_response_still_comes() -> None:
     class Looking(Talking):
         agents: ClassVar = []
         model = ScriptedRealtime(
@@ -392,7 +399,7 @@ def test_a_tool_may_speak_while_its_response_still_comes():
                 await self.say(text)
             return "found"
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         phone.say(voice(1.0))
         await phone.wait_spoken()
         await listen(phone, 2.0)
@@ -403,7 +410,7 @@ def test_a_tool_may_speak_while_its_response_still_comes():
     assert not turn.interrupted
 
 
-def test_a_tool_that_is_interrupted_as_it_speaks_goes_on():
+def test_a_tool_that_is_interrupted_as_it_speaks_goes_on() -> None:
     class Looking(Talking):
         agents: ClassVar = []
         model = ScriptedRealtime(
@@ -418,7 +425,7 @@ def test_a_tool_that_is_interrupted_as_it_speaks_goes_on():
             await self.say(LONG)
             return "found"
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         phone.say(voice(1.0))
         await phone.wait_spoken()
         await phone.wait_for_audio()
@@ -433,30 +440,30 @@ def test_a_tool_that_is_interrupted_as_it_speaks_goes_on():
 class Personal(Talking):
     """Knows who calls only when the stream is there."""
 
-    async def on_start(self):
+    async def on_start(self) -> None:
         self.prompt = "Ann calls."
         await super().on_start()
 
 
-def test_a_prompt_that_on_start_sets_counts_for_a_session_that_is_open_already():
+def test_a_prompt_that_on_start_sets_counts_for_a_session_that_is_open_already() -> None:
     model = ScriptedRealtime()
     kind = type("Agent", (Personal,), {"agents": [], "model": model, "greeting": "Hello Ann."})
     converse(kind, listen, answer=ANSWER)
     assert [session.prompt for session in model.sessions] == ["Ann calls."]
 
 
-def test_a_session_that_cannot_change_its_prompt_is_replaced_before_the_greeting():
+def test_a_session_that_cannot_change_its_prompt_is_replaced_before_the_greeting() -> None:
     class Fixed:
-        def __init__(self, session):
+        def __init__(self, session: ScriptedSession) -> None:
             self._session = session
 
-        def __getattr__(self, name):
+        def __getattr__(self, name: str) -> Callable[..., Any] | bool:
             if name == "update":
                 raise AttributeError(name)
             return getattr(self._session, name)
 
     class Opening(ScriptedRealtime):
-        async def connect(self, **settings):
+        async def connect(self, **settings: Any) -> Any:
             return Fixed(await super().connect(**settings))
 
     model = Opening()
@@ -467,11 +474,11 @@ def test_a_session_that_cannot_change_its_prompt_is_replaced_before_the_greeting
     assert texts(agent) == [("assistant", "Hello Ann.")]
 
 
-def test_a_missing_key_is_not_retried(monkeypatch):
+def test_a_missing_key_is_not_retried(monkeypatch: pytest.MonkeyPatch) -> None:
     class Counted(OpenAIRealtime):
         attempts = 0
 
-        async def connect(self, **settings):
+        async def connect(self, **settings: Any) -> Any:
             self.attempts += 1
             return await super().connect(**settings)
 
@@ -481,11 +488,11 @@ def test_a_missing_key_is_not_retried(monkeypatch):
     assert model.attempts == 1
 
 
-async def _wait_a_second(phone):
+async def _wait_a_second(phone: Phone) -> None:
     await phone.wait_until(1.0)
 
 
-def test_a_slow_tool_has_its_hold_phrase_said():
+def test_a_slow_tool_has_its_hold_phrase_said() -> None:
     model = ScriptedRealtime([ToolCall("call_1", "slow", "{}"), "Found."])
 
     class Slow(agent_with(model)):
@@ -497,7 +504,7 @@ def test_a_slow_tool_has_its_hold_phrase_said():
             await asyncio.sleep(3.0)
             return "found"
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         phone.say(voice(0.8))
         await listen(phone, 3.5)
 
@@ -505,7 +512,7 @@ def test_a_slow_tool_has_its_hold_phrase_said():
     assert agent.turns[0].agent == "One moment please. Found."
 
 
-def test_a_tool_that_outlives_its_turn_tells_the_model_all_the_same():
+def test_a_tool_that_outlives_its_turn_tells_the_model_all_the_same() -> None:
     model = ScriptedRealtime([["Looking.", ToolCall("call_1", "slow", "{}")], "Yes?"])
 
     class Slow(agent_with(model)):
@@ -517,7 +524,7 @@ def test_a_tool_that_outlives_its_turn_tells_the_model_all_the_same():
             await asyncio.sleep(4.0)
             return "found"
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         phone.say(voice(0.8))
         await phone.wait_for_audio()
         phone.say(voice(1.0))
@@ -528,10 +535,10 @@ def test_a_tool_that_outlives_its_turn_tells_the_model_all_the_same():
     assert agent.turns[-1].agent == "Yes?"
 
 
-def test_the_agent_hangs_up_when_its_farewell_was_heard():
+def test_the_agent_hangs_up_when_its_farewell_was_heard() -> None:
     model = ScriptedRealtime([["Good bye then my friend", ToolCall("call_1", "hang_up", "{}")]])
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         phone.say(voice(0.8))
         await phone.wait_closed()
 
@@ -542,10 +549,10 @@ def test_the_agent_hangs_up_when_its_farewell_was_heard():
     assert not agent.turns[0].interrupted
 
 
-def test_who_hangs_up_without_a_word_says_goodbye():
+def test_who_hangs_up_without_a_word_says_goodbye() -> None:
     model = ScriptedRealtime([ToolCall("call_1", "hang_up", "{}")])
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         phone.say(voice(0.8))
         await phone.wait_closed()
 
@@ -554,7 +561,7 @@ def test_who_hangs_up_without_a_word_says_goodbye():
     assert agent.turns[0].agent == "So long."
 
 
-def test_silence_is_asked_about_and_then_ended():
+def test_silence_is_asked_about_and_then_ended() -> None:
     model = ScriptedRealtime()
     handler = agent_with(
         model,
@@ -563,7 +570,7 @@ def test_silence_is_asked_about_and_then_ended():
         turn_taking=TurnSettings(silence=3.0),
     )
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         await phone.wait_closed()
 
     agent, report = converse(handler, talk)
@@ -572,10 +579,10 @@ def test_silence_is_asked_about_and_then_ended():
     assert 9 < report.duration < 14
 
 
-def test_keys_interrupt_and_are_told():
+def test_keys_interrupt_and_are_told() -> None:
     model = ScriptedRealtime(["Number five."])
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         began = await phone.wait_for_audio()
         await phone.wait_until(began + 0.5)
         phone.press("51#")
@@ -588,10 +595,10 @@ def test_keys_interrupt_and_are_told():
     assert model.session.truncations[0].seconds < 0.7
 
 
-def test_a_call_of_another_format_is_heard_and_spoken_in_it():
+def test_a_call_of_another_format_is_heard_and_spoken_in_it() -> None:
     model = ScriptedRealtime(["It rains."])
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         phone.say(voice(0.8, 16000))
         await listen(phone)
 
@@ -604,11 +611,11 @@ def test_a_call_of_another_format_is_heard_and_spoken_in_it():
 # Getting ready.
 
 
-def test_the_session_is_open_before_the_stream_comes():
+def test_the_session_is_open_before_the_stream_comes() -> None:
     model = ScriptedRealtime()
     RealtimeAgent._usual_format = MULAW_8K
 
-    async def call():
+    async def call() -> list[Any]:
         handler = agent_with(model, greeting="Hello.")
         async with joined(handler, answer=ANSWER, start=False) as line:
             while not model.sessions:
@@ -623,11 +630,11 @@ def test_the_session_is_open_before_the_stream_comes():
     assert model.session.closed
 
 
-def test_a_session_opened_for_another_format_is_replaced():
+def test_a_session_opened_for_another_format_is_replaced() -> None:
     model = ScriptedRealtime()
     RealtimeAgent._usual_format = MULAW_8K
 
-    async def call():
+    async def call() -> None:
         handler = agent_with(model, greeting="Hello.")
         async with joined(handler, answer=ANSWER, start=False, format=L16_16K) as line:
             while not model.sessions:
@@ -642,13 +649,13 @@ def test_a_session_opened_for_another_format_is_replaced():
     RealtimeAgent._usual_format = MULAW_8K
 
 
-def connecting_slowly(seconds):
+def connecting_slowly(seconds: float) -> ScriptedRealtime:
     """A model whose sessions take so long to open; it counts those under way."""
 
     class Slow(ScriptedRealtime):
         under_way = 0
 
-        async def connect(self, **settings):
+        async def connect(self, **settings: Any) -> ScriptedSession:
             self.under_way += 1
             try:
                 await asyncio.sleep(seconds)
@@ -659,10 +666,10 @@ def connecting_slowly(seconds):
     return Slow()
 
 
-def test_a_session_that_is_still_being_opened_when_the_stream_starts_is_waited_for():
+def test_a_session_that_is_still_being_opened_when_the_stream_starts_is_waited_for() -> None:
     model = connecting_slowly(1.0)
 
-    async def call():
+    async def call() -> list[Turn]:
         handler = agent_with(model, greeting="Hello.")
         async with joined(handler, answer=ANSWER, start=False) as line:
             while not model.under_way:
@@ -679,17 +686,19 @@ def test_a_session_that_is_still_being_opened_when_the_stream_starts_is_waited_f
 
 
 @pytest.mark.parametrize("hangs_up_after", [0.1, 0.5, 0.99, 1.0, 1.01])
-def test_a_session_that_is_being_opened_when_the_caller_hangs_up_is_not_left_open(hangs_up_after):
+def test_a_session_that_is_being_opened_when_the_caller_hangs_up_is_not_left_open(
+    hangs_up_after: float,
+) -> None:
     model = connecting_slowly(1.0)
 
     class Leaving(agent_with(model, greeting="Hello.")):
         agents = []  # noqa: RUF012
 
-        async def on_stop(self, reason):
+        async def on_stop(self, reason: str) -> None:
             await super().on_stop(reason)
             await asyncio.sleep(1.5)
 
-    async def call():
+    async def call() -> None:
         async with joined(Leaving, answer=ANSWER, start=False) as line:
             while not model.under_way:
                 await asyncio.sleep(0.01)
@@ -703,7 +712,7 @@ def test_a_session_that_is_being_opened_when_the_caller_hangs_up_is_not_left_ope
     assert all(session.closed for session in model.sessions)
 
 
-def test_a_session_that_is_lost_over_the_greeting_does_not_cost_it():
+def test_a_session_that_is_lost_over_the_greeting_does_not_cost_it() -> None:
     model = ScriptedRealtime(fault=Fault(0, ServiceError("scripted", "gone"), uses=1))
     agent, _ = converse(agent_with(model, greeting="Hello."), listen)
     (greeting,) = agent.turns
@@ -711,7 +720,7 @@ def test_a_session_that_is_lost_over_the_greeting_does_not_cost_it():
     assert len(model.sessions) == 2
 
 
-async def test_a_session_whose_stream_never_comes_is_closed():
+async def test_a_session_whose_stream_never_comes_is_closed() -> None:
     model = ScriptedRealtime()
     agent = agent_with(model)()
     await agent.on_answer(ANSWER, None)
@@ -723,10 +732,10 @@ async def test_a_session_whose_stream_never_comes_is_closed():
 # The model takes the turns.
 
 
-def test_a_model_that_takes_the_turns_hears_everything_and_answers_by_itself():
+def test_a_model_that_takes_the_turns_hears_everything_and_answers_by_itself() -> None:
     model = ScriptedRealtime(["It rains."], transcripts=["The weather?"], takes_turns=True)
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         phone.say(voice(1.0))
         await phone.wait_until(2.0)
         model.session.caller_speaks()
@@ -741,10 +750,10 @@ def test_a_model_that_takes_the_turns_hears_everything_and_answers_by_itself():
     assert agent.barge_ins == []
 
 
-def test_its_word_that_the_caller_speaks_interrupts():
+def test_its_word_that_the_caller_speaks_interrupts() -> None:
     model = ScriptedRealtime([LONG, "Sure."], transcripts=["Go.", "Stop."], takes_turns=True)
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         await phone.wait_until(0.5)
         model.session.caller_finished()
         began = await phone.wait_for_audio()
@@ -765,10 +774,10 @@ def test_its_word_that_the_caller_speaks_interrupts():
     assert texts(agent)[-2:] == [("user", "Stop."), ("assistant", "Sure.")]
 
 
-def test_a_model_that_takes_the_turns_and_cannot_be_reached_again_ends_the_call():
+def test_a_model_that_takes_the_turns_and_cannot_be_reached_again_ends_the_call() -> None:
     model = ScriptedRealtime(takes_turns=True)
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         await phone.wait_until(1.0)
         model.refuse(*[ServiceError("scripted", "gone")] * 100)
         model.session.lose()
@@ -779,11 +788,11 @@ def test_a_model_that_takes_the_turns_and_cannot_be_reached_again_ends_the_call(
     assert report.duration < 10
 
 
-def test_a_model_that_takes_the_turns_and_comes_late_answers_once():
+def test_a_model_that_takes_the_turns_and_comes_late_answers_once() -> None:
     refused = ServiceError("scripted", "not now", status=403)
     model = ScriptedRealtime(["It rains."], takes_turns=True, refusals=[refused])
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         phone.say(voice(0.8))
         await phone.wait_until(2.0)
         assert model.session.turns == []  # heard, and not told that it was a turn
@@ -798,11 +807,11 @@ def test_a_model_that_takes_the_turns_and_comes_late_answers_once():
 # What goes wrong.
 
 
-def test_a_session_lost_before_the_answer_began_is_replaced_unnoticed():
+def test_a_session_lost_before_the_answer_began_is_replaced_unnoticed() -> None:
     fault = Fault(0, ServiceError("scripted", "gone"), uses=1)
     model = ScriptedRealtime(["Lost.", "It rains."], transcripts=["", "The weather?"], fault=fault)
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         phone.say(voice(1.0))
         await listen(phone)
 
@@ -817,13 +826,13 @@ def test_a_session_lost_before_the_answer_began_is_replaced_unnoticed():
     assert turn.error is None
 
 
-def test_a_session_lost_in_the_middle_of_an_answer_is_replaced_with_an_apology():
+def test_a_session_lost_in_the_middle_of_an_answer_is_replaced_with_an_apology() -> None:
     fault = Fault(5, ServiceError("scripted", "gone"), uses=1)
     model = ScriptedRealtime(
         [LONG, "It rains."], transcripts=["The weather?", "Again."], fault=fault
     )
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         phone.say(voice(1.0))
         await listen(phone)
         phone.say(voice(1.0))
@@ -843,10 +852,10 @@ def test_a_session_lost_in_the_middle_of_an_answer_is_replaced_with_an_apology()
     assert second.agent == "It rains."
 
 
-def test_a_session_lost_while_nobody_speaks_is_replaced_at_once():
+def test_a_session_lost_while_nobody_speaks_is_replaced_at_once() -> None:
     model = ScriptedRealtime(["It rains."])
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         await phone.wait_until(1.0)
         model.session.lose()
         await phone.wait_until(2.0)
@@ -861,10 +870,10 @@ def test_a_session_lost_while_nobody_speaks_is_replaced_at_once():
 
 
 @pytest.mark.parametrize("error", [KeyError("choices"), ServiceError("scripted", "gone"), None])
-def test_however_a_session_ends_it_is_replaced(error):
+def test_however_a_session_ends_it_is_replaced(error: KeyError | ServiceError | None) -> None:
     model = ScriptedRealtime(["It rains."])
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         await phone.wait_until(1.0)
         model.session.lose(error)
         await phone.wait_until(2.0)
@@ -882,7 +891,9 @@ def test_however_a_session_ends_it_is_replaced(error):
 @pytest.mark.parametrize(
     "method", ["hear", "end_turn", "say", "tell", "respond", "cancel", "truncate", "close"]
 )
-def test_whatever_a_session_fails_at_the_call_goes_on(method, error):
+def test_whatever_a_session_fails_at_the_call_goes_on(
+    method: str, error: KeyError | ServiceError
+) -> None:
     calls = [ToolCall("call_1", "weather", "{}")]
     model = ScriptedRealtime(
         [calls, LONG, "Sure.", "Sure."],
@@ -894,7 +905,7 @@ def test_whatever_a_session_fails_at_the_call_goes_on(method, error):
         """Tell the weather."""
         return "rain"
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         await listen(phone)
         phone.say(voice(0.8))
         await phone.wait_spoken()
@@ -915,10 +926,10 @@ def test_whatever_a_session_fails_at_the_call_goes_on(method, error):
     assert method == "close" or all(session.closed for session in model.sessions)
 
 
-def test_a_session_that_is_lost_as_it_is_told_of_keys_is_not_waited_for():
+def test_a_session_that_is_lost_as_it_is_told_of_keys_is_not_waited_for() -> None:
     model = ScriptedRealtime(["Number one."], breaks={"tell": ServiceError("scripted", "gone")})
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         await phone.wait_until(0.5)
         phone.press("1#")
         await phone.wait_until(4.0)
@@ -928,10 +939,10 @@ def test_a_session_that_is_lost_as_it_is_told_of_keys_is_not_waited_for():
     assert model.session.conversation == [Text("user", "[pressed 1]")]
 
 
-def test_a_model_that_raises_anything_is_one_that_cannot_be_reached():
+def test_a_model_that_raises_anything_is_one_that_cannot_be_reached() -> None:
     model = ScriptedRealtime(refusals=[KeyError("choices")] * 100)
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         phone.say(voice(1.0))
         await phone.wait_closed()
 
@@ -940,11 +951,11 @@ def test_a_model_that_raises_anything_is_one_that_cannot_be_reached():
     assert report.audio_played == 0
 
 
-def test_without_an_apology_all_that_was_said_before_the_failure_is_heard_and_kept():
+def test_without_an_apology_all_that_was_said_before_the_failure_is_heard_and_kept() -> None:
     fault = Fault(10, ServiceError("scripted", "gone"), uses=1)
     model = ScriptedRealtime([LONG], fault=fault)
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         phone.say(voice(1.0))
         await listen(phone)
 
@@ -954,12 +965,12 @@ def test_without_an_apology_all_that_was_said_before_the_failure_is_heard_and_ke
     assert turn.agent == texts(agent)[-1][1] == "the red dog ran"
 
 
-def test_who_waits_for_the_same_session_does_not_try_it_again():
+def test_who_waits_for_the_same_session_does_not_try_it_again() -> None:
     """A caller would otherwise hear the silence of all attempts, one after the other."""
     model = ScriptedRealtime()
     busy = [ServiceError("scripted", "busy")] * 100
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         await phone.wait_until(1.0)
         model.refuse(*busy)
         model.session.lose()
@@ -973,14 +984,14 @@ def test_who_waits_for_the_same_session_does_not_try_it_again():
 class Loudness:
     """Never gets used to a sound."""
 
-    def probability(self, frame):
+    def probability(self, frame: Frame) -> float:
         return float(np.abs(frame.samples).max() > 1000)
 
 
-def test_only_the_last_minute_of_a_monologue_is_kept():
+def test_only_the_last_minute_of_a_monologue_is_kept() -> None:
     model = ScriptedRealtime(["Goodness."])
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         phone.say(voice(100.0))
         await phone.wait_until(99.0)
         kept.append(sum(frame.seconds for frame in agents[-1]._heard.frames))
@@ -997,7 +1008,7 @@ def test_only_the_last_minute_of_a_monologue_is_kept():
     assert agent.turns[-1].agent == "Goodness."
 
 
-def test_connecting_is_tried_again():
+def test_connecting_is_tried_again() -> None:
     busy = ServiceError("scripted", "busy", status=429)
     model = ScriptedRealtime(refusals=[busy, busy])
     agent, _ = converse(agent_with(model, greeting="Hello."), listen)
@@ -1005,11 +1016,11 @@ def test_connecting_is_tried_again():
     assert agent.turns[0].agent == "Hello."
 
 
-def test_a_wrong_key_is_not_tried_again_and_again_and_the_call_ends():
+def test_a_wrong_key_is_not_tried_again_and_again_and_the_call_ends() -> None:
     refused = ServiceError("scripted", "wrong key", status=401)
     model = ScriptedRealtime(refusals=[refused] * 100)
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         phone.say(voice(1.0))
         await phone.wait_closed()
 
@@ -1020,16 +1031,16 @@ def test_a_wrong_key_is_not_tried_again_and_again_and_the_call_ends():
     assert "wrong key" in agent.turns[-1].error
 
 
-def test_failed_responses_are_apologised_for_and_then_given_up():
+def test_failed_responses_are_apologised_for_and_then_given_up() -> None:
     fault = Fault(0, ServiceError("scripted", "gone"))
     model = ScriptedRealtime([LONG] * 10, fault=fault)
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         while not phone.ended:
             phone.say(voice(1.0))
             await phone.wait_until(phone.time + 4.0)
 
-    async def call():
+    async def call() -> tuple[Any, CallReport]:
         handler = agent_with(model, failures_allowed=1)
         async with joined(handler) as line:
             talking = asyncio.create_task(talk(line.phone))
@@ -1043,7 +1054,7 @@ def test_failed_responses_are_apologised_for_and_then_given_up():
     assert len(agent.turns) == 2
 
 
-def test_an_agent_without_a_model_says_so():
+def test_an_agent_without_a_model_says_so() -> None:
     with pytest.raises(TypeError, match="RealtimeAgent has no model"):
         RealtimeAgent()
 
@@ -1051,7 +1062,7 @@ def test_an_agent_without_a_model_says_so():
 # The same over OpenAI's protocol.
 
 
-async def test_over_openais_protocol_a_tool_is_used_and_the_call_ended():
+async def test_over_openais_protocol_a_tool_is_used_and_the_call_ended() -> None:
     server = OpenAIRealtimeServer(
         RealtimeAnswer(text="Hi."),
         RealtimeAnswer(calls=[CallTool("weather", {"town": "Rome"})]),
@@ -1081,7 +1092,7 @@ async def test_over_openais_protocol_a_tool_is_used_and_the_call_ended():
     assert outputs[0] == "rain in Rome"
 
 
-async def test_over_openais_protocol_a_barge_in_truncates_at_what_was_played():
+async def test_over_openais_protocol_a_barge_in_truncates_at_what_was_played() -> None:
     server = OpenAIRealtimeServer(
         RealtimeAnswer(text=LONG), RealtimeAnswer(text="Sure."), transcripts=["Stop."]
     )
@@ -1101,7 +1112,7 @@ async def test_over_openais_protocol_a_barge_in_truncates_at_what_was_played():
     assert server.refusals == []
 
 
-async def test_over_openais_protocol_a_failed_response_is_apologised_for():
+async def test_over_openais_protocol_a_failed_response_is_apologised_for() -> None:
     failed = ("rate_limit_exceeded", "Rate limit reached.")
     server = OpenAIRealtimeServer(
         RealtimeAnswer(text="Hi."), RealtimeAnswer(failed=failed), RealtimeAnswer(text="Sorry.")
@@ -1120,7 +1131,9 @@ async def test_over_openais_protocol_a_failed_response_is_apologised_for():
     assert server.refusals == []
 
 
-async def test_over_openais_protocol_a_broken_connection_is_replaced_and_the_caller_heard_again():
+async def test_over_openais_protocol_a_broken_connection_is_replaced_and_the_caller_reheard() -> (
+    None
+):
     server = OpenAIRealtimeServer(
         RealtimeAnswer(text="Hi."),
         RealtimeAnswer(text="Lost.", drop_at=0),
@@ -1142,7 +1155,7 @@ async def test_over_openais_protocol_a_broken_connection_is_replaced_and_the_cal
     assert server.refusals == []
 
 
-async def test_over_openais_protocol_a_short_word_interrupts():
+async def test_over_openais_protocol_a_short_word_interrupts() -> None:
     server = OpenAIRealtimeServer(
         RealtimeAnswer(text=LONG), RealtimeAnswer(text="Sure."), transcripts=["Stop!"], chunks=(7,)
     )
@@ -1167,8 +1180,8 @@ async def test_over_openais_protocol_a_short_word_interrupts():
     ids=["before the first byte", "in the middle"],
 )
 async def test_over_openais_protocol_a_response_that_stalls_is_not_waited_for(
-    wait_at, heard, sessions
-):
+    wait_at: int, heard: str, sessions: int
+) -> None:
     stalls = RealtimeAnswer(text="It will most probably be so", wait_at=wait_at)
     server = OpenAIRealtimeServer(
         RealtimeAnswer(text="Hi."), stalls, RealtimeAnswer(text=heard), chunks=(2400,)
@@ -1191,7 +1204,7 @@ async def test_over_openais_protocol_a_response_that_stalls_is_not_waited_for(
     assert server.open == 0
 
 
-async def test_over_openais_protocol_a_rate_limit_at_the_door_is_waited_out():
+async def test_over_openais_protocol_a_rate_limit_at_the_door_is_waited_out() -> None:
     server = OpenAIRealtimeServer(RealtimeAnswer(text="Hi."), refuse=(429, 1))
     async with server.running():
         model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
@@ -1204,7 +1217,9 @@ async def test_over_openais_protocol_a_rate_limit_at_the_door_is_waited_out():
 @pytest.mark.parametrize(
     "server", [OpenAIRealtimeServer(refuse=(401, 99)), OpenAIRealtimeServer(refuse=(403, 99))]
 )
-async def test_over_openais_protocol_a_key_that_is_not_taken_ends_the_call(server):
+async def test_over_openais_protocol_a_key_that_is_not_taken_ends_the_call(
+    server: OpenAIRealtimeServer,
+) -> None:
     async with server.running():
         model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
         handler = agent_with(model, greeting="Hi.", failures_allowed=0)
@@ -1217,8 +1232,8 @@ async def test_over_openais_protocol_a_key_that_is_not_taken_ends_the_call(serve
 @pytest.mark.parametrize("chunks", [(33,), (641, 1, 7), (40001,)])
 @pytest.mark.parametrize("format", [MULAW_8K, L16_16K])
 async def test_over_openais_protocol_odd_pieces_and_garbage_between_them_are_no_noise(
-    format, chunks
-):
+    format: AudioFormat, chunks: tuple[int, int, int] | tuple[int]
+) -> None:
     samples = voice(0.2, 8000 if format is MULAW_8K else 24000)
     server = OpenAIRealtimeServer(
         RealtimeAnswer(text="Hello.", samples=samples, insert_at=0, insert="{no JSON"),
@@ -1240,8 +1255,8 @@ async def test_over_openais_protocol_odd_pieces_and_garbage_between_them_are_no_
 
 @pytest.mark.parametrize("milliseconds", [0, 5, 20, 60, 150, 400])
 async def test_over_openais_protocol_nothing_is_left_open_whenever_the_caller_hangs_up(
-    milliseconds,
-):
+    milliseconds: int,
+) -> None:
     server = OpenAIRealtimeServer(RealtimeAnswer(text=LONG), *[RealtimeAnswer(text="Sure.")] * 9)
     async with server.running():
         model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
@@ -1258,16 +1273,16 @@ async def test_over_openais_protocol_nothing_is_left_open_whenever_the_caller_ha
     assert server.refusals == []
 
 
-def serving():
+def serving() -> set[Any]:
     """Return the tasks of the servers' own connections."""
     return {task for task in asyncio.all_tasks() if "conn_handler" in repr(task.get_coro())}
 
 
-def test_a_question_that_was_interrupted_while_the_session_was_replaced_is_heard_too():
+def test_a_question_that_was_interrupted_while_the_session_was_replaced_is_heard_too() -> None:
     model = ScriptedRealtime(["Fine."])
     busy = ServiceError("scripted", "busy")
 
-    async def talk(phone):
+    async def talk(phone: Phone) -> None:
         await phone.wait_until(0.5)
         phone.say(voice(0.4))
         await phone.wait_until(1.3)

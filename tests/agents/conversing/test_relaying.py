@@ -1,32 +1,37 @@
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import numpy as np
 import pytest
 
-from audiocodecs import L16_24K, MULAW_8K
+from audiocodecs import L16_24K, MULAW_8K, AudioFormat
+from mediaserver import Playback, Stream
 from mediaserver.agents.conversing.conversation import Conversation
 from mediaserver.agents.conversing.relaying import Portion, Relay
 from mediaserver.agents.services import Speech, SpokenText
 from mediaserver.call import Frame
-from mediaserver.testing import joined, run_virtual
+from mediaserver.testing import JoinedCall, joined, run_virtual
 
 
-def speech(item_id, seconds, format=MULAW_8K):
+def speech(item_id: str, seconds: float, format: AudioFormat = MULAW_8K) -> Speech:
     samples = (8000 * np.sin(np.arange(round(seconds * format.rate)) * 0.4)).astype(np.int16)
     return Speech(item_id, Frame(format.encode(samples), format))
 
 
-def relayed(work, **phone):
+def relayed(
+    work: Callable[..., Any], **phone: Any
+) -> tuple[Conversation, list[Any]] | tuple[Conversation, list[Playback]]:
     """Run `work` with a relay to a phone."""
 
-    async def handler(stream):
+    async def handler(stream: Stream) -> None:
         async for _ in stream.controls():
             pass
 
-    async def call():
+    async def call() -> Conversation:
         tasks = []
 
-        def start(feed, name):
+        def start(feed: Coroutine[Any, Any, Any], name: str) -> Any:
             tasks.append(asyncio.create_task(feed, name=name))
             return tasks[-1]
 
@@ -43,8 +48,8 @@ def relayed(work, **phone):
     return run_virtual(call()), playbacks
 
 
-def test_what_comes_far_ahead_of_the_ear_holds_nothing_up_and_all_of_it_is_heard():
-    async def work(relay, line):
+def test_what_comes_far_ahead_of_the_ear_holds_nothing_up_and_all_of_it_is_heard() -> None:
+    async def work(relay: Relay, line: JoinedCall) -> None:
         before = asyncio.get_running_loop().time()
         for _ in range(100):
             await relay.play(speech("a", 0.1))
@@ -61,8 +66,8 @@ def test_what_comes_far_ahead_of_the_ear_holds_nothing_up_and_all_of_it_is_heard
 
 
 @pytest.mark.parametrize("at", [0.0, 0.31, 1.7, 4.2])
-def test_an_interruption_tells_how_much_of_each_item_was_heard(at):
-    async def work(relay, line):
+def test_an_interruption_tells_how_much_of_each_item_was_heard(at: float) -> None:
+    async def work(relay: Relay, line: JoinedCall) -> None:
         start = line.phone.time
         for item_id in ("a", "b"):
             for _ in range(20):
@@ -80,8 +85,8 @@ def test_an_interruption_tells_how_much_of_each_item_was_heard(at):
     relayed(work)
 
 
-def test_nothing_is_played_after_it_was_settled():
-    async def work(relay, line):
+def test_nothing_is_played_after_it_was_settled() -> None:
+    async def work(relay: Relay, line: JoinedCall) -> None:
         for _ in range(50):
             await relay.play(speech("a", 0.1))
         await line.phone.wait_until(line.phone.time + 0.5)
@@ -96,8 +101,8 @@ def test_nothing_is_played_after_it_was_settled():
     relayed(work)
 
 
-def test_the_conversation_has_the_words_as_they_come_and_then_those_that_were_heard():
-    async def work(relay, line):
+def test_the_conversation_has_the_words_as_they_come_and_then_those_that_were_heard() -> None:
+    async def work(relay: Relay, line: JoinedCall) -> None:
         relay.write(SpokenText("a", "One two "))
         relay.write(SpokenText("a", "three four."))
         texts.append(relay.settle()[0])
@@ -108,8 +113,8 @@ def test_the_conversation_has_the_words_as_they_come_and_then_those_that_were_he
     assert conversation.messages == []
 
 
-def test_audio_of_another_rate_counts_by_its_own_length():
-    async def work(relay, line):
+def test_audio_of_another_rate_counts_by_its_own_length() -> None:
+    async def work(relay: Relay, line: JoinedCall) -> None:
         for _ in range(10):
             await relay.play(speech("a", 0.1, L16_24K))
         relay.complete()

@@ -1,4 +1,5 @@
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -7,12 +8,12 @@ from hypothesis import strategies as st
 from mediaserver.agents.conversing.sentences import Sentences, speakable
 
 
-def cut(text, **options):
+def cut(text: str, **options: Any) -> list[str]:
     sentences = Sentences(**options)
     return sentences.feed(text) + sentences.flush()
 
 
-def cut_in_pieces(text, places, **options):
+def cut_in_pieces(text: str, places: list[int], **options: Any) -> list[str]:
     sentences = Sentences(**options)
     edges = [0, *sorted(place % (len(text) + 1) for place in places), len(text)]
     pieces = [text[start:end] for start, end in pairwise(edges)]
@@ -36,7 +37,7 @@ def cut_in_pieces(text, places, **options):
         ("Well... Then go.", ["Well... ", "Then go."]),
     ],
 )
-def test_sentences_end(text, sentences):
+def test_sentences_end(text: str, sentences: list[str]) -> None:
     assert cut(text) == sentences
 
 
@@ -55,7 +56,7 @@ def test_sentences_end(text, sentences):
         "1. The first of them.",
     ],
 )
-def test_no_sentence_ends_there(text):
+def test_no_sentence_ends_there(text: str) -> None:
     assert cut(text) == [text]
 
 
@@ -83,47 +84,47 @@ def test_no_sentence_ends_there(text):
         ("if a<b and c>d", "if a<b and c>d"),
     ],
 )
-def test_what_is_only_to_be_seen_is_not_said(text, said):
+def test_what_is_only_to_be_seen_is_not_said(text: str, said: str) -> None:
     assert speakable(text) == said
 
 
-def test_a_mark_within_a_line_is_no_heading():
+def test_a_mark_within_a_line_is_no_heading() -> None:
     assert cut("Press it. # is the key.") == ["Press it. ", "# is the key."]
 
 
-def test_a_block_of_code_is_not_said():
+def test_a_block_of_code_is_not_said() -> None:
     assert cut("Look:\n```python\nprint(1). x = 2\n```\nThat is all.") == ["Look: ", "That is all."]
 
 
-def test_a_block_of_code_without_an_end_is_not_said():
+def test_a_block_of_code_without_an_end_is_not_said() -> None:
     assert cut("Look.\n```\nprint(1). x = 2\n") == ["Look. "]
 
 
-def test_a_sentence_comes_as_soon_as_it_is_known_to_be_one():
+def test_a_sentence_comes_as_soon_as_it_is_known_to_be_one() -> None:
     sentences = Sentences()
     assert sentences.feed("Hello") == []
     assert sentences.feed(" there.") == []
     assert sentences.feed(" How") == ["Hello there. "]
 
 
-def test_a_long_first_sentence_is_cut_at_a_comma():
+def test_a_long_first_sentence_is_cut_at_a_comma() -> None:
     text = "I would be very happy to help you with that, sir, and to look into it, if you can wait."
     assert cut(text)[0] == "I would be very happy to help you with that, sir, "
     assert cut(text, first=None) == [text]
 
 
-def test_a_second_sentence_is_not_cut_at_a_comma():
+def test_a_second_sentence_is_not_cut_at_a_comma() -> None:
     text = "I would be very happy to help you with that, sir, and to look into it, if you can wait."
     assert cut(f"Yes. {text}") == ["Yes. ", text]
 
 
-def test_after_a_flush_the_next_sentence_is_the_first():
+def test_after_a_flush_the_next_sentence_is_the_first() -> None:
     text = "I would be very happy to help you with that, sir, and to look into it, if you can wait."
     sentences = Sentences()
     assert sentences.feed(text) + sentences.flush() == sentences.feed(text) + sentences.flush()
 
 
-def test_a_sentence_without_an_end_is_cut_at_a_comma_or_a_space():
+def test_a_sentence_without_an_end_is_cut_at_a_comma_or_a_space() -> None:
     text = "one two three four five, six seven eight nine"
     assert cut(text, longest=30) == ["one two three four five, ", "six seven eight nine"]
     assert cut("one two three four", longest=12, first=None) == ["one two ", "three four"]
@@ -131,7 +132,7 @@ def test_a_sentence_without_an_end_is_cut_at_a_comma_or_a_space():
 
 
 @pytest.mark.parametrize("options", [{"longest": 0}, {"first": 0}, {"first": -1}])
-def test_lengths_have_limits(options):
+def test_lengths_have_limits(options: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="at least 1 character"):
         Sentences(**options)
 
@@ -167,19 +168,23 @@ LENGTHS = st.fixed_dictionaries(
 
 
 @given(TEXTS, st.lists(st.integers(0, 1000), max_size=30), LENGTHS)
-def test_how_the_text_comes_makes_no_difference(text, places, lengths):
+def test_how_the_text_comes_makes_no_difference(
+    text: str, places: list[int], lengths: dict[str, int | None] | dict[str, int]
+) -> None:
     assert cut_in_pieces(text, places, **lengths) == cut(text, **lengths)
 
 
 @given(TEXTS, LENGTHS)
-def test_no_piece_is_longer_than_allowed_or_without_words(text, lengths):
+def test_no_piece_is_longer_than_allowed_or_without_words(
+    text: str, lengths: dict[str, int | None] | dict[str, int]
+) -> None:
     for piece in cut(text, **lengths):
         assert len(piece.rstrip()) <= lengths["longest"]
         assert any(map(str.isalnum, piece))
 
 
 @given(st.lists(st.tuples(st.from_regex(r"[a-z]{2,9}", fullmatch=True), MARKS), max_size=30))
-def test_no_word_is_lost_or_torn(pairs):
+def test_no_word_is_lost_or_torn(pairs: list[tuple[str, str]]) -> None:
     text = "".join(f"{word}{mark} " for word, mark in pairs)
     said = "".join(cut(text))
     letters = "".join(filter(str.isalpha, text))

@@ -1,4 +1,6 @@
 import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -8,11 +10,11 @@ from mediaserver.testing import run_virtual
 
 
 class Service:
-    def __init__(self, *pieces):
+    def __init__(self, *pieces: Any) -> None:
         self.pieces = pieces
         self.closed = False
 
-    async def ask(self):
+    async def ask(self) -> AsyncIterator[Any]:
         try:
             for piece in self.pieces:
                 if isinstance(piece, Exception):
@@ -25,8 +27,12 @@ class Service:
             self.closed = True
 
 
-def collect(service):
-    async def main():
+def collect(
+    service: Any,
+) -> tuple[list[Any], ServiceError] | tuple[list[str], None] | tuple[list[str], ServiceError]:
+    async def main() -> (
+        tuple[list[Any], ServiceError] | tuple[list[str], None] | tuple[list[str], ServiceError]
+    ):
         got = []
         try:
             async for piece in served(service.ask, service="voice", patience=1.0):
@@ -38,16 +44,16 @@ def collect(service):
     return run_virtual(main())
 
 
-def test_pieces_come_as_they_are():
+def test_pieces_come_as_they_are() -> None:
     assert collect(Service("a", 0.5, "b")) == (["a", "b"], None)
 
 
-def test_its_own_error_is_passed_on():
+def test_its_own_error_is_passed_on() -> None:
     error = ServiceError("brain", "no money left", status=402)
     assert collect(Service("a", error)) == (["a"], error)
 
 
-def test_any_other_exception_is_an_error_of_the_service(caplog):
+def test_any_other_exception_is_an_error_of_the_service(caplog: pytest.LogCaptureFixture) -> None:
     got, error = collect(Service("a", KeyError("choices")))
     assert got == ["a"]
     assert (error.service, str(error)) == ("voice", "voice: KeyError: 'choices'")
@@ -55,23 +61,23 @@ def test_any_other_exception_is_an_error_of_the_service(caplog):
 
 
 @pytest.mark.parametrize("pieces", [(1.5, "a"), ("a", 1.5, "b")])
-def test_who_keeps_waiting_has_failed(pieces):
+def test_who_keeps_waiting_has_failed(pieces: tuple[float, str] | tuple[str, float, str]) -> None:
     service = Service(*pieces)
     _, error = collect(service)
     assert error.service == "voice"
     assert service.closed
 
 
-def test_a_request_that_cannot_even_be_made_is_one_too():
+def test_a_request_that_cannot_even_be_made_is_one_too() -> None:
     class Wrong:
-        def ask(self):
+        def ask(self) -> None:
             raise ValueError("no such voice")
 
     assert str(collect(Wrong())[1]) == "voice: ValueError: no such voice"
 
 
-def test_closing_closes_the_service():
-    async def main():
+def test_closing_closes_the_service() -> None:
+    async def main() -> None:
         pieces = served(service.ask, service="voice", patience=1.0)
         await anext(pieces)
         await pieces.aclose()

@@ -1,22 +1,27 @@
 """A speaker on a live stream, in virtual time."""
 
 import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
+from audiocodecs import AudioFormat
+from mediaserver import Playback, Stream
 from mediaserver.agents.conversing.conversation import Conversation
 from mediaserver.agents.conversing.served import served
 from mediaserver.agents.conversing.speaking import Speaker
 from mediaserver.agents.services import ServiceError
 from mediaserver.call import Frame
-from mediaserver.testing import joined, run_virtual
+from mediaserver.sandbox import CallReport
+from mediaserver.testing import JoinedCall, joined, run_virtual
 from mediaserver.testing.services import Fault, TimedSpeech, Timing
 
 
 class Talk:
-    def __init__(self, line, tts):
+    def __init__(self, line: JoinedCall, tts: TimedSpeech) -> None:
         self.line = line
         self.stream = line.stream
         self.tts = tts
@@ -28,36 +33,38 @@ class Talk:
             self.stream, self.synthesis, start=self.start, began=self.began.append
         )
 
-    def synthesis(self, text):
+    def synthesis(self, text: str) -> AsyncIterator[Any]:
         return served(
             lambda: self.tts.speak(text, self.stream.format), service="text_to_speech", patience=5.0
         )
 
-    def start(self, work, name):
+    def start(self, work: Coroutine[Any, Any, Any], name: str) -> Any:
         self.tasks.append(asyncio.create_task(work))
         return self.tasks[-1]
 
-    async def say(self, *texts):
+    async def say(self, *texts: Any) -> None:
         for text in texts:
             await self.speaker.say(text, self.saying)
 
 
-def talk(script, tts=None):
+def talk(
+    script: Callable[..., Any], tts: TimedSpeech | None = None
+) -> tuple[CallReport, TimedSpeech]:
     """Run `script(talk)`, and return the phone's report and the synthesis."""
     tts = tts or TimedSpeech()
 
-    async def handler(stream):
+    async def handler(stream: Stream) -> None:
         async for _ in stream.audio():
             pass
 
     @asynccontextmanager
-    async def talking(line):
+    async def talking(line: JoinedCall) -> AsyncIterator[Any]:
         talk = Talk(line, tts)
         yield talk
         talk.speaker.settle()
         await asyncio.gather(*talk.tasks, return_exceptions=True)
 
-    async def main():
+    async def main() -> CallReport:
         async with joined(handler) as line, talking(line) as each:
             await script(each)
             return line.phone.report()
@@ -67,8 +74,8 @@ def talk(script, tts=None):
     return report, tts
 
 
-def test_heard_returns_when_all_was_heard():
-    async def script(talk):
+def test_heard_returns_when_all_was_heard() -> None:
+    async def script(talk: Talk) -> None:
         await talk.say("One two three. ", "Four five.")
         await talk.speaker.heard()
         heard_at.append(talk.line.phone.time)
@@ -79,8 +86,8 @@ def test_heard_returns_when_all_was_heard():
     assert heard_at[0] >= report.agent_speech[-1][1] - 0.02
 
 
-def test_the_first_audio_is_played_in_the_moment_in_which_it_comes():
-    async def script(talk):
+def test_the_first_audio_is_played_in_the_moment_in_which_it_comes() -> None:
+    async def script(talk: Talk) -> None:
         await talk.say("One two three.")
         await asyncio.sleep(0.2)
         assert talk.began[0].begins_at == pytest.approx(talk.tts.first_piece[0], abs=0.001)
@@ -88,8 +95,8 @@ def test_the_first_audio_is_played_in_the_moment_in_which_it_comes():
     talk(script)
 
 
-def test_began_is_told_once():
-    async def script(talk):
+def test_began_is_told_once() -> None:
+    async def script(talk: Talk) -> None:
         await talk.say("One. ", "Two. ", "Three.")
         await talk.speaker.heard()
         assert len(talk.began) == 1
@@ -97,14 +104,14 @@ def test_began_is_told_once():
     talk(script)
 
 
-def test_sentences_keep_their_order_though_the_second_is_made_sooner():
+def test_sentences_keep_their_order_though_the_second_is_made_sooner() -> None:
     class Uneven(TimedSpeech):
-        async def speak(self, text, format):
+        async def speak(self, text: str, format: AudioFormat) -> AsyncIterator[Any]:
             self.timing = Timing(1.0 if text.startswith("One") else 0.0, 0.01)
             async for piece in super().speak(text, format):
                 yield piece
 
-    async def script(talk):
+    async def script(talk: Talk) -> None:
         await talk.say("One two. ", "Three four.")
         await asyncio.sleep(1.9)
         assert talk.speaker.settle() == "One two. Three"
@@ -112,8 +119,8 @@ def test_sentences_keep_their_order_though_the_second_is_made_sooner():
     talk(script, Uneven())
 
 
-def test_saying_waits_when_two_sentences_are_being_made():
-    async def script(talk):
+def test_saying_waits_when_two_sentences_are_being_made() -> None:
+    async def script(talk: Talk) -> None:
         await talk.say("One. ", "Two. ")
         third = asyncio.create_task(talk.say("Three."))
         await asyncio.sleep(0.1)
@@ -125,8 +132,8 @@ def test_saying_waits_when_two_sentences_are_being_made():
     talk(script)
 
 
-def test_what_was_interrupted_is_settled_at_once():
-    async def script(talk):
+def test_what_was_interrupted_is_settled_at_once() -> None:
+    async def script(talk: Talk) -> None:
         await talk.say("One two three four five six. ", "Seven.")
         await asyncio.sleep(1.25)
         talk.stream.interrupt()
@@ -138,8 +145,8 @@ def test_what_was_interrupted_is_settled_at_once():
     assert report.agent_speech[-1][1] < 1.3
 
 
-def test_nothing_is_played_after_an_interruption_that_came_before_the_audio():
-    async def script(talk):
+def test_nothing_is_played_after_an_interruption_that_came_before_the_audio() -> None:
+    async def script(talk: Talk) -> None:
         await talk.say("One two three.")
         await asyncio.sleep(0.05)
         talk.stream.interrupt()
@@ -151,8 +158,8 @@ def test_nothing_is_played_after_an_interruption_that_came_before_the_audio():
     assert report.audio_played == 0
 
 
-def test_a_failure_comes_out_of_what_waits():
-    async def script(talk):
+def test_a_failure_comes_out_of_what_waits() -> None:
+    async def script(talk: Talk) -> None:
         await talk.say("One two three four five six.")
         with pytest.raises(ServiceError, match="gone"):
             await talk.speaker.heard()
@@ -165,15 +172,15 @@ def test_a_failure_comes_out_of_what_waits():
     talk(script, TimedSpeech(fault=Fault(after=5, error=ServiceError("text_to_speech", "gone"))))
 
 
-def test_a_failure_of_the_next_sentence_lets_the_first_be_heard():
+def test_a_failure_of_the_next_sentence_lets_the_first_be_heard() -> None:
     class SecondFails(TimedSpeech):
-        async def speak(self, text, format):
+        async def speak(self, text: str, format: AudioFormat) -> AsyncIterator[Any]:
             if text.startswith("Two"):
                 raise ServiceError("text_to_speech", "gone")
             async for piece in super().speak(text, format):
                 yield piece
 
-    async def script(talk):
+    async def script(talk: Talk) -> None:
         await talk.say("One one one one. ", "Two.")
         with pytest.raises(ServiceError, match="gone"):
             await talk.speaker.heard()
@@ -183,13 +190,13 @@ def test_a_failure_of_the_next_sentence_lets_the_first_be_heard():
     talk(script, SecondFails())
 
 
-def test_silence_of_a_synthesis_that_yields_nothing_is_borne():
+def test_silence_of_a_synthesis_that_yields_nothing_is_borne() -> None:
     class Mute(TimedSpeech):
-        async def speak(self, text, format):
+        async def speak(self, text: str, format: AudioFormat) -> AsyncIterator[Any]:
             for nothing in ():
                 yield nothing
 
-    async def script(talk):
+    async def script(talk: Talk) -> None:
         await talk.say("One. ", "Two. ", "Three.")
         await talk.speaker.heard()
         assert talk.speaker.settle() == ""
@@ -197,8 +204,8 @@ def test_silence_of_a_synthesis_that_yields_nothing_is_borne():
     talk(script, Mute())
 
 
-def test_what_is_said_after_the_end_is_not_said():
-    async def script(talk):
+def test_what_is_said_after_the_end_is_not_said() -> None:
+    async def script(talk: Talk) -> None:
         await talk.say("One.")
         await asyncio.sleep(0.01)
         talk.speaker.settle()
@@ -210,8 +217,8 @@ def test_what_is_said_after_the_end_is_not_said():
     talk(script)
 
 
-def test_who_waits_is_told_that_it_is_over():
-    async def script(talk):
+def test_who_waits_is_told_that_it_is_over() -> None:
+    async def script(talk: Talk) -> None:
         await talk.say("One two three four five six. ", "Seven.")
         heard = asyncio.create_task(talk.speaker.heard())
         third = asyncio.create_task(talk.say("Eight."))
@@ -224,9 +231,9 @@ def test_who_waits_is_told_that_it_is_over():
     talk(script, TimedSpeech(timing=Timing(0.15, 0.09)))
 
 
-def test_an_apology_does_not_mix_with_what_was_given_up():
+def test_an_apology_does_not_mix_with_what_was_given_up() -> None:
     class Breaks(TimedSpeech):
-        async def speak(self, text, format):
+        async def speak(self, text: str, format: AudioFormat) -> AsyncIterator[Any]:
             if not text.startswith("Broken"):
                 async for piece in super().speak(text, format):
                     yield piece
@@ -236,10 +243,10 @@ def test_an_apology_does_not_mix_with_what_was_given_up():
             await asyncio.sleep(1.0)
             raise ServiceError("text_to_speech", "gone")
 
-    async def script(talk):
+    async def script(talk: Talk) -> None:
         play = talk.stream.play
 
-        async def noted(frame, **options):
+        async def noted(frame: Frame, **options: Any) -> Playback:
             playback = await play(frame, **options)
             played.append(frame.payload == broken)
             return playback
@@ -252,11 +259,11 @@ def test_an_apology_does_not_mix_with_what_was_given_up():
         await talk.speaker.heard()
 
     class Noting:
-        def __init__(self, stream, play):
+        def __init__(self, stream: Stream, play: Callable[..., Any]) -> None:
             self.stream = stream
             self.play = play
 
-        def __getattr__(self, name):
+        def __getattr__(self, name: str) -> AudioFormat | int:
             return getattr(self.stream, name)
 
     broken = bytes(800)

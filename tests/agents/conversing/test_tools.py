@@ -8,7 +8,9 @@ import gc
 import json
 import logging
 import weakref
-from typing import Annotated, Literal
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any, Literal
+from weakref import ReferenceType
 
 import pydantic
 import pytest
@@ -65,13 +67,13 @@ async def book(
     return {"day": day, "guest": guest, "kind": kind, "size": size, "copy": copy, "schema": schema}
 
 
-def use(function, arguments):
+def use(function: Any, arguments: str) -> str:
     name = getattr(function, "__name__", "")
     call = ToolCall("call-1", name, arguments)
     return asyncio.run(Toolbox(function).use(call)).text
 
 
-def test_a_model_is_told_of_a_function():
+def test_a_model_is_told_of_a_function() -> None:
     spec = Toolbox(book).specs[0]
     assert (spec.name, spec.description) == ("book", "Book a table for somebody.\n\nIt is charged.")
     properties = spec.parameters["properties"]
@@ -113,7 +115,7 @@ day : date
 
 
 @pytest.mark.parametrize("docstring", [GOOGLE, SPHINX, NUMPY], ids=["Google", "Sphinx", "NumPy"])
-def test_a_docstring_may_have_any_usual_style(docstring):
+def test_a_docstring_may_have_any_usual_style(docstring: str) -> None:
     async def find(day: str) -> None: ...
 
     find.__doc__ = docstring
@@ -122,7 +124,7 @@ def test_a_docstring_may_have_any_usual_style(docstring):
     assert spec.parameters["properties"]["day"]["description"] == "the day, as YYYY-MM-DD."
 
 
-def test_a_docstring_of_no_style_is_told_as_it_is():
+def test_a_docstring_of_no_style_is_told_as_it_is() -> None:
     async def find(day: str) -> None: ...
 
     find.__doc__ = ":\n :a b c d: e\n:\n :a b c d: e\n:"
@@ -130,7 +132,7 @@ def test_a_docstring_of_no_style_is_told_as_it_is():
     assert spec.description == find.__doc__
 
 
-def test_a_function_without_arguments_has_an_empty_schema():
+def test_a_function_without_arguments_has_an_empty_schema() -> None:
     async def now() -> str:
         return "noon"
 
@@ -140,7 +142,7 @@ def test_a_function_without_arguments_has_an_empty_schema():
     assert use(now, "") == use(now, " {} ") == "noon"
 
 
-def test_a_function_gets_arguments_of_its_types():
+def test_a_function_gets_arguments_of_its_types() -> None:
     result = json.loads(
         use(book, '{"day": "2030-01-02", "guest": {"name": "Ann"}, "size":"large"}')
     )
@@ -166,7 +168,7 @@ def test_a_function_gets_arguments_of_its_types():
         ("[]", ["arguments: "]),
     ],
 )
-def test_wrong_arguments_are_explained_to_the_model(arguments, reasons):
+def test_wrong_arguments_are_explained_to_the_model(arguments: str, reasons: list[str]) -> None:
     result = use(book, arguments)
     assert result.startswith("book was not called")
     assert [reason for reason in reasons if reason not in result] == []
@@ -175,7 +177,7 @@ def test_wrong_arguments_are_explained_to_the_model(arguments, reasons):
 
 
 @given(st.text() | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
-def test_whatever_a_model_writes_gets_a_result(arguments):
+def test_whatever_a_model_writes_gets_a_result(arguments: str) -> None:
     async def double(number: int) -> int:
         return 2 * number
 
@@ -195,14 +197,14 @@ def test_whatever_a_model_writes_gets_a_result(arguments):
         (ValueError("odd"), '"odd"'),
     ],
 )
-def test_a_result_is_text(value, text):
+def test_a_result_is_text(value: Any, text: str) -> None:
     async def give() -> object:
         return value
 
     assert use(give, "{}") == text
 
 
-def test_a_failure_is_logged_and_its_reason_is_not_told(caplog):
+def test_a_failure_is_logged_and_its_reason_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
     async def fail() -> None:
         raise LookupError("password is 1234")
 
@@ -212,9 +214,9 @@ def test_a_failure_is_logged_and_its_reason_is_not_told(caplog):
     assert "password is 1234" in caplog.text
 
 
-def test_what_fails_as_text_is_a_failure():
+def test_what_fails_as_text_is_a_failure() -> None:
     class Unwritable:
-        def __str__(self):
+        def __str__(self) -> None:
             raise ValueError
 
     async def give() -> object:
@@ -223,7 +225,7 @@ def test_what_fails_as_text_is_a_failure():
     assert use(give, "{}").startswith("give failed")
 
 
-async def test_a_tool_that_is_cancelled_ends():
+async def test_a_tool_that_is_cancelled_ends() -> None:
     begun = asyncio.Event()
 
     async def wait() -> None:
@@ -237,7 +239,7 @@ async def test_a_tool_that_is_cancelled_ends():
         await using
 
 
-async def test_a_tool_that_there_is_none_of_is_said():
+async def test_a_tool_that_there_is_none_of_is_said() -> None:
     result = await Toolbox(book).use(ToolCall("7", "cook", "{}"))
     assert (result.call_id, result.text) == ("7", "There is no tool 'cook'. There are: book.")
 
@@ -259,7 +261,7 @@ class Desk:
     async def no_tool(self) -> None:
         """Nothing for a model."""
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "the desk"
 
 
@@ -273,7 +275,7 @@ class SpecialDesk(Desk):
         """Come last."""
 
 
-async def test_marked_methods_are_tools():
+async def test_marked_methods_are_tools() -> None:
     tools = Toolbox(*marked_tools(Desk()))
     assert [spec.name for spec in tools.specs] == ["look_up", "close", "open_desk"]
     assert list(tools.specs[0].parameters["properties"]) == ["order"]
@@ -286,13 +288,13 @@ async def test_marked_methods_are_tools():
     assert result.text == "order 5 of the desk"
 
 
-def test_a_subclass_has_the_tools_of_its_base():
+def test_a_subclass_has_the_tools_of_its_base() -> None:
     tools = Toolbox(*marked_tools(SpecialDesk()))
     assert [spec.name for spec in tools.specs] == ["look_up", "close", "open_desk", "last"]
     assert tools.specs[1].description == "Close specially."
 
 
-def test_a_method_that_is_no_tool_any_more_is_none():
+def test_a_method_that_is_no_tool_any_more_is_none() -> None:
     class Quiet(Desk):
         async def close(self) -> None:
             """Not for the model."""
@@ -300,7 +302,7 @@ def test_a_method_that_is_no_tool_any_more_is_none():
     assert [each.__name__ for each in marked_tools(Quiet())] == ["look_up", "open"]
 
 
-def test_an_object_that_is_called_can_be_a_tool():
+def test_an_object_that_is_called_can_be_a_tool() -> None:
     class Adder:
         """Adds."""
 
@@ -313,13 +315,13 @@ def test_an_object_that_is_called_can_be_a_tool():
 
 
 def sync(x: int) -> None: ...
-async def unhinted(x) -> None: ...
+async def unhinted(x) -> None: ...  # type: ignore[no-untyped-def]
 async def several(*x: int) -> None: ...
 async def anything(**x: int) -> None: ...
 async def by_position(x: int, /) -> None: ...
 async def unknown(x: Missing) -> None: ...  # noqa: F821
 async def unsendable(x: asyncio.Event) -> None: ...
-async def yields(x: int):
+async def yields(x: int) -> AsyncIterator[Any]:
     yield x
 
 
@@ -337,29 +339,29 @@ async def yields(x: int):
         (lambda: None, "has no name that a model could call it by"),
     ],
 )
-def test_what_cannot_be_a_tool_is_refused(function, message):
+def test_what_cannot_be_a_tool_is_refused(function: Callable[..., Any], message: str) -> None:
     with pytest.raises(ToolError, match=message):
         Toolbox(function)
 
 
-def test_a_sync_function_is_refused_where_it_is_marked():
+def test_a_sync_function_is_refused_where_it_is_marked() -> None:
     with pytest.raises(ToolError, match="the tool sync must be an async function"):
         tool(hold="One moment.")(sync)
 
 
-def test_two_tools_of_one_name_are_refused():
+def test_two_tools_of_one_name_are_refused() -> None:
     with pytest.raises(ToolError, match="two tools named 'book'"):
         Toolbox(book, book)
 
 
-def test_a_toolbox_knows_its_tools():
+def test_a_toolbox_knows_its_tools() -> None:
     tools = Toolbox(book)
     assert ("book" in tools, "cook" in tools, len(tools)) == (True, False, 1)
 
 
-def test_a_method_is_described_once_for_all_objects():
+def test_a_method_is_described_once_for_all_objects() -> None:
     class Desk:
-        def __init__(self, name):
+        def __init__(self, name: str) -> None:
             self.name = name
 
         @tool(hold="Wait.")
@@ -374,7 +376,7 @@ def test_a_method_is_described_once_for_all_objects():
     assert results == ["ANN", "BOB"]
 
 
-def test_a_function_that_is_marked_anew_is_described_anew():
+def test_a_function_that_is_marked_anew_is_described_anew() -> None:
     async def look() -> str:
         """Look."""
 
@@ -383,8 +385,8 @@ def test_a_function_that_is_marked_anew_is_described_anew():
     assert Toolbox(tool(name="find", hold="Wait.")(look)).hold("find") == "Wait."
 
 
-def test_a_function_that_is_gone_leaves_nothing_behind():
-    def make():
+def test_a_function_that_is_gone_leaves_nothing_behind() -> None:
+    def make() -> ReferenceType:
         async def look() -> str:
             """Look."""
 
@@ -396,7 +398,9 @@ def test_a_function_that_is_gone_leaves_nothing_behind():
     assert gone() is None
 
 
-def test_a_call_that_ends_while_a_tool_runs_is_no_failure_of_the_tool(caplog):
+def test_a_call_that_ends_while_a_tool_runs_is_no_failure_of_the_tool(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def look() -> str:
         """Look."""
         raise StreamEndedError("the stream has ended")
@@ -406,7 +410,7 @@ def test_a_call_that_ends_while_a_tool_runs_is_no_failure_of_the_tool(caplog):
     assert caplog.records == []
 
 
-async def test_a_tool_that_takes_too_long_is_given_up():
+async def test_a_tool_that_takes_too_long_is_given_up() -> None:
     cancelled = []
 
     @tool(timeout=0.001)
@@ -423,7 +427,9 @@ async def test_a_tool_that_takes_too_long_is_given_up():
     assert cancelled == [True]
 
 
-async def test_a_timeout_of_the_tools_own_is_a_failure_as_any_other(caplog):
+async def test_a_timeout_of_the_tools_own_is_a_failure_as_any_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     @tool
     async def wait() -> None:
         """Wait."""
@@ -435,7 +441,9 @@ async def test_a_timeout_of_the_tools_own_is_a_failure_as_any_other(caplog):
 
 
 @pytest.mark.parametrize(("marked", "seconds"), [(tool, 31.0), (tool(timeout=None), 3600.0)])
-def test_tools_have_thirty_seconds_unless_they_say_otherwise(marked, seconds):
+def test_tools_have_thirty_seconds_unless_they_say_otherwise(
+    marked: Callable[..., Any], seconds: float
+) -> None:
     async def wait() -> str:
         """Wait."""
         await asyncio.sleep(seconds)
@@ -446,6 +454,6 @@ def test_tools_have_thirty_seconds_unless_they_say_otherwise(marked, seconds):
 
 
 @pytest.mark.parametrize("timeout", [0, -1.0, float("nan")])
-def test_a_timeout_without_sense_is_refused(timeout):
+def test_a_timeout_without_sense_is_refused(timeout: float) -> None:
     with pytest.raises(ValueError, match="timeout is in seconds, above 0, or None"):
         tool(timeout=timeout)

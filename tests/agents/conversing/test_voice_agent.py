@@ -3,17 +3,29 @@
 import asyncio
 import math
 import re
-from typing import ClassVar
+from collections.abc import AsyncIterator, Callable
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
-from audiocodecs import L16_8K, L16_24K
-from mediaserver.agents import VoiceAgent, tool
-from mediaserver.agents.services import ServiceError, Text, ToolCall, ToolResult, WordMark
+from audiocodecs import L16_8K, L16_24K, AudioFormat
+from mediaserver import Stream
+from mediaserver.agents import Utterance, VoiceAgent, tool
+from mediaserver.agents.services import (
+    ServiceError,
+    Text,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+    Transcript,
+    WordMark,
+)
 from mediaserver.agents.turns import TurnSettings
 from mediaserver.call import Frame
+from mediaserver.sandbox import CallReport
 from mediaserver.stream import CallControlError
+from mediaserver.testing import JoinedCall
 from mediaserver.testing.services import (
     WORD_SECONDS,
     Fault,
@@ -31,25 +43,25 @@ SENTENCES = "One two three four. Five six seven eight. Nine ten eleven twelve."
 class Control:
     """Hangs up and transfers, or refuses to."""
 
-    def __init__(self, refuses=False):
+    def __init__(self, refuses: bool = False) -> None:
         self.refuses = refuses
         self.done = []
 
-    async def hang_up(self, stream):
+    async def hang_up(self, stream: Stream) -> None:
         self._do("hang_up")
         stream.close()
 
-    async def transfer(self, stream, url):
+    async def transfer(self, stream: Stream, url: str) -> None:
         self._do(url)
         stream.close()
 
-    def _do(self, what):
+    def _do(self, what: str) -> None:
         if self.refuses:
             raise CallControlError("the account has no right to")
         self.done.append(what)
 
 
-def words_played(report, since=0.0, until=math.inf):
+def words_played(report: CallReport, since: float = 0.0, until: float = math.inf) -> np.float64:
     """Count the words that the caller heard, by their sound."""
     agent = report.recording[:, 1].astype(float)
     first, last = round(since * 8000), min(round(min(until, 1e6) * 8000), len(agent))
@@ -62,8 +74,10 @@ def words_played(report, since=0.0, until=math.inf):
 # Turns.
 
 
-def test_it_greets_and_answers_two_turns(converse, voice):
-    async def script(line, agent):
+def test_it_greets_and_answers_two_turns(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(2.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_until(8.0)
@@ -95,8 +109,10 @@ def test_it_greets_and_answers_two_turns(converse, voice):
     ]
 
 
-def test_a_reply_comes_as_soon_as_the_services_allow(converse, voice):
-    async def script(line, agent):
+def test_a_reply_comes_as_soon_as_the_services_allow(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_until(5.0)
@@ -117,8 +133,10 @@ def test_a_reply_comes_as_soon_as_the_services_allow(converse, voice):
     assert call.report.replies[0].seconds == pytest.approx(turn.audio_heard, abs=0.03)
 
 
-def test_usage_is_that_of_the_services(converse, voice):
-    async def script(line, agent):
+def test_usage_is_that_of_the_services(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_until(6.0)
@@ -132,8 +150,10 @@ def test_usage_is_that_of_the_services(converse, voice):
     assert call.counters.turns.usage["characters"] == usage.characters
 
 
-def test_speech_that_no_service_delivered_costs_nothing(converse, voice):
-    async def script(line, agent):
+def test_speech_that_no_service_delivered_costs_nothing(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_until(6.0)
@@ -144,8 +164,8 @@ def test_speech_that_no_service_delivered_costs_nothing(converse, voice):
     assert call.turns[0].usage.characters == 0
 
 
-def test_a_phrase_costs_only_the_turn_for_which_it_was_made(converse):
-    async def script(line, agent):
+def test_a_phrase_costs_only_the_turn_for_which_it_was_made(converse: Callable[..., Any]) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(4.0)
 
     tts = TimedSpeech()
@@ -156,8 +176,10 @@ def test_a_phrase_costs_only_the_turn_for_which_it_was_made(converse):
     assert costs == [len("Hello, shop."), 0]
 
 
-def test_transcription_begins_before_the_first_word_is_over(converse, voice):
-    async def script(line, agent):
+def test_transcription_begins_before_the_first_word_is_over(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(2.0))
         await line.phone.wait_until(4.0)
@@ -165,7 +187,7 @@ def test_transcription_begins_before_the_first_word_is_over(converse, voice):
     stt_began = []
 
     class Noting(TimedTranscription):
-        async def transcribe(self, speech):
+        async def transcribe(self, speech: Utterance) -> AsyncIterator[Any]:
             stt_began.append(asyncio.get_running_loop().time())
             async for transcript in super().transcribe(speech):
                 yield transcript
@@ -174,8 +196,10 @@ def test_transcription_begins_before_the_first_word_is_over(converse, voice):
     assert stt_began[0] < 1.2
 
 
-def test_an_utterance_begins_before_its_onset(converse, voice):
-    async def script(line, agent):
+def test_an_utterance_begins_before_its_onset(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_until(4.0)
@@ -185,8 +209,10 @@ def test_an_utterance_begins_before_its_onset(converse, voice):
     assert call.stt.heard[0] == pytest.approx(1.0 + 0.6 + 0.4, abs=0.1)
 
 
-def test_sentences_follow_each_other_without_a_gap(converse, voice):
-    async def script(line, agent):
+def test_sentences_follow_each_other_without_a_gap(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_until(8.0)
@@ -198,8 +224,10 @@ def test_sentences_follow_each_other_without_a_gap(converse, voice):
     assert call.said[-1] == ("assistant", SENTENCES)
 
 
-def test_the_next_sentence_is_synthesised_while_one_plays_and_no_more_than_that(converse, voice):
-    async def script(line, agent):
+def test_the_next_sentence_is_synthesised_while_one_plays_and_no_more_than_that(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(0.5))
         await line.phone.wait_for_audio()
@@ -221,8 +249,10 @@ def test_the_next_sentence_is_synthesised_while_one_plays_and_no_more_than_that(
     assert call.report.gaps == []
 
 
-def test_a_service_may_speak_in_another_format(converse, voice):
-    async def script(line, agent):
+def test_a_service_may_speak_in_another_format(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_until(8.0)
@@ -232,8 +262,10 @@ def test_a_service_may_speak_in_another_format(converse, voice):
     assert call.said[-1] == ("assistant", SENTENCES)
 
 
-def test_an_utterance_without_words_is_not_answered(converse, voice):
-    async def script(line, agent):
+def test_an_utterance_without_words_is_not_answered(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_until(6.0)
@@ -244,8 +276,10 @@ def test_an_utterance_without_words_is_not_answered(converse, voice):
     assert call.report.audio_played == 0
 
 
-def test_who_goes_on_before_the_answer_began_has_said_one_thing(converse, voice):
-    async def script(line, agent):
+def test_who_goes_on_before_the_answer_began_has_said_one_thing(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_until(2.8)  # the turn has ended, and the model is asked
@@ -263,8 +297,10 @@ def test_who_goes_on_before_the_answer_began_has_said_one_thing(converse, voice)
     assert call.llm.uses == 2
 
 
-def test_who_goes_on_before_the_transcript_is_there_has_said_one_thing(converse, voice):
-    async def script(line, agent):
+def test_who_goes_on_before_the_transcript_is_there_has_said_one_thing(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_until(2.65)
@@ -283,11 +319,11 @@ def test_who_goes_on_before_the_transcript_is_there_has_said_one_thing(converse,
 # Barge-in.
 
 
-def barge(at, length, *, until=14.0):
+def barge(at: float, length: float, *, until: float = 14.0) -> Callable[..., Any]:
     """Ask something, and make a sound while the answer is heard, `at` seconds into it."""
 
-    def made(voice):
-        async def script(line, agent):
+    def made(voice: Callable[..., Any]) -> Callable[..., Any]:
+        async def script(line: JoinedCall, agent: Any) -> None:
             await line.phone.wait_until(1.0)
             line.phone.say(voice(0.5))
             began = await line.phone.wait_for_audio()
@@ -302,7 +338,9 @@ def barge(at, length, *, until=14.0):
 
 @pytest.mark.parametrize("marks", [True, False])
 @pytest.mark.parametrize("at", [0.7, 1.3, 2.2])
-def test_history_has_the_words_that_were_heard(converse, voice, at, marks):
+def test_history_has_the_words_that_were_heard(
+    converse: Callable[..., Any], voice: Callable[..., Any], at: float, marks: bool
+) -> None:
     call = converse(
         barge(at, 1.0)(voice),
         hears=["Count.", "Stop it."],
@@ -321,14 +359,18 @@ def test_history_has_the_words_that_were_heard(converse, voice, at, marks):
     assert call.counters.turns.barge_ins["confirmed"] == 1
 
 
-def test_the_agent_is_silent_at_once_when_the_caller_begins(converse, voice):
+def test_the_agent_is_silent_at_once_when_the_caller_begins(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
     call = converse(
         barge(1.3, 1.0)(voice), hears=["Count.", "Stop."], answers=[TEN, "All right then."]
     )
     assert call.report.interrupts[0].seconds <= 0.12
 
 
-def test_a_cough_pauses_and_nothing_is_lost(converse, voice):
+def test_a_cough_pauses_and_nothing_is_lost(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
     call = converse(barge(1.3, 0.1)(voice), hears=["Count.", ""], answers=[TEN])
     assert words_played(call.report) == pytest.approx(10, abs=0.3)
     assert len([1 for start, _ in call.report.agent_speech]) >= 2  # it did pause
@@ -338,7 +380,9 @@ def test_a_cough_pauses_and_nothing_is_lost(converse, voice):
     assert call.llm.uses == 1
 
 
-def test_a_backchannel_does_not_interrupt(converse, voice):
+def test_a_backchannel_does_not_interrupt(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
     call = converse(
         barge(1.3, 0.3)(voice),
         hears=["Count.", "mhm"],
@@ -348,7 +392,9 @@ def test_a_backchannel_does_not_interrupt(converse, voice):
     assert words_played(call.report) == pytest.approx(10, abs=0.3)
 
 
-def test_a_short_word_interrupts_when_it_is_understood_at_last(converse, voice):
+def test_a_short_word_interrupts_when_it_is_understood_at_last(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
     call = converse(
         barge(1.3, 0.3)(voice),
         stt=TimedTranscription(["Count.", "Stop!"], timing=Timing(0.3)),
@@ -359,7 +405,9 @@ def test_a_short_word_interrupts_when_it_is_understood_at_last(converse, voice):
     assert len(call.said[1][1].split()) < 10
 
 
-def test_partial_words_interrupt_before_the_length_of_speech_does(converse, voice):
+def test_partial_words_interrupt_before_the_length_of_speech_does(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
     call = converse(
         barge(1.3, 1.0)(voice),
         stt=TimedTranscription(["Count.", "Stop it now please"], partial_every=0.6),
@@ -370,15 +418,19 @@ def test_partial_words_interrupt_before_the_length_of_speech_does(converse, voic
     assert call.turns[0].interrupted
 
 
-def test_at_once_interrupts_at_any_voice(converse, voice):
+def test_at_once_interrupts_at_any_voice(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
     call = converse(barge(1.3, 0.1)(voice), hears=["Count.", ""], answers=[TEN], barge_in="at_once")
     assert call.turns[0].interrupted
     assert words_played(call.report) < 6
     assert call.report.interrupts[0].seconds <= 0.12
 
 
-def test_at_once_a_noise_before_the_answer_does_not_lose_it(converse, voice):
-    async def script(line, agent):
+def test_at_once_a_noise_before_the_answer_does_not_lose_it(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_until(2.8)
@@ -394,7 +446,9 @@ def test_at_once_a_noise_before_the_answer_does_not_lose_it(converse, voice):
     assert call.said == [("user", "Hello?"), ("assistant", "Yes, hello.")]
 
 
-def test_notify_lets_the_agent_finish_and_answers_then(converse, voice):
+def test_notify_lets_the_agent_finish_and_answers_then(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
     call = converse(
         barge(1.3, 1.0)(voice),
         hears=["Count.", "And more?"],
@@ -411,8 +465,10 @@ def test_notify_lets_the_agent_finish_and_answers_then(converse, voice):
     assert call.report.interrupts == [] or words_played(call.report) > 11.5
 
 
-def test_who_talks_over_the_greeting_interrupts_it(converse, voice):
-    async def script(line, agent):
+def test_who_talks_over_the_greeting_interrupts_it(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_until(8.0)
@@ -425,7 +481,9 @@ def test_who_talks_over_the_greeting_interrupts_it(converse, voice):
     assert call.turns[0].interrupted
 
 
-def test_what_was_sent_and_not_heard_can_still_be_interrupted(converse, voice):
+def test_what_was_sent_and_not_heard_can_still_be_interrupted(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
     # All of it is sent within the lead long before it is heard.
     call = converse(
         barge(0.45, 1.0)(voice), hears=["Hi.", "Stop."], answers=["One two three.", "I stop."]
@@ -434,14 +492,18 @@ def test_what_was_sent_and_not_heard_can_still_be_interrupted(converse, voice):
     assert len(call.said[1][1].split()) <= 2
 
 
-def test_who_interrupts_and_is_not_understood_is_answered_too(converse, voice):
+def test_who_interrupts_and_is_not_understood_is_answered_too(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
     call = converse(
         barge(1.3, 1.0)(voice), hears=["Count.", ""], answers=[TEN, "I did not hear you."]
     )
     assert call.said[2:] == [("user", "[inaudible]"), ("assistant", "I did not hear you.")]
 
 
-def test_an_answer_stopped_before_its_first_word_by_a_noise_is_given_again(converse, voice):
+def test_an_answer_stopped_before_its_first_word_by_a_noise_is_given_again(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
     call = converse(
         barge(0.02, 0.7)(voice), hears=["Count.", ""], answers=["One two.", "One two three."]
     )
@@ -449,8 +511,10 @@ def test_an_answer_stopped_before_its_first_word_by_a_noise_is_given_again(conve
     assert [turn.number for turn in call.turns] == [1]
 
 
-def test_a_noise_while_the_model_thinks_does_not_lose_the_answer(converse, voice):
-    async def script(line, agent):
+def test_a_noise_while_the_model_thinks_does_not_lose_the_answer(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_until(2.8)
@@ -483,16 +547,16 @@ class Receptionist(VoiceAgent):
 
 
 @pytest.fixture
-def receptionist(scripted):
+def receptionist(scripted: type[Any]) -> type[Any]:
     return type("TestReceptionist", (scripted, Receptionist), {"used": []})
 
 
-def find(people=2, call_id="a"):
+def find(people: int = 2, call_id: str = "a") -> ToolCall:
     return ToolCall(call_id, "find_table", f'{{"people": {people}}}')
 
 
-def ask(voice, until=12.0):
-    async def script(line, agent):
+def ask(voice: Callable[..., Any], until: float = 12.0) -> Callable[..., Any]:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_until(until)
@@ -500,7 +564,9 @@ def ask(voice, until=12.0):
     return script
 
 
-def test_a_tool_is_used_and_its_result_is_answered(converse, voice, receptionist):
+def test_a_tool_is_used_and_its_result_is_answered(
+    converse: Callable[..., Any], voice: Callable[..., Any], receptionist: type[Any]
+) -> None:
     call = converse(
         ask(voice), kind=receptionist, hears=["A table?"], answers=[find(), "Table fourteen."]
     )
@@ -514,7 +580,9 @@ def test_a_tool_is_used_and_its_result_is_answered(converse, voice, receptionist
     assert len(call.turns) == 1
 
 
-def test_no_hold_phrase_for_a_quick_tool(converse, voice, receptionist):
+def test_no_hold_phrase_for_a_quick_tool(
+    converse: Callable[..., Any], voice: Callable[..., Any], receptionist: type[Any]
+) -> None:
     receptionist.seconds = 0.5
     call = converse(
         ask(voice), kind=receptionist, hears=["A table?"], answers=[find(), "Table fourteen."]
@@ -522,7 +590,9 @@ def test_no_hold_phrase_for_a_quick_tool(converse, voice, receptionist):
     assert call.said[-1] == ("assistant", "Table fourteen.")
 
 
-def test_tools_run_at_the_same_time(converse, voice, receptionist):
+def test_tools_run_at_the_same_time(
+    converse: Callable[..., Any], voice: Callable[..., Any], receptionist: type[Any]
+) -> None:
     call = converse(
         ask(voice),
         kind=receptionist,
@@ -538,8 +608,10 @@ def test_tools_run_at_the_same_time(converse, voice, receptionist):
     ]
 
 
-def test_a_tool_is_finished_though_the_caller_interrupts(converse, voice, receptionist):
-    async def script(line, agent):
+def test_a_tool_is_finished_though_the_caller_interrupts(
+    converse: Callable[..., Any], voice: Callable[..., Any], receptionist: type[Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_until(3.6)  # in the middle of the tool
@@ -561,7 +633,9 @@ def test_a_tool_is_finished_though_the_caller_interrupts(converse, voice, recept
     assert "not done yet" in early.text
 
 
-def test_a_model_that_only_asks_for_tools_is_a_failure(converse, voice, receptionist):
+def test_a_model_that_only_asks_for_tools_is_a_failure(
+    converse: Callable[..., Any], voice: Callable[..., Any], receptionist: type[Any]
+) -> None:
     receptionist.seconds = 0.0
     call = converse(
         ask(voice),
@@ -573,7 +647,9 @@ def test_a_model_that_only_asks_for_tools_is_a_failure(converse, voice, receptio
     assert call.counters.turns.failures == {"language_model": 1}
 
 
-def test_say_in_a_tool_is_heard_while_it_runs(converse, voice, scripted):
+def test_say_in_a_tool_is_heard_while_it_runs(
+    converse: Callable[..., Any], voice: Callable[..., Any], scripted: type[Any]
+) -> None:
     class Saying(scripted):
         @tool
         async def look(self) -> str:
@@ -587,10 +663,12 @@ def test_say_in_a_tool_is_heard_while_it_runs(converse, voice, scripted):
     assert call.said[-1] == ("assistant", "Looking now. Here.")
 
 
-def test_hanging_up_waits_until_goodbye_was_heard(converse, voice):
+def test_hanging_up_waits_until_goodbye_was_heard(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
     control = Control()
 
-    async def script(line, agent):
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_closed()
@@ -609,8 +687,10 @@ def test_hanging_up_waits_until_goodbye_was_heard(converse, voice):
     assert not call.turns[0].interrupted
 
 
-def test_hanging_up_without_a_word_says_goodbye(converse, voice):
-    async def script(line, agent):
+def test_hanging_up_without_a_word_says_goodbye(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_closed()
@@ -620,7 +700,9 @@ def test_hanging_up_without_a_word_says_goodbye(converse, voice):
     assert words_played(call.report) == pytest.approx(1, abs=0.2)
 
 
-def test_a_hang_up_that_is_refused_is_told_to_the_model(converse, voice):
+def test_a_hang_up_that_is_refused_is_told_to_the_model(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
     call = converse(
         ask(voice),
         hears=["Bye."],
@@ -632,7 +714,9 @@ def test_a_hang_up_that_is_refused_is_told_to_the_model(converse, voice):
     assert call.said[-1] == ("assistant", "I cannot hang up.")
 
 
-def test_who_interrupts_goodbye_is_not_hung_up_on(converse, voice):
+def test_who_interrupts_goodbye_is_not_hung_up_on(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
     control = Control()
     call = converse(
         barge(1.0, 1.0)(voice),
@@ -644,10 +728,12 @@ def test_who_interrupts_goodbye_is_not_hung_up_on(converse, voice):
     assert call.said[-2:] == [("user", "Wait!"), ("assistant", "I am here.")]
 
 
-def test_a_transfer_goes_where_the_name_says(converse, voice):
+def test_a_transfer_goes_where_the_name_says(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
     control = Control()
 
-    async def script(line, agent):
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_closed()
@@ -663,7 +749,9 @@ def test_a_transfer_goes_where_the_name_says(converse, voice):
     assert words_played(call.report) == pytest.approx(3, abs=0.2)
 
 
-def test_a_transfer_to_nowhere_is_told_to_the_model(converse, voice):
+def test_a_transfer_to_nowhere_is_told_to_the_model(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
     call = converse(
         ask(voice),
         hears=["A human, please."],
@@ -680,7 +768,7 @@ def test_a_transfer_to_nowhere_is_told_to_the_model(converse, voice):
 BROKEN = ServiceError("language_model", "503 Service Unavailable", status=503)
 
 
-def failing(service, fault):
+def failing(service: str, fault: Fault) -> dict[str, TimedModel] | dict[str, TimedTranscription]:
     make = {"stt": TimedTranscription, "llm": TimedModel, "tts": TimedSpeech}[service]
     if service == "tts":
         return {service: make(fault=fault)}
@@ -690,9 +778,12 @@ def failing(service, fault):
 @pytest.mark.parametrize("service", ["stt", "llm"])
 @pytest.mark.parametrize("error", [BROKEN, KeyError("choices"), None])
 def test_a_service_that_dies_is_apologised_for_and_the_call_goes_on(
-    converse, voice, service, error
-):
-    async def script(line, agent):
+    converse: Callable[..., Any],
+    voice: Callable[..., Any],
+    service: str,
+    error: KeyError | ServiceError | None,
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_until(14.0)
@@ -712,9 +803,11 @@ def test_a_service_that_dies_is_apologised_for_and_the_call_goes_on(
     assert call.line.runtime.errors == []
 
 
-def test_an_apology_is_heard_though_speech_synthesis_has_died(converse, voice, scripted):
+def test_an_apology_is_heard_though_speech_synthesis_has_died(
+    converse: Callable[..., Any], voice: Callable[..., Any], scripted: type[Any]
+) -> None:
     class DiesLater(TimedSpeech):
-        async def speak(self, text, format):
+        async def speak(self, text: str, format: AudioFormat) -> AsyncIterator[Any]:
             if text.startswith("Words"):
                 raise ServiceError("text_to_speech", "gone")
             async for piece in super().speak(text, format):
@@ -725,7 +818,9 @@ def test_an_apology_is_heard_though_speech_synthesis_has_died(converse, voice, s
     assert call.turns[0].error == "text_to_speech: gone"
 
 
-def test_a_synthesis_that_breaks_off_leaves_what_was_heard(converse, voice):
+def test_a_synthesis_that_breaks_off_leaves_what_was_heard(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
     call = converse(
         ask(voice),
         hears=["Count."],
@@ -739,7 +834,9 @@ def test_a_synthesis_that_breaks_off_leaves_what_was_heard(converse, voice):
     assert call.turns[0].error == "text_to_speech: gone"
 
 
-def test_without_an_apology_there_is_silence(converse, voice):
+def test_without_an_apology_there_is_silence(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
     call = converse(
         ask(voice, until=6.0), hears=["Hello?"], apology=None, **failing("llm", Fault(error=BROKEN))
     )
@@ -747,8 +844,8 @@ def test_without_an_apology_there_is_silence(converse, voice):
     assert call.turns[0].error == str(BROKEN)
 
 
-def fail_three_times(voice):
-    async def script(line, agent):
+def fail_three_times(voice: Callable[..., Any]) -> Callable[..., Any]:
+    async def script(line: JoinedCall, agent: Any) -> None:
         for turn in range(3):
             await line.phone.wait_until(1.0 + 6 * turn)
             line.phone.say(voice(1.0))
@@ -757,7 +854,9 @@ def fail_three_times(voice):
     return script
 
 
-def test_after_too_many_failures_it_hangs_up(converse, voice):
+def test_after_too_many_failures_it_hangs_up(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
     control = Control()
     call = converse(
         fail_three_times(voice),
@@ -770,7 +869,9 @@ def test_after_too_many_failures_it_hangs_up(converse, voice):
     assert call.said[-1] == ("assistant", "Goodbye.")
 
 
-def test_a_hang_up_that_is_refused_ends_the_stream_at_least(converse, voice):
+def test_a_hang_up_that_is_refused_ends_the_stream_at_least(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
     call = converse(
         fail_three_times(voice),
         hears=["Hello?"] * 3,
@@ -781,7 +882,9 @@ def test_a_hang_up_that_is_refused_ends_the_stream_at_least(converse, voice):
     assert not call.turns[-1].interrupted
 
 
-def test_a_failure_to_understand_a_noise_is_not_apologised_for(converse, voice):
+def test_a_failure_to_understand_a_noise_is_not_apologised_for(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
     call = converse(
         barge(1.3, 0.1)(voice),
         stt=FailsAtTheSecond(["Count."]),
@@ -792,14 +895,16 @@ def test_a_failure_to_understand_a_noise_is_not_apologised_for(converse, voice):
 
 
 class FailsAtTheSecond(TimedTranscription):
-    async def transcribe(self, speech):
+    async def transcribe(self, speech: Utterance) -> AsyncIterator[Any]:
         if self.uses:
             raise ServiceError("speech_to_text", "gone")
         async for transcript in super().transcribe(speech):
             yield transcript
 
 
-def test_after_too_many_failures_it_transfers_if_told_to(converse, voice):
+def test_after_too_many_failures_it_transfers_if_told_to(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
     control = Control()
     converse(
         fail_three_times(voice),
@@ -812,8 +917,10 @@ def test_after_too_many_failures_it_transfers_if_told_to(converse, voice):
     assert control.done == ["https://example.com/desk.xml"]
 
 
-def test_a_turn_that_works_forgives_those_that_failed(converse, voice):
-    async def script(line, agent):
+def test_a_turn_that_works_forgives_those_that_failed(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         for turn in range(5):
             await line.phone.wait_until(1.0 + 7 * turn)
             line.phone.say(voice(1.0))
@@ -821,7 +928,9 @@ def test_a_turn_that_works_forgives_those_that_failed(converse, voice):
         assert not line.phone.ended
 
     class Sometimes(TimedModel):
-        async def respond(self, conversation, tools):
+        async def respond(
+            self, conversation: list[Text], tools: tuple[ToolSpec]
+        ) -> AsyncIterator[Any]:
             self.count = getattr(self, "count", 0) + 1
             if self.count in (1, 2, 4, 5):
                 raise BROKEN
@@ -832,9 +941,11 @@ def test_a_turn_that_works_forgives_those_that_failed(converse, voice):
     assert [turn.error is None for turn in call.turns] == [False, False, True, False, False]
 
 
-def test_an_error_in_a_hook_ends_the_call(converse, voice, scripted):
+def test_an_error_in_a_hook_ends_the_call(
+    converse: Callable[..., Any], voice: Callable[..., Any], scripted: type[Any]
+) -> None:
     class Wrong(scripted):
-        async def on_transcript(self, transcript):
+        async def on_transcript(self, transcript: Transcript) -> None:
             raise LookupError("no such customer")
 
     call = converse(ask_until_closed(voice), kind=Wrong, hears=["Hello?"], raises=False)
@@ -842,8 +953,8 @@ def test_an_error_in_a_hook_ends_the_call(converse, voice, scripted):
     assert call.report.close_code == 1011
 
 
-def ask_until_closed(voice):
-    async def script(line, agent):
+def ask_until_closed(voice: Callable[..., Any]) -> Callable[..., Any]:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_closed()
@@ -854,7 +965,9 @@ def ask_until_closed(voice):
 # What services and callers do wrong.
 
 
-def test_a_final_transcript_is_answered_though_the_service_never_ends(converse, voice):
+def test_a_final_transcript_is_answered_though_the_service_never_ends(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
     call = converse(
         ask(voice),
         stt=TimedTranscription(["Hello?"], fault=Fault(after=1)),
@@ -875,9 +988,13 @@ def test_a_final_transcript_is_answered_though_the_service_never_ends(converse, 
     ],
 )
 def test_a_service_that_yields_what_it_must_not_has_failed(
-    converse, voice, service, piece, allowed
-):
-    async def yielding(self, *args):
+    converse: Callable[..., Any],
+    voice: Callable[..., Any],
+    service: str,
+    piece: Frame | bytes | str | None,
+    allowed: str,
+) -> None:
+    async def yielding(self: Any, *args: Any) -> AsyncIterator[Any]:
         self.open += 1
         try:
             yield piece
@@ -898,9 +1015,11 @@ def test_a_service_that_yields_what_it_must_not_has_failed(
     assert call.line.runtime.errors == []
 
 
-def test_a_synthesis_without_sound_has_failed(converse, voice):
+def test_a_synthesis_without_sound_has_failed(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
     class Mute(TimedSpeech):
-        async def speak(self, text, format):
+        async def speak(self, text: str, format: AudioFormat) -> AsyncIterator[Any]:
             if text.startswith("Words"):
                 yield WordMark(5, 0.3)
                 yield Frame(b"", format)
@@ -913,9 +1032,11 @@ def test_a_synthesis_without_sound_has_failed(converse, voice):
     assert call.said == [("user", "Hello?"), ("assistant", call.agent.apology)]
 
 
-def test_what_has_no_words_needs_no_sound(converse, voice):
+def test_what_has_no_words_needs_no_sound(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
     class Mute(TimedSpeech):
-        async def speak(self, text, format):
+        async def speak(self, text: str, format: AudioFormat) -> AsyncIterator[Any]:
             if any(map(str.isalnum, text)):
                 async for piece in super().speak(text, format):
                     yield piece
@@ -925,15 +1046,17 @@ def test_what_has_no_words_needs_no_sound(converse, voice):
     assert call.said[-1] == ("assistant", "Yes.")
 
 
-def test_an_empty_answer_is_none(converse, voice):
+def test_an_empty_answer_is_none(converse: Callable[..., Any], voice: Callable[..., Any]) -> None:
     call = converse(ask(voice, until=6.0), hears=["Hello?"], answers=[" \n "])
     assert call.said == [("user", "Hello?")]
     assert call.turns[0].error is None
     assert call.tts.texts.count(" ") == 0
 
 
-def test_a_backchannel_while_a_tool_runs_does_not_stop_the_answer(converse, voice, receptionist):
-    async def script(line, agent):
+def test_a_backchannel_while_a_tool_runs_does_not_stop_the_answer(
+    converse: Callable[..., Any], voice: Callable[..., Any], receptionist: type[Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_until(5.0)  # the hold phrase was heard, and the tool still runs
@@ -955,7 +1078,9 @@ def test_a_backchannel_while_a_tool_runs_does_not_stop_the_answer(converse, voic
     assert receptionist.used == [2]
 
 
-def test_a_tool_that_says_something_goes_on_when_that_is_interrupted(converse, voice, scripted):
+def test_a_tool_that_says_something_goes_on_when_that_is_interrupted(
+    converse: Callable[..., Any], voice: Callable[..., Any], scripted: type[Any]
+) -> None:
     finished = []
 
     class Saying(scripted):
@@ -966,7 +1091,7 @@ def test_a_tool_that_says_something_goes_on_when_that_is_interrupted(converse, v
             finished.append(self.stream.clock())
             return "Found."
 
-    async def script(line, agent):
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         began = await line.phone.wait_for_audio()
@@ -987,7 +1112,9 @@ def test_a_tool_that_says_something_goes_on_when_that_is_interrupted(converse, v
     assert len(call.said[1][1].split()) < 4
 
 
-def test_say_in_a_tool_does_not_fail_the_tool_when_the_voice_fails(converse, voice, scripted):
+def test_say_in_a_tool_does_not_fail_the_tool_when_the_voice_fails(
+    converse: Callable[..., Any], voice: Callable[..., Any], scripted: type[Any]
+) -> None:
     class Saying(scripted):
         @tool
         async def look(self) -> str:
@@ -996,7 +1123,7 @@ def test_say_in_a_tool_does_not_fail_the_tool_when_the_voice_fails(converse, voi
             return "Found."
 
     class Hoarse(TimedSpeech):
-        async def speak(self, text, format):
+        async def speak(self, text: str, format: AudioFormat) -> AsyncIterator[Any]:
             if text.startswith("Looking"):
                 raise ServiceError("text_to_speech", "gone")
             async for piece in super().speak(text, format):
@@ -1017,7 +1144,7 @@ def test_say_in_a_tool_does_not_fail_the_tool_when_the_voice_fails(converse, voi
 class Slow(Control):
     """Takes its time."""
 
-    async def hang_up(self, stream):
+    async def hang_up(self, stream: Stream) -> None:
         await asyncio.sleep(0.8)
         await super().hang_up(stream)
 
@@ -1025,9 +1152,9 @@ class Slow(Control):
 @pytest.mark.parametrize("disturbs", ["voice", "key"])
 @pytest.mark.parametrize("silences", [True, False])
 def test_what_the_caller_does_while_the_call_is_hung_up_does_not_keep_it(
-    converse, voice, disturbs, silences
-):
-    async def script(line, agent):
+    converse: Callable[..., Any], voice: Callable[..., Any], disturbs: str, silences: bool
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         if not silences:
             await line.phone.wait_until(1.0)
             line.phone.say(voice(1.0))
@@ -1053,8 +1180,10 @@ def test_what_the_caller_does_while_the_call_is_hung_up_does_not_keep_it(
     assert call.report.ended_by == "server"
 
 
-def test_who_speaks_while_the_agent_gives_up_is_given_up_all_the_same_at_the_next(converse, voice):
-    async def script(line, agent):
+def test_who_speaks_while_the_agent_gives_up_is_given_up_all_the_same_at_the_next(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         began = await line.phone.wait_for_audio()
@@ -1076,7 +1205,9 @@ def test_who_speaks_while_the_agent_gives_up_is_given_up_all_the_same_at_the_nex
     assert call.said[-1] == ("assistant", "Goodbye and good luck to you.")
 
 
-def test_a_transfer_that_is_refused_is_told_to_the_model(converse, voice):
+def test_a_transfer_that_is_refused_is_told_to_the_model(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
     call = converse(
         ask(voice),
         hears=["A human, please."],
@@ -1089,8 +1220,10 @@ def test_a_transfer_that_is_refused_is_told_to_the_model(converse, voice):
     assert call.said[-1] == ("assistant", "Nobody is there.")
 
 
-def test_a_long_answer_does_not_keep_the_audio_of_what_was_heard(converse, voice):
-    async def script(line, agent):
+def test_a_long_answer_does_not_keep_the_audio_of_what_was_heard(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         began = await line.phone.wait_for_audio()
@@ -1107,8 +1240,10 @@ def test_a_long_answer_does_not_keep_the_audio_of_what_was_heard(converse, voice
     assert call.said[-1] == ("assistant", (sentence * 20).strip())
 
 
-def test_a_question_that_was_never_answered_is_reported_at_the_end(converse, voice):
-    async def script(line, agent):
+def test_a_question_that_was_never_answered_is_reported_at_the_end(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_until(2.8)  # the model is asked
@@ -1126,8 +1261,10 @@ def test_a_question_that_was_never_answered_is_reported_at_the_end(converse, voi
     assert turn.usage.speech_seconds > 0
 
 
-def test_keys_and_speech_at_once_are_one_turn(converse, voice):
-    async def script(line, agent):
+def test_keys_and_speech_at_once_are_one_turn(
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_until(1.5)
@@ -1143,15 +1280,15 @@ def test_keys_and_speech_at_once_are_one_turn(converse, voice):
 
 
 def test_two_utterances_whose_transcripts_come_the_wrong_way_round_are_both_answered(
-    converse, voice
-):
+    converse: Callable[..., Any], voice: Callable[..., Any]
+) -> None:
     class Uneven(TimedTranscription):
-        async def transcribe(self, speech):
+        async def transcribe(self, speech: Utterance) -> AsyncIterator[Any]:
             self.timing = Timing(0.1 if self.uses else 2.5)
             async for transcript in super().transcribe(speech):
                 yield transcript
 
-    async def script(line, agent):
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
         await line.phone.wait_until(2.8)
@@ -1168,8 +1305,10 @@ def test_two_utterances_whose_transcripts_come_the_wrong_way_round_are_both_answ
 
 
 @pytest.mark.parametrize("at", np.arange(0.05, 9.0, 0.35).round(2).tolist())
-def test_the_caller_may_hang_up_at_any_moment(converse, voice, receptionist, at):
-    async def script(line, agent):
+def test_the_caller_may_hang_up_at_any_moment(
+    converse: Callable[..., Any], voice: Callable[..., Any], receptionist: type[Any], at: float
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(min(at, 1.0))
         if at > 1.0:
             line.phone.say(voice(1.0))

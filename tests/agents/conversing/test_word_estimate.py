@@ -1,9 +1,11 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiocodecs import L16_8K, L16_16K, MULAW_8K
+from audiocodecs import L16_8K, L16_16K, MULAW_8K, AudioFormat
 from mediaserver.agents.conversing.word_estimate import (
     Voiced,
     letters_in,
@@ -13,7 +15,7 @@ from mediaserver.agents.conversing.word_estimate import (
 from mediaserver.call import Frame
 
 
-def audio(*stretches, format=MULAW_8K):
+def audio(*stretches: Any, format: AudioFormat = MULAW_8K) -> Frame:
     """Return one frame of noise and silence by turns, in seconds, beginning with noise."""
     rng = np.random.default_rng(1)
     pieces = [
@@ -23,7 +25,7 @@ def audio(*stretches, format=MULAW_8K):
     return Frame(format.encode(np.concatenate(pieces).astype(np.int16)), format)
 
 
-def test_punctuation_belongs_to_the_word_before_it():
+def test_punctuation_belongs_to_the_word_before_it() -> None:
     text = 'So — "yes", I said ... then.'
     ends = [word.end for word in spoken_words(text)]
     assert [text[:end] for end in ends] == [
@@ -31,12 +33,12 @@ def test_punctuation_belongs_to_the_word_before_it():
     ]  # fmt: skip
 
 
-def test_an_ideograph_is_a_word():
+def test_an_ideograph_is_a_word() -> None:
     assert [word.end for word in spoken_words("你好。abc 我")] == [1, 3, 6, 8]
 
 
 @given(st.text(max_size=60))
-def test_words_follow_each_other(text):
+def test_words_follow_each_other(text: str) -> None:
     place = begins = 0
     for word in spoken_words(text):
         assert place <= word.start < word.spoken_end <= word.end <= len(text)
@@ -49,31 +51,31 @@ def test_words_follow_each_other(text):
     ("short", "long"),
     [("a", "strength"), ("word", "4711"), ("usa", "USA"), ("5", "$5"), ("-", "a")],
 )
-def test_some_words_take_longer_than_others(short, long):
+def test_some_words_take_longer_than_others(short: str, long: str) -> None:
     assert letters_in(short) < letters_in(long)
 
 
-def test_silence_and_pauses_are_found():
+def test_silence_and_pauses_are_found() -> None:
     frames = [audio(0, 0.3, 1.0, 0.4, 0.5, 0.2)]
     stretches = Voiced.of(frames).stretches
     assert np.allclose(stretches, [(0.3, 1.3), (1.7, 2.2)], atol=0.011)
 
 
-def test_a_stop_consonant_is_no_pause():
+def test_a_stop_consonant_is_no_pause() -> None:
     assert len(Voiced.of([audio(0.5, 0.08, 0.5)]).stretches) == 1
 
 
-def test_frames_of_several_formats_are_one_piece_of_audio():
+def test_frames_of_several_formats_are_one_piece_of_audio() -> None:
     frames = [audio(0.5, 0.3), audio(0.5, format=L16_16K), audio(0.2, format=L16_8K)]
     assert np.allclose(Voiced.of(frames).stretches, [(0, 0.5), (0.8, 1.5)], atol=0.011)
 
 
 @pytest.mark.parametrize("frames", [[], [audio(0, 0.5)], [Frame(b"", MULAW_8K)]])
-def test_in_silence_nobody_speaks(frames):
+def test_in_silence_nobody_speaks(frames: list[Frame]) -> None:
     assert Voiced.of(frames).stretches == ()
 
 
-def test_time_is_divided_by_letters():
+def test_time_is_divided_by_letters() -> None:
     words = spoken_words("one two")
     voiced = Voiced(((0.2, 1.2),))
     half = letters_spoken(words, voiced, 0.7, None)
@@ -81,19 +83,19 @@ def test_time_is_divided_by_letters():
     assert letters_spoken(words, voiced, 0.2, None) == 0
 
 
-def test_a_pause_is_taken_for_punctuation():
+def test_a_pause_is_taken_for_punctuation() -> None:
     words = spoken_words("a long beginning, and the end")
     voiced = Voiced(((0.0, 1.0), (1.3, 2.0)))
     assert letters_spoken(words, voiced, 1.15, None) == pytest.approx(words[3].begins)
 
 
-def test_a_long_pause_is_a_full_stop_rather_than_a_comma():
+def test_a_long_pause_is_a_full_stop_rather_than_a_comma() -> None:
     words = spoken_words("one two, three four. five six")
     voiced = Voiced(((0.0, 1.0), (1.6, 1.9)))
     assert letters_spoken(words, voiced, 1.3, None) == pytest.approx(words[4].begins)
 
 
-def test_while_audio_is_to_come_the_speed_is_given():
+def test_while_audio_is_to_come_the_speed_is_given() -> None:
     words = spoken_words("abcdefgh abcdefgh")
     voiced = Voiced(((0.0, 0.4),))
     assert letters_spoken(words, voiced, 0.4, 0.1) == pytest.approx(4, rel=0.2)
@@ -112,7 +114,9 @@ STRETCHES = st.lists(st.floats(0.05, 2), max_size=12).map(
     st.none() | st.floats(0.02, 0.2),
     st.lists(st.floats(0, 12), min_size=2, max_size=6).map(sorted),
 )
-def test_later_is_never_less(text, stretches, pace, times):
+def test_later_is_never_less(
+    text: str, stretches: Any, pace: float | None, times: list[float]
+) -> None:
     words, voiced = spoken_words(text), Voiced(stretches)
     spoken = [letters_spoken(words, voiced, seconds, pace) for seconds in times]
     assert spoken == sorted(spoken)

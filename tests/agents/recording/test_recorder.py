@@ -1,34 +1,40 @@
 import asyncio
 import os
 import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
-from audiocodecs import L16_16K, Wav, read_wav
+from audiocodecs import L16_16K, Samples, Wav, read_wav
+from mediaserver import Stream
 from mediaserver.agents.menu import Menu
 from mediaserver.agents.recording.recorder import Recorder, recorded
+from mediaserver.agents.recording.recording import WavFile
 from mediaserver.handler import Handler, HandlerError, Route, Routes
 from mediaserver.sandbox import Misbehaviour
-from mediaserver.testing import joined, run_virtual, stall
+from mediaserver.testing import JoinedCall, joined, run_virtual, stall
 
 
 ALIGNED = 0.04
 """Seconds by which a recording may differ from what the phone itself recorded."""
 
 
-def tone(seconds, hertz=440, rate=8000):
+def tone(seconds: float, hertz: int = 440, rate: int = 8000) -> Samples:
     times = np.arange(round(seconds * rate)) / rate
     return (8000 * np.sin(2 * np.pi * hertz * times)).astype(np.int16)
 
 
-def silence(seconds, rate=8000):
+def silence(seconds: float, rate: int = 8000) -> Samples:
     return np.zeros(round(seconds * rate), np.int16)
 
 
-def speech(samples, rate):
+def speech(samples: Samples, rate: int) -> NDArray[np.float64]:
     """Return where there is sound: from, to, in seconds; silences under 50 ms are none."""
     loud = np.flatnonzero(np.abs(samples.astype(int)) > 100)
     if not len(loud):
@@ -38,10 +44,12 @@ def speech(samples, rate):
     return np.stack([starts, ends], 1) / rate
 
 
-def call(test, handler, **phone):
+def call(
+    test: Callable[..., Any], handler: Callable[..., Any] | Routes | type[Any], **phone: Any
+) -> Samples:
     """Return what the phone recorded, after `test` of the line."""
 
-    async def main():
+    async def main() -> Samples:
         async with joined(handler, **phone) as line:
             await test(line)
         return line.phone.recording()
@@ -49,14 +57,14 @@ def call(test, handler, **phone):
     return run_virtual(main())
 
 
-def until(seconds):
-    async def wait(line):
+def until(seconds: float) -> Callable[..., Any]:
+    async def wait(line: JoinedCall) -> None:
         await line.phone.wait_until(seconds)
 
     return wait
 
 
-def same(path, recording, rate=8000):
+def same(path: Path, recording: Samples, rate: int = 8000) -> Wav:
     """Check that a file has what the phone recorded, both sides in their places."""
     wav = read_wav(path)
     assert wav.rate == rate
@@ -73,19 +81,19 @@ def same(path, recording, rate=8000):
 
 
 @pytest.fixture
-def logs():
+def logs() -> Iterator[list[Any]]:
     with capture_logs() as captured:
         yield captured
 
 
-async def listen(stream):
+async def listen(stream: Stream) -> None:
     async for _ in stream.audio():
         pass
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
-def test_both_sides_are_recorded_where_they_are_heard(tmp_path, suffix):
-    async def agent(stream):
+def test_both_sides_are_recorded_where_they_are_heard(tmp_path: Path, suffix: str) -> None:
+    async def agent(stream: Stream) -> None:
         await asyncio.sleep(1.0)
         await stream.play(tone(3.0, 600))  # longer than what is sent ahead
         await listen(stream)
@@ -99,15 +107,15 @@ def test_both_sides_are_recorded_where_they_are_heard(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
 @pytest.mark.parametrize("seconds", [0.0, 0.3])
-def test_a_call_may_be_short(tmp_path, suffix, seconds, logs):
+def test_a_call_may_be_short(tmp_path: Path, suffix: str, seconds: float, logs: list[Any]) -> None:
     call(until(seconds), recorded(listen, tmp_path / f"a.{suffix}"), audio=tone(1.0))
     assert not [each for each in logs if each["log_level"] == "error"]
     with soundfile.SoundFile(tmp_path / f"a.{suffix}") as file:
         assert file.frames == pytest.approx(seconds * 8000, abs=500)
 
 
-def test_another_format_is_recorded_at_its_own_rate(tmp_path):
-    async def agent(stream):
+def test_another_format_is_recorded_at_its_own_rate(tmp_path: Path) -> None:
+    async def agent(stream: Stream) -> None:
         await stream.play(tone(1.0, 600, 16000), rate=16000)
         await listen(stream)
 
@@ -116,17 +124,17 @@ def test_another_format_is_recorded_at_its_own_rate(tmp_path):
     same(tmp_path / "a.wav", recording, 16000)
 
 
-def test_what_was_interrupted_ends_where_the_caller_stopped_hearing_it(tmp_path):
+def test_what_was_interrupted_ends_where_the_caller_stopped_hearing_it(tmp_path: Path) -> None:
     class Agent(Handler):
-        async def on_start(self):
+        async def on_start(self) -> None:
             await self.stream.play(tone(5.0))
 
-        async def on_dtmf(self, digit):
+        async def on_dtmf(self, digit: str) -> None:
             self.stream.interrupt()
             await asyncio.sleep(0.5)
             await self.stream.play(tone(0.5))
 
-    async def test(line):
+    async def test(line: JoinedCall) -> None:
         await line.phone.wait_until(1.3)
         line.phone.press("1")
         await line.phone.wait_until(4.0)
@@ -136,8 +144,8 @@ def test_what_was_interrupted_ends_where_the_caller_stopped_hearing_it(tmp_path)
     assert len(speech(wav.samples[:, 1], 8000)) == 2
 
 
-def test_a_pause_of_the_agent_is_as_long_as_it_was(tmp_path):
-    async def agent(stream):
+def test_a_pause_of_the_agent_is_as_long_as_it_was(tmp_path: Path) -> None:
+    async def agent(stream: Stream) -> None:
         await stream.play(tone(2.0))
         await asyncio.sleep(0.7)
         stream.pause()
@@ -150,8 +158,8 @@ def test_a_pause_of_the_agent_is_as_long_as_it_was(tmp_path):
     assert len(speech(wav.samples[:, 1], 8000)) == 2
 
 
-def test_an_underrun_is_as_long_as_it_was(tmp_path):
-    async def agent(stream):
+def test_an_underrun_is_as_long_as_it_was(tmp_path: Path) -> None:
+    async def agent(stream: Stream) -> None:
         await stream.play(tone(3.0))
         await asyncio.sleep(0.5)
         stall(1.2)
@@ -163,8 +171,8 @@ def test_an_underrun_is_as_long_as_it_was(tmp_path):
 
 
 @pytest.mark.parametrize("what", ["late:80ms", "odd-sizes", "missing-numbers", "out-of-order"])
-def test_frames_are_where_they_were_said_however_they_come(tmp_path, what):
-    async def agent(stream):
+def test_frames_are_where_they_were_said_however_they_come(tmp_path: Path, what: str) -> None:
+    async def agent(stream: Stream) -> None:
         await asyncio.sleep(1.5)
         await stream.play(tone(0.5))
         await listen(stream)
@@ -179,9 +187,9 @@ def test_frames_are_where_they_were_said_however_they_come(tmp_path, what):
     )
 
 
-def test_nothing_that_is_said_in_a_pause_of_the_recording_is_in_it(tmp_path):
+def test_nothing_that_is_said_in_a_pause_of_the_recording_is_in_it(tmp_path: Path) -> None:
     class Agent(Recorder):
-        async def on_start(self):
+        async def on_start(self) -> None:
             await self.stream.play(tone(4.0))
             await asyncio.sleep(1.0)
             self.recording.pause()
@@ -203,9 +211,13 @@ def test_nothing_that_is_said_in_a_pause_of_the_recording_is_in_it(tmp_path):
 
 @pytest.mark.parametrize("seconds", [1.0, 0.1], ids=["interrupted", "paused for a cough"])
 def test_a_voice_agent_is_recorded_as_its_caller_hears_it(
-    tmp_path, converse, voice, scripted, seconds
-):
-    async def script(line, agent):
+    tmp_path: Path,
+    converse: Callable[..., Any],
+    voice: Callable[..., Any],
+    scripted: type[Any],
+    seconds: float,
+) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(0.5)
         line.phone.say(voice(0.8))
         await line.phone.wait_until(3.0)
@@ -246,7 +258,9 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
-async def test_a_process_that_is_killed_leaves_a_recording_that_can_be_read(tmp_path, suffix):
+async def test_a_process_that_is_killed_leaves_a_recording_that_can_be_read(
+    tmp_path: Path, suffix: str
+) -> None:
     path = tmp_path / f"a.{suffix}"
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", RECORDS_FOR_EVER, path)
     try:
@@ -261,8 +275,8 @@ async def test_a_process_that_is_killed_leaves_a_recording_that_can_be_read(tmp_
     assert samples[1000:, 0].astype(float).std() == pytest.approx(16000 / 12**0.5, rel=0.1)
 
 
-def test_the_path_is_filled_in_and_its_folders_are_made(tmp_path):
-    async def main():
+def test_the_path_is_filled_in_and_its_folders_are_made(tmp_path: Path) -> None:
+    async def main() -> str:
         async with joined(
             recorded(listen, tmp_path / "{called}" / "{call_id}.wav"), called="+1 415/../etc"
         ) as line:
@@ -272,7 +286,7 @@ def test_the_path_is_filled_in_and_its_folders_are_made(tmp_path):
     assert (tmp_path / "+1_415____etc" / f"{call_id}.wav").exists()
 
 
-def test_a_recording_that_is_there_is_kept(tmp_path):
+def test_a_recording_that_is_there_is_kept(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"precious")
     call(until(0.5), recorded(listen, tmp_path / "a.wav"))
     assert (tmp_path / "a.wav").read_bytes() == b"precious"
@@ -280,8 +294,10 @@ def test_a_recording_that_is_there_is_kept(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
-def test_what_is_written_so_far_can_be_read_while_the_call_goes_on(tmp_path, suffix):
-    async def test(line):
+def test_what_is_written_so_far_can_be_read_while_the_call_goes_on(
+    tmp_path: Path, suffix: str
+) -> None:
+    async def test(line: JoinedCall) -> None:
         await line.phone.wait_until(5.0)
         # As it would be found if the process were killed now.
         path = tmp_path / f"copy.{suffix}"
@@ -296,15 +312,15 @@ def test_what_is_written_so_far_can_be_read_while_the_call_goes_on(tmp_path, suf
 class Pausing(Recorder):
     """Pauses the recording after two seconds, whatever has become of it."""
 
-    async def on_start(self):
+    async def on_start(self) -> None:
         await asyncio.sleep(2.0)
         self.stream.tap.pause()
 
 
-def test_a_file_that_cannot_be_made_does_not_end_the_call(tmp_path, logs):
+def test_a_file_that_cannot_be_made_does_not_end_the_call(tmp_path: Path, logs: list[Any]) -> None:
     (tmp_path / "file").write_bytes(b"")
 
-    async def test(line):
+    async def test(line: JoinedCall) -> None:
         await line.phone.wait_until(3.0)
         assert not line.stream.ended
         assert line.stream.tap.failed
@@ -314,10 +330,12 @@ def test_a_file_that_cannot_be_made_does_not_end_the_call(tmp_path, logs):
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
-def test_a_disk_that_is_full_does_not_end_the_call(tmp_path, monkeypatch, suffix, logs):
+def test_a_disk_that_is_full_does_not_end_the_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, logs: list[Any]
+) -> None:
     """``/dev/full`` takes nothing that is written."""
 
-    async def test(line):
+    async def test(line: JoinedCall) -> None:
         await line.phone.wait_until(3.0)
         assert not line.stream.ended
 
@@ -331,11 +349,13 @@ def test_a_disk_that_is_full_does_not_end_the_call(tmp_path, monkeypatch, suffix
     assert [each["event"] for each in logs if each["log_level"] == "error"] == ["recording failed"]
 
 
-def test_a_recording_that_failed_keeps_nothing(tmp_path, monkeypatch):
-    def full(self, samples):
+def test_a_recording_that_failed_keeps_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: WavFile, samples: Samples) -> None:
         raise OSError(28, "No space left on device")
 
-    async def test(line):
+    async def test(line: JoinedCall) -> None:
         await line.phone.wait_until(80.0)
         assert line.stream.tap._timeline.lost == 0
 
@@ -343,14 +363,16 @@ def test_a_recording_that_failed_keeps_nothing(tmp_path, monkeypatch):
     call(test, recorded(listen, tmp_path / "a.wav"))
 
 
-def test_a_call_that_ends_in_a_pause_of_the_recording_is_recorded_up_to_there(tmp_path):
+def test_a_call_that_ends_in_a_pause_of_the_recording_is_recorded_up_to_there(
+    tmp_path: Path,
+) -> None:
     class Agent(Recorder):
-        async def on_start(self):
+        async def on_start(self) -> None:
             await self.stream.play(tone(4.0))
             await asyncio.sleep(1.0)
             self.recording.pause()
 
-        async def on_stop(self, reason):
+        async def on_stop(self, reason: str) -> None:
             pauses.extend(self.recording.pauses)
 
     pauses = []
@@ -362,9 +384,9 @@ def test_a_call_that_ends_in_a_pause_of_the_recording_is_recorded_up_to_there(tm
     assert pauses == [(pytest.approx(1.0), None)]
 
 
-def test_a_handler_that_outlives_its_call_makes_the_recording_no_longer(tmp_path):
+def test_a_handler_that_outlives_its_call_makes_the_recording_no_longer(tmp_path: Path) -> None:
     class Agent(Recorder):
-        async def on_stop(self, reason):
+        async def on_stop(self, reason: str) -> None:
             await asyncio.sleep(4.0)
 
     routes = Routes(Route(Agent, settings={"path": tmp_path / "a.wav"}))
@@ -372,7 +394,7 @@ def test_a_handler_that_outlives_its_call_makes_the_recording_no_longer(tmp_path
     assert 3 <= read_wav(tmp_path / "a.wav").seconds <= 4.1
 
 
-def test_nobody_else_can_read_a_recording(tmp_path):
+def test_nobody_else_can_read_a_recording(tmp_path: Path) -> None:
     call(until(0.5), recorded(listen, tmp_path / "a.wav"))
     assert (tmp_path / "a.wav").stat().st_mode & 0o777 == 0o600
 
@@ -381,15 +403,15 @@ def test_nobody_else_can_read_a_recording(tmp_path):
     ("path", "said"),
     [("a.mp3", ".wav or .flac"), ("{caler}.wav", "there are {call_id}"), ("{0}.wav", "has")],
 )
-def test_a_path_that_is_none_is_refused_at_once(path, said):
+def test_a_path_that_is_none_is_refused_at_once(path: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         recorded(listen, path)
     with pytest.raises(ValueError, match=said):
         Recorder(path)
 
 
-def test_two_recordings_of_one_stream_are_refused(tmp_path):
-    async def main():
+def test_two_recordings_of_one_stream_are_refused(tmp_path: Path) -> None:
+    async def main() -> None:
         async with joined(recorded(recorded(listen, tmp_path / "a.wav"), tmp_path / "b.wav")):
             pass
 
@@ -397,19 +419,19 @@ def test_two_recordings_of_one_stream_are_refused(tmp_path):
         run_virtual(main())
 
 
-def test_what_is_no_handler_cannot_be_recorded():
+def test_what_is_no_handler_cannot_be_recorded() -> None:
     with pytest.raises(HandlerError):
         recorded("calls.wav")
 
 
-def test_a_recorded_class_is_what_it_was():
+def test_a_recorded_class_is_what_it_was() -> None:
     class Agent(Handler):
         """Says hello."""
 
-        def __init__(self, voice):
+        def __init__(self, voice: str) -> None:
             self.voice = voice
 
-        async def on_answer(self, answer, shared):
+        async def on_answer(self, answer: Any, shared: Any) -> None:
             pass
 
     agent = recorded(Agent)
@@ -418,7 +440,7 @@ def test_a_recorded_class_is_what_it_was():
     assert Route(agent, settings={"voice": "ann"}).prepare().voice == "ann"
 
 
-def test_a_menu_can_be_recorded(tmp_path):
+def test_a_menu_can_be_recorded(tmp_path: Path) -> None:
     menu = Menu(prompt=Wav(tone(1.0), 8000), choices={"1": "hang_up"}, retries=0, timeout=1.0)
     agent = recorded(menu, tmp_path / "a.wav")
     assert Route(agent).name == "Menu"
@@ -426,8 +448,8 @@ def test_a_menu_can_be_recorded(tmp_path):
     same(tmp_path / "a.wav", recording)
 
 
-def test_a_recorded_function_takes_its_settings(tmp_path):
-    async def agent(stream, *, voice):
+def test_a_recorded_function_takes_its_settings(tmp_path: Path) -> None:
+    async def agent(stream: Stream, *, voice: str) -> None:
         voices.append(voice)
 
     voices = []

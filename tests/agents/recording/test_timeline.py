@@ -1,6 +1,6 @@
 import numpy as np
 
-from audiocodecs import L16_8K
+from audiocodecs import L16_8K, Samples
 from mediaserver.agents.recording.timeline import AGENT, CALLER, LONGEST_KEPT, Timeline
 from mediaserver.call import Frame
 
@@ -8,24 +8,24 @@ from mediaserver.call import Frame
 LOUD = b"\x10\x10" * 160
 
 
-def frame(timestamp=None, track="inbound"):
+def frame(timestamp: int | None = None, track: str = "inbound") -> Frame:
     return Frame(LOUD, L16_8K, track, timestamp)
 
 
-def loud(samples, side):
+def loud(samples: Samples, side: int) -> tuple[np.float64, np.float64] | None:
     """Return from where to where one side is loud, in seconds."""
     places = np.flatnonzero(samples[:, side])
     return (places[0] / 8000, (places[-1] + 1) / 8000) if len(places) else None
 
 
-def test_frames_are_placed_by_their_timestamps():
+def test_frames_are_placed_by_their_timestamps() -> None:
     timeline = Timeline(L16_8K, 100.0)
     for number, late in enumerate((0.0, 0.05, 0.03, 0.01)):
         timeline.received(frame(5000 + 20 * number), 100.02 + 0.02 * number + late)
     assert loud(timeline.take(101.0), CALLER) == (0.0, 0.08)
 
 
-def test_a_frame_that_never_came_leaves_silence():
+def test_a_frame_that_never_came_leaves_silence() -> None:
     timeline = Timeline(L16_8K, 100.0)
     timeline.received(frame(5000), 100.02)
     timeline.received(frame(5100), 100.12)
@@ -34,7 +34,7 @@ def test_a_frame_that_never_came_leaves_silence():
     assert samples[800:960, CALLER].all()
 
 
-def test_timestamps_that_jump_are_not_believed():
+def test_timestamps_that_jump_are_not_believed() -> None:
     timeline = Timeline(L16_8K, 100.0)
     timeline.received(frame(5000), 100.02)
     timeline.received(frame(90_000_000), 100.04)
@@ -42,13 +42,13 @@ def test_timestamps_that_jump_are_not_believed():
     assert loud(timeline.take(100.2), CALLER) == (0.0, 0.06)
 
 
-def test_what_the_caller_hears_on_the_outbound_track_is_not_the_caller():
+def test_what_the_caller_hears_on_the_outbound_track_is_not_the_caller() -> None:
     timeline = Timeline(L16_8K, 100.0)
     timeline.received(frame(5000, "outbound"), 100.02)
     assert loud(timeline.take(100.2), CALLER) is None
 
 
-def test_a_cut_reaches_what_has_its_time_already():
+def test_a_cut_reaches_what_has_its_time_already() -> None:
     timeline = Timeline(L16_8K, 100.0)
     timeline.sent(LOUD * 10, 100.1)
     timeline.take(100.15)
@@ -56,7 +56,7 @@ def test_a_cut_reaches_what_has_its_time_already():
     assert loud(timeline.take(101.0), AGENT)[1] <= 0.0501
 
 
-def test_memory_is_bounded_when_nobody_takes():
+def test_memory_is_bounded_when_nobody_takes() -> None:
     timeline = Timeline(L16_8K, 0.0)
     for number in range(50 * 70):
         timeline.received(frame(20 * number), 0.02 * (number + 1))
@@ -64,7 +64,7 @@ def test_memory_is_bounded_when_nobody_takes():
     assert len(timeline.take(70.0)) == LONGEST_KEPT * 8000
 
 
-def test_speech_of_the_agent_is_bounded_when_nobody_takes():
+def test_speech_of_the_agent_is_bounded_when_nobody_takes() -> None:
     timeline = Timeline(L16_8K, 0.0)
     for number in range(50 * 70):
         timeline.sent(LOUD, 0.02 * number)
@@ -72,7 +72,7 @@ def test_speech_of_the_agent_is_bounded_when_nobody_takes():
     assert loud(timeline.take(70.0), AGENT) == (0.0, LONGEST_KEPT)
 
 
-def test_clocks_that_drift_are_followed():
+def test_clocks_that_drift_are_followed() -> None:
     timeline = Timeline(L16_8K, 0.0)
     # Plivo's clock gains a millisecond in a second: after a minute both sides are still together.
     for number in range(50 * 60):

@@ -1,27 +1,37 @@
+from collections.abc import AsyncIterator
+from typing import Any
+
 import pytest
 
+from mediaserver.agents.services.openai.chat import OpenAIChat
+from mediaserver.agents.services.openai.speech import OpenAISpeech
+from mediaserver.agents.services.openai.transcription import OpenAITranscription
 from mediaserver.testing.openai import OpenAIServer
 
 
 @pytest.fixture(autouse=True)
-def no_environment(monkeypatch):
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever keys the person who runs the tests has, they are not used."""
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
-async def server():
+async def server() -> AsyncIterator[Any]:
     async with OpenAIServer() as server:
         yield server
 
 
 @pytest.fixture
-async def use(server):
+async def use(server: OpenAIServer) -> AsyncIterator[Any]:
     """Make services that speak to the local server, and close them."""
     made = []
 
-    def use(service, *args, **settings):
+    def use(
+        service: type[OpenAIChat] | type[OpenAISpeech] | type[OpenAITranscription],
+        *args: Any,
+        **settings: Any,
+    ) -> OpenAIChat | OpenAISpeech | OpenAITranscription:
         made.append(service(*args, **{"base_url": server.base_url, "max_retries": 0} | settings))
         return made[-1]
 

@@ -1,41 +1,47 @@
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from audiocodecs import L16_24K, MULAW_8K, AudioError, AudioFormat, encode_wav
+from audiocodecs import L16_24K, MULAW_8K, AudioError, AudioFormat, Samples, encode_wav
+from mediaserver import Frame
 from mediaserver.agents.services.audio_body import AudioBody
 
 
-def tone(seconds, rate):
+def tone(seconds: float, rate: int) -> Samples:
     return (9000 * np.sin(np.arange(int(seconds * rate)) / 9)).astype(np.int16)
 
 
-def frames_of(expected, *pieces):
+def frames_of(expected: AudioFormat | None, *pieces: Any) -> list[Frame]:
     body = AudioBody(expected)
     return [frame for piece in pieces for frame in body.feed(piece)] + body.end()
 
 
-def cut(whole, places):
+def cut(whole: bytes, places: list[int]) -> list[bytes]:
     places = sorted(place % (len(whole) + 1) for place in places)
     return [whole[a:b] for a, b in zip([0, *places], [*places, len(whole)], strict=True)]
 
 
-def wav(fmt, audio, *, size=None, before=b"", after=b""):
+def wav(
+    fmt: bytes, audio: bytes, *, size: int | None = None, before: bytes = b"", after: bytes = b""
+) -> bytes:
     head = b"fmt " + struct.pack("<I", len(fmt)) + fmt
     data = b"data" + struct.pack("<I", len(audio) if size is None else size) + audio
     return b"RIFF\xff\xff\xff\xffWAVE" + head + before + data + after
 
 
-def fmt(tag=1, channels=1, rate=8000, bits=16):
+def fmt(tag: int = 1, channels: int = 1, rate: int = 8000, bits: int = 16) -> bytes:
     align = channels * bits // 8
     return struct.pack("<HHIIHH", tag, channels, rate, rate * align, align, bits)
 
 
 @given(st.lists(st.integers(0, 100_000), max_size=12), st.integers(0, 12_000))
-def test_wherever_the_bytes_are_cut_the_samples_are_the_same(places, samples):
+def test_wherever_the_bytes_are_cut_the_samples_are_the_same(
+    places: list[int], samples: int
+) -> None:
     whole = L16_24K.encode(tone(samples / 24000, 24000))
     frames = frames_of(L16_24K, *cut(whole, places))
     assert b"".join(frame.payload for frame in frames) == whole
@@ -49,7 +55,7 @@ def test_wherever_the_bytes_are_cut_the_samples_are_the_same(places, samples):
     st.sampled_from([8000, 16000, 22050, 24000, 44100, 48000]),
 )
 @example([1, 2, 3, 43, 44, 45], 16000)
-def test_a_wav_is_played_at_its_own_rate_wherever_it_is_cut(places, rate):
+def test_a_wav_is_played_at_its_own_rate_wherever_it_is_cut(places: list[int], rate: int) -> None:
     samples = tone(0.15, rate)
     frames = frames_of(L16_24K, *cut(encode_wav(samples, rate), places))
     assert {frame.format for frame in frames} == {AudioFormat("l16", rate)}
@@ -57,7 +63,7 @@ def test_a_wav_is_played_at_its_own_rate_wherever_it_is_cut(places, rate):
 
 
 @given(st.binary(max_size=200), st.lists(st.integers(0, 300), max_size=3))
-def test_any_bytes_are_frames_or_an_audio_error(data, places):
+def test_any_bytes_are_frames_or_an_audio_error(data: bytes, places: list[int]) -> None:
     try:
         frames = frames_of(MULAW_8K, *cut(data, places))
     except AudioError:
@@ -66,48 +72,50 @@ def test_any_bytes_are_frames_or_an_audio_error(data, places):
 
 
 @given(st.binary(max_size=120), st.lists(st.integers(0, 300), max_size=3))
-def test_any_bytes_after_a_riff_header_are_frames_or_an_audio_error(data, places):
+def test_any_bytes_after_a_riff_header_are_frames_or_an_audio_error(
+    data: bytes, places: list[int]
+) -> None:
     try:
         frames_of(None, *cut(b"RIFF\0\0\0\0WAVE" + data, places))
     except AudioError:
         pass
 
 
-def test_a_frame_comes_as_soon_as_there_are_20_ms():
+def test_a_frame_comes_as_soon_as_there_are_20_ms() -> None:
     body = AudioBody(MULAW_8K)
     assert body.feed(bytes(159)) == []
     assert [frame.seconds for frame in body.feed(bytes(1))] == [0.02]
 
 
-def test_an_odd_byte_at_the_end_is_dropped():
+def test_an_odd_byte_at_the_end_is_dropped() -> None:
     assert [len(frame.payload) for frame in frames_of(L16_24K, bytes(4801))] == [4800]
 
 
 @pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0xFFFFFFFF])
-def test_a_wav_that_does_not_know_its_size_plays_to_the_end(size):
+def test_a_wav_that_does_not_know_its_size_plays_to_the_end(size: int) -> None:
     (frame,) = frames_of(None, wav(fmt(), bytes(800), size=size))
     assert len(frame.payload) == 800
 
 
-def test_chunks_around_the_audio_are_not_played():
+def test_chunks_around_the_audio_are_not_played() -> None:
     info = b"LIST" + struct.pack("<I", 5) + b"noise\0"
     frames = frames_of(None, wav(fmt(), bytes(800), before=info, after=info), b"more noise")
     assert [frame.payload for frame in frames] == [bytes(800)]
 
 
-def test_a_wav_that_is_shorter_than_it_says_plays_what_there_is():
+def test_a_wav_that_is_shorter_than_it_says_plays_what_there_is() -> None:
     (frame,) = frames_of(None, wav(fmt(), bytes(800), size=4000))
     assert len(frame.payload) == 800
 
 
 @pytest.mark.parametrize(("tag", "encoding"), [(6, "alaw"), (7, "mulaw")])
-def test_g711_in_a_wav_is_played_as_it_is(tag, encoding):
+def test_g711_in_a_wav_is_played_as_it_is(tag: int, encoding: str) -> None:
     (frame,) = frames_of(L16_24K, wav(fmt(tag, bits=8), b"\x55" * 400))
     assert frame.format == AudioFormat(encoding, 8000)
     assert frame.payload == b"\x55" * 400
 
 
-def test_an_extensible_wav_says_its_format_later():
+def test_an_extensible_wav_says_its_format_later() -> None:
     extensible = fmt(0xFFFE, rate=16000) + struct.pack("<HHIH", 22, 16, 4, 1) + bytes(14)
     (frame,) = frames_of(None, wav(extensible, bytes(640)))
     assert frame.format == AudioFormat("l16", 16000)
@@ -135,7 +143,9 @@ def test_an_extensible_wav_says_its_format_later():
     ],
 )
 @pytest.mark.parametrize("size", [1, 7, 10_000])
-def test_what_is_no_such_audio_is_found_out_before_it_is_played(data, reason, size):
+def test_what_is_no_such_audio_is_found_out_before_it_is_played(
+    data: bytes, reason: str, size: int
+) -> None:
     body = AudioBody(L16_24K)
     with pytest.raises(AudioError, match=reason):  # noqa: PT012
         for start in range(0, len(data), size):
@@ -144,24 +154,24 @@ def test_what_is_no_such_audio_is_found_out_before_it_is_played(data, reason, si
 
 
 @pytest.mark.parametrize("quiet", [b"~" * 200, b"~}|{zyxw" * 30])
-def test_quiet_mulaw_that_could_be_read_as_text_is_played(quiet):
+def test_quiet_mulaw_that_could_be_read_as_text_is_played(quiet: bytes) -> None:
     assert b"".join(frame.payload for frame in frames_of(MULAW_8K, quiet)) == quiet
 
 
-def test_samples_that_begin_like_an_mp3_are_played():
+def test_samples_that_begin_like_an_mp3_are_played() -> None:
     audio = b"\xff\xfb\x90\x44" + bytes(2000)
     assert b"".join(frame.payload for frame in frames_of(L16_24K, audio)) == audio
 
 
 @pytest.mark.parametrize("start", [b"\xff\xfb\x00\x00", b"\xff\xeb\x90\x00", b"\xff\xfb\x9c\x00"])
-def test_a_header_that_no_mp3_has_is_no_mp3(start):
+def test_a_header_that_no_mp3_has_is_no_mp3(start: bytes) -> None:
     assert frames_of(L16_24K, start + bytes(96))[0].payload[:4] == start
 
 
-def test_a_wav_that_was_asked_for_must_be_one():
+def test_a_wav_that_was_asked_for_must_be_one() -> None:
     with pytest.raises(AudioError, match="no WAV header"):
         frames_of(None, bytes(99))
 
 
-def test_nothing_is_no_frames():
+def test_nothing_is_no_frames() -> None:
     assert frames_of(None, b"") == []

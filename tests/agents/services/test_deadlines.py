@@ -1,4 +1,6 @@
 import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -10,11 +12,11 @@ from mediaserver.testing import run_virtual
 class Source:
     """Yields a number after each of some delays; knows whether it was closed."""
 
-    def __init__(self, *delays):
+    def __init__(self, *delays: Any) -> None:
         self.delays = delays
         self.closed = False
 
-    async def pieces(self):
+    async def pieces(self) -> AsyncIterator[Any]:
         try:
             for number, delay in enumerate(self.delays):
                 await asyncio.sleep(delay)
@@ -22,12 +24,12 @@ class Source:
         finally:
             self.closed = True
 
-    def within(self, first=2.0, then=1.0):
+    def within(self, first: float = 2.0, then: float = 1.0) -> AsyncIterator[Any]:
         return within(self.pieces(), first=first, next=then, service="test")
 
 
-def test_pieces_in_time_are_passed_on():
-    async def main():
+def test_pieces_in_time_are_passed_on() -> None:
+    async def main() -> None:
         source = Source(1.9, 0.9, 0.9)
         assert [piece async for piece in source.within()] == [0, 1, 2]
         assert source.closed
@@ -39,8 +41,10 @@ def test_pieces_in_time_are_passed_on():
     ("delays", "after", "reason"),
     [((2.1,), 2.0, "no answer within 2 s"), ((0.5, 1.1), 1.5, "did not go on within 1 s")],
 )
-def test_a_slow_service_is_given_up(delays, after, reason):
-    async def main():
+def test_a_slow_service_is_given_up(
+    delays: tuple[float, float] | tuple[float], after: float, reason: str
+) -> None:
+    async def main() -> None:
         source = Source(*delays)
         begun = asyncio.get_running_loop().time()
         with pytest.raises(ServiceError, match=reason) as caught:
@@ -53,8 +57,8 @@ def test_a_slow_service_is_given_up(delays, after, reason):
     run_virtual(main())
 
 
-def test_equal_deadlines_still_say_whether_anything_came():
-    async def main():
+def test_equal_deadlines_still_say_whether_anything_came() -> None:
+    async def main() -> None:
         with pytest.raises(ServiceError, match="did not go on"):
             async for _ in Source(0.5, 9.0).within(1.0, 1.0):
                 pass
@@ -62,16 +66,16 @@ def test_equal_deadlines_still_say_whether_anything_came():
     run_virtual(main())
 
 
-def test_what_the_consumer_does_with_a_piece_does_not_count():
-    async def main():
+def test_what_the_consumer_does_with_a_piece_does_not_count() -> None:
+    async def main() -> None:
         async for _ in Source(1.0, 0.5).within():
             await asyncio.sleep(60)
 
     run_virtual(main())
 
 
-def test_closing_closes_the_source():
-    async def main():
+def test_closing_closes_the_source() -> None:
+    async def main() -> None:
         source = Source(0.0, 0.0)
         pieces = source.within()
         await anext(pieces)
@@ -81,11 +85,11 @@ def test_closing_closes_the_source():
     run_virtual(main())
 
 
-def test_cancelling_closes_the_source():
-    async def main():
+def test_cancelling_closes_the_source() -> None:
+    async def main() -> None:
         source = Source(0.0, 0.9)
 
-        async def consume():
+        async def consume() -> None:
             async for _ in source.within():
                 pass
 
@@ -99,32 +103,32 @@ def test_cancelling_closes_the_source():
     run_virtual(main())
 
 
-def test_a_time_out_of_the_source_itself_is_its_own():
-    async def pieces():
+def test_a_time_out_of_the_source_itself_is_its_own() -> None:
+    async def pieces() -> AsyncIterator[Any]:
         raise TimeoutError("mine")
         yield
 
-    async def main():
+    async def main() -> None:
         with pytest.raises(TimeoutError, match="mine"):
             await anext(within(pieces(), first=1.0, next=1.0, service="test"))
 
     run_virtual(main())
 
 
-def test_any_iterator_will_do():
+def test_any_iterator_will_do() -> None:
     class Two:
         left = 2
 
-        def __aiter__(self):
+        def __aiter__(self) -> Any:
             return self
 
-        async def __anext__(self):
+        async def __anext__(self) -> int:
             self.left -= 1
             if self.left < 0:
                 raise StopAsyncIteration
             return self.left
 
-    async def main():
+    async def main() -> None:
         pieces = within(Two(), first=1.0, next=1.0, service="test")
         assert [piece async for piece in pieces] == [1, 0]
 
@@ -132,6 +136,6 @@ def test_any_iterator_will_do():
 
 
 @pytest.mark.parametrize("wrong", [0, -1.0, float("inf"), float("nan"), "1", None, True])
-def test_settings_must_be_seconds(wrong):
+def test_settings_must_be_seconds(wrong: float | str | None) -> None:
     with pytest.raises(ValueError, match="first_timeout is a number of seconds above 0"):
         require_seconds(first_timeout=wrong)

@@ -1,14 +1,18 @@
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from mediaserver.agents.services import ServiceError, Text, Tokens, ToolCall, ToolSpec
 from mediaserver.agents.services.openai.chat import OpenAIChat
+from mediaserver.sandbox.phone.report import Reply
 from mediaserver.testing.openai import (
     ChatToolCall,
     Disconnect,
     Hold,
     HttpReply,
+    OpenAIServer,
     event,
     fails,
     says,
@@ -20,15 +24,17 @@ HELLO = [Text("system", "Be brief."), Text("user", "hello")]
 LOOK = ToolSpec("look", "Looks.", {"type": "object", "properties": {}})
 
 
-async def answer(model, tools=()):
+async def answer(model: OpenAIChat, tools: list[ToolSpec] | tuple[()] = ()) -> Any:
     return [piece async for piece in model.respond(HELLO, tools)]
 
 
-def delta(finish_reason=None, **fields):
+def delta(finish_reason: str | None = None, **fields: Any) -> dict[str, list[dict[str, Any]]]:
     return {"choices": [{"index": 0, "delta": fields, "finish_reason": finish_reason}]}
 
 
-async def test_the_answer_is_streamed_and_its_cost_told(server, use):
+async def test_the_answer_is_streamed_and_its_cost_told(
+    server: OpenAIServer, use: Callable[..., Any]
+) -> None:
     server.chat.will(says("Good ", "morning.", tokens=(20, 5, 16)))
     assert await answer(use(OpenAIChat, "gpt-x")) == ["Good ", "morning.", Tokens(20, 5, 16)]
     (request,) = server.chat.received
@@ -37,7 +43,9 @@ async def test_the_answer_is_streamed_and_its_cost_told(server, use):
     assert "tools" not in request.params
 
 
-async def test_a_piece_comes_while_the_model_still_writes(server, use):
+async def test_a_piece_comes_while_the_model_still_writes(
+    server: OpenAIServer, use: Callable[..., Any]
+) -> None:
     hold = Hold()
     server.chat.will(says("Good ", hold, "morning."))
     pieces = use(OpenAIChat, "any").respond(HELLO, [])
@@ -47,7 +55,9 @@ async def test_a_piece_comes_while_the_model_still_writes(server, use):
     await pieces.aclose()
 
 
-async def test_tools_are_offered_and_their_calls_put_together(server, use):
+async def test_tools_are_offered_and_their_calls_put_together(
+    server: OpenAIServer, use: Callable[..., Any]
+) -> None:
     calls = [ChatToolCall("look", '{"at": 1}', "a"), ChatToolCall("look", '{"at": 2}', "b")]
     server.chat.will(says("One moment.", calls=calls))
     text, *called, _ = await answer(use(OpenAIChat, "any"), [LOOK])
@@ -56,13 +66,17 @@ async def test_tools_are_offered_and_their_calls_put_together(server, use):
     assert server.chat.received[0].params["tools"][0]["function"]["name"] == "look"
 
 
-async def test_ids_that_a_server_leaves_out_are_made_up(server, use):
+async def test_ids_that_a_server_leaves_out_are_made_up(
+    server: OpenAIServer, use: Callable[..., Any]
+) -> None:
     server.chat.will(says(calls=[ChatToolCall("look", id=None), ChatToolCall("look", id=None)]))
     first, second, _ = await answer(use(OpenAIChat, "any"))
     assert first.id != second.id
 
 
-async def test_tool_calls_come_before_the_cost_is_known(server, use):
+async def test_tool_calls_come_before_the_cost_is_known(
+    server: OpenAIServer, use: Callable[..., Any]
+) -> None:
     hold = Hold()
     call = delta(tool_calls=[{"index": 0, "id": "a", "function": {"name": "look"}}])
     server.chat.will(streams(call, delta("tool_calls"), hold))
@@ -71,18 +85,20 @@ async def test_tool_calls_come_before_the_cost_is_known(server, use):
     await pieces.aclose()
 
 
-async def test_tool_calls_without_a_finish_reason_come_with_the_end(server, use):
+async def test_tool_calls_without_a_finish_reason_come_with_the_end(
+    server: OpenAIServer, use: Callable[..., Any]
+) -> None:
     call = delta(tool_calls=[{"index": 0, "id": "a", "function": {"name": "look"}}])
     server.chat.will(streams(call, "[DONE]"))
     assert await answer(use(OpenAIChat, "any")) == [ToolCall("a", "look", "{}")]
 
 
-async def test_a_refusal_is_said(server, use):
+async def test_a_refusal_is_said(server: OpenAIServer, use: Callable[..., Any]) -> None:
     server.chat.will(says(refusal="I cannot help with that."))
     assert "I cannot help with that." in await answer(use(OpenAIChat, "any"))
 
 
-async def test_options_are_sent(server, use):
+async def test_options_are_sent(server: OpenAIServer, use: Callable[..., Any]) -> None:
     extra = {"reasoning_effort": "minimal", "max_completion_tokens": 99}
     await answer(use(OpenAIChat, "any", temperature=0.3, extra=extra))
     params = server.chat.received[0].params
@@ -90,17 +106,19 @@ async def test_options_are_sent(server, use):
     assert extra.items() <= params.items()
 
 
-def test_fields_that_it_sets_itself_are_refused():
+def test_fields_that_it_sets_itself_are_refused() -> None:
     with pytest.raises(ValueError, match=r"OpenAIChat sets itself: .'messages', 'stream'."):
         OpenAIChat("any", extra={"stream": False, "messages": []})
 
 
-def test_unknown_settings_are_refused():
+def test_unknown_settings_are_refused() -> None:
     with pytest.raises(TypeError, match="temprature"):
         OpenAIChat("any", temprature=0.5)
 
 
-async def test_a_server_that_refuses_to_tell_the_cost_is_asked_without_from_then_on(server, use):
+async def test_a_server_that_refuses_to_tell_the_cost_is_asked_without_from_then_on(
+    server: OpenAIServer, use: Callable[..., Any]
+) -> None:
     server.chat.will(fails(400, "stream_options: extra inputs are not permitted"))
     model = use(OpenAIChat, "any")
     assert await answer(model) == ["Good morning. ", "How can I help?"]
@@ -109,40 +127,52 @@ async def test_a_server_that_refuses_to_tell_the_cost_is_asked_without_from_then
     assert asked == [True, False, False]
 
 
-async def test_another_bad_request_is_an_error(server, use):
+async def test_another_bad_request_is_an_error(
+    server: OpenAIServer, use: Callable[..., Any]
+) -> None:
     server.chat.will(fails(400, "too long"))
     with pytest.raises(ServiceError, match="400: too long"):
         await answer(use(OpenAIChat, "any"))
     assert len(server.chat.received) == 1
 
 
-async def test_the_cost_need_not_be_asked_for(server, use):
+async def test_the_cost_need_not_be_asked_for(
+    server: OpenAIServer, use: Callable[..., Any]
+) -> None:
     assert all(isinstance(piece, str) for piece in await answer(use(OpenAIChat, "m", usage=False)))
 
 
-async def test_a_server_that_never_tells_the_cost_is_all_right(server, use):
+async def test_a_server_that_never_tells_the_cost_is_all_right(
+    server: OpenAIServer, use: Callable[..., Any]
+) -> None:
     server.chat.will(streams(delta(content="hi"), delta("stop"), "[DONE]"))
     assert await answer(use(OpenAIChat, "any")) == ["hi"]
 
 
-async def test_a_cost_that_is_told_with_each_piece_counts_once(server, use):
+async def test_a_cost_that_is_told_with_each_piece_counts_once(
+    server: OpenAIServer, use: Callable[..., Any]
+) -> None:
     usage = {"prompt_tokens": 7, "completion_tokens": 1}
     one, two = delta(content="hi") | {"usage": usage}, delta("stop") | {"usage": usage}
     server.chat.will(streams(one, two, "[DONE]"))
     assert await answer(use(OpenAIChat, "any")) == ["hi", Tokens(7, 1)]
 
 
-async def test_an_end_without_done_is_an_end(server, use):
+async def test_an_end_without_done_is_an_end(server: OpenAIServer, use: Callable[..., Any]) -> None:
     server.chat.will(streams(delta(content="hi"), delta("stop")))
     assert await answer(use(OpenAIChat, "any")) == ["hi"]
 
 
-async def test_a_model_may_have_nothing_to_say(server, use):
+async def test_a_model_may_have_nothing_to_say(
+    server: OpenAIServer, use: Callable[..., Any]
+) -> None:
     server.chat.will(says())
     assert await answer(use(OpenAIChat, "any")) == [Tokens(20, 10)]
 
 
-async def test_an_answer_cut_by_its_token_limit_is_said(server, use):
+async def test_an_answer_cut_by_its_token_limit_is_said(
+    server: OpenAIServer, use: Callable[..., Any]
+) -> None:
     server.chat.will(says("It is half past", finish_reason="length"))
     assert "It is half past" in await answer(use(OpenAIChat, "any"))
 
@@ -170,13 +200,17 @@ async def test_an_answer_cut_by_its_token_limit_is_said(server, use):
         (HttpReply([event({}), Disconnect()], "text/event-stream"), "the connection .* was lost"),
     ],
 )
-async def test_an_answer_that_is_none_is_an_error(server, use, reply, reason):
+async def test_an_answer_that_is_none_is_an_error(
+    server: OpenAIServer, use: Callable[..., Any], reply: Callable[..., Any] | Reply, reason: str
+) -> None:
     server.chat.will(reply)
     with pytest.raises(ServiceError, match=reason):
         await answer(use(OpenAIChat, "any"))
 
 
-async def test_what_came_before_a_lost_connection_was_yielded(server, use):
+async def test_what_came_before_a_lost_connection_was_yielded(
+    server: OpenAIServer, use: Callable[..., Any]
+) -> None:
     server.chat.will(says("Good ", Disconnect()))
     pieces = use(OpenAIChat, "any").respond(HELLO, [])
     assert await anext(pieces) == "Good "
@@ -184,7 +218,7 @@ async def test_what_came_before_a_lost_connection_was_yielded(server, use):
         await anext(pieces)
 
 
-async def test_a_slow_first_byte_is_given_up(server, use):
+async def test_a_slow_first_byte_is_given_up(server: OpenAIServer, use: Callable[..., Any]) -> None:
     hold = Hold()
     server.chat.will(HttpReply([hold]))
     with pytest.raises(ServiceError, match=r"no answer within 0\.1 s"):
@@ -192,7 +226,7 @@ async def test_a_slow_first_byte_is_given_up(server, use):
     await asyncio.wait_for(hold.left.wait(), 5)
 
 
-async def test_a_stall_is_given_up(server, use):
+async def test_a_stall_is_given_up(server: OpenAIServer, use: Callable[..., Any]) -> None:
     hold = Hold()
     server.chat.will(says("Good ", hold))
     with pytest.raises(ServiceError, match=r"did not go on within 0\.1 s"):
@@ -200,13 +234,17 @@ async def test_a_stall_is_given_up(server, use):
     await asyncio.wait_for(hold.left.wait(), 5)
 
 
-async def test_retries_do_not_stretch_the_deadline(server, use):
+async def test_retries_do_not_stretch_the_deadline(
+    server: OpenAIServer, use: Callable[..., Any]
+) -> None:
     server.chat.answer = fails(503, retry_after=1)
     with pytest.raises(ServiceError, match=r"no answer within 0\.2 s"):
         await answer(use(OpenAIChat, "any", max_retries=5, first_timeout=0.2))
 
 
-async def test_closing_ends_the_request_at_once(server, use):
+async def test_closing_ends_the_request_at_once(
+    server: OpenAIServer, use: Callable[..., Any]
+) -> None:
     hold = Hold()
     server.chat.will(says("Good ", hold))
     pieces = use(OpenAIChat, "any").respond(HELLO, [])
@@ -216,7 +254,9 @@ async def test_closing_ends_the_request_at_once(server, use):
 
 
 @pytest.mark.parametrize("pieces", [(), ("Good ",)])
-async def test_cancelling_ends_the_request_at_once(server, use, pieces):
+async def test_cancelling_ends_the_request_at_once(
+    server: OpenAIServer, use: Callable[..., Any], pieces: tuple[()] | tuple[str]
+) -> None:
     hold = Hold()
     server.chat.will(says(*pieces, hold) if pieces else HttpReply([hold]))
     task = asyncio.create_task(answer(use(OpenAIChat, "any")))
@@ -227,7 +267,9 @@ async def test_cancelling_ends_the_request_at_once(server, use, pieces):
     await asyncio.wait_for(hold.left.wait(), 5)
 
 
-async def test_an_empty_conversation_is_not_sent(server, use):
+async def test_an_empty_conversation_is_not_sent(
+    server: OpenAIServer, use: Callable[..., Any]
+) -> None:
     with pytest.raises(ServiceError, match="nothing to respond to"):
         await anext(use(OpenAIChat, "any").respond([Text("user", " ")], []))
     assert not server.chat.received

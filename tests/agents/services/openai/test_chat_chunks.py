@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,29 +14,29 @@ from mediaserver.agents.services.openai.chat_chunks import (
 )
 
 
-def assembled(*pieces):
+def assembled(*pieces: Any) -> list[tuple[str, str, str]]:
     calls = CallsInPieces()
     for index, call_id, name, arguments in pieces:
         calls.add(CallPiece(index, call_id, FunctionPiece(name, arguments)))
     return [(call.id, call.name, call.arguments) for call in calls.finished()]
 
 
-def test_arguments_come_in_pieces():
+def test_arguments_come_in_pieces() -> None:
     pieces = (0, "a", "look", ""), (0, None, None, '{"at"'), (0, None, None, ": 1}")
     assert assembled(*pieces) == [("a", "look", '{"at": 1}')]
 
 
-def test_arguments_come_whole_or_as_an_object():
+def test_arguments_come_whole_or_as_an_object() -> None:
     pieces = (0, "a", "look", '{"at": 1}'), (1, "b", "look", {"at": 2})
     assert assembled(*pieces) == [("a", "look", '{"at": 1}'), ("b", "look", '{"at": 2}')]
 
 
-def test_no_arguments_are_an_empty_object():
+def test_no_arguments_are_an_empty_object() -> None:
     assert assembled((0, "a", "look", None)) == [("a", "look", "{}")]
 
 
 @given(st.data())
-def test_parallel_calls_may_come_interleaved(data):
+def test_parallel_calls_may_come_interleaved(data: st.DataObject) -> None:
     wanted = [(f"id{n}", f"tool{n}", json.dumps({"n": n, "text": "x" * n})) for n in range(3)]
     queues = []
     for index, (call_id, name, arguments) in enumerate(wanted):
@@ -47,39 +48,39 @@ def test_parallel_calls_may_come_interleaved(data):
     assert assembled(*opened, *(queues[index].pop(0) for index in order)) == wanted
 
 
-def test_a_missing_id_is_made_up_and_unlike_any_other():
+def test_a_missing_id_is_made_up_and_unlike_any_other() -> None:
     (first, *one), (second, *two) = assembled((0, None, "look", "{}"), (1, "", "look", "{}"))
     assert one == two == ["look", "{}"]
     assert first.startswith("call_")
     assert first != second
 
 
-def test_calls_that_all_have_number_0_are_told_apart_by_their_ids():
+def test_calls_that_all_have_number_0_are_told_apart_by_their_ids() -> None:
     pieces = (0, "a", "look", '{"at": 1}'), (0, "b", "look", '{"at": 2}')
     assert [call[0] for call in assembled(*pieces)] == ["a", "b"]
 
 
-def test_calls_without_numbers_follow_each_other():
+def test_calls_without_numbers_follow_each_other() -> None:
     pieces = (None, "a", "look", '{"at"'), (None, None, None, ": 1}"), (None, "b", "look", "{}")
     assert assembled(*pieces) == [("a", "look", '{"at": 1}'), ("b", "look", "{}")]
 
 
-def test_calls_without_numbers_and_ids_are_told_apart_by_whole_arguments():
+def test_calls_without_numbers_and_ids_are_told_apart_by_whole_arguments() -> None:
     pieces = (None, None, "look", '{"at": 1}'), (None, None, "listen", "{}")
     assert [call[1] for call in assembled(*pieces)] == ["look", "listen"]
 
 
-def test_a_name_that_is_repeated_with_each_piece_begins_no_call():
+def test_a_name_that_is_repeated_with_each_piece_begins_no_call() -> None:
     pieces = (0, "a", "look", '{"at"'), (0, "a", "look", ": 1}"), (0, "a", "look", "")
     assert assembled(*pieces) == [("a", "look", '{"at": 1}')]
 
 
-def test_a_call_without_a_name_is_none():
+def test_a_call_without_a_name_is_none() -> None:
     with pytest.raises(ValueError, match="without a name"):
         assembled((0, "a", None, "{}"))
 
 
-def test_a_piece_may_have_no_function():
+def test_a_piece_may_have_no_function() -> None:
     calls = CallsInPieces()
     assert not calls
     calls.add(CallPiece(0, "a"))
@@ -88,12 +89,12 @@ def test_a_piece_may_have_no_function():
     assert [call.name for call in calls.finished()] == ["look"]
 
 
-def test_usage_may_say_nothing_of_a_cache():
+def test_usage_may_say_nothing_of_a_cache() -> None:
     usage = decode_chunk(b'{"choices": [], "usage": {"prompt_tokens": 3, "total_tokens": 3}}').usage
     assert usage == ChunkUsage(prompt_tokens=3)
     assert usage.tokens().tokens_cached == 0
 
 
-def test_a_name_that_is_repeated_within_arguments_begins_no_call():
+def test_a_name_that_is_repeated_within_arguments_begins_no_call() -> None:
     pieces = (None, None, "look", '{"at"'), (None, None, "look", ": 1}")
     assert [call[1:] for call in assembled(*pieces)] == [("look", '{"at": 1}')]

@@ -1,5 +1,6 @@
 import json
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,14 @@ from mediaserver.agents.services.openai.chat_messages import chat_messages, chat
 from mediaserver.testing.openai import check_chat
 
 
-def checked(messages, tools=()):
+def checked(
+    messages: list[dict[str, list[Any] | str] | dict[str, str]] | list[dict[str, str]],
+    tools: list[dict[str, dict[str, Any] | str]] | tuple[()] = (),
+) -> (
+    dict[str, bool | list[dict[str, Any] | dict[str, str]] | str]
+    | dict[str, bool | list[dict[str, Any]] | list[dict[str, str]] | str]
+    | dict[str, bool | list[dict[str, str]] | str]
+):
     """Return the messages as the local server understands them, or raise what it refuses."""
     return check_chat({"model": "any", "messages": messages, "stream": True, "tools": list(tools)})
 
@@ -29,7 +37,7 @@ messages = st.one_of(
 
 
 @given(st.lists(messages, max_size=12))
-def test_any_conversation_becomes_a_valid_sequence(conversation):
+def test_any_conversation_becomes_a_valid_sequence(conversation: Any) -> None:
     converted = chat_messages(conversation)
     if converted:
         checked(converted)
@@ -43,7 +51,7 @@ def test_any_conversation_becomes_a_valid_sequence(conversation):
 
 
 @given(st.lists(messages, max_size=12))
-def test_no_side_speaks_twice_in_a_row(conversation):
+def test_no_side_speaks_twice_in_a_row(conversation: Any) -> None:
     roles = [
         (message["role"], "tool_calls" in message)
         for message in chat_messages(conversation)
@@ -61,7 +69,7 @@ CALL_PARAM = {
 }
 
 
-def test_tool_calls_in_a_row_are_one_message_with_the_text_before_them():
+def test_tool_calls_in_a_row_are_one_message_with_the_text_before_them() -> None:
     conversation = [
         Text("system", "Be brief."),
         Text("user", "Time?"),
@@ -83,7 +91,7 @@ def test_tool_calls_in_a_row_are_one_message_with_the_text_before_them():
     ]
 
 
-def test_a_call_without_a_result_was_cancelled():
+def test_a_call_without_a_result_was_cancelled() -> None:
     assert chat_messages([CALL, Text("user", "Never mind.")]) == [
         {"role": "assistant", "tool_calls": [CALL_PARAM]},
         {"role": "tool", "tool_call_id": "a", "content": "cancelled"},
@@ -91,7 +99,7 @@ def test_a_call_without_a_result_was_cancelled():
     ]
 
 
-def test_a_late_result_follows_its_call():
+def test_a_late_result_follows_its_call() -> None:
     conversation = [CALL, Text("assistant", "Still looking."), ToolResult("a", "noon")]
     assert chat_messages(conversation) == [
         {"role": "assistant", "tool_calls": [CALL_PARAM]},
@@ -100,13 +108,13 @@ def test_a_late_result_follows_its_call():
     ]
 
 
-def test_a_result_without_a_call_is_left_out():
+def test_a_result_without_a_call_is_left_out() -> None:
     assert chat_messages([ToolResult("a", "noon"), Text("user", "Hi")]) == [
         {"role": "user", "content": "Hi"}
     ]
 
 
-def test_ids_that_are_used_again_are_told_apart():
+def test_ids_that_are_used_again_are_told_apart() -> None:
     converted = chat_messages([CALL, ToolResult("a", "noon"), CALL, ToolResult("a", "one")])
     results = [
         (message["tool_call_id"], message["content"])
@@ -116,17 +124,17 @@ def test_ids_that_are_used_again_are_told_apart():
     assert results == [("a", "noon"), ("a_", "one")]
 
 
-def test_arguments_that_are_no_object_are_kept_inside_one():
+def test_arguments_that_are_no_object_are_kept_inside_one() -> None:
     (message, _) = chat_messages([ToolCall("a", "look", "at it")])
     assert message["tool_calls"][0]["function"]["arguments"] == '{"arguments": "at it"}'
 
 
-def test_what_one_side_said_in_a_row_is_one_message():
+def test_what_one_side_said_in_a_row_is_one_message() -> None:
     conversation = [Text("user", "Well"), Text("user", " "), Text("user", "hello")]
     assert chat_messages(conversation) == [{"role": "user", "content": "Well\nhello"}]
 
 
 @pytest.mark.parametrize("tools", [[], [ToolSpec("look", "Looks.", {"type": "object"})]])
-def test_tools_are_valid_parameters(tools):
+def test_tools_are_valid_parameters(tools: list[ToolSpec]) -> None:
     assert len(chat_tools(tools)) == len(tools)
     checked([{"role": "user", "content": "Hi"}], chat_tools(tools))

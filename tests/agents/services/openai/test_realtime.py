@@ -1,5 +1,7 @@
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from mediaserver.agents.services import (
     ToolResult,
     ToolSpec,
 )
-from mediaserver.agents.services.openai.realtime import OpenAIRealtime
+from mediaserver.agents.services.openai.realtime import OpenAIRealtime, OpenAIRealtimeSession
 from mediaserver.call import Frame
 from mediaserver.testing.openai.realtime import CallTool, OpenAIRealtimeServer, RealtimeAnswer
 
@@ -32,17 +34,24 @@ WEATHER = ToolSpec(
 )
 
 
-def speech(seconds=0.02, format=MULAW_8K):
+def speech(seconds: float = 0.02, format: AudioFormat = MULAW_8K) -> Frame:
     samples = (9000 * np.sin(np.arange(round(seconds * format.rate)) * 0.3)).astype(np.int16)
     return Frame(format.encode(samples), format)
 
 
-def model_of(server, **settings):
+def model_of(server: OpenAIRealtimeServer, **settings: Any) -> OpenAIRealtime:
     return OpenAIRealtime(base_url=server.base_url, api_key=server.api_key, **settings)
 
 
 @asynccontextmanager
-async def connected(*answers, format=MULAW_8K, tools=(), conversation=(), server=None, **settings):
+async def connected(
+    *answers: Any,
+    format: AudioFormat = MULAW_8K,
+    tools: list[ToolSpec] | tuple[()] = (),
+    conversation: list[Text | ToolCall | ToolResult] | tuple[()] = (),
+    server: OpenAIRealtimeServer | None = None,
+    **settings: Any,
+) -> AsyncIterator[Any]:
     server = server or OpenAIRealtimeServer(*answers)
     async with server.running():
         model = model_of(server, **settings)
@@ -55,7 +64,7 @@ async def connected(*answers, format=MULAW_8K, tools=(), conversation=(), server
             await session.close()
 
 
-async def until_done(session, count=1):
+async def until_done(session: OpenAIRealtimeSession, count: int = 1) -> Any:
     """Collect events up to the end of `count` responses."""
     events = []
     async for event in session.events():
@@ -67,15 +76,19 @@ async def until_done(session, count=1):
     raise AssertionError("the events ended early")
 
 
-def audio_of(events):
+def audio_of(
+    events: list[CallerText | Speech | SpokenText]
+    | list[ResponseDone | Speech | SpokenText]
+    | list[Speech | SpokenText],
+) -> bytes:
     return b"".join(event.frame.payload for event in events if isinstance(event, Speech))
 
 
-def text_of(events):
+def text_of(events: Any) -> str:
     return "".join(event.text for event in events if isinstance(event, SpokenText))
 
 
-async def test_a_mulaw_call_is_passed_through_without_transcoding():
+async def test_a_mulaw_call_is_passed_through_without_transcoding() -> None:
     samples = (5000 * np.sin(np.arange(8000) * 0.2)).astype(np.int16)
     async with connected(RealtimeAnswer(text="Hello there.", samples=samples)) as (session, server):
         await session.respond()
@@ -89,7 +102,7 @@ async def test_a_mulaw_call_is_passed_through_without_transcoding():
     assert server.refusals == []
 
 
-async def test_an_l16_call_goes_at_24_khz():
+async def test_an_l16_call_goes_at_24_khz() -> None:
     server = OpenAIRealtimeServer(RealtimeAnswer(text="One two three."), chunks=(1, 7, 4001))
     async with connected(server=server, format=L16_16K) as (session, _):
         for _ in range(10):
@@ -108,7 +121,7 @@ async def test_an_l16_call_goes_at_24_khz():
     assert server.refusals == []
 
 
-async def test_a_turn_is_heard_transcribed_and_answered():
+async def test_a_turn_is_heard_transcribed_and_answered() -> None:
     server = OpenAIRealtimeServer(
         RealtimeAnswer(text="Sunny.", tokens=(50, 20, 9)), transcripts=["How is it?"]
     )
@@ -126,7 +139,7 @@ async def test_a_turn_is_heard_transcribed_and_answered():
     assert server.refusals == []
 
 
-async def test_a_turn_too_short_for_the_api_is_filled_up_with_silence():
+async def test_a_turn_too_short_for_the_api_is_filled_up_with_silence() -> None:
     async with connected(RealtimeAnswer(text="Yes?")) as (session, server):
         await session.hear(speech(0.02))
         await session.end_turn()
@@ -134,7 +147,7 @@ async def test_a_turn_too_short_for_the_api_is_filled_up_with_silence():
     assert server.refusals == []
 
 
-async def test_what_was_said_can_be_asked_without_a_turn():
+async def test_what_was_said_can_be_asked_without_a_turn() -> None:
     server = OpenAIRealtimeServer(
         RealtimeAnswer(text="Yes?"), transcripts=["Stop!", "The weather?"]
     )
@@ -153,26 +166,26 @@ async def test_what_was_said_can_be_asked_without_a_turn():
     assert server.refusals == []
 
 
-async def test_what_was_said_in_the_midst_of_a_turn_is_not_asked():
+async def test_what_was_said_in_the_midst_of_a_turn_is_not_asked() -> None:
     async with connected() as (session, server):
         await session.hear(speech(0.3))
         assert await session.transcribe([speech()]) == CallerText("")
     assert server.of_type("input_audio_buffer.commit") == []
 
 
-async def test_a_model_without_transcription_cannot_tell_what_was_said():
+async def test_a_model_without_transcription_cannot_tell_what_was_said() -> None:
     async with connected(transcription=None) as (session, server):
         assert await session.transcribe([speech()] * 30) == CallerText("")
     assert server.of_type("input_audio_buffer.append") == []
 
 
-async def test_a_transcript_that_does_not_come_is_not_waited_for():
+async def test_a_transcript_that_does_not_come_is_not_waited_for() -> None:
     async with connected(first_timeout=0.05) as (session, _):
         # Nobody reads what comes.
         assert await session.transcribe([speech()] * 30) == CallerText("")
 
 
-async def test_nobody_waits_for_a_transcript_from_a_lost_connection():
+async def test_nobody_waits_for_a_transcript_from_a_lost_connection() -> None:
     async with connected() as (session, server):
         reading = asyncio.create_task(until_done(session))
         server.transcribe = lambda: server.sessions[0].drop()
@@ -181,7 +194,7 @@ async def test_nobody_waits_for_a_transcript_from_a_lost_connection():
             await reading
 
 
-async def test_tools_are_offered_used_and_answered():
+async def test_tools_are_offered_used_and_answered() -> None:
     async with connected(
         RealtimeAnswer(text="Let me see.", calls=[CallTool("weather", {"town": "Rome"})]),
         RealtimeAnswer(text="Rain."),
@@ -199,7 +212,7 @@ async def test_tools_are_offered_used_and_answered():
     assert server.refusals == []
 
 
-async def test_a_response_that_is_asked_for_during_another_waits_for_its_end():
+async def test_a_response_that_is_asked_for_during_another_waits_for_its_end() -> None:
     answers = [
         RealtimeAnswer(text="One."),
         RealtimeAnswer(text="Two."),
@@ -212,7 +225,7 @@ async def test_a_response_that_is_asked_for_during_another_waits_for_its_end():
     assert server.refusals == []
 
 
-async def test_what_is_to_be_said_comes_with_the_prompt():
+async def test_what_is_to_be_said_comes_with_the_prompt() -> None:
     async with connected(RealtimeAnswer(text="Hello.")) as (session, server):
         await session.say("Greet the caller.")
         await until_done(session)
@@ -224,7 +237,7 @@ async def test_what_is_to_be_said_comes_with_the_prompt():
     assert server.refusals == []
 
 
-async def test_nothing_of_a_cancelled_response_comes_late():
+async def test_nothing_of_a_cancelled_response_comes_late() -> None:
     answer = RealtimeAnswer(text="This is a rather long story about very little.", wait_at=3)
     async with connected(answer, RealtimeAnswer(text="Sorry?")) as (session, server):
         await session.respond()
@@ -244,7 +257,7 @@ async def test_nothing_of_a_cancelled_response_comes_late():
     assert server.refusals == []
 
 
-async def test_cancelling_when_nothing_is_said_sends_nothing():
+async def test_cancelling_when_nothing_is_said_sends_nothing() -> None:
     async with connected(RealtimeAnswer(text="Hello.")) as (session, server):
         await session.cancel()
         await session.respond()
@@ -256,7 +269,9 @@ async def test_cancelling_when_nothing_is_said_sends_nothing():
 @pytest.mark.parametrize(
     ("heard", "told"), [(0.0, [0]), (0.25, [250]), (0.6, []), (7.0, []), (-1.0, [0])]
 )
-async def test_truncation_is_to_what_was_heard_once_and_never_beyond_the_end(heard, told):
+async def test_truncation_is_to_what_was_heard_once_and_never_beyond_the_end(
+    heard: float, told: list[int]
+) -> None:
     async with connected(RealtimeAnswer(text="Good morning."), RealtimeAnswer()) as (
         session,
         server,
@@ -274,7 +289,7 @@ async def test_truncation_is_to_what_was_heard_once_and_never_beyond_the_end(hea
     assert server.refusals == []
 
 
-async def test_an_item_cut_off_while_it_was_made_is_truncated_to_what_came():
+async def test_an_item_cut_off_while_it_was_made_is_truncated_to_what_came() -> None:
     """More may have been made than came here, so that all of it was not heard."""
     async with connected(
         RealtimeAnswer(text="One two three four.", wait_at=3), RealtimeAnswer()
@@ -299,7 +314,7 @@ async def test_an_item_cut_off_while_it_was_made_is_truncated_to_what_came():
     assert server.refusals == []
 
 
-async def test_a_lost_conversation_is_told_to_the_new_session():
+async def test_a_lost_conversation_is_told_to_the_new_session() -> None:
     before = [
         Text("user", "The weather?"),
         ToolCall("call_9", "weather", "{}"),
@@ -323,7 +338,7 @@ async def test_a_lost_conversation_is_told_to_the_new_session():
     assert server.refusals == []
 
 
-async def test_the_api_takes_the_turns_where_it_is_told_to():
+async def test_the_api_takes_the_turns_where_it_is_told_to() -> None:
     server = OpenAIRealtimeServer(RealtimeAnswer(text="Fine."), transcripts=["And you?"])
     settings = {"turn_detection": {"type": "server_vad", "silence_duration_ms": 200}}
     async with connected(server=server, **settings) as (session, _):
@@ -343,7 +358,7 @@ async def test_the_api_takes_the_turns_where_it_is_told_to():
     assert server.refusals == []
 
 
-async def test_a_response_the_api_began_by_itself_is_waited_for():
+async def test_a_response_the_api_began_by_itself_is_waited_for() -> None:
     """Asked for at the same moment, ours is refused, and asked for again."""
     server = OpenAIRealtimeServer(
         RealtimeAnswer(text="Fine."), RealtimeAnswer(text="Anything else?")
@@ -358,7 +373,7 @@ async def test_a_response_the_api_began_by_itself_is_waited_for():
     assert [code for code, _ in server.refusals] == ["conversation_already_has_active_response"]
 
 
-async def test_further_settings_are_laid_over():
+async def test_further_settings_are_laid_over() -> None:
     extra = {"reasoning": {"effort": "low"}, "audio": {"output": {"speed": 1.2}}}
     async with connected(session=extra, voice="cedar", language="it") as (_, server):
         (update,) = server.of_type("session.update")
@@ -368,7 +383,7 @@ async def test_further_settings_are_laid_over():
     assert update["session"]["audio"]["input"]["transcription"]["language"] == "it"
 
 
-async def test_a_law_is_passed_through_too():
+async def test_a_law_is_passed_through_too() -> None:
     samples = (5000 * np.sin(np.arange(8000) * 0.2)).astype(np.int16)
     alaw = AudioFormat("alaw", 8000)
     async with connected(RealtimeAnswer(text="Hi.", samples=samples), format=alaw) as (
@@ -385,7 +400,7 @@ async def test_a_law_is_passed_through_too():
 
 
 @pytest.mark.parametrize("status", [401, 429, 500])
-async def test_a_refused_handshake_says_its_status(status):
+async def test_a_refused_handshake_says_its_status(status: int) -> None:
     server = OpenAIRealtimeServer(refuse=(status, 1))
     with pytest.raises(ServiceError, match=r"refused with \d+: The scripted refusal") as raised:
         async with connected(server=server):
@@ -394,36 +409,36 @@ async def test_a_refused_handshake_says_its_status(status):
     assert raised.value.service == "openai_realtime"
 
 
-async def test_a_wrong_key_is_refused():
+async def test_a_wrong_key_is_refused() -> None:
     async with OpenAIRealtimeServer().running() as server:
         model = OpenAIRealtime(base_url=server.base_url, api_key="wrong")
         with pytest.raises(ServiceError, match="Incorrect API key"):
             await model.connect(prompt="", tools=[], format=MULAW_8K)
 
 
-async def test_a_missing_key_is_a_service_error(monkeypatch):
+async def test_a_missing_key_is_a_service_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with pytest.raises(ServiceError, match="OPENAI_API_KEY"):
         await OpenAIRealtime().connect(prompt="", tools=[], format=MULAW_8K)
 
 
-async def test_a_server_that_is_not_there_is_a_service_error():
+async def test_a_server_that_is_not_there_is_a_service_error() -> None:
     async with OpenAIRealtimeServer().running() as server:
         model = model_of(server)
     with pytest.raises(ServiceError, match="cannot connect"):
         await model.connect(prompt="", tools=[], format=MULAW_8K)
 
 
-async def test_settings_that_the_api_refuses_are_a_service_error():
+async def test_settings_that_the_api_refuses_are_a_service_error() -> None:
     with pytest.raises(ServiceError, match=r"Unknown parameter: 'session\.moood'"):
         async with connected(session={"moood": "good"}):
             pass
 
 
-async def test_a_server_that_never_answers_is_given_up():
+async def test_a_server_that_never_answers_is_given_up() -> None:
     left = asyncio.Event()
 
-    async def mute(reader, writer):
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
         left.set()
@@ -438,7 +453,7 @@ async def test_a_server_that_never_answers_is_given_up():
         await left.wait()
 
 
-async def test_a_lost_connection_ends_the_events():
+async def test_a_lost_connection_ends_the_events() -> None:
     async with connected(RealtimeAnswer(text="One two three.", drop_at=2)) as (session, _):
         await session.respond()
         with pytest.raises(ServiceError, match="the connection was lost"):
@@ -448,10 +463,10 @@ async def test_a_lost_connection_ends_the_events():
         await session.end_turn()
 
 
-async def test_closing_ends_the_events_without_an_error():
+async def test_closing_ends_the_events_without_an_error() -> None:
     async with connected() as (session, _):
 
-        async def read():
+        async def read() -> list[Any]:
             return [event async for event in session.events()]
 
         reading = asyncio.create_task(read())
@@ -461,7 +476,7 @@ async def test_closing_ends_the_events_without_an_error():
 
 
 @pytest.mark.parametrize("wait_at", [0, 2])
-async def test_a_response_that_stalls_is_a_service_error(wait_at):
+async def test_a_response_that_stalls_is_a_service_error(wait_at: int) -> None:
     answer = RealtimeAnswer(text="One two three.", wait_at=wait_at)
     async with connected(answer, first_timeout=0.05, stall_timeout=0.05) as (session, _):
         await session.respond()
@@ -469,7 +484,7 @@ async def test_a_response_that_stalls_is_a_service_error(wait_at):
             await until_done(session)
 
 
-async def test_a_stall_is_noticed_by_one_who_was_waiting_already():
+async def test_a_stall_is_noticed_by_one_who_was_waiting_already() -> None:
     answer = RealtimeAnswer(text="One two three.", wait_at=0)
     async with connected(answer, first_timeout=0.05) as (session, _):
         reading = asyncio.create_task(until_done(session))
@@ -479,7 +494,7 @@ async def test_a_stall_is_noticed_by_one_who_was_waiting_already():
             await reading
 
 
-async def test_a_slow_first_byte_is_waited_for():
+async def test_a_slow_first_byte_is_waited_for() -> None:
     answer = RealtimeAnswer(text="One two.", wait_at=0)
     async with connected(answer) as (session, server):
         await session.respond()
@@ -489,7 +504,7 @@ async def test_a_slow_first_byte_is_waited_for():
         assert text_of(await reading) == "One two."
 
 
-async def test_no_response_is_expected_while_none_is_made():
+async def test_no_response_is_expected_while_none_is_made() -> None:
     async with connected(RealtimeAnswer(text="One."), first_timeout=0.01, stall_timeout=0.01) as (
         session,
         server,
@@ -515,7 +530,7 @@ async def test_no_response_is_expected_while_none_is_made():
         b"\xff\xfe",
     ],
 )
-async def test_a_malformed_event_is_passed_over(garbage):
+async def test_a_malformed_event_is_passed_over(garbage: bytes | str) -> None:
     answer = RealtimeAnswer(text="One two three.", insert_at=1, insert=garbage)
     async with connected(answer) as (session, _):
         await session.respond()
@@ -529,7 +544,7 @@ async def test_a_malformed_event_is_passed_over(garbage):
     assert text_of(events) == "One two three."
 
 
-async def test_a_failed_response_says_why():
+async def test_a_failed_response_says_why() -> None:
     failed = ("rate_limit_exceeded", "Rate limit reached.")
     async with connected(RealtimeAnswer(failed=failed), RealtimeAnswer(text="Now.")) as (
         session,
@@ -542,7 +557,7 @@ async def test_a_failed_response_says_why():
         assert text_of(await until_done(session)) == "Now."
 
 
-async def test_a_request_for_a_response_that_is_refused_fails_that_response():
+async def test_a_request_for_a_response_that_is_refused_fails_that_response() -> None:
     async with connected(RealtimeAnswer(text="Now.")) as (session, server):
         await session._ask({"no such": "setting"})
         events = await until_done(session)
@@ -552,7 +567,7 @@ async def test_a_request_for_a_response_that_is_refused_fails_that_response():
         assert [code for code, _ in server.refusals] == ["unknown_parameter"]
 
 
-async def test_a_cancelled_request_for_a_response_that_is_refused_is_a_cancelled_response():
+async def test_a_cancelled_request_for_a_response_that_is_refused_is_a_cancelled_response() -> None:
     async with connected(RealtimeAnswer(text="Now.")) as (session, _):
         await session._ask({"no such": "setting"})
         await session.cancel()
@@ -564,7 +579,7 @@ async def test_a_cancelled_request_for_a_response_that_is_refused_is_a_cancelled
     assert text_of(events) == "Now."
 
 
-async def test_a_response_that_was_cancelled_before_the_apis_own_was_over_is_not_asked_for_again():
+async def test_a_response_cancelled_before_the_apis_own_was_over_is_not_asked_for_again() -> None:
     server = OpenAIRealtimeServer(
         RealtimeAnswer(text="Fine."), RealtimeAnswer(text="Anything else?")
     )
@@ -590,14 +605,16 @@ async def test_a_response_that_was_cancelled_before_the_apis_own_was_over_is_not
         ("content_filter", "One two.", "the response was cut off (content_filter)"),
     ],
 )
-async def test_a_response_that_was_cut_off_fails_unless_most_of_it_was_said(reason, text, error):
+async def test_a_response_that_was_cut_off_fails_unless_most_of_it_was_said(
+    reason: str, text: str, error: str | None
+) -> None:
     async with connected(RealtimeAnswer(text=text, incomplete=reason)) as (session, _):
         await session.respond()
         done = (await until_done(session))[-1]
     assert (done.error, done.cancelled) == (error, False)
 
 
-async def test_a_tool_call_that_was_cut_off_is_not_used():
+async def test_a_tool_call_that_was_cut_off_is_not_used() -> None:
     answer = RealtimeAnswer(calls=[CallTool("weather")], incomplete="max_output_tokens")
     async with connected(answer) as (session, _):
         await session.respond()
@@ -605,7 +622,7 @@ async def test_a_tool_call_that_was_cut_off_is_not_used():
     assert [type(event) for event in events] == [ResponseDone]
 
 
-async def test_a_response_that_the_api_cancelled_by_itself_fails():
+async def test_a_response_that_the_api_cancelled_by_itself_fails() -> None:
     async with connected(RealtimeAnswer(text="One.", wait_at=0)) as (session, server):
         await session.respond()
         await server.wait_for("response.create")
@@ -615,7 +632,7 @@ async def test_a_response_that_the_api_cancelled_by_itself_fails():
     assert not done.cancelled
 
 
-async def test_asking_for_something_just_as_a_response_stalls_is_no_error():
+async def test_asking_for_something_just_as_a_response_stalls_is_no_error() -> None:
     async with connected(RealtimeAnswer(wait_at=0)) as (session, _):
         loop = asyncio.get_running_loop()
         reading = asyncio.create_task(until_done(session))
@@ -627,7 +644,7 @@ async def test_asking_for_something_just_as_a_response_stalls_is_no_error():
         session._patience.reschedule(due)
         failures = []
 
-        def ask():
+        def ask() -> None:
             try:
                 session._expect(5.0)
             except Exception as error:
@@ -640,7 +657,7 @@ async def test_asking_for_something_just_as_a_response_stalls_is_no_error():
 
 
 @pytest.mark.parametrize("key", ["sk-secret"])
-async def test_no_error_tells_the_key(key):
+async def test_no_error_tells_the_key(key: str) -> None:
     failed = ("invalid", f"No such key: {key}.")
     server = OpenAIRealtimeServer(RealtimeAnswer(failed=failed))
     server.api_key = key
@@ -654,7 +671,7 @@ async def test_no_error_tells_the_key(key):
     assert key not in str(raised.value)
 
 
-async def test_a_request_of_another_kind_that_is_refused_changes_nothing():
+async def test_a_request_of_another_kind_that_is_refused_changes_nothing() -> None:
     async with connected(RealtimeAnswer(text="Now.")) as (session, server):
         await session.tell(ToolResult("call_77", "too late"))
         await session.respond()
@@ -662,7 +679,7 @@ async def test_a_request_of_another_kind_that_is_refused_changes_nothing():
         assert [code for code, _ in server.refusals] == ["invalid_tool_call_id"]
 
 
-async def test_prompt_and_tools_may_change_in_an_open_session():
+async def test_prompt_and_tools_may_change_in_an_open_session() -> None:
     async with connected(RealtimeAnswer(text="Hi.")) as (session, server):
         await session.update(prompt="Be brief.", tools=[WEATHER])
         await session.respond()
@@ -672,7 +689,7 @@ async def test_prompt_and_tools_may_change_in_an_open_session():
         assert server.refusals == []
 
 
-async def test_no_client_is_left_when_the_model_is_closed():
+async def test_no_client_is_left_when_the_model_is_closed() -> None:
     server = OpenAIRealtimeServer()
     async with server.running():
         model = model_of(server)
@@ -682,7 +699,7 @@ async def test_no_client_is_left_when_the_model_is_closed():
         assert client.is_closed()
 
 
-async def test_prewarming_without_a_key_is_logged(monkeypatch):
+async def test_prewarming_without_a_key_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     model = OpenAIRealtime(base_url="https://api.example.com/v1")
     with structlog.testing.capture_logs() as logs:

@@ -1,4 +1,6 @@
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K, AudioError, encode_wav
+from mediaserver import Frame
 from mediaserver.agents.services import ServiceError
 from mediaserver.agents.services.openai.speech import OpenAISpeech
+from mediaserver.sandbox.phone.report import Reply
 from mediaserver.testing.openai import (
     Disconnect,
     Hold,
@@ -23,15 +27,15 @@ PCM = L16_24K.encode(TONE)
 MP3 = (b"\xff\xf3\x84\xc4" + bytes(188)) * 9
 
 
-async def spoken(service, text="Good morning."):
+async def spoken(service: OpenAISpeech, text: str = "Good morning.") -> list[Frame]:
     return [frame async for frame in service.speak(text, MULAW_8K)]
 
 
-def payload(frames):
+def payload(frames: list[Frame]) -> bytes:
     return b"".join(frame.payload for frame in frames)
 
 
-async def test_pcm_is_24_khz(server, use):
+async def test_pcm_is_24_khz(server: OpenAIServer, use: Callable[..., Any]) -> None:
     server.speech.will(speaks(PCM))
     frames = await spoken(use(OpenAISpeech, "marin", instructions="Calmly.", speed=1.1))
     assert {frame.format for frame in frames} == {L16_24K}
@@ -47,7 +51,9 @@ async def test_pcm_is_24_khz(server, use):
     }
 
 
-async def test_a_frame_is_played_while_the_rest_is_still_made(server, use):
+async def test_a_frame_is_played_while_the_rest_is_still_made(
+    server: OpenAIServer, use: Callable[..., Any]
+) -> None:
     hold = Hold()
     server.speech.will(speaks(PCM[:1001], hold, PCM[1001:]))
     frames = use(OpenAISpeech).speak("Good morning.", MULAW_8K)
@@ -58,8 +64,8 @@ async def test_a_frame_is_played_while_the_rest_is_still_made(server, use):
 
 @settings(max_examples=10)
 @given(st.lists(st.integers(1, 3000), min_size=1, max_size=20))
-def test_odd_pieces_are_the_same_samples(sizes):
-    async def main():
+def test_odd_pieces_are_the_same_samples(sizes: list[int]) -> None:
+    async def main() -> None:
         pieces, taken = [], 0
         for size in sizes:
             pieces.append(PCM[taken : taken + size])
@@ -73,19 +79,23 @@ def test_odd_pieces_are_the_same_samples(sizes):
     asyncio.run(main())
 
 
-async def test_wav_is_played_at_the_rate_that_it_says(server, use):
+async def test_wav_is_played_at_the_rate_that_it_says(
+    server: OpenAIServer, use: Callable[..., Any]
+) -> None:
     server.speech.will(speaks(encode_wav(TONE, 16000)))
     frames = await spoken(use(OpenAISpeech, response_format="wav"))
     assert {frame.format for frame in frames} == {L16_16K}
     assert payload(frames) == PCM
 
 
-async def test_wav_in_place_of_pcm_is_understood(server, use):
+async def test_wav_in_place_of_pcm_is_understood(
+    server: OpenAIServer, use: Callable[..., Any]
+) -> None:
     server.speech.will(speaks(encode_wav(TONE, 8000), content_type="audio/wav"))
     assert {frame.format for frame in await spoken(use(OpenAISpeech))} == {L16_8K}
 
 
-async def test_mulaw_is_asked_for_at_the_telephones_rate_and_played_as_it_comes():
+async def test_mulaw_is_asked_for_at_the_telephones_rate_and_played_as_it_comes() -> None:
     async with OpenAIServer(dialect="groq") as server:
         server.speech.will(speaks(b"\x55" * 801))
         service = OpenAISpeech("tara", response_format="mulaw", base_url=server.base_url)
@@ -96,7 +106,7 @@ async def test_mulaw_is_asked_for_at_the_telephones_rate_and_played_as_it_comes(
     assert server.speech.received[0].params["sample_rate"] == 8000
 
 
-async def test_a_rate_can_be_asked_for():
+async def test_a_rate_can_be_asked_for() -> None:
     async with OpenAIServer(dialect="groq") as server:
         service = OpenAISpeech(response_format="wav", sample_rate=16000, base_url=server.base_url)
         frames = await spoken(service)
@@ -104,12 +114,16 @@ async def test_a_rate_can_be_asked_for():
     assert {frame.format for frame in frames} == {L16_16K}
 
 
-async def test_a_rate_in_the_content_type_counts(server, use):
+async def test_a_rate_in_the_content_type_counts(
+    server: OpenAIServer, use: Callable[..., Any]
+) -> None:
     server.speech.will(speaks(PCM, content_type="audio/pcm; rate=16000"))
     assert {frame.format for frame in await spoken(use(OpenAISpeech))} == {L16_16K}
 
 
-async def test_audio_without_a_content_type_is_played(server, use):
+async def test_audio_without_a_content_type_is_played(
+    server: OpenAIServer, use: Callable[..., Any]
+) -> None:
     server.speech.will(speaks(PCM, content_type=""))
     assert payload(await spoken(use(OpenAISpeech))) == PCM
 
@@ -125,12 +139,16 @@ async def test_audio_without_a_content_type_is_played(server, use):
         ({"first_timeout": -1}, ValueError, "first_timeout"),
     ],
 )
-def test_settings_that_cannot_be_are_refused_at_once(settings, error, reason):
+def test_settings_that_cannot_be_are_refused_at_once(
+    settings: dict[str, dict[str, str]] | dict[str, int | str] | dict[str, int] | dict[str, str],
+    error: type[AudioError] | type[ValueError],
+    reason: str,
+) -> None:
     with pytest.raises(error, match=reason):
         OpenAISpeech(**settings)
 
 
-async def test_nothing_to_say_is_not_sent(server, use):
+async def test_nothing_to_say_is_not_sent(server: OpenAIServer, use: Callable[..., Any]) -> None:
     assert await spoken(use(OpenAISpeech), " \n") == []
     assert not server.speech.received
 
@@ -150,7 +168,9 @@ async def test_nothing_to_say_is_not_sent(server, use):
         (fails(500, "on fire"), "500: on fire"),
     ],
 )
-async def test_what_is_no_audio_is_an_error_and_never_played(server, use, reply, reason):
+async def test_what_is_no_audio_is_an_error_and_never_played(
+    server: OpenAIServer, use: Callable[..., Any], reply: Reply, reason: str
+) -> None:
     server.speech.will(reply)
     frames = []
     with pytest.raises(ServiceError, match=reason):  # noqa: PT012
@@ -159,7 +179,9 @@ async def test_what_is_no_audio_is_an_error_and_never_played(server, use, reply,
     assert frames == []
 
 
-async def test_what_came_before_a_lost_connection_was_played(server, use):
+async def test_what_came_before_a_lost_connection_was_played(
+    server: OpenAIServer, use: Callable[..., Any]
+) -> None:
     server.speech.will(speaks(PCM[:960], Disconnect()))
     frames = use(OpenAISpeech).speak("Good morning.", MULAW_8K)
     assert (await anext(frames)).payload == PCM[:960]
@@ -171,7 +193,9 @@ async def test_what_came_before_a_lost_connection_was_played(server, use):
     ("pieces", "reason"),
     [((), r"no answer within 0\.1 s"), ((PCM[:960],), r"did not go on within 0\.1 s")],
 )
-async def test_a_service_that_falls_silent_is_given_up(server, use, pieces, reason):
+async def test_a_service_that_falls_silent_is_given_up(
+    server: OpenAIServer, use: Callable[..., Any], pieces: tuple[()] | tuple[bytes], reason: str
+) -> None:
     hold = Hold()
     server.speech.will(speaks(*pieces, hold))
     service = use(OpenAISpeech, first_timeout=0.1, stall_timeout=0.1)
@@ -180,7 +204,9 @@ async def test_a_service_that_falls_silent_is_given_up(server, use, pieces, reas
     await asyncio.wait_for(hold.left.wait(), 5)
 
 
-async def test_closing_ends_the_request_at_once_and_the_next_one_works(server, use):
+async def test_closing_ends_the_request_at_once_and_the_next_one_works(
+    server: OpenAIServer, use: Callable[..., Any]
+) -> None:
     hold = Hold()
     server.speech.will(speaks(PCM[:960], hold))
     service = use(OpenAISpeech)
@@ -191,7 +217,9 @@ async def test_closing_ends_the_request_at_once_and_the_next_one_works(server, u
     assert await spoken(service)
 
 
-async def test_cancelling_ends_the_request_at_once(server, use):
+async def test_cancelling_ends_the_request_at_once(
+    server: OpenAIServer, use: Callable[..., Any]
+) -> None:
     hold = Hold()
     server.speech.will(speaks(PCM[:960], hold))
     task = asyncio.create_task(spoken(use(OpenAISpeech)))
@@ -202,7 +230,7 @@ async def test_cancelling_ends_the_request_at_once(server, use):
     await asyncio.wait_for(hold.left.wait(), 5)
 
 
-async def test_sentences_share_a_connection(server, use):
+async def test_sentences_share_a_connection(server: OpenAIServer, use: Callable[..., Any]) -> None:
     service = use(OpenAISpeech)
     await service.prewarm()
     await spoken(service)
