@@ -25,9 +25,15 @@ from mediaserver.sandbox.platform import (
     speak_text,
 )
 from mediaserver.sandbox.records.store import StoreError
-from mediaserver.sandbox.webhooks import Target
+from mediaserver.sandbox.webhooks import Patience, Target
 from mediaserver.testing import run_virtual
 
+
+LIMIT = 60.0
+"""Seconds after which a process or a server that a test waits for has failed."""
+
+PATIENT = Patience(LIMIT, LIMIT, LIMIT, retries=0)
+"""Requests wait for as long as the test does: a busy machine is late, and not at fault."""
 
 ACCOUNT = Account("MASANDBOXSANDBOXSAND", SecretStr("token"))
 
@@ -38,7 +44,8 @@ async def serving(options: SandboxOptions) -> AsyncIterator[str]:
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     server = asyncio.create_task(serve_sandbox(options, ready=ready.set_result))
     try:
-        await asyncio.wait([server, ready], return_when=asyncio.FIRST_COMPLETED)
+        async with asyncio.timeout(LIMIT):
+            await asyncio.wait([server, ready], return_when=asyncio.FIRST_COMPLETED)
         yield ready.result()
     finally:
         server.cancel()
@@ -77,11 +84,20 @@ from pathlib import Path
 from pydantic import SecretStr
 from mediaserver.sandbox.account import Account
 from mediaserver.sandbox.platform import SandboxOptions, serve_sandbox
+from mediaserver.sandbox.webhooks import Patience
 
 account = Account("MASANDBOXSANDBOXSAND", SecretStr("token"))
-options = SandboxOptions(account=account, port=0, database=Path(sys.argv[1]))
+options = SandboxOptions(
+    account=account, port=0, database=Path(sys.argv[1]), patience=Patience(60, 60, 60, 0)
+)
 asyncio.run(serve_sandbox(options, ready=lambda url: print(url, flush=True)))
 """
+
+
+async def ended(process: asyncio.subprocess.Process) -> None:
+    """Wait until a process has ended."""
+    async with asyncio.timeout(LIMIT):
+        await process.communicate()
 
 
 class Told:
@@ -112,11 +128,12 @@ async def in_a_call(database: Path) -> AsyncIterator[tuple[asyncio.subprocess.Pr
         sys.executable, "-c", _SERVED, str(database), stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
-    async with client((await process.stdout.readline()).decode().strip()) as api:
-        body = {"from": "+14155550100", "to": "+14155550123", "answer_url": url}
-        uuid = (await api.post("Call/", json=body)).json()["request_uuid"]
-        await told.asked.wait()
     try:
+        async with asyncio.timeout(LIMIT):
+            async with client((await process.stdout.readline()).decode().strip()) as api:
+                body = {"from": "+14155550100", "to": "+14155550123", "answer_url": url}
+                uuid = (await api.post("Call/", json=body)).json()["request_uuid"]
+            await told.asked.wait()
         yield process, uuid, told
     finally:
         if process.returncode is None:
@@ -129,9 +146,10 @@ async def test_a_kill_in_the_middle_of_a_call_is_made_up_for(tmp_path):
     database = tmp_path / "sandbox.db"
     async with in_a_call(database) as (process, uuid, told):
         process.kill()
-        await process.communicate()
+        await ended(process)
 
-        async with Sandbox(SandboxOptions(account=ACCOUNT, database=database)) as sandbox:
+        options = SandboxOptions(account=ACCOUNT, database=database, patience=PATIENT)
+        async with asyncio.timeout(LIMIT), Sandbox(options) as sandbox:
             await sandbox.exchange.services.webhooks.delivered()
             record = sandbox.exchange.records.calls[uuid]
 
@@ -145,7 +163,7 @@ async def test_a_kill_in_the_middle_of_a_call_is_made_up_for(tmp_path):
 async def test_a_signal_hangs_up_before_the_end(tmp_path, number):
     async with in_a_call(tmp_path / "sandbox.db") as (process, _, told):
         process.send_signal(number)
-        await process.communicate()
+        await ended(process)
 
     assert process.returncode == 0
     assert b"HangupSource=Plivo" in told.bodies[1]

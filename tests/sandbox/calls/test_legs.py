@@ -53,8 +53,7 @@ def test_both_hear_each_other(on_platform):
         answer = platform.document("/answer", f"<Dial><Number>{B}</Number></Dial>")
         call = await platform.exchange.call(A, caller=C, plan=CallPlan(Target(answer)))
         await call.answered.wait()
-        while call.b_leg is None:
-            await asyncio.sleep(0.1)
+        await asyncio.sleep(1)
         other = call.b_leg
         await call.wait_ended()
         return call.line.handset.heard, other.line.handset.heard
@@ -125,8 +124,7 @@ def test_a_star_of_the_caller_ends_it(on_platform):
 def test_the_end_of_the_caller_ends_it(on_platform):
     async def scenario(platform):
         _, told = await run_dial(platform, B)
-        while any(each.live for each in platform.exchange.records.calls.values()):
-            await asyncio.sleep(0.1)
+        await asyncio.gather(*(each.wait_ended() for each in platform.exchange.calls.values()))
         return told, leg(platform, B)
 
     told, other = on_platform(scenario, people={A: Person([Wait(4), HangUp()]), B: Person()})
