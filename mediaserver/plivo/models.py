@@ -53,12 +53,16 @@ Legs: TypeAlias = Literal["aleg", "bleg", "both"]
 
 def problems(error: ValidationError) -> str:
     """Return what is wrong with a request in a line: ``to: a phone number has …``."""
-    lines = []
-    for detail in error.errors(include_url=False, include_context=False, include_input=False):
-        name = ".".join(str(each).rstrip("_") for each in detail["loc"])
-        message = detail["msg"].removeprefix("Value error, ").replace("Input should ", "must ", 1)
-        lines.append(f"{name}: {message}" if name else message)
-    return "; ".join(lines)
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(problem(detail) for detail in details)
+
+
+def problem(detail: Mapping[str, Any]) -> str:
+    """Return one of the errors that pydantic found in a request as ``name: what is wrong``."""
+    name = ".".join(str(each).rstrip("_") for each in detail["loc"])
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    message = message.replace("Input should ", "must ", 1)
+    return f"{name}: {message}" if name else message
 
 
 # How single parameters are checked.
@@ -184,7 +188,7 @@ class CallRequest(Request):
     """
 
     from_: PhoneNumber = Field(
-        validation_alias=AliasChoices("from_", "from"), serialization_alias="from"
+        validation_alias=AliasChoices("from", "from_"), serialization_alias="from"
     )
     """The caller id: a number of the account."""
     to: Annotated[str, BeforeValidator(_destinations)]
@@ -449,7 +453,11 @@ class LiveCall(Answer):
     call_status: Text = None
     """``ringing`` or ``in-progress``."""
     direction: Text = None
-    from_: Text = Field(default=None, validation_alias=AliasChoices("from", "from_"))
+    from_: Text = Field(
+        default=None,
+        validation_alias=AliasChoices("from", "from_"),
+        serialization_alias="from",
+    )
     to: Text = None
     caller_name: Text = None
     request_uuid: Text = None

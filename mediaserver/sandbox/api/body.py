@@ -1,32 +1,39 @@
-"""Reading what a client asks for: JSON or a form, into the models of Plivo's requests."""
+"""Reads parameters as leniently as Plivo does: from JSON or a form, with numbers as text."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from functools import cache
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from email.parser import BytesParser
+from email.policy import HTTP
+from functools import cache, partial
+from typing import Annotated, Any, Final, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, GetCoreSchemaHandler
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_before_validator_function
 from starlette.requests import Request
 
+from mediaserver.plivo.models import problem
 
-MAX_BODY = 1024 * 1024
-"""Bytes of a request that are read."""
+
+MAX_BODY: Final = 1024 * 1024
+"""Largest request body in bytes."""
 
 M = TypeVar("M", bound=BaseModel)
 
 
 class BodyError(ValueError):
-    """A request that cannot be understood; it says what is missing or wrong."""
+    """A request whose body is too large, or neither JSON nor a form."""
 
 
-async def read_body(request: Request) -> dict[str, Any]:
-    """Return the parameters of a request, from its JSON or form; none if it has no body.
+async def as_json(request: Request) -> Request:
+    """Return a request with the parameters of another as its JSON body; `{}` for an empty body.
 
     Raises:
-        BodyError: It has a body of another kind.
+        BodyError: The body is too large, or neither a JSON object nor a form.
 
     """
     body = bytearray()
@@ -34,52 +41,89 @@ async def read_body(request: Request) -> dict[str, Any]:
         body += chunk
         if len(body) > MAX_BODY:
             raise BodyError(f"a request has at most {MAX_BODY} bytes")
-    if not body.strip():
-        return {}
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    text = _json(bytes(body), request.headers.get("content-type", ""))
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": text}
+
+    headers = [each for each in request.scope["headers"] if each[0] != b"content-type"]
+    headers.append((b"content-type", b"application/json"))
+    return Request({**request.scope, "headers": headers}, receive)
+
+
+def _json(body: bytes, content_type: str) -> bytes:
+    kind = content_type.partition(";")[0].strip().lower()
     try:
-        text = bytes(body).decode()
-        if kind == "application/x-www-form-urlencoded":
-            return dict(parse_qsl(text, keep_blank_values=True))
-        parameters = json.loads(text)
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        if not body.strip():
+            parameters: Any = {}
+        elif kind == "application/x-www-form-urlencoded":
+            parameters = dict(parse_qsl(body.decode(), keep_blank_values=True))
+        elif kind == "multipart/form-data":
+            parameters = _multipart(body, content_type)
+        else:
+            parameters = json.loads(body.decode())
+        text = json.dumps(parameters)
+    except (ValueError, RecursionError) as error:
         raise BodyError(f"the body is neither JSON nor a form: {error}") from None
     if not isinstance(parameters, dict):
         raise BodyError("the body must be a JSON object")
+    return text.encode()
+
+
+def _multipart(body: bytes, content_type: str) -> dict[str, str]:
+    header = b"Content-Type: " + content_type.encode("latin-1") + b"\r\n\r\n"
+    form = BytesParser(policy=HTTP).parsebytes(header + body)
+    if not form.is_multipart():
+        raise ValueError("no part of a multipart form was found")
+    parameters = {}
+    for part in form.iter_parts():
+        content = part.get_payload(decode=True)
+        assert isinstance(content, bytes)
+        name = part.get_param("name", header="content-disposition")
+        parameters[str(name)] = content.decode()
     return parameters
 
 
-def parsed(model: type[M], parameters: Mapping[str, Any]) -> M:
-    """Return parameters as a model; what the model does not know is passed over, as Plivo does.
+@dataclass(frozen=True)
+class _AsPlivoReads:
+    """Reads a request model as Plivo does: see `Lenient`."""
 
-    Raises:
-        BodyError: A parameter is missing or cannot be.
+    def __get_pydantic_core_schema__(
+        self, model: type[BaseModel], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return no_info_before_validator_function(partial(_readable, model), handler(model))
 
-    """
+
+Lenient: TypeAlias = Annotated[M, _AsPlivoReads()]
+"""A model of a request of which parameters that are unknown or null are ignored, as Plivo does.
+
+Numbers and booleans may be text, since forms have nothing else; text that is a number may be a
+number.
+"""
+
+
+def _readable(model: type[BaseModel], parameters: Any) -> Any:
+    if not isinstance(parameters, dict):
+        return parameters
     kinds = _kinds(model)
-    known = {
+    return {
         name: _plain(value, kinds[name])
         for name, value in parameters.items()
         if name in kinds and value is not None
     }
-    try:
-        return model.model_validate(known)
-    except ValidationError as error:
-        raise BodyError("; ".join(_words(each) for each in error.errors())) from None
 
 
 @cache
 def _kinds(model: type[BaseModel]) -> Mapping[str, frozenset[str]]:
     """Return the JSON types of each parameter, by the name that it has on the wire."""
     kinds = {}
-    for name, schema in model.model_json_schema(mode="serialization")["properties"].items():
+    for name, schema in model.model_json_schema()["properties"].items():
         choices = [schema, *schema.get("anyOf", ())]
         kinds[name] = frozenset(each["type"] for each in choices if "type" in each)
     return kinds
 
 
 def _plain(value: Any, kinds: frozenset[str]) -> Any:
-    """Turn text into the number or truth that it says, as forms have nothing else, or back."""
     if isinstance(value, str):
         word = value.strip()
         if "integer" in kinds and word.removeprefix("-").isdecimal() and len(word) < 20:
@@ -92,12 +136,20 @@ def _plain(value: Any, kinds: frozenset[str]) -> Any:
     return value
 
 
-def _words(error: Any) -> str:
-    # `from` is no name that Python allows.
-    name = ".".join(str(each) for each in error["loc"]).rstrip("_")
+def explained(errors: Sequence[Any]) -> str:
+    """Return what is wrong with a request, in Plivo's words where they are known.
+
+    Args:
+        errors: Of a `RequestValidationError`, whose places begin with `body`, `query` or `path`.
+
+    """
+    return "; ".join(_explained(each) for each in errors)
+
+
+def _explained(error: Mapping[str, Any]) -> str:
+    name, text = ".".join(map(str, error["loc"][1:])), problem({**error, "loc": ()})
     if error["type"] == "missing":
         return f"{name} parameter is required"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if "URL" in message or "url" in message:
-        return f"{name}: Must be a valid url ({message})"
-    return f"{name}: {message}" if name else message
+    if "url" in text.lower():
+        return f"{name}: Must be a valid url ({text})"
+    return f"{name}: {text}" if name else text

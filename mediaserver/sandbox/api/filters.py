@@ -6,96 +6,109 @@ import math
 import operator
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Final, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from mediaserver.plivo.numbers import same_number
+from mediaserver.sandbox.api.objects import Paging
 from mediaserver.sandbox.records.records import CallRecord
 
 
-Test: TypeAlias = Callable[[CallRecord], bool]
-
-_TEXTS: Final[Mapping[str, Callable[[CallRecord], str | None]]] = {
+_VALUES: Final[Mapping[str, Callable[[CallRecord], Any]]] = {
     "call_direction": lambda record: record.direction,
     "parent_call_uuid": lambda record: record.parent_call_uuid,
     "hangup_source": lambda record: record.hangup_source,
     "hangup_cause_code": lambda record: str(record.hangup_cause_code),
-}
-_NUMBERS: Final[Mapping[str, Callable[[CallRecord], str]]] = {
     "from_number": lambda record: record.from_number,
     "to_number": lambda record: record.to_number,
-}
-_AMOUNTS: Final[Mapping[str, Callable[[CallRecord], float | None]]] = {
-    "answer_time": lambda record: record.answered,
-    "end_time": lambda record: record.ended,
+    "answer_time": lambda record: _shown(record.answered),
+    "end_time": lambda record: _shown(record.ended),
     "bill_duration": lambda record: record.bill_duration,
 }
-_COMPARISONS: Final[Mapping[str, Callable[[float, float], bool]]] = {
+_COMPARISONS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "": operator.eq,
-    "__gt": operator.gt,
-    "__gte": operator.ge,
-    "__lt": operator.lt,
-    "__lte": operator.le,
+    "gt": operator.gt,
+    "gte": operator.ge,
+    "lt": operator.lt,
+    "lte": operator.le,
 }
-_OTHERS: Final = ("status", "limit", "offset")
-
-FILTERS: Final = (
-    *_TEXTS,
-    *_NUMBERS,
-    *(amount + comparison for amount in _AMOUNTS for comparison in _COMPARISONS),
-)
-"""Everything that calls can be filtered by."""
 
 
-class FilterError(ValueError):
-    """A filter that there is not, or whose value cannot be; it says what is allowed."""
+def _shown(epoch: float | None) -> int | None:
+    # Times are compared as they are shown, in whole seconds.
+    return None if epoch is None else math.floor(round(epoch, 6))
 
 
-def call_filter(query: Mapping[str, str]) -> Test:
-    """Return what tells the calls that a query asks for.
-
-    Times are compared as they are shown, in whole seconds.
-
-    Raises:
-        FilterError: The query has a parameter that is none of `FILTERS`, nor one of paging, or a
-            value that cannot be.
-
-    """
-    tests = [_test(name, text) for name, text in query.items() if name not in _OTHERS]
-    return lambda record: all(test(record) for test in tests)
-
-
-def _test(name: str, text: str) -> Test:
-    if name in _TEXTS:
-        field = _TEXTS[name]
-        return lambda record: field(record) == text
-    if name in _NUMBERS:
-        number = _NUMBERS[name]
-        return lambda record: same_number(number(record), text)
-    bare, separator, comparison = name.partition("__")
-    compare = _COMPARISONS.get(separator + comparison)
-    if bare not in _AMOUNTS or compare is None:
-        raise FilterError(f"calls cannot be filtered by {name!r:.40}, but by {', '.join(FILTERS)}")
-    amount = _AMOUNTS[bare]
-    wanted = _seconds(name, text) if bare == "bill_duration" else _time(name, text)
-
-    def test(record: CallRecord) -> bool:
-        value = amount(record)
-        return value is not None and compare(math.floor(round(value, 6)), wanted)
-
-    return test
-
-
-def _seconds(name: str, text: str) -> float:
-    if not text.isdecimal() or len(text) > 10:
-        raise FilterError(f"{name} must be a whole number of seconds, not {text!r:.40}")
-    return int(text)
-
-
-def _time(name: str, text: str) -> float:
+def _epoch(text: Any) -> float:
     try:
         time = datetime.fromisoformat(text)
         return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
-        raise FilterError(
-            f"{name} must be a time in UTC such as 2024-10-14 13:42:33, not {text!r:.40}"
+        raise ValueError(
+            f"must be a time in UTC such as 2024-10-14 13:42:33, not {text!r:.40}"
         ) from None
+
+
+_Time: TypeAlias = (
+    Annotated[
+        float, BeforeValidator(_epoch), WithJsonSchema({"type": "string", "format": "date-time"})
+    ]
+    | None
+)
+_Seconds: TypeAlias = Annotated[int, Field(ge=0)] | None
+
+
+class CallQuery(Paging):
+    """Query of a list of calls: which calls, and which page of them."""
+
+    status: Literal["live", "queued"] | None = None
+    call_direction: str | None = None
+    parent_call_uuid: str | None = None
+    hangup_source: str | None = None
+    hangup_cause_code: str | None = None
+    from_number: str | None = None
+    to_number: str | None = None
+    answer_time: _Time = None
+    answer_time__gt: _Time = None
+    answer_time__gte: _Time = None
+    answer_time__lt: _Time = None
+    answer_time__lte: _Time = None
+    end_time: _Time = None
+    end_time__gt: _Time = None
+    end_time__gte: _Time = None
+    end_time__lt: _Time = None
+    end_time__lte: _Time = None
+    bill_duration: _Seconds = None
+    bill_duration__gt: _Seconds = None
+    bill_duration__gte: _Seconds = None
+    bill_duration__lt: _Seconds = None
+    bill_duration__lte: _Seconds = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filters_are_known(cls, query: Mapping[str, Any]) -> Mapping[str, Any]:
+        for name in query.keys() - cls.model_fields.keys():
+            raise ValueError(
+                f"calls cannot be filtered by {name!r:.40}, but by {', '.join(FILTERS)}"
+            )
+        return query
+
+    def matches(self, record: CallRecord) -> bool:
+        """Tell whether the query asks for a call, whatever `status` and the page are."""
+        return all(self._passes(name, record) for name in FILTERS)
+
+    def _passes(self, name: str, record: CallRecord) -> bool:
+        wanted = getattr(self, name)
+        if wanted is None:
+            return True
+        field, _, comparison = name.partition("__")
+        compare = same_number if field.endswith("_number") else _COMPARISONS[comparison]
+        value = _VALUES[field](record)
+        return value is not None and compare(value, wanted)
+
+
+FILTERS: Final = tuple(
+    name for name in CallQuery.model_fields if name not in ("limit", "offset", "status")
+)
+"""Everything that calls can be filtered by."""

@@ -71,6 +71,12 @@ class TestGate:
         assert "credentials" in refusal(response, 401)
         assert response.headers["WWW-Authenticate"].startswith("Basic")
 
+    def test_credentials_come_before_the_body(self, on_api: Any) -> None:
+        async def scenario(_: Any, api: Api) -> httpx.Response:
+            return await api.post("Call/", content=b"{", auth=("MA", "wrong"))
+
+        assert "credentials" in refusal(on_api(scenario), 401)
+
     def test_another_account_is_refused(self, on_api):
         async def scenario(_, api):
             return await api.get("http://sandbox.example/v1/Account/MAXXXXXXXXXXXXXXXXXX/Call/")
@@ -637,7 +643,7 @@ def test_openapi_describes_every_path(on_api):
     account = "/v1/Account/{auth_id}"
     stream = described["paths"][account + "/Call/{call_uuid}/Stream/"]
     assert set(stream) == {"get", "post", "delete"}
-    schema = stream["post"]["requestBody"]["content"]["application/json"]["schema"]
+    schema = described["components"]["schemas"]["StreamRequest"]
     assert schema["required"] == ["service_url"]
     assert set(described["paths"][account + "/Call/{call_uuid}/"]) == {"get", "post", "delete"}
     assert all(path.endswith(("/", ".wav")) for path in described["paths"])

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from fastapi.openapi.models import OpenAPI
 
 from mediaserver.sandbox.api.app import create_api
 
 
+FORM = "application/x-www-form-urlencoded"
 ACCOUNT = "/v1/Account/{auth_id}"
 
 
@@ -22,6 +24,39 @@ def described(on_platform: Callable[..., Any]) -> dict[str, Any]:
     return description
 
 
+MODELS = {
+    "POST /Call/": ("CallRequest", "CallCreated"),
+    "GET /Call/": (None, "CallList", "LiveCallList"),
+    "GET /Call/{call_uuid}/": (None, "Call", "LiveCall"),
+    "POST /Call/{call_uuid}/": ("TransferRequest", "Transferred"),
+    "DELETE /Call/{call_uuid}/": (None,),
+    "DELETE /Request/{request_uuid}/": (None,),
+    "POST /Call/{call_uuid}/Speak/": ("SpeakRequest", "Accepted"),
+    "DELETE /Call/{call_uuid}/Speak/": (None,),
+    "POST /Call/{call_uuid}/Play/": ("PlayRequest", "Accepted"),
+    "DELETE /Call/{call_uuid}/Play/": (None,),
+    "POST /Call/{call_uuid}/DTMF/": ("DigitsRequest", "Accepted"),
+    "POST /Call/{call_uuid}/Record/": ("RecordRequest", "RecordingStarted"),
+    "DELETE /Call/{call_uuid}/Record/": (None,),
+    "POST /Call/{call_uuid}/Stream/": ("StreamRequest", "StreamCreated"),
+    "GET /Call/{call_uuid}/Stream/": (None, "StreamList"),
+    "DELETE /Call/{call_uuid}/Stream/": (None,),
+    "GET /Call/{call_uuid}/Stream/{stream_id}/": (None, "StreamObject"),
+    "DELETE /Call/{call_uuid}/Stream/{stream_id}/": (None,),
+    "GET /Application/": (None, "ApplicationList"),
+    "POST /Application/": ("ApplicationRequest", "ApplicationCreated"),
+    "GET /Application/{app_id}/": (None, "Application"),
+    "POST /Application/{app_id}/": ("ApplicationRequest", "Accepted"),
+    "DELETE /Application/{app_id}/": (None,),
+    "GET /Number/": (None, "NumberList"),
+    "GET /Number/{number}/": (None, "Number"),
+    "POST /Number/{number}/": ("NumberRequest", "Accepted"),
+    "POST /v1/sandbox/Call/": ("DialInRequest", "DialledIn"),
+    "GET /recordings/{recording_id}.wav": (None,),
+}
+"""The model of each operation's body, and those of its responses."""
+
+
 def operations(described: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for path, item in described["paths"].items():
         for operation in item.values():
@@ -29,13 +64,37 @@ def operations(described: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 
 
 def named(operation: dict[str, Any], place: str) -> list[str]:
-    return [each["name"] for each in operation["parameters"] if each["in"] == place]
+    return [each["name"] for each in operation.get("parameters", ()) if each["in"] == place]
+
+
+def model_names(described: Any) -> list[str]:
+    return re.findall(r'"#/components/schemas/(\w+)"', json.dumps(described))
+
+
+def test_the_document_is_valid(described: dict[str, Any]) -> None:
+    OpenAPI.model_validate(described)
+
+
+def test_every_operation_names_its_models(described: dict[str, Any]) -> None:
+    found = {}
+    for path, item in described["paths"].items():
+        for method, operation in item.items():
+            bodies = operation.get("requestBody", {}).get("content", {})
+            assert set(bodies) in (set(), {"application/json", FORM, "multipart/form-data"})
+            (body,) = set(model_names(bodies)) or {None}
+            done = [each for status, each in operation["responses"].items() if status[0] == "2"]
+            name = f"{method.upper()} {path.removeprefix(ACCOUNT)}"
+            found[name] = (body, *model_names(done))
+
+    assert found == MODELS
 
 
 def test_every_part_of_a_path_is_declared_once(described):
     for path, operation in operations(described):
         assert sorted(named(operation, "path")) == sorted(re.findall(r"{(\w+)}", path))
-        assert all(each["required"] for each in operation["parameters"] if each["in"] == "path")
+        assert all(
+            each["required"] for each in operation.get("parameters", ()) if each["in"] == "path"
+        )
 
 
 def test_everything_below_v1_wants_credentials(described):

@@ -1,0 +1,96 @@
+"""Audio streams of a call: to start, list, show and stop."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query, Request
+from starlette.exceptions import HTTPException
+
+from mediaserver.plivo import models
+from mediaserver.sandbox.api.body import Lenient
+from mediaserver.sandbox.api.description import errors
+from mediaserver.sandbox.api.objects import Paging, stream_object
+from mediaserver.sandbox.api.routing import (
+    ACCOUNT,
+    Ex,
+    PlivoRouter,
+    answered_call,
+    call_record,
+    live_call,
+)
+from mediaserver.sandbox.calls.streams import StreamPlan
+
+
+router = PlivoRouter(ACCOUNT + "/Call/{call_uuid}/Stream", "Audio stream")
+
+
+@router.post("/", status_code=201, responses=errors(400, 404))
+async def start_a_stream(
+    exchange: Ex, call_uuid: str, asked: Lenient[models.StreamRequest]
+) -> models.StreamCreated:
+    """Start a stream."""
+    call = answered_call(exchange, call_uuid)
+    assert call.line is not None, "it has been answered"
+    try:
+        stream = await call.streams.start(_plan(asked), call.line)
+    except ValueError as error:
+        raise HTTPException(400, str(error)) from None
+    return models.StreamCreated(
+        message="audio streaming started", stream_id=stream.record.stream_id
+    )
+
+
+@router.get("/", responses=errors(400, 404))
+async def list_streams(
+    request: Request, exchange: Ex, auth_id: str, call_uuid: str, paging: Annotated[Paging, Query()]
+) -> models.StreamList:
+    """List the streams of a call, live and ended."""
+    call_record(exchange, call_uuid)
+    records = [each for each in exchange.records.streams.values() if each.call_uuid == call_uuid]
+    page = paging.page(request.url, [stream_object(auth_id, each) for each in records])
+    return models.StreamList(**page)
+
+
+@router.get("/{stream_id}/", responses=errors(404))
+async def get_a_stream(
+    exchange: Ex, auth_id: str, call_uuid: str, stream_id: str
+) -> models.StreamObject:
+    """Show a stream."""
+    record = exchange.records.streams.get(stream_id)
+    if record is None or record.call_uuid != call_uuid:
+        raise HTTPException(404, f"stream not found: {stream_id:.60}")
+    return stream_object(auth_id, record)
+
+
+@router.delete("/{stream_id}/", status_code=204, responses=errors(400, 404))
+async def stop_a_stream(exchange: Ex, call_uuid: str, stream_id: str) -> None:
+    """Stop a stream."""
+    call_record(exchange, call_uuid)
+    call = exchange.calls.get(call_uuid)
+    if call is None or not await call.streams.stop(stream_id, "API request"):
+        raise HTTPException(400, "No active stream found")
+
+
+@router.delete("/", status_code=204, responses=errors(404))
+async def stop_all_streams(exchange: Ex, call_uuid: str) -> None:
+    """Stop every stream of a live call."""
+    await live_call(exchange, call_uuid).streams.stop_all("API request")
+
+
+def _plan(asked: models.StreamRequest) -> StreamPlan:
+    defaults = StreamPlan(asked.service_url)
+    return StreamPlan(
+        url=asked.service_url,
+        bidirectional=bool(asked.bidirectional),
+        track=asked.audio_track or defaults.track,
+        content_type=asked.content_type or defaults.content_type,
+        timeout=asked.stream_timeout or defaults.timeout,
+        status_callback_url=asked.status_callback_url,
+        status_callback_method=asked.status_callback_method or "POST",
+        extra_headers=asked.extra_headers or "",
+        noise_cancellation=asked.noise_cancellation == "true",
+        noise_cancellation_level=(
+            asked.noise_cancellation_level or defaults.noise_cancellation_level
+        ),
+    )
