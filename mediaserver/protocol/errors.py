@@ -22,7 +22,15 @@ ErrorReason: TypeAlias = Literal[
 REASONS: tuple[ErrorReason, ...] = get_args(ErrorReason)
 """Every value that `ProtocolError.reason` can have, so that counters can be labelled in advance."""
 
-_quoting = reprlib.Repr()
+
+class _Quoting(reprlib.Repr):
+    def repr_int(self, x: int, level: int) -> str:
+        # Python refuses to print an integer of more than 14,000 bits. From 3.14 on `Repr` describes
+        # it instead, with its address.
+        return super().repr_int(x, level) if x.bit_length() <= 10_000 else "a huge int"
+
+
+_quoting = _Quoting()
 _quoting.maxstring = _quoting.maxother = _quoting.maxlong = 40
 _quoting.maxlevel = 1
 _quoting.maxdict = _quoting.maxlist = _quoting.maxtuple = 1
@@ -51,8 +59,5 @@ class ProtocolError(ValueError):
 
 def quote(value: object) -> str:
     """Return `repr(value)` shortened to fit an error message."""
-    try:
-        text = _quoting.repr(value)
-    except ValueError:  # Python refuses to print an integer with this many digits
-        return f"a huge {type(value).__name__}"
+    text = _quoting.repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

@@ -6,6 +6,7 @@ base64 parsers never leave this module.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -26,6 +27,9 @@ MAX_DEPTH: Final = 32
 PARSER_ERRORS: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 """What msgspec raises on bad input: its own errors, UnicodeError, RecursionError if too deep."""
 
+_BRACKETS: Final = re.compile(rb'"(?:[^"\\]+|\\.)*"?|[][{}]', re.DOTALL)
+"""A string, in which brackets do not count, or a bracket."""
+
 _parse = msgspec.json.Decoder().decode
 
 
@@ -40,9 +44,10 @@ def parse_json(text: str | bytes | bytearray) -> Any:
         value = _parse(text)
     except UnicodeError:
         raise ProtocolError("not_utf8", "the message is not UTF-8") from None
-    except RecursionError:
-        raise ProtocolError("too_deep", f"the message nests deeper than {MAX_DEPTH}") from None
     except PARSER_ERRORS as error:
+        # How deep a parser goes before it gives up depends on the version of Python.
+        if isinstance(error, RecursionError) or _opens_deeper_than(MAX_DEPTH, text):
+            raise ProtocolError("too_deep", f"the message nests deeper than {MAX_DEPTH}") from None
         what = str(error).partition(" - at ")[0]
         raise ProtocolError("not_json", f"the message is not JSON: {what}") from None
     if _deeper_than(MAX_DEPTH, value):
@@ -113,6 +118,16 @@ def _number(digits: str) -> int | float | None:
         return float(digits)
     except ValueError:
         return None
+
+
+def _opens_deeper_than(limit: int, text: str | bytes | bytearray) -> bool:
+    """Return whether text that is not JSON opens more than `limit` brackets within each other."""
+    depth = 0
+    for bracket in _BRACKETS.findall(text.encode() if isinstance(text, str) else text):
+        depth += (bracket in b"[{") - (bracket in b"]}")
+        if depth > limit:
+            return True
+    return False
 
 
 def _deeper_than(limit: int, value: Any) -> bool:

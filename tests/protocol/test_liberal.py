@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 
 import pybase64
 import pytest
@@ -96,6 +97,25 @@ def test_deep_nesting_is_refused(depth, build):
     with pytest.raises(ProtocolError) as caught:
         parse_json(build(depth + 1))
     assert caught.value.reason == "too_deep"
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 30_000])
+@pytest.mark.parametrize("build", [lambda depth: "[" * depth, lambda depth: '{"a":' * depth])
+def test_deep_nesting_that_breaks_off_is_refused_as_too_deep(
+    depth: int, build: Callable[[int], str]
+) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        parse_json(build(depth))
+    assert caught.value.reason == "too_deep"
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * MAX_DEPTH, "[]" * 99, '["' + "[" * 99, '["\\"' + "[" * 99, '["', "\\", '"\\']
+)
+def test_what_does_not_nest_deep_is_just_not_json(text: str) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        parse_json(text)
+    assert caught.value.reason == "not_json"
 
 
 @pytest.mark.parametrize("text", ["[1]", '"start"', "5", "null", "true"])
