@@ -1,5 +1,6 @@
 """The filters themselves, apart from the arithmetic that applies them."""
 
+import functools
 import itertools
 import math
 
@@ -16,6 +17,7 @@ TELEPHONE_PAIRS = list(itertools.permutations((8000, 16000, 24000, 48000), 2))
 each_pair = pytest.mark.parametrize(("rate_in", "rate_out"), PAIRS)
 
 
+@functools.cache
 def decibels(rate_in, rate_out):
     """Return frequencies, in Hz, and the filter's gain there against its gain at 0 Hz, in dB."""
     low = low_pass(rate_in, rate_out)

@@ -60,12 +60,12 @@ def test_output_is_the_convolution_rounded_and_saturated_once(rate_in, rate_out)
 
 
 @each_pair
-@pytest.mark.parametrize("size", [1, 7, 160, 441])
-def test_equal_chunks_of_any_size_give_the_same_bits(rate_in, rate_out, size):
+def test_equal_chunks_of_any_size_give_the_same_bits(rate_in, rate_out):
     samples = noise(600)
     whole = in_chunks(Resampler(rate_in, rate_out), samples, [])
-    cut = in_chunks(Resampler(rate_in, rate_out), samples, range(0, 600, size))
-    assert np.array_equal(cut, whole)
+    for size in (1, 7, 160, 441):
+        cut = in_chunks(Resampler(rate_in, rate_out), samples, range(0, 600, size))
+        assert np.array_equal(cut, whole), f"chunks of {size}"
 
 
 @given(
@@ -112,38 +112,37 @@ def test_among_the_telephone_rates_an_impulse_peaks_within_3_ms(rate_in, rate_ou
 
 
 @pytest.mark.parametrize(("rate_in", "rate_out"), DOWNWARD)
-@pytest.mark.parametrize("part", [1.0, 1.1, 1.5, 1.9])
-def test_a_tone_above_the_output_band_does_not_alias(rate_in, rate_out, part):
-    frequency = part * rate_out / 2
-    if frequency >= rate_in / 2:
-        frequency = rate_in / 2 - 50
-    alias = abs(frequency - rate_out * round(frequency / rate_out))
-    output = steady(rate_in, rate_out, tone(frequency, rate_in))
-    assert level(output, rate_out, alias) <= 30000 * 10 ** (-70 / 20)
+def test_a_tone_above_the_output_band_does_not_alias(rate_in, rate_out):
+    for part in (1.0, 1.1, 1.5, 1.9):
+        frequency = min(part * rate_out / 2, rate_in / 2 - 50)
+        alias = abs(frequency - rate_out * round(frequency / rate_out))
+        output = steady(rate_in, rate_out, tone(frequency, rate_in))
+        assert level(output, rate_out, alias) <= 30000 * 10 ** (-70 / 20), f"{frequency} Hz"
 
 
 @pytest.mark.parametrize(("rate_in", "rate_out"), UPWARD)
-@pytest.mark.parametrize("part", [0.1, 0.5, 0.85, 0.99])
-def test_a_tone_leaves_no_image(rate_in, rate_out, part):
-    frequency = part * rate_in / 2
-    image = min(rate_in - frequency, rate_out / 2)
-    output = steady(rate_in, rate_out, tone(frequency, rate_in))
-    assert level(output, rate_out, image) <= 30000 * 10 ** (-70 / 20)
+def test_a_tone_leaves_no_image(rate_in, rate_out):
+    for part in (0.1, 0.5, 0.85, 0.99):
+        frequency = part * rate_in / 2
+        image = min(rate_in - frequency, rate_out / 2)
+        output = steady(rate_in, rate_out, tone(frequency, rate_in))
+        assert level(output, rate_out, image) <= 30000 * 10 ** (-70 / 20), f"{frequency} Hz"
 
 
 @each_pair
-@pytest.mark.parametrize("part", [0.05, 0.4, 0.85])
-def test_a_tone_in_the_pass_band_keeps_its_level(rate_in, rate_out, part):
-    frequency = part * min(rate_in, rate_out) / 2
-    output = steady(rate_in, rate_out, tone(frequency, rate_in))
-    assert abs(20 * math.log10(level(output, rate_out, frequency) / 30000)) <= 0.5
+def test_a_tone_in_the_pass_band_keeps_its_level(rate_in, rate_out):
+    for part in (0.05, 0.4, 0.85):
+        frequency = part * min(rate_in, rate_out) / 2
+        output = steady(rate_in, rate_out, tone(frequency, rate_in))
+        decibels = 20 * math.log10(level(output, rate_out, frequency) / 30000)
+        assert abs(decibels) <= 0.5, f"{frequency} Hz"
 
 
 @each_pair
-@pytest.mark.parametrize("value", [-32768, -1, 1, 12345, 32767])
-def test_a_constant_stays_exactly_that(rate_in, rate_out, value):
-    output = steady(rate_in, rate_out, np.full(rate_in // 4, value, np.int16))
-    assert set(output.tolist()) == {value}
+def test_a_constant_stays_exactly_that(rate_in, rate_out):
+    for value in (-32768, -1, 1, 12345, 32767):
+        output = steady(rate_in, rate_out, np.full(rate_in // 4, value, np.int16))
+        assert set(output.tolist()) == {value}
 
 
 @each_pair

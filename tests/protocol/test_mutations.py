@@ -1,13 +1,14 @@
-"""Damaged messages: 100,000 events and as many commands, the same every time."""
+"""Damaged messages: 20,000 events and as many commands, the same in every run."""
 
 import json
 import random
 from collections import Counter
 from typing import get_args
 
+import msgspec
 import pytest
 
-from audiocodecs import L16_16K, MULAW_8K
+from audiocodecs import L16_16K, MULAW_8K, AudioFormat
 from mediaserver.protocol import (
     REASONS,
     ClearAudio,
@@ -31,7 +32,7 @@ from mediaserver.protocol import (
 )
 
 
-ROUNDS = 100_000
+ROUNDS = 20_000  # faults put into the decoders on trial were all found within 8,400
 CALL = "0eb0f00e-49ba-41ca-81f6-700628f7af8b"
 STREAM = "20170ada-f610-433b-8758-c02a2aab3662"
 AUDIO = bytes(range(160))
@@ -155,6 +156,13 @@ def as_frame(rng, message):
     return message if rng.random() < 0.5 else message.decode("utf-8", "surrogateescape")
 
 
+def has_its_types(read: Event | Command) -> bool:
+    if isinstance(read, PlayAudio):  # msgspec cannot convert to the type of its payload
+        return isinstance(read.payload, bytes) and isinstance(read.format, AudioFormat | None)
+    fields = {name: getattr(read, name) for name in read.__struct_fields__}
+    return bool(msgspec.convert(fields, type(read), builtin_types=(bytes,)) == read)
+
+
 @pytest.mark.parametrize(
     ("decode", "corpus", "union", "seed"),
     [(decode_event, EVENTS, Event, 1), (decode_command, COMMANDS, Command, 2)],
@@ -168,7 +176,9 @@ def test_a_damaged_message_is_read_or_refused(decode, corpus, union, seed):
     for _ in range(ROUNDS):
         message = as_frame(rng, damaged(rng, corpus))
         try:
-            outcome = type(decode(message))
+            read = decode(message)
+            outcome = type(read)
+            assert has_its_types(read)
         except ProtocolError as error:
             outcome = error.reason
             longest = max(longest, len(str(error)))

@@ -1,4 +1,5 @@
 import uuid
+from string import ascii_lowercase
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,7 +42,9 @@ STARTS = st.builds(
     ),
     headers=TEXT
     | st.dictionaries(
-        st.from_regex(r"\A[a-z]{1,8}\Z"), st.from_regex(r"\A\w{0,9}\Z"), max_size=4
+        st.text(ascii_lowercase, min_size=1, max_size=8),
+        st.text(st.characters(categories=["L", "Nd"]), max_size=9),
+        max_size=4,
     ).flatmap(
         lambda headers: st.sampled_from(["live", "documented", "json"]).map(
             lambda style: format_extra_headers(headers, style)
@@ -80,24 +83,16 @@ COMMANDS = st.one_of(
 
 
 @given(EVENTS)
-def test_an_event_that_is_written_is_read_back(event):
-    assert decode_event(encode_event(event)) == event
-
-
-@given(EVENTS)
-def test_an_event_that_is_read_is_written_as_it_came(event):
+def test_an_event_is_read_back_as_it_was_written_and_written_as_it_was_read(event):
     message = encode_event(event)
+    assert decode_event(message) == event
     assert encode_event(decode_event(message.encode())) == message
 
 
 @given(COMMANDS)
-def test_a_command_that_is_written_is_read_back_without_a_warning(command):
-    assert decode_command(encode_command(command)) == command
-
-
-@given(COMMANDS)
-def test_a_command_that_is_read_is_written_as_it_came(command):
+def test_a_command_is_read_back_without_a_warning_and_written_as_it_was_read(command):
     message = encode_command(command)
+    assert decode_command(message) == command
     assert encode_command(decode_command(message.decode())) == message
 
 
