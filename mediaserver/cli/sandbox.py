@@ -56,6 +56,14 @@ def sandbox_command(
     stream_rate: Annotated[
         str, typer.Option(help="Price of a minute of stream in dollars, for the billing fields.")
     ] = "0.003",
+    misbehave: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WHAT",
+            help="Something that streams do wrong, as in `mediaserver call --misbehave`. "
+            "May be repeated.",
+        ),
+    ] = None,
     recordings: Annotated[Path, typer.Option(help="Folder for recordings.")] = Path("recordings"),
     log_level: Annotated[str, typer.Option(help="Least severe level of messages to log.")] = "info",
 ) -> None:
@@ -71,6 +79,7 @@ def sandbox_command(
         from mediaserver.sandbox.platform import SandboxOptions, environment, serve_sandbox
         from mediaserver.sandbox.records.billing import Rates, Tariff
         from mediaserver.sandbox.records.store import StoreError
+        from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.startswith("mediaserver"):
             raise
@@ -99,6 +108,7 @@ def sandbox_command(
                 calls_per_second=calls_per_second,
                 concurrency=concurrency,
                 recordings=recordings,
+                misbehaviour=Misbehaviour.parse(*(misbehave or [])),
             ),
             rates=Rates(stream=Tariff(_dollars(stream_rate))),
             requests=rate_limit,

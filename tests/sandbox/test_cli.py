@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from mediaserver.cli import app
 from mediaserver.sandbox.platform import SandboxOptions
+from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
 
 
 @pytest.fixture
@@ -35,11 +36,13 @@ def test_every_flag_has_its_option(served):
     (options,), _ = served(
         *("--extra-headers", "documented", "--calls-per-second", "10", "--concurrency", "3"),
         *("--rate-limit", "50", "--stream-rate", "0.006", "--recordings", "heard"),
+        *("--misbehave", "drop@3", "--misbehave", "garbage"),
     )
 
     assert options.exchange.extra_headers_style == "documented"
     assert (options.exchange.calls_per_second, options.exchange.concurrency) == (10, 3)
     assert options.exchange.recordings == Path("heard")
+    assert options.exchange.misbehaviour == Misbehaviour(drop=3, garbage=True)
     assert options.requests == 50
     assert options.rates.stream.rate == "0.00600"
 
@@ -67,6 +70,7 @@ def test_the_variables_printed_can_be_pasted_into_a_shell(served):
         ("--calls-per-second", "0", "more than 0, not 0"),
         ("--concurrency", "0", "equal to 1"),
         ("--rate-limit", "0", "equal to 1"),
+        ("--misbehave", "sulk", "unknown misbehaviour 'sulk'"),
         ("--stream-rate", "cheap", "an amount in dollars, not 'cheap'"),
         ("--stream-rate", "-1", "0 or more dollars"),
         ("--stream-rate", "nan", "0 or more dollars"),

@@ -80,7 +80,8 @@ class SandboxCall:
         self.person = person
         self.wait = wait
         self.line: Line | None = None
-        self.streams = CallStreams(services, record)
+        misbehaviour = person.misbehaviour or services.options.misbehaviour
+        self.streams = CallStreams(services, record, misbehaviour)
         self.recordings: list[CallRecording] = []
         self.b_leg: SandboxCall | None = None
         self.answered = asyncio.Event()

@@ -19,6 +19,7 @@ from mediaserver.sandbox.records.records import CallRecord
 from mediaserver.sandbox.webhooks import WebhookClient
 from mediaserver.sandbox.wire.connect import open_websocket
 from mediaserver.sandbox.wire.media_stream import Connect
+from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
 
 
 SpeakText: TypeAlias = Callable[[str, str], Awaitable[Wav]]
@@ -41,6 +42,7 @@ class ExchangeOptions:
         recordings: Directory of recordings.
         files: Directory whose files a request may name for a person to play or to follow; None
             if requests may name no files.
+        misbehaviour: What streams do wrong, unless the person on the phone has a misbehaviour.
 
     """
 
@@ -50,6 +52,7 @@ class ExchangeOptions:
     concurrency: int | None = None
     recordings: Path = Path("recordings")
     files: Path | None = None
+    misbehaviour: Misbehaviour = field(default_factory=Misbehaviour)
 
     def __post_init__(self) -> None:
         if not self.calls_per_second > 0:

@@ -28,6 +28,7 @@ from mediaserver.sandbox.wire.media_stream import (
     Track,
 )
 from mediaserver.sandbox.wire.messages import StreamIdentity
+from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
 
 
 log = structlog.get_logger(__name__)
@@ -96,11 +97,13 @@ class CallStreams:
     Args:
         services: Account, records and callbacks.
         call: Record of the call.
+        misbehaviour: What its streams do wrong.
 
     """
 
-    def __init__(self, services: Services, call: CallRecord) -> None:
+    def __init__(self, services: Services, call: CallRecord, misbehaviour: Misbehaviour) -> None:
         self._services = services
+        self._misbehaviour = misbehaviour
         self._call = call
         self._active: dict[str, ActiveStream] = {}
 
@@ -144,6 +147,7 @@ class CallStreams:
             extra_headers_style=services.options.extra_headers_style,
             noise_cancellation=plan.noise_cancellation,
             noise_cancellation_level=plan.noise_cancellation_level,
+            misbehaviour=self._misbehaviour,
         )
         account = services.account
         try:

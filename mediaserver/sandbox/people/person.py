@@ -12,7 +12,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
@@ -21,6 +21,7 @@ from audiocodecs import AudioError, Wav, read_wav, resample
 from mediaserver.sandbox.audio.handset import Handset
 from mediaserver.sandbox.audio.keys import check_digits
 from mediaserver.sandbox.errors import CallEnded
+from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
 
 
 _VOICE = "en-gb-x-rp"
@@ -228,6 +229,7 @@ class Person:
         ring: Seconds that the phone rings first.
         machine: Whether this is an answering machine, for machine detection to find.
         max_seconds: Seconds after which the person hangs up, wherever the script is; None: never.
+        misbehaviour: What the streams of this person's calls do wrong.
 
     Raises:
         ValueError: `answer` is not one of the four, or a number of seconds is out of range.
@@ -241,6 +243,7 @@ class Person:
     ring: float = 1.0
     machine: bool = False
     max_seconds: float | None = None
+    misbehaviour: Misbehaviour = field(default_factory=Misbehaviour)
 
     def __post_init__(self) -> None:
         if self.answer not in PICKUPS:

@@ -3,6 +3,7 @@
     voice: en-gb-x-rp        # an eSpeak NG voice
     ring: 1.5                # seconds; and answer: busy, no answer or reject, machine: true
     max_seconds: 60          # hangs up by then
+    misbehave: drop@30       # what the streams of the call do wrong; one, or a list
     script:
       - wait_for_agent
       - say: I would like a table for two.
@@ -42,6 +43,7 @@ from mediaserver.sandbox.people.person import (
     Wait,
     WaitForAgent,
 )
+from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
 
 
 _YAML_SUFFIXES = (".yaml", ".yml")
@@ -214,7 +216,7 @@ class _Reader:
     def person(self, root: Node) -> Person:
         if isinstance(root, SequenceNode):
             return Person(self._script(root))
-        allowed = ("script", "voice", "answer", "ring", "machine", "max_seconds")
+        allowed = ("script", "voice", "answer", "ring", "machine", "max_seconds", "misbehave")
         fields = self._mapping(root, allowed, "a list of steps, or a mapping with script")
         options: dict[str, Any] = {}
         if "voice" in fields:
@@ -227,8 +229,19 @@ class _Reader:
         for name in ("ring", "max_seconds"):
             if name in fields:
                 options[name] = self._seconds(fields[name], name, positive=name == "max_seconds")
+        if "misbehave" in fields:
+            options["misbehaviour"] = self._misbehaviour(fields["misbehave"])
         script = self._script(fields["script"]) if "script" in fields else ()
         return Person(script, **options)
+
+    def _misbehaviour(self, node: Node) -> Misbehaviour:
+        nodes = node.value if isinstance(node, SequenceNode) else [node]
+        try:
+            return Misbehaviour.parse(*(self._text(each, "misbehave") for each in nodes))
+        except ScriptError:
+            raise
+        except ValueError as error:
+            self._fail(node, str(error))
 
     def _script(self, node: Node) -> tuple[ScriptStep, ...]:
         if not isinstance(node, SequenceNode):

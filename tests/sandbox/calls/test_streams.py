@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from mediaserver.sandbox.audio.noise import NoiseCancellationError
 from mediaserver.sandbox.calls.call import SandboxCall
 from mediaserver.sandbox.calls.plan import CallPlan
 from mediaserver.sandbox.calls.streams import StreamPlan, StreamRefusedError
+from mediaserver.sandbox.people.person import Person
 from mediaserver.sandbox.webhooks import Target
+from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
 
 
 async def answered(platform: Any, seconds: int = 60) -> SandboxCall:
@@ -240,3 +243,27 @@ def test_a_stream_ends_although_it_cannot_be_saved(on_platform):
         return stopped, len(call.streams), [each.kind for each in statuses(platform)]
 
     assert on_platform(scenario) == (True, 0, ["connected", "stopped"])
+
+
+@pytest.mark.parametrize(
+    ("person", "options", "number"),
+    [
+        (Misbehaviour(), Misbehaviour(), 1),
+        (Misbehaviour(), Misbehaviour(string_numbers=True), "1"),
+        (Misbehaviour(string_numbers=True), Misbehaviour(missing_numbers=True), "1"),
+    ],
+)
+def test_a_stream_misbehaves_as_its_person_does_or_as_all_do(
+    on_platform: Callable[..., Any], person: Misbehaviour, options: Misbehaviour, number: object
+) -> None:
+    async def scenario(platform: Any) -> list[Any]:
+        call = await answered(platform)
+        await call.streams.start(plan(platform), call.line)
+        await platform.streams.until(5, "media")
+        return [each["media"]["chunk"] for each in platform.streams.connections[0].events("media")]
+
+    chunks = on_platform(
+        scenario, person=Person(misbehaviour=person), options={"misbehaviour": options}
+    )
+
+    assert chunks[0] == number

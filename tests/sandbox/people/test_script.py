@@ -26,6 +26,7 @@ from mediaserver.sandbox.people.script import (
     person_from_text,
     person_from_yaml,
 )
+from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
 
 
 WHOLE = """\
@@ -34,6 +35,7 @@ answer: answer
 ring: 1.5
 machine: true
 max_seconds: 60
+misbehave: [drop@30, garbage]
 script:
   - wait_for_agent
   - wait for agent: {silence: 0.5, timeout: 20}
@@ -78,6 +80,7 @@ def test_every_step_and_setting_can_be_written(tmp_path):
         ring=1.5,
         machine=True,
         max_seconds=60.0,
+        misbehaviour=Misbehaviour(drop=30, garbage=True),
     )
 
 
@@ -85,7 +88,7 @@ def test_the_example_in_the_documentation_is_a_script():
     example = script.__doc__.split("\n\n")[1]
     person = person_from_text(example)
     assert len(person.script) == 8
-    assert person.max_seconds == 60.0
+    assert (person.max_seconds, person.misbehaviour) == (60.0, Misbehaviour(drop=30))
 
 
 def test_a_file_can_be_the_list_of_steps_alone():
@@ -118,6 +121,8 @@ def test_somebody_who_does_not_answer_needs_no_script():
         ("ring: .inf\n", "ring needs a number of seconds, 0 or more"),
         ("max_seconds: 0\n", "max_seconds needs a number of seconds, above 0"),
         ("answer: never\n", "answer must be one of answer, busy, no answer, reject; got 'never'"),
+        ("ring: 1\nmisbehave: [sulk]\n", "line 2: unknown misbehaviour 'sulk'"),
+        ("misbehave: [[]]\n", "misbehave needs text"),
         ("machine: perhaps\n", "machine must be one of true, false; got 'perhaps'"),
         ("voice: []\n", "voice needs text"),
         ("- say\n", "line 1: say needs text"),
