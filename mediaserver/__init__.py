@@ -15,9 +15,10 @@ from mediaserver.call import (
     Turn,
     Usage,
 )
-from mediaserver.handler import Handler, HandlerError, Lifespan, Route, Routes, StreamHandler
+from mediaserver.handler import Handler, HandlerError, Lifespan, StreamHandler
 from mediaserver.playback import Playback
 from mediaserver.protocol import Dtmf, ProtocolError, StreamError
+from mediaserver.routes import Route, Routes
 from mediaserver.stream import CallControlError, Stream
 
 

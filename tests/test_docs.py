@@ -40,8 +40,9 @@ from websockets.asyncio.server import serve
 from audiocodecs import write_wav
 from mediaserver import cli, settings
 from mediaserver.call import StreamCounters
-from mediaserver.handler import Handler, Routes
+from mediaserver.handler import Handler
 from mediaserver.plivo import CallRequest, PlivoClient
+from mediaserver.routes import Routes
 from mediaserver.sandbox import CallEnded
 from mediaserver.sandbox.account import Account
 from mediaserver.sandbox.calls.services import ExchangeOptions

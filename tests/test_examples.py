@@ -20,8 +20,8 @@ from audiocodecs import MULAW_8K, resample
 from mediaserver import cli
 from mediaserver.agents.prompts import spoken
 from mediaserver.espeak import speak
-from mediaserver.handler import Routes, load_name
 from mediaserver.plivo import PlivoClient
+from mediaserver.routes import Routes, load_name
 from mediaserver.sandbox import Phone
 from mediaserver.sandbox.account import Account
 from mediaserver.sandbox.people.dialplan import Dialplan

@@ -11,8 +11,9 @@ import structlog
 
 from mediaserver.agents import Echo, Parrot
 from mediaserver.call import StreamStatus, Turn
-from mediaserver.handler import Handler, HandlerError, Route, Routes, check_handler, load_name
+from mediaserver.handler import Handler, HandlerError, check_handler
 from mediaserver.protocol import StreamError
+from mediaserver.routes import Route, Routes, load_name
 from mediaserver.sandbox import Misbehaviour
 from mediaserver.settings import Settings
 from mediaserver.testing import joined, run_virtual

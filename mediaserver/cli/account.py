@@ -59,9 +59,10 @@ def dial_command(
     """
     from pydantic import ValidationError
 
-    from mediaserver.handler import HandlerError, check_handler, load_name
+    from mediaserver.handler import HandlerError, check_handler
     from mediaserver.plivo.errors import PlivoError
     from mediaserver.plivo.models import problems
+    from mediaserver.routes import load_name
     from mediaserver.server.account import NoAccountError, connect
     from mediaserver.server.outbound.dialler import DialError, Machine
     from mediaserver.server.outbound.placing import place_calls

@@ -23,7 +23,7 @@ from mediaserver.settings import (
 
 
 if TYPE_CHECKING:
-    from mediaserver.handler import Routes
+    from mediaserver.routes import Routes
 
 
 def serve_command(**options: Any) -> None:
@@ -59,7 +59,8 @@ def serve_command(**options: Any) -> None:
 
 
 def _load_routes(settings: Settings) -> Routes:
-    from mediaserver.handler import HandlerError, Routes
+    from mediaserver.handler import HandlerError
+    from mediaserver.routes import Routes
 
     if not settings.handler:
         fail(

@@ -14,7 +14,7 @@ from mediaserver.agents.services.scripted import ScriptedModel
 from mediaserver.demo.agent import CALLER_PHRASES, HOLD, RULES, AgentNotes, Receptionist, Voice
 from mediaserver.demo.moment import GOES_ON, INTERRUPTS, Moment, Tell
 from mediaserver.espeak import speak
-from mediaserver.handler import Route, Routes
+from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import Phone
 
 

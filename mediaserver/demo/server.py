@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mediaserver.handler import Routes
+from mediaserver.routes import Routes
 from mediaserver.server.process.daemon import Daemon, bind
 from mediaserver.server.runtime import Runtime
 from mediaserver.settings import Settings

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import parse_qsl
 
-from mediaserver.handler import Routes
 from mediaserver.plivo.signatures import SignatureError
+from mediaserver.routes import Routes
 from mediaserver.server.handshake import AcceptedStream, HandshakeRequest, Refused, Verifier
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.trust.proxy import base_url, origin

@@ -9,7 +9,8 @@ from urllib.parse import quote
 from starlette.types import Message, Receive, Scope, Send
 from websockets.frames import CloseCode
 
-from mediaserver.handler import Handler, Route, Routes, StreamHandler
+from mediaserver.handler import Handler, StreamHandler
+from mediaserver.routes import Route, Routes
 from mediaserver.server.accepting import examine
 from mediaserver.server.handshake import AcceptedStream, HandshakeRequest, Refused
 from mediaserver.server.runtime import Runtime

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mediaserver.handler import Route
 from mediaserver.plivo.callbacks import AnswerRequest
+from mediaserver.routes import Route
 from mediaserver.server.admission import Slot
 
 

@@ -9,8 +9,9 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 import structlog
 
-from mediaserver.handler import Handler, Route, Routes, StreamHandler
+from mediaserver.handler import Handler, StreamHandler
 from mediaserver.plivo.callbacks import AnswerRequest
+from mediaserver.routes import Route, Routes
 from mediaserver.stream import Stream, contained_exit
 
 

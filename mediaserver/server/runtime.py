@@ -11,8 +11,8 @@ from typing import Protocol
 import structlog
 
 from mediaserver.call import CallSettings, Clock, Session, StreamCounters
-from mediaserver.handler import Route, Routes
 from mediaserver.plivo.callbacks import AnswerRequest, Callback, StreamStatus
+from mediaserver.routes import Route, Routes
 from mediaserver.server.account import connect, has_account
 from mediaserver.server.admission import Admission
 from mediaserver.server.answered import AnsweredCalls

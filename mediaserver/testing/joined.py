@@ -12,8 +12,9 @@ from functools import partial
 from typing import Any
 
 from mediaserver.call import Clock
-from mediaserver.handler import Handler, Route, Routes, StreamHandler
+from mediaserver.handler import Handler, StreamHandler
 from mediaserver.plivo.callbacks import AnswerRequest
+from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import CallEnded, CallFailed, Phone
 from mediaserver.sandbox.wire.messages import StreamIdentity
 from mediaserver.server.connection import StreamConnection

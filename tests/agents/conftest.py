@@ -15,7 +15,7 @@ from mediaserver.agents import VoiceAgent
 from mediaserver.agents.conversing.phrases import PHRASE_CACHE
 from mediaserver.agents.services import Text, Transcript
 from mediaserver.agents.turns import LevelDetector
-from mediaserver.handler import Route, Routes
+from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import CallReport
 from mediaserver.testing import JoinedCall, joined, run_virtual
 from mediaserver.testing.services import TimedModel, TimedSpeech, TimedTranscription

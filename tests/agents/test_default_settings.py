@@ -13,7 +13,7 @@ from mediaserver.agents.conversing.phrases import PHRASE_CACHE
 from mediaserver.agents.services import Text
 from mediaserver.agents.services.espeak import EspeakSpeech
 from mediaserver.espeak import speak
-from mediaserver.handler import Route, Routes
+from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import CallReport, Phone
 from mediaserver.testing import joined, run_virtual
 from mediaserver.testing.services import TimedModel, TimedTranscription

@@ -18,7 +18,7 @@ from mediaserver.agents.services.openai.chat import OpenAIChat
 from mediaserver.agents.services.openai.speech import OpenAISpeech
 from mediaserver.agents.services.openai.transcription import OpenAITranscription
 from mediaserver.agents.turns import LevelDetector
-from mediaserver.handler import Route, Routes
+from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import CallReport, Phone
 from mediaserver.sandbox.phone.report import Reply
 from mediaserver.testing import joined

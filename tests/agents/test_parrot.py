@@ -7,7 +7,7 @@ import pytest
 
 from audiocodecs import Samples, write_wav
 from mediaserver.agents import Parrot
-from mediaserver.handler import Route, Routes
+from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import CallReport, Phone
 from mediaserver.testing import joined, run_virtual
 

@@ -11,7 +11,7 @@ import soundfile
 from audiocodecs import MULAW_8K, Samples, Wav, write_wav
 from mediaserver.agents.player import Player
 from mediaserver.agents.prompts import spoken
-from mediaserver.handler import Route, Routes
+from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import CallReport, Phone
 from mediaserver.testing import joined, run_virtual
 from mediaserver.testing.services import TimedSpeech

@@ -13,7 +13,7 @@ from mediaserver.agents import Utterance
 from mediaserver.agents.services import ServiceError, Transcript
 from mediaserver.agents.transcriber import Transcriber
 from mediaserver.agents.turns import LevelDetector
-from mediaserver.handler import Route, Routes
+from mediaserver.routes import Route, Routes
 from mediaserver.testing import JoinedCall, joined, run_virtual
 from mediaserver.testing.services import Fault, TimedTranscription, Timing
 

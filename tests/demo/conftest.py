@@ -9,7 +9,7 @@ import structlog
 from mediaserver.demo.agent import AgentNotes, Receptionist
 from mediaserver.demo.command import hold_call
 from mediaserver.demo.scene import Scene
-from mediaserver.handler import Route, Routes
+from mediaserver.routes import Route, Routes
 from mediaserver.testing import joined, run_virtual
 
 

@@ -9,7 +9,7 @@ import pytest
 from mediaserver import Handler
 from mediaserver.agents import Echo
 from mediaserver.demo.server import DemoServerError, serving
-from mediaserver.handler import Route, Routes
+from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import Phone
 
 

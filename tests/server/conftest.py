@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pytest
 
 from mediaserver.agents import Echo
-from mediaserver.handler import Route, Routes
+from mediaserver.routes import Route, Routes
 from mediaserver.server.process.daemon import Daemon, bind, load_certificates
 from mediaserver.server.runtime import Runtime
 from mediaserver.settings import Settings

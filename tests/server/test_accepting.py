@@ -3,9 +3,9 @@ import time
 import pytest
 
 from mediaserver.agents import Echo
-from mediaserver.handler import Route
 from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.plivo.signatures import sign_headers, sign_upgrade
+from mediaserver.routes import Route
 from mediaserver.server.accepting import examine
 from mediaserver.server.handshake import AcceptedStream, HandshakeRequest, Refused
 from mediaserver.server.trust.tokens import Claims, seal

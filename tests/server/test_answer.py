@@ -5,8 +5,8 @@ from xml.etree import ElementTree
 import pytest
 
 from mediaserver.agents import Echo
-from mediaserver.handler import Route, Routes
 from mediaserver.plivo.callbacks import AnswerRequest
+from mediaserver.routes import Route, Routes
 from mediaserver.server.accepting import examine
 from mediaserver.server.admission import Admission
 from mediaserver.server.answer import AnswerError, answer

@@ -12,9 +12,9 @@ from starlette.routing import Mount, WebSocketRoute
 
 from audiocodecs import MULAW_8K
 from mediaserver.agents import Echo
-from mediaserver.handler import Route, Routes
 from mediaserver.plivo.signatures import sign_upgrade
 from mediaserver.protocol import Media, PlayAudio, Start, decode_command, encode_event
+from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import CallFailed, Phone
 from mediaserver.server.asgi import UNSENT_LIMIT, asgi
 from mediaserver.settings import Settings

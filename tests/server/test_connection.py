@@ -24,9 +24,9 @@ from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
 from audiocodecs import MULAW_8K
-from mediaserver.handler import Route, Routes
 from mediaserver.plivo.signatures import sign_upgrade
 from mediaserver.protocol import Media, Start, encode_event
+from mediaserver.routes import Route, Routes
 from mediaserver.server import connection as connection_module
 from mediaserver.server.admission import Admission
 from mediaserver.server.connection import StreamConnection

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from mediaserver.agents import Echo
-from mediaserver.handler import Handler, Route
+from mediaserver.handler import Handler
+from mediaserver.routes import Route
 from mediaserver.sandbox import MISBEHAVIOURS, Misbehaviour, Phone
 from mediaserver.server.connection import StreamConnection
 

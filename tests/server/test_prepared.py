@@ -5,8 +5,9 @@ import asyncio
 import httpx
 import pytest
 
-from mediaserver.handler import Handler, Route, Routes
+from mediaserver.handler import Handler
 from mediaserver.plivo.callbacks import AnswerRequest
+from mediaserver.routes import Route, Routes
 from mediaserver.server.prepared import NEVER_CAME
 from mediaserver.server.process.app import create_app
 from mediaserver.testing import joined

@@ -6,7 +6,8 @@ import pytest
 
 from audiocodecs import L16_16K
 from mediaserver.call import StreamCounters
-from mediaserver.handler import Handler, Route, Routes
+from mediaserver.handler import Handler
+from mediaserver.routes import Route, Routes
 from mediaserver.server.accepting import examine
 from mediaserver.server.call_control import CloseStream
 from mediaserver.server.handshake import AcceptedStream, HandshakeRequest

@@ -12,7 +12,7 @@ import pytest
 
 from audiocodecs import MULAW_8K
 from mediaserver.call import StreamStatus
-from mediaserver.handler import Handler, Route
+from mediaserver.handler import Handler
 from mediaserver.plivo import callbacks
 from mediaserver.protocol import (
     Dtmf,
@@ -24,6 +24,7 @@ from mediaserver.protocol import (
     decode_command,
     encode_event,
 )
+from mediaserver.routes import Route
 from mediaserver.server.accepting import examine
 from mediaserver.server.handshake import HandshakeRequest
 from mediaserver.server.server_call import CLOSE_TIMEOUT, ServerCall

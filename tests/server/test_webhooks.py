@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mediaserver.agents import Echo
-from mediaserver.handler import Route
 from mediaserver.plivo.callbacks import AnswerRequest, HangupRequest, StreamStatus
 from mediaserver.plivo.signatures import sign_headers
+from mediaserver.routes import Route
 from mediaserver.server.process.app import create_app
 from mediaserver.server.trust.tokens import Claims
 

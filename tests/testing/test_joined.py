@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from audiocodecs import L16_16K
-from mediaserver.handler import Handler, Route, Routes
+from mediaserver.handler import Handler
+from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import Misbehaviour
 from mediaserver.settings import Settings
 from mediaserver.stream import Stream

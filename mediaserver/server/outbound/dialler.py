@@ -23,7 +23,7 @@ from urllib.parse import quote
 import structlog
 
 from mediaserver.call import StreamEndedError
-from mediaserver.handler import Handler, Route, StreamHandler, check_handler
+from mediaserver.handler import Handler, StreamHandler, check_handler
 from mediaserver.plivo.callbacks import (
     AnswerRequest,
     Callback,
@@ -41,6 +41,7 @@ from mediaserver.plivo.errors import (
     RateLimitedError,
 )
 from mediaserver.plivo.models import CallCreated, CallRequest
+from mediaserver.routes import Route
 from mediaserver.server.outbound.outcome import (
     MACHINE_DETECTED,
     DialReport,

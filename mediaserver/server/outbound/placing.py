@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from mediaserver.handler import Handler, Route, Routes, StreamHandler
+from mediaserver.handler import Handler, StreamHandler
 from mediaserver.plivo.client import PlivoClient
+from mediaserver.routes import Route, Routes
 from mediaserver.server.outbound.dialler import (
     CALLS_PER_SECOND,
     OUTBOUND_PATH,

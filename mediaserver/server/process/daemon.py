@@ -22,7 +22,7 @@ import uvicorn
 from websockets.frames import CloseCode
 
 from mediaserver import __version__
-from mediaserver.handler import Routes
+from mediaserver.routes import Routes
 from mediaserver.server.connection import StreamConnection
 from mediaserver.server.process.app import create_app
 from mediaserver.server.process.drain import Drain, Phase

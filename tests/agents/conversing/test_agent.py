@@ -13,7 +13,8 @@ from mediaserver.agents import Agent, VoiceAgent, tool
 from mediaserver.agents.services import ServiceError, ToolCall, Transcript
 from mediaserver.agents.turns import LevelDetector, TurnSettings
 from mediaserver.call import StreamEndedError
-from mediaserver.handler import HandlerError, Route
+from mediaserver.handler import HandlerError
+from mediaserver.routes import Route
 from mediaserver.testing import JoinedCall, run_virtual
 from mediaserver.testing.services import (
     Fault,

@@ -10,7 +10,7 @@ from mediaserver.agents import RealtimeAgent, VoiceAgent, recorded
 from mediaserver.agents.conversing import readiness as readiness_module
 from mediaserver.agents.services import ServiceError
 from mediaserver.agents.turns import DetectorUnavailableError, LevelDetector
-from mediaserver.handler import Route, Routes
+from mediaserver.routes import Route, Routes
 from mediaserver.testing import run_virtual
 from mediaserver.testing.realtime import ScriptedRealtime
 from mediaserver.testing.services import TimedModel, TimedSpeech, TimedTranscription

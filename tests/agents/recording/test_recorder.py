@@ -16,7 +16,8 @@ from mediaserver import Stream
 from mediaserver.agents.menu import Menu
 from mediaserver.agents.recording.recorder import Recorder, recorded
 from mediaserver.agents.recording.recording import WavFile
-from mediaserver.handler import Handler, HandlerError, Route, Routes
+from mediaserver.handler import Handler, HandlerError
+from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import Misbehaviour
 from mediaserver.testing import JoinedCall, joined, run_virtual, stall
 

@@ -13,10 +13,11 @@ from pydantic import ValidationError
 
 from mediaserver.agents import Echo
 from mediaserver.call import StreamEndedError
-from mediaserver.handler import Handler, HandlerError, Route, Routes
+from mediaserver.handler import Handler, HandlerError
 from mediaserver.plivo import errors
 from mediaserver.plivo.callbacks import parse_callback
 from mediaserver.plivo.client import PlivoClient
+from mediaserver.routes import Route, Routes
 from mediaserver.server.answer import answer
 from mediaserver.server.outbound.dialler import (
     END_UNKNOWN,

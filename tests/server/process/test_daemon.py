@@ -15,7 +15,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from mediaserver.agents import Echo
-from mediaserver.handler import Handler, Route, Routes
+from mediaserver.handler import Handler
+from mediaserver.routes import Route, Routes
 from mediaserver.server.process.daemon import BindError, announce, bind, load_certificates
 from mediaserver.server.process.tls import TLSError
 from mediaserver.server.runtime import Runtime
