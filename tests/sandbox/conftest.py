@@ -292,12 +292,16 @@ class Platform:
         self.customer.replies[path] = f"<Response>{''.join(elements)}</Response>"
         return self.customer.target(path)
 
-    async def call(self, *elements: str, **plan: Any) -> SandboxCall:
+    async def call(self, *elements: str, to: str = "+14155550123", **plan: Any) -> SandboxCall:
         """Place a call whose answer URL has these elements."""
         answer = Target(self.document("/answer", *elements))
-        return await self.exchange.call(
-            "+14155550123", caller="+14155550100", plan=CallPlan(answer, **plan)
-        )
+        return await self.exchange.call(to, caller="+14155550100", plan=CallPlan(answer, **plan))
+
+    async def ended(self, call: SandboxCall) -> Asked:
+        """Wait for the end of a call, and return its hangup callback."""
+        await call.wait_ended()
+        await self.exchange.services.webhooks.delivered()
+        return next(each for each in self.customer.asked if each.event == "Hangup")
 
     def stream(self, **attributes: str) -> str:
         """Return a `<Stream>` to the server of streams."""

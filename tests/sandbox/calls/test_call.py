@@ -1,168 +1,38 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from mediaserver.plivo.signatures import verify_headers
-from mediaserver.sandbox.calls.call import MAX_TRANSFERS, SandboxCall
+from mediaserver.sandbox.audio.handset import Handset
+from mediaserver.sandbox.calls.call import MAX_TRANSFERS
 from mediaserver.sandbox.calls.hangup import NORMAL, HangupSource
 from mediaserver.sandbox.calls.plan import CallPlan
 from mediaserver.sandbox.errors import NotInProgressError, TransferLimitError
-from mediaserver.sandbox.people.person import HangUp, Person, Press, Wait
+from mediaserver.sandbox.people.person import HangUp, Person, Wait
 from mediaserver.sandbox.webhooks import Target
 
+
+OnPlatform = Callable[..., Any]
 
 CALLED, CALLER = "+14155550123", "+14155550100"
 
 
-async def placed(platform: Any, *elements: str, to: str = CALLED, **plan: Any) -> SandboxCall:
-    """Place a call whose answer URL has these elements."""
-    answer = Target(platform.document("/answer", *elements))
-    return await platform.exchange.call(to, caller=CALLER, plan=CallPlan(answer, **plan))
-
-
-async def ended(platform: Any, call: SandboxCall) -> Any:
-    """Wait for the end of a call, and return what its hangup URL was told."""
-    await call.wait_ended()
-    await platform.exchange.services.webhooks.delivered()
-    return next(each for each in platform.customer.asked if each.event == "Hangup")
-
-
-def test_an_outbound_call_rings_is_answered_and_ends_with_its_document(on_platform):
-    async def scenario(platform):
-        ring = Target(platform.customer.target("/ring"), "GET")
-        hangup = Target(platform.customer.target("/hangup"))
-        call = await placed(platform, '<Wait length="5"/>', ring=ring, hangup=hangup)
-        assert call.record.status == "queued"
-        await ended(platform, call)
-        return platform.customer.asked
-
-    rung, answered, over = on_platform(scenario)
-
-    assert [rung.event, answered.event, over.event] == ["Ring", "StartApp", "Hangup"]
-    assert [rung.path, answered.path, over.path] == ["/ring", "/answer", "/hangup"]
-    assert [rung.method, answered.method, over.method] == ["GET", "POST", "POST"]
-    statuses = [each.params["CallStatus"] for each in (rung, answered, over)]
-    assert statuses == ["ringing", "in-progress", "completed"]
-    assert [rung.time, answered.time, over.time] == pytest.approx([0, 1, 6])
-    assert over.params["HangupCauseCode"] == "4010"
-    assert over.params["HangupCauseName"] == "End Of XML Instructions"
-    assert over.params["HangupSource"] == "Plivo"
-    assert (over.params["Duration"], over.params["BillDuration"]) == ("5", "60")
-    assert over.params["TotalCost"] == "0.01000"
-
-
-def test_the_answer_url_is_told_all_about_the_call(on_platform):
-    async def scenario(platform):
-        headers = {"X-PH-ticket": "17"}
-        call = await placed(platform, "<Hangup/>", headers=headers)
-        await ended(platform, call)
-        return call.uuid, platform.customer.at("/answer")[0].params
-
-    uuid, params = on_platform(scenario)
-
-    for name in ("CallUUID", "RequestUUID", "ALegUUID", "ALegRequestUUID"):
-        assert params[name] == uuid
-    assert (params["From"], params["To"]) == ("14155550100", "14155550123")
-    assert (params["Direction"], params["X-PH-ticket"]) == ("outbound", "17")
-    assert params["ParentAuthID"].startswith("MA")
-    assert params["SessionStart"]
-    assert params["BillRate"] == "0.01000"
-
-
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_callbacks_are_signed(on_platform, method):
-    async def scenario(platform):
-        target = Target(platform.document("/answer", "<Hangup/>") + "?agent=7", method)
-        call = await platform.exchange.call(CALLED, caller=CALLER, plan=CallPlan(target))
-        await call.wait_ended()
-        return platform.customer.asked[0]
-
-    asked = on_platform(scenario)
-
-    form = None
-    if method == "POST":
-        form = {name: value for name, value in asked.params.items() if name != "agent"}
-    verified = verify_headers(asked.headers, method, asked.url, "a token for tests", form)
-    assert verified.nonce.isdecimal()
-
-
-def test_without_a_hangup_url_the_answer_url_is_told(on_platform):
-    async def scenario(platform):
-        return await ended(platform, await placed(platform, "<Hangup/>"))
-
-    told = on_platform(scenario)
-
-    assert told.path == "/answer"
-    assert told.params["HangupSource"] == "Answer XML"
-    assert told.params["HangupCauseCode"] == "4000"
-
-
-@pytest.mark.parametrize(
-    ("to", "status", "code", "source"),
-    [
-        ("+14155550486", "busy", "3010", "Carrier"),
-        ("+14155550480", "no-answer", "3000", "Carrier"),
-        ("+14155550603", "busy", "3020", "Carrier"),
-        ("+14155550404", "failed", "2010", "Carrier"),
-    ],
-)
-def test_some_numbers_are_never_answered(on_platform, to, status, code, source):
-    async def scenario(platform):
-        return await ended(platform, await placed(platform, "<Hangup/>", to=to))
-
-    params = on_platform(scenario).params
-
-    told = (params["CallStatus"], params["HangupCauseCode"], params["HangupSource"])
-    assert told == (status, code, source)
-    assert (params["Duration"], params["TotalCost"]) == ("0", "0.00000")
-    assert params["AnswerTime"] == ""
-
-
-def test_a_person_can_be_busy(on_platform):
-    async def scenario(platform):
-        return await ended(platform, await placed(platform, "<Hangup/>"))
-
-    told = on_platform(scenario, person=Person(answer="busy"))
-
-    assert told.params["CallStatus"] == "busy"
-
-
-def test_ringing_ends_at_the_ring_timeout(on_platform):
-    async def scenario(platform):
-        return await ended(platform, await placed(platform, "<Hangup/>", ring_timeout=20))
-
-    told = on_platform(scenario, person=Person(ring=30))
-
-    assert told.time == pytest.approx(20)
-    assert (told.params["CallStatus"], told.params["HangupCauseCode"]) == ("no-answer", "6010")
-
-
-def test_hangup_on_ring_ends_a_call_that_only_had_to_ring(on_platform):
-    async def scenario(platform):
-        return await ended(platform, await placed(platform, "<Hangup/>", hangup_on_ring=4))
-
-    told = on_platform(scenario, person=Person(ring=30))
-
-    assert told.time == pytest.approx(4)
-    assert (told.params["CallStatus"], told.params["HangupCauseCode"]) == ("cancel", "6000")
-
-
-def test_the_time_limit_ends_a_call(on_platform):
-    async def scenario(platform):
-        call = await placed(platform, '<Wait length="100"/>', time_limit=30)
-        return await ended(platform, call)
+def test_the_time_limit_ends_a_call(on_platform: OnPlatform) -> None:
+    async def scenario(platform: Any) -> Any:
+        call = await platform.call('<Wait length="100"/>', time_limit=30)
+        return await platform.ended(call)
 
     told = on_platform(scenario)
 
     assert (told.params["Duration"], told.params["HangupCauseCode"]) == ("30", "6000")
 
 
-def test_a_person_who_hangs_up_ends_the_call(on_platform):
-    async def scenario(platform):
-        return await ended(platform, await placed(platform, '<Wait length="100"/>'))
+def test_a_person_who_hangs_up_ends_the_call(on_platform: OnPlatform) -> None:
+    async def scenario(platform: Any) -> Any:
+        return await platform.ended(await platform.call('<Wait length="100"/>'))
 
     told = on_platform(scenario, person=Person([Wait(3), HangUp()]))
 
@@ -174,13 +44,13 @@ def test_a_person_who_hangs_up_ends_the_call(on_platform):
     ("after", "status", "code"), [(0.5, "cancel", "1000"), (2.0, "completed", "4000")]
 )
 def test_the_api_cancels_a_call_that_rings_and_hangs_up_one_that_goes_on(
-    on_platform, after, status, code
-):
-    async def scenario(platform):
-        call = await placed(platform, '<Wait length="100"/>')
+    on_platform: OnPlatform, after: float, status: str, code: str
+) -> None:
+    async def scenario(platform: Any) -> Any:
+        call = await platform.call('<Wait length="100"/>')
         await asyncio.sleep(after)
         call.hang_up_by_api()
-        return await ended(platform, call)
+        return await platform.ended(call)
 
     params = on_platform(scenario).params
 
@@ -188,19 +58,19 @@ def test_the_api_cancels_a_call_that_rings_and_hangs_up_one_that_goes_on(
     assert told == (status, code, "API Request")
 
 
-def test_the_first_to_hang_up_is_the_one_who_did(on_platform):
-    async def scenario(platform):
-        call = await placed(platform, '<Wait length="100"/>')
+def test_the_first_to_hang_up_is_the_one_who_did(on_platform: OnPlatform) -> None:
+    async def scenario(platform: Any) -> Any:
+        call = await platform.call('<Wait length="100"/>')
         call.hang_up_by_api()
         call.hang_up(NORMAL, HangupSource.CALLER)
-        return await ended(platform, call)
+        return await platform.ended(call)
 
     assert on_platform(scenario).params["HangupSource"] == "API Request"
 
 
-def test_digits_are_sent_once_somebody_answered(on_platform):
-    async def scenario(platform):
-        call = await placed(platform, '<Wait length="5"/>', send_digits="1w2W3@1000")
+def test_digits_are_sent_once_somebody_answered(on_platform: OnPlatform) -> None:
+    async def scenario(platform: Any) -> Any:
+        call = await platform.call('<Wait length="5"/>', send_digits="1w2W3@1000")
         await call.wait_ended()
         return call.line.handset.digits_heard
 
@@ -213,58 +83,13 @@ def test_digits_are_sent_once_somebody_answered(on_platform):
     ]
 
 
-class TestMachineDetection:
-    NUMBER = "+14155550700"
-
-    def test_hangs_up_on_a_machine(self, on_platform):
-        async def scenario(platform):
-            call = await placed(
-                platform, '<Wait length="9"/>', to=self.NUMBER, machine_detection="hangup"
-            )
-            return await ended(platform, call)
-
-        told = on_platform(scenario)
-
-        assert told.params["HangupCauseCode"] == "9100"
-
-    @pytest.mark.parametrize(("to", "machine"), [(NUMBER, "true"), (CALLED, "false")])
-    def test_tells_the_answer_url_which_waits_for_it(self, on_platform, to, machine):
-        async def scenario(platform):
-            call = await placed(platform, "<Hangup/>", to=to, machine_detection="true")
-            await call.wait_ended()
-            return platform.customer.at("/answer")[0]
-
-        asked = on_platform(scenario)
-
-        assert asked.params["Machine"] == machine
-        assert asked.time == pytest.approx(3)
-
-    def test_tells_its_own_url_while_the_call_goes_on(self, on_platform):
-        async def scenario(platform):
-            call = await placed(
-                platform,
-                '<Wait length="9"/>',
-                to=self.NUMBER,
-                machine_detection="true",
-                machine_detection_callback=Target(platform.customer.target("/machine")),
-            )
-            await ended(platform, call)
-            return platform.customer.at("/answer")[0], platform.customer.at("/machine")[0]
-
-        answer, told = on_platform(scenario)
-
-        assert "Machine" not in answer.params
-        assert (told.event, told.params["Machine"]) == ("MachineDetection", "true")
-        assert answer.time < told.time
-
-
 class TestTransfer:
-    def test_runs_another_document_at_once(self, on_platform):
-        async def scenario(platform):
-            call = await placed(platform, '<Wait length="100"/>')
+    def test_runs_another_document_at_once(self, on_platform: OnPlatform) -> None:
+        async def scenario(platform: Any) -> Any:
+            call = await platform.call('<Wait length="100"/>')
             await asyncio.sleep(3)
             call.transfer(Target(platform.document("/other", '<Wait length="2"/>'), "GET"))
-            told = await ended(platform, call)
+            told = await platform.ended(call)
             return platform.customer.at("/other")[0], told
 
         other, told = on_platform(scenario)
@@ -272,16 +97,16 @@ class TestTransfer:
         assert (other.method, other.time) == ("GET", pytest.approx(3))
         assert told.time == pytest.approx(5)
 
-    def test_waits_for_the_stream_that_keeps_the_call_alive(self, on_platform):
-        async def scenario(platform):
-            call = await placed(platform, platform.stream(keepCallAlive="true"))
+    def test_waits_for_the_stream_that_keeps_the_call_alive(self, on_platform: OnPlatform) -> None:
+        async def scenario(platform: Any) -> Any:
+            call = await platform.call(platform.stream(keepCallAlive="true"))
             await platform.streams.until(1)
             await asyncio.sleep(3)
             call.transfer(Target(platform.document("/other", '<Wait length="2"/>')))
             await asyncio.sleep(4)
             before = list(platform.customer.at("/other"))
             platform.streams.connections[0].close()
-            await ended(platform, call)
+            await platform.ended(call)
             return before, platform.customer.at("/other")
 
         before, after = on_platform(scenario)
@@ -289,19 +114,19 @@ class TestTransfer:
         assert before == []
         assert len(after) == 1
 
-    def test_to_nowhere_ends_the_call(self, on_platform):
-        async def scenario(platform):
-            call = await placed(platform, '<Wait length="100"/>')
+    def test_to_nowhere_ends_the_call(self, on_platform: OnPlatform) -> None:
+        async def scenario(platform: Any) -> Any:
+            call = await platform.call('<Wait length="100"/>')
             await asyncio.sleep(3)
             platform.customer.replies["/other"] = 404
             call.transfer(Target(platform.customer.target("/other")))
-            return await ended(platform, call)
+            return await platform.ended(call)
 
         assert on_platform(scenario).params["HangupCauseCode"] == "7013"
 
-    def test_is_refused_before_the_answer_and_after_the_end(self, on_platform):
-        async def scenario(platform):
-            call = await placed(platform, "<Hangup/>")
+    def test_is_refused_before_the_answer_and_after_the_end(self, on_platform: OnPlatform) -> None:
+        async def scenario(platform: Any) -> Any:
+            call = await platform.call("<Hangup/>")
             target = Target(platform.customer.target("/other"))
             with pytest.raises(NotInProgressError, match="not in progress"):
                 call.transfer(target)
@@ -311,9 +136,9 @@ class TestTransfer:
 
         on_platform(scenario)
 
-    def test_is_refused_when_it_was_done_too_often(self, on_platform):
-        async def scenario(platform):
-            call = await placed(platform, '<Wait length="100"/>')
+    def test_is_refused_when_it_was_done_too_often(self, on_platform: OnPlatform) -> None:
+        async def scenario(platform: Any) -> Any:
+            call = await platform.call('<Wait length="100"/>')
             await asyncio.sleep(3)
             target = Target(platform.document("/other", '<Wait length="100"/>'))
             for _ in range(MAX_TRANSFERS):
@@ -326,81 +151,9 @@ class TestTransfer:
         assert on_platform(scenario) == MAX_TRANSFERS
 
 
-class TestInbound:
-    def test_is_answered_by_the_first_element_that_does_something(self, on_platform):
-        async def scenario(platform):
-            answer = Target(
-                platform.document(
-                    "/answer", '<Wait length="3"/>', "<Speak>Hello</Speak>", "<Hangup/>"
-                )
-            )
-            call = await platform.exchange.dial_in(
-                CALLER, caller=CALLED, plan=CallPlan(answer), caller_name="Amal"
-            )
-            await ended(platform, call)
-            return call.record, platform.customer.asked
-
-        record, (asked, told) = on_platform(scenario)
-
-        assert record.answered - record.initiated == pytest.approx(3)
-        assert (asked.params["Direction"], asked.params["CallStatus"]) == ("inbound", "ringing")
-        assert asked.params["CallerName"] == "Amal"
-        assert "ALegUUID" not in asked.params
-        assert (told.params["CallStatus"], told.params["BillDuration"]) == ("completed", "60")
-
-    @pytest.mark.parametrize(
-        ("element", "code"),
-        [
-            ('<Hangup reason="rejected"/>', "3020"),
-            ('<Hangup reason="busy"/>', "3010"),
-            ('<Wait length="4"/>', "4010"),
-        ],
-    )
-    def test_can_end_without_having_been_answered(self, on_platform, element, code):
-        async def scenario(platform):
-            answer = Target(platform.document("/answer", element))
-            call = await platform.exchange.dial_in(CALLER, caller=CALLED, plan=CallPlan(answer))
-            return await ended(platform, call)
-
-        params = on_platform(scenario).params
-
-        assert (params["HangupCauseCode"], params["AnswerTime"]) == (code, "")
-
-    def test_rings_no_longer_than_the_ring_timeout(self, on_platform):
-        async def scenario(platform):
-            answer = Target(platform.document("/answer", '<Wait length="9000"/>'))
-            call = await platform.exchange.dial_in(CALLER, caller=CALLED, plan=CallPlan(answer))
-            return await ended(platform, call)
-
-        told = on_platform(scenario)
-
-        assert told.time == pytest.approx(120)
-        assert (told.params["HangupCauseCode"], told.params["AnswerTime"]) == ("6010", "")
-
-    def test_goes_on_past_the_ring_timeout_once_it_is_answered(self, on_platform):
-        async def scenario(platform):
-            elements = ("<Speak>Hello</Speak>", '<Wait length="150"/>')
-            answer = Target(platform.document("/answer", *elements))
-            call = await platform.exchange.dial_in(CALLER, caller=CALLED, plan=CallPlan(answer))
-            return await ended(platform, call)
-
-        assert on_platform(scenario).params["HangupCauseCode"] == "4010"
-
-    def test_ends_when_the_caller_hangs_up(self, on_platform):
-        async def scenario(platform):
-            elements = ('<GetDigits timeout="60"/>',)
-            answer = Target(platform.document("/answer", *elements))
-            call = await platform.exchange.dial_in(CALLER, caller=CALLED, plan=CallPlan(answer))
-            return await ended(platform, call)
-
-        told = on_platform(scenario, person=Person([Press("5"), Wait(1), HangUp()]))
-
-        assert told.params["HangupSource"] == "Caller"
-
-
-def test_a_person_whose_script_fails_leaves_and_the_call_ends(on_platform):
-    async def scenario(platform):
-        async def trip(handset):
+def test_a_person_whose_script_fails_leaves_and_the_call_ends(on_platform: OnPlatform) -> None:
+    async def scenario(platform: Any) -> Any:
+        async def trip(handset: Handset) -> None:
             raise RuntimeError("tripped over the cable")
 
         call = await platform.exchange.call(
@@ -409,27 +162,6 @@ def test_a_person_whose_script_fails_leaves_and_the_call_ends(on_platform):
             plan=CallPlan(Target(platform.document("/answer", '<Wait length="9"/>'))),
         )
         call.person = Person(trip)
-        return await ended(platform, call)
+        return await platform.ended(call)
 
     assert on_platform(scenario).params["HangupSource"] == "Callee"
-
-
-def full_disk(*_: Any) -> None:
-    raise OSError("no space left on device")
-
-
-@pytest.mark.parametrize("after", [0.5, 3])
-def test_a_store_that_fails_costs_no_call_its_end(on_platform, after):
-    async def scenario(platform):
-        call = await placed(platform, platform.stream(keepCallAlive="true"))
-        await asyncio.sleep(after)
-        platform.exchange.records.store.save = full_disk
-        await asyncio.sleep(3)
-        call.hang_up_by_api()
-        told = await ended(platform, call)
-        return told, dict(platform.exchange.calls), call.line.up, len(call.streams)
-
-    told, left, up, streams = on_platform(scenario)
-
-    assert (told.params["HangupCauseCode"], told.params["HangupSource"]) == ("4000", "API Request")
-    assert (left, up, streams) == ({}, False, 0)

@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 
 from audiocodecs import Samples, Wav, encode_wav, read_wav
-from mediaserver.plivo import xml
 from mediaserver.sandbox.calls.call import SandboxCall
 from mediaserver.sandbox.calls.documents import MAX_INSTANT_DOCUMENTS
 from mediaserver.sandbox.calls.plan import CallPlan
-from mediaserver.sandbox.calls.streams import StreamPlan, stream_plan
 from mediaserver.sandbox.people.person import HangUp, Person, Press, Wait
 from mediaserver.sandbox.webhooks import Target
 
@@ -258,36 +256,6 @@ class TestStream:
             return len(platform.exchange.records.streams)
 
         assert on_platform(scenario) == 1
-
-    def test_asks_for_what_its_attributes_say(self):
-        element = xml.Stream(
-            "wss://h/ws",
-            bidirectional=True,
-            content_type="audio/x-mulaw;rate=8000",
-            stream_timeout=60,
-            status_callback_url="https://h/status",
-            status_callback_method="GET",
-            extra_headers="a=1",
-            noise_cancellation=True,
-            noise_cancellation_level=70,
-        )
-
-        assert stream_plan(element) == StreamPlan(
-            "wss://h/ws",
-            bidirectional=True,
-            content_type="audio/x-mulaw;rate=8000",
-            timeout=60,
-            status_callback_url="https://h/status",
-            status_callback_method="GET",
-            extra_headers="a=1",
-            noise_cancellation=True,
-            noise_cancellation_level=70,
-        )
-
-    def test_has_the_defaults_of_the_pages(self):
-        assert stream_plan(xml.Stream("wss://h/ws")) == StreamPlan(
-            "wss://h/ws", track="inbound", content_type="audio/x-l16;rate=8000", timeout=86_400
-        )
 
 
 class TestGetDigits:

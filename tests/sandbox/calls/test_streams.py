@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
+from mediaserver.plivo import xml
 from mediaserver.plivo.callbacks import StreamStatus
 from mediaserver.plivo.signatures import verify_upgrade
 from mediaserver.sandbox.audio.noise import NoiseCancellationError
 from mediaserver.sandbox.calls.call import SandboxCall
 from mediaserver.sandbox.calls.plan import CallPlan
-from mediaserver.sandbox.calls.streams import StreamPlan, StreamRefusedError
+from mediaserver.sandbox.calls.streams import StreamPlan, StreamRefusedError, stream_plan
 from mediaserver.sandbox.people.person import Person
 from mediaserver.sandbox.webhooks import Target
 from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
@@ -267,3 +268,35 @@ def test_a_stream_misbehaves_as_its_person_does_or_as_all_do(
     )
 
     assert chunks[0] == number
+
+
+def test_a_plan_has_what_the_attributes_of_stream_say() -> None:
+    element = xml.Stream(
+        "wss://h/ws",
+        bidirectional=True,
+        content_type="audio/x-mulaw;rate=8000",
+        stream_timeout=60,
+        status_callback_url="https://h/status",
+        status_callback_method="GET",
+        extra_headers="a=1",
+        noise_cancellation=True,
+        noise_cancellation_level=70,
+    )
+
+    assert stream_plan(element) == StreamPlan(
+        "wss://h/ws",
+        bidirectional=True,
+        content_type="audio/x-mulaw;rate=8000",
+        timeout=60,
+        status_callback_url="https://h/status",
+        status_callback_method="GET",
+        extra_headers="a=1",
+        noise_cancellation=True,
+        noise_cancellation_level=70,
+    )
+
+
+def test_a_plan_has_the_defaults_of_the_pages() -> None:
+    assert stream_plan(xml.Stream("wss://h/ws")) == StreamPlan(
+        "wss://h/ws", track="inbound", content_type="audio/x-l16;rate=8000", timeout=86_400
+    )
