@@ -1,4 +1,4 @@
-"""What the agents benchmark found: figures, the table of steps, doubts."""
+"""The results of the agents benchmark: figures, the table of steps, doubts."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ CALLS_GOAL = 120
 
 
 class Spread(msgspec.Struct, frozen=True):
-    """Some milliseconds: how many, and their percentiles."""
+    """Percentiles of some durations, in milliseconds."""
 
     count: int
     p50: float
@@ -26,7 +26,7 @@ class Spread(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, seconds: list[float]) -> "Spread | None":
-        """Return it for values in seconds, or None if there are none."""
+        """Return the spread of values in seconds, or None if the list is empty."""
         if not seconds:
             return None
         values = np.percentile(np.array(seconds) * 1000, [50, 95, 99, 100])
@@ -34,27 +34,27 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct):
-    """So many calls at once on one server.
+    """A number of simultaneous calls on one server.
 
     Attributes:
         caller_talk: share of the time in which callers were heard to speak.
         agent_talk: the same of the agents.
         answered: utterances in the window that were answered.
-        unanswered: those that were not.
-        beyond: first audio at the ear after the caller's last sound, above the end-of-turn silence
-            and what the services take by themselves.
-        beyond_unloaded: the same above what it took for the same clip with two calls.
-        underruns: times that audio the server had was late, by its own count.
-        gaps: silences in the agents' speech at the ear.
-        gap_ms: their sum.
-        longest_gap_ms: the longest.
+        unanswered: utterances in the window that were not answered.
+        beyond: time from the caller's last sound to the first audio at the phone, less the
+            end-of-turn silence and the time of the services.
+        beyond_unloaded: the same, less the time that the same clip took with two calls.
+        underruns: underruns that the server counted.
+        gaps: silences in the agents' speech at the phone.
+        gap_ms: their total duration.
+        longest_gap_ms: the longest gap.
         server_cpu: share of a core.
         phones_cpu: the same for the phones.
-        server_waited: share of the time that others held the server's core.
+        server_waited: share of the time that other processes held the server's core.
         phones_waited: the same for the phones.
         megabytes: resident memory of the server.
-        lag_ms: the latest that the event loop was, since the server's start.
-        lost: calls not taken, or cut.
+        lag_ms: largest lag of the event loop since the server's start.
+        lost: calls that were refused or cut.
 
     """
 
@@ -85,7 +85,7 @@ class Step(msgspec.Struct):
 
     @property
     def failings(self) -> list[str]:
-        """Return what keeps this number of calls from being held."""
+        """Return the reasons why this number of calls does not count as held."""
         found = []
         if self.lost:
             found.append("calls lost")
@@ -101,23 +101,23 @@ class Step(msgspec.Struct):
 
 
 GAP_LIMIT_MS = 20.5
-"""Speech that comes no faster than it is spoken leaves a frame's gap in some answers by itself."""
+"""A service that speaks in real time leaves gaps of a frame in some answers by itself."""
 
 
 class Report(Findings):
-    """What was found of voice agents."""
+    """The results of the voice agents benchmark."""
 
     steps: list[Step] = msgspec.field(default_factory=list)
 
     def to_builtins(self) -> dict[str, Any]:
-        """Return all of it as a JSON document has it."""
+        """Return everything in the form of a JSON document."""
         document = super().to_builtins()
         for item, step in zip(document["steps"], self.steps, strict=True):
             item["failings"] = step.failings
         return document
 
     def print(self, console: Console) -> None:
-        """Print the tables, then what puts them in doubt."""
+        """Print the tables, then the doubts about them."""
         if self.steps:
             console.print(_step_table(self.steps))
         if self.figures:

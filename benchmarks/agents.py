@@ -1,9 +1,9 @@
-"""Voice agents under load, with mock services: what they add, how many, interruptions, words.
+"""Voice agents under load, with mock services: added latency, capacity, barge-in, heard words.
 
     python -m benchmarks.agents [--calls 60,120,180,240,300] [--only added,capacity]
                                 [--speech FOLDER] [--pipecat PYTHON] [--json FILE]
 
-What is measured, and how to read it, is in README.md beside this file.
+README.md in this folder says what is measured and how to read it.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from benchmarks.servers import Program
 
 
 if not hasattr(os, "sched_setaffinity"):
-    raise SystemExit("this benchmark pins processes to cores, which only Linux offers")
+    raise SystemExit("this benchmark pins processes to cores, which only works on Linux")
 
 from benchmarks.agent_report import CALLS_GOAL, Report, Spread, Step
 from benchmarks.capacity import delays, step
@@ -65,7 +65,7 @@ class Benchmark(Experiments):
         self.report = Report(self.settings)
 
     def run(self) -> None:
-        """Do one experiment after the other."""
+        """Run one experiment after the other."""
         self.perform(
             {
                 "added": self._added,
@@ -94,7 +94,7 @@ class Benchmark(Experiments):
         self._enter_added(title, f"RealtimeAgent, {calls} calls", callers)
 
     def _enter_added(self, title: str, name: str, callers: Callers) -> None:
-        """Enter the time from the first audio of a service to the phone's playback buffer."""
+        """Record the time from a service's first audio to the phone's playback buffer."""
         spread = Spread.of([each for line in callers.lines for _, each in line.arrivals])
         if spread is None:
             self.report.missing.append(f"{title}: {name}: nothing was answered")
@@ -128,8 +128,8 @@ class Benchmark(Experiments):
     def _steps(
         self, name: str, program: Program, counts: list[int], *, ours: bool = True
     ) -> list[Step]:
-        """Take more and more calls, until two steps in a row are not held."""
-        # Once through all that is said, with each of two phones.
+        """Increase the number of calls until two steps in a row are not held."""
+        # Two phones each go once through all the clips.
         once = sum(clip.seconds for clip in self._questions) / self.chosen.talk
         steps = []
         unloaded: dict[str, float] = {}
@@ -153,9 +153,9 @@ class Benchmark(Experiments):
         *,
         ours: bool,
     ) -> tuple[Step, dict[str, float]]:
-        """Take so many calls, again if other processes held a core; return the best run.
+        """Run a number of calls, again if other processes held a core; return the best run.
 
-        What the first audio took in it, by clip, is what is unloaded if nothing is known of that.
+        If the unloaded times are not known yet, the times of its first audio, by clip, become them.
         """
         runs = []
         doubts, before = self.report.doubts, len(self.report.doubts)
@@ -269,7 +269,7 @@ class Benchmark(Experiments):
         title = "tokens"
         calls = 4 if self.chosen.quick else 40
         seconds = self.chosen.token_seconds
-        # Loaded here, for it loads the voice detector.
+        # Imported here because it loads the voice detector.
         from benchmarks.servers.voice_agents import MORE_TOKENS
 
         asked = [short_question()]
@@ -286,7 +286,7 @@ class Benchmark(Experiments):
         speech -= few.metrics["audio_sent_seconds_total"]
         if not turns or speech <= 0:
             raise BenchmarkError("too little was answered")
-        # What else the calls cost is the same in all three.
+        # All else that the calls cost is the same in all three.
         for handler, name, more in (
             ("ManyTokens", "CPU of a token of one letter", turns * MORE_TOKENS),
             ("ManyChunks", "CPU of a piece of 20 ms of speech", speech / 0.02),
@@ -312,7 +312,7 @@ class Benchmark(Experiments):
         tail: float | None = None,
         ours: bool = True,
     ) -> tuple[Window, CallersT]:
-        """Start the server, have the phones call it, and enter what casts doubt on it."""
+        """Start the server, have the phones call it, and record doubts about the run."""
         self.say(f"{title} …")
         chosen = self.chosen
         with running(program, self.server_core, None) as server:
@@ -362,7 +362,7 @@ def _ours(handler: str) -> Program:
 
 @contextmanager
 def realtime_model(core: int) -> Iterator[str]:
-    """Run a speech-to-speech model in a process of its own on `core`; yield its address."""
+    """Run a speech-to-speech model in a separate process on `core`; yield its address."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.servers.realtime_model"],
         cwd=ROOT,
@@ -385,21 +385,27 @@ def realtime_model(core: int) -> Iterator[str]:
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = arguments_of(
         "agents",
-        "Voice agents under load: what they add, how many, interruptions, words.",
+        "Voice agents under load: added latency, capacity, barge-in, heard words.",
         EXPERIMENTS,
     )
     parser.add_argument(
-        "--calls", type=_counts, default=[60, 120, 180, 240, 300], help="steps of capacity"
+        "--calls",
+        type=_counts,
+        default=[60, 120, 180, 240, 300],
+        help="numbers of calls for the capacity experiment",
     )
     parser.add_argument(
-        "--pipecat-calls", type=_counts, default=[5, 10, 20, 40], help="the same for pipecat"
+        "--pipecat-calls", type=_counts, default=[5, 10, 20, 40], help="the same, for pipecat"
     )
-    parser.add_argument("--seconds", type=a_while, default=20.0, help="that each step is watched")
+    parser.add_argument("--seconds", type=a_while, default=20.0, help="how long to watch each step")
     parser.add_argument(
         "--pipecat", type=Path, default=PIPECAT, metavar="PYTHON", help="a Python that has pipecat"
     )
     parser.add_argument(
-        "--speech", type=Path, metavar="FOLDER", help="recordings of people who cut in"
+        "--speech",
+        type=Path,
+        metavar="FOLDER",
+        help="folder with recordings of people who interrupt",
     )
     chosen = parser.parse_args(arguments)
     # calls dialled per second

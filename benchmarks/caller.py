@@ -1,4 +1,4 @@
-"""One caller of the load: Plivo's end of a WebSocket, with frames that can be told apart."""
+"""One caller of the load: Plivo's end of a WebSocket, with numbered frames."""
 
 import asyncio
 import json
@@ -18,12 +18,12 @@ FRAME_BYTES = 160
 FRAME_SECONDS = 0.02
 BYTES_PER_SECOND = 8000
 
-# Eight hexadecimal digits at the start of a frame's audio number it. As mu-law codes they all
-# survive being decoded to a sample and encoded again; so must the codes that follow.
+# Eight hexadecimal digits at the start of a frame's audio are its number. As mu-law codes they
+# survive decoding to samples and encoding again; so must the codes after them.
 _MARKER_BYTES = 8
 _AMBIGUOUS = (0x7F, 0xFF)  # both decode to 0
 
-# Base64 works on groups of three bytes: the marker is rounded up to nine, the rest is made ready.
+# Base64 works on groups of three bytes: the marker is padded to nine, the rest prepared.
 _MARKER_FILLER = b"\x5a"
 _READY_TAILS = 256
 
@@ -41,16 +41,16 @@ def speech_like(size: int, rng: random.Random) -> bytes:
 
 
 def ready_tails(seed: int = 1) -> list[bytes]:
-    """Return frames without their first nine bytes, in base64: what varies from frame to frame."""
+    """Return frames without their first nine bytes, in base64, each different."""
     rng = random.Random(seed)
     size = FRAME_BYTES - _MARKER_BYTES - len(_MARKER_FILLER)
     return [b2a_base64(speech_like(size, rng), newline=False) for _ in range(_READY_TAILS)]
 
 
 class Ledger:
-    """What was sent and what came back, over all callers.
+    """What was sent and what came back, for all callers.
 
-    Frames are numbered through: number `n` belongs to caller `n % calls`.
+    All frames share one numbering: frame `n` belongs to caller `n % calls`.
     """
 
     def __init__(self, calls: int, frames: int) -> None:
@@ -63,7 +63,7 @@ class Ledger:
         self.disconnected = 0
 
     def answered(self, caller: int, number: int, now: float) -> None:
-        """Enter the reply to frame `number`, received by `caller`."""
+        """Record the reply to frame `number`, received by `caller`."""
         if not 0 <= number < len(self.sent_at) or number % self.calls != caller:
             self.garbled += 1
             return
@@ -79,8 +79,8 @@ class Caller(WSListener):
 
     Args:
         index: which caller this is.
-        ledger: where frames are entered.
-        tails: ready audio, see `ready_tails`.
+        ledger: where frames are recorded.
+        tails: prepared audio; see `ready_tails`.
         in_order: replies carry no marker; the n-th reply answers the n-th frame.
 
     """
@@ -130,7 +130,7 @@ class Caller(WSListener):
         self._send(json.dumps(start, separators=(",", ":")).encode())
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        """Enter the loss of the call, unless it was ours to end."""
+        """Record the loss of the call, unless we ended it."""
         self.transport = None
         for timer in self._checkpoints:
             timer.cancel()
@@ -138,7 +138,7 @@ class Caller(WSListener):
             self._ledger.disconnected += 1
 
     def send_frame(self, number: int) -> None:
-        """Send 20 ms of audio marked with `number`, and enter the time it was sent."""
+        """Send 20 ms of audio marked with `number`, and record when it was sent."""
         self._sequence += 1
         self._chunk += 1
         message = self._media % (
@@ -153,7 +153,7 @@ class Caller(WSListener):
             self.transport.send(WSMsgType.TEXT, message)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Enter the frames that a reply holds; there may be several, or parts of them."""
+        """Record the frames in a reply; it may hold several, or parts of them."""
         now = time.perf_counter()
         if frame.msg_type == WSMsgType.CLOSE:
             transport.disconnect()
@@ -185,7 +185,7 @@ class Caller(WSListener):
         self._odd_bytes = audio[whole:]
 
     async def close(self) -> None:
-        """Close the connection the way a peer should, and give up waiting after two seconds."""
+        """Close the connection properly, and stop waiting after two seconds."""
         transport, self._closing = self.transport, True
         if transport is None:
             return

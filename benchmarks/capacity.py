@@ -1,4 +1,4 @@
-"""How many conversations one core holds: steps of so many calls at once."""
+"""How many conversations one core holds, in steps of more and more simultaneous calls."""
 
 from collections import defaultdict
 from statistics import median
@@ -10,18 +10,18 @@ from benchmarks.servers.mock_timings import ANSWER, END_OF_TURN, PUBLISHED, toke
 
 
 OWN = END_OF_TURN + PUBLISHED.own(tokens(ANSWER))
-"""Seconds from the caller's last sound to the first audio, if only the mocks took any time."""
+"""Seconds from the caller's last sound to the first audio, if only the mock services took time."""
 
 
 class Delays:
-    """How long the first audio took, by what was said."""
+    """Time to the first audio, by clip."""
 
     def __init__(self) -> None:
         self.by_clip: dict[str, list[float]] = defaultdict(list)
         self.unanswered = 0
 
     def add(self, line: Line, begin: float, end: float) -> None:
-        """Add the answers of a call to utterances that ended between two moments."""
+        """Add a call's answers to utterances that ended between two moments."""
         replies = line.phone.report().replies
         for name, reply in zip(line.said, replies, strict=False):
             if not begin <= line.origin + reply.utterance_end <= end:
@@ -32,7 +32,7 @@ class Delays:
                 self.by_clip[name].append(reply.seconds)
 
     def beyond(self, own: dict[str, float] | float) -> Spread | None:
-        """Return by how much they exceed what is their own."""
+        """Return by how much each time exceeds the reference of its clip."""
         return Spread.of(
             [
                 delay - (own if isinstance(own, float) else own[name])
@@ -59,14 +59,14 @@ def delays(callers: Asking, window: Window) -> Delays:
 def step(
     server: str, callers: Asking, window: Window, unloaded: dict[str, float], *, ours: bool
 ) -> Step:
-    """Return what so many calls at once were like.
+    """Return the results of a number of simultaneous calls.
 
     Args:
-        server: whose.
+        server: the server.
         callers: the phones.
-        window: what was observed.
-        unloaded: what the first audio took with two calls, by clip.
-        ours: whether the server has metrics of ours.
+        window: the observed stretch of time.
+        unloaded: time to the first audio with two calls, by clip.
+        ours: whether the server is ours and has metrics.
 
     """
     found = delays(callers, window)

@@ -2,9 +2,9 @@
 
     python -m benchmarks.codecs [--json FILE] [--quick]
 
-Three tables: G.711 and L16 by the 20 ms frame, the same by the block, and streaming resamplers.
-Inputs vary from frame to frame. Peers take turns within each repeat; the figures are the best and
-the median repeat. A peer that is not installed is named and left out.
+Three tables: G.711 and L16 per 20 ms frame, the same per block, and streaming resamplers. Inputs
+vary from frame to frame. Peers take turns within each repeat; the figures are those of the best and
+the median repeat. A peer that is not installed is reported and left out.
 """
 
 import argparse
@@ -79,7 +79,7 @@ def timings(
 
 
 def speech_like(count: int, rng: np.random.Generator) -> Samples:
-    """Return noise whose level rises and falls several times a second, as that of speech does."""
+    """Return noise whose level rises and falls several times a second, as in speech."""
     knots = count // 800 + 2
     swell = np.interp(np.arange(count), 800 * np.arange(knots), rng.uniform(0, 1, knots))
     return (rng.normal(0, 6000, count) * swell**2).clip(-32768, 32767).astype(np.int16)
@@ -145,7 +145,7 @@ def codec_inputs(operation: str, count: int, size: int, rng: np.random.Generator
 
 
 def measure_codecs(count: int, size: int, repeats: int) -> list[dict[str, Any]]:
-    """Return one row an operation and peer: nanoseconds per sample and per call."""
+    """Return one row per operation and peer: nanoseconds per sample and per call."""
     rng = np.random.default_rng(1)
     rows = []
     for operation, functions in codecs().items():
@@ -182,11 +182,11 @@ def codec_table(title: str, rows: list[dict[str, Any]], scale: float, digits: in
 
 
 Stream: TypeAlias = Callable[[Samples], Samples]
-"""A resampler in the middle of a stream: takes a chunk, returns what it has."""
+"""A resampler in the middle of a stream: takes a chunk and returns the output it has."""
 
 
 def peers() -> dict[str, Callable[[int, int], Stream]]:
-    """Return, by name, what makes a stream from one rate to another; int16 in, int16 out."""
+    """Return factories of streaming resamplers by name, from int16 to int16."""
     known: dict[str, Callable[[int, int], Stream]] = {"audiocodecs": ours}
     if soxr:
         known |= {f"soxr {quality}": soxr_stream(quality) for quality in SOXR_QUALITIES}
@@ -256,7 +256,7 @@ TONE = 30000.0
 
 
 def spectrum(samples: Samples, rate: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return frequencies, and amplitudes there, in the last 0.2 s; side lobes below -100 dB."""
+    """Return frequencies and their amplitudes in the last 0.2 s, with side lobes below -100 dB."""
     tail = samples[-rate // 5 :]
     window = np.kaiser(len(tail), 14)
     size = 4 * len(tail)
@@ -269,10 +269,10 @@ def decibels(amplitude: float) -> float:
 
 
 def stop_band(make: Callable[[int, int], Stream], rate_in: int, rate_out: int) -> float:
-    """Return the loudest alias or image of a tone, in dB of the tone.
+    """Return the loudest alias or image of a tone, in dB relative to the tone.
 
-    Downwards: of tones from the lower Nyquist frequency on, all that comes out. Upwards: of tones
-    below it, what comes out above it.
+    Downwards, for tones above the lower Nyquist frequency, all output counts. Upwards, for tones
+    below it, output above it counts.
     """
     nyquist = min(rate_in, rate_out) / 2
     if rate_in > rate_out:
@@ -304,9 +304,9 @@ def pass_band(make: Callable[[int, int], Stream], rate_in: int, rate_out: int) -
 
 
 def impulse_to_peak(stream: Stream, rate_in: int, rate_out: int) -> float | None:
-    """Return seconds of input from an impulse until its peak comes out, at worst of five.
+    """Return seconds of input from an impulse until its peak comes out, the worst of five.
 
-    The input comes 1/8 ms at a time. None if an impulse does not come out at all.
+    The input comes 1/8 ms at a time. None if an impulse never comes out.
     """
     step = rate_in // 8000
     impulses = [(1600 + 2001 * number) * step for number in range(5)]
@@ -317,7 +317,7 @@ def impulse_to_peak(stream: Stream, rate_in: int, rate_out: int) -> float | None
     loudness = np.abs(np.concatenate(outputs).astype(int))
     worst = 0.0
     for at in impulses:
-        # a stream that holds output back has it in time with the input, any other a little later
+        # a resampler that holds output back aligns it with the input; others put it a bit later
         first = round((at / rate_in - 0.005) * rate_out)
         near = loudness[first : first + rate_out // 40]
         if not near.any():
@@ -328,7 +328,7 @@ def impulse_to_peak(stream: Stream, rate_in: int, rate_out: int) -> float | None
 
 
 def lateness(stream: Stream, rate_in: int, rate_out: int) -> float:
-    """Return by how many seconds the output trails the input, at worst, after a 20 ms chunk."""
+    """Return the most seconds by which the output trails the input after a 20 ms chunk."""
     given = returned = 0
     worst = 0.0
     for chunk in chunks(np.zeros(2 * rate_in, np.int16), rate_in // 50):
@@ -353,7 +353,7 @@ def chunk_invariant(make: Callable[[int, int], Stream], rate_in: int, rate_out: 
 
 
 def measure_resamplers(repeats: int) -> list[dict[str, Any]]:
-    """Return one row a ratio and peer."""
+    """Return one row per ratio and peer."""
     rng = np.random.default_rng(2)
     rows = []
     for rate_in, rate_out in track(RATIOS, "resamplers", transient=True):
@@ -420,7 +420,7 @@ def resampler_table(rows: list[dict[str, Any]]) -> Table:
 
 
 def pin_to_one_core() -> int | None:
-    """Keep to the last core allowed; return it, or None where the system has no such thing."""
+    """Pin this process to the last allowed core and return it; None if the system cannot."""
     if not hasattr(os, "sched_setaffinity"):
         return None
     core = max(os.sched_getaffinity(0))
@@ -431,7 +431,7 @@ def pin_to_one_core() -> int | None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the tables, and write the rows as JSON if asked to."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.codecs", description=__doc__)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows here")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows to FILE")
     parser.add_argument("--quick", action="store_true", help="fewer repeats")
     options = parser.parse_args(arguments)
     repeats = 5 if options.quick else 40

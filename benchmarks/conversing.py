@@ -1,4 +1,4 @@
-"""What the phones of the agents benchmark do, and what they see of the agents."""
+"""The phones of the agents benchmark: what they do, and what they observe of the agents."""
 
 import asyncio
 import json
@@ -16,15 +16,15 @@ from mediaserver.sandbox import Phone
 
 
 class Line(msgspec.Struct):
-    """One phone, and what was noted of its call.
+    """One phone, and the observations of its call.
 
     Attributes:
-        arrivals: when the first audio of each reply was in the phone's playback buffer, on the
-            monotonic clock, and how long before that the speech service had handed it over.
-        said: the names of the clips that were said, in order.
-        cut_ins: when each clip was said while the agent spoke, in seconds of the call: the first
-            sound, and the end.
-        accounts: what the agent said of a turn, and the seconds of audio played up to then.
+        arrivals: when the first audio of each reply reached the phone's playback buffer, on the
+            monotonic clock, and how long before that the speech service had returned it.
+        said: the names of the clips that the caller said, in order.
+        cut_ins: when the caller interrupted, in seconds of the call: each clip's first sound and
+            its end.
+        accounts: the agent's account of each turn, and the seconds of audio played by then.
 
     """
 
@@ -56,7 +56,7 @@ class Callers(ABC):
         self.random = Random(seed)
 
     def take(self, phone: Phone) -> Line:
-        """Note from now on what becomes of a call."""
+        """Observe a call from now on."""
         line = Line(phone)
         self.lines.append(line)
 
@@ -79,17 +79,17 @@ class Callers(ABC):
 
     @abstractmethod
     async def call(self, phone: Phone) -> None:
-        """Do what callers do, until the call is over."""
+        """Act as a caller until the call is over."""
 
 
 class Asking(Callers):
-    """Talk for a share of the time, and listen to the answers.
+    """Callers who talk for a share of the time, and listen to the answers.
 
     Args:
         clips: what they say.
         talk: the share of the time.
-        within: seconds in which all of them begin; as long as a question and its answer take if
-            left out, so that they are spread evenly.
+        within: seconds in which all callers begin; by default the duration of a question and its
+            answer, so that they are spread evenly.
 
     """
 
@@ -102,7 +102,7 @@ class Asking(Callers):
         self._talk = talk
 
     async def call(self, phone: Phone) -> None:
-        """Ask something again and again, each phone at times of its own."""
+        """Callers who ask again and again, each at different times."""
         line = self.take(phone)
         turn = self.random.randrange(len(self._clips))
         within = self._within or self._clips[turn].seconds / self._talk
@@ -116,13 +116,13 @@ class Asking(Callers):
 
 
 class CuttingIn(Callers):
-    """Ask something, and then cut in again and again while the agent speaks.
+    """Callers who ask something, and then interrupt the agent again and again.
 
     Args:
         questions: what they ask.
-        clips: what they cut in with.
-        after: how long the agent has spoken by then, at least and at most.
-        rest: how long they are silent afterwards at least.
+        clips: what they interrupt with.
+        after: the least and the most seconds that the agent has spoken by then.
+        rest: the least seconds that they are silent afterwards.
 
     """
 
@@ -159,10 +159,10 @@ class CuttingIn(Callers):
 
 
 def silences(line: Line) -> list[float | None]:
-    """Return for each time the caller cut in how long the agent was still heard.
+    """Return how long the agent was still heard after each interruption by the caller.
 
-    None is an agent that did not fall silent while the caller spoke. Where the agent was between
-    two words, or had finished, there is nothing.
+    None means that the agent did not fall silent while the caller spoke. Interruptions between two
+    words, or after the agent had finished, are left out.
     """
     spells, now = line.phone._buffer.spells, line.phone.time
     found: list[float | None] = []
@@ -178,7 +178,7 @@ def silences(line: Line) -> list[float | None]:
 
 
 def counted(callers: CuttingIn, begin: float, end: float) -> tuple[int, int]:
-    """Return how often callers cut in between two moments, and how often agents fell silent."""
+    """Return how often callers interrupted and agents fell silent between two moments."""
     times = clears = 0
     for line in callers.lines:
         since, until = begin - line.origin, end - line.origin
@@ -191,12 +191,12 @@ def counted(callers: CuttingIn, begin: float, end: float) -> tuple[int, int]:
 
 
 class WordCount(msgspec.Struct, frozen=True):
-    """One interrupted turn: words the conversation has, and words that were played.
+    """One interrupted turn: the words in the conversation, and the words that were played.
 
     Attributes:
-        kept: in the conversation.
-        played: of which at least half was played.
-        same: whether the report of the turn says the same as the conversation.
+        kept: words in the conversation.
+        played: words of which at least half was played.
+        same: whether the turn's report agrees with the conversation.
 
     """
 
@@ -206,12 +206,12 @@ class WordCount(msgspec.Struct, frozen=True):
 
     @property
     def error(self) -> int:
-        """How many too many."""
+        """By how many words the conversation has too many."""
         return self.kept - self.played
 
 
 def word_counts(line: Line) -> list[WordCount]:
-    """Compare what the agent keeps of each interrupted turn with what its phone played."""
+    """Compare what the agent remembers of each interrupted turn with what its phone played."""
     counts = []
     before = 0.0
     for account, played in line.accounts:

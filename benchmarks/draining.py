@@ -1,4 +1,4 @@
-"""Stops a server in the middle of its calls, and asks it all the while whether it is there."""
+"""Stops a server in the middle of its calls, and polls its endpoints meanwhile."""
 
 import asyncio
 import http.client
@@ -16,21 +16,21 @@ from mediaserver.sandbox import CallReport, LoadReport, Phone, load
 
 POLL_INTERVAL = 0.1
 EXIT_SECONDS = 20.0
-"""How long after the last call the process may take to end before it counts as hung."""
+"""Seconds after the last call within which the process must end, or it counts as hung."""
 
 _HTTP_TIMEOUT = 5.0
 _CALL = {"CallUUID": "drain-benchmark", "From": "14155550100", "To": "14155550199"}
 
 
 class DrainResult(msgspec.Struct, frozen=True):
-    """What became of the calls, and what the endpoints said.
+    """What became of the calls, and what the endpoints answered.
 
     Attributes:
-        calls: live when the signal came.
-        cut: of them, those that were not ended by their caller.
-        gap_ms: silence in their speech, all calls together.
+        calls: calls that were live when the signal came.
+        cut: how many of those did not end by their caller's hangup.
+        gap_ms: silence in the speech of all calls together.
         asked: requests sent until the last call had ended, by endpoint.
-        unanswered: of them, those with no answer or with another status than 200.
+        unanswered: how many of those got no answer or a status other than 200.
         streams_promised: replies of `/answer` after the signal that still took a new call.
         drained_ms: from the last call's end to the end of the process.
         exit_status: minus the signal's number if a signal killed it, None if it never ended.
@@ -51,8 +51,8 @@ async def drain(server: Server, calls: int, most_seconds: float) -> DrainResult:
     """Have `calls` phones call, send SIGTERM, and let them hang up one by one.
 
     Args:
-        server: speaks for longer than anyone listens.
-        calls: how many.
+        server: a server that speaks for longer than anyone listens.
+        calls: how many calls.
         most_seconds: how long after the signal the last of them hangs up.
 
     """
@@ -102,7 +102,7 @@ async def drain(server: Server, calls: int, most_seconds: float) -> DrainResult:
 
 
 class _Polls:
-    """Requests to every endpoint, ten times a second, each on a connection of its own."""
+    """Requests to every endpoint, ten times a second, each on a new connection."""
 
     def __init__(self, url: str) -> None:
         self._address = urlsplit(url).netloc
@@ -112,7 +112,7 @@ class _Polls:
         self.promised = 0
 
     async def until_gone(self, pid: int, calls_over: Callable[[], bool]) -> int | None:
-        """Ask until the process has ended, and return its exit status."""
+        """Send requests until the process has ended, and return its exit status."""
         deadline: float | None = None
         while (status := _exit_status(pid)) is None:
             if deadline is None and calls_over():
@@ -124,7 +124,7 @@ class _Polls:
         return status
 
     def count(self, until: float, which: Callable[[bool], bool]) -> dict[str, int]:
-        """Return by endpoint how many requests sent before `until` had such an answer."""
+        """Return how many requests sent before `until` had such an answer, by endpoint."""
         counts = dict.fromkeys(("/healthz", "/metrics", "/answer"), 0)
         for time, path, good in self._answers:
             if time < until and which(good):
@@ -137,7 +137,7 @@ class _Polls:
         status, body = await asyncio.to_thread(self._request, path, form)
         self._answers.append((began, path, status == 200))
         if b"<Stream" in body:
-            # Taken in the moment before the door was closed; its caller hangs up at once.
+            # Accepted just before new calls were refused; its caller hangs up at once.
             self.promised += 1
             await asyncio.to_thread(self._request, path, _CALL | {"Event": "Hangup"})
 
@@ -158,7 +158,7 @@ class _Polls:
 
 
 def _exit_status(pid: int) -> int | None:
-    """Return how a child of ours ended, leaving it to be waited for; None while it runs."""
+    """Return how a child process ended, without reaping it; None while it runs."""
     ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     if ended is None:
         return None

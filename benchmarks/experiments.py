@@ -1,4 +1,4 @@
-"""What benchmarks of several experiments share: which ones run, what they found, what to doubt."""
+"""What benchmarks of several experiments share: choosing experiments, results, doubts."""
 
 import argparse
 import os
@@ -23,7 +23,7 @@ class Figure(msgspec.Struct, frozen=True):
     """One line of the table.
 
     Attributes:
-        limit: what the value ought to be at most; None where nothing is demanded.
+        limit: the goal, the most that the value should be; None without a goal.
 
     """
 
@@ -35,18 +35,18 @@ class Figure(msgspec.Struct, frozen=True):
 
     @property
     def reached(self) -> bool | None:
-        """Whether the value is within the limit; None where that cannot be said."""
+        """Whether the value is within the limit; None without a value or a limit."""
         if self.value is None or self.limit is None:
             return None
         return self.value <= self.limit
 
 
 class Findings(msgspec.Struct):
-    """Everything measured; grows while the benchmark runs.
+    """All results; grows while the benchmark runs.
 
     Attributes:
         missing: why something was not measured.
-        doubts: what a reader has to know before believing the figures.
+        doubts: what readers must know before they trust the figures.
 
     """
 
@@ -67,7 +67,7 @@ class Findings(msgspec.Struct):
         self.figures.append(Figure(experiment, name, value, unit, limit))
 
     def to_builtins(self) -> dict[str, Any]:
-        """Return all of it as a JSON document has it."""
+        """Return everything in the form of a JSON document."""
         document: dict[str, Any] = msgspec.to_builtins(self)
         for item, figure in zip(document["figures"], self.figures, strict=True):
             item["reached"] = figure.reached
@@ -100,17 +100,17 @@ class Findings(msgspec.Struct):
         return table
 
     def print_doubts(self, console: Console) -> None:
-        """Print what puts the figures in doubt."""
+        """Print the doubts about the figures."""
         for doubt in (*self.missing, *self.doubts):
             console.print(f"! {doubt}", style="yellow", highlight=False, markup=False)
 
 
 class Experiments:
-    """The experiments that were asked for, with a server on one core and phones on another.
+    """The chosen experiments, with a server on one core and phones on another.
 
     Args:
         chosen: the command's arguments.
-        progress: where to say how far it is.
+        progress: where to report progress.
 
     """
 
@@ -121,7 +121,7 @@ class Experiments:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What was asked for, and of which machine."""
+        """The arguments of the run, and its machine."""
         return {
             "calls": self.chosen.calls,
             "seconds": self.chosen.seconds,
@@ -134,14 +134,14 @@ class Experiments:
         }
 
     def perform(self, experiments: Mapping[str, Callable[[], None]], found: Findings) -> None:
-        """Do one experiment after the other; one that fails does not keep others from running."""
+        """Run one experiment after the other; if one fails, the others still run."""
         self.say(f"server on core {self.server_core}, phones on core {self.phones_core}")
         if self.chosen.quick:
             found.doubts.append(
-                "--quick: this shows that the benchmark runs; its figures mean nothing"
+                "--quick: this only shows that the benchmark runs; its figures mean nothing"
             )
         if self.server_core == self.phones_core:
-            found.doubts.append("server and phones share one core, and disturb each other")
+            found.doubts.append("server and phones share one core and disturb each other")
         if os.getloadavg()[0] > 0.5:
             found.doubts.append(
                 f"the machine was busy before (load average {os.getloadavg()[0]:.1f})"
@@ -155,20 +155,20 @@ class Experiments:
                 self.say(f"{name}: failed: {error}")
 
     def say(self, line: str) -> None:
-        """Say how far it is."""
+        """Report progress."""
         self._progress.print(line, highlight=False, markup=False)
 
 
 def arguments_of(
     prog: str, description: str, experiments: Sequence[str]
 ) -> argparse.ArgumentParser:
-    """Return a parser of what all of these commands take."""
+    """Return a parser with the arguments that all of these commands take."""
 
     def names(text: str) -> list[str]:
         unknown = [name for name in text.split(",") if name not in experiments]
         if unknown:
             raise argparse.ArgumentTypeError(
-                f"no experiment is called {unknown[0]!r}; there are {', '.join(experiments)}"
+                f"no experiment is called {unknown[0]!r}; choose from {', '.join(experiments)}"
             )
         return list(dict.fromkeys(text.split(",")))
 
@@ -177,12 +177,10 @@ def arguments_of(
         "--only",
         type=names,
         default=list(experiments),
-        help=f"which, separated by commas; default all: {','.join(experiments)}",
+        help=f"experiments to run, separated by commas; default all: {','.join(experiments)}",
     )
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write everything to FILE as well"
-    )
-    parser.add_argument("--quick", action="store_true", help="only see whether it all works")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything to FILE")
+    parser.add_argument("--quick", action="store_true", help="only check that everything runs")
     return parser
 
 
@@ -198,11 +196,11 @@ def a_while(text: str) -> float:
 
 
 def report_on(benchmark: Any, chosen: argparse.Namespace, *, width: int) -> int:
-    """Run a benchmark, print and write its report; return the status to exit with.
+    """Run a benchmark, print and write its report, and return the exit status.
 
-    It is 0 when everything could be measured, whatever the figures are.
+    The status is 0 if everything could be measured, whatever the figures are.
     """
-    # so that every `finally` runs, and no child outlives us
+    # so that every `finally` runs and no child outlives this process
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, lambda number, _: sys.exit(128 + number))
     benchmark.run()

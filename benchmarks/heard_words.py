@@ -2,10 +2,10 @@
 
     python -m benchmarks.heard_words [--json FILE] [--quick]
 
-Replies are spoken by eSpeak NG, which tells where its words are, and interrupted at random times.
-The estimate sees the audio as a telephone has it, and the text. It is asked twice: once as it
-mostly is, when all of the reply was synthesised long before it was heard; and once as if the
-service had been only a second ahead, with the speed taken from another reply of the same voice.
+eSpeak NG speaks the replies and says where their words are; they are interrupted at random times.
+The estimate gets the telephone audio and the text. It is made twice: once as in most calls, where
+all of the reply was synthesised long before it was heard, and once as if the service had been only
+a second ahead, with the speed taken from another reply of the same voice.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def spoken(text: str, items: Sequence[Frame | WordMark]) -> Spoken:
 
 
 def measure(count: int, seed: int, *, ahead: float | None) -> dict[str, Any]:
-    """Interrupt `count` replies; `ahead` is how far synthesis is ahead of hearing, if it is not."""
+    """Interrupt `count` replies; `ahead` is how far synthesis leads playback, None for all."""
     rng = random.Random(seed)
     cases = [
         (rng.choice(REPLIES), *rng.choice(list(product(VOICES, SPEEDS)))) for _ in range(count)
@@ -129,7 +129,7 @@ def table(results: dict[str, dict[str, Any]]) -> Table:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.heard_words", description=__doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
-    parser.add_argument("--quick", action="store_true", help="20 interruptions instead of 100")
+    parser.add_argument("--quick", action="store_true", help="make 20 interruptions instead of 100")
     parser.add_argument("--seed", type=int, default=1, help="of the random times")
     options = parser.parse_args(arguments)
     console = Console()
@@ -141,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "a second ahead": measure(count, options.seed, ahead=AHEAD_SECONDS),
     }
     console.print(table(results))
-    console.print("Speech is synthesised; the words' places are those that eSpeak NG says.")
+    console.print("Speech is synthesised; the positions of words come from eSpeak NG.")
     if options.json is not None:
         options.json.write_text(json.dumps(results, indent=2))
 

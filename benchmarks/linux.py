@@ -12,7 +12,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def cores() -> tuple[int, int]:
-    """Return the server's core and the load's; the same one where there is no second."""
+    """Return the server's core and the load's, which are the same on a machine with one core."""
     available = sorted(os.sched_getaffinity(0))
     return available[0], available[min(1, len(available) - 1)]
 
@@ -20,7 +20,7 @@ def cores() -> tuple[int, int]:
 def pin_child(core: int) -> None:
     """Bind a freshly forked child to `core` and have it killed if its parent dies.
 
-    To be called between fork and exec (`subprocess.Popen(preexec_fn=…)`), so that every thread the
+    Call it between fork and exec (`subprocess.Popen(preexec_fn=…)`), so that every thread that the
     program starts later is bound too.
     """
     os.sched_setaffinity(0, {core})

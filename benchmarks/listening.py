@@ -1,4 +1,4 @@
-"""What the phones of the playback benchmark do, and what follows from their reports."""
+"""The phones of the playback benchmark: what they do, and the results from their reports."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,14 +16,14 @@ BLOCK_INTERVAL = 10.0
 
 
 class Blocks:
-    """Stops reading sockets for 0.4 s in every 10 s, each phone at times of its own.
+    """Stops reading sockets for 0.4 s in every 10 s, each phone at different times.
 
     Args:
-        seed: of those times.
-        call_seconds: length of a call; one that is shorter than 10 s is blocked once in it.
+        seed: seed of those times.
+        call_seconds: duration of a call; a call shorter than 10 s is blocked once.
 
     Attributes:
-        seconds: how long each block was: a busy machine makes it longer than was asked.
+        seconds: how long each block was; a busy machine makes it longer than requested.
 
     """
 
@@ -50,8 +50,8 @@ class RoundTrips:
     """Presses keys into an agent's speech, and measures the sockets beside it.
 
     Attributes:
-        seconds: of pings on the calls' own connections, until the phone's task ran again: a
-            command from the server has the same way to go.
+        seconds: durations of pings on the calls' own connections, until the phone's task ran again;
+            a command from the server takes the same path.
 
     """
 
@@ -60,7 +60,7 @@ class RoundTrips:
         self._random = Random(seed)
 
     async def caller(self, phone: Phone) -> None:
-        """Cut in one to two seconds after the agent began to speak, again and again."""
+        """Interrupt one to two seconds after the agent began to speak, again and again."""
         while True:
             await phone.wait_for_audio()
             await asyncio.sleep(self._random.uniform(0.5, 1.0))
@@ -77,7 +77,7 @@ class RoundTrips:
 
 
 def clear_delays(report: CallReport) -> list[float]:
-    """Return for each key how long after it a clear that dropped audio had come."""
+    """Return for each key how long after it a clear that dropped audio came."""
     clears = [each.time for each in report.timeline if each.kind == "cleared"]
     delays = []
     for key in report.keys_pressed:
@@ -89,14 +89,14 @@ def clear_delays(report: CallReport) -> list[float]:
 
 
 class Account(msgspec.Struct, frozen=True):
-    """One utterance: what the server said was heard of it, and what was.
+    """One utterance: how much the caller heard, by the server's account and in fact.
 
     Attributes:
         claimed: seconds heard, by `Playback.heard()`.
         played: seconds that the phone played.
         outcome: `interrupted`, `confirmed` or `estimated`, by `Playback.heard()`.
-        cut: whether the phone had a clear in its course.
-        told_after: seconds from the end of the sound to the server's word.
+        cut: whether a clear came during it.
+        told_after: seconds from the end of the sound to the server's report.
 
     """
 
@@ -108,12 +108,12 @@ class Account(msgspec.Struct, frozen=True):
 
     @property
     def error(self) -> float:
-        """What was claimed above what was played, in seconds."""
+        """By how many seconds the claim exceeds what was played."""
         return self.claimed - self.played
 
 
 def cut_in_sometimes(seed: int) -> Caller:
-    """Press a key somewhere in three utterances of five."""
+    """Press a key at some point in three of five utterances."""
     random = Random(seed)
 
     async def caller(phone: Phone) -> None:
@@ -128,7 +128,7 @@ def cut_in_sometimes(seed: int) -> Caller:
 
 
 def accounts(report: CallReport) -> list[Account]:
-    """Match what the agent said by its checkpoints with what the phone played before each."""
+    """Match the agent's accounts, its checkpoints' names, with what the phone played before."""
     clears = [each.time for each in report.timeline if each.kind == "cleared"]
     found = []
     since = 0.0

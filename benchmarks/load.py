@@ -1,7 +1,7 @@
-"""The load process of the transport benchmark: many callers on one core, and what they saw.
+"""The load process of the transport benchmark: many callers on one core, and their results.
 
-Started by `benchmarks.transport`, which passes a `Load` as JSON in the first argument and reads
-the result, JSON too, from standard output.
+`benchmarks.transport` starts it, passes a `Load` as JSON in the first argument, and reads the
+result, also JSON, from standard output.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ class Server(msgspec.Struct, frozen=True):
 
     Attributes:
         url: `ws://…` or `wss://…`.
-        pid: its process, whose CPU time and memory are read.
+        pid: its process, to read CPU time and memory.
         ca_file: PEM file of the authority that signed its certificate.
         in_order: its replies carry no marker; the n-th reply answers the n-th frame.
 
@@ -42,9 +42,9 @@ class EchoLoad(msgspec.Struct, frozen=True, tag=True):
     """Calls that talk all the time.
 
     Attributes:
-        spin: never sleep. A load that sleeps has to be woken by the server's sends, which costs the
-            server CPU that callers far away would not, and uvloop's timers, with a grain of 1 ms,
-            would send 200 calls' frames in bunches of ten. Only for a load with a core to itself.
+        spin: never sleep. The server's sends would have to wake a load that sleeps, which costs the
+            server CPU that remote callers would not cost; and uvloop's timers, whose resolution is
+            1 ms, would send 200 calls' frames in bunches of ten. Only for a load with its own core.
 
     """
 
@@ -56,7 +56,7 @@ class EchoLoad(msgspec.Struct, frozen=True, tag=True):
 
 
 class IdleLoad(msgspec.Struct, frozen=True, tag=True):
-    """Calls that are open and silent."""
+    """Calls that are open but silent."""
 
     server: Server
     calls: int
@@ -74,11 +74,11 @@ class EchoResult(msgspec.Struct, frozen=True):
         duplicates: frames, over the whole run, answered more than once.
         disconnected: calls, over the whole run, that the server ended.
         server_cpu: CPU seconds of the server process within it.
-        server_waited: share of the window that other processes kept the server off its core.
+        server_waited: share of the window in which other processes held the server's core.
         load_waited: the same for the load.
         latency_*_ms: from just before a frame is sent to its reply's arrival.
         lateness_*_ms: how long after its deadline the load sent a frame.
-        load_busy: share of its core that the load took, polling for nothing not counted.
+        load_busy: share of its core that the load used, without polls that found nothing.
 
     """
 
@@ -101,12 +101,12 @@ class EchoResult(msgspec.Struct, frozen=True):
 
     @property
     def us_per_frame(self) -> float:
-        """CPU of the server for one frame in and out, in microseconds."""
+        """Microseconds of the server's CPU for one frame in and out."""
         return self.server_cpu / self.echoed * 1e6 if self.echoed else math.inf
 
     @property
     def disturbance(self) -> float:
-        """Share of the window that other processes held the core of the server or the load."""
+        """Share of the window in which other processes held either core."""
         return max(self.server_waited, self.load_waited)
 
 
@@ -115,9 +115,9 @@ class IdleResult(msgspec.Struct, frozen=True):
 
     Attributes:
         few, many: how many calls.
-        few_bytes, many_bytes: resident memory of the server with so many open.
-        disconnected: calls that the server ended meanwhile; the result is void if there are any.
-        seconds: how long the first calls had been silent when the measure was over.
+        few_bytes, many_bytes: resident memory of the server with that many calls open.
+        disconnected: calls that the server ended meanwhile; if any, the result is void.
+        seconds: how long the first calls had been silent at the end of the measurement.
 
     """
 
@@ -130,7 +130,7 @@ class IdleResult(msgspec.Struct, frozen=True):
 
     @property
     def kib_per_call(self) -> float:
-        """What one more idle call takes, in KiB."""
+        """KiB that one more idle call takes."""
         return (self.many_bytes - self.few_bytes) / (self.many - self.few) / 1024
 
 
@@ -147,11 +147,11 @@ class Mark(NamedTuple):
 
 
 class Ticker:
-    """Sends frame after frame, evenly spread over the callers, against absolute deadlines.
+    """Sends frames, evenly spread over the callers, at absolute deadlines.
 
     Attributes:
-        number: of the next frame.
-        lateness: by frame, how long after its deadline it was sent (seconds).
+        number: the number of the next frame.
+        lateness: seconds after its deadline at which each frame was sent.
 
     """
 
@@ -170,7 +170,7 @@ class Ticker:
 
     @property
     def busy(self) -> float:
-        """Seconds that were spent on sending and receiving so far."""
+        """Seconds spent on sending and receiving so far."""
         return self._spin_busy if self._spin else time.process_time()
 
     def stop(self) -> None:
@@ -183,7 +183,7 @@ class Ticker:
             self._account()
         else:
             self._next_tick = self._loop.call_later(0.001, self._tick)
-        # one round at most, however late: replies have to be read as well
+        # at most one round, however late it is: replies must be read too
         for _ in self._callers:
             late = time.perf_counter() - self._first - self.number * self._step
             if late < 0:
@@ -204,7 +204,7 @@ class Ticker:
 
 async def measure_echo(load: EchoLoad) -> EchoResult:
     """Let all callers talk, and measure between warm-up and end."""
-    # with room for the sleeps below being longer than asked for
+    # leaves room in case the sleeps below take longer than requested
     rounds = int((load.warm_up + load.seconds + 5) / FRAME_SECONDS)
     ledger = Ledger(load.calls, rounds * load.calls)
     tails = ready_tails()
@@ -271,8 +271,8 @@ _IDLE_FRAMES = 5
 async def measure_idle(load: IdleLoad) -> IdleResult:
     """Read the server's memory with a fifth of the calls open, then with all of them.
 
-    The slope between two sizes, and not what the first call costs: imports, caches and arenas that
-    earlier calls have left behind are in both.
+    The result is the slope between the two, not the cost of the first call: both include imports,
+    caches and the arenas that earlier calls left behind.
     """
     few = load.calls // 5
     for _ in range(3):
@@ -296,7 +296,7 @@ async def measure_idle(load: IdleLoad) -> IdleResult:
 
 
 async def _idle_calls(calls: int, server: Server) -> tuple[Ledger, list[Caller]]:
-    """Open calls, let each say a tenth of a second, and wait until all of it was answered."""
+    """Open calls, let each say a tenth of a second, and wait until all of it is answered."""
     ledger = Ledger(calls, calls * _IDLE_FRAMES)
     tails = ready_tails()
     callers = [Caller(n, ledger, tails, in_order=server.in_order) for n in range(calls)]

@@ -1,15 +1,15 @@
-"""What noise cancellation gains on noisy speech, and costs clean speech, by level.
+"""What noise cancellation gains on noisy speech and costs on clean speech, by level.
 
     python -m benchmarks.noise [--json FILE] [--quick]
 
-Everything is synthesised: the speech by eSpeak NG, the noises as random numbers, harmonics of a
-motor, and six more voices talking at once. Real rooms and people are kinder or crueller; the
-differences between levels are what to look at.
+Everything is synthesised: the speech by eSpeak NG; the noises from random numbers, harmonics of a
+motor, and six more voices talking at once. Real rooms and people differ; compare the levels, not
+the absolute figures.
 
-Between words: by how much the noise is turned down where nobody speaks. With the words: the gain
-in SI-SDR (Le Roux et al., 2019) against the clean speech, so that what is taken from the speech
-counts too. The reference and the noisy original have passed the same high-pass filter, as late, so
-that neither the filter nor the delay counts for or against it.
+Between words: by how much the noise is reduced where nobody speaks. With the words: the gain in
+SI-SDR (Le Roux et al., 2019) against the clean speech, so that damage to the speech counts too. The
+reference and the noisy original pass the same high-pass filter with the same delay, so that neither
+counts for or against the canceller.
 """
 
 import argparse
@@ -42,7 +42,7 @@ SENTENCES = (
 )
 CROWD = ("en-us+m1", "en-us+f1", "en-gb-x-rp", "en-us+m4", "en-gb-x-rp+f4", "en-us+f5")
 
-# The suppressor learns a noise in its first second or two; what comes after is measured.
+# The suppressor learns a noise in the first second or two; the time after that is measured.
 LEARNING_SECONDS = 2
 
 Signal: TypeAlias = NDArray[np.float64]
@@ -54,14 +54,14 @@ def voice(text: str, name: str) -> Signal:
 
 
 def speech() -> Signal:
-    """Return the sentences, with pauses like those between two people's turns."""
+    """Return the sentences, with pauses as between the turns of two people."""
     pause = np.zeros(RATE // 2)
     pieces = [piece for name, text in SENTENCES for piece in (voice(text, name), pause)]
     return 0.5 * np.concatenate(pieces)
 
 
 def noises(length: int, rng: np.random.Generator) -> dict[str, Signal]:
-    """Return the kinds of noise, `length` samples each, of no particular level."""
+    """Return the kinds of noise, `length` samples each, at arbitrary levels."""
     white = rng.normal(0, 1, length)
     spectrum = np.fft.rfft(rng.normal(0, 1, length))
     spectrum[1:] /= np.sqrt(np.arange(1, len(spectrum)))
@@ -97,7 +97,7 @@ def si_sdr(signal: Signal, reference: Signal) -> float:
 
 
 def spectral_distance(signal: Signal, reference: Signal) -> float:
-    """Return the log-spectral distance in decibels, over the 32 ms in which there is speech."""
+    """Return the log-spectral distance in decibels, over blocks of 32 ms that contain speech."""
     size = 512
     count = len(signal) // size
     window = np.hanning(size)
@@ -111,7 +111,7 @@ def spectral_distance(signal: Signal, reference: Signal) -> float:
 
 
 def unsuppressed(samples: Samples) -> Signal:
-    """Return what the canceller compares with: filtered and late, and otherwise as it was."""
+    """Return the reference for the canceller: filtered and delayed alike, otherwise unchanged."""
     canceller = NoiseCanceller(100, RATE)
     canceller._dry = 1.0
     return canceller.process(samples).astype(np.float64)
@@ -122,7 +122,7 @@ def suppressed(samples: Samples, level: int) -> Signal:
 
 
 def measure_gains(clean: Signal, kinds: dict[str, Signal], snrs: Sequence[int]) -> list[Any]:
-    """Return by noise and SNR what each level does between the words, and with them."""
+    """Return the effect of each level between the words and with them, by noise and SNR."""
     lead_in = LEARNING_SECONDS * RATE
     padded = np.concatenate([np.zeros(lead_in), clean])
     reference = unsuppressed(np.rint(padded).astype(np.int16))[lead_in:]
@@ -146,7 +146,7 @@ def measure_gains(clean: Signal, kinds: dict[str, Signal], snrs: Sequence[int]) 
 
 
 def measure_costs(clean: Signal) -> list[Any]:
-    """Return by level what is lost of clean speech, and the processor time."""
+    """Return the loss of clean speech and the processor time, by level."""
     samples = np.rint(clean).astype(np.int16)
     reference = unsuppressed(samples)
     rows = []
@@ -206,7 +206,7 @@ def cost_table(rows: list[Any]) -> Table:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.noise", description=__doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
-    parser.add_argument("--quick", action="store_true", help="two levels of noise only")
+    parser.add_argument("--quick", action="store_true", help="use only two levels of noise")
     options = parser.parse_args(arguments)
     console = Console()
     if not console.is_terminal:
@@ -217,7 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     costs = measure_costs(clean)
     console.print(gain_table(gains))
     console.print(cost_table(costs))
-    console.print("Speech and noise are synthesised; the line has 16 kHz.")
+    console.print("Speech and noise are synthesised; the line runs at 16 kHz.")
     if options.json is not None:
         options.json.write_text(json.dumps({"gains": gains, "costs": costs}, indent=2))
 

@@ -64,7 +64,7 @@ def coughing(seconds: float, rng: np.random.Generator) -> Signal:
 
 
 def typing(seconds: float, rng: np.random.Generator) -> Signal:
-    """Return keys going down and up, in bursts of words."""
+    """Return the sound of keys going down and up, in bursts as long as words."""
     out = np.zeros(int(seconds * RATE))
     times = np.arange(int(0.03 * RATE)) / RATE
     second = 0.3
@@ -84,7 +84,7 @@ def typing(seconds: float, rng: np.random.Generator) -> Signal:
 
 
 def street(seconds: float, rng: np.random.Generator) -> Signal:
-    """Return the rumble of traffic, cars that pass, now and then a horn."""
+    """Return the rumble of traffic, passing cars, and now and then a horn."""
     count = int(seconds * RATE)
     spectrum = np.fft.rfft(rng.normal(0, 1, count))
     spectrum[1:] /= np.sqrt(np.arange(1, len(spectrum)))
@@ -107,7 +107,7 @@ def street(seconds: float, rng: np.random.Generator) -> Signal:
 
 
 def hold_music(seconds: float, rng: np.random.Generator) -> Signal:
-    """Return chords and a melody, a hundred beats a minute, as queues have them."""
+    """Return hold music: chords and a melody at a hundred beats a minute."""
     out = np.zeros(int(seconds * RATE))
     chords = ((0, 4, 7), (9, 12, 16), (5, 9, 12), (7, 11, 14))
     scale = (0, 2, 4, 7, 9, 12)
@@ -141,4 +141,4 @@ NOISES: Final[dict[str, Callable[[float, np.random.Generator], Signal]]] = {
     "street": street,
     "hold music": hold_music,
 }
-"""By name, what makes so many seconds of a noise at 16 kHz, of no particular level."""
+"""By name: functions that make a number of seconds of a noise at 16 kHz, at an arbitrary level."""

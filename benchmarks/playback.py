@@ -1,9 +1,9 @@
-"""What callers hear of an agent: gaps, interruptions, `heard()`, and a server that is stopped.
+"""What callers hear of an agent: gaps, interruptions, `heard()`, and a server being stopped.
 
     python -m benchmarks.playback [--calls 200] [--seconds 60] [--only monologue,drain]
                                   [--json FILE]
 
-What is measured, and how to read it, is in README.md beside this file.
+README.md in this folder says what is measured and how to read it.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from benchmarks.servers import Program
 
 
 if not hasattr(os, "sched_setaffinity"):
-    raise SystemExit("this benchmark pins processes to cores, which only Linux offers")
+    raise SystemExit("this benchmark pins processes to cores, which only works on Linux")
 
 from benchmarks.draining import drain
 from benchmarks.experiments import Experiments, Findings, a_while, arguments_of, report_on
@@ -48,7 +48,7 @@ T = TypeVar("T")
 EXPERIMENTS = ("monologue", "stalled", "blocked", "interrupt", "heard", "drain")
 
 GRID_MS = 20.0
-"""The phone plays in steps of this: a frame that has begun is heard to its end."""
+"""The phone plays in steps of this length: a frame that has begun is heard to its end."""
 
 DISTURBANCE_LIMIT = 0.05
 LATE_LIMIT_MS = 20.0
@@ -58,9 +58,9 @@ class Run(msgspec.Struct):
     """One experiment on one server.
 
     Attributes:
-        server_cpu: share of its core that the server took.
+        server_cpu: share of its core that the server used.
         phones_cpu: the same for the phones.
-        server_waited: share of the time that other processes kept the server off its core.
+        server_waited: share of the time in which other processes held the server's core.
         phones_waited: the same for the phones.
         load: the phones' report.
         metrics: the server's own counters afterwards.
@@ -82,7 +82,7 @@ class Report(Findings):
     runs: list[Run] = msgspec.field(default_factory=list)
 
     def print(self, console: Console) -> None:
-        """Print the table, then what puts it in doubt."""
+        """Print the table, then the doubts about it."""
         console.print(self.table("What callers heard"))
         if any("plivo-stream-sdk" in figure.experiment for figure in self.figures):
             console.print("  plivo-stream-sdk: sends a 20 ms frame, then asyncio.sleep(0.02)\n")
@@ -90,14 +90,14 @@ class Report(Findings):
 
 
 class Benchmark(Experiments):
-    """The experiments that were asked for."""
+    """The chosen experiments."""
 
     def __init__(self, chosen: argparse.Namespace, progress: Console) -> None:
         super().__init__(chosen, progress)
         self.report = Report(self.settings)
 
     def run(self) -> None:
-        """Do one experiment after the other."""
+        """Run one experiment after the other."""
         self.perform(
             {
                 "monologue": self._monologues,
@@ -131,11 +131,11 @@ class Benchmark(Experiments):
         if longest > 1.1 * BLOCK_SECONDS:
             self.report.doubts.append(
                 f"{title}: the phones were late to read again, after {longest * 1000:.0f} ms: "
-                "a gap may be theirs and not the server's"
+                "a gap may be their fault, not the server's"
             )
 
     def _peer(self, title: str, module: str) -> None:
-        """Have another package do the same: no goal hangs on it."""
+        """Run the same experiment with another package, without a goal."""
         program = Program(
             title,
             "a frame, then asyncio.sleep(0.02)",
@@ -248,7 +248,7 @@ class Benchmark(Experiments):
         self.report.add(title, "calls cut or refused", _lost(result), "", 0.0)
 
     def _errors(self, title: str, outcome: str, found: list[Account], limit: float | None) -> None:
-        """Enter how far `heard()` was off."""
+        """Record how far `heard()` was off."""
         if limit is not None and len(found) < 200 and not self.chosen.quick:
             self.report.doubts.append(f"{title}: only {len(found)} utterances were {outcome}")
         if not found and limit is None:
@@ -307,7 +307,7 @@ class Benchmark(Experiments):
         reports: list[CallReport],
         gap_threshold: float = 0.5,
     ) -> tuple[Run, LoadReport]:
-        """Start the server, have the phones call it, and enter what both were like."""
+        """Start the server, have the phones call it, and record the results of both."""
         with running(program, self.server_core, None) as server:
             before = _usage(server)
             calling = _bounded_load(
@@ -384,7 +384,7 @@ async def _bounded_load(
 
 
 def _usage(server: Server) -> tuple[float, float, float, float, float]:
-    """Return CPU time of server and phones, how long each waited for its core, and the time."""
+    """Return the CPU time of server and phones, how long each waited for its core, and the time."""
     ours = os.getpid()
     return (
         cpu_seconds(server.pid),

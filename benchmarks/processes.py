@@ -1,4 +1,4 @@
-"""Starts the server and the load, each in its own process on its own core, and ends both."""
+"""Starts the server and the load, each in its own process on its own core, and stops both."""
 
 import functools
 import http.client
@@ -28,12 +28,12 @@ _STOP_SECONDS = 5
 
 
 class BenchmarkError(RuntimeError):
-    """A server or the load did not do its part; the message ends with what it printed."""
+    """A server or the load failed; the message ends with what it printed."""
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """Where a server's certificate, its key and the authority that signed it are (PEM files)."""
+    """PEM files with a server's certificate, its key and the authority that signed it."""
 
     certificate: Path
     key: Path
@@ -41,7 +41,7 @@ class Certificate:
 
     @classmethod
     def issue(cls, directory: Path) -> "Certificate":
-        """Issue one for this machine's loopback address.
+        """Issue a certificate for the loopback address.
 
         Raises:
             ImportError: trustme is not installed.
@@ -60,7 +60,7 @@ class Certificate:
 
 @contextmanager
 def running(program: Program, core: int, certificate: Certificate | None) -> Iterator[Server]:
-    """Run a server on `core`, over TLS if given a certificate; it has ended when the block has."""
+    """Run a server on `core` for the duration of the block, over TLS if given a certificate."""
     port = _free_port()
     command = [program.interpreter, *program.arguments, "--host", _HOST, "--port", str(port)]
     if certificate is not None:

@@ -1,4 +1,4 @@
-"""What the transport benchmark found: ratios, goals, tables."""
+"""The results of the transport benchmark: ratios, goals, tables."""
 
 import statistics
 from collections.abc import Callable, Iterable
@@ -13,13 +13,13 @@ from benchmarks.servers import PROGRAMS
 
 
 OURS = "mediaserver"
-LOAD_BUSY_LIMIT = 0.6  # a load that takes more of its core may itself be what is slow
+LOAD_BUSY_LIMIT = 0.6  # a load that uses more of its core may itself be the bottleneck
 DISTURBANCE_LIMIT = 0.05
 FRAME_US = 20_000
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What was asked for, and where it ran."""
+    """The arguments of the run, and its machine."""
 
     calls: int
     idle_calls: int
@@ -38,7 +38,7 @@ class EchoRun(msgspec.Struct, frozen=True):
     """One server, one scheme, one repeat.
 
     Attributes:
-        attempts: how often it was run until other processes left it alone.
+        attempts: how often it was run until other processes did not disturb it.
 
     """
 
@@ -72,11 +72,11 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 class Goal(msgspec.Struct, frozen=True):
-    """A figure of ours, and what it ought to be at most.
+    """A figure of our server, and the goal for it.
 
     Attributes:
-        spread: None where it was not measured.
-        limit: None where nothing is demanded.
+        spread: the figure over the repeats; None if it was not measured.
+        limit: the goal, the most that it should be; None without a goal.
 
     """
 
@@ -86,17 +86,17 @@ class Goal(msgspec.Struct, frozen=True):
 
     @property
     def reached(self) -> bool | None:
-        """Whether the median is within the limit; None where that cannot be said."""
+        """Whether the median is within the limit; None without a median or a limit."""
         if self.spread is None or self.limit is None:
             return None
         return self.spread.median <= self.limit
 
 
 class Report(msgspec.Struct):
-    """Everything measured; grows while the benchmark runs.
+    """All results; grows while the benchmark runs.
 
     Attributes:
-        missing: why a row, or part of it, is not there.
+        missing: why a row, or a part of it, is missing.
 
     """
 
@@ -108,7 +108,7 @@ class Report(msgspec.Struct):
     def figures(
         self, server: str, scheme: str, figure: Callable[[EchoResult], float]
     ) -> dict[int, float]:
-        """Return one figure of a server by repeat."""
+        """Return one figure of a server for each repeat."""
         return {
             run.repeat: figure(run.result)
             for run in self.echo
@@ -116,7 +116,7 @@ class Report(msgspec.Struct):
         }
 
     def memory(self, server: str) -> Spread | None:
-        """Return KiB per idle call; measures during which calls were cut do not count."""
+        """Return KiB per idle call, without measurements during which calls were cut."""
         return Spread.of(
             run.result.kib_per_call
             for run in self.idle
@@ -124,13 +124,13 @@ class Report(msgspec.Struct):
         )
 
     def ratio(self, server: str, other: str, scheme: str) -> Spread | None:
-        """Return CPU per frame of `server` over `other`'s, repeat by repeat."""
+        """Return the ratio of `server`'s CPU per frame to `other`'s, for each repeat."""
         ours = self.figures(server, scheme, _us_per_frame)
         theirs = self.figures(other, scheme, _us_per_frame)
         return Spread.of(ours[n] / theirs[n] for n in sorted(ours.keys() & theirs.keys()))
 
     def goals(self) -> list[Goal]:
-        """Return what is demanded of our server beside what was measured."""
+        """Return the goals for our server, with the measured figures."""
         schemes = dict.fromkeys(run.scheme for run in self.echo)
         goals = []
         for scheme in schemes:
@@ -156,7 +156,7 @@ class Report(msgspec.Struct):
         return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
     def print(self, console: Console) -> None:
-        """Print the tables, then what puts them in doubt."""
+        """Print the tables, then the doubts about them."""
         console.print(self._servers())
         for server in dict.fromkeys(run.server for run in self.echo):
             console.print(f"  {server}: {PROGRAMS[server].does}", highlight=False)
@@ -166,10 +166,12 @@ class Report(msgspec.Struct):
             console.print(f"! {doubt}", style="yellow", highlight=False, markup=False)
 
     def doubts(self) -> list[str]:
-        """Return what a reader has to know before believing the figures."""
+        """Return what readers must know before they trust the figures."""
         doubts = list(self.missing)
         if self.settings.quick:
-            doubts.append("--quick: this shows that the benchmark runs; its figures mean nothing")
+            doubts.append(
+                "--quick: this only shows that the benchmark runs; its figures mean nothing"
+            )
         if self.settings.server_core == self.settings.load_core:
             doubts.append(
                 "server and load share one core: the latencies are those of both together"
@@ -185,7 +187,7 @@ class Report(msgspec.Struct):
             if busiest > LOAD_BUSY_LIMIT:
                 doubts.append(
                     f"{row}: the load took {busiest:.0%} of its core (limit {LOAD_BUSY_LIMIT:.0%}):"
-                    " it may be what is slow"
+                    " it may be the bottleneck"
                 )
             disturbed = sum(run.disturbance > DISTURBANCE_LIMIT for run in runs)
             if disturbed and self.settings.server_core != self.settings.load_core:
@@ -205,7 +207,7 @@ class Report(msgspec.Struct):
                     doubts.append(f"{row}: {count} {what}")
         doubts.extend(
             f"{idle.server} (repeat {idle.repeat + 1}): {idle.result.disconnected} idle calls were "
-            "cut while its memory was measured; that measure does not count"
+            "cut while its memory was measured; that measurement does not count"
             for idle in self.idle
             if idle.result.disconnected
         )

@@ -1,4 +1,4 @@
-"""A server on one core, phones in this process on another: what both did in a stretch of time."""
+"""A server on one core and phones in this process on another, observed for a stretch of time."""
 
 import asyncio
 import gc
@@ -30,13 +30,13 @@ class Window(msgspec.Struct):
     Attributes:
         begin: when it began, on the monotonic clock.
         end: when it ended.
-        server_cpu: share of its core that the server took.
+        server_cpu: share of its core that the server used.
         phones_cpu: the same for the phones.
-        server_waited: share of the time that other processes kept the server off its core.
+        server_waited: share of the time in which other processes held the server's core.
         phones_waited: the same for the phones.
         server_bytes: resident memory of the server at the end of it.
-        metrics: by how much the server's own counters rose, and its gauges at the end of it.
-        load: the phones' report, of the whole run.
+        metrics: the increase of the server's own counters, and its gauges at the end.
+        load: the phones' report on the whole run.
 
     """
 
@@ -57,7 +57,7 @@ class Window(msgspec.Struct):
 
     @property
     def disturbance(self) -> float:
-        """Share of the time that others held the core of the server or the phones."""
+        """Share of the time in which other processes held either core."""
         return max(self.server_waited, self.phones_waited)
 
     @property
@@ -67,7 +67,7 @@ class Window(msgspec.Struct):
 
     @property
     def lost(self) -> int:
-        """Calls that were not taken, or were cut."""
+        """Calls that were refused or cut."""
         return sum(self.load.failed.values()) + sum(self.load.cut.values())
 
 
@@ -81,7 +81,7 @@ class _Moment(msgspec.Struct):
 
 
 async def _moment(server: Server, measured: bool) -> _Moment:
-    # Asked for in a thread: the phones go on meanwhile.
+    # Requested in a thread, so that the phones continue meanwhile.
     metrics = await asyncio.to_thread(read_metrics, server) if measured else {}
     return _Moment(
         time.monotonic(),
@@ -141,7 +141,7 @@ async def _observe(
 
 
 def _risen(first: Metrics, last: Metrics) -> Metrics:
-    """Return by how much counters rose; gauges as they were last."""
+    """Return the increase of counters, and the last value of gauges."""
     risen = dict(last)
     for name, value in first.items():
         if name.partition("{")[0].endswith(("_total", "_count", "_sum", "_bucket")):
@@ -163,13 +163,13 @@ def observe(
     """Have phones call a server, and watch both for `seconds` while all calls are up.
 
     Args:
-        server: whom they call.
+        server: the server that they call.
         callers: what they do.
-        calls: how many.
-        ramp: calls dialled in a second.
-        warm_up: seconds from the last of them to the beginning.
+        calls: how many calls.
+        ramp: calls dialled per second.
+        warm_up: seconds from the last of them to the start of the observation.
         seconds: how long to watch.
-        tail: how long the calls go on after that, so that all questions are answered.
+        tail: seconds that the calls continue after that, so that all questions are answered.
         measured: whether the server has metrics.
 
     Raises:
@@ -190,7 +190,7 @@ def observe(
 
 
 def undisturbed(work: Coroutine[Any, Any, T]) -> T:
-    """Run the phones with as few pauses as can be: nothing that is older is collected.
+    """Run the phones with few garbage collection pauses: older objects are not collected.
 
     Raises:
         BenchmarkError: the phones failed.
@@ -199,7 +199,7 @@ def undisturbed(work: Coroutine[Any, Any, T]) -> T:
     gc.collect()
     gc.freeze()
     try:
-        # Not uvloop: its clock has steps of 1 ms, and stands still within one turn of the loop.
+        # Not uvloop: its clock has steps of 1 ms and stands still during a turn of the loop.
         return asyncio.run(work)
     except (TimeoutError, ExceptionGroup) as error:
         raise BenchmarkError(f"the phones failed: {error!r}") from error
@@ -208,10 +208,10 @@ def undisturbed(work: Coroutine[Any, Any, T]) -> T:
 
 
 def read_metrics(server: Server) -> Metrics:
-    """Return the server's own figures by name and labels, without the prefix of the names.
+    """Return the server's own metrics by name, without the prefix, and labels.
 
     Raises:
-        BenchmarkError: it did not answer.
+        BenchmarkError: the server did not answer.
 
     """
     connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=10)

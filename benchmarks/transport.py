@@ -1,8 +1,8 @@
-"""CPU per frame, latency and memory of our server's echo beside other servers', in one run.
+"""CPU per frame, latency and memory of our server's echo and of other servers', in one run.
 
     python -m benchmarks.transport [--calls 200] [--seconds 10] [--repeat 3] [--tls] [--json FILE]
 
-What is measured, and how to read it, is in README.md beside this file.
+README.md in this folder says what is measured and how to read it.
 """
 
 import argparse
@@ -22,11 +22,11 @@ from rich.console import Console
 from benchmarks.servers import PROGRAMS, Program
 
 
-# Of all that is imported below this is the only package that the project does not depend on.
+# The only import here that the project does not depend on.
 if not find_spec("picows"):
     raise SystemExit("the load generator needs picows: pip install --group bench")
 if not hasattr(os, "sched_setaffinity"):
-    raise SystemExit("this benchmark pins processes to cores, which only Linux offers")
+    raise SystemExit("this benchmark pins processes to cores, which only works on Linux")
 
 from benchmarks.linux import cores
 from benchmarks.load import EchoLoad, EchoResult, IdleLoad
@@ -47,11 +47,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--servers",
         type=_programs,
         default=list(PROGRAMS.values()),
-        help=f"which, separated by commas; default all: {','.join(PROGRAMS)}",
+        help=f"servers to measure, separated by commas; default all: {','.join(PROGRAMS)}",
     )
     parser.add_argument("--tls", action="store_true", help="measure wss as well as ws")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write every run to FILE as well")
-    parser.add_argument("--quick", action="store_true", help="only see whether it all works")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every run to FILE")
+    parser.add_argument("--quick", action="store_true", help="only check that everything runs")
     chosen = parser.parse_args(arguments)
     chosen.warm_up = 2.0
     if chosen.quick:
@@ -61,7 +61,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 class Benchmark:
-    """The runs that were asked for, in an order that is fair to every server."""
+    """The chosen runs, in an order that is fair to every server."""
 
     def __init__(self, chosen: argparse.Namespace, progress: Console) -> None:
         self._chosen = chosen
@@ -84,13 +84,13 @@ class Benchmark:
         )
 
     def run(self) -> None:
-        """Measure every server in turn, and all of them again for each repeat.
+        """Measure every server in turn, and then all of them again for each repeat.
 
-        Repeats are outermost: what slows the machine for a while slows every server.
+        Repeats are the outer loop: what slows the machine for a while slows every server.
         """
         self._say(f"server on core {self._server_core}, load on core {self._load_core}")
         if self._server_core == self._load_core:
-            self._say("warning: only one core, which server and load share")
+            self._say("warning: the server and the load share the only core")
         programs = [program for program in self._chosen.servers if program.installed]
         for program in self._chosen.servers:
             if program not in programs:
@@ -112,7 +112,7 @@ class Benchmark:
             return [None]
 
     def _measure(self, program: Program, certificate: Certificate | None, repeat: int) -> None:
-        """Measure one server under talking calls, then a fresh one of it under idle calls."""
+        """Measure one server with talking calls, then a fresh instance with idle calls."""
         scheme = "ws" if certificate is None else "wss"
         title = f"{repeat + 1}/{self._chosen.repeat} {program.name} {scheme}"
         try:
@@ -130,7 +130,7 @@ class Benchmark:
             self._say(f"{title}: failed")
 
     def _echo(self, program: Program, certificate: Certificate | None) -> list[EchoResult]:
-        """Run talking calls, again if other processes disturbed them, at most three times."""
+        """Run talking calls; repeat if other processes disturbed them, three runs at most."""
         chosen, attempts = self._chosen, []
         own_core = self._server_core != self._load_core
         for _ in range(1 if chosen.quick or not own_core else 3):
@@ -146,7 +146,7 @@ class Benchmark:
 
 
 def main() -> int:
-    # so that every `finally` runs, and no child outlives us
+    # so that every `finally` runs and no child outlives this process
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, lambda number, _: sys.exit(128 + number))
     chosen = parse_arguments()
@@ -183,7 +183,7 @@ def _programs(text: str) -> list[Program]:
     unknown = [name for name in text.split(",") if name not in PROGRAMS]
     if unknown:
         raise argparse.ArgumentTypeError(
-            f"no server is called {unknown[0]!r}; there are {', '.join(PROGRAMS)}"
+            f"no server is called {unknown[0]!r}; choose from {', '.join(PROGRAMS)}"
         )
     return [PROGRAMS[name] for name in dict.fromkeys(text.split(","))]
 

@@ -1,15 +1,15 @@
-"""Turn-taking with several voice detectors: what is missed, what is mistaken, how late, how dear.
+"""Turn-taking with several voice detectors: missed and false turns, delays, processor time.
 
     python -m benchmarks.voice_activity [--quick] [--json FILE] [--speech FOLDER] [--noises FOLDER]
 
 Four tables: turns in noise, ten minutes of noise while the agent speaks, short interruptions, and
 processor time. Everything passes through a telephone: 8 kHz, mu-law, 20 ms a frame.
 
-Without folders all of it is synthesised: speech by eSpeak NG, coughs, typing, a street and hold
-music from random numbers. With them, recordings are measured too, in rows of their own. What is
-speech is taken from the clean signal's energy, for recordings as for synthesised speech.
+Without folders everything is synthesised: speech by eSpeak NG; coughs, typing, a street and hold
+music from random numbers. With folders, recordings are measured too, in separate rows. The energy
+of the clean signal decides what is speech, in recordings and in synthesised speech.
 
-Recordings come with other projects' packages. Of people:
+Packages of other projects contain recordings. Of people:
 
     pip download --no-deps --no-binary :all: pocketsphinx
     tar xf pocketsphinx-*.tar.gz          # --speech: test/data/{cards,forever,librivox} in one
@@ -79,7 +79,7 @@ SPEECH_LEVEL = -20.0  # decibels relative to full scale, of the louder parts
 NOISE_LEVEL = -26.0  # of noise alone: loud, for a telephone
 PAUSE = 2.0  # between utterances; longer than any pause that ends a turn
 FRAME = 160
-GRACE = 0.1  # what a start may come before the energy shows it
+GRACE = 0.1  # how long a start may come before the energy shows it
 
 SETTINGS = TurnSettings(silence=None)
 
@@ -88,7 +88,7 @@ SETTINGS = TurnSettings(silence=None)
 
 
 def at_level(signal: Signal, decibels: float) -> Signal:
-    """Return `signal` with its louder fifth, by 20 ms, at a level."""
+    """Return `signal` with the louder fifth of its blocks of 20 ms at a level."""
     blocks = np.mean(np.square(signal[: len(signal) // 320 * 320].reshape(-1, 320)), axis=1)
     loud = np.sort(blocks)[-max(1, len(blocks) // 5) :]
     return np.asarray(signal * (32_768 * 10 ** (decibels / 20) / np.sqrt(np.mean(loud) + 1e-12)))
@@ -111,7 +111,7 @@ def recordings(folder: Path) -> dict[str, Signal]:
 
 @dataclass(frozen=True)
 class Clip:
-    """Somebody says something; a recording has noise of its own."""
+    """Somebody says something; a recording also contains noise."""
 
     signal: Signal
     recorded: bool = False
@@ -137,8 +137,8 @@ Span = tuple[float, float]
 def utterances(clip: Clip) -> list[Span]:
     """Return when somebody speaks, by the energy; short pauses count as speech.
 
-    Speech is within 30 dB of the loud parts and lasts 30 ms. In a recording it is 10 dB above the
-    quietest, too.
+    Speech is within 30 dB of the loud parts and lasts 30 ms. In a recording it is also 10 dB above
+    the quietest part.
     """
     size = RATE // 100
     blocks = clip.signal[: len(clip.signal) // size * size].reshape(-1, size)
@@ -159,7 +159,7 @@ def utterances(clip: Clip) -> list[Span]:
 
 
 def conversation(clips: Iterable[Clip], pause: float = PAUSE) -> tuple[Signal, list[Span]]:
-    """Return the clips with pauses around them, and when somebody speaks in that."""
+    """Return the clips with pauses around them, and when somebody speaks in the result."""
     silence = np.zeros(int(pause * RATE))
     pieces, truth = [silence], []
     for clip in clips:
@@ -203,7 +203,7 @@ class Turns:
     ends: list[float] = field(default_factory=list)
 
     def add(self, truth: Sequence[Span], found: Iterable[TurnEvent], seconds: float) -> None:
-        """Compare the turns that were found with what was said."""
+        """Compare the turns found with what was said."""
         turns = list(_confirmed(found, seconds))
         self.said += len(truth)
         for start, end, _ in turns:
@@ -225,7 +225,7 @@ class Turns:
 
 
 def _confirmed(found: Iterable[TurnEvent], seconds: float) -> Iterator[tuple[float, float, float]]:
-    """Yield of each confirmed turn the start, the end of its speech, and when it was over."""
+    """Yield the start, the end of speech and the end of each confirmed turn."""
     started, confirmed = 0.0, False
     for event in found:
         match event:
@@ -243,7 +243,7 @@ def _confirmed(found: Iterable[TurnEvent], seconds: float) -> Iterator[tuple[flo
 def measure_turns(
     sources: dict[str, list[Clip]], noises: dict[str, Signal], snrs: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """Return by source of speech, SNR and detector what became of the utterances."""
+    """Return what became of the utterances, by source of speech, SNR and detector."""
     rows = []
     for source, clips in sources.items():
         clean, truth = conversation(clips)
@@ -265,7 +265,7 @@ def measure_turns(
 
 
 def measure_noises(noises: dict[str, Signal]) -> list[dict[str, Any]]:
-    """Return by noise and detector how often the agent paused and was interrupted for nothing."""
+    """Return how often noise made the agent pause and interrupted it, by noise and detector."""
     rows = []
     for name, noise in noises.items():
         frames = telephone(at_level(noise, NOISE_LEVEL))
@@ -291,7 +291,7 @@ def measure_noises(noises: dict[str, Signal]) -> list[dict[str, Any]]:
 
 
 def measure_interruptions(noises: dict[str, Signal]) -> list[dict[str, Any]]:
-    """Return what becomes of a few words while the agent speaks, by their length alone."""
+    """Return what becomes of a few words while the agent speaks, judged by their length only."""
     rows = []
     for kind, texts in (("interruption", INTERRUPTIONS), ("agreement", AGREEMENTS)):
         for text in texts:
@@ -320,7 +320,7 @@ def _first_after(truth: Iterable[Span], times: Sequence[float]) -> Iterator[floa
 def measure_costs(
     clips: Sequence[Clip], noises: dict[str, Signal], repeats: int
 ) -> list[dict[str, Any]]:
-    """Return milliseconds of CPU for a second of a call in which the caller talks 40 %."""
+    """Return milliseconds of CPU per second of a call in which the caller talks 40 %."""
     together, truth = conversation(clips, 0.7)
     talk = sum(end - start for start, end in truth)
     clean = np.concatenate([together, np.zeros(max(0, int(2.5 * talk * RATE) - len(together)))])

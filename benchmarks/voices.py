@@ -16,11 +16,11 @@ from mediaserver.espeak import speak
 
 RATE = 8_000
 LEVEL = -20.0
-"""Decibels relative to full scale of the louder parts of speech."""
+"""Level of the louder parts of speech, in decibels relative to full scale."""
 
 NOISE_LEVEL = -24.0
 AUDIBLE = 30.0
-"""What is so many decibels quieter than the louder parts is no speech."""
+"""Sound that is this many decibels quieter than the louder parts is not speech."""
 
 LONGEST = 4.0
 
@@ -49,7 +49,7 @@ class Clip:
     """Something to say.
 
     Attributes:
-        name: what it is.
+        name: its name.
         payload: mu-law at 8 kHz, whole frames.
         onset: seconds to its first audible sample.
 
@@ -71,12 +71,12 @@ def questions(count: int) -> list[Clip]:
 
 
 def short_question() -> Clip:
-    """Return something that is asked in a second."""
+    """Return a question that takes a second."""
     return _synthesised((SHORT_QUESTION,), 1)[0]
 
 
 def cut_ins(count: int, recordings: Path | None = None) -> list[Clip]:
-    """Return things to say while an agent speaks: synthesised ones, or those in a folder.
+    """Return things to say while an agent speaks, synthesised or from a folder.
 
     Raises:
         FileNotFoundError: the folder holds no recording.
@@ -88,7 +88,7 @@ def cut_ins(count: int, recordings: Path | None = None) -> list[Clip]:
 
 
 def disturbances(count: int, seed: int = 1) -> list[Clip]:
-    """Return coughs and bursts of typing, by turns."""
+    """Return coughs and bursts of typing, alternating."""
     rng = np.random.default_rng(seed)
     clips = []
     for number in range(count):
@@ -125,7 +125,7 @@ def _recorded(folder: Path) -> list[Clip]:
 
 
 def _to_line(signal: Signal, rate: int) -> Signal:
-    """Return a signal of no particular level at the rate of the telephone."""
+    """Return a signal at the rate of the telephone, at an arbitrary level."""
     peak = float(np.abs(signal).max()) or 1.0
     samples = np.rint(20_000 / peak * signal).astype(np.int16)
     return resample(samples, rate, RATE).astype(np.float64)

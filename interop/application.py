@@ -1,6 +1,6 @@
-"""An application at Plivo's other end: gives out XML, and keeps all it is told.
+"""The customer's application: serves XML, and keeps every request it gets.
 
-The servers under test tell it things too, at `/report`; see `interop.servers.report`.
+The servers under test send it reports too, at `/report`; see `interop.servers.report`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import plivo.utils
 
 @dataclass(frozen=True)
 class Request:
-    """One request that came.
+    """One request.
 
     Attributes:
         path: Path of the URL.
         fields: The form, or the JSON object, that came with it.
-        signed: Whether the official SDK takes its signature.
+        signed: Whether the official SDK accepts its signature.
 
     """
 
@@ -34,7 +34,7 @@ class Request:
 
 
 class Application:
-    """A web server on a thread of its own.
+    """A web server in a thread.
 
     Attributes:
         documents: XML by path; any other path gets an empty `<Response/>`.
@@ -52,7 +52,7 @@ class Application:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def requests(self, path: str, /, **fields: object) -> list[Request]:
-        """Return the requests to a path so far, with at least these fields."""
+        """Return the requests to a path so far that have at least these fields."""
         with self._changed:
             return [
                 each
@@ -69,7 +69,7 @@ class Application:
             fields: Fields and their values.
 
         Raises:
-            AssertionError: None came; with what did.
+            AssertionError: No such request came; the message lists those that came.
 
         """
         with self._changed:
@@ -88,7 +88,7 @@ class Application:
 
     @property
     def unsigned(self) -> list[Request]:
-        """Callbacks whose signature the official SDK does not take."""
+        """Callbacks whose signature the official SDK does not accept."""
         with self._changed:
             return [each for each in self._requests if not each.signed and each.path != "/report"]
 

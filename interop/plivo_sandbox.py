@@ -30,11 +30,11 @@ class PlivoSandbox(Process):
     """`mediaserver sandbox` with a person on the phone.
 
     Args:
-        application: Who is told of the calls.
-        folder: Where it is started, and keeps its recordings.
-        phone: Who is on the phone, as `--phone` takes it.
+        application: Gets the callbacks of the calls.
+        folder: Its working directory, where it keeps its recordings.
+        phone: Who is on the phone, in the form of `--phone`.
         database: SQLite file.
-        port: Port; a free one if 0.
+        port: Port; 0 means a free one.
 
     Attributes:
         sdk: The official SDK's client.
@@ -61,7 +61,7 @@ class PlivoSandbox(Process):
         self.sdk = plivo_client(self.url)
 
     def call(self, answer_url: str, **more: Any) -> str:
-        """Place a call, whose end the application hears of at `/hangup`; return its CallUUID."""
+        """Place a call whose end the application learns at `/hangup`; return its CallUUID."""
         response = self.sdk.calls.create(
             CALLER, CALLED, answer_url, hangup_url=f"{self.application.url}/hangup", **more
         )
@@ -74,7 +74,7 @@ class PlivoSandbox(Process):
         return self.call(self.application.url + path, **more)
 
     def answered(self, call: str) -> Any:
-        """Wait until a call is answered, and return it as the SDK shows it."""
+        """Wait until a call is answered, and return the SDK's object for it."""
 
         def live() -> Any:
             try:
@@ -86,11 +86,11 @@ class PlivoSandbox(Process):
         return eventually(live, f"call {call} to be answered")
 
     def ended(self, call: str, seconds: float = 40.0) -> dict[str, Any]:
-        """Wait until a call has ended, and return what the hangup URL was told."""
+        """Wait until a call has ended, and return the request to the hangup URL."""
         return self.application.wait_for("/hangup", seconds, CallUUID=call)
 
     def recorded(self, call: str) -> Wav:
-        """Return the recording of a call that `RECORD` began and that has ended."""
+        """Return the finished recording of a call, started by `RECORD`."""
         told = self.application.wait_for("/recorded", CallUUID=call)
         with urlopen(told["RecordUrl"], timeout=10) as response:
             return decode_wav(response.read())
@@ -105,7 +105,7 @@ class PlivoSandbox(Process):
 
 
 def plivo_client(url: str, auth_token: str = AUTH_TOKEN) -> plivo.RestClient:
-    """Return the official SDK's client, with another host below `https://api.plivo.com`."""
+    """Return the official SDK's client, with another host instead of `https://api.plivo.com`."""
     client = plivo.RestClient(AUTH_ID, auth_token)
     client.session.mount("https://api.plivo.com/", _OtherHost(url))
     return client
@@ -123,7 +123,7 @@ class _OtherHost(HTTPAdapter):
 
 
 def eventually(find: Callable[[], Any], what: str, seconds: float = 20.0) -> Any:
-    """Ask until there is an answer, and return it."""
+    """Call `ask` until it returns an answer, and return that."""
     deadline = time.monotonic() + seconds
     while not (found := find()):
         if time.monotonic() > deadline:

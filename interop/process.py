@@ -1,4 +1,4 @@
-"""Programs that run beside the tests, as anybody would start them."""
+"""Programs that run beside the tests, started as a user would start them."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ ROOT = Path(__file__).parent.parent
 """Folder of the project."""
 
 LISTENING = r"listening at (\S+)"
-"""What the servers beside this file print once they take connections."""
+"""What the servers in this folder print once they accept connections."""
 
 
 class Process:
-    """A program, from its start to its end; its output is kept, and shown if a test fails.
+    """A program from its start to its end. Its output is kept, and shown if a test fails.
 
     Args:
         command: Program and arguments; `python` and `mediaserver` are those of the environment
             that runs the tests.
-        ready: Expression that the output has once the program is ready; its group is `url`.
+        ready: Expression that the output matches once the program is ready; its group is `url`.
         environment: Variables to set.
-        folder: Where it is started.
-        seconds: How long it may take to be ready.
+        folder: Its working directory.
+        seconds: How long it may take to become ready.
 
     Attributes:
         url: Where it listens.
 
     Raises:
-        RuntimeError: It ended, or was not ready in time; with what it printed.
+        RuntimeError: It ended, or was not ready in time; the message has its output.
 
     """
 
@@ -92,11 +92,11 @@ class Process:
         return match[1]
 
     def kill(self) -> None:
-        """End it without a warning."""
+        """Kill it without a warning."""
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
-        """End it as a supervisor does."""
+        """Stop it as a supervisor does."""
         self._end(signal.SIGTERM)
 
     def __enter__(self) -> Self:
@@ -109,7 +109,7 @@ class Process:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
-        # pytest shows it with a test that failed.
+        # pytest shows this with a failed test.
         print(f"--- {' '.join(self._command)}\n{self.output}")
 
     def _read(self) -> None:

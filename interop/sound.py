@@ -1,4 +1,4 @@
-"""Sounds to say into a phone, and to find again in what was heard."""
+"""Sounds to say into a phone, and to find in what was heard."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RATE = 16_000
 
 
 def sweep(low: float, high: float, seconds: float = 1.0) -> Wav:
-    """Make a tone that rises from `low` to `high` Hz: like nothing else, not even itself later."""
+    """Make a tone that rises from `low` to `high` Hz, so that no two of its moments are alike."""
     time = np.arange(round(seconds * RATE)) / RATE
     turns = low * time + (high - low) * time**2 / (2 * seconds)
     edge = np.minimum(1.0, np.minimum(time, seconds - time) / 0.02)
@@ -23,10 +23,10 @@ def sweep(low: float, high: float, seconds: float = 1.0) -> Wav:
 
 @dataclass(frozen=True)
 class Found:
-    """Where a sound is.
+    """Where a sound was found.
 
     Attributes:
-        likeness: 1 if it is there as it was, whatever its loudness; about 0 if it is not there.
+        likeness: 1 if the sound is there unchanged, at any loudness; about 0 if it is not there.
         seconds: Where it begins.
 
     """
@@ -36,7 +36,7 @@ class Found:
 
 
 def find(clip: Samples, sound: Samples, rate: int = RATE) -> Found:
-    """Return where `sound` is most like `clip`; both are `int16[n]` at `rate`."""
+    """Return the place in `sound` that is most like `clip`; both are `int16[n]` at `rate`."""
     if len(sound) < len(clip):
         return Found(0.0, 0.0)
     wanted, whole = clip.astype(np.float64), sound.astype(np.float64)
@@ -52,7 +52,7 @@ def find(clip: Samples, sound: Samples, rate: int = RATE) -> Found:
 
 
 def loud(sound: Samples, rate: int = RATE, level: float = 300.0) -> npt.NDArray[np.bool_]:
-    """Return for each 20 ms whether there is something to hear."""
+    """Return for each 20 ms whether it is audible."""
     size = rate // 50
     frames = sound[: len(sound) // size * size].reshape(-1, size).astype(np.float64)
     return np.asarray(np.sqrt(np.mean(frames**2, axis=1)) > level)

@@ -1,4 +1,4 @@
-"""The servers that the transport benchmark compares, each a program of its own."""
+"""The servers that the transport benchmark compares; each is a separate program."""
 
 import sys
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ class Program:
     Attributes:
         name: its row in the table.
         does: what it does with a frame.
-        arguments: of the Python interpreter; host, port and certificate are appended.
-        path: of the WebSocket.
-        health: path that answers 200 once it is ready; without one, an open port will do.
-        needs: import packages beyond the project's own dependencies.
+        arguments: arguments of the Python interpreter; host, port and certificate are appended.
+        path: path of the WebSocket.
+        health: path that answers 200 once it is ready; without one, an open port is enough.
+        needs: import packages that the project does not depend on.
         in_order: its replies do not carry the audio they answer.
         interpreter: the Python that runs it.
 
@@ -32,7 +32,7 @@ class Program:
 
     @property
     def installed(self) -> bool:
-        """Whether everything it needs can be imported."""
+        """Whether everything that it needs can be imported."""
         return all(map(find_spec, self.needs))
 
 
@@ -70,7 +70,7 @@ PROGRAMS = {
             "plivo-stream-sdk",
             "decodes, on_media callback, encodes",
             ("-m", "benchmarks.servers.plivo_sdk_echo"),
-            # the second is what the first imports without declaring it
+            # the first imports the second without declaring it
             needs=("plivo_stream", "plivo"),
         ),
     )

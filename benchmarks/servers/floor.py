@@ -1,7 +1,7 @@
-"""The least that any Python server pays: read, find where a frame ends, write ready bytes.
+"""The least work of any Python server: read, find where a frame ends, write prepared bytes.
 
-Nothing of a frame is looked at but its opcode and length (RFC 6455, section 5.2); the mask, the
-JSON and the audio stay untouched. Every frame is answered by one `playAudio` of the usual size.
+It reads only a frame's opcode and length (RFC 6455, section 5.2), not the mask, the JSON or the
+audio. It answers every frame with one `playAudio` of the usual size.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ class Floor(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        # uvloop's transports are not registered as asyncio's
+        # uvloop's transports are not registered as asyncio's subclasses
         self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The mock services as a `VoiceAgent` takes them."""
+"""The mock services in the form that a `VoiceAgent` takes."""
 
 import math
 from collections.abc import AsyncIterator, Sequence
@@ -10,12 +10,12 @@ from mediaserver.call import Frame
 
 
 class MockTranscription:
-    """Understands the same of every utterance.
+    """Returns the same transcript for every utterance.
 
     Args:
-        text: what.
-        timings: how soon.
-        times: how often it finds words at all.
+        text: the transcript.
+        timings: when it comes.
+        times: how many utterances it finds words in.
 
     """
 
@@ -30,7 +30,7 @@ class MockTranscription:
         self._times = times
 
     async def transcribe(self, speech: AsyncIterator[Frame]) -> AsyncIterator[Transcript]:
-        """Yield the transcript, some time after the utterance has ended."""
+        """Yield the transcript some time after the end of the utterance."""
         seconds = 0.0
         async for frame in speech:
             seconds += frame.seconds
@@ -42,11 +42,11 @@ class MockTranscription:
 
 
 class MockModel:
-    """Writes one of its answers, by the number of things the caller has said.
+    """Writes one of its answers, chosen by how often the caller has spoken.
 
     Args:
-        answers: in tokens.
-        timings: how fast.
+        answers: the tokens of each answer.
+        timings: when they come.
 
     """
 
@@ -70,7 +70,7 @@ class MockModel:
 
 
 class MockSpeech:
-    """Speaks noise; the first piece of each sentence says when it was handed over."""
+    """Speaks noise; the first piece of each sentence encodes the time at which it was returned."""
 
     def __init__(self, timings: Timings = PUBLISHED) -> None:
         self._timings = timings

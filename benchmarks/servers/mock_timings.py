@@ -1,7 +1,6 @@
 """When mock services answer, and with what: the same for every agent that is measured.
 
-Every piece has a deadline of its own, counted from the request: what is late once does not make
-what follows late too.
+The deadline of each piece counts from the request, so a piece that is late does not delay the next.
 """
 
 import asyncio
@@ -27,16 +26,16 @@ _MARK = b"REPLY-AT"
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """What the services take, in seconds.
+    """The times that the services take, in seconds.
 
     Attributes:
-        transcript: from the end of the caller's turn.
-        first_token: of the model, before it begins to write…
-        token: …and for each token.
-        first_chunk: of the speech, from the text to the first audio.
+        transcript: from the end of the caller's turn to the transcript.
+        first_token: until the language model begins to write.
+        token: for each token.
+        first_chunk: from the text to the first audio of its speech.
         chunk: from one piece of audio to the next.
-        chunks: pieces of audio in the speech of a sentence.
-        chunk_seconds: length of a piece.
+        chunks: number of pieces of audio in the speech of a sentence.
+        chunk_seconds: duration of a piece.
 
     """
 
@@ -49,13 +48,13 @@ class Timings:
     chunk_seconds: float = 0.02
 
     def own(self, tokens: Sequence[str]) -> float:
-        """Return what the services alone take, from the end of a turn to the first audio."""
+        """Return the time of the services alone, from the end of a turn to the first audio."""
         written = self.first_token + len(tokens) * self.token
         return self.transcript + written + self.first_chunk
 
 
 PUBLISHED = Timings()
-"""Those of a load test that others have published."""
+"""The timings of a load test that others have published."""
 
 
 def tokens(text: str) -> list[str]:
@@ -67,7 +66,7 @@ async def timed(pieces: Iterable[T], first: float, each: float) -> AsyncIterator
     """Yield the first piece `first` seconds from now, and the others `each` seconds apart."""
     due = time.monotonic() + first
     for piece in pieces:
-        # A timer of uvloop may come a millisecond early: that is not made up for.
+        # A timer of uvloop may fire a millisecond early; that is not corrected.
         if (wait := due - time.monotonic()) > 0:
             await asyncio.sleep(wait)
         yield piece
@@ -75,7 +74,7 @@ async def timed(pieces: Iterable[T], first: float, each: float) -> AsyncIterator
 
 
 async def spoken(timings: Timings) -> AsyncIterator[bytes]:
-    """Yield the mu-law pieces of a sentence; the first says when it was handed over."""
+    """Yield the mu-law pieces of a sentence; the first encodes the time of its return."""
     size = round(timings.chunk_seconds * RATE)
     payload = _voice()
     starts = [number * size % (len(payload) - size) for number in range(timings.chunks)]
@@ -93,7 +92,7 @@ def marked(payload: bytes) -> bytes:
 
 
 def sent_at(payload: bytes) -> float | None:
-    """Return the monotonic time that is written into audio, if there is one."""
+    """Return the monotonic time written into audio, or None."""
     start = payload.find(_MARK)
     if start < 0:
         return None

@@ -1,8 +1,8 @@
-"""pipecat with the same mock services: run by an interpreter that has it.
+"""pipecat with the same mock services. It runs in an interpreter that has pipecat installed.
 
-It is given what its own examples give: its transport for FastAPI with the serializer for Plivo, its
-Silero VAD at the rate of the line, so that nothing is resampled, and uvloop. Its end of turn is as
-long as that of the other agents; all else is its default.
+It is set up as in pipecat's examples: its transport for FastAPI with the serializer for Plivo, its
+Silero VAD at the rate of the line, so that nothing is resampled, and uvloop. The silence that ends
+a turn is as long as for the other agents; all else is pipecat's default.
 """
 
 import asyncio
@@ -52,12 +52,12 @@ app = FastAPI()
 
 @app.get("/healthz")
 async def health() -> dict[str, str]:
-    """Say that the server is ready."""
+    """Report that the server is ready."""
     return {}
 
 
 class MockTranscription(FrameProcessor):
-    """Understands the same of every utterance."""
+    """Returns the same transcript for every utterance."""
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Take a frame; see pipecat."""
@@ -121,7 +121,7 @@ async def stream(websocket: WebSocket) -> None:
     """Take a call."""
     await websocket.accept()
     _, call = await parse_telephony_websocket(websocket)
-    # Hanging up goes to Plivo's own address, which cannot be set: here it is the caller who does.
+    # pipecat hangs up through Plivo's own address, which cannot be changed; here callers hang up.
     serializer = PlivoFrameSerializer(
         call["stream_id"],
         call["call_id"],
@@ -150,7 +150,7 @@ async def stream(websocket: WebSocket) -> None:
 
 
 async def main() -> None:
-    """Serve until the process is ended."""
+    """Serve until the process is stopped."""
     options = parse_options()
     logger.remove()
     logger.add(sys.stderr, level="ERROR")

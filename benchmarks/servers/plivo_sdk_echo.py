@@ -1,4 +1,4 @@
-"""An echo on plivo-stream-sdk's handler for websockets, written as its README shows."""
+"""An echo on plivo-stream-sdk's handler for websockets, written as in its README."""
 
 import uvloop
 from plivo_stream import MediaEvent, PlivoWebsocketStreamingHandler

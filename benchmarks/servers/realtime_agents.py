@@ -1,6 +1,6 @@
 """The agents of the agents benchmark that need a speech-to-speech model.
 
-The environment variable `BENCHMARK_REALTIME_URL` says where that is.
+The environment variable `BENCHMARK_REALTIME_URL` has the model's URL.
 """
 
 import os

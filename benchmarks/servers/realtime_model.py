@@ -1,4 +1,4 @@
-"""A speech-to-speech model that answers everything alike, by OpenAI's Realtime protocol.
+"""A speech-to-speech model with OpenAI's Realtime protocol that always gives the same answer.
 
 Prints its address, and serves until its standard input ends.
 """
@@ -31,7 +31,7 @@ _DELTA = '{"type":"response.output_audio.delta"'
 
 
 class _Stamping:
-    """A connection on which the first audio of each answer says when it was sent."""
+    """A connection on which the first audio of each answer encodes the time of its sending."""
 
     def __init__(self, connection: ServerConnection) -> None:
         self._connection = connection
@@ -55,7 +55,7 @@ class _Stamping:
 
 
 class _Session(ServedSession):
-    """Takes the caller's audio unchecked: there is much of it, and the phones need the core."""
+    """Accepts the caller's audio without checks, which would take CPU from the phones."""
 
     def check(self, event: JsonDict) -> None:
         if event.get("type") != "input_audio_buffer.append":
@@ -72,7 +72,7 @@ class RealtimeModel(OpenAIRealtimeServer):
         return answer
 
     def next_transcript(self) -> str:
-        """Return what the caller is understood to have said."""
+        """Return the transcript of the caller's speech."""
         return "When will my order arrive?"
 
     async def accepted(self, event: JsonDict) -> None:

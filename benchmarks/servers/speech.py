@@ -1,4 +1,4 @@
-"""What the talking servers say."""
+"""The speech of the talking servers."""
 
 from functools import cache
 
@@ -12,7 +12,7 @@ LONGEST = 600.0
 
 @cache
 def speech(seconds: float) -> NDArray[np.int16]:
-    """Return noise in which every 20 ms counts as heard, and no two are alike."""
+    """Return noise in which every 20 ms is audible and different."""
     if not 0 < seconds <= LONGEST:
         raise ValueError(f"speech lasts more than 0 s and at most {LONGEST:g} s, not {seconds!r}")
     noise = np.random.default_rng(0).integers(-9000, 9000, round(seconds * RATE))

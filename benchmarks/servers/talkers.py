@@ -1,6 +1,6 @@
 """Agents that talk, for the playback benchmark: handlers for `mediaserver serve`.
 
-The query of the stream URL says for how many seconds: `?seconds=60`.
+The query of the stream URL gives the seconds of speech: `?seconds=60`.
 """
 
 import asyncio
@@ -25,14 +25,14 @@ CHUNK_INTERVAL = 0.04
 
 STALL_SECONDS = 0.15
 STALL_INTERVAL = (0.9, 1.1)
-"""Once a second, but not in step with whatever the server does so many times a second."""
+"""About once a second, but not in step with the server's own periodic work."""
 
 QUIET_SECONDS = 1.0
-"""How long an agent that was cut off is silent."""
+"""Seconds that an agent is silent after it was interrupted."""
 
 
 async def streamed(samples: NDArray[np.int16]) -> AsyncIterator[NDArray[np.int16]]:
-    """Yield speech the way a speech service does."""
+    """Yield speech as a speech service does."""
     size = round(CHUNK_SECONDS * RATE)
     for start in range(0, len(samples), size):
         yield samples[start : start + size]
@@ -51,7 +51,7 @@ def asked_seconds(stream: Stream) -> float:
 
 
 class Monologue(Handler):
-    """Speaks what a speech service streams to it."""
+    """Speaks what a speech service streams."""
 
     async def on_start(self) -> None:
         """Speak."""
@@ -59,7 +59,7 @@ class Monologue(Handler):
 
 
 class Recital(Handler):
-    """Plays everything it has to say in one piece."""
+    """Plays all its speech in one piece."""
 
     async def on_start(self) -> None:
         """Speak."""
@@ -84,13 +84,13 @@ async def stalling() -> AsyncIterator[None]:
 
 
 class StalledMonologue(Monologue):
-    """The same on an event loop that is blocked once a second."""
+    """The same agent on an event loop that is blocked once a second."""
 
     lifespan = stalling
 
 
 class Interruptible(Handler):
-    """Talks without end; a key cuts it off, and a second later it talks on."""
+    """Talks without end; a key interrupts it, and a second later it continues."""
 
     async def on_start(self) -> None:
         """Talk."""
@@ -104,19 +104,19 @@ class Interruptible(Handler):
 
 
 class Accountant(Handler):
-    """Says something, and then what of it the caller heard, as the name of a checkpoint.
+    """Says something, then reports what the caller heard of it in the name of a checkpoint.
 
     The name is `heard:SECONDS:OUTCOME`, the outcome one of interrupted, confirmed and estimated.
-    A key cuts it off. Half a second of silence keeps one utterance apart from the next.
+    A key interrupts it. Half a second of silence separates the utterances.
     """
 
     SILENCE_SECONDS = 0.5
 
     async def on_start(self) -> None:
-        """Speak and account for it."""
+        """Speak, and report what was heard."""
         random = Random(self.stream.stream_id)
         while True:
-            # Whole frames, of which some are queued at once and some are still being made when
+            # Whole frames; some are queued at once, and some are still being made when
             # they are cut off; longer than the interval at which checkpoints may be sent.
             frames = random.randint(60, 200)
             playback = await self.stream.say(streamed(speech(4.0)[: frames * RATE // 50]))

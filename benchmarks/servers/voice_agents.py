@@ -46,7 +46,7 @@ class Answering(VoiceAgent):
     """Gives short answers, at the pace of the mock services."""
 
     prompt = "You answer for a shop."
-    # No phrases that are synthesised beforehand.
+    # No phrases are synthesised beforehand.
     silence_prompt = apology = goodbye = None
     turn_taking = TurnSettings(end_of_turn=END_OF_TURN)
     speech_to_text = MockTranscription()
@@ -54,7 +54,7 @@ class Answering(VoiceAgent):
     text_to_speech: TextToSpeech = MockSpeech()
 
 
-# What a token, and what a piece of audio costs: the same long answer in many more of them.
+# The cost of a token and of a piece of audio: the same long answer in more of them.
 
 _LONG = " ".join(STORIES)
 _BRIEF = Timings(first_chunk=0.01, chunk=0.002, chunks=3)
@@ -80,22 +80,22 @@ class ManyChunks(FewTokens):
 
 
 MORE_TOKENS = len(_LONG) - len(tokens(_LONG))
-"""So many more tokens `ManyTokens` writes than `FewTokens`."""
+"""How many more tokens `ManyTokens` writes than `FewTokens`."""
 
 
-# Agents that talk without end.
+# Agents that talk for a long time.
 
 _AT_LENGTH = Timings(chunk=0.02, chunks=300, chunk_seconds=0.1)
 
 
 class Talkative(Answering):
-    """Talks for half a minute each time, and is synthesised five times as fast."""
+    """Talks for half a minute each time; its speech is synthesised five times as fast."""
 
     text_to_speech = MockSpeech(_AT_LENGTH)
 
 
 class Undisturbed(Talkative):
-    """Understands the first question, and after that no words in the noise."""
+    """Understands the first question, and finds no words in the noise after that."""
 
     text_to_speech = MockSpeech(replace(_AT_LENGTH, chunks=900))
 
@@ -108,10 +108,10 @@ class Undisturbed(Talkative):
 
 
 class _Recorded(EspeakSpeech):
-    """Speaks by eSpeak NG, and remembers where it put the words of each sentence.
+    """Speaks with eSpeak NG, and remembers the positions of the words of each sentence.
 
     Attributes:
-        said: the sentences it was asked for.
+        said: the sentences that it was asked to speak.
 
     """
 
@@ -133,7 +133,7 @@ class _Recorded(EspeakSpeech):
     def middles(self, text: str) -> list[float]:
         """Return when half of each word of `text` has been said.
 
-        A word lasts from where eSpeak NG says that it begins to the last sound before the next.
+        A word lasts from its beginning, which eSpeak NG gives, to the last sound before the next.
         """
         speech = self._speech[text]
         loud = np.flatnonzero(np.abs(speech.wav.samples.astype(np.int32)) > 150) / speech.wav.rate
@@ -144,16 +144,16 @@ class _Recorded(EspeakSpeech):
             last = float(within[-1]) if len(within) else end
             middles[word.start] = (word.seconds + last) / 2
         starts = [found.start() for found in re.finditer(r"\S+", text)]
-        # Words that eSpeak NG runs together share its one place.
+        # Words that eSpeak NG runs together share one position.
         return [middles[max(place for place in middles if place <= start)] for start in starts]
 
     def seconds(self, text: str) -> float:
-        """Return how long `text` takes to be said."""
+        """Return how long it takes to say `text`."""
         return self._speech[text].wav.seconds
 
 
 class _Unmarked(_Recorded):
-    """The same without telling the agent where words end."""
+    """The same, but the agent does not learn where words end."""
 
     async def speak(self, text: str, format: AudioFormat) -> AsyncIterator[Frame | WordMark]:
         """Speak `text`."""
@@ -163,10 +163,10 @@ class _Unmarked(_Recorded):
 
 
 class Storyteller(Answering):
-    """Tells stories, and after each turn what its conversation has of it.
+    """Tells stories, and after each turn reports what its conversation has of the turn.
 
-    That is the name of a checkpoint: JSON of the text in the conversation, whether it was cut off,
-    and of each sentence when its words are half said, and how long it is.
+    The report is JSON in the name of a checkpoint: the text in the conversation, whether it was
+    interrupted, and for each sentence when its words are half said and how long it is.
     """
 
     language_model = MockModel(
@@ -201,6 +201,6 @@ class Storyteller(Answering):
 
 
 class UnmarkedStoryteller(Storyteller):
-    """The same where the speech service does not tell where words end."""
+    """The same, with a speech service that does not say where words end."""
 
     speech = _Unmarked

@@ -1,4 +1,4 @@
-"""Serves an ASGI application on a free port, and says which."""
+"""Serves an ASGI application on a free port, and prints the port."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import uvicorn
 
 
 def serve(app: Any) -> None:
-    """Serve until the process is ended."""
+    """Serve until the process is stopped."""
     listener = socket.create_server(("127.0.0.1", 0))
     print(f"listening at http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
     config = uvicorn.Config(app, log_level="warning", lifespan="off")

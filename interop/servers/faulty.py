@@ -1,4 +1,4 @@
-"""WebSocket servers as they should not be, one at each path."""
+"""Faulty WebSocket servers, one at each path."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from interop.servers.report import report
 
 
 async def refuse(connection: ServerConnection, request: Request) -> Response | None:
-    """Take no call at `/refuses`; answer nothing at all at `/hangs`."""
+    """Refuse calls at `/refuses`; never answer at `/hangs`."""
     if request.path == "/refuses":
         await report("refused")
         return connection.respond(503, "no room\n")
@@ -25,7 +25,7 @@ async def refuse(connection: ServerConnection, request: Request) -> Response | N
 
 
 async def misbehave(connection: ServerConnection) -> None:
-    """Do what the path says."""
+    """Misbehave as the path says."""
     assert connection.request is not None
     path = connection.request.path
     await report("connected", path=path)
@@ -48,7 +48,7 @@ async def misbehave(connection: ServerConnection) -> None:
 
 
 async def main() -> None:
-    """Serve until the process is ended."""
+    """Serve until the process is stopped."""
     async with serve(
         misbehave, "127.0.0.1", 0, process_request=refuse, open_timeout=None, ping_interval=None
     ) as server:

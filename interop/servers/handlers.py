@@ -9,11 +9,11 @@ from mediaserver import Dtmf, Frame, Stream
 
 
 TRANSFER_URL = "INTEROP_TRANSFER_URL"
-"""Environment variable with the XML that a transferred call goes on with."""
+"""Environment variable with the URL of the XML for a transferred call."""
 
 
 async def echo(stream: Stream) -> None:
-    """Say back what is said, and tell of keys."""
+    """Echo the caller, and report keys."""
     await report(
         "start", call=stream.call_id, format=str(stream.format), headers=dict(stream.extra_headers)
     )

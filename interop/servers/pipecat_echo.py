@@ -1,4 +1,4 @@
-"""A voice agent of pipecat: says back what was said, and falls silent when it is interrupted."""
+"""A voice agent of pipecat: repeats what was said, and falls silent when it is interrupted."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from interop.servers.report import report
 
 
 PRELUDE_BYTES = 48_000
-"""Audio kept from before speech was noticed: 1.5 seconds at 16 kHz."""
+"""Audio kept from before speech was detected: 1.5 seconds at 16 kHz."""
 
 app = FastAPI()
 
 
 class Echo(FrameProcessor):
-    """Says back each utterance once it is over; speech that begins meanwhile interrupts it."""
+    """Repeats each utterance once it is over; new speech interrupts the repetition."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ async def stream(websocket: WebSocket) -> None:
     await websocket.accept()
     provider, call = await parse_telephony_websocket(websocket)
     await report("start", provider=provider, call=call["call_id"], stream=call["stream_id"])
-    # Hanging up goes to Plivo's own address, which cannot be set: here it is the person who does.
+    # pipecat hangs up through Plivo's own address, which cannot be changed; here the person does.
     serializer = PlivoFrameSerializer(
         call["stream_id"],
         call["call_id"],

@@ -1,4 +1,4 @@
-"""How the servers under test tell the tests what happened to them."""
+"""How the servers under test report to the tests what happened to them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import urllib.request
 
 
 VARIABLE = "INTEROP_REPORT_URL"
-"""Environment variable with the URL of the application that the tests look at."""
+"""Environment variable with the URL of the application that the tests read."""
 
 
 async def report(kind: str, **fields: object) -> None:

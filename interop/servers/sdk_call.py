@@ -1,6 +1,6 @@
 """What both variants of plivo-stream-sdk do with a call: echo it, and obey keys.
 
-`*` asks for a checkpoint, `0` plays ten seconds and takes them back, `#` ends the echo.
+`*` sets a checkpoint, `0` plays ten seconds and clears them, `#` ends the echo.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from interop.servers.report import report
 
 
 class SdkCall:
-    """One call of the SDK's.
+    """One call of the SDK.
 
     Args:
         handler: The SDK's handler of the connection.

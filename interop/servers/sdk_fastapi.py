@@ -16,7 +16,7 @@ app = FastAPI()
 
 @app.post("/answer")
 async def answer(request: Request) -> Response:
-    """Give out XML, as the official SDK writes it."""
+    """Return XML that the official SDK wrote."""
     form = dict(await request.form())
     await report("answer", call=form["CallUUID"], called=form["To"])
     xml = plivoxml.ResponseElement()

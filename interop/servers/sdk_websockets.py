@@ -18,7 +18,7 @@ async def take(connection: ServerConnection) -> None:
 
 
 async def main() -> None:
-    """Serve until the process is ended."""
+    """Serve until the process is stopped."""
     async with serve(take, "127.0.0.1", 0) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         print(f"listening at ws://127.0.0.1:{port}", flush=True)

@@ -22,13 +22,13 @@ def application() -> Iterator[Application]:
 
 @pytest.fixture
 def reporting(application: Application) -> dict[str, str]:
-    """Environment in which servers tell the application what happens to them."""
+    """Environment with which servers report to the application what happens to them."""
     return {VARIABLE: application.url}
 
 
 @pytest.fixture
 def sandbox(application: Application, tmp_path: Path) -> Iterator[PlivoSandbox]:
-    """A sandbox at whose phones people say nothing and stay."""
+    """A sandbox whose people say nothing and stay on the phone."""
     with PlivoSandbox(application, tmp_path, phone="wait 120") as running:
         yield running
 
