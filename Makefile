@@ -1,16 +1,17 @@
 # Everything a newcomer needs. `make` lists it.
 PYTHON ?= python3
 VENV ?= .venv
+FORKY ?= ../forky
 BIN := $(VENV)/bin
 
 # Whoever switched it off: without compiled tests, each process of `make test` compiles them all.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test stress lint format types imports coverage bench interop docs clean
+.PHONY: help demo quick test stress python314 lint format types imports bench interop docs clean
 
 help:  ## List the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 # The virtual environment is made anew when what it holds changes.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -26,12 +27,18 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: $(VENV)/.installed  ## A whole call with speech on this machine: WAV, PNG and JSON in demo-output/
 	@$(BIN)/mediaserver demo --output demo-output
 
-test: $(VENV)/.installed  ## All tests, with branch coverage
-	@$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=
-	@$(BIN)/python tools/coverage_floors.py
+quick: $(VENV)/.installed  ## In seconds: lint what differs from main, and run the tests that mirror it
+	@$(BIN)/python -m tools.quick
 
-stress: $(VENV)/.installed  ## The tests while busy loops hold the cores, again and again; ROUNDS="--marked 2 --whole 0 --pinned 0" for fewer
-	@$(BIN)/python -m tools.stress $(ROUNDS)
+test: $(VENV)/.installed  ## All tests in parallel, with the floors of branch coverage
+	@$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=
+	@$(BIN)/python -m tools.coverage_floors
+
+stress: $(VENV)/.installed  ## The tests again and again while busy loops hold the cores; STRESS="--whole 0" for less
+	@$(BIN)/python -m tools.stress $(STRESS)
+
+python314:  ## The tests on Python 3.14, in a Debian root at FORKY that this makes; needs root and debootstrap
+	@tools/debian_root.sh $(FORKY) make test PYTHON=python3.14 VENV=/root/venv
 
 lint: $(VENV)/.installed  ## Lint and formatting
 	@$(BIN)/ruff check .
@@ -41,10 +48,10 @@ format: $(VENV)/.installed  ## Format, and mend what can be mended
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-types: $(VENV)/.installed  ## Types
+types: $(VENV)/.installed  ## Types, strictly, of everything
 	@$(BIN)/mypy
 
-imports: $(VENV)/.installed  ## The import contract
+imports: $(VENV)/.installed  ## The import contracts
 	@$(BIN)/lint-imports
 
 bench: $(VENV)/.installed  ## Codecs, transport, playback and agents beside other packages

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 from blockbuster import BlockingError, blockbuster_ctx
+from coverage import Coverage
 from hypothesis import HealthCheck, settings
 
 
@@ -21,6 +22,18 @@ settings.register_profile(
     "search", settings.get_profile("gate"), derandomize=False, max_examples=5000
 )
 settings.load_profile("gate")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Have coverage note which file of tests covers what, for tools/own_tests.py."""
+    coverage, file = Coverage.current(), item.nodeid.partition("::")[0]
+    if coverage and file != _covering.get(coverage):
+        coverage.switch_context(file)
+        _covering[coverage] = file
+
+
+_covering: dict[Coverage, str] = {}
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,81 @@
+"""Check that each module is covered by a test file of its own, as the last `make test` saw it.
+
+`mediaserver/call/turn.py` is tested by `tests/call/test_turn.py`. That file alone must run most of
+the lines in the functions of the module; what the module does when it is imported counts for
+nothing. A module without functions needs no test file.
+
+    python -m tools.own_tests [--all]
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from coverage import Coverage
+
+
+ROOT = Path(__file__).parent.parent
+FLOOR = 80
+"""Percent of the lines in functions."""
+
+EXCEPTIONS: dict[str, str] = {}
+"""Modules that others' test files cover, and why."""
+
+
+def modules() -> Iterator[tuple[Path, Path]]:
+    """Yield each module, and the test file that should be its own."""
+    for root, tests in (
+        (ROOT / "mediaserver", ""),
+        (ROOT / "codecs" / "audiocodecs", "audiocodecs"),
+    ):
+        for path in sorted(root.rglob("*.py")):
+            folder = ROOT / "tests" / tests / path.parent.relative_to(root)
+            yield path, folder / f"test_{path.name}"
+
+
+def in_functions(path: Path) -> set[int]:
+    """Return the lines of the bodies of functions."""
+    lines: set[int] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines.update(range(node.body[0].lineno, (node.end_lineno or 0) + 1))
+    return lines
+
+
+def main() -> int:
+    """Return the exit status."""
+    parser = argparse.ArgumentParser(prog="own_tests", description="What own test files cover.")
+    parser.add_argument("--all", action="store_true", help="list every module")
+    chosen = parser.parse_args()
+    coverage = Coverage(config_file=str(ROOT / "pyproject.toml"), messages=False)
+    coverage.load()
+    data = coverage.get_data()
+    failed = False
+    for path, test in modules():
+        _, statements, _, _, _ = coverage.analysis2(str(path))
+        wanted = in_functions(path).intersection(statements)
+        own = test.relative_to(ROOT).as_posix()
+        # What runs at import, before any test, is covered by all of them.
+        ran = {
+            line
+            for line, contexts in data.contexts_by_lineno(str(path)).items()
+            if own in contexts or "" in contexts
+        }
+        percent = 100 * len(wanted & ran) / len(wanted) if wanted else 100
+        module = path.relative_to(ROOT).as_posix()
+        low = percent < FLOOR and module not in EXCEPTIONS
+        failed = failed or low
+        if low or chosen.all:
+            missing = "" if test.exists() or not wanted else "  has no"
+            print(f"{percent:5.1f} % of {len(wanted):4} lines  {module}{missing}  {own}")
+    if not failed:
+        print("every module is covered by a test file of its own")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
