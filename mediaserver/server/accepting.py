@@ -6,7 +6,6 @@ stranger least, come first.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Final
 from urllib.parse import parse_qsl
@@ -34,7 +33,7 @@ def examine(
     if token is not None:
         try:
             secret = runtime.settings.secret.get_secret_value()
-            claims = unseal(token, secret, time.time())
+            claims = unseal(token, secret, runtime.wall_clock())
         except TokenError as error:
             token_error = error
     if not _is_path_of(runtime.routes, request.path):

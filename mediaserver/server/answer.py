@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -61,7 +60,7 @@ def answer(
     if not all(expects(route, request) for expects in runtime.screens):
         log.warning("call that nobody waits for", call=call_id, called=called, path=route.path)
         return WebhookReply(Response(Hangup()).to_xml(), "rejected")
-    url = _stream_url(runtime.settings, request, base_url, route.path)
+    url = _stream_url(runtime, request, base_url, route.path)
     if not runtime.admission.reserve(call_id):
         log.warning("call turned away", call=call_id, limit=runtime.admission.limit)
         return busy(runtime.settings)
@@ -81,12 +80,13 @@ def busy(settings: Settings) -> WebhookReply:
     return WebhookReply(response.to_xml(), "busy")
 
 
-def _stream_url(settings: Settings, request: AnswerRequest, base_url: str, path: str) -> str:
+def _stream_url(runtime: Runtime, request: AnswerRequest, base_url: str, path: str) -> str:
+    settings = runtime.settings
     claims = Claims(
         call_id=request.call_id,
         caller=request.caller,
         called=request.called,
-        expires=int(time.time() + settings.token_seconds) + 1,
+        expires=int(runtime.wall_clock() + settings.token_seconds) + 1,
         direction=request.direction,
     )
     token = seal(claims, settings.secret.get_secret_value())

@@ -56,6 +56,7 @@ class Runtime:
         routes: which handler takes which call.
         clock: monotonic seconds, as exact as they come: an event loop's own may stand still while
             a callback runs.
+        wall_clock: seconds since the epoch, which the processes of one server share.
         call_control: how calls are hung up and transferred; by Plivo's REST API where the settings
             name an account, and by closing the stream otherwise, if left out.
         verifiers: what else must hold before a stream is accepted.
@@ -73,11 +74,13 @@ class Runtime:
         routes: Routes,
         *,
         clock: Clock = time.monotonic,
+        wall_clock: Clock = time.time,
         call_control: CallControl | None = None,
         verifiers: Sequence[Verifier] = (),
         coalesces: bool = False,
     ) -> None:
         self.clock = clock
+        self.wall_clock = wall_clock
         self.settings = settings
         self.routes = routes
         self.call_control: CallControl = call_control or CloseStream()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -34,7 +33,7 @@ class TestRuntime(Runtime):
     errors: list[Exception]
 
     def __init__(self, settings: Settings, routes: Routes, *, clock: Clock) -> None:
-        super().__init__(settings, routes, clock=clock)
+        super().__init__(settings, routes, clock=clock, wall_clock=clock)
         self.errors = []
 
     def handler_failed(self, error: Exception, **ids: str) -> None:
@@ -167,7 +166,9 @@ async def joined(
         call_id = phone.setdefault("identity", StreamIdentity.new()).call_id
         answer = replace(answer, call_id=call_id)
     if answer is not None or caller is not None or called is not None:
-        claims = Claims(call_id, caller, called, int(time.time() + settings.token_seconds) + 1)
+        claims = Claims(
+            call_id, caller, called, int(runtime.wall_clock() + settings.token_seconds) + 1
+        )
         token = seal(claims, settings.secret.get_secret_value())
         path += f"{'&' if '?' in path else '?'}{TOKEN_PARAMETER}={token}"
     await loop.connect_accepted_socket(partial(StreamConnection, runtime), ours)

@@ -22,13 +22,13 @@ from mediaserver.testing import VirtualTimeLoop
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "virtual_time: run in a loop whose clock jumps ahead")
+    config.addinivalue_line("markers", "real_time: run in a loop of the system's clock")
 
 
 def pytest_asyncio_loop_factories(item):
-    if item.get_closest_marker("virtual_time"):
-        return {"virtual": VirtualTimeLoop}
-    return {"real": asyncio.new_event_loop}
+    if item.get_closest_marker("real_time"):
+        return {"real": asyncio.new_event_loop}
+    return {"virtual": VirtualTimeLoop}
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +46,7 @@ async def start_runtime():
                 Settings(**settings),
                 Routes(*(routes or [Route(Echo)])),
                 clock=asyncio.get_running_loop().time,
+                wall_clock=lambda: 1_800_000_000.0,
             )
             await runtime.startup()
             stack.push_async_callback(runtime.shutdown)

@@ -134,13 +134,9 @@ class Keep:
         self.reason = stream.end_reason
 
 
-virtual_time = pytest.mark.virtual_time
-
-
 # One WebSocket
 
 
-@virtual_time
 async def test_audio_is_echoed(mount):
     host = Host(mount(Echo))
     host.bring(START, media(b"a" * 160), media(b"b" * 160))
@@ -153,7 +149,6 @@ async def test_audio_is_echoed(mount):
     assert host.app.runtime.admission.idle
 
 
-@virtual_time
 async def test_the_host_tells_of_the_end(mount):
     handler = Keep()
     host = Host(mount(handler))
@@ -164,7 +159,6 @@ async def test_the_host_tells_of_the_end(mount):
     assert handler.reason == "Plivo closed the socket (1001)"
 
 
-@virtual_time
 async def test_the_handler_ends_the_call(mount):
     host = Host(mount(leave))
     host.bring(START)
@@ -173,7 +167,6 @@ async def test_the_handler_ends_the_call(mount):
     assert not host.app.runtime.calls
 
 
-@virtual_time
 async def test_what_was_played_goes_out_before_the_close_frame(mount):
     async def greet(stream):
         await stream.play(b"a" * 160)
@@ -185,7 +178,6 @@ async def test_what_was_played_goes_out_before_the_close_frame(mount):
     assert host.closed() == (1000, "the handler returned")
 
 
-@virtual_time
 async def test_a_handler_that_fails_closes_with_1011(mount):
     async def fail(stream):
         raise LookupError("a bug")
@@ -197,7 +189,6 @@ async def test_a_handler_that_fails_closes_with_1011(mount):
     assert host.app.runtime.counters.handler_errors == 1
 
 
-@virtual_time
 async def test_nothing_is_sent_after_the_close_frame(mount):
     host = Host(mount(listen))
     host.answers_close = False
@@ -213,7 +204,6 @@ async def test_nothing_is_sent_after_the_close_frame(mount):
     assert host.closed() == (1000, "first")
 
 
-@virtual_time
 async def test_a_reason_is_cut_to_what_a_close_frame_holds(mount):
     host = Host(mount(listen))
     host.bring(START)
@@ -223,7 +213,6 @@ async def test_a_reason_is_cut_to_what_a_close_frame_holds(mount):
     assert host.closed() == (1008, "ä" * 61)
 
 
-@virtual_time
 async def test_a_peer_that_does_not_answer_the_close_frame_is_dropped(mount):
     host = Host(mount(leave))
     host.answers_close = False
@@ -233,7 +222,6 @@ async def test_a_peer_that_does_not_answer_the_close_frame_is_dropped(mount):
     assert not host.app.runtime.calls
 
 
-@virtual_time
 async def test_a_peer_of_which_nothing_comes_is_dropped(mount):
     handler = Keep()
     host = Host(mount(handler, dead_peer_timeout=3, ping_interval=1))
@@ -244,7 +232,6 @@ async def test_a_peer_of_which_nothing_comes_is_dropped(mount):
     assert host.app.runtime.counters.dead_peers == 1
 
 
-@virtual_time
 async def test_binary_messages_are_counted_and_refused(mount):
     host = Host(mount(listen))
     host.incoming.put_nowait({"type": "websocket.receive", "bytes": b"12345"})
@@ -255,7 +242,6 @@ async def test_binary_messages_are_counted_and_refused(mount):
     assert (totals.malformed_messages, totals.bytes_in) == (2, 5)
 
 
-@virtual_time
 async def test_playback_is_held_while_the_host_is_slow_and_nothing_is_lost(mount):
     audio = bytes(range(250)) * 32 * 20
 
@@ -278,7 +264,6 @@ async def test_playback_is_held_while_the_host_is_slow_and_nothing_is_lost(mount
     await host.task
 
 
-@virtual_time
 async def test_a_host_that_does_not_get_rid_of_messages_is_a_dead_peer(mount):
     handler = Keep()
 
@@ -303,7 +288,6 @@ class OddError(Exception):
     """No kind of error that a server is known to raise."""
 
 
-@virtual_time
 @pytest.mark.parametrize("error", [OSError("broken pipe"), OddError("broken pipe")])
 async def test_a_host_that_cannot_send_ends_the_call(mount, error):
     handler = Keep()
@@ -322,7 +306,6 @@ async def test_a_host_that_cannot_send_ends_the_call(mount, error):
     assert host.app.runtime.admission.idle
 
 
-@virtual_time
 async def test_a_host_that_cannot_receive_ends_the_call(mount):
     handler = Keep()
     host = Host(mount(handler))
@@ -334,7 +317,6 @@ async def test_a_host_that_cannot_receive_ends_the_call(mount):
     assert host.app.runtime.admission.idle
 
 
-@virtual_time
 async def test_a_host_that_gives_up_ends_the_call(mount):
     handler = Keep()
     host = Host(mount(handler))
@@ -349,7 +331,6 @@ async def test_a_host_that_gives_up_ends_the_call(mount):
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-@virtual_time
 async def test_a_slow_handler_holds_the_host_up_where_the_inbox_says_pause(mount):
     go = asyncio.Event()
     payloads = []
@@ -370,7 +351,6 @@ async def test_a_slow_handler_holds_the_host_up_where_the_inbox_says_pause(mount
     assert payloads == sent
 
 
-@virtual_time
 async def test_a_host_that_is_held_up_can_still_be_closed(mount):
     async def hang(stream):
         await asyncio.Event().wait()
@@ -386,7 +366,6 @@ async def test_a_host_that_is_held_up_can_still_be_closed(mount):
 # Refusals
 
 
-@virtual_time
 async def test_a_refusal_has_its_status_where_the_host_can_say_it(mount):
     app = mount(Echo, max_calls=1)
     first = Host(app)
@@ -402,7 +381,6 @@ async def test_a_refusal_has_its_status_where_the_host_can_say_it(mount):
     await first.task
 
 
-@virtual_time
 @pytest.mark.parametrize("raw_path", [None, b"/calls/%73tream", b"/calls/%73tream?a=1"])
 async def test_what_plivo_signed_is_the_path_of_the_mount_too(mount, raw_path):
     app = mount(listen, auth_token="an auth token", public_url="https://voice.example.com")
@@ -424,7 +402,6 @@ async def test_what_plivo_signed_is_the_path_of_the_mount_too(mount, raw_path):
     assert unsigned.sent[0]["status"] == 403
 
 
-@virtual_time
 @pytest.mark.parametrize("accepted", [True, False])
 async def test_a_signature_is_used_up_only_once_the_websocket_was_accepted(mount, accepted):
     app = mount(listen, auth_token="an auth token", public_url="https://voice.example.com")
@@ -443,7 +420,6 @@ async def test_a_signature_is_used_up_only_once_the_websocket_was_accepted(mount
     assert (again.sent[0] == taken) is not accepted
 
 
-@virtual_time
 async def test_a_refusal_closes_before_accepting_where_the_host_cannot(mount):
     host = Host(mount(Echo), query="token=nonsense", extensions=())
     await host.task
@@ -452,7 +428,6 @@ async def test_a_refusal_closes_before_accepting_where_the_host_cannot(mount):
     assert host.app.runtime.admission.idle
 
 
-@virtual_time
 async def test_a_web_page_is_told_that_this_is_a_websocket(mount):
     host = Host(mount(Echo), type="http")
     await host.task
@@ -460,7 +435,6 @@ async def test_a_web_page_is_told_that_this_is_a_websocket(mount):
     assert b"WebSocket" in host.sent[1]["body"]
 
 
-@virtual_time
 @pytest.mark.parametrize("path", ["/", "/any/path"])
 async def test_a_single_handler_takes_every_path(mount, path):
     host = Host(mount(leave), path, mounted_at="/voice")
@@ -469,7 +443,6 @@ async def test_a_single_handler_takes_every_path(mount, path):
     assert host.closed()[0] == 1000
 
 
-@virtual_time
 @pytest.mark.parametrize(
     ("path", "mounted_at", "status"),
     [("/sales", "/voice", None), ("/sales/", "", None), ("/other", "/voice", 404)],
@@ -482,7 +455,6 @@ async def test_routes_are_matched_by_the_path_below_the_mount(mount, path, mount
     assert host.sent[0].get("status") == status
 
 
-@virtual_time
 async def test_the_handler_sees_the_query(mount):
     queries = []
 
@@ -535,7 +507,6 @@ async def pass_lifespan(app):
     await task
 
 
-@virtual_time
 async def test_a_lifespan_that_is_passed_on_opens_what_handlers_share(mount):
     lifespan = Lifespan()
     shared = []
@@ -555,7 +526,6 @@ async def test_a_lifespan_that_is_passed_on_opens_what_handlers_share(mount):
     assert lifespan.happened == ["opened", "closed"]
 
 
-@virtual_time
 async def test_a_lifespan_that_fails_stops_the_host(mount):
     app = mount(Routes(Route(listen), lifespan=Lifespan(fail="startup")))
     phases = pass_lifespan(app)
@@ -565,7 +535,6 @@ async def test_a_lifespan_that_fails_stops_the_host(mount):
         await anext(phases)
 
 
-@virtual_time
 async def test_a_lifespan_that_fails_to_close_says_so(mount):
     app = mount(Routes(Route(listen), lifespan=Lifespan(fail="shutdown")))
     phases = pass_lifespan(app)
@@ -575,7 +544,6 @@ async def test_a_lifespan_that_fails_to_close_says_so(mount):
         await anext(phases)
 
 
-@virtual_time
 async def test_a_lifespan_that_is_not_passed_on_begins_with_the_first_stream(mount):
     lifespan = Lifespan()
     app = mount(Routes(Route(leave), lifespan=lifespan))
@@ -589,7 +557,6 @@ async def test_a_lifespan_that_is_not_passed_on_begins_with_the_first_stream(mou
     assert lifespan.happened == ["opened", "closed"]
 
 
-@virtual_time
 async def test_it_can_be_started_before_the_first_stream(mount):
     lifespan = Lifespan()
     app = mount(Routes(Route(leave), lifespan=lifespan))
@@ -601,7 +568,6 @@ async def test_shutting_down_what_never_began_does_nothing():
     await asgi(Echo).shutdown()
 
 
-@virtual_time
 async def test_shutting_down_closes_calls_and_waits_for_their_handlers(mount):
     lifespan = Lifespan()
 
@@ -620,7 +586,6 @@ async def test_shutting_down_closes_calls_and_waits_for_their_handlers(mount):
     await host.task
 
 
-@virtual_time
 async def test_shutting_down_does_not_wait_for_ever(mount):
     go = asyncio.Event()
 
@@ -641,7 +606,6 @@ async def test_shutting_down_does_not_wait_for_ever(mount):
     await host.task
 
 
-@virtual_time
 async def test_no_stream_is_taken_while_shutting_down(mount):
     async def tidy_up(stream):
         await listen(stream)
@@ -682,6 +646,7 @@ async def serve():
 TONE = (np.sin(np.arange(4000) / 3) * 8000).astype(np.int16)
 
 
+@pytest.mark.real_time
 async def test_a_phone_is_echoed_by_a_mounted_handler(serve):
     app = asgi(Echo)
     port = await serve(Starlette(routes=[Mount("/stream", app)]))
@@ -696,6 +661,7 @@ async def test_a_phone_is_echoed_by_a_mounted_handler(serve):
     assert not app.runtime.calls
 
 
+@pytest.mark.real_time
 async def test_a_route_of_starlette_takes_a_path_without_a_slash_at_its_end(serve):
     app = asgi(leave)
     port = await serve(
@@ -710,6 +676,7 @@ async def test_a_route_of_starlette_takes_a_path_without_a_slash_at_its_end(serv
     await app.shutdown()
 
 
+@pytest.mark.real_time
 async def test_a_refusal_reaches_a_phone_with_its_status(serve):
     app = asgi(Echo)
     port = await serve(app)
@@ -717,6 +684,7 @@ async def test_a_refusal_reaches_a_phone_with_its_status(serve):
         await Phone(f"ws://127.0.0.1:{port}/?token=nonsense").start()
 
 
+@pytest.mark.real_time
 async def test_a_phone_that_hangs_up_ends_the_handler(serve):
     handler = Keep()
     app = asgi(handler)

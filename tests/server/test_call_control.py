@@ -28,7 +28,6 @@ async def test_a_transfer_is_refused_and_says_what_it_needs():
     assert not stream.closed
 
 
-@pytest.mark.virtual_time
 async def test_a_handler_that_hangs_up_ends_the_call_for_the_phone():
     async def handler(stream):
         await stream.hang_up()

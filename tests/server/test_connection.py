@@ -693,6 +693,7 @@ async def test_messages_that_come_with_the_upgrade_request_are_taken(start_runti
     assert handler.payloads == [bytes(160)] * 2
 
 
+@pytest.mark.real_time
 async def test_control_frames_that_come_with_the_upgrade_request_are_answered(
     start_daemon, clients
 ):
@@ -784,7 +785,6 @@ async def test_frames_under_way_when_the_server_closes_do_no_harm(start_runtime,
     assert runtime.ended_totals.messages_in == 3
 
 
-@pytest.mark.virtual_time
 async def test_a_client_that_does_not_answer_the_close_frame_is_dropped(start_runtime, connect):
     async def leave(stream):
         pass
@@ -813,6 +813,7 @@ async def test_a_client_that_shuts_its_side_ends_the_call(start_runtime, connect
     assert await client.close_code() is None
 
 
+@pytest.mark.real_time
 async def test_a_reset_ends_the_call(start_runtime, connect_tcp):
     handler = Handler()
     runtime = await start_runtime(Route(handler))
@@ -848,6 +849,7 @@ async def test_a_lost_connection_without_an_error_ends_the_call(start_runtime, c
         (raw_frame(0x80, 200), 1002, "unexpected continuation frame"),
     ],
 )
+@pytest.mark.real_time
 async def test_a_client_can_read_why_it_is_refused_though_it_goes_on_sending(
     start_runtime, connect_tcp, bad, code, why
 ):
@@ -867,6 +869,7 @@ async def test_a_client_can_read_why_it_is_refused_though_it_goes_on_sending(
     assert call.session.counters.frames_in == 0
 
 
+@pytest.mark.real_time
 async def test_a_client_can_read_why_it_is_refused_over_tls_too(start_runtime, connect_tcp):
     authority = trustme.CA()
     certificate = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -885,7 +888,6 @@ async def test_a_client_can_read_why_it_is_refused_over_tls_too(start_runtime, c
     assert "100000 bytes" in handler.reason
 
 
-@pytest.mark.virtual_time
 async def test_a_client_that_did_wrong_and_stays_is_dropped(start_runtime, connect):
     runtime = await start_runtime(Route(listen))
     client = await connect(runtime)
@@ -897,7 +899,6 @@ async def test_a_client_that_did_wrong_and_stays_is_dropped(start_runtime, conne
     assert 5 <= asyncio.get_running_loop().time() <= 6.5
 
 
-@pytest.mark.virtual_time
 async def test_a_client_that_closes_and_does_not_read_ends_the_call_at_once(start_runtime, connect):
     ended = []
 
@@ -925,7 +926,6 @@ async def test_a_client_that_closes_and_does_not_read_ends_the_call_at_once(star
     assert asyncio.get_running_loop().time() - closed < 6.5
 
 
-@pytest.mark.virtual_time
 async def test_audio_is_held_while_the_socket_takes_no_more_and_none_is_lost(
     start_runtime, connect
 ):
@@ -960,7 +960,6 @@ async def test_audio_is_held_while_the_socket_takes_no_more_and_none_is_lost(
     assert not call.session.started.playout.blocked
 
 
-@pytest.mark.virtual_time
 async def test_a_slow_handler_holds_the_client_up_where_the_inbox_says_pause(
     start_runtime, connect
 ):
@@ -996,7 +995,6 @@ async def test_a_slow_handler_holds_the_client_up_where_the_inbox_says_pause(
     assert runtime.ended_totals.frames_dropped == 0
 
 
-@pytest.mark.virtual_time
 async def test_a_call_that_is_held_up_can_still_be_closed(start_runtime, connect):
     async def hang(stream):
         await asyncio.Event().wait()
@@ -1049,6 +1047,7 @@ async def test_binary_messages_are_counted_and_refused(start_runtime, connect):
     assert totals.bytes_in == len(START) + 50 + 30
 
 
+@pytest.mark.real_time
 async def test_kernel_buffers_and_timeouts_are_set_for_tcp(start_runtime, connect_tcp):
     runtime = await start_runtime(Route(listen), dead_peer_timeout=25)
     client = await connect_tcp(runtime)

@@ -20,8 +20,6 @@ from mediaserver.sandbox import MISBEHAVIOURS, Misbehaviour, Phone
 from mediaserver.server.connection import StreamConnection
 
 
-pytestmark = pytest.mark.virtual_time
-
 TONE = (np.sin(np.arange(8000) / 3) * 8000).astype(np.int16)
 SECONDS = 6.0
 """How long a call lasts that nothing ends."""

@@ -7,9 +7,6 @@ from mediaserver.server.pacing import Pacer
 from mediaserver.testing import stall
 
 
-pytestmark = pytest.mark.virtual_time
-
-
 class Member:
     """Writes down when it was ticked; wants `wanted` ticks."""
 

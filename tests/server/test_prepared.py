@@ -13,8 +13,6 @@ from mediaserver.server.process.app import create_app
 from mediaserver.testing import joined
 
 
-pytestmark = pytest.mark.virtual_time
-
 CALL = {"CallUUID": "call-1", "From": "14155550100", "To": "14155550199", "Event": "StartApp"}
 HANGUP = {"CallUUID": "call-1", "Event": "Hangup", "HangupCauseCode": "3000"}
 ANSWER = AnswerRequest(call_id="call-1", caller="+14155550100", called="+14155550199")

@@ -177,7 +177,6 @@ async def test_every_live_call_is_closed(start_runtime):
     assert [call.closed for call in calls[1:]] == [[(1001, "bye")]] * 2
 
 
-@pytest.mark.virtual_time
 async def test_nothing_is_left_after_shutdown():
     loop = asyncio.get_running_loop()
     runtime = Runtime(Settings(), Routes(Route(listen)), clock=loop.time)

@@ -32,8 +32,6 @@ from mediaserver.server.trust.tokens import Claims, seal
 from mediaserver.testing import joined, stall
 
 
-pytestmark = pytest.mark.virtual_time
-
 CALL_ID, STREAM_ID = str(UUID(int=1, version=4)), str(UUID(int=2, version=4))
 START = encode_event(Start(CALL_ID, STREAM_ID, "MA", ("inbound",), MULAW_8K, sequence_number=1))
 STOP = encode_event(Stop("done", stream_id=STREAM_ID))

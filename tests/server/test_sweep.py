@@ -6,9 +6,6 @@ from mediaserver.server.sweep import Sweep
 from mediaserver.testing import stall
 
 
-pytestmark = pytest.mark.virtual_time
-
-
 class Member:
     def __init__(self, then=None):
         self.checks = []

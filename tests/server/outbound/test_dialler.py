@@ -31,8 +31,6 @@ from mediaserver.server.runtime import Runtime
 from mediaserver.settings import Settings
 
 
-pytestmark = pytest.mark.virtual_time
-
 FROM, TO = "+14155550100", "+14155550199"
 SERVER = "https://voice.example.com"
 

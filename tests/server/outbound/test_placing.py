@@ -18,6 +18,9 @@ from mediaserver.server.process.daemon import BindError
 from mediaserver.settings import Settings
 
 
+pytestmark = pytest.mark.real_time
+
+
 FROM = "+14155550100"
 
 

@@ -23,6 +23,9 @@ from mediaserver.server.runtime import Runtime
 from mediaserver.settings import Settings
 
 
+pytestmark = pytest.mark.real_time
+
+
 CALL = {"CallUUID": "call-1", "From": "14155550100", "To": "14155550199", "Event": "StartApp"}
 START = json.dumps(
     {

@@ -1,11 +1,13 @@
 import asyncio
 import random
+import socket
 
 import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
 from mediaserver.server.process.http import HttpConnection, HttpLimits, sweep_connections
+from tests.server.until import until
 
 
 LIMITS = HttpLimits(
@@ -58,24 +60,22 @@ class Server:
         self.writers = []
 
     async def __aenter__(self):
-        loop = asyncio.get_running_loop()
-        self.server = await loop.create_server(
-            lambda: HttpConnection(LIMITS, self.config, self.state, {}), "127.0.0.1", 0
-        )
         return self
 
     async def __aexit__(self, *exc_info):
         for writer in self.writers:
             writer.close()
-        self.server.close()
         self.sweep(1e9)
         self.sweep(1e9)
 
     async def connect(self):
-        reader, writer = await asyncio.open_connection(*self.server.sockets[0].getsockname())
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        await loop.connect_accepted_socket(
+            lambda: HttpConnection(LIMITS, self.config, self.state, {}), ours
+        )
+        reader, writer = await asyncio.open_connection(sock=theirs)
         self.writers.append(writer)
-        while not self.state.connections:
-            await asyncio.sleep(0)
         return reader, writer
 
     async def ask(self, *pieces):
@@ -164,8 +164,7 @@ async def test_tiny_chunks_do_not_get_round_the_limit(server):
     reader, writer = await server.connect()
     writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
     (connection,) = server.state.connections
-    while connection.cycle is None:
-        await asyncio.sleep(0)
+    await until(lambda: connection.cycle is not None)
     writer.write((b"1;" + b"x" * 100 + b"\r\nb\r\n") * 80)
     assert (await reader.read()).startswith(b"HTTP/1.1 413 ")
 
@@ -207,8 +206,7 @@ async def test_headers_that_stay_away_are_not_waited_for(server):
     reader, writer = await server.connect()
     writer.write(b"GET / HTTP/1.1\r\nHost:")
     (connection,) = server.state.connections
-    while not connection._in_headers:
-        await asyncio.sleep(0)
+    await until(lambda: connection._in_headers)
     server.sweep(9)
     assert not connection.transport.is_closing()
     server.sweep(11)
@@ -219,12 +217,10 @@ async def test_a_body_that_stays_away_is_not_waited_for(server):
     reader, writer = await server.connect()
     writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
     (connection,) = server.state.connections
-    while connection.cycle is None:
-        await asyncio.sleep(0)
+    await until(lambda: connection.cycle is not None)
     server.sweep(11)
     assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
-    while server.state.tasks:
-        await asyncio.sleep(0)
+    await until(lambda: not server.state.tasks)
 
 
 async def test_a_client_that_says_nothing_is_hung_up_on(server):
@@ -248,12 +244,10 @@ async def test_a_refused_client_that_stays_is_cut_off(server):
     _, writer = await server.connect()
     writer.write(b"nonsense\r\n\r\n")
     (connection,) = server.state.connections
-    while not connection._refused:
-        await asyncio.sleep(0)
+    await until(lambda: connection._refused)
     writer.write(b"more nonsense")
     server.sweep(3)
-    while server.state.connections:
-        await asyncio.sleep(0)
+    await until(lambda: not server.state.connections)
 
 
 async def test_an_upgrade_to_something_else_is_answered_as_a_request(server):
@@ -266,8 +260,7 @@ async def test_bytes_that_come_with_the_upgrade_request_are_not_lost(server):
     _, writer = await server.connect()
     head = b"GET /stream?a=1 HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
     writer.write(head + b"early frame")
-    while not Socket.made:
-        await asyncio.sleep(0)
+    await until(lambda: Socket.made)
     request, early = Socket.made[0].received
     assert request.startswith(b"GET /stream?a=1 HTTP/1.1\r\n")
     assert early == b"early frame"
@@ -295,6 +288,5 @@ async def test_no_bytes_raise_anything(server):
         writer.write_eof()
         await asyncio.sleep(0)
         writer.close()
-    while server.state.connections:
-        await asyncio.sleep(0)
+    await until(lambda: not server.state.connections)
     assert raised == []
