@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+
+if TYPE_CHECKING:
+    from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
 
 
 app = typer.Typer(
@@ -15,6 +19,30 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+Misbehave = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="WHAT",
+        help="Something that the carrier does wrong on the stream; 'help' lists all. May be "
+        "repeated.",
+    ),
+]
+
+
+def misbehaviour(texts: list[str] | None) -> Misbehaviour:
+    """Return what `--misbehave` asks for; for `help`, list what can be asked for, and exit."""
+    from mediaserver.sandbox.wire.misbehaviour import MISBEHAVIOURS, Misbehaviour
+
+    if texts == ["help"]:
+        for usage, text in MISBEHAVIOURS.items():
+            typer.echo(f"{usage:28} {text}")
+        raise typer.Exit
+    try:
+        return Misbehaviour.parse(*(texts or []))
+    except ValueError as error:
+        fail(str(error), 2)
 
 
 def fail(message: str, status: int = 1) -> NoReturn:

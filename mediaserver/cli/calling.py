@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mediaserver.cli.application import fail
+from mediaserver.cli.application import Misbehave, fail, misbehaviour
 
 
 if TYPE_CHECKING:
@@ -76,13 +76,7 @@ def call_command(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Extra header of the stream. May be repeated."),
     ] = None,
-    misbehave: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="WHAT",
-            help="Something the phone does wrong; 'help' lists all. May be repeated.",
-        ),
-    ] = None,
+    misbehave: Misbehave = None,
     auth_token: AuthToken = None,
     signed_url: SignedUrl = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
@@ -90,18 +84,13 @@ def call_command(
     """Call a server that speaks Plivo's stream protocol, and report what the caller heard."""
     from audiocodecs import AudioFormat
     from mediaserver.sandbox import (
-        MISBEHAVIOURS,
         CallFailed,
         CallOptions,
         KeyPress,
-        Misbehaviour,
         place_call,
     )
 
-    if misbehave == ["help"]:
-        for usage, text in MISBEHAVIOURS.items():
-            typer.echo(f"{usage:28} {text}")
-        return
+    wrong = misbehaviour(misbehave)
     try:
         options = CallOptions(
             url=url,
@@ -113,7 +102,7 @@ def call_command(
             format=AudioFormat.parse(format),
             seconds=seconds,
             silence=silence,
-            misbehaviour=Misbehaviour.parse(*(misbehave or [])),
+            misbehaviour=wrong,
             extra_headers=dict(_pair(each) for each in header or []),
             headers=_signature(signed_url or url, auth_token),
         )

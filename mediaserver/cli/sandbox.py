@@ -10,7 +10,7 @@ from typing import Annotated, cast, get_args
 import typer
 from pydantic import SecretStr
 
-from mediaserver.cli.application import fail
+from mediaserver.cli.application import Misbehave, fail, misbehaviour
 from mediaserver.plivo.callbacks import Scheme
 
 
@@ -56,14 +56,7 @@ def sandbox_command(
     stream_rate: Annotated[
         str, typer.Option(help="Price of a minute of stream in dollars, for the billing fields.")
     ] = "0.003",
-    misbehave: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="WHAT",
-            help="Something that streams do wrong, as in `mediaserver call --misbehave`. "
-            "May be repeated.",
-        ),
-    ] = None,
+    misbehave: Misbehave = None,
     recordings: Annotated[Path, typer.Option(help="Folder for recordings.")] = Path("recordings"),
     log_level: Annotated[str, typer.Option(help="Least severe level of messages to log.")] = "info",
 ) -> None:
@@ -79,13 +72,13 @@ def sandbox_command(
         from mediaserver.sandbox.platform import SandboxOptions, environment, serve_sandbox
         from mediaserver.sandbox.records.billing import Rates, Tariff
         from mediaserver.sandbox.records.store import StoreError
-        from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.startswith("mediaserver"):
             raise
         fail(f"the sandbox needs {error.name}: pip install 'mediaserver[sandbox]'")
     from mediaserver.telemetry.logs import LogLevel, configure_logs
 
+    wrong = misbehaviour(misbehave)
     if log_level not in get_args(LogLevel):
         fail(f"--log-level is one of {', '.join(get_args(LogLevel))}, not {log_level!r}", 2)
     configure_logs(cast(LogLevel, log_level))
@@ -108,7 +101,7 @@ def sandbox_command(
                 calls_per_second=calls_per_second,
                 concurrency=concurrency,
                 recordings=recordings,
-                misbehaviour=Misbehaviour.parse(*(misbehave or [])),
+                misbehaviour=wrong,
             ),
             rates=Rates(stream=Tariff(_dollars(stream_rate))),
             requests=rate_limit,

@@ -81,3 +81,11 @@ def test_what_cannot_be_is_refused(served, flag, value, says):
 
     assert (result.exit_code, seen) == (2, [])
     assert says in result.stderr
+
+
+def test_misbehaviours_are_listed_as_for_a_call(served: Any) -> None:
+    seen, result = served("--misbehave", "help")
+
+    assert (result.exit_code, seen) == (0, [])
+    of_a_call = CliRunner().invoke(app, ["call", "ws://x/", "--misbehave", "help"])
+    assert result.stdout == of_a_call.stdout

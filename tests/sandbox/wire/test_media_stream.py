@@ -5,6 +5,7 @@ import base64
 import json
 import socket
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,8 +23,9 @@ from mediaserver.protocol import (
 from mediaserver.sandbox.audio.line import Line
 from mediaserver.sandbox.errors import CallFailed
 from mediaserver.sandbox.wire.connect import open_websocket
-from mediaserver.sandbox.wire.media_stream import MediaStream, StreamOptions
+from mediaserver.sandbox.wire.media_stream import LOST, MediaStream, StreamOptions
 from mediaserver.sandbox.wire.messages import StreamIdentity
+from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
 from mediaserver.testing import run_virtual, stall
 
 
@@ -891,3 +893,77 @@ def test_the_end_of_a_call_does_not_wait_for_a_server_that_does_not_read(streami
 def test_what_plivo_would_not_take_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         StreamOptions(**{"url": URL, **options})
+
+
+# What it does wrong on request
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kinds", "reason"),
+    [
+        ("drop@0.5", ["connected", "dropped"], "Connection error"),
+        ("half-close@0.5", ["connected", "dropped"], "Connection error"),
+        ("stop-reading@0.5", ["connected", "stopped"], "Call hangup"),
+    ],
+)
+def test_a_fault_of_the_connection_happens_at_its_time(
+    streaming: Any, wrong: str, kinds: list[str], reason: str
+) -> None:
+    async def script(call: Any) -> None:
+        await asyncio.sleep(0.6)
+        if call.server.open:
+            call.server.send(ClearAudio(call.identity.stream_id))
+        await asyncio.sleep(1.0)
+
+    call = streaming(
+        script, format=MULAW_8K, bidirectional=True, misbehaviour=Misbehaviour.parse(wrong)
+    )
+    assert (call.kinds, call.end.reason) == (kinds, reason)
+    assert len(media(call)) == pytest.approx(25 if "dropped" in kinds else 80, abs=3)
+    assert call.server.events("clearedAudio") == []
+    assert set(call.stream.errors) == ({LOST} if "dropped" in kinds else set())
+
+
+def test_messages_can_come_in_fragments(streaming: Any) -> None:
+    call = streaming(for_a_second, misbehaviour=Misbehaviour(fragmented=True))
+    assert call.server.fragments == 2 * len(call.server.received)
+    assert len(media(call)) in (50, 51)
+
+
+def test_messages_can_come_in_binary(streaming: Any) -> None:
+    call = streaming(for_a_second, misbehaviour=Misbehaviour(binary=True))
+    assert {type(message) for message in call.server.received} == {bytes}
+
+
+def test_pieces_of_odd_sizes_hold_the_whole_audio_of_each_track(streaming: Any) -> None:
+    speech = np.random.default_rng(7).integers(-9_000, 9_000, 16_000).astype(np.int16)
+
+    async def script(call: Any) -> None:
+        call.line.handset.say(speech)
+        call.line.play(speech[::-1])
+        await asyncio.sleep(2.0)
+
+    call = streaming(
+        script, track="both", format=L16_16K, misbehaviour=Misbehaviour(odd_sizes=True)
+    )
+    for track, said in (("inbound", speech), ("outbound", speech[::-1])):
+        heard = audio(media(call, track), L16_16K)
+        start = int(np.flatnonzero(heard)[0])
+        assert np.array_equal(heard[start : start + 16_000], said)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "answers"),
+    [("no-acks", ["clearedAudio"]), ("no-cleared", ["playedStream"])],
+)
+def test_answers_can_be_missing(streaming: Any, wrong: str, answers: list[str]) -> None:
+    async def script(call: Any) -> None:
+        call.server.send(SetCheckpoint(call.identity.stream_id, "here"))
+        await asyncio.sleep(0.1)
+        call.server.send(ClearAudio(call.identity.stream_id))
+        await asyncio.sleep(0.1)
+
+    call = streaming(script, bidirectional=True, misbehaviour=Misbehaviour.parse(wrong))
+    kinds = [message["event"] for message in call.server.received]
+    assert [kind for kind in kinds if kind in ("playedStream", "clearedAudio")] == answers
+    assert call.kinds == ["connected", "played", "cleared", "stopped"]

@@ -1,10 +1,25 @@
+from __future__ import annotations
+
+import asyncio
 import dataclasses
+import socket
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from websockets.asyncio.client import ClientConnection
 
+from mediaserver.handler import Route, Routes
 from mediaserver.sandbox import MISBEHAVIOURS, Misbehaviour
+from mediaserver.sandbox.people.person import Person
+from mediaserver.sandbox.wire.connect import open_websocket
+from mediaserver.server.connection import StreamConnection
+from mediaserver.settings import Settings
+from mediaserver.stream import Stream
+from mediaserver.testing.joined import TestRuntime
 
 
 def test_a_phone_behaves_by_default():
@@ -102,3 +117,48 @@ def test_what_is_printed_can_be_parsed(usages):
     texts = [usage.replace("SECONDS", "2.5") for usage in usages]
     misbehaviour = Misbehaviour.parse(*texts)
     assert Misbehaviour.parse(*str(misbehaviour).split()) == misbehaviour
+
+
+@pytest.mark.parametrize(
+    ("everybody", "person", "seconds"),
+    [("drop@1", "", 1.0), ("", "drop@2", 2.0), ("drop@1", "drop@2", 2.0), ("", "", 10.0)],
+)
+def test_a_platform_that_misbehaves_does_so_toward_a_real_handler(
+    on_platform: Callable[..., Any], everybody: str, person: str, seconds: float
+) -> None:
+    heard: list[float] = []
+
+    async def listen(stream: Stream) -> None:
+        began = asyncio.get_running_loop().time()
+        async for _ in stream.events():
+            pass
+        heard.append(asyncio.get_running_loop().time() - began)
+
+    async def scenario(platform: Any) -> str:
+        loop = asyncio.get_running_loop()
+        routes = Routes(Route(listen, "/ws"))
+        runtime = TestRuntime(Settings.model_construct(), routes, clock=loop.time)
+        await runtime.startup()
+
+        async def connect(url: str, **options: Any) -> ClientConnection:
+            ours, theirs = socket.socketpair()
+            ours.setblocking(False)
+            await loop.connect_accepted_socket(partial(StreamConnection, runtime), ours)
+            return await open_websocket(url, sock=theirs, **options)
+
+        platform.exchange.services.connect = connect
+        call = await platform.call(platform.stream(bidirectional="true", keepCallAlive="true"))
+        await call.answered.wait()
+        loop.call_later(10.0, call.hang_up_by_api)
+        await call.wait_ended()
+        await runtime.shutdown()
+        (record,) = platform.exchange.records.streams.values()
+        return str(record.status)
+
+    status = on_platform(
+        scenario,
+        person=Person(misbehaviour=Misbehaviour.parse(*person.split())),
+        options={"misbehaviour": Misbehaviour.parse(*everybody.split())},
+    )
+    assert heard == [pytest.approx(seconds, abs=0.1)]
+    assert status == ("stopped" if seconds == 10.0 else "failed")
