@@ -257,26 +257,32 @@ def test_an_interruption_reaches_its_hook():
     assert note[1] == pytest.approx(1.5, abs=0.05)
 
 
-async def test_an_error_of_plivos_reaches_its_hook():
+def test_an_error_of_plivos_reaches_its_hook():
     class Failing(Handler):
         async def on_error(self, error):
-            errors.append(error.reason)
+            errors.append(error)
+
+    async def test(line):
+        line.call.session.receive('{"event":"playFailed","reason":"too loud"}')
 
     errors = []
-    handler = Failing()
-    await handler._react(StreamError("playFailed", "too loud"))
-    assert errors == ["too loud"]
+    called(Failing, test)
+    called(Handler, test)
+    assert errors == [StreamError("playFailed", "too loud")]
 
 
-async def test_a_status_callback_reaches_its_hook():
+def test_a_status_callback_reaches_its_hook():
     class Informed(Handler):
         async def on_status(self, status):
             told.append(status)
 
+    async def test(line):
+        line.call.session.report(status)
+
     told = []
     status = StreamStatus(kind="degraded", error="30 % full")
-    await Informed()._react(status)
-    await Handler()._react(status)
+    called(Informed, test)
+    called(Handler, test)
     assert told == [status]
 
 

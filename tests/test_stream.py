@@ -1,5 +1,6 @@
 import asyncio
 import threading
+from contextlib import asynccontextmanager
 
 import numpy as np
 import pytest
@@ -32,21 +33,30 @@ async def listen(stream):
         pass
 
 
-async def idle(stream):
-    """A handler that leaves everything to the test."""
-    while not stream.ended:
-        await asyncio.sleep(0.02)
+@asynccontextmanager
+async def idle_call(**phone):
+    """A call whose handler leaves everything to the test."""
+    over = asyncio.Event()
+
+    async def idle(stream):
+        await over.wait()
+
+    async with joined(idle, **phone) as line:
+        try:
+            yield line
+        finally:
+            over.set()
 
 
 def now():
     return asyncio.get_running_loop().time()
 
 
-def called(test, handler=idle, **phone):
+def called(test, handler=None, **phone):
     """Run `test` on the stream and the phone of a call."""
 
     async def main():
-        async with joined(handler, **phone) as line:
+        async with joined(handler, **phone) if handler else idle_call(**phone) as line:
             return await test(line.stream, line.phone)
 
     return run_virtual(main())
@@ -300,7 +310,7 @@ def test_events_that_lead_to_events_leave_others_their_turn(reader):
 
     # Virtual time passes only when nothing is ready, so real turns are counted here.
     async def main():
-        async with joined(idle) as line:
+        async with idle_call() as line:
             return await test(line.stream, line.phone)
 
     assert asyncio.run(main()) > 0
@@ -942,17 +952,16 @@ def test_a_dropped_line_ends_the_stream():
 
 async def test_run_blocking_runs_in_a_thread_and_leaves_the_loop_free():
     """In real time: threads have no place in virtual time."""
-    asked, answered = threading.Event(), threading.Event()
+    loop, asked, answered = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
 
     def blocking(first, *, second):
-        asked.set()
+        loop.call_soon_threadsafe(asked.set)
         assert answered.wait(60)
         return first, second, threading.current_thread()
 
-    async with joined(idle) as line:
+    async with idle_call() as line:
         work = asyncio.create_task(line.stream.run_blocking(blocking, 1, second=2))
-        while not asked.is_set():
-            await asyncio.sleep(0)
+        await asked.wait()
         answered.set()
         first, second, thread = await work
     assert (first, second) == (1, 2)
@@ -963,7 +972,7 @@ async def test_an_exception_in_run_blocking_comes_out():
     def failing():
         raise ZeroDivisionError
 
-    async with joined(idle) as line:
+    async with idle_call() as line:
         with pytest.raises(ZeroDivisionError):
             await line.stream.run_blocking(failing)
 
@@ -1120,7 +1129,7 @@ def test_a_playback_is_not_extended_by_what_was_played_before():
 
 def test_a_playback_is_not_extended_by_one_of_another_stream():
     async def test(stream, phone):
-        async with joined(idle) as other:
+        async with idle_call() as other:
             playback = await other.stream.play(tone(0.1))
             with pytest.raises(ValueError, match="same stream"):
                 (await stream.play(tone(0.1))).extend(playback)
