@@ -19,7 +19,7 @@ from mediaserver.sandbox.api.routing import (
     call_record,
     live_call,
 )
-from mediaserver.sandbox.calls.streams import StreamPlan
+from mediaserver.sandbox.calls.streams import stream_plan
 
 
 router = PlivoRouter(ACCOUNT + "/Call/{call_uuid}/Stream", "Audio stream")
@@ -33,7 +33,7 @@ async def start_a_stream(
     call = answered_call(exchange, call_uuid)
     assert call.line is not None, "it has been answered"
     try:
-        stream = await call.streams.start(_plan(asked), call.line)
+        stream = await call.streams.start(stream_plan(asked.service_url, asked), call.line)
     except ValueError as error:
         raise HTTPException(400, str(error)) from None
     return models.StreamCreated(
@@ -76,21 +76,3 @@ async def stop_a_stream(exchange: Ex, call_uuid: str, stream_id: str) -> None:
 async def stop_all_streams(exchange: Ex, call_uuid: str) -> None:
     """Stop every stream of a live call."""
     await live_call(exchange, call_uuid).streams.stop_all("API request")
-
-
-def _plan(asked: models.StreamRequest) -> StreamPlan:
-    defaults = StreamPlan(asked.service_url)
-    return StreamPlan(
-        url=asked.service_url,
-        bidirectional=bool(asked.bidirectional),
-        track=asked.audio_track or defaults.track,
-        content_type=asked.content_type or defaults.content_type,
-        timeout=asked.stream_timeout or defaults.timeout,
-        status_callback_url=asked.status_callback_url,
-        status_callback_method=asked.status_callback_method or "POST",
-        extra_headers=asked.extra_headers or "",
-        noise_cancellation=asked.noise_cancellation == "true",
-        noise_cancellation_level=(
-            asked.noise_cancellation_level or defaults.noise_cancellation_level
-        ),
-    )

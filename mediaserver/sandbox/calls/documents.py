@@ -136,7 +136,7 @@ class DocumentRunner:
     async def _stream(self, element: xml.Stream) -> Continuation:
         line = await self._call.pick_up()
         try:
-            stream = await self._call.streams.start(stream_plan(element), line)
+            stream = await self._call.streams.start(stream_plan(element.url, element), line)
         except (StreamRefusedError, ValueError) as error:
             log.warning("stream refused", call_uuid=self._call.uuid, error=str(error))
             return None

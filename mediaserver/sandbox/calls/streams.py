@@ -14,6 +14,7 @@ import structlog
 from audiocodecs import AudioFormat
 from mediaserver.plivo import xml
 from mediaserver.plivo.callbacks import StreamStatus
+from mediaserver.plivo.models import StreamRequest
 from mediaserver.protocol import parse_extra_headers
 from mediaserver.sandbox.audio.line import Line
 from mediaserver.sandbox.audio.noise import NoiseCancellationError
@@ -62,21 +63,21 @@ class StreamPlan:
     noise_cancellation_level: int = 85
 
 
-def stream_plan(element: xml.Stream) -> StreamPlan:
-    """Return what `<Stream>` asks for, with the defaults of the pages for the rest."""
-    defaults = StreamPlan(element.url)
+def stream_plan(url: str, asked: xml.Stream | StreamRequest) -> StreamPlan:
+    """Return what an element or a request asks for, with the defaults for what it leaves out."""
+    defaults = StreamPlan(url)
     return StreamPlan(
-        url=element.url,
-        bidirectional=bool(element.bidirectional),
-        track=element.audio_track or defaults.track,
-        content_type=element.content_type or defaults.content_type,
-        timeout=element.stream_timeout or defaults.timeout,
-        status_callback_url=element.status_callback_url,
-        status_callback_method=element.status_callback_method or "POST",
-        extra_headers=element.extra_headers or "",
-        noise_cancellation=bool(element.noise_cancellation),
+        url=url,
+        bidirectional=bool(asked.bidirectional),
+        track=asked.audio_track or defaults.track,
+        content_type=asked.content_type or defaults.content_type,
+        timeout=asked.stream_timeout or defaults.timeout,
+        status_callback_url=asked.status_callback_url,
+        status_callback_method=asked.status_callback_method or defaults.status_callback_method,
+        extra_headers=asked.extra_headers or "",
+        noise_cancellation=asked.noise_cancellation in (True, "true"),
         noise_cancellation_level=(
-            element.noise_cancellation_level or defaults.noise_cancellation_level
+            asked.noise_cancellation_level or defaults.noise_cancellation_level
         ),
     )
 

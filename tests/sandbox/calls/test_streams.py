@@ -8,6 +8,7 @@ import pytest
 
 from mediaserver.plivo import xml
 from mediaserver.plivo.callbacks import StreamStatus
+from mediaserver.plivo.models import StreamRequest
 from mediaserver.plivo.signatures import verify_upgrade
 from mediaserver.sandbox.audio.noise import NoiseCancellationError
 from mediaserver.sandbox.calls.call import SandboxCall
@@ -283,7 +284,7 @@ def test_a_plan_has_what_the_attributes_of_stream_say() -> None:
         noise_cancellation_level=70,
     )
 
-    assert stream_plan(element) == StreamPlan(
+    assert stream_plan(element.url, element) == StreamPlan(
         "wss://h/ws",
         bidirectional=True,
         content_type="audio/x-mulaw;rate=8000",
@@ -297,6 +298,16 @@ def test_a_plan_has_what_the_attributes_of_stream_say() -> None:
 
 
 def test_a_plan_has_the_defaults_of_the_pages() -> None:
-    assert stream_plan(xml.Stream("wss://h/ws")) == StreamPlan(
+    assert stream_plan("wss://h/ws", xml.Stream("wss://h/ws")) == StreamPlan(
         "wss://h/ws", track="inbound", content_type="audio/x-l16;rate=8000", timeout=86_400
+    )
+
+
+@pytest.mark.parametrize(("asked", "cancelled"), [("true", True), ("false", False), (None, False)])
+def test_a_request_asks_for_noise_cancellation_in_words(asked: str | None, cancelled: bool) -> None:
+    fields = {"service_url": "wss://h/ws", "noise_cancellation": asked}
+
+    assert (
+        stream_plan("wss://h/ws", StreamRequest.model_validate(fields)).noise_cancellation
+        is cancelled
     )
