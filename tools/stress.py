@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 _PYTEST = (sys.executable, "-m", "pytest", "-q", "-rfE", "--color=no", "-n", "auto")
 # Ends with the process that started it, however that ends.
 _BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
-_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+(?:\[.*?\])?)", re.MULTILINE)
+_FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/.+?)(?: - .*)?$", re.MULTILINE)
 _NO_TESTS = 5
 
 
