@@ -20,7 +20,6 @@ from mediaserver.agents.services.openai.transcription import OpenAITranscription
 from mediaserver.agents.turns import LevelDetector
 from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import CallReport, Phone
-from mediaserver.sandbox.phone.report import Reply
 from mediaserver.testing import joined
 from mediaserver.testing.openai import (
     Disconnect,
@@ -98,12 +97,12 @@ def asked(phone: Phone) -> None:
 
 
 def spoken(
-    fault: Callable[..., Any] | Reply | None = None,
+    fault: Callable[..., Any] | HttpReply | None = None,
     pieces: list[bytes] | tuple[bytes, bytes] = (SOUND * 400, SOUND * 400),
 ) -> Callable[..., Any]:
     """Speak everything, but fail at what begins with "Words"."""
 
-    def answer(request: Received) -> Reply:
+    def answer(request: Received) -> HttpReply:
         if fault is not None and request.params["input"].startswith("Words"):
             return fault if isinstance(fault, HttpReply) else fault(request)
         return speaks(*pieces)(request)

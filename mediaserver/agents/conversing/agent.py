@@ -33,54 +33,54 @@ from mediaserver.stream import Stream
 log = structlog.get_logger("mediaserver.agents")
 
 INAUDIBLE = "[inaudible]"
-"""What the model is told when the caller interrupted and was not understood."""
+"""Stands for the caller's words if they interrupted the agent and were not understood."""
 
 
 class Agent(Configured, Handler, ABC):
     """A handler that converses. `VoiceAgent` and `RealtimeAgent` are the two kinds.
 
-    Its settings are class attributes, to be set in a subclass, and keyword arguments, so that a
-    route may set them too.
+    Its settings are attributes of the class, for subclasses to set, and keyword arguments, for
+    routes to set.
 
     Attributes:
-        conversation: what was said so far, as the caller heard it.
+        conversation: what both sides have said so far, as the caller heard it.
 
     Raises:
         TypeError: if a setting does not exist.
-        ValueError: if a setting has no sense.
+        ValueError: if a setting is out of range.
 
     """
 
     prompt: str = ""
-    """What the model is told to be and do."""
+    """The instructions for the model."""
     greeting: str | None = None
-    """What the agent says first; None leaves the first word to the caller."""
+    """The first words of the agent; None lets the caller speak first."""
     tools: Sequence[Callable[..., Any]] = ()
-    """What the model may use, beside methods marked with `tool`."""
+    """Functions that the model may use, besides the methods that are marked with `tool`."""
     transfers: Mapping[str, str] = {}
-    """Where the model may transfer the call to: a name, and the URL of answer XML."""
+    """Where the model may transfer the call: names, and the URLs of answer XML."""
     can_hang_up: bool = True
     """Whether the model may end the call."""
     barge_in: BargeIn = "decide"
     """What the caller's voice does while the agent speaks: see `BargeIn`."""
     turn_taking: TurnSettings = TurnSettings()
-    """When the caller has begun, finished, interrupted."""
+    """When the caller counts as speaking, as interrupting and as having finished."""
     voice_detector: Callable[[], VoiceDetector] = staticmethod(default_detector)
-    """Makes what tells speech from silence, for each call."""
+    """Makes the detector that tells speech from silence, one for each call."""
     silence_prompt: str | None = "Are you still there?"
-    """Said when both sides have been silent for ``turn_taking.silence``; None: nothing."""
+    """Said when both sides have been silent for ``turn_taking.silence``; None says nothing."""
     silence_prompts: int = 2
-    """After so many that were not answered the agent says goodbye and hangs up."""
+    """Number of silence prompts without an answer after which the agent hangs up."""
     goodbye: str | None = "Goodbye."
-    """Said before the agent hangs up without having said anything else."""
+    """Said before the agent hangs up, unless it has just said something else; None says nothing."""
     apology: str | None = "Sorry, something went wrong. Please say that again."
-    """Said when a service failed; None: silence."""
+    """Said when a service failed; None says nothing."""
     failures_allowed: int = 2
-    """So many turns in a row may fail; at the next one the agent gives up."""
+    """Number of turns in a row that may fail; at the next one the agent gives up."""
     give_up: str = HANG_UP
-    """What it does then: ``hang_up``, or the name of a transfer."""
+    """What the agent does when it gives up: ``hang_up``, or the name of a transfer."""
     hold_after: float = 0.8
-    """Seconds that a tool may run before its hold phrase is said."""
+    """Seconds that a tool runs before its hold phrase is said."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -104,24 +104,24 @@ class Agent(Configured, Handler, ABC):
         self._keys = Keys(self._take_keys)
         self._key_at = 0.0
 
-    # What each kind of agent does in its own way.
+    # What each kind of agent implements.
 
     async def prewarm(self) -> None:
-        """Get services ready: when the call is answered, and again when its stream starts."""
+        """Get the services ready. Called when the call is answered, and when its stream starts."""
 
     async def open(self) -> None:
-        """The stream has started: do what must be done before the greeting."""
+        """Do what must precede the greeting. Called when the stream has started."""
 
     @abstractmethod
     async def hear(self, utterance: Utterance) -> str | None:
-        """Follow an utterance, from its onset on, and return what was said.
+        """Follow an utterance from its beginning, and return the words.
 
-        Runs in a task of its own. Give transcripts to ``self.listener.understood``: they may show
-        that it is speech, or none.
+        Runs in a task of its own. Pass transcripts to ``self.listener.understood``: they may show
+        whether the utterance is speech or noise.
 
         Returns:
-            The text; empty if nothing was said, which is not answered; None if the text is not
-            known, as where the model itself has heard it.
+            The words. Empty if there were none: the agent does not answer then. None if they are
+            not known, because the model itself has heard them.
 
         Raises:
             ServiceError: the service failed.
@@ -130,9 +130,9 @@ class Agent(Configured, Handler, ABC):
 
     @abstractmethod
     async def respond(self, reply: Reply) -> None:
-        """Answer the conversation; return when the answer was heard.
+        """Answer the conversation; return when the caller has heard the answer.
 
-        Is cancelled at an interruption, after `settle`. Sets the reply's timings and usage.
+        Cancelled at an interruption, after `settle`. Sets the times and the cost of the reply.
 
         Raises:
             ServiceError: a service failed.
@@ -141,7 +141,7 @@ class Agent(Configured, Handler, ABC):
 
     @abstractmethod
     async def utter(self, reply: Reply, text: str) -> None:
-        """Say exactly this, as a part of `reply`; return when it was heard.
+        """Say `text`, word for word, as a part of `reply`; return when the caller has heard it.
 
         Raises:
             ServiceError: a service failed.
@@ -150,9 +150,9 @@ class Agent(Configured, Handler, ABC):
 
     @abstractmethod
     def settle(self, reply: Reply) -> None:
-        """Keep in the conversation what was heard of `reply`, and nothing else; set ``heard``.
+        """Keep in the conversation what the caller heard of `reply`, and set ``reply.heard``.
 
-        Called once for each reply: when it was heard to its end, or right after playback was
+        Called once for each reply: when the caller has heard all of it, right after playback was
         interrupted, or at the end of the call.
         """
 
@@ -169,7 +169,7 @@ class Agent(Configured, Handler, ABC):
         self.conversation.hear(text)
 
     async def said(self, reply: Reply) -> None:
-        """Wait until what there is of `reply` has been heard, because nothing will follow.
+        """Wait until the caller has heard what there is of `reply`. Nothing will follow it.
 
         Raises:
             ServiceError: a service failed.
@@ -177,34 +177,34 @@ class Agent(Configured, Handler, ABC):
         """
 
     async def close(self) -> None:
-        """The stream has ended, and no task of the agent runs any more: close what is open."""
+        """Close what is open. Called when the stream and all tasks of the agent have ended."""
 
     # Hooks for subclasses.
 
     async def on_transcript(self, transcript: Transcript) -> None:
-        """The caller was understood, partially or finally."""
+        """The caller was understood; the transcript may be partial."""
 
     async def on_barge_in(self, confirmed: bool) -> None:
-        """The caller's voice came while the agent spoke, and was speech, or was not."""
+        """There was sound from the caller while the agent spoke; `confirmed` if it was speech."""
 
     async def on_turn(self, turn: Turn) -> None:
-        """A turn is over."""
+        """A turn has ended."""
 
     # The worker.
 
     _services: ClassVar[Sequence[str]] = ()
-    """Which settings are services, to be prewarmed and closed by the worker."""
+    """The names of the settings that are services: the worker prewarms and closes them."""
 
     @classmethod
     @asynccontextmanager
     async def serving(cls, settings: Mapping[str, Any]) -> AsyncIterator[None]:
-        """Load the voice detector and prewarm the services; close these when the worker stops.
+        """Load the voice detector and prewarm the services; close them when the worker stops.
 
-        A service that is away, or has no key, does not keep the worker from starting.
+        A worker also starts if a service cannot be reached or has no key.
 
         Raises:
             DetectorUnavailableError: the detector's packages are missing.
-            ImportError: those of a service are.
+            ImportError: a service's packages are missing.
 
         """
         given = {name: settings.get(name, getattr(cls, name, None)) for name in cls._services}
@@ -215,13 +215,13 @@ class Agent(Configured, Handler, ABC):
         async with kept_ready(service for service in given.values() if service is not None):
             yield
 
-    # What an application may do.
+    # For applications.
 
     async def say(self, text: str) -> None:
-        """Say something of the agent's own accord, after what it is saying already.
+        """Say something of the agent's own accord, after what it is saying now.
 
-        Returns when it was heard, or was interrupted. In a tool, it is a part of the answer for
-        which the tool is used.
+        Returns when the caller has heard or interrupted it. If a tool calls this, the text becomes
+        a part of the reply that uses the tool.
         """
         reply = self.dialogue.current
         if reply is not None and reply.using_tools:
@@ -230,7 +230,7 @@ class Agent(Configured, Handler, ABC):
         await self._in_turn(partial(self.utter, text=text))
 
     def interrupt(self) -> None:
-        """Stop what the agent says, or is about to say; the next word is the caller's."""
+        """Stop what the agent says or is about to say, and wait for the caller."""
         self.stream.interrupt()
         self.dialogue.give_up()
 
@@ -278,7 +278,7 @@ class Agent(Configured, Handler, ABC):
                 await self.close()
 
     async def on_start(self) -> None:
-        """Greet, unless the caller has spoken first; return when that was heard."""
+        """Greet, unless the caller has spoken first; return when the greeting was heard."""
         await asyncio.wait([self.start(self._open(), "opens")])
         tasks: list[asyncio.Task[None]] = []
         dialogue = self.dialogue
@@ -288,15 +288,15 @@ class Agent(Configured, Handler, ABC):
             dialogue.owe(greeting)
             if greeting in self._running:
                 tasks.append(self._running[greeting])
-        # After the greeting, which is wanted first.
+        # The greeting comes first.
         await asyncio.wait([*tasks, self.start(self._warm_up(), "warms up")])
 
     async def on_audio(self, frame: Frame) -> None:
-        """Listen."""
+        """Listen to the caller."""
         self.listener.hear(frame)
 
     async def on_dtmf(self, digit: str) -> None:
-        """Fall silent, and take the key as something the caller says."""
+        """Fall silent, and treat the key as something the caller says."""
         if self.dialogue.ended:
             return
         self._give_way()
@@ -318,15 +318,15 @@ class Agent(Configured, Handler, ABC):
     def start(
         self, work: Coroutine[Any, Any, None], name: str, *, finishes: bool = False
     ) -> asyncio.Task[None]:
-        """Run a task of this call. It is cancelled when the stream ends.
+        """Start a task of this call. It is cancelled when the stream ends.
 
         An exception in it ends the call.
 
         Args:
-            work: what to run.
-            name: for logs.
-            finishes: whether it may finish what it does, as a tool should, within the server's
-                grace.
+            work: what the task does.
+            name: its name in logs.
+            finishes: whether it may finish after the end of the stream, as a tool should, within
+                the server's grace.
 
         Raises:
             StreamEndedError: if the stream has ended.
@@ -344,7 +344,7 @@ class Agent(Configured, Handler, ABC):
         self.dialogue.go_on()
 
     async def _follow(self, utterance: Utterance) -> None:
-        """Follow an utterance to its end, and have it answered."""
+        """Follow an utterance to its end, and answer it."""
         text: str | None = ""
         failure: ServiceError | None = None
         try:
@@ -353,7 +353,7 @@ class Agent(Configured, Handler, ABC):
             except ServiceError as error:
                 failure = error
             async for _ in utterance:
-                pass  # the service ended before the caller did
+                pass  # the service finished before the caller did
         finally:
             self.dialogue.understood(utterance)
         self._speech_seconds += utterance.seconds_transcribed
@@ -370,7 +370,7 @@ class Agent(Configured, Handler, ABC):
                 and self.dialogue.current is None
                 and not self.dialogue.hearing
             ):
-                # It would else be silent for no reason that the caller knows of.
+                # Otherwise the agent would be silent, and the caller would not know why.
                 self._answer(INAUDIBLE, utterance, self.respond)
         else:
             self.dialogue.is_there()
@@ -383,7 +383,7 @@ class Agent(Configured, Handler, ABC):
         work: Work,
         since: float | None = None,
     ) -> None:
-        """Have what the caller said answered, now or as soon as it may be."""
+        """Answer what the caller said, as soon as nothing is in the way."""
         if self.leaving:
             return
         if self.dialogue.current is not None and self.barge_in != "notify":
@@ -444,13 +444,13 @@ class Agent(Configured, Handler, ABC):
         self.stream.report(turn)
 
     def _end(self) -> None:
-        """Take in nothing more, and settle what there is."""
+        """Take no more input, and settle the reply."""
         self._tasks.end()
         self.listener.end()
         self._keys.forget()
         self.dialogue.end()
 
-    # The caller, otherwise than by answers.
+    # Barge-in, silence and keys.
 
     def _barged_in(self, confirmed: bool) -> None:
         self.stream.count_barge_in(confirmed)
@@ -474,9 +474,9 @@ class Agent(Configured, Handler, ABC):
     # Ending the call.
 
     async def closing_tool(self, reply: Reply, call: ToolCall) -> ToolResult:
-        """Use `hang_up` or `transfer`, once all that was said before has been heard.
+        """Use `hang_up` or `transfer`, after the caller has heard all that was said.
 
-        Who hangs up without a word says goodbye.
+        If the agent has said nothing in this reply, it says goodbye before it hangs up.
         """
         if call.name == HANG_UP and not reply.began and self.goodbye is not None:
             await self._try(self.utter(reply, self.goodbye))
@@ -493,7 +493,7 @@ class Agent(Configured, Handler, ABC):
         return self._departure.done
 
     def is_closing(self, call: ToolCall) -> bool:
-        """Tell whether a tool is one that ends the agent's part of the call."""
+        """Return whether a call uses a tool that ends the agent's part of the call."""
         return call.name in self._departure.tools
 
     async def _take_leave(self, reply: Reply, to: str = HANG_UP) -> None:
@@ -506,7 +506,7 @@ class Agent(Configured, Handler, ABC):
     # Failures.
 
     async def _fail(self, reply: Reply, *, error: ServiceError) -> None:
-        """Make the best of a turn whose answer failed."""
+        """Apologise for a reply that failed, or give up after too many of them."""
         reply.error = str(error)
         self._count_failure(error)
         self.dialogue.failures += 1
@@ -517,7 +517,7 @@ class Agent(Configured, Handler, ABC):
         await self._try(self.said(reply))
 
     async def _try(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something without which the call can go on."""
+        """Do something whose failure is counted, and no more."""
         try:
             await work
         except ServiceError as error:
@@ -561,7 +561,7 @@ class Agent(Configured, Handler, ABC):
                 raise ValueError(f"{kind}.{name} must be 0 or more, not {getattr(self, name)!r}")
 
     async def _make_detector(self) -> VoiceDetector:
-        # A function that is a class attribute is taken as it is, not as a method.
+        # A function that is an attribute of the class must not become a method.
         make = inspect.getattr_static(self, "voice_detector")
         return await make_detector(make.__func__ if isinstance(make, staticmethod) else make)
 
@@ -572,6 +572,6 @@ class Agent(Configured, Handler, ABC):
             if hasattr(Agent, name):
                 raise TypeError(
                     f"{type(self).__qualname__}.{name} is a tool, and agents have a method of that "
-                    f"name: call it otherwise, and give it the name by @tool(name={name!r})"
+                    f"name: rename it, and write @tool(name={name!r})"
                 )
         return [*functions, *self.tools, *self._departure.tools.values()]

@@ -1,4 +1,4 @@
-"""Settings that are attributes of a class, and arguments of its instances."""
+"""Settings that are attributes of a class and keyword arguments of its instances."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 
 class Configured:
-    """Takes what its subclasses declare as attributes by keyword too, and nothing else.
+    """Accepts the attributes that its subclasses declare as keyword arguments, and no others.
 
     Raises:
-        TypeError: a setting does not exist; says which is nearest.
+        TypeError: a setting does not exist. The message names the nearest one.
 
     """
 
@@ -26,7 +26,7 @@ class Configured:
 
     @classmethod
     def setting_names(cls) -> list[str]:
-        """Return what may be set: the public attributes that the classes declare."""
+        """Return the names of the settings: the public attributes that the classes declare."""
         names: dict[str, None] = {}
         for kind in reversed(cls.__mro__):
             if issubclass(kind, Configured):

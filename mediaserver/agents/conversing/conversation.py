@@ -1,4 +1,4 @@
-"""What was said in a call, as both sides know it."""
+"""The conversation of a call, as both sides know it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from mediaserver.agents.services import Message, Text, ToolCall, ToolResult
 
 
 RUNNING = "It was begun, and is not done yet. Its result is not known."
-"""What stands for the result of a tool until it is done."""
+"""Stands for the result of a tool until the tool is done."""
 
 NOT_BEGUN = "It was not done, because the caller went on speaking."
-"""What stands for the result of hanging up or transferring, until it is done."""
+"""Stands for the result of hanging up or transferring until that is done."""
 
 
 class Saying:
-    """Something the agent says: it counts as said until it is known what was heard of it.
+    """Something the agent says. All of it counts as said until it is known what the caller heard.
 
     Attributes:
-        text: as much of it as the conversation has; empty text is left out.
+        text: what the conversation has of it; empty text is left out.
 
     """
 
@@ -32,7 +32,7 @@ class Saying:
 
 
 class CallerSaying(Saying):
-    """Something the caller said, whose text may become known after the answer to it has begun."""
+    """Something the caller said, whose words may become known after the answer has begun."""
 
     __slots__ = ()
 
@@ -42,8 +42,8 @@ class CallerSaying(Saying):
 class Conversation:
     """The messages of a call, without the prompt.
 
-    Of the agent's words it has those that the caller heard, and those that are still to be heard.
-    Every tool call has a result at once: what stands there until the tool is done says so.
+    Of the agent's words it has those that the caller has heard, and those yet to be heard. Every
+    tool call has a result from the beginning: until the tool is done, a text says so.
     """
 
     __slots__ = ("_entries",)
@@ -53,7 +53,7 @@ class Conversation:
 
     @property
     def messages(self) -> list[Message]:
-        """All of it, as a language model reads it."""
+        """The messages, as a language model reads them."""
         messages: list[Message] = []
         for entry in self._entries:
             if not isinstance(entry, Saying):
@@ -74,7 +74,7 @@ class Conversation:
     def hear(self, text: str) -> None:
         """Add what the caller said.
 
-        Said right after something else of theirs, with no answer between, it is one message.
+        If the last message is the caller's too, both become one.
         """
         for index in range(len(self._entries) - 1, -1, -1):
             entry = self._entries[index]
@@ -87,27 +87,27 @@ class Conversation:
         self._entries.append(Text("user", text))
 
     def listen(self) -> CallerSaying:
-        """Keep a place for what the caller said, until it is known."""
+        """Make a place for what the caller said, until its words are known."""
         hearing = CallerSaying()
         self._entries.append(hearing)
         return hearing
 
     def say(self) -> Saying:
-        """Begin something that the agent says."""
+        """Make a place for something that the agent says."""
         saying = Saying()
         self._entries.append(saying)
         return saying
 
     def call(self, calls: Sequence[ToolCall], results: Sequence[ToolResult]) -> None:
-        """Add tool calls, and what stands for their results until they are known."""
+        """Add tool calls, and the texts that stand for their results until they are known."""
         self._entries.extend(calls)
         self._entries.extend(results)
 
     def returned(self, result: ToolResult) -> None:
-        """Put the result of a tool call in its place.
+        """Replace the text that stands for the result of a tool call.
 
         Raises:
-            LookupError: if there is no such call.
+            LookupError: the conversation has no such call.
 
         """
         for index in range(len(self._entries) - 1, -1, -1):

@@ -1,4 +1,4 @@
-"""How an agent leaves a call: it hangs up or transfers it, by a tool or because it must."""
+"""How an agent leaves a call: it hangs up or transfers it, by a tool or because it gives up."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Departure:
     """The end of an agent's part of a call.
 
     Args:
-        stream: returns the stream, once there is one.
-        transfers: where the call may be transferred to: a name, and the URL of answer XML.
-        can_hang_up: whether there is a tool to hang up with.
+        stream: returns the call's stream.
+        transfers: where the call may be transferred: names, and the URLs of answer XML.
+        can_hang_up: whether the model gets a tool that hangs up.
 
     Attributes:
-        done: whether the call was hung up or transferred, so that the agent has no part in it.
-        tools: for a model to leave with. What they return says whether it was possible.
+        done: whether the call was hung up or transferred.
+        tools: the tools with which a model leaves. Their results say whether that was possible.
 
     """
 
@@ -50,12 +50,12 @@ class Departure:
         return await self._try(self._stream().hang_up(), "The call has ended.")
 
     async def transfer(self, to: str) -> str:
-        """Transfer the call to one of the names."""
+        """Transfer the call to the name `to`."""
         departing = self._stream().transfer(self._transfers[to])
         return await self._try(departing, "The call has been transferred.")
 
     async def leave(self, to: str = HANG_UP) -> None:
-        """Hang up, or transfer the call to a name; if that is refused, close the stream."""
+        """Hang up, or transfer the call to the name `to`; if that is refused, close the stream."""
         self.done = True
         stream = self._stream()
         try:
@@ -83,7 +83,7 @@ class Departure:
 
 @cache
 def _transfer_tool(names: tuple[str, ...]) -> Callable[..., Awaitable[str]]:
-    """Return the tool by which a model transfers the call to one of `names`."""
+    """Return a tool that transfers the call to one of `names`."""
 
     async def transfer(departure: Any, to: str) -> str:
         """Transfer the caller to somebody else, which ends your part of the call.

@@ -1,4 +1,4 @@
-"""Which words of a spoken text were heard when it was interrupted."""
+"""Finds out which words of a text the caller heard before an interruption."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from mediaserver.call import Frame
 
 
 class Spoken:
-    """A text and its audio, while the one is made from the other, and after.
+    """A text and its audio, while the audio is synthesised and after.
 
-    Frames are kept, and looked at only when it is asked what was heard.
+    The audio is kept, and examined only when `heard` is called.
 
     Args:
-        text: what is said; more of it may be added as it becomes known.
-        seconds_per_letter: how fast the voice is, as an earlier `Spoken.seconds_per_letter` has
-            it. Needed only while there is audio still to come.
+        text: the text; more may be added as it becomes known.
+        seconds_per_letter: how fast the voice speaks, from an earlier `Spoken.seconds_per_letter`.
+            Used only until all audio has come.
 
     """
 
     def __init__(self, text: str = "", *, seconds_per_letter: float = SECONDS_PER_LETTER) -> None:
         self.text = text
         self.complete = False
-        """Whether neither text nor audio will follow."""
+        """Whether all of the text and of the audio has come."""
         self.seconds = 0.0
-        """How much audio there is so far."""
+        """Seconds of audio so far."""
         self._all_heard = False
         self._pace = seconds_per_letter
         self._frames: list[Frame] = []
         self._marks: list[WordMark] = []
 
     def add(self, text: str) -> None:
-        """Add a further piece of the text, from services that tell it while they speak."""
+        """Add a piece of the text, for services that send it while they speak."""
         self.text += text
 
     def take(self, item: Frame | WordMark) -> None:
-        """Take a piece of the audio, or where a word ends; keeps it and does no more."""
+        """Keep a piece of the audio, or the mark of a word."""
         if isinstance(item, Frame):
             self._frames.append(item)
             self.seconds += item.seconds
@@ -50,30 +50,30 @@ class Spoken:
             self._marks.append(item)
 
     def finish(self) -> None:
-        """Say that neither text nor audio will follow."""
+        """Note that all of the text and of the audio has come."""
         self.complete = True
 
     def was_heard(self) -> None:
-        """Say that all of it was heard, so that the audio need not be kept."""
+        """Note that the caller heard all of it: its audio is no longer kept."""
         self._all_heard = True
         self._frames.clear()
         self._marks.clear()
 
     @property
     def seconds_per_letter(self) -> float:
-        """How fast this was spoken; as it was given, as long as the audio is not complete."""
+        """Seconds that a letter took; the value given at first until all audio has come."""
         words = spoken_words(self.text)
         spoken = Voiced.of(self._frames).seconds if self.complete and words else 0.0
         return spoken / (words[-1].begins + words[-1].letters) if spoken else self._pace
 
     def heard(self, seconds: float) -> str:
-        """Return the beginning of the text, up to the last word that was heard.
+        """Return the beginning of the text, up to the last word that the caller heard.
 
-        A word was heard if more than half of it was. Where the words are is known from marks, and
-        estimated otherwise.
+        A word counts as heard if more than half of it was. The places of words are taken from
+        marks if there are any, and estimated otherwise.
 
         Args:
-            seconds: how much of the audio was heard, from its first sample.
+            seconds: the seconds of audio that the caller heard, from its first sample on.
 
         """
         if self._all_heard:
@@ -90,13 +90,13 @@ class Spoken:
         return self.text[: ends[-1]] if ends else ""
 
     def _letters(self, seconds: float) -> float:
-        """Return how many letters' worth of the text was spoken, as estimated."""
+        """Return an estimate of the number of letters that were spoken."""
         voiced = Voiced.of(self._frames)
         pace = None if self.complete else self._pace
         return letters_spoken(spoken_words(self.text), voiced, seconds, pace)
 
     def _letters_by_marks(self, seconds: float) -> float:
-        """Return how many letters' worth of the text was spoken, as the marks say."""
+        """Return the number of letters that were spoken, by the marks."""
         words = spoken_words(self.text)
         places = [place for word in words for place in (word.start, word.spoken_end)]
         letters = np.cumsum([each for word in words for each in (0.0, word.letters)])

@@ -1,4 +1,4 @@
-"""The keys that a caller presses, taken together."""
+"""Collects the keys that a caller presses."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 
 KEYS_PAUSE = 1.5
-"""Seconds without a further key after which the caller has pressed all they wanted to."""
+"""Seconds without another key after which the caller has finished."""
 
 
 class Keys:
-    """Collects keys until ``#``, or until no more come.
+    """Collects keys until ``#``, or until no other key follows.
 
     Args:
-        entered: told the keys, without the ``#`` at their end.
+        entered: called with the keys, without the ``#`` at their end; with ``#`` if it came alone.
 
     """
 
@@ -24,7 +24,7 @@ class Keys:
         self._timer: asyncio.TimerHandle | None = None
 
     def __bool__(self) -> bool:
-        """Tell whether further keys are waited for."""
+        """Return whether more keys may follow."""
         return bool(self._keys)
 
     def press(self, digit: str) -> None:
@@ -37,7 +37,7 @@ class Keys:
             self._timer = asyncio.get_running_loop().call_later(KEYS_PAUSE, self._enter)
 
     def forget(self) -> None:
-        """Wait for nothing any more."""
+        """Forget the keys so far."""
         self._stop_waiting()
         self._keys = ""
 

@@ -21,39 +21,39 @@ from mediaserver.stream import Stream
 
 
 BargeIn: TypeAlias = Literal["decide", "at_once", "notify"]
-"""What the caller's voice does while the agent speaks, or is about to.
+"""What the caller's voice does while the agent speaks or is about to.
 
-``decide``: playback pauses; real speech interrupts it, noise lets it go on where it stopped.
+``decide``: playback pauses; speech interrupts it, and after a noise it resumes where it stopped.
 ``at_once``: any voice interrupts.
-``notify``: nothing, but the hook is told.
+``notify``: only the hook `Agent.on_barge_in` is called.
 """
 
 _MARGIN = 0.2
-"""Seconds of audio that are kept beyond the preroll: an event may come some frames late."""
+"""Seconds of audio kept beyond the preroll, since an event may come some frames late."""
 
 _KEPT = 10.0
-"""Seconds that are kept of what may be speech or not, in case that it is taken up again."""
+"""Seconds kept of an undecided utterance, in case the caller resumes it."""
 
 
 class Utterance:
-    """What the caller says in one go, frame by frame, while they say it.
+    """What the caller says in one turn, as an iterator of frames, while they say it.
 
-    Iterate over it once. It begins a little before the first word, and ends when the caller has
-    finished, or when it turned out to be no speech.
+    Iterate over it once. It begins shortly before the first word, and ends when the caller has
+    finished or the sound has turned out to be noise.
 
     Attributes:
         started_at: when its first word began, on the call's clock.
-        ended_at: when its last word ended, on the call's clock; None while it goes on.
-        finished_at: when it was known that the caller had finished; likewise.
+        ended_at: when its last word ended, on the call's clock; None while the caller speaks.
+        finished_at: when the caller was known to have finished, on the call's clock, or None.
         confirmed: whether it is known to be speech.
-        dropped: whether it was taken for noise or a backchannel. A transcript may still tell
-            otherwise (see `Listener.understood`).
-        resumed: whether the caller spoke on after it was dropped: all of it is in the utterance
-            that followed then, and it stays dropped.
+        dropped: whether it was taken for noise or a backchannel. A transcript may still reverse
+            that (see `Listener.understood`).
+        resumed: whether the caller spoke on after it was dropped. Another utterance has all of it
+            then, and this one stays dropped.
         over_agent: whether the agent spoke meanwhile.
-        stopped_agent: whether the agent was interrupted by it.
-        seconds_transcribed: how much of it was paid for; set by whoever has it transcribed.
-        on_end: called when no more will come.
+        stopped_agent: whether it interrupted the agent.
+        seconds_transcribed: the seconds that its transcription is charged for.
+        on_end: called when no more frames will come.
 
     """
 
@@ -93,12 +93,12 @@ class Utterance:
         self.on_end: Callable[[], object] | None = None
 
     def put(self, frame: Frame) -> None:
-        """Add what the caller goes on to say."""
+        """Add a frame."""
         self._frames.append(frame)
         self._wake()
 
     def end(self, *, dropped: bool = False) -> None:
-        """Say that no more will come."""
+        """Note that no more frames will come."""
         self.ended = True
         self.dropped = dropped
         self._wake()
@@ -123,24 +123,24 @@ class Utterance:
 
 
 class Listener:
-    """Hears the caller: has the turns taken, stops playback, and hands out utterances.
+    """Passes the caller's frames to a `TurnTaker`, stops playback, and hands out utterances.
 
-    All callbacks are called at once, from within `hear` or `understood`: they must not block.
+    All callbacks are called from within `hear` or `understood`, and must not block.
 
     Args:
-        stream: what is listened to, and paused.
+        stream: the stream whose playback pauses or is interrupted.
         taker: decides from the frames when the caller speaks.
         barge_in: what the caller's voice does to playback.
-        preroll: seconds before the onset that belong to an utterance.
-        started: told of each utterance when it begins.
-        finished: told of an utterance when the caller has finished it.
-        dropped: told of an utterance that was no speech.
-        barged_in: told, for an utterance over the agent, whether it was speech.
+        preroll: seconds of audio before the onset that belong to an utterance.
+        started: called with each utterance when it begins.
+        finished: called with an utterance when the caller has finished it.
+        dropped: called with an utterance that was taken for noise or a backchannel.
+        barged_in: called for an utterance over the agent, with whether it was speech.
         interrupt: stops the agent; ``stream.interrupt`` if left out.
-        answering: tells whether an answer is on its way, though nothing of it plays yet.
-        working: tells whether the agent does something for the caller without a word, as it uses a
-            tool: who says "okay" meanwhile does not take the turn.
-        silent: told when both sides have been silent for long.
+        answering: returns whether an answer is being made, even if none of it plays yet.
+        working: returns whether the agent is busy for the caller, using a tool. "Okay" does not
+            take the turn then.
+        silent: called when both sides have been silent for long.
 
     """
 
@@ -195,16 +195,16 @@ class Listener:
         self._answering = answering
         self._working = working
         self._silent = silent
-        # The utterance that goes on, and the one that began last.
+        # The current utterance, and the latest one.
         self._utterance: Utterance | None = None
         self._last: Utterance | None = None
-        # Those that were resumed by the last.
+        # Earlier utterances that the latest one resumes.
         self._parts: set[Utterance] = set()
-        # Where the audio of the last begins, for the taker, as long as it may be taken up again.
+        # The taker's time at which the latest one begins, as long as it may be resumed.
         self._began: float | None = None
-        # Whether playback was paused on account of the utterance that goes on.
+        # Whether playback was paused for the current utterance.
         self._paused = False
-        # What was heard lately: the beginning of the next utterance.
+        # The latest frames, with which the next utterance begins.
         self._recent: deque[Frame] = deque()
         self._recent_bytes = 0
         self._preroll = preroll
@@ -213,11 +213,11 @@ class Listener:
 
     @property
     def utterance(self) -> Utterance | None:
-        """What the caller is saying now, if anything."""
+        """The current utterance, or None."""
         return self._utterance
 
     def hear(self, frame: Frame) -> None:
-        """Take the next frame of the caller."""
+        """Take the caller's next frame."""
         if self._utterance is not None:
             self._utterance.put(frame)
         self._recent.append(frame)
@@ -231,13 +231,19 @@ class Listener:
             self._take(event)
 
     def understood(self, utterance: Utterance, text: str, *, final: bool) -> None:
-        """Take a transcript: it may show that an utterance is speech, or is none.
+        """Take a transcript: it may show that an utterance is speech, or that it is noise.
 
-        Also one that comes late: a short word that was dropped for lack of time interrupts as soon
-        as it is understood, though the caller may have begun to say something else.
+        A transcript may come late. A short word that was dropped because time was up interrupts as
+        soon as it is understood, even if the caller has begun to say something else.
+
+        Args:
+            utterance: what was transcribed.
+            text: all words so far.
+            final: whether the words will not change any more.
+
         """
         if utterance in self._parts:
-            # What decides against it is not known before the rest is understood too.
+            # Only a transcript of the whole can show that it means nothing.
             event = self.taker.understood(text, final=False)
         elif utterance is self._last:
             event = self.taker.understood(text, final=final)
@@ -253,7 +259,7 @@ class Listener:
             self._began = None
 
     def end(self) -> None:
-        """The call is over: what the caller was saying ends here."""
+        """End the current utterance: the call is over."""
         utterance, self._utterance = self._utterance, None
         if utterance is not None:
             utterance.end(dropped=not utterance.confirmed)
@@ -298,7 +304,7 @@ class Listener:
         self._started(utterance)
 
     def _resume(self) -> None:
-        """Take up what was dropped, because it is understood and the caller has spoken on."""
+        """Resume a dropped utterance: it was understood, and the caller has spoken on."""
         former = self._last
         if former is None or self._began is None:
             return
@@ -317,7 +323,7 @@ class Listener:
         return utterance
 
     def _since(self, at: float) -> list[Frame]:
-        """Return the recent frames from the one in which `at` lies."""
+        """Return the latest frames, from the one that contains `at`."""
         frames: list[Frame] = []
         begins_at = self.taker.elapsed
         for frame in reversed(self._recent):
@@ -366,10 +372,10 @@ class Listener:
         utterance.ended_at = self._time(event.speech_ended_at)
         utterance.finished_at = self._stream.clock()
         if self._paused:
-            # It was never confirmed, which a taker does before it ends a turn.
+            # It was not confirmed, although a taker confirms speech before it ends a turn.
             self._paused = False
             self._stream.resume()
-        # Who speaks on is not to be heard twice.
+        # The next utterance must not repeat the end of this one.
         self._recent = deque(self._since(event.speech_ended_at))
         self._recent_bytes = sum(len(frame.payload) for frame in self._recent)
         utterance.end()

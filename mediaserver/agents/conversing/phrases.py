@@ -1,4 +1,4 @@
-"""Phrases that are said again and again, synthesised once for all calls of a process."""
+"""Synthesises phrases that are said often once for all calls of a process."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _Key: TypeAlias = tuple[int, str, AudioFormat]
 
 
 class _Making:
-    """The speech of a phrase while it is made, for all the calls that wait for it.
+    """The speech of a phrase while it is synthesised, for all calls that wait for it.
 
-    It is made as fast as the service can, however slowly any of them plays it; and given up when
-    all of them have left.
+    It is synthesised as fast as the service can, however slowly a call plays it, and cancelled when
+    no call waits for it any more.
     """
 
     def __init__(self, pieces: AsyncGenerator[Frame | WordMark, None]) -> None:
@@ -35,7 +35,7 @@ class _Making:
         self._task = asyncio.create_task(self._make(pieces), name="makes a phrase")
 
     async def listen(self) -> AsyncGenerator[Frame | WordMark, None]:
-        """Yield what is there, and what follows as it comes.
+        """Yield the pieces so far, and the others as they come.
 
         Raises:
             ServiceError: the service failed.
@@ -79,30 +79,30 @@ class _Making:
 
 
 class PhraseCache:
-    """Keeps the speech of texts.
+    """Keeps the speech of phrases.
 
     Args:
-        limit: how many are kept; those that were said longest ago go first.
+        limit: the number of phrases; the least recently used ones go first.
 
     Attributes:
-        format: that of the last stream, which the next one will have too.
+        format: the format of the latest stream, as a guess for the next one.
 
     """
 
     def __init__(self, limit: int = 256) -> None:
         self._limit = limit
         self.format = MULAW_8K
-        # The service is kept with its phrases, so that no other can have its identity.
+        # The service is kept too, so that its id is not given to another one.
         self._kept: OrderedDict[_Key, tuple[TextToSpeech, _Pieces]] = OrderedDict()
         self._making: dict[_Key, _Making] = {}
-        # What was made, and is not counted yet.
+        # Phrases that were synthesised and that no call has paid for yet.
         self._uncounted: set[_Key] = set()
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def get(self, service: TextToSpeech, text: str, format: AudioFormat) -> _Pieces | None:
-        """Return the speech of `text`, if it is kept."""
+        """Return the speech of `text`; None if it is not kept."""
         key = (id(service), text, format)
         if key not in self._kept:
             return None
@@ -118,17 +118,17 @@ class PhraseCache:
         patience: float,
         began: Callable[[], object] | None = None,
     ) -> AsyncGenerator[Frame | WordMark, None]:
-        """Yield the speech of `text`, and keep it if all of it was made.
+        """Yield the speech of `text`, and keep it once it is complete.
 
-        Calls that say it at the same time have it made once.
+        Calls that say it at the same time share one synthesis.
 
         Args:
-            service: what speaks.
-            text: what it is to say.
-            format: the stream's.
-            patience: seconds that the service may take for a piece.
-            began: told when audio comes that the service was asked for and nobody was told of yet:
-                so each time that it spoke is counted once, by who says the phrase first.
+            service: synthesises it.
+            text: the phrase.
+            format: the stream's format.
+            patience: seconds to wait for a piece.
+            began: called when audio comes that no call has been charged for: each synthesis is
+                charged once, to the call that says the phrase first.
 
         Raises:
             ServiceError: the service failed.
@@ -163,7 +163,7 @@ class PhraseCache:
     async def prepare(
         self, service: TextToSpeech, text: str, format: AudioFormat, *, patience: float
     ) -> None:
-        """Have the speech of `text` made, if it is not there yet.
+        """Synthesise `text`, if it is not kept yet.
 
         Raises:
             ServiceError: the service failed.
@@ -186,4 +186,4 @@ class PhraseCache:
 
 
 PHRASE_CACHE = PhraseCache()
-"""Those of this process."""
+"""The phrases of this process."""

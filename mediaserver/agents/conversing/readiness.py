@@ -1,4 +1,4 @@
-"""What a worker gets ready before its first call, and closes after its last."""
+"""Gets detectors and services ready when a worker starts, and closes them when it stops."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from mediaserver.agents.turns import VoiceDetector
 
 
 PREWARM_WITHIN = 10.0
-"""Seconds after which a worker starts without waiting for a service any longer."""
+"""Seconds to wait for a service when a worker starts."""
 
 CLOSE_WITHIN = 5.0
-"""Seconds after which it stops without waiting for one."""
+"""Seconds to wait for a service when a worker stops."""
 
 log = structlog.get_logger("mediaserver.agents")
 
 _made_before: WeakSet[Callable[[], VoiceDetector]] = WeakSet()
 
-# How many handlers of a loop use each service. The service is kept with its number, so that no
-# other can have its identity.
+# The number of handlers of each event loop that use a service. The service is kept too, so that its
+# id is not given to another one.
 _users: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, tuple[Any, int]]] = (
     WeakKeyDictionary()
 )
 
 
 async def make_detector(make: Callable[[], VoiceDetector]) -> VoiceDetector:
-    """Make a detector: the first of its kind in a thread, because it may have a model to load."""
+    """Make a detector; the first of its kind in a thread, because it may load a model."""
     if make in _made_before:
         return make()
     detector = await asyncio.to_thread(make)
@@ -43,9 +43,9 @@ async def make_detector(make: Callable[[], VoiceDetector]) -> VoiceDetector:
 
 @asynccontextmanager
 async def kept_ready(services: Iterable[Any]) -> AsyncIterator[None]:
-    """Have services prewarmed on entering, and closed on leaving, each once however many use it.
+    """Prewarm services on entering, and close them on leaving, each once for all its handlers.
 
-    A service that is away, or has no key, is logged, and may be there when the first call comes.
+    A service that cannot be reached or has no key is logged: it may work by the first call.
 
     Raises:
         ImportError: a service needs a package that is not installed.

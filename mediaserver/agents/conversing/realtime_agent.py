@@ -41,23 +41,23 @@ from mediaserver.call import Frame, StreamEndedError
 
 
 SAY = "Say to the caller exactly this, in these words, and nothing else: {text}"
-"""What the model is told when the agent says something of its own accord."""
+"""The instructions for a text that the agent says of its own accord."""
 
 _REMEMBERED_TURNS = 64
-"""For how many of the last turns a transcript may still come."""
+"""Number of the latest turns whose transcript may still come."""
 
 
 class RealtimeAgent(Agent):
-    """Converses by a `RealtimeModel`, which hears the caller and speaks by itself.
+    """Converses through a `RealtimeModel`, which hears the caller and speaks by itself.
 
-    The agent takes the turns, as `VoiceAgent` does: the model hears what is speech, from its first
-    sound on, and answers when the caller has finished. So a cough neither stops it nor makes it
-    speak, and nobody pays for silence. If the model is set to take the turns itself, it hears
-    everything; its word that the caller speaks interrupts at once, and silence is its business too
-    (``barge_in``, ``turn_taking`` and ``silence_prompt`` do nothing then).
+    The agent takes the turns, as `VoiceAgent` does: it passes speech to the model, from the first
+    sound on, and asks for an answer when the caller has finished. So a cough neither stops the
+    model nor makes it speak, and silence costs nothing. If the model's side is set to take the
+    turns, it hears everything, interrupts the agent as soon as it reports that the caller speaks,
+    and deals with silence: ``barge_in``, ``turn_taking`` and ``silence_prompt`` have no effect.
 
-    What the agent says of its own accord, as greeting and apology, is said by the model's voice.
-    Where the connection to it is lost, a new session is told what was said so far, and goes on.
+    The model's voice says the greeting, the apology and the like. If the connection to the model
+    is lost, a new session is told the conversation so far, and continues it.
     """
 
     model: RealtimeModel
@@ -65,7 +65,7 @@ class RealtimeAgent(Agent):
 
     _services: ClassVar[Sequence[str]] = ("model",)
 
-    # What the calls before this one had: most likely the next has it too.
+    # The format of the latest call: the next one most likely has it too.
     _usual_format: ClassVar[AudioFormat] = MULAW_8K
 
     def __init__(self, **settings: Any) -> None:
@@ -85,29 +85,29 @@ class RealtimeAgent(Agent):
             ended=lambda: self.dialogue.ended,
         )
         self._heard = UnansweredSpeech()
-        # The one answer that is being made or heard, and the responses that it waits for.
+        # What plays the current reply, and the responses that it waits for.
         self._relay: Relay | None = None
         self._awaited: deque[ExpectedResponse] = deque()
-        # What the caller said otherwise than by voice, and the session was not told yet.
+        # Words of the caller that the session has not heard and was not told yet: keys, mostly.
         self._typed: deque[str] = deque()
-        # Turns whose words are not known yet, oldest first.
+        # Turns whose words are not known yet, the oldest first.
         self._untold: deque[tuple[Reply, CallerSaying]] = deque(maxlen=_REMEMBERED_TURNS)
-        # What was spent on responses nobody waits for.
+        # The cost of responses that no reply waits for.
         self._late = Tokens(0, 0)
         self._taking_back: asyncio.Task[None] | None = None
-        # What the model last began to say by itself, where its side takes the turns.
+        # The latest response that nobody asked for, if the model's side takes the turns.
         self._spontaneous: ExpectedResponse | None = None
 
     # The connection.
 
     async def prewarm(self) -> None:
-        """Open the session, so that the greeting need not wait for it."""
+        """Open the session, so that the greeting does not wait for it."""
         if not hasattr(self, "stream"):
             with suppress(StreamEndedError):
                 await self._kept.prepare(self._usual_format)
 
     async def open(self) -> None:
-        """Begin to hear what the model says."""
+        """Begin to take what the model says."""
         RealtimeAgent._usual_format = self.stream.format
         await self._kept.open(self._tasks, self.stream.format)
 
@@ -116,7 +116,7 @@ class RealtimeAgent(Agent):
         await self._kept.close()
 
     async def on_stop(self, reason: str) -> None:
-        """Close the session, also where the stream never came."""
+        """Close the session. Also called if the stream never came."""
         await self.close()
 
     def _typed_is_told(self) -> None:
@@ -144,10 +144,10 @@ class RealtimeAgent(Agent):
                 await self._kept.ready()
             except ServiceError as error:
                 if not self._kept.takes_turns:
-                    # Tried again when the caller, or the agent, has something to say.
+                    # The next attempt is made when the caller or the agent says something.
                     self._count_failure(error)
                     return
-                # Without the model nobody would notice that.
+                # Only the model would notice that the caller speaks, so try on.
                 await self._in_turn(partial(self._fail, error=error))
             else:
                 return
@@ -155,14 +155,14 @@ class RealtimeAgent(Agent):
     # What the caller does.
 
     async def on_audio(self, frame: Frame) -> None:
-        """Listen, or let the model listen."""
+        """Listen to the caller, or let the model listen."""
         if not self._kept.takes_turns:
             await super().on_audio(frame)
         elif self._kept.current is not None:
             await self._kept.do(self._kept.current, self._kept.current.hear(frame))
 
     async def hear(self, utterance: Utterance) -> str | None:
-        """Let the model hear an utterance, as soon as it is known to be speech."""
+        """Let the model hear an utterance as soon as it is known to be speech."""
         held: list[Frame] = []
         async for frame in utterance:
             held.append(frame)
@@ -180,18 +180,18 @@ class RealtimeAgent(Agent):
             await self._kept.do(self._kept.current, self._heard.tell(self._kept.current))
 
     async def _understand(self, utterance: Utterance, frames: Sequence[Frame]) -> str:
-        """Return the words of what was too short to interrupt by its length, as "Stop!" is.
+        """Return the words of an utterance too short to interrupt by its length, such as "Stop!".
 
-        If they mean something, it does interrupt.
+        If they mean something, they interrupt the agent.
         """
         session: object = self._kept.current
         over = utterance.finished_at
         if over is None or over - utterance.started_at < self.turn_taking.drop_after:
-            return ""  # it was a noise, or the call is over
+            return ""  # a noise, or the end of the call
         if not utterance.over_agent or not isinstance(session, Transcribing):
             return ""
         if self._heard.frames:
-            return ""  # speech of which the session does not know yet that it is over
+            return ""  # the session has heard speech that it does not know to have ended
         try:
             understood = await session.transcribe(frames)
         except ServiceError:
@@ -214,7 +214,7 @@ class RealtimeAgent(Agent):
         self._typed.append(text)
 
     def still_owed(self, reply: Reply) -> bool:
-        """Tell whether the model has heard a question to which nothing was heard."""
+        """Return whether the caller has heard nothing of the answer to what the model heard."""
         if super().still_owed(reply):
             return True
         return bool(reply.number) and not reply.began and not self._kept.takes_turns
@@ -222,33 +222,33 @@ class RealtimeAgent(Agent):
     # What the agent does.
 
     async def respond(self, reply: Reply) -> None:
-        """Have the model answer what it heard, and use tools, until all of it was heard."""
+        """Let the model answer and use tools, until the caller has heard all of it."""
         heard = self._heard
         hearing = self.conversation.listen() if heard.frames else None
         self._spend(reply)
         await self._converse(reply, partial(self._ask, reply=reply, heard=heard, hearing=hearing))
 
     async def utter(self, reply: Reply, text: str) -> None:
-        """Have the model say this."""
+        """Let the model say `text`, word for word."""
         task = asyncio.current_task()
         try:
             await self._converse(reply, partial(self._say, reply=reply, text=text))
         except asyncio.CancelledError:
-            # Who is not cancelled himself, but was interrupted, is a tool: it goes on.
+            # The reply was interrupted but this task was not cancelled: we are in a tool: go on.
             if task is None or task.cancelling() or not reply.settled:
                 raise
 
     async def said(self, reply: Reply) -> None:
-        """Wait until it was heard."""
+        """Wait until the caller has heard what there is of `reply`."""
         if self._relay is not None:
             await self._relay.heard()
 
     async def _converse(
         self, reply: Reply, ask: Callable[[RealtimeSession], Awaitable[ExpectedResponse | None]]
     ) -> None:
-        """Have a session respond, and hear it to the end.
+        """Ask a session for a response, and follow it to its end.
 
-        If it is lost before anything was heard, the next one does, and the caller notices nothing.
+        If the session is lost before the caller heard anything, the next one is asked.
         """
         for last in (False, True):
             session = await self._ready()
@@ -263,7 +263,7 @@ class RealtimeAgent(Agent):
                 self._count_failure(error)
 
     def settle(self, reply: Reply) -> None:
-        """Keep what was heard, and have the model forget the rest."""
+        """Keep what the caller heard of `reply`, and let the model forget the rest."""
         relay, self._relay = self._relay, None
         awaited, self._awaited = self._awaited, deque()
         for response in awaited:
@@ -294,14 +294,14 @@ class RealtimeAgent(Agent):
         heard: UnansweredSpeech,
         hearing: CallerSaying | None,
     ) -> ExpectedResponse | None:
-        """Ask for the answer to what the caller said, or pressed."""
+        """Ask for the answer to what the caller said or pressed."""
         while self._typed:
             await self._kept.do(session, session.tell(Text("user", self._typed.popleft())))
         speech = hearing is not None and not hearing.text
         if self._heard is heard:
             self._heard = UnansweredSpeech()
         if speech and session.takes_turns:
-            # It was not there yet when the caller spoke. It hears that now, and answers by itself.
+            # The session opened after the caller spoke: it hears that now, and answers by itself.
             reply.number = None
             await self._kept.do(session, heard.tell(session))
             return None
@@ -316,16 +316,16 @@ class RealtimeAgent(Agent):
         return response
 
     async def _say(self, session: RealtimeSession, *, reply: Reply, text: str) -> ExpectedResponse:
-        """Ask for these words."""
+        """Ask the model to say `text`."""
         response = self._expect(reply, session)
         await self._kept.do(session, session.say(SAY.format(text=text)))
         return response
 
     def _expect(self, reply: Reply, session: RealtimeSession | None) -> ExpectedResponse:
-        """Expect what a session is going to be asked for.
+        """Expect a response from `session`, which is about to be asked for it.
 
         Raises:
-            ServiceError: it has been lost meanwhile.
+            ServiceError: the session was lost meanwhile.
 
         """
         if session is not self._kept.current:
@@ -342,7 +342,7 @@ class RealtimeAgent(Agent):
         return response
 
     async def _follow_through(self, reply: Reply, response: ExpectedResponse) -> None:
-        """Wait for a response, use the tools it asks for and have it go on, until it is heard."""
+        """Wait for a response, use its tools and ask for the next, until all of it was heard."""
         while True:
             try:
                 await response.done
@@ -373,7 +373,7 @@ class RealtimeAgent(Agent):
         if closing:
             response.closing.append(call)
         else:
-            # From now on, not only when the response is done: what the tool says is a part of it.
+            # Already before the response is done: what the tool says belongs to this reply.
             response.reply.using_tools = True
             use = self._use_tool(call, self._kept.current)
             response.tools[self.start(use, f"tool {call.name}", finishes=True)] = call
@@ -384,20 +384,20 @@ class RealtimeAgent(Agent):
     async def _returned(
         self, call: ToolCall, result: ToolResult, session: RealtimeSession | None
     ) -> None:
-        """Tell what a tool returned to the conversation, and to the model."""
+        """Put the result of a tool into the conversation, and tell it to the model."""
         self.conversation.returned(result)
         now = self._kept.current
         if now is None or self.dialogue.ended:
-            return  # the next session is told the whole conversation
+            return  # the next session is told the conversation
         if session is now:
             await self._kept.do(now, now.tell(result))
         else:
-            # This one was told that the result is not known.
+            # This session was told, as it was opened, that the result is not known.
             told = Text("system", f"{call.name} has returned: {result.text}")
             await self._kept.do(now, now.tell(told))
 
     async def _hold(self, reply: Reply, response: ExpectedResponse) -> None:
-        """Wait for tools, and say something meanwhile if they take long."""
+        """Wait for tools, and say a hold phrase if they take long."""
         _, running = await asyncio.wait(response.tools, timeout=self.hold_after)
         if not running:
             return
@@ -468,17 +468,17 @@ class RealtimeAgent(Agent):
             "on_transcript",
         )
 
-    # Where the model's side takes the turns.
+    # If the model's side takes the turns.
 
     def _caller_finished(self) -> None:
-        """The model is about to answer by itself."""
+        """Expect an answer that nobody asked for: the caller has finished."""
         response = self._unasked()
         if response is not None:
             response.reply.turn_ended_at = self.stream.clock()
             self._untold.append((response.reply, self.conversation.listen()))
 
     def _unasked(self) -> ExpectedResponse | None:
-        """Take what the model says though nobody asked it to; only if it takes the turns."""
+        """Begin a reply for what the model says by itself; None if it is not to be heard."""
         if not self._kept.takes_turns or self.leaving:
             return None
         self._answer("", None, self._follow_spontaneous)

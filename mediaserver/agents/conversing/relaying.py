@@ -1,4 +1,4 @@
-"""From a model that speaks by itself to the caller's ear, and back to the words that were heard."""
+"""Plays a realtime model's speech to the caller, and finds out which words the caller heard."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from mediaserver.stream import Stream
 
 
 _AHEAD = 1.0
-"""Seconds of audio that are given to the stream at once. Models speak much faster than anybody
-listens; the rest waits here, so that nothing else the model tells has to wait behind it."""
+"""Seconds of audio that are queued on the stream. Models speak faster than real time; the rest is
+queued here, so that the model's other events do not have to wait behind it."""
 
 _TOLERANCE = 0.02
-"""Who missed less than so many seconds of something has heard it."""
+"""Seconds: a shortfall below this counts as fully heard."""
 
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """How much of something was heard.
+    """How much of an item the caller heard.
 
     Attributes:
-        item_id: what.
-        seconds: how much of its audio; all that there is of it, if nothing was missed.
+        item_id: the item.
+        seconds: the seconds heard; its whole length if the caller missed nothing.
 
     """
 
@@ -39,14 +39,14 @@ class Portion:
 
 
 class _Item:
-    """One thing said."""
+    """One item of the model's speech."""
 
     __slots__ = ("_playbacks", "saying", "seconds", "spoken")
 
     def __init__(self, saying: Saying) -> None:
         self.saying = saying
         self.spoken = Spoken()
-        # How much audio came.
+        # Of the audio that has come.
         self.seconds = 0.0
         self._playbacks: list[Playback] = []
 
@@ -64,13 +64,13 @@ class _Item:
 
 
 class Relay:
-    """Plays one answer, as the model says it.
+    """Plays one reply as the model says it.
 
     Args:
-        stream: where it is heard.
-        saying: makes room in the conversation for something said.
-        start: runs a task of the call.
-        began: told of the playback when the first audio is played.
+        stream: the stream on which it plays.
+        saying: makes a place for an item in the conversation.
+        start: starts a task of the call.
+        began: called with the playback of the first audio.
 
     """
 
@@ -93,7 +93,7 @@ class Relay:
         self._has_begun = False
 
     async def play(self, speech: Speech) -> None:
-        """Play a further piece of the model's speech."""
+        """Play the next piece of the model's speech."""
         item = self._item(speech.item_id)
         frame = speech.frame
         if self._waiting or self._stream.unheard > _AHEAD:
@@ -106,18 +106,18 @@ class Relay:
         item.spoken.take(frame)
 
     def write(self, text: SpokenText) -> None:
-        """Take a further piece of the words."""
+        """Take the next piece of its words."""
         item = self._item(text.item_id)
         item.spoken.add(text.text)
         item.saying.text = item.spoken.text
 
     def complete(self) -> None:
-        """Say that what was begun has been said to its end."""
+        """Note that the items so far are complete."""
         for item in self._items.values():
             item.spoken.finish()
 
     async def heard(self) -> None:
-        """Wait until all that has come so far has been heard, or will not be."""
+        """Wait until the caller has heard what has come so far, or will not hear the rest."""
         if self._feeding is not None:
             await asyncio.wait([self._feeding])
         for item in reversed(self._items.values()):
@@ -126,10 +126,10 @@ class Relay:
                 return
 
     def settle(self) -> tuple[str, list[Portion]]:
-        """Stop, and leave in the conversation what was heard.
+        """Stop, and keep in the conversation what the caller heard.
 
         Returns:
-            The words, and how much was heard of each thing said.
+            The words, and how much of each item the caller heard.
 
         """
         self._waiting.clear()

@@ -7,15 +7,15 @@ from typing import Final
 
 
 _LONGEST: Final = 300
-"""Characters in a piece at most: about twenty seconds of speech."""
+"""Highest number of characters in a piece: about twenty seconds of speech."""
 
 _FIRST: Final = 60
-"""Characters of the first sentence after which it is cut at a comma: four seconds of speech."""
+"""Characters after which the first sentence is cut at a comma: four seconds of speech."""
 
 _SHORTEST: Final = 20  # a second and a half: the next piece is synthesised meanwhile
 
 _ENDS: Final = ".!?…؟۔।"  # noqa: RUF001
-# Nothing is written between these and the next sentence.
+# No space follows these.
 _WIDE_ENDS: Final = "。！？｡"  # noqa: RUF001
 _CANDIDATE: Final = re.compile(
     rf"""(?P<newline>\n)
@@ -26,18 +26,18 @@ _CANDIDATE: Final = re.compile(
 _FENCE: Final = re.compile(r"(`{3,}|~{3,})[^`\n]*(\n|\Z)?")
 _PART_OF_FENCE: Final = frozenset({"`", "``", "~", "~~"})
 
-# Abbreviations: never the last word of a sentence,
+# Abbreviations that never end a sentence,
 _NEVER_LAST: Final = re.compile(
     r"""mrs?|ms|dr|prof|st|mt|messrs|mme|mlle|gen|sen|gov|capt|lt|sgt|rev|hon|vs|cf|viz|approx
     |e\.?g|i\.?e|z\.b|d\.h|bzw|ca""",
     re.IGNORECASE | re.VERBOSE,
 )
-# the last if a capital follows,
+# that end one if a capital follows,
 _LAST_BEFORE_CAPITAL: Final = re.compile(
     r"etc|inc|ltd|co|corp|bros|jr|sr|dept|a\.m|p\.m|ph\.d|jan|feb|apr|aug|sept|oct|nov|dec|usw",
     re.IGNORECASE,
 )
-# or the last, or even a word, unless a number follows.
+# and that end one unless a digit follows; some of them are words as well.
 _NOT_LAST_BEFORE_DIGIT: Final = re.compile(
     r"no|nos|nr|fig|pp?|vol|ch|sec|art|ext|tel|est|mar|jun|jul|sep|sat|sun", re.IGNORECASE
 )
@@ -66,21 +66,21 @@ _LAST_SPACE: Final = re.compile(r"(.*\S)\s", re.DOTALL)
 
 
 class Sentences:
-    """Takes text in pieces of any length, gives it back in pieces fit to be spoken.
+    """Cuts a text that comes in pieces of any length into pieces to be spoken.
 
-    A piece is a sentence or a line. The first may be less: a long first sentence is cut at a
-    comma, so that the caller hears something sooner. How the input was cut makes no difference.
+    A piece is a sentence or a line. A long first sentence is cut at a comma, so that the caller
+    hears something sooner. The pieces do not depend on how the input was cut.
 
-    What a voice cannot say well is taken out: marks of emphasis, headings, bullets and tables, the
-    targets of links, emoji, and blocks of code with all that is in them. No other word is lost.
+    What a voice cannot say is removed: marks of emphasis, headings, bullets and tables, the targets
+    of links, emoji, and whole blocks of code. No other word is lost.
 
-    ``"".join`` of all pieces is the text as it is spoken, and is what belongs into a conversation:
-    white space is one space, and stands at the end of the piece before it.
+    ``"".join`` of all pieces is the text as it is spoken, for the conversation. White space becomes
+    one space, at the end of the piece before it.
 
     Args:
-        first: characters after which the first sentence is cut at a comma; None never does.
-        longest: characters in a piece at most. A longer sentence is cut at its last comma or
-            space.
+        first: characters after which the first sentence is cut at a comma; None: never.
+        longest: the highest number of characters in a piece. A longer sentence is cut at its last
+            comma or space.
 
     Raises:
         ValueError: a length is out of range.
@@ -97,12 +97,12 @@ class Sentences:
         self._begin()
 
     def feed(self, piece: str) -> list[str]:
-        """Take a piece of text; return the sentences that are complete now."""
+        """Add a piece of text; return the pieces that are complete now."""
         self._text += piece
         return self._take(final=False)
 
     def flush(self) -> list[str]:
-        """Return what is left, as the text has ended, and begin anew."""
+        """Return what is left at the end of the text, and start over."""
         sentences = self._take(final=True)
         self._begin()
         return sentences
@@ -136,12 +136,12 @@ class Sentences:
         self._text = rest
 
     def _skip_code(self, final: bool) -> bool:
-        """Drop a block of code; return False if it is not known yet where it ends."""
+        """Drop a block of code; return False if its end has not come yet."""
         if self._line_begins and self._text in _PART_OF_FENCE and not final:
             return False
         while self._line_begins and (fence := _FENCE.match(self._text)):
             if fence[2] is None:
-                return True  # more backticks in the line: no block
+                return True  # backticks later in the line: not a block
             closing = re.compile(rf"^[ \t]*{fence[1]}[^\n]*\n", re.MULTILINE)
             closed = closing.search(self._text, fence.end()) if fence[2] else None
             if closed is None:
@@ -152,7 +152,7 @@ class Sentences:
         return True
 
     def _end(self, final: bool) -> int:
-        """Return where the next piece ends, or 0 if that is not known yet."""
+        """Return the end of the next piece, or 0 if more text is needed to know it."""
         text, clause = self._text, 0
         early = self._longest
         if self._is_first and self._first:
@@ -171,7 +171,7 @@ class Sentences:
                 if end >= _SHORTEST:
                     clause = end
             elif end == len(text) and not final:
-                return 0  # there may be more such marks
+                return 0  # more marks may follow
             else:
                 decided = self._ends_sentence(found, final)
                 if decided is None:
@@ -185,7 +185,7 @@ class Sentences:
         return len(text) if final else 0
 
     def _ends_sentence(self, found: re.Match[str], final: bool) -> bool | None:
-        """Tell whether a sentence ends with these marks; None if more text must be seen."""
+        """Return whether these marks end a sentence; None if more text is needed to know it."""
         before, marks, after = self._text[: found.start()], found["end"], self._text[found.end() :]
         if marks[-1] in _WIDE_ENDS or not after:
             return True
@@ -219,11 +219,11 @@ class Sentences:
 
 
 def speakable(text: str, *, line_begins: bool = True) -> str:
-    """Return a line of text without what is to be seen rather than said.
+    """Return a line of text without the marks that are written but not spoken.
 
     Args:
-        text: Markdown, or plain text; no block of code.
-        line_begins: whether this is the beginning of a line, where headings and bullets are.
+        text: Markdown or plain text, without blocks of code.
+        line_begins: whether it is the beginning of a line, where headings and bullets stand.
 
     """
     if line_begins and (mark := _LINE_MARK.match(text)):

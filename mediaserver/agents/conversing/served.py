@@ -1,4 +1,4 @@
-"""What a service sends, with every way it may fail made one."""
+"""Turns every failure of a service into a `ServiceError`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mediaserver.call import Frame
 T = TypeVar("T")
 
 SPEECH = "text_to_speech"
-"""What a failed synthesis is counted as."""
+"""The name under which a failed synthesis is counted."""
 
 log = structlog.get_logger("mediaserver.agents")
 
@@ -24,14 +24,15 @@ log = structlog.get_logger("mediaserver.agents")
 async def served(
     ask: Callable[[], AsyncIterator[T]], *, service: str, patience: float
 ) -> AsyncGenerator[T, None]:
-    """Yield what a service sends; whatever goes wrong with it is a `ServiceError`.
+    """Yield what a service sends; any exception of the service becomes a `ServiceError`.
 
-    An exception that is none, as an error in the service's own code, is logged with its traceback.
+    An exception of another type, such as an error in the service's code, is logged with its
+    traceback.
 
     Args:
         ask: begins the request.
-        service: the service's name, where it does not name itself.
-        patience: seconds to wait for the first piece, and from one to the next.
+        service: the service's name, for errors that do not name it.
+        patience: seconds to wait for the first piece, and from one piece to the next.
 
     Raises:
         ServiceError: the service failed, or was too slow.
@@ -58,17 +59,18 @@ async def speech(
     patience: float,
     began: Callable[[], object] = lambda: None,
 ) -> AsyncGenerator[Frame | WordMark, None]:
-    """Yield the speech of `text`: whole samples, and some of them if there is a word to say.
+    """Yield the speech of `text`, and check that it is audio of whole samples.
 
     Args:
-        service: what speaks.
-        text: what it is to say.
-        format: the stream's.
-        patience: seconds to wait for the first piece, and from one to the next.
-        began: told when the first audio comes, from which on a service is taken to charge.
+        service: synthesises it.
+        text: the text.
+        format: the stream's format.
+        patience: seconds to wait for the first piece, and from one piece to the next.
+        began: called when the first audio comes, from which services are assumed to charge.
 
     Raises:
-        ServiceError: the service failed, was too slow, or sent something else.
+        ServiceError: the service failed, was too slow, sent no audio for a text with words, or
+            sent something else.
 
     """
     pieces = served(lambda: service.speak(text, format), service=SPEECH, patience=patience)
@@ -79,8 +81,7 @@ async def speech(
                 size = len(piece.payload)
                 if size % piece.format.sample_bytes:
                     raise ServiceError(
-                        SPEECH,
-                        f"it sent {size} bytes, which are not whole samples of {piece.format}",
+                        SPEECH, f"it sent {size} bytes, not whole samples of {piece.format}"
                     )
                 if silent and size:
                     silent = False
@@ -95,11 +96,11 @@ async def speech(
 
 
 def unexpected(service: str, piece: object, allowed: str) -> ServiceError:
-    """Return the error of a service that sent something else than it may; `piece` is not shown."""
-    return ServiceError(service, f"it sent a {type(piece).__name__}: allowed is {allowed}")
+    """Return the error for a piece of a wrong type, without its value, which may be private."""
+    return ServiceError(service, f"it sent a {type(piece).__name__}; allowed: {allowed}")
 
 
 def broken(service: str, error: Exception) -> ServiceError:
-    """Log an exception that a service should not have raised, and return it as one it may."""
+    """Log an unexpected exception of a service, and return a `ServiceError` for it."""
     log.error("service raised an exception", service=service, exc_info=error)
     return ServiceError(service, f"{type(error).__name__}: {error}")

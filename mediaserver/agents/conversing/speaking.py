@@ -1,4 +1,4 @@
-"""From sentences to speech at the caller's ear, and back to the words that were heard."""
+"""Speaks sentences to the caller, and finds out which words the caller heard."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from mediaserver.stream import Stream
 
 
 _AHEAD = 2
-"""Sentences that are synthesised at a time: the one that is played, and the next."""
+"""Number of sentences that are synthesised at a time: the one that plays, and the next."""
 
 _TOLERANCE = 0.001
-"""Who missed less than so many seconds of something has heard it: sums are not exact."""
+"""Seconds: a shortfall below this counts as fully heard, since sums of floats are not exact."""
 
 Synthesis: TypeAlias = Callable[[str], AsyncGenerator[Frame | WordMark, None]]
-"""Begins to speak a text, raising ServiceError only."""
+"""Yields the speech of a text. Raises ServiceError only."""
 
 
 class _Sentence:
@@ -35,16 +35,16 @@ class _Sentence:
         self.saying = saying
         self.spoken = Spoken(text)
         self.converter = converter
-        # Audio that came before the sentence's turn.
+        # Audio that came while an earlier sentence was playing.
         self.waiting: deque[Frame | WordMark] = deque()
-        # Whether all its audio came.
+        # Whether all its audio has come.
         self.made = False
         self.playback: Playback | None = None
         self.task: asyncio.Task[None] | None = None
 
     @property
     def was_heard(self) -> bool:
-        """Whether all of it was heard by now."""
+        """Whether the caller has heard all of it."""
         if self.playback is None or not self.spoken.complete:
             return False
         return self.playback.seconds_heard > self.spoken.seconds - _TOLERANCE
@@ -57,16 +57,16 @@ class _Sentence:
 
 
 class Speaker:
-    """Speaks one answer, sentence after sentence.
+    """Speaks one reply, sentence after sentence.
 
-    A sentence is played as it is synthesised, in the very task that receives its audio. The next
-    one is synthesised meanwhile.
+    A sentence plays while it is synthesised, in the task that receives its audio. The next one is
+    synthesised meanwhile.
 
     Args:
-        stream: where it is heard.
+        stream: the stream on which it plays.
         synthesis: makes speech of a text.
-        start: runs a task of the call.
-        began: told of the playback when the first audio is played.
+        start: starts a task of the call.
+        began: called with the playback of the first audio.
 
     """
 
@@ -84,9 +84,9 @@ class Speaker:
         self._began = began
         self._generation = stream.generation
         self._sentences: list[_Sentence] = []
-        # Those not wholly played yet. The first is the one whose audio may be played.
+        # Sentences that have not been played to their end. Only the first of them may play.
         self._queue: deque[_Sentence] = deque()
-        # The task that plays, or played last, what came before its turn.
+        # The task that plays audio that had to wait, or did so last.
         self._catching_up: asyncio.Task[Any] | None = None
         self._error: ServiceError | None = None
         self._changed: asyncio.Future[None] | None = None
@@ -94,17 +94,17 @@ class Speaker:
         self._settled = False
 
     async def say(self, text: str, saying: Saying, *, synthesis: Synthesis | None = None) -> None:
-        """Say a sentence after those before it. Waits while enough of them wait already.
+        """Say a sentence after the earlier ones; wait while enough of them are queued.
 
-        Does nothing once it was settled.
+        Does nothing after `settle`.
 
         Args:
             text: the sentence.
-            saying: where the conversation has it, from now on.
-            synthesis: what makes its speech, if not what makes all others.
+            saying: its place in the conversation, which has it from now on.
+            synthesis: makes its speech, in place of the speaker's own synthesis.
 
         Raises:
-            ServiceError: the synthesis failed, of this sentence or of one before.
+            ServiceError: the synthesis of this sentence or of an earlier one failed.
 
         """
         while len(self._queue) >= _AHEAD and self._error is None:
@@ -123,7 +123,7 @@ class Speaker:
         sentence.task = self._start(self._speak(sentence, speech), "sentence")
 
     async def heard(self) -> None:
-        """Wait until all that was said has been heard, or will not be.
+        """Wait until the caller has heard everything, or will not hear the rest.
 
         Raises:
             ServiceError: the synthesis failed.
@@ -138,10 +138,10 @@ class Speaker:
                 return
 
     def settle(self) -> str:
-        """Stop, and leave in the conversation what was heard; return it."""
+        """Stop; keep in the conversation what the caller heard, and return it."""
         self._settled = True
         self._queue.clear()
-        # Not all who wait are a part of what is over: a tool may.
+        # A tool that waits in `say` outlives this reply.
         self._wake()
         sayings: dict[Saying, list[str]] = {}
         for sentence in self._sentences:
@@ -170,12 +170,12 @@ class Speaker:
             await speech.aclose()
 
     async def _finish_first(self) -> None:
-        """Finish the sentence that is played, and go on with those that wait for it."""
+        """Finish the sentence that plays, and play what has come of the next ones."""
         self._catching_up = asyncio.current_task()
         while self._queue:
             sentence = self._queue[0]
             while sentence.waiting:
-                # Left there while it is played, so that what comes meanwhile comes after it.
+                # It stays in the queue while it plays, so that later audio is queued behind it.
                 await self._play(sentence, sentence.waiting[0])
                 sentence.waiting.popleft()
             if not sentence.made:
@@ -217,9 +217,9 @@ class Speaker:
             self._began(playback)
 
     def _fail(self, sentence: _Sentence, error: ServiceError) -> None:
-        """Give up a sentence and those after it; what came before is heard."""
+        """Give up a sentence and those after it; the earlier ones still play."""
         if self._is_first(sentence) and sentence.waiting and self._catching_up is not None:
-            # What it plays would come in the middle of an apology.
+            # Otherwise it would play in the middle of the apology.
             self._catching_up.cancel()
         while self._queue and sentence in self._queue:
             last = self._queue.pop()

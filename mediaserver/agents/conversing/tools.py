@@ -1,4 +1,4 @@
-"""Plain async functions that a model may call."""
+"""Async functions that a model may call."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from mediaserver.call import StreamEndedError
 log = structlog.get_logger("mediaserver.agents")
 
 TIMEOUT: Final = 30.0
-"""Seconds that a tool may take, unless it says otherwise: nobody waits longer on the phone."""
+"""Seconds that a tool may take by default: no caller waits longer."""
 
 Tool = Callable[..., Awaitable[Any]]
 ToolT = TypeVar("ToolT", bound=Tool)
@@ -38,12 +38,12 @@ _LINE_BREAK: Final = re.compile(r"(?<!\n)\n(?!\n)")
 
 
 class ToolError(TypeError):
-    """A function that cannot be a tool; says which, why, and what is allowed."""
+    """A function cannot be a tool. The message says which, why, and what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """What `tool` leaves on a function."""
+    """What the decorator `tool` notes on a function."""
 
     name: str | None
     hold: str | None
@@ -66,8 +66,8 @@ def tool(
 ) -> ToolT | Callable[[ToolT], ToolT]:
     """Mark a method of an agent, or a function, as a tool for the model.
 
-    The model is told its name, its docstring, and its arguments with their types, defaults and
-    what an ``Args:`` section says of them::
+    The model is told its name, its docstring, and its arguments: their types, their defaults, and
+    their descriptions from the docstring (in the style of Google, Sphinx or NumPy)::
 
         @tool(hold="One moment, I am looking.")
         async def free_tables(self, day: date, people: int = 2) -> list[str]:
@@ -75,10 +75,9 @@ def tool(
 
     Args:
         function: the function, if the decorator is used without arguments.
-        hold: what to say if it takes a while.
-        name: what the model calls it; the function's own name if None.
-        timeout: seconds after which it is cancelled, and the model is told so; None: it may take
-            as long as the call.
+        hold: a phrase to say if it takes a while.
+        name: its name for the model; the function's own name if None.
+        timeout: seconds after which it is cancelled, and the model is told so; None: no limit.
 
     Raises:
         ValueError: `timeout` is not above 0.
@@ -97,8 +96,8 @@ def tool(
 
 
 def marked_tools(owner: object) -> list[Tool]:
-    """Return the methods of `owner` that are marked with `tool`, bound, as they are written."""
-    # Seen as they are written, so that no property is computed.
+    """Return the bound methods of `owner` that are marked with `tool`, in their order."""
+    # Found on the classes, so that no property is evaluated.
     found: dict[str, Any] = {}
     for base in reversed(type(owner).__mro__):
         found.update(vars(base))
@@ -110,15 +109,15 @@ def marked_tools(owner: object) -> list[Tool]:
 
 
 class Toolbox:
-    """Tells a model of functions, and calls them as it asks.
+    """Describes functions to a model, and calls them as the model asks.
 
     Args:
-        functions: async functions or bound methods; every argument has a type hint that pydantic
+        functions: async functions or bound methods. Every argument needs a type hint that pydantic
             knows.
 
     Raises:
-        ToolError: a function is not async, has no name, an argument without a type hint, or
-            ``*args`` or the like; or two have the same name.
+        ToolError: a function is not async, has no name, has an argument without a type hint or
+            ``*args`` or the like; or two functions have the same name.
 
     """
 
@@ -134,7 +133,7 @@ class Toolbox:
         self.specs: tuple[ToolSpec, ...] = tuple(
             function.spec for function in self._functions.values()
         )
-        """What a model is told."""
+        """The descriptions for a model."""
 
     def __contains__(self, name: object) -> bool:
         return name in self._functions
@@ -143,15 +142,15 @@ class Toolbox:
         return len(self._functions)
 
     def hold(self, name: str) -> str | None:
-        """Return what to say while the tool of this name runs; None: nothing, or no such tool."""
+        """Return the hold phrase of a tool; None if it has none, or there is no such tool."""
         function = self._functions.get(name)
         return function.hold if function else None
 
     async def use(self, call: ToolCall) -> ToolResult:
-        """Call a tool as the model asks; whatever happens, the result is for it to read.
+        """Call a tool as the model asks, and return a result for the model to read.
 
-        Wrong arguments are explained. An exception in the tool is logged, and the model learns
-        only that it failed. One that takes longer than its `timeout` is cancelled.
+        Wrong arguments are explained. An exception in the tool is logged, and the model is told
+        only that the tool failed. A tool that takes longer than its `timeout` is cancelled.
         """
         function = self._functions.get(call.name)
         if function is None:
@@ -211,13 +210,13 @@ class _Function:
         return self.description.explain(error)
 
 
-# By the function, and whether it is bound: a schema takes half a millisecond, and every call has an
-# agent of its own.
+# By function, and whether it is bound. A schema takes half a millisecond, and every call makes an
+# agent.
 _descriptions: WeakKeyDictionary[Any, dict[tuple[bool, _Mark], _Description]] = WeakKeyDictionary()
 
 
 def _described(function: Tool) -> _Description:
-    """Return the description of a function, made once for all objects whose method it is."""
+    """Return the description of a function; it is made once for all objects with this method."""
     bound = getattr(function, "__func__", None)
     if not inspect.isfunction(bound or function):
         return _Description(function)
@@ -233,7 +232,7 @@ def _mark_of(function: Tool) -> _Mark:
 
 
 class _Description:
-    """What a model is told of a function, and how its arguments are read."""
+    """Describes a function to a model, and reads the arguments that the model gives."""
 
     def __init__(self, function: Tool) -> None:
         mark = _mark_of(function)
@@ -242,8 +241,8 @@ class _Description:
         self.name: str = mark.name or getattr(function, "__name__", None) or ""
         if not _NAME.fullmatch(self.name):
             raise ToolError(
-                f"{function!r} has no name that a model could call it by: up to 64 letters, "
-                "digits and underscores. Write `async def`, or give @tool(name=...)"
+                f"{function!r} has no name for a model: up to 64 letters, digits and underscores. "
+                "Write `async def`, or @tool(name=...)"
             )
         _require_async(function, self.name)
         description, of_arguments = _read_docstring(inspect.getdoc(function) or "")
@@ -267,7 +266,7 @@ class _Description:
                     f"the tool {self.name} cannot have {parameter}: a model gives arguments by name"
                 )
             if name == "self" and not fields and parameter.annotation is parameter.empty:
-                continue  # a method, seen before there is an object
+                continue  # a method that is not bound yet
             if name not in hints:
                 raise ToolError(f"the argument {name!r} of the tool {self.name} has no type hint")
             required = parameter.default is parameter.empty
@@ -276,7 +275,7 @@ class _Description:
                 alias=name,
                 **_description(hints[name], descriptions.get(name)),
             )
-            # Not by its own name, which may be one that a model has for itself.
+            # Its own name may be one that pydantic's models use.
             fields[f"argument{len(self._fields)}"] = (hints[name], field)
             self._fields.append(name)
         config = pydantic.ConfigDict(extra="forbid", arbitrary_types_allowed=False)
@@ -295,7 +294,7 @@ class _Description:
         hints = {
             name: hint
             for name, hint in getattr(plain, "__annotations__", {}).items()
-            if name != "return"  # which may be imported for type checkers only
+            if name != "return"  # its type may be imported for type checkers only
         }
         try:
             return typing.get_type_hints(
@@ -310,10 +309,10 @@ class _Description:
             ) from error
 
     def arguments(self, text: str) -> dict[str, Any]:
-        """Return the arguments that the model gave, as the function wants them.
+        """Return the arguments that the model gave, as values of the function's types.
 
         Raises:
-            pydantic.ValidationError: They are not what it wants.
+            pydantic.ValidationError: the function does not take them.
 
         """
         checked = self._model.model_validate_json(text.strip() or "{}")
@@ -324,7 +323,7 @@ class _Description:
         }
 
     def explain(self, error: pydantic.ValidationError) -> str:
-        """Tell the model what was wrong with its arguments."""
+        """Return what is wrong with the arguments, for the model to read."""
         reasons = []
         for each in error.errors(include_url=False):
             where = ".".join(map(str, each["loc"]))
@@ -340,24 +339,24 @@ class _Description:
 
 
 def _require_async(function: Tool, name: str | None) -> None:
-    called = getattr(function, "__call__", None)  # noqa: B004 - its type, not whether it is
+    called = getattr(function, "__call__", None)  # noqa: B004 - its type matters
     if not (inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)):
         shown = name or getattr(function, "__name__", repr(function))
         raise ToolError(f"the tool {shown} must be an async function that returns: `async def`")
 
 
 class _Schema(GenerateJsonSchema):
-    """Without titles, which say the names again; a default that JSON cannot have is left out."""
+    """Leaves out titles, which repeat the names, and defaults that JSON cannot express."""
 
     ignored_warning_kinds: set[JsonSchemaWarningKind] = {"non-serializable-default"}  # noqa: RUF012
 
     def field_title_should_be_set(self, schema: Any) -> bool:
-        """Say that no field has a title."""
+        """Return that no field has a title."""
         return False
 
 
 def _description(hint: Any, text: str | None) -> dict[str, Any]:
-    """Return the description to give a field: none, if its type hint has one."""
+    """Return a description for a field, unless its type hint has one."""
     said = any(
         isinstance(extra, FieldInfo) and extra.description
         for extra in getattr(hint, "__metadata__", ())

@@ -1,4 +1,4 @@
-"""What a service understands of an utterance, with every way it may fail made one."""
+"""Transcribes an utterance, and turns every failure into a `ServiceError`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _SERVICE = "speech_to_text"
 async def transcripts(
     service: SpeechToText, utterance: Utterance, *, patience: float
 ) -> AsyncGenerator[Transcript, None]:
-    """Yield what is understood. The service has all the time it wants while the caller speaks.
+    """Yield transcripts. There is no time limit while the caller speaks.
 
     Args:
-        service: what understands.
+        service: transcribes it.
         utterance: what the caller says.
-        patience: seconds that it may take once the utterance has ended.
+        patience: seconds to wait for a transcript once the utterance has ended.
 
     Raises:
         ServiceError: the service failed, or was too slow.
@@ -48,7 +48,7 @@ async def transcripts(
                     raise unexpected(_SERVICE, transcript, "Transcript")
                 yield transcript
                 if transcript.final and utterance.ended:
-                    return  # whatever the service does after that
+                    return  # even if the service does not end
         finally:
             if isinstance(pieces, AsyncGenerator):
                 await pieces.aclose()

@@ -33,14 +33,14 @@ from mediaserver.call import Frame
 
 
 ROUNDS = 10
-"""How often in one turn the model may ask for tools."""
+"""Number of times that the model may ask for tools in one turn."""
 
 
 class VoiceAgent(Agent):
     """Hears with a `SpeechToText`, thinks with a `LanguageModel`, speaks with a `TextToSpeech`.
 
-    Everything streams: speech is transcribed while it is spoken, sentences are synthesised while
-    the model writes, and played while they are synthesised.
+    Everything streams: speech is transcribed while the caller speaks, sentences are synthesised
+    while the model writes, and played while they are synthesised.
     """
 
     speech_to_text: SpeechToText
@@ -50,7 +50,7 @@ class VoiceAgent(Agent):
     text_to_speech: TextToSpeech
     """Says it."""
     patience: float = 8.0
-    """Seconds that a service may take for its first answer, and from one piece to the next."""
+    """Seconds to wait for the first piece from a service, and from one piece to the next."""
 
     _services: ClassVar[Sequence[str]] = ("speech_to_text", "language_model", "text_to_speech")
 
@@ -65,7 +65,7 @@ class VoiceAgent(Agent):
         self._speakers: dict[Reply, Speaker] = {}
 
     async def prewarm(self) -> None:
-        """Get the services ready, and make the phrases that may be needed at once."""
+        """Get the services ready, and synthesise the phrases that may be needed at once."""
         for service in (self.text_to_speech, self.language_model, self.speech_to_text):
             if isinstance(service, Prewarmed):
                 await service.prewarm()
@@ -75,11 +75,11 @@ class VoiceAgent(Agent):
             )
 
     async def open(self) -> None:
-        """Take note of the stream's format: until there is one, it can only be guessed."""
+        """Remember the stream's format, as a guess for the next call."""
         PHRASE_CACHE.format = self.stream.format
 
     async def hear(self, utterance: Utterance) -> str:
-        """Have an utterance transcribed."""
+        """Transcribe an utterance."""
         text = ""
         understood = transcripts(self.speech_to_text, utterance, patience=self.patience)
         async with aclosing(understood):
@@ -91,7 +91,7 @@ class VoiceAgent(Agent):
         return text
 
     async def respond(self, reply: Reply) -> None:
-        """Have the model answer, and use tools, until it has said what it wanted to."""
+        """Let the model answer and use tools, until it asks for no more tools."""
         speaker = self._speaker(reply)
         for _ in range(ROUNDS):
             calls = await self._ask(reply, speaker)
@@ -101,26 +101,28 @@ class VoiceAgent(Agent):
             await self._use_tools(reply, speaker, calls)
             if self.leaving:
                 return
-        raise ServiceError("language_model", f"it asked for tools {ROUNDS} times without an answer")
+        raise ServiceError(
+            "language_model", f"it asked for tools {ROUNDS} times and gave no answer"
+        )
 
     async def utter(self, reply: Reply, text: str) -> None:
-        """Say exactly this."""
+        """Say `text`, word for word."""
         speaker = self._speaker(reply)
         await speaker.say(text, self.conversation.say())
         await speaker.heard()
 
     async def said(self, reply: Reply) -> None:
-        """Wait until it was heard."""
+        """Wait until the caller has heard what there is of `reply`."""
         await self._speaker(reply).heard()
 
     def settle(self, reply: Reply) -> None:
-        """Keep what was heard."""
+        """Keep what the caller heard of `reply`."""
         speaker = self._speakers.pop(reply, None)
         if speaker is not None:
             reply.heard = speaker.settle()
 
     async def _ask(self, reply: Reply, speaker: Speaker) -> list[ToolCall]:
-        """Have the model go on with the conversation, and say what it writes."""
+        """Let the model go on with the conversation; say its words, and return its tool calls."""
         messages = [Text("system", self.prompt), *self.conversation.messages]
         saying = self.conversation.say()
         sentences = Sentences()
@@ -149,9 +151,9 @@ class VoiceAgent(Agent):
         return calls
 
     async def _use_tools(self, reply: Reply, speaker: Speaker, calls: Sequence[ToolCall]) -> None:
-        """Use tools, all at once, and tell the conversation what came of it.
+        """Use tools, all at once, and put their results into the conversation.
 
-        Those that end the call come last, when all that was said has been heard.
+        Tools that end the call come last, after the caller has heard all that was said.
         """
         closing = [call for call in calls if self.is_closing(call)]
         others = [call for call in calls if not self.is_closing(call)]
@@ -174,7 +176,7 @@ class VoiceAgent(Agent):
         self, reply: Reply, speaker: Speaker, calls: Sequence[ToolCall]
     ) -> None:
         reply.using_tools = True
-        # They are no part of this task: when the caller interrupts, they are let finish.
+        # In tasks of their own: they finish even if the caller interrupts.
         tools = [
             self.start(self._use_tool(call), f"tool {call.name}", finishes=True) for call in calls
         ]
@@ -213,7 +215,7 @@ class VoiceAgent(Agent):
         return speech(service, text, format, patience=self.patience, began=count)
 
     def _phrases(self) -> list[str]:
-        """Return what is said word for word in every call."""
+        """Return the phrases that are the same in every call."""
         fixed = (self.greeting, self.apology, self.goodbye, self.silence_prompt)
         holds = (self.toolbox.hold(spec.name) for spec in self.toolbox.specs)
         return [text for text in (*fixed, *holds) if text]

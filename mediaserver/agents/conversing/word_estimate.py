@@ -1,7 +1,7 @@
 """Estimates when each word of a text is spoken, from its letters and the pauses in its audio.
 
-Words take time by their letters and digits; pauses in the audio are taken for those at punctuation
-where that fits, and between two such places time is divided by letters.
+A word takes time by its letters and digits. Pauses in the audio are matched with punctuation where
+that fits, and the time between two matches is divided among the letters.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from mediaserver.call import Frame
 
 
 SECONDS_PER_LETTER: Final = 0.066
-"""How long a letter takes in speech of ordinary speed, pauses left out."""
+"""Seconds that a letter takes in speech of ordinary speed, without pauses."""
 
 _IDEOGRAPHS: Final = "぀-ヿ㐀-鿿豈-﫿가-힯"
 _WORD: Final = re.compile(rf"[{_IDEOGRAPHS}][^\w\s]*|[^\s{_IDEOGRAPHS}]+")
 _IDEOGRAPH: Final = re.compile(rf"[{_IDEOGRAPHS}]")
 _SYLLABLE: Final = re.compile(r"[aeiouyáéíóúàèìòùâêîôûäëïöüãõåæø]+")
 
-# In letters: what it takes to say one.
+# The time to say one of these, in letters.
 _OF_IDEOGRAPH: Final = 3.0
 _OF_DIGIT: Final = 7.0
 _OF_SPELLED_LETTER: Final = 3.5
@@ -39,20 +39,20 @@ _BLOCK: Final = 0.01
 _QUIET: Final = 0.03  # of the loudness of speech: 30 dB less
 _SHORTEST_PAUSE: Final = 0.1  # the closure of a p, t or k is shorter, most of the time
 
-# Seconds that a voice pauses, and the cost of taking it not to have paused.
+# Seconds of the pause at a mark, and the cost of assuming that there was none.
 _PAUSES: Final = {
     **dict.fromkeys(".!?…。！？｡؟۔।\n", (0.4, 3.0)),  # noqa: RUF001
     **dict.fromkeys(",;:—–，、；：", (0.2, 0.7)),  # noqa: RUF001
 }
 _SILENT: Final = "".join(_PAUSES) + "\"'”’»)]}」』）】*_"  # noqa: RUF001
-_COST_OF_UNEXPLAINED: Final = 8.0  # of a second of pause at no punctuation
-_SPREAD: Final = 0.04  # variance, in seconds squared, of how long a second of words takes
+_COST_OF_UNEXPLAINED: Final = 8.0  # for each second of pause without punctuation
+_SPREAD: Final = 0.04  # variance of the time that a second of words takes, in seconds squared
 _LOOK_BACK: Final = 4
 
-# How much faster or slower a voice may be than before, and the cost of taking it to be.
+# Factors by which a voice may be faster or slower than before, and the cost of assuming each.
 _PACES: Final = {1.0: 0.0, 0.92: 0.15, 1.09: 0.15, 0.84: 0.6, 1.19: 0.6}
 
-_Match: TypeAlias = tuple[int, int]  # how many of the pauses, and of the marks, come before it
+_Match: TypeAlias = tuple[int, int]  # the numbers of pauses and of marks before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +60,13 @@ class SpokenWord:
     """A word of a text, with the punctuation around it.
 
     Attributes:
-        start: its first character in the text.
-        spoken_end: the character after its last that is spoken.
-        end: the character after the punctuation that follows it.
-        begins: how many letters' worth of speech come before it.
-        letters: how many letters' worth of speech it is.
-        pause: seconds that a voice is expected to pause after it, or 0.
-        certainty: the cost of taking it not to pause there.
+        start: the index of its first character in the text.
+        spoken_end: the index after its last character that is spoken.
+        end: the index after the punctuation that follows it.
+        begins: the length of speech before it, in letters.
+        letters: the length of its speech, in letters.
+        pause: the expected pause after it, in seconds; 0 for none.
+        certainty: the cost of assuming that there was no pause.
 
     """
 
@@ -80,7 +80,7 @@ class SpokenWord:
 
 
 def spoken_words(text: str) -> list[SpokenWord]:
-    """Return the words of `text`; a mark that stands alone belongs to the word before it."""
+    """Return the words of `text`. A mark that stands alone belongs to the word before it."""
     words: list[SpokenWord] = []
     begins = 0.0
     for found in _WORD.finditer(text):
@@ -102,7 +102,7 @@ def spoken_words(text: str) -> list[SpokenWord]:
 
 
 def letters_in(word: str) -> float:
-    """Return how much speech a word is, in letters of ordinary words."""
+    """Return the length of a word's speech, in letters of ordinary words."""
     letters = [letter for letter in word if letter.isalpha()]
     digits = sum(map(str.isdigit, word))
     worth = sum(_OF_SYMBOL.get(mark, 0.0) for mark in word) + digits * _OF_DIGIT
@@ -117,10 +117,10 @@ def letters_in(word: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Voiced:
-    """Where in a piece of audio somebody speaks.
+    """The stretches of a piece of audio that are speech.
 
     Attributes:
-        stretches: when each begins and ends, in seconds; between them are pauses.
+        stretches: the begin and end of each, in seconds; between them are pauses.
 
     """
 
@@ -128,7 +128,7 @@ class Voiced:
 
     @classmethod
     def of(cls, frames: Iterable[Frame]) -> Voiced:
-        """Look at the audio; about a millisecond's work for ten seconds."""
+        """Find the stretches; takes about a millisecond for ten seconds of audio."""
         loudness = [_loudness(list(alike)) for _, alike in groupby(frames, attrgetter("format"))]
         levels = np.concatenate(loudness) if loudness else np.empty(0)
         speech = np.percentile(levels, 90) if len(levels) else 0.0
@@ -142,15 +142,15 @@ class Voiced:
 
     @property
     def seconds(self) -> float:
-        """How long somebody speaks, pauses left out."""
+        """Seconds of speech, without the pauses."""
         return sum(end - start for start, end in self.stretches)
 
     def until(self, seconds: float) -> float:
-        """Return for how long somebody has spoken at a time in the audio, pauses left out."""
+        """Return the seconds of speech before a time in the audio."""
         return sum(max(0.0, min(end, seconds) - start) for start, end in self.stretches)
 
     def pauses(self) -> list[tuple[float, float]]:
-        """Return of each pause how much was spoken before it, and how long it is."""
+        """Return for each pause the seconds of speech before it, and its length."""
         found, spoken = [], 0.0
         for (start, end), (following, _) in pairwise(self.stretches):
             spoken += end - start
@@ -161,13 +161,13 @@ class Voiced:
 def letters_spoken(
     words: Sequence[SpokenWord], voiced: Voiced, seconds: float, seconds_per_letter: float | None
 ) -> float:
-    """Return how many letters' worth of `words` are spoken at a time in their audio.
+    """Return how many letters of `words` have been spoken at a time in their audio.
 
     Args:
         words: the whole text, at least one word.
-        voiced: its audio, as far as there is any.
-        seconds: from the audio's first sample.
-        seconds_per_letter: how fast the voice is; None if the audio is complete, which tells.
+        voiced: the audio so far.
+        seconds: the time, from the audio's first sample.
+        seconds_per_letter: how fast the voice speaks; None if the audio is complete and shows it.
 
     """
     if not voiced.stretches:
@@ -176,7 +176,7 @@ def letters_spoken(
         pace = max(voiced.seconds, _BLOCK) / (words[-1].begins + words[-1].letters)
         anchors = _anchors(words, voiced, pace, complete=True)[1]
     else:
-        # Whether the voice is faster or slower just now, the pauses so far may tell.
+        # The pauses so far may show that the voice is faster or slower now.
         paces = [seconds_per_letter * each for each in _PACES]
         fits = [_anchors(words, voiced, pace, complete=False) for pace in paces]
         costs = [fit[0] + cost for fit, cost in zip(fits, _PACES.values(), strict=True)]
@@ -192,11 +192,11 @@ def letters_spoken(
 def _anchors(
     words: Sequence[SpokenWord], voiced: Voiced, pace: float, *, complete: bool
 ) -> tuple[float, list[tuple[float, float]]]:
-    """Return the places known best, and their cost: seconds of speech, letters spoken by then.
+    """Return the best match of pauses with punctuation: its cost, and the places it fixes.
 
-    The cheapest way to take pauses for punctuation, by dynamic programming: what costs is speech
-    that takes longer or shorter than its letters, pauses without punctuation, and punctuation
-    without a pause.
+    A place is the seconds of speech before it and the letters spoken by then. The match is found by
+    dynamic programming. Speech that takes longer or shorter than its letters has a cost, and so
+    have a pause without punctuation and punctuation without a pause.
     """
     pauses = voiced.pauses()
     marks = [word for word in words[:-1] if word.pause]
@@ -206,7 +206,7 @@ def _anchors(
     unheard = np.cumsum([0.0, *(mark.certainty for mark in marks)])
 
     def cost(i: int, h: int, j: int, k: int, seconds: float, reached: float) -> float:
-        """Return that of no match between (i, h) and before (j, k)."""
+        """Return the cost of having no match between (i, h) and (j, k)."""
         missed = float(unexplained[j - 1] - unexplained[i] + unheard[k - 1] - unheard[h])
         expected = (reached - letters[h]) * pace
         return missed + (seconds - times[i] - expected) ** 2 / (2 * _SPREAD * (expected + 0.1))
@@ -239,7 +239,7 @@ def _anchors(
 
 
 def _loudness(frames: Sequence[Frame]) -> NDArray[np.float64]:
-    """Return the root mean square of every 10 ms of frames of one format."""
+    """Return the root mean square of each 10 ms of frames, all of one format."""
     format = frames[0].format
     samples = format.decode(b"".join(frame.payload for frame in frames))
     size = round(format.rate * _BLOCK)

@@ -1,7 +1,7 @@
-"""What agents hear, think and speak with: protocols, and services that speak them.
+"""The services with which agents hear, think and speak.
 
-The protocols are here. Each service is a module of its own, imported by its own name, because each
-needs packages that only its users have.
+This module has the protocols. Each service is a module of its own, to be imported by name, because
+it needs packages that only its users have installed.
 """
 
 from mediaserver.agents.services.errors import ServiceError

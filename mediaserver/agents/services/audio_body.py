@@ -1,7 +1,7 @@
-"""The body of a speech response: bytes in any pieces to frames, without I/O.
+"""Turns the body of a speech response, in pieces of any length, into frames; without I/O.
 
-Whatever is not speech in a format that was expected is found out before a sample of it is played:
-what a caller must never hear is an error page or an MP3 as noise.
+What is not speech in an expected format is refused before any of it is played: a caller must never
+hear an error page or an MP3 as noise.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _RECOGNISED_BY: Final = 12
 _TEXT_SAMPLE: Final = 64
 _PRINTABLE: Final = frozenset(b"\t\r\n" + bytes(range(32, 127)))
 _LOUD_IN_MULAW: Final = frozenset(b' "<')
-"""What text has, and so many samples of quiet mu-law, which are other printable characters, not."""
+"""Printable bytes that are common in text but rare in quiet mu-law."""
 _MAX_HEADER: Final = 65536
 _ENDLESS: Final = 0x7FFF_FF00
-"""From here on a WAV's sizes are what servers write who do not know them yet."""
+"""Larger sizes in a WAV header mean that the server did not know the size yet."""
 
 _CONTAINERS: Final = {b"ID3": "MP3", b"OggS": "Ogg", b"fLaC": "FLAC", b"\x1aE\xdf\xa3": "WebM"}
 _WAV_ENCODINGS: Final[dict[tuple[int, int], Encoding]] = {
@@ -40,11 +40,11 @@ _MP3_RATES: Final = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (110
 class AudioBody:
     """Cuts frames of 20 to 100 ms, each of whole samples, from bytes as they come.
 
-    A WAV header is read wherever there is one: its format then replaces the expected one, and
-    chunks behind its audio are left out.
+    If there is a WAV header, its format replaces the expected one, and chunks after its audio are
+    skipped.
 
     Args:
-        expected: the format of audio without a header; None if it must have one.
+        expected: the format of audio without a header; None if a header is required.
 
     """
 
@@ -59,7 +59,7 @@ class AudioBody:
         """Return the frames that are complete with `received`.
 
         Raises:
-            AudioError: this is no audio, or of a format that is not known.
+            AudioError: this is not audio, or its format is unknown.
 
         """
         if self._ended and self._left == 0:
@@ -68,10 +68,10 @@ class AudioBody:
         return self._frames()
 
     def end(self) -> list[Frame]:
-        """Return what is left, shorter than 20 ms.
+        """Return the rest, which is shorter than 20 ms.
 
         Raises:
-            AudioError: there was a header, or less, and nothing after it.
+            AudioError: the body ended within its header or right after it.
 
         """
         self._ended = True
@@ -103,7 +103,7 @@ class AudioBody:
         return frames
 
     def _recognise(self) -> AudioFormat | None:
-        """Return the format; None if more must be seen to tell."""
+        """Return the format; None if more bytes are needed to know it."""
         head = bytes(self._pending[:_TEXT_SAMPLE])
         if not head or (len(head) < _RECOGNISED_BY and not self._ended):
             return None
@@ -111,19 +111,19 @@ class AudioBody:
             return self._read_wav_header()
         for magic, name in _CONTAINERS.items():
             if head.startswith(magic):
-                raise AudioError(f"{name} came, where {self._wanted} was asked for")
+                raise AudioError(f"{name} came instead of {self._wanted}")
         if all(byte in _PRINTABLE for byte in head) and _LOUD_IN_MULAW & set(head):
             if len(head) < _TEXT_SAMPLE and not self._ended:
                 return None
             text = head.decode("ascii")
-            raise AudioError(f"text came, where {self._wanted} was asked for: {text!r}")
+            raise AudioError(f"text came instead of {self._wanted}: {text!r}")
         is_mp3 = self._is_mp3()
         if is_mp3 is None:
             return None
         if is_mp3:
-            raise AudioError(f"MP3 came, where {self._wanted} was asked for")
+            raise AudioError(f"MP3 came instead of {self._wanted}")
         if self._expected is None:
-            raise AudioError("what came begins with no WAV header")
+            raise AudioError("the body does not begin with a WAV header")
         return self._expected
 
     @property
@@ -131,7 +131,7 @@ class AudioBody:
         return "WAV" if self._expected is None else str(self._expected)
 
     def _is_mp3(self) -> bool | None:
-        """Return whether one MPEG audio frame header follows another; None if not seen yet."""
+        """Return whether one MPEG audio frame follows another; None if more bytes are needed."""
         length = _mp3_frame_length(self._pending)
         if length is None:
             return False
@@ -143,7 +143,7 @@ class AudioBody:
     def _read_wav_header(self) -> AudioFormat | None:
         pending = self._pending
         if pending[8:12] != b"WAVE":
-            raise AudioError(f"a RIFF file of kind {bytes(pending[8:12])!r}, which is no WAV")
+            raise AudioError(f"a RIFF file of kind {bytes(pending[8:12])!r}, not a WAV")
         audio = None
         position = 12
         while len(pending) >= position + 8:
@@ -181,9 +181,9 @@ def _wav_format(fields: bytes) -> AudioFormat:
 
 
 def _mp3_frame_length(data: bytearray) -> int | None:
-    """Return the length of the MPEG layer III frame that `data` begins with (ISO 11172-3, 13818-3).
+    """Return the length of the MPEG layer III frame that begins `data`, or None.
 
-    None if it begins with none.
+    The header is that of ISO 11172-3 and 13818-3.
     """
     if len(data) < 4 or data[0] != 0xFF or data[1] & 0xE6 != 0xE2:
         return None

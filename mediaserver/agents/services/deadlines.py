@@ -1,4 +1,4 @@
-"""How long a service may be silent."""
+"""Time limits for services."""
 
 from __future__ import annotations
 
@@ -20,20 +20,19 @@ async def within(
     next: float,  # noqa: A002
     service: str,
 ) -> AsyncGenerator[T, None]:
-    """Yield `pieces` as they come, and give up on a service that keeps its caller waiting.
+    """Yield `pieces` as they come, and give up on a service that is too slow.
 
-    Only the waiting counts, not what is done with a piece. `pieces` is closed, if it can be, on
-    every way out: at its end, at an error, when this iterator is closed, when its task is
-    cancelled.
+    Only the time spent waiting for the service counts. `pieces` is closed, if it can be closed, at
+    its end, at an error, when this iterator is closed and when its task is cancelled.
 
     Args:
         pieces: what the service sends.
-        first: seconds until the first piece, connecting and retries included.
+        first: seconds until the first piece, including connecting and retries.
         next: seconds from one piece to the next, and to the end.
-        service: its name, for the error.
+        service: the service's name, for the error.
 
     Raises:
-        ServiceError: it was slower than that.
+        ServiceError: the service was too slow.
 
     """
     seconds, begun = first, False
@@ -58,7 +57,7 @@ async def within(
 
 
 def require_seconds(**seconds: float) -> None:
-    """Check settings that are lengths of time.
+    """Check settings in seconds.
 
     Raises:
         ValueError: one is not a number of seconds above 0.
@@ -70,4 +69,4 @@ def require_seconds(**seconds: float) -> None:
             or not isinstance(value, int | float)
             or not 0 < value < math.inf
         ):
-            raise ValueError(f"{name} is a number of seconds above 0, not {value!r}")
+            raise ValueError(f"{name} must be a number of seconds above 0, not {value!r}")

@@ -1,14 +1,14 @@
-"""What a service raises when it cannot do its part."""
+"""The error that services raise."""
 
 from __future__ import annotations
 
 
 class ServiceError(RuntimeError):
-    """A speech or language service failed; it says which, and why.
+    """A speech or language service failed. The message says which, and why.
 
     Attributes:
-        service: the service's name, as logs and metrics have it.
-        status: the HTTP status it answered with, if it answered.
+        service: the service's name in logs and metrics.
+        status: the HTTP status of its answer; None if it did not answer.
 
     """
 

@@ -1,4 +1,4 @@
-"""Speech from eSpeak NG: offline, without a key, and with exact word marks."""
+"""Speech from eSpeak NG: offline, without a key, with exact word marks."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ except ImportError as error:
 FRAME_SECONDS: Final = 0.2
 
 CACHE_SECONDS: Final = 600.0
-"""Of speech that is kept for when it is said again: 5 MB of mu-law."""
+"""Seconds of speech that are kept in case it is said again: 5 MB of mu-law."""
 
-_SILENT: Final = 150  # samples below are no part of a word; eSpeak NG's pauses are near zero
+_SILENT: Final = 150  # quieter samples are a pause; eSpeak NG's pauses are near zero
 
 _Items = tuple[Frame | WordMark, ...]
 
 
 class EspeakSpeech:
-    """Text to speech by eSpeak NG, in a thread; a `TextToSpeech`.
+    """A `TextToSpeech` that synthesises with eSpeak NG, in a thread.
 
-    A sentence takes some milliseconds, one at a time in a process. The last ten minutes of speech
-    are kept, so that a greeting is made once.
+    A sentence takes some milliseconds; a process synthesises one at a time. The latest ten minutes
+    of speech are kept, so that a greeting is synthesised once.
 
     Args:
-        voice: a language, such as ``en-us`` or ``fr``; with a plus sign and a name a variant of
+        voice: a language, such as ``en-us`` or ``fr``. A plus sign and a name choose a variant of
             its voice, such as ``en-us+f3``.
-        words_per_minute: how fast, 80 to 450.
-        pitch: how high, 0 to 100.
+        words_per_minute: the speed, 80 to 450.
+        pitch: the pitch, 0 to 100.
 
     Raises:
-        SpeechError: there is no such voice, or the library cannot be used.
+        SpeechError: the voice does not exist, or the library cannot be used.
         ValueError: the speed or the pitch is out of range.
 
     """
@@ -72,13 +72,12 @@ class EspeakSpeech:
         self._say("")
 
     async def prewarm(self) -> None:
-        """Do nothing: the library was loaded when this was made."""
+        """Do nothing: the library is loaded already."""
 
     async def speak(self, text: str, format: AudioFormat) -> AsyncIterator[Frame | WordMark]:
-        """Yield `text` as speech in `format`, 200 ms at a time, with marks where words are.
+        """Yield `text` as speech in `format`, 200 ms at a time, with the marks of its words.
 
-        Besides the end of each word, the beginning of the next is marked, so that a pause counts
-        to neither.
+        The beginning of each word is marked as well as its end, so that a pause belongs to neither.
 
         Raises:
             ServiceError: the text cannot be spoken.
@@ -116,7 +115,7 @@ class EspeakSpeech:
         return (*items, *marks)
 
     def _keep(self, text: str, format: AudioFormat, items: _Items) -> None:
-        if (text, format) in self._kept:  # made twice at the same time
+        if (text, format) in self._kept:  # synthesised twice at the same time
             return
         self._kept[text, format] = items
         self._kept_seconds += _seconds(items)
@@ -125,7 +124,7 @@ class EspeakSpeech:
 
 
 def _marks(text: str, speech: MarkedSpeech) -> Iterator[WordMark]:
-    """Yield where each word begins, and where the text up to the next one has been said."""
+    """Yield a mark for the beginning and for the end of each word."""
     loud = np.flatnonzero(np.abs(speech.wav.samples.astype(np.int32)) > _SILENT)
     times = loud / speech.wav.rate
     starts = [*((word.start, word.seconds) for word in speech.words), (len(text), np.inf)]

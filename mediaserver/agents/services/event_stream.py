@@ -1,7 +1,7 @@
-"""Server-sent events, as far as models' answers need them: the data, without I/O.
+"""Reads the data of server-sent events, as models' answers use them; without I/O.
 
-The rules are those of the HTML standard's event streams, but that a lone CR ends no line, and that
-a last event counts although no blank line follows it.
+The rules are those of the HTML standard's event streams, with two exceptions: a lone CR does not
+end a line, and the last event counts even without a blank line after it.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from typing import Final
 
 
 DONE: Final = b"[DONE]"
-"""The data of the event that ends an answer of OpenAI's family."""
+"""The data of the event that ends an answer in OpenAI's protocol."""
 
 
 class EventStream:
-    """Takes bytes in any pieces, gives the data of each event."""
+    """Takes bytes in pieces of any length, and returns the data of each event."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -35,7 +35,7 @@ class EventStream:
         return events
 
     def end(self) -> list[bytes]:
-        """Return the data of an event that was cut off after its last line."""
+        """Return the data of an event that has no blank line after it."""
         return self.feed(b"\n\n")
 
     def _field(self, line: bytes) -> None:

@@ -1,4 +1,4 @@
-"""A conversation in, what to say or do next out."""
+"""Language models, and the messages of a conversation."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """The model wants a tool to be used.
+    """The model asks to use a tool.
 
     Attributes:
-        id: what the result will refer to.
-        name: the tool's.
+        id: the id by which the result refers to it.
+        name: the tool's name.
         arguments: a JSON object, as the model wrote it.
 
     """
@@ -33,7 +33,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a tool returned, as the model reads it."""
+    """The result of a tool call, for the model to read."""
 
     call_id: str
     text: str
@@ -44,12 +44,12 @@ Message: TypeAlias = Text | ToolCall | ToolResult
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
-    """A tool, as a model is told of it.
+    """The description of a tool for a model.
 
     Attributes:
-        name: letters, digits and underscores.
-        description: what it is for.
-        parameters: JSON schema of the object of its arguments.
+        name: its name, of letters, digits and underscores.
+        description: what it does.
+        parameters: the JSON schema of its arguments, an object.
 
     """
 
@@ -60,12 +60,12 @@ class ToolSpec:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What a response cost.
+    """The cost of a response.
 
     Attributes:
-        tokens_in: tokens read, those from a cache included.
+        tokens_in: tokens read, including those from a cache.
         tokens_out: tokens written.
-        tokens_cached: of those read, how many came from the provider's cache.
+        tokens_cached: tokens read that came from the provider's cache.
 
     """
 
@@ -87,11 +87,11 @@ class LanguageModel(Protocol):
     def respond(
         self, conversation: Sequence[Message], tools: Sequence[ToolSpec]
     ) -> AsyncIterator[str | ToolCall | Tokens]:
-        """Yield the response as it is written: pieces of text, tool calls, and what it cost.
+        """Yield the response as it is written: pieces of text, tool calls, and the cost.
 
         Args:
-            conversation: all that was said, the prompt first.
-            tools: what the model may use.
+            conversation: the messages so far, the prompt first.
+            tools: the tools that the model may use.
 
         Raises:
             ServiceError: the service failed.

@@ -29,7 +29,7 @@ except ImportError as error:
 
 
 LONGEST_UTTERANCE: Final = 30.0
-"""Seconds of an utterance that are listened to."""
+"""Seconds of an utterance that are recognised; the rest is ignored."""
 
 _RATE: Final = 16_000  # what the acoustic model was trained on
 _MARGIN: Final = 0.3  # seconds of near silence before and after
@@ -39,28 +39,29 @@ _UNSPOKEN: Final = re.compile(r"[^\w\s']|_")
 
 
 class PocketSphinxTranscription:
-    """Speech to text by PocketSphinx and its model of US English; a `SpeechToText`.
+    """A `SpeechToText` that recognises with PocketSphinx and its model of US English.
 
-    With `phrases` it recognises one of them an utterance, and returns it as it was given, or
-    nothing for anything else: phrases of three syllables or more are told apart well, and seldom
-    found in a cough; "no" and "stop" are not. Without, it writes down any English, badly.
+    With `phrases` it recognises one phrase in an utterance and returns it as it was given; for
+    anything else it returns no words. Phrases of three syllables or more are recognised reliably
+    and seldom found in a cough; "no" and "stop" are not. Without `phrases` it transcribes any
+    English, badly.
 
-    There are no partial transcripts: the beginning of a cough sounds like the beginning of some
-    phrase. An utterance takes one to three hundredths of its length once it is over, in a thread.
-    The library keeps Python's lock meanwhile: for about 30 ms an utterance nothing else runs in the
-    process, and every call's audio waits. So this is for trying things, and for few calls at once.
+    There are no partial transcripts, because the beginning of a cough sounds like that of some
+    phrase. When an utterance is over, its recognition takes 1 to 3 % of its length, in a thread.
+    The library holds Python's global lock meanwhile: for about 30 ms an utterance nothing else runs
+    in the process, and the audio of every call waits. So use it for trials and for a few calls.
 
     Args:
-        phrases: all that callers may say, in words that the dictionary has.
+        phrases: everything that callers may say, in words of the dictionary.
 
     Raises:
-        ValueError: a phrase has a word that is not in the dictionary, or none at all.
+        ValueError: a phrase has a word that is not in the dictionary, or has no word.
 
     """
 
     def __init__(self, phrases: Iterable[str] | None = None) -> None:
         self._phrases = None if phrases is None else _by_words(phrases)
-        # It takes 0.2 s to load and 30 MB, so there is one, and utterances take their turns.
+        # A decoder takes 0.2 s to load and 30 MB, so utterances share one.
         self._lock = threading.Lock()
         options = {} if self._phrases is None else {"lm": None}
         self._decoder = pocketsphinx.Decoder(samprate=_RATE, loglevel="FATAL", **options)
@@ -68,10 +69,10 @@ class PocketSphinxTranscription:
             self._restrict(self._phrases)
 
     async def prewarm(self) -> None:
-        """Do nothing: the model was loaded when this was made."""
+        """Do nothing: the model is loaded already."""
 
     async def transcribe(self, speech: AsyncIterator[Frame]) -> AsyncIterator[Transcript]:
-        """Yield one final transcript, when the utterance is over; its text may be empty.
+        """Yield one final transcript when the utterance is over. Its text may be empty.
 
         Raises:
             ServiceError: the recogniser failed.
@@ -110,18 +111,18 @@ class PocketSphinxTranscription:
         with self._lock:
             self._decoder.start_utt()
             try:
-                # As a whole: its mean is taken out of all of it, whoever spoke before.
+                # In one piece: its own mean is subtracted, and not that of the last speaker.
                 self._decoder.process_raw(samples.tobytes(), full_utt=True)
             finally:
                 self._decoder.end_utt()
             found: Any = self._decoder.hyp()
         words: str = found.hypstr if found else ""
-        # The beginning of a phrase is what noise is taken for.
+        # Noise is recognised as the beginning of a phrase.
         return words if self._phrases is None else self._phrases.get(words, "")
 
 
 def _by_words(phrases: Iterable[str]) -> dict[str, str]:
-    """Return the phrases by their words, as the dictionary writes them."""
+    """Return the phrases by their words, in the spelling of the dictionary."""
     if isinstance(phrases, str):
         raise ValueError(f"phrases must be a list of phrases, not the text {phrases!r}")
     by_words = {}
@@ -136,10 +137,10 @@ def _by_words(phrases: Iterable[str]) -> dict[str, str]:
 
 
 def _as_recorded(frames: list[Frame]) -> NDArray[np.int16]:
-    """Return the audio as the acoustic model knows audio: at 16 kHz, and with noise up there.
+    """Return the audio as the acoustic model expects it: at 16 kHz, with some noise above 4 kHz.
 
-    What a telephone leaves out above 4 kHz is absolute silence, which the model has never heard:
-    a little hiss, the same for the same audio, is what makes words of it.
+    Telephone audio has digital silence above 4 kHz, for which the model was not trained. With a
+    little hiss, the same for the same audio, it recognises the words.
     """
     pieces = [
         resample(format.decode(b"".join(frame.payload for frame in alike)), format.rate, _RATE)
@@ -155,7 +156,7 @@ def _as_recorded(frames: list[Frame]) -> NDArray[np.int16]:
 
 
 def _loudness(samples: NDArray[np.float64]) -> float:
-    """Return the root mean square of the louder 10 ms, and never none."""
+    """Return the root mean square of the louder blocks of 10 ms, at least 20."""
     size = _RATE // 100
     blocks = samples[: len(samples) // size * size].reshape(-1, size)
     return max(20.0, float(np.percentile(np.sqrt(np.mean(np.square(blocks), axis=1)), 90)))

@@ -1,4 +1,4 @@
-"""Services that can be made ready before they are needed."""
+"""Services that can get ready before they are used."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 @runtime_checkable
 class Prewarmed(Protocol):
-    """A service whose first use is slow unless it was asked to get ready."""
+    """A service whose first use is slow unless it was prewarmed."""
 
     async def prewarm(self) -> None:
-        """Open connections, load models. Cheap if it was done; never raises ServiceError."""
+        """Open connections and load models. Cheap if that was done; never raises ServiceError."""

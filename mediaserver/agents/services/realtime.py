@@ -1,4 +1,4 @@
-"""Speech in, speech out: models that hear and speak by themselves."""
+"""Models that hear and speak by themselves: speech in, speech out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Speech:
     """A piece of the model's speech.
 
     Attributes:
-        item_id: what is being said; pieces of one item follow each other.
+        item_id: the item that it belongs to; the pieces of an item follow each other.
         frame: the audio.
 
     """
@@ -27,7 +27,7 @@ class Speech:
 
 @dataclass(frozen=True, slots=True)
 class SpokenText:
-    """The words of the model's speech: a further piece of those of `item_id`."""
+    """A piece of the words of the model's speech, in the item `item_id`."""
 
     item_id: str
     text: str
@@ -37,12 +37,12 @@ class SpokenText:
 class CallerText:
     """What the caller said, as the model's side transcribed it.
 
-    Where it transcribes at all there is one for each turn, in the order of the turns.
+    If the model's side transcribes at all, one comes for each turn, in the order of the turns.
 
     Attributes:
-        text: what was understood; empty if nothing was.
-        seconds: how much audio is paid for, where it is paid for by time.
-        tokens: what it cost otherwise, where told.
+        text: the words; empty if nothing was understood.
+        seconds: the seconds of audio that are charged for, if the charge is by time.
+        tokens: the cost in tokens, if known.
 
     """
 
@@ -66,9 +66,9 @@ class ResponseDone:
     """The model has finished a response, tool calls included.
 
     Attributes:
-        tokens: what it cost, where told.
+        tokens: its cost, if known.
         error: why it failed, or None.
-        cancelled: whether it was cancelled: nobody waits for it any more.
+        cancelled: whether it was cancelled, so that nobody waits for it any more.
 
     """
 
@@ -85,12 +85,12 @@ RealtimeEvent: TypeAlias = (
 class RealtimeSession(Protocol):
     """A connection to the model, for one call.
 
-    That the connection was lost is told by `events`, and nothing else raises because of it.
+    If the connection is lost, `events` raises that, and no other method does.
     """
 
     takes_turns: bool
     """Whether the model's side decides when the caller has finished, and responds by itself.
-    Otherwise it waits for `end_turn`."""
+    If not, it waits for `end_turn`."""
 
     async def hear(self, frame: Frame) -> None:
         """Let the model hear a piece of the caller's speech."""
@@ -99,10 +99,10 @@ class RealtimeSession(Protocol):
         """The caller has finished: have the model respond to what it heard."""
 
     async def say(self, instructions: str) -> None:
-        """Have the model say something of its own accord, as a greeting.
+        """Have the model say something of its own accord, such as a greeting.
 
-        Each `end_turn`, `say` and `respond` makes one response, one after the other in the order
-        in which they were asked for, and each ends with a `ResponseDone`.
+        Each `end_turn`, `say` and `respond` makes one response, in the order in which they were
+        called. Each response ends with a `ResponseDone`.
         """
 
     async def tell(self, message: Message) -> None:
@@ -112,13 +112,13 @@ class RealtimeSession(Protocol):
         """Have the model respond to the conversation as it is now."""
 
     async def cancel(self) -> None:
-        """Stop the response that is being made, if any is, and forget those asked for.
+        """Stop the response that is being made, if there is one, and forget those asked for.
 
-        Nothing of it comes any more but its `ResponseDone`, as ``cancelled``.
+        Only its `ResponseDone` still comes, with ``cancelled`` set.
         """
 
     async def truncate(self, item_id: str, seconds: float) -> None:
-        """Tell the model that the caller heard no more than so much of what it said."""
+        """Tell the model that the caller heard `seconds` of an item, and no more."""
 
     def events(self) -> AsyncIterator[RealtimeEvent]:
         """Yield what the model says and does until the session is closed.
@@ -135,14 +135,14 @@ class RealtimeSession(Protocol):
 
 @runtime_checkable
 class Transcribing(Protocol):
-    """A session that can say what was spoken without taking it for a turn.
+    """A session that can transcribe speech without making it a turn.
 
-    With it a short word interrupts the agent as soon as it is understood. Otherwise it takes
-    speech of `TurnSettings.confirm`.
+    With such a session a short word interrupts the agent as soon as it is understood. Without one,
+    it takes speech of the length `TurnSettings.confirm`.
     """
 
     async def transcribe(self, frames: Sequence[Frame]) -> CallerText:
-        """Return the words of what may be speech; the conversation knows nothing of it.
+        """Return the words of what may be speech, and keep it out of the conversation.
 
         Raises:
             ServiceError: the service failed.
@@ -153,10 +153,10 @@ class Transcribing(Protocol):
 
 @runtime_checkable
 class Updatable(Protocol):
-    """A session that can be told to be and do something else than when it was opened.
+    """A session whose prompt and tools can change after it was opened.
 
-    With it an agent may change its prompt at any time. Otherwise only until its stream has started:
-    then a session that was opened before is replaced.
+    With such a session an agent may change them at any time. Without one, it may change them until
+    its stream starts: a session that was opened before that is then replaced.
     """
 
     async def update(self, *, prompt: str, tools: Sequence[ToolSpec]) -> None:
@@ -177,13 +177,13 @@ class RealtimeModel(Protocol):
         """Open a session.
 
         Args:
-            prompt: what the model is told to be and do.
-            tools: what it may use.
-            format: the stream's audio format; the session hears and speaks it where it can.
-            conversation: what was said before, when a lost connection is replaced.
+            prompt: the instructions for the model.
+            tools: the tools that it may use.
+            format: the stream's audio format; the session uses it if it can.
+            conversation: the messages so far, if a lost connection is replaced.
 
         Raises:
-            ServiceError: the service cannot be reached, or refuses.
+            ServiceError: the service cannot be reached, or refuses the connection.
 
         """
         ...

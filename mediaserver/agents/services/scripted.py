@@ -1,4 +1,4 @@
-"""A language model without a model: it says what a script has for what the caller said."""
+"""A language model that answers from a script."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _RESULT: Final = "result"
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A tool to use.
+    """Uses a tool.
 
     Attributes:
         tool: its name.
-        arguments: what to give it. In strings ``{name}`` is what the group of that name matched,
-            ``{0}`` all that matched.
+        arguments: its arguments. In strings, ``{name}`` stands for the group of that name, and
+            ``{0}`` for the whole match.
 
     """
 
@@ -41,13 +41,13 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What to say, or do, when the caller's words match.
+    """What to say or do if the caller's words match.
 
     Attributes:
-        pattern: a regular expression to find in the caller's last words, whatever their case.
-        reply: what to say; ``{name}`` and ``{0}`` are what matched. With `use` it is said
-            afterwards, and ``{result}`` is what the tools returned.
-        use: tools to use before.
+        pattern: a regular expression to find in the caller's last words; case does not matter.
+        reply: what to say; ``{name}`` and ``{0}`` stand for what matched. With `use` it is said
+            afterwards, and ``{result}`` stands for what the tools returned.
+        use: the tools to use first.
 
     """
 
@@ -56,36 +56,35 @@ class Rule:
     use: Use | Sequence[Use] = ()
 
 
-ScriptedReply: TypeAlias = str | Use | Sequence[Use]
+ScriptedAnswer: TypeAlias = str | Use | Sequence[Use]
 
 
 class ScriptedModel:
-    """Answers by rules, or from a list; a `LanguageModel` to try agents, and to test them, with.
+    """A `LanguageModel` that answers by rules or from a list, for trying and testing agents.
 
-    A turn of the caller is answered by the first rule that matches it; if none does, by the next of
-    `turns`; and when these are used up, by `otherwise`. Which turn it is, is counted in the
-    conversation, so that one object serves all calls. Words come one by one, and are what is
-    counted as tokens.
+    The first rule that matches answers a turn of the caller. If none matches, the next of `turns`
+    answers it, and when those are used up, `otherwise` does. Turns are counted in the conversation,
+    so that one object serves all calls. Words come one by one, and count as tokens.
 
     Args:
-        rules: `Rule`, or pairs of a pattern and a reply.
-        turns: what to say to the first turn that no rule matches, the second, and so on; a `Use`
-            in place of text uses a tool, and then says what it returned.
-        otherwise: what to say to anything else.
+        rules: each is a `Rule`, or a pair of a pattern and a reply.
+        turns: the answers to the turns that no rule matches, in order. A `Use` in place of text
+            uses a tool, and then says what it returned.
+        otherwise: the answer to everything else.
         first: seconds before the first word.
         between: seconds from one word to the next.
 
     Raises:
-        ValueError: a pattern is no regular expression, a reply names a group that its pattern
+        ValueError: a pattern is not a regular expression, a reply names a group that its pattern
             does not have, a rule has nothing to say or do, or a time is negative.
 
     """
 
     def __init__(
         self,
-        rules: Iterable[Rule | tuple[str, ScriptedReply]] = (),
+        rules: Iterable[Rule | tuple[str, ScriptedAnswer]] = (),
         *,
-        turns: Sequence[ScriptedReply] = (),
+        turns: Sequence[ScriptedAnswer] = (),
         otherwise: str = "Sorry, I did not understand that.",
         first: float = 0.0,
         between: float = 0.0,
@@ -102,7 +101,7 @@ class ScriptedModel:
     async def respond(
         self, conversation: Sequence[Message], tools: Sequence[ToolSpec]
     ) -> AsyncIterator[str | ToolCall | Tokens]:
-        """Yield the reply word by word, or tool calls; then what it cost, in words."""
+        """Yield the reply word by word, or tool calls; then the cost, in words."""
         caller = [index for index, message in enumerate(conversation) if _is_caller(message)]
         words = _text_of(conversation[caller[-1]]) if caller else ""
         since = conversation[caller[-1] + 1 :] if caller else conversation
@@ -142,14 +141,14 @@ class ScriptedModel:
 
 
 class _Compiled:
-    """A rule that was checked."""
+    """A rule, checked and compiled."""
 
     def __init__(self, rule: Rule) -> None:
         try:
             self.pattern = re.compile(rule.pattern, re.IGNORECASE)
         except re.error as error:
             raise ValueError(
-                f"the pattern {rule.pattern!r} is no regular expression: {error}"
+                f"the pattern {rule.pattern!r} is not a regular expression: {error}"
             ) from error
         self.uses = [rule.use] if isinstance(rule.use, Use) else list(rule.use)
         for use in self.uses:
@@ -164,11 +163,11 @@ class _Compiled:
         _require_known(self.reply, groups | ({_RESULT} if self.uses else set()), rule)
 
     def say(self, found: re.Match[str] | None, result: str) -> str:
-        """Return the reply, with what matched and what the tools returned."""
+        """Return the reply with what matched and what the tools returned filled in."""
         return _fill(self.reply, found, result)
 
 
-def _as_rule(rule: Rule | tuple[str, ScriptedReply]) -> Rule:
+def _as_rule(rule: Rule | tuple[str, ScriptedAnswer]) -> Rule:
     if isinstance(rule, Rule):
         return rule
     try:
@@ -187,7 +186,7 @@ def _text_of(message: Message) -> str:
 
 
 def _texts(value: Any) -> Iterable[str]:
-    """Yield all strings in `value`, however deep."""
+    """Yield all strings in `value`, at any depth."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
@@ -232,6 +231,6 @@ def _fill(text: str, found: re.Match[str] | None, result: str) -> str:
 
 
 async def _until(due: float, clock: Callable[[], float]) -> None:
-    """Wait for a moment of the clock, however late the one before was met."""
+    """Wait until a time of the clock."""
     if (seconds := due - clock()) > 0:
         await asyncio.sleep(seconds)

@@ -11,12 +11,12 @@ from mediaserver.call import Frame
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What was said, as far as it is known.
+    """The words of an utterance so far.
 
     Attributes:
-        text: all that was understood of the utterance so far, not only what is new.
-        final: whether nothing will change any more.
-        seconds: how much audio was transcribed and is paid for; on the final one.
+        text: all words of the utterance so far, not only the new ones.
+        final: whether the text will not change any more.
+        seconds: the seconds of audio that are charged for; set on the final transcript.
 
     """
 
@@ -29,10 +29,10 @@ class SpeechToText(Protocol):
     """Recognises speech, one utterance at a time. One object serves all calls of a process."""
 
     def transcribe(self, speech: AsyncIterator[Frame]) -> AsyncIterator[Transcript]:
-        """Yield partial transcripts as they come, where the service has them, then a final one.
+        """Yield partial transcripts as they come, if the service has them, and then a final one.
 
         Args:
-            speech: the utterance while it is spoken: it begins a little before the first word and
+            speech: the utterance while it is spoken. It begins shortly before the first word and
                 ends when the caller has finished. Frames are in the stream's format.
 
         Raises:

@@ -12,14 +12,14 @@ from mediaserver.call import Frame
 
 @dataclass(frozen=True, slots=True)
 class WordMark:
-    """How far in the text the audio is at a time: best, where a word ends.
+    """How much of the text has been spoken at a time of its audio.
 
-    It need not be there: marks at beginnings of words, at syllables or at single characters will do
-    as well. Between two of them, speech is taken to be even.
+    A mark at the end of each word is best. Marks at the beginnings of words, at syllables or at
+    single characters work as well. Between two marks, speech is assumed to be even.
 
     Attributes:
-        end: how many characters of the text have been spoken by then.
-        seconds: from the first sample of the text's audio.
+        end: the number of characters of the text that have been spoken.
+        seconds: the time from the first sample of the text's audio.
 
     """
 
@@ -35,12 +35,12 @@ class TextToSpeech(Protocol):
 
         Args:
             text: a sentence or a few.
-            format: what the stream plays. Frames in this format are played as they are; any other
-                is converted.
+            format: the stream's format. Frames in this format are played as they are; others are
+                converted.
 
         Yields:
-            Frames of any length; and, from services that tell, where the words are. Without those
-            it is estimated.
+            Frames of any length, and the marks of words if the service has them. Without marks,
+            the places of words are estimated.
 
         Raises:
             ServiceError: the service failed.

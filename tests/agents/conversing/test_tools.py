@@ -336,7 +336,7 @@ async def yields(x: int) -> AsyncIterator[Any]:
         (by_position, "the tool by_position cannot have x"),
         (unknown, "'Missing' is not defined"),
         (unsendable, "an argument of the tool unsendable has a type that cannot be sent as JSON"),
-        (lambda: None, "has no name that a model could call it by"),
+        (lambda: None, "has no name for a model"),
     ],
 )
 def test_what_cannot_be_a_tool_is_refused(function: Callable[..., Any], message: str) -> None:

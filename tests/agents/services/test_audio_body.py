@@ -131,7 +131,7 @@ def test_an_extensible_wav_says_its_format_later() -> None:
         (b"RIFF\0\0\0\0WAVEdata\0\0\0\0" + bytes(99), "before its format"),
         (b"RIFF\0\0\0\0WAVEfmt ", "ends before its audio"),
         (b"RIFF\0\0\0\0WAVELIST\xff\xff\xff\x00" + bytes(9), "without audio in its first"),
-        (b"RIFF\0\0\0\0AVI " + bytes(99), "no WAV"),
+        (b"RIFF\0\0\0\0AVI " + bytes(99), "not a WAV"),
         (b'{"error": "no voice"}', "text came.*no voice"),
         (b"<!DOCTYPE html><html><head><title>502 Bad Gateway</title></head></html>", "text came"),
         (b"ID3\x04" + bytes(99), "MP3 came"),
@@ -169,7 +169,7 @@ def test_a_header_that_no_mp3_has_is_no_mp3(start: bytes) -> None:
 
 
 def test_a_wav_that_was_asked_for_must_be_one() -> None:
-    with pytest.raises(AudioError, match="no WAV header"):
+    with pytest.raises(AudioError, match="does not begin with a WAV header"):
         frames_of(None, bytes(99))
 
 

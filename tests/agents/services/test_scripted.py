@@ -145,7 +145,7 @@ def test_words_come_at_their_times_however_slow_the_listener() -> None:
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        (("(", "x"), r"the pattern '\(' is no regular expression"),
+        (("(", "x"), r"the pattern '\(' is not a regular expression"),
         (("x", "{name}"), r"'\{name\}' for the pattern 'x' has \{name\}; allowed: \{0\}"),
         (("x", "{"), "cannot be filled in"),
         (("x", "{}"), r"has \{\}"),

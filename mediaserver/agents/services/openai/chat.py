@@ -1,4 +1,4 @@
-"""Language models behind chat completions: OpenAI, Groq, vLLM, Ollama and the rest."""
+"""Language models behind chat completions, at OpenAI, Groq, vLLM, Ollama and others."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ class OpenAIChat:
     """A `LanguageModel` that streams chat completions.
 
     Args:
-        model: its name at the server.
-        temperature: None is the server's.
-        extra: further fields of the request, as they are: ``{"reasoning_effort": "minimal"}``,
+        model: the model's name at the server.
+        temperature: the temperature; None uses the server's.
+        extra: further fields of the request: ``{"reasoning_effort": "minimal"}``,
             ``{"max_completion_tokens": 300}``.
-        usage: whether to ask what each answer costs; servers that refuse to tell are asked without.
-        first_timeout: seconds until the answer begins, retries included.
-        stall_timeout: seconds for which it may pause.
+        usage: whether to ask for the cost of each answer. A server that refuses that is asked
+            again without it.
+        first_timeout: seconds until the answer begins, including retries.
+        stall_timeout: seconds for which the answer may pause.
         connection: see `OpenAIClient`.
 
     """
@@ -72,7 +73,7 @@ class OpenAIChat:
     async def respond(
         self, conversation: Sequence[Message], tools: Sequence[ToolSpec]
     ) -> AsyncGenerator[str | ToolCall | Tokens, None]:
-        """Yield the response as it is written. A refusal is text as any other.
+        """Yield the response as it is written. A refusal is text like any other.
 
         Closing the iterator, or cancelling the task that waits on it, ends the request.
 
@@ -129,7 +130,7 @@ class OpenAIChat:
 
 
 class _Answer:
-    """What has been read of an answer, and whether it may end there."""
+    """Reads an answer, and knows whether it may end."""
 
     def __init__(self, client: OpenAIClient) -> None:
         self._client = client
@@ -161,10 +162,10 @@ class _Answer:
         return pieces
 
     def end(self) -> list[Tokens]:
-        """Return what it cost.
+        """Return the cost.
 
         Raises:
-            ServiceError: the answer was not over.
+            ServiceError: the answer was not complete.
 
         """
         if not self._ended:

@@ -1,4 +1,4 @@
-"""A chat completion as it is streamed: its chunks, and tool calls put together from pieces."""
+"""The chunks of a streamed chat completion, and tool calls put together from pieces."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from mediaserver.agents.services.language_model import Tokens, ToolCall
 
 
 class FunctionPiece(msgspec.Struct):
-    """What a tool call is about: its name, and a piece of its arguments; or all of them."""
+    """The name of a tool, and a piece of its arguments or all of them."""
 
     name: str | None = None
     arguments: str | dict[str, Any] | None = None
 
 
 class CallPiece(msgspec.Struct):
-    """A piece of a tool call. Not every server numbers its calls, or gives them an id."""
+    """A piece of a tool call. Some servers send no number, or no id."""
 
     index: int | None = None
     id: str | None = None
@@ -35,27 +35,27 @@ class Delta(msgspec.Struct):
 
 
 class ChunkChoice(msgspec.Struct):
-    """An answer; there is one."""
+    """An answer. A chunk has one."""
 
     delta: Delta | None = None
     finish_reason: str | None = None
 
 
 class CachedTokens(msgspec.Struct):
-    """How many of the tokens read came from a cache."""
+    """The number of tokens read from a cache."""
 
     cached_tokens: int | None = None
 
 
 class ChunkUsage(msgspec.Struct):
-    """What the answer cost."""
+    """The cost of the answer."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     prompt_tokens_details: CachedTokens | None = None
 
     def tokens(self) -> Tokens:
-        """Return it as services tell it."""
+        """Return the cost in the form of all services."""
         details = self.prompt_tokens_details
         cached = details.cached_tokens if details is not None else None
         return Tokens(self.prompt_tokens, self.completion_tokens, cached or 0)
@@ -73,7 +73,7 @@ decode_chunk = msgspec.json.Decoder(Chunk).decode
 
 
 class CallsInPieces:
-    """Puts tool calls together, several at a time."""
+    """Puts tool calls together, of which several may come at a time."""
 
     def __init__(self) -> None:
         self._calls: list[_Call] = []
@@ -83,7 +83,7 @@ class CallsInPieces:
         return bool(self._calls)
 
     def add(self, piece: CallPiece) -> None:
-        """Add a piece to the call that it belongs to, or begin a call with it."""
+        """Add a piece to the call it belongs to, or begin a call with it."""
         function = piece.function or FunctionPiece()
         call = self._known(piece.index, piece.id, function.name)
         if call is None:
@@ -102,7 +102,7 @@ class CallsInPieces:
         """Return the calls.
 
         Raises:
-            ValueError: one has no name.
+            ValueError: a call has no name.
 
         """
         calls = []
@@ -120,7 +120,7 @@ class CallsInPieces:
             call = self._calls[-1] if self._calls else None
         if call is None or (call_id and call.id and call_id != call.id):
             return None
-        # without ids and numbers, a name after whole arguments is the next call's
+        # Without ids and numbers, a name after complete arguments begins the next call.
         if name and call.name and not (call_id and call_id == call.id) and call.is_whole():
             return None
         return call

@@ -1,4 +1,4 @@
-"""A conversation as chat messages, in the only order that every server takes; without I/O."""
+"""Turns a conversation into chat messages in an order that every server accepts; without I/O."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 CANCELLED: Final = "cancelled"
-"""The result of a tool call that has none, as after an interruption."""
+"""Stands for the result of a tool call that has none."""
 
 _NOT_OF_A_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 _MAX_NAME: Final = 64
@@ -31,9 +31,9 @@ _MAX_NAME: Final = 64
 def chat_messages(conversation: Sequence[Message]) -> list[ChatCompletionMessageParam]:
     """Return `conversation` as messages that a chat completion accepts.
 
-    Tool calls in a row are one message, with the text before them, and their results follow at
-    once, wherever they came in the conversation; a call without one was cancelled, and a result
-    without a call is left out. What one side said in a row is one message: some servers insist
+    Tool calls in a row become one message, with the text before them. Their results follow at once,
+    wherever they stand in the conversation. A call without a result was cancelled; a result without
+    a call is left out. Texts of one side in a row become one message, because some servers insist
     that the sides alternate. Empty texts are left out.
     """
     messages = _Messages(_results(conversation))
@@ -50,7 +50,7 @@ def chat_messages(conversation: Sequence[Message]) -> list[ChatCompletionMessage
 
 
 def chat_tools(tools: Iterable[ToolSpec]) -> list[ChatCompletionToolParam]:
-    """Return `tools` as a chat completion's."""
+    """Return `tools` in the form of chat completions."""
     return [
         {
             "type": "function",
@@ -65,7 +65,7 @@ def chat_tools(tools: Iterable[ToolSpec]) -> list[ChatCompletionToolParam]:
 
 
 def _results(conversation: Sequence[Message]) -> dict[int, str]:
-    """Return the result of each call, by the call's place: the first after it that names its id."""
+    """Return the result of each call by the call's index: the first one after it with its id."""
     open_calls: defaultdict[str, deque[int]] = defaultdict(deque)
     results = {}
     for index, message in enumerate(conversation):
@@ -126,7 +126,7 @@ class _Messages:
 
 
 def _object(arguments: str) -> str:
-    # servers that put the arguments into a template refuse what is not an object
+    # Servers that put the arguments into a template refuse anything but an object.
     try:
         if isinstance(json.loads(arguments), dict):
             return arguments

@@ -1,4 +1,4 @@
-"""Connections to OpenAI, or to any server that speaks its protocol; and what their failures mean.
+"""Connections to OpenAI or to any server that speaks its protocol, and what their failures mean.
 
 Groq, vLLM, Ollama and many others are reached by their `base_url`. Needs the ``openai`` package:
 ``pip install mediaserver[openai]``.
@@ -43,13 +43,13 @@ except ModuleNotFoundError as error:
 OPENAI_URL: Final = "https://api.openai.com/v1"
 
 KEEP_CONNECTIONS: Final = 60.0
-"""Seconds for which an idle connection is kept: callers talk longer than httpx's five."""
+"""Seconds for which an idle connection is kept; callers talk longer than httpx's five."""
 
 MAX_RETRY_AFTER: Final = 2.0
-"""Seconds that a server may ask to wait before a retry. If it asks for more, nothing is retried:
-a caller would hear the silence."""
+"""The longest wait before a retry, in seconds. If a server asks for a longer one, nothing is sent
+again, since the caller would hear silence."""
 
-# One for all: reading the system's certificates takes longer than a caller should wait.
+# Shared, because reading the system's certificates takes longer than a caller should wait.
 _TLS: Final = httpx2.create_ssl_context()
 
 _DRAIN: Final = 0.1
@@ -61,7 +61,7 @@ Response = openai.AsyncAPIResponse[Any]
 
 
 class Connection(TypedDict, total=False):
-    """Where a service is, and who asks; keyword arguments of every service here."""
+    """How to reach a service: keyword arguments of every service here."""
 
     base_url: str | None
     api_key: str | None
@@ -71,19 +71,20 @@ class Connection(TypedDict, total=False):
 
 
 class OpenAIClient:
-    """One ``AsyncOpenAI`` for each event loop, made when it is first needed.
+    """Makes one ``AsyncOpenAI`` for each event loop, when it is first used.
 
-    So that it can be made at import: no key is looked for, no connection opened before that.
+    Before that it looks for no key and opens no connection, so it can be made at import.
 
     Args:
         service: the service's name, for errors.
-        base_url: the server; None is the environment's ``OPENAI_BASE_URL``, or OpenAI's own.
-        api_key: the key; None is that of the environment. A server on a private network is asked
-            without one if there is none.
-        api_key_variable: the environment's variable that holds the key, as ``GROQ_API_KEY``.
-        connect_timeout: seconds for opening a connection.
-        max_retries: how often a request is sent again after a lost connection, 408, 409, 429 or
-            5xx.
+        base_url: the server's URL. None uses ``OPENAI_BASE_URL`` from the environment, or else
+            OpenAI's own.
+        api_key: the key. None takes it from the environment; a server on a private network needs
+            none.
+        api_key_variable: the environment variable with the key, such as ``GROQ_API_KEY``.
+        connect_timeout: seconds to open a connection.
+        max_retries: the number of times that a request is sent again after a lost connection or a
+            status of 408, 409, 429 or 5xx.
 
     """
 
@@ -99,7 +100,7 @@ class OpenAIClient:
     ) -> None:
         require_seconds(connect_timeout=connect_timeout)
         if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
-            raise ValueError(f"max_retries is a whole number from 0, not {max_retries!r}")
+            raise ValueError(f"max_retries must be a whole number, 0 or more, not {max_retries!r}")
         self.service = service
         self._base_url = _checked_url(base_url) if base_url is not None else None
         self._api_key = api_key
@@ -110,7 +111,7 @@ class OpenAIClient:
 
     @property
     def base_url(self) -> str:
-        """The server."""
+        """The URL of the server."""
         return self._base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
 
     def get(self) -> openai.AsyncOpenAI:
@@ -123,7 +124,7 @@ class OpenAIClient:
         return self._of_this_loop().openai
 
     async def prewarm(self) -> None:
-        """Open a connection, so that the first request finds one. Failing is only logged."""
+        """Open a connection for the first request. A failure is only logged."""
         try:
             http = self._of_this_loop().http
             async with asyncio.timeout(self._connect_timeout):
@@ -140,7 +141,7 @@ class OpenAIClient:
 
     @contextmanager
     def failures(self, model: str) -> Iterator[None]:
-        """Have whatever fails inside become a `ServiceError` that says what to do about it."""
+        """Turn every failure inside into a `ServiceError` that says what to do about it."""
         try:
             yield
         except openai.OpenAIError as error:
@@ -148,16 +149,16 @@ class OpenAIClient:
         except (httpx2.HTTPError, ssl.SSLError, OSError, anyio.EndOfStream) as error:
             raise self.failure(f"the connection to {self.base_url} was lost: {error}") from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise self.failure(f"an answer that is not understood: {error}") from error
+            raise self.failure(f"an answer that cannot be decoded: {error}") from error
         except AudioError as error:
             raise self.failure(str(error)) from error
 
     def failure(self, reason: str, *, status: int | None = None) -> ServiceError:
-        """Return an error of this service, without secrets in it."""
+        """Return an error of this service, without secrets in its text."""
         return ServiceError(self.service, self.without_secrets(reason), status=status)
 
     def without_secrets(self, text: str) -> str:
-        """Return what may be logged: without the key, and what of the kind the URL may hold."""
+        """Return `text` for the log: without the key, and the password and the query of the URL."""
         parts = urlsplit(self.base_url)
         for secret in (self._key(), parts.password, parts.query):
             if secret:
@@ -165,12 +166,12 @@ class OpenAIClient:
         return text
 
     async def events(self, response: Response) -> AsyncIterator[bytes]:
-        """Yield the data of each event of a response, the ``[DONE]`` of its end included.
+        """Yield the data of each event of a response, including the ``[DONE]`` at its end.
 
-        openai's own parser makes an object of several models of each token; this costs a third.
+        The package's own parser makes several objects for each token; this costs a third.
 
         Raises:
-            ServiceError: the response is something else.
+            ServiceError: the response is not an event stream.
 
         """
         await self.require_content(response, "text/event-stream")
@@ -186,10 +187,10 @@ class OpenAIClient:
             yield data
 
     async def require_content(self, response: Response, *allowed: str) -> str:
-        """Return the media type of a response; a trailing slash in `allowed` is any subtype.
+        """Return the media type of a response. A trailing slash in `allowed` matches any subtype.
 
         Raises:
-            ServiceError: it is not among `allowed`; it says what came instead.
+            ServiceError: the type is not `allowed`. The message says what came instead.
 
         """
         media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -197,8 +198,8 @@ class OpenAIClient:
             return media_type
         excerpt = _excerpt(await response.read())
         raise self.failure(
-            f"{self.base_url} answered with {media_type or 'no content type'}, "
-            f"where {' or '.join(filter(None, allowed))} was asked for: {excerpt}",
+            f"{self.base_url} answered with {media_type or 'no content type'} "
+            f"instead of {' or '.join(filter(None, allowed))}: {excerpt}",
             status=response.status_code,
         )
 
@@ -213,7 +214,7 @@ class OpenAIClient:
         key = self._key()
         if not key:
             if not _is_private(self.base_url):
-                # What the server would say, had it been asked without one.
+                # The status that the server would answer.
                 raise ServiceError(
                     self.service,
                     f"no key for {self.base_url}: set {self._api_key_variable}",
@@ -221,7 +222,7 @@ class OpenAIClient:
                 )
             key = "none"
         http = openai.DefaultAsyncHttpx2Client(
-            # how long an answer may take is `within`'s part, which does not count from each byte
+            # `within` limits how long an answer takes; httpx would count from each byte.
             verify=_TLS,
             timeout=httpx2.Timeout(None, connect=self._connect_timeout),
             limits=httpx2.Limits(
@@ -264,7 +265,7 @@ class OpenAIClient:
 
 
 class _Clients:
-    """A client, and the connections under it."""
+    """A client, and the HTTP client below it."""
 
     def __init__(self, client: openai.AsyncOpenAI, http: httpx2.AsyncClient) -> None:
         self.openai = client
@@ -276,13 +277,13 @@ async def _refuse_long_waits(response: httpx2.Response) -> None:
         seconds = float(response.headers.get("retry-after", 0))
         milliseconds = float(response.headers.get("retry-after-ms", 0))
     except ValueError:
-        return  # a date: openai's to understand
+        return  # a date, which the package understands
     if max(seconds, milliseconds / 1000) > MAX_RETRY_AFTER:
         response.headers["x-should-retry"] = "false"
 
 
 async def _drain(chunks: AsyncIterator[bytes]) -> None:
-    # only a response that was read to its end leaves its connection for the next request
+    # A connection is used again only if its response was read to the end.
     try:
         async with asyncio.timeout(_DRAIN):
             async for _ in chunks:
@@ -305,12 +306,12 @@ def _excerpt(content: bytes | str) -> str:
 def _checked_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"a base URL is as 'https://api.openai.com/v1', not {url!r}")
+        raise ValueError(f"a base URL looks like 'https://api.openai.com/v1', not {url!r}")
     return url
 
 
 def _is_private(url: str) -> bool:
-    """Whether a URL is of this machine, of a private network, or of a container's neighbour."""
+    """Return whether a URL is on this machine, in a private network or a local container."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_private

@@ -25,7 +25,7 @@ from mediaserver.agents.services.openai.realtime_session import OpenAIRealtimeSe
 
 
 try:
-    # The package imports this when it is first used, which would be in a call.
+    # Otherwise the package imports this at its first use, in a call.
     from openai.resources.realtime.realtime import AsyncRealtimeConnection
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from openai.types.websocket_connection_options import WebSocketConnectionOptions
 
 
-# Whatever `websockets.connect` takes is passed on, beyond what the type of it names.
+# The package passes on every option of `websockets.connect`, more than its type names.
 _OPTIONS = cast("WebSocketConnectionOptions", {"close_timeout": 1.0})
 
 log = structlog.get_logger(__name__)
@@ -49,19 +49,19 @@ class OpenAIRealtime:
 
     Args:
         model: the model's name.
-        voice: who speaks: ``marin``, ``cedar``, ``alloy``, …
-        transcription: the model that writes down what the caller says, for the conversation, logs
-            and hooks, and so that a short "Stop!" interrupts; None to go without.
-        language: what the caller speaks (``en``), for the transcription.
-        turn_detection: None to have turns taken by the agent, which knows what the caller hears and
-            so is not taken in by a cough. Or the API's own settings to have it take them, as
-            ``{"type": "semantic_vad"}``.
-        session: further settings of the session, as the API has them, laid over all others:
+        voice: the voice: ``marin``, ``cedar``, ``alloy``, …
+        transcription: the model that transcribes the caller, for the conversation, logs and hooks,
+            and so that a short "Stop!" interrupts; None for no transcription.
+        language: the caller's language (``en``), for the transcription.
+        turn_detection: None lets the agent take the turns: it knows what the caller hears, and a
+            cough does not interrupt it. Settings of the API, such as ``{"type": "semantic_vad"}``,
+            let the API take them.
+        session: further settings of the session in the API's form, laid over all others:
             ``{"reasoning": {"effort": "low"}, "audio": {"output": {"speed": 1.1}}}``.
         first_timeout: seconds until a response begins.
-        stall_timeout: seconds for which it may pause. After that, or if it does not begin, the
-            connection counts as lost.
-        connection: see `OpenAIClient`; ``connect_timeout`` is that of the whole set-up, five
+        stall_timeout: seconds for which a response may pause. After that, or if it does not begin,
+            the connection counts as lost.
+        connection: see `OpenAIClient`. ``connect_timeout`` limits the whole set-up, and is five
             seconds if left out.
 
     """
@@ -99,7 +99,7 @@ class OpenAIRealtime:
         format: AudioFormat,
         conversation: Sequence[Message] = (),
     ) -> OpenAIRealtimeSession:
-        """Open a session, as `RealtimeModel` says."""
+        """Open a session: see `RealtimeModel`."""
         connection: AsyncRealtimeConnection | None = None
         try:
             async with asyncio.timeout(self.connect_timeout):
@@ -142,20 +142,20 @@ class OpenAIRealtime:
                 raise self._client.failure(reason) from error
 
     async def prewarm(self) -> None:
-        """Make the client that connects. That there is no key is only logged."""
+        """Make the client that connects. A missing key is only logged."""
         try:
             self._client.get()
         except ServiceError as error:
             log.warning("not prewarmed", service=SERVICE_NAME, error=str(error))
 
     async def close(self) -> None:
-        """Close the client of the running event loop. Sessions are closed by whoever has them."""
+        """Close the client of the running event loop. Its sessions stay open."""
         await self._client.close()
 
     def settings(
         self, prompt: str, tools: Sequence[ToolSpec], format: AudioFormat
     ) -> dict[str, Any]:
-        """Return the settings of a session, as the API has them."""
+        """Return the settings of a session, in the API's form."""
         return session_settings(
             prompt,
             tools,

@@ -194,7 +194,7 @@ _DECODERS: Mapping[str, msgspec.json.Decoder[Any]] = {
 }
 
 
-def decode_event(message: bytes) -> ServerEvent | None:
+def decode_server_event(message: bytes) -> ServerEvent | None:
     """Return an event of the server; None if it does not matter here, or is malformed."""
     try:
         decoder = _DECODERS.get(_head.decode(message).type)

@@ -36,7 +36,7 @@ from mediaserver.agents.services.openai.realtime_events import (
     StatusDetails,
     TextDelta,
     TranscriptionFailed,
-    decode_event,
+    decode_server_event,
 )
 from mediaserver.agents.services.openai.realtime_input import InputAudio
 from mediaserver.agents.services.openai.realtime_messages import conversation_item
@@ -132,7 +132,7 @@ class OpenAIRealtimeSession:
         for message in conversation:
             await self.tell(message)
         while True:
-            event = decode_event(await self._receive())
+            event = decode_server_event(await self._receive())
             if isinstance(event, ErrorEvent):
                 raise self._client.failure(str(event.error))
             if isinstance(event, SessionUpdated):
@@ -265,7 +265,7 @@ class OpenAIRealtimeSession:
                 if self._closed:
                     return
                 raise
-            event = decode_event(message)
+            event = decode_server_event(message)
             if event is None:
                 continue
             if type(event) is AudioDelta:

@@ -1,4 +1,4 @@
-"""Speech synthesis behind OpenAI's speech endpoint, of OpenAI, Groq and others."""
+"""Speech synthesis behind OpenAI's speech endpoint, at OpenAI, Groq and others."""
 
 from __future__ import annotations
 
@@ -25,21 +25,22 @@ _RATE: Final = re.compile(r";\s*rate\s*=\s*\"?([0-9]{4,6})", re.IGNORECASE)
 
 
 class OpenAISpeech:
-    """A `TextToSpeech` that plays speech while it is made.
+    """A `TextToSpeech` that yields speech while it is synthesised.
 
     Args:
-        voice: its name at the server.
-        model: its name at the server.
-        response_format: ``"pcm"``, which every server has, is 16-bit samples; ``"wav"`` the same,
-            or mu-law, behind a header that says so; ``"mulaw"``, where it is offered, is the
-            telephone's own, and is played as it comes.
-        sample_rate: Hz, for servers that offer a choice: 8000 or 16000 need no conversion in a
-            call of that rate. None does not ask; ``"pcm"`` is then 24 kHz, as OpenAI's.
-        instructions: how to speak, for models that take it.
-        speed: 1.0 is the voice's own.
-        extra: further fields of the request, as they are.
-        first_timeout: seconds until the first audio, retries included.
-        stall_timeout: seconds for which it may pause.
+        voice: the voice's name at the server.
+        model: the model's name at the server.
+        response_format: ``"pcm"`` is 16-bit samples, which every server has; ``"wav"`` is the same
+            or mu-law, behind a header that says which; ``"mulaw"``, if the server has it, is the
+            telephone's format, and plays without conversion.
+        sample_rate: the rate in Hz, for servers that offer a choice. 8000 or 16000 need no
+            conversion in a call of that rate. None does not ask; ``"pcm"`` is then taken to be
+            24 kHz, as OpenAI's is.
+        instructions: how to speak, for models that support it.
+        speed: the speed; 1.0 is the voice's own.
+        extra: further fields of the request.
+        first_timeout: seconds until the first audio, including retries.
+        stall_timeout: seconds for which the audio may pause.
         connection: see `OpenAIClient`.
 
     """
@@ -92,11 +93,12 @@ class OpenAISpeech:
     async def speak(self, text: str, format: AudioFormat) -> AsyncGenerator[Frame, None]:
         """Yield frames of 20 to 100 ms as the audio arrives; the last may be shorter.
 
-        They are in the format that was asked for when this object was made, whatever `format` is.
+        Their format is the one that this object was made with; `format` has no effect.
+
         Closing the iterator, or cancelling the task that waits on it, ends the request.
 
         Raises:
-            ServiceError: the service failed, or sent something that is not such audio.
+            ServiceError: the service failed, or sent audio of another format or something else.
 
         """
         if not text.strip():
@@ -128,12 +130,12 @@ class OpenAISpeech:
                 yield body.end()
 
     async def _announced(self, response: Response) -> AudioFormat | None:
-        """Return the format of audio without a header, as the response's own headers have it."""
+        """Return the format of audio without a header, from the headers of the response."""
         allowed = ("audio/", "application/octet-stream", "")
         kind = await self._client.require_content(response, *allowed)
         if kind in _COMPRESSED:
             asked = self._request["response_format"]
-            raise self._client.failure(f"{kind} came, where {asked} was asked for")
+            raise self._client.failure(f"{kind} came instead of {asked}")
         rate = _RATE.search(response.headers.get("content-type", ""))
         if self._expected is None or rate is None:
             return self._expected
@@ -141,10 +143,10 @@ class OpenAISpeech:
 
 
 def _expected(response_format: ResponseFormat, sample_rate: int | None) -> AudioFormat | None:
-    """Return the format of audio without a header; WAV is never without one."""
+    """Return the format of audio without a header; None for WAV, which always has one."""
     allowed = get_args(ResponseFormat)
     if response_format not in allowed:
-        raise ValueError(f"response_format is one of {allowed}, not {response_format!r}")
+        raise ValueError(f"response_format must be one of {allowed}, not {response_format!r}")
     if response_format == "mulaw":
         return MULAW_8K if sample_rate is None else AudioFormat("mulaw", sample_rate)
     pcm = L16_24K if sample_rate is None else AudioFormat("l16", sample_rate)

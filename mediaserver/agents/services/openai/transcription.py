@@ -1,4 +1,4 @@
-"""Speech recognition behind OpenAI's transcription endpoint, of OpenAI, Groq, vLLM and others."""
+"""Speech recognition behind OpenAI's transcription endpoint, at OpenAI, Groq, vLLM and others."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class _Choice(msgspec.Struct):
 
 
 class _Event(msgspec.Struct):
-    """OpenAI's events; and vLLM's, which are those of a chat."""
+    """An event of OpenAI; or of vLLM, which sends those of a chat."""
 
     type: str = ""
     delta: str | None = None
@@ -57,15 +57,17 @@ class OpenAITranscription:
     """A `SpeechToText` that uploads each utterance when it has ended.
 
     Args:
-        model: its name at the server.
-        language: ISO 639-1, as ``"en"``; None has the model find out.
-        prompt: words that may come up: names, products.
-        stream: whether to ask for the text as it is written. Not every server knows how; those
-            that answer at once are understood too.
-        shortest: seconds; less is no speech, and is not sent. OpenAI refuses less than 0.1 s.
-        extra: further fields of the request, as they are: ``{"temperature": 0}``.
-        first_timeout: seconds from the utterance's end until the answer begins, retries included.
-        stall_timeout: seconds for which it may pause.
+        model: the model's name at the server.
+        language: the caller's language in ISO 639-1, such as ``"en"``; None lets the model detect
+            it.
+        prompt: words that may come up, such as names and products.
+        stream: whether to ask for the text as it is written. A server that does not support it may
+            answer at once.
+        shortest: the shortest utterance that is sent, in seconds. OpenAI refuses less than 0.1 s.
+        extra: further fields of the request: ``{"temperature": 0}``.
+        first_timeout: seconds from the end of the utterance until the answer begins, including
+            retries.
+        stall_timeout: seconds for which the answer may pause.
         connection: see `OpenAIClient`.
 
     """
@@ -109,7 +111,7 @@ class OpenAITranscription:
         await self._client.close()
 
     async def transcribe(self, speech: AsyncIterator[Frame]) -> AsyncGenerator[Transcript, None]:
-        """Yield what is understood: with ``stream`` as it is written, then for good.
+        """Yield the text as it is written, if ``stream`` is set, and then the final text.
 
         Closing the iterator, or cancelling the task that waits on it, ends the request.
 
@@ -127,7 +129,7 @@ class OpenAITranscription:
         if format is None or seconds < self._shortest:
             yield Transcript("", final=True)
             return
-        # uncompressed 16-bit PCM is what all servers read; the rate is theirs to change
+        # Every server reads 16-bit PCM, and resamples it.
         wav = encode_wav(format.decode(payload), format.rate)
         texts = within(
             self._texts(wav),

@@ -6,7 +6,6 @@ import pytest
 
 from mediaserver.agents.services import ServiceError, Text, Tokens, ToolCall, ToolSpec
 from mediaserver.agents.services.openai.chat import OpenAIChat
-from mediaserver.sandbox.phone.report import Reply
 from mediaserver.testing.openai import (
     ChatToolCall,
     Disconnect,
@@ -182,26 +181,29 @@ async def test_an_answer_cut_by_its_token_limit_is_said(
     [
         (streams(), "no answer came"),
         (streams(delta(content="hi")), "the answer broke off"),
-        (streams("{not json"), "an answer that is not understood"),
-        (streams({"choices": "none"}), "an answer that is not understood"),
-        (streams(delta(content=7)), "an answer that is not understood"),
-        (streams(b"data: \xff\xfe\n\n"), "an answer that is not understood"),
+        (streams("{not json"), "an answer that cannot be decoded"),
+        (streams({"choices": "none"}), "an answer that cannot be decoded"),
+        (streams(delta(content=7)), "an answer that cannot be decoded"),
+        (streams(b"data: \xff\xfe\n\n"), "an answer that cannot be decoded"),
         (streams({"error": {"message": "out of memory"}}), "in the answer: out of memory"),
         (streams({"error": "gone"}), "in the answer: gone"),
         (streams(delta(tool_calls=[{"index": 0}]), delta("stop")), "a tool call without a name"),
         (says("He", finish_reason="content_filter"), "the content filter stopped the answer"),
         (says(finish_reason="length"), "reached before the first word"),
         (says(calls=[ChatToolCall("look")], finish_reason="length"), "reached within a tool call"),
-        (HttpReply([b"<html>Welcome</html>"], "text/html"), "text/html, where .*Welcome"),
+        (HttpReply([b"<html>Welcome</html>"], "text/html"), "text/html instead of .*Welcome"),
         (
             HttpReply([b'{"choices": []}']),
-            "answered with application/json, where text/event-stream",
+            "answered with application/json instead of text/event-stream",
         ),
         (HttpReply([event({}), Disconnect()], "text/event-stream"), "the connection .* was lost"),
     ],
 )
 async def test_an_answer_that_is_none_is_an_error(
-    server: OpenAIServer, use: Callable[..., Any], reply: Callable[..., Any] | Reply, reason: str
+    server: OpenAIServer,
+    use: Callable[..., Any],
+    reply: Callable[..., Any] | HttpReply,
+    reason: str,
 ) -> None:
     server.chat.will(reply)
     with pytest.raises(ServiceError, match=reason):

@@ -13,7 +13,6 @@ from mediaserver.agents.services.openai.chat import OpenAIChat
 from mediaserver.agents.services.openai.client import OpenAIClient
 from mediaserver.agents.services.openai.speech import OpenAISpeech
 from mediaserver.agents.services.openai.transcription import OpenAITranscription
-from mediaserver.sandbox.phone.report import Reply
 from mediaserver.testing.openai import Hold, HttpReply, OpenAIServer, fails, says
 from mediaserver.testing.openai.replies import Received
 
@@ -73,9 +72,9 @@ async def test_the_key_may_have_a_variable_of_its_own(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"base_url": "api.openai.com"}, "a base URL is as"),
-        ({"base_url": "ftp://x/v1"}, "a base URL is as"),
-        ({"max_retries": -1}, "max_retries is a whole number from 0, not -1"),
+        ({"base_url": "api.openai.com"}, "a base URL looks like"),
+        ({"base_url": "ftp://x/v1"}, "a base URL looks like"),
+        ({"max_retries": -1}, "max_retries must be a whole number, 0 or more, not -1"),
         ({"max_retries": 1.5}, "max_retries"),
         ({"connect_timeout": 0}, "connect_timeout"),
     ],
@@ -194,7 +193,7 @@ async def test_the_right_key_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 async def test_a_status_becomes_a_reason(
-    server: OpenAIServer, use: Callable[..., Any], reply: Reply, reason: str, status: int
+    server: OpenAIServer, use: Callable[..., Any], reply: HttpReply, reason: str, status: int
 ) -> None:
     server.chat.will(reply)
     with pytest.raises(ServiceError, match=reason) as caught:
@@ -256,7 +255,7 @@ async def test_a_server_that_goes_on_after_its_end_is_not_waited_for(
 ) -> None:
     hold, hello = Hold(), says("hello")
 
-    def lingering(request: Received) -> Reply:
+    def lingering(request: Received) -> HttpReply:
         reply = hello(request)
         return HttpReply([*reply.body, hold], reply.content_type)
 

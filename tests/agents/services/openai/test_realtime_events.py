@@ -12,25 +12,25 @@ from mediaserver.agents.services.openai.realtime_events import (
     ErrorEvent,
     InputTranscribed,
     RealtimeUsage,
-    decode_event,
+    decode_server_event,
 )
 
 
 def test_audio_comes_as_bytes() -> None:
     message = b'{"type":"response.output_audio.delta","item_id":"1","delta":"AQID","more":0}'
-    assert decode_event(message) == AudioDelta("1", b"\1\2\3")
+    assert decode_server_event(message) == AudioDelta("1", b"\1\2\3")
 
 
 def test_an_event_that_does_not_matter_is_none() -> None:
     with capture_logs() as logs:
-        assert decode_event(b'{"type":"rate_limits.updated"}') is None
+        assert decode_server_event(b'{"type":"rate_limits.updated"}') is None
     assert logs == []
 
 
 @given(st.binary(max_size=40))
 def test_garbage_is_none_and_logged(garbage: bytes) -> None:
     with capture_logs() as logs:
-        assert decode_event(b"garbage" + garbage) is None
+        assert decode_server_event(b"garbage" + garbage) is None
     assert [entry["event"] for entry in logs] == ["malformed event"]
 
 
@@ -54,14 +54,14 @@ def test_a_transcription_costs_tokens_or_seconds(
 ) -> None:
     kind = "conversation.item.input_audio_transcription.completed"
     message = {"type": kind, "item_id": "1", "transcript": "Hi.", "usage": usage}
-    event = decode_event(json.dumps(message).encode())
+    event = decode_server_event(json.dumps(message).encode())
     assert isinstance(event, InputTranscribed)
     assert event.usage.tokens == tokens
 
 
 def test_a_transcription_need_not_tell_its_cost() -> None:
     kind = "conversation.item.input_audio_transcription.completed"
-    event = decode_event(f'{{"type":"{kind}","item_id":"1","transcript":"Hi."}}'.encode())
+    event = decode_server_event(f'{{"type":"{kind}","item_id":"1","transcript":"Hi."}}'.encode())
     assert event == InputTranscribed("1", "Hi.", RealtimeUsage())
 
 

@@ -11,7 +11,6 @@ from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K, AudioError, encode_w
 from mediaserver import Frame
 from mediaserver.agents.services import ServiceError
 from mediaserver.agents.services.openai.speech import OpenAISpeech
-from mediaserver.sandbox.phone.report import Reply
 from mediaserver.testing.openai import (
     Disconnect,
     Hold,
@@ -156,10 +155,13 @@ async def test_nothing_to_say_is_not_sent(server: OpenAIServer, use: Callable[..
 @pytest.mark.parametrize(
     ("reply", "reason"),
     [
-        (HttpReply([b'{"error": "no voice"}']), "application/json, where audio/ .*no voice"),
-        (HttpReply([b"<html>Sign in</html>"], "text/html"), "text/html, where audio/ .*Sign in"),
-        (HttpReply([b"<html>Sign in</html>"], "audio/pcm"), "text came, .*Sign in"),
-        (HttpReply([MP3], "audio/mpeg"), "audio/mpeg came, where pcm was asked for"),
+        (HttpReply([b'{"error": "no voice"}']), "application/json instead of audio/ .*no voice"),
+        (
+            HttpReply([b"<html>Sign in</html>"], "text/html"),
+            "text/html instead of audio/ .*Sign in",
+        ),
+        (HttpReply([b"<html>Sign in</html>"], "audio/pcm"), "text came .*Sign in"),
+        (HttpReply([MP3], "audio/mpeg"), "audio/mpeg came instead of pcm"),
         (HttpReply([MP3], "audio/pcm"), "MP3 came"),
         (HttpReply([PCM], "audio/pcm;rate=12345"), "12345"),
         (HttpReply([b""], "audio/pcm"), "no audio came"),
@@ -169,7 +171,7 @@ async def test_nothing_to_say_is_not_sent(server: OpenAIServer, use: Callable[..
     ],
 )
 async def test_what_is_no_audio_is_an_error_and_never_played(
-    server: OpenAIServer, use: Callable[..., Any], reply: Reply, reason: str
+    server: OpenAIServer, use: Callable[..., Any], reply: HttpReply, reason: str
 ) -> None:
     server.speech.will(reply)
     frames = []

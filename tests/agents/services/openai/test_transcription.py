@@ -9,7 +9,6 @@ from audiocodecs import L16_16K, MULAW_8K, AudioFormat, decode_wav
 from mediaserver.agents.services import ServiceError, Transcript
 from mediaserver.agents.services.openai.transcription import OpenAITranscription
 from mediaserver.call import Frame
-from mediaserver.sandbox.phone.report import Reply
 from mediaserver.testing import run_virtual
 from mediaserver.testing.openai import Disconnect, Hold, HttpReply, OpenAIServer, hears, streams
 
@@ -115,15 +114,15 @@ async def test_utterances_share_a_connection(server: OpenAIServer, use: Callable
     [
         (streams({"type": "transcript.text.delta", "delta": "Good"}), "the answer broke off"),
         (streams({"error": {"message": "no memory"}}), "no memory"),
-        (streams("{"), "an answer that is not understood"),
-        (HttpReply([b'{"txt": "Hello."}']), "an answer that is not understood"),
-        (HttpReply([b""]), "an answer that is not understood"),
-        (HttpReply([b"<html>", b"</html>"], "text/html"), "text/html, where application/json"),
+        (streams("{"), "an answer that cannot be decoded"),
+        (HttpReply([b'{"txt": "Hello."}']), "an answer that cannot be decoded"),
+        (HttpReply([b""]), "an answer that cannot be decoded"),
+        (HttpReply([b"<html>", b"</html>"], "text/html"), "text/html instead of application/json"),
         (HttpReply([b'{"text', Disconnect()]), "connection"),
     ],
 )
 async def test_an_answer_that_is_none_is_an_error(
-    server: OpenAIServer, use: Callable[..., Any], reply: Reply, reason: str
+    server: OpenAIServer, use: Callable[..., Any], reply: HttpReply, reason: str
 ) -> None:
     server.transcription.will(reply)
     with pytest.raises(ServiceError, match=reason):
