@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from mediaserver.cli import app
 from mediaserver.sandbox.platform import SandboxOptions
 from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
+from tests.cli.processes import Run
+
+
+Served: TypeAlias = Callable[..., tuple[list[SandboxOptions], Result]]
 
 
 @pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[list[SandboxOptions], Any]]:
+def served(monkeypatch: pytest.MonkeyPatch) -> Served:
     """Run the command with nothing to serve; return its options, and its result."""
 
-    def run(*arguments: str) -> tuple[list[SandboxOptions], Any]:
+    def run(*arguments: str) -> tuple[list[SandboxOptions], Result]:
         seen: list[SandboxOptions] = []
 
         async def serve(options: SandboxOptions, *, ready: Callable[[str], object]) -> None:
@@ -32,7 +36,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[list[SandboxO
     return run
 
 
-def test_every_flag_has_its_option(served):
+def test_every_flag_has_its_option(served: Served) -> None:
     (options,), _ = served(
         *("--extra-headers", "documented", "--calls-per-second", "10", "--concurrency", "3"),
         *("--rate-limit", "50", "--stream-rate", "0.006", "--recordings", "heard"),
@@ -47,13 +51,13 @@ def test_every_flag_has_its_option(served):
     assert options.rates.stream.rate == "0.00600"
 
 
-def test_without_flags_it_is_as_the_options_are(served):
+def test_without_flags_it_is_as_the_options_are(served: Served) -> None:
     (options,), _ = served()
 
     assert options == SandboxOptions(account=options.account)
 
 
-def test_the_variables_printed_can_be_pasted_into_a_shell(served):
+def test_the_variables_printed_can_be_pasted_into_a_shell(served: Served) -> None:
     _, result = served("--auth-token", "token")
 
     first, *lines = result.stdout.splitlines()
@@ -76,16 +80,31 @@ def test_the_variables_printed_can_be_pasted_into_a_shell(served):
         ("--stream-rate", "nan", "0 or more dollars"),
     ],
 )
-def test_what_cannot_be_is_refused(served, flag, value, says):
+def test_what_cannot_be_is_refused(served: Served, flag: str, value: str, says: str) -> None:
     seen, result = served(flag, value)
 
     assert (result.exit_code, seen) == (2, [])
     assert says in result.stderr
 
 
-def test_misbehaviours_are_listed_as_for_a_call(served: Any) -> None:
+def test_misbehaviours_are_listed_as_for_a_call(served: Served) -> None:
     seen, result = served("--misbehave", "help")
 
     assert (result.exit_code, seen) == (0, [])
     of_a_call = CliRunner().invoke(app, ["call", "ws://x/", "--misbehave", "help"])
     assert result.stdout == of_a_call.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "text"),
+    [
+        ("--auth-id", "me", "an auth id must be MA or SA"),
+        ("--callbacks", "C", "A or B"),
+        ("--log-level", "loud", "debug, info"),
+        ("--phone", "sing a song", "sing"),
+    ],
+)
+def test_a_sandbox_that_cannot_be_is_refused(run: Run, option: str, value: str, text: str) -> None:
+    result = run("sandbox", "--port", 0, option, value)
+    assert result.exit_code in (1, 2)
+    assert text in result.stderr

@@ -1,0 +1,139 @@
+import re
+import socket
+import sys
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from mediaserver.routes import Routes
+from mediaserver.server.process.reload import ReloadError
+from mediaserver.settings import Settings, flag_of
+from tests.cli.processes import Run
+
+
+Served: TypeAlias = list[tuple[Settings, Routes]]
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Served:
+    """What `serve` would have run, in place of running it."""
+    calls: Served = []
+
+    def serve(settings: Settings, routes: Routes) -> int:
+        calls.append((settings, routes))
+        return 0
+
+    monkeypatch.setattr("mediaserver.server.process.daemon.run_server", serve)
+    return calls
+
+
+def test_every_setting_is_a_flag(run: Run) -> None:
+    # Styled where CI asks for colours.
+    text = re.sub(r"\x1b\[[\d;]*m", "", run("serve", "--help").stdout)
+    for name in Settings.model_fields:
+        if name != "handler":
+            assert flag_of(name) in text
+
+
+def test_flags_become_settings(run: Run, served: Served) -> None:
+    result = run(
+        "serve", "mediaserver.agents:Echo", "--port", 9000, "--max-calls", 7, "--access-log"
+    )
+    assert result.exit_code == 0, result.stderr
+    settings, routes = served[0]
+    assert (settings.port, settings.max_calls, settings.access_log) == (9000, 7, True)
+    assert [route.name for route in routes.routes] == ["Echo"]
+
+
+def test_several_handlers_are_routed_by_path_and_number(run: Run, served: Served) -> None:
+    run("serve", "/sales=mediaserver.agents:Echo", "+14155550100=mediaserver.agents:Echo")
+    _, routes = served[0]
+    assert routes.match("/sales") is not None
+    assert routes.match("/stream") is None
+    assert routes.match("/stream", "14155550100") is not None
+
+
+def test_the_handler_may_stand_in_the_file(run: Run, served: Served, tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text('handler = ["mediaserver.agents:Echo"]\npath = "/x"\n')
+    run("serve", "--config", "other.toml")
+    assert served[0][1].match("/x") is not None
+
+
+def test_a_handler_in_the_working_directory_is_found(
+    run: Run, served: Served, tmp_path: Path
+) -> None:
+    (tmp_path / "my_agent_here.py").write_text("async def agent(stream): ...\n")
+    result = run("serve", "my_agent_here:agent")
+    assert result.exit_code == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ([], "no handler is named: give one as package.module:Name"),
+        (["mediaserver.agents"], "package.module:Name"),
+        (["no_such_module:Echo"], "no module 'no_such_module'"),
+        (["mediaserver.agents:Ecko"], "did you mean 'Echo'?"),
+        (["json:dumps"], "not async"),
+        (["soon=mediaserver.agents:Echo"], "neither a path"),
+        (["mediaserver.agents:Echo", "--port", "many"], "--port: 'many' must be a valid integer"),
+        (["mediaserver.agents:Echo", "--config", "no.toml"], "no.toml: there is no such file"),
+        (["mediaserver.agents:Echo", "--ssl-certfile", "no.pem"], "no.pem: No such file"),
+    ],
+)
+def test_what_cannot_be_served_is_refused_with_status_2(
+    run: Run, arguments: list[str], text: str
+) -> None:
+    result = run("serve", *arguments)
+    assert result.exit_code == 2
+    assert text in result.stderr
+    assert result.stdout == ""
+
+
+def test_each_problem_has_a_line(run: Run) -> None:
+    result = run("serve", "mediaserver.agents:Echo", "--port", "x", "--max-calls", "0")
+    lines = result.stderr.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("mediaserver: --") for line in lines)
+
+
+def test_a_port_in_use_ends_with_status_1(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = run("serve", "mediaserver.agents:Echo", "--port", taken.getsockname()[1])
+    assert result.exit_code == 1
+    assert "another process has this port" in result.stderr
+
+
+def test_the_status_of_the_server_is_that_of_the_command(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mediaserver.server.process.daemon.run_server", lambda settings, routes: 1)
+    assert run("serve", "mediaserver.agents:Echo").exit_code == 1
+
+
+def test_reload_runs_the_same_command_without_the_flag(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setattr(
+        "mediaserver.server.process.reload.run_reloading",
+        lambda command, folder: seen.append(command),
+    )
+    monkeypatch.setattr(sys, "argv", ["mediaserver", "serve", "--reload", "a:B", "--port", "1"])
+    assert run("serve", "--reload", "a:B", "--port", "1").exit_code == 0
+    assert seen == [
+        [sys.executable, "-m", "mediaserver", "serve", "a:B", "--port", "1", "--drain-timeout", "0"]
+    ]
+
+
+def test_reload_without_its_package_ends_with_status_2(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(command: list[str], folder: Path) -> None:
+        raise ReloadError("needs watchfiles")
+
+    monkeypatch.setattr("mediaserver.server.process.reload.run_reloading", missing)
+    result = run("serve", "--reload", "a:B")
+    assert result.exit_code == 2
+    assert "needs watchfiles" in result.stderr
