@@ -50,7 +50,7 @@ class SandboxCall:
         services: What the calls of the account share.
         record: What is remembered of the call.
         plan: What was asked for.
-        person: Who is on the phone.
+        person: The person on the phone.
         wait: Seconds that the call waits in the queue.
 
     Attributes:
@@ -114,7 +114,7 @@ class SandboxCall:
         self._course = asyncio.create_task(course, name=f"call {self.uuid}")
 
     async def wait_hung_up(self) -> Hangup:
-        """Wait until somebody hangs up."""
+        """Wait until the call is hung up."""
         return await asyncio.shield(self._over)
 
     async def wait_ended(self) -> Hangup:

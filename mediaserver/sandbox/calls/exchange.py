@@ -36,7 +36,7 @@ class Exchange:
 
     Args:
         services: What the calls share. The caller closes store and webhooks, after `aclose`.
-        dialplan: Who is at which number.
+        dialplan: Finds the person at a number.
 
     Attributes:
         calls: Calls that have not ended, by CallUUID.
@@ -96,7 +96,7 @@ class Exchange:
         Args:
             to: The number; its application says what answers, unless `plan` does.
             caller: Number of the phone.
-            person: Who is on it; the person at the number `caller` if left out.
+            person: The person on it; the one at the number `caller` if left out.
             plan: What answers.
             caller_name: Name that the carrier shows.
 

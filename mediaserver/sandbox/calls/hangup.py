@@ -13,7 +13,7 @@ from mediaserver.sandbox.records.records import CallRecord
 
 
 class HangupSource(StrEnum):
-    """Who ended a call."""
+    """The party that ended a call."""
 
     CALLER = "Caller"
     CALLEE = "Callee"
