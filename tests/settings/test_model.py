@@ -1,0 +1,129 @@
+import contextlib
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audiocodecs import MULAW_8K
+from mediaserver.settings import (
+    Settings,
+    SettingsError,
+    flag_of,
+    load_settings,
+    variable_of,
+)
+
+
+def problems(flags=None, config=None):
+    with pytest.raises(SettingsError) as caught:
+        load_settings(flags, config)
+    assert str(caught.value).splitlines() == caught.value.problems
+    return caught.value.problems
+
+
+def test_the_defaults_are_settings():
+    loaded = load_settings()
+    assert loaded.max_calls == 200
+    assert loaded.default_format == MULAW_8K
+    assert loaded.lead_seconds == 0.6
+    assert not loaded.tls
+
+
+def test_settings_that_contradict_each_other_are_refused():
+    assert "must be above ping_interval (20 s)" in problems({"dead_peer_timeout": "20"})[0]
+    assert "TLS needs both" in problems({"ssl_keyfile": "key.pem"})[0]
+
+
+def test_words_may_be_capital():
+    assert load_settings({"log_level": "DEBUG"}).log_level == "debug"
+
+
+def test_the_secret_is_random_unless_it_is_set(monkeypatch):
+    first, second = load_settings(), load_settings()
+    assert first.secret_is_random
+    assert first.secret != second.secret
+    monkeypatch.setenv("MEDIASERVER_SECRET", "sixteen letters and more")
+    loaded = load_settings()
+    assert not loaded.secret_is_random
+    assert loaded.secret.get_secret_value() == "sixteen letters and more"
+
+
+def test_secrets_are_never_shown():
+    loaded = load_settings(
+        {"secret": "sixteen letters and more", "ssl_keyfile_password": "open sesame"}
+    )
+    assert "sixteen" not in repr(loaded)
+    assert "sesame" not in str(loaded)
+    (problem,) = problems({"secret": "too short"})
+    assert "too short" not in problem
+    assert "at least 16 characters" in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("auth_token", ""),
+        ("auth_token", "  "),
+        ("more_auth_tokens", ""),
+        ("more_auth_tokens", " , ,"),
+        ("more_auth_tokens", ["a", " "]),
+    ],
+)
+@pytest.mark.parametrize("source", ["flag", "file", "environment"])
+def test_a_token_that_is_given_must_not_be_blank(monkeypatch, name, value, source):
+    where = {"flag": flag_of(name), "environment": variable_of(name)}.get(source)
+    flags = None
+    if source == "flag":
+        flags = {name: value}
+    elif source == "file":
+        where = f"mediaserver.toml: {name}"
+        Path("mediaserver.toml").write_text(f"{name} = {json.dumps(value)}\n")
+    else:
+        monkeypatch.setenv(variable_of(name), value if isinstance(value, str) else " , ")
+    (problem,) = problems(flags)
+    assert problem.startswith(f"{where}: must ")
+    assert "leave it out" in problem
+
+
+def test_an_empty_variable_of_a_token_does_not_uncover_the_one_in_the_file(monkeypatch):
+    Path("mediaserver.toml").write_text('auth_token = "t"\n')
+    monkeypatch.setenv("mediaserver_auth_token", "")
+    assert problems()[0].startswith("MEDIASERVER_AUTH_TOKEN: must not be blank")
+
+
+def test_an_empty_variable_is_seen_without_load_settings_too(monkeypatch):
+    monkeypatch.setenv("MEDIASERVER_AUTH_TOKEN", "")
+    with pytest.raises(ValueError, match="must not be blank"):
+        Settings()
+
+
+def test_other_empty_variables_set_nothing(monkeypatch):
+    monkeypatch.setenv("MEDIASERVER_MAX_CALLS", "")
+    monkeypatch.setenv("MEDIASERVER_AUTH_ID", "")
+    assert load_settings().max_calls == 200
+
+
+@pytest.mark.parametrize(("name", "value"), [("auth_id", "MA1"), ("check_signatures", "true")])
+def test_signatures_that_are_to_be_checked_need_a_token(name, value):
+    (problem,) = problems({name: value})
+    assert problem.startswith(f"auth_token is not set, but {name} is: ")
+    assert load_settings({name: value, "auth_token": "t"}).auth_tokens == ("t",)
+    assert load_settings({name: value, "more_auth_tokens": "t"}).auth_tokens == ("t",)
+
+
+def test_an_account_without_a_token_is_taken_where_nothing_is_checked():
+    assert load_settings({"auth_id": "MA1", "check_signatures": "no"}).auth_id == "MA1"
+
+
+def test_settings_do_not_change():
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings().port = 1
+
+
+@settings(max_examples=200)
+@given(st.dictionaries(st.sampled_from(list(Settings.model_fields)), st.text(), max_size=4))
+def test_any_text_is_taken_or_refused_clearly(flags):
+    with contextlib.suppress(SettingsError):
+        load_settings(flags)
