@@ -108,10 +108,10 @@ class Handler:
         """An agent has reported a turn of the conversation."""
 
     async def on_end(self) -> None:
-        """The stream has ended, and `on_audio` has had all of its audio; `on_stop` comes next.
+        """The stream has ended, and `on_audio` has received all of its audio.
 
-        For those who write handlers for others to use, to wind up what they started; applications
-        have `on_stop`, which starts when this has returned.
+        Meant for handlers that others subclass, to finish what they started; applications use
+        `on_stop`, which runs after this has returned.
         """
 
     async def on_stop(self, reason: str) -> None:
