@@ -1,12 +1,12 @@
 """What Plivo sends to a server's URLs while a call goes on: to read, and for a sandbox to write.
 
-=====================  ============================================================================
-`AnswerRequest`        someone is to say what happens to a call: reply with XML
-`RingRequest`          a dialled call rings
-`MachineDetection`     a machine answered, found out while the call goes on
-`HangupRequest`        a call has ended
-`StreamStatus`         something happened to a media stream
-=====================  ============================================================================
+=======================  ==========================================================================
+`AnswerRequest`          someone is to say what happens to a call: reply with XML
+`RingRequest`            a dialled call rings
+`MachineDetection`       a machine answered, found out while the call goes on
+`HangupRequest`          a call has ended
+`StreamStatusRequest`    something happened to a media stream
+=======================  ==========================================================================
 
 Plivo writes the names of its fields in one way and their values in several; both are read in any
 case, unknown fields are kept, and numbers stay as they came: with ``+``, without, or as a SIP URI.
@@ -21,9 +21,9 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, Final, Literal, Self, TypeAlias, get_args
 
 
-MAX_FIELD: Final = 4096
+_MAX_FIELD: Final = 4096
 """Characters of one field."""
-MAX_ID: Final = 256
+_MAX_ID: Final = 256
 """Characters of an id, a number or a name."""
 
 StatusKind: TypeAlias = Literal[
@@ -51,7 +51,7 @@ class _Fields:
     def __init__(self, form: Mapping[str, str]) -> None:
         self._values = {name.lower(): value for name, value in form.items()}
 
-    def text(self, name: str, longest: int = MAX_FIELD) -> str | None:
+    def text(self, name: str, longest: int = _MAX_FIELD) -> str | None:
         """Return a field without outer whitespace, or None if it is empty or not there."""
         value = self._values.get(name.lower(), "").strip()
         if len(value) > longest:
@@ -59,7 +59,7 @@ class _Fields:
         return value or None
 
 
-def _called(name: str, *, longest: int = MAX_FIELD) -> Any:
+def _called(name: str, *, longest: int = _MAX_FIELD) -> Any:
     return field(default=None, metadata={"name": name, "longest": longest})
 
 
@@ -71,24 +71,24 @@ class CallCallback:
 
     call_id: str
     """CallUUID."""
-    caller: str | None = _called("From", longest=MAX_ID)
-    called: str | None = _called("To", longest=MAX_ID)
-    direction: str | None = _called("Direction", longest=MAX_ID)
+    caller: str | None = _called("From", longest=_MAX_ID)
+    called: str | None = _called("To", longest=_MAX_ID)
+    direction: str | None = _called("Direction", longest=_MAX_ID)
     """``inbound`` or ``outbound``."""
-    call_status: str | None = _called("CallStatus", longest=MAX_ID)
+    call_status: str | None = _called("CallStatus", longest=_MAX_ID)
     """Such as ``ringing``, ``in-progress`` or ``completed``."""
-    request_id: str | None = _called("RequestUUID", longest=MAX_ID)
+    request_id: str | None = _called("RequestUUID", longest=_MAX_ID)
     """What ``POST /Call/`` returned for a call that was placed."""
-    a_leg_id: str | None = _called("ALegUUID", longest=MAX_ID)
-    a_leg_request_id: str | None = _called("ALegRequestUUID", longest=MAX_ID)
-    parent_call_id: str | None = _called("ParentCallUUID", longest=MAX_ID)
+    a_leg_id: str | None = _called("ALegUUID", longest=_MAX_ID)
+    a_leg_request_id: str | None = _called("ALegRequestUUID", longest=_MAX_ID)
+    parent_call_id: str | None = _called("ParentCallUUID", longest=_MAX_ID)
     """Of a leg that another call dialled."""
-    account_id: str | None = _called("ParentAuthID", longest=MAX_ID)
-    forwarded_from: str | None = _called("ForwardedFrom", longest=MAX_ID)
-    caller_name: str | None = _called("CallerName", longest=MAX_ID)
-    stir_verification: str | None = _called("STIRVerification", longest=MAX_ID)
-    session_start: str | None = _called("SessionStart", longest=MAX_ID)
-    bill_rate: str | None = _called("BillRate", longest=MAX_ID)
+    account_id: str | None = _called("ParentAuthID", longest=_MAX_ID)
+    forwarded_from: str | None = _called("ForwardedFrom", longest=_MAX_ID)
+    caller_name: str | None = _called("CallerName", longest=_MAX_ID)
+    stir_verification: str | None = _called("STIRVerification", longest=_MAX_ID)
+    session_start: str | None = _called("SessionStart", longest=_MAX_ID)
+    bill_rate: str | None = _called("BillRate", longest=_MAX_ID)
     headers: Mapping[str, str] = field(default_factory=dict)
     """SIP headers of the call, with Plivo's names: ``SIP-H-…`` and ``X-PH-…``."""
     fields: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
@@ -149,7 +149,7 @@ class MachineDetection(CallCallback):
 
     event = "MachineDetection"
 
-    machine: str | None = _called("Machine", longest=MAX_ID)
+    machine: str | None = _called("Machine", longest=_MAX_ID)
 
     @property
     def is_machine(self) -> bool:
@@ -193,7 +193,7 @@ def _whole(text: str | None) -> int | None:
 
 
 def _required(given: _Fields, name: str, sent_to: str) -> str:
-    value = given.text(name, MAX_ID)
+    value = given.text(name, _MAX_ID)
     if value is None:
         raise CallbackError(
             f"{name} is missing. Plivo sends CallUUID, From, To and Event to {sent_to},"
@@ -258,7 +258,7 @@ _REASONS_B: Final[Mapping[StatusKind, str]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class StreamStatus:
+class StreamStatusRequest:
     """Something happened to a media stream, told to its status callback URL.
 
     Do not rely on hearing of the end: nothing may come when it was the call that ended.
@@ -313,7 +313,7 @@ class StreamStatus:
         given = _Fields(form)
         call_id = _required(given, "CallUUID", "a status callback URL, with StreamID,")
         stream_id = _required(given, "StreamID", "a status callback URL, with StreamID,")
-        event = given.text("Event", MAX_ID) or ""
+        event = given.text("Event", _MAX_ID) or ""
         kind = _KINDS.get(_letters(event))
         if kind is None:
             raise UnknownEventError(
@@ -334,12 +334,12 @@ class StreamStatus:
             duration=_whole(given.text("Duration")),
             timestamp=_time(given.text("Timestamp")),
             service_url=given.text("ServiceURL"),
-            caller=given.text("From", MAX_ID),
-            called=given.text("To", MAX_ID),
-            direction=given.text("Direction", MAX_ID),
-            account_id=given.text("ParentAuthID", MAX_ID),
+            caller=given.text("From", _MAX_ID),
+            called=given.text("To", _MAX_ID),
+            direction=given.text("Direction", _MAX_ID),
+            account_id=given.text("ParentAuthID", _MAX_ID),
             status_callback_url=given.text("status_callback_url"),
-            status_callback_method=given.text("status_callback_method", MAX_ID),
+            status_callback_method=given.text("status_callback_method", _MAX_ID),
             fields=dict(form),
         )
 
@@ -415,7 +415,9 @@ def _plus(number: str | None) -> str | None:
 
 # Which is which.
 
-Callback: TypeAlias = AnswerRequest | RingRequest | MachineDetection | HangupRequest | StreamStatus
+Callback: TypeAlias = (
+    AnswerRequest | RingRequest | MachineDetection | HangupRequest | StreamStatusRequest
+)
 
 ENDED_STATUSES: Final = frozenset(
     ("completed", "busy", "failed", "timeout", "no-answer", "cancel", "canceled", "cancelled")
@@ -434,8 +436,8 @@ def parse_callback(form: Mapping[str, str]) -> Callback:
     """
     given = _Fields(form)
     event = _letters(given.text("Event") or "")
-    if event in _KINDS or given.text("StreamID", MAX_ID):
-        return StreamStatus.parse(form)
+    if event in _KINDS or given.text("StreamID", _MAX_ID):
+        return StreamStatusRequest.parse(form)
     if event == "hangup" or (given.text("CallStatus") or "").lower() in ENDED_STATUSES:
         return HangupRequest.parse(form)
     if event == "ring":

@@ -67,7 +67,7 @@ from mediaserver.plivo.numbers import digits
 API_URL: Final = "https://api.plivo.com"
 """Where Plivo is."""
 
-MAX_ANSWER: Final = 1 << 20
+_MAX_ANSWER: Final = 1 << 20
 """Bytes of the longest answer that is read. A page of twenty objects has some twenty thousand."""
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -109,7 +109,7 @@ class Retries:
         return wait * random.uniform(0.5, 1.0)
 
 
-RETRIES: Final = Retries()
+_RETRIES: Final = Retries()
 
 
 class PlivoClient:
@@ -137,7 +137,7 @@ class PlivoClient:
         *,
         base_url: str = API_URL,
         timeout: float = 10.0,
-        retries: Retries = RETRIES,
+        retries: Retries = _RETRIES,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -291,9 +291,9 @@ class PlivoClient:
         ) as response:
             async for part in response.aiter_bytes():
                 content += part
-                if len(content) > MAX_ANSWER:
+                if len(content) > _MAX_ANSWER:
                     raise UnexpectedResponseError(
-                        f"the answer is longer than {MAX_ANSWER} bytes",
+                        f"the answer is longer than {_MAX_ANSWER} bytes",
                         status=response.status_code,
                         request=f"{method} {path}",
                     )

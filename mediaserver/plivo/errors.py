@@ -12,11 +12,11 @@ from http import HTTPStatus
 from typing import Any, Final
 
 
-CONCURRENCY_CODE: Final = 5030
+_CONCURRENCY_CODE: Final = 5030
 """Plivo's code for an account that has all the calls it may have at once."""
 
 _LONGEST_TEXT: Final = 500
-_CONCURRENCY: Final = re.compile(rf"\b{CONCURRENCY_CODE}\b|concurren", re.IGNORECASE)
+_CONCURRENCY: Final = re.compile(rf"\b{_CONCURRENCY_CODE}\b|concurren", re.IGNORECASE)
 
 
 class PlivoError(Exception):
@@ -150,7 +150,7 @@ def error_for(
 def _is_concurrency(body: Any, texts: list[str]) -> bool:
     if isinstance(body, Mapping):
         codes = [body.get(name) for name in ("error_code", "hangup_cause_code", "code")]
-        if str(CONCURRENCY_CODE) in map(str, codes):
+        if str(_CONCURRENCY_CODE) in map(str, codes):
             return True
     return any(_CONCURRENCY.search(text) for text in texts)
 

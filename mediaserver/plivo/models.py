@@ -29,16 +29,11 @@ from pydantic import (
 
 from audiocodecs import AudioError, AudioFormat
 from mediaserver.plivo.numbers import dialable, same_number
+from mediaserver.plivo.xml import MAX_EXTRA_HEADERS, MAX_STREAM_TIMEOUT, MAX_URL
 from mediaserver.protocol import PLIVO_FORMATS
 
 
-MAX_STREAM_URL: Final = 2048
-"""Characters of a stream URL that Plivo takes."""
-MAX_EXTRA_HEADERS: Final = 512
-"""Bytes of extra headers that Plivo takes."""
-MAX_STREAM_TIMEOUT: Final = 86_400
-"""Seconds that a stream can last, and does by default."""
-MAX_DESTINATIONS: Final = 1000
+_MAX_DESTINATIONS: Final = 1000
 """Numbers that one request can call."""
 MAX_PAGE: Final = 20
 """Objects that a list gives at once, and gives by default."""
@@ -78,10 +73,8 @@ def _web_url(value: str) -> str:
 
 def _stream_url(value: str) -> str:
     value = _url(value, ("ws", "wss"), "wss://voice.example.com/stream")
-    if len(value) > MAX_STREAM_URL:
-        raise ValueError(
-            f"has {len(value)} characters; Plivo takes {MAX_STREAM_URL} of a stream URL"
-        )
+    if len(value) > MAX_URL:
+        raise ValueError(f"has {len(value)} characters; Plivo takes {MAX_URL} of a stream URL")
     return value
 
 
@@ -110,8 +103,10 @@ def _destinations(value: Any) -> Any:
         raise ValueError("must be a number, or several")
     if not numbers:
         raise ValueError("must be at least one number")
-    if len(set(numbers)) > MAX_DESTINATIONS:
-        raise ValueError(f"has {len(set(numbers))} numbers; Plivo calls {MAX_DESTINATIONS} at once")
+    if len(set(numbers)) > _MAX_DESTINATIONS:
+        raise ValueError(
+            f"has {len(set(numbers))} numbers; Plivo calls {_MAX_DESTINATIONS} at once"
+        )
     return "<".join(dict.fromkeys(numbers))
 
 
@@ -164,8 +159,8 @@ def _short_enough(value: str) -> str:
 WebUrl = Annotated[str, AfterValidator(_web_url)]
 HttpMethod = Annotated[Method, BeforeValidator(_upper)]
 PhoneNumber = Annotated[str, AfterValidator(dialable)]
-Milliseconds = Annotated[int, Field(strict=True)]
-PositiveSeconds = Annotated[int, Field(strict=True, gt=0)]
+_Milliseconds = Annotated[int, Field(strict=True)]
+_PositiveSeconds = Annotated[int, Field(strict=True, gt=0)]
 
 
 class Request(BaseModel):
@@ -208,25 +203,25 @@ class CallRequest(Request):
     send_digits: Annotated[str, Field(pattern=rf"^{_PAUSED_DIGITS}$")] | None = None
     """Keys to press when it is answered; ``w`` waits 0.5 s, ``W`` 1 s."""
     send_on_preanswer: bool | None = None
-    time_limit: PositiveSeconds | None = None
+    time_limit: _PositiveSeconds | None = None
     """Longest call in seconds (Plivo's default is 14400)."""
     hangup_on_ring: Annotated[int, Field(strict=True, ge=0)] | None = None
     """Seconds of ringing after which to hang up."""
     machine_detection: (
         Annotated[Literal["true", "hangup"], BeforeValidator(_spoken_bool)] | None
     ) = None
-    machine_detection_time: Annotated[Milliseconds, Field(ge=2000, le=10_000)] | None = None
+    machine_detection_time: Annotated[_Milliseconds, Field(ge=2000, le=10_000)] | None = None
     machine_detection_url: WebUrl | None = None
     """Told of a machine while the call goes on; without it detection holds the answer back."""
     machine_detection_method: HttpMethod | None = None
     machine_detection_maximum_speech_length: (
-        Annotated[Milliseconds, Field(ge=1000, le=6000)] | None
+        Annotated[_Milliseconds, Field(ge=1000, le=6000)] | None
     ) = None
-    machine_detection_initial_silence: Annotated[Milliseconds, Field(ge=2000, le=10_000)] | None = (
-        None
-    )
+    machine_detection_initial_silence: (
+        Annotated[_Milliseconds, Field(ge=2000, le=10_000)] | None
+    ) = None
     machine_detection_maximum_words: Annotated[int, Field(strict=True, ge=2, le=10)] | None = None
-    machine_detection_initial_greeting: Annotated[Milliseconds, Field(ge=1000, le=5000)] | None = (
+    machine_detection_initial_greeting: Annotated[_Milliseconds, Field(ge=1000, le=5000)] | None = (
         None
     )
     sip_headers: str | None = None
@@ -285,7 +280,7 @@ class StreamRequest(Request):
     """Whether the server may send audio too."""
     audio_track: Track | None = None
     """Which voices are streamed: ``inbound`` by default, the caller's."""
-    stream_timeout: Annotated[PositiveSeconds, Field(le=MAX_STREAM_TIMEOUT)] | None = None
+    stream_timeout: Annotated[_PositiveSeconds, Field(le=MAX_STREAM_TIMEOUT)] | None = None
     """Longest stream in seconds."""
     content_type: Annotated[str, BeforeValidator(_content_type)] | None = None
     """Format of the audio, also as an `AudioFormat`. Plivo's pages disagree about the default."""
@@ -377,10 +372,10 @@ def _flag(value: Any) -> Any:
     return value if isinstance(value, bool) else None
 
 
-Whole = Annotated[int | None, BeforeValidator(_whole)]
-Text = Annotated[str | None, BeforeValidator(_text)]
-Flag = Annotated[bool | None, BeforeValidator(_flag)]
-Id = Annotated[str, BeforeValidator(_id), Field(min_length=1)]
+_Whole = Annotated[int | None, BeforeValidator(_whole)]
+_Text = Annotated[str | None, BeforeValidator(_text)]
+_Flag = Annotated[bool | None, BeforeValidator(_flag)]
+_Id = Annotated[str, BeforeValidator(_id), Field(min_length=1)]
 
 
 class Answer(BaseModel):
@@ -388,20 +383,20 @@ class Answer(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    api_id: Text = None
+    api_id: _Text = None
     """Plivo's id of the request, which its support asks for."""
 
 
 class Accepted(Answer):
     """The answer to most requests that change something."""
 
-    message: Text = None
+    message: _Text = None
 
 
 class CallCreated(Accepted):
     """A call, or several, on the way (``call fired``) or waiting (``call queued``)."""
 
-    request_uuid: Id | Annotated[list[Id], Field(min_length=1)]
+    request_uuid: _Id | Annotated[list[_Id], Field(min_length=1)]
     """The id of the request, one for each number. It is the CallUUID of the call as well."""
 
     @property
@@ -423,46 +418,46 @@ class CallCreated(Accepted):
 class Call(Answer):
     """A call that has ended (``GET Call/{call_uuid}/``)."""
 
-    call_uuid: Id
-    call_direction: Text = None
-    from_number: Text = None
-    to_number: Text = None
-    initiation_time: Text = None
-    answer_time: Text = None
-    end_time: Text = None
-    call_duration: Whole = None
-    bill_duration: Whole = None
-    billed_duration: Whole = None
-    total_amount: Text = None
-    total_rate: Text = None
-    parent_call_uuid: Text = None
-    hangup_cause_name: Text = None
-    hangup_cause_code: Whole = None
-    hangup_source: Text = None
-    stir_verification: Text = None
-    stir_attestation: Text = None
-    voice_network_group: Text = None
-    source_ip: Text = None
-    resource_uri: Text = None
+    call_uuid: _Id
+    call_direction: _Text = None
+    from_number: _Text = None
+    to_number: _Text = None
+    initiation_time: _Text = None
+    answer_time: _Text = None
+    end_time: _Text = None
+    call_duration: _Whole = None
+    bill_duration: _Whole = None
+    billed_duration: _Whole = None
+    total_amount: _Text = None
+    total_rate: _Text = None
+    parent_call_uuid: _Text = None
+    hangup_cause_name: _Text = None
+    hangup_cause_code: _Whole = None
+    hangup_source: _Text = None
+    stir_verification: _Text = None
+    stir_attestation: _Text = None
+    voice_network_group: _Text = None
+    source_ip: _Text = None
+    resource_uri: _Text = None
 
 
 class LiveCall(Answer):
     """A call that goes on (``GET Call/{call_uuid}/?status=live``)."""
 
-    call_uuid: Id
-    call_status: Text = None
+    call_uuid: _Id
+    call_status: _Text = None
     """``ringing`` or ``in-progress``."""
-    direction: Text = None
-    from_: Text = Field(
+    direction: _Text = None
+    from_: _Text = Field(
         default=None,
         validation_alias=AliasChoices("from", "from_"),
         serialization_alias="from",
     )
-    to: Text = None
-    caller_name: Text = None
-    request_uuid: Text = None
-    session_start: Text = None
-    stir_verification: Text = None
+    to: _Text = None
+    caller_name: _Text = None
+    request_uuid: _Text = None
+    session_start: _Text = None
+    stir_verification: _Text = None
 
 
 class Meta(BaseModel):
@@ -470,13 +465,13 @@ class Meta(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    limit: Whole = None
-    offset: Whole = None
-    total_count: Whole = Field(default=None, validation_alias=AliasChoices("total_count", "count"))
+    limit: _Whole = None
+    offset: _Whole = None
+    total_count: _Whole = Field(default=None, validation_alias=AliasChoices("total_count", "count"))
     """How many there are in all; some answers name it ``count``."""
-    next: Text = None
+    next: _Text = None
     """Path of the next page, or None on the last one."""
-    previous: Text = None
+    previous: _Text = None
 
     @property
     def next_page(self) -> dict[str, Any] | None:
@@ -496,7 +491,7 @@ class Meta(BaseModel):
 class LiveCallList(Answer):
     """The ids of the calls that go on (``GET Call/?status=live``)."""
 
-    calls: list[Id] = Field(default_factory=list)
+    calls: list[_Id] = Field(default_factory=list)
 
     @model_validator(mode="before")
     @classmethod
@@ -519,7 +514,7 @@ class CallList(Answer):
 class StreamCreated(Accepted):
     """A stream that Plivo is about to connect (``audio streaming started``)."""
 
-    stream_id: Id
+    stream_id: _Id
 
 
 class StreamObject(Answer):
@@ -528,25 +523,25 @@ class StreamObject(Answer):
     Times are as Plivo writes them, ``2023-06-21 18:53:16+05:30``; None before there is one.
     """
 
-    stream_id: Id
-    call_uuid: Text = None
-    service_url: Text = None
-    bidirectional: Flag = None
-    audio_track: Text = None
-    content_type: Text = None
-    start_time: Text = None
-    end_time: Text = None
-    bill_duration: Whole = None
+    stream_id: _Id
+    call_uuid: _Text = None
+    service_url: _Text = None
+    bidirectional: _Flag = None
+    audio_track: _Text = None
+    content_type: _Text = None
+    start_time: _Text = None
+    end_time: _Text = None
+    bill_duration: _Whole = None
     """Length in seconds."""
-    rounded_bill_duration: Whole = None
+    rounded_bill_duration: _Whole = None
     """Length in seconds that is paid for."""
-    billed_amount: Text = None
+    billed_amount: _Text = None
     """Price in US dollars, as a decimal: ``0.00300``."""
-    status: Text = None
-    status_callback_url: Text = None
-    created_at: Text = None
-    plivo_auth_id: Text = None
-    resource_uri: Text = None
+    status: _Text = None
+    status_callback_url: _Text = None
+    created_at: _Text = None
+    plivo_auth_id: _Text = None
+    resource_uri: _Text = None
 
 
 class StreamList(Answer):
@@ -559,22 +554,22 @@ class StreamList(Answer):
 class Number(Answer):
     """A phone number of the account (``GET Number/{number}/``)."""
 
-    number: Id
-    alias: Text = None
-    application: Text = None
+    number: _Id
+    alias: _Text = None
+    application: _Text = None
     """Path of the application that answers its calls."""
-    number_type: Text = None
-    region: Text = None
-    carrier: Text = None
-    sub_account: Text = None
-    voice_enabled: Flag = None
-    sms_enabled: Flag = None
-    added_on: Text = None
-    renewal_date: Text = None
-    monthly_rental_rate: Text = None
-    voice_rate: Text = None
-    sms_rate: Text = None
-    resource_uri: Text = None
+    number_type: _Text = None
+    region: _Text = None
+    carrier: _Text = None
+    sub_account: _Text = None
+    voice_enabled: _Flag = None
+    sms_enabled: _Flag = None
+    added_on: _Text = None
+    renewal_date: _Text = None
+    monthly_rental_rate: _Text = None
+    voice_rate: _Text = None
+    sms_rate: _Text = None
+    resource_uri: _Text = None
 
     @property
     def app_id(self) -> str | None:
@@ -585,33 +580,33 @@ class Number(Answer):
 class Application(Answer):
     """The URLs that decide what becomes of a call to a number (``GET Application/{app_id}/``)."""
 
-    app_id: Id
-    app_name: Text = None
-    answer_url: Text = None
-    answer_method: Text = None
-    hangup_url: Text = None
-    hangup_method: Text = None
-    fallback_answer_url: Text = None
-    fallback_method: Text = None
-    message_url: Text = None
-    message_method: Text = None
-    default_app: Flag = None
-    default_endpoint_app: Flag = None
-    enabled: Flag = None
-    public_uri: Flag = None
-    sip_uri: Text = None
-    sub_account: Text = None
-    log_incoming_messages: Flag = Field(
+    app_id: _Id
+    app_name: _Text = None
+    answer_url: _Text = None
+    answer_method: _Text = None
+    hangup_url: _Text = None
+    hangup_method: _Text = None
+    fallback_answer_url: _Text = None
+    fallback_method: _Text = None
+    message_url: _Text = None
+    message_method: _Text = None
+    default_app: _Flag = None
+    default_endpoint_app: _Flag = None
+    enabled: _Flag = None
+    public_uri: _Flag = None
+    sip_uri: _Text = None
+    sub_account: _Text = None
+    log_incoming_messages: _Flag = Field(
         default=None,
         validation_alias=AliasChoices("log_incoming_messages", "log_incoming_message"),
     )
-    resource_uri: Text = None
+    resource_uri: _Text = None
 
 
 class ApplicationCreated(Accepted):
     """A new application."""
 
-    app_id: Id
+    app_id: _Id
 
 
 class ApplicationList(Answer):

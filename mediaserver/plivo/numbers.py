@@ -10,13 +10,13 @@ import re
 from typing import Final
 
 
-MAX_DIGITS: Final = 15
+_MAX_DIGITS: Final = 15
 """Digits of the longest phone number, country code included (ITU-T E.164)."""
 
-MIN_DIGITS: Final = 3
+_MIN_DIGITS: Final = 3
 
 _SEPARATORS: Final = re.compile(r"[ ().\u00a0\u2010-\u2013-]")
-_NUMBER: Final = re.compile(rf"\+?([1-9][0-9]{{{MIN_DIGITS - 1},{MAX_DIGITS - 1}}})")
+_NUMBER: Final = re.compile(rf"\+?([1-9][0-9]{{{_MIN_DIGITS - 1},{_MAX_DIGITS - 1}}})")
 _SIP: Final = re.compile(r"(sips?):([^\s@<>:;]+)(?::[^\s@<>]*)?@([^\s@<>;?]+)([^\s<>@]*)", re.I)
 
 
@@ -66,7 +66,7 @@ def dialable(address: str) -> str:
     if _NUMBER.fullmatch(number) is None:
         raise NumberError(
             "a phone number has its country code first and"
-            f" {MIN_DIGITS} to {MAX_DIGITS} digits, such as +14155550100; not {_shown(address)}"
+            f" {_MIN_DIGITS} to {_MAX_DIGITS} digits, such as +14155550100; not {_shown(address)}"
         )
     return number
 

@@ -30,16 +30,16 @@ V2_HEADER: Final = "X-Plivo-Signature-V2"
 MA_V2_HEADER: Final = "X-Plivo-Signature-Ma-V2"
 V2_NONCE_HEADER: Final = "X-Plivo-Signature-V2-Nonce"
 
-MAX_NONCE: Final = 128
+_MAX_NONCE: Final = 128
 """Characters of a nonce; Plivo's have 20 digits."""
-MAX_SIGNATURES: Final = 16
+_MAX_SIGNATURES: Final = 16
 """Signatures in one header that are looked at."""
 
 ParamValue: TypeAlias = "str | Sequence[str] | Mapping[str, ParamValue]"
 Params: TypeAlias = Mapping[str, ParamValue]
 """A form's fields; a field that was given several times has the list of its values."""
 
-Tokens: TypeAlias = str | Sequence[str]
+AuthTokens: TypeAlias = str | Sequence[str]
 """One auth token, or all that are active."""
 
 Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
@@ -135,7 +135,12 @@ def sign_v2(url: str, nonce: str, token: str) -> str:
 
 
 def verify_v3(
-    signatures: str, method: str, url: str, nonce: str, tokens: Tokens, params: Params | None = None
+    signatures: str,
+    method: str,
+    url: str,
+    nonce: str,
+    tokens: AuthTokens,
+    params: Params | None = None,
 ) -> bool:
     """Tell whether one of the comma-separated `signatures` is that of one of the tokens."""
     try:
@@ -145,7 +150,7 @@ def verify_v3(
     return _matches(signatures, text, tokens)
 
 
-def verify_v2(signatures: str, url: str, nonce: str, tokens: Tokens) -> bool:
+def verify_v2(signatures: str, url: str, nonce: str, tokens: AuthTokens) -> bool:
     """Tell whether one of the comma-separated `signatures` is that of one of the tokens."""
     try:
         text = f"{_root(_parse(url))}{nonce}"
@@ -158,7 +163,7 @@ def verify_headers(
     headers: Headers,
     method: str,
     url: str,
-    tokens: Tokens,
+    tokens: AuthTokens,
     params: Params | None = None,
     *,
     v2: bool = False,
@@ -196,7 +201,7 @@ def verify_headers(
     raise _mismatch(tokens)
 
 
-def verify_upgrade(headers: Headers, url: str, tokens: Tokens) -> Verified:
+def verify_upgrade(headers: Headers, url: str, tokens: AuthTokens) -> Verified:
     """Check the signature of the request that opens a media WebSocket.
 
     Args:
@@ -252,10 +257,10 @@ def new_nonce() -> str:
 def sign_headers(
     method: str,
     url: str,
-    tokens: Tokens,
+    tokens: AuthTokens,
     params: Params | None = None,
     *,
-    main_tokens: Tokens | None = None,
+    main_tokens: AuthTokens | None = None,
     nonce: str | None = None,
     v2: bool = False,
 ) -> dict[str, str]:
@@ -277,7 +282,7 @@ def sign_headers(
     nonce = nonce or new_nonce()
     main_tokens = tokens if main_tokens is None else main_tokens
 
-    def v3_by(tokens: Tokens) -> str:
+    def v3_by(tokens: AuthTokens) -> str:
         return ",".join(sign_v3(method, url, nonce, token, params) for token in _each(tokens))
 
     headers = {
@@ -293,7 +298,7 @@ def sign_headers(
 
 
 def sign_upgrade(
-    url: str, tokens: Tokens, *, main_tokens: Tokens | None = None, nonce: str | None = None
+    url: str, tokens: AuthTokens, *, main_tokens: AuthTokens | None = None, nonce: str | None = None
 ) -> dict[str, str]:
     """Return the headers with which Plivo opens the media WebSocket at `url`.
 
@@ -352,7 +357,7 @@ def _sign(text: str, token: str) -> str:
     return base64.b64encode(hmac.digest(token.encode(), message, hashlib.sha256)).decode()
 
 
-def _each(tokens: Tokens) -> Sequence[str]:
+def _each(tokens: AuthTokens) -> Sequence[str]:
     tokens = (tokens,) if isinstance(tokens, str) else tokens
     if not tokens or not all(tokens):
         # Anyone can sign with an empty key.
@@ -360,13 +365,13 @@ def _each(tokens: Tokens) -> Sequence[str]:
     return tokens
 
 
-def _matches(signatures: str, text: str, tokens: Tokens) -> bool:
+def _matches(signatures: str, text: str, tokens: AuthTokens) -> bool:
     given = [each.strip().encode("utf-8", "replace") for each in signatures.split(",")]
     found = False
     for token in _each(tokens):
         # Not even which of several tokens it was can be told from the time this takes.
         expected = _sign(text, token).encode()
-        for signature in given[:MAX_SIGNATURES]:
+        for signature in given[:_MAX_SIGNATURES]:
             found |= hmac.compare_digest(signature, expected)
     return found
 
@@ -398,14 +403,14 @@ def _signatures(
     nonce = given.get(nonce_header.lower(), "").strip()
     if not nonce:
         raise SignatureError("missing", f"there is a signature and no {nonce_header} header")
-    if len(nonce) > MAX_NONCE:
+    if len(nonce) > _MAX_NONCE:
         raise SignatureError(
-            "invalid", f"the nonce has {len(nonce)} characters; at most {MAX_NONCE} are taken"
+            "invalid", f"the nonce has {len(nonce)} characters; at most {_MAX_NONCE} are taken"
         )
     return nonce, named
 
 
-def _mismatch(tokens: Tokens) -> SignatureError:
+def _mismatch(tokens: AuthTokens) -> SignatureError:
     count = len(_each(tokens))
     which = "the auth token" if count == 1 else f"any of the {count} auth tokens"
     return SignatureError(

@@ -178,20 +178,20 @@ def _attribute(kind: _Kind) -> Any:
 class Element:
     """What all elements share."""
 
-    _text_kind: ClassVar[_Kind | None] = None
+    text_kind: ClassVar[_Kind | None] = None
     """Of what stands between the tags; None for an element that has nothing there."""
-    _children: ClassVar[tuple[str, ...]] = ()
+    children: ClassVar[tuple[str, ...]] = ()
     """Names of the elements that may stand in this one."""
 
     def __post_init__(self) -> None:
-        for name, kind in self._kinds():
+        for name, kind in self.kinds():
             value = getattr(self, name)
             if value is not None:
                 self._check(_camel(name), kind, value)
-        for content in self._content():
+        for content in self.inside():
             if not isinstance(content, Element | Ssml):
                 self._check_text(content)
-            elif content.name not in self._children:
+            elif content.name not in self.children:
                 raise XmlError(
                     "misplaced_element", f"<{content.name}> cannot stand in <{self.name}>"
                 )
@@ -202,10 +202,16 @@ class Element:
         return type(self).__name__
 
     @classmethod
-    def _kinds(cls) -> Iterator[tuple[str, _Kind]]:
+    def kinds(cls) -> Iterator[tuple[str, _Kind]]:
+        """Yield the field of each attribute, and how it is written and read."""
         return ((each.name, each.metadata["kind"]) for each in fields(cls) if each.metadata)
 
-    def _content(self) -> tuple[str | Element | Ssml, ...]:
+    def inside(self) -> tuple[str | Element | Ssml, ...]:
+        """Return what stands between the tags: the value of the field that is no attribute."""
+        for each in fields(self):
+            if not each.metadata:
+                value = getattr(self, each.name)
+                return tuple(value) if isinstance(value, tuple | list) else (value,)
         return ()
 
     def _check(self, name: str, kind: _Kind, value: Any) -> None:
@@ -219,10 +225,10 @@ class Element:
             )
 
     def _check_text(self, text: str) -> None:
-        if self._text_kind is None:
+        if self.text_kind is None:
             raise XmlError("bad_text", f"<{self.name}> has no text, and {text!r:.40} was given")
         try:
-            self._text_kind.write(text)
+            self.text_kind.write(text)
         except ValueError as error:
             raise XmlError("bad_text", f"the text of <{self.name}> {error}") from None
         if not text or text.isspace():
@@ -230,8 +236,9 @@ class Element:
         if _UNWRITABLE.search(text):
             raise XmlError("bad_text", f"<{self.name}> has characters that XML cannot carry")
 
-    def _attributes(self) -> Iterator[tuple[str, str]]:
-        for name, kind in self._kinds():
+    def written_attributes(self) -> Iterator[tuple[str, str]]:
+        """Yield the attributes that are set, as the document has them."""
+        for name, kind in self.kinds():
             value = getattr(self, name)
             if value is not None:
                 yield _camel(name), kind.write(value)
@@ -249,7 +256,7 @@ class Stream(Element):
     nothing after it, the call ends.
     """
 
-    _text_kind = _Url("wss", "ws", longest=MAX_URL)
+    text_kind = _Url("wss", "ws", longest=MAX_URL)
 
     url: str
     bidirectional: bool | None = _attribute(_FLAG)
@@ -285,9 +292,6 @@ class Stream(Element):
                 "noiseCancellationLevel of <Stream> needs noiseCancellation to be true",
             )
 
-    def _content(self) -> tuple[str, ...]:
-        return (self.url,)
-
 
 @dataclass(frozen=True)
 class Ssml:
@@ -306,10 +310,12 @@ class Ssml:
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_:.-]*", name) or _UNWRITABLE.search(value):
                 raise XmlError("bad_attribute", f"{name!r:.40} of <{self.name}> cannot be written")
 
-    def _attributes(self) -> Iterator[tuple[str, str]]:
+    def written_attributes(self) -> Iterator[tuple[str, str]]:
+        """Yield the attributes that are set, as the document has them."""
         return iter(self.attributes.items())
 
-    def _content(self) -> tuple[str | Ssml, ...]:
+    def inside(self) -> tuple[str | Ssml, ...]:
+        """Return what stands between the tags."""
         return _pieces(self.content)
 
 
@@ -347,8 +353,8 @@ def _words(content: Spoken) -> str:
 class Speak(Element):
     """Say something to the caller."""
 
-    _text_kind = _TEXT
-    _children = SSML_TAGS
+    text_kind = _TEXT
+    children = SSML_TAGS
 
     content: Spoken
     voice: str | None = _attribute(_TEXT)
@@ -366,9 +372,6 @@ class Speak(Element):
         """What is said, without tags."""
         return _words(self.content)
 
-    def _content(self) -> tuple[str | Ssml, ...]:
-        return _pieces(self.content)
-
     def _check_text(self, text: str) -> None:
         # Between two tags there may well be a space alone.
         if _UNWRITABLE.search(text) or (isinstance(self.content, str) and text.isspace()):
@@ -379,14 +382,11 @@ class Speak(Element):
 class Play(Element):
     """Play an audio file, MP3 or WAV, to the caller."""
 
-    _text_kind = _WEB
+    text_kind = _WEB
 
     url: str
     loop: int | None = _attribute(_COUNT)
     """How many times; 0 is for ever."""
-
-    def _content(self) -> tuple[str, ...]:
-        return (self.url,)
 
 
 @dataclass(frozen=True)
@@ -407,13 +407,10 @@ class Wait(Element):
 class Redirect(Element):
     """Go on with other XML."""
 
-    _text_kind = _WEB
+    text_kind = _WEB
 
     url: str
     method: Literal["GET", "POST"] | None = _attribute(_METHOD)
-
-    def _content(self) -> tuple[str, ...]:
-        return (self.url,)
 
 
 @dataclass(frozen=True)
@@ -429,37 +426,31 @@ class Hangup(Element):
 class Number(Element):
     """A telephone number to dial."""
 
-    _text_kind = _TEXT
+    text_kind = _TEXT
 
     number: str
     send_digits: str | None = _attribute(_TEXT)
     send_on_preanswer: bool | None = _attribute(_FLAG)
     send_digits_mode: str | None = _attribute(_TEXT)
 
-    def _content(self) -> tuple[str, ...]:
-        return (self.number,)
-
 
 @dataclass(frozen=True)
 class User(Element):
     """A SIP endpoint to dial."""
 
-    _text_kind = _TEXT
+    text_kind = _TEXT
 
     sip_uri: str
     send_digits: str | None = _attribute(_TEXT)
     send_on_preanswer: bool | None = _attribute(_FLAG)
     sip_headers: str | None = _attribute(_TEXT)
 
-    def _content(self) -> tuple[str, ...]:
-        return (self.sip_uri,)
-
 
 @dataclass(frozen=True)
 class Dial(Element):
     """Connect the caller with someone: the first to answer of those that are named."""
 
-    _children = ("Number", "User")
+    children = ("Number", "User")
 
     targets: tuple[Number | User, ...]
     action: str | None = _attribute(_WEB)
@@ -485,9 +476,6 @@ class Dial(Element):
         super().__post_init__()
         if not self.targets:
             raise XmlError("bad_text", "<Dial> is empty: it needs a <Number> or a <User>")
-
-    def _content(self) -> tuple[Element, ...]:
-        return self.targets
 
 
 @dataclass(frozen=True)
@@ -518,7 +506,7 @@ class Record(Element):
 class GetDigits(Element):
     """Collect keys that the caller presses, while the prompts in it play."""
 
-    _children = ("Speak", "Play", "Wait")
+    children = ("Speak", "Play", "Wait")
 
     prompts: tuple[Speak | Play | Wait, ...] = ()
     action: str | None = _attribute(_WEB)
@@ -534,9 +522,6 @@ class GetDigits(Element):
     invalid_digits_sound: str | None = _attribute(_WEB)
     log: bool | None = _attribute(_FLAG)
 
-    def _content(self) -> tuple[Element, ...]:
-        return self.prompts
-
 
 Instruction: TypeAlias = (
     Stream | Speak | Play | Wait | Dial | Redirect | Hangup | Record | GetDigits
@@ -548,7 +533,7 @@ Instruction: TypeAlias = (
 class Response(Element):
     """The whole document: what Plivo does with a call, one element after the other."""
 
-    _children = tuple(each.__name__ for each in Instruction.__args__)
+    children = tuple(each.__name__ for each in Instruction.__args__)
 
     elements: tuple[Instruction, ...]
     warnings: tuple[str, ...] = field(default=(), compare=False)
@@ -571,15 +556,14 @@ class Response(Element):
             raise XmlError("too_large", _too_large(len(document)))
         return document
 
-    def _content(self) -> tuple[Element, ...]:
-        return self.elements
-
 
 def _written(element: Element | Ssml) -> str:
-    attributes = "".join(f" {name}={quoteattr(text)}" for name, text in element._attributes())
+    attributes = "".join(
+        f" {name}={quoteattr(text)}" for name, text in element.written_attributes()
+    )
     inside = "".join(
         escape(each, {"\r": "&#13;"}) if isinstance(each, str) else _written(each)
-        for each in element._content()
+        for each in element.inside()
     )
     if not inside:
         return f"<{element.name}{attributes}/>"
@@ -698,7 +682,7 @@ class _Reader:
 
     def _check_place(self, name: str, parent: str) -> None:
         owner = _ELEMENTS.get(parent)
-        allowed = SSML_TAGS if owner is None else owner._children
+        allowed = SSML_TAGS if owner is None else owner.children
         if name in allowed:
             return
         if name in _OTHERS:
@@ -746,16 +730,16 @@ class _Reader:
             each for each in opened.content if not isinstance(each, str)
         )
         make: Callable[..., Element] = kind
-        if kind._text_kind is not None:
+        if kind.text_kind is not None:
             return make(text, **values)
         if text:
             raise XmlError("bad_text", f"<{opened.name}> has no text, and {text!r:.40} was given")
         if kind is Response:
             return Response(*children, warnings=self._warnings)
-        return make(children, **values) if kind._children else make(**values)
+        return make(children, **values) if kind.children else make(**values)
 
     def _values(self, kind: type[Element], opened: _Open) -> dict[str, Any]:
-        known = {_camel(name): (name, each) for name, each in kind._kinds()}
+        known = {_camel(name): (name, each) for name, each in kind.kinds()}
         values: dict[str, Any] = {}
         for attribute, text in opened.attributes.items():
             if attribute not in known:

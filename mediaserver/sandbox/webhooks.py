@@ -15,13 +15,11 @@ from urllib.parse import parse_qsl, urldefrag, urlencode, urlsplit, urlunsplit
 import httpx
 import structlog
 
+from mediaserver.plivo.xml import MAX_DOCUMENT
 from mediaserver.sandbox.account import Account
 
 
 log = structlog.get_logger(__name__)
-
-MAX_DOCUMENT: Final = 100 * 1024
-"""Bytes that a document may have at Plivo."""
 
 MAX_AUDIO: Final = 20 * 1024 * 1024
 """Bytes that a file of `<Play>` may have."""

@@ -11,7 +11,7 @@ from typing import Protocol
 import structlog
 
 from mediaserver.call import CallSettings, Clock, Session, StreamCounters
-from mediaserver.plivo.callbacks import AnswerRequest, Callback, StreamStatus
+from mediaserver.plivo.callbacks import AnswerRequest, Callback, StreamStatusRequest
 from mediaserver.routes import Route, Routes
 from mediaserver.server.account import connect, has_account
 from mediaserver.server.admission import Admission
@@ -41,7 +41,7 @@ class RunningCall(Swept, Protocol):
     stream: Stream | None
     """What the handler holds, once the stream has started."""
 
-    def report(self, status: StreamStatus) -> None:
+    def report(self, status: StreamStatusRequest) -> None:
         """Pass a status callback to the handler."""
 
     def close(self, code: int, reason: str) -> None:
@@ -163,7 +163,7 @@ class Runtime:
         self.counters.refuse(refused.cause)
         log.warning("stream refused", status=refused.status, reason=refused.reason, path=path)
 
-    def report(self, status: StreamStatus) -> bool:
+    def report(self, status: StreamStatusRequest) -> bool:
         """Tell a stream's handler of a status callback, and return False if it is no news."""
         if not self.statuses.take(status):
             return False

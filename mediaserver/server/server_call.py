@@ -201,7 +201,7 @@ class ServerCall:
             **self._ids(),
         )
 
-    def report(self, status: callbacks.StreamStatus) -> None:
+    def report(self, status: callbacks.StreamStatusRequest) -> None:
         """Tell the handler of a status callback."""
         self.session.report(
             StreamStatus(

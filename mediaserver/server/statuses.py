@@ -9,7 +9,7 @@ from typing import Final
 
 from cachetools import TTLCache
 
-from mediaserver.plivo.callbacks import StreamStatus
+from mediaserver.plivo.callbacks import StreamStatusRequest
 
 
 _SEEN_SECONDS: Final = 3_600.0
@@ -40,11 +40,11 @@ class Statuses:
         self._seen: TTLCache[tuple[str, ...], None] = TTLCache(
             _SEEN_LIMIT, _SEEN_SECONDS, timer=clock
         )
-        self._early: TTLCache[str, list[StreamStatus]] = TTLCache(
+        self._early: TTLCache[str, list[StreamStatusRequest]] = TTLCache(
             _EARLY_LIMIT, _EARLY_SECONDS, timer=clock
         )
 
-    def take(self, status: StreamStatus) -> bool:
+    def take(self, status: StreamStatusRequest) -> bool:
         """Count a callback, and tell whether it is news."""
         key = status.idempotency_key
         if key in self._seen:
@@ -53,7 +53,7 @@ class Statuses:
         self._counts[status.kind] += 1
         return True
 
-    def keep(self, status: StreamStatus) -> None:
+    def keep(self, status: StreamStatusRequest) -> None:
         """Keep a callback whose stream is not there, in case it comes."""
         waiting = self._early.get(status.stream_id)
         if waiting is None:
@@ -61,6 +61,6 @@ class Statuses:
         if len(waiting) < EARLY_EACH:
             waiting.append(status)
 
-    def kept(self, stream_id: str) -> list[StreamStatus]:
+    def kept(self, stream_id: str) -> list[StreamStatusRequest]:
         """Take out what came before its stream."""
         return self._early.pop(stream_id, [])

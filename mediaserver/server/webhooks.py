@@ -27,7 +27,7 @@ from mediaserver.plivo.callbacks import (
     Callback,
     CallbackError,
     HangupRequest,
-    StreamStatus,
+    StreamStatusRequest,
     UnknownEventError,
     parse_callback,
 )
@@ -142,7 +142,7 @@ class WebhookEndpoints:
 
     def _note(self, callback: Callback) -> WebhookReply:
         runtime = self._runtime
-        if isinstance(callback, StreamStatus):
+        if isinstance(callback, StreamStatusRequest):
             if not runtime.report(callback):
                 return WebhookReply(NOTHING, "repeated")
             kind = "status"

@@ -11,7 +11,7 @@ from mediaserver.plivo.callbacks import (
     HangupRequest,
     MachineDetection,
     RingRequest,
-    StreamStatus,
+    StreamStatusRequest,
     UnknownEventError,
     parse_callback,
 )
@@ -154,8 +154,8 @@ def test_an_absurdly_long_field_is_refused():
         ({"Event": "hangup"}, HangupRequest),
         ({"CallStatus": "Completed"}, HangupRequest),
         ({"CallStatus": "no-answer", "Event": ""}, HangupRequest),
-        ({"StreamID": "s1", "Event": "StartStream"}, StreamStatus),
-        ({"StreamID": "s1", "Event": "failed", "CallStatus": "completed"}, StreamStatus),
+        ({"StreamID": "s1", "Event": "StartStream"}, StreamStatusRequest),
+        ({"StreamID": "s1", "Event": "failed", "CallStatus": "completed"}, StreamStatusRequest),
     ],
 )
 def test_a_request_is_what_it_says_it_is(changes, kind):
@@ -178,7 +178,7 @@ def test_an_outbound_call_is_told_by_its_direction():
 
 
 def test_a_live_callback_is_read():
-    assert StreamStatus.parse(DROPPED) == StreamStatus(
+    assert StreamStatusRequest.parse(DROPPED) == StreamStatusRequest(
         kind="dropped",
         call_id="7aea0680-1f8c-46c2-a04f-990e2e0d52eb",
         stream_id="26b95870-2b2f-45be-88dc-aedd0fcccec6",
@@ -194,7 +194,7 @@ def test_a_live_callback_is_read():
 
 
 def test_a_documented_callback_is_read():
-    status = StreamStatus.parse(STOPPED)
+    status = StreamStatusRequest.parse(STOPPED)
     assert (status.kind, status.reason, status.duration) == ("stopped", "completed", 27)
     assert status.timestamp == datetime(2024, 10, 14, 13, 42, 33, tzinfo=UTC)
 
@@ -215,26 +215,30 @@ def test_a_documented_callback_is_read():
     ],
 )
 def test_every_name_of_an_event_is_known_in_any_case(event, kind):
-    assert StreamStatus.parse({**STOPPED, "Event": event, "StatusReason": ""}).kind == kind
+    assert StreamStatusRequest.parse({**STOPPED, "Event": event, "StatusReason": ""}).kind == kind
 
 
 @pytest.mark.parametrize("more", [{"StatusReason": "timeout"}, {"Error": "Stream timeout"}])
 def test_a_stream_that_was_stopped_by_its_timeout_has_timed_out(more):
-    assert StreamStatus.parse({**STOPPED, **more}).kind == "timeout"
+    assert StreamStatusRequest.parse({**STOPPED, **more}).kind == "timeout"
 
 
 def test_both_schemes_tell_the_same_with_the_same_key():
-    a = StreamStatus.parse({**STOPPED, "Event": "StopStream"})
-    b = StreamStatus.parse({**STOPPED, "Timestamp": "2024-10-14T13:42:40Z"})
+    a = StreamStatusRequest.parse({**STOPPED, "Event": "StopStream"})
+    b = StreamStatusRequest.parse({**STOPPED, "Timestamp": "2024-10-14T13:42:40Z"})
     assert a.idempotency_key == b.idempotency_key
 
 
 def test_checkpoints_and_stages_of_degradation_have_keys_of_their_own():
     keys = {
-        StreamStatus(kind="played", call_id="c", stream_id="s", name="a").idempotency_key,
-        StreamStatus(kind="played", call_id="c", stream_id="s", name="b").idempotency_key,
-        StreamStatus(kind="degraded", call_id="c", stream_id="s", error="30 %").idempotency_key,
-        StreamStatus(kind="degraded", call_id="c", stream_id="s", error="60 %").idempotency_key,
+        StreamStatusRequest(kind="played", call_id="c", stream_id="s", name="a").idempotency_key,
+        StreamStatusRequest(kind="played", call_id="c", stream_id="s", name="b").idempotency_key,
+        StreamStatusRequest(
+            kind="degraded", call_id="c", stream_id="s", error="30 %"
+        ).idempotency_key,
+        StreamStatusRequest(
+            kind="degraded", call_id="c", stream_id="s", error="60 %"
+        ).idempotency_key,
     }
     assert len(keys) == 4
 
@@ -242,7 +246,7 @@ def test_checkpoints_and_stages_of_degradation_have_keys_of_their_own():
 def test_a_checkpoint_name_that_is_used_again_has_another_key():
     def played(second):
         form = {"CallUUID": "c", "StreamID": "s", "Event": "PlayedStream", "Name": "a"}
-        return StreamStatus.parse({**form, "Timestamp": f"2024-10-14 13:42:{second}"})
+        return StreamStatusRequest.parse({**form, "Timestamp": f"2024-10-14 13:42:{second}"})
 
     assert played(40).idempotency_key == played(40).idempotency_key
     assert played(40).idempotency_key != played(41).idempotency_key
@@ -262,15 +266,15 @@ def test_a_status_callback_has_a_stream():
 
 @pytest.mark.parametrize("text", ["", "yesterday", "0001-01-01T00:00:00+23:00"])
 def test_a_time_that_is_none_is_no_reason_to_refuse(text):
-    assert StreamStatus.parse({**STOPPED, "Timestamp": text}).timestamp is None
+    assert StreamStatusRequest.parse({**STOPPED, "Timestamp": text}).timestamp is None
 
 
 def test_a_live_callback_is_written_as_it_was_logged():
-    assert StreamStatus.parse(DROPPED).to_form("A") == DROPPED
+    assert StreamStatusRequest.parse(DROPPED).to_form("A") == DROPPED
 
 
 def test_a_documented_callback_is_written_as_documented():
-    assert StreamStatus.parse({**STOPPED, "From": "14155551234"}).to_form("B") == {
+    assert StreamStatusRequest.parse({**STOPPED, "From": "14155551234"}).to_form("B") == {
         **STOPPED,
         "Timestamp": "2024-10-14T13:42:33Z",
     }
@@ -278,7 +282,7 @@ def test_a_documented_callback_is_written_as_documented():
 
 def test_there_is_no_third_scheme():
     with pytest.raises(ValueError, match="a scheme is 'A' or 'B', not 'C'"):
-        StreamStatus.parse(STOPPED).to_form("C")
+        StreamStatusRequest.parse(STOPPED).to_form("C")
 
 
 SAME = {"A": {"failed": "dropped"}, "B": {"dropped": "failed"}}
@@ -287,10 +291,10 @@ SAME = {"A": {"failed": "dropped"}, "B": {"dropped": "failed"}}
 @pytest.mark.parametrize("scheme", ["A", "B"])
 @pytest.mark.parametrize("kind", STATUS_KINDS)
 def test_what_is_written_can_be_read(kind, scheme):
-    status = StreamStatus(
+    status = StreamStatusRequest(
         kind=kind, call_id="c", stream_id="s", name="n", error="e", caller="+1415"
     )
-    again = StreamStatus.parse(status.to_form(scheme))
+    again = StreamStatusRequest.parse(status.to_form(scheme))
     assert again.kind == SAME[scheme].get(kind, kind)
     assert (again.call_id, again.stream_id, again.name, again.error) == ("c", "s", "n", "e")
     assert again.caller == ("1415" if scheme == "A" else "+1415")

@@ -16,8 +16,6 @@ from plivo import utils as plivo
 
 from mediaserver.plivo.signatures import (
     MA_V3_HEADER,
-    MAX_NONCE,
-    MAX_SIGNATURES,
     V2_HEADER,
     V3_HEADER,
     V3_NONCE_HEADER,
@@ -328,7 +326,7 @@ def test_version_2_is_taken_only_where_it_is_asked_for_and_alone():
         ({V3_HEADER: ""}, "missing"),
         ({V3_NONCE_HEADER: NONCE}, "missing"),
         ({V3_HEADER: sign_v3("GET", ANSWER, "", TOKEN)}, "missing"),
-        ({V3_HEADER: "x", V3_NONCE_HEADER: "1" * (MAX_NONCE + 1)}, "invalid"),
+        ({V3_HEADER: "x", V3_NONCE_HEADER: "1" * 129}, "invalid"),
         ({V3_HEADER: "x", V3_NONCE_HEADER: NONCE}, "mismatch"),
         ({V3_HEADER: ",,,", V3_NONCE_HEADER: NONCE}, "mismatch"),
         ({V3_HEADER: "é世", V3_NONCE_HEADER: NONCE}, "mismatch"),
@@ -354,7 +352,7 @@ def test_anything_else_is_refused_and_the_error_keeps_the_secret(headers, reason
 
 def test_no_more_than_a_few_signatures_are_looked_at():
     signature = sign_v3("GET", ANSWER, NONCE, TOKEN)
-    few = ",".join(["x"] * (MAX_SIGNATURES - 1) + [signature])
+    few = ",".join(["x"] * 15 + [signature])
     assert verify_v3(few, "GET", ANSWER, NONCE, TOKEN)
     assert not verify_v3(f"x,{few}", "GET", ANSWER, NONCE, TOKEN)
 

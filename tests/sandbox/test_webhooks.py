@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from mediaserver.plivo.signatures import MA_V3_HEADER, V3_HEADER, verify_headers
+from mediaserver.plivo.xml import MAX_DOCUMENT
 from mediaserver.sandbox.account import Account
 from mediaserver.sandbox.webhooks import (
     MAX_AUDIO,
-    MAX_DOCUMENT,
     Patience,
     WebhookClient,
     WebhookError,

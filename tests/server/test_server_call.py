@@ -855,7 +855,7 @@ async def test_a_call_over_sockets_leaves_nothing_behind_either():
 
 
 def told(kind, name=None, stream_id=STREAM_ID, **more):
-    return callbacks.StreamStatus(
+    return callbacks.StreamStatusRequest(
         kind=kind, call_id=CALL_ID, stream_id=stream_id, name=name, **more
     )
 

@@ -1,11 +1,11 @@
 from collections import Counter
 
-from mediaserver.plivo.callbacks import StreamStatus
+from mediaserver.plivo.callbacks import StreamStatusRequest
 from mediaserver.server.statuses import EARLY_EACH, Statuses
 
 
 def status(kind="played", stream_id="s1", **more):
-    return StreamStatus(kind=kind, call_id="c1", stream_id=stream_id, **more)
+    return StreamStatusRequest(kind=kind, call_id="c1", stream_id=stream_id, **more)
 
 
 def make():

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mediaserver.agents import Echo
-from mediaserver.plivo.callbacks import AnswerRequest, HangupRequest, StreamStatus
+from mediaserver.plivo.callbacks import AnswerRequest, HangupRequest, StreamStatusRequest
 from mediaserver.plivo.signatures import sign_headers
 from mediaserver.routes import Route
 from mediaserver.server.process.app import create_app
@@ -286,7 +286,7 @@ async def test_listeners_are_told_what_plivo_told(client, runtime):
     await client.post("/status", data=STATUS)
     await client.post("/status", data=STATUS)
     await client.post("/hangup", data={**CALL, "Event": "Hangup"})
-    assert [type(each) for each in told] == [AnswerRequest, StreamStatus, HangupRequest]
+    assert [type(each) for each in told] == [AnswerRequest, StreamStatusRequest, HangupRequest]
 
 
 # Signatures

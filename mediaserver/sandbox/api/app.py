@@ -15,10 +15,14 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mediaserver.sandbox.account import Account, RateLimiter
-from mediaserver.sandbox.api import calls, live_calls, numbers, phones, streams
 from mediaserver.sandbox.api.body import BodyError, explained
+from mediaserver.sandbox.api.calls import call_routes
 from mediaserver.sandbox.api.description import BASIC, DescribedApi, errors
+from mediaserver.sandbox.api.live_calls import live_call_routes, recording_routes
+from mediaserver.sandbox.api.numbers import number_routes
+from mediaserver.sandbox.api.phones import phone_routes
 from mediaserver.sandbox.api.routing import PlivoResponse, require_account
+from mediaserver.sandbox.api.streams import stream_routes
 from mediaserver.sandbox.calls.exchange import Exchange
 from mediaserver.sandbox.calls.streams import StreamRefusedError
 from mediaserver.sandbox.errors import (
@@ -60,10 +64,10 @@ def create_api(exchange: Exchange, limiter: RateLimiter | None = None) -> Descri
     )
     app.state.exchange = exchange
     app.add_middleware(Gate, account=exchange.services.account, limiter=limiter or RateLimiter())
-    for module in (calls, live_calls, streams, numbers):
-        app.include_router(module.router, dependencies=_GATE, responses=errors(401, 429))
-    app.include_router(phones.router, dependencies=_GATE[:1], responses=errors(401, 429))
-    app.include_router(live_calls.recordings)
+    for routes in (call_routes, live_call_routes, stream_routes, number_routes):
+        app.include_router(routes, dependencies=_GATE, responses=errors(401, 429))
+    app.include_router(phone_routes, dependencies=_GATE[:1], responses=errors(401, 429))
+    app.include_router(recording_routes)
     app.add_exception_handler(HTTPException, _refuse_request)
     app.add_exception_handler(RequestValidationError, _refuse_parameters)
     for kind, status in _STATUSES.items():

@@ -27,10 +27,10 @@ from mediaserver.sandbox.errors import CallLimitError
 from mediaserver.sandbox.webhooks import Target
 
 
-router = PlivoRouter(ACCOUNT, "Call")
+call_routes = PlivoRouter(ACCOUNT, "Call")
 
 
-@router.post("/Call/", status_code=201, responses=errors(400, 403))
+@call_routes.post("/Call/", status_code=201, responses=errors(400, 403))
 async def make_a_call(exchange: Ex, asked: Lenient[models.CallRequest]) -> models.CallCreated:
     """Place a call, or a call to each of several numbers."""
     api_id = str(uuid4())
@@ -59,7 +59,7 @@ async def make_a_call(exchange: Ex, asked: Lenient[models.CallRequest]) -> model
     )
 
 
-@router.get("/Call/", responses=errors(400))
+@call_routes.get("/Call/", responses=errors(400))
 async def list_calls(
     request: Request, exchange: Ex, auth_id: str, query: Annotated[CallQuery, Query()]
 ) -> models.CallList | models.LiveCallList:
@@ -75,7 +75,7 @@ async def list_calls(
     return models.CallList(**page)
 
 
-@router.get("/Call/{call_uuid}/", responses=errors(400, 404))
+@call_routes.get("/Call/{call_uuid}/", responses=errors(400, 404))
 async def get_a_call(
     exchange: Ex,
     auth_id: str,
@@ -99,7 +99,7 @@ class Transferred(models.Accepted):
     call_uuids: list[str]
 
 
-@router.post("/Call/{call_uuid}/", status_code=202, responses=errors(400, 404))
+@call_routes.post("/Call/{call_uuid}/", status_code=202, responses=errors(400, 404))
 async def transfer_a_call(
     exchange: Ex, call_uuid: str, asked: Lenient[models.TransferRequest]
 ) -> Transferred:
@@ -117,13 +117,13 @@ async def transfer_a_call(
     return Transferred(message="call transferred", call_uuids=[leg.uuid for leg, _ in moves])
 
 
-@router.delete("/Call/{call_uuid}/", status_code=204, responses=errors(404))
+@call_routes.delete("/Call/{call_uuid}/", status_code=204, responses=errors(404))
 async def hang_up_a_call(exchange: Ex, call_uuid: str) -> None:
     """Hang up a live call."""
     live_call(exchange, call_uuid).hang_up_by_api()
 
 
-@router.delete("/Request/{request_uuid}/", status_code=204, responses=errors(404))
+@call_routes.delete("/Request/{request_uuid}/", status_code=204, responses=errors(404))
 async def cancel_a_call(exchange: Ex, request_uuid: str) -> None:
     """Hang up a call that has not been answered yet."""
     for call in exchange.calls.values():

@@ -16,8 +16,8 @@ from mediaserver.sandbox.api.description import errors
 from mediaserver.sandbox.api.routing import ACCOUNT, Ex, PlivoRouter, answered_call, optional_target
 
 
-router = PlivoRouter(ACCOUNT + "/Call/{call_uuid}", "Live call")
-recordings = APIRouter(tags=["Recording"])
+live_call_routes = PlivoRouter(ACCOUNT + "/Call/{call_uuid}", "Live call")
+recording_routes = APIRouter(tags=["Recording"])
 
 
 class SpeakRequest(BaseModel):
@@ -49,8 +49,10 @@ class RecordingStarted(models.Accepted):
     url: str
 
 
-@router.post("/Speak/", status_code=202, responses=errors(400, 404))
-async def speak(exchange: Ex, call_uuid: str, asked: Lenient[SpeakRequest]) -> models.Accepted:
+@live_call_routes.post("/Speak/", name="speak", status_code=202, responses=errors(400, 404))
+async def speak_to_a_call(
+    exchange: Ex, call_uuid: str, asked: Lenient[SpeakRequest]
+) -> models.Accepted:
     """Say a text to the person on the phone."""
     call = answered_call(exchange, call_uuid)
     wav = await exchange.services.speak(asked.text, asked.language)
@@ -59,7 +61,7 @@ async def speak(exchange: Ex, call_uuid: str, asked: Lenient[SpeakRequest]) -> m
     return models.Accepted(message="speech started")
 
 
-@router.post("/Play/", status_code=202, responses=errors(400, 404))
+@live_call_routes.post("/Play/", status_code=202, responses=errors(400, 404))
 async def play(exchange: Ex, call_uuid: str, asked: Lenient[PlayRequest]) -> models.Accepted:
     """Play audio files to the person on the phone."""
     call = answered_call(exchange, call_uuid)
@@ -67,14 +69,14 @@ async def play(exchange: Ex, call_uuid: str, asked: Lenient[PlayRequest]) -> mod
     return models.Accepted(message="play started")
 
 
-@router.delete("/Speak/", name="stop_speak", status_code=204, responses=errors(404))
-@router.delete("/Play/", name="stop_play", status_code=204, responses=errors(404))
+@live_call_routes.delete("/Speak/", name="stop_speak", status_code=204, responses=errors(404))
+@live_call_routes.delete("/Play/", name="stop_play", status_code=204, responses=errors(404))
 async def stop_playing(exchange: Ex, call_uuid: str) -> None:
     """Stop what is played or said."""
     answered_call(exchange, call_uuid).stop_playing()
 
 
-@router.post("/DTMF/", status_code=202, responses=errors(400, 404))
+@live_call_routes.post("/DTMF/", status_code=202, responses=errors(400, 404))
 async def send_digits(
     exchange: Ex, call_uuid: str, asked: Lenient[models.DigitsRequest]
 ) -> models.Accepted:
@@ -87,7 +89,7 @@ async def send_digits(
     return models.Accepted(message="digits sent")
 
 
-@router.post("/Record/", status_code=202, responses=errors(400, 404))
+@live_call_routes.post("/Record/", status_code=202, responses=errors(400, 404))
 async def record(exchange: Ex, call_uuid: str, asked: Lenient[RecordRequest]) -> RecordingStarted:
     """Start a recording."""
     call = answered_call(exchange, call_uuid)
@@ -98,14 +100,14 @@ async def record(exchange: Ex, call_uuid: str, asked: Lenient[RecordRequest]) ->
     )
 
 
-@router.delete("/Record/", status_code=204, responses=errors(404))
+@live_call_routes.delete("/Record/", status_code=204, responses=errors(404))
 async def stop_recording(exchange: Ex, call_uuid: str) -> None:
     """Stop all recordings of the call."""
     for recording in answered_call(exchange, call_uuid).recordings:
         await recording.stop()
 
 
-@recordings.get(
+@recording_routes.get(
     "/recordings/{recording_id}.wav",
     response_class=FileResponse,
     responses={

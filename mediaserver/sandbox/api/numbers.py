@@ -18,7 +18,7 @@ from mediaserver.sandbox.calls.exchange import Exchange
 from mediaserver.sandbox.records.records import ApplicationRecord, NumberRecord
 
 
-router = PlivoRouter(ACCOUNT, "Number and application")
+number_routes = PlivoRouter(ACCOUNT, "Number and application")
 
 
 class ApplicationQuery(Paging):
@@ -34,7 +34,7 @@ class NumberList(models.Answer):
     objects: list[models.Number]
 
 
-@router.get("/Application/", responses=errors(400))
+@number_routes.get("/Application/", responses=errors(400))
 async def list_applications(
     request: Request, exchange: Ex, auth_id: str, query: Annotated[ApplicationQuery, Query()]
 ) -> models.ApplicationList:
@@ -47,7 +47,7 @@ async def list_applications(
     return models.ApplicationList(**query.page(request.url, found))
 
 
-@router.post("/Application/", status_code=201, responses=errors(400))
+@number_routes.post("/Application/", status_code=201, responses=errors(400))
 async def create_an_application(
     exchange: Ex, asked: Lenient[models.ApplicationRequest]
 ) -> models.ApplicationCreated:
@@ -63,13 +63,13 @@ async def create_an_application(
     return models.ApplicationCreated(message="created", app_id=app_id)
 
 
-@router.get("/Application/{app_id}/", responses=errors(404))
+@number_routes.get("/Application/{app_id}/", responses=errors(404))
 async def get_an_application(exchange: Ex, auth_id: str, app_id: str) -> models.Application:
     """Show an application."""
     return application_object(auth_id, _application(exchange, app_id))
 
 
-@router.post("/Application/{app_id}/", status_code=202, responses=errors(400, 404))
+@number_routes.post("/Application/{app_id}/", status_code=202, responses=errors(400, 404))
 async def update_an_application(
     exchange: Ex, app_id: str, asked: Lenient[models.ApplicationRequest]
 ) -> models.Accepted:
@@ -80,7 +80,7 @@ async def update_an_application(
     return models.Accepted(message="changed")
 
 
-@router.delete("/Application/{app_id}/", status_code=204, responses=errors(404))
+@number_routes.delete("/Application/{app_id}/", status_code=204, responses=errors(404))
 async def delete_an_application(exchange: Ex, app_id: str) -> None:
     """Delete an application; its numbers have none afterwards."""
     record = _application(exchange, app_id)
@@ -91,7 +91,7 @@ async def delete_an_application(exchange: Ex, app_id: str) -> None:
     await exchange.records.forget(record)
 
 
-@router.get("/Number/", responses=errors(400))
+@number_routes.get("/Number/", responses=errors(400))
 async def list_numbers(
     request: Request, exchange: Ex, auth_id: str, paging: Annotated[Paging, Query()]
 ) -> NumberList:
@@ -101,14 +101,14 @@ async def list_numbers(
     return NumberList(**paging.page(request.url, numbers))
 
 
-@router.get("/Number/{number}/", responses=errors(404))
+@number_routes.get("/Number/{number}/", responses=errors(404))
 async def get_a_number(exchange: Ex, auth_id: str, number: str) -> models.Number:
     """Show a number."""
     record = await _number(exchange, number)
     return number_object(auth_id, record, exchange.services.rates)
 
 
-@router.post("/Number/{number}/", status_code=202, responses=errors(400, 404))
+@number_routes.post("/Number/{number}/", status_code=202, responses=errors(400, 404))
 async def update_a_number(
     exchange: Ex, number: str, asked: Lenient[models.NumberRequest]
 ) -> models.Accepted:

@@ -14,7 +14,7 @@ from mediaserver.sandbox.people.script import files_below, person_from_option
 from mediaserver.sandbox.webhooks import Target
 
 
-router = PlivoRouter("/v1/sandbox", "Sandbox")
+phone_routes = PlivoRouter("/v1/sandbox", "Sandbox")
 
 
 class DialInRequest(BaseModel):
@@ -38,7 +38,7 @@ class DialledIn(models.Accepted):
     call_uuid: str
 
 
-@router.post("/Call/", status_code=201, responses=errors(400, 403, 404))
+@phone_routes.post("/Call/", status_code=201, responses=errors(400, 403, 404))
 async def dial_in(exchange: Ex, asked: Lenient[DialInRequest]) -> DialledIn:
     """Dial a number of the account from a phone."""
     plan = person = None

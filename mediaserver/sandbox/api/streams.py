@@ -22,10 +22,10 @@ from mediaserver.sandbox.api.routing import (
 from mediaserver.sandbox.calls.streams import stream_plan
 
 
-router = PlivoRouter(ACCOUNT + "/Call/{call_uuid}/Stream", "Audio stream")
+stream_routes = PlivoRouter(ACCOUNT + "/Call/{call_uuid}/Stream", "Audio stream")
 
 
-@router.post("/", status_code=201, responses=errors(400, 404))
+@stream_routes.post("/", status_code=201, responses=errors(400, 404))
 async def start_a_stream(
     exchange: Ex, call_uuid: str, asked: Lenient[models.StreamRequest]
 ) -> models.StreamCreated:
@@ -41,7 +41,7 @@ async def start_a_stream(
     )
 
 
-@router.get("/", responses=errors(400, 404))
+@stream_routes.get("/", responses=errors(400, 404))
 async def list_streams(
     request: Request, exchange: Ex, auth_id: str, call_uuid: str, paging: Annotated[Paging, Query()]
 ) -> models.StreamList:
@@ -52,7 +52,7 @@ async def list_streams(
     return models.StreamList(**page)
 
 
-@router.get("/{stream_id}/", responses=errors(404))
+@stream_routes.get("/{stream_id}/", responses=errors(404))
 async def get_a_stream(
     exchange: Ex, auth_id: str, call_uuid: str, stream_id: str
 ) -> models.StreamObject:
@@ -63,7 +63,7 @@ async def get_a_stream(
     return stream_object(auth_id, record)
 
 
-@router.delete("/{stream_id}/", status_code=204, responses=errors(400, 404))
+@stream_routes.delete("/{stream_id}/", status_code=204, responses=errors(400, 404))
 async def stop_a_stream(exchange: Ex, call_uuid: str, stream_id: str) -> None:
     """Stop a stream."""
     call_record(exchange, call_uuid)
@@ -72,7 +72,7 @@ async def stop_a_stream(exchange: Ex, call_uuid: str, stream_id: str) -> None:
         raise HTTPException(400, "No active stream found")
 
 
-@router.delete("/", status_code=204, responses=errors(404))
+@stream_routes.delete("/", status_code=204, responses=errors(404))
 async def stop_all_streams(exchange: Ex, call_uuid: str) -> None:
     """Stop every stream of a live call."""
     await live_call(exchange, call_uuid).streams.stop_all("API request")

@@ -13,8 +13,8 @@ import structlog
 
 from audiocodecs import AudioFormat
 from mediaserver.plivo import xml
-from mediaserver.plivo.callbacks import StreamStatus
-from mediaserver.plivo.models import StreamRequest
+from mediaserver.plivo.callbacks import StreamStatusRequest
+from mediaserver.plivo.models import StreamRequest, Track
 from mediaserver.protocol import parse_extra_headers
 from mediaserver.sandbox.audio.line import Line
 from mediaserver.sandbox.audio.noise import NoiseCancellationError
@@ -26,7 +26,6 @@ from mediaserver.sandbox.wire.media_stream import (
     StatusChange,
     StreamEnd,
     StreamOptions,
-    Track,
 )
 from mediaserver.sandbox.wire.messages import StreamIdentity
 from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
@@ -236,9 +235,9 @@ class CallStreams:
 
 def stream_status(
     record: StreamRecord, call: CallRecord, change: StatusChange, auth_id: str, at: float
-) -> StreamStatus:
+) -> StreamStatusRequest:
     """Return the status callback for a change of a stream at a Unix time."""
-    return StreamStatus(
+    return StreamStatusRequest(
         kind=change.kind,
         call_id=call.call_uuid,
         stream_id=record.stream_id,

@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
 from audiocodecs import L16_8K, AudioFormat, Samples
+from mediaserver.plivo.models import Track
 from mediaserver.protocol import PLIVO_FORMATS, format_extra_headers
 from mediaserver.sandbox.audio.line import Line
 from mediaserver.sandbox.audio.noise import DEFAULT_LEVEL, NoiseCanceller, reduction
@@ -50,7 +51,6 @@ EndReason: TypeAlias = Literal[
 ]
 """Why a stream ended, in the words of Plivo's console; the last of them is not among those."""
 
-Track: TypeAlias = Literal["inbound", "outbound", "both"]
 
 LOST = "connection disconnected with the remote service"
 """The error of a `DroppedStream` as a live call showed it."""

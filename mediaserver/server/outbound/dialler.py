@@ -30,7 +30,7 @@ from mediaserver.plivo.callbacks import (
     HangupRequest,
     MachineDetection,
     RingRequest,
-    StreamStatus,
+    StreamStatusRequest,
 )
 from mediaserver.plivo.client import PlivoClient
 from mediaserver.plivo.errors import (
@@ -257,7 +257,7 @@ class Dialler:
 
     def told(self, callback: Callback) -> None:
         """Take in what Plivo tells."""
-        if isinstance(callback, StreamStatus):
+        if isinstance(callback, StreamStatusRequest):
             return
         call = self._find(callback)
         if call is None:

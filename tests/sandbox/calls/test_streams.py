@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mediaserver.plivo import xml
-from mediaserver.plivo.callbacks import StreamStatus
+from mediaserver.plivo.callbacks import StreamStatusRequest
 from mediaserver.plivo.models import StreamRequest
 from mediaserver.plivo.signatures import verify_upgrade
 from mediaserver.sandbox.audio.noise import NoiseCancellationError
@@ -33,8 +33,8 @@ def plan(platform: Any, **more: Any) -> StreamPlan:
     return StreamPlan(platform.stream_url + "/ws", **more)
 
 
-def statuses(platform: Any) -> list[StreamStatus]:
-    return [StreamStatus.parse(asked.params) for asked in platform.customer.at("/status")]
+def statuses(platform: Any) -> list[StreamStatusRequest]:
+    return [StreamStatusRequest.parse(asked.params) for asked in platform.customer.at("/status")]
 
 
 def test_a_stream_is_billed_from_its_connection_to_its_end(on_platform):
