@@ -154,8 +154,11 @@ class Handler:
             raise _first(group) from None
 
     async def _hear(self) -> None:
-        async for frame in self.stream.audio():
-            await self.on_audio(frame)
+        try:
+            async for frame in self.stream.audio():
+                await self.on_audio(frame)
+        except (StreamEndedError, StopAsyncIteration):
+            pass
         await self.on_end()
 
     async def _react(self, event: Control) -> None:

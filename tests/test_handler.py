@@ -553,3 +553,17 @@ class NoHandler:
 def test_what_is_no_handler_is_refused(handler, message):
     with pytest.raises(HandlerError, match=message):
         check_handler(handler)
+
+
+def test_on_end_comes_although_on_audio_played_to_the_ended_stream():
+    class Playing(Handler):
+        async def on_audio(self, frame):
+            while True:
+                await self.stream.play(tone(1))
+
+        async def on_end(self):
+            ended.append(now())
+
+    ended = []
+    called(Playing, until(1.0))
+    assert ended == [pytest.approx(1.0, abs=0.1)]
