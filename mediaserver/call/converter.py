@@ -1,4 +1,4 @@
-"""From whatever a handler plays to the bytes that go on the wire."""
+"""Conversion of any audio that a handler plays into the stream's format."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from mediaserver.call.frame import Frame
 
 
 Audio = Frame | bytes | bytearray | memoryview | NDArray[np.int16]
-"""What can be played: a received frame, bytes of a known format, or int16 samples."""
+"""Audio that can be played: a received frame, bytes of a known format, or int16 samples."""
 
 Wire = bytes | bytearray | memoryview
 
 _LONGEST_STEP = 1.0
-"""Seconds of audio that are converted in one go: about half a millisecond's work."""
+"""Seconds of audio converted in one step: about half a millisecond of CPU."""
 
 
 class Converter:
-    """Makes wire bytes of one format, keeping the resampler's state between pieces.
+    """Converts audio to one format, keeping the resampler's state between pieces.
 
     Args:
         format: the stream's format.
@@ -35,7 +35,7 @@ class Converter:
         self._resampler: Resampler | None = None
 
     def passes(self, audio: Audio, format: AudioFormat | None) -> bool:
-        """Tell whether `audio` is in the stream's format already."""
+        """Tell whether `audio` needs no conversion."""
         if isinstance(audio, Frame):
             return audio.format == self._format
         return isinstance(audio, bytes | bytearray | memoryview) and (
@@ -43,7 +43,7 @@ class Converter:
         )
 
     def is_clip(self, audio: Audio, rate: int | None, format: AudioFormat | None) -> bool:
-        """Tell whether `audio` is complete in itself, rather than a piece of something longer."""
+        """Tell whether `audio` is a complete recording, rather than a piece of one."""
         if isinstance(audio, np.ndarray):
             return len(audio) > (rate or self._format.rate) * _LONGEST_STEP
         if isinstance(audio, bytes | bytearray | memoryview):
@@ -56,7 +56,7 @@ class Converter:
         rate: int | None = None,
         format: AudioFormat | None = None,
     ) -> Iterator[Wire]:
-        """Yield wire bytes, at most `_LONGEST_STEP` of audio at a time where there is work to do.
+        """Yield bytes in the stream's format, converted at most a second of audio at a time.
 
         Args:
             audio: a `Frame`; bytes in `format`; or int16 samples at `rate`.
@@ -64,7 +64,7 @@ class Converter:
             format: the format of bytes; the stream's own if None.
 
         Raises:
-            AudioError: if the audio is none of these, or bytes end in the middle of a sample.
+            AudioError: if `audio` is of another type, or its bytes end in the middle of a sample.
 
         """
         if format is not None and not isinstance(format, AudioFormat):
@@ -75,7 +75,7 @@ class Converter:
                 "such as L16_24K, or give a numpy array of int16"
             )
         if self.passes(audio, format):
-            # A copy of what is mutable: sent audio is kept until it has been heard.
+            # Mutable audio is copied: sent audio is kept until it has been heard.
             wire = audio.payload if isinstance(audio, Frame) else bytes(audio)
             if len(wire) % self._format.sample_bytes:
                 raise AudioError(
@@ -93,13 +93,13 @@ class Converter:
             yield self._format.encode(piece)
 
     def flush(self) -> Wire:
-        """Return what the resampler still holds, as the end of an utterance."""
+        """Return the last samples that the resampler holds back, at the end of an utterance."""
         if self._resampler is None:
             return b""
         return self._format.encode(self._resampler.flush())
 
     def reset(self) -> None:
-        """Forget what the resampler holds: what comes next does not follow what came before."""
+        """Drop what the resampler holds back: the next audio does not continue the last."""
         if self._resampler is not None:
             self._resampler.reset()
 

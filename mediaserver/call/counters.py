@@ -1,4 +1,4 @@
-"""What one call counts. Plain numbers, read by telemetry when someone asks."""
+"""Counters of one call: plain numbers, which telemetry reads on demand."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class StreamCounters:
     frames_in: int
     frames_dropped: int
     frames_lost: int
-    """Frames that never came, by the gaps in ``chunk``."""
+    """Frames that were never received, by the gaps in ``chunk``."""
     frames_out_of_order: int
     messages_in: int
     messages_out: int
@@ -52,25 +52,25 @@ class StreamCounters:
     unknown_messages: int
     interrupts: int
     keys_in: int
-    """Keys the caller pressed."""
+    """Keys that the caller pressed."""
     checkpoints_sent: int
     checkpoints_confirmed: int
     underruns: int
-    """Times that audio was queued here and yet missed its playout at the phone."""
+    """Times that the phone ran dry although audio was queued here."""
     underrun_seconds: float
     producer_gaps: int
-    """Times that the phone ran dry because nothing had been queued."""
+    """Times that the phone ran dry because no audio had been queued."""
     producer_gap_seconds: float
 
     def __init__(self) -> None:
         for name in _COUNTS:
             setattr(self, name, 0)
-        # Made when there is a conversation to count: most of what a server does is none.
+        # Created by the first turn: most calls have no agent.
         self._turns: TurnCounters | None = None
 
     @property
     def turns(self) -> TurnCounters:
-        """What agents count of their conversations."""
+        """Counters of the conversation that an agent has."""
         if self._turns is None:
             self._turns = TurnCounters()
         return self._turns
@@ -83,7 +83,7 @@ class StreamCounters:
             self.turns.add(other._turns)
 
     def as_dict(self) -> dict[str, float]:
-        """Return every count by its name, but for those of `turns`."""
+        """Return every count by its name, except those of `turns`."""
         return {name: getattr(self, name) for name in _COUNTS}
 
 

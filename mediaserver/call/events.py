@@ -1,4 +1,4 @@
-"""What a handler is told besides audio."""
+"""The events that a handler gets, besides audio."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mediaserver.protocol import Dtmf, StreamError
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A checkpoint that the handler set was reached, or will never be."""
+    """A checkpoint that the handler set was reached, or was cleared."""
 
     name: str
     played: bool
@@ -20,7 +20,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Interrupt:
-    """Playback was interrupted: what had been queued or sent and not heard is gone."""
+    """Playback was interrupted: audio that was queued or sent but not heard was dropped."""
 
     unheard: float
     """Seconds of audio that the caller did not hear."""
@@ -28,23 +28,23 @@ class Interrupt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamStatus:
-    """Plivo reported on the stream by a status callback.
+    """A status callback of Plivo's about the stream. Each is delivered once.
 
-    There are none unless they were asked for (the setting ``status_callbacks``, or a
-    ``statusCallbackUrl`` of one's own that leads to ``/status``). Each comes once.
+    Plivo sends them only if asked to: by the setting ``status_callbacks``, or by answer XML
+    whose ``statusCallbackUrl`` leads to ``/status``.
     """
 
     kind: str
     """``connected``, ``stopped``, ``timeout``, ``failed``, ``degraded``, ``dropped``, ``played`` or
     ``cleared``."""
     name: str | None = None
-    """Of the checkpoint that was played."""
+    """Name of the checkpoint, for ``played``."""
     error: str | None = None
     """What went wrong, in Plivo's words."""
     reason: str | None = None
     """Why the stream ended, in Plivo's words."""
     duration: int | None = None
-    """Seconds that the stream lasted."""
+    """Duration of the stream in seconds."""
 
 
 Control = Dtmf | Checkpoint | Interrupt | StreamError | StreamStatus | Turn

@@ -12,30 +12,30 @@ from audiocodecs import AudioFormat
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False, eq=False):
-    """Audio as it came off the wire, usually 20 ms of it.
+    """Audio as received, usually 20 ms.
 
-    The payload is decoded only when `samples` is asked for, so that a handler which passes mu-law
-    on to a service that speaks mu-law never transcodes.
+    The payload is decoded only on access to `samples`, so that a handler that passes mu-law on to a
+    service that takes mu-law never transcodes.
     """
 
     payload: bytes
     """The audio in the stream's format."""
     format: AudioFormat
     track: str = "inbound"
-    """``inbound`` is the caller, ``outbound`` what the caller hears."""
+    """``inbound`` is what the caller says, ``outbound`` what they hear."""
     timestamp: int | None = None
-    """Milliseconds on Plivo's clock. Only differences mean something."""
+    """Milliseconds on Plivo's clock. Only differences are meaningful."""
     chunk: int | None = None
     """Plivo's count of this track's frames."""
 
     @property
     def samples(self) -> NDArray[np.int16]:
-        """The audio as int16 samples at ``format.rate``, decoded anew at each call."""
+        """The audio as int16 samples at ``format.rate``; decoded at every access."""
         return self.format.decode(self.payload)
 
     @property
     def seconds(self) -> float:
-        """How long the audio lasts."""
+        """Duration of the audio in seconds."""
         return len(self.payload) / self.format.bytes_per_second
 
     def __rich_repr__(self) -> Any:

@@ -1,4 +1,4 @@
-"""What was received and not yet read by the handler."""
+"""Received audio and events that the handler has not read yet."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from mediaserver.call.frame import Frame
 
 
 class Waiter(Protocol):
-    """What a reader leaves behind to be woken: an ``asyncio.Future`` is one."""
+    """Something that can be woken, such as an ``asyncio.Future``."""
 
     def done(self) -> bool:
-        """Tell whether it needs no more waking."""
+        """Tell whether it was woken or cancelled already."""
 
     def set_result(self, result: Frame | None, /) -> None:
         """Wake the reader."""
 
 
 class Inbox:
-    """Two lanes, audio and control, that can be read apart or in the order of arrival.
+    """Two lanes, audio and control, read separately or merged in order of arrival.
 
-    The control lane drops nothing. The audio lane holds `limit` bytes; past that the oldest frames
-    are dropped and counted, or, where `hold_up` is given, the sender is held up.
+    The control lane drops nothing. The audio lane holds `limit` bytes. When it is full, the oldest
+    frames are dropped and counted; or, with `hold_up`, the sender is paused.
 
     Args:
         limit: bytes of audio.
-        counters: where dropped audio is counted.
-        hold_up: called when the audio lane has become full.
+        counters: count the dropped audio.
+        hold_up: called when the audio lane becomes full.
         let_go: called when it is half empty again.
 
     """
@@ -66,24 +66,24 @@ class Inbox:
         self._held_up = False
         self._ignores_audio = False
         self._audio: deque[Frame] = deque()
-        # Each with the number of frames that came before it, to merge the lanes by.
+        # Each with the number of frames received before it, for merging the lanes.
         self._control: list[tuple[int, Control]] = []
         self._frames = 0
         self._bytes = 0
         self.ended = False
-        # Where a reader of frames waits: the next one is its result.
+        # The waiter of a reader of frames; its result will be the next frame.
         self.frame_waiter: Waiter | None = None
-        # Where a reader of control events, or of everything, waits to look again.
+        # The waiter of a reader of control events or of everything; woken, it looks again.
         self.event_waiter: Waiter | None = None
 
     def put_frame(self, frame: Frame) -> None:
-        """Take a frame, making room for it if need be."""
+        """Add a frame, dropping older ones if the lane is full."""
         if self._ignores_audio:
             return
         self._frames += 1
         reader = self.frame_waiter
         if reader is not None:
-            # A reader waits, so nothing else does: hand the frame over.
+            # A waiting reader means an empty lane: hand the frame over directly.
             self.frame_waiter = None
             if not reader.done():
                 reader.set_result(frame)
@@ -111,7 +111,7 @@ class Inbox:
         return frame
 
     def put_back(self, frame: Frame) -> None:
-        """Make `frame`, which was taken out last, the oldest again."""
+        """Put back the frame that was taken out last."""
         self._audio.appendleft(frame)
         self._bytes += len(frame.payload)
 
@@ -120,18 +120,18 @@ class Inbox:
         return self._control.pop(0)[1] if self._control else None
 
     def next_event(self) -> StreamEvent | None:
-        """Take out whichever came first, or return None."""
+        """Take out the oldest item of either lane, or return None."""
         taken = self._frames - len(self._audio)
         if self._control and self._control[0][0] <= taken:
             return self.next_control()
         return self.next_frame() or self.next_control()
 
     def want_audio(self) -> None:
-        """Keep audio from now on, as an inbox does unless told otherwise."""
+        """Keep audio from now on, which is the default."""
         self._ignores_audio = False
 
     def ignore_audio(self) -> None:
-        """Keep no audio from now on."""
+        """Discard audio from now on, without counting it as dropped."""
         self._ignores_audio = True
         self._audio.clear()
         self._bytes = 0
@@ -139,7 +139,7 @@ class Inbox:
             self._release()
 
     def end(self) -> None:
-        """Say that nothing more will come; what is here can still be read."""
+        """Take nothing more; what is in the inbox can still be read."""
         self.ended = True
         self._wake_events()
         reader, self.frame_waiter = self.frame_waiter, None
@@ -148,7 +148,7 @@ class Inbox:
 
     @property
     def unread_control_events(self) -> int:
-        """How many control events wait."""
+        """Number of control events that wait to be read."""
         return len(self._control)
 
     def _overflow(self) -> None:

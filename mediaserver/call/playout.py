@@ -52,14 +52,14 @@ _encoder = cache(PlayAudioEncoder)
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the caller heard of one playback."""
+    """How much of one playback the caller heard."""
 
     seconds: float
-    """How much of it was heard."""
+    """Seconds of it that were heard."""
     interrupted: bool
-    """Whether it was cut off: by an interruption, or by the end of the call."""
+    """Whether an interruption or the end of the call cut it off."""
     confirmed: bool
-    """Whether Plivo said so, rather than the clock."""
+    """Whether Plivo confirmed it; otherwise it is estimated by the clock."""
 
 
 class Playout:
@@ -68,10 +68,12 @@ class Playout:
     Args:
         clock: monotonic seconds.
         send: takes an encoded message for the carrier.
-        format: what the carrier plays.
-        stream_id: the stream that commands name.
-        report: told the name of each of the handler's checkpoints, and whether it was played.
-        notice: told once, in a sentence, when the carrier does not behave as it should.
+        format: the format that the carrier plays.
+        stream_id: Plivo's id of the stream, for commands.
+        settings: lead, queue limits and margins.
+        counters: count audio, messages, checkpoints and gaps.
+        report: takes the name of each of the handler's checkpoints, and whether it was played.
+        notice: takes a sentence for the log, once, if the carrier never confirms anything.
 
     """
 
@@ -148,7 +150,7 @@ class Playout:
         # because the heard position is an estimate.
         self._keep = self._lead + self._aligned(settings.gap_limit)
 
-        # Audio that was queued and not sent, cut at [sent, queued).
+        # Audio that was queued and not sent: positions [sent, queued).
         self._queue: deque[memoryview] = deque()
         self.queued = 0
         self.sent = 0
@@ -176,22 +178,22 @@ class Playout:
         # Set by the shell while the socket takes no more.
         self.blocked = False
         self.ended = False
-        # Whether anything was played that an interruption could stop.
+        # Whether audio was played since the last interruption, so that there is some to stop.
         self._playable = False
-        # How many open-ended utterances are being played: running dry then is a producer's gap,
-        # however long.
+        # Number of open-ended utterances being played: while there are any, running dry counts as
+        # a producer gap, however long.
         self.speaking = 0
-        # Who listens in, and what is added to the time of sending to have that of hearing: the same
-        # for a whole run, so that what is heard without a break is told so.
+        # The tap, and the seconds between playing and hearing in its times: fixed for a whole run,
+        # so that audio heard without a break has times without a break.
         self.tap: Tap | None = None
         self._tap_offset = 0.0
-        # Called when tick() has something to do from now on.
+        # Called when tick() has work to do from now on.
         self.need_ticks: Callable[[], object] | None = None
 
     # What the handler does.
 
     def play(self, audio: Wire) -> int:
-        """Queue audio in the stream's format and send what the lead has room for.
+        """Queue audio in the stream's format and send as much as the lead has room for.
 
         Returns:
             The position at which it starts; it ends at `queued`.
@@ -222,14 +224,14 @@ class Playout:
         return start
 
     def interrupt(self) -> float | None:
-        """Stop at once: drop the queue and take back what the carrier holds. It ends a pause too.
+        """Stop at once: drop the queue and clear what the carrier holds. This also ends a pause.
 
-        ``clearAudio`` is sent even when all was sent long ago: the carrier may still be playing it,
-        and the estimate that it is not is only an estimate.
+        ``clearAudio`` is sent even if everything should have been heard: that is only an estimate,
+        and the carrier may still be playing.
 
         Returns:
-            Seconds of audio that will not be heard; None if nothing was played since the last
-            interruption, so that there is nothing to stop.
+            Seconds of audio that the caller will not hear; None if nothing was played since the
+            last interruption.
 
         """
         if self.ended:
@@ -255,7 +257,7 @@ class Playout:
         return unheard
 
     def pause(self) -> None:
-        """Fall silent, keeping what was not heard for `resume`."""
+        """Fall silent, keeping the audio that was not heard for `resume`."""
         if self.paused or self.ended:
             return
         now = self._clock()
@@ -267,7 +269,7 @@ class Playout:
         self._checkpoints.take_back(self.sent, heard)
 
     def resume(self) -> None:
-        """Go on from where the caller stopped hearing."""
+        """Continue from where the caller stopped hearing."""
         if not self.paused or self.ended:
             return
         self.paused = False
@@ -278,7 +280,7 @@ class Playout:
         self._want_ticks()
 
     def checkpoint(self, name: str) -> None:
-        """Have the carrier say when everything queued so far has been played.
+        """Ask the carrier to report when everything queued so far has been played.
 
         Raises:
             ProtocolError: if the name is empty or too long.
@@ -291,7 +293,7 @@ class Playout:
         self._add_checkpoint(self.queued, name)
 
     def outcome(self, start: int, end: int, generation: int) -> Heard | None:
-        """Tell what was heard of the audio in [start, end), or None while that is open."""
+        """Return what was heard of the audio in [start, end), or None if not settled yet."""
         now = self._clock()
         if generation != self.generation:
             heard, confirmed = self._cuts.get(generation, (start, start))
@@ -307,7 +309,7 @@ class Playout:
         return None
 
     def heard_seconds(self, start: int, end: int, generation: int) -> float:
-        """Return how much of the audio in [start, end) was heard up to now, in seconds."""
+        """Return how many seconds of the audio in [start, end) were heard up to now."""
         if generation != self.generation:
             heard = self._cuts.get(generation, (start, start))[0]
         else:
@@ -315,10 +317,10 @@ class Playout:
         return (min(max(heard, start), end) - start) / self._bps
 
     def begins_at(self, start: int, generation: int) -> float | None:
-        """Return when the caller hears what is at `start`, as far as is known.
+        """Return when the caller hears the audio at `start`, by estimate.
 
-        It is the time at which what they say at that moment is received here. None if it was not
-        sent yet, or was taken back before it was heard.
+        The time includes the network's round trip: what the caller says at the moment of hearing it
+        is received at this time. None if the audio was not sent yet, or was taken back unheard.
         """
         if generation != self.generation:
             if start >= self._cuts.get(generation, (start, start))[0]:
@@ -331,9 +333,9 @@ class Playout:
         return played_at + self._checkpoints.delay + self.round_trip
 
     def watch(self, end: int, waiter: Waiter) -> None:
-        """Wake `waiter` when it is known what was heard up to `end`.
+        """Wake `waiter` when it is settled whether the audio up to `end` was heard.
 
-        Sends a checkpoint if one can still be put there.
+        Sets a checkpoint at `end` if that is still possible.
         """
         self._watches.append((end, self.generation, waiter))
         if end >= self.sent and not self._checkpoints.stands_at(end):
@@ -346,12 +348,12 @@ class Playout:
         return self.queued - self.sent < self._high
 
     def wait_for_room(self, waiter: Waiter) -> None:
-        """Wake `waiter` when the queue is below its low-water mark, or was dropped."""
+        """Wake `waiter` when the queue falls to its low-water mark or is dropped."""
         self._room_waiters.append(waiter)
 
     @property
     def unheard(self) -> float:
-        """Seconds of audio that were queued and, as far as is known, not heard yet."""
+        """Seconds of audio that were queued and not heard yet, by estimate."""
         return (self.queued - self._heard_position(self._clock())) / self._bps
 
     @property
@@ -362,7 +364,7 @@ class Playout:
     # What the carrier and the clock do.
 
     def played(self, name: str) -> None:
-        """Take the carrier's word that the checkpoint `name` was reached."""
+        """Take the carrier's answer that the checkpoint `name` was played."""
         now = self._clock()
         checkpoints = self._checkpoints
         if checkpoints.confirm(name, now, self._runs, self.round_trip):
@@ -371,20 +373,20 @@ class Playout:
             self._wake(now)
 
     def tick(self) -> bool:
-        """Send what has become due and settle what is overdue.
+        """Send audio that is due and settle watches that are overdue.
 
         Returns:
             Whether another tick is needed.
 
         """
         now = self._clock()
-        # A tick that comes a little early should not be lost: hence half a message.
+        # Half a message is enough, so that a tick that comes slightly early is not wasted.
         self._pump(now, self._message // 2)
         self._wake(now)
         return not self.ended and bool((self._queue and not self.paused) or self._watches)
 
     def unblock(self) -> None:
-        """Go on after the socket took no more (see `blocked`)."""
+        """Continue sending: the socket takes data again (see `blocked`)."""
         self.blocked = False
         if not self.ended:
             self._pump(self._clock(), self._message // 2)
@@ -393,12 +395,12 @@ class Playout:
     def overdue(self) -> float:
         """Return for how many seconds the carrier has owed an answer to a checkpoint.
 
-        0 when it owes none, or has never answered one.
+        0 if it owes none, or has never answered one.
         """
         return self._checkpoints.overdue(self._clock())
 
     def end(self) -> None:
-        """The call is over: settle everything as it stands."""
+        """End the call: settle all watches and checkpoints by what was heard until now."""
         if self.ended:
             return
         now = self._clock()
@@ -508,7 +510,7 @@ class Playout:
         self._counters.bytes_out += len(message)
         self._send(message)
 
-    # Telling who listens in.
+    # The tap.
 
     def _tapped_at(self, position: int) -> float:
         return self._runs.time_of(position) + self._tap_offset
@@ -537,7 +539,7 @@ class Playout:
         self._runs.stop(position)
 
     def _cut(self, heard: int) -> None:
-        """Close the generation, remembering how far it was heard."""
+        """Close the generation, keeping the position up to which it was heard."""
         self._cuts[self.generation] = (heard, self._checkpoints.confirmed)
         self._cuts.pop(self.generation - _REMEMBERED_CUTS, None)
         self.generation += 1
@@ -549,10 +551,10 @@ class Playout:
         self.queued = self.sent
         self._runs.stop(self.sent)
 
-    # Reckoning.
+    # Estimates.
 
     def _heard_position(self, now: float) -> int:
-        """Return the position at the caller's ear, never in the middle of a sample."""
+        """Return the estimated position at the caller's ear, aligned to whole samples."""
         checkpoints = self._checkpoints
         heard = self._runs.reached(now - checkpoints.delay)
         heard = max(checkpoints.confirmed, min(heard, self.sent))
@@ -577,7 +579,7 @@ class Playout:
         )
 
     def _wake(self, now: float) -> None:
-        """Wake those who wait for `heard` or for room, where it is time."""
+        """Wake the waiters whose condition holds."""
         if self._watches:
             waiting = []
             for watch in self._watches:

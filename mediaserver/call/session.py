@@ -37,29 +37,29 @@ class Shell(Protocol):
     """What carries a session's messages."""
 
     def send(self, message: bytes) -> None:
-        """Put a text message on the wire, in order, without waiting."""
+        """Send a text message: in order, without waiting."""
 
     def started(self) -> None:
-        """The stream began: a handler may be run."""
+        """The stream has started: run its handler."""
 
     def fail(self, code: int, reason: str) -> None:
         """Close the connection with this WebSocket close code."""
 
     def pause_reading(self) -> None:
-        """Read nothing more from the wire for now."""
+        """Stop reading from the wire for now."""
 
     def resume_reading(self) -> None:
-        """Read on."""
+        """Read from the wire again."""
 
     def notice(self, text: str) -> None:
-        """Tell whoever runs the server that something is odd."""
+        """Log something unusual, for whoever runs the server."""
 
     def reported(self, turn: Turn) -> None:
-        """Tell whoever runs the server of a turn."""
+        """Log a turn of the conversation."""
 
 
 class StreamEndedError(ConnectionError):
-    """Audio or a command was given to a stream that has ended."""
+    """The stream has ended and takes no more audio or commands."""
 
 
 @dataclass(slots=True, eq=False)
@@ -78,8 +78,8 @@ class Started:
 class Session:
     """The state of one stream.
 
-    `receive` takes what the socket brings and never raises. What the handler wants goes through
-    ``started.playout``, `interrupt` and `send_dtmf`, which hand messages to ``shell.send`` at once.
+    `receive` takes every message from the socket and never raises. The handler acts through
+    ``started.playout``, `interrupt` and `send_dtmf`, which pass messages to ``shell.send`` at once.
 
     Args:
         clock: monotonic seconds.
@@ -114,10 +114,10 @@ class Session:
         self.ended = False
         self.end_reason = ""
         self.last_payload = b""
-        """The newest audio, for whoever looks now and then whether the caller speaks."""
-        # Media that came before `start`: its format is not known yet.
+        """The caller's newest audio, in which the server looks for speech now and then."""
+        # Media received before `start`: its format is not known yet.
         self._early: list[Media] | None = []
-        # By track, the number of the frame that should come next.
+        # By track, the number of the next frame expected.
         self._next_chunk: dict[str, int] = {}
         # Bytes of 20 ms, once the format is known.
         self._whole_frame = 0
@@ -146,7 +146,7 @@ class Session:
             self._keep_early(event)
 
     def refuse_binary(self, size: int) -> None:
-        """Take a binary WebSocket message, which Plivo's protocol has none of."""
+        """Count a binary WebSocket message as malformed: Plivo sends text only."""
         counters = self.counters
         counters.messages_in += 1
         counters.bytes_in += size
@@ -158,7 +158,7 @@ class Session:
         format = started.format
         if self._carry or len(payload) % format.sample_bytes:
             carry = self._carry.pop(media.track, b"")
-            # A frame of Plivo's own size is whole: the one before it was cut short, not cut in two.
+            # A frame of Plivo's usual size is complete: the one before it was cut short.
             if len(payload) != self._whole_frame:
                 payload = carry + payload
             if odd := len(payload) % format.sample_bytes:
@@ -212,7 +212,7 @@ class Session:
         elif isinstance(event, PlayedStream):
             self.started.playout.played(event.name)
         elif isinstance(event, ClearedAudio):
-            pass  # nothing waits for it: a clear has taken effect here when it was sent
+            pass  # a clear took effect here when it was sent
         elif isinstance(event, Dtmf | StreamError):
             if isinstance(event, Dtmf):
                 self.counters.keys_in += 1
@@ -263,15 +263,15 @@ class Session:
             self._fail(_POLICY_VIOLATION, str(error))
 
     def report(self, status: StreamStatus) -> None:
-        """Tell the handler of a status callback.
+        """Pass a status callback to the handler.
 
-        It does not come by the stream, and a handler that does not read such events must not be
-        taken for a slow one: where many wait already, it is left out.
+        It is dropped while many events wait: it does not come through the stream, and a handler
+        that never reads such events must not be closed as too slow.
         """
         self._mention(status)
 
     def report_turn(self, turn: Turn) -> None:
-        """Count a turn and tell whoever runs the server, and the handler's other tasks."""
+        """Count and log a turn, and pass it to the handler's other tasks."""
         self.counters.turns.count(turn)
         self._shell.reported(turn)
         self._mention(turn)
@@ -298,10 +298,10 @@ class Session:
     # Sending.
 
     def interrupt(self) -> float:
-        """Stop playback at once, if there is any, and tell the handler's other tasks.
+        """Stop playback at once and pass an `Interrupt` event to the handler's other tasks.
 
         Returns:
-            Seconds of audio that will not be heard.
+            Seconds of audio that the caller will not hear; 0 if nothing was playing.
 
         """
         unheard = self.started.playout.interrupt() if self.started is not None else None
@@ -314,7 +314,7 @@ class Session:
         """Have Plivo play touch tones to the caller.
 
         Raises:
-            ProtocolError: if a digit is none of ``0-9*#A-D``.
+            ProtocolError: if a digit is not one of ``0-9*#A-D``.
             StreamEndedError: if the stream has ended.
 
         """
@@ -326,7 +326,7 @@ class Session:
         self._shell.send(message)
 
     def close(self, reason: str) -> None:
-        """End the stream: nothing more comes in or goes out. The first reason counts."""
+        """End the stream: nothing more is received or sent. Only the first reason is kept."""
         if self.ended:
             return
         self.ended = True

@@ -1,4 +1,4 @@
-"""What may be set about one call."""
+"""Settings of one call."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class CallSettings:
     """The stream's format when ``start`` does not name one."""
 
     lead: float = 0.6
-    """How far ahead of the caller's ear audio is sent. What is ahead bridges stalls; ``clearAudio``
-    takes it back, so it costs no time at an interruption."""
+    """How far ahead of the caller's ear audio is sent. It bridges stalls; ``clearAudio`` takes it
+    back, so it does not delay an interruption."""
 
     queue_high: float = 2.0
     """``play`` waits while this much audio has been queued and not sent."""
@@ -26,32 +26,32 @@ class CallSettings:
     """A waiting ``play`` goes on below this."""
 
     message_length: float = 0.06
-    """While the lead is full, audio goes out in messages of about this length: longer ones cost
-    less, and leave less of the lead just before they are sent."""
+    """Length of the messages that keep the lead full. Longer ones cost less CPU, but let the lead
+    shrink further before the next is sent."""
 
     gap_limit: float = 0.5
-    """Silence between two pieces of audio that is longer than this was meant: no producer gap."""
+    """A longer silence between two pieces of audio counts as intended, not as a producer gap."""
 
     checkpoint_interval: float = 1.0
-    """``heard()`` sends at most one checkpoint in this time: each also costs a status callback."""
+    """``heard()`` sends at most one checkpoint per interval: each may cause a status callback."""
 
     heard_margin: float = 1.0
-    """How long after its estimated end a checkpoint's ``playedStream`` is waited for."""
+    """How long to wait for a checkpoint's ``playedStream`` after its estimated time."""
 
     inbox_length: float = 1.0
-    """How much received audio waits for the handler."""
+    """How much received audio may wait for the handler."""
 
     inbox_overflow: Literal["drop", "pause"] = "drop"
-    """Past that, drop the oldest audio, or stop reading the socket."""
+    """Beyond that, ``drop`` the oldest audio, or ``pause`` reading the socket."""
 
     max_message_size: int = 65_536
-    """The longest message taken, in bytes (Plivo's limit is 64 KB)."""
+    """Longest accepted message in bytes (Plivo's limit is 64 KB)."""
 
     max_malformed: int = 100
-    """A peer that sends more malformed messages than this is closed."""
+    """The connection is closed after more malformed messages than this."""
 
     max_control_events: int = 1_000
-    """A call whose handler leaves more control events than this unread is closed."""
+    """The connection is closed if its handler leaves more control events than this unread."""
 
     def __post_init__(self) -> None:
         if self.queue_low > self.queue_high:

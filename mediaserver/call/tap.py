@@ -1,4 +1,4 @@
-"""Listening in on a call, beside its handler."""
+"""Listening in on a call, in addition to its handler."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from mediaserver.call.frame import Frame
 
 
 class Tap(Protocol):
-    """What is told of all that the two sides hear of each other, while it happens.
+    """Gets all audio that either side hears, as it happens.
 
-    Times are those of the call's clock. What the caller does at the moment in which they hear
-    something is received at that moment's time: the network's own time, there and back, is in it.
+    Times are on the call's clock, in seconds. They include the network's round trip: if the caller
+    reacts to audio the moment they hear it, the reaction is received at that audio's time.
 
-    It is called in the midst of receiving and sending: it must not raise, nor take long.
+    The methods are called while messages are received and sent: they must not raise, and must be
+    quick.
     """
 
     def received(self, frame: Frame, at: float) -> None:
-        """A frame came, whether the handler reads it or not."""
+        """Take a received frame, whether or not the handler reads it."""
 
     def sent(self, audio: Wire, at: float) -> None:
-        """Audio was sent, whose first sample the caller hears at that time, as far as is known.
+        """Take audio that was sent; the caller hears its first sample at `at`, by estimate.
 
-        Audio is sent ahead of time, so the moment lies some tenths of a second in the future.
+        Audio is sent ahead of time, so `at` lies some tenths of a second in the future.
         """
 
     def cut(self, at: float) -> None:
-        """What was to be heard from that time on is not heard: it was interrupted, or paused."""
+        """Drop the sent audio from `at` on: it was interrupted or paused, and is not heard."""

@@ -1,4 +1,4 @@
-"""Turns of a conversation, as an agent reports them: what was said, how long it took, its cost."""
+"""Turns of a conversation, as agents report them: words, times and usage."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import astuple, dataclass, fields
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What services charge for, in one turn."""
+    """Use of paid services in one turn."""
 
     tokens_in: int = 0
-    """Tokens that a model read, those from its cache included."""
+    """Tokens that a model read, including cached ones."""
     tokens_out: int = 0
     """Tokens that it wrote."""
     tokens_cached: int = 0
-    """Of those read, how many came from its cache."""
+    """Tokens read from the model's cache."""
     characters: int = 0
     """Characters synthesised."""
     speech_seconds: float = 0.0
@@ -28,64 +28,64 @@ class Usage:
 
 
 _UNITS = tuple(field.name for field in fields(Usage))
-"""What usage is counted in."""
+"""The units of `Usage`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
     """One turn: the caller said something, and the agent answered.
 
-    Times are in seconds after the caller's last speech, on the call's clock (`Stream.clock`); None
-    is what did not happen. An agent's greeting is turn 0 and follows no speech: its `audio_sent`
+    Times are seconds after the end of the caller's speech, on the call's clock (`Stream.clock`);
+    None if it did not happen. An agent's greeting is turn 0 and follows no speech: its `audio_sent`
     and `audio_heard` count from the start of the stream, and it has no other times.
     """
 
     number: int
-    """1, 2, 3… within the call; 0 is the greeting."""
+    """1, 2, 3… within the call; 0 for the greeting."""
     caller: str = ""
-    """What the caller said, as it was transcribed."""
+    """Transcript of what the caller said."""
     agent: str = ""
-    """What the caller heard of the answer."""
+    """The part of the reply that the caller heard."""
     interrupted: bool = False
-    """Whether the caller did not hear it to its end."""
+    """Whether the caller interrupted the reply before its end."""
     error: str | None = None
-    """What went wrong, if something did."""
+    """What failed; None if nothing did."""
     end_of_turn: float | None = None
-    """Until it was decided that the caller had finished."""
+    """When the end of the caller's turn was detected."""
     transcript: float | None = None
-    """Until the final transcript was there."""
+    """When the final transcript was ready."""
     first_token: float | None = None
-    """Until the model began to answer."""
+    """When the model produced its first token."""
     audio_sent: float | None = None
-    """Until the first audio of the answer was sent."""
+    """When the first audio of the reply was sent."""
     audio_heard: float | None = None
-    """Until the caller heard it."""
+    """When the caller heard it."""
     usage: Usage = Usage()
 
 
 STAGES = ("end_of_turn", "transcript", "first_token", "audio_sent", "audio_heard")
-"""The times of a `Turn`, in the order in which they come."""
+"""The times of a `Turn`, in their order."""
 
 _GREETING = "greeting"
-"""The stage in which `audio_heard` of a greeting is counted: it follows no speech."""
+"""The stage for `audio_heard` of a greeting, which follows no speech."""
 
 BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 5.0, 10.0)
-"""Upper bounds, in seconds, of what a stage's times are counted in; one more has no bound."""
+"""Upper bounds of the histograms of stages, in seconds; one more bucket has no bound."""
 
 
 class Times:
-    """How often something took how long: counts by bucket, and the sum."""
+    """A histogram of durations, with their sum."""
 
     __slots__ = ("counts", "sum")
 
     def __init__(self) -> None:
         self.counts = [0] * (len(BUCKETS) + 1)
-        """How many were in each of `BUCKETS`, and above the last of them; not cumulative."""
+        """Count for each of `BUCKETS`, and for the one without a bound; not cumulative."""
         self.sum = 0.0
-        """Seconds, in all."""
+        """Sum in seconds."""
 
     def count(self, seconds: float) -> None:
-        """Count one. What is said to have been there before it could counts as 0."""
+        """Count one duration; a negative one counts as 0."""
         seconds = max(0.0, seconds)
         self.counts[bisect_left(BUCKETS, seconds)] += 1
         self.sum += seconds
@@ -97,7 +97,7 @@ class Times:
 
 
 class TurnCounters:
-    """What is counted of conversations: of one call, or the sum of several."""
+    """Counters of conversations: of one call, or the sum of several."""
 
     __slots__ = ("barge_ins", "failures", "interrupted", "stages", "turns", "usage")
 
@@ -105,15 +105,15 @@ class TurnCounters:
         self.turns = 0
         """Turns reported, greetings included."""
         self.interrupted = 0
-        """Those of them that the caller did not hear to their end."""
+        """Turns that the caller interrupted."""
         self.barge_ins = {"confirmed": 0, "false": 0}
-        """Times that a caller seemed to interrupt: who did, and what was noise or a nod."""
+        """Apparent interruptions: confirmed ones, and false ones such as noise or a backchannel."""
         self.failures: Counter[str] = Counter()
         """Failures of services, by the service's name."""
         self.usage: dict[str, float] = dict.fromkeys(_UNITS, 0)
         """Sums of `Usage`, by unit."""
         self.stages = {stage: Times() for stage in (*STAGES, _GREETING)}
-        """How long each stage took."""
+        """Durations of each stage."""
 
     def count(self, turn: Turn) -> None:
         """Count a turn."""
@@ -129,7 +129,7 @@ class TurnCounters:
                 self.stages[stage].count(seconds)
 
     def count_barge_in(self, confirmed: bool) -> None:
-        """Count that a caller seemed to interrupt, and whether it turned out that they did."""
+        """Count an apparent interruption, and whether it was confirmed as one."""
         self.barge_ins["confirmed" if confirmed else "false"] += 1
 
     def add(self, other: TurnCounters) -> None:

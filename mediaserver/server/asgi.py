@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from urllib.parse import quote
 
@@ -75,10 +76,9 @@ class StreamApp:
             return
         runtime.admission.close()
         runtime.close_calls(CloseCode.GOING_AWAY, "the server is shutting down")
-        loop = asyncio.get_running_loop()
-        patience = loop.time() + runtime.settings.grace + CLOSE_TIMEOUT + 1
-        while runtime.calls and loop.time() < patience:
-            await asyncio.sleep(0.05)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(runtime.settings.grace + CLOSE_TIMEOUT + 1):
+                await runtime.without_calls.wait()
         await runtime.shutdown()
 
     async def startup(self) -> None:

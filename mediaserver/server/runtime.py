@@ -98,6 +98,9 @@ class Runtime:
             max_message_size=settings.max_message_bytes,
         )
         self.calls: set[RunningCall] = set()
+        self.without_calls = asyncio.Event()
+        """Set while there is no call."""
+        self.without_calls.set()
         self.counters = ServerCounters(self.calls)
         self.ended_totals = StreamCounters()
         self.signatures = SignatureCheck.of(settings, clock=clock)
@@ -153,6 +156,7 @@ class Runtime:
     def enter(self, call: RunningCall) -> None:
         """Take a call in."""
         self.calls.add(call)
+        self.without_calls.clear()
         self.counters.calls_total += 1
         self.sweep.add(call)
         if self.coalescing is not None:
@@ -190,6 +194,8 @@ class Runtime:
         if call not in self.calls:
             return
         self.calls.discard(call)
+        if not self.calls:
+            self.without_calls.set()
         self.sweep.discard(call)
         if call.session.started is not None:
             self.pacer.discard(call.session.started.playout)

@@ -482,9 +482,11 @@ class _Pace:
         """Wait for the next turn."""
         time = asyncio.get_running_loop().time
         async with self._waiting:
-            # It may have been put off while this one waited.
-            while (now := time()) < self._next:
+            now = time()
+            while now < self._next:
                 await asyncio.sleep(self._next - now)
+                # `hold` may have put the turn off meanwhile.
+                now = time()
             self._next = now + self._interval
 
     def hold(self, seconds: float) -> None:
