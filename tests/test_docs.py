@@ -23,9 +23,11 @@ import re
 import shlex
 import socket
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import numpy as np
@@ -78,17 +80,17 @@ class Block:
     text: str
 
     @property
-    def code(self):
+    def code(self) -> Any:
         """The block compiled, so that its lines are those of the page."""
         tree = ast.parse("\n" * (self.line - 1) + self.text, str(self.page))
         return compile(tree, str(self.page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
     @property
-    def awaits(self):
+    def awaits(self) -> Any:
         return bool(self.code.co_flags & inspect.CO_COROUTINE)
 
 
-def fences(page):
+def fences(page: Any) -> Any:
     """Return the fenced blocks of a page."""
     blocks, info, start, lines = [], None, 0, []
     for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
@@ -104,14 +106,14 @@ def fences(page):
     return blocks
 
 
-def python_blocks(page):
+def python_blocks(page: Any) -> Any:
     return [block for block in fences(page) if block.info.split()[:1] == ["python"]]
 
 
-def call(target, info, path="/stream"):
+def call(target: Any, info: Any, path: str = "/stream") -> None:
     """Let a handler take a call whose caller speaks and presses a key, and one cut short."""
 
-    async def hold(seconds):
+    async def hold(seconds: Any) -> None:
         async with joined(
             target, path=f"{path}?campaign=7", audio=SPEECH, raises="raises" not in info
         ) as line:
@@ -130,10 +132,10 @@ def call(target, info, path="/stream"):
         run_virtual(hold(SHORT_CALL_SECONDS))
 
 
-def as_handler(block, namespace):
+def as_handler(block: Any, namespace: Any) -> Any:
     """Return a handler that does what is in `block`."""
 
-    async def inside(stream):
+    async def inside(stream: Any) -> None:
         namespace["stream"] = stream
         await eval(block.code, namespace)
 
@@ -146,26 +148,26 @@ ACCOUNT = Account("MASANDBOXSANDBOXSAND", SecretStr("the token"))
 class Customer(httpx.AsyncBaseTransport):
     """Carries requests to this machine; to all others it replies with a document that waits."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._network = httpx.AsyncHTTPTransport()
 
-    async def handle_async_request(self, request):
+    async def handle_async_request(self, request: Any) -> Any:
         if request.url.host == "127.0.0.1":
             return await self._network.handle_async_request(request)
         return httpx.Response(200, content='<Response><Wait length="60"/></Response>')
 
-    async def aclose(self):
+    async def aclose(self) -> None:
         await self._network.aclose()
 
 
-async def beside_a_sandbox(block, namespace):
+async def beside_a_sandbox(block: Any, namespace: Any) -> None:
     """Run what is in `block` with a sandbox where Plivo would be.
 
     It has `plivo`, a client; `call_uuid` of a call that was answered, and `ended_call_uuid` of one
     that is over; `stream_url` of a server that listens; and `settings` for one that does not yet.
     """
 
-    async def listen(connection):
+    async def listen(connection: Any) -> None:
         async for _ in connection:
             pass
 
@@ -183,7 +185,7 @@ async def beside_a_sandbox(block, namespace):
     ):
         sandbox.exchange.dialplan = Dialplan(lambda: Person(ring=0))
 
-        async def answered():
+        async def answered() -> Any:
             request = CallRequest(
                 from_="+14155550100",
                 to="+14155550199",
@@ -213,13 +215,13 @@ async def beside_a_sandbox(block, namespace):
         await eval(block.code, namespace)
 
 
-def free_port():
+def free_port() -> Any:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return sock.getsockname()[1]
 
 
-def is_handler(value, module):
+def is_handler(value: Any, module: Any) -> Any:
     if getattr(value, "__module__", None) != module:
         return False
     if inspect.isclass(value):
@@ -234,7 +236,7 @@ def is_handler(value, module):
     return required == ["stream"]
 
 
-def run_block(block, namespace):
+def run_block(block: Any, namespace: Any) -> None:
     if "sandbox" in block.info.split():
         asyncio.run(beside_a_sandbox(block, namespace))
         return
@@ -257,7 +259,7 @@ def run_block(block, namespace):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
-def test_python_blocks_run(page, tmp_path, monkeypatch):
+def test_python_blocks_run(page: Any, tmp_path: Any, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     write_wav("greeting.wav", SPEECH, 8000)
     for name in [each for each in vars(plivo_rest) if each.isupper()]:
@@ -268,12 +270,12 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
         run_block(block, namespace)
 
 
-def test_the_readme_has_a_handler_in_ten_lines():
+def test_the_readme_has_a_handler_in_ten_lines() -> None:
     assert len(python_blocks(ROOT / "README.md")[0].text.splitlines()) <= 10
 
 
-def test_a_handler_in_the_docs_that_cannot_bear_a_hang_up_is_found():
-    async def careless(stream):
+def test_a_handler_in_the_docs_that_cannot_bear_a_hang_up_is_found() -> None:
+    async def careless(stream: Any) -> None:
         controls = stream.controls()
         assert await anext(controls, None) is not None
 
@@ -284,7 +286,7 @@ def test_a_handler_in_the_docs_that_cannot_bear_a_hang_up_is_found():
 # Links
 
 
-def anchors(page):
+def anchors(page: Any) -> Any:
     """Return the anchors of a page's headings, as GitHub makes them."""
     text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.M | re.S)
     headings = re.findall(r"^#+ (.+)$", text, re.M)
@@ -292,7 +294,7 @@ def anchors(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
-def test_links_within_the_repository_lead_somewhere(page):
+def test_links_within_the_repository_lead_somewhere(page: Any) -> None:
     text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.M | re.S)
     wrong = []
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -308,7 +310,7 @@ def test_links_within_the_repository_lead_somewhere(page):
 # Commands and settings
 
 
-def command_lines(page):
+def command_lines(page: Any) -> Iterator[Any]:
     """Return the command lines of this project on a page, in blocks and within the text."""
     text = page.read_text("utf-8")
     plain = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
@@ -317,7 +319,7 @@ def command_lines(page):
     yield from re.findall(r"`(mediaserver [a-z]+ [^`]*)`", plain.replace("\n", " "))
 
 
-def parse_command(words):
+def parse_command(words: Any) -> Any:
     """Have the command line parse what follows ``mediaserver``."""
     command = typer.main.get_command(cli.app)
     if words[0].startswith("-"):
@@ -326,12 +328,12 @@ def parse_command(words):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
-def test_command_lines_can_be_given(page):
+def test_command_lines_can_be_given(page: Any) -> None:
     for line in command_lines(page):
         parse_command(shlex.split(line, comments=True)[1:])
 
 
-def test_command_lines_are_found():
+def test_command_lines_are_found() -> None:
     assert len(list(command_lines(ROOT / "README.md"))) > 3
 
 
@@ -339,17 +341,17 @@ DEPLOY = sorted((ROOT / "deploy").iterdir())
 
 
 @pytest.mark.parametrize("file", [*PAGES, *DEPLOY], ids=[*IDS, *(file.name for file in DEPLOY)])
-def test_variables_name_settings(file):
+def test_variables_name_settings(file: Any) -> None:
     named = re.findall(rf"{ENV_PREFIX}[A-Z_]*[A-Z]", file.read_text("utf-8"))
     assert {name.removeprefix(ENV_PREFIX).lower() for name in named} <= set(Settings.model_fields)
 
 
-def test_the_settings_reference_is_up_to_date():
+def test_the_settings_reference_is_up_to_date() -> None:
     assert (ROOT / "docs/settings.md").read_text("utf-8") == settings.reference()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
-def test_scripts_of_persons_can_be_followed(page):
+def test_scripts_of_persons_can_be_followed(page: Any) -> None:
     for block in fences(page):
         if block.info == "yaml script":
             assert person_from_text(block.text).script
@@ -358,7 +360,7 @@ def test_scripts_of_persons_can_be_followed(page):
 # Metrics
 
 
-def exposed_metrics():
+def exposed_metrics() -> Any:
     """Return every metric's name as it is scraped."""
     totals = StreamCounters()
     totals.turns.failures["x"] = 1
@@ -374,14 +376,14 @@ def exposed_metrics():
     return {sample.name for family in families for sample in family.samples}
 
 
-def test_the_table_of_metrics_has_each_of_them():
+def test_the_table_of_metrics_has_each_of_them() -> None:
     text = (ROOT / "docs/metrics.md").read_text("utf-8")
     listed = re.findall(r"^\| `(mediaserver_\w+)(?:\{\w+\})?` \|", text, re.M)
     assert sorted(listed) == sorted(exposed_metrics())
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
-def test_metrics_that_are_named_exist(page):
+def test_metrics_that_are_named_exist(page: Any) -> None:
     named = re.findall(r"\bmediaserver_[a-z_]+\b", page.read_text("utf-8"))
     assert set(named) <= exposed_metrics()
 
@@ -389,7 +391,7 @@ def test_metrics_that_are_named_exist(page):
 # Deployment files
 
 
-def test_the_unit_waits_for_the_last_call():
+def test_the_unit_waits_for_the_last_call() -> None:
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str
     unit.read(ROOT / "deploy/mediaserver.service")
@@ -400,7 +402,7 @@ def test_the_unit_waits_for_the_last_call():
     assert unit["Service"]["KillSignal"] == "SIGTERM"
 
 
-def test_the_manifest_waits_for_the_last_call():
+def test_the_manifest_waits_for_the_last_call() -> None:
     documents = list(yaml.safe_load_all((ROOT / "deploy/kubernetes.yaml").read_text("utf-8")))
     (deployment,) = [each for each in documents if each["kind"] == "Deployment"]
     pod = deployment["spec"]["template"]["spec"]
@@ -415,13 +417,13 @@ def test_the_manifest_waits_for_the_last_call():
     parse_command(["serve", *container["args"]])
 
 
-def longest_stop(configured):
+def longest_stop(configured: Any) -> Any:
     """Return how long a server with these settings may take to stop."""
     closing = configured.grace + CLOSE_TIMEOUT + 1
     return configured.drain_timeout + closing + HTTP_CLOSE_TIMEOUT
 
 
-def test_the_proxy_passes_the_upgrade_on():
+def test_the_proxy_passes_the_upgrade_on() -> None:
     text = (ROOT / "deploy/nginx.conf").read_text("utf-8")
     assert text.count("{") == text.count("}")
     for line in (

@@ -7,7 +7,9 @@ import re
 import shlex
 import socket
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -16,14 +18,16 @@ import soundfile
 import typer
 import uvicorn
 
-from audiocodecs import MULAW_8K, resample
+from audiocodecs import MULAW_8K, Samples, resample
 from mediaserver import cli
 from mediaserver.agents.prompts import spoken
+from mediaserver.call import TurnCounters
 from mediaserver.espeak import speak
 from mediaserver.plivo import PlivoClient
 from mediaserver.routes import Routes, load_name
-from mediaserver.sandbox import Phone
+from mediaserver.sandbox import CallReport, Phone
 from mediaserver.sandbox.account import Account
+from mediaserver.sandbox.calls.exchange import Exchange
 from mediaserver.sandbox.people.dialplan import Dialplan
 from mediaserver.sandbox.people.person import Person, Say, WaitForAgent
 from mediaserver.sandbox.platform import Sandbox, SandboxOptions
@@ -42,36 +46,44 @@ SECRET = "sixteen characters at least"
 
 
 @pytest.fixture(autouse=True)
-def importable(monkeypatch):
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT))
 
 
-def caller_says(text):
+def caller_says(text: str) -> Samples:
     """A clip at 8 kHz."""
     clip = speak(text, "en-us+f2")
     return resample(clip.mono(), clip.rate, 8000)
 
 
-def tone(hertz=440, seconds=1.0):
+def tone(hertz: int = 440, seconds: float = 1.0) -> Samples:
     time = np.arange(round(8000 * seconds)) / 8000
     return (8000 * np.sin(2 * np.pi * hertz * time)).astype(np.int16)
 
 
-def pitch(samples):
+def pitch(samples: Samples) -> np.float64:
     """Return the loudest frequency in Hz of a clip at 8 kHz."""
     return np.abs(np.fft.rfft(samples)).argmax() * 8000 / len(samples)
 
 
-def stream_url(called, path="/stream"):
+def stream_url(called: str, path: str = "/stream") -> str:
     """The path and query that `/answer` would have had Plivo call."""
     claims = Claims("call-1", "14155550111", called, int(time.time()) + 86_400)
     return f"{path}?token={seal(claims, SECRET)}"
 
 
-def call(name, *, path="/stream", keys=None, seconds=None, silence=6.0, **phone):
+def call(
+    name: str,
+    *,
+    path: str = "/stream",
+    keys: dict[float, str] | None = None,
+    seconds: float | None = None,
+    silence: float = 6.0,
+    **phone: Any,
+) -> CallReport:
     """Make a call in virtual time: the phone's report, and the `JoinedCall`."""
 
-    async def run():
+    async def run() -> CallReport:
         handler = load_name(f"examples.{name}")
         async with joined(handler, path=path, settings=Settings(secret=SECRET), **phone) as line:
             for when, key in (keys or {}).items():
@@ -91,7 +103,7 @@ def call(name, *, path="/stream", keys=None, seconds=None, silence=6.0, **phone)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_commands_in_the_docstring_name_what_there_is(name):
+def test_commands_in_the_docstring_name_what_there_is(name: str) -> None:
     text = Path(ROOT, "examples", f"{name}.py").read_text()
     commands = [
         shlex.split(line) for line in re.findall(r"^    ((?:mediaserver|uvicorn) .+)", text, re.M)
@@ -108,35 +120,35 @@ def test_commands_in_the_docstring_name_what_there_is(name):
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_fits_on_a_screen(name):
+def test_an_example_fits_on_a_screen(name: str) -> None:
     assert len(Path(ROOT, "examples", f"{name}.py").read_text().splitlines()) <= 60
 
 
-def test_echo_returns_what_it_hears():
+def test_echo_returns_what_it_hears() -> None:
     report = call("echo:echo", audio=tone(440), seconds=2)
     assert report.audio_played == pytest.approx(2, abs=0.05)
     assert pitch(report.recording[:8000, 1]) == pytest.approx(440, abs=2)
 
 
-def test_a_greeting_is_heard_whole_and_then_hangs_up():
+def test_a_greeting_is_heard_whole_and_then_hangs_up() -> None:
     report = call("greeting:Greeting")
     assert report.audio_played == pytest.approx(3, abs=0.02)
     assert (report.ended_by, report.close_code) == ("server", 1000)
 
 
-def test_a_key_cuts_the_greeting_short():
+def test_a_key_cuts_the_greeting_short() -> None:
     report = call("greeting:Greeting", keys={1.5: "1"})
     assert report.audio_cleared > 0
     assert report.audio_played == pytest.approx(1.5, abs=0.04)
     assert report.ended_by == "server"
 
 
-def prompts_after(report, seconds, prompts):
+def prompts_after(report: CallReport, seconds: float, prompts: list[str]) -> list[str]:
     """Return which of the menu's prompts began within a tenth of a second after a key."""
     since = round(seconds * 8000)
     heard = report.recording[since : since + 4800, 1]
 
-    async def begins(text):
+    async def begins(text: str) -> Samples:
         voice = load_name("examples.menu:VOICE")  # it keeps what it has said
         frames = [piece async for piece in spoken(text, MULAW_8K, voice)]
         return np.concatenate([frame.samples for frame in frames])[:4000]
@@ -145,14 +157,14 @@ def prompts_after(report, seconds, prompts):
     return [text for text in prompts if (starts == run_virtual(begins(text))).all(axis=1).any()]
 
 
-def test_the_menu_finds_an_order_by_its_number():
+def test_the_menu_finds_an_order_by_its_number() -> None:
     report = call("menu:MENU", keys={1.0: "1", 2.0: "1001"})
     answer = "Order 1 0 0 1 is on its way."
     assert prompts_after(report, 2.3, [answer, "Order 1 0 0 1 is not known here."]) == [answer]
     assert report.ended_by == "server"
 
 
-def test_the_menu_is_gone_through_and_back():
+def test_the_menu_is_gone_through_and_back() -> None:
     report = call("menu:MENU", keys={1.0: "2", 2.0: "9", 3.0: "*", 4.0: "5"}, seconds=5)
     menu, hours = (load_name(f"examples.menu:{name}").prompt for name in ("MENU", "HOURS"))
     prompts = [menu, hours, load_name("examples.menu:MENU").invalid]
@@ -160,13 +172,15 @@ def test_the_menu_is_gone_through_and_back():
     assert heard == [[menu], [hours], [hours], [menu], [prompts[2]]]
 
 
-def test_the_menu_asks_three_times_and_gives_up():
+def test_the_menu_asks_three_times_and_gives_up() -> None:
     report = call("menu:MENU")
     assert report.ended_by == "server"
     assert report.duration > 3 * 5.0
 
 
-def test_the_recorder_has_both_sides_and_not_what_is_said_while_paused(tmp_path, monkeypatch):
+def test_the_recorder_has_both_sides_and_not_what_is_said_while_paused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     said = tone(440, 0.5)
     quiet = np.zeros(12_000, np.int16)
@@ -182,8 +196,8 @@ def test_the_recorder_has_both_sides_and_not_what_is_said_while_paused(tmp_path,
     assert agent[22_400:].any()
 
 
-def test_the_offline_agent_understands_answers_and_hangs_up():
-    async def run():
+def test_the_offline_agent_understands_answers_and_hangs_up() -> None:
+    async def run() -> tuple[CallReport, TurnCounters]:
         async with joined(load_name("examples.offline:TownHall")) as line:
             await line.phone.wait_for_audio()
             await line.phone.wait_for_silence(0.5)
@@ -211,19 +225,19 @@ def test_the_offline_agent_understands_answers_and_hangs_up():
         ("/stream", 440),
     ],
 )
-def test_routes_pick_a_handler_by_path_and_number(path, hertz):
+def test_routes_pick_a_handler_by_path_and_number(path: str, hertz: int) -> None:
     report = call("routes:ROUTES", path=path, audio=tone(440), seconds=1.5)
     assert pitch(report.recording[800:7200, 1]) == pytest.approx(hertz, abs=2)
 
 
-def test_settings_of_a_route_reach_a_function():
+def test_settings_of_a_route_reach_a_function() -> None:
     report = call("routes:ROUTES", audio=tone(440), seconds=1.5)
     said, heard = np.abs(report.recording[:8000]).max(axis=0)
     assert heard == pytest.approx(said / 2, rel=0.05)
 
 
-def test_what_the_lifespan_yields_is_shared_by_calls():
-    async def run():
+def test_what_the_lifespan_yields_is_shared_by_calls() -> None:
+    async def run() -> list[str]:
         routes = load_name("examples.routes:ROUTES")
         settings = Settings(secret=SECRET)
         async with joined(routes, path=stream_url("14155550100"), settings=settings) as line:
@@ -233,7 +247,7 @@ def test_what_the_lifespan_yields_is_shared_by_calls():
     assert run_virtual(run()) == ["14155550111"]
 
 
-async def test_speech_of_a_service_is_heard_until_a_key_comes():
+async def test_speech_of_a_service_is_heard_until_a_key_comes() -> None:
     """In real time, about a second: a lookup that blocks needs a thread."""
     async with joined(load_name("examples.outside_service:Agent")) as line:
         await line.phone.wait_for_audio()
@@ -246,7 +260,7 @@ async def test_speech_of_a_service_is_heard_until_a_key_comes():
     assert report.agent_speech[-1][1] > cleared + 0.5
 
 
-async def test_a_mounted_handler_serves_calls_beside_the_application():
+async def test_a_mounted_handler_serves_calls_beside_the_application() -> None:
     """On a real uvicorn, on loopback."""
     config = uvicorn.Config(
         load_name("examples.mount:app"), port=0, log_config=None, ws="websockets-sansio"
@@ -272,7 +286,7 @@ async def test_a_mounted_handler_serves_calls_beside_the_application():
 
 
 @pytest.fixture
-async def openai(monkeypatch):
+async def openai(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
     async with OpenAIServer(api_key="a test key") as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
         monkeypatch.setenv("OPENAI_API_KEY", "a test key")
@@ -280,7 +294,7 @@ async def openai(monkeypatch):
     assert server.refused == []
 
 
-async def ask(handler, question):
+async def ask(handler: type[Any], question: str) -> None:
     """Wait for the greeting, ask, and wait until the agent hangs up."""
     async with joined(handler, caller="+14155550111") as line:
         await line.phone.wait_for_audio()
@@ -292,13 +306,13 @@ async def ask(handler, question):
     assert not report.errors
 
 
-async def close(agent):
+async def close(agent: type[Any]) -> None:
     """Close the connections of a class's services: they are there for all calls of a process."""
     for service in (agent.speech_to_text, agent.language_model, agent.text_to_speech):
         await service.close()
 
 
-async def test_the_receptionist_looks_up_books_and_hangs_up(openai):
+async def test_the_receptionist_looks_up_books_and_hangs_up(openai: OpenAIServer) -> None:
     openai.transcription.will(hears("A table for two on the fourth of January, for Ann Lee."))
     booking = {"day": "2030-01-04", "at": "18:00", "name": "Ann Lee", "people": 2}
     openai.chat.will(
@@ -322,7 +336,9 @@ async def test_the_receptionist_looks_up_books_and_hangs_up(openai):
     assert f"{time.localtime().tm_year}" in prompt
 
 
-async def test_the_realtime_receptionist_looks_up_and_hangs_up(monkeypatch):
+async def test_the_realtime_receptionist_looks_up_and_hangs_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     server = OpenAIRealtimeServer(
         RealtimeAnswer(text="Good evening, Rosa's restaurant."),
         RealtimeAnswer(calls=[CallTool("free_times", {"day": "2030-01-04"})]),
@@ -341,7 +357,7 @@ async def test_the_realtime_receptionist_looks_up_and_hangs_up(monkeypatch):
 
 
 @pytest.fixture
-async def beside_a_sandbox():
+async def beside_a_sandbox() -> AsyncIterator[Any]:
     """A client of a sandbox, its exchange, and settings for a server beside it."""
     account = Account()
     token = account.auth_token.get_secret_value()
@@ -366,7 +382,11 @@ async def beside_a_sandbox():
         yield plivo, sandbox.exchange, settings
 
 
-async def test_the_reminder_calls_notes_the_answer_and_hangs_up(openai, beside_a_sandbox, caplog):
+async def test_the_reminder_calls_notes_the_answer_and_hangs_up(
+    openai: OpenAIServer,
+    beside_a_sandbox: tuple[PlivoClient, Exchange, Settings],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     plivo, exchange, settings = beside_a_sandbox
     patient = Person((WaitForAgent(silence=0.3), Say("Yes, I will come.")), ring=0)
     exchange.dialplan = Dialplan(lambda: patient)

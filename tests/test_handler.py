@@ -2,39 +2,43 @@ import asyncio
 import functools
 import sys
 from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import structlog
 
+from audiocodecs import Samples
+from mediaserver import Checkpoint, Frame, Interrupt, Stream
 from mediaserver.agents import Parrot
 from mediaserver.call import StreamStatus, Turn
 from mediaserver.handler import Handler, HandlerError, check_handler
 from mediaserver.protocol import StreamError
 from mediaserver.routes import Route, Routes
-from mediaserver.sandbox import Misbehaviour
+from mediaserver.sandbox import CallReport, Misbehaviour
 from mediaserver.settings import Settings
-from mediaserver.testing import joined, run_virtual
+from mediaserver.testing import JoinedCall, joined, run_virtual
 
 
-def tone(seconds):
+def tone(seconds: float) -> Samples:
     times = np.arange(round(seconds * 8000)) / 8000
     return (8000 * np.sin(2 * np.pi * 440 * times)).astype(np.int16)
 
 
-def now():
+def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def nothing(stream):
+async def nothing(stream: Any) -> None:
     async for _ in stream.audio():
         pass
 
 
-def called(handler, test, **how):
+def called(handler: Any, test: Callable[..., Any], **how: Any) -> JoinedCall:
     """Run `test` on the line of a call to `handler`."""
 
-    async def main():
+    async def main() -> CallReport | JoinedCall | list[str] | str | None:
         async with joined(handler, **how) as line:
             await test(line)
         return line
@@ -42,12 +46,12 @@ def called(handler, test, **how):
     return run_virtual(main())
 
 
-async def until_closed(line):
+async def until_closed(line: JoinedCall) -> None:
     await line.phone.wait_closed()
 
 
-def until(seconds):
-    async def wait(line):
+def until(seconds: float) -> Callable[..., Any]:
+    async def wait(line: JoinedCall) -> None:
         await line.phone.wait_until(seconds)
 
     return wait
@@ -56,8 +60,8 @@ def until(seconds):
 # The primitive.
 
 
-def test_a_handler_that_returns_closes_the_stream():
-    async def handler(stream):
+def test_a_handler_that_returns_closes_the_stream() -> None:
+    async def handler(stream: Stream) -> None:
         await asyncio.sleep(1)
 
     report = called(handler, until_closed).phone.report()
@@ -66,10 +70,10 @@ def test_a_handler_that_returns_closes_the_stream():
     assert report.close_reason == "the handler returned"
 
 
-def test_a_handler_may_return_after_its_call():
+def test_a_handler_may_return_after_its_call() -> None:
     ended = []
 
-    async def handler(stream):
+    async def handler(stream: Stream) -> None:
         async for _ in stream.audio():
             pass
         await asyncio.sleep(1)
@@ -79,8 +83,8 @@ def test_a_handler_may_return_after_its_call():
     assert ended == [pytest.approx(2.0, abs=0.1)]
 
 
-def test_an_exception_ends_the_call_and_is_counted():
-    async def handler(stream):
+def test_an_exception_ends_the_call_and_is_counted() -> None:
+    async def handler(stream: Stream) -> None:
         await asyncio.sleep(0.5)
         raise ValueError("broken")
 
@@ -89,8 +93,8 @@ def test_an_exception_ends_the_call_and_is_counted():
     assert line.runtime.counters.handler_errors == 1
 
 
-def test_an_exception_is_logged_with_the_ids_of_its_call():
-    async def handler(stream):
+def test_an_exception_is_logged_with_the_ids_of_its_call() -> None:
+    async def handler(stream: Stream) -> None:
         raise ValueError("broken")
 
     with structlog.testing.capture_logs() as logs:
@@ -101,9 +105,9 @@ def test_an_exception_is_logged_with_the_ids_of_its_call():
     assert str(entry["exc_info"]) == "broken"
 
 
-def test_an_exception_touches_no_other_call():
-    async def main():
-        async def handler(stream):
+def test_an_exception_touches_no_other_call() -> None:
+    async def main() -> CallReport | JoinedCall | list[str] | str | None:
+        async def handler(stream: Stream) -> None:
             async for frame in stream.audio():
                 if stream.extra_headers:
                     raise ValueError("broken")
@@ -122,8 +126,8 @@ def test_an_exception_touches_no_other_call():
     assert report.audio_played == pytest.approx(2.0, abs=0.05)
 
 
-def test_playing_to_a_call_that_has_ended_is_no_error_of_the_handlers():
-    async def handler(stream):
+def test_playing_to_a_call_that_has_ended_is_no_error_of_the_handlers() -> None:
+    async def handler(stream: Stream) -> None:
         while True:
             await stream.play(tone(0.1))
 
@@ -131,10 +135,10 @@ def test_playing_to_a_call_that_has_ended_is_no_error_of_the_handlers():
     assert line.runtime.counters.handler_errors == 0
 
 
-def test_a_handler_that_outlives_its_call_is_cancelled_after_the_grace():
+def test_a_handler_that_outlives_its_call_is_cancelled_after_the_grace() -> None:
     cancelled = []
 
-    async def handler(stream):
+    async def handler(stream: Stream) -> None:
         try:
             await asyncio.sleep(3600)
         except asyncio.CancelledError:
@@ -151,36 +155,43 @@ def test_a_handler_that_outlives_its_call_is_cancelled_after_the_grace():
 class Noting(Handler):
     """Notes its hooks in a list of the test's."""
 
-    def __init__(self, notes):
+    def __init__(self, notes: list[Any]) -> None:
         self.notes = notes
 
-    def note(self, *what):
+    def note(self, *what: Any) -> None:
         self.notes.append((*what, round(now(), 2)))
 
-    async def on_start(self):
+    async def on_start(self) -> None:
         self.note("start")
 
-    async def on_dtmf(self, digit):
+    async def on_dtmf(self, digit: str) -> None:
         self.note("dtmf", digit)
 
-    async def on_checkpoint(self, checkpoint):
+    async def on_checkpoint(self, checkpoint: Checkpoint) -> None:
         self.note("checkpoint", checkpoint.name, checkpoint.played)
 
-    async def on_interrupt(self, interrupt):
+    async def on_interrupt(self, interrupt: Interrupt) -> None:
         self.note("interrupt", interrupt.unheard)
 
-    async def on_stop(self, reason):
+    async def on_stop(self, reason: str) -> None:
         self.note("stop")
 
 
-def noted(handler, test, **how):
+def noted(
+    handler: type[Any], test: Callable[..., Any], **how: Any
+) -> (
+    list[tuple[str, float, float] | tuple[str, float]]
+    | list[tuple[str, float] | tuple[str, str, bool, float]]
+    | list[tuple[str, float] | tuple[str, str, float]]
+    | list[tuple[str, float]]
+):
     notes = []
     called(Routes(Route(handler, settings={"notes": notes})), test, **how)
     return notes
 
 
-def test_hooks_run_from_start_to_stop():
-    async def test(line):
+def test_hooks_run_from_start_to_stop() -> None:
+    async def test(line: JoinedCall) -> None:
         await line.phone.wait_until(0.1)
         line.phone.press("7")
         await line.phone.wait_until(0.2)
@@ -191,8 +202,8 @@ def test_hooks_run_from_start_to_stop():
     assert stop[0] == "stop"
 
 
-def test_the_hooks_of_a_handler_without_any_do_nothing():
-    async def test(line):
+def test_the_hooks_of_a_handler_without_any_do_nothing() -> None:
+    async def test(line: JoinedCall) -> None:
         line.phone.press("1")
         await line.stream.play(tone(0.1))
         line.stream.checkpoint("end")
@@ -203,15 +214,15 @@ def test_the_hooks_of_a_handler_without_any_do_nothing():
     assert line.runtime.counters.handler_errors == 0
 
 
-def test_audio_of_a_handler_without_on_audio_is_not_counted_as_dropped():
+def test_audio_of_a_handler_without_on_audio_is_not_counted_as_dropped() -> None:
     line = called(Handler, until(5.0))
     assert line.runtime.ended_totals.frames_in > 200
     assert line.runtime.ended_totals.frames_dropped == 0
 
 
-def test_a_handler_without_on_audio_may_read_audio_itself():
+def test_a_handler_without_on_audio_may_read_audio_itself() -> None:
     class Reading(Handler):
-        async def on_start(self):
+        async def on_start(self) -> None:
             async for _ in self.stream.audio():
                 read["frames"] += 1
 
@@ -220,11 +231,11 @@ def test_a_handler_without_on_audio_may_read_audio_itself():
     assert read["frames"] >= 48
 
 
-def test_on_audio_takes_one_frame_at_a_time():
+def test_on_audio_takes_one_frame_at_a_time() -> None:
     class Slow(Handler):
         running = 0
 
-        async def on_audio(self, frame):
+        async def on_audio(self, frame: Frame) -> None:
             self.running += 1
             most.append(self.running)
             await asyncio.sleep(0.03)
@@ -235,8 +246,8 @@ def test_on_audio_takes_one_frame_at_a_time():
     assert set(most) == {1}
 
 
-def test_a_checkpoint_reaches_its_hook():
-    async def test(line):
+def test_a_checkpoint_reaches_its_hook() -> None:
+    async def test(line: JoinedCall) -> None:
         await line.stream.play(tone(0.2))
         line.stream.checkpoint("end")
         await line.phone.wait_until(0.5)
@@ -244,8 +255,8 @@ def test_a_checkpoint_reaches_its_hook():
     assert ("checkpoint", "end", True) in [note[:3] for note in noted(Noting, test)]
 
 
-def test_an_interruption_reaches_its_hook():
-    async def test(line):
+def test_an_interruption_reaches_its_hook() -> None:
+    async def test(line: JoinedCall) -> None:
         await line.stream.play(tone(2))
         await line.phone.wait_until(0.5)
         line.stream.interrupt()
@@ -255,12 +266,12 @@ def test_an_interruption_reaches_its_hook():
     assert note[1] == pytest.approx(1.5, abs=0.05)
 
 
-def test_an_error_of_plivos_reaches_its_hook():
+def test_an_error_of_plivos_reaches_its_hook() -> None:
     class Failing(Handler):
-        async def on_error(self, error):
+        async def on_error(self, error: StreamError) -> None:
             errors.append(error)
 
-    async def test(line):
+    async def test(line: JoinedCall) -> None:
         line.call.session.receive('{"event":"playFailed","reason":"too loud"}')
 
     errors = []
@@ -269,12 +280,12 @@ def test_an_error_of_plivos_reaches_its_hook():
     assert errors == [StreamError("playFailed", "too loud")]
 
 
-def test_a_status_callback_reaches_its_hook():
+def test_a_status_callback_reaches_its_hook() -> None:
     class Informed(Handler):
-        async def on_status(self, status):
+        async def on_status(self, status: StreamStatus) -> None:
             told.append(status)
 
-    async def test(line):
+    async def test(line: JoinedCall) -> None:
         line.call.session.report(status)
 
     told = []
@@ -284,23 +295,23 @@ def test_a_status_callback_reaches_its_hook():
     assert told == [status]
 
 
-def test_hooks_do_not_hold_each_other_up():
+def test_hooks_do_not_hold_each_other_up() -> None:
     """A start that waits to be heard, audio that waits for room, and a key that waits for ever."""
 
     class Busy(Noting):
-        async def on_start(self):
+        async def on_start(self) -> None:
             playback = await self.stream.play(tone(60))
             await playback.heard()
 
-        async def on_audio(self, frame):
+        async def on_audio(self, frame: Frame) -> None:
             await self.stream.play(tone(60))
             await self.stream.play(tone(60))
 
-        async def on_dtmf(self, digit):
+        async def on_dtmf(self, digit: str) -> None:
             self.note("dtmf", digit)
             await asyncio.Event().wait()
 
-    async def test(line):
+    async def test(line: JoinedCall) -> None:
         await line.phone.wait_until(1.0)
         line.phone.press("1")
         await line.phone.wait_until(2.0)
@@ -313,9 +324,9 @@ def test_hooks_do_not_hold_each_other_up():
     assert stop == ("stop", pytest.approx(3.0, abs=0.05))
 
 
-def test_on_start_may_finish_after_the_call():
+def test_on_start_may_finish_after_the_call() -> None:
     class Saving(Noting):
-        async def on_start(self):
+        async def on_start(self) -> None:
             playback = await self.stream.play(tone(3.0))
             heard = await playback.heard()
             await asyncio.sleep(0.5)
@@ -325,9 +336,9 @@ def test_on_start_may_finish_after_the_call():
     assert ("True 1.0", pytest.approx(1.5, abs=0.05)) in notes
 
 
-def test_on_start_is_cancelled_after_the_grace():
+def test_on_start_is_cancelled_after_the_grace() -> None:
     class Waiting(Noting):
-        async def on_start(self):
+        async def on_start(self) -> None:
             try:
                 await asyncio.sleep(3600)
             finally:
@@ -337,9 +348,9 @@ def test_on_start_is_cancelled_after_the_grace():
     assert ("cancelled", pytest.approx(1.0 + 5.0, abs=1.1)) in notes
 
 
-def test_on_stop_comes_after_all_audio():
+def test_on_stop_comes_after_all_audio() -> None:
     class Slow(Noting):
-        async def on_audio(self, frame):
+        async def on_audio(self, frame: Frame) -> None:
             await asyncio.sleep(0.03)
             self.note("audio")
 
@@ -349,13 +360,13 @@ def test_on_stop_comes_after_all_audio():
 
 
 @pytest.mark.parametrize("listens", [True, False])
-def test_on_end_comes_after_all_audio_and_before_on_stop(listens):
-    async def on_end(self):
+def test_on_end_comes_after_all_audio_and_before_on_stop(listens: bool) -> None:
+    async def on_end(self: Any) -> None:
         self.note("end")
         await asyncio.sleep(0.5)
         self.note("ended")
 
-    async def on_audio(self, frame):
+    async def on_audio(self: Any | Handler | Noting, frame: Frame) -> None:
         self.note("audio")
 
     hooks = {"on_end": on_end, **({"on_audio": on_audio} if listens else {})}
@@ -364,15 +375,15 @@ def test_on_end_comes_after_all_audio_and_before_on_stop(listens):
     assert ("audio" in notes) is listens
 
 
-def test_hooks_that_hang_do_not_pile_up():
+def test_hooks_that_hang_do_not_pile_up() -> None:
     running = []
 
     class Hanging(Handler):
-        async def on_dtmf(self, digit):
+        async def on_dtmf(self, digit: str) -> None:
             running.append(digit)
             await asyncio.sleep(3600)
 
-    async def test(line):
+    async def test(line: JoinedCall) -> None:
         for _ in range(3):
             line.phone.press("1" * 100)
         await line.phone.wait_until(60.0)
@@ -382,25 +393,25 @@ def test_hooks_that_hang_do_not_pile_up():
 
 
 @pytest.mark.parametrize("hook", ["on_start", "on_dtmf", "function", "say"])
-def test_sys_exit_in_a_handler_ends_its_call_alone(hook):
-    async def leaving():
+def test_sys_exit_in_a_handler_ends_its_call_alone(hook: str) -> None:
+    async def leaving() -> AsyncIterator[Any]:
         sys.exit(3)
         yield
 
     class Leaving(Handler):
-        async def on_start(self):
+        async def on_start(self) -> None:
             if hook == "on_start":
                 sys.exit(3)
             if hook == "say":
                 await self.stream.say(leaving())
 
-        async def on_dtmf(self, digit):
+        async def on_dtmf(self, digit: str) -> None:
             sys.exit(3)
 
-    async def function(stream):
+    async def function(stream: Stream) -> None:
         sys.exit(3)
 
-    async def test(line):
+    async def test(line: JoinedCall) -> None:
         line.phone.press("1")
         await line.phone.wait_closed()
 
@@ -410,8 +421,8 @@ def test_sys_exit_in_a_handler_ends_its_call_alone(hook):
     assert str(error) == "the handler called sys.exit(3)"
 
 
-def test_reading_past_the_end_is_no_error():
-    async def handler(stream):
+def test_reading_past_the_end_is_no_error() -> None:
+    async def handler(stream: Stream) -> None:
         controls = stream.controls()
         while True:
             await anext(controls)
@@ -420,12 +431,12 @@ def test_reading_past_the_end_is_no_error():
     assert line.runtime.counters.handler_errors == 0
 
 
-def test_a_hook_that_fails_ends_the_call():
+def test_a_hook_that_fails_ends_the_call() -> None:
     class Failing(Handler):
-        async def on_dtmf(self, digit):
+        async def on_dtmf(self, digit: str) -> None:
             raise ValueError("broken")
 
-    async def test(line):
+    async def test(line: JoinedCall) -> None:
         line.phone.press("1")
         await line.phone.wait_closed()
 
@@ -434,13 +445,13 @@ def test_a_hook_that_fails_ends_the_call():
     assert line.runtime.counters.handler_errors == 1
 
 
-def test_the_exception_of_a_hook_is_logged_as_it_was_raised():
+def test_the_exception_of_a_hook_is_logged_as_it_was_raised() -> None:
     class Failing(Handler):
-        async def on_start(self):
+        async def on_start(self) -> None:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.fail())
 
-        async def fail(self):
+        async def fail(self) -> None:
             raise ValueError("broken")
 
     with structlog.testing.capture_logs() as logs:
@@ -450,8 +461,8 @@ def test_the_exception_of_a_hook_is_logged_as_it_was_raised():
 
 
 @pytest.mark.parametrize("hook", ["on_start", "on_stop"])
-def test_a_hook_that_plays_to_an_ended_call_is_no_error(hook):
-    async def playing(self, *_):
+def test_a_hook_that_plays_to_an_ended_call_is_no_error(hook: str) -> None:
+    async def playing(self: Any, *_: Any) -> None:
         while True:
             await self.stream.play(tone(1))
 
@@ -459,28 +470,28 @@ def test_a_hook_that_plays_to_an_ended_call_is_no_error(hook):
     assert line.runtime.counters.handler_errors == 0
 
 
-def test_on_stop_that_plays_leaves_other_hooks_their_time():
+def test_on_stop_that_plays_leaves_other_hooks_their_time() -> None:
     class Finishing(Noting):
-        async def on_dtmf(self, digit):
+        async def on_dtmf(self, digit: str) -> None:
             await asyncio.sleep(1.0)
             self.note("saved")
 
-        async def on_stop(self, reason):
+        async def on_stop(self, reason: str) -> None:
             await self.stream.play(tone(1))
 
-    async def test(line):
+    async def test(line: JoinedCall) -> None:
         line.phone.press("1")
         await line.phone.wait_until(0.5)
 
     assert noted(Finishing, test)[-1] == ("saved", pytest.approx(1.0, abs=0.05))
 
 
-def test_each_call_has_an_instance_of_its_own():
+def test_each_call_has_an_instance_of_its_own() -> None:
     class Counting(Handler):
-        def __init__(self):
+        def __init__(self) -> None:
             instances.append(self)
 
-    async def main():
+    async def main() -> None:
         async with joined(Counting), joined(Counting):
             pass
 
@@ -490,24 +501,24 @@ def test_each_call_has_an_instance_of_its_own():
     assert instances[0].stream is not instances[1].stream
 
 
-def test_a_handler_may_be_run_by_another():
+def test_a_handler_may_be_run_by_another() -> None:
     class Brief(Handler):
-        async def on_start(self):
+        async def on_start(self) -> None:
             started.append(self.stream.call_id)
 
-    async def handler(stream):
+    async def handler(stream: Stream) -> None:
         await Brief()(stream)
 
     started = []
     assert called(handler, until(0.5)).phone.identity.call_id == started[0]
 
 
-def test_a_turn_is_told_to_its_hook():
+def test_a_turn_is_told_to_its_hook() -> None:
     class Agent(Handler):
-        async def on_start(self):
+        async def on_start(self) -> None:
             self.stream.report(Turn(number=1, agent="hello"))
 
-        async def on_turn(self, turn):
+        async def on_turn(self, turn: Turn) -> None:
             told.append(turn.agent)
 
     told = []
@@ -519,10 +530,10 @@ def test_a_turn_is_told_to_its_hook():
 
 
 class Greeter:
-    async def __call__(self, stream):
+    async def __call__(self, stream: Any) -> None:
         pass
 
-    async def greet(self, stream):
+    async def greet(self, stream: Any) -> None:
         pass
 
 
@@ -531,7 +542,9 @@ class Greeter:
     [nothing, Parrot, functools.partial(nothing), Greeter(), Greeter().greet],
     ids=["function", "class", "partial", "object", "method"],
 )
-def test_async_callables_and_handler_classes_are_handlers(handler):
+def test_async_callables_and_handler_classes_are_handlers(
+    handler: Callable[..., Any] | Greeter | type[Parrot],
+) -> None:
     check_handler(handler)
 
 
@@ -550,18 +563,20 @@ class NoHandler:
     ],
     ids=["number", "class", "builtin", "lambda", "instance"],
 )
-def test_what_is_no_handler_is_refused(handler, message):
+def test_what_is_no_handler_is_refused(
+    handler: Callable[..., Any] | Parrot | int | type[NoHandler], message: str
+) -> None:
     with pytest.raises(HandlerError, match=message):
         check_handler(handler)
 
 
-def test_on_end_comes_although_on_audio_played_to_the_ended_stream():
+def test_on_end_comes_although_on_audio_played_to_the_ended_stream() -> None:
     class Playing(Handler):
-        async def on_audio(self, frame):
+        async def on_audio(self, frame: Frame) -> None:
             while True:
                 await self.stream.play(tone(1))
 
-        async def on_end(self):
+        async def on_end(self) -> None:
             ended.append(now())
 
     ended = []

@@ -1,6 +1,8 @@
 import sys
 import types
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -10,15 +12,15 @@ from mediaserver.routes import Route, Routes, load_name
 from mediaserver.testing import joined, run_virtual
 
 
-async def nothing(stream):
+async def nothing(stream: Any) -> None:
     async for _ in stream.audio():
         pass
 
 
-def called(handler, test, **how):
+def called(handler: Any, test: Any, **how: Any) -> Any:
     """Run `test` on the line of a call to `handler`."""
 
-    async def main():
+    async def main() -> Any:
         async with joined(handler, **how) as line:
             await test(line)
         return line
@@ -26,30 +28,30 @@ def called(handler, test, **how):
     return run_virtual(main())
 
 
-async def until_closed(line):
+async def until_closed(line: Any) -> None:
     await line.phone.wait_closed()
 
 
-def test_a_path_begins_with_a_slash():
+def test_a_path_begins_with_a_slash() -> None:
     with pytest.raises(HandlerError, match="must begin with a slash: 'stream' does not"):
         Route(nothing, path="stream")
 
 
-def test_a_route_is_named_after_its_handler():
+def test_a_route_is_named_after_its_handler() -> None:
     assert Route(nothing).name == "nothing"
     assert Route(Parrot).name == "Parrot"
 
 
-def test_a_route_of_a_callable_object_is_named_after_its_class():
+def test_a_route_of_a_callable_object_is_named_after_its_class() -> None:
     class Greeter:
-        async def __call__(self, stream):
+        async def __call__(self, stream: Any) -> None:
             pass
 
     assert Route(Greeter()).name.endswith("Greeter")
 
 
-def test_a_routes_settings_go_to_the_handler():
-    async def handler(stream, *, greeting):
+def test_a_routes_settings_go_to_the_handler() -> None:
+    async def handler(stream: Any, *, greeting: Any) -> None:
         greetings.append(greeting)
 
     greetings = []
@@ -57,16 +59,16 @@ def test_a_routes_settings_go_to_the_handler():
     assert greetings == ["hello"]
 
 
-def test_there_must_be_a_route():
+def test_there_must_be_a_route() -> None:
     with pytest.raises(HandlerError, match="at least one route"):
         Routes()
 
 
-async def sales(stream):
+async def sales(stream: Any) -> None:
     pass
 
 
-async def support(stream):
+async def support(stream: Any) -> None:
     pass
 
 
@@ -90,16 +92,16 @@ ROUTES = Routes(
         ("/sales", "14155550100", sales),
     ],
 )
-def test_routes_match_by_path_and_number(path, number, handler):
+def test_routes_match_by_path_and_number(path: Any, number: Any, handler: Any) -> None:
     assert ROUTES.match(path, number).handler is handler
 
 
 @pytest.mark.parametrize("path", ["/", "/other", "/stream/more", ""])
-def test_other_paths_match_nothing(path):
+def test_other_paths_match_nothing(path: Any) -> None:
     assert ROUTES.match(path) is None
 
 
-def test_the_root_path_is_a_path():
+def test_the_root_path_is_a_path() -> None:
     assert Routes(Route(nothing, "/")).match("").handler is nothing
 
 
@@ -110,47 +112,47 @@ def test_the_root_path_is_a_path():
         (Route(sales, number="+1 415"), Route(support, number="1415")),
     ],
 )
-def test_two_routes_for_the_same_calls_are_refused(first, second):
+def test_two_routes_for_the_same_calls_are_refused(first: Any, second: Any) -> None:
     with pytest.raises(HandlerError, match="two routes have the path /stream"):
         Routes(first, second)
 
 
-def test_a_number_without_digits_is_refused():
+def test_a_number_without_digits_is_refused() -> None:
     with pytest.raises(HandlerError, match="'sales' has none"):
         Route(sales, number="sales")
 
 
-def test_a_hook_that_is_not_async_is_refused():
+def test_a_hook_that_is_not_async_is_refused() -> None:
     class Late(Handler):
-        def on_dtmf(self, digit):
+        def on_dtmf(self, digit: Any) -> None:
             pass
 
     with pytest.raises(HandlerError, match=r"Late\.on_dtmf is not async"):
         Route(Late)
 
 
-def test_a_route_with_a_number_alone_takes_no_other_call():
+def test_a_route_with_a_number_alone_takes_no_other_call() -> None:
     assert Routes(Route(support, number="14155550100")).match("/stream", "1") is None
 
 
 @pytest.mark.parametrize(
     ("number", "handler"), [("+14155550100", support), ("1", nothing), (None, nothing)]
 )
-def test_a_number_finds_its_route_whatever_the_path(number, handler):
+def test_a_number_finds_its_route_whatever_the_path(number: Any, handler: Any) -> None:
     assert ROUTES.for_number(number).handler is handler
 
 
-def test_a_number_may_find_no_route():
+def test_a_number_may_find_no_route() -> None:
     assert Routes(Route(support, number="14155550100")).for_number("1") is None
 
 
-def test_paths_are_listed_once():
+def test_paths_are_listed_once() -> None:
     assert ROUTES.paths == ["/stream", "/sales"]
 
 
-def test_calls_go_where_their_path_says():
-    async def main():
-        async def on_sales(stream):
+def test_calls_go_where_their_path_says() -> None:
+    async def main() -> Any:
+        async def on_sales(stream: Any) -> None:
             taken.append(stream.path)
 
         taken = []
@@ -164,22 +166,22 @@ def test_calls_go_where_their_path_says():
 # Names on a command line.
 
 
-def test_a_spec_names_a_handler():
+def test_a_spec_names_a_handler() -> None:
     (route,) = Routes.load("mediaserver.agents:Echo").routes
     assert (route.handler, route.path, route.number) == (Echo, "/stream", None)
 
 
-def test_a_spec_may_name_a_path():
+def test_a_spec_may_name_a_path() -> None:
     (route,) = Routes.load("/echo=mediaserver.agents:Echo").routes
     assert route.path == "/echo"
 
 
-def test_a_spec_may_name_a_number():
+def test_a_spec_may_name_a_number() -> None:
     (route,) = Routes.load("+14155550100=mediaserver.agents:Echo", path="/media").routes
     assert (route.path, route.number) == ("/media", "+14155550100")
 
 
-def test_specs_add_up():
+def test_specs_add_up() -> None:
     routes = Routes.load("/a=mediaserver.agents:Echo", "mediaserver.agents:Parrot")
     assert [(route.handler, route.path) for route in routes.routes] == [
         (Echo, "/a"),
@@ -188,23 +190,23 @@ def test_specs_add_up():
 
 
 @pytest.fixture
-def module(monkeypatch):
+def module(monkeypatch: Any) -> Any:
     module = types.ModuleType("shop")
     monkeypatch.setitem(sys.modules, "shop", module)
     return module
 
 
-def test_a_spec_may_name_routes(module):
+def test_a_spec_may_name_routes(module: Any) -> None:
     module.routes = Routes(Route(sales, "/sales"), Route(support, "/support"))
     assert Routes.load("shop:routes").paths == ["/sales", "/support"]
 
 
-def test_the_lifespan_of_named_routes_is_kept(module):
+def test_the_lifespan_of_named_routes_is_kept(module: Any) -> None:
     @asynccontextmanager
-    async def lifespan():
+    async def lifespan() -> AsyncIterator[Any]:
         yield "pool"
 
-    async def main():
+    async def main() -> Any:
         async with routes.lifespan():
             return routes.shared(routes.routes[0])
 
@@ -213,24 +215,24 @@ def test_the_lifespan_of_named_routes_is_kept(module):
     assert run_virtual(main()) == "pool"
 
 
-def test_named_routes_have_their_own_paths(module):
+def test_named_routes_have_their_own_paths(module: Any) -> None:
     module.routes = Routes(Route(sales))
     with pytest.raises(HandlerError, match="shop:routes is a Routes object and has its own paths"):
         Routes.load("/other=shop:routes")
 
 
-def test_a_condition_is_a_path_or_a_number():
+def test_a_condition_is_a_path_or_a_number() -> None:
     with pytest.raises(HandlerError, match=r"'sales' is neither a path \(/sales\) nor a number"):
         Routes.load("sales=mediaserver.agents:Echo")
 
 
 @pytest.mark.parametrize("name", ["mediaserver.agents", "mediaserver.agents:", ":Echo", ""])
-def test_a_name_has_a_module_and_an_attribute(name):
+def test_a_name_has_a_module_and_an_attribute(name: Any) -> None:
     with pytest.raises(HandlerError, match=f"named package.module:Name, not '{name}'"):
         load_name(name)
 
 
-def test_an_attribute_may_be_nested(module):
+def test_an_attribute_may_be_nested(module: Any) -> None:
     class Shop:
         sell = sales
 
@@ -241,24 +243,26 @@ def test_an_attribute_may_be_nested(module):
 @pytest.mark.parametrize(
     ("name", "missing"), [("nosuch:Echo", "nosuch"), ("mediaserver.nosuch:X", "mediaserver.nosuch")]
 )
-def test_a_module_that_does_not_exist_is_named(name, missing):
+def test_a_module_that_does_not_exist_is_named(name: Any, missing: Any) -> None:
     with pytest.raises(HandlerError, match=f"there is no module '{missing}'.*check the spelling"):
         load_name(name)
 
 
-def test_a_module_that_imports_what_does_not_exist_shows_its_own_error(tmp_path, monkeypatch):
+def test_a_module_that_imports_what_does_not_exist_shows_its_own_error(
+    tmp_path: Any, monkeypatch: Any
+) -> None:
     (tmp_path / "needy.py").write_text("import nosuchdependency\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="nosuchdependency"):
         load_name("needy:Handler")
 
 
-def test_a_near_miss_is_suggested():
+def test_a_near_miss_is_suggested() -> None:
     with pytest.raises(HandlerError, match="has no 'Ecko'; did you mean 'Echo'"):
         load_name("mediaserver.agents:Ecko")
 
 
-def test_a_far_miss_is_not():
+def test_a_far_miss_is_not() -> None:
     with pytest.raises(HandlerError, match=r"has no 'Quux'$"):
         load_name("mediaserver.agents:Quux")
 
@@ -266,9 +270,9 @@ def test_a_far_miss_is_not():
 # Lifespans.
 
 
-def lifespan_of(name, notes):
+def lifespan_of(name: Any, notes: Any) -> Any:
     @asynccontextmanager
-    async def lifespan():
+    async def lifespan() -> AsyncIterator[Any]:
         notes.append(f"{name} opens")
         try:
             yield name
@@ -278,19 +282,19 @@ def lifespan_of(name, notes):
     return lifespan
 
 
-async def shared_by(routes):
+async def shared_by(routes: Any) -> Any:
     async with routes.lifespan():
         return [routes.shared(route) for route in routes.routes]
 
 
-async def test_a_lifespan_is_shared_by_all_routes():
+async def test_a_lifespan_is_shared_by_all_routes() -> None:
     notes = []
     routes = Routes(Route(sales), Route(support, "/b"), lifespan=lifespan_of("pool", notes))
     assert await shared_by(routes) == ["pool", "pool"]
     assert notes == ["pool opens", "pool closes"]
 
 
-async def test_a_handlers_own_lifespan_comes_first():
+async def test_a_handlers_own_lifespan_comes_first() -> None:
     class Own(Handler):
         lifespan = staticmethod(lifespan_of("own", []))
 
@@ -298,7 +302,7 @@ async def test_a_handlers_own_lifespan_comes_first():
     assert await shared_by(routes) == ["own", "pool"]
 
 
-async def test_a_handler_of_two_routes_has_one_lifespan():
+async def test_a_handler_of_two_routes_has_one_lifespan() -> None:
     notes = []
 
     class Own(Handler):
@@ -308,21 +312,21 @@ async def test_a_handler_of_two_routes_has_one_lifespan():
     assert notes == ["own opens", "own closes"]
 
 
-async def test_without_a_lifespan_nothing_is_shared():
+async def test_without_a_lifespan_nothing_is_shared() -> None:
     assert await shared_by(Routes(Route(sales))) == [None]
 
 
-async def test_nothing_is_shared_after_the_lifespan():
+async def test_nothing_is_shared_after_the_lifespan() -> None:
     routes = Routes(Route(sales), lifespan=lifespan_of("pool", []))
     await shared_by(routes)
     assert routes.shared(routes.routes[0]) is None
 
 
-def ready(notes):
+def ready(notes: Any) -> Any:
     class Ready(Handler):
         @classmethod
         @asynccontextmanager
-        async def serving(cls, settings):
+        async def serving(cls, settings: Any) -> AsyncIterator[Any]:
             notes.append(f"ready for {settings}")
             yield
             notes.append("done")
@@ -330,7 +334,7 @@ def ready(notes):
     return Ready
 
 
-async def test_a_handler_gets_ready_for_each_route_within_the_lifespans():
+async def test_a_handler_gets_ready_for_each_route_within_the_lifespans() -> None:
     notes = []
     handler = ready(notes)
     routes = Routes(
@@ -349,8 +353,8 @@ async def test_a_handler_gets_ready_for_each_route_within_the_lifespans():
     ]
 
 
-def test_what_a_lifespan_yields_is_the_streams():
-    async def handler(stream):
+def test_what_a_lifespan_yields_is_the_streams() -> None:
+    async def handler(stream: Any) -> None:
         shared.append(stream.shared)
 
     shared = []
@@ -358,9 +362,9 @@ def test_what_a_lifespan_yields_is_the_streams():
     assert shared == ["pool"]
 
 
-def test_only_a_class_with_on_answer_gets_ready():
+def test_only_a_class_with_on_answer_gets_ready() -> None:
     class Ready(Handler):
-        async def on_answer(self, answer, shared):
+        async def on_answer(self, answer: Any, shared: Any) -> None:
             pass
 
     assert isinstance(Route(Ready).prepare(), Ready)

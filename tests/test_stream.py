@@ -1,15 +1,18 @@
 import asyncio
 import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import numpy as np
 import pytest
 import structlog
 
-from audiocodecs import L16_16K, L16_24K, MULAW_8K, AudioError
+from audiocodecs import L16_16K, L16_24K, MULAW_8K, AudioError, AudioFormat, Samples
+from mediaserver import Stream, StreamCounters
 from mediaserver.call import Checkpoint, Frame, Heard, Interrupt, StreamEndedError, Turn, Usage
 from mediaserver.protocol import Dtmf, ProtocolError
-from mediaserver.sandbox import Misbehaviour, StreamIdentity
+from mediaserver.sandbox import CallReport, Misbehaviour, Phone, StreamIdentity
 from mediaserver.stream import CallControlError
 from mediaserver.testing import joined, run_virtual
 
@@ -17,28 +20,28 @@ from mediaserver.testing import joined, run_virtual
 pytestmark = pytest.mark.usefixtures("nothing_blocks")
 
 
-def tone(seconds, rate=8000):
+def tone(seconds: float, rate: int = 8000) -> Samples:
     times = np.arange(round(seconds * rate)) / rate
     return (8000 * np.sin(2 * np.pi * 440 * times)).astype(np.int16)
 
 
 @pytest.fixture
-def capture_logs():
+def capture_logs() -> Iterator[list[Any]]:
     with structlog.testing.capture_logs() as logs:
         yield logs
 
 
-async def listen(stream):
+async def listen(stream: Stream) -> None:
     async for _ in stream.audio():
         pass
 
 
 @asynccontextmanager
-async def idle_call(**phone):
+async def idle_call(**phone: Any) -> AsyncIterator[Any]:
     """A call whose handler leaves everything to the test."""
     over = asyncio.Event()
 
-    async def idle(stream):
+    async def idle(stream: Stream) -> None:
         await over.wait()
 
     async with joined(idle, **phone) as line:
@@ -48,14 +51,16 @@ async def idle_call(**phone):
             over.set()
 
 
-def now():
+def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def called(test, handler=None, **phone):
+def called(
+    test: Callable[..., Any], handler: Callable[..., Any] | None = None, **phone: Any
+) -> Any:
     """Run `test` on the stream and the phone of a call."""
 
-    async def main():
+    async def main() -> Any:
         async with joined(handler, **phone) if handler else idle_call(**phone) as line:
             return await test(line.stream, line.phone)
 
@@ -65,10 +70,10 @@ def called(test, handler=None, **phone):
 # What a stream knows.
 
 
-def test_a_stream_knows_its_ids():
+def test_a_stream_knows_its_ids() -> None:
     identity = StreamIdentity.new()
 
-    async def test(stream, phone):
+    async def test(stream: Stream, phone: Phone) -> None:
         assert stream.call_id == identity.call_id
         assert stream.stream_id == identity.stream_id
         assert stream.account_id == identity.account_id
@@ -77,15 +82,15 @@ def test_a_stream_knows_its_ids():
 
 
 @pytest.mark.parametrize("format", [MULAW_8K, L16_16K, L16_24K], ids=str)
-def test_a_stream_knows_its_format(format):
-    async def test(stream, phone):
+def test_a_stream_knows_its_format(format: AudioFormat) -> None:
+    async def test(stream: Stream, phone: Phone) -> AudioFormat:
         return stream.format
 
     assert called(test, format=format) == format
 
 
-def test_a_stream_knows_its_extra_headers_and_query():
-    async def test(stream, phone):
+def test_a_stream_knows_its_extra_headers_and_query() -> None:
+    async def test(stream: Stream, phone: Phone) -> tuple[dict[str, str], dict[str, str], str]:
         return stream.extra_headers, dict(stream.query), stream.path
 
     extra, query, path = called(test, extra_headers={"order": "17"}, path="/stream?language=de")
@@ -94,15 +99,15 @@ def test_a_stream_knows_its_extra_headers_and_query():
     assert path == "/stream"
 
 
-def test_caller_and_called_are_unknown_unless_the_webhook_told():
-    async def test(stream, phone):
+def test_caller_and_called_are_unknown_unless_the_webhook_told() -> None:
+    async def test(stream: Stream, phone: Phone) -> tuple[None, None]:
         return stream.caller, stream.called
 
     assert called(test) == (None, None)
 
 
-def test_a_streams_repr_says_whether_it_is_live():
-    async def test(stream, phone):
+def test_a_streams_repr_says_whether_it_is_live() -> None:
+    async def test(stream: Stream, phone: Phone) -> tuple[str, str, str]:
         live = repr(stream)
         await phone.hang_up()
         await asyncio.sleep(0)
@@ -117,9 +122,9 @@ def test_a_streams_repr_says_whether_it_is_live():
 # Reading.
 
 
-def test_audio_yields_frames_until_the_end():
-    async def test(stream, phone):
-        async def hang_up():
+def test_audio_yields_frames_until_the_end() -> None:
+    async def test(stream: Stream, phone: Phone) -> list[Frame]:
+        async def hang_up() -> None:
             await phone.wait_until(1.0)
             await phone.hang_up()
 
@@ -135,8 +140,8 @@ def test_audio_yields_frames_until_the_end():
     )
 
 
-def test_audio_that_was_received_before_the_end_can_still_be_read():
-    async def test(stream, phone):
+def test_audio_that_was_received_before_the_end_can_still_be_read() -> None:
+    async def test(stream: Stream, phone: Phone) -> list[Frame]:
         reader = stream.audio()
         await phone.wait_until(0.5)
         await phone.hang_up()
@@ -146,8 +151,8 @@ def test_audio_that_was_received_before_the_end_can_still_be_read():
     assert len(called(test)) >= 24
 
 
-def test_audio_of_a_stream_that_has_ended_ends():
-    async def test(stream, phone):
+def test_audio_of_a_stream_that_has_ended_ends() -> None:
+    async def test(stream: Stream, phone: Phone) -> list[Any]:
         await phone.hang_up()
         await asyncio.sleep(0)
         return [frame async for frame in stream.audio()]
@@ -155,9 +160,9 @@ def test_audio_of_a_stream_that_has_ended_ends():
     assert called(test) == []
 
 
-def test_events_yields_everything_in_order():
-    async def test(stream, phone):
-        async def key():
+def test_events_yields_everything_in_order() -> None:
+    async def test(stream: Stream, phone: Phone) -> list[Dtmf | Frame]:
+        async def key() -> None:
             await phone.wait_until(0.1)
             phone.press("1")
             await phone.wait_until(0.2)
@@ -174,9 +179,9 @@ def test_events_yields_everything_in_order():
     assert all(isinstance(event, Frame) for event in events[:place] + events[place + 1 :])
 
 
-def test_controls_yields_everything_but_audio():
-    async def test(stream, phone):
-        async def happen():
+def test_controls_yields_everything_but_audio() -> None:
+    async def test(stream: Stream, phone: Phone) -> list[Checkpoint | Dtmf | Interrupt]:
+        async def happen() -> None:
             phone.press("1")
             await phone.wait_until(0.1)
             await stream.play(tone(0.1))
@@ -196,12 +201,12 @@ def test_controls_yields_everything_but_audio():
     assert interrupt == Interrupt(0.0)
 
 
-def test_controls_may_be_read_beside_audio():
-    async def test(stream, phone):
-        async def keys():
+def test_controls_may_be_read_beside_audio() -> None:
+    async def test(stream: Stream, phone: Phone) -> list[int | list[str]]:
+        async def keys() -> list[str]:
             return [event.digit async for event in stream.controls()]
 
-        async def frames():
+        async def frames() -> int:
             return len([frame async for frame in stream.audio()])
 
         reading = asyncio.gather(keys(), frames())
@@ -230,8 +235,8 @@ READERS = pytest.mark.parametrize(
 
 
 @READERS
-def test_two_tasks_cannot_wait_at_one_stream(first, second):
-    async def test(stream, phone):
+def test_two_tasks_cannot_wait_at_one_stream(first: str, second: str) -> None:
+    async def test(stream: Stream, phone: Phone) -> None:
         if first == "controls":
             stream.ignore_audio()
         waiting = asyncio.create_task(anext(getattr(stream, first)()))
@@ -244,8 +249,8 @@ def test_two_tasks_cannot_wait_at_one_stream(first, second):
 
 
 @READERS
-def test_a_new_reader_takes_the_place_of_one_that_does_not_wait(first, second):
-    async def test(stream, phone):
+def test_a_new_reader_takes_the_place_of_one_that_does_not_wait(first: str, second: str) -> None:
+    async def test(stream: Stream, phone: Phone) -> None:
         left = getattr(stream, first)()
         getattr(stream, second)()
         with pytest.raises(RuntimeError, match="another reader"):
@@ -254,8 +259,8 @@ def test_a_new_reader_takes_the_place_of_one_that_does_not_wait(first, second):
     called(test)
 
 
-def test_audio_and_controls_are_read_beside_each_other():
-    async def test(stream, phone):
+def test_audio_and_controls_are_read_beside_each_other() -> None:
+    async def test(stream: Stream, phone: Phone) -> tuple[Frame, Dtmf]:
         controls = asyncio.create_task(anext(stream.controls()))
         frame = await anext(stream.audio())
         phone.press("5")
@@ -266,8 +271,8 @@ def test_audio_and_controls_are_read_beside_each_other():
     assert isinstance(event, Dtmf)
 
 
-def test_a_reader_that_is_left_makes_way_for_the_next():
-    async def test(stream, phone):
+def test_a_reader_that_is_left_makes_way_for_the_next() -> None:
+    async def test(stream: Stream, phone: Phone) -> tuple[Frame, Frame]:
         first = await anext(stream.audio())
         second = await anext(stream.events())
         return first, second
@@ -276,8 +281,8 @@ def test_a_reader_that_is_left_makes_way_for_the_next():
     assert first.chunk < second.chunk
 
 
-def test_a_reader_that_was_refused_takes_no_lane():
-    async def test(stream, phone):
+def test_a_reader_that_was_refused_takes_no_lane() -> None:
+    async def test(stream: Stream, phone: Phone) -> None:
         controls = asyncio.create_task(anext(stream.controls()))
         await asyncio.sleep(0.001)
         audio = stream.audio()
@@ -290,13 +295,13 @@ def test_a_reader_that_was_refused_takes_no_lane():
 
 
 @pytest.mark.parametrize("reader", ["events", "controls"])
-def test_events_that_lead_to_events_leave_others_their_turn(reader):
+def test_events_that_lead_to_events_leave_others_their_turn(reader: str) -> None:
     """An interruption is an event too: reacting to it by the next one would never end."""
 
-    async def test(stream, phone):
+    async def test(stream: Stream, phone: Phone) -> int:
         stream.ignore_audio()
 
-        async def react():
+        async def react() -> None:
             await stream.play(tone(0.1))
             stream.interrupt()
             async for _ in getattr(stream, reader)():
@@ -309,15 +314,15 @@ def test_events_that_lead_to_events_leave_others_their_turn(reader):
         return stream.counters.interrupts
 
     # Virtual time passes only when nothing is ready, so real turns are counted here.
-    async def main():
+    async def main() -> int:
         async with idle_call() as line:
             return await test(line.stream, line.phone)
 
     assert asyncio.run(main()) > 0
 
 
-def test_reading_with_a_timeout_loses_nothing():
-    async def test(stream, phone):
+def test_reading_with_a_timeout_loses_nothing() -> None:
+    async def test(stream: Stream, phone: Phone) -> list[int]:
         reader, chunks = stream.audio(), []
         while len(chunks) < 20:
             try:
@@ -331,8 +336,8 @@ def test_reading_with_a_timeout_loses_nothing():
     assert chunks == list(range(chunks[0], chunks[0] + 20))
 
 
-def test_ignored_audio_is_not_counted_as_dropped():
-    async def test(stream, phone):
+def test_ignored_audio_is_not_counted_as_dropped() -> None:
+    async def test(stream: Stream, phone: Phone) -> int:
         stream.ignore_audio()
         await phone.wait_until(3.0)
         return stream.counters.frames_dropped
@@ -340,8 +345,8 @@ def test_ignored_audio_is_not_counted_as_dropped():
     assert called(test) == 0
 
 
-def test_ignored_audio_can_be_read_later():
-    async def test(stream, phone):
+def test_ignored_audio_can_be_read_later() -> None:
+    async def test(stream: Stream, phone: Phone) -> float:
         stream.ignore_audio()
         await phone.wait_until(1.0)
         frame = await anext(stream.audio())
@@ -353,8 +358,8 @@ def test_ignored_audio_can_be_read_later():
 # Playing.
 
 
-def test_playing_a_frame_sends_its_bytes():
-    async def test(stream, phone):
+def test_playing_a_frame_sends_its_bytes() -> None:
+    async def test(stream: Stream, phone: Phone) -> tuple[bytes, CallReport]:
         audio = MULAW_8K.encode(tone(0.2))
         await (await stream.play(Frame(audio, MULAW_8K))).heard()
         return audio, phone.report()
@@ -376,8 +381,10 @@ def test_playing_a_frame_sends_its_bytes():
     ],
     ids=["samples", "24k", "bytes", "bytearray", "l16 bytes", "l16 frame"],
 )
-def test_everything_that_is_audio_can_be_played(audio, how):
-    async def test(stream, phone):
+def test_everything_that_is_audio_can_be_played(
+    audio: Frame | Samples | bytearray | bytes, how: dict[str, AudioFormat] | dict[str, int]
+) -> None:
+    async def test(stream: Stream, phone: Phone) -> tuple[Heard, CallReport]:
         playback = await stream.play(audio, **how)
         heard = await playback.heard()
         return heard, phone.report()
@@ -388,16 +395,16 @@ def test_everything_that_is_audio_can_be_played(audio, how):
     assert heard.seconds == report.audio_played == pytest.approx(2.5, abs=0.0026)
 
 
-def test_what_is_no_audio_is_refused():
-    async def test(stream, phone):
+def test_what_is_no_audio_is_refused() -> None:
+    async def test(stream: Stream, phone: Phone) -> None:
         with pytest.raises(AudioError, match="cannot play str"):
             await stream.play("hello")
 
     called(test)
 
 
-def test_a_buffer_may_be_used_again_after_it_was_played():
-    async def test(stream, phone):
+def test_a_buffer_may_be_used_again_after_it_was_played() -> None:
+    async def test(stream: Stream, phone: Phone) -> float:
         buffer = bytearray(MULAW_8K.encode(tone(5)))
         playback = await stream.play(buffer)
         buffer[:] = b""
@@ -407,8 +414,8 @@ def test_a_buffer_may_be_used_again_after_it_was_played():
     assert called(test) == 5.0
 
 
-def test_play_returns_at_once_while_there_is_room():
-    async def test(stream, phone):
+def test_play_returns_at_once_while_there_is_room() -> None:
+    async def test(stream: Stream, phone: Phone) -> float:
         for _ in range(20):
             await stream.play(tone(0.1))
         return now()
@@ -416,8 +423,8 @@ def test_play_returns_at_once_while_there_is_room():
     assert called(test) < 0.02
 
 
-def test_play_waits_above_the_high_water_mark_and_goes_on_below_the_low():
-    async def test(stream, phone):
+def test_play_waits_above_the_high_water_mark_and_goes_on_below_the_low() -> None:
+    async def test(stream: Stream, phone: Phone) -> tuple[float, float]:
         await stream.play(tone(3.6))
         await stream.play(tone(0.1))
         return now(), stream.unheard
@@ -428,8 +435,8 @@ def test_play_waits_above_the_high_water_mark_and_goes_on_below_the_low():
     assert unheard == pytest.approx(1.7, abs=0.15)
 
 
-def test_an_interruption_wakes_a_waiting_play_and_its_audio_is_dropped():
-    async def test(stream, phone):
+def test_an_interruption_wakes_a_waiting_play_and_its_audio_is_dropped() -> None:
+    async def test(stream: Stream, phone: Phone) -> tuple[float, Heard, bool, float]:
         await stream.play(tone(10))
         waiting = asyncio.create_task(stream.play(tone(1)))
         await phone.wait_until(0.5)
@@ -447,8 +454,8 @@ def test_an_interruption_wakes_a_waiting_play_and_its_audio_is_dropped():
 @pytest.mark.parametrize(
     "audio", [tone(0.02), Frame(b"\xff" * 160, MULAW_8K)], ids=["array", "frame"]
 )
-def test_a_waiting_play_raises_when_the_call_ends(audio):
-    async def test(stream, phone):
+def test_a_waiting_play_raises_when_the_call_ends(audio: Frame | Samples) -> None:
+    async def test(stream: Stream, phone: Phone) -> None:
         await stream.play(tone(10))
         waiting = asyncio.create_task(stream.play(audio))
         await phone.wait_until(0.5)
@@ -459,8 +466,8 @@ def test_a_waiting_play_raises_when_the_call_ends(audio):
     called(test)
 
 
-def test_a_play_that_is_cancelled_while_it_waits_plays_nothing():
-    async def test(stream, phone):
+def test_a_play_that_is_cancelled_while_it_waits_plays_nothing() -> None:
+    async def test(stream: Stream, phone: Phone) -> float:
         await stream.play(tone(3))
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(stream.play(tone(1)), 0.1)
@@ -469,8 +476,8 @@ def test_a_play_that_is_cancelled_while_it_waits_plays_nothing():
     assert called(test) == pytest.approx(2.9, abs=0.02)
 
 
-def test_playing_to_a_stream_that_has_ended_is_refused():
-    async def test(stream, phone):
+def test_playing_to_a_stream_that_has_ended_is_refused() -> None:
+    async def test(stream: Stream, phone: Phone) -> None:
         await phone.hang_up()
         await asyncio.sleep(0)
         with pytest.raises(StreamEndedError, match="has ended"):
@@ -482,8 +489,8 @@ def test_playing_to_a_stream_that_has_ended_is_refused():
 @pytest.mark.parametrize(
     "audio", [tone(0.02), Frame(b"\xff" * 160, MULAW_8K)], ids=["array", "frame"]
 )
-def test_audio_of_an_older_generation_is_dropped(audio):
-    async def test(stream, phone):
+def test_audio_of_an_older_generation_is_dropped(audio: Frame | Samples) -> None:
+    async def test(stream: Stream, phone: Phone) -> tuple[bool, int]:
         generation = stream.generation
         stream.interrupt()
         playback = await stream.play(audio, generation=generation)
@@ -492,8 +499,8 @@ def test_audio_of_an_older_generation_is_dropped(audio):
     assert called(test) == (True, 0)
 
 
-def test_audio_of_this_generation_is_played():
-    async def test(stream, phone):
+def test_audio_of_this_generation_is_played() -> None:
+    async def test(stream: Stream, phone: Phone) -> float:
         stream.interrupt()
         await stream.play(tone(0.1), generation=stream.generation)
         return stream.counters.audio_out
@@ -501,8 +508,8 @@ def test_audio_of_this_generation_is_played():
     assert called(test) == 0.1
 
 
-def test_an_interruption_forgets_the_resamplers_tail_whatever_is_played_next():
-    async def test(stream, phone):
+def test_an_interruption_forgets_the_resamplers_tail_whatever_is_played_next() -> None:
+    async def test(stream: Stream, phone: Phone) -> Samples:
         await stream.play(tone(3, 24000), rate=24000)
         await phone.wait_until(0.5)
         stream.interrupt()
@@ -515,8 +522,8 @@ def test_an_interruption_forgets_the_resamplers_tail_whatever_is_played_next():
     assert not called(test).any()
 
 
-def test_an_interruption_reaches_audio_that_is_still_being_converted():
-    async def test(stream, phone):
+def test_an_interruption_reaches_audio_that_is_still_being_converted() -> None:
+    async def test(stream: Stream, phone: Phone) -> tuple[bool, int]:
         converting = asyncio.create_task(stream.play(tone(60, 24000), rate=24000))
         await asyncio.sleep(0)
         stream.interrupt()
@@ -526,8 +533,8 @@ def test_an_interruption_reaches_audio_that_is_still_being_converted():
     assert called(test) == (True, 0)
 
 
-def test_the_end_of_the_call_reaches_audio_that_is_still_being_converted():
-    async def test(stream, phone):
+def test_the_end_of_the_call_reaches_audio_that_is_still_being_converted() -> None:
+    async def test(stream: Stream, phone: Phone) -> None:
         converting = asyncio.create_task(stream.play(tone(60, 24000), rate=24000))
         await asyncio.sleep(0)
         stream.close()
@@ -540,8 +547,8 @@ def test_the_end_of_the_call_reaches_audio_that_is_still_being_converted():
 # What was heard.
 
 
-def test_seconds_heard_grow_while_the_audio_plays():
-    async def test(stream, phone):
+def test_seconds_heard_grow_while_the_audio_plays() -> None:
+    async def test(stream: Stream, phone: Phone) -> tuple[float, bool]:
         playback = await stream.play(tone(2))
         await phone.wait_until(0.5)
         return playback.seconds_heard, playback.interrupted
@@ -551,16 +558,16 @@ def test_seconds_heard_grow_while_the_audio_plays():
     assert not interrupted
 
 
-def test_two_may_wait_for_the_same_audio():
-    async def test(stream, phone):
+def test_two_may_wait_for_the_same_audio() -> None:
+    async def test(stream: Stream, phone: Phone) -> list[Heard]:
         playback = await stream.play(tone(0.5))
         return await asyncio.gather(playback.heard(), playback.heard())
 
     assert called(test) == [Heard(0.5, interrupted=False, confirmed=True)] * 2
 
 
-def test_heard_may_be_asked_again():
-    async def test(stream, phone):
+def test_heard_may_be_asked_again() -> None:
+    async def test(stream: Stream, phone: Phone) -> tuple[Heard, Heard]:
         playback = await stream.play(tone(0.5))
         return await playback.heard(), await playback.heard()
 
@@ -568,8 +575,8 @@ def test_heard_may_be_asked_again():
     assert first == second
 
 
-def test_heard_ends_at_an_interruption():
-    async def test(stream, phone):
+def test_heard_ends_at_an_interruption() -> None:
+    async def test(stream: Stream, phone: Phone) -> tuple[Heard, float]:
         playback = await stream.play(tone(5))
         waiting = asyncio.create_task(playback.heard())
         await phone.wait_until(1.0)
@@ -582,8 +589,8 @@ def test_heard_ends_at_an_interruption():
     assert ended == pytest.approx(1.0, abs=0.02)
 
 
-def test_heard_ends_with_the_call():
-    async def test(stream, phone):
+def test_heard_ends_with_the_call() -> None:
+    async def test(stream: Stream, phone: Phone) -> Heard:
         playback = await stream.play(tone(5))
         waiting = asyncio.create_task(playback.heard())
         await phone.wait_until(1.0)
@@ -595,8 +602,8 @@ def test_heard_ends_with_the_call():
     assert heard.seconds == pytest.approx(1.0, abs=0.03)
 
 
-def test_heard_that_is_given_up_disturbs_nobody():
-    async def test(stream, phone):
+def test_heard_that_is_given_up_disturbs_nobody() -> None:
+    async def test(stream: Stream, phone: Phone) -> Heard:
         playback = await stream.play(tone(1))
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(playback.heard(), 0.1)
@@ -608,13 +615,13 @@ def test_heard_that_is_given_up_disturbs_nobody():
 # Saying.
 
 
-async def pieces(*seconds, rate=8000):
+async def pieces(*seconds: Any, rate: int = 8000) -> AsyncIterator[Any]:
     for each in seconds:
         yield tone(each, rate)
 
 
-def test_say_plays_what_is_still_being_made():
-    async def test(stream, phone):
+def test_say_plays_what_is_still_being_made() -> None:
+    async def test(stream: Stream, phone: Phone) -> tuple[Heard, CallReport]:
         playback = await stream.say(pieces(0.5, 0.5, 0.5))
         return await playback.heard(), phone.report()
 
@@ -623,43 +630,43 @@ def test_say_plays_what_is_still_being_made():
     assert report.audio_played == 1.5
 
 
-def test_say_of_nothing_is_heard_at_once():
-    async def test(stream, phone):
+def test_say_of_nothing_is_heard_at_once() -> None:
+    async def test(stream: Stream, phone: Phone) -> Heard:
         playback = await stream.say(pieces())
         return await playback.heard()
 
     assert called(test).seconds == 0
 
 
-def test_say_takes_any_async_iterable():
+def test_say_takes_any_async_iterable() -> None:
     class Speech:
-        def __init__(self):
+        def __init__(self) -> None:
             self.left = 3
 
-        def __aiter__(self):
+        def __aiter__(self) -> Any:
             return self
 
-        async def __anext__(self):
+        async def __anext__(self) -> Samples:
             if not self.left:
                 raise StopAsyncIteration
             self.left -= 1
             return tone(0.1)
 
-    async def test(stream, phone):
+    async def test(stream: Stream, phone: Phone) -> Heard:
         return await (await stream.say(Speech())).heard()
 
     assert called(test).seconds == pytest.approx(0.3)
 
 
-def test_say_holds_a_producer_back_that_is_faster_than_the_call():
+def test_say_holds_a_producer_back_that_is_faster_than_the_call() -> None:
     made = []
 
-    async def fast():
+    async def fast() -> AsyncIterator[Any]:
         for _ in range(100):
             made.append(now())
             yield tone(0.1)
 
-    async def test(stream, phone):
+    async def test(stream: Stream, phone: Phone) -> None:
         await stream.say(fast())
 
     called(test)
@@ -667,16 +674,16 @@ def test_say_holds_a_producer_back_that_is_faster_than_the_call():
     assert made[-1] == pytest.approx(10 - 2.6, abs=1.2)
 
 
-def test_say_returns_when_the_last_is_queued():
-    async def test(stream, phone):
+def test_say_returns_when_the_last_is_queued() -> None:
+    async def test(stream: Stream, phone: Phone) -> float:
         await stream.say(pieces(1.0))
         return now()
 
     assert called(test) < 0.02
 
 
-def test_say_resamples_as_one_and_flushes_the_end():
-    async def test(stream, phone):
+def test_say_resamples_as_one_and_flushes_the_end() -> None:
+    async def test(stream: Stream, phone: Phone) -> Heard:
         playback = await stream.say(pieces(*[0.1] * 10, rate=24000), rate=24000)
         return await playback.heard()
 
@@ -684,20 +691,20 @@ def test_say_resamples_as_one_and_flushes_the_end():
     assert 1.0 < called(test).seconds < 1.005
 
 
-def test_say_takes_bytes_of_a_format():
-    async def speech():
+def test_say_takes_bytes_of_a_format() -> None:
+    async def speech() -> AsyncIterator[Any]:
         yield L16_16K.encode(tone(0.5, 16000))
 
-    async def test(stream, phone):
+    async def test(stream: Stream, phone: Phone) -> Heard:
         return await (await stream.say(speech(), format=L16_16K)).heard()
 
     assert called(test).seconds == pytest.approx(0.5, abs=0.005)
 
 
-def test_an_interruption_ends_say_and_closes_its_iterator():
+def test_an_interruption_ends_say_and_closes_its_iterator() -> None:
     closed = []
 
-    async def speech():
+    async def speech() -> AsyncIterator[Any]:
         try:
             while True:
                 yield tone(0.1)
@@ -705,7 +712,7 @@ def test_an_interruption_ends_say_and_closes_its_iterator():
         finally:
             closed.append(now())
 
-    async def test(stream, phone):
+    async def test(stream: Stream, phone: Phone) -> tuple[Heard, float]:
         saying = asyncio.create_task(stream.say(speech()))
         await phone.wait_until(1.0)
         stream.interrupt()
@@ -719,12 +726,12 @@ def test_an_interruption_ends_say_and_closes_its_iterator():
     assert ended == pytest.approx(1.0, abs=0.02)
 
 
-def test_an_interruption_before_the_first_piece_ends_say():
-    async def silent():
+def test_an_interruption_before_the_first_piece_ends_say() -> None:
+    async def silent() -> AsyncIterator[Any]:
         await asyncio.sleep(3600)
         yield tone(1)
 
-    async def test(stream, phone):
+    async def test(stream: Stream, phone: Phone) -> tuple[Heard, float]:
         saying = asyncio.create_task(stream.say(silent()))
         await phone.wait_until(0.5)
         stream.interrupt()
@@ -735,15 +742,15 @@ def test_an_interruption_before_the_first_piece_ends_say():
     assert ended < 0.6
 
 
-def test_an_iterator_that_will_not_be_cancelled_is_not_played():
-    async def stubborn():
+def test_an_iterator_that_will_not_be_cancelled_is_not_played() -> None:
+    async def stubborn() -> AsyncIterator[Any]:
         yield tone(0.1)
         try:
             await asyncio.sleep(3600)
         except asyncio.CancelledError:
             yield tone(5)
 
-    async def test(stream, phone):
+    async def test(stream: Stream, phone: Phone) -> tuple[Heard, CallReport]:
         saying = asyncio.create_task(stream.say(stubborn()))
         await phone.wait_until(1.0)
         stream.interrupt()
@@ -755,9 +762,9 @@ def test_an_iterator_that_will_not_be_cancelled_is_not_played():
     assert report.audio_received == pytest.approx(0.1)
 
 
-def test_an_iterator_that_interrupts_the_stream_itself_ends_say():
-    async def test(stream, phone):
-        async def speech():
+def test_an_iterator_that_interrupts_the_stream_itself_ends_say() -> None:
+    async def test(stream: Stream, phone: Phone) -> Heard:
+        async def speech() -> AsyncIterator[Any]:
             yield tone(1)
             stream.interrupt()
             yield tone(1)
@@ -767,12 +774,12 @@ def test_an_iterator_that_interrupts_the_stream_itself_ends_say():
     assert called(test).interrupted
 
 
-def test_an_exception_in_the_iterator_comes_out_of_say():
-    async def failing():
+def test_an_exception_in_the_iterator_comes_out_of_say() -> None:
+    async def failing() -> AsyncIterator[Any]:
         yield tone(0.1)
         raise ValueError("the speech service is down")
 
-    async def test(stream, phone):
+    async def test(stream: Stream, phone: Phone) -> CallReport:
         with pytest.raises(ValueError, match="the speech service is down"):
             await stream.say(failing())
         await phone.wait_until(1.0)
@@ -781,12 +788,12 @@ def test_an_exception_in_the_iterator_comes_out_of_say():
     assert called(test).audio_played == pytest.approx(0.1)
 
 
-def test_an_iterator_that_was_cancelled_itself_cancels_say():
-    async def cancelled():
+def test_an_iterator_that_was_cancelled_itself_cancels_say() -> None:
+    async def cancelled() -> AsyncIterator[Any]:
         yield tone(0.1)
         raise asyncio.CancelledError
 
-    async def test(stream, phone):
+    async def test(stream: Stream, phone: Phone) -> bool:
         saying = asyncio.create_task(stream.say(cancelled()))
         await asyncio.wait([saying])
         return saying.cancelled()
@@ -794,17 +801,17 @@ def test_an_iterator_that_was_cancelled_itself_cancels_say():
     assert called(test)
 
 
-def test_cancelling_say_closes_its_iterator():
+def test_cancelling_say_closes_its_iterator() -> None:
     closed = []
 
-    async def speech():
+    async def speech() -> AsyncIterator[Any]:
         try:
             yield tone(0.1)
             await asyncio.sleep(3600)
         finally:
             closed.append(now())
 
-    async def test(stream, phone):
+    async def test(stream: Stream, phone: Phone) -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(stream.say(speech()), 0.5)
 
@@ -812,12 +819,12 @@ def test_cancelling_say_closes_its_iterator():
     assert closed == [pytest.approx(0.5)]
 
 
-def test_say_ends_with_the_call():
-    async def endless():
+def test_say_ends_with_the_call() -> None:
+    async def endless() -> AsyncIterator[Any]:
         while True:
             yield tone(0.5)
 
-    async def test(stream, phone):
+    async def test(stream: Stream, phone: Phone) -> None:
         saying = asyncio.create_task(stream.say(endless()))
         await phone.wait_until(0.5)
         await phone.hang_up()
@@ -827,8 +834,8 @@ def test_say_ends_with_the_call():
     called(test)
 
 
-def test_saying_to_a_stream_that_has_ended_is_refused():
-    async def test(stream, phone):
+def test_saying_to_a_stream_that_has_ended_is_refused() -> None:
+    async def test(stream: Stream, phone: Phone) -> None:
         await phone.hang_up()
         await asyncio.sleep(0)
         with pytest.raises(StreamEndedError):
@@ -837,13 +844,13 @@ def test_saying_to_a_stream_that_has_ended_is_refused():
     called(test)
 
 
-def test_running_dry_within_say_is_the_producers_gap_however_long():
-    async def thinking():
+def test_running_dry_within_say_is_the_producers_gap_however_long() -> None:
+    async def thinking() -> AsyncIterator[Any]:
         yield tone(0.5)
         await asyncio.sleep(3.0)
         yield tone(0.5)
 
-    async def test(stream, phone):
+    async def test(stream: Stream, phone: Phone) -> StreamCounters:
         await stream.say(thinking())
         return stream.counters
 
@@ -855,8 +862,8 @@ def test_running_dry_within_say_is_the_producers_gap_however_long():
 # Pausing, checkpoints.
 
 
-def test_pause_and_resume():
-    async def test(stream, phone):
+def test_pause_and_resume() -> None:
+    async def test(stream: Stream, phone: Phone) -> tuple[bool, bool, Heard, float]:
         playback = await stream.play(tone(2))
         await phone.wait_until(1.0)
         stream.pause()
@@ -872,16 +879,16 @@ def test_pause_and_resume():
     assert ended == pytest.approx(4.0, abs=0.06)
 
 
-def test_a_bad_checkpoint_is_refused():
-    async def test(stream, phone):
+def test_a_bad_checkpoint_is_refused() -> None:
+    async def test(stream: Stream, phone: Phone) -> None:
         with pytest.raises(ProtocolError):
             stream.checkpoint("")
 
     called(test)
 
 
-def test_every_interruption_changes_the_generation():
-    async def test(stream, phone):
+def test_every_interruption_changes_the_generation() -> None:
+    async def test(stream: Stream, phone: Phone) -> tuple[int, int]:
         before = stream.generation
         stream.interrupt()
         return before, stream.generation
@@ -893,8 +900,8 @@ def test_every_interruption_changes_the_generation():
 # The call.
 
 
-def test_digits_are_sent():
-    async def test(stream, phone):
+def test_digits_are_sent() -> None:
+    async def test(stream: Stream, phone: Phone) -> list[str]:
         stream.send_dtmf("12#")
         await phone.wait_until(0.1)
         return [key.digit for key in phone.report().dtmf_received]
@@ -902,8 +909,8 @@ def test_digits_are_sent():
     assert called(test) == ["1", "2", "#"]
 
 
-def test_hanging_up_without_credentials_ends_the_stream():
-    async def test(stream, phone):
+def test_hanging_up_without_credentials_ends_the_stream() -> None:
+    async def test(stream: Stream, phone: Phone) -> CallReport:
         await stream.hang_up()
         await phone.wait_closed()
         return phone.report()
@@ -913,8 +920,8 @@ def test_hanging_up_without_credentials_ends_the_stream():
     assert report.close_code == 1000
 
 
-def test_transferring_without_credentials_is_refused():
-    async def test(stream, phone):
+def test_transferring_without_credentials_is_refused() -> None:
+    async def test(stream: Stream, phone: Phone) -> bool:
         with pytest.raises(CallControlError, match="has no credentials"):
             await stream.transfer("https://example.com/answer.xml")
         return stream.ended
@@ -922,8 +929,8 @@ def test_transferring_without_credentials_is_refused():
     assert not called(test)
 
 
-def test_close_ends_the_stream():
-    async def test(stream, phone):
+def test_close_ends_the_stream() -> None:
+    async def test(stream: Stream, phone: Phone) -> tuple[str, CallReport]:
         stream.close()
         await phone.wait_closed()
         return stream.end_reason, phone.report()
@@ -933,16 +940,16 @@ def test_close_ends_the_stream():
     assert report.ended_by == "server"
 
 
-def test_counters_are_those_of_this_stream():
-    async def test(stream, phone):
+def test_counters_are_those_of_this_stream() -> None:
+    async def test(stream: Stream, phone: Phone) -> StreamCounters:
         await phone.wait_until(1.0)
         return stream.counters
 
     assert called(test).frames_in == pytest.approx(50, abs=2)
 
 
-def test_a_dropped_line_ends_the_stream():
-    async def test(stream, phone):
+def test_a_dropped_line_ends_the_stream() -> None:
+    async def test(stream: Stream, phone: Phone) -> bool:
         await phone.wait_closed()
         await asyncio.sleep(0.02)
         return stream.ended
@@ -950,11 +957,11 @@ def test_a_dropped_line_ends_the_stream():
     assert called(test, misbehaviour=Misbehaviour(drop=0.5))
 
 
-async def test_run_blocking_runs_in_a_thread_and_leaves_the_loop_free():
+async def test_run_blocking_runs_in_a_thread_and_leaves_the_loop_free() -> None:
     """In real time: threads have no place in virtual time."""
     loop, asked, answered = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
 
-    def blocking(first, *, second):
+    def blocking(first: Any, *, second: Any) -> Any:
         loop.call_soon_threadsafe(asked.set)
         assert answered.wait(60)
         return first, second, threading.current_thread()
@@ -968,8 +975,8 @@ async def test_run_blocking_runs_in_a_thread_and_leaves_the_loop_free():
     assert thread is not threading.current_thread()
 
 
-async def test_an_exception_in_run_blocking_comes_out():
-    def failing():
+async def test_an_exception_in_run_blocking_comes_out() -> None:
+    def failing() -> None:
         raise ZeroDivisionError
 
     async with idle_call() as line:
@@ -978,10 +985,10 @@ async def test_an_exception_in_run_blocking_comes_out():
 
 
 @pytest.mark.parametrize("reader", ["audio", "events", "controls"])
-def test_a_second_task_at_one_reader_is_refused(reader):
+def test_a_second_task_at_one_reader_is_refused(reader: str) -> None:
     """It would take the first one's place, which would wait for ever."""
 
-    async def test(stream, phone):
+    async def test(stream: Stream, phone: Phone) -> None:
         stream.ignore_audio()
         events = getattr(stream, reader)()
         first = asyncio.create_task(anext(events))
@@ -993,16 +1000,16 @@ def test_a_second_task_at_one_reader_is_refused(reader):
     called(test)
 
 
-def test_a_clip_at_another_rate_is_heard_to_its_last_sample():
-    async def test(stream, phone):
+def test_a_clip_at_another_rate_is_heard_to_its_last_sample() -> None:
+    async def test(stream: Stream, phone: Phone) -> float:
         playback = await stream.play(tone(1.5, 24_000), rate=24_000)
         return (await playback.heard()).seconds
 
     assert called(test) == pytest.approx(1.5, abs=0.0001 + 0.0026)
 
 
-def test_pieces_that_come_while_a_clip_is_converted_are_not_mixed_with_it():
-    async def test(stream, phone):
+def test_pieces_that_come_while_a_clip_is_converted_are_not_mixed_with_it() -> None:
+    async def test(stream: Stream, phone: Phone) -> float:
         clip = asyncio.create_task(stream.play(tone(3, 24_000), rate=24_000))
         await asyncio.sleep(0)
         piece = await stream.play(tone(0.1, 24_000), rate=24_000)
@@ -1015,8 +1022,8 @@ def test_pieces_that_come_while_a_clip_is_converted_are_not_mixed_with_it():
 # Turns, and when audio is heard.
 
 
-def test_a_turn_is_an_event_counted_and_logged_without_its_words(capture_logs):
-    async def test(stream, phone):
+def test_a_turn_is_an_event_counted_and_logged_without_its_words(capture_logs: list[Any]) -> None:
+    async def test(stream: Stream, phone: Phone) -> None:
         turn = Turn(
             number=2,
             caller="my secret",
@@ -1041,12 +1048,12 @@ def test_a_turn_is_an_event_counted_and_logged_without_its_words(capture_logs):
     assert "safe" not in str(line)
 
 
-def test_a_turn_reported_at_the_end_is_counted():
-    async def handler(stream):
+def test_a_turn_reported_at_the_end_is_counted() -> None:
+    async def handler(stream: Stream) -> None:
         await listen(stream)
         stream.report(Turn(number=1))
 
-    async def main():
+    async def main() -> int:
         async with joined(handler) as line:
             pass
         return line.runtime.stream_totals().turns.turns
@@ -1054,8 +1061,8 @@ def test_a_turn_reported_at_the_end_is_counted():
     assert run_virtual(main()) == 1
 
 
-def test_when_audio_is_heard_is_told_on_the_calls_clock():
-    async def test(stream, phone):
+def test_when_audio_is_heard_is_told_on_the_calls_clock() -> None:
+    async def test(stream: Stream, phone: Phone) -> None:
         await phone.wait_until(1.0)
         first = await stream.play(tone(0.5))
         second = await stream.play(tone(0.5))
@@ -1068,8 +1075,8 @@ def test_when_audio_is_heard_is_told_on_the_calls_clock():
     called(test)
 
 
-def test_audio_that_was_dropped_is_never_heard():
-    async def test(stream, phone):
+def test_audio_that_was_dropped_is_never_heard() -> None:
+    async def test(stream: Stream, phone: Phone) -> None:
         generation = stream.generation
         await stream.play(tone(0.5))
         await phone.wait_until(0.1)
@@ -1079,8 +1086,8 @@ def test_audio_that_was_dropped_is_never_heard():
     called(test)
 
 
-def test_one_at_a_time_listens_in():
-    async def test(stream, phone):
+def test_one_at_a_time_listens_in() -> None:
+    async def test(stream: Stream, phone: Phone) -> None:
         first, second = object(), object()
         stream.tap = None
         stream.tap = first
@@ -1095,8 +1102,8 @@ def test_one_at_a_time_listens_in():
 # Playbacks in pieces.
 
 
-def test_a_playback_that_is_extended_is_of_all_its_pieces():
-    async def test(stream, phone):
+def test_a_playback_that_is_extended_is_of_all_its_pieces() -> None:
+    async def test(stream: Stream, phone: Phone) -> None:
         whole = await stream.play(tone(0.5))
         whole.extend(await stream.play(tone(0.5)))
         assert await whole.heard() == Heard(1.0, interrupted=False, confirmed=True)
@@ -1105,8 +1112,8 @@ def test_a_playback_that_is_extended_is_of_all_its_pieces():
     called(test)
 
 
-def test_a_playback_is_cut_short_by_a_piece_that_came_too_late():
-    async def test(stream, phone):
+def test_a_playback_is_cut_short_by_a_piece_that_came_too_late() -> None:
+    async def test(stream: Stream, phone: Phone) -> None:
         whole = await stream.play(tone(0.1))
         generation = stream.generation
         await asyncio.sleep(0.5)
@@ -1118,8 +1125,8 @@ def test_a_playback_is_cut_short_by_a_piece_that_came_too_late():
     called(test)
 
 
-def test_a_playback_is_not_extended_by_what_was_played_before():
-    async def test(stream, phone):
+def test_a_playback_is_not_extended_by_what_was_played_before() -> None:
+    async def test(stream: Stream, phone: Phone) -> None:
         first, second = await stream.play(tone(0.1)), await stream.play(tone(0.1))
         with pytest.raises(ValueError, match="played after it"):
             second.extend(first)
@@ -1127,8 +1134,8 @@ def test_a_playback_is_not_extended_by_what_was_played_before():
     called(test)
 
 
-def test_a_playback_is_not_extended_by_one_of_another_stream():
-    async def test(stream, phone):
+def test_a_playback_is_not_extended_by_one_of_another_stream() -> None:
+    async def test(stream: Stream, phone: Phone) -> None:
         async with idle_call() as other:
             playback = await other.stream.play(tone(0.1))
             with pytest.raises(ValueError, match="same stream"):

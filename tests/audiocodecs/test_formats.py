@@ -1,5 +1,7 @@
 import copy
 import pickle
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,14 +24,16 @@ ALL += [AudioFormat("l16", rate) for rate in RATES]
         (("l16", 24000), L16_24K),
     ],
 )
-def test_the_constants_are_the_formats_they_are_named_after(given, known):
+def test_the_constants_are_the_formats_they_are_named_after(
+    given: tuple[str, int], known: AudioFormat
+) -> None:
     assert AudioFormat(*given) is known
     assert (known.encoding, known.rate) == given
 
 
 @pytest.mark.parametrize("encoding", ["mulaw", "alaw"])
 @pytest.mark.parametrize("rate", [rate for rate in RATES if rate != 8000])
-def test_g711_has_8000_hz_only(encoding, rate):
+def test_g711_has_8000_hz_only(encoding: str, rate: int) -> None:
     with pytest.raises(AudioError, match=f"'{encoding}' and rate {rate}; allowed: .*mulaw;rate="):
         AudioFormat(encoding, rate)
 
@@ -38,13 +42,15 @@ def test_g711_has_8000_hz_only(encoding, rate):
     ("encoding", "rate"),
     [("l16", 11025), ("l16", 0), ("opus", 8000), (None, None), ("l16", "8000"), ([], {})],
 )
-def test_unknown_formats_are_refused(encoding, rate):
+def test_unknown_formats_are_refused(
+    encoding: list[Any] | str | None, rate: dict[Any, Any] | int | str | None
+) -> None:
     with pytest.raises(AudioError, match=r"allowed: .*audio/x-l16;rate=8000\|16000\|22050"):
         AudioFormat(encoding, rate)
 
 
 @pytest.mark.parametrize("fmt", ALL, ids=str)
-def test_a_format_parses_what_it_prints(fmt):
+def test_a_format_parses_what_it_prints(fmt: AudioFormat) -> None:
     assert AudioFormat.parse(str(fmt)) is fmt
 
 
@@ -62,7 +68,7 @@ def test_a_format_parses_what_it_prints(fmt):
         ("audio/x-l16;rate=016000", L16_16K),
     ],
 )
-def test_parse_is_tolerant(text, fmt):
+def test_parse_is_tolerant(text: str, fmt: AudioFormat) -> None:
     assert AudioFormat.parse(text) is fmt
 
 
@@ -86,7 +92,7 @@ def test_parse_is_tolerant(text, fmt):
         8000,
     ],
 )
-def test_parse_says_what_was_given_and_what_is_allowed(text):
+def test_parse_says_what_was_given_and_what_is_allowed(text: int | str | None) -> None:
     with pytest.raises(AudioError) as caught:
         AudioFormat.parse(text)
     assert str(caught.value).startswith(f"unknown audio format {text!r}; allowed: audio/x-mulaw")
@@ -96,7 +102,7 @@ PIECES = ["audio/x-l16", "audio/x-mulaw", " ", ";", "rate", "=", "8000", "16000"
 
 
 @given(st.text() | st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
-def test_parse_raises_nothing_but_audio_error(text):
+def test_parse_raises_nothing_but_audio_error(text: str) -> None:
     try:
         fmt = AudioFormat.parse(text)
     except AudioError:
@@ -104,12 +110,12 @@ def test_parse_raises_nothing_but_audio_error(text):
     assert fmt in ALL
 
 
-def test_the_message_stays_short_whatever_was_given():
+def test_the_message_stays_short_whatever_was_given() -> None:
     with pytest.raises(AudioError, match=r"^.{1,250}$"):
         AudioFormat.parse("audio/x-l16" * 1000)
 
 
-def test_equal_formats_are_one():
+def test_equal_formats_are_one() -> None:
     assert AudioFormat("l16", 16000) == AudioFormat.parse("audio/x-l16;rate=16000")
     assert len({*ALL, *(AudioFormat(f.encoding, f.rate) for f in ALL)}) == len(ALL)
 
@@ -117,11 +123,11 @@ def test_equal_formats_are_one():
 @pytest.mark.parametrize(
     "clone", [copy.copy, copy.deepcopy, lambda f: pickle.loads(pickle.dumps(f))]
 )
-def test_copies_are_the_same_format(clone):
+def test_copies_are_the_same_format(clone: Callable[..., Any]) -> None:
     assert clone(L16_16K) is L16_16K
 
 
-def test_a_format_is_immutable():
+def test_a_format_is_immutable() -> None:
     with pytest.raises(AttributeError, match="immutable: cannot set 'rate'"):
         L16_8K.rate = 16000
     with pytest.raises(AttributeError, match="immutable: cannot delete 'rate'"):
@@ -131,11 +137,11 @@ def test_a_format_is_immutable():
     assert L16_8K.rate == 8000
 
 
-def test_a_format_shows_how_to_make_it():
+def test_a_format_shows_how_to_make_it() -> None:
     assert repr(L16_16K) == "AudioFormat('l16', 16000)"
 
 
-def test_a_format_matches_by_position():
+def test_a_format_matches_by_position() -> None:
     match L16_16K:
         case AudioFormat("l16", rate):
             assert rate == 16000
@@ -143,31 +149,31 @@ def test_a_format_matches_by_position():
             pytest.fail("no match")
 
 
-def test_content_type_has_no_rate():
+def test_content_type_has_no_rate() -> None:
     assert MULAW_8K.content_type == "audio/x-mulaw"
     assert L16_24K.content_type == "audio/x-l16"
 
 
 @pytest.mark.parametrize("fmt", ALL, ids=str)
-def test_a_second_has_as_many_samples_as_the_rate(fmt):
+def test_a_second_has_as_many_samples_as_the_rate(fmt: AudioFormat) -> None:
     assert fmt.bytes_per_second == fmt.rate * fmt.sample_bytes
     second = bytes(fmt.bytes_per_second)
     assert fmt.seconds(second) == 1.0
     assert len(fmt.decode(second)) == fmt.rate
 
 
-def test_seconds_counts_bytes_whatever_the_layout_of_a_memoryview():
+def test_seconds_counts_bytes_whatever_the_layout_of_a_memoryview() -> None:
     assert L16_8K.seconds(memoryview(np.zeros(8000, np.int16))) == 1.0
 
 
 @pytest.mark.parametrize("fmt", ALL, ids=str)
-def test_silence_is_one_sample_that_decodes_to_the_quietest_there_is(fmt):
+def test_silence_is_one_sample_that_decodes_to_the_quietest_there_is(fmt: AudioFormat) -> None:
     (sample,) = fmt.decode(fmt.silence)
     assert sample == (8 if fmt.encoding == "alaw" else 0)  # A-law has no zero
     assert fmt.encode(np.zeros(1, np.int16)) == fmt.silence
 
 
 @pytest.mark.parametrize("fmt", ALL, ids=str)
-def test_decoded_samples_encode_to_the_same_payload(fmt):
+def test_decoded_samples_encode_to_the_same_payload(fmt: AudioFormat) -> None:
     payload = bytes(range(0x80, 0x100)) * 2
     assert fmt.encode(fmt.decode(payload)) == payload

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from audiocodecs import RATES, AudioError, Resampler, resample
+from audiocodecs import RATES, AudioError, Resampler, Samples, resample
 from audiocodecs.filters import low_pass
 
 
@@ -18,36 +19,36 @@ UPWARD = [(low, high) for low, high in PAIRS if low < high]
 each_pair = pytest.mark.parametrize(("rate_in", "rate_out"), PAIRS)
 
 
-def noise(count, seed=1):
+def noise(count: int, seed: int = 1) -> Samples:
     return np.random.default_rng(seed).integers(-32768, 32768, count).astype(np.int16)
 
 
-def tone(frequency, rate, seconds=0.25, amplitude=30000):
+def tone(frequency: float, rate: int, seconds: float = 0.25, amplitude: int = 30000) -> Samples:
     time = np.arange(round(seconds * rate)) / rate
     return np.rint(amplitude * np.sin(2 * np.pi * frequency * time)).astype(np.int16)
 
 
-def level(samples, rate, frequency):
+def level(samples: Samples, rate: int, frequency: float) -> np.float64:
     """Return the amplitude of the component of ``samples`` at ``frequency``."""
     window = np.blackman(len(samples))
     turn = np.exp(-2j * np.pi * frequency * np.arange(len(samples)) / rate)
     return 2 * abs((samples * window) @ turn) / window.sum()
 
 
-def steady(rate_in, rate_out, samples):
+def steady(rate_in: int, rate_out: int, samples: Samples) -> Samples:
     """Return the output for ``samples`` after the filter has settled, a multiple of 10 ms."""
     output = Resampler(rate_in, rate_out).process(samples)
     return output[-round(0.2 * rate_out) :]
 
 
-def in_chunks(resampler, samples, cuts):
+def in_chunks(resampler: Resampler, samples: Samples, cuts: list[int] | range) -> Samples:
     edges = [0, *sorted(min(cut, len(samples)) for cut in cuts), len(samples)]
     parts = [resampler.process(samples[a:b]) for a, b in itertools.pairwise(edges)]
     return np.concatenate([*parts, resampler.flush()])
 
 
 @each_pair
-def test_output_is_the_convolution_rounded_and_saturated_once(rate_in, rate_out):
+def test_output_is_the_convolution_rounded_and_saturated_once(rate_in: int, rate_out: int) -> None:
     samples = noise(700)
     low = low_pass(rate_in, rate_out)
     output = Resampler(rate_in, rate_out).process(samples)
@@ -60,7 +61,7 @@ def test_output_is_the_convolution_rounded_and_saturated_once(rate_in, rate_out)
 
 
 @each_pair
-def test_equal_chunks_of_any_size_give_the_same_bits(rate_in, rate_out):
+def test_equal_chunks_of_any_size_give_the_same_bits(rate_in: int, rate_out: int) -> None:
     samples = noise(600)
     whole = in_chunks(Resampler(rate_in, rate_out), samples, [])
     for size in (1, 7, 160, 441):
@@ -74,14 +75,16 @@ def test_equal_chunks_of_any_size_give_the_same_bits(rate_in, rate_out):
     cuts=st.lists(st.integers(0, 5000), max_size=20),
     seed=st.integers(0, 100),
 )
-def test_every_way_of_cutting_the_input_gives_the_same_bits(pair, count, cuts, seed):
+def test_every_way_of_cutting_the_input_gives_the_same_bits(
+    pair: tuple[int, int], count: int, cuts: list[int], seed: int
+) -> None:
     samples = noise(count, seed)
     whole = in_chunks(Resampler(*pair), samples, [])
     assert np.array_equal(in_chunks(Resampler(*pair), samples, cuts), whole)
 
 
 @given(pair=st.sampled_from(PAIRS), chunks=st.lists(st.integers(0, 500), max_size=10))
-def test_all_computable_output_comes_at_once(pair, chunks):
+def test_all_computable_output_comes_at_once(pair: tuple[int, int], chunks: list[int]) -> None:
     rate_in, rate_out = pair
     resampler = Resampler(*pair)
     taken = returned = 0
@@ -92,7 +95,7 @@ def test_all_computable_output_comes_at_once(pair, chunks):
 
 
 @each_pair
-def test_an_impulse_peaks_after_the_delay(rate_in, rate_out):
+def test_an_impulse_peaks_after_the_delay(rate_in: int, rate_out: int) -> None:
     resampler = Resampler(rate_in, rate_out)
     impulse = np.zeros(rate_in // 10, np.int16)
     impulse[100] = 30000
@@ -104,7 +107,9 @@ def test_an_impulse_peaks_after_the_delay(rate_in, rate_out):
 
 
 @pytest.mark.parametrize(("rate_in", "rate_out"), TELEPHONE_PAIRS)
-def test_among_the_telephone_rates_an_impulse_peaks_within_3_ms(rate_in, rate_out):
+def test_among_the_telephone_rates_an_impulse_peaks_within_3_ms(
+    rate_in: int, rate_out: int
+) -> None:
     impulse = np.zeros(rate_in // 10, np.int16)
     impulse[120] = 30000  # on the grid of the output
     output = Resampler(rate_in, rate_out).process(impulse)
@@ -112,7 +117,7 @@ def test_among_the_telephone_rates_an_impulse_peaks_within_3_ms(rate_in, rate_ou
 
 
 @pytest.mark.parametrize(("rate_in", "rate_out"), DOWNWARD)
-def test_a_tone_above_the_output_band_does_not_alias(rate_in, rate_out):
+def test_a_tone_above_the_output_band_does_not_alias(rate_in: int, rate_out: int) -> None:
     for part in (1.0, 1.1, 1.5, 1.9):
         frequency = min(part * rate_out / 2, rate_in / 2 - 50)
         alias = abs(frequency - rate_out * round(frequency / rate_out))
@@ -121,7 +126,7 @@ def test_a_tone_above_the_output_band_does_not_alias(rate_in, rate_out):
 
 
 @pytest.mark.parametrize(("rate_in", "rate_out"), UPWARD)
-def test_a_tone_leaves_no_image(rate_in, rate_out):
+def test_a_tone_leaves_no_image(rate_in: int, rate_out: int) -> None:
     for part in (0.1, 0.5, 0.85, 0.99):
         frequency = part * rate_in / 2
         image = min(rate_in - frequency, rate_out / 2)
@@ -130,7 +135,7 @@ def test_a_tone_leaves_no_image(rate_in, rate_out):
 
 
 @each_pair
-def test_a_tone_in_the_pass_band_keeps_its_level(rate_in, rate_out):
+def test_a_tone_in_the_pass_band_keeps_its_level(rate_in: int, rate_out: int) -> None:
     for part in (0.05, 0.4, 0.85):
         frequency = part * min(rate_in, rate_out) / 2
         output = steady(rate_in, rate_out, tone(frequency, rate_in))
@@ -139,14 +144,14 @@ def test_a_tone_in_the_pass_band_keeps_its_level(rate_in, rate_out):
 
 
 @each_pair
-def test_a_constant_stays_exactly_that(rate_in, rate_out):
+def test_a_constant_stays_exactly_that(rate_in: int, rate_out: int) -> None:
     for value in (-32768, -1, 1, 12345, 32767):
         output = steady(rate_in, rate_out, np.full(rate_in // 4, value, np.int16))
         assert set(output.tolist()) == {value}
 
 
 @each_pair
-def test_what_overshoots_saturates(rate_in, rate_out):
+def test_what_overshoots_saturates(rate_in: int, rate_out: int) -> None:
     square = np.where(np.arange(rate_in // 4) // (rate_in // 100) % 2, 32767, -32768)
     output = Resampler(rate_in, rate_out).process(square.astype(np.int16))
     delay = round(Resampler(rate_in, rate_out).delay * rate_out)
@@ -159,7 +164,7 @@ def test_what_overshoots_saturates(rate_in, rate_out):
 
 
 @each_pair
-def test_reset_begins_anew(rate_in, rate_out):
+def test_reset_begins_anew(rate_in: int, rate_out: int) -> None:
     resampler = Resampler(rate_in, rate_out)
     first = resampler.process(noise(333))
     resampler.reset()
@@ -167,7 +172,7 @@ def test_reset_begins_anew(rate_in, rate_out):
 
 
 @each_pair
-def test_flush_emits_the_delay_and_begins_anew(rate_in, rate_out):
+def test_flush_emits_the_delay_and_begins_anew(rate_in: int, rate_out: int) -> None:
     resampler = Resampler(rate_in, rate_out)
     for _ in range(2):
         output = resampler.process(noise(333))
@@ -178,7 +183,7 @@ def test_flush_emits_the_delay_and_begins_anew(rate_in, rate_out):
         assert np.array_equal(np.append(output, tail), expected[: len(output) + len(tail)])
 
 
-def test_flush_with_nothing_held_back_is_empty():
+def test_flush_with_nothing_held_back_is_empty() -> None:
     resampler = Resampler(8000, 16000)
     assert len(resampler.flush()) == 0
     resampler.process(noise(0))
@@ -189,7 +194,7 @@ def test_flush_with_nothing_held_back_is_empty():
     assert resampler.flush().dtype == np.int16
 
 
-def test_resamplers_of_the_same_rates_do_not_disturb_each_other():
+def test_resamplers_of_the_same_rates_do_not_disturb_each_other() -> None:
     one, other = Resampler(24000, 8000), Resampler(24000, 8000)
     alone = Resampler(24000, 8000)
     for seed in range(5):
@@ -198,7 +203,7 @@ def test_resamplers_of_the_same_rates_do_not_disturb_each_other():
         assert np.array_equal(output, alone.process(noise(481, seed)))
 
 
-def test_the_input_is_neither_changed_nor_kept():
+def test_the_input_is_neither_changed_nor_kept() -> None:
     resampler = Resampler(8000, 16000)
     samples = noise(160)
     samples.flags.writeable = False
@@ -213,7 +218,7 @@ def test_the_input_is_neither_changed_nor_kept():
     assert np.array_equal(resampler.process(noise(160, 3)), expected[1])
 
 
-def test_output_belongs_to_the_caller():
+def test_output_belongs_to_the_caller() -> None:
     resampler = Resampler(8000, 16000)
     output = resampler.process(noise(160))
     output[:] = 0
@@ -221,14 +226,14 @@ def test_output_belongs_to_the_caller():
     assert np.array_equal(resampler.process(noise(320)[160:]), expected)
 
 
-def test_views_are_taken_as_they_read():
+def test_views_are_taken_as_they_read() -> None:
     samples = noise(1000)
     output = Resampler(8000, 24000).process(samples[::-3])
     assert np.array_equal(output, Resampler(8000, 24000).process(samples[::-3].copy()))
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_equal_rates_pass_a_copy_through(rate):
+def test_equal_rates_pass_a_copy_through(rate: int) -> None:
     resampler = Resampler(rate, rate)
     samples = noise(160)
     output = resampler.process(samples)
@@ -242,14 +247,16 @@ def test_equal_rates_pass_a_copy_through(rate):
     ("rates", "named"),
     [((8000, 11025), 11025), ((0, 8000), 0), ((8000.0, 16000), 8000.0), (("8000", 8000), "8000")],
 )
-def test_other_rates_are_refused(rates, named):
+def test_other_rates_are_refused(
+    rates: tuple[float, int] | tuple[int, int] | tuple[str, int], named: float | str
+) -> None:
     with pytest.raises(
         AudioError, match=f"at {named!r} Hz; allowed: 8000, 16000, 22050, 24000, 44100, 48000$"
     ):
         Resampler(*rates)
 
 
-def test_rates_may_be_numpy_integers():
+def test_rates_may_be_numpy_integers() -> None:
     resampler = Resampler(np.int64(8000), np.int32(16000))
     assert (resampler.rate_in, resampler.rate_out) == (8000, 16000)
     assert type(resampler.rate_in) is int
@@ -259,13 +266,15 @@ def test_rates_may_be_numpy_integers():
     "samples", [noise(8).astype(np.float32), noise(8).reshape(4, 2), bytes(8), [1, 2]]
 )
 @pytest.mark.parametrize("rate_out", [8000, 16000])
-def test_process_refuses_what_is_not_one_dimensional_int16(samples, rate_out):
+def test_process_refuses_what_is_not_one_dimensional_int16(
+    samples: NDArray[np.float32] | Samples | bytes | list[int], rate_out: int
+) -> None:
     with pytest.raises(AudioError, match="one-dimensional int16 array, not "):
         Resampler(8000, rate_out).process(samples)
 
 
 @each_pair
-def test_a_whole_clip_stays_in_time(rate_in, rate_out):
+def test_a_whole_clip_stays_in_time(rate_in: int, rate_out: int) -> None:
     frequency = 300
     output = resample(tone(frequency, rate_in, 0.2), rate_in, rate_out)
     expected = tone(frequency, rate_out, 0.2)
@@ -276,7 +285,7 @@ def test_a_whole_clip_stays_in_time(rate_in, rate_out):
 
 
 @pytest.mark.parametrize(("rate_in", "rate_out"), [(8000, 24000), (44100, 8000), (8000, 8000)])
-def test_channels_of_a_clip_are_resampled_apart(rate_in, rate_out):
+def test_channels_of_a_clip_are_resampled_apart(rate_in: int, rate_out: int) -> None:
     left, right = noise(1000, 1), noise(1000, 2)
     output = resample(np.stack([left, right], axis=1), rate_in, rate_out)
     assert output.dtype == np.int16
@@ -285,17 +294,17 @@ def test_channels_of_a_clip_are_resampled_apart(rate_in, rate_out):
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 2)])
-def test_an_empty_clip_stays_empty(shape):
+def test_an_empty_clip_stays_empty(shape: tuple[int, int] | tuple[int]) -> None:
     output = resample(np.zeros(shape, np.int16), 8000, 16000)
     assert output.shape == shape
     assert output.dtype == np.int16
 
 
-def test_resample_refuses_what_is_not_int16():
+def test_resample_refuses_what_is_not_int16() -> None:
     with pytest.raises(AudioError, match=r"int16 array of shape \(n,\) or \(n, channels\), not "):
         resample(np.zeros(10), 8000, 16000)
 
 
-def test_resample_refuses_other_rates_also_for_an_empty_stereo_clip():
+def test_resample_refuses_other_rates_also_for_an_empty_stereo_clip() -> None:
     with pytest.raises(AudioError, match="cannot resample at 11025 Hz"):
         resample(np.zeros((0, 2), np.int16), 8000, 11025)

@@ -1,14 +1,19 @@
 import io
 import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from audiocodecs import (
     AudioError,
+    Samples,
     Wav,
     alaw_decode,
     decode_wav,
@@ -22,13 +27,13 @@ from audiocodecs import (
 RAMP = np.arange(-32768, 32768, 8).astype(np.int16)
 
 
-def file_of(samples, subtype, container="WAV"):
+def file_of(samples: NDArray[np.float64] | Samples, subtype: str, container: str = "WAV") -> bytes:
     file = io.BytesIO()
     soundfile.write(file, samples, 8000, format=container, subtype=subtype)
     return file.getvalue()
 
 
-def wav_of(format_tag, bits, data):
+def wav_of(format_tag: int, bits: int, data: bytes) -> bytes:
     """Write out a mono WAV file at 8 kHz by hand."""
     size = bits // 8
     chunks = struct.pack("<4sIHHIIHH", b"fmt ", 16, format_tag, 1, 8000, 8000 * size, size, bits)
@@ -37,53 +42,53 @@ def wav_of(format_tag, bits, data):
 
 
 @pytest.mark.parametrize("rate", [8000, 11025, 16000, 48000])
-def test_mono_survives_encoding_and_decoding(rate):
+def test_mono_survives_encoding_and_decoding(rate: int) -> None:
     wav = decode_wav(encode_wav(RAMP, rate))
     assert wav.rate == rate
     assert wav.samples.dtype == np.int16
     assert np.array_equal(wav.samples, RAMP)
 
 
-def test_stereo_survives_encoding_and_decoding():
+def test_stereo_survives_encoding_and_decoding() -> None:
     stereo = np.stack([RAMP, RAMP[::-1]], axis=1)
     assert np.array_equal(decode_wav(encode_wav(stereo, 8000)).samples, stereo)
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 2)])
-def test_a_file_may_be_empty(shape):
+def test_a_file_may_be_empty(shape: tuple[int, int] | tuple[int]) -> None:
     wav = decode_wav(encode_wav(np.zeros(shape, np.int16), 8000))
     assert wav.samples.shape == shape
     assert wav.seconds == 0
 
 
-def test_a_view_is_written_as_it_reads():
+def test_a_view_is_written_as_it_reads() -> None:
     assert encode_wav(RAMP[::-2], 8000) == encode_wav(RAMP[::-2].copy(), 8000)
 
 
-def test_a_clip_longer_than_one_read_is_whole():
+def test_a_clip_longer_than_one_read_is_whole() -> None:
     samples = np.resize(RAMP, 200_001)
     assert np.array_equal(decode_wav(encode_wav(samples, 8000)).samples, samples)
 
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
-def test_wider_samples_are_read_exactly(subtype):
+def test_wider_samples_are_read_exactly(subtype: str) -> None:
     wav = decode_wav(file_of(RAMP / 32768, subtype))
     assert wav.samples.dtype == np.int16
     assert np.array_equal(wav.samples, RAMP)
 
 
-def test_eight_bit_samples_are_unsigned_and_centred_on_128():
+def test_eight_bit_samples_are_unsigned_and_centred_on_128() -> None:
     wav = decode_wav(wav_of(1, 8, b"\x00\x80\x81\xff"))
     assert wav.samples.tolist() == [-32768, 0, 256, 127 * 256]
 
 
 @pytest.mark.parametrize(("tag", "decode"), [(7, mulaw_decode), (6, alaw_decode)])
-def test_g711_files_decode_as_g711_payloads_do(tag, decode):
+def test_g711_files_decode_as_g711_payloads_do(tag: int, decode: Callable[..., Any]) -> None:
     codes = bytes(range(256))
     assert np.array_equal(decode_wav(wav_of(tag, 8, codes)).samples, decode(codes))
 
 
-def test_floats_saturate_and_what_is_no_number_is_silent():
+def test_floats_saturate_and_what_is_no_number_is_silent() -> None:
     data = struct.pack("<7f", 1.0, -1.0, 7.5, -7.5, float("nan"), float("inf"), -float("inf"))
     assert decode_wav(wav_of(3, 32, data)).samples.tolist() == [
         *[32767, -32768, 32767, -32768],
@@ -91,52 +96,54 @@ def test_floats_saturate_and_what_is_no_number_is_silent():
     ]
 
 
-def test_flac_is_read():
+def test_flac_is_read() -> None:
     wav = decode_wav(file_of(RAMP, "PCM_16", "FLAC"))
     assert np.array_equal(wav.samples, RAMP)
 
 
-def test_a_subtype_that_cannot_seek_is_read():
+def test_a_subtype_that_cannot_seek_is_read() -> None:
     tone = 0.5 * np.sin(np.arange(1600) / 5)
     samples = decode_wav(file_of(tone, "GSM610")).samples
     assert np.corrcoef(samples[:1600], tone)[0, 1] > 0.9
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_decode_takes_every_kind_of_bytes(kind):
+def test_decode_takes_every_kind_of_bytes(
+    kind: type[bytearray] | type[bytes] | type[memoryview],
+) -> None:
     assert np.array_equal(decode_wav(kind(encode_wav(RAMP, 8000))).samples, RAMP)
 
 
 @pytest.mark.parametrize("data", ["RIFF", None, RAMP])
-def test_decode_refuses_what_is_not_bytes(data):
+def test_decode_refuses_what_is_not_bytes(data: Samples | str | None) -> None:
     with pytest.raises(AudioError, match="bytes, bytearray or memoryview, not "):
         decode_wav(data)
 
 
 @pytest.mark.parametrize("data", [b"", b"RIFF", b"\0" * 3000, encode_wav(RAMP, 8000)[:30]])
-def test_data_without_audio_is_refused(data):
+def test_data_without_audio_is_refused(data: bytes) -> None:
     with pytest.raises(AudioError, match=rf"{len(data)} bytes.* cannot be read as WAV or FLAC"):
         decode_wav(data)
 
 
-def test_other_containers_are_refused_by_name():
+def test_other_containers_are_refused_by_name() -> None:
     with pytest.raises(AudioError, match=r"only WAV and FLAC can be read, and .* is AIFF$"):
         decode_wav(file_of(RAMP, "PCM_16", "AIFF"))
 
 
-def test_a_file_cut_short_gives_what_is_there():
+def test_a_file_cut_short_gives_what_is_there() -> None:
     data = encode_wav(RAMP, 8000)
     assert np.array_equal(decode_wav(data[:1044]).samples, RAMP[:500])
 
 
-def test_a_length_left_open_by_a_streaming_writer_reads_to_the_end():
+def test_a_length_left_open_by_a_streaming_writer_reads_to_the_end() -> None:
     data = bytearray(encode_wav(RAMP, 8000))
     data[4:8] = data[40:44] = b"\xff\xff\xff\xff"
     assert np.array_equal(decode_wav(data).samples, RAMP)
 
 
 @given(st.integers(0, 8), st.lists(st.tuples(st.integers(0, 79), st.integers(0, 255)), max_size=4))
-def test_a_damaged_file_is_read_or_refused(kind, damage):
+def test_a_damaged_file_is_read_or_refused(kind: int, damage: list[tuple[int, int]]) -> None:
     data = bytearray(DAMAGED[kind])
     for position, value in damage:
         data[position] = value
@@ -159,7 +166,7 @@ DAMAGED = [
 
 
 @pytest.mark.parametrize("rate", [0, -8000, 8000.0, "8000", None])
-def test_a_rate_that_is_none_is_refused(rate):
+def test_a_rate_that_is_none_is_refused(rate: float | str | None) -> None:
     with pytest.raises(AudioError, match=f"whole number of Hz above 0, not {rate!r}"):
         encode_wav(RAMP, rate)
 
@@ -167,7 +174,7 @@ def test_a_rate_that_is_none_is_refused(rate):
 @pytest.mark.parametrize(
     ("samples", "rate"), [(np.zeros((1, 2000), np.int16), 8000), (RAMP, 2**31), (RAMP, 2**70)]
 )
-def test_what_a_wav_file_cannot_hold_is_refused(samples, rate):
+def test_what_a_wav_file_cannot_hold_is_refused(samples: Samples, rate: int) -> None:
     with pytest.raises(
         AudioError, match=r"up to 1024 channels .* not samples of shape .* at \d+ Hz"
     ):
@@ -175,13 +182,15 @@ def test_what_a_wav_file_cannot_hold_is_refused(samples, rate):
 
 
 @pytest.mark.parametrize("samples", [RAMP / 32768, RAMP[None, None], [1, 2]])
-def test_encode_refuses_what_is_not_int16(samples):
+def test_encode_refuses_what_is_not_int16(
+    samples: NDArray[np.float64] | Samples | list[int],
+) -> None:
     with pytest.raises(AudioError, match=r"int16 array of shape \(n,\) or \(n, channels\), not "):
         encode_wav(samples, 8000)
 
 
 @pytest.mark.parametrize("kind", [str, lambda path: path], ids=["str", "Path"])
-def test_files_are_written_and_read(tmp_path, kind):
+def test_files_are_written_and_read(tmp_path: Path, kind: Callable[..., Any] | type[str]) -> None:
     path = kind(tmp_path / "clip.wav")
     write_wav(path, RAMP, 16000)
     wav = read_wav(path)
@@ -189,34 +198,34 @@ def test_files_are_written_and_read(tmp_path, kind):
     assert np.array_equal(wav.samples, RAMP)
 
 
-def test_a_missing_file_is_a_file_not_found_error(tmp_path):
+def test_a_missing_file_is_a_file_not_found_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         read_wav(tmp_path / "none.wav")
 
 
-def test_an_unreadable_file_is_named(tmp_path):
+def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("not audio")
     with pytest.raises(AudioError, match=r"notes\.txt' cannot be read as WAV or FLAC: "):
         read_wav(path)
 
 
-def test_a_refused_write_leaves_no_file(tmp_path):
+def test_a_refused_write_leaves_no_file(tmp_path: Path) -> None:
     path = tmp_path / "clip.wav"
     with pytest.raises(AudioError):
         write_wav(path, RAMP, 0)
     assert not path.exists()
 
 
-def test_seconds_is_the_length_of_a_clip():
+def test_seconds_is_the_length_of_a_clip() -> None:
     assert Wav(np.zeros((4000, 2), np.int16), 8000).seconds == 0.5
 
 
-def test_mono_of_a_mono_clip_is_its_samples():
+def test_mono_of_a_mono_clip_is_its_samples() -> None:
     assert Wav(RAMP, 8000).mono() is RAMP
 
 
-def test_mono_is_the_mean_of_the_channels():
+def test_mono_is_the_mean_of_the_channels() -> None:
     stereo = np.array([[100, 200], [-32768, -32768], [32767, 32767], [1, 2]], np.int16)
     mono = Wav(stereo, 8000).mono()
     assert mono.dtype == np.int16

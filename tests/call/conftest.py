@@ -2,10 +2,12 @@
 
 import json
 from collections import deque
+from typing import Any
 
 import pytest
 
-from audiocodecs import MULAW_8K
+from audiocodecs import MULAW_8K, AudioFormat
+from mediaserver import Frame
 from mediaserver.call import CallSettings, Playout, StreamCounters
 from mediaserver.protocol import (
     ClearAudio,
@@ -16,30 +18,30 @@ from mediaserver.protocol import (
 
 
 @pytest.fixture(autouse=True)
-def _nothing_blocks(nothing_blocks):
+def _nothing_blocks(nothing_blocks: None) -> None:
     """Hold for each of these tests."""
 
 
 class Clock:
-    def __init__(self):
+    def __init__(self) -> None:
         self.now = 1000.0
 
-    def __call__(self):
+    def __call__(self) -> float:
         return self.now
 
 
 class Waiter:
     """What a reader leaves behind, without an event loop."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.woken = False
         self.cancelled = False
         self.result = None
 
-    def done(self):
+    def done(self) -> bool:
         return self.woken or self.cancelled
 
-    def set_result(self, result):
+    def set_result(self, result: Frame | None) -> None:
         assert not self.done()
         self.woken = True
         self.result = result
@@ -48,7 +50,7 @@ class Waiter:
 class Carrier:
     """Plays without a break whatever it holds, from the moment it comes."""
 
-    def __init__(self, clock, format):
+    def __init__(self, clock: Clock, format: AudioFormat) -> None:
         self._clock = clock
         self._bps = format.bytes_per_second
         self._sample_bytes = format.sample_bytes
@@ -61,7 +63,7 @@ class Carrier:
         self._run_position = 0
         self._dry_since = None
 
-    def receive(self, message):
+    def receive(self, message: bytes) -> None:
         self.advance()
         command = decode_command(message)
         if isinstance(command, PlayAudio):
@@ -79,7 +81,7 @@ class Carrier:
             self._checkpoints.clear()
             self._dry_since = None
 
-    def advance(self):
+    def advance(self) -> None:
         elapsed = int((self._clock() - self._run_start) * self._bps)
         due = self._run_position + elapsed - elapsed % self._sample_bytes - len(self.heard)
         if self.queue and due > 0:
@@ -92,7 +94,7 @@ class Carrier:
             self.acknowledged.append(self._checkpoints.popleft()[1])
 
     @property
-    def unplayed(self):
+    def unplayed(self) -> float:
         self.advance()
         return len(self.queue) / self._bps
 
@@ -100,7 +102,7 @@ class Carrier:
 class Bench:
     """A playout, everything it sent, and a carrier that heard it."""
 
-    def __init__(self, format=MULAW_8K, **settings):
+    def __init__(self, format: AudioFormat = MULAW_8K, **settings: Any) -> None:
         self.clock = Clock()
         self.format = format
         self.counters = StreamCounters()
@@ -123,40 +125,40 @@ class Bench:
         )
         self.playout.need_ticks = self._want_ticks
 
-    def _send(self, message):
+    def _send(self, message: bytes) -> None:
         self.tap(message)
         self.carrier.receive(message)
 
-    def _want_ticks(self):
+    def _want_ticks(self) -> None:
         self.ticks_wanted += 1
 
     @property
-    def commands(self):
+    def commands(self) -> Any:
         return [decode_command(message) for message in self.messages]
 
     @property
-    def kinds(self):
+    def kinds(self) -> list[str]:
         return [json.loads(message)["event"] for message in self.messages]
 
     @property
-    def payloads(self):
+    def payloads(self) -> list[bytes]:
         return [command.payload for command in self.commands if isinstance(command, PlayAudio)]
 
     @property
-    def names(self):
+    def names(self) -> list[str]:
         return [command.name for command in self.commands if isinstance(command, SetCheckpoint)]
 
-    def audio(self, seconds):
+    def audio(self, seconds: float) -> bytes:
         """Return audio whose bytes tell their place."""
         size = round(seconds * self.format.rate) * self.format.sample_bytes
         return bytes(index % 251 for index in range(size))
 
-    def watch(self, end=None):
+    def watch(self, end: int | None = None) -> Waiter:
         waiter = Waiter()
         self.playout.watch(self.playout.queued if end is None else end, waiter)
         return waiter
 
-    def run(self, seconds, *, tick=0.1, acknowledge=True):
+    def run(self, seconds: float, *, tick: float = 0.1, acknowledge: bool = True) -> None:
         """Let time pass, with a tick now and then and the carrier's answers as they come."""
         until = self.clock.now + seconds
         while self.clock.now < until - 1e-9:
@@ -166,27 +168,27 @@ class Bench:
                 self.acknowledge()
             self.playout.tick()
 
-    def acknowledge(self):
+    def acknowledge(self) -> None:
         self.carrier.advance()
         while self.carrier.acknowledged:
             self.playout.played(self.carrier.acknowledged.popleft())
 
 
 @pytest.fixture
-def clock():
+def clock() -> Clock:
     return Clock()
 
 
 @pytest.fixture
-def bench():
+def bench() -> Bench:
     return Bench()
 
 
 @pytest.fixture
-def make_bench():
+def make_bench() -> type[Bench]:
     return Bench
 
 
 @pytest.fixture
-def make_waiter():
+def make_waiter() -> type[Waiter]:
     return Waiter

@@ -1,11 +1,11 @@
 from mediaserver.call import StreamCounters
 
 
-def test_every_count_starts_at_zero():
+def test_every_count_starts_at_zero() -> None:
     assert set(StreamCounters().as_dict().values()) == {0}
 
 
-def test_add_adds_every_count():
+def test_add_adds_every_count() -> None:
     ones, totals = StreamCounters(), StreamCounters()
     for name in ones.as_dict():
         setattr(ones, name, 1)
@@ -14,7 +14,7 @@ def test_add_adds_every_count():
     assert set(totals.as_dict().values()) == {2}
 
 
-def test_add_leaves_the_other_alone():
+def test_add_leaves_the_other_alone() -> None:
     one, totals = StreamCounters(), StreamCounters()
     one.underruns = 1
     totals.add(one)
@@ -22,7 +22,7 @@ def test_add_leaves_the_other_alone():
     assert one.underruns == 1
 
 
-def test_as_dict_names_what_was_counted():
+def test_as_dict_names_what_was_counted() -> None:
     counters = StreamCounters()
     counters.audio_in = 0.02
     assert counters.as_dict()["audio_in"] == 0.02

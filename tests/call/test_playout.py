@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K
+from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K, AudioFormat
 from mediaserver.call import Heard
 from mediaserver.protocol import MAX_PLAY_BYTES, PlayAudio, ProtocolError, decode_command
 
@@ -20,34 +22,34 @@ FORMATS = [MULAW_8K, L16_8K, L16_16K, L16_24K]
 # Sending.
 
 
-def test_audio_within_the_lead_goes_out_at_once(bench):
+def test_audio_within_the_lead_goes_out_at_once(bench: Any) -> None:
     bench.playout.play(bench.audio(0.6))
     assert bench.payloads == [bench.audio(0.6)]
 
 
-def test_audio_beyond_the_lead_waits(bench):
+def test_audio_beyond_the_lead_waits(bench: Any) -> None:
     bench.playout.play(bench.audio(2.0))
     assert bench.playout.backlog == pytest.approx(1.4)
 
 
-def test_play_returns_where_the_audio_starts(bench):
+def test_play_returns_where_the_audio_starts(bench: Any) -> None:
     assert bench.playout.play(bench.audio(0.5)) == 0
     assert bench.playout.play(bench.audio(2.0)) == 4000
     assert bench.playout.queued == 20_000
 
 
-def test_empty_audio_sends_nothing(bench):
+def test_empty_audio_sends_nothing(bench: Any) -> None:
     assert bench.playout.play(b"") == 0
     assert bench.messages == []
 
 
-def test_small_pieces_go_out_as_they_come_while_the_lead_has_room(bench):
+def test_small_pieces_go_out_as_they_come_while_the_lead_has_room(bench: Any) -> None:
     for _ in range(3):
         bench.playout.play(bench.audio(0.02))
     assert len(bench.payloads) == 3
 
 
-def test_small_pieces_share_messages_once_they_have_to_wait(bench):
+def test_small_pieces_share_messages_once_they_have_to_wait(bench: Any) -> None:
     for _ in range(150):
         bench.playout.play(bench.audio(0.02))
     sent = len(bench.payloads)
@@ -56,14 +58,16 @@ def test_small_pieces_share_messages_once_they_have_to_wait(bench):
     assert bench.playout.backlog == 0
 
 
-def test_messages_are_whole_frames_where_there_is_more_to_come(bench):
+def test_messages_are_whole_frames_where_there_is_more_to_come(bench: Any) -> None:
     bench.playout.play(bench.audio(3.0))
     bench.run(2.0, tick=0.0333)
     assert all(len(payload) % 160 == 0 for payload in bench.payloads)
 
 
 @pytest.mark.parametrize("format", FORMATS, ids=str)
-def test_no_message_is_longer_than_the_carrier_takes(make_bench, format):
+def test_no_message_is_longer_than_the_carrier_takes(
+    make_bench: type[Any], format: AudioFormat
+) -> None:
     bench = make_bench(format, lead=5.0, message_length=4.0)
     bench.playout.play(bench.audio(8.0))
     bench.run(8.0)
@@ -72,7 +76,7 @@ def test_no_message_is_longer_than_the_carrier_takes(make_bench, format):
 
 
 @pytest.mark.parametrize("format", FORMATS, ids=str)
-def test_the_caller_hears_everything_in_order(make_bench, format):
+def test_the_caller_hears_everything_in_order(make_bench: type[Any], format: AudioFormat) -> None:
     bench = make_bench(format)
     bench.playout.play(bench.audio(5.0))
     bench.run(6.0)
@@ -81,7 +85,7 @@ def test_the_caller_hears_everything_in_order(make_bench, format):
 
 
 @pytest.mark.parametrize("lead", [0.02, 0.05, 0.1, 0.6, 3.0])
-def test_every_lead_is_filled_and_never_passed(make_bench, lead):
+def test_every_lead_is_filled_and_never_passed(make_bench: type[Any], lead: float) -> None:
     bench = make_bench(lead=lead)
     bench.playout.play(bench.audio(2.0))
     for _ in range(400):
@@ -91,7 +95,7 @@ def test_every_lead_is_filled_and_never_passed(make_bench, lead):
     assert bench.carrier.gaps == [] or lead < 0.1
 
 
-def test_messages_shorter_than_a_frame_are_not_made(make_bench):
+def test_messages_shorter_than_a_frame_are_not_made(make_bench: type[Any]) -> None:
     bench = make_bench(message_length=0.005)
     bench.playout.play(bench.audio(2.0))
     bench.run(2.5, tick=0.005)
@@ -99,14 +103,14 @@ def test_messages_shorter_than_a_frame_are_not_made(make_bench):
     assert min(map(len, bench.payloads)) == 160
 
 
-def test_a_playout_asks_for_ticks_when_audio_waits(bench):
+def test_a_playout_asks_for_ticks_when_audio_waits(bench: Any) -> None:
     bench.playout.play(bench.audio(0.5))
     assert bench.ticks_wanted == 0
     bench.playout.play(bench.audio(0.5))
     assert bench.ticks_wanted == 1
 
 
-def test_it_works_where_nobody_gives_ticks(bench):
+def test_it_works_where_nobody_gives_ticks(bench: Any) -> None:
     bench.playout.need_ticks = None
     bench.playout.play(bench.audio(1.0))
     bench.watch()
@@ -115,14 +119,14 @@ def test_it_works_where_nobody_gives_ticks(bench):
     assert bench.playout.backlog == 0
 
 
-def test_ticks_are_wanted_until_all_is_sent(bench):
+def test_ticks_are_wanted_until_all_is_sent(bench: Any) -> None:
     bench.playout.play(bench.audio(1.0))
     assert bench.playout.tick()
     bench.clock.now += 0.5
     assert not bench.playout.tick()
 
 
-def test_ticks_are_wanted_while_somebody_waits_to_hear(bench):
+def test_ticks_are_wanted_while_somebody_waits_to_hear(bench: Any) -> None:
     bench.playout.play(bench.audio(0.1))
     bench.watch()
     assert bench.playout.tick()
@@ -130,33 +134,33 @@ def test_ticks_are_wanted_while_somebody_waits_to_hear(bench):
     assert not bench.playout.tick()
 
 
-def test_no_ticks_are_wanted_while_paused(bench):
+def test_no_ticks_are_wanted_while_paused(bench: Any) -> None:
     bench.playout.play(bench.audio(2.0))
     bench.playout.pause()
     assert not bench.playout.tick()
 
 
-def test_no_ticks_are_wanted_after_the_end(bench):
+def test_no_ticks_are_wanted_after_the_end(bench: Any) -> None:
     bench.playout.play(bench.audio(2.0))
     bench.playout.end()
     assert not bench.playout.tick()
 
 
-def test_nothing_goes_out_while_the_socket_is_blocked(bench):
+def test_nothing_goes_out_while_the_socket_is_blocked(bench: Any) -> None:
     bench.playout.blocked = True
     bench.playout.play(bench.audio(0.5))
     bench.playout.tick()
     assert bench.payloads == []
 
 
-def test_unblocking_sends_what_waited(bench):
+def test_unblocking_sends_what_waited(bench: Any) -> None:
     bench.playout.blocked = True
     bench.playout.play(bench.audio(0.5))
     bench.playout.unblock()
     assert bench.payloads == [bench.audio(0.5)]
 
 
-def test_unblocking_an_ended_call_sends_nothing(bench):
+def test_unblocking_an_ended_call_sends_nothing(bench: Any) -> None:
     bench.playout.blocked = True
     bench.playout.play(bench.audio(0.5))
     bench.playout.end()
@@ -164,7 +168,7 @@ def test_unblocking_an_ended_call_sends_nothing(bench):
     assert bench.payloads == []
 
 
-def test_seconds_sent_are_counted(bench):
+def test_seconds_sent_are_counted(bench: Any) -> None:
     bench.playout.play(bench.audio(0.5))
     assert bench.counters.audio_out == 0.5
 
@@ -172,7 +176,7 @@ def test_seconds_sent_are_counted(bench):
 # Underruns and producer gaps.
 
 
-def test_a_producer_that_falls_silent_for_a_moment_is_a_producer_gap(bench):
+def test_a_producer_that_falls_silent_for_a_moment_is_a_producer_gap(bench: Any) -> None:
     bench.playout.play(bench.audio(0.1))
     bench.run(0.3)
     bench.playout.play(bench.audio(0.1))
@@ -181,14 +185,14 @@ def test_a_producer_that_falls_silent_for_a_moment_is_a_producer_gap(bench):
     assert bench.counters.underruns == 0
 
 
-def test_a_long_silence_was_meant(bench):
+def test_a_long_silence_was_meant(bench: Any) -> None:
     bench.playout.play(bench.audio(0.1))
     bench.run(2.0)
     bench.playout.play(bench.audio(0.1))
     assert bench.counters.producer_gaps == 0
 
 
-def test_a_long_silence_within_an_utterance_is_a_producer_gap(bench):
+def test_a_long_silence_within_an_utterance_is_a_producer_gap(bench: Any) -> None:
     bench.playout.speaking = 1
     bench.playout.play(bench.audio(0.1))
     bench.run(2.0)
@@ -196,13 +200,13 @@ def test_a_long_silence_within_an_utterance_is_a_producer_gap(bench):
     assert bench.counters.producer_gap_seconds == pytest.approx(1.9)
 
 
-def test_the_first_audio_follows_no_gap(bench):
+def test_the_first_audio_follows_no_gap(bench: Any) -> None:
     bench.clock.now += 0.2
     bench.playout.play(bench.audio(0.1))
     assert bench.counters.producer_gaps == 0
 
 
-def test_silence_after_an_interruption_is_no_gap(bench):
+def test_silence_after_an_interruption_is_no_gap(bench: Any) -> None:
     bench.playout.play(bench.audio(0.1))
     bench.playout.interrupt()
     bench.run(0.2)
@@ -210,7 +214,7 @@ def test_silence_after_an_interruption_is_no_gap(bench):
     assert bench.counters.producer_gaps == 0
 
 
-def test_queued_audio_that_misses_its_playout_is_an_underrun(bench):
+def test_queued_audio_that_misses_its_playout_is_an_underrun(bench: Any) -> None:
     bench.playout.play(bench.audio(2.0))
     bench.clock.now += 0.75
     bench.playout.tick()
@@ -219,7 +223,7 @@ def test_queued_audio_that_misses_its_playout_is_an_underrun(bench):
     assert bench.counters.producer_gaps == 0
 
 
-def test_audio_that_comes_late_and_is_then_held_up_is_both(bench):
+def test_audio_that_comes_late_and_is_then_held_up_is_both(bench: Any) -> None:
     bench.playout.play(bench.audio(0.1))
     bench.playout.blocked = True
     bench.clock.now += 0.3
@@ -233,7 +237,7 @@ def test_audio_that_comes_late_and_is_then_held_up_is_both(bench):
 # What was heard.
 
 
-def test_confirmed_audio_was_heard_in_full(bench):
+def test_confirmed_audio_was_heard_in_full(bench: Any) -> None:
     bench.playout.play(bench.audio(0.5))
     waiter = bench.watch()
     bench.run(0.6)
@@ -241,14 +245,14 @@ def test_confirmed_audio_was_heard_in_full(bench):
     assert bench.playout.outcome(0, 4000, 0) == Heard(0.5, interrupted=False, confirmed=True)
 
 
-def test_nothing_is_known_before_the_audio_is_played(bench):
+def test_nothing_is_known_before_the_audio_is_played(bench: Any) -> None:
     bench.playout.play(bench.audio(0.5))
     bench.watch()
     bench.run(0.4)
     assert bench.playout.outcome(0, 4000, 0) is None
 
 
-def test_unconfirmed_audio_was_heard_when_its_time_and_a_margin_are_over(bench):
+def test_unconfirmed_audio_was_heard_when_its_time_and_a_margin_are_over(bench: Any) -> None:
     bench.playout.play(bench.audio(0.5))
     waiter = bench.watch()
     bench.run(1.4, acknowledge=False)
@@ -258,7 +262,7 @@ def test_unconfirmed_audio_was_heard_when_its_time_and_a_margin_are_over(bench):
     assert bench.playout.outcome(0, 4000, 0) == Heard(0.5, interrupted=False, confirmed=False)
 
 
-def test_a_later_checkpoint_is_not_waited_for(bench):
+def test_a_later_checkpoint_is_not_waited_for(bench: Any) -> None:
     """What is played in one go is confirmed as one; each part is known to be heard by the clock."""
     first = bench.playout.play(bench.audio(0.2))
     bench.playout.play(bench.audio(0.3))
@@ -269,7 +273,7 @@ def test_a_later_checkpoint_is_not_waited_for(bench):
     assert bench.playout.outcome(first, 1600, 0) == Heard(0.2, interrupted=False, confirmed=False)
 
 
-def test_audio_that_is_still_queued_is_not_overdue(bench):
+def test_audio_that_is_still_queued_is_not_overdue(bench: Any) -> None:
     bench.playout.blocked = True
     bench.playout.play(bench.audio(0.1))
     waiter = bench.watch()
@@ -277,7 +281,7 @@ def test_audio_that_is_still_queued_is_not_overdue(bench):
     assert not waiter.woken
 
 
-def test_an_interruption_settles_what_was_heard(bench):
+def test_an_interruption_settles_what_was_heard(bench: Any) -> None:
     bench.playout.play(bench.audio(2.0))
     waiter = bench.watch()
     bench.run(0.5)
@@ -287,7 +291,7 @@ def test_an_interruption_settles_what_was_heard(bench):
     assert heard == Heard(0.5, interrupted=True, confirmed=False)
 
 
-def test_audio_heard_and_confirmed_before_the_interruption_was_not_interrupted(bench):
+def test_audio_heard_and_confirmed_before_the_interruption_was_not_interrupted(bench: Any) -> None:
     bench.playout.play(bench.audio(0.5))
     bench.watch()
     bench.run(0.6)
@@ -296,7 +300,7 @@ def test_audio_heard_and_confirmed_before_the_interruption_was_not_interrupted(b
     assert bench.playout.outcome(0, 4000, 0) == Heard(0.5, interrupted=False, confirmed=True)
 
 
-def test_audio_that_never_began_was_heard_for_no_time(bench):
+def test_audio_that_never_began_was_heard_for_no_time(bench: Any) -> None:
     bench.playout.play(bench.audio(1.0))
     start = bench.playout.play(bench.audio(1.0))
     bench.run(0.5)
@@ -305,7 +309,7 @@ def test_audio_that_never_began_was_heard_for_no_time(bench):
     assert heard == Heard(0.0, interrupted=True, confirmed=False)
 
 
-def test_the_end_of_the_call_settles_what_was_heard(bench):
+def test_the_end_of_the_call_settles_what_was_heard(bench: Any) -> None:
     bench.playout.play(bench.audio(2.0))
     waiter = bench.watch()
     bench.run(0.5)
@@ -314,14 +318,14 @@ def test_the_end_of_the_call_settles_what_was_heard(bench):
     assert bench.playout.outcome(0, 16_000, 0) == Heard(0.5, interrupted=True, confirmed=False)
 
 
-def test_nothing_played_after_the_end_is_heard(bench):
+def test_nothing_played_after_the_end_is_heard(bench: Any) -> None:
     bench.playout.end()
     start = bench.playout.play(bench.audio(0.5))
     generation = bench.playout.generation
     assert bench.playout.outcome(start, start, generation).seconds == 0
 
 
-def test_interruptions_long_past_are_remembered_as_unheard(bench):
+def test_interruptions_long_past_are_remembered_as_unheard(bench: Any) -> None:
     bench.playout.play(bench.audio(0.5))
     bench.run(1.0)
     for _ in range(70):
@@ -331,19 +335,19 @@ def test_interruptions_long_past_are_remembered_as_unheard(bench):
     assert bench.playout.heard_seconds(0, 4000, 0) == 0
 
 
-def test_seconds_heard_follow_the_clock(bench):
+def test_seconds_heard_follow_the_clock(bench: Any) -> None:
     bench.playout.play(bench.audio(1.0))
     bench.run(0.25)
     assert bench.playout.heard_seconds(0, 8000, 0) == pytest.approx(0.25)
 
 
-def test_seconds_heard_stop_at_the_end_of_the_audio(bench):
+def test_seconds_heard_stop_at_the_end_of_the_audio(bench: Any) -> None:
     bench.playout.play(bench.audio(0.2))
     bench.run(5.0)
     assert bench.playout.heard_seconds(0, 1600, 0) == 0.2
 
 
-def test_seconds_heard_stop_at_an_interruption(bench):
+def test_seconds_heard_stop_at_an_interruption(bench: Any) -> None:
     bench.playout.play(bench.audio(1.0))
     bench.run(0.25)
     bench.playout.interrupt()
@@ -351,13 +355,13 @@ def test_seconds_heard_stop_at_an_interruption(bench):
     assert bench.playout.heard_seconds(0, 8000, 0) == pytest.approx(0.25)
 
 
-def test_unheard_is_what_was_played_and_has_not_reached_the_ear(bench):
+def test_unheard_is_what_was_played_and_has_not_reached_the_ear(bench: Any) -> None:
     bench.playout.play(bench.audio(2.0))
     bench.run(0.5)
     assert bench.playout.unheard == pytest.approx(1.5)
 
 
-def test_heard_positions_are_whole_samples(make_bench):
+def test_heard_positions_are_whole_samples(make_bench: type[Any]) -> None:
     bench = make_bench(L16_16K)
     bench.playout.play(bench.audio(1.0))
     bench.clock.now += 0.100_05
@@ -365,7 +369,7 @@ def test_heard_positions_are_whole_samples(make_bench):
     assert bench.playout.sent % 2 == 0
 
 
-def test_a_confirmation_corrects_the_reckoning(bench):
+def test_a_confirmation_corrects_the_reckoning(bench: Any) -> None:
     """The carrier says that audio is heard 80 ms later than the clock alone would have it."""
     bench.playout.play(bench.audio(0.5))
     bench.watch()
@@ -376,7 +380,7 @@ def test_a_confirmation_corrects_the_reckoning(bench):
     assert bench.playout.heard_seconds(4000, 12_000, 0) == pytest.approx(0.42, abs=0.001)
 
 
-def test_the_networks_own_time_is_not_taken_for_delay(bench):
+def test_the_networks_own_time_is_not_taken_for_delay(bench: Any) -> None:
     bench.playout.round_trip = 0.08
     bench.playout.play(bench.audio(0.5))
     bench.watch()
@@ -387,7 +391,7 @@ def test_the_networks_own_time_is_not_taken_for_delay(bench):
     assert bench.playout.heard_seconds(4000, 12_000, 0) == pytest.approx(0.5, abs=0.001)
 
 
-def test_a_delay_that_is_a_fault_is_not_reckoned_with(bench):
+def test_a_delay_that_is_a_fault_is_not_reckoned_with(bench: Any) -> None:
     bench.playout.play(bench.audio(0.5))
     bench.watch()
     bench.clock.now += 60
@@ -397,7 +401,7 @@ def test_a_delay_that_is_a_fault_is_not_reckoned_with(bench):
     assert bench.playout.heard_seconds(4000, 44_000, 0) == pytest.approx(2.0, abs=0.01)
 
 
-def test_a_confirmation_that_is_read_late_is_outweighed_by_the_others(bench):
+def test_a_confirmation_that_is_read_late_is_outweighed_by_the_others(bench: Any) -> None:
     """A stalled event loop reads late; audio is not heard later for that."""
     for lateness in (0.02, 0.02, 0.5):
         bench.playout.play(bench.audio(2.0))
@@ -411,7 +415,7 @@ def test_a_confirmation_that_is_read_late_is_outweighed_by_the_others(bench):
     assert bench.playout.heard_seconds(start, end, 0) == pytest.approx(0.48, abs=0.001)
 
 
-def test_a_checkpoint_set_after_its_audio_had_ended_corrects_nothing(bench):
+def test_a_checkpoint_set_after_its_audio_had_ended_corrects_nothing(bench: Any) -> None:
     bench.playout.play(bench.audio(0.5))
     bench.run(1.5)
     bench.playout.checkpoint("late")
@@ -423,7 +427,7 @@ def test_a_checkpoint_set_after_its_audio_had_ended_corrects_nothing(bench):
     assert bench.playout.heard_seconds(start, end, 0) == pytest.approx(0.5, abs=0.001)
 
 
-def test_a_confirmation_moves_heard_forward_at_once(bench):
+def test_a_confirmation_moves_heard_forward_at_once(bench: Any) -> None:
     bench.playout.play(bench.audio(0.5))
     bench.watch()
     bench.clock.now += 0.45
@@ -434,13 +438,13 @@ def test_a_confirmation_moves_heard_forward_at_once(bench):
 # Checkpoints.
 
 
-def test_a_checkpoint_goes_out_right_after_its_audio(bench):
+def test_a_checkpoint_goes_out_right_after_its_audio(bench: Any) -> None:
     bench.playout.play(bench.audio(0.1))
     bench.playout.checkpoint("end")
     assert bench.kinds == ["playAudio", "checkpoint"]
 
 
-def test_a_checkpoint_waits_for_its_audio(bench):
+def test_a_checkpoint_waits_for_its_audio(bench: Any) -> None:
     bench.playout.play(bench.audio(1.0))
     bench.playout.checkpoint("end")
     assert bench.names == []
@@ -448,7 +452,7 @@ def test_a_checkpoint_waits_for_its_audio(bench):
     assert bench.kinds[-1] == "checkpoint"
 
 
-def test_a_checkpoint_stands_between_its_audio_and_the_next(bench):
+def test_a_checkpoint_stands_between_its_audio_and_the_next(bench: Any) -> None:
     bench.playout.play(bench.audio(0.7))
     bench.playout.checkpoint("middle")
     bench.playout.play(bench.audio(0.7))
@@ -457,7 +461,7 @@ def test_a_checkpoint_stands_between_its_audio_and_the_next(bench):
     assert sum(len(payload) for payload in bench.payloads[:place]) == 0.7 * 8000
 
 
-def test_checkpoints_keep_their_order(bench):
+def test_checkpoints_keep_their_order(bench: Any) -> None:
     bench.playout.play(bench.audio(1.0))
     bench.playout.checkpoint("a")
     bench.playout.checkpoint("b")
@@ -467,7 +471,7 @@ def test_checkpoints_keep_their_order(bench):
     assert bench.names == ["a", "b", "c"]
 
 
-def test_a_checkpoint_of_heard_inserts_itself_in_order(bench):
+def test_a_checkpoint_of_heard_inserts_itself_in_order(bench: Any) -> None:
     bench.playout.play(bench.audio(0.8))
     bench.playout.play(bench.audio(0.8))
     bench.playout.checkpoint("end")
@@ -476,21 +480,21 @@ def test_a_checkpoint_of_heard_inserts_itself_in_order(bench):
     assert bench.names == ["heard-1", "end"]
 
 
-def test_a_checkpoint_that_was_reached_is_reported(bench):
+def test_a_checkpoint_that_was_reached_is_reported(bench: Any) -> None:
     bench.playout.play(bench.audio(0.1))
     bench.playout.checkpoint("end")
     bench.run(0.2)
     assert bench.reports == [("end", True)]
 
 
-def test_a_checkpoint_that_was_cleared_is_reported(bench):
+def test_a_checkpoint_that_was_cleared_is_reported(bench: Any) -> None:
     bench.playout.play(bench.audio(2.0))
     bench.playout.checkpoint("end")
     bench.playout.interrupt()
     assert bench.reports == [("end", False)]
 
 
-def test_checkpoints_sent_and_unsent_are_both_reported_as_cleared(bench):
+def test_checkpoints_sent_and_unsent_are_both_reported_as_cleared(bench: Any) -> None:
     bench.playout.play(bench.audio(0.5))
     bench.playout.checkpoint("sent")
     bench.playout.play(bench.audio(2.0))
@@ -499,7 +503,9 @@ def test_checkpoints_sent_and_unsent_are_both_reported_as_cleared(bench):
     assert bench.reports == [("sent", False), ("unsent", False)]
 
 
-def test_a_checkpoint_whose_audio_was_heard_was_reached_though_the_answer_is_on_its_way(bench):
+def test_a_checkpoint_whose_audio_was_heard_was_reached_though_the_answer_is_on_its_way(
+    bench: Any,
+) -> None:
     bench.playout.play(bench.audio(0.5))
     bench.playout.checkpoint("end")
     bench.run(0.55, acknowledge=False)
@@ -507,7 +513,7 @@ def test_a_checkpoint_whose_audio_was_heard_was_reached_though_the_answer_is_on_
     assert bench.reports == [("end", True)]
 
 
-def test_a_checkpoint_is_reported_once(bench):
+def test_a_checkpoint_is_reported_once(bench: Any) -> None:
     bench.playout.play(bench.audio(0.5))
     bench.playout.checkpoint("end")
     bench.run(0.55, acknowledge=False)
@@ -516,21 +522,21 @@ def test_a_checkpoint_is_reported_once(bench):
     assert len(bench.reports) == 1
 
 
-def test_the_end_of_the_call_reports_checkpoints(bench):
+def test_the_end_of_the_call_reports_checkpoints(bench: Any) -> None:
     bench.playout.play(bench.audio(0.5))
     bench.playout.checkpoint("end")
     bench.playout.end()
     assert bench.reports == [("end", False)]
 
 
-def test_a_checkpoint_after_the_end_is_reported_as_unheard(bench):
+def test_a_checkpoint_after_the_end_is_reported_as_unheard(bench: Any) -> None:
     bench.playout.end()
     bench.playout.checkpoint("end")
     assert bench.reports == [("end", False)]
     assert bench.messages == []
 
 
-def test_an_answer_to_a_later_checkpoint_answers_those_before(bench):
+def test_an_answer_to_a_later_checkpoint_answers_those_before(bench: Any) -> None:
     bench.playout.play(bench.audio(0.1))
     bench.playout.checkpoint("a")
     bench.playout.play(bench.audio(0.1))
@@ -540,18 +546,18 @@ def test_an_answer_to_a_later_checkpoint_answers_those_before(bench):
     assert bench.reports == [("a", True), ("b", True)]
 
 
-def test_an_answer_to_an_unknown_checkpoint_is_ignored(bench):
+def test_an_answer_to_an_unknown_checkpoint_is_ignored(bench: Any) -> None:
     bench.playout.play(bench.audio(0.1))
     bench.playout.played("what?")
     assert bench.counters.checkpoints_confirmed == 0
 
 
-def test_a_bad_name_is_refused_at_once(bench):
+def test_a_bad_name_is_refused_at_once(bench: Any) -> None:
     with pytest.raises(ProtocolError, match="name"):
         bench.playout.checkpoint("")
 
 
-def test_checkpoints_of_heard_are_at_most_one_a_second(bench):
+def test_checkpoints_of_heard_are_at_most_one_a_second(bench: Any) -> None:
     for _ in range(100):
         bench.playout.play(bench.audio(0.05))
         bench.watch()
@@ -559,7 +565,7 @@ def test_checkpoints_of_heard_are_at_most_one_a_second(bench):
     assert 5 <= len(bench.names) <= 6
 
 
-def test_those_who_wait_for_the_same_moment_share_a_checkpoint(bench):
+def test_those_who_wait_for_the_same_moment_share_a_checkpoint(bench: Any) -> None:
     bench.playout.play(bench.audio(0.5))
     bench.watch()
     bench.clock.now += 2.0
@@ -567,7 +573,7 @@ def test_those_who_wait_for_the_same_moment_share_a_checkpoint(bench):
     assert len(bench.names) == 1
 
 
-def test_heard_shares_the_handlers_checkpoint(bench):
+def test_heard_shares_the_handlers_checkpoint(bench: Any) -> None:
     bench.playout.play(bench.audio(0.5))
     bench.playout.checkpoint("end")
     waiter = bench.watch()
@@ -577,21 +583,21 @@ def test_heard_shares_the_handlers_checkpoint(bench):
     assert bench.playout.outcome(0, 4000, 0).confirmed
 
 
-def test_checkpoints_without_answer_are_given_up_at_some_number(bench):
+def test_checkpoints_without_answer_are_given_up_at_some_number(bench: Any) -> None:
     bench.playout.play(bench.audio(0.1))
     for number in range(1001):
         bench.playout.checkpoint(f"{number}")
     assert bench.reports == [("0", False)]
 
 
-def test_checkpoints_are_counted(bench):
+def test_checkpoints_are_counted(bench: Any) -> None:
     bench.playout.play(bench.audio(0.1))
     bench.playout.checkpoint("end")
     bench.run(0.2)
     assert bench.counters.checkpoints_sent == bench.counters.checkpoints_confirmed == 1
 
 
-def test_a_carrier_that_never_confirms_is_noticed_once(bench):
+def test_a_carrier_that_never_confirms_is_noticed_once(bench: Any) -> None:
     for _ in range(3):
         bench.playout.play(bench.audio(0.5))
         bench.watch()
@@ -601,7 +607,7 @@ def test_a_carrier_that_never_confirms_is_noticed_once(bench):
     assert "audio/x-mulaw;rate=8000" in bench.notices[0]
 
 
-def test_a_carrier_that_once_confirmed_is_not_complained_about(bench):
+def test_a_carrier_that_once_confirmed_is_not_complained_about(bench: Any) -> None:
     bench.playout.play(bench.audio(0.5))
     bench.watch()
     bench.run(2.0)
@@ -611,7 +617,7 @@ def test_a_carrier_that_once_confirmed_is_not_complained_about(bench):
     assert bench.notices == []
 
 
-def test_no_answer_is_overdue_before_its_time(bench):
+def test_no_answer_is_overdue_before_its_time(bench: Any) -> None:
     bench.playout.play(bench.audio(0.5))
     bench.watch()
     bench.run(0.6)
@@ -621,7 +627,7 @@ def test_no_answer_is_overdue_before_its_time(bench):
     assert bench.playout.overdue() == 0
 
 
-def test_an_answer_is_overdue_from_when_its_audio_was_played(bench):
+def test_an_answer_is_overdue_from_when_its_audio_was_played(bench: Any) -> None:
     bench.playout.play(bench.audio(0.5))
     bench.watch()
     bench.run(0.5)
@@ -631,14 +637,14 @@ def test_an_answer_is_overdue_from_when_its_audio_was_played(bench):
     assert bench.playout.overdue() == pytest.approx(7.0)
 
 
-def test_a_carrier_that_never_answers_owes_nothing(bench):
+def test_a_carrier_that_never_answers_owes_nothing(bench: Any) -> None:
     bench.playout.play(bench.audio(0.5))
     bench.playout.checkpoint("end")
     bench.clock.now += 60
     assert bench.playout.overdue() == 0
 
 
-def test_nothing_is_overdue_while_paused(bench):
+def test_nothing_is_overdue_while_paused(bench: Any) -> None:
     bench.playout.play(bench.audio(0.5))
     bench.watch()
     bench.run(0.6)
@@ -649,7 +655,7 @@ def test_nothing_is_overdue_while_paused(bench):
     assert bench.playout.overdue() == 0
 
 
-def test_one_answer_that_never_came_is_not_owed_for_ever(bench):
+def test_one_answer_that_never_came_is_not_owed_for_ever(bench: Any) -> None:
     bench.playout.play(bench.audio(0.1))
     bench.playout.checkpoint("lost")
     bench.playout.play(bench.audio(0.1))
@@ -663,44 +669,44 @@ def test_one_answer_that_never_came_is_not_owed_for_ever(bench):
 # Interrupting.
 
 
-def test_an_interruption_drops_the_queue(bench):
+def test_an_interruption_drops_the_queue(bench: Any) -> None:
     bench.playout.play(bench.audio(5.0))
     bench.playout.interrupt()
     bench.run(5.0)
     assert sum(map(len, bench.payloads)) == 0.6 * 8000
 
 
-def test_an_interruption_clears_the_carrier(bench):
+def test_an_interruption_clears_the_carrier(bench: Any) -> None:
     bench.playout.play(bench.audio(5.0))
     bench.playout.interrupt()
     assert bench.kinds[-1] == "clearAudio"
     assert bench.carrier.unplayed == 0
 
 
-def test_an_interruption_returns_what_will_not_be_heard(bench):
+def test_an_interruption_returns_what_will_not_be_heard(bench: Any) -> None:
     bench.playout.play(bench.audio(2.0))
     bench.run(0.5)
     assert bench.playout.interrupt() == pytest.approx(1.5)
 
 
-def test_an_interruption_begins_a_new_generation(bench):
+def test_an_interruption_begins_a_new_generation(bench: Any) -> None:
     bench.playout.interrupt()
     assert bench.playout.generation == 1
 
 
-def test_an_interruption_of_an_ended_call_does_nothing(bench):
+def test_an_interruption_of_an_ended_call_does_nothing(bench: Any) -> None:
     bench.playout.end()
     assert bench.playout.interrupt() is None
     assert bench.messages == []
 
 
-def test_there_is_nothing_to_interrupt_before_anything_was_played(bench):
+def test_there_is_nothing_to_interrupt_before_anything_was_played(bench: Any) -> None:
     assert bench.playout.interrupt() is None
     assert bench.messages == []
     assert bench.counters.interrupts == 0
 
 
-def test_an_interruption_ends_a_pause_in_which_nothing_was_played(bench):
+def test_an_interruption_ends_a_pause_in_which_nothing_was_played(bench: Any) -> None:
     bench.playout.pause()
     bench.playout.checkpoint("here")
     bench.playout.interrupt()
@@ -710,7 +716,7 @@ def test_an_interruption_ends_a_pause_in_which_nothing_was_played(bench):
     assert any(b'"here"' in message for message in bench.messages)
 
 
-def test_a_second_interruption_in_a_row_has_nothing_to_do(bench):
+def test_a_second_interruption_in_a_row_has_nothing_to_do(bench: Any) -> None:
     bench.playout.play(bench.audio(1.0))
     assert bench.playout.interrupt() is not None
     generation, sent = bench.playout.generation, len(bench.messages)
@@ -719,7 +725,7 @@ def test_a_second_interruption_in_a_row_has_nothing_to_do(bench):
     assert bench.playout.generation > generation
 
 
-def test_audio_after_an_interruption_is_heard_from_its_start(bench):
+def test_audio_after_an_interruption_is_heard_from_its_start(bench: Any) -> None:
     bench.playout.play(bench.audio(2.0))
     bench.run(0.5)
     bench.playout.interrupt()
@@ -730,7 +736,7 @@ def test_audio_after_an_interruption_is_heard_from_its_start(bench):
     assert bench.playout.heard_seconds(start, start + 800, 1) == 0.1
 
 
-def test_an_interruption_ends_a_pause(bench):
+def test_an_interruption_ends_a_pause(bench: Any) -> None:
     bench.playout.play(bench.audio(2.0))
     bench.playout.pause()
     bench.playout.interrupt()
@@ -739,7 +745,7 @@ def test_an_interruption_ends_a_pause(bench):
     assert bench.payloads[-1] == b"\x01" * 80
 
 
-def test_interruptions_are_counted(bench):
+def test_interruptions_are_counted(bench: Any) -> None:
     for _ in range(2):
         bench.playout.play(bench.audio(0.1))
         bench.playout.interrupt()
@@ -749,7 +755,7 @@ def test_interruptions_are_counted(bench):
 # Pausing.
 
 
-def test_a_pause_silences_the_carrier(bench):
+def test_a_pause_silences_the_carrier(bench: Any) -> None:
     bench.playout.play(bench.audio(2.0))
     bench.run(0.5)
     bench.playout.pause()
@@ -757,7 +763,7 @@ def test_a_pause_silences_the_carrier(bench):
     assert len(bench.carrier.heard) == 4000
 
 
-def test_resume_goes_on_where_the_caller_stopped_hearing(bench):
+def test_resume_goes_on_where_the_caller_stopped_hearing(bench: Any) -> None:
     bench.playout.play(bench.audio(2.0))
     bench.run(0.5)
     bench.playout.pause()
@@ -767,7 +773,7 @@ def test_resume_goes_on_where_the_caller_stopped_hearing(bench):
     assert bench.carrier.heard == bench.audio(2.0)
 
 
-def test_a_pause_of_a_clip_sent_in_one_piece_cuts_it_in_the_middle(bench):
+def test_a_pause_of_a_clip_sent_in_one_piece_cuts_it_in_the_middle(bench: Any) -> None:
     bench.playout.play(bench.audio(0.5))
     bench.run(0.2)
     bench.playout.pause()
@@ -775,7 +781,7 @@ def test_a_pause_of_a_clip_sent_in_one_piece_cuts_it_in_the_middle(bench):
     assert bench.payloads == [bench.audio(0.5), bench.audio(0.5)[1600:]]
 
 
-def test_pausing_again_and_again_loses_nothing(bench):
+def test_pausing_again_and_again_loses_nothing(bench: Any) -> None:
     bench.playout.play(bench.audio(2.0))
     for _ in range(10):
         bench.run(0.13)
@@ -786,28 +792,28 @@ def test_pausing_again_and_again_loses_nothing(bench):
     assert bench.carrier.heard == bench.audio(2.0)
 
 
-def test_pausing_twice_is_pausing_once(bench):
+def test_pausing_twice_is_pausing_once(bench: Any) -> None:
     bench.playout.play(bench.audio(2.0))
     bench.playout.pause()
     bench.playout.pause()
     assert bench.kinds.count("clearAudio") == 1
 
 
-def test_resuming_without_a_pause_does_nothing(bench):
+def test_resuming_without_a_pause_does_nothing(bench: Any) -> None:
     bench.playout.play(bench.audio(2.0))
     sent = len(bench.messages)
     bench.playout.resume()
     assert len(bench.messages) == sent
 
 
-def test_pausing_an_ended_call_does_nothing(bench):
+def test_pausing_an_ended_call_does_nothing(bench: Any) -> None:
     bench.playout.end()
     bench.playout.pause()
     assert bench.messages == []
     assert not bench.playout.paused
 
 
-def test_resuming_an_ended_call_does_nothing(bench):
+def test_resuming_an_ended_call_does_nothing(bench: Any) -> None:
     bench.playout.play(bench.audio(0.5))
     bench.playout.pause()
     bench.playout.end()
@@ -816,7 +822,7 @@ def test_resuming_an_ended_call_does_nothing(bench):
     assert len(bench.messages) == sent
 
 
-def test_audio_played_while_paused_waits(bench):
+def test_audio_played_while_paused_waits(bench: Any) -> None:
     bench.playout.pause()
     bench.playout.play(bench.audio(0.5))
     assert bench.payloads == []
@@ -824,7 +830,7 @@ def test_audio_played_while_paused_waits(bench):
     assert bench.payloads == [bench.audio(0.5)]
 
 
-def test_time_spent_paused_is_no_underrun(bench):
+def test_time_spent_paused_is_no_underrun(bench: Any) -> None:
     bench.playout.play(bench.audio(2.0))
     bench.run(0.5)
     bench.playout.pause()
@@ -835,7 +841,7 @@ def test_time_spent_paused_is_no_underrun(bench):
     assert bench.counters.producer_gaps == 0
 
 
-def test_a_watch_waits_through_a_pause(bench):
+def test_a_watch_waits_through_a_pause(bench: Any) -> None:
     bench.playout.play(bench.audio(0.5))
     waiter = bench.watch()
     bench.run(0.2)
@@ -847,7 +853,7 @@ def test_a_watch_waits_through_a_pause(bench):
     assert waiter.woken
 
 
-def test_a_checkpoint_goes_out_again_with_the_audio_that_goes_out_again(bench):
+def test_a_checkpoint_goes_out_again_with_the_audio_that_goes_out_again(bench: Any) -> None:
     bench.playout.play(bench.audio(0.5))
     bench.playout.checkpoint("end")
     bench.run(0.2)
@@ -858,7 +864,7 @@ def test_a_checkpoint_goes_out_again_with_the_audio_that_goes_out_again(bench):
     assert bench.reports == [("end", True)]
 
 
-def test_a_checkpoint_within_the_audio_that_goes_out_again_keeps_its_place(bench):
+def test_a_checkpoint_within_the_audio_that_goes_out_again_keeps_its_place(bench: Any) -> None:
     bench.playout.play(bench.audio(0.3))
     bench.playout.checkpoint("middle")
     bench.playout.play(bench.audio(0.3))
@@ -868,7 +874,7 @@ def test_a_checkpoint_within_the_audio_that_goes_out_again_keeps_its_place(bench
     assert bench.kinds[-3:] == ["playAudio", "checkpoint", "playAudio"]
 
 
-def test_a_checkpoint_that_was_heard_before_the_pause_is_reported(bench):
+def test_a_checkpoint_that_was_heard_before_the_pause_is_reported(bench: Any) -> None:
     """Its answer may be on its way, or may have been lost with the clear: it is not waited for."""
     bench.playout.play(bench.audio(0.5))
     bench.playout.checkpoint("end")
@@ -880,7 +886,7 @@ def test_a_checkpoint_that_was_heard_before_the_pause_is_reported(bench):
     assert bench.playout.overdue() == 0
 
 
-def test_a_checkpoint_asked_for_while_paused_comes_with_the_resume(bench):
+def test_a_checkpoint_asked_for_while_paused_comes_with_the_resume(bench: Any) -> None:
     bench.playout.play(bench.audio(0.5))
     bench.run(0.6)
     bench.playout.pause()
@@ -890,7 +896,7 @@ def test_a_checkpoint_asked_for_while_paused_comes_with_the_resume(bench):
     assert bench.names == ["end"]
 
 
-def test_audio_after_such_a_checkpoint_is_sent_whole(bench):
+def test_audio_after_such_a_checkpoint_is_sent_whole(bench: Any) -> None:
     bench.playout.play(bench.audio(0.5))
     bench.run(0.6)
     bench.playout.pause()
@@ -901,7 +907,7 @@ def test_audio_after_such_a_checkpoint_is_sent_whole(bench):
     assert bench.payloads[-1] == bench.audio(0.1)
 
 
-def test_a_late_carrier_is_paused_without_losing_what_it_had_not_played(bench):
+def test_a_late_carrier_is_paused_without_losing_what_it_had_not_played(bench: Any) -> None:
     """Audio is kept as long as the carrier is late, beyond the lead."""
     bench.playout.play(bench.audio(0.5))
     bench.watch()
@@ -918,17 +924,19 @@ def test_a_late_carrier_is_paused_without_losing_what_it_had_not_played(bench):
 # Backpressure.
 
 
-def test_there_is_room_below_the_high_water_mark(bench):
+def test_there_is_room_below_the_high_water_mark(bench: Any) -> None:
     bench.playout.play(bench.audio(2.5))
     assert bench.playout.has_room
 
 
-def test_there_is_no_room_above_the_high_water_mark(bench):
+def test_there_is_no_room_above_the_high_water_mark(bench: Any) -> None:
     bench.playout.play(bench.audio(2.6))
     assert not bench.playout.has_room
 
 
-def test_who_waits_for_room_is_woken_below_the_low_water_mark(bench, make_waiter):
+def test_who_waits_for_room_is_woken_below_the_low_water_mark(
+    bench: Any, make_waiter: type[Any]
+) -> None:
     bench.playout.play(bench.audio(3.0))
     waiter = make_waiter()
     bench.playout.wait_for_room(waiter)
@@ -939,7 +947,7 @@ def test_who_waits_for_room_is_woken_below_the_low_water_mark(bench, make_waiter
     assert bench.playout.backlog <= 1.0
 
 
-def test_unblocking_wakes_who_waits_for_room(make_bench, make_waiter):
+def test_unblocking_wakes_who_waits_for_room(make_bench: type[Any], make_waiter: type[Any]) -> None:
     bench = make_bench(queue_high=0.3, queue_low=0.1)
     bench.playout.blocked = True
     bench.playout.play(bench.audio(0.4))
@@ -949,7 +957,7 @@ def test_unblocking_wakes_who_waits_for_room(make_bench, make_waiter):
     assert waiter.woken
 
 
-def test_an_interruption_wakes_who_waits_for_room(bench, make_waiter):
+def test_an_interruption_wakes_who_waits_for_room(bench: Any, make_waiter: type[Any]) -> None:
     bench.playout.play(bench.audio(3.0))
     waiter = make_waiter()
     bench.playout.wait_for_room(waiter)
@@ -957,7 +965,7 @@ def test_an_interruption_wakes_who_waits_for_room(bench, make_waiter):
     assert waiter.woken
 
 
-def test_the_end_of_the_call_wakes_who_waits_for_room(bench, make_waiter):
+def test_the_end_of_the_call_wakes_who_waits_for_room(bench: Any, make_waiter: type[Any]) -> None:
     bench.playout.play(bench.audio(3.0))
     waiter = make_waiter()
     bench.playout.wait_for_room(waiter)
@@ -965,7 +973,7 @@ def test_the_end_of_the_call_wakes_who_waits_for_room(bench, make_waiter):
     assert waiter.woken
 
 
-def test_who_gave_up_waiting_is_left_alone(bench, make_waiter):
+def test_who_gave_up_waiting_is_left_alone(bench: Any, make_waiter: type[Any]) -> None:
     bench.playout.play(bench.audio(3.0))
     room, heard = make_waiter(), bench.watch()
     bench.playout.wait_for_room(room)
@@ -975,7 +983,7 @@ def test_who_gave_up_waiting_is_left_alone(bench, make_waiter):
     assert not heard.woken
 
 
-def test_ending_twice_is_ending_once(bench):
+def test_ending_twice_is_ending_once(bench: Any) -> None:
     bench.playout.play(bench.audio(0.5))
     bench.playout.end()
     generation = bench.playout.generation
@@ -997,7 +1005,7 @@ class Conversation(RuleBasedStateMachine):
     # Answers come up to this much late, in seconds.
     lateness = 0.01
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.bench = self.Bench(L16_8K)
         self.playout = self.bench.playout
@@ -1009,7 +1017,7 @@ class Conversation(RuleBasedStateMachine):
         self.serial = 0
         self.names = []
 
-    def send(self, message):
+    def send(self, message: bytes) -> None:
         command = decode_command(message)
         if isinstance(command, PlayAudio):
             payload = command.payload
@@ -1020,7 +1028,7 @@ class Conversation(RuleBasedStateMachine):
             assert self.playout.sent == self.position
 
     @rule(samples=st.integers(1, 12_000))
-    def play(self, samples):
+    def play(self, samples: int) -> None:
         audio = b"".join(
             ((self.serial + index) % 65_521).to_bytes(2, "little") for index in range(samples)
         )
@@ -1029,34 +1037,34 @@ class Conversation(RuleBasedStateMachine):
         assert self.playout.play(audio) == len(self.tape) - len(audio)
 
     @property
-    def error(self):
+    def error(self) -> float:
         """How far the reckoning may be off, in bytes."""
         return 2 + (2 * self.lateness * 16_000 if self.acknowledges else 0)
 
     @rule()
-    def tick(self):
+    def tick(self) -> None:
         self.playout.tick()
 
     @rule(seconds=st.floats(0.001, 1.5))
-    def stall(self, seconds):
+    def stall(self, seconds: float) -> None:
         until = self.bench.clock.now + seconds
         while self.bench.clock.now < until:
             self.bench.clock.now += self.lateness
             self.answer()
 
     @rule(seconds=st.floats(0.1, 2.0))
-    def wait(self, seconds):
+    def wait(self, seconds: float) -> None:
         until = self.bench.clock.now + seconds
         while self.bench.clock.now < until:
             self.stall(0.1)
             self.playout.tick()
 
-    def answer(self):
+    def answer(self) -> None:
         if self.acknowledges:
             self.bench.acknowledge()
 
     @rule()
-    def interrupt(self):
+    def interrupt(self) -> None:
         generation = self.playout.generation
         self.playout.interrupt()
         assert self.playout.generation == generation + 1
@@ -1067,7 +1075,7 @@ class Conversation(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.playout.paused)
     @rule()
-    def pause(self):
+    def pause(self) -> None:
         before = self.playout.sent
         unheard = self.bench.carrier.unplayed
         self.playout.pause()
@@ -1076,16 +1084,16 @@ class Conversation(RuleBasedStateMachine):
         self.position = self.playout.sent
 
     @rule()
-    def resume(self):
+    def resume(self) -> None:
         self.playout.resume()
 
     @rule()
-    def checkpoint(self):
+    def checkpoint(self) -> None:
         self.names.append(f"{len(self.names)}")
         self.playout.checkpoint(self.names[-1])
 
     @rule(back=st.integers(0, 8000))
-    def watch(self, back):
+    def watch(self, back: int) -> None:
         waiter = self.Waiter()
         end = max(0, len(self.tape) - 2 * back)
         if self.playout.outcome(0, end, self.playout.generation) is None:
@@ -1094,37 +1102,37 @@ class Conversation(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.playout.has_room)
     @rule()
-    def wait_for_room(self):
+    def wait_for_room(self) -> None:
         waiter = self.Waiter()
         self.playout.wait_for_room(waiter)
         self.waiters.append(waiter)
 
     @rule()
-    def block(self):
+    def block(self) -> None:
         self.playout.blocked = True
 
     @rule()
-    def unblock(self):
+    def unblock(self) -> None:
         self.playout.unblock()
 
     @invariant()
-    def positions_are_in_order(self):
+    def positions_are_in_order(self) -> None:
         heard = self.playout.heard_seconds(0, len(self.tape), self.playout.generation) * 16_000
         assert heard <= self.playout.sent + 1e-6
         assert self.playout.sent <= self.playout.queued == len(self.tape)
 
     @invariant()
-    def the_carrier_never_holds_more_than_the_lead(self):
+    def the_carrier_never_holds_more_than_the_lead(self) -> None:
         assert self.bench.carrier.unplayed <= 0.6 + 2 / 16_000
 
     @invariant()
-    def heard_is_what_the_carrier_played(self):
+    def heard_is_what_the_carrier_played(self) -> None:
         queued_there = self.bench.carrier.unplayed * 16_000
         unheard = self.playout.unheard * 16_000
         backlog = self.playout.queued - self.playout.sent
         assert abs(unheard - backlog - queued_there) <= self.error
 
-    def teardown(self):
+    def teardown(self) -> None:
         self.playout.unblock()
         self.playout.resume()
         self.wait(self.playout.unheard + 2.5)
@@ -1136,7 +1144,7 @@ class Conversation(RuleBasedStateMachine):
         assert sorted(reported) == sorted(self.names)
 
 
-def run_conversations(bench, waiter, acknowledges):
+def run_conversations(bench: type[Any], waiter: type[Any], acknowledges: bool) -> None:
     machine = type(
         "Conversation",
         (Conversation,),
@@ -1145,30 +1153,34 @@ def run_conversations(bench, waiter, acknowledges):
     run_state_machine_as_test(machine, settings=settings(max_examples=60, stateful_step_count=40))
 
 
-def test_any_conversation_with_a_carrier_that_answers(make_bench, make_waiter):
+def test_any_conversation_with_a_carrier_that_answers(
+    make_bench: type[Any], make_waiter: type[Any]
+) -> None:
     run_conversations(make_bench, make_waiter, acknowledges=True)
 
 
-def test_any_conversation_with_a_carrier_that_never_answers(make_bench, make_waiter):
+def test_any_conversation_with_a_carrier_that_never_answers(
+    make_bench: type[Any], make_waiter: type[Any]
+) -> None:
     run_conversations(make_bench, make_waiter, acknowledges=False)
 
 
 # When it is heard.
 
 
-def begins_at(bench, start):
+def begins_at(bench: Any, start: int) -> float | None:
     at = bench.playout.begins_at(start, bench.playout.generation)
     return None if at is None else at - 1000.0
 
 
-def test_audio_begins_when_what_was_sent_before_has_been_heard(bench):
+def test_audio_begins_when_what_was_sent_before_has_been_heard(bench: Any) -> None:
     bench.playout.play(bench.audio(0.3))
     second = bench.playout.play(bench.audio(0.2))
     assert begins_at(bench, 0) == 0.0
     assert begins_at(bench, second) == pytest.approx(0.3)
 
 
-def test_audio_that_was_not_sent_has_no_beginning_yet(bench):
+def test_audio_that_was_not_sent_has_no_beginning_yet(bench: Any) -> None:
     bench.playout.play(bench.audio(2.0))
     later = bench.playout.play(bench.audio(0.2))
     assert begins_at(bench, later) is None
@@ -1176,7 +1188,7 @@ def test_audio_that_was_not_sent_has_no_beginning_yet(bench):
     assert begins_at(bench, later) == pytest.approx(2.0)
 
 
-def test_when_audio_began_is_known_long_after(bench):
+def test_when_audio_began_is_known_long_after(bench: Any) -> None:
     bench.playout.play(bench.audio(0.2))
     bench.run(3.0)
     second = bench.playout.play(bench.audio(0.2))
@@ -1186,7 +1198,7 @@ def test_when_audio_began_is_known_long_after(bench):
     assert begins_at(bench, second) == pytest.approx(3.0)
 
 
-def test_audio_that_was_interrupted_before_it_began_has_no_beginning(bench):
+def test_audio_that_was_interrupted_before_it_began_has_no_beginning(bench: Any) -> None:
     generation = bench.playout.generation
     bench.playout.play(bench.audio(0.3))
     second = bench.playout.play(bench.audio(0.2))
@@ -1196,7 +1208,7 @@ def test_audio_that_was_interrupted_before_it_began_has_no_beginning(bench):
     assert bench.playout.begins_at(second, generation) is None
 
 
-def test_audio_after_a_pause_begins_later(bench):
+def test_audio_after_a_pause_begins_later(bench: Any) -> None:
     bench.playout.play(bench.audio(0.3))
     second = bench.playout.play(bench.audio(0.2))
     bench.run(0.1)
@@ -1207,13 +1219,13 @@ def test_audio_after_a_pause_begins_later(bench):
     assert begins_at(bench, second) == pytest.approx(1.3)
 
 
-def test_the_network_delays_what_is_heard(bench):
+def test_the_network_delays_what_is_heard(bench: Any) -> None:
     bench.playout.round_trip = 0.08
     bench.playout.play(bench.audio(0.3))
     assert begins_at(bench, 0) == pytest.approx(0.08)
 
 
-def test_only_so_many_beginnings_are_remembered(bench):
+def test_only_so_many_beginnings_are_remembered(bench: Any) -> None:
     for _ in range(40):
         bench.playout.play(bench.audio(0.02))
         bench.run(0.5)
@@ -1227,23 +1239,23 @@ def test_only_so_many_beginnings_are_remembered(bench):
 class Tap:
     """Plays what it is told at the times it is told, as a caller hears it."""
 
-    def __init__(self, bench):
+    def __init__(self, bench: Any) -> None:
         self.bench = bench
         self.heard = bytearray()
 
-    def _position(self, at):
+    def _position(self, at: float) -> int:
         return round((at - 1000.0) * self.bench.format.bytes_per_second)
 
-    def sent(self, audio, at):
+    def sent(self, audio: bytes | memoryview, at: float) -> None:
         start = self._position(at)
         assert start >= len(self.heard)
         self.heard += bytes(start - len(self.heard)) + audio
 
-    def cut(self, at):
+    def cut(self, at: float) -> None:
         del self.heard[self._position(at) :]
 
 
-def test_a_tap_is_told_what_is_heard_and_when(bench):
+def test_a_tap_is_told_what_is_heard_and_when(bench: Any) -> None:
     tap = bench.playout.tap = Tap(bench)
     bench.playout.play(bench.audio(1.5))
     bench.run(0.5)
@@ -1262,7 +1274,7 @@ def test_a_tap_is_told_what_is_heard_and_when(bench):
     assert sum(a != b for a, b in zip(tap.heard, heard, strict=True)) <= 2
 
 
-def test_a_tap_is_told_of_the_end(bench):
+def test_a_tap_is_told_of_the_end(bench: Any) -> None:
     tap = bench.playout.tap = Tap(bench)
     bench.playout.play(bench.audio(0.5))
     bench.run(0.2)
@@ -1270,7 +1282,7 @@ def test_a_tap_is_told_of_the_end(bench):
     assert len(tap.heard) == 1600
 
 
-def test_a_tap_is_told_of_an_underrun(bench):
+def test_a_tap_is_told_of_an_underrun(bench: Any) -> None:
     tap = bench.playout.tap = Tap(bench)
     bench.playout.play(bench.audio(1.0))
     bench.clock.now += 0.9  # nothing was sent for longer than the lead

@@ -1,5 +1,7 @@
 import base64
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -22,64 +24,67 @@ from mediaserver.protocol import Dtmf, ProtocolError, StreamError
 class Shell:
     """Keeps what the session asks of its shell."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.sent = []
         self.asked = []
         self.failures = []
         self.notices = []
         self.turns = []
 
-    def send(self, message):
+    def send(self, message: bytes) -> None:
         self.sent.append(json.loads(message))
 
-    def started(self):
+    def started(self) -> None:
         self.asked.append("started")
 
-    def fail(self, code, reason):
+    def fail(self, code: int, reason: str) -> None:
         self.failures.append((code, reason))
 
-    def pause_reading(self):
+    def pause_reading(self) -> None:
         self.asked.append("pause reading")
 
-    def resume_reading(self):
+    def resume_reading(self) -> None:
         self.asked.append("resume reading")
 
-    def notice(self, text):
+    def notice(self, text: str) -> None:
         self.notices.append(text)
 
-    def reported(self, turn):
+    def reported(self, turn: Turn) -> None:
         self.turns.append(turn)
 
 
 @pytest.fixture
-def shell():
+def shell() -> Shell:
     return Shell()
 
 
 @pytest.fixture
-def make_session(clock, shell):
-    def make(**settings):
+def make_session(clock: Any, shell: Shell) -> Callable[..., Any]:
+    def make(**settings: Any) -> Session:
         return Session(clock, shell, CallSettings(**settings))
 
     return make
 
 
 @pytest.fixture
-def session(make_session):
+def session(make_session: Callable[..., Any]) -> Session:
     return make_session()
 
 
 @pytest.fixture
-def live(session):
+def live(session: Session) -> Session:
     session.receive(start())
     return session
 
 
-def message(event, **fields):
+def message(event: str, **fields: Any) -> str:
     return json.dumps({"event": event, "streamId": "stream", **fields})
 
 
-def start(media_format=None, tracks=("inbound",)):
+def start(
+    media_format: dict[str, int | str] | None = None,
+    tracks: tuple[str, str] | tuple[str] = ("inbound",),
+) -> str:
     media_format = media_format or {"encoding": "audio/x-mulaw", "sampleRate": 8000}
     return message(
         "start",
@@ -97,18 +102,18 @@ def start(media_format=None, tracks=("inbound",)):
 L16_16K_START = start({"encoding": "audio/x-l16", "sampleRate": 16000})
 
 
-def media(payload=b"\xff" * 160, chunk=None, track="inbound"):
+def media(payload: bytes = b"\xff" * 160, chunk: int | None = None, track: str = "inbound") -> str:
     fields = {"track": track, "payload": base64.b64encode(payload).decode()}
     if chunk is not None:
         fields["chunk"] = chunk
     return message("media", media=fields)
 
 
-def dtmf(digit="1"):
+def dtmf(digit: str = "1") -> str:
     return message("dtmf", dtmf={"track": "inbound", "digit": digit, "timestamp": "1"})
 
 
-def events(session):
+def events(session: Session) -> Any:
     found = []
     while (event := session.started.inbox.next_event()) is not None:
         found.append(event)
@@ -118,18 +123,18 @@ def events(session):
 # The start.
 
 
-def test_start_begins_the_stream(session, shell):
+def test_start_begins_the_stream(session: Session, shell: Shell) -> None:
     session.receive(start())
     assert session.started.start.call_id == "call"
     assert shell.asked == ["started"]
 
 
-def test_the_format_is_what_start_says(session):
+def test_the_format_is_what_start_says(session: Session) -> None:
     session.receive(L16_16K_START)
     assert session.started.format == L16_16K
 
 
-def test_the_format_is_the_default_where_start_says_none(make_session):
+def test_the_format_is_the_default_where_start_says_none(make_session: Callable[..., Any]) -> None:
     session = make_session(default_format=L16_24K)
     session.receive(
         message("start", start={"callId": "call", "streamId": "stream", "tracks": ["inbound"]})
@@ -137,7 +142,7 @@ def test_the_format_is_the_default_where_start_says_none(make_session):
     assert session.started.format == L16_24K
 
 
-def test_a_second_start_is_ignored(live, shell):
+def test_a_second_start_is_ignored(live: Session, shell: Shell) -> None:
     playout = live.started.playout
     live.receive(start())
     assert live.started.playout is playout
@@ -145,7 +150,7 @@ def test_a_second_start_is_ignored(live, shell):
     assert "second start" in shell.notices[0]
 
 
-def test_a_format_that_does_not_exist_ends_the_stream(session, shell):
+def test_a_format_that_does_not_exist_ends_the_stream(session: Session, shell: Shell) -> None:
     session.receive(start({"encoding": "audio/x-opus", "sampleRate": 48000}))
     assert session.ended
     assert shell.failures[0][0] == 1008
@@ -155,7 +160,7 @@ def test_a_format_that_does_not_exist_ends_the_stream(session, shell):
 # Media.
 
 
-def test_media_becomes_frames(live):
+def test_media_becomes_frames(live: Session) -> None:
     live.receive(media(b"\x01\x02", chunk=5))
     (frame,) = events(live)
     assert isinstance(frame, Frame)
@@ -167,39 +172,39 @@ def test_media_becomes_frames(live):
     )
 
 
-def test_media_is_counted(live):
+def test_media_is_counted(live: Session) -> None:
     live.receive(media())
     live.receive(media())
     assert live.counters.frames_in == 2
     assert live.counters.audio_in == pytest.approx(0.04)
 
 
-def test_empty_media_is_no_frame(live):
+def test_empty_media_is_no_frame(live: Session) -> None:
     live.receive(media(b""))
     assert events(live) == []
 
 
-def test_the_newest_audio_can_be_looked_at(live):
+def test_the_newest_audio_can_be_looked_at(live: Session) -> None:
     live.receive(media(b"\x01"))
     live.receive(media(b"\x02"))
     assert live.last_payload == b"\x02"
 
 
-def test_media_before_start_is_kept(session):
+def test_media_before_start_is_kept(session: Session) -> None:
     session.receive(media(chunk=1))
     session.receive(media(chunk=2))
     session.receive(start())
     assert [frame.chunk for frame in events(session)] == [1, 2]
 
 
-def test_media_before_start_has_the_format_of_start(session):
+def test_media_before_start_has_the_format_of_start(session: Session) -> None:
     session.receive(media(bytes(640)))
     session.receive(L16_16K_START)
     (frame,) = events(session)
     assert frame.seconds == 0.02
 
 
-def test_only_so_much_media_before_start_is_kept(make_session):
+def test_only_so_much_media_before_start_is_kept(make_session: Callable[..., Any]) -> None:
     session = make_session(inbox_length=0.1)
     for chunk in range(8):
         session.receive(media(chunk=chunk))
@@ -208,7 +213,7 @@ def test_only_so_much_media_before_start_is_kept(make_session):
     assert session.counters.frames_dropped == 3
 
 
-def test_the_inbox_holds_as_many_seconds_as_set(make_session):
+def test_the_inbox_holds_as_many_seconds_as_set(make_session: Callable[..., Any]) -> None:
     session = make_session(inbox_length=0.1)
     session.receive(L16_16K_START)
     for chunk in range(20):
@@ -216,7 +221,9 @@ def test_the_inbox_holds_as_many_seconds_as_set(make_session):
     assert len(events(session)) == 5
 
 
-def test_a_full_inbox_stops_the_reading_where_set(make_session, shell):
+def test_a_full_inbox_stops_the_reading_where_set(
+    make_session: Callable[..., Any], shell: Shell
+) -> None:
     session = make_session(inbox_length=0.1, inbox_overflow="pause")
     session.receive(start())
     for _ in range(6):
@@ -228,28 +235,30 @@ def test_a_full_inbox_stops_the_reading_where_set(make_session, shell):
 @pytest.mark.parametrize(
     ("chunks", "lost"), [([1, 2, 3], 0), ([1, 4], 2), ([7, 8], 0), ([1, 3, 5], 2), ([None, 3], 0)]
 )
-def test_missing_chunks_are_lost_frames(live, chunks, lost):
+def test_missing_chunks_are_lost_frames(
+    live: Session, chunks: list[int | None] | list[int], lost: int
+) -> None:
     for chunk in chunks:
         live.receive(media(chunk=chunk))
     assert live.counters.frames_lost == lost
     assert live.counters.frames_out_of_order == 0
 
 
-def test_a_frame_that_comes_late_was_not_lost(live):
+def test_a_frame_that_comes_late_was_not_lost(live: Session) -> None:
     for chunk in (1, 3, 2, 4):
         live.receive(media(chunk=chunk))
     assert live.counters.frames_lost == 0
     assert live.counters.frames_out_of_order == 1
 
 
-def test_a_frame_that_comes_twice_is_out_of_order(live):
+def test_a_frame_that_comes_twice_is_out_of_order(live: Session) -> None:
     for chunk in (1, 1):
         live.receive(media(chunk=chunk))
     assert live.counters.frames_lost == 0
     assert live.counters.frames_out_of_order == 1
 
 
-def test_each_track_has_its_own_chunks(session):
+def test_each_track_has_its_own_chunks(session: Session) -> None:
     session.receive(start(tracks=("inbound", "outbound")))
     for chunk in (1, 2):
         session.receive(media(chunk=chunk))
@@ -258,21 +267,23 @@ def test_each_track_has_its_own_chunks(session):
     assert session.counters.frames_out_of_order == 0
 
 
-def test_a_sample_cut_in_two_is_put_together(session):
+def test_a_sample_cut_in_two_is_put_together(session: Session) -> None:
     session.receive(L16_16K_START)
     session.receive(media(b"\x01\x02\x03"))
     session.receive(media(b"\x04\x05\x06"))
     assert [frame.payload for frame in events(session)] == [b"\x01\x02", b"\x03\x04\x05\x06"]
 
 
-def test_a_frame_that_was_cut_short_does_not_put_the_next_ones_out_of_step(session):
+def test_a_frame_that_was_cut_short_does_not_put_the_next_ones_out_of_step(
+    session: Session,
+) -> None:
     session.receive(L16_16K_START)
     session.receive(media(bytes(639)))
     session.receive(media(b"\x00\x01" * 320))
     assert [frame.samples[-1] for frame in events(session)] == [0, 256]
 
 
-def test_samples_cut_in_two_on_both_tracks_stay_apart(session):
+def test_samples_cut_in_two_on_both_tracks_stay_apart(session: Session) -> None:
     session.receive(
         start({"encoding": "audio/x-l16", "sampleRate": 16000}, tracks=("inbound", "outbound"))
     )
@@ -288,14 +299,14 @@ def test_samples_cut_in_two_on_both_tracks_stay_apart(session):
     ]
 
 
-def test_half_a_sample_is_no_frame(session):
+def test_half_a_sample_is_no_frame(session: Session) -> None:
     session.receive(L16_16K_START)
     session.receive(media(b"\x01"))
     assert events(session) == []
 
 
 @given(st.binary(max_size=200), st.lists(st.integers(1, 30), max_size=20))
-def test_audio_cut_anywhere_comes_out_whole(audio, cuts):
+def test_audio_cut_anywhere_comes_out_whole(audio: bytes, cuts: list[int]) -> None:
     session = Session(lambda: 0.0, Shell(), CallSettings())
     session.receive(L16_16K_START)
     first = 0
@@ -309,21 +320,21 @@ def test_audio_cut_anywhere_comes_out_whole(audio, cuts):
 # Other events.
 
 
-def test_a_key_is_an_event(live):
+def test_a_key_is_an_event(live: Session) -> None:
     live.receive(dtmf("5"))
     (event,) = events(live)
     assert isinstance(event, Dtmf)
     assert event.digit == "5"
 
 
-def test_an_error_of_plivos_is_an_event_and_a_notice(live, shell):
+def test_an_error_of_plivos_is_an_event_and_a_notice(live: Session, shell: Shell) -> None:
     live.receive(message("error", reason="too bad"))
     (event,) = events(live)
     assert isinstance(event, StreamError)
     assert "error" in shell.notices[0]
 
 
-def test_a_checkpoint_that_was_played_is_an_event(live, clock):
+def test_a_checkpoint_that_was_played_is_an_event(live: Session, clock: Any) -> None:
     live.started.playout.play(bytes(800))
     live.started.playout.checkpoint("end")
     clock.now += 0.1
@@ -331,7 +342,7 @@ def test_a_checkpoint_that_was_played_is_an_event(live, clock):
     assert events(live) == [Checkpoint("end", played=True)]
 
 
-def test_an_answer_to_a_clear_is_no_event(live):
+def test_an_answer_to_a_clear_is_no_event(live: Session) -> None:
     live.interrupt()
     events(live)
     live.receive(message("clearedAudio"))
@@ -339,18 +350,18 @@ def test_an_answer_to_a_clear_is_no_event(live):
     assert live.counters.unknown_messages == 0
 
 
-def test_unknown_events_are_counted_and_ignored(live):
+def test_unknown_events_are_counted_and_ignored(live: Session) -> None:
     live.receive(message("mystery"))
     assert live.counters.unknown_messages == 1
     assert events(live) == []
 
 
-def test_events_before_start_are_counted_and_ignored(session):
+def test_events_before_start_are_counted_and_ignored(session: Session) -> None:
     session.receive(dtmf())
     assert session.counters.unknown_messages == 1
 
 
-def test_messages_and_bytes_are_counted(session):
+def test_messages_and_bytes_are_counted(session: Session) -> None:
     session.receive(start())
     assert session.counters.messages_in == 1
     assert session.counters.bytes_in == len(start())
@@ -359,19 +370,21 @@ def test_messages_and_bytes_are_counted(session):
 # What is malformed.
 
 
-def test_a_malformed_message_is_counted_and_ignored(live):
+def test_a_malformed_message_is_counted_and_ignored(live: Session) -> None:
     live.receive("no json")
     assert live.counters.malformed_messages == 1
     assert not live.ended
 
 
-def test_the_first_malformed_message_is_noticed(live, shell):
+def test_the_first_malformed_message_is_noticed(live: Session, shell: Shell) -> None:
     live.receive("no json")
     live.receive("no json either")
     assert len(shell.notices) == 1
 
 
-def test_too_many_malformed_messages_end_the_stream(make_session, shell):
+def test_too_many_malformed_messages_end_the_stream(
+    make_session: Callable[..., Any], shell: Shell
+) -> None:
     session = make_session(max_malformed=3)
     session.receive(start())
     for _ in range(4):
@@ -380,27 +393,29 @@ def test_too_many_malformed_messages_end_the_stream(make_session, shell):
     assert session.ended
 
 
-def test_a_message_that_is_too_long_is_malformed(make_session):
+def test_a_message_that_is_too_long_is_malformed(make_session: Callable[..., Any]) -> None:
     session = make_session(max_message_size=400)
     session.receive(media(bytes(400)))
     assert session.counters.malformed_messages == 1
 
 
-def test_a_binary_message_is_malformed(live):
+def test_a_binary_message_is_malformed(live: Session) -> None:
     live.refuse_binary(100)
     assert live.counters.malformed_messages == 1
     assert live.counters.messages_in == 2
     assert not live.ended
 
 
-def test_a_binary_message_after_the_end_is_only_counted(live):
+def test_a_binary_message_after_the_end_is_only_counted(live: Session) -> None:
     live.close("over")
     live.refuse_binary(100)
     assert live.counters.malformed_messages == 0
     assert live.counters.messages_in == 2
 
 
-def test_a_handler_that_reads_no_events_is_cut_off_at_some_number(make_session, shell):
+def test_a_handler_that_reads_no_events_is_cut_off_at_some_number(
+    make_session: Callable[..., Any], shell: Shell
+) -> None:
     session = make_session(max_control_events=10)
     session.receive(start())
     for _ in range(11):
@@ -409,7 +424,7 @@ def test_a_handler_that_reads_no_events_is_cut_off_at_some_number(make_session, 
 
 
 @given(st.one_of(st.text(), st.binary(), st.recursive(st.none(), st.lists).map(json.dumps)))
-def test_no_message_raises(garbage):
+def test_no_message_raises(garbage: str) -> None:
     session = Session(lambda: 0.0, Shell(), CallSettings())
     session.receive(garbage)
     session.receive(start())
@@ -420,44 +435,44 @@ def test_no_message_raises(garbage):
 # Sending.
 
 
-def test_audio_goes_to_the_shell(live, shell):
+def test_audio_goes_to_the_shell(live: Session, shell: Shell) -> None:
     live.started.playout.play(b"\xff" * 160)
     (sent,) = shell.sent
     assert sent["event"] == "playAudio"
     assert base64.b64decode(sent["media"]["payload"]) == b"\xff" * 160
 
 
-def test_what_is_sent_is_counted(live):
+def test_what_is_sent_is_counted(live: Session) -> None:
     live.started.playout.play(b"\xff" * 160)
     assert live.counters.messages_out == 1
     assert live.counters.bytes_out > 160
 
 
-def test_digits_go_to_the_shell(live, shell):
+def test_digits_go_to_the_shell(live: Session, shell: Shell) -> None:
     live.send_dtmf("12#")
     assert shell.sent == [{"event": "sendDTMF", "dtmf": "12#"}]
 
 
-def test_digits_that_are_none_are_refused(live, shell):
+def test_digits_that_are_none_are_refused(live: Session, shell: Shell) -> None:
     with pytest.raises(ProtocolError):
         live.send_dtmf("12x")
     assert shell.sent == []
 
 
-def test_digits_after_the_end_are_refused(live):
+def test_digits_after_the_end_are_refused(live: Session) -> None:
     live.close("over")
     with pytest.raises(StreamEndedError, match=r"the stream has ended \(over\)"):
         live.send_dtmf("1")
 
 
-def test_an_interruption_is_an_event(live, clock):
+def test_an_interruption_is_an_event(live: Session, clock: Any) -> None:
     live.started.playout.play(bytes(16_000))
     clock.now += 0.5
     assert live.interrupt() == 1.5
     assert events(live) == [Interrupt(1.5)]
 
 
-def test_an_interruption_after_the_end_is_no_event(live):
+def test_an_interruption_after_the_end_is_no_event(live: Session) -> None:
     live.close("over")
     assert live.interrupt() == 0
     assert events(live) == []
@@ -466,32 +481,32 @@ def test_an_interruption_after_the_end_is_no_event(live):
 # The end.
 
 
-def test_stop_ends_the_stream(live):
+def test_stop_ends_the_stream(live: Session) -> None:
     live.receive(message("stop", stop={"reason": "hang-up"}))
     assert live.ended
     assert live.started.inbox.ended
     assert live.started.playout.ended
 
 
-def test_closing_ends_the_stream(live):
+def test_closing_ends_the_stream(live: Session) -> None:
     live.close("the socket closed")
     assert live.ended
     assert live.end_reason == "the socket closed"
 
 
-def test_a_stream_ends_once(live):
+def test_a_stream_ends_once(live: Session) -> None:
     live.receive(message("stop"))
     reason = live.end_reason
     live.close("the socket closed")
     assert live.end_reason == reason != ""
 
 
-def test_a_stream_that_never_started_can_end(session):
+def test_a_stream_that_never_started_can_end(session: Session) -> None:
     session.close("the socket closed")
     assert session.ended
 
 
-def test_nothing_is_received_after_the_end(live):
+def test_nothing_is_received_after_the_end(live: Session) -> None:
     live.close("over")
     live.receive(media())
     live.receive(dtmf())
@@ -499,13 +514,13 @@ def test_nothing_is_received_after_the_end(live):
     assert live.counters.messages_in == 3
 
 
-def test_what_was_received_before_the_end_can_be_read(live):
+def test_what_was_received_before_the_end_can_be_read(live: Session) -> None:
     live.receive(media(chunk=1))
     live.close("over")
     assert [frame.chunk for frame in events(live)] == [1]
 
 
-def test_checkpoints_left_at_the_end_are_no_events(live):
+def test_checkpoints_left_at_the_end_are_no_events(live: Session) -> None:
     live.started.playout.play(bytes(800))
     live.started.playout.checkpoint("end")
     live.close("over")
@@ -518,13 +533,15 @@ def test_checkpoints_left_at_the_end_are_no_events(live):
 PLAYED = StreamStatus(kind="played", name="a")
 
 
-def test_a_status_callback_reaches_the_handler_in_order(live):
+def test_a_status_callback_reaches_the_handler_in_order(live: Session) -> None:
     live.receive(dtmf())
     live.report(PLAYED)
     assert [type(event) for event in events(live)] == [Dtmf, StreamStatus]
 
 
-def test_before_the_start_and_after_the_end_nobody_is_told_of_status_callbacks(session):
+def test_before_the_start_and_after_the_end_nobody_is_told_of_status_callbacks(
+    session: Session,
+) -> None:
     session.report(PLAYED)
     session.receive(start())
     session.close("over")
@@ -532,7 +549,9 @@ def test_before_the_start_and_after_the_end_nobody_is_told_of_status_callbacks(s
     assert events(session) == []
 
 
-def test_status_callbacks_that_nobody_reads_end_no_call(make_session, shell):
+def test_status_callbacks_that_nobody_reads_end_no_call(
+    make_session: Callable[..., Any], shell: Shell
+) -> None:
     session = make_session(max_control_events=10)
     session.receive(start())
     for _ in range(100):
@@ -544,7 +563,7 @@ def test_status_callbacks_that_nobody_reads_end_no_call(make_session, shell):
 # Turns, and listening in.
 
 
-def test_a_turn_is_counted_told_and_an_event(live, shell):
+def test_a_turn_is_counted_told_and_an_event(live: Session, shell: Shell) -> None:
     turn = Turn(number=1, audio_heard=0.9)
     live.report_turn(turn)
     assert live.counters.turns.turns == 1
@@ -552,7 +571,7 @@ def test_a_turn_is_counted_told_and_an_event(live, shell):
     assert live.started.inbox.next_control() is turn
 
 
-def test_a_turn_after_the_end_is_counted_and_told(live, shell):
+def test_a_turn_after_the_end_is_counted_and_told(live: Session, shell: Shell) -> None:
     live.close("over")
     live.report_turn(Turn(number=1))
     assert live.counters.turns.turns == 1
@@ -560,16 +579,16 @@ def test_a_turn_after_the_end_is_counted_and_told(live, shell):
     assert live.started.inbox.next_control() is None
 
 
-def test_turns_that_nobody_reads_do_not_end_the_call(live, shell):
+def test_turns_that_nobody_reads_do_not_end_the_call(live: Session, shell: Shell) -> None:
     for number in range(live.settings.max_control_events + 1):
         live.report_turn(Turn(number=number))
     assert not live.ended
     assert live.started.inbox.unread_control_events == live.settings.max_control_events // 2
 
 
-def test_a_tap_is_told_of_each_frame(live, clock):
+def test_a_tap_is_told_of_each_frame(live: Session, clock: Any) -> None:
     class Tap:
-        def received(self, frame, at):
+        def received(self, frame: Frame, at: float) -> None:
             told.append((frame.payload, at))
 
     told = []

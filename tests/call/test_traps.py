@@ -8,51 +8,54 @@ import asyncio
 import time
 import tracemalloc
 from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
 import numpy as np
 import pytest
 
-from audiocodecs import L16_24K, MULAW_8K
+from audiocodecs import L16_24K, MULAW_8K, AudioFormat, Samples
+from mediaserver import Heard, Playback, Stream, StreamCounters
 from mediaserver.call import Frame
 from mediaserver.handler import Handler
-from mediaserver.sandbox import Misbehaviour
+from mediaserver.sandbox import CallReport, Misbehaviour
 from mediaserver.settings import Settings
-from mediaserver.testing import joined, run_virtual, stall
+from mediaserver.testing import JoinedCall, joined, run_virtual, stall
 
 
 GRID = 0.02
 """The phone plays in steps of this many seconds."""
 
 
-def tone(seconds, rate=8000, level=8000):
+def tone(seconds: float, rate: int = 8000, level: int = 8000) -> Samples:
     times = np.arange(round(seconds * rate)) / rate
     return (level * np.sin(2 * np.pi * 440 * times)).astype(np.int16)
 
 
-async def listen(stream):
+async def listen(stream: Stream) -> None:
     """The handler of a call whose agent's part is done by the test."""
     async for _ in stream.audio():
         pass
 
 
-async def stalling(seconds, *, every):
+async def stalling(seconds: float, *, every: float) -> None:
     while True:
         await asyncio.sleep(every)
         stall(seconds)
 
 
-def now():
+def now() -> float:
     return asyncio.get_running_loop().time()
 
 
 # A. Outgoing audio choppy, gapped, drifting.
 
 
-def test_parallel_calls_do_not_pause_each_others_audio():
+def test_parallel_calls_do_not_pause_each_others_audio() -> None:
     """https://github.com/pipecat-ai/pipecat/issues/3092"""
 
-    async def main():
+    async def main() -> list[list[Any]]:
         async with AsyncExitStack() as stack:
             lines = [await stack.enter_async_context(joined(listen)) for _ in range(12)]
             playbacks = [await line.stream.play(tone(8), rate=8000) for line in lines]
@@ -63,17 +66,17 @@ def test_parallel_calls_do_not_pause_each_others_audio():
     assert run_virtual(main()) == [[]] * 12
 
 
-def test_a_producer_that_hesitates_longer_than_the_lead_leaves_no_hole():
+def test_a_producer_that_hesitates_longer_than_the_lead_leaves_no_hole() -> None:
     """https://github.com/pipecat-ai/pipecat/issues/3222"""
 
-    async def hesitating():
+    async def hesitating() -> AsyncIterator[Any]:
         for _ in range(20):
             yield tone(0.5)
         await asyncio.sleep(1.2)
         for _ in range(5):
             yield tone(0.5)
 
-    async def main():
+    async def main() -> tuple[CallReport, StreamCounters]:
         async with joined(listen) as line:
             playback = await line.stream.say(hesitating())
             await playback.heard()
@@ -84,15 +87,15 @@ def test_a_producer_that_hesitates_longer_than_the_lead_leaves_no_hole():
     assert counters.producer_gaps == counters.underruns == 0
 
 
-def test_a_producer_that_runs_dry_is_told_from_a_sender_that_does():
+def test_a_producer_that_runs_dry_is_told_from_a_sender_that_does() -> None:
     """https://github.com/pipecat-ai/pipecat/issues/3315"""
 
-    async def halting():
+    async def halting() -> AsyncIterator[Any]:
         for _ in range(3):
             yield tone(0.5)
             await asyncio.sleep(0.7)
 
-    async def main():
+    async def main() -> tuple[CallReport, StreamCounters]:
         async with joined(listen) as line:
             playback = await line.stream.say(halting())
             await playback.heard()
@@ -104,7 +107,7 @@ def test_a_producer_that_runs_dry_is_told_from_a_sender_that_does():
     assert counters.underruns == 0
 
 
-def test_pacing_at_the_rate_of_play_does_not_starve_the_carrier(bench):
+def test_pacing_at_the_rate_of_play_does_not_starve_the_carrier(bench: Any) -> None:
     """It always has some hundred milliseconds in hand, until the audio itself comes to its end.
 
     https://github.com/pipecat-ai/pipecat/pull/4855
@@ -117,10 +120,10 @@ def test_pacing_at_the_rate_of_play_does_not_starve_the_carrier(bench):
         assert bench.carrier.unplayed > 0.4
 
 
-def test_a_resampler_that_buffers_does_not_drain_the_audio_early():
+def test_a_resampler_that_buffers_does_not_drain_the_audio_early() -> None:
     """https://github.com/pipecat-ai/pipecat/issues/5592"""
 
-    async def main():
+    async def main() -> tuple[Heard, float, CallReport]:
         async with joined(listen) as line:
             for piece in np.split(tone(5, rate=24000), 500):
                 playback = await line.stream.play(piece, rate=24000)
@@ -135,7 +138,7 @@ def test_a_resampler_that_buffers_does_not_drain_the_audio_early():
 
 
 @pytest.mark.parametrize("tick", [0.101, 0.117, 0.149])
-def test_lateness_of_ticks_does_not_add_up(bench, tick):
+def test_lateness_of_ticks_does_not_add_up(bench: Any, tick: float) -> None:
     """https://github.com/openclaw/openclaw/pull/146078, .../issues/119070"""
     bench.playout.play(bench.audio(60.0))
     bench.run(60.0, tick=tick)
@@ -143,10 +146,10 @@ def test_lateness_of_ticks_does_not_add_up(bench, tick):
     assert bench.carrier.gaps == []
 
 
-def test_one_utterance_after_the_other_does_not_drift():
+def test_one_utterance_after_the_other_does_not_drift() -> None:
     """https://github.com/streamplace/streamplace/pull/1236"""
 
-    async def main():
+    async def main() -> float:
         async with joined(listen) as line:
             for _ in range(40):
                 playback = await line.stream.play(tone(0.5))
@@ -157,10 +160,10 @@ def test_one_utterance_after_the_other_does_not_drift():
 
 
 @pytest.mark.parametrize("stalled", [0.010, 0.015, 0.025])
-def test_a_loop_that_stalls_at_every_step_does_not_slow_the_audio(stalled):
+def test_a_loop_that_stalls_at_every_step_does_not_slow_the_audio(stalled: float) -> None:
     """https://github.com/eigger/hass-sip/pull/46"""
 
-    async def main():
+    async def main() -> CallReport:
         async with joined(listen) as line:
             stalls = asyncio.create_task(stalling(stalled, every=0.02))
             playback = await line.stream.play(tone(20))
@@ -173,10 +176,10 @@ def test_a_loop_that_stalls_at_every_step_does_not_slow_the_audio(stalled):
     assert report.audio_played == 20.0
 
 
-def test_a_loop_that_stalls_once_a_second_through_a_monologue_is_not_heard():
+def test_a_loop_that_stalls_once_a_second_through_a_monologue_is_not_heard() -> None:
     """https://github.com/hkjarral/AVA-AI-Voice-Agent-for-Asterisk/issues/217"""
 
-    async def main():
+    async def main() -> tuple[Heard, CallReport, int]:
         async with joined(listen) as line:
             stalls = asyncio.create_task(stalling(0.15, every=1))
             playback = await line.stream.play(tone(60))
@@ -190,10 +193,10 @@ def test_a_loop_that_stalls_once_a_second_through_a_monologue_is_not_heard():
     assert heard.seconds == report.audio_played == 60.0
 
 
-def test_a_socket_blocked_now_and_then_through_a_monologue_is_not_heard():
+def test_a_socket_blocked_now_and_then_through_a_monologue_is_not_heard() -> None:
     """https://github.com/livekit/sip/issues/348"""
 
-    async def blocking(line):
+    async def blocking(line: JoinedCall) -> None:
         """The server can write nothing for 400 ms every 10 s."""
         while True:
             await asyncio.sleep(10)
@@ -201,7 +204,7 @@ def test_a_socket_blocked_now_and_then_through_a_monologue_is_not_heard():
             await asyncio.sleep(0.4)
             line.call.unblock()
 
-    async def main():
+    async def main() -> tuple[CallReport, int]:
         async with joined(listen) as line:
             blocks = asyncio.create_task(blocking(line))
             playback = await line.stream.play(tone(60))
@@ -214,7 +217,7 @@ def test_a_socket_blocked_now_and_then_through_a_monologue_is_not_heard():
     assert underruns == 0
 
 
-def test_tiny_pieces_are_neither_sent_one_by_one_nor_all_at_once(bench):
+def test_tiny_pieces_are_neither_sent_one_by_one_nor_all_at_once(bench: Any) -> None:
     """https://github.com/openai/openai-agents-python/pull/1926"""
     for _ in range(2000):
         bench.playout.play(bench.audio(0.005))
@@ -224,7 +227,7 @@ def test_tiny_pieces_are_neither_sent_one_by_one_nor_all_at_once(bench):
     assert len(bench.payloads) - sent <= 9.4 / 0.1
 
 
-def test_short_frames_do_not_press_on_the_event_loop(bench):
+def test_short_frames_do_not_press_on_the_event_loop(bench: Any) -> None:
     """https://github.com/livekit/agents/pull/2610"""
     for _ in range(3000):
         bench.playout.play(bench.audio(0.01))
@@ -234,7 +237,7 @@ def test_short_frames_do_not_press_on_the_event_loop(bench):
     assert len(bench.messages) - messages <= 100
 
 
-def test_a_long_reply_is_not_copied_for_each_message(bench):
+def test_a_long_reply_is_not_copied_for_each_message(bench: Any) -> None:
     """https://github.com/openclaw/openclaw/issues/117162"""
     bench.tap = lambda message: None
     bench.carrier.receive = bench.tap
@@ -249,7 +252,7 @@ def test_a_long_reply_is_not_copied_for_each_message(bench):
     assert peak < len(reply) / 20
 
 
-def test_after_a_long_stall_there_is_no_burst_beyond_the_lead(bench):
+def test_after_a_long_stall_there_is_no_burst_beyond_the_lead(bench: Any) -> None:
     """https://github.com/bluejay-ai-dev/mivas-bench/pull/28"""
     bench.playout.play(bench.audio(30.0))
     bench.run(1.0)
@@ -261,12 +264,12 @@ def test_after_a_long_stall_there_is_no_burst_beyond_the_lead(bench):
     assert len(bench.carrier.gaps) == bench.counters.underruns == 1
 
 
-def test_the_wall_clock_may_jump(monkeypatch):
+def test_the_wall_clock_may_jump(monkeypatch: pytest.MonkeyPatch) -> None:
     """https://github.com/GetStream/stream-py/pull/272"""
     real, calls = time.time, iter(range(10**9))
     monkeypatch.setattr(time, "time", lambda: real() + 3600 * (-1) ** next(calls))
 
-    async def main():
+    async def main() -> CallReport:
         async with joined(listen) as line:
             playback = await line.stream.play(tone(5))
             await playback.heard()
@@ -275,10 +278,10 @@ def test_the_wall_clock_may_jump(monkeypatch):
     assert run_virtual(main()).gaps == []
 
 
-def test_short_pieces_are_resampled_as_one():
+def test_short_pieces_are_resampled_as_one() -> None:
     """https://github.com/GetStream/stream-py/pull/272"""
 
-    async def recording(pieces):
+    async def recording(pieces: list[Samples]) -> Samples:
         async with joined(listen) as line:
             for piece in pieces:
                 playback = await line.stream.play(piece, rate=24000)
@@ -294,11 +297,11 @@ def test_short_pieces_are_resampled_as_one():
     assert np.array_equal(whole[:-20], in_pieces)
 
 
-def test_a_backlog_of_received_audio_does_not_become_latency():
+def test_a_backlog_of_received_audio_does_not_become_latency() -> None:
     """https://github.com/asterisk/asterisk/issues/2115"""
 
-    async def main():
-        async def late(stream):
+    async def main() -> list[float]:
+        async def late(stream: Stream) -> None:
             await asyncio.sleep(3)
             async for frame in stream.audio():
                 ages.append(now() - frame.chunk * 0.02)
@@ -315,7 +318,7 @@ def test_a_backlog_of_received_audio_does_not_become_latency():
     assert ages[-1] <= 2 * GRID
 
 
-def test_a_backlog_of_sent_audio_does_not_become_latency(bench):
+def test_a_backlog_of_sent_audio_does_not_become_latency(bench: Any) -> None:
     """https://github.com/asterisk/asterisk/issues/2115"""
     for _ in range(500):
         bench.playout.play(bench.audio(0.02))
@@ -331,7 +334,7 @@ def test_a_backlog_of_sent_audio_does_not_become_latency(bench):
 # B. Barge-in.
 
 
-def test_an_interruption_clears_what_the_carrier_holds(bench):
+def test_an_interruption_clears_what_the_carrier_holds(bench: Any) -> None:
     """https://github.com/pipecat-ai/pipecat/issues/366"""
     bench.playout.play(bench.audio(5.0))
     bench.playout.interrupt()
@@ -339,17 +342,17 @@ def test_an_interruption_clears_what_the_carrier_holds(bench):
 
 
 @pytest.mark.parametrize("format", [MULAW_8K, L16_24K], ids=str)
-def test_an_interruption_is_silence_at_the_ear_at_once(format):
+def test_an_interruption_is_silence_at_the_ear_at_once(format: AudioFormat) -> None:
     """https://github.com/cloudflare/agents/issues/2261"""
 
     class Agent(Handler):
-        async def on_start(self):
+        async def on_start(self) -> None:
             await self.stream.play(tone(10), rate=8000)
 
-        async def on_dtmf(self, digit):
+        async def on_dtmf(self, digit: str) -> None:
             self.stream.interrupt()
 
-    async def main():
+    async def main() -> CallReport:
         async with joined(Agent, format=format) as line:
             await line.phone.wait_until(3.0)
             line.phone.press("1")
@@ -360,7 +363,7 @@ def test_an_interruption_is_silence_at_the_ear_at_once(format):
     assert interrupt.seconds <= GRID + 0.005
 
 
-def test_an_interruption_counts_when_everything_was_sent(bench):
+def test_an_interruption_counts_when_everything_was_sent(bench: Any) -> None:
     """https://github.com/openai/openai-agents-js/issues/1173"""
     bench.playout.play(bench.audio(0.5))
     assert bench.playout.backlog == 0
@@ -369,7 +372,7 @@ def test_an_interruption_counts_when_everything_was_sent(bench):
     assert bench.carrier.unplayed == 0
 
 
-def test_an_interruption_counts_when_everything_should_have_been_heard(bench):
+def test_an_interruption_counts_when_everything_should_have_been_heard(bench: Any) -> None:
     """https://github.com/jambonz/jambonz-feature-server/issues/1179"""
     bench.playout.play(bench.audio(0.5))
     bench.run(1.0)
@@ -377,13 +380,13 @@ def test_an_interruption_counts_when_everything_should_have_been_heard(bench):
     assert bench.kinds[-1] == "clearAudio"
 
 
-def test_a_turn_is_not_over_when_its_last_audio_was_made():
+def test_a_turn_is_not_over_when_its_last_audio_was_made() -> None:
     """https://github.com/elizaOS/eliza/pull/19407"""
 
-    async def speech():
+    async def speech() -> AsyncIterator[Any]:
         yield tone(1.5)
 
-    async def main():
+    async def main() -> tuple[float, float, Heard, CallReport]:
         async with joined(listen) as line:
             playback = await line.stream.say(speech())
             said = now()
@@ -400,7 +403,7 @@ def test_a_turn_is_not_over_when_its_last_audio_was_made():
     assert report.audio_played == pytest.approx(1.0, abs=2 * GRID)
 
 
-async def heard_after_an_interruption(speak):
+async def heard_after_an_interruption(speak: Callable[..., Any]) -> Samples:
     """Return what is heard of silence that is spoken right after an interrupted, loud tone."""
     async with joined(listen) as line:
         loud = asyncio.create_task(speak(line.stream, tone(3, rate=24000, level=30000)))
@@ -415,36 +418,36 @@ async def heard_after_an_interruption(speak):
         return report.recording[cut:, 1]
 
 
-def test_the_resamplers_tail_does_not_leak_into_the_next_turn():
+def test_the_resamplers_tail_does_not_leak_into_the_next_turn() -> None:
     """https://github.com/timbal-ai/timbal/pull/112"""
 
-    async def play(stream, samples):
+    async def play(stream: Stream, samples: Samples) -> Playback:
         return await stream.play(samples, rate=24000)
 
     assert not run_virtual(heard_after_an_interruption(play)).any()
 
 
-def test_the_tail_of_streamed_speech_does_not_leak_into_the_next_turn():
+def test_the_tail_of_streamed_speech_does_not_leak_into_the_next_turn() -> None:
     """https://github.com/Project-N-E-K-O/N.E.K.O/pull/1435"""
 
-    async def pieces(samples):
+    async def pieces(samples: Samples) -> AsyncIterator[Any]:
         for piece in np.array_split(samples, 300):
             yield piece
 
-    async def say(stream, samples):
+    async def say(stream: Stream, samples: Samples) -> Playback:
         return await stream.say(pieces(samples), rate=24000)
 
     assert not run_virtual(heard_after_an_interruption(say)).any()
 
 
-def test_noise_clears_nothing_unless_the_handler_decides_so():
+def test_noise_clears_nothing_unless_the_handler_decides_so() -> None:
     """What others cleared at any sound.
 
     https://github.com/vellum-ai/vellum-assistant/pull/37061
     https://github.com/livekit/agents/issues/5001
     """
 
-    async def main():
+    async def main() -> tuple[Heard, CallReport]:
         async with joined(listen, audio=tone(3), audio_rate=8000) as line:
             playback = await line.stream.play(tone(3))
             heard = await playback.heard()
@@ -456,7 +459,7 @@ def test_noise_clears_nothing_unless_the_handler_decides_so():
     assert report.audio_played == 3.0
 
 
-def test_minutes_of_audio_are_not_buffered_at_the_carrier(bench):
+def test_minutes_of_audio_are_not_buffered_at_the_carrier(bench: Any) -> None:
     """https://github.com/pipecat-ai/pipecat/issues/4151"""
     bench.playout.play(bench.audio(300.0))
     for _ in range(50):
@@ -467,7 +470,7 @@ def test_minutes_of_audio_are_not_buffered_at_the_carrier(bench):
     assert len(bench.carrier.heard) == 5.0 * 8000
 
 
-def test_there_is_no_burst_after_an_interruption(bench):
+def test_there_is_no_burst_after_an_interruption(bench: Any) -> None:
     """https://github.com/pipecat-ai/pipecat/issues/3077"""
     bench.playout.play(bench.audio(10.0))
     bench.run(1.0)
@@ -476,7 +479,7 @@ def test_there_is_no_burst_after_an_interruption(bench):
     assert bench.carrier.unplayed <= 0.6
 
 
-def test_after_a_false_interruption_speech_goes_on_where_it_stopped():
+def test_after_a_false_interruption_speech_goes_on_where_it_stopped() -> None:
     """What others dropped, or began anew.
 
     https://github.com/livekit/agents/issues/4039
@@ -484,7 +487,7 @@ def test_after_a_false_interruption_speech_goes_on_where_it_stopped():
     """
     spoken = (1000 + np.arange(16_000) // 80).astype(np.int16) * 40
 
-    async def main():
+    async def main() -> tuple[Heard, CallReport]:
         async with joined(listen) as line:
             playback = await line.stream.play(spoken)
             await line.phone.wait_until(1.0)
@@ -503,10 +506,10 @@ def test_after_a_false_interruption_speech_goes_on_where_it_stopped():
     assert set(np.unique(speech[speech != 0])) == set(MULAW_8K.decode(MULAW_8K.encode(spoken)))
 
 
-def test_audio_that_arrives_late_for_an_interrupted_turn_is_dropped():
+def test_audio_that_arrives_late_for_an_interrupted_turn_is_dropped() -> None:
     """https://github.com/openai/openai-agents-js/pull/1343"""
 
-    async def main():
+    async def main() -> tuple[Heard, CallReport]:
         async with joined(listen) as line:
             asked = line.stream.generation
             line.stream.interrupt()
@@ -521,10 +524,10 @@ def test_audio_that_arrives_late_for_an_interrupted_turn_is_dropped():
     assert report.audio_received == 0
 
 
-def test_a_producer_that_waited_for_room_does_not_speak_after_the_interruption():
+def test_a_producer_that_waited_for_room_does_not_speak_after_the_interruption() -> None:
     """https://github.com/gradio-app/fastrtc/issues/303"""
 
-    async def main():
+    async def main() -> tuple[Heard, CallReport]:
         async with joined(listen) as line:
             await line.stream.play(tone(5))
             waiting = asyncio.create_task(line.stream.play(tone(5)))
@@ -542,7 +545,7 @@ def test_a_producer_that_waited_for_room_does_not_speak_after_the_interruption()
 # D. What the caller heard.
 
 
-def test_no_more_was_heard_than_there_was(bench):
+def test_no_more_was_heard_than_there_was(bench: Any) -> None:
     """https://github.com/openai/openai-agents-python/issues/2009"""
     bench.playout.play(bench.audio(1.0))
     bench.run(30.0, acknowledge=False)
@@ -550,10 +553,10 @@ def test_no_more_was_heard_than_there_was(bench):
     assert bench.playout.outcome(0, 8000, 0).seconds == 1.0
 
 
-def test_queued_is_not_heard():
+def test_queued_is_not_heard() -> None:
     """https://github.com/twilio/twilio-agent-connect-python/pull/118"""
 
-    async def main():
+    async def main() -> tuple[Heard, CallReport]:
         async with joined(listen) as line:
             playback = await line.stream.play(tone(10))
             await line.phone.wait_until(1.23)
@@ -567,10 +570,10 @@ def test_queued_is_not_heard():
     assert heard.seconds == pytest.approx(report.audio_played, abs=0.06)
 
 
-def test_what_was_confirmed_is_what_was_heard():
+def test_what_was_confirmed_is_what_was_heard() -> None:
     """https://github.com/livekit/agents/issues/1994"""
 
-    async def main():
+    async def main() -> tuple[Heard, CallReport]:
         async with joined(listen) as line:
             playback = await line.stream.play(tone(1.11))
             heard = await playback.heard()
@@ -581,10 +584,10 @@ def test_what_was_confirmed_is_what_was_heard():
     assert heard.seconds == pytest.approx(report.audio_played, abs=0.02)
 
 
-def test_heard_stays_right_while_the_loop_stalls():
+def test_heard_stays_right_while_the_loop_stalls() -> None:
     """https://github.com/livekit/agents/issues/3418"""
 
-    async def main():
+    async def main() -> tuple[Heard, float]:
         async with joined(listen) as line:
             stalls = asyncio.create_task(stalling(0.15, every=1))
             for _ in range(5):
@@ -604,10 +607,10 @@ def test_heard_stays_right_while_the_loop_stalls():
 
 
 @pytest.mark.parametrize("misbehaviour", ["acks-cleared", "no-cleared"])
-def test_a_mark_echoed_after_a_clear_is_no_proof_of_playing(misbehaviour):
+def test_a_mark_echoed_after_a_clear_is_no_proof_of_playing(misbehaviour: str) -> None:
     """https://github.com/vellum-ai/vellum-assistant/pull/38316"""
 
-    async def main():
+    async def main() -> tuple[Heard, Heard, float]:
         async with joined(listen, misbehaviour=Misbehaviour.parse(misbehaviour)) as line:
             first = await line.stream.play(tone(0.5))
             line.stream.checkpoint("turn")
@@ -624,10 +627,10 @@ def test_a_mark_echoed_after_a_clear_is_no_proof_of_playing(misbehaviour):
     assert ended >= 0.6
 
 
-def test_sentences_that_were_never_begun_were_not_heard():
+def test_sentences_that_were_never_begun_were_not_heard() -> None:
     """https://github.com/2FastLabs/agent-squad/issues/561"""
 
-    async def main():
+    async def main() -> list[Heard]:
         async with joined(listen) as line:
             sentences = [await line.stream.play(tone(0.5)) for _ in range(3)]
             await line.phone.wait_until(0.75)
@@ -642,14 +645,14 @@ def test_sentences_that_were_never_begun_were_not_heard():
     assert third.seconds == 0
 
 
-def test_speech_that_was_interrupted_while_it_was_made_was_heard_so_far():
+def test_speech_that_was_interrupted_while_it_was_made_was_heard_so_far() -> None:
     """https://github.com/livekit/agents/issues/5038"""
 
-    async def endless():
+    async def endless() -> AsyncIterator[Any]:
         while True:
             yield tone(0.1)
 
-    async def main():
+    async def main() -> tuple[Heard, CallReport]:
         async with joined(listen) as line:
             speaking = asyncio.create_task(line.stream.say(endless()))
             await line.phone.wait_until(2.0)
@@ -663,14 +666,14 @@ def test_speech_that_was_interrupted_while_it_was_made_was_heard_so_far():
     assert heard.seconds == pytest.approx(report.audio_played, abs=0.06)
 
 
-def test_speech_interrupted_between_two_pieces_was_interrupted():
+def test_speech_interrupted_between_two_pieces_was_interrupted() -> None:
     """https://github.com/livekit/agents/issues/2201"""
 
-    async def thinking():
+    async def thinking() -> AsyncIterator[Any]:
         yield tone(0.5)
         await asyncio.sleep(10)
 
-    async def main():
+    async def main() -> Heard:
         async with joined(listen) as line:
             speaking = asyncio.create_task(line.stream.say(thinking()))
             await line.phone.wait_until(2.0)
@@ -682,10 +685,10 @@ def test_speech_interrupted_between_two_pieces_was_interrupted():
     assert heard.interrupted
 
 
-def test_an_answer_that_never_comes_does_not_wedge_the_session():
+def test_an_answer_that_never_comes_does_not_wedge_the_session() -> None:
     """https://github.com/livekit/agents-js/issues/2065"""
 
-    async def main():
+    async def main() -> tuple[Heard, float]:
         async with joined(listen, misbehaviour=Misbehaviour(no_acks=True)) as line:
             playback = await line.stream.play(tone(1))
             heard = await playback.heard()
@@ -697,7 +700,9 @@ def test_an_answer_that_never_comes_does_not_wedge_the_session():
     assert 1.0 < ended < 3.0
 
 
-def test_a_mark_answered_at_once_overstates_what_was_heard_by_no_more_than_the_lead(bench):
+def test_a_mark_answered_at_once_overstates_what_was_heard_by_no_more_than_the_lead(
+    bench: Any,
+) -> None:
     """https://github.com/jambonz/jambonz-feature-server/issues/811"""
     bench.playout.play(bench.audio(5.0))
     waiter = bench.watch()
@@ -711,11 +716,11 @@ def test_a_mark_answered_at_once_overstates_what_was_heard_by_no_more_than_the_l
 # F. Hanging up, closing, zombies.
 
 
-def test_the_stream_ends_when_the_handler_returns():
+def test_the_stream_ends_when_the_handler_returns() -> None:
     """https://github.com/pipecat-ai/pipecat/issues/728, .../pull/5135"""
 
-    async def main():
-        async def brief(stream):
+    async def main() -> CallReport:
+        async def brief(stream: Stream) -> None:
             playback = await stream.play(tone(1))
             await playback.heard()
 
@@ -730,10 +735,12 @@ def test_the_stream_ends_when_the_handler_returns():
 
 
 @pytest.mark.parametrize("misbehaviour", [("stop-sending@1", "stop-reading@1"), ("no-start",)])
-def test_a_peer_that_falls_silent_leaves_no_zombie(misbehaviour):
+def test_a_peer_that_falls_silent_leaves_no_zombie(
+    misbehaviour: tuple[str, str] | tuple[str],
+) -> None:
     """https://github.com/dograh-hq/dograh/issues/627, .../issues/704"""
 
-    async def main():
+    async def main() -> float:
         async with joined(listen, misbehaviour=Misbehaviour.parse(*misbehaviour)) as line:
             while line.runtime.calls:
                 await asyncio.sleep(1)
@@ -742,10 +749,10 @@ def test_a_peer_that_falls_silent_leaves_no_zombie(misbehaviour):
     assert run_virtual(main()) < 60
 
 
-def test_a_caller_who_says_nothing_is_let_go_where_set():
+def test_a_caller_who_says_nothing_is_let_go_where_set() -> None:
     """https://github.com/thevoiceguy/siphon-ai/issues/342"""
 
-    async def main():
+    async def main() -> CallReport:
         settings = Settings(max_silence_seconds=5.0)
         async with joined(listen, settings=settings) as line:
             await line.phone.wait_closed()
@@ -756,10 +763,10 @@ def test_a_caller_who_says_nothing_is_let_go_where_set():
     assert 5.0 <= report.duration < 7.0
 
 
-def test_a_call_does_not_go_on_for_ever():
+def test_a_call_does_not_go_on_for_ever() -> None:
     """https://github.com/pipecat-ai/docs/issues/762"""
 
-    async def main():
+    async def main() -> float:
         async with joined(listen, settings=Settings(max_call_seconds=20.0)) as line:
             await line.phone.wait_closed()
             return line.phone.report().duration
@@ -768,19 +775,19 @@ def test_a_call_does_not_go_on_for_ever():
 
 
 @pytest.mark.parametrize("misbehaviour", [None, "drop@1", "half-close@1"])
-def test_a_disconnect_reaches_a_handler_that_is_busy(misbehaviour):
+def test_a_disconnect_reaches_a_handler_that_is_busy(misbehaviour: str | None) -> None:
     """https://github.com/bolna-ai/bolna/pull/652"""
 
-    async def main():
+    async def main() -> tuple[list[float], float]:
         class Busy(Handler):
-            async def on_start(self):
+            async def on_start(self) -> None:
                 playback = await self.stream.play(tone(300))
                 await playback.heard()
 
-            async def on_audio(self, frame):
+            async def on_audio(self, frame: Frame) -> None:
                 await (await self.stream.play(frame)).heard()
 
-            async def on_stop(self, reason):
+            async def on_stop(self, reason: str) -> None:
                 stopped.append(now())
 
         stopped = []
@@ -799,11 +806,11 @@ def test_a_disconnect_reaches_a_handler_that_is_busy(misbehaviour):
     assert ended == pytest.approx(1.0, abs=0.2)
 
 
-def test_a_handler_that_waits_for_something_else_does_not_outlive_its_call_for_long():
+def test_a_handler_that_waits_for_something_else_does_not_outlive_its_call_for_long() -> None:
     """https://github.com/bolna-ai/bolna/pull/652"""
 
-    async def main():
-        async def deaf(stream):
+    async def main() -> float:
+        async def deaf(stream: Stream) -> None:
             await asyncio.sleep(12 * 3600)
 
         async with joined(deaf, settings=Settings(grace=2.0)) as line:
@@ -815,12 +822,12 @@ def test_a_handler_that_waits_for_something_else_does_not_outlive_its_call_for_l
     assert 2.0 <= run_virtual(main()) < 4.0
 
 
-def test_a_stop_and_a_closed_socket_are_one_end():
+def test_a_stop_and_a_closed_socket_are_one_end() -> None:
     """https://github.com/gptme/gptme-contrib/pull/899"""
 
-    async def main():
+    async def main() -> list[str]:
         class Counting(Handler):
-            async def on_stop(self, reason):
+            async def on_stop(self, reason: str) -> None:
                 stops.append(reason)
 
         stops = []
@@ -831,11 +838,11 @@ def test_a_stop_and_a_closed_socket_are_one_end():
     assert len(run_virtual(main())) == 1
 
 
-def test_a_peer_that_does_not_read_holds_up_only_what_it_should_hear():
+def test_a_peer_that_does_not_read_holds_up_only_what_it_should_hear() -> None:
     """https://github.com/eisenzopf/rvoip/issues/163"""
 
-    async def main():
-        async def talking(stream):
+    async def main() -> tuple[int, int]:
+        async def talking(stream: Stream) -> None:
             await stream.play(tone(200))
             async for _ in stream.audio():
                 received["frames"] += 1
@@ -849,11 +856,11 @@ def test_a_peer_that_does_not_read_holds_up_only_what_it_should_hear():
     assert received >= sent - 2 > 700
 
 
-def test_frames_of_odd_sizes_do_not_end_the_call():
+def test_frames_of_odd_sizes_do_not_end_the_call() -> None:
     """https://github.com/vocodedev/vocode-core/issues/727"""
 
-    async def main():
-        async def keeping(stream):
+    async def main() -> tuple[Samples, Samples]:
+        async def keeping(stream: Stream) -> None:
             async for frame in stream.audio():
                 assert isinstance(frame, Frame)
                 heard.append(frame.samples)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,14 +8,14 @@ from mediaserver.call import StreamCounters, Turn, TurnCounters, Usage
 from mediaserver.call.turn import BUCKETS, STAGES, Times
 
 
-def counted(*turns):
+def counted(*turns: Any) -> TurnCounters:
     counters = TurnCounters()
     for turn in turns:
         counters.count(turn)
     return counters
 
 
-def test_usage_adds_up():
+def test_usage_adds_up() -> None:
     one = Usage(tokens_in=10, tokens_out=2, characters=30)
     other = Usage(tokens_in=5, tokens_cached=4, speech_seconds=1.5)
     assert one + other == Usage(
@@ -21,7 +23,7 @@ def test_usage_adds_up():
     )
 
 
-def test_a_turn_is_counted_with_its_usage():
+def test_a_turn_is_counted_with_its_usage() -> None:
     counters = counted(
         Turn(number=0, usage=Usage(characters=20)),
         Turn(number=1, interrupted=True, usage=Usage(characters=5, tokens_in=100)),
@@ -31,7 +33,7 @@ def test_a_turn_is_counted_with_its_usage():
     assert counters.usage["tokens_in"] == 100
 
 
-def test_each_stage_that_was_reached_is_counted():
+def test_each_stage_that_was_reached_is_counted() -> None:
     counters = counted(Turn(number=1, end_of_turn=0.6, audio_heard=1.3), Turn(number=0))
     reached = {stage: sum(times.counts) for stage, times in counters.stages.items()}
     assert reached == {
@@ -45,7 +47,7 @@ def test_each_stage_that_was_reached_is_counted():
     assert counters.stages["audio_heard"].sum == 1.3
 
 
-def test_a_greeting_is_counted_apart_from_answers():
+def test_a_greeting_is_counted_apart_from_answers() -> None:
     counters = counted(Turn(number=0, audio_sent=0.1, audio_heard=0.4))
     reached = {stage: sum(times.counts) for stage, times in counters.stages.items()}
     assert {stage for stage, count in reached.items() if count} == {"greeting"}
@@ -53,7 +55,7 @@ def test_a_greeting_is_counted_apart_from_answers():
 
 
 @given(st.floats(-5, 30))
-def test_a_time_is_counted_in_the_first_bucket_that_holds_it(seconds):
+def test_a_time_is_counted_in_the_first_bucket_that_holds_it(seconds: float) -> None:
     times = Times()
     times.count(seconds)
     bucket = times.counts.index(1)
@@ -62,7 +64,7 @@ def test_a_time_is_counted_in_the_first_bucket_that_holds_it(seconds):
     assert times.sum == max(0.0, seconds)
 
 
-def test_barge_ins_are_counted_by_what_they_turned_out_to_be():
+def test_barge_ins_are_counted_by_what_they_turned_out_to_be() -> None:
     counters = TurnCounters()
     for confirmed in (True, False, False):
         counters.count_barge_in(confirmed)
@@ -70,7 +72,7 @@ def test_barge_ins_are_counted_by_what_they_turned_out_to_be():
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_sums_have_everything(stage):
+def test_sums_have_everything(stage: str) -> None:
     one = counted(Turn(number=1, interrupted=True, usage=Usage(tokens_out=3), **{stage: 0.7}))
     one.count_barge_in(True)
     one.failures["speech"] += 2
@@ -85,13 +87,13 @@ def test_sums_have_everything(stage):
     assert totals.stages[stage].sum == 1.4
 
 
-def test_a_call_without_an_agent_has_no_counters_of_turns():
+def test_a_call_without_an_agent_has_no_counters_of_turns() -> None:
     counters, totals = StreamCounters(), StreamCounters()
     totals.add(counters)
     assert totals._turns is None
 
 
-def test_the_counts_of_streams_have_those_of_their_turns():
+def test_the_counts_of_streams_have_those_of_their_turns() -> None:
     counters, totals = StreamCounters(), StreamCounters()
     counters.turns.count(Turn(number=1))
     totals.add(counters)

@@ -1,28 +1,35 @@
 """The demo's scene, and calls that play it in virtual time."""
 
 import logging
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import structlog
 
+from mediaserver import Handler
 from mediaserver.demo.agent import AgentNotes, Receptionist
 from mediaserver.demo.command import hold_call
+from mediaserver.demo.moment import Moment
 from mediaserver.demo.scene import Scene
 from mediaserver.routes import Route, Routes
+from mediaserver.sandbox import CallReport
 from mediaserver.testing import joined, run_virtual
 
 
 @pytest.fixture(scope="session")
-def scene():
+def scene() -> Scene:
     return Scene.spoken()
 
 
 @pytest.fixture(scope="session")
-def perform(scene):
+def perform(scene: Scene) -> Callable[..., Any]:
     """Play the scene with an agent, the right one unless told: the scene, moments and report."""
 
-    def perform(handler=None, **changes):
+    def perform(
+        handler: type[Any] | type[Handler] | None = None, **changes: Any
+    ) -> tuple[Scene, list[Moment], CallReport]:
         performance = replace(scene, notes=AgentNotes())
         routes = performance.routes
         if handler is not None or changes:
@@ -32,7 +39,7 @@ def perform(scene):
             routes = Routes(Route(handler, settings=settings))
         moments = []
 
-        async def call():
+        async def call() -> CallReport:
             async with joined(routes, start=False) as line:
                 return await hold_call(performance, line.phone, moments.append)
 
@@ -42,13 +49,13 @@ def perform(scene):
 
 
 @pytest.fixture(scope="session")
-def performed(perform):
+def performed(perform: Callable[..., Any]) -> tuple[Scene, list[Moment], CallReport]:
     """The scene as it should be."""
     return perform()
 
 
 @pytest.fixture(autouse=True)
-def restored_logs():
+def restored_logs() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     yield

@@ -1,30 +1,35 @@
 import importlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from rich.console import Console
 
 import mediaserver.demo
 from audiocodecs import read_wav
 from mediaserver.demo import command, run
 from mediaserver.demo.command import summarise
+from mediaserver.demo.moment import Moment
 from mediaserver.demo.scene import CHANGE, HOLD, OFFER, REQUEST, Scene
 from mediaserver.demo.verdict import Check, judge
 from mediaserver.espeak import SpeechError
-from mediaserver.sandbox import CallFailed
+from mediaserver.sandbox import CallFailed, CallReport
 
 
 @pytest.fixture
-def in_virtual_time(monkeypatch, performed):
+def in_virtual_time(
+    monkeypatch: pytest.MonkeyPatch, performed: tuple[Scene, list[Moment], CallReport]
+) -> None:
     """Have the command's call be one in virtual time."""
     scene, moments, report = performed
     monkeypatch.setattr(Scene, "spoken", lambda: scene)
     monkeypatch.setattr(command, "_call", lambda scene, console: (moments, report))
 
 
-def test_a_whole_call_in_real_time(tmp_path, capfd):
+def test_a_whole_call_in_real_time(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     output = tmp_path / "new" / "demo-output"
     status = run(output, as_json=True)
     printed, told = capfd.readouterr()
@@ -46,7 +51,9 @@ def test_a_whole_call_in_real_time(tmp_path, capfd):
     assert {each.name for each in output.iterdir()} == {"call.wav", "call.png", "report.json"}
 
 
-def test_everything_is_printed_to_stdout_but_what_is_wrong(in_virtual_time, tmp_path, capfd):
+def test_everything_is_printed_to_stdout_but_what_is_wrong(
+    in_virtual_time: None, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
     assert run(tmp_path) == 0
     printed, told = capfd.readouterr()
     assert "the interruption silences it" in printed
@@ -54,8 +61,11 @@ def test_everything_is_printed_to_stdout_but_what_is_wrong(in_virtual_time, tmp_
 
 
 def test_what_is_wrong_is_said_and_the_files_are_written(
-    in_virtual_time, tmp_path, capfd, monkeypatch
-):
+    in_virtual_time: None,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     wrong = [Check("a tool is used", False, "nothing was")]
     monkeypatch.setattr(command, "judge", lambda report, scene: wrong)
     assert run(tmp_path) == 1
@@ -67,8 +77,13 @@ def test_what_is_wrong_is_said_and_the_files_are_written(
 @pytest.mark.parametrize(
     "error", [CallFailed(503, "full"), SpeechError("there is no voice 'en-uk'")]
 )
-def test_a_call_that_cannot_be_held_is_said(tmp_path, capfd, monkeypatch, error):
-    def call(scene, console):
+def test_a_call_that_cannot_be_held_is_said(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    error: CallFailed | SpeechError,
+) -> None:
+    def call(scene: Scene, console: Console) -> None:
         raise error
 
     monkeypatch.setattr(command, "_call", call)
@@ -76,7 +91,9 @@ def test_a_call_that_cannot_be_held_is_said(tmp_path, capfd, monkeypatch, error)
     assert capfd.readouterr().err == f"mediaserver: the demo failed: {error}\n"
 
 
-def test_a_folder_that_cannot_be_made_is_said_before_the_call(tmp_path, capfd):
+def test_a_folder_that_cannot_be_made_is_said_before_the_call(
+    tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
     taken = tmp_path / "demo-output"
     taken.write_text("mine")
     assert run(taken) == 1
@@ -84,13 +101,17 @@ def test_a_folder_that_cannot_be_made_is_said_before_the_call(tmp_path, capfd):
     assert taken.read_text() == "mine"
 
 
-def test_a_file_that_cannot_be_written_is_said(in_virtual_time, tmp_path, capfd):
+def test_a_file_that_cannot_be_written_is_said(
+    in_virtual_time: None, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
     (tmp_path / "call.png").mkdir()
     assert run(tmp_path) == 1
     assert f"cannot write to {tmp_path}" in capfd.readouterr().err
 
 
-def test_the_report_is_plain_json_with_times_rounded(performed):
+def test_the_report_is_plain_json_with_times_rounded(
+    performed: tuple[Scene, list[Moment], CallReport],
+) -> None:
     scene, moments, report = performed
     document = summarise(report, scene, moments, judge(report, scene))
     assert json.loads(json.dumps(document)) == document
@@ -100,7 +121,9 @@ def test_the_report_is_plain_json_with_times_rounded(performed):
     assert all(check["passed"] for check in document["checks"])
 
 
-def test_the_report_has_the_turns_and_what_is_remembered_of_them(performed):
+def test_the_report_has_the_turns_and_what_is_remembered_of_them(
+    performed: tuple[Scene, list[Moment], CallReport],
+) -> None:
     scene, moments, report = performed
     document = summarise(report, scene, moments, [])
     greeting, first, second, third = document["turns"]
@@ -120,13 +143,15 @@ def test_the_report_has_the_turns_and_what_is_remembered_of_them(performed):
     ]
 
 
-def test_a_report_of_a_call_that_never_was_can_be_written(performed):
+def test_a_report_of_a_call_that_never_was_can_be_written(
+    performed: tuple[Scene, list[Moment], CallReport],
+) -> None:
     scene, _, report = performed
     document = summarise(replace(report, recording=None, interrupts=[]), scene, [], [])
     assert document["figures"]["silence_seconds"] is None
 
 
-def test_a_package_that_is_missing_is_named(monkeypatch):
+def test_a_package_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError) as missing:
         importlib.reload(mediaserver.demo)

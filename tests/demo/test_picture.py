@@ -1,31 +1,38 @@
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import hypothesis.strategies as st
 import matplotlib.figure
 import numpy as np
 import pytest
 from hypothesis import given
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
+from numpy.typing import NDArray
 
 from mediaserver.demo.moment import Moment
 from mediaserver.demo.picture import draw, envelope, stagger, summary, text_width, wrap
+from mediaserver.demo.scene import Scene
 from mediaserver.demo.verdict import CallFigures
+from mediaserver.sandbox import CallReport
 
 
 @pytest.fixture
-def drawn(tmp_path, monkeypatch):
+def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Draw a call: the figure, and the picture's pixels."""
     figures = []
     savefig = matplotlib.figure.Figure.savefig
 
-    def keep(self, *args, **kwargs):
+    def keep(self: Figure, *args: Any, **kwargs: Any) -> None:
         figures.append(self)
         savefig(self, *args, **kwargs)
 
     monkeypatch.setattr(matplotlib.figure.Figure, "savefig", keep)
 
-    def drawn(moments, report):
+    def drawn(moments: list[Moment], report: CallReport) -> tuple[Figure, NDArray[np.float32]]:
         path = tmp_path / "call.png"
         draw(path, report, moments, CallFigures.of(report), title="A call")
         return figures[-1], imread(path)
@@ -33,11 +40,13 @@ def drawn(tmp_path, monkeypatch):
     return drawn
 
 
-def visible_texts(figure):
+def visible_texts(figure: Figure) -> list[Text]:
     return [each for each in figure.findobj(Text) if each.get_visible() and each.get_text().strip()]
 
 
-def test_no_two_texts_overlap_and_none_is_cut_off(drawn, performed):
+def test_no_two_texts_overlap_and_none_is_cut_off(
+    drawn: Callable[..., Any], performed: tuple[Scene, list[Moment], CallReport]
+) -> None:
     _, moments, report = performed
     figure, _ = drawn(moments, report)
     boxes = [(each.get_text(), each.get_window_extent()) for each in visible_texts(figure)]
@@ -50,7 +59,9 @@ def test_no_two_texts_overlap_and_none_is_cut_off(drawn, performed):
             assert not box.overlaps(its_box), (text, other)
 
 
-def test_every_moment_with_a_label_is_labelled(drawn, performed):
+def test_every_moment_with_a_label_is_labelled(
+    drawn: Callable[..., Any], performed: tuple[Scene, list[Moment], CallReport]
+) -> None:
     _, moments, report = performed
     figure, _ = drawn(moments, report)
     texts = [each.get_text().strip() for each in visible_texts(figure)]
@@ -61,7 +72,9 @@ def test_every_moment_with_a_label_is_labelled(drawn, performed):
     assert "understood: Okay." in texts
 
 
-def test_each_voice_is_drawn_in_its_own_panel_and_colour(drawn, performed):
+def test_each_voice_is_drawn_in_its_own_panel_and_colour(
+    drawn: Callable[..., Any], performed: tuple[Scene, list[Moment], CallReport]
+) -> None:
     _, moments, report = performed
     _, pixels = drawn(moments, report)
     rgb = pixels[..., :3]
@@ -75,14 +88,16 @@ def test_each_voice_is_drawn_in_its_own_panel_and_colour(drawn, performed):
     assert upper < lower
 
 
-def test_a_call_that_broke_off_is_drawn_too(drawn, performed):
+def test_a_call_that_broke_off_is_drawn_too(
+    drawn: Callable[..., Any], performed: tuple[Scene, list[Moment], CallReport]
+) -> None:
     _, moments, report = performed
     report = replace(report, recording=None, duration=0.0, agent_speech=[], replies=[])
     figure, pixels = drawn(moments[:1], report)
     assert pixels.shape[1] == round(figure.get_figwidth() * figure.dpi)
 
 
-def test_the_summary_says_what_never_happened():
+def test_the_summary_says_what_never_happened() -> None:
     text = summary(
         CallFigures(
             first_audio=0.02, reply=None, silence=0.019, nod_silence=None, gaps=0.0, call=9.0
@@ -98,7 +113,7 @@ labels = st.lists(st.tuples(st.floats(0, 10), st.floats(0.1, 3)), max_size=15).m
 
 
 @given(labels)
-def test_no_label_covers_another(labels):
+def test_no_label_covers_another(labels: list[tuple[float, float]]) -> None:
     placed = list(zip(labels, stagger(labels), strict=True))
     for index, ((position, width), row) in enumerate(placed):
         for (later, _), its_row in placed[index + 1 :]:
@@ -106,7 +121,7 @@ def test_no_label_covers_another(labels):
 
 
 @given(labels)
-def test_no_line_runs_through_a_label(labels):
+def test_no_line_runs_through_a_label(labels: list[tuple[float, float]]) -> None:
     placed = list(zip(labels, stagger(labels), strict=True))
     for index, ((position, width), row) in enumerate(placed):
         for (later, _), its_row in placed[index + 1 :]:
@@ -114,12 +129,12 @@ def test_no_line_runs_through_a_label(labels):
             assert not (crosses and its_row < row)
 
 
-def test_labels_far_apart_share_the_top_row():
+def test_labels_far_apart_share_the_top_row() -> None:
     assert stagger([(0.0, 1.0), (2.0, 1.0), (2.5, 1.0), (9.0, 1.0)]) == [0, 0, 1, 0]
 
 
 @given(st.integers(0, 3000), st.integers(1, 500), st.integers(0, 2**32 - 1))
-def test_an_envelope_holds_the_extremes(length, columns, seed):
+def test_an_envelope_holds_the_extremes(length: int, columns: int, seed: int) -> None:
     samples = np.random.default_rng(seed).integers(-32768, 32768, length, dtype=np.int16)
     low, high = envelope(samples, columns)
     assert len(low) == len(high) == min(columns, length)
@@ -129,17 +144,19 @@ def test_an_envelope_holds_the_extremes(length, columns, seed):
 
 
 @given(st.lists(st.text("abcdefg", min_size=1, max_size=12), max_size=12), st.floats(0.2, 4))
-def test_wrapped_words_are_all_there_and_fit(words, width):
+def test_wrapped_words_are_all_there_and_fit(words: list[str], width: float) -> None:
     lines = wrap(" ".join(words), width).split("\n")
     assert " ".join(lines).split() == words
     assert all(text_width(line, 9.0) <= width for line in lines if " " in line)
 
 
-def test_text_is_wider_in_larger_letters():
+def test_text_is_wider_in_larger_letters() -> None:
     assert text_width("caller", 20.0) == pytest.approx(2 * text_width("caller", 10.0), rel=0.1)
 
 
-def test_moments_are_marked_in_any_number(drawn, performed):
+def test_moments_are_marked_in_any_number(
+    drawn: Callable[..., Any], performed: tuple[Scene, list[Moment], CallReport]
+) -> None:
     _, _, report = performed
     figure, _ = drawn([Moment(0.01 * n, "agent", f"moment {n}", "") for n in range(12)], report)
     boxes = [

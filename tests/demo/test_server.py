@@ -1,7 +1,9 @@
 import asyncio
 import socket
 import threading
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,8 +15,8 @@ from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import Phone
 
 
-def test_it_can_be_called():
-    async def call(url):
+def test_it_can_be_called() -> None:
+    async def call(url: str) -> bool:
         async with Phone(url) as phone:
             return phone.started
 
@@ -24,7 +26,7 @@ def test_it_can_be_called():
         assert asyncio.run(call(url))
 
 
-def test_nothing_is_left_of_it():
+def test_nothing_is_left_of_it() -> None:
     before = threading.active_count()
     with serving(Routes(Route(Echo))) as url:
         port = urlsplit(url).port
@@ -34,23 +36,23 @@ def test_nothing_is_left_of_it():
         assert sock.connect_ex(("127.0.0.1", port)) != 0
 
 
-def test_nothing_is_left_of_it_after_an_exception():
+def test_nothing_is_left_of_it_after_an_exception() -> None:
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt), serving(Routes(Route(Echo))):
         raise KeyboardInterrupt
     assert threading.active_count() == before
 
 
-def test_the_environment_does_not_bear_on_it(monkeypatch):
+def test_the_environment_does_not_bear_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEDIASERVER_SSL_CERTFILE", "/nowhere.pem")
     monkeypatch.setenv("MEDIASERVER_PORT", "1")
     with serving(Routes(Route(Echo))) as url:
         assert urlsplit(url).port != 1
 
 
-def test_a_server_that_does_not_start_is_said():
+def test_a_server_that_does_not_start_is_said() -> None:
     @asynccontextmanager
-    async def lifespan():
+    async def lifespan() -> AsyncIterator[Any]:
         raise RuntimeError("no model")
         yield
 

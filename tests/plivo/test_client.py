@@ -8,16 +8,22 @@ import json
 import logging
 import socket
 import traceback
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import httpx
 import plivo as sdk
 import pytest
 import requests
 import uvicorn
+from httpx import ConnectError, ConnectTimeout, PoolTimeout
 from hypothesis import given
 from hypothesis import strategies as st
+from plivo.rest import Client
 from pydantic import SecretStr
+from requests import PreparedRequest
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
@@ -50,12 +56,12 @@ NO_STREAM = {"api_id": "a-1", "error": "No active stream found"}
 class Api:
     """Answers of Plivo in a row, an exception among them raised; the last one stays."""
 
-    def __init__(self, *answers):
+    def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
         self.requests = []
         self.waits = []
 
-    def __call__(self, request):
+    def __call__(self, request: Request) -> Response:
         self.requests.append(request)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
@@ -67,14 +73,14 @@ class Api:
             return httpx.Response(status, text=body, headers=dict(*headers))
         return httpx.Response(status, json=body, headers=dict(*headers))
 
-    async def sleep(self, seconds):
+    async def sleep(self, seconds: float) -> None:
         self.waits.append(seconds)
 
     @property
-    def sent(self):
+    def sent(self) -> list[str]:
         return [f"{each.method} {each.url.raw_path.decode()}" for each in self.requests]
 
-    def client(self, **options):
+    def client(self, **options: Any) -> PlivoClient:
         transport = httpx.MockTransport(self)
         return PlivoClient(AUTH_ID, TOKEN, transport=transport, sleep=self.sleep, **options)
 
@@ -82,7 +88,7 @@ class Api:
 # What is sent
 
 
-async def every_request(client):
+async def every_request(client: PlivoClient) -> dict[str, Any]:
     """Use everything there is, and return the answers by name."""
     return {
         "create": await client.calls.create(NEW_CALL),
@@ -122,7 +128,7 @@ ANYTHING = {
 }
 
 
-async def test_every_request_has_plivos_path_with_its_slash():
+async def test_every_request_has_plivos_path_with_its_slash() -> None:
     api = Api((200, ANYTHING))
     async with api.client() as client:
         await every_request(client)
@@ -150,7 +156,7 @@ async def test_every_request_has_plivos_path_with_its_slash():
     ]
 
 
-async def test_requests_go_to_plivo_with_basic_authentication_and_json():
+async def test_requests_go_to_plivo_with_basic_authentication_and_json() -> None:
     api = Api((201, CREATED))
     async with api.client() as client:
         await client.calls.create(NEW_CALL)
@@ -163,7 +169,7 @@ async def test_requests_go_to_plivo_with_basic_authentication_and_json():
 
 
 @pytest.mark.parametrize("base_url", ["http://127.0.0.1:9000", "http://127.0.0.1:9000/"])
-async def test_another_base_url_leads_to_the_sandbox(base_url):
+async def test_another_base_url_leads_to_the_sandbox(base_url: str) -> None:
     api = Api((204, None))
     async with api.client(base_url=base_url) as client:
         await client.calls.hang_up(CALL)
@@ -171,7 +177,9 @@ async def test_another_base_url_leads_to_the_sandbox(base_url):
 
 
 @pytest.mark.parametrize("value", ["", ".", "..", "a/b", "a?b", "ä", "a b", "a\n", "x" * 129])
-async def test_an_id_that_is_none_is_refused_before_it_becomes_a_request_about_all_calls(value):
+async def test_an_id_that_is_none_is_refused_before_it_becomes_a_request_about_all_calls(
+    value: str,
+) -> None:
     api = Api((204, None))
     async with api.client() as client:
         for refused in (
@@ -187,7 +195,7 @@ async def test_an_id_that_is_none_is_refused_before_it_becomes_a_request_about_a
 
 
 @pytest.mark.parametrize("page", [{"limit": 0}, {"limit": 21}, {"offset": -1}])
-async def test_a_page_has_at_most_20_objects(page):
+async def test_a_page_has_at_most_20_objects(page: dict[str, int]) -> None:
     api = Api((200, {}))
     async with api.client() as client:
         with pytest.raises(ValueError, match=r"limit|offset"):
@@ -205,7 +213,7 @@ async def test_a_page_has_at_most_20_objects(page):
         ({"base_url": f"https://{AUTH_ID}:{TOKEN}@api.plivo.com"}, "base_url"),
     ],
 )
-def test_a_client_that_could_not_work_is_not_made(options, reason):
+def test_a_client_that_could_not_work_is_not_made(options: dict[str, str], reason: str) -> None:
     with pytest.raises(ValueError, match=reason) as caught:
         PlivoClient(**{"auth_id": AUTH_ID, "auth_token": TOKEN} | options)
     assert TOKEN not in str(caught.value)
@@ -219,12 +227,12 @@ class CapturedError(Exception):
 
 
 @contextlib.contextmanager
-def capture_sdk():
+def capture_sdk() -> Iterator[tuple[Client, list[Any]]]:
     """The SDK's client, and the requests it would have sent."""
     sent = []
 
     class Session(requests.Session):
-        def send(self, request, **options):
+        def send(self, request: PreparedRequest, **options: Any) -> None:
             sent.append(request)
             raise CapturedError
 
@@ -349,7 +357,7 @@ SAME = {
 
 
 @pytest.mark.parametrize("what", SAME)
-async def test_the_official_sdk_sends_the_same(what):
+async def test_the_official_sdk_sends_the_same(what: str) -> None:
     ask_sdk, ask = SAME[what]
     api = Api((200, ANYTHING))
     async with api.client() as client:
@@ -368,7 +376,10 @@ async def test_the_official_sdk_sends_the_same(what):
     assert our_body == without_defaults(body, our_body)
 
 
-def without_defaults(theirs, ours):
+def without_defaults(
+    theirs: dict[str, bool | str] | dict[str, int | str] | dict[str, str],
+    ours: dict[str, int | str] | dict[str, str],
+) -> dict[str, int | str] | dict[str, str]:
     """Take out what the SDK sends though nobody asked for it."""
     return {
         name: value
@@ -381,7 +392,7 @@ def without_defaults(theirs, ours):
 # What comes back
 
 
-async def test_answers_are_typed():
+async def test_answers_are_typed() -> None:
     api = Api((201, STARTED))
     async with api.client() as client:
         started = await client.streams.start(CALL, NEW_STREAM)
@@ -391,7 +402,7 @@ async def test_answers_are_typed():
 
 
 @pytest.mark.parametrize("status", [200, 202, 204])
-async def test_a_change_may_be_answered_with_nothing(status):
+async def test_a_change_may_be_answered_with_nothing(status: int) -> None:
     api = Api((status, None))
     async with api.client() as client:
         accepted = await client.calls.transfer(CALL, TransferRequest(aleg_url=ANSWER))
@@ -411,7 +422,9 @@ async def test_a_change_may_be_answered_with_nothing(status):
         (302, None, errors.UnexpectedResponseError),
     ],
 )
-async def test_a_refusal_is_an_error_of_its_kind_at_once(status, body, kind):
+async def test_a_refusal_is_an_error_of_its_kind_at_once(
+    status: int, body: dict[str, str] | str | None, kind: Any
+) -> None:
     api = Api((status, body))
     async with api.client() as client:
         with pytest.raises(kind) as caught:
@@ -432,7 +445,9 @@ async def test_a_refusal_is_an_error_of_its_kind_at_once(status, body, kind):
         ("[" * 100_000, "dictionary"),
     ],
 )
-async def test_a_success_without_what_was_asked_for_is_an_error(body, said):
+async def test_a_success_without_what_was_asked_for_is_an_error(
+    body: dict[str, str] | str | None, said: str
+) -> None:
     api = Api((201, body))
     async with api.client() as client:
         with pytest.raises(errors.UnexpectedResponseError, match=said):
@@ -440,7 +455,7 @@ async def test_a_success_without_what_was_asked_for_is_an_error(body, said):
     assert len(api.requests) == 1
 
 
-async def test_all_applications_come_page_by_page():
+async def test_all_applications_come_page_by_page() -> None:
     first = {
         "meta": {"limit": 20, "offset": 0, "next": f"{BASE}Application/?limit=20&offset=20"},
         "objects": [{"app_id": "1"}, {"app_id": "2"}],
@@ -456,7 +471,7 @@ async def test_all_applications_come_page_by_page():
     ]
 
 
-async def test_a_list_that_leads_back_to_its_own_page_ends():
+async def test_a_list_that_leads_back_to_its_own_page_ends() -> None:
     page = {"meta": {"next": "/x/?limit=20&offset=20"}, "objects": [{"app_id": "1"}]}
     api = Api((200, page))
     async with api.client() as client:
@@ -477,7 +492,9 @@ async def test_a_list_that_leads_back_to_its_own_page_ends():
         ((400, NO_STREAM), False),
     ],
 )
-async def test_stopping_what_is_gone_is_success(answer, was_there):
+async def test_stopping_what_is_gone_is_success(
+    answer: tuple[int, None] | tuple[int, dict[str, str]], was_there: bool
+) -> None:
     api = Api(answer)
     async with api.client() as client:
         assert await client.streams.stop(CALL, STREAM) is was_there
@@ -486,14 +503,14 @@ async def test_stopping_what_is_gone_is_success(answer, was_there):
         assert await client.calls.cancel(CALL) is was_there
 
 
-async def test_another_400_is_no_success():
+async def test_another_400_is_no_success() -> None:
     api = Api((400, {"error": "stream_id is invalid"}))
     async with api.client() as client:
         with pytest.raises(errors.InvalidRequestError):
             await client.streams.stop(CALL, STREAM)
 
 
-async def test_a_stop_whose_answer_was_lost_is_asked_again_and_is_success():
+async def test_a_stop_whose_answer_was_lost_is_asked_again_and_is_success() -> None:
     api = Api(httpx.ReadTimeout("slow"), (404, {"error": "not found"}))
     async with api.client() as client:
         assert await client.calls.hang_up(CALL) is False
@@ -516,7 +533,7 @@ PASSING = [
 
 
 @pytest.mark.parametrize("failure", PASSING, ids=str)
-async def test_a_lookup_is_repeated_after_what_passes(failure):
+async def test_a_lookup_is_repeated_after_what_passes(failure: Any) -> None:
     api = Api(failure, failure, (200, {"call_uuid": CALL}))
     async with api.client() as client:
         assert (await client.calls.live(CALL)).call_uuid == CALL
@@ -525,7 +542,7 @@ async def test_a_lookup_is_repeated_after_what_passes(failure):
 
 
 @pytest.mark.parametrize("failure", PASSING, ids=str)
-async def test_a_stop_is_repeated_after_what_passes(failure):
+async def test_a_stop_is_repeated_after_what_passes(failure: Any) -> None:
     api = Api(failure, (204, None))
     async with api.client() as client:
         assert await client.streams.stop(CALL, STREAM)
@@ -533,7 +550,7 @@ async def test_a_stop_is_repeated_after_what_passes(failure):
 
 
 @pytest.mark.parametrize("failure", PASSING, ids=str)
-async def test_the_last_failure_comes_out(failure):
+async def test_the_last_failure_comes_out(failure: Any) -> None:
     api = Api(failure)
     async with api.client(retries=Retries(attempts=3)) as client:
         with pytest.raises(errors.PlivoError) as caught:
@@ -556,7 +573,7 @@ MAY_HAVE_DONE_IT = [
 
 
 @pytest.mark.parametrize("failure", MAY_HAVE_DONE_IT, ids=str)
-async def test_what_may_have_been_done_is_never_sent_twice(failure):
+async def test_what_may_have_been_done_is_never_sent_twice(failure: Any) -> None:
     api = Api(failure)
     async with api.client() as client:
         for ask in (
@@ -572,7 +589,7 @@ async def test_what_may_have_been_done_is_never_sent_twice(failure):
     assert api.waits == []
 
 
-async def test_a_call_that_was_refused_for_haste_is_not_placed_again_by_itself():
+async def test_a_call_that_was_refused_for_haste_is_not_placed_again_by_itself() -> None:
     api = Api((429, {"error": "slow down"}, {"retry-after": "2"}))
     async with api.client() as client:
         with pytest.raises(errors.RateLimitedError) as caught:
@@ -584,14 +601,16 @@ async def test_a_call_that_was_refused_for_haste_is_not_placed_again_by_itself()
 @pytest.mark.parametrize(
     "failure", [httpx.ConnectError("refused"), httpx.ConnectTimeout("slow"), httpx.PoolTimeout("")]
 )
-async def test_a_call_that_never_left_is_tried_again(failure):
+async def test_a_call_that_never_left_is_tried_again(
+    failure: ConnectError | ConnectTimeout | PoolTimeout,
+) -> None:
     api = Api(failure, failure, (201, CREATED))
     async with api.client() as client:
         assert (await client.calls.create(NEW_CALL)).call_uuid == CALL
     assert len(api.requests) == 3
 
 
-async def test_a_call_that_can_not_leave_says_that_it_has_not():
+async def test_a_call_that_can_not_leave_says_that_it_has_not() -> None:
     api = Api(httpx.ConnectError("refused"))
     async with api.client() as client:
         with pytest.raises(errors.PlivoUnreachableError, match="refused") as caught:
@@ -600,7 +619,9 @@ async def test_a_call_that_can_not_leave_says_that_it_has_not():
 
 
 @given(st.integers(1, 10), st.floats(0.01, 5), st.floats(0.01, 60))
-def test_waits_double_up_to_the_longest_and_are_spread(attempts, backoff, longest):
+def test_waits_double_up_to_the_longest_and_are_spread(
+    attempts: int, backoff: float, longest: float
+) -> None:
     retries = Retries(attempts=attempts + 1, backoff=backoff, longest=longest)
     for attempt in range(1, attempts + 1):
         full = min(backoff * 2 ** (attempt - 1), longest)
@@ -609,14 +630,14 @@ def test_waits_double_up_to_the_longest_and_are_spread(attempts, backoff, longes
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_retry_after_is_honoured(status):
+async def test_retry_after_is_honoured(status: int) -> None:
     api = Api((status, None, {"retry-after": "7"}), (200, {"call_uuid": CALL}))
     async with api.client() as client:
         await client.calls.live(CALL)
     assert api.waits == [7]
 
 
-async def test_retry_after_may_be_a_date():
+async def test_retry_after_may_be_a_date() -> None:
     past = "Wed, 21 Oct 2015 07:28:00 GMT"
     api = Api((429, None, {"retry-after": past}), (200, {"call_uuid": CALL}))
     async with api.client() as client:
@@ -624,7 +645,7 @@ async def test_retry_after_may_be_a_date():
     assert api.waits == [0]
 
 
-async def test_a_retry_after_that_is_too_long_is_an_error_at_once():
+async def test_a_retry_after_that_is_too_long_is_an_error_at_once() -> None:
     api = Api((429, None, {"retry-after": "3600"}))
     async with api.client() as client:
         with pytest.raises(errors.RateLimitedError) as caught:
@@ -634,12 +655,12 @@ async def test_a_retry_after_that_is_too_long_is_an_error_at_once():
 
 
 @pytest.mark.parametrize("value", ["", "soon", "-5", "1e9", "٣"])
-async def test_a_retry_after_that_is_none_is_passed_over(value):
+async def test_a_retry_after_that_is_none_is_passed_over(value: str) -> None:
     answer = httpx.Response(429, headers={"retry-after": value.encode()})
     done = httpx.Response(200, json={"call_uuid": CALL})
     answers, waits = [answer, done], []
 
-    async def sleep(seconds):
+    async def sleep(seconds: float) -> None:
         waits.append(seconds)
 
     transport = httpx.MockTransport(lambda request: answers.pop(0))
@@ -651,7 +672,7 @@ async def test_a_retry_after_that_is_none_is_passed_over(value):
 # The token
 
 
-async def test_the_token_is_in_no_repr_log_or_error(caplog):
+async def test_the_token_is_in_no_repr_log_or_error(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     secret = base64.b64encode(f"{AUTH_ID}:{TOKEN}".encode()).decode()
     api = Api((400, {"error": f"bad token {TOKEN}"}), httpx.ReadError(f"to {TOKEN}"))
@@ -667,7 +688,7 @@ async def test_the_token_is_in_no_repr_log_or_error(caplog):
     assert not [text for text in said if TOKEN in text or secret in text]
 
 
-def test_the_token_may_be_a_secret():
+def test_the_token_may_be_a_secret() -> None:
     client = PlivoClient(AUTH_ID, SecretStr(TOKEN))
     assert TOKEN not in repr(vars(client))
 
@@ -675,13 +696,15 @@ def test_the_token_may_be_a_secret():
 # A real server that is strict about what it gets
 
 
-def strict_plivo(seen):
+def strict_plivo(seen: list[Any]) -> Starlette:
     """Take only what Plivo documents, and answer as it does."""
 
-    def refuse(status, error):
+    def refuse(status: int, error: str) -> JSONResponse:
         return JSONResponse({"api_id": "a-1", "error": error}, status)
 
-    async def checked(request):
+    async def checked(
+        request: Request,
+    ) -> tuple[JSONResponse, None] | tuple[None, None] | tuple[None, dict[str, str]]:
         expected = base64.b64encode(f"{AUTH_ID}:{TOKEN}".encode()).decode()
         if request.headers.get("authorization") != f"Basic {expected}":
             return refuse(401, "Authentication failed"), None
@@ -692,7 +715,7 @@ def strict_plivo(seen):
             return refuse(400, "not JSON"), None
         return None, json.loads(body)
 
-    async def calls(request):
+    async def calls(request: Request) -> JSONResponse:
         refusal, body = await checked(request)
         if refusal:
             return refusal
@@ -701,7 +724,7 @@ def strict_plivo(seen):
             return refuse(400, "unknown parameter")
         return JSONResponse(CREATED, 201)
 
-    async def one_call(request):
+    async def one_call(request: Request) -> JSONResponse | Response:
         refusal, body = await checked(request)
         if refusal:
             return refusal
@@ -710,7 +733,7 @@ def strict_plivo(seen):
             return Response(status_code=204)
         return JSONResponse({"api_id": "a-1", "message": "call transferred"}, 202)
 
-    async def streams(request):
+    async def streams(request: Request) -> JSONResponse:
         refusal, body = await checked(request)
         if refusal:
             return refusal
@@ -734,7 +757,7 @@ def strict_plivo(seen):
 
 
 @contextlib.asynccontextmanager
-async def serving(app):
+async def serving(app: Starlette) -> AsyncIterator[Any]:
     config = uvicorn.Config(app, log_config=None, lifespan="off", ws="none")
     server = uvicorn.Server(config)
     with socket.socket() as sock:
@@ -747,7 +770,7 @@ async def serving(app):
             await task
 
 
-async def test_a_strict_server_takes_what_is_sent():
+async def test_a_strict_server_takes_what_is_sent() -> None:
     seen = []
     async with (
         serving(strict_plivo(seen)) as url,
@@ -764,7 +787,7 @@ async def test_a_strict_server_takes_what_is_sent():
     assert [what for what, _ in seen] == ["create", "POST", "GET", "POST", "DELETE", "DELETE"]
 
 
-async def test_a_strict_server_refuses_another_token():
+async def test_a_strict_server_refuses_another_token() -> None:
     async with (
         serving(strict_plivo([])) as url,
         PlivoClient(AUTH_ID, "another", base_url=url) as client,
@@ -773,7 +796,7 @@ async def test_a_strict_server_refuses_another_token():
             await client.calls.create(NEW_CALL)
 
 
-async def test_a_server_that_is_not_there_is_provably_not_reached():
+async def test_a_server_that_is_not_there_is_provably_not_reached() -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{sock.getsockname()[1]}"
@@ -783,10 +806,10 @@ async def test_a_server_that_is_not_there_is_provably_not_reached():
     assert caught.value.may_have_arrived is False
 
 
-async def test_a_server_that_hangs_up_in_place_of_an_answer_may_have_placed_the_call():
+async def test_a_server_that_hangs_up_in_place_of_an_answer_may_have_placed_the_call() -> None:
     requests_seen = []
 
-    async def hang_up(reader, writer):
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         requests_seen.append(await reader.readuntil(b"\r\n\r\n"))
         writer.close()
 
@@ -799,10 +822,10 @@ async def test_a_server_that_hangs_up_in_place_of_an_answer_may_have_placed_the_
     assert len(requests_seen) == 1
 
 
-async def test_an_answer_that_never_ends_is_given_up():
+async def test_an_answer_that_never_ends_is_given_up() -> None:
     dripping = asyncio.Event()
 
-    async def drip(reader, writer):
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
         try:
@@ -825,7 +848,7 @@ async def test_an_answer_that_never_ends_is_given_up():
 
 
 @pytest.mark.parametrize("status", [200, 400])
-async def test_an_answer_that_is_too_long_is_not_read(status):
+async def test_an_answer_that_is_too_long_is_not_read(status: int) -> None:
     api = Api((status, "x" * (2**20 + 1)))
     async with api.client() as client:
         with pytest.raises(errors.UnexpectedResponseError, match="longer than 1048576"):
@@ -833,8 +856,8 @@ async def test_an_answer_that_is_too_long_is_not_read(status):
     assert len(api.requests) == 1
 
 
-async def test_a_compressed_answer_is_read():
-    async def compressed(request):
+async def test_a_compressed_answer_is_read() -> None:
+    async def compressed(request: Request) -> Response:
         body = gzip.compress(json.dumps(CREATED).encode())
         return Response(body, 201, {"content-encoding": "gzip"}, "application/json")
 
@@ -844,7 +867,9 @@ async def test_a_compressed_answer_is_read():
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-async def test_a_proxy_of_the_environment_is_not_used_for_this_machine(monkeypatch, host):
+async def test_a_proxy_of_the_environment_is_not_used_for_this_machine(
+    monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
     monkeypatch.delenv("NO_PROXY", raising=False)

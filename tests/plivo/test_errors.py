@@ -1,5 +1,7 @@
 """Errors by status, with Plivo's text and id."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,13 +34,13 @@ JSON = st.recursive(
         (418, errors.UnexpectedResponseError),
     ],
 )
-def test_each_status_has_its_error(status, kind):
+def test_each_status_has_its_error(status: int, kind: Any) -> None:
     error = error_for(status, {"api_id": "a-1", "error": "Why."}, request="GET Call/")
     assert type(error) is kind
     assert (error.status, error.message, error.api_id) == (status, "Why.", "a-1")
 
 
-def test_an_error_says_the_request_the_status_the_text_and_the_api_id():
+def test_an_error_says_the_request_the_status_the_text_and_the_api_id() -> None:
     error = error_for(404, {"api_id": "a-1", "error": "call not found"}, request="GET Call/x/")
     assert str(error) == "GET Call/x/: 404 Not Found: call not found (api_id a-1)"
 
@@ -58,7 +60,7 @@ def test_an_error_says_the_request_the_status_the_text_and_the_api_id():
         ([], "Plivo gave no reason"),
     ],
 )
-def test_the_text_is_found_in_every_form(body, message):
+def test_the_text_is_found_in_every_form(body: Any, message: str | None) -> None:
     expected = message or "Could not verify your access level for that URL."
     assert error_for(400, body).message == expected
 
@@ -71,31 +73,33 @@ def test_the_text_is_found_in_every_form(body, message):
         {"error": "limit", "error_code": 5030},
     ],
 )
-def test_5030_is_the_concurrency_limit(body):
+def test_5030_is_the_concurrency_limit(body: dict[str, int | str] | dict[str, str]) -> None:
     assert type(error_for(403, body)) is errors.ConcurrencyLimitError
 
 
-def test_another_403_is_no_concurrency_limit():
+def test_another_403_is_no_concurrency_limit() -> None:
     error = error_for(403, {"error": "Calls to 15030 are barred"})
     assert type(error) is errors.ForbiddenError
 
 
-def test_the_time_to_wait_is_kept():
+def test_the_time_to_wait_is_kept() -> None:
     assert error_for(429, None, retry_after=2.5).retry_after == 2.5
 
 
 @pytest.mark.parametrize("status", [301, 400, 402, 404, 413, 415, 429])
-def test_a_refusal_did_nothing(status):
+def test_a_refusal_did_nothing(status: int) -> None:
     assert error_for(status, None).may_have_arrived is False
 
 
 @pytest.mark.parametrize("status", [200, 500, 503])
-def test_a_failure_may_have_done_something(status):
+def test_a_failure_may_have_done_something(status: int) -> None:
     assert error_for(status, None).may_have_arrived is True
 
 
 @given(st.integers(100, 599), JSON)
-def test_any_answer_makes_an_error_of_bounded_length(status, body):
+def test_any_answer_makes_an_error_of_bounded_length(
+    status: int, body: dict[Any, Any] | list[dict[str, int | str] | list[int | str]] | None
+) -> None:
     error = error_for(status, body)
     assert isinstance(error, errors.PlivoError)
     assert error.message

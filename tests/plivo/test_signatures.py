@@ -7,6 +7,8 @@ such values as Latin-1; Plivo signs UTF-8, as its other SDKs do.)
 
 import random
 import string
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
@@ -79,12 +81,17 @@ PUBLISHED = {
         ("get", "https://h", None, "https://h"),
     ],
 )
-def test_the_text_is_the_one_the_sdk_signs(method, url, params, text):
+def test_the_text_is_the_one_the_sdk_signs(
+    method: str,
+    url: str,
+    params: dict[str, dict[str, str]] | dict[str, list[str] | str] | dict[str, str] | None,
+    text: str,
+) -> None:
     assert signed_text(method, url, params) == text
 
 
 @pytest.mark.parametrize("url", ["", "agent.example.com/ws", "https:///x", "https://[::1/x"])
-def test_what_is_no_url_is_not_signed(url):
+def test_what_is_no_url_is_not_signed(url: str) -> None:
     with pytest.raises(ValueError, match="not a URL"):
         sign_v3("GET", url, NONCE, TOKEN)
     with pytest.raises(ValueError, match="not a URL"):
@@ -93,19 +100,21 @@ def test_what_is_no_url_is_not_signed(url):
     assert not verify_v2("x", url, NONCE, TOKEN)
 
 
-def test_other_methods_are_not_signed():
+def test_other_methods_are_not_signed() -> None:
     with pytest.raises(ValueError, match="GET and POST requests, not 'PUT'"):
         sign_v3("PUT", ANSWER, NONCE, TOKEN)
     assert not verify_v3("x", "PUT", ANSWER, NONCE, TOKEN)
 
 
-def test_a_query_has_no_nested_fields():
+def test_a_query_has_no_nested_fields() -> None:
     with pytest.raises(ValueError, match="nested"):
         sign_v3("GET", ANSWER, NONCE, TOKEN, {"a": {"b": "c"}})
 
 
 @pytest.mark.parametrize("tokens", ["", (), ("good", "")])
-def test_an_empty_token_signs_and_verifies_nothing(tokens):
+def test_an_empty_token_signs_and_verifies_nothing(
+    tokens: str | tuple[()] | tuple[str, str],
+) -> None:
     with pytest.raises(ValueError, match="no auth token"):
         sign_headers("GET", ANSWER, tokens)
     with pytest.raises(ValueError, match="no auth token"):
@@ -122,7 +131,7 @@ def test_an_empty_token_signs_and_verifies_nothing(tokens):
         ("GET", "UBq8jAtd32wR8EK9VgxbBn4n5rpI/l1H9iN4WfSEHFQ="),
     ],
 )
-def test_the_published_vectors_of_version_3_hold(method, signature):
+def test_the_published_vectors_of_version_3_hold(method: str, signature: str) -> None:
     given = (method, PUBLISHED_URL, PUBLISHED_NONCE, PUBLISHED_TOKEN)
     assert sign_v3(*given, PUBLISHED) == signature
     assert verify_v3(signature, *given, PUBLISHED)
@@ -161,7 +170,9 @@ def test_the_published_vectors_of_version_3_hold(method, signature):
         ("POST", ANSWER, None, "Jhm5WNvpwcDKu0BWzpTefgM0615/g3YAPFxNtoZzWi0="),
     ],
 )
-def test_known_signatures_of_version_3_hold(method, url, params, signature):
+def test_known_signatures_of_version_3_hold(
+    method: str, url: str, params: dict[str, str] | None, signature: str
+) -> None:
     assert sign_v3(method, url, NONCE, TOKEN, params) == signature
 
 
@@ -177,7 +188,9 @@ def test_known_signatures_of_version_3_hold(method, url, params, signature):
         (ANSWER, NONCE, TOKEN, "ldJ8xtT010O39X4rdjDbjpzf1M5k4GuPKaxXmrlwk0g="),
     ],
 )
-def test_known_signatures_of_version_2_hold(url, nonce, token, signature):
+def test_known_signatures_of_version_2_hold(
+    url: str, nonce: str, token: str, signature: str
+) -> None:
     assert sign_v2(url, nonce, token) == signature
     assert verify_v2(signature, f"{url}?any=query", nonce, token)
     assert plivo.validate_signature(url, nonce, signature, token)
@@ -192,13 +205,15 @@ ASCII = "".join(letter for letter in TEXT if letter.isascii())
 class Generator:
     """Requests, from a seed."""
 
-    def __init__(self, seed):
+    def __init__(self, seed: str) -> None:
         self.random = random.Random(seed)
 
-    def text(self, letters, longest=8):
+    def text(self, letters: str, longest: int = 8) -> str:
         return "".join(self.random.choices(letters, k=self.random.randint(0, longest)))
 
-    def params(self, letters):
+    def params(
+        self, letters: str
+    ) -> dict[str, list[str] | str] | dict[str, list[str]] | dict[str, str]:
         params = {}
         for _ in range(self.random.randint(0, 5)):
             values = [self.text(letters) for _ in range(self.random.randint(1, 3))]
@@ -206,7 +221,7 @@ class Generator:
             params[name] = values if len(values) > 1 or self.random.random() < 0.3 else values[0]
         return params
 
-    def url(self):
+    def url(self) -> str:
         scheme = self.random.choice(("http", "https"))
         host = self.random.choice(("agent.example.com", "h", "h:8443", "127.0.0.1:80"))
         path = self.random.choice(("", "/", "/answer", "/answer/", "/a/;p=1", "/%C3%A9/x%20y"))
@@ -214,14 +229,21 @@ class Generator:
         asked = self.random.choice(("", f"?{urlencode(query, doseq=True)}", "?a=1&b=&a=0&=x"))
         return f"{scheme}://{host}{path}{asked}{self.random.choice(('', '', '#f'))}"
 
-    def request(self):
+    def request(
+        self,
+    ) -> (
+        tuple[dict[Any, Any] | str, ...]
+        | tuple[dict[str, list[str] | str] | str, ...]
+        | tuple[dict[str, list[str]] | str, ...]
+        | tuple[dict[str, str] | str, ...]
+    ):
         method = self.random.choice(("GET", "POST", "get", "Post"))
         letters = TEXT if method.upper() == "POST" else ASCII
         token = self.text(string.ascii_letters + string.digits + "é", 40) or "t"
         return method, self.url(), self.text(string.digits, 20), token, self.params(letters)
 
 
-def test_ten_thousand_requests_are_signed_as_the_sdk_does():
+def test_ten_thousand_requests_are_signed_as_the_sdk_does() -> None:
     generator = Generator("Plivo")
     for _ in range(10_000):
         method, url, nonce, token, params = generator.request()
@@ -232,7 +254,7 @@ def test_ten_thousand_requests_are_signed_as_the_sdk_does():
         assert plivo.validate_signature(url, nonce, sign_v2(url, nonce, token), token), described
 
 
-def test_what_the_sdk_refuses_is_refused():
+def test_what_the_sdk_refuses_is_refused() -> None:
     generator = Generator("refused")
     for _ in range(1_000):
         method, url, nonce, token, params = generator.request()
@@ -251,7 +273,9 @@ def test_what_the_sdk_refuses_is_refused():
     ),
 )
 @example("POST", {"": ""}, {"": ""})
-def test_any_form_is_signed_as_the_sdk_does(method, params, query):
+def test_any_form_is_signed_as_the_sdk_does(
+    method: str, params: dict[str, list[str]] | dict[str, str], query: dict[str, str]
+) -> None:
     url = f"{ANSWER}?{urlencode(query)}"
     try:
         mine = sign_v3(method, url, NONCE, TOKEN, params)
@@ -261,52 +285,52 @@ def test_any_form_is_signed_as_the_sdk_does(method, params, query):
     assert theirs
 
 
-def test_a_query_that_is_not_ascii_is_signed_as_utf_8():
+def test_a_query_that_is_not_ascii_is_signed_as_utf_8() -> None:
     url = f"{ANSWER}?name={quote('Zoë 世')}"
     assert signed_text("GET", url) == f"{ANSWER}?name=Zoë 世"
     assert verify_v3(sign_v3("GET", url, NONCE, TOKEN), "GET", url, NONCE, TOKEN)
 
 
-def test_a_form_is_gathered_as_it_came():
+def test_a_form_is_gathered_as_it_came() -> None:
     assert form_params([("b", "2"), ("a", "1"), ("b", "1")]) == {"b": ["2", "1"], "a": ["1"]}
 
 
 # Headers
 
 
-def test_what_is_signed_here_is_taken_here():
+def test_what_is_signed_here_is_taken_here() -> None:
     headers = sign_headers("POST", ANSWER, TOKEN, CALL)
     verified = verify_headers(headers, "POST", ANSWER, TOKEN, CALL)
     assert (verified.header, verified.url) == (V3_HEADER, ANSWER)
     assert verified.nonce == headers[V3_NONCE_HEADER]
 
 
-def test_the_case_of_header_names_does_not_matter():
+def test_the_case_of_header_names_does_not_matter() -> None:
     headers = [(name.lower(), value) for name, value in sign_headers("GET", ANSWER, TOKEN).items()]
     verify_headers(headers, "GET", ANSWER, TOKEN)
 
 
-def test_each_of_several_active_tokens_signs():
+def test_each_of_several_active_tokens_signs() -> None:
     headers = sign_headers("GET", ANSWER, ["old", "new"])
     assert headers[V3_HEADER].count(",") == 1
     for token in ("old", "new", ("other", "new")):
         verify_headers(headers, "GET", ANSWER, token)
 
 
-def test_spaces_after_the_commas_and_repeated_headers_do_not_matter():
+def test_spaces_after_the_commas_and_repeated_headers_do_not_matter() -> None:
     signature = sign_v3("GET", ANSWER, NONCE, TOKEN)
     nonce = (V3_NONCE_HEADER, NONCE)
     verify_headers([(V3_HEADER, f"xx , {signature} "), nonce], "GET", ANSWER, TOKEN)
     verify_headers([(V3_HEADER, "xx"), (V3_HEADER, signature), nonce], "GET", ANSWER, TOKEN)
 
 
-def test_the_main_accounts_signature_will_do():
+def test_the_main_accounts_signature_will_do() -> None:
     headers = sign_headers("GET", ANSWER, "subaccount", main_tokens="main")
     assert verify_headers(headers, "GET", ANSWER, "main").header == MA_V3_HEADER
     assert verify_headers(headers, "GET", ANSWER, "subaccount").header == V3_HEADER
 
 
-def test_version_2_is_taken_only_where_it_is_asked_for_and_alone():
+def test_version_2_is_taken_only_where_it_is_asked_for_and_alone() -> None:
     headers = sign_headers("GET", ANSWER, TOKEN, v2=True)
     alone = {name: value for name, value in headers.items() if "V3" not in name}
     assert verify_headers(alone, "GET", ANSWER, TOKEN, v2=True).header == V2_HEADER
@@ -342,7 +366,9 @@ def test_version_2_is_taken_only_where_it_is_asked_for_and_alone():
     "check",
     [lambda h: verify_headers(h, "GET", ANSWER, TOKEN), lambda h: verify_upgrade(h, STREAM, TOKEN)],
 )
-def test_anything_else_is_refused_and_the_error_keeps_the_secret(headers, reason, check):
+def test_anything_else_is_refused_and_the_error_keeps_the_secret(
+    headers: dict[str, str], reason: str, check: Callable[..., Any]
+) -> None:
     with pytest.raises(SignatureError) as raised:
         check(headers)
     assert raised.value.reason == reason
@@ -350,18 +376,18 @@ def test_anything_else_is_refused_and_the_error_keeps_the_secret(headers, reason
     assert sign_v3("GET", ANSWER, NONCE, TOKEN) not in str(raised.value)
 
 
-def test_no_more_than_a_few_signatures_are_looked_at():
+def test_no_more_than_a_few_signatures_are_looked_at() -> None:
     signature = sign_v3("GET", ANSWER, NONCE, TOKEN)
     few = ",".join(["x"] * 15 + [signature])
     assert verify_v3(few, "GET", ANSWER, NONCE, TOKEN)
     assert not verify_v3(f"x,{few}", "GET", ANSWER, NONCE, TOKEN)
 
 
-def test_a_lone_surrogate_is_no_exception():
+def test_a_lone_surrogate_is_no_exception() -> None:
     assert not verify_v3("\ud800", "POST", ANSWER, NONCE, TOKEN, {"a": "\ud800"})
 
 
-def test_nonces_are_twenty_digits_and_differ():
+def test_nonces_are_twenty_digits_and_differ() -> None:
     nonces = {new_nonce() for _ in range(100)}
     assert len(nonces) == 100
     assert all(len(nonce) == 20 and nonce.isdecimal() for nonce in nonces)
@@ -370,7 +396,7 @@ def test_nonces_are_twenty_digits_and_differ():
 # Streams
 
 
-def test_the_candidates_come_in_the_order_of_what_is_likely():
+def test_the_candidates_come_in_the_order_of_what_is_likely() -> None:
     assert websocket_candidates(STREAM) == [
         "http://agent.example.com/ws",
         "http://agent.example.com/ws?token=b&a=1",
@@ -381,7 +407,7 @@ def test_the_candidates_come_in_the_order_of_what_is_likely():
     ]
 
 
-def test_without_a_query_there_is_one_candidate_for_each_scheme():
+def test_without_a_query_there_is_one_candidate_for_each_scheme() -> None:
     assert websocket_candidates("ws://h:81/ws") == [
         "http://h:81/ws",
         "https://h:81/ws",
@@ -390,12 +416,12 @@ def test_without_a_query_there_is_one_candidate_for_each_scheme():
 
 
 @pytest.mark.parametrize("candidate", websocket_candidates(STREAM))
-def test_a_stream_that_is_signed_in_any_of_these_ways_is_taken(candidate):
+def test_a_stream_that_is_signed_in_any_of_these_ways_is_taken(candidate: str) -> None:
     headers = sign_headers("GET", candidate, TOKEN)
     assert verify_upgrade(headers, STREAM, TOKEN).url == candidate
 
 
-def test_a_stream_is_signed_the_way_live_calls_are():
+def test_a_stream_is_signed_the_way_live_calls_are() -> None:
     headers = sign_upgrade(STREAM, "subaccount", main_tokens="main", nonce=NONCE)
     assert headers == {
         V3_HEADER: sign_v3("GET", "http://agent.example.com/ws", NONCE, "subaccount"),
@@ -411,12 +437,12 @@ def test_a_stream_is_signed_the_way_live_calls_are():
     "url",
     ["wss://agent.example.com/other", "wss://other.example.com/ws", "wss://agent.example.com:1/ws"],
 )
-def test_a_signature_for_another_stream_is_refused(url):
+def test_a_signature_for_another_stream_is_refused(url: str) -> None:
     with pytest.raises(SignatureError, match="not made with the auth token"):
         verify_upgrade(sign_upgrade(url, TOKEN), STREAM, TOKEN)
 
 
-def test_what_is_no_url_is_no_stream():
+def test_what_is_no_url_is_no_stream() -> None:
     with pytest.raises(SignatureError, match="not a URL") as raised:
         verify_upgrade(sign_upgrade(STREAM, TOKEN), "wss://[", TOKEN)
     assert raised.value.reason == "invalid"

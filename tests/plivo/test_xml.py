@@ -1,11 +1,14 @@
 import contextlib
+from collections.abc import Callable
 from dataclasses import fields
+from typing import Any
 from xml.etree.ElementTree import canonicalize
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from plivo import plivoxml as sdk
+from plivo.xml import GetDigitsElement, HangupElement, StreamElement, WaitElement
 
 from mediaserver.plivo.xml import (
     MAX_DOCUMENT,
@@ -127,17 +130,17 @@ ATTRIBUTES = {
 NOISE = {"noise_cancellation": st.just(True), "noise_cancellation_level": st.integers(60, 100)}
 
 
-def attributes(kind, **more):
+def attributes(kind: Any, **more: Any) -> Any:
     return st.fixed_dictionaries({}, optional={**ATTRIBUTES[kind], **more})
 
 
-def element(kind, content=None, **more):
+def element(kind: Any, content: Any = None, **more: Any) -> Any:
     """Ours, and what it is made of."""
     given = [attributes(kind, **more)] if content is None else [attributes(kind, **more), content]
     return st.tuples(st.just(kind), *given)
 
 
-def build(made):
+def build(made: Any) -> Any:
     kind, values, *content = made
     if content and isinstance(content[0], list):
         content = [tuple(build(each) for each in content[0])]
@@ -155,7 +158,7 @@ CAMEL = {
 }
 
 
-def build_sdk(made):
+def build_sdk(made: Any) -> GetDigitsElement | HangupElement | StreamElement | WaitElement:
     kind, values, *content = made
     make = getattr(sdk, f"{kind.__name__}Element")
     if kind is Stream:
@@ -168,7 +171,9 @@ def build_sdk(made):
     return make(*content, **values)
 
 
-def fits(made):
+def fits(
+    made: tuple[type[Stream], dict[Any, Any], str] | tuple[type[Stream], dict[str, str], str],
+) -> bool:
     return not (
         made[0] is Stream
         and made[1].get("bidirectional")
@@ -197,7 +202,15 @@ everything = st.one_of(shared, element(Stream, streams, **NOISE).filter(fits))
 
 @settings(max_examples=400)
 @given(st.lists(shared, max_size=4))
-def test_documents_are_those_of_the_sdk(made):
+def test_documents_are_those_of_the_sdk(
+    made: list[
+        tuple[type[GetDigits], dict[str, int | str], list[Any]]
+        | tuple[type[Stream], dict[str, str], str]
+        | tuple[type[Wait], dict[str, bool]]
+        | tuple[type[Wait], dict[str, int]]
+    ]
+    | list[tuple[type[Hangup], dict[str, int | str]] | tuple[type[Wait], dict[str, int]]],
+) -> None:
     ours = Response(*map(build, made)).to_xml()
     theirs = sdk.ResponseElement()
     for each in made:
@@ -206,21 +219,24 @@ def test_documents_are_those_of_the_sdk(made):
 
 
 @pytest.mark.parametrize("kind", list(ATTRIBUTES))
-def test_every_attribute_is_compared(kind):
+def test_every_attribute_is_compared(kind: Any) -> None:
     own = {each.name for each in fields(kind) if each.metadata}
     assert own == {*ATTRIBUTES[kind], *(NOISE if kind is Stream else ())}
 
 
 @settings(max_examples=400)
 @given(st.lists(everything, max_size=4))
-def test_what_is_written_can_be_read(made):
+def test_what_is_written_can_be_read(
+    made: list[tuple[type[Dial], dict[str, str], list[Any]]]
+    | list[tuple[type[Record], dict[str, int | str]]],
+) -> None:
     response = Response(*map(build, made))
     again = parse_response(response.to_xml())
     assert again == response
     assert again.warnings == ()
 
 
-def test_speech_with_tags_is_that_of_the_sdk():
+def test_speech_with_tags_is_that_of_the_sdk() -> None:
     theirs = sdk.SpeakElement("Now ", voice="Polly.Joanna")
     theirs.add(sdk.BreakElement(None, time="1s"))
     theirs.add(sdk.EmphasisElement("listen & learn", level="strong"))
@@ -242,7 +258,7 @@ def test_speech_with_tags_is_that_of_the_sdk():
     assert ours.text == "Now listen & learn123"
 
 
-def test_all_attributes_of_a_stream_are_written():
+def test_all_attributes_of_a_stream_are_written() -> None:
     stream = Stream(
         URL,
         bidirectional=False,
@@ -333,7 +349,9 @@ def test_all_attributes_of_a_stream_are_written():
         (lambda: Response(Speak("a" * MAX_DOCUMENT)).to_xml(), "too_large", "102400 (100 KB)"),
     ],
 )
-def test_what_plivo_would_refuse_cannot_be_made(make, reason, said):
+def test_what_plivo_would_refuse_cannot_be_made(
+    make: Callable[..., Any], reason: str, said: str
+) -> None:
     with pytest.raises(XmlError) as raised:
         make()
     assert raised.value.reason == reason
@@ -344,11 +362,11 @@ def test_what_plivo_would_refuse_cannot_be_made(make, reason, said):
 # Reading
 
 
-def read(inside):
+def read(inside: str) -> Response:
     return parse_response(f"<Response>{inside}</Response>")
 
 
-def test_whitespace_around_urls_and_texts_is_dropped():
+def test_whitespace_around_urls_and_texts_is_dropped() -> None:
     response = parse_response(
         """<?xml version="1.0" encoding="UTF-8"?>
         <Response>
@@ -379,11 +397,11 @@ def test_whitespace_around_urls_and_texts_is_dropped():
 @pytest.mark.parametrize(
     "document", ["<Response/>", b"<Response></Response>", "<Response> \n</Response>"]
 )
-def test_a_document_may_say_nothing(document):
+def test_a_document_may_say_nothing(document: bytes | str) -> None:
     assert parse_response(document) == Response()
 
 
-def test_unknown_attributes_are_passed_over_and_told():
+def test_unknown_attributes_are_passed_over_and_told() -> None:
     response = read('<Wait length="2"/>\n<Hangup resaon="busy"/>')
     assert response == Response(Wait(length=2), Hangup())
     assert response.warnings == ("line 2: <Hangup> has no attribute 'resaon'",)
@@ -437,7 +455,9 @@ def test_unknown_attributes_are_passed_over_and_told():
         ("<Response>" + "<Speak><p>" + "<s>" * 20, "misplaced_element", 1, "nested too deeply"),
     ],
 )
-def test_what_cannot_be_read_is_told_with_its_line(document, reason, line, said):
+def test_what_cannot_be_read_is_told_with_its_line(
+    document: str, reason: str, line: int, said: str
+) -> None:
     with pytest.raises(XmlError) as raised:
         parse_response(document)
     assert (raised.value.reason, raised.value.line) == (reason, line)
@@ -458,13 +478,13 @@ LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
         "<!DOCTYPE Response><Response/>",
     ],
 )
-def test_document_types_and_entities_are_refused(document):
+def test_document_types_and_entities_are_refused(document: str) -> None:
     with pytest.raises(XmlError, match="a document type or entity is declared") as raised:
         parse_response(document)
     assert raised.value.reason == "forbidden"
 
 
-def test_a_document_of_more_than_100_kb_is_refused():
+def test_a_document_of_more_than_100_kb_is_refused() -> None:
     start, end = b"<Response><!--", b"--></Response>"
     filling = b"a" * (MAX_DOCUMENT - len(start + end))
     assert parse_response(start + filling + end) == Response()
@@ -480,13 +500,18 @@ def test_a_document_of_more_than_100_kb_is_refused():
         st.text("<>/&;! RespnoKStram='\"", max_size=60),
     )
 )
-def test_anything_is_read_or_refused(document):
+def test_anything_is_read_or_refused(document: bytes | str) -> None:
     with contextlib.suppress(XmlError):
         parse_response(document)
 
 
 @given(st.lists(everything, min_size=1, max_size=3), st.data())
-def test_a_damaged_document_is_read_or_refused(made, data):
+def test_a_damaged_document_is_read_or_refused(
+    made: list[tuple[type[GetDigits], dict[str, int | str], list[Any]]]
+    | list[tuple[type[Hangup], dict[Any, Any]] | tuple[type[Wait], dict[str, int]]]
+    | list[tuple[type[Stream], dict[Any, Any], str]],
+    data: st.DataObject,
+) -> None:
     document = bytearray(Response(*map(build, made)).to_xml())
     for _ in range(data.draw(st.integers(1, 3))):
         document[data.draw(st.integers(0, len(document) - 1))] = data.draw(st.integers(0, 255))
@@ -498,7 +523,7 @@ def test_a_damaged_document_is_read_or_refused(made, data):
 
 
 @given(st.sampled_from(SSML_TAGS), texts, texts)
-def test_tags_in_speech_can_be_read(tag, before, inside):
+def test_tags_in_speech_can_be_read(tag: str, before: str, inside: str) -> None:
     assume("\r" not in before + inside)
     speak = Speak((before, Ssml(tag, {"level": inside}, inside)))
     assert parse_response(Response(speak).to_xml()) == Response(speak)

@@ -1,5 +1,7 @@
 import json
 import uuid
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -60,20 +62,22 @@ FORMATS = [MULAW_8K, L16_8K, L16_16K, L16_24K]
         (SendDtmf("1234#"), b'{"event":"sendDTMF","dtmf":"1234#"}'),
     ],
 )
-def test_commands_are_written_exactly_as_documented(command, expected):
+def test_commands_are_written_exactly_as_documented(
+    command: ClearAudio | PlayAudio | SendDtmf | SetCheckpoint, expected: bytes
+) -> None:
     assert encode_command(command) == expected
 
 
-def test_warnings_are_not_sent():
+def test_warnings_are_not_sent() -> None:
     assert encode_command(ClearAudio("s", ("odd",))) == encode_command(ClearAudio("s"))
 
 
-def test_any_text_is_a_checkpoint_name():
+def test_any_text_is_a_checkpoint_name() -> None:
     name = '{"id": "é\\n\x00"}'
     assert json.loads(encode_command(SetCheckpoint("s", name)))["name"] == name
 
 
-def test_lower_case_digits_are_sent_as_capitals():
+def test_lower_case_digits_are_sent_as_capitals() -> None:
     assert json.loads(encode_command(SendDtmf("1a")))["dtmf"] == "1A"
 
 
@@ -97,14 +101,14 @@ def test_lower_case_digits_are_sent_as_capitals():
         (UnknownCommand("hangup", {}), "bad_value"),
     ],
 )
-def test_what_plivo_would_refuse_is_not_sent(command, reason):
+def test_what_plivo_would_refuse_is_not_sent(command: Any, reason: str) -> None:
     with pytest.raises(ProtocolError) as caught:
         encode_command(command)
     assert caught.value.reason == reason
     assert len(str(caught.value)) < 250
 
 
-def test_what_is_no_command_is_a_type_error():
+def test_what_is_no_command_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="takes a command"):
         encode_command(Stop())
 
@@ -114,7 +118,9 @@ def test_what_is_no_command_is_a_type_error():
 
 @pytest.mark.parametrize("audio_format", FORMATS, ids=str)
 @pytest.mark.parametrize("size", [0, 1, 2, 160, 961, MAX_PLAY_BYTES])
-def test_the_encoder_writes_what_encode_command_writes(audio_format, size):
+def test_the_encoder_writes_what_encode_command_writes(
+    audio_format: AudioFormat, size: int
+) -> None:
     payload = bytes(i % 256 for i in range(size))
     encoded = PlayAudioEncoder(audio_format)(payload)
     assert encoded == encode_command(PlayAudio(payload, audio_format))
@@ -122,32 +128,32 @@ def test_the_encoder_writes_what_encode_command_writes(audio_format, size):
 
 
 @pytest.mark.parametrize("convert", [bytearray, memoryview])
-def test_the_encoder_takes_any_buffer(convert):
+def test_the_encoder_takes_any_buffer(convert: type[bytearray] | type[memoryview]) -> None:
     encode = PlayAudioEncoder(MULAW_8K)
     assert encode(convert(b"\x01\x02")) == encode(b"\x01\x02")
 
 
-def test_the_encoder_counts_bytes_not_items():
+def test_the_encoder_counts_bytes_not_items() -> None:
     samples = memoryview(bytes(MAX_PLAY_BYTES)).cast("h")
     assert len(PlayAudioEncoder(L16_8K)(samples)) > 16_384
     with pytest.raises(ProtocolError, match="16384"):
         PlayAudioEncoder(L16_8K)(memoryview(bytes(MAX_PLAY_BYTES + 2)).cast("h"))
 
 
-def test_the_encoder_refuses_a_format_that_plivo_does_not_play():
+def test_the_encoder_refuses_a_format_that_plivo_does_not_play() -> None:
     with pytest.raises(ProtocolError, match=r"audio/x-l16;rate=48000.*allowed are") as caught:
         PlayAudioEncoder(AudioFormat("l16", 48000))
     assert caught.value.reason == "unsupported_format"
 
 
-def test_the_encoder_knows_its_format():
+def test_the_encoder_knows_its_format() -> None:
     assert PlayAudioEncoder(L16_8K).format is L16_8K
 
 
 # events
 
 
-def change(event, **fields):
+def change(event: Dtmf | Media | Start, **fields: Any) -> Dtmf | Media | Start:
     return type(event)(**{name: getattr(event, name) for name in event.__struct_fields__} | fields)
 
 
@@ -223,7 +229,7 @@ CLEARED = ClearedAudio(STREAM, 80)
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_events_are_written_exactly_as_documented(event, expected):
+def test_events_are_written_exactly_as_documented(event: Any, expected: Any) -> None:
     message = encode_event(event)
     assert json.loads(message) == expected
     assert list(json.loads(message)) == list(expected)
@@ -231,7 +237,7 @@ def test_events_are_written_exactly_as_documented(event, expected):
 
 
 @pytest.mark.parametrize("audio_format", FORMATS, ids=str)
-def test_a_start_in_each_format(audio_format):
+def test_a_start_in_each_format(audio_format: AudioFormat) -> None:
     start = json.loads(encode_event(change(START, media_format=audio_format)))["start"]
     assert start["mediaFormat"] == {
         "encoding": audio_format.content_type,
@@ -240,29 +246,29 @@ def test_a_start_in_each_format(audio_format):
 
 
 @pytest.mark.parametrize("event", [START, MEDIA, DTMF], ids=lambda event: type(event).__name__)
-def test_extra_headers_are_there_even_when_there_are_none(event):
+def test_extra_headers_are_there_even_when_there_are_none(event: Dtmf | Media | Start) -> None:
     headers = {"extra_headers": {}} if isinstance(event, Start) else {}
     bare = change(event, extra_headers_text="", **headers)
     assert json.loads(encode_event(bare))["extra_headers"] == ""
 
 
-def test_extra_headers_without_a_text_are_written_as_live_calls_have_them():
+def test_extra_headers_without_a_text_are_written_as_live_calls_have_them() -> None:
     event = change(START, extra_headers={"a": "b", "c": "d"}, extra_headers_text="")
     assert json.loads(encode_event(event))["extra_headers"] == "{X-PH-a: b, X-PH-c: d}"
 
 
-def test_timestamps_are_strings_and_counters_are_numbers():
+def test_timestamps_are_strings_and_counters_are_numbers() -> None:
     message = json.loads(encode_event(MEDIA))
     assert type(message["media"]["timestamp"]) is str
     assert type(message["media"]["chunk"]) is type(message["sequenceNumber"]) is int
 
 
 @pytest.mark.parametrize("version", [uuid.uuid1, uuid.uuid4])
-def test_a_uuid_is_a_good_id(version):
+def test_a_uuid_is_a_good_id(version: Callable[..., Any]) -> None:
     assert encode_event(ClearedAudio(str(version()), 1))
 
 
-def test_payloads_may_be_any_buffer():
+def test_payloads_may_be_any_buffer() -> None:
     for convert in (bytearray, memoryview):
         assert encode_event(change(MEDIA, payload=convert(MEDIA.payload))) == encode_event(MEDIA)
 
@@ -305,13 +311,15 @@ def test_payloads_may_be_any_buffer():
         (StreamError("mute"), "bad_value"),
     ],
 )
-def test_what_plivo_would_not_send_is_not_sent(event, reason):
+def test_what_plivo_would_not_send_is_not_sent(
+    event: Media | PlayedStream | Start, reason: str
+) -> None:
     with pytest.raises(ProtocolError) as caught:
         encode_event(event)
     assert caught.value.reason == reason
     assert len(str(caught.value)) < 250
 
 
-def test_what_is_no_event_is_a_type_error():
+def test_what_is_no_event_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="takes an event"):
         encode_event(ClearAudio("s"))

@@ -1,5 +1,7 @@
 import copy
 import pickle
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -7,23 +9,23 @@ from mediaserver.protocol import REASONS, ProtocolError
 from mediaserver.protocol.errors import quote
 
 
-def test_an_error_reads_as_its_message_and_carries_its_reason():
+def test_an_error_reads_as_its_message_and_carries_its_reason() -> None:
     error = ProtocolError("not_json", "the message is not JSON")
     assert str(error) == "the message is not JSON"
     assert error.reason == "not_json"
 
 
-def test_an_error_is_a_value_error():
+def test_an_error_is_a_value_error() -> None:
     assert issubclass(ProtocolError, ValueError)
 
 
 @pytest.mark.parametrize("clone", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
-def test_an_error_survives_copying(clone):
+def test_an_error_survives_copying(clone: Callable[..., Any]) -> None:
     error = clone(ProtocolError("too_large", "too long"))
     assert (error.reason, str(error)) == ("too_large", "too long")
 
 
-def test_reasons_are_distinct_and_fit_a_metric_label():
+def test_reasons_are_distinct_and_fit_a_metric_label() -> None:
     assert len(set(REASONS)) == len(REASONS)
     assert all(reason.isidentifier() and reason.islower() for reason in REASONS)
 
@@ -39,13 +41,13 @@ def test_reasons_are_distinct_and_fit_a_metric_label():
         "\ud800" * 99,
     ],
 )
-def test_a_quoted_value_is_short(value):
+def test_a_quoted_value_is_short(value: Any) -> None:
     assert len(quote(value)) <= 80
 
 
-def test_an_integer_too_long_to_print_is_quoted_by_its_type():
+def test_an_integer_too_long_to_print_is_quoted_by_its_type() -> None:
     assert quote(10**5000) == "a huge int"
 
 
-def test_a_short_value_is_quoted_in_full():
+def test_a_short_value_is_quoted_in_full() -> None:
     assert quote("audio/x-opus") == "'audio/x-opus'"

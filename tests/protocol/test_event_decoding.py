@@ -1,5 +1,7 @@
 import json
 import math
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pybase64
@@ -29,7 +31,7 @@ CALL = "0eb0f00e-49ba-41ca-81f6-700628f7af8b"
 STREAM = "20170ada-f610-433b-8758-c02a2aab3662"
 
 
-def reason(message, **options):
+def reason(message: bytes | str, **options: Any) -> str:
     with pytest.raises(ProtocolError) as caught:
         decode_event(message, **options)
     assert caught.value.reason in REASONS
@@ -41,7 +43,7 @@ def reason(message, **options):
 # start
 
 
-def start(**changes):
+def start(**changes: Any) -> str:
     message = {
         "event": "start",
         "sequenceNumber": 1,
@@ -58,7 +60,7 @@ def start(**changes):
     return json.dumps(message | changes)
 
 
-def test_a_start_in_the_documented_form():
+def test_a_start_in_the_documented_form() -> None:
     assert decode_event(start()) == Start(
         call_id=CALL,
         stream_id=STREAM,
@@ -71,12 +73,12 @@ def test_a_start_in_the_documented_form():
     )
 
 
-def test_a_start_with_ids_alone():
+def test_a_start_with_ids_alone() -> None:
     message = json.dumps({"event": "start", "start": {"callId": "c1", "streamId": "s1"}})
     assert decode_event(message) == Start("c1", "s1")
 
 
-def test_a_start_as_an_integration_sample_has_it():
+def test_a_start_as_an_integration_sample_has_it() -> None:
     message = (
         '{"sequenceNumber":0,"event":"start","start":{"callId":"c","streamId":"s",'
         '"mediaFormat":{"encoding":"audio/x-l16","sampleRate":8000}}}'
@@ -85,29 +87,29 @@ def test_a_start_as_an_integration_sample_has_it():
 
 
 @pytest.mark.parametrize("key", ["callId", "callUUID", "CallUUID"])
-def test_the_call_id_has_three_names(key):
+def test_the_call_id_has_three_names(key: str) -> None:
     message = json.dumps({"event": "start", "start": {key: "c1", "streamId": "s1"}})
     assert decode_event(message).call_id == "c1"
 
 
-def test_the_nested_stream_id_wins_over_the_one_at_the_top():
+def test_the_nested_stream_id_wins_over_the_one_at_the_top() -> None:
     assert decode_event(start(streamId="top")).stream_id == STREAM
 
 
 @pytest.mark.parametrize("start_object", [{}, None, [], "x"])
-def test_ids_at_the_top_are_enough(start_object):
+def test_ids_at_the_top_are_enough(start_object: dict[Any, Any] | list[Any] | str | None) -> None:
     message = {"event": "start", "start": start_object, "callId": "c1", "streamId": "s1"}
     assert decode_event(json.dumps(message)) == Start("c1", "s1")
 
 
 @pytest.mark.parametrize("key", ["callId", "streamId"])
 @pytest.mark.parametrize("value", [None, ""])
-def test_a_start_without_an_id_is_refused(key, value):
+def test_a_start_without_an_id_is_refused(key: str, value: str | None) -> None:
     assert reason(start(start={key: value})) == "missing_field"
 
 
 @pytest.mark.parametrize("key", ["callId", "streamId"])
-def test_an_id_that_is_no_string_is_refused(key):
+def test_an_id_that_is_no_string_is_refused(key: str) -> None:
     assert reason(start(start={key: [1]})) == "bad_value"
 
 
@@ -122,21 +124,26 @@ def test_an_id_that_is_no_string_is_refused(key):
         ({"a": 1}, ("inbound",)),
     ],
 )
-def test_tracks(tracks, expected):
+def test_tracks(
+    tracks: dict[str, int] | list[int | str | None] | list[str] | str | None,
+    expected: tuple[str, str] | tuple[str],
+) -> None:
     assert decode_event(start(start={"tracks": tracks})).tracks == expected
 
 
 @pytest.mark.parametrize("value", [None, 5, {}, []])
-def test_an_account_id_that_is_no_string_is_left_out(value):
+def test_an_account_id_that_is_no_string_is_left_out(
+    value: dict[Any, Any] | int | list[Any] | None,
+) -> None:
     assert decode_event(start(start={"accountId": value})).account_id == ""
 
 
-def test_type_and_rate_name_the_format_too():
+def test_type_and_rate_name_the_format_too() -> None:
     media_format = {"type": "audio/x-l16", "rate": "16000"}
     assert decode_event(start(start={"mediaFormat": media_format})).media_format is L16_16K
 
 
-def test_a_format_that_plivo_does_not_stream_is_refused():
+def test_a_format_that_plivo_does_not_stream_is_refused() -> None:
     media_format = {"encoding": "audio/opus", "sampleRate": 48000}
     assert reason(start(start={"mediaFormat": media_format})) == "unsupported_format"
 
@@ -154,24 +161,26 @@ def test_a_format_that_plivo_does_not_stream_is_refused():
         ({"userId": 1}, '{"userId":1}', {"userId": "1"}),
     ],
 )
-def test_extra_headers_of_a_start(headers, text, expected):
+def test_extra_headers_of_a_start(
+    headers: dict[str, int] | int | list[Any] | str | None, text: str, expected: dict[str, str]
+) -> None:
     event = decode_event(start(extra_headers=headers))
     assert event.extra_headers_text == text
     assert event.extra_headers == expected
 
 
-def test_extra_headers_inside_start():
+def test_extra_headers_inside_start() -> None:
     event = decode_event(start(extra_headers=None, start={"extra_headers": "a=b"}))
     assert event.extra_headers == {"a": "b"}
     assert event.extra_headers_text == "a=b"
 
 
-def test_extra_headers_at_the_top_win():
+def test_extra_headers_at_the_top_win() -> None:
     event = decode_event(start(start={"extra_headers": "a=b"}))
     assert event.extra_headers == {"agent": "7"}
 
 
-def test_custom_parameters_are_ignored():
+def test_custom_parameters_are_ignored() -> None:
     plain = decode_event(start())
     assert decode_event(start(start={"customParameters": {"a": [1]}})) == plain
 
@@ -179,7 +188,7 @@ def test_custom_parameters_are_ignored():
 # media
 
 
-def media(**changes):
+def media(**changes: Any) -> str:
     message = {
         "event": "media",
         "sequenceNumber": 42,
@@ -196,7 +205,7 @@ def media(**changes):
     return json.dumps(message | changes)
 
 
-def test_media_in_the_documented_form():
+def test_media_in_the_documented_form() -> None:
     assert decode_event(media()) == Media(
         payload=b"\x00\x01\x02\xff",
         track="inbound",
@@ -208,7 +217,7 @@ def test_media_in_the_documented_form():
     )
 
 
-def test_media_as_older_documents_have_it():
+def test_media_as_older_documents_have_it() -> None:
     message = (
         '{"event":"media","sequenceNumber":"3","media":{"track":"inbound","chunk":"1",'
         '"timestamp":"1711216222735","payload":"AAEC"},"streamId":"s",'
@@ -219,52 +228,54 @@ def test_media_as_older_documents_have_it():
     )
 
 
-def test_media_with_a_payload_alone():
+def test_media_with_a_payload_alone() -> None:
     assert decode_event('{"event":"media","media":{"payload":"AAEC"}}') == Media(b"\x00\x01\x02")
 
 
-def test_media_of_the_outbound_track():
+def test_media_of_the_outbound_track() -> None:
     assert decode_event(media(media={"track": "outbound"})).track == "outbound"
 
 
 @pytest.mark.parametrize("payload", ["AAEC_w==", "AAEC/w", "AAEC_w", " AAEC\n/w==\n"])
-def test_base64_in_other_spellings(payload):
+def test_base64_in_other_spellings(payload: str) -> None:
     assert decode_event(media(media={"payload": payload})) == decode_event(media())
 
 
-def test_base64_with_escaped_slashes():
+def test_base64_with_escaped_slashes() -> None:
     assert decode_event(media().replace("/w==", "\\/w==")) == decode_event(media())
 
 
-def test_an_empty_payload_is_no_error():
+def test_an_empty_payload_is_no_error() -> None:
     assert decode_event(media(media={"payload": ""})).payload == b""
 
 
-def test_an_odd_number_of_bytes_is_passed_on():
+def test_an_odd_number_of_bytes_is_passed_on() -> None:
     assert decode_event(media(media={"payload": "AAEC"})).payload == b"\x00\x01\x02"
 
 
 @pytest.mark.parametrize("value", [7, 7.0, "7", "7.0", " 7 "])
-def test_numbers_of_media_in_any_spelling(value):
+def test_numbers_of_media_in_any_spelling(value: float | str) -> None:
     event = decode_event(media(sequenceNumber=value, media={"timestamp": value, "chunk": value}))
     assert (event.sequence_number, event.timestamp, event.chunk) == (7, 7, 7)
 
 
 @pytest.mark.parametrize("value", [None, "", "x", True, -1, "-1", [], {}, 10**30, str(10**30)])
-def test_numbers_of_media_that_make_no_sense_are_left_out(value):
+def test_numbers_of_media_that_make_no_sense_are_left_out(
+    value: dict[Any, Any] | int | list[Any] | str | None,
+) -> None:
     event = decode_event(media(sequenceNumber=value, media={"timestamp": value, "chunk": value}))
     assert (event.sequence_number, event.timestamp, event.chunk) == (None, None, None)
     assert event.payload == b"\x00\x01\x02\xff"
 
 
 @pytest.mark.parametrize("value", [None, 5, []])
-def test_strings_of_media_that_are_none_are_left_out(value):
+def test_strings_of_media_that_are_none_are_left_out(value: int | list[Any] | None) -> None:
     event = decode_event(media(streamId=value, extra_headers=value, media={"track": value}))
     assert (event.stream_id, event.extra_headers_text, event.track) == ("", "", "inbound")
     assert event.payload == b"\x00\x01\x02\xff"
 
 
-def test_extra_headers_of_media_as_an_object():
+def test_extra_headers_of_media_as_an_object() -> None:
     assert decode_event(media(extra_headers={"a": "b"})).extra_headers_text == '{"a":"b"}'
 
 
@@ -281,11 +292,11 @@ def test_extra_headers_of_media_as_an_object():
         ('{"event":"media","media":{"payload":"AA*A"}}', "bad_base64"),
     ],
 )
-def test_media_without_audio_is_refused(message, expected):
+def test_media_without_audio_is_refused(message: str, expected: str) -> None:
     assert reason(message) == expected
 
 
-def test_a_refused_payload_is_not_repeated():
+def test_a_refused_payload_is_not_repeated() -> None:
     with pytest.raises(ProtocolError) as caught:
         decode_event(media(media={"payload": "SECRETSECRET*"}))
     assert "SECRET" not in str(caught.value)
@@ -298,7 +309,9 @@ NUMBER = st.one_of(
 
 
 @given(st.binary(max_size=400), NUMBER, st.text(max_size=9))
-def test_the_fast_path_and_the_patient_one_agree(audio, number, word):
+def test_the_fast_path_and_the_patient_one_agree(
+    audio: bytes, number: str | None, word: str
+) -> None:
     payload = pybase64.b64encode(audio).decode()
     fields = {"payload": payload, "track": word, "timestamp": number, "chunk": number}
     message = {"event": "media", "sequenceNumber": number, "media": fields, "extra_headers": word}
@@ -313,7 +326,7 @@ def test_the_fast_path_and_the_patient_one_agree(audio, number, word):
 # dtmf
 
 
-def dtmf(**changes):
+def dtmf(**changes: Any) -> str:
     return json.dumps(
         {
             "event": "dtmf",
@@ -325,17 +338,17 @@ def dtmf(**changes):
     )
 
 
-def test_dtmf_in_the_documented_form():
+def test_dtmf_in_the_documented_form() -> None:
     assert decode_event(dtmf()) == Dtmf("5", "inbound", 1705312250000, STREAM, 50, "{}")
 
 
 @pytest.mark.parametrize("digit", "0123456789*#ABCD")
-def test_every_key(digit):
+def test_every_key(digit: str) -> None:
     assert decode_event(f'{{"event":"dtmf","dtmf":{{"digit":"{digit}"}}}}') == Dtmf(digit)
 
 
 @pytest.mark.parametrize(("digit", "expected"), [(5, "5"), (0, "0"), ("a", "A")])
-def test_other_spellings_of_a_key(digit, expected):
+def test_other_spellings_of_a_key(digit: int | str, expected: str) -> None:
     assert decode_event(dtmf(digit=digit)).digit == expected
 
 
@@ -354,7 +367,9 @@ def test_other_spellings_of_a_key(digit, expected):
         ([], "bad_value"),
     ],
 )
-def test_a_key_that_is_none_is_refused(digit, expected):
+def test_a_key_that_is_none_is_refused(
+    digit: float | list[Any] | str | None, expected: str
+) -> None:
     assert reason(dtmf(digit=digit)) == expected
 
 
@@ -362,21 +377,21 @@ def test_a_key_that_is_none_is_refused(digit, expected):
 
 
 @pytest.mark.parametrize("event", ["playedStream", "played"])
-def test_played_stream_under_both_names(event):
+def test_played_stream_under_both_names(event: str) -> None:
     message = {"event": event, "sequenceNumber": 75, "streamId": STREAM, "name": "greeting"}
     assert decode_event(json.dumps(message)) == PlayedStream("greeting", STREAM, 75)
 
 
-def test_played_stream_with_a_name_alone():
+def test_played_stream_with_a_name_alone() -> None:
     assert decode_event('{"event":"playedStream","name":"{\\"a\\":1}"}') == PlayedStream('{"a":1}')
 
 
 @pytest.mark.parametrize("event", ["playedStream", "played"])
-def test_played_stream_with_its_name_inside(event):
+def test_played_stream_with_its_name_inside(event: str) -> None:
     assert decode_event(json.dumps({"event": event, event: {"name": "a"}})) == PlayedStream("a")
 
 
-def test_played_stream_with_a_string_number():
+def test_played_stream_with_a_string_number() -> None:
     message = '{"event":"playedStream","sequenceNumber":"75","name":"a"}'
     assert decode_event(message).sequence_number == 75
 
@@ -389,11 +404,11 @@ def test_played_stream_with_a_string_number():
         ('{"event":"playedStream","name":5}', "bad_value"),
     ],
 )
-def test_played_stream_without_a_name_is_refused(message, expected):
+def test_played_stream_without_a_name_is_refused(message: str, expected: str) -> None:
     assert reason(message) == expected
 
 
-def test_cleared_audio():
+def test_cleared_audio() -> None:
     message = {"event": "clearedAudio", "sequenceNumber": 80, "streamId": STREAM}
     assert decode_event(json.dumps(message)) == ClearedAudio(STREAM, 80)
     assert decode_event('{"event":"clearedAudio"}') == ClearedAudio()
@@ -410,29 +425,31 @@ def test_cleared_audio():
         ({"stop": [], "reason": 5}, Stop()),
     ],
 )
-def test_stop_in_any_shape(message, expected):
+def test_stop_in_any_shape(message: Any, expected: Stop) -> None:
     assert decode_event(json.dumps({"event": "stop"} | message)) == expected
 
 
 @pytest.mark.parametrize("event", ["error", "playFailed", "incorrectPayload"])
-def test_stream_errors(event):
+def test_stream_errors(event: str) -> None:
     message = {"event": event, "reason": "buffer_overflow", "streamId": "s", "sequenceNumber": 3}
     assert decode_event(json.dumps(message)) == StreamError(event, "buffer_overflow", "s", 3)
     assert decode_event(json.dumps({"event": event})) == StreamError(event, "unknown")
 
 
 @pytest.mark.parametrize("event", ["muteStream", "unmuteStream", "connected", "mark", "START", ""])
-def test_other_events_are_unknown(event):
+def test_other_events_are_unknown(event: str) -> None:
     message = {"event": event, "a": [1, {"b": None}]}
     assert decode_event(json.dumps(message)) == Unknown(event, message)
 
 
 @pytest.mark.parametrize("message", [{}, {"event": None}, {"event": 5}, {"event": ["start"]}])
-def test_an_object_without_an_event_is_unknown(message):
+def test_an_object_without_an_event_is_unknown(
+    message: dict[str, None] | dict[str, int] | dict[str, list[str]],
+) -> None:
     assert decode_event(json.dumps(message)) == Unknown(None, message)
 
 
-def test_media_without_its_event_is_unknown():
+def test_media_without_its_event_is_unknown() -> None:
     assert decode_event('{"media":{"payload":"AAEC"}}').event is None
 
 
@@ -440,12 +457,12 @@ def test_media_without_its_event_is_unknown():
 
 
 @pytest.mark.parametrize("convert", [str, str.encode, lambda text: bytearray(text.encode())])
-def test_text_and_bytes_are_read_alike(convert):
+def test_text_and_bytes_are_read_alike(convert: Any) -> None:
     for message in (start(), media(), dtmf()):
         assert decode_event(convert(message)) == decode_event(message)
 
 
-def test_unknown_fields_are_ignored():
+def test_unknown_fields_are_ignored() -> None:
     extra = {"x": [{"y": "z"}], "": None, "é": "😀"}
     assert decode_event(media(**extra)) == decode_event(media())
     assert decode_event(start(**extra)) == decode_event(start())
@@ -478,32 +495,32 @@ def test_unknown_fields_are_ignored():
         ('{"event":"stop","x":' + "[" * 40 + "]" * 40 + "}", "too_deep"),
     ],
 )
-def test_what_is_no_message_is_refused(message, expected):
+def test_what_is_no_message_is_refused(message: bytes | str, expected: str) -> None:
     assert reason(message) == expected
 
 
-def test_of_two_events_the_last_counts():
+def test_of_two_events_the_last_counts() -> None:
     assert decode_event('{"event":"media","event":"stop"}') == Stop()
     assert decode_event('{"event":"stop","event":"clearedAudio"}') == ClearedAudio()
 
 
 @pytest.mark.parametrize("build", [media, start, dtmf])
-def test_every_truncation_is_refused(build):
+def test_every_truncation_is_refused(build: Callable[..., Any]) -> None:
     message = build()
     assert {reason(message[:end]) for end in range(len(message))} == {"not_json"}
 
 
-def test_a_message_as_long_as_the_limit_is_read():
+def test_a_message_as_long_as_the_limit_is_read() -> None:
     message = media() + " " * (MAX_MESSAGE_BYTES - len(media()))
     assert decode_event(message) == decode_event(media())
 
 
-def test_a_longer_message_is_refused():
+def test_a_longer_message_is_refused() -> None:
     message = media() + " " * (MAX_MESSAGE_BYTES - len(media()) + 1)
     assert reason(message) == "too_large"
 
 
-def test_the_limit_can_be_set():
+def test_the_limit_can_be_set() -> None:
     assert reason(media(), max_size=100) == "too_large"
     assert decode_event(media() + " " * 70_000, max_size=100_000) == decode_event(media())
 
@@ -557,7 +574,7 @@ EVENT = st.sampled_from(
 )
 
 
-def is_read_or_refused(message):
+def is_read_or_refused(message: bytes | str) -> bool:
     try:
         event = decode_event(message)
     except ProtocolError as error:
@@ -565,16 +582,20 @@ def is_read_or_refused(message):
     return isinstance(event, Event) and has_its_types(event)
 
 
-def has_its_types(event):
+def has_its_types(event: StreamError | Unknown) -> bool:
     fields = {name: getattr(event, name) for name in event.__struct_fields__}
     return msgspec.convert(fields, type(event), builtin_types=(bytes,)) == event
 
 
 @given(st.binary(max_size=200) | st.text(st.characters(), max_size=200) | JSON.map(json.dumps))
-def test_any_input_is_an_event_or_a_protocol_error(message):
+def test_any_input_is_an_event_or_a_protocol_error(message: bytes | str) -> None:
     assert is_read_or_refused(message)
 
 
 @given(EVENT, st.dictionaries(FIELD, JSON, max_size=6))
-def test_any_fields_of_an_event_are_an_event_or_a_protocol_error(event, fields):
+def test_any_fields_of_an_event_are_an_event_or_a_protocol_error(
+    event: str,
+    fields: dict[str, dict[str, dict[str, str] | float]]
+    | dict[str, list[bool | list[float | str]] | list[list[Any]]],
+) -> None:
     assert is_read_or_refused(json.dumps(fields | {"event": event}))

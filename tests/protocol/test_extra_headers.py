@@ -46,20 +46,20 @@ from mediaserver.protocol import ProtocolError, format_extra_headers, parse_extr
         ("a=1,X-PH-a=2", {"a": "2"}),
     ],
 )
-def test_every_form_is_read(text, expected):
+def test_every_form_is_read(text: str | None, expected: dict[str, str]) -> None:
     assert parse_extra_headers(text) == expected
 
 
-def test_a_value_that_looks_prefixed_is_left_alone():
+def test_a_value_that_looks_prefixed_is_left_alone() -> None:
     assert parse_extra_headers("{X-PH-a: X-PH-b}") == {"a": "X-PH-b"}
 
 
-def test_deep_json_is_read_as_brace_text():
+def test_deep_json_is_read_as_brace_text() -> None:
     assert parse_extra_headers('{"a":' * 500 + "1" + "}" * 500) != {}
 
 
 @given(st.text(max_size=300) | st.text(alphabet='{}:,;= "X-PHa1\\', max_size=60))
-def test_no_text_is_refused(text):
+def test_no_text_is_refused(text: str) -> None:
     headers = parse_extra_headers(text)
     assert all(isinstance(part, str) for item in headers.items() for part in item)
 
@@ -72,18 +72,18 @@ def test_no_text_is_refused(text):
         ("json", '{"agent":"7","team":"x"}'),
     ],
 )
-def test_each_style(style, expected):
+def test_each_style(style: str, expected: str) -> None:
     assert format_extra_headers({"agent": "7", "X-PH-team": "x"}, style) == expected
 
 
 @pytest.mark.parametrize(
     ("style", "expected"), [("live", "{}"), ("documented", ""), ("json", "{}")]
 )
-def test_no_headers(style, expected):
+def test_no_headers(style: str, expected: str) -> None:
     assert format_extra_headers({}, style) == expected
 
 
-def test_the_live_style_is_the_default():
+def test_the_live_style_is_the_default() -> None:
     assert format_extra_headers({"a": "b"}) == "{X-PH-a: b}"
 
 
@@ -97,12 +97,12 @@ def headers(words: st.SearchStrategy[str]) -> st.SearchStrategy[dict[str, str]]:
 
 
 @given(headers(PLAIN.map(str.strip)), st.sampled_from(["live", "documented"]))
-def test_what_is_written_plainly_is_read_back(written, style):
+def test_what_is_written_plainly_is_read_back(written: dict[str, str], style: str) -> None:
     assert parse_extra_headers(format_extra_headers(written, style)) == written
 
 
 @given(headers(ANY))
-def test_json_carries_any_text(written):
+def test_json_carries_any_text(written: dict[str, str]) -> None:
     assert parse_extra_headers(format_extra_headers(written, "json")) == written
 
 
@@ -110,37 +110,37 @@ def test_json_carries_any_text(written):
 @pytest.mark.parametrize(
     "headers", [{"a": "b,c"}, {"a;b": "c"}, {"a": "b:c"}, {"a": "{b}"}, {"a=": "b"}, {"a": " b"}]
 )
-def test_what_a_style_cannot_carry_is_refused(style, headers):
+def test_what_a_style_cannot_carry_is_refused(style: str, headers: dict[str, str]) -> None:
     with pytest.raises(ProtocolError, match=style) as caught:
         format_extra_headers(headers, style)
     assert caught.value.reason == "bad_extra_headers"
 
 
-def test_512_bytes_as_written_are_allowed_and_513_are_not():
+def test_512_bytes_as_written_are_allowed_and_513_are_not() -> None:
     assert format_extra_headers({"k": "é" * 255})
     with pytest.raises(ProtocolError, match="513 bytes, the limit is 512") as caught:
         format_extra_headers({"kk": "é" * 255})
     assert caught.value.reason == "bad_extra_headers"
 
 
-def test_commas_between_headers_count_towards_the_limit():
+def test_commas_between_headers_count_towards_the_limit() -> None:
     assert format_extra_headers({"a": "v" * 250, "b": "v" * 257}, "json")
     with pytest.raises(ProtocolError, match="513 bytes"):
         format_extra_headers({"a": "v" * 250, "b": "v" * 258}, "json")
 
 
 @pytest.mark.parametrize("headers", [{"": "a"}, {"X-PH-": "a"}, {"a": "1", "X-PH-a": "2"}])
-def test_empty_and_repeated_keys_are_refused(headers):
+def test_empty_and_repeated_keys_are_refused(headers: dict[str, str]) -> None:
     with pytest.raises(ProtocolError, match="key") as caught:
         format_extra_headers(headers)
     assert caught.value.reason == "bad_extra_headers"
 
 
-def test_broken_unicode_is_refused():
+def test_broken_unicode_is_refused() -> None:
     with pytest.raises(ProtocolError, match="Unicode"):
         format_extra_headers({"a": "\ud800"})
 
 
-def test_an_unknown_style_is_refused():
+def test_an_unknown_style_is_refused() -> None:
     with pytest.raises(ProtocolError, match="'live', 'documented' or 'json', got 'xml'"):
         format_extra_headers({}, "xml")

@@ -1,6 +1,8 @@
+from typing import Any
+
 import pytest
 
-from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K
+from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K, AudioFormat
 from mediaserver.protocol import ProtocolError
 from mediaserver.protocol.media_format import read_media_format
 
@@ -25,17 +27,19 @@ from mediaserver.protocol.media_format import read_media_format
         ("audio/x-l16;rate=24000", L16_24K),
     ],
 )
-def test_every_way_of_naming_a_format(value, expected):
+def test_every_way_of_naming_a_format(
+    value: dict[str, int | str] | dict[str, str] | str, expected: AudioFormat
+) -> None:
     assert read_media_format(value) is expected
 
 
-def test_a_rate_of_its_own_wins_over_the_suffix():
+def test_a_rate_of_its_own_wins_over_the_suffix() -> None:
     value = {"encoding": "audio/x-l16;rate=8000", "sampleRate": 16000}
     assert read_media_format(value) is L16_16K
 
 
 @pytest.mark.parametrize("value", [None, {}, [], 8000, {"sampleRate": 8000}, {"encoding": 7}])
-def test_no_encoding_is_no_format(value):
+def test_no_encoding_is_no_format(value: dict[str, int] | int | list[Any] | None) -> None:
     assert read_media_format(value) is None
 
 
@@ -53,7 +57,9 @@ def test_no_encoding_is_no_format(value):
         "audio/x-l16;ptime=20",
     ],
 )
-def test_other_formats_are_refused_and_the_four_are_named(value):
+def test_other_formats_are_refused_and_the_four_are_named(
+    value: dict[str, dict[Any, Any] | str] | dict[str, int | str] | dict[str, str] | str,
+) -> None:
     with pytest.raises(ProtocolError) as caught:
         read_media_format(value)
     assert caught.value.reason == "unsupported_format"
@@ -61,7 +67,7 @@ def test_other_formats_are_refused_and_the_four_are_named(value):
         assert name in str(caught.value)
 
 
-def test_the_refusal_says_what_was_asked_for():
+def test_the_refusal_says_what_was_asked_for() -> None:
     with pytest.raises(ProtocolError, match=r"'audio/x-l16' at 11025"):
         read_media_format({"encoding": "audio/x-l16", "sampleRate": 11025})
     with pytest.raises(ProtocolError, match=r"'audio/x-l16' at no rate"):

@@ -3,7 +3,9 @@
 import json
 import random
 from collections import Counter
-from typing import get_args
+from collections.abc import Callable
+from random import Random
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -91,31 +93,31 @@ ODD_BYTES = [
 ]
 
 
-def flip(rng, message):
+def flip(rng: Random, message: bytes) -> bytes:
     at = rng.randrange(len(message))
     return message[:at] + bytes([message[at] ^ 1 << rng.randrange(8)]) + message[at + 1 :]
 
 
-def delete(rng, message):
+def delete(rng: Random, message: bytes) -> bytes:
     at = rng.randrange(len(message))
     return message[:at] + message[at + rng.randint(1, 12) :]
 
 
-def insert(rng, message):
+def insert(rng: Random, message: bytes) -> bytes:
     at = rng.randint(0, len(message))
     return message[:at] + rng.choice(ODD_BYTES) + message[at:]
 
 
-def truncate(rng, message):
+def truncate(rng: Random, message: bytes) -> bytes:
     return message[: rng.randint(0, len(message))]
 
 
-def splice(rng, message):
+def splice(rng: Random, message: bytes) -> bytes:
     other = rng.choice(EVENTS + COMMANDS).encode()
     return message[: rng.randint(0, len(message))] + other[rng.randint(0, len(other)) :]
 
 
-def swap_type(rng, message):
+def swap_type(rng: Random, message: bytes) -> bytes:
     """Replace, remove or rename what is at a random path of the JSON."""
     root = json.loads(message)
     places = []
@@ -139,7 +141,7 @@ def swap_type(rng, message):
 DAMAGES = [flip, delete, insert, truncate, splice]
 
 
-def damaged(rng, corpus):
+def damaged(rng: Random, corpus: list[str]) -> bytes:
     message = rng.choice(corpus).encode()
     if rng.random() < 0.5:
         message = swap_type(rng, message)
@@ -151,7 +153,7 @@ def damaged(rng, corpus):
     return message
 
 
-def as_frame(rng, message):
+def as_frame(rng: Random, message: bytes) -> bytes | str:
     """A text frame as a library hands it over: bytes, or text that may hold lone surrogates."""
     return message if rng.random() < 0.5 else message.decode("utf-8", "surrogateescape")
 
@@ -168,7 +170,9 @@ def has_its_types(read: Event | Command) -> bool:
     [(decode_event, EVENTS, Event, 1), (decode_command, COMMANDS, Command, 2)],
     ids=["events", "commands"],
 )
-def test_a_damaged_message_is_read_or_refused(decode, corpus, union, seed):
+def test_a_damaged_message_is_read_or_refused(
+    decode: Callable[..., Any], corpus: list[str], union: Any, seed: int
+) -> None:
     rng = random.Random(seed)
     kinds = get_args(union)
     seen = Counter()

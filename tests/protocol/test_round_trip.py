@@ -1,5 +1,6 @@
 import uuid
 from string import ascii_lowercase
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,25 +84,25 @@ COMMANDS = st.one_of(
 
 
 @given(EVENTS)
-def test_an_event_is_read_back_as_it_was_written_and_written_as_it_was_read(event):
+def test_an_event_is_read_back_as_it_was_written_and_written_as_it_was_read(event: Any) -> None:
     message = encode_event(event)
     assert decode_event(message) == event
     assert encode_event(decode_event(message.encode())) == message
 
 
 @given(COMMANDS)
-def test_a_command_is_read_back_without_a_warning_and_written_as_it_was_read(command):
+def test_a_command_is_read_back_without_a_warning_and_written_as_it_was_read(command: Any) -> None:
     message = encode_command(command)
     assert decode_command(message) == command
     assert encode_command(decode_command(message.decode())) == message
 
 
-def test_the_largest_payload_is_read_back():
+def test_the_largest_payload_is_read_back() -> None:
     command = PlayAudio(bytes(MAX_PLAY_BYTES), MULAW_8K)
     assert decode_command(encode_command(command)) == command
 
 
-def test_extra_headers_of_a_start_are_read_back_from_the_mapping_alone():
+def test_extra_headers_of_a_start_are_read_back_from_the_mapping_alone() -> None:
     ids = {"call_id": str(uuid.uuid4()), "stream_id": str(uuid.uuid4()), "account_id": "MA"}
     headers = {"agent": "7", "token": "123.abc"}
     event = Start(**ids, media_format=MULAW_8K, extra_headers=headers, sequence_number=1)

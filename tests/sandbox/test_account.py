@@ -18,7 +18,7 @@ def basic(text: str, scheme: str = "Basic") -> str:
 
 
 @pytest.mark.parametrize("scheme", ["Basic", "basic", "BASIC"])
-def test_its_own_credentials_are_admitted(scheme):
+def test_its_own_credentials_are_admitted(scheme: str) -> None:
     assert ACCOUNT.admits(basic("MAXXXXXXXXXXXXXXXXXX:token", scheme))
 
 
@@ -36,22 +36,22 @@ def test_its_own_credentials_are_admitted(scheme):
         basic("MAXXXXXXXXXXXXXXXXXX:tökén"),
     ],
 )
-def test_others_are_not(header):
+def test_others_are_not(header: str | None) -> None:
     assert not ACCOUNT.admits(header)
 
 
 @pytest.mark.parametrize("auth_id", ["", "MA", "ma" + "x" * 18, "XX" + "X" * 18, "MA" + "X" * 19])
-def test_an_auth_id_has_the_form_that_sdks_demand(auth_id):
+def test_an_auth_id_has_the_form_that_sdks_demand(auth_id: str) -> None:
     with pytest.raises(ValueError, match="MA or SA"):
         Account(auth_id, SecretStr("token"))
 
 
-def test_a_token_cannot_be_empty():
+def test_a_token_cannot_be_empty() -> None:
     with pytest.raises(ValueError, match="empty"):
         Account(new_auth_id(), SecretStr(""))
 
 
-def test_credentials_are_made_up_where_none_are_given():
+def test_credentials_are_made_up_where_none_are_given() -> None:
     assert Account().auth_id != Account().auth_id
 
 
@@ -60,7 +60,9 @@ def test_credentials_are_made_up_where_none_are_given():
     st.integers(1, 4),
     st.lists(st.integers(0, 24).map(lambda eighths: eighths / 8), max_size=60),
 )
-def test_no_stretch_of_time_has_more_than_its_requests(most, seconds, gaps):
+def test_no_stretch_of_time_has_more_than_its_requests(
+    most: int, seconds: int, gaps: list[float]
+) -> None:
     limiter, now, admitted = RateLimiter(most, seconds), 0.0, []
     for gap in gaps:
         now += gap
@@ -75,7 +77,7 @@ def test_no_stretch_of_time_has_more_than_its_requests(most, seconds, gaps):
         assert sum(start <= each < start + seconds for each in admitted) <= most
 
 
-def test_a_request_is_taken_after_the_wait():
+def test_a_request_is_taken_after_the_wait() -> None:
     limiter = RateLimiter(1, 5)
     limiter.admit(10.0)
 
@@ -84,6 +86,6 @@ def test_a_request_is_taken_after_the_wait():
 
 
 @pytest.mark.parametrize(("requests", "seconds"), [(0, 5), (1, 0)])
-def test_a_rate_that_cannot_be_is_refused(requests, seconds):
+def test_a_rate_that_cannot_be_is_refused(requests: int, seconds: int) -> None:
     with pytest.raises(ValueError, match="at least 1 request"):
         RateLimiter(requests, seconds)

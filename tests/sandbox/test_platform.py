@@ -7,6 +7,8 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from signal import Signals
+from typing import Any
 
 import httpx
 import pytest
@@ -24,6 +26,7 @@ from mediaserver.sandbox.platform import (
     serve_sandbox,
     speak_text,
 )
+from mediaserver.sandbox.records.records import CallRecord
 from mediaserver.sandbox.records.store import StoreError
 from mediaserver.sandbox.webhooks import Patience, Target
 from mediaserver.testing import run_virtual
@@ -60,7 +63,7 @@ def client(url: str) -> httpx.AsyncClient:
     )
 
 
-async def test_it_listens_and_remembers_from_one_run_to_the_next(tmp_path):
+async def test_it_listens_and_remembers_from_one_run_to_the_next(tmp_path: Path) -> None:
     options = SandboxOptions(account=ACCOUNT, port=0, database=tmp_path / "sandbox.db")
     async with serving(options) as url, client(url) as api:
         made = await api.post("Application/", json={"app_name": "agent"})
@@ -70,7 +73,7 @@ async def test_it_listens_and_remembers_from_one_run_to_the_next(tmp_path):
     assert [each["app_id"] for each in listed] == [made.json()["app_id"]]
 
 
-async def test_an_address_in_use_is_an_error():
+async def test_an_address_in_use_is_an_error() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -142,7 +145,7 @@ async def in_a_call(database: Path) -> AsyncIterator[tuple[asyncio.subprocess.Pr
         customer.close()
 
 
-async def test_a_kill_in_the_middle_of_a_call_is_made_up_for(tmp_path):
+async def test_a_kill_in_the_middle_of_a_call_is_made_up_for(tmp_path: Path) -> None:
     database = tmp_path / "sandbox.db"
     async with in_a_call(database) as (process, uuid, told):
         process.kill()
@@ -160,7 +163,7 @@ async def test_a_kill_in_the_middle_of_a_call_is_made_up_for(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_hangs_up_before_the_end(tmp_path, number):
+async def test_a_signal_hangs_up_before_the_end(tmp_path: Path, number: Signals) -> None:
     async with in_a_call(tmp_path / "sandbox.db") as (process, _, told):
         process.send_signal(number)
         await ended(process)
@@ -169,7 +172,7 @@ async def test_a_signal_hangs_up_before_the_end(tmp_path, number):
     assert b"HangupSource=Plivo" in told.bodies[1]
 
 
-async def test_a_database_that_is_none_is_an_error(tmp_path):
+async def test_a_database_that_is_none_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "sandbox.db"
     path.write_text("no database at all, and long enough to look like a broken one" * 40)
 
@@ -178,14 +181,14 @@ async def test_a_database_that_is_none_is_an_error(tmp_path):
             pass
 
 
-async def test_a_phone_that_cannot_be_is_an_error():
+async def test_a_phone_that_cannot_be_is_an_error() -> None:
     with pytest.raises(ScriptError, match="dance"):
         async with Sandbox(SandboxOptions(phone="dance")):
             pass
 
 
-def test_every_number_has_the_phone_that_was_asked_for(tmp_path):
-    async def scenario():
+def test_every_number_has_the_phone_that_was_asked_for(tmp_path: Path) -> None:
+    async def scenario() -> CallRecord:
         options = SandboxOptions(
             phone="wait 2; hang up", exchange=ExchangeOptions(recordings=tmp_path)
         )
@@ -203,8 +206,10 @@ def test_every_number_has_the_phone_that_was_asked_for(tmp_path):
     assert (record.bill_duration, record.hangup_source) == (2, "Callee")
 
 
-async def test_what_cannot_be_spoken_is_silence_of_its_length(monkeypatch):
-    def speechless(*_):
+async def test_what_cannot_be_spoken_is_silence_of_its_length(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def speechless(*_: Any) -> None:
         raise espeak.SpeechError("no voice")
 
     monkeypatch.setattr(espeak, "speak", speechless)
@@ -214,7 +219,7 @@ async def test_what_cannot_be_spoken_is_silence_of_its_length(monkeypatch):
     assert (wav.seconds, wav.samples.any()) == (2, False)
 
 
-def test_the_environment_names_the_account_and_the_address():
+def test_the_environment_names_the_account_and_the_address() -> None:
     lines = environment(ACCOUNT, "http://127.0.0.1:9000")
 
     assert "PLIVO_AUTH_ID=MASANDBOXSANDBOXSAND" in lines
@@ -225,13 +230,13 @@ def test_the_environment_names_the_account_and_the_address():
     assert "MEDIASERVER_API_URL=http://127.0.0.1:9000" in lines
 
 
-def test_secrets_are_in_no_repr():
+def test_secrets_are_in_no_repr() -> None:
     assert "token" not in repr(SandboxOptions(account=ACCOUNT)).replace("auth_token", "").replace(
         "main_token", ""
     )
 
 
-async def test_requests_may_name_files_beside_that_of_the_phone(tmp_path):
+async def test_requests_may_name_files_beside_that_of_the_phone(tmp_path: Path) -> None:
     script = tmp_path / "phone.yaml"
     script.write_text("- hang_up\n")
     for phone, folder in ((str(script), tmp_path), ("hang up", None), (None, None)):

@@ -55,21 +55,21 @@ def fetching(handler: Handler, url: str = URL, method: str = "POST", **options: 
     return sending(handler, lambda webhooks: webhooks.fetch(url, method, PARAMS), **options)
 
 
-def test_a_document_comes_back():
+def test_a_document_comes_back() -> None:
     body, (request,) = fetching(lambda _: httpx.Response(200, content=b"<Response/>"))
 
     assert body == b"<Response/>"
     assert request.content == b"CallUUID=c1&From=14155550100&Event=StartApp"
 
 
-def test_a_get_has_the_parameters_after_the_query_of_the_url():
+def test_a_get_has_the_parameters_after_the_query_of_the_url() -> None:
     _, (request,) = fetching(lambda _: httpx.Response(200), URL + "?agent=a%20b", "GET")
 
     assert str(request.url) == (URL + "?agent=a%20b&CallUUID=c1&From=14155550100&Event=StartApp")
     assert verify_headers(request.headers, "GET", str(request.url), "token")
 
 
-def test_a_subaccounts_requests_are_signed_by_the_main_account_too():
+def test_a_subaccounts_requests_are_signed_by_the_main_account_too() -> None:
     account = Account("SA" + "X" * 18, SecretStr("sub"), SecretStr("main"))
     _, (request,) = fetching(lambda _: httpx.Response(200), account=account)
 
@@ -78,7 +78,7 @@ def test_a_subaccounts_requests_are_signed_by_the_main_account_too():
         assert verify_headers(request.headers, "POST", URL, token, PARAMS)
 
 
-def test_every_attempt_has_a_nonce_of_its_own():
+def test_every_attempt_has_a_nonce_of_its_own() -> None:
     answers = iter((httpx.ConnectError("refused"), httpx.Response(200)))
 
     def answer(_: httpx.Request) -> httpx.Response:
@@ -93,7 +93,7 @@ def test_every_attempt_has_a_nonce_of_its_own():
 
 
 @pytest.mark.parametrize("status", [301, 401, 404, 500])
-def test_any_other_status_is_a_failure_that_is_not_retried(status):
+def test_any_other_status_is_a_failure_that_is_not_retried(status: int) -> None:
     with pytest.raises(WebhookError, match=f"HTTP {status}") as failure:
         fetching(lambda _: httpx.Response(status, headers={"Location": "/elsewhere"}))
 
@@ -110,7 +110,7 @@ def test_any_other_status_is_a_failure_that_is_not_retried(status):
         ("rc=0", 503, 1),
     ],
 )
-def test_the_fragment_says_what_is_retried(fragment, status, requests):
+def test_the_fragment_says_what_is_retried(fragment: str, status: int, requests: int) -> None:
     seen = []
     with pytest.raises(WebhookError):
         fetching(lambda each: seen.append(each) or httpx.Response(status), f"{URL}#{fragment}")
@@ -118,7 +118,7 @@ def test_the_fragment_says_what_is_retried(fragment, status, requests):
     assert [str(each.url) for each in seen] == [URL] * requests
 
 
-def test_the_fragment_says_how_long_to_wait():
+def test_the_fragment_says_how_long_to_wait() -> None:
     async def scenario(webhooks: WebhookClient) -> float:
         loop = asyncio.get_running_loop()
         with pytest.raises(WebhookError, match="did not answer in 3 s"):
@@ -130,7 +130,7 @@ def test_the_fragment_says_how_long_to_wait():
     assert (took, len(requests)) == (pytest.approx(3 * 3.5), 3)
 
 
-def test_all_attempts_together_have_a_limit_too():
+def test_all_attempts_together_have_a_limit_too() -> None:
     async def scenario(webhooks: WebhookClient) -> float:
         with pytest.raises(WebhookError, match="no answer in 20 s"):
             await webhooks.fetch(URL + "#tt=20000&rc=9", "POST", PARAMS)
@@ -142,7 +142,7 @@ def test_all_attempts_together_have_a_limit_too():
 
 
 @pytest.mark.parametrize("fragment", ["rt=soon", "ct=0", "rc=-1", "rp=always"])
-def test_a_fragment_that_cannot_be_is_a_failure(fragment):
+def test_a_fragment_that_cannot_be_is_a_failure(fragment: str) -> None:
     with pytest.raises(WebhookError, match=fragment[:2]):
         fetching(lambda _: httpx.Response(200), f"{URL}#{fragment}")
 
@@ -157,7 +157,7 @@ def test_a_fragment_that_cannot_be_is_a_failure(fragment):
         policy=st.frozensets(st.sampled_from(["ct", "rt", "4xx", "5xx", "all"]), min_size=1),
     )
 )
-def test_a_fragment_can_say_everything(patience):
+def test_a_fragment_can_say_everything(patience: Patience) -> None:
     fragment = "&".join(
         (
             f"ct={round(patience.connect * 1000)}",
@@ -172,7 +172,7 @@ def test_a_fragment_can_say_everything(patience):
     assert Patience().with_options(fragment) == patience
 
 
-def test_a_document_has_at_most_100_kb():
+def test_a_document_has_at_most_100_kb() -> None:
     with pytest.raises(WebhookError, match=f"more than {MAX_DOCUMENT} bytes") as failure:
         fetching(lambda _: httpx.Response(200, content=b" " * (MAX_DOCUMENT + 1)))
 
@@ -180,7 +180,7 @@ def test_a_document_has_at_most_100_kb():
 
 
 @pytest.mark.parametrize("url", ["nowhere", "http://", "ftp://h/answer", "http://[::1/answer"])
-def test_what_is_no_url_is_a_failure(url):
+def test_what_is_no_url_is_a_failure(url: str) -> None:
     async def scenario() -> None:
         async with httpx.AsyncClient() as client:
             with pytest.raises(WebhookError):
@@ -189,7 +189,7 @@ def test_what_is_no_url_is_a_failure(url):
     run_virtual(scenario())
 
 
-def test_notes_are_delivered_one_after_the_other():
+def test_notes_are_delivered_one_after_the_other() -> None:
     async def scenario(webhooks: WebhookClient) -> None:
         first = webhooks.notify(URL, "POST", {"n": "1"})
         webhooks.notify(URL, "POST", {"n": "2"}, after=first)
@@ -203,7 +203,7 @@ def test_notes_are_delivered_one_after_the_other():
     assert [request.content for request in requests] == [b"n=1", b"n=2"]
 
 
-def test_a_lost_note_does_not_hold_up_the_next():
+def test_a_lost_note_does_not_hold_up_the_next() -> None:
     async def scenario(webhooks: WebhookClient) -> None:
         first = webhooks.notify(URL, "POST", {"n": "1"})
         webhooks.notify(URL, "POST", {"n": "2"}, after=first)
@@ -214,7 +214,7 @@ def test_a_lost_note_does_not_hold_up_the_next():
     assert len(requests) == 2
 
 
-def test_closing_gives_up_what_takes_too_long():
+def test_closing_gives_up_what_takes_too_long() -> None:
     async def scenario(webhooks: WebhookClient) -> float:
         webhooks.notify(URL, "POST", PARAMS)
         await webhooks.aclose(grace=2)
@@ -225,7 +225,7 @@ def test_closing_gives_up_what_takes_too_long():
     assert took == pytest.approx(2)
 
 
-def test_an_answer_that_trickles_is_no_answer_in_time():
+def test_an_answer_that_trickles_is_no_answer_in_time() -> None:
     async def drops() -> AsyncIterator[bytes]:
         while True:
             await asyncio.sleep(1)

@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -21,27 +23,27 @@ from mediaserver.settings import Settings
 from mediaserver.testing import VirtualTimeLoop
 
 
-def pytest_configure(config):
+def pytest_configure(config: Any) -> None:
     config.addinivalue_line("markers", "real_time: run in a loop of the system's clock")
 
 
-def pytest_asyncio_loop_factories(item):
+def pytest_asyncio_loop_factories(item: Any) -> Any:
     if item.get_closest_marker("real_time"):
         return {"real": asyncio.new_event_loop}
     return {"virtual": VirtualTimeLoop}
 
 
 @pytest.fixture(autouse=True)
-def _nothing_blocks(nothing_blocks):
+def _nothing_blocks(nothing_blocks: None) -> None:
     """Hold for each of these tests."""
 
 
 @pytest.fixture
-async def start_runtime():
+async def start_runtime() -> AsyncIterator[Any]:
     """Start runtimes: ``await start_runtime(*routes, **settings)``."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def start(*routes, **settings):
+        async def start(*routes: Any, **settings: Any) -> Runtime:
             runtime = Runtime(
                 Settings(**settings),
                 Routes(*(routes or [Route(Echo)])),
@@ -63,21 +65,21 @@ class Served:
     task: asyncio.Task
 
     @property
-    def url(self):
+    def url(self) -> str:
         scheme = "https" if self.runtime.settings.tls else "http"
         return f"{scheme}://127.0.0.1:{self.port}"
 
     @property
-    def stream_url(self):
+    def stream_url(self) -> str:
         return self.url.replace("http", "ws", 1) + "/stream"
 
 
 @pytest.fixture
-async def start_daemon():
+async def start_daemon() -> AsyncIterator[Any]:
     """Start servers in this event loop: ``await start_daemon(*routes, **settings)``."""
     served = []
 
-    async def start(*routes, **settings):
+    async def start(*routes: Any, **settings: Any) -> Served:
         settings = Settings(port=0, **settings)
         runtime = Runtime(settings, Routes(*(routes or [Route(Echo)])))
         daemon = Daemon(runtime, load_certificates(settings))
@@ -99,7 +101,7 @@ async def start_daemon():
 class ServerProcess:
     """``mediaserver serve`` in a process of its own, and what it logs."""
 
-    def __init__(self, *arguments, cwd=None, env=None):
+    def __init__(self, *arguments: Any, cwd: Any = None, env: Any = None) -> None:
         self.logged = []
         self._lines = queue.Queue()
         self.process = subprocess.Popen(
@@ -114,12 +116,12 @@ class ServerProcess:
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
-    def _read(self):
+    def _read(self) -> None:
         for line in self.process.stderr:
             self._lines.put(line)
         self._lines.put(None)
 
-    def wait_for(self, event):
+    def wait_for(self, event: str) -> dict[str, int | str]:
         """Return the next log entry of this name; fail if the process ends before it comes."""
         while (line := self._lines.get()) is not None:
             entry = json.loads(line) if line.startswith("{") else {"event": line}
@@ -128,17 +130,17 @@ class ServerProcess:
                 return entry
         raise AssertionError(f"ended without {event!r}: {self.logged}")
 
-    def terminate(self):
+    def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
-    def wait(self):
+    def wait(self) -> Any:
         """Return the exit status, once everything logged has been read."""
         while (line := self._lines.get()) is not None:
             self.logged.append(json.loads(line) if line.startswith("{") else {"event": line})
         self._lines.put(None)
         return self.process.wait()
 
-    def close(self):
+    def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
@@ -148,11 +150,11 @@ class ServerProcess:
 
 
 @pytest.fixture
-def start_process():
+def start_process() -> Iterator[Callable[..., Any]]:
     """Start servers in processes of their own: ``start_process(*arguments)``."""
     with contextlib.ExitStack() as stack:
 
-        def start(*arguments, **options):
+        def start(*arguments: Any, **options: Any) -> ServerProcess:
             process = ServerProcess(*arguments, **options)
             stack.callback(process.close)
             return process

@@ -1,3 +1,6 @@
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import pytest
 
 from mediaserver.agents import Echo
@@ -6,26 +9,33 @@ from mediaserver.plivo.signatures import sign_headers, sign_upgrade
 from mediaserver.routes import Route
 from mediaserver.server.accepting import examine
 from mediaserver.server.handshake import AcceptedStream, HandshakeRequest, Refused
+from mediaserver.server.runtime import Runtime
 from mediaserver.server.trust.tokens import Claims, seal
 
 
 SECRET = "sixteen letters and more"
 
 
-def token(call_id="call-1", caller="+1415", called="14155550100", expires=None, secret=SECRET):
+def token(
+    call_id: str = "call-1",
+    caller: str = "+1415",
+    called: str = "14155550100",
+    expires: Any = None,
+    secret: str = SECRET,
+) -> str:
     return seal(Claims(call_id, caller, called, expires or 2**40), secret)
 
 
-def ask(query="", path="/stream", **more):
+def ask(query: str = "", path: str = "/stream", **more: Any) -> HandshakeRequest:
     return HandshakeRequest(path, query, **more)
 
 
 @pytest.fixture
-async def runtime(start_runtime):
+async def runtime(start_runtime: Callable[..., Any]) -> Runtime:
     return await start_runtime(secret=SECRET, max_calls=1)
 
 
-async def test_without_a_token_nobody_is_known(runtime):
+async def test_without_a_token_nobody_is_known(runtime: Runtime) -> None:
     accepted = examine(runtime, ask())
     assert isinstance(accepted, AcceptedStream)
     assert (accepted.call_id, accepted.caller, accepted.called) == (None, None, None)
@@ -33,7 +43,7 @@ async def test_without_a_token_nobody_is_known(runtime):
     assert runtime.admission.active == 1
 
 
-async def test_a_token_says_who_calls(runtime):
+async def test_a_token_says_who_calls(runtime: Runtime) -> None:
     accepted = examine(runtime, ask(f"token={token()}&a=1&b=&c=x+y%2Bz"))
     assert (accepted.call_id, accepted.caller, accepted.called) == (
         "call-1",
@@ -43,7 +53,7 @@ async def test_a_token_says_who_calls(runtime):
     assert accepted.query == {"a": "1", "b": "", "c": "x y+z"}
 
 
-async def test_a_reserved_place_is_taken(runtime):
+async def test_a_reserved_place_is_taken(runtime: Runtime) -> None:
     runtime.admission.reserve("call-1")
     assert isinstance(examine(runtime, ask()), Refused)
     accepted = examine(runtime, ask(f"token={token()}"))
@@ -51,7 +61,7 @@ async def test_a_reserved_place_is_taken(runtime):
     assert runtime.admission.idle
 
 
-async def test_an_unknown_path_is_refused_before_anything_else(runtime):
+async def test_an_unknown_path_is_refused_before_anything_else(runtime: Runtime) -> None:
     refused = examine(runtime, ask("token=nonsense", path="/elsewhere"))
     assert (refused.status, refused.cause) == (404, "path")
     assert "/elsewhere" in refused.reason
@@ -62,30 +72,30 @@ async def test_an_unknown_path_is_refused_before_anything_else(runtime):
     ["", "nonsense", token(expires=1), token(secret="another secret altogether")],
     ids=["empty", "nonsense", "expired", "of another secret"],
 )
-async def test_a_token_that_does_not_hold_is_refused(runtime, bad):
+async def test_a_token_that_does_not_hold_is_refused(runtime: Runtime, bad: str) -> None:
     refused = examine(runtime, ask(f"token={bad}"))
     assert (refused.status, refused.cause) == (403, "token")
     assert runtime.admission.idle
 
 
-async def test_a_full_server_says_when_to_try_again(runtime):
+async def test_a_full_server_says_when_to_try_again(runtime: Runtime) -> None:
     examine(runtime, ask())
     refused = examine(runtime, ask())
     assert (refused.status, refused.cause) == (503, "full")
     assert dict(refused.headers)["retry-after"] == "5"
 
 
-async def test_a_draining_server_lets_in_only_calls_that_were_answered(runtime):
+async def test_a_draining_server_lets_in_only_calls_that_were_answered(runtime: Runtime) -> None:
     runtime.admission.close()
     assert examine(runtime, ask()).cause == "draining"
     assert isinstance(examine(runtime, ask(f"token={token()}")), AcceptedStream)
 
 
-async def test_a_verifier_may_refuse(runtime):
+async def test_a_verifier_may_refuse(runtime: Runtime) -> None:
     refusal = Refused(403, "no signature")
     seen = []
 
-    def verify(request):
+    def verify(request: HandshakeRequest) -> Refused:
         seen.append(request)
         return refusal
 
@@ -95,13 +105,15 @@ async def test_a_verifier_may_refuse(runtime):
     assert runtime.admission.idle
 
 
-async def test_verifiers_that_are_content_let_in(runtime):
+async def test_verifiers_that_are_content_let_in(runtime: Runtime) -> None:
     accepted = examine(runtime, ask(), verifiers=[lambda request: None, lambda request: None])
     assert isinstance(accepted, AcceptedStream)
 
 
-async def test_the_dialled_number_of_the_token_finds_the_route(start_runtime):
-    async def sales(stream): ...
+async def test_the_dialled_number_of_the_token_finds_the_route(
+    start_runtime: Callable[..., Any],
+) -> None:
+    async def sales(stream: Any) -> None: ...
 
     runtime = await start_runtime(
         Route(sales, number="+14155550100"), Route(Echo, number="+1999"), secret=SECRET
@@ -111,7 +123,9 @@ async def test_the_dialled_number_of_the_token_finds_the_route(start_runtime):
     assert (refused.status, refused.cause) == (404, "path")
 
 
-async def test_the_client_is_seen_through_trusted_proxies(start_runtime):
+async def test_the_client_is_seen_through_trusted_proxies(
+    start_runtime: Callable[..., Any],
+) -> None:
     runtime = await start_runtime(trusted_proxies="10.0.0.0/8")
     headers = [("x-forwarded-for", "198.51.100.4")]
     assert examine(runtime, ask(headers=headers, client_host="10.1.1.1")).client == "198.51.100.4"
@@ -120,31 +134,35 @@ async def test_the_client_is_seen_through_trusted_proxies(start_runtime):
 # What the answer webhook knew
 
 
-async def test_what_plivo_told_the_answer_webhook_comes_along(runtime):
+async def test_what_plivo_told_the_answer_webhook_comes_along(runtime: Runtime) -> None:
     request = AnswerRequest(call_id="call-1", forwarded_from="+14155550142")
     runtime.answered.add(request)
     assert examine(runtime, ask(f"token={token()}")).answer is request
 
 
-async def test_of_a_call_that_another_process_answered_the_token_says_the_most_important(runtime):
+async def test_of_a_call_that_another_process_answered_the_token_says_the_most_important(
+    runtime: Runtime,
+) -> None:
     accepted = examine(runtime, ask(f"token={token()}"))
     assert accepted.answer == AnswerRequest(
         call_id="call-1", caller="+1415", called="14155550100", direction=None
     )
 
 
-async def test_a_stream_that_did_not_come_by_the_webhook_brings_nothing(runtime):
+async def test_a_stream_that_did_not_come_by_the_webhook_brings_nothing(runtime: Runtime) -> None:
     assert examine(runtime, ask()).answer is None
 
 
-async def test_a_call_that_is_over_gets_no_second_stream(runtime):
+async def test_a_call_that_is_over_gets_no_second_stream(runtime: Runtime) -> None:
     runtime.answered.end("call-1")
     refused = examine(runtime, ask(f"token={token()}"))
     assert (refused.status, refused.cause) == (410, "ended")
     assert runtime.admission.idle
 
 
-async def test_a_server_may_take_only_streams_that_it_gave_out(start_runtime):
+async def test_a_server_may_take_only_streams_that_it_gave_out(
+    start_runtime: Callable[..., Any],
+) -> None:
     runtime = await start_runtime(secret=SECRET, require_token=True)
     assert examine(runtime, ask()).cause == "token"
     assert isinstance(examine(runtime, ask(f"token={token()}")), AcceptedStream)
@@ -158,7 +176,7 @@ URL = "wss://voice.example.com/media/stream?a=1"
 
 
 @pytest.fixture
-async def guarded(start_runtime):
+async def guarded(start_runtime: Callable[..., Any]) -> Runtime:
     return await start_runtime(
         secret=SECRET,
         max_calls=1,
@@ -169,25 +187,25 @@ async def guarded(start_runtime):
     )
 
 
-def signed(url=URL, tokens=AUTH_TOKEN, **more):
+def signed(url: str = URL, tokens: list[str] | str = AUTH_TOKEN, **more: Any) -> HandshakeRequest:
     return ask("a=1", headers=list(lower(sign_upgrade(url, tokens))), **more)
 
 
-def lower(headers):
+def lower(headers: dict[str, str]) -> Iterator[Any]:
     return ((name.lower(), value) for name, value in headers.items())
 
 
 @pytest.mark.parametrize("tokens", [AUTH_TOKEN, "of a subaccount", ["unknown", "of another"]])
-async def test_a_signed_stream_is_let_in(guarded, tokens):
+async def test_a_signed_stream_is_let_in(guarded: Runtime, tokens: list[str] | str) -> None:
     assert isinstance(examine(guarded, signed(tokens=tokens)), AcceptedStream)
 
 
-async def test_a_stream_whose_whole_url_is_signed_is_let_in(guarded):
+async def test_a_stream_whose_whole_url_is_signed_is_let_in(guarded: Runtime) -> None:
     request = ask("a=1", headers=list(lower(sign_headers("GET", f"https{URL[3:]}", AUTH_TOKEN))))
     assert isinstance(examine(guarded, request), AcceptedStream)
 
 
-async def test_the_path_that_was_signed_is_the_one_that_was_written(guarded):
+async def test_the_path_that_was_signed_is_the_one_that_was_written(guarded: Runtime) -> None:
     request = signed("wss://voice.example.com/media/%73tream?a=1", raw_path="/%73tream")
     assert isinstance(examine(guarded, request), AcceptedStream)
 
@@ -204,23 +222,25 @@ async def test_the_path_that_was_signed_is_the_one_that_was_written(guarded):
     ],
     ids=["nothing", "token alone", "token unknown", "path", "host", "no nonce"],
 )
-async def test_a_stream_that_plivo_did_not_sign_is_refused(guarded, request_):
+async def test_a_stream_that_plivo_did_not_sign_is_refused(
+    guarded: Runtime, request_: HandshakeRequest
+) -> None:
     refused = examine(guarded, request_)
     assert (refused.status, refused.cause) == (403, "signature")
     assert AUTH_TOKEN not in refused.reason
     assert guarded.admission.idle
 
 
-async def test_an_unknown_path_is_told_without_a_look_at_the_signature(guarded):
+async def test_an_unknown_path_is_told_without_a_look_at_the_signature(guarded: Runtime) -> None:
     assert examine(guarded, ask(path="/elsewhere")).cause == "path"
 
 
-async def test_a_signature_does_not_make_up_for_a_token(guarded):
+async def test_a_signature_does_not_make_up_for_a_token(guarded: Runtime) -> None:
     request = ask("token=nonsense", headers=list(lower(sign_upgrade(URL, AUTH_TOKEN))))
     assert examine(guarded, request).cause == "token"
 
 
-async def test_a_nonce_is_used_up_only_by_a_stream_that_was_accepted(guarded):
+async def test_a_nonce_is_used_up_only_by_a_stream_that_was_accepted(guarded: Runtime) -> None:
     request = signed()
     taken = guarded.admission.admit()
     assert examine(guarded, request).cause == "full"
@@ -233,7 +253,7 @@ async def test_a_nonce_is_used_up_only_by_a_stream_that_was_accepted(guarded):
     assert "before" in refused.reason
 
 
-async def test_the_public_url_counts_whatever_a_trusted_proxy_says(guarded):
+async def test_the_public_url_counts_whatever_a_trusted_proxy_says(guarded: Runtime) -> None:
     request = signed("wss://other.example.com/stream", client_host="10.0.0.1")
     forwarded = (*request.headers, ("x-forwarded-host", "other.example.com"))
     assert examine(guarded, ask(headers=forwarded, client_host="10.0.0.1")).cause == "signature"
@@ -243,8 +263,8 @@ async def test_the_public_url_counts_whatever_a_trusted_proxy_says(guarded):
     ("peer", "decision"), [("10.0.0.1", AcceptedStream), ("198.51.100.1", Refused)]
 )
 async def test_without_a_public_url_only_a_trusted_proxy_says_what_was_signed(
-    start_runtime, peer, decision
-):
+    start_runtime: Callable[..., Any], peer: str, decision: type[AcceptedStream] | type[Refused]
+) -> None:
     runtime = await start_runtime(auth_token=AUTH_TOKEN, trusted_proxies="10.0.0.0/8")
     headers = [
         *lower(sign_upgrade("wss://voice.example.com/stream", AUTH_TOKEN)),
@@ -254,13 +274,15 @@ async def test_without_a_public_url_only_a_trusted_proxy_says_what_was_signed(
     assert isinstance(examine(runtime, ask(headers=headers, client_host=peer)), decision)
 
 
-async def test_a_request_to_no_host_cannot_be_checked_and_is_refused(start_runtime):
+async def test_a_request_to_no_host_cannot_be_checked_and_is_refused(
+    start_runtime: Callable[..., Any],
+) -> None:
     runtime = await start_runtime(auth_token=AUTH_TOKEN)
     refused = examine(runtime, ask(headers=list(lower(sign_upgrade(URL, AUTH_TOKEN)))))
     assert (refused.status, refused.cause) == (403, "signature")
     assert "--public-url" in refused.reason
 
 
-async def test_checking_can_be_turned_off(start_runtime):
+async def test_checking_can_be_turned_off(start_runtime: Callable[..., Any]) -> None:
     runtime = await start_runtime(auth_token=AUTH_TOKEN, check_signatures=False)
     assert isinstance(examine(runtime, ask()), AcceptedStream)

@@ -12,14 +12,14 @@ from mediaserver.settings import Settings
         ({"auth_id": "MA1", "more_auth_tokens": "t"}, "auth_token"),
     ],
 )
-def test_half_an_account_is_none(given, missing):
+def test_half_an_account_is_none(given: dict[str, str], missing: str) -> None:
     settings = Settings(**given)
     assert not has_account(settings)
     with pytest.raises(NoAccountError, match=f"{missing} is not set"):
         connect(settings)
 
 
-def test_the_client_is_for_the_account_and_may_lead_to_the_sandbox():
+def test_the_client_is_for_the_account_and_may_lead_to_the_sandbox() -> None:
     settings = Settings(auth_id="MA1", auth_token="secret")
     assert has_account(settings)
     assert connect(settings).base_url == "https://api.plivo.com"

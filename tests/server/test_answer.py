@@ -1,5 +1,7 @@
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 import pytest
 
@@ -27,24 +29,26 @@ CALL = {
 BASE = "https://voice.example.com"
 
 
-def make(*routes, **more):
+def make(*routes: Any, **more: Any) -> Runtime:
     runtime = Runtime(Settings(secret=SECRET, **more), Routes(*(routes or [Route(Echo)])))
     runtime.admission = Admission(runtime.settings.max_calls)
     return runtime
 
 
-def reply(runtime, base_url=BASE, path=None, **changes):
+def reply(
+    runtime: Runtime, base_url: str = BASE, path: str | None = None, **changes: Any
+) -> tuple[str, Element]:
     fields = {**CALL, **changes}
     request = AnswerRequest.parse({k: v for k, v in fields.items() if v is not None})
     result = answer(runtime, request, base_url, path)
     return result.kind, ElementTree.fromstring(result.xml)
 
 
-def tags(response):
+def tags(response: Element) -> list[str]:
     return [child.tag for child in response]
 
 
-def test_a_call_is_streamed_to_the_public_url():
+def test_a_call_is_streamed_to_the_public_url() -> None:
     kind, response = reply(make())
     assert kind == "stream"
     assert response.tag == "Response"
@@ -58,7 +62,7 @@ def test_a_call_is_streamed_to_the_public_url():
     assert stream.text.startswith("wss://voice.example.com/stream?token=")
 
 
-def test_the_token_says_what_the_webhook_said():
+def test_the_token_says_what_the_webhook_said() -> None:
     _, response = reply(make(token_seconds=60))
     token = parse_qs(urlsplit(response[0].text).query)["token"][0]
     claims = unseal(token, SECRET, 0.0)
@@ -70,7 +74,7 @@ def test_the_token_says_what_the_webhook_said():
     )
 
 
-def test_the_stream_url_it_gives_out_is_let_in():
+def test_the_stream_url_it_gives_out_is_let_in() -> None:
     runtime = make(max_calls=1)
     _, response = reply(runtime)
     url = urlsplit(response[0].text)
@@ -79,28 +83,28 @@ def test_the_stream_url_it_gives_out_is_let_in():
     assert accepted.call_id == "call-1"
 
 
-def test_the_format_is_the_one_that_is_set():
+def test_the_format_is_the_one_that_is_set() -> None:
     _, response = reply(make(default_format="audio/x-l16;rate=16000"))
     assert response[0].attrib["contentType"] == "audio/x-l16;rate=16000"
 
 
-def test_a_path_in_the_public_url_stays_before_the_streams():
+def test_a_path_in_the_public_url_stays_before_the_streams() -> None:
     _, response = reply(make(), base_url="http://voice.example.com:8080/media")
     assert response[0].text.startswith("ws://voice.example.com:8080/media/stream?")
 
 
-def test_what_follows_the_stream_can_be_a_redirect():
+def test_what_follows_the_stream_can_be_a_redirect() -> None:
     _, response = reply(make(on_end="https://voice.example.com/after?a=1&b=2"))
     assert tags(response) == ["Stream", "Redirect"]
     assert response[1].text == "https://voice.example.com/after?a=1&b=2"
 
 
-def test_ampersands_are_escaped():
+def test_ampersands_are_escaped() -> None:
     runtime = make(on_end="https://voice.example.com/after?a=1&b=2")
     assert b"a=1&amp;b=2" in answer(runtime, AnswerRequest.parse(CALL), BASE).xml
 
 
-def test_the_dialled_number_chooses_the_stream():
+def test_the_dialled_number_chooses_the_stream() -> None:
     runtime = make(Route(Echo, "/any"), Route(Echo, "/sales", number="+1 415 555 0199"))
     _, response = reply(runtime)
     assert urlsplit(response[0].text).path == "/sales"
@@ -108,20 +112,20 @@ def test_the_dialled_number_chooses_the_stream():
     assert urlsplit(response[0].text).path == "/any"
 
 
-def test_a_path_that_is_asked_for_is_taken():
+def test_a_path_that_is_asked_for_is_taken() -> None:
     runtime = make(Route(Echo, "/one"), Route(Echo, "/two"))
     _, response = reply(runtime, path="/two")
     assert urlsplit(response[0].text).path == "/two"
 
 
-def test_a_number_without_a_handler_is_rejected():
+def test_a_number_without_a_handler_is_rejected() -> None:
     kind, response = reply(make(Route(Echo, number="+1999")))
     assert kind == "rejected"
     assert tags(response) == ["Hangup"]
     assert response[0].attrib == {"reason": "rejected"}
 
 
-def test_a_full_server_says_so_to_the_caller():
+def test_a_full_server_says_so_to_the_caller() -> None:
     runtime = make(max_calls=1, busy_message="All busy & sorry.")
     reply(runtime)
     kind, response = reply(runtime, CallUUID="call-2")
@@ -131,20 +135,20 @@ def test_a_full_server_says_so_to_the_caller():
     assert response[1].attrib == {"reason": "busy"}
 
 
-def test_a_retry_of_the_same_webhook_is_not_turned_away():
+def test_a_retry_of_the_same_webhook_is_not_turned_away() -> None:
     runtime = make(max_calls=1)
     reply(runtime)
     assert reply(runtime)[0] == "stream"
     assert runtime.admission.reserved == 1
 
 
-def test_without_a_message_the_caller_hears_a_busy_tone():
+def test_without_a_message_the_caller_hears_a_busy_tone() -> None:
     runtime = make(max_calls=1, busy_message="")
     reply(runtime)
     assert tags(reply(runtime, CallUUID="call-2")[1]) == ["Hangup"]
 
 
-def test_a_full_server_can_send_callers_elsewhere():
+def test_a_full_server_can_send_callers_elsewhere() -> None:
     runtime = make(max_calls=1, busy_redirect="https://other.example.com/answer")
     reply(runtime)
     _, response = reply(runtime, CallUUID="call-2")
@@ -152,13 +156,13 @@ def test_a_full_server_can_send_callers_elsewhere():
     assert response[0].text == "https://other.example.com/answer"
 
 
-def test_a_draining_server_is_busy():
+def test_a_draining_server_is_busy() -> None:
     runtime = make()
     runtime.admission.close()
     assert reply(runtime)[0] == "busy"
 
 
-def test_a_call_that_is_over_is_not_streamed_again():
+def test_a_call_that_is_over_is_not_streamed_again() -> None:
     runtime = make()
     reply(runtime)
     runtime.answered.end("call-1")
@@ -168,7 +172,7 @@ def test_a_call_that_is_over_is_not_streamed_again():
     assert runtime.admission.idle
 
 
-def test_a_call_that_a_route_does_not_expect_is_hung_up():
+def test_a_call_that_a_route_does_not_expect_is_hung_up() -> None:
     runtime = make()
     asked = []
     runtime.screens.append(lambda route, request: asked.append((route.path, request.call_id)))
@@ -178,34 +182,34 @@ def test_a_call_that_a_route_does_not_expect_is_hung_up():
     assert runtime.admission.idle
 
 
-def test_a_redirected_call_is_streamed():
+def test_a_redirected_call_is_streamed() -> None:
     assert reply(make(), Event="Redirect", CallStatus="in-progress")[0] == "stream"
 
 
-def test_an_unknown_caller_is_no_reason_to_refuse():
+def test_an_unknown_caller_is_no_reason_to_refuse() -> None:
     assert reply(make(), From=None, To=None)[0] == "stream"
 
 
-def test_a_url_that_plivo_would_not_take_is_refused():
+def test_a_url_that_plivo_would_not_take_is_refused() -> None:
     runtime = make()
     with pytest.raises(AnswerError, match="Plivo takes 2048"):
         reply(runtime, base_url="https://voice.example.com/" + "a" * 2_000)
     assert runtime.admission.idle
 
 
-def test_status_callbacks_are_asked_for_where_they_are_wanted():
+def test_status_callbacks_are_asked_for_where_they_are_wanted() -> None:
     _, response = reply(make(status_callbacks=True), base_url="https://voice.example.com/media")
     assert response[0].attrib["statusCallbackUrl"] == "https://voice.example.com/media/status"
 
 
-def test_what_plivo_told_is_kept_for_the_handler():
+def test_what_plivo_told_is_kept_for_the_handler() -> None:
     runtime = make()
     reply(runtime, ForwardedFrom="+14155550142")
     request = runtime.answered.request(Claims("call-1", None, None, 0))
     assert (request.direction, request.forwarded_from) == ("inbound", "+14155550142")
 
 
-def test_a_call_that_gets_no_stream_is_not_kept():
+def test_a_call_that_gets_no_stream_is_not_kept() -> None:
     runtime = make(max_calls=1)
     reply(runtime)
     reply(runtime, CallUUID="call-2", ForwardedFrom="+14155550142")

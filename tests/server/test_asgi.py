@@ -1,7 +1,9 @@
 """With a host that is played by hand, and in Starlette under uvicorn."""
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -9,14 +11,18 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount, WebSocketRoute
+from websockets import CloseCode
 
 from audiocodecs import MULAW_8K
+from mediaserver import Stream
 from mediaserver.agents import Echo
 from mediaserver.plivo.signatures import sign_upgrade
 from mediaserver.protocol import Media, PlayAudio, Start, decode_command, encode_event
 from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import CallFailed, Phone
+from mediaserver.server import StreamApp
 from mediaserver.server.asgi import UNSENT_LIMIT, asgi
+from mediaserver.server.server_call import ServerCall
 from mediaserver.settings import Settings
 
 
@@ -24,7 +30,7 @@ CALL_ID, STREAM_ID = str(UUID(int=1, version=4)), str(UUID(int=2, version=4))
 START = encode_event(Start(CALL_ID, STREAM_ID, "MA", ("inbound",), MULAW_8K, sequence_number=1))
 
 
-def media(payload=bytes(160)):
+def media(payload: bytes = bytes(160)) -> str:
     return encode_event(
         Media(
             payload,
@@ -40,7 +46,16 @@ def media(payload=bytes(160)):
 class Host:
     """One WebSocket of a host application, and its server."""
 
-    def __init__(self, app, path="/", *, mounted_at="", query="", extensions=("http",), **scope):
+    def __init__(
+        self,
+        app: StreamApp,
+        path: str = "/",
+        *,
+        mounted_at: str = "",
+        query: str = "",
+        extensions: tuple[()] | tuple[str] = ("http",),
+        **scope: Any,
+    ) -> None:
         self.app = app
         self.scope = {
             "type": "websocket",
@@ -62,13 +77,13 @@ class Host:
         self.answers_close = True
         self.task = asyncio.create_task(app(self.scope, self.receive, self.send))
 
-    async def receive(self):
+    async def receive(self) -> Any:
         message = await self.incoming.get()
         if isinstance(message, Exception):
             raise message
         return message
 
-    async def send(self, message):
+    async def send(self, message: Any) -> None:
         await self.may_send.wait()
         if self.send_error is not None:
             raise self.send_error
@@ -76,24 +91,24 @@ class Host:
         if message["type"] == "websocket.close" and self.answers_close:
             self.disconnect(message["code"])
 
-    def bring(self, *texts):
+    def bring(self, *texts: Any) -> None:
         for text in texts:
             self.incoming.put_nowait({"type": "websocket.receive", "text": text, "bytes": None})
 
-    def disconnect(self, code=1000):
+    def disconnect(self, code: CloseCode | int = 1000) -> None:
         self.incoming.put_nowait({"type": "websocket.disconnect", "code": code})
 
     @property
-    def call(self):
+    def call(self) -> ServerCall:
         (call,) = self.app.runtime.calls
         return call
 
-    def played(self):
+    def played(self) -> bytes:
         """The audio that was sent."""
         commands = [decode_command(each["text"]) for each in self.sent if "text" in each]
         return b"".join(bytes(each.payload) for each in commands if isinstance(each, PlayAudio))
 
-    def closed(self):
+    def closed(self) -> tuple[CloseCode, str] | tuple[int, str]:
         """Code and reason of the close frame."""
         last = self.sent[-1]
         assert last["type"] == "websocket.close"
@@ -101,11 +116,11 @@ class Host:
 
 
 @pytest.fixture
-async def mount():
+async def mount() -> AsyncIterator[Any]:
     """Make applications on the loop's own clock: ``mount(handler, **settings)``."""
     apps = []
 
-    def mount(handler, **settings):
+    def mount(handler: Callable[..., Any] | Keep | Routes, **settings: Any) -> StreamApp:
         apps.append(asgi(handler, settings=Settings(**settings)))
         apps[-1].runtime.clock = asyncio.get_running_loop().time
         return apps[-1]
@@ -115,12 +130,12 @@ async def mount():
         await app.shutdown()
 
 
-async def listen(stream):
+async def listen(stream: Stream) -> None:
     async for _ in stream.audio():
         pass
 
 
-async def leave(stream):
+async def leave(stream: Stream) -> None:
     pass
 
 
@@ -129,7 +144,7 @@ class Keep:
 
     reason = None
 
-    async def __call__(self, stream):
+    async def __call__(self, stream: Stream) -> None:
         await listen(stream)
         self.reason = stream.end_reason
 
@@ -137,7 +152,7 @@ class Keep:
 # One WebSocket
 
 
-async def test_audio_is_echoed(mount):
+async def test_audio_is_echoed(mount: Callable[..., Any]) -> None:
     host = Host(mount(Echo))
     host.bring(START, media(b"a" * 160), media(b"b" * 160))
     await asyncio.sleep(0.1)
@@ -149,7 +164,7 @@ async def test_audio_is_echoed(mount):
     assert host.app.runtime.admission.idle
 
 
-async def test_the_host_tells_of_the_end(mount):
+async def test_the_host_tells_of_the_end(mount: Callable[..., Any]) -> None:
     handler = Keep()
     host = Host(mount(handler))
     host.bring(START)
@@ -159,7 +174,7 @@ async def test_the_host_tells_of_the_end(mount):
     assert handler.reason == "Plivo closed the socket (1001)"
 
 
-async def test_the_handler_ends_the_call(mount):
+async def test_the_handler_ends_the_call(mount: Callable[..., Any]) -> None:
     host = Host(mount(leave))
     host.bring(START)
     await host.task
@@ -167,8 +182,8 @@ async def test_the_handler_ends_the_call(mount):
     assert not host.app.runtime.calls
 
 
-async def test_what_was_played_goes_out_before_the_close_frame(mount):
-    async def greet(stream):
+async def test_what_was_played_goes_out_before_the_close_frame(mount: Callable[..., Any]) -> None:
+    async def greet(stream: Stream) -> None:
         await stream.play(b"a" * 160)
 
     host = Host(mount(greet))
@@ -178,8 +193,8 @@ async def test_what_was_played_goes_out_before_the_close_frame(mount):
     assert host.closed() == (1000, "the handler returned")
 
 
-async def test_a_handler_that_fails_closes_with_1011(mount):
-    async def fail(stream):
+async def test_a_handler_that_fails_closes_with_1011(mount: Callable[..., Any]) -> None:
+    async def fail(stream: Stream) -> None:
         raise LookupError("a bug")
 
     host = Host(mount(fail))
@@ -189,7 +204,7 @@ async def test_a_handler_that_fails_closes_with_1011(mount):
     assert host.app.runtime.counters.handler_errors == 1
 
 
-async def test_nothing_is_sent_after_the_close_frame(mount):
+async def test_nothing_is_sent_after_the_close_frame(mount: Callable[..., Any]) -> None:
     host = Host(mount(listen))
     host.answers_close = False
     host.bring(START)
@@ -204,7 +219,7 @@ async def test_nothing_is_sent_after_the_close_frame(mount):
     assert host.closed() == (1000, "first")
 
 
-async def test_a_reason_is_cut_to_what_a_close_frame_holds(mount):
+async def test_a_reason_is_cut_to_what_a_close_frame_holds(mount: Callable[..., Any]) -> None:
     host = Host(mount(listen))
     host.bring(START)
     await asyncio.sleep(0.1)
@@ -213,7 +228,9 @@ async def test_a_reason_is_cut_to_what_a_close_frame_holds(mount):
     assert host.closed() == (1008, "ä" * 61)
 
 
-async def test_a_peer_that_does_not_answer_the_close_frame_is_dropped(mount):
+async def test_a_peer_that_does_not_answer_the_close_frame_is_dropped(
+    mount: Callable[..., Any],
+) -> None:
     host = Host(mount(leave))
     host.answers_close = False
     host.bring(START)
@@ -222,7 +239,7 @@ async def test_a_peer_that_does_not_answer_the_close_frame_is_dropped(mount):
     assert not host.app.runtime.calls
 
 
-async def test_a_peer_of_which_nothing_comes_is_dropped(mount):
+async def test_a_peer_of_which_nothing_comes_is_dropped(mount: Callable[..., Any]) -> None:
     handler = Keep()
     host = Host(mount(handler, dead_peer_timeout=3, ping_interval=1))
     host.bring(START)
@@ -232,7 +249,7 @@ async def test_a_peer_of_which_nothing_comes_is_dropped(mount):
     assert host.app.runtime.counters.dead_peers == 1
 
 
-async def test_binary_messages_are_counted_and_refused(mount):
+async def test_binary_messages_are_counted_and_refused(mount: Callable[..., Any]) -> None:
     host = Host(mount(listen))
     host.incoming.put_nowait({"type": "websocket.receive", "bytes": b"12345"})
     host.incoming.put_nowait({"type": "websocket.receive", "text": None, "bytes": b""})
@@ -242,10 +259,12 @@ async def test_binary_messages_are_counted_and_refused(mount):
     assert (totals.malformed_messages, totals.bytes_in) == (2, 5)
 
 
-async def test_playback_is_held_while_the_host_is_slow_and_nothing_is_lost(mount):
+async def test_playback_is_held_while_the_host_is_slow_and_nothing_is_lost(
+    mount: Callable[..., Any],
+) -> None:
     audio = bytes(range(250)) * 32 * 20
 
-    async def speak(stream):
+    async def speak(stream: Stream) -> None:
         for start in range(0, len(audio), 160):
             await stream.play(audio[start : start + 160])
         await listen(stream)
@@ -264,10 +283,12 @@ async def test_playback_is_held_while_the_host_is_slow_and_nothing_is_lost(mount
     await host.task
 
 
-async def test_a_host_that_does_not_get_rid_of_messages_is_a_dead_peer(mount):
+async def test_a_host_that_does_not_get_rid_of_messages_is_a_dead_peer(
+    mount: Callable[..., Any],
+) -> None:
     handler = Keep()
 
-    async def speak(stream):
+    async def speak(stream: Stream) -> None:
         await stream.play(bytes(8000 * 20))
         await handler(stream)
 
@@ -289,10 +310,12 @@ class OddError(Exception):
 
 
 @pytest.mark.parametrize("error", [OSError("broken pipe"), OddError("broken pipe")])
-async def test_a_host_that_cannot_send_ends_the_call(mount, error):
+async def test_a_host_that_cannot_send_ends_the_call(
+    mount: Callable[..., Any], error: OSError | OddError
+) -> None:
     handler = Keep()
 
-    async def speak(stream):
+    async def speak(stream: Stream) -> None:
         await stream.play(bytes(160))
         await handler(stream)
 
@@ -306,7 +329,7 @@ async def test_a_host_that_cannot_send_ends_the_call(mount, error):
     assert host.app.runtime.admission.idle
 
 
-async def test_a_host_that_cannot_receive_ends_the_call(mount):
+async def test_a_host_that_cannot_receive_ends_the_call(mount: Callable[..., Any]) -> None:
     handler = Keep()
     host = Host(mount(handler))
     host.bring(START)
@@ -317,7 +340,7 @@ async def test_a_host_that_cannot_receive_ends_the_call(mount):
     assert host.app.runtime.admission.idle
 
 
-async def test_a_host_that_gives_up_ends_the_call(mount):
+async def test_a_host_that_gives_up_ends_the_call(mount: Callable[..., Any]) -> None:
     handler = Keep()
     host = Host(mount(handler))
     host.bring(START)
@@ -331,11 +354,13 @@ async def test_a_host_that_gives_up_ends_the_call(mount):
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_a_slow_handler_holds_the_host_up_where_the_inbox_says_pause(mount):
+async def test_a_slow_handler_holds_the_host_up_where_the_inbox_says_pause(
+    mount: Callable[..., Any],
+) -> None:
     go = asyncio.Event()
     payloads = []
 
-    async def wait(stream):
+    async def wait(stream: Stream) -> None:
         await go.wait()
         payloads.extend([frame.payload async for frame in stream.audio()])
 
@@ -351,8 +376,8 @@ async def test_a_slow_handler_holds_the_host_up_where_the_inbox_says_pause(mount
     assert payloads == sent
 
 
-async def test_a_host_that_is_held_up_can_still_be_closed(mount):
-    async def hang(stream):
+async def test_a_host_that_is_held_up_can_still_be_closed(mount: Callable[..., Any]) -> None:
+    async def hang(stream: Stream) -> None:
         await asyncio.Event().wait()
 
     host = Host(mount(hang, inbox_overflow="pause", grace=1))
@@ -366,7 +391,9 @@ async def test_a_host_that_is_held_up_can_still_be_closed(mount):
 # Refusals
 
 
-async def test_a_refusal_has_its_status_where_the_host_can_say_it(mount):
+async def test_a_refusal_has_its_status_where_the_host_can_say_it(
+    mount: Callable[..., Any],
+) -> None:
     app = mount(Echo, max_calls=1)
     first = Host(app)
     second = Host(app)
@@ -382,7 +409,9 @@ async def test_a_refusal_has_its_status_where_the_host_can_say_it(mount):
 
 
 @pytest.mark.parametrize("raw_path", [None, b"/calls/%73tream", b"/calls/%73tream?a=1"])
-async def test_what_plivo_signed_is_the_path_of_the_mount_too(mount, raw_path):
+async def test_what_plivo_signed_is_the_path_of_the_mount_too(
+    mount: Callable[..., Any], raw_path: bytes | None
+) -> None:
     app = mount(listen, auth_token="an auth token", public_url="https://voice.example.com")
     path = "stream" if raw_path is None else "%73tream"
     signature = sign_upgrade(f"wss://voice.example.com/calls/{path}", "an auth token")
@@ -403,7 +432,9 @@ async def test_what_plivo_signed_is_the_path_of_the_mount_too(mount, raw_path):
 
 
 @pytest.mark.parametrize("accepted", [True, False])
-async def test_a_signature_is_used_up_only_once_the_websocket_was_accepted(mount, accepted):
+async def test_a_signature_is_used_up_only_once_the_websocket_was_accepted(
+    mount: Callable[..., Any], accepted: bool
+) -> None:
     app = mount(listen, auth_token="an auth token", public_url="https://voice.example.com")
     signature = sign_upgrade("wss://voice.example.com/stream", "an auth token")
     headers = [(name.encode(), value.encode()) for name, value in signature.items()]
@@ -420,7 +451,9 @@ async def test_a_signature_is_used_up_only_once_the_websocket_was_accepted(mount
     assert (again.sent[0] == taken) is not accepted
 
 
-async def test_a_refusal_closes_before_accepting_where_the_host_cannot(mount):
+async def test_a_refusal_closes_before_accepting_where_the_host_cannot(
+    mount: Callable[..., Any],
+) -> None:
     host = Host(mount(Echo), query="token=nonsense", extensions=())
     await host.task
     assert [message["type"] for message in host.sent] == ["websocket.close"]
@@ -428,7 +461,7 @@ async def test_a_refusal_closes_before_accepting_where_the_host_cannot(mount):
     assert host.app.runtime.admission.idle
 
 
-async def test_a_web_page_is_told_that_this_is_a_websocket(mount):
+async def test_a_web_page_is_told_that_this_is_a_websocket(mount: Callable[..., Any]) -> None:
     host = Host(mount(Echo), type="http")
     await host.task
     assert host.sent[0]["status"] == 426
@@ -436,7 +469,7 @@ async def test_a_web_page_is_told_that_this_is_a_websocket(mount):
 
 
 @pytest.mark.parametrize("path", ["/", "/any/path"])
-async def test_a_single_handler_takes_every_path(mount, path):
+async def test_a_single_handler_takes_every_path(mount: Callable[..., Any], path: str) -> None:
     host = Host(mount(leave), path, mounted_at="/voice")
     host.bring(START)
     await host.task
@@ -447,7 +480,9 @@ async def test_a_single_handler_takes_every_path(mount, path):
     ("path", "mounted_at", "status"),
     [("/sales", "/voice", None), ("/sales/", "", None), ("/other", "/voice", 404)],
 )
-async def test_routes_are_matched_by_the_path_below_the_mount(mount, path, mounted_at, status):
+async def test_routes_are_matched_by_the_path_below_the_mount(
+    mount: Callable[..., Any], path: str, mounted_at: str, status: int | None
+) -> None:
     app = mount(Routes(Route(leave, "/sales")))
     host = Host(app, path, mounted_at=mounted_at)
     host.bring(START)
@@ -455,10 +490,10 @@ async def test_routes_are_matched_by_the_path_below_the_mount(mount, path, mount
     assert host.sent[0].get("status") == status
 
 
-async def test_the_handler_sees_the_query(mount):
+async def test_the_handler_sees_the_query(mount: Callable[..., Any]) -> None:
     queries = []
 
-    async def keep(stream):
+    async def keep(stream: Stream) -> None:
         queries.append((stream.query, stream.call_id))
 
     host = Host(mount(keep), query="a=1&b=x%20y", client=None)
@@ -473,12 +508,12 @@ async def test_the_handler_sees_the_query(mount):
 class Lifespan:
     """A handlers' lifespan that writes down what happens to it."""
 
-    def __init__(self, fail=""):
+    def __init__(self, fail: str = "") -> None:
         self.happened = []
         self._fail = fail
 
     @asynccontextmanager
-    async def __call__(self):
+    async def __call__(self) -> AsyncIterator[Any]:
         await asyncio.sleep(0.1)
         if self._fail == "startup":
             raise OddError("no database")
@@ -489,11 +524,11 @@ class Lifespan:
             raise OddError("database gone")
 
 
-async def pass_lifespan(app):
+async def pass_lifespan(app: StreamApp) -> AsyncIterator[Any]:
     """Be a host that passes its lifespan on; yields what was sent, at the start and at the end."""
     incoming, sent = asyncio.Queue(), []
 
-    async def send(message):
+    async def send(message: dict[str, str]) -> None:
         sent.append(message)
 
     task = asyncio.create_task(app({"type": "lifespan"}, incoming.get, send))
@@ -507,11 +542,13 @@ async def pass_lifespan(app):
     await task
 
 
-async def test_a_lifespan_that_is_passed_on_opens_what_handlers_share(mount):
+async def test_a_lifespan_that_is_passed_on_opens_what_handlers_share(
+    mount: Callable[..., Any],
+) -> None:
     lifespan = Lifespan()
     shared = []
 
-    async def keep(stream):
+    async def keep(stream: Stream) -> None:
         shared.append(stream.shared)
 
     app = mount(Routes(Route(keep), lifespan=lifespan))
@@ -526,7 +563,7 @@ async def test_a_lifespan_that_is_passed_on_opens_what_handlers_share(mount):
     assert lifespan.happened == ["opened", "closed"]
 
 
-async def test_a_lifespan_that_fails_stops_the_host(mount):
+async def test_a_lifespan_that_fails_stops_the_host(mount: Callable[..., Any]) -> None:
     app = mount(Routes(Route(listen), lifespan=Lifespan(fail="startup")))
     phases = pass_lifespan(app)
     assert await anext(phases) == [{"type": "lifespan.startup.failed", "message": "no database"}]
@@ -535,7 +572,7 @@ async def test_a_lifespan_that_fails_stops_the_host(mount):
         await anext(phases)
 
 
-async def test_a_lifespan_that_fails_to_close_says_so(mount):
+async def test_a_lifespan_that_fails_to_close_says_so(mount: Callable[..., Any]) -> None:
     app = mount(Routes(Route(listen), lifespan=Lifespan(fail="shutdown")))
     phases = pass_lifespan(app)
     await anext(phases)
@@ -544,7 +581,9 @@ async def test_a_lifespan_that_fails_to_close_says_so(mount):
         await anext(phases)
 
 
-async def test_a_lifespan_that_is_not_passed_on_begins_with_the_first_stream(mount):
+async def test_a_lifespan_that_is_not_passed_on_begins_with_the_first_stream(
+    mount: Callable[..., Any],
+) -> None:
     lifespan = Lifespan()
     app = mount(Routes(Route(leave), lifespan=lifespan))
     assert not app.runtime.ready
@@ -557,21 +596,23 @@ async def test_a_lifespan_that_is_not_passed_on_begins_with_the_first_stream(mou
     assert lifespan.happened == ["opened", "closed"]
 
 
-async def test_it_can_be_started_before_the_first_stream(mount):
+async def test_it_can_be_started_before_the_first_stream(mount: Callable[..., Any]) -> None:
     lifespan = Lifespan()
     app = mount(Routes(Route(leave), lifespan=lifespan))
     await asyncio.gather(app.startup(), app.startup())
     assert lifespan.happened == ["opened"]
 
 
-async def test_shutting_down_what_never_began_does_nothing():
+async def test_shutting_down_what_never_began_does_nothing() -> None:
     await asgi(Echo).shutdown()
 
 
-async def test_shutting_down_closes_calls_and_waits_for_their_handlers(mount):
+async def test_shutting_down_closes_calls_and_waits_for_their_handlers(
+    mount: Callable[..., Any],
+) -> None:
     lifespan = Lifespan()
 
-    async def tidy_up(stream):
+    async def tidy_up(stream: Stream) -> None:
         await listen(stream)
         await asyncio.sleep(2)
         lifespan.happened.append("tidied up")
@@ -586,10 +627,10 @@ async def test_shutting_down_closes_calls_and_waits_for_their_handlers(mount):
     await host.task
 
 
-async def test_shutting_down_does_not_wait_for_ever(mount):
+async def test_shutting_down_does_not_wait_for_ever(mount: Callable[..., Any]) -> None:
     go = asyncio.Event()
 
-    async def hang(stream):
+    async def hang(stream: Stream) -> None:
         while not go.is_set():
             try:
                 await go.wait()
@@ -606,8 +647,8 @@ async def test_shutting_down_does_not_wait_for_ever(mount):
     await host.task
 
 
-async def test_no_stream_is_taken_while_shutting_down(mount):
-    async def tidy_up(stream):
+async def test_no_stream_is_taken_while_shutting_down(mount: Callable[..., Any]) -> None:
+    async def tidy_up(stream: Stream) -> None:
         await listen(stream)
         await asyncio.sleep(2)
 
@@ -626,11 +667,11 @@ async def test_no_stream_is_taken_while_shutting_down(mount):
 
 
 @pytest.fixture
-async def serve():
+async def serve() -> AsyncIterator[Any]:
     """Serve applications by uvicorn: ``port = await serve(app)``."""
     servers = []
 
-    async def serve(app):
+    async def serve(app: Starlette | StreamApp) -> int:
         server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
         servers.append((server, asyncio.create_task(server.serve())))
         while not server.started:
@@ -647,7 +688,7 @@ TONE = (np.sin(np.arange(4000) / 3) * 8000).astype(np.int16)
 
 
 @pytest.mark.real_time
-async def test_a_phone_is_echoed_by_a_mounted_handler(serve):
+async def test_a_phone_is_echoed_by_a_mounted_handler(serve: Callable[..., Any]) -> None:
     app = asgi(Echo)
     port = await serve(Starlette(routes=[Mount("/stream", app)]))
     phone = Phone(f"ws://127.0.0.1:{port}/stream/", audio=TONE)
@@ -662,7 +703,9 @@ async def test_a_phone_is_echoed_by_a_mounted_handler(serve):
 
 
 @pytest.mark.real_time
-async def test_a_route_of_starlette_takes_a_path_without_a_slash_at_its_end(serve):
+async def test_a_route_of_starlette_takes_a_path_without_a_slash_at_its_end(
+    serve: Callable[..., Any],
+) -> None:
     app = asgi(leave)
     port = await serve(
         Starlette(routes=[Mount("/mounted", asgi(leave)), WebSocketRoute("/stream", app)])
@@ -677,7 +720,7 @@ async def test_a_route_of_starlette_takes_a_path_without_a_slash_at_its_end(serv
 
 
 @pytest.mark.real_time
-async def test_a_refusal_reaches_a_phone_with_its_status(serve):
+async def test_a_refusal_reaches_a_phone_with_its_status(serve: Callable[..., Any]) -> None:
     app = asgi(Echo)
     port = await serve(app)
     with pytest.raises(CallFailed, match="403"):
@@ -685,7 +728,7 @@ async def test_a_refusal_reaches_a_phone_with_its_status(serve):
 
 
 @pytest.mark.real_time
-async def test_a_phone_that_hangs_up_ends_the_handler(serve):
+async def test_a_phone_that_hangs_up_ends_the_handler(serve: Callable[..., Any]) -> None:
     handler = Keep()
     app = asgi(handler)
     port = await serve(app)

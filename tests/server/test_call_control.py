@@ -1,5 +1,6 @@
 import pytest
 
+from mediaserver import Stream
 from mediaserver.server.call_control import CloseStream
 from mediaserver.stream import CallControlError
 from mediaserver.testing import joined
@@ -9,17 +10,17 @@ class FakeStream:
     call_id = "the call"
     closed = False
 
-    def close(self):
+    def close(self) -> None:
         self.closed = True
 
 
-async def test_hanging_up_closes_the_stream():
+async def test_hanging_up_closes_the_stream() -> None:
     stream = FakeStream()
     await CloseStream().hang_up(stream)
     assert stream.closed
 
 
-async def test_a_transfer_is_refused_and_says_what_it_needs():
+async def test_a_transfer_is_refused_and_says_what_it_needs() -> None:
     stream = FakeStream()
     with pytest.raises(
         CallControlError, match=r"transfer call the call to https://x/: .* REST API"
@@ -28,8 +29,8 @@ async def test_a_transfer_is_refused_and_says_what_it_needs():
     assert not stream.closed
 
 
-async def test_a_handler_that_hangs_up_ends_the_call_for_the_phone():
-    async def handler(stream):
+async def test_a_handler_that_hangs_up_ends_the_call_for_the_phone() -> None:
+    async def handler(stream: Stream) -> None:
         await stream.hang_up()
         async for _ in stream.audio():
             pass

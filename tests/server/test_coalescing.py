@@ -1,4 +1,6 @@
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -8,26 +10,26 @@ from mediaserver.server.coalescing import FREE_TURNS, Coalescing
 class Loop:
     """An event loop that runs what is ready, a turn at a time."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.ready = []
 
-    def call_soon(self, callback):
+    def call_soon(self, callback: Callable[..., Any]) -> asyncio.Handle:
         handle = asyncio.Handle(callback, (), self)
         self.ready.append(handle)
         return handle
 
-    def get_debug(self):
+    def get_debug(self) -> bool:
         return False
 
-    def call_exception_handler(self, context):
+    def call_exception_handler(self, context: Any) -> None:
         raise context["exception"]
 
-    def look(self):
+    def look(self) -> None:
         """Run to the end of the next look at the sockets."""
         for _ in range(FREE_TURNS + 1):
             self.turn()
 
-    def turn(self):
+    def turn(self) -> None:
         ready, self.ready = self.ready, []
         for handle in ready:
             if not handle.cancelled():
@@ -35,45 +37,45 @@ class Loop:
 
 
 class Clock:
-    def __init__(self):
+    def __init__(self) -> None:
         self.now = 100.0
         self.slept = []
 
-    def __call__(self):
+    def __call__(self) -> float:
         return self.now
 
-    def sleep(self, seconds):
+    def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
         self.now += seconds
 
 
 @pytest.fixture
-def loop():
+def loop() -> Loop:
     return Loop()
 
 
 @pytest.fixture
-def clock():
+def clock() -> Clock:
     return Clock()
 
 
 @pytest.fixture
-def calls():
+def calls() -> set[int]:
     return set(range(20))
 
 
 @pytest.fixture
-def coalescing(loop, clock, calls):
+def coalescing(loop: Loop, clock: Clock, calls: set[int]) -> Coalescing:
     return Coalescing(loop, calls, interval=0.001, clock=clock, sleep=clock.sleep)
 
 
-def test_few_calls_hold_nothing_back(coalescing, loop, calls):
+def test_few_calls_hold_nothing_back(coalescing: Coalescing, loop: Loop, calls: set[int]) -> None:
     calls.pop()
     coalescing.look()
     assert not loop.ready
 
 
-def test_looks_are_an_interval_apart(coalescing, loop, clock):
+def test_looks_are_an_interval_apart(coalescing: Coalescing, loop: Loop, clock: Clock) -> None:
     coalescing.look()
     loop.turn()
     for _ in range(5):
@@ -81,7 +83,7 @@ def test_looks_are_an_interval_apart(coalescing, loop, clock):
     assert clock.now == pytest.approx(100.0 + 5 * 0.001)
 
 
-def test_a_few_turns_between_are_free(coalescing, loop, clock):
+def test_a_few_turns_between_are_free(coalescing: Coalescing, loop: Loop, clock: Clock) -> None:
     coalescing.look()
     for _ in range(1 + FREE_TURNS):
         loop.turn()
@@ -90,7 +92,9 @@ def test_a_few_turns_between_are_free(coalescing, loop, clock):
     assert len(clock.slept) == 1
 
 
-def test_a_look_that_comes_late_is_not_held_back(coalescing, loop, clock):
+def test_a_look_that_comes_late_is_not_held_back(
+    coalescing: Coalescing, loop: Loop, clock: Clock
+) -> None:
     coalescing.look()
     loop.turn()
     clock.now += 0.004
@@ -98,7 +102,7 @@ def test_a_look_that_comes_late_is_not_held_back(coalescing, loop, clock):
     assert clock.slept == []
 
 
-def test_time_lost_is_not_made_up(coalescing, loop, clock):
+def test_time_lost_is_not_made_up(coalescing: Coalescing, loop: Loop, clock: Clock) -> None:
     coalescing.look()
     loop.turn()
     clock.now += 0.004
@@ -107,7 +111,7 @@ def test_time_lost_is_not_made_up(coalescing, loop, clock):
     assert clock.slept == [pytest.approx(0.001)]
 
 
-def test_work_between_counts(coalescing, loop, clock):
+def test_work_between_counts(coalescing: Coalescing, loop: Loop, clock: Clock) -> None:
     coalescing.look()
     loop.turn()
     clock.now += 0.0004
@@ -115,7 +119,7 @@ def test_work_between_counts(coalescing, loop, clock):
     assert clock.slept == [pytest.approx(0.0006)]
 
 
-def test_it_ends_when_calls_get_few(coalescing, loop, calls):
+def test_it_ends_when_calls_get_few(coalescing: Coalescing, loop: Loop, calls: set[int]) -> None:
     coalescing.look()
     loop.turn()
     calls.pop()
@@ -123,7 +127,7 @@ def test_it_ends_when_calls_get_few(coalescing, loop, calls):
     assert not loop.ready
 
 
-def test_it_begins_again(coalescing, loop, calls):
+def test_it_begins_again(coalescing: Coalescing, loop: Loop, calls: set[int]) -> None:
     coalescing.look()
     call = calls.pop()
     loop.turn()
@@ -132,13 +136,13 @@ def test_it_begins_again(coalescing, loop, calls):
     assert len(loop.ready) == 1
 
 
-def test_looking_again_does_not_double_it(coalescing, loop):
+def test_looking_again_does_not_double_it(coalescing: Coalescing, loop: Loop) -> None:
     coalescing.look()
     coalescing.look()
     assert len(loop.ready) == 1
 
 
-def test_stopping_holds_nothing_back(coalescing, loop, clock):
+def test_stopping_holds_nothing_back(coalescing: Coalescing, loop: Loop, clock: Clock) -> None:
     coalescing.look()
     coalescing.stop()
     loop.turn()
@@ -146,10 +150,10 @@ def test_stopping_holds_nothing_back(coalescing, loop, clock):
     assert clock.slept == []
 
 
-def test_stopping_before_it_began_does_nothing(coalescing):
+def test_stopping_before_it_began_does_nothing(coalescing: Coalescing) -> None:
     coalescing.stop()
 
 
-def test_an_interval_of_0_switches_it_off(loop, clock, calls):
+def test_an_interval_of_0_switches_it_off(loop: Loop, clock: Clock, calls: set[int]) -> None:
     Coalescing(loop, calls, interval=0.0, clock=clock, sleep=clock.sleep).look()
     assert not loop.ready

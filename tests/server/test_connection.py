@@ -8,7 +8,10 @@ import os
 import socket
 import ssl
 import struct
+from collections.abc import AsyncIterator, Callable
 from functools import partial
+from ssl import SSLContext
+from typing import Any
 from unittest.mock import patch
 from uuid import UUID
 
@@ -16,6 +19,7 @@ import pytest
 import trustme
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from websockets import CloseCode
 from websockets.client import ClientProtocol
 from websockets.frames import Close, Frame, Opcode
 from websockets.http11 import Request
@@ -24,23 +28,25 @@ from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
 from audiocodecs import MULAW_8K
+from mediaserver import Stream
 from mediaserver.plivo.signatures import sign_upgrade
 from mediaserver.protocol import Media, Start, encode_event
 from mediaserver.routes import Route, Routes
 from mediaserver.server import connection as connection_module
 from mediaserver.server.admission import Admission
 from mediaserver.server.connection import StreamConnection
-from mediaserver.server.handshake import Refused
+from mediaserver.server.handshake import AcceptedStream, Refused
 from mediaserver.server.runtime import Runtime
+from mediaserver.server.server_call import ServerCall
 from mediaserver.settings import Settings
 
 
-async def listen(stream):
+async def listen(stream: Stream) -> None:
     async for _ in stream.audio():
         pass
 
 
-def upgrade(path="/stream", **headers):
+def upgrade(path: str = "/stream", **headers: Any) -> bytes:
     """The bytes of an upgrade request; a header is left out by None."""
     named = {
         "host": "media.test",
@@ -59,39 +65,39 @@ def upgrade(path="/stream", **headers):
 class Transport(asyncio.Transport):
     """Keeps what is written to it; after `close` nothing is delivered any more."""
 
-    def __init__(self, *, half_closes=True):
+    def __init__(self, *, half_closes: bool = True) -> None:
         super().__init__()
         self.written = b""
         self.eof = self.closed = self.aborted = False
         self._half_closes = half_closes
 
-    def set_write_buffer_limits(self, high=None, low=None):
+    def set_write_buffer_limits(self, high: int | None = None, low: Any = None) -> None:
         pass
 
-    def write(self, data):
+    def write(self, data: bytes) -> None:
         assert not self.eof
         self.written += data
 
-    def can_write_eof(self):
+    def can_write_eof(self) -> bool:
         return self._half_closes
 
-    def write_eof(self):
+    def write_eof(self) -> None:
         self.eof = True
 
-    def close(self):
+    def close(self) -> None:
         self.closed = True
 
-    def abort(self):
+    def abort(self) -> None:
         self.aborted = True
 
-    def is_closing(self):
+    def is_closing(self) -> Any:
         return self.closed or self.aborted
 
 
 class RecordedCall:
     """In place of a `ServerCall`: keeps the messages that come."""
 
-    def __init__(self, runtime, link, accepted):
+    def __init__(self, runtime: Runtime, link: StreamConnection, accepted: AcceptedStream) -> None:
         self.session = self
         self.heard_from = False
         self.messages = []
@@ -100,29 +106,29 @@ class RecordedCall:
         self.stuffed_with = None
         accepted.slot.release()
 
-    def receive(self, message):
+    def receive(self, message: bytes) -> None:
         self.messages.append(("text", bytes(message)))
 
-    def refuse_binary(self, size):
+    def refuse_binary(self, size: Any) -> None:
         self.messages.append(("binary", size))
 
-    def ponged(self, payload):
+    def ponged(self, payload: bytes) -> None:
         self.pongs.append(payload)
 
-    def closing(self, reason):
+    def closing(self, reason: str) -> None:
         self.closing_because = reason
 
-    def block(self):
+    def block(self) -> None:
         self.blocked = True
 
-    def stuffed(self, unread):
+    def stuffed(self, unread: str) -> None:
         self.stuffed_with = unread
 
 
 class Recorded:
     """A connection without a socket, after its handshake."""
 
-    def __init__(self, limit, *, half_closes=True):
+    def __init__(self, limit: int, *, half_closes: bool = True) -> None:
         runtime = Runtime(Settings(max_message_bytes=limit), Routes(Route(listen)))
         runtime.admission = Admission(1)
         self.connection = StreamConnection(runtime)
@@ -134,16 +140,22 @@ class Recorded:
         self.transport.written = b""
         self.call = self.connection._call
 
-    def deliver(self, chunks):
+    def deliver(self, chunks: list[bytes]) -> None:
         for chunk in chunks:
             if self.transport.closed:
                 return
             self.connection.data_received(chunk)
 
-    def close(self):
+    def close(self) -> None:
         self.connection.close(1000, "bye")
 
-    def seen(self):
+    def seen(
+        self,
+    ) -> (
+        tuple[list[Any], list[Any], bytes, bool]
+        | tuple[list[Any], list[bytes], bytes, bool]
+        | tuple[list[tuple[str, bytes]], list[Any], bytes, bool]
+    ):
         shut = self.transport.closed or self.transport.eof
         return self.call.messages, self.call.pongs, self.transport.written, shut
 
@@ -151,7 +163,7 @@ class Recorded:
 class Reference:
     """What websockets makes of the same bytes by itself."""
 
-    def __init__(self, limit):
+    def __init__(self, limit: int) -> None:
         self.core = ServerProtocol(max_size=limit)
         self.core.receive_data(upgrade())
         (request,) = self.core.events_received()
@@ -163,24 +175,24 @@ class Reference:
         self.shut = False
         self._partial = None
 
-    def deliver(self, chunks):
+    def deliver(self, chunks: list[bytes]) -> None:
         for chunk in chunks:
             self.core.receive_data(chunk)
             for frame in self.core.events_received():
                 self._take(frame)
             self._flush()
 
-    def close(self):
+    def close(self) -> None:
         if self.core.state is OPEN:
             self.core.send_close(1000, "bye")
         self._flush()
 
-    def _flush(self):
+    def _flush(self) -> None:
         for data in self.core.data_to_send():
             self.written += data
             self.shut |= not data
 
-    def _take(self, frame):
+    def _take(self, frame: Frame) -> None:
         if frame.opcode is Opcode.PONG:
             self.pongs.append(bytes(frame.data))
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
@@ -192,11 +204,24 @@ class Reference:
                 is_text = kind is Opcode.TEXT
                 self.messages.append(("text", message) if is_text else ("binary", len(message)))
 
-    def seen(self):
+    def seen(
+        self,
+    ) -> (
+        tuple[list[Any], list[Any], bytes, bool]
+        | tuple[list[Any], list[bytes], bytes, bool]
+        | tuple[list[tuple[str, bytes]], list[Any], bytes, bool]
+    ):
         return self.messages, self.pongs, self.written, self.shut
 
 
-def raw_frame(first, size, *, mask=b"\x01\x02\x03\x04", form=None, fill=b"a"):
+def raw_frame(
+    first: int,
+    size: int,
+    *,
+    mask: bytes = b"\x01\x02\x03\x04",
+    form: Any = None,
+    fill: bytes = b"a",
+) -> bytes:
     """A frame of any shape. `form` is how its length is written: 7, 16 or 64 bits."""
     form = form or (7 if size < 126 else 16 if size < 65_536 else 64)
     flag = 0x80 if mask else 0
@@ -234,7 +259,7 @@ controls = st.one_of(pings, pongs)
 
 
 @st.composite
-def fragmented(draw, sizes=None):
+def fragmented(draw: Callable[..., Any], sizes: Any = None) -> bytes:
     """A message in fragments, with control frames between them."""
     sizes = st.integers(0, 300) if sizes is None else sizes
     kind = draw(st.sampled_from([0x01, 0x02]))
@@ -283,7 +308,7 @@ right = st.one_of(texts, texts, texts, texts_written_long, binaries, controls, f
 
 
 @st.composite
-def in_chunks(draw, frames):
+def in_chunks(draw: Callable[..., Any], frames: Any) -> list[bytes]:
     """The bytes of frames, cut anywhere."""
     data = b"".join(draw(frames))
     lengths = itertools.cycle(draw(st.lists(st.integers(1, 2000), min_size=1, max_size=20)))
@@ -300,7 +325,7 @@ def in_chunks(draw, frames):
 @example([raw_frame(0x01, 5), raw_frame(0x81, 200)])
 @example([raw_frame(0x81, LIMIT + 1)[:-1], raw_frame(0x81, LIMIT + 1)[-1:]])
 @settings(max_examples=400)
-def test_it_takes_frames_as_websockets_does(chunks):
+def test_it_takes_frames_as_websockets_does(chunks: list[bytes]) -> None:
     ours, theirs = Recorded(LIMIT), Reference(LIMIT)
     ours.deliver(chunks)
     theirs.deliver(chunks)
@@ -313,7 +338,9 @@ def test_it_takes_frames_as_websockets_does(chunks):
 )
 @example([raw_frame(0x81, 200)[:50], raw_frame(0x81, 200)[50:] + raw_frame(0x88, 0)], 0.5)
 @settings(max_examples=300)
-def test_it_takes_frames_as_websockets_does_when_it_closes_in_the_midst_of_them(chunks, when):
+def test_it_takes_frames_as_websockets_does_when_it_closes_in_the_midst_of_them(
+    chunks: list[bytes], when: float
+) -> None:
     ours, theirs = Recorded(LIMIT), Reference(LIMIT)
     first = round(when * len(chunks))
     for side in (ours, theirs):
@@ -326,7 +353,7 @@ def test_it_takes_frames_as_websockets_does_when_it_closes_in_the_midst_of_them(
 @pytest.mark.parametrize("limit", [65_000, 65_535, 65_536, 66_000])
 @pytest.mark.parametrize("off_by", [-8, -1, 0, 1, 6, 8, 14, 15])
 @pytest.mark.parametrize("cut", [None, 1, 4, 8, 14])
-def test_the_limit_is_where_websockets_has_it(limit, off_by, cut):
+def test_the_limit_is_where_websockets_has_it(limit: int, off_by: int, cut: int | None) -> None:
     frame = raw_frame(0x81, limit + off_by)
     chunks = [frame] if cut is None else [frame[:cut], frame[cut:-1], frame[-1:]]
     ours, theirs = Recorded(limit), Reference(limit)
@@ -337,7 +364,7 @@ def test_the_limit_is_where_websockets_has_it(limit, off_by, cut):
 
 
 @pytest.mark.parametrize("size", [50, 500])
-def test_what_follows_a_message_that_makes_the_session_close_is_read_too(size):
+def test_what_follows_a_message_that_makes_the_session_close_is_read_too(size: int) -> None:
     ours = Recorded(LIMIT)
     ours.call.receive = lambda message: ours.connection.close(1007, "enough")
     ours.deliver([raw_frame(0x81, size) + raw_frame(0x81, 300) + raw_frame(0x88, 0)])
@@ -345,7 +372,7 @@ def test_what_follows_a_message_that_makes_the_session_close_is_read_too(size):
     assert ours.call.closing_because == "Plivo closed the socket (1005)"
 
 
-def test_an_oversize_frame_is_refused_before_it_has_come():
+def test_an_oversize_frame_is_refused_before_it_has_come() -> None:
     ours = Recorded(LIMIT)
     ours.deliver([raw_frame(0x81, 60_000)[:100]])
     assert ours.transport.written[2:4] == struct.pack("!H", 1009)
@@ -353,13 +380,13 @@ def test_an_oversize_frame_is_refused_before_it_has_come():
     assert "60000 bytes" in ours.call.closing_because
 
 
-def test_empty_fragments_without_end_take_no_memory():
+def test_empty_fragments_without_end_take_no_memory() -> None:
     ours = Recorded(LIMIT)
     ours.deliver([raw_frame(0x01, 10), raw_frame(0x00, 0) * 50_000])
     assert len(ours.connection._partial) == 10
 
 
-def test_a_peer_that_cannot_be_half_closed_is_closed():
+def test_a_peer_that_cannot_be_half_closed_is_closed() -> None:
     ours = Recorded(LIMIT, half_closes=False)
     ours.deliver([raw_frame(0x81, 10, mask=b"")])
     assert ours.transport.written[2:4] == struct.pack("!H", 1002)
@@ -367,7 +394,7 @@ def test_a_peer_that_cannot_be_half_closed_is_closed():
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536, 70_000])
-def test_text_is_sent_as_websockets_sends_it(size):
+def test_text_is_sent_as_websockets_sends_it(size: int) -> None:
     message = os.urandom(size)
     core = ServerProtocol(state=OPEN)
     core.send_text(message)
@@ -376,7 +403,7 @@ def test_text_is_sent_as_websockets_sends_it(size):
     assert ours.transport.written == b"".join(core.data_to_send())
 
 
-def test_after_the_close_frame_nothing_more_is_sent():
+def test_after_the_close_frame_nothing_more_is_sent() -> None:
     ours = Recorded(LIMIT)
     ours.close()
     sent = ours.transport.written
@@ -387,7 +414,7 @@ def test_after_the_close_frame_nothing_more_is_sent():
 
 
 @given(reason=st.text(max_size=200))
-def test_a_reason_is_cut_to_what_a_close_frame_holds(reason):
+def test_a_reason_is_cut_to_what_a_close_frame_holds(reason: str) -> None:
     ours = Recorded(LIMIT)
     ours.connection.close(1008, reason)
     client = ClientProtocol(parse_uri("ws://media.test/"), state=OPEN)
@@ -399,7 +426,7 @@ def test_a_reason_is_cut_to_what_a_close_frame_holds(reason):
     )
 
 
-def test_without_a_call_there_is_nobody_to_tell():
+def test_without_a_call_there_is_nobody_to_tell() -> None:
     runtime = Runtime(Settings(), Routes(Route(listen)))
     connection = StreamConnection(runtime)
     connection.connection_made(Transport())
@@ -409,7 +436,7 @@ def test_without_a_call_there_is_nobody_to_tell():
     assert not runtime.calls
 
 
-def test_frames_that_come_with_a_refused_request_are_nothing():
+def test_frames_that_come_with_a_refused_request_are_nothing() -> None:
     runtime = Runtime(Settings(), Routes(Route(listen)))
     connection, transport = StreamConnection(runtime), Transport()
     connection.connection_made(transport)
@@ -424,28 +451,28 @@ def test_frames_that_come_with_a_refused_request_are_nothing():
 class Client:
     """The other end of a connection, frame by frame."""
 
-    def __init__(self, reader, writer):
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
         self.core = ClientProtocol(parse_uri("ws://media.test/"), state=State.OPEN)
         self.head = b""
         self._frames = []
 
-    async def open(self, path="/stream", **headers):
+    async def open(self, path: str = "/stream", **headers: Any) -> int:
         self.writer.write(upgrade(path, **headers))
         return await self.read_head()
 
-    async def read_head(self):
+    async def read_head(self) -> int:
         self.head = await self.reader.readuntil(b"\r\n\r\n")
         return int(self.head.split()[1])
 
-    def send(self, *messages):
+    def send(self, *messages: Any) -> None:
         for message in messages:
             self.writer.write(Frame(Opcode.TEXT, message.encode()).serialize(mask=True))
 
-    def write(self, data):
+    def write(self, data: bytes) -> None:
         self.writer.write(data)
 
-    async def frame(self):
+    async def frame(self) -> Frame | None:
         """The next frame, or None at the end."""
         while not self._frames:
             data = await self.reader.read(65_536)
@@ -455,19 +482,19 @@ class Client:
             self._frames += self.core.events_received()
         return self._frames.pop(0)
 
-    async def next(self, opcode):
+    async def next(self, opcode: Opcode) -> Frame | None:
         while (frame := await self.frame()) is not None:
             if frame.opcode is opcode:
                 return frame
         return None
 
-    async def close_code(self):
+    async def close_code(self) -> CloseCode | int | None:
         frame = await self.next(Opcode.CLOSE)
         return None if frame is None else Close.parse(frame.data).code
 
 
 @pytest.fixture
-async def clients():
+async def clients() -> AsyncIterator[Any]:
     """Clients to be closed at the end."""
     clients = []
     yield clients
@@ -479,10 +506,10 @@ async def clients():
 
 
 @pytest.fixture
-def connect(clients):
+def connect(clients: list[Any]) -> Callable[..., Any]:
     """Connect clients by socket pairs: ``await connect(runtime)``."""
 
-    async def connect(runtime):
+    async def connect(runtime: Runtime) -> Client:
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
@@ -494,11 +521,13 @@ def connect(clients):
 
 
 @pytest.fixture
-async def connect_tcp(clients):
+async def connect_tcp(clients: list[Client]) -> AsyncIterator[Any]:
     """Connect clients by TCP on loopback: ``await connect_tcp(runtime)``."""
     servers = []
 
-    async def connect(runtime, *, certificate=None, trust=None):
+    async def connect(
+        runtime: Runtime, *, certificate: SSLContext | None = None, trust: SSLContext | None = None
+    ) -> Client:
         loop = asyncio.get_running_loop()
         make = partial(StreamConnection, runtime)
         servers.append(await loop.create_server(make, "127.0.0.1", 0, ssl=certificate))
@@ -515,7 +544,7 @@ CALL_ID, STREAM_ID = str(UUID(int=1, version=4)), str(UUID(int=2, version=4))
 START = encode_event(Start(CALL_ID, STREAM_ID, "MA", ("inbound",), MULAW_8K, sequence_number=1))
 
 
-def media(number, payload=bytes(160)):
+def media(number: int, payload: bytes = bytes(160)) -> str:
     media = Media(
         payload,
         track="inbound",
@@ -527,13 +556,13 @@ def media(number, payload=bytes(160)):
     return encode_event(media)
 
 
-async def gone(runtime):
+async def gone(runtime: Runtime) -> None:
     """Wait until no call is left."""
     while runtime.calls:
         await asyncio.sleep(0.001)
 
 
-async def live(runtime):
+async def live(runtime: Runtime) -> ServerCall:
     """Wait for the stream of the one call."""
     while True:
         for call in runtime.calls:
@@ -545,29 +574,33 @@ async def live(runtime):
 class Handler:
     """Keeps what it is given until the stream ends."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.payloads = []
         self.reason = None
 
-    async def __call__(self, stream):
+    async def __call__(self, stream: Stream) -> None:
         async for frame in stream.audio():
             self.payloads.append(frame.payload)
         self.reason = stream.end_reason
 
 
-async def test_a_handshake_is_accepted(start_runtime, connect):
+async def test_a_handshake_is_accepted(
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
     client = await connect(await start_runtime(Route(listen)))
     assert await client.open() == 101
     assert b"Sec-WebSocket-Accept: " in client.head
 
 
-async def test_compression_is_not_offered(start_runtime, connect):
+async def test_compression_is_not_offered(
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
     client = await connect(await start_runtime(Route(listen)))
     assert await client.open(sec_websocket_extensions="permessage-deflate") == 101
     assert b"extensions" not in client.head.lower()
 
 
-async def refused(client, status, *words):
+async def refused(client: Client, status: int, *words: Any) -> None:
     """Read a refusal to its end."""
     assert client.head.startswith(b"HTTP/1.1 %d " % status)
     body = await client.reader.read()
@@ -575,7 +608,9 @@ async def refused(client, status, *words):
         assert word in body.decode()
 
 
-async def test_an_unknown_path_is_refused(start_runtime, connect):
+async def test_an_unknown_path_is_refused(
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
     runtime = await start_runtime(Route(listen))
     client = await connect(runtime)
     await client.open("/elsewhere?x=1")
@@ -584,12 +619,16 @@ async def test_an_unknown_path_is_refused(start_runtime, connect):
     assert not runtime.calls
 
 
-async def test_a_path_is_compared_decoded(start_runtime, connect):
+async def test_a_path_is_compared_decoded(
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
     client = await connect(await start_runtime(Route(listen, "/ä b")))
     assert await client.open("/%C3%A4%20b") == 101
 
 
-async def test_a_bad_token_is_refused(start_runtime, connect):
+async def test_a_bad_token_is_refused(
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
     runtime = await start_runtime(Route(listen))
     client = await connect(runtime)
     await client.open("/stream?token=nonsense")
@@ -598,8 +637,8 @@ async def test_a_bad_token_is_refused(start_runtime, connect):
 
 
 async def test_a_stream_that_plivo_did_not_sign_is_refused_before_it_is_accepted(
-    start_runtime, connect
-):
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
     runtime = await start_runtime(Route(listen), auth_token="an auth token")
     client = await connect(runtime)
     await client.open()
@@ -608,7 +647,9 @@ async def test_a_stream_that_plivo_did_not_sign_is_refused_before_it_is_accepted
     assert runtime.counters.calls_total == 0
 
 
-async def test_a_signed_stream_is_accepted_once(start_runtime, connect):
+async def test_a_signed_stream_is_accepted_once(
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
     runtime = await start_runtime(Route(listen), auth_token="an auth token")
     signature = sign_upgrade("wss://media.test/%73tream?a=1", "an auth token")
     headers = {name.replace("-", "_"): value for name, value in signature.items()}
@@ -619,7 +660,9 @@ async def test_a_signed_stream_is_accepted_once(start_runtime, connect):
     await refused(again, 403, "opened with this signature before")
 
 
-async def test_a_verifier_may_refuse(start_runtime, connect):
+async def test_a_verifier_may_refuse(
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
     runtime = await start_runtime(Route(listen))
     runtime.verifiers = [
         lambda request: Refused(403, f"not you, {request.client_host!r}", (("x-why", "because"),))
@@ -631,7 +674,9 @@ async def test_a_verifier_may_refuse(start_runtime, connect):
     assert runtime.admission.idle
 
 
-async def test_a_full_server_says_when_to_try_again(start_runtime, connect):
+async def test_a_full_server_says_when_to_try_again(
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
     runtime = await start_runtime(Route(listen), max_calls=1)
     assert await (await connect(runtime)).open() == 101
     client = await connect(runtime)
@@ -653,8 +698,11 @@ async def test_a_full_server_says_when_to_try_again(start_runtime, connect):
     ],
 )
 async def test_a_bad_upgrade_is_refused_and_the_connection_closed(
-    start_runtime, connect, headers, status
-):
+    start_runtime: Callable[..., Any],
+    connect: Callable[..., Any],
+    headers: dict[str, None] | dict[str, str],
+    status: int,
+) -> None:
     runtime = await start_runtime(Route(listen))
     client = await connect(runtime)
     assert await client.open(**headers) == status
@@ -663,15 +711,17 @@ async def test_a_bad_upgrade_is_refused_and_the_connection_closed(
     assert not runtime.counters.refused
 
 
-async def test_what_is_no_http_is_hung_up_on(start_runtime, connect):
+async def test_what_is_no_http_is_hung_up_on(
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
     client = await connect(await start_runtime(Route(listen)))
     client.write(b"\x16\x03\x01\x00\xa5 hello\r\n")
     assert await client.reader.read() == b""
 
 
 async def test_a_client_that_leaves_before_its_request_is_complete_leaves_nothing(
-    start_runtime, connect
-):
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
     runtime = await start_runtime(Route(listen))
     client = await connect(runtime)
     client.write(upgrade()[:40])
@@ -680,7 +730,9 @@ async def test_a_client_that_leaves_before_its_request_is_complete_leaves_nothin
     assert runtime.admission.idle
 
 
-async def test_messages_that_come_with_the_upgrade_request_are_taken(start_runtime, connect):
+async def test_messages_that_come_with_the_upgrade_request_are_taken(
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
     handler = Handler()
     runtime = await start_runtime(Route(handler))
     client = await connect(runtime)
@@ -695,8 +747,8 @@ async def test_messages_that_come_with_the_upgrade_request_are_taken(start_runti
 
 @pytest.mark.real_time
 async def test_control_frames_that_come_with_the_upgrade_request_are_answered(
-    start_daemon, clients
-):
+    start_daemon: Callable[..., Any], clients: list[Client]
+) -> None:
     served = await start_daemon(Route(listen))
     clients.append(Client(*await asyncio.open_connection("127.0.0.1", served.port)))
     client = clients[-1]
@@ -708,7 +760,9 @@ async def test_control_frames_that_come_with_the_upgrade_request_are_answered(
     assert await client.frame() is None
 
 
-async def test_audio_reaches_the_handler_and_its_own_reaches_the_client(start_runtime, connect):
+async def test_audio_reaches_the_handler_and_its_own_reaches_the_client(
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
     client = await connect(await start_runtime())
     await client.open()
     client.send(START, media(1))
@@ -717,14 +771,18 @@ async def test_audio_reaches_the_handler_and_its_own_reaches_the_client(start_ru
     assert base64.b64encode(bytes(160)) in played.data
 
 
-async def test_a_ping_is_answered(start_runtime, connect):
+async def test_a_ping_is_answered(
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
     client = await connect(await start_runtime(Route(listen)))
     await client.open()
     client.write(raw_frame(0x89, 5, fill=b"hello"))
     assert (await client.next(Opcode.PONG)).data == b"hello"
 
 
-async def test_the_client_is_pinged_at_the_start_and_its_pong_measured(start_runtime, connect):
+async def test_the_client_is_pinged_at_the_start_and_its_pong_measured(
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
     runtime = await start_runtime(Route(listen))
     client = await connect(runtime)
     await client.open()
@@ -738,7 +796,9 @@ async def test_the_client_is_pinged_at_the_start_and_its_pong_measured(start_run
     assert call.session.started.playout.round_trip >= 0
 
 
-async def test_the_client_closes(start_runtime, connect):
+async def test_the_client_closes(
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
     handler = Handler()
     runtime = await start_runtime(Route(handler))
     client = await connect(runtime)
@@ -752,8 +812,10 @@ async def test_the_client_closes(start_runtime, connect):
     assert handler.reason == "Plivo closed the socket (1001)"
 
 
-async def test_the_server_closes_and_waits_for_the_answer(start_runtime, connect):
-    async def leave(stream):
+async def test_the_server_closes_and_waits_for_the_answer(
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
+    async def leave(stream: Stream) -> None:
         pass
 
     runtime = await start_runtime(Route(leave))
@@ -767,8 +829,10 @@ async def test_the_server_closes_and_waits_for_the_answer(start_runtime, connect
     await gone(runtime)
 
 
-async def test_frames_under_way_when_the_server_closes_do_no_harm(start_runtime, connect):
-    async def leave(stream):
+async def test_frames_under_way_when_the_server_closes_do_no_harm(
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
+    async def leave(stream: Stream) -> None:
         pass
 
     runtime = await start_runtime(Route(leave))
@@ -785,8 +849,10 @@ async def test_frames_under_way_when_the_server_closes_do_no_harm(start_runtime,
     assert runtime.ended_totals.messages_in == 3
 
 
-async def test_a_client_that_does_not_answer_the_close_frame_is_dropped(start_runtime, connect):
-    async def leave(stream):
+async def test_a_client_that_does_not_answer_the_close_frame_is_dropped(
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
+    async def leave(stream: Stream) -> None:
         pass
 
     runtime = await start_runtime(Route(leave))
@@ -800,7 +866,9 @@ async def test_a_client_that_does_not_answer_the_close_frame_is_dropped(start_ru
     await gone(runtime)
 
 
-async def test_a_client_that_shuts_its_side_ends_the_call(start_runtime, connect):
+async def test_a_client_that_shuts_its_side_ends_the_call(
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
     handler = Handler()
     runtime = await start_runtime(Route(handler))
     client = await connect(runtime)
@@ -814,7 +882,9 @@ async def test_a_client_that_shuts_its_side_ends_the_call(start_runtime, connect
 
 
 @pytest.mark.real_time
-async def test_a_reset_ends_the_call(start_runtime, connect_tcp):
+async def test_a_reset_ends_the_call(
+    start_runtime: Callable[..., Any], connect_tcp: Callable[..., Any]
+) -> None:
     handler = Handler()
     runtime = await start_runtime(Route(handler))
     client = await connect_tcp(runtime)
@@ -828,7 +898,9 @@ async def test_a_reset_ends_the_call(start_runtime, connect_tcp):
     assert "Connection reset" in handler.reason
 
 
-async def test_a_lost_connection_without_an_error_ends_the_call(start_runtime, connect):
+async def test_a_lost_connection_without_an_error_ends_the_call(
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
     handler = Handler()
     runtime = await start_runtime(Route(handler))
     client = await connect(runtime)
@@ -851,8 +923,12 @@ async def test_a_lost_connection_without_an_error_ends_the_call(start_runtime, c
 )
 @pytest.mark.real_time
 async def test_a_client_can_read_why_it_is_refused_though_it_goes_on_sending(
-    start_runtime, connect_tcp, bad, code, why
-):
+    start_runtime: Callable[..., Any],
+    connect_tcp: Callable[..., Any],
+    bad: bytes,
+    code: int,
+    why: str,
+) -> None:
     handler = Handler()
     runtime = await start_runtime(Route(handler))
     client = await connect_tcp(runtime)
@@ -870,7 +946,9 @@ async def test_a_client_can_read_why_it_is_refused_though_it_goes_on_sending(
 
 
 @pytest.mark.real_time
-async def test_a_client_can_read_why_it_is_refused_over_tls_too(start_runtime, connect_tcp):
+async def test_a_client_can_read_why_it_is_refused_over_tls_too(
+    start_runtime: Callable[..., Any], connect_tcp: Callable[..., Any]
+) -> None:
     authority = trustme.CA()
     certificate = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(certificate)
@@ -888,7 +966,9 @@ async def test_a_client_can_read_why_it_is_refused_over_tls_too(start_runtime, c
     assert "100000 bytes" in handler.reason
 
 
-async def test_a_client_that_did_wrong_and_stays_is_dropped(start_runtime, connect):
+async def test_a_client_that_did_wrong_and_stays_is_dropped(
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
     runtime = await start_runtime(Route(listen))
     client = await connect(runtime)
     await client.open()
@@ -899,10 +979,12 @@ async def test_a_client_that_did_wrong_and_stays_is_dropped(start_runtime, conne
     assert 5 <= asyncio.get_running_loop().time() <= 6.5
 
 
-async def test_a_client_that_closes_and_does_not_read_ends_the_call_at_once(start_runtime, connect):
+async def test_a_client_that_closes_and_does_not_read_ends_the_call_at_once(
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
     ended = []
 
-    async def speak(stream):
+    async def speak(stream: Stream) -> None:
         loop = asyncio.get_running_loop()
         try:
             while True:
@@ -927,11 +1009,11 @@ async def test_a_client_that_closes_and_does_not_read_ends_the_call_at_once(star
 
 
 async def test_audio_is_held_while_the_socket_takes_no_more_and_none_is_lost(
-    start_runtime, connect
-):
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
     audio = os.urandom(8000) * 120
 
-    async def speak(stream):
+    async def speak(stream: Stream) -> None:
         playback = await stream.play(audio)
         await playback.heard()
 
@@ -961,12 +1043,12 @@ async def test_audio_is_held_while_the_socket_takes_no_more_and_none_is_lost(
 
 
 async def test_a_slow_handler_holds_the_client_up_where_the_inbox_says_pause(
-    start_runtime, connect
-):
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
     go = asyncio.Event()
     handler = Handler()
 
-    async def wait(stream):
+    async def wait(stream: Stream) -> None:
         await go.wait()
         await handler(stream)
 
@@ -995,8 +1077,10 @@ async def test_a_slow_handler_holds_the_client_up_where_the_inbox_says_pause(
     assert runtime.ended_totals.frames_dropped == 0
 
 
-async def test_a_call_that_is_held_up_can_still_be_closed(start_runtime, connect):
-    async def hang(stream):
+async def test_a_call_that_is_held_up_can_still_be_closed(
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
+    async def hang(stream: Stream) -> None:
         await asyncio.Event().wait()
 
     runtime = await start_runtime(Route(hang), inbox_overflow="pause")
@@ -1013,7 +1097,9 @@ async def test_a_call_that_is_held_up_can_still_be_closed(start_runtime, connect
     await gone(runtime)
 
 
-async def test_messages_in_fragments_are_joined(start_runtime, connect):
+async def test_messages_in_fragments_are_joined(
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
     handler = Handler()
     runtime = await start_runtime(Route(handler))
     client = await connect(runtime)
@@ -1033,7 +1119,9 @@ async def test_messages_in_fragments_are_joined(start_runtime, connect):
     assert handler.payloads == [bytes(160)]
 
 
-async def test_binary_messages_are_counted_and_refused(start_runtime, connect):
+async def test_binary_messages_are_counted_and_refused(
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
     runtime = await start_runtime(Route(listen))
     client = await connect(runtime)
     await client.open()
@@ -1048,7 +1136,9 @@ async def test_binary_messages_are_counted_and_refused(start_runtime, connect):
 
 
 @pytest.mark.real_time
-async def test_kernel_buffers_and_timeouts_are_set_for_tcp(start_runtime, connect_tcp):
+async def test_kernel_buffers_and_timeouts_are_set_for_tcp(
+    start_runtime: Callable[..., Any], connect_tcp: Callable[..., Any]
+) -> None:
     runtime = await start_runtime(Route(listen), dead_peer_timeout=25)
     client = await connect_tcp(runtime)
     await client.open()
@@ -1061,7 +1151,7 @@ async def test_kernel_buffers_and_timeouts_are_set_for_tcp(start_runtime, connec
     await gone(runtime)
 
 
-def test_events_that_are_no_frames_are_requests_only():
+def test_events_that_are_no_frames_are_requests_only() -> None:
     # What _feed tells apart.
     core = ServerProtocol()
     core.receive_data(upgrade())
@@ -1069,7 +1159,7 @@ def test_events_that_are_no_frames_are_requests_only():
 
 
 @pytest.mark.parametrize("what", ["pings", "messages"])
-def test_a_peer_that_reads_nothing_cannot_fill_the_memory(what):
+def test_a_peer_that_reads_nothing_cannot_fill_the_memory(what: str) -> None:
     recorded = Recorded(65_536)
     recorded.transport.get_write_buffer_size = lambda: len(recorded.transport.written)
     recorded.connection.pause_writing()

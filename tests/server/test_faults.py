@@ -13,11 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mediaserver import Checkpoint, Frame, StreamCounters
 from mediaserver.agents import Echo
 from mediaserver.handler import Handler
 from mediaserver.routes import Route
-from mediaserver.sandbox import MISBEHAVIOURS, Misbehaviour, Phone
+from mediaserver.sandbox import MISBEHAVIOURS, CallReport, Misbehaviour, Phone
 from mediaserver.server.connection import StreamConnection
+from mediaserver.server.runtime import Runtime
+from mediaserver.server.server_call import ServerCall
 
 
 TONE = (np.sin(np.arange(8000) / 3) * 8000).astype(np.int16)
@@ -28,7 +31,7 @@ SECONDS = 6.0
 class Talk(Handler):
     """Speaks, waits to be heard, is interrupted, and speaks again."""
 
-    async def on_start(self):
+    async def on_start(self) -> None:
         stream = self.stream
         Talk.heard = heard = []
         Talk.checkpoints = []
@@ -42,10 +45,10 @@ class Talk(Handler):
         third = await stream.play(TONE[:4000])
         heard.append(await third.heard())
 
-    async def on_audio(self, frame):
+    async def on_audio(self, frame: Frame) -> None:
         pass
 
-    async def on_checkpoint(self, checkpoint):
+    async def on_checkpoint(self, checkpoint: Checkpoint) -> None:
         Talk.checkpoints.append(checkpoint)
 
 
@@ -61,19 +64,19 @@ class Outcome:
     """The task of its handler, or None."""
 
     @property
-    def report(self):
+    def report(self) -> CallReport:
         return self.phone.report()
 
     @property
-    def counters(self):
+    def counters(self) -> StreamCounters:
         return self.session.counters
 
     @property
-    def reason(self):
+    def reason(self) -> str:
         return self.session.end_reason
 
 
-async def dial(runtime, path, **options):
+async def dial(runtime: Runtime, path: str, **options: Any) -> tuple[Phone, ServerCall]:
     """Connect a phone by a socket pair, and start its call."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
@@ -87,17 +90,19 @@ async def dial(runtime, path, **options):
     return phone, call
 
 
-async def hang_up_at(phone, seconds):
+async def hang_up_at(phone: Phone, seconds: float) -> None:
     while not phone.ended and phone.time < seconds:
         await asyncio.sleep(0.05)
     await phone.hang_up()
 
 
 @pytest.fixture
-def misbehave(start_runtime):
+def misbehave(start_runtime: Callable[..., Any]) -> Callable[..., Any]:
     """Make a call that goes wrong, beside one that does not."""
 
-    async def misbehave(*wrong, path="/echo", seconds=SECONDS, **settings):
+    async def misbehave(
+        *wrong: Any, path: str = "/echo", seconds: float = SECONDS, **settings: Any
+    ) -> Outcome:
         settings = {
             "dead_peer_timeout": 4,
             "ping_interval": 1,
@@ -130,7 +135,7 @@ def misbehave(start_runtime):
     return misbehave
 
 
-def goes_on(outcome):
+def goes_on(outcome: Outcome) -> None:
     """The call lasts until the caller hangs up, and its audio comes back whole."""
     assert outcome.report.ended_by == "caller"
     assert outcome.report.duration >= SECONDS - 0.1
@@ -141,42 +146,42 @@ def goes_on(outcome):
     assert outcome.counters.frames_dropped == 0
 
 
-def echoes_everything(outcome, *, more_frames=0):
+def echoes_everything(outcome: Outcome, *, more_frames: int = 0) -> None:
     goes_on(outcome)
     assert outcome.counters.frames_in == outcome.report.frames_sent + more_frames
     assert outcome.report.gap_seconds == 0
 
 
-def is_dropped_when_it_reads_nothing(outcome):
+def is_dropped_when_it_reads_nothing(outcome: Outcome) -> None:
     assert outcome.reason == "a ping was not answered for 4 s"
     assert outcome.runtime.counters.dead_peers == 1
 
 
-def goes_on_without_audio(outcome):
+def goes_on_without_audio(outcome: Outcome) -> None:
     # It answers pings, so it is there; a limit for silence ends it where one is set.
     goes_on(outcome)
     assert outcome.counters.audio_in == pytest.approx(1.0, abs=0.05)
 
 
-def is_lost(outcome):
+def is_lost(outcome: Outcome) -> None:
     assert outcome.report.duration == pytest.approx(1.0, abs=0.05)
     assert "lost" in outcome.reason or "end of stream" in outcome.reason
     assert outcome.runtime.counters.dead_peers == 0
 
 
-def is_closed_because_it_shut_its_side(outcome):
+def is_closed_because_it_shut_its_side(outcome: Outcome) -> None:
     assert outcome.report.duration == pytest.approx(1.0, abs=0.1)
     assert outcome.reason == "the WebSocket failed: unexpected end of stream"
 
 
-def is_told_that_a_message_was_too_big(outcome):
+def is_told_that_a_message_was_too_big(outcome: Outcome) -> None:
     assert outcome.report.close_code == 1009
     assert "exceeds limit of 65536 bytes" in outcome.report.close_reason
     assert "exceeds limit of 65536 bytes" in outcome.reason
     assert outcome.report.duration == pytest.approx(1.0, abs=0.1)
 
 
-def goes_on_with_frames_that_come_late(outcome):
+def goes_on_with_frames_that_come_late(outcome: Outcome) -> None:
     # An echo can be no better than what it echoes.
     goes_on(outcome)
     assert outcome.counters.frames_in == outcome.report.frames_sent
@@ -184,35 +189,35 @@ def goes_on_with_frames_that_come_late(outcome):
     assert outcome.report.audio_received == pytest.approx(SECONDS, abs=0.3)
 
 
-def goes_on_with_odd_frames(outcome):
+def goes_on_with_odd_frames(outcome: Outcome) -> None:
     goes_on(outcome)
     assert outcome.counters.audio_in == pytest.approx(SECONDS, abs=0.2)
     assert outcome.report.audio_received == pytest.approx(outcome.counters.audio_in, abs=0.1)
 
 
-def counts_what_was_out_of_order(outcome):
+def counts_what_was_out_of_order(outcome: Outcome) -> None:
     goes_on(outcome)
     assert outcome.counters.frames_out_of_order == pytest.approx(SECONDS * 50 / 4, abs=3)
     assert outcome.counters.frames_lost <= 1
 
 
-def hears_what_came_before_the_start(outcome):
+def hears_what_came_before_the_start(outcome: Outcome) -> None:
     echoes_everything(outcome, more_frames=3)
 
 
-def is_closed_for_want_of_a_start(outcome):
+def is_closed_for_want_of_a_start(outcome: Outcome) -> None:
     assert outcome.report.close_code == 1008
     assert outcome.report.close_reason == outcome.reason == "no start event within 3 s"
     assert outcome.handler is None
 
 
-def ignores_a_second_start(outcome):
+def ignores_a_second_start(outcome: Outcome) -> None:
     # The phone takes its second start for a frame.
     echoes_everything(outcome, more_frames=-1)
     assert outcome.counters.unknown_messages == 1
 
 
-def bears_some_garbage(outcome):
+def bears_some_garbage(outcome: Outcome) -> None:
     report = outcome.report
     assert (report.ended_by, outcome.reason) == ("caller", "Plivo closed the socket (1000)")
     garbage = outcome.counters.malformed_messages + outcome.counters.unknown_messages
@@ -221,14 +226,14 @@ def bears_some_garbage(outcome):
     assert report.audio_received == pytest.approx(SECONDS, abs=0.1)
 
 
-def is_told_that_it_sends_nonsense(outcome):
+def is_told_that_it_sends_nonsense(outcome: Outcome) -> None:
     assert outcome.report.close_code == 1007
     assert outcome.report.close_reason == outcome.reason == "too many malformed messages"
     assert outcome.counters.malformed_messages == 101
     assert outcome.handler is None
 
 
-def hears_without_being_told(outcome):
+def hears_without_being_told(outcome: Outcome) -> None:
     goes_on(outcome)
     first, second, third = Talk.heard
     (checkpoint,) = Talk.checkpoints
@@ -240,7 +245,7 @@ def hears_without_being_told(outcome):
     assert outcome.counters.checkpoints_confirmed == 0
 
 
-def is_not_deceived(outcome):
+def is_not_deceived(outcome: Outcome) -> None:
     goes_on(outcome)
     first, second, third = Talk.heard
     (checkpoint,) = Talk.checkpoints
@@ -275,42 +280,50 @@ EXPECTATIONS: dict[str, tuple[str, str, Callable[[Outcome], None]]] = {
 }
 
 
-def test_there_is_an_expectation_for_every_misbehaviour():
+def test_there_is_an_expectation_for_every_misbehaviour() -> None:
     names = {name.partition("@")[0].partition(":")[0] for name in MISBEHAVIOURS}
     assert names == set(EXPECTATIONS)
 
 
 @pytest.mark.parametrize("name", EXPECTATIONS)
-async def test_a_call_that_goes_wrong_ends_or_goes_on_as_it_should(misbehave, name):
+async def test_a_call_that_goes_wrong_ends_or_goes_on_as_it_should(
+    misbehave: Callable[..., Any], name: str
+) -> None:
     wrong, path, expect = EXPECTATIONS[name]
     seconds = 30.0 if name in ("stop-reading", "no-start", "binary") else SECONDS
     expect(await misbehave(wrong, path=path, seconds=seconds))
 
 
-async def test_a_well_behaved_phone_beside_them_meets_the_strictest_of_these(misbehave):
+async def test_a_well_behaved_phone_beside_them_meets_the_strictest_of_these(
+    misbehave: Callable[..., Any],
+) -> None:
     echoes_everything(await misbehave())
 
 
-async def test_a_peer_that_sends_no_audio_is_closed_where_silence_has_a_limit(misbehave):
+async def test_a_peer_that_sends_no_audio_is_closed_where_silence_has_a_limit(
+    misbehave: Callable[..., Any],
+) -> None:
     outcome = await misbehave("stop-sending@1", seconds=30, max_silence_seconds=3)
     assert outcome.report.close_code == 1000
     assert outcome.report.close_reason == "the caller was silent for 3 s"
 
 
-async def test_garbage_without_end_is_too_much(misbehave):
+async def test_garbage_without_end_is_too_much(misbehave: Callable[..., Any]) -> None:
     outcome = await misbehave("garbage", seconds=58)
     assert outcome.report.close_code == 1007
     assert outcome.reason == "too many malformed messages"
 
 
 @pytest.mark.parametrize("wrong", ["stop-reading@1", "drop@1", "half-close@1"])
-async def test_a_handler_that_speaks_is_not_left_hanging(misbehave, wrong):
+async def test_a_handler_that_speaks_is_not_left_hanging(
+    misbehave: Callable[..., Any], wrong: str
+) -> None:
     outcome = await misbehave(wrong, path="/talk", seconds=30)
     assert outcome.handler.done()
     assert outcome.reason
 
 
-async def test_everything_at_once_is_borne(misbehave):
+async def test_everything_at_once_is_borne(misbehave: Callable[..., Any]) -> None:
     outcome = await misbehave(
         "late:60ms", "odd-sizes", "out-of-order", "string-numbers", "media-before-start",
         "duplicate-start", "garbage", "fragmented",

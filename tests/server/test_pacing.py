@@ -1,5 +1,7 @@
 import asyncio
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -10,27 +12,27 @@ from mediaserver.testing import stall
 class Member:
     """Writes down when it was ticked; wants `wanted` ticks."""
 
-    def __init__(self, wanted=1_000_000, then=None):
+    def __init__(self, wanted: int = 1_000_000, then: Callable[..., Any] | None = None) -> None:
         self.times = []
         self._wanted = wanted
         self._then = then
 
-    def tick(self):
+    def tick(self) -> bool:
         self.times.append(asyncio.get_running_loop().time())
         if self._then is not None:
             self._then()
         return len(self.times) < self._wanted
 
 
-def make_pacer(*, period=0.1, phases=10):
+def make_pacer(*, period: float = 0.1, phases: int = 10) -> Pacer:
     return Pacer(asyncio.get_running_loop(), period=period, phases=phases)
 
 
-def intervals(times):
+def intervals(times: list[float]) -> list[float]:
     return [after - before for before, after in itertools.pairwise(times)]
 
 
-async def test_each_member_is_ticked_once_a_period():
+async def test_each_member_is_ticked_once_a_period() -> None:
     pacer = make_pacer(period=0.1, phases=10)
     members = [Member() for _ in range(25)]
     for member in members:
@@ -42,7 +44,7 @@ async def test_each_member_is_ticked_once_a_period():
     pacer.stop()
 
 
-async def test_members_are_spread_over_the_phases():
+async def test_members_are_spread_over_the_phases() -> None:
     pacer = make_pacer(period=0.1, phases=10)
     members = [Member() for _ in range(30)]
     for member in members:
@@ -55,7 +57,7 @@ async def test_members_are_spread_over_the_phases():
     pacer.stop()
 
 
-async def test_the_phases_stay_even_when_members_leave():
+async def test_the_phases_stay_even_when_members_leave() -> None:
     pacer = make_pacer(period=0.1, phases=10)
     members = [Member() for _ in range(30)]
     for member in members:
@@ -70,7 +72,7 @@ async def test_the_phases_stay_even_when_members_leave():
     pacer.stop()
 
 
-async def test_after_a_stall_each_member_is_ticked_at_once_and_once_only():
+async def test_after_a_stall_each_member_is_ticked_at_once_and_once_only() -> None:
     pacer = make_pacer(period=0.1, phases=10)
     members = [Member() for _ in range(10)]
     for member in members:
@@ -87,7 +89,7 @@ async def test_after_a_stall_each_member_is_ticked_at_once_and_once_only():
     pacer.stop()
 
 
-async def test_after_a_short_stall_only_the_phases_it_missed_are_ticked():
+async def test_after_a_short_stall_only_the_phases_it_missed_are_ticked() -> None:
     pacer = make_pacer(period=0.1, phases=10)
     members = [Member() for _ in range(10)]
     for member in members:
@@ -100,7 +102,7 @@ async def test_after_a_short_stall_only_the_phases_it_missed_are_ticked():
     pacer.stop()
 
 
-async def test_stalls_do_not_shift_the_grid():
+async def test_stalls_do_not_shift_the_grid() -> None:
     pacer = make_pacer(period=0.1, phases=10)
     member = Member()
     pacer.add(member)
@@ -115,7 +117,7 @@ async def test_stalls_do_not_shift_the_grid():
     pacer.stop()
 
 
-async def test_there_is_no_timer_while_nobody_wants_ticks():
+async def test_there_is_no_timer_while_nobody_wants_ticks() -> None:
     loop = asyncio.get_running_loop()
     pacer = make_pacer()
     assert not loop._scheduled
@@ -125,7 +127,7 @@ async def test_there_is_no_timer_while_nobody_wants_ticks():
     assert not loop._scheduled
 
 
-async def test_it_starts_again_after_it_was_idle():
+async def test_it_starts_again_after_it_was_idle() -> None:
     pacer = make_pacer()
     first = Member(wanted=1)
     pacer.add(first)
@@ -138,7 +140,7 @@ async def test_it_starts_again_after_it_was_idle():
     assert 5 < second.times[0] <= 5.1 + 1e-9
 
 
-async def test_adding_twice_is_adding_once():
+async def test_adding_twice_is_adding_once() -> None:
     pacer = make_pacer()
     member = Member()
     pacer.add(member)
@@ -149,17 +151,17 @@ async def test_adding_twice_is_adding_once():
     pacer.stop()
 
 
-async def test_discarding_a_stranger_does_nothing():
+async def test_discarding_a_stranger_does_nothing() -> None:
     pacer = make_pacer()
     pacer.discard(Member())
     assert len(pacer) == 0
 
 
-async def test_a_member_discarded_in_the_midst_of_a_tick_gets_none():
+async def test_a_member_discarded_in_the_midst_of_a_tick_gets_none() -> None:
     pacer = make_pacer(phases=1)
     members = []
 
-    def end_the_other():
+    def end_the_other() -> None:
         for other in members:
             if not other.times:
                 pacer.discard(other)
@@ -173,7 +175,7 @@ async def test_a_member_discarded_in_the_midst_of_a_tick_gets_none():
     pacer.stop()
 
 
-async def test_a_member_added_in_the_midst_of_a_tick_waits_for_its_turn():
+async def test_a_member_added_in_the_midst_of_a_tick_waits_for_its_turn() -> None:
     pacer = make_pacer(phases=1)
     late = Member()
     pacer.add(Member(wanted=1, then=lambda: pacer.add(late)))
@@ -182,7 +184,7 @@ async def test_a_member_added_in_the_midst_of_a_tick_waits_for_its_turn():
     pacer.stop()
 
 
-async def test_stopping_in_the_midst_of_a_tick_is_the_end():
+async def test_stopping_in_the_midst_of_a_tick_is_the_end() -> None:
     loop = asyncio.get_running_loop()
     pacer = make_pacer()
     member = Member(then=pacer.stop)
@@ -192,13 +194,13 @@ async def test_stopping_in_the_midst_of_a_tick_is_the_end():
     assert not loop._scheduled
 
 
-async def test_a_member_that_fails_is_dropped_and_reported_and_the_others_go_on():
+async def test_a_member_that_fails_is_dropped_and_reported_and_the_others_go_on() -> None:
     loop = asyncio.get_running_loop()
     reported = []
     loop.set_exception_handler(lambda _, context: reported.append(context))
     pacer = make_pacer(phases=1)
 
-    def fail():
+    def fail() -> None:
         raise RuntimeError("a bug")
 
     good, bad = Member(), Member(then=fail)

@@ -1,7 +1,9 @@
 import json
+from typing import Any
 
 import httpx
 import pytest
+from httpx import ConnectError, ReadTimeout, Request, Response
 
 from mediaserver.plivo.client import PlivoClient, Retries
 from mediaserver.server.rest_call_control import RestCallControl
@@ -13,16 +15,18 @@ URL = "https://voice.example.com/next"
 
 
 class FakeStream:
-    def __init__(self):
+    def __init__(self) -> None:
         self.call_id = CALL
         self.closed = False
 
-    def close(self):
+    def close(self) -> None:
         self.closed = True
 
 
-def control(answer, seen=None):
-    def respond(request):
+def control(
+    answer: ConnectError | ReadTimeout | Response, seen: list | list[Any] | None = None
+) -> RestCallControl:
+    def respond(request: Request) -> Response:
         if seen is not None:
             body = json.loads(request.content or "null")
             seen.append((request.method, request.url.path.rpartition("MA1/")[2], body))
@@ -37,25 +41,25 @@ def control(answer, seen=None):
 
 
 @pytest.mark.parametrize("status", [204, 404])
-async def test_a_call_is_hung_up_or_has_been(status):
+async def test_a_call_is_hung_up_or_has_been(status: int) -> None:
     seen, stream = [], FakeStream()
     await control(httpx.Response(status), seen).hang_up(stream)
     assert seen == [("DELETE", f"Call/{CALL}/", None)]
     assert stream.closed
 
 
-async def test_a_hang_up_that_fails_says_so_and_leaves_the_stream():
+async def test_a_hang_up_that_fails_says_so_and_leaves_the_stream() -> None:
     stream = FakeStream()
     with pytest.raises(CallControlError, match=r"cannot hang up .*503"):
         await control(httpx.Response(503)).hang_up(stream)
     assert not stream.closed
 
 
-async def test_a_transfer_is_asked_for_before_the_stream_is_closed():
+async def test_a_transfer_is_asked_for_before_the_stream_is_closed() -> None:
     stream, seen = FakeStream(), []
 
     class Watching(list):
-        def append(self, item):
+        def append(self, item: tuple[str, str, dict[str, str]]) -> None:
             seen.append((*item, stream.closed))
 
     await control(httpx.Response(202, json={"message": "call transferred"}), Watching()).transfer(
@@ -75,14 +79,16 @@ async def test_a_transfer_is_asked_for_before_the_stream_is_closed():
         (httpx.ReadTimeout("slow"), r"was not transferred \(or may have been"),
     ],
 )
-async def test_a_transfer_that_fails_leaves_the_stream_to_the_handler(answer, said):
+async def test_a_transfer_that_fails_leaves_the_stream_to_the_handler(
+    answer: ConnectError | ReadTimeout | Response, said: str
+) -> None:
     stream = FakeStream()
     with pytest.raises(CallControlError, match=said):
         await control(answer).transfer(stream, URL)
     assert not stream.closed
 
 
-async def test_a_transfer_to_what_is_no_url_is_not_asked_for():
+async def test_a_transfer_to_what_is_no_url_is_not_asked_for() -> None:
     stream, seen = FakeStream(), []
     with pytest.raises(CallControlError, match=r"to 'next': aleg_url: must be a http or https URL"):
         await control(httpx.Response(202), seen).transfer(stream, "next")

@@ -1,6 +1,8 @@
 import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -15,13 +17,13 @@ from mediaserver.server.runtime import Runtime
 from mediaserver.settings import Settings
 
 
-async def listen(stream):
+async def listen(stream: Any) -> None:
     async for _ in stream.audio():
         pass
 
 
 class FakeSession:
-    def __init__(self):
+    def __init__(self) -> None:
         self.started = None
         self.counters = StreamCounters()
 
@@ -29,21 +31,21 @@ class FakeSession:
 class FakeCall:
     """As much of a `ServerCall` as a runtime deals with."""
 
-    def __init__(self, runtime):
+    def __init__(self, runtime: Runtime) -> None:
         self.accepted = examine(runtime, HandshakeRequest("/stream"))
         assert isinstance(self.accepted, AcceptedStream)
         self.session = FakeSession()
         self.closed = []
         runtime.enter(self)
 
-    def close(self, code, reason):
+    def close(self, code: int, reason: str) -> None:
         self.closed.append((code, reason))
 
-    def check(self, now, elapsed):
+    def check(self, now: Any, elapsed: Any) -> None:
         pass
 
 
-def test_the_settings_of_a_call_are_those_of_the_server():
+def test_the_settings_of_a_call_are_those_of_the_server() -> None:
     settings = Settings(
         default_format=str(L16_16K),
         lead_seconds=0.4,
@@ -60,7 +62,7 @@ def test_the_settings_of_a_call_are_those_of_the_server():
     assert call.max_message_size == 2048
 
 
-def test_calls_are_ended_by_closing_their_stream_unless_told_otherwise():
+def test_calls_are_ended_by_closing_their_stream_unless_told_otherwise() -> None:
     routes = Routes(Route(listen))
     assert isinstance(Runtime(Settings(), routes).call_control, CloseStream)
     control = CloseStream()
@@ -70,11 +72,11 @@ def test_calls_are_ended_by_closing_their_stream_unless_told_otherwise():
 class Lifespan:
     """A handlers' lifespan that writes down what happens to it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.happened = []
 
     @asynccontextmanager
-    async def __call__(self):
+    async def __call__(self) -> AsyncIterator[Any]:
         self.happened.append("opened")
         try:
             yield "shared"
@@ -82,7 +84,7 @@ class Lifespan:
             self.happened.append("closed")
 
 
-async def test_it_is_ready_while_the_lifespans_are_open():
+async def test_it_is_ready_while_the_lifespans_are_open() -> None:
     lifespan = Lifespan()
     routes = Routes(Route(listen), lifespan=lifespan)
     runtime = Runtime(Settings(), routes)
@@ -95,11 +97,11 @@ async def test_it_is_ready_while_the_lifespans_are_open():
     assert lifespan.happened == ["opened", "closed"]
 
 
-async def test_it_is_not_ready_when_a_lifespan_cannot_be_opened():
+async def test_it_is_not_ready_when_a_lifespan_cannot_be_opened() -> None:
     opened = Lifespan()
 
     @asynccontextmanager
-    async def fail():
+    async def fail() -> AsyncIterator[Any]:
         raise LookupError("no database")
         yield
 
@@ -113,7 +115,7 @@ async def test_it_is_not_ready_when_a_lifespan_cannot_be_opened():
     assert opened.happened == ["opened", "closed"]
 
 
-async def test_it_can_be_started_again():
+async def test_it_can_be_started_again() -> None:
     lifespan = Lifespan()
     runtime = Runtime(Settings(max_calls=1), Routes(Route(listen), lifespan=lifespan))
     for _ in range(2):
@@ -123,7 +125,9 @@ async def test_it_can_be_started_again():
     assert lifespan.happened == ["opened", "closed"] * 2
 
 
-async def test_a_call_is_counted_and_swept_from_its_beginning_to_its_end(start_runtime):
+async def test_a_call_is_counted_and_swept_from_its_beginning_to_its_end(
+    start_runtime: Callable[..., Any],
+) -> None:
     runtime = await start_runtime(Route(listen))
     calls = [FakeCall(runtime) for _ in range(3)]
     assert (runtime.counters.calls_active, runtime.counters.calls_total) == (3, 3)
@@ -134,7 +138,7 @@ async def test_a_call_is_counted_and_swept_from_its_beginning_to_its_end(start_r
     assert runtime.admission.active == 2
 
 
-async def test_a_call_leaves_once_only(start_runtime):
+async def test_a_call_leaves_once_only(start_runtime: Callable[..., Any]) -> None:
     runtime = await start_runtime(Route(listen))
     call, other = FakeCall(runtime), FakeCall(runtime)
     call.session.counters.frames_in = 5
@@ -145,7 +149,9 @@ async def test_a_call_leaves_once_only(start_runtime):
     assert runtime.calls == {other}
 
 
-async def test_the_pacer_lets_go_of_a_call_that_had_started(start_runtime):
+async def test_the_pacer_lets_go_of_a_call_that_had_started(
+    start_runtime: Callable[..., Any],
+) -> None:
     runtime = await start_runtime(Route(listen))
     call = FakeCall(runtime)
     call.session.started = SimpleNamespace(playout=object())
@@ -154,7 +160,7 @@ async def test_the_pacer_lets_go_of_a_call_that_had_started(start_runtime):
     assert len(runtime.pacer) == 0
 
 
-async def test_totals_add_up_over_live_and_ended_calls(start_runtime):
+async def test_totals_add_up_over_live_and_ended_calls(start_runtime: Callable[..., Any]) -> None:
     runtime = await start_runtime(Route(listen))
     for audio in (1.0, 2.0, 4.0):
         call = FakeCall(runtime)
@@ -169,7 +175,7 @@ async def test_totals_add_up_over_live_and_ended_calls(start_runtime):
     assert runtime.stream_totals().underruns == 3
 
 
-async def test_every_live_call_is_closed(start_runtime):
+async def test_every_live_call_is_closed(start_runtime: Callable[..., Any]) -> None:
     runtime = await start_runtime(Route(listen))
     calls = [FakeCall(runtime) for _ in range(3)]
     calls[0].close = lambda *_: runtime.leave(calls[0])
@@ -177,7 +183,7 @@ async def test_every_live_call_is_closed(start_runtime):
     assert [call.closed for call in calls[1:]] == [[(1001, "bye")]] * 2
 
 
-async def test_nothing_is_left_after_shutdown():
+async def test_nothing_is_left_after_shutdown() -> None:
     loop = asyncio.get_running_loop()
     runtime = Runtime(Settings(), Routes(Route(listen)), clock=loop.time)
     await runtime.startup()
@@ -187,7 +193,7 @@ async def test_nothing_is_left_after_shutdown():
     assert [timer for timer in loop._scheduled if not timer.cancelled()] == []
 
 
-async def test_a_process_of_its_own_coalesces_the_turns_of_its_loop_and_no_other_does():
+async def test_a_process_of_its_own_coalesces_the_turns_of_its_loop_and_no_other_does() -> None:
     runtime = Runtime(Settings(), Routes(Route(listen)), coalesces=True)
     await runtime.startup()
     for _ in range(30):
@@ -200,16 +206,16 @@ async def test_a_process_of_its_own_coalesces_the_turns_of_its_loop_and_no_other
     assert Runtime(Settings(), Routes(Route(listen))).coalescing is None
 
 
-async def test_what_was_opened_is_closed_if_the_server_cannot_start():
+async def test_what_was_opened_is_closed_if_the_server_cannot_start() -> None:
     class Failing(Handler):
         @classmethod
         @asynccontextmanager
-        async def serving(cls, settings):
+        async def serving(cls, settings: dict[Any, Any]) -> AsyncIterator[Any]:
             raise RuntimeError("no model")
             yield
 
     @asynccontextmanager
-    async def lifespan():
+    async def lifespan() -> AsyncIterator[Any]:
         notes.append("opened")
         try:
             yield

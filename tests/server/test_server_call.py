@@ -5,18 +5,24 @@ import gc
 import itertools
 import struct
 import weakref
+from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 import numpy as np
 import pytest
+from websockets import CloseCode
 
 from audiocodecs import MULAW_8K
+from mediaserver import Frame, Stream
 from mediaserver.call import StreamStatus
 from mediaserver.handler import Handler
 from mediaserver.plivo import callbacks
+from mediaserver.plivo.callbacks import StreamStatusRequest
 from mediaserver.protocol import (
     Dtmf,
     Media,
+    PlayAudio,
     PlayedStream,
     SetCheckpoint,
     Start,
@@ -27,6 +33,7 @@ from mediaserver.protocol import (
 from mediaserver.routes import Route
 from mediaserver.server.accepting import examine
 from mediaserver.server.handshake import HandshakeRequest
+from mediaserver.server.runtime import Runtime
 from mediaserver.server.server_call import CLOSE_TIMEOUT, ServerCall
 from mediaserver.server.trust.tokens import Claims, seal
 from mediaserver.testing import joined, stall
@@ -39,7 +46,7 @@ SILENCE = b"\xff" * 160
 SPEECH = MULAW_8K.encode((np.sin(np.arange(160) / 3) * 8000).astype(np.int16))
 
 
-def media(payload=SILENCE):
+def media(payload: bytes = SILENCE) -> str:
     return encode_event(
         Media(
             payload,
@@ -58,7 +65,7 @@ MEDIA = media()
 class Link:
     """Writes down what a call asks of it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.call = None
         self.sent = []
         self.pings = []
@@ -66,53 +73,59 @@ class Link:
         self.aborted = False
         self.reading = True
 
-    def send_text(self, message):
+    def send_text(self, message: bytes) -> None:
         self.sent.append(message)
 
-    def send_ping(self, payload):
+    def send_ping(self, payload: bytes) -> None:
         self.pings.append((now(), payload))
 
-    def close(self, code, reason):
+    def close(self, code: CloseCode | int, reason: str) -> None:
         if self.closed is None:
             self.closed = (code, reason)
 
-    def abort(self):
+    def abort(self) -> None:
         # A transport tells of its end in the next turn of the loop.
         if not self.aborted:
             self.aborted = True
             asyncio.get_running_loop().call_soon(self.call.lost, "aborted")
 
-    def pause_reading(self):
+    def pause_reading(self) -> None:
         self.reading = False
 
-    def resume_reading(self):
+    def resume_reading(self) -> None:
         self.reading = True
 
-    def bring(self, *messages):
+    def bring(self, *messages: Any) -> None:
         self.call.heard_from = True
         for message in messages:
             self.call.session.receive(message)
 
-    def commands(self):
+    def commands(self) -> list[PlayAudio]:
         return [decode_command(message) for message in self.sent]
 
 
-def now():
+def now() -> float:
     return asyncio.get_running_loop().time()
 
 
 @pytest.fixture
-def call(start_runtime):
+def call(start_runtime: Callable[..., Any]) -> Callable[..., Any]:
     """Begin calls: ``await call(handler, **settings)``; ``start=False`` holds ``start`` back."""
 
-    async def call(handler, *, start=True, query="", **settings):
+    async def call(
+        handler: Callable[..., Any] | Stubborn,
+        *,
+        start: bool = True,
+        query: str = "",
+        **settings: Any,
+    ) -> Link:
         runtime = await start_runtime(Route(handler), **settings)
         return enter(runtime, start=start, query=query)
 
     return call
 
 
-def enter(runtime, *, start=True, query=""):
+def enter(runtime: Runtime, *, start: bool = True, query: str = "") -> Link:
     link = Link()
     accepted = examine(runtime, HandshakeRequest("/stream", query))
     link.call = ServerCall(runtime, link, accepted)
@@ -122,7 +135,7 @@ def enter(runtime, *, start=True, query=""):
     return link
 
 
-async def talk(link, seconds, payload=SILENCE):
+async def talk(link: Link, seconds: float, payload: bytes = SILENCE) -> None:
     """Bring a frame every 20 ms."""
     message = media(payload)
     for _ in range(round(seconds / 0.02)):
@@ -130,27 +143,27 @@ async def talk(link, seconds, payload=SILENCE):
         await asyncio.sleep(0.02)
 
 
-async def listen(stream):
+async def listen(stream: Stream) -> None:
     async for _ in stream.audio():
         pass
 
 
-async def leave(stream):
+async def leave(stream: Stream) -> None:
     pass
 
 
-async def hang(stream):
+async def hang(stream: Stream) -> None:
     await asyncio.Event().wait()
 
 
 class Stubborn:
     """A handler that cannot be cancelled until it is told to go."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.cancelled = []
         self.go = asyncio.Event()
 
-    async def __call__(self, stream):
+    async def __call__(self, stream: Stream) -> None:
         while not self.go.is_set():
             try:
                 await self.go.wait()
@@ -161,10 +174,10 @@ class Stubborn:
 # From start to end
 
 
-async def test_the_handler_runs_from_the_start_event_on(call):
+async def test_the_handler_runs_from_the_start_event_on(call: Callable[..., Any]) -> None:
     streams = []
 
-    async def keep(stream):
+    async def keep(stream: Stream) -> None:
         streams.append(stream)
         await listen(stream)
 
@@ -180,7 +193,7 @@ async def test_the_handler_runs_from_the_start_event_on(call):
     assert repr(link.call) == f"<ServerCall {CALL_ID} {keep.__qualname__}>"
 
 
-async def test_the_stream_knows_what_the_token_said(call):
+async def test_the_stream_knows_what_the_token_said(call: Callable[..., Any]) -> None:
     secret = "sixteen letters and more"
     token = seal(Claims("known", "+1415", "14155550100", 2**40), secret)
     link = await call(listen, secret=secret, query=f"token={token}&a=1", start=False)
@@ -191,7 +204,7 @@ async def test_the_stream_knows_what_the_token_said(call):
     assert stream.query == {"a": "1"}
 
 
-async def test_a_handler_that_returns_closes_the_stream(call):
+async def test_a_handler_that_returns_closes_the_stream(call: Callable[..., Any]) -> None:
     link = await call(leave)
     await asyncio.sleep(0.01)
     assert link.closed == (1000, "the handler returned")
@@ -200,10 +213,10 @@ async def test_a_handler_that_returns_closes_the_stream(call):
     assert not link.runtime.calls
 
 
-async def test_a_handler_that_closes_the_stream_may_go_on(call):
+async def test_a_handler_that_closes_the_stream_may_go_on(call: Callable[..., Any]) -> None:
     finished = []
 
-    async def close(stream):
+    async def close(stream: Stream) -> None:
         stream.close()
         await asyncio.sleep(1)
         finished.append(now())
@@ -215,8 +228,10 @@ async def test_a_handler_that_closes_the_stream_may_go_on(call):
     assert finished == [1]
 
 
-async def test_an_exception_ends_its_call_and_is_counted_and_touches_no_other(call):
-    async def fail_if_asked(stream):
+async def test_an_exception_ends_its_call_and_is_counted_and_touches_no_other(
+    call: Callable[..., Any],
+) -> None:
+    async def fail_if_asked(stream: Stream) -> None:
         async for _ in stream.audio():
             raise LookupError("a bug")
 
@@ -232,8 +247,10 @@ async def test_an_exception_ends_its_call_and_is_counted_and_touches_no_other(ca
     assert list(good.runtime.calls) == [good.call]
 
 
-async def test_an_exception_after_the_call_has_ended_is_counted_too(call):
-    async def fail(stream):
+async def test_an_exception_after_the_call_has_ended_is_counted_too(
+    call: Callable[..., Any],
+) -> None:
+    async def fail(stream: Stream) -> None:
         await listen(stream)
         raise LookupError("a bug")
 
@@ -244,13 +261,13 @@ async def test_an_exception_after_the_call_has_ended_is_counted_too(call):
     assert not link.runtime.calls
 
 
-async def play_on(stream):
+async def play_on(stream: Stream) -> None:
     while True:
         await stream.play(SILENCE)
         await asyncio.sleep(0.02)
 
 
-async def play_on_in_a_group(stream):
+async def play_on_in_a_group(stream: Stream) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(play_on(stream))
         async with asyncio.TaskGroup() as more:
@@ -258,7 +275,9 @@ async def play_on_in_a_group(stream):
 
 
 @pytest.mark.parametrize("handler", [play_on, play_on_in_a_group])
-async def test_playing_to_a_stream_that_has_ended_is_no_error_of_the_handler(call, handler):
+async def test_playing_to_a_stream_that_has_ended_is_no_error_of_the_handler(
+    call: Callable[..., Any], handler: Callable[..., Any]
+) -> None:
     link = await call(handler)
     await asyncio.sleep(0.1)
     link.call.lost("gone")
@@ -267,8 +286,8 @@ async def test_playing_to_a_stream_that_has_ended_is_no_error_of_the_handler(cal
     assert not link.runtime.calls
 
 
-async def test_an_error_beside_the_end_of_the_stream_is_one(call):
-    async def fail_too(stream):
+async def test_an_error_beside_the_end_of_the_stream_is_one(call: Callable[..., Any]) -> None:
+    async def fail_too(stream: Stream) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(play_on(stream))
             await listen(stream)
@@ -281,7 +300,7 @@ async def test_an_error_beside_the_end_of_the_stream_is_one(call):
     assert link.runtime.counters.handler_errors == 1
 
 
-async def test_a_lost_connection_ends_the_stream_and_its_handler(call):
+async def test_a_lost_connection_ends_the_stream_and_its_handler(call: Callable[..., Any]) -> None:
     link = await call(listen)
     link.call.lost("gone")
     assert link.call.session.end_reason == "gone"
@@ -291,15 +310,17 @@ async def test_a_lost_connection_ends_the_stream_and_its_handler(call):
     assert link.closed is None
 
 
-async def test_a_connection_lost_before_the_start_leaves_nothing(call):
+async def test_a_connection_lost_before_the_start_leaves_nothing(call: Callable[..., Any]) -> None:
     link = await call(listen, start=False)
     link.call.lost("gone")
     assert not link.runtime.calls
     assert link.runtime.admission.idle
 
 
-async def test_stop_ends_the_stream_and_the_socket_is_closed_after_the_handler(call):
-    async def tidy_up(stream):
+async def test_stop_ends_the_stream_and_the_socket_is_closed_after_the_handler(
+    call: Callable[..., Any],
+) -> None:
+    async def tidy_up(stream: Stream) -> None:
         await listen(stream)
         await asyncio.sleep(1)
 
@@ -316,7 +337,7 @@ async def test_stop_ends_the_stream_and_the_socket_is_closed_after_the_handler(c
     assert not link.runtime.calls
 
 
-async def test_stop_before_start_closes_the_socket(call):
+async def test_stop_before_start_closes_the_socket(call: Callable[..., Any]) -> None:
     link = await call(listen, start=False)
     link.bring(STOP)
     await asyncio.sleep(1)
@@ -325,8 +346,10 @@ async def test_stop_before_start_closes_the_socket(call):
     assert not link.runtime.calls
 
 
-async def test_a_handler_that_closes_after_the_connection_was_lost_leaves(call):
-    async def close_at_the_end(stream):
+async def test_a_handler_that_closes_after_the_connection_was_lost_leaves(
+    call: Callable[..., Any],
+) -> None:
+    async def close_at_the_end(stream: Stream) -> None:
         await listen(stream)
         stream.close()
 
@@ -337,7 +360,9 @@ async def test_a_handler_that_closes_after_the_connection_was_lost_leaves(call):
     assert link.closed is None
 
 
-async def test_closing_all_calls_lets_those_leave_whose_connection_is_lost_already(call):
+async def test_closing_all_calls_lets_those_leave_whose_connection_is_lost_already(
+    call: Callable[..., Any],
+) -> None:
     stubborn = Stubborn()
     link = await call(stubborn)
     await asyncio.sleep(0)
@@ -348,7 +373,7 @@ async def test_closing_all_calls_lets_those_leave_whose_connection_is_lost_alrea
     assert not link.runtime.calls
 
 
-async def test_the_first_reason_counts(call):
+async def test_the_first_reason_counts(call: Callable[..., Any]) -> None:
     link = await call(listen)
     link.call.closing("the first")
     link.call.lost("the second")
@@ -358,13 +383,15 @@ async def test_the_first_reason_counts(call):
 # The place of a call
 
 
-async def places(link):
+async def places(link: Link) -> int:
     """Places taken, after the handler has had its turn."""
     await asyncio.sleep(0.01)
     return link.runtime.admission.active
 
 
-async def test_the_place_is_given_back_when_the_socket_outlives_the_handler(call):
+async def test_the_place_is_given_back_when_the_socket_outlives_the_handler(
+    call: Callable[..., Any],
+) -> None:
     link = await call(leave)
     assert await places(link) == 1
     link.call.lost("gone")
@@ -373,7 +400,9 @@ async def test_the_place_is_given_back_when_the_socket_outlives_the_handler(call
     assert await places(link) == 0
 
 
-async def test_the_place_is_given_back_when_the_handler_outlives_the_socket(call):
+async def test_the_place_is_given_back_when_the_handler_outlives_the_socket(
+    call: Callable[..., Any],
+) -> None:
     stubborn = Stubborn()
     link = await call(stubborn)
     await asyncio.sleep(0)
@@ -385,7 +414,7 @@ async def test_the_place_is_given_back_when_the_handler_outlives_the_socket(call
     assert await places(link) == 0
 
 
-async def test_no_other_place_is_given_back_with_it(call):
+async def test_no_other_place_is_given_back_with_it(call: Callable[..., Any]) -> None:
     link = await call(leave)
     other = enter(link.runtime)
     link.call.lost("gone")
@@ -398,7 +427,7 @@ async def test_no_other_place_is_given_back_with_it(call):
 # Deadlines
 
 
-async def test_a_peer_that_sends_no_start_is_closed(call):
+async def test_a_peer_that_sends_no_start_is_closed(call: Callable[..., Any]) -> None:
     link = await call(listen, start=False, start_timeout=4)
     await asyncio.sleep(4)
     assert link.closed is None
@@ -410,7 +439,7 @@ async def test_a_peer_that_sends_no_start_is_closed(call):
     assert link.runtime.counters.dead_peers == 0
 
 
-async def test_a_stalled_loop_does_not_use_up_the_time_for_start(call):
+async def test_a_stalled_loop_does_not_use_up_the_time_for_start(call: Callable[..., Any]) -> None:
     link = await call(listen, start=False, start_timeout=4)
     await asyncio.sleep(0.6)
     stall(60)
@@ -418,7 +447,9 @@ async def test_a_stalled_loop_does_not_use_up_the_time_for_start(call):
     assert link.closed is None
 
 
-async def test_the_peer_is_pinged_at_the_start_and_then_at_intervals(call):
+async def test_the_peer_is_pinged_at_the_start_and_then_at_intervals(
+    call: Callable[..., Any],
+) -> None:
     link = await call(listen, ping_interval=7)
     await talk(link, 23)
     times = [time for time, _ in link.pings]
@@ -426,7 +457,9 @@ async def test_the_peer_is_pinged_at_the_start_and_then_at_intervals(call):
     assert all(7 <= after - before <= 7.51 for before, after in itertools.pairwise(times))
 
 
-async def test_the_round_trip_is_measured_by_the_answer_to_the_last_ping(call):
+async def test_the_round_trip_is_measured_by_the_answer_to_the_last_ping(
+    call: Callable[..., Any],
+) -> None:
     link = await call(listen)
     await asyncio.sleep(0.08)
     link.call.ponged(link.pings[-1][1])
@@ -436,20 +469,22 @@ async def test_the_round_trip_is_measured_by_the_answer_to_the_last_ping(call):
 @pytest.mark.parametrize(
     "payload", [b"", b"hello", struct.pack("!d", float("nan")), struct.pack("!d", -1e300)]
 )
-async def test_a_pong_that_answers_no_ping_is_not_measured(call, payload):
+async def test_a_pong_that_answers_no_ping_is_not_measured(
+    call: Callable[..., Any], payload: bytes
+) -> None:
     link = await call(listen)
     await asyncio.sleep(0.08)
     link.call.ponged(payload)
     assert link.call.session.started.playout.round_trip == 0
 
 
-async def test_a_pong_before_the_start_is_not_measured(call):
+async def test_a_pong_before_the_start_is_not_measured(call: Callable[..., Any]) -> None:
     link = await call(listen, start=False)
     link.call.ponged(struct.pack("!d", 0.0))
     assert link.call.session.started is None
 
 
-async def test_a_peer_of_which_nothing_comes_is_dropped(call):
+async def test_a_peer_of_which_nothing_comes_is_dropped(call: Callable[..., Any]) -> None:
     link = await call(listen, dead_peer_timeout=5, ping_interval=2)
     await talk(link, 3)
     silent_since = now()
@@ -462,7 +497,7 @@ async def test_a_peer_of_which_nothing_comes_is_dropped(call):
     assert not link.runtime.calls
 
 
-async def test_a_peer_that_only_answers_pings_is_alive(call):
+async def test_a_peer_that_only_answers_pings_is_alive(call: Callable[..., Any]) -> None:
     link = await call(listen, dead_peer_timeout=5, ping_interval=2)
     for _ in range(60):
         await asyncio.sleep(1)
@@ -470,7 +505,7 @@ async def test_a_peer_that_only_answers_pings_is_alive(call):
     assert not link.call.session.ended
 
 
-async def test_a_peer_that_has_stopped_answering_pings_is_dropped(call):
+async def test_a_peer_that_has_stopped_answering_pings_is_dropped(call: Callable[..., Any]) -> None:
     """It sends on, and reads nothing: only a write buffer would tell, minutes later."""
     link = await call(listen, dead_peer_timeout=5, ping_interval=2)
     await talk(link, 1)
@@ -481,13 +516,13 @@ async def test_a_peer_that_has_stopped_answering_pings_is_dropped(call):
     assert link.runtime.counters.dead_peers == 1
 
 
-async def test_a_peer_that_has_never_answered_a_ping_owes_none(call):
+async def test_a_peer_that_has_never_answered_a_ping_owes_none(call: Callable[..., Any]) -> None:
     link = await call(listen, dead_peer_timeout=5, ping_interval=2)
     await talk(link, 30)
     assert not link.call.session.ended
 
 
-async def test_a_peer_that_answers_every_ping_late_is_alive(call):
+async def test_a_peer_that_answers_every_ping_late_is_alive(call: Callable[..., Any]) -> None:
     link = await call(listen, dead_peer_timeout=5, ping_interval=2)
     for _ in range(10):
         await talk(link, 4)
@@ -496,7 +531,7 @@ async def test_a_peer_that_answers_every_ping_late_is_alive(call):
 
 
 @pytest.mark.parametrize("seconds", [6, 60])
-async def test_a_stalled_loop_kills_no_healthy_call(call, seconds):
+async def test_a_stalled_loop_kills_no_healthy_call(call: Callable[..., Any], seconds: int) -> None:
     link = await call(listen, dead_peer_timeout=5, ping_interval=2)
     await talk(link, 1)
     for _ in range(3):
@@ -510,7 +545,9 @@ async def test_a_stalled_loop_kills_no_healthy_call(call, seconds):
     assert link.runtime.counters.dead_peers == 0
 
 
-async def test_a_peer_that_takes_nothing_is_dropped_though_it_goes_on_sending(call):
+async def test_a_peer_that_takes_nothing_is_dropped_though_it_goes_on_sending(
+    call: Callable[..., Any],
+) -> None:
     link = await call(listen, dead_peer_timeout=5, ping_interval=2)
     await talk(link, 1)
     link.call.block()
@@ -523,7 +560,7 @@ async def test_a_peer_that_takes_nothing_is_dropped_though_it_goes_on_sending(ca
     assert link.runtime.counters.dead_peers == 1
 
 
-async def test_a_peer_that_takes_a_little_now_and_then_is_alive(call):
+async def test_a_peer_that_takes_a_little_now_and_then_is_alive(call: Callable[..., Any]) -> None:
     link = await call(listen, dead_peer_timeout=5, ping_interval=2)
     for _ in range(10):
         link.call.block()
@@ -533,7 +570,9 @@ async def test_a_peer_that_takes_a_little_now_and_then_is_alive(call):
     assert not link.call.session.ended
 
 
-async def test_a_socket_that_was_full_before_the_start_is_so_after_it(call):
+async def test_a_socket_that_was_full_before_the_start_is_so_after_it(
+    call: Callable[..., Any],
+) -> None:
     link = await call(listen, start=False)
     link.call.block()
     link.bring(START)
@@ -542,7 +581,7 @@ async def test_a_socket_that_was_full_before_the_start_is_so_after_it(call):
     assert not link.call.session.started.playout.blocked
 
 
-async def test_a_socket_may_be_full_for_a_while_before_the_start(call):
+async def test_a_socket_may_be_full_for_a_while_before_the_start(call: Callable[..., Any]) -> None:
     link = await call(listen, start=False)
     link.call.block()
     link.call.unblock()
@@ -550,7 +589,7 @@ async def test_a_socket_may_be_full_for_a_while_before_the_start(call):
     assert not link.call.session.started.playout.blocked
 
 
-def answer_checkpoints(link):
+def answer_checkpoints(link: Link) -> int:
     """Answer every checkpoint that was asked for, once; return how many there were."""
     names = [each.name for each in link.commands() if isinstance(each, SetCheckpoint)]
     link.sent.clear()
@@ -559,14 +598,16 @@ def answer_checkpoints(link):
     return len(names)
 
 
-async def speak(stream):
+async def speak(stream: Stream) -> None:
     """Play a second at a time and wait until it was heard."""
     stream.ignore_audio()
     while True:
         await (await stream.play(SILENCE * 50)).heard()
 
 
-async def test_a_peer_that_owes_an_answer_to_a_checkpoint_is_dropped(call):
+async def test_a_peer_that_owes_an_answer_to_a_checkpoint_is_dropped(
+    call: Callable[..., Any],
+) -> None:
     link = await call(speak, dead_peer_timeout=5, ping_interval=2)
     await talk(link, 1.02)
     assert answer_checkpoints(link) == 1
@@ -578,7 +619,7 @@ async def test_a_peer_that_owes_an_answer_to_a_checkpoint_is_dropped(call):
     assert link.runtime.counters.dead_peers == 1
 
 
-async def test_a_peer_that_answers_late_every_time_is_alive(call):
+async def test_a_peer_that_answers_late_every_time_is_alive(call: Callable[..., Any]) -> None:
     link = await call(speak, dead_peer_timeout=5, ping_interval=2)
     for _ in range(40):
         await talk(link, 1.3)
@@ -587,7 +628,9 @@ async def test_a_peer_that_answers_late_every_time_is_alive(call):
 
 
 @pytest.mark.parametrize("seconds", [6, 60])
-async def test_a_stalled_loop_makes_no_checkpoint_overdue(call, seconds):
+async def test_a_stalled_loop_makes_no_checkpoint_overdue(
+    call: Callable[..., Any], seconds: int
+) -> None:
     link = await call(speak, dead_peer_timeout=5, ping_interval=2)
     await talk(link, 1.02)
     answer_checkpoints(link)
@@ -600,7 +643,7 @@ async def test_a_stalled_loop_makes_no_checkpoint_overdue(call, seconds):
     assert not link.call.session.ended
 
 
-async def test_a_peer_that_is_held_up_is_not_dead(call):
+async def test_a_peer_that_is_held_up_is_not_dead(call: Callable[..., Any]) -> None:
     link = await call(hang, dead_peer_timeout=5, ping_interval=2, inbox_overflow="pause")
     await talk(link, 2)
     assert not link.reading
@@ -608,7 +651,9 @@ async def test_a_peer_that_is_held_up_is_not_dead(call):
     assert not link.call.session.ended
 
 
-async def test_a_peer_that_takes_nothing_is_dropped_though_it_is_held_up(call):
+async def test_a_peer_that_takes_nothing_is_dropped_though_it_is_held_up(
+    call: Callable[..., Any],
+) -> None:
     link = await call(hang, dead_peer_timeout=5, ping_interval=2, inbox_overflow="pause")
     await talk(link, 2)
     link.call.block()
@@ -616,10 +661,10 @@ async def test_a_peer_that_takes_nothing_is_dropped_though_it_is_held_up(call):
     assert link.aborted
 
 
-async def test_a_handler_that_catches_up_lets_the_peer_go_on(call):
+async def test_a_handler_that_catches_up_lets_the_peer_go_on(call: Callable[..., Any]) -> None:
     go = asyncio.Event()
 
-    async def wait(stream):
+    async def wait(stream: Stream) -> None:
         await go.wait()
         await listen(stream)
 
@@ -632,7 +677,7 @@ async def test_a_handler_that_catches_up_lets_the_peer_go_on(call):
     assert link.call.session.end_reason == "nothing came for 5 s"
 
 
-async def test_a_call_may_be_only_so_long(call):
+async def test_a_call_may_be_only_so_long(call: Callable[..., Any]) -> None:
     link = await call(listen, max_call_seconds=30)
     await talk(link, 30)
     assert link.closed is None
@@ -640,7 +685,7 @@ async def test_a_call_may_be_only_so_long(call):
     assert link.closed == (1000, "the call was longer than 30 s")
 
 
-async def test_a_call_and_its_silence_may_be_without_limit(call):
+async def test_a_call_and_its_silence_may_be_without_limit(call: Callable[..., Any]) -> None:
     link = await call(listen, max_call_seconds="off", max_silence_seconds="off")
     for _ in range(50_000):
         link.bring(MEDIA)
@@ -648,7 +693,7 @@ async def test_a_call_and_its_silence_may_be_without_limit(call):
     assert link.closed is None
 
 
-async def test_a_silent_caller_is_hung_up_on(call):
+async def test_a_silent_caller_is_hung_up_on(call: Callable[..., Any]) -> None:
     link = await call(listen, max_silence_seconds=20)
     await talk(link, 19)
     assert link.closed is None
@@ -657,7 +702,7 @@ async def test_a_silent_caller_is_hung_up_on(call):
     assert link.runtime.counters.dead_peers == 0
 
 
-async def test_a_caller_who_speaks_now_and_then_is_not_silent(call):
+async def test_a_caller_who_speaks_now_and_then_is_not_silent(call: Callable[..., Any]) -> None:
     link = await call(listen, max_silence_seconds=20)
     for _ in range(5):
         await talk(link, 15)
@@ -667,7 +712,7 @@ async def test_a_caller_who_speaks_now_and_then_is_not_silent(call):
     assert link.closed is not None
 
 
-async def test_a_caller_who_presses_keys_is_not_silent(call):
+async def test_a_caller_who_presses_keys_is_not_silent(call: Callable[..., Any]) -> None:
     link = await call(listen, max_silence_seconds=20)
     for _ in range(5):
         await talk(link, 15)
@@ -687,13 +732,15 @@ async def test_a_caller_who_presses_keys_is_not_silent(call):
     assert link.closed is not None
 
 
-async def test_a_caller_of_whom_no_audio_comes_is_silent(call):
+async def test_a_caller_of_whom_no_audio_comes_is_silent(call: Callable[..., Any]) -> None:
     link = await call(listen, max_silence_seconds=5, dead_peer_timeout=60)
     await asyncio.sleep(6.5)
     assert link.closed == (1000, "the caller was silent for 5 s")
 
 
-async def test_a_handler_that_outlives_its_call_is_cancelled_after_a_grace(call):
+async def test_a_handler_that_outlives_its_call_is_cancelled_after_a_grace(
+    call: Callable[..., Any],
+) -> None:
     stubborn = Stubborn()
     link = await call(stubborn, grace=3)
     await talk(link, 1)
@@ -712,7 +759,7 @@ async def test_a_handler_that_outlives_its_call_is_cancelled_after_a_grace(call)
     assert link.runtime.counters.handler_errors == 0
 
 
-async def test_a_handler_has_its_grace_after_stop_too(call):
+async def test_a_handler_has_its_grace_after_stop_too(call: Callable[..., Any]) -> None:
     link = await call(hang, grace=3)
     await talk(link, 1)
     link.bring(STOP)
@@ -720,10 +767,10 @@ async def test_a_handler_has_its_grace_after_stop_too(call):
     assert link.closed == (1001, "the handler was cancelled")
 
 
-async def test_a_handler_that_ends_in_its_grace_is_not_cancelled(call):
+async def test_a_handler_that_ends_in_its_grace_is_not_cancelled(call: Callable[..., Any]) -> None:
     ended = []
 
-    async def tidy_up(stream):
+    async def tidy_up(stream: Stream) -> None:
         await listen(stream)
         await asyncio.sleep(2)
         ended.append(stream.end_reason)
@@ -735,7 +782,9 @@ async def test_a_handler_that_ends_in_its_grace_is_not_cancelled(call):
     assert not link.runtime.calls
 
 
-async def test_a_peer_that_does_not_answer_the_close_frame_is_dropped(call):
+async def test_a_peer_that_does_not_answer_the_close_frame_is_dropped(
+    call: Callable[..., Any],
+) -> None:
     link = await call(leave)
     await asyncio.sleep(CLOSE_TIMEOUT)
     assert link.closed
@@ -745,7 +794,7 @@ async def test_a_peer_that_does_not_answer_the_close_frame_is_dropped(call):
     assert not link.runtime.calls
 
 
-async def test_a_link_that_closes_by_itself_has_as_long(call):
+async def test_a_link_that_closes_by_itself_has_as_long(call: Callable[..., Any]) -> None:
     link = await call(listen)
     link.call.closing("a breach of protocol")
     await asyncio.sleep(3)
@@ -755,7 +804,7 @@ async def test_a_link_that_closes_by_itself_has_as_long(call):
     assert link.call.session.end_reason == "a breach of protocol"
 
 
-async def test_closing_again_does_not_begin_the_time_anew(call):
+async def test_closing_again_does_not_begin_the_time_anew(call: Callable[..., Any]) -> None:
     link = await call(listen)
     link.call.close(1001, "first")
     await asyncio.sleep(3)
@@ -765,7 +814,7 @@ async def test_closing_again_does_not_begin_the_time_anew(call):
     assert link.aborted
 
 
-async def test_a_peer_that_sends_nonsense_is_closed(call):
+async def test_a_peer_that_sends_nonsense_is_closed(call: Callable[..., Any]) -> None:
     link = await call(listen)
     for _ in range(101):
         link.bring("nonsense")
@@ -775,7 +824,7 @@ async def test_a_peer_that_sends_nonsense_is_closed(call):
 # What is left
 
 
-async def test_totals_are_those_of_live_and_ended_calls(call):
+async def test_totals_are_those_of_live_and_ended_calls(call: Callable[..., Any]) -> None:
     link = await call(listen)
     await talk(link, 1)
     other = enter(link.runtime)
@@ -796,24 +845,26 @@ async def test_totals_are_those_of_live_and_ended_calls(call):
 class Answering(Handler):
     """Does a little of everything."""
 
-    async def on_start(self):
+    async def on_start(self) -> None:
         playback = await self.stream.play(SILENCE * 20)
         await playback.heard()
 
-    async def on_audio(self, frame):
+    async def on_audio(self, frame: Frame) -> None:
         await self.stream.play(frame)
 
-    async def on_dtmf(self, digit):
+    async def on_dtmf(self, digit: Any) -> None:
         self.stream.interrupt()
         self.stream.checkpoint("after")
 
 
-async def test_short_calls_leave_no_task_no_timer_and_no_object_behind(start_runtime):
+async def test_short_calls_leave_no_task_no_timer_and_no_object_behind(
+    start_runtime: Callable[..., Any],
+) -> None:
     runtime = await start_runtime(Route(Answering))
     loop = asyncio.get_running_loop()
     left = []
 
-    def keep(link):
+    def keep(link: Link) -> None:
         left.extend(weakref.ref(each) for each in (link.call.stream, link.call._handler, link))
 
     for number in range(200):
@@ -838,7 +889,7 @@ async def test_short_calls_leave_no_task_no_timer_and_no_object_behind(start_run
     assert runtime.counters.calls_total == 200
 
 
-async def test_a_call_over_sockets_leaves_nothing_behind_either():
+async def test_a_call_over_sockets_leaves_nothing_behind_either() -> None:
     left = []
     for _ in range(10):
         async with joined(Answering) as line:
@@ -854,16 +905,20 @@ async def test_a_call_over_sockets_leaves_nothing_behind_either():
 # What comes by webhooks
 
 
-def told(kind, name=None, stream_id=STREAM_ID, **more):
+def told(
+    kind: str, name: str | None = None, stream_id: str = STREAM_ID, **more: Any
+) -> StreamStatusRequest:
     return callbacks.StreamStatusRequest(
         kind=kind, call_id=CALL_ID, stream_id=stream_id, name=name, **more
     )
 
 
-async def test_status_callbacks_reach_the_handler_once_each_whenever_they_come(call):
+async def test_status_callbacks_reach_the_handler_once_each_whenever_they_come(
+    call: Callable[..., Any],
+) -> None:
     events = []
 
-    async def keep(stream):
+    async def keep(stream: Stream) -> None:
         events.extend([event async for event in stream.controls()])
 
     link = await call(keep, start=False)
@@ -884,7 +939,9 @@ async def test_status_callbacks_reach_the_handler_once_each_whenever_they_come(c
     assert runtime.counters.stream_statuses == {"connected": 1, "played": 2, "dropped": 1}
 
 
-async def test_a_status_callback_after_the_end_is_counted_and_no_more(call):
+async def test_a_status_callback_after_the_end_is_counted_and_no_more(
+    call: Callable[..., Any],
+) -> None:
     link = await call(leave)
     await asyncio.sleep(0.1)
     link.call.lost("gone")
@@ -892,10 +949,10 @@ async def test_a_status_callback_after_the_end_is_counted_and_no_more(call):
     assert link.runtime.counters.stream_statuses == {"stopped": 1}
 
 
-async def test_a_stream_of_a_call_that_is_over_gets_no_handler(call):
+async def test_a_stream_of_a_call_that_is_over_gets_no_handler(call: Callable[..., Any]) -> None:
     handled = []
 
-    async def keep(stream):
+    async def keep(stream: Stream) -> None:
         handled.append(stream)
 
     link = await call(keep, start=False)
@@ -909,10 +966,12 @@ async def test_a_stream_of_a_call_that_is_over_gets_no_handler(call):
     assert link.runtime.admission.idle
 
 
-async def test_the_handler_knows_what_plivo_told_the_answer_webhook(start_runtime):
+async def test_the_handler_knows_what_plivo_told_the_answer_webhook(
+    start_runtime: Callable[..., Any],
+) -> None:
     answers = []
 
-    async def keep(stream):
+    async def keep(stream: Stream) -> None:
         answers.append(stream.answer)
 
     runtime = await start_runtime(Route(keep), secret="sixteen letters and more")

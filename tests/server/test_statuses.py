@@ -1,26 +1,27 @@
 from collections import Counter
+from typing import Any
 
 from mediaserver.plivo.callbacks import StreamStatusRequest
 from mediaserver.server.statuses import EARLY_EACH, Statuses
 
 
-def status(kind="played", stream_id="s1", **more):
+def status(kind: str = "played", stream_id: str = "s1", **more: Any) -> StreamStatusRequest:
     return StreamStatusRequest(kind=kind, call_id="c1", stream_id=stream_id, **more)
 
 
-def make():
+def make() -> tuple[Statuses, Counter[Any]]:
     counts = Counter()
     return Statuses(counts, clock=lambda: 0.0), counts
 
 
-def test_a_callback_that_comes_again_is_no_news():
+def test_a_callback_that_comes_again_is_no_news() -> None:
     statuses, counts = make()
     assert statuses.take(status(name="a"))
     assert not statuses.take(status(name="a", error="worded otherwise"))
     assert counts == {"played": 1}
 
 
-def test_other_checkpoints_streams_and_events_are_news():
+def test_other_checkpoints_streams_and_events_are_news() -> None:
     statuses, counts = make()
     assert statuses.take(status(name="a"))
     assert statuses.take(status(name="b"))
@@ -29,7 +30,7 @@ def test_other_checkpoints_streams_and_events_are_news():
     assert counts == {"played": 3, "stopped": 1}
 
 
-def test_callbacks_that_come_before_their_stream_wait_for_it():
+def test_callbacks_that_come_before_their_stream_wait_for_it() -> None:
     statuses, _ = make()
     early = status("connected")
     statuses.keep(early)
@@ -38,7 +39,7 @@ def test_callbacks_that_come_before_their_stream_wait_for_it():
     assert statuses.kept("s1") == []
 
 
-def test_few_wait_for_one_stream():
+def test_few_wait_for_one_stream() -> None:
     statuses, _ = make()
     for number in range(EARLY_EACH + 1):
         statuses.keep(status(name=str(number)))

@@ -1,4 +1,6 @@
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -7,22 +9,22 @@ from mediaserver.testing import stall
 
 
 class Member:
-    def __init__(self, then=None):
+    def __init__(self, then: Callable[..., Any] | None = None) -> None:
         self.checks = []
         self._then = then
 
-    def check(self, now, elapsed):
+    def check(self, now: float, elapsed: float) -> None:
         self.checks.append((now, elapsed))
         if self._then is not None:
             self._then()
 
 
-def make_sweep(**more):
+def make_sweep(**more: Any) -> Sweep:
     loop = asyncio.get_running_loop()
     return Sweep(loop, loop.time, **more)
 
 
-async def test_members_are_checked_once_a_period_with_the_time_that_has_passed():
+async def test_members_are_checked_once_a_period_with_the_time_that_has_passed() -> None:
     sweep = make_sweep(period=0.5)
     member = Member()
     sweep.add(member)
@@ -31,7 +33,7 @@ async def test_members_are_checked_once_a_period_with_the_time_that_has_passed()
     sweep.stop()
 
 
-async def test_a_stall_counts_as_two_periods_at_most():
+async def test_a_stall_counts_as_two_periods_at_most() -> None:
     sweep = make_sweep(period=0.5)
     member = Member()
     sweep.add(member)
@@ -43,7 +45,7 @@ async def test_a_stall_counts_as_two_periods_at_most():
     sweep.stop()
 
 
-async def test_there_is_no_timer_while_there_is_nothing_to_check():
+async def test_there_is_no_timer_while_there_is_nothing_to_check() -> None:
     loop = asyncio.get_running_loop()
     sweep = make_sweep()
     member = Member()
@@ -54,7 +56,7 @@ async def test_there_is_no_timer_while_there_is_nothing_to_check():
     assert not loop._scheduled
 
 
-async def test_idle_time_does_not_count_for_who_comes_after_it():
+async def test_idle_time_does_not_count_for_who_comes_after_it() -> None:
     sweep = make_sweep(period=0.5)
     first, second = Member(), Member()
     sweep.add(first)
@@ -66,11 +68,11 @@ async def test_idle_time_does_not_count_for_who_comes_after_it():
     sweep.stop()
 
 
-async def test_members_may_leave_in_the_midst_of_a_sweep():
+async def test_members_may_leave_in_the_midst_of_a_sweep() -> None:
     sweep = make_sweep()
     members = []
 
-    def leave_all():
+    def leave_all() -> None:
         for member in members:
             sweep.discard(member)
 
@@ -82,7 +84,7 @@ async def test_members_may_leave_in_the_midst_of_a_sweep():
     assert len(sweep) == 0
 
 
-async def test_stopping_in_the_midst_of_a_sweep_is_the_end():
+async def test_stopping_in_the_midst_of_a_sweep_is_the_end() -> None:
     loop = asyncio.get_running_loop()
     sweep = make_sweep()
     member = Member(then=sweep.stop)
@@ -92,12 +94,12 @@ async def test_stopping_in_the_midst_of_a_sweep_is_the_end():
     assert not loop._scheduled
 
 
-async def test_a_member_that_fails_is_reported_and_the_others_are_checked():
+async def test_a_member_that_fails_is_reported_and_the_others_are_checked() -> None:
     loop = asyncio.get_running_loop()
     reported = []
     loop.set_exception_handler(lambda _, context: reported.append(context["exception"]))
 
-    def fail():
+    def fail() -> None:
         raise RuntimeError("a bug")
 
     sweep = make_sweep(period=0.5)

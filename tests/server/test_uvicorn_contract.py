@@ -4,8 +4,10 @@ import asyncio
 import functools
 import inspect
 import signal
+from typing import Any
 
 import uvicorn
+from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import Server, ServerState
 
@@ -13,49 +15,49 @@ from uvicorn.server import Server, ServerState
 class Recorder(asyncio.Protocol):
     """A WebSocket protocol class that writes down what happens to it."""
 
-    def __init__(self, label, **given):
+    def __init__(self, label: str, **given: Any) -> None:
         self.label = label
         self.given = given
         self.happened = []
         Recorder.last = self
 
-    def connection_made(self, transport):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
         self.happened.append("made")
 
-    def data_received(self, data):
+    def data_received(self, data: bytes) -> None:
         self.happened.append(data)
         # set_protocol comes only after the request: who writes here writes as the HTTP protocol.
         self.protocol_at_request = self.transport.get_protocol()
 
 
 class Transport(asyncio.Transport):
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__({"peername": ("192.0.2.1", 5), "sockname": ("192.0.2.2", 80)})
         self.written = b""
         self.closed = False
 
-    def write(self, data):
+    def write(self, data: Any) -> None:
         self.written += data
 
-    def set_protocol(self, protocol):
+    def set_protocol(self, protocol: HttpToolsProtocol | Recorder) -> None:
         self.protocol = protocol
 
-    def get_protocol(self):
+    def get_protocol(self) -> HttpToolsProtocol:
         return self.protocol
 
-    def is_closing(self):
+    def is_closing(self) -> Any:
         return self.closed
 
-    def close(self):
+    def close(self) -> None:
         self.closed = True
 
 
-async def app(scope, receive, send):
+async def app(scope: Any, receive: Any, send: Any) -> None:
     raise AssertionError("not called")
 
 
-def config(**more):
+def config(**more: Any) -> Config:
     loaded = uvicorn.Config(app, lifespan="off", log_config=None, workers=1, **more)
     loaded.load()
     return loaded
@@ -67,7 +69,7 @@ UPGRADE = (
 )
 
 
-async def test_a_partial_is_taken_as_websocket_class_and_given_the_upgraded_connection():
+async def test_a_partial_is_taken_as_websocket_class_and_given_the_upgraded_connection() -> None:
     loaded = config(ws=functools.partial(Recorder, "mine"))
     state = ServerState()
     http = HttpToolsProtocol(loaded, state, {"shared": 1})
@@ -93,13 +95,13 @@ async def test_a_partial_is_taken_as_websocket_class_and_given_the_upgraded_conn
     assert transport.written == b""
 
 
-async def test_a_partial_is_taken_as_http_class():
+async def test_a_partial_is_taken_as_http_class() -> None:
     loaded = config(http=functools.partial(HttpToolsProtocol))
     made = loaded.http_protocol_class(config=loaded, server_state=ServerState(), app_state={})
     assert isinstance(made, HttpToolsProtocol)
 
 
-def test_the_http_class_has_the_parts_that_are_built_upon():
+def test_the_http_class_has_the_parts_that_are_built_upon() -> None:
     for name in (
         "_should_upgrade",
         "_unset_keepalive_if_required",
@@ -116,17 +118,17 @@ def test_the_http_class_has_the_parts_that_are_built_upon():
         assert callable(getattr(HttpToolsProtocol, name)), name
 
 
-async def test_the_http_class_has_the_attributes_that_are_read():
+async def test_the_http_class_has_the_attributes_that_are_read() -> None:
     http = HttpToolsProtocol(config(), ServerState(), {})
     for name in ("cycle", "headers", "loop", "parser", "server_state", "transport"):
         assert hasattr(http, name), name
 
 
-def test_signals_go_to_handle_exit_and_are_raised_again_only_if_it_keeps_them():
+def test_signals_go_to_handle_exit_and_are_raised_again_only_if_it_keeps_them() -> None:
     class Deaf(Server):
         taken = 0
 
-        def handle_exit(self, sig, frame):
+        def handle_exit(self, sig: int, frame: Any) -> None:
             self.taken += 1
 
     server = Deaf(config())
@@ -136,7 +138,7 @@ def test_signals_go_to_handle_exit_and_are_raised_again_only_if_it_keeps_them():
     assert server.taken == 2
 
 
-def test_the_server_has_the_parts_that_are_overridden():
+def test_the_server_has_the_parts_that_are_overridden() -> None:
     for name, parameters in {
         "startup": ["self", "sockets"],
         "shutdown": ["self", "sockets"],
@@ -147,7 +149,7 @@ def test_the_server_has_the_parts_that_are_overridden():
         assert list(inspect.signature(getattr(Server, name)).parameters) == parameters
 
 
-async def test_on_tick_keeps_the_date_header_and_tells_whether_to_exit():
+async def test_on_tick_keeps_the_date_header_and_tells_whether_to_exit() -> None:
     server = Server(config(server_header=False))
     assert not await server.on_tick(0)
     assert [name for name, _ in server.server_state.default_headers] == [b"date"]
@@ -155,7 +157,7 @@ async def test_on_tick_keeps_the_date_header_and_tells_whether_to_exit():
     assert await server.on_tick(1)
 
 
-def test_a_context_factory_gives_the_tls_context():
+def test_a_context_factory_gives_the_tls_context() -> None:
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -1,8 +1,12 @@
 import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 import httpx
 import pytest
+from httpx import AsyncClient, Response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +15,7 @@ from mediaserver.plivo.callbacks import AnswerRequest, HangupRequest, StreamStat
 from mediaserver.plivo.signatures import sign_headers
 from mediaserver.routes import Route
 from mediaserver.server.process.app import create_app
+from mediaserver.server.runtime import Runtime
 from mediaserver.server.trust.tokens import Claims
 
 
@@ -20,7 +25,7 @@ PUBLIC = "https://voice.example.com"
 TOKEN = "an auth token"
 
 
-def client_of(runtime, **transport):
+def client_of(runtime: Runtime, **transport: Any) -> AsyncClient:
     return httpx.AsyncClient(
         transport=httpx.ASGITransport(create_app(runtime), **transport),
         base_url="http://testserver",
@@ -28,37 +33,37 @@ def client_of(runtime, **transport):
 
 
 @pytest.fixture
-async def runtime(start_runtime):
+async def runtime(start_runtime: Callable[..., Any]) -> Runtime:
     return await start_runtime(public_url=PUBLIC)
 
 
 @pytest.fixture
-async def client(runtime):
+async def client(runtime: Runtime) -> AsyncIterator[Any]:
     async with client_of(runtime) as client:
         yield client
 
 
 @pytest.fixture
-async def guarded(start_runtime):
+async def guarded(start_runtime: Callable[..., Any]) -> Runtime:
     return await start_runtime(public_url=PUBLIC, auth_token=TOKEN, trusted_proxies="127.0.0.1")
 
 
-def xml(response):
+def xml(response: Response) -> Element:
     return ElementTree.fromstring(response.content)
 
 
-def stream_url(response):
+def stream_url(response: Response) -> str:
     return xml(response)[0].text
 
 
-def tags(response):
+def tags(response: Response) -> list[str]:
     return [child.tag for child in xml(response)]
 
 
 # /answer
 
 
-async def test_the_answer_to_a_get_is_xml(client, runtime):
+async def test_the_answer_to_a_get_is_xml(client: AsyncClient, runtime: Runtime) -> None:
     response = await client.get("/answer", params=CALL)
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/xml"
@@ -66,36 +71,38 @@ async def test_the_answer_to_a_get_is_xml(client, runtime):
     assert runtime.counters.webhooks == {"stream": 1}
 
 
-async def test_the_answer_to_a_post_is_the_same(client):
+async def test_the_answer_to_a_post_is_the_same(client: AsyncClient) -> None:
     response = await client.post("/answer", data=CALL)
     assert stream_url(response).startswith("wss://voice.example.com/stream?token=")
 
 
-async def test_the_query_of_a_post_counts_too(client):
+async def test_the_query_of_a_post_counts_too(client: AsyncClient) -> None:
     assert (await client.post("/answer", params=CALL)).status_code == 200
 
 
-async def test_the_query_can_name_the_stream(start_runtime):
+async def test_the_query_can_name_the_stream(start_runtime: Callable[..., Any]) -> None:
     runtime = await start_runtime(Route(Echo, "/one"), Route(Echo, "/two"))
     async with client_of(runtime) as client:
         response = await client.post("/answer?path=/two", data=CALL)
     assert "/two?token=" in stream_url(response)
 
 
-async def test_a_body_that_is_no_form_is_refused(client):
+async def test_a_body_that_is_no_form_is_refused(client: AsyncClient) -> None:
     response = await client.post("/answer", json=CALL)
     assert response.status_code == 400
     assert "application/json; Plivo sends application/x-www-form-urlencoded" in response.text
 
 
-async def test_a_request_that_is_none_of_plivos_is_refused(client, runtime):
+async def test_a_request_that_is_none_of_plivos_is_refused(
+    client: AsyncClient, runtime: Runtime
+) -> None:
     response = await client.post("/answer", data={"hello": "world"})
     assert response.status_code == 400
     assert "CallUUID is missing" in response.text
     assert runtime.counters.webhooks == {"malformed": 1}
 
 
-async def test_a_caller_turned_away_is_counted(start_runtime):
+async def test_a_caller_turned_away_is_counted(start_runtime: Callable[..., Any]) -> None:
     runtime = await start_runtime(max_calls=1)
     runtime.admission.admit()
     async with client_of(runtime) as client:
@@ -104,8 +111,8 @@ async def test_a_caller_turned_away_is_counted(start_runtime):
 
 
 async def test_without_a_public_url_the_host_header_is_believed_and_said_so_once(
-    start_runtime, monkeypatch
-):
+    start_runtime: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     warnings = []
     monkeypatch.setattr(
         "mediaserver.server.webhooks.log.warning", lambda event, **more: warnings.append(event)
@@ -118,7 +125,9 @@ async def test_without_a_public_url_the_host_header_is_believed_and_said_so_once
     assert warnings == ["public URL not set"]
 
 
-async def test_a_trusted_proxy_says_what_the_public_url_is(start_runtime):
+async def test_a_trusted_proxy_says_what_the_public_url_is(
+    start_runtime: Callable[..., Any],
+) -> None:
     runtime = await start_runtime(trusted_proxies="10.0.0.0/8")
     forwarded = {"x-forwarded-proto": "https", "x-forwarded-host": "voice.example.com"}
     async with client_of(runtime, client=("10.0.0.9", 1)) as client:
@@ -130,7 +139,7 @@ async def test_a_trusted_proxy_says_what_the_public_url_is(start_runtime):
 
 
 @pytest.mark.parametrize("host", ["a/b", "[", "", "user@h"])
-async def test_a_host_that_is_none_is_refused(start_runtime, host):
+async def test_a_host_that_is_none_is_refused(start_runtime: Callable[..., Any], host: str) -> None:
     runtime = await start_runtime()
     async with client_of(runtime) as client:
         response = await client.post("/answer", data=CALL, headers={"host": host})
@@ -138,31 +147,35 @@ async def test_a_host_that_is_none_is_refused(start_runtime, host):
     assert "--public-url" in response.text
 
 
-async def test_another_method_is_not_allowed(client):
+async def test_another_method_is_not_allowed(client: AsyncClient) -> None:
     assert (await client.delete("/answer")).status_code == 405
 
 
-async def test_the_token_is_not_logged(client, caplog):
+async def test_the_token_is_not_logged(
+    client: AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.DEBUG):
         response = await client.post("/answer", data=CALL)
     token = stream_url(response).partition("token=")[2]
     assert token not in caplog.text
 
 
-async def test_a_request_without_a_call_is_told_what_plivo_sends(client):
+async def test_a_request_without_a_call_is_told_what_plivo_sends(client: AsyncClient) -> None:
     response = await client.post("/answer", data={**CALL, "CallUUID": "  "})
     assert response.status_code == 400
     assert "Plivo sends CallUUID, From, To and Event to an answer URL" in response.text
 
 
-async def test_an_absurdly_long_field_is_refused(client):
+async def test_an_absurdly_long_field_is_refused(client: AsyncClient) -> None:
     response = await client.post("/answer", data={**CALL, "From": "1" * 300})
     assert response.status_code == 400
     assert "From has 300 characters; at most 256" in response.text
 
 
 @pytest.mark.parametrize("changes", [{"Event": "Hangup"}, {"Event": "", "CallStatus": "completed"}])
-async def test_the_end_of_a_call_gets_no_stream_and_frees_its_place(client, runtime, changes):
+async def test_the_end_of_a_call_gets_no_stream_and_frees_its_place(
+    client: AsyncClient, runtime: Runtime, changes: dict[str, str]
+) -> None:
     await client.post("/answer", data=CALL)
     response = await client.post("/answer", data={**CALL, **changes})
     assert tags(response) == []
@@ -172,7 +185,9 @@ async def test_the_end_of_a_call_gets_no_stream_and_frees_its_place(client, runt
 
 
 @pytest.mark.parametrize("event", ["Ring", "MachineDetection"])
-async def test_other_callbacks_about_a_call_get_no_stream(client, runtime, event):
+async def test_other_callbacks_about_a_call_get_no_stream(
+    client: AsyncClient, runtime: Runtime, event: str
+) -> None:
     response = await client.post("/answer", data={**CALL, "Event": event})
     assert tags(response) == []
     assert runtime.admission.idle
@@ -180,7 +195,9 @@ async def test_other_callbacks_about_a_call_get_no_stream(client, runtime, event
 
 
 @pytest.mark.parametrize("event", ["PlayedStream", "stopped", "failed"])
-async def test_status_callbacks_at_the_answer_url_get_no_stream(client, runtime, event):
+async def test_status_callbacks_at_the_answer_url_get_no_stream(
+    client: AsyncClient, runtime: Runtime, event: str
+) -> None:
     response = await client.post("/answer", data={**STATUS, "Event": event})
     assert tags(response) == []
     assert runtime.admission.idle
@@ -192,7 +209,9 @@ async def test_status_callbacks_at_the_answer_url_get_no_stream(client, runtime,
     st.dictionaries(st.sampled_from([*CALL, "StreamID", "X-PH-a"]), st.text(max_size=40)),
     st.sampled_from(["/answer", "/fallback", "/hangup", "/status"]),
 )
-async def test_any_fields_get_well_formed_xml_or_a_clear_refusal(client, fields, path):
+async def test_any_fields_get_well_formed_xml_or_a_clear_refusal(
+    client: AsyncClient, fields: dict[str, str], path: str
+) -> None:
     fields = {name: text.encode("utf-8", "replace").decode() for name, text in fields.items()}
     response = await client.post(path, data=fields)
     if response.status_code == 200:
@@ -206,12 +225,14 @@ async def test_any_fields_get_well_formed_xml_or_a_clear_refusal(client, fields,
 # /fallback
 
 
-async def test_the_fallback_streams_a_call_as_well(client):
+async def test_the_fallback_streams_a_call_as_well(client: AsyncClient) -> None:
     response = await client.post("/fallback", data=CALL)
     assert stream_url(response).startswith("wss://voice.example.com/stream?token=")
 
 
-async def test_a_caller_hears_something_when_even_the_fallback_fails(client, runtime, monkeypatch):
+async def test_a_caller_hears_something_when_even_the_fallback_fails(
+    client: AsyncClient, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(runtime.routes, "for_number", lambda called: 1 / 0)
     response = await client.post("/fallback", data=CALL)
     assert tags(response) == ["Speak", "Hangup"]
@@ -222,8 +243,8 @@ async def test_a_caller_hears_something_when_even_the_fallback_fails(client, run
 
 
 async def test_after_a_hangup_the_call_is_over_and_a_late_answer_does_not_revive_it(
-    client, runtime
-):
+    client: AsyncClient, runtime: Runtime
+) -> None:
     await client.post("/answer", data=CALL)
     response = await client.post("/hangup", data={**CALL, "Event": "Hangup"})
     assert tags(response) == []
@@ -240,7 +261,9 @@ async def test_after_a_hangup_the_call_is_over_and_a_late_answer_does_not_revive
     assert told == []
 
 
-async def test_what_comes_to_the_hangup_url_is_a_hangup_even_if_it_does_not_say_so(client, runtime):
+async def test_what_comes_to_the_hangup_url_is_a_hangup_even_if_it_does_not_say_so(
+    client: AsyncClient, runtime: Runtime
+) -> None:
     await client.get("/hangup", params={**CALL, "Event": ""})
     assert runtime.answered.has_ended("call-1")
 
@@ -249,7 +272,9 @@ async def test_what_comes_to_the_hangup_url_is_a_hangup_even_if_it_does_not_say_
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_a_status_callback_is_counted_once(client, runtime, method):
+async def test_a_status_callback_is_counted_once(
+    client: AsyncClient, runtime: Runtime, method: str
+) -> None:
     where = "params" if method == "GET" else "data"
     for _ in range(2):
         response = await client.request(method, "/status", **{where: STATUS})
@@ -258,19 +283,19 @@ async def test_a_status_callback_is_counted_once(client, runtime, method):
     assert runtime.counters.webhooks == {"status": 1, "repeated": 1}
 
 
-async def test_both_schemes_are_the_same_event(client, runtime):
+async def test_both_schemes_are_the_same_event(client: AsyncClient, runtime: Runtime) -> None:
     await client.post("/status", data={**STATUS, "Event": "StartStream"})
     await client.post("/status", data={**STATUS, "Event": "started"})
     assert runtime.counters.stream_statuses == {"connected": 1}
 
 
-async def test_an_event_nobody_knows_is_passed_over(client, runtime):
+async def test_an_event_nobody_knows_is_passed_over(client: AsyncClient, runtime: Runtime) -> None:
     response = await client.post("/status", data={**STATUS, "Event": "WarmedStream"})
     assert response.status_code == 200
     assert runtime.counters.webhooks == {"ignored": 1}
 
 
-async def test_a_status_callback_has_a_stream(client):
+async def test_a_status_callback_has_a_stream(client: AsyncClient) -> None:
     response = await client.post("/status", data=CALL)
     assert response.status_code == 400
     assert "StreamID is missing" in response.text
@@ -279,7 +304,7 @@ async def test_a_status_callback_has_a_stream(client):
 # Listeners
 
 
-async def test_listeners_are_told_what_plivo_told(client, runtime):
+async def test_listeners_are_told_what_plivo_told(client: AsyncClient, runtime: Runtime) -> None:
     told = []
     runtime.listeners.append(told.append)
     await client.post("/answer", data=CALL)
@@ -294,7 +319,9 @@ async def test_listeners_are_told_what_plivo_told(client, runtime):
 
 @pytest.mark.parametrize("path", ["/answer", "/fallback", "/hangup", "/status"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_with_a_token_only_plivo_gets_an_answer(guarded, path, method):
+async def test_with_a_token_only_plivo_gets_an_answer(
+    guarded: Runtime, path: str, method: str
+) -> None:
     async with client_of(guarded) as client:
         response = await client.request(method, path, params=CALL)
     assert response.status_code == 403
@@ -305,7 +332,7 @@ async def test_with_a_token_only_plivo_gets_an_answer(guarded, path, method):
     assert not guarded.answered.has_ended("call-1")
 
 
-async def test_a_signed_post_is_taken(guarded):
+async def test_a_signed_post_is_taken(guarded: Runtime) -> None:
     headers = sign_headers("POST", f"{PUBLIC}/answer?path=/stream", TOKEN, CALL)
     async with client_of(guarded) as client:
         response = await client.post("/answer?path=/stream", data=CALL, headers=headers)
@@ -317,7 +344,7 @@ async def test_a_signed_post_is_taken(guarded):
         assert response.status_code == 403
 
 
-async def test_a_signed_get_is_taken(guarded):
+async def test_a_signed_get_is_taken(guarded: Runtime) -> None:
     request = httpx.Request("GET", f"{PUBLIC}/answer", params={**CALL, "CallerName": "Zoë & Co"})
     headers = sign_headers("GET", str(request.url), TOKEN)
     async with client_of(guarded) as client:
@@ -325,7 +352,7 @@ async def test_a_signed_get_is_taken(guarded):
     assert tags(response) == ["Stream", "Hangup"]
 
 
-async def test_the_public_url_counts_whatever_a_proxy_says(guarded):
+async def test_the_public_url_counts_whatever_a_proxy_says(guarded: Runtime) -> None:
     headers = {
         **sign_headers("POST", "https://other.example.com/answer", TOKEN, CALL),
         "x-forwarded-host": "other.example.com",
@@ -337,8 +364,8 @@ async def test_the_public_url_counts_whatever_a_proxy_says(guarded):
 
 @pytest.mark.parametrize(("peer", "status"), [("10.0.0.9", 200), ("198.51.100.1", 403)])
 async def test_without_a_public_url_only_a_trusted_proxy_says_what_was_signed(
-    start_runtime, peer, status
-):
+    start_runtime: Callable[..., Any], peer: str, status: int
+) -> None:
     runtime = await start_runtime(auth_token=TOKEN, trusted_proxies="10.0.0.0/8")
     headers = {
         **sign_headers("POST", f"{PUBLIC}/answer", TOKEN, CALL),
@@ -350,20 +377,24 @@ async def test_without_a_public_url_only_a_trusted_proxy_says_what_was_signed(
     assert response.status_code == status
 
 
-async def test_health_and_metrics_need_no_signature(guarded):
+async def test_health_and_metrics_need_no_signature(guarded: Runtime) -> None:
     async with client_of(guarded) as client:
         for path in ("/healthz", "/readyz", "/metrics"):
             assert (await client.get(path)).status_code == 200
 
 
-async def test_the_fields_of_an_answer_are_known_until_the_stream_comes(client, runtime):
+async def test_the_fields_of_an_answer_are_known_until_the_stream_comes(
+    client: AsyncClient, runtime: Runtime
+) -> None:
     await client.post("/answer", data={**CALL, "Direction": "outbound", "SIP-H-To": "<sip:a@b>"})
     request = runtime.answered.request(Claims("call-1", None, None, 0))
     assert request.is_outbound
     assert request.headers == {"SIP-H-To": "<sip:a@b>"}
 
 
-async def test_the_auth_token_is_in_no_reply_or_log(guarded, caplog):
+async def test_the_auth_token_is_in_no_reply_or_log(
+    guarded: Runtime, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.DEBUG):
         async with client_of(guarded) as client:
             response = await client.post("/answer", data=CALL)
@@ -373,7 +404,13 @@ async def test_the_auth_token_is_in_no_reply_or_log(guarded, caplog):
 # On the wire
 
 
-async def exchange(runtime, *incoming, raw_path=None, headers=(), path="/answer"):
+async def exchange(
+    runtime: Runtime,
+    *incoming: Any,
+    raw_path: bytes | None = None,
+    headers: Any = (),
+    path: str = "/answer",
+) -> list[dict[str, bytes | str] | dict[str, int | list[Any] | str]]:
     """Play the server's part of ASGI, and return what was sent."""
     scope = {
         "type": "http",
@@ -386,24 +423,28 @@ async def exchange(runtime, *incoming, raw_path=None, headers=(), path="/answer"
     } | ({} if raw_path is None else {"raw_path": raw_path})
     messages, sent = iter(incoming), []
 
-    async def receive():
+    async def receive() -> dict[str, bytes | str] | dict[str, str]:
         return next(messages)
 
-    async def send(message):
+    async def send(
+        message: dict[str, bytes | str] | dict[str, int | list[tuple[bytes, bytes]] | str],
+    ) -> None:
         sent.append(message)
 
     await create_app(runtime)(scope, receive, send)
     return sent
 
 
-async def test_a_request_that_is_cut_short_is_no_call(runtime):
+async def test_a_request_that_is_cut_short_is_no_call(runtime: Runtime) -> None:
     start, _ = await exchange(runtime, {"type": "http.disconnect"})
     assert start["status"] == 400
     assert runtime.admission.idle
 
 
 @pytest.mark.parametrize("raw_path", [None, b"/answer"])
-async def test_the_path_is_checked_as_it_was_written_where_the_host_tells(guarded, raw_path):
+async def test_the_path_is_checked_as_it_was_written_where_the_host_tells(
+    guarded: Runtime, raw_path: bytes | None
+) -> None:
     body = {"type": "http.request", "body": b"CallUUID=call-1"}
     headers = sign_headers("POST", f"{PUBLIC}/answer", TOKEN, {"CallUUID": "call-1"})
     start, _ = await exchange(guarded, body, headers=headers.items(), raw_path=raw_path)

@@ -1,6 +1,7 @@
 import contextlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,14 +17,14 @@ from mediaserver.settings import (
 )
 
 
-def problems(flags=None, config=None):
+def problems(flags: Any = None, config: Any = None) -> Any:
     with pytest.raises(SettingsError) as caught:
         load_settings(flags, config)
     assert str(caught.value).splitlines() == caught.value.problems
     return caught.value.problems
 
 
-def test_the_defaults_are_settings():
+def test_the_defaults_are_settings() -> None:
     loaded = load_settings()
     assert loaded.max_calls == 200
     assert loaded.default_format == MULAW_8K
@@ -31,16 +32,16 @@ def test_the_defaults_are_settings():
     assert not loaded.tls
 
 
-def test_settings_that_contradict_each_other_are_refused():
+def test_settings_that_contradict_each_other_are_refused() -> None:
     assert "must be above ping_interval (20 s)" in problems({"dead_peer_timeout": "20"})[0]
     assert "TLS needs both" in problems({"ssl_keyfile": "key.pem"})[0]
 
 
-def test_words_may_be_capital():
+def test_words_may_be_capital() -> None:
     assert load_settings({"log_level": "DEBUG"}).log_level == "debug"
 
 
-def test_the_secret_is_random_unless_it_is_set(monkeypatch):
+def test_the_secret_is_random_unless_it_is_set(monkeypatch: Any) -> None:
     first, second = load_settings(), load_settings()
     assert first.secret_is_random
     assert first.secret != second.secret
@@ -50,7 +51,7 @@ def test_the_secret_is_random_unless_it_is_set(monkeypatch):
     assert loaded.secret.get_secret_value() == "sixteen letters and more"
 
 
-def test_secrets_are_never_shown():
+def test_secrets_are_never_shown() -> None:
     loaded = load_settings(
         {"secret": "sixteen letters and more", "ssl_keyfile_password": "open sesame"}
     )
@@ -72,7 +73,9 @@ def test_secrets_are_never_shown():
     ],
 )
 @pytest.mark.parametrize("source", ["flag", "file", "environment"])
-def test_a_token_that_is_given_must_not_be_blank(monkeypatch, name, value, source):
+def test_a_token_that_is_given_must_not_be_blank(
+    monkeypatch: Any, name: Any, value: Any, source: Any
+) -> None:
     where = {"flag": flag_of(name), "environment": variable_of(name)}.get(source)
     flags = None
     if source == "flag":
@@ -87,43 +90,45 @@ def test_a_token_that_is_given_must_not_be_blank(monkeypatch, name, value, sourc
     assert "leave it out" in problem
 
 
-def test_an_empty_variable_of_a_token_does_not_uncover_the_one_in_the_file(monkeypatch):
+def test_an_empty_variable_of_a_token_does_not_uncover_the_one_in_the_file(
+    monkeypatch: Any,
+) -> None:
     Path("mediaserver.toml").write_text('auth_token = "t"\n')
     monkeypatch.setenv("mediaserver_auth_token", "")
     assert problems()[0].startswith("MEDIASERVER_AUTH_TOKEN: must not be blank")
 
 
-def test_an_empty_variable_is_seen_without_load_settings_too(monkeypatch):
+def test_an_empty_variable_is_seen_without_load_settings_too(monkeypatch: Any) -> None:
     monkeypatch.setenv("MEDIASERVER_AUTH_TOKEN", "")
     with pytest.raises(ValueError, match="must not be blank"):
         Settings()
 
 
-def test_other_empty_variables_set_nothing(monkeypatch):
+def test_other_empty_variables_set_nothing(monkeypatch: Any) -> None:
     monkeypatch.setenv("MEDIASERVER_MAX_CALLS", "")
     monkeypatch.setenv("MEDIASERVER_AUTH_ID", "")
     assert load_settings().max_calls == 200
 
 
 @pytest.mark.parametrize(("name", "value"), [("auth_id", "MA1"), ("check_signatures", "true")])
-def test_signatures_that_are_to_be_checked_need_a_token(name, value):
+def test_signatures_that_are_to_be_checked_need_a_token(name: Any, value: Any) -> None:
     (problem,) = problems({name: value})
     assert problem.startswith(f"auth_token is not set, but {name} is: ")
     assert load_settings({name: value, "auth_token": "t"}).auth_tokens == ("t",)
     assert load_settings({name: value, "more_auth_tokens": "t"}).auth_tokens == ("t",)
 
 
-def test_an_account_without_a_token_is_taken_where_nothing_is_checked():
+def test_an_account_without_a_token_is_taken_where_nothing_is_checked() -> None:
     assert load_settings({"auth_id": "MA1", "check_signatures": "no"}).auth_id == "MA1"
 
 
-def test_settings_do_not_change():
+def test_settings_do_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings().port = 1
 
 
 @settings(max_examples=200)
 @given(st.dictionaries(st.sampled_from(list(Settings.model_fields)), st.text(), max_size=4))
-def test_any_text_is_taken_or_refused_clearly(flags):
+def test_any_text_is_taken_or_refused_clearly(flags: Any) -> None:
     with contextlib.suppress(SettingsError):
         load_settings(flags)

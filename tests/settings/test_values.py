@@ -1,6 +1,7 @@
 import ipaddress
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from mediaserver.settings import (
 )
 
 
-def problems(flags=None, config=None):
+def problems(flags: Any = None, config: Any = None) -> Any:
     with pytest.raises(SettingsError) as caught:
         load_settings(flags, config)
     assert str(caught.value).splitlines() == caught.value.problems
@@ -44,13 +45,13 @@ def problems(flags=None, config=None):
         ("port", "tcp://10.0.0.1:8000", "enableServiceLinks"),
     ],
 )
-def test_a_bad_value_is_refused_with_what_is_allowed(name, value, text):
+def test_a_bad_value_is_refused_with_what_is_allowed(name: Any, value: Any, text: Any) -> None:
     (problem,) = problems({name: value})
     assert problem.startswith(f"{flag_of(name)}: {value!r} ")
     assert re.search(text, problem)
 
 
-def test_a_trusted_proxy_that_is_no_text_is_refused():
+def test_a_trusted_proxy_that_is_no_text_is_refused() -> None:
     Path("mediaserver.toml").write_text("trusted_proxies = 7\n")
     assert "CIDR ranges" in problems()[0]
 
@@ -64,16 +65,16 @@ def test_a_trusted_proxy_that_is_no_text_is_refused():
         ("off", None),
     ],
 )
-def test_a_public_url_is_kept_in_one_form(given_url, kept):
+def test_a_public_url_is_kept_in_one_form(given_url: Any, kept: Any) -> None:
     assert load_settings({"public_url": given_url}).public_url == kept
 
 
 @pytest.mark.parametrize("word", ["off", "none", "OFF", ""])
-def test_a_guard_can_be_switched_off(word):
+def test_a_guard_can_be_switched_off(word: Any) -> None:
     assert load_settings({"max_call_seconds": word}).max_call_seconds is None
 
 
-def test_lists_are_separated_by_commas():
+def test_lists_are_separated_by_commas() -> None:
     loaded = load_settings({"handler": "a:B, /c=d:E,", "trusted_proxies": "10.0.0.0/8, ::1"})
     assert loaded.handler == ("a:B", "/c=d:E")
     assert loaded.trusted_proxies == (
@@ -82,7 +83,7 @@ def test_lists_are_separated_by_commas():
     )
 
 
-def test_a_format_is_parsed():
+def test_a_format_is_parsed() -> None:
     loaded = load_settings({"default_format": "audio/x-l16;rate=16000"})
     assert loaded.default_format == L16_16K
     assert Settings(default_format=L16_16K).default_format == L16_16K

@@ -1,6 +1,8 @@
 import io
 import json
 import logging
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
@@ -9,7 +11,7 @@ from mediaserver.telemetry.logs import configure_logs
 
 
 @pytest.fixture(autouse=True)
-def restore():
+def restore() -> Iterator[None]:
     """Leave logging as it was."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
@@ -24,15 +26,15 @@ def restore():
 
 
 @pytest.fixture
-def stream():
+def stream() -> Any:
     return io.StringIO()
 
 
-def entries(stream):
+def entries(stream: Any) -> list[dict[str, str]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
-def test_json_is_one_object_a_line(stream):
+def test_json_is_one_object_a_line(stream: Any) -> None:
     configure_logs("info", "json", stream)
     structlog.get_logger().info("call started", call="c-1")
     (entry,) = entries(stream)
@@ -42,7 +44,7 @@ def test_json_is_one_object_a_line(stream):
     assert entry["timestamp"].endswith("Z")
 
 
-def test_console_lines_are_for_people(stream):
+def test_console_lines_are_for_people(stream: Any) -> None:
     configure_logs("info", "console", stream)
     structlog.get_logger().info("call started", call="c-1")
     assert "call started" in stream.getvalue()
@@ -50,7 +52,7 @@ def test_console_lines_are_for_people(stream):
     assert "\x1b" not in stream.getvalue()
 
 
-def test_messages_below_the_level_are_left_out(stream):
+def test_messages_below_the_level_are_left_out(stream: Any) -> None:
     configure_logs("warning", "json", stream)
     structlog.get_logger().info("no")
     logging.getLogger("anything").info("no")
@@ -58,21 +60,21 @@ def test_messages_below_the_level_are_left_out(stream):
     assert [entry["event"] for entry in entries(stream)] == ["yes"]
 
 
-def test_messages_of_libraries_look_the_same(stream):
+def test_messages_of_libraries_look_the_same(stream: Any) -> None:
     configure_logs("info", "json", stream)
     logging.getLogger("uvicorn.error").error("port %d is odd", 81)
     (entry,) = entries(stream)
     assert (entry["event"], entry["level"]) == ("port 81 is odd", "error")
 
 
-def test_chatter_of_libraries_is_left_out(stream):
+def test_chatter_of_libraries_is_left_out(stream: Any) -> None:
     configure_logs("info", "json", stream)
     logging.getLogger("uvicorn.error").info("Started server process")
     logging.getLogger("websockets.server").info("connection open")
     assert entries(stream) == []
 
 
-def test_bound_ids_are_on_every_line(stream):
+def test_bound_ids_are_on_every_line(stream: Any) -> None:
     configure_logs("info", "json", stream)
     with structlog.contextvars.bound_contextvars(call="c-1"):
         structlog.get_logger().info("one")
@@ -80,7 +82,7 @@ def test_bound_ids_are_on_every_line(stream):
     assert [entry["call"] for entry in entries(stream)] == ["c-1", "c-1"]
 
 
-def test_the_token_of_a_stream_url_is_redacted(stream):
+def test_the_token_of_a_stream_url_is_redacted(stream: Any) -> None:
     configure_logs("info", "json", stream)
     structlog.get_logger().info("refused", url="wss://h/stream?a=1&token=abc.def-_g&b=2")
     logging.getLogger("uvicorn.access").warning("GET %s", "/stream?token=abc.def")
@@ -89,13 +91,13 @@ def test_the_token_of_a_stream_url_is_redacted(stream):
     assert entries(stream)[0]["url"] == "wss://h/stream?a=1&token=…&b=2"
 
 
-def raise_with_secret():
+def raise_with_secret() -> None:
     secret = "the secret itself"
     raise RuntimeError(f"failed after {len(secret)}")
 
 
 @pytest.mark.parametrize("form", ["console", "json"])
-def test_a_traceback_has_no_values_of_variables(stream, form):
+def test_a_traceback_has_no_values_of_variables(stream: Any, form: str) -> None:
     configure_logs("info", form, stream)
     try:
         raise_with_secret()
@@ -108,13 +110,13 @@ def test_a_traceback_has_no_values_of_variables(stream, form):
 
 
 @pytest.mark.parametrize("form", ["console", "json"])
-def test_what_is_no_json_is_logged_all_the_same(stream, form):
+def test_what_is_no_json_is_logged_all_the_same(stream: Any, form: str) -> None:
     configure_logs("info", form, stream)
     structlog.get_logger().info("odd", value=object(), raw=b"\xff")
     assert "odd" in stream.getvalue()
 
 
-def test_configuring_again_replaces_the_stream(stream):
+def test_configuring_again_replaces_the_stream(stream: Any) -> None:
     configure_logs("info", "json", io.StringIO())
     configure_logs("info", "json", stream)
     structlog.get_logger().info("once")

@@ -1,5 +1,6 @@
 from collections import Counter
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -8,7 +9,7 @@ from mediaserver.call import StreamCounters, Turn, Usage
 from mediaserver.telemetry.metrics import STREAM_METRICS, exposition
 
 
-def source(totals=None, **figures):
+def source(totals: StreamCounters | None = None, **figures: Any) -> SimpleNamespace:
     counters = SimpleNamespace(
         calls_total=7,
         calls_active=2,
@@ -29,7 +30,7 @@ def source(totals=None, **figures):
     )
 
 
-def samples(text):
+def samples(text: bytes) -> dict[tuple[str, str] | tuple[str], float]:
     return {
         (sample.name, *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(text.decode())
@@ -37,7 +38,7 @@ def samples(text):
     }
 
 
-def test_every_figure_is_shown():
+def test_every_figure_is_shown() -> None:
     shown = samples(exposition(source()))
     assert shown["mediaserver_calls_active",] == 2
     assert shown["mediaserver_calls_limit",] == 200
@@ -54,11 +55,11 @@ def test_every_figure_is_shown():
     assert shown["mediaserver_draining",] == 1
 
 
-def test_every_count_of_a_stream_has_a_metric():
+def test_every_count_of_a_stream_has_a_metric() -> None:
     assert set(STREAM_METRICS) == set(StreamCounters().as_dict())
 
 
-def test_counts_of_streams_are_shown():
+def test_counts_of_streams_are_shown() -> None:
     totals = StreamCounters()
     for number, name in enumerate(STREAM_METRICS, 1):
         setattr(totals, name, number)
@@ -67,14 +68,14 @@ def test_counts_of_streams_are_shown():
         assert shown[f"mediaserver_{metric}_total",] == number
 
 
-def test_each_scrape_reads_anew():
+def test_each_scrape_reads_anew() -> None:
     server = source()
     exposition(server)
     server.counters.calls_active = 9
     assert samples(exposition(server))["mediaserver_calls_active",] == 9
 
 
-def test_turns_are_shown():
+def test_turns_are_shown() -> None:
     totals = StreamCounters()
     for seconds in (0.05, 0.65, 0.68, 20.0):
         totals.turns.count(

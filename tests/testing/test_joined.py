@@ -2,30 +2,31 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import numpy as np
 import pytest
 
-from audiocodecs import L16_16K
+from audiocodecs import L16_16K, AudioFormat
 from mediaserver.handler import Handler
 from mediaserver.routes import Route, Routes
-from mediaserver.sandbox import Misbehaviour
+from mediaserver.sandbox import CallReport, Misbehaviour
 from mediaserver.settings import Settings
 from mediaserver.stream import Stream
 from mediaserver.testing import CallFailed, joined, run_virtual
 
 
-async def listen(stream):
+async def listen(stream: Stream) -> None:
     async for _ in stream.audio():
         pass
 
 
-def now():
+def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def test_the_call_has_begun():
-    async def main():
+def test_the_call_has_begun() -> None:
+    async def main() -> tuple[bool, str, str, float]:
         async with joined(listen) as line:
             return line.phone.started, line.stream.call_id, line.phone.identity.call_id, now()
 
@@ -35,9 +36,9 @@ def test_the_call_has_begun():
     assert time == 0.0
 
 
-def test_on_leaving_the_caller_hangs_up_and_the_handler_returns():
-    async def main():
-        async def handler(stream):
+def test_on_leaving_the_caller_hangs_up_and_the_handler_returns() -> None:
+    async def main() -> tuple[list[str], bool, int]:
+        async def handler(stream: Stream) -> None:
             await listen(stream)
             returned.append(stream.end_reason)
 
@@ -52,9 +53,9 @@ def test_on_leaving_the_caller_hangs_up_and_the_handler_returns():
     assert calls == 0
 
 
-def test_a_minute_of_echo_is_heard():
-    async def main():
-        async def echo(stream):
+def test_a_minute_of_echo_is_heard() -> None:
+    async def main() -> CallReport:
+        async def echo(stream: Stream) -> None:
             async for frame in stream.audio():
                 await stream.play(frame)
 
@@ -73,9 +74,9 @@ def test_a_minute_of_echo_is_heard():
     assert np.array_equal(agent[loud : loud + 8000], caller[:8000])
 
 
-def test_every_run_is_the_same():
-    async def main():
-        async def echo(stream):
+def test_every_run_is_the_same() -> None:
+    async def main() -> list[tuple[float, str]]:
+        async def echo(stream: Stream) -> None:
             async for frame in stream.audio():
                 await stream.play(frame)
 
@@ -86,16 +87,16 @@ def test_every_run_is_the_same():
     assert run_virtual(main()) == run_virtual(main())
 
 
-def test_the_phone_takes_its_arguments():
-    async def main():
+def test_the_phone_takes_its_arguments() -> None:
+    async def main() -> tuple[AudioFormat, dict[str, str]]:
         async with joined(listen, format=L16_16K, extra_headers={"a": "b"}) as line:
             return line.stream.format, line.stream.extra_headers
 
     assert run_virtual(main()) == (L16_16K, {"a": "b"})
 
 
-def test_the_server_takes_its_settings():
-    async def main():
+def test_the_server_takes_its_settings() -> None:
+    async def main() -> float:
         async with joined(listen, settings=Settings(max_call_seconds=3)) as line:
             await line.phone.wait_closed()
             return line.phone.report().duration
@@ -103,18 +104,18 @@ def test_the_server_takes_its_settings():
     assert run_virtual(main()) == pytest.approx(3.0, abs=1.1)
 
 
-def test_the_path_may_have_a_query():
-    async def main():
+def test_the_path_may_have_a_query() -> None:
+    async def main() -> tuple[str, dict[str, str]]:
         async with joined(Routes(Route(listen, "/a")), path="/a?b=c") as line:
             return line.stream.path, dict(line.stream.query)
 
     assert run_virtual(main()) == ("/a", {"b": "c"})
 
 
-def test_lifespans_are_opened_and_closed():
-    async def main():
+def test_lifespans_are_opened_and_closed() -> None:
+    async def main() -> list[str]:
         @asynccontextmanager
-        async def lifespan():
+        async def lifespan() -> AsyncIterator[Any]:
             notes.append("open")
             yield
             notes.append("closed")
@@ -127,8 +128,8 @@ def test_lifespans_are_opened_and_closed():
     assert run_virtual(main()) == ["open", "call", "closed"]
 
 
-def test_the_call_can_be_made_later():
-    async def main():
+def test_the_call_can_be_made_later() -> None:
+    async def main() -> tuple[bool, CallReport]:
         async with joined(listen, start=False) as line:
             before = line.phone.started
             with pytest.raises(LookupError, match="there is no live call"):
@@ -142,8 +143,8 @@ def test_the_call_can_be_made_later():
     assert report.duration == pytest.approx(1.0, abs=0.1)
 
 
-def test_a_call_that_is_never_made_leaves_nothing_behind():
-    async def main():
+def test_a_call_that_is_never_made_leaves_nothing_behind() -> None:
+    async def main() -> int:
         async with joined(listen, start=False) as line:
             pass
         return len(line.runtime.calls)
@@ -151,8 +152,8 @@ def test_a_call_that_is_never_made_leaves_nothing_behind():
     assert run_virtual(main()) == 0
 
 
-def test_a_call_to_nowhere_fails():
-    async def main():
+def test_a_call_to_nowhere_fails() -> None:
+    async def main() -> None:
         async with joined(listen, path="/nowhere"):
             pass
 
@@ -160,8 +161,8 @@ def test_a_call_to_nowhere_fails():
         run_virtual(main())
 
 
-def test_there_is_no_stream_before_start():
-    async def main():
+def test_there_is_no_stream_before_start() -> None:
+    async def main() -> float:
         async with joined(listen, misbehaviour=Misbehaviour(no_start=True)) as line:
             await asyncio.sleep(0.1)
             with pytest.raises(LookupError, match="has not started yet"):
@@ -172,9 +173,9 @@ def test_there_is_no_stream_before_start():
     assert run_virtual(main()) == pytest.approx(10.0, abs=1.1)
 
 
-def test_a_handler_that_returns_at_once_is_no_trouble():
-    async def main():
-        async def brief(stream):
+def test_a_handler_that_returns_at_once_is_no_trouble() -> None:
+    async def main() -> int:
+        async def brief(stream: Stream) -> None:
             pass
 
         async with joined(brief) as line:
@@ -184,8 +185,8 @@ def test_a_handler_that_returns_at_once_is_no_trouble():
     assert run_virtual(main()) == 1000
 
 
-def test_hanging_up_twice_is_no_trouble():
-    async def main():
+def test_hanging_up_twice_is_no_trouble() -> None:
+    async def main() -> bool:
         async with joined(listen) as line:
             await line.hang_up()
             await line.hang_up()
@@ -194,9 +195,9 @@ def test_hanging_up_twice_is_no_trouble():
     assert run_virtual(main())
 
 
-def test_hanging_up_waits_for_the_handler():
-    async def main():
-        async def slow(stream):
+def test_hanging_up_waits_for_the_handler() -> None:
+    async def main() -> float:
+        async def slow(stream: Stream) -> None:
             await listen(stream)
             await asyncio.sleep(1.5)
 
@@ -237,8 +238,8 @@ def test_a_lifespan_that_never_ends_is_an_error(opens: bool, undone: str) -> Non
         run_virtual(main())
 
 
-def test_an_exception_in_the_test_comes_out():
-    async def main():
+def test_an_exception_in_the_test_comes_out() -> None:
+    async def main() -> None:
         async with joined(listen):
             raise ValueError("broken")
 
@@ -246,10 +247,10 @@ def test_an_exception_in_the_test_comes_out():
         run_virtual(main())
 
 
-def test_handler_classes_can_be_called():
-    async def main():
+def test_handler_classes_can_be_called() -> None:
+    async def main() -> float:
         class Greeter(Handler):
-            async def on_start(self):
+            async def on_start(self) -> None:
                 playback = await self.stream.play(b"\x00" * 8000)
                 await playback.heard()
                 self.stream.close()
@@ -261,16 +262,16 @@ def test_handler_classes_can_be_called():
     assert run_virtual(main()) == 1.0
 
 
-async def test_real_time_works_too():
+async def test_real_time_works_too() -> None:
     async with joined(listen) as line:
         assert line.stream.call_id == line.phone.identity.call_id
 
 
-def test_an_exception_in_the_handler_comes_out():
-    async def handler(stream):
+def test_an_exception_in_the_handler_comes_out() -> None:
+    async def handler(stream: Stream) -> None:
         raise ZeroDivisionError
 
-    async def main():
+    async def main() -> None:
         async with joined(handler) as line:
             await line.phone.wait_closed()
 
@@ -278,11 +279,11 @@ def test_an_exception_in_the_handler_comes_out():
         run_virtual(main())
 
 
-def test_an_exception_in_the_handler_may_be_kept():
-    async def handler(stream):
+def test_an_exception_in_the_handler_may_be_kept() -> None:
+    async def handler(stream: Stream) -> None:
         raise ZeroDivisionError
 
-    async def main():
+    async def main() -> list[ZeroDivisionError]:
         async with joined(handler, raises=False) as line:
             await line.phone.wait_closed()
         return line.runtime.errors
@@ -290,9 +291,9 @@ def test_an_exception_in_the_handler_may_be_kept():
     assert [type(error) for error in run_virtual(main())] == [ZeroDivisionError]
 
 
-def test_a_handler_knows_who_calls_whom():
-    async def main():
-        async def listen(stream):
+def test_a_handler_knows_who_calls_whom() -> None:
+    async def main() -> tuple[str, str, dict[str, str]]:
+        async def listen(stream: Stream) -> None:
             async for _ in stream.audio():
                 pass
 

@@ -1,9 +1,12 @@
 import base64
 import json
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from openai import AsyncOpenAI
+from websockets import ClientConnection
 from websockets.asyncio.client import connect
 
 from audiocodecs import MULAW_8K
@@ -18,32 +21,32 @@ SESSION = {
 
 
 class Client:
-    def __init__(self, socket):
+    def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
 
-    async def send(self, kind, **values):
+    async def send(self, kind: str, **values: Any) -> None:
         await self.socket.send(json.dumps({"type": kind, **values}))
 
-    async def until(self, kind):
+    async def until(self, kind: str) -> Any:
         events = []
         while not events or events[-1]["type"] != kind:
             events.append(json.loads(await self.socket.recv()))
         return events
 
-    async def refused(self, kind, **values):
+    async def refused(self, kind: str, **values: Any) -> tuple[str, str]:
         """Send what is to be refused; return the code of the error, and the message."""
         await self.send(kind, event_id="mine", **values)
         error = (await self.until("error"))[-1]["error"]
         assert error["event_id"] == "mine"
         return error["code"], error["message"]
 
-    async def append(self, seconds):
+    async def append(self, seconds: float) -> None:
         audio = base64.b64encode(MULAW_8K.silence * round(8000 * seconds)).decode()
         await self.send("input_audio_buffer.append", audio=audio)
 
 
 @asynccontextmanager
-async def client_of(*answers, **options):
+async def client_of(*answers: Any, **options: Any) -> AsyncIterator[Any]:
     server = OpenAIRealtimeServer(*answers, **options)
     async with server.running():
         url = server.base_url.replace("http", "ws") + "/realtime?model=any"
@@ -56,7 +59,7 @@ async def client_of(*answers, **options):
             yield client, server
 
 
-async def test_it_serves_openais_own_client():
+async def test_it_serves_openais_own_client() -> None:
     server = OpenAIRealtimeServer(RealtimeAnswer(text="Hello there."))
     async with server.running():
         openai = AsyncOpenAI(base_url=server.base_url, api_key=server.api_key)
@@ -73,7 +76,7 @@ async def test_it_serves_openais_own_client():
     assert server.refusals == []
 
 
-async def test_an_answer_comes_in_pieces_of_the_sizes_asked_for():
+async def test_an_answer_comes_in_pieces_of_the_sizes_asked_for() -> None:
     async with client_of(RealtimeAnswer(text="Hello there."), chunks=(7, 1000)) as (client, _):
         await client.send("response.create")
         events = await client.until("response.done")
@@ -133,7 +136,11 @@ async def test_an_answer_comes_in_pieces_of_the_sizes_asked_for():
         ("output_audio_buffer.clear", {}, "invalid_value"),
     ],
 )
-async def test_what_breaks_the_protocol_is_refused(kind, values, code):
+async def test_what_breaks_the_protocol_is_refused(
+    kind: str,
+    values: dict[str, dict[str, list[Any] | str]] | dict[str, dict[str, str]] | dict[str, str],
+    code: str,
+) -> None:
     async with client_of() as (client, server):
         assert (await client.refused(kind, **values))[0] == code
         # The session goes on.
@@ -143,7 +150,7 @@ async def test_what_breaks_the_protocol_is_refused(kind, values, code):
         assert len(server.of_type("response.create")) == 1
 
 
-async def test_a_message_that_is_no_json_is_refused():
+async def test_a_message_that_is_no_json_is_refused() -> None:
     async with client_of() as (client, server):
         await client.socket.send("no json")
         await client.until("error")
@@ -152,7 +159,7 @@ async def test_a_message_that_is_no_json_is_refused():
     assert [code for code, _ in server.refusals] == ["invalid_json", "invalid_message"]
 
 
-async def test_a_turn_needs_a_tenth_of_a_second():
+async def test_a_turn_needs_a_tenth_of_a_second() -> None:
     async with client_of(transcripts=["Hi."]) as (client, _):
         await client.append(0.099)
         code, message = await client.refused("input_audio_buffer.commit")
@@ -163,7 +170,7 @@ async def test_a_turn_needs_a_tenth_of_a_second():
         await client.until("input_audio_buffer.committed")
 
 
-async def test_a_second_response_at_a_time_is_refused():
+async def test_a_second_response_at_a_time_is_refused() -> None:
     answer = RealtimeAnswer(text="Hello.", wait_at=1)
     async with client_of(answer) as (client, _):
         await client.send("response.create")
@@ -174,7 +181,7 @@ async def test_a_second_response_at_a_time_is_refused():
         await client.until("response.done")
 
 
-async def test_only_what_was_said_can_be_truncated():
+async def test_only_what_was_said_can_be_truncated() -> None:
     async with client_of(RealtimeAnswer(text="Hello there.")) as (client, server):
         await client.send("response.create")
         events = await client.until("response.done")
@@ -196,7 +203,7 @@ async def test_only_what_was_said_can_be_truncated():
         assert code == "unsupported_content_type"
 
 
-async def test_a_tool_that_was_used_can_be_answered():
+async def test_a_tool_that_was_used_can_be_answered() -> None:
     async with client_of(RealtimeAnswer(calls=[CallTool("look", {"at": 1})])) as (client, server):
         await client.send("response.create")
         events = await client.until("response.done")
@@ -210,7 +217,7 @@ async def test_a_tool_that_was_used_can_be_answered():
         assert server.refusals == []
 
 
-async def test_a_cancelled_response_says_so():
+async def test_a_cancelled_response_says_so() -> None:
     async with client_of(RealtimeAnswer(text="Hello.", wait_at=1)) as (client, _):
         await client.send("response.create")
         await client.until("response.output_audio.delta")
@@ -220,7 +227,7 @@ async def test_a_cancelled_response_says_so():
     assert done["status_details"]["reason"] == "client_cancelled"
 
 
-async def test_the_voice_cannot_change_once_it_was_heard():
+async def test_the_voice_cannot_change_once_it_was_heard() -> None:
     async with client_of(RealtimeAnswer(text="Hello.")) as (client, _):
         await client.send("response.create")
         await client.until("response.done")

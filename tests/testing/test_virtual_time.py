@@ -5,7 +5,9 @@ import math
 import re
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,46 +20,46 @@ from mediaserver.testing import (
 )
 
 
-def now():
+def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def test_time_begins_at_zero():
-    async def main():
+def test_time_begins_at_zero() -> None:
+    async def main() -> float:
         return now()
 
     assert run_virtual(main()) == 0.0
 
 
-def test_the_result_is_returned():
-    async def main():
+def test_the_result_is_returned() -> None:
+    async def main() -> str:
         return "done"
 
     assert run_virtual(main()) == "done"
 
 
-def test_an_exception_comes_out():
-    async def main():
+def test_an_exception_comes_out() -> None:
+    async def main() -> None:
         raise ValueError("broken")
 
     with pytest.raises(ValueError, match="broken"):
         run_virtual(main())
 
 
-def test_a_sleep_takes_its_time_on_the_loops_clock_only():
-    async def main():
+def test_a_sleep_takes_its_time_on_the_loops_clock_only() -> None:
+    async def main() -> float:
         await asyncio.sleep(100 * 24 * 3600)
         return now()
 
     assert run_virtual(main(), within=math.inf) == 100 * 24 * 3600
 
 
-def test_sleepers_wake_in_order_at_their_times():
-    async def sleeper(seconds):
+def test_sleepers_wake_in_order_at_their_times() -> None:
+    async def sleeper(seconds: float) -> None:
         await asyncio.sleep(seconds)
         woken.append((seconds, now()))
 
-    async def main():
+    async def main() -> None:
         await asyncio.gather(*(sleeper(seconds) for seconds in (3.5, 0.02, 1, 0.02)))
 
     woken = []
@@ -65,8 +67,8 @@ def test_sleepers_wake_in_order_at_their_times():
     assert woken == [(0.02, 0.02), (0.02, 0.02), (1, 1.0), (3.5, 3.5)]
 
 
-def test_time_stands_still_while_something_is_ready():
-    async def main():
+def test_time_stands_still_while_something_is_ready() -> None:
+    async def main() -> float:
         for _ in range(1000):
             await asyncio.sleep(0)
         return now()
@@ -74,8 +76,8 @@ def test_time_stands_still_while_something_is_ready():
     assert run_virtual(main()) == 0.0
 
 
-def test_a_timeout_comes_at_its_time():
-    async def main():
+def test_a_timeout_comes_at_its_time() -> None:
+    async def main() -> float:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(7):
                 await asyncio.Event().wait()
@@ -84,8 +86,8 @@ def test_a_timeout_comes_at_its_time():
     assert run_virtual(main()) == 7.0
 
 
-def test_data_on_a_socket_comes_before_the_next_timer():
-    async def main():
+def test_data_on_a_socket_comes_before_the_next_timer() -> None:
+    async def main() -> tuple[bytes, float]:
         ours, theirs = socket.socketpair()
         reader, writer = await asyncio.open_connection(sock=ours)
         _, peer = await asyncio.open_connection(sock=theirs)
@@ -99,9 +101,9 @@ def test_data_on_a_socket_comes_before_the_next_timer():
     assert run_virtual(main()) == (b"hello", 0.0)
 
 
-def test_every_run_is_the_same():
-    async def main():
-        async def walker(step):
+def test_every_run_is_the_same() -> None:
+    async def main() -> list[tuple[float, float]]:
+        async def walker(step: float) -> None:
             for _ in range(50):
                 await asyncio.sleep(step)
                 trace.append((step, now()))
@@ -113,8 +115,8 @@ def test_every_run_is_the_same():
     assert run_virtual(main()) == run_virtual(main())
 
 
-def test_waiting_for_what_cannot_come_is_an_error():
-    async def main():
+def test_waiting_for_what_cannot_come_is_an_error() -> None:
+    async def main() -> None:
         await asyncio.Event().wait()
 
     with pytest.raises(StalledError, match="every task waits for something that cannot come"):
@@ -169,8 +171,8 @@ def test_a_task_that_cannot_be_cancelled_does_not_hide_the_error() -> None:
         run_virtual(main())
 
 
-def test_tasks_are_cancelled_after_such_an_error():
-    async def main():
+def test_tasks_are_cancelled_after_such_an_error() -> None:
+    async def main() -> None:
         try:
             await asyncio.Event().wait()
         finally:
@@ -182,8 +184,8 @@ def test_tasks_are_cancelled_after_such_an_error():
     assert cleaned == [True]
 
 
-def test_a_timer_that_was_cancelled_wakes_nobody():
-    async def main():
+def test_a_timer_that_was_cancelled_wakes_nobody() -> None:
+    async def main() -> None:
         timer = asyncio.get_running_loop().call_later(5, int)
         await asyncio.sleep(1)
         timer.cancel()
@@ -193,8 +195,8 @@ def test_a_timer_that_was_cancelled_wakes_nobody():
         run_virtual(main())
 
 
-def test_a_stall_passes_time_in_which_nothing_runs():
-    async def main():
+def test_a_stall_passes_time_in_which_nothing_runs() -> None:
+    async def main() -> tuple[tuple[bool, float], float]:
         task = asyncio.create_task(asyncio.sleep(1))
         await asyncio.sleep(0)
         stall(5)
@@ -223,43 +225,43 @@ def test_what_runs_in_virtual_time_is_an_ordinary_function() -> None:
     assert add.__name__ == "add"
 
 
-async def test_a_stall_is_for_virtual_time():
+async def test_a_stall_is_for_virtual_time() -> None:
     with pytest.raises(RuntimeError, match="stall\\(\\) is for run_virtual"):
         stall(1)
 
 
-def test_a_stall_needs_a_running_loop():
+def test_a_stall_needs_a_running_loop() -> None:
     with pytest.raises(RuntimeError, match="no running event loop"):
         stall(1)
 
 
-def test_real_time_goes_on_as_ever():
+def test_real_time_goes_on_as_ever() -> None:
     """The loop has a clock of its own; nothing is patched."""
     clocks = time.time, time.monotonic, time.perf_counter
 
-    async def main():
+    async def main() -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
         await asyncio.sleep(1)
         return time.time, time.monotonic, time.perf_counter
 
     assert run_virtual(main()) == clocks
 
 
-def test_a_loop_can_be_advanced_by_hand():
+def test_a_loop_can_be_advanced_by_hand() -> None:
     loop = VirtualTimeLoop()
     loop.advance(2.5)
     assert loop.time() == 2.5
     loop.close()
 
 
-def test_blocking_work_runs_at_once():
-    async def main():
+def test_blocking_work_runs_at_once() -> None:
+    async def main() -> tuple[Callable[..., Any], float]:
         return await asyncio.to_thread(lambda: asyncio.sleep), asyncio.get_running_loop().time()
 
     assert run_virtual(main()) == (asyncio.sleep, 0.0)
 
 
-def test_an_exception_in_blocking_work_comes_out():
-    async def main():
+def test_an_exception_in_blocking_work_comes_out() -> None:
+    async def main() -> None:
         await asyncio.to_thread(lambda: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):

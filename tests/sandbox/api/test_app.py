@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from httpx import AsyncClient, Response
 
 from audiocodecs import write_wav
 from mediaserver.plivo import models
@@ -61,8 +63,10 @@ def refusal(response: httpx.Response, status: int) -> str:
 
 class TestGate:
     @pytest.mark.parametrize("auth", [None, ("MASANDBOXSANDBOXSAND", "wrong"), ("MA", AUTH[1])])
-    def test_wrong_credentials_are_refused(self, on_api, auth):
-        async def scenario(_, api):
+    def test_wrong_credentials_are_refused(
+        self, on_api: Callable[..., Any], auth: tuple[str, str] | None
+    ) -> None:
+        async def scenario(_: Any, api: AsyncClient) -> Any:
             api.auth = None
             return await api.get("Call/", auth=auth)
 
@@ -77,14 +81,14 @@ class TestGate:
 
         assert "credentials" in refusal(on_api(scenario), 401)
 
-    def test_another_account_is_refused(self, on_api):
-        async def scenario(_, api):
+    def test_another_account_is_refused(self, on_api: Callable[..., Any]) -> None:
+        async def scenario(_: Any, api: AsyncClient) -> Any:
             return await api.get("http://sandbox.example/v1/Account/MAXXXXXXXXXXXXXXXXXX/Call/")
 
         assert "MAXXXXXXXXXXXXXXXXXX" in refusal(on_api(scenario), 401)
 
-    def test_too_many_requests_have_to_wait(self, on_api):
-        async def scenario(_, api):
+    def test_too_many_requests_have_to_wait(self, on_api: Callable[..., Any]) -> None:
+        async def scenario(_: Any, api: AsyncClient) -> Any:
             answers = [await api.get("Call/") for _ in range(4)]
             await asyncio.sleep(5)
             return answers, await api.get("Call/")
@@ -99,24 +103,28 @@ class TestGate:
     @pytest.mark.parametrize(
         ("method", "path", "status"), [("GET", "Conference/", 404), ("PUT", "Call/", 405)]
     )
-    def test_what_there_is_not_is_refused_in_the_same_shape(self, on_api, method, path, status):
-        async def scenario(_, api):
+    def test_what_there_is_not_is_refused_in_the_same_shape(
+        self, on_api: Callable[..., Any], method: str, path: str, status: int
+    ) -> None:
+        async def scenario(_: Any, api: AsyncClient) -> Any:
             return await api.request(method, path)
 
         assert refusal(on_api(scenario), status)
 
     @pytest.mark.parametrize("path", ["Conference/", "", "Call/x/y/z/"])
     @pytest.mark.parametrize("method", ["GET", "PUT"])
-    def test_what_there_is_not_is_told_to_nobody_else(self, on_api, method, path):
-        async def scenario(_, api):
+    def test_what_there_is_not_is_told_to_nobody_else(
+        self, on_api: Callable[..., Any], method: str, path: str
+    ) -> None:
+        async def scenario(_: Any, api: AsyncClient) -> Any:
             return await api.request(method, path, auth=("MASANDBOXSANDBOXSAND", "wrong"))
 
         assert "credentials" in refusal(on_api(scenario), 401)
 
 
 class TestMakeACall:
-    def test_answers_as_plivo_does(self, on_api):
-        async def scenario(platform, api):
+    def test_answers_as_plivo_does(self, on_api: Callable[..., Any]) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             url = platform.document("/answer", "<Hangup/>")
             return await api.post("Call/", json=CALL | {"answer_url": url})
 
@@ -126,8 +134,8 @@ class TestMakeACall:
         assert set(response.json()) == {"api_id", "message", "request_uuid"}
         assert response.json()["message"] == "call fired"
 
-    def test_takes_a_form_and_no_slash_too(self, on_api):
-        async def scenario(platform, api):
+    def test_takes_a_form_and_no_slash_too(self, on_api: Callable[..., Any]) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             form = CALL | {
                 "answer_url": platform.document("/answer", "<Hangup/>"),
                 "time_limit": "90",
@@ -141,8 +149,8 @@ class TestMakeACall:
 
         assert (status, plan.time_limit, plan.machine_detection) == (201, 90, "true")
 
-    def test_calls_several_numbers(self, on_api):
-        async def scenario(platform, api):
+    def test_calls_several_numbers(self, on_api: Callable[..., Any]) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             body = CALL | {
                 "to": "+14155550123<+14155550124",
                 "answer_url": platform.document("/answer", "<Hangup/>"),
@@ -155,8 +163,8 @@ class TestMakeACall:
         assert made["request_uuid"] == calls
         assert len(calls) == 2
 
-    def test_says_that_a_call_is_queued(self, on_api):
-        async def scenario(platform, api):
+    def test_says_that_a_call_is_queued(self, on_api: Callable[..., Any]) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             body = CALL | {"answer_url": platform.document("/answer", "<Hangup/>")}
             made = [(await api.post("Call/", json=body)).json() for _ in range(2)]
             await asyncio.sleep(0.5)
@@ -178,21 +186,26 @@ class TestMakeACall:
             ({"answer_method": "PUT"}, "answer_method"),
         ],
     )
-    def test_refuses_what_plivo_refuses(self, on_api, change, says):
-        async def scenario(platform, api):
+    def test_refuses_what_plivo_refuses(
+        self,
+        on_api: Callable[..., Any],
+        change: dict[str, None] | dict[str, int] | dict[str, str],
+        says: str,
+    ) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             return await api.post("Call/", json=CALL | {"answer_url": "http://h.example/"} | change)
 
         assert says in refusal(on_api(scenario), 400)
 
     @pytest.mark.parametrize("body", [b"{", b"[]", b"\xff", b'"text"'])
-    def test_refuses_what_is_no_request(self, on_api, body):
-        async def scenario(_, api):
+    def test_refuses_what_is_no_request(self, on_api: Callable[..., Any], body: bytes) -> None:
+        async def scenario(_: Any, api: AsyncClient) -> Any:
             return await api.post("Call/", content=body)
 
         assert "body" in refusal(on_api(scenario), 400)
 
-    def test_is_forbidden_beyond_the_accounts_concurrency(self, on_api):
-        async def scenario(platform, api):
+    def test_is_forbidden_beyond_the_accounts_concurrency(self, on_api: Callable[..., Any]) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             body = CALL | {"answer_url": platform.document("/answer", "<Hangup/>")}
             await api.post("Call/", json=body)
             return await api.post("Call/", json=body)
@@ -201,8 +214,8 @@ class TestMakeACall:
 
 
 class TestCalls:
-    def test_a_live_call_is_shown_and_listed(self, on_api):
-        async def scenario(platform, api):
+    def test_a_live_call_is_shown_and_listed(self, on_api: Callable[..., Any]) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             uuid = await call_in_progress(platform, api)
             live = await api.get(f"Call/{uuid}/", params={"status": "live"})
             return uuid, live, (await api.get("Call/", params={"status": "live"})).json()
@@ -218,8 +231,8 @@ class TestCalls:
         )
         assert (shown.from_, shown.to) == ("+14155550100", "14155550123")
 
-    def test_a_call_that_has_ended_has_a_record(self, on_api):
-        async def scenario(platform, api):
+    def test_a_call_that_has_ended_has_a_record(self, on_api: Callable[..., Any]) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             uuid = await call_in_progress(platform, api, '<Wait length="61"/>')
             await platform.exchange.calls[uuid].wait_ended()
             gone = await api.get(f"Call/{uuid}/", params={"status": "live"})
@@ -235,8 +248,8 @@ class TestCalls:
         assert record.keys() - listed["objects"][0].keys() == {"api_id"}
         assert listed["meta"]["total_count"] == 1
 
-    def test_are_listed_by_what_is_asked_for(self, on_api):
-        async def scenario(platform, api):
+    def test_are_listed_by_what_is_asked_for(self, on_api: Callable[..., Any]) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             for to in ("+14155550123", "+14155550486"):
                 body = CALL | {"to": to, "answer_url": platform.document("/answer", "<Hangup/>")}
                 await api.post("Call/", json=body)
@@ -256,14 +269,16 @@ class TestCalls:
     @pytest.mark.parametrize(
         "query", [{"limit": 21}, {"limit": 0}, {"offset": -1}, {"status": "x"}]
     )
-    def test_are_not_listed_beyond_a_page(self, on_api, query):
-        async def scenario(_, api):
+    def test_are_not_listed_beyond_a_page(
+        self, on_api: Callable[..., Any], query: dict[str, int] | dict[str, str]
+    ) -> None:
+        async def scenario(_: Any, api: AsyncClient) -> Any:
             return await api.get("Call/", params=query)
 
         assert next(iter(query)) in refusal(on_api(scenario), 400)
 
-    def test_are_hung_up_once(self, on_api):
-        async def scenario(platform, api):
+    def test_are_hung_up_once(self, on_api: Callable[..., Any]) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             uuid = await call_in_progress(platform, api)
             return [await api.delete(f"Call/{uuid}/") for _ in range(2)]
 
@@ -272,8 +287,8 @@ class TestCalls:
         assert (first.status_code, first.content) == (204, b"")
         assert "no live call" in refusal(second, 404)
 
-    def test_are_cancelled_before_the_answer_only(self, on_api):
-        async def scenario(platform, api):
+    def test_are_cancelled_before_the_answer_only(self, on_api: Callable[..., Any]) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             body = CALL | {"answer_url": platform.document("/answer", '<Wait length="9"/>')}
             early = (await api.post("Call/", json=body)).json()["request_uuid"]
             cancelled = await api.delete(f"Request/{early}/")
@@ -285,8 +300,8 @@ class TestCalls:
         assert cancelled.status_code == 204
         assert "waits to be answered" in refusal(refused, 404)
 
-    def test_are_transferred(self, on_api):
-        async def scenario(platform, api):
+    def test_are_transferred(self, on_api: Callable[..., Any]) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             uuid = await call_in_progress(platform, api)
             url = platform.document("/other", "<Hangup/>")
             call = platform.exchange.calls[uuid]
@@ -307,8 +322,10 @@ class TestCalls:
             ({"legs": "bleg", "bleg_url": "http://h.example/"}, 404, "no b leg"),
         ],
     )
-    def test_are_not_transferred_to_nowhere(self, on_api, body, status, says):
-        async def scenario(platform, api):
+    def test_are_not_transferred_to_nowhere(
+        self, on_api: Callable[..., Any], body: dict[str, str], status: int, says: str
+    ) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             uuid = await call_in_progress(platform, api)
             return await api.post(f"Call/{uuid}/", json=body)
 
@@ -328,16 +345,18 @@ class TestCalls:
             ("DELETE", "Call/none/Record/"),
         ],
     )
-    def test_that_there_are_not_are_not_found(self, on_api, method, path):
-        async def scenario(_, api):
+    def test_that_there_are_not_are_not_found(
+        self, on_api: Callable[..., Any], method: str, path: str
+    ) -> None:
+        async def scenario(_: Any, api: AsyncClient) -> Any:
             return await api.request(method, path)
 
         assert "not found" in refusal(on_api(scenario), 404) or path == "Request/none/"
 
 
 class TestStreams:
-    def test_are_started_shown_listed_and_stopped(self, on_api):
-        async def scenario(platform, api):
+    def test_are_started_shown_listed_and_stopped(self, on_api: Callable[..., Any]) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             uuid = await call_in_progress(platform, api)
             body = {"service_url": platform.stream_url + "/ws", "audio_track": "both"}
             # The official SDK repeats the path's parameter in the body.
@@ -363,8 +382,8 @@ class TestStreams:
         assert (shown["bidirectional"], shown["content_type"]) == (False, "audio/x-l16;rate=8000")
         assert shown["start_time"] < shown["end_time"]
 
-    def test_are_all_stopped_at_once(self, on_api):
-        async def scenario(platform, api):
+    def test_are_all_stopped_at_once(self, on_api: Callable[..., Any]) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             uuid = await call_in_progress(platform, api, platform.stream(keepCallAlive="true"))
             await platform.streams.until(1)
             stopped = await api.delete(f"Call/{uuid}/Stream/")
@@ -374,8 +393,8 @@ class TestStreams:
 
         assert (stopped.status_code, reasons) == (204, ["API request"])
 
-    def test_are_one_at_a_time(self, on_api):
-        async def scenario(platform, api):
+    def test_are_one_at_a_time(self, on_api: Callable[..., Any]) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             uuid = await call_in_progress(platform, api)
             body = {"service_url": platform.stream_url + "/ws"}
             return await asyncio.gather(
@@ -400,8 +419,13 @@ class TestStreams:
             ({"noise_cancellation_level": 80}, "noise_cancellation"),
         ],
     )
-    def test_are_not_started_as_plivo_would_not(self, on_api, body, says):
-        async def scenario(platform, api):
+    def test_are_not_started_as_plivo_would_not(
+        self,
+        on_api: Callable[..., Any],
+        body: dict[str, bool | str] | dict[str, int | str] | dict[str, int] | dict[str, str],
+        says: str,
+    ) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             uuid = await call_in_progress(platform, api)
             if body:
                 body.setdefault("service_url", platform.stream_url)
@@ -409,8 +433,10 @@ class TestStreams:
 
         assert says in refusal(on_api(scenario), 400)
 
-    def test_are_not_started_on_a_call_that_rings_or_has_ended(self, on_api):
-        async def scenario(platform, api):
+    def test_are_not_started_on_a_call_that_rings_or_has_ended(
+        self, on_api: Callable[..., Any]
+    ) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             body = CALL | {"answer_url": platform.document("/answer", "<Hangup/>")}
             uuid = (await api.post("Call/", json=body)).json()["request_uuid"]
             stream = {"service_url": platform.stream_url}
@@ -423,8 +449,10 @@ class TestStreams:
         assert "not been answered" in refusal(early, 404)
         assert "no live call" in refusal(late, 404)
 
-    def test_of_an_ended_call_are_still_listed_and_not_stopped(self, on_api):
-        async def scenario(platform, api):
+    def test_of_an_ended_call_are_still_listed_and_not_stopped(
+        self, on_api: Callable[..., Any]
+    ) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             uuid = await call_in_progress(platform, api, platform.stream(streamTimeout="3"))
             await platform.exchange.calls[uuid].wait_ended()
             listed = (await api.get(f"Call/{uuid}/Stream/")).json()
@@ -438,8 +466,8 @@ class TestStreams:
 
 
 class TestLiveCall:
-    def test_is_spoken_to(self, on_api):
-        async def scenario(platform, api):
+    def test_is_spoken_to(self, on_api: Callable[..., Any]) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             uuid = await call_in_progress(platform, api)
             answer = await api.post(f"Call/{uuid}/Speak/", json={"text": "Hello there"})
             await asyncio.sleep(5)
@@ -451,8 +479,8 @@ class TestLiveCall:
         assert (answer.status_code, answer.json()["message"]) == (202, "speech started")
         assert stopped == 204
 
-    def test_is_sent_digits(self, on_api):
-        async def scenario(platform, api):
+    def test_is_sent_digits(self, on_api: Callable[..., Any]) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             uuid = await call_in_progress(platform, api)
             answer = await api.post(f"Call/{uuid}/DTMF/", json={"digits": "42"})
             await asyncio.sleep(1)
@@ -463,8 +491,8 @@ class TestLiveCall:
 
         assert (answer.status_code, heard) == (202, ["4", "2"])
 
-    def test_is_recorded(self, on_api):
-        async def scenario(platform, api):
+    def test_is_recorded(self, on_api: Callable[..., Any]) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             uuid = await call_in_progress(platform, api)
             begun = (await api.post(f"Call/{uuid}/Record/", json={"time_limit": 30})).json()
             await asyncio.sleep(4)
@@ -479,8 +507,8 @@ class TestLiveCall:
         assert stopped == 204
         assert size == pytest.approx(4 * 16_000 * 4, rel=0.05)
 
-    def test_is_played_to(self, on_api):
-        async def scenario(platform, api):
+    def test_is_played_to(self, on_api: Callable[..., Any]) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             uuid = await call_in_progress(platform, api)
             url = platform.customer.target("/music.wav")
             answer = await api.post(f"Call/{uuid}/Play/", json={"urls": url})
@@ -491,8 +519,8 @@ class TestLiveCall:
 
 
 class TestNumbersAndApplications:
-    def test_a_number_is_pointed_at_an_application(self, on_api):
-        async def scenario(platform, api):
+    def test_a_number_is_pointed_at_an_application(self, on_api: Callable[..., Any]) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             url = platform.document("/app", "<Hangup/>")
             made = await api.post("Application/", json={"app_name": "agent", "answer_url": url})
             app_id = made.json()["app_id"]
@@ -509,8 +537,10 @@ class TestNumbersAndApplications:
         assert (before.app_id, after.app_id) == (None, made.json()["app_id"])
         assert [each["number"] for each in listed["objects"]] == ["14155550100"]
 
-    def test_a_change_of_an_application_leaves_the_rest_alone(self, on_api):
-        async def scenario(_, api):
+    def test_a_change_of_an_application_leaves_the_rest_alone(
+        self, on_api: Callable[..., Any]
+    ) -> None:
+        async def scenario(_: Any, api: AsyncClient) -> Any:
             first = {
                 "app_name": "agent",
                 "answer_url": "http://h.example/a",
@@ -528,8 +558,10 @@ class TestNumbersAndApplications:
         assert shown["hangup_url"] == "http://h.example/h"
         assert [each["app_name"] for each in listed] == ["agent"]
 
-    def test_an_application_that_is_deleted_leaves_its_numbers(self, on_api):
-        async def scenario(_, api):
+    def test_an_application_that_is_deleted_leaves_its_numbers(
+        self, on_api: Callable[..., Any]
+    ) -> None:
+        async def scenario(_: Any, api: AsyncClient) -> Any:
             made = await api.post("Application/", json={"app_name": "agent"})
             app_id = made.json()["app_id"]
             await api.post("Number/14155550100/", json={"app_id": app_id})
@@ -551,14 +583,16 @@ class TestNumbersAndApplications:
             ("Number/1/", {"alias": "x"}, 404),
         ],
     )
-    def test_what_cannot_be_is_refused(self, on_api, path, body, status):
-        async def scenario(_, api):
+    def test_what_cannot_be_is_refused(
+        self, on_api: Callable[..., Any], path: str, body: dict[str, str], status: int
+    ) -> None:
+        async def scenario(_: Any, api: AsyncClient) -> Any:
             return await api.post(path, json=body)
 
         assert refusal(on_api(scenario), status)
 
-    def test_a_name_is_taken_once(self, on_api):
-        async def scenario(_, api):
+    def test_a_name_is_taken_once(self, on_api: Callable[..., Any]) -> None:
+        async def scenario(_: Any, api: AsyncClient) -> Any:
             return [await api.post("Application/", json={"app_name": "agent"}) for _ in range(2)]
 
         assert "already taken" in refusal(on_api(scenario)[1], 400)
@@ -568,18 +602,20 @@ class TestPhones:
     @pytest.mark.parametrize(
         "person", ["/etc/passwd.yaml", "play /etc/motd.wav; hang up", "../x.wav", "tone.wav"]
     )
-    def test_a_request_names_no_files(self, on_api, person):
-        async def scenario(platform, api):
+    def test_a_request_names_no_files(self, on_api: Callable[..., Any], person: str) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             body = {"to": "+14155550100", "person": person, "answer_url": "http://h.example/"}
             return await api.post(PHONES, json=body)
 
         assert "write steps" in refusal(on_api(scenario), 400)
 
     @pytest.mark.parametrize("person", ["tone.wav", "play tone.wav; hang up"])
-    def test_a_request_names_files_of_one_folder(self, on_api, tmp_path, person):
+    def test_a_request_names_files_of_one_folder(
+        self, on_api: Callable[..., Any], tmp_path: Path, person: str
+    ) -> None:
         write_wav(tmp_path / "tone.wav", np.zeros(800, np.int16), 8_000)
 
-        async def scenario(platform, api):
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             body = {"to": "+14155550100", "person": person, "answer_url": "http://h.example/"}
             outside = body | {"person": f"../{person}"}
             return await api.post(PHONES, json=body), await api.post(PHONES, json=outside)
@@ -589,8 +625,8 @@ class TestPhones:
         assert made.status_code == 201
         assert refused.status_code == 400
 
-    def test_a_number_is_dialled_from_a_phone(self, on_api):
-        async def scenario(platform, api):
+    def test_a_number_is_dialled_from_a_phone(self, on_api: Callable[..., Any]) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             body = {
                 "to": "+14155550100",
                 "from": "+14155550177",
@@ -607,8 +643,8 @@ class TestPhones:
         assert (status, record.direction, record.from_number) == (201, "inbound", "+14155550177")
         assert (record.hangup_source, record.bill_duration) == ("Caller", 2)
 
-    def test_its_application_answers(self, on_api):
-        async def scenario(platform, api):
+    def test_its_application_answers(self, on_api: Callable[..., Any]) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             url = platform.document("/app", "<Hangup/>")
             made = await api.post("Application/", json={"app_name": "a", "answer_url": url})
             await api.post("Number/14155550100/", json={"app_id": made.json()["app_id"]})
@@ -627,15 +663,17 @@ class TestPhones:
             ({}, 400, "to parameter is required"),
         ],
     )
-    def test_what_cannot_be_dialled_is_refused(self, on_api, body, status, says):
-        async def scenario(_, api):
+    def test_what_cannot_be_dialled_is_refused(
+        self, on_api: Callable[..., Any], body: dict[str, str], status: int, says: str
+    ) -> None:
+        async def scenario(_: Any, api: AsyncClient) -> Any:
             return await api.post(PHONES, json=body)
 
         assert says in refusal(on_api(scenario), status)
 
 
-def test_openapi_describes_every_path(on_api):
-    async def scenario(_, api):
+def test_openapi_describes_every_path(on_api: Callable[..., Any]) -> None:
+    async def scenario(_: Any, api: AsyncClient) -> Any:
         return (await api.get("http://sandbox.example/openapi.json", auth=None)).json()
 
     described = on_api(scenario)
@@ -649,8 +687,8 @@ def test_openapi_describes_every_path(on_api):
     assert all(path.endswith(("/", ".wav")) for path in described["paths"])
 
 
-def test_an_internal_error_has_the_same_shape(on_platform):
-    async def scenario(platform):
+def test_an_internal_error_has_the_same_shape(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> Response:
         async def broken(*_: Any) -> None:
             raise RuntimeError("out of order")
 
@@ -666,8 +704,8 @@ def test_an_internal_error_has_the_same_shape(on_platform):
 
 
 class TestACallThatGoesOn:
-    def test_has_no_record_yet(self, on_api):
-        async def scenario(platform, api):
+    def test_has_no_record_yet(self, on_api: Callable[..., Any]) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             uuid = await call_in_progress(platform, api)
             early = await api.get(f"Call/{uuid}/")
             live = await api.get(f"Call/{uuid}/", params={"status": "live"})
@@ -683,8 +721,8 @@ class TestACallThatGoesOn:
 
 
 class TestFilters:
-    def test_find_calls_by_time(self, on_api):
-        async def scenario(platform, api):
+    def test_find_calls_by_time(self, on_api: Callable[..., Any]) -> None:
+        async def scenario(platform: Any, api: AsyncClient) -> Any:
             uuid = await call_in_progress(platform, api)
             platform.exchange.calls[uuid].hang_up_by_api()
             await platform.exchange.calls[uuid].wait_ended()
@@ -697,8 +735,10 @@ class TestFilters:
         assert counts == [1, 0, 1]
 
     @pytest.mark.parametrize("status", [{}, {"status": "live"}])
-    def test_that_are_not_known_are_refused(self, on_api, status):
-        async def scenario(_, api):
+    def test_that_are_not_known_are_refused(
+        self, on_api: Callable[..., Any], status: dict[str, str]
+    ) -> None:
+        async def scenario(_: Any, api: AsyncClient) -> Any:
             return await api.get("Call/", params={"end_time__near": "now", **status})
 
         assert "cannot be filtered by 'end_time__near'" in refusal(on_api(scenario), 400)

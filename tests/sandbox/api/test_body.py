@@ -46,11 +46,11 @@ def parsed(model: type[M], parameters: Any) -> M:
         (b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--x--\r\n', MULTIPART),
     ],
 )
-async def test_json_and_forms_are_read(body, kind):
+async def test_json_and_forms_are_read(body: bytes, kind: str) -> None:
     assert await read(body, kind) == {"a": "1"}
 
 
-async def test_no_body_is_no_parameters():
+async def test_no_body_is_no_parameters() -> None:
     assert await read(b"") == {}
 
 
@@ -58,7 +58,7 @@ async def test_no_body_is_no_parameters():
     st.binary(max_size=200) | st.binary(max_size=200).map(lambda body: b"--x\r\n" + body),
     st.sampled_from(["application/json", FORM, MULTIPART, "multipart/form-data", "\xff/; ="]),
 )
-async def test_whatever_comes_is_read_or_refused(body, kind):
+async def test_whatever_comes_is_read_or_refused(body: bytes, kind: Any) -> None:
     try:
         parameters = await read(body, kind)
     except BodyError:
@@ -67,12 +67,12 @@ async def test_whatever_comes_is_read_or_refused(body, kind):
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b"1" * 10_000, b"NaN", b" " * (MAX_BODY + 1)])
-async def test_what_is_too_much_is_refused(body):
+async def test_what_is_too_much_is_refused(body: bytes) -> None:
     with pytest.raises(BodyError):
         await read(body)
 
 
-def test_a_form_says_numbers_and_truths_as_text():
+def test_a_form_says_numbers_and_truths_as_text() -> None:
     asked = parsed(
         StreamRequest,
         {"service_url": "wss://h.example/", "bidirectional": "true", "stream_timeout": "60"},
@@ -81,7 +81,7 @@ def test_a_form_says_numbers_and_truths_as_text():
     assert (asked.bidirectional, asked.stream_timeout) == (True, 60)
 
 
-def test_numbers_stay_text_where_text_is_wanted():
+def test_numbers_stay_text_where_text_is_wanted() -> None:
     asked = parsed(
         CallRequest,
         {"from": "14155550100", "to": "14155550123", "answer_url": "http://h.example/"},
@@ -90,7 +90,7 @@ def test_numbers_stay_text_where_text_is_wanted():
     assert (asked.from_, asked.to) == ("14155550100", "14155550123")
 
 
-def test_what_is_not_known_or_null_is_passed_over():
+def test_what_is_not_known_or_null_is_passed_over() -> None:
     asked = parsed(
         StreamRequest, {"service_url": "wss://h.example/", "cx_bot": True, "audio_track": None}
     )
@@ -109,7 +109,9 @@ def test_what_is_not_known_or_null_is_passed_over():
         },
     )
 )
-async def test_a_form_says_the_same_as_json(parameters):
+async def test_a_form_says_the_same_as_json(
+    parameters: dict[str, int | str] | dict[str, str],
+) -> None:
     words = {
         name: str(value).lower() if isinstance(value, bool) else value
         for name, value in parameters.items()
@@ -126,7 +128,7 @@ async def test_a_form_says_the_same_as_json(parameters):
     assert from_json == as_form == as_multipart
 
 
-def test_a_missing_caller_is_named_as_on_the_wire():
+def test_a_missing_caller_is_named_as_on_the_wire() -> None:
     with pytest.raises(ValidationError) as raised:
         parsed(CallRequest, {"to": "+14155550123", "answer_url": "http://h.example/"})
 
@@ -135,14 +137,14 @@ def test_a_missing_caller_is_named_as_on_the_wire():
 
 
 @given(st.integers(10**9, 10**14))
-def test_numbers_of_phones_may_be_numbers(number):
+def test_numbers_of_phones_may_be_numbers(number: int) -> None:
     asked = parsed(
         CallRequest, {"from": 14155550100, "to": number, "answer_url": "http://h.example/"}
     )
     assert (asked.from_, asked.to) == ("14155550100", str(number))
 
 
-def test_a_truth_is_no_text():
+def test_a_truth_is_no_text() -> None:
     with pytest.raises(ValidationError, match="caller_name"):
         parsed(
             CallRequest,

@@ -89,7 +89,9 @@ def test_every_operation_names_its_models(described: dict[str, Any]) -> None:
     assert found == MODELS
 
 
-def test_every_part_of_a_path_is_declared_once(described):
+def test_every_part_of_a_path_is_declared_once(
+    described: dict[str, dict[str, dict[str, Any]] | dict[str, str] | str],
+) -> None:
     for path, operation in operations(described):
         assert sorted(named(operation, "path")) == sorted(re.findall(r"{(\w+)}", path))
         assert all(
@@ -97,13 +99,17 @@ def test_every_part_of_a_path_is_declared_once(described):
         )
 
 
-def test_everything_below_v1_wants_credentials(described):
+def test_everything_below_v1_wants_credentials(
+    described: dict[str, dict[str, dict[str, Any]] | dict[str, str] | str],
+) -> None:
     assert described["components"]["securitySchemes"]["basic"]["scheme"] == "basic"
     for path, operation in operations(described):
         assert ("security" in operation) == path.startswith("/v1/")
 
 
-def test_errors_are_those_that_there_are(described):
+def test_errors_are_those_that_there_are(
+    described: dict[str, dict[str, dict[str, Any]] | dict[str, str] | str],
+) -> None:
     for path, operation in operations(described):
         responses = operation["responses"]
         assert "422" not in responses
@@ -119,7 +125,9 @@ def test_errors_are_those_that_there_are(described):
                 assert schema["$ref"] == "#/components/schemas/Error"
 
 
-def test_every_reference_leads_somewhere(described):
+def test_every_reference_leads_somewhere(
+    described: dict[str, dict[str, dict[str, Any]] | dict[str, str] | str],
+) -> None:
     schemas = described["components"]["schemas"]
     references = set(re.findall(r'"\$ref": "([^"]+)"', json.dumps(described)))
 
@@ -127,7 +135,9 @@ def test_every_reference_leads_somewhere(described):
     assert "$defs" not in json.dumps(described)
 
 
-def test_lists_say_how_they_are_filtered_and_paged(described):
+def test_lists_say_how_they_are_filtered_and_paged(
+    described: dict[str, dict[str, dict[str, Any]] | dict[str, str] | str],
+) -> None:
     calls = named(described["paths"][ACCOUNT + "/Call/"]["get"], "query")
     streams = named(described["paths"][ACCOUNT + "/Call/{call_uuid}/Stream/"]["get"], "query")
 
@@ -135,13 +145,17 @@ def test_lists_say_how_they_are_filtered_and_paged(described):
     assert streams == ["limit", "offset"]
 
 
-def test_no_two_operations_share_an_id(described):
+def test_no_two_operations_share_an_id(
+    described: dict[str, dict[str, dict[str, Any]] | dict[str, str] | str],
+) -> None:
     ids = [operation["operationId"] for _, operation in operations(described)]
 
     assert len(set(ids)) == len(ids)
 
 
-def test_every_answer_with_a_body_says_what_is_in_it(described):
+def test_every_answer_with_a_body_says_what_is_in_it(
+    described: dict[str, dict[str, dict[str, Any]] | dict[str, str] | str],
+) -> None:
     for _, operation in operations(described):
         for status, response in operation["responses"].items():
             assert status == "204" or any(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -56,11 +57,11 @@ def call(**more: Any) -> CallRecord:
         ({"answer_time__lte": "2023-11-14 22:13:20"}, False),
     ],
 )
-def test_calls_are_found_by_what_is_asked_for(query, found):
+def test_calls_are_found_by_what_is_asked_for(query: dict[str, str], found: bool) -> None:
     assert CallQuery.model_validate(query).matches(call()) is found
 
 
-def test_a_call_that_was_never_answered_has_no_answer_time():
+def test_a_call_that_was_never_answered_has_no_answer_time() -> None:
     assert not CallQuery.model_validate({"answer_time__lt": "2030-01-01 00:00"}).matches(
         call(answered=None)
     )
@@ -68,11 +69,11 @@ def test_a_call_that_was_never_answered_has_no_answer_time():
 
 @pytest.mark.parametrize("shown", [offset, spaced])
 @given(time=st.floats(0, 4e9))
-def test_a_call_is_found_by_the_time_that_it_shows(shown, time):
+def test_a_call_is_found_by_the_time_that_it_shows(shown: Callable[..., Any], time: float) -> None:
     assert CallQuery.model_validate({"end_time": shown(time)}).matches(call(ended=time))
 
 
-def test_fractions_of_a_second_are_read():
+def test_fractions_of_a_second_are_read() -> None:
     assert CallQuery.model_validate({"end_time__lt": spaced_precise(ENDED)}).matches(call())
 
 
@@ -87,13 +88,13 @@ def test_fractions_of_a_second_are_read():
         ("bill_duration", "1.5", "valid integer"),
     ],
 )
-def test_what_calls_cannot_be_filtered_by_is_refused(name, value, says):
+def test_what_calls_cannot_be_filtered_by_is_refused(name: str, value: str, says: str) -> None:
     with pytest.raises(ValidationError, match=says):
         CallQuery.model_validate({name: value})
 
 
 @given(st.sampled_from(FILTERS), st.text(max_size=40))
-def test_any_value_is_taken_or_refused(name, value):
+def test_any_value_is_taken_or_refused(name: str, value: str) -> None:
     try:
         found = CallQuery.model_validate({name: value}).matches(call())
     except ValidationError:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
-from audiocodecs import silence
+from audiocodecs import Samples, silence
+from mediaserver.sandbox.audio.handset import Handset
 from mediaserver.sandbox.audio.line import Line
 from mediaserver.testing import run_virtual
 
@@ -13,12 +16,12 @@ from mediaserver.testing import run_virtual
 RATE = 16_000
 
 
-def voice(seconds):
+def voice(seconds: float) -> Samples:
     return np.random.default_rng(1).normal(0, 4_000, round(seconds * RATE)).astype(np.int16)
 
 
-def on_the_phone(script):
-    async def scenario():
+def on_the_phone(script: Callable[..., Any]) -> None:
+    async def scenario() -> None:
         line = Line()
         line.start()
         await script(line, line.handset)
@@ -27,8 +30,8 @@ def on_the_phone(script):
     run_virtual(scenario())
 
 
-def test_the_other_side_is_heard_by_its_sound_not_by_its_audio():
-    async def script(line, handset):
+def test_the_other_side_is_heard_by_its_sound_not_by_its_audio() -> None:
+    async def script(line: Line, handset: Handset) -> None:
         line.play(silence(2.0, RATE))
         line.play(voice(0.5))
         await handset.wait_for_speech()
@@ -37,8 +40,8 @@ def test_the_other_side_is_heard_by_its_sound_not_by_its_audio():
     on_the_phone(script)
 
 
-def test_short_pauses_do_not_end_a_turn():
-    async def script(line, handset):
+def test_short_pauses_do_not_end_a_turn() -> None:
+    async def script(line: Line, handset: Handset) -> None:
         for pause in (0.3, 0.5, 0.7):
             line.play(voice(0.4))
             line.play(silence(pause, RATE))
@@ -50,8 +53,8 @@ def test_short_pauses_do_not_end_a_turn():
     on_the_phone(script)
 
 
-def test_speech_of_a_given_length_is_waited_for():
-    async def script(line, handset):
+def test_speech_of_a_given_length_is_waited_for() -> None:
+    async def script(line: Line, handset: Handset) -> None:
         line.play(voice(1.0))
         line.play(silence(1.0, RATE))
         line.play(voice(2.0))
@@ -61,8 +64,8 @@ def test_speech_of_a_given_length_is_waited_for():
     on_the_phone(script)
 
 
-def test_what_was_over_before_is_not_waited_for():
-    async def script(line, handset):
+def test_what_was_over_before_is_not_waited_for() -> None:
+    async def script(line: Line, handset: Handset) -> None:
         line.play(voice(0.5))
         await handset.wait(1.0)
         with pytest.raises(TimeoutError):
@@ -73,8 +76,8 @@ def test_what_was_over_before_is_not_waited_for():
     on_the_phone(script)
 
 
-def test_silence_counts_from_the_last_sound():
-    async def script(line, handset):
+def test_silence_counts_from_the_last_sound() -> None:
+    async def script(line: Line, handset: Handset) -> None:
         line.play(voice(1.0))
         await handset.wait(0.5)
         await handset.wait_for_silence(0.8)
@@ -83,8 +86,8 @@ def test_silence_counts_from_the_last_sound():
     on_the_phone(script)
 
 
-def test_silence_that_has_lasted_counts_from_now():
-    async def script(line, handset):
+def test_silence_that_has_lasted_counts_from_now() -> None:
+    async def script(line: Line, handset: Handset) -> None:
         await handset.wait(3.0)
         await handset.wait_for_silence(0.8)
         assert handset.time == pytest.approx(3.8)
@@ -92,8 +95,8 @@ def test_silence_that_has_lasted_counts_from_now():
     on_the_phone(script)
 
 
-def test_what_is_said_one_after_the_other_does_not_overlap():
-    async def script(line, handset):
+def test_what_is_said_one_after_the_other_does_not_overlap() -> None:
+    async def script(line: Line, handset: Handset) -> None:
         handset.say(voice(0.5))
         handset.say(silence(0.6, RATE))
         handset.say(voice(0.5))
@@ -105,8 +108,8 @@ def test_what_is_said_one_after_the_other_does_not_overlap():
     on_the_phone(script)
 
 
-def test_waiters_that_gave_up_are_forgotten():
-    async def script(line, handset):
+def test_waiters_that_gave_up_are_forgotten() -> None:
+    async def script(line: Line, handset: Handset) -> None:
         for _ in range(3):
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.1):

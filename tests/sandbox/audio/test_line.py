@@ -1,64 +1,66 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiocodecs import silence
+from audiocodecs import Samples, silence
 from mediaserver.sandbox.audio.line import Line
 from mediaserver.sandbox.errors import CallEnded
 from mediaserver.testing import run_virtual, stall
 
 
-def tone(seconds, rate=16_000, level=8_000):
+def tone(seconds: float, rate: int = 16_000, level: int = 8_000) -> Samples:
     times = np.arange(round(seconds * rate)) / rate
     return (level * np.sin(2 * np.pi * 440 * times)).astype(np.int16)
 
 
 class Listener:
-    def __init__(self, line):
+    def __init__(self, line: Line) -> None:
         self.line = line
         self.frames = []
         self.times = []
         self.digits = []
         self.ended_by = None
 
-    def on_frame(self, tick, inbound, outbound):
+    def on_frame(self, tick: int, inbound: Samples, outbound: Samples) -> None:
         self.frames.append((tick, inbound, outbound))
         self.times.append(asyncio.get_running_loop().time())
 
-    def on_digit(self, digit):
+    def on_digit(self, digit: str) -> None:
         self.digits.append((round(self.line.time, 3), digit))
 
-    def on_end(self, ended_by):
+    def on_end(self, ended_by: str) -> None:
         self.ended_by = ended_by
 
     @property
-    def inbound(self):
+    def inbound(self) -> Samples:
         return np.concatenate([frame[1] for frame in self.frames])
 
     @property
-    def outbound(self):
+    def outbound(self) -> Samples:
         return np.concatenate([frame[2] for frame in self.frames])
 
 
 class Source:
     """Plays one number for ever."""
 
-    def __init__(self, value, samples=320):
+    def __init__(self, value: int, samples: int = 320) -> None:
         self.frame = np.full(samples, value, np.int16)
         self.ticks = []
 
-    def take(self, tick):
+    def take(self, tick: int) -> Samples:
         self.ticks.append(tick)
         return self.frame
 
 
-def on_a_line(script, **options):
-    async def scenario():
+def on_a_line(script: Callable[..., Any], **options: Any) -> Listener:
+    async def scenario() -> Listener:
         await asyncio.sleep(0.0137)  # no line starts on a round number
         line = Line(epoch=1_700_000_000.0, **options)
         listener = Listener(line)
@@ -71,8 +73,8 @@ def on_a_line(script, **options):
     return run_virtual(scenario())
 
 
-def test_a_second_has_fifty_ticks_of_twenty_milliseconds():
-    async def script(line):
+def test_a_second_has_fifty_ticks_of_twenty_milliseconds() -> None:
+    async def script(line: Line) -> None:
         await asyncio.sleep(1.0)
 
     listener = on_a_line(script)
@@ -82,10 +84,10 @@ def test_a_second_has_fifty_ticks_of_twenty_milliseconds():
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 24_000])
-def test_what_is_said_reaches_the_listeners_as_it_is(rate):
+def test_what_is_said_reaches_the_listeners_as_it_is(rate: int) -> None:
     speech = tone(0.5, rate)
 
-    async def script(line):
+    async def script(line: Line) -> None:
         line.handset.say(speech)
         await line.handset.wait_spoken()
 
@@ -94,13 +96,13 @@ def test_what_is_said_reaches_the_listeners_as_it_is(rate):
     assert not listener.outbound.any()
 
 
-def test_a_rate_no_line_has_is_refused():
+def test_a_rate_no_line_has_is_refused() -> None:
     with pytest.raises(ValueError, match="44100 Hz; allowed: 8000, 16000, 24000"):
         Line(rate=44_100)
 
 
-def test_ticks_missed_in_a_stall_are_made_up_for():
-    async def script(line):
+def test_ticks_missed_in_a_stall_are_made_up_for() -> None:
+    async def script(line: Line) -> None:
         line.handset.say(tone(1.0))
         await asyncio.sleep(0.1)
         stall(0.7)
@@ -111,8 +113,8 @@ def test_ticks_missed_in_a_stall_are_made_up_for():
     assert np.array_equal(listener.inbound, tone(1.0))
 
 
-def test_clips_play_on_end_and_say_when_they_were_heard():
-    async def script(line):
+def test_clips_play_on_end_and_say_when_they_were_heard() -> None:
+    async def script(line: Line) -> None:
         first, second = line.play(tone(0.11)), line.play(tone(0.05, level=4_000))
         assert await first.finished()
         assert line.time == pytest.approx(0.12)
@@ -125,16 +127,16 @@ def test_clips_play_on_end_and_say_when_they_were_heard():
     assert not listener.outbound[len(whole) :].any()
 
 
-def test_an_empty_clip_is_heard_at_once():
-    async def script(line):
+def test_an_empty_clip_is_heard_at_once() -> None:
+    async def script(line: Line) -> None:
         assert await line.play(silence(0, 16_000)).finished()
         assert line.time <= 0.02
 
     on_a_line(script)
 
 
-def test_a_stopped_clip_gives_way_to_the_next():
-    async def script(line):
+def test_a_stopped_clip_gives_way_to_the_next() -> None:
+    async def script(line: Line) -> None:
         long, short = line.play(tone(60.0)), line.play(tone(0.04, level=4_000))
         await asyncio.sleep(0.1)
         long.stop()
@@ -146,24 +148,24 @@ def test_a_stopped_clip_gives_way_to_the_next():
     on_a_line(script)
 
 
-def test_a_clip_stopped_before_it_began_is_not_heard():
-    async def script(line):
+def test_a_clip_stopped_before_it_began_is_not_heard() -> None:
+    async def script(line: Line) -> None:
         line.play(tone(1.0)).stop()
         await asyncio.sleep(0.1)
 
     assert not on_a_line(script).outbound.any()
 
 
-def test_clips_of_another_rate_keep_their_length():
-    async def script(line):
+def test_clips_of_another_rate_keep_their_length() -> None:
+    async def script(line: Line) -> None:
         assert await line.play(tone(1.0, 22_050), 22_050).finished()
         assert line.time == pytest.approx(1.0)
 
     on_a_line(script)
 
 
-def test_stop_playing_stops_what_was_to_come_too():
-    async def script(line):
+def test_stop_playing_stops_what_was_to_come_too() -> None:
+    async def script(line: Line) -> None:
         clips = [line.play(tone(1.0)) for _ in range(3)]
         await asyncio.sleep(0.1)
         line.stop_playing()
@@ -175,8 +177,8 @@ def test_stop_playing_stops_what_was_to_come_too():
 
 @given(values=st.lists(st.integers(-32_768, 32_767), min_size=1, max_size=4))
 @settings(max_examples=30)
-def test_everything_is_mixed_without_overflow(values):
-    async def script(line):
+def test_everything_is_mixed_without_overflow(values: list[int]) -> None:
+    async def script(line: Line) -> None:
         for value in values:
             line.attach(Source(value))
         await asyncio.sleep(0.02)
@@ -189,10 +191,10 @@ def test_everything_is_mixed_without_overflow(values):
     assert set(listener.outbound) == {total}
 
 
-def test_a_detached_source_is_heard_no_more():
+def test_a_detached_source_is_heard_no_more() -> None:
     source = Source(7)
 
-    async def script(line):
+    async def script(line: Line) -> None:
         detach = line.attach(source)
         await asyncio.sleep(0.04)
         detach()
@@ -204,14 +206,14 @@ def test_a_detached_source_is_heard_no_more():
     assert np.count_nonzero(listener.outbound) == 640
 
 
-def test_silence_is_always_the_same_frame():
-    async def script(line):
+def test_silence_is_always_the_same_frame() -> None:
+    async def script(line: Line) -> None:
         await asyncio.sleep(0.1)
         assert all(frame is line.silence for entry in seen.frames for frame in entry[1:])
 
     seen = None
 
-    async def scenario():
+    async def scenario() -> None:
         nonlocal seen
         line = Line()
         seen = Listener(line)
@@ -223,8 +225,8 @@ def test_silence_is_always_the_same_frame():
     run_virtual(scenario())
 
 
-def test_keys_come_a_tenth_of_a_second_apart():
-    async def script(line):
+def test_keys_come_a_tenth_of_a_second_apart() -> None:
+    async def script(line: Line) -> None:
         await asyncio.sleep(0.2)
         line.handset.press("1#")
         line.handset.press("D")
@@ -233,8 +235,8 @@ def test_keys_come_a_tenth_of_a_second_apart():
     assert on_a_line(script).digits == [(0.2, "1"), (0.3, "#"), (0.4, "D")]
 
 
-def test_keys_reach_whoever_asked_until_they_have_had_enough():
-    async def script(line):
+def test_keys_reach_whoever_asked_until_they_have_had_enough() -> None:
+    async def script(line: Line) -> None:
         digits = []
         enough = line.on_digit(digits.append)
         line.handset.press("12")
@@ -247,8 +249,8 @@ def test_keys_reach_whoever_asked_until_they_have_had_enough():
 
 
 @pytest.mark.parametrize("digits", ["", "12x", "w"])
-def test_keys_that_no_phone_has_are_refused(digits):
-    async def script(line):
+def test_keys_that_no_phone_has_are_refused(digits: str) -> None:
+    async def script(line: Line) -> None:
         with pytest.raises(ValueError, match=r"0-9, \*, # and A-D"):
             line.handset.press(digits)
         with pytest.raises(ValueError, match=r"0-9, \*, # and A-D"):
@@ -257,8 +259,8 @@ def test_keys_that_no_phone_has_are_refused(digits):
     on_a_line(script)
 
 
-def test_digits_sent_to_the_person_are_noticed():
-    async def script(line):
+def test_digits_sent_to_the_person_are_noticed() -> None:
+    async def script(line: Line) -> None:
         await asyncio.sleep(0.5)
         line.send_digits("42")
         assert [(key.time, key.digit) for key in line.handset.digits_heard] == [
@@ -269,8 +271,8 @@ def test_digits_sent_to_the_person_are_noticed():
     on_a_line(script)
 
 
-def test_a_recording_has_both_sides_from_when_it_was_begun_to_when_it_was_stopped():
-    async def script(line):
+def test_a_recording_has_both_sides_from_when_it_was_begun_to_when_it_was_stopped() -> None:
+    async def script(line: Line) -> None:
         await asyncio.sleep(0.1)
         recording = line.record()
         line.handset.say(tone(0.1))
@@ -288,15 +290,15 @@ def test_a_recording_has_both_sides_from_when_it_was_begun_to_when_it_was_stoppe
     on_a_line(script)
 
 
-def test_a_recording_of_nothing_is_empty():
-    async def script(line):
+def test_a_recording_of_nothing_is_empty() -> None:
+    async def script(line: Line) -> None:
         assert line.record().samples.shape == (0, 2)
 
     on_a_line(script)
 
 
-def test_hanging_up_ends_everything_once():
-    async def script(line):
+def test_hanging_up_ends_everything_once() -> None:
+    async def script(line: Line) -> None:
         clip = line.play(tone(9.0))
         waiting = [
             asyncio.create_task(wait)
@@ -328,16 +330,16 @@ def test_hanging_up_ends_everything_once():
     assert len(listener.frames) == 25
 
 
-def test_a_line_starts_once():
-    async def script(line):
+def test_a_line_starts_once() -> None:
+    async def script(line: Line) -> None:
         with pytest.raises(RuntimeError, match="carries one call"):
             line.start()
 
     on_a_line(script)
 
 
-def test_a_call_that_was_never_answered_can_be_hung_up():
-    async def scenario():
+def test_a_call_that_was_never_answered_can_be_hung_up() -> None:
+    async def scenario() -> None:
         line = Line()
         assert not line.up
         line.hang_up("caller")

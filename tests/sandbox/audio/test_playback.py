@@ -28,40 +28,46 @@ def buffer() -> PlaybackBuffer:
     return PlaybackBuffer(MULAW_8K)
 
 
-def test_a_checkpoint_is_acknowledged_at_the_end_of_the_tick_that_played_its_last_byte(buffer):
+def test_a_checkpoint_is_acknowledged_at_the_end_of_the_tick_that_played_its_last_byte(
+    buffer: PlaybackBuffer,
+) -> None:
     buffer.play(LOUD * FRAME * 3, 0.005)
     buffer.checkpoint("end", 0.006)
     assert played(buffer.advance(0.0799)) == []
     assert played(buffer.advance(0.08)) == [("end", 0.08)]
 
 
-def test_a_checkpoint_with_nothing_before_it_is_acknowledged_at_the_next_tick(buffer):
+def test_a_checkpoint_with_nothing_before_it_is_acknowledged_at_the_next_tick(
+    buffer: PlaybackBuffer,
+) -> None:
     buffer.checkpoint("now", 0.005)
     assert played(buffer.advance(1.0)) == [("now", 0.02)]
 
 
-def test_a_checkpoint_waits_for_the_tick_in_play(buffer):
+def test_a_checkpoint_waits_for_the_tick_in_play(buffer: PlaybackBuffer) -> None:
     buffer.play(LOUD * FRAME, 0.005)
     buffer.advance(0.03)
     buffer.checkpoint("end", 0.03)
     assert played(buffer.advance(1.0)) == [("end", 0.04)]
 
 
-def test_checkpoints_of_one_name_are_acknowledged_one_by_one(buffer):
+def test_checkpoints_of_one_name_are_acknowledged_one_by_one(buffer: PlaybackBuffer) -> None:
     for _ in range(2):
         buffer.play(LOUD * FRAME, 0.0)
         buffer.checkpoint("same", 0.0)
     assert played(buffer.advance(1.0)) == [("same", 0.04), ("same", 0.06)]
 
 
-def test_audio_behind_a_checkpoint_does_not_delay_it(buffer):
+def test_audio_behind_a_checkpoint_does_not_delay_it(buffer: PlaybackBuffer) -> None:
     buffer.play(LOUD * FRAME, 0.005)
     buffer.checkpoint("first", 0.005)
     buffer.play(LOUD * FRAME * 100, 0.005)
     assert played(buffer.advance(0.5)) == [("first", 0.04)]
 
 
-def test_a_part_of_a_frame_is_played_and_the_rest_of_its_tick_is_silence(buffer):
+def test_a_part_of_a_frame_is_played_and_the_rest_of_its_tick_is_silence(
+    buffer: PlaybackBuffer,
+) -> None:
     buffer.play(LOUD * 40, 0.005)
     buffer.advance(0.03)
     buffer.play(LOUD * FRAME, 0.03)
@@ -70,7 +76,7 @@ def test_a_part_of_a_frame_is_played_and_the_rest_of_its_tick_is_silence(buffer)
     assert buffer.gaps == [(pytest.approx(200 / 8000), pytest.approx(120 / 8000))]
 
 
-def test_audio_queued_ahead_joins_up_across_messages_of_any_size(buffer):
+def test_audio_queued_ahead_joins_up_across_messages_of_any_size(buffer: PlaybackBuffer) -> None:
     for _ in range(10):
         buffer.play(LOUD * 37, 0.005)
     buffer.advance(1.0)
@@ -78,14 +84,14 @@ def test_audio_queued_ahead_joins_up_across_messages_of_any_size(buffer):
     assert buffer.gaps == []
 
 
-def test_a_short_dry_spell_between_audio_is_a_gap(buffer):
+def test_a_short_dry_spell_between_audio_is_a_gap(buffer: PlaybackBuffer) -> None:
     buffer.play(LOUD * FRAME, 0.0)
     buffer.play(LOUD * FRAME, 0.105)
     buffer.advance(1.0)
     assert buffer.gaps == [(pytest.approx(0.04), pytest.approx(0.08))]
 
 
-def test_a_long_dry_spell_is_a_pause(buffer):
+def test_a_long_dry_spell_is_a_pause(buffer: PlaybackBuffer) -> None:
     buffer.play(LOUD * FRAME, 0.0)
     buffer.play(LOUD * FRAME, 0.6)
     buffer.advance(1.0)
@@ -93,7 +99,7 @@ def test_a_long_dry_spell_is_a_pause(buffer):
     assert buffer.pauses == [(pytest.approx(0.04), pytest.approx(0.58))]
 
 
-def test_the_gap_threshold_can_be_set():
+def test_the_gap_threshold_can_be_set() -> None:
     buffer = PlaybackBuffer(MULAW_8K, gap_threshold=1.0)
     buffer.play(LOUD * FRAME, 0.0)
     buffer.play(LOUD * FRAME, 0.6)
@@ -102,7 +108,9 @@ def test_the_gap_threshold_can_be_set():
 
 
 @pytest.mark.parametrize("later", [0.105, 3.0])
-def test_a_dry_spell_with_a_clear_in_it_is_neither_gap_nor_pause(buffer, later):
+def test_a_dry_spell_with_a_clear_in_it_is_neither_gap_nor_pause(
+    buffer: PlaybackBuffer, later: float
+) -> None:
     buffer.play(LOUD * FRAME, 0.0)
     buffer.clear(0.1)
     buffer.play(LOUD * FRAME, later)
@@ -110,7 +118,7 @@ def test_a_dry_spell_with_a_clear_in_it_is_neither_gap_nor_pause(buffer, later):
     assert (buffer.gaps, buffer.pauses) == ([], [])
 
 
-def test_silence_after_the_last_audio_is_neither_gap_nor_pause(buffer):
+def test_silence_after_the_last_audio_is_neither_gap_nor_pause(buffer: PlaybackBuffer) -> None:
     buffer.play(LOUD * FRAME, 0.0)
     buffer.advance(60.0)
     assert (buffer.gaps, buffer.pauses) == ([], [])
@@ -121,7 +129,9 @@ def test_silence_after_the_last_audio_is_neither_gap_nor_pause(buffer):
     silences=st.lists(st.integers(0, 100), min_size=8, max_size=8),
     threshold=st.integers(1, 60),
 )
-def test_dry_spells_are_told_apart_by_their_length_alone(lengths, silences, threshold):
+def test_dry_spells_are_told_apart_by_their_length_alone(
+    lengths: list[int], silences: list[int], threshold: int
+) -> None:
     buffer = PlaybackBuffer(MULAW_8K, gap_threshold=threshold * 0.02)
     tick = 0
     for frames, silence in zip(lengths, silences, strict=False):
@@ -135,7 +145,7 @@ def test_dry_spells_are_told_apart_by_their_length_alone(lengths, silences, thre
     assert pauses == [silence for silence in between if silence >= threshold]
 
 
-def test_a_clear_drops_audio_and_pending_checkpoints(buffer):
+def test_a_clear_drops_audio_and_pending_checkpoints(buffer: PlaybackBuffer) -> None:
     buffer.play(LOUD * FRAME * 10, 0.005)
     buffer.checkpoint("never", 0.005)
     assert buffer.clear(0.05) == [Cleared(0.05, pytest.approx(0.16), ("never",))]
@@ -144,25 +154,25 @@ def test_a_clear_drops_audio_and_pending_checkpoints(buffer):
     assert buffer.cleared == pytest.approx(0.16)
 
 
-def test_a_clear_tells_first_what_was_played_before_it(buffer):
+def test_a_clear_tells_first_what_was_played_before_it(buffer: PlaybackBuffer) -> None:
     buffer.play(LOUD * FRAME, 0.005)
     buffer.checkpoint("heard", 0.005)
     happenings = buffer.clear(1.0)
     assert [type(happening) for happening in happenings] == [Played, Cleared]
 
 
-def test_the_tick_in_play_is_heard_to_its_end_after_a_clear(buffer):
+def test_the_tick_in_play_is_heard_to_its_end_after_a_clear(buffer: PlaybackBuffer) -> None:
     buffer.play(LOUD * FRAME * 10, 0.005)
     buffer.clear(0.021)
     assert [(start, len(samples)) for start, samples in buffer.heard] == [(160, 160)]
     assert buffer.spells == [(0.02, 0.04)]
 
 
-def test_a_clear_of_nothing_is_answered_too(buffer):
+def test_a_clear_of_nothing_is_answered_too(buffer: PlaybackBuffer) -> None:
     assert buffer.clear(1.0) == [Cleared(1.0, 0.0, ())]
 
 
-def test_audio_beyond_the_limit_is_dropped_newest_first():
+def test_audio_beyond_the_limit_is_dropped_newest_first() -> None:
     buffer = PlaybackBuffer(MULAW_8K, limit=1.0)
     assert buffer.play(b"\x00" * 6000 + b"\x01" * 3000, 0.0) == [Overflowed(0.0, 0.125)]
     assert buffer.queued == 1.0
@@ -171,25 +181,25 @@ def test_audio_beyond_the_limit_is_dropped_newest_first():
     assert len(buffer.heard[0][1]) == 8000
 
 
-def test_an_overflow_keeps_whole_samples():
+def test_an_overflow_keeps_whole_samples() -> None:
     buffer = PlaybackBuffer(L16_8K, limit=0.00013)
     buffer.play(b"\x00\x40" * 10, 0.0)
     assert buffer.queued * 8000 == 1
 
 
-def test_half_a_sample_is_refused():
+def test_half_a_sample_is_refused() -> None:
     with pytest.raises(AudioError):
         PlaybackBuffer(L16_16K).play(b"\x00\x00\x00", 0.0)
 
 
-def test_a_timer_a_few_nanoseconds_early_has_reached_its_tick():
+def test_a_timer_a_few_nanoseconds_early_has_reached_its_tick() -> None:
     origin = 123_456.789
     buffer = PlaybackBuffer(MULAW_8K, origin=origin)
     buffer.checkpoint("end", origin + 0.001)
     assert played(buffer.advance(origin + 0.02 - 1e-9)) != []
 
 
-def test_nothing_happens_before_the_origin():
+def test_nothing_happens_before_the_origin() -> None:
     buffer = PlaybackBuffer(MULAW_8K, origin=10.0)
     buffer.play(LOUD * FRAME, 9.0)
     assert buffer.queued == 0.02
@@ -198,7 +208,7 @@ def test_nothing_happens_before_the_origin():
     assert buffer.first_audio == 0.0
 
 
-def test_silence_sent_as_audio_is_played_but_is_no_speech(buffer):
+def test_silence_sent_as_audio_is_played_but_is_no_speech(buffer: PlaybackBuffer) -> None:
     buffer.play(MULAW_8K.silence * FRAME * 5, 0.0)
     buffer.advance(1.0)
     assert buffer.played == pytest.approx(0.1)
@@ -206,7 +216,9 @@ def test_silence_sent_as_audio_is_played_but_is_no_speech(buffer):
     assert buffer.last_audible is None
 
 
-def test_a_pause_between_words_does_not_end_a_spell_and_a_longer_one_does(buffer):
+def test_a_pause_between_words_does_not_end_a_spell_and_a_longer_one_does(
+    buffer: PlaybackBuffer,
+) -> None:
     quiet = MULAW_8K.silence * FRAME
     buffer.play(LOUD * FRAME + quiet * 5 + LOUD * FRAME + quiet * 15 + LOUD * FRAME, 0.0)
     buffer.advance(0.0)
@@ -218,7 +230,7 @@ def test_a_pause_between_words_does_not_end_a_spell_and_a_longer_one_does(buffer
     assert buffer.spell_count == 2
 
 
-def test_a_clear_ends_a_spell_however_soon_the_next_begins(buffer):
+def test_a_clear_ends_a_spell_however_soon_the_next_begins(buffer: PlaybackBuffer) -> None:
     buffer.play(LOUD * FRAME * 5, 0.0)
     buffer.clear(0.045)
     buffer.play(LOUD * FRAME, 0.045)
@@ -227,7 +239,7 @@ def test_a_clear_ends_a_spell_however_soon_the_next_begins(buffer):
 
 
 @pytest.mark.parametrize("format", [MULAW_8K, L16_8K, L16_16K, L16_24K])
-def test_what_is_heard_is_what_was_sent(format):
+def test_what_is_heard_is_what_was_sent(format: AudioFormat) -> None:
     samples = (10_000 * np.sin(np.arange(format.rate) * 0.1)).astype(np.int16)
     payload = format.encode(samples)
     buffer = PlaybackBuffer(format)
@@ -293,7 +305,9 @@ STEPS = st.lists(
 
 
 @given(steps=STEPS, format=st.sampled_from([MULAW_8K, L16_8K]), data=st.data())
-def test_it_does_what_playing_tick_by_tick_would_do(steps, format, data):
+def test_it_does_what_playing_tick_by_tick_would_do(
+    steps: list[tuple[int, tuple[str, int]]], format: AudioFormat, data: st.DataObject
+) -> None:
     limit = 2000
     model = TickByTick(format, limit)
     lazy = PlaybackBuffer(format, limit=limit / format.bytes_per_second)
@@ -351,7 +365,9 @@ def test_it_does_what_playing_tick_by_tick_would_do(steps, format, data):
 
 
 @given(steps=STEPS)
-def test_counters_are_the_same_without_keeping_the_audio(steps):
+def test_counters_are_the_same_without_keeping_the_audio(
+    steps: list[tuple[int, tuple[str, int]]],
+) -> None:
     keeping, counting = PlaybackBuffer(MULAW_8K), PlaybackBuffer(MULAW_8K, keep_audio=False)
     now = 0.0
     for wait, (kind, size) in steps:

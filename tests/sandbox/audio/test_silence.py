@@ -27,13 +27,13 @@ def waited(amplitude: int, seconds: float = 2.0, hang_up_after: float | None = N
     return run_virtual(scenario())
 
 
-def test_silence_counts_from_the_last_sound():
+def test_silence_counts_from_the_last_sound() -> None:
     assert waited(5_000) == pytest.approx(5, abs=0.05)
 
 
-def test_a_hiss_is_silence():
+def test_a_hiss_is_silence() -> None:
     assert waited(50) == pytest.approx(2, abs=0.05)
 
 
-def test_the_end_of_the_line_ends_the_wait():
+def test_the_end_of_the_line_ends_the_wait() -> None:
     assert waited(5_000, hang_up_after=1.0) == pytest.approx(1)

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiocodecs import L16_8K, L16_16K, MULAW_8K
+from audiocodecs import L16_8K, L16_16K, MULAW_8K, AudioFormat, Samples
 from mediaserver.sandbox.audio.tracks import IncomingTrack, OutgoingTrack
 
 
 ORIGIN = 3.7
 
 
-def a_line(ticks=0):
+def a_line(ticks: int = 0) -> SimpleNamespace:
     return SimpleNamespace(
         rate=16_000,
         ticks=ticks,
@@ -23,11 +23,11 @@ def a_line(ticks=0):
     )
 
 
-def incoming(line):
+def incoming(line: SimpleNamespace) -> IncomingTrack:
     return IncomingTrack(line, L16_16K, origin=ORIGIN, limit=60, answer=lambda _: None)
 
 
-def heard(track, line, ticks):
+def heard(track: IncomingTrack, line: SimpleNamespace, ticks: int) -> Samples:
     frames = [track.take(line.ticks + 1 + tick) for tick in range(ticks)]
     return np.concatenate([line.silence if frame is None else frame for frame in frames])
 
@@ -36,7 +36,9 @@ def heard(track, line, ticks):
     pieces=st.lists(st.tuples(st.floats(0, 0.3), st.integers(1, 3_000)), max_size=12),
     ahead=st.floats(0, 1),
 )
-def test_what_was_played_is_heard_at_its_time_however_far_ahead_the_buffer_is(pieces, ahead):
+def test_what_was_played_is_heard_at_its_time_however_far_ahead_the_buffer_is(
+    pieces: list[tuple[float, int]], ahead: float
+) -> None:
     """The buffer may be told the time before the line has done the ticks that lie in between."""
     line = a_line(ticks=17)
     track = incoming(line)
@@ -52,13 +54,13 @@ def test_what_was_played_is_heard_at_its_time_however_far_ahead_the_buffer_is(pi
     assert np.array_equal(sound[sound != 0], expected[expected != 0])
 
 
-def test_a_server_that_plays_nothing_is_no_source():
+def test_a_server_that_plays_nothing_is_no_source() -> None:
     line = a_line()
     track = incoming(line)
     assert [track.take(tick) for tick in range(1, 50)] == [None] * 49
 
 
-def test_after_the_last_audio_its_end_is_let_out():
+def test_after_the_last_audio_its_end_is_let_out() -> None:
     line = a_line()
     track = IncomingTrack(line, L16_8K, origin=ORIGIN, limit=60, answer=lambda _: None)
     track.buffer.play(L16_8K.encode(np.full(160, 5_000, np.int16)), ORIGIN)
@@ -69,7 +71,7 @@ def test_after_the_last_audio_its_end_is_let_out():
     assert not played[2].any()
 
 
-def test_settled_silence_is_the_same_object_each_time():
+def test_settled_silence_is_the_same_object_each_time() -> None:
     line = a_line()
     track = OutgoingTrack(line, MULAW_8K)
     payloads = {id(track.payload(line.silence)) for _ in range(9)}
@@ -78,7 +80,7 @@ def test_settled_silence_is_the_same_object_each_time():
 
 
 @pytest.mark.parametrize("format", [MULAW_8K, L16_8K, L16_16K])
-def test_a_frame_is_twenty_milliseconds_of_the_format(format):
+def test_a_frame_is_twenty_milliseconds_of_the_format(format: AudioFormat) -> None:
     line = a_line()
     track = OutgoingTrack(line, format)
     rng = np.random.default_rng(2)

@@ -10,16 +10,16 @@ LOUD = b"\x00"
 QUIET = MULAW_8K.silence
 
 
-def test_a_caller_with_nothing_to_say_is_silent():
+def test_a_caller_with_nothing_to_say_is_silent() -> None:
     assert CallerVoice(MULAW_8K).take(160) == QUIET * 160
 
 
-def test_silence_is_the_same_object_every_time():
+def test_silence_is_the_same_object_every_time() -> None:
     voice = CallerVoice(MULAW_8K)
     assert voice.take(160) is voice.take(160)
 
 
-def test_clips_follow_each_other_and_the_last_frame_is_filled_up():
+def test_clips_follow_each_other_and_the_last_frame_is_filled_up() -> None:
     voice = CallerVoice(MULAW_8K)
     voice.say(b"\x01" * 100)
     voice.say(b"\x02" * 100)
@@ -29,7 +29,7 @@ def test_clips_follow_each_other_and_the_last_frame_is_filled_up():
     assert not voice.speaking
 
 
-def test_a_clip_said_later_begins_with_the_next_frame():
+def test_a_clip_said_later_begins_with_the_next_frame() -> None:
     voice = CallerVoice(MULAW_8K)
     voice.take(160)
     voice.say(LOUD * 80)
@@ -39,20 +39,20 @@ def test_a_clip_said_later_begins_with_the_next_frame():
     assert [start for start, _ in voice.said] == [160, 320]
 
 
-def test_saying_nothing_changes_nothing():
+def test_saying_nothing_changes_nothing() -> None:
     voice = CallerVoice(MULAW_8K)
     voice.say(b"")
     assert voice.said == []
     assert not voice.speaking
 
 
-def test_half_a_second_of_silence_ends_an_utterance():
+def test_half_a_second_of_silence_ends_an_utterance() -> None:
     voice = CallerVoice(MULAW_8K)
     voice.say(LOUD * 1600 + QUIET * 2400 + LOUD * 1600 + QUIET * 4800 + LOUD * 1600)
     assert voice.utterances == [(0.0, 0.7), (1.3, 1.5)]
 
 
-def test_nothing_is_kept_without_keep_audio():
+def test_nothing_is_kept_without_keep_audio() -> None:
     voice = CallerVoice(MULAW_8K, keep_audio=False)
     voice.say(LOUD * 160)
     assert voice.said == []
@@ -60,7 +60,7 @@ def test_nothing_is_kept_without_keep_audio():
 
 
 @given(st.lists(st.one_of(st.integers(1, 700).map(lambda n: ("say", n)), st.just(("take", 0)))))
-def test_what_was_said_lies_where_it_was_sent(steps):
+def test_what_was_said_lies_where_it_was_sent(steps: list[tuple[str, int]]) -> None:
     voice = CallerVoice(L16_8K)
     sent = b""
     for number, (step, size) in enumerate([*steps, *[("take", 0)] * 200]):

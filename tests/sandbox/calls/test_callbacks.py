@@ -21,14 +21,14 @@ def call(**more: Any) -> CallRecord:
     )
 
 
-def test_an_outbound_call_is_the_a_leg():
+def test_an_outbound_call_is_the_a_leg() -> None:
     params = call_params(call(), "MA1", "StartApp")
 
     assert (params["ALegUUID"], params["ALegRequestUUID"]) == ("c1", "r1")
     assert "CallerName" not in params
 
 
-def test_an_inbound_call_has_the_callers_name_or_number():
+def test_an_inbound_call_has_the_callers_name_or_number() -> None:
     named = call_params(call(direction="inbound", caller_name="Amal"), "MA1", "StartApp")
     unnamed = call_params(call(direction="inbound"), "MA1", "StartApp")
 
@@ -36,7 +36,7 @@ def test_an_inbound_call_has_the_callers_name_or_number():
     assert "ALegUUID" not in named
 
 
-def test_a_leg_names_its_parent_and_a_call_its_headers():
+def test_a_leg_names_its_parent_and_a_call_its_headers() -> None:
     params = call_params(
         call(parent_call_uuid="c0", headers={"X-PH-ticket": "17"}), "MA1", "StartApp"
     )
@@ -44,7 +44,7 @@ def test_a_leg_names_its_parent_and_a_call_its_headers():
     assert (params["ParentCallUUID"], params["X-PH-ticket"]) == ("c0", "17")
 
 
-def test_the_hangup_url_is_told_how_long_it_was():
+def test_the_hangup_url_is_told_how_long_it_was() -> None:
     params = hangup_params(call(answered=1_700_000_001.0, ended=1_700_000_009.0), "MA1")
 
     assert (params["Event"], params["Duration"]) == ("Hangup", "8")

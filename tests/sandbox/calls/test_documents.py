@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from audiocodecs import Samples, Wav, encode_wav, read_wav
+from mediaserver.sandbox.audio.handset import Handset
 from mediaserver.sandbox.calls.call import SandboxCall
 from mediaserver.sandbox.calls.documents import MAX_INSTANT_DOCUMENTS
 from mediaserver.sandbox.calls.plan import CallPlan
 from mediaserver.sandbox.people.person import HangUp, Person, Press, Wait
+from mediaserver.sandbox.records.records import CallRecord, StreamRecord
 from mediaserver.sandbox.webhooks import Target
 
 
@@ -39,8 +42,8 @@ def length(call: SandboxCall) -> float:
     return call.record.ended - call.record.answered
 
 
-def test_elements_run_one_after_the_other(on_platform):
-    async def scenario(platform):
+def test_elements_run_one_after_the_other(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> SandboxCall:
         platform.customer.replies["/tone.wav"] = encode_wav(tone(1.5), 8_000)
         url = platform.customer.target("/tone.wav")
         return await run_call(
@@ -55,8 +58,8 @@ def test_elements_run_one_after_the_other(on_platform):
     assert second == pytest.approx((3.5, 5), abs=0.1)
 
 
-def test_loop_repeats_until_the_call_ends(on_platform):
-    async def scenario(platform):
+def test_loop_repeats_until_the_call_ends(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> SandboxCall:
         platform.customer.replies["/tone.wav"] = encode_wav(tone(0.5), 8_000)
         url = platform.customer.target("/tone.wav")
         return await run_call(platform, '<Hangup schedule="10"/>', f'<Play loop="0">{url}</Play>')
@@ -67,8 +70,8 @@ def test_loop_repeats_until_the_call_ends(on_platform):
     assert call.record.hangup_source == "Answer XML"
 
 
-def test_what_cannot_be_played_is_passed_over(on_platform):
-    async def scenario(platform):
+def test_what_cannot_be_played_is_passed_over(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> SandboxCall:
         platform.customer.replies |= {"/none.wav": 404, "/no.wav": "no WAV"}
         return await run_call(
             platform,
@@ -84,8 +87,8 @@ def test_what_cannot_be_played_is_passed_over(on_platform):
     assert (length(call), call.record.hangup_cause_code) == (pytest.approx(3, abs=0.1), 4010)
 
 
-def test_speak_takes_as_long_as_it_is_said(on_platform):
-    async def scenario(platform):
+def test_speak_takes_as_long_as_it_is_said(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> tuple[list[tuple[str, str]], float]:
         said: list[tuple[str, str]] = []
 
         async def speak(text: str, language: str) -> Wav:
@@ -102,13 +105,15 @@ def test_speak_takes_as_long_as_it_is_said(on_platform):
     assert seconds == pytest.approx(4, abs=0.1)
 
 
-def test_wait_for_silence_goes_on_when_the_person_is_silent(on_platform):
-    async def scenario(platform):
+def test_wait_for_silence_goes_on_when_the_person_is_silent(
+    on_platform: Callable[..., Any],
+) -> None:
+    async def scenario(platform: Any) -> SandboxCall:
         return await run_call(
             platform, '<Wait length="30" silence="true" minSilence="3000"/>', "<Hangup/>"
         )
 
-    async def talkative(handset):
+    async def talkative(handset: Handset) -> None:
         handset.say(tone(4), 8_000)
         await handset.wait_ended()
 
@@ -116,8 +121,8 @@ def test_wait_for_silence_goes_on_when_the_person_is_silent(on_platform):
     assert length(on_platform(scenario, person=Person(talkative))) == pytest.approx(7, abs=0.2)
 
 
-def test_redirect_runs_another_document(on_platform):
-    async def scenario(platform):
+def test_redirect_runs_another_document(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> tuple[CallRecord, Any]:
         url = platform.document("/next", "<Hangup/>")
         call = await run_call(platform, f'<Redirect method="GET">{url}</Redirect>')
         return call.record, platform.customer.at("/next")[0]
@@ -142,8 +147,10 @@ class TestWithoutADocument:
             (b"<Response>" + b" " * 200_000 + b"</Response>", 8011),
         ],
     )
-    def test_the_call_ends_with_the_documented_cause(self, on_platform, reply, code):
-        async def scenario(platform):
+    def test_the_call_ends_with_the_documented_cause(
+        self, on_platform: Callable[..., Any], reply: bytes | int | str, code: int
+    ) -> None:
+        async def scenario(platform: Any) -> CallRecord:
             platform.customer.replies["/answer"] = reply
             call = await platform.exchange.call(
                 "+14155550123",
@@ -157,8 +164,8 @@ class TestWithoutADocument:
 
         assert (record.hangup_cause_code, record.hangup_source) == (code, "Error")
 
-    def test_a_slow_url_is_asked_twice_for_15_s_each(self, on_platform):
-        async def scenario(platform):
+    def test_a_slow_url_is_asked_twice_for_15_s_each(self, on_platform: Callable[..., Any]) -> None:
+        async def scenario(platform: Any) -> tuple[SandboxCall, list[Any]]:
             platform.customer.replies["/slow"] = lambda _: asyncio.sleep(100, "")
             call = await platform.exchange.call(
                 "+14155550123",
@@ -177,8 +184,8 @@ class TestWithoutADocument:
         assert call.record.hangup_cause_code == 7011
         assert length(call) == pytest.approx(2 * (15 + 2), abs=0.1)
 
-    def test_the_fallback_has_one(self, on_platform):
-        async def scenario(platform):
+    def test_the_fallback_has_one(self, on_platform: Callable[..., Any]) -> None:
+        async def scenario(platform: Any) -> tuple[CallRecord, Any]:
             platform.customer.replies["/broken"] = 500
             fallback = Target(platform.document("/fallback", "<Hangup/>"))
             call = await platform.exchange.call(
@@ -195,8 +202,10 @@ class TestWithoutADocument:
         assert asked.params["CallUUID"] == record.call_uuid
 
     @pytest.mark.parametrize(("reply", "code"), [(404, 7014), ("no", 8014)])
-    def test_a_redirect_has_causes_of_its_own(self, on_platform, reply, code):
-        async def scenario(platform):
+    def test_a_redirect_has_causes_of_its_own(
+        self, on_platform: Callable[..., Any], reply: int | str, code: int
+    ) -> None:
+        async def scenario(platform: Any) -> CallRecord:
             platform.customer.replies["/next"] = reply
             url = platform.customer.target("/next")
             return (await run_call(platform, f"<Redirect>{url}</Redirect>")).record
@@ -205,8 +214,10 @@ class TestWithoutADocument:
 
 
 class TestStream:
-    def test_without_keep_call_alive_the_call_soon_ends(self, on_platform):
-        async def scenario(platform):
+    def test_without_keep_call_alive_the_call_soon_ends(
+        self, on_platform: Callable[..., Any]
+    ) -> None:
+        async def scenario(platform: Any) -> SandboxCall:
             return await run_call(platform, platform.stream())
 
         call = on_platform(scenario)
@@ -214,8 +225,10 @@ class TestStream:
         assert length(call) == pytest.approx(1, abs=0.1)
         assert call.record.hangup_cause_code == 4010
 
-    def test_without_keep_call_alive_what_follows_runs_beside_it(self, on_platform):
-        async def scenario(platform):
+    def test_without_keep_call_alive_what_follows_runs_beside_it(
+        self, on_platform: Callable[..., Any]
+    ) -> None:
+        async def scenario(platform: Any) -> tuple[SandboxCall, StreamRecord]:
             call = await run_call(platform, platform.stream(), '<Wait length="7"/>')
             (stream,) = platform.exchange.records.streams.values()
             return call, stream
@@ -226,8 +239,10 @@ class TestStream:
         assert stream.end_reason == "Call hangup"
         assert stream.ended - stream.started == pytest.approx(8, abs=0.2)
 
-    def test_with_keep_call_alive_what_follows_runs_after_it(self, on_platform):
-        async def scenario(platform):
+    def test_with_keep_call_alive_what_follows_runs_after_it(
+        self, on_platform: Callable[..., Any]
+    ) -> None:
+        async def scenario(platform: Any) -> tuple[SandboxCall, float]:
             url = platform.document("/after", '<Wait length="2"/>')
             answer = Target(
                 platform.document(
@@ -248,8 +263,10 @@ class TestStream:
         assert length(call) == pytest.approx(7, abs=0.1)
         assert call.record.hangup_cause_code == 4010
 
-    def test_a_second_one_at_the_same_time_is_passed_over(self, on_platform):
-        async def scenario(platform):
+    def test_a_second_one_at_the_same_time_is_passed_over(
+        self, on_platform: Callable[..., Any]
+    ) -> None:
+        async def scenario(platform: Any) -> int:
             await run_call(
                 platform, platform.stream(), platform.stream(), '<Wait length="2"/>', "<Hangup/>"
             )
@@ -262,7 +279,7 @@ class TestGetDigits:
     def digits(self, on_platform: Any, *steps: Any, **attributes: Any) -> tuple[str | None, float]:
         """Return what the action was told, if anything, and the length of the call."""
 
-        async def scenario(platform):
+        async def scenario(platform: Any) -> tuple[None, float] | tuple[str, float]:
             action = platform.document("/digits", "<Hangup/>")
             written = "".join(f' {name}="{value}"' for name, value in attributes.items())
             call = await run_call(platform, f'<GetDigits action="{action}"{written}/>')
@@ -271,31 +288,33 @@ class TestGetDigits:
 
         return on_platform(scenario, person=Person([Wait(1), *steps]))
 
-    def test_tells_the_action_what_was_pressed(self, on_platform):
+    def test_tells_the_action_what_was_pressed(self, on_platform: Callable[..., Any]) -> None:
         assert self.digits(on_platform, Press("12#")) == ("12", pytest.approx(1.2, abs=0.1))
 
-    def test_ends_with_as_many_as_were_wanted(self, on_platform):
+    def test_ends_with_as_many_as_were_wanted(self, on_platform: Callable[..., Any]) -> None:
         digits, seconds = self.digits(on_platform, Press("1234"), numDigits=3)
 
         assert (digits, seconds) == ("123", pytest.approx(1.2, abs=0.1))
 
-    def test_ends_when_no_more_come(self, on_platform):
+    def test_ends_when_no_more_come(self, on_platform: Callable[..., Any]) -> None:
         digits, seconds = self.digits(on_platform, Press("7"), digitTimeout=4)
 
         assert (digits, seconds) == ("7", pytest.approx(5, abs=0.1))
 
-    def test_goes_on_with_the_document_when_none_come(self, on_platform):
+    def test_goes_on_with_the_document_when_none_come(
+        self, on_platform: Callable[..., Any]
+    ) -> None:
         digits, seconds = self.digits(on_platform, timeout=3, retries=2)
 
         assert (digits, seconds) == (None, pytest.approx(6, abs=0.1))
 
-    def test_passes_over_keys_that_are_not_valid(self, on_platform):
+    def test_passes_over_keys_that_are_not_valid(self, on_platform: Callable[..., Any]) -> None:
         digits, _ = self.digits(on_platform, Press("9182#"), validDigits="12")
 
         assert digits == "12"
 
-    def test_the_first_key_stops_the_prompt(self, on_platform):
-        async def scenario(platform):
+    def test_the_first_key_stops_the_prompt(self, on_platform: Callable[..., Any]) -> None:
+        async def scenario(platform: Any) -> SandboxCall:
             platform.customer.replies["/tone.wav"] = encode_wav(tone(20), 8_000)
             play = f"<Play>{platform.customer.target('/tone.wav')}</Play>"
             return await run_call(platform, f'<GetDigits numDigits="1">{play}</GetDigits>')
@@ -304,8 +323,10 @@ class TestGetDigits:
 
         assert length(call) == pytest.approx(4, abs=0.1)
 
-    def test_the_timeout_counts_from_the_end_of_the_prompt(self, on_platform):
-        async def scenario(platform):
+    def test_the_timeout_counts_from_the_end_of_the_prompt(
+        self, on_platform: Callable[..., Any]
+    ) -> None:
+        async def scenario(platform: Any) -> SandboxCall:
             platform.customer.replies["/tone.wav"] = encode_wav(tone(6), 8_000)
             play = f"<Play>{platform.customer.target('/tone.wav')}</Play>"
             return await run_call(platform, f'<GetDigits timeout="3">{play}</GetDigits>')
@@ -314,8 +335,8 @@ class TestGetDigits:
 
 
 class TestRecord:
-    def test_of_a_session_runs_beside_what_follows(self, on_platform):
-        async def scenario(platform):
+    def test_of_a_session_runs_beside_what_follows(self, on_platform: Callable[..., Any]) -> None:
+        async def scenario(platform: Any) -> tuple[Any, Any, Wav]:
             url = platform.customer.target("/recorded")
             await run_call(
                 platform,
@@ -342,9 +363,14 @@ class TestRecord:
         ],
     )
     def test_of_a_message_ends_with_a_key_silence_or_its_length(
-        self, on_platform, steps, attributes, digits, seconds
-    ):
-        async def scenario(platform):
+        self,
+        on_platform: Callable[..., Any],
+        steps: list[Press | Wait],
+        attributes: str,
+        digits: str,
+        seconds: float,
+    ) -> None:
+        async def scenario(platform: Any) -> dict[str, str]:
             url = platform.document("/recorded", "<Hangup/>")
             await run_call(platform, f'<Record action="{url}" {attributes}/>')
             return platform.customer.at("/recorded")[0].params
@@ -354,8 +380,10 @@ class TestRecord:
         assert params["Digits"] == digits
         assert int(params["RecordingDurationMs"]) / 1000 == pytest.approx(seconds, abs=0.1)
 
-    def test_of_a_message_is_kept_when_the_person_hangs_up(self, on_platform):
-        async def scenario(platform):
+    def test_of_a_message_is_kept_when_the_person_hangs_up(
+        self, on_platform: Callable[..., Any]
+    ) -> None:
+        async def scenario(platform: Any) -> float:
             url = platform.customer.target("/recorded")
             await run_call(platform, f'<Record playBeep="false" callbackUrl="{url}"/>')
             (stopped,) = platform.customer.at("/recorded")
@@ -368,8 +396,10 @@ class TestRecord:
 
 
 @pytest.mark.parametrize(("reply", "code"), [(404, 7012), ("no", 8012)])
-def test_an_action_without_a_document_ends_the_call(on_platform, reply, code):
-    async def scenario(platform):
+def test_an_action_without_a_document_ends_the_call(
+    on_platform: Callable[..., Any], reply: int | str, code: int
+) -> None:
+    async def scenario(platform: Any) -> SandboxCall:
         platform.customer.replies["/action"] = reply
         action = platform.customer.target("/action")
         return await run_call(platform, f'<GetDigits action="{action}"/>')
@@ -379,8 +409,8 @@ def test_an_action_without_a_document_ends_the_call(on_platform, reply, code):
     assert call.record.hangup_cause_code == code
 
 
-def test_documents_that_go_round_in_a_circle_end_the_call(on_platform):
-    async def scenario(platform):
+def test_documents_that_go_round_in_a_circle_end_the_call(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> tuple[CallRecord, int]:
         url = platform.customer.target("/answer")
         call = await run_call(platform, f"<Redirect>{url}</Redirect>")
         return call.record, len(platform.customer.at("/answer"))
@@ -392,8 +422,8 @@ def test_documents_that_go_round_in_a_circle_end_the_call(on_platform):
     assert asked == MAX_INSTANT_DOCUMENTS + 1
 
 
-def test_a_circle_that_takes_its_time_goes_on(on_platform):
-    async def scenario(platform):
+def test_a_circle_that_takes_its_time_goes_on(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> tuple[int, int]:
         url = platform.customer.target("/answer")
         call = await run_call(
             platform, '<Wait length="1"/>', f"<Redirect>{url}</Redirect>", time_limit=90

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +10,13 @@ import pytest
 from mediaserver.sandbox.calls.exchange import HEARTBEAT
 from mediaserver.sandbox.calls.plan import CallPlan
 from mediaserver.sandbox.errors import CallLimitError, UnknownNumberError
-from mediaserver.sandbox.records.records import ApplicationRecord, HeartbeatRecord, NumberRecord
+from mediaserver.sandbox.records.records import (
+    ApplicationRecord,
+    CallRecord,
+    HeartbeatRecord,
+    NumberRecord,
+    StreamRecord,
+)
 from mediaserver.sandbox.webhooks import Target
 
 
@@ -21,8 +28,8 @@ async def place(platform: Any, *elements: str) -> Any:
     return await platform.exchange.call(CALLED, caller=CALLER, plan=CallPlan(answer))
 
 
-def test_calls_begin_at_the_accounts_pace(on_platform):
-    async def scenario(platform):
+def test_calls_begin_at_the_accounts_pace(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> tuple[list[float], list[float]]:
         calls = [await place(platform, "<Hangup/>") for _ in range(4)]
         await asyncio.gather(*(call.wait_ended() for call in calls))
         asked = [each for each in platform.customer.asked if each.event == "StartApp"]
@@ -34,8 +41,8 @@ def test_calls_begin_at_the_accounts_pace(on_platform):
     assert times == pytest.approx([1, 1.5, 2, 2.5])
 
 
-def test_there_is_room_again_once_a_call_has_ended(on_platform):
-    async def scenario(platform):
+def test_there_is_room_again_once_a_call_has_ended(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> None:
         call = await place(platform, "<Hangup/>")
         with pytest.raises(CallLimitError, match="1 concurrent"):
             await place(platform, "<Hangup/>")
@@ -45,8 +52,8 @@ def test_there_is_room_again_once_a_call_has_ended(on_platform):
     on_platform(scenario, options={"concurrency": 1})
 
 
-def test_a_number_is_answered_by_its_application(on_platform):
-    async def scenario(platform):
+def test_a_number_is_answered_by_its_application(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> list[tuple[str, str]]:
         exchange = platform.exchange
         await exchange.records.remember(
             ApplicationRecord(
@@ -66,16 +73,16 @@ def test_a_number_is_answered_by_its_application(on_platform):
     assert on_platform(scenario) == [("/app", "GET"), ("/over", "POST")]
 
 
-def test_a_number_without_an_application_cannot_be_dialled(on_platform):
-    async def scenario(platform):
+def test_a_number_without_an_application_cannot_be_dialled(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> None:
         with pytest.raises(UnknownNumberError, match=re.escape(CALLER)):
             await platform.exchange.dial_in(CALLER)
 
     on_platform(scenario)
 
 
-def test_closing_hangs_up_and_tells_the_hangup_url(on_platform):
-    async def scenario(platform):
+def test_closing_hangs_up_and_tells_the_hangup_url(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> tuple[CallRecord, list[StreamRecord], Any]:
         call = await place(platform, platform.stream(keepCallAlive="true"))
         await platform.streams.until(1)
         await platform.exchange.aclose()
@@ -93,8 +100,8 @@ def test_closing_hangs_up_and_tells_the_hangup_url(on_platform):
     assert told.event == "Hangup"
 
 
-def test_a_call_that_cannot_be_remembered_is_not_placed(on_platform):
-    async def scenario(platform):
+def test_a_call_that_cannot_be_remembered_is_not_placed(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> tuple[dict[Any, Any], dict[Any, Any]]:
         async def full(*_: Any) -> None:
             raise OSError("no space left on device")
 
@@ -106,8 +113,10 @@ def test_a_call_that_cannot_be_remembered_is_not_placed(on_platform):
     assert on_platform(scenario) == ({}, {})
 
 
-def test_a_heartbeat_is_kept_while_there_are_calls_and_no_longer(on_platform):
-    async def scenario(platform):
+def test_a_heartbeat_is_kept_while_there_are_calls_and_no_longer(
+    on_platform: Callable[..., Any],
+) -> None:
+    async def scenario(platform: Any) -> tuple[float, set[Any]]:
         exchange = platform.exchange
         call = await place(platform, '<Wait length="9"/>')
         await call.wait_ended()

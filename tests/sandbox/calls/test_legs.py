@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
+from mediaserver.sandbox.audio.handset import Handset
 from mediaserver.sandbox.calls.call import SandboxCall
 from mediaserver.sandbox.calls.plan import CallPlan
 from mediaserver.sandbox.people.person import HangUp, Person, Press, Wait
+from mediaserver.sandbox.records.records import CallRecord
 from mediaserver.sandbox.webhooks import Target
 
 
@@ -48,8 +51,10 @@ def leg(platform: Any, number: str) -> Any:
     )
 
 
-def test_both_hear_each_other(on_platform):
-    async def scenario(platform):
+def test_both_hear_each_other(on_platform: Callable[..., Any]) -> None:
+    async def scenario(
+        platform: Any,
+    ) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
         answer = platform.document("/answer", f"<Dial><Number>{B}</Number></Dial>")
         call = await platform.exchange.call(A, caller=C, plan=CallPlan(Target(answer)))
         await call.answered.wait()
@@ -58,7 +63,7 @@ def test_both_hear_each_other(on_platform):
         await call.wait_ended()
         return call.line.handset.heard, other.line.handset.heard
 
-    async def answers_a_second_later(handset):
+    async def answers_a_second_later(handset: Handset) -> None:
         await handset.wait(3)
         handset.say(TONE, 8_000)
         await handset.wait_spoken()
@@ -73,8 +78,8 @@ def test_both_hear_each_other(on_platform):
     assert heard_by_b == [pytest.approx((0.5, 1.5), abs=0.1)]
 
 
-def test_the_action_is_told_how_it_went(on_platform):
-    async def scenario(platform):
+def test_the_action_is_told_how_it_went(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> tuple[SandboxCall, dict[str, str], CallRecord]:
         call, told = await run_dial(platform, B)
         return call, told, leg(platform, B)
 
@@ -90,15 +95,15 @@ def test_the_action_is_told_how_it_went(on_platform):
 @pytest.mark.parametrize(
     ("number", "status"), [("+14155550486", "busy"), ("+14155550480", "no-answer")]
 )
-def test_nobody_may_answer(on_platform, number, status):
-    async def scenario(platform):
+def test_nobody_may_answer(on_platform: Callable[..., Any], number: str, status: str) -> None:
+    async def scenario(platform: Any) -> dict[str, str]:
         return (await run_dial(platform, number, timeout="20"))[1]
 
     assert on_platform(scenario)["DialStatus"] == status
 
 
-def test_the_first_to_answer_wins(on_platform):
-    async def scenario(platform):
+def test_the_first_to_answer_wins(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> tuple[CallRecord, CallRecord]:
         await run_dial(platform, B, C)
         return leg(platform, B), leg(platform, C)
 
@@ -110,8 +115,8 @@ def test_the_first_to_answer_wins(on_platform):
     assert fast.answered is not None
 
 
-def test_a_star_of_the_caller_ends_it(on_platform):
-    async def scenario(platform):
+def test_a_star_of_the_caller_ends_it(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> tuple[CallRecord, CallRecord]:
         call, _ = await run_dial(platform, B, hangupOnStar="true")
         return call.record, leg(platform, B)
 
@@ -121,8 +126,8 @@ def test_a_star_of_the_caller_ends_it(on_platform):
     assert record.ended - record.answered == pytest.approx(5, abs=0.1)
 
 
-def test_the_end_of_the_caller_ends_it(on_platform):
-    async def scenario(platform):
+def test_the_end_of_the_caller_ends_it(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> tuple[None, CallRecord]:
         _, told = await run_dial(platform, B)
         await asyncio.gather(*(each.wait_ended() for each in platform.exchange.calls.values()))
         return told, leg(platform, B)
@@ -133,8 +138,8 @@ def test_the_end_of_the_caller_ends_it(on_platform):
     assert other.bill_duration == pytest.approx(3, abs=1)
 
 
-def test_the_time_limit_ends_it(on_platform):
-    async def scenario(platform):
+def test_the_time_limit_ends_it(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> CallRecord:
         await run_dial(platform, B, timeLimit="7")
         return leg(platform, B)
 
@@ -143,8 +148,10 @@ def test_the_time_limit_ends_it(on_platform):
     assert (other.bill_duration, other.hangup_cause_name) == (7, "Scheduled Hangup")
 
 
-def test_an_inbound_call_is_answered_when_somebody_is_there(on_platform):
-    async def scenario(platform):
+def test_an_inbound_call_is_answered_when_somebody_is_there(
+    on_platform: Callable[..., Any],
+) -> None:
+    async def scenario(platform: Any) -> CallRecord:
         answer = platform.document("/answer", f"<Dial><Number>{B}</Number></Dial>")
         call = await platform.exchange.dial_in(C, caller=A, plan=CallPlan(Target(answer)))
         await call.wait_ended()
@@ -155,8 +162,8 @@ def test_an_inbound_call_is_answered_when_somebody_is_there(on_platform):
     assert record.answered - record.initiated == pytest.approx(3, abs=0.1)
 
 
-def test_the_other_leg_can_be_transferred_away(on_platform):
-    async def scenario(platform):
+def test_the_other_leg_can_be_transferred_away(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> tuple[float, float]:
         answer = platform.document(
             "/answer", f"<Dial><Number>{B}</Number></Dial>", '<Wait length="2"/>'
         )
@@ -174,8 +181,8 @@ def test_the_other_leg_can_be_transferred_away(on_platform):
     assert (first, second) == (pytest.approx(8, abs=0.1), pytest.approx(26, abs=0.1))
 
 
-def test_a_callback_is_told_of_the_answer_and_the_end(on_platform):
-    async def scenario(platform):
+def test_a_callback_is_told_of_the_answer_and_the_end(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> list[str]:
         await run_dial(platform, B, callbackUrl=platform.customer.target("/told"))
         await platform.exchange.services.webhooks.delivered()
         return [each.params["DialAction"] for each in platform.customer.at("/told")]
@@ -185,8 +192,10 @@ def test_a_callback_is_told_of_the_answer_and_the_end(on_platform):
     assert on_platform(scenario, people=people) == ["answer", "hangup"]
 
 
-def test_a_leg_that_cannot_be_placed_leaves_none_of_the_others_behind(on_platform):
-    async def scenario(platform):
+def test_a_leg_that_cannot_be_placed_leaves_none_of_the_others_behind(
+    on_platform: Callable[..., Any],
+) -> None:
+    async def scenario(platform: Any) -> tuple[int, int]:
         place, placed = platform.exchange.add_leg, []
 
         async def add_leg(parent: Any, to: str, **more: Any) -> Any:

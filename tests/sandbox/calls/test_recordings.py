@@ -1,24 +1,28 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from audiocodecs import read_wav
+from audiocodecs import Wav, read_wav
+from mediaserver.sandbox.calls.call import SandboxCall
 from mediaserver.sandbox.calls.plan import CallPlan
 from mediaserver.sandbox.webhooks import Target
 
 
-async def answered(platform):
+async def answered(platform: Any) -> SandboxCall:
     answer = Target(platform.document("/answer", '<Wait length="20"/>'))
     call = await platform.exchange.call("+14155550123", caller="+1415555", plan=CallPlan(answer))
     await call.answered.wait()
     return call
 
 
-def test_a_recording_ends_after_its_longest_time(on_platform):
-    async def scenario(platform):
+def test_a_recording_ends_after_its_longest_time(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> tuple[Any, Wav, str]:
         call = await answered(platform)
         callback = Target(platform.customer.target("/recorded"))
         recording = call.start_recording(5, callback)
@@ -36,8 +40,8 @@ def test_a_recording_ends_after_its_longest_time(on_platform):
     assert told.params["RecordingDuration"] == "5"
 
 
-def test_a_recording_can_be_had_from_its_url(on_platform):
-    async def scenario(platform):
+def test_a_recording_can_be_had_from_its_url(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> tuple[int, str, int, int]:
         call = await answered(platform)
         recording = call.start_recording(60)
         await asyncio.sleep(1)
@@ -56,10 +60,12 @@ def test_a_recording_can_be_had_from_its_url(on_platform):
     assert (missing, outside) == (404, 404)
 
 
-def test_a_recording_that_cannot_be_written_does_the_call_no_harm(on_platform, tmp_path):
+def test_a_recording_that_cannot_be_written_does_the_call_no_harm(
+    on_platform: Callable[..., Any], tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
 
-    async def scenario(platform):
+    async def scenario(platform: Any) -> bool:
         call = await answered(platform)
         recording = call.start_recording(60)
         await recording.stop()

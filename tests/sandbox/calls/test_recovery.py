@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -73,8 +74,8 @@ async def closed(platform: Any, call: SandboxCall) -> Closed:
     )
 
 
-def test_calls_and_streams_are_closed(on_platform):
-    async def scenario(platform):
+def test_calls_and_streams_are_closed(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> Closed:
         return await closed(platform, await streaming(platform))
 
     left = on_platform(scenario)
@@ -83,8 +84,10 @@ def test_calls_and_streams_are_closed(on_platform):
     assert left.stream == ("failed", "Connection error")
 
 
-def test_the_time_that_the_sandbox_was_down_is_billed_to_nobody(on_platform):
-    async def scenario(platform):
+def test_the_time_that_the_sandbox_was_down_is_billed_to_nobody(
+    on_platform: Callable[..., Any],
+) -> None:
+    async def scenario(platform: Any) -> Closed:
         return await closed(platform, await streaming(platform))
 
     left = on_platform(scenario)
@@ -93,8 +96,10 @@ def test_the_time_that_the_sandbox_was_down_is_billed_to_nobody(on_platform):
     assert left.billed == (60, 60)
 
 
-def test_without_a_heartbeat_a_call_ended_when_it_was_answered(on_platform):
-    async def scenario(platform):
+def test_without_a_heartbeat_a_call_ended_when_it_was_answered(
+    on_platform: Callable[..., Any],
+) -> None:
+    async def scenario(platform: Any) -> Closed:
         call = await streaming(platform)
         for beat in await platform.exchange.records.store.all(HeartbeatRecord):
             await platform.exchange.records.store.delete(beat)
@@ -106,8 +111,10 @@ def test_without_a_heartbeat_a_call_ended_when_it_was_answered(on_platform):
 
 
 @pytest.mark.parametrize(("scheme", "event"), [("A", "DroppedStream"), ("B", "failed")])
-def test_the_streams_end_is_told_before_the_calls(on_platform, scheme, event):
-    async def scenario(platform):
+def test_the_streams_end_is_told_before_the_calls(
+    on_platform: Callable[..., Any], scheme: str, event: str
+) -> None:
+    async def scenario(platform: Any) -> list[Any]:
         # The first callback takes longest, and is still the first to be done.
         platform.customer.replies["/status"] = lambda asked: asyncio.sleep(5, "")
         await streaming(platform)
@@ -122,8 +129,10 @@ def test_the_streams_end_is_told_before_the_calls(on_platform, scheme, event):
     assert hangup.time - status.time == pytest.approx(5)
 
 
-def test_the_hangup_url_is_told_all_that_a_live_call_would_tell_it(on_platform):
-    async def scenario(platform):
+def test_the_hangup_url_is_told_all_that_a_live_call_would_tell_it(
+    on_platform: Callable[..., Any],
+) -> None:
+    async def scenario(platform: Any) -> tuple[dict[str, str], dict[str, str]]:
         call = await streaming(platform, headers={"X-PH-ticket": "17"})
         await restarted(platform)
         late = platform.customer.asked[-1].params

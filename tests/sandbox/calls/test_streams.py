@@ -37,8 +37,8 @@ def statuses(platform: Any) -> list[StreamStatusRequest]:
     return [StreamStatusRequest.parse(asked.params) for asked in platform.customer.at("/status")]
 
 
-def test_a_stream_is_billed_from_its_connection_to_its_end(on_platform):
-    async def scenario(platform):
+def test_a_stream_is_billed_from_its_connection_to_its_end(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> Any:
         call = await answered(platform, 100)
         stream = await call.streams.start(plan(platform), call.line)
         await platform.streams.until(1)
@@ -52,8 +52,8 @@ def test_a_stream_is_billed_from_its_connection_to_its_end(on_platform):
     assert record.billed_amount == "0.00600"
 
 
-def test_a_stream_that_never_connected_costs_nothing(on_platform):
-    async def scenario(platform):
+def test_a_stream_that_never_connected_costs_nothing(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> Any:
         call = await answered(platform)
         stream = await call.streams.start(StreamPlan("ws://127.0.0.1:1/ws"), call.line)
         await stream.ended.wait()
@@ -66,8 +66,8 @@ def test_a_stream_that_never_connected_costs_nothing(on_platform):
 
 
 @pytest.mark.parametrize("scheme", ["A", "B"])
-def test_the_status_callback_is_told_in_order(on_platform, scheme):
-    async def scenario(platform):
+def test_the_status_callback_is_told_in_order(on_platform: Callable[..., Any], scheme: str) -> None:
+    async def scenario(platform: Any) -> Any:
         call = await answered(platform)
         url = platform.customer.target("/status")
         # The first callback takes longest, and is still the first to be done.
@@ -87,8 +87,10 @@ def test_the_status_callback_is_told_in_order(on_platform, scheme):
     assert {each.call_id for each in told} == {record.call_uuid}
 
 
-def test_the_status_callback_is_told_of_a_stream_that_failed(on_platform):
-    async def scenario(platform):
+def test_the_status_callback_is_told_of_a_stream_that_failed(
+    on_platform: Callable[..., Any],
+) -> None:
+    async def scenario(platform: Any) -> Any:
         call = await answered(platform)
         url = platform.customer.target("/status")
         stream = await call.streams.start(
@@ -104,8 +106,8 @@ def test_the_status_callback_is_told_of_a_stream_that_failed(on_platform):
     assert "127.0.0.1" in told.params["Error"]
 
 
-def test_the_request_that_opens_the_socket_is_signed(on_platform):
-    async def scenario(platform):
+def test_the_request_that_opens_the_socket_is_signed(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> Any:
         call = await answered(platform)
         asked = StreamPlan(platform.stream_url + "/ws?agent=7")
         await call.streams.start(asked, call.line)
@@ -119,8 +121,8 @@ def test_the_request_that_opens_the_socket_is_signed(on_platform):
     )
 
 
-def test_extra_headers_arrive_with_the_start(on_platform):
-    async def scenario(platform):
+def test_extra_headers_arrive_with_the_start(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> Any:
         call = await answered(platform)
         await call.streams.start(plan(platform, extra_headers="agent=7,mood=good"), call.line)
         await platform.streams.until(1)
@@ -129,8 +131,8 @@ def test_extra_headers_arrive_with_the_start(on_platform):
     assert on_platform(scenario) == "{X-PH-agent: 7, X-PH-mood: good}"
 
 
-def test_of_two_starts_at_once_one_is_refused(on_platform):
-    async def scenario(platform):
+def test_of_two_starts_at_once_one_is_refused(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> Any:
         call = await answered(platform)
         answers = await asyncio.gather(
             *(call.streams.start(plan(platform), call.line) for _ in range(2)),
@@ -146,8 +148,8 @@ def test_of_two_starts_at_once_one_is_refused(on_platform):
     assert connections == 1
 
 
-def test_a_call_has_one_stream_at_a_time(on_platform):
-    async def scenario(platform):
+def test_a_call_has_one_stream_at_a_time(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> Any:
         call = await answered(platform)
         first = await call.streams.start(plan(platform), call.line)
         with pytest.raises(StreamRefusedError, match="one at a time"):
@@ -159,8 +161,8 @@ def test_a_call_has_one_stream_at_a_time(on_platform):
     assert on_platform(scenario) == 1
 
 
-def test_a_stream_can_be_stopped_while_it_connects(on_platform):
-    async def scenario(platform):
+def test_a_stream_can_be_stopped_while_it_connects(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> Any:
         call = await answered(platform)
 
         async def never(*_: Any, **__: Any) -> Any:
@@ -178,8 +180,8 @@ def test_a_stream_can_be_stopped_while_it_connects(on_platform):
     assert (record.started, record.end_reason) == (None, "API request")
 
 
-def test_stopping_what_has_ended_is_told_apart(on_platform):
-    async def scenario(platform):
+def test_stopping_what_has_ended_is_told_apart(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> Any:
         call = await answered(platform)
         stream = await call.streams.start(plan(platform), call.line)
         ids = [stream.record.stream_id] * 2
@@ -188,8 +190,8 @@ def test_stopping_what_has_ended_is_told_apart(on_platform):
     assert on_platform(scenario) == [True, False]
 
 
-def test_the_end_of_the_call_ends_its_stream(on_platform):
-    async def scenario(platform):
+def test_the_end_of_the_call_ends_its_stream(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> Any:
         call = await answered(platform)
         stream = await call.streams.start(plan(platform), call.line)
         await platform.streams.until(1)
@@ -202,8 +204,8 @@ def test_the_end_of_the_call_ends_its_stream(on_platform):
     assert (record.end_reason, record.status, left) == ("Call hangup", "stopped", 0)
 
 
-def test_a_stream_cannot_be_of_a_format_that_plivo_has_not(on_platform):
-    async def scenario(platform):
+def test_a_stream_cannot_be_of_a_format_that_plivo_has_not(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> Any:
         call = await answered(platform)
         with pytest.raises(ValueError, match="allowed"):
             await call.streams.start(
@@ -214,13 +216,15 @@ def test_a_stream_cannot_be_of_a_format_that_plivo_has_not(on_platform):
     assert on_platform(scenario) == 0
 
 
-def test_without_a_noise_suppressor_a_stream_that_wants_one_is_refused(on_platform, monkeypatch):
+def test_without_a_noise_suppressor_a_stream_that_wants_one_is_refused(
+    on_platform: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def missing(*_: Any) -> None:
         raise NoiseCancellationError("there is no noise suppressor here")
 
     monkeypatch.setattr("mediaserver.sandbox.wire.media_stream.NoiseCanceller", missing)
 
-    async def scenario(platform):
+    async def scenario(platform: Any) -> Any:
         call = await answered(platform)
         with pytest.raises(StreamRefusedError, match="no noise suppressor"):
             await call.streams.start(plan(platform, noise_cancellation=True), call.line)
@@ -230,8 +234,8 @@ def test_without_a_noise_suppressor_a_stream_that_wants_one_is_refused(on_platfo
     assert on_platform(scenario) == 1
 
 
-def test_a_stream_ends_although_it_cannot_be_saved(on_platform):
-    async def scenario(platform):
+def test_a_stream_ends_although_it_cannot_be_saved(on_platform: Callable[..., Any]) -> None:
+    async def scenario(platform: Any) -> Any:
         async def full(*_: Any) -> None:
             raise OSError("no space left on device")
 

@@ -7,17 +7,17 @@ from mediaserver.sandbox.people.dialplan import FATES, Dialplan
 from mediaserver.sandbox.people.person import Person
 
 
-def test_certain_last_digits_have_a_fate():
+def test_certain_last_digits_have_a_fate() -> None:
     assert Dialplan().fate("+1 (415) 555-0486") == "busy"
     assert Dialplan().fate("+14155550123") is None
 
 
-def test_every_fate_is_documented():
+def test_every_fate_is_documented() -> None:
     assert dialplan.__doc__ is not None
     assert all(f"| {ending} |" in dialplan.__doc__ for ending in FATES)
 
 
-def test_somebody_at_a_number_comes_before_its_fate():
+def test_somebody_at_a_number_comes_before_its_fate() -> None:
     somebody = Person()
     plan = Dialplan(people={"+14155550486": lambda: somebody})
 
@@ -25,7 +25,7 @@ def test_somebody_at_a_number_comes_before_its_fate():
     assert plan.person("14155550486") is somebody
 
 
-def test_everybody_else_is_the_same():
+def test_everybody_else_is_the_same() -> None:
     anybody = Person()
 
     assert Dialplan(lambda: anybody).person("+14155550123") is anybody

@@ -55,7 +55,7 @@ script:
 """
 
 
-def test_every_step_and_setting_can_be_written(tmp_path):
+def test_every_step_and_setting_can_be_written(tmp_path: Path) -> None:
     path = tmp_path / "person.yaml"
     path.write_text(WHOLE)
     assert person_from_yaml(path) == Person(
@@ -84,18 +84,18 @@ def test_every_step_and_setting_can_be_written(tmp_path):
     )
 
 
-def test_the_example_in_the_documentation_is_a_script():
+def test_the_example_in_the_documentation_is_a_script() -> None:
     example = script.__doc__.split("\n\n")[1]
     person = person_from_text(example)
     assert len(person.script) == 8
     assert (person.max_seconds, person.misbehaviour) == (60.0, Misbehaviour(drop=30))
 
 
-def test_a_file_can_be_the_list_of_steps_alone():
+def test_a_file_can_be_the_list_of_steps_alone() -> None:
     assert person_from_text("- say: Hi\n- hang up\n") == Person((Say("Hi"), HangUp()))
 
 
-def test_somebody_who_does_not_answer_needs_no_script():
+def test_somebody_who_does_not_answer_needs_no_script() -> None:
     assert person_from_text("answer: no answer") == Person(answer="no answer")
 
 
@@ -144,13 +144,13 @@ def test_somebody_who_does_not_answer_needs_no_script():
         ("[" * 5_000, "not YAML"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_line(text, message):
+def test_what_is_wrong_is_said_with_its_line(text: str, message: str) -> None:
     with pytest.raises(ScriptError, match=message):
         person_from_text(text)
 
 
 @given(st.text(max_size=60) | st.text("-: {}[]\nsaypreswit0123\"'&*!|>?#", max_size=60))
-def test_any_text_is_a_script_or_a_script_error(text):
+def test_any_text_is_a_script_or_a_script_error(text: str) -> None:
     try:
         person = person_from_text(text)
     except ScriptError:
@@ -159,7 +159,7 @@ def test_any_text_is_a_script_or_a_script_error(text):
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe\xfa"])
-def test_a_file_that_cannot_be_read_is_said(tmp_path, content):
+def test_a_file_that_cannot_be_read_is_said(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "person.yaml"
     if content is not None:
         path.write_bytes(content)
@@ -167,7 +167,7 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path, content):
         person_from_option(str(path))
 
 
-def test_an_option_can_hold_every_step():
+def test_an_option_can_hold_every_step() -> None:
     text = (
         "wait agent; Say Hello, it is me; wait for agent; interrupt; interrupt 1.5 ; "
         "interrupt 2 No, stop.; press 12 #; wait 2.5; play a file.wav; converse; hang up;"
@@ -190,7 +190,7 @@ def test_an_option_can_hold_every_step():
 
 
 @pytest.mark.parametrize("text", ["hangup", "hang_up", "Hang Up"])
-def test_hanging_up_can_be_spelled_in_three_ways(text):
+def test_hanging_up_can_be_spelled_in_three_ways(text: str) -> None:
     assert person_from_option(text) == Person((HangUp(),))
 
 
@@ -202,7 +202,7 @@ def test_hanging_up_can_be_spelled_in_three_ways(text):
         ("play hello.wav", Play(Path("hello.wav"))),
     ],
 )
-def test_an_option_can_be_a_file_to_play(option, step):
+def test_an_option_can_be_a_file_to_play(option: str, step: Play) -> None:
     assert person_from_option(option) == Person((step,))
 
 
@@ -224,12 +224,12 @@ def test_an_option_can_be_a_file_to_play(option, step):
         ("press", "'press': keys must be of"),
     ],
 )
-def test_what_is_wrong_with_an_option_is_said(option, message):
+def test_what_is_wrong_with_an_option_is_said(option: str, message: str) -> None:
     with pytest.raises(ScriptError, match=message):
         person_from_option(option)
 
 
-def test_files_below_a_folder_are_found_and_no_others(tmp_path):
+def test_files_below_a_folder_are_found_and_no_others(tmp_path: Path) -> None:
     find = files_below(tmp_path)
 
     assert find("a/b.wav") == tmp_path / "a" / "b.wav"
@@ -239,7 +239,7 @@ def test_files_below_a_folder_are_found_and_no_others(tmp_path):
             find(outside)
 
 
-def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
+def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "inside").mkdir()
     (tmp_path / "inside" / "link.wav").symlink_to(tmp_path / "outside.wav")
 
@@ -247,7 +247,7 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
         files_below(tmp_path / "inside")("link.wav")
 
 
-def test_without_a_folder_no_file_is_found():
+def test_without_a_folder_no_file_is_found() -> None:
     with pytest.raises(ScriptError, match="write steps"):
         person_from_option("play x.wav", find=files_below(None))
 
@@ -256,5 +256,5 @@ def test_without_a_folder_no_file_is_found():
     ("text", "is_file"),
     [("a.yaml", True), ("a b.WAV ", True), ("say a.wav", False), ("a.wav; hang up", False)],
 )
-def test_files_are_told_from_steps(text, is_file):
+def test_files_are_told_from_steps(text: str, is_file: bool) -> None:
     assert names_file(text) is is_file

@@ -2,19 +2,22 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from http import HTTPStatus
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets import Request, Response, ServerConnection
 from websockets.asyncio.server import serve
 
 from audiocodecs import L16_16K, MULAW_8K, AudioError, AudioFormat
 from mediaserver.protocol import ClearAudio, Dtmf, Media, PlayAudio, Start, decode_event
 from mediaserver.protocol import encode_command as encode
-from mediaserver.sandbox import CallEnded, LoadReport, Spread, load
+from mediaserver.sandbox import CallEnded, LoadReport, Phone, Spread, load
 from mediaserver.sandbox.phone.load import _spread
 from mediaserver.testing import run_virtual
 
@@ -23,7 +26,9 @@ TONE = (9000 * np.sin(np.arange(8000) * 0.7)).astype(np.int16)
 TICK = 0.02
 
 
-def loaded(handler, *, refuse=None, **options) -> LoadReport:
+def loaded(
+    handler: Callable[..., Any], *, refuse: Callable[..., Any] | None = None, **options: Any
+) -> LoadReport:
     """Return the report of a load on a server that runs `handler` for each connection."""
 
     async def scenario() -> LoadReport:
@@ -41,17 +46,17 @@ def speech(seconds: float, format: AudioFormat = MULAW_8K) -> str:
     return encode(PlayAudio(format.encode(samples), format)).decode()
 
 
-async def silent(connection) -> None:
+async def silent(connection: ServerConnection) -> None:
     async for _ in connection:
         pass
 
 
-async def talking(connection) -> None:
+async def talking(connection: ServerConnection) -> None:
     await connection.send(speech(1.0))
     await silent(connection)
 
 
-def test_every_call_is_made_and_lasts_its_time():
+def test_every_call_is_made_and_lasts_its_time() -> None:
     report = loaded(talking, calls=20, seconds=2.0, ramp=100.0)
     assert (report.made, report.most_at_once, report.failed, report.cut) == (20, 20, {}, {})
     assert report.ok
@@ -61,7 +66,7 @@ def test_every_call_is_made_and_lasts_its_time():
     assert report.messages_sent == pytest.approx(20 * 101, abs=20)
 
 
-def test_calls_of_a_slow_ramp_are_not_all_up_together():
+def test_calls_of_a_slow_ramp_are_not_all_up_together() -> None:
     report = loaded(silent, calls=6, seconds=0.9, ramp=2.0)
     assert report.made == 6
     assert report.most_at_once == 2
@@ -69,7 +74,7 @@ def test_calls_of_a_slow_ramp_are_not_all_up_together():
 
 
 @given(st.integers(1, 300), st.floats(0.5, 1000))
-def test_calls_are_dialled_at_points_spread_evenly_over_a_frame(calls, ramp):
+def test_calls_are_dialled_at_points_spread_evenly_over_a_frame(calls: int, ramp: float) -> None:
     offsets = _spread(calls, ramp)
     phases = sorted(offset % TICK for offset in offsets)
     steps = {round((after - before) / TICK, 6) for before, after in pairwise(phases)}
@@ -79,15 +84,15 @@ def test_calls_are_dialled_at_points_spread_evenly_over_a_frame(calls, ramp):
     )
 
 
-def test_the_first_half_of_a_ramp_is_spread_over_the_frame_too():
+def test_the_first_half_of_a_ramp_is_spread_over_the_frame_too() -> None:
     phases = sorted(offset % TICK for offset in _spread(200, 50.0)[:100])
     assert max(after - before for before, after in pairwise(phases)) < 2 * TICK / 100
 
 
-def test_frames_leave_spread_over_the_20_ms():
+def test_frames_leave_spread_over_the_20_ms() -> None:
     arrivals = {}
 
-    async def handler(connection) -> None:
+    async def handler(connection: ServerConnection) -> None:
         async for message in connection:
             if isinstance(decode_event(message), Media):
                 arrivals[connection] = asyncio.get_running_loop().time() % TICK
@@ -100,10 +105,10 @@ def test_frames_leave_spread_over_the_20_ms():
     assert max(gaps) == pytest.approx(TICK / 10, rel=0.05)
 
 
-def test_calls_not_taken_are_counted_by_reason():
+def test_calls_not_taken_are_counted_by_reason() -> None:
     requests = []
 
-    def refuse(connection, request):
+    def refuse(connection: ServerConnection, request: Request) -> Response | None:
         requests.append(request)
         if len(requests) > 2:
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "full\n")
@@ -114,7 +119,7 @@ def test_calls_not_taken_are_counted_by_reason():
     assert not report.ok
 
 
-def test_a_server_that_is_not_there_is_a_failure_of_every_call():
+def test_a_server_that_is_not_there_is_a_failure_of_every_call() -> None:
     report = run_virtual(load("ws://127.0.0.1:1/stream", calls=3, seconds=0.1))
     assert (report.made, sum(report.failed.values())) == (0, 3)
     assert report.connect is None
@@ -122,8 +127,8 @@ def test_a_server_that_is_not_there_is_a_failure_of_every_call():
     assert not report.generator_limits
 
 
-def test_calls_cut_are_counted_by_how_they_ended():
-    async def handler(connection) -> None:
+def test_calls_cut_are_counted_by_how_they_ended() -> None:
+    async def handler(connection: ServerConnection) -> None:
         event = decode_event(await connection.recv())
         assert isinstance(event, Start)
         await connection.recv()
@@ -140,8 +145,8 @@ def test_calls_cut_are_counted_by_how_they_ended():
     assert not report.ok
 
 
-def test_reasons_without_number_are_kept_within_bounds():
-    async def handler(connection) -> None:
+def test_reasons_without_number_are_kept_within_bounds() -> None:
+    async def handler(connection: ServerConnection) -> None:
         for number in range(90):
             await connection.send(f'{{"event":"{id(connection)}-{number}"}}')
         await silent(connection)
@@ -152,8 +157,8 @@ def test_reasons_without_number_are_kept_within_bounds():
     assert sum(report.errors.values()) == 270
 
 
-def test_gaps_are_counted_and_related_to_the_length_of_a_call():
-    async def handler(connection) -> None:
+def test_gaps_are_counted_and_related_to_the_length_of_a_call() -> None:
+    async def handler(connection: ServerConnection) -> None:
         await connection.send(speech(0.1))
         await asyncio.sleep(0.2)
         await connection.send(speech(0.1))
@@ -166,8 +171,8 @@ def test_gaps_are_counted_and_related_to_the_length_of_a_call():
     assert report.first_audio.count == 3
 
 
-def test_longer_silences_can_be_gaps_too():
-    async def handler(connection) -> None:
+def test_longer_silences_can_be_gaps_too() -> None:
+    async def handler(connection: ServerConnection) -> None:
         await connection.send(speech(0.1))
         await asyncio.sleep(1.0)
         await connection.send(speech(0.1))
@@ -179,8 +184,8 @@ def test_longer_silences_can_be_gaps_too():
     assert (gone.gap_count, gone.pause_count) == (1, 0)
 
 
-def test_a_dropout_of_one_call_shows_among_the_pauses():
-    async def handler(connection) -> None:
+def test_a_dropout_of_one_call_shows_among_the_pauses() -> None:
+    async def handler(connection: ServerConnection) -> None:
         connections.append(connection)
         await connection.send(speech(0.1))
         await asyncio.sleep(1.0 if len(connections) == 1 else 0.7)
@@ -194,10 +199,10 @@ def test_a_dropout_of_one_call_shows_among_the_pauses():
     assert report.pause_seconds == pytest.approx(0.9 + 2 * 0.6, abs=3 * TICK)
 
 
-def test_callers_say_their_audio_over_and_over_and_replies_are_timed():
+def test_callers_say_their_audio_over_and_over_and_replies_are_timed() -> None:
     audio = np.concatenate([TONE, np.zeros(8000, np.int16)])
 
-    async def handler(connection) -> None:
+    async def handler(connection: ServerConnection) -> None:
         """Answer the end of every utterance after 0.3 s."""
         heard = 0
         async for message in connection:
@@ -214,10 +219,10 @@ def test_callers_say_their_audio_over_and_over_and_replies_are_timed():
     assert report.unanswered == 2
 
 
-def test_audio_of_another_rate_is_resampled():
+def test_audio_of_another_rate_is_resampled() -> None:
     payloads = []
 
-    async def handler(connection) -> None:
+    async def handler(connection: ServerConnection) -> None:
         events = [decode_event(message) async for message in connection]
         payloads.extend(event.payload for event in events if isinstance(event, Media))
 
@@ -227,13 +232,13 @@ def test_audio_of_another_rate_is_resampled():
     assert any(payloads[5])
 
 
-def test_empty_audio_is_silence():
+def test_empty_audio_is_silence() -> None:
     report = loaded(silent, calls=1, seconds=0.1, audio=np.zeros(0, np.int16))
     assert report.ok
 
 
-def test_callers_can_be_given_something_to_do():
-    async def handler(connection) -> None:
+def test_callers_can_be_given_something_to_do() -> None:
+    async def handler(connection: ServerConnection) -> None:
         for _ in range(10):
             await connection.send(speech(1.0))
         async for message in connection:
@@ -242,7 +247,7 @@ def test_callers_can_be_given_something_to_do():
                 await asyncio.sleep(0.1)
                 await connection.send(encode(ClearAudio(event.stream_id)).decode())
 
-    async def caller(phone) -> None:
+    async def caller(phone: Phone) -> None:
         await phone.wait_until(0.5)
         phone.press("1")
 
@@ -252,13 +257,13 @@ def test_callers_can_be_given_something_to_do():
     assert report.audio_cleared == pytest.approx(3 * 9.4, abs=0.2)
 
 
-def test_an_agent_that_talks_on_after_a_key_is_counted():
-    async def handler(connection) -> None:
+def test_an_agent_that_talks_on_after_a_key_is_counted() -> None:
+    async def handler(connection: ServerConnection) -> None:
         for _ in range(10):
             await connection.send(speech(1.0))
         await silent(connection)
 
-    async def caller(phone) -> None:
+    async def caller(phone: Phone) -> None:
         await phone.wait_until(0.5)
         phone.press("1")
 
@@ -266,13 +271,13 @@ def test_an_agent_that_talks_on_after_a_key_is_counted():
     assert (report.interrupts, report.uninterrupted) == (None, 2)
 
 
-def test_a_caller_is_cancelled_when_its_time_is_up_or_its_call_over():
+def test_a_caller_is_cancelled_when_its_time_is_up_or_its_call_over() -> None:
     cancelled = []
 
-    async def handler(connection) -> None:
+    async def handler(connection: ServerConnection) -> None:
         await asyncio.sleep(0.3)
 
-    async def caller(phone) -> None:
+    async def caller(phone: Phone) -> None:
         try:
             await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -284,8 +289,8 @@ def test_a_caller_is_cancelled_when_its_time_is_up_or_its_call_over():
     assert len(cancelled) == 4
 
 
-def test_a_caller_may_hang_up():
-    async def caller(phone) -> None:
+def test_a_caller_may_hang_up() -> None:
+    async def caller(phone: Phone) -> None:
         await phone.wait_until(0.2)
         await phone.hang_up()
 
@@ -294,11 +299,11 @@ def test_a_caller_may_hang_up():
     assert report.elapsed < 1.0
 
 
-def test_a_caller_may_find_that_its_call_has_ended():
-    async def handler(connection) -> None:
+def test_a_caller_may_find_that_its_call_has_ended() -> None:
+    async def handler(connection: ServerConnection) -> None:
         await connection.recv()
 
-    async def caller(phone) -> None:
+    async def caller(phone: Phone) -> None:
         with pytest.raises(CallEnded):
             await phone.wait_until(60.0)
         phone.press("1")
@@ -307,15 +312,15 @@ def test_a_caller_may_find_that_its_call_has_ended():
     assert sum(report.cut.values()) == 1
 
 
-def test_a_caller_that_fails_ends_all_calls_and_says_why():
+def test_a_caller_that_fails_ends_all_calls_and_says_why() -> None:
     open_connections = set()
 
-    async def handler(connection) -> None:
+    async def handler(connection: ServerConnection) -> None:
         open_connections.add(connection)
         await silent(connection)
         open_connections.discard(connection)
 
-    async def caller(phone) -> None:
+    async def caller(phone: Phone) -> None:
         raise KeyError("no such greeting")
 
     with pytest.raises(ExceptionGroup) as caught:
@@ -324,10 +329,10 @@ def test_a_caller_that_fails_ends_all_calls_and_says_why():
     assert not open_connections
 
 
-def test_cancelling_hangs_up_every_call():
+def test_cancelling_hangs_up_every_call() -> None:
     codes = []
 
-    async def handler(connection) -> None:
+    async def handler(connection: ServerConnection) -> None:
         await silent(connection)
         codes.append(connection.close_code)
 
@@ -344,7 +349,7 @@ def test_cancelling_hangs_up_every_call():
     assert codes == [1000, 1000, 1000]
 
 
-def test_progress_is_told_once_a_second_and_at_the_end():
+def test_progress_is_told_once_a_second_and_at_the_end() -> None:
     seen = []
     loaded(silent, calls=4, seconds=2.0, ramp=2.0, on_progress=seen.append)
     assert [round(each.elapsed) for each in seen[:-1]] == [0, 1, 2, 3]
@@ -353,14 +358,14 @@ def test_progress_is_told_once_a_second_and_at_the_end():
     assert all(each.failed == each.cut == 0 for each in seen)
 
 
-def test_each_call_is_reported_and_keeps_no_audio():
+def test_each_call_is_reported_and_keeps_no_audio() -> None:
     reports = []
     loaded(talking, calls=3, seconds=0.5, on_report=reports.append)
     assert len({report.call_id for report in reports}) == 3
     assert all(report.recording is None for report in reports)
 
 
-def test_the_report_is_plain_json():
+def test_the_report_is_plain_json() -> None:
     report = loaded(talking, calls=3, seconds=0.5)
     document = json.loads(report.to_json())
     assert document == report.to_dict()
@@ -373,7 +378,9 @@ def test_the_report_is_plain_json():
     ("busy", "lateness", "limits"),
     [(0.5, 0.01, False), (0.9, 0.0, True), (0.1, 0.03, True)],
 )
-def test_a_generator_that_is_busy_or_late_may_be_the_limit(busy, lateness, limits):
+def test_a_generator_that_is_busy_or_late_may_be_the_limit(
+    busy: float, lateness: float, limits: bool
+) -> None:
     spread = Spread.of([lateness])
     report = LoadReport("ws://x", "", 1, 1.0, 1.0, sender_lateness=spread, generator_busy=busy)
     assert report.generator_limits is limits
@@ -390,18 +397,20 @@ def test_a_generator_that_is_busy_or_late_may_be_the_limit(busy, lateness, limit
         ({"format": AudioFormat.parse("audio/x-alaw;rate=8000")}, "a Plivo stream cannot be"),
     ],
 )
-async def test_senseless_arguments_are_refused(wrong, words):
+async def test_senseless_arguments_are_refused(
+    wrong: dict[str, AudioFormat] | dict[str, float] | dict[str, int], words: str
+) -> None:
     with pytest.raises(ValueError, match=words):
         await load("ws://127.0.0.1:1/", **({"calls": 1, "seconds": 1.0} | wrong))
 
 
-async def test_audio_of_an_unknown_rate_is_refused_before_calling():
+async def test_audio_of_an_unknown_rate_is_refused_before_calling() -> None:
     with pytest.raises(AudioError):
         await load("ws://127.0.0.1:1/", calls=1, seconds=1.0, audio=TONE, audio_rate=12_345)
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=300))
-def test_a_spread_holds_values_that_occur(values):
+def test_a_spread_holds_values_that_occur(values: list[float]) -> None:
     spread = Spread.of(values)
     assert spread.count == len(values)
     assert {spread.p50, spread.p99, spread.max} <= set(values)
@@ -410,5 +419,5 @@ def test_a_spread_holds_values_that_occur(values):
     assert sum(value <= spread.p99 for value in values) * 100 >= 99 * len(values)
 
 
-def test_there_is_no_spread_of_nothing():
+def test_there_is_no_spread_of_nothing() -> None:
     assert Spread.of([]) is None

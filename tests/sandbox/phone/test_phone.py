@@ -1,10 +1,13 @@
 import asyncio
 import json
 import ssl
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import trustme
+from websockets import ServerConnection
 from websockets.asyncio.server import serve
 
 from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K, AudioFormat
@@ -41,13 +44,15 @@ def kinds(phone: Phone) -> list[str]:
     return [event.kind for event in phone.events]
 
 
-async def nothing(phone, server):
+async def nothing(phone: Phone, server: Any) -> None:
     """Let the call be one of half a second."""
     await phone.wait_until(0.5)
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_start_comes_first_and_then_a_frame_every_20_ms(joined, format):
+def test_start_comes_first_and_then_a_frame_every_20_ms(
+    joined: Callable[..., Any], format: AudioFormat
+) -> None:
     phone, server = joined(nothing, format=format, identity=IDENTITY)
     start, *frames = [decode_event(str_of(message)) for message in server.received]
     assert (start.call_id, start.stream_id) == (IDENTITY.call_id, STREAM)
@@ -57,13 +62,13 @@ def test_start_comes_first_and_then_a_frame_every_20_ms(joined, format):
     assert phone.report().frames_sent == 25
 
 
-def test_timestamps_count_from_the_given_epoch(joined):
+def test_timestamps_count_from_the_given_epoch(joined: Callable[..., Any]) -> None:
     _, server = joined(nothing, epoch=1_700_000_000.0)
     stamps = [int(frame["media"]["timestamp"]) for frame in server.events("media")]
     assert stamps[:3] == [1_700_000_000_000, 1_700_000_000_020, 1_700_000_000_040]
 
 
-def test_timestamps_follow_the_loops_clock_otherwise(joined):
+def test_timestamps_follow_the_loops_clock_otherwise(joined: Callable[..., Any]) -> None:
     stamps = [
         [frame["media"]["timestamp"] for frame in joined(nothing)[1].events("media")]
         for _ in range(2)
@@ -71,7 +76,7 @@ def test_timestamps_follow_the_loops_clock_otherwise(joined):
     assert stamps[0] == stamps[1]
 
 
-def test_the_request_carries_path_query_and_headers(joined):
+def test_the_request_carries_path_query_and_headers(joined: Callable[..., Any]) -> None:
     _, server = joined(nothing, headers={"X-Plivo-Signature-V3": "abc="})
     (request,) = server.requests
     assert request.path == "/stream?id=7"
@@ -84,12 +89,14 @@ def test_the_request_carries_path_query_and_headers(joined):
     ("style", "text"),
     [("live", "{X-PH-agent: 7}"), ("documented", "agent=7"), ("json", '{"agent":"7"}')],
 )
-def test_extra_headers_are_on_start_and_on_every_frame(joined, style, text):
+def test_extra_headers_are_on_start_and_on_every_frame(
+    joined: Callable[..., Any], style: str, text: str
+) -> None:
     _, server = joined(nothing, extra_headers={"agent": "7"}, extra_headers_style=style)
     assert {message["extra_headers"] for message in server.received} == {text}
 
 
-def test_tracks_of_a_stream_that_only_listens(joined):
+def test_tracks_of_a_stream_that_only_listens(joined: Callable[..., Any]) -> None:
     _, server = joined(nothing, bidirectional=False, tracks=("inbound", "outbound"))
     assert server.events("start")[0]["start"]["tracks"] == ["inbound", "outbound"]
     tracks = [frame["media"]["track"] for frame in server.events("media")]
@@ -98,8 +105,10 @@ def test_tracks_of_a_stream_that_only_listens(joined):
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("rate", [8000, 16_000, 24_000, 48_000])
-def test_the_callers_audio_is_brought_to_the_streams_rate(joined, format, rate):
-    async def script(phone, server):
+def test_the_callers_audio_is_brought_to_the_streams_rate(
+    joined: Callable[..., Any], format: AudioFormat, rate: int
+) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         await phone.wait_spoken()
 
     phone, server = joined(script, audio=tone(0.4, rate), audio_rate=rate, format=format)
@@ -113,8 +122,8 @@ def test_the_callers_audio_is_brought_to_the_streams_rate(joined, format, rate):
     assert phone.report().caller_speech == [(0.0, pytest.approx(0.4, abs=0.021))]
 
 
-def test_say_follows_what_is_being_said(joined):
-    async def script(phone, server):
+def test_say_follows_what_is_being_said(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         phone.say(tone(0.1))
         phone.say(tone(0.1))
         await phone.wait_spoken()
@@ -124,8 +133,10 @@ def test_say_follows_what_is_being_said(joined):
     assert phone.recording()[:, 0].astype(bool).mean() > 0.9
 
 
-def test_a_stalled_loop_makes_up_for_its_frames_and_says_how_late_it_was(joined):
-    async def script(phone, server):
+def test_a_stalled_loop_makes_up_for_its_frames_and_says_how_late_it_was(
+    joined: Callable[..., Any],
+) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         await phone.wait_until(0.1)
         stall(0.3)
         await phone.wait_until(0.5)
@@ -135,8 +146,8 @@ def test_a_stalled_loop_makes_up_for_its_frames_and_says_how_late_it_was(joined)
     assert phone.report().sender_lateness == pytest.approx(0.28, abs=0.021)
 
 
-def test_audio_is_heard_from_the_next_tick_on(joined):
-    async def script(phone, server):
+def test_audio_is_heard_from_the_next_tick_on(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         await phone.wait_until(0.1)
         server.send(audio(0.3))
         assert await phone.wait_for_audio() == pytest.approx(0.12)
@@ -150,8 +161,10 @@ def test_audio_is_heard_from_the_next_tick_on(joined):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_the_recording_holds_both_voices_on_one_timeline(joined, format):
-    async def script(phone, server):
+def test_the_recording_holds_both_voices_on_one_timeline(
+    joined: Callable[..., Any], format: AudioFormat
+) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         server.send(audio(0.2, format))
         await phone.wait_until(0.5)
 
@@ -167,8 +180,8 @@ def test_the_recording_holds_both_voices_on_one_timeline(joined, format):
     np.testing.assert_array_equal(phone.report().recording, recording)
 
 
-def test_a_phone_can_keep_no_audio(joined):
-    async def script(phone, server):
+def test_a_phone_can_keep_no_audio(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         server.send(audio(0.2))
         await phone.wait_until(0.5)
 
@@ -180,8 +193,10 @@ def test_a_phone_can_keep_no_audio(joined):
     assert report.caller_speech
 
 
-def test_a_checkpoint_is_acknowledged_when_the_audio_before_it_was_played(joined):
-    async def script(phone, server):
+def test_a_checkpoint_is_acknowledged_when_the_audio_before_it_was_played(
+    joined: Callable[..., Any],
+) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         server.send(audio(0.2), SetCheckpoint(STREAM, "greeting"))
         await server.until("playedStream")
         assert phone.time == pytest.approx(0.22)
@@ -193,8 +208,8 @@ def test_a_checkpoint_is_acknowledged_when_the_audio_before_it_was_played(joined
     assert (checkpoint.name, checkpoint.played) == ("greeting", pytest.approx(0.22))
 
 
-def test_a_clear_is_answered_at_once_and_its_checkpoints_never(joined):
-    async def script(phone, server):
+def test_a_clear_is_answered_at_once_and_its_checkpoints_never(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         server.send(audio(1.0), SetCheckpoint(STREAM, "never"))
         await phone.wait_until(0.1)
         server.send(ClearAudio(STREAM))
@@ -211,8 +226,8 @@ def test_a_clear_is_answered_at_once_and_its_checkpoints_never(joined):
     assert report.audio_played + report.audio_cleared == pytest.approx(report.audio_received)
 
 
-def test_keys_are_sent_one_after_the_other(joined):
-    async def script(phone, server):
+def test_keys_are_sent_one_after_the_other(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         await phone.wait_until(0.1)
         phone.press("1#")
         phone.press("A")
@@ -227,16 +242,16 @@ def test_keys_are_sent_one_after_the_other(joined):
 
 
 @pytest.mark.parametrize("digits", ["", "1w", "a", "12 3", "E"])
-def test_a_key_no_telephone_has_is_refused(joined, digits):
-    async def script(phone, server):
+def test_a_key_no_telephone_has_is_refused(joined: Callable[..., Any], digits: str) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         with pytest.raises(ValueError, match="0-9, "):
             phone.press(digits)
 
     joined(script)
 
 
-def test_digits_from_the_server_are_recorded(joined):
-    async def script(phone, server):
+def test_digits_from_the_server_are_recorded(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         server.send(SendDtmf("12#"))
         await phone.wait_until(0.1)
 
@@ -244,8 +259,8 @@ def test_digits_from_the_server_are_recorded(joined):
     assert [key.digit for key in phone.report().dtmf_received] == ["1", "2", "#"]
 
 
-def test_a_key_cuts_the_agent_off(joined):
-    async def script(phone, server):
+def test_a_key_cuts_the_agent_off(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         server.send(*[audio(0.5)] * 10)
         await phone.wait_until(1.02)
         phone.press("3")
@@ -260,8 +275,8 @@ def test_a_key_cuts_the_agent_off(joined):
     assert interrupt.seconds == pytest.approx(0.02)
 
 
-def test_a_reply_is_timed_from_the_end_of_the_callers_speech(joined):
-    async def script(phone, server):
+def test_a_reply_is_timed_from_the_end_of_the_callers_speech(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         await phone.wait_until(0.5)
         server.send(audio(0.3))
         await phone.wait_for_silence(0.1)
@@ -271,8 +286,8 @@ def test_a_reply_is_timed_from_the_end_of_the_callers_speech(joined):
     assert reply.seconds == pytest.approx(0.22)
 
 
-def test_audio_of_another_format_is_not_played(joined):
-    async def script(phone, server):
+def test_audio_of_another_format_is_not_played(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         server.send(audio(0.3, L16_16K))
         await phone.wait_until(0.5)
 
@@ -284,8 +299,8 @@ def test_audio_of_another_format_is_not_played(joined):
     assert count == 1
 
 
-def test_half_a_sample_is_not_played(joined):
-    async def script(phone, server):
+def test_half_a_sample_is_not_played(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         server.send(PlayAudio(b"\x01\x02\x03", L16_8K))
         await phone.wait_until(0.1)
 
@@ -294,8 +309,8 @@ def test_half_a_sample_is_not_played(joined):
     assert next(iter(report.errors)).startswith("incorrectPayload")
 
 
-def test_a_full_playback_queue_is_an_error(joined):
-    async def script(phone, server):
+def test_a_full_playback_queue_is_an_error(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         server.send(audio(1.0), audio(1.0))
         await phone.wait_until(0.1)
 
@@ -313,8 +328,10 @@ def test_a_full_playback_queue_is_an_error(joined):
         ('{"event":"playAudio","media":{"contentType":"audio/x-mulaw"}}', "missing_field"),
     ],
 )
-def test_what_plivo_would_not_understand_is_counted(joined, message, error):
-    async def script(phone, server):
+def test_what_plivo_would_not_understand_is_counted(
+    joined: Callable[..., Any], message: bytes | str, error: str
+) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         server.send(message, message)
         await phone.wait_until(0.1)
 
@@ -325,11 +342,11 @@ def test_what_plivo_would_not_understand_is_counted(joined, message, error):
     assert kinds(phone).count("error") == 1
 
 
-def test_departures_from_the_reference_are_obeyed_and_counted(joined):
+def test_departures_from_the_reference_are_obeyed_and_counted(joined: Callable[..., Any]) -> None:
     text = '{"event":"playAudio","media":{"contentType":"audio/x-mulaw","sampleRate":"8000",'
     text += '"payload":"' + "AAAA" * 40 + '"}}'
 
-    async def script(phone, server):
+    async def script(phone: Phone, server: Any) -> None:
         server.send(text, text, '{"event":"clearAudio"}')
         await phone.wait_until(0.1)
 
@@ -341,8 +358,8 @@ def test_departures_from_the_reference_are_obeyed_and_counted(joined):
     assert len(server.events("clearedAudio")) == 1
 
 
-def test_a_command_for_another_stream_is_not_obeyed(joined):
-    async def script(phone, server):
+def test_a_command_for_another_stream_is_not_obeyed(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         server.send(SetCheckpoint("another", "x"), ClearAudio("another"))
         await phone.wait_until(0.1)
 
@@ -354,8 +371,8 @@ def test_a_command_for_another_stream_is_not_obeyed(joined):
     assert len(server.received) == len(server.events("start") + server.events("media"))
 
 
-def test_a_stream_that_is_not_bidirectional_plays_nothing(joined):
-    async def script(phone, server):
+def test_a_stream_that_is_not_bidirectional_plays_nothing(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         server.send(audio(0.1))
         await phone.wait_until(0.2)
 
@@ -364,8 +381,10 @@ def test_a_stream_that_is_not_bidirectional_plays_nothing(joined):
     assert report.audio_received == 0
 
 
-def test_a_checkpoint_whose_name_does_not_fit_an_answer_is_an_error(joined):
-    async def script(phone, server):
+def test_a_checkpoint_whose_name_does_not_fit_an_answer_is_an_error(
+    joined: Callable[..., Any],
+) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         server.send(SetCheckpoint(STREAM, "x" * (65_536 - 82)))
         await phone.wait_until(0.1)
 
@@ -373,8 +392,8 @@ def test_a_checkpoint_whose_name_does_not_fit_an_answer_is_an_error(joined):
     assert next(iter(report.errors)).startswith("checkpoint cannot be acknowledged")
 
 
-def test_errors_of_endless_variety_are_kept_within_bounds(joined):
-    async def script(phone, server):
+def test_errors_of_endless_variety_are_kept_within_bounds(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         server.send(*(f'{{"event":"{number}"}}' for number in range(150)))
         await phone.wait_until(0.1)
 
@@ -383,7 +402,7 @@ def test_errors_of_endless_variety_are_kept_within_bounds(joined):
     assert sum(errors.values()) == 150
 
 
-def test_hanging_up_closes_the_socket(joined):
+def test_hanging_up_closes_the_socket(joined: Callable[..., Any]) -> None:
     phone, server = joined(nothing)
     report = phone.report()
     assert (report.ended_by, report.close_code) == ("caller", 1000)
@@ -393,16 +412,18 @@ def test_hanging_up_closes_the_socket(joined):
     assert kinds(phone)[-1] == "stream_ended"
 
 
-def test_hanging_up_twice_is_hanging_up(joined):
-    async def script(phone, server):
+def test_hanging_up_twice_is_hanging_up(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         await phone.hang_up()
         await phone.hang_up()
 
     assert joined(script)[0].ended
 
 
-def test_the_call_is_over_when_the_caller_hangs_up_not_when_the_socket_has_closed(joined):
-    async def script(phone, server):
+def test_the_call_is_over_when_the_caller_hangs_up_not_when_the_socket_has_closed(
+    joined: Callable[..., Any],
+) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         await phone.wait_until(0.5)
         server.reader._transport.pause_reading()
         closing = asyncio.create_task(phone.hang_up())
@@ -419,13 +440,13 @@ def test_the_call_is_over_when_the_caller_hangs_up_not_when_the_socket_has_close
     assert report.timeline[-1].time == report.duration
 
 
-def test_a_stop_event_can_be_sent_at_the_end(joined):
+def test_a_stop_event_can_be_sent_at_the_end(joined: Callable[..., Any]) -> None:
     _, server = joined(nothing, send_stop=True)
     assert server.received[-1]["event"] == "stop"
 
 
-def test_the_server_can_end_the_call(joined):
-    async def script(phone, server):
+def test_the_server_can_end_the_call(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         await phone.wait_until(0.1)
         server.close(1001, "going away")
         await phone.wait_closed()
@@ -435,8 +456,8 @@ def test_the_server_can_end_the_call(joined):
     assert report.close_reason == "going away"
 
 
-def test_a_lost_connection_ends_the_call(joined):
-    async def script(phone, server):
+def test_a_lost_connection_ends_the_call(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         await phone.wait_until(0.1)
         server.lose()
         await phone.wait_closed()
@@ -445,8 +466,8 @@ def test_a_lost_connection_ends_the_call(joined):
     assert (report.ended_by, report.close_code) == ("lost", 1006)
 
 
-def test_a_message_over_64_kb_ends_the_call(joined):
-    async def script(phone, server):
+def test_a_message_over_64_kb_ends_the_call(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         server.send("x" * 65_537)
         await phone.wait_closed()
 
@@ -454,8 +475,8 @@ def test_a_message_over_64_kb_ends_the_call(joined):
     assert (report.ended_by, report.close_code) == ("protocol", 1009)
 
 
-def test_whoever_waits_learns_of_the_end_of_the_call(joined):
-    async def script(phone, server):
+def test_whoever_waits_learns_of_the_end_of_the_call(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         waiting = asyncio.create_task(phone.wait_for_audio())
         await phone.wait_until(0.1)
         server.close()
@@ -469,8 +490,8 @@ def test_whoever_waits_learns_of_the_end_of_the_call(joined):
     joined(script)
 
 
-def test_a_cancelled_wait_harms_nobody(joined):
-    async def script(phone, server):
+def test_a_cancelled_wait_harms_nobody(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 await phone.wait_for_audio()
@@ -479,8 +500,10 @@ def test_a_cancelled_wait_harms_nobody(joined):
     assert joined(script)[0].ended
 
 
-def test_what_the_server_does_not_read_is_held_for_40_s_and_then_dropped(joined):
-    async def script(phone, server):
+def test_what_the_server_does_not_read_is_held_for_40_s_and_then_dropped(
+    joined: Callable[..., Any],
+) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         server.reader._transport.pause_reading()
         await phone.wait_until(120.0)
         server.reader._transport.resume_reading()
@@ -491,8 +514,8 @@ def test_what_the_server_does_not_read_is_held_for_40_s_and_then_dropped(joined)
     assert count > 500
 
 
-def test_a_whole_call_lasts_until_both_have_finished(joined):
-    async def script(phone, server):
+def test_a_whole_call_lasts_until_both_have_finished(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         calling = asyncio.create_task(phone.call(silence=1.5))
         await server.until("media", 60)
         server.send(audio(1.0))
@@ -503,23 +526,23 @@ def test_a_whole_call_lasts_until_both_have_finished(joined):
     joined(script, dial=False, audio=tone(1.0))
 
 
-def test_a_whole_call_never_lasts_longer_than_it_may(joined):
-    async def script(phone, server):
+def test_a_whole_call_never_lasts_longer_than_it_may(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         assert (await phone.call(seconds=1.0)).duration == pytest.approx(1.0)
 
     joined(script, dial=False, audio=tone(10.0))
 
 
-def test_silence_is_counted_from_the_call_on(joined):
-    async def script(phone, server):
+def test_silence_is_counted_from_the_call_on(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         await phone.wait_until(5.0)
         assert await phone.wait_for_silence(0.5) == pytest.approx(5.5)
 
     joined(script)
 
 
-def test_audio_that_is_being_heard_needs_no_waiting(joined):
-    async def script(phone, server):
+def test_audio_that_is_being_heard_needs_no_waiting(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         server.send(audio(1.0))
         await phone.wait_until(0.5)
         assert await phone.wait_for_audio() == pytest.approx(0.02)
@@ -531,16 +554,16 @@ def test_audio_that_is_being_heard_needs_no_waiting(joined):
     joined(script)
 
 
-def test_a_phone_makes_one_call(joined):
-    async def script(phone, server):
+def test_a_phone_makes_one_call(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         with pytest.raises(RuntimeError, match="one call"):
             await phone.start()
 
     joined(script)
 
 
-def test_before_the_call_there_is_nothing_to_wait_for():
-    async def scenario():
+def test_before_the_call_there_is_nothing_to_wait_for() -> None:
+    async def scenario() -> None:
         phone = Phone("ws://agent.example/")
         assert (phone.started, phone.ended, phone.time) == (False, False, 0.0)
         await phone.hang_up()
@@ -562,7 +585,7 @@ def test_before_the_call_there_is_nothing_to_wait_for():
         ({"audio": np.zeros(8, np.float32)}, "int16"),
     ],
 )
-def test_what_plivo_would_not_take_is_refused(options, message):
+def test_what_plivo_would_not_take_is_refused(options: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Phone("ws://agent.example/", **options)
 
@@ -574,8 +597,8 @@ def wrong(*texts: str) -> Misbehaviour:
     return Misbehaviour.parse(*texts)
 
 
-def test_drop_loses_the_connection_without_a_close_frame(joined):
-    async def script(phone, server):
+def test_drop_loses_the_connection_without_a_close_frame(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         await phone.wait_closed()
 
     phone, server = joined(script, misbehaviour=wrong("drop@0.3"))
@@ -586,8 +609,8 @@ def test_drop_loses_the_connection_without_a_close_frame(joined):
     assert "misbehaviour" in kinds(phone)
 
 
-def test_half_close_shuts_the_sending_side_only(joined):
-    async def script(phone, server):
+def test_half_close_shuts_the_sending_side_only(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         await phone.wait_closed()
 
     phone, server = joined(script, misbehaviour=wrong("half-close@0.3"))
@@ -596,8 +619,8 @@ def test_half_close_shuts_the_sending_side_only(joined):
     assert phone.report().errors == {}
 
 
-def test_a_phone_that_stops_reading_still_sends(joined):
-    async def script(phone, server):
+def test_a_phone_that_stops_reading_still_sends(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         await phone.wait_until(0.3)
         server.send(audio(0.1))
         await phone.wait_until(0.6)
@@ -607,24 +630,24 @@ def test_a_phone_that_stops_reading_still_sends(joined):
     assert len(server.events("media")) == 30
 
 
-def test_fragments_add_up_to_whole_messages(joined):
+def test_fragments_add_up_to_whole_messages(joined: Callable[..., Any]) -> None:
     _, server = joined(nothing, misbehaviour=wrong("fragmented"))
     assert server.fragments == 2 * len(server.received)
     assert len(server.events("media")) == 25
 
 
-def test_binary_frames_are_binary(joined):
+def test_binary_frames_are_binary(joined: Callable[..., Any]) -> None:
     _, server = joined(nothing, misbehaviour=wrong("binary"))
     assert {type(message) for message in server.received} == {bytes}
 
 
-def test_an_oversize_message_is_sent_whole(joined):
+def test_an_oversize_message_is_sent_whole(joined: Callable[..., Any]) -> None:
     _, server = joined(nothing, misbehaviour=wrong("oversize@0.1"))
     assert max(len(str_of(message)) for message in server.received) > 65_536
 
 
-def test_garbage_is_sent_as_text(joined):
-    async def script(phone, server):
+def test_garbage_is_sent_as_text(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         await phone.wait_until(2.0)
 
     _, server = joined(script, misbehaviour=wrong("garbage"))
@@ -635,8 +658,10 @@ def test_garbage_is_sent_as_text(joined):
     "text",
     ["late:80ms", "bursts:5", "odd-sizes", "out-of-order", "string-numbers", "missing-numbers"],
 )
-def test_a_misbehaving_phone_still_plays_and_hangs_up(joined, text):
-    async def script(phone, server):
+def test_a_misbehaving_phone_still_plays_and_hangs_up(
+    joined: Callable[..., Any], text: str
+) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         server.send(audio(0.2), SetCheckpoint(STREAM, "end"))
         await server.until("playedStream")
         await phone.wait_until(0.5)
@@ -647,8 +672,8 @@ def test_a_misbehaving_phone_still_plays_and_hangs_up(joined, text):
     assert report.audio_played == pytest.approx(0.2)
 
 
-def test_no_acks_leaves_checkpoints_unanswered_but_known(joined):
-    async def script(phone, server):
+def test_no_acks_leaves_checkpoints_unanswered_but_known(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
         server.send(SetCheckpoint(STREAM, "end"))
         await phone.wait_until(0.5)
 
@@ -667,14 +692,14 @@ GREETING = (
 )
 
 
-async def greet(connection) -> None:
+async def greet(connection: ServerConnection) -> None:
     """Say a little, and hear the caller out."""
     await connection.send(GREETING)
     async for _ in connection:
         pass
 
 
-async def test_a_whole_call_over_loopback():
+async def test_a_whole_call_over_loopback() -> None:
     async with serve(greet, "127.0.0.1", 0, compression=None) as server:
         port = server.sockets[0].getsockname()[1]
         phone = Phone(f"ws://127.0.0.1:{port}/stream", audio=tone(0.1))
@@ -684,15 +709,15 @@ async def test_a_whole_call_over_loopback():
     assert report.connect_seconds > 0
 
 
-async def test_a_call_can_be_capped():
+async def test_a_call_can_be_capped() -> None:
     async with serve(greet, "127.0.0.1", 0, compression=None) as server:
         port = server.sockets[0].getsockname()[1]
         report = await Phone(f"ws://127.0.0.1:{port}/").call(silence=60.0, seconds=0.1)
     assert report.ended_by == "caller"
 
 
-async def test_a_call_ends_when_the_server_ends_it():
-    async def refuse_to_talk(connection) -> None:
+async def test_a_call_ends_when_the_server_ends_it() -> None:
+    async def refuse_to_talk(connection: ServerConnection) -> None:
         await connection.recv()
 
     async with serve(refuse_to_talk, "127.0.0.1", 0, compression=None) as server:
@@ -701,7 +726,7 @@ async def test_a_call_ends_when_the_server_ends_it():
     assert report.ended_by == "server"
 
 
-async def test_a_call_over_tls():
+async def test_a_call_over_tls() -> None:
     authority = trustme.CA()
     there, here = (
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),

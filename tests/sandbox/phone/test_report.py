@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from mediaserver.sandbox import CallReport
 from mediaserver.sandbox.phone.report import (
     Gap,
     InterruptReport,
@@ -14,39 +15,39 @@ from mediaserver.sandbox.phone.report import (
 from mediaserver.sandbox.wire.ledger import TimelineEntry
 
 
-def test_a_reply_is_timed_from_the_end_of_the_utterance():
+def test_a_reply_is_timed_from_the_end_of_the_utterance() -> None:
     assert replies([(1.0, 2.0)], [(0.0, 0.5), (2.4, 3.0)]) == [ReplyReport(2.0, pytest.approx(0.4))]
 
 
-def test_each_utterance_has_its_own_reply():
+def test_each_utterance_has_its_own_reply() -> None:
     caller, agent = [(0.0, 1.0), (3.0, 4.0)], [(1.5, 2.5), (4.25, 5.0)]
     assert [reply.seconds for reply in replies(caller, agent)] == [0.5, 0.25]
 
 
-def test_an_agent_that_waits_until_the_caller_speaks_again_has_not_replied():
+def test_an_agent_that_waits_until_the_caller_speaks_again_has_not_replied() -> None:
     assert replies([(0.0, 1.0), (3.0, 4.0)], [(3.5, 5.0)])[0].seconds is None
 
 
-def test_an_agent_that_talks_over_the_caller_has_not_replied():
+def test_an_agent_that_talks_over_the_caller_has_not_replied() -> None:
     assert replies([(0.0, 1.0)], [(0.5, 2.0)]) == [ReplyReport(1.0, None)]
 
 
-def test_an_interrupt_is_timed_to_the_end_of_the_speech_it_cut_into():
+def test_an_interrupt_is_timed_to_the_end_of_the_speech_it_cut_into() -> None:
     found = interrupts([(2.0, "key 3")], [(1.0, 2.25), (4.0, 5.0)], [2.24], 10.0)
     assert found == [InterruptReport(2.0, "key 3", 0.25)]
 
 
-def test_the_first_of_several_keys_is_the_interrupt():
+def test_the_first_of_several_keys_is_the_interrupt() -> None:
     found = interrupts([(2.1, "key 2"), (2.0, "key 1")], [(1.0, 2.5)], [], 10.0)
     assert found == [InterruptReport(2.0, "key 1", 0.5)]
 
 
 @pytest.mark.parametrize("time", [0.5, 3.5, 1.0, 3.0])
-def test_a_key_while_the_agent_is_silent_is_no_interrupt(time):
+def test_a_key_while_the_agent_is_silent_is_no_interrupt(time: float) -> None:
     assert interrupts([(time, "key 1")], [(1.0, 3.0)], [], 10.0) == []
 
 
-def test_cutting_in_between_two_words_counts_if_the_agent_then_cleared():
+def test_cutting_in_between_two_words_counts_if_the_agent_then_cleared() -> None:
     agent = [(1.0, 2.0)]
     assert interrupts([(2.1, "speech")], agent, [2.15], 10.0) == [
         InterruptReport(2.1, "speech", 0.0)
@@ -54,13 +55,13 @@ def test_cutting_in_between_two_words_counts_if_the_agent_then_cleared():
     assert interrupts([(2.1, "speech")], agent, [], 10.0) == []
 
 
-def test_an_agent_that_speaks_on_to_the_end_was_never_silent():
+def test_an_agent_that_speaks_on_to_the_end_was_never_silent() -> None:
     assert interrupts([(2.0, "key 1")], [(1.0, 10.0)], [], 10.01) == [
         InterruptReport(2.0, "key 1", None)
     ]
 
 
-def test_a_recording_has_the_caller_left_and_the_agent_right():
+def test_a_recording_has_the_caller_left_and_the_agent_right() -> None:
     ones, twos = np.full(3, 1, np.int16), np.full(4, 2, np.int16)
     stereo = mix([(0, ones), (8, ones)], [(2, twos)], 10)
     assert stereo[:, 0].tolist() == [1, 1, 1, 0, 0, 0, 0, 0, 1, 1]
@@ -68,11 +69,11 @@ def test_a_recording_has_the_caller_left_and_the_agent_right():
     assert stereo.dtype == np.int16
 
 
-def test_what_was_still_to_be_said_when_the_call_ended_is_not_recorded():
+def test_what_was_still_to_be_said_when_the_call_ended_is_not_recorded() -> None:
     assert mix([(5, np.ones(3, np.int16))], [], 4).tolist() == [[0, 0]] * 4
 
 
-def test_a_report_is_json(report):
+def test_a_report_is_json(report: CallReport) -> None:
     report.gaps = [Gap(1.23456789, 0.5)]
     report.timeline = [TimelineEntry(0.0, "stream_started", "é")]
     report.recording = np.zeros((5, 2), np.int16)
@@ -84,5 +85,5 @@ def test_a_report_is_json(report):
     assert read == report.to_dict()
 
 
-def test_a_report_can_be_one_line(report):
+def test_a_report_can_be_one_line(report: CallReport) -> None:
     assert "\n" not in report.to_json(indent=None)

@@ -40,7 +40,7 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Any]:
     return store
 
 
-async def test_a_record_comes_back_as_it_was_last_saved(opened):
+async def test_a_record_comes_back_as_it_was_last_saved(opened: Callable[..., Any]) -> None:
     async with opened() as store:
         record = call(answered=1_700_000_001.5)
         await store.save(record)
@@ -56,7 +56,7 @@ async def test_a_record_comes_back_as_it_was_last_saved(opened):
     )
 
 
-async def test_a_change_that_was_not_saved_does_not_show_in_the_database(tmp_path):
+async def test_a_change_that_was_not_saved_does_not_show_in_the_database(tmp_path: Path) -> None:
     store = await SqlStore.open(tmp_path / "sandbox.db")
     record = call()
     await store.save(record)
@@ -67,7 +67,7 @@ async def test_a_change_that_was_not_saved_does_not_show_in_the_database(tmp_pat
     assert kept.status == "queued"
 
 
-async def test_two_saves_at_once_are_one_record(opened):
+async def test_two_saves_at_once_are_one_record(opened: Callable[..., Any]) -> None:
     async with opened() as store:
         record = call()
         await asyncio.gather(*(store.save(record) for _ in range(5)))
@@ -75,7 +75,7 @@ async def test_two_saves_at_once_are_one_record(opened):
         assert len(await store.all(CallRecord)) == 1
 
 
-async def test_kinds_are_kept_apart(opened):
+async def test_kinds_are_kept_apart(opened: Callable[..., Any]) -> None:
     async with opened() as store:
         stream = StreamRecord(
             stream_id="c1",
@@ -92,7 +92,7 @@ async def test_kinds_are_kept_apart(opened):
         assert [each.bidirectional for each in await store.all(StreamRecord)] == [True]
 
 
-async def test_what_is_deleted_is_gone(opened):
+async def test_what_is_deleted_is_gone(opened: Callable[..., Any]) -> None:
     async with opened() as store:
         record = ApplicationRecord(app_id="1", app_name="agent")
         await store.save(record)
@@ -102,7 +102,7 @@ async def test_what_is_deleted_is_gone(opened):
         assert list(await store.all(ApplicationRecord)) == []
 
 
-async def test_a_database_outlives_its_store(tmp_path):
+async def test_a_database_outlives_its_store(tmp_path: Path) -> None:
     for uuid in ("c1", "c2"):
         store = await SqlStore.open(tmp_path / "sandbox.db")
         await store.save(call(uuid))
@@ -112,7 +112,7 @@ async def test_a_database_outlives_its_store(tmp_path):
     assert {each.call_uuid for each in kept} == {"c1", "c2"}
 
 
-async def test_of_several_records_all_are_saved_or_none(tmp_path):
+async def test_of_several_records_all_are_saved_or_none(tmp_path: Path) -> None:
     store = await SqlStore.open(tmp_path / "sandbox.db")
     incomplete = call("c2")
     incomplete.from_number = None  # type: ignore[assignment]
@@ -124,19 +124,19 @@ async def test_of_several_records_all_are_saved_or_none(tmp_path):
     assert list(kept) == []
 
 
-async def test_a_directory_that_is_not_there_is_an_error(tmp_path):
+async def test_a_directory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"none/sandbox\.db cannot be used"):
         await SqlStore.open(tmp_path / "none" / "sandbox.db")
 
 
-async def test_a_database_of_another_version_is_an_error(tmp_path):
+async def test_a_database_of_another_version_is_an_error(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "old.db")) as old:
         old.execute("CREATE TABLE numbers (number VARCHAR PRIMARY KEY, added FLOAT)")
     with pytest.raises(StoreError, match=r"another version.*numbers\.app_id"):
         await SqlStore.open(tmp_path / "old.db")
 
 
-async def test_headers_come_back_as_they_were(opened):
+async def test_headers_come_back_as_they_were(opened: Callable[..., Any]) -> None:
     async with opened() as store:
         await store.save(call(headers={"X-PH-ticket": "17"}))
         (kept,) = await store.all(CallRecord)

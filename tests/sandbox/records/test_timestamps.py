@@ -3,7 +3,7 @@ from __future__ import annotations
 from mediaserver.sandbox.records import timestamps
 
 
-def test_times_are_written_as_plivo_writes_them():
+def test_times_are_written_as_plivo_writes_them() -> None:
     epoch = 1_728_913_413.136962
 
     assert timestamps.spaced(epoch) == "2024-10-14 13:43:33"

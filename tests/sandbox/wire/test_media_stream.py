@@ -4,13 +4,16 @@ import asyncio
 import base64
 import json
 import socket
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from websockets import ClientConnection
 
-from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K, AudioFormat, resample
+from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K, AudioFormat, Samples, resample
 from mediaserver.protocol import (
     ClearAudio,
     Media,
@@ -23,7 +26,7 @@ from mediaserver.protocol import (
 from mediaserver.sandbox.audio.line import Line
 from mediaserver.sandbox.errors import CallFailed
 from mediaserver.sandbox.wire.connect import open_websocket
-from mediaserver.sandbox.wire.media_stream import LOST, MediaStream, StreamOptions
+from mediaserver.sandbox.wire.media_stream import LOST, MediaStream, StatusChange, StreamOptions
 from mediaserver.sandbox.wire.messages import StreamIdentity
 from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
 from mediaserver.testing import run_virtual, stall
@@ -34,12 +37,12 @@ EPOCH = 1_705_312_200.0
 URL = "ws://agent.example/stream?id=7"
 
 
-def tone(seconds, rate=16_000, frequency=440, level=8_000):
+def tone(seconds: float, rate: int = 16_000, frequency: int = 440, level: int = 8_000) -> Samples:
     times = np.arange(round(seconds * rate)) / rate
     return (level * np.sin(2 * np.pi * frequency * times)).astype(np.int16)
 
 
-def frequency_of(samples, rate):
+def frequency_of(samples: NDArray[np.float64] | Samples, rate: int) -> np.float64:
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
     return np.argmax(spectrum) * rate / len(samples)
 
@@ -47,7 +50,9 @@ def frequency_of(samples, rate):
 class Streaming:
     """A line, a stream on it, and the servers that its attempts to connect reach, in order."""
 
-    def __init__(self, server_type, servers, line, options):
+    def __init__(
+        self, server_type: type[Any], servers: list[Any], line: Line, options: Any
+    ) -> None:
         self.line = line
         self.servers = servers
         self.statuses = []
@@ -65,17 +70,19 @@ class Streaming:
         )
 
     @property
-    def server(self):
+    def server(self) -> Any:
         return self.servers[-1]
 
     @property
-    def kinds(self):
+    def kinds(self) -> list[str]:
         return [change.kind for _, change in self.statuses]
 
-    def _on_status(self, change):
+    def _on_status(self, change: StatusChange) -> None:
         self.statuses.append((round(self.line.time, 3), change))
 
-    async def _connect(self, url, *, headers, **timeouts):
+    async def _connect(
+        self, url: str, *, headers: dict[str, str], **timeouts: Any
+    ) -> ClientConnection:
         self.attempts.append((round(self.line.time, 3), dict(headers)))
         ours, theirs = socket.socketpair()
         server = self._server_type(theirs)
@@ -84,19 +91,26 @@ class Streaming:
         self._running.append(asyncio.create_task(server.run()))
         return await open_websocket(url, headers=headers, sock=ours, **timeouts)
 
-    def prepare(self, number, server):
+    def prepare(self, number: int, server: Any) -> None:
         pass
 
-    async def servers_done(self):
+    async def servers_done(self) -> None:
         await asyncio.gather(*self._running)
 
 
 @pytest.fixture
-def streaming(scripted_server):
+def streaming(scripted_server: type[Any]) -> Callable[..., Any]:
     """Run a script with a stream on a line that has been up for 0.5 s; return what it left."""
 
-    def run(script, *, prepare=None, connect=True, rate=16_000, **options):
-        async def scenario():
+    def run(
+        script: Callable[..., Any],
+        *,
+        prepare: Callable[..., Any] | None = None,
+        connect: bool = True,
+        rate: int = 16_000,
+        **options: Any,
+    ) -> Streaming:
+        async def scenario() -> Streaming:
             await asyncio.sleep(0.0137)
             line = Line(rate=rate, epoch=EPOCH)
             line.start()
@@ -119,23 +133,27 @@ def streaming(scripted_server):
     return run
 
 
-def media(call, track="inbound"):
+def media(
+    call: Streaming, track: str = "inbound"
+) -> list[dict[str, dict[str, int | str] | int | str]]:
     return [event for event in call.server.events("media") if event["media"]["track"] == track]
 
 
-def audio(events, format):
+def audio(
+    events: list[dict[str, dict[str, int | str] | int | str]], format: AudioFormat
+) -> Samples:
     payload = b"".join(base64.b64decode(event["media"]["payload"]) for event in events)
     return format.decode(payload)
 
 
-async def for_a_second(call):
+async def for_a_second(call: Streaming) -> None:
     await asyncio.sleep(1.0)
 
 
 # What is sent
 
 
-def test_start_comes_first_in_the_form_of_the_reference(streaming):
+def test_start_comes_first_in_the_form_of_the_reference(streaming: Callable[..., Any]) -> None:
     call = streaming(for_a_second, format=MULAW_8K, extra_headers={"agent": "7", "team": "x"})
     assert call.server.received[0] == {
         "event": "start",
@@ -151,7 +169,7 @@ def test_start_comes_first_in_the_form_of_the_reference(streaming):
     }
 
 
-def test_extra_headers_have_the_documented_form_on_request(streaming):
+def test_extra_headers_have_the_documented_form_on_request(streaming: Callable[..., Any]) -> None:
     call = streaming(
         for_a_second, extra_headers={"agent": "7", "team": "x"}, extra_headers_style="documented"
     )
@@ -159,7 +177,9 @@ def test_extra_headers_have_the_documented_form_on_request(streaming):
     assert texts == {"agent=7;team=x"}
 
 
-def test_media_come_fifty_times_a_second_with_times_of_the_clock(streaming):
+def test_media_come_fifty_times_a_second_with_times_of_the_clock(
+    streaming: Callable[..., Any],
+) -> None:
     call = streaming(for_a_second)
     events = media(call)
     assert len(events) in (50, 51)
@@ -172,8 +192,10 @@ def test_media_come_fifty_times_a_second_with_times_of_the_clock(streaming):
 
 @pytest.mark.parametrize("format", FORMATS, ids=str)
 @pytest.mark.parametrize("rate", [8_000, 16_000, 24_000])
-def test_every_format_carries_the_voice_at_its_own_rate(streaming, format, rate):
-    async def script(call):
+def test_every_format_carries_the_voice_at_its_own_rate(
+    streaming: Callable[..., Any], format: AudioFormat, rate: int
+) -> None:
+    async def script(call: Streaming) -> None:
         call.line.handset.say(tone(1.0, rate), rate)
         await asyncio.sleep(1.0)
 
@@ -187,10 +209,10 @@ def test_every_format_carries_the_voice_at_its_own_rate(streaming, format, rate)
     assert np.sqrt(np.mean(steady**2)) == pytest.approx(8_000 / np.sqrt(2), rel=0.02)
 
 
-def test_a_line_of_the_same_rate_is_sent_bit_for_bit(streaming):
+def test_a_line_of_the_same_rate_is_sent_bit_for_bit(streaming: Callable[..., Any]) -> None:
     speech = np.random.default_rng(7).integers(-9_000, 9_000, 16_000).astype(np.int16)
 
-    async def script(call):
+    async def script(call: Streaming) -> None:
         call.line.handset.say(speech)
         await asyncio.sleep(1.5)
 
@@ -200,8 +222,8 @@ def test_a_line_of_the_same_rate_is_sent_bit_for_bit(streaming):
     assert np.array_equal(heard[start : start + 16_000], speech)
 
 
-def test_after_speech_come_its_end_and_then_settled_silence(streaming):
-    async def script(call):
+def test_after_speech_come_its_end_and_then_settled_silence(streaming: Callable[..., Any]) -> None:
+    async def script(call: Streaming) -> None:
         call.line.handset.say(tone(0.5))
         await asyncio.sleep(1.0)
 
@@ -215,8 +237,10 @@ def test_after_speech_come_its_end_and_then_settled_silence(streaming):
     assert 10 * np.log10(np.sum(expected**2) / np.sum(error**2)) > 30
 
 
-def test_both_tracks_are_interleaved_each_with_its_own_chunks(streaming):
-    async def script(call):
+def test_both_tracks_are_interleaved_each_with_its_own_chunks(
+    streaming: Callable[..., Any],
+) -> None:
+    async def script(call: Streaming) -> None:
         call.line.handset.say(tone(0.5, frequency=400))
         call.line.play(tone(0.5, frequency=1_000))
         await asyncio.sleep(1.0)
@@ -236,8 +260,8 @@ def test_both_tracks_are_interleaved_each_with_its_own_chunks(streaming):
     assert times[::2] == times[1::2]
 
 
-def test_the_outbound_track_alone_is_what_the_person_hears(streaming):
-    async def script(call):
+def test_the_outbound_track_alone_is_what_the_person_hears(streaming: Callable[..., Any]) -> None:
+    async def script(call: Streaming) -> None:
         call.line.handset.say(tone(0.5, frequency=400))
         call.line.play(tone(0.5, frequency=1_000))
         await asyncio.sleep(1.0)
@@ -248,8 +272,8 @@ def test_the_outbound_track_alone_is_what_the_person_hears(streaming):
     assert frequency_of(heard, 8_000) == pytest.approx(1_000, abs=5)
 
 
-def test_every_frame_is_one_that_a_strict_reader_takes(streaming):
-    async def script(call):
+def test_every_frame_is_one_that_a_strict_reader_takes(streaming: Callable[..., Any]) -> None:
+    async def script(call: Streaming) -> None:
         call.line.handset.press("5")
         call.server.send(
             PlayAudio(bytes([0x20]) * 800, MULAW_8K),
@@ -274,8 +298,10 @@ def test_every_frame_is_one_that_a_strict_reader_takes(streaming):
             assert isinstance(message["media"]["timestamp"], str)
 
 
-def test_keys_are_sent_with_the_time_at_which_they_were_pressed(streaming):
-    async def script(call):
+def test_keys_are_sent_with_the_time_at_which_they_were_pressed(
+    streaming: Callable[..., Any],
+) -> None:
+    async def script(call: Streaming) -> None:
         await asyncio.sleep(0.2)
         call.line.handset.press("4")
         await asyncio.sleep(0.2)
@@ -290,14 +316,14 @@ def test_keys_are_sent_with_the_time_at_which_they_were_pressed(streaming):
     }
 
 
-def test_headers_go_into_the_request(streaming):
+def test_headers_go_into_the_request(streaming: Callable[..., Any]) -> None:
     call = streaming(for_a_second)
     (request,) = call.server.requests
     assert request.headers["X-Plivo-Signature-V3-Nonce"] == "0"
     assert request.path == "/stream?id=7"
 
 
-def test_a_stop_event_is_sent_on_request_only(streaming):
+def test_a_stop_event_is_sent_on_request_only(streaming: Callable[..., Any]) -> None:
     assert streaming(for_a_second).server.events("stop") == []
     assert len(streaming(for_a_second, send_stop=True).server.events("stop")) == 1
 
@@ -306,8 +332,10 @@ def test_a_stop_event_is_sent_on_request_only(streaming):
 
 
 @pytest.mark.parametrize("format", FORMATS, ids=str)
-def test_the_person_hears_what_the_server_plays(streaming, format):
-    async def script(call):
+def test_the_person_hears_what_the_server_plays(
+    streaming: Callable[..., Any], format: AudioFormat
+) -> None:
+    async def script(call: Streaming) -> None:
         recording = call.line.record()
         call.server.send(PlayAudio(format.encode(tone(0.25, format.rate)), format))
         await asyncio.sleep(1.0)
@@ -322,10 +350,10 @@ def test_the_person_hears_what_the_server_plays(streaming, format):
     assert call.stream.errors == {}
 
 
-def test_playback_in_odd_pieces_is_one_sound(streaming):
+def test_playback_in_odd_pieces_is_one_sound(streaming: Callable[..., Any]) -> None:
     speech = tone(0.8, 16_000)
 
-    async def script(call):
+    async def script(call: Streaming) -> None:
         recording = call.line.record()
         for start in range(0, len(speech), 777):
             piece = speech[start : start + 777]
@@ -338,10 +366,10 @@ def test_playback_in_odd_pieces_is_one_sound(streaming):
     streaming(script, bidirectional=True, format=L16_16K)
 
 
-def test_nothing_is_lost_in_a_stall(streaming):
+def test_nothing_is_lost_in_a_stall(streaming: Callable[..., Any]) -> None:
     speech = tone(0.8)
 
-    async def script(call):
+    async def script(call: Streaming) -> None:
         recording = call.line.record()
         for piece in np.split(speech, 4):
             call.server.send(PlayAudio(L16_16K.encode(piece), L16_16K))
@@ -358,8 +386,8 @@ def test_nothing_is_lost_in_a_stall(streaming):
     assert len(chunks) in (57, 58)
 
 
-def test_stream_and_platform_are_heard_together(streaming):
-    async def script(call):
+def test_stream_and_platform_are_heard_together(streaming: Callable[..., Any]) -> None:
+    async def script(call: Streaming) -> None:
         recording = call.line.record()
         call.line.play(tone(0.5, frequency=400))
         call.server.send(PlayAudio(L16_16K.encode(tone(0.3, frequency=1_000)), L16_16K))
@@ -372,8 +400,8 @@ def test_stream_and_platform_are_heard_together(streaming):
     streaming(script, bidirectional=True, format=L16_16K)
 
 
-def test_a_checkpoint_is_confirmed_when_it_was_heard(streaming):
-    async def script(call):
+def test_a_checkpoint_is_confirmed_when_it_was_heard(streaming: Callable[..., Any]) -> None:
+    async def script(call: Streaming) -> None:
         sent = call.line.time
         call.server.send(
             PlayAudio(bytes(8_000), MULAW_8K), SetCheckpoint(call.identity.stream_id, "end")
@@ -387,8 +415,8 @@ def test_a_checkpoint_is_confirmed_when_it_was_heard(streaming):
     assert [(c.kind, c.name) for _, c in call.statuses if c.kind == "played"] == [("played", "end")]
 
 
-def test_a_clear_is_heard_and_told_at_once(streaming):
-    async def script(call):
+def test_a_clear_is_heard_and_told_at_once(streaming: Callable[..., Any]) -> None:
+    async def script(call: Streaming) -> None:
         recording = call.line.record()
         call.server.send(
             PlayAudio(L16_8K.encode(tone(0.7, 8_000)), L16_8K),
@@ -406,8 +434,8 @@ def test_a_clear_is_heard_and_told_at_once(streaming):
     assert call.kinds == ["connected", "cleared", "stopped"]
 
 
-def test_digits_of_the_server_reach_the_person(streaming):
-    async def script(call):
+def test_digits_of_the_server_reach_the_person(streaming: Callable[..., Any]) -> None:
+    async def script(call: Streaming) -> None:
         call.server.send(SendDtmf("42#"))
         await asyncio.sleep(0.1)
         assert [key.digit for key in call.line.handset.digits_heard] == ["4", "2", "#"]
@@ -415,8 +443,8 @@ def test_digits_of_the_server_reach_the_person(streaming):
     streaming(script, bidirectional=True)
 
 
-def test_more_audio_than_can_be_held_is_dropped_and_recorded(streaming):
-    async def script(call):
+def test_more_audio_than_can_be_held_is_dropped_and_recorded(streaming: Callable[..., Any]) -> None:
+    async def script(call: Streaming) -> None:
         for _ in range(3):
             call.server.send(PlayAudio(bytes(8_000), MULAW_8K))
         await asyncio.sleep(0.1)
@@ -428,12 +456,14 @@ def test_more_audio_than_can_be_held_is_dropped_and_recorded(streaming):
 # Noise cancellation
 
 
-def test_noise_is_taken_out_of_what_the_person_says_and_of_nothing_else(streaming):
+def test_noise_is_taken_out_of_what_the_person_says_and_of_nothing_else(
+    streaming: Callable[..., Any],
+) -> None:
     pytest.importorskip("webrtc_noise_gain", reason="it comes for Linux")
     noise = np.random.default_rng(3).normal(0, 1_000, 16_000 * 4).astype(np.int16)
     levels = {}
 
-    async def script(call):
+    async def script(call: Streaming) -> None:
         call.line.handset.say(noise)
         call.line.play(noise)
         await asyncio.sleep(3.5)
@@ -450,8 +480,8 @@ def test_noise_is_taken_out_of_what_the_person_says_and_of_nothing_else(streamin
 # How it ends
 
 
-def test_the_end_of_the_call_ends_the_stream(streaming):
-    async def script(call):
+def test_the_end_of_the_call_ends_the_stream(streaming: Callable[..., Any]) -> None:
+    async def script(call: Streaming) -> None:
         await asyncio.sleep(1.0)
         call.line.handset.hang_up()
         assert call.kinds == ["connected", "stopped"]
@@ -462,8 +492,8 @@ def test_the_end_of_the_call_ends_the_stream(streaming):
     assert not call.server.open
 
 
-def test_a_stop_by_request_ends_the_stream_and_not_the_call(streaming):
-    async def script(call):
+def test_a_stop_by_request_ends_the_stream_and_not_the_call(streaming: Callable[..., Any]) -> None:
+    async def script(call: Streaming) -> None:
         end = await call.stream.stop()
         assert end.reason == "API request"
         assert call.line.up
@@ -474,16 +504,16 @@ def test_a_stop_by_request_ends_the_stream_and_not_the_call(streaming):
     assert call.kinds == ["connected", "stopped"]
 
 
-def test_two_stops_at_once_are_one(streaming):
-    async def script(call):
+def test_two_stops_at_once_are_one(streaming: Callable[..., Any]) -> None:
+    async def script(call: Streaming) -> None:
         ends = await asyncio.gather(*(call.stream.stop() for _ in range(3)))
         assert len({id(end) for end in ends}) == 1
 
     assert streaming(script).kinds == ["connected", "stopped"]
 
 
-def test_a_stream_stopped_before_it_runs_never_connects():
-    async def scenario():
+def test_a_stream_stopped_before_it_runs_never_connects() -> None:
+    async def scenario() -> None:
         line = Line()
         line.start()
         stream = MediaStream(line, StreamOptions(URL), StreamIdentity.new())
@@ -496,8 +526,8 @@ def test_a_stream_stopped_before_it_runs_never_connects():
     run_virtual(scenario())
 
 
-def test_a_stream_on_a_dead_call_never_connects():
-    async def scenario():
+def test_a_stream_on_a_dead_call_never_connects() -> None:
+    async def scenario() -> None:
         line = Line()
         line.start()
         line.hang_up()
@@ -509,15 +539,15 @@ def test_a_stream_on_a_dead_call_never_connects():
 
 
 @pytest.mark.parametrize("how", ["stop", "hang up", "cancel"])
-def test_a_stream_can_be_ended_while_it_connects(how):
+def test_a_stream_can_be_ended_while_it_connects(how: str) -> None:
     statuses = []
     dialled = []
 
-    async def never(url, **options):
+    async def never(url: str, **options: Any) -> None:
         dialled.append(url)
         await asyncio.Event().wait()
 
-    async def scenario():
+    async def scenario() -> None:
         line = Line()
         line.start()
         stream = MediaStream(
@@ -544,17 +574,17 @@ def test_a_stream_can_be_ended_while_it_connects(how):
     assert [change.kind for change in statuses] == ["stopped"]
 
 
-def test_a_connection_that_comes_after_the_end_is_given_up():
+def test_a_connection_that_comes_after_the_end_is_given_up() -> None:
     aborted = []
     late = SimpleNamespace(transport=SimpleNamespace(abort=lambda: aborted.append(True)))
 
-    async def stubborn(url, **_):
+    async def stubborn(url: str, **_: Any) -> SimpleNamespace:
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
             return late
 
-    async def scenario():
+    async def scenario() -> None:
         line = Line()
         line.start()
         stream = MediaStream(line, StreamOptions(URL), StreamIdentity.new(), connect=stubborn)
@@ -567,8 +597,8 @@ def test_a_connection_that_comes_after_the_end_is_given_up():
     assert aborted == [True]
 
 
-def test_a_cancelled_stream_leaves_no_socket_open(streaming):
-    async def script(call):
+def test_a_cancelled_stream_leaves_no_socket_open(streaming: Callable[..., Any]) -> None:
+    async def script(call: Streaming) -> None:
         call.run.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call.run
@@ -578,8 +608,8 @@ def test_a_cancelled_stream_leaves_no_socket_open(streaming):
     assert streaming(script).end.reason == "API request"
 
 
-def test_a_stream_ends_at_its_timeout(streaming):
-    async def script(call):
+def test_a_stream_ends_at_its_timeout(streaming: Callable[..., Any]) -> None:
+    async def script(call: Streaming) -> None:
         await call.run
         assert call.line.up
 
@@ -593,8 +623,8 @@ def test_a_stream_ends_at_its_timeout(streaming):
 @pytest.mark.parametrize(
     ("code", "error"), [(1000, ""), (1001, ""), (1011, "closed with code 1011 oh no")]
 )
-def test_the_server_may_close(streaming, code, error):
-    async def script(call):
+def test_the_server_may_close(streaming: Callable[..., Any], code: int, error: str) -> None:
+    async def script(call: Streaming) -> None:
         await asyncio.sleep(0.5)
         call.server.close(code, "oh no")
         await call.run
@@ -605,8 +635,8 @@ def test_the_server_may_close(streaming, code, error):
     assert call.kinds == ["connected", "stopped"]
 
 
-def test_a_lost_connection_drops_the_stream(streaming):
-    async def script(call):
+def test_a_lost_connection_drops_the_stream(streaming: Callable[..., Any]) -> None:
+    async def script(call: Streaming) -> None:
         await asyncio.sleep(0.5)
         call.server.lose()
         await call.run
@@ -622,16 +652,16 @@ def test_a_lost_connection_drops_the_stream(streaming):
 # Connecting
 
 
-def refusing(*numbers, status=503):
-    def prepare(number, server):
+def refusing(*numbers: Any, status: int = 503) -> Callable[..., Any]:
+    def prepare(number: int, server: Any) -> None:
         if number in numbers:
             server.refuse = (status, "not now")
 
     return prepare
 
 
-def test_three_refusals_fail_the_stream(streaming):
-    async def script(call):
+def test_three_refusals_fail_the_stream(streaming: Callable[..., Any]) -> None:
+    async def script(call: Streaming) -> None:
         await call.run
 
     call = streaming(script, prepare=refusing(1, 2, 3), connect=False)
@@ -643,7 +673,9 @@ def test_three_refusals_fail_the_stream(streaming):
 
 
 @pytest.mark.parametrize("refusals", [1, 2])
-def test_the_second_or_third_attempt_may_succeed_with_a_signature_of_its_own(streaming, refusals):
+def test_the_second_or_third_attempt_may_succeed_with_a_signature_of_its_own(
+    streaming: Callable[..., Any], refusals: int
+) -> None:
     call = streaming(for_a_second, prepare=refusing(*range(1, refusals + 1)))
     assert call.kinds == ["connected", "stopped"]
     nonces = [headers["X-Plivo-Signature-V3-Nonce"] for _, headers in call.attempts]
@@ -651,16 +683,18 @@ def test_the_second_or_third_attempt_may_succeed_with_a_signature_of_its_own(str
     assert call.server.received[0]["sequenceNumber"] == 1
 
 
-def test_a_server_that_takes_the_connection_and_says_nothing_fails_in_time(streaming):
-    def prepare(_, server):
-        async def mute():
+def test_a_server_that_takes_the_connection_and_says_nothing_fails_in_time(
+    streaming: Callable[..., Any],
+) -> None:
+    def prepare(_: int, server: Any) -> None:
+        async def mute() -> None:
             _, writer = await asyncio.open_connection(sock=server._sock)
             await asyncio.sleep(60)
             writer.close()
 
         server.run = mute
 
-    async def script(call):
+    async def script(call: Streaming) -> None:
         await call.run
         assert call.line.time == pytest.approx(0.507 + 3 * 2.0 + 2 * 1.0, abs=0.1)
 
@@ -669,11 +703,11 @@ def test_a_server_that_takes_the_connection_and_says_nothing_fails_in_time(strea
     assert call.end.error.endswith("did not take the call in 2 s")
 
 
-def test_nobody_there_fails_the_stream():
-    async def nobody(url, **_):
+def test_nobody_there_fails_the_stream() -> None:
+    async def nobody(url: str, **_: Any) -> None:
         raise CallFailed(None, f"cannot call {url}: nobody there")
 
-    async def scenario():
+    async def scenario() -> None:
         line = Line()
         line.start()
         stream = MediaStream(line, StreamOptions(URL), StreamIdentity.new(), connect=nobody)
@@ -704,8 +738,10 @@ WRONG = {
 
 
 @pytest.mark.parametrize("message", WRONG, ids=str)
-def test_what_a_server_sends_wrong_is_recorded_and_the_stream_goes_on(streaming, message):
-    async def script(call):
+def test_what_a_server_sends_wrong_is_recorded_and_the_stream_goes_on(
+    streaming: Callable[..., Any], message: bytes | str
+) -> None:
+    async def script(call: Streaming) -> None:
         call.server.send(message)
         await asyncio.sleep(0.5)
         assert call.stream.connected
@@ -717,8 +753,8 @@ def test_what_a_server_sends_wrong_is_recorded_and_the_stream_goes_on(streaming,
     assert call.kinds == ["connected", "stopped"]
 
 
-def test_half_a_sample_is_recorded(streaming):
-    async def script(call):
+def test_half_a_sample_is_recorded(streaming: Callable[..., Any]) -> None:
+    async def script(call: Streaming) -> None:
         call.server.send(PlayAudio(b"123", L16_8K))
         await asyncio.sleep(0.1)
 
@@ -726,8 +762,10 @@ def test_half_a_sample_is_recorded(streaming):
     assert [error[:16] for error in call.stream.errors] == ["incorrectPayload"]
 
 
-def test_what_only_a_strict_reader_minds_is_obeyed_with_a_warning(streaming):
-    async def script(call):
+def test_what_only_a_strict_reader_minds_is_obeyed_with_a_warning(
+    streaming: Callable[..., Any],
+) -> None:
+    async def script(call: Streaming) -> None:
         call.server.send('{"event":"clearAudio"}')
         await call.server.until("clearedAudio")
 
@@ -736,8 +774,8 @@ def test_what_only_a_strict_reader_minds_is_obeyed_with_a_warning(streaming):
     assert call.stream.errors == {}
 
 
-def test_commands_need_a_bidirectional_stream(streaming):
-    async def script(call):
+def test_commands_need_a_bidirectional_stream(streaming: Callable[..., Any]) -> None:
+    async def script(call: Streaming) -> None:
         call.server.send(
             PlayAudio(bytes(160), MULAW_8K), SetCheckpoint(call.identity.stream_id, "x")
         )
@@ -748,8 +786,8 @@ def test_commands_need_a_bidirectional_stream(streaming):
     assert call.server.events("playedStream") == []
 
 
-def test_a_message_over_64_kb_drops_the_stream(streaming):
-    async def script(call):
+def test_a_message_over_64_kb_drops_the_stream(streaming: Callable[..., Any]) -> None:
+    async def script(call: Streaming) -> None:
         call.server.send('{"event":"' + "x" * 70_000 + '"}')
         await call.run
         assert call.line.up
@@ -760,8 +798,8 @@ def test_a_message_over_64_kb_drops_the_stream(streaming):
     assert call.kinds == ["connected", "dropped"]
 
 
-def test_bytes_that_are_no_websocket_drop_the_stream(streaming):
-    async def script(call):
+def test_bytes_that_are_no_websocket_drop_the_stream(streaming: Callable[..., Any]) -> None:
+    async def script(call: Streaming) -> None:
         call.server.writer.write(b"HTTP/1.1 200 OK\r\n\r\n" * 9)
         await call.run
         assert call.line.up
@@ -772,8 +810,10 @@ def test_bytes_that_are_no_websocket_drop_the_stream(streaming):
     assert call.kinds == ["connected", "dropped"]
 
 
-def test_a_checkpoint_whose_confirmation_is_too_long_is_recorded(streaming):
-    async def script(call):
+def test_a_checkpoint_whose_confirmation_is_too_long_is_recorded(
+    streaming: Callable[..., Any],
+) -> None:
+    async def script(call: Streaming) -> None:
         command = {"event": "checkpoint", "streamId": "", "name": "é" * 32_740}
         call.server.send(json.dumps(command, ensure_ascii=False, separators=(",", ":")))
         await asyncio.sleep(0.1)
@@ -785,8 +825,8 @@ def test_a_checkpoint_whose_confirmation_is_too_long_is_recorded(streaming):
     assert numbers == list(range(1, len(numbers) + 1))
 
 
-def test_messages_after_the_end_are_not_looked_at(streaming):
-    async def script(call):
+def test_messages_after_the_end_are_not_looked_at(streaming: Callable[..., Any]) -> None:
+    async def script(call: Streaming) -> None:
         stopping = asyncio.create_task(call.stream.stop())
         call.server.send("garbage")
         await stopping
@@ -797,10 +837,10 @@ def test_messages_after_the_end_are_not_looked_at(streaming):
 # A server that does not read
 
 
-def not_reading(number, server):
+def not_reading(number: int, server: Any) -> None:
     """Let the server take the stream, and then read no more."""
 
-    async def run():
+    async def run() -> None:
         server.reader, server.writer = await asyncio.open_connection(sock=server._sock)
         while not server.requests:
             data = await server.reader.read(65536)
@@ -825,8 +865,10 @@ def not_reading(number, server):
 
 
 @pytest.mark.parametrize("track", ["inbound", "both"])
-def test_a_server_that_does_not_read_degrades_the_stream_and_then_loses_it(streaming, track):
-    async def script(call):
+def test_a_server_that_does_not_read_degrades_the_stream_and_then_loses_it(
+    streaming: Callable[..., Any], track: str
+) -> None:
+    async def script(call: Streaming) -> None:
         await call.run
         assert call.line.up
         call.server.reading.set()
@@ -842,8 +884,8 @@ def test_a_server_that_does_not_read_degrades_the_stream_and_then_loses_it(strea
     assert call.end.reason == "Connection error"
 
 
-def test_a_server_that_reads_again_in_time_gets_everything(streaming):
-    async def script(call):
+def test_a_server_that_reads_again_in_time_gets_everything(streaming: Callable[..., Any]) -> None:
+    async def script(call: Streaming) -> None:
         await asyncio.sleep(30.0)
         call.server.reading.set()
         await asyncio.sleep(1.0)
@@ -858,8 +900,10 @@ def test_a_server_that_reads_again_in_time_gets_everything(streaming):
     assert len(chunks) in (1_549, 1_550, 1_551)
 
 
-def test_the_end_of_a_call_does_not_wait_for_a_server_that_does_not_read(streaming):
-    async def script(call):
+def test_the_end_of_a_call_does_not_wait_for_a_server_that_does_not_read(
+    streaming: Callable[..., Any],
+) -> None:
+    async def script(call: Streaming) -> None:
         await asyncio.sleep(20.0)
         asked = asyncio.get_running_loop().time()
         await call.stream.stop()
@@ -890,7 +934,10 @@ def test_the_end_of_a_call_does_not_wait_for_a_server_that_does_not_read(streami
         ({"extra_headers": {"a": "x" * 600}}, "512"),
     ],
 )
-def test_what_plivo_would_not_take_is_refused(options, message):
+def test_what_plivo_would_not_take_is_refused(
+    options: dict[str, AudioFormat] | dict[str, bool | str] | dict[str, int] | dict[str, str],
+    message: str,
+) -> None:
     with pytest.raises(ValueError, match=message):
         StreamOptions(**{"url": URL, **options})
 

@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection
 
-from mediaserver.handler import Route, Routes
+from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import MISBEHAVIOURS, Misbehaviour
 from mediaserver.sandbox.people.person import Person
 from mediaserver.sandbox.wire.connect import open_websocket
@@ -22,7 +22,7 @@ from mediaserver.stream import Stream
 from mediaserver.testing.joined import TestRuntime
 
 
-def test_a_phone_behaves_by_default():
+def test_a_phone_behaves_by_default() -> None:
     assert not Misbehaviour()
     assert str(Misbehaviour()) == ""
 
@@ -42,19 +42,19 @@ def test_a_phone_behaves_by_default():
         ("odd-sizes", "odd_sizes", True),
     ],
 )
-def test_texts_are_parsed(text, name, value):
+def test_texts_are_parsed(text: str, name: str, value: float) -> None:
     misbehaviour = Misbehaviour.parse(text)
     assert getattr(misbehaviour, name) == value
     assert misbehaviour
 
 
-def test_several_texts_add_up():
+def test_several_texts_add_up() -> None:
     both = Misbehaviour.parse("late:80ms", "garbage")
     assert both == Misbehaviour(late=0.08, garbage=True)
 
 
 @pytest.mark.parametrize("text", ["", "rude", "Garbage", "drop@", "drop @3 4", "stop_reading@5"])
-def test_an_unknown_name_is_refused_with_those_allowed(text):
+def test_an_unknown_name_is_refused_with_those_allowed(text: str) -> None:
     with pytest.raises(ValueError, match=r"unknown misbehaviour .*stop-reading@SECONDS.*no-acks"):
         Misbehaviour.parse(text)
 
@@ -71,13 +71,13 @@ def test_an_unknown_name_is_refused_with_those_allowed(text):
         ("garbage@3", "garbage"),
     ],
 )
-def test_a_wrong_value_is_refused_with_the_right_spelling(text, usage):
+def test_a_wrong_value_is_refused_with_the_right_spelling(text: str, usage: str) -> None:
     with pytest.raises(ValueError, match=f"must be written '{usage}'"):
         Misbehaviour.parse(text)
 
 
 @pytest.mark.parametrize("texts", [("drop@1", "drop@2"), ("garbage", "garbage")])
-def test_a_name_given_twice_is_refused(texts):
+def test_a_name_given_twice_is_refused(texts: tuple[str, str]) -> None:
     with pytest.raises(ValueError, match="given twice"):
         Misbehaviour.parse(*texts)
 
@@ -94,12 +94,14 @@ def test_a_name_given_twice_is_refused(texts):
         {"no_acks": True, "acks_cleared": True},
     ],
 )
-def test_options_that_make_no_sense_are_refused(options):
+def test_options_that_make_no_sense_are_refused(
+    options: dict[str, bool] | dict[str, float] | dict[str, int],
+) -> None:
     with pytest.raises(ValueError, match=r"must|exclude"):
         Misbehaviour(**options)
 
 
-def test_every_option_is_listed_with_help():
+def test_every_option_is_listed_with_help() -> None:
     assert len(MISBEHAVIOURS) == len(dataclasses.fields(Misbehaviour))
     assert all(MISBEHAVIOURS.values())
 
@@ -112,7 +114,7 @@ EXCLUSIVE = (
 
 
 @given(st.sets(st.sampled_from(sorted(MISBEHAVIOURS)), max_size=5))
-def test_what_is_printed_can_be_parsed(usages):
+def test_what_is_printed_can_be_parsed(usages: set[str]) -> None:
     assume(not any(pair <= usages for pair in EXCLUSIVE))
     texts = [usage.replace("SECONDS", "2.5") for usage in usages]
     misbehaviour = Misbehaviour.parse(*texts)

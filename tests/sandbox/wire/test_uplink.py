@@ -67,7 +67,7 @@ def media(sender: Sender, ticks: int) -> list[Media]:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_a_stream_opens_with_start(format):
+def test_a_stream_opens_with_start(format: AudioFormat) -> None:
     sender = uplink(format=format, extra_headers_text="{X-PH-agent: 7}")
     (opening,) = sender.opening()
     assert json.loads(opening) == {
@@ -84,7 +84,7 @@ def test_a_stream_opens_with_start(format):
     }
 
 
-def test_the_first_frame_leaves_when_its_20_ms_are_over():
+def test_the_first_frame_leaves_when_its_20_ms_are_over() -> None:
     sender = uplink()
     sender.opening()
     assert sender.tick(0) == []
@@ -105,7 +105,7 @@ def test_the_first_frame_leaves_when_its_20_ms_are_over():
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_frames_are_20_ms_apart_and_20_ms_long(format):
+def test_frames_are_20_ms_apart_and_20_ms_long(format: AudioFormat) -> None:
     frames = media(uplink(format=format), 5)
     assert [frame.timestamp - EPOCH_MS for frame in frames] == [0, 20, 40, 60, 80]
     assert [frame.chunk for frame in frames] == [1, 2, 3, 4, 5]
@@ -113,7 +113,7 @@ def test_frames_are_20_ms_apart_and_20_ms_long(format):
     assert {format.seconds(frame.payload) for frame in frames} == {0.02}
 
 
-def test_ticks_missed_in_a_stall_are_made_up_for():
+def test_ticks_missed_in_a_stall_are_made_up_for() -> None:
     sender = uplink()
     assert len(sender.tick(3)) == 3
     assert sender.tick(3) == []
@@ -121,7 +121,7 @@ def test_ticks_missed_in_a_stall_are_made_up_for():
     assert sender.ticks == 50
 
 
-def test_what_the_caller_says_is_sent():
+def test_what_the_caller_says_is_sent() -> None:
     samples = np.arange(-400, 400, dtype=np.int16)
     frames = media(uplink(format=L16_8K, says=L16_8K.encode(samples)), 6)
     heard = L16_8K.decode(b"".join(frame.payload for frame in frames))
@@ -129,7 +129,7 @@ def test_what_the_caller_says_is_sent():
     assert not heard[800:].any()
 
 
-def test_each_track_has_its_frames_and_only_the_inbound_one_the_caller():
+def test_each_track_has_its_frames_and_only_the_inbound_one_the_caller() -> None:
     sender = uplink(says=b"\x00" * 320, tracks=("inbound", "outbound"))
     frames = media(sender, 2)
     assert [(frame.track, frame.chunk) for frame in frames] == [
@@ -144,7 +144,7 @@ def test_each_track_has_its_frames_and_only_the_inbound_one_the_caller():
     }
 
 
-def test_keys_answers_and_stop_share_the_sequence():
+def test_keys_answers_and_stop_share_the_sequence() -> None:
     sender = uplink(extra_headers_text="{}")
     sent = [
         *sender.opening(),
@@ -162,7 +162,7 @@ def test_keys_answers_and_stop_share_the_sequence():
     ]
 
 
-def test_late_frames_are_late_and_in_order():
+def test_late_frames_are_late_and_in_order() -> None:
     sender, punctual = uplink("late:80ms"), uplink()
     counts = [len(sender.tick(tick)) for tick in range(1, 101)]
     assert 0 in counts
@@ -174,13 +174,13 @@ def test_late_frames_are_late_and_in_order():
     assert chunks == [frame.chunk for frame in media(punctual, 100)][: len(chunks)]
 
 
-def test_bursts_come_so_many_at_once():
+def test_bursts_come_so_many_at_once() -> None:
     sender = uplink("bursts:10")
     assert [len(sender.tick(tick)) for tick in range(1, 31)] == ([0] * 9 + [10]) * 3
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_odd_sizes_are_never_20_ms_and_lose_nothing(format):
+def test_odd_sizes_are_never_20_ms_and_lose_nothing(format: AudioFormat) -> None:
     clip = format.encode((np.arange(format.rate) % 3000).astype(np.int16))
     frames = media(uplink("odd-sizes", format=format, says=clip), 60)
     sizes = {len(frame.payload) for frame in frames}
@@ -194,18 +194,18 @@ def test_odd_sizes_are_never_20_ms_and_lose_nothing(format):
         position += len(frame.payload)
 
 
-def test_out_of_order_swaps_every_other_pair():
+def test_out_of_order_swaps_every_other_pair() -> None:
     chunks = [frame.chunk for frame in media(uplink("out-of-order"), 8)]
     assert chunks == [2, 1, 3, 4, 6, 5, 7, 8]
 
 
-def test_string_numbers_are_strings_everywhere():
+def test_string_numbers_are_strings_everywhere() -> None:
     start, frame, *_ = messages(uplink("string-numbers"), 1)
     assert (start["sequenceNumber"], frame["sequenceNumber"]) == ("1", "2")
     assert (frame["media"]["chunk"], frame["media"]["timestamp"]) == ("1", str(EPOCH_MS))
 
 
-def test_missing_numbers_are_missing_everywhere():
+def test_missing_numbers_are_missing_everywhere() -> None:
     sender = uplink("missing-numbers")
     start, frame = messages(sender, 1)
     (key,) = (json.loads(message) for message in sender.dtmf("1", 1.0))
@@ -214,35 +214,35 @@ def test_missing_numbers_are_missing_everywhere():
     assert frame["media"]["payload"]
 
 
-def test_media_can_come_before_start():
+def test_media_can_come_before_start() -> None:
     kinds = [message["event"] for message in messages(uplink("media-before-start"), 1)]
     assert kinds == ["media", "media", "media", "start", "media"]
 
 
-def test_start_can_be_missing():
+def test_start_can_be_missing() -> None:
     assert [message["event"] for message in messages(uplink("no-start"), 2)] == ["media"] * 2
 
 
-def test_start_can_come_twice():
+def test_start_can_come_twice() -> None:
     kinds = [message["event"] for message in messages(uplink("duplicate-start"), 60)]
     assert kinds.count("start") == 2
     assert kinds[50] == "start"
 
 
-def test_garbage_comes_five_times_a_second_between_whole_frames():
+def test_garbage_comes_five_times_a_second_between_whole_frames() -> None:
     sender = uplink("garbage")
     sent = sender.tick(10 * len(GARBAGE))
     assert [message for message in sent if message in GARBAGE] == list(GARBAGE)
     assert len(sent) == 11 * len(GARBAGE)
 
 
-def test_garbage_stays_as_it_is_among_odd_numbers():
+def test_garbage_stays_as_it_is_among_odd_numbers() -> None:
     sent = uplink("garbage", "missing-numbers").tick(10 * len(GARBAGE))
     assert len([message for message in sent if message in GARBAGE]) >= len(GARBAGE) - 1
 
 
 @pytest.mark.parametrize("text", GARBAGE)
-def test_garbage_is_no_event_of_a_stream(text):
+def test_garbage_is_no_event_of_a_stream(text: str) -> None:
     try:
         event = decode_event(text)
     except ProtocolError:
@@ -250,19 +250,19 @@ def test_garbage_is_no_event_of_a_stream(text):
     assert not isinstance(event, Start | Media | Dtmf | ClearedAudio | Stop)
 
 
-def test_one_oversize_message_is_sent_at_its_time():
+def test_one_oversize_message_is_sent_at_its_time() -> None:
     sender = uplink("oversize@0.1")
     sizes = [[len(message) for message in sender.tick(tick)] for tick in range(1, 10)]
     assert [max(tick) > 65_536 for tick in sizes] == [False] * 5 + [True] + [False] * 3
 
 
-def test_nothing_is_sent_any_more_after_stop_sending():
+def test_nothing_is_sent_any_more_after_stop_sending() -> None:
     sender = uplink("stop-sending@0.1", says=b"\x00" * 8000)
     assert len(sender.tick(100)) == 5
     assert not sender.voice.speaking
 
 
-def test_binary_frames_are_bytes():
+def test_binary_frames_are_bytes() -> None:
     sender = uplink("binary", "garbage")
     assert {type(message) for message in sender.opening() + sender.tick(20)} == {bytes}
 
@@ -276,14 +276,14 @@ def test_binary_frames_are_bytes():
         (["acks-cleared"], ["playedStream", "clearedAudio", "playedStream", "playedStream"]),
     ],
 )
-def test_answers_to_the_server(wrong, events):
+def test_answers_to_the_server(wrong: list[str], events: list[str]) -> None:
     sender = uplink(*wrong)
     sent = sender.played("one") + sender.cleared(("two", "three"))
     assert [json.loads(message)["event"] for message in sent] == events
 
 
 @pytest.mark.parametrize("wrong", ["late:100ms", "odd-sizes"])
-def test_what_is_random_is_the_same_for_the_same_seed(wrong):
+def test_what_is_random_is_the_same_for_the_same_seed(wrong: str) -> None:
     first, same, other = (uplink(wrong, seed=seed).tick(100) for seed in (1, 1, 2))
     assert first == same
     assert first != other

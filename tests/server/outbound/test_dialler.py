@@ -2,23 +2,32 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import pytest
+from httpx import Request, Response
 from pydantic import ValidationError
 
 from mediaserver.agents import Echo
 from mediaserver.call import StreamEndedError
 from mediaserver.handler import Handler, HandlerError
-from mediaserver.plivo import errors
-from mediaserver.plivo.callbacks import parse_callback
+from mediaserver.plivo import (
+    AuthenticationError,
+    CallCreated,
+    CallRequest,
+    InvalidRequestError,
+    UnexpectedResponseError,
+    errors,
+)
+from mediaserver.plivo.callbacks import AnswerRequest, parse_callback
 from mediaserver.plivo.client import PlivoClient
 from mediaserver.routes import Route, Routes
-from mediaserver.server.answer import answer
+from mediaserver.server.answer import WebhookReply, answer
 from mediaserver.server.outbound.dialler import (
     END_UNKNOWN,
     GIVE_UP_SECONDS,
@@ -54,7 +63,7 @@ class Carrier:
     runtime: Runtime = None
     tasks: list = field(default_factory=list)
 
-    def __call__(self, request):
+    def __call__(self, request: Request) -> Response:
         path = request.url.path.removeprefix("/v1/Account/MA1/")
         self.asked.append(f"{request.method} {path}")
         if request.method == "POST" and path == "Call/":
@@ -70,7 +79,7 @@ class Carrier:
         record = self.records.get(call_id)
         return httpx.Response(200 if record else 404, json=record or {})
 
-    def _place(self, body):
+    def _place(self, body: dict[str, int | str] | dict[str, str]) -> Response:
         self.placed.append((asyncio.get_running_loop().time(), body))
         refusal = self.refusals.pop(0) if self.refusals else None
         if isinstance(refusal, httpx.Response):
@@ -90,7 +99,7 @@ class PlacedCall:
     id: str
     body: dict
 
-    def tell(self, url, **fields):
+    def tell(self, url: str, **fields: Any) -> WebhookReply | None:
         """Send a webhook, as the server's endpoints take it."""
         query = dict(parse_qsl(urlsplit(self.body[url]).query))
         form = {"CallUUID": self.id, "From": FROM, "To": self.body["to"], "Direction": "outbound"}
@@ -102,13 +111,13 @@ class PlacedCall:
         self.carrier.runtime.told(callback)
         return reply
 
-    async def answered(self, **fields):
+    async def answered(self, **fields: Any) -> None:
         """Answer, and stream for as long as the handler wants."""
         reply = self.tell("answer_url", Event="StartApp", CallStatus="in-progress", **fields)
         if reply.kind == "stream":
             await self.carrier.dialler(FakeStream(self.id))
 
-    def hang_up(self, code, status="completed", **fields):
+    def hang_up(self, code: int, status: str = "completed", **fields: Any) -> None:
         self.carrier.live.discard(self.id)
         self.tell(
             "hangup_url", Event="Hangup", HangupCauseCode=str(code), CallStatus=status, **fields
@@ -116,11 +125,16 @@ class PlacedCall:
 
 
 @pytest.fixture
-async def carrier_of():
+async def carrier_of() -> AsyncIterator[Any]:
     """Make a carrier and a dialler on a started runtime: ``carrier_of(script, …)``."""
     opened = []
 
-    async def make(script=None, handler=Echo, dialler=None, **settings):
+    async def make(
+        script: Callable[..., Any] | None = None,
+        handler: Callable[..., Any] | type[Any] | None = Echo,
+        dialler: dict[str, int] | None = None,
+        **settings: Any,
+    ) -> Carrier:
         carrier = Carrier(script)
         client = PlivoClient("MA1", "token", transport=httpx.MockTransport(carrier))
         carrier.dialler = Dialler(client, handler, **(dialler or {}))
@@ -141,12 +155,12 @@ async def carrier_of():
         await client.aclose()
 
 
-async def talk(stream):
+async def talk(stream: FakeStream) -> None:
     """A handler that takes five seconds."""
     await asyncio.sleep(5)
 
 
-async def good_call(call):
+async def good_call(call: PlacedCall) -> None:
     await asyncio.sleep(2)
     call.tell("ring_url", Event="Ring", CallStatus="ringing")
     await asyncio.sleep(4)
@@ -155,7 +169,9 @@ async def good_call(call):
                  BillDuration="60", TotalCost="0.003")  # fmt: skip
 
 
-async def test_an_answered_call_runs_the_handler_and_is_reported(carrier_of):
+async def test_an_answered_call_runs_the_handler_and_is_reported(
+    carrier_of: Callable[..., Any],
+) -> None:
     carrier = await carrier_of(good_call, talk)
     report = await carrier.dialler.dial(TO, FROM)
     assert report.outcome is Outcome.ANSWERED
@@ -167,7 +183,7 @@ async def test_an_answered_call_runs_the_handler_and_is_reported(carrier_of):
     assert report.handler_error is None
 
 
-async def test_plivo_is_told_where_to_ask_and_to_report(carrier_of):
+async def test_plivo_is_told_where_to_ask_and_to_report(carrier_of: Callable[..., Any]) -> None:
     carrier = await carrier_of(good_call, talk)
     await carrier.dialler.dial(TO, FROM, ring_seconds=30, longest_seconds=600, caller_name="Ann")
     ((_, body),) = carrier.placed
@@ -197,8 +213,10 @@ async def test_plivo_is_told_where_to_ask_and_to_report(carrier_of):
         (1000, "cancel", Outcome.CANCELLED),
     ],
 )
-async def test_a_call_that_nobody_answers_says_why(carrier_of, code, status, outcome):
-    async def script(call):
+async def test_a_call_that_nobody_answers_says_why(
+    carrier_of: Callable[..., Any], code: int, status: str, outcome: Outcome
+) -> None:
+    async def script(call: PlacedCall) -> None:
         await asyncio.sleep(3)
         call.hang_up(code, status, HangupCauseName="why")
 
@@ -211,10 +229,10 @@ async def test_a_call_that_nobody_answers_says_why(carrier_of, code, status, out
     assert report.seconds_to_answer is None
 
 
-async def test_each_call_may_have_a_handler_of_its_own(carrier_of):
+async def test_each_call_may_have_a_handler_of_its_own(carrier_of: Callable[..., Any]) -> None:
     ran = []
 
-    async def own(stream):
+    async def own(stream: FakeStream) -> None:
         ran.append(stream.call_id)
 
     carrier = await carrier_of(good_call, talk)
@@ -222,11 +240,11 @@ async def test_each_call_may_have_a_handler_of_its_own(carrier_of):
     assert ran == ["call-1"]
 
 
-async def test_a_handler_that_fails_is_reported(carrier_of):
-    async def handler(stream):
+async def test_a_handler_that_fails_is_reported(carrier_of: Callable[..., Any]) -> None:
+    async def handler(stream: FakeStream) -> None:
         raise LookupError("no such order")
 
-    async def script(call):
+    async def script(call: PlacedCall) -> None:
         with pytest.raises(LookupError):
             await call.answered()
         call.hang_up(4010)
@@ -243,11 +261,13 @@ async def test_a_handler_that_fails_is_reported(carrier_of):
     [StreamEndedError("over"), ExceptionGroup("tasks", [StreamEndedError("over")])],
     ids=["alone", "group"],
 )
-async def test_a_person_who_hangs_up_is_no_failure_of_the_handler(carrier_of, error):
-    async def handler(stream):
+async def test_a_person_who_hangs_up_is_no_failure_of_the_handler(
+    carrier_of: Callable[..., Any], error: ExceptionGroup | StreamEndedError
+) -> None:
+    async def handler(stream: FakeStream) -> None:
         raise error
 
-    async def script(call):
+    async def script(call: PlacedCall) -> None:
         with pytest.raises(type(error)):
             await call.answered()
         call.hang_up(4000)
@@ -256,14 +276,14 @@ async def test_a_person_who_hangs_up_is_no_failure_of_the_handler(carrier_of, er
     assert (await carrier.dialler.dial(TO, FROM)).ok
 
 
-async def test_a_report_waits_for_the_handler_to_finish(carrier_of):
-    async def script(call):
+async def test_a_report_waits_for_the_handler_to_finish(carrier_of: Callable[..., Any]) -> None:
+    async def script(call: PlacedCall) -> None:
         talking = asyncio.create_task(call.answered())
         await asyncio.sleep(1)
         call.hang_up(4000)
         await talking
 
-    async def handler(stream):
+    async def handler(stream: FakeStream) -> None:
         await asyncio.sleep(3)
         raise ValueError("could not save the notes")
 
@@ -272,8 +292,10 @@ async def test_a_report_waits_for_the_handler_to_finish(carrier_of):
     assert report.handler_error == "ValueError: could not save the notes"
 
 
-async def test_webhooks_may_come_before_the_answer_to_the_request(carrier_of):
-    def script(call):
+async def test_webhooks_may_come_before_the_answer_to_the_request(
+    carrier_of: Callable[..., Any],
+) -> None:
+    def script(call: PlacedCall) -> Coroutine[Any, Any, Any]:
         call.tell("ring_url", Event="Ring")
         call.hang_up(3010, "busy")
         return asyncio.sleep(0)
@@ -282,8 +304,10 @@ async def test_webhooks_may_come_before_the_answer_to_the_request(carrier_of):
     assert (await carrier.dialler.dial(TO, FROM)).outcome is Outcome.BUSY
 
 
-async def test_a_call_is_known_by_its_ids_when_a_url_has_lost_its_query(carrier_of):
-    async def script(call):
+async def test_a_call_is_known_by_its_ids_when_a_url_has_lost_its_query(
+    carrier_of: Callable[..., Any],
+) -> None:
+    async def script(call: PlacedCall) -> None:
         await asyncio.sleep(1)
         call.body["hangup_url"] = f"{SERVER}/hangup"
         call.hang_up(3010)
@@ -295,8 +319,8 @@ async def test_a_call_is_known_by_its_ids_when_a_url_has_lost_its_query(carrier_
 # Machines
 
 
-async def test_a_machine_is_hung_up_on(carrier_of):
-    async def script(call):
+async def test_a_machine_is_hung_up_on(carrier_of: Callable[..., Any]) -> None:
+    async def script(call: PlacedCall) -> None:
         assert call.body["machine_detection"] == "hangup"
         assert call.body["machine_detection_url"] == call.body["ring_url"]
         talking = asyncio.create_task(call.answered())
@@ -312,8 +336,10 @@ async def test_a_machine_is_hung_up_on(carrier_of):
 
 
 @pytest.mark.parametrize("machine", [True, False])
-async def test_a_handler_may_run_on_a_machine_and_the_report_says_so(carrier_of, machine):
-    async def script(call):
+async def test_a_handler_may_run_on_a_machine_and_the_report_says_so(
+    carrier_of: Callable[..., Any], machine: bool
+) -> None:
+    async def script(call: PlacedCall) -> None:
         assert call.body["machine_detection"] == "true"
         talking = asyncio.create_task(call.answered())
         await asyncio.sleep(2)
@@ -329,7 +355,9 @@ async def test_a_handler_may_run_on_a_machine_and_the_report_says_so(carrier_of,
     assert report.ok
 
 
-async def test_whether_it_is_a_machine_is_not_asked_by_default(carrier_of):
+async def test_whether_it_is_a_machine_is_not_asked_by_default(
+    carrier_of: Callable[..., Any],
+) -> None:
     carrier = await carrier_of(good_call, talk)
     report = await carrier.dialler.dial(TO, FROM)
     assert "machine_detection" not in carrier.placed[0][1]
@@ -339,8 +367,10 @@ async def test_whether_it_is_a_machine_is_not_asked_by_default(carrier_of):
 # Pace and room
 
 
-async def test_calls_are_placed_no_faster_than_the_account_may(carrier_of):
-    async def script(call):
+async def test_calls_are_placed_no_faster_than_the_account_may(
+    carrier_of: Callable[..., Any],
+) -> None:
+    async def script(call: PlacedCall) -> None:
         call.hang_up(3010)
 
     carrier = await carrier_of(script, dialler={"calls_per_second": 2})
@@ -350,7 +380,7 @@ async def test_calls_are_placed_no_faster_than_the_account_may(carrier_of):
     assert times == pytest.approx([0, 0.5, 1, 1.5, 2, 2.5, 3])
 
 
-async def test_a_call_that_came_too_soon_is_placed_later(carrier_of):
+async def test_a_call_that_came_too_soon_is_placed_later(carrier_of: Callable[..., Any]) -> None:
     carrier = await carrier_of(good_call, talk)
     carrier.refusals = [
         httpx.Response(429, json={"error": "slow down"}, headers={"retry-after": "7"})
@@ -361,7 +391,7 @@ async def test_a_call_that_came_too_soon_is_placed_later(carrier_of):
     assert report.ok
 
 
-async def test_a_429_slows_down_the_other_calls_too(carrier_of):
+async def test_a_429_slows_down_the_other_calls_too(carrier_of: Callable[..., Any]) -> None:
     carrier = await carrier_of(good_call, talk)
     carrier.refusals = [httpx.Response(429, headers={"retry-after": "7"})]
     await asyncio.gather(*(carrier.dialler.dial(f"+1415555020{n}", FROM) for n in range(3)))
@@ -370,7 +400,7 @@ async def test_a_429_slows_down_the_other_calls_too(carrier_of):
     assert min(times[1:]) >= 7
 
 
-async def test_a_call_waits_until_the_account_has_room(carrier_of):
+async def test_a_call_waits_until_the_account_has_room(carrier_of: Callable[..., Any]) -> None:
     carrier = await carrier_of(good_call, talk)
     refusal = {"api_id": "a-1", "error": "concurrent call limit reached (5030)"}
     carrier.refusals = [httpx.Response(403, json=refusal) for _ in range(3)]
@@ -378,7 +408,9 @@ async def test_a_call_waits_until_the_account_has_room(carrier_of):
     assert len(carrier.placed) == 4
 
 
-async def test_an_account_without_room_is_an_error_in_the_end(carrier_of):
+async def test_an_account_without_room_is_an_error_in_the_end(
+    carrier_of: Callable[..., Any],
+) -> None:
     carrier = await carrier_of(dialler={"patience": 20})
     carrier.refusals = [httpx.Response(403, json={"error": "5030"}) for _ in range(50)]
     with pytest.raises(errors.ConcurrencyLimitError):
@@ -386,8 +418,10 @@ async def test_an_account_without_room_is_an_error_in_the_end(carrier_of):
     assert carrier.placed[-1][0] - carrier.placed[0][0] <= 20
 
 
-async def test_nobody_is_called_for_whom_this_server_has_no_place(carrier_of):
-    async def script(call):
+async def test_nobody_is_called_for_whom_this_server_has_no_place(
+    carrier_of: Callable[..., Any],
+) -> None:
+    async def script(call: PlacedCall) -> None:
         await asyncio.sleep(10)
         await call.answered()
         call.hang_up(4000)
@@ -399,14 +433,16 @@ async def test_nobody_is_called_for_whom_this_server_has_no_place(carrier_of):
     assert second - first >= 10
 
 
-async def test_a_place_is_taken_while_the_request_is_on_its_way(carrier_of):
-    async def script(call):
+async def test_a_place_is_taken_while_the_request_is_on_its_way(
+    carrier_of: Callable[..., Any],
+) -> None:
+    async def script(call: PlacedCall) -> None:
         call.hang_up(3010)
 
     carrier = await carrier_of(script, max_calls=1)
     create = carrier.dialler._client.calls.create
 
-    async def slow_create(request):
+    async def slow_create(request: CallRequest) -> CallCreated:
         await asyncio.sleep(20)
         return await create(request)
 
@@ -416,7 +452,7 @@ async def test_a_place_is_taken_while_the_request_is_on_its_way(carrier_of):
     assert second - first >= 20
 
 
-async def test_a_server_without_room_is_an_error_in_the_end(carrier_of):
+async def test_a_server_without_room_is_an_error_in_the_end(carrier_of: Callable[..., Any]) -> None:
     carrier = await carrier_of(dialler={"patience": 5}, max_calls=1)
     assert carrier.runtime.admission.admit() is not None
     with pytest.raises(DialError, match="max_calls is 1"):
@@ -437,7 +473,11 @@ async def test_a_server_without_room_is_an_error_in_the_end(carrier_of):
         (415, errors.UnexpectedResponseError),
     ],
 )
-async def test_a_refused_call_is_an_error_at_once(carrier_of, status, kind):
+async def test_a_refused_call_is_an_error_at_once(
+    carrier_of: Callable[..., Any],
+    status: int,
+    kind: type[AuthenticationError] | type[InvalidRequestError] | type[UnexpectedResponseError],
+) -> None:
     carrier = await carrier_of()
     carrier.refusals = [httpx.Response(status, json={"error": "no"})]
     begun = asyncio.get_running_loop().time()
@@ -447,7 +487,9 @@ async def test_a_refused_call_is_an_error_at_once(carrier_of, status, kind):
     assert asyncio.get_running_loop().time() - begun < 1
 
 
-async def test_a_call_whose_request_had_no_answer_goes_on_if_plivo_tells_of_it(carrier_of):
+async def test_a_call_whose_request_had_no_answer_goes_on_if_plivo_tells_of_it(
+    carrier_of: Callable[..., Any],
+) -> None:
     carrier = await carrier_of(good_call, talk)
     carrier.refusals = [httpx.ReadTimeout("slow")]
     report = await carrier.dialler.dial(TO, FROM)
@@ -456,8 +498,8 @@ async def test_a_call_whose_request_had_no_answer_goes_on_if_plivo_tells_of_it(c
 
 
 async def test_a_call_whose_request_had_no_answer_and_of_which_nothing_is_told_is_an_error(
-    carrier_of,
-):
+    carrier_of: Callable[..., Any],
+) -> None:
     carrier = await carrier_of()
     carrier.refusals = [httpx.ReadTimeout("slow")]
     with pytest.raises(errors.PlivoUnreachableError):
@@ -465,12 +507,12 @@ async def test_a_call_whose_request_had_no_answer_and_of_which_nothing_is_told_i
     assert len(carrier.placed) == 1
 
 
-async def test_a_call_that_never_left_is_an_error_at_once(carrier_of):
+async def test_a_call_that_never_left_is_an_error_at_once(carrier_of: Callable[..., Any]) -> None:
     carrier = await carrier_of()
     carrier.refusals = [httpx.Response(500)]
     begun = asyncio.get_running_loop().time()
 
-    async def unreachable(request):
+    async def unreachable(request: CallRequest) -> None:
         raise errors.PlivoUnreachableError("refused", may_have_arrived=False)
 
     carrier.dialler._client.calls.create = unreachable
@@ -479,12 +521,12 @@ async def test_a_call_that_never_left_is_an_error_at_once(carrier_of):
     assert asyncio.get_running_loop().time() - begun < 1
 
 
-async def test_plivo_may_be_out_of_reach_while_a_call_rings(carrier_of):
-    async def script(call):
+async def test_plivo_may_be_out_of_reach_while_a_call_rings(carrier_of: Callable[..., Any]) -> None:
+    async def script(call: PlacedCall) -> None:
         await asyncio.sleep(100)
         call.hang_up(3000)
 
-    async def out_of_reach(call_id):
+    async def out_of_reach(call_id: str) -> None:
         raise errors.ServerError("down", status=503)
 
     carrier = await carrier_of(script)
@@ -492,11 +534,13 @@ async def test_plivo_may_be_out_of_reach_while_a_call_rings(carrier_of):
     assert (await carrier.dialler.dial(TO, FROM)).outcome is Outcome.NO_ANSWER
 
 
-async def test_a_call_of_which_nothing_can_be_learned_is_not_waited_for_for_ever(carrier_of):
-    async def script(call):
+async def test_a_call_of_which_nothing_can_be_learned_is_not_waited_for_for_ever(
+    carrier_of: Callable[..., Any],
+) -> None:
+    async def script(call: PlacedCall) -> None:
         await call.answered()
 
-    async def out_of_reach(call_id):
+    async def out_of_reach(call_id: str) -> None:
         raise errors.ServerError("down", status=503)
 
     carrier = await carrier_of(script, talk)
@@ -507,13 +551,15 @@ async def test_a_call_of_which_nothing_can_be_learned_is_not_waited_for_for_ever
     assert [each for each in carrier.asked if each.startswith("DELETE")] == ["DELETE Call/call-1/"]
 
 
-async def test_a_call_may_ring_for_long_while_plivo_is_out_of_reach(carrier_of):
-    async def script(call):
+async def test_a_call_may_ring_for_long_while_plivo_is_out_of_reach(
+    carrier_of: Callable[..., Any],
+) -> None:
+    async def script(call: PlacedCall) -> None:
         await asyncio.sleep(400)
         await call.answered()
         call.hang_up(4000)
 
-    async def out_of_reach(call_id):
+    async def out_of_reach(call_id: str) -> None:
         raise errors.ServerError("down", status=503)
 
     carrier = await carrier_of(script, talk)
@@ -521,15 +567,17 @@ async def test_a_call_may_ring_for_long_while_plivo_is_out_of_reach(carrier_of):
     assert (await carrier.dialler.dial(TO, FROM, ring_seconds=420)).ok
 
 
-async def test_being_out_of_reach_now_and_then_is_no_reason_to_stop_waiting(carrier_of):
-    async def script(call):
+async def test_being_out_of_reach_now_and_then_is_no_reason_to_stop_waiting(
+    carrier_of: Callable[..., Any],
+) -> None:
+    async def script(call: PlacedCall) -> None:
         await call.answered()
         await asyncio.sleep(1000)
         call.hang_up(4000)
 
     asked = []
 
-    async def now_and_then(call_id):
+    async def now_and_then(call_id: str) -> None:
         asked.append(call_id)
         if len(asked) % 5:
             raise errors.ServerError("down", status=503)
@@ -541,10 +589,12 @@ async def test_being_out_of_reach_now_and_then_is_no_reason_to_stop_waiting(carr
     assert len(asked) > 5
 
 
-async def test_a_token_that_is_refused_while_a_call_goes_on_is_an_error_at_once(carrier_of):
+async def test_a_token_that_is_refused_while_a_call_goes_on_is_an_error_at_once(
+    carrier_of: Callable[..., Any],
+) -> None:
     asked = []
 
-    async def refused(call_id):
+    async def refused(call_id: str) -> None:
         asked.append(call_id)
         raise errors.AuthenticationError("no", status=401)
 
@@ -555,8 +605,10 @@ async def test_a_token_that_is_refused_while_a_call_goes_on_is_an_error_at_once(
     assert asked == ["call-1"]
 
 
-async def test_giving_up_when_plivo_is_out_of_reach_is_still_giving_up(carrier_of):
-    async def out_of_reach(call_id):
+async def test_giving_up_when_plivo_is_out_of_reach_is_still_giving_up(
+    carrier_of: Callable[..., Any],
+) -> None:
+    async def out_of_reach(call_id: str) -> None:
         raise errors.ServerError("down", status=503)
 
     carrier = await carrier_of()
@@ -568,8 +620,8 @@ async def test_giving_up_when_plivo_is_out_of_reach_is_still_giving_up(carrier_o
         await dialling
 
 
-async def test_the_end_is_asked_for_when_it_is_not_told(carrier_of):
-    async def script(call):
+async def test_the_end_is_asked_for_when_it_is_not_told(carrier_of: Callable[..., Any]) -> None:
+    async def script(call: PlacedCall) -> None:
         await call.answered()
         call.carrier.live.discard(call.id)
         call.carrier.records[call.id] = {
@@ -583,8 +635,10 @@ async def test_the_end_is_asked_for_when_it_is_not_told(carrier_of):
     assert (report.cause_code, report.duration) == (4000, 5)
 
 
-async def test_a_call_that_is_told_nothing_of_is_not_waited_for_for_ever(carrier_of):
-    async def script(call):
+async def test_a_call_that_is_told_nothing_of_is_not_waited_for_for_ever(
+    carrier_of: Callable[..., Any],
+) -> None:
+    async def script(call: PlacedCall) -> None:
         call.carrier.live.discard(call.id)
 
     carrier = await carrier_of(script)
@@ -593,8 +647,8 @@ async def test_a_call_that_is_told_nothing_of_is_not_waited_for_for_ever(carrier
     assert report.call_id == "call-1"
 
 
-async def test_a_call_that_rings_for_long_is_waited_for(carrier_of):
-    async def script(call):
+async def test_a_call_that_rings_for_long_is_waited_for(carrier_of: Callable[..., Any]) -> None:
+    async def script(call: PlacedCall) -> None:
         await asyncio.sleep(500)
         call.hang_up(6010)
 
@@ -602,8 +656,10 @@ async def test_a_call_that_rings_for_long_is_waited_for(carrier_of):
     assert (await carrier.dialler.dial(TO, FROM)).outcome is Outcome.NO_ANSWER
 
 
-async def test_a_call_that_is_answered_and_not_streamed_has_failed(carrier_of):
-    async def script(call):
+async def test_a_call_that_is_answered_and_not_streamed_has_failed(
+    carrier_of: Callable[..., Any],
+) -> None:
+    async def script(call: PlacedCall) -> None:
         call.tell("answer_url", Event="StartApp")
         call.hang_up(4000, HangupCauseName="Normal Hangup")
 
@@ -613,7 +669,7 @@ async def test_a_call_that_is_answered_and_not_streamed_has_failed(carrier_of):
     assert report.cause == "answered, but no stream came: Normal Hangup"
 
 
-async def test_giving_up_stops_the_ringing(carrier_of):
+async def test_giving_up_stops_the_ringing(carrier_of: Callable[..., Any]) -> None:
     carrier = await carrier_of()
     dialling = asyncio.create_task(carrier.dialler.dial(TO, FROM))
     await asyncio.sleep(5)
@@ -624,7 +680,7 @@ async def test_giving_up_stops_the_ringing(carrier_of):
     assert carrier.live == set()
 
 
-async def test_giving_up_hangs_up_a_call_that_was_answered(carrier_of):
+async def test_giving_up_hangs_up_a_call_that_was_answered(carrier_of: Callable[..., Any]) -> None:
     carrier = await carrier_of(good_call, talk)
     dialling = asyncio.create_task(carrier.dialler.dial(TO, FROM))
     await asyncio.sleep(8)
@@ -634,7 +690,9 @@ async def test_giving_up_hangs_up_a_call_that_was_answered(carrier_of):
     assert carrier.asked[-1] == "DELETE Call/call-1/"
 
 
-async def test_giving_up_while_the_call_is_being_placed_leaves_none_behind(carrier_of):
+async def test_giving_up_while_the_call_is_being_placed_leaves_none_behind(
+    carrier_of: Callable[..., Any],
+) -> None:
     carrier = await carrier_of()
     dialling = asyncio.create_task(carrier.dialler.dial(TO, FROM))
     while not carrier.placed:
@@ -645,23 +703,23 @@ async def test_giving_up_while_the_call_is_being_placed_leaves_none_behind(carri
     assert carrier.live == set()
 
 
-async def until(condition):
+async def until(condition: Callable[..., Any]) -> None:
     while not condition():
         await asyncio.sleep(0)
 
 
-async def test_cancelling_twice_leaves_no_call_behind(carrier_of):
+async def test_cancelling_twice_leaves_no_call_behind(carrier_of: Callable[..., Any]) -> None:
     """Neither while it is being placed nor while it is being given up."""
     carrier = await carrier_of()
     calls = carrier.dialler._client.calls
     create, cancel = calls.create, calls.cancel
 
-    async def slow_create(request):
+    async def slow_create(request: CallRequest) -> CallCreated:
         created = await create(request)
         await asyncio.sleep(3)
         return created
 
-    async def slow_cancel(request_uuid):
+    async def slow_cancel(request_uuid: str) -> bool:
         await asyncio.sleep(3)
         return await cancel(request_uuid)
 
@@ -676,10 +734,10 @@ async def test_cancelling_twice_leaves_no_call_behind(carrier_of):
     assert carrier.live == set()
 
 
-async def test_giving_up_ends_even_if_plivo_does_not_answer(carrier_of):
+async def test_giving_up_ends_even_if_plivo_does_not_answer(carrier_of: Callable[..., Any]) -> None:
     carrier = await carrier_of()
 
-    async def never(request_uuid):
+    async def never(request_uuid: str) -> None:
         await asyncio.Event().wait()
 
     carrier.dialler._client.calls.cancel = never
@@ -693,16 +751,18 @@ async def test_giving_up_ends_even_if_plivo_does_not_answer(carrier_of):
     assert asyncio.get_running_loop().time() - begun == pytest.approx(GIVE_UP_SECONDS, abs=0.5)
 
 
-async def test_who_answers_a_call_that_was_given_up_is_hung_up_on(carrier_of):
+async def test_who_answers_a_call_that_was_given_up_is_hung_up_on(
+    carrier_of: Callable[..., Any],
+) -> None:
     calls, replies = [], []
 
-    async def script(call):
+    async def script(call: PlacedCall) -> None:
         calls.append(call)
 
     carrier = await carrier_of(script)
     cancel = carrier.dialler._client.calls.cancel
 
-    async def answered_meanwhile(request_uuid):
+    async def answered_meanwhile(request_uuid: str) -> bool:
         replies.append(calls[0].tell("answer_url", Event="StartApp"))
         return await cancel(request_uuid)
 
@@ -719,16 +779,20 @@ async def test_who_answers_a_call_that_was_given_up_is_hung_up_on(carrier_of):
     assert carrier.runtime.admission.idle
 
 
-async def test_calls_to_other_routes_are_answered_beside_the_dialler(carrier_of):
+async def test_calls_to_other_routes_are_answered_beside_the_dialler(
+    carrier_of: Callable[..., Any],
+) -> None:
     carrier = await carrier_of()
     request = parse_callback({"CallUUID": "x", "To": "+1999", "Event": "StartApp"})
     assert answer(carrier.runtime, request, SERVER).kind == "stream"
 
 
-async def test_a_stream_that_nobody_waits_for_is_not_handled(carrier_of):
+async def test_a_stream_that_nobody_waits_for_is_not_handled(
+    carrier_of: Callable[..., Any],
+) -> None:
     ran = []
 
-    async def handler(stream):
+    async def handler(stream: FakeStream) -> None:
         ran.append(stream)
 
     carrier = await carrier_of(handler=handler)
@@ -736,7 +800,7 @@ async def test_a_stream_that_nobody_waits_for_is_not_handled(carrier_of):
     assert ran == []
 
 
-async def test_calls_of_others_are_none_of_its_business(carrier_of):
+async def test_calls_of_others_are_none_of_its_business(carrier_of: Callable[..., Any]) -> None:
     carrier = await carrier_of()
     dialling = asyncio.create_task(carrier.dialler.dial(TO, FROM))
     await asyncio.sleep(1)
@@ -765,20 +829,27 @@ async def test_calls_of_others_are_none_of_its_business(carrier_of):
         ({"colour": "red"}, ValidationError, "colour"),
     ],
 )
-async def test_a_call_that_could_not_work_is_not_placed(carrier_of, arguments, kind, said):
+async def test_a_call_that_could_not_work_is_not_placed(
+    carrier_of: Callable[..., Any],
+    arguments: dict[str, Callable[..., Any]] | dict[str, str],
+    kind: type[HandlerError] | type[ValidationError] | type[ValueError],
+    said: str,
+) -> None:
     carrier = await carrier_of()
     with pytest.raises(kind, match=said):
         await carrier.dialler.dial(**{"to": TO, "from_": FROM, **arguments})
     assert carrier.placed == []
 
 
-async def test_a_dialler_without_a_handler_asks_for_one(carrier_of):
+async def test_a_dialler_without_a_handler_asks_for_one(carrier_of: Callable[..., Any]) -> None:
     carrier = await carrier_of(handler=None)
     with pytest.raises(DialError, match="which handler"):
         await carrier.dialler.dial(TO, FROM)
 
 
-async def test_a_dialler_has_to_be_attached_and_the_server_running(carrier_of):
+async def test_a_dialler_has_to_be_attached_and_the_server_running(
+    carrier_of: Callable[..., Any],
+) -> None:
     with pytest.raises(DialError, match="not attached"):
         await Dialler(PlivoClient("MA1", "t"), Echo).dial(TO, FROM)
     carrier = await carrier_of()
@@ -787,7 +858,7 @@ async def test_a_dialler_has_to_be_attached_and_the_server_running(carrier_of):
         await carrier.dialler.dial(TO, FROM)
 
 
-async def test_a_server_that_plivo_cannot_reach_dials_nobody():
+async def test_a_server_that_plivo_cannot_reach_dials_nobody() -> None:
     dialler = Dialler(PlivoClient("MA1", "t"), Echo)
     with pytest.raises(DialError, match="public_url"):
         dialler.attach(Runtime(Settings(), Routes(Route(dialler, OUTBOUND_PATH))))
@@ -795,11 +866,11 @@ async def test_a_server_that_plivo_cannot_reach_dials_nobody():
         dialler.attach(Runtime(Settings(public_url=SERVER), Routes(Route(Echo))))
 
 
-async def test_what_the_handlers_class_shares_is_opened_with_the_server():
+async def test_what_the_handlers_class_shares_is_opened_with_the_server() -> None:
     class Shared(Handler):
         @staticmethod
         @asynccontextmanager
-        async def lifespan():
+        async def lifespan() -> AsyncIterator[Any]:
             yield "a pool"
 
     dialler = Dialler(PlivoClient("MA1", "t"), Shared)
@@ -808,20 +879,22 @@ async def test_what_the_handlers_class_shares_is_opened_with_the_server():
         assert routes.shared(routes.routes[0]) == "a pool"
 
 
-async def test_a_pace_is_above_0():
+async def test_a_pace_is_above_0() -> None:
     with pytest.raises(ValueError, match="calls_per_second"):
         Dialler(PlivoClient("MA1", "t"), Echo, calls_per_second=0)
 
 
-async def test_a_handler_gets_ready_when_the_call_that_was_placed_is_answered(carrier_of):
+async def test_a_handler_gets_ready_when_the_call_that_was_placed_is_answered(
+    carrier_of: Callable[..., Any],
+) -> None:
     class Ready(Handler):
-        def __init__(self):
+        def __init__(self) -> None:
             handlers.append(self)
 
-        async def on_answer(self, answer, shared):
+        async def on_answer(self, answer: AnswerRequest, shared: None) -> None:
             notes.append(answer.called)
 
-        async def __call__(self, stream):
+        async def __call__(self, stream: FakeStream) -> None:
             await asyncio.sleep(1)
             notes.append(handlers.index(self))
 
@@ -833,15 +906,17 @@ async def test_a_handler_gets_ready_when_the_call_that_was_placed_is_answered(ca
     assert len(carrier.runtime.prepared) == 0
 
 
-async def test_what_got_ready_for_a_call_without_a_stream_is_let_go(carrier_of):
+async def test_what_got_ready_for_a_call_without_a_stream_is_let_go(
+    carrier_of: Callable[..., Any],
+) -> None:
     class Ready(Handler):
-        async def on_answer(self, answer, shared):
+        async def on_answer(self, answer: AnswerRequest, shared: None) -> None:
             notes.append("answer")
 
-        async def on_stop(self, reason):
+        async def on_stop(self, reason: str) -> None:
             notes.append(reason)
 
-    async def no_stream(call):
+    async def no_stream(call: PlacedCall) -> None:
         call.tell("answer_url", Event="StartApp", CallStatus="in-progress")
         await asyncio.sleep(1)
         call.hang_up(4000)

@@ -1,7 +1,9 @@
 import json
+from typing import Any
 
 import httpx
 import pytest
+from httpx import Request, Response
 
 from mediaserver.plivo.client import PlivoClient
 from mediaserver.server.outbound.number_setup import (
@@ -27,7 +29,7 @@ OURS = {
 class Account:
     """Numbers and applications as Plivo keeps them."""
 
-    def __init__(self, app_id=None, **applications):
+    def __init__(self, app_id: str | None = None, **applications: Any) -> None:
         self.number = {"number": "14155550100", "voice_enabled": True, "application": None}
         if app_id:
             self.number["application"] = f"/v1/Account/MA1/Application/{app_id}/"
@@ -37,13 +39,13 @@ class Account:
         self.asked = []
 
     @property
-    def changes(self):
+    def changes(self) -> list[str]:
         return [each for each in self.asked if each.startswith("POST")]
 
-    def client(self):
+    def client(self) -> PlivoClient:
         return PlivoClient("MA1", "token", transport=httpx.MockTransport(self))
 
-    def __call__(self, request):
+    def __call__(self, request: Request) -> Response:
         path = request.url.path.removeprefix("/v1/Account/MA1/")
         self.asked.append(f"{request.method} {path}")
         kind, _, key = path.rstrip("/").partition("/")
@@ -68,7 +70,7 @@ class Account:
         return httpx.Response(200, json=self.applications[key])
 
 
-async def test_a_number_without_an_application_gets_one_of_its_own():
+async def test_a_number_without_an_application_gets_one_of_its_own() -> None:
     account = Account()
     async with account.client() as client:
         setup = await set_up_number(client, "+1 415 555 0100", SERVER)
@@ -83,7 +85,7 @@ async def test_a_number_without_an_application_gets_one_of_its_own():
 
 
 @pytest.mark.parametrize("path", [None, "/sales"])
-async def test_a_second_time_changes_nothing(path):
+async def test_a_second_time_changes_nothing(path: str | None) -> None:
     account = Account()
     async with account.client() as client:
         first = await set_up_number(client, "14155550100", SERVER, path=path)
@@ -95,7 +97,7 @@ async def test_a_second_time_changes_nothing(path):
     assert account.changes == []
 
 
-async def test_an_application_that_others_may_use_is_left_alone():
+async def test_an_application_that_others_may_use_is_left_alone() -> None:
     account = Account("7", a7={"app_name": "shop", "answer_url": "https://shop.example.com/"})
     async with account.client() as client:
         setup = await set_up_number(client, "14155550100", SERVER)
@@ -104,7 +106,7 @@ async def test_an_application_that_others_may_use_is_left_alone():
     assert str(setup.changes[-1]) == "application of +14155550100: 7 -> 900"
 
 
-async def test_the_application_of_this_server_is_found_by_its_name_and_mended():
+async def test_the_application_of_this_server_is_found_by_its_name_and_mended() -> None:
     account = Account(
         "7",
         a7={"app_name": "shop"},
@@ -121,7 +123,7 @@ async def test_the_application_of_this_server_is_found_by_its_name_and_mended():
     )
 
 
-async def test_the_numbers_own_application_is_kept_if_it_leads_here():
+async def test_the_numbers_own_application_is_kept_if_it_leads_here() -> None:
     account = Account("7", a7={"app_name": "by hand", "answer_url": f"{SERVER}/answer"})
     async with account.client() as client:
         setup = await set_up_number(client, "14155550100", f"{SERVER}/")
@@ -129,7 +131,7 @@ async def test_the_numbers_own_application_is_kept_if_it_leads_here():
     assert account.changes == ["POST Application/7/"]
 
 
-async def test_an_application_that_is_gone_is_replaced():
+async def test_an_application_that_is_gone_is_replaced() -> None:
     account = Account("7")
     async with account.client() as client:
         setup = await set_up_number(client, "14155550100", SERVER)
@@ -139,7 +141,7 @@ async def test_an_application_that_is_gone_is_replaced():
 @pytest.mark.parametrize(
     "account", [Account(), Account("9", a9={"app_name": NAME, "answer_url": "https://x/"})]
 )
-async def test_a_dry_run_says_what_it_would_do_and_does_nothing(account):
+async def test_a_dry_run_says_what_it_would_do_and_does_nothing(account: Account) -> None:
     async with account.client() as client:
         setup = await set_up_number(client, "14155550100", SERVER, dry_run=True)
     assert setup.changes
@@ -150,7 +152,7 @@ async def test_a_dry_run_says_what_it_would_do_and_does_nothing(account):
     ("number", "said"),
     [("14155550199", r"no number \+14155550199"), ("shop", "not 'shop'")],
 )
-async def test_a_number_that_is_not_there_is_an_error(number, said):
+async def test_a_number_that_is_not_there_is_an_error(number: str, said: str) -> None:
     account = Account()
     async with account.client() as client:
         with pytest.raises(NumberSetupError, match=said):
@@ -158,7 +160,7 @@ async def test_a_number_that_is_not_there_is_an_error(number, said):
     assert account.changes == []
 
 
-async def test_a_number_for_messages_only_is_an_error():
+async def test_a_number_for_messages_only_is_an_error() -> None:
     account = Account()
     account.number["voice_enabled"] = False
     async with account.client() as client:
@@ -166,7 +168,7 @@ async def test_a_number_for_messages_only_is_an_error():
             await set_up_number(client, "14155550100", SERVER)
 
 
-def test_each_server_and_path_has_a_name_of_its_own():
+def test_each_server_and_path_has_a_name_of_its_own() -> None:
     assert name_for("https://voice.example.com:8443/plivo", "/sales") == (
         "mediaserver-voice-example-com-8443-plivo-sales"
     )

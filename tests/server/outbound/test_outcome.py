@@ -29,12 +29,14 @@ from mediaserver.server.outbound.outcome import DialReport, End, Outcome, unansw
         ({}, Outcome.FAILED),
     ],
 )
-def test_the_end_of_an_unanswered_call_is_understood(fields, outcome):
+def test_the_end_of_an_unanswered_call_is_understood(
+    fields: dict[str, str], outcome: Outcome
+) -> None:
     hangup = HangupRequest.parse({"CallUUID": "c", **fields})
     assert unanswered(End.told(hangup)) is outcome
 
 
-def test_the_record_of_a_call_says_the_same_as_the_webhook():
+def test_the_record_of_a_call_says_the_same_as_the_webhook() -> None:
     hangup = HangupRequest.parse(
         {"CallUUID": "c", "HangupCauseName": "Busy Line", "HangupCauseCode": "3010",
          "HangupSource": "Carrier", "Duration": "0", "BillDuration": "0", "TotalCost": "0.0"}
@@ -54,7 +56,7 @@ def test_the_record_of_a_call_says_the_same_as_the_webhook():
     )
 
 
-def test_a_report_is_a_line_of_json():
+def test_a_report_is_a_line_of_json() -> None:
     report = DialReport(to="1", from_="2", call_id="c", outcome=Outcome.NO_ANSWER)
     read = json.loads(report.to_json())
     assert (read["to"], read["from"], read["outcome"]) == ("1", "2", "no answer")
@@ -64,7 +66,7 @@ def test_a_report_is_a_line_of_json():
 @pytest.mark.parametrize(
     ("handled", "error", "ok"), [(True, None, True), (True, "X", False), (False, None, False)]
 )
-def test_a_call_went_well_if_its_handler_did(handled, error, ok):
+def test_a_call_went_well_if_its_handler_did(handled: bool, error: str | None, ok: bool) -> None:
     report = DialReport(
         to="1",
         from_="2",

@@ -2,9 +2,12 @@
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
+from mediaserver import Stream
 from mediaserver.plivo.client import PlivoClient
 from mediaserver.plivo.errors import AuthenticationError
 from mediaserver.sandbox.account import Account
@@ -25,7 +28,7 @@ FROM = "+14155550100"
 
 
 @pytest.fixture
-async def sandbox():
+async def sandbox() -> AsyncIterator[Any]:
     """A sandbox of its own: its account and its URL."""
     account = Account()
     url = asyncio.get_running_loop().create_future()
@@ -37,7 +40,7 @@ async def sandbox():
         await serving
 
 
-def settings_for(account, **settings):
+def settings_for(account: Account, **settings: Any) -> Settings:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
@@ -52,7 +55,7 @@ def settings_for(account, **settings):
     )
 
 
-async def listen_and_hang_up(stream):
+async def listen_and_hang_up(stream: Stream) -> None:
     frames = 0
     async for _ in stream.audio():
         frames += 1
@@ -61,7 +64,7 @@ async def listen_and_hang_up(stream):
     await stream.hang_up()
 
 
-async def test_calls_are_placed_held_and_reported(sandbox):
+async def test_calls_are_placed_held_and_reported(sandbox: tuple[Account, str]) -> None:
     account, url = sandbox
     settings = settings_for(account)
     numbers = ["+14155550199", "+14155550486", "+14155550404", "0800"]
@@ -81,7 +84,9 @@ async def test_calls_are_placed_held_and_reported(sandbox):
     assert record.hangup_cause_code == 4000
 
 
-async def test_a_call_that_plivo_does_not_admit_is_an_error_of_its_own(sandbox):
+async def test_a_call_that_plivo_does_not_admit_is_an_error_of_its_own(
+    sandbox: tuple[Account, str],
+) -> None:
     account, url = sandbox
     settings = settings_for(account)
     async with PlivoClient(account.auth_id, "wrong", base_url=url) as client:
@@ -89,7 +94,7 @@ async def test_a_call_that_plivo_does_not_admit_is_an_error_of_its_own(sandbox):
     assert [type(each) for each in results] == [AuthenticationError]
 
 
-async def test_a_number_is_pointed_at_a_server_once(sandbox):
+async def test_a_number_is_pointed_at_a_server_once(sandbox: tuple[Account, str]) -> None:
     account, url = sandbox
     async with connect(settings_for(account).model_copy(update={"api_url": url})) as client:
         first = await set_up_number(client, FROM, "https://voice.example.com")
@@ -99,14 +104,14 @@ async def test_a_number_is_pointed_at_a_server_once(sandbox):
     assert second.app_id == first.app_id
 
 
-async def test_without_a_public_url_nobody_is_called():
+async def test_without_a_public_url_nobody_is_called() -> None:
     settings = Settings(port=0)
     async with PlivoClient("MA1", "token") as client:
         with pytest.raises(DialError, match="public_url"):
             await place_calls(settings, client, listen_and_hang_up, ["+14155550199"], FROM)
 
 
-async def test_on_a_taken_port_nobody_is_called():
+async def test_on_a_taken_port_nobody_is_called() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         settings = Settings(port=port, public_url="https://voice.example.com")
@@ -115,12 +120,12 @@ async def test_on_a_taken_port_nobody_is_called():
                 await place_calls(settings, client, listen_and_hang_up, ["+14155550199"], FROM)
 
 
-async def test_giving_up_ends_the_calls_and_the_server(sandbox):
+async def test_giving_up_ends_the_calls_and_the_server(sandbox: tuple[Account, str]) -> None:
     account, url = sandbox
     settings = settings_for(account)
     started = asyncio.Event()
 
-    async def handler(stream):
+    async def handler(stream: Stream) -> None:
         started.set()
         async for _ in stream.audio():
             pass

@@ -1,14 +1,19 @@
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
 import httpx
 import pytest
+from httpx import AsyncClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from mediaserver.server.process.app import create_app
+from mediaserver.server.runtime import Runtime
 
 
 CALL = {"CallUUID": "call-1", "From": "14155550100", "To": "14155550199", "Event": "StartApp"}
 
 
-def client_of(runtime, **transport):
+def client_of(runtime: Runtime, **transport: Any) -> AsyncClient:
     return httpx.AsyncClient(
         transport=httpx.ASGITransport(create_app(runtime), **transport),
         base_url="http://testserver",
@@ -16,48 +21,50 @@ def client_of(runtime, **transport):
 
 
 @pytest.fixture
-async def runtime(start_runtime):
+async def runtime(start_runtime: Callable[..., Any]) -> Runtime:
     return await start_runtime(public_url="https://voice.example.com")
 
 
 @pytest.fixture
-async def client(runtime):
+async def client(runtime: Runtime) -> AsyncIterator[Any]:
     async with client_of(runtime) as client:
         yield client
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-async def test_a_server_that_runs_is_healthy_and_ready(client, path):
+async def test_a_server_that_runs_is_healthy_and_ready(client: AsyncClient, path: str) -> None:
     assert (await client.get(path)).status_code == 200
     assert (await client.head(path)).status_code == 200
 
 
-async def test_a_draining_server_is_healthy_and_not_ready(client, runtime):
+async def test_a_draining_server_is_healthy_and_not_ready(
+    client: AsyncClient, runtime: Runtime
+) -> None:
     runtime.draining = True
     assert (await client.get("/healthz")).status_code == 200
     assert (await client.get("/readyz")).status_code == 503
 
 
-async def test_a_full_server_is_ready_to_say_so(client, runtime):
+async def test_a_full_server_is_ready_to_say_so(client: AsyncClient, runtime: Runtime) -> None:
     while runtime.admission.admit():
         pass
     assert (await client.get("/readyz")).status_code == 200
 
 
-async def test_an_unknown_path_says_what_there_is(client):
+async def test_an_unknown_path_says_what_there_is(client: AsyncClient) -> None:
     response = await client.get("/nowhere")
     assert response.status_code == 404
     for path in ("/answer", "/fallback", "/hangup", "/status"):
         assert path in response.text
 
 
-async def test_the_path_of_the_stream_says_that_it_is_a_websocket(client):
+async def test_the_path_of_the_stream_says_that_it_is_a_websocket(client: AsyncClient) -> None:
     response = await client.get("/stream")
     assert response.status_code == 426
     assert response.headers["upgrade"] == "websocket"
 
 
-async def test_metrics_can_be_read_by_prometheus(client, runtime):
+async def test_metrics_can_be_read_by_prometheus(client: AsyncClient, runtime: Runtime) -> None:
     await client.post("/answer", data=CALL)
     runtime.counters.refuse("full")
     runtime.counters.stream_statuses["degraded"] += 1

@@ -4,6 +4,10 @@ import json
 import signal
 import socket
 import ssl
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from ssl import SSLContext
+from typing import Any
 from xml.etree import ElementTree
 
 import httpx
@@ -44,7 +48,7 @@ START = json.dumps(
 
 
 @contextlib.asynccontextmanager
-async def live_call(served):
+async def live_call(served: Any) -> AsyncIterator[Any]:
     """A call whose stream has started."""
     async with connect(served.stream_url, proxy=None) as websocket:
         await websocket.send(START)
@@ -55,26 +59,28 @@ async def live_call(served):
         yield websocket
 
 
-async def until_admission_closes(served):
+async def until_admission_closes(served: Any) -> None:
     while not served.runtime.admission.closed:
         await asyncio.sleep(0.01)
 
 
-async def test_it_serves_webhooks_and_streams_on_one_port(start_daemon):
+async def test_it_serves_webhooks_and_streams_on_one_port(start_daemon: Callable[..., Any]) -> None:
     served = await start_daemon()
     async with httpx.AsyncClient(base_url=served.url) as client, live_call(served):
         assert (await client.get("/healthz")).text == "ok\n"
         assert "mediaserver_calls_active 1.0" in (await client.get("/metrics")).text
 
 
-async def test_an_idle_server_stops_when_asked(start_daemon):
+async def test_an_idle_server_stops_when_asked(start_daemon: Callable[..., Any]) -> None:
     served = await start_daemon()
     served.daemon.stop()
     await served.task
     assert served.daemon.exit_status == 0
 
 
-async def test_a_draining_server_lets_live_calls_go_on_and_still_answers(start_daemon):
+async def test_a_draining_server_lets_live_calls_go_on_and_still_answers(
+    start_daemon: Callable[..., Any],
+) -> None:
     served = await start_daemon()
     async with httpx.AsyncClient(base_url=served.url) as client, live_call(served) as websocket:
         served.daemon.stop()
@@ -93,7 +99,9 @@ async def test_a_draining_server_lets_live_calls_go_on_and_still_answers(start_d
     assert served.daemon.exit_status == 0
 
 
-async def test_a_call_that_was_answered_is_let_into_a_draining_server(start_daemon):
+async def test_a_call_that_was_answered_is_let_into_a_draining_server(
+    start_daemon: Callable[..., Any],
+) -> None:
     served = await start_daemon()
     async with httpx.AsyncClient(base_url=served.url) as client:
         answer = ElementTree.fromstring((await client.post("/answer", data=CALL)).content)
@@ -106,7 +114,9 @@ async def test_a_call_that_was_answered_is_let_into_a_draining_server(start_daem
     await served.task
 
 
-async def test_it_takes_new_calls_while_the_load_balancer_has_not_noticed(start_daemon):
+async def test_it_takes_new_calls_while_the_load_balancer_has_not_noticed(
+    start_daemon: Callable[..., Any],
+) -> None:
     served = await start_daemon(drain_delay=60)
     served.daemon.stop()
     async with httpx.AsyncClient(base_url=served.url) as client:
@@ -118,7 +128,9 @@ async def test_it_takes_new_calls_while_the_load_balancer_has_not_noticed(start_
 @pytest.mark.parametrize(
     ("stops", "drain_timeout"), [(2, 3600), (1, 0)], ids=["asked twice", "time is up"]
 )
-async def test_live_calls_are_closed_as_going_away(start_daemon, stops, drain_timeout):
+async def test_live_calls_are_closed_as_going_away(
+    start_daemon: Callable[..., Any], stops: int, drain_timeout: int
+) -> None:
     served = await start_daemon(drain_timeout=drain_timeout)
     async with live_call(served) as websocket:
         for _ in range(stops):
@@ -130,9 +142,11 @@ async def test_live_calls_are_closed_as_going_away(start_daemon, stops, drain_ti
     assert served.daemon.exit_status == 0
 
 
-async def test_a_lifespan_that_fails_ends_the_server_with_an_error(start_daemon):
+async def test_a_lifespan_that_fails_ends_the_server_with_an_error(
+    start_daemon: Callable[..., Any],
+) -> None:
     @contextlib.asynccontextmanager
-    async def broken():
+    async def broken() -> AsyncIterator[Any]:
         raise RuntimeError("no database")
         yield
 
@@ -144,9 +158,9 @@ async def test_a_lifespan_that_fails_ends_the_server_with_an_error(start_daemon)
     assert served.daemon.exit_status == 1
 
 
-async def test_a_missing_package_is_said_in_a_line(start_daemon):
+async def test_a_missing_package_is_said_in_a_line(start_daemon: Callable[..., Any]) -> None:
     @contextlib.asynccontextmanager
-    async def broken():
+    async def broken() -> AsyncIterator[Any]:
         raise ImportError("pip install something")
         yield
 
@@ -161,9 +175,11 @@ async def test_a_missing_package_is_said_in_a_line(start_daemon):
     assert served.daemon.exit_status == 1
 
 
-async def test_a_lifespan_that_fails_at_the_end_ends_the_server_with_an_error(start_daemon):
+async def test_a_lifespan_that_fails_at_the_end_ends_the_server_with_an_error(
+    start_daemon: Callable[..., Any],
+) -> None:
     @contextlib.asynccontextmanager
-    async def broken():
+    async def broken() -> AsyncIterator[Any]:
         yield
         raise RuntimeError("cannot flush")
 
@@ -177,10 +193,10 @@ async def test_a_lifespan_that_fails_at_the_end_ends_the_server_with_an_error(st
 
 
 @pytest.fixture
-def issue(tmp_path):
+def issue(tmp_path: Path) -> Callable[..., Any]:
     authority = trustme.CA()
 
-    def write(host):
+    def write(host: str) -> None:
         authority.issue_cert(host, "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
             tmp_path / "server.pem"
         )
@@ -193,7 +209,7 @@ def issue(tmp_path):
     return write
 
 
-async def served_names(served, context):
+async def served_names(served: Any, context: SSLContext) -> list[str]:
     _, writer = await asyncio.open_connection("127.0.0.1", served.port, ssl=context)
     names = [value for _, value in writer.get_extra_info("peercert")["subjectAltName"]]
     writer.close()
@@ -201,7 +217,9 @@ async def served_names(served, context):
     return names
 
 
-async def test_webhooks_and_streams_by_tls(start_daemon, issue):
+async def test_webhooks_and_streams_by_tls(
+    start_daemon: Callable[..., Any], issue: Callable[..., Any]
+) -> None:
     served = await start_daemon(ssl_certfile=issue.certfile)
     async with httpx.AsyncClient(base_url=served.url, verify=issue.context) as client:
         answer = ElementTree.fromstring((await client.post("/answer", data=CALL)).content)
@@ -211,7 +229,9 @@ async def test_webhooks_and_streams_by_tls(start_daemon, issue):
         assert await (await websocket.ping())
 
 
-async def test_a_new_certificate_is_served_and_open_calls_go_on(start_daemon, issue):
+async def test_a_new_certificate_is_served_and_open_calls_go_on(
+    start_daemon: Callable[..., Any], issue: Callable[..., Any]
+) -> None:
     served = await start_daemon(ssl_certfile=issue.certfile)
     async with connect(served.stream_url, ssl=issue.context, proxy=None) as websocket:
         assert "one.example" in await served_names(served, issue.context)
@@ -221,7 +241,9 @@ async def test_a_new_certificate_is_served_and_open_calls_go_on(start_daemon, is
         assert await (await websocket.ping())
 
 
-async def test_the_sweep_hangs_up_on_clients_that_say_nothing(start_daemon):
+async def test_the_sweep_hangs_up_on_clients_that_say_nothing(
+    start_daemon: Callable[..., Any],
+) -> None:
     served = await start_daemon(header_timeout=0.01)
     reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
     assert await reader.read() == b""
@@ -230,7 +252,9 @@ async def test_the_sweep_hangs_up_on_clients_that_say_nothing(start_daemon):
 
 
 @pytest.mark.parametrize(("given", "warned"), [({}, True), ({"auth_token": "t"}, False)])
-def test_signatures_that_are_not_checked_are_worth_a_warning(given, warned):
+def test_signatures_that_are_not_checked_are_worth_a_warning(
+    given: dict[str, str], warned: bool
+) -> None:
     runtime = Runtime(Settings(**given), Routes(Route(Echo)))
     with capture_logs() as logs, socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
@@ -239,40 +263,42 @@ def test_signatures_that_are_not_checked_are_worth_a_warning(given, warned):
     assert levels == (["warning"] if warned else [])
 
 
-def test_a_port_in_use_is_named_with_the_way_out():
+def test_a_port_in_use_is_named_with_the_way_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(BindError, match=f"127.0.0.1:{port}: another process.*--port"):
             bind(Settings(port=port))
 
 
-def test_a_host_that_does_not_exist_is_named():
+def test_a_host_that_does_not_exist_is_named() -> None:
     with pytest.raises(BindError, match=r"cannot listen on 'nowhere\.invalid'"):
         bind(Settings(host="nowhere.invalid"))
 
 
-def test_an_address_of_another_machine_is_named():
+def test_an_address_of_another_machine_is_named() -> None:
     with pytest.raises(BindError, match=r"192\.0\.2\.1:8000: this machine has no such address"):
         bind(Settings(host="192.0.2.1"))
 
 
-def test_all_addresses_of_a_host_get_the_same_port():
+def test_all_addresses_of_a_host_get_the_same_port() -> None:
     sockets = bind(Settings(host="localhost", port=0))
     assert len({sock.getsockname()[1] for sock in sockets}) == 1
     for sock in sockets:
         sock.close()
 
 
-def test_without_a_certificate_there_is_no_tls():
+def test_without_a_certificate_there_is_no_tls() -> None:
     assert load_certificates(Settings()) is None
 
 
-def test_a_certificate_that_is_not_there_is_named(tmp_path):
+def test_a_certificate_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(TLSError, match=r"cert\.pem"):
         load_certificates(Settings(ssl_certfile=tmp_path / "cert.pem"))
 
 
-async def test_sigterm_waits_for_the_call_and_ends_with_0(start_process):
+async def test_sigterm_waits_for_the_call_and_ends_with_0(
+    start_process: Callable[..., Any],
+) -> None:
     process = start_process("mediaserver.agents:Echo", "--port", "0")
     url = process.wait_for("listening")["url"]
     async with connect(url.replace("http", "ws") + "/stream", proxy=None) as websocket:
@@ -287,7 +313,9 @@ async def test_sigterm_waits_for_the_call_and_ends_with_0(start_process):
     assert process.process.stdout.read() == ""
 
 
-async def test_a_second_signal_closes_the_call_and_still_ends_with_0(start_process):
+async def test_a_second_signal_closes_the_call_and_still_ends_with_0(
+    start_process: Callable[..., Any],
+) -> None:
     process = start_process("mediaserver.agents:Echo", "--port", "0")
     url = process.wait_for("listening")["url"]
     async with connect(url.replace("http", "ws") + "/stream", proxy=None) as websocket:

@@ -1,6 +1,8 @@
 import asyncio
 import random
 import socket
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 import uvicorn
@@ -15,7 +17,11 @@ LIMITS = HttpLimits(
 )
 
 
-async def app(scope, receive, send):
+async def app(
+    scope: dict[str, dict[str, str] | list[tuple[bytes, bytes]] | str | tuple[str, int]],
+    receive: Callable[..., Any],
+    send: Callable[..., Any],
+) -> None:
     """Answer with the length of the body."""
     size = 0
     while True:
@@ -31,7 +37,11 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": body})
 
 
-async def hasty(scope, receive, send):
+async def hasty(
+    scope: dict[str, dict[str, str] | list[tuple[bytes, bytes]] | str | tuple[str, int]],
+    receive: Callable[..., Any],
+    send: Callable[..., Any],
+) -> None:
     """Answer without reading the body."""
     await send({"type": "http.response.start", "status": 404, "headers": []})
     await send({"type": "http.response.body", "body": b""})
@@ -42,16 +52,16 @@ class Socket(asyncio.Protocol):
 
     made: "list[Socket]" = []  # noqa: RUF012
 
-    def __init__(self, **given):
+    def __init__(self, **given: Any) -> None:
         self.received = []
         Socket.made.append(self)
 
-    def data_received(self, data):
+    def data_received(self, data: bytes) -> None:
         self.received.append(data)
 
 
 class Server:
-    def __init__(self):
+    def __init__(self) -> None:
         self.config = uvicorn.Config(
             app, lifespan="off", log_config=None, ws=Socket, server_header=False, workers=1
         )
@@ -59,16 +69,16 @@ class Server:
         self.state = ServerState()
         self.writers = []
 
-    async def __aenter__(self):
+    async def __aenter__(self) -> Any:
         return self
 
-    async def __aexit__(self, *exc_info):
+    async def __aexit__(self, *exc_info: Any) -> None:
         for writer in self.writers:
             writer.close()
         self.sweep(1e9)
         self.sweep(1e9)
 
-    async def connect(self):
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         await loop.connect_accepted_socket(
@@ -78,7 +88,7 @@ class Server:
         self.writers.append(writer)
         return reader, writer
 
-    async def ask(self, *pieces):
+    async def ask(self, *pieces: Any) -> bytes:
         """Send the pieces, each in a read of its own, and return all that is answered."""
         reader, writer = await self.connect()
         for piece in pieces:
@@ -86,13 +96,13 @@ class Server:
             await writer.drain()
         return await reader.read()
 
-    def sweep(self, after):
+    def sweep(self, after: float) -> None:
         """Look at the deadlines as if `after` seconds had passed."""
         sweep_connections(self.state.connections, asyncio.get_running_loop().time() + after)
 
 
 @pytest.fixture
-async def server():
+async def server() -> AsyncIterator[Any]:
     async with Server() as server:
         yield server
 
@@ -100,19 +110,19 @@ async def server():
 CLOSE = b"Host: x\r\nConnection: close\r\n"
 
 
-async def test_a_request_is_answered(server):
+async def test_a_request_is_answered(server: Server) -> None:
     answer = await server.ask(b"GET / HTTP/1.1\r\n" + CLOSE + b"\r\n")
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert answer.endswith(b"\r\n\r\n0")
 
 
-async def test_a_request_may_come_byte_by_byte(server):
+async def test_a_request_may_come_byte_by_byte(server: Server) -> None:
     request = b"POST / HTTP/1.1\r\n" + CLOSE + b"Content-Length: 3\r\n\r\nabc"
     answer = await server.ask(*(bytes([byte]) for byte in request))
     assert answer.endswith(b"\r\n\r\n3")
 
 
-async def test_headers_up_to_the_limit_are_taken(server):
+async def test_headers_up_to_the_limit_are_taken(server: Server) -> None:
     padding = b"X: " + b"a" * 1_800 + b"\r\n"
     answer = await server.ask(b"GET / HTTP/1.1\r\n" + CLOSE + padding + b"\r\n")
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
@@ -128,13 +138,13 @@ async def test_headers_up_to_the_limit_are_taken(server):
     ],
     ids=["one header", "many headers", "target", "upgrade"],
 )
-async def test_longer_headers_are_refused(server, request_head):
+async def test_longer_headers_are_refused(server: Server, request_head: bytes) -> None:
     answer = await server.ask(request_head)
     assert answer.startswith(b"HTTP/1.1 431 ")
     assert b"more than 2000 bytes" in answer
 
 
-async def test_a_header_that_never_ends_is_refused_while_it_is_coming(server):
+async def test_a_header_that_never_ends_is_refused_while_it_is_coming(server: Server) -> None:
     reader, writer = await server.connect()
     writer.write(b"GET / HTTP/1.1\r\nX: ")
     for _ in range(30):
@@ -144,23 +154,23 @@ async def test_a_header_that_never_ends_is_refused_while_it_is_coming(server):
     assert (await reader.read()).startswith(b"HTTP/1.1 431 ")
 
 
-async def test_a_body_up_to_the_limit_is_taken(server):
+async def test_a_body_up_to_the_limit_is_taken(server: Server) -> None:
     head = b"POST / HTTP/1.1\r\n" + CLOSE + b"Content-Length: 4000\r\n\r\n"
     assert (await server.ask(head, b"b" * 4_000)).endswith(b"\r\n\r\n4000")
 
 
-async def test_a_longer_body_is_refused_before_it_comes(server):
+async def test_a_longer_body_is_refused_before_it_comes(server: Server) -> None:
     answer = await server.ask(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4001\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 413 ")
 
 
-async def test_a_longer_body_in_chunks_is_refused_as_it_comes(server):
+async def test_a_longer_body_in_chunks_is_refused_as_it_comes(server: Server) -> None:
     head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     answer = await server.ask(head, *[b"3e8\r\n" + b"b" * 1_000 + b"\r\n"] * 6)
     assert answer.startswith(b"HTTP/1.1 413 ")
 
 
-async def test_tiny_chunks_do_not_get_round_the_limit(server):
+async def test_tiny_chunks_do_not_get_round_the_limit(server: Server) -> None:
     reader, writer = await server.connect()
     writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
     (connection,) = server.state.connections
@@ -173,7 +183,9 @@ async def test_tiny_chunks_do_not_get_round_the_limit(server):
     ("then", "status"),
     [(b"GET / HTTP/1.1\r\nX: " + b"a" * 3_000 + b"\r\n\r\n", b"431"), (b"what?\r\n", b"400")],
 )
-async def test_a_later_request_on_the_connection_is_refused_with_an_answer(server, then, status):
+async def test_a_later_request_on_the_connection_is_refused_with_an_answer(
+    server: Server, then: bytes, status: bytes
+) -> None:
     reader, writer = await server.connect()
     writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     await reader.readuntil(b"\r\n\r\n0")
@@ -181,7 +193,7 @@ async def test_a_later_request_on_the_connection_is_refused_with_an_answer(serve
     assert (await reader.read()).startswith(b"HTTP/1.1 " + status)
 
 
-async def test_a_request_that_has_its_answer_does_not_get_another(server):
+async def test_a_request_that_has_its_answer_does_not_get_another(server: Server) -> None:
     server.config.loaded_app = hasty
     answer = await server.ask(
         b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -190,19 +202,19 @@ async def test_a_request_that_has_its_answer_does_not_get_another(server):
     assert answer.count(b"HTTP/1.1 ") == 1
 
 
-async def test_what_is_not_http_is_refused(server):
+async def test_what_is_not_http_is_refused(server: Server) -> None:
     answer = await server.ask(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.endswith(b"this is not HTTP/1.1\n")
 
 
-async def test_pipelined_requests_are_answered_in_turn(server):
+async def test_pipelined_requests_are_answered_in_turn(server: Server) -> None:
     first = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3000\r\n\r\n" + b"b" * 3_000
     answer = await server.ask(first + b"GET / HTTP/1.1\r\n" + CLOSE, b"\r\n")
     assert answer.count(b"HTTP/1.1 200 OK") == 2
 
 
-async def test_headers_that_stay_away_are_not_waited_for(server):
+async def test_headers_that_stay_away_are_not_waited_for(server: Server) -> None:
     reader, writer = await server.connect()
     writer.write(b"GET / HTTP/1.1\r\nHost:")
     (connection,) = server.state.connections
@@ -213,7 +225,7 @@ async def test_headers_that_stay_away_are_not_waited_for(server):
     assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
 
 
-async def test_a_body_that_stays_away_is_not_waited_for(server):
+async def test_a_body_that_stays_away_is_not_waited_for(server: Server) -> None:
     reader, writer = await server.connect()
     writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
     (connection,) = server.state.connections
@@ -223,13 +235,13 @@ async def test_a_body_that_stays_away_is_not_waited_for(server):
     await until(lambda: not server.state.tasks)
 
 
-async def test_a_client_that_says_nothing_is_hung_up_on(server):
+async def test_a_client_that_says_nothing_is_hung_up_on(server: Server) -> None:
     reader, _ = await server.connect()
     server.sweep(11)
     assert await reader.read() == b""
 
 
-async def test_an_idle_connection_is_closed(server):
+async def test_an_idle_connection_is_closed(server: Server) -> None:
     reader, writer = await server.connect()
     writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
@@ -240,7 +252,7 @@ async def test_an_idle_connection_is_closed(server):
     assert await reader.read() == b""
 
 
-async def test_a_refused_client_that_stays_is_cut_off(server):
+async def test_a_refused_client_that_stays_is_cut_off(server: Server) -> None:
     _, writer = await server.connect()
     writer.write(b"nonsense\r\n\r\n")
     (connection,) = server.state.connections
@@ -250,12 +262,12 @@ async def test_a_refused_client_that_stays_is_cut_off(server):
     await until(lambda: not server.state.connections)
 
 
-async def test_an_upgrade_to_something_else_is_answered_as_a_request(server):
+async def test_an_upgrade_to_something_else_is_answered_as_a_request(server: Server) -> None:
     head = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
     assert (await server.ask(head)).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-async def test_bytes_that_come_with_the_upgrade_request_are_not_lost(server):
+async def test_bytes_that_come_with_the_upgrade_request_are_not_lost(server: Server) -> None:
     Socket.made.clear()
     _, writer = await server.connect()
     head = b"GET /stream?a=1 HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
@@ -269,7 +281,7 @@ async def test_bytes_that_come_with_the_upgrade_request_are_not_lost(server):
     Socket.made[0].transport = None
 
 
-async def test_no_bytes_raise_anything(server):
+async def test_no_bytes_raise_anything(server: Server) -> None:
     raised = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context))
     requests = [

@@ -1,15 +1,19 @@
 import builtins
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mediaserver.server.process.reload import ReloadError, run_reloading
 
 
-def test_without_watchfiles_it_says_what_to_install(monkeypatch, tmp_path):
+def test_without_watchfiles_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     real = builtins.__import__
 
-    def without(name, *more, **options):
+    def without(name: str, *more: Any, **options: Any) -> Any:
         if name == "watchfiles":
             raise ModuleNotFoundError(name="watchfiles")
         return real(name, *more, **options)
@@ -19,7 +23,7 @@ def test_without_watchfiles_it_says_what_to_install(monkeypatch, tmp_path):
         run_reloading(["true"], tmp_path)
 
 
-def test_the_command_is_watched_over(monkeypatch, tmp_path):
+def test_the_command_is_watched_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     watchfiles = pytest.importorskip("watchfiles")
     seen = {}
     monkeypatch.setattr(

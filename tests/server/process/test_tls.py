@@ -1,22 +1,27 @@
 import os
 import ssl
+from collections.abc import Callable
+from pathlib import Path
+from ssl import SSLContext
+from typing import Any
 
 import pytest
 import trustme
+from trustme import CA
 
 from mediaserver.server.process.tls import Certificates, TLSError
 
 
 @pytest.fixture(scope="module")
-def authority():
+def authority() -> CA:
     return trustme.CA()
 
 
 @pytest.fixture
-def issue(authority, tmp_path):
+def issue(authority: CA, tmp_path: Path) -> Callable[..., Any]:
     """Write a new certificate and key over the old ones, and return its host name."""
 
-    def write(host, *, key_of=None):
+    def write(host: str, *, key_of: str | None = None) -> None:
         certificate = authority.issue_cert(host)
         key = (authority.issue_cert(key_of) if key_of else certificate).private_key_pem
         for name, blobs in (
@@ -33,11 +38,11 @@ def issue(authority, tmp_path):
 
 
 @pytest.fixture
-def certificates(issue, tmp_path):
+def certificates(issue: Callable[..., Any], tmp_path: Path) -> Certificates:
     return Certificates(tmp_path / "cert.pem", tmp_path / "key.pem")
 
 
-def served_names(context, authority):
+def served_names(context: SSLContext, authority: CA) -> list[str]:
     """Shake hands in memory and return the names in the server's certificate."""
     client_context = ssl.create_default_context()
     authority.configure_trust(client_context)
@@ -54,15 +59,17 @@ def served_names(context, authority):
     return [value for _, value in client.getpeercert()["subjectAltName"]]
 
 
-def test_tls_before_1_2_is_not_spoken(certificates):
+def test_tls_before_1_2_is_not_spoken(certificates: Certificates) -> None:
     assert certificates.context.minimum_version is ssl.TLSVersion.TLSv1_2
 
 
-def test_files_that_have_not_changed_are_not_read_again(certificates):
+def test_files_that_have_not_changed_are_not_read_again(certificates: Certificates) -> None:
     assert not certificates.reload_if_changed()
 
 
-def test_a_new_certificate_is_served_by_the_same_context(certificates, issue, authority):
+def test_a_new_certificate_is_served_by_the_same_context(
+    certificates: Certificates, issue: Callable[..., Any], authority: CA
+) -> None:
     context = certificates.context
     assert served_names(context, authority) == ["one.example"]
     issue("two.example")
@@ -71,13 +78,17 @@ def test_a_new_certificate_is_served_by_the_same_context(certificates, issue, au
     assert served_names(context, authority) == ["two.example"]
 
 
-def test_a_key_of_another_certificate_leaves_the_old_one_in_use(certificates, issue, authority):
+def test_a_key_of_another_certificate_leaves_the_old_one_in_use(
+    certificates: Certificates, issue: Callable[..., Any], authority: CA
+) -> None:
     issue("two.example", key_of="three.example")
     assert not certificates.reload_if_changed()
     assert served_names(certificates.context, authority) == ["one.example"]
 
 
-def test_the_pair_is_taken_once_its_second_file_has_come(certificates, issue, authority):
+def test_the_pair_is_taken_once_its_second_file_has_come(
+    certificates: Certificates, issue: Callable[..., Any], authority: CA
+) -> None:
     issue("two.example", key_of="three.example")
     certificates.reload_if_changed()
     issue("two.example")
@@ -85,13 +96,17 @@ def test_the_pair_is_taken_once_its_second_file_has_come(certificates, issue, au
     assert served_names(certificates.context, authority) == ["two.example"]
 
 
-def test_a_file_that_vanishes_leaves_the_old_one_in_use(certificates, authority, tmp_path):
+def test_a_file_that_vanishes_leaves_the_old_one_in_use(
+    certificates: Certificates, authority: CA, tmp_path: Path
+) -> None:
     (tmp_path / "cert.pem").unlink()
     assert not certificates.reload_if_changed()
     assert served_names(certificates.context, authority) == ["one.example"]
 
 
-def test_a_bad_file_is_reported_once(certificates, tmp_path, monkeypatch):
+def test_a_bad_file_is_reported_once(
+    certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     errors = []
     monkeypatch.setattr(
         "mediaserver.server.process.tls.log.error",
@@ -104,18 +119,20 @@ def test_a_bad_file_is_reported_once(certificates, tmp_path, monkeypatch):
     assert str(tmp_path / "cert.pem") in errors[0]
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(TLSError, match=r"nowhere\.pem: No such file"):
         Certificates(tmp_path / "nowhere.pem")
 
 
-def test_a_file_that_is_no_certificate_is_named(tmp_path):
+def test_a_file_that_is_no_certificate_is_named(tmp_path: Path) -> None:
     (tmp_path / "cert.pem").write_text("nonsense")
     with pytest.raises(TLSError, match=r"cert\.pem: .*needed are a PEM certificate chain"):
         Certificates(tmp_path / "cert.pem")
 
 
-def test_a_key_without_its_passphrase_is_refused_without_asking(issue, tmp_path):
+def test_a_key_without_its_passphrase_is_refused_without_asking(
+    issue: Callable[..., Any], tmp_path: Path
+) -> None:
     from cryptography.hazmat.primitives.serialization import (
         BestAvailableEncryption,
         Encoding,

@@ -1,5 +1,7 @@
 import asyncio
 import threading
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -15,12 +17,12 @@ class Figures:
 class Clock:
     now = 10.0
 
-    def __call__(self):
+    def __call__(self) -> float:
         return self.now
 
 
 @pytest.fixture
-def warnings(monkeypatch):
+def warnings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the watchdog logs."""
     logged = []
     monkeypatch.setattr(
@@ -30,7 +32,7 @@ def warnings(monkeypatch):
 
 
 @pytest.fixture
-async def watchdog(monkeypatch):
+async def watchdog(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
     """A watchdog of this loop, on a clock of its own and without its thread."""
     monkeypatch.setattr(Watchdog, "_watch", lambda self, warn_after: None)
     watchdog = Watchdog(Figures(), warn_after=1.0, clock=Clock())
@@ -39,14 +41,16 @@ async def watchdog(monkeypatch):
     watchdog.stop()
 
 
-async def test_a_loop_that_beats_is_not_reported(watchdog, warnings):
+async def test_a_loop_that_beats_is_not_reported(watchdog: Watchdog, warnings: list[Any]) -> None:
     watchdog._clock.now += BEAT_INTERVAL + 0.9
     assert not watchdog.check()
     assert not warnings
 
 
-async def test_a_blocked_loop_is_reported_once_with_the_task_in_it(watchdog, warnings):
-    async def busy():
+async def test_a_blocked_loop_is_reported_once_with_the_task_in_it(
+    watchdog: Watchdog, warnings: list[dict[str, float | str]]
+) -> None:
+    async def busy() -> None:
         watchdog._clock.now += BEAT_INTERVAL + 1.5
         watcher = threading.Thread(target=lambda: (watchdog.check(), watchdog.check()))
         watcher.start()
@@ -61,7 +65,7 @@ async def test_a_blocked_loop_is_reported_once_with_the_task_in_it(watchdog, war
     assert watchdog._figures.loop_blocks == 1
 
 
-async def test_a_second_block_is_reported_again(watchdog, warnings):
+async def test_a_second_block_is_reported_again(watchdog: Watchdog, warnings: list[Any]) -> None:
     watchdog._clock.now += 5
     assert watchdog.check()
     watchdog._beat()
@@ -69,10 +73,12 @@ async def test_a_second_block_is_reported_again(watchdog, warnings):
     assert watchdog.check()
 
 
-async def test_a_callback_that_blocks_has_no_task(watchdog, warnings):
+async def test_a_callback_that_blocks_has_no_task(
+    watchdog: Watchdog, warnings: list[dict[str, float | str]]
+) -> None:
     done = asyncio.get_running_loop().create_future()
 
-    def block():
+    def block() -> None:
         watchdog._clock.now += 5
         watcher = threading.Thread(target=watchdog.check)
         watcher.start()
@@ -84,7 +90,7 @@ async def test_a_callback_that_blocks_has_no_task(watchdog, warnings):
     assert warnings[0]["by"] == "a callback, no task"
 
 
-async def test_the_lag_is_how_late_a_beat_is(watchdog):
+async def test_the_lag_is_how_late_a_beat_is(watchdog: Watchdog) -> None:
     watchdog._clock.now += BEAT_INTERVAL + 0.25
     watchdog._beat()
     assert watchdog._figures.loop_lag == pytest.approx(0.25)
@@ -94,7 +100,7 @@ async def test_the_lag_is_how_late_a_beat_is(watchdog):
     assert watchdog._figures.loop_lag_max == pytest.approx(0.25)
 
 
-async def test_switched_off_it_still_measures(warnings):
+async def test_switched_off_it_still_measures(warnings: list[Any]) -> None:
     watchdog = Watchdog(Figures(), warn_after=None, clock=Clock())
     watchdog.start()
     watchdog._clock.now += 60
@@ -104,11 +110,11 @@ async def test_switched_off_it_still_measures(warnings):
     watchdog.stop()
 
 
-async def test_the_thread_notices_a_real_block(monkeypatch):
+async def test_the_thread_notices_a_real_block(monkeypatch: pytest.MonkeyPatch) -> None:
     noticed = threading.Event()
     logged = {}
 
-    def warn(event, **more):
+    def warn(event: Any, **more: Any) -> None:
         logged.update(more)
         noticed.set()
 
@@ -116,7 +122,7 @@ async def test_the_thread_notices_a_real_block(monkeypatch):
     watchdog = Watchdog(Figures(), warn_after=0.01)
     watchdog.start()
 
-    async def dawdle():
+    async def dawdle() -> None:
         assert noticed.wait(30)
 
     await asyncio.create_task(dawdle(), name="call 18 Dawdler")

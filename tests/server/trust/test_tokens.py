@@ -12,7 +12,7 @@ SECRET = "a secret of some length"
 CLAIMS = Claims("call-1", "+14155550100", "14155550199", 1_000)
 
 
-def test_round_trip():
+def test_round_trip() -> None:
     assert unseal(seal(CLAIMS, SECRET), SECRET, 999.0) == CLAIMS
 
 
@@ -22,30 +22,32 @@ def test_round_trip():
     called=st.none() | st.text(),
     expires=st.integers(1, 2**40),
 )
-def test_any_claims_survive_and_need_no_escaping_in_a_query(call_id, caller, called, expires):
+def test_any_claims_survive_and_need_no_escaping_in_a_query(
+    call_id: str, caller: str | None, called: str | None, expires: int
+) -> None:
     claims = Claims(call_id[:100], caller and caller[:100], called and called[:100], expires)
     token = seal(claims, SECRET)
     assert set(token) <= set(string.ascii_letters + string.digits + "-_.")
     assert unseal(token, SECRET, expires - 1) == claims
 
 
-def test_a_token_runs_out():
+def test_a_token_runs_out() -> None:
     with pytest.raises(TokenError, match="ran out 5 s ago"):
         unseal(seal(CLAIMS, SECRET), SECRET, 1_005.0)
 
 
-def test_a_token_runs_out_at_its_last_second():
+def test_a_token_runs_out_at_its_last_second() -> None:
     with pytest.raises(TokenError, match="ran out"):
         unseal(seal(CLAIMS, SECRET), SECRET, 1_000.0)
 
 
-def test_another_secret_is_refused():
+def test_another_secret_is_refused() -> None:
     with pytest.raises(TokenError, match="not ours"):
         unseal(seal(CLAIMS, "another secret"), SECRET, 0.0)
 
 
 @given(data=st.data())
-def test_no_single_changed_character_is_accepted(data):
+def test_no_single_changed_character_is_accepted(data: st.DataObject) -> None:
     token = seal(CLAIMS, SECRET)
     index = data.draw(st.integers(0, len(token) - 1))
     other = data.draw(st.characters().filter(lambda each: each != token[index]))
@@ -54,24 +56,24 @@ def test_no_single_changed_character_is_accepted(data):
 
 
 @given(st.text())
-def test_any_text_is_refused_with_a_token_error(text):
+def test_any_text_is_refused_with_a_token_error(text: str) -> None:
     with pytest.raises(TokenError):
         unseal(text, SECRET, 0.0)
 
 
-def test_a_token_of_another_form_is_refused_although_signed():
+def test_a_token_of_another_form_is_refused_although_signed() -> None:
     body = tokens._encode(b'["only a call id"]')
     forged = f"{body}.{tokens._encode(tokens._mac(body, SECRET))}"
     with pytest.raises(TokenError, match="not in a form"):
         unseal(forged, SECRET, 0.0)
 
 
-def test_a_token_of_absurd_length_is_refused_before_it_is_looked_at():
+def test_a_token_of_absurd_length_is_refused_before_it_is_looked_at() -> None:
     with pytest.raises(TokenError, match="too long"):
         unseal("x" * 5_000, SECRET, 0.0)
 
 
-def test_an_error_does_not_repeat_the_token():
+def test_an_error_does_not_repeat_the_token() -> None:
     token = seal(CLAIMS, SECRET)
     with pytest.raises(TokenError) as caught:
         unseal(token, "another secret", 0.0)

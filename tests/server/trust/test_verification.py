@@ -9,28 +9,28 @@ URL = "wss://voice.example.com/stream?token=a.b"
 CHECK = SignatureCheck(["first", "second"])
 
 
-def test_without_a_token_nothing_is_checked():
+def test_without_a_token_nothing_is_checked() -> None:
     assert SignatureCheck.of(Settings()) is None
 
 
 @pytest.mark.parametrize("settings", [{"auth_token": "t"}, {"more_auth_tokens": "t"}])
-def test_a_token_is_enough_to_check(settings):
+def test_a_token_is_enough_to_check(settings: dict[str, str]) -> None:
     check = SignatureCheck.of(Settings(**settings))
     check.verify_webhook(sign_headers("GET", URL, "t"), "GET", URL)
     with pytest.raises(SignatureError, match="not made with"):
         check.verify_webhook(sign_headers("GET", URL, "u"), "GET", URL)
 
 
-def test_it_has_to_be_turned_off_by_name():
+def test_it_has_to_be_turned_off_by_name() -> None:
     assert SignatureCheck.of(Settings(auth_token="t", check_signatures=False)) is None
 
 
-def test_any_of_several_tokens_will_do():
+def test_any_of_several_tokens_will_do() -> None:
     for token in ("first", "second"):
         CHECK.verify_webhook(sign_headers("POST", URL, token, {"a": "1"}), "POST", URL, {"a": "1"})
 
 
-def test_version_2_is_taken_only_where_it_is_wanted():
+def test_version_2_is_taken_only_where_it_is_wanted() -> None:
     url = "https://voice.example.com/answer"
     headers = {
         name: v for name, v in sign_headers("GET", url, "t", v2=True).items() if "V3" not in name
@@ -42,7 +42,7 @@ def test_version_2_is_taken_only_where_it_is_wanted():
         SignatureCheck.of(Settings(auth_token="t")).verify_webhook(headers, "GET", url)
 
 
-def test_a_nonce_counts_as_used_only_when_it_is_used():
+def test_a_nonce_counts_as_used_only_when_it_is_used() -> None:
     check = SignatureCheck(["t"])
     headers = sign_upgrade(URL, "t")
     nonce = check.verify_upgrade(headers, URL)
@@ -54,7 +54,7 @@ def test_a_nonce_counts_as_used_only_when_it_is_used():
     check.verify_upgrade(sign_upgrade(URL, "t"), URL)
 
 
-def test_a_nonce_of_a_stream_that_did_not_begin_is_good_again():
+def test_a_nonce_of_a_stream_that_did_not_begin_is_good_again() -> None:
     check = SignatureCheck(["t"])
     headers = sign_upgrade(URL, "t")
     check.use(check.verify_upgrade(headers, URL))
@@ -65,7 +65,7 @@ def test_a_nonce_of_a_stream_that_did_not_begin_is_good_again():
     check.verify_upgrade(headers, URL)
 
 
-def test_a_webhook_may_come_again():
+def test_a_webhook_may_come_again() -> None:
     headers = sign_headers("GET", URL, "first")
     for _ in range(2):
         CHECK.verify_webhook(headers, "GET", URL)
