@@ -42,7 +42,7 @@ _PITCH: Final = 3  # espeakPITCH, 0 to 100
 # The library copies the path of its data into 160 bytes and adds names of files to it.
 _LONGEST_PATH: Final = 120
 
-# At a quotation mark the library says that a word begins, and that it has no letters.
+# At a quotation mark the library reports a word without letters.
 _AFTER_QUOTE: Final = re.compile(r"\W*(?P<word>\w+)")
 
 _LIST_TERMINATED: Final = 0  # espeakEVENT_LIST_TERMINATED
@@ -70,17 +70,17 @@ _Callback = ctypes.CFUNCTYPE(
 
 
 class SpeechError(RuntimeError):
-    """Text that cannot be spoken, or a voice that there is none of."""
+    """Text cannot be spoken, or the voice does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """Where a word is: in the text, and in its audio.
+    """The place of a word in the text and in its audio.
 
     Attributes:
-        start: its first character in the text.
-        end: the character after its last.
-        seconds: when it begins.
+        start: the index of its first character in the text.
+        end: the index after its last character.
+        seconds: when it begins in the audio.
 
     """
 
@@ -91,11 +91,11 @@ class Word:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MarkedSpeech:
-    """A spoken text, and where its words are.
+    """A spoken text, and the places of its words.
 
     Attributes:
-        wav: int16 mono at 22,050 Hz.
-        words: as they are spoken, each later in the text and in the audio than the one before.
+        wav: the audio, int16 mono at 22,050 Hz.
+        words: the words in the order in which they are spoken and written.
 
     """
 
@@ -112,18 +112,18 @@ def speak(
 ) -> Wav:
     """Say `text`: int16 mono at 22,050 Hz.
 
-    It takes some milliseconds a sentence; threads speak one after the other. The same text never
-    comes out quite the same.
+    A sentence takes some milliseconds; threads wait for each other. The audio of the same text
+    differs a little each time.
 
     Args:
         text: What to say.
-        voice: A language, such as ``en-us``, ``en-gb-x-rp`` or ``fr``; with a plus sign and a
-            name a variant of its voice, such as ``en-us+f3``.
-        words_per_minute: How fast, 80 to 450.
-        pitch: How high, 0 to 100.
+        voice: A language, such as ``en-us``, ``en-gb-x-rp`` or ``fr``. A plus sign and a name
+            choose a variant of its voice, such as ``en-us+f3``.
+        words_per_minute: The speed, 80 to 450.
+        pitch: The pitch, 0 to 100.
 
     Raises:
-        SpeechError: There is no such voice, or the library cannot be used.
+        SpeechError: The voice does not exist, or the library cannot be used.
         ValueError: The speed or the pitch is out of range.
 
     """
@@ -137,10 +137,10 @@ def speak_marked(
     words_per_minute: int = WORDS_PER_MINUTE,
     pitch: int = 50,
 ) -> MarkedSpeech:
-    """Say `text`, and tell where in the audio each word begins; otherwise as `speak`.
+    """Say `text` as `speak` does, and return where each word begins in the audio.
 
-    A word is what eSpeak NG takes for one: a number or an abbreviation may be several, and words
-    that it runs together may be one.
+    A word is what eSpeak NG takes for one: a number or an abbreviation may be several words, and
+    words that it runs together may be one.
     """
     if not 80 <= words_per_minute <= 450:
         raise ValueError(f"words_per_minute must be 80 to 450, not {words_per_minute}")
@@ -150,7 +150,7 @@ def speak_marked(
 
 
 class _Espeak:
-    """The library. It keeps its state in global variables, so a process has one of these."""
+    """The library. Its state is global, so a process has one of these."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -231,7 +231,7 @@ def _listed(events: Any) -> Iterator[_Event]:
 
 
 def _in_order(words: Iterable[Word], text: str) -> tuple[Word, ...]:
-    """Return the words without those that the library says twice, as it does within numbers."""
+    """Return the words without those that the library reports twice, as it does within numbers."""
     kept: list[Word] = []
     for word in words:
         if word.start == word.end and (found := _AFTER_QUOTE.match(text, word.start)):

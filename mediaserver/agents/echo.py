@@ -1,4 +1,4 @@
-"""The caller hears themselves."""
+"""Plays the caller's audio back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A menu that is gone through by key."""
+"""A menu that callers use by key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEYS = frozenset("0123456789*#ABCD")
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """A choice: have the call go on with the answer XML at a URL."""
+    """A choice: transfer the call to the answer XML at a URL."""
 
     url: str
 
@@ -29,49 +29,49 @@ class Transfer:
 
 
 MenuStep: TypeAlias = Literal["hang_up", "again", "back"]
-"""A choice: end the call; ask again; or go back to the menu before, the first one from itself."""
+"""A choice: end the call, ask again, or go back to the menu before; the first asks again."""
 
 Choice: TypeAlias = "Menu | Transfer | MenuStep | StreamHandler | type[Handler]"
-"""Where a key leads: another menu, a transfer, a step, or a handler that takes over the stream."""
+"""What a key chooses: a menu, a transfer, a step, or a handler that takes over the stream."""
 
 _Outcome: TypeAlias = Literal["done", "again", "back"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Menu:
-    """Asks for a key, and goes where it leads. It is a handler itself, and nests.
+    """Asks for a key, and does what it chooses. A menu is a handler, and menus nest.
 
         MENU = Menu(
             prompt="welcome.wav",
             choices={"1": sales, "2": Transfer("https://example.com/support.xml"), "9": "again"},
         )
 
-    When a handler that was chosen returns, the menu is over, and so is the stream; a handler may
-    run a menu itself: ``await MENU(stream)``. Prompts are a `Wav`, the path of a WAV or FLAC file,
-    or text where there is a `text_to_speech`.
+    When the handler that was chosen returns, the menu and the stream end. A handler may run a menu
+    itself: ``await MENU(stream)``. A prompt is a `Wav`, the path of a WAV or FLAC file, or text if
+    there is a `text_to_speech`.
 
     Args:
-        prompt: what to ask.
-        choices: by key, or by several keys, as in ``{"1": …, "42": …}``. What has been entered is
-            taken as soon as no longer choice begins with it.
-        otherwise: takes anything else that is entered, such as an account number. It is given the
-            stream and the keys.
-        longest: how many keys `otherwise` wants at most; with so many there, it does not wait for
-            more.
-        terminator: the key that ends what is entered, if there may be more; None is no key.
-        barge_in: whether a key stops what is said. If not, keys meanwhile count for nothing.
+        prompt: the question.
+        choices: the choices by key, or by several keys, as in ``{"1": …, "42": …}``. An entry is
+            complete as soon as no longer choice begins with it.
+        otherwise: takes any other entry, such as an account number. It is called with the stream
+            and the keys.
+        longest: the highest number of keys for `otherwise`; after that many, no more are awaited.
+        terminator: the key that ends an entry that could be longer; None for no such key.
+        barge_in: whether a key stops what is said. If not, keys are ignored meanwhile.
         timeout: seconds to wait for the first key, after the prompt was heard.
-        between: seconds to wait for the next one.
-        retries: how often to ask again after an invalid entry, or none.
-        invalid: what to say after an invalid entry.
-        unanswered: what to say when no key came.
-        give_up: where it leads when nobody chose anything.
-        goodbye: what to say before that.
-        text_to_speech: what speaks text. Nested menus have their own.
+        between: seconds to wait for each further key.
+        retries: the number of times to ask again after an invalid entry or none.
+        invalid: said after an invalid entry.
+        unanswered: said when no key came.
+        give_up: the choice that is taken when the caller has made none.
+        goodbye: said before that.
+        text_to_speech: speaks text. Nested menus have their own.
 
     Raises:
-        ValueError: a key is none, a file cannot be played, or a prompt is text and cannot be said.
-        HandlerError: a choice is no handler.
+        ValueError: a key does not exist, a file cannot be played, or a prompt is text and there is
+            no `text_to_speech`.
+        HandlerError: a choice is not a handler.
 
     """
 
@@ -96,7 +96,7 @@ class Menu:
                 check_prompt(prompt, self.text_to_speech)
                 check_file(prompt)
         if not self.choices and self.otherwise is None:
-            raise ValueError("a menu without choices wants otherwise")
+            raise ValueError("a menu without choices needs otherwise")
         if self.terminator is not None and self.terminator not in KEYS:
             raise ValueError(f"the terminator is one of 0-9*#A-D, not {self.terminator!r}")
         for keys, choice in self.choices.items():
@@ -115,7 +115,7 @@ class Menu:
             raise ValueError("retries must not be below 0, nor longest below 1")
 
     async def __call__(self, stream: Stream) -> None:
-        """Ask until somebody chose something, or nobody does."""
+        """Ask until the caller has made a choice, or makes none."""
         while await self._run(stream) == "back":
             pass
 
@@ -158,7 +158,7 @@ class Menu:
         return "done"
 
     async def _ask(self, stream: Stream, *prompts: Prompt | None) -> str | None:
-        """Say the prompts and return the keys that were pressed, if any; None: the call is over."""
+        """Say the prompts and return the entry, empty without a key; None if the call has ended."""
         stream.ignore_audio()
         saying = asyncio.ensure_future(self._say(stream, *prompts))
         key = asyncio.ensure_future(_next_key(stream))
@@ -181,7 +181,7 @@ class Menu:
         return None if first is None else await self._entered(stream, first)
 
     async def _entered(self, stream: Stream, entered: str) -> str | None:
-        """Return what is entered from the first key on; None: the call is over."""
+        """Return the whole entry, from its first key on; None if the call has ended."""
         while not self._is_whole(entered):
             try:
                 async with asyncio.timeout(self.between):
@@ -203,7 +203,7 @@ class Menu:
         return entered == self.terminator or len(entered) >= self.longest
 
     async def _say(self, stream: Stream, *prompts: Prompt | None) -> None:
-        """Say something, and return when it was heard or interrupted."""
+        """Say prompts, and return when they were heard or interrupted."""
         playback = None
         for prompt in prompts:
             if prompt is not None:
@@ -221,11 +221,11 @@ async def _next_key(stream: Stream) -> str | None:
 
 
 async def _cancel(task: asyncio.Future[Any]) -> None:
-    """Cancel a task, and wait until it has ended: only one may read a stream."""
+    """Cancel a task, and wait until it has ended, since only one task may read a stream."""
     task.cancel()
     await asyncio.wait({task})
     if not task.cancelled():
-        # Taken here, so that it is not reported as lost.
+        # Retrieved, so that it is not reported as lost.
         task.exception()
 
 

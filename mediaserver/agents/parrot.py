@@ -1,4 +1,4 @@
-"""Greets, then says again what the caller said."""
+"""Greets, then repeats what the caller says."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mediaserver.handler import Handler
 
 
 _MARGIN = 2
-"""Frames kept before and after the loud ones: words begin and end softly."""
+"""Number of frames kept before and after the loud ones, since words begin and end softly."""
 
 
 class Parrot(Handler):
@@ -19,9 +19,9 @@ class Parrot(Handler):
     A key stops it mid-sentence.
 
     Args:
-        greeting: what to begin with: a clip, or the path of a WAV file; None begins with silence.
-        level: root mean square of a frame above which the caller is speaking.
-        pause: seconds of quiet after which the caller has finished.
+        greeting: a clip, or the path of a WAV file; None for no greeting.
+        level: the root mean square of a frame, 0 to 32767, above which the caller is speaking.
+        pause: the seconds of quiet after which the caller has finished.
 
     """
 
@@ -36,7 +36,7 @@ class Parrot(Handler):
     def forget(self) -> None:
         """Wait for the caller to say something new."""
         self.said: list[Frame] = []
-        self.loud = 0  # how many of them there are up to the last loud one
+        self.loud = 0  # the number of them up to the last loud one
         self.quiet = 0.0
 
     async def on_start(self) -> None:
@@ -54,7 +54,7 @@ class Parrot(Handler):
         else:
             self.quiet += frame.seconds
             if self.quiet >= self.pause:
-                # The very bytes that came: what is only passed on is never decoded and encoded.
+                # The bytes as they came: they need not be decoded and encoded.
                 said = self.said[: self.loud + _MARGIN]
                 self.forget()
                 await self.stream.play(b"".join(frame.payload for frame in said))

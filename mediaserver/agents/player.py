@@ -1,4 +1,4 @@
-"""Plays files to whoever calls."""
+"""Plays files to callers."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class Player(Handler):
     ``await Player("hours.wav", then="close")(stream)``.
 
     Args:
-        clips: what to play: a `Wav`, the path of a WAV or FLAC file, text where there is a
-            `text_to_speech`, or several of them.
-        loop: whether to begin again at the end, until the caller hangs up.
-        keys: what a key does: nothing; go on to the next clip; or stop playing.
-        then: what comes after the last clip: hang up; close the stream, so that the call goes on
-            with the XML after ``<Stream>``; or stay on the line in silence.
-        text_to_speech: what speaks text.
+        clips: one or several of: a `Wav`, the path of a WAV or FLAC file, or text if there is a
+            `text_to_speech`.
+        loop: whether to start over at the end, until the caller hangs up.
+        keys: what a key does: ``ignore`` nothing, ``skip`` to the next clip, or ``stop`` playing.
+        then: what follows the last clip: ``hang_up``; ``close`` the stream, so that the call goes
+            on with the XML after ``<Stream>``; or ``stay`` on the line in silence.
+        text_to_speech: speaks text.
 
     Raises:
-        ValueError: there is nothing to play, or a setting is none. A file that cannot be played
-            raises it when the call begins, before anything is played.
+        ValueError: there is nothing to play, or a setting is invalid. For a file that cannot be
+            played it is raised when the call begins, before anything plays.
 
     """
 
@@ -53,7 +53,7 @@ class Player(Handler):
             check_prompt(clip, text_to_speech)
         for name, value, allowed in (("keys", keys, _Keys), ("then", then, _Then)):
             if value not in get_args(allowed):
-                raise ValueError(f"{name} is one of {get_args(allowed)}, not {value!r}")
+                raise ValueError(f"{name} must be one of {get_args(allowed)}, not {value!r}")
         self.loop = loop
         self.keys = keys
         self.then = then
@@ -71,7 +71,7 @@ class Player(Handler):
                 break
             playback = await stream.say(spoken(clip, stream.format, self.text_to_speech))
             if self.keys == "skip":
-                # So that a key skips what is heard, and not what is queued behind it.
+                # Otherwise a key would skip a clip that is queued, and not the one that plays.
                 await playback.heard()
         if playback is not None:
             await playback.heard()

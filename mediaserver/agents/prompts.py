@@ -1,4 +1,4 @@
-"""What a handler without a model says: clips, files, or text that is synthesised."""
+"""Prompts of handlers without a model: clips, files, or text to be synthesised."""
 
 from __future__ import annotations
 
@@ -21,41 +21,42 @@ Prompt: TypeAlias = "Wav | str | os.PathLike[str]"
 """A clip; the path of a WAV or FLAC file; or any other string, which is text to be spoken."""
 
 PIECE_SECONDS = 1.0
-"""How much of a file or clip is played at a time."""
+"""Seconds of a file or clip that are played at a time."""
 
 PATIENCE = 8.0
-"""Seconds that a `TextToSpeech` may take for its first answer, and from one piece to the next."""
+"""Seconds to wait for the first piece from a `TextToSpeech`, and from one piece to the next."""
 
 _SUFFIXES = (".wav", ".flac")
 
 
 def check_prompt(prompt: Prompt, text_to_speech: TextToSpeech | None = None) -> None:
-    """Refuse what cannot be said. Files are not looked at: see `check_file`.
+    """Check that a prompt can be said. Files are checked by `check_file`.
 
     Raises:
-        ValueError: a clip has no audio, or a rate that cannot be played; or the prompt is text, and
-            there is nothing to speak it with.
-        TypeError: it is no prompt at all.
+        ValueError: a clip has no audio, or a rate that cannot be played; or the prompt is text and
+            there is no `TextToSpeech`.
+        TypeError: it is not a prompt.
 
     """
     if isinstance(prompt, Wav):
         _check_audio(len(prompt.samples), prompt.rate, "a clip")
     elif not isinstance(prompt, str | os.PathLike):
-        raise TypeError(f"a prompt is a Wav, a path or text, not {prompt!r}")
+        raise TypeError(f"a prompt must be a Wav, a path or text, not {prompt!r}")
     elif not prompt:
         raise ValueError("a prompt must say something, not ''")
     elif not _is_file(prompt) and text_to_speech is None:
         raise ValueError(
-            f"{prompt!r} is text and wants a text_to_speech, or the path of a "
+            f"{prompt!r} is text and needs a text_to_speech, or the path of a "
             f"{' or '.join(_SUFFIXES)} file"
         )
 
 
 def check_file(prompt: Prompt) -> None:
-    """Refuse a file that cannot be played. It is opened, which may take a moment.
+    """Check that a file can be played. This opens the file, which may take a moment.
 
     Raises:
-        ValueError: it is missing, is none, is empty, or has a rate that cannot be played.
+        ValueError: it is missing, is not an audio file, is empty, or has a rate that cannot be
+            played.
 
     """
     if isinstance(prompt, Wav) or not _is_file(prompt):
@@ -70,16 +71,16 @@ def check_file(prompt: Prompt) -> None:
 async def spoken(
     prompt: Prompt, format: AudioFormat, text_to_speech: TextToSpeech | None = None
 ) -> AsyncIterator[Frame]:
-    """Yield the audio of a prompt. A file is read as it is played; speech is made once and kept.
+    """Yield the audio of a prompt. A file is read while it plays; speech is made once and kept.
 
     Args:
-        prompt: what to say, which `check_prompt` lets pass.
-        format: what the stream plays; asked of `text_to_speech`.
-        text_to_speech: what speaks text.
+        prompt: a prompt that `check_prompt` accepts.
+        format: the stream's format.
+        text_to_speech: speaks text.
 
     Raises:
         ServiceError: `text_to_speech` failed.
-        ValueError: as `check_file`.
+        ValueError: the file cannot be played: see `check_file`.
 
     """
     if isinstance(prompt, Wav):
@@ -108,7 +109,7 @@ def _is_file(prompt: str | os.PathLike[str]) -> bool:
 
 
 def _read(path: str | os.PathLike[str], start: int) -> Wav:
-    # Opened anew each time: who stops listening must not close a file that a thread reads.
+    # Opened for each piece: a file must not be closed by the loop while a thread reads it.
     with soundfile.SoundFile(path) as file:
         file.seek(min(start, file.frames))
         samples = file.read(round(PIECE_SECONDS * file.samplerate), dtype="int16")

@@ -1,4 +1,4 @@
-"""Writes down what callers say."""
+"""Transcribes what callers say."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ log = structlog.get_logger("mediaserver.agents")
 
 
 class Transcriber(Handler):
-    """Has everything that the caller says transcribed, utterance by utterance, and says nothing.
+    """Transcribes everything the caller says, utterance by utterance, and says nothing.
 
-    Subclass it for `on_transcript`, or have it write a file of JSON lines:
+    Subclass it for `on_transcript`, or let it write a file of JSON lines:
     ``{"start": 1.24, "end": 2.8, "text": "hello"}``, in seconds since the start of the stream.
 
     Args:
-        speech_to_text: what understands the caller. Where it fails, the utterance is left out.
-        path: of a file that lines are added to, as in ``"calls/{call_id}.jsonl"``; it is filled in
-            as `stream_path` says. None writes none.
-        turn_taking: when an utterance ends, and what else is one.
-        voice_detector: makes what tells speech from noise, for each call.
-        patience: seconds that `speech_to_text` may take once an utterance has ended.
+        speech_to_text: transcribes the caller. An utterance at which it fails is left out.
+        path: the path of a file to which lines are added, such as ``"calls/{call_id}.jsonl"``, with
+            the fields of `stream_path`. None writes no file.
+        turn_taking: what counts as an utterance, and when it ends.
+        voice_detector: makes the detector that tells speech from noise, one for each call.
+        patience: seconds to wait for `speech_to_text` once an utterance has ended.
 
     Raises:
-        ValueError: `path` has a field that is unknown.
+        ValueError: `path` has an unknown field.
 
     """
 
@@ -55,7 +55,7 @@ class Transcriber(Handler):
         patience: float = 8.0,
     ) -> None:
         if not patience > 0:
-            raise ValueError(f"patience is in seconds, above 0, not {patience!r}")
+            raise ValueError(f"patience must be in seconds, above 0, not {patience!r}")
         if path is not None:
             check_path(path)
         self.speech_to_text = speech_to_text
@@ -63,8 +63,7 @@ class Transcriber(Handler):
         self.turn_taking = turn_taking if turn_taking is not None else TurnSettings()
         self.voice_detector = voice_detector
         self.patience = patience
-        # Utterances are transcribed in their order, one at a time: each keeps what is said in it
-        # until its turn has come. None is the end.
+        # Utterances wait here and are transcribed one at a time, in their order. None is the end.
         self._utterances: asyncio.Queue[Utterance | None] = asyncio.Queue()
         self._began = 0.0
 
@@ -73,11 +72,11 @@ class Transcriber(Handler):
     async def serving(cls, settings: Mapping[str, Any]) -> AsyncIterator[None]:
         """Load the voice detector and prewarm `speech_to_text`; close it when the worker stops.
 
-        It knows of them by the route's settings; of what a subclass makes itself, it does not.
+        Only those in the route's settings; not those that a subclass makes itself.
 
         Raises:
             DetectorUnavailableError: the detector's packages are missing.
-            ImportError: those of the service are.
+            ImportError: the service's packages are missing.
 
         """
         detector = settings.get("voice_detector")
@@ -90,10 +89,10 @@ class Transcriber(Handler):
             yield
 
     async def on_transcript(self, transcript: Transcript) -> None:
-        """Something was understood, so far or for good."""
+        """Something was transcribed; the transcript may be partial."""
 
     async def __call__(self, stream: Stream) -> None:
-        """Transcribe until the stream has ended, and everything was understood."""
+        """Transcribe until the stream has ended and all of it is transcribed."""
         self._path = None if self.path is None else stream_path(self.path, stream)
         self._began = stream.clock()
         settings = self.turn_taking
@@ -116,11 +115,11 @@ class Transcriber(Handler):
                 log.warning("utterance not transcribed", error=str(error), call=self.stream.call_id)
 
     async def on_audio(self, frame: Frame) -> None:
-        """Hear the caller."""
+        """Listen to the caller."""
         self.listener.hear(frame)
 
     async def on_stop(self, reason: str) -> None:
-        """End what the caller was saying."""
+        """End the current utterance."""
         self.listener.end()
         self._utterances.put_nowait(None)
 

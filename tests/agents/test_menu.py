@@ -297,7 +297,7 @@ async def somebody(stream: Any) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"choices": {}}, "wants otherwise"),
+        ({"choices": {}}, "needs otherwise"),
         ({"choices": {"x": somebody}}, "keys of 0-9"),
         ({"choices": {"": somebody}}, "keys of 0-9"),
         ({"choices": {"1#2": somebody}}, "terminator '#' is within"),

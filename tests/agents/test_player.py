@@ -184,12 +184,12 @@ def test_a_caller_who_hangs_up_is_no_trouble() -> None:
     ("clips", "settings", "said"),
     [
         ([], {}, "no clip"),
-        ("hello", {}, "is text and wants a text_to_speech"),
+        ("hello", {}, "is text and needs a text_to_speech"),
         ("", {}, "must say something"),
         (Wav(np.zeros(0, np.int16), 8000), {}, "no audio"),
         (Wav(tone(0.1), 11025), {}, "11025 samples a second; allowed: 8000"),
-        (Wav(tone(0.1), 8000), {"keys": "jump"}, "keys is one of"),
-        (Wav(tone(0.1), 8000), {"then": "sing"}, "then is one of"),
+        (Wav(tone(0.1), 8000), {"keys": "jump"}, "keys must be one of"),
+        (Wav(tone(0.1), 8000), {"then": "sing"}, "then must be one of"),
     ],
 )
 def test_what_cannot_be_played_is_refused(

@@ -112,7 +112,7 @@ def test_a_file_that_cannot_be_written_does_not_end_the_call(
 
 
 def test_a_path_that_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"there are \{call_id\}"):
+    with pytest.raises(ValueError, match=r"allowed: \{call_id\}"):
         Transcriber(TimedTranscription(), "{caler}.jsonl")
 
 

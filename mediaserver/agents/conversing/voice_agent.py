@@ -101,9 +101,7 @@ class VoiceAgent(Agent):
             await self._use_tools(reply, speaker, calls)
             if self.leaving:
                 return
-        raise ServiceError(
-            "language_model", f"it asked for tools {ROUNDS} times and gave no answer"
-        )
+        raise ServiceError("language_model", f"it asked for tools {ROUNDS} times without an answer")
 
     async def utter(self, reply: Reply, text: str) -> None:
         """Say `text`, word for word."""

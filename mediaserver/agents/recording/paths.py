@@ -1,4 +1,4 @@
-"""Where the files of a call go."""
+"""Paths of files that belong to a call."""
 
 from __future__ import annotations
 
@@ -15,25 +15,26 @@ FIELDS = ("call_id", "stream_id", "caller", "called")
 
 
 def check_path(template: str | os.PathLike[str], *suffixes: str) -> None:
-    """Refuse what `stream_path` could not fill in, or what ends in none of `suffixes`.
+    """Check that `stream_path` can fill in a path, and that it has one of `suffixes`.
 
     Raises:
-        ValueError: it has a field that is unknown, or another suffix.
+        ValueError: it has an unknown field, or another suffix.
 
     """
     path = _filled(template, dict.fromkeys(FIELDS, "x"))
     if suffixes and path.suffix.lower() not in suffixes:
-        raise ValueError(f"the file is to be {' or '.join(suffixes)}, not {os.fspath(template)!r}")
+        raise ValueError(f"the file must be {' or '.join(suffixes)}, not {os.fspath(template)!r}")
 
 
 def stream_path(template: str | os.PathLike[str], stream: Stream) -> Path:
     """Fill in the path of a file that belongs to a stream.
 
     Args:
-        template: may have ``{call_id}``, ``{stream_id}``, ``{caller}``, ``{called}`` and
-            ``{time}``, when it began, in UTC, which takes a format: ``{time:%Y-%m-%d}``. Whatever
-            of the others is no letter, digit, ``+`` or ``-`` becomes ``_``: a caller may choose it.
-        stream: whose file it is.
+        template: the path, with the fields ``{call_id}``, ``{stream_id}``, ``{caller}``,
+            ``{called}`` and ``{time}``: when it began, in UTC, which takes a format, such as
+            ``{time:%Y-%m-%d}``. In the others every character except letters, digits, ``+`` and
+            ``-`` becomes ``_``, because callers can choose them.
+        stream: the stream.
 
     """
     fields = {name: getattr(stream, name) or "unknown" for name in FIELDS}
@@ -48,4 +49,4 @@ def _filled(template: str | os.PathLike[str], fields: Mapping[str, str]) -> Path
         return Path(text.format(**fields, time=datetime.now(UTC)))
     except (KeyError, IndexError, AttributeError) as error:
         known = ", ".join(f"{{{name}}}" for name in (*FIELDS, "time"))
-        raise ValueError(f"{text!r} has the field {error}; there are {known}") from None
+        raise ValueError(f"{text!r} has the unknown field {error}; allowed: {known}") from None

@@ -1,4 +1,4 @@
-"""Records calls, those of another handler or those that nobody answers."""
+"""Records calls: those of another handler, or calls that only record."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Recorder(Handler):
     recorded as well, and can pause `recording`.
 
     Args:
-        path: of a ``.wav`` or ``.flac`` file, as in ``"calls/{time:%Y-%m-%d}/{call_id}.flac"``;
-            it is filled in as `stream_path` says.
+        path: the path of a ``.wav`` or ``.flac`` file, with the fields of `stream_path`, such as
+            ``"calls/{time:%Y-%m-%d}/{call_id}.flac"``.
 
     Raises:
-        ValueError: `path` has another suffix, or a field that is unknown.
+        ValueError: `path` has another suffix, or an unknown field.
 
     """
 
@@ -44,20 +44,20 @@ class Recorder(Handler):
 
 
 def recorded(handler: H, path: str | os.PathLike[str] = "{call_id}.wav") -> H:
-    """Return a handler that does the same, and is recorded.
+    """Return a handler that does the same and is recorded.
 
-    A class gets the attribute ``recording``, to pause it by; an async function finds it as
-    ``stream.tap``.
+    A class gets the attribute ``recording``, with which it can pause; an async function finds the
+    recording as ``stream.tap``.
 
         Agent = recorded(Receptionist, "calls/{call_id}.flac")
 
     Args:
         handler: an async function that takes a stream, or a `Handler` subclass.
-        path: as for `Recorder`.
+        path: see `Recorder`.
 
     Raises:
-        HandlerError: if `handler` is none.
-        ValueError: as `Recorder`.
+        HandlerError: `handler` is not a handler.
+        ValueError: `path` has another suffix, or an unknown field.
 
     """
     check_handler(handler)
@@ -70,7 +70,7 @@ def recorded(handler: H, path: str | os.PathLike[str] = "{call_id}.wav") -> H:
         async with Recording(stream, path):
             await handler(stream, **settings)
 
-    # A menu, which is an object, has no name to take over.
+    # A menu is an object, and has no name to copy.
     run.__qualname__ = getattr(handler, "__qualname__", type(handler).__qualname__)
     return cast("H", run)
 

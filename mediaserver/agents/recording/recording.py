@@ -26,10 +26,10 @@ from mediaserver.stream import Stream
 log = structlog.get_logger("mediaserver.calls")
 
 WRITE_SECONDS = 1.0
-"""How often the file grows, and so how much of it a killed process loses, beside `LAG`."""
+"""Seconds between two writes: a killed process loses this much, in addition to `LAG`."""
 
 LAG = 0.5
-"""Seconds by which the file is behind: what was sent may still be interrupted."""
+"""Seconds by which the file lags behind, since audio that was sent may still be interrupted."""
 
 SUFFIXES = (".wav", ".flac")
 
@@ -40,7 +40,7 @@ class RecordingFile(Protocol):
     """An audio file that grows."""
 
     def write(self, samples: NDArray[np.int16]) -> None:
-        """Append int16 samples of shape ``(n, 2)``, so that what is there can be read."""
+        """Append int16 samples of shape ``(n, 2)``; the file can be read after that."""
 
     def close(self) -> None:
         """Finish the file."""
@@ -49,10 +49,10 @@ class RecordingFile(Protocol):
 class Recording:
     """A stereo recording of a stream: the caller left, the agent right.
 
-    Each side is where the other heard it. So speech that was interrupted ends where the caller
-    stopped hearing it, and pauses, underruns and lost frames are as long as they were. It is
-    written once a second, in a thread; a process that is killed leaves all but the last second and
-    a half. If the file cannot be written the call goes on, and the log says so.
+    Each side is recorded as the other heard it: interrupted speech ends where the caller stopped
+    hearing it, and pauses, underruns and lost frames keep their length. The file is written once a
+    second, in a thread; a process that is killed loses the last second and a half. If the file
+    cannot be written, the call goes on and the log says so.
 
         async with Recording(stream, "calls/{call_id}.wav") as recording:
             ...
@@ -61,11 +61,11 @@ class Recording:
             recording.resume()
 
     Args:
-        stream: what to record. The format and rate are the stream's, in 16 bit.
-        path: of a ``.wav`` or ``.flac`` file; it is filled in as `stream_path` says.
+        stream: the stream to record. The file has its rate, in 16 bit.
+        path: the path of a ``.wav`` or ``.flac`` file, with the fields of `stream_path`.
 
     Raises:
-        ValueError: if `path` has another suffix, or a field that is unknown.
+        ValueError: `path` has another suffix, or an unknown field.
 
     """
 
@@ -73,11 +73,11 @@ class Recording:
         check_path(path, *SUFFIXES)
         self._stream = stream
         self.path = stream_path(path, stream)
-        """Where it is written: the path that was asked for, or one with a number if that exists."""
+        """The path of the file: `path`, with a number added if that file existed."""
         self.pauses: list[tuple[float, float | None]] = []
-        """When it was paused and resumed, in seconds since it began; None if it was not resumed."""
+        """The begin and end of each pause, in seconds of the recording; None while paused."""
         self.failed = False
-        """Whether it could not be written, or not to its end."""
+        """Whether the file could not be written, or not to its end."""
         self._began = stream.clock()
         self._timeline = Timeline(stream.format, self._began)
         self._writing: asyncio.Task[None] | None = None
@@ -111,7 +111,7 @@ class Recording:
             await asyncio.shield(self._writing)
 
     def pause(self) -> None:
-        """Record silence on both sides from now on, as while a card number is said."""
+        """Record silence on both sides from now on, for example while a card number is said."""
         now = self._stream.clock()
         if not self._timeline.paused:
             self._timeline.pause(now)
@@ -119,7 +119,7 @@ class Recording:
             log.info("recording paused", **self._ids())
 
     def resume(self) -> None:
-        """Record again."""
+        """Record both sides again."""
         now = self._stream.clock()
         if self._timeline.paused:
             self._timeline.resume(now)
@@ -129,17 +129,17 @@ class Recording:
     # mediaserver.call.Tap
 
     def received(self, frame: Frame, at: float) -> None:
-        """Record a frame of the caller's."""
+        """Record a frame from the caller."""
         if not self.failed:
             self._timeline.received(frame, at)
 
     def sent(self, audio: Wire, at: float) -> None:
-        """Record what the agent says, once it was heard."""
+        """Record audio for the caller, once it was heard."""
         if not self.failed:
             self._timeline.sent(audio, at)
 
     def cut(self, at: float) -> None:
-        """Record that the caller stopped hearing it."""
+        """Record that the caller stopped hearing the audio."""
         if not self.failed:
             self._timeline.cut(at)
 
@@ -162,7 +162,7 @@ class Recording:
             log.warning("recording has holes", seconds=round(timeline.lost, 1), **self._ids())
 
     def _fail(self, error: Exception) -> None:
-        """Let the call go on without it. A handler may still pause it."""
+        """Give up the recording. The call goes on, and a handler may still pause it."""
         self.failed = True
         self._timeline = Timeline(self._stream.format, self._began)
         log.error("recording failed", path=str(self.path), error=str(error), **self._ids())
@@ -172,13 +172,13 @@ class Recording:
 
 
 def open_recording(path: Path, rate: int) -> tuple[Path, RecordingFile]:
-    """Make a file to record to, and the folders above it.
+    """Create a file to record to, and its folders.
 
     Returns:
-        Its path, which has a number if there was such a file already; and the file.
+        Its path, with a number added if that file existed; and the file.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
 
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -196,7 +196,7 @@ def open_recording(path: Path, rate: int) -> tuple[Path, RecordingFile]:
 
 
 class WavFile:
-    """A WAV file whose header is right after every write."""
+    """A WAV file whose header is correct after every write."""
 
     def __init__(self, descriptor: int, rate: int) -> None:
         self._raw = os.fdopen(descriptor, "wb")
@@ -215,7 +215,7 @@ class WavFile:
 
 
 class FlacFile:
-    """A FLAC file whose header is right after every write, but for what fills no frame yet."""
+    """A FLAC file whose header is correct after every write, except for an incomplete frame."""
 
     def __init__(self, descriptor: int, rate: int) -> None:
         self._descriptor = descriptor
@@ -237,8 +237,8 @@ class FlacFile:
         self._file.close()
 
     def _write_header(self) -> None:
-        # The encoder says the length when it is closed. Until then readers take a file without one
-        # to be endless, so it is put where RFC 9639, section 8.2, has it: 36 bits from byte 21.4.
+        # The encoder writes the length when it is closed. Until then readers take the file to be
+        # endless, so it is written here: RFC 9639, section 8.2, 36 bits from byte 21.4.
         header = os.pread(self._descriptor, 26, 0)
         frame = int.from_bytes(header[10:12], "big")
         length = max(0, self._length - 1) // frame * frame

@@ -1,9 +1,8 @@
-"""Both sides of a call on one time axis, although neither comes when it is heard.
+"""Puts both sides of a call on one time axis.
 
-The axis is the caller's: samples since the recording began, counted by the timestamps of the
-frames, so that a frame that came late or never leaves the others where they belong. The agent's
-audio is sent before it is heard, and told by the clock of this machine. What ties the two clocks
-together is the frame that came soonest after it was spoken.
+The axis is the caller's: samples since the recording began, by the timestamps of the frames, so
+that a late or lost frame does not move the others. The agent's audio is sent before it is heard;
+the clock of this machine places it. The frame with the least delay ties the two clocks together.
 """
 
 from __future__ import annotations
@@ -20,19 +19,19 @@ from mediaserver.call.converter import Wire
 
 
 CONTIGUOUS = 0.005
-"""Two pieces that are nearer than this follow each other: timestamps are whole milliseconds."""
+"""Seconds: pieces closer than this are contiguous, since timestamps are whole milliseconds."""
 
 LONGEST_JUMP = 10.0
-"""Timestamps that jump by more than this say nothing of time."""
+"""Seconds: timestamps that jump by more than this are not trusted."""
 
 LATE_FRAME = 0.1
-"""Without timestamps, a frame that comes so much later than it should follows a gap."""
+"""Seconds: without timestamps, a frame that is later than this follows a gap."""
 
 OFFSET_WINDOW = 10.0
-"""Seconds for which the frame that came soonest counts: clocks drift apart."""
+"""Seconds for which the frame with the least delay counts, since clocks drift apart."""
 
 LONGEST_KEPT = 60.0
-"""Seconds that may wait to be taken. What comes beyond that is lost."""
+"""Seconds of audio that are kept until they are taken; more is lost."""
 
 CALLER, AGENT = 0, 1
 
@@ -47,7 +46,7 @@ class Timeline:
     """A call's last few seconds, in stereo. It is a `Tap`.
 
     Args:
-        format: the stream's.
+        format: the stream's format.
         began: when the recording begins, on the call's clock.
 
     """
@@ -55,7 +54,7 @@ class Timeline:
     def __init__(self, format: AudioFormat, began: float) -> None:
         self.rate = format.rate
         self.lost = 0.0
-        """Seconds that came when there was no room: nobody had taken what was there."""
+        """Seconds of audio that were lost because too little was taken."""
         self._format = format
         self._began = began
         self._samples: NDArray[np.int16] = np.zeros((format.rate, 2), np.int16)
@@ -63,21 +62,21 @@ class Timeline:
         self._taken = 0
         # The index after the last sample of each side.
         self._ends = [0, 0]
-        # The agent's audio that nobody has heard yet.
+        # The agent's audio that the caller has not heard yet.
         self._ahead: deque[_Piece] = deque()
         self._agent_until = began
         # The caller's timestamp, in seconds, and the index that goes with it.
         self._anchor: tuple[float, float] | None = None
-        # What the clock showed at index 0, going by the frames that came soonest: in this window
-        # of time, and in this one and the last.
+        # The clock's time at index 0, by the frame with the least delay: in the current window of
+        # time, and in that and the last one.
         self._zero_now = self._zero = began
         self._window_ends = began
         self._pauses: list[tuple[float, float | None]] = []
 
-    # What happens.
+    # Input.
 
     def received(self, frame: Frame, at: float) -> None:
-        """Put a frame where the caller said it."""
+        """Place a frame at the time when the caller said it."""
         if frame.track == "outbound":
             return
         samples = frame.samples
@@ -87,14 +86,14 @@ class Timeline:
             self._place(CALLER, index, samples)
 
     def sent(self, audio: Wire, at: float) -> None:
-        """Keep audio until its time has come."""
+        """Keep audio until the caller hears it."""
         if self._index_at(at) - self._taken > LONGEST_KEPT * self.rate:
             self.lost += self._format.seconds(audio)
             return
         self._ahead.append(_Piece(at, audio))
 
     def cut(self, at: float) -> None:
-        """Forget what was to be heard after a moment."""
+        """Forget the audio that would be heard after a time."""
         while self._ahead and self._ahead[-1].at >= at:
             self._ahead.pop()
         if self._ahead:
@@ -108,7 +107,7 @@ class Timeline:
             self._agent_until = at
 
     def pause(self, at: float) -> None:
-        """Have silence on both sides from a moment on."""
+        """Record silence on both sides from a time on."""
         if not self.paused:
             self._pauses.append((at, None))
 
@@ -119,13 +118,13 @@ class Timeline:
 
     @property
     def paused(self) -> bool:
-        """Whether there is silence from now on."""
+        """Whether silence is recorded."""
         return bool(self._pauses) and self._pauses[-1][1] is None
 
-    # What is recorded.
+    # Output.
 
     def take(self, until: float) -> NDArray[np.int16]:
-        """Take out what was heard up to a moment: int16 of shape ``(n, 2)``, caller left."""
+        """Take the audio up to a time: int16 of shape ``(n, 2)``, caller left."""
         bps = self._format.bytes_per_second
         while self._ahead and self._ahead[0].at <= until:
             piece = self._ahead.popleft()
@@ -151,10 +150,10 @@ class Timeline:
         self._pauses = [each for each in self._pauses if each[1] is None or each[1] > until]
         return taken
 
-    # Where it belongs.
+    # Placement.
 
     def _index_of(self, frame: Frame, at: float) -> int:
-        """Return where a frame begins."""
+        """Return the index at which a frame begins."""
         expected = self._ends[CALLER]
         if self._anchor is None:
             index = max(0, round((at - frame.seconds - self._began) * self.rate))
@@ -175,7 +174,7 @@ class Timeline:
 
     def _keep_time(self, zero: float, at: float) -> None:
         if at >= self._window_ends:
-            # The first window replaces what was guessed before any frame came.
+            # The first window replaces the guess made before any frame came.
             self._zero = self._zero_now if self._window_ends > self._began else zero
             self._zero_now = zero
             self._window_ends = at + OFFSET_WINDOW
@@ -183,7 +182,7 @@ class Timeline:
         self._zero = min(self._zero, zero)
 
     def _place(self, side: int, index: int, samples: NDArray[np.int16]) -> None:
-        # What has been taken cannot be changed.
+        # Audio that was taken cannot be changed.
         late = max(0, self._taken - index)
         index, samples = index + late, samples[late:]
         end = index + len(samples)
