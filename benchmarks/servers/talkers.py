@@ -74,7 +74,7 @@ async def stalling() -> AsyncIterator[None]:
     async def stall() -> None:
         while True:
             await asyncio.sleep(random.uniform(*STALL_INTERVAL) - STALL_SECONDS)
-            time.sleep(STALL_SECONDS)  # on purpose: nothing else runs meanwhile
+            time.sleep(STALL_SECONDS)  # noqa: ASYNC251 - on purpose: nothing else runs meanwhile
 
     task = asyncio.create_task(stall())
     try:
