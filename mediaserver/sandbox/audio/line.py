@@ -19,6 +19,7 @@ from audiocodecs import L16_8K, L16_16K, L16_24K, AudioFormat, Samples, resample
 from mediaserver.sandbox.audio.handset import Handset
 from mediaserver.sandbox.audio.keys import check_digits
 from mediaserver.sandbox.audio.playback import TICK, TICKS_PER_SECOND
+from mediaserver.sandbox.audio.waits import WITHIN
 
 
 LINE_FORMATS: dict[int, AudioFormat] = {8_000: L16_8K, 16_000: L16_16K, 24_000: L16_24K}
@@ -97,7 +98,7 @@ class Clip:
             self._finished.set_result(True)
 
 
-class Recording:
+class LineRecording:
     """Both sides of a line, from now on until `stop` or the end; `Line.record` makes it.
 
     A minute of it takes about 4 MB at 16 kHz; silence takes none.
@@ -179,7 +180,6 @@ class Line:
         self._sources: list[AudioSource] = []
         self._listeners: list[LineListener] = []
         self._digit_callbacks: list[Callable[[str], None]] = []
-        self._ended = asyncio.Event()
 
     @property
     def up(self) -> bool:
@@ -273,9 +273,9 @@ class Line:
         """Call `callback` with every key the person presses; the result ends that."""
         return _entered(self._digit_callbacks, callback)
 
-    def record(self) -> Recording:
+    def record(self) -> LineRecording:
         """Record both sides from the next tick on."""
-        recording = Recording(self.rate)
+        recording = LineRecording(self.rate)
         recording._stopped = self.listen(recording)
         return recording
 
@@ -294,11 +294,18 @@ class Line:
         self._listeners.clear()
         self._sources.clear()
         self._digit_callbacks.clear()
-        self._ended.set()
 
-    async def wait_ended(self) -> str:
-        """Wait until the call has ended, and return who ended it."""
-        await self._ended.wait()
+    async def wait_ended(self, *, within: float = WITHIN) -> str:
+        """Wait until the call has ended, and return who ended it.
+
+        Args:
+            within: Seconds in which it must end; `math.inf` waits as long as it lasts.
+
+        Raises:
+            WaitTimeoutError: It has not ended.
+
+        """
+        await self.handset.wait_ended(within=within)
         return self.ended_by or ""
 
     def pressed(self, digit: str) -> None:

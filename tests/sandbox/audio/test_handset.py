@@ -10,6 +10,7 @@ import pytest
 from audiocodecs import Samples, silence
 from mediaserver.sandbox.audio.handset import Handset
 from mediaserver.sandbox.audio.line import Line
+from mediaserver.sandbox.errors import CallEnded, WaitTimeoutError
 from mediaserver.testing import run_virtual
 
 
@@ -104,6 +105,39 @@ def test_what_is_said_one_after_the_other_does_not_overlap() -> None:
         await handset.wait_spoken()
         assert handset.time == pytest.approx(1.6)
         assert handset.said == [(0.0, 0.5), (1.1, 1.6)]
+
+    on_the_phone(script)
+
+
+def test_a_wait_has_a_limit_and_says_what_was_heard() -> None:
+    async def script(line: Line, handset: Handset) -> None:
+        line.play(voice(0.5))
+        await handset.wait(1.0)
+        with pytest.raises(WaitTimeoutError, match=r"waited 3\.00 s for 0 s of speech") as late:
+            await handset.wait_for_speech(within=3.0)
+        assert "the other side was last heard from 0.00 s to 0.50 s" in str(late.value)
+        assert handset.time == pytest.approx(4.0)
+
+    on_the_phone(script)
+
+
+def test_a_silence_that_is_over_can_be_waited_for() -> None:
+    async def script(line: Line, handset: Handset) -> None:
+        line.play(voice(0.5))
+        line.play(silence(1.0, RATE))
+        line.play(voice(2.0))
+        await handset.wait(2.5)
+        await handset.wait_for_silence(0.8, after=0.2)
+        assert handset.time == pytest.approx(2.52)
+
+    on_the_phone(script)
+
+
+def test_a_wait_that_the_end_of_the_call_ends_says_who_ended_it() -> None:
+    async def script(line: Line, handset: Handset) -> None:
+        asyncio.get_running_loop().call_later(1.0, line.hang_up, "agent")
+        with pytest.raises(CallEnded, match=r"speech; the call ended at 1\.00 s, by the agent"):
+            await handset.wait_for_speech()
 
     on_the_phone(script)
 

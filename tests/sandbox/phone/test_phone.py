@@ -1,7 +1,7 @@
 import asyncio
 import json
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,20 @@ from websockets.asyncio.server import serve
 from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K, AudioFormat
 from mediaserver.protocol import (
     ClearAudio,
+    Command,
     PlayAudio,
     SendDtmf,
     SetCheckpoint,
     decode_event,
 )
-from mediaserver.sandbox import CallEnded, CallFailed, Misbehaviour, Phone, StreamIdentity
+from mediaserver.sandbox import (
+    CallEnded,
+    CallFailed,
+    Misbehaviour,
+    Phone,
+    StreamIdentity,
+    WaitTimeoutError,
+)
 from mediaserver.sandbox.wire.uplink import GARBAGE
 from mediaserver.testing import run_virtual, stall
 
@@ -560,6 +568,129 @@ def test_a_phone_makes_one_call(joined: Callable[..., Any]) -> None:
             await phone.start()
 
     joined(script)
+
+
+def test_audio_that_begins_after_a_moment_is_found_though_it_is_over(
+    joined: Callable[..., Any],
+) -> None:
+    async def script(phone: Phone, server: Any) -> None:
+        server.send(audio(0.5))
+        await phone.wait_until(1.0)
+        server.send(audio(0.3))
+        await phone.wait_until(2.0)
+        assert await phone.wait_for_audio(after=0.0) == pytest.approx(0.02)
+        assert await phone.wait_for_audio(after=0.5) == pytest.approx(1.02)
+        assert phone.time == pytest.approx(2.0)
+
+    phone, _ = joined(script)
+    assert run_virtual(phone.wait_for_audio(after=0.5)) == pytest.approx(1.02)
+
+
+def test_audio_under_way_does_not_begin_after_this_moment(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
+        server.send(audio(1.0))
+        await phone.wait_until(0.5)
+        asked = phone.time
+        asyncio.get_running_loop().call_later(2.0, server.send, audio(0.3))
+        assert await phone.wait_for_audio() == pytest.approx(0.02)
+        assert await phone.wait_for_audio(after=asked) == pytest.approx(2.52)
+
+    joined(script)
+
+
+def test_a_silence_after_a_moment_is_found_though_it_is_over(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
+        server.send(audio(0.5))
+        await phone.wait_until(1.5)
+        server.send(audio(0.5))
+        await phone.wait_until(1.8)
+        assert await phone.wait_for_silence(0.8, after=0.1) == pytest.approx(1.32)
+        assert await phone.wait_for_silence(0.8, after=1.0) == pytest.approx(2.82)
+
+    joined(script)
+
+
+@pytest.mark.parametrize(
+    ("wait", "what", "seconds"),
+    [
+        (lambda phone: phone.wait_for_audio(), "the agent to speak", 30.0),
+        (lambda phone: phone.wait_for_audio(within=2.0), "the agent to speak", 2.0),
+        (
+            lambda phone: phone.wait_for_audio(after=0.5, within=2.0),
+            r"the agent to begin to speak after 0\.50 s",
+            2.0,
+        ),
+        (lambda phone: phone.wait_closed(within=2.0), "the call to be over", 2.0),
+    ],
+)
+def test_a_wait_has_a_limit_in_the_time_of_the_call(
+    joined: Callable[..., Any],
+    wait: Callable[[Phone], Awaitable[object]],
+    what: str,
+    seconds: float,
+) -> None:
+    async def script(phone: Phone, server: Any) -> None:
+        server.send(audio(0.3), SetCheckpoint(STREAM, "greeting"))
+        await phone.wait_until(1.0)
+        with pytest.raises(WaitTimeoutError, match=rf"^waited .* s for {what}; ") as late:
+            await wait(phone)
+        assert phone.time == pytest.approx(1.0 + seconds)
+        assert str(late.value).endswith(
+            f"the call is at {1.0 + seconds:.2f} s; "
+            "the agent was last heard from 0.02 s to 0.32 s; "
+            "the last event was checkpoint_played greeting at 0.32 s"
+        )
+
+    joined(script, identity=IDENTITY)
+
+
+def test_an_agent_that_never_stops_is_not_waited_for_longer_than_the_limit(
+    joined: Callable[..., Any],
+) -> None:
+    async def script(phone: Phone, server: Any) -> None:
+        server.send(*[audio(1.0)] * 10)
+        with pytest.raises(WaitTimeoutError, match=r"0\.5 s without speech from the agent"):
+            await phone.wait_for_silence(0.5, within=2.0)
+        assert phone.time == pytest.approx(2.5)
+
+    joined(script)
+
+
+def test_what_takes_long_by_itself_needs_no_limit(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
+        phone.say(tone(4.0))
+        assert await phone.wait_spoken(within=1.0) == pytest.approx(4.0)
+        assert await phone.wait_until(39.0) == pytest.approx(39.0)
+        assert await phone.wait_for_silence(5.0, within=1.0) == pytest.approx(44.0)
+
+    joined(script)
+
+
+def test_a_wait_that_the_end_of_the_call_ends_says_how_it_ended(joined: Callable[..., Any]) -> None:
+    async def script(phone: Phone, server: Any) -> None:
+        asyncio.get_running_loop().call_later(1.0, server.close, 1011, "the handler failed")
+        with pytest.raises(CallEnded, match="waited for the agent to speak") as ended:
+            await phone.wait_for_audio()
+        how = "the call ended at 1.00 s by server, code 1011 the handler failed"
+        assert f"{how}; the agent has not been heard" in str(ended.value)
+        with pytest.raises(CallEnded, match=how):
+            phone.press("1")
+        await phone.wait_closed()
+
+    joined(script)
+
+
+def test_commands_can_be_watched(joined: Callable[..., Any]) -> None:
+    seen: list[Command] = []
+
+    async def script(phone: Phone, server: Any) -> None:
+        phone.on_command = lambda command, _now: seen.append(command)
+        await phone.start()
+        server.send(SendDtmf("1"), SetCheckpoint("another", "not obeyed"))
+        await phone.wait_until(0.1)
+
+    joined(script, dial=False)
+    assert seen == [SendDtmf("1")]
 
 
 def test_before_the_call_there_is_nothing_to_wait_for() -> None:
