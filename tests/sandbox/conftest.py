@@ -42,7 +42,7 @@ class ScriptedServer:
     """The other end of the socket: takes the call, remembers what comes, sends what it is told."""
 
     def __init__(self, sock: socket.socket, arrived: asyncio.Event | None = None) -> None:
-        self._sock = sock
+        self.sock = sock
         self.protocol = ServerProtocol(max_size=None)
         self.received: list[dict[str, Any] | str | bytes] = []
         self.requests: list[Any] = []
@@ -51,7 +51,7 @@ class ScriptedServer:
         self.refuse: tuple[int, str] | None = None
 
     async def run(self) -> None:
-        self.reader, self.writer = await asyncio.open_connection(sock=self._sock)
+        self.reader, self.writer = await asyncio.open_connection(sock=self.sock)
         text = b""
         while data := await self._read():
             self.protocol.receive_data(data)
@@ -68,7 +68,7 @@ class ScriptedServer:
                 self.fragments += not event.fin
                 text += event.data
                 if event.fin:
-                    self._note(text, event.opcode.name == "BINARY")
+                    self.note(text, event.opcode.name == "BINARY")
                     text = b""
             self.flush()
         self.protocol.receive_eof()
@@ -82,7 +82,7 @@ class ScriptedServer:
         except ConnectionResetError:
             return b""
 
-    def _note(self, data: bytes, binary: bool) -> None:
+    def note(self, data: bytes, binary: bool) -> None:
         try:
             self.received.append(data if binary else json.loads(data))
         except ValueError:

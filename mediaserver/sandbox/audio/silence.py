@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import numpy as np
 
@@ -35,12 +36,26 @@ class _Quiet:
         self.reached.set()
 
 
-async def wait_silent(line: Line, seconds: float) -> None:
-    """Wait until the person has said nothing for so long, or the line has ended."""
+async def wait_silent(line: Line, seconds: float, *, within: float) -> bool:
+    """Wait until the person has said nothing for `seconds`, or the line has ended.
+
+    Args:
+        line: The line that the person is on.
+        seconds: How long the silence must last.
+        within: Seconds that this may take; `math.inf` waits as long as the call lasts.
+
+    Returns:
+        True if the person was silent that long or the line ended, False if `within` passed first.
+
+    """
     quiet = _Quiet(line, seconds)
     unlisten = line.listen(quiet)
     try:
         if line.ended_by is None:
-            await quiet.reached.wait()
+            async with asyncio.timeout(None if within == math.inf else within):
+                await quiet.reached.wait()
+    except TimeoutError:
+        return False
     finally:
         unlisten()
+    return True

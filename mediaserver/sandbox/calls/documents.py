@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from functools import singledispatchmethod
 from typing import Final, TypeAlias
@@ -168,12 +169,7 @@ class DocumentRunner:
         length = element.length or 1
         line = self._call.line
         if element.silence and line is not None:
-            quiet = (element.min_silence or 2_000) / 1000
-            try:
-                async with asyncio.timeout(length):
-                    await wait_silent(line, quiet)
-            except TimeoutError:
-                pass
+            await wait_silent(line, (element.min_silence or 2_000) / 1000, within=length)
         else:
             # Only elements that need the line answer a call: during a wait it goes on ringing.
             await asyncio.sleep(length)
@@ -227,7 +223,7 @@ class DocumentRunner:
                 recording.stopped.set()
 
         unlisten = line.on_digit(press)
-        silent = asyncio.create_task(wait_silent(line, silence))
+        silent = asyncio.create_task(wait_silent(line, silence, within=math.inf))
         silent.add_done_callback(lambda _: recording.stopped.set())
         try:
             await recording.stopped.wait()

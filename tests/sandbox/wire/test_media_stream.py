@@ -57,6 +57,7 @@ class Streaming:
         self.servers = servers
         self.statuses = []
         self.attempts = []
+        self.connected = asyncio.Event()
         self.identity = StreamIdentity.new()
         self._server_type = server_type
         self._running = []
@@ -79,6 +80,7 @@ class Streaming:
 
     def _on_status(self, change: StatusChange) -> None:
         self.statuses.append((round(self.line.time, 3), change))
+        self.connected.set()
 
     async def _connect(
         self, url: str, *, headers: dict[str, str], **timeouts: Any
@@ -120,8 +122,7 @@ def streaming(scripted_server: type[Any]) -> Callable[..., Any]:
                 call.prepare = prepare
             call.run = asyncio.create_task(call.stream.run())
             if connect:
-                while not call.stream.connected:
-                    await asyncio.sleep(0.001)
+                await call.connected.wait()
             await script(call)
             line.hang_up()
             call.end = await call.run
@@ -688,7 +689,7 @@ def test_a_server_that_takes_the_connection_and_says_nothing_fails_in_time(
 ) -> None:
     def prepare(_: int, server: Any) -> None:
         async def mute() -> None:
-            _, writer = await asyncio.open_connection(sock=server._sock)
+            _, writer = await asyncio.open_connection(sock=server.sock)
             await asyncio.sleep(60)
             writer.close()
 
@@ -841,7 +842,7 @@ def not_reading(number: int, server: Any) -> None:
     """Let the server take the stream, and then read no more."""
 
     async def run() -> None:
-        server.reader, server.writer = await asyncio.open_connection(sock=server._sock)
+        server.reader, server.writer = await asyncio.open_connection(sock=server.sock)
         while not server.requests:
             data = await server.reader.read(65536)
             server.protocol.receive_data(data)
@@ -857,7 +858,7 @@ def not_reading(number: int, server: Any) -> None:
             server.protocol.receive_data(data)
             for event in server.protocol.events_received():
                 if event.opcode.name == "TEXT":
-                    server._note(event.data, False)
+                    server.note(event.data, False)
             server.flush()
         server.writer.close()
 
