@@ -7,11 +7,11 @@ from mediaserver.settings import Settings
 
 
 class NoAccountError(ValueError):
-    """The settings name no account; it says what is missing."""
+    """The settings name no account; the message says what is missing."""
 
 
 def has_account(settings: Settings) -> bool:
-    """Tell whether the settings have what Plivo's REST API asks for."""
+    """Tell whether the settings have the credentials for Plivo's REST API."""
     return settings.auth_id is not None and settings.auth_token is not None
 
 
@@ -19,10 +19,10 @@ def connect(settings: Settings) -> PlivoClient:
     """Return a client for the account.
 
     Args:
-        settings: With `auth_id` and `auth_token`, and `api_url` where that is not Plivo's.
+        settings: `auth_id`, `auth_token`, and `api_url` if it is not Plivo's own.
 
     Raises:
-        NoAccountError: One of the two is not set.
+        NoAccountError: `auth_id` or `auth_token` is not set.
 
     """
     if settings.auth_id is None or settings.auth_token is None:

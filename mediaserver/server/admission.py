@@ -1,7 +1,7 @@
-"""How many calls at once: places are reserved at ``/answer`` and taken when the stream connects.
+"""The limit of concurrent calls: ``/answer`` reserves a place, and the stream takes it.
 
-A refused WebSocket reaches a caller who is already connected, so the decision is made one step
-earlier, where a caller can still be told that all lines are busy.
+Refusing a WebSocket would leave a caller who is already connected in silence. So the decision is
+made one step earlier, when the caller can still hear that all lines are busy.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from cachetools import TTLCache
 
 
 class Slot:
-    """One call's place. Whoever holds it gives it back with `release`."""
+    """The place of one call. Its holder gives it back with `release`."""
 
     __slots__ = ("_admission", "call_id")
 
@@ -32,12 +32,12 @@ class Slot:
 class Admission:
     """The places of one process.
 
-    Several processes that share one limit would put the same four verbs, `reserve`, `cancel`,
-    `admit` and `close`, in front of a shared count.
+    Several processes could share one limit by implementing the same four methods, `reserve`,
+    `cancel`, `admit` and `close`, on a shared count.
 
     Args:
-        limit: Calls at once.
-        hold_seconds: How long a reserved place waits for its stream.
+        limit: Number of concurrent calls.
+        hold_seconds: Seconds that a reserved place waits for its stream.
         clock: Monotonic seconds.
 
     """
@@ -53,31 +53,31 @@ class Admission:
             raise ValueError(f"limit must be at least 1 call, not {limit}")
         self.limit = limit
         self.active = 0
-        """Calls that are connected."""
+        """Number of connected calls."""
         self.closed = False
-        """Whether no call that has not been answered yet is taken any more."""
+        """Whether only calls that were answered already are let in."""
         self._reservations: TTLCache[str, bool] = TTLCache(math.inf, hold_seconds, timer=clock)
 
     @property
     def reserved(self) -> int:
-        """Calls that have been answered and whose stream has not connected."""
+        """Number of calls that were answered and whose stream has not connected yet."""
         return len(self._reservations)
 
     @property
     def free(self) -> int:
-        """Places that nobody has or waits for."""
+        """Number of places that are neither taken nor reserved."""
         return max(0, self.limit - self.active - self.reserved)
 
     @property
     def idle(self) -> bool:
-        """Whether there is no call and none on its way."""
+        """Whether no call is connected or expected."""
         return self.active == 0 and self.reserved == 0
 
     def reserve(self, call_id: str) -> bool:
-        """Keep a place for a call, and tell whether there was one.
+        """Reserve a place for a call, and tell whether one was free.
 
-        Asking again for the same call, as Plivo does when it retries a webhook, keeps the place
-        for longer and takes no second one.
+        Reserving again for the same call, as when Plivo retries a webhook, extends the reservation
+        and takes no second place.
         """
         held = call_id in self._reservations
         if not held and (self.closed or self.free == 0):
@@ -86,16 +86,16 @@ class Admission:
         return True
 
     def cancel(self, call_id: str) -> None:
-        """Give up the place of a call that will not connect."""
+        """Release the reservation of a call that will not connect."""
         self._reservations.pop(call_id, None)
 
     def admit(self, call_id: str | None = None, *, answered: bool = False) -> Slot | None:
-        """Let a stream in, or return None when there is no place.
+        """Let a stream in; return None if no place is free.
 
         Args:
-            call_id: The call it belongs to, where known; its reservation becomes the place.
-            answered: The call was answered by this server, or another of its processes, so it is
-                let in though `closed`, as long as there is a place.
+            call_id: The stream's call, if known; its reservation becomes the place.
+            answered: Whether this server, in any of its processes, has answered the call. Then it
+                is let in even when `closed`, if a place is free.
 
         """
         held = call_id is not None and self._reservations.pop(call_id, False)
@@ -105,5 +105,5 @@ class Admission:
         return Slot(self, call_id)
 
     def close(self) -> None:
-        """Take no new calls. Those with a reservation are still let in."""
+        """Take no new calls, except those with a reservation."""
         self.closed = True

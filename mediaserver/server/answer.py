@@ -1,4 +1,4 @@
-"""What Plivo is told to do with a call: the XML behind ``/answer``."""
+"""The reply to ``/answer``: XML that tells Plivo what to do with a call."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from mediaserver.settings import Settings
 log = structlog.get_logger(__name__)
 
 NOTHING = Response().to_xml()
-"""The reply to a request that asks for nothing."""
+"""The XML for a request that needs no action."""
 
 
 class AnswerError(ValueError):
-    """A call that cannot be answered; it says why."""
+    """The call cannot be answered; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookReply:
-    """What to reply."""
+    """The reply to a webhook."""
 
     xml: bytes
     kind: str
-    """Short name to count it by: ``stream``, ``busy``, ``rejected`` or ``ended``."""
+    """Name under which it is counted, such as ``stream``, ``busy``, ``rejected`` or ``ended``."""
 
 
 def answer(
     runtime: Runtime, request: AnswerRequest, base_url: str, path: str | None = None
 ) -> WebhookReply:
-    """Decide what happens to a call, and keep a place for it if it gets a stream.
+    """Decide what happens to a call, and reserve a place for it if it gets a stream.
 
     Args:
         runtime: The server.
-        request: Plivo's.
+        request: Plivo's request.
         base_url: ``http`` or ``https`` URL by which Plivo reaches the server.
-        path: Path of the stream to send the call to; by default the one for the dialled number.
+        path: Path of the stream to send the call to; by default, that of the dialled number.
 
     Raises:
-        AnswerError: The stream would have a URL that Plivo does not take.
+        AnswerError: The stream's URL would be longer than Plivo allows.
 
     """
     call_id, called = request.call_id, request.called
     if runtime.answered.has_ended(call_id):
-        # A request that came late, or again: transfers and redirects are told before the end.
+        # A late or repeated request: transfers and redirects come before the end of a call.
         log.info("call is over already", call=call_id)
         return WebhookReply(NOTHING, "ended")
     route = runtime.routes.match(path, called) if path else runtime.routes.for_number(called)
@@ -70,7 +70,7 @@ def answer(
 
 
 def busy(settings: Settings) -> WebhookReply:
-    """Tell the caller that there is no place, or send the call elsewhere."""
+    """Return XML that tells the caller that all lines are busy, or redirects the call."""
     if settings.busy_redirect is not None:
         response = Response(Redirect(settings.busy_redirect))
     elif settings.busy_message:
@@ -106,6 +106,6 @@ def _stream(settings: Settings, url: str, base_url: str) -> bytes:
         content_type=str(settings.default_format),
         status_callback_url=f"{base_url}/status" if settings.status_callbacks else None,
     )
-    # Reached when the stream ends, whoever ended it: nothing here would be dead, billed air.
+    # Runs when the stream ends, whichever side ended it; an open call would cost money in silence.
     after = Hangup() if settings.on_end == "hangup" else Redirect(settings.on_end)
     return Response(stream, after).to_xml()

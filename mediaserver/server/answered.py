@@ -1,9 +1,9 @@
-"""What ``/answer`` learned about calls, and which of them are over.
+"""What ``/answer`` learned about calls, and which calls have ended.
 
-The stream's token says who calls, in which direction. The rest of what Plivo tells is kept here,
-for as long as the token is good, so that stream URLs stay short and their logs poor. Where several
-processes share a number, the one that gets the stream may not be the one that got the webhook: its
-handler knows what is in the token, and no more.
+The token in the stream URL has the numbers and the direction of a call. The rest of the answer
+request is kept here for as long as the token is valid, which keeps stream URLs short and personal
+data out of their logs. If several processes share a number, another process may get the stream than
+got the webhook; its handler knows only what is in the token.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from mediaserver.server.trust.tokens import Claims
 
 
 _KEPT_CALLS: Final = 10_000
-"""How many calls are remembered, of either kind."""
+"""Number of answered calls, and of ended calls, that are remembered."""
 _ENDED_SECONDS: Final = 3_600.0
-"""How long a call is known to be over."""
+"""Seconds for which the end of a call is remembered."""
 
 
 class AnsweredCalls:
-    """The calls that one process was told about.
+    """The calls whose webhooks one process got.
 
     Args:
-        seconds: How long the details of a call are kept.
+        seconds: Seconds for which the request of a call is kept.
         clock: Monotonic seconds.
 
     """
@@ -38,20 +38,20 @@ class AnsweredCalls:
         self._ended: TTLCache[str, None] = TTLCache(_KEPT_CALLS, _ENDED_SECONDS, timer=clock)
 
     def add(self, request: AnswerRequest) -> None:
-        """Remember a call that gets a stream."""
+        """Remember the request of a call that gets a stream."""
         self._requests[request.call_id] = request
 
     def end(self, call_id: str) -> None:
-        """Remember that a call is over."""
+        """Remember that a call has ended."""
         self._requests.pop(call_id, None)
         self._ended[call_id] = None
 
     def has_ended(self, call_id: str) -> bool:
-        """Tell whether a call is over, and no stream of it can be meant."""
+        """Tell whether a call has ended, so that it can have no more streams."""
         return call_id in self._ended
 
     def request(self, claims: Claims) -> AnswerRequest:
-        """Return what is known of the call that a token was given out for."""
+        """Return the answer request of a token's call, or else what the token says of it."""
         known = self._requests.get(claims.call_id)
         return known or AnswerRequest(
             call_id=claims.call_id,

@@ -20,10 +20,10 @@ from mediaserver.settings import Settings
 
 
 UNSENT_LIMIT = 64
-"""Messages that wait for the server to send them before playback is held back."""
+"""Number of unsent messages above which playback is held back."""
 
 _UNSENT_MAXIMUM = 4_096
-"""Messages at which the peer is given up."""
+"""Number of unsent messages above which the connection is dropped."""
 
 
 def asgi(
@@ -34,16 +34,15 @@ def asgi(
         app = FastAPI()
         app.mount("/stream", asgi(Echo))
 
-    Streams connect to ``/stream/`` then, with the slash: Starlette redirects no WebSocket to it.
-    A route has none: ``WebSocketRoute("/stream", asgi(Echo))``.
+    Streams then connect to ``/stream/``, with a trailing slash, since Starlette does not redirect
+    WebSockets. Without a slash: ``WebSocketRoute("/stream", asgi(Echo))``.
 
-    The session is the one of ``mediaserver serve``; the host application brings TLS, its own limits
-    and its own shutdown. A single handler takes every path below the mount; `Routes` are matched by
-    the path after it.
+    Calls run as under ``mediaserver serve``; TLS, limits and shutdown are the host application's. A
+    single handler takes every path below the mount; `Routes` are matched by the rest of the path.
 
     Args:
         handler: a handler, or routes.
-        settings: of which the host, port, TLS and shutdown ones do not matter here.
+        settings: those for host, port, TLS and shutdown have no effect here.
 
     """
     if isinstance(handler, Routes):
@@ -52,7 +51,7 @@ def asgi(
 
 
 class StreamApp:
-    """The application that `asgi` makes."""
+    """The ASGI application that `asgi` returns."""
 
     def __init__(self, routes: Routes, settings: Settings, *, any_path: bool = False) -> None:
         self.runtime = Runtime(settings, routes)
@@ -82,10 +81,10 @@ class StreamApp:
         await runtime.shutdown()
 
     async def startup(self) -> None:
-        """Open the handlers' lifespans now, and not at the first call. A second time does nothing.
+        """Open the handlers' lifespans now, not at the first call. Repeating it does nothing.
 
-        For host applications that do not pass the lifespan on to what they mount, as Starlette
-        does not.
+        Call it from host applications that do not pass their lifespan on to mounted applications;
+        Starlette does not.
         """
         if self.runtime.ready:
             return
@@ -139,10 +138,10 @@ class StreamApp:
 
 
 class AsgiLink:
-    """One WebSocket of the host application, as a call sees it (`Link`).
+    """One WebSocket of the host application (a `Link`).
 
-    ASGI sends by awaiting, and a call must not await: so messages go through a queue and one writer
-    task. ASGI has no pings: a peer is dead when nothing comes.
+    ASGI sends by awaiting, and a call must not await, so messages go through a queue and a writer
+    task. ASGI has no pings; a peer counts as dead when it sends nothing.
     """
 
     def __init__(
@@ -168,7 +167,7 @@ class AsgiLink:
         try:
             await asyncio.wait([reader, writer], return_when=asyncio.FIRST_COMPLETED)
             if writer.done() and writer.exception() is None:
-                # The close frame is out: the peer's answer, or its silence, ends it.
+                # The close frame was sent: wait for the peer's answer, or for the call to abort.
                 await asyncio.wait([reader])
         finally:
             reader.cancel()
@@ -176,7 +175,7 @@ class AsgiLink:
             outcomes = await asyncio.gather(reader, writer, return_exceptions=True)
             self._closing = True
             if self._nonce is not None and self._runtime.signatures is not None:
-                # Not even the acceptance went out: Plivo tries again with the same signature.
+                # The acceptance was never sent, so Plivo will retry with the same signature.
                 self._runtime.signatures.release(self._nonce)
             self._call.lost(_why_lost(*outcomes))
 
@@ -210,7 +209,7 @@ class AsgiLink:
                 self._call.unblock()
             await self._wake_writer.wait()
 
-    # mediaserver.server.server_call.Link
+    # Link
 
     def send_text(self, message: bytes) -> None:
         """Queue a text message."""
@@ -225,10 +224,10 @@ class AsgiLink:
             self._call.block()
 
     def send_ping(self, payload: bytes) -> None:
-        """Do nothing: ASGI leaves pings to the server."""
+        """Do nothing: ASGI has no pings."""
 
     def close(self, code: int, reason: str) -> None:
-        """Close after what is queued."""
+        """Close once the queued messages are sent."""
         if not self._closing:
             self._closing = True
             self._unsent.append(
@@ -238,22 +237,22 @@ class AsgiLink:
             self._may_read.set()
 
     def abort(self) -> None:
-        """Give the WebSocket back to the server, which drops it."""
+        """Return from the application, upon which the host's server drops the connection."""
         self._closing = True
         if self._reader is not None:
             self._reader.cancel()
 
     def pause_reading(self) -> None:
-        """Take no further message for now."""
+        """Stop receiving messages for now."""
         self._may_read.clear()
 
     def resume_reading(self) -> None:
-        """Take messages again."""
+        """Receive messages again."""
         self._may_read.set()
 
 
 def _raw_path(scope: Scope) -> str:
-    """Return the whole path, that of the mount included, as it was written in the request."""
+    """Return the whole path, including the mount's, as written in the request."""
     raw: bytes | None = scope.get("raw_path")
     if raw is None:
         return quote(scope["path"], safe="/%:@!$&'()*+,;=~")
@@ -261,7 +260,7 @@ def _raw_path(scope: Scope) -> str:
 
 
 def _why_lost(read: str | BaseException, written: BaseException | None) -> str:
-    """Tell from how reading and writing ended why a connection was lost."""
+    """Return why a connection was lost, from the outcomes of reading and writing."""
     if isinstance(read, str):
         return read
     for error in (read, written):
@@ -272,7 +271,7 @@ def _why_lost(read: str | BaseException, written: BaseException | None) -> str:
 
 async def _refuse_websocket(scope: Scope, send: Send, refused: Refused) -> None:
     if "websocket.http.response" not in scope.get("extensions", {}):
-        # The server answers 403, whatever the reason.
+        # The host's server answers 403, whatever the reason.
         await send(
             {
                 "type": "websocket.close",

@@ -6,10 +6,10 @@ from mediaserver.stream import CallControlError, Stream
 
 
 class CloseStream:
-    """Ends a call by ending its stream.
+    """Ends a call by closing its stream.
 
-    The XML that ``/answer`` gives has ``<Hangup/>`` after ``<Stream>``, so that the end of the
-    stream is the end of the call.
+    The XML of ``/answer`` has ``<Hangup/>`` after ``<Stream>``, so the end of the stream ends the
+    call.
     """
 
     async def hang_up(self, stream: Stream) -> None:
@@ -17,7 +17,7 @@ class CloseStream:
         stream.close()
 
     async def transfer(self, stream: Stream, url: str) -> None:
-        """Refuse: only Plivo's REST API can transfer a call."""
+        """Raise `CallControlError`: only Plivo's REST API can transfer a call."""
         raise CallControlError(
             f"cannot transfer call {stream.call_id} to {url}: this needs Plivo's REST API, "
             "and the server has no credentials for it"

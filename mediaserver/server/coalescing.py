@@ -5,9 +5,9 @@ times a second, and waking costs about as much as the work. So while many calls 
 looks at its sockets once a millisecond at most, and takes all that has come in one turn, as a
 network card does with interrupts.
 
-Between two looks the loop is free for a few turns, so that what a frame sets off, a handler that
-puts it on a queue from which another task takes it and plays, is done within the same millisecond.
-Work that goes on for more turns than that goes on in the next one.
+Between two looks the loop has a few turns without delay. So if a handler passes a frame to another
+task by a queue and that task plays it, all of this happens within the same millisecond. Work that
+takes more turns continues in the next one.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from collections.abc import Callable, Sized
 
 
 FREE_TURNS = 8
-"""Turns that the loop has between two looks: as many times a frame may be handed from one task to
-another without waiting."""
+"""Turns of the loop between two looks: how many times a frame can pass from task to task without
+waiting."""
 
 
 class Coalescing:
@@ -28,10 +28,10 @@ class Coalescing:
     Args:
         loop: the event loop.
         calls: the live calls.
-        interval: shortest time between two looks, in seconds: what it may add to a frame's way.
-        threshold: with fewer calls than this the loop is not woken often enough to matter.
+        interval: shortest time between two looks, in seconds: the latency it may add to a frame.
+        threshold: number of live calls from which on the loop is held back.
         clock: monotonic seconds.
-        sleep: waits so many seconds, and lets nothing else in this thread run.
+        sleep: blocks the thread for a number of seconds.
 
     """
 
@@ -56,12 +56,12 @@ class Coalescing:
         self._turn: asyncio.Handle | None = None
 
     def look(self) -> None:
-        """Begin if there are calls enough. To be called when there is a call more."""
+        """Start if enough calls are live. Call after adding a call."""
         if self._turn is None and self._interval > 0 and len(self._calls) >= self._threshold:
             self._turn = self._loop.call_soon(self._hold)
 
     def stop(self) -> None:
-        """Hold nothing back any more."""
+        """Stop holding the loop back."""
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None
@@ -78,5 +78,5 @@ class Coalescing:
                 self._sleep(early)
             self._next_look = self._clock() + self._interval
             self._free_turns = FREE_TURNS
-        # Something is always ready, so the loop polls its sockets and does not wait in them.
+        # A callback is always ready, so the loop polls its sockets without waiting in select().
         self._turn = self._loop.call_soon(self._hold)

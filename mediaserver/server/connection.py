@@ -1,7 +1,7 @@
 """A media WebSocket: the asyncio protocol that uvicorn hands an upgraded connection to.
 
-The bytes of the upgrade request come first, then WebSocket frames. websockets' sans-I/O core reads
-both. From the socket to the session there is no task and no queue.
+It gets the bytes of the upgrade request, then WebSocket frames, and reads both with websockets'
+sans-I/O core. No task and no queue lie between the socket and the session.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from mediaserver.server.server_call import ServerCall, close_reason
 _TEXT, _BINARY, _CONT, _PONG = Opcode.TEXT, Opcode.BINARY, Opcode.CONT, Opcode.PONG
 
 _WRITE_HIGH = 32_768
-"""Bytes in the write buffer above which nothing more is sent: three seconds of mu-law."""
+"""Bytes in the write buffer above which sending stops: three seconds of mu-law."""
 
 _MAX_UNSENT = 1_048_576
-"""Bytes in the write buffer at which the peer is given up."""
+"""Bytes in the write buffer above which the connection is dropped."""
 
 _SEND_BUFFER = 65_536
 """The kernel's send buffer. A large one would hide a peer that has stopped reading."""
@@ -44,17 +44,17 @@ _SEND_BUFFER = 65_536
 _SHORT = 126
 _LONG = 65_536
 
-# websockets logs each connection at INFO; what matters about a call is logged where it is known.
+# websockets logs each connection at INFO; calls are logged elsewhere.
 _quiet = logging.getLogger("mediaserver.websockets")
 _quiet.setLevel(logging.WARNING)
 
 
 class StreamConnection(asyncio.Protocol):
-    """One WebSocket, from the bytes of its upgrade request on.
+    """One WebSocket, from its upgrade request on (a `Link`).
 
     Args:
-        runtime: what the calls of this process share.
-        **_uvicorn: what uvicorn gives a WebSocket protocol class; not needed.
+        runtime: the server.
+        **_uvicorn: uvicorn's arguments to a WebSocket protocol class; not used.
 
     """
 
@@ -77,17 +77,17 @@ class StreamConnection(asyncio.Protocol):
     def __init__(self, runtime: Runtime, **_uvicorn: Any) -> None:
         self._runtime = runtime
         self._call: ServerCall | None = None
-        # What has come of a message in fragments, and whether it is text.
+        # The received part of a fragmented message, and whether it is text.
         self._partial: bytearray | None = None
         self._partial_is_text = False
         self._max_size = runtime.settings.max_message_bytes
         self._ws = ServerProtocol(max_size=self._max_size, logger=_quiet)
-        # The beginning of a frame whose end has not come.
+        # The received part of an incomplete frame.
         self._tail = b""
-        # Whether messages may come and go: between the two handshakes.
+        # Whether messages are exchanged: after the opening handshake, before the closing one.
         self._open = False
         self._reading = True
-        # Whether the write buffer is above its mark.
+        # Whether the write buffer is above its high-water mark.
         self._full = False
 
     # asyncio.Protocol
@@ -104,7 +104,7 @@ class StreamConnection(asyncio.Protocol):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes of the upgrade request, then of WebSocket frames."""
+        """Read bytes of the upgrade request, then of WebSocket frames."""
         if self._tail:
             data, self._tail = self._tail + data, b""
         call = self._call
@@ -130,7 +130,7 @@ class StreamConnection(asyncio.Protocol):
             start = self._take_other(data, start)
 
     def _take_other(self, data: bytes, start: int) -> int:
-        """Take a frame that is no plain text message, and return where the next one begins."""
+        """Read a frame that is not a whole text message, and return where the next one begins."""
         size = len(data)
         end = frame_end(data, start)
         if end is None or size < end <= start + LONGEST_HEADER + self._max_size:
@@ -138,13 +138,13 @@ class StreamConnection(asyncio.Protocol):
             return size
         self._feed(data[start:end])
         if not self._open:
-            # The core has had enough: it discards what follows.
+            # The core is closing and discards what follows.
             self._feed(data[end:])
             return size
         return end
 
     def _feed(self, data: bytes) -> None:
-        """Have the WebSocket core read `data`, and act on what it found."""
+        """Pass `data` to the WebSocket core, and handle the events it returns."""
         ws = self._ws
         ws.receive_data(data)
         for event in ws.events_received():
@@ -155,24 +155,24 @@ class StreamConnection(asyncio.Protocol):
         self._flush()
 
     def eof_received(self) -> None:
-        """The peer sends no more: a stream does not go on one way."""
+        """The peer sends no more; this ends the call, since a stream needs both directions."""
         self._ws.receive_eof()
         self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone, in whatever way."""
+        """The connection is closed or lost."""
         if self._call is not None:
             self._open = False
             self._call.lost("the connection was lost" + (f": {exc}" if exc is not None else ""))
 
     def pause_writing(self) -> None:
-        """The write buffer is full."""
+        """The write buffer rose above its high-water mark."""
         self._full = True
         if self._call is not None:
             self._call.block()
 
     def resume_writing(self) -> None:
-        """The write buffer is empty enough."""
+        """The write buffer fell below its low-water mark."""
         self._full = False
         if self._call is not None:
             self._call.unblock()
@@ -234,7 +234,7 @@ class StreamConnection(asyncio.Protocol):
         else:
             self._call.session.refuse_binary(len(message))
 
-    # mediaserver.server.server_call.Link
+    # Link
 
     def send_text(self, message: bytes) -> None:
         """Send a text message in one unmasked frame (RFC 6455, section 5.2)."""
@@ -271,19 +271,19 @@ class StreamConnection(asyncio.Protocol):
         self._transport.abort()
 
     def pause_reading(self) -> None:
-        """Read nothing more for now."""
+        """Stop reading for now."""
         if self._reading and not self._transport.is_closing():
             self._reading = False
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read on."""
+        """Read again."""
         if not self._reading and not self._transport.is_closing():
             self._reading = True
             self._transport.resume_reading()
 
     def _check_unsent(self) -> None:
-        """Give up a peer that reads nothing and yet has us say more and more, as by pings."""
+        """Drop a peer that reads nothing and keeps causing answers, for instance by pings."""
         if self._transport.get_write_buffer_size() > _MAX_UNSENT:
             self._open = False
             if self._call is None:
@@ -292,7 +292,7 @@ class StreamConnection(asyncio.Protocol):
                 self._call.stuffed(f"{_MAX_UNSENT} bytes")
 
     def _flush(self) -> None:
-        """Write what the WebSocket core has to say."""
+        """Write the data that the WebSocket core wants to send."""
         ws = self._ws
         for data in ws.data_to_send():
             if data:
@@ -307,7 +307,7 @@ class StreamConnection(asyncio.Protocol):
             self._check_unsent()
 
     def _finish(self) -> None:
-        """Close the connection, with which the WebSocket core is through."""
+        """Close the connection, as the WebSocket core asks."""
         close = self._ws.close_rcvd
         if self._call is not None:
             if close is not None:
@@ -317,6 +317,6 @@ class StreamConnection(asyncio.Protocol):
         if self._call is None or close is not None or not self._transport.can_write_eof():
             self._transport.close()
         else:
-            # The peer did wrong and may still be sending. Closing now would reset the connection,
-            # and it would never read why.
+            # The peer broke the protocol and may still be sending. Closing now would reset the
+            # connection before it can read the reason.
             self._transport.write_eof()

@@ -1,4 +1,4 @@
-"""What one server process counts. Plain numbers, read by telemetry when someone asks."""
+"""Counters of one server process: plain numbers, which telemetry reads on demand."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class ServerCounters:
         self.handler_errors = 0
         """Handlers that ended in an exception."""
         self.dead_peers = 0
-        """Connections dropped because the other end was gone or had stopped reading."""
+        """Connections dropped because the peer had gone or had stopped reading."""
         self.webhooks: Counter[str] = Counter()
         """Webhooks answered, by name."""
         self.stream_statuses: Counter[str] = Counter()
-        """Status callbacks of streams, by what happened, each once."""
+        """Status callbacks of streams, by kind, without repetitions."""
         self.loop_lag = 0.0
-        """How late the event loop was when last measured, in seconds."""
+        """Latest measured delay of the event loop, in seconds."""
         self.loop_lag_max = 0.0
-        """How late it was at worst, in seconds."""
+        """Longest measured delay of the event loop, in seconds."""
         self.loop_blocks = 0
-        """Times that it was reported as blocked."""
+        """Number of times that the event loop was reported as blocked."""
 
     @property
     def calls_active(self) -> int:

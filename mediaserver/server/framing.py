@@ -1,8 +1,8 @@
 """Where WebSocket frames end (RFC 6455, section 5.2).
 
-websockets' core takes bytes cut anywhere, and pays for that with a generator step for each piece of
-each frame. Nearly all that a media stream brings is one whole text frame a read; knowing where
-frames end lets those be unmasked at once and everything else go to the core.
+websockets' core takes bytes cut anywhere, at the cost of a generator step for each part of each
+frame. In a media stream nearly every read is one whole text frame. If the end of a frame is known,
+such frames can be unmasked directly, and only the others go to the core.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ TEXT_FINAL = 0x81
 """First byte of a text message that is one frame."""
 
 MASKED_16 = 0xFE
-"""Second byte of a masked frame whose length takes 16 bits: 126 to 65,535 bytes."""
+"""Second byte of a masked frame with a 16-bit length: 126 to 65,535 bytes."""
 
 _MASK = 0x80
 
 LONGEST_HEADER = 14
-"""Bytes of a header with a 64-bit length and a mask."""
+"""Size of a header with a 64-bit length and a mask, in bytes."""
 
 
 def frame_end(data: bytes, start: int) -> int | None:
-    """Return where the frame that begins at `start` ends, which may be past the end of `data`.
+    """Return the end of the frame that begins at `start`; it may lie beyond the end of `data`.
 
-    None means that its header is not complete. The mask is counted as part of the header of a
-    masked frame; whether frames must be masked is not looked at.
+    None if the header is incomplete. The mask of a masked frame counts as part of its header;
+    unmasked frames are accepted too.
     """
     left = len(data) - start
     if left < 2:

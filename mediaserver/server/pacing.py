@@ -1,4 +1,4 @@
-"""One shared tick that tops up every call's playback."""
+"""One shared timer that keeps the playback of every call going."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Protocol
 
 
 class Ticked(Protocol):
-    """What wants ticks: a `Playout`."""
+    """Something that needs ticks, such as a `Playout`."""
 
     def tick(self) -> bool:
-        """Do what is due, and tell whether another tick is needed."""
+        """Do the work that is due, and tell whether another tick is needed."""
 
 
 class Pacer:
     """Ticks every call that has audio to send once a period, a few calls at a time.
 
-    Calls are spread over phases of the period so that they do not all send at once. While no call
-    wants ticks there is no timer.
+    Calls are spread over phases of the period, so that they do not all send at once. No timer runs
+    while no call needs ticks.
 
     Args:
-        loop: the event loop whose calls these are.
+        loop: the event loop.
         period: seconds between two ticks of one call.
-        phases: into how many groups calls are spread.
+        phases: number of groups over which calls are spread.
 
     """
 
@@ -41,7 +41,7 @@ class Pacer:
         return len(self._members)
 
     def add(self, ticked: Ticked) -> None:
-        """Tick this one from now on, until its `tick` returns False."""
+        """Tick `ticked` from now on, until its `tick` returns False."""
         if ticked in self._members:
             return
         group = min(self._groups, key=len)
@@ -52,13 +52,13 @@ class Pacer:
             self._timer = self._loop.call_at(self._due, self._tick)
 
     def discard(self, ticked: Ticked) -> None:
-        """Do not tick this one any more."""
+        """Stop ticking `ticked`."""
         group = self._members.pop(ticked, None)
         if group is not None:
             group.discard(ticked)
 
     def stop(self) -> None:
-        """Tick no one any more."""
+        """Stop all ticks."""
         self._members.clear()
         for group in self._groups:
             group.clear()
@@ -67,7 +67,7 @@ class Pacer:
             self._timer = None
 
     def _tick(self) -> None:
-        # After a stall every phase that was missed is due, but each at most once.
+        # After a stall every missed phase is due, but each only once.
         late = int((self._loop.time() - self._due) / self._step)
         for _ in range(min(late + 1, len(self._groups))):
             group = self._groups[self._phase]
@@ -83,7 +83,7 @@ class Pacer:
             self._timer = None
 
     def _wants_more(self, ticked: Ticked) -> bool:
-        """Tick, and tell whether to go on. What fails in one call is kept from the others."""
+        """Tick, and tell whether to continue. A failure in one call does not affect the others."""
         try:
             return ticked.tick()
         except Exception as error:

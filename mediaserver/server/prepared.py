@@ -1,4 +1,4 @@
-"""Handlers that get ready between ``/answer`` and the stream of their call."""
+"""Handlers that prepare for a call between ``/answer`` and its stream."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from mediaserver.stream import Stream, contained_exit
 log = structlog.get_logger("mediaserver.calls")
 
 NEVER_CAME: Final = "the stream never came"
-"""What `Handler.on_stop` is told by a handler that was prepared for nothing."""
+"""The reason that `Handler.on_stop` gets if the stream never came."""
 
 
 @runtime_checkable
 class Dispatcher(Protocol):
-    """A route's handler that stands for others: each of its calls may have another."""
+    """A route's handler that picks another handler for each call."""
 
     def route_of(self, request: AnswerRequest) -> Route | None:
-        """Return the route of the handler that will take a call."""
+        """Return the route of the handler that will take the call."""
 
 
 @dataclass(slots=True, eq=False)
@@ -38,15 +38,15 @@ class _Prepared:
 
 
 class PreparedHandlers:
-    """Handlers that were told of a call whose stream has not come.
+    """Handlers whose `on_answer` was called and whose stream has not come yet.
 
-    They are kept by the process that got the webhook. Where another one gets the stream, its
-    handler is a new one that knows of no `on_answer`, and this one is told that no stream came.
+    The process that got the webhook keeps them. If another process gets the stream, it creates a
+    new handler, without `on_answer`, and the one kept here is stopped after `seconds`.
 
     Args:
         routes: the server's routes, for what their handlers share.
         seconds: how long a handler waits for its stream.
-        limit: how many handlers may wait at once; one more lets go of the oldest.
+        limit: number of handlers that may wait at once; beyond it, the oldest is stopped.
         grace: seconds that `Handler.on_stop` may take.
         failed: takes the exception of a hook, and by keyword the ids of the call and the handler.
 
@@ -73,9 +73,9 @@ class PreparedHandlers:
         return len(self._waiting)
 
     def prepare(self, route: Route, request: AnswerRequest) -> None:
-        """Have the handler of a call get ready, if it wants to.
+        """Create the handler of a call and call its `on_answer`, if it overrides that.
 
-        Asking again for the same call, as Plivo does when it retries a webhook, does nothing.
+        Repeating it for the same call, as when Plivo retries a webhook, does nothing.
         """
         shared = self._routes.shared(route)
         handler: object = route.handler
@@ -112,7 +112,7 @@ class PreparedHandlers:
         )
 
     def take(self, call_id: str | None, route: Route) -> StreamHandler:
-        """Return what runs the handler of a call: the one that was prepared, if one was."""
+        """Return the handler that was prepared for a call, or else one that is created for it."""
         waiting = self._waiting.get(call_id or "")
         if waiting is None or waiting.route != route:
             return route.run
@@ -129,7 +129,7 @@ class PreparedHandlers:
         return run
 
     def abandon(self, call_id: str) -> None:
-        """Let go of a handler whose stream will not come. Does nothing if there is none."""
+        """Stop the handler of a call whose stream will not come, if one was prepared."""
         waiting = self._waiting.pop(call_id, None)
         if waiting is None:
             return
@@ -142,7 +142,7 @@ class PreparedHandlers:
         leaving.add_done_callback(self._leaving.discard)
 
     async def close(self) -> None:
-        """Let go of all, and wait for what they still do, but not for ever."""
+        """Stop all handlers, and wait for them for at most `grace` seconds."""
         for call_id in tuple(self._waiting):
             self.abandon(call_id)
         if not self._leaving:

@@ -11,10 +11,10 @@ from mediaserver.stream import CallControlError, Stream
 
 
 class RestCallControl:
-    """Steers calls from outside their streams.
+    """Controls calls by Plivo's REST API.
 
     Args:
-        client: For the account that the calls belong to.
+        client: A client for the account of the calls.
 
     """
 
@@ -22,29 +22,29 @@ class RestCallControl:
         self._client = client
 
     async def hang_up(self, stream: Stream) -> None:
-        """End the call. One that has ended already is no error.
+        """End the call; a call that has already ended is no error.
 
         Raises:
-            CallControlError: Plivo refused or could not be reached. The stream goes on, and so
-                does the call; closing the stream leaves it to the XML that follows ``<Stream>``.
+            CallControlError: Plivo refused or could not be reached. The stream and the call
+                continue; closing the stream continues with the XML after ``<Stream>``.
 
         """
         try:
             await self._client.calls.hang_up(stream.call_id)
         except (PlivoError, ValueError) as error:
             raise CallControlError(f"cannot hang up call {stream.call_id}: {error}") from error
-        # Plivo closes the socket too, a moment later: whoever speaks now speaks to nobody.
+        # Plivo will close the socket too, a moment later; until then nobody is listening.
         stream.close()
 
     async def transfer(self, stream: Stream, url: str) -> None:
-        """Have the call go on with the XML at `url`, and close its stream.
+        """Continue the call with the XML at `url`, and close its stream.
 
-        In that order: Plivo goes on to the new XML when the stream is closed, and without a
-        transfer it would go on to what follows ``<Stream>``.
+        The transfer comes first: when the stream closes, Plivo runs the new XML; without a
+        transfer it would run the XML after ``<Stream>``.
 
         Raises:
-            CallControlError: Plivo refused or could not be reached. The stream goes on: what to
-                tell the caller is the handler's to say.
+            CallControlError: Plivo refused or could not be reached. The stream continues, so that
+                the handler can tell the caller.
 
         """
         try:

@@ -1,4 +1,4 @@
-"""What all calls of one process share."""
+"""The state that all calls of one process share."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ class Runtime:
     Args:
         settings: the server's settings.
         routes: which handler takes which call.
-        clock: monotonic seconds, as exact as they come: an event loop's own may stand still while
-            a callback runs.
+        clock: monotonic seconds, of the highest precision: an event loop's own clock may stand
+            still while a callback runs.
         wall_clock: seconds since the epoch, which the processes of one server share.
-        call_control: how calls are hung up and transferred; by Plivo's REST API where the settings
-            name an account, and by closing the stream otherwise, if left out.
-        verifiers: what else must hold before a stream is accepted.
-        coalesces: whether the event loop is this server's alone, so that it may be held back
+        call_control: hangs up and transfers calls. By default, it uses Plivo's REST API if the
+            settings name an account, and else closes the stream.
+        verifiers: further checks before a stream is accepted.
+        coalesces: whether the event loop belongs to this server alone, so that it may be held back
             between turns (see `Coalescing`).
 
     """
@@ -114,15 +114,15 @@ class Runtime:
         )
         self.statuses = Statuses(self.counters.stream_statuses, clock=clock)
         self.listeners: list[Callable[[Callback], object]] = []
-        """Called with every request of Plivo's that was taken, after the server has acted on it."""
+        """Called with every accepted webhook, after the server has acted on it."""
         self.screens: list[Callable[[Route, AnswerRequest], bool]] = []
-        """Each is asked whether a call may be streamed to a route; one that says no ends it."""
+        """Each tells whether a call may be streamed to a route; the call ends if one says no."""
         self.draining = False
         self.ready = False
         self._stack = AsyncExitStack()
 
     async def startup(self) -> None:
-        """Open the handlers' lifespans and start what calls share. Call it in their event loop."""
+        """Open the handlers' lifespans and start the shared timers, in the calls' event loop."""
         loop = asyncio.get_running_loop()
         self.pacer = Pacer(loop, period=self.call_settings.message_length)
         self.sweep = Sweep(loop, self.clock)
@@ -139,12 +139,12 @@ class Runtime:
                 client = await stack.enter_async_context(connect(self.settings))
                 self.call_control = RestCallControl(client)
             await stack.enter_async_context(self.routes.lifespan())
-            # From here on it is closed by `shutdown`; what failed before has closed it already.
+            # From here on `shutdown` closes it; a failure before this point has closed it already.
             self._stack = stack.pop_all()
         self.ready = True
 
     async def shutdown(self) -> None:
-        """Close what `startup` opened. Calls should have ended before."""
+        """Close what `startup` opened. All calls should have ended."""
         self.ready = False
         await self.prepared.close()
         self.pacer.stop()
@@ -154,7 +154,7 @@ class Runtime:
         await self._stack.aclose()
 
     def enter(self, call: RunningCall) -> None:
-        """Take a call in."""
+        """Add a call."""
         self.calls.add(call)
         self.without_calls.clear()
         self.counters.calls_total += 1
@@ -163,12 +163,12 @@ class Runtime:
             self.coalescing.look()
 
     def refuse(self, refused: Refused, path: str) -> None:
-        """Count a stream that was refused, and say so."""
+        """Count and log a refused stream."""
         self.counters.refuse(refused.cause)
         log.warning("stream refused", status=refused.status, reason=refused.reason, path=path)
 
     def report(self, status: StreamStatusRequest) -> bool:
-        """Tell a stream's handler of a status callback, and return False if it is no news."""
+        """Pass a status callback to its stream's handler; return False if it is a repetition."""
         if not self.statuses.take(status):
             return False
         for call in self.calls:
@@ -180,17 +180,17 @@ class Runtime:
         return True
 
     def told(self, callback: Callback) -> None:
-        """Pass on what Plivo told."""
+        """Pass an accepted webhook to the listeners."""
         for listener in tuple(self.listeners):
             listener(callback)
 
     def handler_failed(self, error: Exception, **ids: str) -> None:
-        """Count a handler that ended in an exception, and say so."""
+        """Count and log a handler that raised an exception."""
         self.counters.handler_errors += 1
         log.error("handler failed", exc_info=error, **ids)
 
     def leave(self, call: RunningCall) -> None:
-        """Let go of a call whose connection and handler are both gone."""
+        """Remove a call whose connection and handler have both ended."""
         if call not in self.calls:
             return
         self.calls.discard(call)
@@ -203,7 +203,7 @@ class Runtime:
         call.accepted.slot.release()
 
     def stream_totals(self) -> StreamCounters:
-        """Return the sum of what all streams counted, ended and live."""
+        """Return the sum of the counters of all streams, ended and live."""
         totals = StreamCounters()
         totals.add(self.ended_totals)
         for call in self.calls:
@@ -211,6 +211,6 @@ class Runtime:
         return totals
 
     def close_calls(self, code: int, reason: str) -> None:
-        """Begin to close every live call."""
+        """Start closing every live call."""
         for call in tuple(self.calls):
             call.close(code, reason)

@@ -23,19 +23,19 @@ from mediaserver.stream import Stream, contained_exit
 log = structlog.get_logger("mediaserver.calls")
 
 CLOSE_TIMEOUT = 5.0
-"""Seconds that a peer has to answer a close frame."""
+"""Seconds within which a peer must answer a close frame."""
 
 _SPEECH_LEVEL = 200.0
-"""Root mean square above which the caller is taken to be saying something, about -44 dBFS."""
+"""Root mean square above which a frame counts as speech: about -44 dBFS."""
 
 
 def close_reason(reason: str) -> str:
-    """Return as much of a reason as fits a close frame: 123 bytes (RFC 6455, section 5.5)."""
+    """Cut a reason to what fits a close frame: 123 bytes (RFC 6455, section 5.5)."""
     return reason.encode()[:123].decode(errors="ignore")
 
 
 class Link(Protocol):
-    """A WebSocket, as a call sees it."""
+    """The WebSocket of a call."""
 
     def send_text(self, message: bytes) -> None:
         """Send a text message."""
@@ -44,20 +44,20 @@ class Link(Protocol):
         """Send a ping."""
 
     def close(self, code: int, reason: str) -> None:
-        """Begin the closing handshake. Does nothing if it has begun."""
+        """Start the closing handshake. Repeating it does nothing."""
 
     def abort(self) -> None:
-        """Drop the connection, whatever the peer still has to say."""
+        """Drop the connection at once."""
 
     def pause_reading(self) -> None:
-        """Read nothing more for now."""
+        """Stop reading for now."""
 
     def resume_reading(self) -> None:
-        """Read on."""
+        """Read again."""
 
 
 class ServerCall:
-    """A call from the accepted handshake to the end of its handler.
+    """A call, from the accepted handshake to the end of its handler.
 
     It is the `Shell` of its session. Its `link` carries the WebSocket: it passes messages to the
     session, sets `heard_from` whenever bytes arrive, and calls `ponged`, `block`, `unblock`,
@@ -97,21 +97,20 @@ class ServerCall:
         self.stream: Stream | None = None
         self._handler: asyncio.Task[None] | None = None
 
-        # Set by the link whenever bytes come, cleared by check().
+        # Set by the link whenever bytes arrive, cleared by check().
         self.heard_from = False
         # Whether the connection is gone.
         self._lost = False
-        # False while the handler is too slow and holds the peer up.
+        # False while reading is paused because the handler is too slow.
         self._reading = True
         self._started = 0.0
         self._pinged = 0.0
         self._next_ping = 0.0
-        # Plivo may not answer pings: only from one who does is an answer owed.
+        # Plivo may not answer pings, so only a peer that has answered one owes answers.
         self._answers_pings = False
-        # For how long, in seconds of a running loop: no start came; nothing at all came; the peer
-        # owes an answer to a checkpoint, or to a ping; the socket took nothing; the peer owes its
-        # part of the closing handshake; the handler has outlived its call; the caller has said
-        # nothing.
+        # Seconds, while the loop was running, for which: no start came; nothing at all came; the
+        # peer has owed an answer to a checkpoint; an answer to a ping; the socket took nothing; the
+        # peer has owed its close frame; the handler has outlived its call; the caller was silent.
         self._unstarted_for = 0.0
         self._silent_for = 0.0
         self._owed_for = 0.0
@@ -120,7 +119,7 @@ class ServerCall:
         self._close_for = -1.0
         self._waited_for = 0.0
         self._unheard_for = 0.0
-        # How many keys had been pressed when last looked at.
+        # Number of keys pressed at the last check of silence.
         self._keys = 0
 
         runtime.enter(self)
@@ -130,11 +129,11 @@ class ServerCall:
 
     @property
     def call_id(self) -> str:
-        """Plivo's CallUUID, as far as it is known."""
+        """Plivo's CallUUID; a question mark if it is not known yet."""
         started = self.session.started
         return started.start.call_id if started is not None else self.accepted.call_id or "?"
 
-    # What the session asks for (mediaserver.call.Shell).
+    # Shell: called by the session.
 
     def send(self, message: bytes) -> None:
         """Send a text message."""
@@ -171,26 +170,26 @@ class ServerCall:
             self.report(status)
 
     def fail(self, code: int, reason: str) -> None:
-        """Close the connection for a reason that whoever runs the server should know."""
+        """Log the reason and close the connection."""
         log.warning("call closed", reason=reason, **self._ids())
         self._begin_close(code, reason)
 
     def pause_reading(self) -> None:
-        """Read nothing more for now."""
+        """Stop reading for now."""
         self._reading = False
         self._link.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read on."""
+        """Read again."""
         self._reading = True
         self._link.resume_reading()
 
     def notice(self, text: str) -> None:
-        """Log what is odd."""
+        """Log something unusual."""
         log.warning(text, **self._ids())
 
     def reported(self, turn: Turn) -> None:
-        """Log a turn: its figures, and never what was said."""
+        """Log the figures of a turn, but none of its words."""
         figures = {stage: getattr(turn, stage) for stage in STAGES} | asdict(turn.usage)
         log.info(
             "turn",
@@ -202,7 +201,7 @@ class ServerCall:
         )
 
     def report(self, status: callbacks.StreamStatusRequest) -> None:
-        """Tell the handler of a status callback."""
+        """Pass a status callback to the handler."""
         self.session.report(
             StreamStatus(
                 kind=status.kind,
@@ -213,10 +212,10 @@ class ServerCall:
             )
         )
 
-    # What the link tells.
+    # Called by the link.
 
     def ponged(self, payload: bytes) -> None:
-        """Measure the round trip by a pong."""
+        """Measure the round trip by the answer to a ping."""
         started = self.session.started
         if len(payload) == 8 and started is not None:
             (sent,) = struct.unpack("!d", payload)
@@ -226,29 +225,29 @@ class ServerCall:
                 started.playout.round_trip = self._runtime.clock() - sent
 
     def block(self) -> None:
-        """The socket takes no more."""
+        """Stop sending: the socket takes no more data."""
         self._blocked_for = 0.0
         if self.session.started is not None:
             self.session.started.playout.blocked = True
 
     def unblock(self) -> None:
-        """The socket takes more again."""
+        """Send again: the socket takes data again."""
         self._blocked_for = -1.0
         if self.session.started is not None:
             self.session.started.playout.unblock()
 
     def closing(self, reason: str) -> None:
-        """The link is closing because of what the peer did."""
+        """End the stream: the link is closing, for a reason on the peer's side."""
         self.session.close(reason)
         if self._close_for < 0:
             self._close_for = 0.0
 
     def stuffed(self, unread: str) -> None:
-        """The peer has let too much pile up, as by having us answer pings that it does not read."""
+        """Drop the peer: it has left too much unread, such as answers to its own pings."""
         self._drop(f"the peer left {unread} unread")
 
     def lost(self, reason: str) -> None:
-        """The connection is gone."""
+        """End the stream: the connection is lost."""
         self.session.close(reason)
         self._lost = True
         self._close_for = -1.0
@@ -296,7 +295,7 @@ class ServerCall:
         )
         self._runtime.leave(self)
 
-    # Deadlines (mediaserver.server.sweep.Swept).
+    # Swept: deadlines.
 
     def check(self, now: float, elapsed: float) -> None:
         """Act on what is overdue."""
@@ -331,7 +330,7 @@ class ServerCall:
             self._check_silence(started, elapsed, settings.max_silence_seconds)
 
     def _is_dead(self, started: Started, elapsed: float, timeout: float) -> bool:
-        # What a peer owes is counted in time of a running loop that reads: it may have come.
+        # A debt of the peer grows only while we read, since the answer may be waiting unread.
         overdue = started.playout.overdue()
         if self.heard_from or not self._reading:
             self.heard_from = False
@@ -368,7 +367,7 @@ class ServerCall:
         self._link.abort()
 
     def _check_silence(self, started: Started, elapsed: float, longest: float) -> None:
-        # A look at one frame now and then is enough to notice minutes of silence.
+        # Checking one frame now and then is enough to notice minutes of silence.
         session = self.session
         payload, session.last_payload = session.last_payload, b""
         level = 0.0
@@ -386,7 +385,7 @@ class ServerCall:
     def _check_ended(self, elapsed: float, grace: float) -> None:
         handler = self._handler
         if handler is None:
-            # It was stopped before it started, and there is no handler to close it.
+            # The stream was stopped before its start, so there is no handler that would close it.
             self._begin_close(CloseCode.NORMAL_CLOSURE, self.session.end_reason)
             return
         if handler.done():
@@ -412,7 +411,7 @@ class ServerCall:
 
 
 def _is_end_of_stream(error: Exception) -> bool:
-    """Tell whether an exception says no more than that the call has ended, alone or in a group."""
+    """Tell whether an exception, or each in its group, only reports the end of the stream."""
     if isinstance(error, ExceptionGroup):
         return all(_is_end_of_stream(each) for each in error.exceptions)
     return isinstance(error, StreamEndedError | StopAsyncIteration)

@@ -1,4 +1,4 @@
-"""Status callbacks of streams: each counts once, however often Plivo sends it."""
+"""Status callbacks of streams, each counted once even if Plivo repeats it."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from mediaserver.plivo.callbacks import StreamStatusRequest
 
 
 _SEEN_SECONDS: Final = 3_600.0
-"""How long a callback is known to have come."""
+"""Seconds for which a callback is remembered."""
 _SEEN_LIMIT: Final = 65_536
-"""How many are, the newest."""
+"""Number of callbacks that are remembered."""
 _EARLY_SECONDS: Final = 10.0
-"""How long callbacks wait for their stream: webhook and socket come by different ways."""
+"""Seconds that a callback waits for its stream: it may arrive before the stream's socket."""
 _EARLY_LIMIT: Final = 1_024
-"""For how many streams they do."""
+"""Number of streams for which callbacks wait."""
 EARLY_EACH: Final = 8
-"""How many wait for one stream."""
+"""Number of callbacks that wait for one stream."""
 
 
 class Statuses:
     """The status callbacks of one process.
 
     Args:
-        counts: Where they are counted, by kind.
+        counts: Counts them by kind.
         clock: Monotonic seconds.
 
     """
@@ -45,7 +45,7 @@ class Statuses:
         )
 
     def take(self, status: StreamStatusRequest) -> bool:
-        """Count a callback, and tell whether it is news."""
+        """Count a callback, and tell whether it is new."""
         key = status.idempotency_key
         if key in self._seen:
             return False
@@ -54,7 +54,7 @@ class Statuses:
         return True
 
     def keep(self, status: StreamStatusRequest) -> None:
-        """Keep a callback whose stream is not there, in case it comes."""
+        """Keep a callback whose stream has not started yet."""
         waiting = self._early.get(status.stream_id)
         if waiting is None:
             waiting = self._early[status.stream_id] = []
@@ -62,5 +62,5 @@ class Statuses:
             waiting.append(status)
 
     def kept(self, stream_id: str) -> list[StreamStatusRequest]:
-        """Take out what came before its stream."""
+        """Take out the callbacks that came before their stream."""
         return self._early.pop(stream_id, [])

@@ -1,4 +1,4 @@
-"""One slow, shared look at all deadlines."""
+"""One slow, shared timer that checks all deadlines."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Protocol
 
 
 class Swept(Protocol):
-    """What has deadlines."""
+    """Something that has deadlines."""
 
     def check(self, now: float, elapsed: float) -> None:
         """Act on what is overdue.
 
         Args:
             now: monotonic seconds.
-            elapsed: seconds since the last check in which the loop was running: a loop that was
-                stalled could not read, so that time counts against nobody.
+            elapsed: seconds since the last check, at most two periods: a stalled loop could not
+                read, so the stall counts against no peer.
 
         """
 
 
 class Sweep:
-    """Checks everything that has deadlines, a few times a second, in place of a timer for each.
+    """Checks everything that has deadlines a few times a second, instead of a timer for each.
 
     Args:
         loop: the event loop.
@@ -45,18 +45,18 @@ class Sweep:
         return len(self._members)
 
     def add(self, swept: Swept) -> None:
-        """Check this one from now on."""
+        """Check `swept` from now on."""
         self._members.add(swept)
         if self._timer is None:
             self._last = self._clock()
             self._timer = self._loop.call_later(self._period, self._check)
 
     def discard(self, swept: Swept) -> None:
-        """Do not check this one any more."""
+        """Stop checking `swept`."""
         self._members.discard(swept)
 
     def stop(self) -> None:
-        """Check no one any more."""
+        """Stop all checks."""
         self._members.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -70,7 +70,7 @@ class Sweep:
             try:
                 swept.check(now, elapsed)
             except Exception as error:
-                # It is kept from the others, whose deadlines go on.
+                # A failure in one does not affect the deadlines of the others.
                 context = {"message": f"cannot check {swept!r}", "exception": error}
                 self._loop.call_exception_handler(context)
         if self._members:

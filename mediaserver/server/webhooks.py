@@ -1,15 +1,15 @@
-"""What Plivo posts while calls go on.
+"""The webhooks that Plivo calls.
 
 =============  =================================================================================
-``/answer``    what happens to a call? XML that streams it to this server
-``/fallback``  the same, after ``/answer`` did not reply; a caller hears something in any case
-``/hangup``    a call has ended: no stream of it is taken any more
-``/status``    something happened to a stream: its handler is told, once
+``/answer``    replies with XML that streams the call to this server
+``/fallback``  the same, after ``/answer`` did not reply; the caller always hears something
+``/hangup``    a call has ended: no more streams of it are accepted
+``/status``    an event of a stream, passed to its handler once
 =============  =================================================================================
 
-Each takes GET and POST, and goes by what a request says more than by where it came: with no other
-URL set, Plivo sends everything to the answer URL, and a stream given in reply to a hang-up would be
-one of a call that is over.
+Each takes GET and POST, and acts on the request's fields rather than its path: if no other URL is
+set, Plivo sends everything to the answer URL, and a stream in reply to a hang-up would belong to a
+call that has ended.
 """
 
 from __future__ import annotations
@@ -45,30 +45,30 @@ _FORM: Final = "application/x-www-form-urlencoded"
 _NO_STORE: Final = {"cache-control": "no-store"}
 
 _Take: TypeAlias = Callable[[dict[str, str], str, str | None], WebhookReply]
-"""What replies to a request's fields, the server's URL, and the path that the query names."""
+"""Takes a request's fields, the server's URL and the path in the query; returns the reply."""
 
 
 class WebhookEndpoints:
-    """The endpoints that Plivo posts to."""
+    """The endpoints of Plivo's webhooks."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._warned = False
 
     async def answer(self, request: Request) -> Response:
-        """Tell Plivo what to do with a call."""
+        """Reply to ``/answer``."""
         return await self._reply(request, self._take)
 
     async def fallback(self, request: Request) -> Response:
-        """Tell Plivo what to do with a call that ``/answer`` did not answer."""
+        """Reply to ``/fallback``."""
         return await self._reply(request, self._take_anyhow)
 
     async def hangup(self, request: Request) -> Response:
-        """Hear that a call has ended."""
+        """Take a hang-up."""
         return await self._reply(request, self._take_hangup)
 
     async def status(self, request: Request) -> Response:
-        """Hear what happened to a stream."""
+        """Take an event of a stream."""
         return await self._reply(request, self._take_status)
 
     async def _reply(self, request: Request, take: _Take) -> Response:
@@ -93,7 +93,7 @@ class WebhookEndpoints:
             log.warning("webhook refused", reason=str(error), path=request.scope["path"])
             return PlainTextResponse(f"{error}\n", 403)
         except UnknownEventError as error:
-            # Refusing it would only have it sent again.
+            # An error would only make Plivo send it again.
             log.info("webhook passed over", reason=str(error))
             reply = WebhookReply(NOTHING, "ignored")
         except (AnswerError, CallbackError) as error:
@@ -127,7 +127,7 @@ class WebhookEndpoints:
     def _take_hangup(self, fields: dict[str, str], base: str, path: str | None) -> WebhookReply:
         callback = parse_callback(fields)
         if isinstance(callback, AnswerRequest):
-            # What comes here without saying so is a hang-up all the same.
+            # A request without an event counts as a hang-up here.
             callback = HangupRequest.parse(fields)
         return self._note(callback)
 
@@ -178,7 +178,7 @@ class WebhookEndpoints:
 
 
 def _raw_path(request: Request) -> str:
-    """Return the path as it was written in the request, which is what was signed."""
+    """Return the path as written in the request, which is what Plivo signs."""
     raw: bytes | None = request.scope.get("raw_path")
     if raw is None:
         return quote(request.scope["path"], safe="/%:@!$&'()*+,;=~")

@@ -1,4 +1,4 @@
-"""Calling people: from the request to the end of the call.
+"""Outbound calls: placing them, and following each to its end.
 
     dialler = Dialler(client, Reminder)
     runtime = Runtime(settings, Routes(Route(dialler, OUTBOUND_PATH)))
@@ -6,8 +6,8 @@
     …
     report = await dialler.dial("+14155550199", "+14155550100")
 
-Every call has an id of its own in the URLs that Plivo is given for it, so that what Plivo tells is
-understood even before, or without, the answer to the request that placed the call.
+Every call has its own key in the URLs that Plivo gets for it. So webhooks can be matched to calls
+even before, or without, the response to the request that placed the call.
 """
 
 from __future__ import annotations
@@ -56,22 +56,22 @@ from mediaserver.stream import Stream
 log = structlog.get_logger("mediaserver.calls")
 
 OUTBOUND_PATH: Final = "/outbound"
-"""Path of the streams of calls that were placed here."""
+"""Path for the streams of outbound calls."""
 
 CALLS_PER_SECOND: Final = 2.0
-"""How fast an account may place calls unless Plivo has raised its limit."""
+"""Calls per second that an account may place, unless Plivo has raised its limit."""
 
 END_UNKNOWN: Final = "end unknown: Plivo could not be asked"
-"""The cause in the report of a call whose end was neither told nor found out."""
+"""The cause in a report if the end of the call was neither reported nor found out."""
 
 RING_SECONDS: Final = 120
-"""How long Plivo lets a call ring by default."""
+"""Seconds for which Plivo lets a call ring by default."""
 
 _UNKNOWN_CHECKS: Final = 5
-"""How often in a row Plivo may fail to say whether a call goes on, before nobody waits for it."""
+"""Number of failed queries in a row after which a call is no longer followed."""
 
 GIVE_UP_SECONDS: Final = 20.0
-"""How long it is tried to stop a call that was given up."""
+"""Seconds for which the server tries to stop a call that was given up."""
 
 _PARAMETER: Final = "dial"
 
@@ -79,22 +79,22 @@ Machine: TypeAlias = Literal["ignore", "detect", "hangup"]
 
 
 class DialError(RuntimeError):
-    """A call that could not be placed from here; it says why."""
+    """The call could not be placed; the message says why."""
 
 
 @dataclass(slots=True, eq=False)
 class _Dialled:
-    """A call on its way."""
+    """An outbound call and what is known of it."""
 
     key: str
-    """What stands in the URLs that Plivo has for it."""
+    """The key in the URLs that Plivo has for it."""
     request: CallRequest
     handler: StreamHandler | type[Handler]
     begun: float
     placed: bool = False
-    """Plivo has been asked for it, and has not refused: somebody may answer."""
+    """Plivo was asked to place it and has not refused, so somebody may answer."""
     creating: asyncio.Task[CallCreated] | None = None
-    """The request for it."""
+    """The request that places it."""
     given_up: bool = False
     request_uuid: str | None = None
     call_id: str | None = None
@@ -106,27 +106,27 @@ class _Dialled:
     handler_error: str | None = None
     end: End | None = None
     seen: asyncio.Event = field(default_factory=asyncio.Event)
-    """Plivo has told something of it: it exists."""
+    """Set by the first webhook, which shows that the call exists."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def id_at_plivo(self) -> str | None:
-        """Its CallUUID: as it was told, or else the request's, which should be the same."""
+        """The CallUUID from a webhook, or else the request's, which should be the same."""
         return self.call_id or self.request_uuid
 
 
 class Dialler:
-    """Places calls, follows each to its end, and runs a handler on those that are answered.
+    """Places calls, follows each to its end, and runs a handler on answered ones.
 
-    It is the handler of the route at `OUTBOUND_PATH`, and hears what Plivo tells the server: the
-    process that dials has to be the one that gets the webhooks and streams of its calls.
+    It is the handler of the route at `OUTBOUND_PATH` and listens to the server's webhooks, so the
+    process that dials must also get the webhooks and streams of its calls.
 
     Args:
-        client: Plivo's REST API.
-        handler: What to run on answered calls, unless `dial` names another.
-        calls_per_second: How fast calls may be placed; the account's limit.
-        patience: Seconds that a call may wait until the account, or this server, has room for it.
-        check_seconds: How often Plivo is asked about a call that it says nothing about.
+        client: A client of Plivo's REST API.
+        handler: The handler for answered calls, unless `dial` names another.
+        calls_per_second: The account's limit for placing calls.
+        patience: Seconds that a call may wait until the account and this server have room for it.
+        check_seconds: Seconds without a webhook after which Plivo is asked about a call.
 
     """
 
@@ -148,16 +148,16 @@ class Dialler:
         self._check_seconds = check_seconds
         self._calls: dict[str, _Dialled] = {}
         self._runtime: Runtime | None = None
-        # What the handler's class shares between calls; see `Routes.lifespan`.
+        # The handler's lifespan is that of this route; see `Routes.lifespan`.
         lifespan: Callable[[], Any] | None = getattr(handler, "lifespan", None)
         if lifespan is not None:
             self.lifespan = lifespan
 
     def attach(self, runtime: Runtime) -> None:
-        """Join a server, before it takes calls.
+        """Join a server before it takes calls.
 
         Raises:
-            DialError: The server does not know by which URL Plivo reaches it, or has no route here.
+            DialError: The server has no public URL, or no route to this dialler.
 
         """
         if runtime.settings.public_url is None:
@@ -179,27 +179,27 @@ class Dialler:
         longest_seconds: int | None = None,
         **parameters: Any,
     ) -> DialReport:
-        """Call somebody, and return when the call is over.
+        """Call a number, and return when the call has ended.
 
         Cancelling gives the call up: it stops ringing, or is hung up.
 
         Args:
             to: A number with its country code, or a SIP address.
             from_: A number of the account.
-            handler: What to run when the call is answered, if not the dialler's own.
-            machine: What to do when a machine answers: do not ask, ask and let the handler run
-                (it comes to know while it runs, and the report says it), or hang up.
-            ring_seconds: How long to let it ring.
-            longest_seconds: How long the call may last.
-            **parameters: Further ones of `CallRequest`, such as `caller_name`.
+            handler: The handler to run when the call is answered; by default the dialler's.
+            machine: Whether to detect answering machines: ``ignore`` does not; ``detect`` runs the
+                handler anyway, and the report has the result; ``hangup`` ends such calls.
+            ring_seconds: Seconds to let it ring.
+            longest_seconds: Longest duration of the call in seconds.
+            **parameters: Further fields of `CallRequest`, such as `caller_name`.
 
         Raises:
-            ValidationError: A parameter is none that Plivo takes.
-            HandlerError: `handler` is none.
-            DialError: This server, or the account, had no room for longer than `patience`.
+            ValidationError: Plivo does not take a parameter or its value.
+            HandlerError: `handler` is not a handler.
+            DialError: This server had no room for longer than `patience`.
             PlivoError: Plivo refused the call, or could not be reached. If the request may have
-                arrived, some seconds were waited for a sign of the call, and there was none.
-            AuthenticationError: Also when the token is refused while the call goes on.
+                arrived, no webhook of the call came within `check_seconds`.
+            AuthenticationError: The token was refused, when placing the call or later.
 
         """
         runtime, handler = self._ready(handler)
@@ -223,7 +223,7 @@ class Dialler:
                 # The server cancels handlers that outlive their call for longer than its grace.
                 await asyncio.wait({call.handling}, timeout=2 * runtime.settings.grace)
         except BaseException:
-            # A task of its own: a second cancellation must not leave somebody's phone ringing.
+            # In its own task, so that a second cancellation does not leave a phone ringing.
             await _finish(asyncio.create_task(self._give_up(call)))
             raise
         finally:
@@ -239,7 +239,7 @@ class Dialler:
         return report
 
     async def __call__(self, stream: Stream) -> None:
-        """Run the handler of a call that was placed here."""
+        """Run the handler of an outbound call."""
         call = next((each for each in self._calls.values() if each.call_id == stream.call_id), None)
         if call is None:
             log.warning("stream of a call that nobody waits for", call=stream.call_id)
@@ -256,7 +256,7 @@ class Dialler:
             call.handling = None
 
     def told(self, callback: Callback) -> None:
-        """Take in what Plivo tells."""
+        """Take a webhook."""
         if isinstance(callback, StreamStatusRequest):
             return
         call = self._find(callback)
@@ -280,14 +280,14 @@ class Dialler:
             call.machine = call.machine if found is None else found
 
     def expects(self, route: Route, request: AnswerRequest) -> bool:
-        """Tell whether somebody waits for a call, if it is one that was placed here."""
+        """Tell whether a call may be streamed: outbound calls only while they are followed."""
         if route.handler is not self:
             return True
         call = self._find(request)
         return call is not None and not call.given_up
 
     def route_of(self, request: AnswerRequest) -> Route | None:
-        """Return the route of the handler of a call that was placed here."""
+        """Return the route of an outbound call's handler."""
         call = self._find(request)
         return None if call is None else Route(call.handler)
 
@@ -326,8 +326,8 @@ class Dialler:
         if machine not in ("ignore", "detect", "hangup"):
             raise ValueError(f"machine must be 'ignore', 'detect' or 'hangup', not {machine!r}")
         if machine != "ignore":
-            # With a URL detection goes on beside the call; without one, who answers hears nothing
-            # for as long as it takes.
+            # With a URL, detection runs during the call; without one, whoever answers hears silence
+            # until it has finished.
             urls["machine_detection_url"] = f"{base}/status?{_PARAMETER}={key}"
             parameters["machine_detection"] = "true" if machine == "detect" else "hangup"
         request = CallRequest(**{**urls, **parameters})
@@ -347,7 +347,7 @@ class Dialler:
                 call.placed = True
                 await self._create(call)
             except (RateLimitedError, ConcurrencyLimitError, _NoRoomError) as error:
-                # Nothing was placed, so it may be tried again.
+                # No call was placed, so it may be tried again.
                 call.placed = False
                 wait = getattr(error, "retry_after", None) or pause
                 if loop.time() + wait > deadline:
@@ -377,16 +377,16 @@ class Dialler:
 
     async def _create(self, call: _Dialled) -> None:
         call.creating = asyncio.create_task(self._client.calls.create(call.request))
-        # It goes on when this is cancelled: only the id of the call lets it be given up.
+        # Not cancelled with this task: the call can be given up only by the id in the response.
         call.request_uuid = (await asyncio.shield(call.creating)).call_uuid
 
     def _has_room(self, runtime: Runtime) -> bool:
-        """Tell whether there is a place for one more of those who may answer."""
+        """Tell whether one more call could be answered."""
         ringing = sum(call.placed and call.answered is None for call in self._calls.values())
         return runtime.admission.free > ringing
 
     async def _follow(self, call: _Dialled) -> None:
-        """Wait for the end of a call, and ask for it when nothing is told."""
+        """Wait for the end of a call, and ask Plivo about it if no webhook comes."""
         time = asyncio.get_running_loop().time
         missed = unknown = 0
         while not await self._hears_the_end(call):
@@ -397,7 +397,7 @@ class Dialler:
                 missed = unknown = 0
             elif goes_on is None:
                 unknown += 1
-                # While it may ring, a webhook may still come.
+                # While the call may ring, a webhook may still come.
                 rings = call.answered is None and time() < call.begun + _ring_seconds(call)
                 if unknown >= _UNKNOWN_CHECKS and not rings:
                     log.error("end of call is not known", call=call.id_at_plivo)
@@ -406,14 +406,14 @@ class Dialler:
                     return
             else:
                 missed += 1
-                # One that Plivo has queued is not live yet, and a record may come late.
+                # A queued call is not live yet, and its record may come late.
                 waits = not call.seen.is_set() and time() < call.begun + self._patience
                 if call.end is not None or (missed > 1 and not waits):
                     log.warning("end of call was not told", call=call.id_at_plivo)
                     return
 
     async def _hears_the_end(self, call: _Dialled) -> bool:
-        """Wait for the end of a call to be told, for as long as Plivo is not asked about it."""
+        """Wait `check_seconds` for the end of a call; tell whether it was reported."""
         try:
             async with asyncio.timeout(self._check_seconds):
                 await call.ended.wait()
@@ -422,7 +422,7 @@ class Dialler:
         return True
 
     async def _goes_on(self, call: _Dialled) -> bool | None:
-        """Ask Plivo whether a call goes on; None if it cannot be asked."""
+        """Ask Plivo whether a call is live; None if there is no answer."""
         call_id = call.id_at_plivo
         if call_id is None:
             return None
@@ -431,11 +431,11 @@ class Dialler:
         except NotFoundError:
             with contextlib.suppress(PlivoError):
                 recorded = End.recorded(await self._client.calls.get(call_id))
-                # What was told meanwhile says more.
+                # A webhook that came meanwhile says more.
                 call.end = call.end or recorded
             return False
         except AuthenticationError:
-            # Not even later will it say anything.
+            # Later queries would fail as well.
             raise
         except PlivoError as error:
             log.warning("cannot ask about a call", call=call_id, error=str(error))
@@ -443,7 +443,7 @@ class Dialler:
         return True
 
     async def _give_up(self, call: _Dialled) -> None:
-        """Stop a call that nobody waits for any more, and stream it no more."""
+        """Stop a call that is no longer wanted, and let it have no stream."""
         call.given_up = True
         if call.ended.is_set():
             return
@@ -471,7 +471,7 @@ class _NoRoomError(Exception):
 
 
 class _Pace:
-    """Turns at equal distances, to those who wait in the order they came."""
+    """Turns at equal intervals, given to waiting tasks in their order."""
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
@@ -490,12 +490,12 @@ class _Pace:
             self._next = now + self._interval
 
     def hold(self, seconds: float) -> None:
-        """Give no turn for a while."""
+        """Give no turn for `seconds`."""
         self._next = max(self._next, asyncio.get_running_loop().time() + seconds)
 
 
 async def _finish(task: asyncio.Task[None]) -> None:
-    """Wait for a task that bounds itself, and be cancelled only after it."""
+    """Wait for a task that has its own time limit, delaying cancellation until it is done."""
     cancelled = False
     while not task.done():
         try:
@@ -523,7 +523,7 @@ def _is_of(
 
 
 def _only_ended(error: Exception) -> bool:
-    """Tell whether an exception says no more than that the call has ended."""
+    """Tell whether an exception only reports the end of the stream."""
     if isinstance(error, ExceptionGroup):
         return error.split(StreamEndedError)[1] is None
     return isinstance(error, StreamEndedError)

@@ -1,8 +1,8 @@
 """Pointing a phone number at this server.
 
-At Plivo a number names an application, and the application names the URLs that are asked when the
-number is called. An application of one's own is made for each server, since others may be used by
-other numbers, and everything is looked at before it is changed: doing it again changes nothing.
+At Plivo a number belongs to an application, and the application has the URLs of the webhooks. Each
+server gets its own application, since other numbers may use the existing ones. The present state is
+read before anything is changed, so repeating the set-up changes nothing.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _METHODS: Final = ("answer_method", "hangup_method", "fallback_method")
 
 
 class NumberSetupError(ValueError):
-    """A number that cannot be pointed anywhere; it says why."""
+    """The number cannot be set up; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that was changed."""
+    """One change that was made."""
 
     what: str
     """Such as ``answer_url of application 2046859``."""
@@ -41,14 +41,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class NumberSetup:
-    """What a number is pointed at, and what was changed for it."""
+    """The set-up of a number, and the changes that were made for it."""
 
     number: str
     app_id: str | None
-    """None for an application that a dry run did not make."""
+    """None if a dry run would have created the application."""
     answer_url: str
     changes: tuple[Change, ...]
-    """Empty if everything was as it should be."""
+    """Empty if nothing had to be changed."""
 
 
 async def set_up_number(
@@ -60,18 +60,18 @@ async def set_up_number(
     app_name: str | None = None,
     dry_run: bool = False,
 ) -> NumberSetup:
-    """Have calls to a number answered by this server.
+    """Have this server answer the calls to a number.
 
     Args:
-        client: For the account that has the number.
-        number: In any form.
+        client: A client for the account that has the number.
+        number: The number, in any notation.
         server_url: ``http`` or ``https`` URL by which Plivo reaches the server.
-        path: Path of the stream that the calls go to; by default the one for the number.
-        app_name: Name of the application; by default one made from `server_url` and `path`.
-        dry_run: Look, and change nothing.
+        path: Path of the stream for the calls; by default that of the number.
+        app_name: Name of the application; by default derived from `server_url` and `path`.
+        dry_run: Change nothing, and return the changes that would be made.
 
     Raises:
-        NumberSetupError: It is no number, the account does not have it, or it takes no calls.
+        NumberSetupError: It is not a number, the account does not have it, or it takes no calls.
         PlivoError: Plivo refused, or could not be reached.
 
     """
@@ -127,7 +127,7 @@ def name_for(server_url: str, path: str | None = None) -> str:
 async def _application_for(
     client: PlivoClient, current: str | None, name: str, wanted: ApplicationRequest
 ) -> Application | None:
-    """Find the application of this server: the number's own if it leads here, or by its name."""
+    """Find this server's application: the number's own if it leads here, or one by name."""
     if current is not None:
         try:
             own = await client.applications.get(current)
@@ -137,7 +137,7 @@ async def _application_for(
             if own.answer_url == wanted.answer_url or own.app_name == name:
                 return own
     async for application in client.applications.all(app_name=name):
-        # The filter may be for a part of the name.
+        # The filter may match a part of the name.
         if application.app_name == name:
             return application
     return None

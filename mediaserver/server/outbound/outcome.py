@@ -1,4 +1,4 @@
-"""What became of a call that was placed, and how to tell from what Plivo says."""
+"""The outcome of an outbound call, derived from what Plivo reports."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ MACHINE_DETECTED: Final = 9100
 
 
 class Outcome(StrEnum):
-    """What became of a call."""
+    """The outcome of a call."""
 
     ANSWERED = "answered"
-    """A person answered, as far as is known, and the handler ran."""
+    """The handler ran, and no machine was detected."""
     MACHINE = "machine"
-    """A machine answered; `DialReport.handled` says whether the handler ran all the same."""
+    """A machine answered; `DialReport.handled` tells whether the handler ran."""
     BUSY = "busy"
     """The line was busy, or the call was rejected."""
     NO_ANSWER = "no answer"
-    """It rang for as long as it may."""
+    """Nobody answered while it rang."""
     CANCELLED = "cancelled"
     """It was given up before it was answered."""
     FAILED = "failed"
-    """Plivo could not call, or nothing came of the answer; `DialReport.cause` says why."""
+    """Plivo could not place the call, or no stream came; `DialReport.cause` says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialReport:
-    """What became of a call that was placed.
+    """The report of an outbound call.
 
     Attributes:
-        to: Who was called.
+        to: The number that was called.
         from_: The caller id.
         call_id: Plivo's CallUUID.
-        outcome: In a word.
-        cause: Why it ended, in Plivo's words.
-        cause_code: Plivo's code for that: 4000 is a normal end.
-        source: Who ended it, in Plivo's words.
-        rang: Whether it was heard to ring.
-        machine: Whether a machine answered; None if that was not asked or not found out.
+        outcome: The outcome in a word.
+        cause: Plivo's name for why it ended.
+        cause_code: Plivo's code for why it ended; 4000 is a normal end.
+        source: Plivo's name for who ended it.
+        rang: Whether Plivo reported that it rang.
+        machine: Whether a machine answered; None if that was not asked or not detected.
         handled: Whether the handler ran.
-        handler_error: What the handler failed with.
-        seconds_to_answer: From the request to the answer, None if there was none.
-        duration: Seconds that the call lasted, as Plivo counts them.
+        handler_error: The exception of the handler, as text; None if it did not fail.
+        seconds_to_answer: Seconds from the request to the answer; None if nobody answered.
+        duration: Duration in seconds, by Plivo's count.
         bill_duration: Seconds that Plivo charges for.
-        total_cost: What Plivo charges, in US dollars.
+        total_cost: Plivo's charge in US dollars.
 
     """
 
@@ -87,7 +87,7 @@ class DialReport:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a call ended, as Plivo says it."""
+    """The end of a call, as reported by Plivo."""
 
     cause: str | None = None
     code: int | None = None
@@ -96,11 +96,11 @@ class End:
     bill_duration: int | None = None
     total_cost: str | None = None
     words: tuple[str | None, ...] = ()
-    """Status and causes, in the order in which they are to be believed."""
+    """Status and causes, the most reliable first."""
 
     @classmethod
     def told(cls, hangup: HangupRequest) -> Self:
-        """Read the hangup webhook."""
+        """Return the end from the hangup webhook."""
         return cls(
             cause=hangup.hangup_cause_name or hangup.hangup_cause,
             code=hangup.hangup_cause_code,
@@ -113,7 +113,7 @@ class End:
 
     @classmethod
     def recorded(cls, call: Call) -> Self:
-        """Read the record of a call that has ended."""
+        """Return the end from the record of a call."""
         return cls(
             cause=call.hangup_cause_name,
             code=call.hangup_cause_code,
@@ -152,9 +152,9 @@ _BY_WORD: Final = {
 
 
 def unanswered(end: End) -> Outcome:
-    """Return what became of a call that was not answered.
+    """Return the outcome of a call that was not answered.
 
-    Plivo's code is believed first, then its status, then the older telephony words.
+    Plivo's code takes precedence, then its status, then the older telephony names.
     """
     if end.code in _BY_CODE:
         return _BY_CODE[end.code]

@@ -1,4 +1,4 @@
-"""A server for as long as some calls take: what ``mediaserver dial`` runs."""
+"""A server that runs for the duration of some outbound calls, for ``mediaserver dial``."""
 
 from __future__ import annotations
 
@@ -36,28 +36,27 @@ async def place_calls(
     longest_seconds: int | None = None,
     calls_per_second: float = CALLS_PER_SECOND,
 ) -> list[DialReport | Exception]:
-    """Serve, call everybody, and return when all calls are over.
+    """Run a server, place the calls, and return when all have ended.
 
-    A signal ends it as it ends a server: calls that have been answered may finish, the others are
-    given up.
+    A signal stops it as it stops a server: answered calls may finish, and the others are given up.
 
     Args:
-        settings: The server's; `public_url` is where Plivo reaches it.
-        client: Plivo's REST API.
-        handler: What to run on each call that is answered.
-        to: Who to call.
+        settings: The server's settings; Plivo reaches it at `public_url`.
+        client: A client of Plivo's REST API.
+        handler: The handler for answered calls.
+        to: The numbers to call.
         from_: A number of the account.
-        machine: What to do when a machine answers, as for `Dialler.dial`.
-        ring_seconds: How long to let each ring.
-        longest_seconds: How long each call may last.
-        calls_per_second: How fast calls may be placed.
+        machine: Whether to detect answering machines, as in `Dialler.dial`.
+        ring_seconds: Seconds to let each call ring.
+        longest_seconds: Longest duration of each call in seconds.
+        calls_per_second: The limit for placing calls.
 
     Returns:
-        A report for each of `to`, in that order, or the error that kept the call from being placed.
+        For each of `to`, in that order, a report, or the error that prevented the call.
 
     Raises:
         DialError: `public_url` is not set, or the server did not start.
-        BindError: The address cannot be listened on.
+        BindError: The server cannot listen on the address.
         TLSError: The certificate files cannot be used.
 
     """
@@ -92,7 +91,7 @@ async def place_calls(
         ]
         return await _until_over(calls, serving)
     finally:
-        # Twice: a call that is still there has been given up, and is not waited for.
+        # Twice, so that calls that were given up are not waited for.
         daemon.stop()
         daemon.stop()
         await serving

@@ -1,12 +1,12 @@
-"""The HTTP side: health, metrics, and what Plivo posts to (`WebhookEndpoints`).
+"""The HTTP application: health, metrics and Plivo's webhooks (`WebhookEndpoints`).
 
 =============  =================================================================================
 ``/healthz``   200 as long as the process answers
-``/readyz``    200 while new calls are welcome, 503 from the moment the server is asked to stop
+``/readyz``    200 while new calls are taken, 503 once the server is asked to stop
 ``/metrics``   Prometheus' text format
 =============  =================================================================================
 
-A server that is full stays ready: its ``/answer`` is what tells callers so.
+A full server stays ready, since its ``/answer`` must tell callers that all lines are busy.
 """
 
 from __future__ import annotations
@@ -45,27 +45,27 @@ def create_app(runtime: Runtime) -> Starlette:
 
 
 class Endpoints:
-    """What each path replies."""
+    """The endpoints for health and metrics."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
 
     async def healthz(self, request: Request) -> Response:
-        """Say that the process is alive."""
+        """Reply that the process is alive."""
         return PlainTextResponse("ok\n", headers=_NO_STORE)
 
     async def readyz(self, request: Request) -> Response:
-        """Say whether new calls are welcome."""
+        """Reply whether new calls are taken."""
         if self._runtime.draining or not self._runtime.ready:
             return PlainTextResponse("not ready\n", 503, headers=_NO_STORE)
         return PlainTextResponse("ready\n", headers=_NO_STORE)
 
     async def metrics(self, request: Request) -> Response:
-        """Show every counter."""
+        """Reply with every counter."""
         return Response(exposition(self._runtime), media_type=CONTENT_TYPE, headers=_NO_STORE)
 
     async def not_found(self, request: Request, error: Exception) -> Response:
-        """Say what is here instead."""
+        """Reply which paths exist."""
         path = request.scope["path"]
         if path in self._runtime.routes.paths:
             return PlainTextResponse(

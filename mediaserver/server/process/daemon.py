@@ -1,7 +1,7 @@
-"""The process: one listener for webhooks and media, and its life from bind to exit.
+"""The server process, from bind to exit: one listener for webhooks and media.
 
-uvicorn does HTTP, TLS and signals. What it would do on SIGTERM, close the listener and then the
-connections, would cut calls short; `Daemon` drains with the listener open instead.
+uvicorn provides HTTP, TLS and signals. On SIGTERM it would close the listener and the connections,
+which would cut calls short. `Daemon` drains with the listener open instead.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _BACKLOG: Final = 2048
 """Connections that may wait to be accepted."""
 
 _MAX_HTTP_CONNECTIONS: Final = 1_000
-"""HTTP connections at once; more get 503."""
+"""Number of concurrent HTTP connections; further ones get 503."""
 
 HTTP_CLOSE_TIMEOUT: Final = 5
-"""Seconds that HTTP connections have to finish once the last call has ended."""
+"""Seconds within which HTTP connections must finish once the last call has ended."""
 
 # uvicorn ticks ten times a second.
 _SWEEP_TICKS: Final = 5
@@ -52,25 +52,25 @@ _CERTIFICATE_TICKS: Final = 20
 
 
 class BindError(OSError):
-    """An address that cannot be listened on; it says why and what to do."""
+    """The server cannot listen on an address; the message says why and what to do."""
 
 
 class Daemon(uvicorn.Server):
-    """A server from its start to its end.
+    """A server, from its start to its end.
 
-    The first SIGTERM or SIGINT drains it, the second closes the live calls, the third stops
-    waiting for anything. All of them end with status 0.
+    The first SIGTERM or SIGINT drains it, the second closes the live calls, and the third stops
+    waiting for anything. In each case the exit status is 0.
 
     Args:
-        runtime: What the server is made of.
-        certificates: For TLS, or None for plain HTTP.
+        runtime: The state of the server.
+        certificates: The certificates for TLS; None for plain HTTP.
 
     """
 
     def __init__(self, runtime: Runtime, certificates: Certificates | None = None) -> None:
         super().__init__(uvicorn_config(runtime, certificates))
         self.exit_status = 0
-        """What the process should exit with."""
+        """The exit status for the process."""
         self._runtime = runtime
         self._certificates = certificates
         settings = runtime.settings
@@ -83,11 +83,11 @@ class Daemon(uvicorn.Server):
         self._stops = 0
 
     def stop(self) -> None:
-        """Do what a signal does. May be called from any thread."""
+        """Do the same as a signal. May be called from any thread."""
         self._stops += 1
         self._runtime.draining = True
         if self._runtime.settings.drain_delay == 0 and self.started:
-            # At once, and not at the next tick: a call taken now would be one more to wait for.
+            # Now rather than at the next tick: a call taken meanwhile would delay the end.
             self._runtime.admission.close()
         if self._stops > 2:
             self.force_exit = True
@@ -95,17 +95,17 @@ class Daemon(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take a signal.
 
-        It is not kept for uvicorn to raise again at the end: a server that has drained has done
-        what it was asked to, and exits with 0.
+        It is not recorded for uvicorn to raise again at the end, so that a drained server exits
+        with 0.
         """
         self.stop()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Open what handlers share, then the listener."""
+        """Open the handlers' lifespans, then the listener."""
         try:
             await self._runtime.startup()
         except Exception as error:
-            # A missing package says what to install: where it is missed does not matter.
+            # The message of a missing package says what to install; the traceback adds nothing.
             missing = isinstance(error, ImportError)
             log.error("startup failed", reason=str(error), exc_info=None if missing else error)
             for sock in sockets or ():
@@ -133,7 +133,7 @@ class Daemon(uvicorn.Server):
         announce(self._runtime, sockets)
 
     async def on_tick(self, counter: int) -> bool:
-        """Do what comes round ten times a second, and tell whether it is time to go."""
+        """Do the periodic work, ten times a second, and tell whether to stop."""
         if await super().on_tick(counter) and not self._stops:
             self.stop()
         if counter % _SWEEP_TICKS == 0:
@@ -145,7 +145,7 @@ class Daemon(uvicorn.Server):
         return False
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the listener and what connections are left, then what handlers share."""
+        """Close the listener and the remaining connections, then the handlers' lifespans."""
         await super().shutdown(sockets)
         self._watchdog.stop()
         try:
@@ -191,10 +191,10 @@ class Daemon(uvicorn.Server):
 
 
 def run_server(settings: Settings, routes: Routes) -> int:
-    """Run a server until it is asked to stop, and return the status to exit with.
+    """Run a server until it is asked to stop, and return the exit status.
 
     Raises:
-        BindError: The address cannot be listened on.
+        BindError: The server cannot listen on the address.
         TLSError: The certificate files cannot be used.
 
     """
@@ -203,7 +203,7 @@ def run_server(settings: Settings, routes: Routes) -> int:
     sockets = bind(settings)
     try:
         daemon = Daemon(Runtime(settings, routes, coalesces=True), certificates)
-        # What has been imported stays: the garbage collector need not look at it again.
+        # Imported modules stay alive, so the garbage collector need not scan them again.
         gc.freeze()
         daemon.run(sockets)
     finally:
@@ -213,7 +213,7 @@ def run_server(settings: Settings, routes: Routes) -> int:
 
 
 def uvicorn_config(runtime: Runtime, certificates: Certificates | None = None) -> uvicorn.Config:
-    """Return uvicorn's settings, with this server's protocols in place of its own."""
+    """Return uvicorn's configuration, with this server's protocol classes."""
     settings = runtime.settings
     limits = HttpLimits(
         header_timeout=settings.header_timeout,
@@ -234,7 +234,7 @@ def uvicorn_config(runtime: Runtime, certificates: Certificates | None = None) -
         server_header=False,
         log_config=None,
         access_log=settings.access_log,
-        # Connections that are not calls, so that they cannot take every file descriptor.
+        # For connections that are not calls, so that they cannot use up all file descriptors.
         limit_concurrency=_MAX_HTTP_CONNECTIONS,
         timeout_keep_alive=math.ceil(settings.idle_timeout),
         timeout_graceful_shutdown=HTTP_CLOSE_TIMEOUT,
@@ -243,10 +243,10 @@ def uvicorn_config(runtime: Runtime, certificates: Certificates | None = None) -
 
 
 def load_certificates(settings: Settings) -> Certificates | None:
-    """Read the certificate files, if the server is to speak TLS itself.
+    """Load the certificate files; None if the settings name none.
 
     Raises:
-        TLSError: They cannot be used.
+        TLSError: The files cannot be used.
 
     """
     if settings.ssl_certfile is None:
@@ -260,10 +260,10 @@ def load_certificates(settings: Settings) -> Certificates | None:
 
 
 def bind(settings: Settings) -> list[socket.socket]:
-    """Bind the addresses to listen on, before anything slow is started.
+    """Listen on the addresses of the settings, before anything slow starts.
 
     Raises:
-        BindError: There is none, or it is taken.
+        BindError: An address does not exist, or is in use.
 
     """
     host, port = settings.host, settings.port
@@ -277,7 +277,7 @@ def bind(settings: Settings) -> list[socket.socket]:
     failure: OSError | None = None
     for family, kind, protocol, _, address in dict.fromkeys(found):
         if sockets and port == 0:
-            # Every address of one host listens on the port that the first has got.
+            # All addresses of one host get the same port, that of the first.
             address = (address[0], sockets[0].getsockname()[1], *address[2:])
         try:
             sockets.append(_bind_one(family, kind, protocol, address))
@@ -301,7 +301,7 @@ def _bind_one(family: int, kind: int, protocol: int, address: Any) -> socket.soc
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(address)
-        # Only listening takes a port for good.
+        # Another process can still take the port until it is listened on.
         sock.listen(_BACKLOG)
     except OSError:
         sock.close()
@@ -320,7 +320,7 @@ def _explain(error: OSError) -> str:
 
 
 def announce(runtime: Runtime, sockets: Sequence[socket.socket]) -> None:
-    """Say where the server listens and for what, and what is odd about its settings."""
+    """Log the addresses, the routes, and warnings about the settings."""
     settings = runtime.settings
     scheme = "https" if settings.tls else "http"
     media = "wss" if settings.tls else "ws"

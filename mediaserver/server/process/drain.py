@@ -1,7 +1,7 @@
-"""How the server goes away without cutting a call short.
+"""The phases in which a server stops without cutting calls short.
 
-Asked to stop, it first only says that it is not ready, so that a load balancer looks elsewhere;
-then takes no new calls; then waits for the live ones; and closes them when the time is up.
+First it only reports that it is not ready, so that a load balancer sends calls elsewhere. Then it
+takes no new calls, waits for the live ones, and closes those that are left when the time is up.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from collections.abc import Callable
 
 
 class Phase(enum.Enum):
-    """How far the server has come on its way out."""
+    """The phases of a server, in their order."""
 
     SERVING = enum.auto()
     LEAVING = enum.auto()
-    """Not ready any more, and still taking calls."""
+    """Not ready, but still taking calls."""
     DRAINING = enum.auto()
-    """Taking no new calls; the live ones go on."""
+    """Taking no new calls; live calls continue."""
     CLOSING = enum.auto()
-    """The live calls are being closed."""
+    """Closing the live calls."""
     GONE = enum.auto()
-    """Nothing is left to wait for."""
+    """Finished: nothing is left to wait for."""
 
 
 class Drain:
-    """The phases and when they change.
+    """Decides when the next phase begins.
 
     Args:
         delay: Seconds between being asked to stop and taking no new calls.
         timeout: Seconds between being asked to stop and closing the calls that are left.
-        closing: Seconds that closing them may take.
+        closing: Seconds within which the calls must have closed.
         clock: Monotonic seconds.
 
     """
@@ -54,13 +54,13 @@ class Drain:
         self._hurried = False
 
     def begin(self) -> None:
-        """Start to go away."""
+        """Start to stop the server."""
         if self.phase is Phase.SERVING:
             self.phase = Phase.LEAVING
             self._begun = self._clock()
 
     def hurry(self) -> None:
-        """Wait no longer for live calls."""
+        """Stop waiting for live calls."""
         self.begin()
         self._hurried = True
 
@@ -68,7 +68,7 @@ class Drain:
         """Enter the next phase if it is time, and return it; None if nothing changes.
 
         Args:
-            idle: Whether there is no call, and none on its way.
+            idle: Whether no call is live or expected.
 
         """
         now = self._clock()

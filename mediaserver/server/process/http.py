@@ -1,7 +1,8 @@
-"""HTTP/1.1 connections: uvicorn's, with the limits and deadlines that it does not have.
+"""HTTP/1.1 connections: uvicorn's, with limits and deadlines added.
 
-uvicorn waits for ever for the rest of a request and keeps headers of any size. Deadlines are plain
-numbers here, looked at by one sweep of all connections (`sweep_connections`), not a timer each.
+uvicorn waits without limit for the rest of a request and accepts headers of any size. Deadlines are
+plain numbers here, checked by one sweep over all connections (`sweep_connections`), not by a timer
+each.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from uvicorn.server import ServerState
 
 
 _LINGER_SECONDS: Final = 2.0
-"""How long a refused client may take to read the answer before its connection is cut."""
+"""Seconds that a refused client may take to read the response before its connection is cut."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpLimits:
-    """What one HTTP connection may take. Durations are seconds, sizes bytes."""
+    """The limits of one HTTP connection. Durations are seconds, sizes bytes."""
 
     header_timeout: float = 10.0
     idle_timeout: float = 30.0
@@ -40,13 +41,13 @@ class _RefusedError(Exception):
 
 
 class HttpConnection(HttpToolsProtocol):
-    """One connection until it becomes a WebSocket.
+    """One connection, until it becomes a WebSocket.
 
     Args:
-        limits: What it may take.
-        config: uvicorn's.
-        server_state: uvicorn's.
-        app_state: uvicorn's.
+        limits: The limits.
+        config: As in uvicorn's class.
+        server_state: As in uvicorn's class.
+        app_state: As in uvicorn's class.
         _loop: The running event loop.
 
     """
@@ -61,7 +62,7 @@ class HttpConnection(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._limits = limits
-        # When to give up on what is awaited from the client; None while it awaits us.
+        # When to give up waiting for the client; None while the client waits for us.
         self._deadline: float | None = None
         self._in_headers = False
         self._in_body = False
@@ -71,12 +72,12 @@ class HttpConnection(HttpToolsProtocol):
         self._total_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request."""
+        """Start waiting for a request."""
         super().connection_made(transport)
         self._expect(self._limits.header_timeout)
 
     def data_received(self, data: bytes) -> None:
-        """Take what the socket brings."""
+        """Parse received bytes."""
         self._unset_keepalive_if_required()
         if self._refused:
             return
@@ -85,7 +86,7 @@ class HttpConnection(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
             if self._in_headers and continuing:
-                # httptools keeps a header to itself until it is complete, so what has come counts.
+                # httptools reports a header only when it is complete, so the received bytes count.
                 self._count_head(len(data))
         except httptools.HttpParserUpgrade as upgrade:
             self._upgrade(data[upgrade.args[0] :])
@@ -108,17 +109,17 @@ class HttpConnection(HttpToolsProtocol):
         self._expect(self._limits.header_timeout)
 
     def on_url(self, url: bytes) -> None:
-        """Take a part of its target."""
+        """Take a part of the request target."""
         super().on_url(url)
         self._count_head(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take one of its headers."""
+        """Take a header."""
         super().on_header(name, value)
         self._count_head(len(name) + len(value) + len(b": \r\n"))
 
     def on_headers_complete(self) -> None:
-        """Hand it over to the application."""
+        """Pass the request to the application."""
         self._in_headers = False
         self._in_body = True
         for name, value in self.headers:
@@ -128,7 +129,7 @@ class HttpConnection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of its body."""
+        """Take a part of the body."""
         if self._total_bytes > self._limits.max_header_bytes + self._limits.max_body_bytes:
             raise self._body_too_large()
         super().on_body(body)
@@ -143,14 +144,14 @@ class HttpConnection(HttpToolsProtocol):
             self._deadline = None
 
     def on_response_complete(self) -> None:
-        """Begin to wait for the next one."""
+        """Start waiting for the next request."""
         self._expect(self._limits.idle_timeout)
         super().on_response_complete()
 
     # Deadlines
 
     def expire(self, now: float) -> None:
-        """Give up on a client that has let its deadline pass."""
+        """Close the connection if its deadline has passed."""
         if self._deadline is None or now < self._deadline:
             return
         if self._refused or self.transport.is_closing():
@@ -164,11 +165,11 @@ class HttpConnection(HttpToolsProtocol):
     def _expect(self, seconds: float) -> None:
         self._deadline = self.loop.time() + seconds
 
-    # Ways out
+    # Endings
 
     def _upgrade(self, rest: bytes) -> None:
         if not self._should_upgrade():
-            # Asked for something other than a WebSocket: answered as if it had not asked.
+            # An upgrade to anything but a WebSocket is ignored and answered as a plain request.
             self.cycle.keep_alive = False
             return
         self.handle_websocket_upgrade()
@@ -178,17 +179,17 @@ class HttpConnection(HttpToolsProtocol):
             protocol.data_received(rest)
 
     def _refuse(self, status: HTTPStatus, text: str) -> None:
-        """Answer and hang up; what else the client sends is thrown away, so that it can read."""
+        """Respond and close, discarding further input so that the client can read the response."""
         self._refused = True
         self._expect(_LINGER_SECONDS)
         cycle = self.cycle
         if cycle is not None and cycle.response_started:
             if self._in_body or not cycle.response_complete:
-                # This request has its answer, and cannot have another.
+                # The response has been sent already, and there cannot be another.
                 self.transport.close()
                 return
         elif cycle is not None:
-            # An application that waits for the rest of the request is told that it will not come.
+            # Tell an application that waits for the rest of the request that it will not come.
             cycle.disconnected = True
             cycle.message_event.set()
         body = text.encode() + b"\n"
@@ -222,10 +223,10 @@ class HttpConnection(HttpToolsProtocol):
 
 
 def sweep_connections(connections: Iterable[object], now: float) -> None:
-    """Give up on every client that has let its deadline pass.
+    """Close every connection whose deadline has passed.
 
     Args:
-        connections: Of uvicorn's `ServerState`; those that are WebSockets by now are passed over.
+        connections: Those of uvicorn's `ServerState`; WebSockets are skipped.
         now: The event loop's time.
 
     """

@@ -1,6 +1,6 @@
-"""``--reload``: the server in a process of its own, started afresh when a source file changes.
+"""``--reload``: run the server in a child process and restart it when a source file changes.
 
-For development: live calls are closed.
+For development: a restart closes live calls.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from pathlib import Path
 
 
 class ReloadError(RuntimeError):
-    """Reloading is not possible; it says what is missing."""
+    """Reloading is not possible; the message says what is missing."""
 
 
 def run_reloading(command: Sequence[str], folder: Path) -> None:
-    """Run `command` until it is interrupted, and start it again after each change.
+    """Run `command` until interrupted, and restart it after each change.
 
     Args:
         command: The server's command line.
-        folder: Watched with all that is in it, for Python and TOML files.
+        folder: Watched recursively for changes of Python and TOML files.
 
     Raises:
         ReloadError: watchfiles is not installed.

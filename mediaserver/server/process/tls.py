@@ -1,7 +1,7 @@
-"""TLS from certificate files that are read again when they change.
+"""TLS with certificate files that are read again when they change.
 
-Certificates live for weeks and calls must outlive their renewal: connections that are open keep
-what they negotiated, new ones get the new certificate.
+A renewal must not interrupt calls: open connections keep what they negotiated, and new ones get the
+new certificate.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ _Fingerprint = tuple[tuple[int, int, int], ...]
 
 
 class TLSError(ValueError):
-    """Certificate files that cannot be used; it says which and why."""
+    """Certificate files cannot be used; the message says which and why."""
 
 
 class Certificates:
-    """A certificate chain and its key on disk, and the `ssl.SSLContext` made of them.
+    """A certificate chain and its key on disk, with an `ssl.SSLContext` that uses them.
 
     Args:
         certfile: PEM file with the chain.
         keyfile: PEM file with the key, or None if `certfile` has it.
-        password: Passphrase of the key.
+        password: Passphrase of the key, if it has one.
 
     Raises:
-        TLSError: The files cannot be read, or are no pair.
+        TLSError: The files cannot be read, or do not belong together.
 
     """
 
@@ -41,19 +41,19 @@ class Certificates:
         self._password = password
         self._fingerprint = self._look()
         self.context = self._new_context()
-        """Serves TLS 1.2 and later."""
+        """The context for TLS 1.2 and later."""
 
     def reload_if_changed(self) -> bool:
-        """Take the files up if they have changed, and tell whether new ones are in use.
+        """Load the files if they have changed, and tell whether new ones are in use.
 
-        Files that cannot be used leave the old certificate in place, with one error in the log.
+        If they cannot be used, the old certificate stays in use and one error is logged.
         """
         try:
             fingerprint = self._look()
             if fingerprint == self._fingerprint:
                 return False
             self._fingerprint = fingerprint
-            # Loading a bad pair would spoil the live context, so it is tried on another first.
+            # A bad pair would break the live context, so it is loaded into another one first.
             self._new_context()
             self._load(self.context)
         except TLSError as error:
@@ -73,7 +73,7 @@ class Certificates:
     def _load(self, context: ssl.SSLContext) -> None:
         files = " and ".join(str(file) for file in (self._certfile, self._keyfile) if file)
         try:
-            # Without a callable OpenSSL would ask at the terminal for a missing passphrase.
+            # Without a callable, OpenSSL would prompt on the terminal for a missing passphrase.
             context.load_cert_chain(self._certfile, self._keyfile, lambda: self._password)
         except ssl.SSLError as error:
             reason = (error.reason or "holds no PEM").replace("_", " ").lower()

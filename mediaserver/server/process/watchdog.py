@@ -1,8 +1,8 @@
-"""Notices when something keeps the event loop busy, and says what.
+"""Detects what blocks the event loop.
 
 One handler that computes or waits without ``await`` makes every call of the process stutter, and
-nothing in the calls themselves shows whose fault it is. A beat on the loop measures how late the
-loop is; a thread that sees the beat fail looks at what the loop's thread is doing.
+the calls themselves do not show which one it is. A regular beat on the loop measures how late the
+loop is. A thread notices when the beat stops, and logs the stack of the loop's thread.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _STACK_FRAMES: Final = 12
 
 
 class LoopFigures(Protocol):
-    """Where the loop's lateness is kept: a server's counters."""
+    """The counters of the loop's lag, such as a server's."""
 
     loop_lag: float
     loop_lag_max: float
@@ -35,14 +35,15 @@ class LoopFigures(Protocol):
 
 
 class Watchdog:
-    """Measures the lag of the running loop, and reports what blocks it.
+    """Measures the lag of the event loop, and logs what blocks it.
 
     Args:
-        figures: Where lag and blocks are counted.
-        warn_after: Seconds without a beat until the loop counts as blocked; None to only measure.
+        figures: Counts lag and blocks.
+        warn_after: Seconds without a beat after which the loop counts as blocked; None to only
+            measure.
         clock: Monotonic seconds.
 
-    Tasks are reported by their names: those of handlers say the call and the handler.
+    Blocking tasks are logged by name; the names of handlers' tasks have the call and the handler.
 
     """
 
@@ -65,7 +66,7 @@ class Watchdog:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to watch the loop that is running."""
+        """Start watching the running loop."""
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._beaten = self._clock()
@@ -77,7 +78,7 @@ class Watchdog:
             self._thread.start()
 
     def stop(self) -> None:
-        """Stop watching. A second time does nothing."""
+        """Stop watching. Repeating it does nothing."""
         self._stopped.set()
         if self._timer is not None:
             self._timer.cancel()
@@ -86,7 +87,7 @@ class Watchdog:
             self._thread = None
 
     def check(self) -> bool:
-        """Report a block if there is one that has not been reported yet; tell whether so."""
+        """Log a block that has not been logged yet, and tell whether there was one."""
         if self._warn_after is None or self._reported or self._loop is None:
             return False
         silent = self._clock() - self._beaten - BEAT_INTERVAL
@@ -119,18 +120,18 @@ class Watchdog:
 
 
 def running_task(loop: asyncio.AbstractEventLoop) -> str:
-    """Return the name of the task that `loop` is in, as seen from another thread."""
+    """Return the name of the task that `loop` is running; for use from another thread."""
     task = asyncio.current_task(loop)
     return "a callback, no task" if task is None else task.get_name()
 
 
 def stack_of(thread: int) -> str:
-    """Return what a thread's event loop has called, innermost last: file, line and function."""
+    """Return the stack below a thread's event loop, innermost last: file, line and function."""
     frame = sys._current_frames().get(thread)
     if frame is None:
         return ""
     frames = list(traceback.extract_stack(frame))
-    # How the loop came to be run says nothing about what it runs.
+    # Frames outside the loop do not show what it runs.
     outer = [index for index, each in enumerate(frames) if _is_the_loop(each)]
     frames = frames[outer[-1] + 1 if outer else 0 :][-_STACK_FRAMES:]
     return "\n".join(f"{each.filename}:{each.lineno} in {each.name}" for each in frames)

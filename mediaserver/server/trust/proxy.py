@@ -1,6 +1,6 @@
-"""Who is really asking, and by what address, when proxies stand in between.
+"""The origin of a request that may have passed through proxies.
 
-``X-Forwarded-*`` headers are believed only from proxies that the settings trust; anyone can send
+``X-Forwarded-*`` headers are used only if they come from trusted proxies, since anyone can send
 them.
 """
 
@@ -21,26 +21,26 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?")
 
 
 class Origin(NamedTuple):
-    """One request as the client made it."""
+    """The client's view of a request."""
 
     client: str
     """The client's address."""
     secure: bool
-    """Whether the client came by TLS."""
+    """Whether the client used TLS."""
     host: str | None
-    """Host, and port if it gave one, that the client asked for; None if it is not a valid one."""
+    """Host, with the port if given, that the client asked for; None if it is not valid."""
 
 
 def origin(
     headers: _Headers, *, client_host: str, secure: bool, trusted: Sequence[Network] = ()
 ) -> Origin:
-    """Work out where a request came from.
+    """Return the origin of a request.
 
     Args:
-        headers: The request's.
+        headers: The request's headers.
         client_host: Address at the other end of the connection.
-        secure: Whether that connection is TLS.
-        trusted: Proxies whose word counts.
+        secure: Whether that connection uses TLS.
+        trusted: Networks of trusted proxies.
 
     """
     given: dict[str, list[str]] = {}
@@ -50,8 +50,8 @@ def origin(
     host = given.get("host", [""])[0]
     client = client_host
     if _is_trusted(client_host, trusted):
-        # Each proxy appends the address it saw, so the list is read from its end: the first that
-        # is no proxy of ours is the client. What stands before that one anybody can have written.
+        # Each proxy appends the address of its client, so the list is read from the end: the first
+        # address that is not a trusted proxy is the client. Entries before it may be forged.
         for address in reversed(given.get("x-forwarded-for", [])):
             if not _is_address(address):
                 break
@@ -75,14 +75,14 @@ def base_url(
     """Return the URL by which clients reach this server, without a trailing slash.
 
     Args:
-        public_url: What the settings say; it comes first.
-        headers: The request's.
+        public_url: The setting, which takes precedence.
+        headers: The request's headers.
         client_host: Address at the other end of the connection.
-        secure: Whether that connection is TLS.
-        trusted: Proxies whose word counts.
+        secure: Whether that connection uses TLS.
+        trusted: Networks of trusted proxies.
 
     Returns:
-        An ``http`` or ``https`` URL; None if nothing says what it is.
+        An ``http`` or ``https`` URL; None if the request has no valid host.
 
     """
     if public_url is not None:

@@ -1,8 +1,8 @@
-"""Short-lived tokens that carry what ``/answer`` knows of a call into the stream's URL.
+"""Short-lived tokens in the stream's URL, with what ``/answer`` knows of the call.
 
-``From`` and ``To`` are not on the socket, webhook and socket may land on different processes, and
-Plivo's signature does not cover the query of a stream URL. So what is said there is signed here:
-base64url of JSON, a dot, base64url of its HMAC-SHA256, none of which needs escaping in a query.
+The socket does not tell ``From`` and ``To``, another process may get it than got the webhook, and
+Plivo's signature does not cover the query of a stream URL. So the query carries a signed token:
+base64url of JSON, a dot, and base64url of its HMAC-SHA256, which need no escaping.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _MAX_LENGTH: Final = 2048
 
 
 class TokenError(ValueError):
-    """A token that was not given out here, was changed on the way, or has run out."""
+    """The token is not ours, was changed, or has expired; the message says which."""
 
 
 class Claims(msgspec.Struct, frozen=True, array_like=True):
-    """What a token says."""
+    """The content of a token."""
 
     call_id: str
     """Plivo's CallUUID."""
     caller: str | None
     """``From`` of the answer webhook."""
     called: str | None
-    """``To`` of the answer webhook: the number that was dialled."""
+    """``To`` of the answer webhook: the dialled number."""
     expires: int
-    """Seconds since the epoch. A wall clock, since several machines read it."""
+    """Seconds since the epoch: several machines may read it, so it is wall-clock time."""
     direction: str | None = None
     """``Direction`` of the answer webhook."""
 
@@ -46,21 +46,21 @@ _decoder = msgspec.json.Decoder(Claims)
 
 
 def seal(claims: Claims, secret: str) -> str:
-    """Write a token."""
+    """Return a signed token."""
     body = _encode(msgspec.json.encode(claims))
     return f"{body}.{_encode(_mac(body, secret))}"
 
 
 def unseal(token: str, secret: str, now: float) -> Claims:
-    """Read a token.
+    """Check a token and return its content.
 
     Args:
-        token: As it came in the query.
-        secret: The key it should have been written with.
+        token: The value from the query.
+        secret: The key with which it was signed.
         now: Seconds since the epoch.
 
     Raises:
-        TokenError: It says why, without the token.
+        TokenError: The token is not valid. The message does not repeat it.
 
     """
     if len(token) > _MAX_LENGTH:

@@ -1,6 +1,6 @@
-"""Whether a request comes from Plivo: the signatures of webhooks and of streams.
+"""Plivo's signatures of webhooks and of streams.
 
-Both are checked as soon as there is an auth token, and what cannot be checked is refused.
+They are checked whenever an auth token is set; unsigned requests are then refused.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from mediaserver.settings import Settings
 
 
 _NONCE_SECONDS: Final = 86_400.0
-"""How long a nonce counts as used. After that the token in the stream URL has long run out."""
+"""Seconds for which a nonce counts as used: longer than any token in a stream URL is valid."""
 _NONCE_LIMIT: Final = 65_536
-"""How many are kept, the newest."""
+"""Number of nonces that are kept."""
 
 
 class SignatureCheck:
     """Checks signatures, and that no stream is opened twice with the same one.
 
-    A webhook may well come twice with the same nonce: Plivo sends it again where it had no answer.
-    A nonce of a stream counts as used only once the stream was accepted, for Plivo tries again.
-    Which were used is known to this process alone: where several serve one number, a recorded
-    request is taken once by each, until the token in its URL runs out.
+    A webhook may repeat a nonce, since Plivo repeats webhooks that got no reply. The nonce of a
+    stream counts as used only once the stream was accepted, since Plivo retries refused ones. Each
+    process knows only the nonces that it accepted: if several serve one number, each would accept a
+    recorded request once, until the token in its URL expires.
 
     Args:
-        tokens: Auth tokens; the signature of any will do.
-        v2: Whether webhooks that have only a V2 signature are taken.
+        tokens: Auth tokens; a signature by any of them is valid.
+        v2: Whether webhooks with only a V2 signature are accepted.
         clock: Monotonic seconds.
 
     """
@@ -52,7 +52,7 @@ class SignatureCheck:
     def of(
         cls, settings: Settings, *, clock: Callable[[], float] = time.monotonic
     ) -> SignatureCheck | None:
-        """Return what `settings` ask for: None without a token, or where it is turned off."""
+        """Return the check for `settings`; None without an auth token, or if turned off."""
         if not settings.check_signatures or not settings.auth_tokens:
             return None
         return cls(settings.auth_tokens, v2=settings.accept_old_signatures, clock=clock)
@@ -63,13 +63,13 @@ class SignatureCheck:
         """Check a webhook.
 
         Args:
-            headers: The request's.
-            method: Of the request.
-            url: By which Plivo knows the webhook, with the query that came.
+            headers: The request's headers.
+            method: The request's method.
+            url: The URL by which Plivo reaches the webhook, with the request's query.
             form: The fields of a POST.
 
         Raises:
-            SignatureError: It is not signed by any of the tokens.
+            SignatureError: It is not signed with any of the tokens.
 
         """
         verify_headers(headers, method, url, self._tokens, form, v2=self._v2)
@@ -78,11 +78,11 @@ class SignatureCheck:
         """Check a request for a stream, and return its nonce.
 
         Args:
-            headers: The request's.
-            url: By which Plivo knows the stream, with the query that came.
+            headers: The request's headers.
+            url: The URL by which Plivo reaches the stream, with the request's query.
 
         Raises:
-            SignatureError: It is not signed by any of the tokens, or its nonce was used.
+            SignatureError: It is not signed with any of the tokens, or its nonce was used.
 
         """
         nonce = verify_upgrade_headers(headers, url, self._tokens).nonce
@@ -91,9 +91,9 @@ class SignatureCheck:
         return nonce
 
     def use(self, nonce: str) -> None:
-        """Take no further stream with this nonce."""
+        """Refuse further streams with this nonce."""
         self._used[nonce] = None
 
     def release(self, nonce: str) -> None:
-        """Take a stream with this nonce again: the one that used it was not accepted after all."""
+        """Allow this nonce again: its stream never began."""
         self._used.pop(nonce, None)
