@@ -1,4 +1,4 @@
-"""The caller hears themselves: the smallest handler there is.
+"""Callers hear themselves: the smallest handler.
 
     mediaserver serve examples.echo:echo
     mediaserver call ws://127.0.0.1:8000/stream --audio in.wav --record out.wav

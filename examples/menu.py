@@ -1,4 +1,4 @@
-"""A menu worked by keys. Its prompts are spoken by eSpeak NG, so that it needs no recordings.
+"""A menu worked by keys. eSpeak NG speaks its prompts, so it needs no recordings.
 
     pip install "mediaserver[offline]"
     mediaserver serve examples.menu:MENU
@@ -19,10 +19,10 @@ ORDERS = {"1001": "is on its way", "1002": "will be ready tomorrow"}  # stands f
 
 
 async def order_status(stream: Stream, keys: str) -> None:
-    """Say what has become of an order."""
+    """Say the status of an order."""
     answer = f"Order {' '.join(keys)} {ORDERS.get(keys, 'is not known here')}."
     said = await stream.say(spoken(answer, stream.format, VOICE))
-    await said.heard()  # a handler that returns ends the stream, and what is unheard with it
+    await said.heard()  # a handler that returns ends the stream, heard or not
 
 
 ORDER = Menu(

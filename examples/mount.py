@@ -3,7 +3,7 @@
     uvicorn examples.mount:app --port 8000
     mediaserver call ws://127.0.0.1:8000/plivo/stream --audio in.wav --after-greeting --silence 6
 
-The application answers Plivo's webhook itself: `asgi` serves the WebSocket and nothing else.
+The application answers Plivo's webhook itself: `asgi` serves only the WebSocket.
 """
 
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ streams = asgi(TownHall)
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Close live calls at the end: FastAPI passes no lifespan on to what is mounted."""
+    """Close live calls at the end: FastAPI does not run the lifespans of mounted applications."""
     yield
     await streams.shutdown()
 
@@ -34,7 +34,7 @@ app.mount("/plivo", streams)
 
 @app.api_route("/answer", methods=["GET", "POST"])
 async def answer(request: Request) -> Response:
-    """Have Plivo stream the call here."""
+    """Tell Plivo to stream the call to this server."""
     scheme = "wss" if request.url.scheme == "https" else "ws"
     stream = StreamElement(
         f"{scheme}://{request.url.netloc}/plivo/stream",

@@ -1,4 +1,4 @@
-"""An agent that runs on this machine alone: no key, no network. It understands five sentences.
+"""An agent that runs on this machine, without a key or a network. It understands five sentences.
 
     mediaserver serve examples.offline:TownHall
     mediaserver call ws://127.0.0.1:8000/stream --audio question.wav --after-greeting --silence 6

@@ -1,4 +1,4 @@
-"""Speech as a service sends it, and a lookup that blocks: what a real agent has to wait for.
+"""Speech in chunks, as a service sends it, and a lookup that blocks.
 
     mediaserver serve examples.outside_service:Agent
     mediaserver call ws://127.0.0.1:8000/stream --press 1@1 --record out.wav
@@ -20,7 +20,7 @@ RATE = 24_000
 
 
 async def speak(text: str) -> AsyncIterator[Samples]:
-    """Send a tone for each word, in chunks as they become ready, faster than they are heard."""
+    """Yield a tone for each word as it becomes ready, faster than it is heard."""
     for word in text.split():
         await asyncio.sleep(0.05)
         time_ = np.arange(round(0.06 * RATE * len(word))) / RATE
@@ -38,7 +38,7 @@ class Agent(Handler):
     """Greets the caller by name; a key interrupts."""
 
     async def on_start(self) -> None:
-        """Look up who calls without holding up other calls, and speak."""
+        """Look up the caller without blocking other calls, and speak."""
         name = await self.stream.run_blocking(look_up, self.stream.caller)
         self.greeting = await self.stream.say(
             speak(f"Hello {name} what can I do for you on this fine day"), rate=RATE
@@ -46,6 +46,6 @@ class Agent(Handler):
         self.heard = await self.greeting.heard()
 
     async def on_dtmf(self, digit: str) -> None:
-        """Stop speaking; the service's stream is closed, too."""
+        """Stop speaking, which closes the service's stream too, and answer."""
         self.stream.interrupt()
         await self.stream.say(speak("You pressed a key"), rate=RATE)

@@ -1,11 +1,11 @@
-"""A restaurant's receptionist of three services: one hears, one thinks, one speaks.
+"""A restaurant's receptionist with three services: one hears, one thinks, one speaks.
 
     pip install "mediaserver[openai]"
     export OPENAI_API_KEY=sk-…
     mediaserver serve examples.receptionist:Receptionist
     mediaserver call ws://127.0.0.1:8000/stream --audio question.wav --after-greeting --silence 6
 
-The same with one model that hears and speaks by itself: receptionist_realtime.py.
+The same with one model that hears and speaks: receptionist_realtime.py.
 """
 
 from datetime import date, time
@@ -24,7 +24,7 @@ TIMES = (time(18), time(19, 30), time(21))
 
 
 class Receptionist(VoiceAgent):
-    """Takes bookings; one at each time is all the place has."""
+    """Takes bookings; the restaurant has one table at each time."""
 
     speech_to_text = OpenAITranscription()
     language_model = OpenAIChat("gpt-5.4-mini")

@@ -1,4 +1,4 @@
-"""A restaurant's receptionist by OpenAI's Realtime API: it hears and speaks by itself.
+"""A restaurant's receptionist with OpenAI's Realtime API: one model hears and speaks.
 
     pip install "mediaserver[openai]"
     export OPENAI_API_KEY=sk-…
@@ -22,7 +22,7 @@ TIMES = (time(18), time(19, 30), time(21))
 
 
 class Receptionist(RealtimeAgent):
-    """Takes bookings; one at each time is all the place has."""
+    """Takes bookings; the restaurant has one table at each time."""
 
     model = OpenAIRealtime(voice="marin")
     greeting = "Good evening, Rosa's restaurant. What can I do for you?"

@@ -1,9 +1,9 @@
-"""Records calls, both sides as they were heard: the caller left, the agent right.
+"""Records both sides of calls as they were heard: the caller left, the agent right.
 
     mediaserver serve examples.recorder:RECORDED
     mediaserver call ws://127.0.0.1:8000/stream --audio in.wav --press "*@2" --press "*@4"
 
-The file is in recordings/ and grows while they speak. The star key pauses it, as for card numbers.
+The file in recordings/ grows during the call. The star key pauses it, as for card numbers.
 """
 
 from mediaserver.agents import Parrot
@@ -12,7 +12,7 @@ from mediaserver.agents.recording.recording import Recording
 
 
 class Desk(Parrot):
-    """Says again what the caller said; any agent is recorded in the same way."""
+    """Repeats what the caller said; any agent is recorded in the same way."""
 
     recording: Recording
 
@@ -21,7 +21,7 @@ class Desk(Parrot):
         self.paused = False
 
     async def on_dtmf(self, digit: str) -> None:
-        """Leave out what is said from one star to the next."""
+        """Pause the recording from one star to the next."""
         if digit != "*":
             await super().on_dtmf(digit)
             return

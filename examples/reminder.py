@@ -5,7 +5,7 @@
     export MEDIASERVER_PUBLIC_URL=https://voice.example.com
     mediaserver dial +14155550199 --from +14155550100 --handler examples.reminder:Reminder
 
-With ``--machine hangup`` it does not talk to machines. From code, for a list of people, there is
+With ``--machine hangup`` it hangs up on answering machines. To call a list of people from code, use
 `place_calls` (docs/plivo.md).
 """
 
@@ -20,12 +20,12 @@ from mediaserver.agents.services.openai.transcription import OpenAITranscription
 
 log = logging.getLogger(__name__)
 
-# Stands for the practice's own database: who is called, and what about.
+# Stands for the practice's own database: appointments by telephone number.
 APPOINTMENTS = {"14155550199": "Thursday at a quarter past nine with Doctor Okafor"}
 
 
 class Reminder(VoiceAgent):
-    """Greets first, as who calls should, and hangs up when it knows what it wanted to know."""
+    """Greets first, as a caller should, and hangs up when it has its answer."""
 
     speech_to_text = OpenAITranscription()
     language_model = OpenAIChat("gpt-5.4-mini")
@@ -33,7 +33,7 @@ class Reminder(VoiceAgent):
     silence_prompt = "Can you hear me?"
 
     async def on_start(self) -> None:
-        """Look up whom this call is to, and greet them."""
+        """Look up the appointment of the person called, and greet them."""
         number = (self.stream.called or "").lstrip("+")
         when = APPOINTMENTS.get(number, "this week")
         self.greeting = (

@@ -1,4 +1,4 @@
-"""Several handlers in one server, by path and by dialled number, and what they share.
+"""Several handlers in one server, by path and by dialled number, with something shared.
 
     mediaserver serve examples.routes:ROUTES
     mediaserver call ws://127.0.0.1:8000/high --audio in.wav --record out.wav
@@ -28,7 +28,7 @@ class Shared:
 
 @asynccontextmanager
 async def lifespan() -> AsyncIterator[Shared]:
-    """Open what is shared before the first call, and close it after the last."""
+    """Open what calls share before the first call, and close it after the last."""
     shared = Shared()
     yield shared
     log.info("%d calls", len(shared.callers))
@@ -55,6 +55,6 @@ async def echo(stream: Stream, volume: float = 1.0) -> None:
 ROUTES = Routes(
     Route(Beep, "/high", settings={"hertz": 880}),
     Route(Beep, number="+1 415 555 0100", settings={"hertz": 220}),
-    Route(echo, settings={"volume": 0.5}),  # /stream, whatever other number
+    Route(echo, settings={"volume": 0.5}),  # /stream, for any other number
     lifespan=lifespan,
 )

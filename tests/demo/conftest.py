@@ -1,12 +1,10 @@
 """The demo's scene, and calls that play it in virtual time."""
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
-import structlog
 
 from mediaserver import Handler
 from mediaserver.demo.agent import AgentNotes, Receptionist
@@ -18,18 +16,20 @@ from mediaserver.sandbox import CallReport
 from mediaserver.testing import joined, run_virtual
 
 
+Performed: TypeAlias = tuple[Scene, list[Moment], CallReport]
+Perform: TypeAlias = Callable[..., Performed]
+
+
 @pytest.fixture(scope="session")
 def scene() -> Scene:
     return Scene.spoken()
 
 
 @pytest.fixture(scope="session")
-def perform(scene: Scene) -> Callable[..., Any]:
-    """Play the scene with an agent, the right one unless told: the scene, moments and report."""
+def perform(scene: Scene) -> Perform:
+    """Play the scene with an agent, by default the right one: its scene, moments and report."""
 
-    def perform(
-        handler: type[Any] | type[Handler] | None = None, **changes: Any
-    ) -> tuple[Scene, list[Moment], CallReport]:
+    def perform(handler: type[Any] | type[Handler] | None = None, **changes: Any) -> Performed:
         performance = replace(scene, notes=AgentNotes())
         routes = performance.routes
         if handler is not None or changes:
@@ -37,7 +37,7 @@ def perform(scene: Scene) -> Callable[..., Any]:
             is_receptionist = isinstance(handler, type) and issubclass(handler, Receptionist)
             settings = {**performance.settings, **changes} if is_receptionist else {}
             routes = Routes(Route(handler, settings=settings))
-        moments = []
+        moments: list[Moment] = []
 
         async def call() -> CallReport:
             async with joined(routes, start=False) as line:
@@ -49,16 +49,6 @@ def perform(scene: Scene) -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
-def performed(perform: Callable[..., Any]) -> tuple[Scene, list[Moment], CallReport]:
+def performed(perform: Perform) -> Performed:
     """The scene as it should be."""
     return perform()
-
-
-@pytest.fixture(autouse=True)
-def restored_logs() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()

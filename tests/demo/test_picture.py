@@ -1,7 +1,6 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import hypothesis.strategies as st
 import matplotlib.figure
@@ -20,35 +19,43 @@ from mediaserver.demo.verdict import CallFigures
 from mediaserver.sandbox import CallReport
 
 
-@pytest.fixture
-def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+Picture: TypeAlias = tuple[Figure, NDArray[np.float32]]
+Draw: TypeAlias = Callable[[list[Moment], CallReport], Picture]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Draw]:
     """Draw a call: the figure, and the picture's pixels."""
-    figures = []
+    figures: list[Figure] = []
+    path = tmp_path_factory.mktemp("picture") / "call.png"
     savefig = matplotlib.figure.Figure.savefig
 
     def keep(self: Figure, *args: Any, **kwargs: Any) -> None:
         figures.append(self)
         savefig(self, *args, **kwargs)
 
-    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", keep)
-
-    def drawn(moments: list[Moment], report: CallReport) -> tuple[Figure, NDArray[np.float32]]:
-        path = tmp_path / "call.png"
+    def drawn(moments: list[Moment], report: CallReport) -> Picture:
         draw(path, report, moments, CallFigures.of(report), title="A call")
         return figures[-1], imread(path)
 
-    return drawn
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matplotlib.figure.Figure, "savefig", keep)
+        yield drawn
+
+
+@pytest.fixture(scope="module")
+def picture(drawn: Draw, performed: tuple[Scene, list[Moment], CallReport]) -> Picture:
+    """The picture of the scene as it should be."""
+    _, moments, report = performed
+    return drawn(moments, report)
 
 
 def visible_texts(figure: Figure) -> list[Text]:
     return [each for each in figure.findobj(Text) if each.get_visible() and each.get_text().strip()]
 
 
-def test_no_two_texts_overlap_and_none_is_cut_off(
-    drawn: Callable[..., Any], performed: tuple[Scene, list[Moment], CallReport]
-) -> None:
-    _, moments, report = performed
-    figure, _ = drawn(moments, report)
+def test_no_two_texts_overlap_and_none_is_cut_off(picture: Picture) -> None:
+    figure, _ = picture
     boxes = [(each.get_text(), each.get_window_extent()) for each in visible_texts(figure)]
     assert len(boxes) > 20
     width, height = figure.get_size_inches() * figure.dpi
@@ -60,10 +67,10 @@ def test_no_two_texts_overlap_and_none_is_cut_off(
 
 
 def test_every_moment_with_a_label_is_labelled(
-    drawn: Callable[..., Any], performed: tuple[Scene, list[Moment], CallReport]
+    picture: Picture, performed: tuple[Scene, list[Moment], CallReport]
 ) -> None:
-    _, moments, report = performed
-    figure, _ = drawn(moments, report)
+    _, moments, _ = performed
+    figure, _ = picture
     texts = [each.get_text().strip() for each in visible_texts(figure)]
     assert {each.label for each in moments if each.label} <= set(texts)
     assert {each.words for each in moments if each.words and each.aloud} <= {
@@ -72,11 +79,8 @@ def test_every_moment_with_a_label_is_labelled(
     assert "understood: Okay." in texts
 
 
-def test_each_voice_is_drawn_in_its_own_panel_and_colour(
-    drawn: Callable[..., Any], performed: tuple[Scene, list[Moment], CallReport]
-) -> None:
-    _, moments, report = performed
-    _, pixels = drawn(moments, report)
+def test_each_voice_is_drawn_in_its_own_panel_and_colour(picture: Picture) -> None:
+    _, pixels = picture
     rgb = pixels[..., :3]
     blue = np.linalg.norm(rgb - np.array([0x1F, 0x6F, 0x8B]) / 255, axis=2) < 0.05
     red = np.linalg.norm(rgb - np.array([0xC8, 0x55, 0x3D]) / 255, axis=2) < 0.05
@@ -89,7 +93,7 @@ def test_each_voice_is_drawn_in_its_own_panel_and_colour(
 
 
 def test_a_call_that_broke_off_is_drawn_too(
-    drawn: Callable[..., Any], performed: tuple[Scene, list[Moment], CallReport]
+    drawn: Draw, performed: tuple[Scene, list[Moment], CallReport]
 ) -> None:
     _, moments, report = performed
     report = replace(report, recording=None, duration=0.0, agent_speech=[], replies=[])
@@ -155,7 +159,7 @@ def test_text_is_wider_in_larger_letters() -> None:
 
 
 def test_moments_are_marked_in_any_number(
-    drawn: Callable[..., Any], performed: tuple[Scene, list[Moment], CallReport]
+    drawn: Draw, performed: tuple[Scene, list[Moment], CallReport]
 ) -> None:
     _, _, report = performed
     figure, _ = drawn([Moment(0.01 * n, "agent", f"moment {n}", "") for n in range(12)], report)
