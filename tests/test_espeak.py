@@ -8,7 +8,6 @@ from typing import Any
 import espeakng_loader
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from audiocodecs import Wav
 from mediaserver import espeak
@@ -18,7 +17,7 @@ from mediaserver.espeak import SpeechError, speak, speak_marked
 SENTENCE = "The quick brown fox jumps over the lazy dog."
 
 
-def loudness(wav: Wav) -> NDArray[np.float64]:
+def loudness(wav: Wav) -> Any:
     """Return the root mean square of every 20 ms."""
     length = wav.rate // 50
     pieces = wav.samples[: len(wav.samples) // length * length].reshape(-1, length)
@@ -97,7 +96,7 @@ def test_a_voice_that_there_is_none_of_is_refused(voice: str, message: str) -> N
 
 
 @pytest.mark.parametrize("options", [{"words_per_minute": 79}, {"pitch": 101}, {"pitch": -1}])
-def test_speed_and_pitch_have_limits(options: dict[str, int]) -> None:
+def test_speed_and_pitch_have_limits(options: Any) -> None:
     with pytest.raises(ValueError, match=f"must be .* not {next(iter(options.values()))}"):
         speak(SENTENCE, **options)
 

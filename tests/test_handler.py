@@ -35,7 +35,7 @@ async def nothing(stream: Any) -> None:
         pass
 
 
-def called(handler: Any, test: Callable[..., Any], **how: Any) -> JoinedCall:
+def called(handler: Any, test: Callable[..., Any], **how: Any) -> Any:
     """Run `test` on the line of a call to `handler`."""
 
     async def main() -> CallReport | JoinedCall | list[str] | str | None:
@@ -185,7 +185,7 @@ def noted(
     | list[tuple[str, float] | tuple[str, str, float]]
     | list[tuple[str, float]]
 ):
-    notes = []
+    notes: list[Any] = []
     called(Routes(Route(handler, settings={"notes": notes})), test, **how)
     return notes
 
@@ -226,7 +226,7 @@ def test_a_handler_without_on_audio_may_read_audio_itself() -> None:
             async for _ in self.stream.audio():
                 read["frames"] += 1
 
-    read = Counter()
+    read: Counter[Any] = Counter()
     called(Reading, until(1.0))
     assert read["frames"] >= 48
 
@@ -241,7 +241,7 @@ def test_on_audio_takes_one_frame_at_a_time() -> None:
             await asyncio.sleep(0.03)
             self.running -= 1
 
-    most = []
+    most: list[Any] = []
     called(Slow, until(1.0))
     assert set(most) == {1}
 
@@ -274,7 +274,7 @@ def test_an_error_of_plivos_reaches_its_hook() -> None:
     async def test(line: JoinedCall) -> None:
         line.call.session.receive('{"event":"playFailed","reason":"too loud"}')
 
-    errors = []
+    errors: list[Any] = []
     called(Failing, test)
     called(Handler, test)
     assert errors == [StreamError("playFailed", "too loud")]
@@ -288,7 +288,7 @@ def test_a_status_callback_reaches_its_hook() -> None:
     async def test(line: JoinedCall) -> None:
         line.call.session.report(status)
 
-    told = []
+    told: list[Any] = []
     status = StreamStatus(kind="degraded", error="30 % full")
     called(Informed, test)
     called(Handler, test)
@@ -366,7 +366,7 @@ def test_on_end_comes_after_all_audio_and_before_on_stop(listens: bool) -> None:
         await asyncio.sleep(0.5)
         self.note("ended")
 
-    async def on_audio(self: Any | Handler | Noting, frame: Frame) -> None:
+    async def on_audio(self: Any, frame: Frame) -> None:
         self.note("audio")
 
     hooks = {"on_end": on_end, **({"on_audio": on_audio} if listens else {})}
@@ -495,7 +495,7 @@ def test_each_call_has_an_instance_of_its_own() -> None:
         async with joined(Counting), joined(Counting):
             pass
 
-    instances = []
+    instances: list[Any] = []
     run_virtual(main())
     assert len(instances) == 2
     assert instances[0].stream is not instances[1].stream
@@ -509,7 +509,7 @@ def test_a_handler_may_be_run_by_another() -> None:
     async def handler(stream: Stream) -> None:
         await Brief()(stream)
 
-    started = []
+    started: list[Any] = []
     assert called(handler, until(0.5)).phone.identity.call_id == started[0]
 
 
@@ -521,7 +521,7 @@ def test_a_turn_is_told_to_its_hook() -> None:
         async def on_turn(self, turn: Turn) -> None:
             told.append(turn.agent)
 
-    told = []
+    told: list[Any] = []
     called(Agent, until(0.5))
     assert told == ["hello"]
 
@@ -579,6 +579,6 @@ def test_on_end_comes_although_on_audio_played_to_the_ended_stream() -> None:
         async def on_end(self) -> None:
             ended.append(now())
 
-    ended = []
+    ended: list[Any] = []
     called(Playing, until(1.0))
     assert ended == [pytest.approx(1.0, abs=0.1)]

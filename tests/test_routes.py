@@ -54,7 +54,7 @@ def test_a_routes_settings_go_to_the_handler() -> None:
     async def handler(stream: Any, *, greeting: Any) -> None:
         greetings.append(greeting)
 
-    greetings = []
+    greetings: list[Any] = []
     called(Routes(Route(handler, settings={"greeting": "hello"})), until_closed)
     assert greetings == ["hello"]
 
@@ -124,7 +124,7 @@ def test_a_number_without_digits_is_refused() -> None:
 
 def test_a_hook_that_is_not_async_is_refused() -> None:
     class Late(Handler):
-        def on_dtmf(self, digit: Any) -> None:
+        def on_dtmf(self, digit: Any) -> Any:
             pass
 
     with pytest.raises(HandlerError, match=r"Late\.on_dtmf is not async"):
@@ -155,7 +155,7 @@ def test_calls_go_where_their_path_says() -> None:
         async def on_sales(stream: Any) -> None:
             taken.append(stream.path)
 
-        taken = []
+        taken: list[Any] = []
         async with joined(Routes(Route(nothing), Route(on_sales, "/sales")), path="/sales") as line:
             await line.phone.wait_closed()
         return taken
@@ -288,7 +288,7 @@ async def shared_by(routes: Any) -> Any:
 
 
 async def test_a_lifespan_is_shared_by_all_routes() -> None:
-    notes = []
+    notes: list[Any] = []
     routes = Routes(Route(sales), Route(support, "/b"), lifespan=lifespan_of("pool", notes))
     assert await shared_by(routes) == ["pool", "pool"]
     assert notes == ["pool opens", "pool closes"]
@@ -303,7 +303,7 @@ async def test_a_handlers_own_lifespan_comes_first() -> None:
 
 
 async def test_a_handler_of_two_routes_has_one_lifespan() -> None:
-    notes = []
+    notes: list[Any] = []
 
     class Own(Handler):
         lifespan = staticmethod(lifespan_of("own", notes))
@@ -335,7 +335,7 @@ def ready(notes: Any) -> Any:
 
 
 async def test_a_handler_gets_ready_for_each_route_within_the_lifespans() -> None:
-    notes = []
+    notes: list[Any] = []
     handler = ready(notes)
     routes = Routes(
         Route(handler, settings={"city": "York"}),
@@ -357,7 +357,7 @@ def test_what_a_lifespan_yields_is_the_streams() -> None:
     async def handler(stream: Any) -> None:
         shared.append(stream.shared)
 
-    shared = []
+    shared: list[Any] = []
     called(Routes(Route(handler), lifespan=lifespan_of("pool", [])), until_closed)
     assert shared == ["pool"]
 

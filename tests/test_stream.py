@@ -100,7 +100,7 @@ def test_a_stream_knows_its_extra_headers_and_query() -> None:
 
 
 def test_caller_and_called_are_unknown_unless_the_webhook_told() -> None:
-    async def test(stream: Stream, phone: Phone) -> tuple[None, None]:
+    async def test(stream: Stream, phone: Phone) -> Any:
         return stream.caller, stream.called
 
     assert called(test) == (None, None)
@@ -161,7 +161,7 @@ def test_audio_of_a_stream_that_has_ended_ends() -> None:
 
 
 def test_events_yields_everything_in_order() -> None:
-    async def test(stream: Stream, phone: Phone) -> list[Dtmf | Frame]:
+    async def test(stream: Stream, phone: Phone) -> Any:
         async def key() -> None:
             await phone.wait_until(0.1)
             phone.press("1")
@@ -180,7 +180,7 @@ def test_events_yields_everything_in_order() -> None:
 
 
 def test_controls_yields_everything_but_audio() -> None:
-    async def test(stream: Stream, phone: Phone) -> list[Checkpoint | Dtmf | Interrupt]:
+    async def test(stream: Stream, phone: Phone) -> Any:
         async def happen() -> None:
             phone.press("1")
             await phone.wait_until(0.1)
@@ -202,7 +202,7 @@ def test_controls_yields_everything_but_audio() -> None:
 
 
 def test_controls_may_be_read_beside_audio() -> None:
-    async def test(stream: Stream, phone: Phone) -> list[int | list[str]]:
+    async def test(stream: Stream, phone: Phone) -> Any:
         async def keys() -> list[str]:
             return [event.digit async for event in stream.controls()]
 
@@ -260,7 +260,7 @@ def test_a_new_reader_takes_the_place_of_one_that_does_not_wait(first: str, seco
 
 
 def test_audio_and_controls_are_read_beside_each_other() -> None:
-    async def test(stream: Stream, phone: Phone) -> tuple[Frame, Dtmf]:
+    async def test(stream: Stream, phone: Phone) -> Any:
         controls = asyncio.create_task(anext(stream.controls()))
         frame = await anext(stream.audio())
         phone.press("5")
@@ -272,7 +272,7 @@ def test_audio_and_controls_are_read_beside_each_other() -> None:
 
 
 def test_a_reader_that_is_left_makes_way_for_the_next() -> None:
-    async def test(stream: Stream, phone: Phone) -> tuple[Frame, Frame]:
+    async def test(stream: Stream, phone: Phone) -> Any:
         first = await anext(stream.audio())
         second = await anext(stream.events())
         return first, second
@@ -322,7 +322,7 @@ def test_events_that_lead_to_events_leave_others_their_turn(reader: str) -> None
 
 
 def test_reading_with_a_timeout_loses_nothing() -> None:
-    async def test(stream: Stream, phone: Phone) -> list[int]:
+    async def test(stream: Stream, phone: Phone) -> Any:
         reader, chunks = stream.audio(), []
         while len(chunks) < 20:
             try:
@@ -490,7 +490,7 @@ def test_playing_to_a_stream_that_has_ended_is_refused() -> None:
     "audio", [tone(0.02), Frame(b"\xff" * 160, MULAW_8K)], ids=["array", "frame"]
 )
 def test_audio_of_an_older_generation_is_dropped(audio: Frame | Samples) -> None:
-    async def test(stream: Stream, phone: Phone) -> tuple[bool, int]:
+    async def test(stream: Stream, phone: Phone) -> Any:
         generation = stream.generation
         stream.interrupt()
         playback = await stream.play(audio, generation=generation)
@@ -523,7 +523,7 @@ def test_an_interruption_forgets_the_resamplers_tail_whatever_is_played_next() -
 
 
 def test_an_interruption_reaches_audio_that_is_still_being_converted() -> None:
-    async def test(stream: Stream, phone: Phone) -> tuple[bool, int]:
+    async def test(stream: Stream, phone: Phone) -> Any:
         converting = asyncio.create_task(stream.play(tone(60, 24000), rate=24000))
         await asyncio.sleep(0)
         stream.interrupt()
@@ -559,7 +559,7 @@ def test_seconds_heard_grow_while_the_audio_plays() -> None:
 
 
 def test_two_may_wait_for_the_same_audio() -> None:
-    async def test(stream: Stream, phone: Phone) -> list[Heard]:
+    async def test(stream: Stream, phone: Phone) -> Any:
         playback = await stream.play(tone(0.5))
         return await asyncio.gather(playback.heard(), playback.heard())
 

@@ -40,9 +40,9 @@ class Scripted(VoiceAgent):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.turns = []
-        self.barge_ins = []
-        self.transcripts = []
+        self.turns: list[Any] = []
+        self.barge_ins: list[Any] = []
+        self.transcripts: list[Any] = []
         self.stopped = None
 
     async def __call__(self, stream: Stream) -> None:
@@ -89,7 +89,7 @@ def converse(
         "text_to_speech": tts,
         **settings,
     }
-    agents = []
+    agents: list[Any] = []
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[Any]:

@@ -56,10 +56,8 @@ def cough() -> Samples:
     return (12_000 * noise * envelope).clip(-32_768, 32_767).astype(np.int16)
 
 
-def call(
-    script: Callable[..., Any], *, hears: list[str], answers: list[str]
-) -> tuple[Asked, list[tuple[str, str]], CallReport]:
-    agents = []
+def call(script: Callable[..., Any], *, hears: list[str], answers: list[str]) -> Any:
+    agents: list[Any] = []
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[Any]:

@@ -188,7 +188,7 @@ def test_menus_nest_and_lead_back(to: Callable[..., Any], went: list[Any]) -> No
 
 
 @pytest.mark.parametrize("step", ["again", "back"])
-def test_a_key_has_the_prompt_again(to: Callable[..., Any], went: list[Any], step: str) -> None:
+def test_a_key_has_the_prompt_again(to: Any, went: list[Any], step: Any) -> None:
     report = called(
         Menu(prompt=clip(1.0), choices={"9": step, "1": to("one")}), (1.5, "9"), (4.0, "1")
     )

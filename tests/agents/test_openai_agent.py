@@ -51,7 +51,7 @@ class Talking(VoiceAgent):
 
     async def __call__(self, stream: Stream) -> None:
         stream.shared.put_nowait(self)
-        self.turns = asyncio.Queue()
+        self.turns: asyncio.Queue[Any] = asyncio.Queue()
         await super().__call__(stream)
 
     async def on_turn(self, turn: Turn) -> None:
@@ -81,7 +81,7 @@ async def calling(
     async def lifespan() -> AsyncIterator[Any]:
         yield agents
 
-    agents = asyncio.Queue()
+    agents: asyncio.Queue[Any] = asyncio.Queue()
     routes = Routes(Route(Talking, settings={**services, **settings}), lifespan=lifespan)
     async with AsyncExitStack() as stack:
         for service in services.values():

@@ -1,7 +1,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from audiocodecs import Samples
-from mediaserver.agents import Utterance
 from mediaserver.agents.services import ServiceError, Transcript
 from mediaserver.agents.transcriber import Transcriber
 from mediaserver.agents.turns import LevelDetector
@@ -33,14 +32,14 @@ TWO_UTTERANCES = np.concatenate([silence(0.5), tone(1.0), silence(1.5), tone(0.8
 class Kept(Transcriber):
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, voice_detector=LevelDetector, **settings)
-        self.transcripts = []
+        self.transcripts: list[Any] = []
         KEPT.append(self)
 
     async def on_transcript(self, transcript: Transcript) -> None:
         self.transcripts.append((transcript.text, transcript.final))
 
 
-KEPT = []
+KEPT: list[Any] = []
 
 
 @pytest.fixture(autouse=True)
@@ -140,7 +139,7 @@ def test_a_service_that_does_not_end_after_its_last_transcript_is_no_failure(
     kept: list[Any],
 ) -> None:
     class Endless(TimedTranscription):
-        async def transcribe(self, audio: Utterance) -> AsyncIterator[Any]:
+        async def transcribe(self, audio: Any) -> AsyncGenerator[Any, None]:
             async for transcript in super().transcribe(audio):
                 yield transcript
             await asyncio.sleep(3600)
@@ -155,7 +154,7 @@ def test_a_service_that_sends_what_is_no_transcript_is_one_that_failed(
     kept: list[Any], piece: str | None
 ) -> None:
     class Wrong(TimedTranscription):
-        async def transcribe(self, audio: Utterance) -> AsyncIterator[Any]:
+        async def transcribe(self, audio: Any) -> AsyncGenerator[Any, None]:
             async for _ in super().transcribe(audio):
                 yield piece
 

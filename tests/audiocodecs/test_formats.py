@@ -24,16 +24,14 @@ ALL += [AudioFormat("l16", rate) for rate in RATES]
         (("l16", 24000), L16_24K),
     ],
 )
-def test_the_constants_are_the_formats_they_are_named_after(
-    given: tuple[str, int], known: AudioFormat
-) -> None:
+def test_the_constants_are_the_formats_they_are_named_after(given: Any, known: AudioFormat) -> None:
     assert AudioFormat(*given) is known
     assert (known.encoding, known.rate) == given
 
 
 @pytest.mark.parametrize("encoding", ["mulaw", "alaw"])
 @pytest.mark.parametrize("rate", [rate for rate in RATES if rate != 8000])
-def test_g711_has_8000_hz_only(encoding: str, rate: int) -> None:
+def test_g711_has_8000_hz_only(encoding: Any, rate: Any) -> None:
     with pytest.raises(AudioError, match=f"'{encoding}' and rate {rate}; allowed: .*mulaw;rate="):
         AudioFormat(encoding, rate)
 
@@ -42,9 +40,7 @@ def test_g711_has_8000_hz_only(encoding: str, rate: int) -> None:
     ("encoding", "rate"),
     [("l16", 11025), ("l16", 0), ("opus", 8000), (None, None), ("l16", "8000"), ([], {})],
 )
-def test_unknown_formats_are_refused(
-    encoding: list[Any] | str | None, rate: dict[Any, Any] | int | str | None
-) -> None:
+def test_unknown_formats_are_refused(encoding: Any, rate: Any) -> None:
     with pytest.raises(AudioError, match=r"allowed: .*audio/x-l16;rate=8000\|16000\|22050"):
         AudioFormat(encoding, rate)
 
@@ -92,7 +88,7 @@ def test_parse_is_tolerant(text: str, fmt: AudioFormat) -> None:
         8000,
     ],
 )
-def test_parse_says_what_was_given_and_what_is_allowed(text: int | str | None) -> None:
+def test_parse_says_what_was_given_and_what_is_allowed(text: Any) -> None:
     with pytest.raises(AudioError) as caught:
         AudioFormat.parse(text)
     assert str(caught.value).startswith(f"unknown audio format {text!r}; allowed: audio/x-mulaw")

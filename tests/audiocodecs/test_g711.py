@@ -37,7 +37,7 @@ def mulaw_code(sample: int) -> int:
     return (0x80 if sample >= 0 else 0) + (7 - segment) * 16 + (15 - interval)
 
 
-def mulaw_sample(code: int) -> int:
+def mulaw_sample(code: int) -> Any:
     segment, interval = divmod(127 - code % 128, 16)
     # the middle of the interval, without the bias of 33, in 14 bits; G.191 aligns it left
     value = 4 * ((2 * interval + 33) * 2**segment - 33)
@@ -55,7 +55,7 @@ def alaw_code(sample: int) -> int:
     return ((128 if sample >= 0 else 0) + 16 * segment + value) ^ 0b01010101
 
 
-def alaw_sample(code: int) -> int:
+def alaw_sample(code: int) -> Any:
     plain = code ^ 0b01010101
     segment, interval = divmod(plain % 128, 16)
     leading, shift = (16, segment - 1) if segment else (0, 0)

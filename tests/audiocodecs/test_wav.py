@@ -115,7 +115,7 @@ def test_decode_takes_every_kind_of_bytes(
 
 
 @pytest.mark.parametrize("data", ["RIFF", None, RAMP])
-def test_decode_refuses_what_is_not_bytes(data: Samples | str | None) -> None:
+def test_decode_refuses_what_is_not_bytes(data: Any) -> None:
     with pytest.raises(AudioError, match="bytes, bytearray or memoryview, not "):
         decode_wav(data)
 
@@ -166,7 +166,7 @@ DAMAGED = [
 
 
 @pytest.mark.parametrize("rate", [0, -8000, 8000.0, "8000", None])
-def test_a_rate_that_is_none_is_refused(rate: float | str | None) -> None:
+def test_a_rate_that_is_none_is_refused(rate: Any) -> None:
     with pytest.raises(AudioError, match=f"whole number of Hz above 0, not {rate!r}"):
         encode_wav(RAMP, rate)
 
@@ -183,7 +183,7 @@ def test_what_a_wav_file_cannot_hold_is_refused(samples: Samples, rate: int) -> 
 
 @pytest.mark.parametrize("samples", [RAMP / 32768, RAMP[None, None], [1, 2]])
 def test_encode_refuses_what_is_not_int16(
-    samples: NDArray[np.float64] | Samples | list[int],
+    samples: Any,
 ) -> None:
     with pytest.raises(AudioError, match=r"int16 array of shape \(n,\) or \(n, channels\), not "):
         encode_wav(samples, 8000)

@@ -56,9 +56,9 @@ class Carrier:
         self._sample_bytes = format.sample_bytes
         self.heard = bytearray()
         self.queue = bytearray()
-        self.gaps = []
-        self.acknowledged = deque()
-        self._checkpoints = deque()
+        self.gaps: list[Any] = []
+        self.acknowledged: deque[Any] = deque()
+        self._checkpoints: deque[Any] = deque()
         self._run_start = 0.0
         self._run_position = 0
         self._dry_since = None
@@ -106,9 +106,9 @@ class Bench:
         self.clock = Clock()
         self.format = format
         self.counters = StreamCounters()
-        self.messages = []
-        self.reports = []
-        self.notices = []
+        self.messages: list[Any] = []
+        self.reports: list[Any] = []
+        self.notices: list[Any] = []
         self.ticks_wanted = 0
         # Sees each message before the carrier does.
         self.tap = self.messages.append

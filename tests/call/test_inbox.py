@@ -139,7 +139,7 @@ def test_nothing_is_dropped_where_the_sender_is_held_up(
 def test_the_sender_is_let_go_when_half_is_left(holding: Inbox, calls: list[Any]) -> None:
     for chunk in range(6):
         holding.put_frame(frame(chunk))
-    lefts = []
+    lefts: list[Any] = []
     while len(calls) == 1:
         holding.next_frame()
         lefts.append(6 - len(lefts) - 1)

@@ -1013,9 +1013,9 @@ class Conversation(RuleBasedStateMachine):
         self.tape = bytearray()
         # Where the carrier's next audio begins on the tape.
         self.position = 0
-        self.waiters = []
+        self.waiters: list[Any] = []
         self.serial = 0
-        self.names = []
+        self.names: list[Any] = []
 
     def send(self, message: bytes) -> None:
         command = decode_command(message)
@@ -1243,7 +1243,7 @@ class Tap:
         self.bench = bench
         self.heard = bytearray()
 
-    def _position(self, at: float) -> int:
+    def _position(self, at: float) -> Any:
         return round((at - 1000.0) * self.bench.format.bytes_per_second)
 
     def sent(self, audio: bytes | memoryview, at: float) -> None:

@@ -25,11 +25,11 @@ class Shell:
     """Keeps what the session asks of its shell."""
 
     def __init__(self) -> None:
-        self.sent = []
-        self.asked = []
-        self.failures = []
-        self.notices = []
-        self.turns = []
+        self.sent: list[Any] = []
+        self.asked: list[Any] = []
+        self.failures: list[Any] = []
+        self.notices: list[Any] = []
+        self.turns: list[Any] = []
 
     def send(self, message: bytes) -> None:
         self.sent.append(json.loads(message))
@@ -67,7 +67,7 @@ def make_session(clock: Any, shell: Shell) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def session(make_session: Callable[..., Any]) -> Session:
+def session(make_session: Callable[..., Any]) -> Any:
     return make_session()
 
 
@@ -591,7 +591,7 @@ def test_a_tap_is_told_of_each_frame(live: Session, clock: Any) -> None:
         def received(self, frame: Frame, at: float) -> None:
             told.append((frame.payload, at))
 
-    told = []
+    told: list[Any] = []
     live.started.playout.tap = Tap()
     live.started.inbox.ignore_audio()
     clock.now += 1.0

@@ -308,7 +308,7 @@ def test_a_backlog_of_received_audio_does_not_become_latency() -> None:
                 if len(ages) > 100:
                     return
 
-        ages = []
+        ages: list[Any] = []
         async with joined(late) as line:
             await line.phone.wait_closed()
         return ages
@@ -790,7 +790,7 @@ def test_a_disconnect_reaches_a_handler_that_is_busy(misbehaviour: str | None) -
             async def on_stop(self, reason: str) -> None:
                 stopped.append(now())
 
-        stopped = []
+        stopped: list[Any] = []
         phone = {"misbehaviour": Misbehaviour.parse(misbehaviour)} if misbehaviour else {}
         async with joined(Busy, **phone) as line:
             await asyncio.sleep(1)
@@ -830,7 +830,7 @@ def test_a_stop_and_a_closed_socket_are_one_end() -> None:
             async def on_stop(self, reason: str) -> None:
                 stops.append(reason)
 
-        stops = []
+        stops: list[Any] = []
         async with joined(Counting, send_stop=True) as line:
             await line.hang_up()
         return stops
@@ -847,7 +847,7 @@ def test_a_peer_that_does_not_read_holds_up_only_what_it_should_hear() -> None:
             async for _ in stream.audio():
                 received["frames"] += 1
 
-        received = Counter()
+        received: Counter[Any] = Counter()
         async with joined(talking, misbehaviour=Misbehaviour(stop_reading=1.0)) as line:
             await line.phone.wait_until(15.0)
             return received["frames"], line.phone.report().frames_sent
@@ -865,7 +865,7 @@ def test_frames_of_odd_sizes_do_not_end_the_call() -> None:
                 assert isinstance(frame, Frame)
                 heard.append(frame.samples)
 
-        heard = []
+        heard: list[Any] = []
         said = tone(2, rate=24000)
         wrong = Misbehaviour(odd_sizes=True)
         async with joined(

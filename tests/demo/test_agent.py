@@ -1,4 +1,5 @@
 import asyncio
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from mediaserver.demo.moment import Moment
 from mediaserver.demo.scene import AGENT_VOICE
 
 
-def tone(seconds: float) -> Samples:
+def tone(seconds: float) -> Any:
     return (8000 * np.sin(np.arange(round(8000 * seconds)) * 0.4)).astype(np.int16)
 
 

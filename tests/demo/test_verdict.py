@@ -98,7 +98,7 @@ class Misheard:
             yield Transcript(text, final=transcript.final)
 
 
-def test_an_agent_that_hears_badly(failures: Callable[..., Any], scene: Scene) -> None:
+def test_an_agent_that_hears_badly(failures: Callable[..., Any], scene: Any) -> None:
     wrongly = REQUEST.replace("eight", "nine")
     found = failures(speech_to_text=Misheard(scene.speech_to_text, REQUEST, wrongly))
     assert found["the request is understood"] == f"as \u201c{wrongly}\u201d"

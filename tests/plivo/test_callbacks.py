@@ -291,7 +291,7 @@ SAME = {"A": {"failed": "dropped"}, "B": {"dropped": "failed"}}
 
 @pytest.mark.parametrize("scheme", ["A", "B"])
 @pytest.mark.parametrize("kind", STATUS_KINDS)
-def test_what_is_written_can_be_read(kind: str, scheme: str) -> None:
+def test_what_is_written_can_be_read(kind: Any, scheme: Any) -> None:
     status = StreamStatusRequest(
         kind=kind, call_id="c", stream_id="s", name="n", error="e", caller="+1415"
     )

@@ -58,10 +58,10 @@ class Api:
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
-        self.requests = []
-        self.waits = []
+        self.requests: list[Any] = []
+        self.waits: list[Any] = []
 
-    def __call__(self, request: Request) -> Response:
+    def __call__(self, request: Request) -> Any:
         self.requests.append(request)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
@@ -232,7 +232,7 @@ def capture_sdk() -> Iterator[tuple[Client, list[Any]]]:
     sent = []
 
     class Session(requests.Session):
-        def send(self, request: PreparedRequest, **options: Any) -> None:
+        def send(self, request: PreparedRequest, **options: Any) -> Any:
             sent.append(request)
             raise CapturedError
 
@@ -771,7 +771,7 @@ async def serving(app: Starlette) -> AsyncIterator[Any]:
 
 
 async def test_a_strict_server_takes_what_is_sent() -> None:
-    seen = []
+    seen: list[Any] = []
     async with (
         serving(strict_plivo(seen)) as url,
         PlivoClient(AUTH_ID, TOKEN, base_url=url) as client,

@@ -175,7 +175,7 @@ def test_a_damaged_message_is_read_or_refused(
 ) -> None:
     rng = random.Random(seed)
     kinds = get_args(union)
-    seen = Counter()
+    seen: Counter[Any] = Counter()
     longest = 0
     for _ in range(ROUNDS):
         message = as_frame(rng, damaged(rng, corpus))

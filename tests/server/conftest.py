@@ -102,7 +102,7 @@ class ServerProcess:
     """``mediaserver serve`` in a process of its own, and what it logs."""
 
     def __init__(self, *arguments: Any, cwd: Any = None, env: Any = None) -> None:
-        self.logged = []
+        self.logged: list[Any] = []
         self._lines = queue.Queue()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "mediaserver", "serve", *arguments, "--log-format", "json"],

@@ -31,7 +31,7 @@ def ask(query: str = "", path: str = "/stream", **more: Any) -> HandshakeRequest
 
 
 @pytest.fixture
-async def runtime(start_runtime: Callable[..., Any]) -> Runtime:
+async def runtime(start_runtime: Callable[..., Any]) -> Any:
     return await start_runtime(secret=SECRET, max_calls=1)
 
 
@@ -176,7 +176,7 @@ URL = "wss://voice.example.com/media/stream?a=1"
 
 
 @pytest.fixture
-async def guarded(start_runtime: Callable[..., Any]) -> Runtime:
+async def guarded(start_runtime: Callable[..., Any]) -> Any:
     return await start_runtime(
         secret=SECRET,
         max_calls=1,

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from mediaserver.server.account import NoAccountError, connect, has_account
@@ -12,7 +14,7 @@ from mediaserver.settings import Settings
         ({"auth_id": "MA1", "more_auth_tokens": "t"}, "auth_token"),
     ],
 )
-def test_half_an_account_is_none(given: dict[str, str], missing: str) -> None:
+def test_half_an_account_is_none(given: Any, missing: str) -> None:
     settings = Settings(**given)
     assert not has_account(settings)
     with pytest.raises(NoAccountError, match=f"{missing} is not set"):

@@ -172,7 +172,7 @@ def test_a_call_that_is_over_is_not_streamed_again() -> None:
     assert runtime.admission.idle
 
 
-def test_a_call_that_a_route_does_not_expect_is_hung_up() -> None:
+def test_a_call_that_a_route_does_not_expect_is_hung_up() -> Any:
     runtime = make()
     asked = []
     runtime.screens.append(lambda route, request: asked.append((route.path, request.call_id)))

@@ -22,7 +22,6 @@ from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import CallFailed, Phone
 from mediaserver.server import StreamApp
 from mediaserver.server.asgi import UNSENT_LIMIT, asgi
-from mediaserver.server.server_call import ServerCall
 from mediaserver.settings import Settings
 
 
@@ -67,9 +66,9 @@ class Host:
             "client": ("192.0.2.1", 5),
             "extensions": {"websocket.http.response": {}} if extensions else {},
         } | scope
-        self.incoming = asyncio.Queue()
+        self.incoming: asyncio.Queue[Any] = asyncio.Queue()
         self.incoming.put_nowait({"type": "websocket.connect"})
-        self.sent = []
+        self.sent: list[Any] = []
         # What the server does with `send`: waits for this, raises that, answers a close frame.
         self.may_send = asyncio.Event()
         self.may_send.set()
@@ -99,7 +98,7 @@ class Host:
         self.incoming.put_nowait({"type": "websocket.disconnect", "code": code})
 
     @property
-    def call(self) -> ServerCall:
+    def call(self) -> Any:
         (call,) = self.app.runtime.calls
         return call
 
@@ -509,7 +508,7 @@ class Lifespan:
     """A handlers' lifespan that writes down what happens to it."""
 
     def __init__(self, fail: str = "") -> None:
-        self.happened = []
+        self.happened: list[Any] = []
         self._fail = fail
 
     @asynccontextmanager
@@ -671,7 +670,7 @@ async def serve() -> AsyncIterator[Any]:
     """Serve applications by uvicorn: ``port = await serve(app)``."""
     servers = []
 
-    async def serve(app: Starlette | StreamApp) -> int:
+    async def serve(app: Starlette | StreamApp) -> Any:
         server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
         servers.append((server, asyncio.create_task(server.serve())))
         while not server.started:

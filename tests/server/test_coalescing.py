@@ -1,5 +1,4 @@
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,9 +10,9 @@ class Loop:
     """An event loop that runs what is ready, a turn at a time."""
 
     def __init__(self) -> None:
-        self.ready = []
+        self.ready: list[Any] = []
 
-    def call_soon(self, callback: Callable[..., Any]) -> asyncio.Handle:
+    def call_soon(self, callback: Any) -> asyncio.Handle:
         handle = asyncio.Handle(callback, (), self)
         self.ready.append(handle)
         return handle
@@ -39,7 +38,7 @@ class Loop:
 class Clock:
     def __init__(self) -> None:
         self.now = 100.0
-        self.slept = []
+        self.slept: list[Any] = []
 
     def __call__(self) -> float:
         return self.now
@@ -65,7 +64,7 @@ def calls() -> set[int]:
 
 
 @pytest.fixture
-def coalescing(loop: Loop, clock: Clock, calls: set[int]) -> Coalescing:
+def coalescing(loop: Any, clock: Any, calls: Any) -> Coalescing:
     return Coalescing(loop, calls, interval=0.001, clock=clock, sleep=clock.sleep)
 
 
@@ -154,6 +153,6 @@ def test_stopping_before_it_began_does_nothing(coalescing: Coalescing) -> None:
     coalescing.stop()
 
 
-def test_an_interval_of_0_switches_it_off(loop: Loop, clock: Clock, calls: set[int]) -> None:
+def test_an_interval_of_0_switches_it_off(loop: Any, clock: Any, calls: Any) -> None:
     Coalescing(loop, calls, interval=0.0, clock=clock, sleep=clock.sleep).look()
     assert not loop.ready

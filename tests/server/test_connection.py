@@ -37,7 +37,6 @@ from mediaserver.server.admission import Admission
 from mediaserver.server.connection import StreamConnection
 from mediaserver.server.handshake import AcceptedStream, Refused
 from mediaserver.server.runtime import Runtime
-from mediaserver.server.server_call import ServerCall
 from mediaserver.settings import Settings
 
 
@@ -74,7 +73,7 @@ class Transport(asyncio.Transport):
     def set_write_buffer_limits(self, high: int | None = None, low: Any = None) -> None:
         pass
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Any) -> None:
         assert not self.eof
         self.written += data
 
@@ -100,8 +99,8 @@ class RecordedCall:
     def __init__(self, runtime: Runtime, link: StreamConnection, accepted: AcceptedStream) -> None:
         self.session = self
         self.heard_from = False
-        self.messages = []
-        self.pongs = []
+        self.messages: list[Any] = []
+        self.pongs: list[Any] = []
         self.closing_because = None
         self.stuffed_with = None
         accepted.slot.release()
@@ -169,8 +168,8 @@ class Reference:
         (request,) = self.core.events_received()
         self.core.send_response(self.core.accept(request))
         self.core.data_to_send()
-        self.messages = []
-        self.pongs = []
+        self.messages: list[Any] = []
+        self.pongs: list[Any] = []
         self.written = b""
         self.shut = False
         self._partial = None
@@ -455,7 +454,7 @@ class Client:
         self.reader, self.writer = reader, writer
         self.core = ClientProtocol(parse_uri("ws://media.test/"), state=State.OPEN)
         self.head = b""
-        self._frames = []
+        self._frames: list[Any] = []
 
     async def open(self, path: str = "/stream", **headers: Any) -> int:
         self.writer.write(upgrade(path, **headers))
@@ -472,7 +471,7 @@ class Client:
     def write(self, data: bytes) -> None:
         self.writer.write(data)
 
-    async def frame(self) -> Frame | None:
+    async def frame(self) -> Any:
         """The next frame, or None at the end."""
         while not self._frames:
             data = await self.reader.read(65_536)
@@ -482,7 +481,7 @@ class Client:
             self._frames += self.core.events_received()
         return self._frames.pop(0)
 
-    async def next(self, opcode: Opcode) -> Frame | None:
+    async def next(self, opcode: Opcode) -> Any:
         while (frame := await self.frame()) is not None:
             if frame.opcode is opcode:
                 return frame
@@ -496,7 +495,7 @@ class Client:
 @pytest.fixture
 async def clients() -> AsyncIterator[Any]:
     """Clients to be closed at the end."""
-    clients = []
+    clients: list[Any] = []
     yield clients
     for client in clients:
         client.writer.transport.abort()
@@ -509,7 +508,7 @@ async def clients() -> AsyncIterator[Any]:
 def connect(clients: list[Any]) -> Callable[..., Any]:
     """Connect clients by socket pairs: ``await connect(runtime)``."""
 
-    async def connect(runtime: Runtime) -> Client:
+    async def connect(runtime: Runtime) -> Any:
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
@@ -562,7 +561,7 @@ async def gone(runtime: Runtime) -> None:
         await asyncio.sleep(0.001)
 
 
-async def live(runtime: Runtime) -> ServerCall:
+async def live(runtime: Runtime) -> Any:
     """Wait for the stream of the one call."""
     while True:
         for call in runtime.calls:
@@ -575,7 +574,7 @@ class Handler:
     """Keeps what it is given until the stream ends."""
 
     def __init__(self) -> None:
-        self.payloads = []
+        self.payloads: list[Any] = []
         self.reason = None
 
     async def __call__(self, stream: Stream) -> None:

@@ -13,7 +13,7 @@ class Member:
     """Writes down when it was ticked; wants `wanted` ticks."""
 
     def __init__(self, wanted: int = 1_000_000, then: Callable[..., Any] | None = None) -> None:
-        self.times = []
+        self.times: list[Any] = []
         self._wanted = wanted
         self._then = then
 
@@ -159,7 +159,7 @@ async def test_discarding_a_stranger_does_nothing() -> None:
 
 async def test_a_member_discarded_in_the_midst_of_a_tick_gets_none() -> None:
     pacer = make_pacer(phases=1)
-    members = []
+    members: list[Any] = []
 
     def end_the_other() -> None:
         for other in members:

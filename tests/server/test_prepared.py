@@ -29,7 +29,7 @@ class Ready(Handler):
     seconds = 0.3
 
     def __init__(self, **settings: Any) -> None:
-        self.notes = []
+        self.notes: list[Any] = []
         self.settings = settings
         self.made.append(self)
 
@@ -51,7 +51,7 @@ class Ready(Handler):
 
 @pytest.fixture(autouse=True)
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    made = []
+    made: list[Any] = []
     monkeypatch.setattr(Ready, "made", made)
     return made
 
@@ -286,7 +286,7 @@ async def test_tasks_have_the_name_of_the_call(made: list[Any]) -> None:
         async def on_answer(self, answer: AnswerRequest, shared: None) -> None:
             names.append(asyncio.current_task().get_name())
 
-    names = []
+    names: list[Any] = []
     async with joined(Routes(Route(Named)), answer=ANSWER) as line:
         call_id = line.stream.call_id
     assert len(names) == 1

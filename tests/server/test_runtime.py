@@ -35,7 +35,7 @@ class FakeCall:
         self.accepted = examine(runtime, HandshakeRequest("/stream"))
         assert isinstance(self.accepted, AcceptedStream)
         self.session = FakeSession()
-        self.closed = []
+        self.closed: list[Any] = []
         runtime.enter(self)
 
     def close(self, code: int, reason: str) -> None:
@@ -73,7 +73,7 @@ class Lifespan:
     """A handlers' lifespan that writes down what happens to it."""
 
     def __init__(self) -> None:
-        self.happened = []
+        self.happened: list[Any] = []
 
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[Any]:
@@ -210,7 +210,7 @@ async def test_what_was_opened_is_closed_if_the_server_cannot_start() -> None:
     class Failing(Handler):
         @classmethod
         @asynccontextmanager
-        async def serving(cls, settings: dict[Any, Any]) -> AsyncIterator[Any]:
+        async def serving(cls, settings: Any) -> AsyncIterator[Any]:
             raise RuntimeError("no model")
             yield
 
@@ -222,7 +222,7 @@ async def test_what_was_opened_is_closed_if_the_server_cannot_start() -> None:
         finally:
             notes.append("closed")
 
-    notes = []
+    notes: list[Any] = []
     runtime = Runtime(Settings(), Routes(Route(Failing), lifespan=lifespan))
     with pytest.raises(RuntimeError, match="no model"):
         await runtime.startup()

@@ -33,7 +33,6 @@ from mediaserver.protocol import (
 from mediaserver.routes import Route
 from mediaserver.server.accepting import examine
 from mediaserver.server.handshake import HandshakeRequest
-from mediaserver.server.runtime import Runtime
 from mediaserver.server.server_call import CLOSE_TIMEOUT, ServerCall
 from mediaserver.server.trust.tokens import Claims, seal
 from mediaserver.testing import joined, stall
@@ -67,8 +66,8 @@ class Link:
 
     def __init__(self) -> None:
         self.call = None
-        self.sent = []
-        self.pings = []
+        self.sent: list[Any] = []
+        self.pings: list[Any] = []
         self.closed = None
         self.aborted = False
         self.reading = True
@@ -125,7 +124,7 @@ def call(start_runtime: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def enter(runtime: Runtime, *, start: bool = True, query: str = "") -> Link:
+def enter(runtime: Any, *, start: bool = True, query: str = "") -> Link:
     link = Link()
     accepted = examine(runtime, HandshakeRequest("/stream", query))
     link.call = ServerCall(runtime, link, accepted)
@@ -160,7 +159,7 @@ class Stubborn:
     """A handler that cannot be cancelled until it is told to go."""
 
     def __init__(self) -> None:
-        self.cancelled = []
+        self.cancelled: list[Any] = []
         self.go = asyncio.Event()
 
     async def __call__(self, stream: Stream) -> None:
@@ -383,7 +382,7 @@ async def test_the_first_reason_counts(call: Callable[..., Any]) -> None:
 # The place of a call
 
 
-async def places(link: Link) -> int:
+async def places(link: Any) -> Any:
     """Places taken, after the handler has had its turn."""
     await asyncio.sleep(0.01)
     return link.runtime.admission.active
@@ -862,7 +861,7 @@ async def test_short_calls_leave_no_task_no_timer_and_no_object_behind(
 ) -> None:
     runtime = await start_runtime(Route(Answering))
     loop = asyncio.get_running_loop()
-    left = []
+    left: list[Any] = []
 
     def keep(link: Link) -> None:
         left.extend(weakref.ref(each) for each in (link.call.stream, link.call._handler, link))
@@ -906,7 +905,7 @@ async def test_a_call_over_sockets_leaves_nothing_behind_either() -> None:
 
 
 def told(
-    kind: str, name: str | None = None, stream_id: str = STREAM_ID, **more: Any
+    kind: Any, name: Any = None, stream_id: Any = STREAM_ID, **more: Any
 ) -> StreamStatusRequest:
     return callbacks.StreamStatusRequest(
         kind=kind, call_id=CALL_ID, stream_id=stream_id, name=name, **more

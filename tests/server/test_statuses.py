@@ -5,12 +5,12 @@ from mediaserver.plivo.callbacks import StreamStatusRequest
 from mediaserver.server.statuses import EARLY_EACH, Statuses
 
 
-def status(kind: str = "played", stream_id: str = "s1", **more: Any) -> StreamStatusRequest:
+def status(kind: Any = "played", stream_id: Any = "s1", **more: Any) -> StreamStatusRequest:
     return StreamStatusRequest(kind=kind, call_id="c1", stream_id=stream_id, **more)
 
 
 def make() -> tuple[Statuses, Counter[Any]]:
-    counts = Counter()
+    counts: Counter[Any] = Counter()
     return Statuses(counts, clock=lambda: 0.0), counts
 
 

@@ -10,7 +10,7 @@ from mediaserver.testing import stall
 
 class Member:
     def __init__(self, then: Callable[..., Any] | None = None) -> None:
-        self.checks = []
+        self.checks: list[Any] = []
         self._then = then
 
     def check(self, now: float, elapsed: float) -> None:
@@ -70,7 +70,7 @@ async def test_idle_time_does_not_count_for_who_comes_after_it() -> None:
 
 async def test_members_may_leave_in_the_midst_of_a_sweep() -> None:
     sweep = make_sweep()
-    members = []
+    members: list[Any] = []
 
     def leave_all() -> None:
         for member in members:

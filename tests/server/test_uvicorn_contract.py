@@ -18,7 +18,7 @@ class Recorder(asyncio.Protocol):
     def __init__(self, label: str, **given: Any) -> None:
         self.label = label
         self.given = given
-        self.happened = []
+        self.happened: list[Any] = []
         Recorder.last = self
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -40,10 +40,10 @@ class Transport(asyncio.Transport):
     def write(self, data: Any) -> None:
         self.written += data
 
-    def set_protocol(self, protocol: HttpToolsProtocol | Recorder) -> None:
+    def set_protocol(self, protocol: Any) -> None:
         self.protocol = protocol
 
-    def get_protocol(self) -> HttpToolsProtocol:
+    def get_protocol(self) -> Any:
         return self.protocol
 
     def is_closing(self) -> Any:

@@ -97,7 +97,7 @@ def raise_with_secret() -> None:
 
 
 @pytest.mark.parametrize("form", ["console", "json"])
-def test_a_traceback_has_no_values_of_variables(stream: Any, form: str) -> None:
+def test_a_traceback_has_no_values_of_variables(stream: Any, form: Any) -> None:
     configure_logs("info", form, stream)
     try:
         raise_with_secret()
@@ -110,7 +110,7 @@ def test_a_traceback_has_no_values_of_variables(stream: Any, form: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["console", "json"])
-def test_what_is_no_json_is_logged_all_the_same(stream: Any, form: str) -> None:
+def test_what_is_no_json_is_logged_all_the_same(stream: Any, form: Any) -> None:
     configure_logs("info", form, stream)
     structlog.get_logger().info("odd", value=object(), raw=b"\xff")
     assert "odd" in stream.getvalue()

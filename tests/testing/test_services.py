@@ -117,7 +117,7 @@ def test_a_fault_may_come_in_the_middle() -> None:
                 frames += [piece]
 
     speech = TimedSpeech(fault=Fault(after=2, error=ServiceError("voice", "gone")))
-    heard = []
+    heard: list[Any] = []
     with pytest.raises(ServiceError, match="gone"):
         run_virtual(speak(heard))
     assert len(heard) == 2

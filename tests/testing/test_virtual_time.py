@@ -62,7 +62,7 @@ def test_sleepers_wake_in_order_at_their_times() -> None:
     async def main() -> None:
         await asyncio.gather(*(sleeper(seconds) for seconds in (3.5, 0.02, 1, 0.02)))
 
-    woken = []
+    woken: list[Any] = []
     run_virtual(main())
     assert woken == [(0.02, 0.02), (0.02, 0.02), (1, 1.0), (3.5, 3.5)]
 
@@ -108,7 +108,7 @@ def test_every_run_is_the_same() -> None:
                 await asyncio.sleep(step)
                 trace.append((step, now()))
 
-        trace = []
+        trace: list[Any] = []
         await asyncio.gather(*(walker(step) for step in (0.013, 0.02, 0.007)))
         return trace
 
@@ -178,7 +178,7 @@ def test_tasks_are_cancelled_after_such_an_error() -> None:
         finally:
             cleaned.append(True)
 
-    cleaned = []
+    cleaned: list[Any] = []
     with pytest.raises(StalledError):
         run_virtual(main())
     assert cleaned == [True]

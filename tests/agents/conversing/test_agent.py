@@ -267,7 +267,7 @@ def test_say_returns_when_it_was_heard(converse: Callable[..., Any]) -> None:
         said.append(line.phone.time)
         await line.phone.wait_until(5.0)
 
-    said = []
+    said: list[Any] = []
     call = converse(script)
     assert said[0] == pytest.approx(1.0 + 0.15 + 0.9, abs=0.1)
     assert call.said == [("assistant", "One two three.")]
@@ -553,7 +553,7 @@ def test_a_call_without_an_answer_webhook_makes_it_in_a_thread_too(
 
     run = VirtualTimeLoop.run_in_executor
     monkeypatch.setattr(VirtualTimeLoop, "run_in_executor", run_in_executor)
-    threads = []
+    threads: list[Any] = []
     for _ in range(2):
         converse(quiet(0.5), voice_detector=make)
         assert len(threads) == 1

@@ -1,4 +1,5 @@
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ class Stream:
 
     def __init__(self, refuses: bool = False) -> None:
         self.refuses = refuses
-        self.done = []
+        self.done: list[Any] = []
 
     async def hang_up(self) -> None:
         await self.transfer("hung up")
@@ -33,9 +34,7 @@ class Stream:
         self.done.append("closed")
 
 
-def departing(
-    stream: Stream, *, can_hang_up: bool = True, transfers: dict[str, str] = URLS
-) -> SimpleNamespace:
+def departing(stream: Stream, *, can_hang_up: Any = True, transfers: Any = URLS) -> Any:
     departure = Departure(lambda: stream, transfers, can_hang_up=can_hang_up)
     toolbox = Toolbox(*departure.tools.values())
 

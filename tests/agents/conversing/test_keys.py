@@ -19,7 +19,7 @@ def pressed(*presses: Any, until: float = 10.0) -> list[tuple[str, float]]:
         await asyncio.sleep(until - loop.time())
         assert not keys
 
-    entered = []
+    entered: list[Any] = []
     run_virtual(main())
     return entered
 
@@ -49,6 +49,6 @@ def test_they_are_waited_for_until_they_are_forgotten() -> None:
         assert not keys
         await asyncio.sleep(5.0)
 
-    entered = []
+    entered: list[Any] = []
     run_virtual(main())
     assert entered == []

@@ -21,7 +21,7 @@ class FakeStream:
 
     def __init__(self) -> None:
         self.unheard = 0.0
-        self.did = []
+        self.did: list[Any] = []
         self.now = 100.0
 
     def clock(self) -> float:

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -110,7 +110,7 @@ def test_a_failure_is_told_to_all_who_wait() -> None:
 
 def test_a_phrase_of_which_nothing_came_is_not_kept() -> None:
     class Mute(TimedSpeech):
-        async def speak(self, text: str, format: AudioFormat) -> AsyncIterator[Any]:
+        async def speak(self, text: str, format: AudioFormat) -> AsyncGenerator[Any, None]:
             for nothing in ():
                 yield nothing
 

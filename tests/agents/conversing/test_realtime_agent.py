@@ -38,9 +38,9 @@ class Talking(RealtimeAgent):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.turns = []
-        self.transcripts = []
-        self.barge_ins = []
+        self.turns: list[Any] = []
+        self.transcripts: list[Any] = []
+        self.barge_ins: list[Any] = []
         type(self).agents.append(self)
 
     async def on_turn(self, turn: Turn) -> None:
@@ -163,7 +163,7 @@ def test_a_barge_in_tells_the_model_what_the_phone_really_played(at: float) -> N
         played.append(phone.report().audio_played)
         await listen(phone)
 
-    played = []
+    played: list[Any] = []
     agent, _ = converse(agent_with(model), talk)
     (truncation,) = model.session.truncations
     assert truncation.text == LONG
@@ -328,7 +328,7 @@ def test_tools_are_used_and_their_results_told() -> None:
     model = ScriptedRealtime([ToolCall("call_1", "weather", '{"town": "Rome"}'), "It rains."])
 
     class Weather(agent_with(model)):
-        agents = []  # noqa: RUF012
+        agents: list[Any] = []  # noqa: RUF012
 
         @tool
         async def weather(self, town: str) -> str:
@@ -358,7 +358,7 @@ def test_tools_run_while_the_model_speaks_and_beside_each_other() -> None:
     running = []
 
     class Slow(agent_with(model)):
-        agents = []  # noqa: RUF012
+        agents: list[Any] = []  # noqa: RUF012
 
         @tool
         async def slow(self) -> str:
@@ -373,7 +373,7 @@ def test_tools_run_while_the_model_speaks_and_beside_each_other() -> None:
         phone.say(voice(0.8))
         await listen(phone, 2.0)
 
-    most = []
+    most: list[Any] = []
     agent, report = converse(Slow, talk)
     assert max(most) == 3
     assert texts(agent) == [("assistant", "Let me see now Done.")] or texts(agent) == [
@@ -457,7 +457,7 @@ def test_a_session_that_cannot_change_its_prompt_is_replaced_before_the_greeting
         def __init__(self, session: ScriptedSession) -> None:
             self._session = session
 
-        def __getattr__(self, name: str) -> Callable[..., Any] | bool:
+        def __getattr__(self, name: str) -> Any:
             if name == "update":
                 raise AttributeError(name)
             return getattr(self._session, name)
@@ -496,7 +496,7 @@ def test_a_slow_tool_has_its_hold_phrase_said() -> None:
     model = ScriptedRealtime([ToolCall("call_1", "slow", "{}"), "Found."])
 
     class Slow(agent_with(model)):
-        agents = []  # noqa: RUF012
+        agents: list[Any] = []  # noqa: RUF012
 
         @tool(hold="One moment please.")
         async def slow(self) -> str:
@@ -516,7 +516,7 @@ def test_a_tool_that_outlives_its_turn_tells_the_model_all_the_same() -> None:
     model = ScriptedRealtime([["Looking.", ToolCall("call_1", "slow", "{}")], "Yes?"])
 
     class Slow(agent_with(model)):
-        agents = []  # noqa: RUF012
+        agents: list[Any] = []  # noqa: RUF012
 
         @tool
         async def slow(self) -> str:
@@ -615,7 +615,7 @@ def test_the_session_is_open_before_the_stream_comes() -> None:
     model = ScriptedRealtime()
     RealtimeAgent._usual_format = MULAW_8K
 
-    async def call() -> list[Any]:
+    async def call() -> Any:
         handler = agent_with(model, greeting="Hello.")
         async with joined(handler, answer=ANSWER, start=False) as line:
             while not model.sessions:
@@ -669,7 +669,7 @@ def connecting_slowly(seconds: float) -> ScriptedRealtime:
 def test_a_session_that_is_still_being_opened_when_the_stream_starts_is_waited_for() -> None:
     model = connecting_slowly(1.0)
 
-    async def call() -> list[Turn]:
+    async def call() -> Any:
         handler = agent_with(model, greeting="Hello.")
         async with joined(handler, answer=ANSWER, start=False) as line:
             while not model.under_way:
@@ -692,7 +692,7 @@ def test_a_session_that_is_being_opened_when_the_caller_hangs_up_is_not_left_ope
     model = connecting_slowly(1.0)
 
     class Leaving(agent_with(model, greeting="Hello.")):
-        agents = []  # noqa: RUF012
+        agents: list[Any] = []  # noqa: RUF012
 
         async def on_stop(self, reason: str) -> None:
             await super().on_stop(reason)
@@ -765,7 +765,7 @@ def test_its_word_that_the_caller_speaks_interrupts() -> None:
         model.session.caller_finished()
         await listen(phone)
 
-    played = []
+    played: list[Any] = []
     agent, _ = converse(agent_with(model), talk)
     (truncation,) = model.session.truncations
     assert truncation.seconds == pytest.approx(played[0], abs=0.06)
@@ -998,7 +998,7 @@ def test_only_the_last_minute_of_a_monologue_is_kept() -> None:
         await phone.wait_spoken()
         await listen(phone)
 
-    kept = []
+    kept: list[Any] = []
     handler = agent_with(model, voice_detector=Loudness, turn_taking=TurnSettings(longest=None))
     agents = handler.agents
     agent, _ = converse(handler, talk)

@@ -44,7 +44,7 @@ def relayed(
             line.call.stream.close()
         return conversation
 
-    playbacks = []
+    playbacks: list[Any] = []
     return run_virtual(call()), playbacks
 
 
@@ -107,7 +107,7 @@ def test_the_conversation_has_the_words_as_they_come_and_then_those_that_were_he
         relay.write(SpokenText("a", "three four."))
         texts.append(relay.settle()[0])
 
-    texts = []
+    texts: list[Any] = []
     conversation, _ = relayed(work)
     assert texts == [""]
     assert conversation.messages == []

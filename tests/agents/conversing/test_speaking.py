@@ -1,7 +1,7 @@
 """A speaker on a live stream, in virtual time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Any
@@ -27,8 +27,8 @@ class Talk:
         self.tts = tts
         self.conversation = Conversation()
         self.saying = self.conversation.say()
-        self.began = []
-        self.tasks = []
+        self.began: list[Any] = []
+        self.tasks: list[Any] = []
         self.speaker = Speaker(
             self.stream, self.synthesis, start=self.start, began=self.began.append
         )
@@ -81,7 +81,7 @@ def test_heard_returns_when_all_was_heard() -> None:
         heard_at.append(talk.line.phone.time)
         assert talk.speaker.settle() == "One two three. Four five."
 
-    heard_at = []
+    heard_at: list[Any] = []
     report, _ = talk(script)
     assert heard_at[0] >= report.agent_speech[-1][1] - 0.02
 
@@ -106,7 +106,7 @@ def test_began_is_told_once() -> None:
 
 def test_sentences_keep_their_order_though_the_second_is_made_sooner() -> None:
     class Uneven(TimedSpeech):
-        async def speak(self, text: str, format: AudioFormat) -> AsyncIterator[Any]:
+        async def speak(self, text: str, format: AudioFormat) -> AsyncGenerator[Any, None]:
             self.timing = Timing(1.0 if text.startswith("One") else 0.0, 0.01)
             async for piece in super().speak(text, format):
                 yield piece
@@ -174,7 +174,7 @@ def test_a_failure_comes_out_of_what_waits() -> None:
 
 def test_a_failure_of_the_next_sentence_lets_the_first_be_heard() -> None:
     class SecondFails(TimedSpeech):
-        async def speak(self, text: str, format: AudioFormat) -> AsyncIterator[Any]:
+        async def speak(self, text: str, format: AudioFormat) -> AsyncGenerator[Any, None]:
             if text.startswith("Two"):
                 raise ServiceError("text_to_speech", "gone")
             async for piece in super().speak(text, format):
@@ -192,7 +192,7 @@ def test_a_failure_of_the_next_sentence_lets_the_first_be_heard() -> None:
 
 def test_silence_of_a_synthesis_that_yields_nothing_is_borne() -> None:
     class Mute(TimedSpeech):
-        async def speak(self, text: str, format: AudioFormat) -> AsyncIterator[Any]:
+        async def speak(self, text: str, format: AudioFormat) -> AsyncGenerator[Any, None]:
             for nothing in ():
                 yield nothing
 
@@ -233,7 +233,7 @@ def test_who_waits_is_told_that_it_is_over() -> None:
 
 def test_an_apology_does_not_mix_with_what_was_given_up() -> None:
     class Breaks(TimedSpeech):
-        async def speak(self, text: str, format: AudioFormat) -> AsyncIterator[Any]:
+        async def speak(self, text: str, format: AudioFormat) -> AsyncGenerator[Any, None]:
             if not text.startswith("Broken"):
                 async for piece in super().speak(text, format):
                     yield piece
@@ -263,11 +263,11 @@ def test_an_apology_does_not_mix_with_what_was_given_up() -> None:
             self.stream = stream
             self.play = play
 
-        def __getattr__(self, name: str) -> AudioFormat | int:
+        def __getattr__(self, name: str) -> Any:
             return getattr(self.stream, name)
 
     broken = bytes(800)
-    played = []
+    played: list[Any] = []
     talk(script, Breaks())
     assert played.count(True) < 40
     # One change from the first sentence to the second, and one to the apology.

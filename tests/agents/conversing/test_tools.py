@@ -216,7 +216,7 @@ def test_a_failure_is_logged_and_its_reason_is_not_told(caplog: pytest.LogCaptur
 
 def test_what_fails_as_text_is_a_failure() -> None:
     class Unwritable:
-        def __str__(self) -> None:
+        def __str__(self) -> Any:
             raise ValueError
 
     async def give() -> object:

@@ -199,7 +199,7 @@ def test_nothing_that_is_said_in_a_pause_of_the_recording_is_in_it(tmp_path: Pat
             self.recording.resume()
             pauses.extend(self.recording.pauses)
 
-    pauses = []
+    pauses: list[Any] = []
     routes = Routes(Route(Agent, settings={"path": tmp_path / "a.wav"}))
     call(until(4.5), routes, audio=tone(4.0))
     wav = read_wav(tmp_path / "a.wav")
@@ -374,7 +374,7 @@ def test_a_call_that_ends_in_a_pause_of_the_recording_is_recorded_up_to_there(
         async def on_stop(self, reason: str) -> None:
             pauses.extend(self.recording.pauses)
 
-    pauses = []
+    pauses: list[Any] = []
     routes = Routes(Route(Agent, settings={"path": tmp_path / "a.wav"}))
     call(until(3.0), routes, audio=tone(4.0))
     wav = read_wav(tmp_path / "a.wav")
@@ -451,7 +451,7 @@ def test_a_recorded_function_takes_its_settings(tmp_path: Path) -> None:
     async def agent(stream: Stream, *, voice: str) -> None:
         voices.append(voice)
 
-    voices = []
+    voices: list[Any] = []
     call(
         lambda line: line.phone.wait_closed(),
         Routes(Route(recorded(agent, tmp_path / "a.wav"), settings={"voice": "ann"})),

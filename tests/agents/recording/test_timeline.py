@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 
 from audiocodecs import L16_8K, Samples
@@ -12,7 +14,7 @@ def frame(timestamp: int | None = None, track: str = "inbound") -> Frame:
     return Frame(LOUD, L16_8K, track, timestamp)
 
 
-def loud(samples: Samples, side: int) -> tuple[np.float64, np.float64] | None:
+def loud(samples: Samples, side: int) -> Any:
     """Return from where to where one side is loud, in seconds."""
     places = np.flatnonzero(samples[:, side])
     return (places[0] / 8000, (places[-1] + 1) / 8000) if len(places) else None

@@ -136,6 +136,6 @@ def test_any_iterator_will_do() -> None:
 
 
 @pytest.mark.parametrize("wrong", [0, -1.0, float("inf"), float("nan"), "1", None, True])
-def test_settings_must_be_seconds(wrong: float | str | None) -> None:
+def test_settings_must_be_seconds(wrong: Any) -> None:
     with pytest.raises(ValueError, match="first_timeout must be a number of seconds above 0"):
         require_seconds(first_timeout=wrong)

@@ -1,6 +1,7 @@
 import asyncio
 import importlib
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +18,7 @@ from mediaserver.testing import run_virtual
 TEXT = "Hello there, this is a sentence. Here is another one."
 
 
-async def spoken(
-    speech: EspeakSpeech, text: str = TEXT, format: AudioFormat = MULAW_8K
-) -> list[Frame | WordMark] | list[Frame]:
+async def spoken(speech: EspeakSpeech, text: str = TEXT, format: AudioFormat = MULAW_8K) -> Any:
     return [item async for item in speech.speak(text, format)]
 
 
@@ -27,7 +26,7 @@ def frames(items: list[Frame | WordMark] | list[Frame]) -> list[Frame]:
     return [item for item in items if isinstance(item, Frame)]
 
 
-def marks(items: list[Frame | WordMark]) -> list[WordMark]:
+def marks(items: list[Frame | WordMark]) -> Any:
     return [item for item in items if isinstance(item, WordMark)]
 
 

@@ -23,9 +23,9 @@ def tone(seconds: float, rate: int = 16_000, level: int = 8_000) -> Samples:
 class Listener:
     def __init__(self, line: Line) -> None:
         self.line = line
-        self.frames = []
-        self.times = []
-        self.digits = []
+        self.frames: list[Any] = []
+        self.times: list[Any] = []
+        self.digits: list[Any] = []
         self.ended_by = None
 
     def on_frame(self, tick: int, inbound: Samples, outbound: Samples) -> None:
@@ -52,7 +52,7 @@ class Source:
 
     def __init__(self, value: int, samples: int = 320) -> None:
         self.frame = np.full(samples, value, np.int16)
-        self.ticks = []
+        self.ticks: list[Any] = []
 
     def take(self, tick: int) -> Samples:
         self.ticks.append(tick)
@@ -237,7 +237,7 @@ def test_keys_come_a_tenth_of_a_second_apart() -> None:
 
 def test_keys_reach_whoever_asked_until_they_have_had_enough() -> None:
     async def script(line: Line) -> None:
-        digits = []
+        digits: list[Any] = []
         enough = line.on_digit(digits.append)
         line.handset.press("12")
         await line.handset.wait_spoken()

@@ -150,7 +150,7 @@ class TestWithoutADocument:
     def test_the_call_ends_with_the_documented_cause(
         self, on_platform: Callable[..., Any], reply: bytes | int | str, code: int
     ) -> None:
-        async def scenario(platform: Any) -> CallRecord:
+        async def scenario(platform: Any) -> Any:
             platform.customer.replies["/answer"] = reply
             call = await platform.exchange.call(
                 "+14155550123",
@@ -370,7 +370,7 @@ class TestRecord:
         digits: str,
         seconds: float,
     ) -> None:
-        async def scenario(platform: Any) -> dict[str, str]:
+        async def scenario(platform: Any) -> Any:
             url = platform.document("/recorded", "<Hangup/>")
             await run_call(platform, f'<Record action="{url}" {attributes}/>')
             return platform.customer.at("/recorded")[0].params
@@ -423,7 +423,7 @@ def test_documents_that_go_round_in_a_circle_end_the_call(on_platform: Callable[
 
 
 def test_a_circle_that_takes_its_time_goes_on(on_platform: Callable[..., Any]) -> None:
-    async def scenario(platform: Any) -> tuple[int, int]:
+    async def scenario(platform: Any) -> Any:
         url = platform.customer.target("/answer")
         call = await run_call(
             platform, '<Wait length="1"/>', f"<Redirect>{url}</Redirect>", time_limit=90

@@ -96,7 +96,7 @@ def test_the_action_is_told_how_it_went(on_platform: Callable[..., Any]) -> None
     ("number", "status"), [("+14155550486", "busy"), ("+14155550480", "no-answer")]
 )
 def test_nobody_may_answer(on_platform: Callable[..., Any], number: str, status: str) -> None:
-    async def scenario(platform: Any) -> dict[str, str]:
+    async def scenario(platform: Any) -> Any:
         return (await run_dial(platform, number, timeout="20"))[1]
 
     assert on_platform(scenario)["DialStatus"] == status
@@ -139,7 +139,7 @@ def test_the_end_of_the_caller_ends_it(on_platform: Callable[..., Any]) -> None:
 
 
 def test_the_time_limit_ends_it(on_platform: Callable[..., Any]) -> None:
-    async def scenario(platform: Any) -> CallRecord:
+    async def scenario(platform: Any) -> Any:
         await run_dial(platform, B, timeLimit="7")
         return leg(platform, B)
 
@@ -151,7 +151,7 @@ def test_the_time_limit_ends_it(on_platform: Callable[..., Any]) -> None:
 def test_an_inbound_call_is_answered_when_somebody_is_there(
     on_platform: Callable[..., Any],
 ) -> None:
-    async def scenario(platform: Any) -> CallRecord:
+    async def scenario(platform: Any) -> Any:
         answer = platform.document("/answer", f"<Dial><Number>{B}</Number></Dial>")
         call = await platform.exchange.dial_in(C, caller=A, plan=CallPlan(Target(answer)))
         await call.wait_ended()
@@ -195,7 +195,7 @@ def test_a_callback_is_told_of_the_answer_and_the_end(on_platform: Callable[...,
 def test_a_leg_that_cannot_be_placed_leaves_none_of_the_others_behind(
     on_platform: Callable[..., Any],
 ) -> None:
-    async def scenario(platform: Any) -> tuple[int, int]:
+    async def scenario(platform: Any) -> Any:
         place, placed = platform.exchange.add_leg, []
 
         async def add_leg(parent: Any, to: str, **more: Any) -> Any:

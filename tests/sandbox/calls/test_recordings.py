@@ -9,12 +9,11 @@ import httpx
 import pytest
 
 from audiocodecs import Wav, read_wav
-from mediaserver.sandbox.calls.call import SandboxCall
 from mediaserver.sandbox.calls.plan import CallPlan
 from mediaserver.sandbox.webhooks import Target
 
 
-async def answered(platform: Any) -> SandboxCall:
+async def answered(platform: Any) -> Any:
     answer = Target(platform.document("/answer", '<Wait length="20"/>'))
     call = await platform.exchange.call("+14155550123", caller="+1415555", plan=CallPlan(answer))
     await call.answered.wait()
@@ -65,7 +64,7 @@ def test_a_recording_that_cannot_be_written_does_the_call_no_harm(
 ) -> None:
     (tmp_path / "file").write_text("")
 
-    async def scenario(platform: Any) -> bool:
+    async def scenario(platform: Any) -> Any:
         call = await answered(platform)
         recording = call.start_recording(60)
         await recording.stop()

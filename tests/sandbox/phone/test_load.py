@@ -138,7 +138,7 @@ def test_calls_cut_are_counted_by_how_they_ended() -> None:
             await connection.close(1011, "the handler failed")
         ended.append(connection)
 
-    ended = []
+    ended: list[Any] = []
     report = loaded(handler, calls=4, seconds=1.0)
     assert report.cut == {"server, code 1011: the handler failed": 2, "lost, code 1006": 2}
     assert report.made == 4
@@ -192,7 +192,7 @@ def test_a_dropout_of_one_call_shows_among_the_pauses() -> None:
         await connection.send(speech(0.1))
         await silent(connection)
 
-    connections = []
+    connections: list[Any] = []
     report = loaded(handler, calls=3, seconds=2.0)
     assert (report.gap_count, report.pause_count) == (0, 3)
     assert report.longest_pause == pytest.approx(0.9, abs=TICK)
@@ -220,7 +220,7 @@ def test_callers_say_their_audio_over_and_over_and_replies_are_timed() -> None:
 
 
 def test_audio_of_another_rate_is_resampled() -> None:
-    payloads = []
+    payloads: list[Any] = []
 
     async def handler(connection: ServerConnection) -> None:
         events = [decode_event(message) async for message in connection]
@@ -350,7 +350,7 @@ def test_cancelling_hangs_up_every_call() -> None:
 
 
 def test_progress_is_told_once_a_second_and_at_the_end() -> None:
-    seen = []
+    seen: list[Any] = []
     loaded(silent, calls=4, seconds=2.0, ramp=2.0, on_progress=seen.append)
     assert [round(each.elapsed) for each in seen[:-1]] == [0, 1, 2, 3]
     assert [each.live for each in seen] == [0, 2, 4, 2, 0]
@@ -359,7 +359,7 @@ def test_progress_is_told_once_a_second_and_at_the_end() -> None:
 
 
 def test_each_call_is_reported_and_keeps_no_audio() -> None:
-    reports = []
+    reports: list[Any] = []
     loaded(talking, calls=3, seconds=0.5, on_report=reports.append)
     assert len({report.call_id for report in reports}) == 3
     assert all(report.recording is None for report in reports)

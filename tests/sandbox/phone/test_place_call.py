@@ -144,7 +144,7 @@ async def test_a_call_that_is_broken_off_writes_its_files(
     options = CallOptions(
         echo, audio=tone, record=tmp_path / "out.wav", report=tmp_path / "report.json", silence=60.0
     )
-    taken = asyncio.Queue()
+    taken: asyncio.Queue[Any] = asyncio.Queue()
     call = asyncio.create_task(place_call(options, watch=taken.put_nowait))
     phone = await taken.get()
     await phone.wait_for_audio()

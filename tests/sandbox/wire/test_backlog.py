@@ -68,7 +68,7 @@ def test_each_warning_comes_once_in_rising_order_until_it_is_empty(
 ) -> None:
     backlog = Backlog(limit)
     now = 0.0
-    given_since_empty = []
+    given_since_empty: list[Any] = []
     for wait, taken in steps:
         now += wait
         backlog.put("frame", now)

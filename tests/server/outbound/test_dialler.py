@@ -18,7 +18,6 @@ from mediaserver.call import StreamEndedError
 from mediaserver.handler import Handler, HandlerError
 from mediaserver.plivo import (
     AuthenticationError,
-    CallCreated,
     CallRequest,
     InvalidRequestError,
     UnexpectedResponseError,
@@ -130,7 +129,7 @@ async def carrier_of() -> AsyncIterator[Any]:
     opened = []
 
     async def make(
-        script: Callable[..., Any] | None = None,
+        script: Any = None,
         handler: Callable[..., Any] | type[Any] | None = Echo,
         dialler: dict[str, int] | None = None,
         **settings: Any,
@@ -442,7 +441,7 @@ async def test_a_place_is_taken_while_the_request_is_on_its_way(
     carrier = await carrier_of(script, max_calls=1)
     create = carrier.dialler._client.calls.create
 
-    async def slow_create(request: CallRequest) -> CallCreated:
+    async def slow_create(request: CallRequest) -> Any:
         await asyncio.sleep(20)
         return await create(request)
 
@@ -714,12 +713,12 @@ async def test_cancelling_twice_leaves_no_call_behind(carrier_of: Callable[..., 
     calls = carrier.dialler._client.calls
     create, cancel = calls.create, calls.cancel
 
-    async def slow_create(request: CallRequest) -> CallCreated:
+    async def slow_create(request: CallRequest) -> Any:
         created = await create(request)
         await asyncio.sleep(3)
         return created
 
-    async def slow_cancel(request_uuid: str) -> bool:
+    async def slow_cancel(request_uuid: str) -> Any:
         await asyncio.sleep(3)
         return await cancel(request_uuid)
 
@@ -762,7 +761,7 @@ async def test_who_answers_a_call_that_was_given_up_is_hung_up_on(
     carrier = await carrier_of(script)
     cancel = carrier.dialler._client.calls.cancel
 
-    async def answered_meanwhile(request_uuid: str) -> bool:
+    async def answered_meanwhile(request_uuid: str) -> Any:
         replies.append(calls[0].tell("answer_url", Event="StartApp"))
         return await cancel(request_uuid)
 
@@ -894,7 +893,7 @@ async def test_a_handler_gets_ready_when_the_call_that_was_placed_is_answered(
         async def on_answer(self, answer: AnswerRequest, shared: None) -> None:
             notes.append(answer.called)
 
-        async def __call__(self, stream: FakeStream) -> None:
+        async def __call__(self, stream: Any) -> None:
             await asyncio.sleep(1)
             notes.append(handlers.index(self))
 
@@ -922,7 +921,7 @@ async def test_what_got_ready_for_a_call_without_a_stream_is_let_go(
         call.hang_up(4000)
         call.carrier.runtime.prepared.abandon(call.id)  # as the webhook does
 
-    notes = []
+    notes: list[Any] = []
     carrier = await carrier_of(no_stream, Ready)
     await carrier.dialler.dial(TO, FROM)
     await asyncio.sleep(1)

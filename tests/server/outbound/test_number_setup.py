@@ -36,7 +36,7 @@ class Account:
         self.applications = {
             app_id[1:]: {"app_id": app_id[1:], **fields} for app_id, fields in applications.items()
         }
-        self.asked = []
+        self.asked: list[Any] = []
 
     @property
     def changes(self) -> list[str]:

@@ -21,7 +21,7 @@ def client_of(runtime: Runtime, **transport: Any) -> AsyncClient:
 
 
 @pytest.fixture
-async def runtime(start_runtime: Callable[..., Any]) -> Runtime:
+async def runtime(start_runtime: Callable[..., Any]) -> Any:
     return await start_runtime(public_url="https://voice.example.com")
 
 

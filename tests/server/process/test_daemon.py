@@ -217,9 +217,7 @@ async def served_names(served: Any, context: SSLContext) -> list[str]:
     return names
 
 
-async def test_webhooks_and_streams_by_tls(
-    start_daemon: Callable[..., Any], issue: Callable[..., Any]
-) -> None:
+async def test_webhooks_and_streams_by_tls(start_daemon: Any, issue: Any) -> None:
     served = await start_daemon(ssl_certfile=issue.certfile)
     async with httpx.AsyncClient(base_url=served.url, verify=issue.context) as client:
         answer = ElementTree.fromstring((await client.post("/answer", data=CALL)).content)
@@ -230,7 +228,7 @@ async def test_webhooks_and_streams_by_tls(
 
 
 async def test_a_new_certificate_is_served_and_open_calls_go_on(
-    start_daemon: Callable[..., Any], issue: Callable[..., Any]
+    start_daemon: Any, issue: Any
 ) -> None:
     served = await start_daemon(ssl_certfile=issue.certfile)
     async with connect(served.stream_url, ssl=issue.context, proxy=None) as websocket:
@@ -252,9 +250,7 @@ async def test_the_sweep_hangs_up_on_clients_that_say_nothing(
 
 
 @pytest.mark.parametrize(("given", "warned"), [({}, True), ({"auth_token": "t"}, False)])
-def test_signatures_that_are_not_checked_are_worth_a_warning(
-    given: dict[str, str], warned: bool
-) -> None:
+def test_signatures_that_are_not_checked_are_worth_a_warning(given: Any, warned: bool) -> None:
     runtime = Runtime(Settings(**given), Routes(Route(Echo)))
     with capture_logs() as logs, socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))

@@ -53,7 +53,7 @@ class Socket(asyncio.Protocol):
     made: "list[Socket]" = []  # noqa: RUF012
 
     def __init__(self, **given: Any) -> None:
-        self.received = []
+        self.received: list[Any] = []
         Socket.made.append(self)
 
     def data_received(self, data: bytes) -> None:
@@ -67,7 +67,7 @@ class Server:
         )
         self.config.load()
         self.state = ServerState()
-        self.writers = []
+        self.writers: list[Any] = []
 
     async def __aenter__(self) -> Any:
         return self

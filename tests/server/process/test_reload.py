@@ -25,7 +25,7 @@ def test_without_watchfiles_it_says_what_to_install(
 
 def test_the_command_is_watched_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     watchfiles = pytest.importorskip("watchfiles")
-    seen = {}
+    seen: dict[Any, Any] = {}
     monkeypatch.setattr(
         watchfiles, "run_process", lambda *paths, **options: seen.update(options, paths=paths)
     )

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from mediaserver.plivo.signatures import SignatureError, sign_headers, sign_upgrade
@@ -14,7 +16,7 @@ def test_without_a_token_nothing_is_checked() -> None:
 
 
 @pytest.mark.parametrize("settings", [{"auth_token": "t"}, {"more_auth_tokens": "t"}])
-def test_a_token_is_enough_to_check(settings: dict[str, str]) -> None:
+def test_a_token_is_enough_to_check(settings: Any) -> None:
     check = SignatureCheck.of(Settings(**settings))
     check.verify_webhook(sign_headers("GET", URL, "t"), "GET", URL)
     with pytest.raises(SignatureError, match="not made with"):

@@ -14,11 +14,7 @@ from mediaserver.testing.openai import check_chat
 def checked(
     messages: list[dict[str, list[Any] | str] | dict[str, str]] | list[dict[str, str]],
     tools: list[dict[str, dict[str, Any] | str]] | tuple[()] = (),
-) -> (
-    dict[str, bool | list[dict[str, Any] | dict[str, str]] | str]
-    | dict[str, bool | list[dict[str, Any]] | list[dict[str, str]] | str]
-    | dict[str, bool | list[dict[str, str]] | str]
-):
+) -> Any:
     """Return the messages as the local server understands them, or raise what it refuses."""
     return check_chat({"model": "any", "messages": messages, "stream": True, "tools": list(tools)})
 
@@ -135,6 +131,6 @@ def test_what_one_side_said_in_a_row_is_one_message() -> None:
 
 
 @pytest.mark.parametrize("tools", [[], [ToolSpec("look", "Looks.", {"type": "object"})]])
-def test_tools_are_valid_parameters(tools: list[ToolSpec]) -> None:
+def test_tools_are_valid_parameters(tools: Any) -> None:
     assert len(chat_tools(tools)) == len(tools)
     checked([{"role": "user", "content": "Hi"}], chat_tools(tools))
