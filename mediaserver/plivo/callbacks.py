@@ -1,15 +1,15 @@
-"""What Plivo sends to a server's URLs while a call goes on: to read, and for a sandbox to write.
+"""Requests that Plivo sends to a server's URLs during a call, to read and, in the sandbox, write.
 
 =======================  ==========================================================================
-`AnswerRequest`          someone is to say what happens to a call: reply with XML
+`AnswerRequest`          asks what to do with a call: reply with XML
 `RingRequest`            a dialled call rings
-`MachineDetection`       a machine answered, found out while the call goes on
+`MachineDetection`       tells whether a machine answered, during the call
 `HangupRequest`          a call has ended
 `StreamStatusRequest`    something happened to a media stream
 =======================  ==========================================================================
 
-Plivo writes the names of its fields in one way and their values in several; both are read in any
-case, unknown fields are kept, and numbers stay as they came: with ``+``, without, or as a SIP URI.
+Names of fields and kinds of events are read in any case, and unknown fields are kept. Numbers stay
+as they came: with ``+``, without, or as a SIP URI.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ STATUS_KINDS: Final[tuple[StatusKind, ...]] = get_args(StatusKind)
 
 
 class CallbackError(ValueError):
-    """A request that is none of Plivo's; it says what is missing or wrong."""
+    """The request is not one that Plivo sends; the message says what is missing or wrong."""
 
 
 class UnknownEventError(CallbackError):
-    """A status callback of a kind that is not known here."""
+    """A status callback of an unknown kind."""
 
 
 class _Fields:
-    """A form, whatever the case of its names."""
+    """A form whose names are read in any case."""
 
     def __init__(self, form: Mapping[str, str]) -> None:
         self._values = {name.lower(): value for name, value in form.items()}
 
     def text(self, name: str, longest: int = _MAX_FIELD) -> str | None:
-        """Return a field without outer whitespace, or None if it is empty or not there."""
+        """Return a field without outer whitespace, or None if it is empty or missing."""
         value = self._values.get(name.lower(), "").strip()
         if len(value) > longest:
             raise CallbackError(f"{name} has {len(value)} characters; at most {longest} are taken")
@@ -65,7 +65,7 @@ def _called(name: str, *, longest: int = _MAX_FIELD) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class CallCallback:
-    """What all requests about a call have."""
+    """Fields of all requests about a call."""
 
     event: ClassVar[str] = ""
 
@@ -82,7 +82,7 @@ class CallCallback:
     a_leg_id: str | None = _called("ALegUUID", longest=_MAX_ID)
     a_leg_request_id: str | None = _called("ALegRequestUUID", longest=_MAX_ID)
     parent_call_id: str | None = _called("ParentCallUUID", longest=_MAX_ID)
-    """Of a leg that another call dialled."""
+    """The call that dialled this leg."""
     account_id: str | None = _called("ParentAuthID", longest=_MAX_ID)
     forwarded_from: str | None = _called("ForwardedFrom", longest=_MAX_ID)
     caller_name: str | None = _called("CallerName", longest=_MAX_ID)
@@ -99,7 +99,7 @@ class CallCallback:
         """Read a request's form or query.
 
         Raises:
-            CallbackError: It is none of Plivo's.
+            CallbackError: The request is not one that Plivo sends.
 
         """
         given = _Fields(form)
@@ -126,7 +126,7 @@ class CallCallback:
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerRequest(CallCallback):
-    """What happens to this call? Also sent by a redirect, and by a transfer."""
+    """Asks what to do with a call; a redirect and a transfer send it too."""
 
     event = "StartApp"
 
@@ -145,7 +145,7 @@ class RingRequest(CallCallback):
 
 @dataclass(frozen=True, kw_only=True)
 class MachineDetection(CallCallback):
-    """Whether a machine answered; comes while the call goes on."""
+    """Tells whether a machine answered, during the call."""
 
     event = "MachineDetection"
 
@@ -153,7 +153,7 @@ class MachineDetection(CallCallback):
 
     @property
     def is_machine(self) -> bool:
-        """Whether it was one."""
+        """Whether a machine answered."""
         return (self.machine or "").lower() == "true"
 
 
@@ -186,7 +186,7 @@ def _value(each: Field[Any], given: _Fields) -> str | int | None:
 
 
 def _whole(text: str | None) -> int | None:
-    """Read a number that is good to know and not worth refusing a call for."""
+    """Read a whole number; an unreadable one is None, since no call is refused for it."""
     if text is None or not re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]*)?", text):
         return None
     return int(float(text))
@@ -204,7 +204,7 @@ def _required(given: _Fields, name: str, sent_to: str) -> str:
 
 # Streams.
 
-# What the Event of a status callback can be, without what is no letter.
+# Values of Event in a status callback, in lower case and with letters only.
 _KINDS: Final[Mapping[str, StatusKind]] = {
     "startstream": "connected",
     "stopstream": "stopped",
@@ -259,9 +259,9 @@ _REASONS_B: Final[Mapping[StatusKind, str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class StreamStatusRequest:
-    """Something happened to a media stream, told to its status callback URL.
+    """Something happened to a media stream; sent to its status callback URL.
 
-    Do not rely on hearing of the end: nothing may come when it was the call that ended.
+    Do not rely on a request about the stream's end: none may come when the whole call ended.
     """
 
     kind: StatusKind
@@ -269,7 +269,7 @@ class StreamStatusRequest:
     """CallUUID."""
     stream_id: str
     name: str | None = None
-    """Of the checkpoint that was played."""
+    """Name of the checkpoint that was played."""
     error: str | None = None
     """What went wrong, in Plivo's words."""
     reason: str | None = None
@@ -277,7 +277,7 @@ class StreamStatusRequest:
     duration: int | None = None
     """Seconds that the stream lasted."""
     timestamp: datetime | None = None
-    """When, in UTC."""
+    """When it happened, in UTC."""
     service_url: str | None = None
     caller: str | None = None
     called: str | None = None
@@ -290,10 +290,10 @@ class StreamStatusRequest:
 
     @property
     def idempotency_key(self) -> tuple[str, ...]:
-        """Return what is the same whenever Plivo tells of the same thing again.
+        """Return a key that two requests about the same occurrence share.
 
-        A stream can be degraded several times, further each time, and a checkpoint's name can be
-        used again: of these two the time counts.
+        A stream can be degraded several times, and a checkpoint's name can be used again, so the
+        key of these two kinds includes the time.
         """
         told = ""
         if self.kind == "degraded":
@@ -307,7 +307,7 @@ class StreamStatusRequest:
         """Read a status callback of either scheme.
 
         Raises:
-            CallbackError: It is none.
+            CallbackError: The request is not a status callback.
 
         """
         given = _Fields(form)
@@ -317,7 +317,7 @@ class StreamStatusRequest:
         kind = _KINDS.get(_letters(event))
         if kind is None:
             raise UnknownEventError(
-                f"Event {event!r:.40} is none that Plivo sends to a status callback URL:"
+                f"Plivo sends no Event {event!r:.40} to a status callback URL, but"
                 f" {', '.join(dict.fromkeys((*_SCHEME_A.values(), *_SCHEME_B.values())))}"
             )
         reason = given.text("StatusReason")
@@ -346,11 +346,11 @@ class StreamStatusRequest:
     def to_form(self, scheme: Scheme = "A") -> dict[str, str]:
         """Write the callback as Plivo does.
 
-        Neither scheme tells everything apart: A has one event for `failed` and `dropped`, B too,
-        and names only three itself; what it has no name for goes by its `kind`.
+        Neither scheme has an event for each `kind`: both use one for `failed` and `dropped`.
+        Plivo's guide names only three events of scheme B; the others are written as their `kind`.
 
         Raises:
-            ValueError: There is no such scheme.
+            ValueError: The scheme is unknown.
 
         """
         if scheme == "A":
@@ -413,7 +413,7 @@ def _plus(number: str | None) -> str | None:
     return f"+{number}" if number and number.isdecimal() else number
 
 
-# Which is which.
+# Any request.
 
 Callback: TypeAlias = (
     AnswerRequest | RingRequest | MachineDetection | HangupRequest | StreamStatusRequest
@@ -426,12 +426,12 @@ ENDED_STATUSES: Final = frozenset(
 
 
 def parse_callback(form: Mapping[str, str]) -> Callback:
-    """Read any request of Plivo's by what it says it is, not by the URL that it came to.
+    """Read any of these requests; its fields, not the URL that it came to, tell which one it is.
 
-    Without other URLs set, Plivo sends all of them to the answer URL.
+    Plivo sends all of them to the answer URL unless other URLs are set.
 
     Raises:
-        CallbackError: It is none of Plivo's.
+        CallbackError: The request is not one that Plivo sends.
 
     """
     given = _Fields(form)

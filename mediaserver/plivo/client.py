@@ -6,9 +6,8 @@
         )
         await plivo.calls.hang_up(created.call_uuid)
 
-What may be asked twice is asked again when Plivo is busy or out of reach. What may not, because it
-could place a second call or start a second stream, is asked once: a `POST` is repeated only when no
-connection was made.
+A request is repeated when Plivo is busy or out of reach. A `POST` could place a second call or
+start a second stream, so it is repeated only when no connection was made.
 """
 
 from __future__ import annotations
@@ -65,18 +64,18 @@ from mediaserver.plivo.numbers import digits
 
 
 API_URL: Final = "https://api.plivo.com"
-"""Where Plivo is."""
+"""Address of Plivo's API."""
 
 _MAX_ANSWER: Final = 1 << 20
-"""Bytes of the longest answer that is read. A page of twenty objects has some twenty thousand."""
+"""Longest response that is read, in bytes. A page of twenty objects has about twenty thousand."""
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _NO_STREAM: Final = "no active stream found"
 
-# Raised before the first byte of a request is sent, all of them.
+# All of these are raised before the first byte of a request is sent.
 _NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
-# Headers of a body as it crosses the wire, which say nothing of what was decoded.
+# Headers that describe the body on the wire, not the decoded one.
 _OF_THE_WIRE: Final = (b"content-encoding", b"content-length", b"transfer-encoding")
 
 A = TypeVar("A", bound=Answer)
@@ -84,19 +83,19 @@ A = TypeVar("A", bound=Answer)
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """How often and how soon to ask again.
+    """How often and how soon a request is repeated.
 
-    By default for longer than the five seconds over which Plivo counts requests.
+    The defaults go on for longer than the five seconds over which Plivo counts requests.
     """
 
     attempts: int = 5
-    """Requests in all; 1 for no second one."""
+    """Requests in all; 1 means that none is repeated."""
     backoff: float = 0.5
     """Seconds before the second request; each further wait is twice as long."""
     longest: float = 8.0
-    """Seconds of the longest wait that is chosen here."""
+    """Longest wait in seconds, unless Plivo names one."""
     longest_retry_after: float = 30.0
-    """Seconds of the longest Retry-After that is waited for; a longer one is an error at once."""
+    """Longest Retry-After that is waited for, in seconds; a longer one is an error at once."""
 
     def wait(self, attempt: int, retry_after: float | None) -> float | None:
         """Return the seconds to wait after the `attempt`-th request failed, None to give up."""
@@ -104,7 +103,7 @@ class Retries:
             return None
         if retry_after is not None:
             return retry_after if retry_after <= self.longest_retry_after else None
-        # Spread, so that those who failed together do not come back together.
+        # Random, so that clients that failed together do not come back together.
         wait: float = min(self.backoff * 2.0 ** (attempt - 1), self.longest)
         return wait * random.uniform(0.5, 1.0)
 
@@ -121,10 +120,10 @@ class PlivoClient:
     Args:
         auth_id: The account, ``MA…`` or ``SA…``.
         auth_token: Its token. It appears in no log, error or ``repr``.
-        base_url: Where Plivo is, or the sandbox.
+        base_url: Address of Plivo or of the sandbox.
         timeout: Seconds that connecting may take, and then each part of the answer; the request as
             a whole may take twice as long.
-        retries: How often to ask again what may be asked again.
+        retries: How often a request is repeated.
         transport: What carries the requests, for tests.
         sleep: How to wait between requests, for tests.
 
@@ -198,11 +197,11 @@ class PlivoClient:
         return _read(await self._repeated("GET", path, query), answer)
 
     async def post(self, path: str, request: Request, answer: type[A]) -> A:
-        """Ask for something to be done, once."""
+        """Send a request that changes something. It is repeated only if it never left."""
         return _read(await self._sent_once("POST", path, request.body()), answer)
 
     async def delete(self, path: str) -> bool:
-        """End something, and tell whether it was still there to be ended."""
+        """End or remove a resource, and tell whether it still existed."""
         try:
             await self._repeated("DELETE", path)
         except NotFoundError:
@@ -259,7 +258,7 @@ class PlivoClient:
                 response = await self._fetch(method, path, query, body)
         except TimeoutError:
             raise PlivoUnreachableError(
-                f"{self.base_url} gave no whole answer within {self._deadline:g} s",
+                f"{self.base_url} gave no complete response within {self._deadline:g} s",
                 may_have_arrived=True,
                 request=request,
             ) from None
@@ -293,7 +292,7 @@ class PlivoClient:
                 content += part
                 if len(content) > _MAX_ANSWER:
                     raise UnexpectedResponseError(
-                        f"the answer is longer than {_MAX_ANSWER} bytes",
+                        f"the response is longer than {_MAX_ANSWER} bytes",
                         status=response.status_code,
                         request=f"{method} {path}",
                     )
@@ -320,8 +319,8 @@ class CallsApi:
         """Make a call, or several.
 
         Raises:
-            ConcurrencyLimitError: The account has all the calls it may have at once (5030).
-            RateLimitedError: It makes as many in a second as it may. No call was made.
+            ConcurrencyLimitError: The account's limit of concurrent calls is reached (5030).
+            RateLimitedError: The account's limit of calls per second is reached. No call was made.
             PlivoUnreachableError: `may_have_arrived` says whether a call may have been made.
 
         """
@@ -331,7 +330,7 @@ class CallsApi:
         """Look up a call that has ended.
 
         Raises:
-            NotFoundError: There is none, or it has not ended.
+            NotFoundError: The call does not exist, or has not ended.
 
         """
         return await self._client.get(f"Call/{_id(call_uuid, 'call_uuid')}/", Call)
@@ -342,8 +341,8 @@ class CallsApi:
         """List calls that have ended, the latest first.
 
         Args:
-            limit: How many, at most 20.
-            offset: How many to pass over.
+            limit: Length of the page, at most 20.
+            offset: Number of calls to skip.
             **filters: As Plivo's page names them: ``call_direction``, ``from_number``,
                 ``to_number``, ``end_time__gt``, ``hangup_cause_code`` and so on.
 
@@ -352,10 +351,10 @@ class CallsApi:
         return await self._client.get("Call/", CallList, **page, **filters)
 
     async def live(self, call_uuid: str) -> LiveCall:
-        """Look up a call that goes on.
+        """Look up a live call.
 
         Raises:
-            NotFoundError: There is none, or it has ended.
+            NotFoundError: The call does not exist, or has ended.
 
         """
         path = f"Call/{_id(call_uuid, 'call_uuid')}/"
@@ -370,14 +369,14 @@ class CallsApi:
         limit: int | None = None,
         offset: int | None = None,
     ) -> LiveCallList:
-        """List the ids of calls that go on.
+        """List the ids of live calls.
 
         Args:
-            call_direction: ``inbound`` or ``outbound`` only.
-            from_number: Only those of this caller.
-            to_number: Only those to this number.
-            limit: How many, at most 20.
-            offset: How many to pass over.
+            call_direction: Only ``inbound`` or only ``outbound`` calls.
+            from_number: Only calls of this caller.
+            to_number: Only calls to this number.
+            limit: Length of the page, at most 20.
+            offset: Number of calls to skip.
 
         """
         return await self._client.get(
@@ -391,15 +390,15 @@ class CallsApi:
         )
 
     async def hang_up(self, call_uuid: str) -> bool:
-        """End a call, and tell whether it was still going on."""
+        """End a call, and tell whether it was still live."""
         return await self._client.delete(f"Call/{_id(call_uuid, 'call_uuid')}/")
 
     async def cancel(self, request_uuid: str) -> bool:
-        """Give up a call that has not been answered, and tell whether there was one."""
+        """Cancel a call that has not been answered, and tell whether it was still waiting."""
         return await self._client.delete(f"Request/{_id(request_uuid, 'request_uuid')}/")
 
     async def transfer(self, call_uuid: str, request: TransferRequest) -> Accepted:
-        """Have a call go on with other XML.
+        """Continue a call with other XML.
 
         Raises:
             NotFoundError: The call has ended.
@@ -525,7 +524,7 @@ def _is_loopback(host: str) -> bool:
 def _id(value: str, name: str) -> str:
     """Return an id that may stand in a path.
 
-    An empty one would be a request about all calls in place of one.
+    An empty one would turn a request about one call into one about all calls.
     """
     if not _ID.fullmatch(value):
         raise ValueError(f"{name} must be an id of letters, digits, - and _; not {value[:60]!r}")
@@ -573,11 +572,11 @@ def _read(response: httpx.Response, answer: type[A]) -> A:
         detail = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(str(each) for each in detail["loc"])
         what = f"{where}: {detail['msg']}" if where else detail["msg"]
-        # A success with an error in it: what it says is worth more than what is missing.
+        # A success with an error in it: the error says more than the missing field.
         said = error_for(response.status_code, content).message if _has_error(content) else what
         api_id = content.get("api_id") if isinstance(content, Mapping) else None
         raise UnexpectedResponseError(
-            f"not the answer that was expected: {said}",
+            f"not the response that was expected: {said}",
             status=response.status_code,
             api_id=api_id if isinstance(api_id, str) else None,
             request=request,
@@ -589,7 +588,7 @@ def _has_error(content: Any) -> bool:
 
 
 def _content(text: str) -> Any:
-    """Return what the JSON of an answer holds, its text if it is none, None if it is empty."""
+    """Return the JSON of a response, the text if it is not JSON, or None if it is empty."""
     if not text.strip():
         return None
     try:

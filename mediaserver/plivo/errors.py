@@ -1,7 +1,7 @@
 """What can go wrong with a request to Plivo's REST API, by HTTP status.
 
 Plivo's error body is ``{"api_id": "…", "error": "…"}``; the text is sometimes a list or an object
-of texts, and some of its gateways answer in plain text.
+of texts, and some gateways respond in plain text.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from typing import Any, Final
 
 
 _CONCURRENCY_CODE: Final = 5030
-"""Plivo's code for an account that has all the calls it may have at once."""
+"""Plivo's code for an account whose limit of concurrent calls is reached."""
 
 _LONGEST_TEXT: Final = 500
 _CONCURRENCY: Final = re.compile(rf"\b{_CONCURRENCY_CODE}\b|concurren", re.IGNORECASE)
 
 
 class PlivoError(Exception):
-    """A request that did not do what it should have.
+    """A request to Plivo's API failed.
 
     Attributes:
-        message: What Plivo said, or what kept the request from reaching it.
-        status: HTTP status of the answer, or None if there was none.
+        message: Plivo's message, or why the request did not reach it.
+        status: HTTP status of the response, or None if none came.
         api_id: Plivo's id of the request, which its support asks for.
         request: The request, as in ``POST Call/``.
-        retry_after: Seconds after which to try again, where Plivo says so.
-        may_have_arrived: Whether Plivo may have done what was asked for. False after 3xx and 4xx,
-            which are refusals, and where no connection was made.
+        retry_after: Seconds after which to try again, if Plivo names them.
+        may_have_arrived: Whether Plivo may have acted on the request. False after 3xx and 4xx,
+            which are refusals, and if no connection was made.
 
     """
 
@@ -72,35 +72,35 @@ class ForbiddenError(PlivoError):
 
 
 class ConcurrencyLimitError(ForbiddenError):
-    """403 with Plivo's code 5030: the account has all the calls it may have at once."""
+    """403 with Plivo's code 5030: the account's limit of concurrent calls is reached."""
 
 
 class NotFoundError(PlivoError):
-    """404: there is no such call, stream, number or application, or no longer."""
+    """404: the call, stream, number or application does not exist, or no longer."""
 
 
 class MethodNotAllowedError(PlivoError):
-    """405: the resource does not do this."""
+    """405: the resource does not support this method."""
 
 
 class ConflictError(PlivoError):
-    """409: it contradicts what is already there."""
+    """409: the request contradicts the state of the resource."""
 
 
 class RateLimitedError(PlivoError):
-    """429: too many requests, or calls, in too short a time. Nothing was done."""
+    """429: too many requests or calls in too short a time. Plivo did nothing."""
 
 
 class ServerError(PlivoError):
-    """5xx: Plivo failed. Whether it did something before that is not known."""
+    """5xx: Plivo failed, and may have acted on the request before that."""
 
 
 class UnexpectedResponseError(PlivoError):
-    """A success that cannot be understood, or a status that the API does not document."""
+    """A success with an unreadable body, or a status that the API does not document."""
 
 
 class PlivoUnreachableError(PlivoError):
-    """No answer came."""
+    """No response came."""
 
     def __init__(self, message: str, *, may_have_arrived: bool, **more: Any) -> None:
         super().__init__(message, **more)
@@ -122,13 +122,13 @@ _BY_STATUS: Final[Mapping[int, type[PlivoError]]] = {
 def error_for(
     status: int, body: Any, *, request: str = "", retry_after: float | None = None
 ) -> PlivoError:
-    """Return the error that an answer stands for.
+    """Return the exception for an error response.
 
     Args:
-        status: Its HTTP status.
-        body: Its body: what the JSON holds, or text if it is none.
+        status: HTTP status.
+        body: Parsed JSON, or the text if the body is not JSON.
         request: The request, as in ``POST Call/``.
-        retry_after: Seconds that its Retry-After header names.
+        retry_after: Seconds in the Retry-After header.
 
     """
     texts = list(_texts(body))
@@ -156,7 +156,7 @@ def _is_concurrency(body: Any, texts: list[str]) -> bool:
 
 
 def _texts(body: Any) -> Iterator[str]:
-    """Find what there is to read in an error body."""
+    """Yield the texts in an error body."""
     if isinstance(body, Mapping):
         said = body.get("error") or body.get("message") or body.get("errors")
         if isinstance(said, Mapping) and not {"error", "message", "errors"} & set(said):

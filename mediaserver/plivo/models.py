@@ -1,12 +1,12 @@
-"""What goes to Plivo's REST API and what comes back.
+"""Requests to Plivo's REST API and its responses.
 
 Requests are checked when they are made, by the rules of Plivo's pages ("Audio Streams" and the
-"Calls" reference), so that what Plivo would refuse is never sent: pydantic's ``ValidationError``, a
-``ValueError``, says what was given and what is allowed. What is None is not sent, and Plivo's
-default holds.
+"Calls" reference), so that a request that Plivo would refuse is never sent: pydantic's
+``ValidationError``, a ``ValueError``, says what was given and what is allowed. Parameters that are
+None are not sent, and Plivo's defaults apply.
 
-Answers are read tolerantly: fields that are missing are None, numbers may come as text, and fields
-that are not known here are kept as attributes.
+Responses are read tolerantly: missing fields are None, numbers may be text, and unknown fields are
+kept as attributes.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from mediaserver.protocol import PLIVO_FORMATS
 
 
 _MAX_DESTINATIONS: Final = 1000
-"""Numbers that one request can call."""
+"""Largest number of destinations of one request."""
 MAX_PAGE: Final = 20
-"""Objects that a list gives at once, and gives by default."""
+"""Longest page of a list, and the default one, in objects."""
 
 _PAUSED_DIGITS: Final = r"[0-9A-Da-d*#wW]+(@[0-9]+)?"
 
@@ -47,7 +47,7 @@ Legs: TypeAlias = Literal["aleg", "bleg", "both"]
 
 
 def problems(error: ValidationError) -> str:
-    """Return what is wrong with a request in a line: ``to: a phone number has …``."""
+    """Describe in one line what is wrong with a request: ``to: a phone number has …``."""
     details = error.errors(include_url=False, include_context=False, include_input=False)
     return "; ".join(problem(detail) for detail in details)
 
@@ -81,12 +81,12 @@ def _stream_url(value: str) -> str:
 def _url(value: str, schemes: tuple[str, ...], example: str) -> str:
     value = value.strip()
     if re.search(r"[\s\x00-\x1f\x7f]", value):
-        raise ValueError("has a space or control character in it; escape it as %20")
+        raise ValueError("contains a space or control character; escape it as %20")
     try:
         parts = urlsplit(value)
         _ = parts.port
     except ValueError as error:
-        raise ValueError(f"is no URL: {error}") from None
+        raise ValueError(f"is not a URL: {error}") from None
     if parts.scheme.lower() not in schemes or not parts.hostname:
         raise ValueError(f"must be a {' or '.join(schemes)} URL such as {example}")
     return value
@@ -164,7 +164,7 @@ _PositiveSeconds = Annotated[int, Field(strict=True, gt=0)]
 
 
 class Request(BaseModel):
-    """What is sent: parameters that Plivo knows, with values that it takes."""
+    """Parameters of a request, with values that Plivo accepts."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -179,7 +179,7 @@ class Request(BaseModel):
 class CallRequest(Request):
     """A call to make, or several at once (``POST Call/``).
 
-    Plivo's asynchronous mode (``callback_url``) is not offered: its answer names no call.
+    Plivo's asynchronous mode (``callback_url``) is not offered: its response names no call.
     """
 
     from_: PhoneNumber = Field(
@@ -189,15 +189,15 @@ class CallRequest(Request):
     to: Annotated[str, BeforeValidator(_destinations)]
     """A number with its country code or a SIP address; several joined by ``<``, or as a list."""
     answer_url: WebUrl
-    """What to do when it is answered: a URL that replies with XML."""
+    """URL whose XML says what to do when the call is answered."""
     answer_method: HttpMethod | None = None
     ring_url: WebUrl | None = None
     ring_method: HttpMethod | None = None
     hangup_url: WebUrl | None = None
-    """Told how the call ended. Plivo tells `answer_url` if this is not set."""
+    """Receives how the call ended. Without it, Plivo sends that to `answer_url`."""
     hangup_method: HttpMethod | None = None
     fallback_url: WebUrl | None = None
-    """Asked when `answer_url` fails three times, or for 60 s."""
+    """Requested when `answer_url` has failed three times, or for 60 s."""
     fallback_method: HttpMethod | None = None
     caller_name: Annotated[str, Field(max_length=50)] | None = None
     send_digits: Annotated[str, Field(pattern=rf"^{_PAUSED_DIGITS}$")] | None = None
@@ -212,7 +212,7 @@ class CallRequest(Request):
     ) = None
     machine_detection_time: Annotated[_Milliseconds, Field(ge=2000, le=10_000)] | None = None
     machine_detection_url: WebUrl | None = None
-    """Told of a machine while the call goes on; without it detection holds the answer back."""
+    """Receives the result during the call; without it, detection delays the answer URL."""
     machine_detection_method: HttpMethod | None = None
     machine_detection_maximum_speech_length: (
         Annotated[_Milliseconds, Field(ge=1000, le=6000)] | None
@@ -240,12 +240,12 @@ class CallRequest(Request):
 
     @property
     def destinations(self) -> list[str]:
-        """Who is called."""
+        """The numbers and SIP addresses to call."""
         return self.to.split("<")
 
 
 class TransferRequest(Request):
-    """Where a live call goes on (``POST Call/{call_uuid}/``)."""
+    """Transfer of a live call to other XML (``POST Call/{call_uuid}/``)."""
 
     legs: Legs = "aleg"
     aleg_url: WebUrl | None = None
@@ -275,7 +275,7 @@ class StreamRequest(Request):
     """An audio stream to start on a live call (``POST Call/{call_uuid}/Stream/``)."""
 
     service_url: Annotated[str, AfterValidator(_stream_url)]
-    """``wss://`` URL that Plivo connects to; ``ws://`` is taken too, by its older pages."""
+    """``wss://`` URL that Plivo connects to; ``ws://`` is accepted too, as on its older pages."""
     bidirectional: bool | None = None
     """Whether the server may send audio too."""
     audio_track: Track | None = None
@@ -293,9 +293,9 @@ class StreamRequest(Request):
     noise_cancellation: (
         Annotated[Literal["true", "false"], BeforeValidator(_spoken_bool)] | None
     ) = None
-    """Text, as Plivo wants it; a bool is taken too."""
+    """Text, as Plivo requires; a bool is accepted too."""
     noise_cancellation_level: Annotated[int, Field(strict=True, ge=60, le=100)] | None = None
-    """How much noise to take away; 85 by default."""
+    """How much noise to remove, 60 to 100; 85 by default."""
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -312,7 +312,7 @@ class StreamRequest(Request):
         return self
 
 
-# Numbers and applications: what decides who answers a call to a number
+# Numbers and applications: which URLs handle the calls to a number
 
 
 class NumberRequest(Request):
@@ -326,7 +326,7 @@ class NumberRequest(Request):
 class ApplicationRequest(Request):
     """An application to make or change (``POST Application/``, ``Application/{app_id}/``).
 
-    A change leaves alone what is not named here, the `hangup_url` included.
+    A change leaves parameters that are None as they are, the `hangup_url` included.
     """
 
     app_name: Annotated[str, Field(min_length=1)] | None = None
@@ -345,7 +345,7 @@ class ApplicationRequest(Request):
     public_uri: bool | None = None
 
 
-# Answers
+# Responses
 
 
 def _whole(value: Any) -> Any:
@@ -379,7 +379,7 @@ _Id = Annotated[str, BeforeValidator(_id), Field(min_length=1)]
 
 
 class Answer(BaseModel):
-    """What comes back."""
+    """A response."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -388,16 +388,16 @@ class Answer(BaseModel):
 
 
 class Accepted(Answer):
-    """The answer to most requests that change something."""
+    """The response to most requests that change something."""
 
     message: _Text = None
 
 
 class CallCreated(Accepted):
-    """A call, or several, on the way (``call fired``) or waiting (``call queued``)."""
+    """One or several calls that were placed (``call fired``) or queued (``call queued``)."""
 
     request_uuid: _Id | Annotated[list[_Id], Field(min_length=1)]
-    """The id of the request, one for each number. It is the CallUUID of the call as well."""
+    """The id of the request, one for each number; also the CallUUID of the call."""
 
     @property
     def request_uuids(self) -> list[str]:
@@ -411,7 +411,7 @@ class CallCreated(Accepted):
 
     @property
     def queued(self) -> bool:
-        """Whether the call waits because the account makes as many per second as it may."""
+        """Whether the call waits for the account's limit of calls per second."""
         return "queued" in (self.message or "")
 
 
@@ -442,7 +442,7 @@ class Call(Answer):
 
 
 class LiveCall(Answer):
-    """A call that goes on (``GET Call/{call_uuid}/?status=live``)."""
+    """A live call (``GET Call/{call_uuid}/?status=live``)."""
 
     call_uuid: _Id
     call_status: _Text = None
@@ -461,14 +461,14 @@ class LiveCall(Answer):
 
 
 class Meta(BaseModel):
-    """Where in a list its page stands."""
+    """The place of a page in its list."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     limit: _Whole = None
     offset: _Whole = None
     total_count: _Whole = Field(default=None, validation_alias=AliasChoices("total_count", "count"))
-    """How many there are in all; some answers name it ``count``."""
+    """Length of the whole list; some responses name it ``count``."""
     next: _Text = None
     """Path of the next page, or None on the last one."""
     previous: _Text = None
@@ -479,7 +479,7 @@ class Meta(BaseModel):
         if not self.next:
             return None
         query = parse_qs(urlsplit(self.next).query)
-        # A cursor, where there is one, stands for the offset.
+        # A cursor takes the place of the offset.
         for name in ("cursor", "offset"):
             if name in query:
                 page = {"limit": query["limit"][0]} if "limit" in query else {}
@@ -489,7 +489,7 @@ class Meta(BaseModel):
 
 
 class LiveCallList(Answer):
-    """The ids of the calls that go on (``GET Call/?status=live``)."""
+    """The ids of live calls (``GET Call/?status=live``)."""
 
     calls: list[_Id] = Field(default_factory=list)
 
@@ -520,7 +520,7 @@ class StreamCreated(Accepted):
 class StreamObject(Answer):
     """A stream, live or ended (``GET Call/{call_uuid}/Stream/{stream_id}/``).
 
-    Times are as Plivo writes them, ``2023-06-21 18:53:16+05:30``; None before there is one.
+    Times are as Plivo writes them, such as ``2023-06-21 18:53:16+05:30``, or None.
     """
 
     stream_id: _Id
@@ -534,7 +534,7 @@ class StreamObject(Answer):
     bill_duration: _Whole = None
     """Length in seconds."""
     rounded_bill_duration: _Whole = None
-    """Length in seconds that is paid for."""
+    """Billed length in seconds."""
     billed_amount: _Text = None
     """Price in US dollars, as a decimal: ``0.00300``."""
     status: _Text = None
@@ -578,7 +578,7 @@ class Number(Answer):
 
 
 class Application(Answer):
-    """The URLs that decide what becomes of a call to a number (``GET Application/{app_id}/``)."""
+    """The URLs that handle the calls to a number (``GET Application/{app_id}/``)."""
 
     app_id: _Id
     app_name: _Text = None

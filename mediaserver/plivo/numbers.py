@@ -1,7 +1,7 @@
 """Phone numbers in the three forms in which Plivo writes them.
 
-``+14155550100`` in what people type and in the newer callbacks, ``14155550100`` in the older ones
-and in the REST API's answers, ``sip:14155550100@phone.plivo.com`` where a SIP endpoint is called.
+``+14155550100`` as people type it and in the newer callbacks, ``14155550100`` in the older ones
+and in the REST API's responses, ``sip:14155550100@phone.plivo.com`` where a SIP endpoint is called.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _SIP: Final = re.compile(r"(sips?):([^\s@<>:;]+)(?::[^\s@<>]*)?@([^\s@<>;?]+)([^
 
 
 class NumberError(ValueError):
-    """What is neither a phone number nor a SIP address; it says what was given."""
+    """The text is neither a phone number nor a SIP address; the message quotes it."""
 
 
 def digits(address: str) -> str | None:
     """Return the digits of a phone number, country code first, or None if it has none.
 
-    A SIP address has them if its user is a phone number: ``sip:+14155550100@example.com``.
+    A SIP address has digits if its user is a phone number: ``sip:+14155550100@example.com``.
     """
     text = address.strip()
     sip = _SIP.fullmatch(text)
@@ -41,7 +41,7 @@ def same_number(one: str, other: str) -> bool:
     """Tell whether two addresses are of the same phone, in whatever forms they are written.
 
     Names of SIP users are compared as they stand, hosts without regard to case (RFC 3261, section
-    19.1.4). Two empty texts are no phone, and not the same.
+    19.1.4). Two empty texts are not the same number.
     """
     number = digits(one)
     if number is not None:
@@ -54,7 +54,7 @@ def dialable(address: str) -> str:
     """Return an address as the REST API takes it: separators gone, a ``+`` kept.
 
     Raises:
-        NumberError: It is neither a phone number with its country code nor a SIP address.
+        NumberError: The address is neither a phone number with country code nor a SIP address.
 
     """
     text = address.strip()

@@ -6,7 +6,7 @@ always that of the main account (Ma-V3). While an account has several active tok
 one signature for each, separated by commas.
 
 V3 covers the URL, its query and the form. V2, which Plivo has deprecated for voice, covers the URL
-without its query and nothing else: whoever has seen one such request can change everything in it.
+without its query and nothing else: anyone who has seen one such request can change the rest of it.
 
 The text that is signed is the one that Plivo's own SDKs compute, which differs from the prose of
 Plivo's pages: see `signed_text`.
@@ -31,27 +31,27 @@ MA_V2_HEADER: Final = "X-Plivo-Signature-Ma-V2"
 V2_NONCE_HEADER: Final = "X-Plivo-Signature-V2-Nonce"
 
 _MAX_NONCE: Final = 128
-"""Characters of a nonce; Plivo's have 20 digits."""
+"""Longest nonce in characters; Plivo's have 20 digits."""
 _MAX_SIGNATURES: Final = 16
-"""Signatures in one header that are looked at."""
+"""Largest number of signatures in one header that are compared."""
 
 ParamValue: TypeAlias = "str | Sequence[str] | Mapping[str, ParamValue]"
 Params: TypeAlias = Mapping[str, ParamValue]
 """A form's fields; a field that was given several times has the list of its values."""
 
 AuthTokens: TypeAlias = str | Sequence[str]
-"""One auth token, or all that are active."""
+"""One auth token, or all active ones."""
 
 Headers: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 """A request's headers; the case of their names does not matter."""
 
 
 class SignatureError(ValueError):
-    """A request that was not signed with any of the tokens; it says what is wrong, and no secret.
+    """The request was not signed with any of the tokens; the message says why, without secrets.
 
     Attributes:
-        reason: ``missing`` (no signature, or no nonce), ``invalid`` (a nonce or URL that cannot
-            be) or ``mismatch``.
+        reason: ``missing`` (no signature or no nonce), ``invalid`` (an invalid nonce or URL) or
+            ``mismatch``.
 
     """
 
@@ -64,9 +64,9 @@ class Verified(NamedTuple):
     """A request that Plivo signed."""
 
     nonce: str
-    """Digits that no two requests share."""
+    """Digits that are unique to the request."""
     header: str
-    """The header whose signature held."""
+    """The header with the valid signature."""
     url: str
     """The URL that was signed."""
 
@@ -89,7 +89,7 @@ def signed_text(method: str, url: str, params: Params | None = None) -> str:
     begins with a bare ``?``.
 
     Raises:
-        ValueError: The method is neither GET nor POST, or the URL is none.
+        ValueError: The method is neither GET nor POST, or the URL is invalid.
 
     """
     parts = _parse(url)
@@ -113,12 +113,12 @@ def sign_v3(method: str, url: str, nonce: str, token: str, params: Params | None
     Args:
         method: ``GET`` or ``POST``, in any case.
         url: Where the request goes, as it is written in the request.
-        nonce: Digits for this request alone, see `new_nonce`.
+        nonce: Digits that no other request has, see `new_nonce`.
         token: The auth token.
-        params: The form of a POST; for a GET, what is in its query anyway may be left out.
+        params: The form of a POST. For a GET, parameters that its query has may be left out.
 
     Raises:
-        ValueError: The method is neither GET nor POST, or the URL is none.
+        ValueError: The method is neither GET nor POST, or the URL is invalid.
 
     """
     return _sign(f"{signed_text(method, url, params)}.{nonce}", token)
@@ -128,7 +128,7 @@ def sign_v2(url: str, nonce: str, token: str) -> str:
     """Return the V2 signature of a request to `url`, whatever its method, query and form.
 
     Raises:
-        ValueError: The URL is none.
+        ValueError: The URL is invalid.
 
     """
     return _sign(f"{_root(_parse(url))}{nonce}", token)
@@ -173,13 +173,13 @@ def verify_headers(
     Args:
         headers: The request's.
         method: ``GET`` or ``POST``.
-        url: The URL that Plivo was given, with its query: not what a proxy made of it.
-        tokens: Auth tokens, any of which will do, for V3 and Ma-V3 alike.
+        url: The URL that Plivo was given, with its query; not the URL as a proxy rewrote it.
+        tokens: Auth tokens, any of which may have signed, for V3 and Ma-V3 alike.
         params: The form of a POST, see `form_params`.
-        v2: Take a V2 signature where there is none of V3.
+        v2: Accept a V2 signature if the request has no V3 signature.
 
     Raises:
-        SignatureError: No signature holds.
+        SignatureError: No signature is valid.
 
     """
     given = _gather(headers)
@@ -195,9 +195,7 @@ def verify_headers(
             if verify_v2(signatures, url, nonce, tokens):
                 return Verified(nonce, header, url)
     if found is None:
-        raise SignatureError(
-            "missing", f"there is no {V3_HEADER} header: Plivo signs what it sends"
-        )
+        raise SignatureError("missing", f"there is no {V3_HEADER} header: Plivo signs its requests")
     raise _mismatch(tokens)
 
 
@@ -207,10 +205,10 @@ def verify_upgrade(headers: Headers, url: str, tokens: AuthTokens) -> Verified:
     Args:
         headers: The request's.
         url: The stream URL that Plivo was given, ``wss`` or ``ws``, with its query.
-        tokens: Auth tokens, any of which will do, for V3 and Ma-V3 alike.
+        tokens: Auth tokens, any of which may have signed, for V3 and Ma-V3 alike.
 
     Raises:
-        SignatureError: No signature holds for any of `websocket_candidates`.
+        SignatureError: No signature is valid for any of `websocket_candidates`.
 
     """
     found = _v3_signatures(_gather(headers))
@@ -229,11 +227,11 @@ def verify_upgrade(headers: Headers, url: str, tokens: AuthTokens) -> Verified:
 def websocket_candidates(url: str) -> list[str]:
     """Return the URLs that Plivo may have signed for a stream at `url`, likeliest first.
 
-    What was seen on live calls is ``http`` without the query, whatever the stream's own scheme.
-    Plivo's pages, SDKs and tools have the rest: with the query, ``https``, and last ``wss`` itself.
+    Live calls were signed for ``http`` without the query, whatever the stream's own scheme. Plivo's
+    pages, SDKs and tools show the other forms: with the query, ``https``, and last ``wss`` itself.
 
     Raises:
-        SignatureError: `url` is no URL.
+        SignatureError: `url` is not a URL.
 
     """
     try:
@@ -269,14 +267,14 @@ def sign_headers(
     Args:
         method: ``GET`` or ``POST``.
         url: Where the request goes, with its query.
-        tokens: Of the account or subaccount that the call belongs to.
+        tokens: Auth tokens of the account or subaccount that the call belongs to.
         params: The form of a POST.
-        main_tokens: Of the main account, if that is another one.
-        nonce: By default a new one.
-        v2: Sign by V2 as well.
+        main_tokens: Auth tokens of the main account, if that is another one.
+        nonce: Digits that no other request has; new ones by default.
+        v2: Add V2 signatures.
 
     Raises:
-        ValueError: The method is neither GET nor POST, or the URL is none.
+        ValueError: The method is neither GET nor POST, or the URL is invalid.
 
     """
     nonce = nonce or new_nonce()
@@ -305,7 +303,7 @@ def sign_upgrade(
     They sign the first of `websocket_candidates`, which is what live calls do.
 
     Raises:
-        ValueError: `url` is no URL.
+        ValueError: `url` is not a URL.
 
     """
     signed = websocket_candidates(url)[0]
@@ -352,7 +350,7 @@ def _values(value: str | Sequence[str]) -> list[str]:
 
 
 def _sign(text: str, token: str) -> str:
-    # A lone surrogate can be in no request, and must not be an exception in a server either.
+    # No request has a lone surrogate, but one must not raise an exception in a server either.
     message = text.encode("utf-8", "surrogatepass")
     return base64.b64encode(hmac.digest(token.encode(), message, hashlib.sha256)).decode()
 
@@ -369,7 +367,7 @@ def _matches(signatures: str, text: str, tokens: AuthTokens) -> bool:
     given = [each.strip().encode("utf-8", "replace") for each in signatures.split(",")]
     found = False
     for token in _each(tokens):
-        # Not even which of several tokens it was can be told from the time this takes.
+        # Compare with every token, so that the time taken does not tell which one matched.
         expected = _sign(text, token).encode()
         for signature in given[:_MAX_SIGNATURES]:
             found |= hmac.compare_digest(signature, expected)
@@ -381,7 +379,7 @@ def _gather(headers: Headers) -> dict[str, str]:
     given: dict[str, str] = {}
     for name, value in pairs:
         lower = name.lower()
-        # HTTP's rule for a header that comes several times.
+        # HTTP joins the values of a repeated header with commas.
         given[lower] = f"{given[lower]},{value}" if lower in given else value
     return given
 

@@ -1,12 +1,12 @@
-"""Plivo's XML: what an answer URL replies, to write and to read.
+"""Plivo's XML, which an answer URL replies with: to write and to read.
 
     Response(
         Stream("wss://voice.example.com/stream", bidirectional=True, keep_call_alive=True),
         Hangup(),
     ).to_xml()
 
-Attributes have the names that Plivo's pages give them, in snake case; those that are None are left
-out. An element that Plivo would refuse cannot be made: `XmlError` says what is wrong.
+Attributes have the names of Plivo's pages, in snake case; those that are None are left out. An
+element that Plivo would refuse raises `XmlError` when it is made.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K
 
 
 MAX_DOCUMENT: Final = 102_400
-"""Bytes of an answer that Plivo takes: 100 KB."""
+"""Largest document that Plivo accepts, in bytes: 100 KB."""
 MAX_URL: Final = 2048
-"""Characters of a stream URL that Plivo takes."""
+"""Longest stream URL that Plivo accepts, in characters."""
 MAX_EXTRA_HEADERS: Final = 512
-"""Bytes of ``extraHeaders`` that Plivo takes."""
+"""Longest ``extraHeaders`` that Plivo accepts, in bytes."""
 MAX_STREAM_TIMEOUT: Final = 86_400
-"""Seconds that a stream can last, and does by default."""
+"""Longest stream, and the default limit, in seconds."""
 
 Reason: TypeAlias = Literal[
     "too_large",
@@ -45,11 +45,11 @@ Reason: TypeAlias = Literal[
 
 
 class XmlError(ValueError):
-    """A document that Plivo would not take.
+    """Plivo would refuse the document or element.
 
     Attributes:
-        reason: a short fixed code, one of `Reason`.
-        line: where it stands in the document, counted from 1; None for one that was not parsed.
+        reason: A short fixed code, one of `Reason`.
+        line: Line of the document, counted from 1; None for an element that was not parsed.
 
     """
 
@@ -176,12 +176,12 @@ def _attribute(kind: _Kind) -> Any:
 
 @dataclass(frozen=True)
 class Element:
-    """What all elements share."""
+    """An element of the document."""
 
     text_kind: ClassVar[_Kind | None] = None
-    """Of what stands between the tags; None for an element that has nothing there."""
+    """How the text between the tags is written and read; None for an element without text."""
     children: ClassVar[tuple[str, ...]] = ()
-    """Names of the elements that may stand in this one."""
+    """Names of the elements that this one may contain."""
 
     def __post_init__(self) -> None:
         for name, kind in self.kinds():
@@ -221,12 +221,12 @@ class Element:
             raise XmlError("bad_attribute", f"{name} of <{self.name}> {error}") from None
         if _UNWRITABLE.search(written):
             raise XmlError(
-                "bad_attribute", f"{name} of <{self.name}> has characters that XML cannot carry"
+                "bad_attribute", f"{name} of <{self.name}> has characters that XML cannot represent"
             )
 
     def _check_text(self, text: str) -> None:
         if self.text_kind is None:
-            raise XmlError("bad_text", f"<{self.name}> has no text, and {text!r:.40} was given")
+            raise XmlError("bad_text", f"<{self.name}> takes no text, but {text!r:.40} was given")
         try:
             self.text_kind.write(text)
         except ValueError as error:
@@ -234,7 +234,7 @@ class Element:
         if not text or text.isspace():
             raise XmlError("bad_text", f"<{self.name}> is empty")
         if _UNWRITABLE.search(text):
-            raise XmlError("bad_text", f"<{self.name}> has characters that XML cannot carry")
+            raise XmlError("bad_text", f"<{self.name}> has characters that XML cannot represent")
 
     def written_attributes(self) -> Iterator[tuple[str, str]]:
         """Yield the attributes that are set, as the document has them."""
@@ -244,7 +244,7 @@ class Element:
                 yield _camel(name), kind.write(value)
 
 
-# What XML 1.0 has no way to write, not even as a reference.
+# Characters that XML 1.0 cannot represent, not even as a reference.
 _UNWRITABLE: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -272,7 +272,7 @@ class Stream(Element):
     )
     """Such as ``audio/x-mulaw;rate=8000``. Plivo's pages disagree on the default: set it."""
     extra_headers: str | None = _attribute(_ExtraHeaders())
-    """``key=value,key=value``: comes back in the stream's start event. No place for secrets."""
+    """``key=value,key=value``, repeated in the stream's start event. Not for secrets."""
     keep_call_alive: bool | None = _attribute(_FLAG)
     noise_cancellation: bool | None = _attribute(_FLAG)
     noise_cancellation_level: int | None = _attribute(_Whole(60, 100))
@@ -304,7 +304,8 @@ class Ssml:
     def __post_init__(self) -> None:
         if self.name not in SSML_TAGS:
             raise XmlError(
-                "unknown_element", f"<{self.name}> is none of the tags of <Speak>: {_SSML_LIST}"
+                "unknown_element",
+                f"<{self.name}> is not a tag of <Speak>; its tags are {_SSML_LIST}",
             )
         for name, value in self.attributes.items():
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_:.-]*", name) or _UNWRITABLE.search(value):
@@ -320,7 +321,7 @@ class Ssml:
 
 
 Spoken: TypeAlias = str | tuple[str | Ssml, ...]
-"""Text to speak, with tags in between or without."""
+"""Text to speak, with or without tags."""
 
 SSML_TAGS: Final = (
     "break",
@@ -360,7 +361,7 @@ class Speak(Element):
     voice: str | None = _attribute(_TEXT)
     language: str | None = _attribute(_TEXT)
     loop: int | None = _attribute(_COUNT)
-    """How many times; 0 is for ever."""
+    """How many times; 0 means without end."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -369,11 +370,11 @@ class Speak(Element):
 
     @property
     def text(self) -> str:
-        """What is said, without tags."""
+        """The text to speak, without tags."""
         return _words(self.content)
 
     def _check_text(self, text: str) -> None:
-        # Between two tags there may well be a space alone.
+        # A space alone may stand between two tags.
         if _UNWRITABLE.search(text) or (isinstance(self.content, str) and text.isspace()):
             super()._check_text(text)
 
@@ -386,26 +387,26 @@ class Play(Element):
 
     url: str
     loop: int | None = _attribute(_COUNT)
-    """How many times; 0 is for ever."""
+    """How many times; 0 means without end."""
 
 
 @dataclass(frozen=True)
 class Wait(Element):
-    """Do nothing for a while."""
+    """Wait."""
 
     length: int | None = _attribute(_POSITIVE)
     """Seconds; Plivo's default is 1."""
     silence: bool | None = _attribute(_FLAG)
-    """Go on as soon as the caller is silent."""
+    """Continue as soon as the caller is silent."""
     min_silence: int | None = _attribute(_POSITIVE)
-    """Milliseconds of silence that count."""
+    """Shortest silence that counts, in milliseconds."""
     beep: bool | None = _attribute(_FLAG)
-    """Go on when an answering machine has beeped."""
+    """Continue when an answering machine has beeped."""
 
 
 @dataclass(frozen=True)
 class Redirect(Element):
-    """Go on with other XML."""
+    """Continue with other XML."""
 
     text_kind = _WEB
 
@@ -415,11 +416,11 @@ class Redirect(Element):
 
 @dataclass(frozen=True)
 class Hangup(Element):
-    """End the call; as the first element, turn it away."""
+    """End the call; as the first element, reject it."""
 
     reason: Literal["rejected", "busy"] | None = _attribute(_Word("rejected", "busy"))
     schedule: int | None = _attribute(_POSITIVE)
-    """Seconds from now; the elements that follow run meanwhile."""
+    """Delay in seconds, during which the following elements run."""
 
 
 @dataclass(frozen=True)
@@ -448,7 +449,7 @@ class User(Element):
 
 @dataclass(frozen=True)
 class Dial(Element):
-    """Connect the caller with someone: the first to answer of those that are named."""
+    """Connect the caller with the first of several targets to answer."""
 
     children = ("Number", "User")
 
@@ -464,7 +465,7 @@ class Dial(Element):
     confirm_timeout: int | None = _attribute(_POSITIVE)
     confirm_key: str | None = _attribute(_TEXT)
     dial_music: str | None = _attribute(_TEXT)
-    """URL of XML with what the caller hears meanwhile, or ``real`` for the true ringing tone."""
+    """URL of XML that the caller hears meanwhile, or ``real`` for the real ringing tone."""
     callback_url: str | None = _attribute(_WEB)
     callback_method: Literal["GET", "POST"] | None = _attribute(_METHOD)
     redirect: bool | None = _attribute(_FLAG)
@@ -480,7 +481,7 @@ class Dial(Element):
 
 @dataclass(frozen=True)
 class Record(Element):
-    """Record the caller; with `record_session` the whole call, while what follows runs."""
+    """Record the caller; with `record_session` the whole call, while later elements run."""
 
     action: str | None = _attribute(_WEB)
     method: Literal["GET", "POST"] | None = _attribute(_METHOD)
@@ -526,18 +527,18 @@ class GetDigits(Element):
 Instruction: TypeAlias = (
     Stream | Speak | Play | Wait | Dial | Redirect | Hangup | Record | GetDigits
 )
-"""What can stand in a `Response`."""
+"""Elements that a `Response` may contain."""
 
 
 @dataclass(frozen=True, init=False)
 class Response(Element):
-    """The whole document: what Plivo does with a call, one element after the other."""
+    """The whole document: Plivo runs its elements one after the other."""
 
     children = tuple(each.__name__ for each in Instruction.__args__)
 
     elements: tuple[Instruction, ...]
     warnings: tuple[str, ...] = field(default=(), compare=False)
-    """Of `parse_response`: what was passed over."""
+    """What `parse_response` ignored, a line each."""
 
     def __init__(self, *elements: Instruction, warnings: Sequence[str] = ()) -> None:
         object.__setattr__(self, "elements", elements)
@@ -571,7 +572,7 @@ def _written(element: Element | Ssml) -> str:
 
 
 def _too_large(size: int) -> str:
-    return f"the document has {size} bytes; Plivo takes {MAX_DOCUMENT} (100 KB)"
+    return f"the document has {size} bytes; Plivo accepts {MAX_DOCUMENT} (100 KB)"
 
 
 def _camel(name: str) -> str:
@@ -600,14 +601,14 @@ _DEEPEST: Final = 16
 
 
 def parse_response(document: bytes | str) -> Response:
-    """Read what an answer URL replied, as Plivo would.
+    """Read the reply of an answer URL as Plivo would.
 
-    Whitespace around a URL or a text is dropped, and attributes that no page names are passed over
-    with a line in `Response.warnings`. Entities and document types are refused before they are
-    read, so none can grow or reach out.
+    Whitespace around a URL or a text is dropped, and unknown attributes are ignored with a line in
+    `Response.warnings`. Entities and document types are refused before they are read, so that none
+    can expand or fetch anything.
 
     Raises:
-        XmlError: Saying in which line what is wrong.
+        XmlError: The document is invalid; the message names the line.
 
     """
     if isinstance(document, str):
@@ -665,7 +666,7 @@ class _Reader:
 
     def _refuse_doctype(self, *_: object) -> None:
         raise XmlError(
-            "forbidden", "a document type or entity is declared; Plivo XML has none", self._line
+            "forbidden", "Plivo XML must not declare a document type or entity", self._line
         )
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
@@ -688,19 +689,19 @@ class _Reader:
         if name in _OTHERS:
             raise XmlError(
                 "unsupported_element",
-                f"<{name}> is an element of Plivo's that is not understood here",
+                f"<{name}> is an element of Plivo's that is not supported here",
                 self._line,
             )
         may = ", ".join(allowed) or "nothing"
         if name in _ELEMENTS or name in SSML_TAGS:
             raise XmlError(
                 "misplaced_element",
-                f"<{name}> cannot stand in <{parent}>; in it there may be {may}",
+                f"<{name}> cannot stand in <{parent}>, which may contain {may}",
                 self._line,
             )
         raise XmlError(
             "unknown_element",
-            f"<{name:.40}> is no element of Plivo's; in <{parent}> there may be {may}",
+            f"<{name:.40}> is not an element of Plivo's; <{parent}> may contain {may}",
             self._line,
         )
 
@@ -733,7 +734,7 @@ class _Reader:
         if kind.text_kind is not None:
             return make(text, **values)
         if text:
-            raise XmlError("bad_text", f"<{opened.name}> has no text, and {text!r:.40} was given")
+            raise XmlError("bad_text", f"<{opened.name}> takes no text, but {text!r:.40} was given")
         if kind is Response:
             return Response(*children, warnings=self._warnings)
         return make(children, **values) if kind.children else make(**values)

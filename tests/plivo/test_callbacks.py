@@ -255,7 +255,7 @@ def test_a_checkpoint_name_that_is_used_again_has_another_key() -> None:
 
 def test_an_unknown_event_says_which_there_are() -> None:
     with pytest.raises(
-        UnknownEventError, match=r"'WarmedStream' is none .* StartStream, StopStream"
+        UnknownEventError, match=r"'WarmedStream' to .* but StartStream, StopStream"
     ):
         parse_callback({**STOPPED, "Event": "WarmedStream"})
 

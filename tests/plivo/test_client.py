@@ -841,7 +841,9 @@ async def test_an_answer_that_never_ends_is_given_up() -> None:
     async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with PlivoClient(AUTH_ID, TOKEN, base_url=url, timeout=0.05) as client:
-            with pytest.raises(errors.PlivoUnreachableError, match="no whole answer") as caught:
+            with pytest.raises(
+                errors.PlivoUnreachableError, match="no complete response"
+            ) as caught:
                 await client.calls.create(NEW_CALL)
         await dripping.wait()
     assert caught.value.may_have_arrived
