@@ -43,6 +43,7 @@ python314:  ## The tests on Python 3.14, in a Debian root at FORKY that this mak
 lint: $(VENV)/.installed  ## Lint and formatting
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/python -m tools.public_names
 
 format: $(VENV)/.installed  ## Format, and mend what can be mended
 	@$(BIN)/ruff check --fix .

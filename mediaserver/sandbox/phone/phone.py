@@ -33,7 +33,7 @@ from mediaserver.sandbox.phone.report import CallReport, EndedBy, mix, timeline
 from mediaserver.sandbox.wire.connect import open_websocket
 from mediaserver.sandbox.wire.connection import CarrierConnection
 from mediaserver.sandbox.wire.ledger import CallLedger, TimelineEntry
-from mediaserver.sandbox.wire.messages import Message, StreamIdentity
+from mediaserver.sandbox.wire.messages import StreamIdentity, WireMessage
 from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
 from mediaserver.sandbox.wire.session import CarrierSession, FaultDue
 
@@ -513,7 +513,7 @@ class Phone:
     def _flush(self) -> None:
         self._send(self._session.messages())
 
-    def _send(self, messages: list[Message]) -> None:
+    def _send(self, messages: list[WireMessage]) -> None:
         if self._connection.can_send:
             for message in messages:
                 self._ledger.message_sent(message)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from mediaserver.sandbox.wire.messages import Message
+from mediaserver.sandbox.wire.messages import WireMessage
 
 
 BACKLOG_SECONDS = 40.0
@@ -36,18 +36,18 @@ class Backlog:
         if not limit > 0:
             raise ValueError(f"a backlog's limit must be above 0 seconds, not {limit!r}")
         self.limit = limit
-        self._messages: deque[tuple[float, Message]] = deque()
+        self._messages: deque[tuple[float, WireMessage]] = deque()
         # How many of the warnings were given since it was last empty.
         self._warned = 0
 
     def __len__(self) -> int:
         return len(self._messages)
 
-    def put(self, message: Message, now: float) -> None:
+    def put(self, message: WireMessage, now: float) -> None:
         """Add a message."""
         self._messages.append((now, message))
 
-    def take(self) -> Message:
+    def take(self) -> WireMessage:
         """Remove the oldest message and return it.
 
         Raises:

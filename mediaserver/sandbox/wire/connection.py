@@ -8,7 +8,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.connection import broadcast
 from websockets.protocol import State
 
-from mediaserver.sandbox.wire.messages import Message
+from mediaserver.sandbox.wire.messages import WireMessage
 from mediaserver.sandbox.wire.session import ConnectionFault
 
 
@@ -44,7 +44,7 @@ class CarrierConnection:
         """
         return await self.websocket.recv()
 
-    def send(self, message: Message) -> None:
+    def send(self, message: WireMessage) -> None:
         """Send a message at once. Does nothing once the sending side is shut."""
         if not self.can_send:
             return

@@ -6,7 +6,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 
 from mediaserver.sandbox.audio.keys import Key
-from mediaserver.sandbox.wire.messages import Message
+from mediaserver.sandbox.wire.messages import WireMessage
 
 
 MAX_TEXTS = 100
@@ -76,12 +76,12 @@ class CallLedger:
         # Those of `checkpoints` that wait to be played or cleared.
         self._pending: deque[CheckpointReport] = deque()
 
-    def message_sent(self, message: Message) -> None:
+    def message_sent(self, message: WireMessage) -> None:
         """Count a message sent."""
         self.messages_sent += 1
         self.bytes_sent += _size(message)
 
-    def message_received(self, message: Message) -> None:
+    def message_received(self, message: WireMessage) -> None:
         """Count a message received."""
         self.messages_received += 1
         self.bytes_received += _size(message)
@@ -133,7 +133,7 @@ class CallLedger:
             self.note(time, "error", text)
 
 
-def _size(message: Message) -> int:
+def _size(message: WireMessage) -> int:
     if isinstance(message, bytes) or message.isascii():
         return len(message)
     return len(message.encode())

@@ -10,7 +10,7 @@ from uuid import uuid4
 from mediaserver.protocol import Media, encode_event
 
 
-Message: TypeAlias = str | bytes
+WireMessage: TypeAlias = str | bytes
 """A WebSocket message: text, or binary from a carrier that misbehaves."""
 
 

@@ -24,7 +24,7 @@ from mediaserver.protocol import (
 )
 from mediaserver.sandbox.audio.playback import Cleared, Happening, PlaybackBuffer, Played
 from mediaserver.sandbox.wire.ledger import CallLedger
-from mediaserver.sandbox.wire.messages import Message, StreamIdentity
+from mediaserver.sandbox.wire.messages import StreamIdentity, WireMessage
 from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
 from mediaserver.sandbox.wire.uplink import Uplink
 
@@ -106,7 +106,7 @@ class CarrierSession:
             misbehaviour=misbehaviour,
             seed=seed,
         )
-        self._messages: list[Message] = []
+        self._messages: list[WireMessage] = []
         self._happenings: list[SessionHappening] = []
         self._faults = _planned(misbehaviour or Misbehaviour())
 
@@ -115,7 +115,7 @@ class CarrierSession:
         """Frames of 20 ms taken so far."""
         return self._uplink.ticks
 
-    def messages(self) -> list[Message]:
+    def messages(self) -> list[WireMessage]:
         """Return the messages to send since the last call, in order."""
         messages, self._messages = self._messages, []
         return messages

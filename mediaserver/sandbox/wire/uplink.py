@@ -18,7 +18,7 @@ from mediaserver.protocol import (
     encode_event,
 )
 from mediaserver.sandbox.audio.playback import TICKS_PER_SECOND
-from mediaserver.sandbox.wire.messages import MediaEncoder, Message, StreamIdentity
+from mediaserver.sandbox.wire.messages import MediaEncoder, StreamIdentity, WireMessage
 from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
 
 
@@ -98,13 +98,13 @@ class Uplink:
         self._odd_size = self._odd_frame_bytes()
         self._odd_position = 0
         # Every other pair of frames is swapped: the first of a pair waits here.
-        self._swap: list[Message] = []
+        self._swap: list[WireMessage] = []
         self._frames = 0
         self._garbage = cycle(GARBAGE)
 
-    def opening(self) -> list[Message]:
+    def opening(self) -> list[WireMessage]:
         """Return the messages at the start of the stream."""
-        messages: list[Message] = []
+        messages: list[WireMessage] = []
         if self._wrong.media_before_start:
             silence = self._format.silence * (self._frame_bytes // self._format.sample_bytes)
             for _ in range(3):
@@ -113,7 +113,7 @@ class Uplink:
             messages.append(self._start())
         return messages
 
-    def frame(self, payloads: Sequence[bytes]) -> list[Message]:
+    def frame(self, payloads: Sequence[bytes]) -> list[WireMessage]:
         """Return the messages that are due when 20 ms more of audio are over.
 
         Args:
@@ -127,7 +127,7 @@ class Uplink:
             return self._media(position, payloads)
         return self._misbehave(position, payloads)
 
-    def dtmf(self, digit: str, seconds: float) -> list[Message]:
+    def dtmf(self, digit: str, seconds: float) -> list[WireMessage]:
         """Return the message for a key that the caller presses at `seconds` of the stream."""
         return self._event(
             Dtmf(
@@ -140,16 +140,16 @@ class Uplink:
             )
         )
 
-    def played(self, name: str) -> list[Message]:
+    def played(self, name: str) -> list[WireMessage]:
         """Return the acknowledgement of a checkpoint."""
         if self._wrong.no_acks:
             return []
         stream_id = self._identity.stream_id
         return self._event(PlayedStream(name, stream_id, self._sequence + 1))
 
-    def cleared(self, checkpoints: tuple[str, ...]) -> list[Message]:
+    def cleared(self, checkpoints: tuple[str, ...]) -> list[WireMessage]:
         """Return the answer to a clear that dropped `checkpoints`."""
-        messages: list[Message] = []
+        messages: list[WireMessage] = []
         if not self._wrong.no_cleared:
             stream_id = self._identity.stream_id
             messages += self._event(ClearedAudio(stream_id, self._sequence + 1))
@@ -158,17 +158,17 @@ class Uplink:
                 messages += self.played(name)
         return messages
 
-    def stop(self) -> list[Message]:
+    def stop(self) -> list[WireMessage]:
         """Return the `stop` that some of Plivo's documents have, and its reference has not."""
         return self._event(
             Stop("", stream_id=self._identity.stream_id, sequence_number=self._sequence + 1)
         )
 
-    def _misbehave(self, position: int, payloads: Sequence[bytes]) -> list[Message]:
+    def _misbehave(self, position: int, payloads: Sequence[bytes]) -> list[WireMessage]:
         tick, wrong = self.ticks, self._wrong
         if wrong.stop_sending is not None and tick > wrong.stop_sending * TICKS_PER_SECOND:
             return []
-        messages: list[Message] = []
+        messages: list[WireMessage] = []
         if wrong.duplicate_start and tick == TICKS_PER_SECOND:
             messages.append(self._start())
         if wrong.oversize is not None and tick == int(wrong.oversize * TICKS_PER_SECOND) + 1:
@@ -218,7 +218,7 @@ class Uplink:
         size = self._random.randint(1, 4 * self._frame_bytes // sample_bytes) * sample_bytes
         return size if size != self._frame_bytes else size + sample_bytes
 
-    def _in_some_order(self, messages: list[Message]) -> list[Message]:
+    def _in_some_order(self, messages: list[WireMessage]) -> list[WireMessage]:
         if not self._wrong.out_of_order:
             return messages
         pair, second = divmod(self._frames, 2)
@@ -231,17 +231,17 @@ class Uplink:
         swapped, self._swap = messages + self._swap, []
         return swapped
 
-    def _media(self, position: int, payloads: Sequence[bytes]) -> list[Message]:
+    def _media(self, position: int, payloads: Sequence[bytes]) -> list[WireMessage]:
         self._chunk += 1
         timestamp = self._epoch_ms + position * 1000 // self._format.bytes_per_second
-        messages: list[Message] = []
+        messages: list[WireMessage] = []
         for encode, payload in zip(self._encoders, payloads, strict=True):
             self._sequence += 1
             text = encode(payload, self._sequence, timestamp, self._chunk)
             messages.append(text if self._behaves else self._as_sent(text))
         return messages
 
-    def _start(self) -> Message:
+    def _start(self) -> WireMessage:
         (start,) = self._event(
             Start(
                 self._identity.call_id,
@@ -255,13 +255,13 @@ class Uplink:
         )
         return start
 
-    def _event(self, event: Start | Dtmf | PlayedStream | ClearedAudio | Stop) -> list[Message]:
+    def _event(self, event: Start | Dtmf | PlayedStream | ClearedAudio | Stop) -> list[WireMessage]:
         text = encode_event(event)
         # A number that could not be sent goes to the next message.
         self._sequence += 1
         return [self._as_sent(text)]
 
-    def _as_sent(self, text: str) -> Message:
+    def _as_sent(self, text: str) -> WireMessage:
         if self._wrong.string_numbers or self._wrong.missing_numbers:
             text = self._with_odd_numbers(text)
         return text.encode() if self._wrong.binary else text

@@ -16,7 +16,7 @@ from mediaserver.protocol import (
     decode_event,
 )
 from mediaserver.sandbox.audio.voice import CallerVoice
-from mediaserver.sandbox.wire.messages import Message, StreamIdentity
+from mediaserver.sandbox.wire.messages import StreamIdentity, WireMessage
 from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
 from mediaserver.sandbox.wire.uplink import GARBAGE, Uplink
 
@@ -38,11 +38,11 @@ class Sender(Uplink):
         self.voice = voice
         self.tracks = options.get("tracks", ("inbound",))
 
-    def tick(self, tick: int) -> list[Message]:
+    def tick(self, tick: int) -> list[WireMessage]:
         """Return the messages that are due once `tick` ticks are over."""
         samples = self.voice.format.rate // 50
         silence = self.voice.format.silence * samples
-        sent: list[Message] = []
+        sent: list[WireMessage] = []
         while self.ticks < tick:
             said = self.voice.take(len(silence))
             sent += self.frame([said if track == "inbound" else silence for track in self.tracks])
