@@ -9,7 +9,7 @@ import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Callable
-from functools import partial
+from functools import cache, partial
 from ssl import SSLContext
 from typing import Any
 from unittest.mock import patch
@@ -38,6 +38,7 @@ from mediaserver.server.connection import StreamConnection
 from mediaserver.server.handshake import AcceptedStream, Refused
 from mediaserver.server.runtime import Runtime
 from mediaserver.settings import Settings
+from tests.server.until import until
 
 
 async def listen(stream: Stream) -> None:
@@ -124,11 +125,17 @@ class RecordedCall:
         self.stuffed_with = unread
 
 
+@cache
+def settings_of(limit: int) -> Settings:
+    """Return settings, which take longer to make than all else of a connection."""
+    return Settings(max_message_bytes=limit)
+
+
 class Recorded:
     """A connection without a socket, after its handshake."""
 
     def __init__(self, limit: int, *, half_closes: bool = True) -> None:
-        runtime = Runtime(Settings(max_message_bytes=limit), Routes(Route(listen)))
+        runtime = Runtime(settings_of(limit), Routes(Route(listen)))
         runtime.admission = Admission(1)
         self.connection = StreamConnection(runtime)
         self.transport = Transport(half_closes=half_closes)
@@ -557,17 +564,15 @@ def media(number: int, payload: bytes = bytes(160)) -> str:
 
 async def gone(runtime: Runtime) -> None:
     """Wait until no call is left."""
-    while runtime.calls:
-        await asyncio.sleep(0.001)
+    async with asyncio.timeout(60):
+        await runtime.without_calls.wait()
 
 
 async def live(runtime: Runtime) -> Any:
     """Wait for the stream of the one call."""
-    while True:
-        for call in runtime.calls:
-            if call.stream is not None:
-                return call
-        await asyncio.sleep(0.001)
+    await until(lambda: any(call.stream is not None for call in runtime.calls))
+    (call,) = runtime.calls
+    return call
 
 
 class Handler:

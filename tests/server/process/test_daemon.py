@@ -25,6 +25,7 @@ from mediaserver.server.process.daemon import BindError, announce, bind, load_ce
 from mediaserver.server.process.tls import TLSError
 from mediaserver.server.runtime import Runtime
 from mediaserver.settings import Settings
+from tests.server.until import until
 
 
 pytestmark = pytest.mark.real_time
@@ -52,16 +53,12 @@ async def live_call(served: Any) -> AsyncIterator[Any]:
     """A call whose stream has started."""
     async with connect(served.stream_url, proxy=None) as websocket:
         await websocket.send(START)
-        while not served.runtime.calls or (
-            served.runtime.calls and not next(iter(served.runtime.calls)).session.started
-        ):
-            await asyncio.sleep(0)
+        await until(lambda: any(call.session.started for call in served.runtime.calls))
         yield websocket
 
 
 async def until_admission_closes(served: Any) -> None:
-    while not served.runtime.admission.closed:
-        await asyncio.sleep(0.01)
+    await until(lambda: served.runtime.admission.closed)
 
 
 async def test_it_serves_webhooks_and_streams_on_one_port(start_daemon: Callable[..., Any]) -> None:
