@@ -1,7 +1,7 @@
 """The carrier's side of a call: a phone that calls any server speaking Plivo's stream protocol.
 
-It shares no code with the server but the protocol and the codecs: what one of them gets wrong
-shows on the other.
+It shares only the protocol and the codecs with the server, so that a mistake of one side shows on
+the other.
 """
 
 from mediaserver.sandbox.audio.playback import PlaybackBuffer

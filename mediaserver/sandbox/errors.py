@@ -1,4 +1,4 @@
-"""What cannot be done with a call, a number or an account of the sandbox."""
+"""Errors of the sandbox's phone, calls, numbers and account."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ class CallFailed(Exception):  # noqa: N818
 
     Attributes:
         status: HTTP status of the refusal, None if there was no HTTP answer.
-        reason: What went wrong, in words.
+        reason: What went wrong, as text.
 
     """
 
@@ -22,7 +22,7 @@ class CallFailed(Exception):  # noqa: N818
 
 
 class CallEnded(Exception):  # noqa: N818
-    """The call has ended, so what was waited for or asked for cannot happen."""
+    """The call has ended, so what was awaited or asked for cannot happen."""
 
 
 class WaitTimeoutError(TimeoutError):
@@ -33,7 +33,7 @@ class WaitTimeoutError(TimeoutError):
 
 
 class NotInProgressError(Exception):
-    """A request to change a call that nobody has answered yet, or that is over."""
+    """The call has not been answered yet, or is over, so it cannot be changed."""
 
 
 class TransferLimitError(Exception):

@@ -13,11 +13,11 @@ _MOST_FRAMES: Final = 5
 
 
 class _Ear:
-    """Takes what is said on one line, to be heard on the other."""
+    """Takes the voice of one line to the ear of the other."""
 
     def __init__(self, line: Line) -> None:
         self._silence = line.silence
-        # The lines tick each on its own grid; what has piled up beyond a jitter's worth is late.
+        # Each line ticks on its own grid: more frames than jitter explains are late.
         self._frames: deque[Samples] = deque(maxlen=_MOST_FRAMES)
 
     def on_frame(self, _tick: int, inbound: Samples, _outbound: Samples) -> None:
@@ -27,7 +27,7 @@ class _Ear:
         """Keys are not passed on."""
 
     def on_end(self, ended_by: str) -> None:
-        """Whoever joined the lines parts them."""
+        """The lines are parted by `Bridge.part`."""
 
     def take(self, _tick: int) -> Samples | None:
         frame = self._frames.popleft() if self._frames else None

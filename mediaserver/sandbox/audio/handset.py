@@ -8,10 +8,10 @@ from typing import Protocol
 
 from audiocodecs import AudioFormat, Samples, resample
 from mediaserver.sandbox.audio.keys import Key, Keypad, Stretch, check_digits
+from mediaserver.sandbox.audio.playback import TOLERANCE
 from mediaserver.sandbox.audio.speech import SpeechDetector, Spells
 from mediaserver.sandbox.audio.voice import CallerVoice
 from mediaserver.sandbox.audio.waits import (
-    TOLERANCE,
     WITHIN,
     Reached,
     Waits,
@@ -38,21 +38,21 @@ class HandsetLine(Protocol):
         """Who ended the call, None while it is up."""
 
     def pressed(self, digit: str) -> None:
-        """Tell everyone who listens that a key was pressed."""
+        """Pass a key on to the listeners."""
 
     def hang_up(self, by: str = ...) -> None:
         """End the call."""
 
 
 class Handset:
-    """What a person can do on the phone, and notice.
+    """What a person on the phone can do and hear.
 
-    The other side is noticed by its sound alone: silence that is sent as audio is silence.
+    Only sound counts as speech of the other side: silence that is sent as audio does not.
     All times are seconds since the call was answered.
 
     Args:
         format: L16 at the rate of the line.
-        line: The line this is the end of.
+        line: The line whose end this is.
 
     Attributes:
         keys: Keys that the person pressed.
@@ -80,12 +80,12 @@ class Handset:
 
     @property
     def speaking(self) -> bool:
-        """Whether something is still to be said."""
+        """Whether some audio is still to be said."""
         return self._voice.speaking
 
     @property
     def said(self) -> list[Stretch]:
-        """When the person spoke, or will with what there is to say."""
+        """When the person has spoken, or will speak with the audio still to be said."""
         return self._voice.utterances
 
     @property
@@ -95,7 +95,7 @@ class Handset:
         return [(start / rate, end / rate) for start, end in self._heard.spells]
 
     def say(self, samples: Samples, rate: int | None = None) -> None:
-        """Say `samples` (`int16[n]`) after what is being said.
+        """Say `samples` (`int16[n]`) after everything else that is still to be said.
 
         Args:
             samples: Mono audio.
@@ -147,7 +147,7 @@ class Handset:
         """Wait until everything has been said and every key pressed.
 
         Args:
-            within: Seconds that this may take beyond the length of what is still to be said.
+            within: Seconds that this may take beyond the length of the audio still to be said.
 
         Raises:
             WaitTimeoutError: There was still something to say, or to press.
@@ -169,7 +169,7 @@ class Handset:
         Args:
             seconds: How long it must have been speaking; 0 waits for its first sound.
             since: Only turns count that last beyond this time; now if left out.
-            within: Seconds in which it must begin to speak for so long.
+            within: Seconds in which that speech must begin.
 
         Raises:
             WaitTimeoutError: It did not speak in time.
@@ -211,7 +211,7 @@ class Handset:
         )
 
     async def wait_ended(self, *, within: float = WITHIN) -> None:
-        """Wait until the call has ended, whoever ends it.
+        """Wait until the call has ended, by either side.
 
         Args:
             within: Seconds in which it must end; `math.inf` waits as long as it lasts.
@@ -224,13 +224,13 @@ class Handset:
             await self._until("the call to end", lambda _: None, within)
 
     def speak_frame(self, samples: int) -> Samples | None:
-        """Return the next `samples` of what the person says, None for silence. For the line."""
+        """Return the next `samples` of the person's voice, None for silence. For the line."""
         speaking = self._voice.speaking
         payload = self._voice.take(samples * self.format.sample_bytes)
         return self.format.decode(payload) if speaking else None
 
     def hear_frame(self, frame: Samples | None, samples: int) -> None:
-        """Take what is heard for `samples`, None for silence, and go on by it. For the line."""
+        """Hear a frame of `samples`, None for silence, and act on the new time. For the line."""
         if frame is not None:
             payload = self.format.encode(frame)
             for start, end in self._detector.spans(payload):
@@ -243,7 +243,7 @@ class Handset:
             self._waits.look(self.time)
 
     def hear_digits(self, digits: str) -> None:
-        """Take digits that are sent to the person. For the line."""
+        """Note digits that are sent to the person. For the line."""
         time = self.time
         self.digits_heard.extend(Key(time, digit) for digit in digits)
 

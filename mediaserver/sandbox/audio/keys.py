@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from mediaserver.protocol import DIGITS
+from mediaserver.sandbox.audio.playback import TOLERANCE
 
 
 KEY_INTERVAL = 0.1
@@ -15,9 +16,6 @@ KEY_INTERVAL = 0.1
 
 Stretch: TypeAlias = tuple[float, float]
 """`(start, end)` in seconds after the start of the stream, or after the call was answered."""
-
-# A time this close (in seconds) has been reached: ticks are sums of floats.
-_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +47,11 @@ class Keypad:
 
     def due(self, now: float) -> Iterator[str]:
         """Yield the keys whose time has come, each once."""
-        while self._waiting and self._waiting[0].time <= now + _TOLERANCE:
+        while self._waiting and self._waiting[0].time <= now + TOLERANCE:
             yield self._waiting.popleft().digit
 
     def clear(self) -> None:
-        """Press none of the keys that wait."""
+        """Forget the keys that wait."""
         self._waiting.clear()
 
 
@@ -61,7 +59,7 @@ def check_digits(digits: str, what: str = "keys") -> None:
     """Check that `digits` are one or more keys of a phone.
 
     Raises:
-        ValueError: A digit is not one of `0`-`9`, `*`, `#`, `A`-`D`, or there is none.
+        ValueError: A digit is not one of `0`-`9`, `*`, `#`, `A`-`D`, or `digits` is empty.
 
     """
     if not digits or not DIGITS.issuperset(digits):

@@ -18,14 +18,12 @@ import numpy as np
 from audiocodecs import L16_8K, L16_16K, L16_24K, AudioFormat, Samples, resample
 from mediaserver.sandbox.audio.handset import Handset
 from mediaserver.sandbox.audio.keys import check_digits
-from mediaserver.sandbox.audio.playback import TICK, TICKS_PER_SECOND
+from mediaserver.sandbox.audio.playback import GRID_TOLERANCE, TICK, TICKS_PER_SECOND
 from mediaserver.sandbox.audio.waits import WITHIN
 
 
 LINE_FORMATS: dict[int, AudioFormat] = {8_000: L16_8K, 16_000: L16_16K, 24_000: L16_24K}
 """Sample rates a line can have, in Hz, and its samples as a format."""
-
-_GRID_TOLERANCE = 1e-6
 
 Undo: TypeAlias = Callable[[], None]
 
@@ -33,24 +31,24 @@ Entry = TypeVar("Entry")
 
 
 class LineListener(Protocol):
-    """Who is told everything that happens on a line."""
+    """Something that follows everything that happens on a line."""
 
     def on_frame(self, tick: int, inbound: Samples, outbound: Samples) -> None:
         """Take the 20 ms that end with tick `tick`: what was said, and what was heard.
 
         Both are `int16` at the rate of the line. Silence is the line's `silence`, the same object
-        each time, so that `is` can tell it.
+        each time, so that `is` recognises it.
         """
 
     def on_digit(self, digit: str) -> None:
         """Take a key that the person pressed."""
 
     def on_end(self, ended_by: str) -> None:
-        """Take it that the call has ended."""
+        """Note that the call has ended."""
 
 
 class AudioSource(Protocol):
-    """Something that the person hears beside what the platform plays."""
+    """Audio that the person hears beside what the platform plays."""
 
     def take(self, tick: int) -> Samples | None:
         """Return the frame that ends with tick `tick`, `int16` at the line's rate; None: silence.
@@ -93,7 +91,7 @@ class Clip:
         return self._offset >= len(self._samples)
 
     def heard(self) -> None:
-        """Say that it was heard to its end. For the line."""
+        """Note that it was heard to its end. For the line."""
         if self.playing:
             self._finished.set_result(True)
 
@@ -116,7 +114,7 @@ class LineRecording:
 
     @property
     def samples(self) -> Samples:
-        """What there is so far: `int16[n, 2]`, left what the person said, right what was heard."""
+        """The audio so far: `int16[n, 2]`, left the person's voice, right what the person heard."""
         if not self._frames:
             return np.empty((0, 2), np.int16)
         sides = zip(*self._frames, strict=True)
@@ -152,10 +150,10 @@ class Line:
         rate: Sample rate inside, in Hz.
         handset: The person's end.
         silence: A frame of silence.
-        ended_by: Who ended the call, None while it is up: `"person"`, or what `hang_up` was told.
+        ended_by: Who ended the call, None while it is up: `"person"`, or the argument of `hang_up`.
 
     Raises:
-        ValueError: The rate is none of the three.
+        ValueError: The rate is not one of the three.
 
     """
 
@@ -224,7 +222,7 @@ class Line:
         self._timer = self._loop.call_at(self._deadline, self._tick)
 
     def play(self, samples: Samples, rate: int | None = None) -> Clip:
-        """Play `samples` (`int16[n]`) to the person after what is being played.
+        """Play `samples` (`int16[n]`) to the person after everything queued before.
 
         Args:
             samples: Mono audio.
@@ -245,7 +243,7 @@ class Line:
         return clip
 
     def stop_playing(self) -> None:
-        """Stop all that the platform plays, and what was to be played after it."""
+        """Stop everything that the platform plays or has queued."""
         for clip in self._clips:
             clip.stop()
         self._clips.clear()
@@ -262,11 +260,11 @@ class Line:
             self.handset.hear_digits(digits)
 
     def attach(self, source: AudioSource) -> Undo:
-        """Let the person hear `source` too, mixed in; the result takes it away again."""
+        """Mix `source` into what the person hears; the result takes it out again."""
         return _entered(self._sources, source)
 
     def listen(self, listener: LineListener) -> Undo:
-        """Tell `listener` what happens from the next tick on; the result ends that."""
+        """Let `listener` follow the line from the next tick on; the result ends that."""
         return _entered(self._listeners, listener)
 
     def on_digit(self, callback: Callable[[str], None]) -> Undo:
@@ -309,7 +307,7 @@ class Line:
         return self.ended_by or ""
 
     def pressed(self, digit: str) -> None:
-        """Tell everyone who listens that the person pressed a key. For the handset."""
+        """Pass a key of the person on to the listeners. For the handset."""
         for listener in tuple(self._listeners):
             listener.on_digit(digit)
         for callback in tuple(self._digit_callbacks):
@@ -320,7 +318,7 @@ class Line:
         assert self._loop is not None
         # A loop's timers may come a little early, by the clock's resolution.
         now = max(self._loop.time(), self._deadline)
-        due = math.floor((now - self._origin) * TICKS_PER_SECOND + _GRID_TOLERANCE)
+        due = math.floor((now - self._origin) * TICKS_PER_SECOND + GRID_TOLERANCE)
         self._deadline = self.tick_time(due + 1)
         self._timer = self._loop.call_at(self._deadline, self._tick)
         while self._ticks < due and self.ended_by is None:

@@ -67,7 +67,7 @@ class NoiseCanceller:
 
     Raises:
         ValueError: The level is not 60 to 100.
-        AudioError: The rate is none that can be resampled.
+        AudioError: The rate cannot be resampled.
         NoiseCancellationError: The suppressor is not installed.
 
     """

@@ -4,7 +4,7 @@ Plivo queues the audio that a server sends and plays it into the call in order. 
 checkpoint with `playedStream` once everything queued before it has been played, and answers
 `clearAudio` with `clearedAudio`. Its pages leave open what becomes of checkpoints that were
 pending at a clear; since `playedStream` promises that the audio was played, they are dropped here
-without a word.
+without an answer.
 """
 
 from __future__ import annotations
@@ -27,8 +27,11 @@ TICK = 0.02
 
 TICKS_PER_SECOND = 50
 
-# A timer may wake a few nanoseconds before its time: a tick this close (in ticks) has begun.
-_GRID_TOLERANCE = 1e-6
+GRID_TOLERANCE = 1e-6
+"""A tick this close (in ticks) has begun: timers may wake a few nanoseconds early."""
+
+TOLERANCE = 1e-6
+"""A time this close (in seconds) has been reached: ticks are sums of floats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +221,7 @@ class PlaybackBuffer:
         return happenings
 
     def checkpoint(self, name: str, now: float) -> list[Happening]:
-        """Ask to be told when everything queued so far has been played."""
+        """Set a checkpoint: `Played` follows when everything queued so far has been played."""
         happenings = self.advance(now)
         self._checkpoints.append((self._taken + self._queued, name))
         return happenings
@@ -238,8 +241,8 @@ class PlaybackBuffer:
         return happenings
 
     def advance(self, now: float) -> list[Happening]:
-        """Let everything happen that is due by `now`, and tell what did, in order."""
-        ticks = math.floor((now - self.origin) * TICKS_PER_SECOND + _GRID_TOLERANCE) + 1
+        """Do everything that is due by `now`; return what happened, in order."""
+        ticks = math.floor((now - self.origin) * TICKS_PER_SECOND + GRID_TOLERANCE) + 1
         due = ticks - self._next_tick
         if due <= 0:
             return []

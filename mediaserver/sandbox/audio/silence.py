@@ -10,10 +10,7 @@ import numpy as np
 from audiocodecs import Samples
 from mediaserver.sandbox.audio.line import Line
 from mediaserver.sandbox.audio.playback import TICKS_PER_SECOND
-
-
-_AUDIBLE = 256
-"""Peak of an `int16` frame from which on it is sound: 42 dB below full scale."""
+from mediaserver.sandbox.audio.speech import AUDIBLE_PEAK
 
 
 class _Quiet:
@@ -24,7 +21,9 @@ class _Quiet:
         self._frames = 0
 
     def on_frame(self, _tick: int, inbound: Samples, _outbound: Samples) -> None:
-        silent = inbound is self._silence or int(np.abs(inbound.astype(np.int32)).max()) < _AUDIBLE
+        silent = (
+            inbound is self._silence or int(np.abs(inbound.astype(np.int32)).max()) < AUDIBLE_PEAK
+        )
         self._frames = self._frames + 1 if silent else 0
         if self._frames >= self._wanted:
             self.reached.set()

@@ -1,7 +1,7 @@
-"""Where on a stretch of telephone audio something is to be heard.
+"""Finding the audible parts of telephone audio.
 
-Silence is sent as audio on a telephone: an agent that echoes its caller plays without a pause
-for the whole call. Whether somebody speaks must therefore be told from the sound itself.
+On a telephone silence is sent as audio too: an agent that echoes its caller plays without a pause
+for the whole call. So only the sound itself shows whether somebody speaks.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class IncomingTrack:
         format: Format of the stream.
         origin: Time of the line's last tick, on the event loop's clock.
         limit: Seconds of audio that are held for playback.
-        answer: Told what became of audio and checkpoints, once it is due.
+        answer: Called with what became of audio and checkpoints, when it is due.
 
     Attributes:
         buffer: Where audio, checkpoints and clears go.
@@ -82,7 +82,7 @@ class IncomingTrack:
         self._silence = np.zeros(self._frame_samples, np.int16)
         self._quiet_frames = _SETTLED_FRAMES
         self._first_tick = line.ticks + 1
-        # Played, and not yet taken: first sample after the origin, and samples.
+        # Played but not yet taken: first sample after the origin, and samples.
         self._tape: deque[tuple[int, Samples]] = deque()
         self.buffer = PlaybackBuffer(
             format, origin=origin, limit=limit, keep_audio=False, sink=self._put

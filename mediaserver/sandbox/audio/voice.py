@@ -1,4 +1,4 @@
-"""The caller's voice: what has been said into the phone, cut into the stream's frames."""
+"""The caller's voice: audio said into the phone, cut into the stream's frames."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class CallerVoice:
 
     @property
     def speaking(self) -> bool:
-        """Whether some of what was said has not been taken yet."""
+        """Whether some audio has not been taken yet."""
         return self._waiting > 0
 
     @property
@@ -61,7 +61,7 @@ class CallerVoice:
         return [(start, self.format.decode(clip)) for start, clip in self._said]
 
     def say(self, payload: bytes) -> None:
-        """Say `payload`, encoded in the format of the stream, after what is being said."""
+        """Say `payload`, encoded in the format of the stream, after everything said before."""
         if not payload:
             return
         sample_bytes = self.format.sample_bytes

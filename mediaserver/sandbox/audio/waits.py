@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from mediaserver.sandbox.audio.keys import Stretch
+from mediaserver.sandbox.audio.playback import TOLERANCE
 from mediaserver.sandbox.errors import CallEnded, WaitTimeoutError
 
 
 WITHIN = 30.0
 """Seconds of the call's time after which a wait fails, if it is not given a limit."""
-
-TOLERANCE = 1e-6
-"""A time this close (in seconds) has been reached: ticks are sums of floats."""
 
 Reached: TypeAlias = Callable[[float], float | None]
 """Given the time of the call, returns when something came true, or None while it has not."""
@@ -52,7 +50,7 @@ class Waits:
         """Wait until `reached` returns a time, and return that time.
 
         Args:
-            what: What is waited for, for the text of an error.
+            what: Names what is awaited, in the text of an error.
             reached: Called on every tick.
             now: Time of the call.
             limit: Seconds of the call's time to wait at most; `math.inf` waits until the call ends.
@@ -67,7 +65,7 @@ class Waits:
         return await result
 
     def look(self, now: float) -> None:
-        """Let those go on whose condition is true, or whose limit has passed."""
+        """End the waits whose condition is true, or whose limit has passed."""
         waiting: list[_Wait] = []
         for wait in self._waiting:
             if wait.result.done():
@@ -94,19 +92,19 @@ class Waits:
 
 
 def reached_at(time: float) -> Reached:
-    """Return what is reached at `time`."""
+    """Return a condition that comes true at `time`."""
     return lambda now: now if now >= time - TOLERANCE else None
 
 
 def first_beginning(spells: Sequence[Stretch], after: float) -> float | None:
-    """Return when the first of `spells` that begins at `after` or later began."""
+    """Return the start of the first of `spells` that starts at `after` or later, if any."""
     return next((start for start, _ in spells if start >= after - TOLERANCE), None)
 
 
 def first_silence(
     spells: Sequence[Stretch], seconds: float, *, after: float, now: float
 ) -> float | None:
-    """Return when `seconds` without a spell, counted from `after` at the earliest, were over."""
+    """Return the end of the first `seconds` without a spell from `after` on, if any by `now`."""
     since = after
     for start, end in [*spells, (now, math.inf)]:
         if end <= since:

@@ -20,7 +20,7 @@ from mediaserver.sandbox.phone.report import CallReport
 
 
 MAX_CAUSES = 100
-"""Distinct reasons, warnings and errors that are told apart: they quote what the server sent."""
+"""Number of distinct reasons, warnings and errors that are counted apart: they quote the server."""
 
 PROGRESS_INTERVAL = 1.0
 
@@ -38,7 +38,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread | None:
-        """Return the spread of `values` by the nearest-rank method, None if there are none."""
+        """Return the spread of `values` by the nearest-rank method, None without values."""
         ordered = sorted(values)
         if not ordered:
             return None
@@ -108,7 +108,7 @@ class LoadReport:
         messages_received: WebSocket messages from the server.
         bytes_sent: Size of the messages sent, without framing.
         bytes_received: Size of the messages received, without framing.
-        sender_lateness: Of each call, the longest that a 20 ms tick of its own phone came late.
+        sender_lateness: The most that a 20 ms tick of each call's own phone came late.
         generator_busy: CPU time of this process over the time it had: 1 is one whole core.
         warnings: What a strict reader would object to in the server's messages, with counts.
         errors: What could not be obeyed, with counts.
@@ -422,7 +422,7 @@ class _Tally:
 
 
 def _how_it_ended(report: CallReport) -> str:
-    """Return in words why a call was over before its time."""
+    """Return why a call ended early, as text."""
     text = f"{report.ended_by}, code {report.close_code}"
     return f"{text}: {report.close_reason}" if report.close_reason else text
 

@@ -17,7 +17,12 @@ from websockets.frames import CloseCode
 from audiocodecs import MULAW_8K, AudioFormat, Samples, resample
 from mediaserver.protocol import PLIVO_FORMATS, Command, format_extra_headers
 from mediaserver.sandbox.audio.keys import Keypad, Stretch, check_digits
-from mediaserver.sandbox.audio.playback import TICK, TICKS_PER_SECOND, PlaybackBuffer
+from mediaserver.sandbox.audio.playback import (
+    GRID_TOLERANCE,
+    TICK,
+    TICKS_PER_SECOND,
+    PlaybackBuffer,
+)
 from mediaserver.sandbox.audio.voice import CallerVoice
 from mediaserver.sandbox.audio.waits import (
     WITHIN,
@@ -42,9 +47,7 @@ _UNREAD_SECONDS = 40
 """Seconds of audio Plivo holds for a server that does not read, from its best practices."""
 
 _DEFAULT_EPOCH = 1_705_312_200.0
-"""Unix time that the clock's zero stands for when a phone is not told when its call starts."""
-
-_GRID_TOLERANCE = 1e-6
+"""Unix time of the clock's zero, for a phone that is made without an `epoch`."""
 
 
 class Phone:
@@ -58,7 +61,7 @@ class Phone:
 
     Args:
         url: Where to call, `ws://` or `wss://`.
-        audio: What the caller says from the start, `int16[n]`.
+        audio: Audio that the caller says from the start, `int16[n]`.
         audio_rate: Sample rate of `audio` in Hz; the rate of the stream if left out.
         format: Format of the stream, one of Plivo's four.
         bidirectional: Whether the server may send audio and commands.
@@ -72,8 +75,8 @@ class Phone:
         identity: Ids of call, stream and account; random if left out.
         epoch: Unix time of the start of the stream, for timestamps. If left out it follows from
             the loop's clock, so that it is the same in every run in virtual time.
-        misbehaviour: What the phone does wrong.
-        seed: Makes what is random in a misbehaviour the same every time.
+        misbehaviour: Deviations from Plivo's behaviour.
+        seed: Seed of the random choices of a misbehaviour.
         keep_audio: Keep both voices for the recording. Switch off for many long calls.
         playback_limit: Seconds of audio the carrier queues for playback.
         gap_threshold: Silence of this many seconds or more between the agent's audio is reported
@@ -291,7 +294,7 @@ class Phone:
         self._reader = asyncio.create_task(self._read(), name=f"phone {self.identity.stream_id}")
 
     def say(self, samples: Samples, rate: int | None = None) -> None:
-        """Say `samples` (`int16[n]`) after what is being said.
+        """Say `samples` (`int16[n]`) after everything else that is still to be said.
 
         Args:
             samples: Mono audio.
@@ -391,7 +394,7 @@ class Phone:
         """Wait until everything said and every key pressed has been sent.
 
         Args:
-            within: Seconds that this may take beyond the length of what is still to be said.
+            within: Seconds that this may take beyond the length of the audio still to be said.
 
         Raises:
             WaitTimeoutError: There was still something to say, or to press.
@@ -417,7 +420,7 @@ class Phone:
         return await self._until(f"the time {time:.2f} s", reached_at(time), math.inf)
 
     async def wait_closed(self, *, within: float = WITHIN) -> None:
-        """Wait until the call has ended, whoever ends it, and its socket is closed.
+        """Wait until the call has ended, by either side, and its socket is closed.
 
         Args:
             within: Seconds that this may take; `math.inf` waits as long as the call lasts.
@@ -448,7 +451,7 @@ class Phone:
         await self._closed.wait()
 
     def report(self) -> CallReport:
-        """Return what the call has been like, so far or as a whole."""
+        """Return the report of the call so far."""
         duration = self.time
         if self.started and not self.ended:
             self._session.advance(self._loop.time())
@@ -480,7 +483,7 @@ class Phone:
         # A loop's timers may come a little early, by the clock's resolution.
         now = max(self._loop.time(), self._deadline)
         self._ledger.lateness = max(self._ledger.lateness, now - self._deadline)
-        ticks = math.floor((now - self._origin) * TICKS_PER_SECOND + _GRID_TOLERANCE)
+        ticks = math.floor((now - self._origin) * TICKS_PER_SECOND + GRID_TOLERANCE)
         self._deadline = self._origin + (ticks + 1) / TICKS_PER_SECOND
         self._timer = self._loop.call_at(self._deadline, self._tick)
         self._session.advance(now)
@@ -605,7 +608,7 @@ class Phone:
             raise CallEnded(self._situation())
 
     def _caller_speech(self) -> list[Stretch]:
-        """Return what the caller has spoken, without what was still to be said."""
+        """Return the caller's speech up to now."""
         now = self.time
         return [(start, min(end, now)) for start, end in self._voice.utterances if start < now]
 

@@ -67,8 +67,8 @@ class CallOptions:
         presses: Keys to press.
         format: Format of the stream.
         seconds: Longest call.
-        silence: When the caller has said everything and the agent has been silent for so many
-            seconds, the call ends.
+        silence: The call ends when the caller has said everything and the agent has been silent
+            for this many seconds.
         misbehaviour: What the phone does wrong.
         extra_headers: What `extraHeaders` of `<Stream>` would set.
         headers: HTTP headers of the WebSocket request.

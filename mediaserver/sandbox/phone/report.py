@@ -1,4 +1,4 @@
-"""What one call was like for its caller, in numbers."""
+"""The report of one call: what its caller heard, in numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mediaserver.sandbox.wire.ledger import CallLedger, CheckpointReport, Timeli
 
 
 EndedBy: TypeAlias = Literal["caller", "server", "lost", "protocol"]
-"""Who ended a call: `lost` is TCP gone without a close frame, `protocol` a breach of WebSocket."""
+"""Who ended a call: `lost` means TCP closed without a close frame, `protocol` broken WebSocket."""
 
 # Within a sentence, speech pauses for up to this long (seconds).
 _WORD_PAUSE = 0.2
@@ -69,14 +69,14 @@ class CallReport:
     """What one call was like for its caller.
 
     Times are seconds after the start of the stream: the moment `start` was sent, on a connection
-    that had just been opened. Speech is told by its sound, so silence sent as audio is no speech.
+    that had just been opened. Only sound counts as speech: silence that is sent as audio does not.
 
     Attributes:
-        url: What was called.
+        url: The URL that was called.
         call_id: Id of the call.
         stream_id: Id of the stream.
         format: Format of the stream, such as `audio/x-mulaw;rate=8000`.
-        misbehaviour: What the phone did wrong on request; empty for a well-behaved call.
+        misbehaviour: Deviations that the phone was asked for; empty for a well-behaved call.
         connect_seconds: Time to open the WebSocket.
         duration: Length of the call.
         ended_by: Who ended it.
@@ -97,8 +97,8 @@ class CallReport:
             are between two turns; one in the middle of speech is a dropout.
         pause_seconds: Their sum.
         longest_pause: The longest of them; 0 if there was none.
-        agent_speech: When the agent was heard to speak.
-        caller_speech: When the caller spoke.
+        agent_speech: Stretches in which the agent was heard to speak.
+        caller_speech: Stretches in which the caller spoke.
         replies: From the end of each utterance of the caller to the agent's reply.
         interrupts: From each key press, or start of speech, while the agent was heard, to silence.
         checkpoints: Every checkpoint the agent asked for.
@@ -174,7 +174,7 @@ class CallReport:
         Args:
             ledger: What was written down.
             buffer: What was played.
-            caller_speech: When the caller spoke.
+            caller_speech: Stretches in which the caller spoke.
             duration: Length of the call.
             call: The attributes that follow from neither.
 

@@ -1,7 +1,7 @@
-"""What waits for a server that reads more slowly than the call goes on.
+"""Messages that wait for a server that reads more slowly than the call produces them.
 
-Plivo holds up to 40 seconds of audio for it, says so when 30, 60 and 90 % of that are used, and
-then drops the stream (its best practices for audio streaming).
+Plivo holds up to 40 seconds of audio, warns when 30, 60 and 90 % of that are used, and then drops
+the stream (its best practices for audio streaming).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ BACKLOG_SECONDS = 40.0
 """Seconds of audio that Plivo holds for a server."""
 
 WARNING_PERCENT = (30, 60, 90)
-"""How full it is when Plivo sends a warning."""
+"""Fill levels, in percent, at which Plivo sends a warning."""
 
 
 class Backlog:
@@ -25,7 +25,7 @@ class Backlog:
     So the age of the oldest message is the length of the audio that waits.
 
     Args:
-        limit: Seconds that may wait.
+        limit: Seconds of audio that may wait.
 
     Raises:
         ValueError: The limit is not positive.
@@ -37,7 +37,7 @@ class Backlog:
             raise ValueError(f"a backlog's limit must be above 0 seconds, not {limit!r}")
         self.limit = limit
         self._messages: deque[tuple[float, WireMessage]] = deque()
-        # How many of the warnings were given since it was last empty.
+        # Number of warnings given since the backlog was last empty.
         self._warned = 0
 
     def __len__(self) -> int:
@@ -51,7 +51,7 @@ class Backlog:
         """Remove the oldest message and return it.
 
         Raises:
-            IndexError: There is none.
+            IndexError: No message waits.
 
         """
         message = self._messages.popleft()[1]
@@ -64,7 +64,7 @@ class Backlog:
         return now - self._messages[0][0] if self._messages else 0.0
 
     def full(self, now: float) -> bool:
-        """Return whether there is no more room."""
+        """Return whether the limit is reached."""
         return self.seconds(now) >= self.limit
 
     def warnings(self, now: float) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""An open WebSocket as the carrier uses it, and what can go wrong with it on request."""
+"""An open WebSocket as the carrier uses it, with the faults that a misbehaviour asks for."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class CarrierConnection:
             broadcast((self.websocket,), message)
 
     def carry_out(self, fault: ConnectionFault) -> bool:
-        """Do what a misbehaviour of the connection does; return whether it is possible."""
+        """Carry out a fault; return whether this connection can have it."""
         transport = self.websocket.transport
         if fault == "stop-reading":
             transport.pause_reading()

@@ -10,12 +10,12 @@ from mediaserver.sandbox.wire.messages import WireMessage
 
 
 MAX_TEXTS = 100
-"""Distinct warnings, and distinct errors, that are kept: they quote what the server sent."""
+"""Number of distinct warnings, and of distinct errors, that are kept: they quote the server."""
 
 
 @dataclass(slots=True)
 class CheckpointReport:
-    """What became of a checkpoint: when it was asked for, and then played, cleared or neither."""
+    """When a checkpoint was requested, and when it was played or cleared, if it was."""
 
     name: str
     requested: float
@@ -25,7 +25,7 @@ class CheckpointReport:
 
 @dataclass(frozen=True, slots=True)
 class TimelineEntry:
-    """Something that happened, `time` seconds after the start of the stream.
+    """An event, `time` seconds after the start of the stream.
 
     `kind` is one of `stream_started`, `caller_speaks`, `caller_silent`, `agent_speaks`,
     `agent_silent`, `key_pressed`, `dtmf_received`, `checkpoint`, `checkpoint_played`, `cleared`,
@@ -43,9 +43,9 @@ class CallLedger:
     Times are seconds after the start of the stream.
 
     Attributes:
-        entries: The timeline, but for what is spoken.
-        checkpoints: Every checkpoint asked for.
-        clears: When a clear dropped audio.
+        entries: The timeline without speech, in order.
+        checkpoints: Every checkpoint that the server requested.
+        clears: Times at which a clear dropped audio.
         keys_pressed: Digits the caller pressed.
         dtmf_received: Digits the server sent.
         warnings: Departures from the protocol that did no harm, with counts.
@@ -55,7 +55,7 @@ class CallLedger:
         messages_received: All messages received.
         bytes_sent: Size of the messages sent.
         bytes_received: Size of the messages received.
-        lateness: The longest that a tick of the phone came late.
+        lateness: The most that a tick came late, in seconds.
 
     """
 
@@ -73,7 +73,7 @@ class CallLedger:
         self.bytes_sent = 0
         self.bytes_received = 0
         self.lateness = 0.0
-        # Those of `checkpoints` that wait to be played or cleared.
+        # The checkpoints that have been neither played nor cleared.
         self._pending: deque[CheckpointReport] = deque()
 
     def message_sent(self, message: WireMessage) -> None:
@@ -91,7 +91,7 @@ class CallLedger:
         self.entries.append(TimelineEntry(time, kind, text))
 
     def key_pressed(self, time: float, digit: str) -> None:
-        """Enter a key of the caller's."""
+        """Enter a key that the caller pressed."""
         self.keys_pressed.append(Key(time, digit))
         self.note(time, "key_pressed", digit)
 

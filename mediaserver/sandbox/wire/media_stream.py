@@ -1,9 +1,8 @@
 """One audio stream of a live call: from a line to a server's WebSocket, and back.
 
-What is sent has the strict form that Plivo's reference describes and each of its SDKs reads:
-numbers count from 1, timestamps are strings, every track has a chunk counter of its own, and no
-event comes that the reference does not have. What a server does wrong is recorded, and does the
-call no harm.
+Events have the strict form that Plivo's reference describes and all of its SDKs read: numbers count
+from 1, timestamps are strings, each track has its own chunk counter, and only events of the
+reference are sent. A server's mistakes are recorded and do not harm the call.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ from mediaserver.sandbox.wire.session import CarrierSession, DigitsReceived, Fau
 _StatusKind: TypeAlias = Literal[
     "connected", "stopped", "timeout", "failed", "degraded", "dropped", "played", "cleared"
 ]
-"""What a status callback tells: `failed` never connected, `dropped` broke or fell behind."""
+"""Kind of a status callback: `failed` never connected, `dropped` broke or fell behind."""
 
 EndReason: TypeAlias = Literal[
     "API request", "Call hangup", "Connection error", "Stream timeout", "Server closed"
@@ -58,7 +57,7 @@ LOST = "connection disconnected with the remote service"
 _MAX_URL = 2048
 _MAX_STREAM_SECONDS = 86_400
 
-# Loopback takes megabytes for a server that does not read, so as little as can be is left to it.
+# Loopback would buffer megabytes for a server that does not read: leave it as little as possible.
 _SEND_BUFFER_BYTES = 16_384
 
 _TRACKS: dict[Track, tuple[str, ...]] = {
@@ -70,7 +69,7 @@ _TRACKS: dict[Track, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class StatusChange:
-    """Something that a status callback tells of.
+    """A change that a status callback reports.
 
     Attributes:
         kind: What happened.
@@ -92,7 +91,7 @@ class StreamEnd:
 
     Attributes:
         reason: Why.
-        error: What went wrong, empty if nothing did.
+        error: What went wrong; empty if nothing did.
         seconds: How long it was connected, 0 if it never was.
 
     """
@@ -109,14 +108,15 @@ class StreamOptions:
     Attributes:
         url: Where to stream, `ws://` or `wss://`.
         format: Format of the stream, one of Plivo's four.
-        track: What to send: what the person says, what the person hears, or both.
+        track: What to send: what the person says (inbound), what the person hears (outbound), or
+            both.
         bidirectional: Whether the server may send audio and commands.
         timeout: Seconds after which the stream ends.
         extra_headers: What `extraHeaders` sets.
         extra_headers_style: `"live"` writes them as `{X-PH-key: value}`, seen on real calls;
             `"documented"` as `key=value;…`; `"json"` as a JSON object.
         noise_cancellation: Whether noise is taken out of what the person says.
-        noise_cancellation_level: How much of it, 60 to 100.
+        noise_cancellation_level: How strongly, 60 to 100.
         attempts: How often to try to connect: Plivo tries twice more after a failure.
         retry_delay: Seconds between two attempts.
         open_timeout: Seconds the server may take to accept the connection.
@@ -212,8 +212,7 @@ class MediaStream:
         line: The line.
         options: What was asked for.
         identity: Ids of the stream, its call and its account.
-        on_status: Called with everything that a status callback tells of, in order. It must not
-            raise and cannot wait.
+        on_status: Called with each change of status, in order. It must not raise and cannot wait.
         headers: Called once for each attempt to connect; returns the HTTP headers of the request,
             such as a signature.
         connect: Opens the WebSocket.
@@ -222,7 +221,7 @@ class MediaStream:
         end: How the stream ended, None before that.
 
     Raises:
-        NoiseCancellationError: Noise is to be cancelled, and there is nothing here that could.
+        NoiseCancellationError: Noise cancellation is asked for, and is not installed.
 
     """
 
@@ -364,7 +363,7 @@ class MediaStream:
         try:
             connection = await self._connecting
         except asyncio.CancelledError:
-            # By `_finish`, or by whoever cancels `run`.
+            # By `_finish`, or because `run` is cancelled.
             if not self.ended:
                 raise
             return None
@@ -430,7 +429,7 @@ class MediaStream:
             self._tell("connected")
             await self._over.wait()
             detach()
-            # Closing first waits, without an end, until the server has read what there is.
+            # The closing handshake waits, without a limit, until the server has read everything.
             with contextlib.suppress(TimeoutError, ConnectionClosed):
                 async with asyncio.timeout(options.close_timeout):
                     await connection.close()
@@ -460,7 +459,7 @@ class MediaStream:
             self._finish("Connection error", error=LOST)
 
     def _answer(self, happenings: list[Happening]) -> None:
-        """Tell the server, and the status callback, what became of audio and checkpoints."""
+        """Answer the server, and report to the status callback, what became of its audio."""
         if self._session is not None and happenings:
             self._session.settle(happenings)
             self._act(asyncio.get_running_loop().time())

@@ -1,4 +1,4 @@
-"""What a phone does wrong on request, so that a server can be seen to bear it."""
+"""Deviations from Plivo's behaviour, to test that a server withstands them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Misbehaviour:
-    """Deviations from what Plivo does. By default there are none.
+    """Which deviations a phone or a stream of the sandbox has; by default, none.
 
     Times are seconds after the start of the stream.
 
@@ -20,18 +20,18 @@ class Misbehaviour:
         stop_reading: From this time on nothing is read from the socket.
         stop_sending: From this time on nothing is sent, and the socket stays open.
         drop: At this time the TCP connection is torn down without a closing handshake.
-        half_close: At this time the phone shuts down its sending side of the TCP connection.
+        half_close: At this time the sending side of the TCP connection is shut.
         oversize: At this time one message beyond 64 KB is sent.
         late: Each frame is sent up to this many seconds late, in order.
         bursts: Frames are held back and sent this many at once.
-        odd_sizes: Frames hold anything but 20 ms of audio; the audio itself is whole.
+        odd_sizes: No frame holds 20 ms of audio; together they hold all of it.
         out_of_order: Every other pair of frames is sent in the wrong order.
         string_numbers: `sequenceNumber` and `chunk` are strings.
         missing_numbers: `sequenceNumber`, `chunk` and `timestamp` are left out.
         media_before_start: Three frames are sent before `start`.
         no_start: `start` is never sent.
         duplicate_start: `start` is sent again one second later.
-        garbage: Five times a second something that is no valid event is sent.
+        garbage: Five times a second a message is sent that is not a valid event.
         binary: Messages are sent as binary WebSocket frames.
         fragmented: Messages are sent in three WebSocket fragments.
         no_acks: Checkpoints are never answered.
@@ -79,7 +79,7 @@ class Misbehaviour:
         default=False, metadata={"help": "send start again after a second"}
     )
     garbage: bool = field(
-        default=False, metadata={"help": "send messages that are no valid events in between"}
+        default=False, metadata={"help": "send messages in between that are not valid events"}
     )
     binary: bool = field(default=False, metadata={"help": "send binary WebSocket frames"})
     fragmented: bool = field(

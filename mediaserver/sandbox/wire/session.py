@@ -22,7 +22,7 @@ from mediaserver.protocol import (
     SetCheckpoint,
     decode_command,
 )
-from mediaserver.sandbox.audio.playback import Cleared, Happening, PlaybackBuffer, Played
+from mediaserver.sandbox.audio.playback import TOLERANCE, Cleared, Happening, PlaybackBuffer, Played
 from mediaserver.sandbox.wire.ledger import CallLedger
 from mediaserver.sandbox.wire.messages import StreamIdentity, WireMessage
 from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
@@ -31,9 +31,6 @@ from mediaserver.sandbox.wire.uplink import Uplink
 
 ConnectionFault: TypeAlias = Literal["stop-reading", "half-close", "drop"]
 """A misbehaviour of the connection itself."""
-
-# A time this close (in seconds) has been reached: ticks are sums of floats.
-_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +53,7 @@ SessionHappening: TypeAlias = Happening | DigitsReceived | FaultDue
 class CarrierSession:
     """Numbers and builds a stream's events, obeys the server's commands, and keeps the ledger.
 
-    After every call, `messages` has what is to be sent, and `happenings` what is to be acted on.
+    After each call of a method, send `messages()` and act on `happenings()`.
 
     Args:
         identity: Ids of the stream.
@@ -68,11 +65,11 @@ class CarrierSession:
         extra_headers_text: Text of `extra_headers`, repeated on media and dtmf as Plivo does.
         epoch_ms: Unix time of the start of the stream, in milliseconds.
         misbehaviour: What to do wrong.
-        seed: Makes what is random in a misbehaviour the same every time.
+        seed: Seed of the random choices of a misbehaviour.
 
     Attributes:
         closed: Whether `close` was called.
-        on_command: Called with each command that was obeyed, and when, for whoever watches.
+        on_command: Called with each command that was obeyed, and the time; to watch a call.
 
     """
 
@@ -133,7 +130,7 @@ class CarrierSession:
     def frame(self, payloads: Sequence[bytes], now: float) -> None:
         """Take the 20 ms that have just passed: a payload for each track, in their order."""
         self._messages += self._uplink.frame(payloads)
-        while self._faults and self._faults[0][0] <= now - self._buffer.origin + _TOLERANCE:
+        while self._faults and self._faults[0][0] <= now - self._buffer.origin + TOLERANCE:
             fault = self._faults.popleft()[1]
             self._ledger.note(now - self._buffer.origin, "misbehaviour", fault)
             self._happenings.append(FaultDue(fault))
@@ -153,10 +150,10 @@ class CarrierSession:
         self.settle(self._buffer.advance(now))
 
     def settle(self, happenings: list[Happening]) -> None:
-        """Tell the server, and the ledger, what became of its audio and its checkpoints.
+        """Answer the server, and write down, what became of its audio and checkpoints.
 
         Args:
-            happenings: What the buffer has returned.
+            happenings: As the buffer returned them.
 
         """
         for happening in happenings:

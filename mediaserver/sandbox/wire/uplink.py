@@ -41,7 +41,7 @@ GARBAGE: tuple[str, ...] = (
     '{"event":"start","start":[]}',
     '{"a":' * 500,
 )
-"""Text messages that are no valid events, sent when the misbehaviour `garbage` is asked for."""
+"""Messages that are not valid events, for the misbehaviour `garbage`."""
 
 
 class Uplink:
@@ -56,7 +56,7 @@ class Uplink:
         extra_headers_text: Text of `extra_headers`, repeated on media and dtmf as Plivo does.
         epoch_ms: Unix time of the start of the stream, in milliseconds.
         misbehaviour: What to do wrong.
-        seed: Makes what is random in a misbehaviour the same every time.
+        seed: Seed of the random choices of a misbehaviour.
 
     Attributes:
         ticks: Ticks done so far.
@@ -159,7 +159,7 @@ class Uplink:
         return messages
 
     def stop(self) -> list[WireMessage]:
-        """Return the `stop` that some of Plivo's documents have, and its reference has not."""
+        """Return a `stop` event: some of Plivo's documents have it, its reference does not."""
         return self._event(
             Stop("", stream_id=self._identity.stream_id, sequence_number=self._sequence + 1)
         )
