@@ -92,7 +92,9 @@ class Block:
 
 def fences(page: Any) -> Any:
     """Return the fenced blocks of a page."""
-    blocks, info, start, lines = [], None, 0, []
+    blocks: list[Any] = []
+    lines: list[str] = []
+    info, start = None, 0
     for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
         if line.startswith("```"):
             if info is None:
@@ -209,7 +211,7 @@ async def beside_a_sandbox(block: Any, namespace: Any) -> None:
                 port=port,
                 public_url=f"http://127.0.0.1:{port}",
                 auth_id=ACCOUNT.auth_id,
-                auth_token=token,
+                auth_token=SecretStr(token),
             ),
         }
         await eval(block.code, namespace)
@@ -321,7 +323,7 @@ def command_lines(page: Any) -> Iterator[Any]:
 
 def parse_command(words: Any) -> Any:
     """Have the command line parse what follows ``mediaserver``."""
-    command = typer.main.get_command(cli.app)
+    command = typer.main.get_group(cli.app)
     if words[0].startswith("-"):
         return None
     return command.commands[words[0]].make_context(words[0], list(words[1:]))
@@ -393,7 +395,7 @@ def test_metrics_that_are_named_exist(page: Any) -> None:
 
 def test_the_unit_waits_for_the_last_call() -> None:
     unit = configparser.ConfigParser(strict=False, interpolation=None)
-    unit.optionxform = str
+    unit.optionxform = str  # type: ignore[assignment, method-assign]
     unit.read(ROOT / "deploy/mediaserver.service")
     program, *words = shlex.split(unit["Service"]["ExecStart"])
     assert program.endswith("/mediaserver")

@@ -16,7 +16,7 @@ from mediaserver.call import StreamStatus, Turn
 from mediaserver.handler import Handler, HandlerError, check_handler
 from mediaserver.protocol import StreamError
 from mediaserver.routes import Route, Routes
-from mediaserver.sandbox import CallReport, Misbehaviour
+from mediaserver.sandbox import Misbehaviour
 from mediaserver.settings import Settings
 from mediaserver.testing import JoinedCall, joined, run_virtual
 
@@ -38,7 +38,7 @@ async def nothing(stream: Any) -> None:
 def called(handler: Any, test: Callable[..., Any], **how: Any) -> Any:
     """Run `test` on the line of a call to `handler`."""
 
-    async def main() -> CallReport | JoinedCall | list[str] | str | None:
+    async def main() -> Any:
         async with joined(handler, **how) as line:
             await test(line)
         return line
@@ -106,7 +106,7 @@ def test_an_exception_is_logged_with_the_ids_of_its_call() -> None:
 
 
 def test_an_exception_touches_no_other_call() -> None:
-    async def main() -> CallReport | JoinedCall | list[str] | str | None:
+    async def main() -> Any:
         async def handler(stream: Stream) -> None:
             async for frame in stream.audio():
                 if stream.extra_headers:
@@ -177,14 +177,7 @@ class Noting(Handler):
         self.note("stop")
 
 
-def noted(
-    handler: type[Any], test: Callable[..., Any], **how: Any
-) -> (
-    list[tuple[str, float, float] | tuple[str, float]]
-    | list[tuple[str, float] | tuple[str, str, bool, float]]
-    | list[tuple[str, float] | tuple[str, str, float]]
-    | list[tuple[str, float]]
-):
+def noted(handler: type[Any], test: Callable[..., Any], **how: Any) -> list[Any]:
     notes: list[Any] = []
     called(Routes(Route(handler, settings={"notes": notes})), test, **how)
     return notes
@@ -396,7 +389,7 @@ def test_hooks_that_hang_do_not_pile_up() -> None:
 def test_sys_exit_in_a_handler_ends_its_call_alone(hook: str) -> None:
     async def leaving() -> AsyncIterator[Any]:
         sys.exit(3)
-        yield
+        yield  # type: ignore[unreachable]
 
     class Leaving(Handler):
         async def on_start(self) -> None:

@@ -159,7 +159,7 @@ def test_a_second_has_as_many_samples_as_the_rate(fmt: AudioFormat) -> None:
 
 
 def test_seconds_counts_bytes_whatever_the_layout_of_a_memoryview() -> None:
-    assert L16_8K.seconds(memoryview(np.zeros(8000, np.int16))) == 1.0
+    assert L16_8K.seconds(memoryview(np.zeros(8000, np.int16).data)) == 1.0
 
 
 @pytest.mark.parametrize("fmt", ALL, ids=str)

@@ -257,7 +257,8 @@ def test_other_rates_are_refused(
 
 
 def test_rates_may_be_numpy_integers() -> None:
-    resampler = Resampler(np.int64(8000), np.int32(16000))
+    rates: Any = np.int64(8000), np.int32(16000)
+    resampler = Resampler(*rates)
     assert (resampler.rate_in, resampler.rate_out) == (8000, 16000)
     assert type(resampler.rate_in) is int
 
@@ -299,8 +300,9 @@ def test_an_empty_clip_stays_empty(shape: tuple[int, int] | tuple[int]) -> None:
 
 
 def test_resample_refuses_what_is_not_int16() -> None:
+    wrong: Any = np.zeros(10)
     with pytest.raises(AudioError, match=r"int16 array of shape \(n,\) or \(n, channels\), not "):
-        resample(np.zeros(10), 8000, 16000)
+        resample(wrong, 8000, 16000)
 
 
 def test_resample_refuses_other_rates_also_for_an_empty_stereo_clip() -> None:

@@ -114,6 +114,7 @@ def test_unknown_fields_are_ignored() -> None:
 @pytest.mark.parametrize("payload", ["AAEC_w==", "AAEC/w", "AAEC/w==\n"])
 def test_base64_in_other_spellings_is_read_with_a_warning(payload: str) -> None:
     command = decode_command(play(media={"payload": payload}))
+    assert isinstance(command, PlayAudio)
     assert command.payload == b"\x00\x01\x02\xff"
     assert command.warnings == ("payload is not standard base64 with padding",)
 
@@ -125,6 +126,7 @@ def test_an_empty_payload_is_read_with_a_warning() -> None:
 
 def test_16_kib_of_base64_are_allowed_and_more_are_read_with_a_warning() -> None:
     largest = decode_command(play(media={"payload": "A" * 16384}))
+    assert isinstance(largest, PlayAudio)
     assert (len(largest.payload), largest.warnings) == (MAX_PLAY_BYTES, ())
     larger = decode_command(play(media={"payload": "A" * 16388}))
     assert larger.warnings == ("payload over 16 KB of base64",)
@@ -155,7 +157,7 @@ def test_a_checkpoint() -> None:
 
 def test_a_checkpoint_whose_name_is_json_text() -> None:
     message = json.dumps({"event": "checkpoint", "streamId": "s", "name": '{"id":1}'})
-    assert decode_command(message).name == '{"id":1}'
+    assert decode_command(message) == SetCheckpoint("s", '{"id":1}')
 
 
 @pytest.mark.parametrize(
@@ -236,7 +238,9 @@ def test_an_object_without_an_event_is_unknown(message: dict[str, None] | dict[s
 def test_audio_without_its_event_is_unknown() -> None:
     message = json.loads(play())
     del message["event"]
-    assert decode_command(json.dumps(message)).event is None
+    command = decode_command(json.dumps(message))
+    assert isinstance(command, UnknownCommand)
+    assert command.event is None
 
 
 @pytest.mark.parametrize("convert", [str, str.encode, lambda text: bytearray(text.encode())])

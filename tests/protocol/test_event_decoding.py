@@ -31,6 +31,11 @@ CALL = "0eb0f00e-49ba-41ca-81f6-700628f7af8b"
 STREAM = "20170ada-f610-433b-8758-c02a2aab3662"
 
 
+def decoded(message: bytes | str) -> Any:
+    """Return an event whose attributes a test looks at."""
+    return decode_event(message)
+
+
 def reason(message: bytes | str, **options: Any) -> str:
     with pytest.raises(ProtocolError) as caught:
         decode_event(message, **options)
@@ -89,11 +94,11 @@ def test_a_start_as_an_integration_sample_has_it() -> None:
 @pytest.mark.parametrize("key", ["callId", "callUUID", "CallUUID"])
 def test_the_call_id_has_three_names(key: str) -> None:
     message = json.dumps({"event": "start", "start": {key: "c1", "streamId": "s1"}})
-    assert decode_event(message).call_id == "c1"
+    assert decoded(message).call_id == "c1"
 
 
 def test_the_nested_stream_id_wins_over_the_one_at_the_top() -> None:
-    assert decode_event(start(streamId="top")).stream_id == STREAM
+    assert decoded(start(streamId="top")).stream_id == STREAM
 
 
 @pytest.mark.parametrize("start_object", [{}, None, [], "x"])
@@ -128,19 +133,19 @@ def test_tracks(
     tracks: dict[str, int] | list[int | str | None] | list[str] | str | None,
     expected: tuple[str, str] | tuple[str],
 ) -> None:
-    assert decode_event(start(start={"tracks": tracks})).tracks == expected
+    assert decoded(start(start={"tracks": tracks})).tracks == expected
 
 
 @pytest.mark.parametrize("value", [None, 5, {}, []])
 def test_an_account_id_that_is_no_string_is_left_out(
     value: dict[Any, Any] | int | list[Any] | None,
 ) -> None:
-    assert decode_event(start(start={"accountId": value})).account_id == ""
+    assert decoded(start(start={"accountId": value})).account_id == ""
 
 
 def test_type_and_rate_name_the_format_too() -> None:
     media_format = {"type": "audio/x-l16", "rate": "16000"}
-    assert decode_event(start(start={"mediaFormat": media_format})).media_format is L16_16K
+    assert decoded(start(start={"mediaFormat": media_format})).media_format is L16_16K
 
 
 def test_a_format_that_plivo_does_not_stream_is_refused() -> None:
@@ -164,19 +169,19 @@ def test_a_format_that_plivo_does_not_stream_is_refused() -> None:
 def test_extra_headers_of_a_start(
     headers: dict[str, int] | int | list[Any] | str | None, text: str, expected: dict[str, str]
 ) -> None:
-    event = decode_event(start(extra_headers=headers))
+    event = decoded(start(extra_headers=headers))
     assert event.extra_headers_text == text
     assert event.extra_headers == expected
 
 
 def test_extra_headers_inside_start() -> None:
-    event = decode_event(start(extra_headers=None, start={"extra_headers": "a=b"}))
+    event = decoded(start(extra_headers=None, start={"extra_headers": "a=b"}))
     assert event.extra_headers == {"a": "b"}
     assert event.extra_headers_text == "a=b"
 
 
 def test_extra_headers_at_the_top_win() -> None:
-    event = decode_event(start(start={"extra_headers": "a=b"}))
+    event = decoded(start(start={"extra_headers": "a=b"}))
     assert event.extra_headers == {"agent": "7"}
 
 
@@ -233,7 +238,7 @@ def test_media_with_a_payload_alone() -> None:
 
 
 def test_media_of_the_outbound_track() -> None:
-    assert decode_event(media(media={"track": "outbound"})).track == "outbound"
+    assert decoded(media(media={"track": "outbound"})).track == "outbound"
 
 
 @pytest.mark.parametrize("payload", ["AAEC_w==", "AAEC/w", "AAEC_w", " AAEC\n/w==\n"])
@@ -242,20 +247,20 @@ def test_base64_in_other_spellings(payload: str) -> None:
 
 
 def test_base64_with_escaped_slashes() -> None:
-    assert decode_event(media().replace("/w==", "\\/w==")) == decode_event(media())
+    assert decoded(media().replace("/w==", "\\/w==")) == decode_event(media())
 
 
 def test_an_empty_payload_is_no_error() -> None:
-    assert decode_event(media(media={"payload": ""})).payload == b""
+    assert decoded(media(media={"payload": ""})).payload == b""
 
 
 def test_an_odd_number_of_bytes_is_passed_on() -> None:
-    assert decode_event(media(media={"payload": "AAEC"})).payload == b"\x00\x01\x02"
+    assert decoded(media(media={"payload": "AAEC"})).payload == b"\x00\x01\x02"
 
 
 @pytest.mark.parametrize("value", [7, 7.0, "7", "7.0", " 7 "])
 def test_numbers_of_media_in_any_spelling(value: float | str) -> None:
-    event = decode_event(media(sequenceNumber=value, media={"timestamp": value, "chunk": value}))
+    event = decoded(media(sequenceNumber=value, media={"timestamp": value, "chunk": value}))
     assert (event.sequence_number, event.timestamp, event.chunk) == (7, 7, 7)
 
 
@@ -263,20 +268,20 @@ def test_numbers_of_media_in_any_spelling(value: float | str) -> None:
 def test_numbers_of_media_that_make_no_sense_are_left_out(
     value: dict[Any, Any] | int | list[Any] | str | None,
 ) -> None:
-    event = decode_event(media(sequenceNumber=value, media={"timestamp": value, "chunk": value}))
+    event = decoded(media(sequenceNumber=value, media={"timestamp": value, "chunk": value}))
     assert (event.sequence_number, event.timestamp, event.chunk) == (None, None, None)
     assert event.payload == b"\x00\x01\x02\xff"
 
 
 @pytest.mark.parametrize("value", [None, 5, []])
 def test_strings_of_media_that_are_none_are_left_out(value: int | list[Any] | None) -> None:
-    event = decode_event(media(streamId=value, extra_headers=value, media={"track": value}))
+    event = decoded(media(streamId=value, extra_headers=value, media={"track": value}))
     assert (event.stream_id, event.extra_headers_text, event.track) == ("", "", "inbound")
     assert event.payload == b"\x00\x01\x02\xff"
 
 
 def test_extra_headers_of_media_as_an_object() -> None:
-    assert decode_event(media(extra_headers={"a": "b"})).extra_headers_text == '{"a":"b"}'
+    assert decoded(media(extra_headers={"a": "b"})).extra_headers_text == '{"a":"b"}'
 
 
 @pytest.mark.parametrize(
@@ -309,9 +314,7 @@ NUMBER = st.one_of(
 
 
 @given(st.binary(max_size=400), NUMBER, st.text(max_size=9))
-def test_the_fast_path_and_the_patient_one_agree(
-    audio: bytes, number: str | None, word: str
-) -> None:
+def test_the_fast_path_and_the_patient_one_agree(audio: bytes, number: Any, word: Any) -> None:
     payload = pybase64.b64encode(audio).decode()
     fields = {"payload": payload, "track": word, "timestamp": number, "chunk": number}
     message = {"event": "media", "sequenceNumber": number, "media": fields, "extra_headers": word}
@@ -349,7 +352,7 @@ def test_every_key(digit: str) -> None:
 
 @pytest.mark.parametrize(("digit", "expected"), [(5, "5"), (0, "0"), ("a", "A")])
 def test_other_spellings_of_a_key(digit: int | str, expected: str) -> None:
-    assert decode_event(dtmf(digit=digit)).digit == expected
+    assert decoded(dtmf(digit=digit)).digit == expected
 
 
 @pytest.mark.parametrize(
@@ -393,7 +396,7 @@ def test_played_stream_with_its_name_inside(event: str) -> None:
 
 def test_played_stream_with_a_string_number() -> None:
     message = '{"event":"playedStream","sequenceNumber":"75","name":"a"}'
-    assert decode_event(message).sequence_number == 75
+    assert decoded(message).sequence_number == 75
 
 
 @pytest.mark.parametrize(
@@ -450,7 +453,7 @@ def test_an_object_without_an_event_is_unknown(
 
 
 def test_media_without_its_event_is_unknown() -> None:
-    assert decode_event('{"media":{"payload":"AAEC"}}').event is None
+    assert decoded('{"media":{"payload":"AAEC"}}').event is None
 
 
 # any text frame
@@ -576,15 +579,15 @@ EVENT = st.sampled_from(
 
 def is_read_or_refused(message: bytes | str) -> bool:
     try:
-        event = decode_event(message)
+        event = decoded(message)
     except ProtocolError as error:
         return error.reason in REASONS and len(str(error)) < 250
     return isinstance(event, Event) and has_its_types(event)
 
 
-def has_its_types(event: StreamError | Unknown) -> bool:
+def has_its_types(event: Any) -> bool:
     fields = {name: getattr(event, name) for name in event.__struct_fields__}
-    return msgspec.convert(fields, type(event), builtin_types=(bytes,)) == event
+    return bool(msgspec.convert(fields, type(event), builtin_types=(bytes,)) == event)
 
 
 @given(st.binary(max_size=200) | st.text(st.characters(), max_size=200) | JSON.map(json.dumps))

@@ -14,7 +14,7 @@ def test_a_media_event_does_not_print_its_audio() -> None:
 
 def test_events_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
-        PlayedStream("greeting").name = "other"
+        PlayedStream("greeting").name = "other"  # type: ignore[misc]
 
 
 def test_media_costs_the_garbage_collector_nothing() -> None:

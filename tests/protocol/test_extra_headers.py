@@ -144,5 +144,6 @@ def test_broken_unicode_is_refused() -> None:
 
 
 def test_an_unknown_style_is_refused() -> None:
+    style: Any = "xml"
     with pytest.raises(ProtocolError, match="'live', 'documented' or 'json', got 'xml'"):
-        format_extra_headers({}, "xml")
+        format_extra_headers({}, style)

@@ -28,6 +28,9 @@ from mediaserver.protocol import (
 )
 
 
+STYLES: Any = ["live", "documented", "json"]
+
+
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 NAME = TEXT.filter(bool)
 UUID = st.uuids(version=4).map(str)
@@ -47,7 +50,7 @@ STARTS = st.builds(
         st.text(st.characters(categories=["L", "Nd"]), max_size=9),
         max_size=4,
     ).flatmap(
-        lambda headers: st.sampled_from(["live", "documented", "json"]).map(
+        lambda headers: st.sampled_from(STYLES).map(
             lambda style: format_extra_headers(headers, style)
         )
     ),
@@ -103,7 +106,9 @@ def test_the_largest_payload_is_read_back() -> None:
 
 
 def test_extra_headers_of_a_start_are_read_back_from_the_mapping_alone() -> None:
-    ids = {"call_id": str(uuid.uuid4()), "stream_id": str(uuid.uuid4()), "account_id": "MA"}
+    ids = (str(uuid.uuid4()), str(uuid.uuid4()), "MA")
     headers = {"agent": "7", "token": "123.abc"}
-    event = Start(**ids, media_format=MULAW_8K, extra_headers=headers, sequence_number=1)
-    assert decode_event(encode_event(event)).extra_headers == headers
+    event = Start(*ids, media_format=MULAW_8K, extra_headers=headers, sequence_number=1)
+    read = decode_event(encode_event(event))
+    assert isinstance(read, Start)
+    assert read.extra_headers == headers

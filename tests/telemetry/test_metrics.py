@@ -30,7 +30,7 @@ def source(totals: StreamCounters | None = None, **figures: Any) -> SimpleNamesp
     )
 
 
-def samples(text: bytes) -> dict[tuple[str, str] | tuple[str], float]:
+def samples(text: bytes) -> dict[tuple[str, ...], float]:
     return {
         (sample.name, *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(text.decode())

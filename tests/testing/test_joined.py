@@ -65,6 +65,8 @@ def test_a_minute_of_echo_is_heard() -> None:
             return line.phone.report()
 
     report = run_virtual(main())
+    assert report.recording is not None
+    assert report.first_audio is not None
     caller, agent = report.recording.T
     late = round(report.first_audio * 8000)
     assert late <= 0.04 * 8000
