@@ -243,9 +243,9 @@ class Generator:
         return method, self.url(), self.text(string.digits, 20), token, self.params(letters)
 
 
-def test_ten_thousand_requests_are_signed_as_the_sdk_does() -> None:
+def test_two_thousand_requests_are_signed_as_the_sdk_does() -> None:
     generator = Generator("Plivo")
-    for _ in range(10_000):
+    for _ in range(2_000):
         method, url, nonce, token, params = generator.request()
         mine = sign_v3(method, url, nonce, token, params)
         described = (method, url, nonce, token, params)

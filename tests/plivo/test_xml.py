@@ -5,7 +5,7 @@ from typing import Any
 from xml.etree.ElementTree import canonicalize
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from plivo import plivoxml as sdk
 from plivo.xml import GetDigitsElement, HangupElement, StreamElement, WaitElement
@@ -200,7 +200,6 @@ shared = st.one_of(
 everything = st.one_of(shared, element(Stream, streams, **NOISE).filter(fits))
 
 
-@settings(max_examples=400)
 @given(st.lists(shared, max_size=4))
 def test_documents_are_those_of_the_sdk(
     made: list[
@@ -224,7 +223,6 @@ def test_every_attribute_is_compared(kind: Any) -> None:
     assert own == {*ATTRIBUTES[kind], *(NOISE if kind is Stream else ())}
 
 
-@settings(max_examples=400)
 @given(st.lists(everything, max_size=4))
 def test_what_is_written_can_be_read(
     made: list[tuple[type[Dial], dict[str, str], list[Any]]]

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from audiocodecs import MULAW_8K
@@ -127,7 +127,6 @@ def test_settings_do_not_change() -> None:
         load_settings().port = 1
 
 
-@settings(max_examples=200)
 @given(st.dictionaries(st.sampled_from(list(Settings.model_fields)), st.text(), max_size=4))
 def test_any_text_is_taken_or_refused_clearly(flags: Any) -> None:
     with contextlib.suppress(SettingsError):
