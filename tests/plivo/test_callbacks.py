@@ -282,8 +282,9 @@ def test_a_documented_callback_is_written_as_documented() -> None:
 
 
 def test_there_is_no_third_scheme() -> None:
+    scheme: Any = "C"
     with pytest.raises(ValueError, match="a scheme is 'A' or 'B', not 'C'"):
-        StreamStatusRequest.parse(STOPPED).to_form("C")
+        StreamStatusRequest.parse(STOPPED).to_form(scheme)
 
 
 SAME = {"A": {"failed": "dropped"}, "B": {"dropped": "failed"}}

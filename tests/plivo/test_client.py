@@ -61,7 +61,7 @@ class Api:
         self.requests: list[Any] = []
         self.waits: list[Any] = []
 
-    def __call__(self, request: Request) -> Any:
+    def answer(self, request: httpx.Request) -> Any:
         self.requests.append(request)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
@@ -81,7 +81,7 @@ class Api:
         return [f"{each.method} {each.url.raw_path.decode()}" for each in self.requests]
 
     def client(self, **options: Any) -> PlivoClient:
-        transport = httpx.MockTransport(self)
+        transport = httpx.MockTransport(self.answer)
         return PlivoClient(AUTH_ID, TOKEN, transport=transport, sleep=self.sleep, **options)
 
 
@@ -215,7 +215,8 @@ async def test_a_page_has_at_most_20_objects(page: dict[str, int]) -> None:
 )
 def test_a_client_that_could_not_work_is_not_made(options: dict[str, str], reason: str) -> None:
     with pytest.raises(ValueError, match=reason) as caught:
-        PlivoClient(**{"auth_id": AUTH_ID, "auth_token": TOKEN} | options)
+        given: dict[str, Any] = {"auth_id": AUTH_ID, "auth_token": TOKEN}
+        PlivoClient(**given | options)
     assert TOKEN not in str(caught.value)
 
 
@@ -261,7 +262,7 @@ DEFAULTS_THE_SDK_SPELLS_OUT = {
 }
 NAMED_IN_THE_PATH_TOO = {"call_uuid", "stream_id", "number", "app_id"}
 
-FULL_CALL = {
+FULL_CALL: dict[str, Any] = {
     "answer_url": ANSWER,
     "answer_method": "GET",
     "ring_url": "https://voice.example.com/ring",
@@ -276,7 +277,7 @@ FULL_CALL = {
     "sip_headers": "a=1",
     "ring_timeout": 30,
 }
-FULL_STREAM = {
+FULL_STREAM: dict[str, Any] = {
     "service_url": "wss://voice.example.com/stream",
     "bidirectional": False,
     "audio_track": "both",
@@ -286,13 +287,15 @@ FULL_STREAM = {
     "content_type": "audio/x-l16;rate=16000",
     "extra_headers": "key1=val1,key2=val2",
 }
-APP = {"answer_url": ANSWER, "hangup_url": "https://voice.example.com/hangup"}
+APP: dict[str, Any] = {"answer_url": ANSWER, "hangup_url": "https://voice.example.com/hangup"}
 
-SAME = {
+SAME: dict[str, Any] = {
     "make": (
         lambda c: c.calls.create("+14155550100", "14155550199<14155550198", **FULL_CALL),
         lambda c: c.calls.create(
-            CallRequest(from_="+14155550100", to=["14155550199", "14155550198"], **FULL_CALL)
+            CallRequest.model_validate(
+                {"from_": "+14155550100", "to": ["14155550199", "14155550198"], **FULL_CALL}
+            )
         ),
     ),
     "hang up": (lambda c: c.calls.hangup(CALL), lambda c: c.calls.hang_up(CALL)),
@@ -656,7 +659,7 @@ async def test_a_retry_after_that_is_too_long_is_an_error_at_once() -> None:
 
 @pytest.mark.parametrize("value", ["", "soon", "-5", "1e9", "٣"])
 async def test_a_retry_after_that_is_none_is_passed_over(value: str) -> None:
-    answer = httpx.Response(429, headers={"retry-after": value.encode()})
+    answer = httpx.Response(429, headers={b"retry-after": value.encode()})
     done = httpx.Response(200, json={"call_uuid": CALL})
     answers, waits = [answer, done], []
 
@@ -702,9 +705,7 @@ def strict_plivo(seen: list[Any]) -> Starlette:
     def refuse(status: int, error: str) -> JSONResponse:
         return JSONResponse({"api_id": "a-1", "error": error}, status)
 
-    async def checked(
-        request: Request,
-    ) -> tuple[JSONResponse, None] | tuple[None, None] | tuple[None, dict[str, str]]:
+    async def checked(request: Request) -> tuple[JSONResponse | None, Any]:
         expected = base64.b64encode(f"{AUTH_ID}:{TOKEN}".encode()).decode()
         if request.headers.get("authorization") != f"Basic {expected}":
             return refuse(401, "Authentication failed"), None

@@ -229,14 +229,7 @@ class Generator:
         asked = self.random.choice(("", f"?{urlencode(query, doseq=True)}", "?a=1&b=&a=0&=x"))
         return f"{scheme}://{host}{path}{asked}{self.random.choice(('', '', '#f'))}"
 
-    def request(
-        self,
-    ) -> (
-        tuple[dict[Any, Any] | str, ...]
-        | tuple[dict[str, list[str] | str] | str, ...]
-        | tuple[dict[str, list[str]] | str, ...]
-        | tuple[dict[str, str] | str, ...]
-    ):
+    def request(self) -> tuple[str, str, str, str, dict[str, Any]]:
         method = self.random.choice(("GET", "POST", "get", "Post"))
         letters = TEXT if method.upper() == "POST" else ASCII
         token = self.text(string.ascii_letters + string.digits + "é", 40) or "t"

@@ -49,7 +49,7 @@ methods = st.sampled_from(["GET", "POST"])
 flags = st.booleans()
 counts = st.integers(1, 10_000)
 
-ATTRIBUTES = {
+ATTRIBUTES: dict[Any, dict[str, Any]] = {
     Speak: {"voice": texts, "language": texts, "loop": st.integers(0, 99)},
     Play: {"loop": st.integers(0, 99)},
     Wait: {"length": counts, "silence": flags, "min_silence": counts, "beep": flags},
@@ -128,6 +128,11 @@ ATTRIBUTES = {
     },
 }
 NOISE = {"noise_cancellation": st.just(True), "noise_cancellation_level": st.integers(60, 100)}
+
+
+def wrong(value: Any) -> Any:
+    """Pass a value of a type that the argument does not take."""
+    return value
 
 
 def attributes(kind: Any, **more: Any) -> Any:
@@ -295,8 +300,16 @@ def test_all_attributes_of_a_stream_are_written() -> None:
         (lambda: Stream("wss://[h/x"), "bad_text", "begins with wss://"),
         (lambda: Stream("wss://h/a b"), "bad_text", "begins with wss://"),
         (lambda: Stream("wss://h/" + "a" * 2048), "bad_text", "2048 characters; this URL has 2056"),
-        (lambda: Stream(URL, bidirectional="true"), "bad_attribute", "True or False, not 'true'"),
-        (lambda: Stream(URL, audio_track="left"), "bad_attribute", "inbound or outbound or both"),
+        (
+            lambda: Stream(URL, bidirectional=wrong("true")),
+            "bad_attribute",
+            "True or False, not 'true'",
+        ),
+        (
+            lambda: Stream(URL, audio_track=wrong("left")),
+            "bad_attribute",
+            "inbound or outbound or both",
+        ),
         (lambda: Stream(URL, stream_timeout=0), "bad_attribute", "1 to 86400, not 0"),
         (lambda: Stream(URL, stream_timeout=86_401), "bad_attribute", "1 to 86400, not 86401"),
         (lambda: Stream(URL, stream_timeout=True), "bad_attribute", "whole number, not True"),
@@ -326,7 +339,11 @@ def test_all_attributes_of_a_stream_are_written() -> None:
         (lambda: Speak(" \n"), "bad_text", "<Speak> is empty"),
         (lambda: Speak("a\x00b"), "bad_text", "characters that XML cannot represent"),
         (lambda: Speak("a", voice="\x1b"), "bad_attribute", "characters that XML cannot represent"),
-        (lambda: Speak(("a", Hangup())), "misplaced_element", "<Hangup> cannot stand in <Speak>"),
+        (
+            lambda: Speak(wrong(("a", Hangup()))),
+            "misplaced_element",
+            "<Hangup> cannot stand in <Speak>",
+        ),
         (
             lambda: Ssml("blink"),
             "unknown_element",
@@ -336,18 +353,22 @@ def test_all_attributes_of_a_stream_are_written() -> None:
         (lambda: Play("file:///etc/passwd"), "bad_text", "begins with http:// or https://"),
         (lambda: Play(WEB, loop=-1), "bad_attribute", "at least 0, not -1"),
         (lambda: Wait(length=0), "bad_attribute", "at least 1, not 0"),
-        (lambda: Hangup(reason="bored"), "bad_attribute", "rejected or busy, not 'bored'"),
+        (lambda: Hangup(reason=wrong("bored")), "bad_attribute", "rejected or busy, not 'bored'"),
         (lambda: Number(""), "bad_text", "<Number> is empty"),
-        (lambda: Number(1415), "bad_text", "text of <Number> must be text, not 1415"),
-        (lambda: Dial(("1415",)), "bad_text", "<Dial> takes no text, but '1415' was given"),
+        (lambda: Number(wrong(1415)), "bad_text", "text of <Number> must be text, not 1415"),
+        (lambda: Dial(wrong(("1415",))), "bad_text", "<Dial> takes no text, but '1415' was given"),
         (lambda: Dial(()), "bad_text", "needs a <Number> or a <User>"),
-        (lambda: Dial((Speak("a"),)), "misplaced_element", "<Speak> cannot stand in <Dial>"),
+        (lambda: Dial(wrong((Speak("a"),))), "misplaced_element", "<Speak> cannot stand in <Dial>"),
         (
-            lambda: GetDigits((Hangup(),)),
+            lambda: GetDigits(wrong((Hangup(),))),
             "misplaced_element",
             "<Hangup> cannot stand in <GetDigits>",
         ),
-        (lambda: Response(Number("1")), "misplaced_element", "<Number> cannot stand in <Response>"),
+        (
+            lambda: Response(wrong(Number("1"))),
+            "misplaced_element",
+            "<Number> cannot stand in <Response>",
+        ),
         (lambda: Response(Speak("a" * MAX_DOCUMENT)).to_xml(), "too_large", "102400 (100 KB)"),
     ],
 )
