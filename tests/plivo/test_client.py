@@ -214,8 +214,8 @@ async def test_a_page_has_at_most_20_objects(page: dict[str, int]) -> None:
     ],
 )
 def test_a_client_that_could_not_work_is_not_made(options: dict[str, str], reason: str) -> None:
+    given: dict[str, Any] = {"auth_id": AUTH_ID, "auth_token": TOKEN}
     with pytest.raises(ValueError, match=reason) as caught:
-        given: dict[str, Any] = {"auth_id": AUTH_ID, "auth_token": TOKEN}
         PlivoClient(**given | options)
     assert TOKEN not in str(caught.value)
 
