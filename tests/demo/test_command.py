@@ -11,9 +11,10 @@ from rich.console import Console
 import mediaserver.demo
 from audiocodecs import read_wav
 from mediaserver.demo import command, run
+from mediaserver.demo.agent import HOLD
 from mediaserver.demo.command import summarise
 from mediaserver.demo.moment import Moment
-from mediaserver.demo.scene import CHANGE, HOLD, OFFER, REQUEST, Scene
+from mediaserver.demo.scene import CHANGE, OFFER, REQUEST, Scene
 from mediaserver.demo.verdict import Check, judge
 from mediaserver.espeak import SpeechError
 from mediaserver.sandbox import CallFailed, CallReport
@@ -29,7 +30,7 @@ def in_virtual_time(
     monkeypatch.setattr(command, "_call", lambda scene, console: (moments, report))
 
 
-def test_a_whole_call_in_real_time(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+def test_a_whole_call_in_real_time(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "new" / "demo-output"
     status = run(output, as_json=True)
     printed, told = capfd.readouterr()
@@ -63,7 +64,7 @@ def test_everything_is_printed_to_stdout_but_what_is_wrong(
 def test_what_is_wrong_is_said_and_the_files_are_written(
     in_virtual_time: None,
     tmp_path: Path,
-    capfd: pytest.CaptureFixture,
+    capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     wrong = [Check("a tool is used", False, "nothing was")]
@@ -79,7 +80,7 @@ def test_what_is_wrong_is_said_and_the_files_are_written(
 )
 def test_a_call_that_cannot_be_held_is_said(
     tmp_path: Path,
-    capfd: pytest.CaptureFixture,
+    capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     error: CallFailed | SpeechError,
 ) -> None:

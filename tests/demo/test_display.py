@@ -105,10 +105,9 @@ def test_checks_are_listed_with_what_was_found(console: Console, screen: Any) ->
 
 
 def test_turns_are_listed_with_their_times_and_what_became_of_them(screen: Any) -> None:
-    times = {"end_of_turn": 0.6, "transcript": 0.71, "audio_sent": 1.25}
     turns = [
         Turn(number=0),
-        Turn(number=1, interrupted=True, **times),
+        Turn(number=1, interrupted=True, end_of_turn=0.6, transcript=0.71, audio_sent=1.25),
         Turn(number=2, error="out of words", end_of_turn=0.6),
     ]
     print_turns(Console(file=screen, width=80), turns)

@@ -25,6 +25,7 @@ from mediaserver.sandbox import CallReport, Phone
 
 def loud(report: CallReport, start: float, end: float) -> tuple[bool, bool]:
     """Return whether the caller and the agent are heard between two times of a recording."""
+    assert report.recording is not None
     piece = report.recording[round(start * 8000) : round(end * 8000)].astype(float)
     caller, agent = (piece * piece).mean(axis=0) ** 0.5 > 300
     return bool(caller), bool(agent)

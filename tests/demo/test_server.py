@@ -3,7 +3,6 @@ import socket
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -51,9 +50,12 @@ def test_the_environment_does_not_bear_on_it(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_server_that_does_not_start_is_said() -> None:
-    @asynccontextmanager
-    async def lifespan() -> AsyncIterator[Any]:
+    async def load() -> None:
         raise RuntimeError("no model")
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        await load()
         yield
 
     class Broken(Handler):
