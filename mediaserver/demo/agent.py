@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -64,7 +64,7 @@ class Voice(EspeakSpeech):
         super().__init__(voice)
         self.clips: dict[str, SpokenClip] = {}
 
-    async def speak(self, text: str, format: AudioFormat) -> AsyncIterator[Frame | WordMark]:
+    async def speak(self, text: str, format: AudioFormat) -> AsyncGenerator[Frame | WordMark, None]:
         """Speak `text`."""
         pieces = []
         try:

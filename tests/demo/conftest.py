@@ -11,6 +11,7 @@ from mediaserver.demo.agent import AgentNotes, Receptionist
 from mediaserver.demo.command import hold_call
 from mediaserver.demo.moment import Moment
 from mediaserver.demo.scene import Scene
+from mediaserver.handler import StreamHandler
 from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import CallReport
 from mediaserver.testing import joined, run_virtual
@@ -29,14 +30,14 @@ def scene() -> Scene:
 def perform(scene: Scene) -> Perform:
     """Play the scene with an agent, by default the right one: its scene, moments and report."""
 
-    def perform(handler: type[Any] | type[Handler] | None = None, **changes: Any) -> Performed:
+    def perform(handler: StreamHandler | type[Handler] | None = None, **changes: Any) -> Performed:
         performance = replace(scene, notes=AgentNotes())
         routes = performance.routes
         if handler is not None or changes:
-            handler = handler or routes.routes[0].handler
-            is_receptionist = isinstance(handler, type) and issubclass(handler, Receptionist)
+            agent = handler or routes.routes[0].handler
+            is_receptionist = isinstance(agent, type) and issubclass(agent, Receptionist)
             settings = {**performance.settings, **changes} if is_receptionist else {}
-            routes = Routes(Route(handler, settings=settings))
+            routes = Routes(Route(agent, settings=settings))
         moments: list[Moment] = []
 
         async def call() -> CallReport:

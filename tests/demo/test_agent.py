@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from audiocodecs import MULAW_8K, Samples
+from mediaserver.agents import Conversation
 from mediaserver.agents.services import WordMark
 from mediaserver.call import Frame, Turn
 from mediaserver.demo.agent import AgentNotes, SpokenClip, Voice
@@ -67,7 +68,7 @@ def test_the_silence_around_a_clip_is_left_out() -> None:
 def test_an_account_counts_from_its_beginning() -> None:
     now = iter([100.0, 101.5, 103.0])
     notes = AgentNotes()
-    notes.begin(lambda: next(now), None)
+    notes.begin(lambda: next(now), Conversation())
     notes.note("uses a tool", "uses a tool")
     notes.note("", "understands", "Hello")
     assert [each.text for each in notes.take(2.0)] == ["uses a tool"]

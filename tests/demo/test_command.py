@@ -53,7 +53,7 @@ def test_a_whole_call_in_real_time(tmp_path: Path, capfd: pytest.CaptureFixture[
 
 
 def test_everything_is_printed_to_stdout_but_what_is_wrong(
-    in_virtual_time: None, tmp_path: Path, capfd: pytest.CaptureFixture
+    in_virtual_time: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run(tmp_path) == 0
     printed, told = capfd.readouterr()
@@ -93,7 +93,7 @@ def test_a_call_that_cannot_be_held_is_said(
 
 
 def test_a_folder_that_cannot_be_made_is_said_before_the_call(
-    tmp_path: Path, capfd: pytest.CaptureFixture
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     taken = tmp_path / "demo-output"
     taken.write_text("mine")
@@ -103,7 +103,7 @@ def test_a_folder_that_cannot_be_made_is_said_before_the_call(
 
 
 def test_a_file_that_cannot_be_written_is_said(
-    in_virtual_time: None, tmp_path: Path, capfd: pytest.CaptureFixture
+    in_virtual_time: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "call.png").mkdir()
     assert run(tmp_path) == 1
