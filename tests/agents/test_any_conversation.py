@@ -1,7 +1,6 @@
 """Whatever the caller does, the services fail at and the timings are, some things are always so."""
 
 import asyncio
-from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -21,6 +20,7 @@ from mediaserver.testing.services import (
     TimedTranscription,
     Timing,
 )
+from tests.agents.scripted_call import Scripted, converse, voice
 
 
 def understood(random: Random) -> Any:
@@ -51,6 +51,7 @@ def fault(random: Random) -> Fault | None:
 
 
 def words_played(report: CallReport) -> Any:
+    assert report.recording is not None
     agent = np.abs(report.recording[:, 1].astype(int))
     steps = (agent[: len(agent) // 40 * 40].reshape(-1, 40) > 500).any(axis=1)
     return steps.sum() * 0.005 / (WORD_SECONDS - 0.06)
@@ -58,12 +59,10 @@ def words_played(report: CallReport) -> Any:
 
 @settings(max_examples=40)
 @given(st.integers(0, 2**32))
-def test_of_any_conversation(
-    converse: Callable[..., Any], voice: Callable[..., Any], scripted: type[Any], seed: int
-) -> None:
+def test_of_any_conversation(seed: int) -> None:
     random = Random(seed)
 
-    class Looking(scripted):
+    class Looking(Scripted):
         seconds = random.choice([0.1, 1.0, 3.0])
 
         @tool(hold="One moment please.")

@@ -33,7 +33,8 @@ class Asked(VoiceAgent):
 
     async def __call__(self, stream: Stream) -> None:
         stream.shared.append(self)
-        self.turns, self.barge_ins = [], []
+        self.turns: list[Turn] = []
+        self.barge_ins: list[bool] = []
         await super().__call__(stream)
 
     async def on_turn(self, turn: Turn) -> None:

@@ -19,6 +19,7 @@ def test_the_caller_hears_what_they_said(format: AudioFormat) -> None:
 
     said = (8000 * np.sin(np.arange(2 * format.rate) / 20)).astype(np.int16)
     report = run_virtual(main())
+    assert report.recording is not None
     caller, agent = report.recording.T
     late = int(np.flatnonzero(agent)[0] - np.flatnonzero(caller)[0])
     assert 0 <= late <= 0.04 * format.rate

@@ -1,18 +1,18 @@
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from audiocodecs import AudioFormat, Wav
-from mediaserver import Stream
+from audiocodecs import Wav
+from mediaserver import Dtmf, Stream
 from mediaserver.agents.menu import Menu, Transfer
 from mediaserver.agents.services import ServiceError
 from mediaserver.handler import Handler, HandlerError
 from mediaserver.sandbox import CallReport
 from mediaserver.testing import joined, run_virtual
-from mediaserver.testing.services import TimedSpeech, Timing
+from mediaserver.testing.services import Fault, TimedSpeech, Timing
 
 
 def clip(seconds: float = 1.0) -> Wav:
@@ -94,7 +94,7 @@ def test_a_handler_that_was_chosen_can_hear_and_read_keys(went: list[Any]) -> No
             if len(went) == 3:
                 break
         async for event in stream.controls():
-            if getattr(event, "digit", None):
+            if isinstance(event, Dtmf):
                 went.append(event.digit)
                 return
 
@@ -275,12 +275,8 @@ def test_a_prompt_is_synthesised_once(to: Callable[..., Any]) -> None:
 
 
 def test_a_service_that_fails_ends_the_call(to: Callable[..., Any]) -> None:
-    class Broken:
-        async def speak(self, text: str, format: AudioFormat) -> AsyncIterator[Any]:
-            raise ConnectionError("away")
-            yield
-
-    menu = Menu(prompt="hello", choices={"1": to("one")}, text_to_speech=Broken())
+    broken = TimedSpeech(fault=Fault(error=ConnectionError("away")))
+    menu = Menu(prompt="hello", choices={"1": to("one")}, text_to_speech=broken)
     with pytest.raises(ServiceError, match="away"):
         called(menu)
 
@@ -319,7 +315,7 @@ def test_a_menu_that_cannot_work_is_refused(settings: Any, said: str) -> None:
 
 def test_a_choice_that_is_no_handler_is_refused() -> None:
     with pytest.raises(HandlerError, match="not async"):
-        Menu(prompt=clip(), choices={"1": print})
+        Menu(prompt=clip(), choices={"1": cast(Any, print)})
 
 
 def test_a_transfer_wants_a_url() -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ from mediaserver.testing.openai import (
 from mediaserver.testing.openai.replies import Received
 
 
-QUICK = {"first_timeout": 0.2, "stall_timeout": 0.2}
+QUICK: dict[str, Any] = {"first_timeout": 0.2, "stall_timeout": 0.2}
 SOUND = b"\x90"
 APOLOGY = "So sorry."
 
@@ -66,15 +66,14 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def calling(
-    server: OpenAIServer, *, speech: dict[str, str] | None = None, **settings: Any
+    server: OpenAIServer, *, response_format: Any = "mulaw", **settings: Any
 ) -> AsyncIterator[Any]:
     """Call an agent whose services are on `server`."""
-    connection = {"base_url": server.base_url, "max_retries": 0}
-    mulaw = {"response_format": "mulaw"}
-    services = {
-        "speech_to_text": OpenAITranscription(stream=True, **connection, **QUICK),
-        "language_model": OpenAIChat("any", **connection, **QUICK),
-        "text_to_speech": OpenAISpeech("ann", **(speech or mulaw), **connection, **QUICK),
+    quick = {"base_url": server.base_url, "max_retries": 0, **QUICK}
+    services: dict[str, Any] = {
+        "speech_to_text": OpenAITranscription(stream=True, **quick),
+        "language_model": OpenAIChat("any", **quick),
+        "text_to_speech": OpenAISpeech("ann", response_format=response_format, **quick),
     }
 
     @asynccontextmanager
@@ -105,13 +104,15 @@ def spoken(
     def answer(request: Received) -> HttpReply:
         if fault is not None and request.params["input"].startswith("Words"):
             return fault if isinstance(fault, HttpReply) else fault(request)
-        return speaks(*pieces)(request)
+        speaking: Any = speaks(*pieces)
+        return cast(HttpReply, speaking(request))
 
     return answer
 
 
 def levels(report: CallReport) -> set[int]:
     """Return which samples the caller heard."""
+    assert report.recording is not None
     return set(np.unique(report.recording[:, 1]).tolist())
 
 
@@ -119,7 +120,7 @@ def pure() -> set[int]:
     return {0, *MULAW_8K.decode(SOUND).tolist()}
 
 
-CHAT_FAULTS = {
+CHAT_FAULTS: dict[str, tuple[Callable[[], Any], str]] = {
     "slow first byte": (lambda: HttpReply([Hold()], "text/event-stream"), "no answer within 0.2 s"),
     "stall": (lambda: says("Words to", Hold()), "stopped, and did not go on within 0.2 s"),
     "disconnect": (lambda: says("Words to", Disconnect()), "openai_chat"),
@@ -150,7 +151,7 @@ async def test_a_model_that_fails_is_apologised_for_and_the_call_recovers(fault:
     assert re.search(reason, first.error)
 
 
-TRANSCRIPTION_FAULTS = {
+TRANSCRIPTION_FAULTS: dict[str, Callable[[], Any]] = {
     "slow first byte": lambda: hears("Hello.", pieces=[Hold()]),
     "stall": lambda: hears("Hello.", pieces=["Hel", Hold()]),
     "disconnect": lambda: hears("Hello.", pieces=["Hel", Disconnect()]),
@@ -178,7 +179,7 @@ async def test_a_recogniser_that_fails_is_apologised_for_and_the_call_recovers(f
     assert levels(report) == pure()
 
 
-SPEECH_FAULTS = {
+SPEECH_FAULTS: dict[str, Callable[[], Any]] = {
     "slow first byte": lambda: speaks(Hold()),
     "stall": lambda: speaks(SOUND * 400, Hold()),
     "disconnect": lambda: speaks(SOUND * 400, Disconnect()),
@@ -242,7 +243,7 @@ async def test_audio_in_odd_pieces_is_heard_as_it_was_meant() -> None:
     async with OpenAIServer() as server:
         server.chat.will(says("Words to say."))
         server.speech.answer = spoken(pieces=pieces)
-        async with calling(server, speech={"response_format": "pcm"}, apology=None) as (
+        async with calling(server, response_format="pcm", apology=None) as (
             phone,
             agent,
         ):

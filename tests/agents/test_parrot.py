@@ -43,6 +43,7 @@ def test_it_repeats_what_the_caller_said_once_they_have_finished() -> None:
 
 def test_what_it_repeats_is_what_was_said() -> None:
     report = called(until(4.0), tone(1.0))
+    assert report.recording is not None
     caller, agent = report.recording.T
     late = int(np.flatnonzero(agent)[0] - np.flatnonzero(caller)[0])
     assert np.array_equal(agent[late : late + 8000], caller[:8000])
@@ -91,6 +92,7 @@ def test_a_key_stops_it_in_the_middle(tmp_path: Path) -> None:
     write_wav(tmp_path / "hello.wav", tone(10.0), 8000)
     report = called(test, greeting=str(tmp_path / "hello.wav"))
     (interrupt,) = report.interrupts
+    assert interrupt.seconds is not None
     assert interrupt.seconds <= 0.025
     assert report.audio_cleared > 0
 

@@ -2,7 +2,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -69,7 +69,7 @@ def test_a_long_file_is_not_read_ahead(tmp_path: Path, monkeypatch: pytest.Monke
         await phone.wait_until(5.0)
         assert 5 < len(read) <= 9
 
-    class Counted(soundfile.SoundFile):
+    class Counted(soundfile.SoundFile):  # type: ignore[misc] # soundfile has no types
         def read(self, *arguments: Any, **settings: Any) -> Any:
             read.append(super().read(*arguments, **settings))
             return read[-1]
@@ -95,7 +95,7 @@ def test_a_file_is_closed_when_a_key_skips_it_while_it_is_read(
     write_wav(tmp_path / "a.wav", tone(5.0), 8000)
     overlaps = []
 
-    class Slow(soundfile.SoundFile):
+    class Slow(soundfile.SoundFile):  # type: ignore[misc] # soundfile has no types
         reading = False
 
         def read(self, *arguments: Any, **settings: Any) -> Any:
@@ -114,7 +114,7 @@ def test_a_file_is_closed_when_a_key_skips_it_while_it_is_read(
     begun, go_on = threading.Event(), threading.Event()
 
     async def main() -> None:
-        pieces = spoken(tmp_path / "a.wav", MULAW_8K)
+        pieces: Any = spoken(tmp_path / "a.wav", MULAW_8K)
         reading = asyncio.ensure_future(anext(pieces))
         await asyncio.to_thread(begun.wait, 5)
         reading.cancel()
@@ -228,4 +228,4 @@ def test_a_file_that_has_become_empty_is_not_looped_for_ever(tmp_path: Path) -> 
 
 def test_what_is_no_clip_is_refused() -> None:
     with pytest.raises(TypeError, match="not 7"):
-        Player(7)
+        Player(cast(Any, 7))

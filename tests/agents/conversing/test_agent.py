@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import structlog
@@ -14,6 +14,7 @@ from mediaserver.agents.services import ServiceError, ToolCall, Transcript
 from mediaserver.agents.turns import LevelDetector, TurnSettings
 from mediaserver.call import StreamEndedError
 from mediaserver.handler import HandlerError
+from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.routes import Route
 from mediaserver.testing import JoinedCall, run_virtual
 from mediaserver.testing.services import (
@@ -24,6 +25,10 @@ from mediaserver.testing.services import (
     Timing,
 )
 from mediaserver.testing.virtual_time import VirtualTimeLoop
+from tests.agents.scripted_call import Scripted, converse, voice
+
+
+ANSWER = AnswerRequest(call_id="1", caller="+14155550111", called="+14155550100")
 
 
 def services() -> dict[str, TimedModel | TimedSpeech | TimedTranscription]:
@@ -39,7 +44,7 @@ def services() -> dict[str, TimedModel | TimedSpeech | TimedTranscription]:
 
 def test_an_agent_of_no_kind_is_no_agent() -> None:
     with pytest.raises(TypeError, match="abstract"):
-        Agent()
+        cast(Any, Agent)()
 
 
 def test_settings_are_attributes_or_arguments() -> None:
@@ -123,7 +128,7 @@ def test_plain_functions_are_tools() -> None:
 def test_a_tool_may_not_take_the_place_of_a_method() -> None:
     class Shop(VoiceAgent):
         @tool
-        async def open(self) -> str:
+        async def open(self) -> None:
             """Open the shop."""
 
     with pytest.raises(TypeError, match=r"agents have a method of that name.*name='open'"):
@@ -161,9 +166,7 @@ def quiet(until: float) -> Callable[..., Any]:
     return script
 
 
-def test_a_silent_caller_is_asked_twice_then_told_goodbye_and_hung_up_on(
-    converse: Callable[..., Any],
-) -> None:
+def test_a_silent_caller_is_asked_twice_then_told_goodbye_and_hung_up_on() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_closed()
 
@@ -176,7 +179,7 @@ def test_a_silent_caller_is_asked_twice_then_told_goodbye_and_hung_up_on(
     assert starts[1] - starts[0] == pytest.approx(1.2 + 3.0, abs=0.5)
 
 
-def test_who_answers_is_asked_anew(converse: Callable[..., Any], voice: Callable[..., Any]) -> None:
+def test_who_answers_is_asked_anew() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         for at in (6.0, 14.0, 22.0):
             await line.phone.wait_until(at)
@@ -194,14 +197,12 @@ def test_who_answers_is_asked_anew(converse: Callable[..., Any], voice: Callable
     assert [text for role, text in call.said if role == "user"] == ["Yes."] * 3
 
 
-def test_no_silence_prompt_leaves_the_caller_alone(converse: Callable[..., Any]) -> None:
+def test_no_silence_prompt_leaves_the_caller_alone() -> None:
     call = converse(quiet(30.0), silence_prompt=None, turn_taking=TurnSettings(silence=2.0))
     assert call.messages == []
 
 
-def test_who_waits_for_a_slow_model_is_not_silent(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_who_waits_for_a_slow_model_is_not_silent() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
@@ -228,7 +229,7 @@ def press(keys: str, *, at: float = 1.0, until: float = 8.0) -> Callable[..., An
     return script
 
 
-def test_keys_are_something_the_caller_says(converse: Callable[..., Any]) -> None:
+def test_keys_are_something_the_caller_says() -> None:
     call = converse(press("12"), answers=["Twelve."])
     assert call.said == [("user", "[pressed 12]"), ("assistant", "Twelve.")]
     (turn,) = call.turns
@@ -238,17 +239,17 @@ def test_keys_are_something_the_caller_says(converse: Callable[..., Any]) -> Non
     assert turn.first_token == pytest.approx(1.5 + 0.2, abs=0.05)
 
 
-def test_the_hash_key_ends_them(converse: Callable[..., Any]) -> None:
+def test_the_hash_key_ends_them() -> None:
     call = converse(press("123#"), answers=["Thanks."])
     assert call.said[0] == ("user", "[pressed 123]")
     assert call.turns[0].first_token == pytest.approx(0.2, abs=0.05)
 
 
-def test_the_hash_key_alone_is_a_key(converse: Callable[..., Any]) -> None:
+def test_the_hash_key_alone_is_a_key() -> None:
     assert converse(press("#"), answers=["Yes?"]).said[0] == ("user", "[pressed #]")
 
 
-def test_a_key_interrupts(converse: Callable[..., Any]) -> None:
+def test_a_key_interrupts() -> None:
     call = converse(
         press("1"), answers=["One."], greeting="One two three four five six seven eight."
     )
@@ -260,7 +261,7 @@ def test_a_key_interrupts(converse: Callable[..., Any]) -> None:
 # Of its own accord.
 
 
-def test_say_returns_when_it_was_heard(converse: Callable[..., Any]) -> None:
+def test_say_returns_when_it_was_heard() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         await agent.say("One two three.")
@@ -274,7 +275,7 @@ def test_say_returns_when_it_was_heard(converse: Callable[..., Any]) -> None:
     assert call.turns == []
 
 
-def test_say_waits_for_what_is_being_said(converse: Callable[..., Any]) -> None:
+def test_say_waits_for_what_is_being_said() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(0.5)
         await agent.say("Four five.")
@@ -284,7 +285,7 @@ def test_say_waits_for_what_is_being_said(converse: Callable[..., Any]) -> None:
     assert not call.turns[0].interrupted
 
 
-def test_say_after_the_end_says_that_the_stream_has_ended(converse: Callable[..., Any]) -> None:
+def test_say_after_the_end_says_that_the_stream_has_ended() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(0.5)
         await line.hang_up()
@@ -294,7 +295,7 @@ def test_say_after_the_end_says_that_the_stream_has_ended(converse: Callable[...
     converse(script)
 
 
-def test_interrupt_stops_what_is_said(converse: Callable[..., Any]) -> None:
+def test_interrupt_stops_what_is_said() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         agent.interrupt()
@@ -315,10 +316,10 @@ class Warmed(TimedSpeech):
         self.warmed += 1
 
 
-def test_services_are_warmed_and_phrases_made_at_the_answer(converse: Callable[..., Any]) -> None:
+def test_services_are_warmed_and_phrases_made_at_the_answer() -> None:
     async def answer() -> None:
         agent = VoiceAgent(**{**services(), "text_to_speech": speech}, greeting="Hello.")
-        await agent.on_answer(None, None)
+        await agent.on_answer(ANSWER, None)
         await asyncio.sleep(0)
 
     speech = Warmed()
@@ -333,9 +334,7 @@ def test_services_are_warmed_and_phrases_made_at_the_answer(converse: Callable[.
     assert len(speech.texts) == made
 
 
-def test_a_synthesis_that_is_dead_from_the_start_does_not_end_the_call(
-    converse: Callable[..., Any],
-) -> None:
+def test_a_synthesis_that_is_dead_from_the_start_does_not_end_the_call() -> None:
     fault = Fault(error=ServiceError("text_to_speech", "gone"))
     call = converse(quiet(5.0), tts=TimedSpeech(fault=fault), greeting="Hello.")
     assert call.turns[0].error == "text_to_speech: gone"
@@ -345,15 +344,13 @@ def test_a_synthesis_that_is_dead_from_the_start_does_not_end_the_call(
 def test_phrases_that_cannot_be_made_at_the_answer_do_not_matter() -> None:
     fault = Fault(error=ServiceError("text_to_speech", "gone"))
     agent = VoiceAgent(**{**services(), "text_to_speech": TimedSpeech(fault=fault)})
-    run_virtual(agent.on_answer(None, None))
+    run_virtual(agent.on_answer(ANSWER, None))
 
 
 # Odd moments.
 
 
-def test_nobody_is_asked_whether_they_are_there_while_their_words_are_transcribed(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_nobody_is_asked_whether_they_are_there_while_their_words_are_transcribed() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
@@ -369,9 +366,7 @@ def test_nobody_is_asked_whether_they_are_there_while_their_words_are_transcribe
     assert call.said[0] == ("user", "Hello?")
 
 
-def test_the_silence_prompt_gives_way_to_who_speaks_at_that_moment(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_the_silence_prompt_gives_way_to_who_speaks_at_that_moment() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(2.95)
         line.phone.say(voice(1.0))
@@ -384,9 +379,7 @@ def test_the_silence_prompt_gives_way_to_who_speaks_at_that_moment(
     assert call.agent.dialogue.silences == 0
 
 
-def test_an_interruption_by_the_application_before_the_answer_began_is_the_end_of_it(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_an_interruption_by_the_application_before_the_answer_began_is_the_end_of_it() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
@@ -405,10 +398,8 @@ def test_an_interruption_by_the_application_before_the_answer_began_is_the_end_o
     assert call.said == [("user", "Hello?"), ("assistant", call.agent.silence_prompt)]
 
 
-def test_a_noise_before_the_greeting_does_not_cost_it(
-    converse: Callable[..., Any], voice: Callable[..., Any], scripted: type[Any]
-) -> None:
-    class Slow(scripted):
+def test_a_noise_before_the_greeting_does_not_cost_it() -> None:
+    class Slow(Scripted):
         async def open(self) -> None:
             await asyncio.sleep(1.0)
             await super().open()
@@ -428,10 +419,8 @@ def test_a_noise_before_the_greeting_does_not_cost_it(
     assert call.turns[0].number == 0
 
 
-def test_who_speaks_before_the_greeting_is_answered_instead(
-    converse: Callable[..., Any], voice: Callable[..., Any], scripted: type[Any]
-) -> None:
-    class Slow(scripted):
+def test_who_speaks_before_the_greeting_is_answered_instead() -> None:
+    class Slow(Scripted):
         async def open(self) -> None:
             await asyncio.sleep(1.0)
             await super().open()
@@ -453,10 +442,8 @@ def test_who_speaks_before_the_greeting_is_answered_instead(
     assert call.turns[0].end_of_turn == pytest.approx(0.6, abs=0.05)
 
 
-def test_an_agent_that_cannot_open_may_give_up_at_once(
-    converse: Callable[..., Any], scripted: type[Any]
-) -> None:
-    class Broken(scripted):
+def test_an_agent_that_cannot_open_may_give_up_at_once() -> None:
+    class Broken(Scripted):
         async def open(self) -> None:
             raise ServiceError("text_to_speech", "gone")
 
@@ -468,7 +455,7 @@ def test_an_agent_that_cannot_open_may_give_up_at_once(
     assert call.agent._speakers == {}
 
 
-def test_a_key_after_the_end_is_not_taken(converse: Callable[..., Any]) -> None:
+def test_a_key_after_the_end_is_not_taken() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(0.5)
         await line.hang_up()
@@ -479,10 +466,8 @@ def test_a_key_after_the_end_is_not_taken(converse: Callable[..., Any]) -> None:
     assert converse(script).messages == []
 
 
-def test_say_may_be_used_in_any_hook(
-    converse: Callable[..., Any], voice: Callable[..., Any], scripted: type[Any]
-) -> None:
-    class Talkative(scripted):
+def test_say_may_be_used_in_any_hook() -> None:
+    class Talkative(Scripted):
         async def on_start(self) -> None:
             await self.say("Welcome.")
             await super().on_start()
@@ -511,7 +496,7 @@ def test_say_may_be_used_in_any_hook(
     ]
 
 
-def test_the_greetings_delay_is_told(converse: Callable[..., Any]) -> None:
+def test_the_greetings_delay_is_told() -> None:
     call = converse(quiet(4.0), tts=TimedSpeech(timing=Timing(0.7, 0.01)), greeting="Hello there.")
     (turn,) = call.turns
     assert turn.audio_sent == pytest.approx(0.7, abs=0.03)
@@ -532,7 +517,7 @@ def test_the_detector_is_made_in_a_thread_the_first_time_and_before_the_stream_c
     async def answer() -> None:
         for _ in range(2):
             agent = VoiceAgent(**services(), voice_detector=make)
-            await agent.on_answer(None, None)
+            await agent.on_answer(ANSWER, None)
 
     asyncio.run(answer())
     assert made[0] is not threading.main_thread()
@@ -540,7 +525,7 @@ def test_the_detector_is_made_in_a_thread_the_first_time_and_before_the_stream_c
 
 
 def test_a_call_without_an_answer_webhook_makes_it_in_a_thread_too(
-    converse: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def make() -> LevelDetector:
         return LevelDetector()
@@ -559,9 +544,7 @@ def test_a_call_without_an_answer_webhook_makes_it_in_a_thread_too(
         assert len(threads) == 1
 
 
-def test_failures_are_logged_without_words(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_failures_are_logged_without_words() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
@@ -586,10 +569,8 @@ def test_failures_are_logged_without_words(
 # The end.
 
 
-def test_a_key_that_waits_when_a_hook_fails_is_forgotten(
-    converse: Callable[..., Any], scripted: type[Any]
-) -> None:
-    class Wrong(scripted):
+def test_a_key_that_waits_when_a_hook_fails_is_forgotten() -> None:
+    class Wrong(Scripted):
         async def on_dtmf(self, digit: str) -> None:
             await super().on_dtmf(digit)
             raise LookupError("no such key")
@@ -605,9 +586,7 @@ def test_a_key_that_waits_when_a_hook_fails_is_forgotten(
     assert call.messages == []
 
 
-def test_the_last_turn_is_reported_to_the_handler_too(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_the_last_turn_is_reported_to_the_handler_too() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
@@ -619,9 +598,7 @@ def test_the_last_turn_is_reported_to_the_handler_too(
     assert call.counters.turns.turns == 1
 
 
-def test_who_hangs_up_in_the_middle_has_heard_no_more(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_who_hangs_up_in_the_middle_has_heard_no_more() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
 

@@ -1,3 +1,5 @@
+from typing import Any, cast
+
 import pytest
 
 from mediaserver.agents import Conversation
@@ -42,7 +44,11 @@ def test_the_same_words_at_two_times_are_two_messages() -> None:
     conversation.say().text = "Sure?"
     conversation.hear("Yes.")
     conversation.hear("Now.")
-    assert [message.text for message in conversation.messages] == ["Yes.", "Sure?", "Yes. Now."]
+    assert [cast(Any, message).text for message in conversation.messages] == [
+        "Yes.",
+        "Sure?",
+        "Yes. Now.",
+    ]
 
 
 def test_what_the_agent_says_in_a_row_is_one_message() -> None:

@@ -34,7 +34,7 @@ class Stream:
         self.done.append("closed")
 
 
-def departing(stream: Stream, *, can_hang_up: Any = True, transfers: Any = URLS) -> Any:
+def departing(stream: Any, *, can_hang_up: Any = True, transfers: Any = URLS) -> Any:
     departure = Departure(lambda: stream, transfers, can_hang_up=can_hang_up)
     toolbox = Toolbox(*departure.tools.values())
 

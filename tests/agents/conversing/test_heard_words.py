@@ -83,8 +83,9 @@ def test_after_the_last_mark_the_rest_is_estimated() -> None:
 
 
 def test_after_the_last_mark_of_audio_to_come_the_speed_is_given() -> None:
-    options = {"complete": False, "seconds_per_letter": 0.25}
-    made = spoken("aaaa bbbb cccc", speech(3.0), WordMark(4, 1.0), **options)
+    made = spoken(
+        "aaaa bbbb cccc", speech(3.0), WordMark(4, 1.0), complete=False, seconds_per_letter=0.25
+    )
     assert made.heard(1.9) == "aaaa bbbb"
 
 

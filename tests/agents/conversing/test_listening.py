@@ -1,5 +1,5 @@
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -50,11 +50,14 @@ class Ear:
     ) -> None:
         self.stream = FakeStream()
         self.stream.unheard = 1.0 if speaking else 0.0
-        self.started, self.finished, self.dropped = [], [], []
-        self.barged_in, self.silent = [], 0
+        self.started: list[Any] = []
+        self.finished: list[Any] = []
+        self.dropped: list[Any] = []
+        self.barged_in: list[Any] = []
+        self.silent = 0
         settings = settings or TurnSettings(silence=2.0)
         self.listener = Listener(
-            self.stream,
+            cast(Any, self.stream),
             TurnTaker(settings, ByValue()),
             preroll=settings.preroll,
             started=self.started.append,

@@ -26,7 +26,7 @@ class Kept:
         close: OSError | None = None,
     ) -> None:
         self.notes: list[Any] = []
-        self.fails = {"prewarm": prewarm, "close": close}
+        self.fails: dict[str, Exception | None] = {"prewarm": prewarm, "close": close}
 
     async def prewarm(self) -> None:
         self._note("prewarm")
@@ -36,8 +36,8 @@ class Kept:
 
     def _note(self, what: str) -> None:
         self.notes.append(what)
-        if self.fails[what] is not None:
-            raise self.fails[what]
+        if error := self.fails[what]:
+            raise error
 
 
 def agent_of(service: Kept | TimedModel, **attributes: Any) -> type[Any]:

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,7 +9,14 @@ from audiocodecs import L16_16K, MULAW_8K, AudioFormat, Samples
 from mediaserver import Frame, Turn
 from mediaserver.agents.conversing.realtime_agent import RealtimeAgent
 from mediaserver.agents.conversing.tools import tool
-from mediaserver.agents.services import ServiceError, Text, ToolCall, ToolResult, Transcript
+from mediaserver.agents.services import (
+    Message,
+    ServiceError,
+    Text,
+    ToolCall,
+    ToolResult,
+    Transcript,
+)
 from mediaserver.agents.services.openai.realtime import OpenAIRealtime
 from mediaserver.agents.turns import LevelDetector, TurnSettings
 from mediaserver.plivo.callbacks import AnswerRequest
@@ -30,11 +37,17 @@ def voice(seconds: float, rate: int = 8000) -> Samples:
 
 
 class Talking(RealtimeAgent):
-    """Keeps what it reports, in a list of its class."""
+    """Keeps what it reports, and each class the agents made of it."""
+
+    agents: ClassVar[list[Any]]
 
     prompt = "Be kind."
     voice_detector = LevelDetector
     silence_prompt = None
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.agents = []
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -53,8 +66,10 @@ class Talking(RealtimeAgent):
         self.barge_ins.append(confirmed)
 
 
-def agent_with(model: OpenAIRealtime | ScriptedRealtime, **attributes: Any) -> type[Any]:
-    return type("Agent", (Talking,), {"agents": [], "model": model, **attributes})
+def agent_with(
+    model: OpenAIRealtime | ScriptedRealtime, kind: type[Any] = Talking, **attributes: Any
+) -> type[Any]:
+    return type("Agent", (kind,), {"model": model, **attributes})
 
 
 def converse(
@@ -77,12 +92,12 @@ async def listen(phone: Phone, seconds: float = 1.0) -> None:
     await phone.wait_for_silence(seconds)
 
 
+def texts_of(messages: Sequence[Message]) -> list[tuple[str, str]]:
+    return [(message.role, message.text) for message in messages if isinstance(message, Text)]
+
+
 def texts(agent: Any) -> list[tuple[str, str]]:
-    return [
-        (message.role, message.text)
-        for message in agent.conversation.messages
-        if isinstance(message, Text)
-    ]
+    return texts_of(agent.conversation.messages)
 
 
 def test_the_greeting_is_said_word_for_word_at_once() -> None:
@@ -281,6 +296,7 @@ def test_nobody_asks_what_a_noise_meant() -> None:
     model = ScriptedRealtime([LONG], transcripts=["Go."], overheard=["Stop!"])
     agent, _ = over_the_agent(model, 0.1)
     assert agent.barge_ins == [False]
+    assert model.overheard is not None
     assert next(model.overheard) == "Stop!"
 
 
@@ -327,9 +343,7 @@ def test_a_question_is_answered_though_noise_stopped_the_answer_before_it_began(
 def test_tools_are_used_and_their_results_told() -> None:
     model = ScriptedRealtime([ToolCall("call_1", "weather", '{"town": "Rome"}'), "It rains."])
 
-    class Weather(agent_with(model)):
-        agents: list[Any] = []  # noqa: RUF012
-
+    class Weather(Talking):
         @tool
         async def weather(self, town: str) -> str:
             """Tell the weather."""
@@ -339,7 +353,7 @@ def test_tools_are_used_and_their_results_told() -> None:
         phone.say(voice(0.8))
         await listen(phone)
 
-    agent, _ = converse(Weather, talk)
+    agent, _ = converse(agent_with(model, Weather), talk)
     assert [spec.name for spec in model.session.tools] == ["weather", "hang_up"]
     assert model.session.told == [ToolResult("call_1", "rain in Rome")]
     assert agent.conversation.messages[-3:] == [
@@ -357,9 +371,7 @@ def test_tools_run_while_the_model_speaks_and_beside_each_other() -> None:
     model = ScriptedRealtime([["Let me see now", *calls], "Done."])
     running = []
 
-    class Slow(agent_with(model)):
-        agents: list[Any] = []  # noqa: RUF012
-
+    class Slow(Talking):
         @tool
         async def slow(self) -> str:
             """Take half a second."""
@@ -374,7 +386,7 @@ def test_tools_run_while_the_model_speaks_and_beside_each_other() -> None:
         await listen(phone, 2.0)
 
     most: list[Any] = []
-    agent, report = converse(Slow, talk)
+    agent, report = converse(agent_with(model, Slow), talk)
     assert max(most) == 3
     assert texts(agent) == [("assistant", "Let me see now Done.")] or texts(agent) == [
         ("assistant", "Let me see now"),
@@ -386,7 +398,6 @@ def test_tools_run_while_the_model_speaks_and_beside_each_other() -> None:
 
 def test_a_tool_may_speak_while_its_response_still_comes() -> None:
     class Looking(Talking):
-        agents: ClassVar = []
         model = ScriptedRealtime(
             [[ToolCall("1", "look", "{}"), "I am just going to look."], "It is here."],
             transcripts=["Where is it?"],
@@ -412,7 +423,6 @@ def test_a_tool_may_speak_while_its_response_still_comes() -> None:
 
 def test_a_tool_that_is_interrupted_as_it_speaks_goes_on() -> None:
     class Looking(Talking):
-        agents: ClassVar = []
         model = ScriptedRealtime(
             [[ToolCall("1", "look", "{}")], "Yes."],
             transcripts=["Where is it?", "Hello?"],
@@ -495,9 +505,7 @@ async def _wait_a_second(phone: Phone) -> None:
 def test_a_slow_tool_has_its_hold_phrase_said() -> None:
     model = ScriptedRealtime([ToolCall("call_1", "slow", "{}"), "Found."])
 
-    class Slow(agent_with(model)):
-        agents: list[Any] = []  # noqa: RUF012
-
+    class Slow(Talking):
         @tool(hold="One moment please.")
         async def slow(self) -> str:
             """Take three seconds."""
@@ -508,16 +516,14 @@ def test_a_slow_tool_has_its_hold_phrase_said() -> None:
         phone.say(voice(0.8))
         await listen(phone, 3.5)
 
-    agent, _ = converse(Slow, talk)
+    agent, _ = converse(agent_with(model, Slow), talk)
     assert agent.turns[0].agent == "One moment please. Found."
 
 
 def test_a_tool_that_outlives_its_turn_tells_the_model_all_the_same() -> None:
     model = ScriptedRealtime([["Looking.", ToolCall("call_1", "slow", "{}")], "Yes?"])
 
-    class Slow(agent_with(model)):
-        agents: list[Any] = []  # noqa: RUF012
-
+    class Slow(Talking):
         @tool
         async def slow(self) -> str:
             """Take four seconds."""
@@ -530,7 +536,7 @@ def test_a_tool_that_outlives_its_turn_tells_the_model_all_the_same() -> None:
         phone.say(voice(1.0))
         await phone.wait_until(8.0)
 
-    agent, _ = converse(Slow, talk)
+    agent, _ = converse(agent_with(model, Slow), talk)
     assert model.session.told == [ToolResult("call_1", "found")]
     assert agent.turns[-1].agent == "Yes?"
 
@@ -649,7 +655,7 @@ def test_a_session_opened_for_another_format_is_replaced() -> None:
     RealtimeAgent._usual_format = MULAW_8K
 
 
-def connecting_slowly(seconds: float) -> ScriptedRealtime:
+def connecting_slowly(seconds: float) -> Any:
     """A model whose sessions take so long to open; it counts those under way."""
 
     class Slow(ScriptedRealtime):
@@ -691,15 +697,15 @@ def test_a_session_that_is_being_opened_when_the_caller_hangs_up_is_not_left_ope
 ) -> None:
     model = connecting_slowly(1.0)
 
-    class Leaving(agent_with(model, greeting="Hello.")):
-        agents: list[Any] = []  # noqa: RUF012
-
+    class Leaving(Talking):
         async def on_stop(self, reason: str) -> None:
             await super().on_stop(reason)
             await asyncio.sleep(1.5)
 
     async def call() -> None:
-        async with joined(Leaving, answer=ANSWER, start=False) as line:
+        async with joined(
+            agent_with(model, Leaving, greeting="Hello."), answer=ANSWER, start=False
+        ) as line:
             while not model.under_way:
                 await asyncio.sleep(0.01)
             await line.phone.start()
@@ -845,7 +851,7 @@ def test_a_session_lost_in_the_middle_of_an_answer_is_replaced_with_an_apology()
     assert model.session.conversation == [
         Text("user", "The weather?"),
         Text("assistant", "one two"),
-    ] or model.session.conversation[-1].text.startswith("the")
+    ] or texts_of(model.session.conversation)[-1][1].startswith("the")
     first, second = agent.turns
     assert first.agent.endswith("Sorry again.")
     assert "gone" in first.error
@@ -1244,7 +1250,9 @@ async def test_over_openais_protocol_odd_pieces_and_garbage_between_them_are_no_
         handler = agent_with(model, greeting="Hello.")
         async with joined(handler, format=format) as line:
             await line.phone.wait_until(0.6)
-            played = line.phone.report().recording[:, 1]
+            recording = line.phone.report().recording
+    assert recording is not None
+    played = recording[:, 1]
     heard = played[np.flatnonzero(played)[0] : np.flatnonzero(played)[-1]].astype(float)
     assert len(heard) == pytest.approx(0.2 * format.rate, abs=0.01 * format.rate)
     # One tone, and nothing else.

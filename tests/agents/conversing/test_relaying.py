@@ -19,6 +19,11 @@ def speech(item_id: str, seconds: float, format: AudioFormat = MULAW_8K) -> Spee
     return Speech(item_id, Frame(format.encode(samples), format))
 
 
+def portion(item_id: str, seconds: float) -> Portion:
+    about: Any = pytest.approx(seconds)
+    return Portion(item_id, about)
+
+
 def relayed(
     work: Callable[..., Any], **phone: Any
 ) -> tuple[Conversation, list[Any]] | tuple[Conversation, list[Playback]]:
@@ -41,7 +46,7 @@ def relayed(
             await work(relay, line)
             for task in tasks:
                 task.cancel()
-            line.call.stream.close()
+            line.stream.close()
         return conversation
 
     playbacks: list[Any] = []
@@ -57,7 +62,7 @@ def test_what_comes_far_ahead_of_the_ear_holds_nothing_up_and_all_of_it_is_heard
         relay.write(SpokenText("a", "All of it."))
         relay.complete()
         await relay.heard()
-        assert relay.settle() == ("All of it.", [Portion("a", pytest.approx(10.0))])
+        assert relay.settle() == ("All of it.", [portion("a", 10.0)])
         assert line.phone.report().audio_played == pytest.approx(10.0)
         assert line.phone.report().gaps == []
 
@@ -119,6 +124,6 @@ def test_audio_of_another_rate_counts_by_its_own_length() -> None:
             await relay.play(speech("a", 0.1, L16_24K))
         relay.complete()
         await relay.heard()
-        assert relay.settle()[1] == [Portion("a", pytest.approx(1.0))]
+        assert relay.settle()[1] == [portion("a", 1.0)]
 
     relayed(work)

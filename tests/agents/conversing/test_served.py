@@ -56,6 +56,7 @@ def test_its_own_error_is_passed_on() -> None:
 def test_any_other_exception_is_an_error_of_the_service(caplog: pytest.LogCaptureFixture) -> None:
     got, error = collect(Service("a", KeyError("choices")))
     assert got == ["a"]
+    assert isinstance(error, ServiceError)
     assert (error.service, str(error)) == ("voice", "voice: KeyError: 'choices'")
     assert isinstance(error.__cause__, KeyError)
 
@@ -64,6 +65,7 @@ def test_any_other_exception_is_an_error_of_the_service(caplog: pytest.LogCaptur
 def test_who_keeps_waiting_has_failed(pieces: tuple[float, str] | tuple[str, float, str]) -> None:
     service = Service(*pieces)
     _, error = collect(service)
+    assert isinstance(error, ServiceError)
     assert error.service == "voice"
     assert service.closed
 

@@ -13,7 +13,7 @@ from mediaserver import Playback, Stream
 from mediaserver.agents.conversing.conversation import Conversation
 from mediaserver.agents.conversing.served import served
 from mediaserver.agents.conversing.speaking import Speaker
-from mediaserver.agents.services import ServiceError
+from mediaserver.agents.services import ServiceError, Text
 from mediaserver.call import Frame
 from mediaserver.sandbox import CallReport
 from mediaserver.testing import JoinedCall, joined, run_virtual
@@ -33,7 +33,7 @@ class Talk:
             self.stream, self.synthesis, start=self.start, began=self.began.append
         )
 
-    def synthesis(self, text: str) -> AsyncIterator[Any]:
+    def synthesis(self, text: str) -> AsyncGenerator[Any, None]:
         return served(
             lambda: self.tts.speak(text, self.stream.format), service="text_to_speech", patience=5.0
         )
@@ -138,7 +138,7 @@ def test_what_was_interrupted_is_settled_at_once() -> None:
         await asyncio.sleep(1.25)
         talk.stream.interrupt()
         assert talk.speaker.settle() == "One two three four"
-        assert talk.conversation.messages[0].text == "One two three four"
+        assert talk.conversation.messages == [Text("assistant", "One two three four")]
         await asyncio.sleep(1.0)
 
     report, _ = talk(script)
@@ -193,8 +193,8 @@ def test_a_failure_of_the_next_sentence_lets_the_first_be_heard() -> None:
 def test_silence_of_a_synthesis_that_yields_nothing_is_borne() -> None:
     class Mute(TimedSpeech):
         async def speak(self, text: str, format: AudioFormat) -> AsyncGenerator[Any, None]:
-            for nothing in ():
-                yield nothing
+            if not text:
+                yield
 
     async def script(talk: Talk) -> None:
         await talk.say("One. ", "Two. ", "Three.")
@@ -251,7 +251,8 @@ def test_an_apology_does_not_mix_with_what_was_given_up() -> None:
             played.append(frame.payload == broken)
             return playback
 
-        talk.speaker._stream = Noting(talk.line.stream, noted)
+        stream: Any = Noting(talk.line.stream, noted)
+        talk.speaker._stream = stream
         await talk.say("One. ", "Broken sentence. ")
         with pytest.raises(ServiceError, match="gone"):
             await talk.speaker.heard()

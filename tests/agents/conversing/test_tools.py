@@ -9,7 +9,7 @@ import json
 import logging
 import weakref
 from collections.abc import AsyncIterator, Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 from weakref import ReferenceType
 
 import pydantic
@@ -315,11 +315,11 @@ def test_an_object_that_is_called_can_be_a_tool() -> None:
 
 
 def sync(x: int) -> None: ...
-async def unhinted(x) -> None: ...  # type: ignore[no-untyped-def]
+async def unhinted(x) -> None: ...  # type: ignore[no-untyped-def] # it is refused for that
 async def several(*x: int) -> None: ...
 async def anything(**x: int) -> None: ...
 async def by_position(x: int, /) -> None: ...
-async def unknown(x: Missing) -> None: ...  # noqa: F821
+async def unknown(x: Missing) -> None: ...  # type: ignore[name-defined] # noqa: F821
 async def unsendable(x: asyncio.Event) -> None: ...
 async def yields(x: int) -> AsyncIterator[Any]:
     yield x
@@ -346,7 +346,7 @@ def test_what_cannot_be_a_tool_is_refused(function: Callable[..., Any], message:
 
 def test_a_sync_function_is_refused_where_it_is_marked() -> None:
     with pytest.raises(ToolError, match="the tool sync must be an async function"):
-        tool(hold="One moment.")(sync)
+        tool(hold="One moment.")(cast(Any, sync))
 
 
 def test_two_tools_of_one_name_are_refused() -> None:
@@ -377,7 +377,7 @@ def test_a_method_is_described_once_for_all_objects() -> None:
 
 
 def test_a_function_that_is_marked_anew_is_described_anew() -> None:
-    async def look() -> str:
+    async def look() -> None:
         """Look."""
 
     assert "look" in Toolbox(look)
@@ -386,8 +386,8 @@ def test_a_function_that_is_marked_anew_is_described_anew() -> None:
 
 
 def test_a_function_that_is_gone_leaves_nothing_behind() -> None:
-    def make() -> ReferenceType:
-        async def look() -> str:
+    def make() -> ReferenceType[Any]:
+        async def look() -> None:
             """Look."""
 
         Toolbox(look)

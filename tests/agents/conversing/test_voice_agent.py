@@ -33,6 +33,7 @@ from mediaserver.testing.services import (
     TimedTranscription,
     Timing,
 )
+from tests.agents.scripted_call import Scripted, converse, voice
 
 
 TEN = "One two three four five six seven eight nine ten."
@@ -62,6 +63,7 @@ class Control:
 
 def words_played(report: CallReport, since: float = 0.0, until: float = math.inf) -> Any:
     """Count the words that the caller heard, by their sound."""
+    assert report.recording is not None
     agent = report.recording[:, 1].astype(float)
     first, last = round(since * 8000), min(round(min(until, 1e6) * 8000), len(agent))
     loud = np.abs(agent[first:last]) > 500
@@ -73,9 +75,7 @@ def words_played(report: CallReport, since: float = 0.0, until: float = math.inf
 # Turns.
 
 
-def test_it_greets_and_answers_two_turns(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_it_greets_and_answers_two_turns() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(2.0)
         line.phone.say(voice(1.0))
@@ -108,9 +108,7 @@ def test_it_greets_and_answers_two_turns(
     ]
 
 
-def test_a_reply_comes_as_soon_as_the_services_allow(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_a_reply_comes_as_soon_as_the_services_allow() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
@@ -132,9 +130,7 @@ def test_a_reply_comes_as_soon_as_the_services_allow(
     assert call.report.replies[0].seconds == pytest.approx(turn.audio_heard, abs=0.03)
 
 
-def test_usage_is_that_of_the_services(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_usage_is_that_of_the_services() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
@@ -149,9 +145,7 @@ def test_usage_is_that_of_the_services(
     assert call.counters.turns.usage["characters"] == usage.characters
 
 
-def test_speech_that_no_service_delivered_costs_nothing(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_speech_that_no_service_delivered_costs_nothing() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
@@ -163,7 +157,7 @@ def test_speech_that_no_service_delivered_costs_nothing(
     assert call.turns[0].usage.characters == 0
 
 
-def test_a_phrase_costs_only_the_turn_for_which_it_was_made(converse: Callable[..., Any]) -> None:
+def test_a_phrase_costs_only_the_turn_for_which_it_was_made() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(4.0)
 
@@ -175,9 +169,7 @@ def test_a_phrase_costs_only_the_turn_for_which_it_was_made(converse: Callable[.
     assert costs == [len("Hello, shop."), 0]
 
 
-def test_transcription_begins_before_the_first_word_is_over(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_transcription_begins_before_the_first_word_is_over() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(2.0))
@@ -195,9 +187,7 @@ def test_transcription_begins_before_the_first_word_is_over(
     assert stt_began[0] < 1.2
 
 
-def test_an_utterance_begins_before_its_onset(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_an_utterance_begins_before_its_onset() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
@@ -208,9 +198,7 @@ def test_an_utterance_begins_before_its_onset(
     assert call.stt.heard[0] == pytest.approx(1.0 + 0.6 + 0.4, abs=0.1)
 
 
-def test_sentences_follow_each_other_without_a_gap(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_sentences_follow_each_other_without_a_gap() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
@@ -223,9 +211,7 @@ def test_sentences_follow_each_other_without_a_gap(
     assert call.said[-1] == ("assistant", SENTENCES)
 
 
-def test_the_next_sentence_is_synthesised_while_one_plays_and_no_more_than_that(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_the_next_sentence_is_synthesised_while_one_plays_and_no_more_than_that() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(0.5))
@@ -248,9 +234,7 @@ def test_the_next_sentence_is_synthesised_while_one_plays_and_no_more_than_that(
     assert call.report.gaps == []
 
 
-def test_a_service_may_speak_in_another_format(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_a_service_may_speak_in_another_format() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
@@ -261,9 +245,7 @@ def test_a_service_may_speak_in_another_format(
     assert call.said[-1] == ("assistant", SENTENCES)
 
 
-def test_an_utterance_without_words_is_not_answered(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_an_utterance_without_words_is_not_answered() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
@@ -275,9 +257,7 @@ def test_an_utterance_without_words_is_not_answered(
     assert call.report.audio_played == 0
 
 
-def test_who_goes_on_before_the_answer_began_has_said_one_thing(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_who_goes_on_before_the_answer_began_has_said_one_thing() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
@@ -296,9 +276,7 @@ def test_who_goes_on_before_the_answer_began_has_said_one_thing(
     assert call.llm.uses == 2
 
 
-def test_who_goes_on_before_the_transcript_is_there_has_said_one_thing(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_who_goes_on_before_the_transcript_is_there_has_said_one_thing() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
@@ -321,7 +299,7 @@ def test_who_goes_on_before_the_transcript_is_there_has_said_one_thing(
 def barge(at: float, length: float, *, until: float = 14.0) -> Callable[..., Any]:
     """Ask something, and make a sound while the answer is heard, `at` seconds into it."""
 
-    def made(voice: Callable[..., Any]) -> Callable[..., Any]:
+    def made() -> Callable[..., Any]:
         async def script(line: JoinedCall, agent: Any) -> None:
             await line.phone.wait_until(1.0)
             line.phone.say(voice(0.5))
@@ -337,9 +315,7 @@ def barge(at: float, length: float, *, until: float = 14.0) -> Callable[..., Any
 
 @pytest.mark.parametrize("marks", [True, False])
 @pytest.mark.parametrize("at", [0.7, 1.3, 2.2])
-def test_history_has_the_words_that_were_heard(
-    converse: Callable[..., Any], voice: Callable[..., Any], at: float, marks: bool
-) -> None:
+def test_history_has_the_words_that_were_heard(at: float, marks: bool) -> None:
     call = converse(
         barge(at, 1.0)(voice),
         hears=["Count.", "Stop it."],
@@ -358,18 +334,14 @@ def test_history_has_the_words_that_were_heard(
     assert call.counters.turns.barge_ins["confirmed"] == 1
 
 
-def test_the_agent_is_silent_at_once_when_the_caller_begins(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_the_agent_is_silent_at_once_when_the_caller_begins() -> None:
     call = converse(
         barge(1.3, 1.0)(voice), hears=["Count.", "Stop."], answers=[TEN, "All right then."]
     )
     assert call.report.interrupts[0].seconds <= 0.12
 
 
-def test_a_cough_pauses_and_nothing_is_lost(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_a_cough_pauses_and_nothing_is_lost() -> None:
     call = converse(barge(1.3, 0.1)(voice), hears=["Count.", ""], answers=[TEN])
     assert words_played(call.report) == pytest.approx(10, abs=0.3)
     assert len([1 for start, _ in call.report.agent_speech]) >= 2  # it did pause
@@ -379,9 +351,7 @@ def test_a_cough_pauses_and_nothing_is_lost(
     assert call.llm.uses == 1
 
 
-def test_a_backchannel_does_not_interrupt(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_a_backchannel_does_not_interrupt() -> None:
     call = converse(
         barge(1.3, 0.3)(voice),
         hears=["Count.", "mhm"],
@@ -391,9 +361,7 @@ def test_a_backchannel_does_not_interrupt(
     assert words_played(call.report) == pytest.approx(10, abs=0.3)
 
 
-def test_a_short_word_interrupts_when_it_is_understood_at_last(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_a_short_word_interrupts_when_it_is_understood_at_last() -> None:
     call = converse(
         barge(1.3, 0.3)(voice),
         stt=TimedTranscription(["Count.", "Stop!"], timing=Timing(0.3)),
@@ -404,9 +372,7 @@ def test_a_short_word_interrupts_when_it_is_understood_at_last(
     assert len(call.said[1][1].split()) < 10
 
 
-def test_partial_words_interrupt_before_the_length_of_speech_does(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_partial_words_interrupt_before_the_length_of_speech_does() -> None:
     call = converse(
         barge(1.3, 1.0)(voice),
         stt=TimedTranscription(["Count.", "Stop it now please"], partial_every=0.6),
@@ -417,18 +383,14 @@ def test_partial_words_interrupt_before_the_length_of_speech_does(
     assert call.turns[0].interrupted
 
 
-def test_at_once_interrupts_at_any_voice(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_at_once_interrupts_at_any_voice() -> None:
     call = converse(barge(1.3, 0.1)(voice), hears=["Count.", ""], answers=[TEN], barge_in="at_once")
     assert call.turns[0].interrupted
     assert words_played(call.report) < 6
     assert call.report.interrupts[0].seconds <= 0.12
 
 
-def test_at_once_a_noise_before_the_answer_does_not_lose_it(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_at_once_a_noise_before_the_answer_does_not_lose_it() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
@@ -445,9 +407,7 @@ def test_at_once_a_noise_before_the_answer_does_not_lose_it(
     assert call.said == [("user", "Hello?"), ("assistant", "Yes, hello.")]
 
 
-def test_notify_lets_the_agent_finish_and_answers_then(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_notify_lets_the_agent_finish_and_answers_then() -> None:
     call = converse(
         barge(1.3, 1.0)(voice),
         hears=["Count.", "And more?"],
@@ -464,9 +424,7 @@ def test_notify_lets_the_agent_finish_and_answers_then(
     assert call.report.interrupts == [] or words_played(call.report) > 11.5
 
 
-def test_who_talks_over_the_greeting_interrupts_it(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_who_talks_over_the_greeting_interrupts_it() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
@@ -480,9 +438,7 @@ def test_who_talks_over_the_greeting_interrupts_it(
     assert call.turns[0].interrupted
 
 
-def test_what_was_sent_and_not_heard_can_still_be_interrupted(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_what_was_sent_and_not_heard_can_still_be_interrupted() -> None:
     # All of it is sent within the lead long before it is heard.
     call = converse(
         barge(0.45, 1.0)(voice), hears=["Hi.", "Stop."], answers=["One two three.", "I stop."]
@@ -491,18 +447,14 @@ def test_what_was_sent_and_not_heard_can_still_be_interrupted(
     assert len(call.said[1][1].split()) <= 2
 
 
-def test_who_interrupts_and_is_not_understood_is_answered_too(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_who_interrupts_and_is_not_understood_is_answered_too() -> None:
     call = converse(
         barge(1.3, 1.0)(voice), hears=["Count.", ""], answers=[TEN, "I did not hear you."]
     )
     assert call.said[2:] == [("user", "[inaudible]"), ("assistant", "I did not hear you.")]
 
 
-def test_an_answer_stopped_before_its_first_word_by_a_noise_is_given_again(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_an_answer_stopped_before_its_first_word_by_a_noise_is_given_again() -> None:
     call = converse(
         barge(0.02, 0.7)(voice), hears=["Count.", ""], answers=["One two.", "One two three."]
     )
@@ -510,9 +462,7 @@ def test_an_answer_stopped_before_its_first_word_by_a_noise_is_given_again(
     assert [turn.number for turn in call.turns] == [1]
 
 
-def test_a_noise_while_the_model_thinks_does_not_lose_the_answer(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_a_noise_while_the_model_thinks_does_not_lose_the_answer() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
@@ -534,7 +484,7 @@ def test_a_noise_while_the_model_thinks_does_not_lose_the_answer(
 class Receptionist(VoiceAgent):
     """Of a restaurant."""
 
-    used: ClassVar[list] = []
+    used: ClassVar[list[int]] = []
     seconds = 2.0
 
     @tool(hold="One moment please.")
@@ -546,15 +496,15 @@ class Receptionist(VoiceAgent):
 
 
 @pytest.fixture
-def receptionist(scripted: type[Any]) -> type[Any]:
-    return type("TestReceptionist", (scripted, Receptionist), {"used": []})
+def receptionist() -> type[Any]:
+    return type("TestReceptionist", (Scripted, Receptionist), {"used": []})
 
 
 def find(people: int = 2, call_id: str = "a") -> ToolCall:
     return ToolCall(call_id, "find_table", f'{{"people": {people}}}')
 
 
-def ask(voice: Callable[..., Any], until: float = 12.0) -> Callable[..., Any]:
+def ask(until: float = 12.0) -> Callable[..., Any]:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
@@ -563,11 +513,9 @@ def ask(voice: Callable[..., Any], until: float = 12.0) -> Callable[..., Any]:
     return script
 
 
-def test_a_tool_is_used_and_its_result_is_answered(
-    converse: Callable[..., Any], voice: Callable[..., Any], receptionist: type[Any]
-) -> None:
+def test_a_tool_is_used_and_its_result_is_answered(receptionist: type[Any]) -> None:
     call = converse(
-        ask(voice), kind=receptionist, hears=["A table?"], answers=[find(), "Table fourteen."]
+        ask(), kind=receptionist, hears=["A table?"], answers=[find(), "Table fourteen."]
     )
     assert call.messages == [
         Text("user", "A table?"),
@@ -579,21 +527,17 @@ def test_a_tool_is_used_and_its_result_is_answered(
     assert len(call.turns) == 1
 
 
-def test_no_hold_phrase_for_a_quick_tool(
-    converse: Callable[..., Any], voice: Callable[..., Any], receptionist: type[Any]
-) -> None:
+def test_no_hold_phrase_for_a_quick_tool(receptionist: type[Any]) -> None:
     receptionist.seconds = 0.5
     call = converse(
-        ask(voice), kind=receptionist, hears=["A table?"], answers=[find(), "Table fourteen."]
+        ask(), kind=receptionist, hears=["A table?"], answers=[find(), "Table fourteen."]
     )
     assert call.said[-1] == ("assistant", "Table fourteen.")
 
 
-def test_tools_run_at_the_same_time(
-    converse: Callable[..., Any], voice: Callable[..., Any], receptionist: type[Any]
-) -> None:
+def test_tools_run_at_the_same_time(receptionist: type[Any]) -> None:
     call = converse(
-        ask(voice),
+        ask(),
         kind=receptionist,
         hears=["Tables?"],
         answers=[[find(1, "a"), find(2, "b"), find(3, "c")], "Three tables."],
@@ -607,9 +551,7 @@ def test_tools_run_at_the_same_time(
     ]
 
 
-def test_a_tool_is_finished_though_the_caller_interrupts(
-    converse: Callable[..., Any], voice: Callable[..., Any], receptionist: type[Any]
-) -> None:
+def test_a_tool_is_finished_though_the_caller_interrupts(receptionist: type[Any]) -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
@@ -632,12 +574,10 @@ def test_a_tool_is_finished_though_the_caller_interrupts(
     assert "not done yet" in early.text
 
 
-def test_a_model_that_only_asks_for_tools_is_a_failure(
-    converse: Callable[..., Any], voice: Callable[..., Any], receptionist: type[Any]
-) -> None:
+def test_a_model_that_only_asks_for_tools_is_a_failure(receptionist: type[Any]) -> None:
     receptionist.seconds = 0.0
     call = converse(
-        ask(voice),
+        ask(),
         kind=receptionist,
         hears=["A table?"],
         answers=[find(call_id=str(n)) for n in range(30)],
@@ -646,10 +586,8 @@ def test_a_model_that_only_asks_for_tools_is_a_failure(
     assert call.counters.turns.failures == {"language_model": 1}
 
 
-def test_say_in_a_tool_is_heard_while_it_runs(
-    converse: Callable[..., Any], voice: Callable[..., Any], scripted: type[Any]
-) -> None:
-    class Saying(scripted):
+def test_say_in_a_tool_is_heard_while_it_runs() -> None:
+    class Saying(Scripted):
         @tool
         async def look(self) -> str:
             """Look."""
@@ -657,14 +595,12 @@ def test_say_in_a_tool_is_heard_while_it_runs(
             return "Found."
 
     call = converse(
-        ask(voice), kind=Saying, hears=["Look."], answers=[ToolCall("a", "look", "{}"), "Here."]
+        ask(), kind=Saying, hears=["Look."], answers=[ToolCall("a", "look", "{}"), "Here."]
     )
     assert call.said[-1] == ("assistant", "Looking now. Here.")
 
 
-def test_hanging_up_waits_until_goodbye_was_heard(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_hanging_up_waits_until_goodbye_was_heard() -> None:
     control = Control()
 
     async def script(line: JoinedCall, agent: Any) -> None:
@@ -686,9 +622,7 @@ def test_hanging_up_waits_until_goodbye_was_heard(
     assert not call.turns[0].interrupted
 
 
-def test_hanging_up_without_a_word_says_goodbye(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_hanging_up_without_a_word_says_goodbye() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
@@ -699,11 +633,9 @@ def test_hanging_up_without_a_word_says_goodbye(
     assert words_played(call.report) == pytest.approx(1, abs=0.2)
 
 
-def test_a_hang_up_that_is_refused_is_told_to_the_model(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_a_hang_up_that_is_refused_is_told_to_the_model() -> None:
     call = converse(
-        ask(voice),
+        ask(),
         hears=["Bye."],
         answers=[["Bye.", ToolCall("a", "hang_up", "{}")], "I cannot hang up."],
         control=Control(refuses=True),
@@ -713,9 +645,7 @@ def test_a_hang_up_that_is_refused_is_told_to_the_model(
     assert call.said[-1] == ("assistant", "I cannot hang up.")
 
 
-def test_who_interrupts_goodbye_is_not_hung_up_on(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_who_interrupts_goodbye_is_not_hung_up_on() -> None:
     control = Control()
     call = converse(
         barge(1.0, 1.0)(voice),
@@ -727,9 +657,7 @@ def test_who_interrupts_goodbye_is_not_hung_up_on(
     assert call.said[-2:] == [("user", "Wait!"), ("assistant", "I am here.")]
 
 
-def test_a_transfer_goes_where_the_name_says(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_a_transfer_goes_where_the_name_says() -> None:
     control = Control()
 
     async def script(line: JoinedCall, agent: Any) -> None:
@@ -748,11 +676,9 @@ def test_a_transfer_goes_where_the_name_says(
     assert words_played(call.report) == pytest.approx(3, abs=0.2)
 
 
-def test_a_transfer_to_nowhere_is_told_to_the_model(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_a_transfer_to_nowhere_is_told_to_the_model() -> None:
     call = converse(
-        ask(voice),
+        ask(),
         hears=["A human, please."],
         answers=[ToolCall("a", "transfer", '{"to": "nowhere"}'), "There is nobody."],
         transfers={"sales": "https://example.com/sales.xml"},
@@ -767,7 +693,7 @@ def test_a_transfer_to_nowhere_is_told_to_the_model(
 BROKEN = ServiceError("language_model", "503 Service Unavailable", status=503)
 
 
-def failing(service: str, fault: Fault) -> dict[str, TimedModel] | dict[str, TimedTranscription]:
+def failing(service: str, fault: Fault) -> dict[str, Any]:
     make = {"stt": TimedTranscription, "llm": TimedModel, "tts": TimedSpeech}[service]
     if service == "tts":
         return {service: make(fault=fault)}
@@ -777,8 +703,6 @@ def failing(service: str, fault: Fault) -> dict[str, TimedModel] | dict[str, Tim
 @pytest.mark.parametrize("service", ["stt", "llm"])
 @pytest.mark.parametrize("error", [BROKEN, KeyError("choices"), None])
 def test_a_service_that_dies_is_apologised_for_and_the_call_goes_on(
-    converse: Callable[..., Any],
-    voice: Callable[..., Any],
     service: str,
     error: KeyError | ServiceError | None,
 ) -> None:
@@ -790,7 +714,7 @@ def test_a_service_that_dies_is_apologised_for_and_the_call_goes_on(
         await line.phone.wait_until(20.0)
 
     fault = Fault(error=error, uses=1)
-    services = {"hears": ["Hello?", "Again."], "answers": ["Yes, hello."]}
+    services: dict[str, Any] = {"hears": ["Hello?", "Again."], "answers": ["Yes, hello."]}
     call = converse(
         script, **services, **failing(service, fault), patience=3.0, apology="Sorry, again please."
     )
@@ -802,9 +726,7 @@ def test_a_service_that_dies_is_apologised_for_and_the_call_goes_on(
     assert call.line.runtime.errors == []
 
 
-def test_an_apology_is_heard_though_speech_synthesis_has_died(
-    converse: Callable[..., Any], voice: Callable[..., Any], scripted: type[Any]
-) -> None:
+def test_an_apology_is_heard_though_speech_synthesis_has_died() -> None:
     class DiesLater(TimedSpeech):
         async def speak(self, text: str, format: AudioFormat) -> AsyncGenerator[Any, None]:
             if text.startswith("Words"):
@@ -812,16 +734,14 @@ def test_an_apology_is_heard_though_speech_synthesis_has_died(
             async for piece in super().speak(text, format):
                 yield piece
 
-    call = converse(ask(voice), hears=["Hello?"], answers=["Words to say."], tts=DiesLater())
+    call = converse(ask(), hears=["Hello?"], answers=["Words to say."], tts=DiesLater())
     assert call.turns[0].agent == call.agent.apology
     assert call.turns[0].error == "text_to_speech: gone"
 
 
-def test_a_synthesis_that_breaks_off_leaves_what_was_heard(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_a_synthesis_that_breaks_off_leaves_what_was_heard() -> None:
     call = converse(
-        ask(voice),
+        ask(),
         hears=["Count."],
         answers=[TEN],
         tts=TimedSpeech(fault=Fault(after=10, error=ServiceError("text_to_speech", "gone"))),
@@ -833,17 +753,15 @@ def test_a_synthesis_that_breaks_off_leaves_what_was_heard(
     assert call.turns[0].error == "text_to_speech: gone"
 
 
-def test_without_an_apology_there_is_silence(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_without_an_apology_there_is_silence() -> None:
     call = converse(
-        ask(voice, until=6.0), hears=["Hello?"], apology=None, **failing("llm", Fault(error=BROKEN))
+        ask(until=6.0), hears=["Hello?"], apology=None, **failing("llm", Fault(error=BROKEN))
     )
     assert call.report.audio_played == 0
     assert call.turns[0].error == str(BROKEN)
 
 
-def fail_three_times(voice: Callable[..., Any]) -> Callable[..., Any]:
+def fail_three_times() -> Callable[..., Any]:
     async def script(line: JoinedCall, agent: Any) -> None:
         for turn in range(3):
             await line.phone.wait_until(1.0 + 6 * turn)
@@ -853,12 +771,10 @@ def fail_three_times(voice: Callable[..., Any]) -> Callable[..., Any]:
     return script
 
 
-def test_after_too_many_failures_it_hangs_up(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_after_too_many_failures_it_hangs_up() -> None:
     control = Control()
     call = converse(
-        fail_three_times(voice),
+        fail_three_times(),
         hears=["Hello?"] * 3,
         control=control,
         **failing("llm", Fault(error=BROKEN)),
@@ -868,11 +784,9 @@ def test_after_too_many_failures_it_hangs_up(
     assert call.said[-1] == ("assistant", "Goodbye.")
 
 
-def test_a_hang_up_that_is_refused_ends_the_stream_at_least(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_a_hang_up_that_is_refused_ends_the_stream_at_least() -> None:
     call = converse(
-        fail_three_times(voice),
+        fail_three_times(),
         hears=["Hello?"] * 3,
         control=Control(refuses=True),
         **failing("llm", Fault(error=BROKEN)),
@@ -881,9 +795,7 @@ def test_a_hang_up_that_is_refused_ends_the_stream_at_least(
     assert not call.turns[-1].interrupted
 
 
-def test_a_failure_to_understand_a_noise_is_not_apologised_for(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_a_failure_to_understand_a_noise_is_not_apologised_for() -> None:
     call = converse(
         barge(1.3, 0.1)(voice),
         stt=FailsAtTheSecond(["Count."]),
@@ -901,12 +813,10 @@ class FailsAtTheSecond(TimedTranscription):
             yield transcript
 
 
-def test_after_too_many_failures_it_transfers_if_told_to(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_after_too_many_failures_it_transfers_if_told_to() -> None:
     control = Control()
     converse(
-        fail_three_times(voice),
+        fail_three_times(),
         hears=["Hello?"] * 3,
         control=control,
         give_up="desk",
@@ -916,9 +826,7 @@ def test_after_too_many_failures_it_transfers_if_told_to(
     assert control.done == ["https://example.com/desk.xml"]
 
 
-def test_a_turn_that_works_forgives_those_that_failed(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_a_turn_that_works_forgives_those_that_failed() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         for turn in range(5):
             await line.phone.wait_until(1.0 + 7 * turn)
@@ -938,19 +846,17 @@ def test_a_turn_that_works_forgives_those_that_failed(
     assert [turn.error is None for turn in call.turns] == [False, False, True, False, False]
 
 
-def test_an_error_in_a_hook_ends_the_call(
-    converse: Callable[..., Any], voice: Callable[..., Any], scripted: type[Any]
-) -> None:
-    class Wrong(scripted):
+def test_an_error_in_a_hook_ends_the_call() -> None:
+    class Wrong(Scripted):
         async def on_transcript(self, transcript: Transcript) -> None:
             raise LookupError("no such customer")
 
-    call = converse(ask_until_closed(voice), kind=Wrong, hears=["Hello?"], raises=False)
+    call = converse(ask_until_closed(), kind=Wrong, hears=["Hello?"], raises=False)
     assert [type(error) for error in call.line.runtime.errors] == [LookupError]
     assert call.report.close_code == 1011
 
 
-def ask_until_closed(voice: Callable[..., Any]) -> Callable[..., Any]:
+def ask_until_closed() -> Callable[..., Any]:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
@@ -962,11 +868,9 @@ def ask_until_closed(voice: Callable[..., Any]) -> Callable[..., Any]:
 # What services and callers do wrong.
 
 
-def test_a_final_transcript_is_answered_though_the_service_never_ends(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_a_final_transcript_is_answered_though_the_service_never_ends() -> None:
     call = converse(
-        ask(voice),
+        ask(),
         stt=TimedTranscription(["Hello?"], fault=Fault(after=1)),
         answers=["Yes, hello."],
     )
@@ -985,8 +889,6 @@ def test_a_final_transcript_is_answered_though_the_service_never_ends(
     ],
 )
 def test_a_service_that_yields_what_it_must_not_has_failed(
-    converse: Callable[..., Any],
-    voice: Callable[..., Any],
     service: str,
     piece: Frame | bytes | str | None,
     allowed: str,
@@ -1006,15 +908,13 @@ def test_a_service_that_yields_what_it_must_not_has_failed(
     kind, method = kinds[service]
     wrong = type("Wrong", (kind,), {method: yielding})()
     call = converse(
-        ask(voice), hears=["Hello?"], answers=["Words."], silence_prompt=None, **{service: wrong}
+        ask(), hears=["Hello?"], answers=["Words."], silence_prompt=None, **{service: wrong}
     )
     assert re.search(allowed, call.turns[0].error)
     assert call.line.runtime.errors == []
 
 
-def test_a_synthesis_without_sound_has_failed(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_a_synthesis_without_sound_has_failed() -> None:
     class Mute(TimedSpeech):
         async def speak(self, text: str, format: AudioFormat) -> AsyncGenerator[Any, None]:
             if text.startswith("Words"):
@@ -1024,35 +924,31 @@ def test_a_synthesis_without_sound_has_failed(
                 async for piece in super().speak(text, format):
                     yield piece
 
-    call = converse(ask(voice), hears=["Hello?"], answers=["Words to say."], tts=Mute())
+    call = converse(ask(), hears=["Hello?"], answers=["Words to say."], tts=Mute())
     assert "no audio" in call.turns[0].error
     assert call.said == [("user", "Hello?"), ("assistant", call.agent.apology)]
 
 
-def test_what_has_no_words_needs_no_sound(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_what_has_no_words_needs_no_sound() -> None:
     class Mute(TimedSpeech):
         async def speak(self, text: str, format: AudioFormat) -> AsyncGenerator[Any, None]:
             if any(map(str.isalnum, text)):
                 async for piece in super().speak(text, format):
                     yield piece
 
-    call = converse(ask(voice), hears=["Hello?"], answers=["... ?! Yes."], tts=Mute())
+    call = converse(ask(), hears=["Hello?"], answers=["... ?! Yes."], tts=Mute())
     assert call.turns[0].error is None
     assert call.said[-1] == ("assistant", "Yes.")
 
 
-def test_an_empty_answer_is_none(converse: Callable[..., Any], voice: Callable[..., Any]) -> None:
-    call = converse(ask(voice, until=6.0), hears=["Hello?"], answers=[" \n "])
+def test_an_empty_answer_is_none() -> None:
+    call = converse(ask(until=6.0), hears=["Hello?"], answers=[" \n "])
     assert call.said == [("user", "Hello?")]
     assert call.turns[0].error is None
     assert call.tts.texts.count(" ") == 0
 
 
-def test_a_backchannel_while_a_tool_runs_does_not_stop_the_answer(
-    converse: Callable[..., Any], voice: Callable[..., Any], receptionist: type[Any]
-) -> None:
+def test_a_backchannel_while_a_tool_runs_does_not_stop_the_answer(receptionist: type[Any]) -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
@@ -1075,12 +971,10 @@ def test_a_backchannel_while_a_tool_runs_does_not_stop_the_answer(
     assert receptionist.used == [2]
 
 
-def test_a_tool_that_says_something_goes_on_when_that_is_interrupted(
-    converse: Callable[..., Any], voice: Callable[..., Any], scripted: type[Any]
-) -> None:
+def test_a_tool_that_says_something_goes_on_when_that_is_interrupted() -> None:
     finished = []
 
-    class Saying(scripted):
+    class Saying(Scripted):
         @tool
         async def look(self) -> str:
             """Look."""
@@ -1109,10 +1003,8 @@ def test_a_tool_that_says_something_goes_on_when_that_is_interrupted(
     assert len(call.said[1][1].split()) < 4
 
 
-def test_say_in_a_tool_does_not_fail_the_tool_when_the_voice_fails(
-    converse: Callable[..., Any], voice: Callable[..., Any], scripted: type[Any]
-) -> None:
-    class Saying(scripted):
+def test_say_in_a_tool_does_not_fail_the_tool_when_the_voice_fails() -> None:
+    class Saying(Scripted):
         @tool
         async def look(self) -> str:
             """Look."""
@@ -1127,7 +1019,7 @@ def test_say_in_a_tool_does_not_fail_the_tool_when_the_voice_fails(
                 yield piece
 
     call = converse(
-        ask(voice),
+        ask(),
         kind=Saying,
         hears=["Look."],
         answers=[ToolCall("a", "look", "{}"), "Here."],
@@ -1149,7 +1041,7 @@ class Slow(Control):
 @pytest.mark.parametrize("disturbs", ["voice", "key"])
 @pytest.mark.parametrize("silences", [True, False])
 def test_what_the_caller_does_while_the_call_is_hung_up_does_not_keep_it(
-    converse: Callable[..., Any], voice: Callable[..., Any], disturbs: str, silences: bool
+    disturbs: str, silences: bool
 ) -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         if not silences:
@@ -1177,9 +1069,7 @@ def test_what_the_caller_does_while_the_call_is_hung_up_does_not_keep_it(
     assert call.report.ended_by == "server"
 
 
-def test_who_speaks_while_the_agent_gives_up_is_given_up_all_the_same_at_the_next(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_who_speaks_while_the_agent_gives_up_is_given_up_all_the_same_at_the_next() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
@@ -1202,11 +1092,9 @@ def test_who_speaks_while_the_agent_gives_up_is_given_up_all_the_same_at_the_nex
     assert call.said[-1] == ("assistant", "Goodbye and good luck to you.")
 
 
-def test_a_transfer_that_is_refused_is_told_to_the_model(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_a_transfer_that_is_refused_is_told_to_the_model() -> None:
     call = converse(
-        ask(voice),
+        ask(),
         hears=["A human, please."],
         answers=[ToolCall("a", "transfer", '{"to": "sales"}'), "Nobody is there."],
         transfers={"sales": "https://example.com/sales.xml"},
@@ -1217,9 +1105,7 @@ def test_a_transfer_that_is_refused_is_told_to_the_model(
     assert call.said[-1] == ("assistant", "Nobody is there.")
 
 
-def test_a_long_answer_does_not_keep_the_audio_of_what_was_heard(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_a_long_answer_does_not_keep_the_audio_of_what_was_heard() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
@@ -1237,9 +1123,7 @@ def test_a_long_answer_does_not_keep_the_audio_of_what_was_heard(
     assert call.said[-1] == ("assistant", (sentence * 20).strip())
 
 
-def test_a_question_that_was_never_answered_is_reported_at_the_end(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_a_question_that_was_never_answered_is_reported_at_the_end() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
@@ -1258,9 +1142,7 @@ def test_a_question_that_was_never_answered_is_reported_at_the_end(
     assert turn.usage.speech_seconds > 0
 
 
-def test_keys_and_speech_at_once_are_one_turn(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_keys_and_speech_at_once_are_one_turn() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
@@ -1276,9 +1158,7 @@ def test_keys_and_speech_at_once_are_one_turn(
     assert len(call.turns) == 1
 
 
-def test_two_utterances_whose_transcripts_come_the_wrong_way_round_are_both_answered(
-    converse: Callable[..., Any], voice: Callable[..., Any]
-) -> None:
+def test_two_utterances_whose_transcripts_come_the_wrong_way_round_are_both_answered() -> None:
     class Uneven(TimedTranscription):
         async def transcribe(self, speech: Any) -> AsyncGenerator[Any, None]:
             self.timing = Timing(0.1 if self.uses else 2.5)
@@ -1302,9 +1182,7 @@ def test_two_utterances_whose_transcripts_come_the_wrong_way_round_are_both_answ
 
 
 @pytest.mark.parametrize("at", np.arange(0.05, 9.0, 0.35).round(2).tolist())
-def test_the_caller_may_hang_up_at_any_moment(
-    converse: Callable[..., Any], voice: Callable[..., Any], receptionist: type[Any], at: float
-) -> None:
+def test_the_caller_may_hang_up_at_any_moment(receptionist: type[Any], at: float) -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(min(at, 1.0))
         if at > 1.0:

@@ -39,7 +39,7 @@ def test_an_ideograph_is_a_word() -> None:
 
 @given(st.text(max_size=60))
 def test_words_follow_each_other(text: str) -> None:
-    place = begins = 0
+    place, begins = 0, 0.0
     for word in spoken_words(text):
         assert place <= word.start < word.spoken_end <= word.end <= len(text)
         assert word.begins == pytest.approx(begins)

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ from mediaserver.handler import Handler, HandlerError
 from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import Misbehaviour
 from mediaserver.testing import JoinedCall, joined, run_virtual, stall
+from tests.agents.scripted_call import Scripted, converse, voice
 
 
 ALIGNED = 0.04
@@ -214,9 +215,6 @@ def test_nothing_that_is_said_in_a_pause_of_the_recording_is_in_it(tmp_path: Pat
 @pytest.mark.parametrize("seconds", [1.0, 0.1], ids=["interrupted", "paused for a cough"])
 def test_a_voice_agent_is_recorded_as_its_caller_hears_it(
     tmp_path: Path,
-    converse: Callable[..., Any],
-    voice: Callable[..., Any],
-    scripted: type[Any],
     seconds: float,
 ) -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
@@ -229,7 +227,7 @@ def test_a_voice_agent_is_recorded_as_its_caller_hears_it(
     counting = "One two three four five six seven eight nine ten."
     call = converse(
         script,
-        kind=recorded(scripted, tmp_path / "a.wav"),
+        kind=recorded(Scripted, tmp_path / "a.wav"),
         hears=["Count.", "Stop." if seconds == 1.0 else ""],
         answers=[counting, "All right."],
     )
@@ -313,7 +311,8 @@ class Pausing(Recorder):
 
     async def on_start(self) -> None:
         await asyncio.sleep(2.0)
-        self.stream.tap.pause()
+        recording: Any = self.stream.tap
+        recording.pause()
 
 
 def test_a_file_that_cannot_be_made_does_not_end_the_call(tmp_path: Path, logs: list[Any]) -> None:
@@ -322,7 +321,8 @@ def test_a_file_that_cannot_be_made_does_not_end_the_call(tmp_path: Path, logs: 
     async def test(line: JoinedCall) -> None:
         await line.phone.wait_until(3.0)
         assert not line.stream.ended
-        assert line.stream.tap.failed
+        recording: Any = line.stream.tap
+        assert recording.failed
 
     call(test, Routes(Route(Pausing, settings={"path": tmp_path / "file" / "a.wav"})))
     assert [each["event"] for each in logs if each["log_level"] == "error"] == ["recording failed"]
@@ -356,7 +356,8 @@ def test_a_recording_that_failed_keeps_nothing(
 
     async def test(line: JoinedCall) -> None:
         await line.phone.wait_until(80.0)
-        assert line.stream.tap._timeline.lost == 0
+        recording: Any = line.stream.tap
+        assert recording._timeline.lost == 0
 
     monkeypatch.setattr("mediaserver.agents.recording.recording.WavFile.write", full)
     call(test, recorded(listen, tmp_path / "a.wav"))
@@ -420,7 +421,7 @@ def test_two_recordings_of_one_stream_are_refused(tmp_path: Path) -> None:
 
 def test_what_is_no_handler_cannot_be_recorded() -> None:
     with pytest.raises(HandlerError):
-        recorded("calls.wav")
+        recorded(cast(Any, "calls.wav"))
 
 
 def test_a_recorded_class_is_what_it_was() -> None:
@@ -436,7 +437,9 @@ def test_a_recorded_class_is_what_it_was() -> None:
     agent = recorded(Agent)
     assert agent.__qualname__ == Agent.__qualname__
     assert agent.__doc__ == "Says hello."
-    assert Route(agent, settings={"voice": "ann"}).prepare().voice == "ann"
+    made = Route(agent, settings={"voice": "ann"}).prepare()
+    assert isinstance(made, Agent)
+    assert made.voice == "ann"
 
 
 def test_a_menu_can_be_recorded(tmp_path: Path) -> None:
@@ -448,9 +451,10 @@ def test_a_menu_can_be_recorded(tmp_path: Path) -> None:
 
 
 def test_a_recorded_function_takes_its_settings(tmp_path: Path) -> None:
-    async def agent(stream: Stream, *, voice: str) -> None:
+    async def greet(stream: Stream, *, voice: str) -> None:
         voices.append(voice)
 
+    agent: Any = greet
     voices: list[Any] = []
     call(
         lambda line: line.phone.wait_closed(),

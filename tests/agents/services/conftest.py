@@ -3,9 +3,6 @@ from typing import Any
 
 import pytest
 
-from mediaserver.agents.services.openai.chat import OpenAIChat
-from mediaserver.agents.services.openai.speech import OpenAISpeech
-from mediaserver.agents.services.openai.transcription import OpenAITranscription
 from mediaserver.testing.openai import OpenAIServer
 
 
@@ -27,11 +24,7 @@ async def use(server: OpenAIServer) -> AsyncIterator[Any]:
     """Make services that speak to the local server, and close them."""
     made = []
 
-    def use(
-        service: type[OpenAIChat] | type[OpenAISpeech] | type[OpenAITranscription],
-        *args: Any,
-        **settings: Any,
-    ) -> OpenAIChat | OpenAISpeech | OpenAITranscription:
+    def use(service: type[Any], *args: Any, **settings: Any) -> Any:
         made.append(service(*args, **{"base_url": server.base_url, "max_retries": 0} | settings))
         return made[-1]
 

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import pytest
@@ -24,7 +24,7 @@ class Source:
         finally:
             self.closed = True
 
-    def within(self, first: float = 2.0, then: float = 1.0) -> AsyncIterator[Any]:
+    def within(self, first: float = 2.0, then: float = 1.0) -> AsyncGenerator[Any, None]:
         return within(self.pieces(), first=first, next=then, service="test")
 
 
@@ -104,13 +104,14 @@ def test_cancelling_closes_the_source() -> None:
 
 
 def test_a_time_out_of_the_source_itself_is_its_own() -> None:
-    async def pieces() -> AsyncIterator[Any]:
-        raise TimeoutError("mine")
-        yield
+    async def pieces(first: str) -> AsyncIterator[str]:
+        if first:
+            raise TimeoutError(first)
+        yield first
 
     async def main() -> None:
         with pytest.raises(TimeoutError, match="mine"):
-            await anext(within(pieces(), first=1.0, next=1.0, service="test"))
+            await anext(within(pieces("mine"), first=1.0, next=1.0, service="test"))
 
     run_virtual(main())
 

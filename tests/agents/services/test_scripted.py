@@ -1,11 +1,10 @@
 import asyncio
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from mediaserver.agents.services import (
-    LanguageModel,
     Text,
     Tokens,
     ToolCall,
@@ -41,7 +40,7 @@ def caller(*texts: Any) -> Any:
 
 
 def test_the_first_rule_that_matches_answers() -> None:
-    model: LanguageModel = ScriptedModel([("hello", "Hi."), ("hello there", "Ho.")])
+    model = ScriptedModel([("hello", "Hi."), ("hello there", "Ho.")])
     assert said(model, *caller("Oh, Hello there")) == "Hi."
 
 
@@ -152,7 +151,7 @@ def test_words_come_at_their_times_however_slow_the_listener() -> None:
         (("x", "{result}"), r"has \{result\}"),
         (("x", ""), "neither a reply nor a tool"),
         (Rule("x", use=Use("t", {"a": ["{b}"]})), r"has \{b\}"),
-        (Rule("x", use=["t"]), "not by 't'"),
+        (Rule("x", use=cast(Any, ["t"])), "not by 't'"),
         (("x",), "a rule is Rule"),
         (5, "a rule is Rule"),
     ],
@@ -165,4 +164,4 @@ def test_a_rule_that_cannot_work_is_refused(rule: Any, message: str) -> None:
 @pytest.mark.parametrize("name", ["first", "between"])
 def test_times_are_not_negative(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} must be 0 seconds or more, not -1"):
-        ScriptedModel(**{name: -1})
+        ScriptedModel(**{name: cast(Any, -1)})

@@ -1,5 +1,6 @@
 import itertools
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -176,8 +177,8 @@ def test_words_confirm_what_was_dropped_already() -> None:
     hear(taker, 2, agent_speaking=True)
     assert not taker.speaking
 
-    assert taker.understood("stop", final=True) == SpeechConfirmed(2.0)
-    assert taker.speaking
+    confirmed = taker.understood("stop", final=True)
+    assert (confirmed, taker.speaking) == (SpeechConfirmed(2.0), True)
     assert hear(taker, 0.02, agent_speaking=True) == [
         TurnEnded(at=2.02, speech_ended_at=0.4, speech_seconds=0.4)
     ]
@@ -246,7 +247,8 @@ def test_a_later_utterance_takes_the_words() -> None:
     hear(taker, 1.4, agent_speaking=True)
 
     assert taker.understood("stop", final=True) == SpeechConfirmed(1.4)
-    assert hear(taker, 2, agent_speaking=True)[-1] == TurnEnded(2.2, 1.6, pytest.approx(0.3))
+    speech_seconds: Any = pytest.approx(0.3)
+    assert hear(taker, 2, agent_speaking=True)[-1] == TurnEnded(2.2, 1.6, speech_seconds)
 
 
 def test_words_of_a_quiet_speaker_who_speaks_on_take_the_turn_up_again() -> None:

@@ -11,7 +11,7 @@ from mediaserver.call import Frame
 @pytest.mark.parametrize("format", [MULAW_8K, L16_8K, L16_16K, L16_24K])
 def test_a_loud_voice_is_speech_and_silence_is_not(format: AudioFormat) -> None:
     times = np.arange(format.rate) / format.rate
-    buzz = sum(np.sin(2 * np.pi * 150 * n * times) / n for n in range(1, 20))
+    buzz = np.sum([np.sin(2 * np.pi * 150 * n * times) / n for n in range(1, 20)], axis=0)
     voice = (6_000 * buzz).astype(np.int16)
     detector = WebrtcDetector()
 

@@ -1,6 +1,6 @@
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -112,7 +112,7 @@ def test_fields_that_it_sets_itself_are_refused() -> None:
 
 def test_unknown_settings_are_refused() -> None:
     with pytest.raises(TypeError, match="temprature"):
-        OpenAIChat("any", temprature=0.5)
+        cast(Any, OpenAIChat)("any", temprature=0.5)
 
 
 async def test_a_server_that_refuses_to_tell_the_cost_is_asked_without_from_then_on(

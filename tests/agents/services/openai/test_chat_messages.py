@@ -6,15 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediaserver.agents.services import Text, ToolCall, ToolResult, ToolSpec
+from mediaserver.agents.services import Message, Text, ToolCall, ToolResult, ToolSpec
 from mediaserver.agents.services.openai.chat_messages import chat_messages, chat_tools
 from mediaserver.testing.openai import check_chat
 
 
-def checked(
-    messages: list[dict[str, list[Any] | str] | dict[str, str]] | list[dict[str, str]],
-    tools: list[dict[str, dict[str, Any] | str]] | tuple[()] = (),
-) -> Any:
+def checked(messages: Any, tools: Any = ()) -> Any:
     """Return the messages as the local server understands them, or raise what it refuses."""
     return check_chat({"model": "any", "messages": messages, "stream": True, "tools": list(tools)})
 
@@ -34,7 +31,7 @@ messages = st.one_of(
 
 @given(st.lists(messages, max_size=12))
 def test_any_conversation_becomes_a_valid_sequence(conversation: Any) -> None:
-    converted = chat_messages(conversation)
+    converted: Any = chat_messages(conversation)
     if converted:
         checked(converted)
     calls = [call for message in converted for call in message.get("tool_calls", ())]
@@ -66,7 +63,7 @@ CALL_PARAM = {
 
 
 def test_tool_calls_in_a_row_are_one_message_with_the_text_before_them() -> None:
-    conversation = [
+    conversation: list[Message] = [
         Text("system", "Be brief."),
         Text("user", "Time?"),
         Text("assistant", "One moment."),
@@ -96,11 +93,15 @@ def test_a_call_without_a_result_was_cancelled() -> None:
 
 
 def test_a_late_result_follows_its_call() -> None:
-    conversation = [CALL, Text("assistant", "Still looking."), ToolResult("a", "noon")]
+    conversation: list[Message] = [
+        CALL,
+        Text("assistant", "Not yet."),
+        ToolResult("a", "noon"),
+    ]
     assert chat_messages(conversation) == [
         {"role": "assistant", "tool_calls": [CALL_PARAM]},
         {"role": "tool", "tool_call_id": "a", "content": "noon"},
-        {"role": "assistant", "content": "Still looking."},
+        {"role": "assistant", "content": "Not yet."},
     ]
 
 
@@ -121,7 +122,7 @@ def test_ids_that_are_used_again_are_told_apart() -> None:
 
 
 def test_arguments_that_are_no_object_are_kept_inside_one() -> None:
-    (message, _) = chat_messages([ToolCall("a", "look", "at it")])
+    message: Any = chat_messages([ToolCall("a", "look", "at it")])[0]
     assert message["tool_calls"][0]["function"]["arguments"] == '{"arguments": "at it"}'
 
 

@@ -8,7 +8,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from mediaserver.agents.services import Prewarmed, ServiceError, Text, Tokens
+from mediaserver.agents.services import Prewarmed, ServiceError, Text
 from mediaserver.agents.services.openai.chat import OpenAIChat
 from mediaserver.agents.services.openai.client import OpenAIClient
 from mediaserver.agents.services.openai.speech import OpenAISpeech
@@ -20,7 +20,7 @@ from mediaserver.testing.openai.replies import Received
 HELLO = [Text("user", "hello")]
 
 
-async def answer(model: OpenAIChat) -> list[Tokens | str]:
+async def answer(model: OpenAIChat) -> list[Any]:
     return [piece async for piece in model.respond(HELLO, [])]
 
 
@@ -253,10 +253,11 @@ async def test_a_retry_after_that_is_a_date_is_left_to_openai(
 async def test_a_server_that_goes_on_after_its_end_is_not_waited_for(
     server: OpenAIServer, use: Callable[..., Any]
 ) -> None:
-    hold, hello = Hold(), says("hello")
+    hold = Hold()
+    hello: Any = says("hello")
 
     def lingering(request: Received) -> HttpReply:
-        reply = hello(request)
+        reply: HttpReply = hello(request)
         return HttpReply([*reply.body, hold], reply.content_type)
 
     server.chat.will(lingering)

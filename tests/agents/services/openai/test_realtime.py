@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from mediaserver.agents.services import (
     CallerFinished,
     CallerSpeaks,
     CallerText,
+    Message,
     ResponseDone,
     ServiceError,
     Speech,
@@ -22,7 +23,8 @@ from mediaserver.agents.services import (
     ToolResult,
     ToolSpec,
 )
-from mediaserver.agents.services.openai.realtime import OpenAIRealtime, OpenAIRealtimeSession
+from mediaserver.agents.services.openai.realtime import OpenAIRealtime
+from mediaserver.agents.services.openai.realtime_session import OpenAIRealtimeSession
 from mediaserver.call import Frame
 from mediaserver.testing.openai.realtime import CallTool, OpenAIRealtimeServer, RealtimeAnswer
 
@@ -47,8 +49,8 @@ def model_of(server: OpenAIRealtimeServer, **settings: Any) -> OpenAIRealtime:
 async def connected(
     *answers: Any,
     format: AudioFormat = MULAW_8K,
-    tools: list[ToolSpec] | tuple[()] = (),
-    conversation: list[Text | ToolCall | ToolResult] | tuple[()] = (),
+    tools: Sequence[ToolSpec] = (),
+    conversation: Sequence[Message] = (),
     server: OpenAIRealtimeServer | None = None,
     **settings: Any,
 ) -> AsyncIterator[Any]:
@@ -315,7 +317,7 @@ async def test_an_item_cut_off_while_it_was_made_is_truncated_to_what_came() -> 
 
 
 async def test_a_lost_conversation_is_told_to_the_new_session() -> None:
-    before = [
+    before: list[Message] = [
         Text("user", "The weather?"),
         ToolCall("call_9", "weather", "{}"),
         ToolResult("call_9", "rain"),
@@ -340,8 +342,8 @@ async def test_a_lost_conversation_is_told_to_the_new_session() -> None:
 
 async def test_the_api_takes_the_turns_where_it_is_told_to() -> None:
     server = OpenAIRealtimeServer(RealtimeAnswer(text="Fine."), transcripts=["And you?"])
-    settings = {"turn_detection": {"type": "server_vad", "silence_duration_ms": 200}}
-    async with connected(server=server, **settings) as (session, _):
+    turns = {"type": "server_vad", "silence_duration_ms": 200}
+    async with connected(server=server, turn_detection=turns) as (session, _):
         assert session.takes_turns
         for _ in range(20):
             await session.hear(speech())
@@ -363,8 +365,8 @@ async def test_a_response_the_api_began_by_itself_is_waited_for() -> None:
     server = OpenAIRealtimeServer(
         RealtimeAnswer(text="Fine."), RealtimeAnswer(text="Anything else?")
     )
-    settings = {"turn_detection": {"type": "server_vad", "silence_duration_ms": 20}}
-    async with connected(server=server, **settings) as (session, _):
+    turns = {"type": "server_vad", "silence_duration_ms": 20}
+    async with connected(server=server, turn_detection=turns) as (session, _):
         await session.hear(speech(0.2))
         await session.hear(Frame(MULAW_8K.silence * 400, MULAW_8K))
         await session.say("Ask whether there is anything else.")
@@ -583,8 +585,8 @@ async def test_a_response_cancelled_before_the_apis_own_was_over_is_not_asked_fo
     server = OpenAIRealtimeServer(
         RealtimeAnswer(text="Fine."), RealtimeAnswer(text="Anything else?")
     )
-    settings = {"turn_detection": {"type": "server_vad", "silence_duration_ms": 20}}
-    async with connected(server=server, **settings) as (session, _):
+    turns = {"type": "server_vad", "silence_duration_ms": 20}
+    async with connected(server=server, turn_detection=turns) as (session, _):
         await session.hear(speech(0.2))
         await session.hear(Frame(MULAW_8K.silence * 400, MULAW_8K))
         await session.say("Ask whether there is anything else.")
