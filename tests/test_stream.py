@@ -1,7 +1,6 @@
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,61 +9,21 @@ import structlog
 
 from audiocodecs import L16_16K, L16_24K, MULAW_8K, AudioError, AudioFormat, Samples
 from mediaserver import Stream, StreamCounters
-from mediaserver.call import Checkpoint, Frame, Heard, Interrupt, StreamEndedError, Turn, Usage
-from mediaserver.protocol import Dtmf, ProtocolError
+from mediaserver.call import Frame, Heard, StreamEndedError, Turn, Usage
+from mediaserver.protocol import ProtocolError
 from mediaserver.sandbox import CallReport, Misbehaviour, Phone, StreamIdentity
 from mediaserver.stream import CallControlError
 from mediaserver.testing import joined, run_virtual
+from tests.idle_call import called, idle_call, listen, now, tone
 
 
 pytestmark = pytest.mark.usefixtures("nothing_blocks")
-
-
-def tone(seconds: float, rate: int = 8000) -> Samples:
-    times = np.arange(round(seconds * rate)) / rate
-    return (8000 * np.sin(2 * np.pi * 440 * times)).astype(np.int16)
 
 
 @pytest.fixture
 def capture_logs() -> Iterator[list[Any]]:
     with structlog.testing.capture_logs() as logs:
         yield logs
-
-
-async def listen(stream: Stream) -> None:
-    async for _ in stream.audio():
-        pass
-
-
-@asynccontextmanager
-async def idle_call(**phone: Any) -> AsyncIterator[Any]:
-    """A call whose handler leaves everything to the test."""
-    over = asyncio.Event()
-
-    async def idle(stream: Stream) -> None:
-        await over.wait()
-
-    async with joined(idle, **phone) as line:
-        try:
-            yield line
-        finally:
-            over.set()
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
-
-
-def called(
-    test: Callable[..., Any], handler: Callable[..., Any] | None = None, **phone: Any
-) -> Any:
-    """Run `test` on the stream and the phone of a call."""
-
-    async def main() -> Any:
-        async with joined(handler, **phone) if handler else idle_call(**phone) as line:
-            return await test(line.stream, line.phone)
-
-    return run_virtual(main())
 
 
 # What a stream knows.
@@ -117,244 +76,6 @@ def test_a_streams_repr_says_whether_it_is_live() -> None:
     assert live.endswith("audio/x-mulaw;rate=8000, live>")
     assert reason
     assert ended.endswith(f"ended: {reason}>")
-
-
-# Reading.
-
-
-def test_audio_yields_frames_until_the_end() -> None:
-    async def test(stream: Stream, phone: Phone) -> list[Frame]:
-        async def hang_up() -> None:
-            await phone.wait_until(1.0)
-            await phone.hang_up()
-
-        ending = asyncio.create_task(hang_up())
-        frames = [frame async for frame in stream.audio()]
-        await ending
-        return frames
-
-    frames = called(test)
-    assert 49 <= len(frames) <= 51
-    assert [frame.chunk for frame in frames] == list(
-        range(frames[0].chunk, frames[0].chunk + len(frames))
-    )
-
-
-def test_audio_that_was_received_before_the_end_can_still_be_read() -> None:
-    async def test(stream: Stream, phone: Phone) -> list[Frame]:
-        reader = stream.audio()
-        await phone.wait_until(0.5)
-        await phone.hang_up()
-        await asyncio.sleep(0)
-        return [frame async for frame in reader]
-
-    assert len(called(test)) >= 24
-
-
-def test_audio_of_a_stream_that_has_ended_ends() -> None:
-    async def test(stream: Stream, phone: Phone) -> list[Any]:
-        await phone.hang_up()
-        await asyncio.sleep(0)
-        return [frame async for frame in stream.audio()]
-
-    assert called(test) == []
-
-
-def test_events_yields_everything_in_order() -> None:
-    async def test(stream: Stream, phone: Phone) -> Any:
-        async def key() -> None:
-            await phone.wait_until(0.1)
-            phone.press("1")
-            await phone.wait_until(0.2)
-            await phone.hang_up()
-
-        pressing = asyncio.create_task(key())
-        events = [event async for event in stream.events()]
-        await pressing
-        return events
-
-    events = called(test)
-    (place,) = [index for index, event in enumerate(events) if isinstance(event, Dtmf)]
-    assert 3 <= place <= 7
-    assert all(isinstance(event, Frame) for event in events[:place] + events[place + 1 :])
-
-
-def test_controls_yields_everything_but_audio() -> None:
-    async def test(stream: Stream, phone: Phone) -> Any:
-        async def happen() -> None:
-            phone.press("1")
-            await phone.wait_until(0.1)
-            await stream.play(tone(0.1))
-            stream.checkpoint("end")
-            await phone.wait_until(0.5)
-            stream.interrupt()
-            await phone.hang_up()
-
-        happening = asyncio.create_task(happen())
-        events = [event async for event in stream.controls()]
-        await happening
-        return events
-
-    key, checkpoint, interrupt = called(test, handler=listen)
-    assert key.digit == "1"
-    assert checkpoint == Checkpoint("end", played=True)
-    assert interrupt == Interrupt(0.0)
-
-
-def test_controls_may_be_read_beside_audio() -> None:
-    async def test(stream: Stream, phone: Phone) -> Any:
-        async def keys() -> list[str]:
-            return [event.digit async for event in stream.controls() if isinstance(event, Dtmf)]
-
-        async def frames() -> int:
-            return len([frame async for frame in stream.audio()])
-
-        reading = asyncio.gather(keys(), frames())
-        phone.press("12")
-        await phone.wait_until(0.5)
-        await phone.hang_up()
-        return await reading
-
-    digits, count = called(test)
-    assert digits == ["1", "2"]
-    assert count >= 24
-
-
-READERS = pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        ("audio", "audio"),
-        ("audio", "events"),
-        ("events", "audio"),
-        ("events", "events"),
-        ("events", "controls"),
-        ("controls", "events"),
-        ("controls", "controls"),
-    ],
-)
-
-
-@READERS
-def test_two_tasks_cannot_wait_at_one_stream(first: str, second: str) -> None:
-    async def test(stream: Stream, phone: Phone) -> None:
-        if first == "controls":
-            stream.ignore_audio()
-        waiting = asyncio.create_task(anext(getattr(stream, first)()))
-        await asyncio.sleep(0.001)
-        with pytest.raises(RuntimeError, match="is being read already"):
-            getattr(stream, second)()
-        waiting.cancel()
-
-    called(test)
-
-
-@READERS
-def test_a_new_reader_takes_the_place_of_one_that_does_not_wait(first: str, second: str) -> None:
-    async def test(stream: Stream, phone: Phone) -> None:
-        left = getattr(stream, first)()
-        getattr(stream, second)()
-        with pytest.raises(RuntimeError, match="another reader"):
-            await anext(left)
-
-    called(test)
-
-
-def test_audio_and_controls_are_read_beside_each_other() -> None:
-    async def test(stream: Stream, phone: Phone) -> Any:
-        controls = asyncio.create_task(anext(stream.controls()))
-        frame = await anext(stream.audio())
-        phone.press("5")
-        return frame, await controls
-
-    frame, event = called(test)
-    assert frame.seconds == 0.02
-    assert isinstance(event, Dtmf)
-
-
-def test_a_reader_that_is_left_makes_way_for_the_next() -> None:
-    async def test(stream: Stream, phone: Phone) -> Any:
-        first = await anext(stream.audio())
-        second = await anext(stream.events())
-        return first, second
-
-    first, second = called(test)
-    assert first.chunk < second.chunk
-
-
-def test_a_reader_that_was_refused_takes_no_lane() -> None:
-    async def test(stream: Stream, phone: Phone) -> None:
-        controls = asyncio.create_task(anext(stream.controls()))
-        await asyncio.sleep(0.001)
-        audio = stream.audio()
-        with pytest.raises(RuntimeError):
-            stream.events()
-        await anext(audio)
-        controls.cancel()
-
-    called(test)
-
-
-@pytest.mark.parametrize("reader", ["events", "controls"])
-def test_events_that_lead_to_events_leave_others_their_turn(reader: str) -> None:
-    """An interruption is an event too: reacting to it by the next one would never end."""
-
-    async def test(stream: Stream, phone: Phone) -> int:
-        stream.ignore_audio()
-
-        async def react() -> None:
-            await stream.play(tone(0.1))
-            stream.interrupt()
-            async for _ in getattr(stream, reader)():
-                await stream.play(tone(0.1))
-                stream.interrupt()
-
-        reacting = asyncio.create_task(react())
-        await phone.wait_until(0.1)
-        reacting.cancel()
-        return stream.counters.interrupts
-
-    # Virtual time passes only when nothing is ready, so real turns are counted here.
-    async def main() -> int:
-        async with idle_call() as line:
-            return await test(line.stream, line.phone)
-
-    assert asyncio.run(main()) > 0
-
-
-def test_reading_with_a_timeout_loses_nothing() -> None:
-    async def test(stream: Stream, phone: Phone) -> Any:
-        chunks: list[int | None] = []
-        reader = stream.audio()
-        while len(chunks) < 20:
-            try:
-                frame = await asyncio.wait_for(anext(reader), 0.007)
-            except TimeoutError:
-                continue
-            chunks.append(frame.chunk)
-        return chunks
-
-    chunks = called(test)
-    assert chunks == list(range(chunks[0], chunks[0] + 20))
-
-
-def test_ignored_audio_is_not_counted_as_dropped() -> None:
-    async def test(stream: Stream, phone: Phone) -> int:
-        stream.ignore_audio()
-        await phone.wait_until(3.0)
-        return stream.counters.frames_dropped
-
-    assert called(test) == 0
-
-
-def test_ignored_audio_can_be_read_later() -> None:
-    async def test(stream: Stream, phone: Phone) -> float:
-        stream.ignore_audio()
-        await phone.wait_until(1.0)
-        frame = await anext(stream.audio())
-        assert frame.chunk is not None
-        return frame.chunk * 0.02
-
-    assert called(test) == pytest.approx(1.0, abs=0.05)
 
 
 # Playing.
@@ -548,74 +269,6 @@ def test_the_end_of_the_call_reaches_audio_that_is_still_being_converted() -> No
             await converting
 
     called(test)
-
-
-# What was heard.
-
-
-def test_seconds_heard_grow_while_the_audio_plays() -> None:
-    async def test(stream: Stream, phone: Phone) -> tuple[float, bool]:
-        playback = await stream.play(tone(2))
-        await phone.wait_until(0.5)
-        return playback.seconds_heard, playback.interrupted
-
-    seconds, interrupted = called(test)
-    assert seconds == pytest.approx(0.5, abs=0.03)
-    assert not interrupted
-
-
-def test_two_may_wait_for_the_same_audio() -> None:
-    async def test(stream: Stream, phone: Phone) -> Any:
-        playback = await stream.play(tone(0.5))
-        return await asyncio.gather(playback.heard(), playback.heard())
-
-    assert called(test) == [Heard(0.5, interrupted=False, confirmed=True)] * 2
-
-
-def test_heard_may_be_asked_again() -> None:
-    async def test(stream: Stream, phone: Phone) -> tuple[Heard, Heard]:
-        playback = await stream.play(tone(0.5))
-        return await playback.heard(), await playback.heard()
-
-    first, second = called(test)
-    assert first == second
-
-
-def test_heard_ends_at_an_interruption() -> None:
-    async def test(stream: Stream, phone: Phone) -> tuple[Heard, float]:
-        playback = await stream.play(tone(5))
-        waiting = asyncio.create_task(playback.heard())
-        await phone.wait_until(1.0)
-        stream.interrupt()
-        return await waiting, now()
-
-    heard, ended = called(test)
-    assert heard.interrupted
-    assert heard.seconds == pytest.approx(1.0, abs=0.03)
-    assert ended == pytest.approx(1.0, abs=0.02)
-
-
-def test_heard_ends_with_the_call() -> None:
-    async def test(stream: Stream, phone: Phone) -> Heard:
-        playback = await stream.play(tone(5))
-        waiting = asyncio.create_task(playback.heard())
-        await phone.wait_until(1.0)
-        await phone.hang_up()
-        return await waiting
-
-    heard = called(test)
-    assert heard.interrupted
-    assert heard.seconds == pytest.approx(1.0, abs=0.03)
-
-
-def test_heard_that_is_given_up_disturbs_nobody() -> None:
-    async def test(stream: Stream, phone: Phone) -> Heard:
-        playback = await stream.play(tone(1))
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(playback.heard(), 0.1)
-        return await playback.heard()
-
-    assert called(test).confirmed
 
 
 # Saying.
@@ -991,22 +644,6 @@ async def test_an_exception_in_run_blocking_comes_out() -> None:
             await line.stream.run_blocking(failing)
 
 
-@pytest.mark.parametrize("reader", ["audio", "events", "controls"])
-def test_a_second_task_at_one_reader_is_refused(reader: str) -> None:
-    """It would take the first one's place, which would wait for ever."""
-
-    async def test(stream: Stream, phone: Phone) -> None:
-        stream.ignore_audio()
-        events = getattr(stream, reader)()
-        first = asyncio.create_task(anext(events))
-        await asyncio.sleep(0.001)
-        with pytest.raises(RuntimeError, match="another task waits"):
-            await anext(events)
-        first.cancel()
-
-    called(test)
-
-
 def test_a_clip_at_another_rate_is_heard_to_its_last_sample() -> None:
     async def test(stream: Stream, phone: Phone) -> float:
         playback = await stream.play(tone(1.5, 24_000), rate=24_000)
@@ -1068,32 +705,6 @@ def test_a_turn_reported_at_the_end_is_counted() -> None:
     assert run_virtual(main()) == 1
 
 
-def test_when_audio_is_heard_is_told_on_the_calls_clock() -> None:
-    async def test(stream: Stream, phone: Phone) -> None:
-        await phone.wait_until(1.0)
-        first = await stream.play(tone(0.5))
-        second = await stream.play(tone(0.5))
-        assert first.begins_at is not None
-        assert first.begins_at == pytest.approx(stream.clock(), abs=0.001)
-        assert second.begins_at == pytest.approx(first.begins_at + 0.5, abs=0.001)
-        await phone.wait_until(3.0)
-        assert phone.report().agent_speech[0][0] == pytest.approx(1.0, abs=0.03)
-        assert first.begins_at == pytest.approx(1.0, abs=0.03)
-
-    called(test)
-
-
-def test_audio_that_was_dropped_is_never_heard() -> None:
-    async def test(stream: Stream, phone: Phone) -> None:
-        generation = stream.generation
-        await stream.play(tone(0.5))
-        await phone.wait_until(0.1)
-        stream.interrupt()
-        assert (await stream.play(tone(0.5), generation=generation)).begins_at is None
-
-    called(test)
-
-
 def test_one_at_a_time_listens_in() -> None:
     async def test(stream: Stream, phone: Phone) -> None:
         first: Any = object()
@@ -1104,50 +715,5 @@ def test_one_at_a_time_listens_in() -> None:
             stream.tap = second
         stream.tap = None
         assert stream.tap is None
-
-    called(test)
-
-
-# Playbacks in pieces.
-
-
-def test_a_playback_that_is_extended_is_of_all_its_pieces() -> None:
-    async def test(stream: Stream, phone: Phone) -> None:
-        whole = await stream.play(tone(0.5))
-        whole.extend(await stream.play(tone(0.5)))
-        assert await whole.heard() == Heard(1.0, interrupted=False, confirmed=True)
-        assert whole.seconds_heard == 1.0
-
-    called(test)
-
-
-def test_a_playback_is_cut_short_by_a_piece_that_came_too_late() -> None:
-    async def test(stream: Stream, phone: Phone) -> None:
-        whole = await stream.play(tone(0.1))
-        generation = stream.generation
-        await asyncio.sleep(0.5)
-        stream.interrupt()
-        whole.extend(await stream.play(tone(0.1), generation=generation))
-        assert (await whole.heard()).interrupted
-        assert whole.seconds_heard == pytest.approx(0.1)
-
-    called(test)
-
-
-def test_a_playback_is_not_extended_by_what_was_played_before() -> None:
-    async def test(stream: Stream, phone: Phone) -> None:
-        first, second = await stream.play(tone(0.1)), await stream.play(tone(0.1))
-        with pytest.raises(ValueError, match="played after it"):
-            second.extend(first)
-
-    called(test)
-
-
-def test_a_playback_is_not_extended_by_one_of_another_stream() -> None:
-    async def test(stream: Stream, phone: Phone) -> None:
-        async with idle_call() as other:
-            playback = await other.stream.play(tone(0.1))
-            with pytest.raises(ValueError, match="same stream"):
-                (await stream.play(tone(0.1))).extend(playback)
 
     called(test)
