@@ -26,3 +26,11 @@ def test_as_dict_names_what_was_counted() -> None:
     counters = StreamCounters()
     counters.audio_in = 0.02
     assert counters.as_dict()["audio_in"] == 0.02
+
+
+def test_turns_are_added_only_where_a_call_had_some() -> None:
+    silent, talking, totals = StreamCounters(), StreamCounters(), StreamCounters()
+    talking.turns.turns = 3
+    for one in (silent, talking, talking):
+        totals.add(one)
+    assert totals.turns.turns == 6
