@@ -15,6 +15,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 from websockets.asyncio.client import ClientConnection
+from websockets.frames import Frame
+from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
@@ -56,13 +58,14 @@ class ScriptedServer:
         while data := await self._read():
             self.protocol.receive_data(data)
             for event in self.protocol.events_received():
-                if hasattr(event, "path"):
+                if isinstance(event, Request):
                     self.requests.append(event)
                     if self.refuse is not None:
                         self.protocol.send_response(self.protocol.reject(*self.refuse))
                     else:
                         self.protocol.send_response(self.protocol.accept(event))
                     continue
+                assert isinstance(event, Frame)
                 if event.opcode.name == "CLOSE":
                     continue
                 self.fragments += not event.fin

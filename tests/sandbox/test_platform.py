@@ -48,7 +48,8 @@ async def serving(options: SandboxOptions) -> AsyncIterator[str]:
     server = asyncio.create_task(serve_sandbox(options, ready=ready.set_result))
     try:
         async with asyncio.timeout(LIMIT):
-            await asyncio.wait([server, ready], return_when=asyncio.FIRST_COMPLETED)
+            waited: list[asyncio.Future[Any]] = [server, ready]
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         yield ready.result()
     finally:
         server.cancel()

@@ -42,7 +42,9 @@ def sending(
     async def handle(request: httpx.Request) -> httpx.Response:
         requests.append(request)
         answer = handler(request)
-        return await answer if asyncio.iscoroutine(answer) else answer
+        response: httpx.Response
+        response = await answer if asyncio.iscoroutine(answer) else answer
+        return response
 
     async def main() -> Any:
         async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as client:
@@ -112,8 +114,13 @@ def test_any_other_status_is_a_failure_that_is_not_retried(status: int) -> None:
 )
 def test_the_fragment_says_what_is_retried(fragment: str, status: int, requests: int) -> None:
     seen = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(status)
+
     with pytest.raises(WebhookError):
-        fetching(lambda each: seen.append(each) or httpx.Response(status), f"{URL}#{fragment}")
+        fetching(answer, f"{URL}#{fragment}")
 
     assert [str(each.url) for each in seen] == [URL] * requests
 

@@ -29,7 +29,7 @@ def tone(seconds: float) -> Samples:
 async def run_call(platform: Any, *elements: str, **plan: Any) -> SandboxCall:
     """Place a call whose answer URL has these elements, and wait for its end."""
     answer = Target(platform.document("/answer", *elements))
-    call = await platform.exchange.call(
+    call: SandboxCall = await platform.exchange.call(
         "+14155550123", caller="+14155550100", plan=CallPlan(answer, **plan)
     )
     await call.wait_ended()
@@ -39,7 +39,10 @@ async def run_call(platform: Any, *elements: str, **plan: Any) -> SandboxCall:
 
 def length(call: SandboxCall) -> float:
     """Seconds from the answer to the end."""
-    return call.record.ended - call.record.answered
+    record = call.record
+    assert record.ended is not None
+    assert record.answered is not None
+    return record.ended - record.answered
 
 
 def test_elements_run_one_after_the_other(on_platform: Callable[..., Any]) -> None:
@@ -286,7 +289,9 @@ class TestGetDigits:
             asked = platform.customer.at("/digits")
             return asked[0].params["Digits"] if asked else None, length(call)
 
-        return on_platform(scenario, person=Person([Wait(1), *steps]))
+        told: tuple[str | None, float]
+        told = on_platform(scenario, person=Person([Wait(1), *steps]))
+        return told
 
     def test_tells_the_action_what_was_pressed(self, on_platform: Callable[..., Any]) -> None:
         assert self.digits(on_platform, Press("12#")) == ("12", pytest.approx(1.2, abs=0.1))

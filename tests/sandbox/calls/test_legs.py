@@ -196,7 +196,8 @@ def test_a_leg_that_cannot_be_placed_leaves_none_of_the_others_behind(
     on_platform: Callable[..., Any],
 ) -> None:
     async def scenario(platform: Any) -> Any:
-        place, placed = platform.exchange.add_leg, []
+        place = platform.exchange.add_leg
+        placed: list[SandboxCall] = []
 
         async def add_leg(parent: Any, to: str, **more: Any) -> Any:
             if placed:

@@ -27,7 +27,7 @@ async def streaming(platform: Any, **plan: Any) -> SandboxCall:
             keepCallAlive="true", statusCallbackUrl=platform.customer.target("/status")
         ),
     )
-    call = await platform.exchange.call(
+    call: SandboxCall = await platform.exchange.call(
         "+14155550123", caller="+14155550100", plan=CallPlan(Target(answer), **plan)
     )
     await platform.streams.until(1)
@@ -64,7 +64,8 @@ class Closed:
 
 async def closed(platform: Any, call: SandboxCall) -> Closed:
     successor = await restarted(platform)
-    record = successor.records.calls[call.uuid]
+    record: Any = successor.records.calls[call.uuid]
+    stream: Any
     (stream,) = successor.records.streams.values()
     return Closed(
         (record.status, record.hangup_cause_code, record.hangup_source),

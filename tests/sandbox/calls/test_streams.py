@@ -13,7 +13,12 @@ from mediaserver.plivo.signatures import verify_upgrade
 from mediaserver.sandbox.audio.noise import NoiseCancellationError
 from mediaserver.sandbox.calls.call import SandboxCall
 from mediaserver.sandbox.calls.plan import CallPlan
-from mediaserver.sandbox.calls.streams import StreamPlan, StreamRefusedError, stream_plan
+from mediaserver.sandbox.calls.streams import (
+    ActiveStream,
+    StreamPlan,
+    StreamRefusedError,
+    stream_plan,
+)
 from mediaserver.sandbox.people.person import Person
 from mediaserver.sandbox.webhooks import Target
 from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
@@ -22,11 +27,16 @@ from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
 async def answered(platform: Any, seconds: int = 60) -> SandboxCall:
     """Place a call that lasts for a while, and wait until it is answered."""
     answer = Target(platform.document("/answer", f'<Wait length="{seconds}"/>'))
-    call = await platform.exchange.call(
+    call: SandboxCall = await platform.exchange.call(
         "+14155550123", caller="+14155550100", plan=CallPlan(answer)
     )
     await call.answered.wait()
     return call
+
+
+async def start(call: SandboxCall, asked: StreamPlan) -> ActiveStream:
+    assert call.line is not None
+    return await call.streams.start(asked, call.line)
 
 
 def plan(platform: Any, **more: Any) -> StreamPlan:
@@ -40,7 +50,7 @@ def statuses(platform: Any) -> list[StreamStatusRequest]:
 def test_a_stream_is_billed_from_its_connection_to_its_end(on_platform: Callable[..., Any]) -> None:
     async def scenario(platform: Any) -> Any:
         call = await answered(platform, 100)
-        stream = await call.streams.start(plan(platform), call.line)
+        stream = await start(call, plan(platform))
         await platform.streams.until(1)
         await asyncio.sleep(61.5)
         await call.streams.stop(stream.record.stream_id, "API request")
@@ -55,7 +65,7 @@ def test_a_stream_is_billed_from_its_connection_to_its_end(on_platform: Callable
 def test_a_stream_that_never_connected_costs_nothing(on_platform: Callable[..., Any]) -> None:
     async def scenario(platform: Any) -> Any:
         call = await answered(platform)
-        stream = await call.streams.start(StreamPlan("ws://127.0.0.1:1/ws"), call.line)
+        stream = await start(call, StreamPlan("ws://127.0.0.1:1/ws"))
         await stream.ended.wait()
         return stream.record
 
@@ -74,7 +84,7 @@ def test_the_status_callback_is_told_in_order(on_platform: Callable[..., Any], s
         platform.customer.replies["/status"] = lambda asked: asyncio.sleep(
             5 if asked.event in ("StartStream", "started") else 0, ""
         )
-        stream = await call.streams.start(plan(platform, status_callback_url=url), call.line)
+        stream = await start(call, plan(platform, status_callback_url=url))
         await platform.streams.until(1)
         await call.streams.stop(stream.record.stream_id, "API request")
         await platform.exchange.services.webhooks.delivered()
@@ -93,9 +103,7 @@ def test_the_status_callback_is_told_of_a_stream_that_failed(
     async def scenario(platform: Any) -> Any:
         call = await answered(platform)
         url = platform.customer.target("/status")
-        stream = await call.streams.start(
-            StreamPlan("ws://127.0.0.1:1/ws", status_callback_url=url), call.line
-        )
+        stream = await start(call, StreamPlan("ws://127.0.0.1:1/ws", status_callback_url=url))
         await stream.ended.wait()
         await platform.exchange.services.webhooks.delivered()
         return platform.customer.at("/status")
@@ -110,7 +118,7 @@ def test_the_request_that_opens_the_socket_is_signed(on_platform: Callable[..., 
     async def scenario(platform: Any) -> Any:
         call = await answered(platform)
         asked = StreamPlan(platform.stream_url + "/ws?agent=7")
-        await call.streams.start(asked, call.line)
+        await start(call, asked)
         await platform.streams.until(1)
         return asked.url, platform.streams.connections[0].requests[0].headers
 
@@ -124,7 +132,7 @@ def test_the_request_that_opens_the_socket_is_signed(on_platform: Callable[..., 
 def test_extra_headers_arrive_with_the_start(on_platform: Callable[..., Any]) -> None:
     async def scenario(platform: Any) -> Any:
         call = await answered(platform)
-        await call.streams.start(plan(platform, extra_headers="agent=7,mood=good"), call.line)
+        await start(call, plan(platform, extra_headers="agent=7,mood=good"))
         await platform.streams.until(1)
         return platform.streams.connections[0].events("start")[0]["extra_headers"]
 
@@ -135,7 +143,7 @@ def test_of_two_starts_at_once_one_is_refused(on_platform: Callable[..., Any]) -
     async def scenario(platform: Any) -> Any:
         call = await answered(platform)
         answers = await asyncio.gather(
-            *(call.streams.start(plan(platform), call.line) for _ in range(2)),
+            *(start(call, plan(platform)) for _ in range(2)),
             return_exceptions=True,
         )
         await platform.streams.until(1)
@@ -151,11 +159,11 @@ def test_of_two_starts_at_once_one_is_refused(on_platform: Callable[..., Any]) -
 def test_a_call_has_one_stream_at_a_time(on_platform: Callable[..., Any]) -> None:
     async def scenario(platform: Any) -> Any:
         call = await answered(platform)
-        first = await call.streams.start(plan(platform), call.line)
+        first = await start(call, plan(platform))
         with pytest.raises(StreamRefusedError, match="one at a time"):
-            await call.streams.start(StreamPlan(platform.stream_url + "/other"), call.line)
+            await start(call, StreamPlan(platform.stream_url + "/other"))
         await call.streams.stop(first.record.stream_id, "API request")
-        await call.streams.start(StreamPlan(platform.stream_url + "/other"), call.line)
+        await start(call, StreamPlan(platform.stream_url + "/other"))
         return len(call.streams)
 
     assert on_platform(scenario) == 1
@@ -169,7 +177,7 @@ def test_a_stream_can_be_stopped_while_it_connects(on_platform: Callable[..., An
             await asyncio.get_running_loop().create_future()
 
         platform.exchange.services.connect = never
-        stream = await call.streams.start(plan(platform), call.line)
+        stream = await start(call, plan(platform))
         await asyncio.sleep(3)
         stopped = await call.streams.stop(stream.record.stream_id, "API request")
         return stopped, stream.record
@@ -183,7 +191,7 @@ def test_a_stream_can_be_stopped_while_it_connects(on_platform: Callable[..., An
 def test_stopping_what_has_ended_is_told_apart(on_platform: Callable[..., Any]) -> None:
     async def scenario(platform: Any) -> Any:
         call = await answered(platform)
-        stream = await call.streams.start(plan(platform), call.line)
+        stream = await start(call, plan(platform))
         ids = [stream.record.stream_id] * 2
         return [await call.streams.stop(each, "API request") for each in ids]
 
@@ -193,7 +201,7 @@ def test_stopping_what_has_ended_is_told_apart(on_platform: Callable[..., Any]) 
 def test_the_end_of_the_call_ends_its_stream(on_platform: Callable[..., Any]) -> None:
     async def scenario(platform: Any) -> Any:
         call = await answered(platform)
-        stream = await call.streams.start(plan(platform), call.line)
+        stream = await start(call, plan(platform))
         await platform.streams.until(1)
         call.hang_up_by_api()
         await call.wait_ended()
@@ -208,9 +216,7 @@ def test_a_stream_cannot_be_of_a_format_that_plivo_has_not(on_platform: Callable
     async def scenario(platform: Any) -> Any:
         call = await answered(platform)
         with pytest.raises(ValueError, match="allowed"):
-            await call.streams.start(
-                plan(platform, content_type="audio/x-l16;rate=44100"), call.line
-            )
+            await start(call, plan(platform, content_type="audio/x-l16;rate=44100"))
         return len(call.streams)
 
     assert on_platform(scenario) == 0
@@ -227,8 +233,8 @@ def test_without_a_noise_suppressor_a_stream_that_wants_one_is_refused(
     async def scenario(platform: Any) -> Any:
         call = await answered(platform)
         with pytest.raises(StreamRefusedError, match="no noise suppressor"):
-            await call.streams.start(plan(platform, noise_cancellation=True), call.line)
-        await call.streams.start(plan(platform), call.line)
+            await start(call, plan(platform, noise_cancellation=True))
+        await start(call, plan(platform))
         return len(call.streams)
 
     assert on_platform(scenario) == 1
@@ -241,7 +247,7 @@ def test_a_stream_ends_although_it_cannot_be_saved(on_platform: Callable[..., An
 
         call = await answered(platform)
         url = platform.customer.target("/status")
-        stream = await call.streams.start(plan(platform, status_callback_url=url), call.line)
+        stream = await start(call, plan(platform, status_callback_url=url))
         await platform.streams.until(1)
         platform.exchange.records.store.save = full
         stopped = await call.streams.stop(stream.record.stream_id, "API request")
@@ -264,7 +270,7 @@ def test_a_stream_misbehaves_as_its_person_does_or_as_all_do(
 ) -> None:
     async def scenario(platform: Any) -> list[Any]:
         call = await answered(platform)
-        await call.streams.start(plan(platform), call.line)
+        await start(call, plan(platform))
         await platform.streams.until(5, "media")
         return [each["media"]["chunk"] for each in platform.streams.connections[0].events("media")]
 

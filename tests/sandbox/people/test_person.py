@@ -20,6 +20,7 @@ from mediaserver.sandbox.people.person import (
     Press,
     Say,
     ScriptError,
+    ScriptStep,
     TalkOver,
     Wait,
     WaitForAgent,
@@ -64,7 +65,7 @@ def spoken(line: Line) -> list[tuple[float, float]]:
 
 
 def test_steps_follow_each_other() -> None:
-    script = [Play(clip(0.5)), Wait(1.0), Play(clip(0.3)), Press("1#"), HangUp()]
+    script: list[ScriptStep] = [Play(clip(0.5)), Wait(1.0), Play(clip(0.3)), Press("1#"), HangUp()]
     line = in_a_call(Person(script))
     assert spoken(line) == [(0.0, 0.5), (1.5, 1.8)]
     assert [(round(key.time, 2), key.digit) for key in line.handset.keys] == [

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,7 @@ def test_every_step_and_setting_can_be_written(tmp_path: Path) -> None:
 def test_the_example_in_the_documentation_is_a_script() -> None:
     example = script.__doc__.split("\n\n")[1]
     person = person_from_text(example)
+    assert isinstance(person.script, Sequence)
     assert len(person.script) == 8
     assert (person.max_seconds, person.misbehaviour) == (60.0, Misbehaviour(drop=30))
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from mediaserver.sandbox.records.records import CallRecord, Record, StreamRecord
 
 
-def call(**more: float) -> CallRecord:
+def call(ended: float | None = None) -> CallRecord:
     return CallRecord(
         call_uuid="c1",
         request_uuid="c1",
@@ -14,11 +16,11 @@ def call(**more: float) -> CallRecord:
         to_number="+14155550123",
         initiated=0.0,
         rate="0.01000",
-        **more,
+        ended=ended,
     )
 
 
-def stream(**more: float) -> StreamRecord:
+def stream(ended: float | None = None) -> StreamRecord:
     return StreamRecord(
         stream_id="s1",
         call_uuid="c1",
@@ -27,12 +29,14 @@ def stream(**more: float) -> StreamRecord:
         audio_track="inbound",
         content_type="audio/x-mulaw;rate=8000",
         created=0.0,
-        **more,
+        ended=ended,
     )
 
 
 @pytest.mark.parametrize("make", [call, stream])
-def test_a_record_is_live_until_it_has_ended(make: type[CallRecord] | type[StreamRecord]) -> None:
+def test_a_record_is_live_until_it_has_ended(
+    make: Callable[..., CallRecord | StreamRecord],
+) -> None:
     assert make().live
     assert not make(ended=0.0).live
 
