@@ -1,13 +1,16 @@
 import asyncio
 
 import openai
+import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
 from mediaserver.testing.openai import (
     At,
+    Hold,
     OpenAIServer,
     fails,
     says,
+    streams,
 )
 
 
@@ -41,3 +44,38 @@ async def test_an_answer_can_have_its_own_time(
     pieces = [chunk.choices[0].delta.content async for chunk in stream]
     assert [piece for piece in pieces if piece] == ["a", "b", "c"]
     assert loop.time() - begun >= 0.019
+
+
+async def test_a_hold_waits_until_it_is_released() -> None:
+    hold = Hold()
+    waiting = asyncio.create_task(hold.wait())
+    await hold.reached.wait()
+    assert not waiting.done()
+    hold.release()
+    await waiting
+    assert not hold.left.is_set()
+
+
+async def test_a_hold_notes_that_the_connection_was_closed() -> None:
+    hold = Hold()
+    waiting = asyncio.create_task(hold.wait())
+    await hold.reached.wait()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert hold.left.is_set()
+
+
+def test_a_failure_may_say_when_to_try_again() -> None:
+    reply = fails(429, "slow down", code="rate_limit_exceeded", retry_after=1.5)
+    assert (reply.status, reply.headers) == (429, {"retry-after": "1.5"})
+
+
+def test_a_stream_is_of_events_and_pauses() -> None:
+    hold = Hold()
+    assert streams({"a": 1}, "[DONE]", hold, b": raw").body == [
+        b'data: {"a": 1}\n\n',
+        b"data: [DONE]\n\n",
+        hold,
+        b": raw",
+    ]
