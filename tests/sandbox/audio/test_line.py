@@ -26,7 +26,7 @@ class Listener:
         self.frames: list[Any] = []
         self.times: list[Any] = []
         self.digits: list[Any] = []
-        self.ended_by = None
+        self.ended_by: str | None = None
 
     def on_frame(self, tick: int, inbound: Samples, outbound: Samples) -> None:
         self.frames.append((tick, inbound, outbound))
@@ -208,21 +208,13 @@ def test_a_detached_source_is_heard_no_more() -> None:
 
 def test_silence_is_always_the_same_frame() -> None:
     async def script(line: Line) -> None:
+        silences.append(line.silence)
         await asyncio.sleep(0.1)
-        assert all(frame is line.silence for entry in seen.frames for frame in entry[1:])
 
-    seen = None
-
-    async def scenario() -> None:
-        nonlocal seen
-        line = Line()
-        seen = Listener(line)
-        line.listen(seen)
-        line.start()
-        await script(line)
-        line.hang_up()
-
-    run_virtual(scenario())
+    silences: list[Samples] = []
+    listener = on_a_line(script)
+    assert listener.frames
+    assert all(frame is silences[0] for entry in listener.frames for frame in entry[1:])
 
 
 def test_keys_come_a_tenth_of_a_second_apart() -> None:

@@ -85,10 +85,10 @@ def test_the_delay_is_as_stated_and_small(rate: int, level: int) -> None:
     canceller = NoiseCanceller(level, rate)
     speech = syllables(2, rate).astype(float)
     through = canceller.process(speech.astype(np.int16)).astype(float)
-    matches = [
-        float(np.dot(through[lag:], speech[: len(speech) - lag])) for lag in range(rate // 20)
-    ]
-    assert np.argmax(matches) / rate == pytest.approx(canceller.delay, abs=0.0005)
+    # How alike the two are at each lag, by way of their spectra: zeros keep the ends apart.
+    size = 2 * len(speech)
+    alike = np.fft.irfft(np.fft.rfft(through, size) * np.fft.rfft(speech, size).conj())
+    assert np.argmax(alike[: rate // 20]) / rate == pytest.approx(canceller.delay, abs=0.0005)
     assert canceller.delay <= 0.012
 
 

@@ -1,4 +1,5 @@
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
@@ -148,7 +149,10 @@ def test_dry_spells_are_told_apart_by_their_length_alone(
 def test_a_clear_drops_audio_and_pending_checkpoints(buffer: PlaybackBuffer) -> None:
     buffer.play(LOUD * FRAME * 10, 0.005)
     buffer.checkpoint("never", 0.005)
-    assert buffer.clear(0.05) == [Cleared(0.05, pytest.approx(0.16), ("never",))]
+    (cleared,) = buffer.clear(0.05)
+    assert isinstance(cleared, Cleared)
+    assert (cleared.time, cleared.checkpoints) == (0.05, ("never",))
+    assert cleared.seconds == pytest.approx(0.16)
     assert buffer.advance(10.0) == []
     assert buffer.played == pytest.approx(0.04)
     assert buffer.cleared == pytest.approx(0.16)
@@ -263,7 +267,7 @@ class TickByTick:
     checkpoints: list[tuple[int, str]] = field(default_factory=list)
     heard: dict[int, int] = field(default_factory=dict)
     tick: int = 0
-    happenings: list[tuple] = field(default_factory=list)
+    happenings: list[tuple[Any, ...]] = field(default_factory=list)
 
     def run_to(self, now_ms: int) -> None:
         while self.tick * 20 <= now_ms:
@@ -312,7 +316,7 @@ def test_it_does_what_playing_tick_by_tick_would_do(
     model = TickByTick(format, limit)
     lazy = PlaybackBuffer(format, limit=limit / format.bytes_per_second)
     eager = PlaybackBuffer(format, limit=limit / format.bytes_per_second)
-    seen: dict[int, list] = {id(lazy): [], id(eager): []}
+    seen: dict[int, list[tuple[Any, ...]]] = {id(lazy): [], id(eager): []}
     now_ms = 0
 
     def note(buffer: PlaybackBuffer, happenings: list[Happening]) -> None:

@@ -15,7 +15,7 @@ from mediaserver.sandbox.audio.tracks import IncomingTrack, OutgoingTrack
 ORIGIN = 3.7
 
 
-def a_line(ticks: int = 0) -> SimpleNamespace:
+def a_line(ticks: int = 0) -> Any:
     return SimpleNamespace(
         rate=16_000,
         ticks=ticks,
@@ -28,7 +28,7 @@ def incoming(line: Any) -> IncomingTrack:
     return IncomingTrack(line, L16_16K, origin=ORIGIN, limit=60, answer=lambda _: None)
 
 
-def heard(track: IncomingTrack, line: SimpleNamespace, ticks: int) -> Samples:
+def heard(track: IncomingTrack, line: Any, ticks: int) -> Samples:
     frames = [track.take(line.ticks + 1 + tick) for tick in range(ticks)]
     return np.concatenate([line.silence if frame is None else frame for frame in frames])
 
@@ -44,7 +44,7 @@ def test_what_was_played_is_heard_at_its_time_however_far_ahead_the_buffer_is(
     line = a_line(ticks=17)
     track = incoming(line)
     ramp = np.arange(1, 40_000, dtype=np.int32).astype(np.int16)
-    now, first, expected = ORIGIN, 0, []
+    now, first = ORIGIN, 0
     for wait, size in pieces:
         now += wait
         track.buffer.play(L16_16K.encode(ramp[first : first + size]), now)

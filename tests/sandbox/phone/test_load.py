@@ -167,6 +167,8 @@ def test_gaps_are_counted_and_related_to_the_length_of_a_call() -> None:
     report = loaded(handler, calls=3, seconds=2.0)
     assert report.gap_count == 3
     assert report.gap_seconds == pytest.approx(3 * 0.1, abs=3 * TICK)
+    assert report.gaps
+    assert report.first_audio
     assert report.gaps.p50 == pytest.approx(60_000 * report.gap_seconds / 3 / 2.0, rel=0.3)
     assert report.first_audio.count == 3
 
@@ -214,6 +216,7 @@ def test_callers_say_their_audio_over_and_over_and_replies_are_timed() -> None:
                     await connection.send(speech(0.2))
 
     report = loaded(handler, calls=2, seconds=5.2, audio=audio)
+    assert report.replies
     assert report.replies.count == 4
     assert report.replies.p50 == pytest.approx(0.3, abs=3 * TICK)
     assert report.unanswered == 2
@@ -252,6 +255,7 @@ def test_callers_can_be_given_something_to_do() -> None:
         phone.press("1")
 
     report = loaded(handler, calls=3, seconds=1.0, caller=caller)
+    assert report.interrupts
     assert report.interrupts.count == 3
     assert report.interrupts.max == pytest.approx(0.1, abs=2 * TICK)
     assert report.audio_cleared == pytest.approx(3 * 9.4, abs=0.2)
@@ -412,6 +416,7 @@ async def test_audio_of_an_unknown_rate_is_refused_before_calling() -> None:
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=300))
 def test_a_spread_holds_values_that_occur(values: list[float]) -> None:
     spread = Spread.of(values)
+    assert spread
     assert spread.count == len(values)
     assert {spread.p50, spread.p99, spread.max} <= set(values)
     assert spread.p50 <= spread.p99 <= spread.max == max(values)

@@ -44,8 +44,8 @@ def audio(seconds: float, format: AudioFormat = MULAW_8K) -> PlayAudio:
     return PlayAudio(format.encode(tone(seconds, format.rate)), format)
 
 
-def str_of(message: dict) -> str:
-    return json.dumps(message)
+def decoded(message: dict[str, Any]) -> Any:
+    return decode_event(json.dumps(message))
 
 
 def kinds(phone: Phone) -> list[str]:
@@ -62,7 +62,7 @@ def test_start_comes_first_and_then_a_frame_every_20_ms(
     joined: Callable[..., Any], format: AudioFormat
 ) -> None:
     phone, server = joined(nothing, format=format, identity=IDENTITY)
-    start, *frames = [decode_event(str_of(message)) for message in server.received]
+    start, *frames = [decoded(message) for message in server.received]
     assert (start.call_id, start.stream_id) == (IDENTITY.call_id, STREAM)
     assert start.media_format == format
     assert [frame.chunk for frame in frames] == list(range(1, 26))
@@ -120,7 +120,7 @@ def test_the_callers_audio_is_brought_to_the_streams_rate(
         await phone.wait_spoken()
 
     phone, server = joined(script, audio=tone(0.4, rate), audio_rate=rate, format=format)
-    payload = b"".join(decode_event(str_of(m)).payload for m in server.events("media"))
+    payload = b"".join(decoded(m).payload for m in server.events("media"))
     samples = format.decode(payload)
     assert len(samples) == round(0.4 * format.rate)
     expected = tone(0.4, format.rate).astype(float)
@@ -774,7 +774,7 @@ def test_binary_frames_are_binary(joined: Callable[..., Any]) -> None:
 
 def test_an_oversize_message_is_sent_whole(joined: Callable[..., Any]) -> None:
     _, server = joined(nothing, misbehaviour=wrong("oversize@0.1"))
-    assert max(len(str_of(message)) for message in server.received) > 65_536
+    assert max(len(json.dumps(message)) for message in server.received) > 65_536
 
 
 def test_garbage_is_sent_as_text(joined: Callable[..., Any]) -> None:

@@ -74,6 +74,7 @@ async def test_a_caller_may_let_the_agent_greet_first(tone: Path) -> None:
         async for message in connection:
             match decode_event(message):
                 case Start(media_format=format):
+                    assert format
                     played = PlayAudio(format.encode(greeting), format)
                     await connection.send(encode_command(played).decode())
 
@@ -110,9 +111,10 @@ async def test_a_call_can_be_watched(echo: str) -> None:
 async def test_extra_headers_misbehaviour_and_epoch_reach_the_wire(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    received = []
+    received: list[Any] = []
 
     async def handler(connection: ServerConnection) -> None:
+        assert connection.request
         received.append(connection.request.headers["X-Test"])
         received.extend([await connection.recv(), await connection.recv()])
 

@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from mediaserver.sandbox.wire.ledger import TimelineEntry
 
 
 def test_a_reply_is_timed_from_the_end_of_the_utterance() -> None:
-    assert replies([(1.0, 2.0)], [(0.0, 0.5), (2.4, 3.0)]) == [ReplyReport(2.0, pytest.approx(0.4))]
+    seconds: Any = pytest.approx(0.4)
+    assert replies([(1.0, 2.0)], [(0.0, 0.5), (2.4, 3.0)]) == [ReplyReport(2.0, seconds)]
 
 
 def test_each_utterance_has_its_own_reply() -> None:

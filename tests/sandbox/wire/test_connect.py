@@ -23,6 +23,7 @@ async def test_nothing_is_sent_that_plivo_does_not_send() -> None:
             f"ws://127.0.0.1:{port}/stream?id=7", headers={"X-Test": "yes"}
         )
         await connection.close()
+    assert connection.request
     headers = connection.request.headers
     assert headers["X-Test"] == "yes"
     assert not {"User-Agent", "Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol"} & set(headers)

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,7 +26,13 @@ from mediaserver.protocol import (
 from mediaserver.sandbox.audio.line import Line
 from mediaserver.sandbox.errors import CallFailed
 from mediaserver.sandbox.wire.connect import open_websocket
-from mediaserver.sandbox.wire.media_stream import LOST, MediaStream, StatusChange, StreamOptions
+from mediaserver.sandbox.wire.media_stream import (
+    LOST,
+    MediaStream,
+    StatusChange,
+    StreamEnd,
+    StreamOptions,
+)
 from mediaserver.sandbox.wire.messages import StreamIdentity
 from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
 from mediaserver.testing import run_virtual, stall
@@ -51,16 +57,23 @@ class Streaming:
     """A line, a stream on it, and the servers that its attempts to connect reach, in order."""
 
     def __init__(
-        self, server_type: type[Any], servers: list[Any], line: Line, options: Any
+        self,
+        server_type: type[Any],
+        line: Line,
+        options: Any,
+        prepare: Callable[[int, Any], None],
     ) -> None:
         self.line = line
-        self.servers = servers
-        self.statuses = []
-        self.attempts = []
+        self.servers: list[Any] = []
+        self.prepare = prepare
+        self.statuses: list[tuple[float, StatusChange]] = []
+        self.attempts: list[tuple[float, dict[str, str]]] = []
         self.connected = asyncio.Event()
+        self.run: asyncio.Task[Any]
+        self.end: StreamEnd
         self.identity = StreamIdentity.new()
         self._server_type = server_type
-        self._running = []
+        self._running: list[asyncio.Task[None]] = []
         self.stream = MediaStream(
             line,
             StreamOptions(URL, **options),
@@ -83,7 +96,7 @@ class Streaming:
         self.connected.set()
 
     async def _connect(
-        self, url: str, *, headers: dict[str, str], **timeouts: Any
+        self, url: str, *, headers: Mapping[str, str], **timeouts: Any
     ) -> ClientConnection:
         self.attempts.append((round(self.line.time, 3), dict(headers)))
         ours, theirs = socket.socketpair()
@@ -92,9 +105,6 @@ class Streaming:
         self.prepare(len(self.servers), server)
         self._running.append(asyncio.create_task(server.run()))
         return await open_websocket(url, headers=headers, sock=ours, **timeouts)
-
-    def prepare(self, number: int, server: Any) -> None:
-        pass
 
     async def servers_done(self) -> None:
         await asyncio.gather(*self._running)
@@ -107,7 +117,7 @@ def streaming(scripted_server: type[Any]) -> Callable[..., Any]:
     def run(
         script: Callable[..., Any],
         *,
-        prepare: Callable[..., Any] | None = None,
+        prepare: Callable[[int, Any], None] = lambda _number, _server: None,
         connect: bool = True,
         rate: int = 16_000,
         **options: Any,
@@ -117,9 +127,7 @@ def streaming(scripted_server: type[Any]) -> Callable[..., Any]:
             line = Line(rate=rate, epoch=EPOCH)
             line.start()
             await asyncio.sleep(0.5071)
-            call = Streaming(scripted_server, [], line, options)
-            if prepare is not None:
-                call.prepare = prepare
+            call = Streaming(scripted_server, line, options, prepare)
             call.run = asyncio.create_task(call.stream.run())
             if connect:
                 await call.connected.wait()
@@ -134,15 +142,11 @@ def streaming(scripted_server: type[Any]) -> Callable[..., Any]:
     return run
 
 
-def media(
-    call: Streaming, track: str = "inbound"
-) -> list[dict[str, dict[str, int | str] | int | str]]:
+def media(call: Streaming, track: str = "inbound") -> list[dict[str, Any]]:
     return [event for event in call.server.events("media") if event["media"]["track"] == track]
 
 
-def audio(
-    events: list[dict[str, dict[str, int | str] | int | str]], format: AudioFormat
-) -> Samples:
+def audio(events: list[dict[str, Any]], format: AudioFormat) -> Samples:
     payload = b"".join(base64.b64decode(event["media"]["payload"]) for event in events)
     return format.decode(payload)
 
@@ -541,10 +545,10 @@ def test_a_stream_on_a_dead_call_never_connects() -> None:
 
 @pytest.mark.parametrize("how", ["stop", "hang up", "cancel"])
 def test_a_stream_can_be_ended_while_it_connects(how: str) -> None:
-    statuses = []
+    statuses: list[StatusChange] = []
     dialled = []
 
-    async def never(url: str, **options: Any) -> None:
+    async def never(url: str, **options: Any) -> Any:
         dialled.append(url)
         await asyncio.Event().wait()
 
@@ -566,6 +570,7 @@ def test_a_stream_can_be_ended_while_it_connects(how: str) -> None:
         else:
             line.hang_up()
             await running
+        assert stream.end
         assert stream.end.reason == ("Call hangup" if how == "hang up" else "API request")
         assert line.time == pytest.approx(1.0)
         line.hang_up()
@@ -579,7 +584,7 @@ def test_a_connection_that_comes_after_the_end_is_given_up() -> None:
     aborted = []
     late = SimpleNamespace(transport=SimpleNamespace(abort=lambda: aborted.append(True)))
 
-    async def stubborn(url: str, **_: Any) -> SimpleNamespace:
+    async def stubborn(url: str, **_: Any) -> Any:
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
@@ -705,7 +710,7 @@ def test_a_server_that_takes_the_connection_and_says_nothing_fails_in_time(
 
 
 def test_nobody_there_fails_the_stream() -> None:
-    async def nobody(url: str, **_: Any) -> None:
+    async def nobody(url: str, **_: Any) -> Any:
         raise CallFailed(None, f"cannot call {url}: nobody there")
 
     async def scenario() -> None:
@@ -935,10 +940,7 @@ def test_the_end_of_a_call_does_not_wait_for_a_server_that_does_not_read(
         ({"extra_headers": {"a": "x" * 600}}, "512"),
     ],
 )
-def test_what_plivo_would_not_take_is_refused(
-    options: dict[str, AudioFormat] | dict[str, bool | str] | dict[str, int] | dict[str, str],
-    message: str,
-) -> None:
+def test_what_plivo_would_not_take_is_refused(options: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         StreamOptions(**{"url": URL, **options})
 

@@ -102,7 +102,9 @@ def test_a_checkpoint_is_acknowledged_when_the_audio_before_it_has_been_played()
     carrier.frames(7)
     # It begins to play with the tick that follows its arrival.
     assert carrier.kinds() == ["start", *["media"] * 5, "playedStream", "media", "media"]
-    assert carrier.happened == [Played("greeting", pytest.approx(ORIGIN + 0.12))]
+    (played,) = carrier.happened
+    assert isinstance(played, Played)
+    assert (played.name, played.time) == ("greeting", pytest.approx(ORIGIN + 0.12))
     (checkpoint,) = carrier.ledger.checkpoints
     assert checkpoint.played == pytest.approx(0.12)
 
@@ -143,7 +145,9 @@ def test_audio_beyond_the_limit_is_an_error() -> None:
     carrier = Carrier(limit=0.1)
     carrier.receive(PlayAudio(TONE * 6, MULAW_8K))
     assert carrier.errors() == ["playback queue full (0.1 s): audio is dropped"]
-    assert carrier.happened == [Overflowed(ORIGIN, pytest.approx(0.02))]
+    (overflowed,) = carrier.happened
+    assert isinstance(overflowed, Overflowed)
+    assert (overflowed.time, overflowed.seconds) == (ORIGIN, pytest.approx(0.02))
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def uplink(
     return Sender(voice, misbehaviour=Misbehaviour.parse(*wrong), **options)
 
 
-def messages(sender: Sender, ticks: int) -> list[dict]:
+def messages(sender: Sender, ticks: int) -> list[dict[str, Any]]:
     return [json.loads(message) for message in sender.opening() + sender.tick(ticks)]
 
 
@@ -101,13 +101,15 @@ def test_the_first_frame_leaves_when_its_20_ms_are_over() -> None:
         },
         "extra_headers": "",
     }
-    assert decode_event(frame).payload == MULAW_8K.silence * 160
+    event = decode_event(frame)
+    assert isinstance(event, Media)
+    assert event.payload == MULAW_8K.silence * 160
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_frames_are_20_ms_apart_and_20_ms_long(format: AudioFormat) -> None:
     frames = media(uplink(format=format), 5)
-    assert [frame.timestamp - EPOCH_MS for frame in frames] == [0, 20, 40, 60, 80]
+    assert [frame.timestamp for frame in frames] == [EPOCH_MS + 20 * n for n in range(5)]
     assert [frame.chunk for frame in frames] == [1, 2, 3, 4, 5]
     assert [frame.sequence_number for frame in frames] == [2, 3, 4, 5, 6]
     assert {format.seconds(frame.payload) for frame in frames} == {0.02}
