@@ -2,7 +2,7 @@
 
 import logging
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 import structlog
@@ -34,6 +34,21 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 _covering: dict[Coverage, str] = {}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a test that took its whole limit, even where one of its tasks swallowed the failure."""
+    report = yield
+    option = item.config.getoption("timeout", None)
+    limit = float(item.config.getini("timeout") if option is None else option)
+    # The limit counts from the start of the set-up.
+    if report.passed and call.when == "call" and 0 < 0.95 * limit <= call.duration:
+        report.outcome = "failed"
+        report.longrepr = f"took {call.duration:.0f} s; its limit is {limit:g} s"
+    return report
 
 
 @pytest.fixture(autouse=True)

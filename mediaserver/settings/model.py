@@ -24,7 +24,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from audiocodecs import MULAW_8K, AudioFormat
+from audiocodecs import AudioFormat
+from mediaserver.call.settings import CallSettings
 from mediaserver.plivo.client import API_URL
 from mediaserver.plivo.xml import Speak
 from mediaserver.settings.values import (
@@ -43,6 +44,9 @@ ENV_PREFIX: Final = "MEDIASERVER_"
 """Begins the environment variable of every setting."""
 
 _TOKENS: Final = ("auth_token", "more_auth_tokens")
+
+_CALL: Final = CallSettings()
+"""Has the defaults of what is set for each call."""
 
 _Seconds = Annotated[float, Field(gt=0)]
 _Bytes = Annotated[int, Field(gt=0)]
@@ -231,20 +235,25 @@ class Settings(BaseSettings):
 
     default_format: Annotated[InstanceOf[AudioFormat], BeforeValidator(read_stream_format)] = _in(
         "Audio",
-        MULAW_8K,
+        _CALL.default_format,
         "Format that /answer requests, and that a stream has if its start event names none.",
     )
     lead_seconds: _Seconds = _in(
-        "Audio", 0.6, "Audio is sent this long before the caller hears it.", ge=0.2, le=30
+        "Audio", _CALL.lead, "Audio is sent this long before the caller hears it.", ge=0.2, le=30
     )
     queue_seconds: _Seconds = _in(
-        "Audio", 2.0, "Audio that play() queues before it waits.", le=3600
+        "Audio", _CALL.queue_high, "Audio that play() queues before it waits.", le=3600
     )
     inbox_seconds: _Seconds = _in(
-        "Audio", 1.0, "Received audio that is kept until the handler reads it.", le=3600
+        "Audio",
+        _CALL.inbox_length,
+        "Received audio that is kept until the handler reads it.",
+        le=3600,
     )
     inbox_overflow: Literal["drop", "pause"] = _in(
-        "Audio", "drop", "Beyond that: drop the oldest audio, or pause reading from the socket."
+        "Audio",
+        _CALL.inbox_overflow,
+        "Beyond that: drop the oldest audio, or pause reading from the socket.",
     )
 
     coalesce_seconds: float = _in(
@@ -271,7 +280,10 @@ class Settings(BaseSettings):
     )
     max_body_bytes: _Bytes = _in("Limits", 65_536, "Largest body of a webhook.", ge=1024)
     max_message_bytes: _Bytes = _in(
-        "Limits", 65_536, "Largest WebSocket message (Plivo's limit is 64 KB).", ge=1024
+        "Limits",
+        _CALL.max_message_size,
+        "Largest WebSocket message (Plivo's limit is 64 KB).",
+        ge=1024,
     )
     start_timeout: _Seconds = _in(
         "Limits", 10.0, "Time to send a stream's start event after it has connected."
