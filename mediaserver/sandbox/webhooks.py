@@ -37,9 +37,14 @@ class Target(NamedTuple):
     url: str
     method: str = "POST"
 
+    @classmethod
+    def optional(cls, url: str | None, method: str | None) -> Self | None:
+        """Return the target of an optional URL, whose method is POST by default."""
+        return cls(url, method or "POST") if url else None
+
 
 class WebhookError(Exception):
-    """A URL gave no usable answer.
+    """A URL gave no usable response.
 
     Attributes:
         failure: What kind of failure it was.
@@ -101,7 +106,7 @@ class Patience:
         return replace(self, **values)
 
     def repeats(self, error: WebhookError) -> bool:
-        """Return whether a request that failed so is repeated."""
+        """Return whether a request that failed with `error` is repeated."""
         if "all" in self.policy:
             return error.failure != "too_large"
         if error.status is not None:
@@ -205,10 +210,10 @@ class WebhookClient:
         *,
         after: asyncio.Task[None] | None = None,
     ) -> asyncio.Task[None]:
-        """Send a callback in the background; its answer does not matter.
+        """Send a callback in the background; its response does not matter.
 
         Args:
-            url: Where to.
+            url: URL to request.
             method: GET or POST.
             params: Its parameters.
             after: The task of a callback that must be done first.
@@ -222,11 +227,7 @@ class WebhookClient:
         return note
 
     async def _note(
-        self,
-        url: str,
-        method: str,
-        params: Mapping[str, str],
-        after: asyncio.Task[None] | None,
+        self, url: str, method: str, params: Mapping[str, str], after: asyncio.Task[None] | None
     ) -> None:
         if after is not None:
             await asyncio.wait([after])
@@ -236,7 +237,7 @@ class WebhookClient:
             log.warning("callback lost", url=url, callback=params.get("Event"), error=str(error))
 
     async def delivered(self) -> None:
-        """Wait until every callback was delivered, or given up."""
+        """Wait until every callback has been delivered or given up."""
         while self._notes:
             await asyncio.wait(set(self._notes))
 
@@ -266,7 +267,7 @@ async def _body(url: str, response: httpx.Response, most: int) -> bytes:
 def _with_query(url: str, params: Mapping[str, str]) -> str:
     parts = urlsplit(url)
     query = "&".join(text for text in (parts.query, urlencode(params)) if text)
-    return urlunsplit(parts._replace(query=query))
+    return urlunsplit((*parts[:3], query, parts.fragment))
 
 
 def _whole(key: str, text: str, *, least: int) -> int:

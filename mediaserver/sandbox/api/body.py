@@ -95,10 +95,10 @@ class _AsPlivoReads:
 
 
 Lenient: TypeAlias = Annotated[M, _AsPlivoReads()]
-"""A model of a request of which parameters that are unknown or null are ignored, as Plivo does.
+"""A request model that, like Plivo, ignores unknown and null parameters.
 
-Numbers and booleans may be text, since forms have nothing else; text that is a number may be a
-number.
+Numbers and booleans may be written as text, since forms have nothing else; where text is wanted, a
+number is accepted.
 """
 
 

@@ -13,14 +13,7 @@ from mediaserver.sandbox.api.body import Lenient
 from mediaserver.sandbox.api.description import errors
 from mediaserver.sandbox.api.filters import CallQuery
 from mediaserver.sandbox.api.objects import call_object, live_call_object
-from mediaserver.sandbox.api.routing import (
-    ACCOUNT,
-    Ex,
-    PlivoRouter,
-    call_record,
-    live_call,
-    optional_target,
-)
+from mediaserver.sandbox.api.routing import ACCOUNT, Ex, PlivoRouter, call_record, live_call
 from mediaserver.sandbox.calls.call import SandboxCall
 from mediaserver.sandbox.calls.plan import CallPlan
 from mediaserver.sandbox.errors import CallLimitError
@@ -137,16 +130,16 @@ async def cancel_a_call(exchange: Ex, request_uuid: str) -> None:
 def _plan(asked: models.CallRequest) -> CallPlan:
     return CallPlan(
         Target(asked.answer_url, asked.answer_method or "POST"),
-        fallback=optional_target(asked.fallback_url, asked.fallback_method),
-        ring=optional_target(asked.ring_url, asked.ring_method),
-        hangup=optional_target(asked.hangup_url, asked.hangup_method),
+        fallback=Target.optional(asked.fallback_url, asked.fallback_method),
+        ring=Target.optional(asked.ring_url, asked.ring_method),
+        hangup=Target.optional(asked.hangup_url, asked.hangup_method),
         ring_timeout=120.0 if asked.ring_timeout is None else asked.ring_timeout,
         time_limit=asked.time_limit or 14_400.0,
         hangup_on_ring=asked.hangup_on_ring,
         send_digits=asked.send_digits or "",
         machine_detection=asked.machine_detection,
         machine_detection_time=(asked.machine_detection_time or 5_000) / 1000,
-        machine_detection_callback=optional_target(
+        machine_detection_callback=Target.optional(
             asked.machine_detection_url, asked.machine_detection_method
         ),
         headers=_sip_headers(asked.sip_headers or ""),

@@ -1,4 +1,4 @@
-"""What the OpenAPI document has besides what FastAPI reads from the endpoints."""
+"""Parts of the OpenAPI document that FastAPI cannot derive from the endpoints."""
 
 from __future__ import annotations
 

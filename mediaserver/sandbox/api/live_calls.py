@@ -13,7 +13,8 @@ from starlette.exceptions import HTTPException
 from mediaserver.plivo import models
 from mediaserver.sandbox.api.body import Lenient
 from mediaserver.sandbox.api.description import errors
-from mediaserver.sandbox.api.routing import ACCOUNT, Ex, PlivoRouter, answered_call, optional_target
+from mediaserver.sandbox.api.routing import ACCOUNT, Ex, PlivoRouter, answered_call
+from mediaserver.sandbox.webhooks import Target
 
 
 live_call_routes = PlivoRouter(ACCOUNT + "/Call/{call_uuid}", "Live call")
@@ -93,7 +94,7 @@ async def send_digits(
 async def record(exchange: Ex, call_uuid: str, asked: Lenient[RecordRequest]) -> RecordingStarted:
     """Start a recording."""
     call = answered_call(exchange, call_uuid)
-    callback = optional_target(asked.callback_url, asked.callback_method)
+    callback = Target.optional(asked.callback_url, asked.callback_method)
     recording = call.start_recording(asked.time_limit, callback)
     return RecordingStarted(
         message="call recording started", recording_id=recording.id, url=recording.url
@@ -110,10 +111,7 @@ async def stop_recording(exchange: Ex, call_uuid: str) -> None:
 @recording_routes.get(
     "/recordings/{recording_id}.wav",
     response_class=FileResponse,
-    responses={
-        200: {"content": {"audio/wav": {}}, "description": "A WAV file"},
-        **errors(404),
-    },
+    responses={200: {"content": {"audio/wav": {}}, "description": "A WAV file"}, **errors(404)},
 )
 async def get_a_recording(exchange: Ex, recording_id: str) -> FileResponse:
     """Fetch the file of a recording that has ended."""

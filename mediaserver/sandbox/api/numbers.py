@@ -73,7 +73,7 @@ async def get_an_application(exchange: Ex, auth_id: str, app_id: str) -> models.
 async def update_an_application(
     exchange: Ex, app_id: str, asked: Lenient[models.ApplicationRequest]
 ) -> models.Accepted:
-    """Change what the request names, and leave the rest alone."""
+    """Change the fields in the request, and keep the others."""
     record = _application(exchange, app_id)
     _change(record, asked)
     await exchange.records.remember(record)
@@ -116,7 +116,7 @@ async def update_a_number(
     record = await _number(exchange, number)
     if asked.app_id is not None:
         if asked.app_id not in exchange.records.applications:
-            raise HTTPException(400, f"app_id {asked.app_id!r:.40} is no application")
+            raise HTTPException(400, f"app_id {asked.app_id!r:.40} is not an application")
         record.app_id = asked.app_id
     if asked.alias is not None:
         record.alias = asked.alias
@@ -125,7 +125,7 @@ async def update_a_number(
 
 
 def _change(record: ApplicationRecord, asked: models.ApplicationRequest) -> None:
-    """Change what the request names, and leave the rest alone, the hangup URL included."""
+    """Change the fields in the request, and keep the others, the hangup URL included."""
     for name, value in asked.body().items():
         name = "default_app" if name == "default_number_app" else name
         if hasattr(record, name):
@@ -140,7 +140,7 @@ def _application(exchange: Exchange, app_id: str) -> ApplicationRecord:
 
 
 async def _number(exchange: Exchange, number: str) -> NumberRecord:
-    """Return a number of the account. Every number is one, as soon as a request names it."""
+    """Return a number of the account. A number exists as soon as a request names it."""
     bare = digits(number)
     if bare is None:
         raise HTTPException(404, f"number not found: {number:.40}")

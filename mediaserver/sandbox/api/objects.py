@@ -24,7 +24,7 @@ M = TypeVar("M", bound=models.Answer)
 
 
 def _shown(model: type[M], record: Record, **more: Any) -> M:
-    """Return an object with the fields that the record has too, and more."""
+    """Return an object with the fields that it shares with the record, and `more`."""
     names = [name for name in model.model_fields if name != "api_id" and hasattr(record, name)]
     return model.model_validate({**{name: getattr(record, name) for name in names}, **more})
 

@@ -1,4 +1,4 @@
-"""The phones on the other side, which the sandbox has and Plivo has not."""
+"""The phones on the other side, which only the sandbox has."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from mediaserver.plivo import models
 from mediaserver.sandbox.api.body import Lenient
 from mediaserver.sandbox.api.description import errors
-from mediaserver.sandbox.api.routing import Ex, PlivoRouter, optional_target
+from mediaserver.sandbox.api.routing import Ex, PlivoRouter
 from mediaserver.sandbox.calls.exchange import DEFAULT_CALLER
 from mediaserver.sandbox.calls.plan import CallPlan
 from mediaserver.sandbox.people.script import files_below, person_from_option
@@ -33,7 +33,7 @@ class DialInRequest(BaseModel):
 
 
 class DialledIn(models.Accepted):
-    """Response to a number's being dialled."""
+    """Response to dialling a number."""
 
     call_uuid: str
 
@@ -45,17 +45,13 @@ async def dial_in(exchange: Ex, asked: Lenient[DialInRequest]) -> DialledIn:
     if asked.answer_url is not None:
         plan = CallPlan(
             Target(asked.answer_url, asked.answer_method or "POST"),
-            fallback=optional_target(asked.fallback_url, asked.fallback_method),
-            hangup=optional_target(asked.hangup_url, asked.hangup_method),
+            fallback=Target.optional(asked.fallback_url, asked.fallback_method),
+            hangup=Target.optional(asked.hangup_url, asked.hangup_method),
         )
     if asked.person is not None:
         person = person_from_option(asked.person, find=files_below(exchange.services.options.files))
         await person.prepare()
     call = await exchange.dial_in(
-        asked.to,
-        caller=asked.from_,
-        person=person,
-        plan=plan,
-        caller_name=asked.caller_name,
+        asked.to, caller=asked.from_, person=person, plan=plan, caller_name=asked.caller_name
     )
     return DialledIn(message="call placed", call_uuid=call.uuid)

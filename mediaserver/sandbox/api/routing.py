@@ -15,7 +15,6 @@ from mediaserver.sandbox.api.body import as_json
 from mediaserver.sandbox.calls.call import SandboxCall
 from mediaserver.sandbox.calls.exchange import Exchange
 from mediaserver.sandbox.records.records import CallRecord
-from mediaserver.sandbox.webhooks import Target
 
 
 ACCOUNT: Final = "/v1/Account/{auth_id}"
@@ -26,7 +25,7 @@ class PlivoResponse(JSONResponse):
     """JSON with an `api_id`, as all of Plivo's responses have it."""
 
     def render(self, content: Mapping[str, Any] | None) -> bytes:
-        """Return the body; a content that has an `api_id` keeps it."""
+        """Return the body; an `api_id` in the content is kept."""
         return super().render({"api_id": str(uuid4()), **(content or {})})
 
 
@@ -87,7 +86,7 @@ def live_call(exchange: Exchange, call_uuid: str) -> SandboxCall:
     """Return a call that has not ended, or raise a 404."""
     call = exchange.calls.get(call_uuid)
     if call is None or call.over:
-        raise HTTPException(404, f"call not found: {call_uuid:.60} is no live call")
+        raise HTTPException(404, f"call not found: {call_uuid:.60} is not a live call")
     return call
 
 
@@ -97,8 +96,3 @@ def answered_call(exchange: Exchange, call_uuid: str) -> SandboxCall:
     if call.line is None:
         raise HTTPException(404, f"call not found: {call_uuid:.60} has not been answered yet")
     return call
-
-
-def optional_target(url: str | None, method: str | None) -> Target | None:
-    """Return the target of an optional URL, whose method is POST by default."""
-    return None if url is None else Target(url, method or "POST")

@@ -102,10 +102,10 @@ class LineRecording:
     A minute of it takes about 4 MB at 16 kHz; silence takes none.
     """
 
-    def __init__(self, rate: int) -> None:
-        self.rate = rate
+    def __init__(self, line: Line) -> None:
+        self.rate = line.rate
         self._frames: list[tuple[Samples, Samples]] = []
-        self._stopped: Undo = _nothing
+        self._unlisten = line.listen(self)
 
     @property
     def seconds(self) -> float:
@@ -122,7 +122,7 @@ class LineRecording:
 
     def stop(self) -> None:
         """Record no more. Does nothing the second time."""
-        self._stopped()
+        self._unlisten()
 
     def on_frame(self, _tick: int, inbound: Samples, outbound: Samples) -> None:
         """Take a frame; see `LineListener`."""
@@ -273,9 +273,7 @@ class Line:
 
     def record(self) -> LineRecording:
         """Record both sides from the next tick on."""
-        recording = LineRecording(self.rate)
-        recording._stopped = self.listen(recording)
-        return recording
+        return LineRecording(self)
 
     def hang_up(self, by: str = "platform") -> None:
         """End the call, whatever is going on. Does nothing if it has ended."""
@@ -375,7 +373,3 @@ def _entered(entries: list[Entry], entry: Entry) -> Undo:
             entries.remove(entry)
 
     return undo
-
-
-def _nothing() -> None:
-    pass

@@ -47,7 +47,7 @@ async def play_clip(line: Line, wav: Wav, times: int | None = None) -> bool:
 
 
 async def fetch_clip(services: Services, url: str, *, call_uuid: str) -> Wav | None:
-    """Fetch a WAV file; if it cannot be had, say so in the log and return None."""
+    """Fetch a WAV file; if that fails, log it and return None."""
     try:
         return decode_wav(await services.webhooks.fetch_audio(url))
     except (WebhookError, AudioError) as error:

@@ -48,7 +48,7 @@ class SandboxCall:
 
     Args:
         services: What the calls of the account share.
-        record: What is remembered of the call.
+        record: The record of the call.
         plan: What was asked for.
         person: The person on the phone.
         wait: Seconds that the call waits in the queue.
@@ -56,13 +56,13 @@ class SandboxCall:
     Attributes:
         line: Its audio, once it is answered.
         streams: Its audio streams.
-        recordings: Its recordings, without that of the session.
+        recordings: Its recordings, except that of the session.
         b_leg: The leg that `<Dial>` has connected it with.
         answered: Set once it is answered.
         rang: Whether it has rung.
         left: Set once it is over, or transferred away from the call that dialled it.
         held_by_stream: Whether its document waits for a stream with `keepCallAlive` to end.
-        transfer_due: Set when the running document is to make room for that of a transfer.
+        transfer_due: Set when a transfer's document is to replace the running one.
 
     """
 
@@ -118,7 +118,7 @@ class SandboxCall:
         return await asyncio.shield(self._over)
 
     async def wait_ended(self) -> Hangup:
-        """Wait until the call has ended, and all about it is done but the hangup callback."""
+        """Wait until the call has ended, and everything but the hangup callback is done."""
         if self._course is not None:
             await asyncio.wait([self._course])
         return await self.wait_hung_up()
@@ -170,7 +170,7 @@ class SandboxCall:
         return self._transfer is not None
 
     def take_transfer(self) -> Document | None:
-        """Return the document of a transfer that waits, which then waits no longer."""
+        """Return and clear the document of a waiting transfer."""
         document, self._transfer = self._transfer, None
         self.transfer_due.clear()
         return document
@@ -222,7 +222,7 @@ class SandboxCall:
             log.exception("person failed", call_uuid=self.uuid, error=str(error))
 
     def press(self, keys: str) -> None:
-        """Press keys toward the person: `w` waits 0.5 s, `W` 1 s, and what follows `@` is ignored.
+        """Press keys toward the person: `w` waits 0.5 s, `W` 1 s; all after `@` is ignored.
 
         Raises:
             NotInProgressError: Nobody is on the line.

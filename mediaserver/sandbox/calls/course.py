@@ -78,7 +78,7 @@ class Course:
             await self._finish(await call.wait_hung_up())
 
     async def _go(self) -> None:
-        """Live through the call, and hang up at its end."""
+        """Run the call, and hang up at its end."""
         try:
             hangup = await self._live()
             self._call.hang_up(hangup.cause, hangup.source)

@@ -35,7 +35,7 @@ from mediaserver.sandbox.webhooks import Target, WebhookError
 log = structlog.get_logger(__name__)
 
 MAX_INSTANT_DOCUMENTS: Final = 50
-"""Documents in a row that may take no time, before the call is ended because they form a loop."""
+"""Most consecutive documents that take no time; more count as a loop, and the call is ended."""
 
 _EXHAUSTED_GRACE: Final = 1.0
 _INSTANT: Final = 0.02
@@ -70,9 +70,7 @@ class DocumentRunner:
         if document.stage == "transfer":
             self._instant_documents = 0
         if self._instant_documents >= MAX_INSTANT_DOCUMENTS:
-            log.warning(
-                "documents go round in a circle", call_uuid=self._call.uuid, url=document.url
-            )
+            log.warning("documents form a loop", call_uuid=self._call.uuid, url=document.url)
             return Hangup(INVALID_XML[document.stage], HangupSource.ERROR)
         response = await self._load(document)
         if isinstance(response, Hangup):
@@ -93,7 +91,7 @@ class DocumentRunner:
             if self._call.transfer_waits:
                 return Hangup(XML_ENDED, HangupSource.PLIVO)
         if len(self._call.streams):
-            # A stream without keepCallAlive does not hold the call, but it gets to begin.
+            # A stream without keepCallAlive does not hold the call, but it has time to start.
             await asyncio.sleep(_EXHAUSTED_GRACE)
         return Hangup(XML_ENDED, HangupSource.PLIVO)
 
@@ -196,7 +194,7 @@ class DocumentRunner:
     async def _record(self, element: xml.Record) -> Continuation:
         line = await self._call.pick_up()
         longest = element.max_length or 60
-        callback = _target(element.callback_url, element.callback_method)
+        callback = Target.optional(element.callback_url, element.callback_method)
         if element.record_session:
             params = self._call.record_session(longest, callback).params()
         else:
@@ -209,7 +207,7 @@ class DocumentRunner:
             finally:
                 await recording.stop()
             params = recording.params() | {"Digits": digits}
-        return self._act(element.action, element.method, element.redirect, "Record", params)
+        return self._act(element, "Record", params)
 
     async def _until_recorded(
         self, line: Line, recording: CallRecording, keys: str, silence: float
@@ -238,9 +236,7 @@ class DocumentRunner:
         for _ in range(element.retries or 1):
             digits = await self._collect(element, line)
             if digits:
-                return self._act(
-                    element.action, element.method, element.redirect, "Digits", {"Digits": digits}
-                )
+                return self._act(element, "Digits", {"Digits": digits})
         return None
 
     async def _collect(self, element: xml.GetDigits, line: Line) -> str:
@@ -284,24 +280,16 @@ class DocumentRunner:
     @_do.register
     async def _dial(self, element: xml.Dial) -> Continuation:
         params = await connect_legs(self._call, element, self._place_leg)
-        return self._act(element.action, element.method, element.redirect, "Dial", params)
+        return self._act(element, "Dial", params)
 
     def _act(
-        self,
-        action: str | None,
-        method: str | None,
-        redirect: bool | None,
-        event: str,
-        params: Mapping[str, str],
+        self, element: xml.Record | xml.GetDigits | xml.Dial, event: str, params: Mapping[str, str]
     ) -> Continuation:
         """Go on with the document of an action URL; with `redirect="false"` only notify it."""
-        if action is None:
+        target = Target.optional(element.action, element.method)
+        if target is None:
             return None
-        if redirect is False:
-            self._call.notify(Target(action, method or "POST"), self._call.params(event, **params))
+        if element.redirect is False:
+            self._call.notify(target, self._call.params(event, **params))
             return None
-        return Document(action, method or "POST", "action", event=event, params=params)
-
-
-def _target(url: str | None, method: str | None) -> Target | None:
-    return None if url is None else Target(url, method or "POST")
+        return Document(*target, "action", event=event, params=params)

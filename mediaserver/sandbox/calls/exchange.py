@@ -25,7 +25,7 @@ from mediaserver.sandbox.webhooks import Target
 log = structlog.get_logger(__name__)
 
 DEFAULT_CALLER: Final = "+14155550199"
-"""Number of the phone that dials in, if none is given."""
+"""Number of the phone that dials in, unless another is given."""
 
 HEARTBEAT: Final = 2.0
 """Seconds between two heartbeats; after a kill, up to this much of each call is not billed."""
@@ -40,7 +40,7 @@ class Exchange:
 
     Attributes:
         calls: Calls that have not ended, by CallUUID.
-        records: What is remembered of all calls, live and ended, and of all else.
+        records: The records of all calls, live and ended, and of everything else.
 
     """
 
@@ -53,7 +53,7 @@ class Exchange:
         self._heartbeat: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Read what the store has, and close calls that were live when the last process ended.
+        """Read the store, and close calls that were live when the last process ended.
 
         Their streams are ended, and their status callback and hangup URLs are notified.
         """
@@ -74,7 +74,7 @@ class Exchange:
         """Place an outbound call, as `POST /Call/` does.
 
         Raises:
-            CallLimitError: The account has as many calls as it may.
+            CallLimitError: The account is at its limit of concurrent calls.
 
         """
         self._require_room()
@@ -96,13 +96,13 @@ class Exchange:
         Args:
             to: The number; its application says what answers, unless `plan` does.
             caller: Number of the phone.
-            person: The person on it; the one at the number `caller` if left out.
+            person: The person on it; by default the one at the number `caller`.
             plan: What answers.
             caller_name: Name that the carrier shows.
 
         Raises:
             UnknownNumberError: No application answers for the number, and `plan` was left out.
-            CallLimitError: The account has as many calls as it may.
+            CallLimitError: The account is at its limit of concurrent calls.
 
         """
         self._require_room()
@@ -134,8 +134,8 @@ class Exchange:
             )
         return CallPlan(
             Target(application.answer_url, application.answer_method),
-            fallback=_target(application.fallback_answer_url, application.fallback_method),
-            hangup=_target(application.hangup_url, application.hangup_method),
+            fallback=Target.optional(application.fallback_answer_url, application.fallback_method),
+            hangup=Target.optional(application.hangup_url, application.hangup_method),
         )
 
     async def _place(
@@ -199,11 +199,7 @@ class Exchange:
         self.calls.pop(call.uuid, None)
 
     async def _beat(self) -> None:
-        """Save every few seconds, as long as calls are live, that the process runs."""
+        """While calls are live, save a heartbeat every few seconds."""
         while self.calls:
             await self.records.keep(HeartbeatRecord(time=self.services.now()))
             await asyncio.sleep(HEARTBEAT)
-
-
-def _target(url: str, method: str) -> Target | None:
-    return Target(url, method) if url else None

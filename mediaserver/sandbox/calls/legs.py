@@ -36,9 +36,7 @@ async def connect_legs(call: SandboxCall, element: xml.Dial, place_leg: PlaceLeg
     """
     legs: list[SandboxCall] = []
     winner: SandboxCall | None = None
-    callback = None
-    if element.callback_url is not None:
-        callback = Target(element.callback_url, element.callback_method or "POST")
+    callback = Target.optional(element.callback_url, element.callback_method)
     try:
         for target in element.targets:
             leg = await place_leg(
@@ -125,7 +123,7 @@ async def _talk(call: SandboxCall, leg: SandboxCall, element: xml.Dial) -> None:
 
 
 def _let_go(leg: SandboxCall) -> None:
-    """End a leg that is connected no longer, unless a transfer gave it a document of its own."""
+    """End a leg that is no longer connected, unless a transfer gave it its own document."""
     if not leg.transferred:
         cause = CANCELED if leg.record.answered is None else NORMAL
         leg.hang_up(cause, HangupSource.PLIVO)

@@ -18,7 +18,7 @@ class CallPlan:
 
     Attributes:
         answer: Where the first document is; None for a leg of `<Dial>`, which has none.
-        fallback: Where another document is, if the first cannot be had.
+        fallback: Document to use if the first cannot be fetched.
         ring: URL that is notified when the call rings.
         hangup: URL that is notified when the call has ended; the answer URL if left out.
         ring_timeout: Seconds the call may ring.
@@ -55,8 +55,8 @@ class Document:
     Attributes:
         url: Its URL.
         method: GET or POST.
-        stage: Why it is requested; decides the hangup cause if it cannot be had.
-        fallback: Where another document is, in that case.
+        stage: Why it is requested; decides the hangup cause if it cannot be fetched.
+        fallback: Document to use in that case.
         event: `Event` of the request.
         params: Parameters of the request beyond those of every callback.
 

@@ -33,8 +33,8 @@ class ExchangeOptions:
     """How the exchange behaves where Plivo's pages leave a choice, or accounts differ.
 
     Attributes:
-        callback_scheme: How status callbacks are written: "A" as live ones were seen, "B" as the
-            guide has them.
+        callback_scheme: Form of status callbacks: "A" as observed live, "B" as in the
+            guide.
         extra_headers_style: How `extra_headers` arrive on the socket: "live", "documented" or
             "json".
         calls_per_second: Outbound calls that begin in a second; more wait in the queue.
@@ -62,7 +62,7 @@ class ExchangeOptions:
 
 
 def loop_clock() -> Callable[[], float]:
-    """Return a clock of Unix time that goes on with the event loop's from now.
+    """Return a clock of Unix time that follows the event loop's from now on.
 
     It never goes back, and runs in virtual time too.
     """
@@ -77,14 +77,14 @@ class Services:
 
     Attributes:
         account: The account, whose tokens sign callbacks and streams.
-        records: What is remembered of calls and streams.
+        records: The records of calls and streams.
         webhooks: Fetches documents and files, and sends callbacks; the caller closes it.
         speak: Synthesises the text of `<Speak>`.
         rates: What everything costs.
         options: How the exchange behaves.
         now: Returns Unix time.
         connect: Opens the WebSockets of streams.
-        public_url: Where the sandbox itself is reached: recordings are there.
+        public_url: URL of the sandbox itself, which serves the recordings.
         tasks: Tasks that outlast a call; `aclose` cancels them.
 
     """

@@ -27,7 +27,7 @@ from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
 _VOICE = "en-gb-x-rp"
 
 Pickup: TypeAlias = Literal["answer", "busy", "no answer", "reject"]
-"""What a call to a person comes to."""
+"""How a person answers a call."""
 
 PICKUPS: tuple[Pickup, ...] = ("answer", "busy", "no answer", "reject")
 
@@ -218,7 +218,7 @@ Script: TypeAlias = Sequence[ScriptStep] | Callable[[Handset], Awaitable[None]]
 class Person:
     """A person with a phone and a script.
 
-    A person keeps nothing of a call, and can be in several at once. After the last step the person
+    A person keeps no state of a call, and can be in several at once. After the last step the person
     stays on the phone and is silent.
 
     Attributes:

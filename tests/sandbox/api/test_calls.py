@@ -169,7 +169,7 @@ def test_calls_are_hung_up_once(on_api: OnApi) -> None:
     first, second = on_api(scenario)
 
     assert (first.status_code, first.content) == (204, b"")
-    assert "no live call" in refusal(second, 404)
+    assert "not a live call" in refusal(second, 404)
 
 
 def test_calls_are_cancelled_before_the_answer_only(on_api: OnApi) -> None:

@@ -102,7 +102,7 @@ def test_streams_are_not_started_on_a_call_that_rings_or_has_ended(on_api: OnApi
     early, late = on_api(scenario)
 
     assert "not been answered" in refusal(early, 404)
-    assert "no live call" in refusal(late, 404)
+    assert "not a live call" in refusal(late, 404)
 
 
 def test_streams_of_an_ended_call_are_still_listed_and_not_stopped(on_api: OnApi) -> None:
