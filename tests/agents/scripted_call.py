@@ -54,6 +54,23 @@ class Scripted(VoiceAgent):
         self.stopped = reason
 
 
+def caller(*steps: float | Samples | str | None) -> Callable[..., Any]:
+    """Have the caller wait until a time, speak, press keys, and (None) wait for the call to end."""
+
+    async def script(line: JoinedCall, agent: Any) -> None:
+        for step in steps:
+            if step is None:
+                await line.phone.wait_closed()
+            elif isinstance(step, str):
+                line.phone.press(step)
+            elif isinstance(step, int | float):
+                await line.phone.wait_until(step)
+            else:
+                line.phone.say(step)
+
+    return script
+
+
 def converse(
     script: Callable[..., Any],
     *,

@@ -86,13 +86,12 @@ def test_a_greeting_a_turn_and_a_barge_in() -> None:
     async def script(phone: Phone) -> None:
         await phone.wait_for_audio()
         await phone.wait_for_silence(1.5)
+        asked = phone.time
         phone.say(says("Do you have a tandem for the weekend?"))
-        await phone.wait_spoken()
-        began = await phone.wait_for_audio()
+        began = await phone.wait_for_audio(after=asked)
         await phone.wait_until(began + 3.0)
         phone.say(says("Wait a moment, I only want to know the price."))
-        await phone.wait_spoken()
-        await phone.wait_for_audio()
+        await phone.wait_for_audio(after=began + 3.0)
         await phone.wait_for_silence(2.0)
 
     agent, said, report = call(
@@ -133,8 +132,7 @@ def test_who_talks_over_the_greeting_is_answered() -> None:
         began = await phone.wait_for_audio()
         await phone.wait_until(began + 0.8)
         phone.say(says("Good morning, do you have a tandem for the weekend?"))
-        await phone.wait_spoken()
-        await phone.wait_for_audio()
+        await phone.wait_for_audio(after=began + 0.8)
         await phone.wait_for_silence(2.0)
 
     agent, said, _ = call(script, hears=["A tandem, please."], answers=["We have three."])

@@ -25,7 +25,7 @@ from mediaserver.testing.services import (
     Timing,
 )
 from mediaserver.testing.virtual_time import VirtualTimeLoop
-from tests.agents.scripted_call import Scripted, converse, voice
+from tests.agents.scripted_call import Scripted, caller, converse, voice
 
 
 ANSWER = AnswerRequest(call_id="1", caller="+14155550111", called="+14155550100")
@@ -167,10 +167,7 @@ def quiet(until: float) -> Callable[..., Any]:
 
 
 def test_a_silent_caller_is_asked_twice_then_told_goodbye_and_hung_up_on() -> None:
-    async def script(line: JoinedCall, agent: Any) -> None:
-        await line.phone.wait_closed()
-
-    call = converse(script, turn_taking=TurnSettings(silence=3.0))
+    call = converse(caller(None), turn_taking=TurnSettings(silence=3.0))
     assert call.said == [("assistant", "Are you still there? Are you still there? Goodbye.")]
     assert call.report.ended_by == "server"
     starts = [start for start, _ in call.report.agent_speech]
@@ -203,13 +200,8 @@ def test_no_silence_prompt_leaves_the_caller_alone() -> None:
 
 
 def test_who_waits_for_a_slow_model_is_not_silent() -> None:
-    async def script(line: JoinedCall, agent: Any) -> None:
-        await line.phone.wait_until(1.0)
-        line.phone.say(voice(1.0))
-        await line.phone.wait_until(9.0)
-
     call = converse(
-        script,
+        caller(1.0, voice(1.0), 9.0),
         hears=["Hello?"],
         llm=TimedModel(["Hello."], timing=Timing(5.0, 0.02)),
         turn_taking=TurnSettings(silence=2.0),
@@ -221,12 +213,7 @@ def test_who_waits_for_a_slow_model_is_not_silent() -> None:
 
 
 def press(keys: str, *, at: float = 1.0, until: float = 8.0) -> Callable[..., Any]:
-    async def script(line: JoinedCall, agent: Any) -> None:
-        await line.phone.wait_until(at)
-        line.phone.press(keys)
-        await line.phone.wait_until(until)
-
-    return script
+    return caller(at, keys, until)
 
 
 def test_keys_are_something_the_caller_says() -> None:
@@ -351,13 +338,8 @@ def test_phrases_that_cannot_be_made_at_the_answer_do_not_matter() -> None:
 
 
 def test_nobody_is_asked_whether_they_are_there_while_their_words_are_transcribed() -> None:
-    async def script(line: JoinedCall, agent: Any) -> None:
-        await line.phone.wait_until(1.0)
-        line.phone.say(voice(1.0))
-        await line.phone.wait_until(12.0)
-
     call = converse(
-        script,
+        caller(1.0, voice(1.0), 12.0),
         stt=TimedTranscription(["Hello?"], timing=Timing(5.0)),
         answers=["Hello."],
         turn_taking=TurnSettings(silence=2.0),
@@ -367,13 +349,11 @@ def test_nobody_is_asked_whether_they_are_there_while_their_words_are_transcribe
 
 
 def test_the_silence_prompt_gives_way_to_who_speaks_at_that_moment() -> None:
-    async def script(line: JoinedCall, agent: Any) -> None:
-        await line.phone.wait_until(2.95)
-        line.phone.say(voice(1.0))
-        await line.phone.wait_until(8.0)
-
     call = converse(
-        script, hears=["I am."], answers=["Good."], turn_taking=TurnSettings(silence=3.0)
+        caller(2.95, voice(1.0), 8.0),
+        hears=["I am."],
+        answers=["Good."],
+        turn_taking=TurnSettings(silence=3.0),
     )
     assert call.said[-2:] == [("user", "I am."), ("assistant", "Good.")]
     assert call.agent.dialogue.silences == 0
@@ -404,13 +384,8 @@ def test_a_noise_before_the_greeting_does_not_cost_it() -> None:
             await asyncio.sleep(1.0)
             await super().open()
 
-    async def script(line: JoinedCall, agent: Any) -> None:
-        await line.phone.wait_until(0.5)
-        line.phone.say(voice(0.1))
-        await line.phone.wait_until(6.0)
-
     call = converse(
-        script,
+        caller(0.5, voice(0.1), 6.0),
         kind=Slow,
         stt=TimedTranscription([""], timing=Timing(0.5)),
         greeting="Hello there.",
@@ -425,13 +400,8 @@ def test_who_speaks_before_the_greeting_is_answered_instead() -> None:
             await asyncio.sleep(1.0)
             await super().open()
 
-    async def script(line: JoinedCall, agent: Any) -> None:
-        await line.phone.wait_until(0.5)
-        line.phone.say(voice(1.0))
-        await line.phone.wait_until(6.0)
-
     call = converse(
-        script,
+        caller(0.5, voice(1.0), 6.0),
         kind=Slow,
         hears=["Anybody there?"],
         answers=["Yes, hello."],
@@ -447,10 +417,7 @@ def test_an_agent_that_cannot_open_may_give_up_at_once() -> None:
         async def open(self) -> None:
             raise ServiceError("text_to_speech", "gone")
 
-    async def script(line: JoinedCall, agent: Any) -> None:
-        await line.phone.wait_closed()
-
-    call = converse(script, kind=Broken, failures_allowed=0, goodbye="Goodbye then.")
+    call = converse(caller(None), kind=Broken, failures_allowed=0, goodbye="Goodbye then.")
     assert call.said == [("assistant", "Goodbye then.")]
     assert call.agent._speakers == {}
 
@@ -483,12 +450,13 @@ def test_say_may_be_used_in_any_hook() -> None:
         async def on_stop(self, reason: str) -> None:
             await self.say("Never said.")
 
-    async def script(line: JoinedCall, agent: Any) -> None:
-        await line.phone.wait_until(5.0)
-        line.phone.say(voice(1.0))
-        await line.phone.wait_until(14.0)
-
-    call = converse(script, kind=Talkative, hears=["Hello."], answers=["Hi."], greeting="I am Ann.")
+    call = converse(
+        caller(5.0, voice(1.0), 14.0),
+        kind=Talkative,
+        hears=["Hello."],
+        answers=["Hi."],
+        greeting="I am Ann.",
+    )
     assert call.said == [
         ("assistant", "Welcome. I am Ann. Tell me. I heard."),
         ("user", "Hello."),
@@ -545,16 +513,9 @@ def test_a_call_without_an_answer_webhook_makes_it_in_a_thread_too(
 
 
 def test_failures_are_logged_without_words() -> None:
-    async def script(line: JoinedCall, agent: Any) -> None:
-        await line.phone.wait_until(1.0)
-        line.phone.say(voice(1.0))
-        await line.phone.wait_until(5.0)
-        line.phone.press("4")
-        await line.phone.wait_until(9.0)
-
     with structlog.testing.capture_logs() as logs:
         call = converse(
-            script,
+            caller(1.0, voice(1.0), 5.0, "4", 9.0),
             hears=["My secret."],
             answers=["Your secret."],
             tts=TimedSpeech(fault=Fault(error=ServiceError("text_to_speech", "gone"))),
@@ -587,22 +548,18 @@ def test_a_key_that_waits_when_a_hook_fails_is_forgotten() -> None:
 
 
 def test_the_last_turn_is_reported_to_the_handler_too() -> None:
-    async def script(line: JoinedCall, agent: Any) -> None:
-        await line.phone.wait_until(1.0)
-        line.phone.say(voice(1.0))
-        await line.phone.wait_closed()
-
-    call = converse(script, hears=["Bye."], answers=[["Bye.", ToolCall("a", "hang_up", "{}")]])
+    call = converse(
+        caller(1.0, voice(1.0), None),
+        hears=["Bye."],
+        answers=[["Bye.", ToolCall("a", "hang_up", "{}")]],
+    )
     assert [turn.agent for turn in call.turns] == ["Bye."]
     assert not call.turns[0].interrupted
     assert call.counters.turns.turns == 1
 
 
 def test_who_hangs_up_in_the_middle_has_heard_no_more() -> None:
-    async def script(line: JoinedCall, agent: Any) -> None:
-        await line.phone.wait_until(1.0)
-
-    call = converse(script, greeting="One two three four five six.")
+    call = converse(caller(1.0), greeting="One two three four five six.")
     assert call.turns[0].interrupted
     assert len(call.said[0][1].split()) == pytest.approx(2.5, abs=1)
     assert call.agent.stopped is not None

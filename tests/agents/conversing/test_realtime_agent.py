@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -87,9 +87,28 @@ def converse(
     return run_virtual(call())
 
 
-async def listen(phone: Phone, seconds: float = 1.0) -> None:
-    await phone.wait_for_audio()
+async def listen(phone: Phone, seconds: float = 1.0, after: float | None = None) -> None:
+    await phone.wait_for_audio(after=after)
     await phone.wait_for_silence(seconds)
+
+
+async def ask(phone: Phone, seconds: float, silence: float = 1.0) -> None:
+    """Speak, and listen to the answer."""
+    asked = phone.time
+    phone.say(voice(seconds))
+    await listen(phone, silence, after=asked)
+
+
+def asking(seconds: float, silence: float = 1.0) -> Callable[[Phone], Awaitable[None]]:
+    return lambda phone: ask(phone, seconds, silence)
+
+
+def speaking_until_closed(seconds: float) -> Callable[[Phone], Awaitable[None]]:
+    async def talk(phone: Phone) -> None:
+        phone.say(voice(seconds))
+        await phone.wait_closed()
+
+    return talk
 
 
 def texts_of(messages: Sequence[Message]) -> list[tuple[str, str]]:
@@ -123,9 +142,7 @@ def test_two_turns_are_heard_answered_and_reported() -> None:
 
     async def talk(phone: Phone) -> None:
         for _ in range(2):
-            phone.say(voice(1.0))
-            await phone.wait_spoken()
-            await listen(phone)
+            await ask(phone, 1.0)
 
     agent, report = converse(agent_with(model), talk)
     assert texts(agent) == [
@@ -157,9 +174,7 @@ def test_nothing_is_sent_while_nobody_speaks() -> None:
 
     async def talk(phone: Phone) -> None:
         await phone.wait_until(5.0)
-        phone.say(voice(0.6))
-        await phone.wait_spoken()
-        await listen(phone)
+        await ask(phone, 0.6)
 
     converse(agent_with(model), talk)
     assert model.session.turns == [pytest.approx(1.6, abs=0.15)]
@@ -170,8 +185,9 @@ def test_a_barge_in_tells_the_model_what_the_phone_really_played(at: float) -> N
     model = ScriptedRealtime([LONG, "Sure."], transcripts=["Go on.", "Stop it."])
 
     async def talk(phone: Phone) -> None:
+        asked = phone.time
         phone.say(voice(0.8))
-        began = await phone.wait_for_audio()
+        began = await phone.wait_for_audio(after=asked)
         await phone.wait_until(began + at)
         phone.say(voice(1.0))
         await phone.wait_for_silence(0.4)
@@ -198,8 +214,9 @@ def test_a_barge_in_while_the_model_still_speaks_cancels_and_nothing_comes_late(
     model = ScriptedRealtime([LONG, "Sure."], timing=slow)
 
     async def talk(phone: Phone) -> None:
+        asked = phone.time
         phone.say(voice(0.8))
-        began = await phone.wait_for_audio()
+        began = await phone.wait_for_audio(after=asked)
         await phone.wait_until(began + 1.0)
         phone.say(voice(1.0))
         await phone.wait_for_silence(0.5)
@@ -238,11 +255,11 @@ def test_a_cough_makes_a_pause_and_no_more() -> None:
     model = ScriptedRealtime([LONG])
 
     async def talk(phone: Phone) -> None:
+        asked = phone.time
         phone.say(voice(0.8))
-        began = await phone.wait_for_audio()
+        began = await phone.wait_for_audio(after=asked)
         await phone.wait_until(began + 1.0)
-        phone.say(voice(0.1))
-        await listen(phone, 2.0)
+        await ask(phone, 0.1, 2.0)
 
     agent, report = converse(agent_with(model), talk)
     assert agent.barge_ins == [False]
@@ -260,8 +277,9 @@ def over_the_agent(
     """Have something said in the middle of a long answer."""
 
     async def talk(phone: Phone) -> None:
+        asked = phone.time
         phone.say(voice(0.8))
-        began = await phone.wait_for_audio()
+        began = await phone.wait_for_audio(after=asked)
         await phone.wait_until(began + 1.0)
         phone.say(voice(seconds))
         await phone.wait_for_silence(2.0)
@@ -332,8 +350,7 @@ def test_a_question_is_answered_though_noise_stopped_the_answer_before_it_began(
     async def talk(phone: Phone) -> None:
         phone.say(voice(0.8))
         await phone.wait_until(2.0)  # the answer is on its way
-        phone.say(voice(0.06))
-        await listen(phone)
+        await ask(phone, 0.06)
 
     agent, _ = converse(agent_with(model, barge_in="at_once"), talk)
     assert texts(agent) == [("assistant", "Fine.")]
@@ -349,11 +366,7 @@ def test_tools_are_used_and_their_results_told() -> None:
             """Tell the weather."""
             return f"rain in {town}"
 
-    async def talk(phone: Phone) -> None:
-        phone.say(voice(0.8))
-        await listen(phone)
-
-    agent, _ = converse(agent_with(model, Weather), talk)
+    agent, _ = converse(agent_with(model, Weather), asking(0.8))
     assert [spec.name for spec in model.session.tools] == ["weather", "hang_up"]
     assert model.session.told == [ToolResult("call_1", "rain in Rome")]
     assert agent.conversation.messages[-3:] == [
@@ -381,12 +394,8 @@ def test_tools_run_while_the_model_speaks_and_beside_each_other() -> None:
             running.pop()
             return "done"
 
-    async def talk(phone: Phone) -> None:
-        phone.say(voice(0.8))
-        await listen(phone, 2.0)
-
     most: list[Any] = []
-    agent, report = converse(agent_with(model, Slow), talk)
+    agent, report = converse(agent_with(model, Slow), asking(0.8, 2.0))
     assert max(most) == 3
     assert texts(agent) == [("assistant", "Let me see now Done.")] or texts(agent) == [
         ("assistant", "Let me see now"),
@@ -410,12 +419,7 @@ def test_a_tool_may_speak_while_its_response_still_comes() -> None:
                 await self.say(text)
             return "found"
 
-    async def talk(phone: Phone) -> None:
-        phone.say(voice(1.0))
-        await phone.wait_spoken()
-        await listen(phone, 2.0)
-
-    agent, _ = converse(Looking, talk)
+    agent, _ = converse(Looking, asking(1.0, 2.0))
     (turn,) = agent.turns
     assert turn.agent == "I am just going to look. Let me look. And there. It is here."
     assert not turn.interrupted
@@ -439,9 +443,7 @@ def test_a_tool_that_is_interrupted_as_it_speaks_goes_on() -> None:
         phone.say(voice(1.0))
         await phone.wait_spoken()
         await phone.wait_for_audio()
-        phone.say(voice(1.5))
-        await phone.wait_spoken()
-        await listen(phone, 2.0)
+        await ask(phone, 1.5, 2.0)
 
     agent, _ = converse(Looking, talk)
     assert ToolResult("1", "found") in agent.conversation.messages
@@ -512,11 +514,7 @@ def test_a_slow_tool_has_its_hold_phrase_said() -> None:
             await asyncio.sleep(3.0)
             return "found"
 
-    async def talk(phone: Phone) -> None:
-        phone.say(voice(0.8))
-        await listen(phone, 3.5)
-
-    agent, _ = converse(agent_with(model, Slow), talk)
+    agent, _ = converse(agent_with(model, Slow), asking(0.8, 3.5))
     assert agent.turns[0].agent == "One moment please. Found."
 
 
@@ -544,11 +542,7 @@ def test_a_tool_that_outlives_its_turn_tells_the_model_all_the_same() -> None:
 def test_the_agent_hangs_up_when_its_farewell_was_heard() -> None:
     model = ScriptedRealtime([["Good bye then my friend", ToolCall("call_1", "hang_up", "{}")]])
 
-    async def talk(phone: Phone) -> None:
-        phone.say(voice(0.8))
-        await phone.wait_closed()
-
-    agent, report = converse(agent_with(model), talk)
+    agent, report = converse(agent_with(model), speaking_until_closed(0.8))
     assert report.ended_by == "server"
     assert report.audio_played == pytest.approx(1.5)
     assert agent.turns[0].agent == "Good bye then my friend"
@@ -558,11 +552,7 @@ def test_the_agent_hangs_up_when_its_farewell_was_heard() -> None:
 def test_who_hangs_up_without_a_word_says_goodbye() -> None:
     model = ScriptedRealtime([ToolCall("call_1", "hang_up", "{}")])
 
-    async def talk(phone: Phone) -> None:
-        phone.say(voice(0.8))
-        await phone.wait_closed()
-
-    agent, report = converse(agent_with(model, goodbye="So long."), talk)
+    agent, report = converse(agent_with(model, goodbye="So long."), speaking_until_closed(0.8))
     assert report.ended_by == "server"
     assert agent.turns[0].agent == "So long."
 
@@ -817,11 +807,7 @@ def test_a_session_lost_before_the_answer_began_is_replaced_unnoticed() -> None:
     fault = Fault(0, ServiceError("scripted", "gone"), uses=1)
     model = ScriptedRealtime(["Lost.", "It rains."], transcripts=["", "The weather?"], fault=fault)
 
-    async def talk(phone: Phone) -> None:
-        phone.say(voice(1.0))
-        await listen(phone)
-
-    agent, report = converse(agent_with(model), talk)
+    agent, report = converse(agent_with(model), asking(1.0))
     first, second = model.sessions
     assert first.closed
     # The second one has heard the caller too.
@@ -839,11 +825,8 @@ def test_a_session_lost_in_the_middle_of_an_answer_is_replaced_with_an_apology()
     )
 
     async def talk(phone: Phone) -> None:
-        phone.say(voice(1.0))
-        await listen(phone)
-        phone.say(voice(1.0))
-        await phone.wait_spoken()
-        await listen(phone)
+        await ask(phone, 1.0)
+        await ask(phone, 1.0)
 
     agent, _ = converse(agent_with(model, apology="Sorry again."), talk)
     assert len(model.sessions) == 2
@@ -866,8 +849,7 @@ def test_a_session_lost_while_nobody_speaks_is_replaced_at_once() -> None:
         model.session.lose()
         await phone.wait_until(2.0)
         assert len(model.sessions) == 2
-        phone.say(voice(1.0))
-        await listen(phone)
+        await ask(phone, 1.0)
 
     agent, _ = converse(agent_with(model, greeting="Hello."), talk)
     assert agent.turns[-1].agent == "It rains."
@@ -883,8 +865,7 @@ def test_however_a_session_ends_it_is_replaced(error: KeyError | ServiceError | 
         await phone.wait_until(1.0)
         model.session.lose(error)
         await phone.wait_until(2.0)
-        phone.say(voice(1.0))
-        await listen(phone)
+        await ask(phone, 1.0)
 
     agent, _ = converse(agent_with(model), talk)
     assert len(model.sessions) == 2
@@ -913,13 +894,11 @@ def test_whatever_a_session_fails_at_the_call_goes_on(
 
     async def talk(phone: Phone) -> None:
         await listen(phone)
+        asked = phone.time
         phone.say(voice(0.8))
-        await phone.wait_spoken()
-        began = await phone.wait_for_audio()
+        began = await phone.wait_for_audio(after=asked)
         await phone.wait_until(began + 1.0)
-        phone.say(voice(0.8))
-        await phone.wait_spoken()
-        await listen(phone)
+        await ask(phone, 0.8)
 
     agent, report = converse(
         agent_with(model, greeting="Hello.", tools=[weather], failures_allowed=0), talk
@@ -948,11 +927,7 @@ def test_a_session_that_is_lost_as_it_is_told_of_keys_is_not_waited_for() -> Non
 def test_a_model_that_raises_anything_is_one_that_cannot_be_reached() -> None:
     model = ScriptedRealtime(refusals=[KeyError("choices")] * 100)
 
-    async def talk(phone: Phone) -> None:
-        phone.say(voice(1.0))
-        await phone.wait_closed()
-
-    _, report = converse(agent_with(model, failures_allowed=1), talk)
+    _, report = converse(agent_with(model, failures_allowed=1), speaking_until_closed(1.0))
     assert report.ended_by == "server"
     assert report.audio_played == 0
 
@@ -961,11 +936,7 @@ def test_without_an_apology_all_that_was_said_before_the_failure_is_heard_and_ke
     fault = Fault(10, ServiceError("scripted", "gone"), uses=1)
     model = ScriptedRealtime([LONG], fault=fault)
 
-    async def talk(phone: Phone) -> None:
-        phone.say(voice(1.0))
-        await listen(phone)
-
-    agent, report = converse(agent_with(model, apology=None), talk)
+    agent, report = converse(agent_with(model, apology=None), asking(1.0))
     assert report.audio_played == pytest.approx(1.0, abs=0.06)
     (turn,) = agent.turns
     assert turn.agent == texts(agent)[-1][1] == "the red dog ran"
@@ -994,12 +965,13 @@ class Loudness:
         return float(np.abs(frame.samples).max() > 1000)
 
 
-def test_only_the_last_minute_of_a_monologue_is_kept() -> None:
+def test_only_the_last_of_a_monologue_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mediaserver.agents.conversing.unanswered_speech._REMEMBERED", 6.0)
     model = ScriptedRealtime(["Goodness."])
 
     async def talk(phone: Phone) -> None:
-        phone.say(voice(100.0))
-        await phone.wait_until(99.0)
+        phone.say(voice(10.0))
+        await phone.wait_until(9.0)
         kept.append(sum(frame.seconds for frame in agents[-1]._heard.frames))
         await phone.wait_spoken()
         await listen(phone)
@@ -1008,9 +980,9 @@ def test_only_the_last_minute_of_a_monologue_is_kept() -> None:
     handler = agent_with(model, voice_detector=Loudness, turn_taking=TurnSettings(longest=None))
     agents = handler.agents
     agent, _ = converse(handler, talk)
-    assert kept == [pytest.approx(60.0, abs=0.1)]
+    assert kept == [pytest.approx(6.0, abs=0.1)]
     # The session that was there all the time has heard everything.
-    assert model.session.turns == [pytest.approx(100.6, abs=0.1)]
+    assert model.session.turns == [pytest.approx(10.6, abs=0.1)]
     assert agent.turns[-1].agent == "Goodness."
 
 
@@ -1026,11 +998,9 @@ def test_a_wrong_key_is_not_tried_again_and_again_and_the_call_ends() -> None:
     refused = ServiceError("scripted", "wrong key", status=401)
     model = ScriptedRealtime(refusals=[refused] * 100)
 
-    async def talk(phone: Phone) -> None:
-        phone.say(voice(1.0))
-        await phone.wait_closed()
-
-    agent, report = converse(agent_with(model, greeting="Hello.", failures_allowed=2), talk)
+    agent, report = converse(
+        agent_with(model, greeting="Hello.", failures_allowed=2), speaking_until_closed(1.0)
+    )
     assert report.ended_by == "server"
     assert report.audio_played == 0
     assert model.attempts < 10
@@ -1199,9 +1169,10 @@ async def test_over_openais_protocol_a_response_that_stalls_is_not_waited_for(
         handler = agent_with(model, greeting="Hi.", apology="Sorry.")
         async with joined(handler) as line:
             await listen(line.phone, 0.1)
+            asked = line.phone.time
             line.phone.say(voice(0.3))
             await server.wait_for("response.create", 3)
-            await listen(line.phone, 0.5)
+            await listen(line.phone, 0.5, after=asked)
     (agent,) = handler.agents
     assert len(server.sessions) == sessions
     assert agent.turns[-1].agent.endswith(heard)
@@ -1297,8 +1268,7 @@ def test_a_question_that_was_interrupted_while_the_session_was_replaced_is_heard
         model.refuse(busy, busy)
         model.session.lose()
         await phone.wait_until(1.6)  # it is about to be answered, once there is a session
-        phone.say(voice(0.8))
-        await listen(phone)
+        await ask(phone, 0.8)
 
     agent, _ = converse(agent_with(model), talk)
     assert len(model.sessions) == 2

@@ -8,7 +8,7 @@ import pytest
 
 from audiocodecs import L16_16K, MULAW_8K, AudioFormat, Samples, resample
 from mediaserver.agents.services import Prewarmed, ServiceError, SpeechToText, Transcript
-from mediaserver.agents.services.pocketsphinx import LONGEST_UTTERANCE, PocketSphinxTranscription
+from mediaserver.agents.services.pocketsphinx import PocketSphinxTranscription
 from mediaserver.call import Frame
 from mediaserver.espeak import speak
 from mediaserver.testing import run_virtual
@@ -104,8 +104,8 @@ async def test_wide_band_audio_is_understood(recogniser: PocketSphinxTranscripti
 
 
 async def test_coughs_are_not_words(recogniser: PocketSphinxTranscription) -> None:
-    heard = [await understood(recogniser, cough) for cough in coughs(40)]
-    assert heard.count("") >= 39
+    heard = [await understood(recogniser, cough) for cough in coughs(20)]
+    assert heard == [""] * 20
 
 
 async def test_the_beginning_of_a_phrase_is_not_the_phrase(
@@ -127,11 +127,14 @@ async def test_there_is_one_transcript_and_it_says_how_long_the_speech_was(
     assert made == [Transcript(PHRASES[0], final=True, seconds=seconds)]
 
 
-async def test_no_more_than_so_much_is_listened_to(recogniser: PocketSphinxTranscription) -> None:
-    silence = np.zeros(round((LONGEST_UTTERANCE + 1) * 8000), np.int16)
+async def test_no_more_than_so_much_is_listened_to(
+    recogniser: PocketSphinxTranscription, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mediaserver.agents.services.pocketsphinx.LONGEST_UTTERANCE", 3.0)
+    silence = np.zeros(4 * 8000, np.int16)
     made = await transcripts(recogniser, np.concatenate([silence, said(PHRASES[0])]))
     assert made[0].text == ""
-    assert made[0].seconds > LONGEST_UTTERANCE + 1
+    assert made[0].seconds > 4
 
 
 def test_it_works_in_virtual_time(recogniser: PocketSphinxTranscription) -> None:
