@@ -8,7 +8,7 @@ import json
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx
@@ -137,10 +137,14 @@ class ScriptedServer:
 
 
 Script = Callable[[Phone, ScriptedServer], Awaitable[None]]
+Joined: TypeAlias = Callable[..., Any]
+"""Runs a script with a phone that has called a scripted server; returns both."""
+OnPlatform: TypeAlias = Callable[..., Any]
+"""Runs a scenario on a platform in virtual time, and returns what it returns."""
 
 
 @pytest.fixture
-def joined() -> Callable[..., tuple[Phone, ScriptedServer]]:
+def joined() -> Joined:
     """Run a script with a phone that has called a scripted server, then hang up.
 
     With `dial=False` the script makes the call itself.
@@ -182,6 +186,8 @@ T = TypeVar("T")
 
 EPOCH = 1_700_000_000.0
 """Unix time at which a platform starts."""
+
+CALLED, CALLER = "+14155550123", "+14155550100"
 
 AUTH_ID = "MA" + "SANDBOXSANDBOXSAND"
 AUTH_TOKEN = "a token for tests"
@@ -295,10 +301,21 @@ class Platform:
         self.customer.replies[path] = f"<Response>{''.join(elements)}</Response>"
         return self.customer.target(path)
 
-    async def call(self, *elements: str, to: str = "+14155550123", **plan: Any) -> SandboxCall:
+    async def call(self, *elements: str, to: str = CALLED, **plan: Any) -> SandboxCall:
         """Place a call whose answer URL has these elements."""
         answer = Target(self.document("/answer", *elements))
-        return await self.exchange.call(to, caller="+14155550100", plan=CallPlan(answer, **plan))
+        return await self.exchange.call(to, caller=CALLER, plan=CallPlan(answer, **plan))
+
+    async def answered(self, *elements: str, **plan: Any) -> SandboxCall:
+        """Place a call, of a minute by default, and wait until it is answered."""
+        call = await self.call(*(elements or ('<Wait length="60"/>',)), **plan)
+        await call.answered.wait()
+        return call
+
+    async def dialled_in(self, *elements: str, **more: Any) -> SandboxCall:
+        """Dial the account's number from that of the person, with these elements as its answer."""
+        plan = CallPlan(Target(self.document("/answer", *elements)))
+        return await self.exchange.dial_in(CALLER, caller=CALLED, plan=plan, **more)
 
     async def ended(self, call: SandboxCall) -> Asked:
         """Wait for the end of a call, and return its hangup callback."""
@@ -318,7 +335,7 @@ class Platform:
 
 
 @pytest.fixture
-def on_platform(tmp_path: Any) -> Callable[..., Any]:
+def on_platform(tmp_path: Any) -> OnPlatform:
     """Run a scenario on a platform in virtual time, where every number has the same person.
 
     The person is one who answers after 1 s and stays on the phone without a word.

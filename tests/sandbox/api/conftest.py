@@ -11,6 +11,7 @@ from httpx import AsyncClient
 
 from mediaserver.sandbox.account import RateLimiter
 from mediaserver.sandbox.api.app import create_api
+from tests.sandbox.conftest import OnPlatform
 
 
 AUTH = ("MASANDBOXSANDBOXSAND", "a token for tests")
@@ -24,7 +25,7 @@ Ask: TypeAlias = Callable[..., httpx.Response]
 
 
 @pytest.fixture
-def on_api(on_platform: Callable[..., Any]) -> OnApi:
+def on_api(on_platform: OnPlatform) -> OnApi:
     def run(
         scenario: Callable[[Any, AsyncClient], Awaitable[Any]],
         *,

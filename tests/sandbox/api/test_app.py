@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -11,6 +10,7 @@ from httpx import AsyncClient, Response
 from mediaserver.sandbox.account import RateLimiter
 from mediaserver.sandbox.api.app import create_api
 from tests.sandbox.api.conftest import AUTH, Ask, OnApi, call_in_progress, refusal
+from tests.sandbox.conftest import OnPlatform
 
 
 @pytest.mark.parametrize("auth", [None, ("MASANDBOXSANDBOXSAND", "wrong"), ("MA", AUTH[1])])
@@ -72,7 +72,7 @@ def test_openapi_describes_every_path(ask: Ask) -> None:
     assert all(path.endswith(("/", ".wav")) for path in described["paths"])
 
 
-def test_an_internal_error_has_the_same_shape(on_platform: Callable[..., Any]) -> None:
+def test_an_internal_error_has_the_same_shape(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> Response:
         async def broken(*_: Any) -> None:
             raise RuntimeError("out of order")

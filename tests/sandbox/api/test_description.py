@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from fastapi.openapi.models import OpenAPI
 
 from mediaserver.sandbox.api.app import create_api
+from tests.sandbox.conftest import OnPlatform
 
 
 FORM = "application/x-www-form-urlencoded"
@@ -16,7 +17,7 @@ ACCOUNT = "/v1/Account/{auth_id}"
 
 
 @pytest.fixture
-def described(on_platform: Callable[..., Any]) -> dict[str, Any]:
+def described(on_platform: OnPlatform) -> dict[str, Any]:
     async def scenario(platform: Any) -> dict[str, Any]:
         return create_api(platform.exchange).openapi()
 
@@ -90,9 +91,7 @@ def test_every_operation_names_its_models(described: dict[str, Any]) -> None:
     assert found == MODELS
 
 
-def test_every_part_of_a_path_is_declared_once(
-    described: dict[str, Any],
-) -> None:
+def test_every_part_of_a_path_is_declared_once(described: dict[str, Any]) -> None:
     for path, operation in operations(described):
         assert sorted(named(operation, "path")) == sorted(re.findall(r"{(\w+)}", path))
         assert all(
@@ -100,17 +99,13 @@ def test_every_part_of_a_path_is_declared_once(
         )
 
 
-def test_everything_below_v1_wants_credentials(
-    described: dict[str, Any],
-) -> None:
+def test_everything_below_v1_wants_credentials(described: dict[str, Any]) -> None:
     assert described["components"]["securitySchemes"]["basic"]["scheme"] == "basic"
     for path, operation in operations(described):
         assert ("security" in operation) == path.startswith("/v1/")
 
 
-def test_errors_are_those_that_there_are(
-    described: dict[str, Any],
-) -> None:
+def test_errors_are_those_that_there_are(described: dict[str, Any]) -> None:
     for path, operation in operations(described):
         responses = operation["responses"]
         assert "422" not in responses
@@ -126,9 +121,7 @@ def test_errors_are_those_that_there_are(
                 assert schema["$ref"] == "#/components/schemas/Error"
 
 
-def test_every_reference_leads_somewhere(
-    described: dict[str, Any],
-) -> None:
+def test_every_reference_leads_somewhere(described: dict[str, Any]) -> None:
     schemas = described["components"]["schemas"]
     references = set(re.findall(r'"\$ref": "([^"]+)"', json.dumps(described)))
 
@@ -136,9 +129,7 @@ def test_every_reference_leads_somewhere(
     assert "$defs" not in json.dumps(described)
 
 
-def test_lists_say_how_they_are_filtered_and_paged(
-    described: Any,
-) -> None:
+def test_lists_say_how_they_are_filtered_and_paged(described: Any) -> None:
     calls = named(described["paths"][ACCOUNT + "/Call/"]["get"], "query")
     streams = named(described["paths"][ACCOUNT + "/Call/{call_uuid}/Stream/"]["get"], "query")
 
@@ -146,17 +137,13 @@ def test_lists_say_how_they_are_filtered_and_paged(
     assert streams == ["limit", "offset"]
 
 
-def test_no_two_operations_share_an_id(
-    described: dict[str, Any],
-) -> None:
+def test_no_two_operations_share_an_id(described: dict[str, Any]) -> None:
     ids = [operation["operationId"] for _, operation in operations(described)]
 
     assert len(set(ids)) == len(ids)
 
 
-def test_every_answer_with_a_body_says_what_is_in_it(
-    described: dict[str, Any],
-) -> None:
+def test_every_answer_with_a_body_says_what_is_in_it(described: dict[str, Any]) -> None:
     for _, operation in operations(described):
         for status, response in operation["responses"].items():
             assert status == "204" or any(

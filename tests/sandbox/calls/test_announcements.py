@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,7 @@ from mediaserver.sandbox.audio.line import Line
 from mediaserver.sandbox.calls.announcements import BEEP, fetch_clip, play_clip, play_urls
 from mediaserver.sandbox.people.person import HangUp, Person, Wait
 from mediaserver.testing import run_virtual
-
-
-OnPlatform = Callable[..., Any]
+from tests.sandbox.conftest import OnPlatform
 
 
 def tone(seconds: float) -> Samples:

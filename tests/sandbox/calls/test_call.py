@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,15 +8,10 @@ import pytest
 from mediaserver.sandbox.audio.handset import Handset
 from mediaserver.sandbox.calls.call import MAX_TRANSFERS
 from mediaserver.sandbox.calls.hangup import NORMAL, HangupSource
-from mediaserver.sandbox.calls.plan import CallPlan
 from mediaserver.sandbox.errors import NotInProgressError, TransferLimitError
 from mediaserver.sandbox.people.person import HangUp, Person, Wait
 from mediaserver.sandbox.webhooks import Target
-
-
-OnPlatform = Callable[..., Any]
-
-CALLED, CALLER = "+14155550123", "+14155550100"
+from tests.sandbox.conftest import OnPlatform
 
 
 def test_the_time_limit_ends_a_call(on_platform: OnPlatform) -> None:
@@ -156,11 +150,7 @@ def test_a_person_whose_script_fails_leaves_and_the_call_ends(on_platform: OnPla
         async def trip(handset: Handset) -> None:
             raise RuntimeError("tripped over the cable")
 
-        call = await platform.exchange.call(
-            CALLED,
-            caller=CALLER,
-            plan=CallPlan(Target(platform.document("/answer", '<Wait length="9"/>'))),
-        )
+        call = await platform.call('<Wait length="9"/>')
         call.person = Person(trip)
         return await platform.ended(call)
 

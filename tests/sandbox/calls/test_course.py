@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,11 +9,7 @@ from mediaserver.plivo.signatures import verify_headers
 from mediaserver.sandbox.calls.plan import CallPlan
 from mediaserver.sandbox.people.person import HangUp, Person, Press, Wait
 from mediaserver.sandbox.webhooks import Target
-
-
-OnPlatform = Callable[..., Any]
-
-CALLED, CALLER = "+14155550123", "+14155550100"
+from tests.sandbox.conftest import CALLED, CALLER, OnPlatform
 
 
 def test_an_outbound_call_rings_is_answered_and_ends_with_its_document(
@@ -192,14 +187,8 @@ class TestInbound:
         self, on_platform: OnPlatform
     ) -> None:
         async def scenario(platform: Any) -> Any:
-            answer = Target(
-                platform.document(
-                    "/answer", '<Wait length="3"/>', "<Speak>Hello</Speak>", "<Hangup/>"
-                )
-            )
-            call = await platform.exchange.dial_in(
-                CALLER, caller=CALLED, plan=CallPlan(answer), caller_name="Amal"
-            )
+            elements = ('<Wait length="3"/>', "<Speak>Hello</Speak>", "<Hangup/>")
+            call = await platform.dialled_in(*elements, caller_name="Amal")
             await platform.ended(call)
             return call.record, platform.customer.asked
 
@@ -223,9 +212,7 @@ class TestInbound:
         self, on_platform: OnPlatform, element: str, code: str
     ) -> None:
         async def scenario(platform: Any) -> Any:
-            answer = Target(platform.document("/answer", element))
-            call = await platform.exchange.dial_in(CALLER, caller=CALLED, plan=CallPlan(answer))
-            return await platform.ended(call)
+            return await platform.ended(await platform.dialled_in(element))
 
         params = on_platform(scenario).params
 
@@ -233,9 +220,7 @@ class TestInbound:
 
     def test_rings_no_longer_than_the_ring_timeout(self, on_platform: OnPlatform) -> None:
         async def scenario(platform: Any) -> Any:
-            answer = Target(platform.document("/answer", '<Wait length="9000"/>'))
-            call = await platform.exchange.dial_in(CALLER, caller=CALLED, plan=CallPlan(answer))
-            return await platform.ended(call)
+            return await platform.ended(await platform.dialled_in('<Wait length="9000"/>'))
 
         told = on_platform(scenario)
 
@@ -246,19 +231,15 @@ class TestInbound:
         self, on_platform: OnPlatform
     ) -> None:
         async def scenario(platform: Any) -> Any:
-            elements = ("<Speak>Hello</Speak>", '<Wait length="150"/>')
-            answer = Target(platform.document("/answer", *elements))
-            call = await platform.exchange.dial_in(CALLER, caller=CALLED, plan=CallPlan(answer))
-            return await platform.ended(call)
+            return await platform.ended(
+                await platform.dialled_in("<Speak>Hello</Speak>", '<Wait length="150"/>')
+            )
 
         assert on_platform(scenario).params["HangupCauseCode"] == "4010"
 
     def test_ends_when_the_caller_hangs_up(self, on_platform: OnPlatform) -> None:
         async def scenario(platform: Any) -> Any:
-            elements = ('<GetDigits timeout="60"/>',)
-            answer = Target(platform.document("/answer", *elements))
-            call = await platform.exchange.dial_in(CALLER, caller=CALLED, plan=CallPlan(answer))
-            return await platform.ended(call)
+            return await platform.ended(await platform.dialled_in('<GetDigits timeout="60"/>'))
 
         told = on_platform(scenario, person=Person([Press("5"), Wait(1), HangUp()]))
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from mediaserver.sandbox.calls.plan import CallPlan
 from mediaserver.sandbox.people.person import HangUp, Person, Press, Wait
 from mediaserver.sandbox.records.records import CallRecord, StreamRecord
 from mediaserver.sandbox.webhooks import Target
+from tests.sandbox.conftest import OnPlatform
 
 
 ANSWERED = 1.0
@@ -28,12 +28,8 @@ def tone(seconds: float) -> Samples:
 
 async def run_call(platform: Any, *elements: str, **plan: Any) -> SandboxCall:
     """Place a call whose answer URL has these elements, and wait for its end."""
-    answer = Target(platform.document("/answer", *elements))
-    call: SandboxCall = await platform.exchange.call(
-        "+14155550123", caller="+14155550100", plan=CallPlan(answer, **plan)
-    )
-    await call.wait_ended()
-    await platform.exchange.services.webhooks.delivered()
+    call: SandboxCall = await platform.call(*elements, **plan)
+    await platform.ended(call)
     return call
 
 
@@ -45,7 +41,7 @@ def length(call: SandboxCall) -> float:
     return record.ended - record.answered
 
 
-def test_elements_run_one_after_the_other(on_platform: Callable[..., Any]) -> None:
+def test_elements_run_one_after_the_other(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> SandboxCall:
         platform.customer.replies["/tone.wav"] = encode_wav(tone(1.5), 8_000)
         url = platform.customer.target("/tone.wav")
@@ -61,7 +57,7 @@ def test_elements_run_one_after_the_other(on_platform: Callable[..., Any]) -> No
     assert second == pytest.approx((3.5, 5), abs=0.1)
 
 
-def test_loop_repeats_until_the_call_ends(on_platform: Callable[..., Any]) -> None:
+def test_loop_repeats_until_the_call_ends(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> SandboxCall:
         platform.customer.replies["/tone.wav"] = encode_wav(tone(0.5), 8_000)
         url = platform.customer.target("/tone.wav")
@@ -73,7 +69,7 @@ def test_loop_repeats_until_the_call_ends(on_platform: Callable[..., Any]) -> No
     assert call.record.hangup_source == "Answer XML"
 
 
-def test_what_cannot_be_played_is_passed_over(on_platform: Callable[..., Any]) -> None:
+def test_what_cannot_be_played_is_passed_over(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> SandboxCall:
         platform.customer.replies |= {"/none.wav": 404, "/no.wav": "no WAV"}
         return await run_call(
@@ -90,7 +86,7 @@ def test_what_cannot_be_played_is_passed_over(on_platform: Callable[..., Any]) -
     assert (length(call), call.record.hangup_cause_code) == (pytest.approx(3, abs=0.1), 4010)
 
 
-def test_speak_takes_as_long_as_it_is_said(on_platform: Callable[..., Any]) -> None:
+def test_speak_takes_as_long_as_it_is_said(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> tuple[list[tuple[str, str]], float]:
         said: list[tuple[str, str]] = []
 
@@ -108,9 +104,7 @@ def test_speak_takes_as_long_as_it_is_said(on_platform: Callable[..., Any]) -> N
     assert seconds == pytest.approx(4, abs=0.1)
 
 
-def test_wait_for_silence_goes_on_when_the_person_is_silent(
-    on_platform: Callable[..., Any],
-) -> None:
+def test_wait_for_silence_goes_on_when_the_person_is_silent(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> SandboxCall:
         return await run_call(
             platform, '<Wait length="30" silence="true" minSilence="3000"/>', "<Hangup/>"
@@ -124,7 +118,7 @@ def test_wait_for_silence_goes_on_when_the_person_is_silent(
     assert length(on_platform(scenario, person=Person(talkative))) == pytest.approx(7, abs=0.2)
 
 
-def test_redirect_runs_another_document(on_platform: Callable[..., Any]) -> None:
+def test_redirect_runs_another_document(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> tuple[CallRecord, Any]:
         url = platform.document("/next", "<Hangup/>")
         call = await run_call(platform, f'<Redirect method="GET">{url}</Redirect>')
@@ -151,7 +145,7 @@ class TestWithoutADocument:
         ],
     )
     def test_the_call_ends_with_the_documented_cause(
-        self, on_platform: Callable[..., Any], reply: bytes | int | str, code: int
+        self, on_platform: OnPlatform, reply: bytes | int | str, code: int
     ) -> None:
         async def scenario(platform: Any) -> Any:
             platform.customer.replies["/answer"] = reply
@@ -167,7 +161,7 @@ class TestWithoutADocument:
 
         assert (record.hangup_cause_code, record.hangup_source) == (code, "Error")
 
-    def test_a_slow_url_is_asked_twice_for_15_s_each(self, on_platform: Callable[..., Any]) -> None:
+    def test_a_slow_url_is_asked_twice_for_15_s_each(self, on_platform: OnPlatform) -> None:
         async def scenario(platform: Any) -> tuple[SandboxCall, list[Any]]:
             platform.customer.replies["/slow"] = lambda _: asyncio.sleep(100, "")
             call = await platform.exchange.call(
@@ -187,7 +181,7 @@ class TestWithoutADocument:
         assert call.record.hangup_cause_code == 7011
         assert length(call) == pytest.approx(2 * (15 + 2), abs=0.1)
 
-    def test_the_fallback_has_one(self, on_platform: Callable[..., Any]) -> None:
+    def test_the_fallback_has_one(self, on_platform: OnPlatform) -> None:
         async def scenario(platform: Any) -> tuple[CallRecord, Any]:
             platform.customer.replies["/broken"] = 500
             fallback = Target(platform.document("/fallback", "<Hangup/>"))
@@ -206,7 +200,7 @@ class TestWithoutADocument:
 
     @pytest.mark.parametrize(("reply", "code"), [(404, 7014), ("no", 8014)])
     def test_a_redirect_has_causes_of_its_own(
-        self, on_platform: Callable[..., Any], reply: int | str, code: int
+        self, on_platform: OnPlatform, reply: int | str, code: int
     ) -> None:
         async def scenario(platform: Any) -> CallRecord:
             platform.customer.replies["/next"] = reply
@@ -217,9 +211,7 @@ class TestWithoutADocument:
 
 
 class TestStream:
-    def test_without_keep_call_alive_the_call_soon_ends(
-        self, on_platform: Callable[..., Any]
-    ) -> None:
+    def test_without_keep_call_alive_the_call_soon_ends(self, on_platform: OnPlatform) -> None:
         async def scenario(platform: Any) -> SandboxCall:
             return await run_call(platform, platform.stream())
 
@@ -229,7 +221,7 @@ class TestStream:
         assert call.record.hangup_cause_code == 4010
 
     def test_without_keep_call_alive_what_follows_runs_beside_it(
-        self, on_platform: Callable[..., Any]
+        self, on_platform: OnPlatform
     ) -> None:
         async def scenario(platform: Any) -> tuple[SandboxCall, StreamRecord]:
             call = await run_call(platform, platform.stream(), '<Wait length="7"/>')
@@ -242,22 +234,11 @@ class TestStream:
         assert stream.end_reason == "Call hangup"
         assert stream.ended - stream.started == pytest.approx(8, abs=0.2)
 
-    def test_with_keep_call_alive_what_follows_runs_after_it(
-        self, on_platform: Callable[..., Any]
-    ) -> None:
+    def test_with_keep_call_alive_what_follows_runs_after_it(self, on_platform: OnPlatform) -> None:
         async def scenario(platform: Any) -> tuple[SandboxCall, float]:
             url = platform.document("/after", '<Wait length="2"/>')
-            answer = Target(
-                platform.document(
-                    "/answer",
-                    platform.stream(keepCallAlive="true", streamTimeout="5"),
-                    f"<Redirect>{url}</Redirect>",
-                )
-            )
-            call = await platform.exchange.call(
-                "+14155550123", caller="+14155550100", plan=CallPlan(answer)
-            )
-            await call.wait_ended()
+            stream = platform.stream(keepCallAlive="true", streamTimeout="5")
+            call = await run_call(platform, stream, f"<Redirect>{url}</Redirect>")
             return call, platform.customer.at("/after")[0].time
 
         call, asked = on_platform(scenario)
@@ -266,9 +247,7 @@ class TestStream:
         assert length(call) == pytest.approx(7, abs=0.1)
         assert call.record.hangup_cause_code == 4010
 
-    def test_a_second_one_at_the_same_time_is_passed_over(
-        self, on_platform: Callable[..., Any]
-    ) -> None:
+    def test_a_second_one_at_the_same_time_is_passed_over(self, on_platform: OnPlatform) -> None:
         async def scenario(platform: Any) -> int:
             await run_call(
                 platform, platform.stream(), platform.stream(), '<Wait length="2"/>', "<Hangup/>"
@@ -293,32 +272,30 @@ class TestGetDigits:
         told = on_platform(scenario, person=Person([Wait(1), *steps]))
         return told
 
-    def test_tells_the_action_what_was_pressed(self, on_platform: Callable[..., Any]) -> None:
+    def test_tells_the_action_what_was_pressed(self, on_platform: OnPlatform) -> None:
         assert self.digits(on_platform, Press("12#")) == ("12", pytest.approx(1.2, abs=0.1))
 
-    def test_ends_with_as_many_as_were_wanted(self, on_platform: Callable[..., Any]) -> None:
+    def test_ends_with_as_many_as_were_wanted(self, on_platform: OnPlatform) -> None:
         digits, seconds = self.digits(on_platform, Press("1234"), numDigits=3)
 
         assert (digits, seconds) == ("123", pytest.approx(1.2, abs=0.1))
 
-    def test_ends_when_no_more_come(self, on_platform: Callable[..., Any]) -> None:
+    def test_ends_when_no_more_come(self, on_platform: OnPlatform) -> None:
         digits, seconds = self.digits(on_platform, Press("7"), digitTimeout=4)
 
         assert (digits, seconds) == ("7", pytest.approx(5, abs=0.1))
 
-    def test_goes_on_with_the_document_when_none_come(
-        self, on_platform: Callable[..., Any]
-    ) -> None:
+    def test_goes_on_with_the_document_when_none_come(self, on_platform: OnPlatform) -> None:
         digits, seconds = self.digits(on_platform, timeout=3, retries=2)
 
         assert (digits, seconds) == (None, pytest.approx(6, abs=0.1))
 
-    def test_passes_over_keys_that_are_not_valid(self, on_platform: Callable[..., Any]) -> None:
+    def test_passes_over_keys_that_are_not_valid(self, on_platform: OnPlatform) -> None:
         digits, _ = self.digits(on_platform, Press("9182#"), validDigits="12")
 
         assert digits == "12"
 
-    def test_the_first_key_stops_the_prompt(self, on_platform: Callable[..., Any]) -> None:
+    def test_the_first_key_stops_the_prompt(self, on_platform: OnPlatform) -> None:
         async def scenario(platform: Any) -> SandboxCall:
             platform.customer.replies["/tone.wav"] = encode_wav(tone(20), 8_000)
             play = f"<Play>{platform.customer.target('/tone.wav')}</Play>"
@@ -328,9 +305,7 @@ class TestGetDigits:
 
         assert length(call) == pytest.approx(4, abs=0.1)
 
-    def test_the_timeout_counts_from_the_end_of_the_prompt(
-        self, on_platform: Callable[..., Any]
-    ) -> None:
+    def test_the_timeout_counts_from_the_end_of_the_prompt(self, on_platform: OnPlatform) -> None:
         async def scenario(platform: Any) -> SandboxCall:
             platform.customer.replies["/tone.wav"] = encode_wav(tone(6), 8_000)
             play = f"<Play>{platform.customer.target('/tone.wav')}</Play>"
@@ -340,7 +315,7 @@ class TestGetDigits:
 
 
 class TestRecord:
-    def test_of_a_session_runs_beside_what_follows(self, on_platform: Callable[..., Any]) -> None:
+    def test_of_a_session_runs_beside_what_follows(self, on_platform: OnPlatform) -> None:
         async def scenario(platform: Any) -> tuple[Any, Any, Wav]:
             url = platform.customer.target("/recorded")
             await run_call(
@@ -369,7 +344,7 @@ class TestRecord:
     )
     def test_of_a_message_ends_with_a_key_silence_or_its_length(
         self,
-        on_platform: Callable[..., Any],
+        on_platform: OnPlatform,
         steps: list[Press | Wait],
         attributes: str,
         digits: str,
@@ -385,9 +360,7 @@ class TestRecord:
         assert params["Digits"] == digits
         assert int(params["RecordingDurationMs"]) / 1000 == pytest.approx(seconds, abs=0.1)
 
-    def test_of_a_message_is_kept_when_the_person_hangs_up(
-        self, on_platform: Callable[..., Any]
-    ) -> None:
+    def test_of_a_message_is_kept_when_the_person_hangs_up(self, on_platform: OnPlatform) -> None:
         async def scenario(platform: Any) -> float:
             url = platform.customer.target("/recorded")
             await run_call(platform, f'<Record playBeep="false" callbackUrl="{url}"/>')
@@ -402,7 +375,7 @@ class TestRecord:
 
 @pytest.mark.parametrize(("reply", "code"), [(404, 7012), ("no", 8012)])
 def test_an_action_without_a_document_ends_the_call(
-    on_platform: Callable[..., Any], reply: int | str, code: int
+    on_platform: OnPlatform, reply: int | str, code: int
 ) -> None:
     async def scenario(platform: Any) -> SandboxCall:
         platform.customer.replies["/action"] = reply
@@ -414,7 +387,7 @@ def test_an_action_without_a_document_ends_the_call(
     assert call.record.hangup_cause_code == code
 
 
-def test_documents_that_go_round_in_a_circle_end_the_call(on_platform: Callable[..., Any]) -> None:
+def test_documents_that_go_round_in_a_circle_end_the_call(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> tuple[CallRecord, int]:
         url = platform.customer.target("/answer")
         call = await run_call(platform, f"<Redirect>{url}</Redirect>")
@@ -427,7 +400,7 @@ def test_documents_that_go_round_in_a_circle_end_the_call(on_platform: Callable[
     assert asked == MAX_INSTANT_DOCUMENTS + 1
 
 
-def test_a_circle_that_takes_its_time_goes_on(on_platform: Callable[..., Any]) -> None:
+def test_a_circle_that_takes_its_time_goes_on(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> Any:
         url = platform.customer.target("/answer")
         call = await run_call(

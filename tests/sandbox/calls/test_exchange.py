@@ -2,13 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from mediaserver.sandbox.calls.exchange import HEARTBEAT
-from mediaserver.sandbox.calls.plan import CallPlan
 from mediaserver.sandbox.errors import CallLimitError, UnknownNumberError
 from mediaserver.sandbox.records.records import (
     ApplicationRecord,
@@ -17,20 +15,12 @@ from mediaserver.sandbox.records.records import (
     NumberRecord,
     StreamRecord,
 )
-from mediaserver.sandbox.webhooks import Target
+from tests.sandbox.conftest import CALLER, OnPlatform
 
 
-CALLED, CALLER = "+14155550123", "+14155550100"
-
-
-async def place(platform: Any, *elements: str) -> Any:
-    answer = Target(platform.document("/answer", *elements))
-    return await platform.exchange.call(CALLED, caller=CALLER, plan=CallPlan(answer))
-
-
-def test_calls_begin_at_the_accounts_pace(on_platform: Callable[..., Any]) -> None:
+def test_calls_begin_at_the_accounts_pace(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> tuple[list[float], list[float]]:
-        calls = [await place(platform, "<Hangup/>") for _ in range(4)]
+        calls = [await platform.call("<Hangup/>") for _ in range(4)]
         await asyncio.gather(*(call.wait_ended() for call in calls))
         asked = [each for each in platform.customer.asked if each.event == "StartApp"]
         return [call.wait for call in calls], [each.time for each in asked]
@@ -41,18 +31,18 @@ def test_calls_begin_at_the_accounts_pace(on_platform: Callable[..., Any]) -> No
     assert times == pytest.approx([1, 1.5, 2, 2.5])
 
 
-def test_there_is_room_again_once_a_call_has_ended(on_platform: Callable[..., Any]) -> None:
+def test_there_is_room_again_once_a_call_has_ended(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> None:
-        call = await place(platform, "<Hangup/>")
+        call = await platform.call("<Hangup/>")
         with pytest.raises(CallLimitError, match="1 concurrent"):
-            await place(platform, "<Hangup/>")
+            await platform.call("<Hangup/>")
         await call.wait_ended()
-        await place(platform, "<Hangup/>")
+        await platform.call("<Hangup/>")
 
     on_platform(scenario, options={"concurrency": 1})
 
 
-def test_a_number_is_answered_by_its_application(on_platform: Callable[..., Any]) -> None:
+def test_a_number_is_answered_by_its_application(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> list[tuple[str, str]]:
         exchange = platform.exchange
         await exchange.records.remember(
@@ -73,7 +63,7 @@ def test_a_number_is_answered_by_its_application(on_platform: Callable[..., Any]
     assert on_platform(scenario) == [("/app", "GET"), ("/over", "POST")]
 
 
-def test_a_number_without_an_application_cannot_be_dialled(on_platform: Callable[..., Any]) -> None:
+def test_a_number_without_an_application_cannot_be_dialled(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> None:
         with pytest.raises(UnknownNumberError, match=re.escape(CALLER)):
             await platform.exchange.dial_in(CALLER)
@@ -81,9 +71,9 @@ def test_a_number_without_an_application_cannot_be_dialled(on_platform: Callable
     on_platform(scenario)
 
 
-def test_closing_hangs_up_and_tells_the_hangup_url(on_platform: Callable[..., Any]) -> None:
+def test_closing_hangs_up_and_tells_the_hangup_url(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> tuple[CallRecord, list[StreamRecord], Any]:
-        call = await place(platform, platform.stream(keepCallAlive="true"))
+        call = await platform.call(platform.stream(keepCallAlive="true"))
         await platform.streams.until(1)
         await platform.exchange.aclose()
         await platform.exchange.services.webhooks.delivered()
@@ -100,25 +90,23 @@ def test_closing_hangs_up_and_tells_the_hangup_url(on_platform: Callable[..., An
     assert told.event == "Hangup"
 
 
-def test_a_call_that_cannot_be_remembered_is_not_placed(on_platform: Callable[..., Any]) -> None:
+def test_a_call_that_cannot_be_remembered_is_not_placed(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> tuple[dict[Any, Any], dict[Any, Any]]:
         async def full(*_: Any) -> None:
             raise OSError("no space left on device")
 
         platform.exchange.records.store.save = full
         with pytest.raises(OSError, match="no space"):
-            await place(platform, "<Hangup/>")
+            await platform.call("<Hangup/>")
         return dict(platform.exchange.calls), dict(platform.exchange.records.calls)
 
     assert on_platform(scenario) == ({}, {})
 
 
-def test_a_heartbeat_is_kept_while_there_are_calls_and_no_longer(
-    on_platform: Callable[..., Any],
-) -> None:
+def test_a_heartbeat_is_kept_while_there_are_calls_and_no_longer(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> tuple[float, set[Any]]:
         exchange = platform.exchange
-        call = await place(platform, '<Wait length="9"/>')
+        call = await platform.call('<Wait length="9"/>')
         await call.wait_ended()
         ended = exchange.services.now()
         await asyncio.sleep(60)

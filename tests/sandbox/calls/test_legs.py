@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from mediaserver.sandbox.calls.plan import CallPlan
 from mediaserver.sandbox.people.person import HangUp, Person, Press, Wait
 from mediaserver.sandbox.records.records import CallRecord
 from mediaserver.sandbox.webhooks import Target
+from tests.sandbox.conftest import OnPlatform
 
 
 A, B, C = "+14155550101", "+14155550102", "+14155550103"
@@ -51,7 +51,7 @@ def leg(platform: Any, number: str) -> Any:
     )
 
 
-def test_both_hear_each_other(on_platform: Callable[..., Any]) -> None:
+def test_both_hear_each_other(on_platform: OnPlatform) -> None:
     async def scenario(
         platform: Any,
     ) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
@@ -78,7 +78,7 @@ def test_both_hear_each_other(on_platform: Callable[..., Any]) -> None:
     assert heard_by_b == [pytest.approx((0.5, 1.5), abs=0.1)]
 
 
-def test_the_action_is_told_how_it_went(on_platform: Callable[..., Any]) -> None:
+def test_the_action_is_told_how_it_went(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> tuple[SandboxCall, dict[str, str], CallRecord]:
         call, told = await run_dial(platform, B)
         return call, told, leg(platform, B)
@@ -95,14 +95,14 @@ def test_the_action_is_told_how_it_went(on_platform: Callable[..., Any]) -> None
 @pytest.mark.parametrize(
     ("number", "status"), [("+14155550486", "busy"), ("+14155550480", "no-answer")]
 )
-def test_nobody_may_answer(on_platform: Callable[..., Any], number: str, status: str) -> None:
+def test_nobody_may_answer(on_platform: OnPlatform, number: str, status: str) -> None:
     async def scenario(platform: Any) -> Any:
         return (await run_dial(platform, number, timeout="20"))[1]
 
     assert on_platform(scenario)["DialStatus"] == status
 
 
-def test_the_first_to_answer_wins(on_platform: Callable[..., Any]) -> None:
+def test_the_first_to_answer_wins(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> tuple[CallRecord, CallRecord]:
         await run_dial(platform, B, C)
         return leg(platform, B), leg(platform, C)
@@ -115,7 +115,7 @@ def test_the_first_to_answer_wins(on_platform: Callable[..., Any]) -> None:
     assert fast.answered is not None
 
 
-def test_a_star_of_the_caller_ends_it(on_platform: Callable[..., Any]) -> None:
+def test_a_star_of_the_caller_ends_it(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> tuple[CallRecord, CallRecord]:
         call, _ = await run_dial(platform, B, hangupOnStar="true")
         return call.record, leg(platform, B)
@@ -126,7 +126,7 @@ def test_a_star_of_the_caller_ends_it(on_platform: Callable[..., Any]) -> None:
     assert record.ended - record.answered == pytest.approx(5, abs=0.1)
 
 
-def test_the_end_of_the_caller_ends_it(on_platform: Callable[..., Any]) -> None:
+def test_the_end_of_the_caller_ends_it(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> tuple[None, CallRecord]:
         _, told = await run_dial(platform, B)
         await asyncio.gather(*(each.wait_ended() for each in platform.exchange.calls.values()))
@@ -138,7 +138,7 @@ def test_the_end_of_the_caller_ends_it(on_platform: Callable[..., Any]) -> None:
     assert other.bill_duration == pytest.approx(3, abs=1)
 
 
-def test_the_time_limit_ends_it(on_platform: Callable[..., Any]) -> None:
+def test_the_time_limit_ends_it(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> Any:
         await run_dial(platform, B, timeLimit="7")
         return leg(platform, B)
@@ -148,9 +148,7 @@ def test_the_time_limit_ends_it(on_platform: Callable[..., Any]) -> None:
     assert (other.bill_duration, other.hangup_cause_name) == (7, "Scheduled Hangup")
 
 
-def test_an_inbound_call_is_answered_when_somebody_is_there(
-    on_platform: Callable[..., Any],
-) -> None:
+def test_an_inbound_call_is_answered_when_somebody_is_there(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> Any:
         answer = platform.document("/answer", f"<Dial><Number>{B}</Number></Dial>")
         call = await platform.exchange.dial_in(C, caller=A, plan=CallPlan(Target(answer)))
@@ -162,7 +160,7 @@ def test_an_inbound_call_is_answered_when_somebody_is_there(
     assert record.answered - record.initiated == pytest.approx(3, abs=0.1)
 
 
-def test_the_other_leg_can_be_transferred_away(on_platform: Callable[..., Any]) -> None:
+def test_the_other_leg_can_be_transferred_away(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> tuple[float, float]:
         answer = platform.document(
             "/answer", f"<Dial><Number>{B}</Number></Dial>", '<Wait length="2"/>'
@@ -181,7 +179,7 @@ def test_the_other_leg_can_be_transferred_away(on_platform: Callable[..., Any]) 
     assert (first, second) == (pytest.approx(8, abs=0.1), pytest.approx(26, abs=0.1))
 
 
-def test_a_callback_is_told_of_the_answer_and_the_end(on_platform: Callable[..., Any]) -> None:
+def test_a_callback_is_told_of_the_answer_and_the_end(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> list[str]:
         await run_dial(platform, B, callbackUrl=platform.customer.target("/told"))
         await platform.exchange.services.webhooks.delivered()
@@ -193,7 +191,7 @@ def test_a_callback_is_told_of_the_answer_and_the_end(on_platform: Callable[...,
 
 
 def test_a_leg_that_cannot_be_placed_leaves_none_of_the_others_behind(
-    on_platform: Callable[..., Any],
+    on_platform: OnPlatform,
 ) -> None:
     async def scenario(platform: Any) -> Any:
         place = platform.exchange.add_leg

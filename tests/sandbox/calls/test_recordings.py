@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +8,13 @@ import httpx
 import pytest
 
 from audiocodecs import Wav, read_wav
-from mediaserver.sandbox.calls.plan import CallPlan
 from mediaserver.sandbox.webhooks import Target
+from tests.sandbox.conftest import OnPlatform
 
 
-async def answered(platform: Any) -> Any:
-    answer = Target(platform.document("/answer", '<Wait length="20"/>'))
-    call = await platform.exchange.call("+14155550123", caller="+1415555", plan=CallPlan(answer))
-    await call.answered.wait()
-    return call
-
-
-def test_a_recording_ends_after_its_longest_time(on_platform: Callable[..., Any]) -> None:
+def test_a_recording_ends_after_its_longest_time(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> tuple[Any, Wav, str]:
-        call = await answered(platform)
+        call = await platform.answered()
         callback = Target(platform.customer.target("/recorded"))
         recording = call.start_recording(5, callback)
         await recording.stopped.wait()
@@ -39,9 +31,9 @@ def test_a_recording_ends_after_its_longest_time(on_platform: Callable[..., Any]
     assert told.params["RecordingDuration"] == "5"
 
 
-def test_a_recording_can_be_had_from_its_url(on_platform: Callable[..., Any]) -> None:
+def test_a_recording_can_be_had_from_its_url(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> tuple[int, str, int, int]:
-        call = await answered(platform)
+        call = await platform.answered()
         recording = call.start_recording(60)
         await asyncio.sleep(1)
         await recording.stop()
@@ -60,12 +52,12 @@ def test_a_recording_can_be_had_from_its_url(on_platform: Callable[..., Any]) ->
 
 
 def test_a_recording_that_cannot_be_written_does_the_call_no_harm(
-    on_platform: Callable[..., Any], tmp_path: Path
+    on_platform: OnPlatform, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("")
 
     async def scenario(platform: Any) -> Any:
-        call = await answered(platform)
+        call = await platform.answered()
         recording = call.start_recording(60)
         await recording.stop()
         return call.over

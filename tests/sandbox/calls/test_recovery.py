@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,10 +8,9 @@ import pytest
 
 from mediaserver.sandbox.calls.call import SandboxCall
 from mediaserver.sandbox.calls.exchange import HEARTBEAT, Exchange
-from mediaserver.sandbox.calls.plan import CallPlan
 from mediaserver.sandbox.records.book import RecordBook
 from mediaserver.sandbox.records.records import HeartbeatRecord
-from mediaserver.sandbox.webhooks import Target
+from tests.sandbox.conftest import OnPlatform
 
 
 DOWN = 3_600.0
@@ -21,15 +19,9 @@ DOWN = 3_600.0
 
 async def streaming(platform: Any, **plan: Any) -> SandboxCall:
     """Place a call with a stream, and let it go on for ten seconds."""
-    answer = platform.document(
-        "/answer",
-        platform.stream(
-            keepCallAlive="true", statusCallbackUrl=platform.customer.target("/status")
-        ),
-    )
-    call: SandboxCall = await platform.exchange.call(
-        "+14155550123", caller="+14155550100", plan=CallPlan(Target(answer), **plan)
-    )
+    status = platform.customer.target("/status")
+    stream = platform.stream(keepCallAlive="true", statusCallbackUrl=status)
+    call: SandboxCall = await platform.call(stream, **plan)
     await platform.streams.until(1)
     await asyncio.sleep(10)
     return call
@@ -75,7 +67,7 @@ async def closed(platform: Any, call: SandboxCall) -> Closed:
     )
 
 
-def test_calls_and_streams_are_closed(on_platform: Callable[..., Any]) -> None:
+def test_calls_and_streams_are_closed(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> Closed:
         return await closed(platform, await streaming(platform))
 
@@ -85,9 +77,7 @@ def test_calls_and_streams_are_closed(on_platform: Callable[..., Any]) -> None:
     assert left.stream == ("failed", "Connection error")
 
 
-def test_the_time_that_the_sandbox_was_down_is_billed_to_nobody(
-    on_platform: Callable[..., Any],
-) -> None:
+def test_the_time_that_the_sandbox_was_down_is_billed_to_nobody(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> Closed:
         return await closed(platform, await streaming(platform))
 
@@ -97,9 +87,7 @@ def test_the_time_that_the_sandbox_was_down_is_billed_to_nobody(
     assert left.billed == (60, 60)
 
 
-def test_without_a_heartbeat_a_call_ended_when_it_was_answered(
-    on_platform: Callable[..., Any],
-) -> None:
+def test_without_a_heartbeat_a_call_ended_when_it_was_answered(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> Closed:
         call = await streaming(platform)
         for beat in await platform.exchange.records.store.all(HeartbeatRecord):
@@ -113,7 +101,7 @@ def test_without_a_heartbeat_a_call_ended_when_it_was_answered(
 
 @pytest.mark.parametrize(("scheme", "event"), [("A", "DroppedStream"), ("B", "failed")])
 def test_the_streams_end_is_told_before_the_calls(
-    on_platform: Callable[..., Any], scheme: str, event: str
+    on_platform: OnPlatform, scheme: str, event: str
 ) -> None:
     async def scenario(platform: Any) -> list[Any]:
         # The first callback takes longest, and is still the first to be done.
@@ -130,9 +118,7 @@ def test_the_streams_end_is_told_before_the_calls(
     assert hangup.time - status.time == pytest.approx(5)
 
 
-def test_the_hangup_url_is_told_all_that_a_live_call_would_tell_it(
-    on_platform: Callable[..., Any],
-) -> None:
+def test_the_hangup_url_is_told_all_that_a_live_call_would_tell_it(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> tuple[dict[str, str], dict[str, str]]:
         call = await streaming(platform, headers={"X-PH-ticket": "17"})
         await restarted(platform)

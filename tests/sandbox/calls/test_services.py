@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,9 +9,7 @@ from mediaserver.sandbox.calls.hangup import NORMAL, Hangup, HangupSource
 from mediaserver.sandbox.calls.services import ExchangeOptions, loop_clock
 from mediaserver.sandbox.records.records import CallRecord
 from mediaserver.testing import run_virtual
-
-
-OnPlatform = Callable[..., Any]
+from tests.sandbox.conftest import OnPlatform
 
 
 @pytest.mark.parametrize(

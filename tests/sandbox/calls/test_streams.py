@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from mediaserver.plivo.models import StreamRequest
 from mediaserver.plivo.signatures import verify_upgrade
 from mediaserver.sandbox.audio.noise import NoiseCancellationError
 from mediaserver.sandbox.calls.call import SandboxCall
-from mediaserver.sandbox.calls.plan import CallPlan
 from mediaserver.sandbox.calls.streams import (
     ActiveStream,
     StreamPlan,
@@ -20,18 +18,8 @@ from mediaserver.sandbox.calls.streams import (
     stream_plan,
 )
 from mediaserver.sandbox.people.person import Person
-from mediaserver.sandbox.webhooks import Target
 from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
-
-
-async def answered(platform: Any, seconds: int = 60) -> SandboxCall:
-    """Place a call that lasts for a while, and wait until it is answered."""
-    answer = Target(platform.document("/answer", f'<Wait length="{seconds}"/>'))
-    call: SandboxCall = await platform.exchange.call(
-        "+14155550123", caller="+14155550100", plan=CallPlan(answer)
-    )
-    await call.answered.wait()
-    return call
+from tests.sandbox.conftest import OnPlatform
 
 
 async def start(call: SandboxCall, asked: StreamPlan) -> ActiveStream:
@@ -47,9 +35,9 @@ def statuses(platform: Any) -> list[StreamStatusRequest]:
     return [StreamStatusRequest.parse(asked.params) for asked in platform.customer.at("/status")]
 
 
-def test_a_stream_is_billed_from_its_connection_to_its_end(on_platform: Callable[..., Any]) -> None:
+def test_a_stream_is_billed_from_its_connection_to_its_end(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> Any:
-        call = await answered(platform, 100)
+        call = await platform.answered('<Wait length="100"/>')
         stream = await start(call, plan(platform))
         await platform.streams.until(1)
         await asyncio.sleep(61.5)
@@ -62,9 +50,9 @@ def test_a_stream_is_billed_from_its_connection_to_its_end(on_platform: Callable
     assert record.billed_amount == "0.00600"
 
 
-def test_a_stream_that_never_connected_costs_nothing(on_platform: Callable[..., Any]) -> None:
+def test_a_stream_that_never_connected_costs_nothing(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> Any:
-        call = await answered(platform)
+        call = await platform.answered()
         stream = await start(call, StreamPlan("ws://127.0.0.1:1/ws"))
         await stream.ended.wait()
         return stream.record
@@ -76,9 +64,9 @@ def test_a_stream_that_never_connected_costs_nothing(on_platform: Callable[..., 
 
 
 @pytest.mark.parametrize("scheme", ["A", "B"])
-def test_the_status_callback_is_told_in_order(on_platform: Callable[..., Any], scheme: str) -> None:
+def test_the_status_callback_is_told_in_order(on_platform: OnPlatform, scheme: str) -> None:
     async def scenario(platform: Any) -> Any:
-        call = await answered(platform)
+        call = await platform.answered()
         url = platform.customer.target("/status")
         # The first callback takes longest, and is still the first to be done.
         platform.customer.replies["/status"] = lambda asked: asyncio.sleep(
@@ -97,11 +85,9 @@ def test_the_status_callback_is_told_in_order(on_platform: Callable[..., Any], s
     assert {each.call_id for each in told} == {record.call_uuid}
 
 
-def test_the_status_callback_is_told_of_a_stream_that_failed(
-    on_platform: Callable[..., Any],
-) -> None:
+def test_the_status_callback_is_told_of_a_stream_that_failed(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> Any:
-        call = await answered(platform)
+        call = await platform.answered()
         url = platform.customer.target("/status")
         stream = await start(call, StreamPlan("ws://127.0.0.1:1/ws", status_callback_url=url))
         await stream.ended.wait()
@@ -114,9 +100,9 @@ def test_the_status_callback_is_told_of_a_stream_that_failed(
     assert "127.0.0.1" in told.params["Error"]
 
 
-def test_the_request_that_opens_the_socket_is_signed(on_platform: Callable[..., Any]) -> None:
+def test_the_request_that_opens_the_socket_is_signed(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> Any:
-        call = await answered(platform)
+        call = await platform.answered()
         asked = StreamPlan(platform.stream_url + "/ws?agent=7")
         await start(call, asked)
         await platform.streams.until(1)
@@ -129,9 +115,9 @@ def test_the_request_that_opens_the_socket_is_signed(on_platform: Callable[..., 
     )
 
 
-def test_extra_headers_arrive_with_the_start(on_platform: Callable[..., Any]) -> None:
+def test_extra_headers_arrive_with_the_start(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> Any:
-        call = await answered(platform)
+        call = await platform.answered()
         await start(call, plan(platform, extra_headers="agent=7,mood=good"))
         await platform.streams.until(1)
         return platform.streams.connections[0].events("start")[0]["extra_headers"]
@@ -139,9 +125,9 @@ def test_extra_headers_arrive_with_the_start(on_platform: Callable[..., Any]) ->
     assert on_platform(scenario) == "{X-PH-agent: 7, X-PH-mood: good}"
 
 
-def test_of_two_starts_at_once_one_is_refused(on_platform: Callable[..., Any]) -> None:
+def test_of_two_starts_at_once_one_is_refused(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> Any:
-        call = await answered(platform)
+        call = await platform.answered()
         answers = await asyncio.gather(
             *(start(call, plan(platform)) for _ in range(2)),
             return_exceptions=True,
@@ -156,9 +142,9 @@ def test_of_two_starts_at_once_one_is_refused(on_platform: Callable[..., Any]) -
     assert connections == 1
 
 
-def test_a_call_has_one_stream_at_a_time(on_platform: Callable[..., Any]) -> None:
+def test_a_call_has_one_stream_at_a_time(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> Any:
-        call = await answered(platform)
+        call = await platform.answered()
         first = await start(call, plan(platform))
         with pytest.raises(StreamRefusedError, match="one at a time"):
             await start(call, StreamPlan(platform.stream_url + "/other"))
@@ -169,9 +155,9 @@ def test_a_call_has_one_stream_at_a_time(on_platform: Callable[..., Any]) -> Non
     assert on_platform(scenario) == 1
 
 
-def test_a_stream_can_be_stopped_while_it_connects(on_platform: Callable[..., Any]) -> None:
+def test_a_stream_can_be_stopped_while_it_connects(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> Any:
-        call = await answered(platform)
+        call = await platform.answered()
 
         async def never(*_: Any, **__: Any) -> Any:
             await asyncio.get_running_loop().create_future()
@@ -188,9 +174,9 @@ def test_a_stream_can_be_stopped_while_it_connects(on_platform: Callable[..., An
     assert (record.started, record.end_reason) == (None, "API request")
 
 
-def test_stopping_what_has_ended_is_told_apart(on_platform: Callable[..., Any]) -> None:
+def test_stopping_what_has_ended_is_told_apart(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> Any:
-        call = await answered(platform)
+        call = await platform.answered()
         stream = await start(call, plan(platform))
         ids = [stream.record.stream_id] * 2
         return [await call.streams.stop(each, "API request") for each in ids]
@@ -198,9 +184,9 @@ def test_stopping_what_has_ended_is_told_apart(on_platform: Callable[..., Any]) 
     assert on_platform(scenario) == [True, False]
 
 
-def test_the_end_of_the_call_ends_its_stream(on_platform: Callable[..., Any]) -> None:
+def test_the_end_of_the_call_ends_its_stream(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> Any:
-        call = await answered(platform)
+        call = await platform.answered()
         stream = await start(call, plan(platform))
         await platform.streams.until(1)
         call.hang_up_by_api()
@@ -212,9 +198,9 @@ def test_the_end_of_the_call_ends_its_stream(on_platform: Callable[..., Any]) ->
     assert (record.end_reason, record.status, left) == ("Call hangup", "stopped", 0)
 
 
-def test_a_stream_cannot_be_of_a_format_that_plivo_has_not(on_platform: Callable[..., Any]) -> None:
+def test_a_stream_cannot_be_of_a_format_that_plivo_has_not(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> Any:
-        call = await answered(platform)
+        call = await platform.answered()
         with pytest.raises(ValueError, match="allowed"):
             await start(call, plan(platform, content_type="audio/x-l16;rate=44100"))
         return len(call.streams)
@@ -223,7 +209,7 @@ def test_a_stream_cannot_be_of_a_format_that_plivo_has_not(on_platform: Callable
 
 
 def test_without_a_noise_suppressor_a_stream_that_wants_one_is_refused(
-    on_platform: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    on_platform: OnPlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(*_: Any) -> None:
         raise NoiseCancellationError("there is no noise suppressor here")
@@ -231,7 +217,7 @@ def test_without_a_noise_suppressor_a_stream_that_wants_one_is_refused(
     monkeypatch.setattr("mediaserver.sandbox.wire.media_stream.NoiseCanceller", missing)
 
     async def scenario(platform: Any) -> Any:
-        call = await answered(platform)
+        call = await platform.answered()
         with pytest.raises(StreamRefusedError, match="no noise suppressor"):
             await start(call, plan(platform, noise_cancellation=True))
         await start(call, plan(platform))
@@ -240,12 +226,12 @@ def test_without_a_noise_suppressor_a_stream_that_wants_one_is_refused(
     assert on_platform(scenario) == 1
 
 
-def test_a_stream_ends_although_it_cannot_be_saved(on_platform: Callable[..., Any]) -> None:
+def test_a_stream_ends_although_it_cannot_be_saved(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> Any:
         async def full(*_: Any) -> None:
             raise OSError("no space left on device")
 
-        call = await answered(platform)
+        call = await platform.answered()
         url = platform.customer.target("/status")
         stream = await start(call, plan(platform, status_callback_url=url))
         await platform.streams.until(1)
@@ -266,10 +252,10 @@ def test_a_stream_ends_although_it_cannot_be_saved(on_platform: Callable[..., An
     ],
 )
 def test_a_stream_misbehaves_as_its_person_does_or_as_all_do(
-    on_platform: Callable[..., Any], person: Misbehaviour, options: Misbehaviour, number: object
+    on_platform: OnPlatform, person: Misbehaviour, options: Misbehaviour, number: object
 ) -> None:
     async def scenario(platform: Any) -> list[Any]:
-        call = await answered(platform)
+        call = await platform.answered()
         await start(call, plan(platform))
         await platform.streams.until(5, "media")
         return [each["media"]["chunk"] for each in platform.streams.connections[0].events("media")]

@@ -29,6 +29,7 @@ from mediaserver.sandbox import (
 )
 from mediaserver.sandbox.wire.uplink import GARBAGE
 from mediaserver.testing import run_virtual, stall
+from tests.sandbox.conftest import Joined
 
 
 FORMATS = [MULAW_8K, L16_8K, L16_16K, L16_24K]
@@ -59,7 +60,7 @@ async def nothing(phone: Phone, server: Any) -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_start_comes_first_and_then_a_frame_every_20_ms(
-    joined: Callable[..., Any], format: AudioFormat
+    joined: Joined, format: AudioFormat
 ) -> None:
     phone, server = joined(nothing, format=format, identity=IDENTITY)
     start, *frames = [decoded(message) for message in server.received]
@@ -70,13 +71,13 @@ def test_start_comes_first_and_then_a_frame_every_20_ms(
     assert phone.report().frames_sent == 25
 
 
-def test_timestamps_count_from_the_given_epoch(joined: Callable[..., Any]) -> None:
+def test_timestamps_count_from_the_given_epoch(joined: Joined) -> None:
     _, server = joined(nothing, epoch=1_700_000_000.0)
     stamps = [int(frame["media"]["timestamp"]) for frame in server.events("media")]
     assert stamps[:3] == [1_700_000_000_000, 1_700_000_000_020, 1_700_000_000_040]
 
 
-def test_timestamps_follow_the_loops_clock_otherwise(joined: Callable[..., Any]) -> None:
+def test_timestamps_follow_the_loops_clock_otherwise(joined: Joined) -> None:
     stamps = [
         [frame["media"]["timestamp"] for frame in joined(nothing)[1].events("media")]
         for _ in range(2)
@@ -84,7 +85,7 @@ def test_timestamps_follow_the_loops_clock_otherwise(joined: Callable[..., Any])
     assert stamps[0] == stamps[1]
 
 
-def test_the_request_carries_path_query_and_headers(joined: Callable[..., Any]) -> None:
+def test_the_request_carries_path_query_and_headers(joined: Joined) -> None:
     _, server = joined(nothing, headers={"X-Plivo-Signature-V3": "abc="})
     (request,) = server.requests
     assert request.path == "/stream?id=7"
@@ -98,13 +99,13 @@ def test_the_request_carries_path_query_and_headers(joined: Callable[..., Any]) 
     [("live", "{X-PH-agent: 7}"), ("documented", "agent=7"), ("json", '{"agent":"7"}')],
 )
 def test_extra_headers_are_on_start_and_on_every_frame(
-    joined: Callable[..., Any], style: str, text: str
+    joined: Joined, style: str, text: str
 ) -> None:
     _, server = joined(nothing, extra_headers={"agent": "7"}, extra_headers_style=style)
     assert {message["extra_headers"] for message in server.received} == {text}
 
 
-def test_tracks_of_a_stream_that_only_listens(joined: Callable[..., Any]) -> None:
+def test_tracks_of_a_stream_that_only_listens(joined: Joined) -> None:
     _, server = joined(nothing, bidirectional=False, tracks=("inbound", "outbound"))
     assert server.events("start")[0]["start"]["tracks"] == ["inbound", "outbound"]
     tracks = [frame["media"]["track"] for frame in server.events("media")]
@@ -114,7 +115,7 @@ def test_tracks_of_a_stream_that_only_listens(joined: Callable[..., Any]) -> Non
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("rate", [8000, 16_000, 24_000, 48_000])
 def test_the_callers_audio_is_brought_to_the_streams_rate(
-    joined: Callable[..., Any], format: AudioFormat, rate: int
+    joined: Joined, format: AudioFormat, rate: int
 ) -> None:
     async def script(phone: Phone, server: Any) -> None:
         await phone.wait_spoken()
@@ -130,7 +131,7 @@ def test_the_callers_audio_is_brought_to_the_streams_rate(
     assert phone.report().caller_speech == [(0.0, pytest.approx(0.4, abs=0.021))]
 
 
-def test_say_follows_what_is_being_said(joined: Callable[..., Any]) -> None:
+def test_say_follows_what_is_being_said(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         phone.say(tone(0.1))
         phone.say(tone(0.1))
@@ -141,9 +142,7 @@ def test_say_follows_what_is_being_said(joined: Callable[..., Any]) -> None:
     assert phone.recording()[:, 0].astype(bool).mean() > 0.9
 
 
-def test_a_stalled_loop_makes_up_for_its_frames_and_says_how_late_it_was(
-    joined: Callable[..., Any],
-) -> None:
+def test_a_stalled_loop_makes_up_for_its_frames_and_says_how_late_it_was(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         await phone.wait_until(0.1)
         stall(0.3)
@@ -154,7 +153,7 @@ def test_a_stalled_loop_makes_up_for_its_frames_and_says_how_late_it_was(
     assert phone.report().sender_lateness == pytest.approx(0.28, abs=0.021)
 
 
-def test_audio_is_heard_from_the_next_tick_on(joined: Callable[..., Any]) -> None:
+def test_audio_is_heard_from_the_next_tick_on(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         await phone.wait_until(0.1)
         server.send(audio(0.3))
@@ -170,7 +169,7 @@ def test_audio_is_heard_from_the_next_tick_on(joined: Callable[..., Any]) -> Non
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_recording_holds_both_voices_on_one_timeline(
-    joined: Callable[..., Any], format: AudioFormat
+    joined: Joined, format: AudioFormat
 ) -> None:
     async def script(phone: Phone, server: Any) -> None:
         server.send(audio(0.2, format))
@@ -188,7 +187,7 @@ def test_the_recording_holds_both_voices_on_one_timeline(
     np.testing.assert_array_equal(phone.report().recording, recording)
 
 
-def test_a_phone_can_keep_no_audio(joined: Callable[..., Any]) -> None:
+def test_a_phone_can_keep_no_audio(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         server.send(audio(0.2))
         await phone.wait_until(0.5)
@@ -201,9 +200,7 @@ def test_a_phone_can_keep_no_audio(joined: Callable[..., Any]) -> None:
     assert report.caller_speech
 
 
-def test_a_checkpoint_is_acknowledged_when_the_audio_before_it_was_played(
-    joined: Callable[..., Any],
-) -> None:
+def test_a_checkpoint_is_acknowledged_when_the_audio_before_it_was_played(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         server.send(audio(0.2), SetCheckpoint(STREAM, "greeting"))
         await server.until("playedStream")
@@ -216,7 +213,7 @@ def test_a_checkpoint_is_acknowledged_when_the_audio_before_it_was_played(
     assert (checkpoint.name, checkpoint.played) == ("greeting", pytest.approx(0.22))
 
 
-def test_a_clear_is_answered_at_once_and_its_checkpoints_never(joined: Callable[..., Any]) -> None:
+def test_a_clear_is_answered_at_once_and_its_checkpoints_never(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         server.send(audio(1.0), SetCheckpoint(STREAM, "never"))
         await phone.wait_until(0.1)
@@ -234,7 +231,7 @@ def test_a_clear_is_answered_at_once_and_its_checkpoints_never(joined: Callable[
     assert report.audio_played + report.audio_cleared == pytest.approx(report.audio_received)
 
 
-def test_keys_are_sent_one_after_the_other(joined: Callable[..., Any]) -> None:
+def test_keys_are_sent_one_after_the_other(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         await phone.wait_until(0.1)
         phone.press("1#")
@@ -250,7 +247,7 @@ def test_keys_are_sent_one_after_the_other(joined: Callable[..., Any]) -> None:
 
 
 @pytest.mark.parametrize("digits", ["", "1w", "a", "12 3", "E"])
-def test_a_key_no_telephone_has_is_refused(joined: Callable[..., Any], digits: str) -> None:
+def test_a_key_no_telephone_has_is_refused(joined: Joined, digits: str) -> None:
     async def script(phone: Phone, server: Any) -> None:
         with pytest.raises(ValueError, match="0-9, "):
             phone.press(digits)
@@ -258,7 +255,7 @@ def test_a_key_no_telephone_has_is_refused(joined: Callable[..., Any], digits: s
     joined(script)
 
 
-def test_digits_from_the_server_are_recorded(joined: Callable[..., Any]) -> None:
+def test_digits_from_the_server_are_recorded(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         server.send(SendDtmf("12#"))
         await phone.wait_until(0.1)
@@ -267,7 +264,7 @@ def test_digits_from_the_server_are_recorded(joined: Callable[..., Any]) -> None
     assert [key.digit for key in phone.report().dtmf_received] == ["1", "2", "#"]
 
 
-def test_a_key_cuts_the_agent_off(joined: Callable[..., Any]) -> None:
+def test_a_key_cuts_the_agent_off(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         server.send(*[audio(0.5)] * 10)
         await phone.wait_until(1.02)
@@ -283,7 +280,7 @@ def test_a_key_cuts_the_agent_off(joined: Callable[..., Any]) -> None:
     assert interrupt.seconds == pytest.approx(0.02)
 
 
-def test_a_reply_is_timed_from_the_end_of_the_callers_speech(joined: Callable[..., Any]) -> None:
+def test_a_reply_is_timed_from_the_end_of_the_callers_speech(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         await phone.wait_until(0.5)
         server.send(audio(0.3))
@@ -294,7 +291,7 @@ def test_a_reply_is_timed_from_the_end_of_the_callers_speech(joined: Callable[..
     assert reply.seconds == pytest.approx(0.22)
 
 
-def test_audio_of_another_format_is_not_played(joined: Callable[..., Any]) -> None:
+def test_audio_of_another_format_is_not_played(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         server.send(audio(0.3, L16_16K))
         await phone.wait_until(0.5)
@@ -307,7 +304,7 @@ def test_audio_of_another_format_is_not_played(joined: Callable[..., Any]) -> No
     assert count == 1
 
 
-def test_half_a_sample_is_not_played(joined: Callable[..., Any]) -> None:
+def test_half_a_sample_is_not_played(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         server.send(PlayAudio(b"\x01\x02\x03", L16_8K))
         await phone.wait_until(0.1)
@@ -317,7 +314,7 @@ def test_half_a_sample_is_not_played(joined: Callable[..., Any]) -> None:
     assert next(iter(report.errors)).startswith("incorrectPayload")
 
 
-def test_a_full_playback_queue_is_an_error(joined: Callable[..., Any]) -> None:
+def test_a_full_playback_queue_is_an_error(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         server.send(audio(1.0), audio(1.0))
         await phone.wait_until(0.1)
@@ -337,7 +334,7 @@ def test_a_full_playback_queue_is_an_error(joined: Callable[..., Any]) -> None:
     ],
 )
 def test_what_plivo_would_not_understand_is_counted(
-    joined: Callable[..., Any], message: bytes | str, error: str
+    joined: Joined, message: bytes | str, error: str
 ) -> None:
     async def script(phone: Phone, server: Any) -> None:
         server.send(message, message)
@@ -350,7 +347,7 @@ def test_what_plivo_would_not_understand_is_counted(
     assert kinds(phone).count("error") == 1
 
 
-def test_departures_from_the_reference_are_obeyed_and_counted(joined: Callable[..., Any]) -> None:
+def test_departures_from_the_reference_are_obeyed_and_counted(joined: Joined) -> None:
     text = '{"event":"playAudio","media":{"contentType":"audio/x-mulaw","sampleRate":"8000",'
     text += '"payload":"' + "AAAA" * 40 + '"}}'
 
@@ -366,7 +363,7 @@ def test_departures_from_the_reference_are_obeyed_and_counted(joined: Callable[.
     assert len(server.events("clearedAudio")) == 1
 
 
-def test_a_command_for_another_stream_is_not_obeyed(joined: Callable[..., Any]) -> None:
+def test_a_command_for_another_stream_is_not_obeyed(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         server.send(SetCheckpoint("another", "x"), ClearAudio("another"))
         await phone.wait_until(0.1)
@@ -379,7 +376,7 @@ def test_a_command_for_another_stream_is_not_obeyed(joined: Callable[..., Any]) 
     assert len(server.received) == len(server.events("start") + server.events("media"))
 
 
-def test_a_stream_that_is_not_bidirectional_plays_nothing(joined: Callable[..., Any]) -> None:
+def test_a_stream_that_is_not_bidirectional_plays_nothing(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         server.send(audio(0.1))
         await phone.wait_until(0.2)
@@ -389,9 +386,7 @@ def test_a_stream_that_is_not_bidirectional_plays_nothing(joined: Callable[..., 
     assert report.audio_received == 0
 
 
-def test_a_checkpoint_whose_name_does_not_fit_an_answer_is_an_error(
-    joined: Callable[..., Any],
-) -> None:
+def test_a_checkpoint_whose_name_does_not_fit_an_answer_is_an_error(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         server.send(SetCheckpoint(STREAM, "x" * (65_536 - 82)))
         await phone.wait_until(0.1)
@@ -400,7 +395,7 @@ def test_a_checkpoint_whose_name_does_not_fit_an_answer_is_an_error(
     assert next(iter(report.errors)).startswith("checkpoint cannot be acknowledged")
 
 
-def test_errors_of_endless_variety_are_kept_within_bounds(joined: Callable[..., Any]) -> None:
+def test_errors_of_endless_variety_are_kept_within_bounds(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         server.send(*(f'{{"event":"{number}"}}' for number in range(150)))
         await phone.wait_until(0.1)
@@ -410,7 +405,7 @@ def test_errors_of_endless_variety_are_kept_within_bounds(joined: Callable[..., 
     assert sum(errors.values()) == 150
 
 
-def test_hanging_up_closes_the_socket(joined: Callable[..., Any]) -> None:
+def test_hanging_up_closes_the_socket(joined: Joined) -> None:
     phone, server = joined(nothing)
     report = phone.report()
     assert (report.ended_by, report.close_code) == ("caller", 1000)
@@ -420,7 +415,7 @@ def test_hanging_up_closes_the_socket(joined: Callable[..., Any]) -> None:
     assert kinds(phone)[-1] == "stream_ended"
 
 
-def test_hanging_up_twice_is_hanging_up(joined: Callable[..., Any]) -> None:
+def test_hanging_up_twice_is_hanging_up(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         await phone.hang_up()
         await phone.hang_up()
@@ -429,7 +424,7 @@ def test_hanging_up_twice_is_hanging_up(joined: Callable[..., Any]) -> None:
 
 
 def test_the_call_is_over_when_the_caller_hangs_up_not_when_the_socket_has_closed(
-    joined: Callable[..., Any],
+    joined: Joined,
 ) -> None:
     async def script(phone: Phone, server: Any) -> None:
         await phone.wait_until(0.5)
@@ -448,12 +443,12 @@ def test_the_call_is_over_when_the_caller_hangs_up_not_when_the_socket_has_close
     assert report.timeline[-1].time == report.duration
 
 
-def test_a_stop_event_can_be_sent_at_the_end(joined: Callable[..., Any]) -> None:
+def test_a_stop_event_can_be_sent_at_the_end(joined: Joined) -> None:
     _, server = joined(nothing, send_stop=True)
     assert server.received[-1]["event"] == "stop"
 
 
-def test_the_server_can_end_the_call(joined: Callable[..., Any]) -> None:
+def test_the_server_can_end_the_call(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         await phone.wait_until(0.1)
         server.close(1001, "going away")
@@ -464,7 +459,7 @@ def test_the_server_can_end_the_call(joined: Callable[..., Any]) -> None:
     assert report.close_reason == "going away"
 
 
-def test_a_lost_connection_ends_the_call(joined: Callable[..., Any]) -> None:
+def test_a_lost_connection_ends_the_call(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         await phone.wait_until(0.1)
         server.lose()
@@ -474,7 +469,7 @@ def test_a_lost_connection_ends_the_call(joined: Callable[..., Any]) -> None:
     assert (report.ended_by, report.close_code) == ("lost", 1006)
 
 
-def test_a_message_over_64_kb_ends_the_call(joined: Callable[..., Any]) -> None:
+def test_a_message_over_64_kb_ends_the_call(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         server.send("x" * 65_537)
         await phone.wait_closed()
@@ -483,7 +478,7 @@ def test_a_message_over_64_kb_ends_the_call(joined: Callable[..., Any]) -> None:
     assert (report.ended_by, report.close_code) == ("protocol", 1009)
 
 
-def test_whoever_waits_learns_of_the_end_of_the_call(joined: Callable[..., Any]) -> None:
+def test_whoever_waits_learns_of_the_end_of_the_call(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         waiting = asyncio.create_task(phone.wait_for_audio())
         await phone.wait_until(0.1)
@@ -498,7 +493,7 @@ def test_whoever_waits_learns_of_the_end_of_the_call(joined: Callable[..., Any])
     joined(script)
 
 
-def test_a_cancelled_wait_harms_nobody(joined: Callable[..., Any]) -> None:
+def test_a_cancelled_wait_harms_nobody(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
@@ -508,9 +503,7 @@ def test_a_cancelled_wait_harms_nobody(joined: Callable[..., Any]) -> None:
     assert joined(script)[0].ended
 
 
-def test_what_the_server_does_not_read_is_held_for_40_s_and_then_dropped(
-    joined: Callable[..., Any],
-) -> None:
+def test_what_the_server_does_not_read_is_held_for_40_s_and_then_dropped(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         server.writer.transport.pause_reading()
         await phone.wait_until(120.0)
@@ -522,7 +515,7 @@ def test_what_the_server_does_not_read_is_held_for_40_s_and_then_dropped(
     assert count > 500
 
 
-def test_a_whole_call_lasts_until_both_have_finished(joined: Callable[..., Any]) -> None:
+def test_a_whole_call_lasts_until_both_have_finished(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         calling = asyncio.create_task(phone.call(silence=1.5))
         await server.until("media", 60)
@@ -534,14 +527,14 @@ def test_a_whole_call_lasts_until_both_have_finished(joined: Callable[..., Any])
     joined(script, dial=False, audio=tone(1.0))
 
 
-def test_a_whole_call_never_lasts_longer_than_it_may(joined: Callable[..., Any]) -> None:
+def test_a_whole_call_never_lasts_longer_than_it_may(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         assert (await phone.call(seconds=1.0)).duration == pytest.approx(1.0)
 
     joined(script, dial=False, audio=tone(10.0))
 
 
-def test_silence_is_counted_from_the_call_on(joined: Callable[..., Any]) -> None:
+def test_silence_is_counted_from_the_call_on(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         await phone.wait_until(5.0)
         assert await phone.wait_for_silence(0.5) == pytest.approx(5.5)
@@ -549,7 +542,7 @@ def test_silence_is_counted_from_the_call_on(joined: Callable[..., Any]) -> None
     joined(script)
 
 
-def test_audio_that_is_being_heard_needs_no_waiting(joined: Callable[..., Any]) -> None:
+def test_audio_that_is_being_heard_needs_no_waiting(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         server.send(audio(1.0))
         await phone.wait_until(0.5)
@@ -562,7 +555,7 @@ def test_audio_that_is_being_heard_needs_no_waiting(joined: Callable[..., Any]) 
     joined(script)
 
 
-def test_a_phone_makes_one_call(joined: Callable[..., Any]) -> None:
+def test_a_phone_makes_one_call(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         with pytest.raises(RuntimeError, match="one call"):
             await phone.start()
@@ -570,9 +563,7 @@ def test_a_phone_makes_one_call(joined: Callable[..., Any]) -> None:
     joined(script)
 
 
-def test_audio_that_begins_after_a_moment_is_found_though_it_is_over(
-    joined: Callable[..., Any],
-) -> None:
+def test_audio_that_begins_after_a_moment_is_found_though_it_is_over(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         server.send(audio(0.5))
         await phone.wait_until(1.0)
@@ -586,7 +577,7 @@ def test_audio_that_begins_after_a_moment_is_found_though_it_is_over(
     assert run_virtual(phone.wait_for_audio(after=0.5)) == pytest.approx(1.02)
 
 
-def test_audio_under_way_does_not_begin_after_this_moment(joined: Callable[..., Any]) -> None:
+def test_audio_under_way_does_not_begin_after_this_moment(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         server.send(audio(1.0))
         await phone.wait_until(0.5)
@@ -598,7 +589,7 @@ def test_audio_under_way_does_not_begin_after_this_moment(joined: Callable[..., 
     joined(script)
 
 
-def test_a_silence_after_a_moment_is_found_though_it_is_over(joined: Callable[..., Any]) -> None:
+def test_a_silence_after_a_moment_is_found_though_it_is_over(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         server.send(audio(0.5))
         await phone.wait_until(1.5)
@@ -624,7 +615,7 @@ def test_a_silence_after_a_moment_is_found_though_it_is_over(joined: Callable[..
     ],
 )
 def test_a_wait_has_a_limit_in_the_time_of_the_call(
-    joined: Callable[..., Any],
+    joined: Joined,
     wait: Callable[[Phone], Awaitable[object]],
     what: str,
     seconds: float,
@@ -644,9 +635,7 @@ def test_a_wait_has_a_limit_in_the_time_of_the_call(
     joined(script, identity=IDENTITY)
 
 
-def test_an_agent_that_never_stops_is_not_waited_for_longer_than_the_limit(
-    joined: Callable[..., Any],
-) -> None:
+def test_an_agent_that_never_stops_is_not_waited_for_longer_than_the_limit(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         server.send(*[audio(1.0)] * 10)
         with pytest.raises(WaitTimeoutError, match=r"0\.5 s without speech from the agent"):
@@ -656,7 +645,7 @@ def test_an_agent_that_never_stops_is_not_waited_for_longer_than_the_limit(
     joined(script)
 
 
-def test_what_takes_long_by_itself_needs_no_limit(joined: Callable[..., Any]) -> None:
+def test_what_takes_long_by_itself_needs_no_limit(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         phone.say(tone(40.0))
         assert await phone.wait_spoken() == pytest.approx(40.0)
@@ -666,7 +655,7 @@ def test_what_takes_long_by_itself_needs_no_limit(joined: Callable[..., Any]) ->
     joined(script)
 
 
-def test_a_wait_that_the_end_of_the_call_ends_says_how_it_ended(joined: Callable[..., Any]) -> None:
+def test_a_wait_that_the_end_of_the_call_ends_says_how_it_ended(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         asyncio.get_running_loop().call_later(1.0, server.close, 1011, "the handler failed")
         with pytest.raises(CallEnded, match="waited for the agent to speak") as ended:
@@ -680,7 +669,7 @@ def test_a_wait_that_the_end_of_the_call_ends_says_how_it_ended(joined: Callable
     joined(script)
 
 
-def test_commands_can_be_watched(joined: Callable[..., Any]) -> None:
+def test_commands_can_be_watched(joined: Joined) -> None:
     seen: list[Command] = []
 
     async def script(phone: Phone, server: Any) -> None:
@@ -728,7 +717,7 @@ def wrong(*texts: str) -> Misbehaviour:
     return Misbehaviour.parse(*texts)
 
 
-def test_drop_loses_the_connection_without_a_close_frame(joined: Callable[..., Any]) -> None:
+def test_drop_loses_the_connection_without_a_close_frame(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         await phone.wait_closed()
 
@@ -740,7 +729,7 @@ def test_drop_loses_the_connection_without_a_close_frame(joined: Callable[..., A
     assert "misbehaviour" in kinds(phone)
 
 
-def test_half_close_shuts_the_sending_side_only(joined: Callable[..., Any]) -> None:
+def test_half_close_shuts_the_sending_side_only(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         await phone.wait_closed()
 
@@ -750,7 +739,7 @@ def test_half_close_shuts_the_sending_side_only(joined: Callable[..., Any]) -> N
     assert phone.report().errors == {}
 
 
-def test_a_phone_that_stops_reading_still_sends(joined: Callable[..., Any]) -> None:
+def test_a_phone_that_stops_reading_still_sends(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         await phone.wait_until(0.3)
         server.send(audio(0.1))
@@ -761,23 +750,23 @@ def test_a_phone_that_stops_reading_still_sends(joined: Callable[..., Any]) -> N
     assert len(server.events("media")) == 30
 
 
-def test_fragments_add_up_to_whole_messages(joined: Callable[..., Any]) -> None:
+def test_fragments_add_up_to_whole_messages(joined: Joined) -> None:
     _, server = joined(nothing, misbehaviour=wrong("fragmented"))
     assert server.fragments == 2 * len(server.received)
     assert len(server.events("media")) == 25
 
 
-def test_binary_frames_are_binary(joined: Callable[..., Any]) -> None:
+def test_binary_frames_are_binary(joined: Joined) -> None:
     _, server = joined(nothing, misbehaviour=wrong("binary"))
     assert {type(message) for message in server.received} == {bytes}
 
 
-def test_an_oversize_message_is_sent_whole(joined: Callable[..., Any]) -> None:
+def test_an_oversize_message_is_sent_whole(joined: Joined) -> None:
     _, server = joined(nothing, misbehaviour=wrong("oversize@0.1"))
     assert max(len(json.dumps(message)) for message in server.received) > 65_536
 
 
-def test_garbage_is_sent_as_text(joined: Callable[..., Any]) -> None:
+def test_garbage_is_sent_as_text(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         await phone.wait_until(2.0)
 
@@ -789,9 +778,7 @@ def test_garbage_is_sent_as_text(joined: Callable[..., Any]) -> None:
     "text",
     ["late:80ms", "bursts:5", "odd-sizes", "out-of-order", "string-numbers", "missing-numbers"],
 )
-def test_a_misbehaving_phone_still_plays_and_hangs_up(
-    joined: Callable[..., Any], text: str
-) -> None:
+def test_a_misbehaving_phone_still_plays_and_hangs_up(joined: Joined, text: str) -> None:
     async def script(phone: Phone, server: Any) -> None:
         server.send(audio(0.2), SetCheckpoint(STREAM, "end"))
         await server.until("playedStream")
@@ -803,7 +790,7 @@ def test_a_misbehaving_phone_still_plays_and_hangs_up(
     assert report.audio_played == pytest.approx(0.2)
 
 
-def test_no_acks_leaves_checkpoints_unanswered_but_known(joined: Callable[..., Any]) -> None:
+def test_no_acks_leaves_checkpoints_unanswered_but_known(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
         server.send(SetCheckpoint(STREAM, "end"))
         await phone.wait_until(0.5)

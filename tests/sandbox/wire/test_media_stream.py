@@ -53,6 +53,9 @@ def frequency_of(samples: NDArray[np.float64] | Samples, rate: int) -> np.float6
     return np.argmax(spectrum) * rate / len(samples)
 
 
+RunStreaming = Callable[..., Any]
+
+
 class Streaming:
     """A line, a stream on it, and the servers that its attempts to connect reach, in order."""
 
@@ -111,7 +114,7 @@ class Streaming:
 
 
 @pytest.fixture
-def streaming(scripted_server: type[Any]) -> Callable[..., Any]:
+def streaming(scripted_server: type[Any]) -> RunStreaming:
     """Run a script with a stream on a line that has been up for 0.5 s; return what it left."""
 
     def run(
@@ -158,7 +161,7 @@ async def for_a_second(call: Streaming) -> None:
 # What is sent
 
 
-def test_start_comes_first_in_the_form_of_the_reference(streaming: Callable[..., Any]) -> None:
+def test_start_comes_first_in_the_form_of_the_reference(streaming: RunStreaming) -> None:
     call = streaming(for_a_second, format=MULAW_8K, extra_headers={"agent": "7", "team": "x"})
     assert call.server.received[0] == {
         "event": "start",
@@ -174,7 +177,7 @@ def test_start_comes_first_in_the_form_of_the_reference(streaming: Callable[...,
     }
 
 
-def test_extra_headers_have_the_documented_form_on_request(streaming: Callable[..., Any]) -> None:
+def test_extra_headers_have_the_documented_form_on_request(streaming: RunStreaming) -> None:
     call = streaming(
         for_a_second, extra_headers={"agent": "7", "team": "x"}, extra_headers_style="documented"
     )
@@ -182,9 +185,7 @@ def test_extra_headers_have_the_documented_form_on_request(streaming: Callable[.
     assert texts == {"agent=7;team=x"}
 
 
-def test_media_come_fifty_times_a_second_with_times_of_the_clock(
-    streaming: Callable[..., Any],
-) -> None:
+def test_media_come_fifty_times_a_second_with_times_of_the_clock(streaming: RunStreaming) -> None:
     call = streaming(for_a_second)
     events = media(call)
     assert len(events) in (50, 51)
@@ -198,7 +199,7 @@ def test_media_come_fifty_times_a_second_with_times_of_the_clock(
 @pytest.mark.parametrize("format", FORMATS, ids=str)
 @pytest.mark.parametrize("rate", [8_000, 16_000, 24_000])
 def test_every_format_carries_the_voice_at_its_own_rate(
-    streaming: Callable[..., Any], format: AudioFormat, rate: int
+    streaming: RunStreaming, format: AudioFormat, rate: int
 ) -> None:
     async def script(call: Streaming) -> None:
         call.line.handset.say(tone(1.0, rate), rate)
@@ -214,7 +215,7 @@ def test_every_format_carries_the_voice_at_its_own_rate(
     assert np.sqrt(np.mean(steady**2)) == pytest.approx(8_000 / np.sqrt(2), rel=0.02)
 
 
-def test_a_line_of_the_same_rate_is_sent_bit_for_bit(streaming: Callable[..., Any]) -> None:
+def test_a_line_of_the_same_rate_is_sent_bit_for_bit(streaming: RunStreaming) -> None:
     speech = np.random.default_rng(7).integers(-9_000, 9_000, 16_000).astype(np.int16)
 
     async def script(call: Streaming) -> None:
@@ -227,7 +228,7 @@ def test_a_line_of_the_same_rate_is_sent_bit_for_bit(streaming: Callable[..., An
     assert np.array_equal(heard[start : start + 16_000], speech)
 
 
-def test_after_speech_come_its_end_and_then_settled_silence(streaming: Callable[..., Any]) -> None:
+def test_after_speech_come_its_end_and_then_settled_silence(streaming: RunStreaming) -> None:
     async def script(call: Streaming) -> None:
         call.line.handset.say(tone(0.5))
         await asyncio.sleep(1.0)
@@ -242,9 +243,7 @@ def test_after_speech_come_its_end_and_then_settled_silence(streaming: Callable[
     assert 10 * np.log10(np.sum(expected**2) / np.sum(error**2)) > 30
 
 
-def test_both_tracks_are_interleaved_each_with_its_own_chunks(
-    streaming: Callable[..., Any],
-) -> None:
+def test_both_tracks_are_interleaved_each_with_its_own_chunks(streaming: RunStreaming) -> None:
     async def script(call: Streaming) -> None:
         call.line.handset.say(tone(0.5, frequency=400))
         call.line.play(tone(0.5, frequency=1_000))
@@ -265,7 +264,7 @@ def test_both_tracks_are_interleaved_each_with_its_own_chunks(
     assert times[::2] == times[1::2]
 
 
-def test_the_outbound_track_alone_is_what_the_person_hears(streaming: Callable[..., Any]) -> None:
+def test_the_outbound_track_alone_is_what_the_person_hears(streaming: RunStreaming) -> None:
     async def script(call: Streaming) -> None:
         call.line.handset.say(tone(0.5, frequency=400))
         call.line.play(tone(0.5, frequency=1_000))
@@ -277,7 +276,7 @@ def test_the_outbound_track_alone_is_what_the_person_hears(streaming: Callable[.
     assert frequency_of(heard, 8_000) == pytest.approx(1_000, abs=5)
 
 
-def test_every_frame_is_one_that_a_strict_reader_takes(streaming: Callable[..., Any]) -> None:
+def test_every_frame_is_one_that_a_strict_reader_takes(streaming: RunStreaming) -> None:
     async def script(call: Streaming) -> None:
         call.line.handset.press("5")
         call.server.send(
@@ -303,9 +302,7 @@ def test_every_frame_is_one_that_a_strict_reader_takes(streaming: Callable[..., 
             assert isinstance(message["media"]["timestamp"], str)
 
 
-def test_keys_are_sent_with_the_time_at_which_they_were_pressed(
-    streaming: Callable[..., Any],
-) -> None:
+def test_keys_are_sent_with_the_time_at_which_they_were_pressed(streaming: RunStreaming) -> None:
     async def script(call: Streaming) -> None:
         await asyncio.sleep(0.2)
         call.line.handset.press("4")
@@ -321,14 +318,14 @@ def test_keys_are_sent_with_the_time_at_which_they_were_pressed(
     }
 
 
-def test_headers_go_into_the_request(streaming: Callable[..., Any]) -> None:
+def test_headers_go_into_the_request(streaming: RunStreaming) -> None:
     call = streaming(for_a_second)
     (request,) = call.server.requests
     assert request.headers["X-Plivo-Signature-V3-Nonce"] == "0"
     assert request.path == "/stream?id=7"
 
 
-def test_a_stop_event_is_sent_on_request_only(streaming: Callable[..., Any]) -> None:
+def test_a_stop_event_is_sent_on_request_only(streaming: RunStreaming) -> None:
     assert streaming(for_a_second).server.events("stop") == []
     assert len(streaming(for_a_second, send_stop=True).server.events("stop")) == 1
 
@@ -338,7 +335,7 @@ def test_a_stop_event_is_sent_on_request_only(streaming: Callable[..., Any]) -> 
 
 @pytest.mark.parametrize("format", FORMATS, ids=str)
 def test_the_person_hears_what_the_server_plays(
-    streaming: Callable[..., Any], format: AudioFormat
+    streaming: RunStreaming, format: AudioFormat
 ) -> None:
     async def script(call: Streaming) -> None:
         recording = call.line.record()
@@ -355,7 +352,7 @@ def test_the_person_hears_what_the_server_plays(
     assert call.stream.errors == {}
 
 
-def test_playback_in_odd_pieces_is_one_sound(streaming: Callable[..., Any]) -> None:
+def test_playback_in_odd_pieces_is_one_sound(streaming: RunStreaming) -> None:
     speech = tone(0.8, 16_000)
 
     async def script(call: Streaming) -> None:
@@ -371,7 +368,7 @@ def test_playback_in_odd_pieces_is_one_sound(streaming: Callable[..., Any]) -> N
     streaming(script, bidirectional=True, format=L16_16K)
 
 
-def test_nothing_is_lost_in_a_stall(streaming: Callable[..., Any]) -> None:
+def test_nothing_is_lost_in_a_stall(streaming: RunStreaming) -> None:
     speech = tone(0.8)
 
     async def script(call: Streaming) -> None:
@@ -391,7 +388,7 @@ def test_nothing_is_lost_in_a_stall(streaming: Callable[..., Any]) -> None:
     assert len(chunks) in (57, 58)
 
 
-def test_stream_and_platform_are_heard_together(streaming: Callable[..., Any]) -> None:
+def test_stream_and_platform_are_heard_together(streaming: RunStreaming) -> None:
     async def script(call: Streaming) -> None:
         recording = call.line.record()
         call.line.play(tone(0.5, frequency=400))
@@ -405,7 +402,7 @@ def test_stream_and_platform_are_heard_together(streaming: Callable[..., Any]) -
     streaming(script, bidirectional=True, format=L16_16K)
 
 
-def test_a_checkpoint_is_confirmed_when_it_was_heard(streaming: Callable[..., Any]) -> None:
+def test_a_checkpoint_is_confirmed_when_it_was_heard(streaming: RunStreaming) -> None:
     async def script(call: Streaming) -> None:
         sent = call.line.time
         call.server.send(
@@ -420,7 +417,7 @@ def test_a_checkpoint_is_confirmed_when_it_was_heard(streaming: Callable[..., An
     assert [(c.kind, c.name) for _, c in call.statuses if c.kind == "played"] == [("played", "end")]
 
 
-def test_a_clear_is_heard_and_told_at_once(streaming: Callable[..., Any]) -> None:
+def test_a_clear_is_heard_and_told_at_once(streaming: RunStreaming) -> None:
     async def script(call: Streaming) -> None:
         recording = call.line.record()
         call.server.send(
@@ -439,7 +436,7 @@ def test_a_clear_is_heard_and_told_at_once(streaming: Callable[..., Any]) -> Non
     assert call.kinds == ["connected", "cleared", "stopped"]
 
 
-def test_digits_of_the_server_reach_the_person(streaming: Callable[..., Any]) -> None:
+def test_digits_of_the_server_reach_the_person(streaming: RunStreaming) -> None:
     async def script(call: Streaming) -> None:
         call.server.send(SendDtmf("42#"))
         await asyncio.sleep(0.1)
@@ -448,7 +445,7 @@ def test_digits_of_the_server_reach_the_person(streaming: Callable[..., Any]) ->
     streaming(script, bidirectional=True)
 
 
-def test_more_audio_than_can_be_held_is_dropped_and_recorded(streaming: Callable[..., Any]) -> None:
+def test_more_audio_than_can_be_held_is_dropped_and_recorded(streaming: RunStreaming) -> None:
     async def script(call: Streaming) -> None:
         for _ in range(3):
             call.server.send(PlayAudio(bytes(8_000), MULAW_8K))
@@ -462,7 +459,7 @@ def test_more_audio_than_can_be_held_is_dropped_and_recorded(streaming: Callable
 
 
 def test_noise_is_taken_out_of_what_the_person_says_and_of_nothing_else(
-    streaming: Callable[..., Any],
+    streaming: RunStreaming,
 ) -> None:
     pytest.importorskip("webrtc_noise_gain", reason="it comes for Linux")
     noise = np.random.default_rng(3).normal(0, 1_000, 16_000 * 4).astype(np.int16)
@@ -485,7 +482,7 @@ def test_noise_is_taken_out_of_what_the_person_says_and_of_nothing_else(
 # How it ends
 
 
-def test_the_end_of_the_call_ends_the_stream(streaming: Callable[..., Any]) -> None:
+def test_the_end_of_the_call_ends_the_stream(streaming: RunStreaming) -> None:
     async def script(call: Streaming) -> None:
         await asyncio.sleep(1.0)
         call.line.handset.hang_up()
@@ -497,7 +494,7 @@ def test_the_end_of_the_call_ends_the_stream(streaming: Callable[..., Any]) -> N
     assert not call.server.open
 
 
-def test_a_stop_by_request_ends_the_stream_and_not_the_call(streaming: Callable[..., Any]) -> None:
+def test_a_stop_by_request_ends_the_stream_and_not_the_call(streaming: RunStreaming) -> None:
     async def script(call: Streaming) -> None:
         end = await call.stream.stop()
         assert end.reason == "API request"
@@ -509,7 +506,7 @@ def test_a_stop_by_request_ends_the_stream_and_not_the_call(streaming: Callable[
     assert call.kinds == ["connected", "stopped"]
 
 
-def test_two_stops_at_once_are_one(streaming: Callable[..., Any]) -> None:
+def test_two_stops_at_once_are_one(streaming: RunStreaming) -> None:
     async def script(call: Streaming) -> None:
         ends = await asyncio.gather(*(call.stream.stop() for _ in range(3)))
         assert len({id(end) for end in ends}) == 1
@@ -603,7 +600,7 @@ def test_a_connection_that_comes_after_the_end_is_given_up() -> None:
     assert aborted == [True]
 
 
-def test_a_cancelled_stream_leaves_no_socket_open(streaming: Callable[..., Any]) -> None:
+def test_a_cancelled_stream_leaves_no_socket_open(streaming: RunStreaming) -> None:
     async def script(call: Streaming) -> None:
         call.run.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -614,7 +611,7 @@ def test_a_cancelled_stream_leaves_no_socket_open(streaming: Callable[..., Any])
     assert streaming(script).end.reason == "API request"
 
 
-def test_a_stream_ends_at_its_timeout(streaming: Callable[..., Any]) -> None:
+def test_a_stream_ends_at_its_timeout(streaming: RunStreaming) -> None:
     async def script(call: Streaming) -> None:
         await call.run
         assert call.line.up
@@ -629,7 +626,7 @@ def test_a_stream_ends_at_its_timeout(streaming: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("code", "error"), [(1000, ""), (1001, ""), (1011, "closed with code 1011 oh no")]
 )
-def test_the_server_may_close(streaming: Callable[..., Any], code: int, error: str) -> None:
+def test_the_server_may_close(streaming: RunStreaming, code: int, error: str) -> None:
     async def script(call: Streaming) -> None:
         await asyncio.sleep(0.5)
         call.server.close(code, "oh no")
@@ -641,7 +638,7 @@ def test_the_server_may_close(streaming: Callable[..., Any], code: int, error: s
     assert call.kinds == ["connected", "stopped"]
 
 
-def test_a_lost_connection_drops_the_stream(streaming: Callable[..., Any]) -> None:
+def test_a_lost_connection_drops_the_stream(streaming: RunStreaming) -> None:
     async def script(call: Streaming) -> None:
         await asyncio.sleep(0.5)
         call.server.lose()
@@ -666,7 +663,7 @@ def refusing(*numbers: Any, status: int = 503) -> Callable[..., Any]:
     return prepare
 
 
-def test_three_refusals_fail_the_stream(streaming: Callable[..., Any]) -> None:
+def test_three_refusals_fail_the_stream(streaming: RunStreaming) -> None:
     async def script(call: Streaming) -> None:
         await call.run
 
@@ -680,7 +677,7 @@ def test_three_refusals_fail_the_stream(streaming: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize("refusals", [1, 2])
 def test_the_second_or_third_attempt_may_succeed_with_a_signature_of_its_own(
-    streaming: Callable[..., Any], refusals: int
+    streaming: RunStreaming, refusals: int
 ) -> None:
     call = streaming(for_a_second, prepare=refusing(*range(1, refusals + 1)))
     assert call.kinds == ["connected", "stopped"]
@@ -690,7 +687,7 @@ def test_the_second_or_third_attempt_may_succeed_with_a_signature_of_its_own(
 
 
 def test_a_server_that_takes_the_connection_and_says_nothing_fails_in_time(
-    streaming: Callable[..., Any],
+    streaming: RunStreaming,
 ) -> None:
     def prepare(_: int, server: Any) -> None:
         async def mute() -> None:
@@ -745,7 +742,7 @@ WRONG = {
 
 @pytest.mark.parametrize("message", WRONG, ids=str)
 def test_what_a_server_sends_wrong_is_recorded_and_the_stream_goes_on(
-    streaming: Callable[..., Any], message: bytes | str
+    streaming: RunStreaming, message: bytes | str
 ) -> None:
     async def script(call: Streaming) -> None:
         call.server.send(message)
@@ -759,7 +756,7 @@ def test_what_a_server_sends_wrong_is_recorded_and_the_stream_goes_on(
     assert call.kinds == ["connected", "stopped"]
 
 
-def test_half_a_sample_is_recorded(streaming: Callable[..., Any]) -> None:
+def test_half_a_sample_is_recorded(streaming: RunStreaming) -> None:
     async def script(call: Streaming) -> None:
         call.server.send(PlayAudio(b"123", L16_8K))
         await asyncio.sleep(0.1)
@@ -768,9 +765,7 @@ def test_half_a_sample_is_recorded(streaming: Callable[..., Any]) -> None:
     assert [error[:16] for error in call.stream.errors] == ["incorrectPayload"]
 
 
-def test_what_only_a_strict_reader_minds_is_obeyed_with_a_warning(
-    streaming: Callable[..., Any],
-) -> None:
+def test_what_only_a_strict_reader_minds_is_obeyed_with_a_warning(streaming: RunStreaming) -> None:
     async def script(call: Streaming) -> None:
         call.server.send('{"event":"clearAudio"}')
         await call.server.until("clearedAudio")
@@ -780,7 +775,7 @@ def test_what_only_a_strict_reader_minds_is_obeyed_with_a_warning(
     assert call.stream.errors == {}
 
 
-def test_commands_need_a_bidirectional_stream(streaming: Callable[..., Any]) -> None:
+def test_commands_need_a_bidirectional_stream(streaming: RunStreaming) -> None:
     async def script(call: Streaming) -> None:
         call.server.send(
             PlayAudio(bytes(160), MULAW_8K), SetCheckpoint(call.identity.stream_id, "x")
@@ -792,7 +787,7 @@ def test_commands_need_a_bidirectional_stream(streaming: Callable[..., Any]) -> 
     assert call.server.events("playedStream") == []
 
 
-def test_a_message_over_64_kb_drops_the_stream(streaming: Callable[..., Any]) -> None:
+def test_a_message_over_64_kb_drops_the_stream(streaming: RunStreaming) -> None:
     async def script(call: Streaming) -> None:
         call.server.send('{"event":"' + "x" * 70_000 + '"}')
         await call.run
@@ -804,7 +799,7 @@ def test_a_message_over_64_kb_drops_the_stream(streaming: Callable[..., Any]) ->
     assert call.kinds == ["connected", "dropped"]
 
 
-def test_bytes_that_are_no_websocket_drop_the_stream(streaming: Callable[..., Any]) -> None:
+def test_bytes_that_are_no_websocket_drop_the_stream(streaming: RunStreaming) -> None:
     async def script(call: Streaming) -> None:
         call.server.writer.write(b"HTTP/1.1 200 OK\r\n\r\n" * 9)
         await call.run
@@ -816,9 +811,7 @@ def test_bytes_that_are_no_websocket_drop_the_stream(streaming: Callable[..., An
     assert call.kinds == ["connected", "dropped"]
 
 
-def test_a_checkpoint_whose_confirmation_is_too_long_is_recorded(
-    streaming: Callable[..., Any],
-) -> None:
+def test_a_checkpoint_whose_confirmation_is_too_long_is_recorded(streaming: RunStreaming) -> None:
     async def script(call: Streaming) -> None:
         command = {"event": "checkpoint", "streamId": "", "name": "é" * 32_740}
         call.server.send(json.dumps(command, ensure_ascii=False, separators=(",", ":")))
@@ -831,7 +824,7 @@ def test_a_checkpoint_whose_confirmation_is_too_long_is_recorded(
     assert numbers == list(range(1, len(numbers) + 1))
 
 
-def test_messages_after_the_end_are_not_looked_at(streaming: Callable[..., Any]) -> None:
+def test_messages_after_the_end_are_not_looked_at(streaming: RunStreaming) -> None:
     async def script(call: Streaming) -> None:
         stopping = asyncio.create_task(call.stream.stop())
         call.server.send("garbage")
@@ -872,7 +865,7 @@ def not_reading(number: int, server: Any) -> None:
 
 @pytest.mark.parametrize("track", ["inbound", "both"])
 def test_a_server_that_does_not_read_degrades_the_stream_and_then_loses_it(
-    streaming: Callable[..., Any], track: str
+    streaming: RunStreaming, track: str
 ) -> None:
     async def script(call: Streaming) -> None:
         await call.run
@@ -890,7 +883,7 @@ def test_a_server_that_does_not_read_degrades_the_stream_and_then_loses_it(
     assert call.end.reason == "Connection error"
 
 
-def test_a_server_that_reads_again_in_time_gets_everything(streaming: Callable[..., Any]) -> None:
+def test_a_server_that_reads_again_in_time_gets_everything(streaming: RunStreaming) -> None:
     async def script(call: Streaming) -> None:
         await asyncio.sleep(30.0)
         call.server.reading.set()
@@ -907,7 +900,7 @@ def test_a_server_that_reads_again_in_time_gets_everything(streaming: Callable[.
 
 
 def test_the_end_of_a_call_does_not_wait_for_a_server_that_does_not_read(
-    streaming: Callable[..., Any],
+    streaming: RunStreaming,
 ) -> None:
     async def script(call: Streaming) -> None:
         await asyncio.sleep(20.0)

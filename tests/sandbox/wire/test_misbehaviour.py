@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import socket
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,6 +19,7 @@ from mediaserver.server.connection import StreamConnection
 from mediaserver.settings import Settings
 from mediaserver.stream import Stream
 from mediaserver.testing.joined import TestRuntime
+from tests.sandbox.conftest import OnPlatform
 
 
 def test_a_phone_behaves_by_default() -> None:
@@ -126,7 +126,7 @@ def test_what_is_printed_can_be_parsed(usages: set[str]) -> None:
     [("drop@1", "", 1.0), ("", "drop@2", 2.0), ("drop@1", "drop@2", 2.0), ("", "", 10.0)],
 )
 def test_a_platform_that_misbehaves_does_so_toward_a_real_handler(
-    on_platform: Callable[..., Any], everybody: str, person: str, seconds: float
+    on_platform: OnPlatform, everybody: str, person: str, seconds: float
 ) -> None:
     heard: list[float] = []
 
