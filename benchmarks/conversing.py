@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from audiocodecs import MULAW_8K
 from benchmarks.servers.mock_timings import sent_at
 from benchmarks.voices import Clip
 from mediaserver.protocol import Command, PlayAudio, SetCheckpoint
@@ -19,6 +20,7 @@ class Line(msgspec.Struct):
     """One phone, and the observations of its call.
 
     Attributes:
+        origin: when the call's stream started, on the monotonic clock.
         arrivals: when the first audio of each reply reached the phone's playback buffer, on the
             monotonic clock, and how long before that the speech service had returned it.
         said: the names of the clips that the caller said, in order.
@@ -29,22 +31,16 @@ class Line(msgspec.Struct):
     """
 
     phone: Phone
+    origin: float
     arrivals: list[tuple[float, float]] = []
     said: list[str] = []
     cut_ins: list[tuple[float, float]] = []
     accounts: list[tuple[dict[str, Any], float]] = []
 
-    @property
-    def origin(self) -> float:
-        """When the call's stream started, on the monotonic clock."""
-        return self.phone._origin
-
     def say(self, clip: Clip) -> tuple[float, float]:
         """Say a clip; return when its first sound comes and when it ends."""
-        voice = self.phone._voice
-        start = voice.ends
         self.said.append(clip.name)
-        voice.say(clip.payload)
+        start = self.phone.say(MULAW_8K.decode(clip.payload))
         return start + clip.onset, start + clip.seconds
 
 
@@ -57,7 +53,7 @@ class Callers(ABC):
 
     def take(self, phone: Phone) -> Line:
         """Observe a call from now on."""
-        line = Line(phone)
+        line = Line(phone, asyncio.get_running_loop().time() - phone.time)
         self.lines.append(line)
 
         def watch(command: Command, now: float) -> None:
@@ -164,7 +160,7 @@ def silences(line: Line) -> list[float | None]:
     None means that the agent did not fall silent while the caller spoke. Interruptions between two
     words, or after the agent had finished, are left out.
     """
-    spells, now = line.phone._buffer.spells, line.phone.time
+    spells, now = line.phone.report().agent_speech, line.phone.time
     found: list[float | None] = []
     for sound, end in line.cut_ins:
         spell = next((each for each in spells if each[0] <= sound < each[1]), None)

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import parse_qsl, urlsplit
@@ -15,6 +17,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.server import unix_serve
 from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import State
@@ -54,6 +57,13 @@ class ScriptedServer:
 
     async def run(self) -> None:
         self.reader, self.writer = await asyncio.open_connection(sock=self.sock)
+        try:
+            await self._serve()
+        finally:
+            # Also when a test has failed: the next test must not be blamed for an open socket.
+            self.writer.close()
+
+    async def _serve(self) -> None:
         text = b""
         while data := await self._read():
             self.protocol.receive_data(data)
@@ -76,7 +86,6 @@ class ScriptedServer:
             self.flush()
         self.protocol.receive_eof()
         self.arrived.set()
-        self.writer.close()
 
     async def _read(self) -> bytes:
         """Return the next data, or nothing once the caller is gone: closed, or torn down."""
@@ -157,17 +166,43 @@ def joined() -> Joined:
         server = ScriptedServer(theirs)
         running = asyncio.create_task(server.run())
         phone = Phone("ws://agent.example/stream?id=7", sock=ours, **options)
-        if dial:
-            await phone.start()
-        await script(phone, server)
-        await phone.hang_up()
-        await running
+        with ours:
+            if dial:
+                await phone.start()
+            await script(phone, server)
+            await phone.hang_up()
+            await running
         return phone, server
 
     def run(script: Script, dial: bool = True, **options: Any) -> tuple[Phone, ScriptedServer]:
         return run_virtual(scenario(script, dial, options))
 
     return run
+
+
+@pytest.fixture
+def serving(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AbstractAsyncContextManager[str]]:
+    """Have a handler serve every call of every phone; the block's value is a URL.
+
+    The sockets are Unix sockets, for virtual time: what is written to one is there at once, so that
+    the clock cannot jump ahead of it.
+    """
+
+    @contextlib.asynccontextmanager
+    async def serve(handler: Callable[..., Any], **options: Any) -> AsyncIterator[str]:
+        with tempfile.TemporaryDirectory() as folder:
+            path = f"{folder}/agent"
+
+            async def open_there(url: str, **options: Any) -> ClientConnection:
+                sock = socket.socket(socket.AF_UNIX)
+                sock.connect(path)
+                return await open_websocket(url, **{**options, "sock": sock})
+
+            monkeypatch.setattr("mediaserver.sandbox.phone.phone.open_websocket", open_there)
+            async with unix_serve(handler, path, compression=None, **options):
+                yield "ws://agent.example/stream"
+
+    return serve
 
 
 @pytest.fixture

@@ -50,6 +50,10 @@ _DEFAULT_EPOCH = 1_705_312_200.0
 """Unix time of the clock's zero, for a phone that is made without an `epoch`."""
 
 
+LONGEST_CALL = 14_400.0
+"""Seconds after which a whole call is hung up, as Plivo does it if it is not given a limit."""
+
+
 class Phone:
     """One call to a server that speaks Plivo's stream protocol, seen from the carrier.
 
@@ -227,7 +231,7 @@ class Phone:
 
         Args:
             silence: Seconds without speech from the agent after which it has finished.
-            seconds: Longest call; without it an agent that never stops is heard for ever.
+            seconds: Longest call, in the call's own time; `LONGEST_CALL`, four hours, if left out.
 
         Raises:
             CallFailed: The server did not take the call.
@@ -235,7 +239,7 @@ class Phone:
         """
         await self.start()
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(LONGEST_CALL if seconds is None else seconds):
                 await self.wait_spoken(within=math.inf)
                 await self.wait_for_silence(silence, within=math.inf)
         except (CallEnded, TimeoutError):
@@ -293,8 +297,10 @@ class Phone:
         self._timer = self._loop.call_at(self._deadline, self._tick)
         self._reader = asyncio.create_task(self._read(), name=f"phone {self.identity.stream_id}")
 
-    def say(self, samples: Samples, rate: int | None = None) -> None:
+    def say(self, samples: Samples, rate: int | None = None) -> float:
         """Say `samples` (`int16[n]`) after everything else that is still to be said.
+
+        Returns the time at which they begin.
 
         Args:
             samples: Mono audio.
@@ -306,7 +312,9 @@ class Phone:
         """
         if rate is not None and rate != self.format.rate:
             samples = resample(samples, rate, self.format.rate)
+        begins = self._voice.ends
         self._voice.say(self.format.encode(samples))
+        return begins
 
     def press(self, digits: str) -> None:
         """Press keys: the first at once, each following one 0.1 s later.

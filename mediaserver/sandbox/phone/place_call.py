@@ -15,7 +15,7 @@ from typing import Self
 from audiocodecs import MULAW_8K, AudioFormat, Wav, read_wav, write_wav
 from mediaserver.sandbox.audio.keys import check_digits
 from mediaserver.sandbox.errors import CallEnded
-from mediaserver.sandbox.phone.phone import Phone
+from mediaserver.sandbox.phone.phone import LONGEST_CALL, Phone
 from mediaserver.sandbox.phone.report import CallReport
 from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
 
@@ -66,7 +66,7 @@ class CallOptions:
         report: JSON file to write.
         presses: Keys to press.
         format: Format of the stream.
-        seconds: Longest call.
+        seconds: Longest call, in the call's own time; `LONGEST_CALL`, four hours, if left out.
         silence: The call ends when the caller has said everything and the agent has been silent
             for this many seconds.
         misbehaviour: What the phone does wrong.
@@ -98,7 +98,7 @@ async def place_call(
     """Make one call, write the files asked for, and return the report.
 
     The call ends when the caller has said and pressed everything and the agent has then been
-    silent for a while, when the server ends it, or after `options.seconds`. Cancelling hangs up,
+    silent for a while, when the server ends it, or after its longest time. Cancelling hangs up,
     and the files are written all the same.
 
     Args:
@@ -138,7 +138,8 @@ async def place_call(
 
 async def _talk(phone: Phone, options: CallOptions, answer: Wav | None) -> None:
     try:
-        async with asyncio.timeout(options.seconds):
+        longest = LONGEST_CALL if options.seconds is None else options.seconds
+        async with asyncio.timeout(longest):
             await asyncio.gather(_press(phone, options.presses), _answer(phone, answer))
             await phone.wait_spoken(within=math.inf)
             await phone.wait_for_silence(options.silence, within=math.inf)

@@ -18,7 +18,8 @@ class Misbehaviour:
 
     Attributes:
         stop_reading: From this time on nothing is read from the socket.
-        stop_sending: From this time on nothing is sent, and the socket stays open.
+        stop_sending: From this time on no event is sent: no frame, key or answer. The socket stays
+            open.
         drop: At this time the TCP connection is torn down without a closing handshake.
         half_close: At this time the sending side of the TCP connection is shut.
         oversize: At this time one message beyond 64 KB is sent.

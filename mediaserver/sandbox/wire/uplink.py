@@ -166,7 +166,7 @@ class Uplink:
 
     def _misbehave(self, position: int, payloads: Sequence[bytes]) -> list[WireMessage]:
         tick, wrong = self.ticks, self._wrong
-        if wrong.stop_sending is not None and tick > wrong.stop_sending * TICKS_PER_SECOND:
+        if self._has_stopped_sending(tick - 1):
             return []
         messages: list[WireMessage] = []
         if wrong.duplicate_start and tick == TICKS_PER_SECOND:
@@ -242,7 +242,7 @@ class Uplink:
         return messages
 
     def _start(self) -> WireMessage:
-        (start,) = self._event(
+        return self._numbered(
             Start(
                 self._identity.call_id,
                 self._identity.stream_id,
@@ -253,13 +253,19 @@ class Uplink:
                 sequence_number=self._sequence + 1,
             )
         )
-        return start
 
-    def _event(self, event: Start | Dtmf | PlayedStream | ClearedAudio | Stop) -> list[WireMessage]:
+    def _event(self, event: Dtmf | PlayedStream | ClearedAudio | Stop) -> list[WireMessage]:
+        return [] if self._has_stopped_sending(self.ticks) else [self._numbered(event)]
+
+    def _has_stopped_sending(self, tick: int) -> bool:
+        since = self._wrong.stop_sending
+        return since is not None and tick + 1 > since * TICKS_PER_SECOND
+
+    def _numbered(self, event: Start | Dtmf | PlayedStream | ClearedAudio | Stop) -> WireMessage:
         text = encode_event(event)
         # A number that could not be sent goes to the next message.
         self._sequence += 1
-        return [self._as_sent(text)]
+        return self._as_sent(text)
 
     def _as_sent(self, text: str) -> WireMessage:
         if self._wrong.string_numbers or self._wrong.missing_numbers:

@@ -1,4 +1,4 @@
-"""Loads call a small server of their own, over loopback, in virtual time."""
+"""Loads call a small server of their own in virtual time."""
 
 import asyncio
 import json
@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from websockets import Request, Response, ServerConnection
-from websockets.asyncio.server import serve
 
 from audiocodecs import L16_16K, MULAW_8K, AudioError, AudioFormat
 from mediaserver.protocol import ClearAudio, Dtmf, Media, PlayAudio, Start, decode_event
@@ -26,19 +25,22 @@ TONE = (9000 * np.sin(np.arange(8000) * 0.7)).astype(np.int16)
 TICK = 0.02
 
 
-def loaded(
-    handler: Callable[..., Any], *, refuse: Callable[..., Any] | None = None, **options: Any
-) -> LoadReport:
-    """Return the report of a load on a server that runs `handler` for each connection."""
+@pytest.fixture
+def loaded(serving: Callable[..., Any]) -> Callable[..., LoadReport]:
+    """Return the report of a load on a server that runs a handler for each connection."""
 
-    async def scenario() -> LoadReport:
-        async with serve(
-            handler, "127.0.0.1", 0, compression=None, process_request=refuse
-        ) as server:
-            url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/stream"
+    async def scenario(
+        handler: Callable[..., Any], refuse: Callable[..., Any] | None, options: dict[str, Any]
+    ) -> LoadReport:
+        async with serving(handler, process_request=refuse) as url:
             return await load(url, **options)
 
-    return run_virtual(scenario())
+    def run(
+        handler: Callable[..., Any], *, refuse: Callable[..., Any] | None = None, **options: Any
+    ) -> LoadReport:
+        return run_virtual(scenario(handler, refuse, options))
+
+    return run
 
 
 def speech(seconds: float, format: AudioFormat = MULAW_8K) -> str:
@@ -56,7 +58,7 @@ async def talking(connection: ServerConnection) -> None:
     await silent(connection)
 
 
-def test_every_call_is_made_and_lasts_its_time() -> None:
+def test_every_call_is_made_and_lasts_its_time(loaded: Callable[..., LoadReport]) -> None:
     report = loaded(talking, calls=20, seconds=2.0, ramp=100.0)
     assert (report.made, report.most_at_once, report.failed, report.cut) == (20, 20, {}, {})
     assert report.ok
@@ -66,7 +68,7 @@ def test_every_call_is_made_and_lasts_its_time() -> None:
     assert report.messages_sent == pytest.approx(20 * 101, abs=20)
 
 
-def test_calls_of_a_slow_ramp_are_not_all_up_together() -> None:
+def test_calls_of_a_slow_ramp_are_not_all_up_together(loaded: Callable[..., LoadReport]) -> None:
     report = loaded(silent, calls=6, seconds=0.9, ramp=2.0)
     assert report.made == 6
     assert report.most_at_once == 2
@@ -89,7 +91,7 @@ def test_the_first_half_of_a_ramp_is_spread_over_the_frame_too() -> None:
     assert max(after - before for before, after in pairwise(phases)) < 2 * TICK / 100
 
 
-def test_frames_leave_spread_over_the_20_ms() -> None:
+def test_frames_leave_spread_over_the_20_ms(loaded: Callable[..., LoadReport]) -> None:
     arrivals = {}
 
     async def handler(connection: ServerConnection) -> None:
@@ -105,7 +107,7 @@ def test_frames_leave_spread_over_the_20_ms() -> None:
     assert max(gaps) == pytest.approx(TICK / 10, rel=0.05)
 
 
-def test_calls_not_taken_are_counted_by_reason() -> None:
+def test_calls_not_taken_are_counted_by_reason(loaded: Callable[..., LoadReport]) -> None:
     requests = []
 
     def refuse(connection: ServerConnection, request: Request) -> Response | None:
@@ -127,7 +129,7 @@ def test_a_server_that_is_not_there_is_a_failure_of_every_call() -> None:
     assert not report.generator_limits
 
 
-def test_calls_cut_are_counted_by_how_they_ended() -> None:
+def test_calls_cut_are_counted_by_how_they_ended(loaded: Callable[..., LoadReport]) -> None:
     async def handler(connection: ServerConnection) -> None:
         event = decode_event(await connection.recv())
         assert isinstance(event, Start)
@@ -145,7 +147,7 @@ def test_calls_cut_are_counted_by_how_they_ended() -> None:
     assert not report.ok
 
 
-def test_reasons_without_number_are_kept_within_bounds() -> None:
+def test_reasons_without_number_are_kept_within_bounds(loaded: Callable[..., LoadReport]) -> None:
     async def handler(connection: ServerConnection) -> None:
         for number in range(90):
             await connection.send(f'{{"event":"{id(connection)}-{number}"}}')
@@ -157,7 +159,9 @@ def test_reasons_without_number_are_kept_within_bounds() -> None:
     assert sum(report.errors.values()) == 270
 
 
-def test_gaps_are_counted_and_related_to_the_length_of_a_call() -> None:
+def test_gaps_are_counted_and_related_to_the_length_of_a_call(
+    loaded: Callable[..., LoadReport],
+) -> None:
     async def handler(connection: ServerConnection) -> None:
         await connection.send(speech(0.1))
         await asyncio.sleep(0.2)
@@ -173,7 +177,7 @@ def test_gaps_are_counted_and_related_to_the_length_of_a_call() -> None:
     assert report.first_audio.count == 3
 
 
-def test_longer_silences_can_be_gaps_too() -> None:
+def test_longer_silences_can_be_gaps_too(loaded: Callable[..., LoadReport]) -> None:
     async def handler(connection: ServerConnection) -> None:
         await connection.send(speech(0.1))
         await asyncio.sleep(1.0)
@@ -186,7 +190,7 @@ def test_longer_silences_can_be_gaps_too() -> None:
     assert (gone.gap_count, gone.pause_count) == (1, 0)
 
 
-def test_a_dropout_of_one_call_shows_among_the_pauses() -> None:
+def test_a_dropout_of_one_call_shows_among_the_pauses(loaded: Callable[..., LoadReport]) -> None:
     async def handler(connection: ServerConnection) -> None:
         connections.append(connection)
         await connection.send(speech(0.1))
@@ -201,7 +205,9 @@ def test_a_dropout_of_one_call_shows_among_the_pauses() -> None:
     assert report.pause_seconds == pytest.approx(0.9 + 2 * 0.6, abs=3 * TICK)
 
 
-def test_callers_say_their_audio_over_and_over_and_replies_are_timed() -> None:
+def test_callers_say_their_audio_over_and_over_and_replies_are_timed(
+    loaded: Callable[..., LoadReport],
+) -> None:
     audio = np.concatenate([TONE, np.zeros(8000, np.int16)])
 
     async def handler(connection: ServerConnection) -> None:
@@ -222,7 +228,7 @@ def test_callers_say_their_audio_over_and_over_and_replies_are_timed() -> None:
     assert report.unanswered == 2
 
 
-def test_audio_of_another_rate_is_resampled() -> None:
+def test_audio_of_another_rate_is_resampled(loaded: Callable[..., LoadReport]) -> None:
     payloads: list[Any] = []
 
     async def handler(connection: ServerConnection) -> None:
@@ -235,12 +241,12 @@ def test_audio_of_another_rate_is_resampled() -> None:
     assert any(payloads[5])
 
 
-def test_empty_audio_is_silence() -> None:
+def test_empty_audio_is_silence(loaded: Callable[..., LoadReport]) -> None:
     report = loaded(silent, calls=1, seconds=0.1, audio=np.zeros(0, np.int16))
     assert report.ok
 
 
-def test_callers_can_be_given_something_to_do() -> None:
+def test_callers_can_be_given_something_to_do(loaded: Callable[..., LoadReport]) -> None:
     async def handler(connection: ServerConnection) -> None:
         for _ in range(10):
             await connection.send(speech(1.0))
@@ -261,7 +267,7 @@ def test_callers_can_be_given_something_to_do() -> None:
     assert report.audio_cleared == pytest.approx(3 * 9.4, abs=0.2)
 
 
-def test_an_agent_that_talks_on_after_a_key_is_counted() -> None:
+def test_an_agent_that_talks_on_after_a_key_is_counted(loaded: Callable[..., LoadReport]) -> None:
     async def handler(connection: ServerConnection) -> None:
         for _ in range(10):
             await connection.send(speech(1.0))
@@ -275,7 +281,9 @@ def test_an_agent_that_talks_on_after_a_key_is_counted() -> None:
     assert (report.interrupts, report.uninterrupted) == (None, 2)
 
 
-def test_a_caller_is_cancelled_when_its_time_is_up_or_its_call_over() -> None:
+def test_a_caller_is_cancelled_when_its_time_is_up_or_its_call_over(
+    loaded: Callable[..., LoadReport],
+) -> None:
     cancelled = []
 
     async def handler(connection: ServerConnection) -> None:
@@ -293,7 +301,7 @@ def test_a_caller_is_cancelled_when_its_time_is_up_or_its_call_over() -> None:
     assert len(cancelled) == 4
 
 
-def test_a_caller_may_hang_up() -> None:
+def test_a_caller_may_hang_up(loaded: Callable[..., LoadReport]) -> None:
     async def caller(phone: Phone) -> None:
         await phone.wait_until(0.2)
         await phone.hang_up()
@@ -303,7 +311,7 @@ def test_a_caller_may_hang_up() -> None:
     assert report.elapsed < 1.0
 
 
-def test_a_caller_may_find_that_its_call_has_ended() -> None:
+def test_a_caller_may_find_that_its_call_has_ended(loaded: Callable[..., LoadReport]) -> None:
     async def handler(connection: ServerConnection) -> None:
         await connection.recv()
 
@@ -316,7 +324,7 @@ def test_a_caller_may_find_that_its_call_has_ended() -> None:
     assert sum(report.cut.values()) == 1
 
 
-def test_a_caller_that_fails_ends_all_calls_and_says_why() -> None:
+def test_a_caller_that_fails_ends_all_calls_and_says_why(loaded: Callable[..., LoadReport]) -> None:
     open_connections = set()
 
     async def handler(connection: ServerConnection) -> None:
@@ -333,7 +341,7 @@ def test_a_caller_that_fails_ends_all_calls_and_says_why() -> None:
     assert not open_connections
 
 
-def test_cancelling_hangs_up_every_call() -> None:
+def test_cancelling_hangs_up_every_call(serving: Callable[..., Any]) -> None:
     codes = []
 
     async def handler(connection: ServerConnection) -> None:
@@ -341,8 +349,7 @@ def test_cancelling_hangs_up_every_call() -> None:
         codes.append(connection.close_code)
 
     async def scenario() -> None:
-        async with serve(handler, "127.0.0.1", 0, compression=None) as server:
-            url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        async with serving(handler) as url:
             task = asyncio.create_task(load(url, calls=3, seconds=60.0))
             await asyncio.sleep(1.0)
             task.cancel()
@@ -353,7 +360,7 @@ def test_cancelling_hangs_up_every_call() -> None:
     assert codes == [1000, 1000, 1000]
 
 
-def test_progress_is_told_once_a_second_and_at_the_end() -> None:
+def test_progress_is_told_once_a_second_and_at_the_end(loaded: Callable[..., LoadReport]) -> None:
     seen: list[Any] = []
     loaded(silent, calls=4, seconds=2.0, ramp=2.0, on_progress=seen.append)
     assert [round(each.elapsed) for each in seen[:-1]] == [0, 1, 2, 3]
@@ -362,14 +369,14 @@ def test_progress_is_told_once_a_second_and_at_the_end() -> None:
     assert all(each.failed == each.cut == 0 for each in seen)
 
 
-def test_each_call_is_reported_and_keeps_no_audio() -> None:
+def test_each_call_is_reported_and_keeps_no_audio(loaded: Callable[..., LoadReport]) -> None:
     reports: list[Any] = []
     loaded(talking, calls=3, seconds=0.5, on_report=reports.append)
     assert len({report.call_id for report in reports}) == 3
     assert all(report.recording is None for report in reports)
 
 
-def test_the_report_is_plain_json() -> None:
+def test_the_report_is_plain_json(loaded: Callable[..., LoadReport]) -> None:
     report = loaded(talking, calls=3, seconds=0.5)
     document = json.loads(report.to_json())
     assert document == report.to_dict()

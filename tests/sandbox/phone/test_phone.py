@@ -1,6 +1,8 @@
 import asyncio
 import json
+import socket
 import ssl
+import tempfile
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 import trustme
 from websockets import ServerConnection
-from websockets.asyncio.server import serve
+from websockets.asyncio.server import serve, unix_serve
 
 from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K, AudioFormat
 from mediaserver.protocol import (
@@ -22,6 +24,7 @@ from mediaserver.protocol import (
 from mediaserver.sandbox import (
     CallEnded,
     CallFailed,
+    CallReport,
     Misbehaviour,
     Phone,
     StreamIdentity,
@@ -800,7 +803,7 @@ def test_no_acks_leaves_checkpoints_unanswered_but_known(joined: Joined) -> None
     assert phone.report().checkpoints[0].played == pytest.approx(0.02)
 
 
-# Over real sockets.
+# With a server of websockets.
 
 
 GREETING = (
@@ -817,45 +820,76 @@ async def greet(connection: ServerConnection) -> None:
         pass
 
 
-async def test_a_whole_call_over_loopback() -> None:
-    async with serve(greet, "127.0.0.1", 0, compression=None) as server:
-        port = server.sockets[0].getsockname()[1]
-        phone = Phone(f"ws://127.0.0.1:{port}/stream", audio=tone(0.1))
-        report = await phone.call(silence=0.1)
+async def listen(connection: ServerConnection) -> None:
+    """Take one message, and end the call."""
+    await connection.recv()
+
+
+@pytest.fixture
+def called(serving: Callable[..., Any]) -> Callable[..., CallReport]:
+    """Have a phone make a whole call to a handler; return its report."""
+
+    def run(handler: Callable[..., Any], audio: Any = None, **options: Any) -> CallReport:
+        async def scenario() -> CallReport:
+            async with serving(handler) as url:
+                return await Phone(url, audio=audio).call(**options)
+
+        return run_virtual(scenario())
+
+    return run
+
+
+def test_a_whole_call(called: Callable[..., CallReport]) -> None:
+    report = called(greet, tone(0.1), silence=0.1)
     assert report.ended_by == "caller"
     assert report.audio_played == pytest.approx(0.15)
-    assert report.connect_seconds > 0
 
 
-async def test_a_call_can_be_capped() -> None:
-    async with serve(greet, "127.0.0.1", 0, compression=None) as server:
-        port = server.sockets[0].getsockname()[1]
-        report = await Phone(f"ws://127.0.0.1:{port}/").call(silence=60.0, seconds=0.1)
-    assert report.ended_by == "caller"
+@pytest.mark.parametrize("seconds", [0.5, None])
+def test_a_call_has_a_limit(
+    called: Callable[..., CallReport], monkeypatch: pytest.MonkeyPatch, seconds: float | None
+) -> None:
+    monkeypatch.setattr("mediaserver.sandbox.phone.phone.LONGEST_CALL", 5.0)
+    report = called(greet, silence=60.0, seconds=seconds)
+    assert (report.ended_by, report.duration) == ("caller", pytest.approx(seconds or 5.0))
 
 
-async def test_a_call_ends_when_the_server_ends_it() -> None:
-    async def refuse_to_talk(connection: ServerConnection) -> None:
-        await connection.recv()
-
-    async with serve(refuse_to_talk, "127.0.0.1", 0, compression=None) as server:
-        port = server.sockets[0].getsockname()[1]
-        report = await Phone(f"ws://127.0.0.1:{port}/").call()
-    assert report.ended_by == "server"
+def test_a_call_ends_when_the_server_ends_it(called: Callable[..., CallReport]) -> None:
+    assert called(listen).ended_by == "server"
 
 
-async def test_a_call_over_tls() -> None:
+def test_a_call_over_tls() -> None:
     authority = trustme.CA()
     there, here = (
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
     )
-    authority.issue_cert("127.0.0.1").configure_cert(there)
+    authority.issue_cert("agent.example").configure_cert(there)
     authority.configure_trust(here)
-    async with serve(greet, "127.0.0.1", 0, compression=None, ssl=there) as server:
-        port = server.sockets[0].getsockname()[1]
-        async with Phone(f"wss://127.0.0.1:{port}/", ssl=here) as phone:
-            await phone.wait_for_audio()
-        with pytest.raises(CallFailed, match=r"cannot call .*certificate"):
-            await Phone(f"wss://127.0.0.1:{port}/").start()
-    assert phone.report().close_code == 1000
+
+    async def scenario() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = f"{folder}/agent"
+
+            def phone(**options: Any) -> Phone:
+                sock = socket.socket(socket.AF_UNIX)
+                sock.connect(path)
+                return Phone("wss://agent.example/", sock=sock, **options)
+
+            async with unix_serve(greet, path, compression=None, ssl=there):
+                async with phone(ssl=here) as trusting:
+                    await trusting.wait_for_audio()
+                with pytest.raises(CallFailed, match=r"cannot call .*certificate"):
+                    await phone().start()
+        report = trusting.report()
+        assert report.close_code == 1000
+
+    run_virtual(scenario())
+
+
+async def test_opening_a_call_takes_time() -> None:
+    """By the real clock, over a real connection."""
+    async with serve(greet, "127.0.0.1", 0, compression=None) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/stream"
+        async with Phone(url, open_timeout=60.0) as phone:
+            assert phone.report().connect_seconds > 0

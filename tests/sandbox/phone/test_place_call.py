@@ -1,37 +1,59 @@
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from websockets import ServerConnection
-from websockets.asyncio.server import serve
 
 from audiocodecs import L16_16K, AudioError, read_wav, write_wav
 from mediaserver.protocol import Dtmf, Media, PlayAudio, Start, decode_event, encode_command
-from mediaserver.sandbox import CallFailed, CallOptions, KeyPress, Misbehaviour, place_call
-from mediaserver.sandbox.phone.place_call import GREETED_AFTER
+from mediaserver.sandbox import (
+    CallFailed,
+    CallOptions,
+    CallReport,
+    KeyPress,
+    Misbehaviour,
+    Phone,
+    place_call,
+)
+from mediaserver.sandbox.phone.place_call import GREETED_AFTER, GREETING_WITHIN
+from mediaserver.testing import run_virtual
+
+
+async def echo(connection: ServerConnection) -> None:
+    """Say back what is heard, and end the call at a key."""
+    async for message in connection:
+        match decode_event(message):
+            case Start(media_format=media_format):
+                assert media_format
+                format = media_format
+            case Media(payload=payload):
+                echoed = encode_command(PlayAudio(payload, format)).decode()
+                await connection.send(echoed)
+            case Dtmf():
+                await connection.close()
 
 
 @pytest.fixture
-async def echo() -> AsyncIterator[Any]:
-    """The address of an agent that says back what it hears."""
+def called(serving: Callable[..., Any]) -> Callable[..., CallReport]:
+    """Place a call to a handler, with options of `CallOptions`; return its report."""
 
-    async def handler(connection: ServerConnection) -> None:
-        async for message in connection:
-            match decode_event(message):
-                case Start(media_format=media_format):
-                    format = media_format
-                case Media(payload=payload):
-                    echoed = encode_command(PlayAudio(payload, format)).decode()
-                    await connection.send(echoed)
-                case Dtmf():
-                    await connection.close()
+    def run(
+        handler: Callable[..., Any] = echo,
+        watch: Callable[[Phone], object] | None = None,
+        epoch: float | None = None,
+        **options: Any,
+    ) -> CallReport:
+        async def scenario() -> CallReport:
+            async with serving(handler) as url:
+                return await place_call(CallOptions(url, **options), watch=watch, epoch=epoch)
 
-    async with serve(handler, "127.0.0.1", 0, compression=None) as server:
-        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/stream"
+        return run_virtual(scenario())
+
+    return run
 
 
 @pytest.fixture
@@ -41,16 +63,16 @@ def tone(tmp_path: Path) -> Path:
     return tmp_path / "in.wav"
 
 
-async def test_a_call_from_file_to_files(echo: str, tone: Path, tmp_path: Path) -> None:
-    options = CallOptions(
-        echo,
+def test_a_call_from_file_to_files(
+    called: Callable[..., CallReport], tone: Path, tmp_path: Path
+) -> None:
+    report = called(
         audio=tone,
         record=tmp_path / "out.wav",
         report=tmp_path / "report.json",
         format=L16_16K,
         silence=0.1,
     )
-    report = await place_call(options)
     recording = read_wav(tmp_path / "out.wav")
     assert recording.rate == 16_000
     assert recording.samples.shape == (round(report.duration * 16_000), 2)
@@ -59,15 +81,16 @@ async def test_a_call_from_file_to_files(echo: str, tone: Path, tmp_path: Path) 
     assert report.ended_by == "caller"
 
 
-async def test_keys_are_pressed_at_their_times(echo: str) -> None:
-    presses = (KeyPress("2", 60.0), KeyPress("1", 0.04))
-    report = await place_call(CallOptions(echo, presses=presses))
+def test_keys_are_pressed_at_their_times(called: Callable[..., CallReport]) -> None:
+    report = called(presses=(KeyPress("2", 60.0), KeyPress("1", 0.04)))
     assert [key.digit for key in report.keys_pressed] == ["1"]
     assert report.keys_pressed[0].time >= 0.04
     assert report.ended_by == "server"
 
 
-async def test_a_caller_may_let_the_agent_greet_first(tone: Path) -> None:
+def test_a_caller_may_let_the_agent_greet_first(
+    called: Callable[..., CallReport], tone: Path
+) -> None:
     greeting = (9000 * np.sin(np.arange(4000) * 0.1)).astype(np.int16)
 
     async def greet(connection: ServerConnection) -> None:
@@ -78,38 +101,40 @@ async def test_a_caller_may_let_the_agent_greet_first(tone: Path) -> None:
                     played = PlayAudio(format.encode(greeting), format)
                     await connection.send(encode_command(played).decode())
 
-    async with serve(greet, "127.0.0.1", 0, compression=None) as server:
-        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        report = await place_call(CallOptions(url, tone, after_greeting=True, silence=0.1))
+    report = called(greet, audio=tone, after_greeting=True, silence=0.1)
     ((_, greeted),) = report.agent_speech
     (said,) = report.caller_speech
     assert said[0] >= greeted + GREETED_AFTER
     assert report.ended_by == "caller"
 
 
-async def test_a_caller_does_not_wait_for_a_greeting_for_ever(
-    echo: str, tone: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_caller_does_not_wait_for_a_greeting_for_ever(
+    called: Callable[..., CallReport], tone: Path
 ) -> None:
-    monkeypatch.setattr("mediaserver.sandbox.phone.place_call.GREETING_WITHIN", 0.05)
-    options = CallOptions(echo, audio=tone, after_greeting=True, silence=0.1)
-    report = await place_call(options)
-    assert report.caller_speech
+    report = called(audio=tone, after_greeting=True, silence=0.1)
+    ((began, _),) = report.caller_speech
+    assert began == pytest.approx(GREETING_WITHIN + GREETED_AFTER, abs=0.03)
 
 
-async def test_a_call_is_capped(echo: str) -> None:
-    report = await place_call(CallOptions(echo, seconds=0.1, presses=(KeyPress("1", 60.0),)))
+@pytest.mark.parametrize("seconds", [0.1, None])
+def test_a_call_is_capped(
+    called: Callable[..., CallReport], monkeypatch: pytest.MonkeyPatch, seconds: float | None
+) -> None:
+    monkeypatch.setattr("mediaserver.sandbox.phone.place_call.LONGEST_CALL", 5.0)
+    report = called(seconds=seconds, presses=(KeyPress("1", 60.0),))
     assert (report.ended_by, report.keys_pressed) == ("caller", [])
+    assert report.duration == pytest.approx(seconds or 5.0)
 
 
-async def test_a_call_can_be_watched(echo: str) -> None:
-    seen = []
-    await place_call(CallOptions(echo, silence=0.02), watch=lambda phone: seen.append(phone))
+def test_a_call_can_be_watched(called: Callable[..., CallReport]) -> None:
+    seen: list[Phone] = []
+    report = called(silence=0.02, watch=seen.append)
     assert seen[0].started
-    assert seen[0].url == echo
+    assert seen[0].url == report.url
 
 
-async def test_extra_headers_misbehaviour_and_epoch_reach_the_wire(
-    monkeypatch: pytest.MonkeyPatch,
+def test_extra_headers_misbehaviour_and_epoch_reach_the_wire(
+    called: Callable[..., CallReport],
 ) -> None:
     received: list[Any] = []
 
@@ -118,15 +143,13 @@ async def test_extra_headers_misbehaviour_and_epoch_reach_the_wire(
         received.append(connection.request.headers["X-Test"])
         received.extend([await connection.recv(), await connection.recv()])
 
-    async with serve(handler, "127.0.0.1", 0, compression=None) as server:
-        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        options = CallOptions(
-            url,
-            misbehaviour=Misbehaviour(string_numbers=True),
-            extra_headers={"agent": "7"},
-            headers={"X-Test": "yes"},
-        )
-        await place_call(options, epoch=1_700_000_000.0)
+    called(
+        handler,
+        epoch=1_700_000_000.0,
+        misbehaviour=Misbehaviour(string_numbers=True),
+        extra_headers={"agent": "7"},
+        headers={"X-Test": "yes"},
+    )
     header, start, media = received
     assert header == "yes"
     assert json.loads(start)["sequenceNumber"] == "1"
@@ -140,21 +163,25 @@ async def test_a_file_that_is_no_audio_is_refused_before_calling(tmp_path: Path)
         await place_call(CallOptions("ws://127.0.0.1:1/", audio=tmp_path / "in.wav"))
 
 
-async def test_a_call_that_is_broken_off_writes_its_files(
-    echo: str, tone: Path, tmp_path: Path
+def test_a_call_that_is_broken_off_writes_its_files(
+    serving: Callable[..., Any], tone: Path, tmp_path: Path
 ) -> None:
-    options = CallOptions(
-        echo, audio=tone, record=tmp_path / "out.wav", report=tmp_path / "report.json", silence=60.0
-    )
-    taken: asyncio.Queue[Any] = asyncio.Queue()
-    call = asyncio.create_task(place_call(options, watch=taken.put_nowait))
-    phone = await taken.get()
-    await phone.wait_for_audio()
-    call.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await call
-    assert read_wav(tmp_path / "out.wav").samples.any(axis=0).all()
-    report = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    recording, written = tmp_path / "out.wav", tmp_path / "report.json"
+
+    async def scenario() -> None:
+        taken: asyncio.Queue[Phone] = asyncio.Queue()
+        async with serving(echo) as url:
+            options = CallOptions(url, audio=tone, record=recording, report=written, silence=60.0)
+            call = asyncio.create_task(place_call(options, watch=taken.put_nowait))
+            phone = await taken.get()
+            await phone.wait_until(await phone.wait_for_audio() + 0.1)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+
+    run_virtual(scenario())
+    assert read_wav(recording).samples.any(axis=0).all()
+    report = json.loads(written.read_text("utf-8"))
     assert (report["ended_by"], report["close_code"]) == ("caller", 1000)
 
 

@@ -1,42 +1,60 @@
 import asyncio
 import socket
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from websockets import ServerConnection
+from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.server import serve
-from websockets.http11 import Request, Response
 
 from mediaserver.sandbox.errors import CallFailed
 from mediaserver.sandbox.wire.connect import open_websocket
 from mediaserver.testing import run_virtual
 
 
-async def take(connection: ServerConnection) -> None:
-    """Take a call and hear it out."""
-    await connection.wait_closed()
+@pytest.fixture
+def opened(scripted_server: type[Any]) -> Callable[..., ClientConnection]:
+    """Open a WebSocket to a scripted server, and close it."""
 
-
-async def test_nothing_is_sent_that_plivo_does_not_send() -> None:
-    async with serve(take, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        connection = await open_websocket(
-            f"ws://127.0.0.1:{port}/stream?id=7", headers={"X-Test": "yes"}
-        )
+    async def scenario(refuse: tuple[int, str] | None, **options: Any) -> ClientConnection:
+        ours, theirs = socket.socketpair()
+        server = scripted_server(theirs)
+        server.refuse = refuse
+        running = asyncio.create_task(server.run())
+        url = "ws://agent.example/stream?id=7"
+        connection = await open_websocket(url, sock=ours, **options)
         await connection.close()
-    assert connection.request
-    headers = connection.request.headers
-    assert headers["X-Test"] == "yes"
-    assert not {"User-Agent", "Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol"} & set(headers)
-    assert connection.request.path == "/stream?id=7"
+        await running
+        return connection
+
+    def run(refuse: tuple[int, str] | None = None, **options: Any) -> ClientConnection:
+        return run_virtual(scenario(refuse, **options))
+
+    return run
+
+
+def test_nothing_is_sent_that_plivo_does_not_send(opened: Callable[..., ClientConnection]) -> None:
+    request = opened(headers={"X-Test": "yes"}).request
+    assert request
+    assert request.headers["X-Test"] == "yes"
+    surplus = {"User-Agent", "Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol"}
+    assert not surplus & set(request.headers)
+    assert request.path == "/stream?id=7"
 
 
 async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ws_proxy", "http://127.0.0.1:1")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.delenv("no_proxy", raising=False)
+
+    async def take(connection: ServerConnection) -> None:
+        await connection.wait_closed()
+
+    # A real connection: a proxy would not be asked for one over a given socket.
     async with serve(take, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        connection = await open_websocket(f"ws://127.0.0.1:{port}/")
+        connection = await open_websocket(f"ws://127.0.0.1:{port}/", open_timeout=60.0)
         await connection.close()
     assert connection.close_code == 1000
 
@@ -50,16 +68,11 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.Monke
         (500, "x" * 5000, "x" * 200),
     ],
 )
-async def test_a_refused_call_fails_with_status_and_reason(
-    status: int, body: str, reason: str
+def test_a_refused_call_fails_with_status_and_reason(
+    opened: Callable[..., ClientConnection], status: int, body: str, reason: str
 ) -> None:
-    def refuse(connection: ServerConnection, request: Request) -> Response:
-        return connection.respond(status, body)
-
-    async with serve(take, "127.0.0.1", 0, process_request=refuse) as server:
-        port = server.sockets[0].getsockname()[1]
-        with pytest.raises(CallFailed, match=f"^HTTP {status}: {reason}$") as failure:
-            await open_websocket(f"ws://127.0.0.1:{port}/")
+    with pytest.raises(CallFailed, match=f"^HTTP {status}: {reason}$") as failure:
+        opened((status, body))
     assert (failure.value.status, failure.value.reason) == (status, reason)
 
 
@@ -78,38 +91,22 @@ async def test_what_is_no_websocket_address_is_a_failed_call(url: str) -> None:
         await open_websocket(url)
 
 
-def test_a_server_that_never_answers_is_a_failed_call() -> None:
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (b"", "did not take the call in 3 s"),
+        (b"220 mail.example ESMTP\r\n\r\n", "cannot call"),
+        (b"HTTP/1.1 599 Not In The Mood\r\nContent-Length: 0\r\n\r\n", "HTTP 599: Not In The Mood"),
+    ],
+    ids=["nothing", "no HTTP", "a status that nobody knows"],
+)
+def test_an_answer_of_no_websocket_server_is_a_failed_call(answer: bytes, message: str) -> None:
     async def scenario() -> None:
         ours, theirs = socket.socketpair()
-        with theirs, pytest.raises(CallFailed, match="in 3 s"):
+        if answer:
+            theirs.sendall(answer)
+            theirs.shutdown(socket.SHUT_WR)
+        with theirs, pytest.raises(CallFailed, match=message):
             await open_websocket("ws://agent.example/", sock=ours, open_timeout=3.0)
 
     run_virtual(scenario())
-
-
-async def test_a_server_that_speaks_no_http_is_a_failed_call() -> None:
-    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"220 mail.example ESMTP\r\n\r\n")
-        await reader.read()
-        writer.close()
-
-    server = await asyncio.start_server(babble, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    with pytest.raises(CallFailed, match="cannot call"):
-        await open_websocket(f"ws://127.0.0.1:{port}/")
-    server.close()
-    await server.wait_closed()
-
-
-async def test_a_status_nobody_knows_is_told_in_the_servers_words() -> None:
-    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 599 Not In The Mood\r\nContent-Length: 0\r\n\r\n")
-        await reader.read()
-        writer.close()
-
-    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    with pytest.raises(CallFailed, match="HTTP 599: Not In The Mood"):
-        await open_websocket(f"ws://127.0.0.1:{port}/")
-    server.close()
-    await server.wait_closed()

@@ -260,8 +260,10 @@ def test_one_oversize_message_is_sent_at_its_time() -> None:
 
 def test_nothing_is_sent_any_more_after_stop_sending() -> None:
     sender = uplink("stop-sending@0.1", says=b"\x00" * 8000)
-    assert len(sender.tick(100)) == 5
+    assert len(sender.tick(4) + sender.dtmf("1", 0.09)) == 5
+    assert len(sender.tick(100)) == 1
     assert not sender.voice.speaking
+    assert sender.dtmf("1", 2.0) + sender.played("x") + sender.cleared(("y",)) + sender.stop() == []
 
 
 def test_binary_frames_are_bytes() -> None:
