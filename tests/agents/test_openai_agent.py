@@ -95,6 +95,14 @@ def asked(phone: Phone) -> None:
     phone.say((8000 * np.sin(2 * np.pi * 220 * times)).astype(np.int16))
 
 
+async def two_turns(server: OpenAIServer) -> tuple[Turn, Turn, CallReport]:
+    async with calling(server) as (phone, agent):
+        asked(phone)
+        first = await agent.turns.get()
+        asked(phone)
+        return first, await agent.turns.get(), phone.report()
+
+
 def spoken(
     fault: Callable[..., Any] | HttpReply | None = None,
     pieces: list[bytes] | tuple[bytes, bytes] = (SOUND * 400, SOUND * 400),
@@ -137,12 +145,7 @@ async def test_a_model_that_fails_is_apologised_for_and_the_call_recovers(fault:
     async with OpenAIServer(dialect="groq") as server:
         server.chat.will(answer(), says("Here I am."))
         server.speech.answer = spoken()
-        async with calling(server) as (phone, agent):
-            asked(phone)
-            first = await agent.turns.get()
-            asked(phone)
-            second = await agent.turns.get()
-            report = phone.report()
+        first, second, report = await two_turns(server)
     assert first.error is not None
     assert first.agent.endswith(APOLOGY)
     assert (second.error, second.agent) == (None, "Here I am.")
@@ -167,12 +170,7 @@ async def test_a_recogniser_that_fails_is_apologised_for_and_the_call_recovers(f
         server.transcription.will(TRANSCRIPTION_FAULTS[fault](), hears("Hello again."))
         server.chat.will(says("Here I am."))
         server.speech.answer = spoken()
-        async with calling(server) as (phone, agent):
-            asked(phone)
-            first = await agent.turns.get()
-            asked(phone)
-            second = await agent.turns.get()
-            report = phone.report()
+        first, second, report = await two_turns(server)
     assert first.error is not None
     assert (first.caller, first.agent) == ("", APOLOGY)
     assert (second.caller, second.agent) == ("Hello again.", "Here I am.")
@@ -195,12 +193,7 @@ async def test_a_voice_that_fails_is_apologised_for_and_never_heard_as_noise(fau
     async with OpenAIServer(dialect="groq") as server:
         server.chat.will(says("Words to say now."), says("Here I am."))
         server.speech.answer = spoken(SPEECH_FAULTS[fault]())
-        async with calling(server) as (phone, agent):
-            asked(phone)
-            first = await agent.turns.get()
-            asked(phone)
-            second = await agent.turns.get()
-            report = phone.report()
+        first, second, report = await two_turns(server)
     assert first.error is not None
     assert first.agent.endswith(APOLOGY)
     assert "now" not in first.agent

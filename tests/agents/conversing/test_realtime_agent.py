@@ -1,5 +1,6 @@
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,7 +22,7 @@ from mediaserver.agents.services.openai.realtime import OpenAIRealtime
 from mediaserver.agents.turns import LevelDetector, TurnSettings
 from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.sandbox import CallReport, Phone
-from mediaserver.testing import joined, run_virtual
+from mediaserver.testing import JoinedCall, joined, run_virtual
 from mediaserver.testing.openai.realtime import CallTool, OpenAIRealtimeServer, RealtimeAnswer
 from mediaserver.testing.realtime import ScriptedRealtime, ScriptedSession
 from mediaserver.testing.services import Fault, Timing
@@ -1038,6 +1039,25 @@ def test_an_agent_without_a_model_says_so() -> None:
 # The same over OpenAI's protocol.
 
 
+@asynccontextmanager
+async def over_openai(
+    server: OpenAIRealtimeServer,
+    *,
+    format: AudioFormat = MULAW_8K,
+    seconds_allowed: float | None = None,
+    **attributes: Any,
+) -> AsyncIterator[tuple[JoinedCall, type[Any]]]:
+    """Join a phone to an agent whose model is `server`; yield the call, and the agent's class."""
+    async with server.running():
+        limits: dict[str, Any] = {}
+        if seconds_allowed is not None:
+            limits = {"first_timeout": seconds_allowed, "stall_timeout": seconds_allowed}
+        model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key, **limits)
+        handler = agent_with(model, **attributes)
+        async with joined(handler, format=format) as line:
+            yield line, handler
+
+
 async def test_over_openais_protocol_a_tool_is_used_and_the_call_ended() -> None:
     server = OpenAIRealtimeServer(
         RealtimeAnswer(text="Hi."),
@@ -1050,14 +1070,11 @@ async def test_over_openais_protocol_a_tool_is_used_and_the_call_ended() -> None
         """Tell the weather."""
         return f"rain in {town}"
 
-    async with server.running():
-        model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
-        handler = agent_with(model, greeting="Hi.", tools=[weather])
-        async with joined(handler) as line:
-            await listen(line.phone, 0.1)
-            line.phone.say(voice(0.3))
-            await line.phone.wait_closed()
-            report = line.phone.report()
+    async with over_openai(server, greeting="Hi.", tools=[weather]) as (line, handler):
+        await listen(line.phone, 0.1)
+        line.phone.say(voice(0.3))
+        await line.phone.wait_closed()
+        report = line.phone.report()
     (agent,) = handler.agents
     assert server.refusals == []
     assert report.ended_by == "server"
@@ -1072,16 +1089,13 @@ async def test_over_openais_protocol_a_barge_in_truncates_at_what_was_played() -
     server = OpenAIRealtimeServer(
         RealtimeAnswer(text=LONG), RealtimeAnswer(text="Sure."), transcripts=["Stop."]
     )
-    async with server.running():
-        model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
-        handler = agent_with(model, greeting="This is said first of all.")
-        async with joined(handler) as line:
-            began = await line.phone.wait_for_audio()
-            await line.phone.wait_until(began + 0.5)
-            line.phone.say(voice(0.8))
-            truncation = await server.wait_for("conversation.item.truncate")
-            played = line.phone.report().audio_played
-            await server.wait_for("response.create", 2)
+    async with over_openai(server, greeting="This is said first of all.") as (line, _):
+        began = await line.phone.wait_for_audio()
+        await line.phone.wait_until(began + 0.5)
+        line.phone.say(voice(0.8))
+        truncation = await server.wait_for("conversation.item.truncate")
+        played = line.phone.report().audio_played
+        await server.wait_for("response.create", 2)
     assert truncation["audio_end_ms"] / 1000 == pytest.approx(played, abs=0.06)
     # All of it had come long ago, so that there was nothing to cancel.
     assert server.of_type("response.cancel") == []
@@ -1093,14 +1107,11 @@ async def test_over_openais_protocol_a_failed_response_is_apologised_for() -> No
     server = OpenAIRealtimeServer(
         RealtimeAnswer(text="Hi."), RealtimeAnswer(failed=failed), RealtimeAnswer(text="Sorry.")
     )
-    async with server.running():
-        model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
-        handler = agent_with(model, greeting="Hi.", apology="Sorry.")
-        async with joined(handler) as line:
-            await listen(line.phone, 0.1)
-            line.phone.say(voice(0.3))
-            await server.wait_for("response.create", 3)
-            await listen(line.phone, 0.1)
+    async with over_openai(server, greeting="Hi.", apology="Sorry.") as (line, handler):
+        await listen(line.phone, 0.1)
+        line.phone.say(voice(0.3))
+        await server.wait_for("response.create", 3)
+        await listen(line.phone, 0.1)
     (agent,) = handler.agents
     assert agent.turns[-1].agent == "Sorry."
     assert agent.turns[-1].error == "realtime_model: Rate limit reached. (rate_limit_exceeded)"
@@ -1116,14 +1127,11 @@ async def test_over_openais_protocol_a_broken_connection_is_replaced_and_the_cal
         RealtimeAnswer(text="Rain."),
         transcripts=["The weather?", "The weather?"],
     )
-    async with server.running():
-        model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
-        handler = agent_with(model, greeting="Hi.")
-        async with joined(handler) as line:
-            await listen(line.phone, 0.1)
-            line.phone.say(voice(0.3))
-            await server.wait_for("response.create", 3)
-            await listen(line.phone, 0.1)
+    async with over_openai(server, greeting="Hi.") as (line, handler):
+        await listen(line.phone, 0.1)
+        line.phone.say(voice(0.3))
+        await server.wait_for("response.create", 3)
+        await listen(line.phone, 0.1)
     (agent,) = handler.agents
     assert len(server.sessions) == 2
     assert texts(agent) == [("assistant", "Hi."), ("user", "The weather?"), ("assistant", "Rain.")]
@@ -1135,15 +1143,12 @@ async def test_over_openais_protocol_a_short_word_interrupts() -> None:
     server = OpenAIRealtimeServer(
         RealtimeAnswer(text=LONG), RealtimeAnswer(text="Sure."), transcripts=["Stop!"], chunks=(7,)
     )
-    async with server.running():
-        model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
-        handler = agent_with(model, greeting=LONG)
-        async with joined(handler) as line:
-            began = await line.phone.wait_for_audio()
-            await line.phone.wait_until(began + 0.3)
-            line.phone.say(voice(0.3))
-            await server.wait_for("response.create", 2)
-            await listen(line.phone, 0.5)
+    async with over_openai(server, greeting=LONG) as (line, handler):
+        began = await line.phone.wait_for_audio()
+        await line.phone.wait_until(began + 0.3)
+        line.phone.say(voice(0.3))
+        await server.wait_for("response.create", 2)
+        await listen(line.phone, 0.5)
     (agent,) = handler.agents
     assert agent.barge_ins == [False, True]
     assert texts(agent)[1:] == [("user", "Stop!"), ("assistant", "Sure.")]
@@ -1162,17 +1167,15 @@ async def test_over_openais_protocol_a_response_that_stalls_is_not_waited_for(
     server = OpenAIRealtimeServer(
         RealtimeAnswer(text="Hi."), stalls, RealtimeAnswer(text=heard), chunks=(2400,)
     )
-    async with server.running():
-        model = OpenAIRealtime(
-            base_url=server.base_url, api_key=server.api_key, first_timeout=0.2, stall_timeout=0.2
-        )
-        handler = agent_with(model, greeting="Hi.", apology="Sorry.")
-        async with joined(handler) as line:
-            await listen(line.phone, 0.1)
-            asked = line.phone.time
-            line.phone.say(voice(0.3))
-            await server.wait_for("response.create", 3)
-            await listen(line.phone, 0.5, after=asked)
+    async with over_openai(server, greeting="Hi.", apology="Sorry.", timeout=0.2) as (
+        line,
+        handler,
+    ):
+        await listen(line.phone, 0.1)
+        asked = line.phone.time
+        line.phone.say(voice(0.3))
+        await server.wait_for("response.create", 3)
+        await listen(line.phone, 0.5, after=asked)
     (agent,) = handler.agents
     assert len(server.sessions) == sessions
     assert agent.turns[-1].agent.endswith(heard)
@@ -1183,11 +1186,8 @@ async def test_over_openais_protocol_a_response_that_stalls_is_not_waited_for(
 
 async def test_over_openais_protocol_a_rate_limit_at_the_door_is_waited_out() -> None:
     server = OpenAIRealtimeServer(RealtimeAnswer(text="Hi."), refuse=(429, 1))
-    async with server.running():
-        model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
-        handler = agent_with(model, greeting="Hi.")
-        async with joined(handler) as line:
-            await listen(line.phone, 0.1)
+    async with over_openai(server, greeting="Hi.") as (line, handler):
+        await listen(line.phone, 0.1)
     assert handler.agents[-1].turns[0].agent == "Hi."
 
 
@@ -1197,12 +1197,9 @@ async def test_over_openais_protocol_a_rate_limit_at_the_door_is_waited_out() ->
 async def test_over_openais_protocol_a_key_that_is_not_taken_ends_the_call(
     server: OpenAIRealtimeServer,
 ) -> None:
-    async with server.running():
-        model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
-        handler = agent_with(model, greeting="Hi.", failures_allowed=0)
-        async with joined(handler) as line:
-            await line.phone.wait_closed()
-            report = line.phone.report()
+    async with over_openai(server, greeting="Hi.", failures_allowed=0) as (line, _):
+        await line.phone.wait_closed()
+        report = line.phone.report()
     assert (report.ended_by, report.audio_played) == ("server", 0)
 
 
@@ -1216,12 +1213,9 @@ async def test_over_openais_protocol_odd_pieces_and_garbage_between_them_are_no_
         RealtimeAnswer(text="Hello.", samples=samples, insert_at=0, insert="{no JSON"),
         chunks=chunks,
     )
-    async with server.running():
-        model = OpenAIRealtime(base_url=server.base_url, api_key=server.api_key)
-        handler = agent_with(model, greeting="Hello.")
-        async with joined(handler, format=format) as line:
-            await line.phone.wait_until(0.6)
-            recording = line.phone.report().recording
+    async with over_openai(server, greeting="Hello.", format=format) as (line, _):
+        await line.phone.wait_until(0.6)
+        recording = line.phone.report().recording
     assert recording is not None
     played = recording[:, 1]
     heard = played[np.flatnonzero(played)[0] : np.flatnonzero(played)[-1]].astype(float)

@@ -360,16 +360,20 @@ async def test_the_api_takes_the_turns_where_it_is_told_to() -> None:
     assert server.refusals == []
 
 
-async def test_a_response_the_api_began_by_itself_is_waited_for() -> None:
-    """Asked for at the same moment, ours is refused, and asked for again."""
-    server = OpenAIRealtimeServer(
-        RealtimeAnswer(text="Fine."), RealtimeAnswer(text="Anything else?")
-    )
+@asynccontextmanager
+async def asked_while_the_api_begins_an_answer() -> AsyncIterator[Any]:
+    answers = [RealtimeAnswer(text="Fine."), RealtimeAnswer(text="Anything else?")]
     turns = {"type": "server_vad", "silence_duration_ms": 20}
-    async with connected(server=server, turn_detection=turns) as (session, _):
+    async with connected(*answers, turn_detection=turns) as (session, server):
         await session.hear(speech(0.2))
         await session.hear(Frame(MULAW_8K.silence * 400, MULAW_8K))
         await session.say("Ask whether there is anything else.")
+        yield session, server
+
+
+async def test_a_response_the_api_began_by_itself_is_waited_for() -> None:
+    """Asked for at the same moment, ours is refused, and asked for again."""
+    async with asked_while_the_api_begins_an_answer() as (session, server):
         events = await until_done(session, 2)
     assert text_of(events) == "Fine.Anything else?"
     assert [code for code, _ in server.refusals] == ["conversation_already_has_active_response"]
@@ -582,14 +586,7 @@ async def test_a_cancelled_request_for_a_response_that_is_refused_is_a_cancelled
 
 
 async def test_a_response_cancelled_before_the_apis_own_was_over_is_not_asked_for_again() -> None:
-    server = OpenAIRealtimeServer(
-        RealtimeAnswer(text="Fine."), RealtimeAnswer(text="Anything else?")
-    )
-    turns = {"type": "server_vad", "silence_duration_ms": 20}
-    async with connected(server=server, turn_detection=turns) as (session, _):
-        await session.hear(speech(0.2))
-        await session.hear(Frame(MULAW_8K.silence * 400, MULAW_8K))
-        await session.say("Ask whether there is anything else.")
+    async with asked_while_the_api_begins_an_answer() as (session, server):
         await session.cancel()
         events = await until_done(session)
         await session.say("Now ask.")
