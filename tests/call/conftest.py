@@ -36,7 +36,7 @@ class Waiter:
     def __init__(self) -> None:
         self.woken = False
         self.cancelled = False
-        self.result = None
+        self.result: Frame | None = None
 
     def done(self) -> bool:
         return self.woken or self.cancelled
@@ -61,7 +61,7 @@ class Carrier:
         self._checkpoints: deque[Any] = deque()
         self._run_start = 0.0
         self._run_position = 0
-        self._dry_since = None
+        self._dry_since: float | None = None
 
     def receive(self, message: bytes) -> None:
         self.advance()
@@ -142,7 +142,9 @@ class Bench:
 
     @property
     def payloads(self) -> list[bytes]:
-        return [command.payload for command in self.commands if isinstance(command, PlayAudio)]
+        return [
+            bytes(command.payload) for command in self.commands if isinstance(command, PlayAudio)
+        ]
 
     @property
     def names(self) -> list[str]:

@@ -999,8 +999,8 @@ class Conversation(RuleBasedStateMachine):
     rounding to a sample, and the lateness of the answers by which it is corrected.
     """
 
-    Bench = None
-    Waiter = None
+    Bench: Any = None
+    Waiter: Any = None
     acknowledges = True
     # Answers come up to this much late, in seconds.
     lateness = 0.01

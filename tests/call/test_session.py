@@ -14,6 +14,7 @@ from mediaserver.call import (
     Frame,
     Interrupt,
     Session,
+    Started,
     StreamEndedError,
     StreamStatus,
     Turn,
@@ -103,7 +104,7 @@ L16_16K_START = start({"encoding": "audio/x-l16", "sampleRate": 16000})
 
 
 def media(payload: bytes = b"\xff" * 160, chunk: int | None = None, track: str = "inbound") -> str:
-    fields = {"track": track, "payload": base64.b64encode(payload).decode()}
+    fields: dict[str, Any] = {"track": track, "payload": base64.b64encode(payload).decode()}
     if chunk is not None:
         fields["chunk"] = chunk
     return message("media", media=fields)
@@ -113,9 +114,15 @@ def dtmf(digit: str = "1") -> str:
     return message("dtmf", dtmf={"track": "inbound", "digit": digit, "timestamp": "1"})
 
 
+def begun(session: Session) -> Started:
+    """Return what the stream has since its start."""
+    assert session.started is not None
+    return session.started
+
+
 def events(session: Session) -> Any:
     found = []
-    while (event := session.started.inbox.next_event()) is not None:
+    while (event := begun(session).inbox.next_event()) is not None:
         found.append(event)
     return found
 
@@ -125,13 +132,13 @@ def events(session: Session) -> Any:
 
 def test_start_begins_the_stream(session: Session, shell: Shell) -> None:
     session.receive(start())
-    assert session.started.start.call_id == "call"
+    assert begun(session).start.call_id == "call"
     assert shell.asked == ["started"]
 
 
 def test_the_format_is_what_start_says(session: Session) -> None:
     session.receive(L16_16K_START)
-    assert session.started.format == L16_16K
+    assert begun(session).format == L16_16K
 
 
 def test_the_format_is_the_default_where_start_says_none(make_session: Callable[..., Any]) -> None:
@@ -139,13 +146,13 @@ def test_the_format_is_the_default_where_start_says_none(make_session: Callable[
     session.receive(
         message("start", start={"callId": "call", "streamId": "stream", "tracks": ["inbound"]})
     )
-    assert session.started.format == L16_24K
+    assert begun(session).format == L16_24K
 
 
 def test_a_second_start_is_ignored(live: Session, shell: Shell) -> None:
-    playout = live.started.playout
+    playout = begun(live).playout
     live.receive(start())
-    assert live.started.playout is playout
+    assert begun(live).playout is playout
     assert shell.asked == ["started"]
     assert "second start" in shell.notices[0]
 
@@ -335,8 +342,8 @@ def test_an_error_of_plivos_is_an_event_and_a_notice(live: Session, shell: Shell
 
 
 def test_a_checkpoint_that_was_played_is_an_event(live: Session, clock: Any) -> None:
-    live.started.playout.play(bytes(800))
-    live.started.playout.checkpoint("end")
+    begun(live).playout.play(bytes(800))
+    begun(live).playout.checkpoint("end")
     clock.now += 0.1
     live.receive(message("playedStream", name="end"))
     assert events(live) == [Checkpoint("end", played=True)]
@@ -436,14 +443,14 @@ def test_no_message_raises(garbage: str) -> None:
 
 
 def test_audio_goes_to_the_shell(live: Session, shell: Shell) -> None:
-    live.started.playout.play(b"\xff" * 160)
+    begun(live).playout.play(b"\xff" * 160)
     (sent,) = shell.sent
     assert sent["event"] == "playAudio"
     assert base64.b64decode(sent["media"]["payload"]) == b"\xff" * 160
 
 
 def test_what_is_sent_is_counted(live: Session) -> None:
-    live.started.playout.play(b"\xff" * 160)
+    begun(live).playout.play(b"\xff" * 160)
     assert live.counters.messages_out == 1
     assert live.counters.bytes_out > 160
 
@@ -466,7 +473,7 @@ def test_digits_after_the_end_are_refused(live: Session) -> None:
 
 
 def test_an_interruption_is_an_event(live: Session, clock: Any) -> None:
-    live.started.playout.play(bytes(16_000))
+    begun(live).playout.play(bytes(16_000))
     clock.now += 0.5
     assert live.interrupt() == 1.5
     assert events(live) == [Interrupt(1.5)]
@@ -484,8 +491,8 @@ def test_an_interruption_after_the_end_is_no_event(live: Session) -> None:
 def test_stop_ends_the_stream(live: Session) -> None:
     live.receive(message("stop", stop={"reason": "hang-up"}))
     assert live.ended
-    assert live.started.inbox.ended
-    assert live.started.playout.ended
+    assert begun(live).inbox.ended
+    assert begun(live).playout.ended
 
 
 def test_closing_ends_the_stream(live: Session) -> None:
@@ -521,8 +528,8 @@ def test_what_was_received_before_the_end_can_be_read(live: Session) -> None:
 
 
 def test_checkpoints_left_at_the_end_are_no_events(live: Session) -> None:
-    live.started.playout.play(bytes(800))
-    live.started.playout.checkpoint("end")
+    begun(live).playout.play(bytes(800))
+    begun(live).playout.checkpoint("end")
     live.close("over")
     assert events(live) == []
 
@@ -568,7 +575,7 @@ def test_a_turn_is_counted_told_and_an_event(live: Session, shell: Shell) -> Non
     live.report_turn(turn)
     assert live.counters.turns.turns == 1
     assert shell.turns == [turn]
-    assert live.started.inbox.next_control() is turn
+    assert begun(live).inbox.next_control() is turn
 
 
 def test_a_turn_after_the_end_is_counted_and_told(live: Session, shell: Shell) -> None:
@@ -576,14 +583,14 @@ def test_a_turn_after_the_end_is_counted_and_told(live: Session, shell: Shell) -
     live.report_turn(Turn(number=1))
     assert live.counters.turns.turns == 1
     assert len(shell.turns) == 1
-    assert live.started.inbox.next_control() is None
+    assert begun(live).inbox.next_control() is None
 
 
 def test_turns_that_nobody_reads_do_not_end_the_call(live: Session, shell: Shell) -> None:
     for number in range(live.settings.max_control_events + 1):
         live.report_turn(Turn(number=number))
     assert not live.ended
-    assert live.started.inbox.unread_control_events == live.settings.max_control_events // 2
+    assert begun(live).inbox.unread_control_events == live.settings.max_control_events // 2
 
 
 def test_a_tap_is_told_of_each_frame(live: Session, clock: Any) -> None:
@@ -592,11 +599,12 @@ def test_a_tap_is_told_of_each_frame(live: Session, clock: Any) -> None:
             told.append((frame.payload, at))
 
     told: list[Any] = []
-    live.started.playout.tap = Tap()
-    live.started.inbox.ignore_audio()
+    tap: Any = Tap()
+    begun(live).playout.tap = tap
+    begun(live).inbox.ignore_audio()
     clock.now += 1.0
     live.receive(media(b"\x01" * 160))
     assert told == [(b"\x01" * 160, 1001.0)]
-    live.started.playout.tap = None
+    begun(live).playout.tap = None
     live.receive(media(b"\x02" * 160))
     assert len(told) == 1

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from mediaserver.call import CallSettings
@@ -15,8 +17,9 @@ def test_low_water_must_not_be_above_high_water() -> None:
 @pytest.mark.parametrize("name", ["message_length", "inbox_length"])
 @pytest.mark.parametrize("value", [0.0, -1.0])
 def test_lengths_must_be_positive(name: str, value: float) -> None:
+    invalid: dict[str, Any] = {name: value}
     with pytest.raises(ValueError, match=f"{name} must be more than 0 s, not {value}"):
-        CallSettings(**{name: value})
+        CallSettings(**invalid)
 
 
 def test_queue_must_hold_something() -> None:

@@ -286,7 +286,7 @@ def test_short_pieces_are_resampled_as_one() -> None:
             for piece in pieces:
                 playback = await line.stream.play(piece, rate=24000)
             await playback.heard()
-            played = line.phone.report().recording[:, 1]
+            played = line.phone.recording()[:, 1]
             return np.trim_zeros(played)
 
     speech = tone(2, rate=24000)
@@ -304,6 +304,7 @@ def test_a_backlog_of_received_audio_does_not_become_latency() -> None:
         async def late(stream: Stream) -> None:
             await asyncio.sleep(3)
             async for frame in stream.audio():
+                assert frame.chunk is not None
                 ages.append(now() - frame.chunk * 0.02)
                 if len(ages) > 100:
                     return
@@ -360,6 +361,7 @@ def test_an_interruption_is_silence_at_the_ear_at_once(format: AudioFormat) -> N
             return line.phone.report()
 
     (interrupt,) = run_virtual(main()).interrupts
+    assert interrupt.seconds is not None
     assert interrupt.seconds <= GRID + 0.005
 
 
@@ -415,7 +417,7 @@ async def heard_after_an_interruption(speak: Callable[..., Any]) -> Samples:
         await playback.heard()
         report = line.phone.report()
         assert report.audio_played > 1.4
-        return report.recording[cut:, 1]
+        return line.phone.recording()[cut:, 1]
 
 
 def test_the_resamplers_tail_does_not_leak_into_the_next_turn() -> None:
@@ -502,6 +504,7 @@ def test_after_a_false_interruption_speech_goes_on_where_it_stopped() -> None:
     assert not heard.interrupted
     # All of it, and what was heard twice or not at all is less than the reckoning's error.
     assert report.audio_played == pytest.approx(2.0, abs=0.06)
+    assert report.recording is not None
     speech = report.recording[:, 1]
     assert set(np.unique(speech[speech != 0])) == set(MULAW_8K.decode(MULAW_8K.encode(spoken)))
 
@@ -791,8 +794,8 @@ def test_a_disconnect_reaches_a_handler_that_is_busy(misbehaviour: str | None) -
                 stopped.append(now())
 
         stopped: list[Any] = []
-        phone = {"misbehaviour": Misbehaviour.parse(misbehaviour)} if misbehaviour else {}
-        async with joined(Busy, **phone) as line:
+        wrong = Misbehaviour.parse(misbehaviour) if misbehaviour else None
+        async with joined(Busy, misbehaviour=wrong) as line:
             await asyncio.sleep(1)
             if not misbehaviour:
                 await line.phone.hang_up()

@@ -73,7 +73,8 @@ def test_barge_ins_are_counted_by_what_they_turned_out_to_be() -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_sums_have_everything(stage: str) -> None:
-    one = counted(Turn(number=1, interrupted=True, usage=Usage(tokens_out=3), **{stage: 0.7}))
+    seconds: dict[str, Any] = {stage: 0.7}
+    one = counted(Turn(number=1, interrupted=True, usage=Usage(tokens_out=3), **seconds))
     one.count_barge_in(True)
     one.failures["speech"] += 2
     totals = TurnCounters()
