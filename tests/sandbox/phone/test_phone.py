@@ -61,6 +61,20 @@ async def nothing(phone: Phone, server: Any) -> None:
     await phone.wait_until(0.5)
 
 
+def sending(*messages: Command | str | bytes, until: float) -> Callable[..., Any]:
+    """Have the server send messages at the start of the call, which lasts `until` then."""
+
+    async def script(phone: Phone, server: Any) -> None:
+        server.send(*messages)
+        await phone.wait_until(until)
+
+    return script
+
+
+async def until_closed(phone: Phone, server: Any) -> None:
+    await phone.wait_closed()
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_start_comes_first_and_then_a_frame_every_20_ms(
     joined: Joined, format: AudioFormat
@@ -174,11 +188,9 @@ def test_audio_is_heard_from_the_next_tick_on(joined: Joined) -> None:
 def test_the_recording_holds_both_voices_on_one_timeline(
     joined: Joined, format: AudioFormat
 ) -> None:
-    async def script(phone: Phone, server: Any) -> None:
-        server.send(audio(0.2, format))
-        await phone.wait_until(0.5)
-
-    phone, _ = joined(script, audio=tone(0.1, format.rate), format=format)
+    phone, _ = joined(
+        sending(audio(0.2, format), until=0.5), audio=tone(0.1, format.rate), format=format
+    )
     recording = phone.recording()
     assert recording.shape == (format.rate // 2, 2)
     frame = format.rate // 50
@@ -191,11 +203,7 @@ def test_the_recording_holds_both_voices_on_one_timeline(
 
 
 def test_a_phone_can_keep_no_audio(joined: Joined) -> None:
-    async def script(phone: Phone, server: Any) -> None:
-        server.send(audio(0.2))
-        await phone.wait_until(0.5)
-
-    phone, _ = joined(script, audio=tone(0.1), keep_audio=False)
+    phone, _ = joined(sending(audio(0.2), until=0.5), audio=tone(0.1), keep_audio=False)
     report = phone.report()
     assert report.recording is None
     assert not phone.recording().any()
@@ -259,11 +267,7 @@ def test_a_key_no_telephone_has_is_refused(joined: Joined, digits: str) -> None:
 
 
 def test_digits_from_the_server_are_recorded(joined: Joined) -> None:
-    async def script(phone: Phone, server: Any) -> None:
-        server.send(SendDtmf("12#"))
-        await phone.wait_until(0.1)
-
-    phone, _ = joined(script)
+    phone, _ = joined(sending(SendDtmf("12#"), until=0.1))
     assert [key.digit for key in phone.report().dtmf_received] == ["1", "2", "#"]
 
 
@@ -295,11 +299,7 @@ def test_a_reply_is_timed_from_the_end_of_the_callers_speech(joined: Joined) -> 
 
 
 def test_audio_of_another_format_is_not_played(joined: Joined) -> None:
-    async def script(phone: Phone, server: Any) -> None:
-        server.send(audio(0.3, L16_16K))
-        await phone.wait_until(0.5)
-
-    report = joined(script, format=MULAW_8K)[0].report()
+    report = joined(sending(audio(0.3, L16_16K), until=0.5), format=MULAW_8K)[0].report()
     assert report.audio_received == 0
     ((error, count),) = report.errors.items()
     assert error.startswith("incorrectPayload")
@@ -308,21 +308,15 @@ def test_audio_of_another_format_is_not_played(joined: Joined) -> None:
 
 
 def test_half_a_sample_is_not_played(joined: Joined) -> None:
-    async def script(phone: Phone, server: Any) -> None:
-        server.send(PlayAudio(b"\x01\x02\x03", L16_8K))
-        await phone.wait_until(0.1)
-
-    report = joined(script, format=L16_8K)[0].report()
+    report = joined(sending(PlayAudio(b"\x01\x02\x03", L16_8K), until=0.1), format=L16_8K)[
+        0
+    ].report()
     assert report.audio_received == 0
     assert next(iter(report.errors)).startswith("incorrectPayload")
 
 
 def test_a_full_playback_queue_is_an_error(joined: Joined) -> None:
-    async def script(phone: Phone, server: Any) -> None:
-        server.send(audio(1.0), audio(1.0))
-        await phone.wait_until(0.1)
-
-    report = joined(script, playback_limit=1.5)[0].report()
+    report = joined(sending(audio(1.0), audio(1.0), until=0.1), playback_limit=1.5)[0].report()
     assert report.audio_overflowed == pytest.approx(0.5)
     assert report.errors == {"playback queue full (1.5 s): audio is dropped": 1}
 
@@ -339,11 +333,7 @@ def test_a_full_playback_queue_is_an_error(joined: Joined) -> None:
 def test_what_plivo_would_not_understand_is_counted(
     joined: Joined, message: bytes | str, error: str
 ) -> None:
-    async def script(phone: Phone, server: Any) -> None:
-        server.send(message, message)
-        await phone.wait_until(0.1)
-
-    phone, _ = joined(script)
+    phone, _ = joined(sending(message, message, until=0.1))
     ((text, count),) = phone.report().errors.items()
     assert error in text
     assert count == 2
@@ -354,11 +344,7 @@ def test_departures_from_the_reference_are_obeyed_and_counted(joined: Joined) ->
     text = '{"event":"playAudio","media":{"contentType":"audio/x-mulaw","sampleRate":"8000",'
     text += '"payload":"' + "AAAA" * 40 + '"}}'
 
-    async def script(phone: Phone, server: Any) -> None:
-        server.send(text, text, '{"event":"clearAudio"}')
-        await phone.wait_until(0.1)
-
-    phone, server = joined(script)
+    phone, server = joined(sending(text, text, '{"event":"clearAudio"}', until=0.1))
     report = phone.report()
     assert report.warnings == {"sampleRate is a string": 2, "streamId is missing": 1}
     assert report.errors == {}
@@ -367,11 +353,7 @@ def test_departures_from_the_reference_are_obeyed_and_counted(joined: Joined) ->
 
 
 def test_a_command_for_another_stream_is_not_obeyed(joined: Joined) -> None:
-    async def script(phone: Phone, server: Any) -> None:
-        server.send(SetCheckpoint("another", "x"), ClearAudio("another"))
-        await phone.wait_until(0.1)
-
-    phone, server = joined(script)
+    phone, server = joined(sending(SetCheckpoint("another", "x"), ClearAudio("another"), until=0.1))
     assert set(phone.report().errors) == {
         "checkpoint for another stream",
         "clearAudio for another stream",
@@ -380,30 +362,24 @@ def test_a_command_for_another_stream_is_not_obeyed(joined: Joined) -> None:
 
 
 def test_a_stream_that_is_not_bidirectional_plays_nothing(joined: Joined) -> None:
-    async def script(phone: Phone, server: Any) -> None:
-        server.send(audio(0.1))
-        await phone.wait_until(0.2)
-
-    report = joined(script, bidirectional=False)[0].report()
+    report = joined(sending(audio(0.1), until=0.2), bidirectional=False)[0].report()
     assert report.errors == {"command on a stream that is not bidirectional": 1}
     assert report.audio_received == 0
 
 
 def test_a_checkpoint_whose_name_does_not_fit_an_answer_is_an_error(joined: Joined) -> None:
-    async def script(phone: Phone, server: Any) -> None:
-        server.send(SetCheckpoint(STREAM, "x" * (65_536 - 82)))
-        await phone.wait_until(0.1)
-
-    report = joined(script, identity=IDENTITY)[0].report()
+    report = joined(
+        sending(SetCheckpoint(STREAM, "x" * (65_536 - 82)), until=0.1), identity=IDENTITY
+    )[0].report()
     assert next(iter(report.errors)).startswith("checkpoint cannot be acknowledged")
 
 
 def test_errors_of_endless_variety_are_kept_within_bounds(joined: Joined) -> None:
-    async def script(phone: Phone, server: Any) -> None:
-        server.send(*(f'{{"event":"{number}"}}' for number in range(150)))
-        await phone.wait_until(0.1)
-
-    errors = joined(script)[0].report().errors
+    errors = (
+        joined(sending(*(f'{{"event":"{number}"}}' for number in range(150)), until=0.1))[0]
+        .report()
+        .errors
+    )
     assert len(errors) == 101
     assert sum(errors.values()) == 150
 
@@ -721,10 +697,7 @@ def wrong(*texts: str) -> Misbehaviour:
 
 
 def test_drop_loses_the_connection_without_a_close_frame(joined: Joined) -> None:
-    async def script(phone: Phone, server: Any) -> None:
-        await phone.wait_closed()
-
-    phone, server = joined(script, misbehaviour=wrong("drop@0.3"))
+    phone, server = joined(until_closed, misbehaviour=wrong("drop@0.3"))
     report = phone.report()
     assert (report.ended_by, report.duration) == ("caller", pytest.approx(0.3))
     assert report.misbehaviour == "drop@0.3"
@@ -733,10 +706,7 @@ def test_drop_loses_the_connection_without_a_close_frame(joined: Joined) -> None
 
 
 def test_half_close_shuts_the_sending_side_only(joined: Joined) -> None:
-    async def script(phone: Phone, server: Any) -> None:
-        await phone.wait_closed()
-
-    phone, server = joined(script, misbehaviour=wrong("half-close@0.3"))
+    phone, server = joined(until_closed, misbehaviour=wrong("half-close@0.3"))
     assert server.protocol.close_code == 1006
     assert len(server.events("media")) == 15
     assert phone.report().errors == {}
@@ -794,11 +764,11 @@ def test_a_misbehaving_phone_still_plays_and_hangs_up(joined: Joined, text: str)
 
 
 def test_no_acks_leaves_checkpoints_unanswered_but_known(joined: Joined) -> None:
-    async def script(phone: Phone, server: Any) -> None:
-        server.send(SetCheckpoint(STREAM, "end"))
-        await phone.wait_until(0.5)
-
-    phone, server = joined(script, identity=IDENTITY, misbehaviour=wrong("no-acks"))
+    phone, server = joined(
+        sending(SetCheckpoint(STREAM, "end"), until=0.5),
+        identity=IDENTITY,
+        misbehaviour=wrong("no-acks"),
+    )
     assert server.events("playedStream") == []
     assert phone.report().checkpoints[0].played == pytest.approx(0.02)
 

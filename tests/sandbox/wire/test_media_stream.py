@@ -158,6 +158,13 @@ async def for_a_second(call: Streaming) -> None:
     await asyncio.sleep(1.0)
 
 
+async def both_heard(call: Streaming) -> None:
+    """The person says 400 Hz, and hears 1,000 Hz."""
+    call.line.handset.say(tone(0.5, frequency=400))
+    call.line.play(tone(0.5, frequency=1_000))
+    await asyncio.sleep(1.0)
+
+
 # What is sent
 
 
@@ -244,12 +251,7 @@ def test_after_speech_come_its_end_and_then_settled_silence(streaming: RunStream
 
 
 def test_both_tracks_are_interleaved_each_with_its_own_chunks(streaming: RunStreaming) -> None:
-    async def script(call: Streaming) -> None:
-        call.line.handset.say(tone(0.5, frequency=400))
-        call.line.play(tone(0.5, frequency=1_000))
-        await asyncio.sleep(1.0)
-
-    call = streaming(script, track="both", format=L16_8K)
+    call = streaming(both_heard, track="both", format=L16_8K)
     assert call.server.received[0]["start"]["tracks"] == ["inbound", "outbound"]
     events = call.server.received[1:]
     tracks = [event["media"]["track"] for event in events]
@@ -265,12 +267,7 @@ def test_both_tracks_are_interleaved_each_with_its_own_chunks(streaming: RunStre
 
 
 def test_the_outbound_track_alone_is_what_the_person_hears(streaming: RunStreaming) -> None:
-    async def script(call: Streaming) -> None:
-        call.line.handset.say(tone(0.5, frequency=400))
-        call.line.play(tone(0.5, frequency=1_000))
-        await asyncio.sleep(1.0)
-
-    call = streaming(script, track="outbound", format=L16_8K)
+    call = streaming(both_heard, track="outbound", format=L16_8K)
     assert media(call) == []
     heard = audio(media(call, "outbound"), L16_8K)[800:3_200]
     assert frequency_of(heard, 8_000) == pytest.approx(1_000, abs=5)
@@ -787,27 +784,25 @@ def test_commands_need_a_bidirectional_stream(streaming: RunStreaming) -> None:
     assert call.server.events("playedStream") == []
 
 
-def test_a_message_over_64_kb_drops_the_stream(streaming: RunStreaming) -> None:
+@pytest.mark.parametrize(
+    ("broken", "code"),
+    [
+        (lambda server: server.send('{"event":"' + "x" * 70_000 + '"}'), "1009"),
+        (lambda server: server.writer.write(b"HTTP/1.1 200 OK\r\n\r\n" * 9), "1002"),
+    ],
+    ids=["over 64 KB", "no WebSocket"],
+)
+def test_what_no_websocket_may_send_drops_the_stream(
+    streaming: RunStreaming, broken: Callable[[Any], None], code: str
+) -> None:
     async def script(call: Streaming) -> None:
-        call.server.send('{"event":"' + "x" * 70_000 + '"}')
+        broken(call.server)
         await call.run
         assert call.line.up
 
     call = streaming(script, bidirectional=True)
     assert call.end.reason == "Connection error"
-    assert "1009" in call.end.error
-    assert call.kinds == ["connected", "dropped"]
-
-
-def test_bytes_that_are_no_websocket_drop_the_stream(streaming: RunStreaming) -> None:
-    async def script(call: Streaming) -> None:
-        call.server.writer.write(b"HTTP/1.1 200 OK\r\n\r\n" * 9)
-        await call.run
-        assert call.line.up
-
-    call = streaming(script)
-    assert call.end.reason == "Connection error"
-    assert "1002" in call.end.error
+    assert code in call.end.error
     assert call.kinds == ["connected", "dropped"]
 
 
