@@ -10,7 +10,6 @@ from audiocodecs import Samples, Wav, encode_wav, read_wav
 from mediaserver.sandbox.audio.handset import Handset
 from mediaserver.sandbox.calls.call import SandboxCall
 from mediaserver.sandbox.calls.documents import MAX_INSTANT_DOCUMENTS
-from mediaserver.sandbox.calls.plan import CallPlan
 from mediaserver.sandbox.people.person import HangUp, Person, Press, Wait
 from mediaserver.sandbox.records.records import CallRecord, StreamRecord
 from mediaserver.sandbox.webhooks import Target
@@ -148,12 +147,8 @@ class TestWithoutADocument:
         self, on_platform: OnPlatform, reply: bytes | int | str, code: int
     ) -> None:
         async def scenario(platform: Any) -> Any:
+            call = await platform.call()
             platform.customer.replies["/answer"] = reply
-            call = await platform.exchange.call(
-                "+14155550123",
-                caller="+14155550100",
-                plan=CallPlan(Target(platform.customer.target("/answer"))),
-            )
             await call.wait_ended()
             return call.record
 
@@ -163,17 +158,10 @@ class TestWithoutADocument:
 
     def test_a_slow_url_is_asked_twice_for_15_s_each(self, on_platform: OnPlatform) -> None:
         async def scenario(platform: Any) -> tuple[SandboxCall, list[Any]]:
-            platform.customer.replies["/slow"] = lambda _: asyncio.sleep(100, "")
-            call = await platform.exchange.call(
-                "+14155550123",
-                caller="+14155550100",
-                plan=CallPlan(
-                    Target(platform.customer.target("/slow")),
-                    hangup=Target(platform.customer.target("/hangup")),
-                ),
-            )
+            call = await platform.call(hangup=Target(platform.customer.target("/hangup")))
+            platform.customer.replies["/answer"] = lambda _: asyncio.sleep(100, "")
             await call.wait_ended()
-            return call, platform.customer.at("/slow")
+            return call, platform.customer.at("/answer")
 
         call, asked = on_platform(scenario)
 
@@ -183,13 +171,9 @@ class TestWithoutADocument:
 
     def test_the_fallback_has_one(self, on_platform: OnPlatform) -> None:
         async def scenario(platform: Any) -> tuple[CallRecord, Any]:
-            platform.customer.replies["/broken"] = 500
             fallback = Target(platform.document("/fallback", "<Hangup/>"))
-            call = await platform.exchange.call(
-                "+14155550123",
-                caller="+14155550100",
-                plan=CallPlan(Target(platform.customer.target("/broken")), fallback=fallback),
-            )
+            call = await platform.call(fallback=fallback)
+            platform.customer.replies["/answer"] = 500
             await call.wait_ended()
             return call.record, platform.customer.at("/fallback")[0]
 
@@ -258,42 +242,35 @@ class TestStream:
 
 
 class TestGetDigits:
-    def digits(self, on_platform: Any, *steps: Any, **attributes: Any) -> tuple[str | None, float]:
-        """Return what the action was told, if anything, and the length of the call."""
-
-        async def scenario(platform: Any) -> tuple[None, float] | tuple[str, float]:
+    @pytest.mark.parametrize(
+        ("keys", "attributes", "digits", "seconds"),
+        [
+            pytest.param("12#", "", "12", 1.2, id="up to the finish key"),
+            pytest.param("1234", 'numDigits="3"', "123", 1.2, id="as many as are wanted"),
+            pytest.param("7", 'digitTimeout="4"', "7", 5, id="until no more come"),
+            pytest.param("", 'timeout="3" retries="2"', None, 6, id="none come"),
+            pytest.param("9182#", 'validDigits="12"', "12", 1.4, id="valid ones"),
+        ],
+    )
+    def test_collects_keys_for_the_action(
+        self,
+        on_platform: OnPlatform,
+        keys: str,
+        attributes: str,
+        digits: str | None,
+        seconds: float,
+    ) -> None:
+        async def scenario(platform: Any) -> Any:
             action = platform.document("/digits", "<Hangup/>")
-            written = "".join(f' {name}="{value}"' for name, value in attributes.items())
-            call = await run_call(platform, f'<GetDigits action="{action}"{written}/>')
-            asked = platform.customer.at("/digits")
-            return asked[0].params["Digits"] if asked else None, length(call)
+            call = await run_call(platform, f'<GetDigits action="{action}" {attributes}/>')
+            return [asked.params["Digits"] for asked in platform.customer.at("/digits")], length(
+                call
+            )
 
-        told: tuple[str | None, float]
-        told = on_platform(scenario, person=Person([Wait(1), *steps]))
-        return told
+        told, lasted = on_platform(scenario, person=Person([Wait(1), Press(keys)] if keys else []))
 
-    def test_tells_the_action_what_was_pressed(self, on_platform: OnPlatform) -> None:
-        assert self.digits(on_platform, Press("12#")) == ("12", pytest.approx(1.2, abs=0.1))
-
-    def test_ends_with_as_many_as_were_wanted(self, on_platform: OnPlatform) -> None:
-        digits, seconds = self.digits(on_platform, Press("1234"), numDigits=3)
-
-        assert (digits, seconds) == ("123", pytest.approx(1.2, abs=0.1))
-
-    def test_ends_when_no_more_come(self, on_platform: OnPlatform) -> None:
-        digits, seconds = self.digits(on_platform, Press("7"), digitTimeout=4)
-
-        assert (digits, seconds) == ("7", pytest.approx(5, abs=0.1))
-
-    def test_goes_on_with_the_document_when_none_come(self, on_platform: OnPlatform) -> None:
-        digits, seconds = self.digits(on_platform, timeout=3, retries=2)
-
-        assert (digits, seconds) == (None, pytest.approx(6, abs=0.1))
-
-    def test_passes_over_keys_that_are_not_valid(self, on_platform: OnPlatform) -> None:
-        digits, _ = self.digits(on_platform, Press("9182#"), validDigits="12")
-
-        assert digits == "12"
+        assert told[:1] == ([] if digits is None else [digits])
+        assert lasted == pytest.approx(seconds, abs=0.1)
 
     def test_the_first_key_stops_the_prompt(self, on_platform: OnPlatform) -> None:
         async def scenario(platform: Any) -> SandboxCall:
