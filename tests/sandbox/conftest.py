@@ -34,6 +34,7 @@ from mediaserver.sandbox.errors import CallFailed
 from mediaserver.sandbox.people.dialplan import Dialplan
 from mediaserver.sandbox.people.person import Person
 from mediaserver.sandbox.platform import Sandbox, SandboxOptions
+from mediaserver.sandbox.records.records import CallRecord, StreamRecord
 from mediaserver.sandbox.webhooks import Target
 from mediaserver.sandbox.wire.connect import open_websocket
 from mediaserver.testing import run_virtual
@@ -242,6 +243,34 @@ class Asked:
     @property
     def event(self) -> str:
         return self.params.get("Event", "")
+
+
+def call_record(uuid: str = "c1", **more: Any) -> CallRecord:
+    """Return the record of an outbound call from `CALLER` to `CALLED`."""
+    fields: dict[str, Any] = {
+        "call_uuid": uuid,
+        "request_uuid": uuid,
+        "direction": "outbound",
+        "from_number": CALLER,
+        "to_number": CALLED,
+        "initiated": 0.0,
+        "rate": "0.01000",
+    }
+    return CallRecord(**fields | more)
+
+
+def stream_record(stream_id: str = "s1", **more: Any) -> StreamRecord:
+    """Return the record of a bidirectional stream of the call `c1`."""
+    fields: dict[str, Any] = {
+        "stream_id": stream_id,
+        "call_uuid": "c1",
+        "service_url": "wss://h/ws",
+        "bidirectional": True,
+        "audio_track": "inbound",
+        "content_type": "audio/x-mulaw;rate=8000",
+        "created": 0.0,
+    }
+    return StreamRecord(**fields | more)
 
 
 Reply = str | bytes | int | Callable[[Asked], Any]

@@ -11,26 +11,21 @@ from pydantic import ValidationError
 from mediaserver.sandbox.api.filters import FILTERS, CallQuery
 from mediaserver.sandbox.records.records import CallRecord
 from mediaserver.sandbox.records.timestamps import offset, spaced, spaced_precise
+from tests.sandbox.conftest import call_record
 
 
 ENDED = 1_700_000_009.75
 
 
 def call(**more: Any) -> CallRecord:
-    return CallRecord(
+    return call_record(
         **{
-            "call_uuid": "c1",
-            "request_uuid": "c1",
-            "direction": "outbound",
-            "from_number": "+14155550100",
-            "to_number": "+14155550123",
             "initiated": 1_700_000_000.25,
             "answered": 1_700_000_001.5,
             "ended": ENDED,
             "bill_duration": 9,
             "hangup_source": "Caller",
             "hangup_cause_code": 4000,
-            "rate": "0.01000",
             **more,
         }
     )

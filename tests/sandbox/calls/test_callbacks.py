@@ -4,21 +4,11 @@ from typing import Any
 
 from mediaserver.sandbox.calls.callbacks import call_params, hangup_params
 from mediaserver.sandbox.records.records import CallRecord
+from tests.sandbox.conftest import call_record
 
 
 def call(**more: Any) -> CallRecord:
-    return CallRecord(
-        **{
-            "call_uuid": "c1",
-            "request_uuid": "r1",
-            "direction": "outbound",
-            "from_number": "+14155550100",
-            "to_number": "+14155550123",
-            "initiated": 1_700_000_000.25,
-            "rate": "0.01000",
-            **more,
-        }
-    )
+    return call_record(**{"request_uuid": "r1", "initiated": 1_700_000_000.25, **more})
 
 
 def test_an_outbound_call_is_the_a_leg() -> None:

@@ -12,20 +12,7 @@ from mediaserver.sandbox.calls.hangup import (
     HangupCause,
     HangupSource,
 )
-from mediaserver.sandbox.records.records import CallRecord
-
-
-def call(direction: str, answered: float | None) -> CallRecord:
-    return CallRecord(
-        call_uuid="c1",
-        request_uuid="c1",
-        direction=direction,
-        from_number="+14155550100",
-        to_number="+14155550123",
-        initiated=0.0,
-        rate="0.01000",
-        answered=answered,
-    )
+from tests.sandbox.conftest import call_record
 
 
 @pytest.mark.parametrize(
@@ -40,14 +27,14 @@ def call(direction: str, answered: float | None) -> CallRecord:
 def test_only_an_outbound_call_can_end_unanswered(
     direction: str, answered: float | None, status: str
 ) -> None:
-    record = call(direction, answered)
+    record = call_record(direction=direction, answered=answered)
     Hangup(NO_ANSWER, HangupSource.CARRIER).note(record)
 
     assert record.status == status
 
 
 def test_the_record_has_plivos_words_and_the_older_ones() -> None:
-    record = call("outbound", 1.0)
+    record = call_record(answered=1.0)
     Hangup(NORMAL, HangupSource.API_REQUEST).note(record)
 
     assert (record.hangup_cause_code, record.hangup_cause_name) == (4000, "Normal Hangup")

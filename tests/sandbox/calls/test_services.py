@@ -9,7 +9,7 @@ from mediaserver.sandbox.calls.hangup import NORMAL, Hangup, HangupSource
 from mediaserver.sandbox.calls.services import ExchangeOptions, loop_clock
 from mediaserver.sandbox.records.records import CallRecord
 from mediaserver.testing import run_virtual
-from tests.sandbox.conftest import OnPlatform
+from tests.sandbox.conftest import OnPlatform, call_record
 
 
 @pytest.mark.parametrize(
@@ -51,16 +51,7 @@ def test_a_call_is_closed_now_or_at_a_time(
 ) -> None:
     async def scenario(platform: Any) -> CallRecord:
         services = platform.exchange.services
-        record = CallRecord(
-            call_uuid="c1",
-            request_uuid="c1",
-            direction="outbound",
-            from_number="+14155550100",
-            to_number="+14155550123",
-            initiated=services.now(),
-            rate="0.01000",
-            answered=services.now(),
-        )
+        record = call_record(initiated=services.now(), answered=services.now())
         await asyncio.sleep(5)
         services.close(record, Hangup(NORMAL, HangupSource.CALLEE), at=at)
         return record

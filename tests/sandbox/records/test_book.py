@@ -8,38 +8,13 @@ from structlog.testing import capture_logs
 from mediaserver.sandbox.records.book import RecordBook
 from mediaserver.sandbox.records.records import (
     ApplicationRecord,
-    CallRecord,
     HeartbeatRecord,
     NumberRecord,
     Record,
-    StreamRecord,
 )
 from mediaserver.sandbox.records.store import MemoryStore
 from mediaserver.testing import run_virtual
-
-
-def call(uuid: str, initiated: float) -> CallRecord:
-    return CallRecord(
-        call_uuid=uuid,
-        request_uuid=uuid,
-        direction="outbound",
-        from_number="+14155550100",
-        to_number="+14155550123",
-        initiated=initiated,
-        rate="0.01000",
-    )
-
-
-def stream(stream_id: str, created: float) -> StreamRecord:
-    return StreamRecord(
-        stream_id=stream_id,
-        call_uuid="c1",
-        service_url="wss://h/ws",
-        bidirectional=True,
-        audio_track="inbound",
-        content_type="audio/x-mulaw;rate=8000",
-        created=created,
-    )
+from tests.sandbox.conftest import call_record, stream_record
 
 
 class FullStore(MemoryStore):
@@ -54,8 +29,8 @@ def test_what_is_remembered_is_there_after_a_restart() -> None:
         store = MemoryStore()
         book = RecordBook(store)
         for record in (
-            call("c1", 1.0),
-            stream("s1", 2.0),
+            call_record("c1", initiated=1.0),
+            stream_record("s1", created=2.0),
             ApplicationRecord(app_id="1", app_name="agent"),
             NumberRecord(number="14155550100", added=0.0),
         ):
@@ -73,7 +48,12 @@ def test_what_is_remembered_is_there_after_a_restart() -> None:
 def test_calls_and_streams_are_in_the_order_in_which_they_began() -> None:
     async def scenario() -> RecordBook:
         store = MemoryStore()
-        await store.save(call("c2", 2.0), call("c1", 1.0), stream("s2", 4.0), stream("s1", 3.0))
+        await store.save(
+            call_record("c2", initiated=2.0),
+            call_record("c1", initiated=1.0),
+            stream_record("s2", created=4.0),
+            stream_record("s1", created=3.0),
+        )
         book = RecordBook(store)
         await book.load()
         return book
@@ -96,7 +76,7 @@ def test_a_record_that_is_forgotten_is_gone() -> None:
 
 def test_what_must_be_saved_fails_where_it_cannot_be() -> None:
     async def scenario() -> None:
-        await RecordBook(FullStore()).remember(call("c1", 1.0))
+        await RecordBook(FullStore()).remember(call_record("c1", initiated=1.0))
 
     with pytest.raises(OSError, match="no space"):
         run_virtual(scenario())
@@ -104,7 +84,7 @@ def test_what_must_be_saved_fails_where_it_cannot_be() -> None:
 
 def test_what_need_not_be_saved_is_lost_with_a_word_in_the_log() -> None:
     async def scenario() -> None:
-        await RecordBook(FullStore()).keep(call("c1", 1.0))
+        await RecordBook(FullStore()).keep(call_record("c1", initiated=1.0))
 
     with capture_logs() as logs:
         run_virtual(scenario())

@@ -12,19 +12,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from mediaserver.sandbox.records.records import ApplicationRecord, CallRecord, StreamRecord
 from mediaserver.sandbox.records.store import MemoryStore, SqlStore, Store, StoreError
+from tests.sandbox.conftest import call_record, stream_record
 
 
 def call(uuid: str = "c1", **more: Any) -> CallRecord:
-    return CallRecord(
-        call_uuid=uuid,
-        request_uuid=uuid,
-        direction="outbound",
-        from_number="+14155550100",
-        to_number="+14155550123",
-        initiated=1_700_000_000.25,
-        rate="0.01000",
-        **more,
-    )
+    return call_record(uuid, initiated=1_700_000_000.25, **more)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -77,16 +69,7 @@ async def test_two_saves_at_once_are_one_record(opened: Callable[..., Any]) -> N
 
 async def test_kinds_are_kept_apart(opened: Callable[..., Any]) -> None:
     async with opened() as store:
-        stream = StreamRecord(
-            stream_id="c1",
-            call_uuid="c1",
-            service_url="wss://h/ws",
-            bidirectional=True,
-            audio_track="inbound",
-            content_type="audio/x-mulaw;rate=8000",
-            created=0.0,
-        )
-        await store.save(call("c1"), stream)
+        await store.save(call("c1"), stream_record("c1"))
 
         assert [each.call_uuid for each in await store.all(CallRecord)] == ["c1"]
         assert [each.bidirectional for each in await store.all(StreamRecord)] == [True]
