@@ -8,22 +8,20 @@ from typing import Any, Final, Unpack
 
 import structlog
 
-from mediaserver.agents.services.deadlines import require_seconds, within
 from mediaserver.agents.services.errors import ServiceError
 from mediaserver.agents.services.event_stream import DONE
 from mediaserver.agents.services.language_model import Message, Tokens, ToolCall, ToolSpec
 from mediaserver.agents.services.openai.chat_chunks import CallsInPieces, Chunk, decode_chunk
 from mediaserver.agents.services.openai.chat_messages import chat_messages, chat_tools
-from mediaserver.agents.services.openai.client import Connection, OpenAIClient
+from mediaserver.agents.services.openai.client import Connection, OpenAIClient, OpenAIService
 
 
 _SERVICE: Final = "openai_chat"
-_OWN: Final = frozenset({"model", "messages", "tools", "stream", "stream_options"})
 
 _log = structlog.get_logger("mediaserver.agents.openai")
 
 
-class OpenAIChat:
+class OpenAIChat(OpenAIService):
     """A `LanguageModel` that streams chat completions.
 
     Args:
@@ -39,6 +37,9 @@ class OpenAIChat:
 
     """
 
+    _service = _SERVICE
+    _own = frozenset({"model", "messages", "tools", "stream", "stream_options"})
+
     def __init__(
         self,
         model: str,
@@ -50,25 +51,10 @@ class OpenAIChat:
         stall_timeout: float = 4.0,
         **connection: Unpack[Connection],
     ) -> None:
-        require_seconds(first_timeout=first_timeout, stall_timeout=stall_timeout)
-        self._extra = dict(extra or {})
-        if taken := sorted(_OWN & self._extra.keys()):
-            raise ValueError(f"extra holds fields that OpenAIChat sets itself: {taken}")
+        super().__init__(model, extra, first_timeout, stall_timeout, connection)
         if temperature is not None:
             self._extra.setdefault("temperature", temperature)
-        self._model = model
         self._usage = usage
-        self._first_timeout = first_timeout
-        self._stall_timeout = stall_timeout
-        self._client = OpenAIClient(_SERVICE, **connection)
-
-    async def prewarm(self) -> None:
-        """Open a connection."""
-        await self._client.prewarm()
-
-    async def close(self) -> None:
-        """Close the connections of the running event loop."""
-        await self._client.close()
 
     async def respond(
         self, conversation: Sequence[Message], tools: Sequence[ToolSpec]
@@ -82,12 +68,7 @@ class OpenAIChat:
 
         """
         request = self._request(conversation, tools)
-        chunks = within(
-            self._chunks(request),
-            first=self._first_timeout,
-            next=self._stall_timeout,
-            service=_SERVICE,
-        )
+        chunks = self._in_time(self._chunks(request))
         answer = _Answer(self._client)
         async with aclosing(chunks):
             async for chunk in chunks:

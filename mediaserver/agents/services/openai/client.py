@@ -10,9 +10,9 @@ import asyncio
 import ipaddress
 import os
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, TypedDict
+from typing import Any, ClassVar, Final, TypedDict, TypeVar
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
@@ -20,7 +20,7 @@ import msgspec
 import structlog
 
 from audiocodecs import AudioError
-from mediaserver.agents.services.deadlines import require_seconds
+from mediaserver.agents.services.deadlines import require_seconds, within
 from mediaserver.agents.services.errors import ServiceError
 from mediaserver.agents.services.event_stream import DONE, EventStream
 
@@ -57,6 +57,7 @@ _EXCERPT: Final = 200
 
 _log = structlog.get_logger("mediaserver.agents.openai")
 
+T = TypeVar("T")
 Response = openai.AsyncAPIResponse[Any]
 
 
@@ -317,3 +318,46 @@ def _is_private(url: str) -> bool:
         return ipaddress.ip_address(host).is_private
     except ValueError:
         return "." not in host or host.endswith((".localhost", ".local", ".internal"))
+
+
+class OpenAIService:
+    """What the services here share: their connection, time limits and further fields.
+
+    Raises:
+        ValueError: ``extra`` holds a field that the service sets itself, or a time is not one.
+
+    """
+
+    _service: ClassVar[str]
+    _own: ClassVar[frozenset[str]]
+
+    def __init__(
+        self,
+        model: str,
+        extra: Mapping[str, Any] | None,
+        first_timeout: float,
+        stall_timeout: float,
+        connection: Connection,
+    ) -> None:
+        require_seconds(first_timeout=first_timeout, stall_timeout=stall_timeout)
+        self._model = model
+        self._extra = dict(extra or {})
+        if taken := sorted(self._own & self._extra.keys()):
+            name = type(self).__name__
+            raise ValueError(f"extra holds fields that {name} sets itself: {taken}")
+        self._first_timeout = first_timeout
+        self._stall_timeout = stall_timeout
+        self._client = OpenAIClient(self._service, **connection)
+
+    async def prewarm(self) -> None:
+        """Open a connection."""
+        await self._client.prewarm()
+
+    async def close(self) -> None:
+        """Close the connections of the running event loop."""
+        await self._client.close()
+
+    def _in_time(self, pieces: AsyncIterator[T]) -> AsyncGenerator[T, None]:
+        return within(
+            pieces, first=self._first_timeout, next=self._stall_timeout, service=self._service
+        )

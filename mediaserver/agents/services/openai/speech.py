@@ -9,22 +9,19 @@ from typing import Any, Final, Literal, Unpack, get_args
 
 from audiocodecs import L16_24K, MULAW_8K, AudioFormat
 from mediaserver.agents.services.audio_body import AudioBody
-from mediaserver.agents.services.deadlines import require_seconds, within
-from mediaserver.agents.services.openai.client import Connection, OpenAIClient, Response
+from mediaserver.agents.services.openai.client import Connection, OpenAIService, Response
 from mediaserver.call import Frame
 
 
 ResponseFormat = Literal["pcm", "wav", "mulaw"]
 
-_SERVICE: Final = "openai_speech"
-_OWN: Final = frozenset({"input", "model", "voice", "response_format", "sample_rate"})
 _COMPRESSED: Final = frozenset(
     {"audio/mpeg", "audio/mp3", "audio/ogg", "audio/opus", "audio/aac", "audio/flac", "audio/mp4"}
 )
 _RATE: Final = re.compile(r";\s*rate\s*=\s*\"?([0-9]{4,6})", re.IGNORECASE)
 
 
-class OpenAISpeech:
+class OpenAISpeech(OpenAIService):
     """A `TextToSpeech` that yields speech while it is synthesised.
 
     Args:
@@ -45,6 +42,9 @@ class OpenAISpeech:
 
     """
 
+    _service = "openai_speech"
+    _own = frozenset({"input", "model", "voice", "response_format", "sample_rate"})
+
     def __init__(
         self,
         voice: str = "marin",
@@ -59,11 +59,8 @@ class OpenAISpeech:
         stall_timeout: float = 3.0,
         **connection: Unpack[Connection],
     ) -> None:
-        require_seconds(first_timeout=first_timeout, stall_timeout=stall_timeout)
+        super().__init__(model, extra, first_timeout, stall_timeout, connection)
         self._expected = _expected(response_format, sample_rate)
-        self._extra = dict(extra or {})
-        if taken := sorted(_OWN & self._extra.keys()):
-            raise ValueError(f"extra holds fields that OpenAISpeech sets itself: {taken}")
         if response_format == "mulaw":
             sample_rate = MULAW_8K.rate  # a server's own choice would not be the telephone's
         if sample_rate is not None:
@@ -77,18 +74,6 @@ class OpenAISpeech:
             self._request["instructions"] = instructions
         if speed is not None:
             self._request["speed"] = speed
-        self._model = model
-        self._first_timeout = first_timeout
-        self._stall_timeout = stall_timeout
-        self._client = OpenAIClient(_SERVICE, **connection)
-
-    async def prewarm(self) -> None:
-        """Open a connection."""
-        await self._client.prewarm()
-
-    async def close(self) -> None:
-        """Close the connections of the running event loop."""
-        await self._client.close()
 
     async def speak(self, text: str, format: AudioFormat) -> AsyncGenerator[Frame, None]:
         """Yield frames of 20 to 100 ms as the audio arrives; the last may be shorter.
@@ -104,12 +89,7 @@ class OpenAISpeech:
         if not text.strip():
             return
         heard = False
-        batches = within(
-            self._batches(text),
-            first=self._first_timeout,
-            next=self._stall_timeout,
-            service=_SERVICE,
-        )
+        batches = self._in_time(self._batches(text))
         async with aclosing(batches):
             async for frames in batches:
                 for frame in frames:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
-from typing import Any, Final, Unpack
+from typing import Any, Unpack
 
 import msgspec
 
 from audiocodecs import AudioFormat, encode_wav
-from mediaserver.agents.services.deadlines import require_seconds, within
+from mediaserver.agents.services.deadlines import require_seconds
 from mediaserver.agents.services.event_stream import DONE
-from mediaserver.agents.services.openai.client import Connection, OpenAIClient, Response
+from mediaserver.agents.services.openai.client import Connection, OpenAIService, Response
 from mediaserver.agents.services.speech_to_text import Transcript
 from mediaserver.call import Frame
-
-
-_SERVICE: Final = "openai_transcription"
-_OWN: Final = frozenset({"file", "model", "language", "prompt", "stream", "response_format"})
 
 
 class _Transcription(msgspec.Struct):
@@ -53,7 +49,7 @@ _decode_transcription = msgspec.json.Decoder(_Transcription).decode
 _decode_event = msgspec.json.Decoder(_Event).decode
 
 
-class OpenAITranscription:
+class OpenAITranscription(OpenAIService):
     """A `SpeechToText` that uploads each utterance when it has ended.
 
     Args:
@@ -72,6 +68,9 @@ class OpenAITranscription:
 
     """
 
+    _service = "openai_transcription"
+    _own = frozenset({"file", "model", "language", "prompt", "stream", "response_format"})
+
     def __init__(
         self,
         model: str = "gpt-transcribe",
@@ -85,10 +84,8 @@ class OpenAITranscription:
         stall_timeout: float = 4.0,
         **connection: Unpack[Connection],
     ) -> None:
-        require_seconds(shortest=shortest, first_timeout=first_timeout, stall_timeout=stall_timeout)
-        self._extra = dict(extra or {})
-        if taken := sorted(_OWN & self._extra.keys()):
-            raise ValueError(f"extra holds fields that OpenAITranscription sets itself: {taken}")
+        require_seconds(shortest=shortest)
+        super().__init__(model, extra, first_timeout, stall_timeout, connection)
         self._request: dict[str, Any] = {"model": model}
         if language is not None:
             self._request["language"] = language
@@ -96,19 +93,7 @@ class OpenAITranscription:
             self._request["prompt"] = prompt
         if stream:
             self._request["stream"] = True
-        self._model = model
         self._shortest = shortest
-        self._first_timeout = first_timeout
-        self._stall_timeout = stall_timeout
-        self._client = OpenAIClient(_SERVICE, **connection)
-
-    async def prewarm(self) -> None:
-        """Open a connection."""
-        await self._client.prewarm()
-
-    async def close(self) -> None:
-        """Close the connections of the running event loop."""
-        await self._client.close()
 
     async def transcribe(self, speech: AsyncIterator[Frame]) -> AsyncGenerator[Transcript, None]:
         """Yield the text as it is written, if ``stream`` is set, and then the final text.
@@ -131,12 +116,7 @@ class OpenAITranscription:
             return
         # Every server reads 16-bit PCM, and resamples it.
         wav = encode_wav(format.decode(payload), format.rate)
-        texts = within(
-            self._texts(wav),
-            first=self._first_timeout,
-            next=self._stall_timeout,
-            service=_SERVICE,
-        )
+        texts = self._in_time(self._texts(wav))
         async with aclosing(texts):
             async for text, final in texts:
                 yield Transcript(text.strip(), final, seconds if final else 0.0)
