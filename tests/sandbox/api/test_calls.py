@@ -4,16 +4,21 @@ import asyncio
 from typing import Any
 
 import pytest
-from httpx import AsyncClient
+from httpx import AsyncClient, Response
 
 from mediaserver.plivo import models
 from tests.sandbox.api.conftest import CALL, Ask, OnApi, call_in_progress, refusal
 
 
+async def place(platform: Any, api: AsyncClient, **more: str) -> Response:
+    """Make a call that its answer document ends."""
+    body = CALL | {"answer_url": platform.document("/answer", "<Hangup/>")} | more
+    return await api.post("Call/", json=body)
+
+
 def test_making_a_call_answers_as_plivo_does(on_api: OnApi) -> None:
     async def scenario(platform: Any, api: AsyncClient) -> Any:
-        url = platform.document("/answer", "<Hangup/>")
-        return await api.post("Call/", json=CALL | {"answer_url": url})
+        return await place(platform, api)
 
     response = on_api(scenario)
 
@@ -40,11 +45,7 @@ def test_a_call_is_made_from_a_form_and_without_a_slash_too(on_api: OnApi) -> No
 
 def test_several_numbers_are_called(on_api: OnApi) -> None:
     async def scenario(platform: Any, api: AsyncClient) -> Any:
-        body = CALL | {
-            "to": "+14155550123<+14155550124",
-            "answer_url": platform.document("/answer", "<Hangup/>"),
-        }
-        made = await api.post("Call/", json=body)
+        made = await place(platform, api, to="+14155550123<+14155550124")
         return made.json(), list(platform.exchange.calls)
 
     made, calls = on_api(scenario)
@@ -55,8 +56,7 @@ def test_several_numbers_are_called(on_api: OnApi) -> None:
 
 def test_the_answer_says_that_a_call_is_queued(on_api: OnApi) -> None:
     async def scenario(platform: Any, api: AsyncClient) -> Any:
-        body = CALL | {"answer_url": platform.document("/answer", "<Hangup/>")}
-        made = [(await api.post("Call/", json=body)).json() for _ in range(2)]
+        made = [(await place(platform, api)).json() for _ in range(2)]
         await asyncio.sleep(0.5)
         queued = (await api.get("Call/", params={"status": "queued"})).json()
         return made, queued
@@ -92,9 +92,8 @@ def test_a_body_without_parameters_is_refused(ask: Ask, body: bytes) -> None:
 
 def test_a_call_beyond_the_accounts_concurrency_is_forbidden(on_api: OnApi) -> None:
     async def scenario(platform: Any, api: AsyncClient) -> Any:
-        body = CALL | {"answer_url": platform.document("/answer", "<Hangup/>")}
-        await api.post("Call/", json=body)
-        return await api.post("Call/", json=body)
+        await place(platform, api)
+        return await place(platform, api)
 
     assert "5030" in refusal(on_api(scenario, options={"concurrency": 1}), 403)
 
@@ -138,8 +137,7 @@ def test_a_call_that_has_ended_has_a_record(on_api: OnApi) -> None:
 def test_calls_are_listed_by_what_is_asked_for(on_api: OnApi) -> None:
     async def scenario(platform: Any, api: AsyncClient) -> Any:
         for to in ("+14155550123", "+14155550486"):
-            body = CALL | {"to": to, "answer_url": platform.document("/answer", "<Hangup/>")}
-            await api.post("Call/", json=body)
+            await place(platform, api, to=to)
         calls = list(platform.exchange.calls.values())
         await asyncio.gather(*(call.wait_ended() for call in calls))
         queries = (

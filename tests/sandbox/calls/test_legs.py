@@ -38,8 +38,7 @@ async def run_dial(platform: Any, *targets: str, **attributes: str) -> tuple[San
     action = platform.document("/action", "<Hangup/>")
     written = "".join(f' {name}="{value}"' for name, value in attributes.items())
     numbers = "".join(f"<Number>{each}</Number>" for each in targets)
-    answer = platform.document("/answer", f'<Dial action="{action}"{written}>{numbers}</Dial>')
-    call = await platform.exchange.call(A, caller="+14155550100", plan=CallPlan(Target(answer)))
+    call = await platform.call(f'<Dial action="{action}"{written}>{numbers}</Dial>', to=A)
     await call.wait_ended()
     asked = platform.customer.at("/action")
     return call, asked[0].params if asked else None
@@ -55,9 +54,7 @@ def test_both_hear_each_other(on_platform: OnPlatform) -> None:
     async def scenario(
         platform: Any,
     ) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-        answer = platform.document("/answer", f"<Dial><Number>{B}</Number></Dial>")
-        call = await platform.exchange.call(A, caller=C, plan=CallPlan(Target(answer)))
-        await call.answered.wait()
+        call = await platform.answered(f"<Dial><Number>{B}</Number></Dial>", to=A)
         await asyncio.sleep(1)
         other = call.b_leg
         await call.wait_ended()
@@ -162,10 +159,8 @@ def test_an_inbound_call_is_answered_when_somebody_is_there(on_platform: OnPlatf
 
 def test_the_other_leg_can_be_transferred_away(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> tuple[float, float]:
-        answer = platform.document(
-            "/answer", f"<Dial><Number>{B}</Number></Dial>", '<Wait length="2"/>'
-        )
-        call = await platform.exchange.call(A, caller=C, plan=CallPlan(Target(answer)))
+        dial = f"<Dial><Number>{B}</Number></Dial>"
+        call = await platform.call(dial, '<Wait length="2"/>', to=A)
         await asyncio.sleep(6)
         other = call.b_leg
         other.transfer(Target(platform.document("/elsewhere", '<Wait length="20"/>')))
