@@ -27,10 +27,10 @@ _LONGEST_DELAY = 2.0
 class _Checkpoint:
     position: int
     name: str
-    # Whether the handler set it, rather than we for `heard()`.
+    # Whether the handler set it; otherwise it serves `heard()`.
     by_handler: bool
     sent_at: float = 0.0
-    # When its answer was expected, by what was known when it was sent.
+    # When its answer was expected, as estimated when it was sent.
     due: float = 0.0
 
 
@@ -38,10 +38,11 @@ class Checkpoints:
     """The ledger of checkpoints: first waiting for their audio to be sent, then for an answer.
 
     Positions are bytes since the start of the stream. A checkpoint that the handler set is
-    reported once: as played, by the carrier's answer; or when it is settled, by what was heard.
+    reported once: as played when the carrier answers it, or else by what was heard when it is
+    settled.
 
     Args:
-        interval: shortest time between two checkpoints of our own, in seconds.
+        interval: shortest time in seconds between two checkpoints that the handler did not set.
         report: takes the name of a checkpoint of the handler's, and whether it was played.
 
     """
@@ -78,15 +79,15 @@ class Checkpoints:
         """Whether the carrier has answered any checkpoint."""
         self.delay = 0.0
         """Seconds until audio is heard, beyond the network's round trip: the shortest of the last
-        three answers, for an answer can be read late and never early."""
+        three answers, because an answer can be read late but never early."""
         self._delays: deque[float] = deque(maxlen=3)
 
     def add(self, position: int, name: str | None = None) -> None:
-        """Have a checkpoint wait until the audio before `position` is sent.
+        """Add a checkpoint, which waits until the audio before `position` is sent.
 
         Args:
             position: where it stands.
-            name: the handler's name for it; None for one of our own.
+            name: the handler's name for it; None if the handler did not set it.
 
         """
         checkpoint = _Checkpoint(position, name or "", by_handler=name is not None)
@@ -95,12 +96,13 @@ class Checkpoints:
     def take_due(self, sent: int, now: float, runs: Runs) -> str | None:
         """Take out the next checkpoint to send, and await its answer.
 
-        Our own are dropped where they would come too soon after one another.
+        Checkpoints that the handler did not set are dropped if they would follow one another too
+        soon.
 
         Args:
             sent: the position up to which audio was sent.
             now: the time.
-            runs: when the carrier plays what.
+            runs: when the carrier plays each position.
 
         Returns:
             Its name; None if no checkpoint is due.
@@ -128,8 +130,8 @@ class Checkpoints:
         Args:
             name: of the checkpoint.
             now: the time.
-            runs: when the carrier plays what.
-            round_trip: seconds of the network's own, there and back.
+            runs: when the carrier plays each position.
+            round_trip: the network's round trip in seconds.
 
         Returns:
             Whether it confirms anything: False for an unknown name, and for a late answer to a
@@ -148,7 +150,7 @@ class Checkpoints:
         answered, self._awaited = awaited[: index + 1], awaited[index + 1 :]
         self.ever_confirmed = True
         self.confirmed = max(self.confirmed, checkpoint.position)
-        # One sent after its audio had ended does not show how late that audio was heard.
+        # A checkpoint sent after its audio had ended does not show how late that audio was heard.
         if checkpoint.position > runs.position and checkpoint.sent_at <= expected:
             delay = now - expected - round_trip
             self._delays.append(min(max(delay, 0.0), _LONGEST_DELAY))
@@ -157,17 +159,17 @@ class Checkpoints:
         return True
 
     def clear(self, now: float) -> None:
-        """Note that the carrier was told to drop its audio, and with it its checkpoints."""
+        """Note that the carrier was told to drop its audio and its checkpoints."""
         if now >= self._stale_until:
             self._stale.clear()
         self._stale.update(each.name for each in self._awaited if each.by_handler)
         self._stale_until = now + _STALE_SECONDS
 
     def take_back(self, position: int, heard: int) -> None:
-        """Have those that were sent beyond `position` wait again, and settle the other sent ones.
+        """Let the checkpoints sent beyond `position` wait again, and settle the other sent ones.
 
         Args:
-            position: from where on audio will be sent again.
+            position: where sending will continue.
             heard: the position up to which the caller has heard.
 
         """
@@ -183,19 +185,19 @@ class Checkpoints:
         self._report_all(settled, heard)
 
     def awaits(self, position: int | None = None) -> bool:
-        """Tell whether an answer is awaited: to one at `position`, or to any."""
+        """Return whether an answer is awaited: for a checkpoint at `position`, or for any."""
         if position is None:
             return bool(self._awaited)
         return any(each.position == position for each in self._awaited)
 
     def stands_at(self, position: int) -> bool:
-        """Tell whether there is a checkpoint at `position` already, sent or not."""
+        """Return whether a checkpoint at `position` exists already, sent or not."""
         return self.awaits(position) or any(each.position == position for each in self.waiting)
 
     def overdue(self, now: float) -> float:
-        """Return for how many seconds the carrier has owed an answer.
+        """Return the seconds for which the carrier has owed an answer.
 
-        0 when it owes none, or has never answered one.
+        0 if it owes no answer, or has never answered.
         """
         if not self._awaited or not self.ever_confirmed:
             return 0.0

@@ -257,7 +257,7 @@ class Playout:
         return unheard
 
     def pause(self) -> None:
-        """Fall silent, keeping the audio that was not heard for `resume`."""
+        """Fall silent, and keep the unheard audio for `resume`."""
         if self.paused or self.ended:
             return
         now = self._clock()
@@ -393,9 +393,9 @@ class Playout:
             self._want_ticks()
 
     def overdue(self) -> float:
-        """Return for how many seconds the carrier has owed an answer to a checkpoint.
+        """Return the seconds for which the carrier has owed an answer to a checkpoint.
 
-        0 if it owes none, or has never answered one.
+        0 if it owes no answer, or has never answered.
         """
         return self._checkpoints.overdue(self._clock())
 
@@ -441,7 +441,7 @@ class Playout:
             self._wake_room()
 
     def _begin_run(self, now: float) -> None:
-        """Begin a run, the carrier having nothing left to play; count the gap before it."""
+        """Begin a run when the carrier has nothing left to play; count the gap before it."""
         ran_dry = self._runs.begin(self.sent, now)
         self._tap_offset = self._checkpoints.delay + self.round_trip
         if ran_dry is None:

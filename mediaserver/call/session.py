@@ -52,7 +52,7 @@ class Shell(Protocol):
         """Read from the wire again."""
 
     def notice(self, text: str) -> None:
-        """Log something unusual, for whoever runs the server."""
+        """Log something unusual for the server's operator."""
 
     def reported(self, turn: Turn) -> None:
         """Log a turn of the conversation."""
@@ -64,7 +64,7 @@ class StreamEndedError(ConnectionError):
 
 @dataclass(slots=True, eq=False)
 class Started:
-    """What a stream has from its ``start`` event on."""
+    """The parts of a stream that exist from its ``start`` event on."""
 
     start: Start
     format: AudioFormat

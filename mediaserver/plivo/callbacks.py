@@ -32,7 +32,7 @@ StatusKind: TypeAlias = Literal[
 """What happened to a stream, whatever the scheme calls it."""
 
 Scheme: TypeAlias = Literal["A", "B"]
-"""How status callbacks are written: A as live ones were seen, B as Plivo's guide has them."""
+"""How status callbacks are written: A as seen in live ones, B as in Plivo's guide."""
 
 STATUS_KINDS: Final[tuple[StatusKind, ...]] = get_args(StatusKind)
 
@@ -55,7 +55,9 @@ class _Fields:
         """Return a field without outer whitespace, or None if it is empty or missing."""
         value = self._values.get(name.lower(), "").strip()
         if len(value) > longest:
-            raise CallbackError(f"{name} has {len(value)} characters; at most {longest} are taken")
+            raise CallbackError(
+                f"{name} has {len(value)} characters; at most {longest} are accepted"
+            )
         return value or None
 
 
@@ -186,7 +188,7 @@ def _value(each: Field[Any], given: _Fields) -> str | int | None:
 
 
 def _whole(text: str | None) -> int | None:
-    """Read a whole number; an unreadable one is None, since no call is refused for it."""
+    """Read a whole number; None if it is unreadable, because no call is refused for that."""
     if text is None or not re.fullmatch(r"-?[0-9]{1,15}(\.[0-9]*)?", text):
         return None
     return int(float(text))
@@ -426,9 +428,9 @@ ENDED_STATUSES: Final = frozenset(
 
 
 def parse_callback(form: Mapping[str, str]) -> Callback:
-    """Read any of these requests; its fields, not the URL that it came to, tell which one it is.
+    """Read any of these requests; its fields tell which one it is.
 
-    Plivo sends all of them to the answer URL unless other URLs are set.
+    The URL does not tell: Plivo sends all of them to the answer URL unless other URLs are set.
 
     Raises:
         CallbackError: The request is not one that Plivo sends.

@@ -85,17 +85,17 @@ A = TypeVar("A", bound=Answer)
 class Retries:
     """How often and how soon a request is repeated.
 
-    The defaults go on for longer than the five seconds over which Plivo counts requests.
+    The defaults keep trying for longer than the five seconds over which Plivo counts requests.
     """
 
     attempts: int = 5
-    """Requests in all; 1 means that none is repeated."""
+    """Requests in all; with 1, a request is not repeated."""
     backoff: float = 0.5
     """Seconds before the second request; each further wait is twice as long."""
     longest: float = 8.0
     """Longest wait in seconds, unless Plivo names one."""
     longest_retry_after: float = 30.0
-    """Longest Retry-After that is waited for, in seconds; a longer one is an error at once."""
+    """Longest Retry-After that is obeyed, in seconds; a longer one fails the request at once."""
 
     def wait(self, attempt: int, retry_after: float | None) -> float | None:
         """Return the seconds to wait after the `attempt`-th request failed, None to give up."""
@@ -189,7 +189,7 @@ class PlivoClient:
 
         Args:
             path: Below the account, with the slash at its end: ``Call/``.
-            answer: What comes back.
+            answer: The type of the response.
             **query: Parameters; those that are None are left out.
 
         """
@@ -201,7 +201,7 @@ class PlivoClient:
         return _read(await self._sent_once("POST", path, request.body()), answer)
 
     async def delete(self, path: str) -> bool:
-        """End or remove a resource, and tell whether it still existed."""
+        """End or remove a resource, and return whether it still existed."""
         try:
             await self._repeated("DELETE", path)
         except NotFoundError:
@@ -390,11 +390,11 @@ class CallsApi:
         )
 
     async def hang_up(self, call_uuid: str) -> bool:
-        """End a call, and tell whether it was still live."""
+        """End a call, and return whether it was still live."""
         return await self._client.delete(f"Call/{_id(call_uuid, 'call_uuid')}/")
 
     async def cancel(self, request_uuid: str) -> bool:
-        """Cancel a call that has not been answered, and tell whether it was still waiting."""
+        """Cancel a call that has not been answered, and return whether it was still waiting."""
         return await self._client.delete(f"Request/{_id(request_uuid, 'request_uuid')}/")
 
     async def transfer(self, call_uuid: str, request: TransferRequest) -> Accepted:
@@ -440,11 +440,11 @@ class StreamsApi:
         return await self._client.get(_streams(call_uuid), StreamList, **_page(limit, offset))
 
     async def stop(self, call_uuid: str, stream_id: str) -> bool:
-        """Stop a stream, and tell whether it was still running."""
+        """Stop a stream, and return whether it was still running."""
         return await self._client.delete(_stream(call_uuid, stream_id))
 
     async def stop_all(self, call_uuid: str) -> bool:
-        """Stop all streams of a call, and tell whether any was running."""
+        """Stop all streams of a call, and return whether any was running."""
         return await self._client.delete(_streams(call_uuid))
 
 
@@ -576,7 +576,7 @@ def _read(response: httpx.Response, answer: type[A]) -> A:
         said = error_for(response.status_code, content).message if _has_error(content) else what
         api_id = content.get("api_id") if isinstance(content, Mapping) else None
         raise UnexpectedResponseError(
-            f"not the response that was expected: {said}",
+            f"unexpected response: {said}",
             status=response.status_code,
             api_id=api_id if isinstance(api_id, str) else None,
             request=request,

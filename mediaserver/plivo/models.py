@@ -74,7 +74,9 @@ def _web_url(value: str) -> str:
 def _stream_url(value: str) -> str:
     value = _url(value, ("ws", "wss"), "wss://voice.example.com/stream")
     if len(value) > MAX_URL:
-        raise ValueError(f"has {len(value)} characters; Plivo takes {MAX_URL} of a stream URL")
+        raise ValueError(
+            f"has {len(value)} characters; Plivo accepts at most {MAX_URL} in a stream URL"
+        )
     return value
 
 
@@ -100,12 +102,12 @@ def _destinations(value: Any) -> Any:
         return value
     numbers = [dialable(each) if isinstance(each, str) else each for each in value]
     if not all(isinstance(each, str) for each in numbers):
-        raise ValueError("must be a number, or several")
+        raise ValueError("must be a number or a list of numbers")
     if not numbers:
         raise ValueError("must be at least one number")
     if len(set(numbers)) > _MAX_DESTINATIONS:
         raise ValueError(
-            f"has {len(set(numbers))} numbers; Plivo calls {_MAX_DESTINATIONS} at once"
+            f"has {len(set(numbers))} numbers; Plivo calls at most {_MAX_DESTINATIONS} at once"
         )
     return "<".join(dict.fromkeys(numbers))
 
@@ -143,16 +145,16 @@ def _pairs(value: Any) -> Any:
     for pair in value.split(","):
         key, equals, _ = pair.partition("=")
         if not equals or not key.strip():
-            raise ValueError(f"must be key1=value1,key2=value2; {pair!r} is no such pair")
+            raise ValueError(f"must be key1=value1,key2=value2; {pair!r} is not such a pair")
     if re.search(r"[\x00-\x1f\x7f]", value):
-        raise ValueError("has a control character in it")
+        raise ValueError("contains a control character")
     return value
 
 
 def _short_enough(value: str) -> str:
     size = len(value.encode("utf-8", "surrogatepass"))
     if size > MAX_EXTRA_HEADERS:
-        raise ValueError(f"takes {size} bytes; Plivo takes {MAX_EXTRA_HEADERS}")
+        raise ValueError(f"takes {size} bytes; Plivo accepts at most {MAX_EXTRA_HEADERS}")
     return value
 
 
@@ -194,7 +196,7 @@ class CallRequest(Request):
     ring_url: WebUrl | None = None
     ring_method: HttpMethod | None = None
     hangup_url: WebUrl | None = None
-    """Receives how the call ended. Without it, Plivo sends that to `answer_url`."""
+    """Receives the report of the call's end. Without it, Plivo sends the report to `answer_url`."""
     hangup_method: HttpMethod | None = None
     fallback_url: WebUrl | None = None
     """Requested when `answer_url` has failed three times, or for 60 s."""
@@ -225,7 +227,7 @@ class CallRequest(Request):
         None
     )
     sip_headers: str | None = None
-    """``key1=value1,key2=value2``, which come as ``X-PH-key1`` in the callbacks."""
+    """``key1=value1,key2=value2``, which the callbacks carry as ``X-PH-key1``."""
     ring_timeout: Annotated[int, Field(strict=True, ge=0)] | None = None
     """Seconds to let it ring (Plivo's default is 120)."""
     parent_call_uuid: str | None = None

@@ -38,7 +38,7 @@ def digits(address: str) -> str | None:
 
 
 def same_number(one: str, other: str) -> bool:
-    """Tell whether two addresses are of the same phone, in whatever forms they are written.
+    """Return whether two addresses name the same phone, in any of the three forms.
 
     Names of SIP users are compared as they stand, hosts without regard to case (RFC 3261, section
     19.1.4). Two empty texts are not the same number.
@@ -51,7 +51,7 @@ def same_number(one: str, other: str) -> bool:
 
 
 def dialable(address: str) -> str:
-    """Return an address as the REST API takes it: separators gone, a ``+`` kept.
+    """Return an address as the REST API takes it: without separators, with its ``+`` if it has one.
 
     Raises:
         NumberError: The address is neither a phone number with country code nor a SIP address.

@@ -2,8 +2,8 @@
 
 Plivo signs what it sends to a server: HTTP callbacks, and the request that opens a media
 WebSocket. The key is the auth token of the account or subaccount that the call belongs to (V3), or
-always that of the main account (Ma-V3). While an account has several active tokens a header carries
-one signature for each, separated by commas.
+always that of the main account (Ma-V3). While an account has several active tokens, a header
+carries one signature for each, separated by commas.
 
 V3 covers the URL, its query and the form. V2, which Plivo has deprecated for voice, covers the URL
 without its query and nothing else: anyone who has seen one such request can change the rest of it.
@@ -82,11 +82,11 @@ def form_params(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
 def signed_text(method: str, url: str, params: Params | None = None) -> str:
     """Return the text that V3 signs, up to the nonce.
 
-    It begins with the URL without query, fragment and path parameters. To a ``GET`` the query and
-    `params` are added, decoded and sorted, as ``?a=1&b=2``; where both have a name, the query
-    counts. To a ``POST`` the query is added likewise and then the form, each name followed by its
-    value with nothing between, and a ``.`` before the form if there is a query. A form alone still
-    begins with a bare ``?``.
+    It begins with the URL without query, fragment and path parameters. For a ``GET``, the query and
+    `params` follow, decoded and sorted, as ``?a=1&b=2``; if both have a name, the query's value
+    counts. For a ``POST``, the query follows in the same way and then the form: each name directly
+    followed by its value. A ``.`` separates the query from the form; without a query, a bare ``?``
+    precedes the form.
 
     Raises:
         ValueError: The method is neither GET nor POST, or the URL is invalid.
@@ -195,7 +195,9 @@ def verify_headers(
             if verify_v2(signatures, url, nonce, tokens):
                 return Verified(nonce, header, url)
     if found is None:
-        raise SignatureError("missing", f"there is no {V3_HEADER} header: Plivo signs its requests")
+        raise SignatureError(
+            "missing", f"the request has no {V3_HEADER} header: Plivo signs its requests"
+        )
     raise _mismatch(tokens)
 
 
@@ -214,7 +216,7 @@ def verify_upgrade(headers: Headers, url: str, tokens: AuthTokens) -> Verified:
     found = _v3_signatures(_gather(headers))
     if found is None:
         raise SignatureError(
-            "missing", f"there is no {V3_HEADER} header: Plivo signs the streams it opens"
+            "missing", f"the request has no {V3_HEADER} header: Plivo signs the streams it opens"
         )
     nonce, named = found
     for candidate in websocket_candidates(url):
@@ -300,7 +302,7 @@ def sign_upgrade(
 ) -> dict[str, str]:
     """Return the headers with which Plivo opens the media WebSocket at `url`.
 
-    They sign the first of `websocket_candidates`, which is what live calls do.
+    The signature covers the first of `websocket_candidates`, as on live calls.
 
     Raises:
         ValueError: `url` is not a URL.
@@ -329,7 +331,7 @@ def _query_text(params: Params) -> str:
     for name in sorted(params):
         value = params[name]
         if isinstance(value, Mapping):
-            raise ValueError(f"a query has no nested fields, as {name!r:.40} would be")
+            raise ValueError(f"a query cannot have nested fields such as {name!r:.40}")
         words += [f"{name}={each}" for each in _values(value)]
     return "&".join(words)
 
@@ -350,7 +352,7 @@ def _values(value: str | Sequence[str]) -> list[str]:
 
 
 def _sign(text: str, token: str) -> str:
-    # No request has a lone surrogate, but one must not raise an exception in a server either.
+    # A lone surrogate, which no real request has, must not raise an exception in a server.
     message = text.encode("utf-8", "surrogatepass")
     return base64.b64encode(hmac.digest(token.encode(), message, hashlib.sha256)).decode()
 
@@ -359,7 +361,7 @@ def _each(tokens: AuthTokens) -> Sequence[str]:
     tokens = (tokens,) if isinstance(tokens, str) else tokens
     if not tokens or not all(tokens):
         # Anyone can sign with an empty key.
-        raise ValueError("there is no auth token, or an empty one: nothing can be signed with it")
+        raise ValueError("no auth token was given, or an empty one: a signature needs a token")
     return tokens
 
 
@@ -400,10 +402,10 @@ def _signatures(
         return None
     nonce = given.get(nonce_header.lower(), "").strip()
     if not nonce:
-        raise SignatureError("missing", f"there is a signature and no {nonce_header} header")
+        raise SignatureError("missing", f"the request has a signature but no {nonce_header} header")
     if len(nonce) > _MAX_NONCE:
         raise SignatureError(
-            "invalid", f"the nonce has {len(nonce)} characters; at most {_MAX_NONCE} are taken"
+            "invalid", f"the nonce has {len(nonce)} characters; at most {_MAX_NONCE} are accepted"
         )
     return nonce, named
 

@@ -1,4 +1,4 @@
-"""Plivo's XML, which an answer URL replies with: to write and to read.
+"""Writes and reads Plivo's XML, with which an answer URL replies.
 
     Response(
         Stream("wss://voice.example.com/stream", bidirectional=True, keep_call_alive=True),
@@ -207,7 +207,7 @@ class Element:
         return ((each.name, each.metadata["kind"]) for each in fields(cls) if each.metadata)
 
     def inside(self) -> tuple[str | Element | Ssml, ...]:
-        """Return what stands between the tags: the value of the field that is no attribute."""
+        """Return the text between the tags: the value of the field that is not an attribute."""
         for each in fields(self):
             if not each.metadata:
                 value = getattr(self, each.name)

@@ -1,4 +1,4 @@
-"""Plivo's audio stream messages, both ways: text frames to typed events and commands, and back.
+"""Decodes and encodes the messages of Plivo's audio streams: text frames, and typed objects.
 
 Reading is liberal: it accepts every form found in Plivo's documents, its SDKs and live traffic.
 Writing is strict. Nothing here knows a socket, an event loop or a clock.

@@ -1,4 +1,4 @@
-"""The server's messages to commands. The carrier's side of a stream uses this.
+"""Decodes the server's messages to commands. The carrier's side of a stream uses this.
 
 A message in the strict form takes one typed pass. Any other message is read as far as it makes
 sense, and the command's `warnings` list what is wrong with it.

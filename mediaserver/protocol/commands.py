@@ -83,7 +83,7 @@ class UnknownCommand(msgspec.Struct, frozen=True):
     """A JSON object that is not one of the commands above.
 
     Attributes:
-        event: the name it gives, `None` if it gives none.
+        event: the name in the object, or `None`.
         message: the object.
         warnings: always says that Plivo has no such command.
 

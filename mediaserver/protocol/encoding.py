@@ -1,4 +1,4 @@
-"""Events and commands to messages, only in the strict form of Plivo's reference.
+"""Encodes events and commands as messages, only in the strict form of Plivo's reference.
 
 Every official SDK reads this form: counters are numbers, timestamps are strings, ids are UUIDs with
 correct version and variant bits, and `extra_headers` is always present and a string.

@@ -1,4 +1,4 @@
-"""Plivo's messages to events.
+"""Decodes Plivo's messages to events.
 
 Media comes fifty times a second on each track, so it takes a fast path: one typed pass over the
 JSON, base64 included. Media that this pass refuses, and every other event, takes the slower path,

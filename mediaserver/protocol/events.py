@@ -146,7 +146,7 @@ class Unknown(msgspec.Struct, frozen=True):
     """A JSON object that is not one of the events above. Ignore it, and perhaps count it.
 
     Attributes:
-        event: the name it gives, `None` if it gives none.
+        event: the name in the object, or `None`.
         message: the object.
 
     """
