@@ -27,7 +27,7 @@ TURN_PAUSE = 0.6
 
 
 class HandsetLine(Protocol):
-    """What a handset needs of the line that it is on."""
+    """What a handset uses of its line."""
 
     @property
     def time(self) -> float:

@@ -139,7 +139,7 @@ class Line:
     """The audio of one live call, cut into 20 ms by an absolute clock: the event loop's.
 
     Every tick takes a frame from the person, and one from all that plays to the person, mixed;
-    then it tells its listeners. Late ticks are made up for, so that nothing drifts.
+    then it tells its listeners. It catches up on late ticks, so that it does not drift.
 
     Args:
         rate: Sample rate inside, in Hz: 8000, 16000 or 24000. Wideband loses nothing that a

@@ -1,7 +1,7 @@
 """Noise cancellation on the caller's audio, by the noise suppressor of WebRTC.
 
 `noiseCancellationLevel` of `<Stream>` runs from 60 to 100. Plivo's pages do not say what a level
-does; here it is how far steady noise is turned down, in equal steps of decibels. The suppressor
+does; here it sets how much steady noise is reduced, in equal steps of decibels. The suppressor
 has four strengths only, and takes from the speech too; in between, part of the original is left
 in, which leaves more of both.
 """

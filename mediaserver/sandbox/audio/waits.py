@@ -17,7 +17,7 @@ WITHIN = 30.0
 """Seconds of the call's time after which a wait fails, if it is not given a limit."""
 
 Reached: TypeAlias = Callable[[float], float | None]
-"""Given the time of the call, returns when something came true, or None while it has not."""
+"""Takes the time of the call; returns when the condition became true, or None."""
 
 
 @dataclass(slots=True)

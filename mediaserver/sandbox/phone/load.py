@@ -73,9 +73,9 @@ class LoadProgress:
 
 @dataclass(slots=True)
 class LoadReport:
-    """What many calls were like for their callers.
+    """The results of many calls for their callers.
 
-    Durations are seconds, but for `gaps`. A spread is None when there was nothing to measure.
+    Durations are in seconds, except `gaps`. A spread is None when there was nothing to measure.
 
     Attributes:
         url: What was called.
