@@ -441,9 +441,9 @@ def test_a_tool_that_is_interrupted_as_it_speaks_goes_on() -> None:
             return "found"
 
     async def talk(phone: Phone) -> None:
+        asked = phone.time
         phone.say(voice(1.0))
-        await phone.wait_spoken()
-        await phone.wait_for_audio()
+        await phone.wait_for_audio(after=asked)
         await ask(phone, 1.5, 2.0)
 
     agent, _ = converse(Looking, talk)
@@ -530,8 +530,9 @@ def test_a_tool_that_outlives_its_turn_tells_the_model_all_the_same() -> None:
             return "found"
 
     async def talk(phone: Phone) -> None:
+        asked = phone.time
         phone.say(voice(0.8))
-        await phone.wait_for_audio()
+        await phone.wait_for_audio(after=asked)
         phone.say(voice(1.0))
         await phone.wait_until(8.0)
 
@@ -753,7 +754,7 @@ def test_its_word_that_the_caller_speaks_interrupts() -> None:
     async def talk(phone: Phone) -> None:
         await phone.wait_until(0.5)
         model.session.caller_finished()
-        began = await phone.wait_for_audio()
+        began = await phone.wait_for_audio(after=0.5)
         phone.say(voice(0.1))  # heard here, and nobody's business
         await phone.wait_until(began + 1.0)
         model.session.caller_speaks()

@@ -181,7 +181,7 @@ def test_the_next_sentence_is_synthesised_while_one_plays_and_no_more_than_that(
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(0.5))
-        await line.phone.wait_for_audio()
+        await line.phone.wait_for_audio(after=1.0)
         await line.phone.wait_until(line.phone.time + 1.0)
         made.append(list(agent.text_to_speech.texts))
         await line.phone.wait_until(20.0)
@@ -867,7 +867,7 @@ def test_a_tool_that_says_something_goes_on_when_that_is_interrupted() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
-        began = await line.phone.wait_for_audio()
+        began = await line.phone.wait_for_audio(after=1.0)
         await line.phone.wait_until(began + 0.5)
         line.phone.say(voice(1.0))
         await line.phone.wait_until(began + 6.0)
@@ -929,7 +929,7 @@ def test_what_the_caller_does_while_the_call_is_hung_up_does_not_keep_it(
         if not silences:
             await line.phone.wait_until(1.0)
             line.phone.say(voice(1.0))
-        began = await line.phone.wait_for_audio()
+        began = await line.phone.wait_for_audio(after=1.0)
         # Just after the only word of goodbye.
         await line.phone.wait_until(began + 0.35)
         if disturbs == "key":
@@ -955,7 +955,7 @@ def test_who_speaks_while_the_agent_gives_up_is_given_up_all_the_same_at_the_nex
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
-        began = await line.phone.wait_for_audio()
+        began = await line.phone.wait_for_audio(after=1.0)
         await line.phone.wait_until(began + 0.3)  # in the middle of goodbye
         line.phone.say(voice(1.0))
         await line.phone.wait_closed()
@@ -991,7 +991,7 @@ def test_a_long_answer_does_not_keep_the_audio_of_what_was_heard() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(1.0)
         line.phone.say(voice(1.0))
-        began = await line.phone.wait_for_audio()
+        began = await line.phone.wait_for_audio(after=1.0)
         for second in range(3, 24, 5):
             await line.phone.wait_until(began + second)
             (speaker,) = agent._speakers.values()
