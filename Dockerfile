@@ -18,7 +18,7 @@ WORKDIR /handlers
 EXPOSE 8000
 # A call can last for hours: give the container at least --drain-timeout to stop.
 STOPSIGNAL SIGTERM
-# Change the port by MEDIASERVER_PORT, and not by a flag, which the check does not see.
+# Change the port by MEDIASERVER_PORT: the health check does not see a flag.
 HEALTHCHECK --interval=10s --timeout=3s CMD \
   ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:%s/healthz' % os.environ.get('MEDIASERVER_PORT', 8000), timeout=2)"]
 ENTRYPOINT ["mediaserver", "serve", "--host", "0.0.0.0"]

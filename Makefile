@@ -4,7 +4,8 @@ VENV ?= .venv
 FORKY ?= ../forky
 BIN := $(VENV)/bin
 
-# Whoever switched it off: without compiled tests, each process of `make test` compiles them all.
+# Even if the environment switches it off: without compiled tests, each process of `make test`
+# compiles all tests.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
@@ -87,7 +88,7 @@ interop/node_modules/.installed: interop/package.json interop/package-lock.json
 interop: interop/.venv/.installed interop/node_modules/.installed  ## Plivo's own SDKs, pipecat and servers gone wrong, on the sandbox
 	@interop/.venv/bin/python -m pytest -c interop/pytest.ini -n 4 --dist worksteal interop/tests
 
-docs: $(VENV)/.installed  ## Write the generated pages anew
+docs: $(VENV)/.installed  ## Regenerate the generated pages
 	@$(BIN)/python -m mediaserver.settings > docs/settings.md
 
 clean:  ## Remove what the targets made

@@ -139,7 +139,7 @@ def speak_marked(
 ) -> MarkedSpeech:
     """Say `text` as `speak` does, and return where each word begins in the audio.
 
-    A word is what eSpeak NG takes for one: a number or an abbreviation may be several words, and
+    A word is what eSpeak NG treats as one: a number or an abbreviation may be several words, and
     words that it runs together may be one.
     """
     if not 80 <= words_per_minute <= 450:

@@ -491,7 +491,7 @@ class Stream:
 
     @property
     def tap(self) -> Tap | None:
-        """Gets a copy of the audio in both directions. There is at most one; None removes it.
+        """Receives a copy of the audio in both directions. There can be one tap; None removes it.
 
         Raises:
             RuntimeError: if the stream already has another tap.

@@ -105,7 +105,7 @@ class Observer:
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Learn from a test that has ended."""
+        """Note what a test that has ended did."""
         for name, value in report.user_properties:
             if name == _PROPERTY and isinstance(value, list):
                 self._known[report.nodeid] = value

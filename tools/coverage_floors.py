@@ -1,4 +1,4 @@
-"""Print the coverage of the last `make test`, and fail where it is under a package's floor."""
+"""Print the coverage of the last `make test`, and fail if it is below a package's floor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run the tests on a machine that has no time: `make stress`.
+"""Run the tests on a busy machine: `make stress`.
 
 While a busy loop holds each core, the whole suite runs a few times, then the tests that are marked
 `real` many times (see tests/real.py). At the end the whole suite runs once on a single core without
@@ -35,7 +35,7 @@ _NO_TESTS = 5
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What came of a run of pytest."""
+    """The result of a run of pytest."""
 
     seconds: float
     status: int | None

@@ -32,7 +32,7 @@ Misbehave = Annotated[
 
 
 def misbehaviour(texts: list[str] | None) -> Misbehaviour:
-    """Return what `--misbehave` asks for; for `help`, list what can be asked for, and exit."""
+    """Parse the values of `--misbehave`; for `help`, list the misbehaviours and exit."""
     from mediaserver.sandbox.wire.misbehaviour import MISBEHAVIOURS, Misbehaviour
 
     if texts == ["help"]:

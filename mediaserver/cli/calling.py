@@ -119,7 +119,7 @@ def call_command(
         status = f" (HTTP {error.status})" if error.status else ""
         fail(f"{url} did not take the call{status}: {error.reason}")
     except (OSError, ValueError) as error:
-        # Before the call, an argument is to blame.
+        # The call has not begun, so an argument is wrong.
         fail(str(error), 1 if taken else 2)
     except KeyboardInterrupt:
         if not taken:

@@ -113,7 +113,7 @@ def summary(figures: CallFigures) -> str:
 
 
 def stagger(labels: Sequence[tuple[float, float]]) -> list[int]:
-    """Return a row for each label, 0 the highest, so that none covers another or its line.
+    """Return a row for each label, 0 the highest, so that none covers another label or a line.
 
     A label stands to the right of its line, which runs down from it. So it may be in a row only
     if no earlier label in that row, or in one below, reaches as far as its line.
@@ -216,7 +216,7 @@ def _span_replies(axes: Axes, report: CallReport, moments: Sequence[Moment]) -> 
 
 
 def _shade_pauses(axes: Axes, moments: Sequence[Moment]) -> None:
-    """Shade the pauses between the agent's falling silent and its going on."""
+    """Shade the pauses from where the agent falls silent to where it continues."""
     agent = [moment for moment in moments if moment.who == "agent"]
     for silenced, following in pairwise(agent):
         if following.label == GOES_ON:

@@ -59,7 +59,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class CallFigures:
-    """The call in numbers, in seconds. None is something that did not happen.
+    """The call's figures in seconds; None for something that did not happen.
 
     Attributes:
         first_audio: From the start of the stream to the agent's first audio.
@@ -81,7 +81,7 @@ class CallFigures:
     @classmethod
     def of(cls, report: CallReport) -> CallFigures:
         """Return the figures of a report."""
-        # After the nod the agent only goes on.
+        # After the nod the agent only continues.
         replies = [each for index, each in enumerate(report.replies) if index != _NOD_INDEX]
         spoken = [each.seconds for each in replies if each.seconds is not None]
         cuts = [each.seconds for each in report.interrupts if each.by == "speech"]

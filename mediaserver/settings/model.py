@@ -41,7 +41,7 @@ from mediaserver.settings.values import (
 
 
 ENV_PREFIX: Final = "MEDIASERVER_"
-"""Begins the environment variable of every setting."""
+"""Prefix of the environment variables of all settings."""
 
 _TOKENS: Final = ("auth_token", "more_auth_tokens")
 

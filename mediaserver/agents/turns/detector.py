@@ -1,4 +1,4 @@
-"""What a voice detector is."""
+"""The protocol of voice detectors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mediaserver.call import Frame
 
 
 class VoiceDetector(Protocol):
-    """Hears a call's frames and says whether the caller speaks. Each call has one of its own."""
+    """Hears a call's frames and says whether the caller speaks. Each call has its own."""
 
     def probability(self, frame: Frame) -> float:
         """Return how likely it is, from 0 to 1, that the caller speaks as of the end of `frame`.

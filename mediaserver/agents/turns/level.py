@@ -18,8 +18,8 @@ _BLOCK: Final = 160  # samples at 8 kHz: 20 ms
 _QUIETEST: Final = -60.0
 _LOUDEST_NOISE: Final = -20.0
 
-# The floor follows what is quieter at once, and what is louder slowly: a sentence is over before it
-# has risen much, and a fan that was switched on is learnt within seconds.
+# The floor follows quieter sound at once and louder sound slowly: a sentence is over before the
+# floor has risen much, and a fan that was switched on is learnt within seconds.
 _FALL: Final = 0.3
 _RISE: Final = 0.08  # decibels a block: 4 in a second
 
@@ -49,7 +49,7 @@ class Floor:
 
 
 class LevelDetector:
-    """Takes for speech what is clearly louder than the line's own noise, which it learns.
+    """Treats sound as speech if it is clearly louder than the line's noise, which it learns.
 
     It needs no package beyond numpy and costs a few microseconds a frame, but takes any loud noise
     for speech: enough for tests and for quiet lines.

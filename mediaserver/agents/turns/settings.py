@@ -41,7 +41,7 @@ BACKCHANNELS: Final = frozenset(
         "yup",
     }
 )
-"""What listeners say to show that they listen. "Yes" and "no" are not among them: they answer."""
+"""What listeners say to show that they listen. "Yes" and "no" are missing: they answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,17 +56,18 @@ class TurnSettings:
         confirm: Speech beyond doubt that makes an interruption real by its length alone, without a
             transcript.
         drop_after: Quiet after which an interruption that is still undecided is dropped.
-        decide_within: How long after `SpeechStarted` an interruption may stay undecided at all.
-        longest: After so much an utterance ends as a turn though the caller speaks on, so that hold
-            music or a television is not collected for the whole call. None: never.
+        decide_within: Longest time after `SpeechStarted` for which an interruption may stay
+            undecided.
+        longest: Longest utterance. After it the turn ends, even if the caller keeps speaking, so
+            that hold music or a television is not collected for the whole call. None: no limit.
         preroll: Audio before `SpeechStarted` that belongs to the utterance.
-        silence: Quiet on both sides after which `CallerSilent` comes, and again after each such
-            stretch. None: never.
+        silence: Quiet on both sides after which `CallerSilent` is reported, and again after each
+            further stretch of this length. None: never.
         backchannels: Words and phrases that do not interrupt; case, punctuation and hyphens do
             not matter.
         start_above: Probability of speech at which speech begins.
         stop_below: Probability under which speech that has begun has stopped.
-        sure_above: Probability at which speech is beyond doubt. Coughs rarely come so far.
+        sure_above: Probability at which speech is beyond doubt. Coughs rarely reach it.
 
     Raises:
         ValueError: A setting is out of range, or two contradict each other.

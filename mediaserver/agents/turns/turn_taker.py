@@ -21,7 +21,8 @@ class SpeechStarted:
 
     Attributes:
         at: When it was noticed.
-        resumes: Whether it is one with what was dropped before: the caller never paused.
+        resumes: Whether it continues the utterance that was dropped before: the caller never
+            paused.
 
     """
 
@@ -31,11 +32,11 @@ class SpeechStarted:
 
 @dataclass(frozen=True, slots=True)
 class SpeechConfirmed:
-    """The caller does speak. Once for each utterance that was not dropped.
+    """The caller really speaks. Reported once for each utterance that was not dropped.
 
     Attributes:
         at: When that became clear.
-        resumes: Whether it was dropped while the caller went on speaking, and is taken up again.
+        resumes: Whether it was dropped while the caller kept speaking, and is now resumed.
 
     """
 
@@ -50,7 +51,7 @@ words only show that the caller listens."""
 
 @dataclass(frozen=True, slots=True)
 class SpeechDropped:
-    """What started was no utterance: the agent may go on where it was."""
+    """The speech that started was not an utterance: the agent may continue where it was."""
 
     at: float
     reason: DropReason
@@ -78,7 +79,7 @@ class CallerSilent:
 
     Attributes:
         at: When it had lasted long enough.
-        count: How many such stretches there were since the caller last spoke: 1, 2, …
+        count: Number of such stretches since the caller last spoke: 1, 2, …
 
     """
 
@@ -90,11 +91,11 @@ TurnEvent: TypeAlias = SpeechStarted | SpeechConfirmed | SpeechDropped | TurnEnd
 
 
 STEP: Final = 0.02
-"""Audio is looked at in steps of so many seconds, whatever the length of the frames."""
+"""Seconds of a step: audio is examined in steps, whatever the length of the frames."""
 
 _STEPS_A_SECOND: Final = 50
 
-# A noise is over when there was no speech for so many seconds.
+# Seconds without speech after which a noise is over.
 _QUIET: Final = 0.2
 
 
@@ -127,12 +128,12 @@ class TurnTaker:
 
     @property
     def elapsed(self) -> float:
-        """Seconds of audio that have been looked at."""
+        """Seconds of audio that have been examined."""
         return _seconds(self._count)
 
     @property
     def speaking(self) -> bool:
-        """Whether the caller is in an utterance, be it decided or not."""
+        """Whether the caller is in an utterance, decided or not."""
         return self._utterance is not None
 
     def hear(self, frame: Frame, *, agent_speaking: bool) -> TurnEvent | None:
@@ -154,15 +155,15 @@ class TurnTaker:
         return self._events.popleft() if self._events else None
 
     def understood(self, text: str, *, final: bool) -> TurnEvent | None:
-        """Take what was recognised of the utterance that goes on, or of the last one.
+        """Take the transcript of the current utterance, or of the last one.
 
         Words that mean something confirm it, even after it was dropped. A final transcript of
         nothing but backchannels, or of no words, drops it if it may be an interruption.
 
         Args:
-            text: The whole transcript of the utterance so far. What stands in brackets is taken for
-                the name of a sound.
-            final: Whether the words will change no more.
+            text: The whole transcript of the utterance so far. Text in brackets counts as the name
+                of a sound.
+            final: Whether the words will not change any more.
 
         Returns:
             The next event, as from `hear`.
@@ -174,13 +175,13 @@ class TurnTaker:
         return self._events.popleft() if self._events else None
 
     def means(self, text: str, *, interrupting: bool, final: bool) -> bool:
-        """Whether a transcript has words that mean something, be it that they interrupt."""
+        """Whether words of a transcript mean something. While interrupting, backchannels do not."""
         words = words_of(text)
         backchannel = self._backchannels.only if final else self._backchannels.may_become
         return bool(words) and not (interrupting and backchannel(words))
 
     def reset_silence(self) -> None:
-        """Count the silence anew, because something else showed that the caller is there."""
+        """Restart the count of silence, because something else showed that the caller is there."""
         self._quiet_since = self._count
         self._silences = 0
 
@@ -292,7 +293,8 @@ class TurnTaker:
         quiet = self._settings.drop_after if reason != "noise" else _QUIET
         if not _reached(self._count - utterance.last, quiet):
             utterance.dropped_at = self._count
-        # What goes on after it was dropped must not start again at once: the agent would stutter.
+        # Speech that continues after the drop must not start again at once: the agent would
+        # stutter.
         self._dip_awaited = utterance.last == self._count
         return SpeechDropped(self.elapsed, reason)
 
@@ -326,7 +328,7 @@ class _Utterance:
         sure: How much of that was beyond doubt.
         interrupting: Whether the agent was speaking at any time until it was decided.
         confirmed: Whether it is decided.
-        dropped_at: When it was dropped, if the caller had not paused: they may go on.
+        dropped_at: When it was dropped, if the caller had not paused and may continue.
         over: Whether it was confirmed after it had ended.
 
     """
@@ -360,7 +362,7 @@ def _seconds(steps: int) -> float:
 
 
 def _reached(steps: int, seconds: float) -> bool:
-    """Whether so many steps are so many seconds, give or take half a step."""
+    """Whether `steps` last `seconds`, give or take half a step."""
     return _seconds(steps) + STEP / 2 > seconds
 
 

@@ -16,11 +16,11 @@ class WebrtcDetector:
     """Says 0 or 1 for each 20 ms, by the energies in six bands.
 
     Args:
-        aggressiveness: 0 to 3: how much it takes to be speech.
+        aggressiveness: 0 to 3: how strict it is; at 3, the least counts as speech.
 
     Raises:
         DetectorUnavailableError: The package webrtcvad-wheels is not installed.
-        ValueError: There is no such aggressiveness.
+        ValueError: The aggressiveness is not 0 to 3.
 
     """
 

@@ -1,4 +1,4 @@
-"""What of a transcript counts as words, and whether they only show that someone listens."""
+"""Finds the words of a transcript, and whether they only show that someone listens."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 
-# What recognisers write for sounds that are no words: [cough], (typing), <unk>.
+# How recognisers write sounds that are not words: [cough], (typing), <unk>.
 _SOUND: Final = re.compile(r"\[[^\]]*\]|\([^)]*\)|<[^>]*>")
 _WORD: Final = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 

@@ -1,6 +1,6 @@
 """Short-lived tokens in the stream's URL, with what ``/answer`` knows of the call.
 
-The socket does not tell ``From`` and ``To``, another process may get it than got the webhook, and
+The socket does not carry ``From`` and ``To``, it may reach another process than the webhook, and
 Plivo's signature does not cover the query of a stream URL. So the query carries a signed token:
 base64url of JSON, a dot, and base64url of its HMAC-SHA256, which need no escaping.
 """
@@ -24,7 +24,7 @@ _MAX_LENGTH: Final = 2048
 
 
 class TokenError(ValueError):
-    """The token is not ours, was changed, or has expired; the message says which."""
+    """The token has another signature, was changed, or has expired; the message says which."""
 
 
 class Claims(msgspec.Struct, frozen=True, array_like=True):
@@ -73,11 +73,13 @@ def unseal(token: str, secret: str, now: float) -> Claims:
     except ValueError:
         raise TokenError("not a token") from None
     if not hmac.compare_digest(given, _mac(body, secret)):
-        raise TokenError("its signature is not ours: another secret, or it was changed")
+        raise TokenError(
+            "the signature does not match: the token was changed, or signed with another secret"
+        )
     try:
         claims = _decoder.decode(_decode(body))
     except (ValueError, msgspec.MsgspecError):
-        raise TokenError("signed, but not in a form this version reads") from None
+        raise TokenError("signed, but not in a form that this version reads") from None
     if now >= claims.expires:
         raise TokenError(f"it ran out {now - claims.expires:.0f} s ago")
     return claims

@@ -52,7 +52,7 @@ class Endpoint:
 
     Attributes:
         received: the requests that were accepted, oldest first.
-        answer: what it replies when nothing was ordered with `will`.
+        answer: its reply if none was set with `will`.
 
     """
 
@@ -62,7 +62,7 @@ class Endpoint:
         self._ordered: deque[ScriptedReply] = deque()
 
     def will(self, *answers: ScriptedReply) -> None:
-        """Order replies, one request each."""
+        """Set the replies to the next requests, one each."""
         self._ordered.extend(answers)
 
     def reply(self, request: Received) -> HttpReply:
@@ -76,7 +76,8 @@ class OpenAIServer:
     """A server of OpenAI's protocol on 127.0.0.1, as an async context manager.
 
     Args:
-        api_key: the key that requests must bring; None takes requests with any key or none.
+        api_key: the key that requests must bring; None accepts requests with any key, or without
+            one.
         dialect: ``"groq"`` takes what Groq's speech endpoint takes: mu-law, and a sample rate.
         port: where to listen; 0 is any free port.
 

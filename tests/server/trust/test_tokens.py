@@ -42,7 +42,7 @@ def test_a_token_runs_out_at_its_last_second() -> None:
 
 
 def test_another_secret_is_refused() -> None:
-    with pytest.raises(TokenError, match="not ours"):
+    with pytest.raises(TokenError, match="does not match"):
         unseal(seal(CLAIMS, "another secret"), SECRET, 0.0)
 
 

@@ -82,7 +82,7 @@ class OpenAIChat(OpenAIService):
     ) -> dict[str, Any]:
         messages = chat_messages(conversation)
         if not messages:
-            raise ServiceError(_SERVICE, "there is nothing to respond to: no message has any text")
+            raise ServiceError(_SERVICE, "nothing to respond to: no message has any text")
         request: dict[str, Any] = {"model": self._model, "messages": messages, "stream": True}
         if tools:
             request["tools"] = chat_tools(tools)
@@ -103,7 +103,7 @@ class OpenAIChat(OpenAIService):
             refused = error.status in (400, 422) and "stream_options" in str(error)
             if not (asks_usage and refused):
                 raise
-            _log.warning("no usage will be told", service=_SERVICE, error=str(error))
+            _log.warning("usage is not reported", service=_SERVICE, error=str(error))
         self._usage = False
         async with aclosing(self._chunks(request)) as chunks:
             async for chunk in chunks:

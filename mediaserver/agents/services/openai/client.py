@@ -254,7 +254,7 @@ class OpenAIClient:
         match status:
             case 401:
                 key = "api_key" if self._api_key else self._api_key_variable
-                return f"401: {self.base_url} does not take the key; check {key}: {said}"
+                return f"401: {self.base_url} rejects the key; check {key}: {said}"
             case 404:
                 return f"404: {self.base_url} has no {model!r}, or is not the base URL: {said}"
             case 429 if error.code == "insufficient_quota":

@@ -28,7 +28,7 @@ class PendingTranscripts:
         self._committed.append(words)
 
     def committed(self, item_id: str, *, transcribed: bool) -> None:
-        """Take the item of the oldest speech that has none.
+        """Assign an item to the oldest speech without one.
 
         Args:
             item_id: the item.
@@ -44,7 +44,7 @@ class PendingTranscripts:
     def transcribed(self, item_id: str, understood: CallerText) -> list[CallerText]:
         """Take the transcript of an item; return a text for each turn up to it.
 
-        Earlier items of which no transcript came are taken to be empty.
+        Earlier items without a transcript count as empty.
         """
         if item_id not in self._items:
             return []
@@ -61,7 +61,7 @@ class PendingTranscripts:
                 return turns
 
     def lose(self) -> None:
-        """Answer everybody who waits with no words: the connection was lost."""
+        """Give no words to everything that waits: the connection was lost."""
         for words in (*self._committed, *self._waiting.values()):
             if words is not None and not words.done():
                 words.set_result((None, CallerText("")))

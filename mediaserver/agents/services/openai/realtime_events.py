@@ -49,7 +49,7 @@ class RealtimeUsage(msgspec.Struct, gc=False):
 
     @property
     def tokens(self) -> Tokens | None:
-        """The cost in tokens; None if it was not told in tokens."""
+        """The cost in tokens; None if it is not given in tokens."""
         if self.input_tokens is None and self.output_tokens is None:
             return None
         details = self.input_token_details

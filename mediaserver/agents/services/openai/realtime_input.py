@@ -12,10 +12,10 @@ _SHORTEST_TURN: Final = 0.1
 """Seconds: the API refuses a turn that has less audio."""
 
 _BATCH: Final = 0.1
-"""Seconds of the caller's speech in a message, while nobody waits for it."""
+"""Seconds of the caller's speech in a message, while a delay does not matter."""
 
 _LIVE_BATCH: Final = 0.02
-"""The same where the API takes the turns, and listens for their beginning and end."""
+"""The same if the API takes the turns, and listens for their beginning and end."""
 
 
 class InputAudio:

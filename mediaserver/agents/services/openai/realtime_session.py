@@ -68,7 +68,7 @@ class OpenAIRealtimeSession:
         client: describes failures.
         connection: the connection to the API.
         settings: returns the settings of the session for a prompt and tools.
-        prompt: what the model is told to be and do.
+        prompt: the model's instructions.
         format: the call's audio format.
         takes_turns: whether the API takes the turns.
         transcribes: whether the API transcribes the caller's speech.
@@ -158,9 +158,10 @@ class OpenAIRealtimeSession:
         await self.respond()
 
     async def transcribe(self, frames: Sequence[Frame]) -> CallerText:
-        """Return the words of what may be speech, and have the API forget it.
+        """Return the words of audio that may be speech, and remove it from the API's conversation.
 
-        Empty if there is no transcription, or none in time, or the caller is in a turn.
+        Empty if the session has no transcription, if none comes in time, or if the caller is in a
+        turn.
         """
         nothing = CallerText("")
         if not self._transcribes or self._input.in_turn:
@@ -215,7 +216,7 @@ class OpenAIRealtimeSession:
             await self._send({"type": "response.cancel"})
 
     async def truncate(self, item_id: str, seconds: float) -> None:
-        """Tell the model that the caller heard `seconds` of an item, and no more.
+        """Tell the model that the caller heard only `seconds` of an item.
 
         Sent once for each item, and only if the caller missed some of it.
         """
@@ -279,7 +280,7 @@ class OpenAIRealtimeSession:
                 yield told
 
     async def _take(self, event: ServerEvent) -> Sequence[RealtimeEvent]:
-        """Note what the server sent, and return what the agent is to know of it."""
+        """Note an event of the server, and return what the agent needs to know of it."""
         match event:
             case TextDelta():
                 self._expect(self._stall_timeout)

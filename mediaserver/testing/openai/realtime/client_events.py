@@ -19,7 +19,7 @@ _MODELS: dict[str, type[BaseModel]] = {
 
 
 class RealtimeRefusal(Exception):  # noqa: N818
-    """An error of the API that the client is sent.
+    """An API error that is sent to the client.
 
     Attributes:
         code: OpenAI's code for it, if it has one.
@@ -37,7 +37,7 @@ def read_event(message: str | bytes) -> JsonDict:
     """Return the JSON object of a message.
 
     Raises:
-        RealtimeRefusal: it is not one.
+        RealtimeRefusal: the message is not a JSON object.
 
     """
     if isinstance(message, bytes):

@@ -23,7 +23,7 @@ from mediaserver.testing.openai.realtime.session import ServedSession
 
 
 class OpenAIRealtimeServer:
-    """A model that says what it is told to say.
+    """A model that answers by a script.
 
     Every message of a client is checked with the types of the ``openai`` package and by the rules
     of the API's reference. A message that breaks them is refused with the API's own error.
@@ -106,7 +106,7 @@ class OpenAIRealtimeServer:
         return self.of_type(kind)[count - 1]
 
     def next_answer(self) -> RealtimeAnswer:
-        """Return what is said next."""
+        """Return the next answer."""
         return next(self._answers, RealtimeAnswer())
 
     def next_transcript(self) -> str:

@@ -32,7 +32,7 @@ _SERVER_EVENT: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
 
 
 class _Prompter(Protocol):
-    """What a session asks its server for."""
+    """What a session needs from its server."""
 
     refusals: list[tuple[str | None, str]]
     transcribe: Callable[[], Awaitable[None]] | None

@@ -52,7 +52,7 @@ class SessionSettings:
         return _FORMATS.get(self._audio(direction).get("format", {}).get("type"), L16_24K)
 
     def seconds(self, size: int, direction: Direction = "input") -> float:
-        """Return how long so many bytes of audio last."""
+        """Return the duration of a number of bytes of audio, in seconds."""
         return size / self.wire(direction).bytes_per_second
 
     @property
