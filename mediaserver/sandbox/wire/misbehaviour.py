@@ -10,6 +10,18 @@ from types import MappingProxyType
 from typing import Any
 
 
+def _at(text: str) -> Any:
+    return field(default=None, metadata={"time": True, "help": text})
+
+
+def _amount(example: str, text: str) -> Any:
+    return field(default=None, metadata={"value": example, "help": text})
+
+
+def _flag(text: str) -> Any:
+    return field(default=False, metadata={"help": text})
+
+
 @dataclass(frozen=True, slots=True)
 class Misbehaviour:
     """Which deviations a phone or a stream of the sandbox has; by default, none.
@@ -41,58 +53,26 @@ class Misbehaviour:
 
     """
 
-    stop_reading: float | None = field(
-        default=None, metadata={"time": True, "help": "stop reading from the socket"}
-    )
-    stop_sending: float | None = field(
-        default=None, metadata={"time": True, "help": "send nothing more, keep the socket open"}
-    )
-    drop: float | None = field(
-        default=None, metadata={"time": True, "help": "tear down TCP without a close frame"}
-    )
-    half_close: float | None = field(
-        default=None, metadata={"time": True, "help": "shut down the sending side of TCP"}
-    )
-    oversize: float | None = field(
-        default=None, metadata={"time": True, "help": "send one message beyond 64 KB"}
-    )
-    late: float | None = field(
-        default=None, metadata={"value": "80ms", "help": "send each frame up to this much late"}
-    )
-    bursts: int | None = field(
-        default=None, metadata={"value": "10", "help": "hold frames back, send this many at once"}
-    )
-    odd_sizes: bool = field(default=False, metadata={"help": "send frames that are not 20 ms long"})
-    out_of_order: bool = field(
-        default=False, metadata={"help": "send every other pair of frames the wrong way round"}
-    )
-    string_numbers: bool = field(
-        default=False, metadata={"help": "send sequenceNumber and chunk as strings"}
-    )
-    missing_numbers: bool = field(
-        default=False, metadata={"help": "leave out sequenceNumber, chunk and timestamp"}
-    )
-    media_before_start: bool = field(
-        default=False, metadata={"help": "send three media frames before start"}
-    )
-    no_start: bool = field(default=False, metadata={"help": "never send start"})
-    duplicate_start: bool = field(
-        default=False, metadata={"help": "send start again after a second"}
-    )
-    garbage: bool = field(
-        default=False, metadata={"help": "send messages in between that are not valid events"}
-    )
-    binary: bool = field(default=False, metadata={"help": "send binary WebSocket frames"})
-    fragmented: bool = field(
-        default=False, metadata={"help": "send each message in three WebSocket fragments"}
-    )
-    no_acks: bool = field(default=False, metadata={"help": "never answer checkpoints"})
-    acks_cleared: bool = field(
-        default=False, metadata={"help": "answer cleared checkpoints as if played"}
-    )
-    no_cleared: bool = field(
-        default=False, metadata={"help": "never answer clearAudio, though obeying it"}
-    )
+    stop_reading: float | None = _at("stop reading from the socket")
+    stop_sending: float | None = _at("send nothing more, keep the socket open")
+    drop: float | None = _at("tear down TCP without a close frame")
+    half_close: float | None = _at("shut down the sending side of TCP")
+    oversize: float | None = _at("send one message beyond 64 KB")
+    late: float | None = _amount("80ms", "send each frame up to this much late")
+    bursts: int | None = _amount("10", "hold frames back, send this many at once")
+    odd_sizes: bool = _flag("send frames that are not 20 ms long")
+    out_of_order: bool = _flag("send every other pair of frames the wrong way round")
+    string_numbers: bool = _flag("send sequenceNumber and chunk as strings")
+    missing_numbers: bool = _flag("leave out sequenceNumber, chunk and timestamp")
+    media_before_start: bool = _flag("send three media frames before start")
+    no_start: bool = _flag("never send start")
+    duplicate_start: bool = _flag("send start again after a second")
+    garbage: bool = _flag("send messages in between that are not valid events")
+    binary: bool = _flag("send binary WebSocket frames")
+    fragmented: bool = _flag("send each message in three WebSocket fragments")
+    no_acks: bool = _flag("never answer checkpoints")
+    acks_cleared: bool = _flag("answer cleared checkpoints as if played")
+    no_cleared: bool = _flag("never answer clearAudio, though obeying it")
 
     def __post_init__(self) -> None:
         for option in fields(self):
