@@ -9,20 +9,24 @@ import pytest
 from fastapi.openapi.models import OpenAPI
 
 from mediaserver.sandbox.api.app import create_api
-from tests.sandbox.conftest import OnPlatform
+from mediaserver.sandbox.calls.services import ExchangeOptions
+from mediaserver.sandbox.platform import Sandbox, SandboxOptions
+from mediaserver.testing import run_virtual
 
 
 FORM = "application/x-www-form-urlencoded"
 ACCOUNT = "/v1/Account/{auth_id}"
 
 
-@pytest.fixture
-def described(on_platform: OnPlatform) -> dict[str, Any]:
-    async def scenario(platform: Any) -> dict[str, Any]:
-        return create_api(platform.exchange).openapi()
+@pytest.fixture(scope="module")
+def described(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    exchange = ExchangeOptions(recordings=tmp_path_factory.mktemp("recordings"))
 
-    description: dict[str, Any] = on_platform(scenario)
-    return description
+    async def describe() -> dict[str, Any]:
+        async with Sandbox(SandboxOptions(exchange=exchange)) as sandbox:
+            return create_api(sandbox.exchange).openapi()
+
+    return run_virtual(describe())
 
 
 MODELS = {
