@@ -49,11 +49,11 @@ def examine(
         if refusal is not None:
             return refusal
     if token is None and runtime.settings.require_token:
-        return Refused(403, "only streams that /answer has given out are taken", cause="token")
+        return Refused(403, "only streams whose URL came from /answer are accepted", cause="token")
     if token_error is not None:
-        return Refused(403, f"the stream's token does not hold: {token_error}", cause="token")
+        return Refused(403, f"the stream's token is invalid: {token_error}", cause="token")
     if claims is not None and runtime.answered.has_ended(claims.call_id):
-        return Refused(410, "the call is over: /hangup was told so", cause="ended")
+        return Refused(410, "the call is over: Plivo reported its end to /hangup", cause="ended")
     route = runtime.routes.match(request.path, claims.called if claims else None)
     if route is None:
         return Refused(404, f"no handler at {request.path} for this number", cause="path")
@@ -63,7 +63,7 @@ def examine(
         retry = (("retry-after", str(_RETRY_AFTER)),)
         if runtime.admission.closed:
             return Refused(503, "this server is shutting down", retry, cause="draining")
-        return Refused(503, "this server has all the calls it may have", retry, cause="full")
+        return Refused(503, "this server has reached its limit of calls", retry, cause="full")
     if runtime.signatures is not None and nonce is not None:
         runtime.signatures.use(nonce)
     client = origin(
@@ -95,7 +95,7 @@ def _url(runtime: Runtime, request: HandshakeRequest) -> str:
         trusted=runtime.settings.trusted_proxies,
     )
     if base is None:
-        raise SignatureError("invalid", "the Host header is missing or no host; set --public-url")
+        raise SignatureError("invalid", "the Host header is missing or invalid; set --public-url")
     scheme, _, rest = base.partition("://")
     path = request.path if request.raw_path is None else request.raw_path
     url = f"{'wss' if scheme == 'https' else 'ws'}://{rest}{path}"

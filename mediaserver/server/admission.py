@@ -23,7 +23,7 @@ class Slot:
         self.call_id = call_id
 
     def release(self) -> None:
-        """Give the place back. A second time does nothing."""
+        """Give the place back. Further calls do nothing."""
         admission, self._admission = self._admission, None
         if admission is not None:
             admission.active -= 1

@@ -57,7 +57,7 @@ class Refused:
     status: int
     """HTTP status of the response."""
     reason: str
-    """Why, as the body of the response."""
+    """The reason, sent as the body of the response."""
     headers: tuple[tuple[str, str], ...] = ()
     """Further headers of the response."""
     cause: str = "verifier"

@@ -144,7 +144,9 @@ class ServerCall:
         runtime, accepted, session = self._runtime, self.accepted, self.session
         self._started = runtime.clock()
         if runtime.answered.has_ended(self.call_id):
-            self.fail(CloseCode.POLICY_VIOLATION, "the call is over: /hangup was told so")
+            self.fail(
+                CloseCode.POLICY_VIOLATION, "the call is over: Plivo reported its end to /hangup"
+            )
             return
         assert session.started is not None
         playout = session.started.playout

@@ -166,7 +166,7 @@ class WebhookEndpoints:
             trusted=settings.trusted_proxies,
         )
         if url is None:
-            raise AnswerError("the Host header is missing or no host; set --public-url")
+            raise AnswerError("the Host header is missing or invalid; set --public-url")
         if settings.public_url is None and not self._warned:
             self._warned = True
             log.warning(

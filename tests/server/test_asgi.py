@@ -401,7 +401,7 @@ async def test_a_refusal_has_its_status_where_the_host_can_say_it(
     assert (start["type"], start["status"]) == ("websocket.http.response.start", 503)
     assert (b"retry-after", b"5") in start["headers"]
     assert body["type"] == "websocket.http.response.body"
-    assert b"all the calls" in body["body"]
+    assert b"limit of calls" in body["body"]
     assert app.runtime.counters.refused == {"full": 1}
     first.disconnect()
     await first.task

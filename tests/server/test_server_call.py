@@ -958,7 +958,7 @@ async def test_a_stream_of_a_call_that_is_over_gets_no_handler(call: Callable[..
     link.runtime.answered.end(CALL_ID)
     link.bring(START, MEDIA)
     await asyncio.sleep(0.1)
-    assert link.closed == (1008, "the call is over: /hangup was told so")
+    assert link.closed == (1008, "the call is over: Plivo reported its end to /hangup")
     assert handled == []
     link.call.lost("closed")
     assert link.runtime.calls == set()

@@ -242,7 +242,7 @@ class Dialler:
         """Run the handler of an outbound call."""
         call = next((each for each in self._calls.values() if each.call_id == stream.call_id), None)
         if call is None:
-            log.warning("stream of a call that nobody waits for", call=stream.call_id)
+            log.warning("stream of an unknown or abandoned call", call=stream.call_id)
             return
         call.handled, call.handling = True, asyncio.current_task()
         assert self._runtime is not None, "it was dialled"
@@ -467,7 +467,7 @@ class Dialler:
 
 class _NoRoomError(Exception):
     def __str__(self) -> str:
-        return "this server has all the calls it may have"
+        return "this server has reached its limit of calls"
 
 
 class _Pace:

@@ -83,7 +83,7 @@ async def set_up_number(
     except NotFoundError:
         raise NumberSetupError(f"the account has no number +{found}") from None
     if current.voice_enabled is False:
-        raise NumberSetupError(f"+{found} takes no calls: it is not enabled for voice")
+        raise NumberSetupError(f"+{found} cannot take calls: it is not enabled for voice")
 
     server_url = server_url.rstrip("/")
     query = f"?path={quote(path, safe='/')}" if path else ""

@@ -342,7 +342,7 @@ def announce(runtime: Runtime, sockets: Sequence[socket.socket]) -> None:
     if runtime.signatures is None:
         log.warning(
             "signatures are not checked",
-            hint="set MEDIASERVER_AUTH_TOKEN, and only Plivo's webhooks and streams are taken",
+            hint="set MEDIASERVER_AUTH_TOKEN so that only Plivo's requests are accepted",
         )
     for warning in unknown_variables():
         log.warning(warning)
