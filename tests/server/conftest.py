@@ -62,7 +62,7 @@ class Served:
     daemon: Daemon
     runtime: Runtime
     port: int
-    task: asyncio.Task
+    task: asyncio.Task[None]
 
     @property
     def url(self) -> str:
@@ -79,8 +79,8 @@ async def start_daemon() -> AsyncIterator[Any]:
     """Start servers in this event loop: ``await start_daemon(*routes, **settings)``."""
     served = []
 
-    async def start(*routes: Any, **settings: Any) -> Served:
-        settings = Settings(port=0, **settings)
+    async def start(*routes: Any, **options: Any) -> Served:
+        settings = Settings(port=0, **options)
         runtime = Runtime(settings, Routes(*(routes or [Route(Echo)])))
         daemon = Daemon(runtime, load_certificates(settings))
         sockets = bind(settings)
@@ -103,7 +103,7 @@ class ServerProcess:
 
     def __init__(self, *arguments: Any, cwd: Any = None, env: Any = None) -> None:
         self.logged: list[Any] = []
-        self._lines = queue.Queue()
+        self._lines: queue.Queue[str | None] = queue.Queue()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "mediaserver", "serve", *arguments, "--log-format", "json"],
             stdin=subprocess.DEVNULL,
@@ -117,6 +117,7 @@ class ServerProcess:
         self._reader.start()
 
     def _read(self) -> None:
+        assert self.process.stderr is not None
         for line in self.process.stderr:
             self._lines.put(line)
         self._lines.put(None)
@@ -145,8 +146,9 @@ class ServerProcess:
             self.process.kill()
         self.process.wait()
         self._reader.join()
-        self.process.stdout.close()
-        self.process.stderr.close()
+        for pipe in (self.process.stdout, self.process.stderr):
+            assert pipe is not None
+            pipe.close()
 
 
 @pytest.fixture

@@ -30,21 +30,32 @@ def ask(query: str = "", path: str = "/stream", **more: Any) -> HandshakeRequest
     return HandshakeRequest(path, query, **more)
 
 
+def let_in(runtime: Runtime, request: HandshakeRequest) -> AcceptedStream:
+    accepted = examine(runtime, request)
+    assert isinstance(accepted, AcceptedStream)
+    return accepted
+
+
+def refuse(runtime: Runtime, request: HandshakeRequest) -> Refused:
+    refused = examine(runtime, request)
+    assert isinstance(refused, Refused)
+    return refused
+
+
 @pytest.fixture
 async def runtime(start_runtime: Callable[..., Any]) -> Any:
     return await start_runtime(secret=SECRET, max_calls=1)
 
 
 async def test_without_a_token_nobody_is_known(runtime: Runtime) -> None:
-    accepted = examine(runtime, ask())
-    assert isinstance(accepted, AcceptedStream)
+    accepted = let_in(runtime, ask())
     assert (accepted.call_id, accepted.caller, accepted.called) == (None, None, None)
     assert accepted.route.name == "Echo"
     assert runtime.admission.active == 1
 
 
 async def test_a_token_says_who_calls(runtime: Runtime) -> None:
-    accepted = examine(runtime, ask(f"token={token()}&a=1&b=&c=x+y%2Bz"))
+    accepted = let_in(runtime, ask(f"token={token()}&a=1&b=&c=x+y%2Bz"))
     assert (accepted.call_id, accepted.caller, accepted.called) == (
         "call-1",
         "+1415",
@@ -56,13 +67,13 @@ async def test_a_token_says_who_calls(runtime: Runtime) -> None:
 async def test_a_reserved_place_is_taken(runtime: Runtime) -> None:
     runtime.admission.reserve("call-1")
     assert isinstance(examine(runtime, ask()), Refused)
-    accepted = examine(runtime, ask(f"token={token()}"))
+    accepted = let_in(runtime, ask(f"token={token()}"))
     accepted.slot.release()
     assert runtime.admission.idle
 
 
 async def test_an_unknown_path_is_refused_before_anything_else(runtime: Runtime) -> None:
-    refused = examine(runtime, ask("token=nonsense", path="/elsewhere"))
+    refused = refuse(runtime, ask("token=nonsense", path="/elsewhere"))
     assert (refused.status, refused.cause) == (404, "path")
     assert "/elsewhere" in refused.reason
 
@@ -73,21 +84,21 @@ async def test_an_unknown_path_is_refused_before_anything_else(runtime: Runtime)
     ids=["empty", "nonsense", "expired", "of another secret"],
 )
 async def test_a_token_that_does_not_hold_is_refused(runtime: Runtime, bad: str) -> None:
-    refused = examine(runtime, ask(f"token={bad}"))
+    refused = refuse(runtime, ask(f"token={bad}"))
     assert (refused.status, refused.cause) == (403, "token")
     assert runtime.admission.idle
 
 
 async def test_a_full_server_says_when_to_try_again(runtime: Runtime) -> None:
     examine(runtime, ask())
-    refused = examine(runtime, ask())
+    refused = refuse(runtime, ask())
     assert (refused.status, refused.cause) == (503, "full")
     assert dict(refused.headers)["retry-after"] == "5"
 
 
 async def test_a_draining_server_lets_in_only_calls_that_were_answered(runtime: Runtime) -> None:
     runtime.admission.close()
-    assert examine(runtime, ask()).cause == "draining"
+    assert refuse(runtime, ask()).cause == "draining"
     assert isinstance(examine(runtime, ask(f"token={token()}")), AcceptedStream)
 
 
@@ -118,8 +129,8 @@ async def test_the_dialled_number_of_the_token_finds_the_route(
     runtime = await start_runtime(
         Route(sales, number="+14155550100"), Route(Echo, number="+1999"), secret=SECRET
     )
-    assert examine(runtime, ask(f"token={token()}")).route.handler is sales
-    refused = examine(runtime, ask())
+    assert let_in(runtime, ask(f"token={token()}")).route.handler is sales
+    refused = refuse(runtime, ask())
     assert (refused.status, refused.cause) == (404, "path")
 
 
@@ -128,7 +139,7 @@ async def test_the_client_is_seen_through_trusted_proxies(
 ) -> None:
     runtime = await start_runtime(trusted_proxies="10.0.0.0/8")
     headers = [("x-forwarded-for", "198.51.100.4")]
-    assert examine(runtime, ask(headers=headers, client_host="10.1.1.1")).client == "198.51.100.4"
+    assert let_in(runtime, ask(headers=headers, client_host="10.1.1.1")).client == "198.51.100.4"
 
 
 # What the answer webhook knew
@@ -137,25 +148,25 @@ async def test_the_client_is_seen_through_trusted_proxies(
 async def test_what_plivo_told_the_answer_webhook_comes_along(runtime: Runtime) -> None:
     request = AnswerRequest(call_id="call-1", forwarded_from="+14155550142")
     runtime.answered.add(request)
-    assert examine(runtime, ask(f"token={token()}")).answer is request
+    assert let_in(runtime, ask(f"token={token()}")).answer is request
 
 
 async def test_of_a_call_that_another_process_answered_the_token_says_the_most_important(
     runtime: Runtime,
 ) -> None:
-    accepted = examine(runtime, ask(f"token={token()}"))
+    accepted = let_in(runtime, ask(f"token={token()}"))
     assert accepted.answer == AnswerRequest(
         call_id="call-1", caller="+1415", called="14155550100", direction=None
     )
 
 
 async def test_a_stream_that_did_not_come_by_the_webhook_brings_nothing(runtime: Runtime) -> None:
-    assert examine(runtime, ask()).answer is None
+    assert let_in(runtime, ask()).answer is None
 
 
 async def test_a_call_that_is_over_gets_no_second_stream(runtime: Runtime) -> None:
     runtime.answered.end("call-1")
-    refused = examine(runtime, ask(f"token={token()}"))
+    refused = refuse(runtime, ask(f"token={token()}"))
     assert (refused.status, refused.cause) == (410, "ended")
     assert runtime.admission.idle
 
@@ -164,7 +175,7 @@ async def test_a_server_may_take_only_streams_that_it_gave_out(
     start_runtime: Callable[..., Any],
 ) -> None:
     runtime = await start_runtime(secret=SECRET, require_token=True)
-    assert examine(runtime, ask()).cause == "token"
+    assert refuse(runtime, ask()).cause == "token"
     assert isinstance(examine(runtime, ask(f"token={token()}")), AcceptedStream)
 
 
@@ -225,30 +236,30 @@ async def test_the_path_that_was_signed_is_the_one_that_was_written(guarded: Run
 async def test_a_stream_that_plivo_did_not_sign_is_refused(
     guarded: Runtime, request_: HandshakeRequest
 ) -> None:
-    refused = examine(guarded, request_)
+    refused = refuse(guarded, request_)
     assert (refused.status, refused.cause) == (403, "signature")
     assert AUTH_TOKEN not in refused.reason
     assert guarded.admission.idle
 
 
 async def test_an_unknown_path_is_told_without_a_look_at_the_signature(guarded: Runtime) -> None:
-    assert examine(guarded, ask(path="/elsewhere")).cause == "path"
+    assert refuse(guarded, ask(path="/elsewhere")).cause == "path"
 
 
 async def test_a_signature_does_not_make_up_for_a_token(guarded: Runtime) -> None:
     request = ask("token=nonsense", headers=list(lower(sign_upgrade(URL, AUTH_TOKEN))))
-    assert examine(guarded, request).cause == "token"
+    assert refuse(guarded, request).cause == "token"
 
 
 async def test_a_nonce_is_used_up_only_by_a_stream_that_was_accepted(guarded: Runtime) -> None:
     request = signed()
     taken = guarded.admission.admit()
-    assert examine(guarded, request).cause == "full"
+    assert taken is not None
+    assert refuse(guarded, request).cause == "full"
     taken.release()
-    accepted = examine(guarded, request)
-    assert isinstance(accepted, AcceptedStream)
+    accepted = let_in(guarded, request)
     accepted.slot.release()
-    refused = examine(guarded, request)
+    refused = refuse(guarded, request)
     assert (refused.status, refused.cause) == (403, "signature")
     assert "before" in refused.reason
 
@@ -256,7 +267,7 @@ async def test_a_nonce_is_used_up_only_by_a_stream_that_was_accepted(guarded: Ru
 async def test_the_public_url_counts_whatever_a_trusted_proxy_says(guarded: Runtime) -> None:
     request = signed("wss://other.example.com/stream", client_host="10.0.0.1")
     forwarded = (*request.headers, ("x-forwarded-host", "other.example.com"))
-    assert examine(guarded, ask(headers=forwarded, client_host="10.0.0.1")).cause == "signature"
+    assert refuse(guarded, ask(headers=forwarded, client_host="10.0.0.1")).cause == "signature"
 
 
 @pytest.mark.parametrize(
@@ -278,7 +289,7 @@ async def test_a_request_to_no_host_cannot_be_checked_and_is_refused(
     start_runtime: Callable[..., Any],
 ) -> None:
     runtime = await start_runtime(auth_token=AUTH_TOKEN)
-    refused = examine(runtime, ask(headers=list(lower(sign_upgrade(URL, AUTH_TOKEN)))))
+    refused = refuse(runtime, ask(headers=list(lower(sign_upgrade(URL, AUTH_TOKEN)))))
     assert (refused.status, refused.cause) == (403, "signature")
     assert "--public-url" in refused.reason
 

@@ -29,6 +29,7 @@ def test_as_many_calls_as_the_limit_are_admitted(clock: Clock) -> None:
 def test_a_released_place_is_free_again(clock: Clock) -> None:
     admission = Admission(1, clock=clock)
     slot = admission.admit()
+    assert slot is not None
     slot.release()
     assert admission.idle
     assert admission.admit() is not None
@@ -37,6 +38,7 @@ def test_a_released_place_is_free_again(clock: Clock) -> None:
 def test_releasing_twice_frees_one_place(clock: Clock) -> None:
     admission = Admission(2, clock=clock)
     first, _ = admission.admit(), admission.admit()
+    assert first is not None
     first.release()
     first.release()
     assert admission.active == 1

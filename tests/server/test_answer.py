@@ -4,6 +4,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 import pytest
+from pydantic import SecretStr
 
 from mediaserver.agents import Echo
 from mediaserver.plivo.callbacks import AnswerRequest
@@ -30,7 +31,9 @@ BASE = "https://voice.example.com"
 
 
 def make(*routes: Any, **more: Any) -> Runtime:
-    runtime = Runtime(Settings(secret=SECRET, **more), Routes(*(routes or [Route(Echo)])))
+    runtime = Runtime(
+        Settings(secret=SecretStr(SECRET), **more), Routes(*(routes or [Route(Echo)]))
+    )
     runtime.admission = Admission(runtime.settings.max_calls)
     return runtime
 
@@ -42,6 +45,11 @@ def reply(
     request = AnswerRequest.parse({k: v for k, v in fields.items() if v is not None})
     result = answer(runtime, request, base_url, path)
     return result.kind, ElementTree.fromstring(result.xml)
+
+
+def stream_url(response: Element) -> str:
+    assert response[0].text is not None
+    return response[0].text
 
 
 def tags(response: Element) -> list[str]:
@@ -59,12 +67,12 @@ def test_a_call_is_streamed_to_the_public_url() -> None:
         "keepCallAlive": "true",
         "contentType": "audio/x-mulaw;rate=8000",
     }
-    assert stream.text.startswith("wss://voice.example.com/stream?token=")
+    assert stream_url(response).startswith("wss://voice.example.com/stream?token=")
 
 
 def test_the_token_says_what_the_webhook_said() -> None:
     _, response = reply(make(token_seconds=60))
-    token = parse_qs(urlsplit(response[0].text).query)["token"][0]
+    token = parse_qs(urlsplit(stream_url(response)).query)["token"][0]
     claims = unseal(token, SECRET, 0.0)
     assert (claims.call_id, claims.caller, claims.called, claims.direction) == (
         "call-1",
@@ -77,7 +85,7 @@ def test_the_token_says_what_the_webhook_said() -> None:
 def test_the_stream_url_it_gives_out_is_let_in() -> None:
     runtime = make(max_calls=1)
     _, response = reply(runtime)
-    url = urlsplit(response[0].text)
+    url = urlsplit(stream_url(response))
     accepted = examine(runtime, HandshakeRequest(url.path, url.query))
     assert isinstance(accepted, AcceptedStream)
     assert accepted.call_id == "call-1"
@@ -90,7 +98,7 @@ def test_the_format_is_the_one_that_is_set() -> None:
 
 def test_a_path_in_the_public_url_stays_before_the_streams() -> None:
     _, response = reply(make(), base_url="http://voice.example.com:8080/media")
-    assert response[0].text.startswith("ws://voice.example.com:8080/media/stream?")
+    assert stream_url(response).startswith("ws://voice.example.com:8080/media/stream?")
 
 
 def test_what_follows_the_stream_can_be_a_redirect() -> None:
@@ -107,15 +115,15 @@ def test_ampersands_are_escaped() -> None:
 def test_the_dialled_number_chooses_the_stream() -> None:
     runtime = make(Route(Echo, "/any"), Route(Echo, "/sales", number="+1 415 555 0199"))
     _, response = reply(runtime)
-    assert urlsplit(response[0].text).path == "/sales"
+    assert urlsplit(stream_url(response)).path == "/sales"
     _, response = reply(runtime, To="999", CallUUID="call-2")
-    assert urlsplit(response[0].text).path == "/any"
+    assert urlsplit(stream_url(response)).path == "/any"
 
 
 def test_a_path_that_is_asked_for_is_taken() -> None:
     runtime = make(Route(Echo, "/one"), Route(Echo, "/two"))
     _, response = reply(runtime, path="/two")
-    assert urlsplit(response[0].text).path == "/two"
+    assert urlsplit(stream_url(response)).path == "/two"
 
 
 def test_a_number_without_a_handler_is_rejected() -> None:
@@ -174,8 +182,13 @@ def test_a_call_that_is_over_is_not_streamed_again() -> None:
 
 def test_a_call_that_a_route_does_not_expect_is_hung_up() -> Any:
     runtime = make()
-    asked = []
-    runtime.screens.append(lambda route, request: asked.append((route.path, request.call_id)))
+    asked: list[Any] = []
+
+    def screen(route: Route, request: AnswerRequest) -> bool:
+        asked.append((route.path, request.call_id))
+        return False
+
+    runtime.screens.append(screen)
     kind, response = reply(runtime)
     assert (kind, tags(response)) == ("rejected", ["Hangup"])
     assert asked == [("/stream", "call-1")]

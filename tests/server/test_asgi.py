@@ -72,7 +72,7 @@ class Host:
         # What the server does with `send`: waits for this, raises that, answers a close frame.
         self.may_send = asyncio.Event()
         self.may_send.set()
-        self.send_error = None
+        self.send_error: Exception | None = None
         self.answers_close = True
         self.task = asyncio.create_task(app(self.scope, self.receive, self.send))
 
@@ -141,7 +141,7 @@ async def leave(stream: Stream) -> None:
 class Keep:
     """Keeps why its stream ended."""
 
-    reason = None
+    reason: Any = None
 
     async def __call__(self, stream: Stream) -> None:
         await listen(stream)
@@ -413,6 +413,7 @@ async def test_what_plivo_signed_is_the_path_of_the_mount_too(
 ) -> None:
     app = mount(listen, auth_token="an auth token", public_url="https://voice.example.com")
     path = "stream" if raw_path is None else "%73tream"
+    raw: dict[str, Any] = {} if raw_path is None else {"raw_path": raw_path}
     signature = sign_upgrade(f"wss://voice.example.com/calls/{path}", "an auth token")
     host = Host(
         app,
@@ -420,7 +421,7 @@ async def test_what_plivo_signed_is_the_path_of_the_mount_too(
         mounted_at="/calls",
         query="a=1",
         headers=[(name.encode(), value.encode()) for name, value in signature.items()],
-        **({} if raw_path is None else {"raw_path": raw_path}),
+        **raw,
     )
     host.disconnect()
     await host.task
@@ -525,9 +526,10 @@ class Lifespan:
 
 async def pass_lifespan(app: StreamApp) -> AsyncIterator[Any]:
     """Be a host that passes its lifespan on; yields what was sent, at the start and at the end."""
-    incoming, sent = asyncio.Queue(), []
+    incoming: asyncio.Queue[Any] = asyncio.Queue()
+    sent: list[Any] = []
 
-    async def send(message: dict[str, str]) -> None:
+    async def send(message: Any) -> None:
         sent.append(message)
 
     task = asyncio.create_task(app({"type": "lifespan"}, incoming.get, send))

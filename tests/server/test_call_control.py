@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from mediaserver import Stream
@@ -15,13 +17,13 @@ class FakeStream:
 
 
 async def test_hanging_up_closes_the_stream() -> None:
-    stream = FakeStream()
+    stream: Any = FakeStream()
     await CloseStream().hang_up(stream)
     assert stream.closed
 
 
 async def test_a_transfer_is_refused_and_says_what_it_needs() -> None:
-    stream = FakeStream()
+    stream: Any = FakeStream()
     with pytest.raises(
         CallControlError, match=r"transfer call the call to https://x/: .* REST API"
     ):

@@ -13,7 +13,8 @@ class Loop:
         self.ready: list[Any] = []
 
     def call_soon(self, callback: Any) -> asyncio.Handle:
-        handle = asyncio.Handle(callback, (), self)
+        loop: Any = self
+        handle = asyncio.Handle(callback, (), loop)
         self.ready.append(handle)
         return handle
 

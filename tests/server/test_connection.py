@@ -102,8 +102,8 @@ class RecordedCall:
         self.heard_from = False
         self.messages: list[Any] = []
         self.pongs: list[Any] = []
-        self.closing_because = None
-        self.stuffed_with = None
+        self.closing_because: str | None = None
+        self.stuffed_with: str | None = None
         accepted.slot.release()
 
     def receive(self, message: bytes) -> None:
@@ -144,7 +144,8 @@ class Recorded:
             self.connection.data_received(upgrade())
         assert self.transport.written.startswith(b"HTTP/1.1 101 ")
         self.transport.written = b""
-        self.call = self.connection._call
+        call: Any = self.connection._call
+        self.call = call
 
     def deliver(self, chunks: list[bytes]) -> None:
         for chunk in chunks:
@@ -173,18 +174,20 @@ class Reference:
         self.core = ServerProtocol(max_size=limit)
         self.core.receive_data(upgrade())
         (request,) = self.core.events_received()
+        assert isinstance(request, Request)
         self.core.send_response(self.core.accept(request))
         self.core.data_to_send()
         self.messages: list[Any] = []
         self.pongs: list[Any] = []
         self.written = b""
         self.shut = False
-        self._partial = None
+        self._partial: list[Any] = []
 
     def deliver(self, chunks: list[bytes]) -> None:
         for chunk in chunks:
             self.core.receive_data(chunk)
             for frame in self.core.events_received():
+                assert isinstance(frame, Frame)
                 self._take(frame)
             self._flush()
 
@@ -389,6 +392,7 @@ def test_an_oversize_frame_is_refused_before_it_has_come() -> None:
 def test_empty_fragments_without_end_take_no_memory() -> None:
     ours = Recorded(LIMIT)
     ours.deliver([raw_frame(0x01, 10), raw_frame(0x00, 0) * 50_000])
+    assert ours.connection._partial is not None
     assert len(ours.connection._partial) == 10
 
 
@@ -425,6 +429,7 @@ def test_a_reason_is_cut_to_what_a_close_frame_holds(reason: str) -> None:
     ours.connection.close(1008, reason)
     client = ClientProtocol(parse_uri("ws://media.test/"), state=OPEN)
     client.receive_data(ours.transport.written)
+    assert client.close_rcvd is not None
     assert client.close_rcvd.code == 1008
     assert reason.startswith(client.close_rcvd.reason)
     assert len(reason.encode()) - len(client.close_rcvd.reason.encode()) <= max(
@@ -580,7 +585,7 @@ class Handler:
 
     def __init__(self) -> None:
         self.payloads: list[Any] = []
-        self.reason = None
+        self.reason: Any = None
 
     async def __call__(self, stream: Stream) -> None:
         async for frame in stream.audio():
@@ -1165,7 +1170,8 @@ def test_events_that_are_no_frames_are_requests_only() -> None:
 @pytest.mark.parametrize("what", ["pings", "messages"])
 def test_a_peer_that_reads_nothing_cannot_fill_the_memory(what: str) -> None:
     recorded = Recorded(65_536)
-    recorded.transport.get_write_buffer_size = lambda: len(recorded.transport.written)
+    transport: Any = recorded.transport
+    transport.get_write_buffer_size = lambda: len(transport.written)
     recorded.connection.pause_writing()
     ping = Frame(Opcode.PING, bytes(100)).serialize(mask=True)
     for _ in range(20_000):

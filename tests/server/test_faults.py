@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -29,6 +29,9 @@ SECONDS = 6.0
 
 class Talk(Handler):
     """Speaks, waits to be heard, is interrupted, and speaks again."""
+
+    heard: ClassVar[list[Any]]
+    checkpoints: ClassVar[list[Any]]
 
     async def on_start(self) -> None:
         stream = self.stream

@@ -118,7 +118,7 @@ async def test_stalls_do_not_shift_the_grid() -> None:
 
 
 async def test_there_is_no_timer_while_nobody_wants_ticks() -> None:
-    loop = asyncio.get_running_loop()
+    loop: Any = asyncio.get_running_loop()
     pacer = make_pacer()
     assert not loop._scheduled
     pacer.add(Member(wanted=3))
@@ -185,7 +185,7 @@ async def test_a_member_added_in_the_midst_of_a_tick_waits_for_its_turn() -> Non
 
 
 async def test_stopping_in_the_midst_of_a_tick_is_the_end() -> None:
-    loop = asyncio.get_running_loop()
+    loop: Any = asyncio.get_running_loop()
     pacer = make_pacer()
     member = Member(then=pacer.stop)
     pacer.add(member)

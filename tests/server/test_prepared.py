@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -25,7 +25,7 @@ ANSWER = AnswerRequest(call_id="call-1", caller="+14155550100", called="+1415555
 class Ready(Handler):
     """Writes down what happens to it."""
 
-    made = ()
+    made: ClassVar[Any] = ()
     seconds = 0.3
 
     def __init__(self, **settings: Any) -> None:
@@ -85,6 +85,7 @@ async def test_a_handler_gets_ready_when_the_call_is_answered(
 async def test_the_stream_gets_the_handler_that_got_ready(made: list[Ready]) -> None:
     async with joined(Ready, answer=ANSWER) as line:
         await line.phone.wait_until(1.0)
+        assert line.stream.answer is not None
         assert line.stream.answer.call_id == line.stream.call_id
         assert line.stream.caller == "+14155550100"
         assert len(line.runtime.prepared) == 0
@@ -284,7 +285,9 @@ async def test_a_stream_of_another_process_has_a_handler_of_its_own(made: list[R
 async def test_tasks_have_the_name_of_the_call(made: list[Any]) -> None:
     class Named(Handler):
         async def on_answer(self, answer: AnswerRequest, shared: None) -> None:
-            names.append(asyncio.current_task().get_name())
+            task = asyncio.current_task()
+            assert task is not None
+            names.append(task.get_name())
 
     names: list[Any] = []
     async with joined(Routes(Route(Named)), answer=ANSWER) as line:

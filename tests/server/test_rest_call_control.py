@@ -24,7 +24,7 @@ class FakeStream:
 
 
 def control(
-    answer: ConnectError | ReadTimeout | Response, seen: list | list[Any] | None = None
+    answer: ConnectError | ReadTimeout | Response, seen: list[Any] | None = None
 ) -> RestCallControl:
     def respond(request: Request) -> Response:
         if seen is not None:
@@ -42,23 +42,25 @@ def control(
 
 @pytest.mark.parametrize("status", [204, 404])
 async def test_a_call_is_hung_up_or_has_been(status: Any) -> None:
-    seen, stream = [], FakeStream()
+    seen: list[Any] = []
+    stream: Any = FakeStream()
     await control(httpx.Response(status), seen).hang_up(stream)
     assert seen == [("DELETE", f"Call/{CALL}/", None)]
     assert stream.closed
 
 
 async def test_a_hang_up_that_fails_says_so_and_leaves_the_stream() -> None:
-    stream = FakeStream()
+    stream: Any = FakeStream()
     with pytest.raises(CallControlError, match=r"cannot hang up .*503"):
         await control(httpx.Response(503)).hang_up(stream)
     assert not stream.closed
 
 
 async def test_a_transfer_is_asked_for_before_the_stream_is_closed() -> None:
-    stream, seen = FakeStream(), []
+    stream: Any = FakeStream()
+    seen: list[Any] = []
 
-    class Watching(list):
+    class Watching(list[Any]):
         def append(self, item: tuple[str, str, dict[str, str]]) -> None:
             seen.append((*item, stream.closed))
 
@@ -82,14 +84,15 @@ async def test_a_transfer_is_asked_for_before_the_stream_is_closed() -> None:
 async def test_a_transfer_that_fails_leaves_the_stream_to_the_handler(
     answer: Any, said: str
 ) -> None:
-    stream = FakeStream()
+    stream: Any = FakeStream()
     with pytest.raises(CallControlError, match=said):
         await control(answer).transfer(stream, URL)
     assert not stream.closed
 
 
 async def test_a_transfer_to_what_is_no_url_is_not_asked_for() -> None:
-    stream, seen = FakeStream(), []
+    stream: Any = FakeStream()
+    seen: list[Any] = []
     with pytest.raises(CallControlError, match=r"to 'next': aleg_url: must be a http or https URL"):
         await control(httpx.Response(202), seen).transfer(stream, "next")
     assert seen == []

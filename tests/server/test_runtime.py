@@ -17,6 +17,10 @@ from mediaserver.server.runtime import Runtime
 from mediaserver.settings import Settings
 
 
+def fail_with(error: Exception) -> Any:
+    raise error
+
+
 async def listen(stream: Any) -> None:
     async for _ in stream.audio():
         pass
@@ -24,7 +28,7 @@ async def listen(stream: Any) -> None:
 
 class FakeSession:
     def __init__(self) -> None:
-        self.started = None
+        self.started: Any = None
         self.counters = StreamCounters()
 
 
@@ -32,14 +36,19 @@ class FakeCall:
     """As much of a `ServerCall` as a runtime deals with."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.accepted = examine(runtime, HandshakeRequest("/stream"))
-        assert isinstance(self.accepted, AcceptedStream)
-        self.session = FakeSession()
+        accepted = examine(runtime, HandshakeRequest("/stream"))
+        assert isinstance(accepted, AcceptedStream)
+        self.accepted = accepted
+        self.session: Any = FakeSession()
+        self.stream: Any = None
         self.closed: list[Any] = []
         runtime.enter(self)
 
     def close(self, code: int, reason: str) -> None:
         self.closed.append((code, reason))
+
+    def report(self, status: Any) -> None:
+        raise AssertionError("not called")
 
     def check(self, now: Any, elapsed: Any) -> None:
         pass
@@ -47,7 +56,7 @@ class FakeCall:
 
 def test_the_settings_of_a_call_are_those_of_the_server() -> None:
     settings = Settings(
-        default_format=str(L16_16K),
+        default_format=L16_16K,
         lead_seconds=0.4,
         queue_seconds=3,
         inbox_seconds=0.7,
@@ -87,7 +96,7 @@ class Lifespan:
 async def test_it_is_ready_while_the_lifespans_are_open() -> None:
     lifespan = Lifespan()
     routes = Routes(Route(listen), lifespan=lifespan)
-    runtime = Runtime(Settings(), routes)
+    runtime: Any = Runtime(Settings(), routes)
     assert not runtime.ready
     await runtime.startup()
     assert runtime.ready
@@ -102,8 +111,7 @@ async def test_it_is_not_ready_when_a_lifespan_cannot_be_opened() -> None:
 
     @asynccontextmanager
     async def fail() -> AsyncIterator[Any]:
-        raise LookupError("no database")
-        yield
+        yield fail_with(LookupError("no database"))
 
     class NeedsDatabase(Handler):
         lifespan = fail
@@ -178,23 +186,25 @@ async def test_totals_add_up_over_live_and_ended_calls(start_runtime: Callable[.
 async def test_every_live_call_is_closed(start_runtime: Callable[..., Any]) -> None:
     runtime = await start_runtime(Route(listen))
     calls = [FakeCall(runtime) for _ in range(3)]
-    calls[0].close = lambda *_: runtime.leave(calls[0])
+    first: Any = calls[0]
+    first.close = lambda *_: runtime.leave(first)
     runtime.close_calls(1001, "bye")
     assert [call.closed for call in calls[1:]] == [[(1001, "bye")]] * 2
 
 
 async def test_nothing_is_left_after_shutdown() -> None:
-    loop = asyncio.get_running_loop()
+    loop: Any = asyncio.get_running_loop()
     runtime = Runtime(Settings(), Routes(Route(listen)), clock=loop.time)
     await runtime.startup()
     FakeCall(runtime)
-    runtime.pacer.add(object())
+    member: Any = object()
+    runtime.pacer.add(member)
     await runtime.shutdown()
     assert [timer for timer in loop._scheduled if not timer.cancelled()] == []
 
 
 async def test_a_process_of_its_own_coalesces_the_turns_of_its_loop_and_no_other_does() -> None:
-    runtime = Runtime(Settings(), Routes(Route(listen)), coalesces=True)
+    runtime: Any = Runtime(Settings(), Routes(Route(listen)), coalesces=True)
     await runtime.startup()
     for _ in range(30):
         FakeCall(runtime)
@@ -211,8 +221,7 @@ async def test_what_was_opened_is_closed_if_the_server_cannot_start() -> None:
         @classmethod
         @asynccontextmanager
         async def serving(cls, settings: Any) -> AsyncIterator[Any]:
-            raise RuntimeError("no model")
-            yield
+            yield fail_with(RuntimeError("no model"))
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[Any]:

@@ -22,7 +22,6 @@ from mediaserver.plivo.callbacks import StreamStatusRequest
 from mediaserver.protocol import (
     Dtmf,
     Media,
-    PlayAudio,
     PlayedStream,
     SetCheckpoint,
     Start,
@@ -32,7 +31,7 @@ from mediaserver.protocol import (
 )
 from mediaserver.routes import Route
 from mediaserver.server.accepting import examine
-from mediaserver.server.handshake import HandshakeRequest
+from mediaserver.server.handshake import AcceptedStream, HandshakeRequest
 from mediaserver.server.server_call import CLOSE_TIMEOUT, ServerCall
 from mediaserver.server.trust.tokens import Claims, seal
 from mediaserver.testing import joined, stall
@@ -65,10 +64,11 @@ class Link:
     """Writes down what a call asks of it."""
 
     def __init__(self) -> None:
-        self.call = None
+        self.call: Any = None
+        self.runtime: Any = None
         self.sent: list[Any] = []
         self.pings: list[Any] = []
-        self.closed = None
+        self.closed: Any = None
         self.aborted = False
         self.reading = True
 
@@ -99,7 +99,7 @@ class Link:
         for message in messages:
             self.call.session.receive(message)
 
-    def commands(self) -> list[PlayAudio]:
+    def commands(self) -> list[Any]:
         return [decode_command(message) for message in self.sent]
 
 
@@ -127,6 +127,7 @@ def call(start_runtime: Callable[..., Any]) -> Callable[..., Any]:
 def enter(runtime: Any, *, start: bool = True, query: str = "") -> Link:
     link = Link()
     accepted = examine(runtime, HandshakeRequest("/stream", query))
+    assert isinstance(accepted, AcceptedStream)
     link.call = ServerCall(runtime, link, accepted)
     link.runtime = runtime
     if start:
@@ -327,7 +328,7 @@ async def test_stop_ends_the_stream_and_the_socket_is_closed_after_the_handler(
     link.bring(STOP)
     assert link.call.session.end_reason == "done"
     await asyncio.sleep(0.5)
-    assert link.closed is None
+    assert not link.closed
     await asyncio.sleep(1)
     assert link.closed == (1000, "the handler returned")
     assert link.runtime.calls
@@ -429,7 +430,7 @@ async def test_no_other_place_is_given_back_with_it(call: Callable[..., Any]) ->
 async def test_a_peer_that_sends_no_start_is_closed(call: Callable[..., Any]) -> None:
     link = await call(listen, start=False, start_timeout=4)
     await asyncio.sleep(4)
-    assert link.closed is None
+    assert not link.closed
     await asyncio.sleep(1.1)
     assert link.closed == (1008, "no start event within 4 s")
     await asyncio.sleep(CLOSE_TIMEOUT + 1)
@@ -695,7 +696,7 @@ async def test_a_call_and_its_silence_may_be_without_limit(call: Callable[..., A
 async def test_a_silent_caller_is_hung_up_on(call: Callable[..., Any]) -> None:
     link = await call(listen, max_silence_seconds=20)
     await talk(link, 19)
-    assert link.closed is None
+    assert not link.closed
     await talk(link, 3)
     assert link.closed == (1000, "the caller was silent for 20 s")
     assert link.runtime.counters.dead_peers == 0
@@ -860,7 +861,7 @@ async def test_short_calls_leave_no_task_no_timer_and_no_object_behind(
     start_runtime: Callable[..., Any],
 ) -> None:
     runtime = await start_runtime(Route(Answering))
-    loop = asyncio.get_running_loop()
+    loop: Any = asyncio.get_running_loop()
     left: list[Any] = []
 
     def keep(link: Link) -> None:
@@ -889,7 +890,7 @@ async def test_short_calls_leave_no_task_no_timer_and_no_object_behind(
 
 
 async def test_a_call_over_sockets_leaves_nothing_behind_either() -> None:
-    left = []
+    left: list[Any] = []
     for _ in range(10):
         async with joined(Answering) as line:
             await line.phone.wait_until(0.5)

@@ -46,7 +46,7 @@ async def test_a_stall_counts_as_two_periods_at_most() -> None:
 
 
 async def test_there_is_no_timer_while_there_is_nothing_to_check() -> None:
-    loop = asyncio.get_running_loop()
+    loop: Any = asyncio.get_running_loop()
     sweep = make_sweep()
     member = Member()
     sweep.add(member)
@@ -85,7 +85,7 @@ async def test_members_may_leave_in_the_midst_of_a_sweep() -> None:
 
 
 async def test_stopping_in_the_midst_of_a_sweep_is_the_end() -> None:
-    loop = asyncio.get_running_loop()
+    loop: Any = asyncio.get_running_loop()
     sweep = make_sweep()
     member = Member(then=sweep.stop)
     sweep.add(member)

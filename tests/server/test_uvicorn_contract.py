@@ -15,6 +15,8 @@ from uvicorn.server import Server, ServerState
 class Recorder(asyncio.Protocol):
     """A WebSocket protocol class that writes down what happens to it."""
 
+    last: "Recorder"
+
     def __init__(self, label: str, **given: Any) -> None:
         self.label = label
         self.given = given
@@ -97,7 +99,8 @@ async def test_a_partial_is_taken_as_websocket_class_and_given_the_upgraded_conn
 
 async def test_a_partial_is_taken_as_http_class() -> None:
     loaded = config(http=functools.partial(HttpToolsProtocol))
-    made = loaded.http_protocol_class(config=loaded, server_state=ServerState(), app_state={})
+    protocol_class: Any = loaded.http_protocol_class
+    made = protocol_class(config=loaded, server_state=ServerState(), app_state={})
     assert isinstance(made, HttpToolsProtocol)
 
 

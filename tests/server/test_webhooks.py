@@ -9,6 +9,7 @@ import pytest
 from httpx import AsyncClient, Response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from starlette.types import Message
 
 from mediaserver.agents import Echo
 from mediaserver.plivo.callbacks import AnswerRequest, HangupRequest, StreamStatusRequest
@@ -275,9 +276,9 @@ async def test_what_comes_to_the_hangup_url_is_a_hangup_even_if_it_does_not_say_
 async def test_a_status_callback_is_counted_once(
     client: AsyncClient, runtime: Runtime, method: Any
 ) -> None:
-    where = "params" if method == "GET" else "data"
+    fields: dict[str, Any] = {"params" if method == "GET" else "data": STATUS}
     for _ in range(2):
-        response = await client.request(method, "/status", **{where: STATUS})
+        response = await client.request(method, "/status", **fields)
         assert (response.status_code, tags(response)) == (200, [])
     assert runtime.counters.stream_statuses == {"played": 1}
     assert runtime.counters.webhooks == {"status": 1, "repeated": 1}
@@ -410,7 +411,7 @@ async def exchange(
     raw_path: bytes | None = None,
     headers: Any = (),
     path: str = "/answer",
-) -> list[dict[str, bytes | str] | dict[str, int | list[Any] | str]]:
+) -> list[Message]:
     """Play the server's part of ASGI, and return what was sent."""
     scope = {
         "type": "http",
@@ -426,9 +427,7 @@ async def exchange(
     async def receive() -> Any:
         return next(messages)
 
-    async def send(
-        message: dict[str, bytes | str] | dict[str, int | list[tuple[bytes, bytes]] | str],
-    ) -> None:
+    async def send(message: Message) -> None:
         sent.append(message)
 
     await create_app(runtime)(scope, receive, send)

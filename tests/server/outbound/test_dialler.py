@@ -52,15 +52,15 @@ class FakeStream:
 class Carrier:
     """Plivo, as far as a dialler sees it: each call is told by `script`."""
 
-    script: Callable = None
-    placed: list = field(default_factory=list)
-    asked: list = field(default_factory=list)
-    refusals: list = field(default_factory=list)
-    live: set = field(default_factory=set)
-    records: dict = field(default_factory=dict)
-    dialler: Dialler = None
-    runtime: Runtime = None
-    tasks: list = field(default_factory=list)
+    script: Callable[[Any], Coroutine[Any, Any, None]] | None = None
+    placed: list[Any] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    refusals: list[Any] = field(default_factory=list)
+    live: set[str] = field(default_factory=set)
+    records: dict[str, Any] = field(default_factory=dict)
+    dialler: Any = None
+    runtime: Any = None
+    tasks: list[Any] = field(default_factory=list)
 
     def __call__(self, request: Request) -> Response:
         path = request.url.path.removeprefix("/v1/Account/MA1/")
@@ -96,7 +96,7 @@ class Carrier:
 class PlacedCall:
     carrier: Carrier
     id: str
-    body: dict
+    body: dict[str, Any]
 
     def tell(self, url: str, **fields: Any) -> WebhookReply | None:
         """Send a webhook, as the server's endpoints take it."""
@@ -105,7 +105,7 @@ class PlacedCall:
         path = query.pop("path", None)
         callback = parse_callback({**query, **form, **fields})
         reply = None
-        if callback.event == "StartApp":
+        if isinstance(callback, AnswerRequest):
             reply = answer(self.carrier.runtime, callback, SERVER, path)
         self.carrier.runtime.told(callback)
         return reply
@@ -113,6 +113,7 @@ class PlacedCall:
     async def answered(self, **fields: Any) -> None:
         """Answer, and stream for as long as the handler wants."""
         reply = self.tell("answer_url", Event="StartApp", CallStatus="in-progress", **fields)
+        assert reply is not None
         if reply.kind == "stream":
             await self.carrier.dialler(FakeStream(self.id))
 
@@ -753,7 +754,8 @@ async def test_giving_up_ends_even_if_plivo_does_not_answer(carrier_of: Callable
 async def test_who_answers_a_call_that_was_given_up_is_hung_up_on(
     carrier_of: Callable[..., Any],
 ) -> None:
-    calls, replies = [], []
+    calls: list[Any] = []
+    replies: list[Any] = []
 
     async def script(call: PlacedCall) -> None:
         calls.append(call)
@@ -783,6 +785,7 @@ async def test_calls_to_other_routes_are_answered_beside_the_dialler(
 ) -> None:
     carrier = await carrier_of()
     request = parse_callback({"CallUUID": "x", "To": "+1999", "Event": "StartApp"})
+    assert isinstance(request, AnswerRequest)
     assert answer(carrier.runtime, request, SERVER).kind == "stream"
 
 
@@ -897,7 +900,8 @@ async def test_a_handler_gets_ready_when_the_call_that_was_placed_is_answered(
             await asyncio.sleep(1)
             notes.append(handlers.index(self))
 
-    handlers, notes = [], []
+    handlers: list[Any] = []
+    notes: list[Any] = []
     carrier = await carrier_of(good_call)
     await carrier.dialler.dial(TO, FROM, Ready)
     assert notes == [TO, 0]

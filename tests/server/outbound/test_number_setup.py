@@ -75,7 +75,7 @@ async def test_a_number_without_an_application_gets_one_of_its_own() -> None:
     async with account.client() as client:
         setup = await set_up_number(client, "+1 415 555 0100", SERVER)
     assert account.applications["900"] == {"app_id": "900", "app_name": NAME, **OURS}
-    assert account.number["application"].endswith("/900/")
+    assert str(account.number["application"]).endswith("/900/")
     assert setup.app_id == "900"
     assert setup.answer_url == f"{SERVER}/answer"
     assert setup.changes == (

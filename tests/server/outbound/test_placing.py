@@ -15,7 +15,7 @@ from mediaserver.sandbox.platform import SandboxOptions, serve_sandbox
 from mediaserver.server.account import connect
 from mediaserver.server.outbound.dialler import DialError
 from mediaserver.server.outbound.number_setup import set_up_number
-from mediaserver.server.outbound.outcome import Outcome
+from mediaserver.server.outbound.outcome import DialReport, Outcome
 from mediaserver.server.outbound.placing import place_calls
 from mediaserver.server.process.daemon import BindError
 from mediaserver.settings import Settings
@@ -72,11 +72,15 @@ async def test_calls_are_placed_held_and_reported(sandbox: tuple[Account, str]) 
         answered, busy, failed, refused = await place_calls(
             settings, client, listen_and_hang_up, numbers, FROM, calls_per_second=20
         )
+        assert isinstance(answered, DialReport)
+        assert answered.call_id is not None
         record = await client.calls.get(answered.call_id)
     assert answered.ok
     assert answered.outcome is Outcome.ANSWERED
     assert (answered.cause_code, answered.source) == (4000, "API Request")
     assert answered.rang
+    assert isinstance(busy, DialReport)
+    assert isinstance(failed, DialReport)
     assert busy.outcome is Outcome.BUSY
     assert failed.outcome is Outcome.FAILED
     assert failed.cause == "Destination Out Of Service"

@@ -9,6 +9,7 @@ from pathlib import Path
 from ssl import SSLContext
 from typing import Any
 from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 import httpx
 import pytest
@@ -48,6 +49,10 @@ START = json.dumps(
 )
 
 
+def fail_with(error: Exception) -> Any:
+    raise error
+
+
 @contextlib.asynccontextmanager
 async def live_call(served: Any) -> AsyncIterator[Any]:
     """A call whose stream has started."""
@@ -55,6 +60,11 @@ async def live_call(served: Any) -> AsyncIterator[Any]:
         await websocket.send(START)
         await until(lambda: any(call.session.started for call in served.runtime.calls))
         yield websocket
+
+
+def stream_url(answer: Element) -> str:
+    assert answer[0].text is not None
+    return answer[0].text
 
 
 async def until_admission_closes(served: Any) -> None:
@@ -104,7 +114,7 @@ async def test_a_call_that_was_answered_is_let_into_a_draining_server(
         answer = ElementTree.fromstring((await client.post("/answer", data=CALL)).content)
         served.daemon.stop()
         await until_admission_closes(served)
-        async with connect(answer[0].text, proxy=None) as websocket:
+        async with connect(stream_url(answer), proxy=None) as websocket:
             await websocket.send(START)
             assert await (await websocket.ping())
             assert not served.task.done()
@@ -134,6 +144,7 @@ async def test_live_calls_are_closed_as_going_away(
             served.daemon.stop()
         with pytest.raises(ConnectionClosed) as closed:
             await websocket.recv()
+        assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1001
     await served.task
     assert served.daemon.exit_status == 0
@@ -144,8 +155,7 @@ async def test_a_lifespan_that_fails_ends_the_server_with_an_error(
 ) -> None:
     @contextlib.asynccontextmanager
     async def broken() -> AsyncIterator[Any]:
-        raise RuntimeError("no database")
-        yield
+        yield fail_with(RuntimeError("no database"))
 
     class Agent(Handler):
         lifespan = broken
@@ -158,8 +168,7 @@ async def test_a_lifespan_that_fails_ends_the_server_with_an_error(
 async def test_a_missing_package_is_said_in_a_line(start_daemon: Callable[..., Any]) -> None:
     @contextlib.asynccontextmanager
     async def broken() -> AsyncIterator[Any]:
-        raise ImportError("pip install something")
-        yield
+        yield fail_with(ImportError("pip install something"))
 
     class Agent(Handler):
         lifespan = broken
@@ -190,17 +199,18 @@ async def test_a_lifespan_that_fails_at_the_end_ends_the_server_with_an_error(
 
 
 @pytest.fixture
-def issue(tmp_path: Path) -> Callable[..., Any]:
+def issue(tmp_path: Path) -> Any:
     authority = trustme.CA()
 
-    def write(host: str) -> None:
+    def issue(host: str) -> None:
         authority.issue_cert(host, "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
             tmp_path / "server.pem"
         )
 
-    write("one.example")
+    issue("one.example")
     context = ssl.create_default_context()
     authority.configure_trust(context)
+    write: Any = issue
     write.context = context
     write.certfile = tmp_path / "server.pem"
     return write
@@ -218,8 +228,9 @@ async def test_webhooks_and_streams_by_tls(start_daemon: Any, issue: Any) -> Non
     served = await start_daemon(ssl_certfile=issue.certfile)
     async with httpx.AsyncClient(base_url=served.url, verify=issue.context) as client:
         answer = ElementTree.fromstring((await client.post("/answer", data=CALL)).content)
-    assert answer[0].text.startswith("wss://")
-    async with connect(answer[0].text, ssl=issue.context, proxy=None) as websocket:
+    url = stream_url(answer)
+    assert url.startswith("wss://")
+    async with connect(url, ssl=issue.context, proxy=None) as websocket:
         await websocket.send(START)
         assert await (await websocket.ping())
 
@@ -319,5 +330,6 @@ async def test_a_second_signal_closes_the_call_and_still_ends_with_0(
         process.process.send_signal(signal.SIGINT)
         with pytest.raises(ConnectionClosed) as closed:
             await websocket.recv()
+        assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1001
     assert await asyncio.to_thread(process.wait) == 0

@@ -69,6 +69,11 @@ class Server:
         self.state = ServerState()
         self.writers: list[Any] = []
 
+    @property
+    def only_connection(self) -> Any:
+        (connection,) = self.state.connections
+        return connection
+
     async def __aenter__(self) -> Any:
         return self
 
@@ -173,7 +178,7 @@ async def test_a_longer_body_in_chunks_is_refused_as_it_comes(server: Server) ->
 async def test_tiny_chunks_do_not_get_round_the_limit(server: Server) -> None:
     reader, writer = await server.connect()
     writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
-    (connection,) = server.state.connections
+    connection = server.only_connection
     await until(lambda: connection.cycle is not None)
     writer.write((b"1;" + b"x" * 100 + b"\r\nb\r\n") * 80)
     assert (await reader.read()).startswith(b"HTTP/1.1 413 ")
@@ -217,7 +222,7 @@ async def test_pipelined_requests_are_answered_in_turn(server: Server) -> None:
 async def test_headers_that_stay_away_are_not_waited_for(server: Server) -> None:
     reader, writer = await server.connect()
     writer.write(b"GET / HTTP/1.1\r\nHost:")
-    (connection,) = server.state.connections
+    connection = server.only_connection
     await until(lambda: connection._in_headers)
     server.sweep(9)
     assert not connection.transport.is_closing()
@@ -228,7 +233,7 @@ async def test_headers_that_stay_away_are_not_waited_for(server: Server) -> None
 async def test_a_body_that_stays_away_is_not_waited_for(server: Server) -> None:
     reader, writer = await server.connect()
     writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
-    (connection,) = server.state.connections
+    connection = server.only_connection
     await until(lambda: connection.cycle is not None)
     server.sweep(11)
     assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
@@ -255,7 +260,7 @@ async def test_an_idle_connection_is_closed(server: Server) -> None:
 async def test_a_refused_client_that_stays_is_cut_off(server: Server) -> None:
     _, writer = await server.connect()
     writer.write(b"nonsense\r\n\r\n")
-    (connection,) = server.state.connections
+    connection = server.only_connection
     await until(lambda: connection._refused)
     writer.write(b"more nonsense")
     server.sweep(3)
@@ -278,7 +283,8 @@ async def test_bytes_that_come_with_the_upgrade_request_are_not_lost(server: Ser
     assert early == b"early frame"
     # It is no HTTP connection any more: the sweep does not look at it.
     assert not server.state.connections
-    Socket.made[0].transport = None
+    made: Any = Socket.made[0]
+    made.transport = None
 
 
 async def test_no_bytes_raise_anything(server: Server) -> None:

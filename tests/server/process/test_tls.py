@@ -56,7 +56,8 @@ def served_names(context: SSLContext, authority: CA) -> list[str]:
                 side.do_handshake()
             except ssl.SSLWantReadError:
                 pass
-    return [value for _, value in client.getpeercert()["subjectAltName"]]
+    certificate: Any = client.getpeercert()
+    return [value for _, value in certificate["subjectAltName"]]
 
 
 def test_tls_before_1_2_is_not_spoken(certificates: Certificates) -> None:

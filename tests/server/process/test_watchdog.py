@@ -22,6 +22,11 @@ class Clock:
 
 
 @pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
 def warnings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the watchdog logs."""
     logged = []
@@ -32,26 +37,28 @@ def warnings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 @pytest.fixture
-async def watchdog(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
+async def watchdog(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> AsyncIterator[Watchdog]:
     """A watchdog of this loop, on a clock of its own and without its thread."""
     monkeypatch.setattr(Watchdog, "_watch", lambda self, warn_after: None)
-    watchdog = Watchdog(Figures(), warn_after=1.0, clock=Clock())
+    watchdog = Watchdog(Figures(), warn_after=1.0, clock=clock)
     watchdog.start()
     yield watchdog
     watchdog.stop()
 
 
-async def test_a_loop_that_beats_is_not_reported(watchdog: Watchdog, warnings: list[Any]) -> None:
-    watchdog._clock.now += BEAT_INTERVAL + 0.9
+async def test_a_loop_that_beats_is_not_reported(
+    clock: Clock, watchdog: Watchdog, warnings: list[Any]
+) -> None:
+    clock.now += BEAT_INTERVAL + 0.9
     assert not watchdog.check()
     assert not warnings
 
 
 async def test_a_blocked_loop_is_reported_once_with_the_task_in_it(
-    watchdog: Watchdog, warnings: list[dict[str, float | str]]
+    clock: Clock, watchdog: Watchdog, warnings: list[Any]
 ) -> None:
     async def busy() -> None:
-        watchdog._clock.now += BEAT_INTERVAL + 1.5
+        clock.now += BEAT_INTERVAL + 1.5
         watcher = threading.Thread(target=lambda: (watchdog.check(), watchdog.check()))
         watcher.start()
         watcher.join()
@@ -65,21 +72,23 @@ async def test_a_blocked_loop_is_reported_once_with_the_task_in_it(
     assert watchdog._figures.loop_blocks == 1
 
 
-async def test_a_second_block_is_reported_again(watchdog: Watchdog, warnings: list[Any]) -> None:
-    watchdog._clock.now += 5
+async def test_a_second_block_is_reported_again(
+    clock: Clock, watchdog: Watchdog, warnings: list[Any]
+) -> None:
+    clock.now += 5
     assert watchdog.check()
     watchdog._beat()
-    watchdog._clock.now += 5
+    clock.now += 5
     assert watchdog.check()
 
 
 async def test_a_callback_that_blocks_has_no_task(
-    watchdog: Watchdog, warnings: list[dict[str, float | str]]
+    clock: Clock, watchdog: Watchdog, warnings: list[Any]
 ) -> None:
     done = asyncio.get_running_loop().create_future()
 
     def block() -> None:
-        watchdog._clock.now += 5
+        clock.now += 5
         watcher = threading.Thread(target=watchdog.check)
         watcher.start()
         watcher.join()
@@ -90,20 +99,20 @@ async def test_a_callback_that_blocks_has_no_task(
     assert warnings[0]["by"] == "a callback, no task"
 
 
-async def test_the_lag_is_how_late_a_beat_is(watchdog: Watchdog) -> None:
-    watchdog._clock.now += BEAT_INTERVAL + 0.25
+async def test_the_lag_is_how_late_a_beat_is(clock: Clock, watchdog: Watchdog) -> None:
+    clock.now += BEAT_INTERVAL + 0.25
     watchdog._beat()
     assert watchdog._figures.loop_lag == pytest.approx(0.25)
-    watchdog._clock.now += BEAT_INTERVAL
+    clock.now += BEAT_INTERVAL
     watchdog._beat()
     assert watchdog._figures.loop_lag == pytest.approx(0.0)
     assert watchdog._figures.loop_lag_max == pytest.approx(0.25)
 
 
-async def test_switched_off_it_still_measures(warnings: list[Any]) -> None:
-    watchdog = Watchdog(Figures(), warn_after=None, clock=Clock())
+async def test_switched_off_it_still_measures(clock: Clock, warnings: list[Any]) -> None:
+    watchdog = Watchdog(Figures(), warn_after=None, clock=clock)
     watchdog.start()
-    watchdog._clock.now += 60
+    clock.now += 60
     assert not watchdog.check()
     watchdog._beat()
     assert watchdog._figures.loop_lag > 0

@@ -1,5 +1,5 @@
 import ipaddress
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ def seen(
     *headers: Any,
     client_host: str = "10.0.0.1",
     secure: bool = False,
-    trusted: list[IPv4Network] = TRUSTED,
+    trusted: list[IPv4Network | IPv6Network] = TRUSTED,
 ) -> Origin:
     return origin(headers, client_host=client_host, secure=secure, trusted=trusted)
 
