@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -122,14 +123,23 @@ class ServerProcess:
             self._lines.put(line)
         self._lines.put(None)
 
-    def wait_for(self, event: str) -> dict[str, int | str]:
-        """Return the next log entry of this name; fail if the process ends before it comes."""
-        while (line := self._lines.get()) is not None:
+    def wait_for(self, event: str, *, within: float = 60.0) -> dict[str, int | str]:
+        """Return the next log entry of this name.
+
+        Fail if the process ends before it comes, or if it takes more than `within` seconds.
+        """
+        deadline = time.monotonic() + within
+        while True:
+            try:
+                line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                raise AssertionError(f"no {event!r} within {within:g} s: {self.logged}") from None
+            if line is None:
+                raise AssertionError(f"ended without {event!r}: {self.logged}")
             entry = json.loads(line) if line.startswith("{") else {"event": line}
             self.logged.append(entry)
             if entry["event"] == event:
                 return entry
-        raise AssertionError(f"ended without {event!r}: {self.logged}")
 
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)

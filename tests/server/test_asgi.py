@@ -23,6 +23,7 @@ from mediaserver.sandbox import CallFailed, Phone
 from mediaserver.server import StreamApp
 from mediaserver.server.asgi import UNSENT_LIMIT, asgi
 from mediaserver.settings import Settings
+from tests.server.until import until
 
 
 CALL_ID, STREAM_ID = str(UUID(int=1, version=4)), str(UUID(int=2, version=4))
@@ -534,8 +535,7 @@ async def pass_lifespan(app: StreamApp) -> AsyncIterator[Any]:
 
     task = asyncio.create_task(app({"type": "lifespan"}, incoming.get, send))
     incoming.put_nowait({"type": "lifespan.startup"})
-    while not (sent or task.done()):
-        await asyncio.sleep(0.01)
+    await until(lambda: sent or task.done())
     yield sent.copy()
     incoming.put_nowait({"type": "lifespan.shutdown"})
     await asyncio.wait([task])
@@ -675,8 +675,7 @@ async def serve() -> AsyncIterator[Any]:
     async def serve(app: Starlette | StreamApp) -> Any:
         server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
         servers.append((server, asyncio.create_task(server.serve())))
-        while not server.started:
-            await asyncio.sleep(0)
+        await until(lambda: server.started)
         return server.servers[0].sockets[0].getsockname()[1]
 
     yield serve
@@ -735,9 +734,7 @@ async def test_a_phone_that_hangs_up_ends_the_handler(serve: Callable[..., Any])
     port = await serve(app)
     phone = Phone(f"ws://127.0.0.1:{port}/")
     await phone.start()
-    while not any(call.stream for call in app.runtime.calls):
-        await asyncio.sleep(0.001)
+    await until(lambda: any(call.stream for call in app.runtime.calls))
     await phone.hang_up()
-    while app.runtime.calls:
-        await asyncio.sleep(0.001)
+    await until(lambda: not app.runtime.calls)
     assert "closed the socket" in handler.reason

@@ -1008,8 +1008,7 @@ async def test_a_client_that_closes_and_does_not_read_ends_the_call_at_once(
     client.reader._transport.pause_reading()
     client.send(START)
     call = await live(runtime)
-    while call._blocked_for < 0:
-        await asyncio.sleep(1)
+    await until(lambda: call._blocked_for >= 0)
     closed = asyncio.get_running_loop().time()
     client.write(raw_frame(0x88, 0))
     await gone(runtime)
@@ -1034,8 +1033,7 @@ async def test_audio_is_held_while_the_socket_takes_no_more_and_none_is_lost(
     client.write(upgrade())
     client.send(START)
     call = await live(runtime)
-    while not call.session.started.playout.blocked:
-        await asyncio.sleep(0.1)
+    await until(lambda: call.session.started.playout.blocked)
     link = call._link
     # What the lead has room for is held back here, not in the write buffer.
     await asyncio.sleep(10)
@@ -1078,8 +1076,7 @@ async def test_a_slow_handler_holds_the_client_up_where_the_inbox_says_pause(
     assert client.writer.transport.get_write_buffer_size() > 0
     go.set()
     await client.writer.drain()
-    while len(handler.payloads) < len(sent):
-        await asyncio.sleep(0.1)
+    await until(lambda: len(handler.payloads) >= len(sent))
     client.write(raw_frame(0x88, 0))
     await gone(runtime)
     assert handler.payloads == sent
@@ -1097,8 +1094,7 @@ async def test_a_call_that_is_held_up_can_still_be_closed(
     await client.open()
     client.send(START, *(media(number) for number in range(1, 101)))
     call = await live(runtime)
-    while call._reading:
-        await asyncio.sleep(0.01)
+    await until(lambda: not call._reading)
     call.close(1001, "enough")
     assert await client.close_code() == 1001
     client.write(raw_frame(0x88, 2, fill=struct.pack("!H", 1001)))
