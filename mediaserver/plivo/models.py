@@ -95,7 +95,7 @@ def _url(value: str, schemes: tuple[str, ...], example: str) -> str:
 
 
 def _destinations(value: Any) -> Any:
-    """Bring destinations, one or many, to the form that Plivo takes: joined by ``<``."""
+    """Bring destinations, one or many, to the form that Plivo accepts: joined by ``<``."""
     if isinstance(value, str):
         value = value.split("<")
     if not isinstance(value, Iterable):
@@ -134,7 +134,7 @@ def _spoken_bool(value: Any) -> Any:
 
 
 def _pairs(value: Any) -> Any:
-    """Bring extra headers to the form that Plivo takes: ``key1=value1,key2=value2``."""
+    """Bring extra headers to the form that Plivo accepts: ``key1=value1,key2=value2``."""
     if isinstance(value, Mapping):
         for word in (each for pair in value.items() for each in pair):
             if not isinstance(word, str) or re.search(r"[,;=\x00-\x1f]", word):

@@ -1,7 +1,7 @@
 """Who may open a media stream: decided on the request, before the WebSocket is accepted.
 
-The order is path, signature, verifiers, token, admission: the cheap checks, and those that tell a
-stranger least, come first.
+The order is path, signature, verifiers, token, admission. Cheap checks, and checks whose refusal
+reveals least, come first.
 """
 
 from __future__ import annotations

@@ -29,6 +29,6 @@ def connect(settings: Settings) -> PlivoClient:
         missing = "auth_id" if settings.auth_id is None else "auth_token"
         raise NoAccountError(
             f"{missing} is not set: Plivo's REST API needs MEDIASERVER_AUTH_ID and"
-            " MEDIASERVER_AUTH_TOKEN, which the console shows"
+            " MEDIASERVER_AUTH_TOKEN, from Plivo's console"
         )
     return PlivoClient(settings.auth_id, settings.auth_token, base_url=settings.api_url)

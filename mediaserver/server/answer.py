@@ -94,7 +94,9 @@ def _stream_url(runtime: Runtime, request: AnswerRequest, base_url: str, path: s
     scheme = "wss" if scheme == "https" else "ws"
     url = f"{scheme}://{rest}{quote(path, safe='/%:@!$()*,;=~')}?{TOKEN_PARAMETER}={token}"
     if len(url) > MAX_URL:
-        raise AnswerError(f"the stream URL would have {len(url)} characters; Plivo takes {MAX_URL}")
+        raise AnswerError(
+            f"the stream URL would have {len(url)} characters; Plivo accepts at most {MAX_URL}"
+        )
     return url
 
 

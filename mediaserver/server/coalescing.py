@@ -1,6 +1,6 @@
 """Fewer, fuller turns of the event loop.
 
-Calls send a frame each 20 ms, every call at its own moment: 200 calls wake an idle loop 10,000
+Calls send a frame each 20 ms, at different moments: 200 calls wake an idle loop 10,000
 times a second, and waking costs about as much as the work. So while many calls are live the loop
 looks at its sockets once a millisecond at most, and takes all that has come in one turn, as a
 network card does with interrupts.

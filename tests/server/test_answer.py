@@ -205,7 +205,7 @@ def test_an_unknown_caller_is_no_reason_to_refuse() -> None:
 
 def test_a_url_that_plivo_would_not_take_is_refused() -> None:
     runtime = make()
-    with pytest.raises(AnswerError, match="Plivo takes 2048"):
+    with pytest.raises(AnswerError, match="Plivo accepts at most 2048"):
         reply(runtime, base_url="https://voice.example.com/" + "a" * 2_000)
     assert runtime.admission.idle
 

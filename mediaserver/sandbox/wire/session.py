@@ -182,7 +182,7 @@ class CarrierSession:
         seconds = now - self._buffer.origin
         try:
             if isinstance(message, bytes):
-                raise _DisobeyedError("binary frame: Plivo takes text frames only")
+                raise _DisobeyedError("binary frame: Plivo accepts text frames only")
             command = decode_command(message)
             for warning in command.warnings:
                 self._ledger.warning(seconds, warning)

@@ -2,7 +2,7 @@
 
 =============  =================================================================================
 ``/healthz``   200 as long as the process answers
-``/readyz``    200 while new calls are taken, 503 once the server is asked to stop
+``/readyz``    200 while new calls are accepted, 503 once the server is asked to stop
 ``/metrics``   Prometheus' text format
 =============  =================================================================================
 

@@ -78,7 +78,7 @@ class Certificates:
         except ssl.SSLError as error:
             reason = (error.reason or "holds no PEM").replace("_", " ").lower()
             raise TLSError(
-                f"{files}: {reason}; needed are a PEM certificate chain and its own private key"
+                f"{files}: {reason}; expected a PEM certificate chain and its private key"
             ) from None
         except OSError as error:
             raise TLSError(f"{files}: {error.strerror or error}") from None

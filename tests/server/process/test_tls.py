@@ -127,7 +127,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_certificate_is_named(tmp_path: Path) -> None:
     (tmp_path / "cert.pem").write_text("nonsense")
-    with pytest.raises(TLSError, match=r"cert\.pem: .*needed are a PEM certificate chain"):
+    with pytest.raises(TLSError, match=r"cert\.pem: .*expected a PEM certificate chain"):
         Certificates(tmp_path / "cert.pem")
 
 
