@@ -31,9 +31,10 @@ demo: $(VENV)/.installed  ## A whole call with speech on this machine: WAV, PNG 
 quick: $(VENV)/.installed  ## In seconds: lint what differs from main, and run the tests that mirror it
 	@$(BIN)/python -m tools.quick
 
-test: $(VENV)/.installed  ## All tests in parallel, with the floors of branch coverage
+test: $(VENV)/.installed  ## All tests in parallel, with the floors of branch coverage and of each module's own tests
 	@$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=
 	@$(BIN)/python -m tools.coverage_floors
+	@$(BIN)/python -m tools.own_tests
 
 stress: $(VENV)/.installed  ## The tests again and again while busy loops hold the cores; STRESS="--whole 0" for less
 	@$(BIN)/python -m tools.stress $(STRESS)

@@ -22,8 +22,24 @@ ROOT = Path(__file__).parent.parent
 FLOOR = 80
 """Percent of the lines in functions."""
 
-EXCEPTIONS: dict[str, str] = {}
-"""Modules that others' test files cover, and why."""
+EXCEPTIONS: dict[str, str] = {
+    "mediaserver/agents/conversing/served.py": "services fail in test_voice_agent.py",
+    "mediaserver/agents/prompts.py": "test_player.py and test_menu.py play prompts",
+    "mediaserver/agents/recording/recording.py": "test_recorder.py records whole calls",
+    "mediaserver/agents/services/openai/realtime_session.py": "test_realtime.py opens sessions",
+    "mediaserver/agents/turns/detector.py": "a protocol; test_cascade.py and others implement it",
+    "mediaserver/cli/account.py": "dialling needs a whole sandbox: outbound/test_placing.py",
+    "mediaserver/demo/agent.py": "the demo's call is made once for all tests of the demo",
+    "mediaserver/demo/scene.py": "the demo's call is made once for all tests of the demo",
+    "mediaserver/espeak.py": "speech is kept, so whichever test speaks first makes it",
+    "mediaserver/sandbox/account.py": "test_platform.py and api/test_app.py exceed its rate limit",
+    "mediaserver/sandbox/api/live_calls.py": "calls/test_recordings.py uses its recordings",
+    "mediaserver/sandbox/api/routing.py": "every test of the API goes through it",
+    "mediaserver/sandbox/audio/handset.py": "people/test_person.py holds it",
+    "mediaserver/sandbox/errors.py": "phone/test_phone.py raises its errors",
+    "mediaserver/sandbox/records/billing.py": "calls/test_documents.py is billed",
+}
+"""Modules that the named tests of other modules cover, and why."""
 
 _ENTRANCES = {"__init__", "__main__"}  # say what a package exports, and what it runs
 

@@ -35,6 +35,7 @@ from mediaserver.server.handshake import AcceptedStream, HandshakeRequest
 from mediaserver.server.server_call import CLOSE_TIMEOUT, ServerCall
 from mediaserver.server.trust.tokens import Claims, seal
 from mediaserver.testing import joined, stall
+from tests.server.until import until
 
 
 CALL_ID, STREAM_ID = str(UUID(int=1, version=4)), str(UUID(int=2, version=4))
@@ -488,8 +489,7 @@ async def test_a_peer_of_which_nothing_comes_is_dropped(call: Callable[..., Any]
     link = await call(listen, dead_peer_timeout=5, ping_interval=2)
     await talk(link, 3)
     silent_since = now()
-    while not link.aborted:
-        await asyncio.sleep(0.1)
+    await until(lambda: link.aborted)
     assert 5 <= now() - silent_since <= 6.1
     assert link.call.session.end_reason == "nothing came for 5 s"
     assert link.runtime.counters.dead_peers == 1
