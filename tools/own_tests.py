@@ -19,7 +19,7 @@ from coverage import Coverage
 
 
 ROOT = Path(__file__).parent.parent
-FLOOR = 80
+FLOOR = 75
 """Percent of the lines in functions."""
 
 EXCEPTIONS: dict[str, str] = {
@@ -32,10 +32,8 @@ EXCEPTIONS: dict[str, str] = {
     "mediaserver/demo/agent.py": "the demo's call is made once for all tests of the demo",
     "mediaserver/demo/scene.py": "the demo's call is made once for all tests of the demo",
     "mediaserver/espeak.py": "speech is kept, so whichever test speaks first makes it",
-    "mediaserver/sandbox/account.py": "test_platform.py and api/test_app.py exceed its rate limit",
     "mediaserver/sandbox/api/live_calls.py": "calls/test_recordings.py uses its recordings",
     "mediaserver/sandbox/api/routing.py": "every test of the API goes through it",
-    "mediaserver/sandbox/audio/handset.py": "people/test_person.py holds it",
     "mediaserver/sandbox/errors.py": "phone/test_phone.py raises its errors",
     "mediaserver/sandbox/records/billing.py": "calls/test_documents.py is billed",
 }
