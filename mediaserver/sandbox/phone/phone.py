@@ -91,7 +91,7 @@ class Phone:
 
     Attributes:
         on_command: Called with each command of the server that the phone obeyed, and when on the
-            loop's clock. Set it before the call.
+            loop's clock. It may be set or changed at any time.
 
     Raises:
         ValueError: An argument that Plivo would not take.
@@ -290,7 +290,7 @@ class Phone:
             misbehaviour=self.misbehaviour,
             seed=self._seed,
         )
-        self._session.on_command = self.on_command
+        self._session.on_command = self._obeyed
         self._session.start()
         self._flush()
         self._deadline = self._origin + TICK
@@ -485,6 +485,10 @@ class Phone:
     def recording(self) -> Samples:
         """Return `int16[n, 2]` at the rate of the stream: caller left, agent as heard right."""
         return mix(self._voice.said, self._buffer.heard, round(self.time * self.format.rate))
+
+    def _obeyed(self, command: Command, now: float) -> None:
+        if self.on_command is not None:
+            self.on_command(command, now)
 
     def _tick(self) -> None:
         """Do everything due by the deadline that has just passed, or more after a stall."""

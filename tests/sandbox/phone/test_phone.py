@@ -648,12 +648,17 @@ def test_a_wait_that_the_end_of_the_call_ends_says_how_it_ended(joined: Joined) 
     joined(script)
 
 
-def test_commands_can_be_watched(joined: Joined) -> None:
+@pytest.mark.parametrize("before", [True, False])
+def test_commands_can_be_watched(joined: Joined, before: bool) -> None:
     seen: list[Command] = []
 
+    def watch(command: Command, now: float) -> None:
+        seen.append(command)
+
     async def script(phone: Phone, server: Any) -> None:
-        phone.on_command = lambda command, _now: seen.append(command)
+        phone.on_command = watch if before else None
         await phone.start()
+        phone.on_command = watch
         server.send(SendDtmf("1"), SetCheckpoint("another", "not obeyed"))
         await phone.wait_until(0.1)
 
