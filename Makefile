@@ -40,7 +40,7 @@ stress: $(VENV)/.installed  ## The tests again and again while busy loops hold t
 	@$(BIN)/python -m tools.stress $(STRESS)
 
 python314:  ## The tests on Python 3.14, in a Debian root at FORKY that this makes; needs root and debootstrap
-	@tools/debian_root.sh $(FORKY) make test PYTHON=python3.14 VENV=/root/venv
+	@tools/debian_root.sh $(FORKY) make test PYTHON=python3.14 VENV=/opt/venv
 
 lint: $(VENV)/.installed  ## Lint and formatting
 	@$(BIN)/ruff check .

@@ -12,8 +12,8 @@ packages=python3-venv,python3-dev,gcc,g++,make,ca-certificates # pocketsphinx is
 if [ ! -e "$root/.made" ]; then
     scripts=/usr/share/debootstrap/scripts
     [ -e "$scripts/$suite" ] && script=$scripts/$suite || script=$scripts/sid # as forky's will be
-    debootstrap --variant=minbase --include="$packages" "$suite" "$root" \
-        http://deb.debian.org/debian "$script"
+    # The empty argument stands for debootstrap's own mirror.
+    debootstrap --variant=minbase --include="$packages" "$suite" "$root" "" "$script"
     touch "$root/.made"
 fi
 mkdir -p "$root/src"
