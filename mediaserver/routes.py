@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
+import inspect
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
 from mediaserver.handler import Handler, HandlerError, Lifespan, StreamHandler, check_handler
+from mediaserver.importing import find_attribute, import_named
 from mediaserver.stream import Stream
 
 
@@ -80,6 +81,9 @@ class Routes:
     def __init__(self, *routes: Route, lifespan: Lifespan | None = None) -> None:
         if not routes:
             raise HandlerError("there must be at least one route")
+        for other in (each for each in cast(Any, routes) if not isinstance(each, Route)):
+            name = getattr(other, "__qualname__", repr(other))
+            raise HandlerError(f"Routes takes Route objects: write Routes(Route({name}))")
         seen: set[tuple[str, str | None]] = set()
         for route in routes:
             key = (route.path.rstrip("/"), None if route.number is None else _digits(route.number))
@@ -96,7 +100,7 @@ class Routes:
         """Make routes from the arguments of a command line.
 
         Args:
-            *specs: ``package.module:Name``, or the same after a path or a number, as in
+            *specs: what `load_name` takes, or the same after a path or a number, as in
                 ``/sales=shop.calls:Sales`` and ``+14155550100=shop.calls:Support``.
                 The name may also be that of a `Routes` object.
             path: the path of specs without one.
@@ -109,6 +113,11 @@ class Routes:
         for spec in specs:
             condition, _, name = spec.rpartition("=")
             target = load_name(name)
+            if isinstance(target, Route):
+                raise HandlerError(
+                    f"{name} is a Route: put it into Routes, as in ROUTES = Routes(Route(…)), and "
+                    "serve those"
+                )
             if isinstance(target, Routes):
                 if condition:
                     raise HandlerError(f"{name} is a Routes object and has its own paths: {spec!r}")
@@ -184,33 +193,64 @@ class Routes:
                 self._shared.clear()
 
 
-def load_name(name: str) -> Any:
-    """Import the object that ``package.module:Name`` names.
+def load_name(spec: str) -> Any:
+    """Import the object that a command line names.
+
+    Args:
+        spec: ``package.module:Name`` or ``my_agent.py:Name``. Without the name, the module must
+            have one handler, or one `Routes` object.
 
     Raises:
-        HandlerError: says which part of the name does not exist.
+        HandlerError: says which part of the name does not exist, or why the module fails. Where the
+            name was left out and several are possible, the message lists them.
 
     """
-    module_name, colon, attribute = name.partition(":")
-    if not colon or not module_name or not attribute:
-        raise HandlerError(f"a handler is named package.module:Name, not {name!r}")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
+    module, name = import_named(spec)
+    if name:
+        return find_attribute(module, name)
+    names = _handlers_in(module)
+    if len(names) == 1:
+        return getattr(module, names[0])
+    if not names:
         raise HandlerError(
-            f"there is no module {error.name!r} (from {name!r}): "
-            "check the spelling, and that you are in the folder that holds it"
-        ) from None
-    target: Any = module
-    for part in attribute.split("."):
-        if not hasattr(target, part):
-            near = get_close_matches(part, dir(target), n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise HandlerError(f"{module_name!r} has no {attribute!r}{hint}")
-        target = getattr(target, part)
-    return target
+            f"{spec} has no handler: write `async def agent(stream)` or a subclass of "
+            "mediaserver.Handler in it, or name one as package.module:Name"
+        )
+    raise HandlerError(
+        f"{spec} has several handlers: name one, as in {spec}:{names[0]}; it has {', '.join(names)}"
+    )
+
+
+def _handlers_in(module: ModuleType) -> list[str]:
+    """Return the names of the `Routes` of a module, or else of the handlers that it defines."""
+    public = {name: value for name, value in vars(module).items() if not name.startswith("_")}
+    routes = [name for name, value in public.items() if isinstance(value, Routes)]
+    if routes:
+        return routes
+    handlers = {name: value for name, value in public.items() if _is_handler(value, module)}
+    bases = {
+        base for each in handlers.values() if isinstance(each, type) for base in each.__mro__[1:]
+    }
+    return [name for name, value in handlers.items() if value not in bases]
+
+
+def _is_handler(value: Any, module: ModuleType) -> bool:
+    if isinstance(value, type):
+        is_one = issubclass(value, Handler) and not inspect.isabstract(value)
+    elif inspect.isroutine(value):
+        # Other async functions of the module help its handlers.
+        is_one = inspect.iscoroutinefunction(value) and _takes_stream(value)
+    else:
+        return callable(value) and inspect.iscoroutinefunction(type(value).__call__)
+    home = getattr(value, "__module__", None) or ""
+    return is_one and f"{home}.".startswith(f"{module.__name__}.")
+
+
+def _takes_stream(function: Any) -> bool:
+    first = next(iter(inspect.signature(function).parameters.values()), None)
+    return first is not None and (
+        first.name == "stream" or first.annotation in (Stream, "Stream", "mediaserver.Stream")
+    )
 
 
 def _digits(number: str) -> str:

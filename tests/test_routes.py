@@ -231,9 +231,9 @@ def test_a_condition_is_a_path_or_a_number() -> None:
         Routes.load("sales=mediaserver.agents:Echo")
 
 
-@pytest.mark.parametrize("name", ["mediaserver.agents", "mediaserver.agents:", ":Echo", ""])
-def test_a_name_has_a_module_and_an_attribute(name: Any) -> None:
-    with pytest.raises(HandlerError, match=f"named package.module:Name, not '{name}'"):
+@pytest.mark.parametrize("name", ["mediaserver.agents:", ":Echo", "", "a:b:c", ".a:B"])
+def test_a_name_is_that_of_a_module_and_an_attribute(name: Any) -> None:
+    with pytest.raises(HandlerError, match=rf"named package.module:Name .*, not '{name}'"):
         load_name(name)
 
 
@@ -253,13 +253,54 @@ def test_a_module_that_does_not_exist_is_named(name: Any, missing: Any) -> None:
         load_name(name)
 
 
-def test_a_module_that_imports_what_does_not_exist_shows_its_own_error(
-    tmp_path: Any, monkeypatch: Any
-) -> None:
-    (tmp_path / "needy.py").write_text("import nosuchdependency\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ModuleNotFoundError, match="nosuchdependency"):
-        load_name("needy:Handler")
+def test_a_module_with_one_handler_need_not_name_it(module: Any) -> None:
+    async def agent(stream: Any) -> None: ...
+    async def look_up(number: str) -> None: ...
+
+    for function in (agent, look_up):
+        function.__module__ = "shop"
+        setattr(module, function.__name__, function)
+    module.Parrot = Parrot  # imported there
+    assert load_name("shop") is agent
+
+
+def test_a_handler_that_others_extend_is_not_meant(module: Any) -> None:
+    class Base(Handler):
+        __module__ = "shop"
+
+    class Shop(Base):
+        __module__ = "shop"
+
+    module.Base, module.Shop = Base, Shop
+    assert load_name("shop") is Shop
+
+
+def test_routes_are_meant_before_their_handlers(module: Any) -> None:
+    module.nothing, module.ROUTES = nothing, Routes(Route(nothing))
+    assert load_name("shop") is module.ROUTES
+
+
+def test_several_handlers_are_listed(module: Any) -> None:
+    for name in ("Day", "Night"):
+        setattr(module, name, type(name, (Handler,), {"__module__": "shop"}))
+    with pytest.raises(HandlerError, match="name one, as in shop:Day; it has Day, Night"):
+        load_name("shop")
+
+
+def test_a_module_without_a_handler_is_refused(module: Any) -> None:
+    with pytest.raises(HandlerError, match=r"shop has no handler: write `async def agent"):
+        load_name("shop")
+
+
+def test_a_route_must_be_in_routes(module: Any) -> None:
+    module.ROUTE = Route(nothing)
+    with pytest.raises(HandlerError, match="shop:ROUTE is a Route: put it into Routes"):
+        Routes.load("shop:ROUTE")
+
+
+def test_routes_are_made_of_routes() -> None:
+    with pytest.raises(HandlerError, match=r"write Routes\(Route\(Parrot\)\)"):
+        Routes(Parrot)  # type: ignore[arg-type]
 
 
 def test_a_near_miss_is_suggested() -> None:

@@ -32,7 +32,8 @@ def dial_command(
     handler: Annotated[
         str,
         typer.Option(
-            "--handler", help="Handler to run when a call is answered: package.module:Name."
+            "--handler",
+            help="Handler to run when a call is answered: package.module:Name or my_agent.py.",
         ),
     ],
     from_: Annotated[

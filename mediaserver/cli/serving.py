@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
@@ -29,8 +28,9 @@ if TYPE_CHECKING:
 def serve_command(**options: Any) -> None:
     """Run the server, which takes webhooks and audio streams on one port.
 
-    SPEC names a handler as package.module:Name. To serve several, name each by the path of the
-    stream or by the number dialled: /sales=shop.calls:Sales +14155550100=shop.calls:Support.
+    SPEC names a handler as package.module:Name or my_agent.py:Name. The name can be left out if
+    there is only one handler. To serve several, name each by the path of the stream or by the
+    number dialled: /sales=shop.calls:Sales +14155550100=shop.calls:Support.
 
     Every option can also be set as an environment variable (MEDIASERVER_MAX_CALLS) or in a TOML
     file (max_calls = 50).
@@ -64,12 +64,10 @@ def _load_routes(settings: Settings) -> Routes:
 
     if not settings.handler:
         fail(
-            "no handler is named: give one as package.module:Name, such as mediaserver.agents:Echo",
+            "no handler is named: give one as package.module:Name or my_agent.py, such as "
+            "mediaserver.agents:Echo",
             2,
         )
-    # As with `python -m`, a handler may be in the working directory.
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
     try:
         return Routes.load(*settings.handler, path=settings.path)
     except HandlerError as error:

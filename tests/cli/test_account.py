@@ -2,6 +2,7 @@
 
 import json
 import socket
+from pathlib import Path
 
 import pytest
 from typer.testing import Result
@@ -85,3 +86,11 @@ def test_a_number_is_set_up_once(run: Run, sandbox_url: str) -> None:
     assert "would change" in looked.stdout
     assert "is answered at https://voice.example.com/answer" in first.stdout
     assert "nothing to change" in second.stdout
+
+
+def test_dial_finds_a_handler_in_the_working_directory(
+    run: Run, sandbox_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "dialled_here.py").write_text("async def agent(stream): ...\n")
+    result = dial(run, sandbox_url, "--machine", "ignore", handler="dialled_here:agents")
+    assert "'dialled_here' has no 'agents'; did you mean 'agent'?" in result.stderr

@@ -68,11 +68,23 @@ def test_a_handler_in_the_working_directory_is_found(
     assert result.exit_code == 0, result.stderr
 
 
+@pytest.mark.parametrize("spec", ["one.py", "one.py:agent", "./one:agent", "one", "./one.py"])
+def test_a_handler_may_be_named_by_its_file(
+    run: Run, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str
+) -> None:
+    monkeypatch.delitem(sys.modules, "one", raising=False)
+    (tmp_path / "one.py").write_text("async def agent(stream): ...\n")
+    result = run("serve", spec)
+    assert result.exit_code == 0, result.stderr
+    assert [route.name for route in served[0][1].routes] == ["agent"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
         ([], "no handler is named: give one as package.module:Name"),
-        (["mediaserver.agents"], "package.module:Name"),
+        (["mediaserver.agents"], "has several handlers: name one, as in mediaserver.agents:"),
+        (["no_such_file.py"], "there is no file 'no_such_file.py'"),
         (["no_such_module:Echo"], "no module 'no_such_module'"),
         (["mediaserver.agents:Ecko"], "did you mean 'Echo'?"),
         (["json:dumps"], "not async"),

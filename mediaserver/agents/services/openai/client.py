@@ -1,7 +1,7 @@
 """Connections to OpenAI or to any server that speaks its protocol, and what their failures mean.
 
 Groq, vLLM, Ollama and many others are reached by their `base_url`. Needs the ``openai`` package:
-``pip install mediaserver[openai]``.
+``pip install 'mediaserver[openai]'``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"OpenAI's services need a package that is not installed ({error.name}): "
-        "pip install mediaserver[openai]",
+        "pip install 'mediaserver[openai]'",
         name=error.name,
     ) from error
 
