@@ -10,7 +10,7 @@ from audiocodecs.g711 import alaw_decode, alaw_encode, mulaw_decode, mulaw_encod
 from audiocodecs.l16 import l16_decode, l16_encode
 from audiocodecs.resampler import Resampler, resample
 from audiocodecs.samples import Payload, Samples, silence
-from audiocodecs.wav import Wav, decode_wav, encode_wav, read_wav, write_wav
+from audiocodecs.wav import Wav, WavReader, decode_wav, encode_wav, read_wav, write_wav
 
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Resampler",
     "Samples",
     "Wav",
+    "WavReader",
     "alaw_decode",
     "alaw_encode",
     "decode_wav",

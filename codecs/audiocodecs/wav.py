@@ -4,13 +4,14 @@ import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
 from audiocodecs.errors import AudioError, shown
+from audiocodecs.riff import FileOf, find_audio
 from audiocodecs.samples import INT16, Payload, Samples, as_bytes, require_channels
 
 
@@ -41,6 +42,102 @@ class Wav:
         return np.rint(mean).astype(INT16)
 
 
+class WavReader:
+    """Reads a WAV or FLAC file piece by piece, however long it is.
+
+        with WavReader("hours.wav") as reader:
+            while len(samples := reader.read(reader.rate)):
+                ...
+
+    What it reads, and how it turns it into samples, is described at `decode_wav`.
+
+    Args:
+        file: a path, or a file that is open for reading bytes and can seek.
+
+    Raises:
+        AudioError: if the file holds no readable audio.
+        OSError: if the file cannot be opened.
+
+    """
+
+    def __init__(self, file: str | os.PathLike[str] | BinaryIO) -> None:
+        if isinstance(file, str | os.PathLike):
+            self._source = repr(os.fspath(file))
+            self._raw: BinaryIO = open(file, "rb")  # noqa: SIM115 - closed by close()
+        else:
+            size = file.seek(0, io.SEEK_END)
+            self._source = f"the data ({size} bytes)"
+            self._raw = file
+        try:
+            self._file = self._open()
+        except BaseException:
+            self._raw.close()
+            raise
+        self.rate: int = self._file.samplerate
+        """Samples per second, in Hz, as the file says."""
+        self.channels: int = self._file.channels
+        self._subtype = "float64" if self._file.subtype in _FLOATS else "int16"
+
+    def __enter__(self) -> "WavReader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read(self, count: int) -> Samples:
+        """Return the next `count` samples of each channel, or fewer at the end of the file.
+
+        Returns:
+            int16, of shape ``(n,)`` if mono, otherwise ``(n, channels)``.
+
+        Raises:
+            AudioError: if the file is damaged here.
+
+        """
+        try:
+            samples = self._file.read(count, self._subtype)
+        except soundfile.LibsndfileError as error:
+            raise self._refusal(error.error_string) from None
+        return samples if self._subtype == "int16" else _from_float(samples)
+
+    def skip(self, count: int) -> None:
+        """Leave out the next `count` samples of each channel.
+
+        Raises:
+            AudioError: if the file is damaged here.
+
+        """
+        try:
+            if self._file.seekable():
+                self._file.seek(min(self._file.tell() + count, self._file.frames))
+                return
+        except soundfile.LibsndfileError as error:
+            raise self._refusal(error.error_string) from None
+        while count and (skipped := len(self.read(min(count, _PIECE)))):
+            count -= skipped
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        self._raw.close()
+
+    def _open(self) -> soundfile.SoundFile:
+        try:
+            audio = find_audio(self._raw)
+            self._raw.seek(0)
+            file = soundfile.SoundFile(FileOf(self._raw, audio) if audio else self._raw)
+        except EOFError:
+            raise self._refusal("it ends before its audio") from None
+        except soundfile.LibsndfileError as error:
+            raise self._refusal(error.error_string) from None
+        if file.format not in _CONTAINERS:
+            raise AudioError(f"only WAV and FLAC can be read, and {self._source} is {file.format}")
+        return file
+
+    def _refusal(self, reason: str) -> AudioError:
+        return AudioError(f"{self._source} cannot be read as WAV or FLAC: {reason}")
+
+
 def read_wav(path: str | os.PathLike[str]) -> Wav:
     """Read a WAV or FLAC file; see `decode_wav`.
 
@@ -49,7 +146,7 @@ def read_wav(path: str | os.PathLike[str]) -> Wav:
         OSError: if the file cannot be opened.
 
     """
-    return _decode(Path(path).read_bytes(), repr(os.fspath(path)))
+    return _read(WavReader(path))
 
 
 def write_wav(path: str | os.PathLike[str], samples: Samples, rate: int) -> None:
@@ -66,14 +163,14 @@ def write_wav(path: str | os.PathLike[str], samples: Samples, rate: int) -> None
 def decode_wav(data: Payload) -> Wav:
     """Read the content of a WAV or FLAC file: PCM of 8 to 32 bits, float, mu-law, A-law, ADPCM.
 
-    Wider samples are cut to 16 bits; floats are scaled so that 1.0 is full scale, and saturate.
+    Wider samples are cut to 16 bits; floats are scaled so that 1.0 is full scale, and saturate. The
+    audio of a WAV whose writer left its size open, or that was cut short, ends where the data ends.
 
     Raises:
         AudioError: if ``data`` holds no readable audio.
 
     """
-    data = as_bytes(data)
-    return _decode(data, f"the data ({len(data)} bytes)")
+    return _read(WavReader(io.BytesIO(as_bytes(data))))
 
 
 def encode_wav(samples: Samples, rate: int) -> bytes:
@@ -102,26 +199,13 @@ def encode_wav(samples: Samples, rate: int) -> bytes:
     return file.getvalue()
 
 
-def _decode(data: bytes | bytearray, source: str) -> Wav:
-    try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
-            if file.format not in _CONTAINERS:
-                raise AudioError(f"only WAV and FLAC can be read, and {source} is {file.format}")
-            if file.subtype in _FLOATS:
-                samples = _from_float(_read(file, "float64"))
-            else:
-                samples = _read(file, "int16")
-            return Wav(samples, file.samplerate)
-    except soundfile.LibsndfileError as error:
-        raise AudioError(f"{source} cannot be read as WAV or FLAC: {error.error_string}") from None
-
-
-def _read(file: soundfile.SoundFile, dtype: str) -> NDArray[Any]:
+def _read(reader: WavReader) -> Wav:
     # piece by piece, because the header may promise more samples than the file or memory holds
-    pieces = [file.read(_PIECE, dtype)]
-    while len(pieces[-1]):
-        pieces.append(file.read(_PIECE, dtype))
-    return np.concatenate(pieces)
+    with reader:
+        pieces = [reader.read(_PIECE)]
+        while len(pieces[-1]):
+            pieces.append(reader.read(_PIECE))
+        return Wav(np.concatenate(pieces), reader.rate)
 
 
 def _from_float(values: NDArray[np.float64]) -> Samples:

@@ -9,9 +9,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TypeAlias
 
-import soundfile
-
-from audiocodecs import RATES, AudioFormat, Wav
+from audiocodecs import RATES, AudioError, AudioFormat, Wav, WavReader
 from mediaserver.agents.conversing.phrases import PHRASE_CACHE
 from mediaserver.agents.services import TextToSpeech
 from mediaserver.call import Frame
@@ -62,10 +60,13 @@ def check_file(prompt: Prompt) -> None:
     if isinstance(prompt, Wav) or not _is_file(prompt):
         return
     try:
-        with soundfile.SoundFile(prompt) as file:
-            _check_audio(file.frames, file.samplerate, repr(os.fspath(prompt)))
-    except soundfile.LibsndfileError as error:
-        raise ValueError(f"cannot play {os.fspath(prompt)!r}: {error.error_string}") from None
+        with WavReader(prompt) as reader:
+            length, rate = len(reader.read(1)), reader.rate
+    except AudioError as error:
+        raise ValueError(f"cannot play a prompt: {error}") from None
+    except OSError as error:
+        raise ValueError(f"cannot play {os.fspath(prompt)!r}: {error.strerror}") from None
+    _check_audio(length, rate, repr(os.fspath(prompt)))
 
 
 async def spoken(
@@ -110,10 +111,9 @@ def _is_file(prompt: str | os.PathLike[str]) -> bool:
 
 def _read(path: str | os.PathLike[str], start: int) -> Wav:
     # Opened for each piece: a file must not be closed by the loop while a thread reads it.
-    with soundfile.SoundFile(path) as file:
-        file.seek(min(start, file.frames))
-        samples = file.read(round(PIECE_SECONDS * file.samplerate), dtype="int16")
-        return Wav(samples, file.samplerate)
+    with WavReader(path) as reader:
+        reader.skip(start)
+        return Wav(reader.read(round(PIECE_SECONDS * reader.rate)), reader.rate)
 
 
 def _frame(wav: Wav) -> Frame:

@@ -67,14 +67,14 @@ def test_a_long_file_is_not_read_ahead(tmp_path: Path, monkeypatch: pytest.Monke
 
     async def test(phone: Phone) -> None:
         await phone.wait_until(5.0)
-        assert 5 < len(read) <= 9
+        assert 5 < sum(map(len, read)) / 8000 <= 9
 
     class Counted(soundfile.SoundFile):  # type: ignore[misc] # soundfile has no types
         def read(self, *arguments: Any, **settings: Any) -> Any:
             read.append(super().read(*arguments, **settings))
             return read[-1]
 
-    monkeypatch.setattr("mediaserver.agents.prompts.soundfile.SoundFile", Counted)
+    monkeypatch.setattr("audiocodecs.wav.soundfile.SoundFile", Counted)
     called(test, str(tmp_path / "a.wav"))
 
 
@@ -110,7 +110,7 @@ def test_a_file_is_closed_when_a_key_skips_it_while_it_is_read(
             overlaps.append(self.reading)
             super().close()
 
-    monkeypatch.setattr("mediaserver.agents.prompts.soundfile.SoundFile", Slow)
+    monkeypatch.setattr("audiocodecs.wav.soundfile.SoundFile", Slow)
     begun, go_on = threading.Event(), threading.Event()
 
     async def main() -> None:

@@ -15,6 +15,7 @@ from audiocodecs import (
     AudioError,
     Samples,
     Wav,
+    WavReader,
     alaw_decode,
     decode_wav,
     encode_wav,
@@ -230,3 +231,34 @@ def test_mono_is_the_mean_of_the_channels() -> None:
     mono = Wav(stereo, 8000).mono()
     assert mono.dtype == np.int16
     assert mono.tolist() == [150, -32768, 32767, 2]
+
+
+def test_a_reader_reads_piece_by_piece(tmp_path: Path) -> None:
+    path = tmp_path / "clip.wav"
+    write_wav(path, np.stack([RAMP, -RAMP - 1], axis=1), 16000)
+    with WavReader(path) as reader:
+        assert (reader.rate, reader.channels) == (16000, 2)
+        assert reader.read(10).tolist() == [[value, -value - 1] for value in RAMP[:10].tolist()]
+        reader.skip(20)
+        assert reader.read(1)[0, 0] == RAMP[30]
+        reader.skip(len(RAMP))
+        assert len(reader.read(10)) == 0
+
+
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE", "GSM610", "IMA_ADPCM", "PCM_24"])
+def test_pieces_of_every_encoding_are_the_clip(subtype: str) -> None:
+    data = file_of(RAMP[:4000] / 32768, subtype)
+    whole = decode_wav(data).samples
+    with WavReader(io.BytesIO(data)) as reader:
+        first = reader.read(100)
+    with WavReader(io.BytesIO(data)) as reader:
+        reader.skip(100)
+        rest = reader.read(len(whole))
+    assert np.array_equal(np.concatenate([first, rest]), whole)
+
+
+def test_a_reader_closes_a_file_that_it_refuses() -> None:
+    file = io.BytesIO(b"not audio")
+    with pytest.raises(AudioError, match="9 bytes"):
+        WavReader(file)
+    assert file.closed
