@@ -26,6 +26,7 @@ from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
+import structlog
 from pydantic import SecretStr, ValidationError
 
 from mediaserver.plivo.errors import (
@@ -62,6 +63,8 @@ from mediaserver.plivo.models import (
 )
 from mediaserver.plivo.numbers import digits
 
+
+log = structlog.get_logger(__name__)
 
 API_URL: Final = "https://api.plivo.com"
 """Address of Plivo's API."""
@@ -427,6 +430,8 @@ class StreamsApi:
             PlivoUnreachableError: `may_have_arrived` says whether it may have been started.
 
         """
+        for warning in request.warnings:
+            log.warning("stream parameter ignored", call_uuid=call_uuid, warning=warning)
         return await self._client.post(_streams(call_uuid), request, StreamCreated)
 
     async def get(self, call_uuid: str, stream_id: str) -> StreamObject:

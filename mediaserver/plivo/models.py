@@ -11,7 +11,6 @@ kept as attributes.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 from urllib.parse import parse_qs, urlsplit
@@ -23,14 +22,28 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     ValidationError,
     model_validator,
 )
 
-from audiocodecs import AudioError, AudioFormat
 from mediaserver.plivo.numbers import dialable, same_number
-from mediaserver.plivo.xml import MAX_EXTRA_HEADERS, MAX_STREAM_TIMEOUT, MAX_URL
-from mediaserver.protocol import PLIVO_FORMATS
+from mediaserver.plivo.parameter_kinds import FlagKind, UrlKind, WholeKind, WordKind
+from mediaserver.plivo.stream_parameters import (
+    AUDIO_TRACK,
+    BIDIRECTIONAL,
+    CONTENT_TYPE,
+    EXTRA_HEADERS,
+    NOISE_CANCELLATION,
+    NOISE_CANCELLATION_LEVEL,
+    SERVICE_URL,
+    STATUS_CALLBACK_METHOD,
+    STATUS_CALLBACK_URL,
+    STREAM_TIMEOUT,
+    check_combination,
+    ignores_level,
+    warnings_of,
+)
 
 
 _MAX_DESTINATIONS: Final = 1000
@@ -63,35 +76,18 @@ def problem(detail: Mapping[str, Any]) -> str:
 # How single parameters are checked.
 
 
-def _upper(value: Any) -> Any:
-    return value.upper() if isinstance(value, str) else value
+class _MachineKind(WordKind):
+    """``true`` or ``hangup``; a bool is accepted too."""
+
+    def __init__(self) -> None:
+        super().__init__("true", "hangup")
+
+    def read(self, value: Any) -> str:
+        return super().read("true" if value is True else value)
 
 
-def _web_url(value: str) -> str:
-    return _url(value, ("http", "https"), "https://voice.example.com/answer")
-
-
-def _stream_url(value: str) -> str:
-    value = _url(value, ("ws", "wss"), "wss://voice.example.com/stream")
-    if len(value) > MAX_URL:
-        raise ValueError(
-            f"has {len(value)} characters; Plivo accepts at most {MAX_URL} in a stream URL"
-        )
-    return value
-
-
-def _url(value: str, schemes: tuple[str, ...], example: str) -> str:
-    value = value.strip()
-    if re.search(r"[\s\x00-\x1f\x7f]", value):
-        raise ValueError("contains a space or control character; escape it as %20")
-    try:
-        parts = urlsplit(value)
-        _ = parts.port
-    except ValueError as error:
-        raise ValueError(f"is not a URL: {error}") from None
-    if parts.scheme.lower() not in schemes or not parts.hostname:
-        raise ValueError(f"must be a {' or '.join(schemes)} URL such as {example}")
-    return value
+def _plainly(value: bool | None) -> str | None:
+    return None if value is None else _FLAG.write(value)
 
 
 def _destinations(value: Any) -> Any:
@@ -112,57 +108,17 @@ def _destinations(value: Any) -> Any:
     return "<".join(dict.fromkeys(numbers))
 
 
-def _content_type(value: Any) -> Any:
-    if isinstance(value, AudioFormat):
-        format = value
-    elif isinstance(value, str):
-        try:
-            format = AudioFormat.parse(value)
-        except AudioError as error:
-            raise ValueError(str(error)) from None
-    else:
-        return value
-    if format not in PLIVO_FORMATS:
-        allowed = ", ".join(str(each) for each in PLIVO_FORMATS)
-        raise ValueError(f"must be one of {allowed}; not {format}")
-    return str(format)
+_FLAG: Final = FlagKind()
+_WEB_URL: Final = UrlKind("http", "https")
 
-
-def _spoken_bool(value: Any) -> Any:
-    """Accept a bool for the parameters that Plivo wants as text."""
-    return str(value).lower() if isinstance(value, bool) else value
-
-
-def _pairs(value: Any) -> Any:
-    """Bring extra headers to the form that Plivo accepts: ``key1=value1,key2=value2``."""
-    if isinstance(value, Mapping):
-        for word in (each for pair in value.items() for each in pair):
-            if not isinstance(word, str) or re.search(r"[,;=\x00-\x1f]", word):
-                raise ValueError(f"cannot carry {word!r}: keys and values are text without , ; =")
-        value = ",".join(f"{key}={text}" for key, text in value.items())
-    if not isinstance(value, str):
-        return value
-    for pair in value.split(","):
-        key, equals, _ = pair.partition("=")
-        if not equals or not key.strip():
-            raise ValueError(f"must be key1=value1,key2=value2; {pair!r} is not such a pair")
-    if re.search(r"[\x00-\x1f\x7f]", value):
-        raise ValueError("contains a control character")
-    return value
-
-
-def _short_enough(value: str) -> str:
-    size = len(value.encode("utf-8", "surrogatepass"))
-    if size > MAX_EXTRA_HEADERS:
-        raise ValueError(f"takes {size} bytes; Plivo accepts at most {MAX_EXTRA_HEADERS}")
-    return value
-
-
-WebUrl = Annotated[str, AfterValidator(_web_url)]
-HttpMethod = Annotated[Method, BeforeValidator(_upper)]
+WebUrl = Annotated[str, _WEB_URL]
+HttpMethod = Annotated[Method, WordKind("GET", "POST")]
 PhoneNumber = Annotated[str, AfterValidator(dialable)]
-_Milliseconds = Annotated[int, Field(strict=True)]
-_PositiveSeconds = Annotated[int, Field(strict=True, gt=0)]
+_OptionalUrl = Annotated[str | None, _WEB_URL]
+_OptionalMethod = Annotated[Method | None, WordKind("GET", "POST")]
+_OptionalFlag = Annotated[bool | None, _FLAG]
+_OptionalSeconds = Annotated[int | None, WholeKind(1)]
+_OptionalWait = Annotated[int | None, WholeKind(0)]
 
 
 class Request(BaseModel):
@@ -192,46 +148,38 @@ class CallRequest(Request):
     """A number with its country code or a SIP address; several joined by ``<``, or as a list."""
     answer_url: WebUrl
     """URL whose XML says what to do when the call is answered."""
-    answer_method: HttpMethod | None = None
-    ring_url: WebUrl | None = None
-    ring_method: HttpMethod | None = None
-    hangup_url: WebUrl | None = None
+    answer_method: _OptionalMethod = None
+    ring_url: _OptionalUrl = None
+    ring_method: _OptionalMethod = None
+    hangup_url: _OptionalUrl = None
     """Receives the report of the call's end. Without it, Plivo sends the report to `answer_url`."""
-    hangup_method: HttpMethod | None = None
-    fallback_url: WebUrl | None = None
+    hangup_method: _OptionalMethod = None
+    fallback_url: _OptionalUrl = None
     """Requested when `answer_url` has failed three times, or for 60 s."""
-    fallback_method: HttpMethod | None = None
+    fallback_method: _OptionalMethod = None
     caller_name: Annotated[str, Field(max_length=50)] | None = None
     send_digits: Annotated[str, Field(pattern=rf"^{_PAUSED_DIGITS}$")] | None = None
     """Keys to press when it is answered; ``w`` waits 0.5 s, ``W`` 1 s."""
-    send_on_preanswer: bool | None = None
-    time_limit: _PositiveSeconds | None = None
+    send_on_preanswer: _OptionalFlag = None
+    time_limit: _OptionalSeconds = None
     """Longest call in seconds (Plivo's default is 14400)."""
-    hangup_on_ring: Annotated[int, Field(strict=True, ge=0)] | None = None
+    hangup_on_ring: _OptionalWait = None
     """Seconds of ringing after which to hang up."""
-    machine_detection: (
-        Annotated[Literal["true", "hangup"], BeforeValidator(_spoken_bool)] | None
-    ) = None
-    machine_detection_time: Annotated[_Milliseconds, Field(ge=2000, le=10_000)] | None = None
-    machine_detection_url: WebUrl | None = None
+    machine_detection: Annotated[Literal["true", "hangup"] | None, _MachineKind()] = None
+    machine_detection_time: Annotated[int | None, WholeKind(2000, 10_000)] = None
+    machine_detection_url: _OptionalUrl = None
     """Receives the result during the call; without it, detection delays the answer URL."""
-    machine_detection_method: HttpMethod | None = None
-    machine_detection_maximum_speech_length: (
-        Annotated[_Milliseconds, Field(ge=1000, le=6000)] | None
-    ) = None
-    machine_detection_initial_silence: (
-        Annotated[_Milliseconds, Field(ge=2000, le=10_000)] | None
-    ) = None
-    machine_detection_maximum_words: Annotated[int, Field(strict=True, ge=2, le=10)] | None = None
-    machine_detection_initial_greeting: Annotated[_Milliseconds, Field(ge=1000, le=5000)] | None = (
-        None
-    )
+    machine_detection_method: _OptionalMethod = None
+    machine_detection_maximum_speech_length: Annotated[int | None, WholeKind(1000, 6000)] = None
+    machine_detection_initial_silence: Annotated[int | None, WholeKind(2000, 10_000)] = None
+    machine_detection_maximum_words: Annotated[int | None, WholeKind(2, 10)] = None
+    machine_detection_initial_greeting: Annotated[int | None, WholeKind(1000, 5000)] = None
     sip_headers: str | None = None
     """``key1=value1,key2=value2``, which the callbacks carry as ``X-PH-key1``."""
-    ring_timeout: Annotated[int, Field(strict=True, ge=0)] | None = None
+    ring_timeout: _OptionalWait = None
     """Seconds to let it ring (Plivo's default is 120)."""
     parent_call_uuid: str | None = None
-    error_if_parent_not_found: bool | None = None
+    error_if_parent_not_found: _OptionalFlag = None
 
     @model_validator(mode="after")
     def _calls_somebody_else(self) -> Self:
@@ -249,11 +197,11 @@ class CallRequest(Request):
 class TransferRequest(Request):
     """Transfer of a live call to other XML (``POST Call/{call_uuid}/``)."""
 
-    legs: Legs = "aleg"
-    aleg_url: WebUrl | None = None
-    aleg_method: HttpMethod | None = None
-    bleg_url: WebUrl | None = None
-    bleg_method: HttpMethod | None = None
+    legs: Annotated[Legs, WordKind("aleg", "bleg", "both")] = "aleg"
+    aleg_url: _OptionalUrl = None
+    aleg_method: _OptionalMethod = None
+    bleg_url: _OptionalUrl = None
+    bleg_method: _OptionalMethod = None
 
     @model_validator(mode="after")
     def _every_leg_has_a_url(self) -> Self:
@@ -267,7 +215,7 @@ class DigitsRequest(Request):
     """Keys to press on a live call (``POST Call/{call_uuid}/DTMF/``)."""
 
     digits: Annotated[str, Field(pattern=r"^[0-9A-Da-d*#wW]+$")]
-    leg: Leg | None = None
+    leg: Annotated[Leg | None, WordKind("aleg", "bleg")] = None
 
 
 # Streams
@@ -276,42 +224,43 @@ class DigitsRequest(Request):
 class StreamRequest(Request):
     """An audio stream to start on a live call (``POST Call/{call_uuid}/Stream/``)."""
 
-    service_url: Annotated[str, AfterValidator(_stream_url)]
+    service_url: Annotated[str, SERVICE_URL]
     """``wss://`` URL that Plivo connects to; ``ws://`` is accepted too, as on its older pages."""
-    bidirectional: bool | None = None
+    bidirectional: Annotated[bool | None, BIDIRECTIONAL] = None
     """Whether the server may send audio too."""
-    audio_track: Track | None = None
+    audio_track: Annotated[Track | None, AUDIO_TRACK] = None
     """Which voices are streamed: ``inbound`` by default, the caller's."""
-    stream_timeout: Annotated[_PositiveSeconds, Field(le=MAX_STREAM_TIMEOUT)] | None = None
+    stream_timeout: Annotated[int | None, STREAM_TIMEOUT] = None
     """Longest stream in seconds."""
-    content_type: Annotated[str, BeforeValidator(_content_type)] | None = None
+    content_type: Annotated[str | None, CONTENT_TYPE] = None
     """Format of the audio, also as an `AudioFormat`. Plivo's pages disagree about the default."""
-    status_callback_url: WebUrl | None = None
-    status_callback_method: HttpMethod | None = None
-    extra_headers: Annotated[str, BeforeValidator(_pairs), AfterValidator(_short_enough)] | None = (
-        None
-    )
-    """``key1=value1,key2=value2``, also as a mapping."""
-    noise_cancellation: (
-        Annotated[Literal["true", "false"], BeforeValidator(_spoken_bool)] | None
-    ) = None
-    """Text, as Plivo requires; a bool is accepted too."""
-    noise_cancellation_level: Annotated[int, Field(strict=True, ge=60, le=100)] | None = None
-    """How much noise to remove, 60 to 100; 85 by default."""
+    status_callback_url: Annotated[str | None, STATUS_CALLBACK_URL] = None
+    status_callback_method: Annotated[Method | None, STATUS_CALLBACK_METHOD] = None
+    extra_headers: Annotated[str | None, EXTRA_HEADERS] = None
+    """``key1=value1,key2=value2``, also as a mapping. Only letters and digits."""
+    noise_cancellation: Annotated[
+        bool | None, NOISE_CANCELLATION, PlainSerializer(_plainly, return_type=str | None)
+    ] = None
+    """Sent as text, as Plivo requires."""
+    noise_cancellation_level: Annotated[int | None, NOISE_CANCELLATION_LEVEL] = None
+    """How much noise to remove, 60 to 100; 85 by default. Not sent without noise cancellation."""
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        if self.bidirectional and self.audio_track in ("outbound", "both"):
-            raise ValueError(
-                f"audio_track cannot be {self.audio_track!r} with bidirectional: a stream that"
-                " plays to the caller can only stream the caller's voice, inbound"
-            )
-        if self.noise_cancellation_level is not None and self.noise_cancellation != "true":
-            raise ValueError(
-                "noise_cancellation_level is set, so noise_cancellation must be true;"
-                f" it is {self.noise_cancellation or 'not set'}"
-            )
+        check_combination(self)
         return self
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is ignored, a sentence each."""
+        return warnings_of(self)
+
+    def body(self) -> dict[str, Any]:
+        """Return what to send as JSON, without what is ignored."""
+        body = super().body()
+        if ignores_level(self):
+            del body["noise_cancellation_level"]
+        return body
 
 
 # Numbers and applications: which URLs handle the calls to a number
@@ -332,19 +281,19 @@ class ApplicationRequest(Request):
     """
 
     app_name: Annotated[str, Field(min_length=1)] | None = None
-    answer_url: WebUrl | None = None
-    answer_method: HttpMethod | None = None
-    hangup_url: WebUrl | None = None
-    hangup_method: HttpMethod | None = None
-    fallback_answer_url: WebUrl | None = None
-    fallback_method: HttpMethod | None = None
-    message_url: WebUrl | None = None
-    message_method: HttpMethod | None = None
-    default_number_app: bool | None = None
-    default_endpoint_app: bool | None = None
+    answer_url: _OptionalUrl = None
+    answer_method: _OptionalMethod = None
+    hangup_url: _OptionalUrl = None
+    hangup_method: _OptionalMethod = None
+    fallback_answer_url: _OptionalUrl = None
+    fallback_method: _OptionalMethod = None
+    message_url: _OptionalUrl = None
+    message_method: _OptionalMethod = None
+    default_number_app: _OptionalFlag = None
+    default_endpoint_app: _OptionalFlag = None
     subaccount: str | None = None
-    log_incoming_messages: bool | None = None
-    public_uri: bool | None = None
+    log_incoming_messages: _OptionalFlag = None
+    public_uri: _OptionalFlag = None
 
 
 # Responses

@@ -14,23 +14,38 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias
-from urllib.parse import urlsplit
+from typing import Any, ClassVar, Final, Literal, TypeAlias
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
-from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K
+from mediaserver.plivo.parameter_kinds import (
+    FlagKind,
+    ParameterKind,
+    TextKind,
+    UrlKind,
+    WholeKind,
+    WordKind,
+)
+from mediaserver.plivo.stream_parameters import (
+    AUDIO_TRACK,
+    BIDIRECTIONAL,
+    CONTENT_TYPE,
+    EXTRA_HEADERS,
+    KEEP_CALL_ALIVE,
+    NOISE_CANCELLATION,
+    NOISE_CANCELLATION_LEVEL,
+    SERVICE_URL,
+    STATUS_CALLBACK_METHOD,
+    STATUS_CALLBACK_URL,
+    STREAM_TIMEOUT,
+    check_combination,
+    ignores_level,
+    warnings_of,
+)
 
 
 MAX_DOCUMENT: Final = 102_400
 """Largest document that Plivo accepts, in bytes: 100 KB."""
-MAX_URL: Final = 2048
-"""Longest stream URL that Plivo accepts, in characters."""
-MAX_EXTRA_HEADERS: Final = 512
-"""Longest ``extraHeaders`` that Plivo accepts, in bytes."""
-MAX_STREAM_TIMEOUT: Final = 86_400
-"""Longest stream, and the default limit, in seconds."""
-
 Reason: TypeAlias = Literal[
     "too_large",
     "not_xml",
@@ -60,117 +75,15 @@ class XmlError(ValueError):
         self.detail = message
 
 
-# Kinds of attributes. `write` and `read` raise ValueError, saying what is allowed.
+_TEXT: Final = TextKind()
+_FLAG: Final = FlagKind()
+_COUNT: Final = WholeKind(0)
+_POSITIVE: Final = WholeKind(1)
+_WEB: Final = UrlKind("http", "https")
+_METHOD: Final = WordKind("GET", "POST")
 
 
-class _Kind(Protocol):
-    def write(self, value: Any) -> str: ...
-    def read(self, text: str) -> Any: ...
-
-
-class _Text:
-    def write(self, value: Any) -> str:
-        if not isinstance(value, str):
-            raise ValueError(f"must be text, not {value!r:.40}")
-        return value
-
-    def read(self, text: str) -> str:
-        return text
-
-
-class _Flag:
-    def write(self, value: Any) -> str:
-        if not isinstance(value, bool):
-            raise ValueError(f"must be True or False, not {value!r:.40}")
-        return "true" if value else "false"
-
-    def read(self, text: str) -> bool:
-        lower = text.strip().lower()
-        if lower not in ("true", "false"):
-            raise ValueError(f'must be "true" or "false", not {text!r:.40}')
-        return lower == "true"
-
-
-@dataclass(frozen=True, slots=True)
-class _Whole:
-    least: int
-    most: int | None = None
-
-    def write(self, value: Any) -> str:
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise ValueError(f"must be a whole number, not {value!r:.40}")
-        if value < self.least or (self.most is not None and value > self.most):
-            span = f"at least {self.least}" if self.most is None else f"{self.least} to {self.most}"
-            raise ValueError(f"must be {span}, not {value}")
-        return str(value)
-
-    def read(self, text: str) -> int:
-        if not re.fullmatch(r"[+-]?[0-9]{1,18}", text.strip()):
-            raise ValueError(f"must be a whole number, not {text!r:.40}")
-        return int(text)
-
-
-class _Word:
-    def __init__(self, *words: str) -> None:
-        self._words = words
-
-    def write(self, value: Any) -> str:
-        if value not in self._words:
-            raise ValueError(f"must be {' or '.join(self._words)}, not {value!r:.40}")
-        return str(value)
-
-    def read(self, text: str) -> str:
-        lower = text.strip().lower()
-        return next((word for word in self._words if word.lower() == lower), text)
-
-
-class _Url:
-    def __init__(self, *schemes: str, longest: int | None = None) -> None:
-        self._schemes = schemes
-        self._longest = longest
-
-    def write(self, value: Any) -> str:
-        if not isinstance(value, str) or not _is_url(value, self._schemes):
-            kinds = " or ".join(f"{scheme}://" for scheme in self._schemes)
-            raise ValueError(f"must be a URL that begins with {kinds}, not {value!r:.80}")
-        if self._longest is not None and len(value) > self._longest:
-            raise ValueError(
-                f"must have at most {self._longest} characters; this URL has {len(value)}"
-            )
-        return value
-
-    def read(self, text: str) -> str:
-        return text.strip()
-
-
-def _is_url(text: str, schemes: Sequence[str]) -> bool:
-    if re.search(r"[\s\x00-\x1f]", text):
-        return False
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in schemes and bool(parts.hostname)
-    except ValueError:
-        return False
-
-
-class _ExtraHeaders(_Text):
-    def write(self, value: Any) -> str:
-        text = super().write(value)
-        size = len(text.encode("utf-8", "replace"))
-        if size > MAX_EXTRA_HEADERS:
-            raise ValueError(f"must have at most {MAX_EXTRA_HEADERS} bytes, not {size}")
-        return text
-
-
-_TEXT: Final = _Text()
-_FLAG: Final = _Flag()
-_COUNT: Final = _Whole(0)
-_POSITIVE: Final = _Whole(1)
-_WEB: Final = _Url("http", "https")
-_METHOD: Final = _Word("GET", "POST")
-
-
-def _attribute(kind: _Kind) -> Any:
+def _attribute(kind: ParameterKind) -> Any:
     return field(default=None, kw_only=True, metadata={"kind": kind})
 
 
@@ -178,16 +91,14 @@ def _attribute(kind: _Kind) -> Any:
 class Element:
     """An element of the document."""
 
-    text_kind: ClassVar[_Kind | None] = None
+    text_kind: ClassVar[ParameterKind | None] = None
     """How the text between the tags is written and read; None for an element without text."""
     children: ClassVar[tuple[str, ...]] = ()
     """Names of the elements that this one may contain."""
 
     def __post_init__(self) -> None:
         for name, kind in self.kinds():
-            value = getattr(self, name)
-            if value is not None:
-                self._check(_camel(name), kind, value)
+            object.__setattr__(self, name, self._read(_camel(name), kind, getattr(self, name)))
         for content in self.inside():
             if not isinstance(content, Element | Ssml):
                 self._check_text(content)
@@ -202,7 +113,7 @@ class Element:
         return type(self).__name__
 
     @classmethod
-    def kinds(cls) -> Iterator[tuple[str, _Kind]]:
+    def kinds(cls) -> Iterator[tuple[str, ParameterKind]]:
         """Yield the field of each attribute, and how it is written and read."""
         return ((each.name, each.metadata["kind"]) for each in fields(cls) if each.metadata)
 
@@ -214,21 +125,22 @@ class Element:
                 return tuple(value) if isinstance(value, tuple | list) else (value,)
         return ()
 
-    def _check(self, name: str, kind: _Kind, value: Any) -> None:
+    def _read(self, name: str, kind: ParameterKind, given: Any) -> Any:
         try:
-            written = kind.write(value)
+            value = kind.read_optional(given)
         except ValueError as error:
             raise XmlError("bad_attribute", f"{name} of <{self.name}> {error}") from None
-        if _UNWRITABLE.search(written):
+        if value is not None and _UNWRITABLE.search(kind.write(value)):
             raise XmlError(
                 "bad_attribute", f"{name} of <{self.name}> has characters that XML cannot represent"
             )
+        return value
 
     def _check_text(self, text: str) -> None:
         if self.text_kind is None:
             raise XmlError("bad_text", f"<{self.name}> takes no text, but {text!r:.40} was given")
         try:
-            self.text_kind.write(text)
+            self.text_kind.read(text)
         except ValueError as error:
             raise XmlError("bad_text", f"the text of <{self.name}> {error}") from None
         if not text or text.isspace():
@@ -256,41 +168,41 @@ class Stream(Element):
     nothing after it, the call ends.
     """
 
-    text_kind = _Url("wss", "ws", longest=MAX_URL)
+    text_kind = SERVICE_URL
 
     url: str
-    bidirectional: bool | None = _attribute(_FLAG)
-    audio_track: Literal["inbound", "outbound", "both"] | None = _attribute(
-        _Word("inbound", "outbound", "both")
-    )
-    stream_timeout: int | None = _attribute(_Whole(1, MAX_STREAM_TIMEOUT))
+    bidirectional: bool | None = _attribute(BIDIRECTIONAL)
+    audio_track: Literal["inbound", "outbound", "both"] | None = _attribute(AUDIO_TRACK)
+    stream_timeout: int | None = _attribute(STREAM_TIMEOUT)
     """Seconds; Plivo's default is 86400."""
-    status_callback_url: str | None = _attribute(_WEB)
-    status_callback_method: Literal["GET", "POST"] | None = _attribute(_METHOD)
-    content_type: str | None = _attribute(
-        _Word(*(str(each) for each in (L16_8K, L16_16K, L16_24K, MULAW_8K)))
-    )
+    status_callback_url: str | None = _attribute(STATUS_CALLBACK_URL)
+    status_callback_method: Literal["GET", "POST"] | None = _attribute(STATUS_CALLBACK_METHOD)
+    content_type: str | None = _attribute(CONTENT_TYPE)
     """Such as ``audio/x-mulaw;rate=8000``. Plivo's pages disagree on the default: set it."""
-    extra_headers: str | None = _attribute(_ExtraHeaders())
-    """``key=value,key=value``, repeated in the stream's start event. Not for secrets."""
-    keep_call_alive: bool | None = _attribute(_FLAG)
-    noise_cancellation: bool | None = _attribute(_FLAG)
-    noise_cancellation_level: int | None = _attribute(_Whole(60, 100))
-    """Plivo's default is 85."""
+    extra_headers: str | None = _attribute(EXTRA_HEADERS)
+    """``key=value,key=value`` of letters and digits, repeated in the stream's start event. Not for
+    secrets."""
+    keep_call_alive: bool | None = _attribute(KEEP_CALL_ALIVE)
+    noise_cancellation: bool | None = _attribute(NOISE_CANCELLATION)
+    noise_cancellation_level: int | None = _attribute(NOISE_CANCELLATION_LEVEL)
+    """Plivo's default is 85. Not written without noise cancellation."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.bidirectional and self.audio_track in ("outbound", "both"):
-            raise XmlError(
-                "bad_attribute",
-                f'audioTrack of <Stream> cannot be "{self.audio_track}" with bidirectional="true":'
-                ' leave it out, or use "inbound"',
-            )
-        if self.noise_cancellation_level is not None and not self.noise_cancellation:
-            raise XmlError(
-                "bad_attribute",
-                "noiseCancellationLevel of <Stream> needs noiseCancellation to be true",
-            )
+        try:
+            check_combination(self, _camel)
+        except ValueError as error:
+            raise XmlError("bad_attribute", f"<Stream>: {error}") from None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is ignored, a sentence each."""
+        return warnings_of(self, _camel)
+
+    def written_attributes(self) -> Iterator[tuple[str, str]]:
+        """Yield the attributes that are set and not ignored, as the document has them."""
+        ignored = "noiseCancellationLevel" if ignores_level(self) else None
+        return (each for each in super().written_attributes() if each[0] != ignored)
 
 
 @dataclass(frozen=True)
@@ -418,7 +330,7 @@ class Redirect(Element):
 class Hangup(Element):
     """End the call; as the first element, reject it."""
 
-    reason: Literal["rejected", "busy"] | None = _attribute(_Word("rejected", "busy"))
+    reason: Literal["rejected", "busy"] | None = _attribute(WordKind("rejected", "busy"))
     schedule: int | None = _attribute(_POSITIVE)
     """Delay in seconds, during which the following elements run."""
 
@@ -485,7 +397,7 @@ class Record(Element):
 
     action: str | None = _attribute(_WEB)
     method: Literal["GET", "POST"] | None = _attribute(_METHOD)
-    file_format: Literal["mp3", "wav"] | None = _attribute(_Word("mp3", "wav"))
+    file_format: Literal["mp3", "wav"] | None = _attribute(WordKind("mp3", "wav"))
     redirect: bool | None = _attribute(_FLAG)
     timeout: int | None = _attribute(_POSITIVE)
     max_length: int | None = _attribute(_POSITIVE)
@@ -538,11 +450,13 @@ class Response(Element):
 
     elements: tuple[Instruction, ...]
     warnings: tuple[str, ...] = field(default=(), compare=False)
-    """What `parse_response` ignored, a line each."""
+    """What is ignored, a line each."""
 
     def __init__(self, *elements: Instruction, warnings: Sequence[str] = ()) -> None:
         object.__setattr__(self, "elements", elements)
-        object.__setattr__(self, "warnings", tuple(warnings))
+        streams = [each for each in elements if isinstance(each, Stream)]
+        ignored = [f"<Stream>: {warning}" for each in streams for warning in each.warnings]
+        object.__setattr__(self, "warnings", (*warnings, *ignored))
         self.__post_init__()
 
     def to_xml(self) -> bytes:
@@ -740,7 +654,7 @@ class _Reader:
         return make(children, **values) if kind.children else make(**values)
 
     def _values(self, kind: type[Element], opened: _Open) -> dict[str, Any]:
-        known = {_camel(name): (name, each) for name, each in kind.kinds()}
+        known = {_camel(name): name for name, _ in kind.kinds()}
         values: dict[str, Any] = {}
         for attribute, text in opened.attributes.items():
             if attribute not in known:
@@ -748,11 +662,7 @@ class _Reader:
                     f"line {opened.line}: <{opened.name}> has no attribute {attribute!r:.40}"
                 )
                 continue
-            name, each = known[attribute]
-            try:
-                values[name] = each.read(text)
-            except ValueError as error:
-                raise XmlError("bad_attribute", f"{attribute} of <{opened.name}> {error}") from None
+            values[known[attribute]] = text
         return values
 
 

@@ -8,7 +8,8 @@ from urllib.parse import quote
 import structlog
 
 from mediaserver.plivo.callbacks import AnswerRequest
-from mediaserver.plivo.xml import MAX_URL, Hangup, Redirect, Response, Speak, Stream
+from mediaserver.plivo.stream_parameters import MAX_URL
+from mediaserver.plivo.xml import Hangup, Redirect, Response, Speak, Stream
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.trust.tokens import TOKEN_PARAMETER, Claims, seal
 from mediaserver.settings import Settings

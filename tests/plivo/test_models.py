@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from audiocodecs import L16_24K, MULAW_8K, AudioFormat
+from audiocodecs import L16_24K, AudioFormat
 from mediaserver.plivo import models
 from mediaserver.plivo.models import (
     ApplicationRequest,
@@ -96,24 +96,13 @@ def test_only_the_callers_voice_is_streamed_both_ways(
         assert stream(**parameters).audio_track == track
 
 
-@given(
-    noise=st.sampled_from([None, "true", "false", True, False]),
-    level=st.none() | st.integers(-10, 200),
-)
-def test_a_noise_level_is_from_60_to_100_and_needs_noise_cancellation(
-    noise: str | None, level: int | None
-) -> None:
-    parameters = {"noise_cancellation": noise, "noise_cancellation_level": level}
-    fits = level is None or (60 <= level <= 100 and noise in ("true", True))
-    if fits:
-        assert stream(**parameters).noise_cancellation_level == level
-    else:
-        assert "noise_cancellation" in refusal(stream, **parameters)
-
-
-@pytest.mark.parametrize("noise", ["on", "True", 1, ""])
-def test_noise_cancellation_is_true_or_false(noise: int | str) -> None:
-    assert repr(noise) in refusal(stream, noise_cancellation=noise)
+def test_a_noise_level_without_noise_cancellation_is_not_sent() -> None:
+    request = stream(noise_cancellation=False, noise_cancellation_level=70)
+    assert request.body() == {"service_url": URL, "noise_cancellation": "false"}
+    assert request.warnings == (
+        "noise_cancellation_level is ignored, because noise_cancellation is not true",
+    )
+    assert stream(noise_cancellation=True, noise_cancellation_level=70).warnings == ()
 
 
 @given(st.integers(-(10**6), 10**6))
@@ -124,53 +113,13 @@ def test_a_timeout_is_positive_and_at_most_a_day(seconds: int) -> None:
         assert str(seconds) in refusal(stream, stream_timeout=seconds)
 
 
-@pytest.mark.parametrize("seconds", [True, 1.5, "60"])
-def test_a_timeout_is_a_whole_number(seconds: float | str) -> None:
-    assert "stream_timeout" in refusal(stream, stream_timeout=seconds)
-
-
-@pytest.mark.parametrize(
-    ("given", "sent"),
-    [
-        ("audio/x-l16;rate=8000", "audio/x-l16;rate=8000"),
-        ("audio/x-l16;rate=16000", "audio/x-l16;rate=16000"),
-        ("audio/x-l16;rate=24000", "audio/x-l16;rate=24000"),
-        ("audio/x-mulaw", "audio/x-mulaw;rate=8000"),
-        (MULAW_8K, "audio/x-mulaw;rate=8000"),
-        (L16_24K, "audio/x-l16;rate=24000"),
-    ],
-)
-def test_the_four_formats_are_sent_in_full(given: AudioFormat | str, sent: str) -> None:
-    assert stream(content_type=given).content_type == sent
-
-
-@pytest.mark.parametrize(
-    "given", ["audio/x-mulaw;rate=16000", "audio/x-alaw;rate=8000", "audio/wav", "", 8000]
-)
-def test_another_format_is_refused(given: int | str) -> None:
-    assert "content_type" in refusal(stream, content_type=given)
-
-
-@given(st.integers(1, 600))
-def test_extra_headers_take_512_bytes(size: int) -> None:
-    text = "k=" + "ä" * (size // 2)
-    if len(text.encode()) <= 512:
-        assert stream(extra_headers=text).extra_headers == text
-    else:
-        assert f"{len(text.encode())} bytes" in refusal(stream, extra_headers=text)
+@pytest.mark.parametrize("form", [L16_24K, "audio/x-l16;rate=24000"])
+def test_a_format_may_be_an_object(form: AudioFormat | str) -> None:
+    assert stream(content_type=form).content_type == "audio/x-l16;rate=24000"
 
 
 def test_extra_headers_may_be_a_mapping() -> None:
     assert stream(extra_headers={"agent": "7", "team": "x"}).extra_headers == "agent=7,team=x"
-
-
-@pytest.mark.parametrize(
-    "headers", ["agent", "agent=7,", "=7", "a=1\n", {"a": "1,2"}, {"a,b": "1"}, {"a": 1}, {}]
-)
-def test_extra_headers_that_would_not_arrive_are_refused(
-    headers: dict[str, int] | dict[str, str] | str,
-) -> None:
-    assert "extra_headers" in refusal(stream, extra_headers=headers)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +137,7 @@ def test_a_stream_url_has_at_most_2048_characters(length: int) -> None:
     if length <= 2048:
         assert StreamRequest(service_url=url).service_url == url
     else:
-        assert f"{length} characters" in refusal(StreamRequest, service_url=url)
+        assert f"this URL has {length}" in refusal(StreamRequest, service_url=url)
 
 
 def test_a_plain_websocket_is_taken_and_space_around_a_url_is_not_sent() -> None:
@@ -430,7 +379,7 @@ def test_what_is_wrong_with_a_request_is_said_in_a_line() -> None:
         call(from_="0800", time_limit=0, colour="red")
     assert models.problems(caught.value) == (
         "from: a phone number has its country code first and 3 to 15 digits, such as"
-        " +14155550100; not '0800'; time_limit: must be greater than 0;"
+        " +14155550100; not '0800'; time_limit: must be at least 1, not 0;"
         " colour: Extra inputs are not permitted"
     )
     with pytest.raises(ValidationError) as caught:

@@ -98,19 +98,29 @@ Lenient: TypeAlias = Annotated[M, _AsPlivoReads()]
 """A request model that, like Plivo, ignores unknown and null parameters.
 
 Numbers and booleans may be written as text, since forms have nothing else; where text is wanted, a
-number is accepted.
+number is accepted. Empty text leaves an optional parameter out, as some SDKs write it.
 """
 
 
 def _readable(model: type[BaseModel], parameters: Any) -> Any:
     if not isinstance(parameters, dict):
         return parameters
-    kinds = _kinds(model)
+    kinds, optional = _kinds(model), _optional(model)
     return {
         name: _plain(value, kinds[name])
         for name, value in parameters.items()
-        if name in kinds and value is not None
+        if name in kinds and value is not None and not (value == "" and name in optional)
     }
+
+
+@cache
+def _optional(model: type[BaseModel]) -> frozenset[str]:
+    """Return the parameters that empty text leaves out: all optional ones but free texts."""
+    return frozenset(
+        field.alias or name
+        for name, field in model.model_fields.items()
+        if not field.is_required() and not (field.annotation == str | None and not field.metadata)
+    )
 
 
 @cache
@@ -150,6 +160,6 @@ def _explained(error: Mapping[str, Any]) -> str:
     name, text = ".".join(map(str, error["loc"][1:])), problem({**error, "loc": ()})
     if error["type"] == "missing":
         return f"{name} parameter is required"
-    if "url" in text.lower():
+    if name.endswith("url"):
         return f"{name}: Must be a valid url ({text})"
     return f"{name}: {text}" if name else text

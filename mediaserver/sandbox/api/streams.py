@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import structlog
 from fastapi import Query, Request
 from starlette.exceptions import HTTPException
 
@@ -22,6 +23,8 @@ from mediaserver.sandbox.api.routing import (
 from mediaserver.sandbox.calls.streams import stream_plan
 
 
+log = structlog.get_logger(__name__)
+
 stream_routes = PlivoRouter(ACCOUNT + "/Call/{call_uuid}/Stream", "Audio stream")
 
 
@@ -32,6 +35,8 @@ async def start_a_stream(
     """Start a stream."""
     call = answered_call(exchange, call_uuid)
     assert call.line is not None, "it has been answered"
+    for warning in asked.warnings:
+        log.warning("stream parameter ignored", call_uuid=call_uuid, warning=warning)
     try:
         stream = await call.streams.start(stream_plan(asked.service_url, asked), call.line)
     except ValueError as error:

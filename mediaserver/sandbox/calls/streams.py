@@ -74,7 +74,7 @@ def stream_plan(url: str, asked: xml.Stream | StreamRequest) -> StreamPlan:
         status_callback_url=asked.status_callback_url,
         status_callback_method=asked.status_callback_method or defaults.status_callback_method,
         extra_headers=asked.extra_headers or "",
-        noise_cancellation=asked.noise_cancellation in (True, "true"),
+        noise_cancellation=bool(asked.noise_cancellation),
         noise_cancellation_level=(
             asked.noise_cancellation_level or defaults.noise_cancellation_level
         ),

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.requests import Request
 
-from mediaserver.plivo.models import CallRequest, StreamRequest
+from mediaserver.plivo.models import (
+    ApplicationRequest,
+    CallRequest,
+    DigitsRequest,
+    NumberRequest,
+    StreamRequest,
+    TransferRequest,
+)
 from mediaserver.sandbox.api.body import MAX_BODY, BodyError, Lenient, as_json, explained
 
 
@@ -143,6 +150,40 @@ def test_numbers_of_phones_may_be_numbers(number: int) -> None:
         CallRequest, {"from": 14155550100, "to": number, "answer_url": "http://h.example/"}
     )
     assert (asked.from_, asked.to) == ("14155550100", str(number))
+
+
+@pytest.mark.parametrize(
+    ("model", "required"),
+    [
+        (StreamRequest, {"service_url": "wss://h.example/"}),
+        (
+            CallRequest,
+            {"from": "1415550100", "to": "1415550123", "answer_url": "http://h.example/"},
+        ),
+        (ApplicationRequest, {}),
+        (DigitsRequest, {"digits": "1"}),
+        (TransferRequest, {"aleg_url": "http://h.example/"}),
+    ],
+)
+def test_empty_text_leaves_an_optional_parameter_out(
+    model: type[BaseModel], required: dict[str, str]
+) -> None:
+    texts = {"sip_headers", "parent_call_uuid", "subaccount", "from_"}
+    names = set(model.model_fields) - set(required) - texts
+    asked = parsed(model, required | dict.fromkeys(names, ""))
+    assert asked == parsed(model, required)
+
+
+def test_empty_text_clears_a_free_text() -> None:
+    assert parsed(NumberRequest, {"alias": "", "app_id": ""}) == NumberRequest(alias="")
+
+
+def test_a_transfer_without_its_url_is_refused_in_plain_words() -> None:
+    with pytest.raises(ValidationError) as raised:
+        parsed(TransferRequest, {"legs": "aleg"})
+
+    errors = [{**each, "loc": ("body", *each["loc"])} for each in raised.value.errors()]
+    assert explained(errors) == "legs is 'aleg', so aleg_url must be set"
 
 
 def test_a_truth_is_no_text() -> None:

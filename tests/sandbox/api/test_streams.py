@@ -73,7 +73,9 @@ def test_streams_are_one_at_a_time(on_api: OnApi) -> None:
         ({"stream_timeout": 0}, "stream_timeout"),
         ({"extra_headers": "a=" + "x" * 600}, "512"),
         ({"noise_cancellation": "true", "noise_cancellation_level": 59}, "60"),
-        ({"noise_cancellation_level": 80}, "noise_cancellation"),
+        ({"extra_headers": "nope"}, "key1=value1,key2=value2"),
+        ({"content_type": "audio/wav"}, "audio/x-mulaw;rate=8000, not 'audio/wav'"),
+        ({"bidirectional": "yes"}, "bidirectional: must be true or false, not 'yes'"),
     ],
 )
 def test_streams_are_not_started_as_plivo_would_not(
@@ -88,6 +90,15 @@ def test_streams_are_not_started_as_plivo_would_not(
         return await api.post(f"Call/{uuid}/Stream/", json=body)
 
     assert says in refusal(on_api(scenario), 400)
+
+
+def test_a_noise_level_without_noise_cancellation_is_ignored(on_api: OnApi) -> None:
+    async def scenario(platform: Any, api: AsyncClient) -> Any:
+        uuid = await call_in_progress(platform, api)
+        body = {"service_url": platform.stream_url, "noise_cancellation_level": 80}
+        return await api.post(f"Call/{uuid}/Stream/", json=body)
+
+    assert on_api(scenario).status_code == 201
 
 
 def test_streams_are_not_started_on_a_call_that_rings_or_has_ended(on_api: OnApi) -> None:
