@@ -103,6 +103,14 @@ class StreamConnection(asyncio.Protocol):
                 timeout_ms = round(self._runtime.settings.dead_peer_timeout * 1000)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
 
+    def take_request(self, request: Request) -> None:
+        """Answer an upgrade request that has been parsed already."""
+        # Takes the core's parser past the request, for which it has limits of its own.
+        self._ws.receive_data(b"GET / HTTP/1.1\r\n\r\n")
+        self._ws.events_received()
+        self._answer(request)
+        self._flush()
+
     def data_received(self, data: bytes) -> None:
         """Read bytes of the upgrade request, then of WebSocket frames."""
         if self._tail:

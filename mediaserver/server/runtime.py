@@ -22,6 +22,7 @@ from mediaserver.server.counters import ServerCounters
 from mediaserver.server.handshake import AcceptedStream, Refused, Verifier
 from mediaserver.server.pacing import Pacer
 from mediaserver.server.prepared import PreparedHandlers
+from mediaserver.server.refusals import RefusalLog
 from mediaserver.server.rest_call_control import RestCallControl
 from mediaserver.server.statuses import Statuses
 from mediaserver.server.sweep import Sweep, Swept
@@ -103,6 +104,7 @@ class Runtime:
         self.without_calls.set()
         self.counters = ServerCounters(self.calls)
         self.ended_totals = StreamCounters()
+        self.refusals = RefusalLog(clock)
         self.signatures = SignatureCheck.of(settings, clock=clock)
         self.answered = AnsweredCalls(settings.token_seconds, clock=clock)
         self.prepared = PreparedHandlers(
@@ -165,7 +167,9 @@ class Runtime:
     def refuse(self, refused: Refused, path: str) -> None:
         """Count and log a refused stream."""
         self.counters.refuse(refused.cause)
-        log.warning("stream refused", status=refused.status, reason=refused.reason, path=path)
+        self.refusals.note(
+            "stream refused", status=refused.status, reason=refused.reason, path=path
+        )
 
     def report(self, status: StreamStatusRequest) -> bool:
         """Pass a status callback to its stream's handler; return False if it is a repetition."""

@@ -34,7 +34,7 @@ from mediaserver.plivo.callbacks import (
 from mediaserver.plivo.signatures import SignatureError, form_params
 from mediaserver.server.answer import NOTHING, AnswerError, WebhookReply, answer, busy
 from mediaserver.server.runtime import Runtime
-from mediaserver.server.trust.proxy import base_url
+from mediaserver.server.trust.proxy import base_url, origin
 
 
 log = structlog.get_logger(__name__)
@@ -90,7 +90,7 @@ class WebhookEndpoints:
         except SignatureError as error:
             kinds["forbidden"] += 1
             runtime.counters.refuse("signature")
-            log.warning("webhook refused", reason=str(error), path=request.scope["path"])
+            self._log_refused(request, 403, error)
             return PlainTextResponse(f"{error}\n", 403)
         except UnknownEventError as error:
             # An error would only make Plivo send it again.
@@ -98,13 +98,29 @@ class WebhookEndpoints:
             reply = WebhookReply(NOTHING, "ignored")
         except (AnswerError, CallbackError) as error:
             kinds["malformed"] += 1
+            self._log_refused(request, 400, error)
             return PlainTextResponse(f"{error}\n", 400)
         except ClientDisconnect:
+            kinds["malformed"] += 1
+            self._log_refused(request, 400, "the request was cut short")
             return PlainTextResponse("the request was cut short\n", 400)
         kinds[reply.kind] += 1
         if reply.kind in ("busy", "rejected"):
             runtime.counters.refuse(reply.kind)
         return Response(reply.xml, media_type="application/xml", headers=_NO_STORE)
+
+    def _log_refused(self, request: Request, status: int, reason: object) -> None:
+        peer = request.client.host if request.client else ""
+        trusted = self._runtime.settings.trusted_proxies
+        client = origin(request.headers.items(), client_host=peer, secure=False, trusted=trusted)
+        self._runtime.refusals.note(
+            "webhook refused",
+            status=status,
+            reason=str(reason),
+            method=request.method,
+            path=request.scope["path"],
+            client=client.client,
+        )
 
     def _take(self, fields: dict[str, str], base: str, path: str | None) -> WebhookReply:
         callback = parse_callback(fields)

@@ -21,6 +21,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from websockets import CloseCode
 from websockets.client import ClientProtocol
+from websockets.datastructures import Headers
 from websockets.frames import Close, Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import OPEN, State
@@ -453,6 +454,23 @@ def test_frames_that_come_with_a_refused_request_are_nothing() -> None:
     connection.connection_made(transport)
     connection.data_received(upgrade("/elsewhere") + raw_frame(0x81, 10))
     assert transport.written.startswith(b"HTTP/1.1 404 ")
+    assert transport.closed
+
+
+def test_a_request_that_was_parsed_already_has_no_further_limits() -> None:
+    head, _, _ = upgrade().decode().partition("\r\n\r\n")
+    headers = Headers()
+    for line in head.split("\r\n")[1:]:
+        name, _, value = line.partition(": ")
+        headers[name] = value
+    headers["X-Long"] = "a" * 12_000
+    for number in range(200):
+        headers[f"X-{number}"] = "b"
+    runtime = Runtime(Settings(), Routes(Route(listen)))
+    connection, transport = StreamConnection(runtime), Transport()
+    connection.connection_made(transport)
+    connection.take_request(Request("/elsewhere", headers))
+    assert b"no handler at /elsewhere" in transport.written
     assert transport.closed
 
 

@@ -13,24 +13,7 @@ from uvicorn.server import Server, ServerState
 
 
 class Recorder(asyncio.Protocol):
-    """A WebSocket protocol class that writes down what happens to it."""
-
-    last: "Recorder"
-
-    def __init__(self, label: str, **given: Any) -> None:
-        self.label = label
-        self.given = given
-        self.happened: list[Any] = []
-        Recorder.last = self
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-        self.happened.append("made")
-
-    def data_received(self, data: bytes) -> None:
-        self.happened.append(data)
-        # set_protocol comes only after the request: who writes here writes as the HTTP protocol.
-        self.protocol_at_request = self.transport.get_protocol()
+    """A WebSocket protocol class."""
 
 
 class Transport(asyncio.Transport):
@@ -54,6 +37,9 @@ class Transport(asyncio.Transport):
     def close(self) -> None:
         self.closed = True
 
+    def pause_reading(self) -> None:
+        pass
+
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
     raise AssertionError("not called")
@@ -65,36 +51,28 @@ def config(**more: Any) -> Config:
     return loaded
 
 
-UPGRADE = (
-    b"GET /stream?token=a%20b HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\n"
-    b"Upgrade: WebSocket\r\nSec-WebSocket-Key: k\r\n\r\n"
-)
+async def test_a_partial_is_taken_as_websocket_class() -> None:
+    made = functools.partial(Recorder)
+    http = HttpToolsProtocol(config(ws=made), ServerState(), {})
+    assert http.ws_protocol_class is made
 
 
-async def test_a_partial_is_taken_as_websocket_class_and_given_the_upgraded_connection() -> None:
-    loaded = config(ws=functools.partial(Recorder, "mine"))
+async def test_a_connection_is_in_the_servers_state_from_its_beginning() -> None:
     state = ServerState()
-    http = HttpToolsProtocol(loaded, state, {"shared": 1})
-    transport = Transport()
-    transport.set_protocol(http)
-    http.connection_made(transport)
+    http = HttpToolsProtocol(config(), state, {})
+    http.connection_made(Transport())
     assert state.connections == {http}
 
-    http.data_received(UPGRADE)
 
-    socket = Recorder.last
-    assert socket.label == "mine"
-    assert socket.given == {"config": loaded, "server_state": state, "app_state": {"shared": 1}}
-    made, request = socket.happened
-    assert made == "made"
-    assert request == (
-        b"GET /stream?token=a%20b HTTP/1.1\r\nhost: x\r\nconnection: keep-alive, Upgrade\r\n"
-        b"upgrade: WebSocket\r\nsec-websocket-key: k\r\n\r\n"
-    )
-    assert socket.protocol_at_request is http
-    assert transport.protocol is socket
-    assert state.connections == set()
-    assert transport.written == b""
+async def test_a_later_request_waits_in_the_pipeline_as_the_newest_on_its_left() -> None:
+    http = HttpToolsProtocol(config(), ServerState(), {})
+    http.connection_made(Transport())
+    http.data_received(b"".join(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % n for n in range(3)))
+    assert [cycle.scope["path"] for cycle, _ in http.pipeline] == ["/2", "/1"]
+    tasks = set(http.tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def test_a_partial_is_taken_as_http_class() -> None:
@@ -106,9 +84,7 @@ async def test_a_partial_is_taken_as_http_class() -> None:
 
 def test_the_http_class_has_the_parts_that_are_built_upon() -> None:
     for name in (
-        "_should_upgrade",
         "_unset_keepalive_if_required",
-        "handle_websocket_upgrade",
         "on_body",
         "on_header",
         "on_headers_complete",
@@ -123,7 +99,20 @@ def test_the_http_class_has_the_parts_that_are_built_upon() -> None:
 
 async def test_the_http_class_has_the_attributes_that_are_read() -> None:
     http = HttpToolsProtocol(config(), ServerState(), {})
-    for name in ("cycle", "headers", "loop", "parser", "server_state", "transport"):
+    for name in (
+        "app_state",
+        "connections",
+        "cycle",
+        "flow",
+        "headers",
+        "loop",
+        "parser",
+        "pipeline",
+        "server_state",
+        "tasks",
+        "transport",
+        "ws_protocol_class",
+    ):
         assert hasattr(http, name), name
 
 

@@ -10,6 +10,7 @@ from httpx import AsyncClient, Response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.types import Message
+from structlog.testing import capture_logs
 
 from mediaserver.agents import Echo
 from mediaserver.plivo.callbacks import AnswerRequest, HangupRequest, StreamStatusRequest
@@ -62,6 +63,30 @@ def tags(response: Response) -> list[str]:
 
 
 # /answer
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/answer", {"hello": "world"}),
+        ("/hangup", {"hello": "world"}),
+        ("/status", {"CallUUID": "call-1"}),
+        ("/fallback", {"CallUUID": "x" * 5_000}),
+    ],
+)
+async def test_a_400_is_logged_with_who_asked_for_what(
+    start_runtime: Callable[..., Any], path: str, body: dict[str, str]
+) -> None:
+    runtime = await start_runtime(public_url=PUBLIC, trusted_proxies="127.0.0.1")
+    async with client_of(runtime) as client:
+        with capture_logs() as logged:
+            response = await client.post(path, data=body, headers={"X-Forwarded-For": "192.0.2.7"})
+    assert response.status_code == 400
+    (line,) = [each for each in logged if each["event"] == "webhook refused"]
+    assert (line["status"], line["method"], line["path"]) == (400, "POST", path)
+    assert line["client"] == "192.0.2.7"
+    assert line["reason"]
+    assert len(line["reason"]) <= 201
 
 
 async def test_the_answer_to_a_get_is_xml(client: AsyncClient, runtime: Runtime) -> None:

@@ -224,7 +224,7 @@ def uvicorn_config(runtime: Runtime, certificates: Certificates | None = None) -
     return uvicorn.Config(
         create_app(runtime),
         interface="asgi3",
-        http=cast(Any, functools.partial(HttpConnection, limits)),
+        http=cast(Any, functools.partial(HttpConnection, limits, runtime.refusals)),
         ws=cast(Any, functools.partial(StreamConnection, runtime)),
         ws_max_size=settings.max_message_bytes,
         ws_per_message_deflate=False,

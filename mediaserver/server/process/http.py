@@ -8,8 +8,9 @@ each.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -17,6 +18,10 @@ import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
+from websockets.datastructures import Headers
+from websockets.http11 import Request
+
+from mediaserver.server.refusals import RefusalLog
 
 
 _LINGER_SECONDS: Final = 2.0
@@ -45,6 +50,7 @@ class HttpConnection(HttpToolsProtocol):
 
     Args:
         limits: The limits.
+        refusals: Logs the requests that are refused.
         config: As in uvicorn's class.
         server_state: As in uvicorn's class.
         app_state: As in uvicorn's class.
@@ -55,6 +61,7 @@ class HttpConnection(HttpToolsProtocol):
     def __init__(
         self,
         limits: HttpLimits,
+        refusals: RefusalLog,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
@@ -62,11 +69,16 @@ class HttpConnection(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._limits = limits
+        self._refusals = refusals
+        self.url = b""
         # When to give up waiting for the client; None while the client waits for us.
         self._deadline: float | None = None
         self._in_headers = False
         self._in_body = False
         self._refused = False
+        # What to do once all earlier requests are answered, and what was received meanwhile.
+        self._then: Callable[[], None] | None = None
+        self._early = b""
         # Bytes of the request in progress.
         self._head_bytes = 0
         self._total_bytes = 0
@@ -81,15 +93,19 @@ class HttpConnection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if self._refused:
             return
+        if self._then is not None:
+            self._early += data
+            return
         continuing = self._in_headers
         self._total_bytes += len(data)
         try:
-            self.parser.feed_data(data)
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._upgrade(data[upgrade.args[0] :])
             if self._in_headers and continuing:
                 # httptools reports a header only when it is complete, so the received bytes count.
                 self._count_head(len(data))
-        except httptools.HttpParserUpgrade as upgrade:
-            self._upgrade(data[upgrade.args[0] :])
         except _RefusedError as refusal:
             self._refuse(refusal.status, str(refusal))
         except httptools.HttpParserError as error:
@@ -119,14 +135,16 @@ class HttpConnection(HttpToolsProtocol):
         self._count_head(len(name) + len(value) + len(b": \r\n"))
 
     def on_headers_complete(self) -> None:
-        """Pass the request to the application."""
+        """Pass the request to the application, unless it asks for an upgrade (see `_upgrade`)."""
         self._in_headers = False
-        self._in_body = True
+        if self.parser.should_upgrade():
+            return
         for name, value in self.headers:
             if name == b"content-length" and int(value) > self._limits.max_body_bytes:
                 raise self._body_too_large()
         self._expect(self._limits.header_timeout)
         super().on_headers_complete()
+        self._in_body = True
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
@@ -138,6 +156,8 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End the request."""
+        if self.parser.should_upgrade():
+            return
         self._in_body = False
         super().on_message_complete()
         if self.cycle is not None and not self.cycle.response_complete:
@@ -147,6 +167,9 @@ class HttpConnection(HttpToolsProtocol):
         """Start waiting for the next request."""
         self._expect(self._limits.idle_timeout)
         super().on_response_complete()
+        if self._then is not None and not self.pipeline and not self.transport.is_closing():
+            then, self._then = self._then, None
+            then()
 
     # Deadlines
 
@@ -168,30 +191,105 @@ class HttpConnection(HttpToolsProtocol):
     # Endings
 
     def _upgrade(self, rest: bytes) -> None:
-        if not self._should_upgrade():
-            # An upgrade to anything but a WebSocket is ignored and answered as a plain request.
-            self.cycle.keep_alive = False
-            return
-        self.handle_websocket_upgrade()
-        if rest and not self.transport.is_closing():
-            protocol = self.transport.get_protocol()
-            assert isinstance(protocol, asyncio.Protocol)
-            protocol.data_received(rest)
+        """Decide on a request that asks for an upgrade, whose headers have come.
+
+        RFC 9110, section 7.8: an upgrade may be ignored, and in HTTP/1.0 must be.
+        """
+        method, version = self.parser.get_method(), self.parser.get_http_version()
+        if method == b"CONNECT":
+            raise _RefusedError(HTTPStatus.NOT_IMPLEMENTED, "CONNECT is not supported")
+        protocols = [
+            each.strip().lower()
+            for name, value in self.headers
+            if name == b"upgrade"
+            for each in value.split(b",")
+        ]
+        if method == b"GET" and version == "1.1" and b"websocket" in protocols:
+            self._take_stream(rest)
+        else:
+            self._take_without_upgrade(method, version, rest)
+
+    def _take_stream(self, rest: bytes) -> None:
+        """Take a request for a WebSocket."""
+        for name, value in self.headers:
+            if name == b"transfer-encoding" or (name == b"content-length" and int(value) > 0):
+                raise _RefusedError(
+                    HTTPStatus.BAD_REQUEST, "a request for a WebSocket must not have a body"
+                )
+        target = httptools.parse_url(self.url)
+        path = target.path + (b"?" + target.query if target.query else b"")
+        headers = Headers(
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers
+        )
+        request = Request(path.decode("latin-1"), headers)
+        self._early = rest
+        self._in_turn(partial(self._open_stream, request))
+
+    def _in_turn(self, action: Callable[[], None]) -> None:
+        """Call `action` after the responses to earlier requests (RFC 9112, section 9.3.2)."""
+        if self.cycle is None or self.cycle.response_complete:
+            action()
+        else:
+            self._then = action
+            self._deadline = None
+            self.flow.pause_reading()
+
+    def _open_stream(self, request: Request) -> None:
+        """Hand the connection over to a WebSocket protocol."""
+        self._unset_keepalive_if_required()
+        self.connections.discard(self)
+        protocol: Any = self.ws_protocol_class(  # type: ignore[call-arg, misc]
+            config=self.config, server_state=self.server_state, app_state=self.app_state
+        )
+        protocol.connection_made(self.transport)
+        self.transport.set_protocol(protocol)
+        self.flow.resume_reading()
+        protocol.take_request(request)
+        if self._early and not self.transport.is_closing():
+            protocol.data_received(self._early)
+
+    def _take_without_upgrade(self, method: bytes, version: str, rest: bytes) -> None:
+        """Take a request as if it did not ask for an upgrade.
+
+        The parser has ended the request at its headers, so they are parsed again, without Upgrade.
+        """
+        lines = [method + b" " + self.url + b" HTTP/" + version.encode() + b"\r\n"]
+        lines += [
+            name + b": " + value + b"\r\n" for name, value in self.headers if name != b"upgrade"
+        ]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"".join(lines) + b"\r\n" + rest)
 
     def _refuse(self, status: HTTPStatus, text: str) -> None:
         """Respond and close, discarding further input so that the client can read the response."""
         self._refused = True
-        self._expect(_LINGER_SECONDS)
-        cycle = self.cycle
-        if cycle is not None and cycle.response_started:
-            if self._in_body or not cycle.response_complete:
-                # The response has been sent already, and there cannot be another.
-                self.transport.close()
-                return
-        elif cycle is not None:
+        self._refusals.note(
+            "request refused",
+            status=int(status),
+            reason=text,
+            # Without the query, which may have numbers and tokens.
+            path=self.url.partition(b"?")[0].decode("latin-1"),
+            client=self.client[0] if self.client else "?",
+        )
+        if not self._in_body:
+            self._in_turn(partial(self._send_refusal, status, text))
+        elif self.pipeline:
+            # Its own request is the newest of those that wait for their turn.
+            self.pipeline.popleft()
+            self._then = partial(self._send_refusal, status, text)
+            self._deadline = None
+        elif self.cycle.response_started:
+            # The response has been sent already, and there cannot be another.
+            self._expect(_LINGER_SECONDS)
+            self.transport.close()
+        else:
             # Tell an application that waits for the rest of the request that it will not come.
-            cycle.disconnected = True
-            cycle.message_event.set()
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+            self._send_refusal(status, text)
+
+    def _send_refusal(self, status: HTTPStatus, text: str) -> None:
+        self._expect(_LINGER_SECONDS)
         body = text.encode() + b"\n"
         lines = [
             STATUS_LINE[status],

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 import uvicorn
+from structlog.testing import capture_logs
 from uvicorn.server import ServerState
+from websockets.http11 import Request
 
 from mediaserver.server.process.http import HttpConnection, HttpLimits, sweep_connections
+from mediaserver.server.refusals import RefusalLog
 from tests.server.until import until
 
 
@@ -56,6 +59,9 @@ class Socket(asyncio.Protocol):
         self.received: list[Any] = []
         Socket.made.append(self)
 
+    def take_request(self, request: Request) -> None:
+        self.received.append(request)
+
     def data_received(self, data: bytes) -> None:
         self.received.append(data)
 
@@ -67,6 +73,7 @@ class Server:
         )
         self.config.load()
         self.state = ServerState()
+        self.refusals = RefusalLog(asyncio.get_running_loop().time)
         self.writers: list[Any] = []
 
     @property
@@ -87,7 +94,7 @@ class Server:
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         await loop.connect_accepted_socket(
-            lambda: HttpConnection(LIMITS, self.config, self.state, {}), ours
+            lambda: HttpConnection(LIMITS, self.refusals, self.config, self.state, {}), ours
         )
         reader, writer = await asyncio.open_connection(sock=theirs)
         self.writers.append(writer)
@@ -267,9 +274,127 @@ async def test_a_refused_client_that_stays_is_cut_off(server: Server) -> None:
     await until(lambda: not server.state.connections)
 
 
-async def test_an_upgrade_to_something_else_is_answered_as_a_request(server: Server) -> None:
-    head = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+H2C = (
+    b"HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+    b"HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n"
+)
+"""How curl --http2 asks."""
+TEN_IN_CHUNKS = b"Transfer-Encoding: chunked\r\n\r\n4\r\nCall\r\n6\r\nUUID=1\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "body_size"),
+    [
+        (b"GET / " + H2C + b"\r\n", b"0"),
+        (b"POST / " + H2C + b"Content-Length: 10\r\n\r\nCallUUID=1", b"10"),
+        (b"POST / " + H2C + TEN_IN_CHUNKS, b"10"),
+        (b"POST / " + H2C.replace(b"h2c", b"websocket") + TEN_IN_CHUNKS, b"10"),
+    ],
+    ids=["no body", "body", "chunks", "a WebSocket by POST"],
+)
+@pytest.mark.parametrize("piece", [1, 50, 10_000])
+async def test_an_upgrade_to_something_else_is_answered_as_a_request(
+    server: Server, request_bytes: bytes, body_size: bytes, piece: int
+) -> None:
+    request_bytes += b"GET / HTTP/1.1\r\n" + CLOSE + b"\r\n"
+    pieces = [request_bytes[at : at + piece] for at in range(0, len(request_bytes), piece)]
+    first, second = (await server.ask(*pieces)).split(b"HTTP/1.1 200 OK\r\n")[1:]
+    assert first.endswith(b"\r\n\r\n" + body_size)
+    assert second.endswith(b"\r\n\r\n0")
+
+
+async def test_an_upgrade_in_http_1_0_is_ignored(server: Server) -> None:
+    head = b"GET /stream HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
     assert (await server.ask(head)).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+WEBSOCKET = b"Host: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
+
+
+@pytest.mark.parametrize("body", [b"Content-Length: 3\r\n\r\nabc", TEN_IN_CHUNKS])
+async def test_a_websocket_with_a_body_is_refused_with_an_answer(
+    server: Server, body: bytes
+) -> None:
+    answer = await server.ask(b"GET /stream HTTP/1.1\r\n" + WEBSOCKET + body)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.endswith(b"must not have a body\n")
+
+
+async def test_connect_is_refused_with_an_answer(server: Server) -> None:
+    answer = await server.ask(b"CONNECT example.com:443 HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 501 ")
+
+
+@pytest.mark.parametrize("offered", [b"h2c, websocket", b"WebSocket"])
+async def test_a_websocket_may_be_one_of_several_upgrades(server: Server, offered: bytes) -> None:
+    Socket.made.clear()
+    _, writer = await server.connect()
+    writer.write(b"GET /a HTTP/1.1\r\n" + WEBSOCKET.replace(b"websocket", offered) + b"\r\n")
+    await until(lambda: Socket.made)
+
+
+async def test_a_refusal_is_logged_with_who_asked_for_what(server: Server) -> None:
+    with capture_logs() as logged:
+        await server.ask(b"POST /answer?From=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n")
+    (line,) = logged
+    assert line["event"] == "request refused"
+    assert (line["status"], line["path"]) == (413, "/answer")
+    assert "4000 bytes" in line["reason"]
+    assert "client" in line
+
+
+async def test_requests_before_a_websocket_are_answered_before_it(server: Server) -> None:
+    Socket.made.clear()
+    reader, writer = await server.connect()
+    ask = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    writer.write(ask * 2 + b"GET /stream HTTP/1.1\r\n" + WEBSOCKET + b"\r\nearly")
+    await until(lambda: Socket.made and Socket.made[0].received)
+    answers = await reader.read(10_000)
+    assert answers.count(b"HTTP/1.1 200 OK\r\n") == 2
+    assert [getattr(each, "path", each) for each in Socket.made[0].received] == [
+        "/stream",
+        b"early",
+    ]
+
+
+async def test_what_follows_a_websocket_that_waits_its_turn_is_kept(server: Server) -> None:
+    Socket.made.clear()
+    answers = asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await answers.wait()
+        await hasty(scope, receive, send)
+
+    server.config.loaded_app = slow
+    _, writer = await server.connect()
+    connection = server.only_connection
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET /s HTTP/1.1\r\n" + WEBSOCKET + b"\r\n")
+    await until(lambda: connection._then is not None)
+    connection.data_received(b"first")
+    assert not Socket.made
+    answers.set()
+    await until(lambda: Socket.made and len(Socket.made[0].received) == 2)
+    assert Socket.made[0].received[1] == b"first"
+
+
+@pytest.mark.parametrize(
+    ("then", "status"),
+    [
+        (b"what?\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nX: " + b"a" * 3_000 + b"\r\n\r\n", b"431"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4001\r\n\r\n", b"413"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nno", b"400"),
+        (b"GET /stream HTTP/1.1\r\n" + WEBSOCKET + b"Content-Length: 9\r\n\r\n", b"400"),
+    ],
+    ids=["not HTTP", "header", "length", "chunk", "websocket"],
+)
+async def test_a_refusal_comes_after_the_responses_to_earlier_requests(
+    server: Server, then: bytes, status: bytes
+) -> None:
+    answer = await server.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + then)
+    first, second = answer.split(b"HTTP/1.1 ")[1:]
+    assert first.startswith(b"200 ")
+    assert second.startswith(status)
 
 
 async def test_bytes_that_come_with_the_upgrade_request_are_not_lost(server: Server) -> None:
@@ -279,7 +404,8 @@ async def test_bytes_that_come_with_the_upgrade_request_are_not_lost(server: Ser
     writer.write(head + b"early frame")
     await until(lambda: Socket.made)
     request, early = Socket.made[0].received
-    assert request.startswith(b"GET /stream?a=1 HTTP/1.1\r\n")
+    assert request.path == "/stream?a=1"
+    assert request.headers["Upgrade"] == "websocket"
     assert early == b"early frame"
     # It is no HTTP connection any more: the sweep does not look at it.
     assert not server.state.connections
