@@ -95,6 +95,7 @@ class Agent(Configured, Handler, ABC):
             cancel=self._cancel_reply,
             settle=self.settle,
             report=self._report,
+            clock=lambda: self.stream.clock(),
             still_owed=self.still_owed,
         )
         self._detector: VoiceDetector | None = None
@@ -470,6 +471,27 @@ class Agent(Configured, Handler, ABC):
     def _take_keys(self, keys: str) -> None:
         self.dialogue.keys_over()
         self._answer(f"[pressed {keys}]", None, self.respond, since=self._key_at)
+
+    # Tools.
+
+    def start_tool(
+        self, reply: Reply, call: ToolCall, use: Callable[[], Coroutine[Any, Any, None]]
+    ) -> asyncio.Task[None]:
+        """Start a tool for `reply`; `use` puts its result into the conversation.
+
+        It finishes even if the caller interrupts the reply. Its result is then told as soon as the
+        caller and the agent have finished.
+        """
+        self.dialogue.tool_begins()
+        return self.start(self._finish_tool(reply, use), f"tool {call.name}", finishes=True)
+
+    async def _finish_tool(
+        self, reply: Reply, use: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        try:
+            await use()
+        finally:
+            self.dialogue.tool_ends(reply)
 
     # Ending the call.
 

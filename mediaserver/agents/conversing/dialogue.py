@@ -51,6 +51,16 @@ class Dialogue:
 
     What the caller says while a reply is owed becomes one turn with it.
 
+    A tool may return after the reply that used it is over, because the caller spoke meanwhile. The
+    next time that the model is asked, it is asked with that result::
+
+        tool_begins()    while a tool works, silence does not count
+        tool_ends()      a result that no reply waits for is `unanswered`
+        asks()           nothing is unanswered any more: the model reads all results so far
+
+    If nothing else has the model asked, a reply that is owed to nobody does, as soon as the caller
+    and the agent have finished.
+
     The callables are called at once, from within the methods.
 
     Args:
@@ -59,11 +69,13 @@ class Dialogue:
         settle: keeps what the caller heard of a reply, in the conversation and in `Reply.heard`.
             Called once for each reply, right before it is over.
         report: reports the turn of a reply. Not called for replies without a number.
+        clock: the call's clock.
         still_owed: tells whether a reply that was given up must be given after all.
 
     Attributes:
         current: the reply that is being given, or None.
         owed: the reply that waits for its beginning, or None.
+        unanswered: whether a tool has returned something that the model has not read.
         ended: whether the stream has ended.
         silences: the number of times in a row that both sides were silent for long.
         failures: the number of turns in a row that failed.
@@ -77,19 +89,23 @@ class Dialogue:
         cancel: Callable[[Reply], object],
         settle: Callable[[Reply], object],
         report: Callable[[Reply], object],
+        clock: Callable[[], float],
         still_owed: Callable[[Reply], bool] = lambda reply: bool(reply.caller),
     ) -> None:
         self._start = begin
         self._cancel = cancel
         self._keep = settle
         self._report = report
+        self._clock = clock
         self._still_owed = still_owed
         self.current: Reply | None = None
         self.owed: Reply | None = None
+        self.unanswered = False
         self.ended = False
         self.silences = 0
         self.failures = 0
         self._turns = 0
+        self._tools = 0
         # What the caller says, until its words are known; and whether more keys may come.
         self._hearing: set[CallerTurn] = set()
         self._pressing = False
@@ -128,7 +144,7 @@ class Dialogue:
 
     def silent(self) -> bool:
         """Both sides have been silent for long. Return whether the agent is to say something."""
-        if self.current is not None or self.owed is not None or self.hearing:
+        if self.current is not None or self.owed is not None or self.hearing or self._tools:
             return False
         self.silences += 1
         return True
@@ -146,10 +162,14 @@ class Dialogue:
 
     def go_on(self) -> None:
         """Begin the reply that is owed, if the caller has finished and the agent has too."""
-        reply = self.owed
-        if reply is None or self.current is not None or self.ended or self.hearing:
+        if self.current is not None or self.ended or self.hearing:
             return
-        self.owed = None
+        reply, self.owed = self.owed, None
+        if reply is None and self.unanswered:
+            reply = Reply(None, since=self._clock())
+            self.asks(reply)
+        if reply is None:
+            return
         if reply.settled:
             reply = reply.again()
         if reply.number is None:
@@ -163,6 +183,23 @@ class Dialogue:
         self._start(reply)
         self._move(reply, ReplyState.THINKING)
         self.current = reply
+
+    def tool_begins(self) -> None:
+        """A tool begins to work for the caller."""
+        self._tools += 1
+
+    def tool_ends(self, reply: Reply) -> None:
+        """A tool that `reply` uses is done, and its result is in the conversation."""
+        self._tools -= 1
+        if reply is self.current and reply.using_tools:
+            return  # it waits for the tool
+        self.unanswered = True
+        self.go_on()
+
+    def asks(self, reply: Reply) -> None:
+        """The model is asked for `reply`, with all results so far."""
+        reply.tells_results |= self.unanswered
+        self.unanswered = False
 
     def plays(self, reply: Reply, playback: Audible, at: float) -> None:
         """The first audio of `reply` was played at `at` on the call's clock."""
@@ -184,6 +221,8 @@ class Dialogue:
 
     def finish(self, reply: Reply) -> None:
         """The work of `reply` is done, and the caller has heard all of it."""
+        if reply.state is ReplyState.CLOSING:
+            self._owe_nothing()  # the call was left
         if reply.error is None and reply.number:
             self.failures = 0
         self.abandon(reply)
@@ -204,13 +243,15 @@ class Dialogue:
         reply.interrupted = True
         self._settle(reply)
         self._cancel(reply)
-        if reply.state is ReplyState.GIVEN_UP and self._still_owed(reply):
-            self.owed = reply
+        if reply.state is ReplyState.GIVEN_UP:
+            self.unanswered |= reply.tells_results
+            if self._still_owed(reply):
+                self.owed = reply
 
     def give_up(self) -> None:
         """Stop the current reply, and owe nothing."""
         self.give_way()
-        self.owed = None
+        self._owe_nothing()
 
     def end(self) -> None:
         """The stream has ended: settle and report what there is."""
@@ -222,6 +263,10 @@ class Dialogue:
             self._settle(reply)
         elif self.owed is not None and self.owed.state is ReplyState.GIVEN_UP:
             self._report(self.owed)
+
+    def _owe_nothing(self) -> None:
+        self.owed = None
+        self.unanswered = False
 
     def _settle(self, reply: Reply) -> None:
         if reply.settled:

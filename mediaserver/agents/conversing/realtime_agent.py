@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from audiocodecs import MULAW_8K, AudioFormat
 from mediaserver.agents.conversing.agent import Agent
@@ -45,6 +45,12 @@ SAY = "Say to the caller exactly this, in these words, and nothing else: {text}"
 
 _REMEMBERED_TURNS = 64
 """Number of the latest turns whose transcript may still come."""
+
+
+class _Speech:
+    """What the caller says while the model's side takes the turns, until it has ended."""
+
+    dropped: Final = False
 
 
 class RealtimeAgent(Agent):
@@ -97,6 +103,7 @@ class RealtimeAgent(Agent):
         self._taking_back: asyncio.Task[None] | None = None
         # The latest response that nobody asked for, if the model's side takes the turns.
         self._spontaneous: ExpectedResponse | None = None
+        self._speech = _Speech()
 
     # The connection.
 
@@ -126,6 +133,7 @@ class RealtimeAgent(Agent):
     def _session_lost(self, lost: ServiceError) -> None:
         """Give up what the session was asked for, and open another one."""
         self._untold.clear()
+        self.dialogue.understood(self._speech)
         current = self.dialogue.current
         if self._relay is not None and current is not None and not current.began:
             # The next session must not be told words that nobody heard.
@@ -295,8 +303,7 @@ class RealtimeAgent(Agent):
         hearing: CallerSaying | None,
     ) -> ExpectedResponse | None:
         """Ask for the answer to what the caller said or pressed."""
-        while self._typed:
-            await self._kept.do(session, session.tell(Text("user", self._typed.popleft())))
+        await self._tell_typed(session)
         speech = hearing is not None and not hearing.text
         if self._heard is heard:
             self._heard = UnansweredSpeech()
@@ -306,6 +313,7 @@ class RealtimeAgent(Agent):
             await self._kept.do(session, heard.tell(session))
             return None
         response = self._expect(reply, session)
+        self.dialogue.asks(reply)
         if speech:
             assert hearing is not None
             await self._kept.do(session, heard.tell(session))
@@ -314,6 +322,10 @@ class RealtimeAgent(Agent):
         else:
             await self._kept.do(session, session.respond())
         return response
+
+    async def _tell_typed(self, session: RealtimeSession) -> None:
+        while self._typed:
+            await self._kept.do(session, session.tell(Text("user", self._typed.popleft())))
 
     async def _say(self, session: RealtimeSession, *, reply: Reply, text: str) -> ExpectedResponse:
         """Ask the model to say `text`."""
@@ -363,6 +375,7 @@ class RealtimeAgent(Agent):
                         return
             session = await self._ready()
             response = self._expect(reply, session)
+            self.dialogue.asks(reply)
             await self._kept.do(session, session.respond())
 
     # Tools.
@@ -375,8 +388,8 @@ class RealtimeAgent(Agent):
         else:
             # Already before the response is done: what the tool says belongs to this reply.
             response.reply.using_tools = True
-            use = self._use_tool(call, self._kept.current)
-            response.tools[self.start(use, f"tool {call.name}", finishes=True)] = call
+            use = partial(self._use_tool, call, self._kept.current)
+            response.tools[self.start_tool(response.reply, call, use)] = call
 
     async def _use_tool(self, call: ToolCall, session: RealtimeSession | None) -> None:
         await self._returned(call, await self.toolbox.use(call), session)
@@ -431,6 +444,7 @@ class RealtimeAgent(Agent):
             if self.dialogue.current is not None or self.stream.unheard:
                 self._barged_in(True)
             self._give_way()
+            self.dialogue.speaks(self._speech)
         else:
             assert isinstance(event, CallerFinished)
             self._caller_finished()
@@ -481,6 +495,7 @@ class RealtimeAgent(Agent):
         """Begin a reply for what the model says by itself; None if it is not to be heard."""
         if not self._kept.takes_turns or self.leaving:
             return None
+        self.dialogue.understood(self._speech)
         self._answer("", None, self._follow_spontaneous)
         if self.dialogue.current is None:
             return None
@@ -489,5 +504,10 @@ class RealtimeAgent(Agent):
 
     async def _follow_spontaneous(self, reply: Reply) -> None:
         self._spend(reply)
+        self.dialogue.asks(reply)
+        if self._typed and self._kept.current is not None:
+            # It is about to answer, without the keys that were pressed while the caller spoke.
+            await self._tell_typed(self._kept.current)
+            self.dialogue.unanswered = True
         if self._spontaneous is not None and self._spontaneous.reply is reply:
             await self._follow_through(reply, self._spontaneous)

@@ -65,6 +65,8 @@ class Reply:
         interrupted: whether it was stopped before the caller heard all of it. `Dialogue` sets this
             before it settles the reply.
         using_tools: whether it waits for tools.
+        tells_results: whether the model was asked with results that came after the reply that had
+            used those tools. `Dialogue` sets this.
         heard: what the caller heard of it; set by `Agent.settle`.
         error: what went wrong, or None.
 
@@ -80,6 +82,7 @@ class Reply:
         self.state = ReplyState.OWED
         self.interrupted = False
         self.using_tools = False
+        self.tells_results = False
         self.heard = ""
         self.error: str | None = None
         # Set as they happen, on the call's clock.

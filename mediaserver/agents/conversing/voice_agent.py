@@ -121,6 +121,7 @@ class VoiceAgent(Agent):
 
     async def _ask(self, reply: Reply, speaker: Speaker) -> list[ToolCall]:
         """Let the model go on with the conversation; say its words, and return its tool calls."""
+        self.dialogue.asks(reply)
         messages = [Text("system", self.prompt), *self.conversation.messages]
         saying = self.conversation.say()
         sentences = Sentences()
@@ -174,18 +175,17 @@ class VoiceAgent(Agent):
         self, reply: Reply, speaker: Speaker, calls: Sequence[ToolCall]
     ) -> None:
         reply.using_tools = True
-        # In tasks of their own: they finish even if the caller interrupts.
-        tools = [
-            self.start(self._use_tool(call), f"tool {call.name}", finishes=True) for call in calls
-        ]
-        _, running = await asyncio.wait(tools, timeout=self.hold_after)
-        if running:
-            slow = [call for call, tool in zip(calls, tools, strict=True) if tool in running]
-            hold = next(filter(None, (self.toolbox.hold(call.name) for call in slow)), None)
-            if hold is not None:
-                await speaker.say(hold, self.conversation.say())
-            await asyncio.wait(running)
-        reply.using_tools = False
+        try:
+            tools = [self.start_tool(reply, call, partial(self._use_tool, call)) for call in calls]
+            _, running = await asyncio.wait(tools, timeout=self.hold_after)
+            if running:
+                slow = [call for call, tool in zip(calls, tools, strict=True) if tool in running]
+                hold = next(filter(None, (self.toolbox.hold(call.name) for call in slow)), None)
+                if hold is not None:
+                    await speaker.say(hold, self.conversation.say())
+                await asyncio.wait(running)
+        finally:
+            reply.using_tools = False
 
     async def _use_tool(self, call: ToolCall) -> None:
         self.conversation.returned(await self.toolbox.use(call))

@@ -46,6 +46,7 @@ class Shell:
             cancel=self.cancelled.append,
             settle=self.settle,
             report=self.reported.append,
+            clock=lambda: 7.0,
         )
 
     def settle(self, reply: Reply) -> None:
@@ -138,7 +139,7 @@ def test_a_reply_that_cannot_be_started_is_not_the_current_one(shell: Shell) -> 
     def fail(made: Reply) -> None:
         raise RuntimeError("the stream has ended")
 
-    dialogue = Dialogue(begin=fail, cancel=fail, settle=fail, report=fail)
+    dialogue = Dialogue(begin=fail, cancel=fail, settle=fail, report=fail, clock=float)
     with pytest.raises(RuntimeError):
         dialogue.begin(reply())
     assert dialogue.current is None
@@ -164,6 +165,132 @@ def test_tools_are_used_by_the_current_reply_only(shell: Shell) -> None:
         seen.append(shell.dialogue.using_tools)
     shell.dialogue.finish(made)
     assert [*seen, shell.dialogue.using_tools] == [False, True, False]
+
+
+# What tools return late.
+
+
+def using(shell: Shell) -> Reply:
+    """Have a reply that waits for a tool."""
+    made = owed(shell)
+    shell.dialogue.asks(made)
+    made.using_tools = True
+    shell.dialogue.tool_begins()
+    return made
+
+
+def test_the_reply_that_waits_for_a_tool_tells_its_result(shell: Shell) -> None:
+    made = using(shell)
+    shell.dialogue.tool_ends(made)
+    made.using_tools = False
+    shell.dialogue.asks(made)
+    shell.dialogue.finish(made)
+    assert shell.began == [made]
+    assert not made.tells_results
+
+
+def test_a_result_that_no_reply_waits_for_is_told_at_once_if_nobody_speaks(shell: Shell) -> None:
+    late = using(shell)
+    shell.dialogue.give_up()
+    shell.dialogue.tool_ends(late)
+    _, telling = shell.began
+    assert (telling.number, telling.caller, telling.since, telling.work) == (2, "", 7.0, None)
+
+
+def test_a_result_that_comes_during_another_reply_is_told_after_it(shell: Shell) -> None:
+    late = using(shell)
+    shell.heard = "One moment."
+    shell.dialogue.give_way()
+    checking = owed(shell, "Hello?")
+    shell.dialogue.asks(checking)
+    shell.dialogue.tool_ends(late)
+    assert shell.began == [late, checking]
+    shell.dialogue.finish(checking)
+    assert len(shell.began) == 3
+
+
+def test_a_result_that_comes_while_the_caller_speaks_is_answered_with_what_they_say(
+    shell: Shell,
+) -> None:
+    late, said = using(shell), Said()
+    shell.dialogue.speaks(said)
+    shell.heard = "One moment."
+    shell.dialogue.give_way()
+    shell.dialogue.tool_ends(late)
+    shell.dialogue.understood(said)
+    answer = owed(shell, "Hello?")
+    shell.dialogue.asks(answer)
+    shell.dialogue.finish(answer)
+    assert shell.began == [late, answer]
+
+
+def test_a_result_that_comes_during_what_turns_out_to_be_noise_is_told(shell: Shell) -> None:
+    late, said = using(shell), Said()
+    shell.dialogue.give_up()
+    shell.dialogue.speaks(said)
+    shell.dialogue.tool_ends(late)
+    assert shell.began == [late]
+    said.dropped = True
+    shell.dialogue.go_on()
+    assert len(shell.began) == 2
+
+
+def test_several_results_that_come_during_a_reply_are_told_together(shell: Shell) -> None:
+    late = using(shell)
+    shell.dialogue.tool_begins()
+    shell.dialogue.give_up()
+    checking = owed(shell, "Hello?")
+    shell.dialogue.asks(checking)
+    shell.dialogue.tool_ends(late)
+    shell.dialogue.tool_ends(late)
+    shell.dialogue.finish(checking)
+    shell.dialogue.asks(shell.began[2])
+    shell.dialogue.finish(shell.began[2])
+    assert len(shell.began) == 3
+
+
+def test_a_result_is_told_again_if_the_caller_noticed_nothing_of_it(shell: Shell) -> None:
+    late = using(shell)
+    shell.dialogue.give_up()
+    shell.dialogue.tool_ends(late)
+    telling, said = shell.began[1], Said()
+    shell.dialogue.asks(telling)
+    shell.dialogue.speaks(said)
+    shell.dialogue.give_way()
+    said.dropped = True
+    shell.dialogue.go_on()
+    assert len(shell.began) == 3
+
+
+def test_a_reply_that_failed_while_its_tool_ran_leaves_the_result_to_the_next(
+    shell: Shell,
+) -> None:
+    failed = using(shell)
+    failed.using_tools = False
+    failed.error = "no voice"
+    shell.dialogue.tool_ends(failed)
+    assert shell.began == [failed]
+    shell.dialogue.finish(failed)
+    assert len(shell.began) == 2
+
+
+def test_who_waits_for_a_tool_is_not_silent(shell: Shell) -> None:
+    late = using(shell)
+    shell.dialogue.give_up()
+    assert not shell.dialogue.silent()
+    shell.dialogue.tool_ends(late)
+    shell.dialogue.finish(shell.began[-1])
+    assert shell.dialogue.silent()
+
+
+def test_an_agent_that_has_left_tells_nothing_any_more(shell: Shell) -> None:
+    late = using(shell)
+    shell.dialogue.give_up()
+    leaving = owed(shell, "Bye.")
+    shell.dialogue.tool_ends(late)
+    shell.dialogue.close(leaving)
+    shell.dialogue.finish(leaving)
+    assert shell.began == [late, leaving]
 
 
 # How it ends.
@@ -228,7 +355,12 @@ def test_a_reply_to_nobody_is_not_given_again(shell: Shell) -> None:
 def test_the_shell_may_say_what_is_still_owed(shell: Shell) -> None:
     ignore = shell.began.append
     dialogue = Dialogue(
-        begin=ignore, cancel=ignore, settle=ignore, report=ignore, still_owed=lambda reply: True
+        begin=ignore,
+        cancel=ignore,
+        settle=ignore,
+        report=ignore,
+        clock=float,
+        still_owed=lambda reply: True,
     )
     greeting = Reply(0, since=0.0)
     dialogue.owe(greeting)
@@ -353,6 +485,7 @@ class AnyDialogue(RuleBasedStateMachine):
         self.dialogue = self.shell.dialogue
         self.said: list[Said] = []
         self.stopped: set[Reply] = set()
+        self.tools: list[Reply] = []
 
     @rule()
     def the_caller_speaks(self) -> None:
@@ -398,6 +531,23 @@ class AnyDialogue(RuleBasedStateMachine):
     def the_caller_interrupts(self, heard: str) -> None:
         self.shell.heard = heard
         self.dialogue.give_way()
+
+    @precondition(lambda self: self.dialogue.current is not None)
+    @rule()
+    def the_model_uses_a_tool(self) -> None:
+        current = self.dialogue.current
+        assert current is not None
+        self.dialogue.asks(current)
+        current.using_tools = True
+        self.dialogue.tool_begins()
+        self.tools.append(current)
+
+    @precondition(lambda self: self.tools)
+    @rule(data=st.data())
+    def a_tool_returns(self, data: st.DataObject) -> None:
+        used = data.draw(st.sampled_from(self.tools))
+        self.tools.remove(used)
+        self.dialogue.tool_ends(used)
 
     @rule()
     def the_application_interrupts(self) -> None:
@@ -462,7 +612,7 @@ class AnyDialogue(RuleBasedStateMachine):
     def nothing_is_owed_when_nothing_is_in_its_way(self) -> None:
         dialogue = self.dialogue
         in_the_way = dialogue.current is not None or dialogue.hearing or dialogue.ended
-        assert dialogue.owed is None or in_the_way
+        assert (dialogue.owed is None and not dialogue.unanswered) or in_the_way
 
     @invariant()
     def every_reply_that_is_over_and_was_noticed_is_reported(self) -> None:

@@ -519,26 +519,60 @@ def test_a_slow_tool_has_its_hold_phrase_said() -> None:
     assert agent.turns[0].agent == "One moment please. Found."
 
 
-def test_a_tool_that_outlives_its_turn_tells_the_model_all_the_same() -> None:
-    model = ScriptedRealtime([["Looking.", ToolCall("call_1", "slow", "{}")], "Yes?"])
+class Slow(Talking):
+    @tool
+    async def slow(self) -> str:
+        """Take four seconds."""
+        await asyncio.sleep(4.0)
+        return "found"
 
-    class Slow(Talking):
-        @tool
-        async def slow(self) -> str:
-            """Take four seconds."""
-            await asyncio.sleep(4.0)
-            return "found"
+
+@pytest.mark.parametrize("seconds", [1.0, 4.0], ids=["the caller is silent", "the caller speaks"])
+def test_a_result_that_comes_after_its_turn_is_told_once_both_are_quiet(seconds: float) -> None:
+    model = ScriptedRealtime(
+        [["Looking.", ToolCall("call_1", "slow", "{}")], "Yes?", "Found it.", "Never said."]
+    )
 
     async def talk(phone: Phone) -> None:
         asked = phone.time
         phone.say(voice(0.8))
-        await phone.wait_for_audio(after=asked)
-        phone.say(voice(1.0))
-        await phone.wait_until(8.0)
+        began = await phone.wait_for_audio(after=asked)
+        await phone.wait_until(began + 0.8)
+        phone.say(voice(seconds))
+        await phone.wait_until(12.0)
 
     agent, _ = converse(agent_with(model, Slow), talk)
     assert model.session.told == [ToolResult("call_1", "found")]
-    assert agent.turns[-1].agent == "Yes?"
+    # One that comes while the caller speaks is answered with what they say.
+    told = ["Yes?", "Found it."] if seconds == 1.0 else ["Yes?"]
+    assert [turn.agent for turn in agent.turns[1:]] == told
+
+
+@pytest.mark.parametrize("speaks", [False, True])
+def test_a_late_result_is_told_to_a_model_that_takes_the_turns(speaks: bool) -> None:
+    model = ScriptedRealtime(
+        [["Looking.", ToolCall("call_1", "slow", "{}")], "Yes?", "Found it."], takes_turns=True
+    )
+
+    async def talk(phone: Phone) -> None:
+        await phone.wait_until(1.0)
+        session = model.session
+        session.caller_finished()
+        await phone.wait_until(2.5)
+        session.caller_speaks()
+        await phone.wait_until(3.0)
+        if not speaks:
+            session.caller_finished()
+        await phone.wait_until(6.0)  # the result came at 5.3
+        said.append(session.responses)
+        if speaks:
+            session.caller_finished()
+        await phone.wait_until(9.0)
+
+    said: list[Any] = []
+    agent, _ = converse(agent_with(model, Slow), talk)
+    assert said == [1 if speaks else 3]
+    assert [turn.agent for turn in agent.turns[1:]] == ["Yes?", "Found it."][: 1 if speaks else 2]
 
 
 def test_the_agent_hangs_up_when_its_farewell_was_heard() -> None:
@@ -770,6 +804,23 @@ def test_its_word_that_the_caller_speaks_interrupts() -> None:
     assert [turn.interrupted for turn in agent.turns] == [True, False]
     assert agent.barge_ins == [True]
     assert texts(agent)[-2:] == [("user", "Stop."), ("assistant", "Sure.")]
+
+
+def test_keys_that_are_pressed_while_it_hears_the_caller_are_answered_after_that() -> None:
+    model = ScriptedRealtime(["It rains.", "Number five."], takes_turns=True)
+
+    async def talk(phone: Phone) -> None:
+        await phone.wait_until(1.0)
+        model.session.caller_speaks()
+        phone.press("5#")
+        await phone.wait_until(2.0)
+        assert model.session.responses == 0
+        model.session.caller_finished()
+        await phone.wait_until(5.0)
+
+    agent, _ = converse(agent_with(model), talk)
+    assert model.session.told == [Text("user", "[pressed 5]")]
+    assert [turn.agent for turn in agent.turns] == ["It rains.", "Number five."]
 
 
 def test_a_model_that_takes_the_turns_and_cannot_be_reached_again_ends_the_call() -> None:

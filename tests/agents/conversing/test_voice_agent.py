@@ -473,7 +473,7 @@ def test_a_tool_is_finished_though_the_caller_interrupts(receptionist: type[Any]
         caller(1.0, voice(1.0), 3.6, voice(1.0), 12.0),
         kind=receptionist,
         hears=["A table?", "By the window."],
-        answers=[find(), "I am looking."],
+        answers=[find(), "I am looking.", "Table fourteen."],
     )
     assert receptionist.used == [2]
     results = [m for m in call.messages if isinstance(m, ToolResult)]
@@ -481,6 +481,90 @@ def test_a_tool_is_finished_though_the_caller_interrupts(receptionist: type[Any]
     # The model was asked before that, with a result that says so.
     (early,) = [m for m in call.llm.conversations[1] if isinstance(m, ToolResult)]
     assert "not done yet" in early.text
+
+
+def late(receptionist: type[Any], *steps: Any, hears: list[str], answers: list[Any]) -> Any:
+    """Have a tool take from 2.8 to 7.8 s, while the caller does what they do."""
+    receptionist.seconds = 5.0
+    return converse(
+        caller(1.0, voice(1.0), *steps),
+        kind=receptionist,
+        hears=["A table?", *hears],
+        llm=TimedModel(answers, timing=Timing(0.2, 0.02)),
+        turn_taking=TurnSettings(silence=3.0),
+    )
+
+
+def test_the_result_of_a_tool_is_told_though_the_caller_spoke_meanwhile(
+    receptionist: type[Any],
+) -> None:
+    call = late(
+        receptionist,
+        *(4.0, voice(0.6), 16.0),
+        hears=["Hello?"],
+        answers=[find(), "Still checking.", "Table fourteen.", "Anything else?"],
+    )
+    assert call.said[-1][1].startswith("Still checking. Table fourteen.")
+    assert ToolResult("a", "Table 14.") in call.llm.conversations[2]
+    turn = call.turns[2]
+    assert (turn.number, turn.caller, turn.agent) == (3, "", "Table fourteen.")
+    # It began to be told as soon as it was there, and before that nobody was thought silent.
+    assert turn.audio_heard < 0.5
+
+
+def test_a_result_that_comes_while_the_agent_speaks_is_told_after_that(
+    receptionist: type[Any],
+) -> None:
+    call = late(
+        receptionist,
+        *(5.5, voice(0.6), 13.0),
+        hears=["Hello?"],
+        answers=[find(), TEN, "Table fourteen."],
+    )
+    assert [turn.agent for turn in call.turns[1:3]] == [TEN, "Table fourteen."]
+    assert not call.turns[1].interrupted
+
+
+def test_a_result_that_comes_while_the_caller_speaks_is_answered_with_what_they_say(
+    receptionist: type[Any],
+) -> None:
+    call = late(
+        receptionist,
+        *(6.8, voice(2.0), 12.0),
+        hears=["Or is there none?"],
+        answers=[find(), "Table fourteen."],
+    )
+    assert ToolResult("a", "Table 14.") in call.llm.conversations[1]
+    assert [turn.agent for turn in call.turns[1:]] == ["Table fourteen."]
+    assert len(call.llm.conversations) == 2
+
+
+def test_results_that_come_one_after_the_other_are_all_told(receptionist: type[Any]) -> None:
+    class Two(receptionist):  # type: ignore[misc]
+        @tool
+        async def book(self) -> str:
+            """Book it."""
+            await asyncio.sleep(9.0)
+            raise RuntimeError("no tables")
+
+    call = late(
+        Two,
+        *(4.0, voice(0.6), 17.0),
+        hears=["Hello?"],
+        answers=[
+            [find(), ToolCall("b", "book", "{}")],
+            "Still checking.",
+            "Table fourteen.",
+            "It failed.",
+        ],
+    )
+    assert [turn.agent for turn in call.turns[1:4]] == [
+        "Still checking.",
+        "Table fourteen.",
+        "It failed.",
+    ]
+    results = [m.text for m in call.llm.conversations[3] if isinstance(m, ToolResult)]
+    assert results[1].startswith("book failed")
 
 
 def test_a_model_that_only_asks_for_tools_is_a_failure(receptionist: type[Any]) -> None:
