@@ -5,9 +5,10 @@ between the samples raise the signal to ``up`` times its rate, the filter is app
 ``down``-th sample is kept. The filter passes frequencies up to 0.85 of the lower rate's Nyquist
 frequency and attenuates those above the Nyquist frequency by 70 dB or more.
 
-Among 8, 16, 24 and 48 kHz, and between 22.05 and 44.1 kHz, the filters are equiripple, the shortest
-kind that meets these goals. The internal rates of all other pairs are in the megahertz and need too
-many taps to optimise; those pairs use a Kaiser window, which is half as long again.
+Among 8, 16, 24 and 48 kHz, and wherever else the internal rate is 2, 3 or 6 times the higher one,
+the filters are equiripple, the shortest kind that meets these goals. Most other internal rates are
+in the megahertz and need too many taps to optimise; their filters use a Kaiser window, which is
+half as long again.
 """
 
 import math

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Callable
-from typing import Final, Literal, NoReturn, TypeAlias
+from typing import Final, Literal, NoReturn, TypeAlias, cast, get_args
+
+import numpy as np
 
 from audiocodecs import g711, l16
 from audiocodecs.errors import AudioError, shown
@@ -11,10 +13,14 @@ from audiocodecs.samples import Payload, Samples
 
 Encoding: TypeAlias = Literal["mulaw", "alaw", "l16"]
 
-RATES: Final = (8000, 16000, 22050, 24000, 44100, 48000)
+RATES: Final = range(8000, 192_001)
 """The sample rates, in Hz, that L16 and the resampler support."""
 
-_RATES_OF: dict[Encoding, tuple[int, ...]] = {"mulaw": (8000,), "alaw": (8000,), "l16": RATES}
+_RATES_OF: dict[Encoding, range] = {
+    "mulaw": range(8000, 8001),
+    "alaw": range(8000, 8001),
+    "l16": RATES,
+}
 _DECODE: dict[Encoding, Callable[[Payload], Samples]] = {
     "mulaw": g711.mulaw_decode,
     "alaw": g711.alaw_decode,
@@ -42,7 +48,7 @@ class AudioFormat:
 
     Args:
         encoding: ``"mulaw"`` or ``"alaw"`` (ITU-T G.711), or ``"l16"`` (little-endian).
-        rate: samples per second: 8000 for G.711; any of `RATES` for L16.
+        rate: samples per second: 8000 for G.711; one of `RATES` for L16.
 
     Raises:
         AudioError: if the encoding is unknown or does not have this rate.
@@ -78,13 +84,14 @@ class AudioFormat:
 
     def __new__(cls, encoding: Encoding, rate: int) -> "AudioFormat":
         """Return the one instance of this format."""
-        try:
-            return _FORMATS[encoding, rate]
-        except (KeyError, TypeError):
-            raise AudioError(
-                f"no audio format has encoding {shown(encoding)} and rate {shown(rate)}; "
-                f"allowed: {_allowed()}"
-            ) from None
+        if isinstance(encoding, str) and isinstance(rate, int | np.integer):
+            known = _format(encoding, int(rate))
+            if known:
+                return known
+        raise AudioError(
+            f"no audio format has encoding {shown(encoding)} and rate {shown(rate)}; "
+            f"allowed: {_allowed()}"
+        )
 
     @classmethod
     def parse(cls, content_type: str) -> "AudioFormat":
@@ -99,7 +106,7 @@ class AudioFormat:
         """
         match = _MEDIA_TYPE.fullmatch(content_type) if isinstance(content_type, str) else None
         if match:
-            known = _FORMATS.get((match["encoding"].lower(), int(match["rate"] or 8000)))
+            known = _format(match["encoding"].lower(), int(match["rate"] or 8000))
             if known:
                 return known
         raise AudioError(f"unknown audio format {shown(content_type)}; allowed: {_allowed()}")
@@ -145,16 +152,27 @@ def _create(encoding: Encoding, rate: int) -> AudioFormat:
 
 def _allowed() -> str:
     return ", ".join(
-        f"audio/x-{encoding};rate={'|'.join(map(str, rates))}"
-        for encoding, rates in _RATES_OF.items()
+        f"audio/x-{encoding};rate={described(rates)}" for encoding, rates in _RATES_OF.items()
     )
 
 
-_FORMATS: dict[tuple[str, int], AudioFormat] = {
-    (encoding, rate): _create(encoding, rate)
-    for encoding, rates in _RATES_OF.items()
-    for rate in rates
-}
+def described(rates: range) -> str:
+    """Return ``rates`` for an error message: "8000", or "8000 to 192000"."""
+    return str(rates[0]) if len(rates) == 1 else f"{rates[0]} to {rates[-1]}"
+
+
+_formats: dict[tuple[str, int], AudioFormat] = {}
+
+
+def _format(encoding: str, rate: int) -> AudioFormat | None:
+    """Return the one format of this encoding and rate; None if there is no such format."""
+    known = _formats.get((encoding, rate))
+    if known is None and encoding in get_args(Encoding):
+        checked = cast("Encoding", encoding)
+        if rate in _RATES_OF[checked]:
+            known = _formats.setdefault((checked, rate), _create(checked, rate))
+    return known
+
 
 MULAW_8K: Final = AudioFormat("mulaw", 8000)
 L16_8K: Final = AudioFormat("l16", 8000)

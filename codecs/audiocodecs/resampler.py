@@ -15,12 +15,20 @@ from numpy.typing import NDArray
 
 from audiocodecs.errors import AudioError, shown
 from audiocodecs.filters import low_pass
-from audiocodecs.formats import RATES
+from audiocodecs.formats import RATES, described
+from audiocodecs.odd_rates import OddRates
 from audiocodecs.samples import INT16, Samples, require_channels, require_mono
 
 
 _MOST_PRODUCTS = 200_000
 """Multiplications in one matrix product; BLAS would spread a larger one over several threads."""
+
+_HIGHEST = 48_000
+"""Hz: above it a filter that is one product a sample costs more than libsoxr's stages."""
+
+_MOST_PHASES = 640
+"""The higher rate / the common divisor: a filter's memory grows with its square. This is enough for
+11.025 kHz with each of the telephone rates."""
 
 
 class Resampler:
@@ -31,7 +39,10 @@ class Resampler:
 
     The stop band begins at the lower rate's Nyquist frequency, 70 dB down or more; up to 0.85 of it
     the gain is within 0.5 dB of 1. The delay from an impulse to its peak is 20 samples at the lower
-    rate (2.5 ms at 8 kHz), or about 32 if exactly one of the rates is 22,050 or 44,100 Hz.
+    rate (2.5 ms at 8 kHz) among the telephone rates 8, 16, 24 and 48 kHz, and about 32 for the
+    others that files and services have, such as 11.025, 22.05, 32 and 44.1 kHz. Above 48 kHz, and
+    between rates with hardly a common divisor, such as 11,127 and 8,000 Hz, libsoxr does the work;
+    see `OddRates`.
 
     Args:
         rate_in: rate of the input in Hz, one of `RATES`.
@@ -43,16 +54,25 @@ class Resampler:
 
     """
 
-    __slots__ = ("_bank", "_history", "rate_in", "rate_out")
+    __slots__ = ("_bank", "_history", "_odd", "rate_in", "rate_out")
 
     def __init__(self, rate_in: int, rate_out: int) -> None:
         for rate in (rate_in, rate_out):
-            if not isinstance(rate, int | np.integer) or rate not in RATES:
-                allowed = ", ".join(map(str, RATES))
-                raise AudioError(f"cannot resample at {shown(rate)} Hz; allowed: {allowed}")
+            if not isinstance(rate, int | np.integer) or int(rate) not in RATES:
+                raise AudioError(
+                    f"cannot resample at {shown(rate)} Hz; allowed: {described(RATES)}"
+                )
         self.rate_in = int(rate_in)
         self.rate_out = int(rate_out)
-        self._bank = None if rate_in == rate_out else _bank(self.rate_in, self.rate_out)
+        self._bank: _Bank | None = None
+        self._odd: OddRates | None = None
+        if rate_in != rate_out:
+            highest = max(self.rate_in, self.rate_out)
+            phases = highest // math.gcd(self.rate_in, self.rate_out)
+            if highest <= _HIGHEST and phases <= _MOST_PHASES:
+                self._bank = _bank(self.rate_in, self.rate_out)
+            else:
+                self._odd = OddRates(self.rate_in, self.rate_out)
         self.reset()
 
     @property
@@ -63,12 +83,14 @@ class Resampler:
     def process(self, samples: Samples) -> Samples:
         """Return all output that can be computed once ``samples`` follow the input so far.
 
+        After n input samples in all, the outputs add up to ceil(n * rate_out / rate_in), unless
+        libsoxr does the work.
+
         Args:
             samples: int16, one-dimensional, of any length.
 
         Returns:
-            A new int16 array. After n input samples in all, the outputs add up to
-            ceil(n * rate_out / rate_in).
+            A new int16 array.
 
         Raises:
             AudioError: if ``samples`` has another type or shape.
@@ -77,7 +99,7 @@ class Resampler:
         require_mono(samples)
         bank = self._bank
         if bank is None:
-            return samples.copy()
+            return samples.copy() if self._odd is None else self._odd.process(samples)
         if len(samples) <= bank.longest:
             return self._filter(bank, samples)
         starts = range(0, len(samples), bank.longest)
@@ -90,6 +112,8 @@ class Resampler:
 
         The outputs then add up to the length of the input plus the delay.
         """
+        if self._odd is not None:
+            return self._odd.flush()
         bank = self._bank
         if bank is None or self._history is bank.silence:
             return np.empty(0, INT16)
@@ -102,6 +126,8 @@ class Resampler:
         # the inputs that future outputs depend on: the filter's reach, then the inputs that do not
         # yet make up a whole number of outputs
         self._history = self._bank.silence if self._bank else np.empty(0, INT16)
+        if self._odd is not None:
+            self._odd.reset()
 
     def _filter(self, bank: "_Bank", samples: Samples) -> Samples:
         if not len(samples):
@@ -151,7 +177,12 @@ def resample(samples: Samples, rate_in: int, rate_out: int) -> Samples:
         channels = [resample(channel, rate_in, rate_out) for channel in samples.T]
         return np.stack(channels, axis=1)
     late = np.concatenate([resampler.process(samples), resampler.flush()])
-    return late[round(resampler.delay * rate_out) :]
+    in_time = late[round(resampler.delay * rate_out) :]
+    # libsoxr rounds the length to the nearest sample
+    length = -(-len(samples) * rate_out // rate_in)
+    return (
+        in_time if len(in_time) == length else np.resize(np.append(in_time, INT16.type(0)), length)
+    )
 
 
 class _Bank(NamedTuple):
@@ -177,7 +208,7 @@ class _Bank(NamedTuple):
     """Most inputs in one matrix product."""
 
 
-@functools.cache
+@functools.lru_cache(maxsize=64)
 def _bank(rate_in: int, rate_out: int) -> _Bank:
     low = low_pass(rate_in, rate_out)
     up, down, taps = low.up, low.down, low.taps

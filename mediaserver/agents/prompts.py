@@ -125,5 +125,4 @@ def _check_audio(length: int, rate: int, what: str) -> None:
     if not length:
         raise ValueError(f"{what} has no audio")
     if rate not in RATES:
-        allowed = ", ".join(map(str, RATES))
-        raise ValueError(f"{what} has {rate} samples a second; allowed: {allowed}")
+        raise ValueError(f"{what} has {rate} samples a second; allowed: {RATES[0]} to {RATES[-1]}")

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from audiocodecs import RATES
 from audiocodecs.filters import low_pass
 
 
-PAIRS = list(itertools.permutations(RATES, 2))
+COMMON = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000)
+PAIRS = [pair for pair in itertools.permutations(COMMON, 2) if min(pair) < 32000]
 TELEPHONE_PAIRS = list(itertools.permutations((8000, 16000, 24000, 48000), 2))
 
 each_pair = pytest.mark.parametrize(("rate_in", "rate_out"), PAIRS)

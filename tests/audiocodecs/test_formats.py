@@ -12,7 +12,7 @@ from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K, RATES, AudioError, A
 
 
 ALL = [AudioFormat("mulaw", 8000), AudioFormat("alaw", 8000)]
-ALL += [AudioFormat("l16", rate) for rate in RATES]
+ALL += [AudioFormat("l16", rate) for rate in (8000, 11025, 16000, 24000, 32000, 48000, 192_000)]
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_the_constants_are_the_formats_they_are_named_after(given: Any, known: A
 
 
 @pytest.mark.parametrize("encoding", ["mulaw", "alaw"])
-@pytest.mark.parametrize("rate", [rate for rate in RATES if rate != 8000])
+@pytest.mark.parametrize("rate", [11025, 16000, 48000])
 def test_g711_has_8000_hz_only(encoding: Any, rate: Any) -> None:
     with pytest.raises(AudioError, match=f"'{encoding}' and rate {rate}; allowed: .*mulaw;rate="):
         AudioFormat(encoding, rate)
@@ -38,10 +38,19 @@ def test_g711_has_8000_hz_only(encoding: Any, rate: Any) -> None:
 
 @pytest.mark.parametrize(
     ("encoding", "rate"),
-    [("l16", 11025), ("l16", 0), ("opus", 8000), (None, None), ("l16", "8000"), ([], {})],
+    [
+        ("l16", 7999),
+        ("l16", 192_001),
+        ("l16", 0),
+        ("l16", 16000.0),
+        ("opus", 8000),
+        (None, None),
+        ("l16", "8000"),
+        ([], {}),
+    ],
 )
 def test_unknown_formats_are_refused(encoding: Any, rate: Any) -> None:
-    with pytest.raises(AudioError, match=r"allowed: .*audio/x-l16;rate=8000\|16000\|22050"):
+    with pytest.raises(AudioError, match=r"allowed: .*audio/x-l16;rate=8000 to 192000$"):
         AudioFormat(encoding, rate)
 
 
@@ -75,7 +84,8 @@ def test_parse_is_tolerant(text: str, fmt: AudioFormat) -> None:
         "mulaw",
         "audio/L16;rate=16000",
         "audio/x-l16;rate=",
-        "audio/x-l16;rate=11025",
+        "audio/x-l16;rate=7999",
+        "audio/x-l16;rate=999999999",
         "audio/x-l16;rate=-8000",
         "audio/x-l16;rate=8000.0",
         "audio/x-l16;rate=٨٠٠٠",
@@ -103,7 +113,7 @@ def test_parse_raises_nothing_but_audio_error(text: str) -> None:
         fmt = AudioFormat.parse(text)
     except AudioError:
         return
-    assert fmt in ALL
+    assert fmt.rate in RATES
 
 
 def test_the_message_stays_short_whatever_was_given() -> None:
