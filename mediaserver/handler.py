@@ -13,12 +13,12 @@ from mediaserver.call import (
     Control,
     Frame,
     Interrupt,
-    StreamEndedError,
     StreamStatus,
     Turn,
 )
+from mediaserver.containment import contained, leaves, only_ended
 from mediaserver.protocol import Dtmf, StreamError
-from mediaserver.stream import Stream, contained_exit
+from mediaserver.stream import Stream
 
 
 if TYPE_CHECKING:
@@ -151,14 +151,17 @@ class Handler:
                     await self._until_end(self.on_end())
                 run("on_stop", self.on_stop(stream.end_reason))
         except BaseExceptionGroup as group:
-            raise _first(group) from None
+            # The first is the one that ended the task group.
+            error = next(leaves(group))
+            raise error from error.__cause__
 
     async def _hear(self) -> None:
         try:
             async for frame in self.stream.audio():
                 await self.on_audio(frame)
-        except (StreamEndedError, StopAsyncIteration):
-            pass
+        except Exception as error:
+            if not only_ended(error):
+                raise
         await self.on_end()
 
     async def _react(self, event: Control) -> None:
@@ -176,17 +179,12 @@ class Handler:
             await self.on_error(event)
 
     async def _until_end(self, hook: Awaitable[None]) -> None:
-        with contained_exit():
-            try:
+        try:
+            with contained():
                 await hook
-            except (StreamEndedError, StopAsyncIteration):
-                pass
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the exception that ended a task group; it caused the others."""
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+        except Exception as error:
+            if not only_ended(error):
+                raise
 
 
 def check_handler(handler: Any) -> None:

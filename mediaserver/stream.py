@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from audiocodecs import AudioFormat
@@ -28,20 +27,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Reader)
-
-
-@contextmanager
-def contained_exit() -> Iterator[None]:
-    """Stop ``sys.exit`` in a handler from ending the server, and with it every other call."""
-    try:
-        yield
-    except SystemExit as error:
-        raise RuntimeError(f"the handler called sys.exit({error.code!r})") from error
-
-
-async def _contained(speech: Coroutine[Any, Any, None]) -> None:
-    with contained_exit():
-        await speech
 
 
 class CallControl(Protocol):
@@ -316,9 +301,7 @@ class Stream:
             raise self._ended_error()
         generation = playout.generation
         playback = Playback(playout, playout.queued, playout.queued, generation)
-        speech = self._loop.create_task(
-            _contained(self._speak(playback, audio, rate, format, generation))
-        )
+        speech = self._loop.create_task(self._speak(playback, audio, rate, format, generation))
         if self._speaking is None:
             self._speaking = set()
         self._speaking.add(speech)

@@ -60,6 +60,7 @@ def dial_command(
     """
     from pydantic import ValidationError
 
+    from mediaserver.containment import run_contained
     from mediaserver.handler import HandlerError, check_handler
     from mediaserver.plivo.errors import PlivoError
     from mediaserver.plivo.models import problems
@@ -98,7 +99,7 @@ def dial_command(
             )
 
     try:
-        reports = asyncio.run(place())
+        reports = run_contained(place())
     except ValidationError as error:
         fail(problems(error), 2)
     except (NoAccountError, DialError) as error:

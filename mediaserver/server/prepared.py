@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol, runtime_checkable
 
 import structlog
 
+from mediaserver.containment import contained, tell_of_failures
 from mediaserver.handler import Handler, StreamHandler
 from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.routes import Route, Routes
-from mediaserver.stream import Stream, contained_exit
+from mediaserver.stream import Stream
 
 
 log = structlog.get_logger("mediaserver.calls")
@@ -91,7 +93,7 @@ class PreparedHandlers:
         self.abandon(call_id)
         ids = {"call": call_id, "handler": route.name}
         try:
-            with contained_exit():
+            with contained():
                 prepared = route.prepare()
         except Exception as error:
             self._failed(error, **ids)
@@ -156,8 +158,9 @@ class PreparedHandlers:
     async def _get_ready(
         self, handler: Handler, request: AnswerRequest, shared: Any, ids: dict[str, str]
     ) -> None:
+        tell_of_failures(partial(self._failed, **ids))
         try:
-            with contained_exit():
+            with contained():
                 await handler.on_answer(request, shared)
         except Exception as error:
             self._failed(error, **ids)
@@ -166,8 +169,9 @@ class PreparedHandlers:
         log.info("stream never came", **ids)
         waiting.getting_ready.cancel()
         await asyncio.wait([waiting.getting_ready])
+        tell_of_failures(partial(self._failed, **ids))
         try:
-            with contained_exit():
+            with contained():
                 async with asyncio.timeout(self._grace):
                     await waiting.handler.on_stop(NEVER_CAME)
         except Exception as error:

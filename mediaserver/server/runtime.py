@@ -6,11 +6,13 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Protocol
 
 import structlog
 
 from mediaserver.call import CallSettings, Clock, Session, StreamCounters
+from mediaserver.containment import contain_tasks
 from mediaserver.plivo.callbacks import AnswerRequest, Callback, StreamStatusRequest
 from mediaserver.routes import Route, Routes
 from mediaserver.server.account import connect, has_account
@@ -126,6 +128,7 @@ class Runtime:
     async def startup(self) -> None:
         """Open the handlers' lifespans and start the shared timers, in the calls' event loop."""
         loop = asyncio.get_running_loop()
+        contain_tasks(loop, partial(self.handler_failed, call="?"))
         self.pacer = Pacer(loop, period=self.call_settings.message_length)
         self.sweep = Sweep(loop, self.clock)
         if self._coalesces:

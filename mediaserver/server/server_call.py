@@ -12,18 +12,21 @@ import numpy as np
 import structlog
 from websockets.frames import CloseCode
 
-from mediaserver.call import Session, Started, StreamEndedError, StreamStatus, Turn
+from mediaserver.call import Session, Started, StreamStatus, Turn
 from mediaserver.call.turn import STAGES
+from mediaserver.containment import already_told, contained, only_ended, tell_of_failures
 from mediaserver.plivo import callbacks
 from mediaserver.server.handshake import AcceptedStream
 from mediaserver.server.runtime import Runtime
-from mediaserver.stream import Stream, contained_exit
+from mediaserver.stream import Stream
 
 
 log = structlog.get_logger("mediaserver.calls")
 
 CLOSE_TIMEOUT = 5.0
 """Seconds within which a peer must answer a close frame."""
+
+_FAILED = "the handler failed"
 
 _SPEECH_LEVEL = 200.0
 """Root mean square above which a frame counts as speech: about -44 dBFS."""
@@ -65,6 +68,7 @@ class ServerCall:
     """
 
     __slots__ = (
+        "__weakref__",
         "_answers_pings",
         "_blocked_for",
         "_close_for",
@@ -275,20 +279,27 @@ class ServerCall:
 
     async def _run(self, stream: Stream) -> None:
         code, reason = CloseCode.NORMAL_CLOSURE, "the handler returned"
+        tell_of_failures(self._failed_below, stream)
         try:
-            with contained_exit():
+            with contained():
                 accepted = self.accepted
                 await self._runtime.prepared.take(accepted.call_id, accepted.route)(stream)
         except asyncio.CancelledError:
             code, reason = CloseCode.GOING_AWAY, "the handler was cancelled"
         except Exception as error:
-            if not _is_end_of_stream(error):
-                code, reason = CloseCode.INTERNAL_ERROR, "the handler failed"
-                self._runtime.handler_failed(error, **self._ids())
+            if not only_ended(error):
+                code, reason = CloseCode.INTERNAL_ERROR, _FAILED
+                if not already_told(error):
+                    self._runtime.handler_failed(error, **self._ids())
         if self._lost:
             self._leave()
         else:
             self._begin_close(code, reason)
+
+    def _failed_below(self, error: Exception) -> None:
+        """End the call, because a task or a callback of its handler's has failed."""
+        self._runtime.handler_failed(error, **self._ids())
+        self._begin_close(CloseCode.INTERNAL_ERROR, _FAILED)
 
     def _leave(self) -> None:
         seconds = self._runtime.clock() - self._started if self.stream is not None else 0.0
@@ -410,10 +421,3 @@ class ServerCall:
         if started is not None:
             ids["stream"] = started.start.stream_id
         return ids
-
-
-def _is_end_of_stream(error: Exception) -> bool:
-    """Tell whether an exception, or each in its group, only reports the end of the stream."""
-    if isinstance(error, ExceptionGroup):
-        return all(_is_end_of_stream(each) for each in error.exceptions)
-    return isinstance(error, StreamEndedError | StopAsyncIteration)

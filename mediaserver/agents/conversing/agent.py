@@ -25,6 +25,7 @@ from mediaserver.agents.conversing.tools import Tool, Toolbox, marked_tools
 from mediaserver.agents.services import ServiceError, ToolCall, ToolResult, Transcript
 from mediaserver.agents.turns import TurnSettings, TurnTaker, VoiceDetector, default_detector
 from mediaserver.call import Frame, Turn
+from mediaserver.containment import leaves
 from mediaserver.handler import Handler
 from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.stream import Stream
@@ -268,10 +269,8 @@ class Agent(Configured, Handler, ABC):
                 self._tasks = CallTasks(group, f"call {stream.call_id}", self._until_end)
                 await super().__call__(stream)
         except BaseExceptionGroup as group:
-            error: BaseException = group
-            while isinstance(error, BaseExceptionGroup):
-                error = error.exceptions[0]
-            raise error from None
+            error = next(leaves(group))
+            raise error from error.__cause__
         finally:
             if not self.dialogue.ended:
                 # It was not the stream's end that ended it.

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 import structlog
 
-from mediaserver.call import StreamEndedError
+from mediaserver.containment import contained, only_ended
 from mediaserver.handler import Handler, StreamHandler, check_handler
 from mediaserver.plivo.callbacks import (
     AnswerRequest,
@@ -247,9 +247,10 @@ class Dialler:
         call.handled, call.handling = True, asyncio.current_task()
         assert self._runtime is not None, "it was dialled"
         try:
-            await self._runtime.prepared.take(stream.call_id, Route(call.handler))(stream)
+            with contained():
+                await self._runtime.prepared.take(stream.call_id, Route(call.handler))(stream)
         except Exception as error:
-            if not _only_ended(error):
+            if not only_ended(error):
                 call.handler_error = f"{type(error).__name__}: {error}"
             raise
         finally:
@@ -520,13 +521,6 @@ def _is_of(
 ) -> bool:
     ids = {callback.call_id, callback.request_id, callback.a_leg_request_id} - {None}
     return bool(ids & ({call.call_id, call.request_uuid} - {None}))
-
-
-def _only_ended(error: Exception) -> bool:
-    """Tell whether an exception only reports the end of the stream."""
-    if isinstance(error, ExceptionGroup):
-        return error.split(StreamEndedError)[1] is None
-    return isinstance(error, StreamEndedError)
 
 
 def _report(call: _Dialled) -> DialReport:

@@ -22,6 +22,7 @@ import uvicorn
 from websockets.frames import CloseCode
 
 from mediaserver import __version__
+from mediaserver.containment import run_contained
 from mediaserver.routes import Routes
 from mediaserver.server.connection import StreamConnection
 from mediaserver.server.process.app import create_app
@@ -99,6 +100,10 @@ class Daemon(uvicorn.Server):
         with 0.
         """
         self.stop()
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Run the server until it has stopped, whatever the applications' callbacks raise."""
+        run_contained(self.serve(sockets), loop_factory=self.config.get_loop_factory())
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Open the handlers' lifespans, then the listener."""
