@@ -7,22 +7,30 @@ hear an error page or an MP3 as noise.
 from __future__ import annotations
 
 import struct
+from codecs import getincrementaldecoder
 from typing import Final
 
 from audiocodecs import AudioError, AudioFormat, Encoding
 from mediaserver.call import Frame
 
 
-_RECOGNISED_BY: Final = 12
-_TEXT_SAMPLE: Final = 64
-_PRINTABLE: Final = frozenset(b"\t\r\n" + bytes(range(32, 127)))
-_LOUD_IN_MULAW: Final = frozenset(b' "<')
-"""Printable bytes that are common in text but rare in quiet mu-law."""
+_SAMPLE: Final = 64
+"""Bytes by which a body is recognised: 8 ms of mu-law, so no frame waits for them."""
+_FIRST_QUIET_IN_MULAW: Final = 0x40
+"""Text has spaces, digits or punctuation, which are below this; as mu-law they are loud."""
 _MAX_HEADER: Final = 65536
 _ENDLESS: Final = 0x7FFF_FF00
 """Larger sizes in a WAV header mean that the server did not know the size yet."""
 
-_CONTAINERS: Final = {b"ID3": "MP3", b"OggS": "Ogg", b"fLaC": "FLAC", b"\x1aE\xdf\xa3": "WebM"}
+_CONTAINERS: Final = {
+    b"ID3": "MP3",
+    b"OggS": "Ogg",
+    b"fLaC": "FLAC",
+    b"\x1aE\xdf\xa3": "WebM",
+    b"FORM": "AIFF",
+    b".snd": "AU",
+    b"\x1f\x8b\x08": "gzip",
+}
 _WAV_ENCODINGS: Final[dict[tuple[int, int], Encoding]] = {
     (1, 16): "l16",
     (6, 8): "alaw",
@@ -103,19 +111,23 @@ class AudioBody:
         return frames
 
     def _recognise(self) -> AudioFormat | None:
-        """Return the format; None if more bytes are needed to know it."""
-        head = bytes(self._pending[:_TEXT_SAMPLE])
-        if not head or (len(head) < _RECOGNISED_BY and not self._ended):
+        """Return the format; None if more bytes are needed to know it.
+
+        It never decides by fewer bytes only because no more have come yet: the network cuts a body
+        anywhere.
+        """
+        head = bytes(self._pending[:_SAMPLE])
+        if not head or (len(head) < _SAMPLE and not self._ended):
             return None
         if head[:4] in (b"RIFF", b"RF64"):
             return self._read_wav_header()
         for magic, name in _CONTAINERS.items():
             if head.startswith(magic):
                 raise AudioError(f"{name} came instead of {self._wanted}")
-        if all(byte in _PRINTABLE for byte in head) and _LOUD_IN_MULAW & set(head):
-            if len(head) < _TEXT_SAMPLE and not self._ended:
-                return None
-            text = head.decode("ascii")
+        if head[4:8] == b"ftyp":
+            raise AudioError(f"MP4 came instead of {self._wanted}")
+        text = _text(head)
+        if text is not None:
             raise AudioError(f"text came instead of {self._wanted}: {text!r}")
         is_mp3 = self._is_mp3()
         if is_mp3 is None:
@@ -163,6 +175,19 @@ class AudioBody:
         if self._ended:
             raise AudioError("a WAV that ends before its audio")
         return None
+
+
+def _text(head: bytes) -> str | None:
+    """Return the beginning of a body as text, or None if it could be audio."""
+    try:
+        text = getincrementaldecoder("utf-8-sig")().decode(head)
+    except UnicodeDecodeError:
+        return None
+    if not all(each.isprintable() or each in "\t\r\n" for each in text):
+        return None
+    # Nobody speaks for less than the sample; a word that short is an error.
+    certain = len(head) < _SAMPLE or min(head) < _FIRST_QUIET_IN_MULAW
+    return text if text and certain else None
 
 
 def _wav_format(fields: bytes) -> AudioFormat:

@@ -81,6 +81,56 @@ def test_any_bytes_after_a_riff_header_are_frames_or_an_audio_error(
         pass
 
 
+def verdict(expected: AudioFormat | None, pieces: list[bytes]) -> tuple[Any, ...]:
+    try:
+        frames = frames_of(expected, *pieces)
+    except AudioError as error:
+        return ("refused", str(error))
+    return ({frame.format for frame in frames}, b"".join(frame.payload for frame in frames))
+
+
+BODIES = [
+    b"upstream_timeout: no healthy backend, please retry in a moment or two, thank you",
+    b"Unauthorized",
+    b"\xef\xbb\xbf" + b'{"error": {"message": "no such voice"}}' * 3,
+    "Kein Guthaben für diese Stimme: ungültig, bitte später noch einmal".encode(),
+    b"\r\n\r\n<!DOCTYPE html><html><head><title>502 Bad Gateway</title></head></html>",
+    b"service-unavailable-because-the-backend-could-not-be-reached-just-now",
+    b"\x1f\x8b\x08" + bytes(300),
+    b"\0\0\0\x20ftypM4A " + bytes(300),
+    b"\xff\xfb\x90\x44" + bytes(413) + b"\xff\xfb\x90\x44" + bytes(413),
+    b"\xff\xfb\x90\x44" + bytes(2000),
+    wav(fmt(), bytes(800)),
+    wav(fmt(), bytes(800))[:30],
+    wav(fmt(channels=2), bytes(800)),
+    b"RIFF\0\0",
+    b"~}|{zyxw" * 30,
+    MULAW_8K.encode(tone(0.1, 8000)),
+    L16_24K.encode(tone(0.1, 24000)),
+]
+
+
+@given(
+    st.sampled_from(BODIES) | st.binary(max_size=300),
+    st.sampled_from([None, MULAW_8K, L16_24K]),
+    st.lists(st.integers(0, 900), max_size=8),
+)
+@example(BODIES[0], MULAW_8K, [14, 28, 42, 56, 70])
+@example(BODIES[0], MULAW_8K, list(range(81)))
+def test_wherever_a_body_is_cut_the_verdict_is_the_same(
+    whole: bytes, expected: AudioFormat | None, places: list[int]
+) -> None:
+    assert verdict(expected, cut(whole, places)) == verdict(expected, [whole])
+
+
+@pytest.mark.parametrize("whole", BODIES[:6])
+@pytest.mark.parametrize("expected", [None, MULAW_8K, L16_24K])
+def test_text_is_never_played(whole: bytes, expected: AudioFormat | None) -> None:
+    outcome, said = verdict(expected, [whole])
+    assert outcome == "refused"
+    assert "text came instead" in said
+
+
 def test_a_frame_comes_as_soon_as_there_are_20_ms() -> None:
     body = AudioBody(MULAW_8K)
     assert body.feed(bytes(159)) == []
