@@ -29,6 +29,7 @@ import httpx
 import structlog
 from pydantic import SecretStr, ValidationError
 
+from mediaserver.plivo.bounded_body import IDENTITY, BodyRefusedError, read_body
 from mediaserver.plivo.errors import (
     InvalidRequestError,
     NotFoundError,
@@ -159,7 +160,7 @@ class PlivoClient:
         self._sleep = sleep
         self._http = httpx.AsyncClient(
             auth=httpx.BasicAuth(auth_id, token.get_secret_value()),
-            headers={"accept": "application/json", "user-agent": "mediaserver"},
+            headers={"accept": "application/json", "user-agent": "mediaserver", **IDENTITY},
             timeout=timeout,
             transport=transport,
             trust_env=not _is_loopback(parts.hostname),
@@ -287,25 +288,22 @@ class PlivoClient:
         query: Mapping[str, Any] | None,
         body: Mapping[str, Any] | None,
     ) -> httpx.Response:
-        content = bytearray()
         async with self._http.stream(
             method, self._account + path, params=query or None, json=body
         ) as response:
-            async for part in response.aiter_bytes():
-                content += part
-                if len(content) > _MAX_ANSWER:
-                    raise UnexpectedResponseError(
-                        f"the response is longer than {_MAX_ANSWER} bytes",
-                        status=response.status_code,
-                        request=f"{method} {path}",
-                    )
+            try:
+                content = await read_body(response, _MAX_ANSWER)
+            except BodyRefusedError as error:
+                raise UnexpectedResponseError(
+                    str(error), status=response.status_code, request=f"{method} {path}"
+                ) from None
         headers = [
             (name, value)
             for name, value in response.headers.raw
             if name.lower() not in _OF_THE_WIRE
         ]
         return httpx.Response(
-            response.status_code, headers=headers, content=bytes(content), request=response.request
+            response.status_code, headers=headers, content=content, request=response.request
         )
 
     def _without_token(self, text: str) -> str:

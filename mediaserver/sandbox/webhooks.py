@@ -15,6 +15,12 @@ from urllib.parse import parse_qsl, urldefrag, urlencode, urlsplit, urlunsplit
 import httpx
 import structlog
 
+from mediaserver.plivo.bounded_body import (
+    IDENTITY,
+    BodyRefusedError,
+    BodyTooLongError,
+    read_body,
+)
 from mediaserver.plivo.xml import MAX_DOCUMENT
 from mediaserver.sandbox.account import Account
 
@@ -28,7 +34,7 @@ _AUDIO_SECONDS: Final = 30.0
 
 _POLICIES = frozenset(("ct", "rt", "4xx", "5xx", "all"))
 
-Failure = Literal["connect", "timeout", "status", "too_large"]
+Failure = Literal["connect", "timeout", "status", "too_large", "unreadable"]
 
 
 class Target(NamedTuple):
@@ -108,7 +114,7 @@ class Patience:
     def repeats(self, error: WebhookError) -> bool:
         """Return whether a request that failed with `error` is repeated."""
         if "all" in self.policy:
-            return error.failure != "too_large"
+            return error.failure not in ("too_large", "unreadable")
         if error.status is not None:
             return f"{error.status // 100}xx" in self.policy
         return {"connect": "ct", "timeout": "rt"}.get(error.failure) in self.policy
@@ -174,7 +180,7 @@ class WebhookClient:
             url, form = _with_query(url, params), None
         timeout = httpx.Timeout(patience.read, connect=patience.connect)
         try:
-            headers = self._account.sign_request(method, url, form)
+            headers = {**IDENTITY, **self._account.sign_request(method, url, form)}
             async with (
                 asyncio.timeout(patience.connect + patience.read),
                 self._client.stream(
@@ -197,7 +203,10 @@ class WebhookClient:
 
         """
         try:
-            async with asyncio.timeout(_AUDIO_SECONDS), self._client.stream("GET", url) as response:
+            async with (
+                asyncio.timeout(_AUDIO_SECONDS),
+                self._client.stream("GET", url, headers=IDENTITY) as response,
+            ):
                 return await _body(url, response, MAX_AUDIO)
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError) as error:
             raise WebhookError("connect", f"{url} cannot be fetched: {_words(error)}") from error
@@ -256,12 +265,12 @@ async def _body(url: str, response: httpx.Response, most: int) -> bytes:
         raise WebhookError(
             "status", f"{url} answered with HTTP {response.status_code}", response.status_code
         )
-    body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > most:
-            raise WebhookError("too_large", f"{url} answered with more than {most} bytes")
-    return bytes(body)
+    try:
+        return await read_body(response, most)
+    except BodyTooLongError as error:
+        raise WebhookError("too_large", f"{url} answered, but {error}") from None
+    except BodyRefusedError as error:
+        raise WebhookError("unreadable", f"{url} answered, but {error}") from None
 
 
 def _with_query(url: str, params: Mapping[str, str]) -> str:

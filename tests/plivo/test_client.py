@@ -869,6 +869,23 @@ async def test_a_compressed_answer_is_read() -> None:
         assert (await client.calls.create(NEW_CALL)).call_uuid == CALL
 
 
+async def test_answers_are_asked_for_as_they_are_and_never_expanded_beyond_their_limit() -> None:
+    asked = []
+
+    async def bomb(request: Request) -> Response:
+        asked.append(request.headers["accept-encoding"])
+        body = gzip.compress(bytes(20_000_000))
+        encoding = "gzip" if len(asked) == 1 else "gzip, gzip"
+        return Response(body, 201, {"content-encoding": encoding}, "application/json")
+
+    app = Starlette(routes=[Route("/{path:path}", bomb, methods=["POST"])])
+    async with serving(app) as url, PlivoClient(AUTH_ID, TOKEN, base_url=url) as client:
+        for says in ("longer than 1048576", "encoded as gzip, gzip"):
+            with pytest.raises(errors.UnexpectedResponseError, match=says):
+                await client.calls.create(NEW_CALL)
+    assert asked == ["identity", "identity"]
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 async def test_a_proxy_of_the_environment_is_not_used_for_this_machine(
     monkeypatch: pytest.MonkeyPatch, host: str

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -62,6 +63,40 @@ def test_a_document_comes_back() -> None:
 
     assert body == b"<Response/>"
     assert request.content == b"CallUUID=c1&From=14155550100&Event=StartApp"
+
+
+def test_bodies_are_asked_for_as_they_are() -> None:
+    async def both(webhooks: WebhookClient) -> None:
+        await webhooks.fetch(URL, "POST", PARAMS)
+        await webhooks.fetch_audio(URL)
+
+    _, requests = sending(lambda _: httpx.Response(200), both)
+    assert [each.headers["accept-encoding"] for each in requests] == ["identity", "identity"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "failure"), [("gzip", "too_large"), ("gzip, gzip", "unreadable")]
+)
+@pytest.mark.parametrize("what", ["document", "audio"])
+def test_a_small_body_that_expands_to_a_large_one_is_refused(
+    encoding: str, failure: str, what: str
+) -> None:
+    bomb = gzip.compress(bytes(MAX_AUDIO + 1))
+
+    async def body() -> AsyncIterator[bytes]:
+        yield bomb
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"content-encoding": encoding}, content=body())
+
+    async def fetch(webhooks: WebhookClient) -> bytes:
+        if what == "audio":
+            return await webhooks.fetch_audio(URL)
+        return await webhooks.fetch(URL, "POST", PARAMS)
+
+    with pytest.raises(WebhookError) as refused:
+        sending(answer, fetch)
+    assert refused.value.failure == failure
 
 
 def test_a_get_has_the_parameters_after_the_query_of_the_url() -> None:
@@ -180,7 +215,7 @@ def test_a_fragment_can_say_everything(patience: Patience) -> None:
 
 
 def test_a_document_has_at_most_100_kb() -> None:
-    with pytest.raises(WebhookError, match=f"more than {MAX_DOCUMENT} bytes") as failure:
+    with pytest.raises(WebhookError, match=f"longer than {MAX_DOCUMENT} bytes") as failure:
         fetching(lambda _: httpx.Response(200, content=b" " * (MAX_DOCUMENT + 1)))
 
     assert failure.value.failure == "too_large"

@@ -54,6 +54,7 @@ _TLS: Final = httpx2.create_ssl_context()
 
 _DRAIN: Final = 0.1
 _EXCERPT: Final = 200
+_LONGEST_READ: Final = 4096
 
 _log = structlog.get_logger("mediaserver.agents.openai")
 
@@ -197,7 +198,7 @@ class OpenAIClient:
         media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if any(media_type == a or (a[-1:] == "/" and media_type.startswith(a)) for a in allowed):
             return media_type
-        excerpt = _excerpt(await response.read())
+        excerpt = _excerpt(await _beginning(response))
         raise self.failure(
             f"{self.base_url} answered with {media_type or 'no content type'} "
             f"instead of {' or '.join(filter(None, allowed))}: {excerpt}",
@@ -231,7 +232,9 @@ class OpenAIClient:
                 max_keepalive_connections=200,
                 keepalive_expiry=KEEP_CONNECTIONS,
             ),
-            event_hooks={"response": [_refuse_long_waits]},
+            # A small body could expand to any size.
+            headers={"accept-encoding": "identity"},
+            event_hooks={"response": [_refuse_encoded, _refuse_long_waits]},
         )
         client = openai.AsyncOpenAI(
             api_key=key, base_url=self.base_url, max_retries=self._max_retries, http_client=http
@@ -273,6 +276,15 @@ class _Clients:
         self.http = http
 
 
+async def _refuse_encoded(response: httpx2.Response) -> None:
+    encoding = response.headers.get("content-encoding", "identity")
+    if encoding.strip().lower() not in ("", "identity"):
+        raise httpx2.DecodingError(
+            f"the answer is encoded as {encoding:.40}, which nobody asked for",
+            request=response.request,
+        )
+
+
 async def _refuse_long_waits(response: httpx2.Response) -> None:
     try:
         seconds = float(response.headers.get("retry-after", 0))
@@ -298,9 +310,19 @@ def _said(error: openai.APIStatusError) -> str:
     return _excerpt(message) if isinstance(message, str) else _excerpt(error.response.content)
 
 
+async def _beginning(response: Response) -> bytes:
+    content = bytearray()
+    async for received in response.iter_bytes():
+        content += received
+        if len(content) >= _LONGEST_READ:
+            break
+    return bytes(content)
+
+
 def _excerpt(content: bytes | str) -> str:
-    text = content if isinstance(content, str) else content[:4096].decode("utf-8", "replace")
-    text = " ".join(text.split())
+    if isinstance(content, bytes):
+        content = content[:_LONGEST_READ].decode("utf-8", "replace")
+    text = " ".join(content.split())
     return text if len(text) <= _EXCERPT else f"{text[:_EXCERPT]}..."
 
 

@@ -147,6 +147,11 @@ def test_settings_that_cannot_be_are_refused_at_once(
         OpenAISpeech(**settings)
 
 
+async def test_speech_is_asked_for_as_it_is(server: OpenAIServer, use: Callable[..., Any]) -> None:
+    await spoken(use(OpenAISpeech), "Good morning.")
+    assert server.speech.received[0].headers["accept-encoding"] == "identity"
+
+
 async def test_nothing_to_say_is_not_sent(server: OpenAIServer, use: Callable[..., Any]) -> None:
     assert await spoken(use(OpenAISpeech), " \n") == []
     assert not server.speech.received
@@ -164,6 +169,7 @@ async def test_nothing_to_say_is_not_sent(server: OpenAIServer, use: Callable[..
         (HttpReply([MP3], "audio/mpeg"), "audio/mpeg came instead of pcm"),
         (HttpReply([MP3], "audio/pcm"), "MP3 came"),
         (HttpReply([PCM], "audio/pcm;rate=12345"), "12345"),
+        (HttpReply([PCM], "audio/pcm", headers={"content-encoding": "gzip"}), "encoded as gzip"),
         (HttpReply([b""], "audio/pcm"), "no audio came"),
         (HttpReply([b"\0"], "audio/pcm"), "no audio came"),
         (fails(401, "no"), "401"),
