@@ -18,6 +18,7 @@ from mediaserver.agents.conversing.transcribing import transcripts
 from mediaserver.agents.recording.paths import check_path, stream_path
 from mediaserver.agents.services import ServiceError, SpeechToText, Transcript
 from mediaserver.agents.turns import TurnSettings, TurnTaker, VoiceDetector, default_detector
+from mediaserver.agents.turns.words import words_of
 from mediaserver.call import Frame
 from mediaserver.handler import Handler
 from mediaserver.stream import Stream
@@ -128,7 +129,7 @@ class Transcriber(Handler):
         async with aclosing(understood):
             async for transcript in understood:
                 self.listener.understood(utterance, transcript.text, final=transcript.final)
-                if utterance.dropped or not transcript.text.strip():
+                if utterance.dropped or not words_of(transcript.text):
                     continue
                 if transcript.final and self._path is not None:
                     await self._write(self._path, self._line(utterance, transcript))

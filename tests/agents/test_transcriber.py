@@ -69,6 +69,12 @@ def test_each_utterance_is_transcribed(kept: list[Any]) -> None:
     assert kept[0].transcripts == [("hello there", True), ("goodbye", True)]
 
 
+def test_what_has_no_words_is_left_out(kept: list[Any], tmp_path: Path) -> None:
+    called(TimedTranscription(["[BLANK_AUDIO]", "goodbye"]), path=tmp_path / "a.jsonl")
+    assert kept[0].transcripts == [("goodbye", True)]
+    assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 1
+
+
 def test_what_is_understood_so_far_is_told(kept: list[Any]) -> None:
     called(TimedTranscription(["hello there", "goodbye"], partial_every=0.3))
     assert kept[0].transcripts[:3] == [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -18,12 +19,13 @@ from mediaserver.agents.conversing.conversation import Conversation
 from mediaserver.agents.conversing.departure import HANG_UP, Departure
 from mediaserver.agents.conversing.dialogue import Dialogue
 from mediaserver.agents.conversing.keys import Keys
-from mediaserver.agents.conversing.listening import BargeIn, Listener, Utterance
+from mediaserver.agents.conversing.listening import LAST_WORD, BargeIn, Listener, Utterance
 from mediaserver.agents.conversing.readiness import kept_ready, make_detector
 from mediaserver.agents.conversing.reply import Reply, Work
 from mediaserver.agents.conversing.tools import Tool, Toolbox, marked_tools
 from mediaserver.agents.services import ServiceError, ToolCall, ToolResult, Transcript
 from mediaserver.agents.turns import TurnSettings, TurnTaker, VoiceDetector, default_detector
+from mediaserver.agents.turns.words import words_of
 from mediaserver.call import Frame, Turn
 from mediaserver.containment import leaves
 from mediaserver.handler import Handler
@@ -158,6 +160,10 @@ class Agent(Configured, Handler, ABC):
         interrupted, or at the end of the call.
         """
 
+    @abstractmethod
+    def is_spoken(self, reply: Reply) -> bool:
+        """Tell whether all speech of `reply` was given to the stream, and no more will come."""
+
     def still_owed(self, reply: Reply) -> bool:
         """Tell whether a reply that was stopped before the caller noticed it must be given again.
 
@@ -263,6 +269,7 @@ class Agent(Configured, Handler, ABC):
             answering=lambda: self.dialogue.current is not None,
             working=lambda: self.dialogue.using_tools,
             silent=self._both_silent,
+            left=self._left,
         )
         try:
             async with asyncio.TaskGroup() as group:
@@ -357,13 +364,16 @@ class Agent(Configured, Handler, ABC):
         finally:
             self.dialogue.understood(utterance)
         self._speech_seconds += utterance.seconds_transcribed
+        wordless = text is not None and not words_of(text)
+        if not wordless:
+            self.dialogue.is_there()
         if failure is not None and not utterance.dropped:
             self.dialogue.is_there()
             self._answer("", utterance, partial(self._fail, error=failure))
             return
         if failure is not None:
             self._count_failure(failure)
-        if utterance.dropped or text == "":
+        if utterance.dropped or wordless:
             self.dialogue.go_on()
             if (
                 utterance.stopped_agent
@@ -373,7 +383,6 @@ class Agent(Configured, Handler, ABC):
                 # Otherwise the agent would be silent, and the caller would not know why.
                 self._answer(INAUDIBLE, utterance, self.respond)
         else:
-            self.dialogue.is_there()
             self._answer(text or "", utterance, self.respond)
 
     def _answer(
@@ -386,7 +395,9 @@ class Agent(Configured, Handler, ABC):
         """Answer what the caller said, as soon as nothing is in the way."""
         if self.leaving:
             return
-        if self.dialogue.current is not None and self.barge_in != "notify":
+        # Whoever answers early lets the agent say its last word.
+        early = utterance is not None and utterance.answers and self._left() < LAST_WORD
+        if self.dialogue.current is not None and self.barge_in != "notify" and not early:
             self._give_way()
         clock = self.stream.clock()
         reply = Reply(None, since=clock if since is None else since, caller=text, work=work)
@@ -397,6 +408,13 @@ class Agent(Configured, Handler, ABC):
         if text:
             self.keep_words(text)
         self.dialogue.owe(reply)
+
+    def _left(self) -> float:
+        """Return the seconds of speech that are left to say; infinite while more may come."""
+        reply = self.dialogue.current
+        if reply is not None and (reply.using_tools or not self.is_spoken(reply)):
+            return math.inf
+        return self.stream.unheard
 
     def _give_way(self) -> None:
         """Stop for the caller."""

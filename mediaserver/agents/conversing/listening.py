@@ -35,6 +35,11 @@ _KEPT = 10.0
 """Seconds kept of an undecided utterance, in case the caller resumes it."""
 
 
+LAST_WORD = 0.5
+"""Seconds: a caller who speaks when the agent has less than this left to say is not interrupting.
+It is about a word, and people begin to answer before they have heard the last one."""
+
+
 class Utterance:
     """What the caller says in one turn, as an iterator of frames, while they say it.
 
@@ -48,6 +53,8 @@ class Utterance:
         confirmed: whether it is known to be speech.
         dropped: whether it was taken for noise or a backchannel. A transcript may still reverse
             that (see `Listener.understood`).
+        answers: whether it was dropped when the agent had nothing left to say, or less than a word:
+            if it has words, they are an answer, even those of a backchannel.
         resumed: whether the caller spoke on after it was dropped. Another utterance has all of it
             then, and this one stays dropped.
         over_agent: whether the agent spoke meanwhile.
@@ -61,6 +68,7 @@ class Utterance:
         "_frames",
         "_loop",
         "_waiter",
+        "answers",
         "confirmed",
         "dropped",
         "ended",
@@ -86,6 +94,7 @@ class Utterance:
         self.ended = False
         self.confirmed = False
         self.dropped = False
+        self.answers = False
         self.resumed = False
         self.over_agent = over_agent
         self.stopped_agent = False
@@ -141,6 +150,8 @@ class Listener:
         working: returns whether the agent is busy for the caller, using a tool. "Okay" does not
             take the turn then.
         silent: called when both sides have been silent for long.
+        left: returns the seconds of speech that the agent has left to say, infinite if that is not
+            known; what the caller has not heard of the stream's audio if left out.
 
     """
 
@@ -153,6 +164,7 @@ class Listener:
         "_interrupt",
         "_kept_limit",
         "_last",
+        "_left",
         "_parts",
         "_paused",
         "_preroll",
@@ -183,6 +195,7 @@ class Listener:
         answering: Callable[[], bool] = lambda: False,
         working: Callable[[], bool] = lambda: False,
         silent: Callable[[], object] = lambda: None,
+        left: Callable[[], float] | None = None,
     ) -> None:
         self._stream = stream
         self.taker = taker
@@ -195,6 +208,7 @@ class Listener:
         self._answering = answering
         self._working = working
         self._silent = silent
+        self._left = left if left is not None else lambda: stream.unheard
         # The current utterance, and the latest one.
         self._utterance: Utterance | None = None
         self._last: Utterance | None = None
@@ -242,13 +256,15 @@ class Listener:
             final: whether the words will not change any more.
 
         """
+        if final and utterance is self._utterance and self._left() < LAST_WORD:
+            self.taker.agent_has_finished()
         if utterance in self._parts:
             # Only a transcript of the whole can show that it means nothing.
             event = self.taker.understood(text, final=False)
         elif utterance is self._last:
             event = self.taker.understood(text, final=final)
         else:
-            over = utterance.over_agent or self._working()
+            over = not utterance.answers and (utterance.over_agent or self._working())
             means = self.taker.means(text, interrupting=over, final=final)
             if means and utterance.dropped and not utterance.resumed:
                 self._confirm(utterance)
@@ -257,6 +273,12 @@ class Listener:
             self._take(event)
         if final and utterance is self._last and utterance.ended:
             self._began = None
+
+    def accept(self, utterance: Utterance) -> None:
+        """Take an utterance that was dropped for speech after all, whatever its words are."""
+        if utterance.dropped and not utterance.resumed:
+            self.taker.reset_silence()
+            self._confirm(utterance)
 
     def end(self) -> None:
         """End the current utterance: the call is over."""
@@ -274,7 +296,7 @@ class Listener:
             if self._last is not None:
                 self._confirm(self._last)
         elif isinstance(event, SpeechDropped):
-            self._drop()
+            self._drop(event)
         elif isinstance(event, TurnEnded):
             self._finish(event)
         else:
@@ -339,6 +361,8 @@ class Listener:
             return
         utterance.confirmed = True
         utterance.dropped = False
+        if utterance.answers:
+            return
         if self._stream.unheard > 0:
             utterance.over_agent = True
         over = self._paused or utterance.over_agent or self._answering()
@@ -352,10 +376,13 @@ class Listener:
         self._paused = False
         self._interrupt()
 
-    def _drop(self) -> None:
+    def _drop(self, event: SpeechDropped) -> None:
         utterance, self._utterance = self._utterance, None
         if utterance is None:
             return
+        if event.reason != "noise" and self._left() < LAST_WORD:
+            utterance.answers = True
+            self.taker.agent_has_finished()
         utterance.finished_at = self._stream.clock()
         utterance.end(dropped=True)
         if self._paused:

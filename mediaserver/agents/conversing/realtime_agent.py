@@ -37,6 +37,7 @@ from mediaserver.agents.services import (
     Transcribing,
     Transcript,
 )
+from mediaserver.agents.turns.words import words_of
 from mediaserver.call import Frame, StreamEndedError
 
 
@@ -176,6 +177,9 @@ class RealtimeAgent(Agent):
             held.append(frame)
             if utterance.confirmed:
                 await self._tell(held)
+        if utterance.answers:
+            # Too short to interrupt, and long enough to answer an agent that has finished.
+            self.listener.accept(utterance)
         if not utterance.dropped:
             await self._tell(held)
             return None
@@ -209,7 +213,7 @@ class RealtimeAgent(Agent):
         utterance.seconds_transcribed += understood.seconds
         if understood.tokens is not None:
             self._late = self._late + understood.tokens
-        if understood.text:
+        if words_of(understood.text):
             self.listener.understood(utterance, understood.text, final=True)
             await self.on_transcript(
                 Transcript(understood.text, final=True, seconds=understood.seconds)
@@ -269,6 +273,10 @@ class RealtimeAgent(Agent):
                 if last or reply.began or session is self._kept.current:
                     raise
                 self._count_failure(error)
+
+    def is_spoken(self, reply: Reply) -> bool:
+        """Tell whether all speech of `reply` was given to the stream, and no more will come."""
+        return self._relay is not None and self._relay.ending
 
     def settle(self, reply: Reply) -> None:
         """Keep what the caller heard of `reply`, and let the model forget the rest."""
@@ -471,10 +479,12 @@ class RealtimeAgent(Agent):
         if not self._untold:
             return
         reply, hearing = self._untold.popleft()
-        hearing.text = event.text
         if event.tokens is not None:
             reply.spend(event.tokens)
         reply.speech_seconds += event.seconds
+        if not words_of(event.text):
+            return
+        hearing.text = event.text
         reply.caller = f"{reply.caller} {event.text}".strip()
         reply.transcribed_at = self.stream.clock()
         self.start(

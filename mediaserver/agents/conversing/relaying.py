@@ -72,6 +72,9 @@ class Relay:
         start: starts a task of the call.
         began: called with the playback of the first audio.
 
+    Attributes:
+        ending: whether all audio was given to the stream, and `heard` waits for the last of it.
+
     """
 
     def __init__(
@@ -91,9 +94,11 @@ class Relay:
         self._waiting: deque[tuple[_Item, Frame]] = deque()
         self._feeding: asyncio.Task[None] | None = None
         self._has_begun = False
+        self.ending = False
 
     async def play(self, speech: Speech) -> None:
         """Play the next piece of the model's speech."""
+        self.ending = False
         item = self._item(speech.item_id)
         frame = speech.frame
         if self._waiting or self._stream.unheard > _AHEAD:
@@ -120,6 +125,7 @@ class Relay:
         """Wait until the caller has heard what has come so far, or will not hear the rest."""
         if self._feeding is not None:
             await asyncio.wait([self._feeding])
+        self.ending = True
         for item in reversed(self._items.values()):
             if item.last_playback is not None:
                 await item.last_playback.heard()

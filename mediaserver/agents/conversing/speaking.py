@@ -68,6 +68,9 @@ class Speaker:
         start: starts a task of the call.
         began: called with the playback of the first audio.
 
+    Attributes:
+        ending: whether all sentences were given to the stream, and `heard` waits for the last.
+
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class Speaker:
         self._changed: asyncio.Future[None] | None = None
         self._has_begun = False
         self._settled = False
+        self.ending = False
 
     async def say(self, text: str, saying: Saying, *, synthesis: Synthesis | None = None) -> None:
         """Say a sentence after the earlier ones; wait while enough of them are queued.
@@ -107,6 +111,7 @@ class Speaker:
             ServiceError: the synthesis of this sentence or of an earlier one failed.
 
         """
+        self.ending = False
         while len(self._queue) >= _AHEAD and self._error is None:
             await self._change()
         self._check()
@@ -132,6 +137,7 @@ class Speaker:
         while self._queue and self._error is None:
             await self._change()
         self._check()
+        self.ending = True
         for sentence in reversed(self._sentences):
             if sentence.playback is not None:
                 await sentence.playback.heard()

@@ -113,6 +113,11 @@ class VoiceAgent(Agent):
         """Wait until the caller has heard what there is of `reply`."""
         await self._speaker(reply).heard()
 
+    def is_spoken(self, reply: Reply) -> bool:
+        """Tell whether all speech of `reply` was given to the stream, and no more will come."""
+        speaker = self._speakers.get(reply)
+        return speaker is not None and speaker.ending
+
     def settle(self, reply: Reply) -> None:
         """Keep what the caller heard of `reply`."""
         speaker = self._speakers.pop(reply, None)

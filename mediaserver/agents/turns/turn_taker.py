@@ -180,12 +180,23 @@ class TurnTaker:
         backchannel = self._backchannels.only if final else self._backchannels.may_become
         return bool(words) and not (interrupting and backchannel(words))
 
+    def agent_has_finished(self) -> None:
+        """Take what the caller says, or said last, for no interruption: the agent was at its end.
+
+        Words of any kind make it a turn then, as they do while the agent is silent.
+        """
+        utterance = self._utterance or self._dropped
+        if utterance is not None:
+            utterance.interrupting = False
+
     def reset_silence(self) -> None:
         """Restart the count of silence, because something else showed that the caller is there."""
         self._quiet_since = self._count
         self._silences = 0
 
     def _understand(self, text: str, final: bool) -> TurnEvent | None:
+        if words_of(text):
+            self._silences = 0
         utterance = self._utterance or self._dropped
         if utterance is None or utterance.confirmed:
             return None

@@ -7,8 +7,25 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 
-# How recognisers write sounds that are not words: [cough], (typing), <unk>.
-_SOUND: Final = re.compile(r"\[[^\]]*\]|\([^)]*\)|<[^>]*>")
+# How recognisers write sounds that are not words: [cough], (typing), <unk>, *sighs*, ♪ la la ♪. A
+# partial transcript may end within one.
+_SOUND: Final = re.compile(
+    "|".join(
+        rf"[{begin}][^{end}]*(?:[{end}]|\Z)"
+        for begin, end in (
+            (r"\[", r"\]"),
+            (r"(", r")"),
+            (r"{", r"}"),
+            ("<", ">"),
+            ("*", "*"),
+            ("♪♫♬", "♪♫♬"),
+            # In Chinese and Japanese.
+            ("\uff08", "\uff09"),
+            ("\uff3b", "\uff3d"),
+            ("\u3010", "\u3011"),
+        )
+    )
+)
 _WORD: Final = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")
 
 

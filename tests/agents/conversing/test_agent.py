@@ -194,6 +194,27 @@ def test_who_answers_is_asked_anew() -> None:
     assert [text for role, text in call.said if role == "user"] == ["Yes."] * 3
 
 
+@pytest.mark.parametrize("before_end", [0.24, 0.8])
+def test_who_says_yeah_into_the_question_is_there(before_end: float) -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
+        for _ in range(4):
+            began = await line.phone.wait_for_audio(after=line.phone.time)
+            await line.phone.wait_until(began + 1.2 - before_end)
+            line.phone.say(voice(0.3))
+            await line.phone.wait_until(line.phone.time + 1.5)
+            assert not line.phone.ended
+
+    call = converse(
+        script,
+        hears=["Yeah."] * 4,
+        answers=["Good."] * 4,
+        turn_taking=TurnSettings(silence=3.0),
+        silence_prompts=1,
+    )
+    heard = [text for role, text in call.said if role == "user"]
+    assert heard == (["Yeah."] * 4 if before_end == 0.24 else [])
+
+
 def test_no_silence_prompt_leaves_the_caller_alone() -> None:
     call = converse(quiet(30.0), silence_prompt=None, turn_taking=TurnSettings(silence=2.0))
     assert call.messages == []

@@ -170,6 +170,13 @@ def test_two_turns_are_heard_answered_and_reported() -> None:
     assert report.errors == {}
 
 
+def test_a_transcript_without_words_is_not_what_the_caller_said() -> None:
+    model = ScriptedRealtime(["It rains."], transcripts=["[BLANK_AUDIO]"])
+    agent, _ = converse(agent_with(model), asking(1.0))
+    assert texts(agent) == [("assistant", "It rains.")]
+    assert agent.turns[0].caller == ""
+
+
 def test_nothing_is_sent_while_nobody_speaks() -> None:
     model = ScriptedRealtime(["Fine."])
 
@@ -517,6 +524,26 @@ def test_a_slow_tool_has_its_hold_phrase_said() -> None:
 
     agent, _ = converse(agent_with(model, Slow), asking(0.8, 3.5))
     assert agent.turns[0].agent == "One moment please. Found."
+
+
+@pytest.mark.parametrize("overheard", [None, ["Okay."]])
+@pytest.mark.parametrize(("before_end", "answers"), [(0.24, True), (2.0, False)])
+def test_a_short_word_in_the_last_word_of_the_model_is_an_answer(
+    before_end: float, answers: bool, overheard: list[str] | None
+) -> None:
+    model = ScriptedRealtime([LONG, "Then I book it."], overheard=overheard)
+
+    async def talk(phone: Phone) -> None:
+        asked = phone.time
+        phone.say(voice(0.8))
+        began = await phone.wait_for_audio(after=asked)
+        await phone.wait_until(began + len(LONG.split()) * 0.3 - before_end)
+        phone.say(voice(0.35))
+        await phone.wait_until(10.0)
+
+    agent, _ = converse(agent_with(model), talk)
+    assert [turn.agent for turn in agent.turns] == [LONG, "Then I book it."][: 1 + answers]
+    assert len(model.session.turns) == 1 + answers
 
 
 class Slow(Talking):

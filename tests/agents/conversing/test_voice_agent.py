@@ -211,8 +211,11 @@ def test_a_service_may_speak_in_another_format() -> None:
     assert call.said[-1] == ("assistant", SENTENCES)
 
 
-def test_an_utterance_without_words_is_not_answered() -> None:
-    call = converse(caller(1.0, voice(1.0), 6.0), hears=[""], answers=["Never said."])
+@pytest.mark.parametrize(
+    "text", ["", ".", "...", "[BLANK_AUDIO]", "(silence)", "<unk>", "♪ ♪", "[BLANK_AUDIO] (cough)."]
+)
+def test_an_utterance_without_words_is_not_answered(text: str) -> None:
+    call = converse(caller(1.0, voice(1.0), 6.0), hears=[text], answers=["Never said."])
     assert call.messages == []
     assert call.llm.uses == 0
     assert call.report.audio_played == 0
@@ -302,6 +305,42 @@ def test_a_backchannel_does_not_interrupt() -> None:
     )
     assert call.said == [("user", "Count."), ("assistant", TEN)]
     assert words_played(call.report) == pytest.approx(10, abs=0.3)
+
+
+@pytest.mark.parametrize("barge_in", ["decide", "at_once", "notify"])
+@pytest.mark.parametrize("before_end", [0.4, 0.24, 0.04])
+@pytest.mark.parametrize(("word", "timing"), [("Okay.", 0.1), ("Sure!", 0.6), ("mhm", 0.0)])
+def test_a_backchannel_in_the_last_word_of_the_agent_is_an_answer(
+    before_end: float, word: str, timing: float, barge_in: str
+) -> None:
+    call = converse(
+        barge(3.0 - 0.06 - before_end, 0.35),
+        stt=TimedTranscription(["Count.", word], timing=Timing(timing)),
+        answers=[TEN, "Then I book it."],
+        barge_in=barge_in,
+    )
+    assert call.said[-2:] == [("user", word), ("assistant", "Then I book it.")]
+    if barge_in == "decide":
+        # What was left of it was heard, and is known.
+        assert call.said[1] == ("assistant", TEN)
+        assert words_played(call.report) == pytest.approx(14, abs=0.3)
+
+
+def test_a_noise_in_the_last_word_of_the_agent_is_no_answer() -> None:
+    call = converse(barge(2.7, 0.3), hears=["Count.", "[cough]"], answers=[TEN, "Never said."])
+    assert call.said == [("user", "Count."), ("assistant", TEN)]
+    assert words_played(call.report) == pytest.approx(10, abs=0.3)
+    assert not call.turns[0].interrupted
+
+
+def test_a_backchannel_between_two_sentences_is_no_answer() -> None:
+    call = converse(
+        # The second sentence comes a second late: nothing is left to hear when the caller speaks.
+        barge(1.1, 0.3),
+        hears=["Count.", "Okay."],
+        llm=TimedModel(["One two three four. Five six."], timing=Timing(0.2, 0.5)),
+    )
+    assert call.said == [("user", "Count."), ("assistant", "One two three four. Five six.")]
 
 
 def test_a_short_word_interrupts_when_it_is_understood_at_last() -> None:

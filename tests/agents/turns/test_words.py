@@ -25,6 +25,35 @@ def test_words_are_compared_without_case_and_punctuation(text: str, words: tuple
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        ".",
+        "...",
+        "\u2026",
+        "[BLANK_AUDIO]",
+        "[ Silence ]",
+        "(silence)",
+        "(speaking in a foreign language).",
+        "<unk>",
+        "<|nospeech|>",
+        "{noise}",
+        "*coughs*",
+        "\u266a la la la \u266a",
+        "\u266a\u266a",
+        "\uff08\u7b11\u58f0\uff09",
+        "\u3010\u97f3\u697d\u3011",
+        "[BLANK_AUDIO] [BLANK_AUDIO]",
+        "- (typing) - [music]",
+    ],
+)
+def test_marks_of_sounds_are_not_words(text: str) -> None:
+    assert words_of(text) == ()
+    # A partial transcript may end anywhere.
+    assert all(words_of(text[:length]) == () for length in range(len(text)))
+    assert words_of(f"{text} yes") == words_of(f"yes {text}") == ("yes",)
+
+
+@pytest.mark.parametrize(
     ("text", "only"),
     [
         ("", True),
