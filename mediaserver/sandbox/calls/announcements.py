@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import itertools
 from collections.abc import Sequence
 from typing import Final
@@ -9,13 +11,17 @@ from typing import Final
 import numpy as np
 import structlog
 
-from audiocodecs import AudioError, Wav, decode_wav
+from audiocodecs import AudioError, Resampler, Wav, WavReader
 from mediaserver.sandbox.audio.line import Line
 from mediaserver.sandbox.calls.services import Services
 from mediaserver.sandbox.webhooks import WebhookError
 
 
 log = structlog.get_logger(__name__)
+
+_LONGEST: Final = 3600
+"""Seconds that a file may play; at 16 kHz they take 115 MB."""
+_PIECE: Final = 65_536
 
 BEEP: Final = Wav(
     (8_000 * np.sin(2 * np.pi * 1_000 * np.arange(4_000) / 8_000)).astype(np.int16), 8_000
@@ -46,20 +52,46 @@ async def play_clip(line: Line, wav: Wav, times: int | None = None) -> bool:
     return True
 
 
-async def fetch_clip(services: Services, url: str, *, call_uuid: str) -> Wav | None:
-    """Fetch a WAV file; if that fails, log it and return None."""
+async def fetch_clip(services: Services, url: str, rate: int, *, call_uuid: str) -> Wav | None:
+    """Fetch a WAV or FLAC file as a mono clip of some rate in Hz.
+
+    A file that cannot be played is logged and gives None, so that the call goes on without it.
+    """
     try:
-        return decode_wav(await services.webhooks.fetch_audio(url))
+        data = await services.webhooks.fetch_audio(url)
+        return await asyncio.to_thread(playable, data, rate)
     except (WebhookError, AudioError) as error:
-        log.warning("no audio", call_uuid=call_uuid, url=url, error=str(error))
+        log.warning("file not played", call_uuid=call_uuid, url=url, error=str(error))
         return None
+
+
+def playable(data: bytes, rate: int) -> Wav:
+    """Return the content of a WAV or FLAC file as a mono clip of some rate in Hz.
+
+    Raises:
+        AudioError: It is no such file, has no audio, is too long, or its rate cannot be converted.
+
+    """
+    # Piece by piece, because silence in FLAC expands to any length.
+    with WavReader(io.BytesIO(data)) as reader:
+        resampler = Resampler(reader.rate, rate)
+        pieces, read = [], 0
+        while len(samples := reader.read(max(1, _PIECE // reader.channels))):
+            pieces.append(resampler.process(Wav(samples, reader.rate).mono()))
+            read += len(samples)
+            if read > _LONGEST * reader.rate:
+                raise AudioError(f"the file is longer than {_LONGEST} s")
+        if not pieces:
+            raise AudioError("the file has no audio")
+        late = np.concatenate([*pieces, resampler.flush()])
+    return Wav(late[round(resampler.delay * rate) :], rate)
 
 
 async def play_urls(
     services: Services, line: Line, urls: Sequence[str], *, loop: bool, call_uuid: str
 ) -> None:
     """Play files one after the other, and over and over with `loop`."""
-    fetched = [await fetch_clip(services, url, call_uuid=call_uuid) for url in urls]
+    fetched = [await fetch_clip(services, url, line.rate, call_uuid=call_uuid) for url in urls]
     clips = [wav for wav in fetched if wav is not None]
     while clips:
         for wav in clips:

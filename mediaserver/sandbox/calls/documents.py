@@ -157,7 +157,8 @@ class DocumentRunner:
     @_do.register
     async def _play_url(self, element: xml.Play) -> Continuation:
         line = await self._call.pick_up()
-        wav = await fetch_clip(self._call.services, element.url, call_uuid=self._call.uuid)
+        services, uuid = self._call.services, self._call.uuid
+        wav = await fetch_clip(services, element.url, line.rate, call_uuid=uuid)
         if wav is not None:
             await play_clip(line, wav, element.loop)
         return None

@@ -6,9 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audiocodecs import Samples, Wav, encode_wav
+from audiocodecs import AudioError, Samples, Wav, encode_wav
 from mediaserver.sandbox.audio.line import Line
-from mediaserver.sandbox.calls.announcements import BEEP, fetch_clip, play_clip, play_urls
+from mediaserver.sandbox.calls import announcements
+from mediaserver.sandbox.calls.announcements import (
+    BEEP,
+    fetch_clip,
+    play_clip,
+    play_urls,
+    playable,
+)
 from mediaserver.sandbox.people.person import HangUp, Person, Wait
 from mediaserver.testing import run_virtual
 from tests.sandbox.conftest import OnPlatform
@@ -51,22 +58,72 @@ def test_the_beep_is_half_a_second_of_1_khz() -> None:
 
 def test_a_file_that_cannot_be_had_is_no_clip(on_platform: OnPlatform) -> None:
     async def scenario(platform: Any) -> list[Wav | None]:
-        platform.customer.replies |= {
-            "/none.wav": 404,
-            "/no.wav": "no WAV",
-            "/tone.wav": encode_wav(tone(1), 8_000),
-        }
+        platform.customer.replies |= {"/none.wav": 404, "/tone.wav": encode_wav(tone(1), 8_000)}
         return [
             await fetch_clip(
-                platform.exchange.services, platform.customer.target(path), call_uuid="c1"
+                platform.exchange.services, platform.customer.target(path), 16_000, call_uuid="c1"
             )
-            for path in ("/none.wav", "/no.wav", "/tone.wav")
+            for path in ("/none.wav", "/tone.wav")
         ]
 
-    missing, broken, clip = on_platform(scenario)
+    missing, clip = on_platform(scenario)
 
-    assert (missing, broken) == (None, None)
-    assert clip.seconds == 1
+    assert missing is None
+    assert (clip.rate, clip.seconds) == (16_000, pytest.approx(1, abs=0.01))
+
+
+UNPLAYABLE = {
+    "HTML": b"<html><body>404 Not Found</body></html>",
+    "empty": b"",
+    "header only": encode_wav(tone(0), 8_000),
+    "half a header": encode_wav(tone(1), 8_000)[:20],
+    "1 Hz": encode_wav(tone(1), 1),
+    "1 MHz": encode_wav(tone(1), 1_000_000),
+}
+
+
+@pytest.mark.parametrize("name", UNPLAYABLE)
+def test_what_cannot_be_played_is_refused_with_a_reason(name: str) -> None:
+    with pytest.raises(AudioError):
+        playable(UNPLAYABLE[name], 16_000)
+
+
+def test_a_file_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(announcements, "_LONGEST", 2)
+    with pytest.raises(AudioError, match="longer than 2 s"):
+        playable(encode_wav(tone(3), 8_000), 16_000)
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 32_000, 44_100, 12_345, 96_000])
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_any_rate_and_any_channels_are_played(rate: int, channels: int) -> None:
+    one = np.full(rate, 5_000, np.int16)
+    file = encode_wav(one if channels == 1 else np.stack([one] * channels, axis=1), rate)
+    clip = playable(file, 16_000)
+    assert (clip.rate, clip.samples.ndim) == (16_000, 1)
+    assert clip.seconds == pytest.approx(1, abs=0.01)
+    assert np.abs(clip.samples[2_000:14_000] - 5_000).max() < 300
+
+
+def test_a_file_that_is_cut_off_is_played_as_far_as_it_goes() -> None:
+    file = encode_wav(tone(1), 8_000)
+    assert playable(file[: len(file) // 2], 8_000).seconds == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["HTML", "1 Hz", "header only"])
+def test_an_element_that_cannot_play_its_file_is_skipped(
+    on_platform: OnPlatform, name: str
+) -> None:
+    async def scenario(platform: Any) -> Any:
+        platform.customer.replies["/odd.wav"] = UNPLAYABLE[name]
+        url = platform.customer.target("/odd.wav")
+        call = await platform.call(f'<Play loop="0">{url}</Play><Wait length="2"/><Hangup/>')
+        await call.wait_ended()
+        return call.record
+
+    record = on_platform(scenario)
+
+    assert (record.hangup_source, record.bill_duration) == ("Answer XML", 2)
 
 
 @pytest.mark.parametrize(("loop", "seconds"), [(False, 3), (True, 10)])
