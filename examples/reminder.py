@@ -16,6 +16,7 @@ from mediaserver.agents import VoiceAgent, tool
 from mediaserver.agents.services.openai.chat import OpenAIChat
 from mediaserver.agents.services.openai.speech import OpenAISpeech
 from mediaserver.agents.services.openai.transcription import OpenAITranscription
+from mediaserver.plivo import digits
 
 
 log = logging.getLogger(__name__)
@@ -34,8 +35,7 @@ class Reminder(VoiceAgent):
 
     async def on_start(self) -> None:
         """Look up the appointment of the person called, and greet them."""
-        number = (self.stream.called or "").lstrip("+")
-        when = APPOINTMENTS.get(number, "this week")
+        when = APPOINTMENTS.get(digits(self.stream.called or "") or "", "this week")
         self.greeting = (
             f"Hello, this is the practice on Mill Lane. You have an appointment on {when}. "
             "Will you be able to come?"

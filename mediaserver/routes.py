@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any, cast
 
 from mediaserver.handler import Handler, HandlerError, Lifespan, StreamHandler, check_handler
 from mediaserver.importing import find_attribute, import_named
+from mediaserver.plivo.numbers import phone_key, same_number
 from mediaserver.stream import Stream
 
 
@@ -22,12 +22,12 @@ class Route:
     Args:
         handler: an async function that takes a `Stream`, or a `Handler` subclass.
         path: the path of the stream URL.
-        number: the dialled number; its punctuation does not matter. None means any number.
+        number: the dialled number, in any form of `phone_key`. None means any number.
         settings: keyword arguments for the handler.
 
     Raises:
         HandlerError: if `handler` is not a handler, `path` does not begin with a slash, or `number`
-            has no digits.
+            is neither a phone number nor a SIP address.
 
     """
 
@@ -39,8 +39,11 @@ class Route:
     def __post_init__(self) -> None:
         if not self.path.startswith("/"):
             raise HandlerError(f"a route's path must begin with a slash: {self.path!r} does not")
-        if self.number is not None and not _digits(self.number):
-            raise HandlerError(f"a route's number must have digits: {self.number!r} has none")
+        if self.number is not None and phone_key(self.number) is None:
+            raise HandlerError(
+                "a route's number is a phone number with its country code, such as +14155550100, "
+                f"or a SIP address, such as sip:user@host; not {self.number!r}"
+            )
         check_handler(self.handler)
 
     @property
@@ -86,10 +89,11 @@ class Routes:
             raise HandlerError(f"Routes takes Route objects: write Routes(Route({name}))")
         seen: set[tuple[str, str | None]] = set()
         for route in routes:
-            key = (route.path.rstrip("/"), None if route.number is None else _digits(route.number))
+            number = None if route.number is None else phone_key(route.number)
+            key = (route.path.rstrip("/"), number)
             if key in seen:
-                number = f" and the number {route.number}" if route.number else ""
-                raise HandlerError(f"two routes have the path {route.path}{number}")
+                of_number = f" and the number {route.number}" if route.number else ""
+                raise HandlerError(f"two routes have the path {route.path}{of_number}")
             seen.add(key)
         self.routes = routes
         self._lifespan = lifespan
@@ -129,7 +133,7 @@ class Routes:
             if condition.startswith("/"):
                 routes.append(Route(target, condition))
             elif condition:
-                if not _digits(condition):
+                if phone_key(condition) is None:
                     raise HandlerError(
                         f"{condition!r} is neither a path (/sales) nor a number (+14155550100)"
                     )
@@ -146,14 +150,13 @@ class Routes:
     def match(self, path: str, called: str | None = None) -> Route | None:
         """Return the route for a call to the number `called` whose stream is at `path`, or None."""
         path = path.rstrip("/") or "/"
-        number = _digits(called or "")
         anyone: Route | None = None
         for route in self.routes:
             if (route.path.rstrip("/") or "/") != path:
                 continue
             if route.number is None:
                 anyone = anyone or route
-            elif number and _digits(route.number) == number:
+            elif same_number(route.number, called or ""):
                 return route
         return anyone
 
@@ -251,7 +254,3 @@ def _takes_stream(function: Any) -> bool:
     return first is not None and (
         first.name == "stream" or first.annotation in (Stream, "Stream", "mediaserver.Stream")
     )
-
-
-def _digits(number: str) -> str:
-    return re.sub(r"\D", "", number)

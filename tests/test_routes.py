@@ -88,6 +88,9 @@ ROUTES = Routes(
         ("/stream", "+14155550199", nothing),
         ("/stream", "14155550100", support),
         ("/stream", "+1-415-555-0100", support),
+        ("/stream", "sip:+14155550100@10.0.0.1", support),
+        ("/stream", "sip:14155550100@pbx2.example.com:5060;transport=udp", support),
+        ("/stream", "sip:agent7@phone.plivo.com", nothing),
         ("/sales", None, sales),
         ("/sales", "14155550100", sales),
     ],
@@ -120,9 +123,18 @@ def test_two_routes_for_the_same_calls_are_refused(first: Any, second: Any) -> N
         Routes(first, second)
 
 
-def test_a_number_without_digits_is_refused() -> None:
-    with pytest.raises(HandlerError, match="'sales' has none"):
-        Route(sales, number="sales")
+@pytest.mark.parametrize("number", ["sales", "", "+", "555 call us", "sip:@host"])
+def test_what_is_no_number_is_refused(number: str) -> None:
+    with pytest.raises(HandlerError, match="or a SIP address, such as sip:user@host; not '"):
+        Route(sales, number=number)
+
+
+def test_a_route_may_have_the_address_of_a_sip_endpoint() -> None:
+    route = Route(sales, number="sip:agent7@phone.plivo.com")
+    routes = Routes(route, Route(nothing))
+    assert routes.match("/stream", "SIP:agent7@Phone.Plivo.com;transport=udp") is route
+    assert routes.for_number("sip:agent7@phone.plivo.com") is route
+    assert routes.match("/stream", "sip:agent8@phone.plivo.com") is not route
 
 
 def test_a_hook_that_is_not_async_is_refused() -> None:

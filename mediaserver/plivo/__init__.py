@@ -38,7 +38,7 @@ from mediaserver.plivo.models import (
     TransferRequest,
     problems,
 )
-from mediaserver.plivo.numbers import NumberError, dialable, digits, same_number
+from mediaserver.plivo.numbers import NumberError, dialable, digits, phone_key, same_number
 
 
 __all__ = [
@@ -80,6 +80,7 @@ __all__ = [
     "UnexpectedResponseError",
     "dialable",
     "digits",
+    "phone_key",
     "problems",
     "same_number",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.parse import unquote
 
 
 _MAX_DIGITS: Final = 15
@@ -17,7 +18,9 @@ _MIN_DIGITS: Final = 3
 
 _SEPARATORS: Final = re.compile(r"[ ().\u00a0\u2010-\u2013-]")
 _NUMBER: Final = re.compile(rf"\+?([1-9][0-9]{{{_MIN_DIGITS - 1},{_MAX_DIGITS - 1}}})")
-_SIP: Final = re.compile(r"(sips?):([^\s@<>:;]+)(?::[^\s@<>]*)?@([^\s@<>;?]+)([^\s<>@]*)", re.I)
+_SIP: Final = re.compile(r"(sips?):([^\s@<>:;]+)(?:[:;][^\s@<>]*)?@([^\s@<>;?]+)([^\s<>@]*)", re.I)
+_TEL: Final = re.compile(r"tel:([^;]+)(?:;.*)?", re.I)
+_NAMED: Final = re.compile(r"[^<>]*<([^<>]+)>")
 
 
 class NumberError(ValueError):
@@ -27,27 +30,38 @@ class NumberError(ValueError):
 def digits(address: str) -> str | None:
     """Return the digits of a phone number, country code first, or None if it has none.
 
-    A SIP address has digits if its user is a phone number: ``sip:+14155550100@example.com``.
+    A SIP address has digits if its user is a phone number: ``sip:+14155550100@example.com``. So has
+    a ``tel:`` address (RFC 3966).
     """
-    text = address.strip()
-    sip = _SIP.fullmatch(text)
-    if sip is not None:
-        text = sip[2]
+    text = _bare(address)
+    if (sip := _SIP.fullmatch(text)) is not None:
+        text = unquote(sip[2])
+    elif (tel := _TEL.fullmatch(text)) is not None:
+        text = tel[1]
     number = _NUMBER.fullmatch(_SEPARATORS.sub("", text))
     return number[1] if number else None
 
 
-def same_number(one: str, other: str) -> bool:
-    """Return whether two addresses name the same phone, in any of the three forms.
+def phone_key(address: str) -> str | None:
+    """Return the text that all forms of a phone's address have in common; None if it has no form.
 
-    Names of SIP users are compared as they stand, hosts without regard to case (RFC 3261, section
-    19.1.4). Two empty texts are not the same number.
+    It is the digits of a phone number, whatever the host of a SIP address. Names of SIP users stand
+    as they are, hosts without regard to case (RFC 3261, section 19.1.4).
     """
-    number = digits(one)
+    number = digits(address)
     if number is not None:
-        return number == digits(other)
-    name = _sip_name(one)
-    return name is not None and name == _sip_name(other)
+        return number
+    sip = _SIP.fullmatch(_bare(address))
+    return f"sip:{unquote(sip[2])}@{sip[3].lower()}" if sip else None
+
+
+def same_number(one: str, other: str) -> bool:
+    """Return whether two addresses name the same phone, in any of their forms (see `phone_key`).
+
+    Two empty texts are not the same number.
+    """
+    key = phone_key(one)
+    return key is not None and key == phone_key(other)
 
 
 def dialable(address: str) -> str:
@@ -71,9 +85,11 @@ def dialable(address: str) -> str:
     return number
 
 
-def _sip_name(address: str) -> tuple[str, str] | None:
-    sip = _SIP.fullmatch(address.strip())
-    return (sip[2], sip[3].lower()) if sip else None
+def _bare(address: str) -> str:
+    """Return the address in ``"A name" <sip:user@host>``, which carriers pass on."""
+    text = address.strip()
+    named = _NAMED.fullmatch(text)
+    return named[1].strip() if named else text
 
 
 def _shown(address: str) -> str:

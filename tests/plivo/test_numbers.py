@@ -4,16 +4,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediaserver.plivo.numbers import NumberError, dialable, digits, same_number
+from mediaserver.plivo.numbers import NumberError, dialable, digits, phone_key, same_number
 
 
 NUMBERS = st.from_regex(r"\A[1-9][0-9]{2,14}\Z")
 
 
 @given(NUMBERS)
-def test_a_number_is_the_same_in_all_three_forms(number: str) -> None:
-    forms = [number, f"+{number}", f"sip:{number}@phone.plivo.com", f"sip:+{number}@10.0.0.1"]
+def test_a_number_is_the_same_in_all_its_forms(number: str) -> None:
+    forms = [
+        number,
+        f"+{number}",
+        f"sip:{number}@phone.plivo.com",
+        f"sip:+{number}@10.0.0.1",
+        f"sips:%2B{number}@pbx2.example.com:5061;transport=tls",
+        f"sip:+{number};phone-context=+1@10.0.0.1",
+        f"tel:+{number};ext=7",
+        f'"A caller" <sip:{number}@10.0.0.1>',
+    ]
     assert {digits(form) for form in forms} == {number}
+    assert {phone_key(form) for form in forms} == {number}
     assert all(same_number(one, other) for one in forms for other in forms)
 
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import structlog
 
-from mediaserver.plivo.numbers import digits
+from mediaserver.plivo.numbers import phone_key
 from mediaserver.sandbox.calls.call import SandboxCall
 from mediaserver.sandbox.calls.course import Course
 from mediaserver.sandbox.calls.hangup import NORMAL, HangupSource
@@ -125,7 +125,7 @@ class Exchange:
             raise CallLimitError(f"the account's limit of {most} concurrent calls is reached")
 
     def _plan_for(self, number: str) -> CallPlan:
-        record = self.records.numbers.get(digits(number) or number)
+        record = self.records.numbers.get(phone_key(number) or number)
         application = self.records.applications.get(record.app_id or "") if record else None
         if application is None or not application.answer_url:
             raise UnknownNumberError(

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeAlias
 
-from mediaserver.plivo.numbers import digits
+from mediaserver.plivo.numbers import phone_key
 from mediaserver.sandbox.people.person import Person
 
 
@@ -61,5 +61,5 @@ class Dialplan:
 
 
 def _known_by(number: str) -> str:
-    """Return the digits of a phone number, and any other address as it is written."""
-    return digits(number) or number
+    """Return what all forms of an address have in common, or what is no address as it stands."""
+    return phone_key(number) or number
