@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
 from audiocodecs import AudioFormat
+from mediaserver.call.budget import Budget
 from mediaserver.call.counters import StreamCounters
 from mediaserver.call.events import Checkpoint, Interrupt, StreamStatus
 from mediaserver.call.frame import Frame
 from mediaserver.call.inbox import Inbox
+from mediaserver.call.notices import Notices
 from mediaserver.call.playout import Clock, Playout
 from mediaserver.call.settings import CallSettings
 from mediaserver.call.turn import Turn
@@ -27,10 +30,14 @@ from mediaserver.protocol import (
     decode_event,
     encode_command,
 )
+from mediaserver.protocol.errors import quote
 
 
 _INVALID_DATA = 1007
 _POLICY_VIOLATION = 1008
+
+_EARLY_BYTES_PER_SECOND = 96_000
+"""Bytes of media kept before its format is known: two tracks in the largest format."""
 
 
 class Shell(Protocol):
@@ -51,7 +58,7 @@ class Shell(Protocol):
     def resume_reading(self) -> None:
         """Read from the wire again."""
 
-    def notice(self, text: str) -> None:
+    def notice(self, text: str, /, **details: str | int) -> None:
         """Log something unusual for the server's operator."""
 
     def reported(self, turn: Turn) -> None:
@@ -89,10 +96,13 @@ class Session:
     """
 
     __slots__ = (
+        "_budget",
         "_carry",
         "_early",
+        "_early_bytes",
         "_max_size",
         "_next_chunk",
+        "_notices",
         "_shell",
         "_whole_frame",
         "clock",
@@ -100,6 +110,7 @@ class Session:
         "end_reason",
         "ended",
         "last_payload",
+        "malformed",
         "settings",
         "started",
     )
@@ -115,8 +126,18 @@ class Session:
         self.end_reason = ""
         self.last_payload = b""
         """The caller's newest audio, in which the server looks for speech now and then."""
+        self.malformed = ""
+        """Why the newest malformed message could not be read."""
+        self._budget = Budget(
+            clock,
+            messages_per_second=settings.messages_per_second,
+            bytes_per_second=settings.bytes_per_second,
+            burst_seconds=settings.burst_seconds,
+        )
+        self._notices = Notices(shell.notice)
         # Media received before `start`: its format is not known yet.
-        self._early: list[Media] | None = []
+        self._early: deque[Media] | None = deque()
+        self._early_bytes = 0
         # By track, the number of the next frame expected.
         self._next_chunk: dict[str, int] = {}
         # Bytes of 20 ms, once the format is known.
@@ -125,6 +146,22 @@ class Session:
         self._carry: dict[str, bytes] = {}
 
     # Receiving.
+
+    def spend(self, messages: int, size: int) -> bool:
+        """Charge the stream's budget for what came, whatever it was.
+
+        Call it for everything that the carrier sends, including what never becomes a message, such
+        as pings and empty fragments. It goes on after the stream has ended.
+
+        Returns:
+            False if more came than the budget allows. This ends the stream; read nothing more.
+
+        """
+        if self._budget.spend(messages, size):
+            return True
+        if not self.ended:
+            self._fail(_POLICY_VIOLATION, self._budget.excess)
+        return False
 
     def receive(self, message: str | bytes | bytearray) -> None:
         """Take one WebSocket message."""
@@ -154,19 +191,25 @@ class Session:
             self._refuse(ProtocolError("not_json", "a binary message came; Plivo sends text only"))
 
     def _take_media(self, media: Media, started: Started) -> None:
-        payload = media.payload
+        payload, track = media.payload, media.track
         format = started.format
+        if track != "inbound" and track != "outbound":
+            self.counters.unknown_messages += 1
+            self._notices.note(
+                "media of a track that Plivo does not have was dropped", track=quote(track)
+            )
+            return
         if self._carry or len(payload) % format.sample_bytes:
-            carry = self._carry.pop(media.track, b"")
+            carry = self._carry.pop(track, b"")
             # A frame of Plivo's usual size is complete: the one before it was cut short.
             if len(payload) != self._whole_frame:
                 payload = carry + payload
             if odd := len(payload) % format.sample_bytes:
-                self._carry[media.track] = payload[-odd:]
+                self._carry[track] = payload[-odd:]
                 payload = payload[:-odd]
         if not payload:
             return
-        track, chunk = media.track, media.chunk
+        chunk = media.chunk
         if chunk is not None:
             if chunk != self._next_chunk.get(track, chunk):
                 self._count_gap(track, chunk)
@@ -196,9 +239,13 @@ class Session:
         early = self._early
         assert early is not None
         early.append(media)
-        longest = int(self.settings.inbox_length / 0.02)
-        if len(early) > longest:
-            del early[0]
+        self._early_bytes += len(media.payload)
+        seconds = self.settings.inbox_length
+        while (
+            len(early) > int(seconds / 0.02)
+            or self._early_bytes > seconds * _EARLY_BYTES_PER_SECOND
+        ):
+            self._early_bytes -= len(early.popleft().payload)
             self.counters.frames_dropped += 1
             self.counters.audio_dropped += 0.02
 
@@ -217,7 +264,7 @@ class Session:
             if isinstance(event, Dtmf):
                 self.counters.keys_in += 1
             else:
-                self._shell.notice(f"Plivo says {event.event}: {event.reason}")
+                self._notices.note(f"Plivo says {event.event}", reason=event.reason)
             self._tell(event)
         else:
             self.counters.unknown_messages += 1
@@ -225,7 +272,7 @@ class Session:
     def _begin(self, start: Start) -> None:
         if self.started is not None:
             self.counters.unknown_messages += 1
-            self._shell.notice("a second start came on the same stream and was ignored")
+            self._notices.note("a second start came on the same stream and was ignored")
             return
         settings = self.settings
         format = start.media_format or settings.default_format
@@ -244,7 +291,7 @@ class Session:
             settings=settings,
             counters=self.counters,
             report=self._report_checkpoint,
-            notice=self._shell.notice,
+            notice=self._notices.note,
         )
         self.started = started = Started(start, format, inbox, playout)
         early, self._early = self._early, None
@@ -253,14 +300,19 @@ class Session:
         self._shell.started()
 
     def _refuse(self, error: ProtocolError) -> None:
-        counters = self.counters
-        counters.malformed_messages += 1
-        if counters.malformed_messages == 1:
-            self._shell.notice(f"a malformed message was ignored: {error}")
-        if counters.malformed_messages > self.settings.max_malformed:
-            self._fail(_INVALID_DATA, "too many malformed messages")
+        self.counters.malformed_messages += 1
+        self.malformed = str(error)
+        self._notices.note("a malformed message was ignored", reason=self.malformed)
+        if error.reason == "not_utf8":
+            # RFC 6455, section 8.1.
+            self._fail(_INVALID_DATA, self.malformed)
         elif error.reason == "unsupported_format":
-            self._fail(_POLICY_VIOLATION, str(error))
+            self._fail(_POLICY_VIOLATION, self.malformed)
+        elif self.counters.malformed_messages > self.settings.max_malformed:
+            self._fail(
+                _INVALID_DATA,
+                f"more than {self.settings.max_malformed} malformed messages: {self.malformed}",
+            )
 
     def report(self, status: StreamStatus) -> None:
         """Pass a status callback to the handler.
@@ -334,6 +386,7 @@ class Session:
         if self.started is not None:
             self.started.playout.end()
             self.started.inbox.end()
+        self._notices.end()
 
     def _report_checkpoint(self, name: str, played: bool) -> None:
         if not self.ended:

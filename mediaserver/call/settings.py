@@ -53,13 +53,31 @@ class CallSettings:
     max_control_events: int = 1_000
     """The connection is closed if its handler leaves more control events than this unread."""
 
+    messages_per_second: float = 300.0
+    """How much the carrier may send: two tracks bring 100 messages a second. Every WebSocket frame
+    counts, including pings and fragments, and so does every piece of one that is read on its own.
+    The connection is closed if more comes."""
+
+    bytes_per_second: float = 300_000.0
+    """The same in bytes: two tracks in the largest format bring 150,000 a second."""
+
+    burst_seconds: float = 30.0
+    """Seconds of both that may come at once, as after a network has stalled."""
+
     def __post_init__(self) -> None:
         if self.queue_low > self.queue_high:
             raise ValueError(
                 f"queue_low ({self.queue_low} s) must not be above queue_high ({self.queue_high} s)"
             )
-        for name in ("message_length", "queue_high", "inbox_length"):
+        for name in (
+            "message_length",
+            "queue_high",
+            "inbox_length",
+            "messages_per_second",
+            "bytes_per_second",
+            "burst_seconds",
+        ):
             if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be more than 0 s, not {getattr(self, name)}")
+                raise ValueError(f"{name} must be more than 0, not {getattr(self, name)}")
         if self.lead < 0.02:
             raise ValueError(f"lead must be at least 0.02 s, which is one frame, not {self.lead}")

@@ -30,6 +30,7 @@ from mediaserver.protocol.liberal import (
     MAX_COUNT,
     MAX_MESSAGE_BYTES,
     PARSER_ERRORS,
+    check_encoding,
     nested,
     optional_text,
     parse_object,
@@ -40,6 +41,9 @@ from mediaserver.protocol.liberal import (
 )
 from mediaserver.protocol.media_format import read_media_format
 
+
+MAX_REASON: Final = 256
+"""Characters of a reason that are read; it appears in logs and in errors."""
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
 
@@ -79,6 +83,8 @@ def decode_event(message: str | bytes | bytearray, *, max_size: int = MAX_MESSAG
     """
     if len(message) > max_size:
         raise too_large(len(message), max_size)
+    if not message.isascii():
+        check_encoding(message)
     try:
         wire = _decode_media(message)
     except PARSER_ERRORS:
@@ -181,7 +187,7 @@ def _cleared_audio(fields: dict[str, Any]) -> ClearedAudio:
 def _stop(fields: dict[str, Any]) -> Stop:
     stop = nested(fields, "stop")
     return Stop(
-        reason=optional_text(fields.get("reason")) or optional_text(stop.get("reason")),
+        reason=_reason(fields) or _reason(stop),
         stream_id=optional_text(fields.get("streamId")) or optional_text(stop.get("streamId")),
         sequence_number=read_count(fields.get("sequenceNumber")),
     )
@@ -190,7 +196,7 @@ def _stop(fields: dict[str, Any]) -> Stop:
 def _stream_error(fields: dict[str, Any]) -> StreamError:
     return StreamError(
         event=fields["event"],
-        reason=optional_text(fields.get("reason")) or "unknown",
+        reason=_reason(fields) or "unknown",
         stream_id=optional_text(fields.get("streamId")),
         sequence_number=read_count(fields.get("sequenceNumber")),
     )
@@ -208,6 +214,10 @@ _READERS: Final[dict[str, Callable[[dict[str, Any]], Event]]] = {
     "playFailed": _stream_error,
     "incorrectPayload": _stream_error,
 }
+
+
+def _reason(fields: dict[str, Any]) -> str:
+    return optional_text(fields.get("reason"))[:MAX_REASON]
 
 
 def _track(fields: dict[str, Any]) -> str:

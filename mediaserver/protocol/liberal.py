@@ -38,6 +38,14 @@ def too_large(size: int, max_size: int) -> ProtocolError:
     return ProtocolError("too_large", f"the message is {size} long, the limit is {max_size}")
 
 
+def check_encoding(text: str | bytes | bytearray) -> None:
+    """Check that a message is UTF-8 to its end: parsers do not look at what they skip."""
+    try:
+        text.encode() if isinstance(text, str) else text.decode()
+    except UnicodeError:
+        raise ProtocolError("not_utf8", "the message is not UTF-8") from None
+
+
 def parse_json(text: str | bytes | bytearray) -> Any:
     """Parse JSON of moderate depth."""
     try:
@@ -48,7 +56,14 @@ def parse_json(text: str | bytes | bytearray) -> Any:
         # How deep a parser goes before it gives up depends on the version of Python.
         if isinstance(error, RecursionError) or _opens_deeper_than(MAX_DEPTH, text):
             raise ProtocolError("too_deep", f"the message nests deeper than {MAX_DEPTH}") from None
-        what = str(error).partition(" - at ")[0]
+        what, _, where = str(error).partition(" (byte ")
+        if what.endswith("trailing characters"):
+            raise ProtocolError(
+                "not_json",
+                f"the JSON ends at byte {where.rstrip(')')} and the message does not:"
+                " send one object in each message",
+            ) from None
+        what = str(error).partition(" - at ")[0].removeprefix("JSON is malformed: ")
         raise ProtocolError("not_json", f"the message is not JSON: {what}") from None
     if _deeper_than(MAX_DEPTH, value):
         raise ProtocolError("too_deep", f"the message nests deeper than {MAX_DEPTH}")

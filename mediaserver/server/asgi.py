@@ -22,6 +22,9 @@ from mediaserver.settings import Settings
 UNSENT_LIMIT = 64
 """Number of unsent messages above which playback is held back."""
 
+SLICE_MESSAGES = 32
+"""Messages of one connection that are taken before other tasks have their turn."""
+
 _UNSENT_MAXIMUM = 4_096
 """Number of unsent messages above which the connection is dropped."""
 
@@ -181,6 +184,7 @@ class AsgiLink:
 
     async def _read(self) -> str:
         call = self._call
+        taken = 0
         while True:
             if not self._may_read.is_set():
                 await self._may_read.wait()
@@ -188,11 +192,18 @@ class AsgiLink:
             call.heard_from = True
             if message["type"] == "websocket.disconnect":
                 return f"Plivo closed the socket ({message.get('code', 1005)})"
-            text = message.get("text")
+            text, binary = message.get("text"), message.get("bytes") or b""
+            if not call.session.spend(1, len(text or binary)):
+                # The host's server reads on, but nothing takes its messages any more.
+                await asyncio.Event().wait()
             if text is not None:
                 call.session.receive(text)
             else:
-                call.session.refuse_binary(len(message.get("bytes") or b""))
+                call.session.refuse_binary(len(binary))
+            taken += 1
+            if taken % SLICE_MESSAGES == 0:
+                # Where many messages wait, receiving them lets nobody else run.
+                await asyncio.sleep(0)
 
     async def _write(self) -> None:
         while True:

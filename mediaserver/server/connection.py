@@ -41,6 +41,12 @@ _MAX_UNSENT = 1_048_576
 _SEND_BUFFER = 65_536
 """The kernel's send buffer. A large one would hide a peer that has stopped reading."""
 
+SLICE_FRAMES = 32
+"""Frames of one connection that are read in one turn of the loop; then others have theirs."""
+
+SLICE_BYTES = 32_768
+"""Bytes after which a turn ends as well."""
+
 _SHORT = 126
 _LONG = 65_536
 
@@ -61,11 +67,15 @@ class StreamConnection(asyncio.Protocol):
     __slots__ = (
         "_call",
         "_full",
+        "_held_up",
+        "_is_cut_off",
         "_max_size",
         "_open",
         "_partial",
         "_partial_is_text",
         "_reading",
+        "_rest",
+        "_rest_start",
         "_runtime",
         "_tail",
         "_transport",
@@ -86,6 +96,13 @@ class StreamConnection(asyncio.Protocol):
         self._tail = b""
         # Whether messages are exchanged: after the opening handshake, before the closing one.
         self._open = False
+        # Frames that wait for the next turn of the loop, and where the first of them begins.
+        self._rest = b""
+        self._rest_start = 0
+        # Whether the peer sent too much and is not read any more.
+        self._is_cut_off = False
+        # Whether the call wants nothing to be read for now.
+        self._held_up = False
         self._reading = True
         # Whether the write buffer is above its high-water mark.
         self._full = False
@@ -113,21 +130,37 @@ class StreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read bytes of the upgrade request, then of WebSocket frames."""
+        if self._rest:
+            self._rest += data
+            return
         if self._tail:
             data, self._tail = self._tail + data, b""
         call = self._call
-        if call is None or not self._open:
+        if call is None:
             self._feed(data)
-            return
-        call.heard_from = True
-        start, size = 0, len(data)
+        else:
+            call.heard_from = True
+            self._read(call, data, 0)
+
+    def _read(self, call: ServerCall, data: bytes, start: int) -> None:
+        """Read the frames in `data` from `start` on, and leave what is too much for one turn."""
+        begin, size = start, len(data)
+        stop = start + SLICE_BYTES
+        frames = 0
         while start < size:
+            if frames == SLICE_FRAMES or start >= stop:
+                self._rest, self._rest_start = data, start
+                asyncio.get_running_loop().call_soon(self._read_on)
+                self._steer_reading()
+                break
+            frames += 1
             # Plivo's media: one whole text frame, not within a fragmented message.
             if (
                 size - start > 8
                 and data[start] == TEXT_FINAL
                 and data[start + 1] == MASKED_16
                 and self._partial is None
+                and self._open
             ):
                 body = start + 8
                 end = body + (data[start + 2] << 8) + data[start + 3]
@@ -136,6 +169,15 @@ class StreamConnection(asyncio.Protocol):
                     start = end
                     continue
             start = self._take_other(data, start)
+        if not call.session.spend(frames, start - begin - len(self._tail)):
+            self._cut_off()
+
+    def _read_on(self) -> None:
+        """Read what was left to this turn of the loop."""
+        rest, self._rest = self._rest, b""
+        if self._call is not None and not (self._is_cut_off or self._transport.is_closing()):
+            self._read(self._call, rest, self._rest_start)
+            self._steer_reading()
 
     def _take_other(self, data: bytes, start: int) -> int:
         """Read a frame that is not a whole text message, and return where the next one begins."""
@@ -145,11 +187,21 @@ class StreamConnection(asyncio.Protocol):
             self._tail = data[start:]
             return size
         self._feed(data[start:end])
-        if not self._open:
-            # The core is closing and discards what follows.
+        if self._ws.parser_exc is not None or self._ws.close_rcvd is not None:
+            # The core has read its last frame and discards what follows.
             self._feed(data[end:])
             return size
         return end
+
+    def _cut_off(self) -> None:
+        """Read nothing more from a peer that sent too much; its call closes the connection."""
+        if self._is_cut_off:
+            return
+        self._is_cut_off = True
+        self._steer_reading()
+        if self._transport.can_write_eof():
+            # Makes the peer read its close frame: it may wait for the end of the connection.
+            self._transport.write_eof()
 
     def _feed(self, data: bytes) -> None:
         """Pass `data` to the WebSocket core, and handle the events it returns."""
@@ -280,15 +332,23 @@ class StreamConnection(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """Stop reading for now."""
-        if self._reading and not self._transport.is_closing():
-            self._reading = False
-            self._transport.pause_reading()
+        self._held_up = True
+        self._steer_reading()
 
     def resume_reading(self) -> None:
         """Read again."""
-        if not self._reading and not self._transport.is_closing():
-            self._reading = True
-            self._transport.resume_reading()
+        self._held_up = False
+        self._steer_reading()
+
+    def _steer_reading(self) -> None:
+        """Read from the socket only while nothing stands against it."""
+        reading = not (self._held_up or self._rest or self._is_cut_off)
+        if reading is not self._reading and not self._transport.is_closing():
+            self._reading = reading
+            if reading:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
 
     def _check_unsent(self) -> None:
         """Drop a peer that reads nothing and keeps causing answers, for instance by pings."""

@@ -99,6 +99,9 @@ class Runtime:
             inbox_length=settings.inbox_seconds,
             inbox_overflow=settings.inbox_overflow,
             max_message_size=settings.max_message_bytes,
+            messages_per_second=settings.stream_messages_per_second,
+            bytes_per_second=settings.stream_bytes_per_second,
+            burst_seconds=settings.stream_burst_seconds,
         )
         self.calls: set[RunningCall] = set()
         self.without_calls = asyncio.Event()

@@ -190,9 +190,9 @@ class ServerCall:
         self._reading = True
         self._link.resume_reading()
 
-    def notice(self, text: str) -> None:
+    def notice(self, text: str, /, **details: str | int) -> None:
         """Log something unusual."""
-        log.warning(text, **self._ids())
+        log.warning(text, **details, **self._ids())
 
     def reported(self, turn: Turn) -> None:
         """Log the figures of a turn, but none of its words."""
@@ -325,10 +325,10 @@ class ServerCall:
         if started is None:
             self._unstarted_for += elapsed
             if self._unstarted_for > settings.start_timeout:
-                self.fail(
-                    CloseCode.POLICY_VIOLATION,
-                    f"no start event within {settings.start_timeout:g} s",
-                )
+                reason = f"no start event within {settings.start_timeout:g} s"
+                if session.malformed:
+                    reason += f", but malformed messages: {session.malformed}"
+                self.fail(CloseCode.POLICY_VIOLATION, reason)
             return
         if self._is_dead(started, elapsed, settings.dead_peer_timeout):
             return

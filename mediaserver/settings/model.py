@@ -285,6 +285,27 @@ class Settings(BaseSettings):
         "Largest WebSocket message (Plivo's limit is 64 KB).",
         ge=1024,
     )
+    stream_messages_per_second: float = _in(
+        "Limits",
+        _CALL.messages_per_second,
+        "Most messages that Plivo may send on one stream (two tracks bring 100 a second). Every"
+        " WebSocket frame counts, and every part of a frame that arrives on its own. The stream is"
+        " closed with 1008 if more come.",
+        gt=0,
+    )
+    stream_bytes_per_second: float = _in(
+        "Limits",
+        _CALL.bytes_per_second,
+        "The same in bytes (two tracks of audio/x-l16;rate=24000 bring 150,000 a second).",
+        gt=0,
+    )
+    stream_burst_seconds: _Seconds = _in(
+        "Limits",
+        _CALL.burst_seconds,
+        "How much of both may come at once, in seconds of it: what a network holds back while it"
+        " stalls. Plivo holds back at most 40 s of audio.",
+        le=3600,
+    )
     start_timeout: _Seconds = _in(
         "Limits", 10.0, "Time to send a stream's start event after it has connected."
     )
@@ -402,6 +423,12 @@ class Settings(BaseSettings):
     def _agree(self) -> Self:
         if self.ssl_keyfile is not None and self.ssl_certfile is None:
             raise ValueError("ssl_keyfile is set but ssl_certfile is not: TLS needs both")
+        if self.max_message_bytes > self.stream_bytes_per_second * self.stream_burst_seconds:
+            raise ValueError(
+                f"stream_bytes_per_second ({self.stream_bytes_per_second:g}) times"
+                f" stream_burst_seconds ({self.stream_burst_seconds:g}) must not be less than"
+                f" max_message_bytes ({self.max_message_bytes}), the size of one message"
+            )
         if self.dead_peer_timeout <= self.ping_interval:
             raise ValueError(
                 f"dead_peer_timeout ({self.dead_peer_timeout:g} s) must be above ping_interval"

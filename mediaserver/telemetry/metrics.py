@@ -44,7 +44,7 @@ STREAM_METRICS: Final[Mapping[str, tuple[str, str]]] = {
     "bytes_in": ("received_bytes", "Bytes of the messages received."),
     "bytes_out": ("sent_bytes", "Bytes of the messages sent."),
     "malformed_messages": ("messages_malformed", "Messages that could not be read."),
-    "unknown_messages": ("messages_unknown", "Messages of an unknown event."),
+    "unknown_messages": ("messages_unknown", "Messages of an unknown event or track."),
     "keys_in": ("keys_received", "Keys that callers pressed."),
     "interrupts": ("interrupts", "Interruptions of playback."),
     "checkpoints_sent": ("checkpoints_sent", "Checkpoints sent."),

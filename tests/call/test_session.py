@@ -20,6 +20,7 @@ from mediaserver.call import (
     Turn,
 )
 from mediaserver.protocol import Dtmf, ProtocolError, StreamError
+from mediaserver.protocol.event_decoding import MAX_REASON
 
 
 class Shell:
@@ -30,6 +31,7 @@ class Shell:
         self.asked: list[Any] = []
         self.failures: list[Any] = []
         self.notices: list[Any] = []
+        self.details: list[Any] = []
         self.turns: list[Any] = []
 
     def send(self, message: bytes) -> None:
@@ -47,11 +49,16 @@ class Shell:
     def resume_reading(self) -> None:
         self.asked.append("resume reading")
 
-    def notice(self, text: str) -> None:
+    def notice(self, text: str, /, **details: str | int) -> None:
         self.notices.append(text)
+        self.details.append(details)
 
     def reported(self, turn: Turn) -> None:
         self.turns.append(turn)
+
+
+def noticed(shell: Shell) -> list[tuple[str, Any]]:
+    return list(zip(shell.notices, shell.details, strict=True))
 
 
 @pytest.fixture
@@ -162,6 +169,16 @@ def test_a_format_that_does_not_exist_ends_the_stream(session: Session, shell: S
     assert session.ended
     assert shell.failures[0][0] == 1008
     assert "opus" in shell.failures[0][1]
+
+
+def test_the_second_start_is_told_once_and_counted(live: Session, shell: Shell) -> None:
+    for _ in range(1_000):
+        live.receive(start())
+    live.close("over")
+    assert [("second start" in text, details) for text, details in noticed(shell)] == [
+        (True, {}),
+        (True, {"repeated": 999}),
+    ]
 
 
 # Media.
@@ -374,6 +391,77 @@ def test_messages_and_bytes_are_counted(session: Session) -> None:
     assert session.counters.bytes_in == len(start())
 
 
+@pytest.mark.parametrize("track", ["", "Inbound", "both", "x" * 1_000, "t-1"])
+def test_media_of_a_track_that_plivo_does_not_have_is_counted_and_dropped(
+    live: Session, shell: Shell, track: str
+) -> None:
+    for chunk in range(3):
+        live.receive(media(b"\x01\x02", chunk=chunk, track=track))
+    live.receive(media(b"\x01\x02", chunk=0))
+    assert len(events(live)) == 1
+    assert (live.counters.frames_in, live.counters.unknown_messages) == (1, 3)
+    ((text, details),) = noticed(shell)
+    assert "track" in text
+    assert len(details["track"]) < 100
+
+
+def test_media_before_start_is_kept_up_to_some_bytes(make_session: Callable[..., Any]) -> None:
+    session = make_session(inbox_length=1.0)
+    for chunk in range(20):
+        session.receive(media(bytes(20_000), chunk=chunk))
+    session.receive(start())
+    assert 1 <= session.counters.frames_in * 20_000 <= 96_000
+
+
+def test_a_long_reason_is_cut(live: Session, shell: Shell) -> None:
+    live.receive(message("error", reason="x" * 60_000))
+    (event,) = events(live)
+    assert isinstance(event, StreamError)
+    assert len(event.reason) == MAX_REASON
+    assert noticed(shell) == [("Plivo says error", {"reason": "x" * MAX_REASON})]
+    live.receive(message("stop", reason="y" * 60_000))
+    assert live.end_reason == "y" * MAX_REASON
+
+
+def test_each_kind_of_error_is_told_once(live: Session, shell: Shell) -> None:
+    for number in range(50):
+        live.receive(message("error", reason=f"number {number}"))
+        live.receive(message("playFailed", reason=f"number {number}"))
+    assert [text for text, _ in noticed(shell)] == ["Plivo says error", "Plivo says playFailed"]
+
+
+# What is too much.
+
+
+def test_what_is_within_the_budget_may_come(make_session: Callable[..., Any], shell: Shell) -> None:
+    session = make_session(messages_per_second=10, bytes_per_second=1_000, burst_seconds=2)
+    assert session.spend(20, 2_000)
+    assert shell.failures == []
+
+
+@pytest.mark.parametrize(("messages", "size", "what"), [(21, 0, "messages"), (1, 2_001, "bytes")])
+def test_what_is_beyond_the_budget_ends_the_stream(
+    make_session: Callable[..., Any], shell: Shell, messages: int, size: int, what: str
+) -> None:
+    session = make_session(messages_per_second=10, bytes_per_second=1_000, burst_seconds=2)
+    session.receive(start())
+    assert not session.spend(messages, size)
+    assert not session.spend(1, 1)
+    ((code, reason),) = shell.failures
+    assert code == 1008
+    assert f"too many {what}" in reason
+    assert session.ended
+
+
+def test_what_comes_after_the_end_is_charged_and_fails_nothing(
+    make_session: Callable[..., Any], shell: Shell
+) -> None:
+    session = make_session(messages_per_second=10, bytes_per_second=1_000, burst_seconds=2)
+    session.close("over")
+    assert not session.spend(21, 0)
+    assert shell.failures == []
+
+
 # What is malformed.
 
 
@@ -396,7 +484,9 @@ def test_too_many_malformed_messages_end_the_stream(
     session.receive(start())
     for _ in range(4):
         session.receive("no json")
-    assert shell.failures == [(1007, "too many malformed messages")]
+    ((code, reason),) = shell.failures
+    assert code == 1007
+    assert reason.startswith("more than 3 malformed messages: the message is not JSON")
     assert session.ended
 
 
@@ -428,6 +518,41 @@ def test_a_handler_that_reads_no_events_is_cut_off_at_some_number(
     for _ in range(11):
         session.receive(dtmf())
     assert shell.failures == [(1008, "more events than the handler reads")]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda session: session.refuse_binary(100), "binary"),
+        (lambda session: session.receive(dtmf() + dtmf()), "one object in each message"),
+    ],
+)
+def test_the_close_reason_tells_the_peer_what_was_malformed(
+    make_session: Callable[..., Any], shell: Shell, spoil: Callable[[Session], None], why: str
+) -> None:
+    session = make_session()
+    session.receive(start())
+    while not session.ended:
+        spoil(session)
+    ((code, reason),) = shell.failures
+    assert code == 1007
+    assert why in reason
+    assert len(reason.encode()) <= 123
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"event":"media","media":{"payload":"AA=="},"junk":"\xff"}',
+        b'{"event":"dtmf","dtmf":{"digit":"1"},"\xc3\x28":1}',
+        b"\xed\xa0\x80",
+    ],
+)
+def test_text_that_is_not_utf_8_ends_the_stream_at_once(
+    live: Session, shell: Shell, text: bytes
+) -> None:
+    live.receive(text)
+    assert shell.failures == [(1007, "the message is not UTF-8")]
 
 
 @given(st.one_of(st.text(), st.binary(), st.recursive(st.none(), st.lists).map(json.dumps)))

@@ -21,7 +21,7 @@ from mediaserver.protocol import Media, PlayAudio, Start, decode_command, encode
 from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import CallFailed, Phone
 from mediaserver.server import StreamApp
-from mediaserver.server.asgi import UNSENT_LIMIT, asgi
+from mediaserver.server.asgi import SLICE_MESSAGES, UNSENT_LIMIT, asgi
 from mediaserver.settings import Settings
 from tests.server.until import until
 
@@ -162,6 +162,31 @@ async def test_audio_is_echoed(mount: Callable[..., Any]) -> None:
     await host.task
     assert not host.app.runtime.calls
     assert host.app.runtime.admission.idle
+
+
+async def test_a_flood_is_closed_with_the_reason(mount: Callable[..., Any]) -> None:
+    settings = {"stream_messages_per_second": 2, "stream_burst_seconds": 50}
+    app = mount(listen, max_message_bytes=1024, **settings)
+    host = Host(app)
+    host.bring(START, *['{"event":"x"}'] * 1_000)
+    await host.task
+    code, reason = host.closed()
+    assert code == 1008
+    assert reason == "too many messages: more than 2 a second and a burst of 100"
+    assert app.runtime.ended_totals.messages_in == 100
+
+
+async def test_others_are_served_while_many_messages_wait(mount: Callable[..., Any]) -> None:
+    app = mount(listen)
+    flood = Host(app)
+    flood.bring(START, *['{"event":"x"}'] * 1_000)
+    taken = []
+    while flood.incoming.qsize():
+        taken.append(flood.incoming.qsize())
+        await asyncio.sleep(0)
+    assert len(taken) > 1_000 / SLICE_MESSAGES
+    flood.disconnect()
+    await flood.task
 
 
 async def test_the_host_tells_of_the_end(mount: Callable[..., Any]) -> None:

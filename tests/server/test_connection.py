@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import itertools
+import json
 import os
 import socket
 import ssl
@@ -35,7 +36,7 @@ from mediaserver.protocol import Media, Start, encode_event
 from mediaserver.routes import Route, Routes
 from mediaserver.server import connection as connection_module
 from mediaserver.server.admission import Admission
-from mediaserver.server.connection import StreamConnection
+from mediaserver.server.connection import SLICE_BYTES, SLICE_FRAMES, StreamConnection
 from mediaserver.server.handshake import AcceptedStream, Refused
 from mediaserver.server.runtime import Runtime
 from mediaserver.settings import Settings
@@ -70,6 +71,7 @@ class Transport(asyncio.Transport):
         super().__init__()
         self.written = b""
         self.eof = self.closed = self.aborted = False
+        self.reading = True
         self._half_closes = half_closes
 
     def set_write_buffer_limits(self, high: int | None = None, low: Any = None) -> None:
@@ -78,6 +80,12 @@ class Transport(asyncio.Transport):
     def write(self, data: Any) -> None:
         assert not self.eof
         self.written += data
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
 
     def can_write_eof(self) -> bool:
         return self._half_closes
@@ -105,10 +113,16 @@ class RecordedCall:
         self.pongs: list[Any] = []
         self.closing_because: str | None = None
         self.stuffed_with: str | None = None
+        self.spent: list[tuple[int, int]] = []
+        self.affords = True
         accepted.slot.release()
 
     def receive(self, message: bytes) -> None:
         self.messages.append(("text", bytes(message)))
+
+    def spend(self, messages: int, size: int) -> bool:
+        self.spent.append((messages, size))
+        return self.affords
 
     def refuse_binary(self, size: Any) -> None:
         self.messages.append(("binary", size))
@@ -390,11 +404,101 @@ def test_an_oversize_frame_is_refused_before_it_has_come() -> None:
     assert "60000 bytes" in ours.call.closing_because
 
 
-def test_empty_fragments_without_end_take_no_memory() -> None:
+async def test_empty_fragments_without_end_take_no_memory() -> None:
     ours = Recorded(LIMIT)
     ours.deliver([raw_frame(0x01, 10), raw_frame(0x00, 0) * 5_000])
+    await until(lambda: ours.transport.reading)
     assert ours.connection._partial is not None
     assert len(ours.connection._partial) == 10
+
+
+# Work in slices, and what it is charged
+
+
+def numbered(count: int, size: int = 200) -> list[bytes]:
+    return [raw_frame(0x81, size, fill=b"%03d" % number) for number in range(count)]
+
+
+def read_so_far(ours: Recorded) -> int:
+    return len(ours.call.messages)
+
+
+async def test_what_came_at_once_is_read_a_slice_in_each_turn_of_the_loop() -> None:
+    ours = Recorded(LIMIT)
+    frames = numbered(3 * SLICE_FRAMES - 1, 20)
+    ours.deliver([b"".join(frames)])
+    seen = []
+    while not ours.transport.reading:
+        seen.append(read_so_far(ours))
+        await asyncio.sleep(0)
+    assert seen == [SLICE_FRAMES, 2 * SLICE_FRAMES]
+    assert [message[:3] for _, message in ours.call.messages] == [
+        b"%03d" % number for number in range(len(frames))
+    ]
+    assert sum(messages for messages, _ in ours.call.spent) == len(frames)
+    assert sum(size for _, size in ours.call.spent) == sum(map(len, frames))
+
+
+async def test_long_messages_end_a_slice_sooner() -> None:
+    ours = Recorded(4 * LIMIT)
+    ours.deliver([b"".join(numbered(SLICE_FRAMES + 8, 2 * SLICE_BYTES // SLICE_FRAMES))])
+    assert read_so_far(ours) == SLICE_FRAMES // 2
+    assert not ours.transport.reading
+
+
+def test_a_few_frames_need_no_second_turn() -> None:
+    ours = Recorded(LIMIT)
+    ours.deliver([b"".join(numbered(SLICE_FRAMES))])
+    assert read_so_far(ours) == SLICE_FRAMES
+    assert ours.transport.reading
+
+
+async def test_what_comes_while_a_slice_waits_is_read_after_it() -> None:
+    ours = Recorded(LIMIT)
+    frames = numbered(SLICE_FRAMES + 3)
+    ours.deliver([b"".join(frames[:-2]), frames[-2][:50], frames[-2][50:] + frames[-1]])
+    await until(lambda: ours.transport.reading)
+    assert [message[:3] for _, message in ours.call.messages] == [
+        b"%03d" % number for number in range(len(frames))
+    ]
+
+
+async def test_a_call_that_wants_no_more_is_not_read_on_by_the_end_of_a_slice() -> None:
+    ours = Recorded(LIMIT)
+    ours.deliver([b"".join(numbered(SLICE_FRAMES + 1))])
+    ours.connection.pause_reading()
+    await until(lambda: read_so_far(ours) == SLICE_FRAMES + 1)
+    assert not ours.transport.reading
+    ours.connection.resume_reading()
+    assert ours.transport.reading
+
+
+async def test_a_connection_that_was_dropped_reads_no_further_slice() -> None:
+    ours = Recorded(LIMIT)
+    ours.deliver([b"".join(numbered(SLICE_FRAMES + 1))])
+    ours.connection.abort()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert read_so_far(ours) == SLICE_FRAMES
+
+
+def test_every_read_is_charged_even_if_no_frame_is_complete() -> None:
+    ours = Recorded(LIMIT)
+    frame = raw_frame(0x81, 20)
+    ours.deliver([frame[at : at + 1] for at in range(len(frame))])
+    assert [messages for messages, _ in ours.call.spent] == [1] * len(frame)
+    assert sum(size for _, size in ours.call.spent) == len(frame)
+
+
+@pytest.mark.parametrize("half_closes", [True, False])
+def test_a_peer_that_sent_too_much_is_not_read_any_more(half_closes: bool) -> None:
+    ours = Recorded(LIMIT, half_closes=half_closes)
+    ours.call.affords = False
+    ours.deliver([b"".join(numbered(2))])
+    assert not ours.transport.reading
+    assert ours.transport.eof == half_closes
+    ours.connection.resume_reading()
+    assert not ours.transport.reading
 
 
 def test_a_peer_that_cannot_be_half_closed_is_closed() -> None:
@@ -1197,3 +1301,59 @@ def test_a_peer_that_reads_nothing_cannot_fill_the_memory(what: str) -> None:
             recorded.connection.send_text(bytes(100))
     assert recorded.call.stuffed_with == "1048576 bytes"
     assert len(recorded.transport.written) < 1_100_000
+
+
+# Floods
+
+
+def as_text(**fields: Any) -> bytes:
+    return Frame(Opcode.TEXT, json.dumps(fields).encode()).serialize(mask=True)
+
+
+FLOODS = {
+    "media": Frame(Opcode.TEXT, media(1).encode()).serialize(mask=True),
+    "empty payloads": as_text(event="media", media={"payload": ""}),
+    "another track each": as_text(event="media", media={"payload": "AA==", "track": "x"}),
+    "repeated start": Frame(Opcode.TEXT, START.encode()).serialize(mask=True),
+    "unknown events": as_text(event="mystery"),
+    "unknown checkpoints": as_text(event="playedStream", name="x", streamId=STREAM_ID),
+    "pings": raw_frame(0x89, 0),
+    "pongs": raw_frame(0x8A, 0),
+    "empty fragments": raw_frame(0x00, 0),
+    "answers to clears": as_text(event="clearedAudio", streamId=STREAM_ID),
+}
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+async def test_a_flood_of_anything_is_closed_with_the_reason(
+    start_runtime: Callable[..., Any], connect: Callable[..., Any], kind: str
+) -> None:
+    settings = {"stream_messages_per_second": 10, "stream_burst_seconds": 10}
+    runtime = await start_runtime(Route(listen), max_message_bytes=1024, **settings)
+    client = await connect(runtime)
+    await client.open()
+    client.send(START)
+    if kind == "empty fragments":
+        client.write(raw_frame(0x01, 3))
+    client.write(FLOODS[kind] * 1_000)
+    frame = await client.next(Opcode.CLOSE)
+    close = Close.parse(frame.data)
+    assert close.code == 1008
+    assert close.reason == "too many messages: more than 10 a second and a burst of 100"
+    await gone(runtime)
+    read = runtime.ended_totals.messages_in
+    assert read <= 100 + SLICE_FRAMES
+
+
+async def test_thirty_seconds_of_two_tracks_are_taken_at_once(
+    start_runtime: Callable[..., Any], connect: Callable[..., Any]
+) -> None:
+    runtime = await start_runtime(Route(listen))
+    client = await connect(runtime)
+    await client.open()
+    client.send(START, *(media(number, bytes(960)) for number in range(1, 3_001)))
+    client.write(raw_frame(0x89, 4))
+    assert (await client.next(Opcode.PONG)) is not None
+    (call,) = runtime.calls
+    assert call.session.counters.frames_in == 3_000
+    assert not call.session.ended

@@ -440,6 +440,18 @@ async def test_a_peer_that_sends_no_start_is_closed(call: Callable[..., Any]) ->
     assert link.runtime.counters.dead_peers == 0
 
 
+async def test_a_peer_whose_start_was_malformed_reads_why(call: Callable[..., Any]) -> None:
+    link = await call(listen, start=False, start_timeout=4)
+    link.call.session.refuse_binary(200)
+    await asyncio.sleep(5.1)
+    code, reason = link.closed
+    assert code == 1008
+    assert reason == (
+        "no start event within 4 s, but malformed messages: a binary message came; Plivo sends text"
+        " only"
+    )
+
+
 async def test_a_stalled_loop_does_not_use_up_the_time_for_start(call: Callable[..., Any]) -> None:
     link = await call(listen, start=False, start_timeout=4)
     await asyncio.sleep(0.6)
@@ -818,7 +830,7 @@ async def test_a_peer_that_sends_nonsense_is_closed(call: Callable[..., Any]) ->
     link = await call(listen)
     for _ in range(101):
         link.bring("nonsense")
-    assert link.closed == (1007, "too many malformed messages")
+    assert link.closed == (1007, link.call.session.end_reason)
 
 
 # What is left
