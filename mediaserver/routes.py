@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -11,7 +11,8 @@ from typing import Any, cast
 
 from mediaserver.handler import Handler, HandlerError, Lifespan, StreamHandler, check_handler
 from mediaserver.importing import find_attribute, import_named
-from mediaserver.plivo.numbers import phone_key, same_number
+from mediaserver.path_patterns import PathPatternError, path_pattern
+from mediaserver.plivo.numbers import phone_key
 from mediaserver.stream import Stream
 
 
@@ -21,13 +22,14 @@ class Route:
 
     Args:
         handler: an async function that takes a `Stream`, or a `Handler` subclass.
-        path: the path of the stream URL.
+        path: the path of the stream URL. It may have parameters, such as ``/t/{tenant}``, which
+            the handler gets as `Stream.path_params` (see `PathPattern`).
         number: the dialled number, in any form of `phone_key`. None means any number.
         settings: keyword arguments for the handler.
 
     Raises:
-        HandlerError: if `handler` is not a handler, `path` does not begin with a slash, or `number`
-            is neither a phone number nor a SIP address.
+        HandlerError: if `handler` is not a handler, `path` does not begin with a slash or is
+            malformed, or `number` is neither a phone number nor a SIP address.
 
     """
 
@@ -39,6 +41,10 @@ class Route:
     def __post_init__(self) -> None:
         if not self.path.startswith("/"):
             raise HandlerError(f"a route's path must begin with a slash: {self.path!r} does not")
+        try:
+            path_pattern(self.path)
+        except PathPatternError as error:
+            raise HandlerError(f"a route's path is malformed: {error}") from None
         if self.number is not None and phone_key(self.number) is None:
             raise HandlerError(
                 "a route's number is a phone number with its country code, such as +14155550100, "
@@ -50,6 +56,14 @@ class Route:
     def name(self) -> str:
         """The handler's name, for logs."""
         return getattr(self.handler, "__qualname__", type(self.handler).__qualname__)
+
+    def path_params(self, path: str) -> Mapping[str, Any] | None:
+        """Return the parameters in the path of a stream URL; None if this is not the route's."""
+        return path_pattern(self.path).match(path)
+
+    def is_at(self, path: str) -> bool:
+        """Return whether this is the path of the route's streams."""
+        return self.path_params(path) is not None
 
     def prepare(self) -> Handler | None:
         """Return an instance of the handler for a call whose stream has not connected yet.
@@ -90,7 +104,7 @@ class Routes:
         seen: set[tuple[str, str | None]] = set()
         for route in routes:
             number = None if route.number is None else phone_key(route.number)
-            key = (route.path.rstrip("/"), number)
+            key = (path_pattern(route.path).shape, number)
             if key in seen:
                 of_number = f" and the number {route.number}" if route.number else ""
                 raise HandlerError(f"two routes have the path {route.path}{of_number}")
@@ -149,24 +163,29 @@ class Routes:
 
     def match(self, path: str, called: str | None = None) -> Route | None:
         """Return the route for a call to the number `called` whose stream is at `path`, or None."""
-        path = path.rstrip("/") or "/"
-        anyone: Route | None = None
-        for route in self.routes:
-            if (route.path.rstrip("/") or "/") != path:
-                continue
-            if route.number is None:
-                anyone = anyone or route
-            elif same_number(route.number, called or ""):
-                return route
-        return anyone
+        return self._for_number(called, [each for each in self.routes if each.is_at(path)])
+
+    def has_path(self, path: str) -> bool:
+        """Return whether some route's streams are at `path`, for whatever number."""
+        return any(route.is_at(path) for route in self.routes)
 
     def for_number(self, called: str | None) -> Route | None:
-        """Return the route for a call to the number `called`, whatever its path, or None."""
-        for path in self.paths:
-            route = self.match(path, called)
-            if route is not None and route.number is not None:
+        """Return the route for a call to the number `called`, whatever its path, or None.
+
+        Routes whose path has parameters are left out: the number does not tell them.
+        """
+        routes = [each for each in self.routes if not path_pattern(each.path).has_parameters]
+        return self._for_number(called, routes)
+
+    def _for_number(self, called: str | None, routes: Sequence[Route]) -> Route | None:
+        key = phone_key(called or "")
+        anyone: Route | None = None
+        for route in routes:
+            if route.number is None:
+                anyone = anyone or route
+            elif key is not None and phone_key(route.number) == key:
                 return route
-        return next((route for route in self.routes if route.number is None), None)
+        return anyone
 
     def shared(self, route: Route) -> Any:
         """Return what the lifespan of `route` yielded."""

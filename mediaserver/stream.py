@@ -58,7 +58,9 @@ class Stream:
         tracks: the tracks that Plivo streams here.
         extra_headers: the ``extraHeaders`` that the answer XML set. Metadata, not authentication.
         query: the query parameters of the stream URL.
-        path: the path of the stream URL.
+        path: the path of the stream URL, without a slash at its end.
+        path_params: the parameters in the path, such as ``{"tenant": "acme"}`` for the route
+            ``/t/{tenant}``; those of a host application's mount as well.
         shared: what the server's lifespan yielded.
 
     """
@@ -82,6 +84,7 @@ class Stream:
         "extra_headers",
         "format",
         "path",
+        "path_params",
         "query",
         "shared",
         "stream_id",
@@ -95,6 +98,7 @@ class Stream:
         close: Callable[[], object],
         control: CallControl,
         path: str = "",
+        path_params: Mapping[str, Any] | None = None,
         query: Mapping[str, str] | None = None,
         caller: str | None = None,
         called: str | None = None,
@@ -118,7 +122,8 @@ class Stream:
         self.tracks = start.tracks
         self.extra_headers = start.extra_headers
         self.format = started.format
-        self.path = path
+        self.path = path.rstrip("/") or "/"
+        self.path_params: Mapping[str, Any] = path_params if path_params is not None else {}
         self.query: Mapping[str, str] = query if query is not None else {}
         self.caller = caller
         self.called = called

@@ -137,6 +137,35 @@ def test_a_route_may_have_the_address_of_a_sip_endpoint() -> None:
     assert routes.match("/stream", "sip:agent8@phone.plivo.com") is not route
 
 
+def test_a_path_may_have_parameters() -> None:
+    tenants = Route(sales, "/t/{tenant}")
+    special = Route(support, "/t/{tenant}", "+14155550100")
+    routes = Routes(tenants, special, Route(nothing))
+    assert routes.match("/t/acme") is tenants
+    assert routes.match("/t/acme", "sip:14155550100@x") is special
+    assert tenants.path_params("/t/acme") == {"tenant": "acme"}
+    assert routes.has_path("/t/other/")
+    assert not routes.has_path("/t/acme/more")
+
+
+def test_a_number_alone_leads_to_no_path_with_parameters() -> None:
+    routes = Routes(Route(sales, "/t/{tenant}"), Route(support, "/t/{tenant}", "14155550100"))
+    assert routes.for_number("14155550100") is None
+
+
+def test_paths_that_differ_only_in_the_names_of_parameters_are_the_same() -> None:
+    with pytest.raises(HandlerError, match=r"two routes have the path /t/\{b\}"):
+        Routes(Route(sales, "/t/{a}"), Route(support, "/t/{b}"))
+
+
+@pytest.mark.parametrize("path", ["/t/{", "/t/{a:number}", "/{a}/{a}"])
+def test_a_malformed_path_is_refused(path: str) -> None:
+    with pytest.raises(HandlerError, match="a route's path is malformed: '/"):
+        Route(sales, path)
+    with pytest.raises(HandlerError, match="a route's path is malformed: '/"):
+        Routes.load(f"{path}=mediaserver.agents:Echo")
+
+
 def test_a_hook_that_is_not_async_is_refused() -> None:
     class Late(Handler):
         def on_dtmf(self, digit: Any) -> Any:

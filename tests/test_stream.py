@@ -11,6 +11,7 @@ from audiocodecs import L16_16K, L16_24K, MULAW_8K, AudioError, AudioFormat, Sam
 from mediaserver import Stream, StreamCounters
 from mediaserver.call import Frame, Heard, StreamEndedError, Turn, Usage
 from mediaserver.protocol import ProtocolError
+from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import CallReport, Misbehaviour, Phone, StreamIdentity
 from mediaserver.stream import CallControlError
 from mediaserver.testing import joined, run_virtual
@@ -46,6 +47,24 @@ def test_a_stream_knows_its_format(format: AudioFormat) -> None:
         return stream.format
 
     assert called(test, format=format) == format
+
+
+def test_a_stream_knows_its_path_and_the_parameters_in_it() -> None:
+    async def test(stream: Stream, phone: Phone) -> tuple[str, dict[str, object]]:
+        return stream.path, dict(stream.path_params)
+
+    async def keep(stream: Stream) -> None:
+        seen.append((stream.path, dict(stream.path_params)))
+
+    seen: list[object] = []
+
+    async def call() -> None:
+        async with joined(Routes(Route(keep, "/t/{tenant}")), path="/t/acme/?language=de") as line:
+            await line.phone.wait_closed()
+
+    run_virtual(call())
+    assert seen == [("/t/acme", {"tenant": "acme"})]
+    assert called(test) == ("/stream", {})
 
 
 def test_a_stream_knows_its_extra_headers_and_query() -> None:

@@ -11,7 +11,6 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from mediaserver.plivo.signatures import SignatureError
-from mediaserver.routes import Routes
 from mediaserver.server.handshake import AcceptedStream, HandshakeRequest, Refused, Verifier
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.trust.proxy import base_url, origin
@@ -36,7 +35,7 @@ def examine(
             claims = unseal(token, secret, runtime.wall_clock())
         except TokenError as error:
             token_error = error
-    if not _is_path_of(runtime.routes, request.path):
+    if not runtime.routes.has_path(request.path):
         return Refused(404, f"no handler at {request.path}", cause="path")
     nonce: str | None = None
     if runtime.signatures is not None:
@@ -74,6 +73,8 @@ def examine(
     ).client
     return AcceptedStream(
         route=route,
+        path=request.path if request.url_path is None else request.url_path,
+        path_params={**request.path_params, **(route.path_params(request.path) or {})},
         query=query,
         caller=claims.caller if claims else None,
         called=claims.called if claims else None,
@@ -100,7 +101,3 @@ def _url(runtime: Runtime, request: HandshakeRequest) -> str:
     path = request.path if request.raw_path is None else request.raw_path
     url = f"{'wss' if scheme == 'https' else 'ws'}://{rest}{path}"
     return f"{url}?{request.query_string}" if request.query_string else url
-
-
-def _is_path_of(routes: Routes, path: str) -> bool:
-    return path.rstrip("/") in (each.rstrip("/") for each in routes.paths)

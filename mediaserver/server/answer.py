@@ -61,7 +61,7 @@ def answer(
     if not all(expects(route, request) for expects in runtime.screens):
         log.warning("call that nobody waits for", call=call_id, called=called, path=route.path)
         return WebhookReply(Response(Hangup()).to_xml(), "rejected")
-    url = _stream_url(runtime, request, base_url, route.path)
+    url = _stream_url(runtime, request, base_url, path or route.path)
     if not runtime.admission.reserve(call_id):
         log.warning("call turned away", call=call_id, limit=runtime.admission.limit)
         return busy(runtime.settings)

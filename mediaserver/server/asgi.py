@@ -116,7 +116,8 @@ class StreamApp:
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()  # websocket.connect
         root = scope.get("root_path", "")
-        path = "/" if self._any_path else scope["path"].removeprefix(root) or "/"
+        below = scope["path"].removeprefix(root) or "/"
+        path = "/" if self._any_path else below
         client = scope.get("client")
         decision = examine(
             self.runtime,
@@ -130,6 +131,8 @@ class StreamApp:
                 client_host=client[0] if client else "",
                 secure=scope.get("scheme") == "wss",
                 raw_path=_raw_path(scope),
+                url_path=root + below,
+                path_params=scope.get("path_params", {}),
             ),
             verifiers=self.runtime.verifiers,
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.routes import Route
@@ -15,7 +16,7 @@ class HandshakeRequest:
     """The HTTP request that asks for a WebSocket."""
 
     path: str
-    """The path, percent-decoded."""
+    """The path that `Routes` are matched by, percent-decoded."""
     query_string: str = ""
     headers: Sequence[tuple[str, str]] = ()
     """Names in lower case, in the order of the request."""
@@ -25,6 +26,10 @@ class HandshakeRequest:
     """Whether the connection uses TLS."""
     raw_path: str | None = None
     """The path as the request has it, which is what Plivo signs; None if equal to `path`."""
+    url_path: str | None = None
+    """The whole path, percent-decoded, if `path` is only its part below a mount."""
+    path_params: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters in the part of the path above the mount."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,10 @@ class AcceptedStream:
     """A stream that may begin."""
 
     route: Route
+    path: str
+    """The path of the stream URL."""
+    path_params: Mapping[str, Any]
+    """The parameters in the path."""
     query: dict[str, str]
     """Query parameters for the handler, without the token."""
     caller: str | None

@@ -91,6 +91,16 @@ def test_the_stream_url_it_gives_out_is_let_in() -> None:
     assert accepted.call_id == "call-1"
 
 
+def test_a_call_is_sent_to_the_path_that_was_asked_for_with_its_parameters() -> None:
+    runtime = make(Route(Echo, "/t/{tenant}"))
+    url = urlsplit(stream_url(reply(runtime, path="/t/acme & son")[1]))
+    assert url.path == "/t/acme%20%26%20son"
+    accepted = examine(runtime, HandshakeRequest("/t/acme & son", url.query))
+    assert isinstance(accepted, AcceptedStream)
+    assert accepted.path_params == {"tenant": "acme & son"}
+    assert reply(runtime)[0] == "rejected"
+
+
 def test_the_format_is_the_one_that_is_set() -> None:
     _, response = reply(make(default_format="audio/x-l16;rate=16000"))
     assert response[0].attrib["contentType"] == "audio/x-l16;rate=16000"

@@ -199,6 +199,37 @@ async def test_the_host_tells_of_the_end(mount: Callable[..., Any]) -> None:
     assert handler.reason == "Plivo closed the socket (1001)"
 
 
+@pytest.mark.parametrize("handler_is", ["a handler", "routes"])
+async def test_the_handler_gets_the_path_and_its_parameters(
+    mount: Callable[..., Any], handler_is: str
+) -> None:
+    seen: list[Any] = []
+
+    async def look(stream: Stream) -> None:
+        seen.append((stream.path, dict(stream.path_params)))
+
+    served = look if handler_is == "a handler" else Routes(Route(look, "/desk/{desk:int}"))
+    app = Starlette(routes=[Mount("/tenants/{tenant}", mount(served))])
+    host = Host(app, "/tenants/acme/desk/7", path_params={})  # type: ignore[arg-type]
+    host.bring(START)
+    await host.task
+    desk = {} if handler_is == "a handler" else {"desk": 7}
+    assert seen == [("/tenants/acme/desk/7", {"tenant": "acme"} | desk)]
+
+
+async def test_a_route_of_the_host_gives_its_parameters_too(mount: Callable[..., Any]) -> None:
+    seen: list[Any] = []
+
+    async def look(stream: Stream) -> None:
+        seen.append((stream.path, dict(stream.path_params)))
+
+    app = Starlette(routes=[WebSocketRoute("/tenants/{tenant}/stream", mount(look))])
+    host = Host(app, "/tenants/acme/stream")  # type: ignore[arg-type]
+    host.bring(START)
+    await host.task
+    assert seen == [("/tenants/acme/stream", {"tenant": "acme"})]
+
+
 async def test_the_handler_ends_the_call(mount: Callable[..., Any]) -> None:
     host = Host(mount(leave))
     host.bring(START)

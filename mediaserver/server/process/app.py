@@ -67,7 +67,7 @@ class Endpoints:
     async def not_found(self, request: Request, error: Exception) -> Response:
         """Reply which paths exist."""
         path = request.scope["path"]
-        if path in self._runtime.routes.paths:
+        if self._runtime.routes.has_path(path):
             return PlainTextResponse(
                 f"{path} is a WebSocket: Plivo connects to it\n",
                 426,
