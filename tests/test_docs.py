@@ -374,6 +374,7 @@ def exposed_metrics() -> Any:
     )
     counters = source.counters
     counters.refused = counters.webhooks = counters.stream_statuses = Counter(x=1)
+    counters.connections_dropped = Counter(x=1)
     families = text_string_to_metric_families(exposition(source).decode())
     return {sample.name for family in families for sample in family.samples}
 

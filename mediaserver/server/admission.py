@@ -38,6 +38,7 @@ class Admission:
     Args:
         limit: Number of concurrent calls.
         hold_seconds: Seconds that a reserved place waits for its stream.
+        has_room: Tells whether the process can open one more connection.
         clock: Monotonic seconds.
 
     """
@@ -47,6 +48,7 @@ class Admission:
         limit: int,
         *,
         hold_seconds: float = 30.0,
+        has_room: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if limit < 1:
@@ -56,6 +58,7 @@ class Admission:
         """Number of connected calls."""
         self.closed = False
         """Whether only calls that were answered already are let in."""
+        self._has_room = has_room
         self._reservations: TTLCache[str, bool] = TTLCache(math.inf, hold_seconds, timer=clock)
 
     @property
@@ -80,7 +83,7 @@ class Admission:
         and takes no second place.
         """
         held = call_id in self._reservations
-        if not held and (self.closed or self.free == 0):
+        if not held and (self.closed or self.free == 0 or not self._has_room()):
             return False
         self._reservations[call_id] = True
         return True

@@ -24,6 +24,13 @@ class ServerCounters:
         """Handlers that ended in an exception."""
         self.dead_peers = 0
         """Connections dropped because the peer had gone or had stopped reading."""
+        self.accept_failures = 0
+        """Connections that could not be accepted for lack of file descriptors."""
+        self.tls_failures = 0
+        """Connections whose TLS handshake failed, or took too long."""
+        self.connections_dropped: Counter[str] = Counter()
+        """Connections closed while they waited for a request, by what there were too many of:
+        ``idle``, ``address`` (of one client), ``descriptors``."""
         self.webhooks: Counter[str] = Counter()
         """Webhooks answered, by name."""
         self.stream_statuses: Counter[str] = Counter()

@@ -63,6 +63,7 @@ class Runtime:
         call_control: hangs up and transfers calls. By default, it uses Plivo's REST API if the
             settings name an account, and else closes the stream.
         verifiers: further checks before a stream is accepted.
+        has_room: tells whether the process can open one more connection.
         coalesces: whether the event loop belongs to this server alone, so that it may be held back
             between turns (see `Coalescing`).
 
@@ -80,6 +81,7 @@ class Runtime:
         wall_clock: Clock = time.time,
         call_control: CallControl | None = None,
         verifiers: Sequence[Verifier] = (),
+        has_room: Callable[[], bool] = lambda: True,
         coalesces: bool = False,
     ) -> None:
         self.clock = clock
@@ -90,6 +92,7 @@ class Runtime:
         self._controls_by_account = call_control is None and has_account(settings)
         self.verifiers = verifiers
         self.coalescing: Coalescing | None = None
+        self._has_room = has_room
         self._coalesces = coalesces
         self.call_settings = CallSettings(
             default_format=settings.default_format,
@@ -140,6 +143,7 @@ class Runtime:
         self.admission = Admission(
             self.settings.max_calls,
             hold_seconds=self.settings.reservation_seconds,
+            has_room=self._has_room,
             clock=self.clock,
         )
         async with AsyncExitStack() as stack:

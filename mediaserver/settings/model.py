@@ -275,6 +275,19 @@ class Settings(BaseSettings):
     idle_timeout: _Seconds = _in(
         "Limits", 30.0, "How long an HTTP connection may stay open between requests."
     )
+    max_idle_connections: int = _in(
+        "Limits",
+        1000,
+        "Most connections that wait for a request. The one that has waited longest is closed for a"
+        " new one. It is lower where few files may be open: a quarter of that limit.",
+        ge=1,
+    )
+    max_idle_per_address: Annotated[int | None, Field(ge=1), _Switchable] = _in(
+        "Limits",
+        None,
+        "The same for each client address, or each /64 of IPv6; off for no such limit. Those of"
+        " trusted_proxies have none. Plivo opens many connections from one address at a time.",
+    )
     max_header_bytes: _Bytes = _in(
         "Limits", 16_384, "Largest request line and headers together.", ge=1024
     )

@@ -64,6 +64,9 @@ class Figures(Protocol):
     refused: Counter[str]
     handler_errors: int
     dead_peers: int
+    accept_failures: int
+    tls_failures: int
+    connections_dropped: Counter[str]
     webhooks: Counter[str]
     stream_statuses: Counter[str]
     loop_lag: float
@@ -135,6 +138,18 @@ class ServerCollector(Collector):
         )
         yield _counter(
             "dead_peers", "Calls closed because the peer was silent.", counters.dead_peers
+        )
+        yield _counter(
+            "accept_failures",
+            "Connections that could not be accepted for lack of file descriptors.",
+            counters.accept_failures,
+        )
+        yield _counter("tls_failures", "TLS handshakes that failed.", counters.tls_failures)
+        yield _by(
+            "connections_dropped",
+            "Connections without a request that were closed to make room, by cause.",
+            "cause",
+            counters.connections_dropped,
         )
         yield _gauge("loop_lag_seconds", "Current lag of the event loop.", counters.loop_lag)
         yield _gauge("loop_lag_max_seconds", "Largest lag so far.", counters.loop_lag_max)

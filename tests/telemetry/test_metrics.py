@@ -18,6 +18,9 @@ def source(totals: StreamCounters | None = None, **figures: Any) -> SimpleNamesp
         stream_statuses=Counter(played=3),
         handler_errors=1,
         dead_peers=4,
+        accept_failures=8,
+        tls_failures=9,
+        connections_dropped=Counter(idle=10),
         loop_lag=0.002,
         loop_lag_max=0.5,
         loop_blocks=6,
@@ -49,6 +52,9 @@ def test_every_figure_is_shown() -> None:
     assert shown["mediaserver_stream_statuses_total", "played"] == 3
     assert shown["mediaserver_handler_errors_total",] == 1
     assert shown["mediaserver_dead_peers_total",] == 4
+    assert shown["mediaserver_accept_failures_total",] == 8
+    assert shown["mediaserver_tls_failures_total",] == 9
+    assert shown["mediaserver_connections_dropped_total", "idle"] == 10
     assert shown["mediaserver_loop_lag_seconds",] == 0.002
     assert shown["mediaserver_loop_lag_max_seconds",] == 0.5
     assert shown["mediaserver_loop_blocks_total",] == 6

@@ -25,7 +25,17 @@ from mediaserver import __version__
 from mediaserver.containment import run_contained
 from mediaserver.routes import Routes
 from mediaserver.server.connection import StreamConnection
+from mediaserver.server.process.acceptor import Acceptor
 from mediaserver.server.process.app import create_app
+from mediaserver.server.process.connections import HttpConnections
+from mediaserver.server.process.descriptors import (
+    SpareDescriptors,
+    descriptor_limit,
+    is_one_free,
+    most_waiting,
+    needed_descriptors,
+    raise_descriptor_limit,
+)
 from mediaserver.server.process.drain import Drain, Phase
 from mediaserver.server.process.http import HttpConnection, HttpLimits, sweep_connections
 from mediaserver.server.process.tls import Certificates
@@ -41,8 +51,8 @@ log = structlog.get_logger(__name__)
 _BACKLOG: Final = 2048
 """Connections that may wait to be accepted."""
 
-_MAX_HTTP_CONNECTIONS: Final = 1_000
-"""Number of concurrent HTTP connections; further ones get 503."""
+_SPARE_DESCRIPTORS: Final = 8
+"""Number of connections that are answered when no other file descriptor is left."""
 
 HTTP_CLOSE_TIMEOUT: Final = 5
 """Seconds within which HTTP connections must finish once the last call has ended."""
@@ -69,12 +79,18 @@ class Daemon(uvicorn.Server):
     """
 
     def __init__(self, runtime: Runtime, certificates: Certificates | None = None) -> None:
-        super().__init__(uvicorn_config(runtime, certificates))
+        settings = runtime.settings
+        self._connections = HttpConnections(
+            most_waiting(settings.max_idle_connections, descriptor_limit()),
+            address_limit=settings.max_idle_per_address,
+            trusted=settings.trusted_proxies,
+            dropped=runtime.counters.connections_dropped,
+        )
+        super().__init__(uvicorn_config(runtime, self._connections, certificates))
         self.exit_status = 0
         """The exit status for the process."""
         self._runtime = runtime
         self._certificates = certificates
-        settings = runtime.settings
         self._drain = Drain(
             delay=settings.drain_delay,
             timeout=settings.drain_timeout,
@@ -118,21 +134,9 @@ class Daemon(uvicorn.Server):
             self.exit_status = 1
             self.should_exit = True
             return
-        loop = asyncio.get_running_loop()
         sockets = bind(self._runtime.settings) if sockets is None else sockets
-        self.servers = []
-        for sock in sockets:
-            self.servers.append(
-                await loop.create_server(
-                    self._create_connection,
-                    sock=sock,
-                    ssl=self.config.ssl,
-                    ssl_handshake_timeout=(
-                        self._runtime.settings.header_timeout if self.config.ssl else None
-                    ),
-                    backlog=_BACKLOG,
-                )
-            )
+        self._spare = SpareDescriptors(_SPARE_DESCRIPTORS)
+        self.servers = cast(Any, [self._accept_at(sock) for sock in sockets])
         self._watchdog.start()
         self.started = True
         announce(self._runtime, sockets)
@@ -142,7 +146,7 @@ class Daemon(uvicorn.Server):
         if await super().on_tick(counter) and not self._stops:
             self.stop()
         if counter % _SWEEP_TICKS == 0:
-            sweep_connections(self.server_state.connections, asyncio.get_running_loop().time())
+            sweep_connections(self._connections.waiting, asyncio.get_running_loop().time())
         if self._certificates is not None and counter % _CERTIFICATE_TICKS == 0:
             self._certificates.reload_if_changed()
         if self._stops:
@@ -152,6 +156,7 @@ class Daemon(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the listener and the remaining connections, then the handlers' lifespans."""
         await super().shutdown(sockets)
+        self._spare.close()
         self._watchdog.stop()
         try:
             await self._runtime.shutdown()
@@ -186,13 +191,22 @@ class Daemon(uvicorn.Server):
                 runtime.close_calls(CloseCode.GOING_AWAY, "the server is shutting down")
         return True
 
-    def _create_connection(self) -> asyncio.Protocol:
-        # HttpConnection with the limits bound to it.
-        make = cast(Any, self.config.http_protocol_class)
-        connection: asyncio.Protocol = make(
-            config=self.config, server_state=self.server_state, app_state={}
+    def _accept_at(self, sock: socket.socket) -> Acceptor:
+        make = functools.partial(
+            cast(Any, self.config.http_protocol_class),
+            config=self.config,
+            server_state=self.server_state,
+            app_state={},
         )
-        return connection
+        return Acceptor(
+            sock,
+            make,
+            self._connections,
+            self._spare,
+            self._runtime.counters,
+            context=cast(Any, self.config.ssl),
+            handshake_timeout=self._runtime.settings.header_timeout,
+        )
 
 
 def run_server(settings: Settings, routes: Routes) -> int:
@@ -204,10 +218,13 @@ def run_server(settings: Settings, routes: Routes) -> int:
 
     """
     configure_logs(settings.log_level, settings.log_format)
+    raise_descriptor_limit()
     certificates = load_certificates(settings)
     sockets = bind(settings)
     try:
-        daemon = Daemon(Runtime(settings, routes, coalesces=True), certificates)
+        daemon = Daemon(
+            Runtime(settings, routes, has_room=is_one_free, coalesces=True), certificates
+        )
         # Imported modules stay alive, so the garbage collector need not scan them again.
         gc.freeze()
         daemon.run(sockets)
@@ -217,7 +234,9 @@ def run_server(settings: Settings, routes: Routes) -> int:
     return daemon.exit_status
 
 
-def uvicorn_config(runtime: Runtime, certificates: Certificates | None = None) -> uvicorn.Config:
+def uvicorn_config(
+    runtime: Runtime, connections: HttpConnections, certificates: Certificates | None = None
+) -> uvicorn.Config:
     """Return uvicorn's configuration, with this server's protocol classes."""
     settings = runtime.settings
     limits = HttpLimits(
@@ -229,7 +248,7 @@ def uvicorn_config(runtime: Runtime, certificates: Certificates | None = None) -
     return uvicorn.Config(
         create_app(runtime),
         interface="asgi3",
-        http=cast(Any, functools.partial(HttpConnection, limits, runtime.refusals)),
+        http=cast(Any, functools.partial(HttpConnection, limits, runtime.refusals, connections)),
         ws=cast(Any, functools.partial(StreamConnection, runtime)),
         ws_max_size=settings.max_message_bytes,
         ws_per_message_deflate=False,
@@ -239,8 +258,6 @@ def uvicorn_config(runtime: Runtime, certificates: Certificates | None = None) -
         server_header=False,
         log_config=None,
         access_log=settings.access_log,
-        # For connections that are not calls, so that they cannot use up all file descriptors.
-        limit_concurrency=_MAX_HTTP_CONNECTIONS,
         timeout_keep_alive=math.ceil(settings.idle_timeout),
         timeout_graceful_shutdown=HTTP_CLOSE_TIMEOUT,
         ssl_context_factory=(lambda *_: certificates.context) if certificates else None,
@@ -339,6 +356,7 @@ def announce(runtime: Runtime, sockets: Sequence[socket.socket]) -> None:
             stream=f"{media}://{authorities[0]}{route.path}",
             **({"number": route.number} if route.number else {}),
         )
+    _warn_of_descriptors(settings)
     if settings.secret_is_random:
         log.info(
             "token secret is random",
@@ -351,6 +369,20 @@ def announce(runtime: Runtime, sockets: Sequence[socket.socket]) -> None:
         )
     for warning in unknown_variables():
         log.warning(warning)
+
+
+def _warn_of_descriptors(settings: Settings) -> None:
+    limit = descriptor_limit()
+    needed = needed_descriptors(
+        settings.max_calls, most_waiting(settings.max_idle_connections, limit)
+    )
+    if needed > limit:
+        log.warning(
+            "too few file descriptors for --max-calls",
+            limit=limit,
+            needed=needed,
+            hint="raise the limit of open files (ulimit -n, LimitNOFILE), or lower --max-calls",
+        )
 
 
 def _authority(host: str, port: int) -> str:

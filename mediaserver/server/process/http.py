@@ -21,11 +21,18 @@ from uvicorn.server import ServerState
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
+from mediaserver.server.process.connections import HttpConnections
 from mediaserver.server.refusals import RefusalLog
 
 
 _LINGER_SECONDS: Final = 2.0
 """Seconds that a refused client may take to read the response before its connection is cut."""
+
+_MAX_SERVING: Final = 1_000
+"""Number of requests that may be answered at the same time; further ones get 503."""
+
+_PROBES: Final = (b"/healthz", b"/readyz")
+"""Answered whatever the number of requests: a probe that fails ends the process and its calls."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +58,13 @@ class HttpConnection(HttpToolsProtocol):
     Args:
         limits: The limits.
         refusals: Logs the requests that are refused.
+        held: Knows which connections are waited for.
         config: As in uvicorn's class.
         server_state: As in uvicorn's class.
         app_state: As in uvicorn's class.
-        _loop: The running event loop.
+        address: By what the client's connections are counted; None if they are not.
+        spare: Whether this connection has a descriptor of the reserve. Then it is closed after one
+            response, and cannot become a WebSocket.
 
     """
 
@@ -62,12 +72,18 @@ class HttpConnection(HttpToolsProtocol):
         self,
         limits: HttpLimits,
         refusals: RefusalLog,
+        held: HttpConnections,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        address: str | None = None,
+        spare: bool = False,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
+        super().__init__(config, server_state, app_state)
+        self.address = address
+        self._held = held
+        self._spare = spare
         self._limits = limits
         self._refusals = refusals
         self.url = b""
@@ -75,6 +91,8 @@ class HttpConnection(HttpToolsProtocol):
         self._deadline: float | None = None
         self._in_headers = False
         self._in_body = False
+        # Whether the client has left so much of the responses unread that no more is sent.
+        self._unread = False
         self._refused = False
         # What to do once all earlier requests are answered, and what was received meanwhile.
         self._then: Callable[[], None] | None = None
@@ -86,7 +104,29 @@ class HttpConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start waiting for a request."""
         super().connection_made(transport)
-        self._expect(self._limits.header_timeout)
+        self._expect(_LINGER_SECONDS if self._spare else self._limits.header_timeout)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._held.discard(self)
+        super().connection_lost(exc)
+
+    def drop(self) -> None:
+        """Close the connection at once, so that others have room."""
+        self.transport.abort()
+
+    def pause_writing(self) -> None:
+        """Wait for the client to read."""
+        super().pause_writing()
+        self._unread = True
+        self._expect(self._limits.idle_timeout)
+
+    def resume_writing(self) -> None:
+        """Go on sending."""
+        self._unread = False
+        if self.cycle is not None and not self.cycle.response_complete and not self._in_body:
+            self._serve()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Parse received bytes."""
@@ -142,8 +182,14 @@ class HttpConnection(HttpToolsProtocol):
         for name, value in self.headers:
             if name == b"content-length" and int(value) > self._limits.max_body_bytes:
                 raise self._body_too_large()
+        if len(self._held.serving) >= _MAX_SERVING and self.url not in _PROBES:
+            raise _RefusedError(
+                HTTPStatus.SERVICE_UNAVAILABLE, f"{_MAX_SERVING} requests are being answered"
+            )
         self._expect(self._limits.header_timeout)
         super().on_headers_complete()
+        if self._spare:
+            self.cycle.keep_alive = False
         self._in_body = True
 
     def on_body(self, body: bytes) -> None:
@@ -161,7 +207,7 @@ class HttpConnection(HttpToolsProtocol):
         self._in_body = False
         super().on_message_complete()
         if self.cycle is not None and not self.cycle.response_complete:
-            self._deadline = None
+            self._serve()
 
     def on_response_complete(self) -> None:
         """Start waiting for the next request."""
@@ -177,7 +223,7 @@ class HttpConnection(HttpToolsProtocol):
         """Close the connection if its deadline has passed."""
         if self._deadline is None or now < self._deadline:
             return
-        if self._refused or self.transport.is_closing():
+        if self._refused or self._unread or self.transport.is_closing():
             self.transport.abort()
         elif self._in_headers or (self.cycle is not None and not self.cycle.response_complete):
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, "the request did not come in time")
@@ -186,7 +232,14 @@ class HttpConnection(HttpToolsProtocol):
             self.transport.close()
 
     def _expect(self, seconds: float) -> None:
+        """Wait for the client."""
         self._deadline = self.loop.time() + seconds
+        self._held.wait(self)
+
+    def _serve(self) -> None:
+        """Let the client wait for us."""
+        self._deadline = None
+        self._held.serve(self)
 
     # Endings
 
@@ -211,6 +264,10 @@ class HttpConnection(HttpToolsProtocol):
 
     def _take_stream(self, rest: bytes) -> None:
         """Take a request for a WebSocket."""
+        if self._spare:
+            raise _RefusedError(
+                HTTPStatus.SERVICE_UNAVAILABLE, "this server has no file descriptor left for a call"
+            )
         for name, value in self.headers:
             if name == b"transfer-encoding" or (name == b"content-length" and int(value) > 0):
                 raise _RefusedError(
@@ -231,13 +288,14 @@ class HttpConnection(HttpToolsProtocol):
             action()
         else:
             self._then = action
-            self._deadline = None
+            self._serve()
             self.flow.pause_reading()
 
     def _open_stream(self, request: Request) -> None:
         """Hand the connection over to a WebSocket protocol."""
         self._unset_keepalive_if_required()
         self.connections.discard(self)
+        self._held.discard(self)
         protocol: Any = self.ws_protocol_class(  # type: ignore[call-arg, misc]
             config=self.config, server_state=self.server_state, app_state=self.app_state
         )
@@ -277,7 +335,7 @@ class HttpConnection(HttpToolsProtocol):
             # Its own request is the newest of those that wait for their turn.
             self.pipeline.popleft()
             self._then = partial(self._send_refusal, status, text)
-            self._deadline = None
+            self._serve()
         elif self.cycle.response_started:
             # The response has been sent already, and there cannot be another.
             self._expect(_LINGER_SECONDS)

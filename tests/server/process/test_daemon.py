@@ -1,6 +1,8 @@
 import asyncio
 import contextlib
 import json
+import os
+import resource
 import signal
 import socket
 import ssl
@@ -18,6 +20,7 @@ import trustme
 from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect as sync_connect
 
 from mediaserver.agents import Echo
 from mediaserver.handler import Handler
@@ -265,6 +268,63 @@ def test_signatures_that_are_not_checked_are_worth_a_warning(given: Any, warned:
         announce(runtime, [sock])
     levels = [each["log_level"] for each in logs if each["event"] == "signatures are not checked"]
     assert levels == (["warning"] if warned else [])
+
+
+async def test_idle_connections_keep_no_caller_out(start_daemon: Callable[..., Any]) -> None:
+    served = await start_daemon(max_idle_connections=10)
+    idle = [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(50)]
+    try:
+        async with httpx.AsyncClient(base_url=served.url) as client:
+            for number in range(5):
+                answer = await client.post("/answer", data=CALL | {"CallUUID": f"call-{number}"})
+                assert answer.status_code == 200
+        async with live_call(served):
+            pass
+        metrics = await ask(served, "/metrics")
+        assert 'mediaserver_connections_dropped_total{cause="idle"}' in metrics.text
+    finally:
+        for _, writer in idle:
+            writer.close()
+
+
+async def ask(served: Any, path: str) -> httpx.Response:
+    async with httpx.AsyncClient(base_url=served.url) as client:
+        return await client.get(path)
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs Linux")
+def test_without_file_descriptors_callers_hear_that_it_is_busy_and_the_process_is_alive(
+    start_process: Callable[..., Any],
+) -> None:
+    server = start_process("mediaserver.agents:Echo", "--port", "0")
+    url = server.wait_for("listening")["url"]
+    pid = server.process.pid
+    limit = max(int(number) for number in os.listdir(f"/proc/{pid}/fd")) + 6
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, limit))
+    stream_url = f"{url}/stream".replace("http", "ws")
+    with contextlib.ExitStack() as stack:
+        calls: list[Any] = []
+
+        def call() -> None:
+            calls.append(stack.enter_context(sync_connect(stream_url, proxy=None)))
+
+        def call_until_refused() -> None:
+            for _ in range(limit):
+                call()
+
+        with pytest.raises(InvalidStatus) as refused:
+            call_until_refused()
+        assert calls
+        assert refused.value.response.status_code == 503
+        assert b"no file descriptor left" in refused.value.response.body
+        assert httpx.get(f"{url}/healthz").text == "ok\n"
+        assert "All our lines are busy" in httpx.post(f"{url}/answer", data=CALL).text
+        assert "mediaserver_accept_failures_total 0.0" not in httpx.get(f"{url}/metrics").text
+        for each in calls:
+            assert each.ping().wait(30)
+    assert server.wait_for("no file descriptor left for a connection")["level"] == "error"
+    answer = httpx.post(f"{url}/answer", data=CALL)
+    assert "<Stream" in answer.text
 
 
 def test_a_port_in_use_is_named_with_the_way_out() -> None:

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from uvicorn.server import ServerState
 from websockets.http11 import Request
 
+from mediaserver.server.process.connections import HttpConnections
 from mediaserver.server.process.http import HttpConnection, HttpLimits, sweep_connections
 from mediaserver.server.refusals import RefusalLog
 from tests.server.until import until
@@ -73,6 +74,7 @@ class Server:
         )
         self.config.load()
         self.state = ServerState()
+        self.held = HttpConnections(100)
         self.refusals = RefusalLog(asyncio.get_running_loop().time)
         self.writers: list[Any] = []
 
@@ -94,7 +96,8 @@ class Server:
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         await loop.connect_accepted_socket(
-            lambda: HttpConnection(LIMITS, self.refusals, self.config, self.state, {}), ours
+            lambda: HttpConnection(LIMITS, self.refusals, self.held, self.config, self.state, {}),
+            ours,
         )
         reader, writer = await asyncio.open_connection(sock=theirs)
         self.writers.append(writer)
