@@ -35,6 +35,9 @@ from mediaserver.stream import Stream
 
 log = structlog.get_logger("mediaserver.agents")
 
+ROUNDS = 10
+"""Number of times that the model may ask for tools in one turn."""
+
 INAUDIBLE = "[inaudible]"
 """Stands for the caller's words if they interrupted the agent and were not understood."""
 
@@ -501,6 +504,13 @@ class Agent(Configured, Handler, ABC):
         """
         self.dialogue.tool_begins()
         return self.start(self._finish_tool(reply, use), f"tool {call.name}", finishes=True)
+
+    def repeated(self, reply: Reply, calls: Sequence[ToolCall]) -> ToolCall | None:
+        """Return a call of `calls` that was refused before in this reply, or None."""
+        before = frozenset(reply.refused)
+        refused = [call for call in calls if self.toolbox.refusal(call) is not None]
+        reply.refused.update((call.name, call.arguments) for call in refused)
+        return next((call for call in refused if (call.name, call.arguments) in before), None)
 
     async def _finish_tool(
         self, reply: Reply, use: Callable[[], Coroutine[Any, Any, None]]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import structlog
 
-from mediaserver.agents.conversing.tools import Tool
+from mediaserver.agents.conversing.tools import Tool, built_in
 from mediaserver.stream import CallControlError, Stream
 
 
@@ -45,6 +45,7 @@ class Departure:
         if transfers:
             self.tools[TRANSFER] = MethodType(_transfer_tool(tuple(transfers)), self)
 
+    @built_in
     async def hang_up(self) -> str:
         """End the call, when the conversation is over and goodbye has been said."""
         return await self._try(self._stream().hang_up(), "The call has ended.")
@@ -85,6 +86,7 @@ class Departure:
 def _transfer_tool(names: tuple[str, ...]) -> Callable[..., Awaitable[str]]:
     """Return a tool that transfers the call to one of `names`."""
 
+    @built_in
     async def transfer(departure: Any, to: str) -> str:
         """Transfer the caller to somebody else, which ends your part of the call.
 

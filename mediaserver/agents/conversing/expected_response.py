@@ -18,15 +18,21 @@ class ExpectedResponse:
         done: set when the model has finished, or has failed.
         tools: the tools that it uses, by their tasks.
         closing: calls of tools that wait until all of the reply was heard.
+        answers: whether it answers the conversation, and does not say a given text.
+        empty: whether it has neither speech nor tool calls so far.
+        repeated: a call that was refused before in this reply, or None.
 
     """
 
-    def __init__(self, reply: Reply, relay: Relay) -> None:
+    def __init__(self, reply: Reply, relay: Relay, *, answers: bool) -> None:
         self.reply = reply
         self.relay = relay
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.tools: dict[asyncio.Task[None], ToolCall] = {}
         self.closing: list[ToolCall] = []
+        self.answers = answers
+        self.empty = True
+        self.repeated: ToolCall | None = None
 
     def fail(self, error: ServiceError) -> None:
         """Raise `error` in whoever waits for it; nobody has to."""

@@ -9,8 +9,10 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar, Final
 
+import structlog
+
 from audiocodecs import MULAW_8K, AudioFormat
-from mediaserver.agents.conversing.agent import Agent
+from mediaserver.agents.conversing.agent import ROUNDS, Agent
 from mediaserver.agents.conversing.conversation import NOT_BEGUN, RUNNING, CallerSaying
 from mediaserver.agents.conversing.expected_response import ExpectedResponse
 from mediaserver.agents.conversing.kept_session import REALTIME_MODEL, KeptSession
@@ -23,6 +25,7 @@ from mediaserver.agents.services import (
     CallerFinished,
     CallerSpeaks,
     CallerText,
+    NoAnswerError,
     RealtimeEvent,
     RealtimeModel,
     RealtimeSession,
@@ -40,6 +43,8 @@ from mediaserver.agents.services import (
 from mediaserver.agents.turns.words import words_of
 from mediaserver.call import Frame, StreamEndedError
 
+
+log = structlog.get_logger("mediaserver.agents")
 
 SAY = "Say to the caller exactly this, in these words, and nothing else: {text}"
 """The instructions for a text that the agent says of its own accord."""
@@ -337,11 +342,13 @@ class RealtimeAgent(Agent):
 
     async def _say(self, session: RealtimeSession, *, reply: Reply, text: str) -> ExpectedResponse:
         """Ask the model to say `text`."""
-        response = self._expect(reply, session)
+        response = self._expect(reply, session, answers=False)
         await self._kept.do(session, session.say(SAY.format(text=text)))
         return response
 
-    def _expect(self, reply: Reply, session: RealtimeSession | None) -> ExpectedResponse:
+    def _expect(
+        self, reply: Reply, session: RealtimeSession | None, *, answers: bool = True
+    ) -> ExpectedResponse:
         """Expect a response from `session`, which is about to be asked for it.
 
         Raises:
@@ -357,13 +364,17 @@ class RealtimeAgent(Agent):
                 start=self.start,
                 began=lambda playback: self.dialogue.plays(reply, playback, self.stream.clock()),
             )
-        response = ExpectedResponse(reply, self._relay)
+        response = ExpectedResponse(reply, self._relay, answers=answers)
         self._awaited.append(response)
         return response
 
     async def _follow_through(self, reply: Reply, response: ExpectedResponse) -> None:
-        """Wait for a response, use its tools and ask for the next, until all of it was heard."""
-        while True:
+        """Wait for a response, use its tools and ask for the next, until all of it was heard.
+
+        An answer with nothing in it is asked for once more.
+        """
+        again = False
+        for _ in range(ROUNDS):
             try:
                 await response.done
                 if response.tools:
@@ -371,7 +382,18 @@ class RealtimeAgent(Agent):
             finally:
                 if response.tools:
                     reply.using_tools = False
-            if not response.tools and not response.closing:
+            if response.repeated is not None:
+                name = response.repeated.name
+                raise ServiceError(REALTIME_MODEL, f"it repeated a call of {name} that was refused")
+            if response.empty and response.answers and not (again and reply.began):
+                error = NoAnswerError(
+                    REALTIME_MODEL, "its response had no speech and no tool calls"
+                )
+                if again:
+                    raise error
+                again = True
+                log.info("model asked once more", reason=str(error), call=self.stream.call_id)
+            elif not response.tools and not response.closing:
                 await response.relay.heard()
                 return
             if response.closing:
@@ -385,11 +407,13 @@ class RealtimeAgent(Agent):
             response = self._expect(reply, session)
             self.dialogue.asks(reply)
             await self._kept.do(session, session.respond())
+        raise ServiceError(REALTIME_MODEL, f"it asked for tools {ROUNDS} times without an answer")
 
     # Tools.
 
     def _use(self, response: ExpectedResponse, call: ToolCall) -> None:
         closing = self.is_closing(call)
+        response.repeated = self.repeated(response.reply, [call]) or response.repeated
         self.conversation.call([call], [ToolResult(call.id, NOT_BEGUN if closing else RUNNING)])
         if closing:
             response.closing.append(call)
@@ -438,6 +462,8 @@ class RealtimeAgent(Agent):
                 return
             if response.reply.first_token_at is None:
                 response.reply.first_token_at = self.stream.clock()
+            if not isinstance(event, SpokenText):
+                response.empty = False
             if isinstance(event, Speech):
                 await response.relay.play(event)
             elif isinstance(event, SpokenText):

@@ -67,6 +67,7 @@ class Reply:
         using_tools: whether it waits for tools.
         tells_results: whether the model was asked with results that came after the reply that had
             used those tools. `Dialogue` sets this.
+        refused: the names and arguments of tool calls that were refused.
         heard: what the caller heard of it; set by `Agent.settle`.
         error: what went wrong, or None.
 
@@ -83,6 +84,7 @@ class Reply:
         self.interrupted = False
         self.using_tools = False
         self.tells_results = False
+        self.refused: set[tuple[str, str]] = set()
         self.heard = ""
         self.error: str | None = None
         # Set as they happen, on the call's clock.

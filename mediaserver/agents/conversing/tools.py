@@ -21,6 +21,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 from pydantic_core import PydanticUndefined, to_json
 
 from mediaserver.agents.services import ToolCall, ToolResult, ToolSpec
+from mediaserver.agents.services.tool_arguments import meant_arguments
 from mediaserver.call import StreamEndedError
 
 
@@ -48,6 +49,7 @@ class _Mark:
     name: str | None
     hold: str | None
     timeout: float | None
+    lenient: bool = False
 
 
 @overload
@@ -93,6 +95,12 @@ def tool(
         return function
 
     return mark if function is None else mark(function)
+
+
+def built_in(function: ToolT) -> ToolT:
+    """Mark a tool of the agent's own: it ignores arguments that it does not know."""
+    function.__tool__ = _Mark(None, None, TIMEOUT, lenient=True)  # type: ignore[attr-defined]
+    return function
 
 
 def marked_tools(owner: object) -> list[Tool]:
@@ -146,20 +154,29 @@ class Toolbox:
         function = self._functions.get(name)
         return function.hold if function else None
 
+    def refusal(self, call: ToolCall) -> str | None:
+        """Return why a call is refused, for the model to read; None if it is in order."""
+        function = self._functions.get(call.name)
+        if function is None:
+            known = ", ".join(self._functions) or "none"
+            return f"There is no tool {call.name!r}. There are: {known}."
+        try:
+            function.arguments(call.arguments)
+        except pydantic.ValidationError as error:
+            return function.explain(error)
+        return None
+
     async def use(self, call: ToolCall) -> ToolResult:
         """Call a tool as the model asks, and return a result for the model to read.
 
         Wrong arguments are explained. An exception in the tool is logged, and the model is told
         only that the tool failed. A tool that takes longer than its `timeout` is cancelled.
         """
-        function = self._functions.get(call.name)
-        if function is None:
-            known = ", ".join(self._functions) or "none"
-            return ToolResult(call.id, f"There is no tool {call.name!r}. There are: {known}.")
-        try:
-            arguments = function.arguments(call.arguments)
-        except pydantic.ValidationError as error:
-            return ToolResult(call.id, function.explain(error))
+        refusal = self.refusal(call)
+        if refusal is not None:
+            return ToolResult(call.id, refusal)
+        function = self._functions[call.name]
+        arguments = function.arguments(call.arguments)
         waiting = asyncio.timeout(function.timeout)
         try:
             async with waiting:
@@ -238,6 +255,7 @@ class _Description:
         mark = _mark_of(function)
         self.hold = mark.hold
         self.timeout = mark.timeout
+        self._lenient = mark.lenient
         self.name: str = mark.name or getattr(function, "__name__", None) or ""
         if not _NAME.fullmatch(self.name):
             raise ToolError(
@@ -315,12 +333,27 @@ class _Description:
             pydantic.ValidationError: the function does not take them.
 
         """
-        checked = self._model.model_validate_json(text.strip() or "{}")
+        text = meant_arguments(text)
+        if self._lenient:
+            text = self._known(text)
+        checked = self._model.model_validate_json(text)
         return {
             name: getattr(checked, f"argument{index}")
             for index, name in enumerate(self._fields)
             if f"argument{index}" in checked.model_fields_set
         }
+
+    def _known(self, text: str) -> str:
+        """Return the arguments without those that the function does not have."""
+        if not self._fields:
+            return "{}"
+        try:
+            given = json.loads(text)
+        except ValueError:
+            return text
+        if not isinstance(given, dict):
+            return text
+        return json.dumps({name: given[name] for name in self._fields if name in given})
 
     def explain(self, error: pydantic.ValidationError) -> str:
         """Return what is wrong with the arguments, for the model to read."""

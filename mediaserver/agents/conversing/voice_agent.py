@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
-from mediaserver.agents.conversing.agent import Agent
+import structlog
+
+from mediaserver.agents.conversing.agent import ROUNDS, Agent
 from mediaserver.agents.conversing.conversation import NOT_BEGUN, RUNNING
 from mediaserver.agents.conversing.listening import Utterance
 from mediaserver.agents.conversing.phrases import PHRASE_CACHE
@@ -19,6 +21,7 @@ from mediaserver.agents.conversing.speaking import Speaker
 from mediaserver.agents.conversing.transcribing import transcripts
 from mediaserver.agents.services import (
     LanguageModel,
+    NoAnswerError,
     Prewarmed,
     ServiceError,
     SpeechToText,
@@ -32,8 +35,10 @@ from mediaserver.agents.services import (
 from mediaserver.call import Frame
 
 
-ROUNDS = 10
-"""Number of times that the model may ask for tools in one turn."""
+log = structlog.get_logger("mediaserver.agents")
+
+_MODEL: Final = "language_model"
+"""The name under which failures of the model are counted if it does not name itself."""
 
 
 class VoiceAgent(Agent):
@@ -93,15 +98,30 @@ class VoiceAgent(Agent):
     async def respond(self, reply: Reply) -> None:
         """Let the model answer and use tools, until it asks for no more tools."""
         speaker = self._speaker(reply)
+        said = again = False
         for _ in range(ROUNDS):
-            calls = await self._ask(reply, speaker)
+            try:
+                calls, words = await self._ask(reply, speaker)
+                if not (calls or words or (again and said)):
+                    raise NoAnswerError(_MODEL, "its answer had no words and used no tools")
+            except NoAnswerError as error:
+                if again:
+                    raise
+                again = True
+                log.info("model asked once more", reason=str(error), call=self.stream.call_id)
+                continue
+            said = said or words
             if not calls:
                 await speaker.heard()
                 return
+            if repeated := self.repeated(reply, calls):
+                raise ServiceError(
+                    _MODEL, f"it repeated a call of {repeated.name} that was refused"
+                )
             await self._use_tools(reply, speaker, calls)
             if self.leaving:
                 return
-        raise ServiceError("language_model", f"it asked for tools {ROUNDS} times without an answer")
+        raise ServiceError(_MODEL, f"it asked for tools {ROUNDS} times without an answer")
 
     async def utter(self, reply: Reply, text: str) -> None:
         """Say `text`, word for word."""
@@ -124,8 +144,22 @@ class VoiceAgent(Agent):
         if speaker is not None:
             reply.heard = speaker.settle()
 
-    async def _ask(self, reply: Reply, speaker: Speaker) -> list[ToolCall]:
-        """Let the model go on with the conversation; say its words, and return its tool calls."""
+    async def _ask(self, reply: Reply, speaker: Speaker) -> tuple[list[ToolCall], bool]:
+        """Let the model go on with the conversation, and say its words.
+
+        Returns:
+            Its tool calls, and whether there were any words.
+
+        """
+        said = False
+
+        async def say(texts: Iterable[str]) -> None:
+            nonlocal said
+            for text in texts:
+                if any(map(str.isalnum, text)):
+                    said = True
+                    await speaker.say(text, saying)
+
         self.dialogue.asks(reply)
         messages = [Text("system", self.prompt), *self.conversation.messages]
         saying = self.conversation.say()
@@ -133,7 +167,7 @@ class VoiceAgent(Agent):
         calls: list[ToolCall] = []
         response = served(
             lambda: self.language_model.respond(messages, self.toolbox.specs),
-            service="language_model",
+            service=_MODEL,
             patience=self.patience,
         )
         async with aclosing(response) as pieces:
@@ -142,17 +176,15 @@ class VoiceAgent(Agent):
                     reply.spend(piece)
                     continue
                 if not isinstance(piece, str | ToolCall):
-                    raise unexpected("language_model", piece, "str, ToolCall or Tokens")
+                    raise unexpected(_MODEL, piece, "str, ToolCall or Tokens")
                 if reply.first_token_at is None:
                     reply.first_token_at = self.stream.clock()
                 if isinstance(piece, ToolCall):
                     calls.append(piece)
                     continue
-                for sentence in sentences.feed(piece):
-                    await speaker.say(sentence, saying)
-        for sentence in sentences.flush():
-            await speaker.say(sentence, saying)
-        return calls
+                await say(sentences.feed(piece))
+        await say(sentences.flush())
+        return calls, said
 
     async def _use_tools(self, reply: Reply, speaker: Speaker, calls: Sequence[ToolCall]) -> None:
         """Use tools, all at once, and put their results into the conversation.

@@ -4,7 +4,7 @@ This module has the protocols. Each service is a module of its own, to be import
 it needs packages that only its users have installed.
 """
 
-from mediaserver.agents.services.errors import ServiceError
+from mediaserver.agents.services.errors import NoAnswerError, ServiceError
 from mediaserver.agents.services.language_model import (
     LanguageModel,
     Message,
@@ -38,6 +38,7 @@ __all__ = [
     "CallerText",
     "LanguageModel",
     "Message",
+    "NoAnswerError",
     "Prewarmed",
     "RealtimeEvent",
     "RealtimeModel",

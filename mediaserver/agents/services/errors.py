@@ -16,3 +16,7 @@ class ServiceError(RuntimeError):
         super().__init__(f"{service}: {reason}")
         self.service = service
         self.status = status
+
+
+class NoAnswerError(ServiceError):
+    """A model's answer had nothing to say and used no tool. An agent asks once more, then fails."""

@@ -95,6 +95,7 @@ class LanguageModel(Protocol):
 
         Raises:
             ServiceError: the service failed.
+            NoAnswerError: the answer is of no use; it is asked for once more.
 
         """
         ...

@@ -538,10 +538,11 @@ def test_failures_are_logged_without_words() -> None:
         call = converse(
             caller(1.0, voice(1.0), 5.0, "4", 9.0),
             hears=["My secret."],
-            answers=["Your secret."],
+            answers=["Your secret.", "Four."],
             tts=TimedSpeech(fault=Fault(error=ServiceError("text_to_speech", "gone"))),
             greeting="The secret.",
             apology=None,
+            failures_allowed=9,
         )
     assert call.counters.turns.failures.total() >= 2
     assert any(each["event"] == "service failed" for each in logs)

@@ -546,6 +546,56 @@ def test_a_short_word_in_the_last_word_of_the_model_is_an_answer(
     assert len(model.session.turns) == 1 + answers
 
 
+@pytest.mark.parametrize(("answers", "error"), [(["", "Yes?"], None), (["", ""], "no speech")])
+@pytest.mark.parametrize("takes_turns", [False, True])
+def test_an_empty_response_is_asked_for_once_more(
+    answers: list[str], error: str | None, takes_turns: bool
+) -> None:
+    model = ScriptedRealtime([*answers, "Never said."], takes_turns=takes_turns)
+
+    async def talk(phone: Phone) -> None:
+        phone.say(voice(0.8))
+        await phone.wait_until(2.0)
+        if takes_turns:
+            model.session.caller_finished()
+        await phone.wait_until(6.0)
+
+    agent, _ = converse(agent_with(model), talk)
+    (turn,) = agent.turns
+    assert turn.agent == (agent.apology if error else "Yes?")
+    assert error is None or error in turn.error
+    # Two for the answer; the apology is another.
+    assert model.session.responses == (3 if error else 2)
+
+
+def test_an_empty_response_after_a_tool_is_nothing_to_complain_of_once_the_model_spoke() -> None:
+    model = ScriptedRealtime([["I note it.", ToolCall("call_1", "hint", "null")]])
+
+    class Noting(Talking):
+        @tool
+        async def hint(self) -> str:
+            """Note it."""
+            return "noted"
+
+    agent, _ = converse(agent_with(model, Noting), asking(0.8, 3.0))
+    assert (agent.turns[0].agent, agent.turns[0].error) == ("I note it.", None)
+
+
+def test_a_model_that_repeats_a_call_that_was_refused_has_failed() -> None:
+    call = ToolCall("call_1", "slow", '{"how": "quickly"}')
+    model = ScriptedRealtime([call, call, "Never said."])
+    agent, _ = converse(agent_with(model, Slow), asking(0.8, 2.0))
+    assert "repeated a call of slow" in agent.turns[0].error
+    assert agent.turns[0].agent == agent.apology
+    assert "Never said." not in [text for _, text in texts(agent)]
+
+
+def test_a_model_that_only_asks_for_tools_is_a_failure() -> None:
+    calls = [ToolCall(f"call_{n}", "slow", f'{{"how": {n}}}') for n in range(30)]
+    agent, _ = converse(agent_with(ScriptedRealtime(calls), Slow), asking(0.8, 8.0))
+    assert "without an answer" in agent.turns[0].error
+
+
 class Slow(Talking):
     @tool
     async def slow(self) -> str:

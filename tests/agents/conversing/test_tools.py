@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediaserver.agents.conversing.tools import Toolbox, ToolError, marked_tools, tool
+from mediaserver.agents.conversing.tools import Toolbox, ToolError, built_in, marked_tools, tool
 from mediaserver.agents.services import ToolCall
 from mediaserver.call import StreamEndedError
 from mediaserver.testing import run_virtual
@@ -139,7 +139,35 @@ def test_a_function_without_arguments_has_an_empty_schema() -> None:
     spec = Toolbox(now).specs[0]
     assert spec.parameters["properties"] == {}
     assert spec.description == ""
-    assert use(now, "") == use(now, " {} ") == "noon"
+    for nothing in ("", " {} ", "null", "[]", '""', '"{}"'):
+        assert use(now, nothing) == "noon"
+    assert "extra" in use(now, '{"reason": "done"}').casefold()
+
+
+def test_a_tool_of_the_agents_own_ignores_what_it_does_not_know() -> None:
+    @built_in
+    async def leave() -> str:
+        return "left"
+
+    @built_in
+    async def go(to: str) -> str:
+        return to
+
+    for text in ('{"reason": "done"}', '{"reason": "do', '["done"]', '"done"'):
+        assert use(leave, text) == "left"
+    assert use(go, '{"to": "town", "why": 1}') == use(go, r'"{\"to\": \"town\"}"') == "town"
+    for text in ('{"why": 1}', "[1]", '{"to'):
+        assert use(go, text).startswith("go was not called")
+
+
+def test_why_a_call_is_refused_is_known_before_it_is_made() -> None:
+    async def find(day: datetime.date) -> str:
+        return "found"
+
+    toolbox = Toolbox(find)
+    assert toolbox.refusal(ToolCall("a", "find", '{"day": "2030-01-02"}')) is None
+    assert "soon" in str(toolbox.refusal(ToolCall("a", "find", '{"day": "soon"}')))
+    assert "no tool" in str(toolbox.refusal(ToolCall("a", "look", "{}")))
 
 
 def test_a_function_gets_arguments_of_its_types() -> None:
@@ -165,7 +193,8 @@ def test_a_function_gets_arguments_of_its_types() -> None:
         ('{"day": "2030-01-02", "guest": {"name": "Ann"}, "copy": 0}', ["copy: ", "not 0"]),
         ('{"day": "2030-01-02", "guest": {"name": "Ann"}, "when": 1}', ["when: Extra", "not 1"]),
         ('{"day"', ["arguments: Invalid JSON"]),
-        ("[]", ["arguments: "]),
+        ("[]", ["day: Field required", "guest: Field required"]),
+        ("[1]", ["arguments: "]),
     ],
 )
 def test_wrong_arguments_are_explained_to_the_model(arguments: str, reasons: list[str]) -> None:

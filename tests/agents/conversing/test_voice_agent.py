@@ -13,6 +13,7 @@ from audiocodecs import L16_8K, L16_24K, AudioFormat
 from mediaserver import Stream
 from mediaserver.agents import VoiceAgent, tool
 from mediaserver.agents.services import (
+    NoAnswerError,
     ServiceError,
     Text,
     ToolCall,
@@ -366,9 +367,11 @@ def test_partial_words_interrupt_before_the_length_of_speech_does() -> None:
 
 
 def test_at_once_interrupts_at_any_voice() -> None:
-    call = converse(barge(1.3, 0.1), hears=["Count.", ""], answers=[TEN], barge_in="at_once")
+    call = converse(
+        barge(1.3, 0.1), hears=["Count.", ""], answers=[TEN, "Yes?"], barge_in="at_once"
+    )
     assert call.turns[0].interrupted
-    assert words_played(call.report) < 6
+    assert words_played(call.report) < 7
     assert call.report.interrupts[0].seconds <= 0.12
 
 
@@ -952,11 +955,97 @@ def test_what_has_no_words_needs_no_sound() -> None:
     assert call.said[-1] == ("assistant", "Yes.")
 
 
-def test_an_empty_answer_is_none() -> None:
-    call = converse(ask(until=6.0), hears=["Hello?"], answers=[" \n "])
-    assert call.said == [("user", "Hello?")]
+EMPTY = ["", " \n ", "\N{THUMBS UP SIGN}", "...", "?! \N{EM DASH}"]
+
+
+@pytest.mark.parametrize("empty", EMPTY)
+def test_an_empty_answer_is_asked_for_once_more(empty: str) -> None:
+    call = converse(ask(until=6.0), hears=["Hello?"], answers=[empty, "Yes, hello."])
+    assert call.said == [("user", "Hello?"), ("assistant", "Yes, hello.")]
     assert call.turns[0].error is None
-    assert call.tts.texts.count(" ") == 0
+    assert call.tts.texts.count(empty) == 0
+    assert call.counters.turns.failures == {}
+
+
+@pytest.mark.parametrize("empty", EMPTY)
+def test_an_answer_that_is_empty_again_has_failed(empty: str) -> None:
+    call = converse(ask(until=8.0), hears=["Hello?"], answers=[empty, empty, "Never said."])
+    assert call.said == [("user", "Hello?"), ("assistant", call.agent.apology)]
+    assert "no words" in call.turns[0].error
+    assert call.counters.turns.failures == {"language_model": 1}
+    assert call.turns[0].audio_heard < 2.0
+
+
+def test_after_too_many_empty_answers_it_hangs_up() -> None:
+    call = converse(
+        caller(1.0, voice(0.6), 5.0, voice(0.6), None),
+        hears=["Hello?"] * 2,
+        failures_allowed=1,
+        silence_prompt=None,
+    )
+    assert call.said[-1] == ("assistant", call.agent.goodbye)
+
+
+def test_an_answer_for_which_the_model_says_it_has_none_is_asked_for_once_more() -> None:
+    class Unable(TimedModel):
+        async def respond(self, conversation: Any, tools: Any) -> AsyncGenerator[Any, None]:
+            async for piece in super().respond(conversation, tools):
+                yield piece
+            if self.uses == 1:
+                raise NoAnswerError("model", "no call came")
+
+    call = converse(ask(), hears=["A table?"], llm=Unable(["One moment.", "Table four."]))
+    assert call.said[-1] == ("assistant", "One moment. Table four.")
+    assert call.turns[0].error is None
+
+
+def test_a_model_that_has_spoken_need_not_say_more_when_a_tool_is_done(
+    receptionist: type[Any],
+) -> None:
+    call = converse(
+        ask(), kind=receptionist, hears=["A table?"], answers=[["I note it.", find()], "", ""]
+    )
+    assert call.turns[0].error is None
+    assert call.llm.uses == 3
+
+
+def test_an_empty_answer_to_a_tool_is_a_failure(receptionist: type[Any]) -> None:
+    call = converse(ask(), kind=receptionist, hears=["A table?"], answers=[find(), "", ""])
+    assert "no words" in call.turns[0].error
+
+
+@pytest.mark.parametrize("arguments", ["null", "[]", "", '{"reason": "done"}', '"{}"', "{oops"])
+def test_whatever_arguments_it_is_given_hanging_up_says_goodbye_once(arguments: str) -> None:
+    answer = ["Goodbye then.", ToolCall("a", "hang_up", arguments)]
+    call = converse(caller(1.0, voice(1.0), None), hears=["Bye."], answers=[answer] * 3)
+    assert call.said == [("user", "Bye."), ("assistant", "Goodbye then.")]
+    assert call.report.ended_by == "server"
+
+
+@pytest.mark.parametrize(
+    "call", [ToolCall("a", "find", '{"people": "two"}'), ToolCall("a", "x", "")]
+)
+def test_a_model_that_repeats_a_call_that_was_refused_has_failed(
+    receptionist: type[Any], call: ToolCall
+) -> None:
+    talk = converse(
+        ask(), kind=receptionist, hears=["A table?"], answers=[call, call, "Never said."]
+    )
+    assert talk.llm.uses == 2
+    assert f"repeated a call of {call.name}" in talk.turns[0].error
+    assert talk.said[-1] == ("assistant", talk.agent.apology)
+
+
+def test_a_model_may_correct_a_call_that_was_refused(receptionist: type[Any]) -> None:
+    wrong = ToolCall("w", "find", '{"people": "two"}')
+    worse = ToolCall("x", "find", '{"people": "few"}')
+    call = converse(
+        ask(),
+        kind=receptionist,
+        hears=["A table?"],
+        answers=[[wrong, wrong], worse, find(), "Table fourteen."],
+    )
+    assert call.said[-1][1].endswith("Table fourteen.")
 
 
 def test_a_backchannel_while_a_tool_runs_does_not_stop_the_answer(receptionist: type[Any]) -> None:

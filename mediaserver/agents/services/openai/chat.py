@@ -8,7 +8,7 @@ from typing import Any, Final, Unpack
 
 import structlog
 
-from mediaserver.agents.services.errors import ServiceError
+from mediaserver.agents.services.errors import NoAnswerError, ServiceError
 from mediaserver.agents.services.event_stream import DONE
 from mediaserver.agents.services.language_model import Message, Tokens, ToolCall, ToolSpec
 from mediaserver.agents.services.openai.chat_chunks import CallsInPieces, Chunk, decode_chunk
@@ -17,6 +17,9 @@ from mediaserver.agents.services.openai.client import Connection, OpenAIClient, 
 
 
 _SERVICE: Final = "openai_chat"
+
+_MALFORMED_CALL: Final = "MALFORMED_FUNCTION_CALL"
+"""Why an answer of Gemini's ends whose tool call could not be read."""
 
 _log = structlog.get_logger("mediaserver.agents.openai")
 
@@ -65,6 +68,7 @@ class OpenAIChat(OpenAIService):
 
         Raises:
             ServiceError: the service failed.
+            NoAnswerError: the answer ended for a tool call that did not come.
 
         """
         request = self._request(conversation, tools)
@@ -76,6 +80,8 @@ class OpenAIChat(OpenAIService):
                     yield piece
         for tokens in answer.end():
             yield tokens
+        if answer.lacks_calls:
+            raise NoAnswerError(_SERVICE, "the answer ended for a tool call that did not come")
 
     def _request(
         self, conversation: Sequence[Message], tools: Sequence[ToolSpec]
@@ -119,6 +125,14 @@ class _Answer:
         self._tokens: Tokens | None = None
         self._said = False
         self._ended = False
+        # Whether it ended for the sake of tool calls, and whether there were any.
+        self._announced_calls = False
+        self._has_calls = False
+
+    @property
+    def lacks_calls(self) -> bool:
+        """Whether it ended for the sake of tool calls, and has none."""
+        return self._announced_calls and not self._has_calls
 
     def read(self, chunk: Chunk | None) -> list[str | ToolCall | Tokens]:
         """Return what a chunk adds."""
@@ -155,6 +169,7 @@ class _Answer:
 
     def _finish(self, reason: str) -> None:
         self._ended = True
+        self._announced_calls = reason == "tool_calls" or _MALFORMED_CALL in reason
         if reason == "content_filter":
             raise self._client.failure("the content filter stopped the answer")
         if reason == "length":
@@ -166,6 +181,7 @@ class _Answer:
 
     def _finished_calls(self) -> list[ToolCall]:
         calls, self._calls = self._calls, CallsInPieces()
+        self._has_calls = self._has_calls or bool(calls)
         try:
             return calls.finished()
         except ValueError as error:

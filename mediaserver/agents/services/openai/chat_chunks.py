@@ -15,7 +15,7 @@ class FunctionPiece(msgspec.Struct):
     """The name of a tool, and a piece of its arguments or all of them."""
 
     name: str | None = None
-    arguments: str | dict[str, Any] | None = None
+    arguments: str | dict[str, Any] | list[Any] | None = None
 
 
 class CallPiece(msgspec.Struct):
@@ -93,7 +93,7 @@ class CallsInPieces:
                 self._by_index[piece.index] = call
         call.id = call.id or piece.id
         call.name = call.name or function.name
-        if isinstance(function.arguments, dict):
+        if isinstance(function.arguments, dict | list):
             call.arguments = json.dumps(function.arguments)
         elif function.arguments:
             call.arguments += function.arguments

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from mediaserver.agents.services.language_model import Message, Text, ToolCall, ToolResult, ToolSpec
+from mediaserver.agents.services.tool_arguments import meant_arguments
 
 
 if TYPE_CHECKING:
@@ -127,9 +128,10 @@ class _Messages:
 
 def _object(arguments: str) -> str:
     # Servers that put the arguments into a template refuse anything but an object.
+    meant = meant_arguments(arguments)
     try:
-        if isinstance(json.loads(arguments), dict):
-            return arguments
+        if isinstance(json.loads(meant), dict):
+            return meant
     except ValueError:
         pass
-    return json.dumps({"arguments": arguments}) if arguments.strip() else "{}"
+    return json.dumps({"arguments": arguments})

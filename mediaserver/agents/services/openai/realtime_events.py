@@ -80,7 +80,7 @@ class ApiItem(msgspec.Struct, gc=False):
     status: str | None = None
     call_id: str = ""
     name: str = ""
-    arguments: str = ""
+    arguments: str | None = None
 
 
 class AudioDelta(msgspec.Struct, gc=False):

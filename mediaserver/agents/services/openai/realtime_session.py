@@ -316,7 +316,7 @@ class OpenAIRealtimeSession:
         if self._cancelled or item.status == "incomplete":
             return []
         if item.type == "function_call":
-            return [ToolCall(item.call_id, item.name, item.arguments)]
+            return [ToolCall(item.call_id, item.name, item.arguments or "{}")]
         self._spoken.complete(item.id)
         return []
 

@@ -4,8 +4,16 @@ from typing import Any, cast
 
 import pytest
 
-from mediaserver.agents.services import ServiceError, Text, Tokens, ToolCall, ToolSpec
+from mediaserver.agents.services import (
+    NoAnswerError,
+    ServiceError,
+    Text,
+    Tokens,
+    ToolCall,
+    ToolSpec,
+)
 from mediaserver.agents.services.openai.chat import OpenAIChat
+from mediaserver.agents.services.tool_arguments import meant_arguments
 from mediaserver.testing.openai import (
     ChatToolCall,
     Disconnect,
@@ -167,6 +175,28 @@ async def test_a_model_may_have_nothing_to_say(
 ) -> None:
     server.chat.will(says())
     assert await answer(use(OpenAIChat, "any")) == [Tokens(20, 10)]
+
+
+@pytest.mark.parametrize("reason", ["tool_calls", "function_call_filter: MALFORMED_FUNCTION_CALL"])
+async def test_an_answer_that_ends_for_a_tool_call_that_does_not_come_is_no_answer(
+    server: OpenAIServer, use: Callable[..., Any], reason: str
+) -> None:
+    cost = {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}
+    server.chat.will(streams(delta(content="One moment."), delta(reason), cost, "[DONE]"))
+    pieces = use(OpenAIChat, "any").respond(HELLO, [LOOK])
+    assert [await anext(pieces), await anext(pieces)] == ["One moment.", Tokens(9, 1)]
+    with pytest.raises(NoAnswerError, match="a tool call that did not come"):
+        await anext(pieces)
+
+
+@pytest.mark.parametrize("arguments", [None, [], {}, "", "null"])
+async def test_a_call_may_come_without_arguments(
+    server: OpenAIServer, use: Callable[..., Any], arguments: object
+) -> None:
+    call = {"index": 0, "id": "a", "function": {"name": "look", "arguments": arguments}}
+    server.chat.will(streams(delta(tool_calls=[call]), delta("tool_calls"), "[DONE]"))
+    (made,) = await answer(use(OpenAIChat, "any"), [LOOK])
+    assert (made.name, meant_arguments(made.arguments)) == ("look", "{}")
 
 
 async def test_an_answer_cut_by_its_token_limit_is_said(
