@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterable, Callable, Mapping
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from audiocodecs import AudioFormat
+import numpy as np
+
+from audiocodecs import AudioFormat, Wav
 from mediaserver.call import (
     Audio,
     Converter,
@@ -16,6 +20,7 @@ from mediaserver.call import (
     StreamEndedError,
     Tap,
     Turn,
+    Waiter,
     Wire,
 )
 from mediaserver.playback import Playback
@@ -27,6 +32,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Reader)
+
+
+_SAYING: ContextVar[Waiter | None] = ContextVar("saying", default=None)
+"""The utterance whose iterator runs in this context."""
 
 
 class CallControl(Protocol):
@@ -74,6 +83,7 @@ class Stream:
         "_loop",
         "_playout",
         "_readers",
+        "_run_began",
         "_session",
         "_speaking",
         "account_id",
@@ -115,6 +125,8 @@ class Stream:
         self._control = control
         self._loop = asyncio.get_running_loop()
         self._converter: Converter | None = None
+        # What was queued before the first piece that this converter has taken.
+        self._run_began = 0
         self._speaking: set[asyncio.Task[None]] | None = None
         self.call_id = start.call_id
         self.stream_id = start.stream_id
@@ -210,12 +222,14 @@ class Stream:
         format: AudioFormat | None = None,
         generation: int | None = None,
     ) -> Playback:
-        """Play audio to the caller, after the audio that was played before.
+        """Play audio to the caller, after all that was played or said before.
 
-        Waits only while the queue is full. An interruption ends that wait and drops the audio.
+        Waits while the queue is full, and while an earlier `say` or `play` is being queued. An
+        interruption ends that wait and drops the audio.
 
         Args:
-            audio: a `Frame`; bytes in `format`; or int16 samples at `rate`.
+            audio: a `Frame`; a `Wav`; bytes in `format`; or int16 samples at `rate`. Bytes that end
+                within a sample are continued by those of the next `play`.
             rate: the sample rate in Hz; by default the stream's.
             format: the format of bytes; by default the stream's.
             generation: the value of `Stream.generation` when the audio was requested. If an
@@ -232,21 +246,34 @@ class Stream:
             generation = playout.generation
         if session.ended:
             raise self._ended_error()
-        if not playout.has_room:
-            await self._room()
-            if session.ended:
-                raise self._ended_error()
-        if type(audio) is Frame and audio.format is self.format:
+        if (
+            type(audio) is Frame
+            and audio.format is self.format
+            and playout.has_room
+            and playout.utterances.current is None
+            and not len(audio.payload) % self.format.sample_bytes
+            and (self._converter is None or not self._converter.waits)
+        ):
             if generation != playout.generation:
                 return self._dropped(generation)
             start = playout.play(audio.payload)
             return Playback(playout, start, playout.queued, generation)
-        converter = self._utterance_converter()
-        if not converter.is_clip(audio, rate, format):
-            return await self._play(converter, audio, rate, format, generation)
-        # A clip is complete: no later audio continues it. Other plays may come while it is being
-        # converted, so it gets a converter to itself.
-        return await self._play(Converter(self.format), audio, rate, format, generation, last=True)
+        turn = await self._turn()
+        try:
+            if not playout.has_room:
+                await self._room()
+            if session.ended:
+                raise self._ended_error()
+            if generation != playout.generation:
+                return self._dropped(generation)
+            converter = self._utterance_converter()
+            if not converter.is_clip(audio, rate, format):
+                return await self._play(converter, audio, rate, format, generation)
+            # A clip is complete: no later audio continues it.
+            clip_converter = Converter(self.format)
+            return await self._play(clip_converter, audio, rate, format, generation, last=True)
+        finally:
+            playout.utterances.end(turn)
 
     async def _play(
         self,
@@ -287,24 +314,49 @@ class Stream:
     ) -> Playback:
         """Play audio while it is still being made, for example by a speech service.
 
-        Returns when the last piece is queued, or at an interruption, which also closes the
-        iterator. If the queue runs empty in between, that counts as the producer's gap.
+        Waits until what was said and played before is queued, and then queues all of this: what is
+        said or played meanwhile is heard after it. Returns when the last piece is queued, or at an
+        interruption, which also closes the iterator. If the queue runs empty in between, that
+        counts as the producer's gap.
 
         Args:
-            audio: an async iterator of pieces that `play` takes.
+            audio: an async iterator of pieces that `play` takes, cut anywhere.
             rate: as in `play`, for each piece.
             format: as in `play`, for each piece.
 
         Raises:
             AudioError: as in `play`.
             StreamEndedError: if the stream ended before all the audio was queued.
+            TypeError: if `audio` is not an async iterator.
 
         """
+        _require_pieces(audio)
         session = self._session
         playout = self._playout
         if session.ended:
             raise self._ended_error()
         generation = playout.generation
+        turn = await self._turn()
+        try:
+            if session.ended:
+                raise self._ended_error()
+            if generation != playout.generation:
+                await _close(audio)
+                return self._dropped(generation)
+            if self._converter is not None:
+                self._converter.reset()
+            return await self._say(audio, rate, format, generation)
+        finally:
+            playout.utterances.end(turn)
+
+    async def _say(
+        self,
+        audio: AsyncIterable[Audio],
+        rate: int | None,
+        format: AudioFormat | None,
+        generation: int,
+    ) -> Playback:
+        playout = self._playout
         playback = Playback(playout, playout.queued, playout.queued, generation)
         speech = self._loop.create_task(self._speak(playback, audio, rate, format, generation))
         if self._speaking is None:
@@ -336,6 +388,7 @@ class Stream:
         generation: int,
     ) -> None:
         playout = self._playout
+        _SAYING.set(playout.utterances.current)
         converter = Converter(self.format)
         pieces = aiter(audio)
         try:
@@ -348,15 +401,30 @@ class Stream:
             if tail := converter.flush():
                 playback.extend(await self._play(converter, tail, None, None, generation))
         finally:
-            close = getattr(pieces, "aclose", None)
-            if close is not None:
-                await close()
+            await _close(pieces)
+
+    async def _turn(self) -> Waiter:
+        """Wait until all that was said and played before is queued, and return the own utterance.
+
+        What the iterator of a `say` plays itself is a part of what is being said.
+        """
+        utterances = self._playout.utterances
+        turn = self._loop.create_future()
+        if utterances.current is not None and utterances.current is _SAYING.get():
+            return turn
+        if not utterances.begin(turn):
+            try:
+                await turn
+            except asyncio.CancelledError:
+                utterances.end(turn)
+                raise
+        return turn
 
     def interrupt(self) -> float:
         """Stop playing at once, and drop the audio that the caller has not heard.
 
         This also clears audio that was sent but that Plivo has not played yet. A running `say`
-        ends, and so does a `play` that waits for room in the queue; their late audio is dropped.
+        ends, and so does every `say` and `play` that waits; their late audio is dropped.
 
         Returns:
             Seconds of audio that the caller will not hear.
@@ -415,10 +483,13 @@ class Stream:
 
     def _utterance_converter(self) -> Converter:
         """Return the converter for `play`, whose calls may be pieces of one utterance."""
+        playout = self._playout
         if self._converter is None:
             self._converter = Converter(self.format)
-        elif not self._playout.unheard:
+            self._run_began = playout.queued
+        elif self._run_began != playout.queued and not playout.unheard:
             self._converter.reset()
+            self._run_began = playout.queued
         return self._converter
 
     # The call.
@@ -514,3 +585,27 @@ class Stream:
 
     def _ended_error(self) -> StreamEndedError:
         return StreamEndedError(f"the stream has ended ({self.end_reason}); nothing was played")
+
+
+def _require_pieces(audio: object) -> None:
+    """Raise TypeError unless `audio` is what `Stream.say` takes."""
+    if isinstance(audio, AsyncIterable):
+        return
+    if isinstance(audio, str | os.PathLike):
+        hint = "a text_to_speech service makes audio of text, and read_wav reads a file for play"
+    elif isinstance(audio, Frame | Wav | bytes | bytearray | memoryview | np.ndarray):
+        hint = "play takes audio that is complete"
+    elif callable(audio):
+        hint = "call the function, if it is an async generator"
+    else:
+        hint = "an async generator yields pieces one by one; or give each to play"
+    raise TypeError(
+        "say takes an async iterator of pieces of audio, as a speech service sends them, "
+        f"not {type(audio).__name__}: {hint}"
+    )
+
+
+async def _close(pieces: object) -> None:
+    close = getattr(pieces, "aclose", None)
+    if close is not None:
+        await close()

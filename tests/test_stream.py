@@ -1,13 +1,14 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 import pytest
 import structlog
 
-from audiocodecs import L16_16K, L16_24K, MULAW_8K, AudioError, AudioFormat, Samples
+from audiocodecs import L16_16K, L16_24K, MULAW_8K, AudioError, AudioFormat, Samples, Wav, resample
 from mediaserver import Stream, StreamCounters
 from mediaserver.call import Frame, Heard, StreamEndedError, Turn, Usage
 from mediaserver.protocol import ProtocolError
@@ -671,15 +672,294 @@ def test_a_clip_at_another_rate_is_heard_to_its_last_sample() -> None:
     assert called(test) == pytest.approx(1.5, abs=0.0001 + 0.0026)
 
 
-def test_pieces_that_come_while_a_clip_is_converted_are_not_mixed_with_it() -> None:
-    async def test(stream: Stream, phone: Phone) -> float:
+def test_pieces_that_come_while_a_clip_is_converted_are_heard_after_it() -> None:
+    async def test(stream: Stream, phone: Phone) -> tuple[float, float, float]:
         clip = asyncio.create_task(stream.play(tone(3, 24_000), rate=24_000))
         await asyncio.sleep(0)
         piece = await stream.play(tone(0.1, 24_000), rate=24_000)
-        await (await clip).heard()
-        return piece.seconds_heard
+        heard = await piece.heard()
+        begins, first = piece.begins_at, (await clip).begins_at
+        assert begins is not None
+        assert first is not None
+        return heard.seconds, (await (await clip).heard()).seconds, begins - first
 
-    assert called(test) == pytest.approx(0.1, abs=0.003)
+    piece, clip, between = called(test)
+    assert piece == pytest.approx(0.1, abs=0.003)
+    assert between == pytest.approx(clip, abs=0.01) == pytest.approx(3, abs=0.003)
+
+
+# One at a time.
+
+
+LETTERS = {"a": 1000, "b": 5000, "c": 9000}
+
+
+async def letters(letter: str, seconds: float = 1.0, every: float = 0.05) -> AsyncIterator[Any]:
+    for _ in range(round(seconds / 0.1)):
+        await asyncio.sleep(every)
+        yield np.full(800, LETTERS[letter], np.int16)
+
+
+def heard_letters(phone: Phone) -> str:
+    """Return the letters that the caller heard, each once for every 0.1 s."""
+    recording = phone.report().recording
+    assert recording is not None
+    heard = recording[:, 1].astype(int)
+    names = np.full(len(heard), " ")
+    for letter, level in LETTERS.items():
+        names[np.abs(heard - level) < 0.05 * level] = letter
+    runs = ((letter, len(list(run))) for letter, run in groupby(names.tolist()))
+    return "".join(letter * round(length / 800) for letter, length in runs if letter != " ")
+
+
+def test_two_says_at_once_are_heard_whole_in_the_order_of_the_calls() -> None:
+    async def test(stream: Stream, phone: Phone) -> str:
+        a = asyncio.create_task(stream.say(letters("a")))
+        await asyncio.sleep(0.2)
+        b = asyncio.create_task(stream.say(letters("b")))
+        c = asyncio.create_task(stream.say(letters("c")))
+        for each in (c, b, a):
+            await (await each).heard()
+        return heard_letters(phone)
+
+    assert called(test) == "a" * 10 + "b" * 10 + "c" * 10
+
+
+@pytest.mark.parametrize(
+    "audio",
+    [
+        np.full(1600, LETTERS["b"], np.int16),
+        Frame(MULAW_8K.encode(np.full(1600, LETTERS["b"], np.int16)), MULAW_8K),
+        Wav(np.full(1600, LETTERS["b"], np.int16), 8000),
+    ],
+    ids=["samples", "frame", "wav"],
+)
+def test_a_play_during_a_say_is_heard_after_it(audio: Any) -> None:
+    async def test(stream: Stream, phone: Phone) -> str:
+        saying = asyncio.create_task(stream.say(letters("a")))
+        await asyncio.sleep(0.2)
+        await (await stream.play(audio)).heard()
+        await saying
+        return heard_letters(phone)
+
+    assert called(test) == "a" * 10 + "bb"
+
+
+def test_plays_that_wait_for_room_keep_their_order() -> None:
+    async def test(stream: Stream, phone: Phone) -> str:
+        await stream.play(np.full(24_000, LETTERS["a"], np.int16))
+        b = asyncio.create_task(stream.play(np.full(80_000, LETTERS["b"], np.int16)))
+        await asyncio.sleep(1.9)
+        c = asyncio.create_task(stream.play(np.full(800, LETTERS["c"], np.int16)))
+        await (await c).heard()
+        await b
+        return heard_letters(phone)
+
+    assert called(test) == "a" * 30 + "b" * 100 + "c"
+
+
+def test_an_interruption_drops_what_is_said_and_what_waits() -> None:
+    closed = []
+
+    async def waiting() -> AsyncIterator[Any]:
+        closed.append("begun")
+        yield tone(1)
+
+    async def test(stream: Stream, phone: Phone) -> tuple[list[Heard], str]:
+        said = waiting()
+        tasks = [
+            asyncio.create_task(stream.say(letters("a"))),
+            asyncio.create_task(stream.say(said)),
+            asyncio.create_task(stream.play(tone(0.1))),
+        ]
+        await phone.wait_until(0.5)
+        stream.interrupt()
+        heard = [await (await each).heard() for each in tasks]
+        with pytest.raises(StopAsyncIteration):
+            await anext(said)  # it is closed
+        after = await stream.play(np.full(800, LETTERS["c"], np.int16))
+        await after.heard()
+        return heard, heard_letters(phone)
+
+    heard, letters_heard = called(test)
+    assert [each.interrupted for each in heard] == [True, True, True]
+    assert [each.seconds for each in heard[1:]] == [0.0, 0.0]
+    assert closed == []
+    assert letters_heard[-1] == "c"
+    assert set(letters_heard[:-1]) == {"a"}
+
+
+def test_a_producer_that_stands_still_keeps_nobody_out_after_an_interruption() -> None:
+    async def stuck() -> AsyncIterator[Any]:
+        yield np.full(800, LETTERS["a"], np.int16)
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(3600)  # its end does not come either
+
+    async def test(stream: Stream, phone: Phone) -> tuple[float, str]:
+        saying = asyncio.create_task(stream.say(stuck()))
+        await asyncio.sleep(0.5)
+        waiting = asyncio.create_task(stream.play(tone(0.1)))
+        await asyncio.sleep(0.5)
+        stream.interrupt()
+        assert (await (await waiting).heard()).seconds == 0
+        await (await stream.say(letters("b", 0.5))).heard()
+        saying.cancel()
+        return now(), heard_letters(phone)
+
+    ended, heard = called(test)
+    assert ended < 3
+    assert heard == "abbbbb"
+
+
+def test_one_that_is_cancelled_while_it_waits_leaves_its_place() -> None:
+    async def test(stream: Stream, phone: Phone) -> str:
+        saying = asyncio.create_task(stream.say(letters("a")))
+        await asyncio.sleep(0.1)
+        given_up = asyncio.create_task(stream.say(letters("b")))
+        last = asyncio.create_task(stream.say(letters("c")))
+        await asyncio.sleep(0.1)
+        given_up.cancel()
+        await (await last).heard()
+        await saying
+        return heard_letters(phone)
+
+    assert called(test) == "a" * 10 + "c" * 10
+
+
+def test_one_that_is_cancelled_while_it_speaks_lets_the_next_begin() -> None:
+    async def test(stream: Stream, phone: Phone) -> str:
+        saying = asyncio.create_task(stream.say(letters("a", 30)))
+        await asyncio.sleep(0.5)
+        following = asyncio.create_task(stream.say(letters("c", 0.5)))
+        await asyncio.sleep(0.1)
+        saying.cancel()
+        await (await following).heard()
+        return heard_letters(phone)
+
+    heard = called(test)
+    assert heard == "a" * (len(heard) - 5) + "ccccc"
+
+
+def test_an_iterator_may_play_within_its_own_utterance() -> None:
+    async def speech(stream: Stream) -> AsyncIterator[Any]:
+        yield np.full(800, LETTERS["a"], np.int16)
+        async with asyncio.timeout(5):
+            await asyncio.wait_for(stream.play(np.full(800, LETTERS["b"], np.int16)), 5)
+            await stream.say(letters("c", 0.2))
+        yield np.full(800, LETTERS["a"], np.int16)
+
+    async def test(stream: Stream, phone: Phone) -> str:
+        saying = asyncio.create_task(stream.say(speech(stream)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await (await stream.play(np.full(800, LETTERS["b"], np.int16))).heard()
+        await saying
+        return heard_letters(phone)
+
+    assert called(test) == "abccab"
+
+
+def test_what_waits_ends_with_the_call() -> None:
+    async def stuck() -> AsyncIterator[Any]:
+        await asyncio.sleep(3600)
+        yield tone(1)
+
+    async def test(stream: Stream, phone: Phone) -> float:
+        tasks = [
+            asyncio.create_task(stream.say(stuck())),
+            asyncio.create_task(stream.say(letters("b"))),
+            asyncio.create_task(stream.play(tone(0.1))),
+        ]
+        await asyncio.sleep(0.5)
+        stream.close()
+        for each in tasks[1:]:
+            with pytest.raises(StreamEndedError):
+                await each
+        tasks[0].cancel()
+        return now()
+
+    assert called(test) == pytest.approx(0.5, abs=0.1)
+
+
+# Pieces that were cut anywhere.
+
+
+def heard_of(phone: Phone, count: int) -> Samples:
+    recording = phone.report().recording
+    assert recording is not None
+    heard: Samples = recording[:, 1]
+    first = int(np.flatnonzero(heard)[0])
+    return heard[first : first + count]
+
+
+@pytest.mark.parametrize("size", [1, 333, 4063])
+@pytest.mark.parametrize("how", ["say", "play", "frames", "frames of another format"])
+def test_audio_cut_within_samples_is_heard_as_it_was(size: int, how: str) -> None:
+    format = L16_24K if how == "frames of another format" else L16_16K
+    samples = (1 + np.arange(16_00 if size == 1 else 16_000) % 20_000).astype(np.int16)
+    audio = format.encode(samples) + b"\x7f"
+    cut = [audio[i : i + size] for i in range(0, len(audio), size)]
+
+    async def speech() -> AsyncIterator[Any]:
+        for piece in cut:
+            yield Frame(piece, format) if how.startswith("frames") else piece
+
+    async def test(stream: Stream, phone: Phone) -> Samples:
+        if how == "play":
+            for piece in cut:
+                playback = await stream.play(piece)
+        else:
+            playback = await stream.say(speech())
+        await playback.heard()
+        return heard_of(phone, len(samples))
+
+    heard = called(test, format=L16_16K)
+    if format is L16_16K:
+        assert np.array_equal(heard, samples)
+    else:
+        expected = resample(samples, 24_000, 16_000)
+        assert len(heard) >= len(expected)
+
+
+def test_a_lone_byte_does_not_shift_the_next_utterance() -> None:
+    async def test(stream: Stream, phone: Phone) -> Samples:
+        await (await stream.play(L16_16K.encode(tone(0.2, 16000)) + b"\x7f")).heard()
+        await (await stream.play(L16_16K.encode(np.full(1600, 77, np.int16)))).heard()
+        recording = phone.report().recording
+        assert recording is not None
+        return recording[:, 1]
+
+    assert np.count_nonzero(called(test, format=L16_16K) == 77) >= 1600
+
+
+@pytest.mark.parametrize(
+    ("audio", "said"),
+    [
+        ("hello", "not str: a text_to_speech service makes audio of text"),
+        (b"\xff", "not bytes: play takes audio that is complete"),
+        (tone(0.1), "not ndarray: play takes"),
+        (Wav(tone(0.1), 8000), "not Wav: play takes"),
+        (Frame(b"\xff", MULAW_8K), "not Frame: play takes"),
+        ([tone(0.1)], "not list: an async generator yields"),
+        (letters, "not function: call the function"),
+        (None, "not NoneType: "),
+    ],
+)
+def test_say_tells_what_it_takes(audio: Any, said: str) -> None:
+    async def test(stream: Stream, phone: Phone) -> None:
+        with pytest.raises(TypeError, match=f"say takes an async iterator .*, {said}"):
+            await stream.say(audio)
+
+    called(test)
+
+
+def test_a_wav_is_played_at_its_own_rate() -> None:
+    async def test(stream: Stream, phone: Phone) -> float:
+        return (await (await stream.play(Wav(tone(1.5, 11025), 11025))).heard()).seconds
+
+    assert called(test) == pytest.approx(1.5, abs=0.006)
 
 
 # Turns, and when audio is heard.

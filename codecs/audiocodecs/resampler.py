@@ -8,7 +8,7 @@ product fast.
 
 import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,10 +58,7 @@ class Resampler:
 
     def __init__(self, rate_in: int, rate_out: int) -> None:
         for rate in (rate_in, rate_out):
-            if not isinstance(rate, int | np.integer) or int(rate) not in RATES:
-                raise AudioError(
-                    f"cannot resample at {shown(rate)} Hz; allowed: {described(RATES)}"
-                )
+            require_rate(rate)
         self.rate_in = int(rate_in)
         self.rate_out = int(rate_out)
         self._bank: _Bank | None = None
@@ -154,6 +151,12 @@ class Resampler:
         np.rint(outputs.clip(-32768.0, 32767.0, out=outputs), out=outputs)
         self._history = line[fresh - fresh % bank.down : known].astype(INT16)
         return outputs.astype(INT16)
+
+
+def require_rate(rate: Any) -> None:
+    """Raise AudioError unless ``rate`` is one of `RATES`."""
+    if not isinstance(rate, int | np.integer) or int(rate) not in RATES:
+        raise AudioError(f"cannot resample at {shown(rate)} Hz; allowed: {described(RATES)}")
 
 
 def resample(samples: Samples, rate_in: int, rate_out: int) -> Samples:

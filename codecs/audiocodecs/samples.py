@@ -35,7 +35,9 @@ def silence(seconds: float, rate: int) -> Samples:
 def require_mono(samples: Any) -> None:
     """Raise AudioError unless ``samples`` is a one-dimensional int16 array."""
     if not isinstance(samples, np.ndarray) or samples.dtype != INT16 or samples.ndim != 1:
-        raise AudioError(f"samples are a one-dimensional int16 array, not {_described(samples)}")
+        raise AudioError(
+            f"samples are a one-dimensional int16 array, not {_described(samples)}{_mend(samples)}"
+        )
 
 
 def require_channels(samples: Any) -> None:
@@ -48,6 +50,7 @@ def require_channels(samples: Any) -> None:
     ):
         raise AudioError(
             f"samples are an int16 array of shape (n,) or (n, channels), not {_described(samples)}"
+            f"{_mend(samples, 2)}"
         )
 
 
@@ -69,3 +72,16 @@ def _described(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return f"{value.dtype} of shape {value.shape}"
     return f"{type(value).__name__} {shown(value)}"
+
+
+def _mend(samples: Any, dimensions: int = 1) -> str:
+    """Return how to make such samples of these, for an error message."""
+    if not isinstance(samples, np.ndarray):
+        return ""
+    if samples.dtype.kind == "f":
+        return "; (x * 32767).clip(-32768, 32767).astype(np.int16) converts floats from -1 to 1"
+    if samples.dtype != INT16:
+        return "; astype(np.int16) converts integers that are 16-bit samples"
+    if samples.ndim == 2 and dimensions == 1:
+        return "; Wav(samples, rate).mono() mixes the channels"
+    return ""

@@ -10,6 +10,7 @@ from mediaserver.call.session import Session, Shell, Started, StreamEndedError
 from mediaserver.call.settings import CallSettings
 from mediaserver.call.tap import Tap
 from mediaserver.call.turn import Turn, TurnCounters, Usage
+from mediaserver.call.whole_samples import WholeSamples
 
 
 __all__ = [
@@ -36,5 +37,6 @@ __all__ = [
     "TurnCounters",
     "Usage",
     "Waiter",
+    "WholeSamples",
     "Wire",
 ]

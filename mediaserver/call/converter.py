@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import AsyncIterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocodecs import AudioError, AudioFormat, Resampler
+from audiocodecs import AudioError, AudioFormat, Resampler, Wav
+from audiocodecs.resampler import require_rate
+from audiocodecs.samples import require_channels, require_mono
 from mediaserver.call.frame import Frame
+from mediaserver.call.whole_samples import WholeSamples
 
 
-Audio = Frame | bytes | bytearray | memoryview | NDArray[np.int16]
-"""Audio that can be played: a received frame, bytes of a known format, or int16 samples."""
+Audio = Frame | Wav | bytes | bytearray | memoryview | NDArray[np.int16]
+"""Audio that can be played: a received frame, a clip, bytes of a known format, or int16 samples."""
 
 Wire = bytes | bytearray | memoryview
 
@@ -21,34 +25,44 @@ _LONGEST_STEP = 1.0
 
 
 class Converter:
-    """Converts audio to one format, keeping the resampler's state between pieces.
+    """Converts one run of pieces to one format.
+
+    What a piece leaves in the resampler, and the part of a sample at its end, go with the next one.
 
     Args:
         format: the stream's format.
 
     """
 
-    __slots__ = ("_format", "_resampler")
+    __slots__ = ("_format", "_resampler", "_whole")
 
     def __init__(self, format: AudioFormat) -> None:
         self._format = format
         self._resampler: Resampler | None = None
+        self._whole = WholeSamples()
 
-    def passes(self, audio: Audio, format: AudioFormat | None) -> bool:
-        """Tell whether `audio` needs no conversion."""
-        if isinstance(audio, Frame):
-            return audio.format == self._format
-        return isinstance(audio, bytes | bytearray | memoryview) and (
-            format is None or format == self._format
-        )
+    @property
+    def waits(self) -> bool:
+        """Whether the last piece ended within a sample."""
+        return self._whole.waits
 
     def is_clip(self, audio: Audio, rate: int | None, format: AudioFormat | None) -> bool:
-        """Tell whether `audio` is a complete recording, rather than a piece of one."""
+        """Tell whether `audio` is a complete recording, rather than a piece of one.
+
+        Raises:
+            AudioError: as `convert`.
+
+        """
+        _check(audio, rate, format)
+        if isinstance(audio, Wav):
+            return audio.seconds > _LONGEST_STEP
         if isinstance(audio, np.ndarray):
-            return len(audio) > (rate or self._format.rate) * _LONGEST_STEP
-        if isinstance(audio, bytes | bytearray | memoryview):
-            return len(audio) > (format or self._format).bytes_per_second * _LONGEST_STEP
-        return False
+            return len(audio) > (self._format.rate if rate is None else rate) * _LONGEST_STEP
+        if isinstance(audio, Frame) or self._whole.waits:
+            return False
+        format = format or self._format
+        size = memoryview(audio).nbytes
+        return size > format.bytes_per_second * _LONGEST_STEP and not size % format.sample_bytes
 
     def convert(
         self,
@@ -59,32 +73,35 @@ class Converter:
         """Yield bytes in the stream's format, converted at most a second of audio at a time.
 
         Args:
-            audio: a `Frame`; bytes in `format`; or int16 samples at `rate`.
+            audio: a `Frame`; a `Wav`, whose channels are mixed; bytes in `format`, cut anywhere; or
+                int16 samples at `rate`.
             rate: the rate of samples in Hz; the stream's own if None.
             format: the format of bytes; the stream's own if None.
 
         Raises:
-            AudioError: if `audio` is of another type, or its bytes end in the middle of a sample.
+            AudioError: if `audio` is of another type or shape, or `rate` or `format` does not go
+                with it.
 
         """
-        if format is not None and not isinstance(format, AudioFormat):
-            raise AudioError(f"format must be an AudioFormat such as L16_24K, not {format!r}")
-        if rate is not None and format is None and not isinstance(audio, Frame | np.ndarray):
-            raise AudioError(
-                f"cannot play {type(audio).__name__} by rate={rate} alone: give bytes a format=, "
-                "such as L16_24K, or give a numpy array of int16"
-            )
-        if self.passes(audio, format):
+        _check(audio, rate, format)
+        samples: NDArray[np.int16]
+        if isinstance(audio, Wav):
+            self._whole.forget()
+            samples, rate = audio.mono(), audio.rate
+        elif isinstance(audio, np.ndarray):
+            self._whole.forget()
+            samples, rate = audio, self._format.rate if rate is None else rate
+        else:
             # Mutable audio is copied: sent audio is kept until it has been heard.
-            wire = audio.payload if isinstance(audio, Frame) else bytes(audio)
-            if len(wire) % self._format.sample_bytes:
-                raise AudioError(
-                    f"{len(wire)} bytes are not whole samples of {self._format}, "
-                    f"which has {self._format.sample_bytes} bytes a sample"
-                )
-            yield wire
-            return
-        samples, rate = self._samples(audio, rate, format)
+            if isinstance(audio, Frame):
+                payload, format = bytes(audio.payload), audio.format
+            else:
+                payload, format = bytes(audio), format or self._format
+            payload = self._whole.take(payload, format)
+            if format == self._format:
+                yield payload
+                return
+            samples, rate = format.decode(payload), format.rate
         if self._resampler is None or self._resampler.rate_in != rate:
             self._resampler = Resampler(rate, self._format.rate)
         step = round(rate * _LONGEST_STEP)
@@ -94,28 +111,57 @@ class Converter:
 
     def flush(self) -> Wire:
         """Return the last samples that the resampler holds back, at the end of an utterance."""
+        self._whole.forget()
         if self._resampler is None:
             return b""
         return self._format.encode(self._resampler.flush())
 
     def reset(self) -> None:
-        """Drop what the resampler holds back: the next audio does not continue the last."""
+        """Drop what is carried on: the next audio does not continue the last."""
+        self._whole.forget()
         if self._resampler is not None:
             self._resampler.reset()
 
-    def _samples(
-        self,
-        audio: Audio,
-        rate: int | None,
-        format: AudioFormat | None,
-    ) -> tuple[NDArray[np.int16], int]:
-        if isinstance(audio, Frame):
-            return audio.samples, audio.format.rate
-        if isinstance(audio, np.ndarray):
-            return audio, self._format.rate if rate is None else rate
-        if isinstance(audio, bytes | bytearray | memoryview) and format is not None:
-            return format.decode(audio), format.rate
+
+def _check(audio: object, rate: object, format: object) -> None:
+    """Raise AudioError unless `audio` can be played, and `rate` and `format` go with it."""
+    if format is not None and not isinstance(format, AudioFormat):
+        raise AudioError(f"format must be an AudioFormat such as L16_24K, not {format!r}")
+    if rate is not None:
+        require_rate(rate)
+    if isinstance(audio, Frame):
+        return
+    if isinstance(audio, Wav):
+        if rate not in (None, audio.rate) or format is not None:
+            raise AudioError(f"a Wav has a rate of its own, here {audio.rate}: leave out the rest")
+        require_rate(audio.rate)
+        require_channels(audio.samples)
+    elif isinstance(audio, np.ndarray):
+        require_mono(audio)
+        if format is not None:
+            raise AudioError(f"format={format} is for bytes: give a numpy array its rate=")
+    elif isinstance(audio, bytes | bytearray | memoryview):
+        if format is None and rate is not None:
+            raise AudioError(
+                f"cannot play {type(audio).__name__} by rate={rate} alone: give bytes a format=, "
+                "such as L16_24K, or give a numpy array of int16"
+            )
+        if format is not None and rate not in (None, format.rate):
+            raise AudioError(f"rate={rate} contradicts format={format}: leave it out")
+    else:
         raise AudioError(
-            f"cannot play {type(audio).__name__}: give a Frame, bytes (with format=), "
-            "or a numpy array of int16 (with rate=)"
+            f"cannot play {type(audio).__name__}: give a Frame, a Wav, bytes (with format=), "
+            f"or a numpy array of int16 (with rate=){_hint(audio)}"
         )
+
+
+def _hint(audio: object) -> str:
+    if isinstance(audio, os.PathLike):
+        return "; read_wav reads a file"
+    if isinstance(audio, str):
+        return "; read_wav reads a file, and a text_to_speech service speaks text"
+    if isinstance(audio, AsyncIterable):
+        return "; say takes an async iterator of these"
+    if isinstance(audio, list | tuple):
+        return "; np.array(…, np.int16) makes an array of samples"
+    return ""

@@ -25,6 +25,7 @@ from mediaserver.call.inbox import Waiter
 from mediaserver.call.runs import Runs
 from mediaserver.call.settings import CallSettings
 from mediaserver.call.tap import Tap
+from mediaserver.call.utterances import Utterances
 from mediaserver.protocol import (
     MAX_PLAY_BYTES,
     ClearAudio,
@@ -115,6 +116,7 @@ class Playout:
         "sent",
         "speaking",
         "tap",
+        "utterances",
     )
 
     def __init__(
@@ -180,6 +182,8 @@ class Playout:
         self.ended = False
         # Whether audio was played since the last interruption, so that there is some to stop.
         self._playable = False
+        # Who may queue audio.
+        self.utterances = Utterances()
         # Number of open-ended utterances being played: while there are any, running dry counts as
         # a producer gap, however long.
         self.speaking = 0
@@ -237,6 +241,7 @@ class Playout:
         if self.ended:
             return None
         now = self._clock()
+        self.utterances.drop()
         if not self._playable:
             self._cut(self._heard_position(now))
             self.paused = False
@@ -410,6 +415,7 @@ class Playout:
         self.ended = True
         self._checkpoints.settle(heard)
         self._drop_audio()
+        self.utterances.drop()
         self._wake(now)
 
     # Sending.

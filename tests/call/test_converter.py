@@ -1,4 +1,6 @@
 import array
+import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from audiocodecs import (
     AudioFormat,
     Resampler,
     Samples,
+    Wav,
     mulaw_encode,
 )
 from mediaserver.call import Converter, Frame
@@ -132,14 +135,96 @@ def test_empty_audio_makes_nothing() -> None:
     assert converted(Converter(MULAW_8K), np.zeros(0, np.int16)) == b""
 
 
-def test_half_a_sample_is_refused() -> None:
-    with pytest.raises(AudioError, match="3 bytes are not whole samples of audio/x-l16;"):
-        converted(Converter(L16_16K), b"\0\0\0")
+@pytest.mark.parametrize("format", [None, L16_16K, L16_24K, AudioFormat("l16", 11025)])
+@given(cuts=st.lists(st.integers(0, 6000), max_size=8), odd=st.booleans())
+def test_bytes_may_be_cut_within_a_sample(
+    format: AudioFormat | None, cuts: list[int], odd: bool
+) -> None:
+    audio = L16_16K.encode(tone(0.2, 16000))
+    edges = [0, *sorted(min(cut, len(audio)) for cut in cuts), len(audio)]
+    pieces = [audio[a:b] for a, b in itertools.pairwise(edges)] + [b"\x7f"] * odd
+    cut, whole = Converter(L16_16K), Converter(L16_16K)
+    parts = b"".join(converted(cut, piece, format=format) for piece in pieces)
+    assert parts == converted(whole, audio, format=format)
+    assert cut.waits == odd
+    assert cut.flush() == whole.flush()
+    assert not cut.waits
 
 
-def test_half_a_sample_of_another_format_is_refused() -> None:
-    with pytest.raises(AudioError):
-        converted(Converter(MULAW_8K), b"\0\0\0", format=L16_16K)
+def test_frames_may_be_cut_within_a_sample() -> None:
+    audio = L16_16K.encode(tone(0.2, 16000))
+    pieces = [Frame(audio[i : i + 4063], L16_16K) for i in range(0, len(audio), 4063)]
+    converter = Converter(MULAW_8K)
+    parts = b"".join(converted(converter, piece) for piece in pieces)
+    assert parts == converted(Converter(MULAW_8K), audio, format=L16_16K)
+
+
+def test_after_a_reset_half_a_sample_is_forgotten() -> None:
+    converter = Converter(L16_16K)
+    assert converted(converter, b"\1\2\3") == b"\1\2"
+    converter.reset()
+    assert converted(converter, b"\4\5") == b"\4\5"
+
+
+def test_an_array_does_not_continue_bytes() -> None:
+    converter = Converter(L16_16K)
+    converted(converter, b"\1")
+    converted(converter, np.zeros(1, np.int16))
+    assert converted(converter, b"\4\5") == b"\4\5"
+
+
+def test_bytes_that_end_within_a_sample_are_no_clip() -> None:
+    converter = Converter(MULAW_8K)
+    assert not converter.is_clip(bytes(48_003), None, L16_24K)
+    converted(converter, b"\0", format=L16_24K)
+    assert not converter.is_clip(bytes(48_002), None, L16_24K)
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 12000, 16000, 32000, 44100, 48000])
+def test_a_wav_is_played_at_its_rate_with_its_channels_mixed(rate: int) -> None:
+    samples = tone(0.5, rate)
+    stereo = Wav(np.stack([samples, samples], axis=1), rate)
+    expected = converted(Converter(MULAW_8K), samples, rate=rate)
+    assert converted(Converter(MULAW_8K), stereo) == expected
+    assert converted(Converter(MULAW_8K), Wav(samples, rate), rate=rate) == expected
+
+
+def test_a_wav_of_more_than_a_second_is_a_clip() -> None:
+    assert Converter(MULAW_8K).is_clip(Wav(tone(1.1, 16000), 16000), None, None)
+    assert not Converter(MULAW_8K).is_clip(Wav(tone(1.0, 16000), 16000), None, None)
+
+
+@pytest.mark.parametrize(
+    ("audio", "how", "said"),
+    [
+        ("hello.wav", {}, "cannot play str: .*; read_wav reads a file, and a text_to_speech"),
+        (Path("hello.wav"), {}, "cannot play .*Path: .*; read_wav reads a file$"),
+        ([1, 2], {}, r"cannot play list: .*; np.array\(…, np.int16\)"),
+        (
+            np.zeros((24_000, 2), np.int16),
+            {},
+            r"shape \(24000, 2\); Wav.*\.mono\(\) mixes the channels$",
+        ),
+        (np.zeros(24_000), {}, r"float64 of shape \(24000,\); \(x \* 32767\)"),
+        (np.zeros(0, np.float32), {}, "float32 of shape"),
+        (np.zeros(8, np.int32), {}, r"int32 of shape \(8,\); astype"),
+        (np.array(3, np.int16), {}, r"int16 of shape \(\)"),
+        (np.zeros(8, np.int16), {"rate": "8000"}, "cannot resample at '8000' Hz"),
+        (np.zeros(8, np.int16), {"format": L16_24K}, "is for bytes: give a numpy array its rate="),
+        (b"\0\0", {"format": L16_24K, "rate": 8000}, "rate=8000 contradicts format=audio/x-l16"),
+        (Wav(np.zeros(8, np.int16), 16000), {"rate": 8000}, "a rate of its own, here 16000"),
+        (Wav(np.zeros(8, np.int16), 4000), {}, "cannot resample at 4000 Hz"),
+        (Wav(np.zeros(8), 8000), {}, "float64 of shape"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_cannot_be_played_is_told_with_its_mend(
+    audio: Any, how: dict[str, Any], said: str
+) -> None:
+    converter = Converter(MULAW_8K)
+    with pytest.raises(AudioError, match=said):
+        converted(converter, audio, **how)
+    with pytest.raises(AudioError, match=said):
+        converter.is_clip(audio, how.get("rate"), how.get("format"))
 
 
 @pytest.mark.parametrize(
@@ -190,7 +275,7 @@ def test_cutting_the_audio_does_not_change_it(cuts: list[int], rate: int) -> Non
         (np.zeros(24_001, np.int16), 24_000, None),
         (np.zeros(8_001, np.int16), None, None),
         (bytes(8_001), None, None),
-        (bytes(48_001), None, L16_24K),
+        (bytes(48_002), None, L16_24K),
     ],
 )
 def test_more_than_a_second_is_a_clip(
@@ -198,7 +283,7 @@ def test_more_than_a_second_is_a_clip(
 ) -> None:
     converter = Converter(MULAW_8K)
     assert converter.is_clip(audio, rate, format)
-    assert not converter.is_clip(audio[:-1], rate, format)
+    assert not converter.is_clip(audio[:-2], rate, format)
 
 
 def test_a_received_frame_is_no_clip() -> None:

@@ -11,7 +11,7 @@ from mediaserver.agents.conversing.call_tasks import StartTask
 from mediaserver.agents.conversing.conversation import Saying
 from mediaserver.agents.conversing.heard_words import Spoken
 from mediaserver.agents.services import Speech, SpokenText
-from mediaserver.call import Frame
+from mediaserver.call import Frame, WholeSamples
 from mediaserver.playback import Playback
 from mediaserver.stream import Stream
 
@@ -41,13 +41,14 @@ class Portion:
 class _Item:
     """One item of the model's speech."""
 
-    __slots__ = ("_playbacks", "saying", "seconds", "spoken")
+    __slots__ = ("_playbacks", "saying", "seconds", "spoken", "whole")
 
     def __init__(self, saying: Saying) -> None:
         self.saying = saying
         self.spoken = Spoken()
         # Of the audio that has come.
         self.seconds = 0.0
+        self.whole = WholeSamples()
         self._playbacks: list[Playback] = []
 
     def played(self, playback: Playback) -> None:
@@ -100,7 +101,7 @@ class Relay:
         """Play the next piece of the model's speech."""
         self.ending = False
         item = self._item(speech.item_id)
-        frame = speech.frame
+        frame = item.whole.frame(speech.frame)
         if self._waiting or self._stream.unheard > _AHEAD:
             self._waiting.append((item, frame))
             if self._feeding is None:

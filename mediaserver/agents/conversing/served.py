@@ -10,7 +10,7 @@ import structlog
 from audiocodecs import AudioFormat
 from mediaserver.agents.services import ServiceError, TextToSpeech, WordMark
 from mediaserver.agents.services.deadlines import within
-from mediaserver.call import Frame
+from mediaserver.call import Frame, WholeSamples
 
 
 T = TypeVar("T")
@@ -59,7 +59,7 @@ async def speech(
     patience: float,
     began: Callable[[], object] = lambda: None,
 ) -> AsyncGenerator[Frame | WordMark, None]:
-    """Yield the speech of `text`, and check that it is audio of whole samples.
+    """Yield the speech of `text` in frames of whole samples, however the service cuts it.
 
     Args:
         service: synthesises it.
@@ -75,15 +75,12 @@ async def speech(
     """
     pieces = served(lambda: service.speak(text, format), service=SPEECH, patience=patience)
     silent = True
+    whole = WholeSamples()
     try:
         async for piece in pieces:
             if isinstance(piece, Frame):
-                size = len(piece.payload)
-                if size % piece.format.sample_bytes:
-                    raise ServiceError(
-                        SPEECH, f"it sent {size} bytes, not whole samples of {piece.format}"
-                    )
-                if silent and size:
+                piece = whole.frame(piece)
+                if silent and piece.payload:
                     silent = False
                     began()
             elif not isinstance(piece, WordMark):

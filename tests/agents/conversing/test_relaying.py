@@ -127,3 +127,16 @@ def test_audio_of_another_rate_counts_by_its_own_length() -> None:
         assert relay.settle()[1] == [portion("a", 1.0)]
 
     relayed(work)
+
+
+def test_pieces_that_were_cut_within_samples_are_heard_whole() -> None:
+    async def work(relay: Relay, line: JoinedCall) -> None:
+        audio = speech("a", 1.0, L16_24K).frame.payload + b"\x7f"
+        for start in range(0, len(audio), 4063):
+            await relay.play(Speech("a", Frame(audio[start : start + 4063], L16_24K)))
+        relay.complete()
+        await relay.heard()
+        assert relay.settle()[1] == [portion("a", 1.0)]
+        assert line.phone.report().audio_played == pytest.approx(1.0, abs=0.01)
+
+    relayed(work, format=L16_24K)

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
-from mediaserver.agents.conversing.served import served
+from audiocodecs import L16_8K, AudioFormat
+from mediaserver.agents.conversing.served import served, speech
 from mediaserver.agents.services import ServiceError
+from mediaserver.call import Frame
 from mediaserver.testing import run_virtual
 
 
@@ -87,3 +89,33 @@ def test_closing_closes_the_service() -> None:
 
     service = Service("a", "b")
     run_virtual(main())
+
+
+def test_speech_comes_in_whole_samples_however_the_service_cuts_it() -> None:
+    audio = bytes(range(1, 101)) + b"\x7f"
+
+    class Cutting:
+        async def speak(self, text: str, format: AudioFormat) -> AsyncIterator[Any]:
+            for start in range(0, len(audio), 7):
+                yield Frame(audio[start : start + 7], format)
+
+    async def main() -> list[bytes]:
+        pieces = speech(Cutting(), "hello", L16_8K, patience=1.0)
+        return [piece.payload async for piece in pieces if isinstance(piece, Frame)]
+
+    payloads = run_virtual(main())
+    assert all(len(payload) % 2 == 0 for payload in payloads)
+    assert b"".join(payloads) == audio[:-1]
+
+
+def test_half_a_sample_is_no_speech() -> None:
+    class Wrong:
+        async def speak(self, text: str, format: AudioFormat) -> AsyncIterator[Any]:
+            yield Frame(b"\x7f", format)
+
+    async def main() -> None:
+        async for _ in speech(Wrong(), "hello", L16_8K, patience=1.0):
+            pass
+
+    with pytest.raises(ServiceError, match="no audio came for a text of 5 characters"):
+        run_virtual(main())
