@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -69,6 +68,17 @@ class Handler:
 
         """
         yield
+
+    def check_at_start(self) -> None:
+        """Check what can be known before a call, such as whether files exist.
+
+        Meant for handlers that others subclass. When a worker starts, it makes an instance with the
+        route's settings, calls this, and drops the instance.
+
+        Raises:
+            ValueError: something is wrong. The message has a line for each thing.
+
+        """
 
     async def on_answer(self, answer: AnswerRequest, shared: Any) -> None:
         """This server has answered the call, and its stream will connect: get ready.
@@ -185,45 +195,3 @@ class Handler:
         except Exception as error:
             if not only_ended(error):
                 raise
-
-
-def check_handler(handler: Any) -> None:
-    """Raise an error unless `handler` can be a handler.
-
-    Raises:
-        HandlerError: says what `handler` is and what it should be.
-
-    """
-    if isinstance(handler, Handler):
-        name = type(handler).__qualname__
-        raise HandlerError(
-            f"{name}() is an instance: give the class {name} instead, so that each call gets an "
-            "instance, and give its arguments as the route's settings"
-        )
-    if isinstance(handler, type):
-        if issubclass(handler, Handler):
-            _check_hooks(handler)
-            return
-        raise HandlerError(
-            f"the class {handler.__qualname__} is not a subclass of mediaserver.Handler"
-        )
-    if not callable(handler):
-        raise HandlerError(
-            f"{handler!r} is not a handler: give an async function "
-            "or a subclass of mediaserver.Handler"
-        )
-    call = getattr(handler, "func", handler)  # the function inside a functools.partial
-    if not inspect.isroutine(call):
-        call = call.__call__
-    if not inspect.iscoroutinefunction(call):
-        raise HandlerError(
-            f"{getattr(handler, '__qualname__', handler)!r} is not async: "
-            "write `async def` and take one argument, the stream"
-        )
-
-
-def _check_hooks(handler: type[Handler]) -> None:
-    hooks = [name for name in vars(Handler) if name.startswith("on_")]
-    for name in dir(handler):
-        if name in hooks and not inspect.iscoroutinefunction(getattr(handler, name)):
-            raise HandlerError(f"{handler.__qualname__}.{name} is not async: write `async def`")

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-from mediaserver.error_line import error_line
+from mediaserver.error_lines import error_lines
 from mediaserver.handler import HandlerError
 
 
@@ -91,13 +91,13 @@ def _import(name: str, spec: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise HandlerError(f"{error_line(error)}{_hint(error)}") from error
+            raise HandlerError(f"{error_lines(error)[0]}{_hint(error)}") from error
         raise HandlerError(
             f"there is no module {error.name!r} (from {spec!r}): "
             "check the spelling, and that you are in the folder that holds it"
         ) from None
     except (Exception, SystemExit) as error:
-        raise HandlerError(error_line(error)) from error
+        raise HandlerError("\n".join(error_lines(error))) from error
 
 
 def _hint(error: ModuleNotFoundError) -> str:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, cast
 
-from mediaserver.handler import Handler, HandlerError, Lifespan, StreamHandler, check_handler
+from mediaserver.checks import check_handler, check_lifespan, try_out
+from mediaserver.handler import Handler, HandlerError, Lifespan, StreamHandler
 from mediaserver.importing import find_attribute, import_named
 from mediaserver.path_patterns import PathPatternError, path_pattern
 from mediaserver.plivo.numbers import phone_key
@@ -28,8 +29,9 @@ class Route:
         settings: keyword arguments for the handler.
 
     Raises:
-        HandlerError: if `handler` is not a handler, `path` does not begin with a slash or is
-            malformed, or `number` is neither a phone number nor a SIP address.
+        HandlerError: if `handler` is not a handler or does not take the settings, `path` does not
+            begin with a slash or is malformed, or `number` is neither a phone number nor a SIP
+            address.
 
     """
 
@@ -50,7 +52,7 @@ class Route:
                 "a route's number is a phone number with its country code, such as +14155550100, "
                 f"or a SIP address, such as sip:user@host; not {self.number!r}"
             )
-        check_handler(self.handler)
+        check_handler(self.handler, self.settings)
 
     @property
     def name(self) -> str:
@@ -109,6 +111,8 @@ class Routes:
                 of_number = f" and the number {route.number}" if route.number else ""
                 raise HandlerError(f"two routes have the path {route.path}{of_number}")
             seen.add(key)
+        for problem in check_lifespan("lifespan", lifespan):
+            raise HandlerError(problem)
         self.routes = routes
         self._lifespan = lifespan
         self._shared: dict[int, Any] = {}
@@ -128,32 +132,23 @@ class Routes:
 
         """
         routes: list[Route] = []
+        problems: list[str] = []
         for spec in specs:
-            condition, _, name = spec.rpartition("=")
-            target = load_name(name)
+            try:
+                target = _load_spec(spec, path)
+            except HandlerError as error:
+                problems.append(str(error))
+                continue
             if isinstance(target, Route):
-                raise HandlerError(
-                    f"{name} is a Route: put it into Routes, as in ROUTES = Routes(Route(…)), and "
-                    "serve those"
-                )
-            if isinstance(target, Routes):
-                if condition:
-                    raise HandlerError(f"{name} is a Routes object and has its own paths: {spec!r}")
-                if len(specs) > 1:
-                    raise HandlerError(
-                        f"{name} is a Routes object and has its own lifespan: serve it alone"
-                    )
+                routes.append(target)
+            elif len(specs) == 1:
                 return target
-            if condition.startswith("/"):
-                routes.append(Route(target, condition))
-            elif condition:
-                if phone_key(condition) is None:
-                    raise HandlerError(
-                        f"{condition!r} is neither a path (/sales) nor a number (+14155550100)"
-                    )
-                routes.append(Route(target, path, condition))
             else:
-                routes.append(Route(target, path))
+                problems.append(
+                    f"{spec} is a Routes object and has its own lifespan: serve it alone"
+                )
+        if problems:
+            raise HandlerError("\n".join(problems))
         return cls(*routes)
 
     @property
@@ -191,6 +186,25 @@ class Routes:
         """Return what the lifespan of `route` yielded."""
         return self._shared.get(id(route))
 
+    def try_out(self) -> None:
+        """Make an instance of each handler class, to see that its calls can.
+
+        A server does this once `lifespan` is entered, so that an ``__init__`` finds what it will
+        find in a call.
+
+        Raises:
+            HandlerError: an instance cannot be made.
+
+        """
+        problems: dict[str, None] = {}
+        for route in self.routes:
+            try:
+                try_out(route.handler, route.settings)
+            except HandlerError as error:
+                problems[str(error)] = None
+        if problems:
+            raise HandlerError("\n".join(problems))
+
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
         """Enter the lifespan of the routes and that of each handler, each once.
@@ -213,6 +227,27 @@ class Routes:
                 yield
             finally:
                 self._shared.clear()
+
+
+def _load_spec(spec: str, path: str) -> Route | Routes:
+    condition, _, name = spec.rpartition("=")
+    target = load_name(name)
+    if isinstance(target, Route):
+        raise HandlerError(
+            f"{name} is a Route: put it into Routes, as in ROUTES = Routes(Route(…)), and serve "
+            "those"
+        )
+    if isinstance(target, Routes):
+        if condition:
+            raise HandlerError(f"{name} is a Routes object and has its own paths: {spec!r}")
+        return target
+    if not condition:
+        return Route(target, path)
+    if condition.startswith("/"):
+        return Route(target, condition)
+    if phone_key(condition) is None:
+        raise HandlerError(f"{condition!r} is neither a path (/sales) nor a number (+14155550100)")
+    return Route(target, path, condition)
 
 
 def load_name(spec: str) -> Any:

@@ -72,6 +72,8 @@ _MAY_BLOCK = [
     ("threading.Lock.acquire", "/server/process/watchdog.py", "stop"),
     # Two files of this machine, now and then.
     ("os.stat", "/server/process/tls.py", "_stat"),
+    # What went wrong at a start is told by its file, as seen from the working directory.
+    ("os.getcwd", "mediaserver/error_lines.py", "_shown"),
     # The sandbox's framework looks for the source of an endpoint once.
     ("os.stat", "fastapi/routing.py", "_extract_endpoint_context"),
 ]

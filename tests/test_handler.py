@@ -1,5 +1,4 @@
 import asyncio
-import functools
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -11,9 +10,8 @@ import structlog
 
 from audiocodecs import Samples
 from mediaserver import Checkpoint, Frame, Interrupt, Stream
-from mediaserver.agents import Parrot
 from mediaserver.call import StreamStatus, Turn
-from mediaserver.handler import Handler, HandlerError, check_handler
+from mediaserver.handler import Handler
 from mediaserver.protocol import StreamError
 from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import Misbehaviour
@@ -518,50 +516,6 @@ def test_a_turn_is_told_to_its_hook() -> None:
     told: list[Any] = []
     called(Agent, until(0.5))
     assert told == ["hello"]
-
-
-# What is a handler.
-
-
-class Greeter:
-    async def __call__(self, stream: Any) -> None:
-        pass
-
-    async def greet(self, stream: Any) -> None:
-        pass
-
-
-@pytest.mark.parametrize(
-    "handler",
-    [nothing, Parrot, functools.partial(nothing), Greeter(), Greeter().greet],
-    ids=["function", "class", "partial", "object", "method"],
-)
-def test_async_callables_and_handler_classes_are_handlers(
-    handler: Callable[..., Any] | Greeter | type[Parrot],
-) -> None:
-    check_handler(handler)
-
-
-class NoHandler:
-    pass
-
-
-@pytest.mark.parametrize(
-    ("handler", "message"),
-    [
-        (3, "3 is not a handler: give an async function"),
-        (NoHandler, "the class NoHandler is not a subclass of mediaserver.Handler"),
-        (print, "'print' is not async: write `async def`"),
-        (lambda stream: None, "is not async"),
-        (Parrot(), r"Parrot\(\) is an instance: give the class Parrot"),
-    ],
-    ids=["number", "class", "builtin", "lambda", "instance"],
-)
-def test_what_is_no_handler_is_refused(
-    handler: Callable[..., Any] | Parrot | int | type[NoHandler], message: str
-) -> None:
-    with pytest.raises(HandlerError, match=message):
-        check_handler(handler)
 
 
 def test_on_end_comes_although_on_audio_played_to_the_ended_stream() -> None:

@@ -411,6 +411,8 @@ async def test_nothing_is_shared_after_the_lifespan() -> None:
 
 def ready(notes: Any) -> Any:
     class Ready(Handler):
+        def __init__(self, city: str = "") -> None: ...
+
         @classmethod
         @asynccontextmanager
         async def serving(cls, settings: Any) -> AsyncIterator[Any]:

@@ -9,7 +9,8 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from mediaserver.agents.prompts import Prompt, check_file, check_prompt, spoken
 from mediaserver.agents.services import TextToSpeech
-from mediaserver.handler import Handler, StreamHandler, check_handler
+from mediaserver.checks import check_handler
+from mediaserver.handler import Handler, StreamHandler
 from mediaserver.protocol import Dtmf
 from mediaserver.stream import Stream
 
@@ -237,4 +238,4 @@ def _check_choice(choice: Choice) -> None:
                 f"not {choice!r}"
             )
     elif not isinstance(choice, Menu | Transfer):
-        check_handler(choice)
+        check_handler(choice, {})

@@ -33,7 +33,8 @@ class Player(Handler):
 
     Raises:
         ValueError: there is nothing to play, or a setting is invalid. For a file that cannot be
-            played it is raised when the call begins, before anything plays.
+            played it is raised when the server starts, and when a call begins, before anything
+            plays.
 
     """
 
@@ -59,6 +60,17 @@ class Player(Handler):
         self.then = then
         self.text_to_speech = text_to_speech
         self._stopped = False
+
+    def check_at_start(self) -> None:
+        """Check that the files can be played."""
+        problems = []
+        for clip in self.clips:
+            try:
+                check_file(clip)
+            except ValueError as error:
+                problems.append(str(error))
+        if problems:
+            raise ValueError("\n".join(problems))
 
     async def on_start(self) -> None:
         """Play everything, and end the call."""

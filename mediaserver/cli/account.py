@@ -60,8 +60,9 @@ def dial_command(
     """
     from pydantic import ValidationError
 
+    from mediaserver.checks import check_handler
     from mediaserver.containment import run_contained
-    from mediaserver.handler import HandlerError, check_handler
+    from mediaserver.handler import HandlerError
     from mediaserver.plivo.errors import PlivoError
     from mediaserver.plivo.models import problems
     from mediaserver.routes import load_name
@@ -79,7 +80,7 @@ def dial_command(
     )
     try:
         target = load_name(handler)
-        check_handler(target)
+        check_handler(target, {})
     except HandlerError as error:
         fail(str(error), 2)
     configure_logs(settings.log_level, settings.log_format)

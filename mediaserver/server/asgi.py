@@ -96,6 +96,11 @@ class StreamApp:
         async with self._starting:
             if not self.runtime.ready:
                 await self.runtime.startup()
+                try:
+                    self.runtime.routes.try_out()
+                except Exception:
+                    await self.runtime.shutdown()
+                    raise
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()

@@ -6,10 +6,10 @@ import asyncio
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar
 
 import structlog
 
@@ -52,8 +52,8 @@ class Agent(Configured, Handler, ABC):
         conversation: what both sides have said so far, as the caller heard it.
 
     Raises:
-        TypeError: if a setting does not exist.
-        ValueError: if a setting is out of range.
+        TypeError: if a setting does not exist, or has no value.
+        ValueError: if the value of a setting is not allowed.
 
     """
 
@@ -90,7 +90,6 @@ class Agent(Configured, Handler, ABC):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self._check_settings()
         self.conversation = Conversation()
         self._departure = Departure(
             lambda: self.stream, self.transfers, can_hang_up=self.can_hang_up
@@ -597,17 +596,15 @@ class Agent(Configured, Handler, ABC):
 
     # Settings.
 
-    def _check_settings(self) -> None:
+    def wrong_values(self) -> Iterator[str]:
+        """Yield a line for each value that is out of range."""
         kind = type(self).__qualname__
-        if self.barge_in not in get_args(BargeIn):
-            allowed = ", ".join(map(repr, get_args(BargeIn)))
-            raise ValueError(f"{kind}.barge_in must be one of {allowed}, not {self.barge_in!r}")
         if self.give_up != HANG_UP and self.give_up not in self.transfers:
             allowed = ", ".join(map(repr, (HANG_UP, *self.transfers)))
-            raise ValueError(f"{kind}.give_up must be one of {allowed}, not {self.give_up!r}")
+            yield f"{kind}.give_up must be one of {allowed}, not {self.give_up!r}"
         for name in ("silence_prompts", "failures_allowed", "hold_after"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{kind}.{name} must be 0 or more, not {getattr(self, name)!r}")
+                yield f"{kind}.{name} must be 0 or more, not {getattr(self, name)!r}"
 
     async def _make_detector(self) -> VoiceDetector:
         # A function that is an attribute of the class must not become a method.

@@ -82,11 +82,6 @@ class RealtimeAgent(Agent):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        if not hasattr(self, "model"):
-            raise TypeError(
-                f"{type(self).__qualname__} has no model: set it as an attribute of the class, "
-                "or as a setting of its route"
-            )
         self._kept = KeptSession(
             self.model,
             self.conversation,

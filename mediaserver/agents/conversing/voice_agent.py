@@ -61,12 +61,6 @@ class VoiceAgent(Agent):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        for name in self._services:
-            if not hasattr(self, name):
-                raise TypeError(
-                    f"{type(self).__qualname__} has no {name}: set it as an attribute of the "
-                    "class, or as a setting of its route"
-                )
         self._speakers: dict[Reply, Speaker] = {}
 
     async def prewarm(self) -> None:

@@ -8,7 +8,8 @@ from typing import Any, TypeVar, cast
 
 from mediaserver.agents.recording.paths import check_path
 from mediaserver.agents.recording.recording import SUFFIXES, Recording
-from mediaserver.handler import Handler, StreamHandler, check_handler
+from mediaserver.checks import check_handler
+from mediaserver.handler import Handler, StreamHandler
 from mediaserver.stream import Stream
 
 

@@ -22,8 +22,9 @@ from urllib.parse import quote
 
 import structlog
 
+from mediaserver.checks import check_handler
 from mediaserver.containment import contained, only_ended
-from mediaserver.handler import Handler, StreamHandler, check_handler
+from mediaserver.handler import Handler, StreamHandler
 from mediaserver.plivo.callbacks import (
     AnswerRequest,
     Callback,
@@ -306,7 +307,7 @@ class Dialler:
         handler = handler or self._handler
         if handler is None:
             raise DialError("which handler? Name one for this call, or for the dialler")
-        check_handler(handler)
+        check_handler(handler, {})
         if self._runtime is None:
             raise DialError("the dialler is not attached to a server: dialler.attach(runtime)")
         if not self._runtime.ready or self._runtime.draining:

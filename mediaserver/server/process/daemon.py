@@ -23,6 +23,8 @@ from websockets.frames import CloseCode
 
 from mediaserver import __version__
 from mediaserver.containment import run_contained
+from mediaserver.error_lines import error_lines
+from mediaserver.handler import HandlerError
 from mediaserver.routes import Routes
 from mediaserver.server.connection import StreamConnection
 from mediaserver.server.process.acceptor import Acceptor
@@ -125,13 +127,15 @@ class Daemon(uvicorn.Server):
         """Open the handlers' lifespans, then the listener."""
         try:
             await self._runtime.startup()
+            await self._try_out()
         except Exception as error:
-            # The message of a missing package says what to install; the traceback adds nothing.
-            missing = isinstance(error, ImportError)
-            log.error("startup failed", reason=str(error), exc_info=None if missing else error)
+            for reason in error_lines(error):
+                log.error("startup failed", reason=reason)
+            log.debug("startup failed", exc_info=error)
             for sock in sockets or ():
                 sock.close()
-            self.exit_status = 1
+            # As for wrong arguments, where nothing outside has failed.
+            self.exit_status = 2 if isinstance(error, HandlerError | ImportError) else 1
             self.should_exit = True
             return
         sockets = bind(self._runtime.settings) if sockets is None else sockets
@@ -140,6 +144,13 @@ class Daemon(uvicorn.Server):
         self._watchdog.start()
         self.started = True
         announce(self._runtime, sockets)
+
+    async def _try_out(self) -> None:
+        try:
+            self._runtime.routes.try_out()
+        except Exception:
+            await self._runtime.shutdown()
+            raise
 
     async def on_tick(self, counter: int) -> bool:
         """Do the periodic work, ten times a second, and tell whether to stop."""

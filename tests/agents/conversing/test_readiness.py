@@ -1,6 +1,7 @@
 """What a worker does for its agents before the first call, and after the last."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -33,6 +34,9 @@ class Kept:
 
     async def close(self) -> None:
         self._note("close")
+
+    async def respond(self, conversation: Any, tools: Any) -> AsyncIterator[str]:
+        yield ""
 
     def _note(self, what: str) -> None:
         self.notes.append(what)
@@ -166,7 +170,7 @@ def test_a_detector_whose_package_is_missing_keeps_the_worker_from_starting(wher
         routes = [Route(agent_of(service, voice_detector=unavailable))]
     else:
         routes = [Route(agent_of(service), settings=detector)]
-    with pytest.raises(DetectorUnavailableError, match=r"pip install mediaserver\[agents\]"):
+    with pytest.raises(DetectorUnavailableError, match=r"pip install 'mediaserver\[agents\]'"):
         serve(*routes)
 
 

@@ -168,10 +168,19 @@ async def test_a_lifespan_that_fails_ends_the_server_with_an_error(
     assert served.daemon.exit_status == 1
 
 
-async def test_a_missing_package_is_said_in_a_line(start_daemon: Callable[..., Any]) -> None:
+@pytest.mark.parametrize(
+    ("error", "said", "status"),
+    [
+        (ImportError("pip install something"), "ImportError: pip install something", 2),
+        (OSError("no database"), "OSError: no database", 1),
+    ],
+)
+async def test_a_failed_start_is_said_in_a_line(
+    start_daemon: Callable[..., Any], error: Exception, said: str, status: int
+) -> None:
     @contextlib.asynccontextmanager
     async def broken() -> AsyncIterator[Any]:
-        yield fail_with(ImportError("pip install something"))
+        yield fail_with(error)
 
     class Agent(Handler):
         lifespan = broken
@@ -179,9 +188,26 @@ async def test_a_missing_package_is_said_in_a_line(start_daemon: Callable[..., A
     with structlog.testing.capture_logs() as logs:
         served = await start_daemon(Route(Agent))
         await served.task
-    (failed,) = [log for log in logs if log["event"] == "startup failed"]
-    assert (failed["reason"], failed["exc_info"]) == ("pip install something", None)
-    assert served.daemon.exit_status == 1
+    (failed,) = [log for log in logs if log["log_level"] == "error"]
+    number = fail_with.__code__.co_firstlineno + 1
+    assert failed["reason"].endswith(f"test_daemon.py:{number}: {said}")
+    assert served.daemon.exit_status == status
+
+
+async def test_a_handler_of_which_no_instance_can_be_made_ends_the_server(
+    start_daemon: Callable[..., Any],
+) -> None:
+    class Agent(Handler):
+        def __init__(self) -> None:
+            raise OSError("no prices")
+
+    with structlog.testing.capture_logs() as logs:
+        served = await start_daemon(Route(Agent))
+        await served.task
+    (failed,) = [log for log in logs if log["log_level"] == "error"]
+    assert failed["reason"].endswith(": OSError: no prices")
+    assert served.daemon.exit_status == 2
+    assert not served.runtime.ready
 
 
 async def test_a_lifespan_that_fails_at_the_end_ends_the_server_with_an_error(

@@ -1,0 +1,266 @@
+"""What can be known about a handler before the first call.
+
+`check_handler` looks at the handler and its settings when a route is made. `try_out` makes an
+instance when a worker starts. Each raises a `HandlerError` with one line for each thing that is
+wrong.
+"""
+
+from __future__ import annotations
+
+import dis
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from difflib import get_close_matches
+from types import CodeType
+from typing import Any
+
+from mediaserver.containment import contained
+from mediaserver.error_lines import error_lines
+from mediaserver.handler import Handler, HandlerError
+
+
+def check_handler(handler: Any, settings: Mapping[str, Any] | None = None) -> None:
+    """Raise an error unless `handler` can be a handler that gets these settings.
+
+    Args:
+        handler: what should be an async function that takes a stream, or a `Handler` subclass.
+        settings: the keyword arguments that it will get; None if they are not known yet.
+
+    Raises:
+        HandlerError: says in a line each what is wrong and what would be right.
+
+    """
+    if settings is not None and not isinstance(settings, Mapping):
+        raise HandlerError(f"the settings of a route are a mapping, not {settings!r}")
+    kind = handler if isinstance(handler, type) else None
+    problems = list(_of_function(handler, settings) if kind is None else _of_class(kind, settings))
+    if not problems and kind is not None and settings is not None and not _has_own_init(kind):
+        # Classes of this package have no side effects when they are made.
+        problems = _trial(kind, settings)
+    if problems:
+        raise HandlerError("\n".join(problems))
+
+
+def try_out(handler: Any, settings: Mapping[str, Any]) -> None:
+    """Make an instance of a handler class that has an ``__init__`` of its own, as each call does.
+
+    Call it in the event loop of the calls, in which such an ``__init__`` may rely on.
+
+    Raises:
+        HandlerError: an instance cannot be made, or `Handler.check_at_start` refuses it.
+
+    """
+    if isinstance(handler, type) and _has_own_init(handler):
+        problems = _trial(handler, settings)
+        if problems:
+            raise HandlerError("\n".join(problems))
+
+
+def _trial(handler: type[Handler], settings: Mapping[str, Any]) -> list[str]:
+    try:
+        with contained():
+            handler(**settings).check_at_start()
+    except Exception as error:
+        return error_lines(error)
+    return []
+
+
+# Functions.
+
+
+def _of_function(handler: Any, settings: Mapping[str, Any] | None) -> Iterator[str]:
+    if isinstance(handler, Handler):
+        name = type(handler).__qualname__
+        yield (
+            f"{name}() is an instance: give the class {name} instead, so that each call gets an "
+            "instance, and give its arguments as the route's settings"
+        )
+        return
+    if not callable(handler):
+        yield (
+            f"{handler!r} is not a handler: give an async function "
+            "or a subclass of mediaserver.Handler"
+        )
+        return
+    call = getattr(handler, "func", handler)  # the function inside a functools.partial
+    if not inspect.isroutine(call):
+        call = call.__call__
+    name = getattr(handler, "__qualname__", None) or type(handler).__qualname__
+    if inspect.isasyncgenfunction(call):
+        yield f"{name!r} is an async generator: a handler awaits stream.play(…), and has no `yield`"
+    elif not inspect.iscoroutinefunction(call):
+        yield f"{name!r} is not async: write `async def` and take one argument, the stream"
+    else:
+        yield from _of_arguments(name, handler, ("stream",), settings)
+
+
+def _of_arguments(
+    name: str, function: Any, given: tuple[str, ...], settings: Mapping[str, Any] | None
+) -> Iterator[str]:
+    """Yield why a function cannot be called with positional arguments and with settings."""
+    signature = inspect.signature(function)
+    parameters = list(signature.parameters.values())
+    taken = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, _EITHER)]
+    open_ended = any(each.kind is each.VAR_POSITIONAL for each in parameters)
+    if len(taken) < len(given) and not open_ended:
+        yield f"{name}{signature} takes no argument: write `async def {name}({', '.join(given)})`"
+        return
+    if settings is None:
+        return
+    named = {each.name for each in taken[len(given) :]}
+    named |= {each.name for each in parameters if each.kind is each.KEYWORD_ONLY}
+    needed = [
+        each.name
+        for each in parameters
+        if each.name in named and each.default is each.empty and each.name not in settings
+    ]
+    if needed:
+        values = ", ".join(f'"{each}": …' for each in needed)
+        yield (
+            f"{name} needs {' and '.join(needed)}: set it in its route, as in Route({name}, "
+            f"settings={{{values}}}), or give it a default"
+        )
+    if not any(each.kind is each.VAR_KEYWORD for each in parameters):
+        for other in settings:
+            if other not in named:
+                yield f"{name} has no setting {other!r}{_nearest(other, named)}"
+
+
+_EITHER = inspect.Parameter.POSITIONAL_OR_KEYWORD
+
+
+def _nearest(name: str, names: set[str]) -> str:
+    near = get_close_matches(name, names, n=1)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f": it has {', '.join(sorted(names))}" if names else ": it takes none"
+
+
+# Classes.
+
+
+def _of_class(handler: type, settings: Mapping[str, Any] | None) -> Iterator[str]:
+    name = handler.__qualname__
+    if not issubclass(handler, Handler):
+        yield f"the class {name} is not a subclass of mediaserver.Handler"
+        return
+    if inspect.isabstract(handler):
+        lacks = ", ".join(sorted(getattr(handler, "__abstractmethods__", ())))
+        yield f"{name} cannot be used by itself: a subclass must have {lacks}"
+        return
+    yield from _of_hooks(handler)
+    yield from check_lifespan(f"{name}.lifespan", handler.lifespan)
+    if settings is not None:
+        yield from _of_arguments(name, handler, (), settings)
+
+
+def check_lifespan(name: str, lifespan: Any) -> Iterator[str]:
+    """Yield why something cannot be a lifespan."""
+    if lifespan is None:
+        return
+    if not callable(lifespan):
+        yield f"{name} must be a function with @asynccontextmanager, not {lifespan!r}"
+    elif inspect.iscoroutinefunction(lifespan) or inspect.isasyncgenfunction(lifespan):
+        yield f"{name} is an async function: put @asynccontextmanager above it, and `yield` in it"
+    else:
+        try:
+            inspect.signature(lifespan).bind()
+        except TypeError:
+            yield f"{name}{inspect.signature(lifespan)} must take no argument"
+        except ValueError:
+            pass  # it tells no signature
+
+
+def _of_hooks(handler: type[Handler]) -> Iterator[str]:
+    hooks: dict[str, Callable[..., Any]] = {}
+    for base in reversed(handler.__mro__):
+        if _is_ours(base) and issubclass(base, Handler):
+            hooks |= {name: each for name, each in vars(base).items() if name.startswith("on_")}
+    listed = ", ".join(sorted(hooks))
+    hooks["__call__"] = Handler.__call__
+    own: dict[str, Any] = {}
+    for base in reversed(handler.__mro__):
+        if not _is_ours(base):
+            own |= vars(base)
+    used = _used_names(handler)
+    for name, method in own.items():
+        where = f"{handler.__qualname__}.{name}"
+        if name in hooks:
+            yield from _of_hook(where, method, hooks[name])
+        elif _is_method(method) and name.lower().startswith("on") and not used(name):
+            near = _hook_meant(name, hooks)
+            if near is not None:
+                yield f"{where} is not a hook; did you mean {near!r}?"
+            elif name.startswith("on_"):
+                yield (
+                    f"{where} is not a hook, and nothing calls it: the hooks are "
+                    f"{listed}; give a method of your own another name"
+                )
+
+
+def _is_method(value: Any) -> bool:
+    return inspect.isroutine(value) or isinstance(value, staticmethod | classmethod)
+
+
+def _hook_meant(name: str, hooks: Mapping[str, Any]) -> str | None:
+    plain = {hook.replace("_", ""): hook for hook in hooks}
+    if exact := plain.get(name.replace("_", "").lower()):
+        return exact
+    near = get_close_matches(name, hooks, n=1, cutoff=0.7) if name.startswith("on_") else []
+    return near[0] if near else None
+
+
+def _of_hook(where: str, method: Any, hook: Callable[..., Any]) -> Iterator[str]:
+    function = method.__func__ if isinstance(method, staticmethod | classmethod) else method
+    if inspect.isasyncgenfunction(function):
+        yield f"{where} is an async generator: a hook has no `yield`"
+        return
+    if not inspect.iscoroutinefunction(function):
+        yield f"{where} is not async: write `async def`"
+        return
+    expected = list(inspect.signature(hook).parameters)
+    given = expected[1:] if isinstance(method, staticmethod) else expected
+    signature = inspect.signature(function)
+    try:
+        signature.bind(*given)
+    except TypeError:
+        name = where.rpartition(".")[2]
+        extra = set(signature.parameters) - set(expected)
+        hint = ": the stream is self.stream" if "stream" in extra else ""
+        yield f"{where}{signature} must be `async def {name}({', '.join(expected)})`{hint}"
+
+
+def _used_names(handler: type[Handler]) -> Callable[[str], bool]:
+    """Return whether the application's code, in the modules of these classes, uses a name."""
+    names: set[str] = set()
+
+    def look(code: CodeType) -> None:
+        for each in dis.get_instructions(code):
+            if isinstance(each.argval, CodeType):
+                look(each.argval)
+            elif isinstance(each.argval, str) and each.opname.startswith("LOAD_"):
+                names.add(each.argval)
+
+    for base in handler.__mro__:
+        if _is_ours(base):
+            continue
+        module = sys.modules.get(base.__module__)
+        for value in (*vars(base).values(), *(vars(module).values() if module else ())):
+            members = vars(value).values() if isinstance(value, type) else (value,)
+            for member in members:
+                code = getattr(
+                    inspect.unwrap(getattr(member, "__func__", member)), "__code__", None
+                )
+                if isinstance(code, CodeType):
+                    look(code)
+    # Names may also be put together from "on_" and another part.
+    return lambda name: name in names or "on_" in names
+
+
+def _has_own_init(handler: type) -> bool:
+    return any("__init__" in vars(base) for base in handler.__mro__ if not _is_ours(base))
+
+
+def _is_ours(kind: type) -> bool:
+    return kind is object or f"{kind.__module__}.".startswith("mediaserver.")

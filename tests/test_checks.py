@@ -1,0 +1,315 @@
+import functools
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audiocodecs import Wav, silence
+from mediaserver.agents import Menu, Parrot, Player, VoiceAgent
+from mediaserver.checks import check_handler, try_out
+from mediaserver.handler import Handler, HandlerError
+from mediaserver.routes import Route, Routes
+from mediaserver.testing.services import TimedModel, TimedSpeech, TimedTranscription
+
+
+async def nothing(stream: Any) -> None: ...
+
+
+class Greeter:
+    async def __call__(self, stream: Any) -> None:
+        pass
+
+    async def greet(self, stream: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [nothing, Parrot, functools.partial(nothing), Greeter(), Greeter().greet],
+    ids=["function", "class", "partial", "object", "method"],
+)
+def test_async_callables_and_handler_classes_are_handlers(
+    handler: Callable[..., Any] | Greeter | type[Parrot],
+) -> None:
+    check_handler(handler)
+
+
+class NoHandler:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("handler", "message"),
+    [
+        (3, "3 is not a handler: give an async function"),
+        (NoHandler, "the class NoHandler is not a subclass of mediaserver.Handler"),
+        (print, "'print' is not async: write `async def`"),
+        (lambda stream: None, "is not async"),
+        (Parrot(), r"Parrot\(\) is an instance: give the class Parrot"),
+    ],
+    ids=["number", "class", "builtin", "lambda", "instance"],
+)
+def test_what_is_no_handler_is_refused(
+    handler: Callable[..., Any] | Parrot | int | type[NoHandler], message: str
+) -> None:
+    with pytest.raises(HandlerError, match=message):
+        check_handler(handler)
+
+
+def problems(handler: Any, settings: dict[str, Any] | None = None) -> list[str]:
+    with pytest.raises(HandlerError) as refused:
+        check_handler(handler, {} if settings is None else settings)
+    return str(refused.value).splitlines()
+
+
+async def none() -> None: ...
+async def two(stream: Any, other: Any) -> None: ...
+async def generator(stream: Any) -> AsyncIterator[int]:
+    yield 1
+
+
+class NoArguments:
+    async def __call__(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("handler", "text"),
+    [
+        (none, "none() -> None takes no argument: write `async def none(stream)`"),
+        (NoArguments(), "NoArguments() -> None takes no argument"),
+        (two, 'two needs other: set it in its route, as in Route(two, settings={"other": …})'),
+        (functools.partial(two, 1), None),
+        (functools.partial(two, other=1), None),
+        (generator, "'generator' is an async generator: a handler awaits stream.play(…)"),
+    ],
+)
+def test_a_function_takes_the_stream(handler: Any, text: str | None) -> None:
+    if text is None:
+        check_handler(handler, {})
+    else:
+        (line,) = problems(handler)
+        assert line.startswith(text)
+
+
+def test_a_function_takes_the_settings_of_its_route() -> None:
+    async def agent(stream: Any, *, greeting: str = "") -> None: ...
+
+    check_handler(agent, {"greeting": "Hello"})
+    check_handler(two, {"other": 1})
+    assert problems(agent, {"greting": ""}) == [
+        f"{agent.__qualname__} has no setting 'greting'; did you mean 'greeting'?"
+    ]
+    assert problems(nothing, {"greeting": ""}) == [
+        "nothing has no setting 'greeting': it takes none"
+    ]
+
+
+def test_settings_that_are_not_known_yet_are_not_checked() -> None:
+    check_handler(two)
+    check_handler(Player)
+
+
+def test_settings_are_a_mapping() -> None:
+    assert problems(nothing, [1]) == [  # type: ignore[arg-type]
+        "the settings of a route are a mapping, not [1]"
+    ]
+
+
+def handler_with(name: str, method: Any) -> type[Handler]:
+    return type("Shop", (Handler,), {"__module__": __name__, name: method})
+
+
+async def bare(self: Any) -> None: ...
+async def with_stream(self: Any, stream: Any) -> None: ...
+async def with_defaults(self: Any, digit: str = "", *more: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "text"),
+    [
+        ("on_strat", bare, "Shop.on_strat is not a hook; did you mean 'on_start'?"),
+        ("on_dmtf", with_stream, "Shop.on_dmtf is not a hook; did you mean 'on_dtmf'?"),
+        ("onStart", bare, "Shop.onStart is not a hook; did you mean 'on_start'?"),
+        ("on_connect", bare, "Shop.on_connect is not a hook, and nothing calls it: the hooks are"),
+        ("on_start", with_stream, "`async def on_start(self)`: the stream is self.stream"),
+        (
+            "on_dtmf",
+            bare,
+            "Shop.on_dtmf(self: Any) -> None must be `async def on_dtmf(self, digit)`",
+        ),
+        ("on_audio", lambda self, frame: None, "Shop.on_audio is not async: write `async def`"),
+        ("on_stop", generator, "Shop.on_stop is an async generator: a hook has no `yield`"),
+        (
+            "__call__",
+            bare,
+            "Shop.__call__(self: Any) -> None must be `async def __call__(self, stream)`",
+        ),
+    ],
+)
+def test_a_hook_is_spelt_and_called_as_the_server_does(name: str, method: Any, text: str) -> None:
+    (line,) = problems(handler_with(name, method))
+    assert text in line
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("on_dtmf", with_defaults),
+        ("start", bare),
+        ("only_open", bare),
+        ("once", bare),
+        ("strat", bare),
+        ("on_sale", property(lambda self: True)),
+    ],
+)
+def test_other_methods_are_the_applications_own(name: str, method: Any) -> None:
+    check_handler(handler_with(name, method), {})
+
+
+def test_a_method_that_the_application_calls_may_have_any_name() -> None:
+    class Shop(Handler):
+        async def on_started(self) -> None: ...
+        async def on_booked(self) -> None: ...
+
+        async def on_start(self) -> None:
+            await self.on_started()
+            await getattr(self, "on_booked")()  # noqa: B009
+
+    check_handler(Shop, {})
+
+
+def test_the_hooks_of_agents_are_hooks() -> None:
+    class Shop(VoiceAgent):
+        async def on_transcript(self, transcript: Any) -> None: ...
+        async def on_barge_in(self) -> None: ...  # type: ignore[override]
+
+    (line,) = problems(Shop, {**services(), "greeting": None})
+    assert line.endswith("must be `async def on_barge_in(self, confirmed)`")
+
+
+class Named(Handler):
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def test_a_class_takes_the_settings_of_its_route() -> None:
+    (line,) = problems(Named)
+    assert line.startswith(
+        'Named needs name: set it in its route, as in Route(Named, settings={"name": …})'
+    )
+    check_handler(Named, {"name": "Ann"})
+    assert problems(Handler, {"name": "Ann"}) == ["Handler has no setting 'name': it takes none"]
+    assert problems(Parrot, {"levle": 1}) == [
+        "Parrot has no setting 'levle'; did you mean 'level'?"
+    ]
+
+
+def services() -> dict[str, Any]:
+    return {
+        "speech_to_text": TimedTranscription(),
+        "language_model": TimedModel(),
+        "text_to_speech": TimedSpeech(),
+    }
+
+
+def test_everything_that_is_wrong_is_listed() -> None:
+    class Shop(VoiceAgent):
+        promt = "Be brief."
+        barge_in = "sometimes"  # type: ignore[assignment]
+        language_model = None  # type: ignore[assignment]
+
+        async def on_strat(self) -> None: ...
+
+    assert [line.partition(" ")[2] for line in problems(Shop)] == [
+        "is not a hook; did you mean 'on_start'?"
+    ]
+    del Shop.on_strat
+    text = problems(Shop)
+    assert [
+        "has no setting 'promt'; did you mean 'prompt'?" in text[0],
+        "has no speech_to_text: set it as" in text[1],
+        "has no text_to_speech" in text[2],
+        "barge_in must be one of 'decide', 'at_once', 'notify', not 'sometimes'" in text[3],
+        "language_model must be a LanguageModel, with a method 'respond', not None" in text[4],
+    ] == [True] * 5
+
+
+def test_a_file_that_cannot_be_played_is_found_before_a_call() -> None:
+    (line,) = problems(Player, {"clips": ["nosuch.wav", Wav(silence(1, 8000), 8000)]})
+    assert "'nosuch.wav'" in line
+
+
+def test_a_menus_choice_is_checked_as_a_route_is() -> None:
+    with pytest.raises(HandlerError, match="Player needs clips"):
+        Menu(prompt=Wav(silence(1, 8000), 8000), choices={"1": Player})
+
+
+def test_a_class_that_lacks_methods_is_no_handler() -> None:
+    from mediaserver.agents import Agent
+
+    (line,) = problems(Agent)
+    assert line.startswith("Agent cannot be used by itself: a subclass must have hear, ")
+
+
+async def not_a_context() -> AsyncIterator[None]:
+    yield
+
+
+@asynccontextmanager
+async def with_argument(app: Any) -> AsyncIterator[None]:
+    yield
+
+
+@pytest.mark.parametrize(
+    ("lifespan", "text"),
+    [
+        (not_a_context, "lifespan is an async function: put @asynccontextmanager above it"),
+        (with_argument, "must take no argument"),
+        (3, "lifespan must be a function with @asynccontextmanager, not 3"),
+    ],
+)
+def test_a_lifespan_is_an_async_context_manager(lifespan: Any, text: str) -> None:
+    with pytest.raises(HandlerError, match=text):
+        Routes(Route(nothing), lifespan=lifespan)
+    (line,) = problems(type("Shop", (Handler,), {"lifespan": lifespan, "__module__": __name__}))
+    assert text in line
+
+
+class Broken(Handler):
+    def __init__(self, path: str = "nosuch.txt") -> None:
+        self.text = Path(path).read_text()
+
+
+def test_an_instance_of_each_class_is_made_when_a_server_starts() -> None:
+    check_handler(Broken, {})
+    routes = Routes(Route(Broken), Route(Broken, "/b"), Route(Named, "/c", settings={"name": ""}))
+    number = Broken.__init__.__code__.co_firstlineno + 1
+    with pytest.raises(
+        HandlerError, match=rf"^\S*test_checks.py:{number}: FileNotFoundError: [^\n]*nosuch[^\n]*$"
+    ):
+        routes.try_out()
+
+
+def test_a_subclass_with_its_own_constructor_is_checked_by_an_instance() -> None:
+    class Shop(Player):
+        def __init__(self) -> None:
+            super().__init__("nosuch.wav")
+
+    with pytest.raises(HandlerError, match=r"'nosuch\.wav'"):
+        try_out(Shop, {})
+
+
+def test_a_constructor_cannot_end_the_server() -> None:
+    class Shop(Handler):
+        def __init__(self) -> None:
+            raise SystemExit(3)
+
+    with pytest.raises(HandlerError, match=r"sys\.exit"):
+        try_out(Shop, {})
+
+
+def test_functions_and_other_classes_need_no_instance() -> None:
+    for handler in (nothing, Parrot):
+        try_out(handler, {})
