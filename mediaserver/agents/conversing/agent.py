@@ -26,7 +26,7 @@ from mediaserver.agents.conversing.tools import Tool, Toolbox, marked_tools
 from mediaserver.agents.services import ServiceError, ToolCall, ToolResult, Transcript
 from mediaserver.agents.turns import TurnSettings, TurnTaker, VoiceDetector, default_detector
 from mediaserver.agents.turns.words import words_of
-from mediaserver.call import Frame, Turn
+from mediaserver.call import Frame, StreamEndedError, Turn
 from mediaserver.containment import leaves
 from mediaserver.handler import Handler
 from mediaserver.plivo.callbacks import AnswerRequest
@@ -37,6 +37,9 @@ log = structlog.get_logger("mediaserver.agents")
 
 ROUNDS = 10
 """Number of times that the model may ask for tools in one turn."""
+
+LONGEST_WAIT = 60.0
+"""Seconds for which `Agent.say` waits for the caller, if a turn may be of any length."""
 
 INAUDIBLE = "[inaudible]"
 """Stands for the caller's words if they interrupted the agent and were not understood."""
@@ -105,6 +108,10 @@ class Agent(Configured, Handler, ABC):
         )
         self._detector: VoiceDetector | None = None
         self._running: dict[Reply, asyncio.Task[None]] = {}
+        # What the agent wants to say of its own accord, until it begins.
+        self._waiting: dict[Reply, asyncio.Future[None]] = {}
+        # What the caller says, by the tasks that follow it.
+        self._followed: dict[asyncio.Task[Any] | None, Utterance] = {}
         self._last_turn: Turn | None = None
         self._speech_seconds = 0.0
         self._keys = Keys(self._take_keys)
@@ -227,22 +234,37 @@ class Agent(Configured, Handler, ABC):
 
     # For applications.
 
-    async def say(self, text: str) -> None:
+    async def say(self, text: str, *, at_once: bool = False) -> None:
         """Say something of the agent's own accord, after what it is saying now.
 
         Returns when the caller has heard or interrupted it. If a tool calls this, the text becomes
         a part of the reply that uses the tool.
+
+        Args:
+            text: the words.
+            at_once: whether to say it even if the caller is speaking. If not, it waits until the
+                caller has finished and was answered, for ``turn_taking.longest`` at most.
+
+        Raises:
+            StreamEndedError: if the stream has ended, or ends before it can be said.
+
         """
         reply = self.dialogue.current
         if reply is not None and reply.using_tools:
             await self._try(self.utter(reply, text))
             return
-        await self._in_turn(partial(self.utter, text=text))
+        utterance = self._followed.get(asyncio.current_task())
+        if utterance is not None and not at_once:
+            # It is called by `on_transcript`, for which the dialogue waits.
+            await utterance.over(self.turn_taking.longest or LONGEST_WAIT)
+            at_once = True
+        await self._in_turn(partial(self.utter, text=text), at_once=at_once)
 
     def interrupt(self) -> None:
         """Stop what the agent says or is about to say, and wait for the caller."""
         self.stream.interrupt()
         self.dialogue.give_up()
+        self._forget_waiting()
 
     # The call.
 
@@ -356,6 +378,8 @@ class Agent(Configured, Handler, ABC):
         """Follow an utterance to its end, and answer it."""
         text: str | None = ""
         failure: ServiceError | None = None
+        task = asyncio.current_task()
+        self._followed[task] = utterance
         try:
             try:
                 text = await self.hear(utterance)
@@ -364,6 +388,7 @@ class Agent(Configured, Handler, ABC):
             async for _ in utterance:
                 pass  # the service finished before the caller did
         finally:
+            del self._followed[task]
             self.dialogue.understood(utterance)
         self._speech_seconds += utterance.seconds_transcribed
         wordless = text is not None and not words_of(text)
@@ -423,13 +448,32 @@ class Agent(Configured, Handler, ABC):
         self.stream.interrupt()
         self.dialogue.give_way()
 
-    async def _in_turn(self, work: Work) -> None:
-        """Give a reply of the agent's own accord, after the current one; return when it is over."""
-        while self.dialogue.current is not None:
-            await asyncio.wait([self._running[self.dialogue.current]])
+    async def _in_turn(self, work: Work, *, at_once: bool = False) -> None:
+        """Give a reply of the agent's own accord, in its turn; return when it is over."""
+        if self.dialogue.ended:
+            raise StreamEndedError("the stream has ended: nothing more is said")
         reply = Reply(None, since=self.stream.clock(), work=work)
-        self.dialogue.begin(reply)
-        await asyncio.wait([self._running[reply]])
+        reply.at_once = at_once
+        begun = self._waiting[reply] = asyncio.get_running_loop().create_future()
+        try:
+            self.dialogue.add(reply)
+            await asyncio.wait([begun], timeout=self.turn_taking.longest or LONGEST_WAIT)
+            reply.at_once = True
+            self.dialogue.go_on()
+            await begun
+        finally:
+            del self._waiting[reply]
+            self.dialogue.withdraw(reply)
+        if reply in self._running:
+            await asyncio.wait([self._running[reply]])
+        elif self.stream.ended and not reply.settled:
+            raise StreamEndedError("the stream has ended: something was not said")
+
+    def _forget_waiting(self) -> None:
+        """Let go of those who wait to say something."""
+        for begun in self._waiting.values():
+            if not begun.done():
+                begun.set_result(None)
 
     # What the dialogue decides.
 
@@ -441,6 +485,8 @@ class Agent(Configured, Handler, ABC):
             self._speech_seconds = 0.0
         task = self.start(self._run_reply(reply), name)
         self._running[reply] = task
+        if reply in self._waiting:
+            self._waiting[reply].set_result(None)
         task.add_done_callback(lambda _: self._running.pop(reply))
 
     def _cancel_reply(self, reply: Reply) -> None:
@@ -469,6 +515,7 @@ class Agent(Configured, Handler, ABC):
         self.listener.end()
         self._keys.forget()
         self.dialogue.end()
+        self._forget_waiting()
 
     # Barge-in, silence and keys.
 

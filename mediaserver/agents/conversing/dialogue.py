@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final, Protocol
 
 from mediaserver.agents.conversing.reply import Audible, Reply, ReplyState
@@ -61,6 +63,11 @@ class Dialogue:
     If nothing else has the model asked, a reply that is owed to nobody does, as soon as the caller
     and the agent have finished.
 
+    What the agent says of its own accord comes after that::
+
+        add()            it waits until the caller and the agent have finished and nothing is owed;
+                         for the agent only, if it is said `Reply.at_once`
+
     The callables are called at once, from within the methods.
 
     Args:
@@ -76,6 +83,7 @@ class Dialogue:
         current: the reply that is being given, or None.
         owed: the reply that waits for its beginning, or None.
         unanswered: whether a tool has returned something that the model has not read.
+        added: what the agent is going to say of its own accord.
         ended: whether the stream has ended.
         silences: the number of times in a row that both sides were silent for long.
         failures: the number of turns in a row that failed.
@@ -106,6 +114,7 @@ class Dialogue:
         self.failures = 0
         self._turns = 0
         self._tools = 0
+        self.added: deque[Reply] = deque()
         # What the caller says, until its words are known; and whether more keys may come.
         self._hearing: set[CallerTurn] = set()
         self._pressing = False
@@ -162,20 +171,38 @@ class Dialogue:
 
     def go_on(self) -> None:
         """Begin the reply that is owed, if the caller has finished and the agent has too."""
-        if self.current is not None or self.ended or self.hearing:
+        if self.current is not None or self.ended:
+            return
+        if self.hearing or (self.owed is None and not self.unanswered):
+            self._begin_added()
             return
         reply, self.owed = self.owed, None
-        if reply is None and self.unanswered:
+        if reply is None:
             reply = Reply(None, since=self._clock())
             self.asks(reply)
-        if reply is None:
-            return
         if reply.settled:
             reply = reply.again()
         if reply.number is None:
             self._turns += 1
             reply.number = self._turns
         self.begin(reply)
+
+    def add(self, reply: Reply) -> None:
+        """Give a reply of the agent's own accord, as soon as nothing is in its way."""
+        self.added.append(reply)
+        self.go_on()
+
+    def withdraw(self, reply: Reply) -> None:
+        """Do not give a reply that was added, if it has not begun."""
+        with suppress(ValueError):
+            self.added.remove(reply)
+
+    def _begin_added(self) -> None:
+        for reply in self.added:
+            if reply.at_once or not self.hearing:
+                self.added.remove(reply)
+                self.begin(reply)
+                return
 
     def begin(self, reply: Reply) -> None:
         """Begin a reply. There must be no current one."""
@@ -267,6 +294,7 @@ class Dialogue:
     def _owe_nothing(self) -> None:
         self.owed = None
         self.unanswered = False
+        self.added.clear()
 
     def _settle(self, reply: Reply) -> None:
         if reply.settled:

@@ -68,6 +68,7 @@ class Utterance:
         "_frames",
         "_loop",
         "_waiter",
+        "_watching",
         "answers",
         "confirmed",
         "dropped",
@@ -88,6 +89,7 @@ class Utterance:
         self._loop = asyncio.get_running_loop()
         self._frames = deque(frames)
         self._waiter: asyncio.Future[None] | None = None
+        self._watching: list[asyncio.Future[None]] = []
         self.started_at = started_at
         self.ended_at: float | None = None
         self.finished_at: float | None = None
@@ -111,8 +113,18 @@ class Utterance:
         self.ended = True
         self.dropped = dropped
         self._wake()
+        for watching in self._watching:
+            if not watching.done():
+                watching.set_result(None)
         if self.on_end is not None:
             self.on_end()
+
+    async def over(self, limit: float) -> None:
+        """Wait until no more frames will come, for `limit` seconds at most."""
+        if not self.ended:
+            over = self._loop.create_future()
+            self._watching.append(over)
+            await asyncio.wait([over], timeout=limit)
 
     def __aiter__(self) -> AsyncIterator[Frame]:
         return self

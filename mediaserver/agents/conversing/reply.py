@@ -61,6 +61,7 @@ class Reply:
         since: the time from which its delays count, on the call's clock: the end of the caller's
             speech, or the start of the stream for the greeting.
         work: makes it; None for the agent's answer to the conversation.
+        at_once: whether it is given while the caller speaks, rather than after that.
         state: how far it is.
         interrupted: whether it was stopped before the caller heard all of it. `Dialogue` sets this
             before it settles the reply.
@@ -80,6 +81,7 @@ class Reply:
         self.caller = caller
         self.since = since
         self.work = work
+        self.at_once = False
         self.state = ReplyState.OWED
         self.interrupted = False
         self.using_tools = False

@@ -293,6 +293,83 @@ def test_say_waits_for_what_is_being_said() -> None:
     assert not call.turns[0].interrupted
 
 
+def saying_while_the_caller_speaks(**options: Any) -> Callable[..., Any]:
+    async def script(line: JoinedCall, agent: Any) -> None:
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(3.0))
+        await line.phone.wait_until(2.0)
+        await agent.say("Your taxi is here.", **options)
+        await line.phone.wait_until(9.0)
+
+    return script
+
+
+def test_say_waits_until_the_caller_has_finished_and_was_answered() -> None:
+    call = converse(saying_while_the_caller_speaks(), hears=["A car?"], answers=["It comes."])
+    assert call.said == [("user", "A car?"), ("assistant", "It comes. Your taxi is here.")]
+    assert not call.turns[0].interrupted
+    assert call.report.agent_speech[0][0] > 4.6
+
+
+def test_say_waits_until_what_the_caller_said_is_known_to_be_nothing() -> None:
+    call = converse(saying_while_the_caller_speaks(), hears=["[cough]"])
+    assert call.said == [("assistant", "Your taxi is here.")]
+    assert call.report.agent_speech[0][0] == pytest.approx(4.6 + 0.1 + 0.2, abs=0.15)
+
+
+def test_say_at_once_does_not_wait_for_the_caller() -> None:
+    call = converse(
+        saying_while_the_caller_speaks(at_once=True), hears=["A car?"], answers=["It comes."]
+    )
+    assert call.report.agent_speech[0][0] == pytest.approx(2.2, abs=0.1)
+    assert call.said[0] == ("assistant", "Your taxi is here.")
+
+
+@pytest.mark.parametrize("longest", [1.5, None])
+def test_say_does_not_wait_for_ever(longest: float | None, monkeypatch: Any) -> None:
+    monkeypatch.setattr("mediaserver.agents.conversing.agent.LONGEST_WAIT", 1.5)
+
+    class Deaf(Scripted):
+        async def hear(self, utterance: Any) -> str:
+            await asyncio.sleep(20.0)
+            return ""
+
+    call = converse(
+        saying_while_the_caller_speaks(),
+        kind=Deaf,
+        turn_taking=TurnSettings(longest=longest, silence=None),
+    )
+    assert call.report.agent_speech[0][0] == pytest.approx(2.0 + 1.5 + 0.2, abs=0.1)
+
+
+def test_say_that_waits_is_forgotten_at_an_interrupt() -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(3.0))
+        await line.phone.wait_until(2.0)
+        saying = asyncio.create_task(agent.say("Your taxi is here."))
+        await line.phone.wait_until(3.0)
+        agent.interrupt()
+        await saying
+        await line.phone.wait_until(7.0)
+
+    assert converse(script).said == []
+
+
+def test_say_that_waits_when_the_stream_ends_says_so() -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(3.0))
+        await line.phone.wait_until(2.0)
+        saying = asyncio.create_task(agent.say("Your taxi is here."))
+        await line.phone.wait_until(3.0)
+        await line.hang_up()
+        with pytest.raises(StreamEndedError):
+            await saying
+
+    converse(script)
+
+
 def test_say_after_the_end_says_that_the_stream_has_ended() -> None:
     async def script(line: JoinedCall, agent: Any) -> None:
         await line.phone.wait_until(0.5)
@@ -483,6 +560,23 @@ def test_say_may_be_used_in_any_hook() -> None:
         ("user", "Hello."),
         ("assistant", "Hi. And done."),
     ]
+
+
+def test_say_about_a_partial_transcript_waits_until_the_caller_has_finished() -> None:
+    class Talkative(Scripted):
+        async def on_transcript(self, transcript: Transcript) -> None:
+            if not transcript.final and not self.transcripts:
+                self.transcripts.append(transcript)
+                await self.say("I hear you.")
+
+    call = converse(
+        caller(1.0, voice(2.0), 9.0),
+        kind=Talkative,
+        stt=TimedTranscription(["Hello there, my friend."], partial_every=0.3),
+        answers=["Hi."],
+    )
+    assert call.report.agent_speech[0][0] == pytest.approx(3.6 + 0.2, abs=0.15)
+    assert [text for _, text in call.said] == ["I hear you.", "Hello there, my friend.", "Hi."]
 
 
 def test_the_greetings_delay_is_told() -> None:

@@ -293,6 +293,73 @@ def test_an_agent_that_has_left_tells_nothing_any_more(shell: Shell) -> None:
     assert shell.began == [late, leaving]
 
 
+# What the agent says of its own accord.
+
+
+def added(shell: Shell, *, at_once: bool = False) -> Reply:
+    made = reply("")
+    made.at_once = at_once
+    shell.dialogue.add(made)
+    return made
+
+
+def test_what_it_adds_begins_at_once_when_nothing_is_in_its_way(shell: Shell) -> None:
+    made = added(shell)
+    assert (shell.began, made.number) == ([made], None)
+
+
+def test_what_it_adds_waits_for_what_it_says_and_for_one_another(shell: Shell) -> None:
+    made = [owed(shell), added(shell), added(shell)]
+    for count in (1, 2, 3):
+        assert shell.began == made[:count]
+        shell.dialogue.finish(made[count - 1])
+
+
+def test_what_it_adds_waits_for_the_caller_and_for_the_answer_to_them(shell: Shell) -> None:
+    said = Said()
+    shell.dialogue.speaks(said)
+    made = added(shell)
+    assert shell.began == []
+    shell.dialogue.understood(said)
+    answer = owed(shell)
+    shell.dialogue.finish(answer)
+    assert shell.began == [answer, made]
+
+
+def test_what_it_adds_waits_for_keys_and_noises(shell: Shell) -> None:
+    said = Said()
+    shell.dialogue.speaks(said)
+    shell.dialogue.presses()
+    made = added(shell)
+    said.dropped = True
+    shell.dialogue.go_on()
+    assert shell.began == []
+    shell.dialogue.keys_over()
+    shell.dialogue.go_on()
+    assert shell.began == [made]
+
+
+def test_what_it_adds_at_once_does_not_wait_for_the_caller(shell: Shell) -> None:
+    shell.dialogue.speaks(Said())
+    patient, made = added(shell), added(shell, at_once=True)
+    assert shell.began == [made]
+    shell.dialogue.finish(made)
+    patient.at_once = True
+    shell.dialogue.go_on()
+    assert shell.began == [made, patient]
+
+
+def test_what_it_adds_is_forgotten_if_withdrawn_or_given_up(shell: Shell) -> None:
+    said = Said()
+    shell.dialogue.speaks(said)
+    shell.dialogue.withdraw(added(shell))
+    added(shell)
+    shell.dialogue.give_up()
+    shell.dialogue.understood(said)
+    shell.dialogue.go_on()
+    assert shell.began == []
+
+
 # How it ends.
 
 
@@ -486,6 +553,7 @@ class AnyDialogue(RuleBasedStateMachine):
         self.said: list[Said] = []
         self.stopped: set[Reply] = set()
         self.tools: list[Reply] = []
+        self.added: list[Reply] = []
 
     @rule()
     def the_caller_speaks(self) -> None:
@@ -553,10 +621,14 @@ class AnyDialogue(RuleBasedStateMachine):
     def the_application_interrupts(self) -> None:
         self.dialogue.give_up()
 
-    @precondition(lambda self: self.dialogue.current is None and not self.dialogue.ended)
+    @rule(at_once=st.booleans())
+    def the_agent_says_something_of_its_own_accord(self, at_once: bool) -> None:
+        self.added.append(added(self.shell, at_once=at_once))
+
+    @precondition(lambda self: self.added)
     @rule()
-    def the_agent_says_something_of_its_own_accord(self) -> None:
-        self.dialogue.begin(Reply(None, since=0.0))
+    def it_does_not_say_it_after_all(self) -> None:
+        self.dialogue.withdraw(self.added[-1])
 
     @precondition(lambda self: self.dialogue.current is not None)
     @rule(seconds=st.sampled_from([0.1, 1.0]))
@@ -612,7 +684,8 @@ class AnyDialogue(RuleBasedStateMachine):
     def nothing_is_owed_when_nothing_is_in_its_way(self) -> None:
         dialogue = self.dialogue
         in_the_way = dialogue.current is not None or dialogue.hearing or dialogue.ended
-        assert (dialogue.owed is None and not dialogue.unanswered) or in_the_way
+        waiting = dialogue.owed or dialogue.unanswered or dialogue.added
+        assert not waiting or in_the_way
 
     @invariant()
     def every_reply_that_is_over_and_was_noticed_is_reported(self) -> None:

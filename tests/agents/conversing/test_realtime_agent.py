@@ -546,6 +546,29 @@ def test_a_short_word_in_the_last_word_of_the_model_is_an_answer(
     assert len(model.session.turns) == 1 + answers
 
 
+@pytest.mark.parametrize("takes_turns", [False, True])
+def test_say_waits_until_the_caller_has_finished(takes_turns: bool) -> None:
+    model = ScriptedRealtime(["It comes."], takes_turns=takes_turns)
+
+    async def talk(phone: Phone) -> None:
+        await phone.wait_until(1.0)
+        phone.say(voice(2.0))
+        if takes_turns:
+            model.session.caller_speaks()
+        await phone.wait_until(2.0)
+        saying = asyncio.create_task(agents[-1].say("Your taxi is here."))
+        await phone.wait_until(3.5)
+        if takes_turns:
+            model.session.caller_finished()
+        await saying
+
+    kind = agent_with(model)
+    agents = kind.agents
+    agent, report = converse(kind, talk)
+    assert texts(agent)[-1] == ("assistant", "It comes. Your taxi is here.")
+    assert report.agent_speech[0][0] > 3.5
+
+
 @pytest.mark.parametrize(("answers", "error"), [(["", "Yes?"], None), (["", ""], "no speech")])
 @pytest.mark.parametrize("takes_turns", [False, True])
 def test_an_empty_response_is_asked_for_once_more(
