@@ -12,6 +12,7 @@ from mediaserver.call import (
     Control,
     Frame,
     Interrupt,
+    StreamReport,
     StreamStatus,
     Turn,
 )
@@ -127,9 +128,23 @@ class Handler:
     async def on_stop(self, reason: str) -> None:
         """The stream has ended, and nothing more can be played."""
 
+    async def on_ended(self, report: StreamReport) -> None:
+        """The call is over: do what may take its time, such as a summary, an entry or an upload.
+
+        It runs after `on_stop` in a task of its own, whatever ended the call, and is given
+        ``after_call_seconds`` (a setting). A server that is asked to stop waits for it. It is not
+        called if the stream never came.
+
+        Args:
+            report: what is known of the stream, with its turns and its recording.
+
+        """
+
     async def __call__(self, stream: Stream) -> None:
         """Run the hooks until the stream ends."""
         self.stream = stream
+        if type(self).on_ended is not Handler.on_ended:
+            stream.after_call(self.on_ended)
         task = asyncio.current_task()
         assert task is not None, "a handler runs in a task"
         call = task.get_name()

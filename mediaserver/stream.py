@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, Callable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from mediaserver.call import (
     Session,
     StreamCounters,
     StreamEndedError,
+    StreamReport,
     Tap,
     Turn,
     Waiter,
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Reader)
+
+AfterCall: TypeAlias = Callable[[StreamReport], Awaitable[object]]
+"""Work to do once a call is over; it gets the report of the stream."""
 
 
 _SAYING: ContextVar[Waiter | None] = ContextVar("saying", default=None)
@@ -71,11 +76,14 @@ class Stream:
         path_params: the parameters in the path, such as ``{"tenant": "acme"}`` for the route
             ``/t/{tenant}``; those of a host application's mount as well.
         shared: what the server's lifespan yielded.
+        data: whatever the handler wants to keep with the call; `StreamReport.data` has it.
+        recording: the file of the recording, once a recorder has begun it.
 
     """
 
     __slots__ = (
         "__weakref__",
+        "_after_call",
         "_close",
         "_control",
         "_converter",
@@ -91,11 +99,13 @@ class Stream:
         "call_id",
         "called",
         "caller",
+        "data",
         "extra_headers",
         "format",
         "path",
         "path_params",
         "query",
+        "recording",
         "shared",
         "stream_id",
         "tracks",
@@ -141,6 +151,9 @@ class Stream:
         self.called = called
         self.answer = answer
         self.shared = shared
+        self.data: dict[str, Any] = {}
+        self.recording: Path | None = None
+        self._after_call: list[AfterCall] | None = []
         self._readers: dict[str, Reader] = {}
 
     def __repr__(self) -> str:
@@ -526,6 +539,26 @@ class Stream:
         """End the stream. The call continues with the XML that follows ``<Stream>``."""
         self._close()
 
+    def after_call(self, work: AfterCall) -> None:
+        """Have an async function called with the `StreamReport` once the call is over.
+
+        It runs when the handler has returned, whatever ended the call, and may take as long as the
+        setting ``after_call_seconds`` allows; a server that is asked to stop waits for it. Class
+        handlers override `Handler.on_ended` instead.
+
+        Raises:
+            RuntimeError: the handler has returned already.
+
+        """
+        if self._after_call is None:
+            raise RuntimeError("the call is over, and the work after it has begun")
+        self._after_call.append(work)
+
+    def take_after_call(self) -> Sequence[AfterCall]:
+        """Take out the work that was asked for; for the server. No more is accepted."""
+        works, self._after_call = self._after_call or [], None
+        return works
+
     # For agents and recorders.
 
     def clock(self) -> float:
@@ -547,6 +580,11 @@ class Stream:
     def count_failure(self, service: str) -> None:
         """Count a failure of the outside service of this name."""
         self.counters.turns.failures[service] += 1
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """The turns that were reported, of many the last thousand."""
+        return tuple(self._session.turns)
 
     @property
     def tap(self) -> Tap | None:

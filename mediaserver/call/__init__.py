@@ -8,6 +8,7 @@ from mediaserver.call.inbox import Inbox, Waiter
 from mediaserver.call.playout import Clock, Heard, Playout
 from mediaserver.call.session import Session, Shell, Started, StreamEndedError
 from mediaserver.call.settings import CallSettings
+from mediaserver.call.stream_report import StreamReport
 from mediaserver.call.tap import Tap
 from mediaserver.call.turn import Turn, TurnCounters, Usage
 from mediaserver.call.whole_samples import WholeSamples
@@ -31,6 +32,7 @@ __all__ = [
     "StreamCounters",
     "StreamEndedError",
     "StreamEvent",
+    "StreamReport",
     "StreamStatus",
     "Tap",
     "Turn",

@@ -36,6 +36,8 @@ from mediaserver.protocol.errors import quote
 _INVALID_DATA = 1007
 _POLICY_VIOLATION = 1008
 
+_KEPT_TURNS = 1_000
+
 _EARLY_BYTES_PER_SECOND = 96_000
 """Bytes of media kept before its format is known: two tracks in the largest format."""
 
@@ -113,6 +115,7 @@ class Session:
         "malformed",
         "settings",
         "started",
+        "turns",
     )
 
     def __init__(self, clock: Clock, shell: Shell, settings: CallSettings) -> None:
@@ -124,6 +127,8 @@ class Session:
         self.started: Started | None = None
         self.ended = False
         self.end_reason = ""
+        self.turns: deque[Turn] = deque(maxlen=_KEPT_TURNS)
+        """The turns that an agent has reported."""
         self.last_payload = b""
         """The caller's newest audio, in which the server looks for speech now and then."""
         self.malformed = ""
@@ -325,6 +330,7 @@ class Session:
     def report_turn(self, turn: Turn) -> None:
         """Count and log a turn, and pass it to the handler's other tasks."""
         self.counters.turns.count(turn)
+        self.turns.append(turn)
         self._shell.reported(turn)
         self._mention(turn)
 

@@ -17,6 +17,7 @@ from mediaserver.plivo.callbacks import AnswerRequest, Callback, StreamStatusReq
 from mediaserver.routes import Route, Routes
 from mediaserver.server.account import connect, has_account
 from mediaserver.server.admission import Admission
+from mediaserver.server.after_calls import AfterCalls
 from mediaserver.server.answered import AnsweredCalls
 from mediaserver.server.call_control import CloseStream
 from mediaserver.server.coalescing import Coalescing
@@ -122,6 +123,9 @@ class Runtime:
             grace=settings.grace,
             failed=self.handler_failed,
         )
+        self.after_calls = AfterCalls(
+            seconds=settings.after_call_seconds, failed=self.handler_failed
+        )
         self.statuses = Statuses(self.counters.stream_statuses, clock=clock)
         self.listeners: list[Callable[[Callback], object]] = []
         """Called with every accepted webhook, after the server has acted on it."""
@@ -155,10 +159,17 @@ class Runtime:
             self._stack = stack.pop_all()
         self.ready = True
 
-    async def shutdown(self) -> None:
-        """Close what `startup` opened. All calls should have ended."""
+    async def shutdown(self, *, waits: bool = True) -> None:
+        """Close what `startup` opened. All calls should have ended.
+
+        Args:
+            waits: whether to wait for the work after the last calls.
+
+        """
         self.ready = False
         await self.prepared.close()
+        if waits:
+            await self.after_calls.finish()
         self.pacer.stop()
         self.sweep.stop()
         if self.coalescing is not None:

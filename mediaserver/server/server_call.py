@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
 
@@ -12,7 +13,7 @@ import numpy as np
 import structlog
 from websockets.frames import CloseCode
 
-from mediaserver.call import Session, Started, StreamStatus, Turn
+from mediaserver.call import Session, Started, StreamReport, StreamStatus, Turn
 from mediaserver.call.turn import STAGES
 from mediaserver.containment import already_told, contained, only_ended, tell_of_failures
 from mediaserver.plivo import callbacks
@@ -72,6 +73,7 @@ class ServerCall:
         "_answers_pings",
         "_blocked_for",
         "_close_for",
+        "_error",
         "_handler",
         "_keys",
         "_link",
@@ -108,6 +110,8 @@ class ServerCall:
         # False while reading is paused because the handler is too slow.
         self._reading = True
         self._started = 0.0
+        # What the handler raised, if it failed.
+        self._error: Exception | None = None
         self._pinged = 0.0
         self._next_ping = 0.0
         # Plivo may not answer pings, so only a peer that has answered one owes answers.
@@ -290,6 +294,7 @@ class ServerCall:
         except Exception as error:
             if not only_ended(error):
                 code, reason = CloseCode.INTERNAL_ERROR, _FAILED
+                self._error = error
                 if not already_told(error):
                     self._runtime.handler_failed(error, **self._ids())
         if self._lost:
@@ -299,15 +304,34 @@ class ServerCall:
 
     def _failed_below(self, error: Exception) -> None:
         """End the call, because a task or a callback of its handler's has failed."""
+        self._error = error
         self._runtime.handler_failed(error, **self._ids())
         self._begin_close(CloseCode.INTERNAL_ERROR, _FAILED)
 
     def _leave(self) -> None:
-        seconds = self._runtime.clock() - self._started if self.stream is not None else 0.0
-        log.info(
-            "call ended", reason=self.session.end_reason, seconds=round(seconds, 1), **self._ids()
+        stream, runtime, session = self.stream, self._runtime, self.session
+        seconds = runtime.clock() - self._started if stream is not None else 0.0
+        log.info("call ended", reason=session.end_reason, seconds=round(seconds, 1), **self._ids())
+        if stream is not None and (works := stream.take_after_call()):
+            runtime.after_calls.start(works, self._report(stream, seconds), self._ids())
+        runtime.leave(self)
+
+    def _report(self, stream: Stream, seconds: float) -> StreamReport:
+        return StreamReport(
+            call_id=stream.call_id,
+            stream_id=stream.stream_id,
+            caller=stream.caller,
+            called=stream.called,
+            path=stream.path,
+            started_at=datetime.fromtimestamp(self._runtime.wall_clock() - seconds, UTC),
+            seconds=seconds,
+            end_reason=stream.end_reason,
+            error=self._error,
+            turns=stream.turns,
+            recording=stream.recording,
+            counters=stream.counters,
+            data=stream.data,
         )
-        self._runtime.leave(self)
 
     # Swept: deadlines.
 

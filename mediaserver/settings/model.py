@@ -327,6 +327,11 @@ class Settings(BaseSettings):
         "Limits", 30.0, "Close a stream that sends nothing, not even a pong, for this long."
     )
     grace: _Seconds = _in("Limits", 5.0, "Time for a handler to finish after its call has ended.")
+    after_call_seconds: _Seconds = _in(
+        "Limits",
+        60.0,
+        "Time for a handler's on_ended, once its call is over. A server that stops waits for it.",
+    )
 
     # Life of the process
 

@@ -199,6 +199,7 @@ async def joined(
                 await line.hang_up(within=within)
             else:
                 theirs.close()
+            await runtime.after_calls.finish()
         finally:
             async with _limit(within, "the server has not shut down"):
                 await runtime.shutdown()

@@ -92,6 +92,7 @@ class Recording:
         except OSError as error:
             self._fail(error)
             return self
+        self._stream.recording = self.path
         self._writing = asyncio.create_task(
             self._write_on(file), name=f"call {self._stream.call_id} recording"
         )

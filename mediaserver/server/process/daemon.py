@@ -170,7 +170,7 @@ class Daemon(uvicorn.Server):
         self._spare.close()
         self._watchdog.stop()
         try:
-            await self._runtime.shutdown()
+            await self._runtime.shutdown(waits=not self.force_exit)
         except Exception:
             log.exception("shutdown failed")
             self.exit_status = 1
@@ -184,16 +184,18 @@ class Daemon(uvicorn.Server):
             self._drain.hurry()
         while self._drain.phase is not Phase.GONE:
             idle = runtime.admission.idle and not runtime.calls
-            phase = self._drain.advance(idle=idle)
+            working = len(runtime.after_calls)
+            phase = self._drain.advance(idle=idle, working=bool(working))
             if phase is None:
                 return self.force_exit
             if phase is Phase.DRAINING:
                 runtime.admission.close()
-                if not idle:
+                if working or not idle:
                     log.info(
                         "draining",
                         calls=len(runtime.calls),
                         answered=runtime.admission.reserved,
+                        after_calls=working,
                         at_most_seconds=runtime.settings.drain_timeout,
                         hint="a second signal closes them",
                     )

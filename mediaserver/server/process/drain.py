@@ -64,30 +64,32 @@ class Drain:
         self.begin()
         self._hurried = True
 
-    def advance(self, *, idle: bool) -> Phase | None:
+    def advance(self, *, idle: bool, working: bool = False) -> Phase | None:
         """Enter the next phase if it is time, and return it; None if nothing changes.
 
         Args:
             idle: Whether no call is live or expected.
+            working: Whether handlers still work on calls that are over, which has its own limit.
 
         """
         now = self._clock()
-        entered = self._next(idle, now)
+        entered = self._next(idle, working, now)
         if entered is not None:
             self.phase = entered
         if entered is Phase.CLOSING:
             self._closing_since = now
         return entered
 
-    def _next(self, idle: bool, now: float) -> Phase | None:
+    def _next(self, idle: bool, working: bool, now: float) -> Phase | None:
         elapsed = now - self._begun
         if self.phase is Phase.LEAVING and (self._hurried or elapsed >= self._delay):
             return Phase.DRAINING
         if self.phase is Phase.DRAINING:
-            if idle:
+            if idle and not working:
                 return Phase.GONE
             if self._hurried or elapsed >= self._timeout:
                 return Phase.CLOSING
-        if self.phase is Phase.CLOSING and (idle or now - self._closing_since >= self._closing):
+        closed = idle or now - self._closing_since >= self._closing
+        if self.phase is Phase.CLOSING and closed and not working:
             return Phase.GONE
         return None

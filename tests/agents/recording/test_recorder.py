@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
 from audiocodecs import L16_16K, Samples, Wav, read_wav
-from mediaserver import Stream
+from mediaserver import Stream, StreamReport
 from mediaserver.agents.menu import Menu
 from mediaserver.agents.recording.recorder import Recorder, recorded
 from mediaserver.agents.recording.recording import WavFile
 from mediaserver.handler import Handler, HandlerError
 from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import Misbehaviour
-from mediaserver.testing import JoinedCall, joined, run_virtual, stall
+from mediaserver.testing import JoinedCall, in_virtual_time, joined, run_virtual, stall
 from tests.agents.scripted_call import Scripted, converse, voice
 
 
@@ -461,3 +461,28 @@ def test_a_recorded_function_takes_its_settings(tmp_path: Path) -> None:
         Routes(Route(recorded(agent, tmp_path / "a.wav"), settings={"voice": "ann"})),
     )
     assert voices == ["ann"]
+
+
+@in_virtual_time
+async def test_a_recording_is_complete_by_then(tmp_path: Path) -> None:
+    sizes: list[int] = []
+
+    async def note(report: StreamReport) -> None:
+        assert report.recording is not None
+        sizes.append(report.recording.stat().st_size)
+
+    class Kept(Recorder):
+        async def on_ended(self, report: StreamReport) -> None:
+            await note(report)
+
+    async def handler(stream: Stream) -> None:
+        stream.after_call(note)
+        async for _ in stream.audio():
+            pass
+
+    async with joined(Routes(Route(Kept, settings={"path": tmp_path / "a.wav"}))) as line:
+        await line.phone.wait_until(2.0)
+    async with joined(recorded(handler, tmp_path / "b.wav")) as line:
+        await line.phone.wait_until(2.0)
+    assert all(size > 2 * 8000 * 4 - 8000 for size in sizes)
+    assert len(sizes) == 2

@@ -93,3 +93,20 @@ def test_it_stays_gone(drain: Drain, clock: Clock) -> None:
     drain.advance(idle=True)
     assert drain.advance(idle=False) is None
     assert drain.phase is Phase.GONE
+
+
+def test_it_waits_for_work_on_calls_that_are_over(drain: Drain, clock: Clock) -> None:
+    drain.begin()
+    clock.now += 5
+    enter(drain, Phase.DRAINING)
+    assert drain.advance(idle=True, working=True) is None
+    assert drain.advance(idle=True) is Phase.GONE
+
+
+def test_hurrying_does_not_cut_that_work_short(drain: Drain, clock: Clock) -> None:
+    drain.hurry()
+    enter(drain, Phase.DRAINING)
+    assert drain.advance(idle=True, working=True) is Phase.CLOSING
+    clock.now += 30
+    assert drain.advance(idle=False, working=True) is None
+    assert drain.advance(idle=False) is Phase.GONE
