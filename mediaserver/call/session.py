@@ -111,6 +111,7 @@ class Session:
         "counters",
         "end_reason",
         "ended",
+        "last_outbound",
         "last_payload",
         "malformed",
         "settings",
@@ -131,6 +132,8 @@ class Session:
         """The turns that an agent has reported."""
         self.last_payload = b""
         """The caller's newest audio, in which the server looks for speech now and then."""
+        self.last_outbound = b""
+        """The newest audio of the outbound track, for a stream that has this track."""
         self.malformed = ""
         """Why the newest malformed message could not be read."""
         self._budget = Budget(
@@ -223,7 +226,9 @@ class Session:
         counters = self.counters
         counters.frames_in += 1
         counters.audio_in += len(payload) / format.bytes_per_second
-        if track != "outbound":
+        if track == "outbound":
+            self.last_outbound = payload
+        else:
             self.last_payload = payload
         frame = Frame(payload, format, track, media.timestamp, chunk)
         tap = started.playout.tap

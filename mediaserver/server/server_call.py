@@ -13,6 +13,7 @@ import numpy as np
 import structlog
 from websockets.frames import CloseCode
 
+from audiocodecs import AudioFormat
 from mediaserver.call import Session, Started, StreamReport, StreamStatus, Turn
 from mediaserver.call.turn import STAGES
 from mediaserver.containment import already_told, contained, only_ended, tell_of_failures
@@ -118,7 +119,7 @@ class ServerCall:
         self._answers_pings = False
         # Seconds, while the loop was running, for which: no start came; nothing at all came; the
         # peer has owed an answer to a checkpoint; an answer to a ping; the socket took nothing; the
-        # peer has owed its close frame; the handler has outlived its call; the caller was silent.
+        # peer has owed its close frame; the handler has outlived its call; both sides were silent.
         self._unstarted_for = 0.0
         self._silent_for = 0.0
         self._owed_for = 0.0
@@ -407,14 +408,14 @@ class ServerCall:
     def _check_silence(self, started: Started, elapsed: float, longest: float) -> None:
         # Checking one frame now and then is enough to notice minutes of silence.
         session = self.session
-        payload, session.last_payload = session.last_payload, b""
-        level = 0.0
-        if payload:
-            samples = started.format.decode(payload).astype(np.float32)
-            level = float(np.sqrt(np.mean(samples * samples)))
+        newest = session.last_payload, session.last_outbound
+        session.last_payload = session.last_outbound = b""
         keys, self._keys = self._keys, session.counters.keys_in
-        if level > _SPEECH_LEVEL or keys != self._keys:
+        if keys != self._keys or any(_is_speech(payload, started.format) for payload in newest):
             self._unheard_for = 0.0
+            return
+        if started.playout.unheard:
+            # Whoever listens is not silent, but has not answered either.
             return
         self._unheard_for += elapsed
         if self._unheard_for > longest:
@@ -446,3 +447,10 @@ class ServerCall:
         if started is not None:
             ids["stream"] = started.start.stream_id
         return ids
+
+
+def _is_speech(payload: bytes, format: AudioFormat) -> bool:
+    if not payload:
+        return False
+    samples = format.decode(payload).astype(np.float32)
+    return float(np.sqrt(np.mean(samples * samples))) > _SPEECH_LEVEL

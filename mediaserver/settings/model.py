@@ -211,8 +211,8 @@ class Settings(BaseSettings):
     max_silence_seconds: Annotated[_Seconds | None, _Switchable] = _in(
         "Calls",
         900.0,
-        "Close a call whose caller has neither spoken nor pressed a key for this long;"
-        " off for never.",
+        "Close a call on which nobody has spoken and no key was pressed for this long, not counting"
+        " the time in which the caller hears something; off for never.",
     )
     reservation_seconds: _Seconds = _in(
         "Calls",

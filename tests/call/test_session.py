@@ -211,7 +211,9 @@ def test_empty_media_is_no_frame(live: Session) -> None:
 def test_the_newest_audio_can_be_looked_at(live: Session) -> None:
     live.receive(media(b"\x01"))
     live.receive(media(b"\x02"))
+    live.receive(media(b"\x03", track="outbound"))
     assert live.last_payload == b"\x02"
+    assert live.last_outbound == b"\x03"
 
 
 def test_media_before_start_is_kept(session: Session) -> None:

@@ -45,11 +45,11 @@ SILENCE = b"\xff" * 160
 SPEECH = MULAW_8K.encode((np.sin(np.arange(160) / 3) * 8000).astype(np.int16))
 
 
-def media(payload: bytes = SILENCE) -> str:
+def media(payload: bytes = SILENCE, track: str = "inbound") -> str:
     return encode_event(
         Media(
             payload,
-            track="inbound",
+            track=track,
             timestamp=1_705_312_200_000,
             chunk=1,
             stream_id=STREAM_ID,
@@ -742,6 +742,53 @@ async def test_a_caller_who_presses_keys_is_not_silent(call: Callable[..., Any])
     assert link.closed is None
     await talk(link, 22)
     assert link.closed is not None
+
+
+async def test_nothing_is_silence_while_the_caller_has_something_to_hear(
+    call: Callable[..., Any],
+) -> None:
+    async def lecture(stream: Stream) -> None:
+        stream.ignore_audio()
+        for _ in range(40):
+            await stream.play(np.full(8000, 5000, np.int16))
+        await hang(stream)
+
+    link = await call(lecture, max_silence_seconds=5)
+    await talk(link, 44)
+    assert link.closed is None
+    await talk(link, 3)
+    assert link.closed == (1000, "the caller was silent for 5 s")
+
+
+async def test_silence_goes_on_after_what_the_caller_has_heard(call: Callable[..., Any]) -> None:
+    """Asking a line that nobody is on, again and again, does not keep it open."""
+
+    async def ask(stream: Stream) -> None:
+        stream.ignore_audio()
+        while True:
+            await asyncio.sleep(8)
+            await stream.play(np.full(16_000, 5000, np.int16))
+
+    link = await call(ask, max_silence_seconds=20)
+    await talk(link, 23)
+    assert link.closed is None
+    await talk(link, 5)
+    assert link.closed == (1000, "the caller was silent for 20 s")
+
+
+@pytest.mark.parametrize("inbound", [True, False])
+async def test_whoever_is_heard_on_the_outbound_track_is_not_silent(
+    call: Callable[..., Any], inbound: bool
+) -> None:
+    link = await call(listen, max_silence_seconds=5)
+    for _ in range(500):
+        link.bring(media(SPEECH, track="outbound"))
+        if inbound:
+            link.bring(MEDIA)
+        await asyncio.sleep(0.02)
+    assert link.closed is None
+    await talk(link, 7)
+    assert link.closed == (1000, "the caller was silent for 5 s")
 
 
 async def test_a_caller_of_whom_no_audio_comes_is_silent(call: Callable[..., Any]) -> None:
