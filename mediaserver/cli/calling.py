@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mediaserver.cli.application import Misbehave, fail, misbehaviour
+from mediaserver.cli.timeline import print_timeline
 
 
 if TYPE_CHECKING:
@@ -152,17 +153,9 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _print_report(report: CallReport) -> None:
     from rich.console import Console
-    from rich.table import Table
 
     console = Console()
-    timeline = Table(box=None, pad_edge=False, show_header=False)
-    timeline.add_column(justify="right", style="dim")
-    timeline.add_column()
-    timeline.add_column(style="dim")
-    for entry in report.timeline:
-        kind = entry.kind.replace("_", " ")
-        timeline.add_row(f"{entry.time:.2f} s", kind, entry.text)
-    console.print(timeline)
+    print_timeline(report.timeline, console)
     answered = [reply.seconds for reply in report.replies if reply.seconds is not None]
     silenced = [each.seconds for each in report.interrupts if each.seconds is not None]
     figures = {

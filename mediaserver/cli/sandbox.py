@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 from pydantic import SecretStr
 
 from mediaserver.cli.application import Misbehave, fail, misbehaviour
+from mediaserver.cli.timeline import print_timeline
 from mediaserver.plivo.callbacks import Scheme
+
+
+if TYPE_CHECKING:
+    from mediaserver.sandbox.calls.call import SandboxCall
 
 
 def sandbox_command(
@@ -58,16 +64,40 @@ def sandbox_command(
     ] = "0.003",
     misbehave: Misbehave = None,
     recordings: Annotated[Path, typer.Option(help="Folder for recordings.")] = Path("recordings"),
+    transfers: Annotated[
+        str,
+        typer.Option(
+            help="When a transfer runs its XML on a call that a stream holds: wait (until the"
+            " stream ends, as the real platform was met to do) or at-once (it ends the stream)."
+        ),
+    ] = "wait",
+    rounded_bill_duration: Annotated[
+        str,
+        typer.Option(
+            help="Type of this field of streams: number (as on Plivo's page) or text (as Plivo's"
+            " Go SDK reads it)."
+        ),
+    ] = "number",
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", help="Tell only what goes wrong in a call, and print no timeline."),
+    ] = False,
     log_level: Annotated[str, typer.Option(help="Least severe level of messages to log.")] = "info",
 ) -> None:
     """Run a local Plivo: REST API, calls, streams, callbacks and signatures, without an account.
 
     A person answers every number after a short ring, and speaks. The command prints the
-    environment variables that point an application at the sandbox.
+    environment variables that point an application at the sandbox. It logs what happens in each
+    call, a line each, and prints the call's timeline at its end.
     """
     try:
         from mediaserver.sandbox.account import Account, new_auth_id, new_auth_token
-        from mediaserver.sandbox.calls.services import ExchangeOptions, ExtraHeadersStyle
+        from mediaserver.sandbox.calls.services import (
+            ExchangeOptions,
+            ExtraHeadersStyle,
+            RoundedBillDuration,
+            Transfers,
+        )
         from mediaserver.sandbox.people.person import ScriptError
         from mediaserver.sandbox.platform import SandboxOptions, environment, serve_sandbox
         from mediaserver.sandbox.records.billing import Rates, Tariff
@@ -82,11 +112,17 @@ def sandbox_command(
     if log_level not in get_args(LogLevel):
         fail(f"--log-level is one of {', '.join(get_args(LogLevel))}, not {log_level!r}", 2)
     configure_logs(cast(LogLevel, log_level))
+    if quiet:
+        logging.getLogger("mediaserver.sandbox.calls").setLevel(logging.WARNING)
     if callbacks.upper() not in get_args(Scheme):
         fail(f"--callbacks is A or B, not {callbacks!r}", 2)
     styles = get_args(ExtraHeadersStyle)
     if extra_headers not in styles:
         fail(f"--extra-headers is one of {', '.join(styles)}, not {extra_headers!r}", 2)
+    if transfers not in get_args(Transfers):
+        fail(f"--transfers is wait or at-once, not {transfers!r}", 2)
+    if rounded_bill_duration not in get_args(RoundedBillDuration):
+        fail(f"--rounded-bill-duration is number or text, not {rounded_bill_duration!r}", 2)
     try:
         account = Account(auth_id or new_auth_id(), SecretStr(auth_token or new_auth_token()))
         options = SandboxOptions(
@@ -98,6 +134,8 @@ def sandbox_command(
             exchange=ExchangeOptions(
                 callback_scheme=cast(Scheme, callbacks.upper()),
                 extra_headers_style=cast(ExtraHeadersStyle, extra_headers),
+                rounded_bill_duration=cast(RoundedBillDuration, rounded_bill_duration),
+                transfers=cast(Transfers, transfers),
                 calls_per_second=calls_per_second,
                 concurrency=concurrency,
                 recordings=recordings,
@@ -115,9 +153,19 @@ def sandbox_command(
             typer.echo(line)
 
     try:
-        asyncio.run(serve_sandbox(options, ready=ready))
+        asyncio.run(serve_sandbox(options, ready=ready, call_ended=None if quiet else _print_call))
     except (OSError, ScriptError, StoreError) as error:
         fail(str(error))
+
+
+def _print_call(call: SandboxCall) -> None:
+    """Print the timeline of a call that has ended, on standard error, as its log."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    console.print()
+    print_timeline(call.diary.timeline, console)
+    console.print()
 
 
 def _dollars(text: str) -> Decimal:

@@ -16,6 +16,7 @@ import asyncio
 import email.utils
 import ipaddress
 import json
+import logging
 import random
 import re
 import time
@@ -26,7 +27,6 @@ from typing import Any, Final, Self, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
-import structlog
 from pydantic import SecretStr, ValidationError
 
 from mediaserver.plivo.bounded_body import IDENTITY, BodyRefusedError, read_body
@@ -65,7 +65,7 @@ from mediaserver.plivo.models import (
 from mediaserver.plivo.numbers import digits
 
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 API_URL: Final = "https://api.plivo.com"
 """Address of Plivo's API."""
@@ -429,7 +429,7 @@ class StreamsApi:
 
         """
         for warning in request.warnings:
-            log.warning("stream parameter ignored", call_uuid=call_uuid, warning=warning)
+            log.warning("stream of call %s: %s", call_uuid, warning)
         return await self._client.post(_streams(call_uuid), request, StreamCreated)
 
     async def get(self, call_uuid: str, stream_id: str) -> StreamObject:

@@ -389,6 +389,8 @@ class Call(Answer):
     stir_attestation: _Text = None
     voice_network_group: _Text = None
     source_ip: _Text = None
+    cnam_lookup: _Text = None
+    conference_uuid: _Text = None
     resource_uri: _Text = None
 
 

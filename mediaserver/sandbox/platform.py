@@ -21,6 +21,7 @@ from fastapi import FastAPI
 from audiocodecs import Wav
 from mediaserver.sandbox.account import Account, RateLimiter
 from mediaserver.sandbox.api.app import create_api
+from mediaserver.sandbox.calls.call import SandboxCall
 from mediaserver.sandbox.calls.exchange import Exchange
 from mediaserver.sandbox.calls.services import ExchangeOptions, Services, loop_clock
 from mediaserver.sandbox.people.dialplan import Dialplan
@@ -161,13 +162,17 @@ class Sandbox:
 
 
 async def serve_sandbox(
-    options: SandboxOptions, *, ready: Callable[[str], object] | None = None
+    options: SandboxOptions,
+    *,
+    ready: Callable[[str], object] | None = None,
+    call_ended: Callable[[SandboxCall], object] | None = None,
 ) -> None:
     """Serve a sandbox until SIGINT or SIGTERM, or until cancelled.
 
     Args:
         options: Everything about it.
         ready: Called with the URL, without a slash at its end, once the sandbox listens.
+        call_ended: Called with each call that has ended.
 
     Raises:
         OSError: Listening at the address failed.
@@ -180,6 +185,7 @@ async def serve_sandbox(
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         async with Sandbox(options) as sandbox:
             sandbox.exchange.services.public_url = url
+            sandbox.exchange.on_call_ended = call_ended
             server = _Server(
                 uvicorn.Config(
                     sandbox.app,

@@ -25,7 +25,9 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Served:
     def run(*arguments: str) -> tuple[list[SandboxOptions], Result]:
         seen: list[SandboxOptions] = []
 
-        async def serve(options: SandboxOptions, *, ready: Callable[[str], object]) -> None:
+        async def serve(
+            options: SandboxOptions, *, ready: Callable[[str], object], call_ended: object
+        ) -> None:
             seen.append(options)
             ready("http://127.0.0.1:9000")
 
@@ -40,13 +42,16 @@ def test_every_flag_has_its_option(served: Served) -> None:
     (options,), _ = served(
         *("--extra-headers", "documented", "--calls-per-second", "10", "--concurrency", "3"),
         *("--rate-limit", "50", "--stream-rate", "0.006", "--recordings", "heard"),
-        *("--misbehave", "drop@3", "--misbehave", "garbage"),
+        *("--misbehave", "drop@3", "--misbehave", "garbage", "--transfers", "at-once"),
+        *("--rounded-bill-duration", "text"),
     )
 
     assert options.exchange.extra_headers_style == "documented"
     assert (options.exchange.calls_per_second, options.exchange.concurrency) == (10, 3)
     assert options.exchange.recordings == Path("heard")
     assert options.exchange.misbehaviour == Misbehaviour(drop=3, garbage=True)
+    assert options.exchange.transfers == "at-once"
+    assert options.exchange.rounded_bill_duration == "text"
     assert options.requests == 50
     assert options.rates.stream.rate == "0.00600"
 
@@ -72,6 +77,8 @@ def test_the_variables_printed_can_be_pasted_into_a_shell(served: Served) -> Non
     [
         ("--extra-headers", "xml", "live, documented, json"),
         ("--calls-per-second", "0", "more than 0, not 0"),
+        ("--transfers", "soon", "wait or at-once, not 'soon'"),
+        ("--rounded-bill-duration", "float", "number or text, not 'float'"),
         ("--concurrency", "0", "equal to 1"),
         ("--rate-limit", "0", "equal to 1"),
         ("--misbehave", "sulk", "unknown misbehaviour 'sulk'"),

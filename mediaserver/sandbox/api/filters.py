@@ -23,7 +23,7 @@ _VALUES: Final[Mapping[str, Callable[[CallRecord], Any]]] = {
     "from_number": lambda record: record.from_number,
     "to_number": lambda record: record.to_number,
     "answer_time": lambda record: _shown(record.answered),
-    "end_time": lambda record: _shown(record.ended),
+    "end_time": lambda record: _shown(record.end_shown),
     "bill_duration": lambda record: record.bill_duration,
 }
 _COMPARISONS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {

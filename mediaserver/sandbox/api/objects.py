@@ -31,19 +31,21 @@ def _shown(model: type[M], record: Record, **more: Any) -> M:
 
 def call_object(auth_id: str, record: CallRecord) -> models.Call:
     """Return the detail record of a call that has ended."""
-    duration = 0
-    if record.ended is not None and record.answered is not None:
-        duration = round(record.ended - record.answered)
     return _shown(
         models.Call,
         record,
         answer_time=_time(record.answered),
         call_direction=record.direction,
-        call_duration=duration,
+        cnam_lookup=None,
+        conference_uuid=None,
+        call_duration=record.seconds,
         call_state=record.status,
-        end_time=_time(record.ended),
+        end_time=_time(record.end_shown),
         initiation_time=offset(record.initiated),
         request_uuid=record.request_uuid,
+        source_ip=None,
+        stir_attestation=None,
+        voice_network_group=None,
         resource_uri=f"/v1/Account/{auth_id}/Call/{record.call_uuid}/",
         stir_verification="Not Applicable",
         to_number=record.to_number.removeprefix("+"),
@@ -69,8 +71,10 @@ def stream_object(auth_id: str, record: StreamRecord) -> models.StreamObject:
     return _shown(
         models.StreamObject,
         record,
+        # Plivo's PHP SDK reads it; no page shows it.
+        billed_duration=record.rounded_bill_duration,
         created_at=offset_precise(record.created),
-        end_time=_time(record.ended),
+        end_time=_time(record.end_shown),
         plivo_auth_id=auth_id,
         resource_uri=f"/v1/Account/{auth_id}/Call/{record.call_uuid}/Stream/{record.stream_id}/",
         start_time=_time(record.started),

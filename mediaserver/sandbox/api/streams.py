@@ -15,11 +15,13 @@ from mediaserver.sandbox.api.objects import Paging, stream_object
 from mediaserver.sandbox.api.routing import (
     ACCOUNT,
     Ex,
+    PlivoResponse,
     PlivoRouter,
     answered_call,
     call_record,
     live_call,
 )
+from mediaserver.sandbox.calls.exchange import Exchange
 from mediaserver.sandbox.calls.streams import stream_plan
 
 
@@ -46,26 +48,33 @@ async def start_a_stream(
     )
 
 
-@stream_routes.get("/", responses=errors(400, 404))
+@stream_routes.get("/", response_model=models.StreamList, responses=errors(400, 404))
 async def list_streams(
     request: Request, exchange: Ex, auth_id: str, call_uuid: str, paging: Annotated[Paging, Query()]
-) -> models.StreamList:
+) -> PlivoResponse:
     """List the streams of a call, live and ended."""
     call_record(exchange, call_uuid)
     records = [each for each in exchange.records.streams.values() if each.call_uuid == call_uuid]
     page = paging.page(request.url, [stream_object(auth_id, each) for each in records])
-    return models.StreamList(**page)
+    return _shown(exchange, models.StreamList(**page))
 
 
-@stream_routes.get("/{stream_id}/", responses=errors(404))
-async def get_a_stream(
-    exchange: Ex, auth_id: str, call_uuid: str, stream_id: str
-) -> models.StreamObject:
+@stream_routes.get("/{stream_id}/", response_model=models.StreamObject, responses=errors(404))
+async def get_a_stream(exchange: Ex, auth_id: str, call_uuid: str, stream_id: str) -> PlivoResponse:
     """Show a stream."""
     record = exchange.records.streams.get(stream_id)
     if record is None or record.call_uuid != call_uuid:
         raise HTTPException(404, f"stream not found: {stream_id:.60}")
-    return stream_object(auth_id, record)
+    return _shown(exchange, stream_object(auth_id, record))
+
+
+def _shown(exchange: Exchange, answer: models.Answer) -> PlivoResponse:
+    """Return streams with their rounded duration as the options say: a number, or text."""
+    shown = answer.model_dump(mode="json", exclude_unset=True)
+    if exchange.services.options.rounded_bill_duration == "text":
+        for each in shown.get("objects", [shown]):
+            each["rounded_bill_duration"] = str(each["rounded_bill_duration"])
+    return PlivoResponse(shown)
 
 
 @stream_routes.delete("/{stream_id}/", status_code=204, responses=errors(400, 404))

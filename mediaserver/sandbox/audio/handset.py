@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 from audiocodecs import AudioFormat, Samples, resample
@@ -57,6 +58,7 @@ class Handset:
     Attributes:
         keys: Keys that the person pressed.
         digits_heard: Digits that the platform, or a stream, sent to the person.
+        on_words: Called with what the person begins to say, where it is known.
 
     """
 
@@ -64,6 +66,7 @@ class Handset:
         self.format = format
         self.keys: list[Key] = []
         self.digits_heard: list[Key] = []
+        self.on_words: Callable[[str], object] = lambda _: None
         self._line = line
         self._voice = CallerVoice(format, keep_audio=False)
         self._detector = SpeechDetector(format)
@@ -94,12 +97,13 @@ class Handset:
         rate = self.format.rate
         return [(start / rate, end / rate) for start, end in self._heard.spells]
 
-    def say(self, samples: Samples, rate: int | None = None) -> None:
+    def say(self, samples: Samples, rate: int | None = None, *, words: str = "") -> None:
         """Say `samples` (`int16[n]`) after everything else that is still to be said.
 
         Args:
             samples: Mono audio.
             rate: Its sample rate in Hz; the rate of the line if left out.
+            words: What is said, for `on_words`.
 
         Raises:
             AudioError: The samples are not mono int16, or the rate is unknown.
@@ -110,6 +114,8 @@ class Handset:
         if rate is not None and rate != self.format.rate:
             samples = resample(samples, rate, self.format.rate)
         self._voice.say(self.format.encode(samples))
+        if words:
+            self.on_words(words)
 
     def press(self, digits: str) -> None:
         """Press keys: the first at once, each following one 0.1 s later.

@@ -227,8 +227,11 @@ class PlaybackBuffer:
         return happenings
 
     def clear(self, now: float) -> list[Happening]:
-        """Drop the queue and the pending checkpoints; the tick in play is heard to its end."""
+        """Drop the queue and its checkpoints; the tick in play is heard to its end."""
         happenings = self.advance(now)
+        # All that they wait for is heard to its end: at most the tick in play.
+        while self._checkpoints and self._checkpoints[0][0] <= self._taken:
+            happenings.append(Played(self._checkpoints.popleft()[1], now))
         happenings.append(Cleared(now, self.queued, self.pending_checkpoints))
         self._cleared_bytes += self._queued
         self._queued = 0

@@ -9,15 +9,13 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-import structlog
 
 from audiocodecs import AudioError, Resampler, Wav, WavReader
 from mediaserver.sandbox.audio.line import Line
+from mediaserver.sandbox.calls.diary import CallDiary, without_query
 from mediaserver.sandbox.calls.services import Services
 from mediaserver.sandbox.webhooks import WebhookError
 
-
-log = structlog.get_logger(__name__)
 
 _LONGEST: Final = 3600
 """Seconds that a file may play; at 16 kHz they take 115 MB."""
@@ -52,16 +50,17 @@ async def play_clip(line: Line, wav: Wav, times: int | None = None) -> bool:
     return True
 
 
-async def fetch_clip(services: Services, url: str, rate: int, *, call_uuid: str) -> Wav | None:
+async def fetch_clip(services: Services, url: str, rate: int, diary: CallDiary) -> Wav | None:
     """Fetch a WAV or FLAC file as a mono clip of some rate in Hz.
 
-    A file that cannot be played is logged and gives None, so that the call goes on without it.
+    A file that cannot be played is told and gives None, so that the call goes on without it.
     """
     try:
         data = await services.webhooks.fetch_audio(url)
         return await asyncio.to_thread(playable, data, rate)
     except (WebhookError, AudioError) as error:
-        log.warning("file not played", call_uuid=call_uuid, url=url, error=str(error))
+        what = f"file not played, {without_query(url)}: {error}"
+        diary.tell("error", what, level="warning")
         return None
 
 
@@ -88,10 +87,10 @@ def playable(data: bytes, rate: int) -> Wav:
 
 
 async def play_urls(
-    services: Services, line: Line, urls: Sequence[str], *, loop: bool, call_uuid: str
+    services: Services, line: Line, urls: Sequence[str], diary: CallDiary, *, loop: bool
 ) -> None:
     """Play files one after the other, and over and over with `loop`."""
-    fetched = [await fetch_clip(services, url, line.rate, call_uuid=call_uuid) for url in urls]
+    fetched = [await fetch_clip(services, url, line.rate, diary) for url in urls]
     clips = [wav for wav in fetched if wav is not None]
     while clips:
         for wav in clips:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import structlog
@@ -14,6 +15,7 @@ import structlog
 from mediaserver.sandbox.audio.line import Line
 from mediaserver.sandbox.calls.announcements import play_urls
 from mediaserver.sandbox.calls.callbacks import call_params
+from mediaserver.sandbox.calls.diary import CallDiary, SpeechWatch, without_query
 from mediaserver.sandbox.calls.hangup import (
     CANCELED,
     NORMAL,
@@ -55,6 +57,7 @@ class SandboxCall:
 
     Attributes:
         line: Its audio, once it is answered.
+        diary: What has happened in it.
         streams: Its audio streams.
         recordings: Its recordings, except that of the session.
         b_leg: The leg that `<Dial>` has connected it with.
@@ -80,8 +83,9 @@ class SandboxCall:
         self.person = person
         self.wait = wait
         self.line: Line | None = None
+        self.diary = CallDiary(record.call_uuid, services.now)
         misbehaviour = person.misbehaviour or services.options.misbehaviour
-        self.streams = CallStreams(services, record, misbehaviour)
+        self.streams = CallStreams(services, record, misbehaviour, self.diary)
         self.recordings: list[CallRecording] = []
         self.b_leg: SandboxCall | None = None
         self.answered = asyncio.Event()
@@ -94,6 +98,7 @@ class SandboxCall:
         self._side_tasks: set[asyncio.Task[Any]] = set()
         self._timers: list[asyncio.TimerHandle] = []
         self._last_note: asyncio.Task[None] | None = None
+        self._watches: tuple[SpeechWatch, ...] = ()
         self._transfers = 0
         self._transfer: Document | None = None
         self._session_recording: CallRecording | None = None
@@ -143,7 +148,7 @@ class SandboxCall:
         """Run another document instead of the running one.
 
         A stream that keeps the call alive is not cut off: as on Plivo, the document runs when the
-        stream ends.
+        stream ends, unless the options say that a transfer ends it.
 
         Raises:
             NotInProgressError: The call is over, or was not answered yet.
@@ -157,7 +162,17 @@ class SandboxCall:
         self._transfer = Document(target.url, target.method, "transfer")
         self.left.set()
         if not self.held_by_stream:
+            self.diary.tell("transfer", f"to {without_query(target.url)}")
             self.transfer_due.set()
+        elif self.services.options.transfers == "at-once":
+            self.diary.tell("transfer", f"to {without_query(target.url)}; it ends the stream")
+            self.aside(self.streams.stop_all("API request"))
+        else:
+            self.diary.tell(
+                "transfer_waits",
+                f"{without_query(target.url)} is requested when the stream with keepCallAlive ends;"
+                " stop the stream to transfer at once",
+            )
 
     @property
     def transferred(self) -> bool:
@@ -182,6 +197,7 @@ class SandboxCall:
     def notify(self, target: Target | None, params: Mapping[str, str]) -> None:
         """Send a callback after the ones before it."""
         if target is not None:
+            self.diary.tell("callback", f"{params.get('Event', '')}, {without_query(target.url)}")
             self._last_note = self.services.webhooks.notify(
                 target.url, target.method, params, after=self._last_note
             )
@@ -195,6 +211,12 @@ class SandboxCall:
         """Connect the person: the line starts, and the script of the person runs."""
         self.record.answered = now = self.services.now()
         self.line = line = Line(epoch=now)
+        self.diary.tell("call_answered")
+        form = line.handset.format
+        self._watches = tuple(
+            SpeechWatch(who, form, self.diary, now) for who in ("caller", "agent")
+        )
+        line.handset.on_words = partial(self.diary.tell, "caller_says")
         line.listen(self)
         await self.become("in-progress")
         line.start()
@@ -239,9 +261,7 @@ class SandboxCall:
         """
         line = self._require_line()
         self.stop_playing()
-        self._playing = self.aside(
-            play_urls(self.services, line, urls, loop=loop, call_uuid=self.uuid)
-        )
+        self._playing = self.aside(play_urls(self.services, line, urls, self.diary, loop=loop))
 
     def stop_playing(self) -> None:
         """Stop all that the platform plays to the call, or was going to play."""
@@ -303,10 +323,13 @@ class SandboxCall:
     # LineListener
 
     def on_frame(self, tick: int, inbound: Samples, outbound: Samples) -> None:
-        """Do nothing: streams and recordings listen for themselves."""
+        """Tell who speaks; streams and recordings listen for themselves."""
+        for watch, heard in zip(self._watches, (inbound, outbound), strict=True):
+            watch.frame(tick, heard)
 
     def on_digit(self, digit: str) -> None:
-        """Do nothing: elements that collect digits listen for themselves."""
+        """Tell it; elements that collect digits listen for themselves."""
+        self.diary.tell("key_pressed", digit)
 
     def on_end(self, ended_by: str) -> None:
         """End the call when the person does."""

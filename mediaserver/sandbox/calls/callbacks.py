@@ -32,18 +32,17 @@ def call_params(record: CallRecord, auth_id: str, event: str) -> dict[str, str]:
 
 def hangup_params(record: CallRecord, auth_id: str) -> dict[str, str]:
     """Return the parameters of the hangup callback of a call that has ended."""
-    assert record.ended is not None
-    duration = 0 if record.answered is None else round(record.ended - record.answered)
+    assert record.end_shown is not None
     return call_params(record, auth_id, "Hangup") | {
         "HangupCause": record.hangup_cause or "",
         "HangupCauseCode": str(record.hangup_cause_code),
         "HangupCauseName": record.hangup_cause_name or "",
         "HangupSource": record.hangup_source or "",
-        "Duration": str(duration),
+        "Duration": str(record.seconds),
         "BillDuration": str(record.billed_duration),
         "TotalCost": record.total_amount,
         "StartTime": spaced(record.initiated),
         "AnswerTime": "" if record.answered is None else spaced(record.answered),
-        "EndTime": spaced(record.ended),
+        "EndTime": spaced(record.end_shown),
         "CarrierFailoverTriggered": "false",
     }

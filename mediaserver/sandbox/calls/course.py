@@ -46,7 +46,7 @@ class Course:
         call: The call.
         fate: What the dialled number does instead of being answered by its person.
         place_leg: Places the calls that `<Dial>` adds.
-        on_end: Called when the record of the call is complete, before the hangup callback.
+        on_end: Called when the call is over and its record complete.
 
     """
 
@@ -91,6 +91,7 @@ class Course:
         call = self._call
         if call.record.direction == "inbound":
             call.aside(self._ring_out())
+            call.diary.tell("call_rings")
             await call.become("ringing")
             return await self._follow()
         await asyncio.sleep(call.wait)
@@ -116,6 +117,7 @@ class Course:
         if fate == "busy":
             return Hangup(BUSY, HangupSource.CARRIER)
         call.rang = True
+        call.diary.tell("call_rings")
         await call.become("ringing")
         call.notify(call.plan.ring, call.params("Ring"))
         if call.plan.hangup_on_ring is not None:
@@ -188,14 +190,10 @@ class Course:
         call, services = self._call, self._call.services
         services.close(call.record, hangup)
         await services.records.keep(call.record)
-        self._on_end(call)
         if call.plan.answer is not None:
             params = hangup_params(call.record, services.account.auth_id)
             call.notify(call.plan.hangup or call.plan.answer, params)
-        log.info(
-            "call ended",
-            call_uuid=call.uuid,
-            cause=hangup.cause.name,
-            code=hangup.cause.code,
-            source=hangup.source.value,
+        call.diary.tell(
+            "call_ended", f"{hangup.cause.name} ({hangup.cause.code}), by {hangup.source.value}"
         )
+        self._on_end(call)

@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from functools import singledispatchmethod
 from typing import Final, TypeAlias
 
-import structlog
-
 from mediaserver.plivo import xml
 from mediaserver.sandbox.audio.line import Line
 from mediaserver.sandbox.audio.silence import wait_silent
 from mediaserver.sandbox.calls.announcements import BEEP, fetch_clip, play_clip
 from mediaserver.sandbox.calls.call import SandboxCall
+from mediaserver.sandbox.calls.diary import without_query
 from mediaserver.sandbox.calls.hangup import (
     BUSY,
     INVALID_XML,
@@ -31,8 +30,6 @@ from mediaserver.sandbox.calls.recordings import CallRecording
 from mediaserver.sandbox.calls.streams import StreamRefusedError, stream_plan
 from mediaserver.sandbox.webhooks import Target, WebhookError
 
-
-log = structlog.get_logger(__name__)
 
 MAX_INSTANT_DOCUMENTS: Final = 50
 """Most consecutive documents that take no time; more count as a loop, and the call is ended."""
@@ -70,7 +67,9 @@ class DocumentRunner:
         if document.stage == "transfer":
             self._instant_documents = 0
         if self._instant_documents >= MAX_INSTANT_DOCUMENTS:
-            log.warning("documents form a loop", call_uuid=self._call.uuid, url=document.url)
+            self._call.diary.tell(
+                "error", f"documents form a loop: {document.url}", level="warning"
+            )
             return Hangup(INVALID_XML[document.stage], HangupSource.ERROR)
         response = await self._load(document)
         if isinstance(response, Hangup):
@@ -85,6 +84,7 @@ class DocumentRunner:
 
     async def _run(self, response: xml.Response) -> Document | Hangup:
         for element in response.elements:
+            self._call.diary.tell("xml_runs", f"<{element.name}>")
             outcome = await self._do(element)
             if outcome is not None:
                 return outcome
@@ -113,18 +113,18 @@ class DocumentRunner:
                 cause = INVALID_XML[document.stage]
                 self._complain(target, document, str(error))
             else:
+                diary = self._call.diary
+                names = ", ".join(element.name for element in response.elements) or "nothing"
+                diary.tell("xml_fetched", f"{target.method} {without_query(target.url)}: {names}")
                 for warning in response.warnings:
-                    log.warning("xml warning", url=target.url, warning=warning)
+                    diary.tell("warning", warning, level="warning")
                 return response
         return Hangup(cause, HangupSource.ERROR)
 
     def _complain(self, target: Target, document: Document, error: str) -> None:
-        log.warning(
-            "no document",
-            call_uuid=self._call.uuid,
-            stage=document.stage,
-            url=target.url,
-            error=error,
+        url = without_query(target.url)
+        self._call.diary.tell(
+            "error", f"no XML ({document.stage}), {url}: {error}", level="warning"
         )
 
     @singledispatchmethod
@@ -137,7 +137,7 @@ class DocumentRunner:
         try:
             stream = await self._call.streams.start(stream_plan(element.url, element), line)
         except (StreamRefusedError, ValueError) as error:
-            log.warning("stream refused", call_uuid=self._call.uuid, error=str(error))
+            self._call.diary.tell("error", f"stream refused: {error}", level="warning")
             return None
         if element.keep_call_alive:
             self._call.held_by_stream = True
@@ -157,8 +157,8 @@ class DocumentRunner:
     @_do.register
     async def _play_url(self, element: xml.Play) -> Continuation:
         line = await self._call.pick_up()
-        services, uuid = self._call.services, self._call.uuid
-        wav = await fetch_clip(services, element.url, line.rate, call_uuid=uuid)
+        call = self._call
+        wav = await fetch_clip(call.services, element.url, line.rate, call.diary)
         if wav is not None:
             await play_clip(line, wav, element.loop)
         return None

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 from uuid import uuid4
-
-import structlog
 
 from mediaserver.plivo.numbers import phone_key
 from mediaserver.sandbox.calls.call import SandboxCall
@@ -21,8 +20,6 @@ from mediaserver.sandbox.people.person import Person
 from mediaserver.sandbox.records.records import CallRecord, HeartbeatRecord
 from mediaserver.sandbox.webhooks import Target
 
-
-log = structlog.get_logger(__name__)
 
 DEFAULT_CALLER: Final = "+14155550199"
 """Number of the phone that dials in, unless another is given."""
@@ -41,6 +38,7 @@ class Exchange:
     Attributes:
         calls: Calls that have not ended, by CallUUID.
         records: The records of all calls, live and ended, and of everything else.
+        on_call_ended: Called with each call that has ended.
 
     """
 
@@ -49,6 +47,7 @@ class Exchange:
         self.dialplan = dialplan
         self.records = services.records
         self.calls: dict[str, SandboxCall] = {}
+        self.on_call_ended: Callable[[SandboxCall], object] | None = None
         self._next_turn = 0.0
         self._heartbeat: asyncio.Task[None] | None = None
 
@@ -179,13 +178,7 @@ class Exchange:
         call.begin(Course(call, fate, place_leg=self.add_leg, on_end=self._ended).run())
         if self._heartbeat is None or self._heartbeat.done():
             self._heartbeat = services.start_task(self._beat(), "heartbeat")
-        log.info(
-            "call placed",
-            call_uuid=call.uuid,
-            direction=record.direction,
-            caller=record.from_number,
-            called=record.to_number,
-        )
+        call.diary.tell("call_placed", f"{record.direction}, {record.from_number} to {to}")
         return call
 
     def _turn(self) -> float:
@@ -197,6 +190,8 @@ class Exchange:
 
     def _ended(self, call: SandboxCall) -> None:
         self.calls.pop(call.uuid, None)
+        if self.on_call_ended is not None:
+            self.on_call_ended(call)
 
     async def _beat(self) -> None:
         """While calls are live, save a heartbeat every few seconds."""

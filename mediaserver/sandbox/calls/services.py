@@ -25,6 +25,8 @@ from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
 SpeakText: TypeAlias = Callable[[str, str], Awaitable[Wav]]
 """Synthesises a text in a language such as `en-US`."""
 
+RoundedBillDuration: TypeAlias = Literal["number", "text"]
+Transfers: TypeAlias = Literal["wait", "at-once"]
 ExtraHeadersStyle: TypeAlias = Literal["live", "documented", "json"]
 
 
@@ -37,6 +39,10 @@ class ExchangeOptions:
             guide.
         extra_headers_style: How `extra_headers` arrive on the socket: "live", "documented" or
             "json".
+        rounded_bill_duration: Type of this field of streams: "number" as on Plivo's page, or
+            "text", as its Go SDK reads it.
+        transfers: When the document of a transfer runs on a call that a stream holds: "wait" until
+            the stream ends, as was met on the real platform, or "at-once", which ends the stream.
         calls_per_second: Outbound calls that begin in a second; more wait in the queue.
         concurrency: Calls that the account may have at once; no limit if None.
         recordings: Directory of recordings.
@@ -48,6 +54,8 @@ class ExchangeOptions:
 
     callback_scheme: Scheme = "A"
     extra_headers_style: ExtraHeadersStyle = "live"
+    rounded_bill_duration: RoundedBillDuration = "number"
+    transfers: Transfers = "wait"
     calls_per_second: float = 2.0
     concurrency: int | None = None
     recordings: Path = Path("recordings")

@@ -18,8 +18,10 @@ from mediaserver.plivo.models import StreamRequest, Track
 from mediaserver.protocol import parse_extra_headers
 from mediaserver.sandbox.audio.line import Line
 from mediaserver.sandbox.audio.noise import NoiseCancellationError
+from mediaserver.sandbox.calls.diary import CallDiary, without_query
 from mediaserver.sandbox.calls.services import Services
 from mediaserver.sandbox.records.records import CallRecord, StreamRecord
+from mediaserver.sandbox.records.timestamps import seconds_begun
 from mediaserver.sandbox.wire.media_stream import (
     EndReason,
     MediaStream,
@@ -98,11 +100,19 @@ class CallStreams:
         services: Account, records and callbacks.
         call: Record of the call.
         misbehaviour: What its streams do wrong.
+        diary: Where what happens on them is told.
 
     """
 
-    def __init__(self, services: Services, call: CallRecord, misbehaviour: Misbehaviour) -> None:
+    def __init__(
+        self,
+        services: Services,
+        call: CallRecord,
+        misbehaviour: Misbehaviour,
+        diary: CallDiary,
+    ) -> None:
         self._services = services
+        self._diary = diary
         self._misbehaviour = misbehaviour
         self._call = call
         self._active: dict[str, ActiveStream] = {}
@@ -158,6 +168,7 @@ class CallStreams:
                 on_status=partial(self._changed, record.stream_id),
                 connect=services.connect,
                 headers=partial(account.sign_stream, plan.url),
+                on_entry=self._diary.relay,
             )
         except NoiseCancellationError as error:
             raise StreamRefusedError(str(error)) from error
@@ -204,10 +215,11 @@ class CallStreams:
             record.status = "stopped"
         services.rates.bill_stream(record)
         self._active.pop(record.stream_id, None)
-        for wrong, count in stream.media.errors.items():
-            log.warning("stream server at fault", what=wrong, times=count, stream=record.stream_id)
-        for odd, count in stream.media.warnings.items():
-            log.info("stream server is lax", what=odd, times=count, stream=record.stream_id)
+        self._diary.tell("stream_ended", end.reason)
+        # Each was told when it first happened.
+        for what, times in (stream.media.errors | stream.media.warnings).items():
+            if times > 1:
+                log.info("in all", call_uuid=record.call_uuid, what=what, times=times)
         try:
             await services.records.keep(record)
         finally:
@@ -221,9 +233,15 @@ class CallStreams:
         record, services = stream.record, self._services
         if change.kind == "connected":
             record.started = services.now()
+            self._diary.tell(
+                "stream_opened", f"{without_query(record.service_url)}, {record.content_type}"
+            )
         record.status = _STATUS.get(change.kind, record.status)
         if record.status_callback_url is None or change.kind == "cleared":
             return
+        self._diary.tell(
+            "callback", f"stream {change.kind}, {without_query(record.status_callback_url)}"
+        )
         status = stream_status(record, self._call, change, services.account.auth_id, services.now())
         stream.last_note = services.webhooks.notify(
             record.status_callback_url,
@@ -243,7 +261,7 @@ def stream_status(
         stream_id=record.stream_id,
         name=change.name or None,
         error=change.error or None,
-        duration=round(change.seconds),
+        duration=seconds_begun(change.seconds),
         timestamp=datetime.fromtimestamp(at, UTC),
         service_url=record.service_url,
         caller=call.from_number,

@@ -67,7 +67,7 @@ class Say:
 
     async def perform(self, handset: Handset, voice: str) -> None:
         """Do the step; see `ScriptStep`."""
-        await _say(handset, await _spoken(self.text, self.voice or voice))
+        await _say(handset, await _spoken(self.text, self.voice or voice), self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,10 @@ class Play:
     async def perform(self, handset: Handset, voice: str) -> None:
         """Do the step; see `ScriptStep`."""
         clip = self.clip
-        await _say(handset, clip if isinstance(clip, Wav) else await _read(clip))
+        if isinstance(clip, Wav):
+            await _say(handset, clip)
+        else:
+            await _say(handset, await _read(clip), f"({clip.name})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +149,7 @@ class TalkOver:
             return
         if self.digits:
             handset.press(self.digits)
-        await _say(handset, clip)
+        await _say(handset, clip, "" if self.clip is not None else self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +201,7 @@ class Converse:
         for reply in self.replies:
             if not await self._hear(handset):
                 return
-            await _say(handset, await _spoken(reply, voice))
+            await _say(handset, await _spoken(reply, voice), reply)
         await self._hear(handset)
 
     async def _hear(self, handset: Handset) -> bool:
@@ -310,9 +313,9 @@ class Person:
             await step.perform(handset, self.voice)
 
 
-async def _say(handset: Handset, clip: Wav | None) -> None:
+async def _say(handset: Handset, clip: Wav | None, words: str = "") -> None:
     if clip is not None:
-        handset.say(clip.mono(), clip.rate)
+        handset.say(clip.mono(), clip.rate, words=words)
     await handset.wait_spoken()
 
 

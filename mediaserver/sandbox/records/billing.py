@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
 from mediaserver.sandbox.records.records import CallRecord, StreamRecord
+from mediaserver.sandbox.records.timestamps import seconds_begun
 
 
 _CENT_OF_A_MILL = Decimal("0.00001")
@@ -49,8 +50,7 @@ class Tariff:
 
     def bill(self, seconds: float) -> Bill:
         """Return the bill for `seconds`; a second or an increment that has begun counts whole."""
-        # Unix times as floats: a difference below a microsecond is a rounding error.
-        duration = max(0, math.ceil(seconds - 1e-6))
+        duration = seconds_begun(seconds)
         rounded = math.ceil(duration / self.increment) * self.increment
         amount = (self.per_minute * rounded / 60).quantize(_CENT_OF_A_MILL, ROUND_HALF_UP)
         return Bill(duration, rounded, str(amount))

@@ -5,8 +5,12 @@ They are dataclasses, and rows of a database. Times are Unix seconds.
 
 from __future__ import annotations
 
+import math
+
 from sqlalchemy import JSON
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
+
+from mediaserver.sandbox.records.timestamps import seconds_begun
 
 
 class Record(MappedAsDataclass, DeclarativeBase, kw_only=True):
@@ -50,6 +54,20 @@ class CallRecord(Record):
         """Whether the call has not ended yet."""
         return self.ended is None
 
+    @property
+    def seconds(self) -> int:
+        """How long it was after its answer; a second that has begun counts whole."""
+        if self.answered is None or self.ended is None:
+            return 0
+        return seconds_begun(self.ended - self.answered)
+
+    @property
+    def end_shown(self) -> float | None:
+        """The end that is shown: `seconds` after the whole second of the answer."""
+        if self.answered is None or self.ended is None:
+            return self.ended
+        return math.floor(self.answered) + self.seconds
+
 
 class StreamRecord(Record):
     """One audio stream; `started` is None until its server has accepted it."""
@@ -77,6 +95,20 @@ class StreamRecord(Record):
     def live(self) -> bool:
         """Whether the stream has not ended yet."""
         return self.ended is None
+
+    @property
+    def seconds(self) -> int:
+        """How long it was after its start; a second that has begun counts whole."""
+        if self.started is None or self.ended is None:
+            return 0
+        return seconds_begun(self.ended - self.started)
+
+    @property
+    def end_shown(self) -> float | None:
+        """The end that is shown: `seconds` after the whole second of the start."""
+        if self.started is None or self.ended is None:
+            return self.ended
+        return math.floor(self.started) + self.seconds
 
 
 class ApplicationRecord(Record):

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
+
+
+def seconds_begun(seconds: float) -> int:
+    """Return a duration in whole seconds; a second that has begun counts whole."""
+    # Unix times as floats: a difference below a microsecond is a rounding error.
+    return max(0, math.ceil(seconds - 1e-6))
 
 
 def spaced(epoch: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mediaserver.sandbox.audio.keys import Key
@@ -42,6 +43,9 @@ class CallLedger:
 
     Times are seconds after the start of the stream.
 
+    Args:
+        on_entry: Called with each entry of the timeline as it is made.
+
     Attributes:
         entries: The timeline without speech, in order.
         checkpoints: Every checkpoint that the server requested.
@@ -59,7 +63,8 @@ class CallLedger:
 
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_entry: Callable[[TimelineEntry], object] = lambda _: None) -> None:
+        self._on_entry = on_entry
         self.entries: list[TimelineEntry] = []
         self.checkpoints: list[CheckpointReport] = []
         self.clears: list[float] = []
@@ -88,7 +93,9 @@ class CallLedger:
 
     def note(self, time: float, kind: str, text: str = "") -> None:
         """Enter something into the timeline."""
-        self.entries.append(TimelineEntry(time, kind, text))
+        entry = TimelineEntry(time, kind, text)
+        self.entries.append(entry)
+        self._on_entry(entry)
 
     def key_pressed(self, time: float, digit: str) -> None:
         """Enter a key that the caller pressed."""

@@ -34,7 +34,7 @@ from mediaserver.sandbox.errors import CallFailed
 from mediaserver.sandbox.wire.backlog import BACKLOG_SECONDS, Backlog
 from mediaserver.sandbox.wire.connect import open_websocket
 from mediaserver.sandbox.wire.connection import CarrierConnection
-from mediaserver.sandbox.wire.ledger import CallLedger
+from mediaserver.sandbox.wire.ledger import CallLedger, TimelineEntry
 from mediaserver.sandbox.wire.messages import StreamIdentity
 from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
 from mediaserver.sandbox.wire.session import CarrierSession, DigitsReceived, FaultDue
@@ -216,6 +216,7 @@ class MediaStream:
         headers: Called once for each attempt to connect; returns the HTTP headers of the request,
             such as a signature.
         connect: Opens the WebSocket.
+        on_entry: Called with each entry of the stream's timeline as it is made.
 
     Attributes:
         end: How the stream ended, None before that.
@@ -234,6 +235,7 @@ class MediaStream:
         on_status: Callable[[StatusChange], object] = lambda _: None,
         headers: Callable[[], Mapping[str, str]] = dict,
         connect: Connect = open_websocket,
+        on_entry: Callable[[TimelineEntry], object] = lambda _: None,
     ) -> None:
         self.line = line
         self.options = options
@@ -242,7 +244,7 @@ class MediaStream:
         self._on_status = on_status
         self._headers = headers
         self._open = connect
-        self._ledger = CallLedger()
+        self._ledger = CallLedger(on_entry)
         self._backlog = Backlog(options.backlog_limit)
         self._connection: CarrierConnection | None = None
         self._session: CarrierSession | None = None
@@ -279,12 +281,12 @@ class MediaStream:
         return asyncio.get_running_loop().time() - self._origin
 
     @property
-    def errors(self) -> Mapping[str, int]:
+    def errors(self) -> dict[str, int]:
         """What went wrong, and what the server sent that cannot be obeyed, with counts."""
         return dict(self._ledger.errors)
 
     @property
-    def warnings(self) -> Mapping[str, int]:
+    def warnings(self) -> dict[str, int]:
         """What a strict reader would object to in the server's messages, with counts."""
         return dict(self._ledger.warnings)
 

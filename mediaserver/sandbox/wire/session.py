@@ -218,7 +218,7 @@ class CarrierSession:
     def _play(self, command: PlayAudio, now: float) -> None:
         if command.format is not None and command.format != self._format:
             raise _DisobeyedError(
-                f"incorrectPayload: {command.format} on a stream of {self._format}"
+                f"incorrectPayload: {command.format} is not heard: the stream is {self._format}"
             )
         try:
             self.settle(self._buffer.play(bytes(command.payload), now))

@@ -30,11 +30,27 @@ def test_streams_are_started_shown_listed_and_stopped(on_api: OnApi) -> None:
     assert set(made.json()) == {"api_id", "message", "stream_id"}
     assert (listed["meta"]["total_count"], listed["objects"][0]["end_time"]) == (1, None)
     assert (stopped.status_code, stopped.content) == (204, b"")
+    # Plivo's Ruby SDK reads the body as JSON only then.
+    assert stopped.headers["content-type"] == "application/json"
     assert refusal(again, 400) == "No active stream found"
     assert (shown["bill_duration"], shown["rounded_bill_duration"]) == (27, 60)
     assert (shown["billed_amount"], shown["audio_track"]) == ("0.00300", "both")
     assert (shown["bidirectional"], shown["content_type"]) == (False, "audio/x-l16;rate=8000")
     assert shown["start_time"] < shown["end_time"]
+
+
+def test_a_rounded_duration_is_text_where_the_options_say_so(on_api: OnApi) -> None:
+    async def scenario(platform: Any, api: AsyncClient) -> Any:
+        stream = platform.stream(streamTimeout="3", keepCallAlive="true")
+        uuid = await call_in_progress(platform, api, stream)
+        await platform.exchange.calls[uuid].wait_ended()
+        listed = (await api.get(f"Call/{uuid}/Stream/")).json()
+        (stream,) = listed["objects"]
+        shown = await api.get(f"Call/{uuid}/Stream/{stream['stream_id']}/")
+        return stream, shown.json()
+
+    for shown in on_api(scenario, options={"rounded_bill_duration": "text"}):
+        assert (shown["rounded_bill_duration"], shown["bill_duration"]) == ("60", 3)
 
 
 def test_streams_are_all_stopped_at_once(on_api: OnApi) -> None:

@@ -172,6 +172,14 @@ def test_the_tick_in_play_is_heard_to_its_end_after_a_clear(buffer: PlaybackBuff
     assert buffer.spells == [(0.02, 0.04)]
 
 
+def test_a_checkpoint_with_nothing_queued_is_acknowledged_before_a_clear(
+    buffer: PlaybackBuffer,
+) -> None:
+    assert buffer.checkpoint("now", 0.005) == []
+    assert buffer.clear(0.005) == [Played("now", 0.005), Cleared(0.005, 0.0, ())]
+    assert buffer.advance(1.0) == []
+
+
 def test_a_clear_of_nothing_is_answered_too(buffer: PlaybackBuffer) -> None:
     assert buffer.clear(1.0) == [Cleared(1.0, 0.0, ())]
 
@@ -289,6 +297,9 @@ class TickByTick:
         self.checkpoints.append((self.taken + len(self.queue), name))
 
     def clear(self, now_ms: int) -> None:
+        for position, name in self.checkpoints:
+            if position <= self.taken:
+                self.happenings.append(("played", name, now_ms))
         self.happenings.append(("cleared", len(self.queue), now_ms))
         self.queue.clear()
         self.checkpoints.clear()

@@ -16,6 +16,7 @@ from mediaserver.sandbox.calls.announcements import (
     play_urls,
     playable,
 )
+from mediaserver.sandbox.calls.diary import CallDiary
 from mediaserver.sandbox.people.person import HangUp, Person, Wait
 from mediaserver.testing import run_virtual
 from tests.sandbox.conftest import OnPlatform
@@ -24,6 +25,10 @@ from tests.sandbox.conftest import OnPlatform
 def tone(seconds: float) -> Samples:
     time = np.arange(round(8_000 * seconds)) / 8_000
     return (9_000 * np.sin(2 * np.pi * 440 * time)).astype(np.int16)
+
+
+def diary(platform: Any) -> CallDiary:
+    return CallDiary("c1", platform.exchange.services.now)
 
 
 @pytest.mark.parametrize(("times", "seconds"), [(None, 0.5), (1, 0.5), (3, 1.5)])
@@ -61,7 +66,7 @@ def test_a_file_that_cannot_be_had_is_no_clip(on_platform: OnPlatform) -> None:
         platform.customer.replies |= {"/none.wav": 404, "/tone.wav": encode_wav(tone(1), 8_000)}
         return [
             await fetch_clip(
-                platform.exchange.services, platform.customer.target(path), 16_000, call_uuid="c1"
+                platform.exchange.services, platform.customer.target(path), 16_000, diary(platform)
             )
             for path in ("/none.wav", "/tone.wav")
         ]
@@ -141,7 +146,7 @@ def test_files_are_played_one_after_the_other(
         line.start()
         asyncio.get_running_loop().call_later(10, line.hang_up)
         urls = [platform.customer.target(path) for path in paths]
-        await play_urls(platform.exchange.services, line, urls, loop=loop, call_uuid="c1")
+        await play_urls(platform.exchange.services, line, urls, diary(platform), loop=loop)
         return line.time
 
     assert on_platform(scenario) == pytest.approx(seconds, abs=0.05)

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from mediaserver.sandbox.audio.handset import Handset
 from mediaserver.sandbox.calls.call import MAX_TRANSFERS
@@ -107,6 +108,34 @@ class TestTransfer:
 
         assert before == []
         assert len(after) == 1
+
+    def test_that_waits_says_so_at_once(self, on_platform: OnPlatform) -> None:
+        async def scenario(platform: Any) -> Any:
+            call = await platform.call(platform.stream(keepCallAlive="true"))
+            await platform.streams.until(1)
+            with capture_logs() as lines:
+                call.transfer(Target(platform.document("/other", "<Hangup/>")))
+            return lines
+
+        (line,) = on_platform(scenario)
+
+        assert line["event"] == "transfer waits"
+        assert "when the stream with keepCallAlive ends" in line["what"]
+
+    def test_ends_the_stream_where_the_options_say_so(self, on_platform: OnPlatform) -> None:
+        async def scenario(platform: Any) -> Any:
+            call = await platform.call(platform.stream(keepCallAlive="true"))
+            await platform.streams.until(1)
+            await asyncio.sleep(3)
+            at = asyncio.get_running_loop().time()
+            call.transfer(Target(platform.document("/other", '<Wait length="2"/>')))
+            await platform.ended(call)
+            (stream,) = platform.exchange.records.streams.values()
+            return at, platform.customer.at("/other"), stream.end_reason
+
+        at, (other,), reason = on_platform(scenario, options={"transfers": "at-once"})
+
+        assert (other.time, reason) == (pytest.approx(at, abs=0.1), "API request")
 
     def test_to_nowhere_ends_the_call(self, on_platform: OnPlatform) -> None:
         async def scenario(platform: Any) -> Any:

@@ -4,11 +4,14 @@ import asyncio
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
+from audiocodecs import MULAW_8K
 from mediaserver.plivo import xml
 from mediaserver.plivo.callbacks import StreamStatusRequest
 from mediaserver.plivo.models import StreamRequest
 from mediaserver.plivo.signatures import verify_upgrade
+from mediaserver.protocol import PlayAudio
 from mediaserver.sandbox.audio.noise import NoiseCancellationError
 from mediaserver.sandbox.calls.call import SandboxCall
 from mediaserver.sandbox.calls.streams import (
@@ -33,6 +36,24 @@ def plan(platform: Any, **more: Any) -> StreamPlan:
 
 def statuses(platform: Any) -> list[StreamStatusRequest]:
     return [StreamStatusRequest.parse(asked.params) for asked in platform.customer.at("/status")]
+
+
+def test_audio_in_another_format_is_told_at_the_first_message(on_platform: OnPlatform) -> None:
+    async def scenario(platform: Any) -> Any:
+        call = await platform.call(platform.stream(bidirectional="true", keepCallAlive="true"))
+        await platform.streams.until(1)
+        with capture_logs() as lines:
+            for _ in range(100):
+                platform.streams.connections[0].send(PlayAudio(bytes(160), MULAW_8K))
+            await asyncio.sleep(1)
+        return lines, len(call.streams)
+
+    lines, streams = on_platform(scenario)
+
+    assert streams == 1, "the stream goes on"
+    (line,) = [each for each in lines if each["event"] == "error"]
+    assert line["log_level"] == "warning"
+    assert "audio/x-mulaw;rate=8000 is not heard: the stream is audio/x-l16" in line["what"]
 
 
 def test_a_stream_is_billed_from_its_connection_to_its_end(on_platform: OnPlatform) -> None:
