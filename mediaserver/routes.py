@@ -116,6 +116,8 @@ class Routes:
         self.routes = routes
         self._lifespan = lifespan
         self._shared: dict[int, Any] = {}
+        self.opening = ""
+        """What `lifespan` is entering, for the log."""
 
     @classmethod
     def load(cls, *specs: str, path: str = "/stream") -> Routes:
@@ -212,18 +214,22 @@ class Routes:
         Then enter `Handler.serving` of each route's handler.
         """
         async with AsyncExitStack() as stack:
+            self.opening = "the lifespan of Routes"
             common = await stack.enter_async_context(self._lifespan()) if self._lifespan else None
             opened: dict[int, Any] = {}
             for route in self.routes:
                 own: Lifespan | None = getattr(route.handler, "lifespan", None)
+                self.opening = f"the lifespan of {route.name}"
                 if own is not None and id(route.handler) not in opened:
                     opened[id(route.handler)] = await stack.enter_async_context(own())
                 self._shared[id(route)] = opened.get(id(route.handler), common)
             try:
                 for route in self.routes:
                     handler: object = route.handler
+                    self.opening = f"what {route.name} prepares before its first call"
                     if isinstance(handler, type) and issubclass(handler, Handler):
                         await stack.enter_async_context(handler.serving(route.settings))
+                self.opening = ""
                 yield
             finally:
                 self._shared.clear()

@@ -25,6 +25,9 @@ def examine(
     runtime: Runtime, request: HandshakeRequest, *, verifiers: Sequence[Verifier] = ()
 ) -> AcceptedStream | Refused:
     """Decide whether a stream may begin, and if so, take a place for it."""
+    if not runtime.started.is_set():
+        retry = (("retry-after", str(_RETRY_AFTER)),)
+        return Refused(503, "this server is starting", retry, cause="starting")
     query = dict(parse_qsl(request.query_string, keep_blank_values=True, separator="&"))
     token = query.pop(TOKEN_PARAMETER, None)
     claims: Claims | None = None

@@ -93,7 +93,6 @@ class Runtime:
         self._controls_by_account = call_control is None and has_account(settings)
         self.verifiers = verifiers
         self.coalescing: Coalescing | None = None
-        self._has_room = has_room
         self._coalesces = coalesces
         self.call_settings = CallSettings(
             default_format=settings.default_format,
@@ -106,6 +105,12 @@ class Runtime:
             messages_per_second=settings.stream_messages_per_second,
             bytes_per_second=settings.stream_bytes_per_second,
             burst_seconds=settings.stream_burst_seconds,
+        )
+        self.admission = Admission(
+            settings.max_calls,
+            hold_seconds=settings.reservation_seconds,
+            has_room=has_room,
+            clock=clock,
         )
         self.calls: set[RunningCall] = set()
         self.without_calls = asyncio.Event()
@@ -133,6 +138,9 @@ class Runtime:
         """Each tells whether a call may be streamed to a route; the call ends if one says no."""
         self.draining = False
         self.ready = False
+        self.started = asyncio.Event()
+        """Cleared while connections come in, but the handlers' lifespans are still opening."""
+        self.started.set()
         self._stack = AsyncExitStack()
 
     async def startup(self) -> None:
@@ -144,12 +152,6 @@ class Runtime:
         if self._coalesces:
             interval = self.settings.coalesce_seconds
             self.coalescing = Coalescing(loop, self.calls, interval=interval, clock=self.clock)
-        self.admission = Admission(
-            self.settings.max_calls,
-            hold_seconds=self.settings.reservation_seconds,
-            has_room=self._has_room,
-            clock=self.clock,
-        )
         async with AsyncExitStack() as stack:
             if self._controls_by_account:
                 client = await stack.enter_async_context(connect(self.settings))

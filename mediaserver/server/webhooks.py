@@ -14,6 +14,8 @@ call that has ended.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 from urllib.parse import parse_qsl, quote
@@ -43,6 +45,9 @@ PATHS: Final = ("/answer", "/fallback", "/hangup", "/status")
 
 _FORM: Final = "application/x-www-form-urlencoded"
 _NO_STORE: Final = {"cache-control": "no-store"}
+
+_START_WAIT: Final = 10.0
+"""Seconds that a request waits for a server that is starting. Plivo waits 15 for the XML."""
 
 _Take: TypeAlias = Callable[[dict[str, str], str, str | None], WebhookReply]
 """Takes a request's fields, the server's URL and the path in the query; returns the reply."""
@@ -78,6 +83,9 @@ class WebhookEndpoints:
             query = request.scope["query_string"].decode("latin-1")
             base = self._base_url(request)
             form = await _form(request)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_START_WAIT):
+                    await runtime.started.wait()
             if runtime.signatures is not None:
                 url = f"{base}{_raw_path(request)}" + (f"?{query}" if query else "")
                 runtime.signatures.verify_webhook(

@@ -335,6 +335,12 @@ class Settings(BaseSettings):
 
     # Life of the process
 
+    lifespan_timeout: _Seconds = _in(
+        "Shutdown",
+        120.0,
+        "Time for the handlers' lifespans, and what agents prepare, to open at start and to close"
+        " at the end. Meanwhile /healthz answers 200 and /readyz 503.",
+    )
     drain_delay: float = _in(
         "Shutdown",
         0.0,

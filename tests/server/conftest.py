@@ -77,10 +77,13 @@ class Served:
 
 @pytest.fixture
 async def start_daemon() -> AsyncIterator[Any]:
-    """Start servers in this event loop: ``await start_daemon(*routes, **settings)``."""
+    """Start servers in this event loop: ``await start_daemon(*routes, **settings)``.
+
+    With ``completely=False`` it returns as soon as the server takes connections.
+    """
     served = []
 
-    async def start(*routes: Any, **options: Any) -> Served:
+    async def start(*routes: Any, completely: bool = True, **options: Any) -> Served:
         settings = Settings(port=0, **options)
         runtime = Runtime(settings, Routes(*(routes or [Route(Echo)])))
         daemon = Daemon(runtime, load_certificates(settings))
@@ -88,7 +91,7 @@ async def start_daemon() -> AsyncIterator[Any]:
         port = sockets[0].getsockname()[1]
         task = asyncio.create_task(daemon.serve(sockets))
         served.append(Served(daemon, runtime, port, task))
-        while not (daemon.started or task.done()):
+        while not (daemon.started or task.done()) and (completely or runtime.started.is_set()):
             await asyncio.sleep(0)
         return served[-1]
 

@@ -7,13 +7,15 @@ which would cut calls short. `Daemon` drains with the listener open instead.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import functools
 import gc
+import logging
 import math
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from types import FrameType
 from typing import Any, Final, cast
 
@@ -27,6 +29,7 @@ from mediaserver.error_lines import error_lines
 from mediaserver.handler import HandlerError
 from mediaserver.routes import Routes
 from mediaserver.server.connection import StreamConnection
+from mediaserver.server.counters import ServerCounters
 from mediaserver.server.process.acceptor import Acceptor
 from mediaserver.server.process.app import create_app
 from mediaserver.server.process.connections import HttpConnections
@@ -40,6 +43,12 @@ from mediaserver.server.process.descriptors import (
 )
 from mediaserver.server.process.drain import Drain, Phase
 from mediaserver.server.process.http import HttpConnection, HttpLimits, sweep_connections
+from mediaserver.server.process.lifespans import (
+    AskedToStopError,
+    LifespanError,
+    LifespanInterruption,
+    wait_for_lifespans,
+)
 from mediaserver.server.process.tls import Certificates
 from mediaserver.server.process.watchdog import Watchdog
 from mediaserver.server.runtime import Runtime
@@ -58,6 +67,9 @@ _SPARE_DESCRIPTORS: Final = 8
 
 HTTP_CLOSE_TIMEOUT: Final = 5
 """Seconds within which HTTP connections must finish once the last call has ended."""
+
+_START_BLOCK_WARNING: Final = 5.0
+"""Seconds for which code may block the event loop at start before the log says so."""
 
 # uvicorn ticks ten times a second.
 _SWEEP_TICKS: Final = 5
@@ -100,6 +112,9 @@ class Daemon(uvicorn.Server):
         )
         self._watchdog = Watchdog(runtime.counters, warn_after=settings.block_warning)
         self._stops = 0
+        # The task that opens or closes the lifespans; whether it went on although it was cancelled.
+        self._lifespans: asyncio.Task[None] | None = None
+        self._resists = False
 
     def stop(self) -> None:
         """Do the same as a signal. May be called from any thread."""
@@ -118,34 +133,78 @@ class Daemon(uvicorn.Server):
         with 0.
         """
         self.stop()
+        if self._lifespans is not None and not self._lifespans.done():
+            # Code that blocks the loop would not notice, so it is interrupted where it is.
+            with contextlib.suppress(RuntimeError):
+                if asyncio.current_task() is self._lifespans:
+                    raise LifespanInterruption
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Run the server until it has stopped, whatever the applications' callbacks raise."""
-        run_contained(self.serve(sockets), loop_factory=self.config.get_loop_factory())
+        run_contained(self._serve_to_the_end(sockets), loop_factory=self.config.get_loop_factory())
+
+    async def _serve_to_the_end(self, sockets: list[socket.socket] | None) -> None:
+        await self.serve(sockets)
+        if self._resists:
+            # The event loop would wait for the lifespan for ever before it closes.
+            logging.shutdown()
+            os._exit(self.exit_status)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Open the handlers' lifespans, then the listener."""
+        """Open the listener, for the health checks, and then the handlers' lifespans."""
+        runtime = self._runtime
+        sockets = bind(runtime.settings) if sockets is None else sockets
+        runtime.started.clear()
+        self._spare = SpareDescriptors(_SPARE_DESCRIPTORS)
+        self.servers = cast(Any, [self._accept_at(sock) for sock in sockets])
+        # Loading models may block for a while; what is measured of it is not the calls' lag.
+        watchdog = Watchdog(ServerCounters(()), warn_after=_START_BLOCK_WARNING)
+        watchdog.start()
         try:
-            await self._runtime.startup()
-            await self._try_out()
+            await self._wait_for(
+                self._prepare(), "starting", limit=runtime.settings.lifespan_timeout
+            )
+        except AskedToStopError:
+            log.info("stopped before the start was complete")
         except Exception as error:
             for reason in error_lines(error):
                 log.error("startup failed", reason=reason)
             log.debug("startup failed", exc_info=error)
-            for sock in sockets or ():
-                sock.close()
             # As for wrong arguments, where nothing outside has failed.
             self.exit_status = 2 if isinstance(error, HandlerError | ImportError) else 1
-            self.should_exit = True
+        else:
+            self._watchdog.start()
+            runtime.started.set()
+            self.started = True
+            announce(runtime, sockets)
             return
-        sockets = bind(self._runtime.settings) if sockets is None else sockets
-        self._spare = SpareDescriptors(_SPARE_DESCRIPTORS)
-        self.servers = cast(Any, [self._accept_at(sock) for sock in sockets])
-        self._watchdog.start()
-        self.started = True
-        announce(self._runtime, sockets)
+        finally:
+            watchdog.stop()
+        # Requests that wait for the start are told that it is not to be.
+        runtime.admission.close()
+        self._stop_accepting()
+        await super().shutdown(sockets)
+        self.should_exit = True
 
-    async def _try_out(self) -> None:
+    async def _wait_for(self, work: Coroutine[Any, Any, None], doing: str, *, limit: float) -> None:
+        """Open or close the handlers' lifespans (see `wait_for_lifespans`)."""
+        runtime, stops = self._runtime, self._stops
+        self._lifespans = asyncio.create_task(work, name=doing)
+        try:
+            await wait_for_lifespans(
+                self._lifespans,
+                doing,
+                what=lambda: runtime.routes.opening or "the handlers' lifespans",
+                limit=limit,
+                asked_to_stop=lambda: self._stops > stops,
+                tick=self._tick,
+            )
+        finally:
+            self._resists = not self._lifespans.done()
+            self._lifespans = None
+
+    async def _prepare(self) -> None:
+        await self._runtime.startup()
         try:
             self._runtime.routes.try_out()
         except Exception:
@@ -154,27 +213,46 @@ class Daemon(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Do the periodic work, ten times a second, and tell whether to stop."""
-        if await super().on_tick(counter) and not self._stops:
+        if await self._tick(counter) and not self._stops:
             self.stop()
-        if counter % _SWEEP_TICKS == 0:
-            sweep_connections(self._connections.waiting, asyncio.get_running_loop().time())
         if self._certificates is not None and counter % _CERTIFICATE_TICKS == 0:
             self._certificates.reload_if_changed()
         if self._stops:
             return self._leave()
         return False
 
+    async def _tick(self, counter: int) -> bool:
+        if counter % _SWEEP_TICKS == 0:
+            sweep_connections(self._connections.waiting, asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the listener and the remaining connections, then the handlers' lifespans."""
         await super().shutdown(sockets)
-        self._spare.close()
-        self._watchdog.stop()
+        self._stop_accepting()
         try:
-            await self._runtime.shutdown(waits=not self.force_exit)
+            settings = self._runtime.settings
+            await self._wait_for(
+                self._runtime.shutdown(waits=not self.force_exit),
+                "stopping",
+                limit=settings.lifespan_timeout + settings.after_call_seconds,
+            )
+        except AskedToStopError:
+            log.warning("stopped before the handlers' lifespans had closed")
+        except LifespanError as error:
+            log.error("shutdown failed", reason=str(error))
+            self.exit_status = 1
         except Exception:
             log.exception("shutdown failed")
             self.exit_status = 1
         log.info("stopped", calls=self._runtime.counters.calls_total)
+
+    def _stop_accepting(self) -> None:
+        self._runtime.started.set()
+        for server in self.servers:
+            server.close()
+        self._spare.close()
+        self._watchdog.stop()
 
     def _leave(self) -> bool:
         runtime = self._runtime

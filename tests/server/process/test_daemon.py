@@ -168,6 +168,110 @@ async def test_a_lifespan_that_fails_ends_the_server_with_an_error(
     assert served.daemon.exit_status == 1
 
 
+def hanging(release: asyncio.Event) -> type[Handler]:
+    class Hanging(Handler):
+        @staticmethod
+        @contextlib.asynccontextmanager
+        async def lifespan() -> AsyncIterator[None]:
+            await release.wait()
+            yield
+
+    return Hanging
+
+
+async def test_a_server_that_is_starting_answers_probes_and_lets_callers_wait(
+    start_daemon: Callable[..., Any],
+) -> None:
+    release = asyncio.Event()
+    served = await start_daemon(Route(hanging(release)), completely=False)
+    async with httpx.AsyncClient(base_url=served.url) as client:
+        assert (await client.get("/healthz")).status_code == 200
+        assert (await client.get("/readyz")).status_code == 503
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(served.stream_url, proxy=None)
+        assert b"this server is starting" in refused.value.response.body
+        assert served.runtime.counters.refused == {"starting": 1}
+        answering = asyncio.create_task(client.post("/answer", data=CALL))
+        await until(lambda: served.daemon.server_state.tasks)
+        assert not served.daemon.started
+        release.set()
+        assert "<Stream" in (await answering).text
+        assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_a_start_that_hangs_ends_when_asked(start_daemon: Callable[..., Any]) -> None:
+    served = await start_daemon(Route(hanging(asyncio.Event())), completely=False)
+    async with httpx.AsyncClient(base_url=served.url) as client:
+        answering = asyncio.create_task(client.post("/answer", data=CALL))
+        await until(lambda: served.daemon.server_state.tasks)
+        served.daemon.stop()
+        # The caller hears something all the same.
+        assert "All our lines are busy" in (await answering).text
+    await served.task
+    assert served.daemon.exit_status == 0
+
+
+async def test_a_start_that_hangs_ends_in_time(start_daemon: Callable[..., Any]) -> None:
+    with capture_logs() as logged:
+        served = await start_daemon(Route(hanging(asyncio.Event())), lifespan_timeout=0.01)
+        await served.task
+    assert served.daemon.exit_status == 1
+    (line,) = [each for each in logged if each["log_level"] == "error"]
+    assert "Hanging" in line["reason"]
+    assert "--lifespan-timeout" in line["reason"]
+    assert "in lifespan" in line["reason"]
+
+
+async def test_an_end_that_hangs_ends_in_time(start_daemon: Callable[..., Any]) -> None:
+    class Clinging(Handler):
+        @staticmethod
+        @contextlib.asynccontextmanager
+        async def lifespan() -> AsyncIterator[None]:
+            yield
+            await asyncio.Event().wait()
+
+    served = await start_daemon(Route(Clinging), lifespan_timeout=0.5, after_call_seconds=0.1)
+    with capture_logs() as logged:
+        served.daemon.stop()
+        await served.task
+    assert served.daemon.exit_status == 1
+    assert any(each["event"] == "shutdown failed" for each in logged)
+
+
+BLOCKS = """
+import contextlib, time
+from mediaserver.handler import Handler
+
+class Blocks(Handler):
+    @staticmethod
+    @contextlib.asynccontextmanager
+    async def lifespan():
+        print("entered", flush=True)
+        time.sleep(1_000)
+        yield
+"""
+
+RESISTS = BLOCKS.replace(
+    "        time.sleep(1_000)\n",
+    """        while True:
+            with contextlib.suppress(BaseException):
+                await __import__("asyncio").sleep(1_000)
+""",
+)
+
+
+@pytest.mark.parametrize("code", [BLOCKS, RESISTS], ids=["blocks", "resists"])
+def test_one_signal_ends_a_start_that_hangs(
+    start_process: Callable[..., Any], tmp_path: Path, code: str
+) -> None:
+    (tmp_path / "hangs.py").write_text(code)
+    server = start_process("hangs:Blocks", "--port", "0", cwd=tmp_path)
+    assert server.process.stdout.readline() == "entered\n"
+    server.terminate()
+    server.wait_for("stopped before the start was complete")
+    assert server.wait() == 0
+
+
 @pytest.mark.parametrize(
     ("error", "said", "status"),
     [
