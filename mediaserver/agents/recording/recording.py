@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import struct
 import wave
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import soundfile
@@ -215,27 +217,79 @@ class WavFile:
             self._file.close()
 
 
+class _Disk(io.FileIO):
+    """A file that keeps its error: libsndfile passes on no error of the system."""
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of `data`, or keep the error and return 0."""
+        written = 0
+        try:
+            # A disk that is nearly full takes a part, and says so only when it is asked again.
+            while written < len(data):
+                written += os.write(self.fileno(), data[written:])
+        except OSError as error:
+            self.error = error
+            return 0
+        return written
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Raise the error of the system in place of libsndfile's."""
+        try:
+            yield
+        except Exception:  # LibsndfileError, or an assertion of soundfile's
+            if self.error is None:
+                raise
+        if self.error is not None:
+            raise self.error
+
+
 class FlacFile:
     """A FLAC file whose header is correct after every write, except for an incomplete frame."""
 
     def __init__(self, descriptor: int, rate: int) -> None:
         self._descriptor = descriptor
         self._length = 0
-        self._file = soundfile.SoundFile(
-            descriptor, "w", samplerate=rate, channels=CHANNELS, format="FLAC", subtype="PCM_16"
-        )
+        self._disk = _Disk(descriptor, "r+")
+        try:
+            with self._disk.telling():
+                self._file = soundfile.SoundFile(
+                    self._disk,
+                    "w",
+                    samplerate=rate,
+                    channels=CHANNELS,
+                    format="FLAC",
+                    subtype="PCM_16",
+                )
+        except BaseException:
+            self._disk.close()
+            raise
 
     def write(self, samples: NDArray[np.int16]) -> None:
-        """Append int16 samples of shape ``(n, 2)``."""
+        """Append int16 samples of shape ``(n, 2)``.
+
+        Raises:
+            OSError: they cannot be written.
+
+        """
         if len(samples):
-            self._file.write(samples)
-            self._file.flush()
+            with self._disk.telling():
+                self._file.write(samples)
+                self._file.flush()
             self._length += len(samples)
             self._write_header()
 
     def close(self) -> None:
-        """Finish the file."""
-        self._file.close()
+        """Finish the file.
+
+        Raises:
+            OSError: it could not be written to its end.
+
+        """
+        with self._disk, self._disk.telling():
+            self._file.close()
 
     def _write_header(self) -> None:
         # The encoder writes the length when it is closed. Until then readers take the file to be

@@ -16,7 +16,7 @@ from audiocodecs import L16_16K, Samples, Wav, read_wav
 from mediaserver import Stream, StreamReport
 from mediaserver.agents.menu import Menu
 from mediaserver.agents.recording.recorder import Recorder, recorded
-from mediaserver.agents.recording.recording import WavFile
+from mediaserver.agents.recording.recording import WavFile, open_recording
 from mediaserver.handler import Handler, HandlerError
 from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import Misbehaviour
@@ -345,7 +345,33 @@ def test_a_disk_that_is_full_does_not_end_the_call(
     )
     path = tmp_path / f"a.{suffix}"
     call(test, Routes(Route(Pausing, settings={"path": path})), audio=tone(3.0))
-    assert [each["event"] for each in logs if each["log_level"] == "error"] == ["recording failed"]
+    errors = [each for each in logs if each["log_level"] == "error"]
+    assert [each["event"] for each in errors] == ["recording failed"]
+    assert errors[0]["error"] == "[Errno 28] No space left on device"
+
+
+@pytest.mark.parametrize("room", [200, 30_000])
+def test_a_disk_that_fills_while_flac_is_written_is_told_as_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    left = room
+
+    def limited(descriptor: int, data: bytes) -> int:
+        nonlocal left
+        if not left:
+            raise OSError(28, "No space left on device")
+        written = write(descriptor, data[:left])
+        left -= written
+        return written
+
+    write = os.write
+    monkeypatch.setattr("mediaserver.agents.recording.recording.os.write", limited)
+    _, file = open_recording(tmp_path / "a.flac", 8000)
+    noise = np.random.default_rng(1).integers(-9000, 9000, (24_000, 2)).astype(np.int16)
+    with pytest.raises(OSError, match="No space left on device"):
+        file.write(noise)
+    with pytest.raises(OSError, match="No space left on device"):
+        file.close()
 
 
 def test_a_recording_that_failed_keeps_nothing(
