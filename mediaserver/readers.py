@@ -82,6 +82,21 @@ class AudioReader(Reader):
         return frame
 
 
+class TrackReader(AudioReader):
+    """The frames of one track of a stream; those of the other are taken out and dropped."""
+
+    __slots__ = ("_track",)
+
+    def __init__(self, inbox: Inbox, track: str) -> None:
+        super().__init__(inbox)
+        self._track = track
+
+    async def __anext__(self) -> Frame:
+        while (frame := await super().__anext__()).track != self._track:
+            pass
+        return frame
+
+
 class EventReader(Reader):
     """All events of a stream."""
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from mediaserver.call import (
     Wire,
 )
 from mediaserver.playback import Playback
-from mediaserver.readers import AudioReader, ControlReader, EventReader, Reader
+from mediaserver.readers import AudioReader, ControlReader, EventReader, Reader, TrackReader
 
 
 if TYPE_CHECKING:
@@ -162,18 +162,30 @@ class Stream:
 
     # Receiving.
 
-    def audio(self) -> AudioReader:
+    def audio(self, track: Literal["inbound", "outbound"] | None = None) -> AudioReader:
         """Iterate over the frames received, until the stream ends.
+
+        A stream may have two tracks: ``inbound``, what the caller says, and ``outbound``, what they
+        hear. Their frames alternate. Most code means ``inbound`` and should say so.
 
         Only one reader reads audio at a time: this or `events`. If the handler is slower than the
         call, the oldest audio is dropped, never control events. The setting ``inbox_overflow``
         makes the server pause reading instead.
 
+        Args:
+            track: the track to read; None for all that the stream has.
+
         Raises:
+            ValueError: if there is no such track on any stream.
             RuntimeError: if a task is waiting for the audio in another reader.
 
         """
-        reader = self._claim(AudioReader(self._inbox), "audio")
+        if track not in (None, "inbound", "outbound"):
+            raise ValueError(f"a track is 'inbound' or 'outbound', not {track!r}")
+        if track is None or self.tracks == (track,):
+            reader = self._claim(AudioReader(self._inbox), "audio")
+        else:
+            reader = self._claim(TrackReader(self._inbox, track), "audio")
         self._inbox.want_audio()
         return reader
 

@@ -1,5 +1,5 @@
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -29,6 +29,29 @@ def test_audio_yields_frames_until_the_end() -> None:
     assert [frame.chunk for frame in frames] == list(
         range(frames[0].chunk, frames[0].chunk + len(frames))
     )
+
+
+@pytest.mark.parametrize("track", ["inbound", "outbound", None])
+def test_audio_of_one_track_is_of_that_track(track: Any) -> None:
+    async def test(stream: Stream, phone: Phone) -> None:
+        reader = stream.audio(track)
+        await phone.wait_until(0.5)
+        await phone.hang_up()
+        await asyncio.sleep(0)
+        tracks.extend([frame.track async for frame in reader])
+
+    tracks: list[str] = []
+    called(test, tracks=("inbound", "outbound"), bidirectional=False)
+    assert len(tracks) >= 24
+    assert set(tracks) == ({track} if track else {"inbound", "outbound"})
+
+
+def test_a_track_that_no_stream_has_is_refused() -> None:
+    async def test(stream: Stream, phone: Phone) -> None:
+        with pytest.raises(ValueError, match="a track is 'inbound' or 'outbound', not 'both'"):
+            stream.audio(cast(Any, "both"))
+
+    called(test)
 
 
 def test_audio_that_was_received_before_the_end_can_still_be_read() -> None:

@@ -46,6 +46,8 @@ class Parrot(Handler):
 
     async def on_audio(self, frame: Frame) -> None:
         """Keep what the caller says, and repeat it when they have finished."""
+        if frame.track != "inbound":
+            return
         self.said.append(frame)
         if frame_rms(frame) > self.level:
             self.loud, self.quiet = len(self.said), 0.0

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ class Transcriber(Handler):
     """Transcribes everything the caller says, utterance by utterance, and says nothing.
 
     Subclass it for `on_transcript`, or let it write a file of JSON lines:
-    ``{"start": 1.24, "end": 2.8, "text": "hello"}``, in seconds since the start of the stream.
+    ``{"track": "inbound", "start": 1.24, "end": 2.8, "text": "hello"}``, in seconds since the start
+    of the stream. If the stream has an outbound track, the other party is listened to and
+    transcribed apart from the caller.
 
     Args:
         speech_to_text: transcribes the caller. An utterance at which it fails is left out.
@@ -64,8 +67,7 @@ class Transcriber(Handler):
         self.turn_taking = turn_taking if turn_taking is not None else TurnSettings()
         self.voice_detector = voice_detector
         self.patience = patience
-        # Utterances wait here and are transcribed one at a time, in their order. None is the end.
-        self._utterances: asyncio.Queue[Utterance | None] = asyncio.Queue()
+        self._ears: dict[str, _Ear] = {}
         self._began = 0.0
 
     @classmethod
@@ -90,50 +92,60 @@ class Transcriber(Handler):
             yield
 
     async def on_transcript(self, transcript: Transcript) -> None:
-        """Something was transcribed; the transcript may be partial."""
+        """Something was transcribed; it may be partial, and its `Transcript.track` says whose."""
 
     async def __call__(self, stream: Stream) -> None:
         """Transcribe until the stream has ended and all of it is transcribed."""
         self._path = None if self.path is None else stream_path(self.path, stream)
         self._began = stream.clock()
-        settings = self.turn_taking
-        self.listener = Listener(
-            stream,
-            TurnTaker(settings, await make_detector(self.voice_detector)),
-            barge_in="notify",
-            preroll=settings.preroll,
-            started=self._utterances.put_nowait,
-        )
+        self._ears = {
+            track: _Ear(stream, self.turn_taking, await make_detector(self.voice_detector))
+            for track in stream.tracks
+        }
         await super().__call__(stream)
 
     async def on_start(self) -> None:
-        """Transcribe what the caller says."""
-        while (utterance := await self._utterances.get()) is not None:
+        """Transcribe what each party says."""
+        tasks = [asyncio.create_task(self._transcribe_all(track)) for track in self._ears]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    async def on_audio(self, frame: Frame) -> None:
+        """Listen to whoever speaks on this track."""
+        ear = self._ears.get(frame.track)
+        if ear is not None:
+            ear.listener.hear(frame)
+
+    async def on_stop(self, reason: str) -> None:
+        """End the current utterances."""
+        for ear in self._ears.values():
+            ear.listener.end()
+            ear.utterances.put_nowait(None)
+
+    async def _transcribe_all(self, track: str) -> None:
+        utterances = self._ears[track].utterances
+        while (utterance := await utterances.get()) is not None:
             try:
-                await self._transcribe(utterance)
+                await self._transcribe(track, utterance)
             except ServiceError as error:
                 self.stream.count_failure(error.service)
                 log.warning("utterance not transcribed", error=str(error), call=self.stream.call_id)
 
-    async def on_audio(self, frame: Frame) -> None:
-        """Listen to the caller."""
-        self.listener.hear(frame)
-
-    async def on_stop(self, reason: str) -> None:
-        """End the current utterance."""
-        self.listener.end()
-        self._utterances.put_nowait(None)
-
-    async def _transcribe(self, utterance: Utterance) -> None:
+    async def _transcribe(self, track: str, utterance: Utterance) -> None:
+        listener = self._ears[track].listener
         understood = transcripts(self.speech_to_text, utterance, patience=self.patience)
         async with aclosing(understood):
             async for transcript in understood:
-                self.listener.understood(utterance, transcript.text, final=transcript.final)
+                listener.understood(utterance, transcript.text, final=transcript.final)
                 if utterance.dropped or not words_of(transcript.text):
                     continue
-                if transcript.final and self._path is not None:
-                    await self._write(self._path, self._line(utterance, transcript))
-                await self.on_transcript(transcript)
+                told = replace(transcript, track=track)
+                if told.final and self._path is not None:
+                    await self._write(self._path, self._line(utterance, told))
+                await self.on_transcript(told)
 
     async def _write(self, path: Path, line: dict[str, Any]) -> None:
         try:
@@ -149,10 +161,25 @@ class Transcriber(Handler):
     def _line(self, utterance: Utterance, transcript: Transcript) -> dict[str, Any]:
         ended = utterance.ended_at
         return {
+            "track": transcript.track,
             "start": round(utterance.started_at - self._began, 2),
             "end": None if ended is None else round(ended - self._began, 2),
             "text": transcript.text.strip(),
         }
+
+
+class _Ear:
+    """Listens to one track. Its utterances are transcribed one at a time; None is the end."""
+
+    def __init__(self, stream: Stream, settings: TurnSettings, detector: VoiceDetector) -> None:
+        self.utterances: asyncio.Queue[Utterance | None] = asyncio.Queue()
+        self.listener = Listener(
+            stream,
+            TurnTaker(settings, detector),
+            barge_in="notify",
+            preroll=settings.preroll,
+            started=self.utterances.put_nowait,
+        )
 
 
 def _add_line(path: Path, line: dict[str, Any]) -> None:

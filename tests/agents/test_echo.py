@@ -5,6 +5,7 @@ from audiocodecs import L16_8K, L16_16K, L16_24K, MULAW_8K, AudioFormat
 from mediaserver.agents import Echo
 from mediaserver.sandbox import CallReport
 from mediaserver.testing import joined, run_virtual
+from tests.agents.both_tracks import call_with_both_tracks
 
 
 FORMATS = [MULAW_8K, L16_8K, L16_16K, L16_24K]
@@ -37,3 +38,8 @@ def test_mu_law_is_not_transcoded() -> None:
             return b"".join(bytes(payload) for _, payload in line.phone._buffer._heard)
 
     assert bytes(range(256)) * 10 in run_virtual(main())
+
+
+def test_the_other_party_is_not_echoed() -> None:
+    report = call_with_both_tracks(Echo, caller=(9.0, 9.0), other=(0.5, 1.5), until=2.0)
+    assert report.audio_played == 0.0

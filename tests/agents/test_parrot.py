@@ -7,9 +7,11 @@ import pytest
 
 from audiocodecs import Samples, write_wav
 from mediaserver.agents import Parrot
+from mediaserver.call import Frame
 from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import CallReport, Phone
 from mediaserver.testing import joined, run_virtual
+from tests.agents.both_tracks import call_with_both_tracks
 
 
 def tone(seconds: float, rate: int = 8000) -> Samples:
@@ -105,3 +107,15 @@ def test_a_key_makes_it_forget_what_was_said_so_far() -> None:
 
     report = called(test, tone(0.75))
     assert report.audio_received == 0
+
+
+def test_the_other_party_is_not_repeated() -> None:
+    said: list[int] = []
+
+    class Listening(Parrot):
+        async def on_audio(self, frame: Frame) -> None:
+            await super().on_audio(frame)
+            said.append(len(self.said))
+
+    call_with_both_tracks(Listening, caller=(9.0, 9.0), other=(0.5, 1.5), until=3.0)
+    assert max(said) <= 3  # the last frames of silence

@@ -15,6 +15,7 @@ from mediaserver.agents.turns import LevelDetector
 from mediaserver.routes import Route, Routes
 from mediaserver.testing import JoinedCall, joined, run_virtual
 from mediaserver.testing.services import Fault, TimedTranscription, Timing
+from tests.agents.both_tracks import call_with_both_tracks, hertz_of
 
 
 def tone(seconds: Any) -> Any:
@@ -33,10 +34,12 @@ class Kept(Transcriber):
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, voice_detector=LevelDetector, **settings)
         self.transcripts: list[Any] = []
+        self.tracks: list[str] = []
         KEPT.append(self)
 
     async def on_transcript(self, transcript: Transcript) -> None:
         self.transcripts.append((transcript.text, transcript.final))
+        self.tracks.append(transcript.track)
 
 
 KEPT: list[Any] = []
@@ -87,6 +90,25 @@ def test_what_is_understood_so_far_is_told(kept: list[Any]) -> None:
 def test_what_is_said_last_is_transcribed_though_the_caller_hangs_up(kept: list[Any]) -> None:
     called(TimedTranscription(["hello"]), until=1.4, said=TWO_UTTERANCES)
     assert kept[0].transcripts == [("hello", True)]
+
+
+def test_each_party_is_transcribed_apart_from_the_other(kept: list[Any], tmp_path: Path) -> None:
+    def heard(frames: Any) -> str:
+        return f"tone of {hertz_of(np.concatenate([frame.samples for frame in frames]))}"
+
+    path = tmp_path / "a.jsonl"
+    settings = {"speech_to_text": TimedTranscription(heard), "path": path}
+    routes = Routes(Route(Kept, settings=settings))
+    # They speak at once for a while.
+    call_with_both_tracks(routes, caller=(0.5, 3.5), other=(1.0, 2.0), until=5.0)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(line["track"], line["text"]) for line in lines] == [
+        ("outbound", "tone of 1000"),
+        ("inbound", "tone of 400"),
+    ]
+    for line, times in zip(lines, [(1.0, 2.0), (0.5, 3.5)], strict=True):
+        assert (line["start"], line["end"]) == pytest.approx(times, abs=0.15)
+    assert kept[0].tracks == ["outbound", "inbound"]
 
 
 def test_utterances_keep_their_order_however_long_each_takes(kept: list[Any]) -> None:

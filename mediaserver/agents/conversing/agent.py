@@ -323,8 +323,9 @@ class Agent(Configured, Handler, ABC):
         await asyncio.wait([*tasks, self.start(self._warm_up(), "warms up")])
 
     async def on_audio(self, frame: Frame) -> None:
-        """Listen to the caller."""
-        self.listener.hear(frame)
+        """Listen to the caller, and to nobody else whom the stream carries."""
+        if frame.track == "inbound":
+            self.listener.hear(frame)
 
     async def on_dtmf(self, digit: str) -> None:
         """Fall silent, and treat the key as something the caller says."""

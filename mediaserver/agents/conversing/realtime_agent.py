@@ -167,7 +167,7 @@ class RealtimeAgent(Agent):
         """Listen to the caller, or let the model listen."""
         if not self._kept.takes_turns:
             await super().on_audio(frame)
-        elif self._kept.current is not None:
+        elif self._kept.current is not None and frame.track == "inbound":
             await self._kept.do(self._kept.current, self._kept.current.hear(frame))
 
     async def hear(self, utterance: Utterance) -> str | None:

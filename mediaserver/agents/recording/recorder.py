@@ -17,7 +17,7 @@ H = TypeVar("H", bound="StreamHandler | type[Handler]")
 
 
 class Recorder(Handler):
-    """Records a call until the caller hangs up: the caller left, the agent right.
+    """Records a call until the caller hangs up: the caller left, what they hear right.
 
     It says nothing itself. To record what another handler does, see `recorded`; a subclass is
     recorded as well, and can pause `recording`.

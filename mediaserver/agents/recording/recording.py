@@ -49,7 +49,9 @@ class RecordingFile(Protocol):
 
 
 class Recording:
-    """A stereo recording of a stream: the caller left, the agent right.
+    """A stereo recording of a stream: the caller left, what they hear right.
+
+    That is what is played to them, and on a stream with an outbound track the other party.
 
     Each side is recorded as the other heard it: interrupted speech ends where the caller stopped
     hearing it, and pauses, underruns and lost frames keep their length. The file is written once a
@@ -132,7 +134,7 @@ class Recording:
     # mediaserver.call.Tap
 
     def received(self, frame: Frame, at: float) -> None:
-        """Record a frame from the caller."""
+        """Record a frame of the caller, or of the other party."""
         if not self.failed:
             self._timeline.received(frame, at)
 

@@ -33,7 +33,9 @@ OFFSET_WINDOW = 10.0
 LONGEST_KEPT = 60.0
 """Seconds of audio that are kept until they are taken; more is lost."""
 
-CALLER, AGENT = 0, 1
+CALLER, AGENT, OTHER = 0, 1, 2
+"""The sides: what the caller said; what was played to them; what the other party said, if the
+stream has an outbound track. The last two are one to the caller, and are mixed."""
 
 
 @dataclass(slots=True)
@@ -57,11 +59,11 @@ class Timeline:
         """Seconds of audio that were lost because too little was taken."""
         self._format = format
         self._began = began
-        self._samples: NDArray[np.int16] = np.zeros((format.rate, 2), np.int16)
+        self._samples: NDArray[np.int16] = np.zeros((format.rate, 3), np.int16)
         # The index of the first sample held.
         self._taken = 0
         # The index after the last sample of each side.
-        self._ends = [0, 0]
+        self._ends = [0, 0, 0]
         # The agent's audio that the caller has not heard yet.
         self._ahead: deque[_Piece] = deque()
         self._agent_until = began
@@ -76,14 +78,13 @@ class Timeline:
     # Input.
 
     def received(self, frame: Frame, at: float) -> None:
-        """Place a frame at the time when the caller said it."""
-        if frame.track == "outbound":
-            return
+        """Place a frame at the time when it was said."""
+        side = OTHER if frame.track == "outbound" else CALLER
         samples = frame.samples
-        index = self._index_of(frame, at)
+        index = self._index_of(frame, at, side)
         self._keep_time(at - frame.seconds - index / self.rate, at)
         if not self.paused:
-            self._place(CALLER, index, samples)
+            self._place(side, index, samples)
 
     def sent(self, audio: Wire, at: float) -> None:
         """Keep audio until the caller hears it."""
@@ -124,7 +125,7 @@ class Timeline:
     # Output.
 
     def take(self, until: float) -> NDArray[np.int16]:
-        """Take the audio up to a time: int16 of shape ``(n, 2)``, caller left."""
+        """Take the audio up to a time: int16 of shape ``(n, 2)``, caller left, the others right."""
         bps = self._format.bytes_per_second
         while self._ahead and self._ahead[0].at <= until:
             piece = self._ahead.popleft()
@@ -138,7 +139,10 @@ class Timeline:
         if size <= 0:
             return np.zeros((0, 2), np.int16)
         self._reserve(size)
-        taken = self._samples[:size].copy()
+        taken = self._samples[:size, :2].copy()
+        if self._ends[OTHER] > self._taken:
+            heard = taken[:, AGENT].astype(np.int32) + self._samples[:size, OTHER]
+            taken[:, AGENT] = heard.clip(-32768, 32767)
         for begin, end in self._pauses:
             first = self._index_at(begin) - self._taken
             last = size if end is None else self._index_at(end) - self._taken
@@ -152,9 +156,9 @@ class Timeline:
 
     # Placement.
 
-    def _index_of(self, frame: Frame, at: float) -> int:
+    def _index_of(self, frame: Frame, at: float, side: int) -> int:
         """Return the index at which a frame begins."""
-        expected = self._ends[CALLER]
+        expected = self._ends[side]
         if self._anchor is None:
             index = max(0, round((at - frame.seconds - self._began) * self.rate))
             self._anchor = ((frame.timestamp or 0) / 1000, index)
@@ -195,6 +199,6 @@ class Timeline:
 
     def _reserve(self, size: int) -> None:
         if size > len(self._samples):
-            grown = np.zeros((max(size, 2 * len(self._samples)), 2), np.int16)
+            grown = np.zeros((max(size, 2 * len(self._samples)), 3), np.int16)
             grown[: len(self._samples)] = self._samples
             self._samples = grown

@@ -17,12 +17,15 @@ class Transcript:
         text: all words of the utterance so far, not only the new ones.
         final: whether the text will not change any more.
         seconds: the seconds of audio that are charged for; set on the final transcript.
+        track: who spoke: ``inbound`` for the caller, ``outbound`` for the other party. Handlers set
+            this; a service need not.
 
     """
 
     text: str
     final: bool = False
     seconds: float = 0.0
+    track: str = "inbound"
 
 
 class SpeechToText(Protocol):

@@ -9,14 +9,15 @@ import pytest
 import structlog
 
 from mediaserver import Turn
-from mediaserver.agents import Agent, VoiceAgent, tool
+from mediaserver.agents import Agent, RealtimeAgent, VoiceAgent, tool
 from mediaserver.agents.services import ServiceError, ToolCall, Transcript
 from mediaserver.agents.turns import LevelDetector, TurnSettings
 from mediaserver.call import StreamEndedError
 from mediaserver.handler import HandlerError
 from mediaserver.plivo.callbacks import AnswerRequest
-from mediaserver.routes import Route
+from mediaserver.routes import Route, Routes
 from mediaserver.testing import JoinedCall, run_virtual
+from mediaserver.testing.realtime import ScriptedRealtime
 from mediaserver.testing.services import (
     Fault,
     TimedModel,
@@ -25,6 +26,7 @@ from mediaserver.testing.services import (
     Timing,
 )
 from mediaserver.testing.virtual_time import VirtualTimeLoop
+from tests.agents.both_tracks import call_with_both_tracks
 from tests.agents.scripted_call import Scripted, caller, converse, voice
 
 
@@ -264,6 +266,31 @@ def test_a_key_interrupts() -> None:
     assert call.turns[0].interrupted
     assert call.report.interrupts[0].seconds <= 0.04
     assert call.said[1:] == [("user", "[pressed 1]"), ("assistant", "One.")]
+
+
+# The other party.
+
+
+@pytest.mark.parametrize("kind", ["voice", "realtime", "realtime that takes the turns"])
+def test_an_agent_listens_to_the_caller_alone(kind: str) -> None:
+    stt = TimedTranscription(["Hello?"])
+    settings: dict[str, Any] = {
+        **services(),
+        "speech_to_text": stt,
+        "language_model": TimedModel(["Yes."]),
+    }
+    model = ScriptedRealtime(["Yes."], takes_turns=kind.endswith("turns"))
+    agent: Any = VoiceAgent
+    if kind != "voice":
+        agent, settings = RealtimeAgent, {"model": model}
+    routes = Routes(Route(agent, settings={**settings, "voice_detector": LevelDetector}))
+    call_with_both_tracks(routes, caller=(1.0, 2.0), other=(0.5, 3.5), until=5.0)
+    if kind == "voice":
+        assert stt.heard == [pytest.approx(2.0, abs=0.1)]
+    elif kind == "realtime":
+        assert model.session.turns == [pytest.approx(2.0, abs=0.1)]
+    else:
+        assert model.session._heard == pytest.approx(5.0, abs=0.1)
 
 
 # Of its own accord.

@@ -21,6 +21,7 @@ from mediaserver.handler import Handler, HandlerError
 from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import Misbehaviour
 from mediaserver.testing import JoinedCall, in_virtual_time, joined, run_virtual, stall
+from tests.agents.both_tracks import call_with_both_tracks, hertz_of
 from tests.agents.scripted_call import Scripted, converse, voice
 
 
@@ -92,6 +93,15 @@ def logs() -> Iterator[list[Any]]:
 async def listen(stream: Stream) -> None:
     async for _ in stream.audio():
         pass
+
+
+def test_the_other_party_is_recorded_on_the_right(tmp_path: Path) -> None:
+    path = tmp_path / "call.wav"
+    routes = Routes(Route(Recorder, settings={"path": path}))
+    call_with_both_tracks(routes, caller=(0.5, 1.5), other=(1.0, 2.0), until=2.5)
+    left, right = read_wav(path).samples.T
+    assert [hertz_of(left[at : at + 2400]) for at in (4800, 8800, 12800)] == [400, 400, 0]
+    assert [hertz_of(right[at : at + 2400]) for at in (4800, 8800, 12800)] == [0, 1000, 1000]
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac"])

@@ -87,3 +87,18 @@ def test_clocks_that_drift_are_followed() -> None:
     before = timeline._taken / 8000
     start, _ = loud(timeline.take(heard_at + 0.1), AGENT)
     assert abs(before + start - 60.0) < 0.04
+
+
+def test_the_other_party_is_mixed_with_what_is_played() -> None:
+    timeline = Timeline(L16_8K, 100.0)
+    timeline.received(frame(5000), 100.02)
+    for number in range(10):
+        timeline.received(frame(5100 + 20 * number, "outbound"), 100.12 + 0.02 * number)
+    timeline.sent(b"\x00\x70" * 800, 100.2)
+    timeline.cut(100.25)
+    samples = timeline.take(100.5)
+    assert loud(samples, CALLER) == (0.0, 0.02)
+    assert loud(samples, AGENT) == (0.1, 0.3)
+    levels = [int(samples[at, AGENT]) for at in (1000, 1800, 2200)]
+    # As loud as both, and no louder than samples can be.
+    assert levels == [0x1010, 0x7FFF, 0x1010]
