@@ -18,6 +18,7 @@ from mediaserver.call import (
 )
 from mediaserver.handler import Handler, HandlerError, Lifespan, StreamHandler
 from mediaserver.playback import Playback
+from mediaserver.plivo.stream_options import StreamOptions
 from mediaserver.protocol import Dtmf, ProtocolError, StreamError
 from mediaserver.routes import Route, Routes
 from mediaserver.stream import CallControlError, Stream
@@ -44,6 +45,7 @@ __all__ = [
     "StreamEndedError",
     "StreamError",
     "StreamHandler",
+    "StreamOptions",
     "StreamReport",
     "StreamStatus",
     "Turn",

@@ -23,6 +23,7 @@ from mediaserver.stream import Stream
 
 if TYPE_CHECKING:
     from mediaserver.plivo.callbacks import AnswerRequest
+    from mediaserver.plivo.stream_options import StreamOptions
 
 StreamHandler = Callable[[Stream], Awaitable[object]]
 """The simplest handler: takes a stream, and returns when it has finished with it."""
@@ -81,18 +82,23 @@ class Handler:
 
         """
 
-    async def on_answer(self, answer: AnswerRequest, shared: Any) -> None:
+    async def on_answer(self, answer: AnswerRequest, shared: Any) -> StreamOptions | None:
         """This server has answered the call, and its stream will connect: get ready.
 
         ``self.stream`` does not exist yet, and `on_start` does not wait for this hook. An exception
         is logged and counted, and the call continues. If the stream does not connect, this hook is
         cancelled, and `on_stop` is called with the reason.
 
+        It may return how the call is to be streamed, where that differs from the route. If it has
+        to await something before, declare it with ``-> StreamOptions``: the answer to Plivo then
+        waits for it, for at most the setting ``answer_timeout``.
+
         Args:
             answer: Plivo's answer request, with all that it says about the call.
             shared: what will be ``self.stream.shared``.
 
         """
+        return None
 
     async def on_start(self) -> None:
         """The stream has started."""

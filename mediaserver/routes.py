@@ -14,6 +14,7 @@ from mediaserver.handler import Handler, HandlerError, Lifespan, StreamHandler
 from mediaserver.importing import find_attribute, import_named
 from mediaserver.path_patterns import PathPatternError, path_pattern
 from mediaserver.plivo.numbers import phone_key
+from mediaserver.plivo.stream_options import StreamOptions
 from mediaserver.stream import Stream
 
 
@@ -27,6 +28,7 @@ class Route:
             the handler gets as `Stream.path_params` (see `PathPattern`).
         number: the dialled number, in any form of `phone_key`. None means any number.
         settings: keyword arguments for the handler.
+        stream: how its calls are streamed, where that differs from the server's settings.
 
     Raises:
         HandlerError: if `handler` is not a handler or does not take the settings, `path` does not
@@ -39,6 +41,7 @@ class Route:
     path: str = "/stream"
     number: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    stream: StreamOptions = field(default_factory=StreamOptions)
 
     def __post_init__(self) -> None:
         if not self.path.startswith("/"):
@@ -52,6 +55,8 @@ class Route:
                 "a route's number is a phone number with its country code, such as +14155550100, "
                 f"or a SIP address, such as sip:user@host; not {self.number!r}"
             )
+        if not isinstance(cast(Any, self.stream), StreamOptions):
+            raise HandlerError(f"a route's stream must be StreamOptions(…), not {self.stream!r}")
         check_handler(self.handler, self.settings)
 
     @property
@@ -187,6 +192,22 @@ class Routes:
     def shared(self, route: Route) -> Any:
         """Return what the lifespan of `route` yielded."""
         return self._shared.get(id(route))
+
+    def check_streams(self, options: StreamOptions) -> None:
+        """Check that every route's calls can be streamed, given the options of the server.
+
+        Raises:
+            HandlerError: Plivo would refuse those of a route.
+
+        """
+        problems = []
+        for route in self.routes:
+            try:
+                route.stream.over(options).check()
+            except ValueError as error:
+                problems.append(f"the stream of {route.name}, at {route.path}: {error}")
+        if problems:
+            raise HandlerError("\n".join(problems))
 
     def try_out(self) -> None:
         """Make an instance of each handler class, to see that its calls can.

@@ -46,12 +46,13 @@ def serve_command(**options: Any) -> None:
         fail(str(error), 2)
     routes = _load_routes(settings)
 
+    from mediaserver.handler import HandlerError
     from mediaserver.server.process import daemon
     from mediaserver.server.process.tls import TLSError
 
     try:
         status = daemon.run_server(settings, routes)
-    except TLSError as error:
+    except (TLSError, HandlerError) as error:
         fail(str(error), 2)
     except daemon.BindError as error:
         fail(str(error))
@@ -137,8 +138,9 @@ def _parameter(name: str, kind: Any, info: Any, default: Any = None) -> inspect.
 
 def _metavar(name: str, field: FieldInfo) -> str:
     text = str(field.annotation)
-    if get_origin(field.annotation) is Literal:
-        return "|".join(get_args(field.annotation))
+    for kind in (field.annotation, *get_args(field.annotation)):
+        if get_origin(kind) is Literal:
+            return "|".join(get_args(kind))
     if name.endswith("_per_second") or ("int" in text and "ip" not in text):
         return "N"
     if "float" in text:

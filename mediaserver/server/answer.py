@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 import structlog
 
 from mediaserver.plivo.callbacks import AnswerRequest
+from mediaserver.plivo.stream_options import HANG_UP, StreamOptions
 from mediaserver.plivo.stream_parameters import MAX_URL
 from mediaserver.plivo.xml import Hangup, Redirect, Response, Speak, Stream
 from mediaserver.server.runtime import Runtime
@@ -32,6 +34,8 @@ class WebhookReply:
     xml: bytes
     kind: str
     """Name under which it is counted, such as ``stream``, ``busy``, ``rejected`` or ``ended``."""
+    streamed: Callable[[StreamOptions], bytes] | None = None
+    """If the call is streamed, returns the XML for other options; ValueError if they disagree."""
 
 
 def answer(
@@ -67,7 +71,27 @@ def answer(
         return busy(runtime.settings)
     runtime.answered.add(request)
     runtime.prepared.prepare(route, request)
-    return WebhookReply(_stream(runtime.settings, url, base_url), "stream")
+    levels = route.stream.over(runtime.settings.stream_options)
+    status_url = f"{base_url}/status" if runtime.settings.status_callbacks else None
+
+    def streamed(options: StreamOptions) -> bytes:
+        return _stream(options.over(levels), url, status_url)
+
+    return WebhookReply(streamed(StreamOptions()), "stream", streamed)
+
+
+async def decided(runtime: Runtime, request: AnswerRequest, reply: WebhookReply) -> WebhookReply:
+    """Return the reply with what the handler's `on_answer` says about the stream of its call."""
+    if reply.streamed is None:
+        return reply
+    options = await runtime.prepared.options(request.call_id)
+    if options is None:
+        return reply
+    try:
+        return replace(reply, xml=reply.streamed(options))
+    except ValueError as error:
+        log.error("what on_answer returned is ignored", reason=str(error), call=request.call_id)
+        return reply
 
 
 def busy(settings: Settings) -> WebhookReply:
@@ -101,14 +125,15 @@ def _stream_url(runtime: Runtime, request: AnswerRequest, base_url: str, path: s
     return url
 
 
-def _stream(settings: Settings, url: str, base_url: str) -> bytes:
-    stream = Stream(
-        url,
-        bidirectional=True,
-        keep_call_alive=True,
-        content_type=str(settings.default_format),
-        status_callback_url=f"{base_url}/status" if settings.status_callbacks else None,
-    )
-    # Runs when the stream ends, whichever side ended it; an open call would cost money in silence.
-    after = Hangup() if settings.on_end == "hangup" else Redirect(settings.on_end)
-    return Response(stream, after).to_xml()
+def _stream(options: StreamOptions, url: str, status_url: str | None) -> bytes:
+    options.check()
+    attributes = options.attributes()
+    if not attributes["noise_cancellation"]:
+        # As Plivo's default, and a level without it would be ignored.
+        del attributes["noise_cancellation"]
+        attributes.pop("noise_cancellation_level", None)
+    attributes.setdefault("status_callback_url", status_url)
+    # Without keepCallAlive this runs at once. With it, it runs when the stream ends, whichever side
+    # ended it: an open call would cost money in silence.
+    after = Redirect(options.on_end) if options.on_end not in (None, HANG_UP) else Hangup()
+    return Response(Stream(url, **attributes), after).to_xml()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ import structlog
 from mediaserver.containment import contained, tell_of_failures
 from mediaserver.handler import Handler, StreamHandler
 from mediaserver.plivo.callbacks import AnswerRequest
+from mediaserver.plivo.stream_options import StreamOptions
 from mediaserver.routes import Route, Routes
 from mediaserver.stream import Stream
 
@@ -35,7 +37,7 @@ class Dispatcher(Protocol):
 class _Prepared:
     route: Route
     handler: Handler
-    getting_ready: asyncio.Task[None]
+    getting_ready: asyncio.Task[StreamOptions | None]
     expiry: asyncio.TimerHandle
 
 
@@ -50,6 +52,7 @@ class PreparedHandlers:
         seconds: how long a handler waits for its stream.
         limit: number of handlers that may wait at once; beyond it, the oldest is stopped.
         grace: seconds that `Handler.on_stop` may take.
+        answer_timeout: seconds that `options` waits.
         failed: takes the exception of a hook, and by keyword the ids of the call and the handler.
 
     """
@@ -61,12 +64,14 @@ class PreparedHandlers:
         seconds: float,
         limit: int,
         grace: float,
+        answer_timeout: float,
         failed: Callable[..., object],
     ) -> None:
         self._routes = routes
         self._seconds = seconds
         self._limit = limit
         self._grace = grace
+        self._answer_timeout = answer_timeout
         self._failed = failed
         self._waiting: dict[str, _Prepared] = {}
         self._leaving: set[asyncio.Task[None]] = set()
@@ -113,6 +118,25 @@ class PreparedHandlers:
             loop.call_later(self._seconds, self.abandon, call_id),
         )
 
+    async def options(self, call_id: str) -> StreamOptions | None:
+        """Return how `Handler.on_answer` wants its call to be streamed; None if it does not say.
+
+        Waits for a hook that is declared to return `StreamOptions`, within the time limit.
+        """
+        waiting = self._waiting.get(call_id)
+        if waiting is None:
+            return None
+        getting_ready = waiting.getting_ready
+        # It may return in its first step.
+        await asyncio.sleep(0)
+        if not getting_ready.done() and _declares_options(waiting.handler):
+            await asyncio.wait([getting_ready], timeout=self._answer_timeout)
+        if getting_ready.done():
+            return None if getting_ready.cancelled() else getting_ready.result()
+        ids = {"call": call_id, "handler": waiting.route.name}
+        getting_ready.add_done_callback(partial(_warn_of_late_options, ids))
+        return None
+
     def take(self, call_id: str | None, route: Route) -> StreamHandler:
         """Return the handler that was prepared for a call, or else one that is created for it."""
         waiting = self._waiting.get(call_id or "")
@@ -157,13 +181,18 @@ class PreparedHandlers:
 
     async def _get_ready(
         self, handler: Handler, request: AnswerRequest, shared: Any, ids: dict[str, str]
-    ) -> None:
+    ) -> StreamOptions | None:
         tell_of_failures(partial(self._failed, **ids))
         try:
             with contained():
-                await handler.on_answer(request, shared)
+                options: object = await handler.on_answer(request, shared)
         except Exception as error:
             self._failed(error, **ids)
+            return None
+        if options is None or isinstance(options, StreamOptions):
+            return options
+        log.warning("on_answer returned neither StreamOptions nor None", value=repr(options), **ids)
+        return None
 
     async def _leave(self, waiting: _Prepared, ids: dict[str, str]) -> None:
         log.info("stream never came", **ids)
@@ -176,3 +205,17 @@ class PreparedHandlers:
                     await waiting.handler.on_stop(NEVER_CAME)
         except Exception as error:
             self._failed(error, **ids)
+
+
+def _declares_options(handler: Handler) -> bool:
+    declared = inspect.signature(handler.on_answer).return_annotation
+    return "StreamOptions" in str(declared)
+
+
+def _warn_of_late_options(ids: dict[str, str], done: asyncio.Task[StreamOptions | None]) -> None:
+    if not done.cancelled() and done.result() is not None:
+        log.warning(
+            "on_answer returned StreamOptions after the call had been answered",
+            hint="declare it with -> StreamOptions, and return within answer_timeout",
+            **ids,
+        )

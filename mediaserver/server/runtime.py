@@ -85,6 +85,7 @@ class Runtime:
         has_room: Callable[[], bool] = lambda: True,
         coalesces: bool = False,
     ) -> None:
+        routes.check_streams(settings.stream_options)
         self.clock = clock
         self.wall_clock = wall_clock
         self.settings = settings
@@ -126,6 +127,7 @@ class Runtime:
             seconds=settings.token_seconds,
             limit=settings.max_calls,
             grace=settings.grace,
+            answer_timeout=settings.answer_timeout,
             failed=self.handler_failed,
         )
         self.after_calls = AfterCalls(

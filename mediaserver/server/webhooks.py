@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeAlias
 from urllib.parse import parse_qsl, quote
 
@@ -34,7 +34,7 @@ from mediaserver.plivo.callbacks import (
     parse_callback,
 )
 from mediaserver.plivo.signatures import SignatureError, form_params
-from mediaserver.server.answer import NOTHING, AnswerError, WebhookReply, answer, busy
+from mediaserver.server.answer import NOTHING, AnswerError, WebhookReply, answer, busy, decided
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.trust.proxy import base_url, origin
 
@@ -49,7 +49,7 @@ _NO_STORE: Final = {"cache-control": "no-store"}
 _START_WAIT: Final = 10.0
 """Seconds that a request waits for a server that is starting. Plivo waits 15 for the XML."""
 
-_Take: TypeAlias = Callable[[dict[str, str], str, str | None], WebhookReply]
+_Take: TypeAlias = Callable[[dict[str, str], str, str | None], Awaitable[WebhookReply]]
 """Takes a request's fields, the server's URL and the path in the query; returns the reply."""
 
 
@@ -94,7 +94,7 @@ class WebhookEndpoints:
             fields = dict(parse_qsl(query, keep_blank_values=True))
             path = fields.pop("path", None)
             fields.update(form)
-            reply = take(fields, base, path)
+            reply = await take(fields, base, path)
         except SignatureError as error:
             kinds["forbidden"] += 1
             runtime.counters.refuse("signature")
@@ -130,32 +130,38 @@ class WebhookEndpoints:
             client=client.client,
         )
 
-    def _take(self, fields: dict[str, str], base: str, path: str | None) -> WebhookReply:
+    async def _take(self, fields: dict[str, str], base: str, path: str | None) -> WebhookReply:
         callback = parse_callback(fields)
         if isinstance(callback, AnswerRequest):
             reply = answer(self._runtime, callback, base, path)
             if reply.kind != "ended":
                 self._runtime.told(callback)
-            return reply
+            return await decided(self._runtime, callback, reply)
         return self._note(callback)
 
-    def _take_anyhow(self, fields: dict[str, str], base: str, path: str | None) -> WebhookReply:
+    async def _take_anyhow(
+        self, fields: dict[str, str], base: str, path: str | None
+    ) -> WebhookReply:
         try:
-            return self._take(fields, base, path)
+            return await self._take(fields, base, path)
         except CallbackError:
             raise
         except Exception:
             log.exception("fallback failed, the caller hears the busy message")
             return busy(self._runtime.settings)
 
-    def _take_hangup(self, fields: dict[str, str], base: str, path: str | None) -> WebhookReply:
+    async def _take_hangup(
+        self, fields: dict[str, str], base: str, path: str | None
+    ) -> WebhookReply:
         callback = parse_callback(fields)
         if isinstance(callback, AnswerRequest):
             # A request without an event counts as a hang-up here.
             callback = HangupRequest.parse(fields)
         return self._note(callback)
 
-    def _take_status(self, fields: dict[str, str], base: str, path: str | None) -> WebhookReply:
+    async def _take_status(
+        self, fields: dict[str, str], base: str, path: str | None
+    ) -> WebhookReply:
         callback = parse_callback(fields)
         if isinstance(callback, AnswerRequest):
             raise CallbackError(

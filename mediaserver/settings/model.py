@@ -27,6 +27,19 @@ from pydantic_settings import (
 from audiocodecs import AudioFormat
 from mediaserver.call.settings import CallSettings
 from mediaserver.plivo.client import API_URL
+from mediaserver.plivo.stream_options import StreamOptions
+from mediaserver.plivo.stream_parameters import (
+    AUDIO_TRACK,
+    BIDIRECTIONAL,
+    EXTRA_HEADERS,
+    KEEP_CALL_ALIVE,
+    NOISE_CANCELLATION,
+    NOISE_CANCELLATION_LEVEL,
+    STATUS_CALLBACK_METHOD,
+    STATUS_CALLBACK_URL,
+    STREAM_PARAMETERS,
+    STREAM_TIMEOUT,
+)
 from mediaserver.plivo.xml import Speak
 from mediaserver.settings.values import (
     Network,
@@ -231,6 +244,46 @@ class Settings(BaseSettings):
         default_factory=lambda: SecretStr(secrets.token_urlsafe(32)),
     )
 
+    # The attributes of <Stream>; a route, or on_answer, may have others
+
+    bidirectional: Annotated[bool, BIDIRECTIONAL] = _in(
+        "Stream", True, "Whether audio can be played to callers."
+    )
+    audio_track: Annotated[Literal["inbound", "outbound", "both"] | None, AUDIO_TRACK] = _in(
+        "Stream",
+        None,
+        "What is streamed: the caller (inbound, Plivo's default), what the caller hears (outbound),"
+        " or both. Plivo streams outbound and both only with --no-bidirectional.",
+    )
+    stream_timeout: Annotated[int | None, STREAM_TIMEOUT] = _in(
+        "Stream", None, "Longest stream, in seconds; Plivo's default is 86400."
+    )
+    extra_headers: Annotated[str | None, EXTRA_HEADERS] = _in(
+        "Stream",
+        None,
+        "Sent back in each stream's start event: key1=value1,key2=value2, of letters and digits.",
+    )
+    keep_call_alive: Annotated[bool, KEEP_CALL_ALIVE] = _in(
+        "Stream",
+        True,
+        "Whether a call waits for the end of its stream before it goes on with on_end. Without it,"
+        " the call goes on at once, beside its stream.",
+    )
+    noise_cancellation: Annotated[bool, NOISE_CANCELLATION] = _in(
+        "Stream", False, "Have Plivo remove noise from the caller's audio."
+    )
+    noise_cancellation_level: Annotated[int | None, NOISE_CANCELLATION_LEVEL] = _in(
+        "Stream", None, "How strongly, 60 to 100; Plivo's default is 85."
+    )
+    status_callback_url: Annotated[str | None, STATUS_CALLBACK_URL] = _in(
+        "Stream",
+        None,
+        "URL of your own for Plivo's reports on streams, in place of status_callbacks.",
+    )
+    status_callback_method: Annotated[Literal["GET", "POST"] | None, STATUS_CALLBACK_METHOD] = _in(
+        "Stream", None, "How Plivo sends those reports; its default is POST."
+    )
+
     # One call's audio
 
     default_format: Annotated[InstanceOf[AudioFormat], BeforeValidator(read_stream_format)] = _in(
@@ -325,6 +378,13 @@ class Settings(BaseSettings):
     ping_interval: _Seconds = _in("Limits", 20.0, "Time between WebSocket pings.")
     dead_peer_timeout: _Seconds = _in(
         "Limits", 30.0, "Close a stream that sends nothing, not even a pong, for this long."
+    )
+    answer_timeout: _Seconds = _in(
+        "Limits",
+        2.0,
+        "How long /answer waits for a handler's on_answer that is declared to return"
+        " StreamOptions (Plivo waits 15 seconds).",
+        le=10,
     )
     grace: _Seconds = _in("Limits", 5.0, "Time for a handler to finish after its call has ended.")
     after_call_seconds: _Seconds = _in(
@@ -467,6 +527,15 @@ class Settings(BaseSettings):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _can_be_streamed(self) -> Self:
+        self.stream_options.check()
+        if self.status_callbacks and self.status_callback_url is not None:
+            raise ValueError(
+                "status_callbacks and status_callback_url are both set: Plivo reports to one URL"
+            )
+        return self
+
     def _is_set(self, name: str) -> bool:
         return name in self.model_fields_set and getattr(self, name) is not None
 
@@ -475,6 +544,15 @@ class Settings(BaseSettings):
         """Every token whose signatures are accepted, in plain text."""
         own = (self.auth_token,) if self.auth_token is not None else ()
         return tuple(each.get_secret_value() for each in (*own, *self.more_auth_tokens))
+
+    @property
+    def stream_options(self) -> StreamOptions:
+        """How calls are streamed, where a route says nothing else."""
+        return StreamOptions(
+            **{name: getattr(self, name) for name in STREAM_PARAMETERS if name != "content_type"},
+            content_type=self.default_format,
+            on_end=self.on_end,
+        )
 
     @property
     def tls(self) -> bool:

@@ -1,4 +1,5 @@
-from typing import Any
+import asyncio
+from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
@@ -7,15 +8,18 @@ import pytest
 from pydantic import SecretStr
 
 from mediaserver.agents import Echo
+from mediaserver.handler import Handler, HandlerError
 from mediaserver.plivo.callbacks import AnswerRequest
+from mediaserver.plivo.stream_options import StreamOptions
 from mediaserver.routes import Route, Routes
 from mediaserver.server.accepting import examine
 from mediaserver.server.admission import Admission
-from mediaserver.server.answer import AnswerError, answer
+from mediaserver.server.answer import AnswerError, answer, decided
 from mediaserver.server.handshake import AcceptedStream, HandshakeRequest
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.trust.tokens import Claims, unseal
 from mediaserver.settings import Settings
+from mediaserver.testing import run_virtual
 
 
 SECRET = "sixteen letters and more"
@@ -237,3 +241,122 @@ def test_a_call_that_gets_no_stream_is_not_kept() -> None:
     reply(runtime)
     reply(runtime, CallUUID="call-2", ForwardedFrom="+14155550142")
     assert runtime.answered.request(Claims("call-2", None, None, 0)).forwarded_from is None
+
+
+def stream_of(runtime: Runtime, **changes: Any) -> dict[str, str]:
+    _, response = reply(runtime, **changes)
+    return response[0].attrib
+
+
+BOTH = {"bidirectional": False, "audio_track": "both"}
+
+
+def test_every_attribute_of_a_stream_is_a_setting() -> None:
+    runtime = make(
+        **BOTH,
+        stream_timeout=600,
+        default_format="audio/x-l16;rate=16000",
+        extra_headers="shop=7",
+        keep_call_alive=False,
+        on_end="https://example.com/next.xml",
+        noise_cancellation=True,
+        noise_cancellation_level=70,
+        status_callback_url="https://example.com/events",
+        status_callback_method="GET",
+    )
+    assert stream_of(runtime) == {
+        "bidirectional": "false",
+        "audioTrack": "both",
+        "streamTimeout": "600",
+        "contentType": "audio/x-l16;rate=16000",
+        "extraHeaders": "shop=7",
+        "keepCallAlive": "false",
+        "noiseCancellation": "true",
+        "noiseCancellationLevel": "70",
+        "statusCallbackUrl": "https://example.com/events",
+        "statusCallbackMethod": "GET",
+    }
+    assert stream_url(reply(runtime)[1]).startswith("wss://voice.example.com/stream?token=")
+
+
+def test_a_route_has_its_own_attributes_over_those_of_the_server() -> None:
+    options = StreamOptions(extra_headers={"shop": "8"}, on_end="https://example.com/b.xml")
+    runtime = make(Route(Echo, stream=options), extra_headers="shop=7", noise_cancellation=True)
+    assert stream_of(runtime)["extraHeaders"] == "shop=8"
+    assert stream_of(runtime)["noiseCancellation"] == "true"
+    assert reply(runtime)[1][1].text == "https://example.com/b.xml"
+
+
+def test_a_level_without_noise_cancellation_is_left_out() -> None:
+    assert "noiseCancellationLevel" not in stream_of(make(noise_cancellation_level=70))
+
+
+def test_attributes_that_disagree_across_levels_are_refused_at_start() -> None:
+    with pytest.raises(HandlerError, match=r"^the stream of Echo, at /stream: audio_track cannot"):
+        make(Route(Echo, stream=StreamOptions(audio_track="both")))
+    make(Route(Echo, stream=StreamOptions(audio_track="both")), bidirectional=False)
+
+
+class Chooser(Handler):
+    """Returns at the answer what its class says, after a while."""
+
+    seconds = 0.0
+    options: Any = None
+
+    async def on_answer(self, answer: Any, shared: Any) -> Any:
+        if self.seconds:
+            await asyncio.sleep(self.seconds)
+        return self.options
+
+
+class PatientChooser(Chooser):
+    async def on_answer(self, answer: Any, shared: Any) -> StreamOptions | None:
+        return cast(StreamOptions | None, await super().on_answer(answer, shared))
+
+
+def chosen(kind: type[Chooser], options: Any, seconds: float = 0.0) -> tuple[dict[str, str], float]:
+    """Return the attributes of the stream, and how long the answer took."""
+    handler = type("Agent", (kind,), {"options": options, "seconds": seconds})
+
+    async def main() -> tuple[dict[str, str], float]:
+        runtime = make(Route(handler))
+        request = AnswerRequest.parse(CALL)
+        given = await decided(runtime, request, answer(runtime, request, BASE))
+        took = asyncio.get_running_loop().time()
+        await runtime.prepared.close()
+        return ElementTree.fromstring(given.xml)[0].attrib, took
+
+    return run_virtual(main())
+
+
+QUIET = StreamOptions(noise_cancellation=True)
+
+
+def test_on_answer_says_how_its_call_is_streamed() -> None:
+    attributes, took = chosen(Chooser, QUIET)
+    assert (attributes["noiseCancellation"], took) == ("true", 0.0)
+
+
+def test_the_answer_waits_for_a_hook_that_is_declared_to_say() -> None:
+    attributes, took = chosen(PatientChooser, QUIET, 0.7)
+    assert (attributes["noiseCancellation"], took) == ("true", pytest.approx(0.7))
+
+
+def test_the_answer_waits_no_longer_than_its_limit() -> None:
+    attributes, took = chosen(PatientChooser, QUIET, 60)
+    assert ("noiseCancellation" not in attributes, took) == (True, pytest.approx(2.0))
+
+
+def test_the_answer_waits_for_no_other_hook() -> None:
+    attributes, took = chosen(Chooser, QUIET, 0.7)
+    assert ("noiseCancellation" not in attributes, took) == (True, 0.0)
+
+
+@pytest.mark.parametrize("options", [StreamOptions(audio_track="both"), "noise", None])
+def test_what_a_hook_should_not_say_is_ignored(options: Any) -> None:
+    attributes, _ = chosen(Chooser, options)
+    assert attributes == {
+        "bidirectional": "true",
+        "keepCallAlive": "true",
+        "contentType": "audio/x-mulaw;rate=8000",
+    }

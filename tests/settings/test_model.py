@@ -37,6 +37,27 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
     assert "TLS needs both" in problems({"ssl_keyfile": "key.pem"})[0]
 
 
+def test_attributes_of_a_stream_that_plivo_refuses_are_refused() -> None:
+    assert "or turn bidirectional off" in problems({"audio_track": "both"})[0]
+    assert "set on_end to the URL" in problems({"keep_call_alive": "false"})[0]
+    assert "must be 60 to 100" in problems({"noise_cancellation_level": "20"})[0]
+    assert "must be key1=value1" in problems({"extra_headers": "nope"})[0]
+    url = {"status_callbacks": "yes", "status_callback_url": "https://example.com/events"}
+    assert "Plivo reports to one URL" in problems(url)[0]
+
+
+def test_attributes_of_a_stream_may_be_text() -> None:
+    settings = load_settings(
+        {"audio_track": "BOTH", "bidirectional": "false", "stream_timeout": "60"}
+    )
+    options = settings.stream_options
+    assert (options.audio_track, options.bidirectional, options.stream_timeout) == (
+        "both",
+        False,
+        60,
+    )
+
+
 def test_words_may_be_capital() -> None:
     assert load_settings({"log_level": "DEBUG"}).log_level == "debug"
 

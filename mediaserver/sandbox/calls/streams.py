@@ -25,9 +25,9 @@ from mediaserver.sandbox.records.timestamps import seconds_begun
 from mediaserver.sandbox.wire.media_stream import (
     EndReason,
     MediaStream,
+    MediaStreamOptions,
     StatusChange,
     StreamEnd,
-    StreamOptions,
 )
 from mediaserver.sandbox.wire.messages import StreamIdentity
 from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
@@ -147,7 +147,7 @@ class CallStreams:
             status_callback_url=plan.status_callback_url,
             status_callback_method=plan.status_callback_method,
         )
-        options = StreamOptions(
+        options = MediaStreamOptions(
             url=plan.url,
             format=AudioFormat.parse(plan.content_type),
             track=plan.track,

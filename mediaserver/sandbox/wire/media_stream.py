@@ -102,7 +102,7 @@ class StreamEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class StreamOptions:
+class MediaStreamOptions:
     """What `<Stream>`, or the request that starts a stream, asks for.
 
     Attributes:
@@ -229,7 +229,7 @@ class MediaStream:
     def __init__(
         self,
         line: Line,
-        options: StreamOptions,
+        options: MediaStreamOptions,
         identity: StreamIdentity,
         *,
         on_status: Callable[[StatusChange], object] = lambda _: None,

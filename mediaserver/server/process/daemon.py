@@ -441,6 +441,8 @@ def announce(runtime: Runtime, sockets: Sequence[socket.socket]) -> None:
     for authority in authorities:
         log.info("listening", url=f"{scheme}://{authority}", version=__version__, pid=os.getpid())
     for route in runtime.routes.routes:
+        for warning in route.stream.over(settings.stream_options).warnings:
+            log.warning(warning, handler=route.name)
         log.info(
             "route",
             handler=route.name,

@@ -29,9 +29,9 @@ from mediaserver.sandbox.wire.connect import open_websocket
 from mediaserver.sandbox.wire.media_stream import (
     LOST,
     MediaStream,
+    MediaStreamOptions,
     StatusChange,
     StreamEnd,
-    StreamOptions,
 )
 from mediaserver.sandbox.wire.messages import StreamIdentity
 from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
@@ -79,7 +79,7 @@ class Streaming:
         self._running: list[asyncio.Task[None]] = []
         self.stream = MediaStream(
             line,
-            StreamOptions(URL, **options),
+            MediaStreamOptions(URL, **options),
             self.identity,
             on_status=self._on_status,
             headers=lambda: {"X-Plivo-Signature-V3-Nonce": str(len(self.attempts))},
@@ -515,7 +515,7 @@ def test_a_stream_stopped_before_it_runs_never_connects() -> None:
     async def scenario() -> None:
         line = Line()
         line.start()
-        stream = MediaStream(line, StreamOptions(URL), StreamIdentity.new())
+        stream = MediaStream(line, MediaStreamOptions(URL), StreamIdentity.new())
         assert (await stream.stop()).reason == "API request"
         assert (await stream.run()).reason == "API request"
         with pytest.raises(RuntimeError, match="runs once"):
@@ -530,7 +530,7 @@ def test_a_stream_on_a_dead_call_never_connects() -> None:
         line = Line()
         line.start()
         line.hang_up()
-        stream = MediaStream(line, StreamOptions(URL), StreamIdentity.new())
+        stream = MediaStream(line, MediaStreamOptions(URL), StreamIdentity.new())
         end = await stream.run()
         assert (end.reason, end.seconds) == ("Call hangup", 0.0)
 
@@ -550,7 +550,11 @@ def test_a_stream_can_be_ended_while_it_connects(how: str) -> None:
         line = Line()
         line.start()
         stream = MediaStream(
-            line, StreamOptions(URL), StreamIdentity.new(), on_status=statuses.append, connect=never
+            line,
+            MediaStreamOptions(URL),
+            StreamIdentity.new(),
+            on_status=statuses.append,
+            connect=never,
         )
         running = asyncio.create_task(stream.run())
         await asyncio.sleep(1.0)
@@ -587,7 +591,7 @@ def test_a_connection_that_comes_after_the_end_is_given_up() -> None:
     async def scenario() -> None:
         line = Line()
         line.start()
-        stream = MediaStream(line, StreamOptions(URL), StreamIdentity.new(), connect=stubborn)
+        stream = MediaStream(line, MediaStreamOptions(URL), StreamIdentity.new(), connect=stubborn)
         running = asyncio.create_task(stream.run())
         await asyncio.sleep(1.0)
         line.hang_up()
@@ -710,7 +714,7 @@ def test_nobody_there_fails_the_stream() -> None:
     async def scenario() -> None:
         line = Line()
         line.start()
-        stream = MediaStream(line, StreamOptions(URL), StreamIdentity.new(), connect=nobody)
+        stream = MediaStream(line, MediaStreamOptions(URL), StreamIdentity.new(), connect=nobody)
         end = await stream.run()
         assert end.error == f"cannot call {URL}: nobody there"
         assert stream.errors == {end.error: 3}
@@ -930,7 +934,7 @@ def test_the_end_of_a_call_does_not_wait_for_a_server_that_does_not_read(
 )
 def test_what_plivo_would_not_take_is_refused(options: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        StreamOptions(**{"url": URL, **options})
+        MediaStreamOptions(**{"url": URL, **options})
 
 
 # What it does wrong on request
