@@ -14,8 +14,10 @@ import gc
 import logging
 import math
 import os
+import signal
 import socket
-from collections.abc import Coroutine, Sequence
+import threading
+from collections.abc import Coroutine, Iterator, Sequence
 from types import FrameType
 from typing import Any, Final, cast
 
@@ -112,6 +114,7 @@ class Daemon(uvicorn.Server):
         )
         self._watchdog = Watchdog(runtime.counters, warn_after=settings.block_warning)
         self._stops = 0
+        self._hung_up = False
         # The task that opens or closes the lifespans; whether it went on although it was cancelled.
         self._lifespans: asyncio.Task[None] | None = None
         self._resists = False
@@ -138,6 +141,29 @@ class Daemon(uvicorn.Server):
             with contextlib.suppress(RuntimeError):
                 if asyncio.current_task() is self._lifespans:
                     raise LifespanInterruption
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take signals while the server runs.
+
+        SIGHUP, which a terminal sends when it is closed, would end the process and its calls.
+        Where it is ignored or handled already, as under nohup, that stays so.
+        """
+        with super().capture_signals():
+            takes = (
+                threading.current_thread() is threading.main_thread()
+                and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+            )
+            if takes:
+                signal.signal(signal.SIGHUP, self._hang_up)
+            try:
+                yield
+            finally:
+                if takes:
+                    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+    def _hang_up(self, sig: int, frame: FrameType | None) -> None:
+        self._hung_up = True
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Run the server until it has stopped, whatever the applications' callbacks raise."""
@@ -215,8 +241,14 @@ class Daemon(uvicorn.Server):
         """Do the periodic work, ten times a second, and tell whether to stop."""
         if await self._tick(counter) and not self._stops:
             self.stop()
-        if self._certificates is not None and counter % _CERTIFICATE_TICKS == 0:
+        if self._hung_up:
+            log.info(
+                "SIGHUP taken: certificates are read again, calls go on",
+                hint="SIGTERM stops the server; other settings need a restart",
+            )
+        if self._certificates is not None and (self._hung_up or counter % _CERTIFICATE_TICKS == 0):
             self._certificates.reload_if_changed()
+        self._hung_up = False
         if self._stops:
             return self._leave()
         return False

@@ -6,6 +6,7 @@ For development: a restart closes live calls.
 from __future__ import annotations
 
 import shlex
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,9 +30,16 @@ def run_reloading(command: Sequence[str], folder: Path) -> None:
         from watchfiles import PythonFilter, run_process
     except ModuleNotFoundError:
         raise ReloadError("--reload needs watchfiles: pip install 'mediaserver[reload]'") from None
-    run_process(
-        folder,
-        target=shlex.join(command),
-        target_type="command",
-        watch_filter=PythonFilter(extra_extensions=(".toml",)),
-    )
+    before = signal.getsignal(signal.SIGHUP)
+    if before is signal.SIG_DFL:
+        # A server outlives the closing of its terminal; one under development must not.
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+    try:
+        run_process(
+            folder,
+            target=shlex.join(command),
+            target_type="command",
+            watch_filter=PythonFilter(extra_extensions=(".toml",)),
+        )
+    finally:
+        signal.signal(signal.SIGHUP, before)

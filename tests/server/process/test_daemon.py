@@ -507,6 +507,36 @@ async def test_sigterm_waits_for_the_call_and_ends_with_0(
     assert process.process.stdout.read() == ""
 
 
+async def test_a_closed_terminal_cuts_no_call(start_process: Callable[..., Any]) -> None:
+    process = start_process("mediaserver.agents:Echo", "--port", "0")
+    url = process.wait_for("listening")["url"]
+    async with connect(url.replace("http", "ws") + "/stream", proxy=None) as websocket:
+        await websocket.send(START)
+        await asyncio.to_thread(process.wait_for, "call started")
+        process.process.send_signal(signal.SIGHUP)
+        taken = "SIGHUP taken: certificates are read again, calls go on"
+        await asyncio.to_thread(process.wait_for, taken)
+        async with asyncio.timeout(30):
+            await (await websocket.ping())
+    process.terminate()
+    assert await asyncio.to_thread(process.wait) == 0
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda *_: None], ids=["nohup", "own"])
+async def test_who_handles_sighup_already_goes_on_to(
+    start_daemon: Callable[..., Any], handler: Any
+) -> None:
+    before = signal.signal(signal.SIGHUP, handler)
+    try:
+        served = await start_daemon()
+        assert signal.getsignal(signal.SIGHUP) is handler
+        served.daemon.stop()
+        await served.task
+        assert signal.getsignal(signal.SIGHUP) is handler
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 async def test_a_second_signal_closes_the_call_and_still_ends_with_0(
     start_process: Callable[..., Any],
 ) -> None:

@@ -1,4 +1,5 @@
 import builtins
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -37,3 +38,24 @@ def test_the_command_is_watched_over(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert takes(watchfiles.Change.modified, str(tmp_path / "agent.py"))
     assert takes(watchfiles.Change.modified, str(tmp_path / "mediaserver.toml"))
     assert not takes(watchfiles.Change.modified, str(tmp_path / "out.wav"))
+
+
+def test_a_closed_terminal_ends_it_as_sigterm_does(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    watchfiles = pytest.importorskip("watchfiles")
+    taken = []
+
+    def run_process(*paths: Any, **options: Any) -> None:
+        before = signal.signal(signal.SIGTERM, lambda number, _: taken.append(number))
+        signal.raise_signal(signal.SIGHUP)
+        signal.signal(signal.SIGTERM, before)
+
+    monkeypatch.setattr(watchfiles, "run_process", run_process)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        run_reloading(["true"], tmp_path)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert taken == [signal.SIGTERM]
