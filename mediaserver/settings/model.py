@@ -43,12 +43,15 @@ from mediaserver.plivo.stream_parameters import (
 from mediaserver.plivo.xml import Speak
 from mediaserver.settings.values import (
     Network,
+    may_be_public,
     off_is_none,
+    read_metrics,
     read_networks,
     read_redirect,
     read_stream_format,
     read_tokens,
     read_web_url,
+    split_address,
     split_list,
 )
 
@@ -412,6 +415,22 @@ class Settings(BaseSettings):
         "Shutdown", 3600.0, "After SIGTERM, how long live calls may continue.", ge=0
     )
 
+    # Metrics
+
+    metrics: Annotated[str, BeforeValidator(read_metrics)] = _in(
+        "Metrics",
+        "auto",
+        "Where /metrics is served: shared (on the port of the calls), off, or HOST:PORT (on a port"
+        " of its own, without TLS). auto is shared, but off for a server with TLS of its own on an"
+        " address that may be public, unless metrics_token is set.",
+    )
+    metrics_token: SecretStr | None = _in(
+        "Metrics",
+        None,
+        "Token that /metrics asks for, as Authorization: Bearer TOKEN. Prefer the environment to a"
+        " flag.",
+    )
+
     # Logs
 
     log_level: Literal["debug", "info", "warning", "error", "critical"] = _in(
@@ -465,6 +484,13 @@ class Settings(BaseSettings):
         if value.strip():
             Speak(value)
         return value.strip()
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _is_a_bearer(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"[\x21-\x7e]+", value.get_secret_value()):
+            raise ValueError("must be printable ASCII without spaces; leave it out for none")
+        return value
 
     @field_validator("auth_id", mode="before")
     @classmethod
@@ -558,6 +584,18 @@ class Settings(BaseSettings):
     def tls(self) -> bool:
         """Whether the server itself terminates TLS."""
         return self.ssl_certfile is not None
+
+    @property
+    def metrics_shared(self) -> bool:
+        """Whether the port of the calls has /metrics."""
+        if self.metrics != "auto":
+            return self.metrics == "shared"
+        return self.metrics_token is not None or not (self.tls and may_be_public(self.host))
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Host and port of the metrics alone; None if they have none."""
+        return split_address(self.metrics) if ":" in self.metrics else None
 
     @property
     def secret_is_random(self) -> bool:

@@ -92,3 +92,33 @@ def read_tokens(value: Any) -> Any:
     if isinstance(value, str) and not tokens:
         raise ValueError("must contain a token; leave it out if you have none")
     return tokens
+
+
+def read_metrics(value: Any) -> str:
+    """Read where metrics are served; an address gets its host: ``127.0.0.1:9100`` for 9100."""
+    if isinstance(value, bool):
+        return "shared" if value else "off"
+    text = str(value).strip().lower()
+    if text in ("auto", "shared", "off"):
+        return text
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or not 0 <= int(port) <= 65_535 or (":" in host and host[0] != "["):
+        raise ValueError("must be auto, shared, off, or an address such as 127.0.0.1:9100")
+    return f"{host or '127.0.0.1'}:{int(port)}"
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return the host and the port of an address, such as ``[::1]:9100``."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def may_be_public(host: str) -> bool:
+    """Tell whether the internet might reach a server that listens on `host`."""
+    if host == "localhost":
+        return False
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return True
+    return address.is_unspecified or not address.is_private

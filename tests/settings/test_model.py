@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr, ValidationError
 
 from audiocodecs import MULAW_8K
 from mediaserver.settings import (
@@ -152,3 +153,31 @@ def test_settings_do_not_change() -> None:
 def test_any_text_is_taken_or_refused_clearly(flags: Any) -> None:
     with contextlib.suppress(SettingsError):
         load_settings(flags)
+
+
+@pytest.mark.parametrize(
+    ("given", "shared"),
+    [
+        ({}, True),
+        ({"host": "0.0.0.0"}, True),
+        ({"host": "0.0.0.0", "ssl_certfile": "c.pem"}, False),
+        ({"host": "127.0.0.1", "ssl_certfile": "c.pem"}, True),
+        ({"host": "0.0.0.0", "ssl_certfile": "c.pem", "metrics_token": "t"}, True),
+        ({"host": "0.0.0.0", "ssl_certfile": "c.pem", "metrics": "shared"}, True),
+        ({"metrics": "off", "metrics_token": "t"}, False),
+        ({"metrics": "9100"}, False),
+    ],
+)
+def test_metrics_are_public_only_where_that_was_asked_for(given: Any, shared: bool) -> None:
+    assert Settings(**given).metrics_shared is shared
+
+
+def test_metrics_may_have_an_address_of_their_own() -> None:
+    assert Settings(metrics="0.0.0.0:9100").metrics_address == ("0.0.0.0", 9100)
+    assert Settings(metrics="off").metrics_address is None
+
+
+@pytest.mark.parametrize("token", ["", "two words", "ümlaut"])
+def test_a_token_for_metrics_can_be_sent(token: str) -> None:
+    with pytest.raises(ValidationError, match="metrics_token"):
+        Settings(metrics_token=SecretStr(token))

@@ -12,6 +12,7 @@ from mediaserver.settings import (
     flag_of,
     load_settings,
 )
+from mediaserver.settings.values import may_be_public, read_metrics, split_address
 
 
 def problems(flags: Any = None, config: Any = None) -> Any:
@@ -87,3 +88,49 @@ def test_a_format_is_parsed() -> None:
     loaded = load_settings({"default_format": "audio/x-l16;rate=16000"})
     assert loaded.default_format == L16_16K
     assert Settings(default_format=L16_16K).default_format == L16_16K
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("AUTO", "auto"),
+        ("off", "off"),
+        (False, "off"),
+        (True, "shared"),
+        ("9100", "127.0.0.1:9100"),
+        (9100, "127.0.0.1:9100"),
+        ("0.0.0.0:9100", "0.0.0.0:9100"),
+        ("[::1]:9100", "[::1]:9100"),
+    ],
+)
+def test_metrics_are_at_a_known_place_or_an_address(given: Any, read: str) -> None:
+    assert read_metrics(given) == read
+
+
+@pytest.mark.parametrize("given", ["on", "localhost", "localhost:http", "::1:9100", "1:70000", ""])
+def test_a_place_for_metrics_that_is_none_says_what_is(given: str) -> None:
+    with pytest.raises(ValueError, match=r"auto, shared, off, or an address such as 127\.0\.0\.1"):
+        read_metrics(given)
+
+
+def test_an_address_has_a_host_and_a_port() -> None:
+    assert split_address("[::1]:9100") == ("::1", 9100)
+    assert split_address("localhost:0") == ("localhost", 0)
+
+
+@pytest.mark.parametrize(
+    ("host", "public"),
+    [
+        ("127.0.0.1", False),
+        ("::1", False),
+        ("localhost", False),
+        ("10.1.2.3", False),
+        ("0.0.0.0", True),
+        ("::", True),
+        ("", True),
+        ("203.0.114.7", True),
+        ("voice.example.com", True),
+    ],
+)
+def test_what_is_not_private_for_certain_may_be_public(host: str, public: bool) -> None:
+    assert may_be_public(host) is public

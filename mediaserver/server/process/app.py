@@ -3,7 +3,7 @@
 =============  =================================================================================
 ``/healthz``   200 as long as the process answers
 ``/readyz``    200 while new calls are accepted, 503 once the server is asked to stop
-``/metrics``   Prometheus' text format
+``/metrics``   Prometheus' text format; here, on a port of its own, or nowhere
 =============  =================================================================================
 
 A full server stays ready, since its ``/answer`` must tell callers that all lines are busy.
@@ -11,6 +11,7 @@ A full server stays ready, since its ``/answer`` must tell callers that all line
 
 from __future__ import annotations
 
+import hmac
 from typing import Final
 
 from starlette.applications import Starlette
@@ -30,17 +31,30 @@ _NO_STORE: Final = {"cache-control": "no-store"}
 def create_app(runtime: Runtime) -> Starlette:
     """Make the ASGI application of a server."""
     endpoints, webhooks = Endpoints(runtime), WebhookEndpoints(runtime)
+    metrics = [Route("/metrics", endpoints.metrics)] if runtime.settings.metrics_shared else []
     return Starlette(
         routes=[
             Route("/healthz", endpoints.healthz),
             Route("/readyz", endpoints.readyz),
-            Route("/metrics", endpoints.metrics),
+            *metrics,
             Route("/answer", webhooks.answer, methods=["GET", "POST"]),
             Route("/fallback", webhooks.fallback, methods=["GET", "POST"]),
             Route("/hangup", webhooks.hangup, methods=["GET", "POST"]),
             Route("/status", webhooks.status, methods=["GET", "POST"]),
         ],
         exception_handlers={404: endpoints.not_found},
+    )
+
+
+def create_metrics_app(runtime: Runtime) -> Starlette:
+    """Make the ASGI application of the port that metrics may have of their own."""
+    endpoints = Endpoints(runtime)
+    return Starlette(
+        routes=[
+            Route("/healthz", endpoints.healthz),
+            Route("/readyz", endpoints.readyz),
+            Route("/metrics", endpoints.metrics),
+        ]
     )
 
 
@@ -61,7 +75,17 @@ class Endpoints:
         return PlainTextResponse("ready\n", headers=_NO_STORE)
 
     async def metrics(self, request: Request) -> Response:
-        """Reply with every counter."""
+        """Reply with every counter, if the request has the token."""
+        token = self._runtime.settings.metrics_token
+        given = request.headers.get("authorization", "")
+        if token is not None and not hmac.compare_digest(
+            given.encode(), b"Bearer " + token.get_secret_value().encode()
+        ):
+            return PlainTextResponse(
+                "/metrics needs the token of --metrics-token: Authorization: Bearer TOKEN\n",
+                401,
+                headers={"www-authenticate": "Bearer"} | _NO_STORE,
+            )
         return Response(exposition(self._runtime), media_type=CONTENT_TYPE, headers=_NO_STORE)
 
     async def not_found(self, request: Request, error: Exception) -> Response:
@@ -73,7 +97,9 @@ class Endpoints:
                 426,
                 headers={"upgrade": "websocket", "connection": "upgrade"},
             )
+        if path == "/metrics":
+            return PlainTextResponse("there are no metrics here: see --metrics\n", 404)
         detail = error.detail if isinstance(error, HTTPException) else "Not Found"
         return PlainTextResponse(
-            f"{detail}: there is {', '.join(PATHS)}, /healthz, /readyz and /metrics\n", 404
+            f"{detail}: there is {', '.join(PATHS)}, /healthz and /readyz\n", 404
         )

@@ -23,6 +23,7 @@ from typing import Any, Final, cast
 
 import structlog
 import uvicorn
+from starlette.applications import Starlette
 from websockets.frames import CloseCode
 
 from mediaserver import __version__
@@ -33,7 +34,7 @@ from mediaserver.routes import Routes
 from mediaserver.server.connection import StreamConnection
 from mediaserver.server.counters import ServerCounters
 from mediaserver.server.process.acceptor import Acceptor
-from mediaserver.server.process.app import create_app
+from mediaserver.server.process.app import create_app, create_metrics_app
 from mediaserver.server.process.connections import HttpConnections
 from mediaserver.server.process.descriptors import (
     SpareDescriptors,
@@ -113,6 +114,7 @@ class Daemon(uvicorn.Server):
             closing=settings.grace + CLOSE_TIMEOUT + 1,
         )
         self._watchdog = Watchdog(runtime.counters, warn_after=settings.block_warning)
+        self._metrics = bind_metrics(settings)
         self._stops = 0
         self._hung_up = False
         # The task that opens or closes the lifespans; whether it went on although it was cancelled.
@@ -182,7 +184,10 @@ class Daemon(uvicorn.Server):
         sockets = bind(runtime.settings) if sockets is None else sockets
         runtime.started.clear()
         self._spare = SpareDescriptors(_SPARE_DESCRIPTORS)
-        self.servers = cast(Any, [self._accept_at(sock) for sock in sockets])
+        self.servers = cast(Any, [self._accept_at(sock, self.config) for sock in sockets])
+        metrics = uvicorn_config(runtime, self._connections, app=create_metrics_app(runtime))
+        metrics.load()
+        self.servers += cast(Any, [self._accept_at(sock, metrics) for sock in self._metrics])
         # Loading models may block for a while; what is measured of it is not the calls' lag.
         watchdog = Watchdog(ServerCounters(()), warn_after=_START_BLOCK_WARNING)
         watchdog.start()
@@ -202,7 +207,7 @@ class Daemon(uvicorn.Server):
             self._watchdog.start()
             runtime.started.set()
             self.started = True
-            announce(runtime, sockets)
+            announce(runtime, sockets, self._metrics)
             return
         finally:
             watchdog.stop()
@@ -314,10 +319,10 @@ class Daemon(uvicorn.Server):
                 runtime.close_calls(CloseCode.GOING_AWAY, "the server is shutting down")
         return True
 
-    def _accept_at(self, sock: socket.socket) -> Acceptor:
+    def _accept_at(self, sock: socket.socket, config: uvicorn.Config) -> Acceptor:
         make = functools.partial(
-            cast(Any, self.config.http_protocol_class),
-            config=self.config,
+            cast(Any, config.http_protocol_class),
+            config=config,
             server_state=self.server_state,
             app_state={},
         )
@@ -327,7 +332,7 @@ class Daemon(uvicorn.Server):
             self._connections,
             self._spare,
             self._runtime.counters,
-            context=cast(Any, self.config.ssl),
+            context=cast(Any, config.ssl),
             handshake_timeout=self._runtime.settings.header_timeout,
         )
 
@@ -358,7 +363,10 @@ def run_server(settings: Settings, routes: Routes) -> int:
 
 
 def uvicorn_config(
-    runtime: Runtime, connections: HttpConnections, certificates: Certificates | None = None
+    runtime: Runtime,
+    connections: HttpConnections,
+    certificates: Certificates | None = None,
+    app: Starlette | None = None,
 ) -> uvicorn.Config:
     """Return uvicorn's configuration, with this server's protocol classes."""
     settings = runtime.settings
@@ -369,7 +377,7 @@ def uvicorn_config(
         max_body_bytes=settings.max_body_bytes,
     )
     return uvicorn.Config(
-        create_app(runtime),
+        app or create_app(runtime),
         interface="asgi3",
         http=cast(Any, functools.partial(HttpConnection, limits, runtime.refusals, connections)),
         ws=cast(Any, functools.partial(StreamConnection, runtime)),
@@ -411,7 +419,23 @@ def bind(settings: Settings) -> list[socket.socket]:
         BindError: An address does not exist, or is in use.
 
     """
-    host, port = settings.host, settings.port
+    return _bind_all(settings.host, settings.port)
+
+
+def bind_metrics(settings: Settings) -> list[socket.socket]:
+    """Listen on the address that metrics have of their own, if they have one.
+
+    Raises:
+        BindError: The address does not exist, or is in use.
+
+    """
+    try:
+        return _bind_all(*settings.metrics_address) if settings.metrics_address else []
+    except BindError as error:
+        raise BindError(f"--metrics: {error}") from None
+
+
+def _bind_all(host: str, port: int) -> list[socket.socket]:
     try:
         found = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -464,7 +488,9 @@ def _explain(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def announce(runtime: Runtime, sockets: Sequence[socket.socket]) -> None:
+def announce(
+    runtime: Runtime, sockets: Sequence[socket.socket], metrics: Sequence[socket.socket] = ()
+) -> None:
     """Log the addresses, the routes, and warnings about the settings."""
     settings = runtime.settings
     scheme = "https" if settings.tls else "http"
@@ -480,6 +506,13 @@ def announce(runtime: Runtime, sockets: Sequence[socket.socket]) -> None:
             handler=route.name,
             stream=f"{media}://{authorities[0]}{route.path}",
             **({"number": route.number} if route.number else {}),
+        )
+    for sock in metrics:
+        log.info("metrics", url=f"http://{_authority(*sock.getsockname()[:2])}/metrics")
+    if settings.metrics == "auto" and not settings.metrics_shared:
+        log.info(
+            "metrics are off",
+            hint="this address may be public: set --metrics HOST:PORT, or --metrics-token",
         )
     _warn_of_descriptors(settings)
     if settings.secret_is_random:

@@ -6,7 +6,7 @@ import pytest
 from httpx import AsyncClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from mediaserver.server.process.app import create_app
+from mediaserver.server.process.app import create_app, create_metrics_app
 from mediaserver.server.runtime import Runtime
 
 
@@ -77,3 +77,34 @@ async def test_metrics_can_be_read_by_prometheus(client: AsyncClient, runtime: R
     assert (webhooks.labels, webhooks.value) == ({"kind": "stream"}, 1)
     (statuses,) = families["mediaserver_stream_statuses"].samples
     assert (statuses.labels, statuses.value) == ({"kind": "degraded"}, 1)
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        ({}, 401),
+        ({"Authorization": "Bearer wrong"}, 401),
+        ({"Authorization": "Basic s3cret"}, 401),
+        ({"Authorization": "Bearer s3cret"}, 200),
+    ],
+)
+async def test_metrics_may_need_a_token(
+    start_runtime: Callable[..., Any], given: dict[str, str], status: int
+) -> None:
+    runtime = await start_runtime(metrics_token="s3cret")
+    for make in (create_app, create_metrics_app):
+        transport = httpx.ASGITransport(make(runtime))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            response = await client.get("/metrics", headers=given)
+        assert response.status_code == status
+        assert ("mediaserver_calls_total" in response.text) is (status == 200)
+
+
+@pytest.mark.parametrize("metrics", ["off", "127.0.0.1:9100"])
+async def test_metrics_may_be_elsewhere(start_runtime: Callable[..., Any], metrics: str) -> None:
+    runtime = await start_runtime(metrics=metrics)
+    async with client_of(runtime) as client:
+        response = await client.get("/metrics")
+        assert response.status_code == 404
+        assert "--metrics" in response.text
+        assert (await client.get("/healthz")).status_code == 200

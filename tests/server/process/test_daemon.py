@@ -25,7 +25,13 @@ from websockets.sync.client import connect as sync_connect
 from mediaserver.agents import Echo
 from mediaserver.handler import Handler
 from mediaserver.routes import Route, Routes
-from mediaserver.server.process.daemon import BindError, announce, bind, load_certificates
+from mediaserver.server.process.daemon import (
+    BindError,
+    announce,
+    bind,
+    bind_metrics,
+    load_certificates,
+)
 from mediaserver.server.process.tls import TLSError
 from mediaserver.server.runtime import Runtime
 from mediaserver.settings import Settings
@@ -398,6 +404,27 @@ def test_signatures_that_are_not_checked_are_worth_a_warning(given: Any, warned:
         announce(runtime, [sock])
     levels = [each["log_level"] for each in logs if each["event"] == "signatures are not checked"]
     assert levels == (["warning"] if warned else [])
+
+
+async def test_metrics_may_have_a_port_of_their_own(
+    start_daemon: Callable[..., Any], issue: Any
+) -> None:
+    with capture_logs() as logged:
+        served = await start_daemon(metrics="127.0.0.1:0", ssl_certfile=issue.certfile)
+    (line,) = [each for each in logged if each["event"] == "metrics"]
+    async with httpx.AsyncClient() as client:
+        assert "mediaserver_calls_total" in (await client.get(line["url"])).text
+        other = line["url"].replace("metrics", "answer")
+        assert (await client.get(other, params=CALL)).status_code == 404
+    served.daemon.stop()
+    await served.task
+
+
+def test_an_address_for_metrics_that_is_taken_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(BindError, match=f"--metrics: .*{port}.*another process has this port"):
+            bind_metrics(Settings(metrics=f"127.0.0.1:{port}"))
 
 
 async def test_idle_connections_keep_no_caller_out(start_daemon: Callable[..., Any]) -> None:
