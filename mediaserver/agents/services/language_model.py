@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
 
@@ -23,12 +23,14 @@ class ToolCall:
         id: the id by which the result refers to it.
         name: the tool's name.
         arguments: a JSON object, as the model wrote it.
+        extra: fields of the provider's own, which it wants back with the conversation.
 
     """
 
     id: str
     name: str
     arguments: str
+    extra: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

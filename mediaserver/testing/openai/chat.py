@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from openai.types import CompletionUsage
@@ -16,11 +16,16 @@ from mediaserver.testing.openai.replies import HttpReply, Pause, Piece, Received
 
 @dataclass(frozen=True, slots=True)
 class ChatToolCall:
-    """A tool call, as `says` has the model make it. An `id` of None is left out of a stream."""
+    """A tool call, as `says` has the model make it.
+
+    An `id` of None is left out of a stream. `extra` has fields of a provider's own, such as
+    ``{"extra_content": {"google": {"thought_signature": "…"}}}``.
+    """
 
     name: str
     arguments: str = "{}"
     id: str | None = "call_1"
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 def says(
@@ -89,6 +94,7 @@ def _call_deltas(calls: Sequence[ChatToolCall]) -> Iterator[dict[str, Any]]:
             "index": index,
             "type": "function",
             "function": {"name": call.name, "arguments": ""},
+            **call.extra,
         }
         yield opening if call.id is None else {**opening, "id": call.id}
         half = math.ceil(len(call.arguments) / 2)
@@ -111,6 +117,7 @@ def _completion(
                 "id": call.id or f"call_{index}",
                 "type": "function",
                 "function": {"name": call.name, "arguments": call.arguments},
+                **call.extra,
             }
             for index, call in enumerate(calls, 1)
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from types import GenericAlias
@@ -49,13 +50,24 @@ class GroqSpeechParams(SpeechCreateParams, total=False):
 def check_chat(params: object) -> dict[str, Any]:
     """Return the parameters of a chat completion as plain dicts and lists, all of them checked.
 
+    A tool call may have ``extra_content``, as Gemini's have it.
+
     Raises:
         RefusedError: a field is unknown, missing or wrong, or the messages are in an order that
             OpenAI does not take.
 
     """
+    params = copy.deepcopy(params)
+    own = {
+        str(call["id"]): call.pop("extra_content")
+        for call in _tool_calls(params)
+        if "extra_content" in call
+    }
     checked = _checked(_CHAT, params)
     _check_sequence(checked["messages"])
+    for call in _tool_calls(checked):
+        if call["id"] in own:
+            call["extra_content"] = own[call["id"]]
     return checked
 
 
@@ -155,6 +167,18 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, str | bytes | int | float):
         return value
     return [_plain(item) for item in value]
+
+
+def _tool_calls(params: Any) -> list[dict[str, Any]]:
+    """Return the tool calls of all messages, whatever else is wrong with them."""
+    messages = params.get("messages") if isinstance(params, dict) else None
+    return [
+        call
+        for message in (messages if isinstance(messages, list) else ())
+        if isinstance(message, dict) and isinstance(message.get("tool_calls"), list)
+        for call in message["tool_calls"]
+        if isinstance(call, dict) and "id" in call
+    ]
 
 
 def _check_sequence(messages: list[dict[str, Any]]) -> None:

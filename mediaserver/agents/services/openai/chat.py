@@ -141,15 +141,16 @@ class _Answer:
             return [*self._finished_calls()]
         if chunk.error is not None:
             raise self._client.failure(f"an error in the answer: {_message(chunk.error)}")
-        if chunk.usage is not None:
-            self._tokens = chunk.usage.tokens()
+        self._tokens = chunk.tokens or self._tokens
         pieces: list[str | ToolCall | Tokens] = []
         for choice in chunk.choices or ():
             delta = choice.delta
             if delta is not None:
-                pieces.extend(filter(None, (delta.content, delta.refusal)))
-                for piece in delta.tool_calls or ():
-                    self._calls.add(piece)
+                pieces.extend(filter(None, (delta.text, delta.refusal)))
+                if delta.tool_calls:
+                    with self._client.failures("any"):
+                        for piece in delta.calls:
+                            self._calls.add(piece)
             self._said = self._said or bool(pieces)
             if choice.finish_reason is not None:
                 self._finish(choice.finish_reason)

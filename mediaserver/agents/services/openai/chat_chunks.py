@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 import msgspec
@@ -19,19 +19,42 @@ class FunctionPiece(msgspec.Struct):
 
 
 class CallPiece(msgspec.Struct):
-    """A piece of a tool call. Some servers send no number, or no id."""
+    """A piece of a tool call. Some servers send no number, or no id.
+
+    Attributes:
+        extra: fields of the provider's own, which it wants back with the conversation.
+
+    """
 
     index: int | None = None
     id: str | None = None
     function: FunctionPiece | None = None
+    extra: dict[str, Any] = {}
 
 
 class Delta(msgspec.Struct):
     """What a chunk adds."""
 
-    content: str | None = None
+    content: str | list[Any] | None = None
     refusal: str | None = None
-    tool_calls: list[CallPiece] | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+
+    @property
+    def text(self) -> str:
+        """The words: some servers send them as a list of parts, among others of no concern."""
+        if not isinstance(self.content, list):
+            return self.content or ""
+        return "".join(map(_text_of, self.content))
+
+    @property
+    def calls(self) -> list[CallPiece]:
+        """The pieces of tool calls.
+
+        Raises:
+            msgspec.ValidationError: one is not as chat completions have it.
+
+        """
+        return [_call_piece(fields) for fields in self.tool_calls or ()]
 
 
 class ChunkChoice(msgspec.Struct):
@@ -41,35 +64,52 @@ class ChunkChoice(msgspec.Struct):
     finish_reason: str | None = None
 
 
-class CachedTokens(msgspec.Struct):
-    """The number of tokens read from a cache."""
-
-    cached_tokens: int | None = None
-
-
-class ChunkUsage(msgspec.Struct):
-    """The cost of the answer."""
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    prompt_tokens_details: CachedTokens | None = None
-
-    def tokens(self) -> Tokens:
-        """Return the cost in the form of all services."""
-        details = self.prompt_tokens_details
-        cached = details.cached_tokens if details is not None else None
-        return Tokens(self.prompt_tokens, self.completion_tokens, cached or 0)
-
-
 class Chunk(msgspec.Struct):
     """An event of a streamed chat completion."""
 
     choices: list[ChunkChoice] | None = None
-    usage: ChunkUsage | None = None
+    usage: Any = None
     error: Any = None
+
+    @property
+    def tokens(self) -> Tokens | None:
+        """The cost of the answer, as far as it is told."""
+        if not isinstance(self.usage, dict):
+            return None
+        details = self.usage.get("prompt_tokens_details")
+        return Tokens(
+            _count(self.usage, "prompt_tokens"),
+            _count(self.usage, "completion_tokens"),
+            _count(details, "cached_tokens"),
+        )
 
 
 decode_chunk = msgspec.json.Decoder(Chunk).decode
+
+_TEXTS: Final = (None, "text", "output_text")
+_KNOWN: Final = frozenset({"index", "id", "type", "function"})
+
+
+def _text_of(part: Any) -> str:
+    if isinstance(part, dict) and part.get("type") in _TEXTS:
+        part = part.get("text")
+    return part if isinstance(part, str) else ""
+
+
+def _call_piece(fields: dict[str, Any]) -> CallPiece:
+    piece = msgspec.convert(
+        {name: value for name, value in fields.items() if name in _KNOWN}, CallPiece
+    )
+    piece.extra = {name: value for name, value in fields.items() if name not in _KNOWN}
+    function = fields.get("function")
+    if isinstance(function, dict) and (more := function.keys() - {"name", "arguments"}):
+        piece.extra["function"] = {name: function[name] for name in more}
+    return piece
+
+
+def _count(fields: Any, name: str) -> int:
+    number = fields.get(name) if isinstance(fields, dict) else None
+    return int(number) if isinstance(number, int | float) else 0
 
 
 class CallsInPieces:
@@ -92,6 +132,7 @@ class CallsInPieces:
             if piece.index is not None:
                 self._by_index[piece.index] = call
         call.id = call.id or piece.id
+        call.extra.update(piece.extra)
         call.name = call.name or function.name
         if isinstance(function.arguments, dict | list):
             call.arguments = json.dumps(function.arguments)
@@ -110,7 +151,7 @@ class CallsInPieces:
             if not call.name:
                 raise ValueError("a tool call without a name")
             call_id = call.id or f"call_{uuid4().hex}"
-            calls.append(ToolCall(call_id, call.name, call.arguments or "{}"))
+            calls.append(ToolCall(call_id, call.name, call.arguments or "{}", call.extra))
         return calls
 
     def _known(self, index: int | None, call_id: str | None, name: str | None) -> _Call | None:
@@ -131,6 +172,7 @@ class _Call:
         self.id: str | None = None
         self.name: str | None = None
         self.arguments = ""
+        self.extra: dict[str, Any] = {}
 
     def is_whole(self) -> bool:
         try:

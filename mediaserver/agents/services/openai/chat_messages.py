@@ -6,7 +6,7 @@ import json
 import re
 from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mediaserver.agents.services.language_model import Message, Text, ToolCall, ToolResult, ToolSpec
 from mediaserver.agents.services.tool_arguments import meant_arguments
@@ -35,7 +35,8 @@ def chat_messages(conversation: Sequence[Message]) -> list[ChatCompletionMessage
     Tool calls in a row become one message, with the text before them. Their results follow at once,
     wherever they stand in the conversation. A call without a result was cancelled; a result without
     a call is left out. Texts of one side in a row become one message, because some servers insist
-    that the sides alternate. Empty texts are left out.
+    that the sides alternate. Empty texts are left out. Fields of a call that a provider wants back
+    (``ToolCall.extra``), such as Gemini's ``thought_signature``, go back as they came.
     """
     messages = _Messages(_results(conversation))
     for index, message in enumerate(conversation):
@@ -105,10 +106,16 @@ class _Messages:
             call_id += "_"
         self._ids.add(call_id)
         name = _NOT_OF_A_NAME.sub("_", call.name)[:_MAX_NAME] or "unknown"
+        own: Any = call.extra
         param: ChatCompletionMessageFunctionToolCallParam = {
+            **own,
             "id": call_id,
             "type": "function",
-            "function": {"name": name, "arguments": _object(call.arguments)},
+            "function": {
+                **own.get("function", {}),
+                "name": name,
+                "arguments": _object(call.arguments),
+            },
         }
         self._calls.append((param, self._results.get(index, CANCELLED)))
 

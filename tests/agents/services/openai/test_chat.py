@@ -10,6 +10,7 @@ from mediaserver.agents.services import (
     Text,
     Tokens,
     ToolCall,
+    ToolResult,
     ToolSpec,
 )
 from mediaserver.agents.services.openai.chat import OpenAIChat
@@ -71,6 +72,20 @@ async def test_tools_are_offered_and_their_calls_put_together(
     assert text == "One moment."
     assert called == [ToolCall("a", "look", '{"at": 1}'), ToolCall("b", "look", '{"at": 2}')]
     assert server.chat.received[0].params["tools"][0]["function"]["name"] == "look"
+
+
+async def test_what_the_provider_adds_to_a_call_is_sent_back(
+    server: OpenAIServer, use: Callable[..., Any]
+) -> None:
+    extra = {"extra_content": {"google": {"thought_signature": "abc"}}}
+    server.chat.will(says(calls=[ChatToolCall("look", extra=extra), ChatToolCall("look", id="b")]))
+    model = use(OpenAIChat, "any")
+    *calls, _ = await answer(model, [LOOK])
+    messages = [*HELLO, *calls, *(ToolResult(call.id, "nothing") for call in calls)]
+    assert [piece async for piece in model.respond(messages, [LOOK])]
+    first, second = server.chat.received[1].params["messages"][2]["tool_calls"]
+    assert first["extra_content"] == extra["extra_content"]
+    assert "extra_content" not in second
 
 
 async def test_ids_that_a_server_leaves_out_are_made_up(
@@ -217,6 +232,7 @@ async def test_an_answer_cut_by_its_token_limit_is_said(
         (streams(b"data: \xff\xfe\n\n"), "an answer that cannot be decoded"),
         (streams({"error": {"message": "out of memory"}}), "in the answer: out of memory"),
         (streams({"error": "gone"}), "in the answer: gone"),
+        (streams(delta(tool_calls=[{"index": "one"}])), "an answer that cannot be decoded"),
         (streams(delta(tool_calls=[{"index": 0}]), delta("stop")), "a tool call without a name"),
         (says("He", finish_reason="content_filter"), "the content filter stopped the answer"),
         (says(finish_reason="length"), "reached before the first word"),

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mediaserver.agents.services import Tokens, ToolCall
 from mediaserver.agents.services.openai.chat_chunks import (
     CallPiece,
     CallsInPieces,
-    ChunkUsage,
+    Delta,
     FunctionPiece,
     decode_chunk,
 )
@@ -89,10 +90,59 @@ def test_a_piece_may_have_no_function() -> None:
     assert [call.name for call in calls.finished()] == ["look"]
 
 
-def test_usage_may_say_nothing_of_a_cache() -> None:
-    usage = decode_chunk(b'{"choices": [], "usage": {"prompt_tokens": 3, "total_tokens": 3}}').usage
-    assert usage == ChunkUsage(prompt_tokens=3)
-    assert usage.tokens().tokens_cached == 0
+@pytest.mark.parametrize(
+    ("usage", "tokens"),
+    [
+        ('{"prompt_tokens": 3, "total_tokens": 3}', Tokens(3, 0)),
+        ('{"prompt_tokens": null, "completion_tokens": null}', Tokens(0, 0)),
+        ('{"prompt_tokens": 3.0, "completion_tokens": "?"}', Tokens(3, 0)),
+        ('{"prompt_tokens": 3, "prompt_tokens_details": {"cached_tokens": null}}', Tokens(3, 0)),
+        ('{"prompt_tokens": 3, "prompt_tokens_details": {"cached_tokens": 2}}', Tokens(3, 0, 2)),
+        ('{"prompt_tokens": 3, "prompt_tokens_details": []}', Tokens(3, 0)),
+        ("null", None),
+        ("[]", None),
+    ],
+)
+def test_the_cost_is_read_as_far_as_it_is_told(usage: str, tokens: Tokens | None) -> None:
+    assert decode_chunk(b'{"choices": [], "usage": %s}' % usage.encode()).tokens == tokens
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (None, ""),
+        ("Hello.", "Hello."),
+        ([{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo."}], "Hello."),
+        ([{"text": "Hel"}, "lo."], "Hello."),
+        ([{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}], ""),
+        ([{"type": "text", "text": None}, {"type": "image_url"}, 7], ""),
+        ([], ""),
+    ],
+)
+def test_words_may_come_in_parts(content: Any, text: str) -> None:
+    assert Delta(content=content).text == text
+
+
+def test_what_a_provider_adds_to_a_call_is_kept() -> None:
+    signature = {"google": {"thought_signature": "abc"}}
+    first = {
+        "index": 0,
+        "id": "a",
+        "type": "function",
+        "function": {"name": "look", "arguments": "", "strictness": 1},
+        "extra_content": signature,
+    }
+    later = {"index": 0, "function": {"arguments": "{}"}, "note": "n"}
+    calls = CallsInPieces()
+    for piece in Delta(tool_calls=[first, later]).calls:
+        calls.add(piece)
+    (call,) = calls.finished()
+    assert call == ToolCall("a", "look", "{}")
+    assert call.extra == {
+        "extra_content": signature,
+        "function": {"strictness": 1},
+        "note": "n",
+    }
 
 
 def test_a_name_that_is_repeated_within_arguments_begins_no_call() -> None:
