@@ -1,7 +1,10 @@
 """What holds for every test: hypothesis' profiles, and the logs of the process."""
 
 import logging
+import sys
+import threading
 import traceback
+import warnings
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -57,7 +60,9 @@ def logs_as_they_were() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     config = structlog.get_config()
+    hooks = warnings.showwarning, sys.unraisablehook, threading.excepthook
     yield
+    warnings.showwarning, sys.unraisablehook, threading.excepthook = hooks
     root.handlers[:] = [handler for handler in root.handlers if handler in handlers] or handlers
     root.setLevel(level)
     structlog.configure(**config)

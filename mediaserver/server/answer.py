@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
-import structlog
-
 from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.plivo.stream_options import HANG_UP, StreamOptions
 from mediaserver.plivo.stream_parameters import MAX_URL
@@ -16,8 +14,6 @@ from mediaserver.server.runtime import Runtime
 from mediaserver.server.trust.tokens import TOKEN_PARAMETER, Claims, seal
 from mediaserver.settings import Settings
 
-
-log = structlog.get_logger(__name__)
 
 NOTHING = Response().to_xml()
 """The XML for a request that needs no action."""
@@ -56,18 +52,20 @@ def answer(
     call_id, called = request.call_id, request.called
     if runtime.answered.has_ended(call_id):
         # A late or repeated request: transfers and redirects come before the end of a call.
-        log.info("call is over already", call=call_id)
+        runtime.refusals.note("call is over already", call=call_id)
         return WebhookReply(NOTHING, "ended")
     route = runtime.routes.match(path, called) if path else runtime.routes.for_number(called)
     if route is None:
-        log.warning("call without a handler", call=call_id, called=called, path=path)
+        runtime.refusals.note("call without a handler", call=call_id, called=called, path=path)
         return WebhookReply(Response(Hangup(reason="rejected")).to_xml(), "rejected")
     if not all(expects(route, request) for expects in runtime.screens):
-        log.warning("call that nobody waits for", call=call_id, called=called, path=route.path)
+        runtime.refusals.note(
+            "call that nobody waits for", call=call_id, called=called, path=route.path
+        )
         return WebhookReply(Response(Hangup()).to_xml(), "rejected")
     url = _stream_url(runtime, request, base_url, path or route.path)
     if not runtime.admission.reserve(call_id):
-        log.warning("call turned away", call=call_id, limit=runtime.admission.limit)
+        runtime.refusals.note("call turned away", call=call_id, limit=runtime.admission.limit)
         return busy(runtime.settings)
     runtime.answered.add(request)
     runtime.prepared.prepare(route, request)

@@ -1,4 +1,4 @@
-"""The log of refused requests: who asked for what, and why not.
+"""The log of requests that got nothing: who asked for what, and why not.
 
 Anyone who reaches the port can cause such lines, so their number is limited.
 """

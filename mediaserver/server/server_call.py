@@ -25,6 +25,9 @@ from mediaserver.stream import Stream
 
 log = structlog.get_logger("mediaserver.calls")
 
+LONGEST_ID = 100
+"""Characters of an id in the log; Plivo's have 36."""
+
 CLOSE_TIMEOUT = 5.0
 """Seconds within which a peer must answer a close frame."""
 
@@ -443,9 +446,9 @@ class ServerCall:
 
     def _ids(self) -> dict[str, str]:
         started = self.session.started
-        ids = {"call": self.call_id, "handler": self.accepted.route.name}
+        ids = {"call": self.call_id[:LONGEST_ID], "handler": self.accepted.route.name}
         if started is not None:
-            ids["stream"] = started.start.stream_id
+            ids["stream"] = started.start.stream_id[:LONGEST_ID]
         return ids
 
 

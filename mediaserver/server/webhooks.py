@@ -102,7 +102,7 @@ class WebhookEndpoints:
             return PlainTextResponse(f"{error}\n", 403)
         except UnknownEventError as error:
             # An error would only make Plivo send it again.
-            log.info("webhook passed over", reason=str(error))
+            runtime.refusals.note("webhook passed over", reason=str(error))
             reply = WebhookReply(NOTHING, "ignored")
         except (AnswerError, CallbackError) as error:
             kinds["malformed"] += 1

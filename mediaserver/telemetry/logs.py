@@ -10,11 +10,15 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import threading
+import warnings
 from collections.abc import Mapping
 from typing import Final, Literal, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from mediaserver.telemetry.log_writer import LogWriter
 
 
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
@@ -27,6 +31,14 @@ _QUIETER: Final[Mapping[str, int]] = {
     "httpx": logging.WARNING,
     "asyncio": logging.WARNING,
 }
+
+MAX_VALUE: Final = 2_000
+"""Characters of one value of a log line; what is longer is cut, and the line says so."""
+
+_MAX_TRACEBACK: Final = 20_000
+"""The same for tracebacks and stacks."""
+
+_TRACEBACKS: Final = ("exception", "stack")
 
 _TOKEN: Final = re.compile(r"(?<=[?&]token=)[^&\s\"'#]+")
 
@@ -44,6 +56,7 @@ def default_logs() -> None:
                 structlog.contextvars.merge_contextvars,
                 structlog.processors.format_exc_info,
                 redact_tokens,
+                cut_values,
                 structlog.processors.KeyValueRenderer(key_order=["event"]),
             ],
             logger_factory=structlog.stdlib.LoggerFactory(),
@@ -55,7 +68,10 @@ def default_logs() -> None:
 def configure_logs(
     level: LogLevel = "info", form: LogFormat = "console", stream: TextIO | None = None
 ) -> None:
-    """Send every log message of the process to one stream.
+    """Send every log message of the process to one stream, warnings of Python included.
+
+    A stream with a file descriptor is written by a thread, so that a reader who has stopped blocks
+    nothing; what waits is written at the end of the process, for as long as somebody reads it.
 
     Args:
         level: Lowest severity to log.
@@ -81,26 +97,43 @@ def configure_logs(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    last: list[Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    last: list[Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        # Shows no local variables: they may be audio and secrets.
+        structlog.processors.format_exc_info,
+        redact_tokens,
+        cut_values,
+    ]
     if form == "json":
-        last += [structlog.processors.format_exc_info, redact_tokens]
-        last += [structlog.processors.JSONRenderer(default=str)]
+        last.append(structlog.processors.JSONRenderer(default=str))
     else:
-        # Show no local variables: they may be audio and secrets.
         last.append(
             structlog.dev.ConsoleRenderer(
                 colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
             )
         )
-    handler = logging.StreamHandler(stream)
+    handler = _handler_of(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last)
     )
     root = logging.getLogger()
+    for former in root.handlers:
+        if isinstance(former, LogWriter):
+            former.flush()
+            former.close()
     root.handlers[:] = [handler]
     root.setLevel(threshold)
     for name, least in _QUIETER.items():
         logging.getLogger(name).setLevel(max(least, threshold))
+    warnings.showwarning = _log_warning
+    sys.unraisablehook = _log_unraisable
+    threading.excepthook = _log_thread
+
+
+def dropped_lines() -> int:
+    """Return how many log lines of this process were dropped because nobody read them in time."""
+    handlers = logging.getLogger().handlers
+    return sum(each.dropped for each in handlers if isinstance(each, LogWriter))
 
 
 def redact_tokens(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -109,3 +142,53 @@ def redact_tokens(_logger: WrappedLogger, _method: str, event: EventDict) -> Eve
         if isinstance(value, str) and "token=" in value:
             event[key] = _TOKEN.sub("…", value)
     return event
+
+
+def cut_values(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Cut every long text in a log event: much of it comes from whoever connects."""
+    for key, value in event.items():
+        if isinstance(value, str) and len(value) > MAX_VALUE:
+            most = _MAX_TRACEBACK if key in _TRACEBACKS else MAX_VALUE
+            if len(value) > most:
+                event[key] = f"{value[:most]}… ({len(value)} characters)"
+    return event
+
+
+def _handler_of(stream: TextIO) -> logging.Handler:
+    try:
+        descriptor = stream.fileno()
+    except (AttributeError, OSError, ValueError):
+        # In memory, where writing does not block.
+        return logging.StreamHandler(stream)
+    return LogWriter(descriptor)
+
+
+def _log_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Log a warning of Python's, such as that a coroutine was never awaited."""
+    where = f"{filename}:{lineno}"
+    structlog.get_logger("py.warnings").warning(str(message), kind=category.__name__, where=where)
+
+
+def _log_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    """Log an exception that cannot be raised, for instance in a finaliser."""
+    structlog.get_logger("py.exceptions").error(
+        unraisable.err_msg or "an exception was ignored",
+        by=f"{unraisable.object!r:.200}",
+        exc_info=unraisable.exc_value,
+    )
+
+
+def _log_thread(failure: threading.ExceptHookArgs) -> None:
+    """Log an exception that ended a thread."""
+    structlog.get_logger("py.exceptions").error(
+        "a thread failed",
+        thread=failure.thread.name if failure.thread else None,
+        exc_info=failure.exc_value,
+    )

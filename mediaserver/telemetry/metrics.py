@@ -24,6 +24,7 @@ from prometheus_client.registry import Collector
 from mediaserver import __version__
 from mediaserver.call.counters import StreamCounters
 from mediaserver.call.turn import BUCKETS, Times, TurnCounters
+from mediaserver.telemetry.logs import dropped_lines
 
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
@@ -154,6 +155,7 @@ class ServerCollector(Collector):
         yield _gauge("loop_lag_seconds", "Current lag of the event loop.", counters.loop_lag)
         yield _gauge("loop_lag_max_seconds", "Largest lag so far.", counters.loop_lag_max)
         yield _counter("loop_blocks", "Times the event loop was blocked.", counters.loop_blocks)
+        yield _counter("log_lines_dropped", "Log lines that nobody read in time.", dropped_lines())
         totals = source.stream_totals()
         for field, (name, text) in STREAM_METRICS.items():
             yield _counter(name, text, getattr(totals, field))

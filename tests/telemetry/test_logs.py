@@ -1,13 +1,16 @@
 import io
 import json
 import logging
+import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import structlog
 
-from mediaserver.telemetry.logs import configure_logs
+from mediaserver.telemetry.log_writer import LogWriter
+from mediaserver.telemetry.logs import MAX_VALUE, configure_logs, dropped_lines
 
 
 @pytest.fixture(autouse=True)
@@ -121,3 +124,69 @@ def test_configuring_again_replaces_the_stream(stream: Any) -> None:
     configure_logs("info", "json", stream)
     structlog.get_logger().info("once")
     assert len(entries(stream)) == 1
+
+
+def test_a_long_text_is_cut_and_says_so(stream: Any) -> None:
+    configure_logs("info", "json", stream)
+    structlog.get_logger().warning("told", reason="x" * 60_000, short="y" * MAX_VALUE)
+    logging.getLogger("library").warning("z" * 60_000)
+    first, second = entries(stream)
+    assert first["reason"] == "x" * MAX_VALUE + "… (60000 characters)"
+    assert first["short"] == "y" * MAX_VALUE
+    assert second["event"].startswith("z" * MAX_VALUE + "…")
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_a_traceback_is_longer_than_other_texts(stream: Any, form: Any) -> None:
+    configure_logs("info", form, stream)
+    try:
+        raise RuntimeError("x" * 3 * MAX_VALUE)
+    except RuntimeError:
+        structlog.get_logger().exception("handler failed")
+    assert "x" * 3 * MAX_VALUE in stream.getvalue()
+
+
+async def never_awaited() -> None:
+    """Awaited by nobody."""
+
+
+@pytest.mark.filterwarnings("always::RuntimeWarning", "always::UserWarning")
+def test_a_warning_of_pythons_is_a_line_of_the_log(stream: Any) -> None:
+    configure_logs("info", "json", stream)
+    never_awaited()  # type: ignore[unused-coroutine]
+    warnings.warn("mind the gap", UserWarning, stacklevel=1)
+    first, second = entries(stream)
+    assert first["event"] == "coroutine 'never_awaited' was never awaited"
+    assert (first["level"], first["kind"]) == ("warning", "RuntimeWarning")
+    assert second["event"] == "mind the gap"
+    assert "test_logs.py" in second["where"]
+
+
+class Falls:
+    def __del__(self) -> None:
+        raise RuntimeError("in the finaliser")
+
+
+def test_an_exception_in_a_finaliser_is_a_line_of_the_log(stream: Any) -> None:
+    configure_logs("info", "json", stream)
+    Falls()
+    (entry,) = entries(stream)
+    assert entry["level"] == "error"
+    assert "in the finaliser" in entry["exception"]
+    assert "Falls.__del__" in entry["by"]
+
+
+def test_an_exception_that_ends_a_thread_is_a_line_of_the_log(stream: Any) -> None:
+    configure_logs("info", "json", stream)
+    thread = threading.Thread(target=raise_with_secret, name="worker")
+    thread.start()
+    thread.join(30)
+    (entry,) = entries(stream)
+    assert (entry["event"], entry["thread"]) == ("a thread failed", "worker")
+    assert "failed after 17" in entry["exception"]
+
+
+def test_lines_that_were_dropped_are_counted() -> None:
+    logging.getLogger().handlers[:] = [writer := LogWriter(-1)]
+    writer.dropped = 3
+    assert dropped_lines() == 3

@@ -1,0 +1,128 @@
+"""Writes log lines from a thread of its own, so that nobody waits for whoever reads them.
+
+A terminal that is held, a full disk or a collector that has stopped reading blocks a write to
+standard error for any length of time. On the event loop it would block every call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Final
+
+import structlog
+
+
+_LIMIT: Final = 4_194_304
+"""Bytes of lines that may wait; further lines are dropped and counted."""
+
+_PATIENCE: Final = 1.0
+"""Seconds that `LogWriter.flush` waits for a reader that takes nothing."""
+
+log = structlog.get_logger(__name__)
+
+
+class LogWriter(logging.Handler):
+    """A handler that never blocks: it queues lines, and a thread writes them.
+
+    Lines are dropped and counted while too many wait. Once all that waited is written, a line tells
+    how many were dropped.
+
+    Args:
+        descriptor: the file descriptor that is written to.
+        limit: bytes that may wait.
+        write: writes bytes to a file descriptor and returns how many it took.
+
+    """
+
+    def __init__(
+        self,
+        descriptor: int,
+        *,
+        limit: int = _LIMIT,
+        write: Callable[[int, bytes], int] = os.write,
+    ) -> None:
+        super().__init__()
+        self.dropped = 0
+        """Lines that were dropped."""
+        self._told = 0
+        self._descriptor = descriptor
+        self._limit = limit
+        self._write = write
+        self._lines: SimpleQueue[bytes | None] = SimpleQueue()
+        # Bytes ever queued, counted by those who log, and ever written, counted by the thread.
+        self._queued = 0
+        self._written = 0
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Number of bytes that are not written yet."""
+        return self._queued - self._written
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue a line."""
+        try:
+            text = self.format(record)
+        except Exception as error:
+            text = f"a log message could not be formatted: {error!r:.200}"
+        line = f"{text}\n".encode("utf-8", "backslashreplace")
+        if self._closed:
+            self._write_late(line)
+            return
+        if self.waiting + len(line) > self._limit:
+            self.dropped += 1
+            return
+        self._queued += len(line)
+        self._lines.put(line)
+        # A thread does not survive a fork, and is not needed before the first line.
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="log writer", daemon=True)
+            self._thread.start()
+
+    def flush(self) -> None:
+        """Wait until everything is written, unless nobody reads it."""
+        written, deadline = self._written, time.monotonic() + _PATIENCE
+        while self.waiting and time.monotonic() < deadline:
+            if self._written != written:
+                written, deadline = self._written, time.monotonic() + _PATIENCE
+            time.sleep(0.001)
+
+    def close(self) -> None:
+        """End the thread once it has written what waits. Call `flush` first to wait for that."""
+        self._closed = True
+        self._lines.put(None)
+        super().close()
+
+    def _run(self) -> None:
+        while (line := self._lines.get()) is not None:
+            self._write_whole(line)
+            self._written += len(line)
+            if self._lines.empty() and self.dropped > self._told:
+                dropped, self._told = self.dropped - self._told, self.dropped
+                log.warning("log lines were dropped: nobody read them in time", lines=dropped)
+
+    def _write_whole(self, line: bytes) -> None:
+        while line:
+            try:
+                line = line[self._write(self._descriptor, line) :]
+            except BlockingIOError:
+                select.select([], [self._descriptor], [])
+            except OSError:
+                # Nobody will ever read it, or the disk is full: there is no place to say so.
+                self.dropped += 1
+                self._told += 1
+                return
+
+    def _write_late(self, line: bytes) -> None:
+        """Write a line of an interpreter that ends, as far as it cannot block."""
+        with contextlib.suppress(OSError):
+            if select.select([], [self._descriptor], [], 0)[1]:
+                self._write(self._descriptor, line[: select.PIPE_BUF])
