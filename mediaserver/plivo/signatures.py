@@ -142,7 +142,12 @@ def verify_v3(
     tokens: AuthTokens,
     params: Params | None = None,
 ) -> bool:
-    """Tell whether one of the comma-separated `signatures` is that of one of the tokens."""
+    """Tell whether one of the comma-separated `signatures` is that of one of the tokens.
+
+    None is if the nonce is not decimal.
+    """
+    if not _is_nonce(nonce):
+        return False
     try:
         text = f"{signed_text(method, url, params)}.{nonce}"
     except ValueError:
@@ -151,7 +156,12 @@ def verify_v3(
 
 
 def verify_v2(signatures: str, url: str, nonce: str, tokens: AuthTokens) -> bool:
-    """Tell whether one of the comma-separated `signatures` is that of one of the tokens."""
+    """Tell whether one of the comma-separated `signatures` is that of one of the tokens.
+
+    None is if the nonce is not decimal.
+    """
+    if not _is_nonce(nonce):
+        return False
     try:
         text = f"{_root(_parse(url))}{nonce}"
     except ValueError:
@@ -407,7 +417,18 @@ def _signatures(
         raise SignatureError(
             "invalid", f"the nonce has {len(nonce)} characters; at most {_MAX_NONCE} are accepted"
         )
+    if not _is_nonce(nonce):
+        raise SignatureError("invalid", "the nonce is not a decimal number, as Plivo's are")
     return nonce, named
+
+
+def _is_nonce(text: str) -> bool:
+    """Tell whether a text is decimal.
+
+    With any other text the border between the signed text and the nonce could be moved: a request
+    signed for ``a.b`` with the nonce ``1`` would pass for ``a`` with the nonce ``b.1``.
+    """
+    return text.isascii() and text.isdecimal()
 
 
 def _mismatch(tokens: AuthTokens) -> SignatureError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -10,16 +11,18 @@ from typing import Final
 from cachetools import TTLCache
 
 from mediaserver.plivo.callbacks import StreamStatusRequest
+from mediaserver.server.remembered import Remembered, form_bytes
 
 
 _SEEN_SECONDS: Final = 3_600.0
 """Seconds for which a callback is remembered."""
-_SEEN_LIMIT: Final = 65_536
-"""Number of callbacks that are remembered."""
+_SEEN_BYTES: Final = 16_777_216
+"""Memory for that: 50,000 to 100,000 callbacks, whatever they say. Beyond it the oldest are
+forgotten, and counted again if Plivo repeats them."""
 _EARLY_SECONDS: Final = 10.0
 """Seconds that a callback waits for its stream: it may arrive before the stream's socket."""
-_EARLY_LIMIT: Final = 1_024
-"""Number of streams for which callbacks wait."""
+_EARLY_BYTES: Final = 8_388_608
+"""Memory for callbacks that wait: some 2,500 of Plivo's. Beyond it the oldest are dropped."""
 EARLY_EACH: Final = 8
 """Number of callbacks that wait for one stream."""
 
@@ -37,30 +40,36 @@ class Statuses:
         self, counts: Counter[str], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._counts = counts
-        self._seen: TTLCache[tuple[str, ...], None] = TTLCache(
-            _SEEN_LIMIT, _SEEN_SECONDS, timer=clock
-        )
-        self._early: TTLCache[str, list[StreamStatusRequest]] = TTLCache(
-            _EARLY_LIMIT, _EARLY_SECONDS, timer=clock
+        self._seen = Remembered(_SEEN_SECONDS, limit=_SEEN_BYTES, clock=clock)
+        # By stream, and number in it.
+        self._early: TTLCache[tuple[str, int], StreamStatusRequest] = TTLCache(
+            _EARLY_BYTES,
+            _EARLY_SECONDS,
+            timer=clock,
+            getsizeof=lambda status: form_bytes(status.fields),
         )
 
     def take(self, status: StreamStatusRequest) -> bool:
         """Count a callback, and tell whether it is new."""
-        key = status.idempotency_key
+        key = repr(status.idempotency_key)
         if key in self._seen:
             return False
-        self._seen[key] = None
+        self._seen.add(key)
         self._counts[status.kind] += 1
         return True
 
     def keep(self, status: StreamStatusRequest) -> None:
         """Keep a callback whose stream has not started yet."""
-        waiting = self._early.get(status.stream_id)
-        if waiting is None:
-            waiting = self._early[status.stream_id] = []
-        if len(waiting) < EARLY_EACH:
-            waiting.append(status)
+        for key in self._places(status.stream_id):
+            if key not in self._early:
+                with contextlib.suppress(ValueError):  # one that is larger than all the memory
+                    self._early[key] = status
+                break
 
     def kept(self, stream_id: str) -> list[StreamStatusRequest]:
         """Take out the callbacks that came before their stream."""
-        return self._early.pop(stream_id, [])
+        taken = [self._early.pop(key, None) for key in self._places(stream_id)]
+        return [status for status in taken if status is not None]
+
+    def _places(self, stream_id: str) -> list[tuple[str, int]]:
+        return [(stream_id, number) for number in range(EARLY_EACH)]

@@ -44,6 +44,8 @@ log = structlog.get_logger(__name__)
 PATHS: Final = ("/answer", "/fallback", "/hangup", "/status")
 
 _FORM: Final = "application/x-www-form-urlencoded"
+_MAX_FIELDS: Final = 256
+"""Fields of a form or a query; each takes memory beyond its text. Plivo sends a few dozen."""
 _NO_STORE: Final = {"cache-control": "no-store"}
 
 _START_WAIT: Final = 10.0
@@ -91,7 +93,7 @@ class WebhookEndpoints:
                 runtime.signatures.verify_webhook(
                     request.headers.items(), request.method, url, form_params(form)
                 )
-            fields = dict(parse_qsl(query, keep_blank_values=True))
+            fields = dict(_parse(query))
             path = fields.pop("path", None)
             fields.update(form)
             reply = await take(fields, base, path)
@@ -222,4 +224,10 @@ async def _form(request: Request) -> Sequence[tuple[str, str]]:
     body = await request.body()
     if body and kind != _FORM:
         raise AnswerError(f"the body is {kind or 'of no type'}; Plivo sends {_FORM}")
-    return parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)
+    return _parse(body.decode("utf-8", "replace"))
+
+
+def _parse(text: str) -> Sequence[tuple[str, str]]:
+    if text.count("&") >= _MAX_FIELDS:
+        raise AnswerError(f"the request has more than {_MAX_FIELDS} fields")
+    return parse_qsl(text, keep_blank_values=True)

@@ -19,6 +19,7 @@ from plivo import utils as plivo
 from mediaserver.plivo.signatures import (
     MA_V3_HEADER,
     V2_HEADER,
+    V2_NONCE_HEADER,
     V3_HEADER,
     V3_NONCE_HEADER,
     SignatureError,
@@ -233,7 +234,7 @@ class Generator:
         method = self.random.choice(("GET", "POST", "get", "Post"))
         letters = TEXT if method.upper() == "POST" else ASCII
         token = self.text(string.ascii_letters + string.digits + "é", 40) or "t"
-        return method, self.url(), self.text(string.digits, 20), token, self.params(letters)
+        return method, self.url(), self.text(string.digits, 20) or "7", token, self.params(letters)
 
 
 def test_two_thousand_requests_are_signed_as_the_sdk_does() -> None:
@@ -378,6 +379,32 @@ def test_no_more_than_a_few_signatures_are_looked_at() -> None:
 
 def test_a_lone_surrogate_is_no_exception() -> None:
     assert not verify_v3("\ud800", "POST", ANSWER, NONCE, TOKEN, {"a": "\ud800"})
+
+
+@pytest.mark.parametrize("nonce", ["b.123", "12a", " ", "١٢٣", "1 2", "-1", "1.5", "0x1"])
+def test_a_nonce_that_is_not_decimal_is_refused(nonce: str) -> None:
+    v3, v2 = sign_v3("GET", ANSWER, nonce, TOKEN), sign_v2(ANSWER, nonce, TOKEN)
+    assert not verify_v3(v3, "GET", ANSWER, nonce, TOKEN)
+    assert not verify_v2(v2, ANSWER, nonce, TOKEN)
+    for headers in (
+        {V3_HEADER: v3, V3_NONCE_HEADER: nonce},
+        {V2_HEADER: v2, V2_NONCE_HEADER: nonce},
+    ):
+        with pytest.raises(SignatureError) as raised:
+            verify_headers(headers, "GET", ANSWER, TOKEN, v2=True)
+        assert raised.value.reason in ("invalid", "missing")
+
+
+def test_the_border_between_the_text_and_the_nonce_cannot_be_moved() -> None:
+    signature = sign_v3("GET", f"{ANSWER}?To=a.b", "123", TOKEN)
+    assert verify_v3(signature, "GET", f"{ANSWER}?To=a.b", "123", TOKEN)
+    assert plivo.validate_v3_signature("GET", f"{ANSWER}?To=a", "b.123", TOKEN, signature)
+    assert not verify_v3(signature, "GET", f"{ANSWER}?To=a", "b.123", TOKEN)
+    headers = {V3_HEADER: signature, V3_NONCE_HEADER: "b.123"}
+    with pytest.raises(SignatureError, match="not a decimal number"):
+        verify_headers(headers, "GET", f"{ANSWER}?To=a", TOKEN)
+    with pytest.raises(SignatureError, match="not a decimal number"):
+        verify_upgrade(headers, "wss://voice.example.com/stream?To=a", TOKEN)
 
 
 def test_nonces_are_twenty_digits_and_differ() -> None:

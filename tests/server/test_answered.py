@@ -1,4 +1,7 @@
+import pytest
+
 from mediaserver.plivo.callbacks import AnswerRequest
+from mediaserver.server import answered
 from mediaserver.server.answered import AnsweredCalls
 from mediaserver.server.trust.tokens import Claims
 
@@ -54,10 +57,35 @@ def test_details_are_kept_for_a_while_and_the_end_of_a_call_for_an_hour() -> Non
     assert not calls.has_ended("call-2")
 
 
-def test_the_oldest_call_is_forgotten_where_there_are_too_many() -> None:
-    calls = make()
-    for number in range(10_001):
+def test_the_ends_of_many_calls_are_known() -> None:
+    # 200 calls a second, for as long as a token of five minutes is valid.
+    calls = AnsweredCalls(300, clock=lambda: 0.0)
+    for number in range(60_000):
         calls.end(f"call-{number}")
-    assert not calls.has_ended("call-0")
-    assert calls.has_ended("call-1")
-    assert calls.has_ended("call-10000")
+    assert calls.has_ended("call-0")
+
+
+def test_the_oldest_requests_are_forgotten_where_their_memory_is_used_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(answered, "_REQUEST_BYTES", 100_000)
+    calls = make()
+    for number in range(20):
+        fields = {"CallUUID": f"call-{number}", "X-PH-a": "x" * 9_000}
+        calls.add(AnswerRequest.parse(fields))
+
+    def known(number: int) -> bool:
+        return bool(calls.request(Claims(f"call-{number}", None, None, 0)).fields)
+
+    kept = [known(number) for number in range(20)]
+    assert 5 <= sum(kept) <= 10
+    assert kept == sorted(kept)
+
+
+def test_one_request_that_is_larger_than_the_memory_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(answered, "_REQUEST_BYTES", 1_000)
+    calls = make()
+    calls.add(AnswerRequest.parse({"CallUUID": "call-1", "X-PH-a": "x" * 4_000}))
+    assert not calls.request(CLAIMS).fields

@@ -1,7 +1,10 @@
 from collections import Counter
 from typing import Any
 
+import pytest
+
 from mediaserver.plivo.callbacks import StreamStatusRequest
+from mediaserver.server import statuses as statuses_module
 from mediaserver.server.statuses import EARLY_EACH, Statuses
 
 
@@ -44,3 +47,27 @@ def test_few_wait_for_one_stream() -> None:
     for number in range(EARLY_EACH + 1):
         statuses.keep(status(name=str(number)))
     assert len(statuses.kept("s1")) == EARLY_EACH
+
+
+def test_many_that_wait_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statuses_module, "_EARLY_BYTES", 20_000)
+    statuses, _ = make()
+    for number in range(20):
+        fields = {
+            "CallUUID": "c",
+            "StreamID": f"s{number}",
+            "Event": "StartStream",
+            "x": "x" * 2_500,
+        }
+        statuses.keep(StreamStatusRequest.parse(fields))
+    kept = [bool(statuses.kept(f"s{number}")) for number in range(20)]
+    assert 3 <= sum(kept) <= 8
+    assert kept == sorted(kept)
+
+
+def test_a_large_flood_of_others_does_not_make_a_callback_news_again() -> None:
+    statuses, _ = make()
+    statuses.take(status(name="a"))
+    for number in range(40_000):
+        statuses.take(status(name=f"{number}"))
+    assert not statuses.take(status(name="a"))

@@ -62,6 +62,17 @@ def tags(response: Response) -> list[str]:
     return [child.tag for child in xml(response)]
 
 
+async def test_a_request_of_very_many_fields_is_refused(client: AsyncClient) -> None:
+    many = CALL | {f"X-PH-{number}": "" for number in range(300)}
+    for response in (
+        await client.post("/answer", data=many),
+        await client.get("/answer", params=many),
+        await client.post("/status", data=STATUS | many),
+    ):
+        assert response.status_code == 400
+        assert response.text == "the request has more than 256 fields\n"
+
+
 # /answer
 
 

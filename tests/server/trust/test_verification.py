@@ -76,3 +76,15 @@ def test_a_webhook_may_come_again() -> None:
     headers = sign_headers("GET", URL, "first")
     for _ in range(2):
         CHECK.verify_webhook(headers, "GET", URL)
+
+
+def test_a_nonce_outlives_its_token_at_hundreds_of_streams_a_second() -> None:
+    now = 0.0
+    check = SignatureCheck(["t"], clock=lambda: now)
+    headers = sign_upgrade(URL, "t")
+    check.use(check.verify_upgrade(headers, URL))
+    for number in range(150_000):
+        now = number / 500
+        check.use(str(number))
+    with pytest.raises(SignatureError, match="before"):
+        check.verify_upgrade(headers, URL)
