@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from urllib.parse import quote
 
+import structlog
+
 from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.plivo.stream_options import HANG_UP, StreamOptions
 from mediaserver.plivo.stream_parameters import MAX_URL
@@ -14,6 +16,8 @@ from mediaserver.server.runtime import Runtime
 from mediaserver.server.trust.tokens import TOKEN_PARAMETER, Claims, seal
 from mediaserver.settings import Settings
 
+
+log = structlog.get_logger(__name__)
 
 NOTHING = Response().to_xml()
 """The XML for a request that needs no action."""
