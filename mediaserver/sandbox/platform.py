@@ -131,6 +131,8 @@ class Sandbox:
         client = httpx.AsyncClient(
             transport=self._transport,
             trust_env=False,
+            # It trusts what SSL_CERT_FILE names, as the WebSockets do.
+            verify=httpx.create_ssl_context(),
             follow_redirects=False,
             headers={"User-Agent": "mediaserver-sandbox"},
         )

@@ -87,7 +87,10 @@ def application_object(auth_id: str, record: ApplicationRecord) -> models.Applic
     return _shown(
         models.Application,
         record,
+        application_type="XML",
         enabled=True,
+        # Plivo's PHP SDK reads the singular.
+        log_incoming_message=True,
         log_incoming_messages=True,
         resource_uri=_application_uri(auth_id, record.app_id),
         sip_uri=f"sip:{record.app_id}@app.plivo.com",
@@ -107,10 +110,16 @@ def number_object(auth_id: str, record: NumberRecord, rates: Rates) -> models.Nu
         monthly_rental_rate="0.80000",
         number_type="local",
         region="Sandbox",
+        renewal_date=None,
         resource_uri=f"/v1/Account/{auth_id}/Number/{record.number}/",
         sms_enabled=False,
         sms_rate="0.00000",
         sub_account=None,
+        tendlc_campaign_id=None,
+        tendlc_registration_status=None,
+        toll_free_sms_verification=None,
+        toll_free_sms_verification_id=None,
+        toll_free_sms_verification_order_status=None,
         voice_enabled=True,
         voice_rate=rates.inbound.rate,
     )
