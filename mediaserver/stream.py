@@ -246,6 +246,7 @@ class Stream:
         rate: int | None = None,
         format: AudioFormat | None = None,
         generation: int | None = None,
+        utterance: Waiter | None = None,
     ) -> Playback:
         """Play audio to the caller, after all that was played or said before.
 
@@ -259,6 +260,7 @@ class Stream:
             format: the format of bytes; by default the stream's.
             generation: the value of `Stream.generation` when the audio was requested. If an
                 interruption has come since, the audio is late and is dropped.
+            utterance: what `begin_utterance` returned, of which this audio is a part.
 
         Raises:
             AudioError: if the audio is of another kind, or its rate is not supported.
@@ -275,7 +277,7 @@ class Stream:
             type(audio) is Frame
             and audio.format is self.format
             and playout.has_room
-            and playout.utterances.current is None
+            and playout.utterances.current is utterance
             and not len(audio.payload) % self.format.sample_bytes
             and (self._converter is None or not self._converter.waits)
         ):
@@ -283,7 +285,9 @@ class Stream:
                 return self._dropped(generation)
             start = playout.play(audio.payload)
             return Playback(playout, start, playout.queued, generation)
-        turn = await self._turn()
+        turn = utterance
+        if turn is None or playout.utterances.current is not turn:
+            turn = await self.begin_utterance()
         try:
             if not playout.has_room:
                 await self._room()
@@ -298,7 +302,8 @@ class Stream:
             clip_converter = Converter(self.format)
             return await self._play(clip_converter, audio, rate, format, generation, last=True)
         finally:
-            playout.utterances.end(turn)
+            if turn is not utterance:
+                self.end_utterance(turn)
 
     async def _play(
         self,
@@ -361,7 +366,7 @@ class Stream:
         if session.ended:
             raise self._ended_error()
         generation = playout.generation
-        turn = await self._turn()
+        turn = await self.begin_utterance()
         try:
             if session.ended:
                 raise self._ended_error()
@@ -372,7 +377,7 @@ class Stream:
                 self._converter.reset()
             return await self._say(audio, rate, format, generation)
         finally:
-            playout.utterances.end(turn)
+            self.end_utterance(turn)
 
     async def _say(
         self,
@@ -427,23 +432,6 @@ class Stream:
                 playback.extend(await self._play(converter, tail, None, None, generation))
         finally:
             await _close(pieces)
-
-    async def _turn(self) -> Waiter:
-        """Wait until all that was said and played before is queued, and return the own utterance.
-
-        What the iterator of a `say` plays itself is a part of what is being said.
-        """
-        utterances = self._playout.utterances
-        turn = self._loop.create_future()
-        if utterances.current is not None and utterances.current is _SAYING.get():
-            return turn
-        if not utterances.begin(turn):
-            try:
-                await turn
-            except asyncio.CancelledError:
-                utterances.end(turn)
-                raise
-        return turn
 
     def interrupt(self) -> float:
         """Stop playing at once, and drop the audio that the caller has not heard.
@@ -572,6 +560,28 @@ class Stream:
         return works
 
     # For agents and recorders.
+
+    async def begin_utterance(self) -> Waiter:
+        """Wait until all that was said and played before is queued, and begin an utterance.
+
+        It consists of the audio that is given to `play` with it. What others say and play is heard
+        after its end (`end_utterance`). What the iterator of a `say` plays is a part of that `say`.
+        """
+        utterances = self._playout.utterances
+        utterance = self._loop.create_future()
+        if utterances.current is not None and utterances.current is _SAYING.get():
+            return utterance
+        if not utterances.begin(utterance):
+            try:
+                await utterance
+            except asyncio.CancelledError:
+                utterances.end(utterance)
+                raise
+        return utterance
+
+    def end_utterance(self, utterance: Waiter) -> None:
+        """End an utterance. Does nothing if it has ended, or was interrupted."""
+        self._playout.utterances.end(utterance)
 
     def clock(self) -> float:
         """Return the time on the call's clock: monotonic seconds."""

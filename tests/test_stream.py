@@ -883,6 +883,22 @@ def test_what_waits_ends_with_the_call() -> None:
     assert called(test) == pytest.approx(0.5, abs=0.1)
 
 
+def test_an_utterance_consists_of_what_is_played_with_it() -> None:
+    async def test(stream: Stream, phone: Phone) -> str:
+        utterance = await stream.begin_utterance()
+        other = asyncio.create_task(stream.play(np.full(800, LETTERS["b"], np.int16)))
+        for _ in range(3):
+            await stream.play(np.full(800, LETTERS["a"], np.int16), utterance=utterance)
+            await asyncio.sleep(0.05)
+        stream.end_utterance(utterance)
+        await (await other).heard()
+        late = await stream.play(np.full(800, LETTERS["c"], np.int16), utterance=utterance)
+        await late.heard()
+        return heard_letters(phone)
+
+    assert called(test) == "aaabc"
+
+
 # Pieces that were cut anywhere.
 
 

@@ -11,7 +11,7 @@ from mediaserver.agents.conversing.call_tasks import StartTask
 from mediaserver.agents.conversing.conversation import Saying
 from mediaserver.agents.conversing.heard_words import Spoken
 from mediaserver.agents.services import ServiceError, WordMark
-from mediaserver.call import Converter, Frame, Wire
+from mediaserver.call import Converter, Frame, Waiter, Wire
 from mediaserver.playback import Playback
 from mediaserver.stream import Stream
 
@@ -29,7 +29,16 @@ Synthesis: TypeAlias = Callable[[str], AsyncGenerator[Frame | WordMark, None]]
 class _Sentence:
     """A sentence on its way to the caller."""
 
-    __slots__ = ("converter", "made", "playback", "saying", "spoken", "task", "waiting")
+    __slots__ = (
+        "converter",
+        "made",
+        "playback",
+        "saying",
+        "spoken",
+        "task",
+        "utterance",
+        "waiting",
+    )
 
     def __init__(self, text: str, saying: Saying, converter: Converter) -> None:
         self.saying = saying
@@ -40,6 +49,8 @@ class _Sentence:
         # Whether all its audio has come.
         self.made = False
         self.playback: Playback | None = None
+        # On the stream, from its first audio to its last: what others play comes after it.
+        self.utterance: Waiter | None = None
         self.task: asyncio.Task[None] | None = None
 
     @property
@@ -153,6 +164,7 @@ class Speaker:
         for sentence in self._sentences:
             if sentence.task is not None:
                 sentence.task.cancel()
+            self._end_utterance(sentence)
             sayings.setdefault(sentence.saying, []).append(sentence.heard)
         for saying, heard in sayings.items():
             saying.text = "".join(heard).strip()
@@ -189,6 +201,7 @@ class Speaker:
             if tail := sentence.converter.flush():
                 await self._play_wire(sentence, tail)
             sentence.spoken.finish()
+            self._end_utterance(sentence)
             self._queue.popleft()
             self._wake()
 
@@ -211,7 +224,11 @@ class Speaker:
         if not frame.payload:
             return
         sentence.spoken.take(frame)
-        playback = await self._stream.play(frame, generation=self._generation)
+        if sentence.utterance is None:
+            sentence.utterance = await self._stream.begin_utterance()
+        playback = await self._stream.play(
+            frame, generation=self._generation, utterance=sentence.utterance
+        )
         if self._generation != self._stream.generation:
             return
         if sentence.playback is not None:
@@ -231,8 +248,13 @@ class Speaker:
             last = self._queue.pop()
             if last is not sentence and last.task is not None:
                 last.task.cancel()
+            self._end_utterance(last)
         self._error = error
         self._wake()
+
+    def _end_utterance(self, sentence: _Sentence) -> None:
+        if sentence.utterance is not None:
+            self._stream.end_utterance(sentence.utterance)
 
     def _check(self) -> None:
         error, self._error = self._error, None

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 
 from audiocodecs import AudioFormat
@@ -273,3 +274,54 @@ def test_an_apology_does_not_mix_with_what_was_given_up() -> None:
     assert played.count(True) < 40
     # One change from the first sentence to the second, and one to the apology.
     assert sum(one != other for one, other in pairwise(played)) == 2
+
+
+BEEP = np.full(1600, 9000, np.int16)
+
+
+def test_what_others_play_is_heard_after_the_sentence() -> None:
+    async def script(talk: Talk) -> None:
+        await talk.say("One two three four.", " Five six.")
+        await asyncio.sleep(0.2)  # the first sentence is being made
+        beep = await talk.stream.play(BEEP)
+        await talk.speaker.heard()
+        assert beep.begins_at == pytest.approx(talk.began[0].begins_at + 1.2, abs=0.01)
+        assert talk.speaker.settle() == "One two three four. Five six."
+
+    talk(script)
+
+
+def test_a_sentence_waits_for_what_others_say() -> None:
+    async def beeps() -> AsyncIterator[Any]:
+        for _ in range(5):
+            yield BEEP
+            await asyncio.sleep(0.1)
+
+    async def script(talk: Talk) -> None:
+        saying = asyncio.create_task(talk.stream.say(beeps()))
+        await asyncio.sleep(0)
+        await talk.say("One two three four.")
+        await talk.speaker.heard()
+        begins_at = (await saying).begins_at
+        assert begins_at is not None
+        assert talk.began[0].begins_at == pytest.approx(begins_at + 1.0, abs=0.01)
+
+    talk(script)
+
+
+@pytest.mark.parametrize("how", ["settled", "failed"])
+def test_a_sentence_that_is_given_up_keeps_nobody_out(how: str) -> None:
+    async def script(talk: Talk) -> None:
+        await talk.say("One two three four.")
+        await asyncio.sleep(0.2)
+        if how == "settled":
+            talk.speaker.settle()
+        async with asyncio.timeout(8):
+            await talk.stream.play(BEEP)
+
+    talk(
+        script,
+        TimedSpeech(timing=Timing(0.15, 30.0))
+        if how == "settled"
+        else TimedSpeech(fault=Fault(after=2)),
+    )
