@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from mediaserver.call import (
     Checkpoint,
@@ -40,6 +40,16 @@ class HandlerError(ValueError):
     """The name does not exist, the object is not a handler, or the route is invalid."""
 
 
+@runtime_checkable
+class Served(Protocol):
+    """A handler that prepares a worker for its calls, as the classes of handlers do."""
+
+    def serving(
+        self, settings: Mapping[str, Any], /
+    ) -> AbstractAsyncContextManager[Mapping[str, str] | None]:
+        """Prepare a worker: see `Handler.serving`."""
+
+
 class Handler:
     """A handler with hooks. Subclass it and override the hooks that you need.
 
@@ -57,19 +67,20 @@ class Handler:
 
     @classmethod
     @asynccontextmanager
-    async def serving(cls, settings: Mapping[str, Any]) -> AsyncIterator[None]:
+    async def serving(cls, settings: Mapping[str, Any]) -> AsyncIterator[Mapping[str, str] | None]:
         """Prepare a worker for calls of this handler, and clean up when the worker stops.
 
         Meant for handlers that others subclass; applications use `lifespan`, which opens before
         this and closes after it. It is entered once for each route. If it raises, the worker does
-        not start. Override it with ``@classmethod`` and ``@asynccontextmanager``, and enter that of
-        ``super()`` in it.
+        not start. It may yield a mapping that says why the worker is not ready for calls, for as
+        long as it is not empty. Override it with ``@classmethod`` and ``@asynccontextmanager``, and
+        enter that of ``super()`` in it.
 
         Args:
             settings: the route's settings.
 
         """
-        yield
+        yield None
 
     def check_at_start(self) -> None:
         """Check what can be known before a call, such as whether files exist.

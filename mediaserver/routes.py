@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any, cast
 
 from mediaserver.checks import check_handler, check_lifespan, try_out
-from mediaserver.handler import Handler, HandlerError, Lifespan, StreamHandler
+from mediaserver.handler import Handler, HandlerError, Lifespan, Served, StreamHandler
 from mediaserver.importing import find_attribute, import_named
 from mediaserver.path_patterns import PathPatternError, path_pattern
 from mediaserver.plivo.numbers import phone_key
@@ -121,6 +121,7 @@ class Routes:
         self.routes = routes
         self._lifespan = lifespan
         self._shared: dict[int, Any] = {}
+        self._unready: list[Mapping[str, str]] = []
         self.opening = ""
         """What `lifespan` is entering, for the log."""
 
@@ -228,6 +229,11 @@ class Routes:
         if problems:
             raise HandlerError("\n".join(problems))
 
+    @property
+    def unready(self) -> dict[str, str]:
+        """Why the handlers are not ready for calls, by the names of their services."""
+        return {name: reason for each in self._unready for name, reason in each.items()}
+
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
         """Enter the lifespan of the routes and that of each handler, each once.
@@ -246,14 +252,16 @@ class Routes:
                 self._shared[id(route)] = opened.get(id(route.handler), common)
             try:
                 for route in self.routes:
-                    handler: object = route.handler
                     self.opening = f"what {route.name} prepares before its first call"
-                    if isinstance(handler, type) and issubclass(handler, Handler):
-                        await stack.enter_async_context(handler.serving(route.settings))
+                    if isinstance(route.handler, Served):
+                        serving = route.handler.serving(route.settings)
+                        unready = await stack.enter_async_context(serving)
+                        self._unready.append(unready or {})
                 self.opening = ""
                 yield
             finally:
                 self._shared.clear()
+                self._unready.clear()
 
 
 def _load_spec(spec: str, path: str) -> Route | Routes:

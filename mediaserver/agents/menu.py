@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
+from mediaserver.agents.conversing.readiness import kept_ready
 from mediaserver.agents.prompts import Prompt, check_file, check_prompt, spoken
 from mediaserver.agents.services import TextToSpeech
 from mediaserver.checks import check_handler
@@ -114,6 +116,19 @@ class Menu:
                 raise ValueError(f"{name} is in seconds, above 0, not {getattr(self, name)!r}")
         if self.retries < 0 or self.longest < 1:
             raise ValueError("retries must not be below 0, nor longest below 1")
+
+    @asynccontextmanager
+    async def serving(self, settings: Mapping[str, Any]) -> AsyncIterator[Mapping[str, str]]:
+        """Check and prewarm what speaks text, here and in nested menus; close it in the end."""
+        async with kept_ready(self._speakers()) as unready:
+            yield unready
+
+    def _speakers(self) -> Iterator[TextToSpeech]:
+        if self.text_to_speech is not None:
+            yield self.text_to_speech
+        for choice in self.choices.values():
+            if isinstance(choice, Menu):
+                yield from choice._speakers()
 
     async def __call__(self, stream: Stream) -> None:
         """Ask until the caller has made a choice, or makes none."""

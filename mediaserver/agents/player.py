@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from itertools import cycle
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
+from mediaserver.agents.conversing.readiness import kept_ready
 from mediaserver.agents.prompts import Prompt, check_file, check_prompt, spoken
 from mediaserver.agents.services import TextToSpeech
 from mediaserver.handler import Handler
@@ -60,6 +62,14 @@ class Player(Handler):
         self.then = then
         self.text_to_speech = text_to_speech
         self._stopped = False
+
+    @classmethod
+    @asynccontextmanager
+    async def serving(cls, settings: Mapping[str, Any]) -> AsyncIterator[Mapping[str, str]]:
+        """Check and prewarm `text_to_speech` of the route; close it in the end."""
+        service = settings.get("text_to_speech")
+        async with kept_ready([] if service is None else [service]) as unready:
+            yield unready
 
     def check_at_start(self) -> None:
         """Check that the files can be played."""

@@ -72,12 +72,13 @@ class Transcriber(Handler):
 
     @classmethod
     @asynccontextmanager
-    async def serving(cls, settings: Mapping[str, Any]) -> AsyncIterator[None]:
-        """Load the voice detector and prewarm `speech_to_text`; close it when the worker stops.
+    async def serving(cls, settings: Mapping[str, Any]) -> AsyncIterator[Mapping[str, str]]:
+        """Load the voice detector, check and prewarm `speech_to_text`; close it in the end.
 
         Only those in the route's settings; not those that a subclass makes itself.
 
         Raises:
+            HandlerError: the service cannot work as it is set up, such as without a key.
             DetectorUnavailableError: the detector's packages are missing.
             ImportError: the service's packages are missing.
 
@@ -88,8 +89,8 @@ class Transcriber(Handler):
         if detector is not None:
             await make_detector(detector)
         service = settings.get("speech_to_text")
-        async with kept_ready([] if service is None else [service]):
-            yield
+        async with kept_ready([] if service is None else [service]) as unready:
+            yield unready
 
     async def on_transcript(self, transcript: Transcript) -> None:
         """Something was transcribed; it may be partial, and its `Transcript.track` says whose."""

@@ -37,6 +37,7 @@ def serve_command(**options: Any) -> None:
     """
     specs: list[str] = options.pop("spec") or []
     config: Path | None = options.pop("config")
+    checks: bool = options.pop("check")
     if options.pop("reload"):
         _serve_reloading()
         return
@@ -45,6 +46,9 @@ def serve_command(**options: Any) -> None:
     except SettingsError as error:
         fail(str(error), 2)
     routes = _load_routes(settings)
+    if checks:
+        _check(settings, routes)
+        return
 
     from mediaserver.handler import HandlerError
     from mediaserver.server.process import daemon
@@ -73,6 +77,25 @@ def _load_routes(settings: Settings) -> Routes:
         return Routes.load(*settings.handler, path=settings.path)
     except HandlerError as error:
         fail(str(error), 2)
+
+
+def _check(settings: Settings, routes: Routes) -> None:
+    from mediaserver.containment import run_contained
+    from mediaserver.handler import HandlerError
+    from mediaserver.server.process.start_check import check_start
+    from mediaserver.server.process.tls import TLSError
+    from mediaserver.telemetry.logs import configure_logs
+
+    # What is wrong is printed, in a line each.
+    configure_logs("critical", settings.log_format)
+    try:
+        problems = run_contained(check_start(settings, routes))
+    except (HandlerError, TLSError) as error:
+        problems = [str(error)]
+    if problems:
+        fail("\n".join(problems), 2)
+    for route in routes.routes:
+        typer.echo(f"{route.name} can be served at {route.path}")
 
 
 def _serve_reloading() -> None:
@@ -122,6 +145,8 @@ def _options_of(settings: type[Settings]) -> inspect.Signature:
             show_default=False,
         )
         parameters.append(_parameter(name, annotation, option))
+    check = typer.Option("--check", help="Find out whether the server can start, and exit.")
+    parameters.append(_parameter("check", bool, check, default=False))
     reload = typer.Option("--reload", help="Restart when a source file changes, for development.")
     parameters.append(_parameter("reload", bool, reload, default=False))
     return inspect.Signature(parameters)

@@ -33,6 +33,9 @@ CLOSE_TIMEOUT = 5.0
 
 _FAILED = "the handler failed"
 
+_DROPPED_SECONDS = 0.1
+"""Seconds of audio that a handler may leave unheard when it returns, without a warning."""
+
 _SPEECH_LEVEL = 200.0
 """Root mean square above which a frame counts as speech: about -44 dBFS."""
 
@@ -293,6 +296,7 @@ class ServerCall:
             with contained():
                 accepted = self.accepted
                 await self._runtime.prepared.take(accepted.call_id, accepted.route)(stream)
+            self._warn_of_dropped_audio(stream)
         except asyncio.CancelledError:
             code, reason = CloseCode.GOING_AWAY, "the handler was cancelled"
         except Exception as error:
@@ -305,6 +309,15 @@ class ServerCall:
             self._leave()
         else:
             self._begin_close(code, reason)
+
+    def _warn_of_dropped_audio(self, stream: Stream) -> None:
+        if not stream.ended and stream.unheard > _DROPPED_SECONDS:
+            log.warning(
+                "the handler returned before its audio was heard, and the rest is dropped",
+                seconds=round(stream.unheard, 1),
+                hint="await playback.heard() before returning",
+                **self._ids(),
+            )
 
     def _failed_below(self, error: Exception) -> None:
         """End the call, because a task or a callback of its handler's has failed."""

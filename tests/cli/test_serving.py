@@ -149,3 +149,22 @@ def test_reload_without_its_package_ends_with_status_2(
     result = run("serve", "--reload", "a:B")
     assert result.exit_code == 2
     assert "needs watchfiles" in result.stderr
+
+
+def test_a_check_says_what_can_be_served(run: Run, served: Served) -> None:
+    result = run("serve", "--check", "mediaserver.agents:Echo", "--path", "/x")
+    assert (result.exit_code, result.stdout) == (0, "Echo can be served at /x\n")
+    assert served == []
+
+
+def test_a_check_lists_what_is_wrong(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "unchecked.py").write_text(
+        "from mediaserver import Handler\n"
+        "class Agent(Handler):\n"
+        "    def __init__(self):\n"
+        "        open('nosuch.txt')\n"
+    )
+    result = run("serve", "--check", "unchecked.py")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("mediaserver: unchecked.py:4: FileNotFoundError: ")
+    assert result.stderr.count("\n") == 1

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 from websockets import CloseCode
 
 from audiocodecs import MULAW_8K
@@ -34,7 +35,7 @@ from mediaserver.server.accepting import examine
 from mediaserver.server.handshake import AcceptedStream, HandshakeRequest
 from mediaserver.server.server_call import CLOSE_TIMEOUT, ServerCall
 from mediaserver.server.trust.tokens import Claims, seal
-from mediaserver.testing import joined, stall
+from mediaserver.testing import joined, run_virtual, stall
 from tests.server.until import until
 
 
@@ -1041,3 +1042,20 @@ async def test_the_handler_knows_what_plivo_told_the_answer_webhook(
     enter(runtime)
     await asyncio.sleep(0.1)
     assert answers == [request, None]
+
+
+@pytest.mark.parametrize(("waits", "warnings"), [(False, 1), (True, 0)])
+def test_audio_that_a_handler_leaves_unheard_is_told(waits: bool, warnings: int) -> None:
+    async def handler(stream: Stream) -> None:
+        playback = await stream.play(np.zeros(8000, np.int16), rate=8000)
+        if waits:
+            await playback.heard()
+
+    async def main() -> None:
+        async with joined(handler) as line:
+            await line.phone.wait_closed()
+
+    with capture_logs() as logs:
+        run_virtual(main())
+    told = [log for log in logs if "before its audio was heard" in log["event"]]
+    assert len(told) == warnings

@@ -214,12 +214,13 @@ class Agent(Configured, Handler, ABC):
 
     @classmethod
     @asynccontextmanager
-    async def serving(cls, settings: Mapping[str, Any]) -> AsyncIterator[None]:
-        """Load the voice detector and prewarm the services; close them when the worker stops.
+    async def serving(cls, settings: Mapping[str, Any]) -> AsyncIterator[Mapping[str, str]]:
+        """Load the voice detector, check and prewarm the services; close them in the end.
 
-        A worker also starts if a service cannot be reached or has no key.
+        A worker also starts if a service cannot be reached; it is not ready until it can.
 
         Raises:
+            HandlerError: a service cannot work as it is set up, such as without a key.
             DetectorUnavailableError: the detector's packages are missing.
             ImportError: a service's packages are missing.
 
@@ -229,8 +230,10 @@ class Agent(Configured, Handler, ABC):
         if detector is None:
             detector = inspect.getattr_static(cls, "voice_detector")
         await make_detector(detector.__func__ if isinstance(detector, staticmethod) else detector)
-        async with kept_ready(service for service in given.values() if service is not None):
-            yield
+        async with kept_ready(
+            service for service in given.values() if service is not None
+        ) as unready:
+            yield unready
 
     # For applications.
 

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 import structlog
 
-from mediaserver.agents.services import Prewarmed
+from mediaserver.agents.services import (
+    Checked,
+    MisconfiguredServiceError,
+    Prewarmed,
+    ServiceError,
+)
 from mediaserver.agents.turns import VoiceDetector
+from mediaserver.handler import HandlerError
 
 
 PREWARM_WITHIN = 10.0
 """Seconds to wait for a service when a worker starts."""
+
+CHECK_EVERY = 5.0
+"""Seconds after which a service that could not be reached is tried again."""
 
 CLOSE_WITHIN = 5.0
 """Seconds to wait for a service when a worker stops."""
@@ -42,12 +51,14 @@ async def make_detector(make: Callable[[], VoiceDetector]) -> VoiceDetector:
 
 
 @asynccontextmanager
-async def kept_ready(services: Iterable[Any]) -> AsyncIterator[None]:
-    """Prewarm services on entering, and close them on leaving, each once for all its handlers.
+async def kept_ready(services: Iterable[Any]) -> AsyncIterator[Mapping[str, str]]:
+    """Check and prewarm services on entering, and close them on leaving, each once.
 
-    A service that cannot be reached or has no key is logged: it may work by the first call.
+    Yields why services are not ready, by their names. A service that cannot be reached does not
+    keep the worker from starting: it is logged, and tried again until it can be reached.
 
     Raises:
+        HandlerError: services cannot work as they are set up, such as without a key.
         ImportError: a service needs a package that is not installed.
 
     """
@@ -56,10 +67,20 @@ async def kept_ready(services: Iterable[Any]) -> AsyncIterator[None]:
     new = [service for service in mine if id(service) not in users]
     for service in mine:
         users[id(service)] = (service, users.get(id(service), (service, 0))[1] + 1)
+    unready: dict[str, str] = {}
+    retries: list[asyncio.Task[None]] = []
     try:
-        await asyncio.gather(*map(_prewarm, new))
-        yield
+        errors = await asyncio.gather(*map(_check, new), return_exceptions=True)
+        _raise_worst(errors)
+        for service, error in zip(new, errors, strict=True):
+            if isinstance(error, ServiceError):
+                unready[error.service] = error.reason
+                log.warning("service is not ready", service=error.service, reason=error.reason)
+                retries.append(asyncio.create_task(_retry(service, error, unready)))
+        yield unready
     finally:
+        for retry in retries:
+            retry.cancel()
         for service in mine:
             count = users[id(service)][1] - 1
             if count:
@@ -67,6 +88,42 @@ async def kept_ready(services: Iterable[Any]) -> AsyncIterator[None]:
             else:
                 del users[id(service)]
                 await _close(service)
+
+
+async def _check(service: Any) -> None:
+    if isinstance(service, Checked):
+        await service.check()
+    await _prewarm(service)
+
+
+def _raise_worst(errors: Iterable[BaseException | None]) -> None:
+    """Raise what keeps the worker from starting: all that is set up wrongly, or another error."""
+    wrong: dict[str, list[str]] = {}
+    for error in errors:
+        if isinstance(error, MisconfiguredServiceError):
+            wrong.setdefault(error.reason, []).append(error.service)
+        elif error is not None and not isinstance(error, ServiceError):
+            raise error
+    if wrong:
+        lines = (f"{', '.join(dict.fromkeys(names))}: {reason}" for reason, names in wrong.items())
+        raise HandlerError("\n".join(lines))
+
+
+async def _retry(service: Checked, error: ServiceError, unready: dict[str, str]) -> None:
+    name = error.service
+    while name in unready:
+        await asyncio.sleep(CHECK_EVERY)
+        try:
+            await service.check()
+        except ServiceError as again:
+            if again.reason != unready[name]:
+                log.warning("service is not ready", service=name, reason=again.reason)
+            unready[name] = again.reason
+        except Exception as fault:
+            log.warning("service is not ready", service=name, reason=repr(fault))
+        else:
+            del unready[name]
+            log.info("service is ready", service=name)
 
 
 async def _prewarm(service: Any) -> None:

@@ -4,7 +4,12 @@ This module has the protocols. Each service is a module of its own, to be import
 it needs packages that only its users have installed.
 """
 
-from mediaserver.agents.services.errors import NoAnswerError, ServiceError
+from mediaserver.agents.services.checked import Checked
+from mediaserver.agents.services.errors import (
+    MisconfiguredServiceError,
+    NoAnswerError,
+    ServiceError,
+)
 from mediaserver.agents.services.language_model import (
     LanguageModel,
     Message,
@@ -36,8 +41,10 @@ __all__ = [
     "CallerFinished",
     "CallerSpeaks",
     "CallerText",
+    "Checked",
     "LanguageModel",
     "Message",
+    "MisconfiguredServiceError",
     "NoAnswerError",
     "Prewarmed",
     "RealtimeEvent",

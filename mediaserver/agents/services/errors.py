@@ -8,6 +8,7 @@ class ServiceError(RuntimeError):
 
     Attributes:
         service: the service's name in logs and metrics.
+        reason: the message without that name.
         status: the HTTP status of its answer; None if it did not answer.
 
     """
@@ -15,8 +16,13 @@ class ServiceError(RuntimeError):
     def __init__(self, service: str, reason: str, *, status: int | None = None) -> None:
         super().__init__(f"{service}: {reason}")
         self.service = service
+        self.reason = reason
         self.status = status
 
 
 class NoAnswerError(ServiceError):
     """A model's answer had nothing to say and used no tool. An agent asks once more, then fails."""
+
+
+class MisconfiguredServiceError(ServiceError):
+    """The service cannot work as it is set up: it has no key, or its server refuses it."""

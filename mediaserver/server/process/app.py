@@ -2,7 +2,8 @@
 
 =============  =================================================================================
 ``/healthz``   200 as long as the process answers
-``/readyz``    200 while new calls are accepted, 503 once the server is asked to stop
+``/readyz``    200 while new calls are accepted; 503 once the server is asked to stop, and as long
+               as a service of its handlers has never been reached
 ``/metrics``   Prometheus' text format; here, on a port of its own, or nowhere
 =============  =================================================================================
 
@@ -72,6 +73,9 @@ class Endpoints:
         """Reply whether new calls are taken."""
         if self._runtime.draining or not self._runtime.ready:
             return PlainTextResponse("not ready\n", 503, headers=_NO_STORE)
+        if unready := self._runtime.routes.unready:
+            lines = (f"not ready: {name}: {reason}\n" for name, reason in unready.items())
+            return PlainTextResponse("".join(lines), 503, headers=_NO_STORE)
         return PlainTextResponse("ready\n", headers=_NO_STORE)
 
     async def metrics(self, request: Request) -> Response:

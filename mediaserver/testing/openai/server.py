@@ -12,8 +12,10 @@ A request for which nothing is scripted gets a reply that works.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Final, Self
 
 import uvicorn
@@ -78,6 +80,7 @@ class OpenAIServer:
     Args:
         api_key: the key that requests must bring; None accepts requests with any key, or without
             one.
+        models: the names of the models that it has; None has every model.
         dialect: ``"groq"`` takes what Groq's speech endpoint takes: mu-law, and a sample rate.
         port: where to listen; 0 is any free port.
 
@@ -89,13 +92,19 @@ class OpenAIServer:
     """
 
     def __init__(
-        self, *, api_key: str | None = None, dialect: Dialect = "openai", port: int = 0
+        self,
+        *,
+        api_key: str | None = None,
+        models: Sequence[str] | None = None,
+        dialect: Dialect = "openai",
+        port: int = 0,
     ) -> None:
         self.chat = Endpoint(says("Good morning. ", "How can I help?"))
         self.transcription = Endpoint(hears("Good morning."))
         self.speech = Endpoint(hums)
         self.refused: list[str] = []
         self._api_key = api_key
+        self._models = models
         self._dialect: Dialect = dialect
         self._port = port
         self._clients: set[int] = set()
@@ -160,8 +169,8 @@ class OpenAIServer:
             return HttpReply([b""], status=404)
         if self._api_key is not None and headers.get("authorization") != f"Bearer {self._api_key}":
             raise RefusedError(401, "Incorrect API key provided.", "invalid_api_key")
-        if (request.method, path) == ("GET", "/v1/models"):
-            return HttpReply([b'{"object": "list", "data": []}'])
+        if request.method == "GET" and path.startswith("/v1/models"):
+            return self._list_models(path.removeprefix("/v1/models").removeprefix("/"))
         if request.method != "POST":
             raise RefusedError(405, f"{request.method} is not allowed")
         if path == _CHAT:
@@ -174,6 +183,14 @@ class OpenAIServer:
             params, file = read_form(headers.get("content-type", ""), body)
             return self.transcription.reply(Received(params, file, headers, client))
         raise RefusedError(404, f"there is no {path}")
+
+    def _list_models(self, name: str) -> HttpReply:
+        if not name:
+            listed = [{"id": each, "object": "model"} for each in self._models or ()]
+            return HttpReply([json.dumps({"object": "list", "data": listed}).encode()])
+        if self._models is not None and name not in self._models:
+            return fails(404, f"The model '{name}' does not exist", code="model_not_found")
+        return HttpReply([json.dumps({"id": name, "object": "model"}).encode()])
 
 
 async def _send_reply(reply: HttpReply, send: Send, came: float) -> None:

@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import structlog
 
 from mediaserver.agents import RealtimeAgent, VoiceAgent, recorded
 from mediaserver.agents.conversing import readiness as readiness_module
-from mediaserver.agents.services import ServiceError
+from mediaserver.agents.services import MisconfiguredServiceError, ServiceError
 from mediaserver.agents.turns import DetectorUnavailableError, LevelDetector
+from mediaserver.handler import HandlerError
 from mediaserver.routes import Route, Routes
 from mediaserver.testing import run_virtual
 from mediaserver.testing.realtime import ScriptedRealtime
@@ -144,6 +145,67 @@ def test_a_service_that_never_gets_ready_is_not_waited_for() -> None:
 
     (line,) = serve(Route(agent_of(Slow())))
     assert line["event"] == "not prewarmed"
+
+
+class Asked(Kept):
+    """A service that is checked, and answers by a list, the last of it again and again."""
+
+    def __init__(self, *answers: Exception | None) -> None:
+        super().__init__()
+        self.answers = list(answers)
+
+    async def check(self) -> None:
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if answer is not None:
+            raise answer
+
+
+def test_services_that_are_set_up_wrongly_keep_the_worker_from_starting() -> None:
+    reason = "no key: set OPENAI_API_KEY"
+    model = Asked(MisconfiguredServiceError("chat", reason, status=401))
+    agent = agent_of(
+        cast(Any, model),
+        speech_to_text=Hearing(MisconfiguredServiceError("hearing", "no such model", status=404)),
+        text_to_speech=Speaking(MisconfiguredServiceError("speech", reason)),
+    )
+    with pytest.raises(HandlerError) as refused:
+        serve(Route(agent))
+    assert sorted(str(refused.value).splitlines()) == [
+        "chat, speech: no key: set OPENAI_API_KEY",
+        "hearing: no such model",
+    ]
+    assert model.notes == ["close"]
+
+
+class Hearing(Asked):
+    async def transcribe(self, utterance: Any) -> AsyncIterator[Any]:
+        yield ""
+
+
+class Speaking(Asked):
+    async def speak(self, text: str, format: Any) -> AsyncIterator[Any]:
+        yield b""
+
+
+def test_a_service_that_is_away_keeps_the_worker_from_being_ready_until_it_is_back() -> None:
+    away = ServiceError("chat", "cannot reach it")
+    service = Asked(away, away, None)
+    routes = Routes(Route(agent_of(cast(Any, service))))
+
+    async def main() -> list[dict[str, str]]:
+        seen = []
+        async with routes.lifespan():
+            for _ in range(4):
+                seen.append(routes.unready)
+                await asyncio.sleep(readiness_module.CHECK_EVERY)
+        return [*seen, routes.unready]
+
+    with structlog.testing.capture_logs() as logs:
+        reason = {"chat": "cannot reach it"}
+        seen = run_virtual(main())
+    assert seen[0] == seen[1] == reason
+    assert seen[3] == seen[4] == {}
+    assert [log["event"] for log in logs] == ["service is not ready", "service is ready"]
 
 
 def test_a_service_that_fails_to_close_leaves_the_others_closed() -> None:

@@ -6,6 +6,7 @@ import pytest
 from httpx import AsyncClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from mediaserver.routes import Routes
 from mediaserver.server.process.app import create_app, create_metrics_app
 from mediaserver.server.runtime import Runtime
 
@@ -43,6 +44,16 @@ async def test_a_draining_server_is_healthy_and_not_ready(
     runtime.draining = True
     assert (await client.get("/healthz")).status_code == 200
     assert (await client.get("/readyz")).status_code == 503
+
+
+async def test_a_server_without_its_services_is_not_ready_and_says_which(
+    client: AsyncClient, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Routes, "unready", {"chat": "cannot reach https://example.com"})
+    response = await client.get("/readyz")
+    assert response.status_code == 503
+    assert response.text == "not ready: chat: cannot reach https://example.com\n"
+    assert (await client.get("/healthz")).status_code == 200
 
 
 async def test_a_full_server_is_ready_to_say_so(client: AsyncClient, runtime: Runtime) -> None:

@@ -12,6 +12,7 @@ import os
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any, ClassVar, Final, TypedDict, TypeVar
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -21,7 +22,7 @@ import structlog
 
 from audiocodecs import AudioError
 from mediaserver.agents.services.deadlines import require_seconds, within
-from mediaserver.agents.services.errors import ServiceError
+from mediaserver.agents.services.errors import MisconfiguredServiceError, ServiceError
 from mediaserver.agents.services.event_stream import DONE, EventStream
 
 
@@ -45,6 +46,9 @@ OPENAI_URL: Final = "https://api.openai.com/v1"
 KEEP_CONNECTIONS: Final = 60.0
 """Seconds for which an idle connection is kept; callers talk longer than httpx's five."""
 
+CHECK_WITHIN: Final = 5.0
+"""Seconds that the server may take to answer `OpenAIClient.check`."""
+
 MAX_RETRY_AFTER: Final = 2.0
 """The longest wait before a retry, in seconds. If a server asks for a longer one, nothing is sent
 again, since the caller would hear silence."""
@@ -60,6 +64,14 @@ _log = structlog.get_logger("mediaserver.agents.openai")
 
 T = TypeVar("T")
 Response = openai.AsyncAPIResponse[Any]
+
+
+class _Model(msgspec.Struct):
+    id: str
+
+
+class _Models(msgspec.Struct):
+    data: list[_Model]
 
 
 class Connection(TypedDict, total=False):
@@ -134,6 +146,51 @@ class OpenAIClient:
         except (ServiceError, httpx2.HTTPError, ssl.SSLError, OSError, anyio.EndOfStream) as error:
             reason = self.without_secrets(str(error) or repr(error))
             _log.warning("not prewarmed", service=self.service, error=reason)
+
+    async def check(self, model: str) -> None:
+        """Find out whether the server accepts the key and has the model.
+
+        An answer that shows neither, such as that of a server without a list of models, passes.
+
+        Raises:
+            MisconfiguredServiceError: there is no key, or the server refuses the key or the model.
+            ServiceError: the server cannot be reached.
+
+        """
+        try:
+            await self._look_up(model)
+        except MisconfiguredServiceError:
+            raise
+        except ServiceError as error:
+            # A key may be allowed to use a model, and not to look it up.
+            may_not_look = "scope" in str(error)
+            if error.status == 401 and not may_not_look:
+                raise MisconfiguredServiceError(
+                    self.service, error.reason, status=error.status
+                ) from error
+            if error.status is None:
+                raise
+
+    async def _look_up(self, model: str) -> None:
+        models = self.get().with_options(max_retries=0).models.with_raw_response
+        with self.failures(model):
+            try:
+                async with asyncio.timeout(CHECK_WITHIN):
+                    try:
+                        await models.retrieve(model)
+                    except openai.NotFoundError:
+                        listed = _listed((await models.list()).content)
+                        if listed and model not in listed:
+                            near = get_close_matches(model, listed, n=1)
+                            hint = f"; did you mean {near[0]!r}?" if near else ""
+                            reason = f"{self.base_url} has no model {model!r}{hint}"
+                            raise MisconfiguredServiceError(
+                                self.service, self.without_secrets(reason), status=404
+                            ) from None
+            except TimeoutError:
+                raise self.failure(
+                    f"{self.base_url} did not answer within {CHECK_WITHIN:g} s"
+                ) from None
 
     async def close(self) -> None:
         """Close the connections of the running event loop. The next request opens new ones."""
@@ -217,7 +274,7 @@ class OpenAIClient:
         if not key:
             if not _is_private(self.base_url):
                 # The status that the server would answer.
-                raise ServiceError(
+                raise MisconfiguredServiceError(
                     self.service,
                     f"no key for {self.base_url}: set {self._api_key_variable}",
                     status=401,
@@ -319,6 +376,14 @@ async def _beginning(response: Response) -> bytes:
     return bytes(content)
 
 
+def _listed(content: bytes) -> list[str]:
+    """Return the names in a list of models; empty if it is no such list."""
+    try:
+        return [model.id for model in msgspec.json.decode(content, type=_Models).data]
+    except msgspec.DecodeError:
+        return []
+
+
 def _excerpt(content: bytes | str) -> str:
     if isinstance(content, bytes):
         content = content[:_LONGEST_READ].decode("utf-8", "replace")
@@ -374,6 +439,10 @@ class OpenAIService:
     async def prewarm(self) -> None:
         """Open a connection."""
         await self._client.prewarm()
+
+    async def check(self) -> None:
+        """Find out whether the server accepts the key and has the model: see `Checked`."""
+        await self._client.check(self._model)
 
     async def close(self) -> None:
         """Close the connections of the running event loop."""

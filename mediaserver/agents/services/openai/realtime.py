@@ -148,6 +148,10 @@ class OpenAIRealtime:
         except ServiceError as error:
             log.warning("not prewarmed", service=SERVICE_NAME, error=str(error))
 
+    async def check(self) -> None:
+        """Find out whether the server accepts the key and has the model: see `Checked`."""
+        await self._client.check(self.model)
+
     async def close(self) -> None:
         """Close the client of the running event loop. Its sessions stay open."""
         await self._client.close()

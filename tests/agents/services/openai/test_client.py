@@ -1,4 +1,5 @@
 import asyncio
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,7 +9,13 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from mediaserver.agents.services import Prewarmed, ServiceError, Text
+from mediaserver.agents.services import (
+    Checked,
+    MisconfiguredServiceError,
+    Prewarmed,
+    ServiceError,
+    Text,
+)
 from mediaserver.agents.services.openai.chat import OpenAIChat
 from mediaserver.agents.services.openai.client import OpenAIClient
 from mediaserver.agents.services.openai.speech import OpenAISpeech
@@ -294,3 +301,70 @@ async def test_no_error_tells_what_is_secret_in_the_url() -> None:
     assert "localhost:1" in str(raised.value)
     assert "hidden" not in str(raised.value)
     assert "private" not in str(raised.value)
+
+
+# Checks at start.
+
+
+def checked(server: OpenAIServer, key: str = "right", model: str = "gpt-good") -> OpenAIChat:
+    return OpenAIChat(model, base_url=server.base_url, api_key=key)
+
+
+async def test_a_key_and_a_model_that_the_server_knows_pass() -> None:
+    async with OpenAIServer(api_key="right", models=["gpt-good"]) as server:
+        service = checked(server)
+        assert isinstance(service, Checked)
+        await service.check()
+        await service.close()
+
+
+@pytest.mark.parametrize(
+    ("key", "model", "text"),
+    [
+        ("wrong", "gpt-good", "rejects the key; check api_key"),
+        ("right", "gpt-goud", "has no model 'gpt-goud'; did you mean 'gpt-good'?"),
+    ],
+)
+async def test_a_key_or_a_model_that_the_server_refuses_is_told(
+    key: str, model: str, text: str
+) -> None:
+    async with OpenAIServer(api_key="right", models=["gpt-good"]) as server:
+        service = checked(server, key, model)
+        with pytest.raises(MisconfiguredServiceError, match=re.escape(text)):
+            await service.check()
+        await service.close()
+
+
+async def test_a_missing_key_is_told_without_a_connection() -> None:
+    with pytest.raises(MisconfiguredServiceError, match="set OPENAI_API_KEY"):
+        await OpenAIChat("any").check()
+
+
+async def test_a_server_that_cannot_be_reached_may_be_later() -> None:
+    async with OpenAIServer() as server:
+        service = checked(server)
+    with pytest.raises(ServiceError, match="cannot reach") as away:
+        await service.check()
+    assert not isinstance(away.value, MisconfiguredServiceError)
+    await service.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (404, "there is no such path"),
+        (405, "not allowed"),
+        (401, "Missing scopes: api.model.read"),
+        (403, "Missing scopes: api.model.read"),
+        (429, "slow down"),
+        (503, "overloaded"),
+    ],
+)
+async def test_an_answer_that_says_nothing_of_key_and_model_passes(
+    monkeypatch: pytest.MonkeyPatch, status: int, text: str
+) -> None:
+    monkeypatch.setattr(OpenAIServer, "_reply", lambda *_: fails(status, text))
+    async with OpenAIServer() as server:
+        service = checked(server)
+        await service.check()
+        await service.close()
