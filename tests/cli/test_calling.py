@@ -3,32 +3,39 @@ import contextlib
 import json
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
+from ssl import SSLContext
 from typing import Any
 
 import numpy as np
 import pytest
+import trustme
+from typer.testing import Result
 from websockets.asyncio.server import ServerConnection, serve
 
 from audiocodecs import MULAW_8K, read_wav, write_wav
 from mediaserver.protocol import Media, PlayAudio, decode_event, encode_command
-from mediaserver.sandbox import CallOptions, LoadProgress, Phone
+from mediaserver.sandbox import CallOptions, LoadReport, Phone, Spread
 from mediaserver.stream import Stream
 from mediaserver.testing import joined, run_virtual
 from tests.cli.processes import AUTH_TOKEN, Run
 
 
 @contextlib.contextmanager
-def answered(handler: Callable[[ServerConnection], Awaitable[None]]) -> Iterator[str]:
+def answered(
+    handler: Callable[[ServerConnection], Awaitable[None]], ssl: SSLContext | None = None
+) -> Iterator[str]:
     """Serve WebSockets by a coroutine function, in a thread, and give the URL."""
 
     async def main() -> None:
-        async with serve(handler, "127.0.0.1", 0, compression=None) as server:
+        async with serve(handler, "127.0.0.1", 0, compression=None, ssl=ssl) as server:
             over = asyncio.Event()
             port = next(iter(server.sockets)).getsockname()[1]
             begun.set_result((asyncio.get_running_loop(), over, port))
@@ -39,7 +46,7 @@ def answered(handler: Callable[[ServerConnection], Awaitable[None]]) -> Iterator
     thread.start()
     loop, over, port = begun.result(timeout=60)
     try:
-        yield f"ws://127.0.0.1:{port}/stream"
+        yield f"{'wss' if ssl else 'ws'}://127.0.0.1:{port}/stream"
     finally:
         loop.call_soon_threadsafe(over.set)
         thread.join(timeout=60)
@@ -174,21 +181,138 @@ def test_ctrl_c_before_the_call_is_taken_says_so(run: Run, monkeypatch: pytest.M
     assert "before the call was taken" in result.stderr
 
 
-def test_ctrl_c_during_a_load_says_how_far_it_has_come(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def interrupted(
-        url: str, *, on_progress: Callable[[LoadProgress], None], **options: Any
-    ) -> None:
-        on_progress(
-            LoadProgress(elapsed=2, calls=9, dialled=8, live=4, failed=1, cut=0, finished=3)
-        )
-        raise KeyboardInterrupt
+def test_ctrl_c_ends_a_load_and_its_report_is_printed() -> None:
+    process: subprocess.Popen[str]
 
-    monkeypatch.setattr("mediaserver.sandbox.load", interrupted)
-    result = run("load", "ws://127.0.0.1:1/")
-    assert result.exit_code == 130
-    assert "interrupted: 4 live, 3 finished, 1 failed, 0 cut" in result.stderr
+    async def interrupting(connection: ServerConnection) -> None:
+        frames = 0
+        async for _ in connection:
+            frames += 1
+            if frames == 10:
+                process.send_signal(signal.SIGINT)
+
+    with answered(interrupting) as url:
+        process = subprocess.Popen(
+            (
+                *(sys.executable, "-m", "mediaserver", "load", url, "--json"),
+                *("--calls", "3", "--ramp", "0.1", "--seconds", "60"),
+            ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        out, err = process.communicate(timeout=60)
+    report = json.loads(out)
+    assert (process.returncode, report["interrupted"], report["made"]) == (130, True, 1)
+    assert "1 live" in err or "1 finished" in err
+
+
+def report_of(monkeypatch: pytest.MonkeyPatch, run: Run, *options: str, **changes: Any) -> Result:
+    """Run a load that comes to a given report."""
+
+    async def loaded(url: str, **options: Any) -> LoadReport:
+        return replace(LoadReport(url, "", 3, 1.0, 1.0, made=3), **changes)
+
+    monkeypatch.setattr("mediaserver.sandbox.load", loaded)
+    return run("load", "ws://127.0.0.1:1/", *options)
+
+
+def test_a_load_tells_what_its_callers_missed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = report_of(monkeypatch, run, unanswered=20, uninterrupted=10, mute=3)
+    assert result.exit_code == 0
+    for text in ("20 unanswered", "10 talked on", "in 3 calls"):
+        assert text in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("busy", "late", "limit"),
+    [(0.9, 0.5, "took 90% of a core: it may"), (0.1, 0.5, "late: this machine may")],
+)
+def test_a_load_names_what_may_limit_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch, busy: float, late: float, limit: str
+) -> None:
+    result = report_of(
+        monkeypatch, run, generator_busy=busy, sender_lateness=Spread(3, late, late, late)
+    )
+    assert limit in re.sub(" +", " ", result.stdout)
+    assert result.stdout.count(" may ") == 1
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "status"),
+    [(["unanswered<=20"], 0), (["unanswered<=20", "replies.p99<1"], 1), (["unanswered==0"], 1)],
+)
+def test_thresholds_set_the_exit_status(
+    run: Run, monkeypatch: pytest.MonkeyPatch, thresholds: list[str], status: int
+) -> None:
+    options = [text for each in thresholds for text in ("--threshold", each)]
+    result = report_of(monkeypatch, run, *options, unanswered=20)
+    assert result.exit_code == status
+    assert result.stderr.count("FAILS") == status
+
+
+@pytest.mark.parametrize("command", ["call", "load"])
+def test_the_figures_of_thresholds_are_listed(run: Run, command: str) -> None:
+    result = run(command, "ws://127.0.0.1:1/", "--threshold", "help")
+    assert result.exit_code == 0
+    assert "replies.p99" in result.stdout.splitlines()
+
+
+@pytest.mark.parametrize("command", ["call", "load"])
+@pytest.mark.parametrize(
+    ("url", "options", "message"),
+    [
+        ("ws://x/", ["--threshold", "reply.p99<1"], "did you mean replies.p99"),
+        ("http://x/", [], "is not a WebSocket address"),
+        ("ws://x/", ["--http-header", "Host"], "are written NAME=VALUE"),
+        ("ws://x/", ["--http-header", "upgrade=h2c"], "own handshake"),
+        ("ws://x/", ["--http-header", "A=\n"], "printable ASCII"),
+        ("ws://x/", ["--insecure"], "are for wss:// addresses"),
+        ("wss://x/", ["--cafile", "nowhere.pem"], "nowhere.pem"),
+        ("wss://x/", ["--cafile", "empty.pem"], "no certificates"),
+        ("wss://x/", ["--insecure", "--cafile", "empty.pem"], "exclude each other"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_a_call(
+    run: Run, command: str, url: str, options: list[str], message: str
+) -> None:
+    Path("empty.pem").touch()
+    result = run(command, url, *options)
+    assert result.exit_code == 2, result.stderr
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize("command", ["call", "load"])
+def test_http_headers_are_sent(run: Run, command: str) -> None:
+    headers: list[str] = []
+
+    async def noting(connection: ServerConnection) -> None:
+        assert connection.request is not None
+        headers.append(connection.request.headers["Authorization"])
+        await connection.close()
+
+    with answered(noting) as url:
+        run(command, url, "--http-header", "Authorization=Basic dTpw=")
+    assert set(headers) == {"Basic dTpw="}
+
+
+@pytest.mark.parametrize("command", ["call", "load"])
+def test_a_certificate_of_a_test_server_can_be_trusted(run: Run, command: str) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path("ca.pem")
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+
+    async def hanging_up(connection: ServerConnection) -> None:
+        await connection.wait_closed()
+
+    with answered(hanging_up, ssl=server) as url:
+        results = [
+            run(command, url, "--seconds", "0.2", *options)
+            for options in ([], ["--cafile", "ca.pem"], ["--insecure"])
+        ]
+    assert [result.exit_code for result in results] == [1, 0, 0]
+    assert "certificate is not trusted" in results[0].stderr + results[0].stdout
 
 
 def test_misbehaviours_are_listed(run: Run) -> None:

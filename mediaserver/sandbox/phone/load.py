@@ -24,7 +24,8 @@ MAX_CAUSES = 100
 
 PROGRESS_INTERVAL = 1.0
 
-_BUSY_LIMIT = 0.8
+BUSY_LIMIT = 0.8
+"""Share of a core from which on this process may be what limits the calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class LoadReport:
         elapsed: From the first call dialled to the last call's end.
         made: Calls that were taken.
         most_at_once: Most calls that were up together.
+        interrupted: Whether the load was broken off before its end.
         failed: Calls that were not taken, by reason.
         cut: Calls that the server or the network ended before their time, by how they ended.
         connect: Time to open a call's WebSocket.
@@ -94,7 +96,7 @@ class LoadReport:
         gap_count: Short dry spells in the agents' audio: it came too late, or the agent had none.
             The phone cannot tell the two apart.
         gap_seconds: Their sum over all calls.
-        gaps: Milliseconds of gaps per minute of a call.
+        gaps: Milliseconds of gaps per minute of a call, however many gaps those are.
         pause_count: Dry spells of `gap_threshold` seconds or more: between two turns as a rule, but
             a dropout can be as long.
         pause_seconds: Their sum over all calls.
@@ -102,8 +104,10 @@ class LoadReport:
         first_audio: From the start of a stream to the agent's first audio.
         replies: From the end of an utterance of the caller to the agent's reply.
         unanswered: Utterances that no reply followed.
-        interrupts: From a key or the caller's voice, while the agent was heard, to silence.
-        uninterrupted: Interruptions after which the agent spoke on to the end of the call.
+        mute: Calls in which the agent was never heard to speak.
+        interrupts: From a key or the caller's voice, while the agent was heard, to silence that
+            lasts.
+        uninterrupted: Interruptions after which the agent talked on; they are not in `interrupts`.
         messages_sent: WebSocket messages to the server.
         messages_received: WebSocket messages from the server.
         bytes_sent: Size of the messages sent, without framing.
@@ -123,6 +127,7 @@ class LoadReport:
     elapsed: float = 0.0
     made: int = 0
     most_at_once: int = 0
+    interrupted: bool = False
     failed: dict[str, int] = field(default_factory=dict)
     cut: dict[str, int] = field(default_factory=dict)
     connect: Spread | None = None
@@ -137,6 +142,7 @@ class LoadReport:
     first_audio: Spread | None = None
     replies: Spread | None = None
     unanswered: int = 0
+    mute: int = 0
     interrupts: Spread | None = None
     uninterrupted: int = 0
     messages_sent: int = 0
@@ -160,7 +166,7 @@ class LoadReport:
         It took most of a core, or in half of the calls a frame left later than the next one's time.
         """
         lateness = self.sender_lateness
-        return self.generator_busy > _BUSY_LIMIT or (lateness is not None and lateness.p50 > TICK)
+        return self.generator_busy > BUSY_LIMIT or (lateness is not None and lateness.p50 > TICK)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain dicts, lists and numbers, rounded to microseconds."""
@@ -187,6 +193,7 @@ async def load(
     caller: Callable[[Phone], Awaitable[object]] | None = None,
     on_report: Callable[[CallReport], object] | None = None,
     on_progress: Callable[[LoadProgress], object] | None = None,
+    until: asyncio.Event | None = None,
 ) -> LoadReport:
     """Make many calls at once to any server that speaks Plivo's stream protocol.
 
@@ -213,6 +220,8 @@ async def load(
             taken, cancelled when its time is up. Returning early does not end the call.
         on_report: Called with the report of each call that was taken, when it is over.
         on_progress: Called once a second, and once when all is over.
+        until: Breaks the load off when it is set: no more calls are dialled, those that are up
+            are hung up, and the report says what there was.
 
     Raises:
         ValueError: An argument that makes no sense, or that Plivo would not take.
@@ -243,16 +252,20 @@ async def load(
 
     make_phone()  # refuses wrong arguments before the first call is made
     tally = _Tally(LoadReport(url, str(format), calls, seconds, ramp), on_report)
-    reporter: asyncio.Task[None] | None = None
+    beside: list[asyncio.Task[None]] = []
     if on_progress is not None:
-        reporter = asyncio.create_task(_report_progress(tally, on_progress))
+        beside.append(asyncio.create_task(_report_progress(tally, on_progress)))
     try:
         async with asyncio.TaskGroup() as group:
-            for offset in _spread(calls, ramp):
+            under_way = [
                 group.create_task(_call(make_phone, tally, offset, seconds, audio, caller))
+                for offset in _spread(calls, ramp)
+            ]
+            if until is not None:
+                beside.append(asyncio.create_task(_break_off(until, tally, under_way)))
     finally:
-        if reporter is not None:
-            reporter.cancel()
+        for task in beside:
+            task.cancel()
     if on_progress is not None:
         on_progress(tally.progress())
     return tally.report()
@@ -314,6 +327,15 @@ async def _call(
                 raise error
 
 
+async def _break_off(
+    until: asyncio.Event, tally: _Tally, calls: Iterable[asyncio.Task[None]]
+) -> None:
+    await until.wait()
+    tally.interrupted = True
+    for call in calls:
+        call.cancel()
+
+
 async def _report_progress(tally: _Tally, on_progress: Callable[[LoadProgress], object]) -> None:
     while True:
         on_progress(tally.progress())
@@ -332,6 +354,7 @@ class _Tally:
         self._cpu = time.process_time()
         self.begun = self._loop.time()
         self.dialled = 0
+        self.interrupted = False
         self._live = 0
         self._finished = 0
         self._failed: Counter[str] = Counter()
@@ -368,10 +391,15 @@ class _Tally:
             self._first_audio.append(call.first_audio)
             self._gaps.append(60_000 * call.gap_seconds / call.duration)
         self._replies += [each.seconds for each in call.replies if each.seconds is not None]
-        self._interrupts += [each.seconds for each in call.interrupts if each.seconds is not None]
+        self._interrupts += [
+            each.seconds
+            for each in call.interrupts
+            if each.seconds is not None and not each.talked_on
+        ]
         report = self._report
-        report.unanswered += sum(each.seconds is None for each in call.replies)
-        report.uninterrupted += sum(each.seconds is None for each in call.interrupts)
+        report.unanswered += call.unanswered
+        report.uninterrupted += call.talked_on
+        report.mute += call.first_speech is None
         report.audio_played += call.audio_played
         report.audio_cleared += call.audio_cleared
         report.gap_count += len(call.gaps)
@@ -408,6 +436,7 @@ class _Tally:
         report.elapsed = self._loop.time() - self.begun
         if report.elapsed:
             report.generator_busy = (time.process_time() - self._cpu) / report.elapsed
+        report.interrupted = self.interrupted
         report.failed = dict(self._failed)
         report.cut = dict(self._cut)
         report.warnings = dict(self._warnings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+import ssl as tls
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -72,6 +73,7 @@ class CallOptions:
         misbehaviour: What the phone does wrong.
         extra_headers: What `extraHeaders` of `<Stream>` would set.
         headers: HTTP headers of the WebSocket request.
+        ssl: TLS settings for `wss://`; certificates are verified if left out.
 
     """
 
@@ -87,6 +89,7 @@ class CallOptions:
     misbehaviour: Misbehaviour = field(default_factory=Misbehaviour)
     extra_headers: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    ssl: tls.SSLContext | None = None
 
 
 async def place_call(
@@ -121,6 +124,7 @@ async def place_call(
         format=options.format,
         extra_headers=options.extra_headers,
         headers=options.headers,
+        ssl=options.ssl,
         epoch=time.time() if epoch is None else epoch,
         misbehaviour=options.misbehaviour,
     )

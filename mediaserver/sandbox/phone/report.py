@@ -19,8 +19,11 @@ from mediaserver.sandbox.wire.ledger import CallLedger, CheckpointReport, Timeli
 EndedBy: TypeAlias = Literal["caller", "server", "lost", "protocol"]
 """Who ended a call: `lost` means TCP closed without a close frame, `protocol` broken WebSocket."""
 
-# Within a sentence, speech pauses for up to this long (seconds).
-_WORD_PAUSE = 0.2
+LASTING_SILENCE = 0.3
+"""Seconds without speech after which an agent is silent, and does not merely pause."""
+
+TALKED_ON = 1.0
+"""Seconds for which an agent may still be heard after an interruption that clears nothing."""
 
 # The agent spoke on to the end of the call if its last sound is this close to it (seconds).
 _LAST_MOMENT = 0.03
@@ -55,13 +58,24 @@ class InterruptReport:
     Attributes:
         time: Seconds after the start of the stream.
         by: What cut in: `"key 3"` or `"speech"`.
-        seconds: None if the agent spoke on to the end of the call.
+        seconds: Until the agent fell silent: it cleared what was queued, or was not heard for
+            `LASTING_SILENCE`. None if it spoke on to the end of the call.
+        cleared: Seconds of the agent's audio that were dropped by `clearAudio` for it.
 
     """
 
     time: float
     by: str
     seconds: float | None
+    cleared: float = 0.0
+
+    @property
+    def talked_on(self) -> bool:
+        """Whether nothing shows that the agent noticed: it cleared nothing and was heard on.
+
+        An agent that clears nothing and falls silent within `TALKED_ON` may have come to its end.
+        """
+        return self.seconds is None or (not self.cleared and self.seconds > TALKED_ON)
 
 
 @dataclass(slots=True)
@@ -100,7 +114,8 @@ class CallReport:
         agent_speech: Stretches in which the agent was heard to speak.
         caller_speech: Stretches in which the caller spoke.
         replies: From the end of each utterance of the caller to the agent's reply.
-        interrupts: From each key press, or start of speech, while the agent was heard, to silence.
+        interrupts: From each key press, or start of speech, while the agent was heard, to silence
+            that lasts. `talked_on` in the JSON says which of them changed nothing.
         checkpoints: Every checkpoint the agent asked for.
         keys_pressed: Digits the caller pressed.
         dtmf_received: Digits the agent sent.
@@ -215,16 +230,29 @@ class CallReport:
             **call,
         )
 
+    @property
+    def unanswered(self) -> int:
+        """Number of the caller's utterances that no reply followed."""
+        return sum(reply.seconds is None for reply in self.replies)
+
+    @property
+    def talked_on(self) -> int:
+        """Number of interruptions after which the agent talked on."""
+        return sum(interrupt.talked_on for interrupt in self.interrupts)
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the recording as plain lists, dicts and numbers.
 
         Times are rounded to microseconds.
         """
-        return {
+        document = {
             item.name: _plain(getattr(self, item.name))
             for item in fields(self)
             if item.name != "recording"
         }
+        for plain, each in zip(document["interrupts"], self.interrupts, strict=True):
+            plain["talked_on"] = each.talked_on
+        return document | {"unanswered": self.unanswered, "talked_on": self.talked_on}
 
     def to_json(self, *, indent: int | None = 2) -> str:
         """Return the report as JSON text."""
@@ -280,32 +308,48 @@ def replies(caller: Sequence[Stretch], agent: Sequence[Stretch]) -> list[ReplyRe
 def interrupts(
     cut_ins: Sequence[tuple[float, str]],
     agent: Sequence[Stretch],
-    clears: Sequence[float],
+    clears: Sequence[tuple[float, float]],
     duration: float,
 ) -> list[InterruptReport]:
-    """Return for each spell of the agent's speech that was cut into how long it went on.
+    """Return for each turn of the agent's speech that was cut into how long it went on.
 
     Args:
         cut_ins: `(time, by)` of key presses and starts of the caller's speech.
         agent: Spells of the agent's speech.
-        clears: Times at which audio was dropped by a clear.
+        clears: `(time, seconds)` of the clears that dropped audio.
         duration: Length of the call.
 
     """
     result: list[InterruptReport] = []
     ordered = sorted(cut_ins)
-    for index, (start, end) in enumerate(agent):
-        following = agent[index + 1][0] if index + 1 < len(agent) else duration
+    turns = _turns(agent, clears)
+    for index, (start, end) in enumerate(turns):
+        following = turns[index + 1][0] if index + 1 < len(turns) else duration
+        cleared_here = [each for each in clears if start <= each[0] <= following]
         # Cut into between two words, and cleared before the next one came.
-        cleared = any(end <= clear <= following for clear in clears)
-        until = end + _WORD_PAUSE if cleared else end
+        until = end + LASTING_SILENCE if cleared_here else end
         first = next(((time, by) for time, by in ordered if start < time < until), None)
         if first is None:
             continue
         time, by = first
+        cleared = math.fsum(seconds for at, seconds in cleared_here if at >= time)
         spoke_on = not cleared and end > duration - _LAST_MOMENT
-        result.append(InterruptReport(time, by, None if spoke_on else max(0.0, end - time)))
+        seconds = None if spoke_on else max(0.0, end - time)
+        result.append(InterruptReport(time, by, seconds, cleared))
     return result
+
+
+def _turns(agent: Sequence[Stretch], clears: Sequence[tuple[float, float]]) -> list[Stretch]:
+    """Join the spells of a turn: they are less than a lasting silence apart, without a clear."""
+    turns: list[Stretch] = []
+    for start, end in agent:
+        if turns and start - turns[-1][1] < LASTING_SILENCE:
+            before, paused = turns[-1]
+            if not any(paused - _LAST_MOMENT <= at <= start for at, _ in clears):
+                turns[-1] = before, end
+                continue
+        turns.append((start, end))
+    return turns
 
 
 def mix(

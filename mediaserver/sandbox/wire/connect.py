@@ -57,7 +57,13 @@ async def open_websocket(
     except TimeoutError as error:
         raise CallFailed(None, f"{url} did not take the call in {open_timeout:g} s") from error
     except (OSError, InvalidHandshake) as error:
-        raise CallFailed(None, f"cannot call {url}: {error}") from error
+        raise CallFailed(None, f"cannot call {url}: {_plain(error)}") from error
+
+
+def _plain(error: Exception) -> str:
+    if isinstance(error, tls.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    return str(error) or type(error).__name__
 
 
 def _refused(refusal: InvalidStatus) -> CallFailed:

@@ -49,7 +49,7 @@ class CallLedger:
     Attributes:
         entries: The timeline without speech, in order.
         checkpoints: Every checkpoint that the server requested.
-        clears: Times at which a clear dropped audio.
+        clears: `(time, seconds)` of each clear that dropped audio, and how much.
         keys_pressed: Digits the caller pressed.
         dtmf_received: Digits the server sent.
         warnings: Departures from the protocol that did no harm, with counts.
@@ -67,7 +67,7 @@ class CallLedger:
         self._on_entry = on_entry
         self.entries: list[TimelineEntry] = []
         self.checkpoints: list[CheckpointReport] = []
-        self.clears: list[float] = []
+        self.clears: list[tuple[float, float]] = []
         self.keys_pressed: list[Key] = []
         self.dtmf_received: list[Key] = []
         self.warnings: Counter[str] = Counter()
@@ -126,7 +126,7 @@ class CallLedger:
             checkpoint.cleared = time
         self._pending.clear()
         if seconds:
-            self.clears.append(time)
+            self.clears.append((time, seconds))
         self.note(time, "cleared", f"{seconds:.2f} s dropped")
 
     def warning(self, time: float, text: str) -> None:

@@ -278,7 +278,7 @@ def test_an_agent_that_talks_on_after_a_key_is_counted(loaded: Callable[..., Loa
         phone.press("1")
 
     report = loaded(handler, calls=2, seconds=1.0, caller=caller)
-    assert (report.interrupts, report.uninterrupted) == (None, 2)
+    assert (report.interrupts, report.uninterrupted, report.interrupted) == (None, 2, False)
 
 
 def test_a_caller_is_cancelled_when_its_time_is_up_or_its_call_over(
@@ -358,6 +358,20 @@ def test_cancelling_hangs_up_every_call(serving: Callable[..., Any]) -> None:
 
     run_virtual(scenario())
     assert codes == [1000, 1000, 1000]
+
+
+def test_a_load_that_is_broken_off_reports_what_there_was(
+    loaded: Callable[..., LoadReport],
+) -> None:
+    async def caller(phone: Phone) -> None:
+        await phone.wait_until(1.2)
+        broken_off.set()
+
+    broken_off = asyncio.Event()
+    report = loaded(silent, calls=9, seconds=60.0, ramp=2.0, caller=caller, until=broken_off)
+    assert (report.interrupted, report.made, report.ok) == (True, 3, True)
+    assert report.elapsed == pytest.approx(1.2, abs=0.1)
+    assert report.mute == 3
 
 
 def test_progress_is_told_once_a_second_and_at_the_end(loaded: Callable[..., LoadReport]) -> None:

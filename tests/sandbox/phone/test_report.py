@@ -35,8 +35,9 @@ def test_an_agent_that_talks_over_the_caller_has_not_replied() -> None:
 
 
 def test_an_interrupt_is_timed_to_the_end_of_the_speech_it_cut_into() -> None:
-    found = interrupts([(2.0, "key 3")], [(1.0, 2.25), (4.0, 5.0)], [2.24], 10.0)
-    assert found == [InterruptReport(2.0, "key 3", 0.25)]
+    found = interrupts([(2.0, "key 3")], [(1.0, 2.25), (4.0, 5.0)], [(2.24, 0.5)], 10.0)
+    assert found == [InterruptReport(2.0, "key 3", 0.25, cleared=0.5)]
+    assert not found[0].talked_on
 
 
 def test_the_first_of_several_keys_is_the_interrupt() -> None:
@@ -49,18 +50,44 @@ def test_a_key_while_the_agent_is_silent_is_no_interrupt(time: float) -> None:
     assert interrupts([(time, "key 1")], [(1.0, 3.0)], [], 10.0) == []
 
 
+def test_a_pause_between_two_words_is_no_silence() -> None:
+    (found,) = interrupts([(2.0, "key 1")], [(1.0, 2.02), (2.3, 4.0), (4.29, 5.0)], [], 10.0)
+    assert (found.seconds, found.talked_on) == (3.0, True)
+
+
+def test_a_key_in_a_pause_between_two_words_cuts_in() -> None:
+    (found,) = interrupts([(2.1, "key 1")], [(1.0, 2.0), (2.25, 4.0)], [], 10.0)
+    assert found.seconds == pytest.approx(1.9)
+
+
+def test_what_is_said_right_after_a_clear_is_another_turn() -> None:
+    agent, clears = [(1.0, 2.1), (2.2, 4.0)], [(2.09, 3.0)]
+    (found,) = interrupts([(2.0, "key 1")], agent, clears, 10.0)
+    assert found == InterruptReport(2.0, "key 1", pytest.approx(0.1), cleared=3.0)  # type: ignore[arg-type]
+
+
 def test_cutting_in_between_two_words_counts_if_the_agent_then_cleared() -> None:
     agent = [(1.0, 2.0)]
-    assert interrupts([(2.1, "speech")], agent, [2.15], 10.0) == [
-        InterruptReport(2.1, "speech", 0.0)
+    assert interrupts([(2.1, "speech")], agent, [(2.15, 0.3)], 10.0) == [
+        InterruptReport(2.1, "speech", 0.0, cleared=0.3)
     ]
     assert interrupts([(2.1, "speech")], agent, [], 10.0) == []
 
 
+def test_what_was_cleared_before_the_caller_cut_in_was_not_cleared_for_it() -> None:
+    (found,) = interrupts([(2.0, "key 1")], [(1.0, 4.0)], [(1.0, 0.5)], 10.0)
+    assert (found.cleared, found.talked_on) == (0.0, True)
+
+
+def test_an_agent_that_clears_late_did_not_talk_on() -> None:
+    (found,) = interrupts([(2.0, "key 1")], [(1.0, 4.0)], [(4.0, 0.5)], 10.0)
+    assert (found.seconds, found.talked_on) == (2.0, False)
+
+
 def test_an_agent_that_speaks_on_to_the_end_was_never_silent() -> None:
-    assert interrupts([(2.0, "key 1")], [(1.0, 10.0)], [], 10.01) == [
-        InterruptReport(2.0, "key 1", None)
-    ]
+    (found,) = interrupts([(2.0, "key 1")], [(1.0, 10.0)], [], 10.01)
+    assert found == InterruptReport(2.0, "key 1", None)
+    assert found.talked_on
 
 
 def test_a_recording_has_the_caller_left_and_the_agent_right() -> None:

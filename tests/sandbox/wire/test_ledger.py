@@ -31,7 +31,7 @@ def test_a_clear_takes_all_pending_checkpoints_and_no_other(ledger: CallLedger) 
     ledger.cleared(3.0, 0.5)
     ledger.checkpoint_requested(4.0, "later")
     assert [checkpoint.cleared for checkpoint in ledger.checkpoints] == [None, 3.0, None]
-    assert ledger.clears == [3.0]
+    assert ledger.clears == [(3.0, 0.5)]
 
 
 def test_a_clear_that_drops_no_audio_silences_nobody(ledger: CallLedger) -> None:
