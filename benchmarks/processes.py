@@ -2,6 +2,7 @@
 
 import functools
 import http.client
+import os
 import socket
 import ssl
 import subprocess
@@ -21,7 +22,9 @@ from benchmarks.load import EchoLoad, EchoResult, IdleLoad, IdleResult, Server
 from benchmarks.servers import Program
 
 
-_ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[1]
+"""Where programs of this package are started."""
+
 _HOST = "127.0.0.1"
 _READY_SECONDS = 20
 _STOP_SECONDS = 5
@@ -59,19 +62,29 @@ class Certificate:
 
 
 @contextmanager
-def running(program: Program, core: int, certificate: Certificate | None) -> Iterator[Server]:
-    """Run a server on `core` for the duration of the block, over TLS if given a certificate."""
+def running(
+    program: Program, core: int, certificate: Certificate | None, *, log_unread: bool = False
+) -> Iterator[Server]:
+    """Run a server on `core` for the duration of the block.
+
+    Args:
+        program: the server.
+        core: the core.
+        certificate: for TLS; None for none.
+        log_unread: have it write its log into a pipe that nobody reads.
+
+    """
     port = _free_port()
     command = [program.interpreter, *program.arguments, "--host", _HOST, "--port", str(port)]
     if certificate is not None:
         command += ["--ssl-certfile", str(certificate.certificate)]
         command += ["--ssl-keyfile", str(certificate.key)]
-    with tempfile.TemporaryFile() as log:
+    with tempfile.TemporaryFile() as log, _unread_pipe() as pipe:
         process = subprocess.Popen(
             command,
-            cwd=_ROOT,
+            cwd=ROOT,
             stdin=subprocess.DEVNULL,
-            stdout=log,
+            stdout=pipe if log_unread else log,
             stderr=subprocess.STDOUT,
             preexec_fn=functools.partial(pin_child, core),
         )
@@ -87,7 +100,17 @@ def running(program: Program, core: int, certificate: Certificate | None) -> Ite
         except BenchmarkError as error:
             raise BenchmarkError(f"{program.name}: {error}{_tail(log)}") from None
         finally:
-            _stop(process)
+            stop(process)
+
+
+@contextmanager
+def _unread_pipe() -> Iterator[int]:
+    ours, theirs = os.pipe()
+    try:
+        yield theirs
+    finally:
+        os.close(theirs)
+        os.close(ours)
 
 
 def echo(load: EchoLoad, core: int) -> EchoResult:
@@ -104,7 +127,7 @@ def idle(load: IdleLoad, core: int) -> IdleResult:
 def _run_load(load: EchoLoad | IdleLoad, core: int, timeout: float) -> bytes:
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.load", msgspec.json.encode(load).decode()],
-        cwd=_ROOT,
+        cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -115,7 +138,7 @@ def _run_load(load: EchoLoad | IdleLoad, core: int, timeout: float) -> bytes:
     except subprocess.TimeoutExpired:
         raise BenchmarkError(f"the load had not finished after {timeout:.0f} s") from None
     finally:
-        _stop(process)
+        stop(process)
     if process.returncode != 0:
         last = errors.decode(errors="replace").strip().splitlines()[-1:]
         raise BenchmarkError(f"the load ended with status {process.returncode}: {' '.join(last)}")
@@ -164,7 +187,8 @@ def _status(port: int, path: str, certificate: Certificate | None) -> int:
         connection.close()
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process if it has not ended, and reap it."""
     if process.poll() is None:
         process.terminate()
         try:

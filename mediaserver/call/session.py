@@ -38,6 +38,10 @@ _POLICY_VIOLATION = 1008
 
 _KEPT_TURNS = 1_000
 
+_CONTROL_BYTES = 256
+"""A message other than media is charged as one message more for as many bytes: it takes longer to
+read, and Plivo's are short."""
+
 _EARLY_BYTES_PER_SECOND = 96_000
 """Bytes of media kept before its format is known: two tracks in the largest format."""
 
@@ -184,7 +188,8 @@ class Session:
             self._refuse(error)
             return
         if type(event) is not Media:
-            self._take_control(event)
+            if self.spend(len(message) // _CONTROL_BYTES, 0):
+                self._take_control(event)
         elif self.started is not None:
             self._take_media(event, self.started)
         else:

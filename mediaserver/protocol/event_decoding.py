@@ -42,6 +42,10 @@ from mediaserver.protocol.liberal import (
 from mediaserver.protocol.media_format import read_media_format
 
 
+MAX_PATIENT_BYTES: Final = 8_192
+"""Longest message that is read on the slower path, which takes a millisecond for as much. Plivo's
+longest is `start`, with 512 bytes of extra headers; media of any length takes the fast path."""
+
 MAX_REASON: Final = 256
 """Characters of a reason that are read; it appears in logs and in errors."""
 
@@ -104,6 +108,12 @@ def decode_event(message: str | bytes | bytearray, *, max_size: int = MAX_MESSAG
 
 
 def _decode_patiently(message: str | bytes | bytearray) -> Event:
+    if len(message) > MAX_PATIENT_BYTES:
+        raise ProtocolError(
+            "too_large",
+            f"the message is {len(message)} long; at most {MAX_PATIENT_BYTES} are read of one that"
+            " is not plain media",
+        )
     fields = parse_object(message)
     name = fields.get("event")
     if not isinstance(name, str):

@@ -416,12 +416,12 @@ def test_media_before_start_is_kept_up_to_some_bytes(make_session: Callable[...,
 
 
 def test_a_long_reason_is_cut(live: Session, shell: Shell) -> None:
-    live.receive(message("error", reason="x" * 60_000))
+    live.receive(message("error", reason="x" * 6_000))
     (event,) = events(live)
     assert isinstance(event, StreamError)
     assert len(event.reason) == MAX_REASON
     assert noticed(shell) == [("Plivo says error", {"reason": "x" * MAX_REASON})]
-    live.receive(message("stop", reason="y" * 60_000))
+    live.receive(message("stop", reason="y" * 6_000))
     assert live.end_reason == "y" * MAX_REASON
 
 
@@ -453,6 +453,20 @@ def test_what_is_beyond_the_budget_ends_the_stream(
     assert code == 1008
     assert f"too many {what}" in reason
     assert session.ended
+
+
+def test_a_long_message_that_is_not_media_is_charged_more(
+    make_session: Callable[..., Any], shell: Shell
+) -> None:
+    session = make_session(messages_per_second=10, bytes_per_second=10**6, burst_seconds=10)
+    session.receive(start())
+    for _ in range(200):
+        session.receive(media(bytes(4_000)))
+    assert shell.failures == []
+    for _ in range(10):
+        session.receive(message("mystery", much="x" * 4_000))
+    assert [code for code, _ in shell.failures] == [1008]
+    assert session.counters.unknown_messages < 10
 
 
 def test_what_comes_after_the_end_is_charged_and_fails_nothing(

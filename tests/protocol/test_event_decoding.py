@@ -25,6 +25,7 @@ from mediaserver.protocol import (
     Unknown,
     decode_event,
 )
+from mediaserver.protocol.event_decoding import MAX_PATIENT_BYTES
 
 
 CALL = "0eb0f00e-49ba-41ca-81f6-700628f7af8b"
@@ -490,12 +491,14 @@ def test_unknown_fields_are_ignored() -> None:
         ('{"event":"stop","x":"\ud800"}', "not_utf8"),
         (b'{"event":"stop","x":"\xff"}', "not_utf8"),
         ('{"event":"stop"}'.encode("utf-16"), "not_utf8"),
+        ('{"event":"stop","x":"' + "x" * MAX_PATIENT_BYTES + '"}', "too_large"),
+        ('{"event":"mystery","x":[' + "[[]]," * MAX_PATIENT_BYTES + "0]}", "too_large"),
         (b'{"event":"media","media":{"payload":"AA=="},"junk":"\xff"}', "not_utf8"),
         ("[]", "not_object"),
         ('"stop"', "not_object"),
         ("null", "not_object"),
-        ('{"event":"stop","x":' + "[" * 20_000 + "]" * 20_000 + "}", "too_deep"),
-        ('{"event":"media","x":' + '{"a":' * 5_000 + "0" + "}" * 5_001, "too_deep"),
+        ('{"event":"stop","x":' + "[" * 4_000 + "]" * 4_000 + "}", "too_deep"),
+        ('{"event":"media","x":' + '{"a":' * 1_300 + "0" + "}" * 1_301, "too_deep"),
         ('{"event":"stop","x":' + "[" * 40 + "]" * 40 + "}", "too_deep"),
     ],
 )
