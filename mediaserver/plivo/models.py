@@ -28,7 +28,13 @@ from pydantic import (
 )
 
 from mediaserver.plivo.numbers import dialable, same_number
-from mediaserver.plivo.parameter_kinds import FlagKind, UrlKind, WholeKind, WordKind
+from mediaserver.plivo.parameter_kinds import (
+    SIP_HEADERS,
+    FlagKind,
+    UrlKind,
+    WholeKind,
+    WordKind,
+)
 from mediaserver.plivo.stream_parameters import (
     AUDIO_TRACK,
     BIDIRECTIONAL,
@@ -174,7 +180,7 @@ class CallRequest(Request):
     machine_detection_initial_silence: Annotated[int | None, WholeKind(2000, 10_000)] = None
     machine_detection_maximum_words: Annotated[int | None, WholeKind(2, 10)] = None
     machine_detection_initial_greeting: Annotated[int | None, WholeKind(1000, 5000)] = None
-    sip_headers: str | None = None
+    sip_headers: Annotated[str | None, SIP_HEADERS] = None
     """``key1=value1,key2=value2``, which the callbacks carry as ``X-PH-key1``."""
     ring_timeout: _OptionalWait = None
     """Seconds to let it ring (Plivo's default is 120)."""

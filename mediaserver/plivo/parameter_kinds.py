@@ -183,8 +183,10 @@ class FormatKind(ParameterKind):
 class PairsKind(ParameterKind):
     """``key1=value1,key2=value2``, of letters and digits. A mapping is accepted too."""
 
-    longest: int
+    longest: int | None = None
     """In bytes."""
+    escapes: bool = False
+    """Whether values may have ``%`` too."""
 
     def read(self, value: Any) -> str:
         """Return the pairs as text."""
@@ -195,16 +197,21 @@ class PairsKind(ParameterKind):
         else:
             raise ValueError(f"must be key1=value1,key2=value2, not {value!r:.40}")
         for pair in pairs:
-            if not re.fullmatch(r"[A-Za-z0-9]+=[A-Za-z0-9]+", pair):
+            if not re.fullmatch(rf"[A-Za-z0-9]+=[A-Za-z0-9{'%' * self.escapes}]+", pair):
                 raise ValueError(
                     "must be key1=value1,key2=value2, with only the letters A to Z and a to z and"
-                    f" digits in keys and values; {pair!r:.60} is not such a pair"
+                    f" digits in keys and values{' (and % in values)' * self.escapes};"
+                    f" {pair!r:.60} is not such a pair"
                 )
         text = ",".join(pairs)
-        if len(text) > self.longest:
+        if self.longest is not None and len(text) > self.longest:
             raise ValueError(f"must have at most {self.longest} bytes, not {len(text)}")
         return text
 
     def read_optional(self, value: Any) -> str | None:
         """Do the same, and return None where there are no pairs."""
         return None if value == {} else super().read_optional(value)
+
+
+SIP_HEADERS: Final = PairsKind(escapes=True)
+"""``sip_headers`` of calls, and ``sipHeaders`` of ``<Dial>`` and ``<User>``."""

@@ -19,6 +19,7 @@ from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
 from mediaserver.plivo.parameter_kinds import (
+    SIP_HEADERS,
     FlagKind,
     ParameterKind,
     TextKind,
@@ -356,7 +357,7 @@ class User(Element):
     sip_uri: str
     send_digits: str | None = _attribute(_TEXT)
     send_on_preanswer: bool | None = _attribute(_FLAG)
-    sip_headers: str | None = _attribute(_TEXT)
+    sip_headers: str | None = _attribute(SIP_HEADERS)
 
 
 @dataclass(frozen=True)
@@ -383,7 +384,7 @@ class Dial(Element):
     redirect: bool | None = _attribute(_FLAG)
     digits_match: str | None = _attribute(_TEXT)
     digits_match_b_leg: str | None = _attribute(_TEXT)
-    sip_headers: str | None = _attribute(_TEXT)
+    sip_headers: str | None = _attribute(SIP_HEADERS)
 
     def __post_init__(self) -> None:
         super().__post_init__()

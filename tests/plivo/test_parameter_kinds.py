@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from audiocodecs import MULAW_8K
 from mediaserver.plivo.parameter_kinds import (
+    SIP_HEADERS,
     FlagKind,
     FormatKind,
     PairsKind,
@@ -39,6 +40,7 @@ WEB = UrlKind("http", "https", longest=30)
         (FormatKind(), "Audio/X-L16; rate=16000", "audio/x-l16;rate=16000"),
         (PairsKind(20), " a=1,B2=3c ", "a=1,B2=3c"),
         (PairsKind(20), {"a": 1, "b": "2"}, "a=1,b=2"),
+        (SIP_HEADERS, "a=b%20c", "a=b%20c"),
         (TextKind(), " a ", " a "),
     ],
 )
@@ -86,6 +88,8 @@ def test_a_value_is_brought_to_the_form_of_the_pages(
         (PairsKind(9), {"a": ""}, "'a='"),
         (PairsKind(9), 7, "key1=value1,key2=value2, not 7"),
         (PairsKind(9), "a=12345678", "at most 9 bytes, not 10"),
+        (SIP_HEADERS, "a%=1", "'a%=1' is not such a pair"),
+        (SIP_HEADERS, "a=b-c", "digits in keys and values (and % in values)"),
         (TextKind(), 7, "must be text, not 7"),
     ],
 )

@@ -47,6 +47,7 @@ webs = st.builds(
 )
 methods = st.sampled_from(["GET", "POST"])
 flags = st.booleans()
+pairs = st.from_regex(r"[a-z0-9]{1,4}=[A-Z0-9]{1,4}", fullmatch=True)
 counts = st.integers(1, 10_000)
 
 ATTRIBUTES: dict[Any, dict[str, Any]] = {
@@ -56,7 +57,7 @@ ATTRIBUTES: dict[Any, dict[str, Any]] = {
     Redirect: {"method": methods},
     Hangup: {"reason": st.sampled_from(["rejected", "busy"]), "schedule": counts},
     Number: {"send_digits": texts, "send_on_preanswer": flags, "send_digits_mode": texts},
-    User: {"send_digits": texts, "send_on_preanswer": flags, "sip_headers": texts},
+    User: {"send_digits": texts, "send_on_preanswer": flags, "sip_headers": pairs},
     Dial: {
         "action": webs,
         "method": methods,
@@ -74,7 +75,7 @@ ATTRIBUTES: dict[Any, dict[str, Any]] = {
         "redirect": flags,
         "digits_match": texts,
         "digits_match_b_leg": texts,
-        "sip_headers": texts,
+        "sip_headers": pairs,
     },
     Record: {
         "action": webs,
@@ -123,7 +124,7 @@ ATTRIBUTES: dict[Any, dict[str, Any]] = {
                 "audio/x-mulaw;rate=8000",
             ]
         ),
-        "extra_headers": st.from_regex(r"[a-z0-9]{1,4}=[A-Z0-9]{1,4}", fullmatch=True),
+        "extra_headers": pairs,
         "keep_call_alive": flags,
     },
 }

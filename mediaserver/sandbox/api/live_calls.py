@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from mediaserver.plivo import models
+from mediaserver.plivo.parameter_kinds import FlagKind, WholeKind
 from mediaserver.sandbox.api.body import Lenient
 from mediaserver.sandbox.api.description import errors
 from mediaserver.sandbox.api.routing import ACCOUNT, Ex, PlivoRouter, answered_call
@@ -32,13 +33,13 @@ class PlayRequest(BaseModel):
     """Files to play to a live call: URLs of WAV files, separated by commas."""
 
     urls: Annotated[str, Field(min_length=1)]
-    loop: bool = False
+    loop: Annotated[bool, FlagKind()] = False
 
 
 class RecordRequest(BaseModel):
     """A recording of a live call; `time_limit` is in seconds."""
 
-    time_limit: Annotated[int, Field(ge=1)] = 60
+    time_limit: Annotated[int, WholeKind(1)] = 60
     callback_url: models.WebUrl | None = None
     callback_method: models.HttpMethod | None = None
 
