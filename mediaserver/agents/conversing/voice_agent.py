@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from typing import Any, ClassVar, Final
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -18,6 +19,7 @@ from mediaserver.agents.conversing.reply import Reply
 from mediaserver.agents.conversing.sentences import Sentences
 from mediaserver.agents.conversing.served import served, speech, unexpected
 from mediaserver.agents.conversing.speaking import Speaker
+from mediaserver.agents.conversing.thinking import THINKING_TAGS, SpokenPart
 from mediaserver.agents.conversing.transcribing import transcripts
 from mediaserver.agents.services import (
     LanguageModel,
@@ -41,6 +43,10 @@ _MODEL: Final = "language_model"
 """The name under which failures of the model are counted if it does not name itself."""
 
 
+_THINKING_FIRST: Final[WeakValueDictionary[int, LanguageModel]] = WeakValueDictionary()
+"""The models whose answers were seen to begin within a block for thinking, by their ids."""
+
+
 class VoiceAgent(Agent):
     """Hears with a `SpeechToText`, thinks with a `LanguageModel`, speaks with a `TextToSpeech`.
 
@@ -57,10 +63,18 @@ class VoiceAgent(Agent):
     patience: float = 8.0
     """Seconds to wait for the first piece from a service, and from one piece to the next."""
 
+    thinking_tags: Sequence[str] = THINKING_TAGS
+    """The opening tags of blocks in which the model thinks; what is in them is neither said nor
+    kept."""
+    thinks_first: bool = False
+    """Whether an answer may begin within such a block, because its opening tag is in the prompt.
+    Then nothing is said before the block is closed or the answer is complete."""
+
     _services: ClassVar[Sequence[str]] = ("speech_to_text", "language_model", "text_to_speech")
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
+        SpokenPart(self.thinking_tags)  # checks them
         self._speakers: dict[Reply, Speaker] = {}
 
     async def prewarm(self) -> None:
@@ -158,6 +172,7 @@ class VoiceAgent(Agent):
         messages = [Text("system", self.prompt), *self.conversation.messages]
         saying = self.conversation.say()
         sentences = Sentences()
+        part = SpokenPart(self.thinking_tags, thinks_first=self._may_think_first)
         calls: list[ToolCall] = []
         response = served(
             lambda: self.language_model.respond(messages, self.toolbox.specs),
@@ -171,14 +186,39 @@ class VoiceAgent(Agent):
                     continue
                 if not isinstance(piece, str | ToolCall):
                     raise unexpected(_MODEL, piece, "str, ToolCall or Tokens")
-                if reply.first_token_at is None:
+                text = "" if isinstance(piece, ToolCall) else part.feed(piece)
+                if reply.first_token_at is None and (text.strip() or isinstance(piece, ToolCall)):
                     reply.first_token_at = self.stream.clock()
                 if isinstance(piece, ToolCall):
                     calls.append(piece)
                     continue
-                await say(sentences.feed(piece))
+                if part.restarted:
+                    # Nothing but thinking so far.
+                    sentences, said = Sentences(), False
+                    self._note_thinking_first()
+                await say(sentences.feed(text))
+        await say(sentences.feed(part.flush()))
         await say(sentences.flush())
         return calls, said
+
+    @property
+    def _may_think_first(self) -> bool:
+        model = self.language_model
+        return self.thinks_first or _THINKING_FIRST.get(id(model)) is model
+
+    def _note_thinking_first(self) -> None:
+        """Remember that the model closes a block that it does not open."""
+        if self._may_think_first:
+            return
+        with suppress(TypeError):  # a model that cannot be referred to weakly
+            _THINKING_FIRST[id(self.language_model)] = self.language_model
+        log.warning(
+            "thinking was spoken",
+            reason="the model closed a block that it had not opened. From now on nothing is said "
+            "before its answers are complete or the block is closed. Set thinks_first, or have "
+            "the server take the thinking out",
+            call=self.stream.call_id,
+        )
 
     async def _use_tools(self, reply: Reply, speaker: Speaker, calls: Sequence[ToolCall]) -> None:
         """Use tools, all at once, and put their results into the conversation.

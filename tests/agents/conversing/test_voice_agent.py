@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import structlog
 
 from audiocodecs import L16_8K, L16_24K, AudioFormat
 from mediaserver import Stream
@@ -952,6 +953,76 @@ def test_what_has_no_words_needs_no_sound() -> None:
     call = converse(ask(), hears=["Hello?"], answers=["... ?! Yes."], tts=Mute())
     assert call.turns[0].error is None
     assert call.said[-1] == ("assistant", "Yes.")
+
+
+@pytest.mark.parametrize("cut", ["words", "letters"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "<think> They want a tandem. I look. </think> Yes, we have one.",
+        "<think> They want a tandem.</think>Yes, we <thinking>do we?</thinking> have one.",
+        'Yes, we have one. <tool_call> {"name": "note"} </tool_call>',
+        "Yes, we have one. <think> But do we? We",
+        # Its first sentence ends when the next begins.
+        "They want a tandem</think> Yes, we have one.",
+    ],
+)
+def test_thinking_is_neither_said_nor_kept(answer: str, cut: str) -> None:
+    class Letters(TimedModel):
+        async def respond(self, conversation: Any, tools: Any) -> AsyncGenerator[Any, None]:
+            async for piece in super().respond(conversation, tools):
+                for letter in piece if isinstance(piece, str) else [piece]:
+                    yield letter
+
+    model = (TimedModel if cut == "words" else Letters)([answer])
+    call = converse(ask(), hears=["A tandem?"], llm=model)
+    assert re.sub(r"\s+", " ", call.said[-1][1]) == "Yes, we have one."
+    assert words_played(call.report) == pytest.approx(4, abs=0.2)
+
+
+def test_the_first_token_of_an_answer_is_not_thinking() -> None:
+    model = TimedModel(["<think> a b c d </think> Yes."], timing=Timing(0.2, 0.1))
+    (turn,) = converse(ask(), hears=["A tandem?"], llm=model).turns
+    assert turn.first_token == pytest.approx(0.6 + 0.1 + 0.2 + 0.6, abs=0.05)
+
+
+@pytest.mark.parametrize("answer", ["<think> Hm.", "<tool_call> {} </tool_call>"])
+def test_an_answer_of_nothing_but_thinking_is_empty(answer: str) -> None:
+    call = converse(ask(), hears=["A tandem?"], answers=[answer, "Yes."])
+    assert call.said[-1] == ("assistant", "Yes.")
+
+
+def test_answers_that_begin_within_a_block_are_known_after_the_first() -> None:
+    thinking = "First sentence. Second sentence. Third sentence. </think> Yes."
+    with structlog.testing.capture_logs() as logs:
+        call = converse(
+            caller(1.0, voice(1.0), 9.0, voice(1.0), 14.0),
+            hears=["A tandem?", "And a bell?"],
+            answers=[thinking, thinking],
+        )
+    assert call.said[1][1] != "Yes."
+    assert call.said[-1] == ("assistant", "Yes.")
+    assert [each["event"] for each in logs].count("thinking was spoken") == 1
+
+
+def test_answers_begin_within_a_block_if_it_is_set() -> None:
+    thinking = "First sentence. Second sentence. Third sentence. </think> Yes."
+    call = converse(ask(), hears=["A tandem?"], answers=[thinking], thinks_first=True)
+    assert call.said[-1] == ("assistant", "Yes.")
+
+
+def test_the_tags_of_thinking_can_be_set_and_are_checked() -> None:
+    call = converse(
+        ask(), hears=["A?"], answers=["[THINK] Hm. [/THINK] Yes."], thinking_tags=["[THINK]"]
+    )
+    assert call.said[-1] == ("assistant", "Yes.")
+    with pytest.raises(ValueError, match="a thinking tag is an opening tag"):
+        Scripted(
+            speech_to_text=TimedTranscription(),
+            language_model=TimedModel(),
+            text_to_speech=TimedSpeech(),
+            thinking_tags=["</think>"],
+        )
 
 
 EMPTY = ["", " \n ", "\N{THUMBS UP SIGN}", "...", "?! \N{EM DASH}"]
