@@ -14,7 +14,7 @@ from coverage import Coverage
 from hypothesis import HealthCheck, settings
 
 
-pytest_plugins = ["tests.real"]
+pytest_plugins = ["tests.covered", "tests.real"]
 
 # The same examples in every run, and no limit that a busy machine can exceed. For a longer search
 # with new examples: pytest --hypothesis-profile=search.

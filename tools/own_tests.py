@@ -1,4 +1,4 @@
-"""Check that each module is covered by a test file of its own, as the last `make test` saw it.
+"""Check that each module is covered by a test file of its own, as `make own` saw it.
 
 `mediaserver/call/turn.py` is tested by `tests/call/test_turn.py`. That file alone must run most of
 the lines in the functions of the module; what the module does when it is imported counts for
