@@ -92,7 +92,8 @@ def test_of_any_conversation(seed: int) -> None:
 
     def under_way(line: JoinedCall, agent: Any) -> bool:
         dialogue = agent.dialogue
-        return bool(dialogue.current or dialogue.owed or dialogue.hearing or line.stream.paused)
+        owes = dialogue.owed or dialogue.unanswered or dialogue.added
+        return bool(dialogue.current or owes or dialogue.hearing or line.stream.paused)
 
     def is_done(line: JoinedCall, agent: Any) -> None:
         """By now nothing is under way, and the caller has had an answer."""

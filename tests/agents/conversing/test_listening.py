@@ -376,3 +376,71 @@ async def test_the_beginning_that_is_kept_is_bounded() -> None:
     ear = Ear()
     ear.hear(60.0, speech=False)
     assert sum(len(frame.payload) for frame in ear.listener._recent) <= 8000
+
+
+# What comes when the agent has nothing left to say.
+
+
+def at_the_end(left: float, **settings: Any) -> tuple[Ear, Utterance]:
+    """Return an ear that has heard a short word while the agent had `left` seconds to say."""
+    ear = Ear(speaking=True, left=lambda: left, **settings)
+    ear.hear(0.3)
+    ear.hear(1.0, speech=False)
+    (utterance,) = ear.dropped
+    return ear, utterance
+
+
+@pytest.mark.parametrize(("left", "answers"), [(0.0, True), (0.4, True), (0.6, False)])
+async def test_a_backchannel_in_the_last_word_of_the_agent_is_taken_back(
+    left: float, answers: bool
+) -> None:
+    ear, utterance = at_the_end(left)
+    ear.listener.understood(utterance, "okay", final=True)
+    assert (utterance.answers, utterance.confirmed, utterance.dropped) == (
+        answers,
+        answers,
+        not answers,
+    )
+    # What is left of the agent's speech is heard.
+    assert ear.stream.did == ["pause", "resume"]
+
+
+async def test_a_transcript_that_comes_before_the_drop_is_an_answer_as_well() -> None:
+    ear = Ear(speaking=True, left=lambda: 0.2)
+    ear.hear(0.3)
+    (utterance,) = ear.started
+    ear.listener.understood(utterance, "okay", final=True)
+    assert utterance.confirmed
+
+
+async def test_a_noise_in_the_last_word_of_the_agent_stays_one() -> None:
+    ear = Ear(speaking=True, left=lambda: 0.2)
+    ear.hear(0.1)
+    ear.hear(1.0, speech=False)
+    (utterance,) = ear.dropped
+    assert not utterance.answers
+
+
+async def test_an_utterance_whose_words_come_late_is_an_answer_though_another_has_begun() -> None:
+    ear, utterance = at_the_end(0.2)
+    ear.hear(0.3)
+    ear.listener.understood(utterance, "okay", final=True)
+    assert utterance.confirmed
+
+
+async def test_an_utterance_may_be_accepted_whatever_its_words_are() -> None:
+    ear, utterance = at_the_end(0.2)
+    ear.listener.accept(utterance)
+    assert (utterance.confirmed, utterance.dropped) == (True, False)
+
+
+async def test_one_may_wait_until_an_utterance_is_over() -> None:
+    ear = Ear()
+    ear.hear(0.3)
+    (utterance,) = ear.started
+    waiting = [asyncio.create_task(utterance.over(limit)) for limit in (0.1, 60.0)]
+    done, _ = await asyncio.wait(waiting, timeout=1.0)
+    assert done == {waiting[0]}
+    ear.hear(1.0, speech=False)
+    await asyncio.wait_for(waiting[1], 1.0)
+    await utterance.over(60.0)

@@ -226,6 +226,24 @@ def test_a_backchannel_is_an_answer_when_the_agent_is_silent() -> None:
     assert taker.understood("okay", final=True) == SpeechConfirmed(1.0)
 
 
+@pytest.mark.parametrize("seconds", [0.5, 2.0], ids=["before it is dropped", "after that"])
+def test_a_backchannel_is_an_answer_to_an_agent_that_has_finished(seconds: float) -> None:
+    taker = taker_of(track((0.4, 1)))
+    hear(taker, seconds, agent_speaking=True)
+    taker.agent_has_finished()
+
+    assert taker.understood("okay", final=True) == SpeechConfirmed(seconds)
+
+
+def test_words_count_silences_anew_even_if_they_only_show_that_someone_listens() -> None:
+    taker = taker_of(track((1, 0), (0.4, 1)), silence=1.0)
+    assert hear(taker, 1.0) == [CallerSilent(1.0, 1)]
+    hear(taker, 1.0, agent_speaking=True)
+    taker.understood("mhm", final=True)
+    (silent,) = [each for each in hear(taker, 1.5) if isinstance(each, CallerSilent)]
+    assert silent.count == 1
+
+
 @pytest.mark.parametrize("text", ["", "  ", "[cough]", "(typing)", "<unk>", "..."])
 def test_no_words_drop_an_interruption_once_they_are_final(text: str) -> None:
     taker = taker_of(track((0.4, 1)))

@@ -88,6 +88,16 @@ async def test_what_the_provider_adds_to_a_call_is_sent_back(
     assert "extra_content" not in second
 
 
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+async def test_reasoning_in_a_field_of_its_own_is_no_text(
+    server: OpenAIServer, use: Callable[..., Any], name: str
+) -> None:
+    server.chat.will(
+        streams(delta(**{name: "A tandem?"}), delta(content="Yes."), delta("stop"), "[DONE]")
+    )
+    assert await answer(use(OpenAIChat, "any")) == ["Yes."]
+
+
 async def test_ids_that_a_server_leaves_out_are_made_up(
     server: OpenAIServer, use: Callable[..., Any]
 ) -> None:
