@@ -4,8 +4,18 @@ A command prints its result to stdout, and everything else to stderr. Exit statu
 if it failed, 2 if its arguments are wrong, 130 if it was interrupted.
 """
 
+from __future__ import annotations
+
+import io
+import sys
+from typing import Any
+
+import typer
+
 from mediaserver.cli import account, calling, demo, sandbox, serving
-from mediaserver.cli.application import app
+from mediaserver.cli.application import INTERRUPTED, app
+from mediaserver.cli.elsewhere import ELSEWHERE
+from mediaserver.error_lines import error_lines
 
 
 __all__ = ["app", "main"]
@@ -23,4 +33,37 @@ app.command("version")(demo.version_command)
 
 def main() -> None:
     """Run the command that the arguments name."""
-    app()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # An encoding without a character, such as ASCII, must not cost the output.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        status = app(standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
+    except Exception as error:
+        if "--traceback" in sys.argv:
+            raise
+        status = _explain(error)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _explain(error: Any) -> int:
+    """Print what went wrong, and return the exit status."""
+    lines = error_lines(error)
+    status = 1
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return int(error.exit_code)
+    if hasattr(error, "format_message"):
+        # Typer's errors about the arguments. Their class depends on the version of Typer.
+        context = getattr(error, "ctx", None)
+        program = context.command_path if context is not None else "mediaserver"
+        elsewhere = ELSEWHERE.get(getattr(error, "option_name", ""), f"See {program} --help.")
+        lines = [f"{' '.join(error.format_message().split()).rstrip('.')}. {elsewhere}"]
+        status = error.exit_code
+    else:
+        lines.append("this is a fault of mediaserver; `mediaserver --traceback …` shows where")
+    for line in lines:
+        typer.echo(f"mediaserver: {line}", err=True)
+    return status

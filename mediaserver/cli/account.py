@@ -103,9 +103,9 @@ def dial_command(
         reports = run_contained(place())
     except ValidationError as error:
         fail(problems(error), 2)
-    except (NoAccountError, DialError) as error:
+    except (NoAccountError, DialError, BindError, TLSError) as error:
         fail(str(error), 2)
-    except (BindError, TLSError, PlivoError) as error:
+    except PlivoError as error:
         fail(str(error))
     documents = [_outcome(number, report) for number, report in zip(to, reports, strict=True)]
     if as_json:

@@ -6,19 +6,42 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from mediaserver import __version__
+
 
 if TYPE_CHECKING:
     from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
 
 
 app = typer.Typer(
     name="mediaserver",
     help="A server for Plivo's audio streams, and a local Plivo to test it with.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C: 128 plus the number of the signal, as in shells."""
+
+
+@app.callback()
+def command_options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=_print_version),
+    ] = False,
+    traceback: Annotated[
+        bool, typer.Option("--traceback", help="Show the traceback of an error in mediaserver.")
+    ] = False,
+) -> None:
+    """Take the options that stand before the command."""
 
 
 Misbehave = Annotated[

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from mediaserver.cli.application import Misbehave, fail, misbehaviour
+from mediaserver.cli.application import INTERRUPTED, Misbehave, fail, misbehaviour
 from mediaserver.cli.timeline import print_timeline
 
 
@@ -65,9 +65,6 @@ Thresholds = Annotated[
 
 GOOD_CLOSE_CODES = (1000, 1001, 1005)
 """WebSocket close codes of a call that ended well (RFC 6455, section 7.4)."""
-
-INTERRUPTED = 130
-"""Exit status after Ctrl-C: 128 plus the number of the signal, as in shells."""
 
 
 def call_command(

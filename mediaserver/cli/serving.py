@@ -56,10 +56,8 @@ def serve_command(**options: Any) -> None:
 
     try:
         status = daemon.run_server(settings, routes)
-    except (TLSError, HandlerError) as error:
+    except (TLSError, HandlerError, daemon.BindError) as error:
         fail(str(error), 2)
-    except daemon.BindError as error:
-        fail(str(error))
     raise typer.Exit(status)
 
 

@@ -100,6 +100,12 @@ def _problems(
             problems.append(message)
             continue
         name = str(detail["loc"][0])
+        if detail["type"] == "extra_forbidden" and isinstance(values[name], dict | list):
+            problems.append(
+                f"{origin(name)}: is a table. Settings stand outside of tables: leave out the line "
+                f"[{name}]"
+            )
+            continue
         if detail["type"] == "extra_forbidden":
             problems.append(f"{origin(name)}: unknown setting{_near(name, Settings.model_fields)}")
             continue

@@ -8,6 +8,7 @@ messages. Audio and secrets are never logged, and tokens in URLs are redacted.
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 import threading
@@ -109,7 +110,9 @@ def configure_logs(
     else:
         last.append(
             structlog.dev.ConsoleRenderer(
-                colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
+                # https://no-color.org
+                colors=stream.isatty() and not os.environ.get("NO_COLOR"),
+                exception_formatter=structlog.dev.plain_traceback,
             )
         )
     handler = _handler_of(stream)

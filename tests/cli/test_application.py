@@ -4,8 +4,10 @@ import sys
 import pytest
 import typer
 
+from mediaserver import __version__
 from mediaserver.cli.application import fail, misbehaviour
 from mediaserver.sandbox import Misbehaviour
+from tests.cli.processes import Run
 
 
 def test_the_command_line_loads_no_server_until_it_is_asked_to() -> None:
@@ -18,6 +20,15 @@ def test_the_command_line_loads_no_server_until_it_is_asked_to() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert result.stdout == "[]\n"
+
+
+def test_the_version_is_an_option_too(run: Run) -> None:
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"{__version__}\n")
+
+
+def test_shells_can_complete_the_command(run: Run) -> None:
+    assert "--install-completion" in run("--help").stdout
 
 
 def test_failing_prints_a_line_for_each_problem_and_exits(

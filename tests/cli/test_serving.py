@@ -110,11 +110,12 @@ def test_each_problem_has_a_line(run: Run) -> None:
     assert all(line.startswith("mediaserver: --") for line in lines)
 
 
-def test_a_port_in_use_ends_with_status_1(run: Run) -> None:
+def test_a_port_in_use_ends_with_status_2(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         result = run("serve", "mediaserver.agents:Echo", "--port", taken.getsockname()[1])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "another process has this port" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_the_status_of_the_server_is_that_of_the_command(

@@ -64,6 +64,15 @@ def test_an_unknown_name_in_the_file_is_named_with_a_near_one() -> None:
     assert problems() == ["mediaserver.toml: max_cals: unknown setting; did you mean max_calls?"]
 
 
+def test_a_table_is_told_from_a_misspelt_setting(tmp_path: Path) -> None:
+    (tmp_path / "mediaserver.toml").write_text("max_calls = 3\n[server]\nport = 9\n[[tls]]\n")
+    hint = "is a table. Settings stand outside of tables: leave out the line"
+    assert problems() == [
+        f"mediaserver.toml: server: {hint} [server]",
+        f"mediaserver.toml: tls: {hint} [tls]",
+    ]
+
+
 def test_each_problem_says_where_it_comes_from(monkeypatch: Any) -> None:
     Path("mediaserver.toml").write_text("max_calls = 0\n")
     monkeypatch.setenv("MEDIASERVER_PORT", "70000")

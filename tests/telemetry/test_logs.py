@@ -190,3 +190,17 @@ def test_lines_that_were_dropped_are_counted() -> None:
     logging.getLogger().handlers[:] = [writer := LogWriter(-1)]
     writer.dropped = 3
     assert dropped_lines() == 3
+
+
+@pytest.mark.parametrize(("variable", "coloured"), [(None, True), ("", True), ("1", False)])
+def test_a_terminal_has_colours_unless_no_color_is_set(
+    monkeypatch: pytest.MonkeyPatch, variable: str | None, coloured: bool
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("NO_COLOR", variable)
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: True, raising=False)
+    configure_logs("info", stream=stream)
+    structlog.get_logger("test").info("hello")
+    assert ("\x1b[" in stream.getvalue()) is coloured

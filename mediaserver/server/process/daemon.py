@@ -514,6 +514,8 @@ def announce(
             "metrics are off",
             hint="this address may be public: set --metrics HOST:PORT, or --metrics-token",
         )
+    if settings.log_format == "console" and not settings.require_token:
+        log.info("try it", command=f"mediaserver call {_callable_url(runtime, sockets)}")
     _warn_of_descriptors(settings)
     if settings.secret_is_random:
         log.info(
@@ -527,6 +529,19 @@ def announce(
         )
     for warning in unknown_variables():
         log.warning(warning)
+
+
+def _callable_url(runtime: Runtime, sockets: Sequence[socket.socket]) -> str:
+    """Return the URL of the first route's stream, as it is reached from this machine."""
+    settings = runtime.settings
+    path = runtime.routes.routes[0].path
+    if settings.tls and settings.public_url is not None:
+        # The certificate is valid for this name.
+        return f"wss://{settings.public_url.partition('://')[2]}{path}"
+    host, port = sockets[0].getsockname()[:2]
+    anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+    scheme = "wss" if settings.tls else "ws"
+    return f"{scheme}://{_authority(anywhere.get(host, host), port)}{path}"
 
 
 def _warn_of_descriptors(settings: Settings) -> None:

@@ -406,6 +406,36 @@ def test_signatures_that_are_not_checked_are_worth_a_warning(given: Any, warned:
     assert levels == (["warning"] if warned else [])
 
 
+@pytest.mark.parametrize(
+    ("host", "settings", "command"),
+    [
+        ("127.0.0.1", {}, "mediaserver call ws://127.0.0.1:{port}/shop"),
+        ("0.0.0.0", {}, "mediaserver call ws://127.0.0.1:{port}/shop"),
+        ("127.0.0.1", {"tls": True}, "mediaserver call wss://127.0.0.1:{port}/shop"),
+        (
+            "127.0.0.1",
+            {"tls": True, "public_url": "https://voice.example.com"},
+            "mediaserver call wss://voice.example.com/shop",
+        ),
+        ("127.0.0.1", {"require_token": True}, None),
+        ("127.0.0.1", {"log_format": "json"}, None),
+    ],
+)
+def test_the_log_has_the_command_to_try_next(
+    issue: Any, host: str, settings: dict[str, Any], command: str | None
+) -> None:
+    given = dict(settings)
+    if given.pop("tls", False):
+        given["ssl_certfile"] = issue.certfile
+    runtime = Runtime(Settings(**given), Routes(Route(Echo, "/shop")))
+    with capture_logs() as logs, socket.socket() as sock:
+        sock.bind((host, 0))
+        port = sock.getsockname()[1]
+        announce(runtime, [sock])
+    commands = [each["command"] for each in logs if each["event"] == "try it"]
+    assert commands == ([command.format(port=port)] if command else [])
+
+
 async def test_metrics_may_have_a_port_of_their_own(
     start_daemon: Callable[..., Any], issue: Any
 ) -> None:
