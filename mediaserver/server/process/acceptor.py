@@ -140,21 +140,27 @@ class Acceptor:
         def make() -> asyncio.Protocol:
             return self._make_protocol(address=arrival.address, spare=spare)
 
-        arrival.sock.setblocking(False)
-        arrival.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await self._loop.connect_accepted_socket(make, arrival.sock, **self._tls)
-
-    def _arrived(self, arrival: _Arrival) -> None:
-        self._arrivals.discard(arrival)
-        self._connections.discard(arrival)
-        if arrival.task.cancelled():
-            arrival.sock.close()
-        elif (error := arrival.task.exception()) is not None:
-            arrival.sock.close()
-            if not isinstance(error, OSError):
-                raise error
+        sock = arrival.sock
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await self._loop.connect_accepted_socket(make, sock, **self._tls)
+        except asyncio.CancelledError:
+            sock.close()
+        except OSError:
+            sock.close()
             if self._tls:
                 self._figures.tls_failures += 1
+
+    def _arrived(self, arrival: _Arrival) -> None:
+        if arrival.task.cancelled():
+            # It was dropped before its task began.
+            arrival.sock.close()
+        self._arrivals.discard(arrival)
+        self._connections.discard(arrival)
+        # The task's frame refers to the arrival: without this, both wait for the garbage collector,
+        # and with them the memory of the connection's TLS.
+        del arrival.task
 
     def _run_out(self, error: OSError) -> None:
         """Make room for a connection that could not be accepted."""

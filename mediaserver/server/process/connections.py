@@ -53,6 +53,8 @@ class HttpConnections:
         self.dropped: Counter[str] = Counter() if dropped is None else dropped
         self.serving: set[HeldConnection] = set()
         """Those whose client waits for a response."""
+        self.closed = 0
+        """Connections that were closed, or have become a stream, until now."""
         self._address_limit = address_limit
         self._trusted = trusted
         self._waiting: OrderedDict[HeldConnection, None] = OrderedDict()
@@ -101,6 +103,7 @@ class HttpConnections:
 
     def discard(self, connection: HeldConnection) -> None:
         """Count the connection no longer: it is closed, or has become a stream."""
+        self.closed += 1
         self._forget_waiting(connection)
         self.serving.discard(connection)
 

@@ -52,6 +52,7 @@ from mediaserver.server.process.lifespans import (
     LifespanInterruption,
     wait_for_lifespans,
 )
+from mediaserver.server.process.memory import MemoryReturn
 from mediaserver.server.process.tls import Certificates
 from mediaserver.server.process.watchdog import Watchdog
 from mediaserver.server.runtime import Runtime
@@ -117,6 +118,7 @@ class Daemon(uvicorn.Server):
         self._metrics = bind_metrics(settings)
         self._stops = 0
         self._hung_up = False
+        self._memory = MemoryReturn()
         # The task that opens or closes the lifespans; whether it went on although it was cancelled.
         self._lifespans: asyncio.Task[None] | None = None
         self._resists = False
@@ -260,7 +262,9 @@ class Daemon(uvicorn.Server):
 
     async def _tick(self, counter: int) -> bool:
         if counter % _SWEEP_TICKS == 0:
-            sweep_connections(self._connections.waiting, asyncio.get_running_loop().time())
+            now = asyncio.get_running_loop().time()
+            sweep_connections(self._connections.waiting, now)
+            self._memory.check(now, self._connections.closed)
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -81,6 +81,9 @@ class HttpConnection(HttpToolsProtocol):
         spare: bool = False,
     ) -> None:
         super().__init__(config, server_state, app_state)
+        # It refers back to this object. Without it, connections whose TLS handshake does not end
+        # are freed at once, not at the next collection of garbage.
+        self.parser = None  # type: ignore[assignment]
         self.address = address
         self._held = held
         self._spare = spare
@@ -103,6 +106,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start waiting for a request."""
+        self.parser = _new_parser(self)
         super().connection_made(transport)
         self._expect(_LINGER_SECONDS if self._spare else self._limits.header_timeout)
 
@@ -315,7 +319,7 @@ class HttpConnection(HttpToolsProtocol):
         lines += [
             name + b": " + value + b"\r\n" for name, value in self.headers if name != b"upgrade"
         ]
-        self.parser = httptools.HttpRequestParser(self)
+        self.parser = _new_parser(self)
         self.data_received(b"".join(lines) + b"\r\n" + rest)
 
     def _refuse(self, status: HTTPStatus, text: str) -> None:
@@ -376,6 +380,13 @@ class HttpConnection(HttpToolsProtocol):
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             f"a body of more than {self._limits.max_body_bytes} bytes",
         )
+
+
+def _new_parser(protocol: HttpConnection) -> httptools.HttpRequestParser:
+    parser = httptools.HttpRequestParser(protocol)
+    # As uvicorn: what follows a request with Connection: close is passed over.
+    parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    return parser
 
 
 def sweep_connections(connections: Iterable[object], now: float) -> None:
