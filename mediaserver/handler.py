@@ -12,6 +12,7 @@ from mediaserver.call import (
     Control,
     Frame,
     Interrupt,
+    Reconnected,
     StreamReport,
     StreamStatus,
     Turn,
@@ -129,6 +130,9 @@ class Handler:
     async def on_error(self, error: StreamError) -> None:
         """Plivo could not carry out a command."""
 
+    async def on_reconnect(self, reconnected: Reconnected) -> None:
+        """The stream was lost and is back: the call goes on, with the same `stream`."""
+
     async def on_status(self, status: StreamStatus) -> None:
         """Plivo reported on the stream; it does so if the setting ``status_callbacks`` is on."""
 
@@ -213,6 +217,8 @@ class Handler:
             await self.on_checkpoint(event)
         elif isinstance(event, Interrupt):
             await self.on_interrupt(event)
+        elif isinstance(event, Reconnected):
+            await self.on_reconnect(event)
         elif isinstance(event, StreamStatus):
             await self.on_status(event)
         elif isinstance(event, Turn):

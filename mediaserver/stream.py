@@ -78,6 +78,8 @@ class Stream:
         shared: what the server's lifespan yielded.
         data: whatever the handler wants to keep with the call; `StreamReport.data` has it.
         recording: the file of the recording, once a recorder has begun it.
+        previous: the report of the call's earlier stream, if that was lost and did not come back
+            in time; None for the first stream of a call.
 
     """
 
@@ -104,6 +106,7 @@ class Stream:
         "format",
         "path",
         "path_params",
+        "previous",
         "query",
         "recording",
         "shared",
@@ -124,6 +127,7 @@ class Stream:
         called: str | None = None,
         answer: AnswerRequest | None = None,
         shared: Any = None,
+        previous: StreamReport | None = None,
     ) -> None:
         started = session.started
         assert started is not None, "a Stream is made when its session has started"
@@ -151,6 +155,7 @@ class Stream:
         self.called = called
         self.answer = answer
         self.shared = shared
+        self.previous = previous
         self.data: dict[str, Any] = {}
         self.recording: Path | None = None
         self._after_call: list[AfterCall] | None = []
@@ -193,6 +198,7 @@ class Stream:
         """Iterate over all events, frames included, in the order of arrival.
 
         Yields `Frame`, `Dtmf`, `Checkpoint`, `Interrupt` and `StreamError` until the stream ends;
+        `Reconnected` if it was lost and came back;
         `Turn` if the handler is an agent; `StreamStatus` if the setting ``status_callbacks`` is on.
 
         Raises:

@@ -14,6 +14,7 @@ from mediaserver.call import Frame, Heard, StreamEndedError, Turn, Usage
 from mediaserver.protocol import ProtocolError
 from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import CallReport, Misbehaviour, Phone, StreamIdentity
+from mediaserver.settings import Settings
 from mediaserver.stream import CallControlError
 from mediaserver.testing import joined, run_virtual
 from tests.idle_call import called, idle_call, listen, now, tone
@@ -634,7 +635,8 @@ def test_a_dropped_line_ends_the_stream() -> None:
         await asyncio.sleep(0.02)
         return stream.ended
 
-    assert called(test, misbehaviour=Misbehaviour(drop=0.5))
+    settings = Settings.model_construct(reconnect_seconds=0.0)
+    assert called(test, misbehaviour=Misbehaviour(drop=0.5), settings=settings)
 
 
 async def test_run_blocking_runs_in_a_thread_and_leaves_the_loop_free() -> None:

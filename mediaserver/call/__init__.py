@@ -2,7 +2,14 @@
 
 from mediaserver.call.converter import Audio, Converter, Wire
 from mediaserver.call.counters import StreamCounters
-from mediaserver.call.events import Checkpoint, Control, Interrupt, StreamEvent, StreamStatus
+from mediaserver.call.events import (
+    Checkpoint,
+    Control,
+    Interrupt,
+    Reconnected,
+    StreamEvent,
+    StreamStatus,
+)
 from mediaserver.call.frame import Frame
 from mediaserver.call.inbox import Inbox, Waiter
 from mediaserver.call.playout import Clock, Heard, Playout
@@ -26,6 +33,7 @@ __all__ = [
     "Inbox",
     "Interrupt",
     "Playout",
+    "Reconnected",
     "Session",
     "Shell",
     "Started",

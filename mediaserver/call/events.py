@@ -26,6 +26,18 @@ class Interrupt:
     """Seconds of audio that the caller did not hear."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reconnected:
+    """The stream was lost, and Plivo has opened it again: the call goes on.
+
+    Audio of the time between is missing on the caller's side; the agent's continues where the
+    caller stopped hearing it.
+    """
+
+    seconds: float
+    """Seconds for which the stream was lost."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamStatus:
     """A status callback of Plivo's about the stream. Each is delivered once.
@@ -47,5 +59,5 @@ class StreamStatus:
     """Duration of the stream in seconds."""
 
 
-Control = Dtmf | Checkpoint | Interrupt | StreamError | StreamStatus | Turn
+Control = Dtmf | Checkpoint | Interrupt | Reconnected | StreamError | StreamStatus | Turn
 StreamEvent = Frame | Control

@@ -102,6 +102,7 @@ class Playout:
         "_runs",
         "_send",
         "_settings",
+        "_stands_at",
         "_stream_id",
         "_tap_offset",
         "_waiting_since",
@@ -182,6 +183,8 @@ class Playout:
         self.ended = False
         # Whether audio was played since the last interruption, so that there is some to stop.
         self._playable = False
+        # While the stream is lost: the position at which the caller stopped hearing it.
+        self._stands_at: int | None = None
         # Who may queue audio.
         self.utterances = Utterances()
         # Number of open-ended utterances being played: while there are any, running dry counts as
@@ -282,6 +285,42 @@ class Playout:
         self._waiting_since = now
         self._send_checkpoints(now)
         self._pump(now, self._message)
+        self._want_ticks()
+
+    def suspend(self) -> None:
+        """Send nothing, and keep what the caller has not heard: the stream is lost."""
+        if self.ended:
+            return
+        self.blocked = True
+        if not self._settings.plays_on_when_lost:
+            heard = self._heard_position(self._clock())
+            self._tell_cut(heard)
+            self._stands_at = heard
+
+    def reopen(self, stream_id: str) -> None:
+        """Continue where the caller stopped hearing: the lost stream was opened again.
+
+        ``clearAudio`` comes first, so that nothing is heard twice that the carrier still holds.
+
+        Args:
+            stream_id: Plivo's id of the stream from now on.
+
+        """
+        now = self._clock()
+        heard = self._heard_position(now)
+        if self._stands_at is None:
+            self._tell_cut(heard)
+        self._stands_at = None
+        self._stream_id = stream_id
+        self.blocked = False
+        self._clear(now)
+        self._take_back(heard)
+        self._checkpoints.take_back(self.sent, heard)
+        self._waiting_since = now
+        if not self.paused:
+            self._send_checkpoints(now)
+        self._pump(now, self._message)
+        self._wake(now)
         self._want_ticks()
 
     def checkpoint(self, name: str) -> None:
@@ -556,11 +595,15 @@ class Playout:
         self._retained_bytes = 0
         self.queued = self.sent
         self._runs.stop(self.sent)
+        if self._stands_at is not None:
+            self._stands_at = self.sent
 
     # Estimates.
 
     def _heard_position(self, now: float) -> int:
         """Return the estimated position at the caller's ear, aligned to whole samples."""
+        if self._stands_at is not None:
+            return self._stands_at
         checkpoints = self._checkpoints
         heard = self._runs.reached(now - checkpoints.delay)
         heard = max(checkpoints.confirmed, min(heard, self.sent))
@@ -574,7 +617,7 @@ class Playout:
 
     def _overdue(self, end: int, now: float) -> bool:
         """Tell whether `end` should have been heard, and confirmed if an answer is awaited."""
-        if end > self.sent or self.paused:
+        if end > self.sent or self.paused or self._stands_at is not None:
             return False
         checkpoints = self._checkpoints
         expected = self._runs.time_of(end) + checkpoints.delay

@@ -9,7 +9,7 @@ from typing import Protocol
 from audiocodecs import AudioFormat
 from mediaserver.call.budget import Budget
 from mediaserver.call.counters import StreamCounters
-from mediaserver.call.events import Checkpoint, Interrupt, StreamStatus
+from mediaserver.call.events import Checkpoint, Interrupt, Reconnected, StreamStatus
 from mediaserver.call.frame import Frame
 from mediaserver.call.inbox import Inbox
 from mediaserver.call.notices import Notices
@@ -110,6 +110,7 @@ class Session:
         "_next_chunk",
         "_notices",
         "_shell",
+        "_undelivered",
         "_whole_frame",
         "clock",
         "counters",
@@ -152,6 +153,8 @@ class Session:
         self._early_bytes = 0
         # By track, the number of the next frame expected.
         self._next_chunk: dict[str, int] = {}
+        # Digits that wait while the stream is lost; None while it is not.
+        self._undelivered: list[bytes] | None = None
         # Bytes of 20 ms, once the format is known.
         self._whole_frame = 0
         # By track, the odd byte of an L16 frame that was cut in the middle of a sample.
@@ -351,7 +354,7 @@ class Session:
         if inbox.unread_control_events < self.settings.max_control_events // 2:
             inbox.put_control(event)
 
-    def _tell(self, event: Dtmf | StreamError | Checkpoint | Interrupt) -> None:
+    def _tell(self, event: Dtmf | StreamError | Checkpoint | Interrupt | Reconnected) -> None:
         if self.started is None:
             return
         inbox = self.started.inbox
@@ -389,9 +392,43 @@ class Session:
         message = encode_command(SendDtmf(digits))
         if self.ended:
             raise StreamEndedError(f"the stream has ended ({self.end_reason}): no digits were sent")
+        if self._undelivered is not None:
+            self._undelivered.append(message)
+            return
+        self._deliver(message)
+
+    def _deliver(self, message: bytes) -> None:
         self.counters.messages_out += 1
         self.counters.bytes_out += len(message)
         self._shell.send(message)
+
+    # Losing the connection.
+
+    def suspend(self) -> None:
+        """Send nothing for now: the connection is lost, and the stream may be opened again."""
+        if self.started is not None and not self.ended:
+            self._undelivered = []
+            self.started.playout.suspend()
+
+    def reopen(self, start: Start, seconds: float) -> None:
+        """Continue on another connection, and pass a `Reconnected` event to the handler.
+
+        Args:
+            start: the carrier's new ``start``.
+            seconds: how long the stream was lost.
+
+        """
+        started = self.started
+        assert started is not None, "only a stream that has started is opened again"
+        started.start = start
+        # Numbers begin anew.
+        self._next_chunk.clear()
+        self._carry.clear()
+        started.playout.reopen(start.stream_id)
+        undelivered, self._undelivered = self._undelivered or (), None
+        for message in undelivered:
+            self._deliver(message)
+        self._tell(Reconnected(seconds))
 
     def close(self, reason: str) -> None:
         """End the stream: nothing more is received or sent. Only the first reason is kept."""

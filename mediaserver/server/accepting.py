@@ -60,7 +60,11 @@ def examine(
     if route is None:
         return Refused(404, f"no handler at {request.path} for this number", cause="path")
     call_id = claims.call_id if claims else None
+    path = request.path if request.url_path is None else request.url_path
     slot = runtime.admission.admit(call_id, answered=claims is not None)
+    exceeds_limit = slot is None and runtime.lost_streams.may_be(call_id, path)
+    if exceeds_limit:
+        slot = runtime.admission.readmit(call_id)
     if slot is None:
         retry = (("retry-after", str(_RETRY_AFTER)),)
         if runtime.admission.closed:
@@ -76,7 +80,7 @@ def examine(
     ).client
     return AcceptedStream(
         route=route,
-        path=request.path if request.url_path is None else request.url_path,
+        path=path,
         path_params={**request.path_params, **(route.path_params(request.path) or {})},
         query=query,
         caller=claims.caller if claims else None,
@@ -86,6 +90,7 @@ def examine(
         client=client,
         answer=runtime.answered.request(claims) if claims else None,
         nonce=nonce,
+        exceeds_limit=exceeds_limit,
     )
 
 

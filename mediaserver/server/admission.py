@@ -107,6 +107,14 @@ class Admission:
         self.active += 1
         return Slot(self, call_id)
 
+    def readmit(self, call_id: str | None = None) -> Slot:
+        """Let in a stream although no place is free: it may continue a lost one, which has a place.
+
+        Its holder gives this second place back as soon as that is known.
+        """
+        self.active += 1
+        return Slot(self, call_id)
+
     def close(self) -> None:
         """Take no new calls, except those with a reservation."""
         self.closed = True

@@ -191,15 +191,21 @@ class AsgiLink:
             self._call.lost(_why_lost(*outcomes))
 
     async def _read(self) -> str:
-        call = self._call
         taken = 0
         while True:
             if not self._may_read.is_set():
                 await self._may_read.wait()
             message = await self._receive()
+            # It may have changed: see `hand_over`.
+            call = self._call
             call.heard_from = True
             if message["type"] == "websocket.disconnect":
-                return f"Plivo closed the socket ({message.get('code', 1005)})"
+                code = message.get("code", CloseCode.NO_STATUS_RCVD)
+                if code == CloseCode.ABNORMAL_CLOSURE:
+                    return "the connection was lost"
+                reason = f"Plivo closed the socket ({int(code)})"
+                call.closing(reason)
+                return reason
             text, binary = message.get("text"), message.get("bytes") or b""
             if not call.session.spend(1, len(text or binary)):
                 # The host's server reads on, but nothing takes its messages any more.
@@ -260,6 +266,10 @@ class AsgiLink:
         self._closing = True
         if self._reader is not None:
             self._reader.cancel()
+
+    def hand_over(self, call: ServerCall) -> None:
+        """Carry the messages of another call, whose stream this connection continues."""
+        self._call = call
 
     def pause_reading(self) -> None:
         """Stop receiving messages for now."""

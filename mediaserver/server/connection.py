@@ -330,6 +330,10 @@ class StreamConnection(asyncio.Protocol):
         self._open = False
         self._transport.abort()
 
+    def hand_over(self, call: ServerCall) -> None:
+        """Carry the messages of another call, whose stream this connection continues."""
+        self._call = call
+
     def pause_reading(self) -> None:
         """Stop reading for now."""
         self._held_up = True
@@ -377,12 +381,14 @@ class StreamConnection(asyncio.Protocol):
     def _finish(self) -> None:
         """Close the connection, as the WebSocket core asks."""
         close = self._ws.close_rcvd
-        if self._call is not None:
+        # Without a close frame the connection was lost, which `connection_lost` tells.
+        lost = close is None and isinstance(self._ws.parser_exc, EOFError)
+        if self._call is not None and not lost:
             if close is not None:
                 self._call.closing(f"Plivo closed the socket ({close.code})")
             else:
                 self._call.closing(f"the WebSocket failed: {self._ws.parser_exc}")
-        if self._call is None or close is not None or not self._transport.can_write_eof():
+        if self._call is None or close or lost or not self._transport.can_write_eof():
             self._transport.close()
         else:
             # The peer broke the protocol and may still be sending. Closing now would reset the

@@ -24,6 +24,10 @@ class ServerCounters:
         """Handlers that ended in an exception."""
         self.dead_peers = 0
         """Connections dropped because the peer had gone or had stopped reading."""
+        self.streams_lost = 0
+        """Streams whose connection was lost."""
+        self.streams_reopened = 0
+        """Lost streams that were opened again in time."""
         self.accept_failures = 0
         """Connections that could not be accepted for lack of file descriptors."""
         self.tls_failures = 0

@@ -57,6 +57,8 @@ class AcceptedStream:
     """The answer webhook's request, as far as this process knows it."""
     nonce: str | None = None
     """The nonce of its signature. It counts as used; release it if the stream never begins."""
+    exceeds_limit: bool = False
+    """Whether it was let in only because it may continue a lost stream."""
 
 
 @dataclass(frozen=True, slots=True)

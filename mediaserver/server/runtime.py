@@ -13,7 +13,7 @@ import structlog
 
 from mediaserver.call import CallSettings, Clock, Session, StreamCounters
 from mediaserver.containment import contain_tasks
-from mediaserver.plivo.callbacks import AnswerRequest, Callback, StreamStatusRequest
+from mediaserver.plivo.callbacks import AnswerRequest, Callback, HangupRequest, StreamStatusRequest
 from mediaserver.routes import Route, Routes
 from mediaserver.server.account import connect, has_account
 from mediaserver.server.admission import Admission
@@ -23,6 +23,7 @@ from mediaserver.server.call_control import CloseStream
 from mediaserver.server.coalescing import Coalescing
 from mediaserver.server.counters import ServerCounters
 from mediaserver.server.handshake import AcceptedStream, Refused, Verifier
+from mediaserver.server.lost_streams import LostStreams
 from mediaserver.server.pacing import Pacer
 from mediaserver.server.prepared import PreparedHandlers
 from mediaserver.server.refusals import RefusalLog
@@ -103,6 +104,7 @@ class Runtime:
             inbox_length=settings.inbox_seconds,
             inbox_overflow=settings.inbox_overflow,
             max_message_size=settings.max_message_bytes,
+            plays_on_when_lost=settings.reconnect_playback == "kept",
             messages_per_second=settings.stream_messages_per_second,
             bytes_per_second=settings.stream_bytes_per_second,
             burst_seconds=settings.stream_burst_seconds,
@@ -130,6 +132,7 @@ class Runtime:
             answer_timeout=settings.answer_timeout,
             failed=self.handler_failed,
         )
+        self.lost_streams = LostStreams(clock=clock)
         self.after_calls = AfterCalls(
             seconds=settings.after_call_seconds, failed=self.handler_failed
         )
@@ -210,6 +213,8 @@ class Runtime:
 
     def told(self, callback: Callback) -> None:
         """Pass an accepted webhook to the listeners."""
+        if isinstance(callback, HangupRequest):
+            self.lost_streams.end(callback.call_id)
         for listener in tuple(self.listeners):
             listener(callback)
 
@@ -229,6 +234,13 @@ class Runtime:
         if call.session.started is not None:
             self.pacer.discard(call.session.started.playout)
         self.ended_totals.add(call.session.counters)
+        call.accepted.slot.release()
+
+    def merge(self, call: RunningCall) -> None:
+        """Remove a call that only continued another one's stream."""
+        self.calls.discard(call)
+        self.sweep.discard(call)
+        self.counters.calls_total -= 1
         call.accepted.slot.release()
 
     def stream_totals(self) -> StreamCounters:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
@@ -18,6 +18,7 @@ from mediaserver.call import Session, Started, StreamReport, StreamStatus, Turn
 from mediaserver.call.turn import STAGES
 from mediaserver.containment import already_told, contained, only_ended, tell_of_failures
 from mediaserver.plivo import callbacks
+from mediaserver.protocol import Start
 from mediaserver.server.handshake import AcceptedStream
 from mediaserver.server.runtime import Runtime
 from mediaserver.stream import Stream
@@ -66,6 +67,9 @@ class Link(Protocol):
     def resume_reading(self) -> None:
         """Read again."""
 
+    def hand_over(self, call: ServerCall) -> None:
+        """Carry the messages of another call from now on."""
+
 
 class ServerCall:
     """A call, from the accepted handshake to the end of its handler.
@@ -78,6 +82,8 @@ class ServerCall:
     __slots__ = (
         "__weakref__",
         "_answers_pings",
+        "_away_for",
+        "_away_since",
         "_blocked_for",
         "_close_for",
         "_error",
@@ -85,6 +91,7 @@ class ServerCall:
         "_keys",
         "_link",
         "_lost",
+        "_lost_reason",
         "_next_ping",
         "_owed_for",
         "_pinged",
@@ -114,6 +121,11 @@ class ServerCall:
         self.heard_from = False
         # Whether the connection is gone.
         self._lost = False
+        # Why it went; and if the stream may be opened again, since when, and for how many seconds
+        # while the loop was running, it has been waited for.
+        self._lost_reason = ""
+        self._away_since = 0.0
+        self._away_for = -1.0
         # False while reading is paused because the handler is too slow.
         self._reading = True
         self._started = 0.0
@@ -164,6 +176,18 @@ class ServerCall:
             )
             return
         assert session.started is not None
+        lost = runtime.lost_streams.find(accepted, session)
+        if lost is not None:
+            assert isinstance(lost, ServerCall)
+            self._link.hand_over(lost)
+            # Where the link goes on with what it has read already.
+            self.session = lost.session
+            runtime.merge(self)
+            lost.take_up(self._link, accepted, session.started.start)
+            return
+        if accepted.exceeds_limit:
+            self.fail(CloseCode.TRY_AGAIN_LATER, "this server has reached its limit of calls")
+            return
         playout = session.started.playout
         playout.need_ticks = partial(runtime.pacer.add, playout)
         playout.blocked = self._blocked_for >= 0
@@ -178,6 +202,7 @@ class ServerCall:
             called=accepted.called,
             answer=accepted.answer,
             shared=runtime.routes.shared(accepted.route),
+            previous=runtime.lost_streams.previous(self.call_id),
         )
         self._ping(self._started)
         self._handler = asyncio.get_running_loop().create_task(
@@ -265,12 +290,78 @@ class ServerCall:
         self._drop(f"the peer left {unread} unread")
 
     def lost(self, reason: str) -> None:
-        """End the stream: the connection is lost."""
-        self.session.close(reason)
+        """End the stream, or wait for it to be opened again: the connection is lost.
+
+        It is waited for if nothing ended the stream before; a link that was closed by its peer
+        calls `closing` first.
+        """
         self._lost = True
+        self._lost_reason = reason
         self._close_for = -1.0
-        if self._handler is None or self._handler.done():
+        running = self._handler is not None and not self._handler.done()
+        if running and not self.session.ended and self._runtime.settings.reconnect_seconds:
+            self._wait_for_stream()
+            return
+        self.session.close(reason)
+        if not running:
             self._leave()
+
+    # Losing the stream, and taking it up again.
+
+    def _wait_for_stream(self) -> None:
+        runtime, nonce = self._runtime, self.accepted.nonce
+        self._away_since = runtime.clock()
+        self._away_for = 0.0
+        self.session.suspend()
+        if runtime.signatures is not None and nonce is not None:
+            # Plivo may repeat its request with the same signature.
+            runtime.signatures.release(nonce)
+        runtime.lost_streams.add(self)
+        runtime.counters.streams_lost += 1
+        log.warning(
+            "stream lost",
+            reason=self._lost_reason,
+            waits_seconds=runtime.settings.reconnect_seconds,
+            **self._ids(),
+        )
+
+    def _wait_no_longer(self) -> None:
+        if self._away_for < 0:
+            return
+        self._away_for = -1.0
+        runtime, nonce = self._runtime, self.accepted.nonce
+        runtime.lost_streams.discard(self)
+        if runtime.signatures is not None and nonce is not None:
+            runtime.signatures.use(nonce)
+
+    def take_up(self, link: Link, accepted: AcceptedStream, start: Start) -> None:
+        """Continue on another connection."""
+        runtime, stream = self._runtime, self.stream
+        assert stream is not None, "a stream that is waited for has started"
+        self._wait_no_longer()
+        now = runtime.clock()
+        seconds = now - self._away_since
+        self._lost = False
+        self._link = link
+        self.accepted = replace(self.accepted, nonce=accepted.nonce, client=accepted.client)
+        self.heard_from = True
+        self._answers_pings = False
+        self._silent_for = self._owed_for = 0.0
+        self._unanswered_for = self._blocked_for = -1.0
+        if not self._reading:
+            link.pause_reading()
+        stream.stream_id = start.stream_id
+        runtime.counters.streams_reopened += 1
+        log.info("stream reopened", seconds=round(seconds, 3), **self._ids())
+        self._ping(now)
+        self.session.reopen(start, seconds)
+        for status in runtime.statuses.kept(stream.stream_id):
+            self.report(status)
+
+    def give_up(self, reason: str) -> None:
+        """End the stream that was lost: it does not come back."""
+        self._wait_no_longer()
+        self.session.close(reason)
 
     # Ending.
 
@@ -284,6 +375,7 @@ class ServerCall:
     def _begin_close(self, code: int, reason: str) -> None:
         self.session.close(reason)
         if self._lost:
+            self._wait_no_longer()
             return
         if self._close_for < 0:
             self._close_for = 0.0
@@ -305,10 +397,9 @@ class ServerCall:
                 self._error = error
                 if not already_told(error):
                     self._runtime.handler_failed(error, **self._ids())
+        self._begin_close(code, reason)
         if self._lost:
             self._leave()
-        else:
-            self._begin_close(code, reason)
 
     def _warn_of_dropped_audio(self, stream: Stream) -> None:
         if not stream.ended and stream.unheard > _DROPPED_SECONDS:
@@ -362,6 +453,14 @@ class ServerCall:
                 self._link.abort()
         if session.ended:
             self._check_ended(elapsed, settings.grace)
+            return
+        if self._away_for >= 0:
+            self._away_for += elapsed
+            if self._away_for > settings.reconnect_seconds:
+                self.give_up(self._lost_reason)
+                if self.stream is not None:
+                    seconds = self._away_since - self._started
+                    self._runtime.lost_streams.remember(self._report(self.stream, seconds))
             return
         started = session.started
         if started is None:

@@ -390,6 +390,18 @@ class Settings(BaseSettings):
         le=10,
     )
     grace: _Seconds = _in("Limits", 5.0, "Time for a handler to finish after its call has ended.")
+    reconnect_seconds: Annotated[float, Field(ge=0)] = _in(
+        "Calls",
+        5.0,
+        "Time for which the handler of a stream whose connection was lost waits for Plivo to open"
+        " it again; 0 to end at once.",
+    )
+    reconnect_playback: Literal["dropped", "kept"] = _in(
+        "Calls",
+        "dropped",
+        "What becomes of the audio that Plivo holds when a stream's connection is lost: dropped, or"
+        " kept and played on. It decides from where the handler's audio continues.",
+    )
     after_call_seconds: _Seconds = _in(
         "Limits",
         60.0,

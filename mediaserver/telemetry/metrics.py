@@ -65,6 +65,8 @@ class Figures(Protocol):
     refused: Counter[str]
     handler_errors: int
     dead_peers: int
+    streams_lost: int
+    streams_reopened: int
     accept_failures: int
     tls_failures: int
     connections_dropped: Counter[str]
@@ -139,6 +141,12 @@ class ServerCollector(Collector):
         )
         yield _counter(
             "dead_peers", "Calls closed because the peer was silent.", counters.dead_peers
+        )
+        yield _counter("streams_lost", "Streams whose connection was lost.", counters.streams_lost)
+        yield _counter(
+            "streams_reopened",
+            "Lost streams that were opened again in time.",
+            counters.streams_reopened,
         )
         yield _counter(
             "accept_failures",

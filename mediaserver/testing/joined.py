@@ -157,9 +157,6 @@ async def joined(
     runtime = TestRuntime(settings, routes, clock=loop.time)
     async with _limit(within, "the server has not started up"):
         await runtime.startup()
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    theirs.setblocking(False)
     call_id = ""
     if answer is not None:
         caller, called = answer.caller, answer.called
@@ -171,13 +168,22 @@ async def joined(
         )
         token = seal(claims, settings.secret.get_secret_value())
         path += f"{'&' if '?' in path else '?'}{TOKEN_PARAMETER}={token}"
-    await loop.connect_accepted_socket(partial(StreamConnection, runtime), ours)
+
+    async def another_sock() -> socket.socket:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        await loop.connect_accepted_socket(partial(StreamConnection, runtime), ours)
+        return theirs
+
+    theirs = await another_sock()
     if answer is not None:
         route = routes.match(path.partition("?")[0], called)
         assert route is not None, f"no handler at {path}"
         runtime.answered.add(answer)
         runtime.prepared.prepare(route, answer)
-    line = JoinedCall(Phone(f"ws://phone.test{path}", sock=theirs, **phone), runtime)
+    caller_phone = Phone(f"ws://phone.test{path}", sock=theirs, another_sock=another_sock, **phone)
+    line = JoinedCall(caller_phone, runtime)
     try:
         if start:
             async with _limit(within, "the stream has not started"):

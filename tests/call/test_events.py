@@ -6,13 +6,23 @@ import typing
 import pytest
 
 from audiocodecs import MULAW_8K
-from mediaserver.call import Checkpoint, Control, Frame, Interrupt, StreamEvent, StreamStatus, Turn
+from mediaserver.call import (
+    Checkpoint,
+    Control,
+    Frame,
+    Interrupt,
+    Reconnected,
+    StreamEvent,
+    StreamStatus,
+    Turn,
+)
 from mediaserver.protocol import Dtmf, StreamError
 
 
 EVENTS = [
     Checkpoint("end", played=True),
     Interrupt(0.5),
+    Reconnected(0.2),
     StreamStatus(kind="connected"),
     Turn(number=1),
 ]
@@ -24,7 +34,9 @@ def test_a_handler_gets_these_events_and_frames() -> None:
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
-def test_an_event_cannot_be_changed(event: Checkpoint | Interrupt | StreamStatus | Turn) -> None:
+def test_an_event_cannot_be_changed(
+    event: Checkpoint | Interrupt | Reconnected | StreamStatus | Turn,
+) -> None:
     field = dataclasses.fields(event)[0].name
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(event, field, None)

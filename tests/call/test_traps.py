@@ -795,7 +795,8 @@ def test_a_disconnect_reaches_a_handler_that_is_busy(misbehaviour: str | None) -
 
         stopped: list[Any] = []
         wrong = Misbehaviour.parse(misbehaviour) if misbehaviour else None
-        async with joined(Busy, misbehaviour=wrong) as line:
+        settings = Settings.model_construct(reconnect_seconds=0.0)
+        async with joined(Busy, misbehaviour=wrong, settings=settings) as line:
             await asyncio.sleep(1)
             if not misbehaviour:
                 await line.phone.hang_up()

@@ -41,12 +41,15 @@ def _nothing_blocks(nothing_blocks: None) -> None:
 
 @pytest.fixture
 async def start_runtime() -> AsyncIterator[Any]:
-    """Start runtimes: ``await start_runtime(*routes, **settings)``."""
+    """Start runtimes: ``await start_runtime(*routes, **settings)``.
+
+    A lost stream ends at once, unless `reconnect_seconds` is given.
+    """
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(*routes: Any, **settings: Any) -> Runtime:
             runtime = Runtime(
-                Settings(**settings),
+                Settings(**{"reconnect_seconds": 0.0, **settings}),
                 Routes(*(routes or [Route(Echo)])),
                 clock=asyncio.get_running_loop().time,
                 wall_clock=lambda: 1_800_000_000.0,

@@ -17,7 +17,7 @@ from audiocodecs import MULAW_8K
 from mediaserver import Stream
 from mediaserver.agents import Echo
 from mediaserver.plivo.signatures import sign_upgrade
-from mediaserver.protocol import Media, PlayAudio, Start, decode_command, encode_event
+from mediaserver.protocol import Dtmf, Media, PlayAudio, Start, decode_command, encode_event
 from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import CallFailed, Phone
 from mediaserver.server import StreamApp
@@ -121,7 +121,7 @@ async def mount() -> AsyncIterator[Any]:
     apps = []
 
     def mount(handler: Callable[..., Any] | Keep | Routes, **settings: Any) -> StreamApp:
-        apps.append(asgi(handler, settings=Settings(**settings)))
+        apps.append(asgi(handler, settings=Settings(**{"reconnect_seconds": 0.0, **settings})))
         apps[-1].runtime.clock = asyncio.get_running_loop().time
         return apps[-1]
 
@@ -794,3 +794,36 @@ async def test_a_phone_that_hangs_up_ends_the_handler(serve: Callable[..., Any])
     await phone.hang_up()
     await until(lambda: not app.runtime.calls)
     assert "closed the socket" in handler.reason
+
+
+async def test_a_stream_that_the_host_lost_is_taken_up_again(mount: Callable[..., Any]) -> None:
+    keys: list[str] = []
+
+    async def collect(stream: Stream) -> None:
+        keys.extend([type(event).__name__ async for event in stream.controls()])
+
+    app = mount(collect, reconnect_seconds=5.0)
+    first = Host(app)
+    first.bring(START)
+    await asyncio.sleep(0.1)
+    first.incoming.put_nowait({"type": "websocket.disconnect", "code": 1006})
+    await first.task
+    assert len(app.runtime.calls) == 1
+    second = Host(app)
+    second.bring(START)
+    second.bring(
+        encode_event(
+            Dtmf("5", track="inbound", timestamp=1, stream_id=STREAM_ID, sequence_number=2)
+        )
+    )
+    await asyncio.sleep(0.1)
+    for _ in range(30):
+        # It is known to be heard from.
+        second.bring(media())
+        await asyncio.sleep(2)
+    assert len(app.runtime.calls) == 1
+    second.disconnect()
+    await second.task
+    await asyncio.sleep(0.1)
+    assert keys == ["Reconnected", "Dtmf"]
+    assert not app.runtime.calls

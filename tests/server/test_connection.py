@@ -1008,7 +1008,7 @@ async def test_a_client_that_shuts_its_side_ends_the_call(
     await live(runtime)
     client.writer.write_eof()
     await gone(runtime)
-    assert handler.reason == "the WebSocket failed: unexpected end of stream"
+    assert handler.reason == "the connection was lost"
     assert await client.close_code() is None
 
 

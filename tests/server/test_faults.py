@@ -80,12 +80,17 @@ class Outcome:
 
 async def dial(runtime: Runtime, path: str, **options: Any) -> Any:
     """Connect a phone by a socket pair, and start its call."""
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    theirs.setblocking(False)
-    loop = asyncio.get_running_loop()
-    await loop.connect_accepted_socket(partial(StreamConnection, runtime), ours)
-    phone = Phone(f"ws://phone.test{path}", sock=theirs, **options)
+
+    async def another_sock() -> socket.socket:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.connect_accepted_socket(partial(StreamConnection, runtime), ours)
+        return theirs
+
+    sock = await another_sock()
+    phone = Phone(f"ws://phone.test{path}", sock=sock, another_sock=another_sock, **options)
     before = set(runtime.calls)
     await phone.start()
     (call,) = runtime.calls - before
@@ -173,7 +178,7 @@ def is_lost(outcome: Outcome) -> None:
 
 def is_closed_because_it_shut_its_side(outcome: Outcome) -> None:
     assert outcome.report.duration == pytest.approx(1.0, abs=0.1)
-    assert outcome.reason == "the WebSocket failed: unexpected end of stream"
+    assert outcome.reason == "the connection was lost"
 
 
 def is_told_that_a_message_was_too_big(outcome: Outcome) -> None:
@@ -259,10 +264,20 @@ def is_not_deceived(outcome: Outcome) -> None:
     assert (third.seconds, third.interrupted, third.confirmed) == (0.5, False, True)
 
 
+def is_taken_up_again(outcome: Outcome) -> None:
+    goes_on(outcome)
+    assert outcome.runtime.counters.streams_reopened == 1
+    assert outcome.counters.frames_lost == outcome.counters.frames_out_of_order == 0
+    assert outcome.counters.audio_in == pytest.approx(SECONDS - 1.0, abs=0.1)
+
+
 EXPECTATIONS: dict[str, tuple[str, str, Callable[[Outcome], None]]] = {
     "stop-reading": ("stop-reading@1", "/echo", is_dropped_when_it_reads_nothing),
     "stop-sending": ("stop-sending@1", "/echo", goes_on_without_audio),
     "drop": ("drop@1", "/echo", is_lost),
+    "reopen": ("drop@1 reopen:1s", "/echo", is_taken_up_again),
+    "keep-playing": ("drop@1 reopen:1s keep-playing", "/echo", is_taken_up_again),
+    "new-stream-id": ("drop@1 reopen:1s new-stream-id", "/echo", is_taken_up_again),
     "half-close": ("half-close@1", "/echo", is_closed_because_it_shut_its_side),
     "oversize": ("oversize@1", "/echo", is_told_that_a_message_was_too_big),
     "late": ("late:80ms", "/echo", goes_on_with_frames_that_come_late),
@@ -294,7 +309,8 @@ async def test_a_call_that_goes_wrong_ends_or_goes_on_as_it_should(
 ) -> None:
     wrong, path, expect = EXPECTATIONS[name]
     seconds = 30.0 if name in ("stop-reading", "no-start", "binary") else SECONDS
-    expect(await misbehave(wrong, path=path, seconds=seconds))
+    waits = 5.0 if "reopen" in wrong else 0.0
+    expect(await misbehave(*wrong.split(), path=path, seconds=seconds, reconnect_seconds=waits))
 
 
 async def test_a_well_behaved_phone_beside_them_meets_the_strictest_of_these(

@@ -90,6 +90,9 @@ class Link:
             self.aborted = True
             asyncio.get_running_loop().call_soon(self.call.lost, "aborted")
 
+    def hand_over(self, call: ServerCall) -> None:
+        self.call = call
+
     def pause_reading(self) -> None:
         self.reading = False
 

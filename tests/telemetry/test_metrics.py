@@ -18,6 +18,8 @@ def source(totals: StreamCounters | None = None, **figures: Any) -> SimpleNamesp
         stream_statuses=Counter(played=3),
         handler_errors=1,
         dead_peers=4,
+        streams_lost=8,
+        streams_reopened=6,
         accept_failures=8,
         tls_failures=9,
         connections_dropped=Counter(idle=10),
@@ -52,6 +54,8 @@ def test_every_figure_is_shown() -> None:
     assert shown["mediaserver_stream_statuses_total", "played"] == 3
     assert shown["mediaserver_handler_errors_total",] == 1
     assert shown["mediaserver_dead_peers_total",] == 4
+    assert shown["mediaserver_streams_lost_total",] == 8
+    assert shown["mediaserver_streams_reopened_total",] == 6
     assert shown["mediaserver_accept_failures_total",] == 8
     assert shown["mediaserver_tls_failures_total",] == 9
     assert shown["mediaserver_connections_dropped_total", "idle"] == 10

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import ssl as tls
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from socket import socket
 from types import TracebackType
 from typing import Literal, Self
@@ -33,7 +33,7 @@ from mediaserver.sandbox.audio.waits import (
     last_heard,
     reached_at,
 )
-from mediaserver.sandbox.errors import CallEnded, WaitTimeoutError
+from mediaserver.sandbox.errors import CallEnded, CallFailed, WaitTimeoutError
 from mediaserver.sandbox.phone.report import CallReport, EndedBy, mix, timeline
 from mediaserver.sandbox.wire.connect import open_websocket
 from mediaserver.sandbox.wire.connection import CarrierConnection
@@ -76,6 +76,7 @@ class Phone:
         headers: HTTP headers of the WebSocket request, such as a signature.
         ssl: TLS settings for `wss://`; certificates are verified if left out.
         sock: A connected socket to use in place of opening one.
+        another_sock: Returns another one, for a stream that is opened again.
         identity: Ids of call, stream and account; random if left out.
         epoch: Unix time of the start of the stream, for timestamps. If left out it follows from
             the loop's clock, so that it is the same in every run in virtual time.
@@ -112,6 +113,7 @@ class Phone:
         headers: Mapping[str, str] | None = None,
         ssl: tls.SSLContext | None = None,
         sock: socket | None = None,
+        another_sock: Callable[[], Awaitable[socket]] | None = None,
         identity: StreamIdentity | None = None,
         epoch: float | None = None,
         misbehaviour: Misbehaviour | None = None,
@@ -145,6 +147,8 @@ class Phone:
         self._headers = headers
         self._ssl = ssl
         self._sock = sock
+        self._another_sock = another_sock
+        self._reopens = self.misbehaviour.reopen is not None
         self._epoch = epoch
         self._seed = seed
         self._keep_audio = keep_audio
@@ -259,14 +263,7 @@ class Phone:
             raise RuntimeError("a Phone makes one call; this one has been started before")
         self._loop = asyncio.get_running_loop()
         dialled = self._loop.time()
-        websocket = await open_websocket(
-            self.url,
-            headers=self._headers,
-            ssl=self._ssl,
-            sock=self._sock,
-            open_timeout=self._open_timeout,
-            close_timeout=self._close_timeout,
-        )
+        websocket = await self._open(self._sock)
         self._origin = self._loop.time()
         self._connect_seconds = self._origin - dialled
         self._connection = CarrierConnection(websocket, fragmented=self.misbehaviour.fragmented)
@@ -296,6 +293,16 @@ class Phone:
         self._deadline = self._origin + TICK
         self._timer = self._loop.call_at(self._deadline, self._tick)
         self._reader = asyncio.create_task(self._read(), name=f"phone {self.identity.stream_id}")
+
+    async def _open(self, sock: socket | None) -> ClientConnection:
+        return await open_websocket(
+            self.url,
+            headers=self._headers,
+            ssl=self._ssl,
+            sock=sock,
+            open_timeout=self._open_timeout,
+            close_timeout=self._close_timeout,
+        )
 
     def say(self, samples: Samples, rate: int | None = None) -> float:
         """Say `samples` (`int16[n]`) after everything else that is still to be said.
@@ -544,7 +551,9 @@ class Phone:
         for happening in self._session.happenings():
             if not isinstance(happening, FaultDue):
                 continue
-            if happening.fault != "stop-reading":
+            if happening.fault == "drop" and self._reopens:
+                self._session.lose(self._loop.time())
+            elif happening.fault != "stop-reading":
                 self._ended_by = "caller"
             if not self._connection.carry_out(happening.fault):
                 self._error(f"{happening.fault}: not possible with TLS")
@@ -552,17 +561,41 @@ class Phone:
     async def _read(self) -> None:
         try:
             while True:
-                message = await self._connection.receive()
+                try:
+                    message = await self._connection.receive()
+                except ConnectionClosed:
+                    if not self._is_to_be_reopened():
+                        raise
+                    await self._reopen()
+                    continue
                 self._session.receive(message, self._loop.time())
                 self._flush()
         except ConnectionClosed as closed:
             self._note_close(closed)
             self._finish()
+        except CallFailed as refusal:
+            self._error(f"the stream was not taken again: {refusal}")
+            self._ended_by = "lost"
         finally:
             self._finish()
             self._ledger.note(self.time, "stream_ended", self._how_ended())
             self._connection.abort()
             self._closed.set()
+
+    def _is_to_be_reopened(self) -> bool:
+        dropped = not self._connection.can_send and not self.ended
+        reopens, self._reopens = self._reopens and dropped, False
+        return reopens
+
+    async def _reopen(self) -> None:
+        """Open the stream again, so long after it was dropped as the misbehaviour says."""
+        assert self.misbehaviour.reopen is not None
+        await asyncio.sleep(self.misbehaviour.reopen)
+        sock = None if self._another_sock is None else await self._another_sock()
+        websocket = await self._open(sock)
+        self._connection = CarrierConnection(websocket, fragmented=self.misbehaviour.fragmented)
+        self._session.reopen(self._loop.time())
+        self._flush()
 
     def _finish(self) -> None:
         """End the call as far as its caller is concerned; the socket may take longer."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 from websockets.frames import CloseCode
 
 from audiocodecs import L16_8K, AudioFormat, Samples
@@ -249,6 +249,8 @@ class MediaStream:
         self._connection: CarrierConnection | None = None
         self._session: CarrierSession | None = None
         self._connecting: asyncio.Task[ClientConnection | None] | None = None
+        # Whether the stream is still to be dropped and opened again.
+        self._reopens = options.misbehaviour.reopen is not None
         self._started = False
         self._done = asyncio.Event()
         self._over = asyncio.Event()
@@ -424,7 +426,7 @@ class MediaStream:
             misbehaviour=options.misbehaviour,
         )
         self._connection = connection
-        reading = asyncio.create_task(self._read(connection, self._session))
+        reading = asyncio.create_task(self._read(self._session))
         try:
             self._session.start()
             self._act(self._origin)
@@ -434,18 +436,26 @@ class MediaStream:
             # The closing handshake waits, without a limit, until the server has read everything.
             with contextlib.suppress(TimeoutError, ConnectionClosed):
                 async with asyncio.timeout(options.close_timeout):
-                    await connection.close()
+                    await self._connection.close()
         finally:
             self._finish("API request")
             detach()
-            connection.abort()
+            self._connection.abort()
             await reading
 
-    async def _read(self, connection: CarrierConnection, session: CarrierSession) -> None:
+    async def _read(self, session: CarrierSession) -> None:
         loop = asyncio.get_running_loop()
+        assert self._connection is not None
         try:
             while True:
-                message = await connection.receive()
+                try:
+                    message = await self._connection.receive()
+                except ConnectionClosed:
+                    if self.ended or self._connection.can_send or not self._reopens:
+                        raise
+                    self._reopens = False
+                    await self._reopen(session)
+                    continue
                 session.receive(message, loop.time())
                 self._act(loop.time())
         except ConnectionClosed as closed:
@@ -459,6 +469,33 @@ class MediaStream:
                 self._finish("Connection error", error=error)
         finally:
             self._finish("Connection error", error=LOST)
+
+    async def _reopen(self, session: CarrierSession) -> None:
+        """Open the stream again, so long after it was dropped as the misbehaviour says."""
+        options = self.options
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(options.misbehaviour.reopen or 0.0):
+                await self._over.wait()
+        if self._over.is_set():
+            raise ConnectionClosedError(None, None)
+        try:
+            websocket = await self._open(
+                options.url,
+                headers=self._headers(),
+                open_timeout=options.open_timeout,
+                close_timeout=options.close_timeout,
+            )
+        except (CallFailed, ValueError) as error:
+            self._finish("Connection error", error=f"not taken again: {error}")
+            raise ConnectionClosedError(None, None) from error
+        self._connection = CarrierConnection(websocket, fragmented=options.misbehaviour.fragmented)
+        if self._over.is_set():
+            # The call was over before the server accepted.
+            self._connection.abort()
+            return
+        now = asyncio.get_running_loop().time()
+        session.reopen(now)
+        self._act(now)
 
     def _answer(self, happenings: list[Happening]) -> None:
         """Answer the server, and report to the status callback, what became of its audio."""
@@ -485,6 +522,8 @@ class MediaStream:
                 case DigitsReceived(digits=digits):
                     self.line.send_digits(digits)
                 case FaultDue(fault=fault):
+                    if fault == "drop" and self._reopens:
+                        session.lose(now)
                     if not connection.carry_out(fault):
                         self._error(f"{fault}: not possible with TLS")
 

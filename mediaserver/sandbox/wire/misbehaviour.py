@@ -33,6 +33,9 @@ class Misbehaviour:
         stop_sending: From this time on no event is sent: no frame, key or answer. The socket stays
             open.
         drop: At this time the TCP connection is torn down without a closing handshake.
+        reopen: So long after `drop` the stream is opened again, once, with a new `start`.
+        keep_playing: What is queued for playback at `drop` is played on, instead of dropped.
+        new_stream_id: The stream that is opened again has another id.
         half_close: At this time the sending side of the TCP connection is shut.
         oversize: At this time one message beyond 64 KB is sent.
         late: Each frame is sent up to this many seconds late, in order.
@@ -56,6 +59,9 @@ class Misbehaviour:
     stop_reading: float | None = _at("stop reading from the socket")
     stop_sending: float | None = _at("send nothing more, keep the socket open")
     drop: float | None = _at("tear down TCP without a close frame")
+    reopen: float | None = _amount("200ms", "open the dropped stream again this much later")
+    keep_playing: bool = _flag("play on what was queued when the stream was dropped")
+    new_stream_id: bool = _flag("open the dropped stream again with another stream id")
     half_close: float | None = _at("shut down the sending side of TCP")
     oversize: float | None = _at("send one message beyond 64 KB")
     late: float | None = _amount("80ms", "send each frame up to this much late")
@@ -83,6 +89,10 @@ class Misbehaviour:
                 raise ValueError(f"{_spelling(option.name)} must not be negative, got {value!r}")
         if self.bursts is not None and self.bursts < 1:
             raise ValueError(f"bursts must be at least 1, got {self.bursts!r}")
+        if self.reopen is not None and self.drop is None:
+            raise ValueError("reopen opens a dropped stream again: give drop as well")
+        if (self.keep_playing or self.new_stream_id) and self.reopen is None:
+            raise ValueError("keep-playing and new-stream-id need reopen")
         if self.string_numbers and self.missing_numbers:
             raise ValueError("string-numbers and missing-numbers exclude each other")
         if self.binary and self.fragmented:
@@ -123,7 +133,7 @@ class Misbehaviour:
             if value is True:
                 words.append(name)
             elif value is not None and value is not False:
-                unit = "s" if option.name == "late" else ""
+                unit = "s" if option.name in ("late", "reopen") else ""
                 words.append(f"{name}{'@' if 'time' in option.metadata else ':'}{value:g}{unit}")
         return " ".join(words)
 

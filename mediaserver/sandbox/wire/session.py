@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
+from uuid import uuid4
 
 from audiocodecs import AudioError, AudioFormat
 from mediaserver.protocol import (
@@ -105,7 +106,8 @@ class CarrierSession:
         )
         self._messages: list[WireMessage] = []
         self._happenings: list[SessionHappening] = []
-        self._faults = _planned(misbehaviour or Misbehaviour())
+        self._misbehaviour = misbehaviour or Misbehaviour()
+        self._faults = _planned(self._misbehaviour)
 
     @property
     def ticks(self) -> int:
@@ -140,6 +142,22 @@ class CarrierSession:
         seconds = now - self._buffer.origin
         self._ledger.key_pressed(seconds, digit)
         self._messages += self._uplink.dtmf(digit, seconds)
+
+    def lose(self, now: float) -> None:
+        """Obey nothing more for now: the connection is lost."""
+        self.advance(now)
+        if not self._misbehaviour.keep_playing:
+            self._buffer.clear(now)
+        self._messages.clear()
+
+    def reopen(self, now: float) -> None:
+        """Open the stream again, on another connection."""
+        self.advance(now)
+        self._messages.clear()
+        if self._misbehaviour.new_stream_id:
+            self._identity = replace(self._identity, stream_id=str(uuid4()))
+        self._ledger.note(now - self._buffer.origin, "stream_reopened", self._identity.stream_id)
+        self._messages += self._uplink.reopening(self._identity)
 
     def stop(self) -> None:
         """Send the `stop` that some of Plivo's documents have, and its reference has not."""

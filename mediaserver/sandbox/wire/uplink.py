@@ -113,6 +113,23 @@ class Uplink:
             messages.append(self._start())
         return messages
 
+    def reopening(self, identity: StreamIdentity) -> list[WireMessage]:
+        """Return the messages at the start of the stream when it is opened again.
+
+        Numbers begin anew, and nothing is sent that was held back.
+        """
+        self._identity = identity
+        self._encoders = [
+            MediaEncoder(identity.stream_id, track, self._extra_headers_text)
+            for track in self._tracks
+        ]
+        self._sequence = self._chunk = 0
+        self._held.clear()
+        self._swap = []
+        for odd in self._odd:
+            odd.clear()
+        return [] if self._wrong.no_start else [self._start()]
+
     def frame(self, payloads: Sequence[bytes]) -> list[WireMessage]:
         """Return the messages that are due when 20 ms more of audio are over.
 

@@ -92,12 +92,15 @@ def test_a_name_given_twice_is_refused(texts: tuple[str, str]) -> None:
         {"string_numbers": True, "missing_numbers": True},
         {"binary": True, "fragmented": True},
         {"no_acks": True, "acks_cleared": True},
+        {"reopen": 0.2},
+        {"drop": 1.0, "keep_playing": True},
+        {"drop": 1.0, "new_stream_id": True},
     ],
 )
 def test_options_that_make_no_sense_are_refused(
     options: dict[str, bool] | dict[str, float] | dict[str, int],
 ) -> None:
-    with pytest.raises(ValueError, match=r"must|exclude"):
+    with pytest.raises(ValueError, match=r"must|exclude|give drop|need reopen"):
         Misbehaviour(**options)
 
 
@@ -116,6 +119,8 @@ EXCLUSIVE = (
 @given(st.sets(st.sampled_from(sorted(MISBEHAVIOURS)), max_size=5))
 def test_what_is_printed_can_be_parsed(usages: set[str]) -> None:
     assume(not any(pair <= usages for pair in EXCLUSIVE))
+    if usages & {"reopen:200ms", "keep-playing", "new-stream-id"}:
+        usages = usages | {"reopen:200ms", "drop@SECONDS"}
     texts = [usage.replace("SECONDS", "2.5") for usage in usages]
     misbehaviour = Misbehaviour.parse(*texts)
     assert Misbehaviour.parse(*str(misbehaviour).split()) == misbehaviour
@@ -139,7 +144,8 @@ def test_a_platform_that_misbehaves_does_so_toward_a_real_handler(
     async def scenario(platform: Any) -> str:
         loop = asyncio.get_running_loop()
         routes = Routes(Route(listen, "/ws"))
-        runtime = TestRuntime(Settings.model_construct(), routes, clock=loop.time)
+        settings = Settings.model_construct(reconnect_seconds=0.0)
+        runtime = TestRuntime(settings, routes, clock=loop.time)
         await runtime.startup()
 
         async def connect(url: str, **options: Any) -> ClientConnection:

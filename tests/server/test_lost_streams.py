@@ -1,0 +1,342 @@
+"""A stream that is lost: waited for, taken up again, or given up."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from audiocodecs import MULAW_8K
+from benchmarks.reconnect import LIMIT, chirp, cut
+from mediaserver import Frame, Handler, Stream, StreamEndedError, StreamReport
+from mediaserver.plivo.callbacks import HangupRequest
+from mediaserver.plivo.signatures import sign_upgrade
+from mediaserver.routes import Route
+from mediaserver.sandbox import Misbehaviour
+from mediaserver.server.accepting import examine
+from mediaserver.server.handshake import AcceptedStream, HandshakeRequest, Refused
+from mediaserver.server.server_call import ServerCall
+from mediaserver.settings import Settings
+from mediaserver.testing import in_virtual_time, joined, run_virtual
+from tests.server.test_server_call import CALL_ID, MEDIA, START, Link, enter, listen, now
+
+
+TOKEN = "an auth token"
+
+
+def wrong(*texts: str) -> Misbehaviour:
+    return Misbehaviour.parse(*texts)
+
+
+@pytest.mark.parametrize("keeps", [False, True], ids=["dropped", "played on"])
+@pytest.mark.parametrize("gap", [0.2, 3.0])
+@pytest.mark.parametrize("at", [2.37, 3.0])
+def test_a_cut_is_as_good_as_inaudible(gap: float, keeps: bool, at: float) -> None:
+    heard = run_virtual(cut(gap, keeps=keeps, at=at))
+    assert heard.missing <= LIMIT
+    assert heard.repeated <= LIMIT
+    assert heard.reconnected
+
+
+@in_virtual_time
+async def test_the_handler_goes_on_with_the_same_stream_and_readers() -> None:
+    streams: list[Stream] = []
+    frames: list[Frame] = []
+    events: list[Any] = []
+
+    async def handler(stream: Stream) -> None:
+        streams.append(stream)
+
+        async def hear() -> None:
+            frames.extend([frame async for frame in stream.audio()])
+
+        hearing = asyncio.create_task(hear())
+        events.extend([event async for event in stream.controls()])
+        await hearing
+
+    async with joined(handler, misbehaviour=wrong("drop@2", "reopen:3s", "new-stream-id")) as line:
+        await line.phone.wait_until(7.0)
+        line.phone.press("5")
+        await line.phone.wait_until(8.0)
+        (stream,) = streams
+        assert line.stream is stream
+        assert stream.stream_id != line.phone.identity.stream_id
+        assert stream.counters.frames_lost == stream.counters.frames_out_of_order == 0
+        counters = line.runtime.counters
+        assert (counters.streams_lost, counters.streams_reopened) == (1, 1)
+        assert counters.calls_total == 1
+        assert line.runtime.admission.active == 1
+    reconnected, key = events
+    assert reconnected.seconds == pytest.approx(3.0, abs=0.05)
+    assert key.digit == "5"
+    assert 4.9 < sum(frame.seconds for frame in frames) < 5.1
+
+
+@in_virtual_time
+async def test_what_a_handler_does_meanwhile_is_done_afterwards() -> None:
+    heard: list[Any] = []
+
+    class Busy(Handler):
+        async def on_start(self) -> None:
+            await asyncio.sleep(2.5)
+            self.stream.send_dtmf("7")
+            playback = await self.stream.play(chirp(1.0), rate=8000)
+            self.stream.checkpoint("said")
+            heard.append(await playback.heard())
+
+        async def on_checkpoint(self, checkpoint: Any) -> None:
+            heard.append(checkpoint)
+
+    async with joined(Busy, misbehaviour=wrong("drop@2", "reopen:2s")) as line:
+        await line.phone.wait_until(6.0)
+        report = line.phone.report()
+    assert [key.digit for key in report.dtmf_received] == ["7"]
+    assert report.audio_played == pytest.approx(1.0, abs=0.02)
+    playback, checkpoint = sorted(heard, key=lambda each: hasattr(each, "name"))
+    assert (playback.seconds, playback.interrupted) == (1.0, False)
+    assert (checkpoint.name, checkpoint.played) == ("said", True)
+
+
+@pytest.mark.parametrize("plays_on", ["dropped", "kept"])
+def test_an_interruption_meanwhile_drops_the_audio(plays_on: Any) -> None:
+    async def main() -> float:
+        async def handler(stream: Stream) -> None:
+            playback = await stream.play(chirp(20.0), rate=8000)
+            await asyncio.sleep(2.1)
+            stream.interrupt()
+            assert (await playback.heard()).interrupted
+            await stream.play(bytes([1]) * 800, format=MULAW_8K)
+            await listen(stream)
+
+        settings = Settings.model_construct(reconnect_playback=plays_on)
+        async with joined(
+            handler, settings=settings, misbehaviour=wrong("drop@2", "reopen:1s")
+        ) as line:
+            await line.phone.wait_until(6.0)
+            return line.phone.report().audio_played
+
+    assert run_virtual(main()) == pytest.approx(2.1, abs=0.05)
+
+
+@pytest.mark.parametrize("paused_at", [1.9, 2.1])
+def test_a_pause_lasts_over_the_loss(paused_at: float) -> None:
+    async def main() -> float:
+        async def handler(stream: Stream) -> None:
+            await stream.play(chirp(3.0), rate=8000)
+            await asyncio.sleep(paused_at)
+            stream.pause()
+            await asyncio.sleep(3.0)
+            stream.resume()
+            await listen(stream)
+
+        async with joined(handler, misbehaviour=wrong("drop@2", "reopen:1s")) as line:
+            await line.phone.wait_until(4.5)
+            assert line.phone.report().audio_played == pytest.approx(min(paused_at, 2.0), abs=0.05)
+            await line.phone.wait_until(9.0)
+            return line.phone.report().audio_played
+
+    assert run_virtual(main()) == pytest.approx(3.0, abs=0.05)
+
+
+@in_virtual_time
+async def test_after_the_grace_the_call_has_ended_and_a_new_stream_knows_the_earlier_one() -> None:
+    ended: list[tuple[str, float]] = []
+    previous: list[StreamReport | None] = []
+
+    class Keeping(Handler):
+        async def on_start(self) -> None:
+            previous.append(self.stream.previous)
+            self.stream.data["order"] = 17 + len(previous)
+
+        async def on_stop(self, reason: str) -> None:
+            ended.append((reason, now()))
+
+    async with joined(Keeping, misbehaviour=wrong("drop@2", "reopen:8s")) as line:
+        await line.phone.wait_until(9.0)
+        ((reason, at),) = ended
+        assert reason == "the connection was lost"
+        assert 7 <= at <= 8.1
+        assert line.runtime.admission.idle
+        await line.phone.wait_until(11.0)
+    first, second = previous
+    assert first is None
+    assert second is not None
+    assert second.data == {"order": 18}
+    assert second.seconds == pytest.approx(2.0, abs=0.1)
+    assert second.end_reason == reason
+
+
+@in_virtual_time
+async def test_without_a_grace_a_lost_stream_ends_at_once() -> None:
+    ended: list[float] = []
+
+    class Ending(Handler):
+        async def on_stop(self, reason: str) -> None:
+            ended.append(now())
+
+    settings = Settings.model_construct(reconnect_seconds=0.0)
+    async with joined(Ending, settings=settings, misbehaviour=wrong("drop@2")) as line:
+        await line.phone.wait_closed()
+        await asyncio.sleep(0.1)
+        assert ended == [pytest.approx(2.0, abs=0.05)]
+
+
+@in_virtual_time
+async def test_a_full_server_takes_a_lost_stream_back() -> None:
+    settings = Settings.model_construct(max_calls=1)
+    async with joined(listen, settings=settings, misbehaviour=wrong("drop@1", "reopen:1s")) as line:
+        await line.phone.wait_until(3.0)
+        assert line.runtime.admission.active == 1
+        assert line.runtime.counters.streams_reopened == 1
+
+
+@in_virtual_time
+async def test_a_handler_may_end_the_call_meanwhile() -> None:
+    async def handler(stream: Stream) -> None:
+        await asyncio.sleep(2.5)
+
+    async with joined(handler, misbehaviour=wrong("drop@2")) as line:
+        await line.phone.wait_closed()
+        await asyncio.sleep(0.6)
+        assert not line.runtime.calls
+        assert line.runtime.admission.idle
+        assert len(line.runtime.lost_streams) == 0
+
+
+async def away(handler: Any, start_runtime: Callable[..., Any], **settings: Any) -> Link:
+    runtime = await start_runtime(Route(handler), **{"reconnect_seconds": 5.0, **settings})
+    link = enter(runtime)
+    link.bring(MEDIA)
+    await asyncio.sleep(0.1)
+    link.call.lost("reset")
+    assert len(runtime.lost_streams) == 1
+    return link
+
+
+async def test_plivos_word_that_the_call_is_over_ends_the_wait(
+    start_runtime: Callable[..., Any],
+) -> None:
+    link = await away(listen, start_runtime)
+    link.runtime.told(HangupRequest(call_id="another", fields={}))
+    await asyncio.sleep(0.01)
+    assert link.runtime.calls
+    link.runtime.told(HangupRequest(call_id=CALL_ID, fields={}))
+    await asyncio.sleep(0.01)
+    assert not link.runtime.calls
+    assert link.call.session.end_reason == "the call is over: Plivo reported its end to /hangup"
+
+
+async def test_a_server_that_stops_does_not_wait(start_runtime: Callable[..., Any]) -> None:
+    link = await away(listen, start_runtime)
+    link.runtime.close_calls(1001, "the server is shutting down")
+    await asyncio.sleep(0.01)
+    assert not link.runtime.calls
+
+
+async def test_nobody_waits_after_a_close_frame(start_runtime: Callable[..., Any]) -> None:
+    runtime = await start_runtime(Route(listen), reconnect_seconds=5.0)
+    link = enter(runtime)
+    link.call.closing("Plivo closed the socket (1000)")
+    link.call.lost("gone")
+    await asyncio.sleep(0.01)
+    assert not runtime.calls
+
+
+async def test_another_call_does_not_take_the_place(start_runtime: Callable[..., Any]) -> None:
+    link = await away(listen, start_runtime, max_calls=1)
+    other = Link()
+    accepted = examine(link.runtime, HandshakeRequest("/stream"))
+    assert isinstance(accepted, AcceptedStream)
+    other.call = ServerCall(link.runtime, other, accepted)
+    other.bring(START.replace(CALL_ID, CALL_ID.replace("0", "9")))
+    await asyncio.sleep(0.01)
+    assert other.closed == (1013, "this server has reached its limit of calls")
+    assert len(link.runtime.lost_streams) == 1
+
+
+async def test_playing_after_the_wait_was_given_up_says_that_the_stream_has_ended(
+    start_runtime: Callable[..., Any],
+) -> None:
+    link = await away(listen, start_runtime)
+    await asyncio.sleep(6.5)
+    with pytest.raises(StreamEndedError, match="reset"):
+        await link.call.stream.play(bytes(160))
+
+
+# Signatures.
+
+
+def ask(nonce: str) -> HandshakeRequest:
+    signed = sign_upgrade("wss://media.test/stream", TOKEN, nonce=nonce)
+    headers = [("host", "media.test"), *((k.lower(), v) for k, v in signed.items())]
+    return HandshakeRequest("/stream", headers=headers, secure=True)
+
+
+async def signed_call(start_runtime: Callable[..., Any]) -> Link:
+    runtime = await start_runtime(Route(listen), reconnect_seconds=5.0, auth_token=TOKEN)
+    return signed_link(runtime, "12345")
+
+
+def signed_link(runtime: Any, nonce: str) -> Link:
+    link = Link()
+    accepted = examine(runtime, ask(nonce))
+    assert isinstance(accepted, AcceptedStream), accepted
+    link.call = ServerCall(runtime, link, accepted)
+    link.runtime = runtime
+    link.bring(START)
+    return link
+
+
+def refusal(runtime: Any, nonce: str) -> int | None:
+    decision = examine(runtime, ask(nonce))
+    return decision.status if isinstance(decision, Refused) else None
+
+
+async def test_the_same_signature_is_good_while_the_stream_is_lost_and_only_then(
+    start_runtime: Callable[..., Any],
+) -> None:
+    link = await signed_call(start_runtime)
+    call = link.call
+    assert refusal(link.runtime, "12345") == 403
+    call.lost("reset")
+    again = signed_link(link.runtime, "12345")
+    assert again.call is call
+    assert refusal(link.runtime, "12345") == 403
+    again.bring(MEDIA)
+    call.closing("Plivo closed the socket (1000)")
+    call.lost("gone")
+    assert refusal(link.runtime, "12345") == 403
+
+
+async def test_the_same_signature_is_used_up_after_the_grace(
+    start_runtime: Callable[..., Any],
+) -> None:
+    link = await signed_call(start_runtime)
+    link.call.lost("reset")
+    await asyncio.sleep(6.5)
+    assert refusal(link.runtime, "12345") == 403
+
+
+async def test_a_new_signature_does_not_free_the_old_one(
+    start_runtime: Callable[..., Any],
+) -> None:
+    link = await signed_call(start_runtime)
+    link.call.lost("reset")
+    assert signed_link(link.runtime, "67890").call is link.call
+    assert refusal(link.runtime, "12345") == 403
+    assert refusal(link.runtime, "67890") == 403
+
+
+@in_virtual_time
+async def test_a_call_with_a_token_is_not_taken_over_without_one() -> None:
+    async with joined(listen, caller="+14155550100", called="+14155550199") as line:
+        call_id, call = line.stream.call_id, line.call
+        call.lost("reset")
+        link = Link()
+        accepted = examine(line.runtime, HandshakeRequest("/stream"))
+        assert isinstance(accepted, AcceptedStream)
+        link.call = ServerCall(line.runtime, link, accepted)
+        link.bring(START.replace(CALL_ID, call_id))
+        assert link.call is not call
+        link.call.lost("gone")
+        await asyncio.sleep(7)
