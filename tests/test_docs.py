@@ -263,6 +263,8 @@ def run_block(block: Any, namespace: Any) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_python_blocks_run(page: Any, tmp_path: Any, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
+    # Its agents' services are asked at start: by a server that needs no key and is not there.
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
     write_wav("greeting.wav", SPEECH, 8000)
     for name in [each for each in vars(plivo_rest) if each.isupper()]:
         # What a page has a reader change for good, it changes here for as long as it is read.
