@@ -567,6 +567,11 @@ class Stream:
 
     # For agents and recorders.
 
+    @property
+    def busy(self) -> bool:
+        """Whether `play` would have to wait: for room, or for the end of an utterance."""
+        return not self._playout.has_room or self._playout.utterances.current is not None
+
     async def begin_utterance(self) -> Waiter:
         """Wait until all that was said and played before is queued, and begin an utterance.
 

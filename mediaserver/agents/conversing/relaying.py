@@ -11,7 +11,7 @@ from mediaserver.agents.conversing.call_tasks import StartTask
 from mediaserver.agents.conversing.conversation import Saying
 from mediaserver.agents.conversing.heard_words import Spoken
 from mediaserver.agents.services import Speech, SpokenText
-from mediaserver.call import Frame, WholeSamples
+from mediaserver.call import Frame, Waiter, WholeSamples
 from mediaserver.playback import Playback
 from mediaserver.stream import Stream
 
@@ -102,7 +102,7 @@ class Relay:
         self.ending = False
         item = self._item(speech.item_id)
         frame = item.whole.frame(speech.frame)
-        if self._waiting or self._stream.unheard > _AHEAD:
+        if self._waiting or self._stream.busy or self._stream.unheard > _AHEAD:
             self._waiting.append((item, frame))
             if self._feeding is None:
                 self._feeding = self._start(self._feed(), "plays")
@@ -157,16 +157,20 @@ class Relay:
         return item
 
     async def _feed(self) -> None:
+        utterance = None
         try:
+            utterance = await self._stream.begin_utterance()
             while self._waiting:
                 item, frame = self._waiting[0]
-                await self._play(item, frame)
+                await self._play(item, frame, utterance)
                 self._waiting.popleft()
         finally:
             self._feeding = None
+            if utterance is not None:
+                self._stream.end_utterance(utterance)
 
-    async def _play(self, item: _Item, frame: Frame) -> None:
-        playback = await self._stream.play(frame, generation=self._generation)
+    async def _play(self, item: _Item, frame: Frame, utterance: Waiter | None = None) -> None:
+        playback = await self._stream.play(frame, generation=self._generation, utterance=utterance)
         item.played(playback)
         if not self._has_begun:
             self._has_begun = True

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import numpy as np
@@ -140,3 +140,45 @@ def test_pieces_that_were_cut_within_samples_are_heard_whole() -> None:
         assert line.phone.report().audio_played == pytest.approx(1.0, abs=0.01)
 
     relayed(work, format=L16_24K)
+
+
+def test_what_others_say_holds_no_event_up_and_is_heard_first() -> None:
+    async def beeps() -> AsyncIterator[Any]:
+        for _ in range(5):
+            yield speech("", 0.2).frame
+            await asyncio.sleep(0.1)
+
+    async def work(relay: Relay, line: JoinedCall) -> None:
+        saying = asyncio.create_task(line.stream.say(beeps()))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        before = asyncio.get_running_loop().time()
+        for _ in range(5):
+            await relay.play(speech("a", 0.1))
+        assert asyncio.get_running_loop().time() == before
+        await relay.heard()
+        begins_at = (await saying).begins_at
+        assert begins_at is not None
+        assert playback_of(relay).begins_at == pytest.approx(begins_at + 1.0, abs=0.01)
+
+    relayed(work)
+
+
+def test_what_others_play_is_heard_after_what_has_come() -> None:
+    async def work(relay: Relay, line: JoinedCall) -> None:
+        for _ in range(50):
+            await relay.play(speech("a", 0.1))
+            await asyncio.sleep(0)
+        other = await line.stream.play(speech("", 0.5).frame)
+        await other.heard()
+        first = playback_of(relay).begins_at
+        assert first is not None
+        assert other.begins_at == pytest.approx(first + 5.0, abs=0.01)
+        assert relay.settle()[1] == [portion("a", 5.0)]
+
+    relayed(work)
+
+
+def playback_of(relay: Relay) -> Playback:
+    (item,) = relay._items.values()  # noqa: SLF001
+    return item._playbacks[0]  # noqa: SLF001
