@@ -270,13 +270,16 @@ class Listener:
         """
         if final and utterance is self._utterance and self._left() < LAST_WORD:
             self.taker.agent_has_finished()
+        if utterance.answers and self.taker.means(text, interrupting=True, final=final):
+            utterance.answers = False  # its words interrupt at any time
         if utterance in self._parts:
             # Only a transcript of the whole can show that it means nothing.
             event = self.taker.understood(text, final=False)
         elif utterance is self._last:
             event = self.taker.understood(text, final=final)
         else:
-            over = not utterance.answers and (utterance.over_agent or self._working())
+            interrupts = utterance.over_agent or self._working()
+            over = interrupts and not utterance.answers
             means = self.taker.means(text, interrupting=over, final=final)
             if means and utterance.dropped and not utterance.resumed:
                 self._confirm(utterance)

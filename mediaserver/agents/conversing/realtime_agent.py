@@ -177,7 +177,8 @@ class RealtimeAgent(Agent):
             held.append(frame)
             if utterance.confirmed:
                 await self._tell(held)
-        if utterance.answers:
+        reply = self.dialogue.current
+        if utterance.answers and not (reply is not None and reply.leaves):
             # Too short to interrupt, and long enough to answer an agent that has finished.
             self.listener.accept(utterance)
         if not utterance.dropped:
@@ -398,6 +399,7 @@ class RealtimeAgent(Agent):
                     await self._returned(call, result, self._kept.current)
                     if self.leaving:
                         return
+                reply.leaves = False  # that was refused
             session = await self._ready()
             response = self._expect(reply, session)
             self.dialogue.asks(reply)
@@ -411,6 +413,7 @@ class RealtimeAgent(Agent):
         response.repeated = self.repeated(response.reply, [call]) or response.repeated
         self.conversation.call([call], [ToolResult(call.id, NOT_BEGUN if closing else RUNNING)])
         if closing:
+            response.reply.leaves = True
             response.closing.append(call)
         else:
             # Already before the response is done: what the tool says belongs to this reply.

@@ -66,6 +66,7 @@ class Reply:
         interrupted: whether it was stopped before the caller heard all of it. `Dialogue` sets this
             before it settles the reply.
         using_tools: whether it waits for tools.
+        leaves: whether a realtime model wants to hang up or transfer once it was heard.
         tells_results: whether the model was asked with results that came after the reply that had
             used those tools. `Dialogue` sets this.
         refused: the names and arguments of tool calls that were refused.
@@ -85,6 +86,7 @@ class Reply:
         self.state = ReplyState.OWED
         self.interrupted = False
         self.using_tools = False
+        self.leaves = False
         self.tells_results = False
         self.refused: set[tuple[str, str]] = set()
         self.heard = ""

@@ -685,6 +685,27 @@ def test_the_agent_hangs_up_when_its_farewell_was_heard() -> None:
     assert not agent.turns[0].interrupted
 
 
+@pytest.mark.parametrize("overheard", [None, ["Okay."], ["Wait!"]])
+def test_a_word_into_the_last_one_of_goodbye(overheard: list[str] | None) -> None:
+    goodbye: list[Any] = ["Good bye then my friend", ToolCall("call_1", "hang_up", "{}")]
+    model = ScriptedRealtime([goodbye, "Yes?"], overheard=overheard)
+    stays = overheard == ["Wait!"]
+
+    async def talk(phone: Phone) -> None:
+        asked = phone.time
+        phone.say(voice(0.8))
+        began = await phone.wait_for_audio(after=asked)
+        await phone.wait_until(began + 1.5 - 0.4)
+        phone.say(voice(0.3))
+        if stays:
+            await listen(phone)
+        else:
+            await phone.wait_closed()
+
+    agent, _ = converse(agent_with(model), talk)
+    assert agent.turns[-1].agent == ("Yes?" if stays else goodbye[0])
+
+
 def test_who_hangs_up_without_a_word_says_goodbye() -> None:
     model = ScriptedRealtime([ToolCall("call_1", "hang_up", "{}")])
 

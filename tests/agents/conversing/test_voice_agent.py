@@ -685,6 +685,32 @@ def test_who_interrupts_goodbye_is_not_hung_up_on() -> None:
     assert call.said[-2:] == [("user", "Wait!"), ("assistant", "I am here.")]
 
 
+@pytest.mark.parametrize(("word", "leaves"), [("Okay.", True), ("Wait!", False)])
+def test_a_word_into_the_last_one_of_goodbye(word: str, leaves: bool) -> None:
+    control = Control()
+    answer = ["Goodbye and have a very nice day then.", ToolCall("a", "hang_up", "{}")]
+
+    async def script(line: JoinedCall, agent: Any) -> None:
+        await line.phone.wait_until(1.0)
+        line.phone.say(voice(0.5))
+        began = await line.phone.wait_for_audio(after=1.0)
+        await line.phone.wait_until(began + 8 * WORD_SECONDS - 0.4)
+        line.phone.say(voice(0.3))
+        if leaves:
+            await line.phone.wait_closed()
+        else:
+            await line.phone.wait_until(began + 6.0)
+
+    call = converse(
+        script,
+        stt=TimedTranscription(["Bye.", word], timing=Timing(0.05)),
+        answers=[answer, "Yes?"],
+        control=control,
+    )
+    assert control.done == (["hang_up"] if leaves else [])
+    assert call.said[1][1] == answer[0] or not leaves
+
+
 def test_a_transfer_goes_where_the_name_says() -> None:
     control = Control()
 
