@@ -12,7 +12,7 @@ from plivo.exceptions import (
 )
 
 from interop.application import Application
-from interop.plivo_sandbox import CALLED, PlivoSandbox, eventually, plivo_client
+from interop.plivo_sandbox import CALLED, CALLER, PlivoSandbox, eventually, plivo_client
 from interop.process import Process
 
 
@@ -40,6 +40,37 @@ def test_a_call_is_made_transferred_and_hung_up(
     assert told["HangupCauseName"] == "Normal Hangup"
     assert told["HangupSource"] == "API Request"
     assert past.hangup_cause_code == int(told["HangupCauseCode"]) == 4000
+
+
+def test_all_other_methods_for_calls_applications_and_numbers(
+    sandbox: PlivoSandbox, application: Application
+) -> None:
+    sdk, calls = sandbox.sdk, sandbox.sdk.calls
+    call = sandbox.call_with(STAY)
+    sandbox.answered(call)
+
+    assert call in sdk.live_calls.list_ids().calls
+    assert sdk.queued_calls.list_ids().calls == []
+    assert calls.speak(call, "hello").message == "speech started"
+    calls.stop_speaking(call)
+    assert calls.play(call, f"{application.url}/none.wav").message == "play started"
+    calls.stop_playing(call)
+    assert calls.send_digits(call, "12").message == "digits sent"
+    assert calls.record(call, time_limit=5).recording_id
+    # The URL and the method of its callback are required arguments.
+    calls.stop_recording(call, None, None)
+    calls.hangup(call)
+    sandbox.ended(call)
+    assert [each.call_uuid for each in calls.list(limit=5)] == [call]
+
+    made = sdk.applications.create("python", answer_url=f"{application.url}/answer")
+    sdk.applications.update(made.app_id, answer_url=f"{application.url}/other")
+    assert sdk.applications.get(made.app_id).answer_url == f"{application.url}/other"
+    assert [each.app_id for each in sdk.applications.list()] == [made.app_id]
+    sdk.numbers.update(CALLER, app_id=made.app_id, alias="a")
+    assert sdk.numbers.get(CALLER).alias == "a"
+    assert [each.number for each in sdk.numbers.list()] == [CALLER.removeprefix("+")]
+    sdk.applications.delete(made.app_id)
 
 
 def test_a_call_is_cancelled_before_it_is_answered(sandbox: PlivoSandbox) -> None:
