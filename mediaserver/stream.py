@@ -303,10 +303,11 @@ class Stream:
                 return self._dropped(generation)
             converter = self._utterance_converter()
             if not converter.is_clip(audio, rate, format):
-                return await self._play(converter, audio, rate, format, generation)
+                rest = converter.flush_late
+                return await self._play(converter, audio, rate, format, generation, rest)
             # A clip is complete: no later audio continues it.
-            clip_converter = Converter(self.format)
-            return await self._play(clip_converter, audio, rate, format, generation, last=True)
+            converter = Converter(self.format)
+            return await self._play(converter, audio, rate, format, generation, converter.flush)
         finally:
             if turn is not utterance:
                 self.end_utterance(turn)
@@ -318,10 +319,9 @@ class Stream:
         rate: int | None,
         format: AudioFormat | None,
         generation: int,
-        *,
-        last: bool = False,
+        rest: Callable[[], Wire] | None = None,
     ) -> Playback:
-        """Convert and queue audio. If it is long, let other calls run in between."""
+        """Convert and queue audio, then the `rest`. If it is long, let other calls run."""
         playout = self._playout
         pieces: list[Wire] = []
         for piece in converter.convert(audio, rate, format):
@@ -330,8 +330,8 @@ class Stream:
                 if generation != playout.generation:
                     break
             pieces.append(piece)
-        if last:
-            pieces.append(converter.flush())
+        if rest is not None:
+            pieces.append(rest())
         if self._session.ended:
             raise self._ended_error()
         if generation != playout.generation:

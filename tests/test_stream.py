@@ -980,6 +980,19 @@ def test_a_wav_is_played_at_its_own_rate() -> None:
     assert called(test) == pytest.approx(1.5, abs=0.006)
 
 
+@pytest.mark.parametrize("rate", [8000, 9600, 11025, 11127, 12000, 32000, 37_800, 47_999, 96_000])
+@pytest.mark.parametrize("how", ["play", "say"])
+def test_audio_of_any_rate_is_heard_to_its_end(rate: int, how: str) -> None:
+    async def test(stream: Stream, phone: Phone) -> float:
+        if how == "play":
+            playback = await stream.play(tone(0.3, rate), rate=rate)
+        else:
+            playback = await stream.say(pieces(0.1, 0.1, 0.1, rate=rate), rate=rate)
+        return (await playback.heard()).seconds
+
+    assert called(test) == pytest.approx(0.3, abs=0.005)
+
+
 # Turns, and when audio is heard.
 
 

@@ -26,9 +26,9 @@ _MOST_PRODUCTS = 200_000
 _HIGHEST = 48_000
 """Hz: above it a filter that is one product a sample costs more than libsoxr's stages."""
 
-_MOST_PHASES = 640
+_MOST_PHASES = 441
 """The higher rate / the common divisor: a filter's memory grows with its square. This is enough for
-11.025 kHz with each of the telephone rates."""
+22.05 and 44.1 kHz with each of the telephone rates."""
 
 
 class Resampler:
@@ -40,9 +40,9 @@ class Resampler:
     The stop band begins at the lower rate's Nyquist frequency, 70 dB down or more; up to 0.85 of it
     the gain is within 0.5 dB of 1. The delay from an impulse to its peak is 20 samples at the lower
     rate (2.5 ms at 8 kHz) among the telephone rates 8, 16, 24 and 48 kHz, and about 32 for the
-    others that files and services have, such as 11.025, 22.05, 32 and 44.1 kHz. Above 48 kHz, and
-    between rates with hardly a common divisor, such as 11,127 and 8,000 Hz, libsoxr does the work;
-    see `OddRates`.
+    others that services have, such as 12, 22.05, 32 and 44.1 kHz. Above 48 kHz, and between rates
+    with a small common divisor, such as 11,025 and 16,000 Hz, libsoxr does the work; see
+    `OddRates`.
 
     Args:
         rate_in: rate of the input in Hz, one of `RATES`.
@@ -76,6 +76,11 @@ class Resampler:
     def delay(self) -> float:
         """Seconds from an impulse in the input to its peak in the output."""
         return self._bank.delay / self.rate_out if self._bank else 0.0
+
+    @property
+    def is_late(self) -> bool:
+        """Whether `process` holds back more than its delay, because libsoxr does the work."""
+        return self._odd is not None
 
     def process(self, samples: Samples) -> Samples:
         """Return all output that can be computed once ``samples`` follow the input so far.

@@ -116,6 +116,16 @@ class Converter:
             return b""
         return self._format.encode(self._resampler.flush())
 
+    def flush_late(self) -> Wire:
+        """Return what the resampler holds back if that is long enough to be missed.
+
+        A piece that may be the last one loses some milliseconds at most. Between unusual rates it
+        would lose a tenth of a second; so there the next piece does not continue the filter.
+        """
+        if self._resampler is None or not self._resampler.is_late:
+            return b""
+        return self._format.encode(self._resampler.flush())
+
     def reset(self) -> None:
         """Drop what is carried on: the next audio does not continue the last."""
         self._whole.forget()

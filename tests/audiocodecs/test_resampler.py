@@ -12,13 +12,15 @@ from audiocodecs.filters import low_pass
 
 
 TELEPHONE = (8000, 16000, 24000)
-SERVICES = (11025, 12000, 22050, 32000, 44100, 48000)
+SERVICES = (12000, 22050, 32000, 44100, 48000)
 PAIRS = [
     *itertools.permutations(TELEPHONE, 2),
     *itertools.product(TELEPHONE, SERVICES),
     *itertools.product(SERVICES, TELEPHONE),
     (48000, 44100),
     (22050, 44100),
+    (11025, 8000),
+    (24000, 11025),
 ]
 TELEPHONE_PAIRS = list(itertools.permutations((8000, 16000, 24000, 48000), 2))
 DOWNWARD = [(high, low) for high, low in PAIRS if high > low]

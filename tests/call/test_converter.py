@@ -159,6 +159,16 @@ def test_frames_may_be_cut_within_a_sample() -> None:
     assert parts == converted(Converter(MULAW_8K), audio, format=L16_16K)
 
 
+@pytest.mark.parametrize(("rate", "late"), [(11127, True), (96_000, True), (24_000, False)])
+def test_only_what_would_be_missed_is_flushed_late(rate: int, late: bool) -> None:
+    converter = Converter(MULAW_8K)
+    assert converter.flush_late() == b""
+    heard = converted(converter, tone(0.3, rate), rate=rate)
+    rest = converter.flush_late()
+    assert bool(rest) == late
+    assert len(heard + rest) == pytest.approx(2400, abs=1)
+
+
 def test_after_a_reset_half_a_sample_is_forgotten() -> None:
     converter = Converter(L16_16K)
     assert converted(converter, b"\1\2\3") == b"\1\2"
