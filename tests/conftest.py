@@ -1,6 +1,7 @@
 """What holds for every test: hypothesis' profiles, and the logs of the process."""
 
 import logging
+import signal
 import sys
 import threading
 import traceback
@@ -15,6 +16,10 @@ from hypothesis import HealthCheck, settings
 
 
 pytest_plugins = ["tests.covered", "tests.real"]
+
+# Tests send Ctrl-C to processes of their own, and a shell that runs the tests in the background has
+# them ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run, and no limit that a busy machine can exceed. For a longer search
 # with new examples: pytest --hypothesis-profile=search.
