@@ -137,6 +137,25 @@ def _nearest(name: str, names: set[str]) -> str:
     return f": it has {', '.join(sorted(names))}" if names else ": it takes none"
 
 
+def check_callback(name: str, function: Any, given: tuple[str, ...]) -> None:
+    """Raise an error unless a function is async and takes these arguments.
+
+    Raises:
+        HandlerError: says what it should be.
+
+    """
+    call = function if inspect.isroutine(function) else getattr(function, "__call__", None)  # noqa: B004
+    written = f"`async def {getattr(function, '__name__', name)}({', '.join(given)})`"
+    if not callable(function) or not inspect.iscoroutinefunction(call):
+        raise HandlerError(f"{name} must be an async function: write {written}, not {function!r}")
+    try:
+        inspect.signature(function).bind(*given)
+    except TypeError:
+        raise HandlerError(
+            f"{name} takes {inspect.signature(function)}, but must be {written}"
+        ) from None
+
+
 # Classes.
 
 

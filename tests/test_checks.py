@@ -2,12 +2,12 @@ import functools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from audiocodecs import Wav, silence
-from mediaserver.agents import Menu, Parrot, Player, VoiceAgent
+from mediaserver.agents import Menu, Parrot, Player, Transcriber, VoiceAgent
 from mediaserver.checks import check_handler, try_out
 from mediaserver.handler import Handler, HandlerError
 from mediaserver.routes import Route, Routes
@@ -313,3 +313,23 @@ def test_a_constructor_cannot_end_the_server() -> None:
 def test_functions_and_other_classes_need_no_instance() -> None:
     for handler in (nothing, Parrot):
         try_out(handler, {})
+
+
+def say(stream: Any, keys: str) -> None: ...
+async def say_nothing(stream: Any) -> None: ...
+
+
+@pytest.mark.parametrize("otherwise", [say, say_nothing, "again"])
+def test_what_a_menu_does_with_other_keys_takes_them(otherwise: Any) -> None:
+    with pytest.raises(HandlerError, match=r"otherwise .*`async def \w+\(stream, keys\)`"):
+        Menu(prompt=Wav(silence(1, 8000), 8000), otherwise=otherwise)
+
+
+def test_a_service_of_another_kind_is_refused() -> None:
+    wrong = {"text_to_speech": TimedModel()}
+    (line,) = problems(Player, {"clips": "hello", **wrong})
+    assert line.startswith("text_to_speech must be a TextToSpeech, with a method 'speak'")
+    (line,) = problems(Transcriber, {"speech_to_text": TimedTranscription})
+    assert line.startswith("speech_to_text must be an instance: write TimedTranscription(")
+    with pytest.raises(ValueError, match="text_to_speech must be a TextToSpeech"):
+        Menu(prompt="hello", choices={"1": "again"}, **cast(Any, wrong))

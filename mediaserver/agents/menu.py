@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
 from mediaserver.agents.conversing.readiness import kept_ready
+from mediaserver.agents.conversing.setting_types import check_service
 from mediaserver.agents.prompts import Prompt, check_file, check_prompt, spoken
 from mediaserver.agents.services import TextToSpeech
-from mediaserver.checks import check_handler
+from mediaserver.checks import check_callback, check_handler
 from mediaserver.handler import Handler, StreamHandler
 from mediaserver.protocol import Dtmf
 from mediaserver.stream import Stream
@@ -100,6 +101,10 @@ class Menu:
                 check_file(prompt)
         if not self.choices and self.otherwise is None:
             raise ValueError("a menu without choices needs otherwise")
+        if self.otherwise is not None:
+            check_callback("otherwise", self.otherwise, ("stream", "keys"))
+        if self.text_to_speech is not None:
+            check_service("text_to_speech", self.text_to_speech, TextToSpeech)
         if self.terminator is not None and self.terminator not in KEYS:
             raise ValueError(f"the terminator is one of 0-9*#A-D, not {self.terminator!r}")
         for keys, choice in self.choices.items():

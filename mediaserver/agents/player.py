@@ -9,6 +9,7 @@ from itertools import cycle
 from typing import Any, Literal, TypeAlias, get_args
 
 from mediaserver.agents.conversing.readiness import kept_ready
+from mediaserver.agents.conversing.setting_types import check_service
 from mediaserver.agents.prompts import Prompt, check_file, check_prompt, spoken
 from mediaserver.agents.services import TextToSpeech
 from mediaserver.handler import Handler
@@ -72,8 +73,10 @@ class Player(Handler):
             yield unready
 
     def check_at_start(self) -> None:
-        """Check that the files can be played."""
+        """Check that the files can be played, and that text can be spoken."""
         problems = []
+        if self.text_to_speech is not None:
+            check_service("text_to_speech", self.text_to_speech, TextToSpeech)
         for clip in self.clips:
             try:
                 check_file(clip)

@@ -15,6 +15,7 @@ import structlog
 
 from mediaserver.agents.conversing.listening import Listener, Utterance
 from mediaserver.agents.conversing.readiness import kept_ready, make_detector
+from mediaserver.agents.conversing.setting_types import check_service
 from mediaserver.agents.conversing.transcribing import transcripts
 from mediaserver.agents.recording.paths import check_path, stream_path
 from mediaserver.agents.services import ServiceError, SpeechToText, Transcript
@@ -91,6 +92,10 @@ class Transcriber(Handler):
         service = settings.get("speech_to_text")
         async with kept_ready([] if service is None else [service]) as unready:
             yield unready
+
+    def check_at_start(self) -> None:
+        """Check that the service can transcribe."""
+        check_service("speech_to_text", self.speech_to_text, SpeechToText)
 
     async def on_transcript(self, transcript: Transcript) -> None:
         """Something was transcribed; it may be partial, and its `Transcript.track` says whose."""

@@ -39,6 +39,20 @@ class SettingType:
         return next(_lacks(annotation, value), None)
 
 
+def check_service(name: str, value: Any, protocol: type) -> None:
+    """Raise a `ValueError` unless a value is a service, as a protocol such as `SpeechToText` says.
+
+    Args:
+        name: the name of the argument, for the message.
+        value: what should be the service.
+        protocol: what it must be.
+
+    """
+    problem = SettingType(protocol).problem(value)
+    if problem is not None:
+        raise ValueError(f"{name} {problem}")
+
+
 def _invalid(adapter: TypeAdapter[Any], value: Any) -> str | None:
     try:
         adapter.validate_python(value)

@@ -15,16 +15,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import quote
 
 import structlog
 
-from mediaserver.checks import check_handler
+from mediaserver.checks import check_handler, try_out
 from mediaserver.containment import contained, only_ended
-from mediaserver.handler import Handler, StreamHandler
+from mediaserver.handler import Handler, Served, StreamHandler
 from mediaserver.plivo.callbacks import (
     AnswerRequest,
     Callback,
@@ -142,6 +143,8 @@ class Dialler:
     ) -> None:
         if not calls_per_second > 0:
             raise ValueError(f"calls_per_second must be above 0, not {calls_per_second}")
+        if handler is not None:
+            check_handler(handler, {})
         self._client = client
         self._handler = handler
         self._pace = _Pace(1 / calls_per_second)
@@ -153,6 +156,22 @@ class Dialler:
         lifespan: Callable[[], Any] | None = getattr(handler, "lifespan", None)
         if lifespan is not None:
             self.lifespan = lifespan
+
+    @asynccontextmanager
+    async def serving(self, settings: Mapping[str, Any]) -> AsyncIterator[Mapping[str, str] | None]:
+        """Prepare a worker for calls of the dialler's handler: see `Handler.serving`.
+
+        Raises:
+            HandlerError: No instance of the handler can be made.
+
+        """
+        handler: object = self._handler
+        if not isinstance(handler, Served):
+            yield None
+            return
+        async with handler.serving(settings) as unready:
+            try_out(handler, settings)
+            yield unready
 
     def attach(self, runtime: Runtime) -> None:
         """Join a server before it takes calls.

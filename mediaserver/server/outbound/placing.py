@@ -55,7 +55,9 @@ async def place_calls(
         For each of `to`, in that order, a report, or the error that prevented the call.
 
     Raises:
-        DialError: `public_url` is not set, or the server did not start.
+        DialError: `public_url` is not set, the server did not start, or a service of the handler
+            cannot be reached.
+        HandlerError: `handler` is not a handler.
         BindError: The server cannot listen on the address.
         TLSError: The certificate files cannot be used.
 
@@ -76,6 +78,10 @@ async def place_calls(
             done, _ = await asyncio.wait({serving}, timeout=0.02)
             if done:
                 raise DialError("the server did not start; its log says why")
+        if unready := runtime.routes.unready:
+            # Whoever answers would hear silence.
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in unready.items())
+            raise DialError(f"no call was placed, because a service is not ready: {reasons}")
         calls = [
             asyncio.create_task(
                 dialler.dial(

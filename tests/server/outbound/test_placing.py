@@ -3,11 +3,12 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from mediaserver import Stream
+from mediaserver import Handler, Stream
 from mediaserver.plivo.client import PlivoClient
 from mediaserver.plivo.errors import AuthenticationError
 from mediaserver.sandbox.account import Account
@@ -143,3 +144,30 @@ async def test_giving_up_ends_the_calls_and_the_server(sandbox: tuple[Account, s
         with pytest.raises(asyncio.CancelledError):
             await placing
         assert (await client.calls.list_live()).calls == []
+
+
+class Unmade(Handler):
+    def __init__(self) -> None:
+        raise OSError("no prices")
+
+
+class Unready(Handler):
+    @classmethod
+    @asynccontextmanager
+    async def serving(cls, settings: Any) -> AsyncIterator[dict[str, str]]:
+        yield {"chat": "cannot reach it"}
+
+
+@pytest.mark.parametrize(
+    ("handler", "reason"),
+    [(Unmade, "the server did not start"), (Unready, "not ready: chat: cannot reach it")],
+)
+async def test_nobody_is_called_for_a_handler_that_would_not_work(
+    sandbox: tuple[Account, str], handler: type[Handler], reason: str
+) -> None:
+    account, url = sandbox
+    settings = settings_for(account)
+    async with connect(settings.model_copy(update={"api_url": url})) as client:
+        with pytest.raises(DialError, match=reason):
+            await place_calls(settings, client, handler, ["+14155550199"], FROM)
+        assert not (await client.calls.list()).objects
