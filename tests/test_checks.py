@@ -132,7 +132,7 @@ async def with_defaults(self: Any, digit: str = "", *more: Any) -> None: ...
         ("on_strat", bare, "Shop.on_strat is not a hook; did you mean 'on_start'?"),
         ("on_dmtf", with_stream, "Shop.on_dmtf is not a hook; did you mean 'on_dtmf'?"),
         ("onStart", bare, "Shop.onStart is not a hook; did you mean 'on_start'?"),
-        ("on_connect", bare, "Shop.on_connect is not a hook, and nothing calls it: the hooks are"),
+        ("on_call_came", bare, "Shop.on_call_came is not a hook, and nothing calls it: the "),
         ("on_start", with_stream, "`async def on_start(self)`: the stream is self.stream"),
         (
             "on_dtmf",

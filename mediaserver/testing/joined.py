@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from mediaserver.agents.conversing.readiness import asks_services
 from mediaserver.call import Clock
 from mediaserver.handler import Handler, StreamHandler
 from mediaserver.plivo.callbacks import AnswerRequest
@@ -155,8 +156,12 @@ async def joined(
     # The defaults, whatever the environment of the tests says.
     settings = settings or Settings.model_construct()
     runtime = TestRuntime(settings, routes, clock=loop.time)
-    async with _limit(within, "the server has not started up"):
-        await runtime.startup()
+    asks = asks_services.set(False)
+    try:
+        async with _limit(within, "the server has not started up"):
+            await runtime.startup()
+    finally:
+        asks_services.reset(asks)
     call_id = ""
     if answer is not None:
         caller, called = answer.caller, answer.called

@@ -13,7 +13,7 @@ from mediaserver.agents.services import MisconfiguredServiceError, ServiceError
 from mediaserver.agents.turns import DetectorUnavailableError, LevelDetector
 from mediaserver.handler import HandlerError
 from mediaserver.routes import Route, Routes
-from mediaserver.testing import run_virtual
+from mediaserver.testing import joined, run_virtual
 from mediaserver.testing.realtime import ScriptedRealtime
 from mediaserver.testing.services import TimedModel, TimedSpeech, TimedTranscription
 
@@ -185,6 +185,16 @@ class Hearing(Asked):
 class Speaking(Asked):
     async def speak(self, text: str, format: Any) -> AsyncIterator[Any]:
         yield b""
+
+
+def test_a_test_needs_no_key() -> None:
+    agent = agent_of(cast(Any, Asked(MisconfiguredServiceError("chat", "no key"))))
+
+    async def main() -> None:
+        async with joined(agent):
+            pass
+
+    run_virtual(main())
 
 
 def test_a_service_that_is_away_keeps_the_worker_from_being_ready_until_it_is_back() -> None:
