@@ -11,6 +11,7 @@ failed.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import signal
@@ -79,6 +80,18 @@ def run(arguments: Sequence[str], limit: float) -> Round:
         return Round(time.monotonic() - began, status, output.read())
 
 
+def files_with_real_tests() -> list[str]:
+    """Return the files with tests that are real, or were never run, so that no other is read."""
+    try:
+        seen = json.loads((ROOT / ".pytest_cache/v/real/tests").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        seen = {}
+    known = {name.partition("::")[0] for name in seen}
+    real = {name.partition("::")[0] for name, reasons in seen.items() if reasons}
+    files = (path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("tests/**/test_*.py")))
+    return [file for file in files if file in real or file not in known]
+
+
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """Kill a process and what it has started."""
     try:
@@ -123,10 +136,10 @@ class Stress:
         self._failed: Counter[str] = Counter()
         self._bad_rounds = 0
 
-    def repeat(self, title: str, count: int, *options: str) -> None:
-        """Run the tests `count` times."""
+    def repeat(self, title: str, count: int, *options: str, tests: Sequence[str] = ()) -> None:
+        """Run the tests, by default those asked for, `count` times."""
         for number in range(1, count + 1):
-            done = run([*options, *self._tests], self._limit)
+            done = run([*options, *(tests or self._tests)], self._limit)
             self._failed.update(done.failed)
             print(f"{title} {number:2}/{count}: {done}", flush=True)
             if not done.passed:
@@ -159,7 +172,8 @@ def main() -> int:
     with busy(cores):
         # First, because these runs see which tests are real.
         stress.repeat("all tests, under load   ", chosen.whole)
-        stress.repeat("real tests, under load  ", chosen.marked, "-m", "real")
+        marked = chosen.tests or files_with_real_tests()
+        stress.repeat("real tests, under load  ", chosen.marked, "-m", "real", tests=marked)
     with pinned(min(cores)):
         stress.repeat("all tests, on one core  ", chosen.pinned)
     return stress.summary()
