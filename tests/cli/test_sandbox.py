@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TypeAlias
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from mediaserver.cli import app
+from mediaserver.sandbox.calls.diary import CallDiary
 from mediaserver.sandbox.platform import SandboxOptions
 from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
 from tests.cli.processes import Run
@@ -92,6 +95,38 @@ def test_what_cannot_be_is_refused(served: Served, flag: str, value: str, says: 
 
     assert (result.exit_code, seen) == (2, [])
     assert says in result.stderr
+
+
+@pytest.fixture
+def level() -> Iterator[None]:
+    """Put the level of the sandbox's log back, which a flag may raise."""
+    yield
+    logging.getLogger("mediaserver.sandbox.calls").setLevel(logging.NOTSET)
+
+
+@pytest.mark.usefixtures("level")
+@pytest.mark.parametrize("quiet", [True, False])
+def test_quiet_leaves_what_goes_wrong(monkeypatch: pytest.MonkeyPatch, quiet: bool) -> None:
+    diary = CallDiary("c1", lambda: 0.0)
+
+    async def serve(
+        options: SandboxOptions,
+        *,
+        ready: object,
+        call_ended: Callable[[SimpleNamespace], object] | None,
+    ) -> None:
+        diary.tell("call_answered")
+        diary.tell("error", "no XML", level="warning")
+        if call_ended is not None:
+            call_ended(SimpleNamespace(diary=diary))
+
+    monkeypatch.setattr("mediaserver.sandbox.platform.serve_sandbox", serve)
+    result = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["sandbox", *["--quiet"] * quiet])
+
+    assert "no XML" in result.stderr
+    assert ("call answered" in result.stderr) is not quiet
+    assert ("0.00 s  call answered" in result.stderr) is not quiet
+    assert result.stdout == ""
 
 
 def test_misbehaviours_are_listed_as_for_a_call(served: Served) -> None:

@@ -106,8 +106,8 @@ class DocumentRunner:
                 body = await self._call.services.webhooks.fetch(target.url, target.method, params)
                 response = xml.parse_response(body)
             except WebhookError as error:
-                too_large = error.failure == "too_large"
-                cause = (INVALID_XML if too_large else UNREACHABLE)[document.stage]
+                came = error.failure in ("too_large", "unreadable")
+                cause = (INVALID_XML if came else UNREACHABLE)[document.stage]
                 self._complain(target, document, str(error))
             except xml.XmlError as error:
                 cause = INVALID_XML[document.stage]

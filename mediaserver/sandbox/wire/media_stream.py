@@ -20,6 +20,7 @@ from websockets.frames import CloseCode
 
 from audiocodecs import L16_8K, AudioFormat, Samples
 from mediaserver.plivo.models import Track
+from mediaserver.plivo.stream_parameters import MAX_STREAM_TIMEOUT, MAX_URL
 from mediaserver.protocol import PLIVO_FORMATS, format_extra_headers
 from mediaserver.sandbox.audio.line import Line
 from mediaserver.sandbox.audio.noise import DEFAULT_LEVEL, NoiseCanceller, reduction
@@ -53,9 +54,6 @@ EndReason: TypeAlias = Literal[
 
 LOST = "connection disconnected with the remote service"
 """The error of a `DroppedStream` as a live call showed it."""
-
-_MAX_URL = 2048
-_MAX_STREAM_SECONDS = 86_400
 
 # Loopback would buffer megabytes for a server that does not read: leave it as little as possible.
 _SEND_BUFFER_BYTES = 16_384
@@ -135,7 +133,7 @@ class MediaStreamOptions:
     format: AudioFormat = L16_8K
     track: Track = "inbound"
     bidirectional: bool = False
-    timeout: float = _MAX_STREAM_SECONDS
+    timeout: float = MAX_STREAM_TIMEOUT
     extra_headers: Mapping[str, str] = field(default_factory=dict)
     extra_headers_style: Literal["live", "documented", "json"] = "live"
     noise_cancellation: bool = False
@@ -150,9 +148,9 @@ class MediaStreamOptions:
     misbehaviour: Misbehaviour = field(default_factory=Misbehaviour)
 
     def __post_init__(self) -> None:
-        if not self.url.startswith(("ws://", "wss://")) or len(self.url) > _MAX_URL:
+        if not self.url.startswith(("ws://", "wss://")) or len(self.url) > MAX_URL:
             raise ValueError(
-                f"a stream's URL is ws://… or wss://… of at most {_MAX_URL} characters, "
+                f"a stream's URL is ws://… or wss://… of at most {MAX_URL} characters, "
                 f"got {self.url[:100]!r}"
             )
         if self.format not in PLIVO_FORMATS:
@@ -162,9 +160,9 @@ class MediaStreamOptions:
             raise ValueError(f"a track is inbound, outbound or both, got {self.track!r}")
         if self.bidirectional and self.track != "inbound":
             raise ValueError(f"a bidirectional stream has only the inbound track, not {self.track}")
-        if not 0 < self.timeout <= _MAX_STREAM_SECONDS:
+        if not 0 < self.timeout <= MAX_STREAM_TIMEOUT:
             raise ValueError(
-                f"a stream's timeout is above 0 and at most {_MAX_STREAM_SECONDS} seconds, "
+                f"a stream's timeout is above 0 and at most {MAX_STREAM_TIMEOUT} seconds, "
                 f"got {self.timeout!r}"
             )
         if self.attempts < 1:
