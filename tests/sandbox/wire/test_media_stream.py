@@ -1009,3 +1009,54 @@ def test_answers_can_be_missing(streaming: Any, wrong: str, answers: list[str]) 
     kinds = [message["event"] for message in call.server.received]
     assert [kind for kind in kinds if kind in ("playedStream", "clearedAudio")] == answers
     assert call.kinds == ["connected", "played", "cleared", "stopped"]
+
+
+# Opened again
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_a_dropped_stream_is_opened_again(streaming: RunStreaming, keeps: bool) -> None:
+    heard_before: list[float] = []
+
+    async def script(call: Streaming) -> None:
+        call.server.send(PlayAudio(MULAW_8K.encode(tone(1.0, 8_000)), MULAW_8K))
+        await asyncio.sleep(1.5)
+        heard_before.append(len(call.servers))
+        await asyncio.sleep(1.0)
+
+    wrong = ["drop@0.5", "reopen:1.5s", "new-stream-id", *(["keep-playing"] if keeps else [])]
+    call = streaming(
+        script, format=MULAW_8K, bidirectional=True, misbehaviour=Misbehaviour.parse(*wrong)
+    )
+    assert heard_before == [1]
+    first, second = call.servers
+    assert [len(server.events("start")) for server in (first, second)] == [1, 1]
+    (start,) = second.events("start")
+    assert start["sequenceNumber"] == 1
+    assert start["start"]["callId"] == call.identity.call_id
+    assert start["start"]["streamId"] != call.identity.stream_id
+    chunks = [event["media"]["chunk"] for event in second.events("media")]
+    assert [int(chunk) for chunk in chunks] == list(range(1, len(chunks) + 1))
+    # A second signature, and no end in between.
+    assert len({headers["X-Plivo-Signature-V3-Nonce"] for _, headers in call.attempts}) == 2
+    assert call.kinds == ["connected", "stopped"]
+
+
+def test_a_call_that_ends_meanwhile_is_not_opened_again(streaming: RunStreaming) -> None:
+    call = streaming(for_a_second, misbehaviour=Misbehaviour.parse("drop@0.5", "reopen:20s"))
+    assert len(call.servers) == 1
+    assert call.end.reason == "Call hangup"
+
+
+def test_a_server_that_refuses_the_stream_has_lost_it(streaming: RunStreaming) -> None:
+    async def script(call: Streaming) -> None:
+        await call.run
+
+    call = streaming(
+        script,
+        prepare=refusing(2),
+        misbehaviour=Misbehaviour.parse("drop@0.5", "reopen:200ms"),
+    )
+    assert call.end.reason == "Connection error"
+    assert call.end.error.startswith("not taken again: ")
+    assert call.kinds == ["connected", "dropped"]
