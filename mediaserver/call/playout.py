@@ -44,6 +44,12 @@ _FRAME = 0.02
 _SHORTEST_GAP = 0.001
 """Seconds; a shorter gap is the jitter of a clock, not a gap in the audio."""
 
+_PROBE = "heard-when-lost"
+"""Name of the checkpoint that tells whether the carrier has played on."""
+
+_SHORTEST_PROBED = 0.1
+"""Seconds; less that is left is played before an answer could tell anything."""
+
 _REMEMBERED_CUTS = 64
 """Number of interruptions whose heard position is kept for a late ``heard()``."""
 
@@ -95,6 +101,7 @@ class Playout:
         "_notice",
         "_noticed",
         "_playable",
+        "_probe",
         "_queue",
         "_retained",
         "_retained_bytes",
@@ -185,6 +192,8 @@ class Playout:
         self._playable = False
         # While the stream is lost: the position at which the caller stopped hearing it.
         self._stands_at: int | None = None
+        # When the carrier was asked whether it has played on, and how many seconds it had left.
+        self._probe: tuple[float, float] | None = None
         # Who may queue audio.
         self.utterances = Utterances()
         # Number of open-ended utterances being played: while there are any, running dry counts as
@@ -269,6 +278,8 @@ class Playout:
         if self.paused or self.ended:
             return
         now = self._clock()
+        if self._probe is not None:
+            self._probed(now, plays_on=False)
         heard = self._heard_position(now)
         self._tell_cut(heard)
         self._clear(now)
@@ -292,14 +303,15 @@ class Playout:
         if self.ended:
             return
         self.blocked = True
-        if not self._settings.plays_on_when_lost:
-            heard = self._heard_position(self._clock())
-            self._tell_cut(heard)
-            self._stands_at = heard
+        self._probe = None
+        if not self._settings.plays_on_when_lost and self._stands_at is None:
+            self._stands_at = self._heard_position(self._clock())
 
     def reopen(self, stream_id: str) -> None:
         """Continue where the caller stopped hearing: the lost stream was opened again.
 
+        If it is not known whether the carrier has played on, a checkpoint tells: it is answered at
+        once if the carrier dropped what it held, and after that has been played if it did not. Else
         ``clearAudio`` comes first, so that nothing is heard twice that the carrier still holds.
 
         Args:
@@ -307,13 +319,25 @@ class Playout:
 
         """
         now = self._clock()
-        heard = self._heard_position(now)
-        if self._stands_at is None:
-            self._tell_cut(heard)
-        self._stands_at = None
         self._stream_id = stream_id
-        self.blocked = False
+        left = self._runs.unplayed(self.sent, now - self._checkpoints.delay) / self._bps
+        if self._settings.plays_on_when_lost is None and left >= _SHORTEST_PROBED:
+            self._probe = now, left
+            self._command(SetCheckpoint(stream_id, _PROBE))
+            self._want_ticks()
+            return
         self._clear(now)
+        self._continue(now, self._heard_position(now))
+
+    def _probed(self, now: float, plays_on: bool) -> None:
+        """Continue, knowing whether the carrier has played on what it held."""
+        self._probe = None
+        self._continue(now, self.sent if plays_on else self._heard_position(now))
+
+    def _continue(self, now: float, heard: int) -> None:
+        self._stands_at = None
+        self.blocked = False
+        self._tell_cut(heard)
         self._take_back(heard)
         self._checkpoints.take_back(self.sent, heard)
         self._waiting_since = now
@@ -411,6 +435,10 @@ class Playout:
         """Take the carrier's answer that the checkpoint `name` was played."""
         now = self._clock()
         checkpoints = self._checkpoints
+        if self._probe is not None and name == _PROBE:
+            asked, left = self._probe
+            self._probed(now, plays_on=now - asked - self.round_trip > left / 2)
+            return
         if checkpoints.confirm(name, now, self._runs, self.round_trip):
             self._counters.checkpoints_confirmed += 1
             self._keep = self._lead + self._aligned(self._settings.gap_limit + checkpoints.delay)
@@ -424,6 +452,11 @@ class Playout:
 
         """
         now = self._clock()
+        if self._probe is not None:
+            asked, left = self._probe
+            if now > asked + left + self.round_trip + self._settings.heard_margin:
+                self._probed(now, plays_on=False)
+            return True
         # Half a message is enough, so that a tick that comes slightly early is not wasted.
         self._pump(now, self._message // 2)
         self._wake(now)
@@ -431,6 +464,8 @@ class Playout:
 
     def unblock(self) -> None:
         """Continue sending: the socket takes data again (see `blocked`)."""
+        if self._probe is not None:
+            return
         self.blocked = False
         if not self.ended:
             self._pump(self._clock(), self._message // 2)

@@ -38,8 +38,9 @@ class CallSettings:
     heard_margin: float = 1.0
     """How long to wait for a checkpoint's ``playedStream`` after its estimated time."""
 
-    plays_on_when_lost: bool = False
-    """Whether the carrier plays on what it holds when the connection is lost, or drops it."""
+    plays_on_when_lost: bool | None = None
+    """Whether the carrier plays on what it holds when the connection is lost, or drops it. None
+    finds out while some of it would be left, and else takes it as dropped."""
 
     inbox_length: float = 1.0
     """How much received audio may wait for the handler."""

@@ -38,6 +38,10 @@ from mediaserver.stream import CallControl, Stream
 log = structlog.get_logger("mediaserver.calls")
 
 
+_PLAYS_ON = {"auto": None, "dropped": False, "kept": True}
+"""By the setting ``reconnect_playback``: `CallSettings.plays_on_when_lost`."""
+
+
 class RunningCall(Swept, Protocol):
     """A call, from its accepted handshake until its connection and its handler have both ended."""
 
@@ -104,7 +108,7 @@ class Runtime:
             inbox_length=settings.inbox_seconds,
             inbox_overflow=settings.inbox_overflow,
             max_message_size=settings.max_message_bytes,
-            plays_on_when_lost=settings.reconnect_playback == "kept",
+            plays_on_when_lost=_PLAYS_ON[settings.reconnect_playback],
             messages_per_second=settings.stream_messages_per_second,
             bytes_per_second=settings.stream_bytes_per_second,
             burst_seconds=settings.stream_burst_seconds,

@@ -396,11 +396,12 @@ class Settings(BaseSettings):
         "Time for which the handler of a stream whose connection was lost waits for Plivo to open"
         " it again; 0 to end at once.",
     )
-    reconnect_playback: Literal["dropped", "kept"] = _in(
+    reconnect_playback: Literal["auto", "dropped", "kept"] = _in(
         "Calls",
-        "dropped",
+        "auto",
         "What becomes of the audio that Plivo holds when a stream's connection is lost: dropped, or"
-        " kept and played on. It decides from where the handler's audio continues.",
+        " kept and played on. It decides from where the handler's audio continues. auto finds out"
+        " if the stream is back within half a second, and else takes it as dropped.",
     )
     after_call_seconds: _Seconds = _in(
         "Limits",

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from audiocodecs import MULAW_8K
-from benchmarks.reconnect import LIMIT, chirp, cut
-from mediaserver import Frame, Handler, Stream, StreamEndedError, StreamReport
+from benchmarks.reconnect import LIMIT, Assumption, chirp, cut
+from mediaserver import Frame, Handler, Reconnected, Stream, StreamEndedError, StreamReport
 from mediaserver.plivo.callbacks import HangupRequest
 from mediaserver.plivo.signatures import sign_upgrade
 from mediaserver.routes import Route
@@ -32,10 +32,38 @@ def wrong(*texts: str) -> Misbehaviour:
 @pytest.mark.parametrize("gap", [0.2, 3.0])
 @pytest.mark.parametrize("at", [2.37, 3.0])
 def test_a_cut_is_as_good_as_inaudible(gap: float, keeps: bool, at: float) -> None:
-    heard = run_virtual(cut(gap, keeps=keeps, at=at))
+    assumes: Assumption = "kept" if keeps else "dropped"
+    heard = run_virtual(cut(gap, keeps=keeps, at=at, assumes=assumes))
     assert heard.missing <= LIMIT
     assert heard.repeated <= LIMIT
     assert heard.reconnected
+
+
+@pytest.mark.parametrize("keeps", [False, True], ids=["dropped", "played on"])
+@pytest.mark.parametrize("gap", [0.1, 0.2, 0.4])
+def test_a_short_cut_is_inaudible_without_knowing_the_carrier(gap: float, keeps: bool) -> None:
+    heard = run_virtual(cut(gap, keeps=keeps, assumes="auto"))
+    assert heard.missing <= LIMIT
+    assert heard.repeated <= LIMIT
+
+
+def test_a_long_cut_repeats_at_most_the_lead_if_the_carrier_plays_on() -> None:
+    heard = run_virtual(cut(3.0, keeps=True, assumes="auto"))
+    assert heard.missing <= LIMIT
+    assert heard.repeated <= 0.6 + LIMIT
+
+
+def test_a_carrier_that_answers_nothing_is_not_waited_for_long() -> None:
+    async def main() -> float:
+        async def handler(stream: Stream) -> None:
+            await stream.play(chirp(4.0), rate=8000)
+            await listen(stream)
+
+        async with joined(handler, misbehaviour=wrong("drop@2", "reopen:200ms", "no-acks")) as line:
+            await line.phone.wait_until(8.0)
+            return line.phone.report().audio_played
+
+    assert run_virtual(main()) == pytest.approx(4.0, abs=LIMIT)
 
 
 @in_virtual_time
@@ -116,6 +144,22 @@ def test_an_interruption_meanwhile_drops_the_audio(plays_on: Any) -> None:
             return line.phone.report().audio_played
 
     assert run_virtual(main()) == pytest.approx(2.1, abs=0.05)
+
+
+@pytest.mark.parametrize("does", ["pause", "interrupt"])
+def test_what_the_handler_does_while_it_is_found_out_counts_at_once(does: str) -> None:
+    async def main() -> float:
+        async def handler(stream: Stream) -> None:
+            await stream.play(chirp(4.0), rate=8000)
+            async for event in stream.controls():
+                if isinstance(event, Reconnected):
+                    getattr(stream, does)()
+
+        async with joined(handler, misbehaviour=wrong("drop@2", "reopen:200ms")) as line:
+            await line.phone.wait_until(8.0)
+            return line.phone.report().audio_played
+
+    assert run_virtual(main()) == pytest.approx(2.0, abs=LIMIT)
 
 
 @pytest.mark.parametrize("paused_at", [1.9, 2.1])
