@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from mediaserver.agents.conversing.scripts import POLITE, STOPLESS, STOPS, whole_letters
+from mediaserver.agents.conversing.sentence_ends import Mark, ends_sentence
+from mediaserver.agents.conversing.speakable import PICTURES, speakable
+
 
 _LONGEST: Final = 300
 """Highest number of characters in a piece: about twenty seconds of speech."""
@@ -14,62 +18,39 @@ _FIRST: Final = 60
 
 _SHORTEST: Final = 20  # a second and a half: the next piece is synthesised meanwhile
 
-_ENDS: Final = ".!?…؟۔।"  # noqa: RUF001
-# No space follows these.
-_WIDE_ENDS: Final = "。！？｡"  # noqa: RUF001
+_SLICE: Final = 256
+"""Characters that are looked at together, so that the work grows only with the text's length."""
+
+_LOOK_BACK: Final = 8
+"""Characters at the end of the text that may become part of a mark: a dash, a polite word."""
+
+_CLOSERS: Final = rf""""'”’»)\]}}*_`~」』）】〉》\u061c\u200e\u200f{PICTURES}"""
+
 _CANDIDATE: Final = re.compile(
     rf"""(?P<newline>\n)
-    | (?P<end>[{_ENDS}{_WIDE_ENDS}]+) (?P<close>["'”’»)\]}}*_`~」』）】]*)
-    | (?P<clause>[,;:](?=\s) | [，、；：] | —(?=.) | \s(?:--?|–)(?=\s))""",  # noqa: RUF001
+    | (?P<end>[.!?…{STOPS}]+ | (?<=[\u0370-\u03ff\u1f00-\u1fff]);+ | (?<=[\u0531-\u058f]):)
+        (?:\]\([^()\s]{{0,200}}\) | [{_CLOSERS}] | [“«](?=[\s,.;]|\Z))* (?:\s»)?
+    | (?P<polite>(?:{POLITE})[{_CLOSERS}]*(?=\s))
+    | (?P<gap>(?<=[{STOPLESS}])(?=\s[{STOPLESS}]))
+    | (?P<clause>[,;:؛،፣፤፥၊՝](?=\s) | [，、；：၊] | —(?=.) | \s(?:--?|–)(?=\s))""",
     re.VERBOSE | re.DOTALL,
 )
-_FENCE: Final = re.compile(r"(`{3,}|~{3,})[^`\n]*(\n|\Z)?")
+_FENCE: Final = re.compile(r"(?P<fence>`{3,99}|~{3,99})[^`\n]{0,99}(?P<line>\n)?")
 _PART_OF_FENCE: Final = frozenset({"`", "``", "~", "~~"})
-
-# Abbreviations that never end a sentence,
-_NEVER_LAST: Final = re.compile(
-    r"""mrs?|ms|dr|prof|st|mt|messrs|mme|mlle|gen|sen|gov|capt|lt|sgt|rev|hon|vs|cf|viz|approx
-    |e\.?g|i\.?e|z\.b|d\.h|bzw|ca""",
-    re.IGNORECASE | re.VERBOSE,
-)
-# that end one if a capital follows,
-_LAST_BEFORE_CAPITAL: Final = re.compile(
-    r"etc|inc|ltd|co|corp|bros|jr|sr|dept|a\.m|p\.m|ph\.d|jan|feb|apr|aug|sept|oct|nov|dec|usw",
-    re.IGNORECASE,
-)
-# and that end one unless a digit follows; some of them are words as well.
-_NOT_LAST_BEFORE_DIGIT: Final = re.compile(
-    r"no|nos|nr|fig|pp?|vol|ch|sec|art|ext|tel|est|mar|jun|jul|sep|sat|sun", re.IGNORECASE
-)
-_INITIALS: Final = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")
-_LAST_WORD: Final = re.compile(r"[^\s(\[{\"'“‘«*_/—-]*$")  # noqa: RUF001
-
-_LINE_MARK: Final = re.compile(
-    r"""(?: \#{1,6}(?=\s) | >+ | [-*+•‣](?=\s) | (?:\s*[-*_=|:]){3,}$ )+ \s*""", re.VERBOSE
-)
-_ESCAPE: Final = re.compile(r"\\([^\w\s])")
-_LINK_TARGET: Final = re.compile(r"""(?<=\])\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*(?:\s"[^"]*")?\)""")
-_ADDRESS: Final = re.compile(r"<?https?://([^\s<>]+)>?")
-_TAG: Final = re.compile(
-    r"</?(?:a|b|br|code|div|em|i|li|ol|p|pre|speak|span|strong|sub|sup|u|ul)\s*/?>", re.IGNORECASE
-)
-_STARS: Final = re.compile(r"(?<!\S)(?P<key>\*)(?=\s|\d|$)|\*+")
-_UNDERSCORES: Final = re.compile(r"(?<![^\W_])_+|_+(?![^\W_])")
-_MARKS: Final = re.compile(r"!?\[|\]|`+|~~+")
-_PICTURES: Final = re.compile(
-    r"[\U0001f000-\U0001faff\U000e0020-\U000e007f\u2600-\u27bf\u2b00-\u2bff\u2300-\u23ff"
-    r"\u2190-\u21ff\ufe0e\ufe0f\u20e3|]+\u200d?"
-)
 _SPACE: Final = re.compile(r"\s+")
-_SPACE_BEFORE_MARK: Final = re.compile(r"(?<=\w)\s+(?=[.,!?;:…]+(?:\s|$))")
-_LAST_SPACE: Final = re.compile(r"(.*\S)\s", re.DOTALL)
+_LINE_ENDS: Final = frozenset("\n\r\v\f\x85\u2028\u2029")
 
 
 class Sentences:
     """Cuts a text that comes in pieces of any length into pieces to be spoken.
 
     A piece is a sentence or a line. A long first sentence is cut at a comma, so that the caller
-    hears something sooner. The pieces do not depend on how the input was cut.
+    hears something sooner. The pieces do not depend on how the input was cut. A sentence is
+    returned as soon as the characters have come that decide where it ends: most often the first
+    letter of the next one.
+
+    The text may be in any language. Where the script has no full stop, as in Thai, a sentence ends
+    at the space after a polite word, and a long one at any space.
 
     What a voice cannot say is removed: marks of emphasis, headings, bullets and tables, the targets
     of links, emoji, and whole blocks of code. No other word is lost.
@@ -98,8 +79,11 @@ class Sentences:
 
     def feed(self, piece: str) -> list[str]:
         """Add a piece of text; return the pieces that are complete now."""
-        self._text += piece
-        return self._take(final=False)
+        sentences = []
+        for start in range(0, len(piece), _SLICE):
+            self._add(piece[start : start + _SLICE])
+            sentences += self._take(final=False)
+        return sentences
 
     def flush(self) -> list[str]:
         """Return what is left at the end of the text, and start over."""
@@ -109,131 +93,138 @@ class Sentences:
 
     def _begin(self) -> None:
         self._text = ""
+        self._fence = ""  # of the block of code that the text is in
         self._line_begins = True
         self._is_first = True
+        self._sentence_begins = True
+        self._has_capitals = True  # whether the sentences so far begin with capitals
+        self._go_on_with("")
+
+    def _add(self, piece: str) -> None:
+        """Add text; white space becomes one space or one new line."""
+        whole = self._text.rstrip()
+        piece = self._text[len(whole) :] + piece
+        self._text = whole + _SPACE.sub(
+            lambda space: " " if _LINE_ENDS.isdisjoint(space[0]) else "\n", piece
+        )
 
     def _take(self, *, final: bool) -> list[str]:
         sentences = []
-        while True:
-            self._skip_space()
-            if not self._skip_code(final):
-                break
+        while self._skip_what_is_not_said(final):
             end = self._end(final)
             if not end:
                 break
             piece, rest = self._text[:end], self._text[end:]
             spoken = speakable(piece, line_begins=self._line_begins)
-            self._text, self._line_begins = rest, False
+            self._line_begins = False
+            self._go_on_with(rest)
             if any(map(str.isalnum, spoken)):
                 sentences.append(f"{spoken} " if rest[:1].isspace() else spoken)
                 self._is_first = False
         return sentences
 
-    def _skip_space(self) -> None:
-        rest = self._text.lstrip()
-        if "\n" in self._text[: len(self._text) - len(rest)]:
-            self._line_begins = True
-        self._text = rest
+    def _go_on_with(self, text: str) -> None:
+        self._text = text
+        self._decided = 0  # the place up to which no piece ends
+        self._clause = 0  # the last comma before it
+        self._caseless = 0  # the place up to which no letter is small or a capital
+
+    def _skip_what_is_not_said(self, final: bool) -> bool:
+        """Drop space and blocks of code; return False if their end has not come yet."""
+        while True:
+            if self._fence and not self._skip_code(final):
+                return False
+            if self._text[:1].isspace():
+                self._line_begins |= self._text[0] == "\n"
+                self._go_on_with(self._text[1:])
+            if not self._line_begins:
+                return True
+            if self._text in _PART_OF_FENCE:
+                return final
+            begins = _FENCE.match(self._text)
+            if begins and begins["line"]:
+                self._fence = begins["fence"]
+                self._go_on_with(self._text[begins.end() :])
+            else:
+                return not begins or begins.end() < len(self._text)
 
     def _skip_code(self, final: bool) -> bool:
-        """Drop a block of code; return False if its end has not come yet."""
-        if self._line_begins and self._text in _PART_OF_FENCE and not final:
-            return False
-        while self._line_begins and (fence := _FENCE.match(self._text)):
-            if fence[2] is None:
-                return True  # backticks later in the line: not a block
-            closing = re.compile(rf"^[ \t]*{fence[1]}[^\n]*\n", re.MULTILINE)
-            closed = closing.search(self._text, fence.end()) if fence[2] else None
-            if closed is None:
-                if final:
-                    self._text = ""
+        """Drop lines of code; return whether the last of them has come."""
+        while True:
+            line, new_line, rest = self._text.partition("\n")
+            after = line.lstrip().lstrip(self._fence[0])
+            closes = len(line.lstrip()) - len(after) >= len(self._fence)
+            if closes and (after[:1].isspace() or (not after and (new_line or final))):
+                self._fence = ""
+                self._go_on_with(after + new_line + rest)
+                return True
+            if not new_line:
+                # This much of the line decides, whatever follows.
+                self._text = "x" if after else self._fence if closes else line.lstrip()
                 return False
-            self._text = self._text[closed.end() :].lstrip()
-        return True
+            self._text = rest
 
     def _end(self, final: bool) -> int:
         """Return the end of the next piece, or 0 if more text is needed to know it."""
-        text, clause = self._text, 0
-        early = self._longest
+        text, early = self._text, self._longest
         if self._is_first and self._first:
             early = min(self._first, early)
-        for found in _CANDIDATE.finditer(text):
-            end = found.start() if found["newline"] else found.end()
-            if end > early and clause:
-                return clause
+        for found in _CANDIDATE.finditer(text, self._decided):
+            kind = found.lastgroup
+            end = found.start() if kind == "newline" else found.end()
+            if end > early and self._clause:
+                return self._part(self._clause)
             if end > self._longest:
                 break
-            if found["newline"]:
-                return end
-            if found["clause"]:
-                if end > early:
-                    return end
+            if kind == "newline" or kind == "polite":
+                return self._whole(end)
+            if kind == "clause" or kind == "gap":
+                if end > early or (kind == "gap" and end > _FIRST):
+                    return self._part(end)
                 if end >= _SHORTEST:
-                    clause = end
+                    if kind == "gap" and self._is_first and self._first:
+                        return self._part(end)
+                    self._clause = end
             elif end == len(text) and not final:
-                return 0  # more marks may follow
+                self._decided = found.start()  # more marks may follow
+                return 0
             else:
-                decided = self._ends_sentence(found, final)
-                if decided is None:
+                mark = Mark(text, found.start(), found.end("end"), end)
+                ends = ends_sentence(mark, capitals=self._capitals(mark.at), final=final)
+                if ends is None:
+                    self._decided = found.start()
                     return 0
-                if decided:
-                    return end
-        if len(text) > early and clause:
-            return clause
+                if ends:
+                    return self._whole(end)
+            self._decided = found.end()
+        if len(text) > early and self._clause:
+            return self._part(self._clause)
         if len(text) > self._longest:
-            return self._last_space()
+            space = text.rfind(" ", 1, self._longest + 1)
+            return self._part(space if space > 0 else whole_letters(text, self._longest))
+        self._decided = max(self._decided, len(text) - _LOOK_BACK)
         return len(text) if final else 0
 
-    def _ends_sentence(self, found: re.Match[str], final: bool) -> bool | None:
-        """Return whether these marks end a sentence; None if more text is needed to know it."""
-        before, marks, after = self._text[: found.start()], found["end"], self._text[found.end() :]
-        if marks[-1] in _WIDE_ENDS or not after:
-            return True
-        if not after[0].isspace():
-            return False
-        following = after.lstrip()[:1]
-        if marks == "…" or (len(marks) > 1 and not marks.strip(".")):
-            needs: bool | None = following.isupper()
-        elif marks != ".":
-            return True
-        else:
-            last = _LAST_WORD.search(before)
-            word = last[0] if last else ""
-            if _NEVER_LAST.fullmatch(word):
-                return False
-            if _LAST_BEFORE_CAPITAL.fullmatch(word):
-                needs = following.isupper()
-            elif _NOT_LAST_BEFORE_DIGIT.fullmatch(word):
-                needs = not following.isdecimal()
-            else:
-                in_list = word == before and word.isdecimal()
-                return not in_list and (word == "I" or not _INITIALS.fullmatch(word))
-        if following:
-            return needs
-        return True if final else None
+    def _whole(self, end: int) -> int:
+        """Note that a sentence ends there."""
+        self._has_capitals = self._capitals(end)
+        self._sentence_begins = True
+        return end
 
-    def _last_space(self) -> int:
-        """Return where to cut a sentence that is too long and has no comma."""
-        space = _LAST_SPACE.match(self._text[: self._longest + 1])
-        return space.end(1) if space else self._longest
+    def _part(self, end: int) -> int:
+        """Note that the sentence goes on after the piece that ends there."""
+        self._has_capitals = self._capitals(end)
+        self._sentence_begins = False
+        return end
 
-
-def speakable(text: str, *, line_begins: bool = True) -> str:
-    """Return a line of text without the marks that are written but not spoken.
-
-    Args:
-        text: Markdown or plain text, without blocks of code.
-        line_begins: whether it is the beginning of a line, where headings and bullets stand.
-
-    """
-    if line_begins and (mark := _LINE_MARK.match(text)):
-        text = text[mark.end() :]
-    text = _ESCAPE.sub(r"\1", text)
-    text = _LINK_TARGET.sub("", text)
-    text = _ADDRESS.sub(r"\1", text)
-    text = _TAG.sub(" ", text)
-    text = _STARS.sub(lambda stars: stars["key"] or "", text)
-    text = _UNDERSCORES.sub("", text)
-    text = _MARKS.sub("", text)
-    text = _PICTURES.sub(" ", text)
-    return _SPACE.sub(" ", _SPACE_BEFORE_MARK.sub("", text)).strip()
+    def _capitals(self, end: int) -> bool:
+        """Whether this sentence begins with a capital; without letters, whether earlier ones do."""
+        if not self._sentence_begins:
+            return self._has_capitals
+        for place in range(self._caseless, end):
+            letter = self._text[place]
+            if letter.islower() or letter.isupper():
+                self._caseless = place
+                return letter.isupper()
+        self._caseless = max(self._caseless, end)
+        return self._has_capitals
