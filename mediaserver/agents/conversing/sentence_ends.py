@@ -26,6 +26,9 @@ _WINDOW: Final = 80
 _LONGEST_WORD: Final = 24
 """Characters of the next word that may decide."""
 
+_PLAIN_WORD: Final = 6
+"""Letters of a word that is no abbreviation, unless it is known as one."""
+
 _WORD: Final = re.compile(r"[^\s(\[{\"'“‘«„*_`/—–¡¿]*\Z")
 _OPENERS: Final = "\"'“‘«„(\\[{*_`¿¡"
 _NEXT: Final = re.compile(
@@ -34,7 +37,7 @@ _NEXT: Final = re.compile(
 _INITIALS: Final = re.compile(r"[^\W\d_]|[^\s.\d]{1,4}(?:\.-?[^\s.\d]{1,4})+")
 _THAI_ABBREVIATION: Final = re.compile(r"[\u0e01-\u0e2e.]{1,5}")
 _DATE: Final = re.compile(r"\d{4}\. ?\d{1,2}\. ?\d{1,2}\Z")  # as in Korean
-_COMPOUND: Final = re.compile(r"\w\w(?:str|pl)\Z")  # Hauptstr., Goethepl.
+_COMPOUND: Final = re.compile(r"\w\w(?:str|pl|nr)\Z")  # Hauptstr., Goethepl.
 _GLUED: Final = re.compile(rf"[{IDEOGRAPHS}{UNSPACED}]")
 _PART_OF_LINK: Final = re.compile(r"\]\([^()\s]{0,200}")
 _QUOTES: Final = "\"'”’»“」』"
@@ -84,8 +87,6 @@ def ends_sentence(mark: Mark, *, capitals: bool, final: bool) -> bool | None:
         return _ends_after_ellipsis(mark, following)
     if marks != ".":
         return _ends_after_question(mark, following)
-    if not following.first:
-        return following.if_nothing_follows
     return _ends_after_full_stop(mark, following, capitals)
 
 
@@ -187,7 +188,15 @@ def _ends_after_full_stop(mark: Mark, following: _Following, capitals: bool) -> 
     rest = before[: len(before) - len(word)].rstrip()
     if word.isdecimal() and len(word) <= 2 and (not rest or rest[-1] in ":\n"):
         return False  # the number of an item
-    known = word in PREFIXES or word in SHORTENED or word in STREETS or _INITIALS.fullmatch(word)
+    known = (
+        any(word in table for table in (PREFIXES, SHORTENED, STREETS))
+        or _INITIALS.fullmatch(word) is not None
+        or _COMPOUND.search(word) is not None
+    )
+    if word.isalpha() and len(word) >= _PLAIN_WORD and not known:
+        return True
+    if not following.first:
+        return following.if_nothing_follows
     if following.first.islower():
         return not capitals and not known
     previous = _last_word(rest)

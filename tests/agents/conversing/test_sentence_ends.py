@@ -31,6 +31,7 @@ def ends(text: str, *, capitals: bool = True, final: bool = False) -> bool | Non
         "一。|二",
         "好.|请",
         "Is it?| yes",
+        "One moment.| ",
         'He said "Yes."| Then',
     ],
 )
@@ -55,7 +56,7 @@ def test_here_a_sentence_ends(text: str) -> None:
         "डॉ.| शर्मा",
         "د.| أحمد",
         "J. R. R.| Tolkien",
-        "an unknown abbrevn.| of it",
+        "an unknown abbr.| of it",
         "read No.| 5",
         "2025. 3.| 10. ",
         "1.| Billing",
