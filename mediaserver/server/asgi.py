@@ -7,6 +7,7 @@ import contextlib
 from collections import deque
 from urllib.parse import quote
 
+import structlog
 from starlette.types import Message, Receive, Scope, Send
 from websockets.frames import CloseCode
 
@@ -19,11 +20,16 @@ from mediaserver.server.server_call import CLOSE_TIMEOUT, ServerCall, close_reas
 from mediaserver.settings import Settings
 
 
+log = structlog.get_logger(__name__)
+
 UNSENT_LIMIT = 64
 """Number of unsent messages above which playback is held back."""
 
 SLICE_MESSAGES = 32
 """Messages of one connection that are taken before other tasks have their turn."""
+
+_PRIVATE_CODES = 3_000
+"""What is added to a close code that the host refuses: 1011 becomes 4011."""
 
 _UNSENT_MAXIMUM = 4_096
 """Number of unsent messages above which the connection is dropped."""
@@ -172,7 +178,11 @@ class AsgiLink:
         self._call = ServerCall(runtime, self, accepted)
 
     async def run(self) -> None:
-        """Carry messages both ways until the WebSocket is closed."""
+        """Carry messages both ways until the WebSocket is closed and the handler has returned.
+
+        A host that cancels this ends the stream. The handler still has its time to finish, and this
+        then returns, because Daphne ends the process with the first application that was cancelled.
+        """
         writer = asyncio.create_task(self._write())
         self._reader = reader = asyncio.create_task(self._read())
         try:
@@ -180,15 +190,21 @@ class AsgiLink:
             if writer.done() and writer.exception() is None:
                 # The close frame was sent: wait for the peer's answer, or for the call to abort.
                 await asyncio.wait([reader])
-        finally:
-            reader.cancel()
-            writer.cancel()
-            outcomes = await asyncio.gather(reader, writer, return_exceptions=True)
-            self._closing = True
-            if self._nonce is not None and self._runtime.signatures is not None:
-                # The acceptance was never sent, so Plivo will retry with the same signature.
-                self._runtime.signatures.release(self._nonce)
-            self._call.lost(_why_lost(*outcomes))
+        except asyncio.CancelledError:
+            self._call.closing("the host ended the stream")
+        reader.cancel()
+        writer.cancel()
+        read, written = await asyncio.gather(reader, writer, return_exceptions=True)
+        self._closing = True
+        if self._nonce is not None and self._runtime.signatures is not None:
+            # The acceptance was never sent, so Plivo will retry with the same signature.
+            self._runtime.signatures.release(self._nonce)
+        if isinstance(written, Exception) and not isinstance(written, OSError):
+            log.warning("the host's server cannot send", error=repr(written), **self._ids)
+            await self._close_anyhow()
+        self._call.lost(_why_lost(read, written))
+        if self._call.session.ended:
+            await self._call.finished()
 
     async def _read(self) -> str:
         taken = 0
@@ -225,15 +241,46 @@ class AsgiLink:
             self._wake_writer.clear()
             while self._unsent:
                 message = self._unsent.popleft()
+                if message["type"] == "websocket.close":
+                    await self._send_close(message)
+                    return
                 await self._send(message)
                 if message["type"] == "websocket.accept":
                     self._nonce = None
-                elif message["type"] == "websocket.close":
-                    return
             if self._blocked:
                 self._blocked = False
                 self._call.unblock()
             await self._wake_writer.wait()
+
+    async def _send_close(self, message: Message) -> None:
+        """Close; with a code for private use where the host's server refuses the given one.
+
+        RFC 6455, section 7.4.2. Daphne's, for instance, takes only 1000 and those from 3000 on.
+        """
+        try:
+            await self._send(message)
+        except OSError:
+            raise
+        except Exception as error:
+            code = message["code"] + _PRIVATE_CODES
+            log.warning(
+                "the host's server refuses a close code",
+                code=message["code"],
+                sent_instead=code,
+                error=str(error),
+                **self._ids,
+            )
+            await self._send({**message, "code": code})
+
+    async def _close_anyhow(self) -> None:
+        """Close a WebSocket on which sending has failed, if the host's server still can."""
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await self._send({"type": "websocket.close", "code": CloseCode.NORMAL_CLOSURE})
+
+    @property
+    def _ids(self) -> dict[str, str]:
+        return {"call": self._call.call_id, "handler": self._call.accepted.route.name}
 
     # Link
 

@@ -306,6 +306,11 @@ class ServerCall:
         if not running:
             self._leave()
 
+    async def finished(self) -> None:
+        """Wait until the handler has returned. Cancelling this does not cancel the handler."""
+        if self._handler is not None:
+            await asyncio.wait([self._handler])
+
     # Losing the stream, and taking it up again.
 
     def _wait_for_stream(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount, WebSocketRoute
+from structlog.testing import capture_logs
 from websockets import CloseCode
 
 from audiocodecs import MULAW_8K
@@ -385,6 +386,66 @@ async def test_a_host_that_cannot_send_ends_the_call(
     assert host.app.runtime.admission.idle
 
 
+class Picky(Host):
+    """A host whose server takes only some close codes, as Daphne's."""
+
+    takes = (1000, 4001, 4011)
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "websocket.close" and message["code"] not in self.takes:
+            raise OddError(f"invalid close code {message['code']}")
+        await super().send(message)
+
+
+async def fail(stream: Stream) -> None:
+    raise ValueError("a bug")
+
+
+async def test_a_close_code_that_the_host_refuses_becomes_a_private_one(
+    mount: Callable[..., Any],
+) -> None:
+    with capture_logs() as logged:
+        host = Picky(mount(fail))
+        host.bring(START)
+        await host.task
+    assert host.closed() == (4011, "the handler failed")
+    (line,) = [each for each in logged if "close code" in each["event"]]
+    assert (line["code"], line["sent_instead"], line["call"]) == (1011, 4011, CALL_ID)
+
+
+async def test_a_host_that_takes_no_other_code_closes_all_the_same(
+    mount: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Picky, "takes", (1000,))
+    with capture_logs() as logged:
+        host = Picky(mount(fail))
+        host.bring(START)
+        await host.task
+    assert host.sent[-1] == {"type": "websocket.close", "code": 1000}
+    assert any(each["event"] == "the host's server cannot send" for each in logged)
+    assert not host.app.runtime.calls
+
+
+async def test_handlers_finish_although_the_host_gives_up(mount: Callable[..., Any]) -> None:
+    finished: list[Stream] = []
+
+    async def store(stream: Stream) -> None:
+        await listen(stream)
+        await asyncio.sleep(2)
+        finished.append(stream)
+
+    app = mount(store)
+    hosts = [Host(app), Host(app)]
+    for host in hosts:
+        host.bring(START)
+    await asyncio.sleep(0.1)
+    # As Daphne at SIGTERM, which ends with the first that is cancelled.
+    for host in hosts:
+        host.task.cancel()
+    await asyncio.gather(*(host.task for host in hosts))
+    assert len(finished) == 2
+
+
 async def test_a_host_that_cannot_receive_ends_the_call(mount: Callable[..., Any]) -> None:
     handler = Keep()
     host = Host(mount(handler))
@@ -402,10 +463,9 @@ async def test_a_host_that_gives_up_ends_the_call(mount: Callable[..., Any]) -> 
     host.bring(START)
     await asyncio.sleep(0.1)
     host.task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await host.task
+    await host.task
     await asyncio.sleep(0.01)
-    assert handler.reason == "the connection was lost"
+    assert handler.reason == "the host ended the stream"
     assert not host.app.runtime.calls
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
