@@ -18,6 +18,8 @@ from audiocodecs.samples import INT16, Payload, Samples, as_bytes, require_chann
 _CONTAINERS = ("WAV", "WAVEX", "RF64", "FLAC")
 _FLOATS = ("FLOAT", "DOUBLE")
 _PIECE = 65536
+_ENDLESS = 2**62
+"""libsndfile counts so many samples, or more, in a FLAC file that does not say how many it has."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,9 +134,13 @@ class WavReader:
             raise self._refusal(error.error_string) from None
         if file.format not in _CONTAINERS:
             raise AudioError(f"only WAV and FLAC can be read, and {self._source} is {file.format}")
+        if file.frames >= _ENDLESS:
+            # FLAC whose writer could not seek back: soundfile seeks after each read, and that fails
+            file.seekable = lambda: False
         return file
 
     def _refusal(self, reason: str) -> AudioError:
+        reason = reason or "it is damaged, or was cut short"
         return AudioError(f"{self._source} cannot be read as WAV or FLAC: {reason}")
 
 

@@ -262,3 +262,21 @@ def test_a_reader_closes_a_file_that_it_refuses() -> None:
     with pytest.raises(AudioError, match="9 bytes"):
         WavReader(file)
     assert file.closed
+
+
+def test_flac_whose_length_was_left_open_is_read_to_its_end() -> None:
+    samples = np.resize(RAMP, 100_000)
+    data = bytearray(file_of(samples, "PCM_16", "FLAC"))
+    data[21] &= 0xF0  # RFC 9639, section 8.2: 0 is an unknown number of samples
+    data[22:26] = bytes(4)
+    assert np.array_equal(decode_wav(data).samples, samples)
+    with WavReader(io.BytesIO(data)) as reader:
+        reader.skip(70_000)
+        assert np.array_equal(reader.read(100), samples[70_000:70_100])
+
+
+@given(st.floats(0, 1, exclude_max=True))
+def test_flac_that_was_cut_short_is_refused_with_a_reason(part: float) -> None:
+    data = file_of(RAMP, "PCM_16", "FLAC")
+    with pytest.raises(AudioError, match=r"cannot be read as WAV or FLAC: .+"):
+        decode_wav(data[: int(part * len(data))])
