@@ -60,7 +60,7 @@ class ScriptedRealtime(RealtimeModel):
 
     Args:
         answers: its answers, in order: text, a tool call, or both in a list; and nothing when they
-            are used up.
+            are used up, which an agent asks about once more and then takes for a failure.
         transcripts: the text that it understands in each turn.
         overheard: the texts that it returns when asked what was said; None if it cannot transcribe.
         timing: of the pieces of 0.1 s of audio. By default they come after 0.3 s, ten times as fast

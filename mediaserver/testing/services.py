@@ -191,7 +191,7 @@ class TimedModel(_Timed, LanguageModel):
 
     Args:
         answers: its answers, in order: text, a tool call, or both in a list; and nothing when they
-            are used up.
+            are used up, which an agent asks about once more and then takes for a failure.
         timing: of the words and tool calls.
         fault: how it fails; its pieces are words and tool calls.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
 from typing import Any, ClassVar, Final
@@ -62,7 +62,6 @@ class VoiceAgent(Agent):
     """Says it."""
     patience: float = 8.0
     """Seconds to wait for the first piece from a service, and from one piece to the next."""
-
     thinking_tags: Sequence[str] = THINKING_TAGS
     """The opening tags of blocks in which the model thinks; what is in them is neither said nor
     kept."""
@@ -74,8 +73,15 @@ class VoiceAgent(Agent):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        SpokenPart(self.thinking_tags)  # checks them
         self._speakers: dict[Reply, Speaker] = {}
+
+    def wrong_values(self) -> Iterator[str]:
+        """Yield a line for each value that is out of range."""
+        yield from super().wrong_values()
+        try:
+            SpokenPart(self.thinking_tags)
+        except ValueError as error:
+            yield f"{type(self).__qualname__}.thinking_tags: {error}"
 
     async def prewarm(self) -> None:
         """Get the services ready, and synthesise the phrases that may be needed at once."""
