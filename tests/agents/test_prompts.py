@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiocodecs import MULAW_8K, encode_wav
-from mediaserver.agents.prompts import Prompt, check_file, spoken
+from audiocodecs import MULAW_8K, Wav, encode_wav, write_wav
+from mediaserver.agents.prompts import Prompt, check_file, check_prompt, spoken
 
 
 TONE = (12000 * np.sin(np.arange(20_000) * 0.3)).astype(np.int16)
@@ -70,4 +70,18 @@ def test_a_file_that_cannot_be_played_is_named(
 def test_a_folder_is_not_a_prompt(tmp_path: Path) -> None:
     (tmp_path / "a.wav").mkdir()
     with pytest.raises(ValueError, match="Is a directory"):
+        check_file(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 11127, 12000, 32000, 44100, 96_000])
+def test_a_file_of_any_usual_rate_can_be_played(tmp_path: Path, rate: int) -> None:
+    write_wav(tmp_path / "a.wav", TONE, rate)
+    check_file(tmp_path / "a.wav")
+    check_prompt(Wav(TONE, rate))
+    assert played(tmp_path / "a.wav") == TONE.tolist()
+
+
+def test_a_file_of_another_rate_is_named_with_the_rates_that_can_be_played(tmp_path: Path) -> None:
+    write_wav(tmp_path / "a.wav", TONE, 4000)
+    with pytest.raises(ValueError, match=r"a\.wav' has 4000 samples a second; allowed: 8000 to"):
         check_file(tmp_path / "a.wav")
