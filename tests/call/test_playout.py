@@ -1290,3 +1290,65 @@ def test_a_tap_is_told_of_an_underrun(bench: Any) -> None:
     bench.run(0.5)
     audio = bench.audio(1.0)
     assert bytes(tap.heard) == audio[:4800] + bytes(2400) + audio[4800:]
+
+
+# Losing the stream, and continuing on another.
+
+
+@pytest.mark.parametrize("plays_on", [False, True, None])
+def test_nothing_goes_out_while_the_stream_is_lost(make_bench: type[Any], plays_on: Any) -> None:
+    bench = make_bench(plays_on_when_lost=plays_on)
+    bench.playout.play(bench.audio(2.0))
+    bench.run(1.0)
+    sent = len(bench.messages)
+    bench.playout.suspend()
+    bench.playout.play(bench.audio(0.5))
+    bench.playout.checkpoint("later")
+    bench.run(1.0)
+    assert [each for each in bench.kinds[sent:] if each == "playAudio"] == []
+
+
+def test_what_a_carrier_dropped_is_sent_again_from_where_the_caller_was(
+    make_bench: type[Any],
+) -> None:
+    bench = make_bench(plays_on_when_lost=False)
+    bench.playout.play(bench.audio(2.0))
+    bench.run(1.0)
+    sent = len(bench.payloads)
+    bench.playout.suspend()
+    bench.clock.now += 30
+    assert bench.playout.unheard == pytest.approx(1.0)
+    count = len(bench.messages)
+    bench.playout.reopen("another")
+    assert bench.kinds[count] == "clearAudio"
+    assert b'"another"' in bench.messages[count]
+    bench.run(2.0)
+    assert b"".join(bench.payloads[sent:]) == bench.audio(2.0)[8000:]
+    assert bench.counters.underruns == 0
+
+
+def test_what_a_carrier_played_on_is_not_sent_again(make_bench: type[Any]) -> None:
+    bench = make_bench(plays_on_when_lost=True)
+    bench.playout.play(bench.audio(2.0))
+    bench.run(1.0)
+    sent = len(bench.payloads)
+    bench.playout.suspend()
+    bench.clock.now += 30
+    bench.playout.reopen("stream")
+    bench.run(2.0)
+    again = b"".join(bench.payloads[sent:])
+    assert again == bench.audio(2.0)[-len(again) :]
+    assert len(again) == pytest.approx(0.4 * 8000, abs=0.1 * 8000)
+
+
+def test_an_end_while_the_stream_is_lost_settles_by_what_was_heard(make_bench: type[Any]) -> None:
+    bench = make_bench(plays_on_when_lost=False)
+    start = bench.playout.play(bench.audio(2.0))
+    bench.run(1.0)
+    bench.playout.suspend()
+    bench.clock.now += 3
+    bench.playout.end()
+    heard = bench.playout.outcome(start, 16_000, 0)
+    assert heard.seconds == pytest.approx(1.0, abs=0.03)
+    assert heard.interrupted
+    bench.playout.suspend()

@@ -3,6 +3,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from mediaserver.call import (
     Checkpoint,
     Frame,
     Interrupt,
+    Reconnected,
     Session,
     Started,
     StreamEndedError,
@@ -751,3 +753,28 @@ def test_a_tap_is_told_of_each_frame(live: Session, clock: Any) -> None:
     begun(live).playout.tap = None
     live.receive(media(b"\x02" * 160))
     assert len(told) == 1
+
+
+# Losing the connection, and continuing on another.
+
+
+def test_a_stream_that_is_opened_again_goes_on(live: Session, shell: Shell) -> None:
+    live.receive(media(chunk=7))
+    live.suspend()
+    live.send_dtmf("5")
+    assert shell.sent == []
+    live.reopen(msgspec.structs.replace(begun(live).start, stream_id="another"), 2.5)
+    assert [each["event"] for each in shell.sent] == ["clearAudio", "sendDTMF"]
+    assert shell.sent[0]["streamId"] == "another"
+    live.receive(media(chunk=1))
+    live.receive(media(chunk=2))
+    assert live.counters.frames_lost == live.counters.frames_out_of_order == 0
+    (_, reconnected, *frames) = events(live)
+    assert reconnected == Reconnected(2.5)
+    assert len(frames) == 2
+
+
+def test_what_has_not_started_cannot_be_lost(session: Session) -> None:
+    session.suspend()
+    session.receive(start())
+    assert not session.ended
