@@ -154,7 +154,7 @@ def test_audio_beyond_the_limit_is_an_error() -> None:
     ("message", "error"),
     [
         (b"{}", "binary frame"),
-        ("hello", "malformed"),
+        ("hello", "not_json: the message is not JSON"),
         ('{"event":"sing"}', "unknown command 'sing'"),
         (SetCheckpoint("another", "x"), "checkpoint for another stream"),
         (ClearAudio("another"), "clearAudio for another stream"),
