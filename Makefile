@@ -69,6 +69,7 @@ bench: $(VENV)/.installed  ## Codecs, transport, playback and agents beside othe
 	@$(BIN)/python -m benchmarks.noise
 	@$(BIN)/python -m benchmarks.voice_activity
 	@$(BIN)/python -m benchmarks.heard_words
+	@$(BIN)/python -m benchmarks.sentences
 	@$(BIN)/python -m benchmarks.agents
 
 interop/.venv/.installed: interop/requirements.txt interop/constraints.txt pyproject.toml

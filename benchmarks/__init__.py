@@ -1,1 +1,1 @@
-"""Timings of codecs, transport and playback, beside other packages."""
+"""Figures of codecs, transport, playback and sentences, beside other packages."""

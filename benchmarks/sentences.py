@@ -4,8 +4,8 @@
 
 `sentence_corpus/` has what telephone agents say in two dozen languages, with the places where it is
 to be cut. Each utterance is cut twice: once as a whole, and once as it comes from a model, one
-character at a time. A library that knows no streams is asked about the text so far after each
-character, and all of its sentences but the last count as complete. Libraries are told the language;
+character at a time. A library that knows no streams is asked about the text so far again
+and again, and all of its sentences but the last count as complete. Libraries are told the language;
 `Sentences` is not.
 
 The figures do not depend on the machine. The exit status is 1 if `Sentences` misses a goal.
@@ -226,7 +226,7 @@ def score_theirs(utterances: Iterable[SaidByAgent], split: Splitter, *, streamin
         first, complete = None, 0
         taken_back = False
         out: list[str] = []
-        for place in range(1, len(said.text) + 1) if streaming else ():
+        for place in _places_that_matter(said.text) if streaming else ():
             pieces = split(said.language, said.text[:place])
             taken_back |= pieces[:complete] != out
             if len(pieces) - 1 > complete:
@@ -236,6 +236,13 @@ def score_theirs(utterances: Iterable[SaidByAgent], split: Splitter, *, streamin
         _add(score, said, right, count, alone, first)
         score.streamed_right += right and not taken_back
     return score
+
+
+def _places_that_matter(text: str) -> Iterator[int]:
+    """Yield the places at which a splitter may learn something: not within words."""
+    for place in range(1, len(text) + 1):
+        if not text[max(0, place - 2) : place].isalnum():
+            yield place
 
 
 def _add(

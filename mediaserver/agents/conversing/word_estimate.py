@@ -7,6 +7,7 @@ that fits, and the time between two matches is divided among the letters.
 from __future__ import annotations
 
 import re
+import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -17,20 +18,32 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mediaserver.agents.conversing.scripts import CLUSTER, IDEOGRAPHS, STOPS, UNSPACED
 from mediaserver.call import Frame
 
 
 SECONDS_PER_LETTER: Final = 0.066
 """Seconds that a letter takes in speech of ordinary speed, without pauses."""
 
-_IDEOGRAPHS: Final = "぀-ヿ㐀-鿿豈-﫿가-힯"
-_WORD: Final = re.compile(rf"[{_IDEOGRAPHS}][^\w\s]*|[^\s{_IDEOGRAPHS}]+")
-_IDEOGRAPH: Final = re.compile(rf"[{_IDEOGRAPHS}]")
+# Where words are not parted by spaces, an ideograph counts as a word, or a letter with its vowels.
+_WORD: Final = re.compile(
+    rf"(?:[{IDEOGRAPHS}]|{CLUSTER})[^\w\s{IDEOGRAPHS}{UNSPACED}]*"
+    rf"|[^\s\u200b{IDEOGRAPHS}{UNSPACED}]+"
+)
+_IDEOGRAPH: Final = re.compile(rf"[{IDEOGRAPHS}]")
 _SYLLABLE: Final = re.compile(r"[aeiouyáéíóúàèìòùâêîôûäëïöüãõåæø]+")
 
 # The time to say one of these, in letters.
 _OF_IDEOGRAPH: Final = 3.0
 _OF_DIGIT: Final = 7.0
+# In these scripts vowels are not written, or a letter is a syllable; by eSpeak NG's voices.
+_OF_LETTER: Final = {
+    **dict.fromkeys(("ARABIC", "HEBREW", "SYRIAC"), 1.6),
+    **dict.fromkeys(("DEVANAGARI", "BENGALI", "GUJARATI", "GURMUKHI"), 1.3),
+    **dict.fromkeys(("THAI", "LAO", "KHMER"), 1.3),
+    "ARMENIAN": 1.2,
+    "ETHIOPIC": 2.2,
+}
 _OF_SPELLED_LETTER: Final = 3.5
 _OF_SYLLABLE: Final = 0.25
 _OF_SYMBOL: Final = {"$": 6.0, "€": 4.0, "£": 5.0, "%": 7.0, "&": 3.0, "@": 2.0, "+": 4.0}
@@ -41,10 +54,10 @@ _SHORTEST_PAUSE: Final = 0.1  # the closure of a p, t or k is shorter, most of t
 
 # Seconds of the pause at a mark, and the cost of assuming that there was none.
 _PAUSES: Final = {
-    **dict.fromkeys(".!?…。！？｡؟۔।\n", (0.4, 3.0)),  # noqa: RUF001
-    **dict.fromkeys(",;:—–，、；：", (0.2, 0.7)),  # noqa: RUF001
+    **dict.fromkeys(f".!?…{STOPS}\n", (0.4, 3.0)),
+    **dict.fromkeys(",;:—–，、；：،؛၊፣፤՝", (0.2, 0.7)),
 }
-_SILENT: Final = "".join(_PAUSES) + "\"'”’»)]}」』）】*_"  # noqa: RUF001
+_SILENT: Final = "".join(_PAUSES) + "\"'”’»)]}」』）】*_"
 _COST_OF_UNEXPLAINED: Final = 8.0  # for each second of pause without punctuation
 _SPREAD: Final = 0.04  # variance of the time that a second of words takes, in seconds squared
 _LOOK_BACK: Final = 4
@@ -112,7 +125,12 @@ def letters_in(word: str) -> float:
     spelled = len(letters) > 1 and "".join(letters).isupper() and (digits or len(letters) < 4)
     if spelled:
         return worth + len(letters) * _OF_SPELLED_LETTER
-    return worth + len(letters) + _OF_SYLLABLE * len(_SYLLABLE.findall(word.lower()))
+    if not letters:
+        return worth
+    signs = sum(unicodedata.category(sign)[0] == "M" for sign in word)
+    each = _OF_LETTER.get(unicodedata.name(letters[0], "").split(" ")[0], 1.0)
+    syllables = len(_SYLLABLE.findall(word.lower()))
+    return worth + (len(letters) + signs) * each + _OF_SYLLABLE * syllables
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,13 @@ def test_without_marks_it_is_estimated() -> None:
     ]
 
 
+def test_an_interruption_of_thai_keeps_half_of_it() -> None:
+    text = "ขอบคุณที่โทรมาวันนี้เราเปิดเก้าโมงถึงหกโมงเย็นค่ะ"
+    heard = spoken(text, speech(4.0)).heard(2.0)
+    assert len(text) * 0.4 < len(heard) < len(text) * 0.6
+    assert text.startswith(heard)
+
+
 def test_all_was_heard_at_the_end_even_of_silence() -> None:
     silence = Frame(MULAW_8K.silence * 8000, MULAW_8K)
     assert spoken("one two", silence).heard(1.0) == "one two"

@@ -33,6 +33,28 @@ def test_punctuation_belongs_to_the_word_before_it() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("ขอบคุณค่ะ รอ", ["ข", "อ", "บ", "คุ", "ณ", "ค่ะ", "ร", "อ"]),
+        ("ကျေးဇူးတင်ပါ။ OK", ["ကျေး", "ဇူး", "တင်", "ပါ။", "OK"]),
+        ("ខ្ញុំ (១២)", ["ខ្ញុំ", "(១២)"]),
+        ("ดีabc12", ["ดี", "abc12"]),
+        ("नमस्ते। जी", ["नमस्ते।", "जी"]),
+    ],
+)
+def test_without_spaces_a_letter_with_its_vowels_is_a_word(text: str, words: list[str]) -> None:
+    found = spoken_words(text)
+    begins = [0, *(word.end for word in found[:-1])]
+    ends = [word.end for word in found]
+    assert [text[i:j].strip() for i, j in zip(begins, ends, strict=True)] == words
+
+
+def test_each_full_stop_is_a_pause() -> None:
+    for text in ("ရပါပြီ။ ပါ", "ነው። ደህና", "է։ Լավ", "है। जी", "يا؟ نعم"):
+        assert max(word.pause for word in spoken_words(text)) == 0.4
+
+
 def test_an_ideograph_is_a_word() -> None:
     assert [word.end for word in spoken_words("你好。abc 我")] == [1, 3, 6, 8]
 
@@ -49,7 +71,15 @@ def test_words_follow_each_other(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("short", "long"),
-    [("a", "strength"), ("word", "4711"), ("usa", "USA"), ("5", "$5"), ("-", "a")],
+    [
+        ("a", "strength"),
+        ("word", "4711"),
+        ("usa", "USA"),
+        ("5", "$5"),
+        ("-", "a"),
+        ("ก", "กี่"),
+        ("ab", "سل"),
+    ],
 )
 def test_some_words_take_longer_than_others(short: str, long: str) -> None:
     assert letters_in(short) < letters_in(long)
