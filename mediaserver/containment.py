@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NoReturn, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary, WeakMethod
 
 from mediaserver.call import StreamEndedError
@@ -30,7 +31,7 @@ _fail: ContextVar[Fail | None] = ContextVar("fail", default=None)
 _owned: WeakKeyDictionary[object, WeakMethod[Any]] = WeakKeyDictionary()
 
 _OWNER = "_mediaserver_fail"
-"""Attribute of a task: the `Fail` of its call."""
+"""Attribute of a task, and of an exit: the `Fail` of its call."""
 
 
 class ContainedError(RuntimeError):
@@ -136,7 +137,7 @@ def run_contained(
 
     An interrupt from the keyboard still ends it, unless the server handles the signal itself.
     """
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
+    with _exits_marked(), asyncio.Runner(loop_factory=loop_factory) as runner:
         loop = runner.get_loop()
         task = loop.create_task(main)
         while True:
@@ -148,6 +149,23 @@ def run_contained(
                 if not contains or (isinstance(error, KeyboardInterrupt) and _may_be_a_signal()):
                     raise
                 (failed_below(error) or factory.fail)(_contain(error))
+
+
+@contextmanager
+def _exits_marked() -> Iterator[None]:
+    """Have ``sys.exit`` note whose call it is called in, which uvloop does not keep."""
+    leave = sys.exit
+
+    def marked(status: Any = None, /) -> NoReturn:
+        error = SystemExit(status)
+        setattr(error, _OWNER, _fail.get())
+        raise error
+
+    sys.exit = marked
+    try:
+        yield
+    finally:
+        sys.exit = leave
 
 
 def _may_be_a_signal() -> bool:
@@ -228,10 +246,13 @@ class _ExceptionHandler:
 def failed_below(error: BaseException) -> Fail | None:
     """Return what to tell of an exit that a callback raised out of the loop; None if not known.
 
-    asyncio's loop leaves the callback's context in the traceback. uvloop leaves nothing there, so
-    that the call is known only if the callback holds the call's owner, or something that has it as
-    ``stream``.
+    ``sys.exit`` has noted it. Otherwise, asyncio's loop leaves the callback's context in the
+    traceback. uvloop leaves nothing there, so that the call is known only if the callback holds the
+    call's owner, or something that has it as ``stream``.
     """
+    noted: Fail | None = getattr(error, _OWNER, None)
+    if noted is not None:
+        return noted
     trace = error.__traceback__
     while trace is not None:
         for value in trace.tb_frame.f_locals.values():

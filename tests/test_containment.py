@@ -296,10 +296,38 @@ class Owner:
         self.failures.append(error)
 
     def leave(self) -> None:
-        sys.exit(4)
+        raise SystemExit(4)
 
 
 loops = pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+
+
+@loops
+@pytest.mark.parametrize("how", ["sys.exit", "a function"])
+def test_a_callback_that_holds_nothing_of_its_call_is_known_by_sys_exit(
+    loop: Callable[[], asyncio.AbstractEventLoop], how: str
+) -> None:
+    owner = Owner()
+    unknown: list[Exception] = []
+    leave = sys.exit
+
+    async def handler() -> None:
+        tell_of_failures(owner.fail, owner)
+        running = asyncio.get_running_loop()
+        if how == "sys.exit":
+            running.call_soon(sys.exit, 4)
+        else:
+            running.call_later(0, lambda: sys.exit(4))
+
+    async def main() -> None:
+        contain_tasks(asyncio.get_running_loop(), unknown.append)
+        await asyncio.create_task(handler())
+        await asyncio.sleep(0.01)
+
+    run_contained(main(), loop_factory=loop)
+    assert [str(each) for each in owner.failures] == ["the handler called sys.exit(4)"]
+    assert not unknown
+    assert sys.exit is leave
 
 
 @loops
