@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dis
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
@@ -62,7 +63,12 @@ def _trial(handler: type[Handler], settings: Mapping[str, Any]) -> list[str]:
         with contained():
             handler(**settings).check_at_start()
     except Exception as error:
-        return error_lines(error)
+        name = handler.__qualname__
+        # Where no line of the application has a part in it, the class says where to look.
+        named = (name, *re.findall(r"^\S+:\d+: ", error_lines(error)[0]))
+        return [
+            line if line.startswith(named) else f"{name}: {line}" for line in error_lines(error)
+        ]
     return []
 
 

@@ -328,8 +328,8 @@ def test_what_a_menu_does_with_other_keys_takes_them(otherwise: Any) -> None:
 def test_a_service_of_another_kind_is_refused() -> None:
     wrong = {"text_to_speech": TimedModel()}
     (line,) = problems(Player, {"clips": "hello", **wrong})
-    assert line.startswith("text_to_speech must be a TextToSpeech, with a method 'speak'")
+    assert line.startswith("Player: text_to_speech must be a TextToSpeech, with a method 'speak'")
     (line,) = problems(Transcriber, {"speech_to_text": TimedTranscription})
-    assert line.startswith("speech_to_text must be an instance: write TimedTranscription(")
+    assert line.startswith("Transcriber: speech_to_text must be an instance: write TimedTrans")
     with pytest.raises(ValueError, match="text_to_speech must be a TextToSpeech"):
         Menu(prompt="hello", choices={"1": "again"}, **cast(Any, wrong))
