@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sized
 
+from mediaserver.server.ended_calls import EndedCalls
+
 
 class ServerCounters:
     """Counts of one process.
@@ -28,6 +30,10 @@ class ServerCounters:
         """Streams whose connection was lost."""
         self.streams_reopened = 0
         """Lost streams that were opened again in time."""
+        self.ended = EndedCalls()
+        """Calls that have ended, by handler."""
+        self.certificate_expires: float | None = None
+        """When the certificate expires, in seconds since the epoch; None without TLS."""
         self.accept_failures = 0
         """Connections that could not be accepted for lack of file descriptors."""
         self.tls_failures = 0

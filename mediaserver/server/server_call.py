@@ -425,6 +425,7 @@ class ServerCall:
         stream, runtime, session = self.stream, self._runtime, self.session
         seconds = runtime.clock() - self._started if stream is not None else 0.0
         log.info("call ended", reason=session.end_reason, seconds=round(seconds, 1), **self._ids())
+        runtime.counters.ended.count(self.accepted.route.name, session.end_reason, seconds)
         if stream is not None and (works := stream.take_after_call()):
             runtime.after_calls.start(works, self._report(stream, seconds), self._ids())
         runtime.leave(self)

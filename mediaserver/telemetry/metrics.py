@@ -7,11 +7,11 @@ reads those.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Final, Protocol
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -23,11 +23,14 @@ from prometheus_client.registry import Collector
 
 from mediaserver import __version__
 from mediaserver.call.counters import StreamCounters
-from mediaserver.call.turn import BUCKETS, Times, TurnCounters
+from mediaserver.call.turn import BUCKETS, TurnCounters
 from mediaserver.telemetry.logs import dropped_lines
 
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+
+CALL_BUCKETS: Final = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
+"""Upper bounds of the histogram of calls' lengths, in seconds."""
 
 STREAM_METRICS: Final[Mapping[str, tuple[str, str]]] = {
     "audio_in": ("audio_received_seconds", "Audio received from callers."),
@@ -58,6 +61,23 @@ STREAM_METRICS: Final[Mapping[str, tuple[str, str]]] = {
 """The metric's name and help text for every field of `StreamCounters`."""
 
 
+class Lengths(Protocol):
+    """How long calls were."""
+
+    counts: list[int]
+    sum: float
+
+
+class Ended(Protocol):
+    """The calls that have ended."""
+
+    causes: Counter[tuple[str, str]]
+
+    @property
+    def lengths(self) -> Mapping[str, Lengths]:
+        """How long they were, by handler."""
+
+
 class Figures(Protocol):
     """The counters of a server."""
 
@@ -75,6 +95,12 @@ class Figures(Protocol):
     loop_lag: float
     loop_lag_max: float
     loop_blocks: int
+
+    certificate_expires: float | None
+
+    @property
+    def ended(self) -> Ended:
+        """The calls that have ended."""
 
     @property
     def calls_active(self) -> int:
@@ -102,7 +128,12 @@ def exposition(source: Source) -> bytes:
     """Return every metric of a server in Prometheus's text format."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(ServerCollector(source))
+    registry.register(_PROCESS)
     return generate_latest(registry)
+
+
+_PROCESS: Final = ProcessCollector(registry=None)
+"""CPU, memory and file descriptors of the process; on Linux alone."""
 
 
 class ServerCollector(Collector):
@@ -126,6 +157,13 @@ class ServerCollector(Collector):
         yield _gauge("calls_limit", "Most simultaneous calls.", source.settings.max_calls)
         yield _gauge("draining", "1 once the server was asked to stop.", int(source.draining))
         yield _counter("calls", "Calls that have connected.", counters.calls_total)
+        yield from _ended(counters.ended)
+        if counters.certificate_expires is not None:
+            yield _gauge(
+                "certificate_expiry_timestamp_seconds",
+                "When the TLS certificate expires, in seconds since the epoch.",
+                counters.certificate_expires,
+            )
         yield _by("calls_refused", "Calls refused, by cause.", "cause", counters.refused)
         yield _by("webhooks", "Webhooks answered, by kind of reply.", "kind", counters.webhooks)
         yield _by(
@@ -188,14 +226,31 @@ def _conversations(turns: TurnCounters) -> Iterator[Metric]:
         labels=["stage"],
     )
     for stage, times in turns.stages.items():
-        seconds.add_metric([stage], _buckets(times), times.sum)
+        seconds.add_metric([stage], _buckets(times, BUCKETS), times.sum)
     yield seconds
 
 
-def _buckets(times: Times) -> list[tuple[str, float]]:
+def _ended(ended: Ended) -> Iterator[Metric]:
+    causes = CounterMetricFamily(
+        "mediaserver_calls_ended",
+        "Calls that have ended, by handler and cause.",
+        labels=["handler", "cause"],
+    )
+    for labels, number in sorted(ended.causes.items()):
+        causes.add_metric(labels, number)
+    yield causes
+    seconds = HistogramMetricFamily(
+        "mediaserver_call_seconds", "Length of the calls that have ended.", labels=["handler"]
+    )
+    for handler, lengths in sorted(ended.lengths.items()):
+        seconds.add_metric([handler], _buckets(lengths, CALL_BUCKETS), lengths.sum)
+    yield seconds
+
+
+def _buckets(times: Lengths, bounds: Sequence[float]) -> list[tuple[str, float]]:
     """Return cumulative counts, which Prometheus expects."""
-    bounds = [*(str(bound) for bound in BUCKETS), "+Inf"]
-    return list(zip(bounds, accumulate(times.counts), strict=True))
+    names = [*(str(bound) for bound in bounds), "+Inf"]
+    return list(zip(names, accumulate(times.counts), strict=True))
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -1,3 +1,4 @@
+import sys
 from collections import Counter
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,11 @@ def source(totals: StreamCounters | None = None, **figures: Any) -> SimpleNamesp
         streams_lost=8,
         streams_reopened=6,
         accept_failures=8,
+        certificate_expires=1_900_000_000.0,
+        ended=SimpleNamespace(
+            causes=Counter({("Echo", "plivo"): 2}),
+            lengths={"Echo": SimpleNamespace(counts=[1, 0, 1, 0, 0, 0, 0, 0, 0], sum=50.0)},
+        ),
         tls_failures=9,
         connections_dropped=Counter(idle=10),
         loop_lag=0.002,
@@ -56,6 +62,10 @@ def test_every_figure_is_shown() -> None:
     assert shown["mediaserver_dead_peers_total",] == 4
     assert shown["mediaserver_streams_lost_total",] == 8
     assert shown["mediaserver_streams_reopened_total",] == 6
+    assert shown["mediaserver_certificate_expiry_timestamp_seconds",] == 1_900_000_000
+    assert shown["mediaserver_calls_ended_total", "plivo", "Echo"] == 2
+    assert shown["mediaserver_call_seconds_count", "Echo"] == 2
+    assert shown["mediaserver_call_seconds_sum", "Echo"] == 50
     assert shown["mediaserver_accept_failures_total",] == 8
     assert shown["mediaserver_tls_failures_total",] == 9
     assert shown["mediaserver_connections_dropped_total", "idle"] == 10
@@ -106,3 +116,10 @@ def test_turns_are_shown() -> None:
     assert buckets == {"0.1": 1, "0.6": 1, "0.7": 3, "10.0": 3, "+Inf": 4}
     assert shown["mediaserver_turn_seconds_count", "audio_heard"] == 4
     assert shown["mediaserver_turn_seconds_sum", "audio_heard"] == pytest.approx(21.38)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")
+def test_figures_of_the_process_are_shown() -> None:
+    shown = samples(exposition(source()))
+    for name in ("cpu_seconds_total", "resident_memory_bytes", "open_fds", "max_fds"):
+        assert shown[f"process_{name}",] > 0

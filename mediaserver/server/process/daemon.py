@@ -109,6 +109,8 @@ class Daemon(uvicorn.Server):
         """The exit status for the process."""
         self._runtime = runtime
         self._certificates = certificates
+        if certificates is not None:
+            runtime.counters.certificate_expires = certificates.expires
         self._drain = Drain(
             delay=settings.drain_delay,
             timeout=settings.drain_timeout,
@@ -255,6 +257,7 @@ class Daemon(uvicorn.Server):
             )
         if self._certificates is not None and (self._hung_up or counter % _CERTIFICATE_TICKS == 0):
             self._certificates.reload_if_changed()
+            self._runtime.counters.certificate_expires = self._certificates.expires
         self._hung_up = False
         if self._stops:
             return self._leave()

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import os
 import ssl
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import structlog
 
 
 log = structlog.get_logger(__name__)
+
+_PEM_BEGIN: Final = "-----BEGIN CERTIFICATE-----"
+_PEM_END: Final = "-----END CERTIFICATE-----"
 
 _Fingerprint = tuple[tuple[int, int, int], ...]
 
@@ -42,6 +47,8 @@ class Certificates:
         self._fingerprint = self._look()
         self.context = self._new_context()
         """The context for TLS 1.2 and later."""
+        self.expires = self._read_expiry()
+        """When the server's certificate expires, in seconds since the epoch; None if unreadable."""
 
     def reload_if_changed(self) -> bool:
         """Load the files if they have changed, and tell whether new ones are in use.
@@ -61,6 +68,7 @@ class Certificates:
                 "new certificate not usable", error=str(error), hint="the old one stays in use"
             )
             return False
+        self.expires = self._read_expiry()
         log.info("certificate reloaded", certfile=str(self._certfile))
         return True
 
@@ -83,8 +91,49 @@ class Certificates:
         except OSError as error:
             raise TLSError(f"{files}: {error.strerror or error}") from None
 
+    def _read_expiry(self) -> float | None:
+        text = self._certfile.read_text("latin-1")
+        begin, end = text.find(_PEM_BEGIN), text.find(_PEM_END)
+        if begin < 0 or end < begin:
+            return None
+        return not_after(ssl.PEM_cert_to_DER_cert(text[begin : end + len(_PEM_END)] + "\n"))
+
     def _look(self) -> _Fingerprint:
         return tuple(_stat(file) for file in (self._certfile, self._keyfile) if file is not None)
+
+
+def not_after(der: bytes) -> float | None:
+    """Return when a certificate expires, in seconds since the epoch; None if it cannot be read.
+
+    The standard library tells this only of a peer's certificate. In RFC 5280, section 4.1, the
+    validity is the fifth field of the inner sequence, after the optional version, the serial
+    number, the algorithm and the issuer.
+    """
+    try:
+        fields = _content(_content(der)[1])[1]
+        if fields[0] == _VERSION:
+            fields = _content(fields)[2]
+        for _ in range(3):
+            fields = _content(fields)[2]
+        _, _, rest = _content(_content(fields)[1])
+        kind, text, _ = _content(rest)
+        form = "%y%m%d%H%M%SZ" if kind == _UTC_TIME else "%Y%m%d%H%M%SZ"
+        return datetime.strptime(text.decode(), form).replace(tzinfo=UTC).timestamp()
+    except (IndexError, ValueError):
+        return None
+
+
+_VERSION: Final = 0xA0
+_UTC_TIME: Final = 0x17
+
+
+def _content(der: bytes) -> tuple[int, bytes, bytes]:
+    """Return the tag and the content of the first element, and what follows it."""
+    start, length = 2, der[1]
+    if length >= 0x80:
+        start += length - 0x80
+        length = int.from_bytes(der[2:start], "big")
+    return der[0], der[start : start + length], der[start + length :]
 
 
 def _stat(file: Path) -> tuple[int, int, int]:

@@ -1,15 +1,18 @@
 import os
 import ssl
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from ssl import SSLContext
 from typing import Any
 
 import pytest
 import trustme
+from hypothesis import given
+from hypothesis import strategies as st
 from trustme import CA
 
-from mediaserver.server.process.tls import Certificates, TLSError
+from mediaserver.server.process.tls import Certificates, TLSError, not_after
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +152,16 @@ def test_a_key_without_its_passphrase_is_refused_without_asking(
     with pytest.raises(TLSError):
         Certificates(tmp_path / "cert.pem", tmp_path / "key.pem")
     assert Certificates(tmp_path / "cert.pem", tmp_path / "key.pem", "open sesame").context
+
+
+@pytest.mark.parametrize("year", [2031, 2049, 2051])
+def test_when_a_certificate_expires_is_read(tmp_path: Path, year: int) -> None:
+    moment = datetime(year, 2, 3, 4, 5, 6, tzinfo=UTC)
+    certificate = trustme.CA().issue_cert("one.example", not_after=moment)
+    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    assert Certificates(tmp_path / "server.pem").expires == moment.timestamp()
+
+
+@given(st.binary(max_size=60))
+def test_what_is_no_certificate_has_no_expiry(data: bytes) -> None:
+    not_after(data)

@@ -1,0 +1,72 @@
+"""Counts of the calls that have ended, by handler: why they ended, and how long they were."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from typing import Final
+
+from mediaserver.telemetry.metrics import CALL_BUCKETS
+
+
+_CAUSES: Final = {
+    "handler_error": ("the handler failed",),
+    "handler": ("closed by the handler", "the handler returned", "the handler was cancelled"),
+    "shutdown": ("the server is shutting down", "the host ended the stream"),
+    "lost": (
+        "the connection was lost",
+        "the WebSocket failed",
+        "nothing came for",
+        "the peer left",
+        "the peer read nothing",
+        "a ping was not answered",
+        "a checkpoint is",
+    ),
+    "limit": (
+        "the call was longer",
+        "the caller was silent",
+        "no start event",
+        "more events than",
+        "too many",
+        "this server has reached",
+    ),
+}
+"""How the reasons begin that this server gives. All others are Plivo's."""
+
+
+def cause_of_end(reason: str) -> str:
+    """Return the cause under which an end is counted, by the reason in the log."""
+    for cause, beginnings in _CAUSES.items():
+        if reason.startswith(beginnings):
+            return cause
+    return "plivo"
+
+
+class EndedCalls:
+    """The calls of one process that have ended."""
+
+    def __init__(self) -> None:
+        self.causes: Counter[tuple[str, str]] = Counter()
+        """Number of calls by handler and cause."""
+        self.lengths: dict[str, CallLengths] = {}
+        """How long they were, by handler."""
+
+    def count(self, handler: str, reason: str, seconds: float) -> None:
+        """Count a call."""
+        self.causes[handler, cause_of_end(reason)] += 1
+        self.lengths.setdefault(handler, CallLengths()).count(seconds)
+
+
+class CallLengths:
+    """A histogram of calls' lengths."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(CALL_BUCKETS) + 1)
+        """Count for each of `CALL_BUCKETS`, and for the one without a bound; not cumulative."""
+        self.sum = 0.0
+        """Sum in seconds."""
+
+    def count(self, seconds: float) -> None:
+        """Count one call."""
+        self.counts[bisect_left(CALL_BUCKETS, seconds)] += 1
+        self.sum += seconds
