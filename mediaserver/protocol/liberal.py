@@ -7,6 +7,7 @@ base64 parsers never leave this module.
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 from typing import Any, Final
 
 import msgspec
@@ -27,8 +28,10 @@ MAX_DEPTH: Final = 32
 PARSER_ERRORS: Final = (msgspec.MsgspecError, ValueError, RecursionError)
 """What msgspec raises on bad input: its own errors, UnicodeError, RecursionError if too deep."""
 
-_BRACKETS: Final = re.compile(rb'"(?:[^"\\]+|\\.)*"?|[][{}]', re.DOTALL)
-"""A string, in which brackets do not count, or a bracket."""
+_STRING: Final = re.compile(rb'"(?:[^"\\]+|\\.)*"?', re.DOTALL)
+"""A string, in which brackets do not count; the last one may break off."""
+_STEPS: Final = [(byte in b"[{") - (byte in b"]}") for byte in range(256)]
+"""By byte, how much deeper it leads."""
 
 _parse = msgspec.json.Decoder().decode
 
@@ -137,12 +140,8 @@ def _number(digits: str) -> int | float | None:
 
 def _opens_deeper_than(limit: int, text: str | bytes | bytearray) -> bool:
     """Return whether text that is not JSON opens more than `limit` brackets within each other."""
-    depth = 0
-    for bracket in _BRACKETS.findall(text.encode() if isinstance(text, str) else text):
-        depth += (bracket in b"[{") - (bracket in b"]}")
-        if depth > limit:
-            return True
-    return False
+    bare = _STRING.sub(b"", text.encode() if isinstance(text, str) else text)
+    return max(accumulate(map(_STEPS.__getitem__, bare)), default=0) > limit
 
 
 def _deeper_than(limit: int, value: Any) -> bool:

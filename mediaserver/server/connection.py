@@ -44,8 +44,8 @@ _SEND_BUFFER = 65_536
 SLICE_FRAMES = 32
 """Frames of one connection that are read in one turn of the loop; then others have theirs."""
 
-SLICE_BYTES = 32_768
-"""Bytes after which a turn ends as well."""
+SLICE_BYTES = 8_192
+"""Bytes after which a turn ends as well: what takes longest to read takes a millisecond."""
 
 _SHORT = 126
 _LONG = 65_536
