@@ -6,7 +6,7 @@ import os
 import signal
 
 
-def main() -> None:
+def launch() -> None:
     """Run the command that the arguments name."""
     # An interrupted import raises all kinds of errors, and there is nothing to clean up yet.
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
@@ -17,4 +17,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    launch()

@@ -28,9 +28,9 @@ def test_an_interruption_while_modules_are_imported_is_quiet() -> None:
         "        if name == 'numpy':\n"
         "            os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.meta_path.insert(0, Interrupt())\n"
-        "from mediaserver.__main__ import main\n"
+        "from mediaserver.__main__ import launch\n"
         "assert 'numpy' not in sys.modules\n"
-        "main()\n"
+        "launch()\n"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=os.environ
