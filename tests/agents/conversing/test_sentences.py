@@ -146,11 +146,11 @@ def test_the_corpus_is_cut_right() -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("begins", ["", "```\n"])
 def test_a_long_text_takes_no_longer_than_its_length(part: str, begins: str) -> None:
-    text = begins + part * (30_000 // len(part))
+    text = begins + part * (10_000 // len(part))
     cut(text)
-    cut(text[:10_000], longest=1_000_000, first=None)
+    cut(text[:5_000], longest=1_000_000, first=None)
     sentences = Sentences()
-    for letter in text[:5_000]:
+    for letter in text[:2_000]:
         sentences.feed(letter)
     assert len(sentences._text) < 1000
 
