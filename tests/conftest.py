@@ -68,6 +68,8 @@ def logs_as_they_were() -> Iterator[None]:
     hooks = warnings.showwarning, sys.unraisablehook, threading.excepthook
     yield
     warnings.showwarning, sys.unraisablehook, threading.excepthook = hooks
+    for handler in set(root.handlers) - set(handlers):
+        handler.close()
     root.handlers[:] = [handler for handler in root.handlers if handler in handlers] or handlers
     root.setLevel(level)
     structlog.configure(**config)
