@@ -84,6 +84,11 @@ _MAY_BLOCK = [
     ("threading.Lock.acquire", "/server/process/watchdog.py", "stop"),
     # Two files of this machine, now and then.
     ("os.stat", "/server/process/tls.py", "_stat"),
+    ("io.TextIOWrapper.read", "/server/process/tls.py", "_read_expiry"),
+    # The kernel answers reads of /proc at once.
+    ("io.BufferedReader.read", "prometheus_client/process_collector.py", "collect"),
+    ("io.TextIOWrapper.read", "prometheus_client/process_collector.py", "collect"),
+    ("os.listdir", "prometheus_client/process_collector.py", "collect"),
     # What went wrong at a start is told by its file, as seen from the working directory.
     ("os.getcwd", "mediaserver/error_lines.py", "_shown"),
     # The figures of the process are files in memory.
