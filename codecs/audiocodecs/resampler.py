@@ -185,9 +185,9 @@ def resample(samples: Samples, rate_in: int, rate_out: int) -> Samples:
         channels = [resample(channel, rate_in, rate_out) for channel in samples.T]
         return np.stack(channels, axis=1)
     late = np.concatenate([resampler.process(samples), resampler.flush()])
-    in_time = late[round(resampler.delay * rate_out) :]
+    in_time = late[round(resampler.delay * resampler.rate_out) :]
     # libsoxr rounds the length to the nearest sample
-    length = -(-len(samples) * rate_out // rate_in)
+    length = -(-len(samples) * resampler.rate_out // resampler.rate_in)
     return (
         in_time if len(in_time) == length else np.resize(np.append(in_time, INT16.type(0)), length)
     )

@@ -3,19 +3,32 @@
 A writer that cannot seek back, such as one that writes to a pipe, leaves any size in the header: 0,
 0xFFFFFFFF, 0x7FFFFFFF and others. A file that was cut short has less than its header says. In all
 these files the audio ends where the file ends. The layout is that of Microsoft and IBM's
-"Multimedia Programming Interface and Data Specifications 1.0", and of EBU Tech 3306 for RF64.
+"Multimedia Programming Interface and Data Specifications 1.0" (RIFF, and RIFX with the most
+significant byte first), of EBU Tech 3306 for RF64, and of ITU-R BS.2088 for BW64.
 """
 
 import io
 import struct
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias
 
+
+_Order: TypeAlias = Literal["little", "big"]
 
 _MOST_CHUNKS = 1000
 """Number of chunks before the audio; files have a handful."""
 _LONGEST_FORMAT = 1024
 _LONGEST_AUDIO = 0xFFFF_0000
-_CHUNK = struct.Struct("<4sI")
+_IN_DS64 = 0xFFFF_FFFF
+"""The size of the audio when the chunk ``ds64`` has it, in 64 bits."""
+_ORDERS: dict[bytes, _Order] = {
+    b"RIFF": "little",
+    b"RF64": "little",
+    b"BW64": "little",
+    b"RIFX": "big",
+}
+_HEAD = 8
+"""Bytes before the content of a chunk: its name and its size."""
+_HEADS = {"little": struct.Struct("<4sI"), "big": struct.Struct(">4sI")}
 
 
 class RiffAudio(NamedTuple):
@@ -27,18 +40,24 @@ class RiffAudio(NamedTuple):
     """Position of the first byte of audio."""
     size: int
     """In bytes."""
+    order: _Order
+    """The order of the bytes in a number."""
 
     @property
     def header(self) -> bytes:
         """The header of a file that has only this audio, with sizes that are right."""
         format = self.format + bytes(len(self.format) % 2)
+        pack = _HEADS[self.order].pack
         return b"".join(
             (
-                _CHUNK.pack(b"RIFF", 4 + 8 + len(format) + 8 + self.size + self.size % 2),
+                pack(
+                    b"RIFF" if self.order == "little" else b"RIFX",
+                    4 + 8 + len(format) + 8 + self.size + self.size % 2,
+                ),
                 b"WAVE",
-                _CHUNK.pack(b"fmt ", len(self.format)),
+                pack(b"fmt ", len(self.format)),
                 format,
-                _CHUNK.pack(b"data", self.size),
+                pack(b"data", self.size),
             )
         )
 
@@ -53,24 +72,31 @@ def find_audio(file: BinaryIO) -> RiffAudio | None:
     end = file.seek(0, io.SEEK_END)
     file.seek(0)
     head = file.read(12)
-    if head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
+    order = _ORDERS.get(head[:4])
+    if order is None or head[8:] != b"WAVE":
         return None
-    closed = int.from_bytes(head[4:8], "little") + 8 == end
+    chunks = _Chunks(file, order, end)
+    closed = int.from_bytes(head[4:8], order) + 8 == end
     format = b""
+    long_size = 0
     position = 12
     for _ in range(_MOST_CHUNKS):
-        name, size = _chunk(file, position)
-        position += _CHUNK.size
+        name, size = chunks.at(position)
+        position += _HEAD
         if name == b"data":
-            found = _audio_size(file, position, size, end)
-            if found < int.from_bytes(format[12:14], "little") and (size or not closed):
+            found = chunks.audio_size(position, long_size if size == _IN_DS64 else size)
+            if found < int.from_bytes(format[12:14], order) and (size or not closed):
                 raise EOFError
-            return RiffAudio(format, position, found) if 0 < found <= _LONGEST_AUDIO else None
+            return (
+                RiffAudio(format, position, found, order) if 0 < found <= _LONGEST_AUDIO else None
+            )
         if not name or position + size > end:
             raise EOFError
         if name == b"fmt " and size <= _LONGEST_FORMAT:
             format = file.read(size)
-        position = _following(file, position + size) if size % 2 else position + size
+        elif name == b"ds64":
+            long_size = int.from_bytes(file.read(16)[8:], order)
+        position = chunks.following(position + size) if size % 2 else position + size
     return None
 
 
@@ -115,37 +141,43 @@ class FileOf(io.RawIOBase):
         return len(found)
 
 
-def _chunk(file: BinaryIO, position: int) -> tuple[bytes, int]:
-    """Return the name and the size of the chunk at `position`; an empty name if there is none."""
-    file.seek(position)
-    head = file.read(_CHUNK.size)
-    return _CHUNK.unpack(head) if len(head) == _CHUNK.size else (b"", 0)
+class _Chunks:
+    """The chunks of a file that is `end` bytes long."""
 
+    def __init__(self, file: BinaryIO, order: _Order, end: int) -> None:
+        self._file = file
+        self._struct = _HEADS[order]
+        self._end = end
 
-def _following(file: BinaryIO, position: int) -> int:
-    """Return where the chunk after one of an odd size begins: some writers leave out the pad."""
-    known = (b"data", b"fmt ", b"fact", b"LIST")
-    if _chunk(file, position)[0] in known and _chunk(file, position + 1)[0] not in known:
-        return position
-    return position + 1
+    def at(self, position: int) -> tuple[bytes, int]:
+        """Return the name and the size of the chunk at `position`; no name if there is none."""
+        self._file.seek(position)
+        head = self._file.read(_HEAD)
+        return self._struct.unpack(head) if len(head) == _HEAD else (b"", 0)
 
+    def following(self, position: int) -> int:
+        """Return where the chunk after one of odd size begins: some writers leave out the pad."""
+        known = (b"data", b"fmt ", b"fact", b"LIST")
+        if self.at(position)[0] in known and self.at(position + 1)[0] not in known:
+            return position
+        return position + 1
 
-def _audio_size(file: BinaryIO, start: int, size: int, end: int) -> int:
-    available = end - start
-    if size > available or (not size and not _are_chunks(file, start, end)):
-        return available
-    return size
+    def audio_size(self, start: int, size: int) -> int:
+        """Return the size of the audio at `start`, of which the header says that it is `size`."""
+        available = self._end - start
+        if size > available or (not size and not self._are_all_from(start)):
+            return available
+        return size
 
-
-def _are_chunks(file: BinaryIO, position: int, end: int) -> bool:
-    """Tell whether there are only whole chunks from `position` to `end`, so that 0 is right."""
-    for _ in range(_MOST_CHUNKS):
-        if position >= end:
-            return True
-        name, size = _chunk(file, position)
-        if not name or not all(0x20 <= letter < 0x7F for letter in name):
-            return False
-        position += _CHUNK.size + size + size % 2
-        if position > end + 1:
-            return False
-    return False
+    def _are_all_from(self, position: int) -> bool:
+        """Tell whether only whole chunks follow `position`, so that the size 0 is right."""
+        for _ in range(_MOST_CHUNKS):
+            if position >= self._end:
+                return True
+            name, size = self.at(position)
+            if not name or not all(0x20 <= letter < 0x7F for letter in name):
+                return False
+            position += _HEAD + size + size % 2
+            if position > self._end + 1:
+                return False
+        return False

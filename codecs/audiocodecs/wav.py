@@ -2,6 +2,7 @@
 
 import io
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -57,15 +58,22 @@ class WavReader:
         file: a path, or a file that is open for reading bytes and can seek.
 
     Raises:
-        AudioError: if the file holds no readable audio.
+        AudioError: if the file holds no readable audio, or is a pipe.
         OSError: if the file cannot be opened.
 
     """
 
-    def __init__(self, file: str | os.PathLike[str] | BinaryIO) -> None:
-        if isinstance(file, str | os.PathLike):
+    def __init__(self, file: str | bytes | os.PathLike[str] | BinaryIO) -> None:
+        if isinstance(file, str | bytes | os.PathLike):
             self._source = repr(os.fspath(file))
+            if stat.S_ISFIFO(os.stat(file).st_mode):
+                # Opening it would wait for a writer.
+                raise AudioError(
+                    f"{self._source} is a pipe: read it, and give decode_wav the bytes"
+                )
             self._raw: BinaryIO = open(file, "rb")  # noqa: SIM115 - closed by close()
+        elif not hasattr(file, "seek"):
+            raise AudioError(f"audio is read from a path or an open file, not {shown(file)}")
         else:
             size = file.seek(0, io.SEEK_END)
             self._source = f"the data ({size} bytes)"
@@ -148,7 +156,7 @@ def read_wav(path: str | os.PathLike[str]) -> Wav:
     """Read a WAV or FLAC file; see `decode_wav`.
 
     Raises:
-        AudioError: if the file holds no readable audio.
+        AudioError: if the file holds no readable audio, or is a pipe.
         OSError: if the file cannot be opened.
 
     """

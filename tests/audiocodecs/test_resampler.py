@@ -338,3 +338,9 @@ def test_a_clip_of_any_rate_has_the_length_and_the_pitch_that_it_had(
     assert len(output) == math.ceil(count * rates[1] / rates[0])
     heard = resample(tone(1000, rates[0], 0.1), *rates)
     assert level(heard, rates[1], 1000) == pytest.approx(30000, rel=0.05)
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.int64])
+def test_a_rate_may_be_a_number_of_numpy(kind: Any) -> None:
+    samples = np.zeros(100_000, np.int16)
+    assert len(resample(samples, kind(8000), kind(48000))) == 600_000

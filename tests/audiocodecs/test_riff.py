@@ -68,18 +68,35 @@ def test_every_encoding_is_read_to_the_end(subtype: str) -> None:
     assert np.array_equal(decode_wav(data).samples, decode_wav(whole).samples)
 
 
-@pytest.mark.parametrize("data_size", [0, 2**64 - 1, 2**63])
-def test_an_open_rf64_is_read_to_the_end(data_size: int) -> None:
+def long_riff(kind: bytes, data_size: int, *behind: bytes) -> bytes:
     sizes = chunk(b"ds64", struct.pack("<QQQI", 2**64 - 1, data_size, 0, 0))
-    data = riff(
-        sizes,
-        FORMAT,
-        struct.pack("<4sI", b"data", 0xFFFFFFFF),
-        AUDIO,
-        size=0xFFFFFFFF,
-        kind=b"RF64",
-    )
+    audio = struct.pack("<4sI", b"data", 0xFFFFFFFF) + AUDIO
+    return riff(sizes, FORMAT, audio, *behind, size=0xFFFFFFFF, kind=kind)
+
+
+@pytest.mark.parametrize("kind", [b"RF64", b"BW64"])
+@pytest.mark.parametrize("data_size", [0, 2**64 - 1, 2**63, len(AUDIO)])
+def test_an_rf64_is_read_to_the_end(kind: bytes, data_size: int) -> None:
+    assert np.array_equal(decode_wav(long_riff(kind, data_size)).samples, SAMPLES)
+
+
+@pytest.mark.parametrize("kind", [b"RF64", b"BW64"])
+def test_chunks_behind_the_audio_of_an_rf64_are_not_heard(kind: bytes) -> None:
+    data = long_riff(kind, len(AUDIO), chunk(b"axml", b"<ebuCoreMain/>" * 9))
     assert np.array_equal(decode_wav(data).samples, SAMPLES)
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFFFFF, len(AUDIO)])
+def test_a_file_with_the_other_byte_order_is_read_to_the_end(size: int) -> None:
+    file = io.BytesIO()
+    soundfile.write(file, SAMPLES, 8000, format="WAV", subtype="PCM_16", endian="BIG")
+    data = bytearray(file.getvalue())
+    assert data[:4] == b"RIFX"
+    struct.pack_into(">I", data, 4, size)
+    struct.pack_into(">I", data, 40, size)
+    assert np.array_equal(decode_wav(data).samples, SAMPLES)
+    with pytest.raises(AudioError, match="it ends before its audio"):
+        decode_wav(data[:HEADER])
 
 
 @given(st.integers(0, len(AUDIO) + HEADER))

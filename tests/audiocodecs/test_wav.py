@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -280,3 +281,21 @@ def test_flac_that_was_cut_short_is_refused_with_a_reason(part: float) -> None:
     data = file_of(RAMP, "PCM_16", "FLAC")
     with pytest.raises(AudioError, match=r"cannot be read as WAV or FLAC: .+"):
         decode_wav(data[: int(part * len(data))])
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "prompt.wav")
+    with pytest.raises(AudioError, match=r"prompt.wav' is a pipe: read it, and give decode_wav"):
+        read_wav(tmp_path / "prompt.wav")
+
+
+def test_a_path_may_be_bytes(tmp_path: Path) -> None:
+    write_wav(tmp_path / "ramp.wav", RAMP, 8000)
+    with WavReader(os.fsencode(tmp_path / "ramp.wav")) as reader:
+        assert np.array_equal(reader.read(len(RAMP)), RAMP)
+
+
+@pytest.mark.parametrize("file", [None, 3, b"RIFF".decode])
+def test_what_is_neither_a_path_nor_a_file_is_refused(file: Any) -> None:
+    with pytest.raises(AudioError, match="audio is read from a path or an open file, not"):
+        WavReader(file)
