@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
@@ -24,6 +24,7 @@ from mediaserver.call import (
     Turn,
     Waiter,
     Wire,
+    check_audio,
 )
 from mediaserver.playback import Playback
 from mediaserver.readers import AudioReader, ControlReader, EventReader, Reader, TrackReader
@@ -96,6 +97,7 @@ class Stream:
         "_run_began",
         "_session",
         "_speaking",
+        "_utterance",
         "account_id",
         "answer",
         "call_id",
@@ -141,6 +143,8 @@ class Stream:
         self._converter: Converter | None = None
         # What was queued before the first piece that this converter has taken.
         self._run_began = 0
+        # The utterance that the last piece it took is a part of.
+        self._utterance: Waiter | None = None
         self._speaking: set[asyncio.Task[None]] | None = None
         self.call_id = start.call_id
         self.stream_id = start.stream_id
@@ -261,7 +265,8 @@ class Stream:
 
         Args:
             audio: a `Frame`; a `Wav`; bytes in `format`; or int16 samples at `rate`. Bytes that end
-                within a sample are continued by those of the next `play`.
+                within a sample are continued by those of the next `play`, unless the caller has
+                heard all that came before it and it is not a part of the same `utterance`.
             rate: the sample rate in Hz; by default the stream's.
             format: the format of bytes; by default the stream's.
             generation: the value of `Stream.generation` when the audio was requested. If an
@@ -291,6 +296,7 @@ class Stream:
                 return self._dropped(generation)
             start = playout.play(audio.payload)
             return Playback(playout, start, playout.queued, generation)
+        check_audio(audio, rate, format)
         turn = utterance
         if turn is None or playout.utterances.current is not turn:
             turn = await self.begin_utterance()
@@ -301,7 +307,7 @@ class Stream:
                 raise self._ended_error()
             if generation != playout.generation:
                 return self._dropped(generation)
-            converter = self._utterance_converter()
+            converter = self._utterance_converter(utterance)
             if not converter.is_clip(audio, rate, format):
                 rest = converter.flush_late
                 return await self._play(converter, audio, rate, format, generation, rest)
@@ -367,34 +373,35 @@ class Stream:
 
         """
         _require_pieces(audio)
-        session = self._session
+        pieces = aiter(audio)
         playout = self._playout
-        if session.ended:
-            raise self._ended_error()
         generation = playout.generation
-        turn = await self.begin_utterance()
         try:
-            if session.ended:
-                raise self._ended_error()
-            if generation != playout.generation:
-                await _close(audio)
-                return self._dropped(generation)
-            if self._converter is not None:
-                self._converter.reset()
-            return await self._say(audio, rate, format, generation)
+            turn = await self.begin_utterance()
+            try:
+                if self._session.ended:
+                    raise self._ended_error()
+                if generation != playout.generation:
+                    return self._dropped(generation)
+                if self._converter is not None:
+                    self._converter.reset()
+                return await self._say(pieces, rate, format, generation)
+            finally:
+                self.end_utterance(turn)
         finally:
-            self.end_utterance(turn)
+            # _speak closes what it has begun, in the task that it runs in.
+            await _close(pieces)
 
     async def _say(
         self,
-        audio: AsyncIterable[Audio],
+        pieces: AsyncIterator[Audio],
         rate: int | None,
         format: AudioFormat | None,
         generation: int,
     ) -> Playback:
         playout = self._playout
         playback = Playback(playout, playout.queued, playout.queued, generation)
-        speech = self._loop.create_task(self._speak(playback, audio, rate, format, generation))
+        speech = self._loop.create_task(self._speak(playback, pieces, rate, format, generation))
         if self._speaking is None:
             self._speaking = set()
         self._speaking.add(speech)
@@ -418,7 +425,7 @@ class Stream:
     async def _speak(
         self,
         playback: Playback,
-        audio: AsyncIterable[Audio],
+        pieces: AsyncIterator[Audio],
         rate: int | None,
         format: AudioFormat | None,
         generation: int,
@@ -426,7 +433,6 @@ class Stream:
         playout = self._playout
         _SAYING.set(playout.utterances.current)
         converter = Converter(self.format)
-        pieces = aiter(audio)
         try:
             async for piece in pieces:
                 if not playout.has_room:
@@ -500,15 +506,18 @@ class Stream:
         self._playout.wait_for_room(waiter)
         await waiter
 
-    def _utterance_converter(self) -> Converter:
+    def _utterance_converter(self, utterance: Waiter | None) -> Converter:
         """Return the converter for `play`, whose calls may be pieces of one utterance."""
         playout = self._playout
         if self._converter is None:
             self._converter = Converter(self.format)
             self._run_began = playout.queued
-        elif self._run_began != playout.queued and not playout.unheard:
+        elif utterance is not self._utterance or (
+            utterance is None and self._run_began != playout.queued and not playout.unheard
+        ):
             self._converter.reset()
             self._run_began = playout.queued
+        self._utterance = utterance
         return self._converter
 
     # The call.
@@ -577,7 +586,13 @@ class Stream:
 
         It consists of the audio that is given to `play` with it. What others say and play is heard
         after its end (`end_utterance`). What the iterator of a `say` plays is a part of that `say`.
+
+        Raises:
+            StreamEndedError: if the stream has ended.
+
         """
+        if self._session.ended:
+            raise self._ended_error()
         utterances = self._playout.utterances
         utterance = self._loop.create_future()
         if utterances.current is not None and utterances.current is _SAYING.get():
@@ -678,5 +693,6 @@ def _require_pieces(audio: object) -> None:
 
 async def _close(pieces: object) -> None:
     close = getattr(pieces, "aclose", None)
-    if close is not None:
+    # A generator that still runs was cancelled, and ends by itself.
+    if close is not None and not getattr(pieces, "ag_running", False):
         await close()

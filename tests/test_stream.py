@@ -901,6 +901,69 @@ def test_an_utterance_consists_of_what_is_played_with_it() -> None:
     assert called(test) == "aaabc"
 
 
+def test_audio_that_cannot_be_played_is_refused_before_its_turn() -> None:
+    async def test(stream: Stream, phone: Phone) -> float:
+        utterance = await stream.begin_utterance()
+        with pytest.raises(AudioError, match="cannot play str"):
+            await stream.play("hello.wav")  # type: ignore[arg-type]
+        stream.end_utterance(utterance)
+        return now()
+
+    assert called(test) == pytest.approx(0, abs=0.05)
+
+
+def test_no_utterance_begins_once_the_stream_has_ended() -> None:
+    async def test(stream: Stream, phone: Phone) -> None:
+        stream.close()
+        with pytest.raises(StreamEndedError):
+            await stream.begin_utterance()
+
+    called(test)
+
+
+class Body:
+    """Audio that a service sends; the connection is given back when it is closed."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def __aiter__(self) -> "Body":
+        return self
+
+    async def __anext__(self) -> Samples:
+        await asyncio.sleep(0.1)
+        return tone(0.1)
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    "how", ["cancelled", "interrupted", "ended", "interrupted at once", "ended before"]
+)
+def test_a_say_that_is_not_heard_closes_its_iterator(how: str) -> None:
+    async def test(stream: Stream, phone: Phone) -> bool:
+        body = Body()
+        if how == "ended before":
+            stream.close()
+        elif how != "interrupted at once":
+            await stream.begin_utterance()
+        saying = asyncio.create_task(stream.say(body))
+        await asyncio.sleep(0)
+        if how == "cancelled":
+            saying.cancel()
+        elif how.startswith("interrupted"):
+            stream.interrupt()
+        elif how == "ended":
+            stream.close()
+        await asyncio.wait([saying])
+        if not saying.cancelled():
+            saying.exception()
+        return body.closed
+
+    assert called(test)
+
+
 # Pieces that were cut anywhere.
 
 
@@ -950,6 +1013,38 @@ def test_a_lone_byte_does_not_shift_the_next_utterance() -> None:
         return recording[:, 1]
 
     assert np.count_nonzero(called(test, format=L16_16K) == 77) >= 1600
+
+
+def test_pieces_of_an_utterance_may_come_late_wherever_they_are_cut() -> None:
+    samples = (1 + np.arange(1600)).astype(np.int16)
+    audio = L16_16K.encode(samples)
+
+    async def test(stream: Stream, phone: Phone) -> Samples:
+        utterance = await stream.begin_utterance()
+        for piece in (audio[:1601], audio[1601:]):
+            playback = await stream.play(piece, utterance=utterance)
+            await playback.heard()
+        stream.end_utterance(utterance)
+        recording = phone.report().recording
+        assert recording is not None
+        heard: Samples = recording[:, 1][recording[:, 1] != 0]
+        return heard
+
+    assert np.array_equal(called(test, format=L16_16K), samples)
+
+
+def test_half_a_sample_of_an_utterance_does_not_shift_what_follows_it() -> None:
+    async def test(stream: Stream, phone: Phone) -> Samples:
+        utterance = await stream.begin_utterance()
+        await stream.play(bytes(1601), utterance=utterance)
+        stream.end_utterance(utterance)
+        playback = await stream.play(L16_16K.encode(np.full(800, 77, np.int16)))
+        await playback.heard()
+        recording = phone.report().recording
+        assert recording is not None
+        return recording[:, 1]
+
+    assert np.count_nonzero(called(test, format=L16_16K) == 77) == 800
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """One call as a session without I/O: a clock is passed in, messages go in and out."""
 
-from mediaserver.call.converter import Audio, Converter, Wire
+from mediaserver.call.converter import Audio, Converter, Wire, check_audio
 from mediaserver.call.counters import StreamCounters
 from mediaserver.call.events import (
     Checkpoint,
@@ -49,4 +49,5 @@ __all__ = [
     "Waiter",
     "WholeSamples",
     "Wire",
+    "check_audio",
 ]

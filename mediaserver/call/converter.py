@@ -47,13 +47,7 @@ class Converter:
         return self._whole.waits
 
     def is_clip(self, audio: Audio, rate: int | None, format: AudioFormat | None) -> bool:
-        """Tell whether `audio` is a complete recording, rather than a piece of one.
-
-        Raises:
-            AudioError: as `convert`.
-
-        """
-        _check(audio, rate, format)
+        """Tell whether `audio`, which was checked, is a whole recording and not a piece of one."""
         if isinstance(audio, Wav):
             return audio.seconds > _LONGEST_STEP
         if isinstance(audio, np.ndarray):
@@ -83,7 +77,7 @@ class Converter:
                 with it.
 
         """
-        _check(audio, rate, format)
+        check_audio(audio, rate, format)
         samples: NDArray[np.int16]
         if isinstance(audio, Wav):
             self._whole.forget()
@@ -133,7 +127,7 @@ class Converter:
             self._resampler.reset()
 
 
-def _check(audio: object, rate: object, format: object) -> None:
+def check_audio(audio: object, rate: object = None, format: object = None) -> None:
     """Raise AudioError unless `audio` can be played, and `rate` and `format` go with it."""
     if format is not None and not isinstance(format, AudioFormat):
         raise AudioError(f"format must be an AudioFormat such as L16_24K, not {format!r}")

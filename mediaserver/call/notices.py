@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Tell(Protocol):
+class NoticeWriter(Protocol):
     """Writes a line of the log: a fixed text, which names its kind, and details."""
 
     def __call__(self, text: str, /, **details: str | int) -> object:
@@ -22,7 +22,7 @@ class Notices:
 
     __slots__ = ("_repeated", "_tell")
 
-    def __init__(self, tell: Tell) -> None:
+    def __init__(self, tell: NoticeWriter) -> None:
         self._tell = tell
         # How often each kind came again after its first line.
         self._repeated: dict[str, int] = {}

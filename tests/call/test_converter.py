@@ -21,7 +21,7 @@ from audiocodecs import (
     Wav,
     mulaw_encode,
 )
-from mediaserver.call import Converter, Frame
+from mediaserver.call import Converter, Frame, check_audio
 
 
 def tone(seconds: float = 0.5, rate: int = 8000) -> Samples:
@@ -234,7 +234,7 @@ def test_what_cannot_be_played_is_told_with_its_mend(
     with pytest.raises(AudioError, match=said):
         converted(converter, audio, **how)
     with pytest.raises(AudioError, match=said):
-        converter.is_clip(audio, how.get("rate"), how.get("format"))
+        check_audio(audio, **how)
 
 
 @pytest.mark.parametrize(
