@@ -8,22 +8,28 @@ from typing import Final
 
 
 # How recognisers write sounds that are not words: [cough], (typing), <unk>, *sighs*, ♪ la la ♪. A
-# partial transcript may end within one.
+# partial transcript may end within one. No sounds are (555), the keys *67, and 5 < 6.
+_BRACKETS: Final = (
+    "[]",
+    "()",
+    "{}",
+    "\uff08\uff09",
+    "\uff3b\uff3d",
+    "\u3010\u3011",
+    "\u3014\u3015",
+)
+_SIGNS: Final = ("<>", "**", "\uff1c\uff1e")
+_NOTES: Final = "♩♪♫♬\U0001f3b5\U0001f3b6"
 _SOUND: Final = re.compile(
     "|".join(
-        rf"[{begin}][^{end}]*(?:[{end}]|\Z)"
-        for begin, end in (
-            (r"\[", r"\]"),
-            (r"(", r")"),
-            (r"{", r"}"),
-            ("<", ">"),
-            ("*", "*"),
-            ("♪♫♬", "♪♫♬"),
-            # In Chinese and Japanese.
-            ("\uff08", "\uff09"),
-            ("\uff3b", "\uff3d"),
-            ("\u3010", "\u3011"),
-        )
+        [
+            *(
+                rf"\{begin}(?![\W\d_]{{0,40}}\{end})[^\{end}]*(?:\{end}|\Z)"
+                for begin, end in _BRACKETS
+            ),
+            *(rf"\{begin}(?!\s?\d)[^\{end}]*(?:\{end}|\Z)" for begin, end in _SIGNS),
+            rf"[{_NOTES}][^{_NOTES}]*(?:[{_NOTES}]|\Z)",
+        ]
     )
 )
 _WORD: Final = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*")

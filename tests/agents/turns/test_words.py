@@ -18,6 +18,10 @@ PHRASES = PhraseSet(["yeah", "mm-hmm", "I see", "okay"])
         ("STRASSE 12", ("strasse", "12")),
         ("\u00bfQu\u00e9?", ("qu\u00e9",)),
         ("_ - ...", ()),
+        ("(555) 010 (music) (um", ("555", "010")),
+        ("*67", ("67",)),
+        ("* 6 7 #", ("6", "7")),
+        ("under <5", ("under", "5")),
     ],
 )
 def test_words_are_compared_without_case_and_punctuation(text: str, words: tuple[str]) -> None:
@@ -42,6 +46,10 @@ def test_words_are_compared_without_case_and_punctuation(text: str, words: tuple
         "\u266a\u266a",
         "\uff08\u7b11\u58f0\uff09",
         "\u3010\u97f3\u697d\u3011",
+        "\u3014\u7b11\u3015",
+        "\uff1c\u7b11\uff1e",
+        "\U0001f3b5 la la \U0001f3b5",
+        "[2 seconds of silence]",
         "[BLANK_AUDIO] [BLANK_AUDIO]",
         "- (typing) - [music]",
     ],
