@@ -349,7 +349,7 @@ class _Description:
             return "{}"
         try:
             given = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return text
         if not isinstance(given, dict):
             return text

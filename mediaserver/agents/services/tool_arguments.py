@@ -10,7 +10,7 @@ def meant_arguments(text: str) -> str:
     """Return the JSON that a model meant by the arguments of a tool call.
 
     Some models write ``null``, ``[]`` or nothing for no arguments, and some encode the JSON object
-    as a string, once or several times. Text that is no JSON is returned as it is.
+    as a string, once or several times. Text that cannot be read is returned as it is.
     """
     given: Any = text
     while isinstance(given, str):
@@ -19,6 +19,6 @@ def meant_arguments(text: str) -> str:
             return "{}"
         try:
             given = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):  # no JSON, or nested too deeply
             return text
     return "{}" if given is None or given == [] else text

@@ -28,6 +28,11 @@ def test_whatever_else_there_is_stays_to_be_explained(text: str) -> None:
     assert meant_arguments(text).strip('"') == text.strip('"')
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000])
+def test_json_that_is_nested_too_deeply_stays_as_it_is(text: str) -> None:
+    assert meant_arguments(text) == text
+
+
 @given(st.text())
 def test_any_text_is_read(text: str) -> None:
     meant_arguments(text)

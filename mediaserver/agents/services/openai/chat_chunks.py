@@ -107,6 +107,16 @@ def _call_piece(fields: dict[str, Any]) -> CallPiece:
     return piece
 
 
+def _merge(known: dict[str, Any], more: dict[str, Any]) -> None:
+    """Add fields that came later, within objects as well; a null takes nothing away."""
+    for name, value in more.items():
+        former = known.get(name)
+        if isinstance(former, dict) and isinstance(value, dict):
+            _merge(former, value)
+        elif value is not None:
+            known[name] = value
+
+
 def _count(fields: Any, name: str) -> int:
     number = fields.get(name) if isinstance(fields, dict) else None
     return int(number) if isinstance(number, int | float) else 0
@@ -132,7 +142,7 @@ class CallsInPieces:
             if piece.index is not None:
                 self._by_index[piece.index] = call
         call.id = call.id or piece.id
-        call.extra.update(piece.extra)
+        _merge(call.extra, piece.extra)
         call.name = call.name or function.name
         if isinstance(function.arguments, dict | list):
             call.arguments = json.dumps(function.arguments)
@@ -177,6 +187,6 @@ class _Call:
     def is_whole(self) -> bool:
         try:
             json.loads(self.arguments)
-        except ValueError:
+        except (ValueError, RecursionError):
             return False
         return True

@@ -145,6 +145,35 @@ def test_what_a_provider_adds_to_a_call_is_kept() -> None:
     }
 
 
+def test_what_a_provider_adds_may_come_in_pieces_and_no_null_takes_it_away() -> None:
+    additions: list[Any] = [
+        {"google": {"thought_signature": "abc", "budget": None}},
+        {"google": {"budget": 1}},
+        None,
+        {"google": None, "other": [2]},
+    ]
+    calls = CallsInPieces()
+    for number, each in enumerate(additions):
+        function = {"name": "look", "arguments": "{}"} if not number else {"note": number}
+        piece = {"index": 0, "extra_content": each, "function": function}
+        for added in Delta(tool_calls=[piece]).calls:
+            calls.add(added)
+    (call,) = calls.finished()
+    assert call.extra == {
+        "extra_content": {
+            "google": {"thought_signature": "abc", "budget": 1},
+            "other": [2],
+        },
+        "function": {"note": 3},
+    }
+
+
+def test_arguments_that_are_nested_too_deeply_begin_no_other_call() -> None:
+    deep = "[" * 100_000
+    pieces = (None, None, "look", deep), (None, None, "look", "]")
+    assert [call[2] for call in assembled(*pieces)] == [f"{deep}]"]
+
+
 def test_a_name_that_is_repeated_within_arguments_begins_no_call() -> None:
     pieces = (None, None, "look", '{"at"'), (None, None, "look", ": 1}")
     assert [call[1:] for call in assembled(*pieces)] == [("look", '{"at": 1}')]
