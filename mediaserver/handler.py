@@ -119,7 +119,11 @@ class Handler:
         """A frame of audio came, usually 20 ms of the caller."""
 
     async def on_dtmf(self, digit: str) -> None:
-        """A key was pressed: one of ``0-9*#A-D``."""
+        """The caller pressed a key: one of ``0-9*#A-D``.
+
+        Keys of the other party, on a stream with the outbound track, are in ``stream.events()``
+        and ``stream.controls()`` only.
+        """
 
     async def on_checkpoint(self, checkpoint: Checkpoint) -> None:
         """A checkpoint set by ``self.stream.checkpoint(name)`` was heard or cleared."""
@@ -212,7 +216,8 @@ class Handler:
 
     async def _react(self, event: Control) -> None:
         if isinstance(event, Dtmf):
-            await self.on_dtmf(event.digit)
+            if event.track == "inbound":
+                await self.on_dtmf(event.digit)
         elif isinstance(event, Checkpoint):
             await self.on_checkpoint(event)
         elif isinstance(event, Interrupt):

@@ -193,6 +193,18 @@ def test_hooks_run_from_start_to_stop() -> None:
     assert stop[0] == "stop"
 
 
+def test_on_dtmf_has_the_keys_of_the_caller_alone() -> None:
+    async def test(line: JoinedCall) -> None:
+        for track in ("outbound", "inbound", "outbound"):
+            line.call.session.receive(
+                f'{{"event": "dtmf", "dtmf": {{"track": "{track}", "digit": "{len(track)}"}}}}'
+            )
+        await line.phone.wait_until(0.2)
+
+    tracks = {"tracks": ("inbound", "outbound"), "bidirectional": False}
+    assert [what[:2] for what in noted(Noting, test, **tracks)[1:-1]] == [("dtmf", "7")]
+
+
 def test_the_hooks_of_a_handler_without_any_do_nothing() -> None:
     async def test(line: JoinedCall) -> None:
         line.phone.press("1")

@@ -236,7 +236,7 @@ class Menu:
 async def _next_key(stream: Stream) -> str | None:
     """Return the next key, or None at the end of the stream."""
     async for event in stream.controls():
-        if isinstance(event, Dtmf):
+        if isinstance(event, Dtmf) and event.track == "inbound":
             return event.digit
     return None
 
