@@ -69,7 +69,7 @@ class WavReader:
             if stat.S_ISFIFO(os.stat(file).st_mode):
                 # Opening it would wait for a writer.
                 raise AudioError(
-                    f"{self._source} is a pipe: read it, and give decode_wav the bytes"
+                    f"{self._source} is a pipe: write it to a file, or give decode_wav its bytes"
                 )
             self._raw: BinaryIO = open(file, "rb")  # noqa: SIM115 - closed by close()
         elif not hasattr(file, "seek"):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
 from audiocodecs import Wav, read_wav
-from mediaserver.call import Frame
+from mediaserver.call import Frame, check_audio
 from mediaserver.handler import Handler
 
 
@@ -19,16 +21,27 @@ class Parrot(Handler):
     A key stops it mid-sentence.
 
     Args:
-        greeting: a clip, or the path of a WAV file; None for no greeting.
+        greeting: a clip, or the path of a WAV or FLAC file; None for no greeting.
         level: the root mean square of a frame, 0 to 32767, above which the caller is speaking.
         pause: the seconds of quiet after which the caller has finished.
+
+    Raises:
+        AudioError: the greeting cannot be played.
+        OSError: its file cannot be opened.
 
     """
 
     def __init__(
-        self, greeting: Wav | str | None = None, *, level: float = 300.0, pause: float = 0.6
+        self,
+        greeting: Wav | str | os.PathLike[str] | None = None,
+        *,
+        level: float = 300.0,
+        pause: float = 0.6,
     ) -> None:
-        self.greeting = read_wav(greeting) if isinstance(greeting, str) else greeting
+        self.greeting: Wav | None = None
+        if greeting is not None:
+            self.greeting = greeting if isinstance(greeting, Wav) else read_wav(greeting)
+            check_audio(self.greeting)
         self.level = level
         self.pause = pause
         self.forget()
@@ -42,7 +55,7 @@ class Parrot(Handler):
     async def on_start(self) -> None:
         """Greet."""
         if self.greeting is not None:
-            await self.stream.play(self.greeting.mono(), rate=self.greeting.rate)
+            await self.stream.play(self.greeting)
 
     async def on_audio(self, frame: Frame) -> None:
         """Keep what the caller says, and repeat it when they have finished."""

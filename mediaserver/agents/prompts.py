@@ -12,7 +12,7 @@ from typing import TypeAlias
 from audiocodecs import RATES, AudioError, AudioFormat, Wav, WavReader
 from mediaserver.agents.conversing.phrases import PHRASE_CACHE
 from mediaserver.agents.services import TextToSpeech
-from mediaserver.call import Frame
+from mediaserver.call import Frame, check_audio
 
 
 Prompt: TypeAlias = "Wav | str | os.PathLike[str]"
@@ -31,13 +31,14 @@ def check_prompt(prompt: Prompt, text_to_speech: TextToSpeech | None = None) -> 
     """Check that a prompt can be said. Files are checked by `check_file`.
 
     Raises:
-        ValueError: a clip has no audio, or a rate that cannot be played; or the prompt is text and
-            there is no `TextToSpeech`.
+        ValueError: a clip has no audio, or samples or a rate that cannot be played; or the prompt
+            is text and there is no `TextToSpeech`.
         TypeError: it is not a prompt.
 
     """
     if isinstance(prompt, Wav):
-        _check_audio(len(prompt.samples), prompt.rate, "a clip")
+        check_audio(prompt)
+        _require_audio(len(prompt.samples), "a clip")
     elif not isinstance(prompt, str | os.PathLike):
         raise TypeError(f"a prompt must be a Wav, a path or text, not {prompt!r}")
     elif not prompt:
@@ -66,7 +67,10 @@ def check_file(prompt: Prompt) -> None:
         raise ValueError(f"cannot play a prompt: {error}") from None
     except OSError as error:
         raise ValueError(f"cannot play {os.fspath(prompt)!r}: {error.strerror}") from None
-    _check_audio(length, rate, repr(os.fspath(prompt)))
+    name = repr(os.fspath(prompt))
+    _require_audio(length, name)
+    if rate not in RATES:
+        raise ValueError(f"{name} has {rate} samples a second; allowed: {RATES[0]} to {RATES[-1]}")
 
 
 async def spoken(
@@ -121,8 +125,6 @@ def _frame(wav: Wav) -> Frame:
     return Frame(format.encode(wav.mono()), format)
 
 
-def _check_audio(length: int, rate: int, what: str) -> None:
+def _require_audio(length: int, what: str) -> None:
     if not length:
         raise ValueError(f"{what} has no audio")
-    if rate not in RATES:
-        raise ValueError(f"{what} has {rate} samples a second; allowed: {RATES[0]} to {RATES[-1]}")

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audiocodecs import Samples, write_wav
+from audiocodecs import AudioError, Samples, Wav, write_wav
 from mediaserver.agents import Parrot
 from mediaserver.call import Frame
 from mediaserver.routes import Route, Routes
@@ -97,6 +97,27 @@ def test_a_key_stops_it_in_the_middle(tmp_path: Path) -> None:
     assert interrupt.seconds is not None
     assert interrupt.seconds <= 0.025
     assert report.audio_cleared > 0
+
+
+@pytest.mark.parametrize(
+    ("greeting", "said"),
+    [
+        (Wav(tone(0.1), 7999), "cannot resample at 7999 Hz"),
+        (Wav(tone(0.1), 8000.0), "cannot resample at 8000.0 Hz"),  # type: ignore[arg-type]
+        (3, "audio is read from a path or an open file, not 3"),
+    ],
+)
+def test_a_greeting_that_cannot_be_played_is_refused_before_a_call(
+    greeting: Any, said: str
+) -> None:
+    with pytest.raises(AudioError, match=said):
+        Parrot(greeting)
+
+
+def test_a_greeting_may_be_a_path_and_stereo(tmp_path: Path) -> None:
+    write_wav(tmp_path / "hello.wav", np.stack([tone(1.0, 11025)] * 2, axis=1), 11025)
+    report = called(until(1.5), greeting=tmp_path / "hello.wav")
+    assert report.audio_played == pytest.approx(1.0, abs=0.03)
 
 
 def test_a_key_makes_it_forget_what_was_said_so_far() -> None:

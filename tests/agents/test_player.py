@@ -187,7 +187,10 @@ def test_a_caller_who_hangs_up_is_no_trouble() -> None:
         ("hello", {}, "is text and needs a text_to_speech"),
         ("", {}, "must say something"),
         (Wav(np.zeros(0, np.int16), 8000), {}, "no audio"),
-        (Wav(tone(0.1), 4000), {}, "4000 samples a second; allowed: 8000 to 192000"),
+        (Wav(tone(0.1), 4000), {}, "at 4000 Hz; allowed: 8000 to 192000"),
+        (Wav(tone(0.1), 8000.0), {}, "at 8000.0 Hz; allowed: 8000 to 192000"),  # type: ignore[arg-type]
+        (Wav(np.zeros(8), 8000), {}, "an int16 array .*, not float64"),  # type: ignore[arg-type]
+        (Wav(None, 8000), {}, "an int16 array .*, not NoneType"),  # type: ignore[arg-type]
         (Wav(tone(0.1), 8000), {"keys": "jump"}, "keys must be one of"),
         (Wav(tone(0.1), 8000), {"then": "sing"}, "then must be one of"),
     ],

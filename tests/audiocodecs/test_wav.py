@@ -285,7 +285,7 @@ def test_flac_that_was_cut_short_is_refused_with_a_reason(part: float) -> None:
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "prompt.wav")
-    with pytest.raises(AudioError, match=r"prompt.wav' is a pipe: read it, and give decode_wav"):
+    with pytest.raises(AudioError, match=r"prompt.wav' is a pipe: write it to a file, or"):
         read_wav(tmp_path / "prompt.wav")
 
 

@@ -28,6 +28,9 @@ _CONTAINERS: Final = {
     b"fLaC": "FLAC",
     b"\x1aE\xdf\xa3": "WebM",
     b"FORM": "AIFF",
+    b"RIFX": "WAV with the most significant byte first",
+    b"riff\x2e\x91": "W64",
+    b"caff": "CAF",
     b".snd": "AU",
     b"\x1f\x8b\x08": "gzip",
 }
@@ -119,7 +122,7 @@ class AudioBody:
         head = bytes(self._pending[:_SAMPLE])
         if not head or (len(head) < _SAMPLE and not self._ended):
             return None
-        if head[:4] in (b"RIFF", b"RF64"):
+        if head[:4] in (b"RIFF", b"RF64", b"BW64"):
             return self._read_wav_header()
         for magic, name in _CONTAINERS.items():
             if head.startswith(magic):
