@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from audiocodecs import AudioFormat
+from mediaserver.call import WholeSamples
 
 
 _REMEMBERED_ITEMS: Final = 64
@@ -23,24 +24,18 @@ class SpokenItems:
         self._wire = wire
         self._lengths: dict[str, int] = {}  # bytes received of each item
         self._complete: set[str] = set()
-        # Half a sample, until the other half comes.
-        self._odd = b""
+        self._whole = WholeSamples()
 
     def take(self, item_id: str, audio: bytes) -> bytes:
         """Take a piece of an item's audio; return the samples that are whole with it."""
         if item_id not in self._lengths:
             self._lengths[item_id] = 0
-            self._odd = b""
+            self._whole.forget()
             if len(self._lengths) > _REMEMBERED_ITEMS:
                 self._complete.discard(oldest := next(iter(self._lengths)))
                 del self._lengths[oldest]
         self._lengths[item_id] += len(audio)
-        if self._wire.sample_bytes == 1:
-            return audio
-        audio = self._odd + audio
-        whole = len(audio) - len(audio) % self._wire.sample_bytes
-        self._odd = audio[whole:]
-        return audio[:whole]
+        return self._whole.take(audio, self._wire)
 
     def complete(self, item_id: str) -> None:
         """Note that all of an item has come."""
