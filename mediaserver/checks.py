@@ -7,13 +7,14 @@ wrong.
 
 from __future__ import annotations
 
-import dis
+import ast
+import functools
 import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from difflib import get_close_matches
-from types import CodeType
 from typing import Any
 
 from mediaserver.containment import contained
@@ -72,6 +73,16 @@ def _trial(handler: type[Handler], settings: Mapping[str, Any]) -> list[str]:
     return []
 
 
+def is_async(function: object) -> bool:
+    """Tell whether a function is async, or passes on what the async function in it returns.
+
+    The latter do decorators that are written with `functools.wraps`.
+    """
+    return inspect.iscoroutinefunction(function) or (
+        callable(function) and inspect.iscoroutinefunction(inspect.unwrap(function))
+    )
+
+
 # Functions.
 
 
@@ -83,6 +94,11 @@ def _of_function(handler: Any, settings: Mapping[str, Any] | None) -> Iterator[s
             "instance, and give its arguments as the route's settings"
         )
         return
+    if inspect.iscoroutine(handler):
+        handler.close()
+        name = handler.__qualname__
+        yield f"{name}() has been called: give the function {name} itself, without parentheses"
+        return
     if not callable(handler):
         yield (
             f"{handler!r} is not a handler: give an async function "
@@ -92,11 +108,20 @@ def _of_function(handler: Any, settings: Mapping[str, Any] | None) -> Iterator[s
     call = getattr(handler, "func", handler)  # the function inside a functools.partial
     if not inspect.isroutine(call):
         call = call.__call__
-    name = getattr(handler, "__qualname__", None) or type(handler).__qualname__
+    named = call if isinstance(handler, functools.partial) else handler
+    name = getattr(named, "__qualname__", None) or type(named).__qualname__
     if inspect.isasyncgenfunction(call):
         yield f"{name!r} is an async generator: a handler awaits stream.play(…), and has no `yield`"
-    elif not inspect.iscoroutinefunction(call):
+    elif not is_async(call):
         yield f"{name!r} is not async: write `async def` and take one argument, the stream"
+    elif (
+        inspect.isfunction(handler)
+        and next(iter(inspect.signature(handler).parameters), "") == "self"
+    ):
+        yield (
+            f"{name} is a method of a class: give that of an instance, or a subclass of "
+            "mediaserver.Handler"
+        )
     else:
         yield from _of_arguments(name, handler, ("stream",), settings)
 
@@ -105,12 +130,18 @@ def _of_arguments(
     name: str, function: Any, given: tuple[str, ...], settings: Mapping[str, Any] | None
 ) -> Iterator[str]:
     """Yield why a function cannot be called with positional arguments and with settings."""
-    signature = inspect.signature(function)
+    try:
+        signature = inspect.signature(function)
+    except ValueError as error:
+        if isinstance(function, functools.partial):
+            yield f"{name} does not take what functools.partial gives it: {error}"
+        return  # what it takes is not known
     parameters = list(signature.parameters.values())
     taken = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, _EITHER)]
     open_ended = any(each.kind is each.VAR_POSITIONAL for each in parameters)
     if len(taken) < len(given) and not open_ended:
-        yield f"{name}{signature} takes no argument: write `async def {name}({', '.join(given)})`"
+        short = name.rpartition(".")[2]
+        yield f"{name}{signature} takes no argument: write `async def {short}({', '.join(given)})`"
         return
     if settings is None:
         return
@@ -152,7 +183,7 @@ def check_callback(name: str, function: Any, given: tuple[str, ...]) -> None:
     """
     call = function if inspect.isroutine(function) else getattr(function, "__call__", None)  # noqa: B004
     written = f"`async def {getattr(function, '__name__', name)}({', '.join(given)})`"
-    if not callable(function) or not inspect.iscoroutinefunction(call):
+    if not callable(function) or not is_async(call):
         raise HandlerError(f"{name} must be an async function: write {written}, not {function!r}")
     try:
         inspect.signature(function).bind(*given)
@@ -168,12 +199,17 @@ def check_callback(name: str, function: Any, given: tuple[str, ...]) -> None:
 def _of_class(handler: type, settings: Mapping[str, Any] | None) -> Iterator[str]:
     name = handler.__qualname__
     if not issubclass(handler, Handler):
-        yield f"the class {name} is not a subclass of mediaserver.Handler"
+        hint = ""
+        if inspect.iscoroutinefunction(handler.__call__):
+            hint = f": name an instance of it, as in agent = {name}(…)"
+        yield f"the class {name} is not a subclass of mediaserver.Handler{hint}"
         return
     if inspect.isabstract(handler):
         lacks = ", ".join(sorted(getattr(handler, "__abstractmethods__", ())))
         yield f"{name} cannot be used by itself: a subclass must have {lacks}"
         return
+    if inspect.iscoroutinefunction(handler.__init__):
+        yield f"{name}.__init__ is async: write `def`, and await in on_start"
     yield from _of_hooks(handler)
     yield from check_lifespan(f"{name}.lifespan", handler.lifespan)
     if settings is not None:
@@ -184,7 +220,9 @@ def check_lifespan(name: str, lifespan: Any) -> Iterator[str]:
     """Yield why something cannot be a lifespan."""
     if lifespan is None:
         return
-    if not callable(lifespan):
+    if isinstance(lifespan, AbstractAsyncContextManager):
+        yield f"{name} has been called: give the function itself, without parentheses"
+    elif not callable(lifespan):
         yield f"{name} must be a function with @asynccontextmanager, not {lifespan!r}"
     elif inspect.iscoroutinefunction(lifespan) or inspect.isasyncgenfunction(lifespan):
         yield f"{name} is an async function: put @asynccontextmanager above it, and `yield` in it"
@@ -192,7 +230,9 @@ def check_lifespan(name: str, lifespan: Any) -> Iterator[str]:
         try:
             inspect.signature(lifespan).bind()
         except TypeError:
-            yield f"{name}{inspect.signature(lifespan)} must take no argument"
+            signature = inspect.signature(lifespan)
+            hint = ": put @staticmethod above it" if "self" in signature.parameters else ""
+            yield f"{name}{signature} must take no argument{hint}"
         except ValueError:
             pass  # it tells no signature
 
@@ -204,24 +244,25 @@ def _of_hooks(handler: type[Handler]) -> Iterator[str]:
             hooks |= {name: each for name, each in vars(base).items() if name.startswith("on_")}
     listed = ", ".join(sorted(hooks))
     hooks["__call__"] = Handler.__call__
-    own: dict[str, Any] = {}
-    for base in reversed(handler.__mro__):
-        if not _is_ours(base):
-            own |= vars(base)
-    used = _used_names(handler)
+    bases = [base for base in reversed(handler.__mro__) if not _is_ours(base)]
+    own = {name: each for base in bases for name, each in vars(base).items()}
+    homes = {base.__module__ for base in bases if issubclass(base, Handler)}
+    foreign = {name for base in bases if base.__module__ not in homes for name in vars(base)}
+    used, decorated = _names_in(homes)
     for name, method in own.items():
         where = f"{handler.__qualname__}.{name}"
         if name in hooks:
             yield from _of_hook(where, method, hooks[name])
-        elif _is_method(method) and name.lower().startswith("on") and not used(name):
-            near = _hook_meant(name, hooks)
-            if near is not None:
-                yield f"{where} is not a hook; did you mean {near!r}?"
-            elif name.startswith("on_"):
-                yield (
-                    f"{where} is not a hook, and nothing calls it: the hooks are "
-                    f"{listed}; give a method of your own another name"
-                )
+        elif not _is_method(method) or name in foreign or name in used or "on_" in used:
+            # Names may also be put together from "on_" and another part.
+            continue
+        elif near := _hook_meant(name, hooks):
+            yield f"{where} is not a hook; did you mean {near!r}?"
+        elif name.startswith("on_") and name not in decorated:
+            yield (
+                f"{where} is not a hook, and nothing calls it: the hooks are "
+                f"{listed}; give a method of your own another name"
+            )
 
 
 def _is_method(value: Any) -> bool:
@@ -232,18 +273,22 @@ def _hook_meant(name: str, hooks: Mapping[str, Any]) -> str | None:
     plain = {hook.replace("_", ""): hook for hook in hooks}
     if exact := plain.get(name.replace("_", "").lower()):
         return exact
-    near = get_close_matches(name, hooks, n=1, cutoff=0.7) if name.startswith("on_") else []
+    near = get_close_matches(name, hooks, n=1, cutoff=0.8) if name.startswith("on_") else []
     return near[0] if near else None
 
 
 def _of_hook(where: str, method: Any, hook: Callable[..., Any]) -> Iterator[str]:
     function = method.__func__ if isinstance(method, staticmethod | classmethod) else method
+    if isinstance(method, functools.partialmethod):
+        function = method.func
     if inspect.isasyncgenfunction(function):
         yield f"{where} is an async generator: a hook has no `yield`"
         return
-    if not inspect.iscoroutinefunction(function):
+    if not is_async(function):
         yield f"{where} is not async: write `async def`"
         return
+    if isinstance(method, functools.partialmethod):
+        method = function = method.__get__(None, Handler)
     expected = list(inspect.signature(hook).parameters)
     given = expected[1:] if isinstance(method, staticmethod) else expected
     signature = inspect.signature(function)
@@ -253,34 +298,38 @@ def _of_hook(where: str, method: Any, hook: Callable[..., Any]) -> Iterator[str]
         name = where.rpartition(".")[2]
         extra = set(signature.parameters) - set(expected)
         hint = ": the stream is self.stream" if "stream" in extra else ""
+        if isinstance(method, staticmethod):
+            hint = ", without @staticmethod"
         yield f"{where}{signature} must be `async def {name}({', '.join(expected)})`{hint}"
 
 
-def _used_names(handler: type[Handler]) -> Callable[[str], bool]:
-    """Return whether the application's code, in the modules of these classes, uses a name."""
-    names: set[str] = set()
+def _names_in(modules: set[str]) -> tuple[set[str], set[str]]:
+    """Return the names that the source of these modules uses, and those that it decorates.
 
-    def look(code: CodeType) -> None:
-        for each in dis.get_instructions(code):
-            if isinstance(each.argval, CodeType):
-                look(each.argval)
-            elif isinstance(each.argval, str) and each.opname.startswith("LOAD_"):
-                names.add(each.argval)
-
-    for base in handler.__mro__:
-        if _is_ours(base):
+    A decorator may register what it gets, and so call it under any name.
+    """
+    used: set[str] = set()
+    decorated: set[str] = set()
+    for module in modules & sys.modules.keys():
+        try:
+            tree = ast.parse(inspect.getsource(sys.modules[module]))
+        except (OSError, TypeError, SyntaxError):
+            used.add("on_")  # nothing is known of it: it may use any hook
             continue
-        module = sys.modules.get(base.__module__)
-        for value in (*vars(base).values(), *(vars(module).values() if module else ())):
-            members = vars(value).values() if isinstance(value, type) else (value,)
-            for member in members:
-                code = getattr(
-                    inspect.unwrap(getattr(member, "__func__", member)), "__code__", None
-                )
-                if isinstance(code, CodeType):
-                    look(code)
-    # Names may also be put together from "on_" and another part.
-    return lambda name: name in names or "on_" in names
+        for node in ast.walk(tree):
+            match node:
+                case (
+                    ast.Attribute(attr=name, ctx=ast.Load())
+                    | ast.Name(id=name, ctx=ast.Load())
+                    | ast.Constant(value=str(name))
+                ):
+                    used.add(name)
+                case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                    if node.decorator_list:
+                        decorated.add(name)
+                case _:
+                    pass
+    return used, decorated
 
 
 def _has_own_init(handler: type) -> bool:

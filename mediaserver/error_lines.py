@@ -26,21 +26,25 @@ def error_lines(error: BaseException) -> list[str]:
 
     As in ``my_agent.py:12: ValueError: there is no clip to play``. Where this package raised the
     exception, the type is left out, because its messages say enough, and each line of the message
-    is one of the result. All else is one line.
+    is one of the result. All else is one line. Where the exception leads to no such line of code,
+    its cause may.
     """
     if isinstance(error, SyntaxError) and error.filename is not None:
         return [f"{_shown(error.filename)}:{error.lineno}: {type(error).__name__}: {error.msg}"]
-    places = [
-        (frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)
-    ]
+    places = _places(error)
     texts = str(error).splitlines()
     if not texts or not places or not _is_ours(places[-1][0]):
         text = " ".join(str(error).split())
         texts = [f"{type(error).__name__}: {text}" if text else type(error).__name__]
-    for filename, line in reversed(places):
+    for filename, line in (*reversed(places), *reversed(_places(error.__cause__))):
         if not _is_ours(filename) and not _is_library(filename):
             return [f"{_shown(filename)}:{line}: {text}" for text in texts]
     return texts
+
+
+def _places(error: BaseException | None) -> list[tuple[str, int]]:
+    trace = error.__traceback__ if error is not None else None
+    return [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(trace)]
 
 
 def _is_ours(filename: str) -> bool:

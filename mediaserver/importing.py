@@ -96,7 +96,9 @@ def _import(name: str, spec: str) -> ModuleType:
             f"there is no module {error.name!r} (from {spec!r}): "
             "check the spelling, and that you are in the folder that holds it"
         ) from None
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise HandlerError("\n".join(error_lines(error))) from error
 
 

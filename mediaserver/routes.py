@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, cast
 
-from mediaserver.checks import check_handler, check_lifespan, try_out
+from mediaserver.checks import check_handler, check_lifespan, is_async, try_out
 from mediaserver.handler import Handler, HandlerError, Lifespan, Served, StreamHandler
 from mediaserver.importing import find_attribute, import_named
 from mediaserver.path_patterns import PathPatternError, path_pattern
@@ -44,16 +44,18 @@ class Route:
     stream: StreamOptions = field(default_factory=StreamOptions)
 
     def __post_init__(self) -> None:
-        if not self.path.startswith("/"):
-            raise HandlerError(f"a route's path must begin with a slash: {self.path!r} does not")
+        path: object = self.path
+        if not isinstance(path, str) or not path.startswith("/"):
+            raise HandlerError(f"a route's path must begin with a slash: {path!r} does not")
         try:
             path_pattern(self.path)
         except PathPatternError as error:
             raise HandlerError(f"a route's path is malformed: {error}") from None
-        if self.number is not None and phone_key(self.number) is None:
+        number: object = self.number
+        if number is not None and (not isinstance(number, str) or phone_key(number) is None):
             raise HandlerError(
                 "a route's number is a phone number with its country code, such as +14155550100, "
-                f"or a SIP address, such as sip:user@host; not {self.number!r}"
+                f"or a SIP address, such as sip:user@host; not {number!r}"
             )
         if not isinstance(cast(Any, self.stream), StreamOptions):
             raise HandlerError(f"a route's stream must be StreamOptions(…), not {self.stream!r}")
@@ -106,8 +108,13 @@ class Routes:
         if not routes:
             raise HandlerError("there must be at least one route")
         for other in (each for each in cast(Any, routes) if not isinstance(each, Route)):
-            name = getattr(other, "__qualname__", repr(other))
-            raise HandlerError(f"Routes takes Route objects: write Routes(Route({name}))")
+            name = getattr(other, "__qualname__", "…")
+            mend = f"write Routes(Route({name}))"
+            if isinstance(other, Routes):
+                mend = "give it those of the other Routes, as in Routes(*others.routes)"
+            elif isinstance(other, Sequence):
+                mend = "write an asterisk before a list of them, as in Routes(*routes)"
+            raise HandlerError(f"Routes takes Route objects, not {type(other).__name__}: {mend}")
         seen: set[tuple[str, str | None]] = set()
         for route in routes:
             number = None if route.number is None else phone_key(route.number)
@@ -242,13 +249,13 @@ class Routes:
         """
         async with AsyncExitStack() as stack:
             self.opening = "the lifespan of Routes"
-            common = await stack.enter_async_context(self._lifespan()) if self._lifespan else None
+            common = await self._entered(stack, self._lifespan) if self._lifespan else None
             opened: dict[int, Any] = {}
             for route in self.routes:
                 own: Lifespan | None = getattr(route.handler, "lifespan", None)
                 self.opening = f"the lifespan of {route.name}"
                 if own is not None and id(route.handler) not in opened:
-                    opened[id(route.handler)] = await stack.enter_async_context(own())
+                    opened[id(route.handler)] = await self._entered(stack, own)
                 self._shared[id(route)] = opened.get(id(route.handler), common)
             try:
                 for route in self.routes:
@@ -262,6 +269,22 @@ class Routes:
             finally:
                 self._shared.clear()
                 self._unready.clear()
+
+    async def _entered(self, stack: AsyncExitStack, lifespan: Lifespan) -> Any:
+        try:
+            context = lifespan()
+            if isinstance(context, AbstractAsyncContextManager):
+                return await stack.enter_async_context(context)
+        except SystemExit as error:
+            raise HandlerError(f"{self.opening} called sys.exit({error.code!r})") from error
+        except RuntimeError as error:
+            if str(error) != "generator didn't yield":
+                raise
+            raise HandlerError(f"{self.opening} has ended without a `yield`") from error
+        raise HandlerError(
+            f"{self.opening} must be a function with @asynccontextmanager: it returned "
+            f"{type(context).__name__}"
+        )
 
 
 def _load_spec(spec: str, path: str) -> Route | Routes:
@@ -300,10 +323,10 @@ def load_name(spec: str) -> Any:
     module, name = import_named(spec)
     if name:
         return find_attribute(module, name)
-    names = _handlers_in(module)
+    names = _handlers_in(module) or _definitions_in(module)
     if len(names) == 1:
         return getattr(module, names[0])
-    if not names:
+    if not _handlers_in(module):
         raise HandlerError(
             f"{spec} has no handler: write `async def agent(stream)` or a subclass of "
             "mediaserver.Handler in it, or name one as package.module:Name"
@@ -314,11 +337,11 @@ def load_name(spec: str) -> Any:
 
 
 def _handlers_in(module: ModuleType) -> list[str]:
-    """Return the names of the `Routes` of a module, or else of the handlers that it defines."""
+    """Return the names of the `Routes` of a module, of a `Route`, or else of its handlers."""
     public = {name: value for name, value in vars(module).items() if not name.startswith("_")}
-    routes = [name for name, value in public.items() if isinstance(value, Routes)]
-    if routes:
-        return routes
+    for kind in (Routes, Route):
+        if routes := [name for name, value in public.items() if isinstance(value, kind)]:
+            return routes
     handlers = {name: value for name, value in public.items() if _is_handler(value, module)}
     bases = {
         base for each in handlers.values() if isinstance(each, type) for base in each.__mro__[1:]
@@ -331,15 +354,34 @@ def _is_handler(value: Any, module: ModuleType) -> bool:
         is_one = issubclass(value, Handler) and not inspect.isabstract(value)
     elif inspect.isroutine(value):
         # Other async functions of the module help its handlers.
-        is_one = inspect.iscoroutinefunction(value) and _takes_stream(value)
+        is_one = is_async(value) and _takes_stream(value)
     else:
         return callable(value) and inspect.iscoroutinefunction(type(value).__call__)
+    return is_one and _is_defined_in(module, value)
+
+
+def _definitions_in(module: ModuleType) -> list[str]:
+    """Return the names of the functions and classes that a module defines for others."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and (inspect.isroutine(value) or isinstance(value, type))
+        and _is_defined_in(module, value)
+    ]
+
+
+def _is_defined_in(module: ModuleType, value: object) -> bool:
     home = getattr(value, "__module__", None) or ""
-    return is_one and f"{home}.".startswith(f"{module.__name__}.")
+    return f"{home}.".startswith(f"{module.__name__}.")
 
 
 def _takes_stream(function: Any) -> bool:
     first = next(iter(inspect.signature(function).parameters.values()), None)
-    return first is not None and (
-        first.name == "stream" or first.annotation in (Stream, "Stream", "mediaserver.Stream")
-    )
+    if first is None:
+        return False
+    annotation = first.annotation
+    if isinstance(annotation, str):
+        # As it is written: a module may import it under any name.
+        annotation = annotation.strip("'\"").rpartition(".")[2]
+    return first.name == "stream" or annotation in (Stream, "Stream")

@@ -2,7 +2,7 @@ import functools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 
@@ -93,6 +93,31 @@ def test_a_function_takes_the_stream(handler: Any, text: str | None) -> None:
         assert line.startswith(text)
 
 
+def test_what_is_called_already_or_belongs_to_a_class_is_no_handler() -> None:
+    assert problems(nothing(None)) == [
+        "nothing() has been called: give the function nothing itself, without parentheses"
+    ]
+    assert problems(Greeter.greet) == [
+        (
+            "Greeter.greet is a method of a class: give that of an instance, or a subclass of "
+            "mediaserver.Handler"
+        )
+    ]
+    assert problems(Greeter) == [
+        (
+            "the class Greeter is not a subclass of mediaserver.Handler: name an instance of it, "
+            "as in agent = Greeter(…)"
+        )
+    ]
+
+
+def test_a_partial_function_is_told_by_the_name_of_its_function() -> None:
+    (line,) = problems(functools.partial(cast(Any, two), third=3))
+    assert line.startswith("two does not take what functools.partial gives it: ")
+    (line,) = problems(functools.partial(two), {})
+    assert line.startswith("two needs other: ")
+
+
 def test_a_function_takes_the_settings_of_its_route() -> None:
     async def agent(stream: Any, *, greeting: str = "") -> None: ...
 
@@ -118,7 +143,7 @@ def test_settings_are_a_mapping() -> None:
 
 
 def handler_with(name: str, method: Any) -> type[Handler]:
-    return type("Shop", (Handler,), {"__module__": __name__, name: method})
+    return type("Shop", (Handler,), {"__module__": "shop", name: method})
 
 
 async def bare(self: Any) -> None: ...
@@ -180,6 +205,53 @@ def test_a_method_that_the_application_calls_may_have_any_name() -> None:
     check_handler(Shop, {})
 
 
+def decorator(function: Any) -> Any:
+    @functools.wraps(function)
+    def passes_on(*arguments: Any) -> Any:
+        return function(*arguments)
+
+    return passes_on
+
+
+def test_a_decorator_may_pass_on_what_an_async_function_returns() -> None:
+    class Shop(Handler):
+        on_start = decorator(bare)
+        on_stop = functools.partialmethod(two)
+
+    check_handler(decorator(nothing), {})
+    check_handler(Shop, {})
+
+
+class Listener:
+    """As of a library, in another module than its subclasses."""
+
+    __module__ = "listeners"
+
+    def on_connect(self) -> None: ...
+
+
+def test_methods_that_something_else_may_call_are_no_misspelt_hooks() -> None:
+    class Shop(Handler, Listener):
+        keys: ClassVar[dict[str, Any]] = {}
+
+        async def on_ended_early(self) -> None: ...
+
+        keys["5"] = on_ended_early
+
+        def on_connect(self) -> None: ...
+
+        @decorator
+        async def on_parcel(self) -> None: ...
+
+    check_handler(Shop, {})
+
+
+def test_a_hook_is_no_static_method() -> None:
+    assert problems(handler_with("on_start", staticmethod(bare))) == [
+        "Shop.on_start(self: Any) -> None must be `async def on_start(self)`, without @staticmethod"
+    ]
+
+
 def test_the_hooks_of_agents_are_hooks() -> None:
     class Shop(VoiceAgent):
         async def on_transcript(self, transcript: Any) -> None: ...
@@ -220,12 +292,12 @@ def test_everything_that_is_wrong_is_listed() -> None:
         barge_in = "sometimes"  # type: ignore[assignment]
         language_model = None  # type: ignore[assignment]
 
-        async def on_strat(self) -> None: ...
+        async def on_satrt(self) -> None: ...
 
     assert [line.partition(" ")[2] for line in problems(Shop)] == [
         "is not a hook; did you mean 'on_start'?"
     ]
-    del Shop.on_strat
+    del Shop.on_satrt
     text = problems(Shop)
     assert [
         "has no setting 'promt'; did you mean 'prompt'?" in text[0],
@@ -262,11 +334,23 @@ async def with_argument(app: Any) -> AsyncIterator[None]:
     yield
 
 
+@asynccontextmanager
+async def of_instances(self: Any) -> AsyncIterator[None]:
+    yield
+
+
+@asynccontextmanager
+async def called() -> AsyncIterator[None]:
+    yield
+
+
 @pytest.mark.parametrize(
     ("lifespan", "text"),
     [
         (not_a_context, "lifespan is an async function: put @asynccontextmanager above it"),
         (with_argument, "must take no argument"),
+        (of_instances, "must take no argument: put @staticmethod above it"),
+        (called(), "lifespan has been called: give the function itself, without parentheses"),
         (3, "lifespan must be a function with @asynccontextmanager, not 3"),
     ],
 )
@@ -299,6 +383,20 @@ def test_a_subclass_with_its_own_constructor_is_checked_by_an_instance() -> None
 
     with pytest.raises(HandlerError, match=r"'nosuch\.wav'"):
         try_out(Shop, {})
+
+
+def test_a_constructor_of_another_form_is_told() -> None:
+    class Awaiting(Handler):
+        async def __init__(self) -> None: ...  # type: ignore[misc]
+
+    class Without(Handler):
+        def __init__() -> None: ...  # type: ignore[misc]
+
+    name = Awaiting.__qualname__
+    assert problems(Awaiting) == [f"{name}.__init__ is async: write `def`, and await in on_start"]
+    check_handler(Without, {})
+    with pytest.raises(HandlerError, match="takes 0 positional arguments but 1 was given"):
+        try_out(Without, {})
 
 
 def test_a_constructor_cannot_end_the_server() -> None:

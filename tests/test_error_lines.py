@@ -49,6 +49,17 @@ def test_an_error_is_one_line() -> None:
     assert error_lines(ValueError("no\n  price")) == ["ValueError: no price"]
 
 
+def test_the_cause_leads_to_the_place_if_the_error_does_not() -> None:
+    with pytest.raises(ZeroDivisionError) as raised:
+        divide()
+    error = ValueError("no price")
+    error.__cause__ = raised.value
+    (line,) = error_lines(error)
+    assert line.endswith(
+        f"test_error_lines.py:{divide.__code__.co_firstlineno + 1}: ValueError: no price"
+    )
+
+
 def test_an_error_without_a_message_is_its_type() -> None:
     assert error_lines(KeyError()) == ["KeyError"]
 

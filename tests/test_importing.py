@@ -68,6 +68,7 @@ def test_a_file_that_does_not_exist_is_named() -> None:
         ("\nimport nosuch_package\n", "shop.py:2: ModuleNotFoundError: No module named 'nosuch_"),
         ("from json import nosuch\n", "shop.py:1: ImportError: cannot import name"),
         ("raise ValueError('no\\nprice')\n", "shop.py:1: ValueError: no price"),
+        ("class Panic(BaseException): ...\nraise Panic('bye')\n", "shop.py:2: Panic: bye"),
         ("import sys\nsys.exit('bye')\n", "shop.py:2: SystemExit: bye"),
         (
             "from mediaserver.agents import Menu\n\nMENU = Menu(prompt='nosuch.wav', choices={})\n",

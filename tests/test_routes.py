@@ -1,7 +1,7 @@
 import sys
 import types
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -9,6 +9,7 @@ import pytest
 from mediaserver.agents import Echo, Parrot
 from mediaserver.handler import Handler, HandlerError
 from mediaserver.routes import Route, Routes, load_name
+from mediaserver.stream import Stream
 from mediaserver.testing import joined, run_virtual
 
 
@@ -30,6 +31,15 @@ def called(handler: Any, test: Any, **how: Any) -> Any:
 
 async def until_closed(line: Any) -> None:
     await line.phone.wait_closed()
+
+
+def test_a_path_and_a_number_are_text() -> None:
+    with pytest.raises(HandlerError, match="must begin with a slash: 8000 does not"):
+        Route(nothing, 8000)  # type: ignore[arg-type]
+    with pytest.raises(
+        HandlerError, match=r"phone number with its country code.*; not 14155550100"
+    ):
+        Route(nothing, number=14155550100)  # type: ignore[arg-type]
 
 
 def test_a_path_begins_with_a_slash() -> None:
@@ -333,8 +343,31 @@ def test_a_module_without_a_handler_is_refused(module: Any) -> None:
         load_name("shop")
 
 
+def test_what_is_almost_a_handler_is_told_what_it_lacks(module: Any) -> None:
+    async def agent() -> None: ...
+
+    agent.__module__ = "shop"
+    module.agent = agent
+    with pytest.raises(HandlerError, match=r"takes no argument: write `async def agent"):
+        Routes.load("shop")
+
+
+@pytest.mark.parametrize("annotation", [Stream, "Stream", "mediaserver.Stream", "'Stream'"])
+def test_a_function_with_an_annotated_stream_is_meant(module: Any, annotation: Any) -> None:
+    async def agent(call: Any) -> None: ...
+    async def look_up(number: str) -> None: ...
+
+    agent.__annotations__["call"] = annotation
+    for function in (agent, look_up):
+        function.__module__ = "shop"
+        setattr(module, function.__name__, function)
+    assert load_name("shop") is agent
+
+
 def test_a_route_must_be_in_routes(module: Any) -> None:
     module.ROUTE = Route(nothing)
+    with pytest.raises(HandlerError, match="shop is a Route: put it into Routes"):
+        Routes.load("shop")
     with pytest.raises(HandlerError, match="shop:ROUTE is a Route: put it into Routes"):
         Routes.load("shop:ROUTE")
 
@@ -342,6 +375,10 @@ def test_a_route_must_be_in_routes(module: Any) -> None:
 def test_routes_are_made_of_routes() -> None:
     with pytest.raises(HandlerError, match=r"write Routes\(Route\(Parrot\)\)"):
         Routes(Parrot)  # type: ignore[arg-type]
+    with pytest.raises(HandlerError, match=r"not list: .* as in Routes\(\*routes\)"):
+        Routes([Route(nothing)])  # type: ignore[arg-type]
+    with pytest.raises(HandlerError, match=r"not Routes: .* as in Routes\(\*others.routes\)"):
+        Routes(Routes(Route(nothing)))  # type: ignore[arg-type]
 
 
 def test_a_near_miss_is_suggested() -> None:
@@ -379,6 +416,32 @@ async def test_a_lifespan_is_shared_by_all_routes() -> None:
     routes = Routes(Route(sales), Route(support, "/b"), lifespan=lifespan_of("pool", notes))
     assert await shared_by(routes) == ["pool", "pool"]
     assert notes == ["pool opens", "pool closes"]
+
+
+@asynccontextmanager
+async def exits() -> AsyncIterator[None]:
+    yield sys.exit(3)
+
+
+@asynccontextmanager
+async def never_yields() -> AsyncIterator[None]:
+    for _ in ():
+        yield
+
+
+@pytest.mark.parametrize(
+    ("lifespan", "text"),
+    [
+        (exits, r"the lifespan of Routes called sys.exit\(3\)"),
+        (never_yields, "the lifespan of Routes has ended without a `yield`"),
+        (lambda: nullcontext(), None),
+        (lambda: 3, "with @asynccontextmanager: it returned int"),
+    ],
+)
+async def test_a_lifespan_that_cannot_be_entered_is_told(lifespan: Any, text: Any) -> None:
+    routes = Routes(Route(sales), lifespan=lifespan)
+    with nullcontext() if text is None else pytest.raises(HandlerError, match=text):
+        await shared_by(routes)
 
 
 async def test_a_handlers_own_lifespan_comes_first() -> None:

@@ -18,6 +18,7 @@ from mediaserver.settings import (
     flag_of,
     group_of,
     load_settings,
+    unknown_variables,
 )
 
 
@@ -84,6 +85,8 @@ def _check(settings: Settings, routes: Routes) -> None:
     from mediaserver.server.process.tls import TLSError
     from mediaserver.telemetry.logs import configure_logs
 
+    for warning in unknown_variables():
+        typer.echo(f"mediaserver: {warning}", err=True)
     # What is wrong is printed, in a line each.
     configure_logs("critical", settings.log_format)
     try:

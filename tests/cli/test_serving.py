@@ -158,6 +158,17 @@ def test_a_check_says_what_can_be_served(run: Run, served: Served) -> None:
     assert served == []
 
 
+def test_a_check_names_variables_that_are_no_settings(
+    run: Run, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDIASERVER_PROT", "1")
+    result = run("serve", "--check", "mediaserver.agents:Echo")
+    assert result.exit_code == 0
+    assert result.stderr == (
+        "mediaserver: MEDIASERVER_PROT is not a setting; did you mean MEDIASERVER_PORT?\n"
+    )
+
+
 def test_a_check_lists_what_is_wrong(run: Run, tmp_path: Path) -> None:
     (tmp_path / "unchecked.py").write_text(
         "from mediaserver import Handler\n"
