@@ -27,7 +27,8 @@ class SpokenPart:
 
     Args:
         tags: the opening tags of the blocks to drop, such as ``<think>`` or ``[THINK]``; a name
-            alone stands in angle brackets. The closing tag has a slash after the first character.
+            alone stands in angle brackets. The closing tag has a slash after the first character. A
+        tag in angle brackets may have attributes.
         thinks_first: whether the answer may begin within a block whose opening tag was a part of
             the prompt. Then nothing is to be spoken before a tag, or the end of the answer, shows
             whether it did: without a closing tag, all of it is the answer.
@@ -63,7 +64,7 @@ class SpokenPart:
         text = self._rest + piece
         spoken = ""
         while found := (self._until or self._all).find(text):
-            tag = found.group().lower()
+            tag = _without_attributes(found)
             if self._until is not None:
                 self._until = None
             elif tag in self._ends or tag in self._stray:
@@ -112,6 +113,13 @@ def _closing(opening: str) -> str:
     return f"{opening[0]}/{opening[1:]}"
 
 
+def _without_attributes(tag: re.Match[str]) -> str:
+    return (f"{tag['element']}>" if tag["element"] else tag.group()).lower()
+
+
+_ELEMENT: Final = re.compile(r"</?[\w-]+>")
+
+
 class _Tags:
     """Some tags, to be found in a text without regard to case."""
 
@@ -119,7 +127,15 @@ class _Tags:
         self._tags = [tag.lower() for tag in tags]
         self._first = frozenset(tag[0] for tag in self._tags)
         self._longest = max(map(len, self._tags), default=1)
-        self._pattern = re.compile("|".join(map(re.escape, tags)) or r"\Z\A.", re.I | re.ASCII)
+        elements = "|".join(re.escape(tag[:-1]) for tag in tags if _ELEMENT.fullmatch(tag))
+        others = "|".join(re.escape(tag) for tag in tags if not _ELEMENT.fullmatch(tag))
+        never = r"\Z\A."
+        attributes = rf"\s[^<>{re.escape(''.join(self._first))}]{{0,200}}"
+        self._pattern = re.compile(
+            rf"(?P<element>{elements or never})(?:{attributes})?(?<!/)>|(?:{others or never})",
+            re.IGNORECASE | re.ASCII,
+        )
+        self._begun = re.compile(rf"(?:{elements or never}){attributes}\Z", re.I | re.ASCII)
 
     def find(self, text: str) -> re.Match[str] | None:
         """Return the first of them in `text`, or None."""
@@ -127,6 +143,9 @@ class _Tags:
 
     def begins(self, text: str) -> int:
         """Return where one may begin that ends after `text`; the length of `text` if none does."""
+        last = text.rfind("<")
+        if last >= 0 and self._begun.match(text, last):
+            return last
         for index in range(max(0, len(text) - self._longest + 1), len(text)):
             if text[index] in self._first:
                 end = text[index:].lower()

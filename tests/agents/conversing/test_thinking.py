@@ -29,6 +29,10 @@ def spoken(pieces: Sequence[str], **settings: Any) -> str:
         ("One moment.<think>Hm.</think>Yes.", "One moment. Yes."),
         ("One moment. <think>Hm.</think> Yes.", "One moment.  Yes."),
         ("One.<think>a</think>Two.<thinking>b</thinking>Three.", "One. Two. Three."),
+        # With attributes.
+        ('<think time="5">A tandem?</think>Yes.', "Yes."),
+        ("<Thinking\n effort='low'>A tandem?</thinking >Yes.", "Yes."),
+        ("Let me look. <tool_call id='1'>{}</tool_call>", "Let me look. "),
         # One that is never closed, or never opened; others within one.
         ("Well. <think>A tandem? It", "Well. "),
         ("A tandem? I have one.</think> Yes.", " Yes."),
@@ -41,6 +45,8 @@ def spoken(pieces: Sequence[str], **settings: Any) -> str:
         ('[TOOL_CALLS] [{"name": "look"}]', ""),
         # What only looks like it.
         ("Is 1 < 2? I think so, <thi", "Is 1 < 2? I think so, <thi"),
+        ("if a <think of 3 and so on", "if a <think of 3 and so on"),
+        ("Yes.<think />", "Yes.<think />"),
         ("</b> <thinker> think <thin>k", "</b> <thinker> think <thin>k"),
         ("", ""),
     ],
@@ -55,6 +61,7 @@ def test_what_is_spoken_of_an_answer(text: str, said: str) -> None:
         st.sampled_from(
             ["<think>", "</think>", "<thinking>", "</thinking>", "<tool_call>", "</tool_call>"]
         )
+        | st.sampled_from(["<think", " a='1'", " >", "/"])
         | st.sampled_from(["[TOOL_CALLS]", "<", "<th", "</", ">", "[", " ", "\n", "Yes.", "\u0130"])
         | st.text(max_size=3),
         max_size=8,
