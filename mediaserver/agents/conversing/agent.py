@@ -317,9 +317,7 @@ class Agent(Configured, Handler, ABC):
         tasks: list[asyncio.Task[None]] = []
         dialogue = self.dialogue
         if self.greeting is not None and dialogue.current is None and dialogue.owed is None:
-            work = partial(self.utter, text=self.greeting)
-            greeting = Reply(0, since=self._started_at, work=work)
-            dialogue.owe(greeting)
+            greeting = self._greet(self.greeting)
             if greeting in self._running:
                 tasks.append(self._running[greeting])
         # The greeting comes first.
@@ -349,6 +347,11 @@ class Agent(Configured, Handler, ABC):
         if self._last_turn is not None:
             # The stream, having ended, brings it to no hook any more.
             await self.on_turn(self._last_turn)
+
+    def _greet(self, greeting: str) -> Reply:
+        reply = Reply(0, since=self._started_at, work=partial(self.utter, text=greeting))
+        self.dialogue.owe(reply)
+        return reply
 
     def start(
         self, work: Coroutine[Any, Any, None], name: str, *, finishes: bool = False
@@ -412,7 +415,10 @@ class Agent(Configured, Handler, ABC):
                 and not self.dialogue.hearing
             ):
                 # Otherwise the agent would be silent, and the caller would not know why.
-                self._answer(INAUDIBLE, utterance, self.respond)
+                if self.greeting is not None and not self.conversation.messages:
+                    self._greet(self.greeting)
+                else:
+                    self._answer(INAUDIBLE, utterance, self.respond)
         else:
             self._answer(text or "", utterance, self.respond)
 

@@ -403,6 +403,14 @@ def test_notify_lets_the_agent_finish_and_answers_then() -> None:
     assert call.report.interrupts == [] or words_played(call.report) > 11.5
 
 
+@pytest.mark.parametrize("text", ["", "[noise]"])
+def test_a_greeting_that_noise_kept_from_being_heard_is_said_after_it(text: str) -> None:
+    call = converse(caller(voice(0.8), 5.0), hears=[text], greeting=TEN)
+    assert call.said == [("assistant", TEN)]
+    assert [(turn.number, turn.interrupted) for turn in call.turns] == [(0, False)]
+    assert call.llm.conversations == []
+
+
 def test_who_talks_over_the_greeting_interrupts_it() -> None:
     call = converse(
         caller(1.0, voice(1.0), 8.0), hears=["Wait."], answers=["I wait."], greeting=TEN
