@@ -574,7 +574,8 @@ class Agent(Configured, Handler, ABC):
         try:
             await use()
         finally:
-            self.dialogue.tool_ends(reply)
+            if not self.leaving:
+                self.dialogue.tool_ends(reply)
 
     # Ending the call.
 

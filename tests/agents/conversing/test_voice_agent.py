@@ -733,6 +733,24 @@ def test_a_transfer_goes_where_the_name_says() -> None:
     assert words_played(call.report) == pytest.approx(3, abs=0.2)
 
 
+def test_a_result_that_comes_after_a_transfer_is_not_told(receptionist: type[Any]) -> None:
+    class Transferring:
+        async def transfer(self, stream: Stream, url: str) -> None:
+            """Transfer; the stream goes on for a while."""
+
+    receptionist.seconds = 5.0
+    call = converse(
+        caller(1.0, voice(1.0), 4.0, voice(0.7), 10.0),
+        kind=receptionist,
+        hears=["A table?", "Let me talk to a person."],
+        answers=[find(), ToolCall("b", "transfer", '{"to": "desk"}'), "Table fourteen."],
+        transfers={"desk": "https://example.com/desk.xml"},
+        control=Transferring(),
+    )
+    assert ToolResult("a", "Table 14.") in call.messages
+    assert len(call.llm.conversations) == 2
+
+
 def test_a_transfer_to_nowhere_is_told_to_the_model() -> None:
     call = converse(
         ask(),
