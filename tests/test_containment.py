@@ -4,7 +4,7 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -374,7 +374,16 @@ def test_an_exit_of_which_nothing_is_known_is_told_too(
     assert [str(each) for each in unknown] == ["the handler called sys.exit(5)"]
 
 
+@pytest.fixture
+def ctrl_c_interrupts() -> Iterator[None]:
+    """Handle SIGINT as Python does, whatever a shell or another test has left."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @loops
+@pytest.mark.usefixtures("ctrl_c_interrupts")
 def test_ctrl_c_ends_a_loop_that_does_not_handle_it(
     loop: Callable[[], asyncio.AbstractEventLoop],
 ) -> None:
