@@ -25,7 +25,7 @@ def _small_or_capital(text: str) -> frozenset[str]:
 PREFIXES: Final = _small_or_capital(
     """
     mr mrs messrs ms dr drs prof profs capt cpt lt sgt cpl cmdr pvt supt insp msgr esq st sts mt
-    mts ft vs cf viz approx e.g i.e eg incl excl attn bldg rm apts hwy pkwy rte univ asst regd sra
+    mts vs cf viz approx e.g i.e eg incl excl attn bldg rm apts hwy pkwy rte univ asst regd sra
     sres sras srta srtas dra dras dña lic arq mtra mtro gral cnel cdte mons hno hna ud uds vd vds
     avda avd cra carr pza plza plz pzla edif mpio urb apdo apto dpto depto núm nums núms tlf teléf
     tfno cód p.ej ej cía ee dto profa profas exmo exma ilmo ilma eng enga pça estr trav lj cj jd
@@ -40,11 +40,12 @@ PREFIXES: Final = _small_or_capital(
     psje pje admón v.exa trv qd ilha rés betr bez einschl entspr etw geb gez hrsg i.a i.v lfd s.o
     z.hd z.zt zus hbf abt abs gent.mo ill.mo pagg ong m.a.w blz jl tys mln mld tj wg hab σελ βλ
     εκατ δις ευρ հեռ շ բն мкр тер лит вл соор т.о с.г κ κα κος δρ δρα λεωφ οδ τηλ π.χ δηλ αρ պրն
-    տկն փող պող
+    տկն փող պող kl esim pvm dépt intl mfg mtn pty sdn вул буд
     """
 ) | _as_written(
     """
-    TP EE MR MRS MS DR N.B VS Sr sr Rev Hon Gen Sen Gov Rep Adm Col Maj Pres Amb Bros Insp Fr Fl
+    Bd Chr Ft TP EE MR MRS MS DR N.B VS
+    Sr sr Rev Hon Gen Sen Gov Rep Adm Col Maj Pres Amb Bros Insp Fr Fl
     Ste Apt apt Bus Reg Av av Da D Dn Ing ing Cap cl ctra C.P col Adv Cel Ten Sto Sta Pe Al Rod R
     Ed ed Lt Pq Vl bl ap sl Tv M MM Me Mlle Mme Pr pl bd fg imp p.e Hr Mag Dipl zi Zi Bhf on Geom
     int V.le Dhr Mw ir Ir г д п ст стр с м н.э P al ul Pl os np Q H Đ ThS TS BS GS PGS डॉ डा श्री
@@ -67,10 +68,12 @@ SHORTENED: Final = _small_or_capital(
     mo mos yr yrs wk wks doz pkg qty amt avg ref mtg sek stck kap pkt mio mrd jh mrz mrt juin
     juill mer jeu ven dim gio sab giu lug set ott wo vr za zo oca şub haz tem ağu eyl eki kas ara
     zł gr chf eur usd gbp hab vto dto bs pzs ud pz cj bl июн июл χλμ ώρ λεπ τ.μ թ մ
+    deg ctr
     """
 ) | _as_written(
     """
-    A.M P.M AM PM temp cell ок рис resp misc orig Jun Jul Sep Sat Sun Mar Est Mo Di Mi Do Sa So
+    A.M P.M AM PM NE NW SE SW temp cell ок рис resp misc orig
+    Jun Jul Sep Sat Sun Mar Est Mo Di Mi Do Sa So
     إلخ الخ आदि
     """
 )
@@ -95,7 +98,8 @@ GO_ON: Final = MONTHS | _as_written(
     monday tuesday wednesday thursday friday saturday sunday mon tue tues wed thu thurs fri sat
     sun eastern central mountain pacific est edt cst cdt mst mdt pst pdt et ct pt gmt utc cet
     street avenue road boulevard drive lane suite apt unit floor room building inc ltd llc co jr
-    corp montag dienstag mittwoch donnerstag freitag samstag sonntag lunes martes miércoles jueves
+    corp blvd bhd
+    montag dienstag mittwoch donnerstag freitag samstag sonntag lunes martes miércoles jueves
     viernes sábado domingo lundi mardi mercredi jeudi vendredi samedi dimanche
     """
 )

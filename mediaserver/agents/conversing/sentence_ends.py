@@ -137,6 +137,12 @@ class _Following:
             return None
         return self.word.isalpha() and self.next[:1].isspace() and self.next[1:].islower()
 
+    def begins_with_stop(self) -> bool | None:
+        """Whether it is a word that begins with a full stop, rather than another full stop."""
+        if len(self.next) < 2 and not self._final:
+            return None
+        return self.next[1:].isalnum()
+
     def goes_on(self) -> bool | None:
         """Whether it is a digit, or a word that goes on after an abbreviation."""
         if self.first.isdigit():
@@ -197,6 +203,8 @@ def _ends_after_full_stop(mark: Mark, following: _Following, capitals: bool) -> 
         return True
     if not following.first:
         return following.if_nothing_follows
+    if following.first == ".":  # . . . or .NET
+        return following.begins_with_stop()
     if following.first.islower():
         return not capitals and not known
     previous = _last_word(rest)

@@ -218,11 +218,14 @@ class Sentences:
         return end
 
     def _capitals(self, end: int) -> bool:
-        """Whether this sentence begins with a capital; without letters, whether earlier ones do."""
+        """Whether this sentence begins with a capital. If no letter tells, earlier ones do."""
         if not self._sentence_begins:
             return self._has_capitals
         for place in range(self._caseless, end):
             letter = self._text[place]
+            if letter.isdigit():
+                self._caseless = place
+                return self._has_capitals  # 5 in. by 3
             if letter.islower() or letter.isupper():
                 self._caseless = place
                 return letter.isupper()

@@ -37,6 +37,9 @@ def cut_in_pieces(text: str, places: list[int], **options: Any) -> list[str]:
         ("The answer is no. Then go.", ["The answer is no. ", "Then go."]),
         ("So do I. But not now.", ["So do I. ", "But not now."]),
         ("Well... Then go.", ["Well... ", "Then go."]),
+        ("I like it. .NET is fine.", ["I like it. ", ".NET is fine."]),
+        ("5 in. Then 3 ft. Then stop.", ["5 in. ", "Then 3 ft. ", "Then stop."]),
+        ("all lower. 5 minutes. then go", ["all lower. ", "5 minutes. ", "then go"]),
         ("Is it [ready?](a.html) Yes.", ["Is it ready? ", "Yes."]),
         ("**Yes.** *Really?* Fine!\U0001f600 Go.", ["Yes. ", "Really? ", "Fine! ", "Go."]),
         ("Բարև։ Ինչո՞վ օգնեմ։ Լավ:", ["Բարև։ ", "Ինչո՞վ օգնեմ։ ", "Լավ:"]),
@@ -66,6 +69,12 @@ def test_sentences_end(text: str, sentences: list[str]) -> None:
         "Well... maybe, hm… yes.",
         "See www.example.com/a?b=1 for it.",
         "1. The first of them.",
+        "Hmm. . . yes.",
+        "5 in. by 3 in.",
+        "Klockan är ca. kl. 9.",
+        "Acme Pty. Ltd. is open.",
+        "The King Jr. Blvd. is here.",
+        "вул. Шевченка, буд. 5.",
     ],
 )
 def test_no_sentence_ends_there(text: str) -> None:
