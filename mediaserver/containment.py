@@ -50,15 +50,21 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def only_ended(error: BaseException) -> bool:
+def only_ended(error: BaseException, *, ended: bool = True) -> bool:
     """Tell whether an exception, or each in its group, only reports the end of the stream.
 
     At the end, `Stream.play` raises `StreamEndedError`, and ``anext`` of a reader raises
     ``StopAsyncIteration``, which Python turns into a ``RuntimeError`` in an async generator.
+
+    Args:
+        error: what was raised.
+        ended: whether the stream has ended. Before that, ``anext`` of something else has raised.
+
     """
     return all(
-        isinstance(each, StreamEndedError | StopAsyncIteration)
-        or (type(each) is RuntimeError and isinstance(each.__cause__, StopAsyncIteration))
+        isinstance(each, StreamEndedError)
+        or (ended and isinstance(each, StopAsyncIteration))
+        or (ended and type(each) is RuntimeError and isinstance(each.__cause__, StopAsyncIteration))
         for each in leaves(error)
     )
 

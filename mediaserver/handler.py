@@ -210,7 +210,7 @@ class Handler:
             async for frame in self.stream.audio():
                 await self.on_audio(frame)
         except Exception as error:
-            if not only_ended(error):
+            if not only_ended(error, ended=self.stream.ended):
                 raise
         await self.on_end()
 
@@ -236,5 +236,5 @@ class Handler:
             with contained():
                 await hook
         except Exception as error:
-            if not only_ended(error):
+            if not only_ended(error, ended=self.stream.ended):
                 raise

@@ -274,6 +274,12 @@ def test_one_rule_says_whether_only_the_call_has_ended(error: BaseException, end
     assert only_ended(error) is ended
 
 
+@pytest.mark.parametrize("error", [StopAsyncIteration(), _ended_in_a_generator()])
+def test_an_iteration_that_stops_while_the_stream_is_live_is_a_fault(error: Exception) -> None:
+    assert not only_ended(error, ended=False)
+    assert only_ended(StreamEndedError("over"), ended=False)
+
+
 def test_what_was_told_once_is_not_told_again() -> None:
     told = ContainedError("x")
     assert not already_told(ExceptionGroup("", [told]))

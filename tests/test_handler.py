@@ -435,6 +435,16 @@ def test_reading_past_the_end_is_no_error() -> None:
     assert line.runtime.counters.handler_errors == 0
 
 
+@pytest.mark.parametrize("hook", ["on_start", "on_audio", "__call__"])
+def test_reading_past_the_end_of_something_else_is_an_error(hook: str) -> None:
+    async def fails(self: Handler, _: object = None) -> None:
+        raise StopAsyncIteration  # as ``anext`` of what is exhausted does
+
+    agent = type("Agent", (Handler,), {"__module__": "agents", hook: fails})
+    line = called(agent, until_closed, raises=False)
+    assert line.runtime.counters.handler_errors == 1
+
+
 def test_a_hook_that_fails_ends_the_call() -> None:
     class Failing(Handler):
         async def on_dtmf(self, digit: str) -> None:

@@ -397,7 +397,7 @@ class ServerCall:
         except asyncio.CancelledError:
             code, reason = CloseCode.GOING_AWAY, "the handler was cancelled"
         except Exception as error:
-            if not only_ended(error):
+            if not only_ended(error, ended=stream.ended):
                 code, reason = CloseCode.INTERNAL_ERROR, _FAILED
                 self._error = error
                 if not already_told(error):

@@ -270,7 +270,7 @@ class Dialler:
             with contained():
                 await self._runtime.prepared.take(stream.call_id, Route(call.handler))(stream)
         except Exception as error:
-            if not only_ended(error):
+            if not only_ended(error, ended=stream.ended):
                 call.handler_error = f"{type(error).__name__}: {error}"
             raise
         finally:

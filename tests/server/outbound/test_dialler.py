@@ -46,6 +46,7 @@ SERVER = "https://voice.example.com"
 @dataclass
 class FakeStream:
     call_id: str
+    ended: bool = False
 
 
 @dataclass
