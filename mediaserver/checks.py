@@ -248,17 +248,24 @@ def _of_hooks(handler: type[Handler]) -> Iterator[str]:
     own = {name: each for base in bases for name, each in vars(base).items()}
     homes = {base.__module__ for base in bases if issubclass(base, Handler)}
     foreign = {name for base in bases if base.__module__ not in homes for name in vars(base)}
-    used, decorated = _names_in(homes)
+    suspects: dict[str, str | None] = {}
     for name, method in own.items():
-        where = f"{handler.__qualname__}.{name}"
         if name in hooks:
-            yield from _of_hook(where, method, hooks[name])
-        elif not _is_method(method) or name in foreign or name in used or "on_" in used:
-            # Names may also be put together from "on_" and another part.
+            yield from _of_hook(f"{handler.__qualname__}.{name}", method, hooks[name])
+        elif _is_method(method) and name not in foreign:
+            near = _hook_meant(name, hooks)
+            if near or name.startswith("on_"):
+                suspects[name] = near
+    # Few handlers have any, and reading source takes its time.
+    used, decorated = _names_in(homes) if suspects else (set(), set())
+    for name, near in suspects.items():
+        where = f"{handler.__qualname__}.{name}"
+        # Names may also be put together from "on_" and another part.
+        if name in used or "on_" in used:
             continue
-        elif near := _hook_meant(name, hooks):
+        if near:
             yield f"{where} is not a hook; did you mean {near!r}?"
-        elif name.startswith("on_") and name not in decorated:
+        elif name not in decorated:
             yield (
                 f"{where} is not a hook, and nothing calls it: the hooks are "
                 f"{listed}; give a method of your own another name"
