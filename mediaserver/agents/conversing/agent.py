@@ -470,7 +470,7 @@ class Agent(Configured, Handler, ABC):
             await asyncio.wait([begun], timeout=self.turn_taking.longest or LONGEST_WAIT)
             reply.at_once = True
             self.dialogue.go_on()
-            await begun
+            await asyncio.wait([begun])
         finally:
             del self._waiting[reply]
             self.dialogue.withdraw(reply)

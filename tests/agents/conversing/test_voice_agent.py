@@ -1219,6 +1219,20 @@ def test_a_tool_that_says_something_goes_on_when_that_is_interrupted() -> None:
     assert len(call.said[1][1].split()) < 4
 
 
+def test_a_say_that_is_cancelled_as_it_begins_harms_no_call() -> None:
+    async def script(line: JoinedCall, agent: Any) -> None:
+        first, second = (asyncio.create_task(agent.say(TEN)) for _ in range(2))
+        await line.phone.wait_until(2.0)  # the second has waited for the longest turn
+        second.cancel()
+        agent.dialogue.give_way()
+        agent.dialogue.go_on()
+        await asyncio.wait([first, second])
+        await line.phone.wait_until(8.0)
+
+    call = converse(script, turn_taking=TurnSettings(longest=1.0, confirm=0.5, decide_within=0.9))
+    assert call.said[-1][1].endswith(TEN)
+
+
 def test_say_in_a_tool_does_not_fail_the_tool_when_the_voice_fails() -> None:
     class Saying(Scripted):
         @tool
