@@ -20,7 +20,6 @@ class ExpectedResponse:
         closing: calls of tools that wait until all of the reply was heard.
         answers: whether it answers the conversation, and does not say a given text.
         empty: whether it has neither speech nor tool calls so far.
-        repeated: a call that was refused before in this reply, or None.
 
     """
 
@@ -32,7 +31,6 @@ class ExpectedResponse:
         self.closing: list[ToolCall] = []
         self.answers = answers
         self.empty = True
-        self.repeated: ToolCall | None = None
 
     def fail(self, error: ServiceError) -> None:
         """Raise `error` in whoever waits for it; nobody has to."""

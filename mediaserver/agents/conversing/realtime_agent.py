@@ -378,9 +378,11 @@ class RealtimeAgent(Agent):
             finally:
                 if response.tools:
                     reply.using_tools = False
-            if response.repeated is not None:
-                name = response.repeated.name
-                raise ServiceError(REALTIME_MODEL, f"it repeated a call of {name} that was refused")
+            calls = [*response.tools.values(), *response.closing]
+            if repeated := self.repeated(reply, calls):
+                raise ServiceError(
+                    REALTIME_MODEL, f"it repeated a call of {repeated.name} that was refused"
+                )
             if response.empty and response.answers and not (again and reply.began):
                 error = NoAnswerError(
                     REALTIME_MODEL, "its response had no speech and no tool calls"
@@ -410,7 +412,6 @@ class RealtimeAgent(Agent):
 
     def _use(self, response: ExpectedResponse, call: ToolCall) -> None:
         closing = self.is_closing(call)
-        response.repeated = self.repeated(response.reply, [call]) or response.repeated
         self.conversation.call([call], [ToolResult(call.id, NOT_BEGUN if closing else RUNNING)])
         if closing:
             response.reply.leaves = True

@@ -627,6 +627,14 @@ class Slow(Talking):
         return "found"
 
 
+def test_two_calls_that_are_refused_alike_in_one_response_are_no_repetition() -> None:
+    wrong = [ToolCall("call_1", "slow", '{"at": 1}'), ToolCall("call_2", "slow", '{"at": 1}')]
+    model = ScriptedRealtime([wrong, "I cannot look."])
+    agent, _ = converse(agent_with(model, Slow), asking(0.8))
+    (turn,) = agent.turns
+    assert (turn.agent, turn.error) == ("I cannot look.", None)
+
+
 @pytest.mark.parametrize("seconds", [1.0, 4.0], ids=["the caller is silent", "the caller speaks"])
 def test_a_result_that_comes_after_its_turn_is_told_once_both_are_quiet(seconds: float) -> None:
     model = ScriptedRealtime(
