@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def sandbox_command(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(help="Port to listen on; 0 takes any free port.", min=0)
+        int, typer.Option(help="Port to listen on; 0 takes any free port.", min=0, max=65535)
     ] = 9000,
     auth_id: Annotated[
         str | None, typer.Option(help="Auth ID that clients must use; random if left out.")

@@ -82,6 +82,7 @@ def test_the_variables_printed_can_be_pasted_into_a_shell(served: Served) -> Non
         ("--calls-per-second", "0", "more than 0, not 0"),
         ("--transfers", "soon", "wait or at-once, not 'soon'"),
         ("--rounded-bill-duration", "float", "number or text, not 'float'"),
+        ("--port", "65536", "less than or equal to 65535"),
         ("--concurrency", "0", "equal to 1"),
         ("--rate-limit", "0", "equal to 1"),
         ("--misbehave", "sulk", "unknown misbehaviour 'sulk'"),

@@ -61,8 +61,8 @@ class Threshold:
         names = list(figures)
         if figure not in names:
             near = get_close_matches(figure, names, 1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise ValueError(f"there is no figure {figure!r}; {hint}There are {', '.join(names)}")
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+            raise ValueError(f"there is no figure {figure!r}; {hint}")
         own = "ms" if figure.startswith("gaps.") else "s"
         scale = 1.0 if unit in (None, own) else 0.001 if unit == "ms" else 1000.0
         return cls(figure, comparison, float(number) * scale)

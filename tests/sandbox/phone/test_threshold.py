@@ -38,7 +38,7 @@ def test_what_was_not_measured_holds_no_threshold() -> None:
         ("replies.p99<fast", "is written FIGURE<NUMBER"),
         ("replies.p99=1", "compares by <=, >=, ==, <, >"),
         ("reply.p99<1", "did you mean replies.p99"),
-        ("zzz<1", "There are calls,"),
+        ("zzz<1", "there are calls,"),
     ],
 )
 def test_a_threshold_that_cannot_be_is_refused(text: str, message: str) -> None:
