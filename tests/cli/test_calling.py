@@ -313,7 +313,8 @@ def test_a_certificate_of_a_test_server_can_be_trusted(run: Run, command: str) -
         ]
     assert [result.exit_code for result in results] == [1, 0, 0]
     said = "".join((results[0].stderr + results[0].stdout).split())  # a table breaks its lines
-    assert "certificateisnottrusted" in said
+    # Where the line breaks, its count stands between, and the port has 4 or 5 digits.
+    assert "certificateisnottrusted" in said.replace("10calls", "")
 
 
 def test_misbehaviours_are_listed(run: Run) -> None:
