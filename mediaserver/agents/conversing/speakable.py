@@ -33,7 +33,8 @@ _MARK: Final = re.compile(
         | (?<!\w)_+ | _+(?!\w) | `+ | ~~+)
     | (?P<opens>(?<!\w)\[) | (?P<closes>\])
     | <?https?://(?P<address>[^\s<>]+)>?
-    | (?P<tag></?(?:a|b|br|code|div|em|i|li|ol|p|pre|speak|span|strong|sub|sup|u|ul)\s?/?>)
+    | (?P<tag></?(?:a|b|br|break|code|div|em|emphasis|i|img|li|ol|p|pre|prosody|say-as|speak|span
+        |strong|sub|sup|u|ul)(?:\s[\w:-]{{1,30}}=[^<>]{{0,200}})?\s?/?>)
     | (?P<stars>\*+)
     | (?P<blank>[{PICTURES}|]+\u200d?)""",
     re.VERBOSE | re.IGNORECASE,

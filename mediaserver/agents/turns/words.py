@@ -8,7 +8,7 @@ from typing import Final
 
 
 # How recognisers write sounds that are not words: [cough], (typing), <unk>, *sighs*, ♪ la la ♪. A
-# partial transcript may end within one. No sounds are (555), the keys *67, and 5 < 6.
+# partial transcript may end within one. Words are (555), the keys *67, and 5 < 6.
 _BRACKETS: Final = (
     "[]",
     "()",

@@ -28,6 +28,10 @@ from mediaserver.agents.conversing.speakable import speakable
         ("Done \U0001f600\U0001f3fd now \u2764\ufe0f!", "Done now!"),
         ("Press 1\ufe0f\u20e32\ufe0f\u20e3, * or #.", "Press 1 2, * or #."),
         ("one<br>two <b>three</b>", "one two three"),
+        ('See <a href="https://a.example/b.html">our page</a>.', "See our page."),
+        ("Wait <break time='1s'/> here", "Wait here"),
+        ('<say-as interpret-as="digits">123</say-as>', "123"),
+        ("if a <b and c> d", "if a <b and c> d"),
         ("Press [Enter] now", "Press Enter now"),
     ],
 )
