@@ -47,6 +47,12 @@ _SHORTEST_GAP = 0.001
 _PROBE = "heard-when-lost"
 """Name of the checkpoint that tells whether the carrier has played on."""
 
+_UNNOTICED = 0.5
+"""Seconds of heard audio that are kept beside the margin, until `Playout.keep_more` is called."""
+
+_DOUBTFUL = 10.0
+"""Seconds of audio that are kept while the carrier is silent: what it may never have received."""
+
 _SHORTEST_PROBED = 0.1
 """Seconds; less that is left is played before an answer could tell anything."""
 
@@ -158,7 +164,7 @@ class Playout:
         self._message = min(self._aligned(settings.message_length), self._lead, MAX_PLAY_BYTES)
         # Sent audio is kept for resume(): all that the carrier can hold, and a margin
         # because the heard position is an estimate.
-        self._keep = self._lead + self._aligned(settings.gap_limit)
+        self._keep = self._lead + self._aligned(settings.gap_limit + _UNNOTICED)
 
         # Audio that was queued and not sent: positions [sent, queued).
         self._queue: deque[memoryview] = deque()
@@ -298,13 +304,32 @@ class Playout:
         self._pump(now, self._message)
         self._want_ticks()
 
-    def suspend(self) -> None:
-        """Send nothing, and keep what the caller has not heard: the stream is lost."""
+    def keep_more(self) -> None:
+        """Keep what is sent from now on: the carrier is silent, and may not receive it.
+
+        The next checkpoint that it answers ends this.
+        """
+        self._keep = self._lead + self._aligned(_DOUBTFUL)
+
+    def suspend(self, since: float | None = None) -> None:
+        """Send nothing, and keep what the caller has not heard: the stream is lost.
+
+        Args:
+            since: since when nothing that was sent has reached the carrier, at least a second ago,
+                so that it has nothing left to play; None for now.
+
+        """
         if self.ended:
             return
         self.blocked = True
         self._probe = None
-        if not self._settings.plays_on_when_lost and self._stands_at is None:
+        if since is not None:
+            heard = self._heard_at(since)
+            self._tell_cut(heard)
+            self._take_back(heard)
+            self._checkpoints.take_back(self.sent, heard)
+            self._stands_at = self.sent
+        elif not self._settings.plays_on_when_lost and self._stands_at is None:
             self._stands_at = self._heard_position(self._clock())
 
     def reopen(self, stream_id: str) -> None:
@@ -441,7 +466,8 @@ class Playout:
             return
         if checkpoints.confirm(name, now, self._runs, self.round_trip):
             self._counters.checkpoints_confirmed += 1
-            self._keep = self._lead + self._aligned(self._settings.gap_limit + checkpoints.delay)
+            margin = self._settings.gap_limit + _UNNOTICED + checkpoints.delay
+            self._keep = self._lead + self._aligned(margin)
             self._wake(now)
 
     def tick(self) -> bool:
@@ -642,6 +668,15 @@ class Playout:
         checkpoints = self._checkpoints
         heard = self._runs.reached(now - checkpoints.delay)
         heard = max(checkpoints.confirmed, min(heard, self.sent))
+        return heard - heard % self._format.sample_bytes
+
+    def _heard_at(self, time: float) -> int:
+        """Return the position that the caller had heard at a time in the past, if kept since."""
+        heard = self._runs.reached_at(time - self._checkpoints.delay)
+        if self._settings.plays_on_when_lost:
+            heard += self._lead - self._message
+        oldest = max(self._checkpoints.confirmed, self.sent - self._retained_bytes)
+        heard = max(oldest, min(heard, self.sent))
         return heard - heard % self._format.sample_bytes
 
     def _heard_between(self, start: int, end: int, heard: int, confirmed: int) -> Heard:

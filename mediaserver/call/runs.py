@@ -61,6 +61,16 @@ class Runs:
         """Return the position that is being played, if the carrier has not run dry before it."""
         return self.position + int(max(0.0, now - self.start) * self._bps)
 
+    def reached_at(self, time: float) -> int:
+        """Return the position that was being played at a time in the past, in whichever run."""
+        later: int | None = None
+        for position, begun in reversed(self._begun):
+            if begun <= time:
+                reached = position + int((time - begun) * self._bps)
+                return reached if later is None else min(reached, later)
+            later = position
+        return later or 0
+
     def time_of(self, position: int) -> float:
         """Return when the latest run plays `position`: its start for what was played before."""
         return self.start + max(0, position - self.position) / self._bps

@@ -397,11 +397,16 @@ class Session:
 
     # Losing the connection.
 
-    def suspend(self) -> None:
-        """Send nothing for now: the connection is lost, and the stream may be opened again."""
+    def suspend(self, since: float | None = None) -> None:
+        """Send nothing for now: the connection is lost, and the stream may be opened again.
+
+        Args:
+            since: since when nothing has reached the carrier; None for now.
+
+        """
         if self.started is not None and not self.ended:
             self._undelivered = []
-            self.started.playout.suspend()
+            self.started.playout.suspend(since)
 
     def reopen(self, start: Start, seconds: float) -> None:
         """Continue on another connection, and pass a `Reconnected` event to the handler.

@@ -41,6 +41,7 @@ def examine(
     if not runtime.routes.has_path(request.path):
         return Refused(404, f"no handler at {request.path}", cause="path")
     nonce: str | None = None
+    runtime.lost_streams.look_again()
     if runtime.signatures is not None:
         try:
             nonce = runtime.signatures.verify_upgrade(request.headers, _url(runtime, request))
@@ -91,6 +92,7 @@ def examine(
         answer=runtime.answered.request(claims) if claims else None,
         nonce=nonce,
         exceeds_limit=exceeds_limit,
+        repeats_signature=runtime.lost_streams.repeats(nonce),
     )
 
 

@@ -174,6 +174,7 @@ class AsgiLink:
         self._may_read.set()
         self._closing = False
         self._blocked = False
+        self._is_let_go = False
         self._reader: asyncio.Task[str] | None = None
         self._call = ServerCall(runtime, self, accepted)
 
@@ -191,7 +192,8 @@ class AsgiLink:
                 # The close frame was sent: wait for the peer's answer, or for the call to abort.
                 await asyncio.wait([reader])
         except asyncio.CancelledError:
-            self._call.closing("the host ended the stream")
+            if not self._is_let_go:
+                self._call.closing("the host ended the stream")
         reader.cancel()
         writer.cancel()
         read, written = await asyncio.gather(reader, writer, return_exceptions=True)
@@ -202,6 +204,8 @@ class AsgiLink:
         if isinstance(written, Exception) and not isinstance(written, OSError):
             log.warning("the host's server cannot send", error=repr(written), **self._ids)
             await self._close_anyhow()
+        if self._is_let_go:
+            return
         self._call.lost(_why_lost(read, written))
         if self._call.session.ended:
             await self._call.finished()
@@ -318,6 +322,12 @@ class AsgiLink:
     def hand_over(self, call: ServerCall) -> None:
         """Carry the messages of another call, whose stream this connection continues."""
         self._call = call
+
+    def let_go(self) -> None:
+        """Drop the connection, and tell the call nothing more: it continues on another one."""
+        self._is_let_go = True
+        self._blocked = False
+        self.abort()
 
     def pause_reading(self) -> None:
         """Stop receiving messages for now."""

@@ -333,6 +333,11 @@ class StreamConnection(asyncio.Protocol):
         """Carry the messages of another call, whose stream this connection continues."""
         self._call = call
 
+    def let_go(self) -> None:
+        """Drop the connection, and tell the call nothing more: it continues on another one."""
+        self._call = None
+        self.abort()
+
     def pause_reading(self) -> None:
         """Stop reading for now."""
         self._held_up = True

@@ -59,6 +59,8 @@ class AcceptedStream:
     """The nonce of its signature. It counts as used; release it if the stream never begins."""
     exceeds_limit: bool = False
     """Whether it was let in only because it may continue a lost stream."""
+    repeats_signature: bool = False
+    """Whether its signature is that of a lost stream, which it must continue then."""
 
 
 @dataclass(frozen=True, slots=True)

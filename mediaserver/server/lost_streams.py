@@ -1,7 +1,9 @@
 """Streams whose connection was lost, and which may be opened again; and what is known of others.
 
-A stream is lost when its connection goes without a closing handshake and without a ``stop``. Plivo
-may open it again: with the same signature or a new one, with the same stream id or a new one.
+A stream is lost when its connection goes without a closing handshake and without a ``stop``, or
+when it is opened again while its connection has been silent for a second: then only Plivo knows
+that the connection is gone. Plivo may open a stream again with the same signature or a new one,
+with the same stream id or a new one.
 """
 
 from __future__ import annotations
@@ -31,6 +33,9 @@ class LostStream(Protocol):
     def give_up(self, reason: str) -> None:
         """End the stream: it does not come back."""
 
+    def look_again(self) -> None:
+        """Be waited for no longer, if a silent connection was heard from again."""
+
 
 class LostStreams:
     """The streams of one process that are lost and waited for, and reports of those that ended so.
@@ -58,6 +63,15 @@ class LostStreams:
         """Wait for a stream no longer."""
         self._waiting.discard(lost)
 
+    def look_again(self) -> None:
+        """Drop those that were only silent, and were heard from again."""
+        for lost in tuple(self._waiting):
+            lost.look_again()
+
+    def repeats(self, nonce: str | None) -> bool:
+        """Tell whether the signature with this nonce opened a stream that is waited for."""
+        return nonce is not None and any(lost.accepted.nonce == nonce for lost in self._waiting)
+
     def may_be(self, call_id: str | None, path: str) -> bool:
         """Tell whether a request may be for a lost stream, as far as can be known before ``start``.
 
@@ -79,6 +93,7 @@ class LostStreams:
         It has the same call, route, path and audio format, and a token if the lost one had one.
         """
         assert session.started is not None
+        self.look_again()
         start = session.started.start
         found: LostStream | None = None
         for lost in self._waiting:

@@ -70,6 +70,9 @@ class Link(Protocol):
     def hand_over(self, call: ServerCall) -> None:
         """Carry the messages of another call from now on."""
 
+    def let_go(self) -> None:
+        """Drop the connection at once, and tell the call nothing more."""
+
 
 class ServerCall:
     """A call, from the accepted handshake to the end of its handler.
@@ -95,10 +98,12 @@ class ServerCall:
         "_next_ping",
         "_owed_for",
         "_pinged",
+        "_quiet_since",
         "_reading",
         "_runtime",
         "_silent_for",
         "_started",
+        "_suspected",
         "_unanswered_for",
         "_unheard_for",
         "_unstarted_for",
@@ -126,6 +131,10 @@ class ServerCall:
         self._lost_reason = ""
         self._away_since = 0.0
         self._away_for = -1.0
+        # Whether the connection has been silent for so long that a new one may take its place, and
+        # when, at the earliest, it was last heard from.
+        self._suspected = False
+        self._quiet_since = 0.0
         # False while reading is paused because the handler is too slow.
         self._reading = True
         self._started = 0.0
@@ -184,6 +193,9 @@ class ServerCall:
             self.session = lost.session
             runtime.merge(self)
             lost.take_up(self._link, accepted, session.started.start)
+            return
+        if accepted.repeats_signature:
+            self.fail(CloseCode.POLICY_VIOLATION, "a stream was opened with this signature before")
             return
         if accepted.exceeds_limit:
             self.fail(CloseCode.TRY_AGAIN_LATER, "this server has reached its limit of calls")
@@ -295,6 +307,7 @@ class ServerCall:
         It is waited for if nothing ended the stream before; a link that was closed by its peer
         calls `closing` first.
         """
+        self.look_again()
         self._lost = True
         self._lost_reason = reason
         self._close_for = -1.0
@@ -302,6 +315,7 @@ class ServerCall:
         if running and not self.session.ended and self._runtime.settings.reconnect_seconds:
             self._wait_for_stream()
             return
+        self._wait_no_longer()
         self.session.close(reason)
         if not running:
             self._leave()
@@ -314,14 +328,16 @@ class ServerCall:
     # Losing the stream, and taking it up again.
 
     def _wait_for_stream(self) -> None:
-        runtime, nonce = self._runtime, self.accepted.nonce
-        self._away_since = runtime.clock()
+        runtime = self._runtime
         self._away_for = 0.0
-        self.session.suspend()
-        if runtime.signatures is not None and nonce is not None:
-            # Plivo may repeat its request with the same signature.
-            runtime.signatures.release(nonce)
-        runtime.lost_streams.add(self)
+        if self._suspected:
+            self._away_since = self._quiet_since
+            self.session.suspend(since=self._quiet_since)
+        else:
+            self._away_since = runtime.clock()
+            self.session.suspend()
+        self._expect()
+        self._suspected = False
         runtime.counters.streams_lost += 1
         log.warning(
             "stream lost",
@@ -330,10 +346,31 @@ class ServerCall:
             **self._ids(),
         )
 
+    def _suspect(self) -> None:
+        """Let a new connection take the place of this one, which is silent.
+
+        A NAT or a proxy may have dropped it without a word, so that only the carrier knows.
+        """
+        self._suspected = True
+        self._expect()
+
+    def look_again(self) -> None:
+        """Keep the connection, if it was heard from again."""
+        if self._suspected and self.heard_from:
+            self._wait_no_longer()
+
+    def _expect(self) -> None:
+        runtime, nonce = self._runtime, self.accepted.nonce
+        if runtime.signatures is not None and nonce is not None:
+            # Plivo may repeat its request with the same signature.
+            runtime.signatures.release(nonce)
+        runtime.lost_streams.add(self)
+
     def _wait_no_longer(self) -> None:
-        if self._away_for < 0:
+        if self._away_for < 0 and not self._suspected:
             return
         self._away_for = -1.0
+        self._suspected = False
         runtime, nonce = self._runtime, self.accepted.nonce
         runtime.lost_streams.discard(self)
         if runtime.signatures is not None and nonce is not None:
@@ -343,6 +380,10 @@ class ServerCall:
         """Continue on another connection."""
         runtime, stream = self._runtime, self.stream
         assert stream is not None, "a stream that is waited for has started"
+        if not self._lost:
+            self._link.let_go()
+            self._lost_reason = "the connection fell silent, and the stream was opened again"
+            self._wait_for_stream()
         self._wait_no_longer()
         now = runtime.clock()
         seconds = now - self._away_since
@@ -379,8 +420,8 @@ class ServerCall:
 
     def _begin_close(self, code: int, reason: str) -> None:
         self.session.close(reason)
+        self._wait_no_longer()
         if self._lost:
-            self._wait_no_longer()
             return
         if self._close_for < 0:
             self._close_for = 0.0
@@ -477,6 +518,7 @@ class ServerCall:
                     reason += f", but malformed messages: {session.malformed}"
                 self.fail(CloseCode.POLICY_VIOLATION, reason)
             return
+        self._check_heard(started, now, elapsed)
         if self._is_dead(started, elapsed, settings.dead_peer_timeout):
             return
         if now >= self._next_ping:
@@ -489,14 +531,26 @@ class ServerCall:
         elif settings.max_silence_seconds:
             self._check_silence(started, elapsed, settings.max_silence_seconds)
 
+    def _check_heard(self, started: Started, now: float, elapsed: float) -> None:
+        if self.heard_from or not self._reading:
+            if self._suspected:
+                self._wait_no_longer()
+            self.heard_from = False
+            self._silent_for = 0.0
+            return
+        if not self._silent_for:
+            # The last bytes came at any time of the period before this one.
+            self._quiet_since = now - 2 * elapsed
+            started.playout.keep_more()
+        elif not self._suspected and self._runtime.settings.reconnect_seconds:
+            # In a second Plivo sends 50 messages, one every 20 ms. Two checks, because after a
+            # stall of the loop one may come before what has arrived is read.
+            self._suspect()
+        self._silent_for += elapsed
+
     def _is_dead(self, started: Started, elapsed: float, timeout: float) -> bool:
         # A debt of the peer grows only while we read, since the answer may be waiting unread.
         overdue = started.playout.overdue()
-        if self.heard_from or not self._reading:
-            self.heard_from = False
-            self._silent_for = 0.0
-        else:
-            self._silent_for += elapsed
         if overdue and self._reading:
             self._owed_for += elapsed
         else:

@@ -1352,3 +1352,43 @@ def test_an_end_while_the_stream_is_lost_settles_by_what_was_heard(make_bench: t
     assert heard.seconds == pytest.approx(1.0, abs=0.03)
     assert heard.interrupted
     bench.playout.suspend()
+
+
+@pytest.mark.parametrize("silent", [1.0, 3.0, 8.0])
+def test_what_went_into_a_dead_connection_is_sent_again(
+    make_bench: type[Any], silent: float
+) -> None:
+    bench = make_bench()
+    bench.playout.play(bench.audio(20.0))
+    bench.run(2.0)
+    quiet_since = bench.clock.now
+    bench.run(0.9)
+    bench.playout.keep_more()
+    bench.run(silent - 0.9)
+    sent = len(bench.payloads)
+    bench.playout.suspend(quiet_since)
+    assert bench.playout.unheard == pytest.approx(18.0, abs=0.03)
+    count = len(bench.messages)
+    bench.playout.reopen("another")
+    # Nobody has to be asked: after a second the carrier has nothing left.
+    assert bench.kinds[count] == "clearAudio"
+    bench.run(20.0)
+    again = b"".join(bench.payloads[sent:])
+    assert again == bench.audio(20.0)[-len(again) :]
+    assert len(again) == pytest.approx(18.0 * 8000, abs=0.03 * 8000)
+
+
+def test_what_was_interrupted_is_not_sent_again(make_bench: type[Any]) -> None:
+    bench = make_bench()
+    bench.playout.play(bench.audio(20.0))
+    bench.run(2.0)
+    quiet_since = bench.clock.now
+    bench.run(1.0)
+    bench.playout.interrupt()
+    bench.run(0.5)
+    bench.playout.play(bench.audio(0.5))
+    sent = len(bench.payloads)
+    bench.playout.suspend(quiet_since)
+    bench.playout.reopen("another")
+    bench.run(5.0)
+    assert len(b"".join(bench.payloads[sent:])) == 0.5 * 8000

@@ -82,3 +82,13 @@ def test_what_is_reached_and_what_is_unplayed_make_up_what_was_sent(
     runs.begin(position, 3.0)
     sent, now = position + size, 3.0 + elapsed
     assert min(runs.reached(now), sent) + runs.unplayed(sent, now) == sent
+
+
+def test_what_was_played_in_the_past_is_known_over_several_runs(runs: Runs) -> None:
+    assert runs.reached_at(3.0) == 0
+    runs.begin(0, 5.0)
+    runs.begin(800, 7.0)
+    assert runs.reached_at(4.0) == 0
+    assert runs.reached_at(5.0625) == 500
+    assert runs.reached_at(6.0) == 800
+    assert runs.reached_at(7.125) == 1_800

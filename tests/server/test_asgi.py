@@ -856,6 +856,29 @@ async def test_a_phone_that_hangs_up_ends_the_handler(serve: Callable[..., Any])
     assert "closed the socket" in handler.reason
 
 
+async def test_a_silent_stream_continues_on_another_connection(mount: Callable[..., Any]) -> None:
+    events: list[str] = []
+
+    async def collect(stream: Stream) -> None:
+        events.extend([type(event).__name__ async for event in stream.controls()])
+
+    app = mount(collect, reconnect_seconds=5.0)
+    first = Host(app)
+    first.bring(START)
+    await asyncio.sleep(2)
+    second = Host(app)
+    second.bring(START)
+    await first.task
+    second.bring(media())
+    await asyncio.sleep(0.1)
+    assert len(app.runtime.calls) == 1
+    second.disconnect()
+    await second.task
+    await asyncio.sleep(0.1)
+    assert events == ["Reconnected"]
+    assert not app.runtime.calls
+
+
 async def test_a_stream_that_the_host_lost_is_taken_up_again(mount: Callable[..., Any]) -> None:
     keys: list[str] = []
 

@@ -1,23 +1,27 @@
 """A stream that is lost: waited for, taken up again, or given up."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
 from audiocodecs import MULAW_8K
-from benchmarks.reconnect import LIMIT, Assumption, chirp, cut
+from benchmarks.reconnect import LIMIT, Assumption, chirp, compare, cut
 from mediaserver import Frame, Handler, Reconnected, Stream, StreamEndedError, StreamReport
 from mediaserver.plivo.callbacks import HangupRequest
+from mediaserver.plivo.client import PlivoClient
 from mediaserver.plivo.signatures import sign_upgrade
 from mediaserver.routes import Route
 from mediaserver.sandbox import Misbehaviour
 from mediaserver.server.accepting import examine
 from mediaserver.server.handshake import AcceptedStream, HandshakeRequest, Refused
+from mediaserver.server.rest_call_control import RestCallControl
 from mediaserver.server.server_call import ServerCall
 from mediaserver.settings import Settings
-from mediaserver.testing import in_virtual_time, joined, run_virtual
+from mediaserver.testing import in_virtual_time, joined, run_virtual, stall
 from tests.server.test_server_call import CALL_ID, MEDIA, START, Link, enter, listen, now
 
 
@@ -307,6 +311,175 @@ async def test_playing_after_the_wait_was_given_up_says_that_the_stream_has_ende
         await link.call.stream.play(bytes(160))
 
 
+# A connection that only the carrier knows to be gone.
+
+
+@pytest.mark.parametrize("gap", [2.0, 9.0])
+@pytest.mark.parametrize("at", [2.37, 3.0])
+def test_a_stream_that_was_silent_is_taken_up_again(at: float, gap: float) -> None:
+    said = chirp(8.0)
+    told: list[float] = []
+
+    class Speaking(Handler):
+        async def on_start(self) -> None:
+            await self.stream.play(said, rate=8000)
+
+        async def on_reconnect(self, reconnected: Reconnected) -> None:
+            told.append(reconnected.seconds)
+
+    async def main() -> tuple[float, float]:
+        misbehaviour = wrong(f"drop@{at}", f"reopen:{gap}s", "half-open", "new-stream-id")
+        async with joined(Speaking, misbehaviour=misbehaviour) as line:
+            await line.phone.wait_until(at + gap + 8.0)
+            runtime = line.runtime
+            assert (runtime.counters.streams_lost, runtime.counters.streams_reopened) == (1, 1)
+            assert (runtime.counters.calls_total, runtime.admission.active) == (1, 1)
+            assert line.stream.stream_id != line.phone.identity.stream_id
+            return compare(said, line.phone.recording()[:, 1])
+
+    missing, repeated = run_virtual(main())
+    assert missing <= LIMIT
+    assert repeated <= 0.5 + LIMIT
+    assert told == [pytest.approx(gap, abs=0.52)]
+
+
+async def silent(start_runtime: Callable[..., Any], seconds: float = 2.0, **settings: Any) -> Link:
+    runtime = await start_runtime(Route(listen), **{"reconnect_seconds": 5.0, **settings})
+    link = enter(runtime)
+    link.bring(MEDIA)
+    await asyncio.sleep(seconds)
+    return link
+
+
+async def test_the_old_connection_is_dropped_and_says_nothing_more(
+    start_runtime: Callable[..., Any],
+) -> None:
+    link = await silent(start_runtime)
+    call = link.call
+    second = enter(link.runtime)
+    assert second.call is call
+    assert link.aborted
+    assert link.closed is None
+    second.bring(MEDIA)
+    await asyncio.sleep(1)
+    assert link.runtime.calls == {call}
+    assert not call.session.ended
+    assert len(link.runtime.lost_streams) == 0
+
+
+@pytest.mark.parametrize("heard", [0.0, 0.3, 0.9])
+async def test_a_live_stream_is_not_taken_over(
+    start_runtime: Callable[..., Any], heard: float
+) -> None:
+    link = await silent(start_runtime)
+    link.bring(MEDIA)
+    await asyncio.sleep(heard)
+    second = enter(link.runtime)
+    assert second.call is not link.call
+    assert not link.aborted
+    second.call.closing("gone")
+    second.call.lost("gone")
+
+
+async def test_a_stream_that_is_not_read_is_not_taken_over(
+    start_runtime: Callable[..., Any],
+) -> None:
+    link = await silent(start_runtime, seconds=0.1)
+    link.call.pause_reading()
+    await asyncio.sleep(3)
+    assert enter(link.runtime).call is not link.call
+    assert not link.aborted
+
+
+async def test_without_a_grace_a_silent_stream_is_not_taken_over(
+    start_runtime: Callable[..., Any],
+) -> None:
+    link = await silent(start_runtime, reconnect_seconds=0.0)
+    assert enter(link.runtime).call is not link.call
+
+
+async def test_a_stall_of_the_loop_silences_nobody(start_runtime: Callable[..., Any]) -> None:
+    link = await silent(start_runtime, seconds=0.7)
+    stall(20.0)
+    await asyncio.sleep(0)  # the check that is overdue
+    assert enter(link.runtime).call is not link.call
+
+
+async def test_a_full_server_takes_a_silent_stream_back(
+    start_runtime: Callable[..., Any],
+) -> None:
+    link = await silent(start_runtime, max_calls=1)
+    assert enter(link.runtime).call is link.call
+    assert link.runtime.admission.active == 1
+
+
+async def test_a_silent_stream_that_is_lost_is_waited_for_as_usual(
+    start_runtime: Callable[..., Any],
+) -> None:
+    link = await silent(start_runtime)
+    link.call.lost("reset")
+    await asyncio.sleep(4)
+    assert enter(link.runtime).call is link.call
+
+
+@pytest.mark.parametrize("end", ["closing", "close", "hangup"])
+async def test_a_silent_stream_may_end(start_runtime: Callable[..., Any], end: str) -> None:
+    link = await silent(start_runtime)
+    if end == "closing":
+        link.call.closing("Plivo closed the socket (1000)")
+    elif end == "close":
+        link.call.close(1001, "the server is shutting down")
+    else:
+        link.runtime.told(HangupRequest(call_id=CALL_ID, fields={}))
+    await asyncio.sleep(0.1)
+    link.call.lost("gone")
+    await asyncio.sleep(0.1)
+    assert not link.runtime.calls
+    assert len(link.runtime.lost_streams) == 0
+
+
+# What the handler and the dialler do afterwards.
+
+
+@pytest.mark.parametrize("half_open", [False, True])
+async def test_a_call_is_transferred_over_the_connection_that_it_has_now(
+    start_runtime: Callable[..., Any], half_open: bool
+) -> None:
+    asked: list[Any] = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        asked.append((request.url.path, json.loads(request.content)))
+        return httpx.Response(202, json={"message": "call transferred"})
+
+    ended: list[str] = []
+
+    async def handler(stream: Stream) -> None:
+        async for event in stream.controls():
+            if isinstance(event, Reconnected):
+                await stream.transfer("https://voice.example.com/next")
+        ended.append(stream.end_reason)
+
+    runtime = await start_runtime(Route(handler), reconnect_seconds=5.0)
+    async with PlivoClient("MA1", "token", transport=httpx.MockTransport(respond)) as client:
+        runtime.call_control = RestCallControl(client)
+        link = enter(runtime)
+        link.bring(MEDIA)
+        if half_open:
+            await asyncio.sleep(2)
+        else:
+            link.call.lost("reset")
+        second = enter(runtime)
+        await asyncio.sleep(0.1)
+    ((path, body),) = asked
+    assert path == f"/v1/Account/MA1/Call/{CALL_ID}/"
+    assert body == {"legs": "aleg", "aleg_url": "https://voice.example.com/next"}
+    assert second.closed == (1000, "closed by the handler")
+    assert link.closed is None
+    assert ended == ["closed by the handler"]
+    second.call.lost("gone")
+    assert not runtime.calls
+
+
 # Signatures.
 
 
@@ -359,6 +532,41 @@ async def test_the_same_signature_is_used_up_after_the_grace(
     link.call.lost("reset")
     await asyncio.sleep(6.5)
     assert refusal(link.runtime, "12345") == 403
+
+
+async def test_the_same_signature_is_good_while_its_connection_is_silent_and_only_then(
+    start_runtime: Callable[..., Any],
+) -> None:
+    link = await signed_call(start_runtime)
+    await asyncio.sleep(0.7)
+    assert refusal(link.runtime, "12345") == 403
+    await asyncio.sleep(1.3)
+    link.bring(MEDIA)
+    assert refusal(link.runtime, "12345") == 403
+    await asyncio.sleep(2.0)
+    again = signed_link(link.runtime, "12345")
+    assert again.call is link.call
+    assert refusal(link.runtime, "12345") == 403
+    await asyncio.sleep(0.6)
+    assert refusal(link.runtime, "12345") == 403
+
+
+async def test_a_repeated_signature_starts_nothing_if_the_stream_is_heard_from_meanwhile(
+    start_runtime: Callable[..., Any],
+) -> None:
+    link = await signed_call(start_runtime)
+    await asyncio.sleep(2.0)
+    second = Link()
+    accepted = examine(link.runtime, ask("12345"))
+    assert isinstance(accepted, AcceptedStream)
+    second.call = ServerCall(link.runtime, second, accepted)
+    link.bring(MEDIA)
+    second.bring(START)
+    assert second.closed == (1008, "a stream was opened with this signature before")
+    assert second.call.stream is None
+    assert not link.aborted
+    second.call.lost("gone")
+    assert link.runtime.calls == {link.call}
 
 
 async def test_a_new_signature_does_not_free_the_old_one(

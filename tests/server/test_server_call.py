@@ -93,6 +93,9 @@ class Link:
     def hand_over(self, call: ServerCall) -> None:
         self.call = call
 
+    def let_go(self) -> None:
+        self.aborted = True
+
     def pause_reading(self) -> None:
         self.reading = False
 

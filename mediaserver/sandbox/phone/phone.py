@@ -551,7 +551,7 @@ class Phone:
         for happening in self._session.happenings():
             if not isinstance(happening, FaultDue):
                 continue
-            if happening.fault == "drop" and self._reopens:
+            if happening.fault in ("drop", "vanish") and self._reopens:
                 self._session.lose(self._loop.time())
             elif happening.fault != "stop-reading":
                 self._ended_by = "caller"
@@ -593,7 +593,9 @@ class Phone:
         await asyncio.sleep(self.misbehaviour.reopen)
         sock = None if self._another_sock is None else await self._another_sock()
         websocket = await self._open(sock)
-        self._connection = CarrierConnection(websocket, fragmented=self.misbehaviour.fragmented)
+        self._connection = CarrierConnection(
+            websocket, fragmented=self.misbehaviour.fragmented, before=self._connection
+        )
         self._session.reopen(self._loop.time())
         self._flush()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from websockets.asyncio.client import ClientConnection
@@ -18,6 +19,7 @@ class CarrierConnection:
     Args:
         websocket: The open WebSocket.
         fragmented: Send each message in three WebSocket fragments.
+        before: The connection that this one takes the place of; its socket may still be open.
 
     Attributes:
         websocket: The open WebSocket.
@@ -25,10 +27,17 @@ class CarrierConnection:
 
     """
 
-    def __init__(self, websocket: ClientConnection, *, fragmented: bool = False) -> None:
+    def __init__(
+        self,
+        websocket: ClientConnection,
+        *,
+        fragmented: bool = False,
+        before: CarrierConnection | None = None,
+    ) -> None:
         self.websocket: Final = websocket
         self.can_send = True
         self._fragmented = fragmented
+        self._before = before
 
     @property
     def unsent(self) -> int:
@@ -63,6 +72,11 @@ class CarrierConnection:
         self.can_send = False
         if fault == "drop":
             transport.abort()
+        elif fault == "vanish":
+            transport.pause_reading()
+            transport.set_protocol(asyncio.Protocol())
+            # Only this side takes the connection for lost.
+            self.websocket.connection_lost(None)
         elif transport.can_write_eof():
             transport.write_eof()
         else:
@@ -75,6 +89,8 @@ class CarrierConnection:
 
     def abort(self) -> None:
         """Close the socket at once."""
+        if self._before is not None:
+            self._before.abort()
         self.websocket.transport.abort()
 
     def _send_fragments(self, data: bytes) -> None:

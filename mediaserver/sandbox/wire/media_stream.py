@@ -486,7 +486,9 @@ class MediaStream:
         except (CallFailed, ValueError) as error:
             self._finish("Connection error", error=f"not taken again: {error}")
             raise ConnectionClosedError(None, None) from error
-        self._connection = CarrierConnection(websocket, fragmented=options.misbehaviour.fragmented)
+        self._connection = CarrierConnection(
+            websocket, fragmented=options.misbehaviour.fragmented, before=self._connection
+        )
         if self._over.is_set():
             # The call was over before the server accepted.
             self._connection.abort()
@@ -520,7 +522,7 @@ class MediaStream:
                 case DigitsReceived(digits=digits):
                     self.line.send_digits(digits)
                 case FaultDue(fault=fault):
-                    if fault == "drop" and self._reopens:
+                    if fault in ("drop", "vanish") and self._reopens:
                         session.lose(now)
                     if not connection.carry_out(fault):
                         self._error(f"{fault}: not possible with TLS")

@@ -34,6 +34,7 @@ class Misbehaviour:
             open.
         drop: At this time the TCP connection is torn down without a closing handshake.
         reopen: So long after `drop` the stream is opened again, once, with a new `start`.
+        half_open: The server is not told of `drop`: the old socket stays open, and is silent.
         keep_playing: What is queued for playback at `drop` is played on, instead of dropped.
         new_stream_id: The stream that is opened again has another id.
         half_close: At this time the sending side of the TCP connection is shut.
@@ -60,6 +61,7 @@ class Misbehaviour:
     stop_sending: float | None = _at("send nothing more, keep the socket open")
     drop: float | None = _at("tear down TCP without a close frame")
     reopen: float | None = _amount("200ms", "open the dropped stream again this much later")
+    half_open: bool = _flag("leave the dropped socket open and silent, so that nobody tells")
     keep_playing: bool = _flag("play on what was queued when the stream was dropped")
     new_stream_id: bool = _flag("open the dropped stream again with another stream id")
     half_close: float | None = _at("shut down the sending side of TCP")
@@ -91,8 +93,8 @@ class Misbehaviour:
             raise ValueError(f"bursts must be at least 1, got {self.bursts!r}")
         if self.reopen is not None and self.drop is None:
             raise ValueError("reopen opens a dropped stream again: give drop as well")
-        if (self.keep_playing or self.new_stream_id) and self.reopen is None:
-            raise ValueError("keep-playing and new-stream-id need reopen")
+        if (self.half_open or self.keep_playing or self.new_stream_id) and self.reopen is None:
+            raise ValueError("half-open, keep-playing and new-stream-id need reopen")
         if self.string_numbers and self.missing_numbers:
             raise ValueError("string-numbers and missing-numbers exclude each other")
         if self.binary and self.fragmented:

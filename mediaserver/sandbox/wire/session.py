@@ -30,7 +30,7 @@ from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
 from mediaserver.sandbox.wire.uplink import Uplink
 
 
-ConnectionFault: TypeAlias = Literal["stop-reading", "half-close", "drop"]
+ConnectionFault: TypeAlias = Literal["stop-reading", "half-close", "drop", "vanish"]
 """A misbehaviour of the connection itself."""
 
 
@@ -257,7 +257,7 @@ def _planned(wrong: Misbehaviour) -> deque[tuple[float, ConnectionFault]]:
     planned: list[tuple[float | None, ConnectionFault]] = [
         (wrong.stop_reading, "stop-reading"),
         (wrong.half_close, "half-close"),
-        (wrong.drop, "drop"),
+        (wrong.drop, "vanish" if wrong.half_open else "drop"),
     ]
     timed = [(time, fault) for time, fault in planned if time is not None]
     return deque(sorted(timed, key=lambda entry: entry[0]))

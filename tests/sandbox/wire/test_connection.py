@@ -19,7 +19,7 @@ from mediaserver.testing import run_virtual
 def connected(
     scripted_server: Any,
     script: Callable[[CarrierConnection, Any], Awaitable[None]],
-    **options: bool,
+    **options: Any,
 ) -> Any:
     """Run a script with a connection to a scripted server; return the server."""
 

@@ -1042,6 +1042,26 @@ def test_a_dropped_stream_is_opened_again(streaming: RunStreaming, keeps: bool) 
     assert call.kinds == ["connected", "stopped"]
 
 
+def test_a_stream_may_be_opened_again_beside_a_socket_that_stays_open(
+    streaming: RunStreaming,
+) -> None:
+    received: list[int] = []
+
+    async def script(call: Streaming) -> None:
+        first = call.server
+        await asyncio.sleep(0.7)
+        received.append(len(first.received))
+        await asyncio.sleep(1.3)
+        received.append(len(first.received))
+        assert not first.writer.is_closing()
+
+    wrong = Misbehaviour.parse("drop@0.5", "reopen:1s", "half-open")
+    call = streaming(script, format=MULAW_8K, bidirectional=True, misbehaviour=wrong)
+    assert len(call.servers) == 2
+    assert received[0] == received[1]
+    assert call.kinds == ["connected", "stopped"]
+
+
 def test_a_call_that_ends_meanwhile_is_not_opened_again(streaming: RunStreaming) -> None:
     call = streaming(for_a_second, misbehaviour=Misbehaviour.parse("drop@0.5", "reopen:20s"))
     assert len(call.servers) == 1

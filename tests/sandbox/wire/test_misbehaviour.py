@@ -95,6 +95,7 @@ def test_a_name_given_twice_is_refused(texts: tuple[str, str]) -> None:
         {"reopen": 0.2},
         {"drop": 1.0, "keep_playing": True},
         {"drop": 1.0, "new_stream_id": True},
+        {"drop": 1.0, "half_open": True},
     ],
 )
 def test_options_that_make_no_sense_are_refused(
@@ -119,7 +120,7 @@ EXCLUSIVE = (
 @given(st.sets(st.sampled_from(sorted(MISBEHAVIOURS)), max_size=5))
 def test_what_is_printed_can_be_parsed(usages: set[str]) -> None:
     assume(not any(pair <= usages for pair in EXCLUSIVE))
-    if usages & {"reopen:200ms", "keep-playing", "new-stream-id"}:
+    if usages & {"reopen:200ms", "half-open", "keep-playing", "new-stream-id"}:
         usages = usages | {"reopen:200ms", "drop@SECONDS"}
     texts = [usage.replace("SECONDS", "2.5") for usage in usages]
     misbehaviour = Misbehaviour.parse(*texts)

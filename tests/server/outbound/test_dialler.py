@@ -7,12 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+from xml.etree import ElementTree
 
 import httpx
 import pytest
 from httpx import Request, Response
 from pydantic import ValidationError
 
+from audiocodecs import MULAW_8K
 from mediaserver.agents import Echo
 from mediaserver.call import StreamEndedError
 from mediaserver.handler import Handler, HandlerError
@@ -25,8 +27,11 @@ from mediaserver.plivo import (
 )
 from mediaserver.plivo.callbacks import AnswerRequest, parse_callback
 from mediaserver.plivo.client import PlivoClient
+from mediaserver.protocol import Start, encode_event
 from mediaserver.routes import Route, Routes
+from mediaserver.server.accepting import examine
 from mediaserver.server.answer import WebhookReply, answer
+from mediaserver.server.handshake import AcceptedStream, HandshakeRequest
 from mediaserver.server.outbound.dialler import (
     END_UNKNOWN,
     GIVE_UP_SECONDS,
@@ -36,7 +41,10 @@ from mediaserver.server.outbound.dialler import (
 )
 from mediaserver.server.outbound.outcome import Outcome
 from mediaserver.server.runtime import Runtime
+from mediaserver.server.server_call import ServerCall
 from mediaserver.settings import Settings
+from mediaserver.stream import Stream
+from tests.server.test_server_call import CALL_ID, STREAM_ID, Link
 
 
 FROM, TO = "+14155550100", "+14155550199"
@@ -275,6 +283,49 @@ async def test_a_person_who_hangs_up_is_no_failure_of_the_handler(
 
     carrier = await carrier_of(script, handler)
     assert (await carrier.dialler.dial(TO, FROM)).ok
+
+
+@pytest.mark.parametrize("half_open", [False, True])
+async def test_a_call_whose_stream_was_taken_up_again_is_reported_once_and_as_answered(
+    carrier_of: Callable[..., Any], half_open: bool
+) -> None:
+    heard: list[str] = []
+
+    async def handler(stream: Stream) -> None:
+        heard.extend([type(event).__name__ async for event in stream.controls()])
+
+    async def script(call: PlacedCall) -> None:
+        call.id = CALL_ID
+        reply = call.tell("answer_url", Event="StartApp", CallStatus="in-progress")
+        assert reply is not None
+        assert reply.kind == "stream"
+        url = urlsplit(ElementTree.fromstring(reply.xml).findtext("Stream") or "")
+        start = encode_event(
+            Start(call.id, STREAM_ID, "MA", ("inbound",), MULAW_8K, sequence_number=1)
+        )
+        links = []
+        for _ in range(2):
+            links.append(link := Link())
+            accepted = examine(call.carrier.runtime, HandshakeRequest(url.path, url.query))
+            assert isinstance(accepted, AcceptedStream), accepted
+            link.call = ServerCall(call.carrier.runtime, link, accepted)
+            link.bring(start)
+            await asyncio.sleep(2)
+            if link is links[0] and not half_open:
+                link.call.lost("reset")
+        assert links[0].call is links[1].call
+        links[1].call.closing("Plivo closed the socket (1000)")
+        links[1].call.lost("gone")
+        await asyncio.sleep(1)
+        call.hang_up(4000, HangupCauseName="Normal Hangup", Duration="5")
+
+    carrier = await carrier_of(script, handler)
+    async with asyncio.timeout(60):
+        report = await carrier.dialler.dial(TO, FROM)
+    assert (report.outcome, report.ok, report.handler_error) == (Outcome.ANSWERED, True, None)
+    assert heard == ["Reconnected"]
+    assert not carrier.runtime.calls
+    assert carrier.runtime.admission.idle
 
 
 async def test_a_report_waits_for_the_handler_to_finish(carrier_of: Callable[..., Any]) -> None:
