@@ -15,6 +15,7 @@ _CAUSES: Final = {
     "shutdown": ("the server is shutting down", "the host ended the stream"),
     "lost": (
         "the connection was lost",
+        "the connection fell silent",
         "the WebSocket failed",
         "nothing came for",
         "the peer left",
@@ -22,6 +23,7 @@ _CAUSES: Final = {
         "a ping was not answered",
         "a checkpoint is",
     ),
+    "refused": ("a stream was opened with this signature before",),
     "limit": (
         "the call was longer",
         "the caller was silent",

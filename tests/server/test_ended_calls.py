@@ -17,6 +17,8 @@ from mediaserver.server.ended_calls import EndedCalls, cause_of_end
         ("the handler returned", "handler"),
         ("the connection was lost: broken pipe", "lost"),
         ("nothing came for 30 s", "lost"),
+        ("the connection fell silent, and the stream was opened again", "lost"),
+        ("a stream was opened with this signature before", "refused"),
         ("the caller was silent for 900 s", "limit"),
         ("too many messages: more than 2 a second and a burst of 100", "limit"),
         ("the server is shutting down", "shutdown"),

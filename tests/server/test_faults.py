@@ -264,11 +264,11 @@ def is_not_deceived(outcome: Outcome) -> None:
     assert (third.seconds, third.interrupted, third.confirmed) == (0.5, False, True)
 
 
-def is_taken_up_again(outcome: Outcome) -> None:
+def is_taken_up_again(outcome: Outcome, away: float = 1.0) -> None:
     goes_on(outcome)
     assert outcome.runtime.counters.streams_reopened == 1
     assert outcome.counters.frames_lost == outcome.counters.frames_out_of_order == 0
-    assert outcome.counters.audio_in == pytest.approx(SECONDS - 1.0, abs=0.1)
+    assert outcome.counters.audio_in == pytest.approx(SECONDS - away, abs=0.1)
 
 
 EXPECTATIONS: dict[str, tuple[str, str, Callable[[Outcome], None]]] = {
@@ -278,6 +278,7 @@ EXPECTATIONS: dict[str, tuple[str, str, Callable[[Outcome], None]]] = {
     "reopen": ("drop@1 reopen:1s", "/echo", is_taken_up_again),
     "keep-playing": ("drop@1 reopen:1s keep-playing", "/echo", is_taken_up_again),
     "new-stream-id": ("drop@1 reopen:1s new-stream-id", "/echo", is_taken_up_again),
+    "half-open": ("drop@1 reopen:2s half-open", "/echo", partial(is_taken_up_again, away=2.0)),
     "half-close": ("half-close@1", "/echo", is_closed_because_it_shut_its_side),
     "oversize": ("oversize@1", "/echo", is_told_that_a_message_was_too_big),
     "late": ("late:80ms", "/echo", goes_on_with_frames_that_come_late),
