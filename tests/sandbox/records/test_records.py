@@ -39,6 +39,12 @@ def test_durations_are_those_between_the_times_that_are_shown(start: float, leng
         assert abs(record.end_shown - record.ended) <= 1
 
 
+@pytest.mark.parametrize("make", [call_record, stream_record])
+def test_what_never_began_lasted_no_time(make: Callable[..., CallRecord | StreamRecord]) -> None:
+    assert (make().seconds, make().end_shown) == (0, None)
+    assert (make(ended=5.5).seconds, make(ended=5.5).end_shown) == (0, 5.5)
+
+
 def test_every_kind_has_a_table() -> None:
     tables = {"calls", "streams", "applications", "numbers", "heartbeat"}
 
