@@ -7,6 +7,7 @@ count, nor does the case of words. No value, and empty text, mean that the param
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import NoneType
@@ -25,9 +26,10 @@ from mediaserver.protocol import PLIVO_FORMATS
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
-class ParameterKind:
+class ParameterKind(ABC):
     """The values of a parameter. A pydantic model uses it as ``Annotated[int | None, kind]``."""
 
+    @abstractmethod
     def read(self, value: Any) -> Any:
         """Return a value in the one form that Plivo's pages show.
 
@@ -35,7 +37,6 @@ class ParameterKind:
             ValueError: It is not allowed; the message says what is: ``must be …, not …``.
 
         """
-        raise NotImplementedError
 
     def read_optional(self, value: Any) -> Any:
         """Do the same, and return None for None and for empty text."""
