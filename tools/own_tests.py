@@ -35,7 +35,6 @@ EXCEPTIONS: dict[str, str] = {
     "mediaserver/sandbox/api/live_calls.py": "calls/test_recordings.py uses its recordings",
     "mediaserver/sandbox/api/routing.py": "every test of the API goes through it",
     "mediaserver/sandbox/errors.py": "phone/test_phone.py raises its errors",
-    "mediaserver/server/server_call.py": "test_lost_streams.py loses and takes up its streams",
     "mediaserver/sandbox/records/billing.py": "calls/test_documents.py is billed",
 }
 """Modules that the named tests of other modules cover, and why."""

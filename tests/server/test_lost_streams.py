@@ -10,7 +10,7 @@ import pytest
 
 from audiocodecs import MULAW_8K
 from benchmarks.reconnect import LIMIT, Assumption, chirp, compare, cut
-from mediaserver import Frame, Handler, Reconnected, Stream, StreamEndedError, StreamReport
+from mediaserver import Handler, Reconnected, Stream, StreamEndedError, StreamReport
 from mediaserver.plivo.callbacks import HangupRequest
 from mediaserver.plivo.client import PlivoClient
 from mediaserver.plivo.signatures import sign_upgrade
@@ -68,40 +68,6 @@ def test_a_carrier_that_answers_nothing_is_not_waited_for_long() -> None:
             return line.phone.report().audio_played
 
     assert run_virtual(main()) == pytest.approx(4.0, abs=LIMIT)
-
-
-@in_virtual_time
-async def test_the_handler_goes_on_with_the_same_stream_and_readers() -> None:
-    streams: list[Stream] = []
-    frames: list[Frame] = []
-    events: list[Any] = []
-
-    async def handler(stream: Stream) -> None:
-        streams.append(stream)
-
-        async def hear() -> None:
-            frames.extend([frame async for frame in stream.audio()])
-
-        hearing = asyncio.create_task(hear())
-        events.extend([event async for event in stream.controls()])
-        await hearing
-
-    async with joined(handler, misbehaviour=wrong("drop@2", "reopen:3s", "new-stream-id")) as line:
-        await line.phone.wait_until(7.0)
-        line.phone.press("5")
-        await line.phone.wait_until(8.0)
-        (stream,) = streams
-        assert line.stream is stream
-        assert stream.stream_id != line.phone.identity.stream_id
-        assert stream.counters.frames_lost == stream.counters.frames_out_of_order == 0
-        counters = line.runtime.counters
-        assert (counters.streams_lost, counters.streams_reopened) == (1, 1)
-        assert counters.calls_total == 1
-        assert line.runtime.admission.active == 1
-    reconnected, key = events
-    assert reconnected.seconds == pytest.approx(3.0, abs=0.05)
-    assert key.digit == "5"
-    assert 4.9 < sum(frame.seconds for frame in frames) < 5.1
 
 
 @in_virtual_time

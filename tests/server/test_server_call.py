@@ -31,11 +31,12 @@ from mediaserver.protocol import (
     encode_event,
 )
 from mediaserver.routes import Route
+from mediaserver.sandbox import Misbehaviour
 from mediaserver.server.accepting import examine
 from mediaserver.server.handshake import AcceptedStream, HandshakeRequest
 from mediaserver.server.server_call import CLOSE_TIMEOUT, ServerCall
 from mediaserver.server.trust.tokens import Claims, seal
-from mediaserver.testing import joined, run_virtual, stall
+from mediaserver.testing import in_virtual_time, joined, run_virtual, stall
 from tests.server.until import until
 
 
@@ -1065,3 +1066,38 @@ def test_audio_that_a_handler_leaves_unheard_is_told(waits: bool, warnings: int)
         run_virtual(main())
     told = [log for log in logs if "before its audio was heard" in log["event"]]
     assert len(told) == warnings
+
+
+@in_virtual_time
+async def test_the_handler_goes_on_with_the_same_stream_and_readers() -> None:
+    streams: list[Stream] = []
+    frames: list[Frame] = []
+    events: list[Any] = []
+    reopens = Misbehaviour.parse("drop@2", "reopen:3s", "new-stream-id")
+
+    async def handler(stream: Stream) -> None:
+        streams.append(stream)
+
+        async def hear() -> None:
+            frames.extend([frame async for frame in stream.audio()])
+
+        hearing = asyncio.create_task(hear())
+        events.extend([event async for event in stream.controls()])
+        await hearing
+
+    async with joined(handler, misbehaviour=reopens) as line:
+        await line.phone.wait_until(7.0)
+        line.phone.press("5")
+        await line.phone.wait_until(8.0)
+        (stream,) = streams
+        assert line.stream is stream
+        assert stream.stream_id != line.phone.identity.stream_id
+        assert stream.counters.frames_lost == stream.counters.frames_out_of_order == 0
+        counters = line.runtime.counters
+        assert (counters.streams_lost, counters.streams_reopened) == (1, 1)
+        assert counters.calls_total == 1
+        assert line.runtime.admission.active == 1
+    reconnected, key = events
+    assert reconnected.seconds == pytest.approx(3.0, abs=0.05)
+    assert key.digit == "5"
+    assert 4.9 < sum(frame.seconds for frame in frames) < 5.1
