@@ -105,11 +105,11 @@ FLOODS: dict[str, Callable[[], Iterator[bytes]]] = {
     "pings": lambda: repeated(frame(b"", 0x89)),
     "long messages": lambda: repeated(event("mystery", much=[[[]]] * 8_000)),
     "long reasons": lambda: repeated(event("error", reason="x" * 60_000)),
-    "short reasons, log unread": lambda: repeated(event("error", reason="x" * 6_000)),
+    "unread log": lambda: repeated(event("error", reason="x" * 6_000)),
 }
 """What each flood sends after its start."""
 
-RAISED = ("own", "generator-exit", "group", "system-exit", "interrupt", "error")
+RAISED = ("own", "generator-exit", "group", "system-exit", "interrupt", "error", "constant")
 """What the handler raises; see `servers/beside_attackers.py`."""
 
 ATTACKERS = ("nobody", "idle connections", *FLOODS, "long ids", "raising handlers")

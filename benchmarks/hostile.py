@@ -53,7 +53,7 @@ LEAD_SECONDS = 0.7
 """Seconds of attack before the honest call."""
 TAIL_SECONDS = 0.5
 """Seconds that the honest call waits for the end of its echo."""
-UNREAD = "short reasons, log unread"
+UNREAD = "unread log"
 
 
 class Row(msgspec.Struct):

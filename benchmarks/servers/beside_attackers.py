@@ -4,6 +4,7 @@
 """
 
 import asyncio
+from collections.abc import Callable
 
 from mediaserver.stream import Stream
 
@@ -12,13 +13,16 @@ class OwnError(BaseException):
     """What a panic of an extension looks like."""
 
 
-RAISED: dict[str, BaseException] = {
-    "own": OwnError("on purpose"),
-    "generator-exit": GeneratorExit(),
-    "group": BaseExceptionGroup("on purpose", [OwnError("on purpose")]),
-    "system-exit": SystemExit(3),
-    "interrupt": KeyboardInterrupt(),
-    "error": ValueError("on purpose"),
+CONSTANT = ValueError("raised in every call, so that its traceback grows")
+
+RAISED: dict[str, Callable[[], BaseException]] = {
+    "own": lambda: OwnError("on purpose"),
+    "generator-exit": GeneratorExit,
+    "group": lambda: BaseExceptionGroup("on purpose", [OwnError("on purpose")]),
+    "system-exit": lambda: SystemExit(3),
+    "interrupt": KeyboardInterrupt,
+    "error": lambda: ValueError("on purpose"),
+    "constant": lambda: CONSTANT,
 }
 
 
@@ -26,6 +30,6 @@ async def echo_or_raise(stream: Stream) -> None:
     name = stream.query.get("raise")
     if name is not None:
         await asyncio.sleep(0)
-        raise RAISED[name]
+        raise RAISED[name]()
     async for frame in stream.audio():
         await stream.play(frame)

@@ -20,6 +20,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from mediaserver.telemetry.log_writer import LogWriter
+from mediaserver.telemetry.tracebacks import render_traceback
 
 
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
@@ -41,6 +42,9 @@ _MAX_TRACEBACK: Final = 20_000
 
 _TRACEBACKS: Final = ("exception", "stack")
 
+# Shows no local variables: they may be audio and secrets.
+_render_exceptions: Final = structlog.processors.ExceptionRenderer(render_traceback)
+
 _TOKEN: Final = re.compile(r"(?<=[?&]token=)[^&\s\"'#]+")
 
 
@@ -55,7 +59,7 @@ def default_logs() -> None:
             processors=[
                 structlog.stdlib.filter_by_level,
                 structlog.contextvars.merge_contextvars,
-                structlog.processors.format_exc_info,
+                _render_exceptions,
                 redact_tokens,
                 cut_values,
                 structlog.processors.KeyValueRenderer(key_order=["event"]),
@@ -100,8 +104,7 @@ def configure_logs(
     )
     last: list[Processor] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-        # Shows no local variables: they may be audio and secrets.
-        structlog.processors.format_exc_info,
+        _render_exceptions,
         redact_tokens,
         cut_values,
     ]

@@ -1,3 +1,4 @@
+import contextlib
 import io
 import json
 import logging
@@ -204,3 +205,14 @@ def test_a_terminal_has_colours_unless_no_color_is_set(
     configure_logs("info", stream=stream)
     structlog.get_logger("test").info("hello")
     assert ("\x1b[" in stream.getvalue()) is coloured
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_a_traceback_of_many_frames_is_logged_without_its_middle(stream: Any, form: Any) -> None:
+    configure_logs("info", form, stream)
+    constant = RuntimeError("constant")
+    for _ in range(500):
+        with contextlib.suppress(RuntimeError):
+            raise constant
+    structlog.get_logger().error("handler failed", exc_info=constant)
+    assert "frames in the middle are left out" in stream.getvalue()
