@@ -1,0 +1,245 @@
+"""The channel between the supervisor and one worker: messages, and sockets that go with them."""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import errno
+import os
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final, TypeAlias
+
+import msgspec
+import structlog
+
+from mediaserver.server.workers.messages import WorkerMessage, decode_message, encode_message
+
+
+log = structlog.get_logger(__name__)
+
+PART_BYTES: Final = 65_536
+"""Most bytes of a packet; longer messages are sent in parts."""
+
+_LIMIT: Final = 16_777_216
+"""Bytes that may wait for a side that reads nothing."""
+
+_AT_ONCE: Final = 64
+"""Packets that are read in one turn of the loop."""
+
+_SCARCE: Final = frozenset((errno.ENOBUFS, errno.ENOMEM, errno.ETOOMANYREFS))
+"""The error numbers of a system without memory for a packet, or with too many descriptors sent."""
+
+_PAUSE: Final = 0.02
+"""Seconds until it is tried again."""
+
+_LAST, _MORE = b"\0", b"\1"
+"""Begin each packet: whether further parts of its message follow."""
+
+_DESCRIPTORS: Final = socket.CMSG_SPACE(array.array("i").itemsize)
+
+Unsent: TypeAlias = list[tuple[WorkerMessage, int]]
+"""Messages that did not leave, with their descriptors; -1 for none."""
+
+
+class ChannelError(OSError):
+    """This system cannot have channels; the message says what is missing."""
+
+
+def channel_pair() -> tuple[socket.socket, socket.socket]:
+    """Make the two ends of a channel.
+
+    Raises:
+        ChannelError: The system has no Unix sockets that keep the bounds of packets and carry
+            descriptors. Linux and FreeBSD have them, macOS and Windows do not.
+
+    """
+    try:
+        if not hasattr(socket, "send_fds"):
+            raise OSError
+        return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    except (AttributeError, OSError):
+        raise ChannelError(
+            "this system has no Unix sockets of packets (SOCK_SEQPACKET), which workers need;"
+            " Linux has them. Leave --workers out, and run several servers behind a proxy"
+        ) from None
+
+
+class Channel:
+    """One end of a channel, on the running event loop.
+
+    Nothing waits: what the other side does not read in time is queued, up to a limit.
+
+    Args:
+        sock: The end's socket. The channel closes it.
+        receive: Called with each message, and the descriptor that came with it; -1 for none. It
+            is the receiver's to close.
+        gone: Called once when the other side has closed, with what did not reach it.
+        limit: Bytes that may be queued.
+
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        receive: Callable[[WorkerMessage, int], object],
+        gone: Callable[[Unsent], object],
+        *,
+        limit: int = _LIMIT,
+    ) -> None:
+        self._sock = sock
+        self._receive = receive
+        self._gone = gone
+        self._limit = limit
+        self._loop = asyncio.get_running_loop()
+        # Messages that have not left whole, each with its descriptor and the parts that are left.
+        self._queue: deque[tuple[WorkerMessage, int, deque[bytes]]] = deque()
+        self.queued = 0
+        """Bytes that have not left."""
+        self._received = bytearray()
+        self._writing = False
+        self.closed = False
+        """Whether either side has closed."""
+        sock.setblocking(False)
+        self._loop.add_reader(sock.fileno(), self._read)
+
+    def send(self, message: WorkerMessage, descriptor: int = -1) -> bool:
+        """Send a message, and a descriptor with it, which the channel then closes.
+
+        Return False if the other side is gone or too much is queued: then nothing has been sent,
+        and the descriptor is still the caller's.
+        """
+        parts = deque(_parts_of(message))
+        size = sum(map(len, parts))
+        if self.closed or self.queued + size > self._limit:
+            return False
+        self._queue.append((message, descriptor, parts))
+        self.queued += size
+        if not self._writing:
+            self._write()
+        return True
+
+    def close(self) -> None:
+        """Close this end. What is queued is dropped; `gone` is not called."""
+        for _, descriptor in self._end():
+            if descriptor >= 0:
+                os.close(descriptor)
+
+    def _write(self) -> None:
+        while self._queue:
+            _, descriptor, parts = self._queue[0]
+            try:
+                _send_part(self._sock, parts[0], descriptor)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError as error:
+                if error.errno in _SCARCE:
+                    self._loop.call_later(_PAUSE, self._write)
+                else:
+                    self._lose()
+                return
+            self.queued -= len(parts.popleft())
+            if not parts:
+                self._queue.popleft()
+                if descriptor >= 0:
+                    os.close(descriptor)
+        if bool(self._queue) != self._writing:
+            self._writing = not self._writing
+            if self._writing:
+                self._loop.add_writer(self._sock.fileno(), self._write)
+            else:
+                self._loop.remove_writer(self._sock.fileno())
+
+    def _read(self) -> None:
+        for _ in range(_AT_ONCE):
+            try:
+                part, descriptor = _receive_part(self._sock)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                part, descriptor = b"", -1
+            if not part:
+                self._lose()
+                return
+            self._received += part[1:]
+            if part[:1] == _MORE:
+                continue
+            data, self._received = self._received, bytearray()
+            try:
+                message = decode_message(data)
+            except msgspec.DecodeError as error:
+                if descriptor >= 0:
+                    os.close(descriptor)
+                log.error("a message between processes could not be read", reason=str(error))
+                continue
+            self._receive(message, descriptor)
+            if self.closed:
+                return
+
+    def _lose(self) -> None:
+        if not self.closed:
+            self._gone(self._end())
+
+    def _end(self) -> Unsent:
+        if self.closed:
+            return []
+        self.closed = True
+        self._loop.remove_reader(self._sock.fileno())
+        self._loop.remove_writer(self._sock.fileno())
+        self._sock.close()
+        unsent = [(message, descriptor) for message, descriptor, _ in self._queue]
+        self._queue.clear()
+        return unsent
+
+
+def receive_message(sock: socket.socket) -> tuple[WorkerMessage, int]:
+    """Wait for a message, without an event loop, and return it with its descriptor.
+
+    Raises:
+        EOFError: The other side has closed.
+
+    """
+    received = bytearray()
+    while True:
+        part, descriptor = _receive_part(sock)
+        if not part:
+            raise EOFError("the other process is gone")
+        received += part[1:]
+        if part[:1] == _LAST:
+            return decode_message(received), descriptor
+
+
+def send_message(sock: socket.socket, message: WorkerMessage, descriptor: int = -1) -> None:
+    """Send a message without an event loop. The descriptor stays the caller's.
+
+    Raises:
+        OSError: The other side has closed.
+
+    """
+    for part in _parts_of(message):
+        _send_part(sock, part, descriptor)
+
+
+def _parts_of(message: WorkerMessage) -> Iterator[bytes]:
+    data, room = encode_message(message), PART_BYTES - 1
+    for begin in range(0, len(data), room):
+        yield (_MORE if begin + room < len(data) else _LAST) + data[begin : begin + room]
+
+
+def _send_part(sock: socket.socket, part: bytes, descriptor: int) -> None:
+    """Send a packet; the last one of a message takes the descriptor along."""
+    if descriptor >= 0 and part[:1] == _LAST:
+        socket.send_fds(sock, [part], [descriptor])
+    else:
+        sock.send(part)
+
+
+def _receive_part(sock: socket.socket) -> tuple[bytes, int]:
+    """Receive a packet and its descriptor; -1 if it has none, or no more files can be open."""
+    part, control, _, _ = sock.recvmsg(PART_BYTES, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+    for level, kind, data in control:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS and len(data) >= 4:
+            return part, struct.unpack("i", data[:4])[0]
+    return part, -1

@@ -1,0 +1,94 @@
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from mediaserver.server.workers.table import WorkerState, WorkerTable
+
+
+@pytest.fixture
+def table() -> Iterator[WorkerTable]:
+    table = WorkerTable()
+    yield table
+    table.close()
+
+
+def test_what_one_process_writes_another_reads(table: WorkerTable) -> None:
+    row = table.take(now=5)
+    other = WorkerTable(os.dup(table.descriptor))
+    seen = other.row(row.index)
+    assert (seen.state, seen.beat) == (WorkerState.STARTING, 5)
+    row.state, row.adopted, row.waiting = WorkerState.READY, 7, 3
+    row.reserved, row.active, row.beat = 2, 4, 9
+    assert (seen.state, seen.adopted, seen.waiting) == (WorkerState.READY, 7, 3)
+    assert (seen.reserved, seen.active, seen.beat) == (2, 4, 9)
+    other.close()
+
+
+def test_places_are_counted_over_all_workers_that_live(table: WorkerTable) -> None:
+    first, second, third = (table.take(now=1) for _ in range(3))
+    first.active, second.active, third.reserved = 1, 10, 100
+    assert table.taken() == 111
+    assert first.others() == 110
+    assert third.others() == 11
+    second.free()
+    assert table.taken() == 101
+
+
+def test_the_row_of_a_dead_worker_is_used_again_under_another_name(table: WorkerTable) -> None:
+    row, beside = table.take(now=1), table.take(now=1)
+    row.active = row.reserved = row.waiting = row.adopted = 5
+    name = row.name
+    assert name == "1.1"
+    row.free()
+    assert table.find(name) is None
+    again = table.take(now=2)
+    assert (again.index, again.name) == (row.index, "1.2")
+    assert again.active == again.reserved == again.waiting == again.adopted == 0
+    assert table.find(name) is None
+    assert table.find("1.2") is not None
+    assert [each.name for each in table.workers()] == ["1.2", beside.name]
+
+
+@pytest.mark.parametrize("name", ["", "1", "0.0", "999999.1", "-1.1", "one.two", "1.1.1", "²"])
+def test_a_name_that_no_worker_has_finds_none(table: WorkerTable, name: str) -> None:
+    table.take(now=1)
+    assert table.find(name) is None
+
+
+def test_a_full_table_says_so(table: WorkerTable) -> None:
+    for _ in range(255):
+        table.take(now=1)
+    with pytest.raises(LookupError, match="255 workers live already"):
+        table.take(now=1)
+    with pytest.raises(IndexError):
+        table.row(256)
+
+
+def test_the_backlog_is_in_the_row_of_the_supervisor(table: WorkerTable) -> None:
+    table.row(0).backlog = 12
+    assert table.row(0).backlog == 12
+    assert not list(table.workers())
+
+
+def test_while_one_process_counts_the_others_wait(table: WorkerTable) -> None:
+    # POSIX locks belong to a process.
+    code = (
+        "import fcntl, sys\n"
+        "try: fcntl.lockf(int(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+        "except BlockingIOError: print('locked')"
+    )
+    command = [sys.executable, "-S", "-c", code, str(table.descriptor)]
+    with table.row(1).locked():
+        said = subprocess.check_output(command, pass_fds=[table.descriptor], timeout=60)
+    assert said == b"locked\n"
+
+
+def test_a_system_without_files_in_memory_has_one_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    table = WorkerTable()
+    assert not os.get_inheritable(table.descriptor)
+    assert table.take(now=1).name == "1.1"
+    table.close()
