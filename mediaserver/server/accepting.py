@@ -73,6 +73,9 @@ def examine(
         return Refused(503, "this server has reached its limit of calls", retry, cause="full")
     if runtime.signatures is not None and nonce is not None:
         runtime.signatures.use(nonce)
+        if claims is None or claims.process != runtime.process:
+            # Otherwise a stream with this signature comes here for as long as the call lasts.
+            runtime.neighbours.used(nonce)
     client = origin(
         request.headers,
         client_host=request.client_host,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 import structlog
+from msgspec import structs
 
 from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.plivo.stream_options import HANG_UP, StreamOptions
@@ -116,15 +117,18 @@ def _stream_url(runtime: Runtime, request: AnswerRequest, base_url: str, path: s
         expires=int(runtime.wall_clock() + settings.token_seconds) + 1,
         direction=request.direction,
     )
-    token = seal(claims, settings.secret.get_secret_value())
     scheme, _, rest = base_url.partition("://")
     scheme = "wss" if scheme == "https" else "ws"
-    url = f"{scheme}://{rest}{quote(path, safe='/%:@!$()*,;=~')}?{TOKEN_PARAMETER}={token}"
-    if len(url) > MAX_URL:
-        raise AnswerError(
-            f"the stream URL would have {len(url)} characters; Plivo accepts at most {MAX_URL}"
-        )
-    return url
+    start = f"{scheme}://{rest}{quote(path, safe='/%:@!$()*,;=~')}?{TOKEN_PARAMETER}="
+    # A stream can do without the process: then whichever gets it serves it.
+    for process in (runtime.process, None):
+        token = seal(structs.replace(claims, process=process), settings.secret.get_secret_value())
+        if len(start) + len(token) <= MAX_URL:
+            return start + token
+    raise AnswerError(
+        f"the stream URL would have {len(start) + len(token)} characters;"
+        f" Plivo accepts at most {MAX_URL}"
+    )
 
 
 def _stream(options: StreamOptions, url: str, status_url: str | None) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
@@ -24,6 +25,7 @@ from mediaserver.server.coalescing import Coalescing
 from mediaserver.server.counters import ServerCounters
 from mediaserver.server.handshake import AcceptedStream, Refused, Verifier
 from mediaserver.server.lost_streams import LostStreams
+from mediaserver.server.neighbours import Alone, Neighbours, ToldWebhook
 from mediaserver.server.pacing import Pacer
 from mediaserver.server.prepared import PreparedHandlers
 from mediaserver.server.refusals import RefusalLog
@@ -72,6 +74,9 @@ class Runtime:
         has_room: tells whether the process can open one more connection.
         coalesces: whether the event loop belongs to this server alone, so that it may be held back
             between turns (see `Coalescing`).
+        process: the name of this process among those that serve the same calls; by default, a
+            random one.
+        neighbours: the other processes.
 
     """
 
@@ -89,12 +94,17 @@ class Runtime:
         verifiers: Sequence[Verifier] = (),
         has_room: Callable[[], bool] = lambda: True,
         coalesces: bool = False,
+        process: str | None = None,
+        neighbours: Neighbours | None = None,
     ) -> None:
         routes.check_streams(settings.stream_options)
         self.clock = clock
         self.wall_clock = wall_clock
         self.settings = settings
         self.routes = routes
+        self.process = process or secrets.token_hex(4)
+        """Names this process in the tokens of the calls that it has prepared."""
+        self.neighbours: Neighbours = neighbours or Alone()
         self.call_control: CallControl = call_control or CloseStream()
         self._controls_by_account = call_control is None and has_account(settings)
         self.verifiers = verifiers
@@ -203,24 +213,45 @@ class Runtime:
             "stream refused", status=refused.status, reason=refused.reason, path=path
         )
 
-    def report(self, status: StreamStatusRequest) -> bool:
-        """Pass a status callback to its stream's handler; return False if it is a repetition."""
-        if not self.statuses.take(status):
+    def told(self, webhook: Callback) -> bool:
+        """Act on an accepted webhook, and tell the neighbours; False if it is a repetition."""
+        if not self._act_on(webhook, counts=True):
             return False
+        if isinstance(webhook, ToldWebhook):
+            self.neighbours.tell(webhook)
+        return True
+
+    def overhear(self, webhook: ToldWebhook) -> None:
+        """Act on a webhook that a neighbour has accepted."""
+        self._act_on(webhook, counts=False)
+
+    def overhear_nonce(self, nonce: str, *, used: bool) -> None:
+        """Take note that a neighbour's stream was opened with a signature, or was lost."""
+        if self.signatures is not None:
+            (self.signatures.use if used else self.signatures.release)(nonce)
+
+    def _act_on(self, webhook: Callback, *, counts: bool) -> bool:
+        if isinstance(webhook, StreamStatusRequest):
+            if not self.statuses.take(webhook, counts=counts):
+                return False
+            self._report(webhook)
+        elif isinstance(webhook, HangupRequest):
+            self.admission.cancel(webhook.call_id)
+            self.answered.end(webhook.call_id)
+            self.prepared.abandon(webhook.call_id)
+            self.lost_streams.end(webhook.call_id)
+        for listener in tuple(self.listeners):
+            listener(webhook)
+        return True
+
+    def _report(self, status: StreamStatusRequest) -> None:
+        """Pass a status callback to its stream's handler, now or when the stream starts."""
         for call in self.calls:
             started = call.session.started
             if started is not None and started.start.stream_id == status.stream_id:
                 call.report(status)
-                return True
+                return
         self.statuses.keep(status)
-        return True
-
-    def told(self, callback: Callback) -> None:
-        """Pass an accepted webhook to the listeners."""
-        if isinstance(callback, HangupRequest):
-            self.lost_streams.end(callback.call_id)
-        for listener in tuple(self.listeners):
-            listener(callback)
 
     def handler_failed(self, error: Exception, **ids: str) -> None:
         """Count and log a handler that raised an exception."""
@@ -232,6 +263,8 @@ class Runtime:
         if call not in self.calls:
             return
         self.calls.discard(call)
+        if call.accepted.nonce is not None:
+            self.neighbours.used(call.accepted.nonce)
         if not self.calls:
             self.without_calls.set()
         self.sweep.discard(call)

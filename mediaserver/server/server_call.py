@@ -338,6 +338,8 @@ class ServerCall:
             self.session.suspend()
         self._expect()
         self._suspected = False
+        if self.accepted.nonce is not None:
+            runtime.neighbours.released(self.accepted.nonce)
         runtime.counters.streams_lost += 1
         log.warning(
             "stream lost",
@@ -369,9 +371,11 @@ class ServerCall:
     def _wait_no_longer(self) -> None:
         if self._away_for < 0 and not self._suspected:
             return
+        runtime, nonce = self._runtime, self.accepted.nonce
+        if nonce is not None and self._away_for >= 0:
+            runtime.neighbours.used(nonce)
         self._away_for = -1.0
         self._suspected = False
-        runtime, nonce = self._runtime, self.accepted.nonce
         runtime.lost_streams.discard(self)
         if runtime.signatures is not None and nonce is not None:
             runtime.signatures.use(nonce)

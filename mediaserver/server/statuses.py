@@ -49,13 +49,14 @@ class Statuses:
             getsizeof=lambda status: form_bytes(status.fields),
         )
 
-    def take(self, status: StreamStatusRequest) -> bool:
-        """Count a callback, and tell whether it is new."""
+    def take(self, status: StreamStatusRequest, *, counts: bool = True) -> bool:
+        """Tell whether a callback is new, and count it if it is, unless a neighbour does."""
         key = repr(status.idempotency_key)
         if key in self._seen:
             return False
         self._seen.add(key)
-        self._counts[status.kind] += 1
+        if counts:
+            self._counts[status.kind] += 1
         return True
 
     def keep(self, status: StreamStatusRequest) -> None:

@@ -173,19 +173,14 @@ class WebhookEndpoints:
         return self._note(callback)
 
     def _note(self, callback: Callback) -> WebhookReply:
-        runtime = self._runtime
-        if isinstance(callback, StreamStatusRequest):
-            if not runtime.report(callback):
-                return WebhookReply(NOTHING, "repeated")
+        if not self._runtime.told(callback):
+            kind = "repeated"
+        elif isinstance(callback, StreamStatusRequest):
             kind = "status"
         elif isinstance(callback, HangupRequest):
-            runtime.admission.cancel(callback.call_id)
-            runtime.answered.end(callback.call_id)
-            runtime.prepared.abandon(callback.call_id)
             kind = "ended"
         else:
             kind = "ignored"
-        runtime.told(callback)
         return WebhookReply(NOTHING, kind)
 
     def _base_url(self, request: Request) -> str:

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from mediaserver.plivo.signatures import sign_headers, sign_upgrade
 from mediaserver.routes import Route
 from mediaserver.server.accepting import examine
 from mediaserver.server.handshake import AcceptedStream, HandshakeRequest, Refused
+from mediaserver.server.neighbours import Alone
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.trust.tokens import Claims, seal
 
@@ -297,3 +299,40 @@ async def test_a_request_to_no_host_cannot_be_checked_and_is_refused(
 async def test_checking_can_be_turned_off(start_runtime: Callable[..., Any]) -> None:
     runtime = await start_runtime(auth_token=AUTH_TOKEN, check_signatures=False)
     assert isinstance(examine(runtime, ask()), AcceptedStream)
+
+
+class ToldNonces(Alone):
+    def __init__(self) -> None:
+        self.nonces: list[str] = []
+
+    def used(self, nonce: str) -> None:
+        self.nonces.append(nonce)
+
+
+@pytest.mark.parametrize(("process", "is_told"), [(None, True), ("another", True), ("own", False)])
+async def test_neighbours_know_the_signatures_of_streams_that_may_come_to_them(
+    guarded: Runtime, process: str | None, is_told: bool
+) -> None:
+    guarded.neighbours = told = ToldNonces()
+    own = guarded.process if process == "own" else process
+    claims = Claims("call-1", None, None, 1_900_000_000, process=own)
+    query = f"a=1&token={seal(claims, guarded.settings.secret.get_secret_value())}"
+    request = signed(f"{URL.partition('?')[0]}?{query}")
+    let_in(guarded, replace(request, query_string=query))
+    assert bool(told.nonces) is is_told
+
+
+async def test_a_signature_that_a_neighbour_has_seen_is_refused_until_its_stream_is_lost(
+    guarded: Runtime,
+) -> None:
+    request = signed()
+    nonce = dict(request.headers)["x-plivo-signature-v3-nonce"]
+    guarded.overhear_nonce(nonce, used=True)
+    assert refuse(guarded, request).cause == "signature"
+    guarded.overhear_nonce(nonce, used=False)
+    let_in(guarded, request)
+
+
+async def test_without_signatures_the_nonces_of_neighbours_mean_nothing(runtime: Runtime) -> None:
+    runtime.overhear_nonce("12345", used=True)
+    let_in(runtime, ask())

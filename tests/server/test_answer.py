@@ -86,6 +86,27 @@ def test_the_token_says_what_the_webhook_said() -> None:
     )
 
 
+def test_the_token_names_the_process_that_prepared_the_call() -> None:
+    runtime = make()
+    assert runtime.process != make().process
+    assert process_in(stream_url(reply(runtime)[1])) == runtime.process
+
+
+def test_a_url_that_is_too_long_with_the_process_goes_without_it() -> None:
+    runtime = make()
+    plain = len(stream_url(reply(runtime)[1]))
+    path = "/stream" + "x" * (2048 - plain)
+    assert process_in(stream_url(reply(make(Route(Echo, path)), path=path)[1])) is not None
+    longer = path + "x"
+    url = stream_url(reply(make(Route(Echo, longer)), path=longer)[1])
+    assert len(url) <= 2048
+    assert process_in(url) is None
+
+
+def process_in(url: str) -> str | None:
+    return unseal(parse_qs(urlsplit(url).query)["token"][0], SECRET, 0.0).process
+
+
 def test_the_stream_url_it_gives_out_is_let_in() -> None:
     runtime = make(max_calls=1)
     _, response = reply(runtime)

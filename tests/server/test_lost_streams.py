@@ -18,6 +18,7 @@ from mediaserver.routes import Route
 from mediaserver.sandbox import Misbehaviour
 from mediaserver.server.accepting import examine
 from mediaserver.server.handshake import AcceptedStream, HandshakeRequest, Refused
+from mediaserver.server.neighbours import Alone
 from mediaserver.server.rest_call_control import RestCallControl
 from mediaserver.server.server_call import ServerCall
 from mediaserver.settings import Settings
@@ -558,3 +559,38 @@ async def test_a_call_with_a_token_is_not_taken_over_without_one() -> None:
         assert link.call is not call
         link.call.lost("gone")
         await asyncio.sleep(7)
+
+
+class ToldNonces(Alone):
+    def __init__(self) -> None:
+        self.nonces: list[tuple[str, str]] = []
+
+    def used(self, nonce: str) -> None:
+        self.nonces.append(("used", nonce))
+
+    def released(self, nonce: str) -> None:
+        self.nonces.append(("released", nonce))
+
+
+async def test_the_neighbours_know_which_signature_is_good_again(
+    start_runtime: Callable[..., Any],
+) -> None:
+    link = await signed_call(start_runtime)
+    link.runtime.neighbours = told = ToldNonces()
+    link.call.lost("reset")
+    assert told.nonces == [("released", "12345")]
+    signed_link(link.runtime, "12345")
+    assert told.nonces[1:] == [("used", "12345")] * (len(told.nonces) - 1)
+    assert len(told.nonces) > 1
+
+
+async def test_the_neighbours_know_the_signature_of_a_call_that_is_over(
+    start_runtime: Callable[..., Any],
+) -> None:
+    link = await signed_call(start_runtime)
+    link.runtime.neighbours = told = ToldNonces()
+    link.call.closing("Plivo closed the socket (1000)")
+    link.call.lost("gone")
+    await link.call.finished()
+    await asyncio.sleep(0)
+    assert told.nonces == [("used", "12345")]

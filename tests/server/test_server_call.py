@@ -990,12 +990,12 @@ async def test_status_callbacks_reach_the_handler_once_each_whenever_they_come(
 
     link = await call(keep, start=False)
     runtime = link.runtime
-    assert runtime.report(told("connected"))
+    assert runtime.told(told("connected"))
     link.bring(START)
-    assert runtime.report(told("played", "a"))
-    assert not runtime.report(told("played", "a"))
-    assert runtime.report(told("played", "a", stream_id="another"))
-    assert runtime.report(told("dropped", error="gone", reason="why", duration=3))
+    assert runtime.told(told("played", "a"))
+    assert not runtime.told(told("played", "a"))
+    assert runtime.told(told("played", "a", stream_id="another"))
+    assert runtime.told(told("dropped", error="gone", reason="why", duration=3))
     link.bring(STOP)
     await asyncio.sleep(0.1)
     assert events == [
@@ -1012,7 +1012,7 @@ async def test_a_status_callback_after_the_end_is_counted_and_no_more(
     link = await call(leave)
     await asyncio.sleep(0.1)
     link.call.lost("gone")
-    assert link.runtime.report(told("stopped"))
+    assert link.runtime.told(told("stopped"))
     assert link.runtime.counters.stream_statuses == {"stopped": 1}
 
 

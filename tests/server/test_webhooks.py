@@ -1,6 +1,6 @@
 import logging
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, cast
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
@@ -13,9 +13,11 @@ from starlette.types import Message
 from structlog.testing import capture_logs
 
 from mediaserver.agents import Echo
+from mediaserver.handler import Handler
 from mediaserver.plivo.callbacks import AnswerRequest, HangupRequest, StreamStatusRequest
 from mediaserver.plivo.signatures import sign_headers
 from mediaserver.routes import Route
+from mediaserver.server.neighbours import Alone, ToldWebhook, kind_and_fields, told_webhook
 from mediaserver.server.process.app import create_app
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.trust.tokens import Claims
@@ -484,3 +486,68 @@ async def test_the_path_is_checked_as_it_was_written_where_the_host_tells(
     headers = sign_headers("POST", f"{PUBLIC}/answer", TOKEN, {"CallUUID": "call-1"})
     start, _ = await exchange(guarded, body, headers=headers.items(), raw_path=raw_path)
     assert start["status"] == 200
+
+
+# Neighbours
+
+
+class Neighbour(Alone):
+    """Tells one other process, which is told as over a wire."""
+
+    def __init__(self, other: Runtime) -> None:
+        self.other = other
+        self.told: list[str] = []
+
+    def tell(self, webhook: ToldWebhook) -> None:
+        kind, fields = kind_and_fields(webhook)
+        self.told.append(kind)
+        self.other.overhear(told_webhook(kind, fields))
+
+
+@pytest.fixture
+async def pair(start_runtime: Callable[..., Any]) -> tuple[Runtime, Runtime]:
+    """Two processes that serve the same calls."""
+    prepares = Route(GetsReady, "/stream")
+    first = await start_runtime(prepares, public_url=PUBLIC)
+    second = await start_runtime(prepares, public_url=PUBLIC)
+    first.neighbours, second.neighbours = Neighbour(second), Neighbour(first)
+    return first, second
+
+
+class GetsReady(Handler):
+    async def on_answer(self, request: AnswerRequest, shared: Any) -> None:
+        pass
+
+
+async def test_a_hangup_ends_what_another_process_keeps_for_the_call(
+    pair: tuple[Runtime, Runtime],
+) -> None:
+    first, second = pair
+    heard: list[Any] = []
+    first.listeners.append(heard.append)
+    async with client_of(first) as client:
+        await client.post("/answer", data=CALL)
+    assert (len(first.prepared), first.admission.reserved) == (1, 1)
+    async with client_of(second) as client:
+        response = await client.post("/hangup", data={**CALL, "Event": "Hangup"})
+    assert response.status_code == 200
+    assert (len(first.prepared), first.admission.reserved) == (0, 0)
+    assert first.answered.has_ended("call-1")
+    assert [type(each) for each in heard] == [AnswerRequest, HangupRequest]
+    assert cast(Neighbour, second.neighbours).told == ["hangup"]
+    assert cast(Neighbour, first.neighbours).told == [], "it is not told again"
+
+
+async def test_a_status_callback_is_counted_by_the_process_that_got_it_and_once_by_all(
+    pair: tuple[Runtime, Runtime],
+) -> None:
+    for runtime in (*pair, *pair):
+        async with client_of(runtime) as client:
+            await client.post("/status", data=STATUS)
+    first, second = (runtime.counters for runtime in pair)
+    assert (first.stream_statuses, second.stream_statuses) == ({"played": 1}, {})
+    assert first.webhooks == {"status": 1, "repeated": 1}
+    assert second.webhooks == {"repeated": 2}
+    for runtime in pair:
+        (early,) = runtime.statuses.kept("stream-1")
+        assert early.name == "a", "it waits for its stream in both"

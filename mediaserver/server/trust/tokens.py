@@ -40,6 +40,8 @@ class Claims(msgspec.Struct, frozen=True, array_like=True):
     """Seconds since the epoch: several machines may read it, so it is wall-clock time."""
     direction: str | None = None
     """``Direction`` of the answer webhook."""
+    process: str | None = None
+    """The process that prepared the call, as in `Runtime.process`; None in an older token."""
 
 
 _decoder = msgspec.json.Decoder(Claims)

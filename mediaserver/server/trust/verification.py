@@ -26,9 +26,9 @@ class SignatureCheck:
     """Checks signatures, and that no stream is opened twice with the same one.
 
     A webhook may repeat a nonce, since Plivo repeats webhooks that got no reply. The nonce of a
-    stream counts as used only once the stream was accepted, since Plivo retries refused ones. Each
-    process knows only the nonces that it accepted: if several serve one number, each would accept a
-    recorded request once, until the token in its URL expires.
+    stream counts as used only once the stream was accepted, since Plivo retries refused ones.
+    `Neighbours` tell each other of theirs; processes that do not know each other would each accept
+    a recorded request once, until the token in its URL expires.
 
     Args:
         tokens: Auth tokens; a signature by any of them is valid.

@@ -78,3 +78,16 @@ def test_an_error_does_not_repeat_the_token() -> None:
     with pytest.raises(TokenError) as caught:
         unseal(token, "another secret", 0.0)
     assert token not in str(caught.value)
+
+
+def test_a_token_of_a_version_without_the_process_is_read() -> None:
+    body = tokens._encode(b'["call-1","+14155550100","14155550199",1000,"inbound"]')
+    older = f"{body}.{tokens._encode(tokens._mac(body, SECRET))}"
+    claims = unseal(older, SECRET, 0.0)
+    assert (claims.call_id, claims.direction, claims.process) == ("call-1", "inbound", None)
+
+
+def test_a_token_of_a_version_with_more_in_it_is_read() -> None:
+    body = tokens._encode(b'["call-1",null,null,1000,null,"3f9a/2.1","new"]')
+    newer = f"{body}.{tokens._encode(tokens._mac(body, SECRET))}"
+    assert unseal(newer, SECRET, 0.0).process == "3f9a/2.1"
