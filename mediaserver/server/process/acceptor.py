@@ -10,12 +10,11 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
-import ssl
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import structlog
 
+from mediaserver.server.process.arrivals import Arrivals
 from mediaserver.server.process.connections import HttpConnections
 from mediaserver.server.process.descriptors import EXHAUSTED, SpareDescriptors
 
@@ -34,58 +33,40 @@ _DROPPED_AT_ONCE: Final = 16
 
 _LOG_INTERVAL: Final = 60.0
 
-MakeProtocol = Callable[..., asyncio.Protocol]
-"""Makes a connection's protocol; takes `address` and `spare`."""
-
 
 class AcceptFigures(Protocol):
     """The counters of an acceptor, such as a server's."""
 
     accept_failures: int
-    tls_failures: int
 
 
 class Acceptor:
-    """Accepts connections, and takes them through the TLS handshake.
+    """Accepts connections.
 
     It has what uvicorn uses of an `asyncio.Server`.
 
     Args:
         sock: The listening socket.
-        make_protocol: Makes the protocol of a connection.
+        arrivals: Take the connections.
         connections: Those of the process.
         spare: Descriptors for the time when no other is left.
         figures: Counts what fails.
-        context: For TLS; None for plain HTTP.
-        handshake_timeout: Seconds within which a TLS handshake must end.
 
     """
 
     def __init__(
         self,
         sock: socket.socket,
-        make_protocol: MakeProtocol,
+        arrivals: Arrivals,
         connections: HttpConnections,
         spare: SpareDescriptors,
         figures: AcceptFigures,
-        *,
-        context: ssl.SSLContext | None = None,
-        handshake_timeout: float = 10.0,
     ) -> None:
         self._sock = sock
-        self._make_protocol = make_protocol
+        self._arrivals = arrivals
         self._connections = connections
         self._spare = spare
         self._figures = figures
-        self._tls: dict[str, Any] = {}
-        if context is not None:
-            self._tls = {
-                "ssl": context,
-                "ssl_handshake_timeout": handshake_timeout,
-                # The memory of a connection is held until its peer has said goodbye as well.
-                "ssl_shutdown_timeout": handshake_timeout,
-            }
-        self._arrivals: set[_Arrival] = set()
         self._loop = asyncio.get_running_loop()
         self._paused: asyncio.TimerHandle | None = None
         self._logged = -_LOG_INTERVAL
@@ -101,17 +82,15 @@ class Acceptor:
         if self._paused is not None:
             self._paused.cancel()
         self._sock.close()
-        for arrival in tuple(self._arrivals):
-            arrival.drop()
+        self._arrivals.drop()
 
     async def wait_closed(self) -> None:
         """Wait until the last handshake has ended."""
-        while self._arrivals:
-            await asyncio.wait([each.task for each in self._arrivals])
+        await self._arrivals.wait_gone()
 
     def _accept(self) -> None:
         # Without TLS a connection arrives in the next turns of the loop.
-        for _ in range(_AT_ONCE if self._tls else _AT_ONCE - len(self._arrivals)):
+        for _ in range(_AT_ONCE if self._arrivals.encrypted else _AT_ONCE - len(self._arrivals)):
             if not self._accept_one(spare=False):
                 return
 
@@ -129,38 +108,8 @@ class Acceptor:
             if not spare and self._pending.poll(0):
                 self._run_out(error)
             return False
-        arrival = _Arrival(sock, self._connections.client_of(address[0]))
-        arrival.task = self._loop.create_task(self._connect(arrival, spare=spare))
-        arrival.task.add_done_callback(lambda _: self._arrived(arrival))
-        self._arrivals.add(arrival)
-        self._connections.wait(arrival)
+        self._arrivals.take(sock, address[0], spare=spare)
         return True
-
-    async def _connect(self, arrival: _Arrival, *, spare: bool) -> None:
-        def make() -> asyncio.Protocol:
-            return self._make_protocol(address=arrival.address, spare=spare)
-
-        sock = arrival.sock
-        try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await self._loop.connect_accepted_socket(make, sock, **self._tls)
-        except asyncio.CancelledError:
-            sock.close()
-        except OSError:
-            sock.close()
-            if self._tls:
-                self._figures.tls_failures += 1
-
-    def _arrived(self, arrival: _Arrival) -> None:
-        if arrival.task.cancelled():
-            # It was dropped before its task began.
-            arrival.sock.close()
-        self._arrivals.discard(arrival)
-        self._connections.discard(arrival)
-        # The task's frame refers to the arrival: without this, both wait for the garbage collector,
-        # and with them the memory of the connection's TLS.
-        del arrival.task
 
     def _run_out(self, error: OSError) -> None:
         """Make room for a connection that could not be accepted."""
@@ -186,17 +135,3 @@ class Acceptor:
         self._paused = None
         self._loop.add_reader(self._sock.fileno(), self._accept)
         self._spare.refill()
-
-
-class _Arrival:
-    """A connection between its acceptance and the end of its TLS handshake."""
-
-    task: asyncio.Task[None]
-
-    def __init__(self, sock: socket.socket, address: str | None) -> None:
-        self.sock = sock
-        self.address = address
-
-    def drop(self) -> None:
-        """Close the connection at once."""
-        self.task.cancel()

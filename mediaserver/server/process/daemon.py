@@ -35,6 +35,7 @@ from mediaserver.server.connection import StreamConnection
 from mediaserver.server.counters import ServerCounters
 from mediaserver.server.process.acceptor import Acceptor
 from mediaserver.server.process.app import create_app, create_metrics_app
+from mediaserver.server.process.arrivals import Arrivals
 from mediaserver.server.process.connections import HttpConnections
 from mediaserver.server.process.descriptors import (
     SpareDescriptors,
@@ -333,15 +334,15 @@ class Daemon(uvicorn.Server):
             server_state=self.server_state,
             app_state={},
         )
-        return Acceptor(
-            sock,
+        counters = self._runtime.counters
+        arrivals = Arrivals(
             make,
             self._connections,
-            self._spare,
-            self._runtime.counters,
+            counters,
             context=cast(Any, config.ssl),
             handshake_timeout=self._runtime.settings.header_timeout,
         )
+        return Acceptor(sock, arrivals, self._connections, self._spare, counters)
 
 
 def run_server(settings: Settings, routes: Routes) -> int:

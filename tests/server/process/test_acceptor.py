@@ -3,16 +3,15 @@ import contextlib
 import errno
 import os
 import socket
-import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import trustme
 from structlog.testing import capture_logs
 
 from mediaserver.server.counters import ServerCounters
 from mediaserver.server.process.acceptor import Acceptor
+from mediaserver.server.process.arrivals import Arrivals
 from mediaserver.server.process.connections import HttpConnections
 from mediaserver.server.process.descriptors import SpareDescriptors
 from tests.server.until import until
@@ -71,20 +70,22 @@ class Exhausted:
 class Door:
     """An acceptor, its connections, and clients of it."""
 
-    def __init__(self, limit: int = 100, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, limit: int = 100) -> None:
         self.held = HttpConnections(limit)
         self.counters = ServerCounters(())
         self.spare = SpareDescriptors(1)
         listening = socket.create_server(("127.0.0.1", 0), backlog=200)
         self.port: int = listening.getsockname()[1]
         self.sock = Exhausted(listening, self.spare)
+        arrivals = Arrivals(
+            lambda **given: Connection(self.held, **given), self.held, self.counters
+        )
         self.acceptor = Acceptor(
             self.sock,  # type: ignore[arg-type]
-            lambda **given: Connection(self.held, **given),
+            arrivals,
             self.held,
             self.spare,
             self.counters,
-            context=context,
         )
         self.writers: list[asyncio.StreamWriter] = []
 
@@ -184,26 +185,3 @@ async def test_a_connection_that_was_lost_before_it_was_accepted_is_passed_over(
     monkeypatch.setattr(door.sock, "accept", failing)
     assert await door.ask() == b"ordinary"
     assert door.counters.accept_failures == 0
-
-
-@pytest.fixture
-async def tls() -> AsyncIterator[Door]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    trustme.CA().issue_cert("localhost").configure_cert(context)
-    door = Door(limit=5, context=context)
-    yield door
-    await door.close()
-
-
-async def test_handshakes_that_never_end_are_bounded_too(tls: Door) -> None:
-    for _ in range(20):
-        await tls.connect()
-    await until(lambda: tls.held.dropped["idle"] == 15)
-    assert len(tls.held.waiting) == 5
-    assert tls.counters.tls_failures == 0
-
-
-async def test_a_handshake_that_fails_is_counted(tls: Door) -> None:
-    assert b"HTTP" not in await tls.ask()
-    await until(lambda: tls.counters.tls_failures == 1)
-    assert not tls.held.waiting
