@@ -42,7 +42,7 @@ _SEND_BUFFER = 65_536
 """The kernel's send buffer. A large one would hide a peer that has stopped reading."""
 
 SLICE_FRAMES = 32
-"""Frames of one connection that are read in one turn of the loop; then others have theirs."""
+"""Frames of one connection that are read in one turn of the loop; the rest waits in `Slices`."""
 
 SLICE_BYTES = 8_192
 """Bytes after which a turn ends as well: what takes longest to read takes a millisecond."""
@@ -167,7 +167,7 @@ class StreamConnection(asyncio.Protocol):
         """Leave frames to the next turn of the loop."""
         self._tail = rest
         self._in_slices = True
-        asyncio.get_running_loop().call_soon(self._read_on)
+        self._runtime.slices.leave(self._read_on)
         self._steer_reading()
 
     def _read_on(self) -> None:

@@ -30,6 +30,7 @@ from mediaserver.server.pacing import Pacer
 from mediaserver.server.prepared import PreparedHandlers
 from mediaserver.server.refusals import RefusalLog
 from mediaserver.server.rest_call_control import RestCallControl
+from mediaserver.server.slices import Slices
 from mediaserver.server.statuses import Statuses
 from mediaserver.server.sweep import Sweep, Swept
 from mediaserver.server.trust.verification import SignatureCheck
@@ -129,6 +130,7 @@ class Runtime:
             has_room=has_room,
             clock=clock,
         )
+        self.slices = Slices()
         self.calls: set[RunningCall] = set()
         self.without_calls = asyncio.Event()
         """Set while there is no call."""
