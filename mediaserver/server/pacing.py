@@ -16,8 +16,8 @@ class Ticked(Protocol):
 class Pacer:
     """Ticks every call that has audio to send once a period, a few calls at a time.
 
-    Calls are spread over phases of the period, so that they do not all send at once. No timer runs
-    while no call needs ticks.
+    Calls are spread over phases of the period, so that they do not all send at once. The timer
+    passes over phases without a call, and does not run while no call needs ticks.
 
     Args:
         loop: the event loop.
@@ -44,12 +44,20 @@ class Pacer:
         """Tick `ticked` from now on, until its `tick` returns False."""
         if ticked in self._members:
             return
-        group = min(self._groups, key=len)
+        index = min(range(len(self._groups)), key=lambda each: len(self._groups[each]))
+        group = self._groups[index]
         group.add(ticked)
         self._members[ticked] = group
+        now = self._loop.time()
         if self._timer is None:
-            self._due = self._loop.time() + self._step
-            self._timer = self._loop.call_at(self._due, self._tick)
+            ahead = (index - self._phase) % len(self._groups)
+            self._wait(index, now + self._step * (1 + ahead))
+            return
+        # The timer may have passed over this phase, which is yet to come.
+        due = self._due - (self._phase - index) % len(self._groups) * self._step
+        if now < due < self._due:
+            self._timer.cancel()
+            self._wait(index, due)
 
     def discard(self, ticked: Ticked) -> None:
         """Stop ticking `ticked`."""
@@ -69,18 +77,24 @@ class Pacer:
     def _tick(self) -> None:
         # After a stall every missed phase is due, but each only once.
         late = int((self._loop.time() - self._due) / self._step)
-        for _ in range(min(late + 1, len(self._groups))):
-            group = self._groups[self._phase]
-            self._phase = (self._phase + 1) % len(self._groups)
+        count, phase = len(self._groups), self._phase
+        for step in range(min(late + 1, count)):
+            group = self._groups[(phase + step) % count]
             for ticked in tuple(group):
                 # One tick may end another's call.
                 if ticked in group and not self._wants_more(ticked):
                     self.discard(ticked)
-        if self._members:
-            self._due += self._step * (late + 1)
-            self._timer = self._loop.call_at(self._due, self._tick)
-        else:
-            self._timer = None
+        ahead = late + 1
+        if not self._members:
+            self._timer, self._phase = None, (phase + ahead) % count
+            return
+        while not self._groups[(phase + ahead) % count]:
+            ahead += 1
+        self._wait((phase + ahead) % count, self._due + self._step * ahead)
+
+    def _wait(self, phase: int, due: float) -> None:
+        self._phase, self._due = phase, due
+        self._timer = self._loop.call_at(due, self._tick)
 
     def _wants_more(self, ticked: Ticked) -> bool:
         """Tick, and tell whether to continue. A failure in one call does not affect the others."""

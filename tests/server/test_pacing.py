@@ -127,6 +127,47 @@ async def test_there_is_no_timer_while_nobody_wants_ticks() -> None:
     assert not loop._scheduled
 
 
+async def test_the_timer_passes_over_phases_without_a_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pacer = make_pacer(period=0.1, phases=10)
+    member = Member()
+    timers = []
+    loop = asyncio.get_running_loop()
+    call_at = loop.call_at
+
+    def counting(when: float, callback: Any, *args: Any, **options: Any) -> asyncio.TimerHandle:
+        if callback == pacer._tick:
+            timers.append(when)
+        return call_at(when, callback, *args, **options)
+
+    monkeypatch.setattr(loop, "call_at", counting)
+    pacer.add(member)
+    await asyncio.sleep(1)
+    assert len(member.times) == 10
+    assert len(timers) == 11
+    pacer.stop()
+
+
+@pytest.mark.parametrize("after", [0.0, 0.025, 0.055, 0.095])
+async def test_a_call_of_a_phase_that_the_timer_passed_over_is_ticked_within_its_period(
+    after: float,
+) -> None:
+    pacer = make_pacer(period=0.1, phases=10)
+    members = [Member() for _ in range(6)]
+    pacer.add(members[0])
+    await asyncio.sleep(0.01 + after)
+    for member in members[1:]:
+        pacer.add(member)
+    began = asyncio.get_running_loop().time()
+    await asyncio.sleep(0.55)
+    for index, member in enumerate(members):
+        assert [round(time * 100) % 10 for time in member.times] == [index + 1] * len(member.times)
+        assert intervals(member.times) == pytest.approx([0.1] * (len(member.times) - 1))
+        assert index == 0 or member.times[0] <= began + 0.1 + 1e-9
+    pacer.stop()
+
+
 async def test_it_starts_again_after_it_was_idle() -> None:
     pacer = make_pacer()
     first = Member(wanted=1)

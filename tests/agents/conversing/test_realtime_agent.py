@@ -703,7 +703,7 @@ def test_a_word_into_the_last_one_of_goodbye(overheard: list[str] | None) -> Non
         asked = phone.time
         phone.say(voice(0.8))
         began = await phone.wait_for_audio(after=asked)
-        await phone.wait_until(began + 1.5 - 0.4)
+        await phone.wait_until(began + 1.5 - 0.44)
         phone.say(voice(0.3))
         if stays:
             await listen(phone)
