@@ -155,7 +155,7 @@ def find(heard: Samples, said: Samples) -> tuple[int, float]:
     if not len(said) or len(heard) < len(said):
         return 0, 0.0
     first, second = heard.astype(np.float64), said.astype(np.float64)
-    size = len(first) + len(second)
+    size = 1 << (len(first) - 1).bit_length()  # a transform is fast at a power of two
     spectrum = np.fft.rfft(first, size) * np.conj(np.fft.rfft(second, size))
     fit = np.fft.irfft(spectrum, size)[: len(first) - len(second) + 1]
     start = int(np.argmax(fit))
