@@ -62,8 +62,10 @@ def examine(
         return Refused(404, f"no handler at {request.path} for this number", cause="path")
     call_id = claims.call_id if claims else None
     path = request.path if request.url_path is None else request.url_path
-    slot = runtime.admission.admit(call_id, answered=claims is not None)
-    exceeds_limit = slot is None and runtime.lost_streams.may_be(call_id, path)
+    may_continue = runtime.lost_streams.may_be(call_id, path)
+    needed = None if may_continue else _needed(claims, runtime.wall_clock())
+    slot = runtime.admission.admit(call_id, needed=needed)
+    exceeds_limit = slot is None and may_continue
     if exceeds_limit:
         slot = runtime.admission.readmit(call_id)
     if slot is None:
@@ -97,6 +99,11 @@ def examine(
         exceeds_limit=exceeds_limit,
         repeats_signature=runtime.lost_streams.repeats(nonce),
     )
+
+
+def _needed(claims: Claims | None, now: float) -> float | None:
+    """Return how long after its webhook a stream comes, if that is known."""
+    return None if claims is None or claims.issued is None else now - claims.issued
 
 
 def _url(runtime: Runtime, request: HandshakeRequest) -> str:

@@ -110,12 +110,14 @@ def busy(settings: Settings) -> WebhookReply:
 
 def _stream_url(runtime: Runtime, request: AnswerRequest, base_url: str, path: str) -> str:
     settings = runtime.settings
+    now = runtime.wall_clock()
     claims = Claims(
         call_id=request.call_id,
         caller=request.caller,
         called=request.called,
-        expires=int(runtime.wall_clock() + settings.token_seconds) + 1,
+        expires=int(now + settings.token_seconds) + 1,
         direction=request.direction,
+        issued=round(now, 2),
     )
     scheme, _, rest = base_url.partition("://")
     scheme = "wss" if scheme == "https" else "ws"

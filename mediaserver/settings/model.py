@@ -233,7 +233,8 @@ class Settings(BaseSettings):
     reservation_seconds: _Seconds = _in(
         "Calls",
         30.0,
-        "How long the place of a call answered at /answer is reserved for its stream.",
+        "Longest time for which the place of a call answered at /answer is reserved for its stream."
+        " It is reserved for three times as long as streams have needed lately, at least 1 s.",
     )
     token_seconds: _Seconds = _in(
         "Calls", 300.0, "How long the token in a stream URL from /answer is valid."

@@ -74,6 +74,26 @@ async def test_a_reserved_place_is_taken(runtime: Runtime) -> None:
     assert runtime.admission.idle
 
 
+async def test_places_are_reserved_for_as_long_as_tokens_say_that_streams_need(
+    start_runtime: Callable[..., Any],
+) -> None:
+    runtime: Runtime = await start_runtime(secret=SECRET)
+    issued = seal(Claims("call-1", None, None, 2**40, issued=runtime.wall_clock() - 4), SECRET)
+    let_in(runtime, ask(f"token={issued}"))
+    assert runtime.admission.hold_seconds == 12
+
+
+async def test_a_stream_that_may_continue_a_lost_one_leaves_other_calls_their_places(
+    start_runtime: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime: Runtime = await start_runtime(secret=SECRET, max_calls=2)
+    runtime.admission.reserve("call-2")
+    issued = seal(Claims("call-1", None, None, 2**40, issued=runtime.wall_clock()), SECRET)
+    monkeypatch.setattr(runtime.lost_streams, "may_be", lambda call_id, path: True)
+    assert not let_in(runtime, ask(f"token={issued}")).exceeds_limit
+    assert runtime.admission.reserved == 1
+
+
 async def test_an_unknown_path_is_refused_before_anything_else(runtime: Runtime) -> None:
     refused = refuse(runtime, ask("token=nonsense", path="/elsewhere"))
     assert (refused.status, refused.cause) == (404, "path")

@@ -84,6 +84,8 @@ def test_the_token_says_what_the_webhook_said() -> None:
         "+14155550199",
         "inbound",
     )
+    assert claims.issued == round(claims.issued or 0.0, 2)
+    assert 0 < claims.expires - (claims.issued or 0.0) - 60 <= 1
 
 
 def test_the_token_names_the_process_that_prepared_the_call() -> None:

@@ -268,6 +268,7 @@ class Daemon(uvicorn.Server):
         if counter % _SWEEP_TICKS == 0:
             now = asyncio.get_running_loop().time()
             sweep_connections(self._connections.waiting, now)
+            self._runtime.admission.look()
             self._memory.check(now, self._connections.closed)
         return await super().on_tick(counter)
 
@@ -317,7 +318,7 @@ class Daemon(uvicorn.Server):
                     log.info(
                         "draining",
                         calls=len(runtime.calls),
-                        answered=runtime.admission.reserved,
+                        answered=runtime.admission.expected,
                         after_calls=working,
                         at_most_seconds=runtime.settings.drain_timeout,
                         hint="a second signal closes them",

@@ -42,6 +42,8 @@ class Claims(msgspec.Struct, frozen=True, array_like=True):
     """``Direction`` of the answer webhook."""
     process: str | None = None
     """The process that prepared the call, as in `Runtime.process`; None in an older token."""
+    issued: float | None = None
+    """When the call was answered, in seconds since the epoch; None in an older token."""
 
 
 _decoder = msgspec.json.Decoder(Claims)

@@ -88,6 +88,6 @@ def test_a_token_of_a_version_without_the_process_is_read() -> None:
 
 
 def test_a_token_of_a_version_with_more_in_it_is_read() -> None:
-    body = tokens._encode(b'["call-1",null,null,1000,null,"3f9a/2.1","new"]')
+    body = tokens._encode(b'["call-1",null,null,1000,null,"3f9a/2.1",1.5,"new"]')
     newer = f"{body}.{tokens._encode(tokens._mac(body, SECRET))}"
     assert unseal(newer, SECRET, 0.0).process == "3f9a/2.1"
