@@ -26,8 +26,6 @@ class Orders(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Its row in the table."""
     process: str
     """Its name, such as ``3f9a/2.1``: the machine's, its row, and how many workers have had it."""
-    secret: str
-    """Signs tokens, for all workers alike."""
     addresses: tuple[ListeningAddress, ...] = ()
     announces: bool = True
     """Whether its log says what is served; one worker of each generation does."""
@@ -50,6 +48,18 @@ class ClientConnection(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 class Ready(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Says that the worker has started and takes calls."""
+
+
+class Retire(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Asks a worker to go: it gets no more new connections, and lets its calls end."""
+
+
+class Leaving(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Says that the worker has nothing left to do, and ends after `Farewell`."""
+
+
+class Farewell(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Says that nothing more will come: what was on its way to the worker has come before."""
 
 
 class StartFailed(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -78,9 +88,11 @@ class Told(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 class UsedNonce(msgspec.Struct, frozen=True, array_like=True, tag=True):
-    """Tells the other workers that a signature's nonce has been used."""
+    """Tells the other workers that a stream was opened with the signature of a nonce."""
 
     nonce: str
+    used: bool = True
+    """False if the stream was lost, and may be opened again."""
 
 
 class Ask(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -99,7 +111,18 @@ class Replied(msgspec.Struct, frozen=True, array_like=True, tag=True):
 
 
 WorkerMessage = (
-    Orders | ClientConnection | Ready | StartFailed | Move | Told | UsedNonce | Ask | Replied
+    Orders
+    | ClientConnection
+    | Retire
+    | Farewell
+    | Ready
+    | StartFailed
+    | Leaving
+    | Move
+    | Told
+    | UsedNonce
+    | Ask
+    | Replied
 )
 
 _ENCODER: Final = msgspec.msgpack.Encoder()

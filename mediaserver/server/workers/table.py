@@ -22,7 +22,7 @@ _ROWS: Final = 256
 _CELLS: Final = 8
 """Of 8 bytes each: a row is one cache line."""
 
-_SERIAL, _STATE, _ADOPTED, _WAITING, _RESERVED, _ACTIVE, _BEAT, _BACKLOG = range(_CELLS)
+_SERIAL, _STATE, _ADOPTED, _WAITING, _RESERVED, _ACTIVE, _BEAT, _SENT = range(_CELLS)
 
 
 class WorkerState(IntEnum):
@@ -39,10 +39,10 @@ class WorkerState(IntEnum):
 
 
 class WorkerTable:
-    """One row for each worker, and one for the supervisor.
+    """One row for each worker.
 
-    A row is written by its worker alone, and read by all. The supervisor clears the row of a worker
-    that is dead.
+    A row is written by its worker alone, and read by all. Only what was sent to a worker is written
+    by the supervisor, which also clears the row of a worker that is dead.
 
     Args:
         descriptor: The file with the table; by default a new one in memory.
@@ -56,9 +56,9 @@ class WorkerTable:
         self._cells = memoryview(self._memory).cast("q")
 
     def row(self, index: int) -> WorkerRow:
-        """Return a row. Row 0 is the supervisor's."""
-        if not 0 <= index < _ROWS:
-            raise IndexError(f"the table has rows 0 to {_ROWS - 1}, not {index}")
+        """Return a row; the first is 1."""
+        if not 0 < index < _ROWS:
+            raise IndexError(f"the table has rows 1 to {_ROWS - 1}, not {index}")
         return WorkerRow(self, self._cells, index)
 
     def workers(self) -> Iterator[WorkerRow]:
@@ -146,7 +146,7 @@ class WorkerRow:
         """Prepare the row for its next worker."""
         self._cells[self._begin + _SERIAL] += 1
         self.state = WorkerState.STARTING
-        self.adopted = self.waiting = self.reserved = self.active = 0
+        self.sent = self.adopted = self.waiting = self.reserved = self.active = 0
         self.beat = now
 
     def free(self) -> None:
@@ -218,13 +218,18 @@ class WorkerRow:
         self._cells[self._begin + _BEAT] = now
 
     @property
-    def backlog(self) -> int:
-        """In the supervisor's row: connections that wait in the kernel to be accepted."""
-        return self._cells[self._begin + _BACKLOG]
+    def sent(self) -> int:
+        """Connections that the supervisor has sent to the worker until now."""
+        return self._cells[self._begin + _SENT]
 
-    @backlog.setter
-    def backlog(self, number: int) -> None:
-        self._cells[self._begin + _BACKLOG] = number
+    @sent.setter
+    def sent(self, number: int) -> None:
+        self._cells[self._begin + _SENT] = number
+
+    @property
+    def under_way(self) -> int:
+        """Connections that were sent and that the worker has not taken: what it is behind with."""
+        return self.sent - self.adopted
 
     def others(self) -> int:
         """Return the number of places that the other workers have reserved or taken."""

@@ -24,6 +24,8 @@ def test_what_one_process_writes_another_reads(table: WorkerTable) -> None:
     row.reserved, row.active, row.beat = 2, 4, 9
     assert (seen.state, seen.adopted, seen.waiting) == (WorkerState.READY, 7, 3)
     assert (seen.reserved, seen.active, seen.beat) == (2, 4, 9)
+    seen.sent = 9
+    assert row.under_way == 2
     other.close()
 
 
@@ -46,7 +48,7 @@ def test_the_row_of_a_dead_worker_is_used_again_under_another_name(table: Worker
     assert table.find(name) is None
     again = table.take(now=2)
     assert (again.index, again.name) == (row.index, "1.2")
-    assert again.active == again.reserved == again.waiting == again.adopted == 0
+    assert again.active == again.reserved == again.waiting == again.under_way == 0
     assert table.find(name) is None
     assert table.find("1.2") is not None
     assert [each.name for each in table.workers()] == ["1.2", beside.name]
@@ -65,12 +67,6 @@ def test_a_full_table_says_so(table: WorkerTable) -> None:
         table.take(now=1)
     with pytest.raises(IndexError):
         table.row(256)
-
-
-def test_the_backlog_is_in_the_row_of_the_supervisor(table: WorkerTable) -> None:
-    table.row(0).backlog = 12
-    assert table.row(0).backlog == 12
-    assert not list(table.workers())
 
 
 def test_while_one_process_counts_the_others_wait(table: WorkerTable) -> None:
