@@ -143,6 +143,22 @@ class Handler:
     async def on_turn(self, turn: Turn) -> None:
         """An agent has reported a turn of the conversation."""
 
+    async def on_say(self, text: str) -> None:
+        """Whoever operates the server wants the caller to hear `text`: say it.
+
+        The admin listener calls it (``POST /calls/{id}/say``), and tells the operator that this
+        handler cannot say anything if the class does not override it. An exception is logged and
+        counted, and the call continues. It is cancelled when the handler has returned.
+        """
+
+    async def on_clear(self) -> None:
+        """Whoever operates the server wants you to fall silent: drop what was not heard.
+
+        The admin listener calls it (``POST /calls/{id}/clear``). What it raises is treated as in
+        `on_say`.
+        """
+        self.stream.interrupt()
+
     async def on_end(self) -> None:
         """The stream has ended, and `on_audio` has received all of its audio.
 
@@ -170,6 +186,10 @@ class Handler:
         self.stream = stream
         if type(self).on_ended is not Handler.on_ended:
             stream.after_call(self.on_ended)
+        if type(self).on_say is not Handler.on_say:
+            stream.on_say = self.on_say
+        if type(self).on_clear is not Handler.on_clear:
+            stream.on_clear = self.on_clear
         task = asyncio.current_task()
         assert task is not None, "a handler runs in a task"
         call = task.get_name()
@@ -204,6 +224,9 @@ class Handler:
             # The first is the one that ended the task group.
             error = next(leaves(group))
             raise error from error.__cause__
+        finally:
+            # They refer back to this object.
+            stream.on_say = stream.on_clear = None
 
     async def _hear(self) -> None:
         try:

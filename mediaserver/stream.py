@@ -81,6 +81,10 @@ class Stream:
         recording: the file of the recording, once a recorder has begun it.
         previous: the report of the call's earlier stream, if that was lost and did not come back
             in time; None for the first stream of a call.
+        on_say: an async function that says a text to the caller, for whoever operates the server;
+            None if the handler cannot. Class handlers override `Handler.on_say` instead.
+        on_clear: an async function that does more than `interrupt` when the operator wants silence.
+            Class handlers override `Handler.on_clear` instead.
 
     """
 
@@ -106,6 +110,8 @@ class Stream:
         "data",
         "extra_headers",
         "format",
+        "on_clear",
+        "on_say",
         "path",
         "path_params",
         "previous",
@@ -162,6 +168,8 @@ class Stream:
         self.previous = previous
         self.data: dict[str, Any] = {}
         self.recording: Path | None = None
+        self.on_say: Callable[[str], Awaitable[object]] | None = None
+        self.on_clear: Callable[[], Awaitable[object]] | None = None
         self._after_call: list[AfterCall] | None = []
         self._readers: dict[str, Reader] = {}
 

@@ -552,3 +552,47 @@ def test_on_end_comes_although_on_audio_played_to_the_ended_stream() -> None:
     ended: list[Any] = []
     called(Playing, until(1.0))
     assert ended == [pytest.approx(1.0, abs=0.1)]
+
+
+# What the server's operator wants.
+
+
+def test_an_operator_has_a_handler_say_only_what_it_has_a_hook_for() -> None:
+    said = []
+
+    class Speaking(Handler):
+        async def on_say(self, text: str) -> None:
+            said.append(text)
+
+    async def say(line: JoinedCall) -> None:
+        await line.phone.wait_until(0.1)
+        assert line.stream.on_say is not None
+        await line.stream.on_say("Hello.")
+        assert line.stream.on_clear is None
+
+    called(Speaking, say)
+    assert said == ["Hello."]
+
+    async def cannot(line: JoinedCall) -> None:
+        await line.phone.wait_until(0.1)
+        assert line.stream.on_say is None
+
+    called(Handler, cannot)
+
+
+def test_a_handler_falls_silent_for_an_operator() -> None:
+    interrupted = []
+
+    class Clearing(Handler):
+        async def on_clear(self) -> None:
+            await super().on_clear()
+            interrupted.append(self.stream.unheard)
+
+    async def clear(line: JoinedCall) -> None:
+        await line.phone.wait_until(0.1)
+        await line.stream.play(tone(1.0), rate=8000)
+        assert line.stream.on_clear is not None
+        await line.stream.on_clear()
+
+    called(Clearing, clear)
+    assert interrupted == [0.0]

@@ -12,6 +12,7 @@ from mediaserver.telemetry.metrics import CALL_BUCKETS
 _CAUSES: Final = {
     "handler_error": ("the handler failed",),
     "handler": ("closed by the handler", "the handler returned", "the handler was cancelled"),
+    "operator": ("hung up by an operator", "transferred by an operator"),
     "shutdown": ("the server is shutting down", "the host ended the stream"),
     "lost": (
         "the connection was lost",

@@ -6,7 +6,7 @@ Anyone who reaches the port can cause such lines, so their number is limited.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -29,11 +29,13 @@ class RefusalLog:
 
     Args:
         clock: Monotonic seconds.
+        log: Where the lines go, if not into the log of this module.
 
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], log: Any = log) -> None:
         self._clock = clock
+        self._log = log
         self._since = -PERIOD
         self._lines = 0
         self._left_out = 0
@@ -51,7 +53,7 @@ class RefusalLog:
         if self._left_out:
             details["left_out"] = self._left_out
             self._left_out = 0
-        log.warning(event, **{name: _cut(value) for name, value in details.items()})
+        self._log.warning(event, **{name: _cut(value) for name, value in details.items()})
 
 
 def _cut(value: object) -> object:

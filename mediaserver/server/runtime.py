@@ -6,9 +6,9 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack
 from functools import partial
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import structlog
 
@@ -45,6 +45,11 @@ _PLAYS_ON = {"auto": None, "dropped": False, "kept": True}
 """By the setting ``reconnect_playback``: `CallSettings.plays_on_when_lost`."""
 
 
+CallState: TypeAlias = Literal["starting", "live", "lost", "ending"]
+"""``starting``: its stream has connected, and no start event has come; ``lost``: the connection is
+lost, and Plivo may open the stream again; ``ending``: the stream is over, its handler not yet."""
+
+
 class RunningCall(Swept, Protocol):
     """A call, from its accepted handshake until its connection and its handler have both ended."""
 
@@ -53,11 +58,29 @@ class RunningCall(Swept, Protocol):
     stream: Stream | None
     """What the handler holds, once the stream has started."""
 
+    @property
+    def call_id(self) -> str:
+        """Plivo's CallUUID; a question mark if it is not known yet."""
+
+    @property
+    def state(self) -> CallState:
+        """What the call is doing."""
+
+    @property
+    def started_at(self) -> float | None:
+        """When the stream started, on the runtime's clock; None if it has not."""
+
     def report(self, status: StreamStatusRequest) -> None:
         """Pass a status callback to the handler."""
 
     def close(self, code: int, reason: str) -> None:
         """End the stream from this side."""
+
+    def closed_because(self, reason: str) -> AbstractContextManager[None]:
+        """Give this as the reason if the stream is closed within the block by its `Stream`."""
+
+    async def finished(self) -> None:
+        """Wait until the handler has returned."""
 
 
 class Runtime:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -20,7 +22,7 @@ from mediaserver.containment import already_told, contained, only_ended, tell_of
 from mediaserver.plivo import callbacks
 from mediaserver.protocol import Start
 from mediaserver.server.handshake import AcceptedStream
-from mediaserver.server.runtime import Runtime
+from mediaserver.server.runtime import CallState, Runtime
 from mediaserver.stream import Stream
 
 
@@ -89,6 +91,7 @@ class ServerCall:
         "_away_since",
         "_blocked_for",
         "_close_for",
+        "_close_reason",
         "_error",
         "_handler",
         "_keys",
@@ -140,6 +143,8 @@ class ServerCall:
         self._started = 0.0
         # What the handler raised, if it failed.
         self._error: Exception | None = None
+        # Why the stream is closed, if the handler, or call control, closes it.
+        self._close_reason = "closed by the handler"
         self._pinged = 0.0
         self._next_ping = 0.0
         # Plivo may not answer pings, so only a peer that has answered one owes answers.
@@ -168,6 +173,20 @@ class ServerCall:
         """Plivo's CallUUID; a question mark if it is not known yet."""
         started = self.session.started
         return started.start.call_id if started is not None else self.accepted.call_id or "?"
+
+    @property
+    def state(self) -> CallState:
+        """What the call is doing."""
+        if self.session.ended:
+            return "ending"
+        if self.stream is None:
+            return "starting"
+        return "lost" if self._lost else "live"
+
+    @property
+    def started_at(self) -> float | None:
+        """When the stream started, on the runtime's clock; None if it has not."""
+        return self._started if self.stream is not None else None
 
     # Shell: called by the session.
 
@@ -419,8 +438,17 @@ class ServerCall:
         """End the stream from this side."""
         self._begin_close(code, reason)
 
+    @contextlib.contextmanager
+    def closed_because(self, reason: str) -> Iterator[None]:
+        """Give this as the reason if the stream is closed within the block by its `Stream`."""
+        former, self._close_reason = self._close_reason, reason
+        try:
+            yield
+        finally:
+            self._close_reason = former
+
     def _close_by_handler(self) -> None:
-        self._begin_close(CloseCode.NORMAL_CLOSURE, "closed by the handler")
+        self._begin_close(CloseCode.NORMAL_CLOSURE, self._close_reason)
 
     def _begin_close(self, code: int, reason: str) -> None:
         self.session.close(reason)

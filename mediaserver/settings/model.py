@@ -43,8 +43,10 @@ from mediaserver.plivo.stream_parameters import (
 from mediaserver.plivo.xml import Speak
 from mediaserver.settings.values import (
     Network,
+    is_loopback,
     may_be_public,
     off_is_none,
+    read_admin,
     read_metrics,
     read_networks,
     read_redirect,
@@ -59,7 +61,7 @@ from mediaserver.settings.values import (
 ENV_PREFIX: Final = "MEDIASERVER_"
 """Prefix of the environment variables of all settings."""
 
-_TOKENS: Final = ("auth_token", "more_auth_tokens")
+_TOKENS: Final = ("auth_token", "more_auth_tokens", "admin_token")
 
 _CALL: Final = CallSettings()
 """Has the defaults of what is set for each call."""
@@ -435,14 +437,38 @@ class Settings(BaseSettings):
         "Metrics",
         "auto",
         "Where /metrics is served: shared (on the port of the calls), off, or HOST:PORT (on a port"
-        " of its own, without TLS). auto is shared, but off for a server with TLS of its own on an"
-        " address that may be public, unless metrics_token is set.",
+        " of its own, without TLS). auto is shared, but off if admin is on, which has /metrics, and"
+        " for a server with TLS of its own on an address that may be public, unless metrics_token"
+        " is set.",
     )
     metrics_token: SecretStr | None = _in(
         "Metrics",
         None,
         "Token that /metrics asks for, as Authorization: Bearer TOKEN. Prefer the environment to a"
         " flag.",
+    )
+
+    # Operating it
+
+    admin: Annotated[str, BeforeValidator(read_admin)] = _in(
+        "Operating",
+        "off",
+        "Where operators see live calls and control them: off, the path of a Unix socket, or"
+        " HOST:PORT (without TLS). /metrics is then there as well, and with metrics=auto not on the"
+        " port of the calls.",
+    )
+    admin_token: SecretStr | None = _in(
+        "Operating",
+        None,
+        "Token that the admin listener asks for, as Authorization: Bearer TOKEN; at least 16"
+        " characters. An address that is not loopback needs one. The server's own user and root"
+        " need none on a Unix socket. Prefer the environment to a flag.",
+    )
+    admin_personal_data: bool = _in(
+        "Operating",
+        False,
+        "Whether the admin listener shows whole phone numbers, in place of their last four digits,"
+        " and whether the audit log has the words of say.",
     )
 
     # Logs
@@ -499,7 +525,14 @@ class Settings(BaseSettings):
             Speak(value)
         return value.strip()
 
-    @field_validator("metrics_token")
+    @field_validator("admin_token")
+    @classmethod
+    def _is_not_guessed(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 16:
+            raise ValueError("must have at least 16 characters; leave it out for none")
+        return value
+
+    @field_validator("metrics_token", "admin_token")
     @classmethod
     def _is_a_bearer(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not re.fullmatch(r"[\x21-\x7e]+", value.get_secret_value()):
@@ -568,6 +601,27 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _can_be_operated(self) -> Self:
+        address = self.admin_address
+        if isinstance(address, tuple):
+            if self.admin_token is None and not is_loopback(address[0]):
+                raise ValueError(
+                    f"admin_token is not set, but admin is {self.admin}, which others may reach:"
+                    " set MEDIASERVER_ADMIN_TOKEN, or use a Unix socket or 127.0.0.1"
+                )
+            if address == self.metrics_address and address[1]:
+                raise ValueError(
+                    f"admin and metrics are both {self.admin}: leave metrics out, since the admin"
+                    " listener has /metrics"
+                )
+        elif address is None and self._is_set("admin_token"):
+            raise ValueError(
+                "admin_token is set, but admin is not: set it to the path of a Unix socket, or to"
+                " an address such as 127.0.0.1:8001"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _can_be_streamed(self) -> Self:
         self.stream_options.check()
         if self.status_callbacks and self.status_callback_url is not None:
@@ -604,12 +658,21 @@ class Settings(BaseSettings):
         """Whether the port of the calls has /metrics."""
         if self.metrics != "auto":
             return self.metrics == "shared"
+        if self.admin_address is not None:
+            return False
         return self.metrics_token is not None or not (self.tls and may_be_public(self.host))
 
     @property
     def metrics_address(self) -> tuple[str, int] | None:
         """Host and port of the metrics alone; None if they have none."""
         return split_address(self.metrics) if ":" in self.metrics else None
+
+    @property
+    def admin_address(self) -> Path | tuple[str, int] | None:
+        """Where operators are served: a Unix socket, or host and port; None if nowhere."""
+        if self.admin == "off":
+            return None
+        return Path(self.admin) if "/" in self.admin else split_address(self.admin)
 
     @property
     def secret_is_random(self) -> bool:

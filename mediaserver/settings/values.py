@@ -6,13 +6,17 @@ Each function raises `ValueError` if the value is not allowed.
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from audiocodecs import AudioFormat
 from mediaserver.protocol import PLIVO_FORMATS
 
+
+_LONGEST_SOCKET_PATH: Final = 103
+"""Bytes of the path of a Unix socket: 107 on Linux, 103 on macOS, without the null byte."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -101,16 +105,57 @@ def read_metrics(value: Any) -> str:
     text = str(value).strip().lower()
     if text in ("auto", "shared", "off"):
         return text
+    try:
+        return _with_host(text)
+    except ValueError:
+        raise ValueError(
+            "must be auto, shared, off, or an address such as 127.0.0.1:9100"
+        ) from None
+
+
+def _with_host(text: str) -> str:
     host, _, port = text.rpartition(":")
     if not port.isdecimal() or not 0 <= int(port) <= 65_535 or (":" in host and host[0] != "["):
-        raise ValueError("must be auto, shared, off, or an address such as 127.0.0.1:9100")
+        raise ValueError
     return f"{host or '127.0.0.1'}:{int(port)}"
+
+
+def read_admin(value: Any) -> str:
+    """Read where operators are served; the host may be left out, as in `read_metrics`."""
+    if isinstance(value, bool) and not value:
+        return "off"
+    text = str(value).strip()
+    if text.lower() == "off":
+        return "off"
+    if "/" in text:
+        if len(os.fsencode(text)) > _LONGEST_SOCKET_PATH:
+            raise ValueError(
+                f"must have at most {_LONGEST_SOCKET_PATH} bytes, as the path of a Unix socket"
+            )
+        return text
+    try:
+        return _with_host(text)
+    except ValueError:
+        raise ValueError(
+            "must be off, the path of a Unix socket such as /run/mediaserver/admin.sock, or an"
+            " address such as 127.0.0.1:8001"
+        ) from None
 
 
 def split_address(address: str) -> tuple[str, int]:
     """Return the host and the port of an address, such as ``[::1]:9100``."""
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach a server that listens on `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def may_be_public(host: str) -> bool:

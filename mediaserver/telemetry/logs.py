@@ -34,6 +34,9 @@ _QUIETER: Final[Mapping[str, int]] = {
     "asyncio": logging.WARNING,
 }
 
+AUDIT: Final = "mediaserver.audit"
+"""The logger of what operators did, whose lines are written at any level that is set."""
+
 MAX_VALUE: Final = 2_000
 """Characters of one value of a log line; what is longer is cut, and the line says so."""
 
@@ -131,6 +134,7 @@ def configure_logs(
     root.setLevel(threshold)
     for name, least in _QUIETER.items():
         logging.getLogger(name).setLevel(max(least, threshold))
+    logging.getLogger(AUDIT).setLevel(min(logging.INFO, threshold))
     warnings.showwarning = _log_warning
     sys.unraisablehook = _log_unraisable
     threading.excepthook = _log_thread

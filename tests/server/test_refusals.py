@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 from structlog.testing import capture_logs
 
 from mediaserver.server.refusals import LINES_EACH, PERIOD, RefusalLog
@@ -21,3 +23,10 @@ def test_long_texts_are_cut() -> None:
         RefusalLog(lambda: 0.0).note("request refused", status=400, path="/" * 5_000)
     assert logged[0]["status"] == 400
     assert len(logged[0]["path"]) < 250
+
+
+def test_the_lines_may_go_into_another_log() -> None:
+    lines = []
+    log = SimpleNamespace(warning=lambda event, **details: lines.append((event, details)))
+    RefusalLog(lambda: 0.0, log).note("request denied", reason="no")
+    assert lines == [("request denied", {"reason": "no"})]

@@ -42,6 +42,9 @@ class FakeCall:
         self.session: Any = FakeSession()
         self.stream: Any = None
         self.closed: list[Any] = []
+        self.call_id = "?"
+        self.state: Any = "starting"
+        self.started_at = None
         runtime.enter(self)
 
     def close(self, code: int, reason: str) -> None:
@@ -52,6 +55,12 @@ class FakeCall:
 
     def check(self, now: Any, elapsed: Any) -> None:
         pass
+
+    def closed_because(self, reason: str) -> Any:
+        raise AssertionError("not called")
+
+    async def finished(self) -> None:
+        raise AssertionError("not called")
 
 
 def test_the_settings_of_a_call_are_those_of_the_server() -> None:

@@ -172,6 +172,33 @@ def test_metrics_are_public_only_where_that_was_asked_for(given: Any, shared: bo
     assert Settings(**given).metrics_shared is shared
 
 
+def test_metrics_are_where_operators_are() -> None:
+    assert not Settings(admin="127.0.0.1:8001").metrics_shared
+    assert not Settings(admin="127.0.0.1:8001", metrics_token=SecretStr("t")).metrics_shared
+    assert Settings(admin="127.0.0.1:8001", metrics="shared").metrics_shared
+
+
+def test_operators_have_a_socket_or_an_address() -> None:
+    assert Settings().admin_address is None
+    assert Settings(admin="./a.sock").admin_address == Path("a.sock")
+    assert Settings(admin="8001").admin_address == ("127.0.0.1", 8001)
+
+
+def test_whoever_reaches_the_operators_address_from_elsewhere_needs_a_token() -> None:
+    token = "sixteen-characters"
+    for address in ("0.0.0.0:8001", "10.0.0.1:8001"):
+        assert "set MEDIASERVER_ADMIN_TOKEN" in problems({"admin": address})[0]
+        assert load_settings({"admin": address, "admin_token": token}).admin_token
+    assert "at least 16" in problems({"admin": "8001", "admin_token": "short"})[0]
+    assert "but admin is not" in problems({"admin_token": token})[0]
+
+
+def test_operators_and_metrics_are_not_given_one_address() -> None:
+    both = {"admin": "127.0.0.1:8001", "metrics": "8001"}
+    assert "leave metrics out" in problems(both)[0]
+    assert load_settings({"admin": "127.0.0.1:0", "metrics": "0"})
+
+
 def test_metrics_may_have_an_address_of_their_own() -> None:
     assert Settings(metrics="0.0.0.0:9100").metrics_address == ("0.0.0.0", 9100)
     assert Settings(metrics="off").metrics_address is None

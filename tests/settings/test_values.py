@@ -12,7 +12,13 @@ from mediaserver.settings import (
     flag_of,
     load_settings,
 )
-from mediaserver.settings.values import may_be_public, read_metrics, split_address
+from mediaserver.settings.values import (
+    is_loopback,
+    may_be_public,
+    read_admin,
+    read_metrics,
+    split_address,
+)
 
 
 def problems(flags: Any = None, config: Any = None) -> Any:
@@ -134,3 +140,45 @@ def test_an_address_has_a_host_and_a_port() -> None:
 )
 def test_what_is_not_private_for_certain_may_be_public(host: str, public: bool) -> None:
     assert may_be_public(host) is public
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        (False, "off"),
+        ("Off", "off"),
+        (" /run/mediaserver/admin.sock", "/run/mediaserver/admin.sock"),
+        ("./Admin.sock", "./Admin.sock"),
+        ("8001", "127.0.0.1:8001"),
+        ("0.0.0.0:8001", "0.0.0.0:8001"),
+        ("[::1]:8001", "[::1]:8001"),
+    ],
+)
+def test_operators_are_served_at_a_socket_or_an_address(value: Any, read: str) -> None:
+    assert read_admin(value) == read
+
+
+@pytest.mark.parametrize("value", [True, "on", "admin.sock", "127.0.0.1:99999", "::1:80", ""])
+def test_another_place_for_operators_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="must be off, the path of a Unix socket"):
+        read_admin(value)
+
+
+def test_the_path_of_a_unix_socket_is_short() -> None:
+    with pytest.raises(ValueError, match="at most 103 bytes"):
+        read_admin("/" + "a" * 103)
+
+
+@pytest.mark.parametrize(
+    ("host", "own"),
+    [
+        ("localhost", True),
+        ("127.0.0.7", True),
+        ("::1", True),
+        ("0.0.0.0", False),
+        ("10.0.0.1", False),
+        ("example.com", False),
+    ],
+)
+def test_loopback_is_this_machine_alone(host: str, own: bool) -> None:
+    assert is_loopback(host) is own

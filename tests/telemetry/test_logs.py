@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from mediaserver.telemetry.log_writer import LogWriter
-from mediaserver.telemetry.logs import MAX_VALUE, configure_logs, dropped_lines
+from mediaserver.telemetry.logs import AUDIT, MAX_VALUE, configure_logs, dropped_lines
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def restore() -> Iterator[None]:
     """Leave logging as it was."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
-    names = ("uvicorn.error", "websockets", "asyncio")
+    names = ("uvicorn.error", "websockets", "asyncio", AUDIT)
     levels = {name: logging.getLogger(name).level for name in names}
     yield
     root.handlers[:] = handlers
@@ -36,6 +36,13 @@ def stream() -> Any:
 
 def entries(stream: Any) -> list[dict[str, str]]:
     return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_the_audit_is_written_at_every_level(stream: Any) -> None:
+    configure_logs("error", "json", stream)
+    for name in ("mediaserver.calls", AUDIT):
+        structlog.get_logger(name).info("noted", logger=name)
+    assert [each["logger"] for each in entries(stream)] == [AUDIT]
 
 
 def test_json_is_one_object_a_line(stream: Any) -> None:

@@ -339,6 +339,14 @@ class Agent(Configured, Handler, ABC):
         self._key_at = self.stream.clock()
         self._keys.press(digit)
 
+    async def on_say(self, text: str) -> None:
+        """Say what whoever operates the server wants the caller to hear, as `say` does."""
+        await self.say(text)
+
+    async def on_clear(self) -> None:
+        """Fall silent and wait for the caller, as whoever operates the server wants."""
+        self.interrupt()
+
     async def on_end(self) -> None:
         """End with the stream."""
         self._end()

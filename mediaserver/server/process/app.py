@@ -12,7 +12,6 @@ A full server stays ready, since its ``/answer`` must tell callers that all line
 
 from __future__ import annotations
 
-import hmac
 from typing import Final
 
 from starlette.applications import Starlette
@@ -22,6 +21,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from mediaserver.server.runtime import Runtime
+from mediaserver.server.trust.bearer import is_bearer
 from mediaserver.server.webhooks import PATHS, WebhookEndpoints
 from mediaserver.telemetry.metrics import CONTENT_TYPE, exposition
 
@@ -82,9 +82,7 @@ class Endpoints:
         """Reply with every counter, if the request has the token."""
         token = self._runtime.settings.metrics_token
         given = request.headers.get("authorization", "")
-        if token is not None and not hmac.compare_digest(
-            given.encode(), b"Bearer " + token.get_secret_value().encode()
-        ):
+        if token is not None and not is_bearer(given, [token.get_secret_value()]):
             return PlainTextResponse(
                 "/metrics needs the token of --metrics-token: Authorization: Bearer TOKEN\n",
                 401,
@@ -102,7 +100,7 @@ class Endpoints:
                 headers={"upgrade": "websocket", "connection": "upgrade"},
             )
         if path == "/metrics":
-            return PlainTextResponse("there are no metrics here: see --metrics\n", 404)
+            return PlainTextResponse("there are no metrics here: see --metrics and --admin\n", 404)
         detail = error.detail if isinstance(error, HTTPException) else "Not Found"
         return PlainTextResponse(
             f"{detail}: there is {', '.join(PATHS)}, /healthz and /readyz\n", 404

@@ -1,0 +1,199 @@
+"""Who knows the live calls and passes commands on: of one process, of a machine, of many."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Protocol
+
+from mediaserver.plivo.numbers import same_number
+from mediaserver.server.admin.commands import (
+    CallCommand,
+    CallEntry,
+    CallFilter,
+    CallPage,
+    Delivery,
+    NodeEntry,
+    WorkerEntry,
+)
+from mediaserver.server.admin.obey import CallOperator
+from mediaserver.server.runtime import RunningCall, Runtime
+from mediaserver.telemetry.metrics import exposition
+
+
+class Directory(Protocol):
+    """Answers what the admin listener is asked. Nothing here raises."""
+
+    async def calls(self, wanted: CallFilter) -> CallPage:
+        """Return the live calls that pass a filter."""
+
+    async def send(self, command: CallCommand) -> Delivery:
+        """Have a command carried out by the process that has the call."""
+
+    async def metrics(self) -> bytes:
+        """Return every metric in Prometheus's text format."""
+
+    async def workers(self) -> list[WorkerEntry]:
+        """Return the processes of this machine that take calls."""
+
+    async def nodes(self) -> list[NodeEntry]:
+        """Return the machines that take calls."""
+
+    async def reload(self) -> Delivery:
+        """Have the machine that is asked read again what can change while it runs."""
+
+    async def drain(self, node: str) -> Delivery:
+        """Have a machine take no new calls, and stop when its last call is over."""
+
+
+class ProcessControl(Protocol):
+    """The process that serves the calls."""
+
+    def drain(self) -> bool:
+        """Do what the first SIGTERM does; return False if it was asked to stop before."""
+
+    def reload(self) -> None:
+        """Do what SIGHUP does."""
+
+
+class OwnCalls:
+    """The `Directory` of one process: of the whole server, where there is no other.
+
+    Args:
+        runtime: the state of the process.
+        control: the process itself.
+        worker: its name, after that of its node and a slash.
+
+    """
+
+    def __init__(self, runtime: Runtime, control: ProcessControl, worker: str) -> None:
+        self._runtime = runtime
+        self._control = control
+        self._worker = worker
+        self._commands = CallOperator(runtime)
+        # Read once: the clocks' difference varies by a little each time that it is read.
+        self._epoch = runtime.wall_clock() - runtime.clock()
+
+    async def calls(self, wanted: CallFilter) -> CallPage:
+        """Return the live calls that pass a filter."""
+        entries = [self._entry(call) for call in self._runtime.calls]
+        return page((each for each in entries if passes(each, wanted)), wanted)
+
+    async def send(self, command: CallCommand) -> Delivery:
+        """Carry out a command."""
+        return await self._commands.obey(command)
+
+    async def metrics(self) -> bytes:
+        """Return every metric in Prometheus's text format."""
+        return exposition(self._runtime)
+
+    async def workers(self) -> list[WorkerEntry]:
+        """Return this process alone."""
+        return [self.own()]
+
+    def own(self) -> WorkerEntry:
+        """Return what this process says of itself."""
+        runtime = self._runtime
+        starting = not (runtime.ready and runtime.started.is_set())
+        return WorkerEntry(
+            worker=self._worker,
+            pid=os.getpid(),
+            state="draining" if runtime.draining else "starting" if starting else "ready",
+            calls=len(runtime.calls),
+            reserved=runtime.admission.reserved,
+            calls_total=runtime.counters.calls_total,
+            loop_lag_seconds=runtime.counters.loop_lag,
+            unready=runtime.routes.unready,
+        )
+
+    async def nodes(self) -> list[NodeEntry]:
+        """Return this machine alone."""
+        own = self.own()
+        assert own.state != "silent"
+        return [
+            NodeEntry(
+                node=self._node,
+                state=own.state,
+                calls=own.calls,
+                calls_limit=self._runtime.settings.max_calls,
+                workers=1,
+                self=True,
+            )
+        ]
+
+    async def reload(self) -> Delivery:
+        """Read the certificates again."""
+        self._control.reload()
+        return Delivery(
+            "done", "the certificates are read again; new code and settings need a restart"
+        )
+
+    async def drain(self, node: str) -> Delivery:
+        """Begin to stop."""
+        if node not in ("self", self._node):
+            return unknown_node(node, [self._node])
+        if not self._control.drain():
+            return Delivery("done", "it was draining already")
+        return Delivery("done", "new calls are refused; the server stops when the last one is over")
+
+    @property
+    def _node(self) -> str:
+        return self._worker.partition("/")[0]
+
+    def _entry(self, call: RunningCall) -> CallEntry:
+        accepted, session, stream = call.accepted, call.session, call.stream
+        counters, started = session.counters, call.started_at
+        at = None if started is None else self._epoch + started
+        stream_id = None if stream is None else stream.stream_id
+        # Those without a start come last, as they are the youngest.
+        order = "~" if at is None else f"{at:.6f}"
+        return CallEntry(
+            call_id=None if call.call_id == "?" else call.call_id,
+            stream_id=stream_id,
+            state=call.state,
+            handler=accepted.route.name,
+            path=accepted.path,
+            caller=accepted.caller,
+            called=accepted.called,
+            format=None if stream is None else str(stream.format),
+            started_at=None if at is None else round(at, 3),
+            seconds=0.0 if started is None else round(self._runtime.clock() - started, 3),
+            worker=self._worker,
+            can_say=stream is not None and stream.on_say is not None,
+            received_seconds=round(counters.audio_in, 3),
+            sent_seconds=round(counters.audio_out, 3),
+            unheard_seconds=0.0 if stream is None else round(stream.unheard, 3),
+            underruns=counters.underruns,
+            underrun_seconds=round(counters.underrun_seconds, 3),
+            dropped_seconds=round(counters.audio_dropped, 3),
+            frames_lost=counters.frames_lost,
+            interrupts=counters.interrupts,
+            turns=0 if stream is None else len(stream.turns),
+            cursor=f"{order}/{stream_id or call.call_id}",
+        )
+
+
+def passes(entry: CallEntry, wanted: CallFilter) -> bool:
+    """Tell whether a call passes a filter; whether it is on the page is another question."""
+    return (
+        wanted.call in ("", entry.call_id, entry.stream_id)
+        and wanted.handler in ("", entry.handler)
+        and wanted.state in ("", entry.state)
+        and (
+            not wanted.number
+            or any(same_number(wanted.number, own or "") for own in (entry.caller, entry.called))
+        )
+    )
+
+
+def page(entries: Iterable[CallEntry], wanted: CallFilter) -> CallPage:
+    """Return the page that a filter asks for."""
+    found = sorted(entries, key=lambda entry: entry.cursor)
+    rest = [each for each in found if each.cursor > wanted.after]
+    return CallPage(rest[: wanted.limit], total=len(found))
+
+
+def unknown_node(node: str, known: Iterable[str]) -> Delivery:
+    """Say that there is no such node, and which there are."""
+    names = ", ".join(known)
+    return Delivery("unknown_node", f"there is no node {node!r}", f"there is: {names}, or self")
