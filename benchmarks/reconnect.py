@@ -25,6 +25,10 @@ from mediaserver.testing import joined, run_virtual
 LIMIT = 0.040
 """Seconds that may be missing or repeated."""
 
+SILENCE_STEP = 0.5
+"""Seconds between two looks for silent connections: of a half-open one, it is not known more
+precisely when it was lost, and so much more may be repeated."""
+
 _FRAME = 160
 
 
@@ -42,11 +46,13 @@ class Cut:
     """Seconds of it that the caller heard twice."""
     reconnected: bool
     """Whether the handler went on, and was told."""
+    may_repeat: float = LIMIT
+    """Seconds that may be heard twice."""
 
     @property
     def ok(self) -> bool:
-        """Whether the handler went on, and the cut is as good as inaudible."""
-        return self.reconnected and self.missing <= LIMIT and self.repeated <= LIMIT
+        """Whether the handler went on, and no more is missing or repeated than may be."""
+        return self.reconnected and self.missing <= LIMIT and self.repeated <= self.may_repeat
 
 
 def chirp(seconds: float) -> Samples:
@@ -71,7 +77,14 @@ def compare(said: Samples, heard: Samples) -> tuple[float, float]:
     return missing / 8000, repeated / 8000
 
 
-async def cut(gap: float, *, keeps: bool, at: float = 3.0, assumes: Assumption = "auto") -> Cut:
+async def cut(
+    gap: float,
+    *,
+    keeps: bool,
+    at: float = 3.0,
+    assumes: Assumption = "auto",
+    half_open: bool = False,
+) -> Cut:
     """Cut a call in which the agent speaks, and take it up again.
 
     Args:
@@ -79,6 +92,8 @@ async def cut(gap: float, *, keeps: bool, at: float = 3.0, assumes: Assumption =
         keeps: whether the carrier plays on what it holds, or drops it.
         at: when it is cut, in seconds of the stream.
         assumes: the setting ``reconnect_playback``.
+        half_open: whether the old connection stays open and silent, so that nobody tells the
+            server.
 
     """
     said = chirp(8.0)
@@ -92,32 +107,43 @@ async def cut(gap: float, *, keeps: bool, at: float = 3.0, assumes: Assumption =
             told.append(reconnected)
 
     wrong = [f"drop@{at}", f"reopen:{gap}s", *(["keep-playing"] if keeps else [])]
+    wrong += ["half-open", "new-stream-id"] if half_open else []
     settings = Settings.model_construct(reconnect_playback=assumes)
     async with joined(Speaking, misbehaviour=Misbehaviour.parse(*wrong), settings=settings) as line:
         await line.phone.wait_until(at + gap + 8.0)
         missing, repeated = compare(said, line.phone.recording()[:, 1])
-    return Cut(missing, repeated, reconnected=len(told) == 1)
+    may_repeat = LIMIT + (SILENCE_STEP if half_open else 0.0)
+    return Cut(missing, repeated, reconnected=len(told) == 1, may_repeat=may_repeat)
 
 
 def main() -> int:
     """Print a line for each kind of cut, and return 1 if one of them is heard."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="cut each call at one place only")
-    places = [3.0] if parser.parse_args().quick else [1.0, 2.37, 3.0, 3.013, 4.5]
-    print("carrier's buffer  taken up after  setting  missing  repeated  handler")
+    places = [2.37] if parser.parse_args().quick else [1.0, 2.37, 3.0, 3.013, 4.5]
+    print("connection  carrier's buffer  taken up after  setting  missing  repeated  handler")
     failed = False
-    for keeps, gap in product((False, True), (0.2, 3.0)):
+    for keeps, (gap, half_open) in product(
+        (False, True), ((0.2, False), (3.0, False), (3.0, True))
+    ):
         # What a carrier did that has long fallen silent cannot be found out.
         assumes: Assumption = "kept" if keeps and gap > 0.6 else "auto"
-        cuts = [run_virtual(cut(gap, keeps=keeps, at=at, assumes=assumes)) for at in places]
+        cuts = [
+            run_virtual(cut(gap, keeps=keeps, at=at, assumes=assumes, half_open=half_open))
+            for at in places
+        ]
         failed = failed or not all(each.ok for each in cuts)
         missing = max(each.missing for each in cuts) * 1000
         repeated = max(each.repeated for each in cuts) * 1000
         went_on = "goes on" if all(each.reconnected for each in cuts) else "ENDED"
+        lost = "half-open" if half_open else "torn down"
         kind = "played on" if keeps else "dropped"
         figures = f"{missing:>4.0f} ms  {repeated:>5.0f} ms"
-        print(f"{kind:<16}  {gap:>12.1f} s  {assumes:<7}  {figures}  {went_on}")
-    print(f"goal: at most {LIMIT * 1000:.0f} ms: {'missed' if failed else 'reached'}")
+        print(f"{lost:<10}  {kind:<16}  {gap:>12.1f} s  {assumes:<7}  {figures}  {went_on}")
+    print(
+        f"goal: at most {LIMIT * 1000:.0f} ms, and up to {(LIMIT + SILENCE_STEP) * 1000:.0f} ms "
+        f"repeated of a half-open one: {'missed' if failed else 'reached'}"
+    )
     return int(failed)
 
 
