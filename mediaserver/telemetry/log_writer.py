@@ -11,7 +11,6 @@ import logging
 import os
 import select
 import threading
-import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Final
@@ -55,7 +54,8 @@ class LogWriter(logging.Handler):
         self._descriptor = descriptor
         self._limit = limit
         self._write = write
-        self._lines: SimpleQueue[bytes | None] = SimpleQueue()
+        # Lines, and what `flush` waits for.
+        self._lines: SimpleQueue[bytes | threading.Event | None] = SimpleQueue()
         # Bytes ever queued, counted by those who log, and ever written, counted by the thread.
         self._queued = 0
         self._written = 0
@@ -89,11 +89,12 @@ class LogWriter(logging.Handler):
 
     def flush(self) -> None:
         """Wait until everything is written, unless nobody reads it."""
-        written, deadline = self._written, time.monotonic() + _PATIENCE
-        while self.waiting and time.monotonic() < deadline:
-            if self._written != written:
-                written, deadline = self._written, time.monotonic() + _PATIENCE
-            time.sleep(0.001)
+        if self._thread is None or not self._thread.is_alive():
+            return
+        done, written = threading.Event(), self._written
+        self._lines.put(done)
+        while not done.wait(_PATIENCE) and self._written != written:
+            written = self._written
 
     def close(self) -> None:
         """End the thread once it has written what waits. Call `flush` first to wait for that."""
@@ -102,12 +103,22 @@ class LogWriter(logging.Handler):
         super().close()
 
     def _run(self) -> None:
-        while (line := self._lines.get()) is not None:
-            self._write_whole(line)
-            self._written += len(line)
-            if self._lines.empty() and self.dropped > self._told:
-                dropped, self._told = self.dropped - self._told, self.dropped
-                log.warning("log lines were dropped: nobody read them in time", lines=dropped)
+        while (item := self._lines.get()) is not None:
+            if isinstance(item, bytes):
+                self._write_whole(item)
+                self._written += len(item)
+                if self._lines.empty():
+                    self._tell_dropped()
+            elif self._tell_dropped():
+                self._lines.put(item)  # behind the line that tells it
+            else:
+                item.set()
+
+    def _tell_dropped(self) -> bool:
+        dropped, self._told = self.dropped - self._told, self.dropped
+        if dropped:
+            log.warning("log lines were dropped: nobody read them in time", lines=dropped)
+        return dropped > 0
 
     def _write_whole(self, line: bytes) -> None:
         while line:

@@ -103,6 +103,23 @@ def test_the_number_of_dropped_lines_is_told_once_the_reader_goes_on(
     writer.close()
 
 
+def test_the_end_waits_for_the_line_that_tells_how_many_were_dropped(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    structlog.reset_defaults()
+    default_logs()
+    writer = LogWriter(-1, limit=1_000, write=reader.write)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [writer])
+    for _ in range(13):
+        logging.getLogger().error("x" * 99)
+    ended = threading.Thread(target=flushed, args=(writer,))
+    ended.start()
+    reader.may_read.set()
+    ended.join(LIMIT)
+    assert b"lines=3" in reader.text
+    writer.close()
+
+
 def test_the_end_waits_for_a_reader_that_has_stopped_only_a_moment(
     reader: Reader, logger: logging.Logger
 ) -> None:
