@@ -69,7 +69,7 @@ def dial_command(
     from mediaserver.server.account import NoAccountError, connect
     from mediaserver.server.outbound.dialler import DialError, Machine
     from mediaserver.server.outbound.placing import place_calls
-    from mediaserver.server.process.daemon import BindError
+    from mediaserver.server.process.listening import BindError
     from mediaserver.server.process.tls import TLSError
     from mediaserver.telemetry.logs import configure_logs
 

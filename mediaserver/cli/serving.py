@@ -52,12 +52,13 @@ def serve_command(**options: Any) -> None:
         return
 
     from mediaserver.handler import HandlerError
-    from mediaserver.server.process import daemon
+    from mediaserver.server.process.daemon import run_server
+    from mediaserver.server.process.listening import BindError
     from mediaserver.server.process.tls import TLSError
 
     try:
-        status = daemon.run_server(settings, routes)
-    except (TLSError, HandlerError, daemon.BindError) as error:
+        status = run_server(settings, routes)
+    except (TLSError, HandlerError, BindError) as error:
         fail(str(error), 2)
     raise typer.Exit(status)
 

@@ -22,7 +22,7 @@ from mediaserver.demo.server import DemoServerError, serving
 from mediaserver.demo.verdict import LONGEST_CALL, CallFigures, Check, judge
 from mediaserver.espeak import SpeechError
 from mediaserver.sandbox import CallEnded, CallFailed, CallReport, Phone
-from mediaserver.server.process.daemon import BindError
+from mediaserver.server.process.listening import BindError
 from mediaserver.telemetry.logs import configure_logs
 
 

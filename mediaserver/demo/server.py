@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mediaserver.routes import Routes
-from mediaserver.server.process.daemon import Daemon, bind
+from mediaserver.server.process.daemon import Daemon
+from mediaserver.server.process.listening import bind
 from mediaserver.server.runtime import Runtime
 from mediaserver.settings import Settings
 

@@ -18,7 +18,8 @@ import pytest
 
 from mediaserver.agents import Echo
 from mediaserver.routes import Route, Routes
-from mediaserver.server.process.daemon import Daemon, bind, load_certificates
+from mediaserver.server.process.daemon import Daemon, load_certificates
+from mediaserver.server.process.listening import bind
 from mediaserver.server.runtime import Runtime
 from mediaserver.settings import Settings
 from mediaserver.testing import VirtualTimeLoop

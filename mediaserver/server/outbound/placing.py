@@ -18,7 +18,8 @@ from mediaserver.server.outbound.dialler import (
     Machine,
 )
 from mediaserver.server.outbound.outcome import DialReport
-from mediaserver.server.process.daemon import Daemon, bind, load_certificates
+from mediaserver.server.process.daemon import Daemon, load_certificates
+from mediaserver.server.process.listening import bind
 from mediaserver.server.rest_call_control import RestCallControl
 from mediaserver.server.runtime import Runtime
 from mediaserver.settings import Settings

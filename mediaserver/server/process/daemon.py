@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import functools
 import gc
 import logging
@@ -26,7 +25,6 @@ import uvicorn
 from starlette.applications import Starlette
 from websockets.frames import CloseCode
 
-from mediaserver import __version__
 from mediaserver.containment import run_contained
 from mediaserver.error_lines import error_lines
 from mediaserver.handler import HandlerError
@@ -34,6 +32,7 @@ from mediaserver.routes import Routes
 from mediaserver.server.connection import StreamConnection
 from mediaserver.server.counters import ServerCounters
 from mediaserver.server.process.acceptor import Acceptor
+from mediaserver.server.process.announcing import announce_addresses, announce_routes
 from mediaserver.server.process.app import create_app, create_metrics_app
 from mediaserver.server.process.arrivals import Arrivals
 from mediaserver.server.process.connections import HttpConnections
@@ -42,7 +41,6 @@ from mediaserver.server.process.descriptors import (
     descriptor_limit,
     is_one_free,
     most_waiting,
-    needed_descriptors,
     raise_descriptor_limit,
 )
 from mediaserver.server.process.drain import Drain, Phase
@@ -53,19 +51,17 @@ from mediaserver.server.process.lifespans import (
     LifespanInterruption,
     wait_for_lifespans,
 )
+from mediaserver.server.process.listening import address_of, bind, bind_metrics
 from mediaserver.server.process.memory import MemoryReturn
 from mediaserver.server.process.tls import Certificates
 from mediaserver.server.process.watchdog import Watchdog
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.server_call import CLOSE_TIMEOUT
-from mediaserver.settings import Settings, unknown_variables
+from mediaserver.settings import Settings
 from mediaserver.telemetry.logs import configure_logs
 
 
 log = structlog.get_logger(__name__)
-
-_BACKLOG: Final = 2048
-"""Connections that may wait to be accepted."""
 
 _SPARE_DESCRIPTORS: Final = 8
 """Number of connections that are answered when no other file descriptor is left."""
@@ -79,10 +75,6 @@ _START_BLOCK_WARNING: Final = 5.0
 # uvicorn ticks ten times a second.
 _SWEEP_TICKS: Final = 5
 _CERTIFICATE_TICKS: Final = 20
-
-
-class BindError(OSError):
-    """The server cannot listen on an address; the message says why and what to do."""
 
 
 class Daemon(uvicorn.Server):
@@ -212,7 +204,7 @@ class Daemon(uvicorn.Server):
             self._watchdog.start()
             runtime.started.set()
             self.started = True
-            announce(runtime, sockets, self._metrics)
+            self._announce(sockets)
             return
         finally:
             watchdog.stop()
@@ -292,6 +284,12 @@ class Daemon(uvicorn.Server):
             log.exception("shutdown failed")
             self.exit_status = 1
         log.info("stopped", calls=self._runtime.counters.calls_total)
+
+    def _announce(self, sockets: Sequence[socket.socket]) -> None:
+        settings = self._runtime.settings
+        addresses = [address_of(sock) for sock in sockets]
+        announce_addresses(settings, addresses, [address_of(sock) for sock in self._metrics])
+        announce_routes(settings, self._runtime.routes, addresses)
 
     def _stop_accepting(self) -> None:
         self._runtime.started.set()
@@ -419,153 +417,3 @@ def load_certificates(settings: Settings) -> Certificates | None:
         settings.ssl_keyfile,
         password.get_secret_value() if password else "",
     )
-
-
-def bind(settings: Settings) -> list[socket.socket]:
-    """Listen on the addresses of the settings, before anything slow starts.
-
-    Raises:
-        BindError: An address does not exist, or is in use.
-
-    """
-    return _bind_all(settings.host, settings.port)
-
-
-def bind_metrics(settings: Settings) -> list[socket.socket]:
-    """Listen on the address that metrics have of their own, if they have one.
-
-    Raises:
-        BindError: The address does not exist, or is in use.
-
-    """
-    try:
-        return _bind_all(*settings.metrics_address) if settings.metrics_address else []
-    except BindError as error:
-        raise BindError(f"--metrics: {error}") from None
-
-
-def _bind_all(host: str, port: int) -> list[socket.socket]:
-    try:
-        found = socket.getaddrinfo(
-            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-    except (socket.gaierror, UnicodeError) as error:
-        raise BindError(f"cannot listen on {host!r}: {error}") from None
-    sockets: list[socket.socket] = []
-    failure: OSError | None = None
-    for family, kind, protocol, _, address in dict.fromkeys(found):
-        if sockets and port == 0:
-            # All addresses of one host get the same port, that of the first.
-            address = (address[0], sockets[0].getsockname()[1], *address[2:])
-        try:
-            sockets.append(_bind_one(family, kind, protocol, address))
-        except OSError as error:
-            failure = error
-            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                break
-    else:
-        if sockets:
-            return sockets
-    for sock in sockets:
-        sock.close()
-    assert failure is not None
-    raise BindError(f"cannot listen on {_authority(host, port)}: {_explain(failure)}") from None
-
-
-def _bind_one(family: int, kind: int, protocol: int, address: Any) -> socket.socket:
-    sock = socket.socket(family, kind, protocol)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(address)
-        # Another process can still take the port until it is listened on.
-        sock.listen(_BACKLOG)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def _explain(error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return "another process has this port; choose one with --port, or 0 for any"
-    if error.errno == errno.EACCES:
-        return "ports below 1024 need privileges; choose a higher one with --port"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return "this machine has no such address; choose one with --host"
-    return error.strerror or str(error)
-
-
-def announce(
-    runtime: Runtime, sockets: Sequence[socket.socket], metrics: Sequence[socket.socket] = ()
-) -> None:
-    """Log the addresses, the routes, and warnings about the settings."""
-    settings = runtime.settings
-    scheme = "https" if settings.tls else "http"
-    media = "wss" if settings.tls else "ws"
-    authorities = [_authority(*sock.getsockname()[:2]) for sock in sockets]
-    for authority in authorities:
-        log.info("listening", url=f"{scheme}://{authority}", version=__version__, pid=os.getpid())
-    for route in runtime.routes.routes:
-        for warning in route.stream.over(settings.stream_options).warnings:
-            log.warning(warning, handler=route.name)
-        log.info(
-            "route",
-            handler=route.name,
-            stream=f"{media}://{authorities[0]}{route.path}",
-            **({"number": route.number} if route.number else {}),
-        )
-    for sock in metrics:
-        log.info("metrics", url=f"http://{_authority(*sock.getsockname()[:2])}/metrics")
-    if settings.metrics == "auto" and not settings.metrics_shared:
-        log.info(
-            "metrics are off",
-            hint="this address may be public: set --metrics HOST:PORT, or --metrics-token",
-        )
-    if settings.log_format == "console" and not settings.require_token:
-        log.info("try it", command=f"mediaserver call {_callable_url(runtime, sockets)}")
-    _warn_of_descriptors(settings)
-    if settings.secret_is_random:
-        log.info(
-            "token secret is random",
-            hint="set MEDIASERVER_SECRET if several processes serve the same numbers",
-        )
-    if runtime.signatures is None:
-        log.warning(
-            "signatures are not checked",
-            hint="set MEDIASERVER_AUTH_TOKEN so that only Plivo's requests are accepted",
-        )
-    for warning in unknown_variables():
-        log.warning(warning)
-
-
-def _callable_url(runtime: Runtime, sockets: Sequence[socket.socket]) -> str:
-    """Return the URL of the first route's stream, as it is reached from this machine."""
-    settings = runtime.settings
-    path = runtime.routes.routes[0].path
-    if settings.tls and settings.public_url is not None:
-        # The certificate is valid for this name.
-        return f"wss://{settings.public_url.partition('://')[2]}{path}"
-    host, port = sockets[0].getsockname()[:2]
-    anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-    scheme = "wss" if settings.tls else "ws"
-    return f"{scheme}://{_authority(anywhere.get(host, host), port)}{path}"
-
-
-def _warn_of_descriptors(settings: Settings) -> None:
-    limit = descriptor_limit()
-    needed = needed_descriptors(
-        settings.max_calls, most_waiting(settings.max_idle_connections, limit)
-    )
-    if needed > limit:
-        log.warning(
-            "too few file descriptors for --max-calls",
-            limit=limit,
-            needed=needed,
-            hint="raise the limit of open files (ulimit -n, LimitNOFILE), or lower --max-calls",
-        )
-
-
-def _authority(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -18,7 +18,7 @@ from mediaserver.server.outbound.dialler import DialError
 from mediaserver.server.outbound.number_setup import set_up_number
 from mediaserver.server.outbound.outcome import DialReport, Outcome
 from mediaserver.server.outbound.placing import place_calls
-from mediaserver.server.process.daemon import BindError
+from mediaserver.server.process.listening import BindError
 from mediaserver.settings import Settings
 
 

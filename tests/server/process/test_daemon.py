@@ -4,7 +4,6 @@ import json
 import os
 import resource
 import signal
-import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -22,18 +21,10 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect as sync_connect
 
-from mediaserver.agents import Echo
 from mediaserver.handler import Handler
-from mediaserver.routes import Route, Routes
-from mediaserver.server.process.daemon import (
-    BindError,
-    announce,
-    bind,
-    bind_metrics,
-    load_certificates,
-)
+from mediaserver.routes import Route
+from mediaserver.server.process.daemon import load_certificates
 from mediaserver.server.process.tls import TLSError
-from mediaserver.server.runtime import Runtime
 from mediaserver.settings import Settings
 from tests.server.until import until
 
@@ -396,46 +387,6 @@ async def test_the_sweep_hangs_up_on_clients_that_say_nothing(
     await writer.wait_closed()
 
 
-@pytest.mark.parametrize(("given", "warned"), [({}, True), ({"auth_token": "t"}, False)])
-def test_signatures_that_are_not_checked_are_worth_a_warning(given: Any, warned: bool) -> None:
-    runtime = Runtime(Settings(**given), Routes(Route(Echo)))
-    with capture_logs() as logs, socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        announce(runtime, [sock])
-    levels = [each["log_level"] for each in logs if each["event"] == "signatures are not checked"]
-    assert levels == (["warning"] if warned else [])
-
-
-@pytest.mark.parametrize(
-    ("host", "settings", "command"),
-    [
-        ("127.0.0.1", {}, "mediaserver call ws://127.0.0.1:{port}/shop"),
-        ("0.0.0.0", {}, "mediaserver call ws://127.0.0.1:{port}/shop"),
-        ("127.0.0.1", {"tls": True}, "mediaserver call wss://127.0.0.1:{port}/shop"),
-        (
-            "127.0.0.1",
-            {"tls": True, "public_url": "https://voice.example.com"},
-            "mediaserver call wss://voice.example.com/shop",
-        ),
-        ("127.0.0.1", {"require_token": True}, None),
-        ("127.0.0.1", {"log_format": "json"}, None),
-    ],
-)
-def test_the_log_has_the_command_to_try_next(
-    issue: Any, host: str, settings: dict[str, Any], command: str | None
-) -> None:
-    given = dict(settings)
-    if given.pop("tls", False):
-        given["ssl_certfile"] = issue.certfile
-    runtime = Runtime(Settings(**given), Routes(Route(Echo, "/shop")))
-    with capture_logs() as logs, socket.socket() as sock:
-        sock.bind((host, 0))
-        port = sock.getsockname()[1]
-        announce(runtime, [sock])
-    commands = [each["command"] for each in logs if each["event"] == "try it"]
-    assert commands == ([command.format(port=port)] if command else [])
-
-
 async def test_metrics_may_have_a_port_of_their_own(
     start_daemon: Callable[..., Any], issue: Any
 ) -> None:
@@ -448,13 +399,6 @@ async def test_metrics_may_have_a_port_of_their_own(
         assert (await client.get(other, params=CALL)).status_code == 404
     served.daemon.stop()
     await served.task
-
-
-def test_an_address_for_metrics_that_is_taken_is_named() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(BindError, match=f"--metrics: .*{port}.*another process has this port"):
-            bind_metrics(Settings(metrics=f"127.0.0.1:{port}"))
 
 
 async def test_idle_connections_keep_no_caller_out(start_daemon: Callable[..., Any]) -> None:
@@ -512,30 +456,6 @@ def test_without_file_descriptors_callers_hear_that_it_is_busy_and_the_process_i
     assert server.wait_for("no file descriptor left for a connection")["level"] == "error"
     answer = httpx.post(f"{url}/answer", data=CALL)
     assert "<Stream" in answer.text
-
-
-def test_a_port_in_use_is_named_with_the_way_out() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(BindError, match=f"127.0.0.1:{port}: another process.*--port"):
-            bind(Settings(port=port))
-
-
-def test_a_host_that_does_not_exist_is_named() -> None:
-    with pytest.raises(BindError, match=r"cannot listen on 'nowhere\.invalid'"):
-        bind(Settings(host="nowhere.invalid"))
-
-
-def test_an_address_of_another_machine_is_named() -> None:
-    with pytest.raises(BindError, match=r"192\.0\.2\.1:8000: this machine has no such address"):
-        bind(Settings(host="192.0.2.1"))
-
-
-def test_all_addresses_of_a_host_get_the_same_port() -> None:
-    sockets = bind(Settings(host="localhost", port=0))
-    assert len({sock.getsockname()[1] for sock in sockets}) == 1
-    for sock in sockets:
-        sock.close()
 
 
 def test_without_a_certificate_there_is_no_tls() -> None:

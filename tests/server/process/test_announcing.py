@@ -1,0 +1,65 @@
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from mediaserver.agents import Echo
+from mediaserver.routes import Route, Routes
+from mediaserver.server.process.announcing import announce_addresses, announce_routes
+from mediaserver.settings import Settings
+
+
+@pytest.mark.parametrize(("given", "warned"), [({}, True), ({"auth_token": "t"}, False)])
+def test_signatures_that_are_not_checked_are_worth_a_warning(given: Any, warned: bool) -> None:
+    with capture_logs() as logs:
+        announce_addresses(Settings(**given), [("127.0.0.1", 8000)])
+    levels = [each["log_level"] for each in logs if each["event"] == "signatures are not checked"]
+    assert levels == (["warning"] if warned else [])
+
+
+@pytest.mark.parametrize(
+    ("host", "settings", "command"),
+    [
+        ("127.0.0.1", {}, "mediaserver call ws://127.0.0.1:8000/shop"),
+        ("0.0.0.0", {}, "mediaserver call ws://127.0.0.1:8000/shop"),
+        ("127.0.0.1", {"tls": True}, "mediaserver call wss://127.0.0.1:8000/shop"),
+        (
+            "127.0.0.1",
+            {"tls": True, "public_url": "https://voice.example.com"},
+            "mediaserver call wss://voice.example.com/shop",
+        ),
+        ("127.0.0.1", {"require_token": True}, None),
+        ("127.0.0.1", {"log_format": "json"}, None),
+    ],
+)
+def test_the_log_has_the_command_to_try_next(
+    host: str, settings: dict[str, Any], command: str | None
+) -> None:
+    given = dict(settings)
+    if given.pop("tls", False):
+        given["ssl_certfile"] = "server.pem"
+    with capture_logs() as logs:
+        announce_routes(Settings(**given), Routes(Route(Echo, "/shop")), [(host, 8000)])
+    commands = [each["command"] for each in logs if each["event"] == "try it"]
+    assert commands == ([command] if command else [])
+
+
+def test_each_address_has_a_line() -> None:
+    with capture_logs() as logs:
+        addresses = [("127.0.0.1", 8000), ("::1", 8000)]
+        announce_addresses(Settings(), addresses, [("127.0.0.1", 9000)], workers=2)
+    listening = [each for each in logs if each["event"] == "listening"]
+    assert [each["url"] for each in listening] == ["http://127.0.0.1:8000", "http://[::1]:8000"]
+    assert [each["workers"] for each in listening] == [2, 2]
+    assert [each["url"] for each in logs if each["event"] == "metrics"] == [
+        "http://127.0.0.1:9000/metrics"
+    ]
+
+
+def test_each_route_has_a_line() -> None:
+    routes = Routes(Route(Echo), Route(Echo, number="+14155550100"))
+    with capture_logs() as logs:
+        announce_routes(Settings(), routes, [("127.0.0.1", 8000)])
+    lines = [each for each in logs if each["event"] == "route"]
+    assert [each.get("number") for each in lines] == [None, "+14155550100"]
+    assert {each["stream"] for each in lines} == {"ws://127.0.0.1:8000/stream"}

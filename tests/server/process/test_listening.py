@@ -1,0 +1,48 @@
+import socket
+
+import pytest
+
+from mediaserver.server.process.listening import (
+    BindError,
+    address_of,
+    authority,
+    bind,
+    bind_metrics,
+)
+from mediaserver.settings import Settings
+
+
+def test_an_address_for_metrics_that_is_taken_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(BindError, match=f"--metrics: .*{port}.*another process has this port"):
+            bind_metrics(Settings(metrics=f"127.0.0.1:{port}"))
+
+
+def test_a_port_in_use_is_named_with_the_way_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(BindError, match=f"127.0.0.1:{port}: another process.*--port"):
+            bind(Settings(port=port))
+
+
+def test_a_host_that_does_not_exist_is_named() -> None:
+    with pytest.raises(BindError, match=r"cannot listen on 'nowhere\.invalid'"):
+        bind(Settings(host="nowhere.invalid"))
+
+
+def test_an_address_of_another_machine_is_named() -> None:
+    with pytest.raises(BindError, match=r"192\.0\.2\.1:8000: this machine has no such address"):
+        bind(Settings(host="192.0.2.1"))
+
+
+def test_all_addresses_of_a_host_get_the_same_port() -> None:
+    sockets = bind(Settings(host="localhost", port=0))
+    assert len({address_of(sock)[1] for sock in sockets}) == 1
+    for sock in sockets:
+        sock.close()
+
+
+def test_an_ipv6_address_stands_in_brackets() -> None:
+    assert authority("::1", 80) == "[::1]:80"
+    assert authority("127.0.0.1", 80) == "127.0.0.1:80"
