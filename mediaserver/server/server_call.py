@@ -660,4 +660,5 @@ def _is_speech(payload: bytes, format: AudioFormat) -> bool:
     if not payload:
         return False
     samples = format.decode(payload).astype(np.float32)
-    return float(np.sqrt(np.mean(samples * samples))) > _SPEECH_LEVEL
+    # A product of vectors, because np.mean takes ten times as long on so few samples.
+    return bool(samples @ samples > len(samples) * _SPEECH_LEVEL**2)
