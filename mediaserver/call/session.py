@@ -20,14 +20,14 @@ from mediaserver.protocol import (
     ClearedAudio,
     Dtmf,
     Event,
-    Media,
+    MediaAudio,
     PlayedStream,
     ProtocolError,
     SendDtmf,
     Start,
     Stop,
     StreamError,
-    decode_event,
+    decode_audio,
     encode_command,
 )
 from mediaserver.protocol.errors import quote
@@ -151,7 +151,7 @@ class Session:
         becomes a message, such as pings and empty fragments; if it does not last, `overspend`."""
         self._notices = Notices(shell.notice)
         # Media received before `start`: its format is not known yet.
-        self._early: deque[Media] | None = deque()
+        self._early: deque[MediaAudio] | None = deque()
         self._early_bytes = 0
         # By track, the number of the next frame expected.
         self._next_chunk: dict[str, int] = {}
@@ -177,11 +177,11 @@ class Session:
         if self.ended:
             return
         try:
-            event = decode_event(message, max_size=self._max_size)
+            event = decode_audio(message, max_size=self._max_size)
         except ProtocolError as error:
             self._refuse(error)
             return
-        if type(event) is not Media:
+        if not isinstance(event, MediaAudio):
             if self.budget.spend(len(message) // _CONTROL_BYTES, 0):
                 self._take_control(event)
             else:
@@ -199,7 +199,7 @@ class Session:
         if not self.ended:
             self._refuse(ProtocolError("not_json", "a binary message came; Plivo sends text only"))
 
-    def _take_media(self, media: Media, started: Started) -> None:
+    def _take_media(self, media: MediaAudio, started: Started) -> None:
         payload, track = media.payload, media.track
         format = started.format
         if track != "inbound" and track != "outbound":
@@ -246,7 +246,7 @@ class Session:
             self.counters.frames_out_of_order += 1
             self.counters.frames_lost = max(0, self.counters.frames_lost - 1)
 
-    def _keep_early(self, media: Media) -> None:
+    def _keep_early(self, media: MediaAudio) -> None:
         early = self._early
         assert early is not None
         early.append(media)

@@ -17,7 +17,7 @@ from mediaserver.protocol.commands import (
 from mediaserver.protocol.dtmf import DIGITS
 from mediaserver.protocol.encoding import PlayAudioEncoder, encode_command, encode_event
 from mediaserver.protocol.errors import REASONS, ErrorReason, ProtocolError
-from mediaserver.protocol.event_decoding import decode_event
+from mediaserver.protocol.event_decoding import MediaAudio, decode_audio, decode_event
 from mediaserver.protocol.events import (
     ClearedAudio,
     Dtmf,
@@ -47,6 +47,7 @@ __all__ = [
     "ErrorReason",
     "Event",
     "Media",
+    "MediaAudio",
     "PlayAudio",
     "PlayAudioEncoder",
     "PlayedStream",
@@ -58,6 +59,7 @@ __all__ = [
     "StreamError",
     "Unknown",
     "UnknownCommand",
+    "decode_audio",
     "decode_command",
     "decode_event",
     "encode_command",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from struct import Struct
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -49,6 +50,7 @@ SLICE_BYTES = 8_192
 
 _SHORT = 126
 _LONG = 65_536
+_usual_header = Struct("!HH").pack
 
 # websockets logs each connection at INFO; calls are logged elsewhere.
 _quiet = logging.getLogger("mediaserver.websockets")
@@ -304,7 +306,7 @@ class StreamConnection(asyncio.Protocol):
         if size < _SHORT:
             header = b"\x81" + size.to_bytes(1, "big")
         elif size < _LONG:
-            header = b"\x81\x7e" + size.to_bytes(2, "big")
+            header = _usual_header(0x817E, size)
         else:
             header = b"\x81\x7f" + size.to_bytes(8, "big")
         self._transport.write(header + message)

@@ -17,12 +17,14 @@ from mediaserver.protocol import (
     Dtmf,
     Event,
     Media,
+    MediaAudio,
     PlayedStream,
     ProtocolError,
     Start,
     Stop,
     StreamError,
     Unknown,
+    decode_audio,
     decode_event,
 )
 from mediaserver.protocol.event_decoding import MAX_PATIENT_BYTES
@@ -325,6 +327,27 @@ def test_the_fast_path_and_the_patient_one_agree(audio: bytes, number: Any, word
     assert decode_event(json.dumps(message | {"streamId": ""})) == decode_event(
         json.dumps(message | {"streamId": None})
     )
+
+
+@given(st.binary(max_size=400), NUMBER, st.text(max_size=9))
+def test_audio_alone_is_read_as_with_the_rest(audio: bytes, number: Any, word: Any) -> None:
+    payload = pybase64.b64encode(audio).decode()
+    fields = {"payload": payload, "track": word, "timestamp": number, "chunk": number}
+    message = json.dumps({"event": "media", "media": fields, "streamId": word})
+    if isinstance(number, float) and not math.isfinite(number):
+        with pytest.raises(ProtocolError, match="JSON"):
+            decode_audio(message)
+        return
+    media = decoded(message)
+    assert decode_audio(message) == MediaAudio(
+        media.payload, media.track, media.timestamp, media.chunk
+    )
+
+
+def test_what_is_no_media_is_read_like_any_event() -> None:
+    assert decode_audio(start()) == decode_event(start())
+    with pytest.raises(ProtocolError, match="limit is 10"):
+        decode_audio(media(), max_size=10)
 
 
 # dtmf
