@@ -1132,7 +1132,9 @@ def test_a_model_that_has_spoken_need_not_say_more_when_a_tool_is_done(
 
 
 def test_an_empty_answer_to_a_tool_is_a_failure(receptionist: type[Any]) -> None:
-    call = converse(ask(until=10.0), kind=receptionist, hears=["A table?"], answers=[find(), "", ""])
+    call = converse(
+        ask(until=10.0), kind=receptionist, hears=["A table?"], answers=[find(), "", ""]
+    )
     assert "no words" in call.turns[0].error
 
 
