@@ -76,9 +76,3 @@ def perform(scene: Scene) -> Perform:
 def performed(perform: Perform) -> Performed:
     """The scene as it should be."""
     return perform()
-
-
-@pytest.fixture(scope="session")
-def unanswered(perform: Perform) -> Performed:
-    """The scene with an agent that says nothing."""
-    return perform(Handler)

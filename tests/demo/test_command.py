@@ -30,12 +30,6 @@ def in_virtual_time(
     monkeypatch.setattr(command, "_call", lambda scene, console: (moments, report))
 
 
-@pytest.fixture
-def a_quick_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the command's picture drawn in no time."""
-    monkeypatch.setattr(command, "draw", lambda path, *call, title: path.write_bytes(b"\x89PNG"))
-
-
 def test_a_whole_call_in_real_time(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "new" / "demo-output"
     status = run(output, as_json=True)
@@ -58,9 +52,8 @@ def test_a_whole_call_in_real_time(tmp_path: Path, capfd: pytest.CaptureFixture[
     assert {each.name for each in output.iterdir()} == {"call.wav", "call.png", "report.json"}
 
 
-@pytest.mark.usefixtures("in_virtual_time", "a_quick_picture")
 def test_everything_is_printed_to_stdout_but_what_is_wrong(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    in_virtual_time: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run(tmp_path) == 0
     printed, told = capfd.readouterr()
@@ -68,8 +61,8 @@ def test_everything_is_printed_to_stdout_but_what_is_wrong(
     assert told == ""
 
 
-@pytest.mark.usefixtures("in_virtual_time", "a_quick_picture")
 def test_what_is_wrong_is_said_and_the_files_are_written(
+    in_virtual_time: None,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -89,13 +82,11 @@ def test_a_call_that_cannot_be_held_is_said(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-    scene: Scene,
     error: CallFailed | SpeechError,
 ) -> None:
     def call(scene: Scene, console: Console) -> None:
         raise error
 
-    monkeypatch.setattr(Scene, "spoken", lambda: scene)
     monkeypatch.setattr(command, "_call", call)
     assert run(tmp_path) == 1
     assert capfd.readouterr().err == f"mediaserver: the demo failed: {error}\n"

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import matplotlib.figure
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.text import Text
@@ -147,7 +147,6 @@ def test_an_envelope_holds_the_extremes(length: int, columns: int, seed: int) ->
         assert (low.min() * 32768, high.max() * 32768) == (samples.min(), samples.max())
 
 
-@settings(max_examples=50)
 @given(st.lists(st.text("abcdefg", min_size=1, max_size=12), max_size=12), st.floats(0.2, 4))
 def test_wrapped_words_are_all_there_and_fit(words: list[str], width: float) -> None:
     lines = wrap(" ".join(words), width).split("\n")

@@ -114,10 +114,8 @@ def test_the_call_takes_as_long_as_expected(
     assert report.ended_by == "server"
 
 
-def test_nothing_is_told_that_did_not_happen(
-    unanswered: tuple[Scene, list[Moment], CallReport],
-) -> None:
-    _, moments, report = unanswered
+def test_nothing_is_told_that_did_not_happen(perform: Callable[..., Any]) -> None:
+    _, moments, report = perform(Handler)
     assert [each.label for each in moments] == ["calls"]
     assert report.duration == pytest.approx(LONGEST_CALL, abs=0.02)
 

@@ -106,14 +106,29 @@ async def start_daemon() -> AsyncIterator[Any]:
         await each.task
 
 
+# Gives its socket to the command that it becomes, as systemd does.
+_GIVES = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
 class ServerProcess:
     """``mediaserver serve`` in a process of its own, and what it logs."""
 
-    def __init__(self, *arguments: Any, cwd: Any = None, env: Any = None) -> None:
+    def __init__(
+        self, *arguments: Any, cwd: Any = None, env: Any = None, listens: Any = None
+    ) -> None:
         self.logged: list[Any] = []
         self._lines: queue.Queue[str | None] = queue.Queue()
+        command = [sys.executable, "-m", "mediaserver", "serve", *arguments]
+        if listens is not None:
+            command = [sys.executable, "-S", "-c", _GIVES, str(listens.fileno()), *command]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mediaserver", "serve", *arguments, "--log-format", "json"],
+            [*command, "--log-format", "json"],
+            pass_fds=[] if listens is None else [listens.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

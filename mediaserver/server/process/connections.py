@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from mediaserver.settings import Network
@@ -38,6 +38,7 @@ class HttpConnections:
         trusted: Networks of proxies, whose connections are not counted by address.
         dropped: Counts the connections that were closed to make room, by what there were too many
             of: ``idle``, ``address`` or ``descriptors``.
+        counted: Called with the number of all connections when it may have changed.
 
     """
 
@@ -48,6 +49,7 @@ class HttpConnections:
         address_limit: int | None = None,
         trusted: Sequence[Network] = (),
         dropped: Counter[str] | None = None,
+        counted: Callable[[int], object] = lambda number: None,
     ) -> None:
         self.limit = limit
         self.dropped: Counter[str] = Counter() if dropped is None else dropped
@@ -55,10 +57,15 @@ class HttpConnections:
         """Those whose client waits for a response."""
         self.closed = 0
         """Connections that were closed, or have become a stream, until now."""
+        self._counted = counted
         self._address_limit = address_limit
         self._trusted = trusted
         self._waiting: OrderedDict[HeldConnection, None] = OrderedDict()
         self._by_address: dict[str, OrderedDict[HeldConnection, None]] = {}
+
+    def __len__(self) -> int:
+        """Return the number of connections, whoever waits for whom."""
+        return len(self._waiting) + len(self.serving)
 
     @property
     def waiting(self) -> list[HeldConnection]:
@@ -95,6 +102,7 @@ class HttpConnections:
                 self._drop(next(iter(same)), "address")
         if len(self._waiting) > self.limit:
             self._drop(next(iter(self._waiting)), "idle")
+        self._counted(len(self))
 
     def serve(self, connection: HeldConnection) -> None:
         """Count the connection as one whose client waits for a response."""
@@ -106,6 +114,7 @@ class HttpConnections:
         self.closed += 1
         self._forget_waiting(connection)
         self.serving.discard(connection)
+        self._counted(len(self))
 
     def drop_oldest(self, number: int) -> int:
         """Drop the connections that have waited longest; return how many there were."""

@@ -16,7 +16,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from types import FrameType
 from typing import Any, Final, cast
 
@@ -53,6 +53,7 @@ from mediaserver.server.process.lifespans import (
 )
 from mediaserver.server.process.listening import address_of, bind, bind_metrics
 from mediaserver.server.process.memory import MemoryReturn
+from mediaserver.server.process.systemd import Notifier, listening_sockets
 from mediaserver.server.process.tls import Certificates
 from mediaserver.server.process.watchdog import Watchdog
 from mediaserver.server.runtime import Runtime
@@ -86,16 +87,30 @@ class Daemon(uvicorn.Server):
     Args:
         runtime: The state of the server.
         certificates: The certificates for TLS; None for plain HTTP.
+        metrics: Sockets that listen for requests for metrics alone; by default, on the address that
+            the settings name.
+        notifier: Tells systemd about the process.
+        counted: Called with the number of connections that are not streams, when it may have
+            changed.
 
     """
 
-    def __init__(self, runtime: Runtime, certificates: Certificates | None = None) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        certificates: Certificates | None = None,
+        *,
+        metrics: Sequence[socket.socket] | None = None,
+        notifier: Notifier | None = None,
+        counted: Callable[[int], object] = lambda number: None,
+    ) -> None:
         settings = runtime.settings
         self._connections = HttpConnections(
             most_waiting(settings.max_idle_connections, descriptor_limit()),
             address_limit=settings.max_idle_per_address,
             trusted=settings.trusted_proxies,
             dropped=runtime.counters.connections_dropped,
+            counted=counted,
         )
         super().__init__(uvicorn_config(runtime, self._connections, certificates))
         self.exit_status = 0
@@ -110,7 +125,8 @@ class Daemon(uvicorn.Server):
             closing=settings.grace + CLOSE_TIMEOUT + 1,
         )
         self._watchdog = Watchdog(runtime.counters, warn_after=settings.block_warning)
-        self._metrics = bind_metrics(settings)
+        self._metrics = bind_metrics(settings) if metrics is None else metrics
+        self._notifier = notifier or Notifier({})
         self._stops = 0
         self._hung_up = False
         self._memory = MemoryReturn()
@@ -122,6 +138,7 @@ class Daemon(uvicorn.Server):
         """Do the same as a signal. May be called from any thread."""
         self._stops += 1
         self._runtime.draining = True
+        self._notifier.stopping()
         if self._runtime.settings.drain_delay == 0 and self.started:
             # Now rather than at the next tick: a call taken meanwhile would delay the end.
             self._runtime.admission.close()
@@ -180,11 +197,11 @@ class Daemon(uvicorn.Server):
         runtime = self._runtime
         sockets = bind(runtime.settings) if sockets is None else sockets
         runtime.started.clear()
-        self._spare = SpareDescriptors(_SPARE_DESCRIPTORS)
-        self.servers = cast(Any, [self._accept_at(sock, self.config) for sock in sockets])
-        metrics = uvicorn_config(runtime, self._connections, app=create_metrics_app(runtime))
-        metrics.load()
-        self.servers += cast(Any, [self._accept_at(sock, metrics) for sock in self._metrics])
+        self._metrics_config = uvicorn_config(
+            runtime, self._connections, app=create_metrics_app(runtime)
+        )
+        self._metrics_config.load()
+        self._open(sockets)
         # Loading models may block for a while; what is measured of it is not the calls' lag.
         watchdog = Watchdog(ServerCounters(()), warn_after=_START_BLOCK_WARNING)
         watchdog.start()
@@ -195,16 +212,16 @@ class Daemon(uvicorn.Server):
         except AskedToStopError:
             log.info("stopped before the start was complete")
         except Exception as error:
-            for reason in error_lines(error):
-                log.error("startup failed", reason=reason)
-            log.debug("startup failed", exc_info=error)
             # As for wrong arguments, where nothing outside has failed.
             self.exit_status = 2 if isinstance(error, HandlerError | ImportError) else 1
+            self._start_failed(error_lines(error))
+            log.debug("startup failed", exc_info=error)
         else:
             self._watchdog.start()
             runtime.started.set()
             self.started = True
             self._announce(sockets)
+            self._notifier.ready()
             return
         finally:
             watchdog.stop()
@@ -244,6 +261,7 @@ class Daemon(uvicorn.Server):
         if await self._tick(counter) and not self._stops:
             self.stop()
         if self._hung_up:
+            self._notifier.reloading()
             log.info(
                 "SIGHUP taken: certificates are read again, calls go on",
                 hint="SIGTERM stops the server; other settings need a restart",
@@ -251,7 +269,10 @@ class Daemon(uvicorn.Server):
         if self._certificates is not None and (self._hung_up or counter % _CERTIFICATE_TICKS == 0):
             self._certificates.reload_if_changed()
             self._runtime.counters.certificate_expires = self._certificates.expires
-        self._hung_up = False
+        if self._hung_up:
+            self._hung_up = False
+            self._notifier.ready()
+        self._notifier.alive(f"{'draining' if self._stops else 'serving'} {_calls(self._runtime)}")
         if self._stops:
             return self._leave()
         return False
@@ -285,6 +306,17 @@ class Daemon(uvicorn.Server):
             self.exit_status = 1
         log.info("stopped", calls=self._runtime.counters.calls_total)
 
+    def _open(self, sockets: Sequence[socket.socket]) -> None:
+        """Begin to take connections."""
+        self._spare = SpareDescriptors(_SPARE_DESCRIPTORS)
+        acceptors = [self._accept_at(sock, self.config) for sock in sockets]
+        acceptors += [self._accept_at(sock, self._metrics_config) for sock in self._metrics]
+        self.servers = cast(Any, acceptors)
+
+    def _start_failed(self, reasons: Sequence[str]) -> None:
+        for reason in reasons:
+            log.error("startup failed", reason=reason)
+
     def _announce(self, sockets: Sequence[socket.socket]) -> None:
         settings = self._runtime.settings
         addresses = [address_of(sock) for sock in sockets]
@@ -293,10 +325,14 @@ class Daemon(uvicorn.Server):
 
     def _stop_accepting(self) -> None:
         self._runtime.started.set()
+        self._close()
+        self._watchdog.stop()
+
+    def _close(self) -> None:
+        """Take no more connections."""
         for server in self.servers:
             server.close()
         self._spare.close()
-        self._watchdog.stop()
 
     def _leave(self) -> bool:
         runtime = self._runtime
@@ -305,7 +341,7 @@ class Daemon(uvicorn.Server):
         else:
             self._drain.hurry()
         while self._drain.phase is not Phase.GONE:
-            idle = runtime.admission.idle and not runtime.calls
+            idle = self._is_idle()
             working = len(runtime.after_calls)
             phase = self._drain.advance(idle=idle, working=bool(working))
             if phase is None:
@@ -326,22 +362,28 @@ class Daemon(uvicorn.Server):
                 runtime.close_calls(CloseCode.GOING_AWAY, "the server is shutting down")
         return True
 
+    def _is_idle(self) -> bool:
+        """Tell whether no call is live or expected."""
+        return self._runtime.admission.idle and not self._runtime.calls
+
     def _accept_at(self, sock: socket.socket, config: uvicorn.Config) -> Acceptor:
+        counters, arrivals = self._runtime.counters, self._arrivals(config)
+        return Acceptor(sock, arrivals, self._connections, self._spare, counters)
+
+    def _arrivals(self, config: uvicorn.Config) -> Arrivals:
         make = functools.partial(
             cast(Any, config.http_protocol_class),
             config=config,
             server_state=self.server_state,
             app_state={},
         )
-        counters = self._runtime.counters
-        arrivals = Arrivals(
+        return Arrivals(
             make,
             self._connections,
-            counters,
+            self._runtime.counters,
             context=cast(Any, config.ssl),
             handshake_timeout=self._runtime.settings.header_timeout,
         )
-        return Acceptor(sock, arrivals, self._connections, self._spare, counters)
 
 
 def run_server(settings: Settings, routes: Routes) -> int:
@@ -355,18 +397,22 @@ def run_server(settings: Settings, routes: Routes) -> int:
     configure_logs(settings.log_level, settings.log_format)
     raise_descriptor_limit()
     certificates = load_certificates(settings)
-    sockets = bind(settings)
+    sockets, metrics = listening_sockets(settings)
     try:
-        daemon = Daemon(
-            Runtime(settings, routes, has_room=is_one_free, coalesces=True), certificates
-        )
+        runtime = Runtime(settings, routes, has_room=is_one_free, coalesces=True)
+        daemon = Daemon(runtime, certificates, metrics=metrics, notifier=Notifier())
         # Imported modules stay alive, so the garbage collector need not scan them again.
         gc.freeze()
         daemon.run(sockets)
     finally:
-        for sock in sockets:
+        for sock in (*sockets, *metrics):
             sock.close()
     return daemon.exit_status
+
+
+def _calls(runtime: Runtime) -> str:
+    number = len(runtime.calls)
+    return f"{number} call{'' if number == 1 else 's'}"
 
 
 def uvicorn_config(

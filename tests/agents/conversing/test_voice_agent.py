@@ -217,7 +217,7 @@ def test_a_service_may_speak_in_another_format() -> None:
     "text", ["", ".", "...", "[BLANK_AUDIO]", "(silence)", "<unk>", "♪ ♪", "[BLANK_AUDIO] (cough)."]
 )
 def test_an_utterance_without_words_is_not_answered(text: str) -> None:
-    call = converse(caller(1.0, voice(1.0), 4.0), hears=[text], answers=["Never said."])
+    call = converse(caller(1.0, voice(1.0), 6.0), hears=[text], answers=["Never said."])
     assert call.messages == []
     assert call.llm.uses == 0
     assert call.report.audio_played == 0
@@ -249,7 +249,7 @@ def test_who_goes_on_before_the_transcript_is_there_has_said_one_thing() -> None
 # Barge-in.
 
 
-def barge(at: float, length: float, *, until: float = 10.0) -> Callable[..., Any]:
+def barge(at: float, length: float, *, until: float = 14.0) -> Callable[..., Any]:
     """Ask something, and make a sound while the answer is heard, `at` seconds into it."""
 
     async def script(line: JoinedCall, agent: Any) -> None:
@@ -378,7 +378,7 @@ def test_at_once_interrupts_at_any_voice() -> None:
 
 def test_at_once_a_noise_before_the_answer_does_not_lose_it() -> None:
     call = converse(
-        caller(1.0, voice(1.0), 2.8, voice(0.08), 7.0),
+        caller(1.0, voice(1.0), 2.8, voice(0.08), 9.0),
         hears=["Hello?", ""],
         llm=TimedModel(["Lost.", "Yes, hello."], timing=Timing(0.6, 0.02)),
         barge_in="at_once",
@@ -442,7 +442,7 @@ def test_an_answer_stopped_before_its_first_word_by_a_noise_is_given_again() -> 
 
 def test_a_noise_while_the_model_thinks_does_not_lose_the_answer() -> None:
     call = converse(
-        caller(1.0, voice(1.0), 2.8, voice(0.25), 8.0),
+        caller(1.0, voice(1.0), 2.8, voice(0.25), 9.0),
         hears=["Hello?", ""],
         llm=TimedModel(["Lost.", "Yes, hello."], timing=Timing(0.6, 0.02)),
     )
@@ -475,7 +475,7 @@ def find(people: int = 2, call_id: str = "a") -> ToolCall:
     return ToolCall(call_id, "find_table", f'{{"people": {people}}}')
 
 
-def ask(until: float = 8.0) -> Callable[..., Any]:
+def ask(until: float = 12.0) -> Callable[..., Any]:
     return caller(1.0, voice(1.0), until)
 
 
@@ -521,7 +521,7 @@ def test_a_tool_is_finished_though_the_caller_interrupts(receptionist: type[Any]
     receptionist.seconds = 4.0
     call = converse(
         # At 3.6 the tool runs.
-        caller(1.0, voice(1.0), 3.6, voice(1.0), 10.0),
+        caller(1.0, voice(1.0), 3.6, voice(1.0), 12.0),
         kind=receptionist,
         hears=["A table?", "By the window."],
         answers=[find(), "I am looking.", "Table fourteen."],
@@ -621,7 +621,7 @@ def test_results_that_come_one_after_the_other_are_all_told(receptionist: type[A
 def test_a_model_that_only_asks_for_tools_is_a_failure(receptionist: type[Any]) -> None:
     receptionist.seconds = 0.0
     call = converse(
-        ask(until=10.0),
+        ask(),
         kind=receptionist,
         hears=["A table?"],
         answers=[find(call_id=str(n)) for n in range(30)],
@@ -784,7 +784,7 @@ def test_a_service_that_dies_is_apologised_for_and_the_call_goes_on(
     fault = Fault(error=error, uses=1)
     services: dict[str, Any] = {"hears": ["Hello?", "Again."], "answers": ["Yes, hello."]}
     call = converse(
-        caller(1.0, voice(1.0), 14.0, voice(1.0), 19.0),
+        caller(1.0, voice(1.0), 14.0, voice(1.0), 20.0),
         **services,
         **failing(service, fault),
         patience=3.0,
@@ -903,7 +903,7 @@ def test_a_turn_that_works_forgives_those_that_failed() -> None:
         for turn in range(5):
             await line.phone.wait_until(1.0 + 7 * turn)
             line.phone.say(voice(1.0))
-        await line.phone.wait_until(36.0)
+        await line.phone.wait_until(38.0)
         assert not line.phone.ended
 
     class Sometimes(TimedModel):
@@ -1027,20 +1027,20 @@ def test_thinking_is_neither_said_nor_kept(answer: str, cut: str) -> None:
                     yield letter
 
     model = (TimedModel if cut == "words" else Letters)([answer])
-    call = converse(ask(until=6.0), hears=["A tandem?"], llm=model)
+    call = converse(ask(), hears=["A tandem?"], llm=model)
     assert re.sub(r"\s+", " ", call.said[-1][1]) == "Yes, we have one."
     assert words_played(call.report) == pytest.approx(4, abs=0.2)
 
 
 def test_the_first_token_of_an_answer_is_not_thinking() -> None:
     model = TimedModel(["<think> a b c d </think> Yes."], timing=Timing(0.2, 0.1))
-    (turn,) = converse(ask(until=6.0), hears=["A tandem?"], llm=model).turns
+    (turn,) = converse(ask(), hears=["A tandem?"], llm=model).turns
     assert turn.first_token == pytest.approx(0.6 + 0.1 + 0.2 + 0.6, abs=0.05)
 
 
 @pytest.mark.parametrize("answer", ["<think> Hm.", "<tool_call> {} </tool_call>"])
 def test_an_answer_of_nothing_but_thinking_is_empty(answer: str) -> None:
-    call = converse(ask(until=6.0), hears=["A tandem?"], answers=[answer, "Yes."])
+    call = converse(ask(), hears=["A tandem?"], answers=[answer, "Yes."])
     assert call.said[-1] == ("assistant", "Yes.")
 
 
@@ -1082,7 +1082,7 @@ EMPTY = ["", " \n ", "\N{THUMBS UP SIGN}", "...", "?! \N{EM DASH}"]
 
 @pytest.mark.parametrize("empty", EMPTY)
 def test_an_empty_answer_is_asked_for_once_more(empty: str) -> None:
-    call = converse(ask(until=5.5), hears=["Hello?"], answers=[empty, "Yes, hello."])
+    call = converse(ask(until=6.0), hears=["Hello?"], answers=[empty, "Yes, hello."])
     assert call.said == [("user", "Hello?"), ("assistant", "Yes, hello.")]
     assert call.turns[0].error is None
     assert call.tts.texts.count(empty) == 0
@@ -1091,7 +1091,7 @@ def test_an_empty_answer_is_asked_for_once_more(empty: str) -> None:
 
 @pytest.mark.parametrize("empty", EMPTY)
 def test_an_answer_that_is_empty_again_has_failed(empty: str) -> None:
-    call = converse(ask(until=7.0), hears=["Hello?"], answers=[empty, empty, "Never said."])
+    call = converse(ask(until=8.0), hears=["Hello?"], answers=[empty, empty, "Never said."])
     assert call.said == [("user", "Hello?"), ("assistant", call.agent.apology)]
     assert "no words" in call.turns[0].error
     assert call.counters.turns.failures == {"language_model": 1}
@@ -1132,9 +1132,7 @@ def test_a_model_that_has_spoken_need_not_say_more_when_a_tool_is_done(
 
 
 def test_an_empty_answer_to_a_tool_is_a_failure(receptionist: type[Any]) -> None:
-    call = converse(
-        ask(until=10.0), kind=receptionist, hears=["A table?"], answers=[find(), "", ""]
-    )
+    call = converse(ask(), kind=receptionist, hears=["A table?"], answers=[find(), "", ""])
     assert "no words" in call.turns[0].error
 
 
@@ -1176,7 +1174,7 @@ def test_a_backchannel_while_a_tool_runs_does_not_stop_the_answer(receptionist: 
     receptionist.seconds = 5.0
     call = converse(
         # At 5.0 the hold phrase was heard, and the tool still runs.
-        caller(1.0, voice(1.0), 5.0, voice(0.3), 11.0),
+        caller(1.0, voice(1.0), 5.0, voice(0.3), 14.0),
         kind=receptionist,
         hears=["A table?", "Okay."],
         answers=[find(), "Table fourteen."],
@@ -1386,7 +1384,7 @@ def test_two_utterances_whose_transcripts_come_the_wrong_way_round_are_both_answ
                 yield transcript
 
     call = converse(
-        caller(1.0, voice(1.0), 2.8, voice(0.5), 9.0),
+        caller(1.0, voice(1.0), 2.8, voice(0.5), 12.0),
         stt=Uneven(["I want", "a table."]),
         answers=["For how many?"],
     )
@@ -1436,7 +1434,7 @@ def test_speech_that_was_cut_within_samples_is_heard(format: AudioFormat) -> Non
             yield Frame(b"\x7f", format)
 
     call = converse(
-        ask(until=6.0),
+        ask(),
         hears=["Hello?"],
         answers=["One two three four."],
         silence_prompt=None,

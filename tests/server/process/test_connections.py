@@ -110,3 +110,14 @@ def test_the_limits_hold_whatever_happens(steps: Sequence[tuple[int, str]]) -> N
         assert len(waiting) <= 3
         assert sum(each.address == "a" for each in waiting) <= 2
         assert not connections.serving & set(waiting)
+
+
+def test_whoever_counts_them_knows_their_number() -> None:
+    counted: list[int] = []
+    connections = HttpConnections(2, counted=counted.append)
+    first, second, _ = wait(connections, None, None, None)
+    assert first.dropped
+    connections.serve(second)
+    assert len(connections) == counted[-1] == 2
+    connections.discard(second)
+    assert len(connections) == counted[-1] == 1

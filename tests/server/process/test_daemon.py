@@ -4,8 +4,9 @@ import json
 import os
 import resource
 import signal
+import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from ssl import SSLContext
 from typing import Any
@@ -530,3 +531,38 @@ async def test_a_second_signal_closes_the_call_and_still_ends_with_0(
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1001
     assert await asyncio.to_thread(process.wait) == 0
+
+
+@pytest.fixture
+def systemd(tmp_path: Path) -> Iterator[socket.socket]:
+    """The end of systemd's that is told about a service."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "notify"))
+        sock.settimeout(60)
+        yield sock
+
+
+def test_systemd_gives_the_socket_and_is_told_what_the_server_does(
+    start_process: Callable[..., Any], systemd: socket.socket
+) -> None:
+    def told() -> Any:
+        while (line := systemd.recv(1000).decode()).startswith("STATUS"):
+            pass
+        return line
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        process = start_process(
+            "mediaserver.agents:Echo",
+            env={"NOTIFY_SOCKET": systemd.getsockname(), "LISTEN_FDS": "1"},
+            listens=listening,
+        )
+        url = process.wait_for("listening")["url"]
+        assert url == f"http://127.0.0.1:{listening.getsockname()[1]}"
+        assert told() == "READY=1"
+        assert httpx.get(f"{url}/healthz").text == "ok\n"
+        process.process.send_signal(signal.SIGHUP)
+        assert told().startswith("RELOADING=1\nMONOTONIC_USEC=")
+        assert told() == "READY=1"
+        process.terminate()
+        assert told() == "STOPPING=1"
+        assert process.wait() == 0
