@@ -33,10 +33,21 @@ settings.register_profile(
 settings.load_profile("gate")
 
 
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """Run one worker more than there are cores: some tests wait, for processes and real time."""
+    return (yield) + 1
+
+
+# Collecting tests makes millions of objects that stay, and hardly any garbage.
+gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """Have garbage collections pass over what stays: the tests, and all that they imported."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
