@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from struct import Struct
 from typing import Any, cast
 from urllib.parse import unquote
@@ -29,18 +28,13 @@ from mediaserver.server.framing import LONGEST_HEADER, MASKED_16, TEXT_FINAL, fr
 from mediaserver.server.handshake import HandshakeRequest, Refused
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.server_call import ServerCall, close_reason
+from mediaserver.server.stream_socket import bound_unsent
 
 
 _TEXT, _BINARY, _CONT, _PONG = Opcode.TEXT, Opcode.BINARY, Opcode.CONT, Opcode.PONG
 
-_WRITE_HIGH = 32_768
-"""Bytes in the write buffer above which sending stops: three seconds of mu-law."""
-
 _MAX_UNSENT = 1_048_576
 """Bytes in the write buffer above which the connection is dropped."""
-
-_SEND_BUFFER = 65_536
-"""The kernel's send buffer. A large one would hide a peer that has stopped reading."""
 
 SLICE_FRAMES = 32
 """Frames of one connection that are read in one turn of the loop; the rest waits in `Slices`."""
@@ -68,6 +62,7 @@ class StreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_call",
+        "_client_host",
         "_full",
         "_held_up",
         "_in_slices",
@@ -78,12 +73,15 @@ class StreamConnection(asyncio.Protocol):
         "_partial_is_text",
         "_reading",
         "_runtime",
+        "_secure",
         "_tail",
         "_transport",
         "_ws",
     )
 
     _transport: asyncio.Transport
+    _client_host: str
+    _secure: bool
 
     def __init__(self, runtime: Runtime, **_uvicorn: Any) -> None:
         self._runtime = runtime
@@ -112,16 +110,21 @@ class StreamConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take over the transport."""
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=_WRITE_HIGH)
-        sock = transport.get_extra_info("socket")
-        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
-            if hasattr(socket, "TCP_USER_TIMEOUT"):
-                timeout_ms = round(self._runtime.settings.dead_peer_timeout * 1000)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
+        bound_unsent(self._transport, self._runtime.settings.dead_peer_timeout)
+        peer = transport.get_extra_info("peername")
+        self._client_host = peer[0] if isinstance(peer, tuple) else ""
+        self._secure = transport.get_extra_info("sslcontext") is not None
 
-    def take_request(self, request: Request) -> None:
-        """Answer an upgrade request that has been parsed already."""
+    def take_request(self, request: Request, *, client_host: str, secure: bool) -> None:
+        """Answer an upgrade request that has been parsed already.
+
+        Args:
+            request: The request.
+            client_host: The client's address.
+            secure: Whether the client used TLS, which may have been ended elsewhere.
+
+        """
+        self._client_host, self._secure = client_host, secure
         # Takes the core's parser past the request, for which it has limits of its own.
         self._ws.receive_data(b"GET / HTTP/1.1\r\n\r\n")
         self._ws.events_received()
@@ -244,7 +247,6 @@ class StreamConnection(asyncio.Protocol):
         response = self._ws.accept(request)
         if response.status_code == 101:
             path, _, query = request.path.partition("?")
-            peer = self._transport.get_extra_info("peername")
             decision = examine(
                 self._runtime,
                 HandshakeRequest(
@@ -252,8 +254,8 @@ class StreamConnection(asyncio.Protocol):
                     raw_path=path,
                     query_string=query,
                     headers=[(name.lower(), value) for name, value in request.headers.raw_items()],
-                    client_host=peer[0] if isinstance(peer, tuple) else "",
-                    secure=self._transport.get_extra_info("sslcontext") is not None,
+                    client_host=self._client_host,
+                    secure=self._secure,
                 ),
                 verifiers=self._runtime.verifiers,
             )

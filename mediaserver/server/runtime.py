@@ -29,6 +29,8 @@ from mediaserver.server.neighbours import Alone, Neighbours, ToldWebhook
 from mediaserver.server.pacing import Pacer
 from mediaserver.server.prepared import PreparedHandlers
 from mediaserver.server.refusals import RefusalLog
+from mediaserver.server.relay import StreamRelay
+from mediaserver.server.relocation import Relocation
 from mediaserver.server.rest_call_control import RestCallControl
 from mediaserver.server.slices import Slices
 from mediaserver.server.statuses import Statuses
@@ -129,6 +131,10 @@ class Runtime:
         self.process = process or secrets.token_hex(4)
         """Names this process in the tokens of the calls that it has prepared."""
         self.neighbours: Neighbours = neighbours or Alone()
+        self.relocation: Relocation | None = None
+        """The way by which a stream is brought to the process that prepared its call, if any."""
+        self.relays: set[StreamRelay] = set()
+        """The streams of other processes whose TLS ends in this one."""
         self.call_control: CallControl = call_control or CloseStream()
         self._controls_by_account = call_control is None and has_account(settings)
         self.verifiers = verifiers

@@ -87,6 +87,7 @@ class Figures(Protocol):
     dead_peers: int
     streams_lost: int
     streams_reopened: int
+    streams_moved: int
     accept_failures: int
     tls_failures: int
     connections_dropped: Counter[str]
@@ -185,6 +186,11 @@ class ServerCollector(Collector):
             "streams_reopened",
             "Lost streams that were opened again in time.",
             counters.streams_reopened,
+        )
+        yield _counter(
+            "streams_moved",
+            "Streams that were brought to the process that prepared their call.",
+            counters.streams_moved,
         )
         yield _counter(
             "accept_failures",

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import uvloop
 
 from mediaserver.agents import Echo
 from mediaserver.routes import Route, Routes
@@ -27,9 +28,12 @@ from mediaserver.testing import VirtualTimeLoop
 
 def pytest_configure(config: Any) -> None:
     config.addinivalue_line("markers", "real_time: run in a loop of the system's clock")
+    config.addinivalue_line("markers", "each_loop: run in asyncio's loop and in uvloop's")
 
 
 def pytest_asyncio_loop_factories(item: Any) -> Any:
+    if item.get_closest_marker("each_loop"):
+        return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
     if item.get_closest_marker("real_time"):
         return {"real": asyncio.new_event_loop}
     return {"virtual": VirtualTimeLoop}

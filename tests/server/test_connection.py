@@ -577,7 +577,7 @@ def test_a_request_that_was_parsed_already_has_no_further_limits() -> None:
     runtime = Runtime(Settings(), Routes(Route(listen)))
     connection, transport = StreamConnection(runtime), Transport()
     connection.connection_made(transport)
-    connection.take_request(Request("/elsewhere", headers))
+    connection.take_request(Request("/elsewhere", headers), client_host="", secure=False)
     assert b"no handler at /elsewhere" in transport.written
     assert transport.closed
 

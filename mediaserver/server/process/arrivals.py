@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from mediaserver.server.process.connections import HttpConnections
+from mediaserver.server.relocation import HandedConnection
 
 
 MakeProtocol = Callable[..., asyncio.Protocol]
-"""Makes a connection's protocol; takes `address` and `spare`."""
+"""Makes a connection's protocol; takes `address`, `spare` and `handed`."""
 
 
 class ArrivalFigures(Protocol):
@@ -65,17 +66,25 @@ class Arrivals:
         """Whether connections begin with a TLS handshake."""
         return bool(self._tls)
 
-    def take(self, sock: socket.socket, host: str, *, spare: bool = False) -> None:
+    def take(
+        self,
+        sock: socket.socket,
+        host: str,
+        *,
+        spare: bool = False,
+        handed: HandedConnection | None = None,
+    ) -> None:
         """Take an accepted connection.
 
         Args:
             sock: Its socket.
             host: The client's address.
             spare: Whether it has a descriptor of the reserve.
+            handed: What another process has read of it. It is not encrypted any more.
 
         """
         arrival = _Arrival(sock, self._connections.client_of(host))
-        arrival.task = self._loop.create_task(self._connect(arrival, spare=spare))
+        arrival.task = self._loop.create_task(self._connect(arrival, spare=spare, handed=handed))
         arrival.task.add_done_callback(lambda _: self._arrived(arrival))
         self._arriving.add(arrival)
         self._connections.wait(arrival)
@@ -90,20 +99,23 @@ class Arrivals:
         while self._arriving:
             await asyncio.wait([each.task for each in self._arriving])
 
-    async def _connect(self, arrival: _Arrival, *, spare: bool) -> None:
+    async def _connect(
+        self, arrival: _Arrival, *, spare: bool, handed: HandedConnection | None
+    ) -> None:
         def make() -> asyncio.Protocol:
-            return self._make_protocol(address=arrival.address, spare=spare)
+            return self._make_protocol(address=arrival.address, spare=spare, handed=handed)
 
-        sock = arrival.sock
+        sock, tls = arrival.sock, {} if handed is not None else self._tls
         try:
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await self._loop.connect_accepted_socket(make, sock, **self._tls)
+            if sock.family in (socket.AF_INET, socket.AF_INET6):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await self._loop.connect_accepted_socket(make, sock, **tls)
         except asyncio.CancelledError:
             sock.close()
         except OSError:
             sock.close()
-            if self._tls:
+            if tls:
                 self._figures.tls_failures += 1
 
     def _arrived(self, arrival: _Arrival) -> None:

@@ -53,6 +53,7 @@ from mediaserver.server.process.lifespans import (
 )
 from mediaserver.server.process.listening import address_of, bind, bind_metrics
 from mediaserver.server.process.memory import MemoryReturn
+from mediaserver.server.process.moving import Mover
 from mediaserver.server.process.systemd import Notifier, listening_sockets
 from mediaserver.server.process.tls import Certificates
 from mediaserver.server.process.watchdog import Watchdog
@@ -363,8 +364,9 @@ class Daemon(uvicorn.Server):
         return True
 
     def _is_idle(self) -> bool:
-        """Tell whether no call is live or expected."""
-        return self._runtime.admission.idle and not self._runtime.calls
+        """Tell whether no call is live or expected, and none of another process relayed."""
+        runtime = self._runtime
+        return runtime.admission.idle and not runtime.calls and not runtime.relays
 
     def _accept_at(self, sock: socket.socket, config: uvicorn.Config) -> Acceptor:
         counters, arrivals = self._runtime.counters, self._arrivals(config)
@@ -432,7 +434,12 @@ def uvicorn_config(
     return uvicorn.Config(
         app or create_app(runtime),
         interface="asgi3",
-        http=cast(Any, functools.partial(HttpConnection, limits, runtime.refusals, connections)),
+        http=cast(
+            Any,
+            functools.partial(
+                HttpConnection, limits, runtime.refusals, connections, mover=Mover(runtime)
+            ),
+        ),
         ws=cast(Any, functools.partial(StreamConnection, runtime)),
         ws_max_size=settings.max_message_bytes,
         ws_per_message_deflate=False,

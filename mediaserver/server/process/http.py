@@ -22,7 +22,9 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request
 
 from mediaserver.server.process.connections import HttpConnections
+from mediaserver.server.process.moving import Mover
 from mediaserver.server.refusals import RefusalLog
+from mediaserver.server.relocation import HandedConnection
 
 
 _LINGER_SECONDS: Final = 2.0
@@ -62,7 +64,9 @@ class HttpConnection(HttpToolsProtocol):
         config: As in uvicorn's class.
         server_state: As in uvicorn's class.
         app_state: As in uvicorn's class.
+        mover: Moves streams to the processes that serve them; None to serve all of them here.
         address: By what the client's connections are counted; None if they are not.
+        handed: What another process has read of the connection. Then it is served here.
         spare: Whether this connection has a descriptor of the reserve. Then it is closed after one
             response, and cannot become a WebSocket.
 
@@ -77,7 +81,9 @@ class HttpConnection(HttpToolsProtocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         *,
+        mover: Mover | None = None,
         address: str | None = None,
+        handed: HandedConnection | None = None,
         spare: bool = False,
     ) -> None:
         super().__init__(config, server_state, app_state)
@@ -86,6 +92,8 @@ class HttpConnection(HttpToolsProtocol):
         self.parser = None  # type: ignore[assignment]
         self.address = address
         self._held = held
+        self._mover = mover
+        self._handed = handed
         self._spare = spare
         self._limits = limits
         self._refusals = refusals
@@ -109,6 +117,10 @@ class HttpConnection(HttpToolsProtocol):
         self.parser = _new_parser(self)
         super().connection_made(transport)
         self._expect(_LINGER_SECONDS if self._spare else self._limits.header_timeout)
+        if self._handed is not None:
+            self.client = self._handed.client
+            self.scheme = "https" if self._handed.secure else "http"
+            self.data_received(self._handed.head)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -192,7 +204,8 @@ class HttpConnection(HttpToolsProtocol):
             )
         self._expect(self._limits.header_timeout)
         super().on_headers_complete()
-        if self._spare:
+        if self._spare or self._is_among_several:
+            # A proxy that kept its connections would bring all its calls to the same process.
             self.cycle.keep_alive = False
         self._in_body = True
 
@@ -300,27 +313,57 @@ class HttpConnection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self.connections.discard(self)
         self._held.discard(self)
+        if self._moves_away(request):
+            return
         protocol: Any = self.ws_protocol_class(  # type: ignore[call-arg, misc]
             config=self.config, server_state=self.server_state, app_state=self.app_state
         )
         protocol.connection_made(self.transport)
         self.transport.set_protocol(protocol)
         self.flow.resume_reading()
-        protocol.take_request(request)
+        protocol.take_request(
+            request,
+            client_host=self.client[0] if self.client else "",
+            secure=self.scheme == "https",
+        )
         if self._early and not self.transport.is_closing():
             protocol.data_received(self._early)
+
+    @property
+    def _is_among_several(self) -> bool:
+        return self._mover is not None and self._mover.is_among_several
+
+    def _moves_away(self, request: Request) -> bool:
+        """Move the connection to the process that serves its stream, if that is another one."""
+        if not self._is_among_several or self._handed is not None or self.client is None:
+            return False
+        assert self._mover is not None
+        # What arrives from now on stays in the kernel, for whichever process reads on.
+        self.flow.pause_reading()
+        return self._mover.move(
+            self.transport,
+            request.path.partition("?")[2],
+            HandedConnection(
+                client=self.client,
+                secure=self.scheme == "https",
+                head=self._request_head(b"GET", "1.1") + self._early,
+            ),
+        )
 
     def _take_without_upgrade(self, method: bytes, version: str, rest: bytes) -> None:
         """Take a request as if it did not ask for an upgrade.
 
         The parser has ended the request at its headers, so they are parsed again, without Upgrade.
         """
-        lines = [method + b" " + self.url + b" HTTP/" + version.encode() + b"\r\n"]
-        lines += [
-            name + b": " + value + b"\r\n" for name, value in self.headers if name != b"upgrade"
-        ]
+        head = self._request_head(method, version, without=b"upgrade")
         self.parser = _new_parser(self)
-        self.data_received(b"".join(lines) + b"\r\n" + rest)
+        self.data_received(head + rest)
+
+    def _request_head(self, method: bytes, version: str, *, without: bytes = b"") -> bytes:
+        """Return the request's line and headers in bytes again, without one of the headers."""
+        lines = [method + b" " + self.url + b" HTTP/" + version.encode() + b"\r\n"]
+        lines += [name + b": " + value + b"\r\n" for name, value in self.headers if name != without]
+        return b"".join(lines) + b"\r\n"
 
     def _refuse(self, status: HTTPStatus, text: str) -> None:
         """Respond and close, discarding further input so that the client can read the response."""

@@ -23,7 +23,9 @@ pytestmark = pytest.mark.real_time
 class Connection(asyncio.Protocol):
     """Waits for a request, and says what descriptor it has."""
 
-    def __init__(self, held: HttpConnections, *, address: str | None, spare: bool) -> None:
+    def __init__(
+        self, held: HttpConnections, *, address: str | None, spare: bool, **_: Any
+    ) -> None:
         self.address = address
         self.spare = spare
         self._held = held

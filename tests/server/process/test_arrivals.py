@@ -17,7 +17,7 @@ from tests.server.until import until
 class Greets(asyncio.Protocol):
     """Says how its connection arrived, and closes it."""
 
-    def __init__(self, *, address: str | None, spare: bool) -> None:
+    def __init__(self, *, address: str | None, spare: bool, **_: Any) -> None:
         self.said = f"{address} {spare}".encode()
 
     def connection_made(self, transport: Any) -> None:

@@ -60,7 +60,7 @@ class Socket(asyncio.Protocol):
         self.received: list[Any] = []
         Socket.made.append(self)
 
-    def take_request(self, request: Request) -> None:
+    def take_request(self, request: Request, *, client_host: str, secure: bool) -> None:
         self.received.append(request)
 
     def data_received(self, data: bytes) -> None:

@@ -1,0 +1,290 @@
+"""Two servers in one event loop that give each other connections, as two processes do."""
+
+import asyncio
+import base64
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from websockets.asyncio.client import connect
+from websockets.frames import Frame, Opcode
+
+from audiocodecs import MULAW_8K
+from mediaserver.handler import Handler
+from mediaserver.plivo.callbacks import AnswerRequest
+from mediaserver.protocol import Media, Start, encode_event
+from mediaserver.routes import Route
+from mediaserver.server.process.arrivals import Arrivals
+from mediaserver.server.relocation import HandedConnection
+from mediaserver.server.trust.tokens import Claims, seal
+from mediaserver.stream import Stream
+from tests.server.conftest import Served
+from tests.server.until import until
+
+
+pytestmark = pytest.mark.real_time
+
+SECRET = "sixteen letters and more"
+CALL_ID = "0b29d11e-3a29-4a7f-8f0c-3f5b9d0c8e11"
+STREAM_ID = "20170ada-f610-433b-8758-c02a2aab3662"
+START = encode_event(Start(CALL_ID, STREAM_ID, "MA", ("inbound",), MULAW_8K, sequence_number=1))
+
+
+def media(number: int) -> str:
+    return encode_event(
+        Media(
+            bytes([number]) * 160,
+            track="inbound",
+            timestamp=20 * number + 20,
+            chunk=number + 1,
+            stream_id=STREAM_ID,
+            sequence_number=number + 2,
+        )
+    )
+
+
+class Knows(Handler):
+    """Keeps whether it was prepared, and what it has heard."""
+
+    used: "list[Knows]" = []  # noqa: RUF012
+
+    def __init__(self) -> None:
+        self.prepared: str | None = None
+        self.live: Stream | None = None
+        self.heard: list[int] = []
+
+    async def on_answer(self, request: AnswerRequest, shared: Any) -> None:
+        self.prepared = request.call_id
+
+    async def on_start(self) -> None:
+        self.used.append(self)
+        self.live = self.stream
+
+    async def on_audio(self, frame: Any) -> None:
+        self.heard.append(frame.payload[0])
+
+
+class Ways:
+    """The ways between the servers. As between processes, a socket arrives by a new descriptor."""
+
+    def __init__(self) -> None:
+        self.servers: dict[str, Served] = {}
+        self.handed: list[tuple[str, HandedConnection]] = []
+        self.refuses = False
+
+    def add(self, served: Served, process: str) -> None:
+        served.runtime.process = process
+        served.runtime.relocation = self
+        self.servers[process] = served
+
+    def reaches(self, process: str) -> bool:
+        return process in self.servers
+
+    def hand_over(self, process: str, sock: socket.socket, connection: HandedConnection) -> bool:
+        if self.refuses:
+            return False
+        self.handed.append((process, connection))
+        with sock:
+            copy = socket.socket(fileno=os.dup(sock.fileno()))
+        arrivals: Arrivals = vars(self.servers[process].daemon.servers[0])["_arrivals"]
+        arrivals.take(copy, connection.client[0], handed=connection)
+        return True
+
+
+class Pair:
+    """Two servers; a call is prepared by the second, and its stream comes to the first."""
+
+    def __init__(self, first: Served, second: Served, context: ssl.SSLContext | None) -> None:
+        self.first, self.second = first, second
+        self.context = context
+        self.ways = Ways()
+        self.ways.add(first, "3f9a/1.1")
+        self.ways.add(second, "3f9a/2.1")
+        route = second.runtime.routes.routes[0]
+        second.runtime.prepared.prepare(route, AnswerRequest(call_id=CALL_ID))
+
+    def url(self, process: str | None = "3f9a/2.1") -> str:
+        expires = int(self.first.runtime.wall_clock()) + 60
+        claims = Claims(CALL_ID, "+1", "+2", expires, process=process)
+        return f"{self.first.stream_url}?token={seal(claims, SECRET)}"
+
+    def connect(self, **more: Any) -> Any:
+        return connect(self.url(**more), ssl=self.context, proxy=None)
+
+    @property
+    def handler(self) -> Knows:
+        """The handler of the stream, once it has started."""
+        (handler,) = Knows.used
+        return handler
+
+    async def started(self) -> Knows:
+        await until(lambda: Knows.used)
+        return self.handler
+
+    @property
+    def stream_is_at_the_second(self) -> bool:
+        (call,) = self.second.runtime.calls
+        return not self.first.runtime.calls and call.stream is self.handler.live
+
+
+@pytest.fixture(params=["plain", "TLS"])
+async def pair(request: Any, start_daemon: Callable[..., Any], tmp_path: Path) -> Any:
+    Knows.used.clear()
+    settings: dict[str, Any] = {"secret": SECRET, "log_level": "warning"}
+    context = None
+    if request.param == "TLS":
+        authority = trustme.CA()
+        certificate = authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem
+        certificate.write_to_path(tmp_path / "server.pem")
+        context = ssl.create_default_context()
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        authority.configure_trust(context)
+        settings["ssl_certfile"] = tmp_path / "server.pem"
+    first = await start_daemon(Route(Knows), **settings)
+    second = await start_daemon(Route(Knows), **settings)
+    return Pair(first, second, context)
+
+
+@pytest.mark.each_loop
+async def test_a_stream_is_served_by_the_process_that_prepared_its_call(pair: Pair) -> None:
+    async with pair.connect() as websocket:
+        await websocket.send(START)
+        await pair.started()
+        assert pair.handler.prepared == CALL_ID
+        assert pair.stream_is_at_the_second
+        assert pair.first.runtime.counters.streams_moved == 1
+        for number in range(50):
+            await websocket.send(media(number))
+        await until(lambda: len(pair.handler.heard) == 50)
+        assert pair.handler.heard == list(range(50))
+        await (await websocket.ping())
+    await until(lambda: not pair.second.runtime.calls)
+    await until(lambda: not pair.first.runtime.relays)
+    assert pair.second.runtime.counters.ended.causes == {("Knows", "plivo"): 1}
+
+
+async def test_the_client_is_the_one_that_opened_the_connection(pair: Pair) -> None:
+    async with pair.connect() as websocket:
+        await websocket.send(START)
+        await pair.started()
+        (call,) = pair.second.runtime.calls
+        assert call.accepted.client == "127.0.0.1"
+        ((_, handed),) = pair.ways.handed
+        assert handed.client == websocket.local_address
+        assert handed.secure is (pair.context is not None)
+
+
+async def test_the_server_ends_a_stream_that_was_moved(pair: Pair) -> None:
+    async with pair.connect() as websocket:
+        await websocket.send(START)
+        await pair.started()
+        pair.second.runtime.close_calls(1001, "the server is shutting down")
+        with pytest.raises(Exception, match="shutting down"):
+            await websocket.recv()
+        assert websocket.close_code == 1001
+    await until(lambda: not pair.second.runtime.calls and not pair.first.runtime.relays)
+
+
+@pytest.mark.each_loop
+async def test_a_stream_that_was_lost_comes_back_to_its_handler(pair: Pair) -> None:
+    async with pair.connect() as lost:
+        await lost.send(START)
+        await pair.started()
+        lost.transport.abort()
+        await until(lambda: len(pair.second.runtime.lost_streams))
+    async with pair.connect() as websocket:
+        await websocket.send(START)
+        await websocket.send(media(7))
+        await until(lambda: pair.handler.heard == [7])
+        assert pair.stream_is_at_the_second
+        assert pair.second.runtime.counters.streams_reopened == 1
+    await until(lambda: not pair.second.runtime.calls and not pair.first.runtime.relays)
+
+
+@pytest.mark.each_loop
+@pytest.mark.parametrize("size", [7, 1000])
+async def test_what_comes_with_and_right_after_the_request_is_not_lost(
+    pair: Pair, size: int
+) -> None:
+    request = (
+        f"GET {pair.url().partition(str(pair.first.port))[2]} HTTP/1.1\r\nHost: media.test\r\n"
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        f"Sec-WebSocket-Key: {base64.b64encode(bytes(16)).decode()}\r\n\r\n"
+    ).encode()
+    messages = [START, *map(media, range(40))]
+    frames = [
+        Frame(Opcode.TEXT, message.encode()).serialize(mask=True, extensions=[])
+        for message in messages
+    ]
+    reader, writer = await asyncio.open_connection("127.0.0.1", pair.first.port, ssl=pair.context)
+    writer.write(request + b"".join(frames)[:size])
+    rest = b"".join(frames)[size:]
+    for begin in range(0, len(rest), 900):
+        await asyncio.sleep(0)
+        writer.write(rest[begin : begin + 900])
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+    await pair.started()
+    await until(lambda: len(pair.handler.heard) == 40)
+    assert pair.handler.heard == list(range(40))
+    writer.close()
+    await until(lambda: not pair.first.runtime.relays)
+
+
+@pytest.mark.parametrize("process", [None, "3f9a/1.1", "3f9a/9.9"])
+async def test_a_stream_that_nobody_else_prepared_is_served_where_it_came_in(
+    pair: Pair, process: str | None
+) -> None:
+    async with pair.connect(process=process) as websocket:
+        await websocket.send(START)
+        assert (await pair.started()).prepared is None
+        assert len(pair.first.runtime.calls) == 1
+        assert not pair.ways.handed
+
+
+async def test_a_stream_that_cannot_be_moved_is_served_where_it_came_in(pair: Pair) -> None:
+    pair.ways.refuses = True
+    async with pair.connect() as websocket:
+        await websocket.send(START)
+        await websocket.send(media(7))
+        await until(lambda: Knows.used and pair.handler.heard == [7])
+        assert pair.handler.prepared is None
+        assert len(pair.first.runtime.calls) == 1
+        assert pair.first.runtime.counters.streams_moved == 0
+        assert not pair.first.runtime.relays
+
+
+async def test_a_stream_that_was_moved_is_not_moved_again(pair: Pair) -> None:
+    """The process that it came to has another opinion, as if the token named yet another one."""
+    pair.second.runtime.process = "3f9a/2.2"
+    async with pair.connect() as websocket:
+        await websocket.send(START)
+        await pair.started()
+    assert len(pair.ways.handed) == 1
+
+
+async def test_a_process_that_relays_a_stream_drains_until_it_has_ended(pair: Pair) -> None:
+    async with pair.connect() as websocket:
+        await websocket.send(START)
+        await pair.started()
+        pair.first.daemon.stop()
+        if pair.context is None:
+            await pair.first.task
+            await (await websocket.ping())
+            return
+        await until(lambda: pair.first.runtime.admission.closed)
+        await (await websocket.ping())
+        assert not pair.first.task.done()
+    await pair.first.task
+
+
+async def test_a_refusal_reaches_the_client(pair: Pair) -> None:
+    pair.second.runtime.answered.end(CALL_ID)
+    with pytest.raises(Exception, match="HTTP 410"):
+        async with pair.connect():
+            pass
+    await until(lambda: not pair.first.runtime.relays)

@@ -1,0 +1,45 @@
+from collections.abc import Container
+from urllib.parse import urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mediaserver.server.elsewhere import Elsewhere, MoveTo, elsewhere
+from mediaserver.server.trust.tokens import Claims, seal
+
+
+SECRET = "sixteen letters and more"
+OWN, OTHER, GONE = "3f9a/1.1", "3f9a/2.1", "3f9a/2.0"
+
+
+def decide(query: str, *, alive: Container[str] = (OTHER,), now: float = 0.0) -> Elsewhere | None:
+    return elsewhere(query, own=OWN, reaches=alive.__contains__, secret=SECRET, now=now)
+
+
+def query(process: str | None, secret: str = SECRET, **more: str) -> str:
+    token = seal(Claims("call-1", None, None, 1_000, process=process), secret)
+    return urlencode({"token": token, **more})
+
+
+def test_a_stream_is_served_by_the_process_that_prepared_its_call() -> None:
+    assert decide(query(OTHER, tenant="a&b")) == MoveTo(OTHER)
+
+
+@pytest.mark.parametrize("process", [None, OWN, GONE, "another machine/2.1", ""])
+def test_a_stream_is_served_here_if_no_other_process_is_named_that_lives(
+    process: str | None,
+) -> None:
+    assert decide(query(process), alive=(OWN, OTHER)) is None
+
+
+def test_a_token_that_is_not_valid_moves_nothing() -> None:
+    assert decide(query(OTHER, secret="another secret of length")) is None
+    assert decide(query(OTHER), now=1_000.0) is None
+    assert decide("") is None
+
+
+@given(text=st.text())
+def test_any_query_is_decided(text: str) -> None:
+    assert decide(text) is None
+    assert decide(urlencode({"token": text.encode("utf-8", "replace")})) is None
