@@ -131,8 +131,9 @@ class Sandbox:
         client = httpx.AsyncClient(
             transport=self._transport,
             trust_env=False,
-            # It trusts what SSL_CERT_FILE names, as the WebSockets do.
-            verify=httpx.create_ssl_context(),
+            # It trusts what SSL_CERT_FILE names, as the WebSockets do. To read all certificates
+            # takes long, and a transport has no use for them.
+            verify=self._transport is None and httpx.create_ssl_context(),
             follow_redirects=False,
             headers={"User-Agent": "mediaserver-sandbox"},
         )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Final
 
-from fastapi import Depends, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mediaserver.sandbox.account import Account, RateLimiter
@@ -59,15 +60,10 @@ def create_api(exchange: Exchange, limiter: RateLimiter | None = None) -> Descri
         docs_url="/docs",
         redoc_url=None,
         redirect_slashes=False,
-        # FastAPI documents its own error 422 where no default is given.
-        responses=errors("default"),
     )
     app.state.exchange = exchange
     app.add_middleware(Gate, account=exchange.services.account, limiter=limiter or RateLimiter())
-    for routes in (call_routes, live_call_routes, stream_routes, number_routes):
-        app.include_router(routes, dependencies=_GATE, responses=errors(401, 429))
-    app.include_router(phone_routes, dependencies=_GATE[:1], responses=errors(401, 429))
-    app.include_router(recording_routes)
+    app.router.routes += _routes()
     app.add_exception_handler(HTTPException, _refuse_request)
     app.add_exception_handler(RequestValidationError, _refuse_parameters)
     for kind, status in _STATUSES.items():
@@ -75,6 +71,18 @@ def create_api(exchange: Exchange, limiter: RateLimiter | None = None) -> Descri
     # Starlette raises an unexpected exception again after the response, for the log.
     app.add_exception_handler(Exception, _fail)
     return app
+
+
+@cache
+def _routes() -> list[BaseRoute]:
+    """Return the routes, the same for every application: FastAPI takes long to make them."""
+    # FastAPI documents its own error 422 where no default is given.
+    router = APIRouter(responses=errors("default"))
+    for routes in (call_routes, live_call_routes, stream_routes, number_routes):
+        router.include_router(routes, dependencies=_GATE, responses=errors(401, 429))
+    router.include_router(phone_routes, dependencies=_GATE[:1], responses=errors(401, 429))
+    router.include_router(recording_routes)
+    return router.routes
 
 
 class Gate:
