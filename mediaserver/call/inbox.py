@@ -39,6 +39,7 @@ class Inbox:
         "_audio",
         "_bytes",
         "_control",
+        "_control_is_read",
         "_counters",
         "_frames",
         "_held_up",
@@ -68,6 +69,7 @@ class Inbox:
         self._audio: deque[Frame] = deque()
         # Each with the number of frames received before it, for merging the lanes.
         self._control: list[tuple[int, Control]] = []
+        self._control_is_read = False
         self._frames = 0
         self._bytes = 0
         self.ended = False
@@ -117,6 +119,7 @@ class Inbox:
 
     def next_control(self) -> Control | None:
         """Take the oldest control event out, or return None."""
+        self._control_is_read = True
         return self._control.pop(0)[1] if self._control else None
 
     def next_event(self) -> StreamEvent | None:
@@ -145,6 +148,15 @@ class Inbox:
         reader, self.frame_waiter = self.frame_waiter, None
         if reader is not None and not reader.done():
             reader.set_result(None)
+
+    def abandon(self) -> None:
+        """Forget the control events of a handler that has returned and never asked for one.
+
+        An ended call is freed by the garbage collector, with many others at once: the less each of
+        them holds, the shorter is that pause of the event loop.
+        """
+        if not self._control_is_read:
+            self._control.clear()
 
     @property
     def unread_control_events(self) -> int:

@@ -133,6 +133,8 @@ class StreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read bytes of the upgrade request, then of WebSocket frames."""
+        if self._is_cut_off:
+            return
         if self._tail:
             if self._in_slices:
                 self._tail += data
@@ -201,6 +203,7 @@ class StreamConnection(asyncio.Protocol):
         if self._is_cut_off:
             return
         self._is_cut_off = True
+        self._tail = b""
         call.session.overspend()
         self._steer_reading()
         if self._transport.can_write_eof():
@@ -225,6 +228,8 @@ class StreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is closed or lost."""
+        # The connection and its call refer to each other, and are kept until garbage is collected.
+        self._tail = b""
         if self._call is not None:
             self._open = False
             self._call.lost("the connection was lost" + (f": {exc}" if exc is not None else ""))

@@ -501,6 +501,8 @@ class ServerCall:
         runtime.counters.ended.count(self.accepted.route.name, session.end_reason, seconds)
         if stream is not None and (works := stream.take_after_call()):
             runtime.after_calls.start(works, self._report(stream, seconds), self._ids())
+        if session.started is not None:
+            session.started.inbox.abandon()
         runtime.leave(self)
 
     def _report(self, stream: Stream, seconds: float) -> StreamReport:

@@ -326,3 +326,19 @@ def test_audio_stays_within_the_limit_and_order_is_kept(steps: list[tuple[str, i
     assert kept == [id(event) for event in put if id(event) in set(kept)]
     assert len(kept) + counters.frames_dropped == len(put)
     assert sum(len(event.payload) for event in rest if isinstance(event, Frame)) <= LIMIT
+
+
+def test_an_abandoned_inbox_keeps_no_control_event_that_nobody_asked_for(inbox: Inbox) -> None:
+    inbox.put_control(key())
+    inbox.put_frame(frame(1))
+    inbox.abandon()
+    assert inbox.unread_control_events == 0
+    assert chunk_of(inbox.next_frame()) == 1
+
+
+def test_an_abandoned_inbox_keeps_control_events_that_somebody_reads(inbox: Inbox) -> None:
+    inbox.put_control(key("1"))
+    inbox.put_control(key("2"))
+    assert inbox.next_event() == key("1")
+    inbox.abandon()
+    assert inbox.next_control() == key("2")

@@ -505,6 +505,27 @@ def test_a_peer_that_sent_too_much_is_not_read_any_more(half_closes: bool) -> No
     assert not ours.transport.reading
 
 
+async def test_what_was_left_of_a_peer_that_sent_too_much_is_dropped() -> None:
+    ours = Recorded(LIMIT)
+    ours.call.affords = False
+    ours.deliver([b"".join(numbered(SLICE_FRAMES + 5))])
+    assert ours.connection._tail == b""
+    read = read_so_far(ours)
+    # What a TLS layer had read already.
+    ours.deliver([raw_frame(0x81, 20)])
+    assert ours.connection._tail == b""
+    assert read_so_far(ours) == read
+
+
+def test_a_lost_connection_keeps_nothing_that_was_not_read() -> None:
+    ours = Recorded(LIMIT)
+    ours.deliver([raw_frame(0x81, 200)[:-1]])
+    assert ours.connection._tail
+    ours.call.lost = lambda _: None
+    ours.connection.connection_lost(None)
+    assert ours.connection._tail == b""
+
+
 def test_a_peer_that_cannot_be_half_closed_is_closed() -> None:
     ours = Recorded(LIMIT, half_closes=False)
     ours.deliver([raw_frame(0x81, 10, mask=b"")])

@@ -1101,3 +1101,17 @@ async def test_the_handler_goes_on_with_the_same_stream_and_readers() -> None:
     assert reconnected.seconds == pytest.approx(3.0, abs=0.05)
     assert key.digit == "5"
     assert 4.9 < sum(frame.seconds for frame in frames) < 5.1
+
+
+async def test_a_call_that_has_ended_keeps_no_event_that_its_handler_never_asked_for(
+    call: Callable[..., Any],
+) -> None:
+    link = await call(listen)
+    link.bring(*[b'{"event":"error","reason":"odd"}'] * 5)
+    inbox = link.call.session.started.inbox
+    assert inbox.unread_control_events == 5
+    link.call.closing("Plivo closed the socket (1000)")
+    link.call.lost("gone")
+    await asyncio.sleep(0.01)
+    assert link.runtime.calls == set()
+    assert inbox.unread_control_events == 0
