@@ -17,9 +17,9 @@ import time
 from collections.abc import Callable, Sized
 
 
-FREE_TURNS = 8
+FREE_TURNS = 4
 """Turns of the loop between two looks: how many times a frame can pass from task to task without
-waiting."""
+waiting. Each costs 2 µs of CPU a millisecond, whether anything runs in it or not."""
 
 
 class Coalescing:

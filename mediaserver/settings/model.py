@@ -320,7 +320,7 @@ class Settings(BaseSettings):
         0.001,
         "While 20 or more calls are live, look at their sockets at most once in this time. This"
         " saves CPU and delays each frame by at most this long. A handler that needs more than"
-        " eight turns of the event loop for an event (awaits that let other tasks run) continues"
+        " four turns of the event loop for an event (awaits that let other tasks run) continues"
         " after this long again. 0 to read data as soon as it arrives.",
         ge=0,
         le=0.01,
