@@ -17,7 +17,7 @@ from mediaserver.containment import contain_tasks
 from mediaserver.plivo.callbacks import AnswerRequest, Callback, HangupRequest, StreamStatusRequest
 from mediaserver.routes import Route, Routes
 from mediaserver.server.account import connect, has_account
-from mediaserver.server.admission import Admission
+from mediaserver.server.admission import Admission, Counts
 from mediaserver.server.after_calls import AfterCalls
 from mediaserver.server.answered import AnsweredCalls
 from mediaserver.server.call_control import CloseStream
@@ -103,6 +103,8 @@ class Runtime:
         process: the name of this process among those that serve the same calls; by default, a
             random one.
         neighbours: the other processes.
+        counts: the places of all processes that share the limit of calls; by default, of this one
+            alone.
 
     """
 
@@ -122,6 +124,7 @@ class Runtime:
         coalesces: bool = False,
         process: str | None = None,
         neighbours: Neighbours | None = None,
+        counts: Counts | None = None,
     ) -> None:
         routes.check_streams(settings.stream_options)
         self.clock = clock
@@ -157,6 +160,7 @@ class Runtime:
             settings.max_calls,
             hold_seconds=settings.reservation_seconds,
             has_room=has_room,
+            counts=counts,
             clock=clock,
         )
         self.slices = Slices()

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Final
 
+from mediaserver.server.admission import Places
+
 
 _ROWS: Final = 256
 """Workers that may live at once: those of a generation that drains count as well."""
@@ -97,13 +99,15 @@ class WorkerTable:
         row = self.row(int(index))
         return row if row.beat and str(row.serial) == serial else None
 
-    def taken(self, *, except_for: int = 0) -> int:
-        """Return the number of places that are reserved or active, of all workers but one."""
+    def taken(self, *, except_for: int = 0) -> Places:
+        """Return the places that are active and reserved, of all workers but one."""
         cells, first = self._cells, _CELLS
-        taken = sum(cells[first + _RESERVED :: _CELLS]) + sum(cells[first + _ACTIVE :: _CELLS])
+        active = sum(cells[first + _ACTIVE :: _CELLS])
+        reserved = sum(cells[first + _RESERVED :: _CELLS])
         if except_for:
-            taken -= self.row(except_for).reserved + self.row(except_for).active
-        return taken
+            row = self.row(except_for)
+            active, reserved = active - row.active, reserved - row.reserved
+        return Places(active, reserved)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -125,7 +129,7 @@ class WorkerTable:
 
 
 class WorkerRow:
-    """A row of the table.
+    """A row of the table. To its worker it is the `Counts` of the places of all.
 
     Args:
         table: The table.
@@ -231,8 +235,8 @@ class WorkerRow:
         """Connections that were sent and that the worker has not taken: what it is behind with."""
         return self.sent - self.adopted
 
-    def others(self) -> int:
-        """Return the number of places that the other workers have reserved or taken."""
+    def others(self) -> Places:
+        """Return the places that the other workers have taken and reserved."""
         return self._table.taken(except_for=self.index)
 
     def locked(self) -> contextlib.AbstractContextManager[None]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from mediaserver.server.admission import Admission, Places
 from mediaserver.server.workers.table import WorkerState, WorkerTable
 
 
@@ -32,11 +33,71 @@ def test_what_one_process_writes_another_reads(table: WorkerTable) -> None:
 def test_places_are_counted_over_all_workers_that_live(table: WorkerTable) -> None:
     first, second, third = (table.take(now=1) for _ in range(3))
     first.active, second.active, third.reserved = 1, 10, 100
-    assert table.taken() == 111
-    assert first.others() == 110
-    assert third.others() == 11
+    assert table.taken() == Places(active=11, reserved=100)
+    assert first.others() == Places(active=10, reserved=100)
+    assert third.others() == Places(active=11, reserved=0)
     second.free()
-    assert table.taken() == 101
+    assert table.taken() == Places(active=1, reserved=100)
+
+
+_RACE = """
+import sys
+from mediaserver.server.admission import Admission
+from mediaserver.server.workers.table import WorkerTable
+
+table = WorkerTable(int(sys.argv[1]))
+admission = Admission(1, counts=table.row(int(sys.argv[2])))
+print("ready", flush=True)
+sys.stdin.readline()
+most = 0
+for number in range(3_000):
+    call_id = str(number)
+    slots = [admission.reserve(call_id) and admission.admit(call_id), admission.admit()]
+    with table.locked():
+        most = max(most, sum(table.taken()))
+    for slot in filter(None, slots):
+        slot.release()
+print(most)
+"""
+
+
+def test_workers_that_admit_at_the_same_moment_never_exceed_the_limit(table: WorkerTable) -> None:
+    rows = [table.take(now=1) for _ in range(2)]
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", _RACE, str(table.descriptor), str(row.index)],
+            pass_fds=[table.descriptor],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for row in rows
+    ]
+    try:
+        for worker in workers:
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == "ready\n"
+        for worker in workers:
+            assert worker.stdin is not None
+            worker.stdin.write("\n")
+            worker.stdin.flush()
+        said = [worker.communicate(timeout=60)[0] for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
+    assert said == ["1\n", "1\n"]
+    assert table.taken() == Places(0, 0)
+
+
+def test_a_worker_that_dies_gives_its_places_back(table: WorkerTable) -> None:
+    dying, living = table.take(now=1), table.take(now=1)
+    admission = Admission(2, counts=dying)
+    admission.admit()
+    admission.reserve("a")
+    assert Admission(2, counts=living).free == 0
+    dying.free()
+    assert Admission(2, counts=living).free == 2
 
 
 def test_the_row_of_a_dead_worker_is_used_again_under_another_name(table: WorkerTable) -> None:
