@@ -103,6 +103,9 @@ _MAY_BLOCK = [
     # Two files of this machine, now and then.
     ("os.stat", "/server/process/tls.py", "_stat"),
     ("io.TextIOWrapper.read", "/server/process/tls.py", "_read_expiry"),
+    # A server that ends removes the file of its socket.
+    ("os.stat", "/server/process/unix_socket.py", "close"),
+    ("os.unlink", "/server/process/unix_socket.py", "close"),
     # The kernel answers reads of /proc at once.
     ("io.BufferedReader.read", "prometheus_client/process_collector.py", "collect"),
     ("io.TextIOWrapper.read", "prometheus_client/process_collector.py", "collect"),

@@ -7,7 +7,7 @@ reads those.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, Final, Protocol
 
@@ -127,25 +127,42 @@ class Source(Protocol):
 
 def exposition(source: Source) -> bytes:
     """Return every metric of a server in Prometheus's text format."""
+    return exposition_of(collected(source))
+
+
+def collected(source: Source) -> Iterator[Metric]:
+    """Yield every metric of a server."""
+    yield from ServerCollector(source).collect()
+    yield from _PROCESS.collect()
+
+
+def exposition_of(metrics: Iterable[Metric]) -> bytes:
+    """Return metrics in Prometheus's text format."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(ServerCollector(source))
-    registry.register(_PROCESS)
+    registry.register(_Collected(metrics))
     return generate_latest(registry)
+
+
+class _Collected(Collector):
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = metrics
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics
 
 
 _PROCESS: Final = ProcessCollector(registry=None)
 """CPU, memory and file descriptors of the process; on Linux alone."""
 
 
-class ServerCollector(Collector):
+class ServerCollector:
     """Reads one server's counters."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
-
-    def describe(self) -> list[Metric]:
-        """Return nothing: no other collector shares this one's registry."""
-        return []
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric."""

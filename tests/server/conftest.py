@@ -20,7 +20,8 @@ import uvloop
 from mediaserver.agents import Echo
 from mediaserver.routes import Route, Routes
 from mediaserver.server.process.daemon import Daemon, load_certificates
-from mediaserver.server.process.listening import bind
+from mediaserver.server.process.listening import bind, bind_metrics
+from mediaserver.server.process.side_listener import SideListeners
 from mediaserver.server.runtime import Runtime
 from mediaserver.settings import Settings
 from mediaserver.testing import VirtualTimeLoop
@@ -94,7 +95,8 @@ async def start_daemon() -> AsyncIterator[Any]:
     async def start(*routes: Any, completely: bool = True, **options: Any) -> Served:
         settings = Settings(port=0, **options)
         runtime = Runtime(settings, Routes(*(routes or [Route(Echo)])))
-        daemon = Daemon(runtime, load_certificates(settings))
+        side = await asyncio.to_thread(SideListeners, settings, bind_metrics(settings))
+        daemon = Daemon(runtime, load_certificates(settings), side=side)
         sockets = bind(settings)
         port = sockets[0].getsockname()[1]
         task = asyncio.create_task(daemon.serve(sockets))

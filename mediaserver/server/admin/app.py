@@ -27,6 +27,7 @@ from typing import Any, Final, TypeVar, get_args
 
 import msgspec
 import structlog
+from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -50,6 +51,7 @@ from mediaserver.server.admin.commands import (
 )
 from mediaserver.server.admin.directory import Directory
 from mediaserver.server.runtime import CallState
+from mediaserver.server.trust.bearer import is_bearer
 from mediaserver.settings import Settings
 from mediaserver.settings.values import read_redirect
 from mediaserver.telemetry.metrics import CONTENT_TYPE
@@ -141,11 +143,23 @@ def create_admin_app(
     )
 
 
-class HealthEndpoints:
-    """Health and metrics of everything that a directory knows."""
+def create_metrics_app(directory: Directory, metrics_token: SecretStr | None) -> Starlette:
+    """Make the ASGI application of the port that metrics may have of their own."""
+    return Starlette(routes=HealthEndpoints(directory, metrics_token).routes(metrics=True))
 
-    def __init__(self, directory: Directory) -> None:
+
+class HealthEndpoints:
+    """Health and metrics of everything that a directory knows.
+
+    Args:
+        directory: knows it.
+        metrics_token: what a request for metrics must have; None for nothing.
+
+    """
+
+    def __init__(self, directory: Directory, metrics_token: SecretStr | None = None) -> None:
         self._directory = directory
+        self._metrics_token = metrics_token
 
     def routes(self, *, metrics: bool) -> list[Route]:
         """Return the routes."""
@@ -173,9 +187,23 @@ class HealthEndpoints:
         return PlainTextResponse(text, 503, headers=_NO_STORE)
 
     async def metrics(self, request: Request) -> Response:
-        """Reply with every metric."""
+        """Reply with every metric, if the request has the token."""
+        if refusal := without_metrics_token(request, self._metrics_token):
+            return refusal
         body = await self._directory.metrics()
         return Response(body, media_type=CONTENT_TYPE, headers=_NO_STORE)
+
+
+def without_metrics_token(request: Request, token: SecretStr | None) -> Response | None:
+    """Return the response to a request for metrics that does not have their token, or None."""
+    given = request.headers.get("authorization", "")
+    if token is None or is_bearer(given, [token.get_secret_value()]):
+        return None
+    return PlainTextResponse(
+        "/metrics needs the token of --metrics-token: Authorization: Bearer TOKEN\n",
+        401,
+        headers={"www-authenticate": "Bearer"} | _NO_STORE,
+    )
 
 
 class _Operator:

@@ -62,14 +62,12 @@ class OwnCalls:
     Args:
         runtime: the state of the process.
         control: the process itself.
-        worker: its name, after that of its node and a slash.
 
     """
 
-    def __init__(self, runtime: Runtime, control: ProcessControl, worker: str) -> None:
+    def __init__(self, runtime: Runtime, control: ProcessControl) -> None:
         self._runtime = runtime
         self._control = control
-        self._worker = worker
         self._commands = CallOperator(runtime)
         # Read once: the clocks' difference varies by a little each time that it is read.
         self._epoch = runtime.wall_clock() - runtime.clock()
@@ -96,7 +94,7 @@ class OwnCalls:
         runtime = self._runtime
         starting = not (runtime.ready and runtime.started.is_set())
         return WorkerEntry(
-            worker=self._worker,
+            worker=self._runtime.process,
             pid=os.getpid(),
             state="draining" if runtime.draining else "starting" if starting else "ready",
             calls=len(runtime.calls),
@@ -138,7 +136,7 @@ class OwnCalls:
 
     @property
     def _node(self) -> str:
-        return self._worker.partition("/")[0]
+        return self._runtime.process.partition("/")[0]
 
     def _entry(self, call: RunningCall) -> CallEntry:
         accepted, session, stream = call.accepted, call.session, call.stream
@@ -158,7 +156,7 @@ class OwnCalls:
             format=None if stream is None else str(stream.format),
             started_at=None if at is None else round(at, 3),
             seconds=0.0 if started is None else round(self._runtime.clock() - started, 3),
-            worker=self._worker,
+            worker=self._runtime.process,
             can_say=stream is not None and stream.on_say is not None,
             received_seconds=round(counters.audio_in, 3),
             sent_seconds=round(counters.audio_out, 3),

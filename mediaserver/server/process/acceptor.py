@@ -108,7 +108,8 @@ class Acceptor:
             if not spare and self._pending.poll(0):
                 self._run_out(error)
             return False
-        self._arrivals.take(sock, address[0], spare=spare)
+        # That of a Unix socket is an empty text.
+        self._arrivals.take(sock, address[0] if address else "", spare=spare)
         return True
 
     def _run_out(self, error: OSError) -> None:

@@ -26,7 +26,11 @@ Addresses: TypeAlias = Sequence[tuple[str, int]]
 
 
 def announce_addresses(
-    settings: Settings, addresses: Addresses, metrics: Addresses = (), **more: object
+    settings: Settings,
+    addresses: Addresses,
+    metrics: Addresses = (),
+    admin: Sequence[str] = (),
+    **more: object,
 ) -> None:
     """Log what is listened on, and warnings about the settings.
 
@@ -34,6 +38,7 @@ def announce_addresses(
         settings: The server's settings.
         addresses: Where calls come in.
         metrics: Where only the metrics are.
+        admin: Where operators are served.
         more: Further values for the line of each address.
 
     """
@@ -41,9 +46,11 @@ def announce_addresses(
     for address in addresses:
         url = f"{scheme}://{authority(*address)}"
         log.info("listening", url=url, version=__version__, pid=os.getpid(), **more)
+    for place in admin:
+        log.info("admin", at=place)
     for address in metrics:
         log.info("metrics", url=f"http://{authority(*address)}/metrics")
-    if settings.metrics == "auto" and not settings.metrics_shared:
+    if settings.metrics == "auto" and settings.admin == "off" and not settings.metrics_shared:
         log.info(
             "metrics are off",
             hint="this address may be public: set --metrics HOST:PORT, or --metrics-token",

@@ -20,8 +20,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from mediaserver.server.admin.app import without_metrics_token
 from mediaserver.server.runtime import Runtime
-from mediaserver.server.trust.bearer import is_bearer
 from mediaserver.server.webhooks import PATHS, WebhookEndpoints
 from mediaserver.telemetry.metrics import CONTENT_TYPE, exposition
 
@@ -47,18 +47,6 @@ def create_app(runtime: Runtime) -> Starlette:
     )
 
 
-def create_metrics_app(runtime: Runtime) -> Starlette:
-    """Make the ASGI application of the port that metrics may have of their own."""
-    endpoints = Endpoints(runtime)
-    return Starlette(
-        routes=[
-            Route("/healthz", endpoints.healthz),
-            Route("/readyz", endpoints.readyz),
-            Route("/metrics", endpoints.metrics),
-        ]
-    )
-
-
 class Endpoints:
     """The endpoints for health and metrics."""
 
@@ -80,14 +68,8 @@ class Endpoints:
 
     async def metrics(self, request: Request) -> Response:
         """Reply with every counter, if the request has the token."""
-        token = self._runtime.settings.metrics_token
-        given = request.headers.get("authorization", "")
-        if token is not None and not is_bearer(given, [token.get_secret_value()]):
-            return PlainTextResponse(
-                "/metrics needs the token of --metrics-token: Authorization: Bearer TOKEN\n",
-                401,
-                headers={"www-authenticate": "Bearer"} | _NO_STORE,
-            )
+        if refusal := without_metrics_token(request, self._runtime.settings.metrics_token):
+            return refusal
         return Response(exposition(self._runtime), media_type=CONTENT_TYPE, headers=_NO_STORE)
 
     async def not_found(self, request: Request, error: Exception) -> Response:

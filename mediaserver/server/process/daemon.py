@@ -22,18 +22,18 @@ from typing import Any, Final, cast
 
 import structlog
 import uvicorn
-from starlette.applications import Starlette
 from websockets.frames import CloseCode
 
 from mediaserver.containment import run_contained
 from mediaserver.error_lines import error_lines
 from mediaserver.handler import HandlerError
 from mediaserver.routes import Routes
+from mediaserver.server.admin.directory import OwnCalls
 from mediaserver.server.connection import StreamConnection
 from mediaserver.server.counters import ServerCounters
 from mediaserver.server.process.acceptor import Acceptor
 from mediaserver.server.process.announcing import announce_addresses, announce_routes
-from mediaserver.server.process.app import create_app, create_metrics_app
+from mediaserver.server.process.app import create_app
 from mediaserver.server.process.arrivals import Arrivals
 from mediaserver.server.process.connections import HttpConnections
 from mediaserver.server.process.descriptors import (
@@ -51,9 +51,10 @@ from mediaserver.server.process.lifespans import (
     LifespanInterruption,
     wait_for_lifespans,
 )
-from mediaserver.server.process.listening import address_of, bind, bind_metrics
+from mediaserver.server.process.listening import address_of, bind, web_address_of
 from mediaserver.server.process.memory import MemoryReturn
 from mediaserver.server.process.moving import Mover
+from mediaserver.server.process.side_listener import SideListeners
 from mediaserver.server.process.systemd import Notifier, listening_sockets
 from mediaserver.server.process.tls import Certificates
 from mediaserver.server.process.watchdog import Watchdog
@@ -88,8 +89,7 @@ class Daemon(uvicorn.Server):
     Args:
         runtime: The state of the server.
         certificates: The certificates for TLS; None for plain HTTP.
-        metrics: Sockets that listen for requests for metrics alone; by default, on the address that
-            the settings name.
+        side: The listeners for operators and metrics, which it serves and closes.
         notifier: Tells systemd about the process.
         counted: Called with the number of connections that are not streams, when it may have
             changed.
@@ -101,7 +101,7 @@ class Daemon(uvicorn.Server):
         runtime: Runtime,
         certificates: Certificates | None = None,
         *,
-        metrics: Sequence[socket.socket] | None = None,
+        side: SideListeners | None = None,
         notifier: Notifier | None = None,
         counted: Callable[[int], object] = lambda number: None,
     ) -> None:
@@ -126,7 +126,7 @@ class Daemon(uvicorn.Server):
             closing=settings.grace + CLOSE_TIMEOUT + 1,
         )
         self._watchdog = Watchdog(runtime.counters, warn_after=settings.block_warning)
-        self._metrics = bind_metrics(settings) if metrics is None else metrics
+        self._side = side
         self._notifier = notifier or Notifier({})
         self._stops = 0
         self._hung_up = False
@@ -145,6 +145,17 @@ class Daemon(uvicorn.Server):
             self._runtime.admission.close()
         if self._stops > 2:
             self.force_exit = True
+
+    def drain(self) -> bool:
+        """Do what the first SIGTERM does; return False if the server was asked to stop before."""
+        if self._stops:
+            return False
+        self.stop()
+        return True
+
+    def reload(self) -> None:
+        """Do what SIGHUP does."""
+        self._hung_up = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take a signal.
@@ -180,7 +191,7 @@ class Daemon(uvicorn.Server):
                     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
     def _hang_up(self, sig: int, frame: FrameType | None) -> None:
-        self._hung_up = True
+        self.reload()
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Run the server until it has stopped, whatever the applications' callbacks raise."""
@@ -198,11 +209,9 @@ class Daemon(uvicorn.Server):
         runtime = self._runtime
         sockets = bind(runtime.settings) if sockets is None else sockets
         runtime.started.clear()
-        self._metrics_config = uvicorn_config(
-            runtime, self._connections, app=create_metrics_app(runtime)
-        )
-        self._metrics_config.load()
         self._open(sockets)
+        if self._side is not None:
+            self._side.serve(OwnCalls(runtime, self), runtime.counters, self._spare)
         # Loading models may block for a while; what is measured of it is not the calls' lag.
         watchdog = Watchdog(ServerCounters(()), warn_after=_START_BLOCK_WARNING)
         watchdog.start()
@@ -228,7 +237,7 @@ class Daemon(uvicorn.Server):
             watchdog.stop()
         # Requests that wait for the start are told that it is not to be.
         runtime.admission.close()
-        self._stop_accepting()
+        await self._stop_accepting()
         await super().shutdown(sockets)
         self.should_exit = True
 
@@ -264,7 +273,7 @@ class Daemon(uvicorn.Server):
         if self._hung_up:
             self._notifier.reloading()
             log.info(
-                "SIGHUP taken: certificates are read again, calls go on",
+                "reloading: certificates are read again, calls go on",
                 hint="SIGTERM stops the server; other settings need a restart",
             )
         if self._certificates is not None and (self._hung_up or counter % _CERTIFICATE_TICKS == 0):
@@ -289,7 +298,7 @@ class Daemon(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the listener and the remaining connections, then the handlers' lifespans."""
         await super().shutdown(sockets)
-        self._stop_accepting()
+        await self._stop_accepting()
         try:
             settings = self._runtime.settings
             await self._wait_for(
@@ -311,7 +320,6 @@ class Daemon(uvicorn.Server):
         """Begin to take connections."""
         self._spare = SpareDescriptors(_SPARE_DESCRIPTORS)
         acceptors = [self._accept_at(sock, self.config) for sock in sockets]
-        acceptors += [self._accept_at(sock, self._metrics_config) for sock in self._metrics]
         self.servers = cast(Any, acceptors)
 
     def _start_failed(self, reasons: Sequence[str]) -> None:
@@ -321,11 +329,19 @@ class Daemon(uvicorn.Server):
     def _announce(self, sockets: Sequence[socket.socket]) -> None:
         settings = self._runtime.settings
         addresses = [address_of(sock) for sock in sockets]
-        announce_addresses(settings, addresses, [address_of(sock) for sock in self._metrics])
+        side = self._side
+        announce_addresses(
+            settings,
+            addresses,
+            [address_of(sock) for sock in side.metrics] if side else (),
+            [web_address_of(sock) for sock in side.admin] if side else (),
+        )
         announce_routes(settings, self._runtime.routes, addresses)
 
-    def _stop_accepting(self) -> None:
+    async def _stop_accepting(self) -> None:
         self._runtime.started.set()
+        if self._side is not None:
+            await self._side.close()
         self._close()
         self._watchdog.stop()
 
@@ -401,8 +417,9 @@ def run_server(settings: Settings, routes: Routes) -> int:
     certificates = load_certificates(settings)
     sockets, metrics = listening_sockets(settings)
     try:
+        side = SideListeners(settings, metrics)
         runtime = Runtime(settings, routes, has_room=is_one_free, coalesces=True)
-        daemon = Daemon(runtime, certificates, metrics=metrics, notifier=Notifier())
+        daemon = Daemon(runtime, certificates, side=side, notifier=Notifier())
         # Imported modules stay alive, so the garbage collector need not scan them again.
         gc.freeze()
         daemon.run(sockets)
@@ -421,7 +438,6 @@ def uvicorn_config(
     runtime: Runtime,
     connections: HttpConnections,
     certificates: Certificates | None = None,
-    app: Starlette | None = None,
 ) -> uvicorn.Config:
     """Return uvicorn's configuration, with this server's protocol classes."""
     settings = runtime.settings
@@ -432,7 +448,7 @@ def uvicorn_config(
         max_body_bytes=settings.max_body_bytes,
     )
     return uvicorn.Config(
-        app or create_app(runtime),
+        create_app(runtime),
         interface="asgi3",
         http=cast(
             Any,

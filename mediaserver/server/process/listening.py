@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import socket
+from pathlib import Path
 from typing import Any, Final
 
+from mediaserver.server.process.unix_socket import UnixSocket
 from mediaserver.settings import Settings
 
 
@@ -38,6 +40,28 @@ def bind_metrics(settings: Settings) -> list[socket.socket]:
         return _bind_all(*settings.metrics_address) if settings.metrics_address else []
     except BindError as error:
         raise BindError(f"--metrics: {error}") from None
+
+
+def bind_admin(settings: Settings) -> list[socket.socket]:
+    """Listen on the Unix socket or the address for operators, if there is one.
+
+    Raises:
+        BindError: It cannot be listened on.
+
+    """
+    address = settings.admin_address
+    if address is None:
+        return []
+    if isinstance(address, Path):
+        try:
+            return [UnixSocket(address, shared=settings.admin_token is not None)]
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise BindError(f"--admin: cannot listen on {address}: {reason}") from None
+    try:
+        return _bind_all(*address)
+    except BindError as error:
+        raise BindError(f"--admin: {error}") from None
 
 
 def _bind_all(host: str, port: int) -> list[socket.socket]:
@@ -97,6 +121,13 @@ def address_of(sock: socket.socket) -> tuple[str, int]:
     """Return the host and port that a socket listens on."""
     host, port = sock.getsockname()[:2]
     return host, port
+
+
+def web_address_of(sock: socket.socket) -> str:
+    """Return the URL of a listening socket without TLS, or the path of a Unix socket."""
+    if sock.family == socket.AF_UNIX:
+        return str(sock.getsockname())
+    return f"http://{authority(*address_of(sock))}"
 
 
 def authority(host: str, port: int) -> str:

@@ -37,7 +37,8 @@ async def runtime(start_runtime: Start) -> Runtime:
 
 @pytest.fixture
 def directory(runtime: Runtime) -> OwnCalls:
-    return OwnCalls(runtime, FakeControl(), "3f9a/1")
+    runtime.process = "3f9a/1"
+    return OwnCalls(runtime, FakeControl())
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ class Talker(Handler):
 
 
 def own(runtime: Runtime, control: FakeControl | None = None) -> OwnCalls:
-    return OwnCalls(runtime, control or FakeControl(), "3f9a/1")
+    runtime.process = "3f9a/1"
+    return OwnCalls(runtime, control or FakeControl())
 
 
 async def ids(directory: OwnCalls, **wanted: Any) -> list[str | None]:

@@ -492,7 +492,7 @@ async def test_a_closed_terminal_cuts_no_call(start_process: Callable[..., Any])
         await websocket.send(START)
         await asyncio.to_thread(process.wait_for, "call started")
         process.process.send_signal(signal.SIGHUP)
-        taken = "SIGHUP taken: certificates are read again, calls go on"
+        taken = "reloading: certificates are read again, calls go on"
         await asyncio.to_thread(process.wait_for, taken)
         async with asyncio.timeout(30):
             await (await websocket.ping())

@@ -1,0 +1,118 @@
+"""Asks an admin listener, from the command line of the same machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from mediaserver.settings import Settings
+
+
+_SECONDS: Final = 30.0
+"""Seconds that an answer may take: Plivo may have to be asked."""
+
+
+class AdminClientError(RuntimeError):
+    """The listener cannot be reached, or did not do what it was asked; the message says why."""
+
+
+class AdminClient:
+    """Asks one admin listener.
+
+    Args:
+        address: the path of its Unix socket, or its host and port.
+        token: the setting ``admin_token`` of the server, if it is needed.
+        transport: carries the requests, if not HTTP.
+
+    """
+
+    def __init__(
+        self,
+        address: Path | tuple[str, int],
+        *,
+        token: str | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        if isinstance(address, Path):
+            self._at, base = str(address), "http://localhost"
+            transport = transport or httpx.HTTPTransport(uds=str(address))
+        else:
+            host, port = address
+            host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+            self._at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            base = f"http://{self._at}"
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._client = httpx.Client(
+            base_url=base, transport=transport, headers=headers, timeout=_SECONDS, trust_env=False
+        )
+
+    @classmethod
+    def of(cls, settings: Settings) -> AdminClient:
+        """Make the client for the server that has these settings.
+
+        Raises:
+            AdminClientError: such a server has no admin listener.
+
+        """
+        address = settings.admin_address
+        if address is None:
+            raise AdminClientError(
+                "the server has no admin listener: set --admin, here and for the server, to the"
+                " path of a Unix socket or to HOST:PORT"
+            )
+        token = settings.admin_token
+        return cls(address, token=token.get_secret_value() if token else None)
+
+    def __enter__(self) -> AdminClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def get(self, path: str, **query: str) -> Any:
+        """Return what is at a path.
+
+        Raises:
+            AdminClientError: it cannot be had.
+
+        """
+        return self._ask("GET", path, params=query)
+
+    def post(self, path: str, body: object = None) -> Any:
+        """Have something done, and return the answer.
+
+        Raises:
+            AdminClientError: it was not done, or it is not known whether it was.
+
+        """
+        return self._ask("POST", path, **({} if body is None else {"json": body}))
+
+    def _ask(self, method: str, path: str, **more: Any) -> Any:
+        try:
+            response = self._client.request(method, path, **more)
+        except httpx.ConnectError as error:
+            raise AdminClientError(
+                f"no server can be reached at {self._at}: {error}; is it running, with this"
+                " --admin, as this user?"
+            ) from None
+        except httpx.TimeoutException:
+            raise AdminClientError(
+                f"the server at {self._at} did not answer within {_SECONDS:g} s: whether it did"
+                " what it was asked is not known"
+            ) from None
+        except httpx.HTTPError as error:
+            raise AdminClientError(f"the server at {self._at} did not answer: {error}") from None
+        try:
+            body = response.json()
+        except ValueError:
+            body = None
+        if response.is_success and body is not None:
+            return body
+        if not isinstance(body, dict) or "error" not in body:
+            raise AdminClientError(
+                f"{self._at} answered {response.status_code}, and not as an admin listener does:"
+                f" {response.text[:100]!r}"
+            )
+        raise AdminClientError(f"{body['error']}: {body.get('hint', '')}".removesuffix(": "))
