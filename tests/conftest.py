@@ -77,7 +77,6 @@ def pytest_runtest_makereport(
     return report
 
 
-@pytest.fixture(autouse=True)
 def logs_as_they_were() -> Iterator[None]:
     """Undo what a test, or the command it ran, did to the logs of the whole process."""
     root = logging.getLogger()
@@ -91,6 +90,11 @@ def logs_as_they_were() -> Iterator[None]:
     root.handlers[:] = [handler for handler in root.handlers if handler in handlers] or handlers
     root.setLevel(level)
     structlog.configure(**config)
+
+
+logs_of_a_test = pytest.fixture(autouse=True)(logs_as_they_were)
+# What a fixture for a whole module does, no test undoes.
+logs_of_a_module = pytest.fixture(autouse=True, scope="module")(logs_as_they_were)
 
 
 # Where our code may block an event loop, and why.

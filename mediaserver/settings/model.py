@@ -96,7 +96,10 @@ class EnvironmentSource(EnvSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         """Return the values of the variables that are set."""
-        empty = {variable.upper() for variable, value in os.environ.items() if not value}
+        ours = [name for name in os.environ if name.upper().startswith(ENV_PREFIX)]
+        if not ours:
+            return {}  # To look for each setting takes 3 ms.
+        empty = {name.upper() for name in ours if not os.environ[name]}
         return super().__call__() | {name: "" for name in _TOKENS if variable_of(name) in empty}
 
 
