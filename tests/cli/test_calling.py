@@ -142,7 +142,8 @@ def test_a_silence_in_mid_speech_is_shown(run: Run, monkeypatch: pytest.MonkeyPa
     assert re.fullmatch(r"1, 0\.8\d s, the longest 0\.8\d s", figures["pauses"])
 
 
-def test_ctrl_c_ends_a_call_and_keeps_what_was_heard() -> None:
+def interrupted(*arguments: str) -> tuple[int, str, str]:
+    """Return the status and the output of a command that gets Ctrl-C while its calls talk."""
     process: subprocess.Popen[str]
 
     async def interrupting(connection: ServerConnection) -> None:
@@ -157,15 +158,24 @@ def test_ctrl_c_ends_a_call_and_keeps_what_was_heard() -> None:
     with answered(interrupting) as url:
         process = subprocess.Popen(
             (
-                *(sys.executable, "-m", "mediaserver", "call", url, "--silence", "60"),
-                *("--record", "out.wav", "--report", "report.json"),
+                sys.executable,
+                "-m",
+                "mediaserver",
+                *(url if each == "URL" else each for each in arguments),
             ),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "")
+    return process.returncode, out, err
+
+
+def test_ctrl_c_ends_a_call_and_keeps_what_was_heard() -> None:
+    status, out, err = interrupted(
+        *("call", "URL", "--silence", "60", "--record", "out.wav", "--report", "report.json")
+    )
+    assert (status, err) == (130, "")
     assert "ended by  " in out
     assert read_wav("out.wav").samples[:, 1].any()
     assert json.loads(Path("report.json").read_text())["ended_by"] == "caller"
@@ -182,28 +192,11 @@ def test_ctrl_c_before_the_call_is_taken_says_so(run: Run, monkeypatch: pytest.M
 
 
 def test_ctrl_c_ends_a_load_and_its_report_is_printed() -> None:
-    process: subprocess.Popen[str]
-
-    async def interrupting(connection: ServerConnection) -> None:
-        frames = 0
-        async for _ in connection:
-            frames += 1
-            if frames == 10:
-                process.send_signal(signal.SIGINT)
-
-    with answered(interrupting) as url:
-        process = subprocess.Popen(
-            (
-                *(sys.executable, "-m", "mediaserver", "load", url, "--json"),
-                *("--calls", "3", "--ramp", "0.1", "--seconds", "60"),
-            ),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        out, err = process.communicate(timeout=60)
+    status, out, err = interrupted(
+        *("load", "URL", "--json", "--calls", "3", "--ramp", "0.1", "--seconds", "60")
+    )
     report = json.loads(out)
-    assert (process.returncode, report["interrupted"], report["made"]) == (130, True, 1)
+    assert (status, report["interrupted"], report["made"]) == (130, True, 1)
     assert "1 live" in err or "1 finished" in err
 
 
