@@ -9,10 +9,6 @@ _TRUST: Final = "Name the proxies with --trusted-proxies."
 _STOP: Final = "How long a stop takes is set by --drain-timeout."
 
 ELSEWHERE: Final = {
-    "--workers": (
-        "A process uses one core. Run one for each core, on ports of their own behind a proxy: see "
-        '"Several processes" in docs/deploying.md.'
-    ),
     "--bind": "Use --host and --port.",
     "--proxy-headers": _TRUST,
     "--forwarded-allow-ips": _TRUST,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
@@ -24,6 +25,13 @@ from mediaserver.settings import (
 
 if TYPE_CHECKING:
     from mediaserver.routes import Routes
+    from mediaserver.server.workers.duty import Duty
+
+
+_COMMAND: Final = (sys.executable, "-m", "mediaserver")
+
+CHANNEL_VARIABLE: Final = "_MEDIASERVER_CHANNEL"
+"""As in `mediaserver.server.workers.duty`, which is imported in a worker alone."""
 
 
 def serve_command(**options: Any) -> None:
@@ -39,47 +47,72 @@ def serve_command(**options: Any) -> None:
     specs: list[str] = options.pop("spec") or []
     config: Path | None = options.pop("config")
     checks: bool = options.pop("check")
-    if options.pop("reload"):
-        _serve_reloading()
+    reloads: bool = options.pop("reload")
+    flags = {**options, "handler": tuple(specs) or None}
+    if reloads:
+        _serve_reloading(flags, config)
         return
+
+    given = _duty()
     try:
-        settings = load_settings({**options, "handler": tuple(specs) or None}, config)
+        settings = load_settings(flags, config)
     except SettingsError as error:
-        fail(str(error), 2)
-    routes = _load_routes(settings)
-    if checks:
-        _check(settings, routes)
-        return
+        _refuse(str(error), given)
+    if not settings.handler:
+        _refuse(
+            "no handler is named: give one as package.module:Name or my_agent.py, such as "
+            "mediaserver.agents:Echo",
+            given,
+        )
 
     from mediaserver.handler import HandlerError
-    from mediaserver.server.process.daemon import run_server
+    from mediaserver.routes import Routes
     from mediaserver.server.process.listening import BindError
     from mediaserver.server.process.tls import TLSError
+    from mediaserver.server.workers.channel import ChannelError
 
     try:
-        status = run_server(settings, routes)
-    except (TLSError, HandlerError, BindError) as error:
-        fail(str(error), 2)
+        if settings.workers and given is None and not checks:
+            from mediaserver.server.workers.supervisor import run_supervisor
+
+            status = run_supervisor(settings, [*_COMMAND, *sys.argv[1:]])
+        else:
+            routes = Routes.load(*settings.handler, path=settings.path)
+            status = _serve(settings, routes, checks, given)
+    except (TLSError, HandlerError, BindError, ChannelError) as error:
+        _refuse(str(error), given)
     raise typer.Exit(status)
 
 
-def _load_routes(settings: Settings) -> Routes:
-    from mediaserver.handler import HandlerError
-    from mediaserver.routes import Routes
+def _duty() -> Duty | None:
+    """Return what a supervisor gave to this process; None unless it is a worker."""
+    if CHANNEL_VARIABLE not in os.environ:
+        return None
+    from mediaserver.server.workers.duty import duty
 
-    if not settings.handler:
-        fail(
-            "no handler is named: give one as package.module:Name or my_agent.py, such as "
-            "mediaserver.agents:Echo",
-            2,
-        )
-    try:
-        return Routes.load(*settings.handler, path=settings.path)
-    except HandlerError as error:
-        fail(str(error), 2)
+    return duty()
 
 
-def _check(settings: Settings, routes: Routes) -> None:
+def _serve(settings: Settings, routes: Routes, checks: bool, given: Duty | None) -> int:
+    if checks:
+        return _check(settings, routes)
+    if given is not None:
+        from mediaserver.server.workers.worker import run_worker
+
+        return run_worker(settings, routes, given)
+    from mediaserver.server.process.daemon import run_server
+
+    return run_server(settings, routes)
+
+
+def _refuse(message: str, given: Duty | None) -> NoReturn:
+    """Say what is wrong; a worker says it to its supervisor."""
+    if given is not None:
+        given.refuse(message, 2)
+    fail(message, 2)
+
+
+def _check(settings: Settings, routes: Routes) -> int:
     from mediaserver.containment import run_contained
     from mediaserver.handler import HandlerError
     from mediaserver.server.process.start_check import check_start
@@ -98,14 +131,27 @@ def _check(settings: Settings, routes: Routes) -> None:
         fail("\n".join(problems), 2)
     for route in routes.routes:
         typer.echo(f"{route.name} can be served at {route.path}")
+    return 0
 
 
-def _serve_reloading() -> None:
+def _serve_reloading(flags: dict[str, Any], config: Path | None) -> None:
     from mediaserver.server.process.reload import ReloadError, run_reloading
 
+    try:
+        workers = load_settings(flags, config).workers
+    except SettingsError:
+        # The server says it, and is started again when the file has changed.
+        workers = 0
+    if workers:
+        fail(
+            "--reload is for development, with one process: leave --workers out, or add --workers 0"
+            f" where MEDIASERVER_WORKERS or the TOML file sets {workers}. `mediaserver reload`"
+            " brings new code to a server with workers",
+            2,
+        )
     arguments = [each for each in sys.argv[1:] if each != "--reload"]
     # A developer who has just saved a file does not want to wait for calls to end.
-    command = [sys.executable, "-m", "mediaserver", *arguments, flag_of("drain_timeout"), "0"]
+    command = [*_COMMAND, *arguments, flag_of("drain_timeout"), "0"]
     try:
         run_reloading(command, Path.cwd())
     except ReloadError as error:

@@ -143,6 +143,15 @@ class Settings(BaseSettings):
     port: int = _in(
         "Server", 8000, "Port to listen on; 0 picks a free port and logs it.", ge=0, le=65535
     )
+    workers: int = _in(
+        "Server",
+        0,
+        "Worker processes, which share the port and max_calls: about one for each core. A"
+        " supervisor starts them, and gives each connection to the one that has the least to do."
+        " 0 serves everything in one process.",
+        ge=0,
+        le=64,
+    )
     path: str = _in("Server", "/stream", "Path of the media WebSocket.")
     public_url: Annotated[str | None, BeforeValidator(read_web_url)] = _in(
         "Server",
@@ -248,8 +257,8 @@ class Settings(BaseSettings):
     secret: SecretStr = _in(
         "Calls",
         None,
-        "Key that signs those tokens, at least 16 characters. By default random in each server:"
-        " set it if several servers serve one number.",
+        "Key that signs those tokens, at least 16 characters. By default random in each process:"
+        " set it if several processes serve one number.",
         default_factory=lambda: SecretStr(secrets.token_urlsafe(32)),
     )
 

@@ -74,7 +74,11 @@ def default_logs() -> None:
 
 
 def configure_logs(
-    level: LogLevel = "info", form: LogFormat = "console", stream: TextIO | None = None
+    level: LogLevel = "info",
+    form: LogFormat = "console",
+    stream: TextIO | None = None,
+    *,
+    worker: str | None = None,
 ) -> None:
     """Send every log message of the process to one stream, warnings of Python included.
 
@@ -85,6 +89,7 @@ def configure_logs(
         level: Lowest severity to log.
         form: ``console`` for people, ``json`` for one JSON object per line.
         stream: Where to write; by default standard error.
+        worker: Which of several processes logs; each line has it.
 
     """
     stream = sys.stderr if stream is None else stream
@@ -95,6 +100,8 @@ def configure_logs(
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         redact_tokens,
     ]
+    if worker is not None:
+        shared.append(_name_worker(worker))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -162,6 +169,14 @@ def cut_values(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
             if len(value) > most:
                 event[key] = f"{value[:most]}… ({len(value)} characters)"
     return event
+
+
+def _name_worker(worker: str) -> Processor:
+    def name(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event["worker"] = worker
+        return event
+
+    return name
 
 
 def _handler_of(stream: TextIO) -> logging.Handler:

@@ -6,8 +6,12 @@ from typing import TypeAlias
 
 import pytest
 
+from mediaserver.cli import serving
 from mediaserver.routes import Routes
 from mediaserver.server.process.reload import ReloadError
+from mediaserver.server.workers.channel import channel_pair, receive_message, send_message
+from mediaserver.server.workers.messages import Orders, StartFailed
+from mediaserver.server.workers.table import WorkerTable
 from mediaserver.settings import Settings, flag_of
 from tests.cli.processes import Run
 
@@ -180,3 +184,64 @@ def test_a_check_lists_what_is_wrong(run: Run, tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert result.stderr.startswith("mediaserver: unchecked.py:4: FileNotFoundError: ")
     assert result.stderr.count("\n") == 1
+
+
+def test_workers_are_supervised(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    supervised = []
+
+    def supervise(settings: Settings, command: list[str]) -> int:
+        supervised.append((settings.workers, command))
+        return 0
+
+    monkeypatch.setattr("mediaserver.server.workers.supervisor.run_supervisor", supervise)
+    monkeypatch.setattr(sys, "argv", ["mediaserver", "serve", "no.such:Handler"])
+    # Its workers import the handler.
+    result = run("serve", "no.such:Handler", "--workers", 2)
+    assert result.exit_code == 0, result.stderr
+    command = [sys.executable, "-m", "mediaserver", "serve", "no.such:Handler"]
+    assert supervised == [(2, command)]
+
+
+def test_a_supervisor_needs_the_name_of_a_handler(run: Run) -> None:
+    result = run("serve", "--workers", 2)
+    assert result.exit_code == 2
+    assert "no handler is named" in result.stderr
+
+
+def test_a_check_needs_no_workers(run: Run) -> None:
+    result = run("serve", "mediaserver.agents:Echo", "--workers", 2, "--check")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == "Echo can be served at /stream\n"
+
+
+def test_workers_are_not_for_development(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mediaserver.toml").write_text("workers = 2\n")
+    result = run("serve", "mediaserver.agents:Echo", "--reload")
+    assert result.exit_code == 2
+    assert "--workers 0" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("mediaserver.agents:Nobody",), "Nobody"),
+        (("mediaserver.agents:Echo", "--port", "99999"), "--port"),
+        ((), "no handler is named"),
+    ],
+)
+def test_a_worker_tells_its_supervisor_what_is_wrong(
+    run: Run, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], reason: str
+) -> None:
+    table = WorkerTable()
+    ours, theirs = channel_pair()
+    send_message(ours, Orders(1, "3f9a/1.1"), table.descriptor)
+    monkeypatch.setenv(serving.CHANNEL_VARIABLE, str(theirs.detach()))
+    result = run("serve", *arguments)
+    assert result.exit_code == 2
+    assert result.stderr == ""
+    message, _ = receive_message(ours)
+    assert isinstance(message, StartFailed)
+    assert reason in message.reason
+    assert message.status == 2
+    ours.close()
+    table.close()

@@ -102,6 +102,13 @@ def test_the_token_of_a_stream_url_is_redacted(stream: Any) -> None:
     assert entries(stream)[0]["url"] == "wss://h/stream?a=1&token=…&b=2"
 
 
+def test_each_line_of_a_worker_has_its_name(stream: Any) -> None:
+    configure_logs("info", "json", stream, worker="2.1")
+    structlog.get_logger().info("ready")
+    logging.getLogger("uvicorn.access").warning("a library's")
+    assert [entry["worker"] for entry in entries(stream)] == ["2.1", "2.1"]
+
+
 def raise_with_secret() -> None:
     secret = "the secret itself"
     raise RuntimeError(f"failed after {len(secret)}")

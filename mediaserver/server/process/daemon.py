@@ -365,7 +365,7 @@ class Daemon(uvicorn.Server):
                 return self.force_exit
             if phase is Phase.DRAINING:
                 runtime.admission.close()
-                if working or not idle:
+                if working or runtime.calls or runtime.admission.expected:
                     log.info(
                         "draining",
                         calls=len(runtime.calls),

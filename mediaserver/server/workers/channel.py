@@ -127,6 +127,15 @@ class Channel:
             if descriptor >= 0:
                 os.close(descriptor)
 
+    def finish(self) -> None:
+        """Read what the other side has left, and close: its process is dead.
+
+        A process of its own that still has its end does not count.
+        """
+        while not self.closed and self._read():
+            pass
+        self._lose()
+
     def _write(self) -> None:
         while self._queue:
             _, descriptor, parts = self._queue[0]
@@ -152,17 +161,18 @@ class Channel:
             else:
                 self._loop.remove_writer(self._sock.fileno())
 
-    def _read(self) -> None:
+    def _read(self) -> bool:
+        """Read what has come, and tell whether there may be more."""
         for _ in range(_AT_ONCE):
             try:
                 part, descriptor = _receive_part(self._sock)
             except (BlockingIOError, InterruptedError):
-                return
+                return False
             except OSError:
                 part, descriptor = b"", -1
             if not part:
                 self._lose()
-                return
+                return False
             self._received += part[1:]
             if part[:1] == _MORE:
                 continue
@@ -176,7 +186,8 @@ class Channel:
                 continue
             self._receive(message, descriptor)
             if self.closed:
-                return
+                return False
+        return True
 
     def _lose(self) -> None:
         if not self.closed:

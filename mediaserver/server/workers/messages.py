@@ -15,8 +15,6 @@ class ListeningAddress(msgspec.Struct, frozen=True, array_like=True):
 
     host: str
     port: int
-    metrics: bool = False
-    """Whether it has the metrics alone, without TLS."""
 
 
 class Orders(msgspec.Struct, frozen=True, array_like=True, tag=True):

@@ -1,0 +1,632 @@
+"""The supervisor: listens, hands each connection to a worker, and looks after the workers.
+
+It imports no handler. New workers read the code, the certificates and the settings anew, and old
+ones go on with theirs until their calls are over; the listening sockets stay open all the while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
+from typing import Final, Protocol, TypeAlias
+
+import structlog
+
+from mediaserver.server.process.announcing import announce_addresses
+from mediaserver.server.process.daemon import load_certificates
+from mediaserver.server.process.descriptors import EXHAUSTED, raise_descriptor_limit
+from mediaserver.server.process.listening import address_of
+from mediaserver.server.process.systemd import Notifier, listening_sockets
+from mediaserver.server.workers.balance import Balance
+from mediaserver.server.workers.channel import Channel, Unsent, channel_pair
+from mediaserver.server.workers.crew import Crew, CrewWorker, Departure
+from mediaserver.server.workers.duty import CHANNEL_VARIABLE
+from mediaserver.server.workers.messages import (
+    Ask,
+    ClientConnection,
+    Farewell,
+    Leaving,
+    ListeningAddress,
+    Move,
+    Orders,
+    Ready,
+    Replied,
+    Retire,
+    StartFailed,
+    Told,
+    UsedNonce,
+    WorkerMessage,
+)
+from mediaserver.server.workers.table import WorkerRow, WorkerState, WorkerTable
+from mediaserver.settings import Settings, variable_of
+from mediaserver.telemetry.logs import configure_logs
+
+
+log = structlog.get_logger(__name__)
+
+_TICK: Final = 0.1
+_AT_ONCE: Final = 64
+"""Connections of one listener that are accepted in one turn of the loop."""
+_LOG_INTERVAL: Final = 60.0
+_LAST_RESORT: Final = 5.0
+"""Seconds after which a process that does not end is killed: one that was told to stop at once, or
+whose start is not wanted any more."""
+_ASK_TIMEOUT: Final = 5.0
+
+
+class WorkerGoneError(Exception):
+    """A worker cannot be asked: it is dead, or does not reply in time."""
+
+
+class ReloadFailedError(Exception):
+    """The new workers could not start; the message says why. The old ones go on."""
+
+
+class StartedProcess(Protocol):
+    """A process, such as asyncio's."""
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+
+    def send_signal(self, signal: int) -> None:
+        """Send it a signal."""
+
+    async def wait(self) -> int:
+        """Wait for its end and return its status; minus the number of the signal that killed it."""
+
+
+StartProcess: TypeAlias = Callable[[int], Awaitable[StartedProcess]]
+"""Starts a worker that inherits this descriptor: its end of the channel."""
+
+
+class Employed:
+    """A worker, as its supervisor knows it.
+
+    Args:
+        member: Its place in the crew.
+        row: Its row of the table.
+
+    """
+
+    channel: Channel
+
+    def __init__(self, member: CrewWorker, row: WorkerRow) -> None:
+        self.member = member
+        self.row = row
+        self.process: StartedProcess | None = None
+        self.signals = 0
+        """How often it was told to stop."""
+        self.kill_at = float("inf")
+        self.reason: StartFailed | None = None
+        self.said_farewell = False
+        self.aborted = False
+
+    @property
+    def name(self) -> str:
+        """Its name on this machine."""
+        return self.member.name
+
+    @property
+    def reachable(self) -> bool:
+        """Whether it takes what it is sent."""
+        return not self.said_farewell and not self.channel.closed
+
+    def tell_to_stop(self, times: int) -> None:
+        """Have it do what SIGTERM does, if it was told so less often."""
+        if self.signals < times:
+            self.signals += 1
+            self.signal(signal.SIGTERM)
+
+    def signal(self, number: int) -> None:
+        """Send a signal, if its process lives."""
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(number)
+
+
+class Supervisor:
+    """The supervisor of a machine's workers, on the running event loop.
+
+    The first SIGTERM or SIGINT lets the workers drain, the second has them close their calls, and
+    the third ends them at once. SIGHUP replaces them by new ones.
+
+    Args:
+        size: How many workers serve at a time.
+        listeners: The listening sockets, and the addresses that the workers know them by.
+        start: Starts the process of a worker.
+        notifier: Tells systemd about the process.
+        ready: Called once, when the first workers take calls.
+
+    """
+
+    def __init__(
+        self,
+        size: int,
+        listeners: Sequence[tuple[socket.socket, ListeningAddress]],
+        start: StartProcess,
+        *,
+        notifier: Notifier | None = None,
+        ready: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.crew = Crew(size)
+        self.table = WorkerTable()
+        self.workers: dict[str, Employed] = {}
+        """Those that live, by name."""
+        self.machine = secrets.token_hex(2)
+        """The first part of the names of all workers."""
+        self.deaths: Counter[str] = Counter()
+        """Workers that died unasked, by what ended them: ``status 1``, ``signal 9``."""
+        self.reloads: Counter[str] = Counter()
+        """Reloads, by outcome: ``done``, ``failed``."""
+        self._listeners = listeners
+        self._start = start
+        self._notifier = notifier or Notifier({})
+        self._ready = ready
+        self._balance = Balance()
+        self._loop = asyncio.get_running_loop()
+        self._stops = 0
+        self._status = 0
+        self._accepting = False
+        self._logged = float("-inf")
+        self._over = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        # Those who wait for a generation to serve.
+        self._reloading: list[tuple[int, asyncio.Future[str | None]]] = []
+        # The generations of which a worker says what is served.
+        self._announced: set[int] = set()
+        self._asked: dict[int, asyncio.Future[bytes]] = {}
+
+    # What others ask of it
+
+    def stop(self) -> None:
+        """Do the same as a signal."""
+        self._stops += 1
+        self._notifier.stopping()
+        self.crew.stop()
+        self._end_reloads("the server is stopping")
+        log.info(
+            ("stopping", "closing calls", "stopping at once")[min(self._stops, 3) - 1],
+            workers=len(self.workers),
+        )
+        for worker in tuple(self.workers.values()):
+            worker.tell_to_stop(self._stops)
+            if self._stops > 2:
+                worker.kill_at = min(worker.kill_at, self._loop.time() + _LAST_RESORT)
+        self._end_if_alone()
+
+    def request_reload(self) -> None:
+        """Replace the workers by new ones, as SIGHUP does."""
+        self._begin_reload()
+
+    async def reload(self) -> None:
+        """Replace the workers by new ones, and wait until those take the calls.
+
+        Raises:
+            ReloadFailedError: They could not start.
+
+        """
+        generation = self._begin_reload()
+        if generation is None:
+            raise ReloadFailedError("the server is stopping")
+        done: asyncio.Future[str | None] = self._loop.create_future()
+        self._reloading.append((generation, done))
+        if (failure := await done) is not None:
+            raise ReloadFailedError(failure)
+
+    def _begin_reload(self) -> int | None:
+        """Begin a reload, and return the generation that is to serve; None while it stops."""
+        if self.crew.stopping:
+            return None
+        at_once = self.crew.reload()
+        if at_once:
+            self._notifier.reloading()
+            log.info("reloading", generation=self.crew.starting)
+            self._employ()
+            return self.crew.starting
+        log.info("reloading once the workers that are starting are ready")
+        return self.crew.starting + 1
+
+    async def ask(self, name: str, body: bytes) -> bytes:
+        """Ask a worker something, and return its reply.
+
+        Raises:
+            WorkerGoneError: There is no such worker, or it does not reply.
+
+        """
+        worker = self.workers.get(name)
+        number = secrets.randbits(48)
+        if worker is None or not worker.channel.send(Ask(number, body)):
+            raise WorkerGoneError(f"there is no worker {name}")
+        reply: asyncio.Future[bytes] = self._loop.create_future()
+        self._asked[number] = reply
+        try:
+            async with asyncio.timeout(_ASK_TIMEOUT):
+                return await reply
+        except TimeoutError:
+            raise WorkerGoneError(
+                f"worker {name} did not reply within {_ASK_TIMEOUT:g} s"
+            ) from None
+        finally:
+            del self._asked[number]
+
+    # Its life
+
+    async def run(self) -> int:
+        """Run until the last worker has ended, and return the exit status."""
+        with self._signals_taken():
+            self._employ()
+            while not self._over.is_set():
+                self._tick()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._over.wait(), _TICK)
+        self._accept_no_more()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        self.table.close()
+        log.info("stopped", status=self._status)
+        return self._status
+
+    @contextlib.contextmanager
+    def _signals_taken(self) -> Iterator[None]:
+        taken: list[tuple[int, Callable[[], None]]] = [
+            (signal.SIGTERM, self.stop),
+            (signal.SIGINT, self.stop),
+        ]
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+            # Under nohup it stays ignored.
+            taken.append((signal.SIGHUP, self.request_reload))
+        for number, action in taken:
+            self._loop.add_signal_handler(number, action)
+        try:
+            yield
+        finally:
+            for number, _ in taken:
+                self._loop.remove_signal_handler(number)
+
+    def _tick(self) -> None:
+        now, beat = self._loop.time(), time.monotonic_ns()
+        self._employ()
+        for worker in tuple(self.workers.values()):
+            if now >= worker.kill_at:
+                worker.kill_at = float("inf")
+                worker.signal(signal.SIGKILL)
+            if worker.row.state is WorkerState.DRAINING:
+                # Somebody else has asked it to go.
+                self.crew.leave(worker.name)
+            watchdog = self._notifier.watchdog
+            if watchdog is not None and self._is_blocked(worker, beat, watchdog):
+                self._abort(worker)
+        self._accept_if_possible()
+        if self._is_alive(beat):
+            calls = sum(each.row.active for each in self.workers.values())
+            doing = "draining" if self._stops else "reloading" if self.crew.reloading else "serving"
+            self._notifier.alive(f"{doing} {calls} calls with {len(self.workers)} workers")
+
+    def _is_alive(self, beat: int) -> bool:
+        """Tell whether not all workers stand still."""
+        watchdog = self._notifier.watchdog
+        takers = [self.workers[each.name] for each in self.crew.takers()]
+        return (
+            watchdog is None
+            or not takers
+            or not all(self._is_blocked(each, beat, watchdog) for each in takers)
+        )
+
+    def _is_blocked(self, worker: Employed, beat: int, seconds: float) -> bool:
+        started = worker.row.state in (WorkerState.READY, WorkerState.DRAINING)
+        return started and beat - worker.row.beat > seconds * 1e9
+
+    def _abort(self, worker: Employed) -> None:
+        """End a worker whose loop has stood still: nobody but its own callers is harmed."""
+        if worker.aborted:
+            return
+        worker.aborted = True
+        log.error(
+            "worker is blocked and is ended",
+            worker=worker.name,
+            calls=worker.row.active,
+            seconds=self._notifier.watchdog,
+            hint="WatchdogSec= of the systemd unit sets the limit",
+        )
+        worker.signal(signal.SIGABRT)
+        worker.kill_at = self._loop.time() + _LAST_RESORT
+
+    # Workers
+
+    def _employ(self) -> None:
+        """Start the workers that are missing."""
+        for _ in range(self.crew.starts(self._loop.time())):
+            announces = self.crew.starting not in self._announced
+            try:
+                row = self.table.take(time.monotonic_ns())
+                ours, theirs = channel_pair()
+            except (LookupError, OSError) as error:
+                name = "none"
+                self.crew.started(name, self._loop.time())
+                self._let_go(name, 1, StartFailed(f"a worker cannot be started: {error}", 1), 0)
+                return
+            self._announced.add(self.crew.starting)
+            worker = Employed(self.crew.started(row.name, self._loop.time()), row)
+            self.workers[worker.name] = worker
+            worker.channel = Channel(
+                ours, partial(self._receive, worker), partial(self._lose, worker)
+            )
+            orders = Orders(
+                row.index,
+                f"{self.machine}/{row.name}",
+                tuple(address for _, address in self._listeners),
+                announces,
+            )
+            worker.channel.send(orders, os.dup(self.table.descriptor))
+            task = self._loop.create_task(self._watch(worker, theirs), name=f"worker {row.name}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _watch(self, worker: Employed, theirs: socket.socket) -> None:
+        """Start the process of a worker, and wait for its end."""
+        status = 1
+        try:
+            with theirs:
+                worker.process = await self._start(theirs.fileno())
+            if worker.signals:
+                worker.signal(signal.SIGTERM)
+            status = await worker.process.wait()
+        except OSError as error:
+            worker.reason = StartFailed(f"a process cannot be started: {error.strerror}", status)
+        # What it said last may not have been read.
+        worker.channel.finish()
+        del self.workers[worker.name]
+        calls = worker.row.active
+        worker.row.free()
+        self._let_go(worker.name, status, worker.reason, calls)
+
+    def _let_go(self, name: str, status: int, failed: StartFailed | None, calls: int) -> None:
+        """Do what the end of a worker requires."""
+        departure = self.crew.ended(name, self._loop.time())
+        cause = f"signal {-status}" if status < 0 else f"status {status}"
+        reason = failed.reason if failed else f"the worker ended before it was ready, with {cause}"
+        match departure:
+            case Departure.EXPECTED:
+                if status > 0:
+                    log.warning("worker ended with an error", worker=name, status=status)
+                    self._status = self._status or status
+            case Departure.LOST:
+                self.deaths[cause] += 1
+                log.error("worker died", worker=name, by=cause, calls=calls)
+            case Departure.FAILED_START:
+                self.deaths[cause] += 1
+                for line in reason.splitlines():
+                    log.error("worker did not start", worker=name, reason=line)
+            case Departure.FAILED_RELOAD:
+                self.reloads["failed"] += 1
+                for line in reason.splitlines():
+                    log.error("reload failed", reason=line, hint="the old workers go on")
+                self._end_reloads(reason)
+                for member in self.crew.given_up():
+                    self._send_away(self.workers[member.name])
+                self._notifier.ready()
+            case Departure.FAILED_FIRST:
+                for line in reason.splitlines():
+                    log.error("startup failed", reason=line)
+                self._status = failed.status if failed else max(status, 1)
+                self.crew.stop()
+                for each in tuple(self.workers.values()):
+                    self._send_away(each)
+        self._employ()
+        self._end_if_alone()
+
+    def _send_away(self, worker: Employed) -> None:
+        """Stop a worker whose start is not wanted any more."""
+        self.crew.leave(worker.name)
+        worker.tell_to_stop(1)
+        worker.kill_at = min(worker.kill_at, self._loop.time() + _LAST_RESORT)
+
+    def _end_if_alone(self) -> None:
+        if self.crew.stopping and not self.workers:
+            self._over.set()
+
+    def _end_reloads(self, failure: str | None = None) -> None:
+        """Tell those who wait for a reload that it is over."""
+        for generation, done in tuple(self._reloading):
+            if failure is None and generation > self.crew.serving:
+                continue
+            self._reloading.remove((generation, done))
+            if not done.done():
+                done.set_result(failure)
+
+    # Messages
+
+    def _receive(self, worker: Employed, message: WorkerMessage, descriptor: int) -> None:
+        match message:
+            case Ready():
+                self._welcome(worker)
+            case StartFailed():
+                worker.reason = message
+            case Leaving():
+                self.crew.leave(worker.name)
+                worker.said_farewell = True
+                worker.channel.send(Farewell())
+            case Move():
+                self._move(worker, message, descriptor)
+            case Told() | UsedNonce():
+                for other in self.workers.values():
+                    if other is not worker and other.reachable:
+                        other.channel.send(message)
+            case Replied():
+                reply = self._asked.get(message.number)
+                if reply is not None and not reply.done():
+                    reply.set_result(message.body)
+            case _:
+                log.error("unexpected message of a worker", kind=type(message).__name__)
+
+    def _welcome(self, worker: Employed) -> None:
+        """Note that a worker is ready; the last one of a generation relieves the older ones."""
+        before = self.crew.serving
+        for each in self.crew.ready(worker.name):
+            old = self.workers[each.name]
+            self.crew.leave(old.name)
+            # It will have told itself to stop.
+            old.signals = max(old.signals, 1)
+            old.channel.send(Retire())
+        if self.crew.serving != before:
+            if before:
+                self.reloads["done"] += 1
+                log.info("reloaded", generation=self.crew.serving, workers=self.crew.size)
+            else:
+                self._ready()
+            self._end_reloads()
+            self._notifier.ready()
+            self._employ()
+        self._accept_if_possible()
+
+    def _move(self, sender: Employed, move: Move, descriptor: int) -> None:
+        """Bring a connection to the worker that prepared its call; back, if that one is gone."""
+        machine, _, name = move.to.rpartition("/")
+        target = self.workers.get(name) if machine == self.machine else None
+        for worker in (target, sender):
+            if worker is not None and self._hand(worker, move.connection, descriptor):
+                return
+        self._give(move.connection, descriptor)
+
+    def _lose(self, worker: Employed, unsent: Unsent) -> None:
+        """Give to others what did not reach a worker that is gone."""
+        for message, descriptor in unsent:
+            if isinstance(message, ClientConnection):
+                self._give(message, descriptor)
+            elif descriptor >= 0:
+                os.close(descriptor)
+
+    # Connections
+
+    def _hand(self, worker: Employed, connection: ClientConnection, descriptor: int) -> bool:
+        if not (worker.reachable and worker.channel.send(connection, descriptor)):
+            return False
+        self._balance.sent(worker.row)
+        return True
+
+    def _give(self, connection: ClientConnection, descriptor: int) -> None:
+        """Give a connection to whichever worker has the least to do."""
+        worker = self._choose()
+        if descriptor >= 0 and (worker is None or not self._hand(worker, connection, descriptor)):
+            os.close(descriptor)
+
+    def _choose(self) -> Employed | None:
+        takers = {}
+        for member in self.crew.takers():
+            worker = self.workers.get(member.name)
+            if worker is not None and worker.reachable:
+                takers[worker.row.index] = worker
+        if not self.crew.serving and any(
+            worker.row.state is WorkerState.STARTING for worker in takers.values()
+        ):
+            # The first workers begin together: whoever is the fastest would get all that waits.
+            return None
+        chosen = self._balance.choose(
+            [worker.row for worker in takers.values()], time.monotonic_ns()
+        )
+        return None if chosen is None else takers[chosen.index]
+
+    def _accept(self, index: int) -> None:
+        sock = self._listeners[index][0]
+        for _ in range(_AT_ONCE):
+            if (worker := self._choose()) is None:
+                # The connections wait in the kernel.
+                self._accept_no_more()
+                return
+            try:
+                client, address = sock.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                # Other errors are those of a connection that is gone already: see accept(2).
+                if error.errno in EXHAUSTED:
+                    self._run_out(error)
+                    return
+                continue
+            connection = ClientConnection(index, address[:2])
+            descriptor = client.detach()
+            if not self._hand(worker, connection, descriptor):
+                os.close(descriptor)
+
+    def _run_out(self, error: OSError) -> None:
+        if self._loop.time() - self._logged >= _LOG_INTERVAL:
+            self._logged = self._loop.time()
+            log.error(
+                "no file descriptor left for a connection",
+                error=error.strerror,
+                hint="raise the limit of open files (ulimit -n, LimitNOFILE)",
+            )
+        self._accept_no_more()
+
+    def _accept_if_possible(self) -> None:
+        if not self._accepting and self._choose() is not None:
+            self._accepting = True
+            for index, (sock, _) in enumerate(self._listeners):
+                sock.setblocking(False)
+                self._loop.add_reader(sock.fileno(), self._accept, index)
+
+    def _accept_no_more(self) -> None:
+        if self._accepting:
+            self._accepting = False
+            for sock, _ in self._listeners:
+                self._loop.remove_reader(sock.fileno())
+
+
+def run_supervisor(settings: Settings, command: Sequence[str]) -> int:
+    """Run a supervisor until it is asked to stop, and return the exit status.
+
+    Args:
+        settings: Its settings. Workers read their own.
+        command: The command line of a worker.
+
+    Raises:
+        BindError: An address cannot be listened on.
+        ChannelError: This system cannot have workers.
+        TLSError: The certificate files cannot be used.
+
+    """
+    configure_logs(settings.log_level, settings.log_format)
+    for end in channel_pair():
+        end.close()
+    raise_descriptor_limit()
+    load_certificates(settings)
+    notifier = Notifier()
+    calls, metrics = listening_sockets(settings)
+    listeners = [(sock, ListeningAddress(*address_of(sock))) for sock in calls]
+    environment = dict(os.environ)
+    if settings.secret_is_random:
+        environment[variable_of("secret")] = settings.secret.get_secret_value()
+
+    async def start(descriptor: int) -> StartedProcess:
+        return await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            pass_fds=[descriptor],
+            env=environment | {CHANNEL_VARIABLE: str(descriptor)},
+            # Ctrl-C in a terminal is for the supervisor, which tells its workers.
+            start_new_session=True,
+        )
+
+    def ready() -> None:
+        addresses = [address_of(sock) for sock in calls]
+        shown = [address_of(sock) for sock in metrics]
+        announce_addresses(settings, addresses, shown, workers=settings.workers)
+
+    async def run() -> int:
+        supervisor = Supervisor(settings.workers, listeners, start, notifier=notifier, ready=ready)
+        return await supervisor.run()
+
+    try:
+        return asyncio.run(run())
+    finally:
+        for sock in (*calls, *metrics):
+            sock.close()
