@@ -11,10 +11,12 @@ import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 from uuid import uuid4
@@ -38,6 +40,7 @@ from benchmarks.linux import pin_child, resident_bytes
 from benchmarks.load import Server
 from benchmarks.processes import ROOT, BenchmarkError, running, stop
 from benchmarks.rig import undisturbed
+from benchmarks.servers.beside_attackers import BUSIEST
 from benchmarks.servers.speech import RATE, speech
 from mediaserver.sandbox import CallEnded, CallFailed, Phone
 
@@ -48,6 +51,11 @@ OPENED_GOAL_MS = 100.0
 """Time in which `/answer` and the upgrade are to succeed, in milliseconds."""
 LATE_LIMIT_MS = 15.0
 """If the phone's own ticks were this late, it cannot tell who caused a gap."""
+
+TICK_MS = 20.0
+"""Between two ticks of the phone an echo must come back."""
+TURNS_OF_AN_ECHO = 3
+"""Turns of the server's loop: the frame is read, the handler runs, the answer is written."""
 
 LEAD_SECONDS = 0.7
 """Seconds of attack before the honest call."""
@@ -64,6 +72,7 @@ class Row(msgspec.Struct):
         heard: percent of its own echo that the caller heard.
         underrun_ms: silence in it.
         late_ms: the longest that one of the phone's ticks came late.
+        busy_ms: the most CPU time of the server's event loop from one timer to the next.
         megabytes: by how much the server's memory grew.
         attack: what the attacker did.
         failed: why there was no call, or why it ended.
@@ -75,6 +84,7 @@ class Row(msgspec.Struct):
     heard: float = 0.0
     underrun_ms: float = 0.0
     late_ms: float = 0.0
+    busy_ms: float = 0.0
     megabytes: float = 0.0
     attack: Tally = msgspec.field(default_factory=Tally)
     failed: str = ""
@@ -104,6 +114,7 @@ class Report(Findings):
             "heard\n%",
             "underrun\nms",
             "phone late\nms",
+            "loop busy\nms",
             "server grew\nMB",
             "attacker's\nconnections",
             "it sent\nMB",
@@ -119,6 +130,7 @@ class Report(Findings):
                 f"{row.heard:.1f}",
                 f"{row.underrun_ms:.1f}",
                 f"{row.late_ms:.1f}",
+                f"{row.busy_ms:.1f}",
                 f"{row.megabytes:.1f}",
                 f"{row.attack.connections:,}",
                 f"{row.attack.megabytes:.1f}",
@@ -145,10 +157,14 @@ class Benchmark(Experiments):
         # In a quick run, attackers share a server.
         self._shared: contextlib.ExitStack | None = None
         self._servers: dict[bool, Server] = {}
+        self._busiest = Path()
 
     def run(self) -> None:
         """Run one attacker after the other."""
         with contextlib.ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            self._busiest = Path(folder, "seconds")
+            os.environ[BUSIEST] = str(self._busiest)
             self._shared = stack if self.chosen.quick else None
             self.perform({name: partial(self._beside, name) for name in ATTACKERS}, self.report)
 
@@ -178,11 +194,13 @@ class Benchmark(Experiments):
         with self._server(log_unread=attacker == UNREAD) as server:
             row = Row(attacker)
             before = resident_bytes(server.pid)
+            self._busiest.unlink(missing_ok=True)
             attack = self._attack(attacker, server, LEAD_SECONDS + seconds + TAIL_SECONDS + 0.5)
             try:
                 time.sleep(LEAD_SECONDS)
                 undisturbed(call(server, row, seconds))
                 output, errors = attack.communicate(timeout=seconds + 20)
+                row.busy_ms = self._busy_ms()
                 row.megabytes = (resident_bytes(server.pid) - before) / 1e6
             except subprocess.TimeoutExpired:
                 raise BenchmarkError("the attacker did not stop") from None
@@ -197,6 +215,12 @@ class Benchmark(Experiments):
         self.say(f"{attacker}: heard {row.heard:.1f} %, underrun {row.underrun_ms:.1f} ms")
         self._doubt(row)
 
+    def _busy_ms(self) -> float:
+        try:
+            return round(float(self._busiest.read_text()) * 1000, 1)
+        except FileNotFoundError:  # no stream has started
+            return 0.0
+
     def _doubt(self, row: Row) -> None:
         doubts = self.report.doubts
         if row.failed:
@@ -205,6 +229,11 @@ class Benchmark(Experiments):
             doubts.append(
                 f"{row.attacker}: the phone was late by {row.late_ms:.0f} ms; "
                 "an underrun may be its own"
+            )
+        if row.underrun_ms and 0 < TURNS_OF_AN_ECHO * row.busy_ms < TICK_MS:
+            doubts.append(
+                f"{row.attacker}: the server's loop was busy for at most {row.busy_ms:.1f} ms; "
+                "an underrun is more likely the machine's or the phone's"
             )
         if not row.attack.connections and row.attacker != "nobody":
             doubts.append(f"{row.attacker}: it could not connect, so nothing was attacked")

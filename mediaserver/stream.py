@@ -67,8 +67,8 @@ class Stream:
         account_id: the account that the call belongs to, or an empty string.
         caller: the caller's number, if the answer webhook gave it.
         called: the number that was dialled, if the answer webhook gave it.
-        answer: the answer webhook's request, if this server answered the call. If another process
-            of the server answered it, only the ids, the numbers and the direction are known.
+        answer: the answer webhook's request, if this server answered the call. If another server
+            answered it, only the ids, the numbers and the direction are known.
         format: the audio format of the stream, in both directions.
         tracks: the tracks that Plivo streams here.
         extra_headers: the ``extraHeaders`` that the answer XML set. Metadata, not authentication.

@@ -14,11 +14,13 @@ The caller of those calls speaks for a second and presses a key; and, in a secon
 once. The handlers of ``python raises`` end in an exception, and their first call is the only one.
 """
 
+import argparse
 import ast
 import asyncio
 import configparser
 import contextlib
 import inspect
+import json
 import re
 import shlex
 import socket
@@ -44,7 +46,7 @@ from mediaserver import cli, settings
 from mediaserver.call import StreamCounters
 from mediaserver.handler import Handler
 from mediaserver.plivo import CallRequest, PlivoClient
-from mediaserver.routes import Routes
+from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import CallEnded
 from mediaserver.sandbox.account import Account
 from mediaserver.sandbox.calls.services import ExchangeOptions
@@ -52,12 +54,16 @@ from mediaserver.sandbox.people.dialplan import Dialplan
 from mediaserver.sandbox.people.person import Person
 from mediaserver.sandbox.people.script import person_from_text
 from mediaserver.sandbox.platform import Sandbox, SandboxOptions
+from mediaserver.server.admin.app import OUTCOMES
+from mediaserver.server.admin.directory import OwnCalls
 from mediaserver.server.counters import ServerCounters
 from mediaserver.server.process.daemon import HTTP_CLOSE_TIMEOUT
+from mediaserver.server.runtime import Runtime
 from mediaserver.server.server_call import CLOSE_TIMEOUT
 from mediaserver.settings import ENV_PREFIX, Settings
 from mediaserver.telemetry.metrics import exposition
 from mediaserver.testing import joined, run_virtual
+from tests.server.admin.live import FakeControl, Live, client_of
 
 
 ROOT = Path(__file__).parent.parent
@@ -394,6 +400,79 @@ def test_the_table_of_metrics_has_each_of_them() -> None:
 def test_metrics_that_are_named_exist(page: Any) -> None:
     named = re.findall(r"\bmediaserver_[a-z_]+\b", page.read_text("utf-8"))
     assert set(named) <= exposed_metrics()
+
+
+# What operators ask
+
+
+def curl_lines(page: Any) -> Iterator[tuple[list[str], Any]]:
+    """Return the command lines of curl on a page, each with the JSON that follows it, or None."""
+    pattern = r"^((?:    [^\n]+\n)+)(?:\n```json\n(.*?)^```)?"
+    for block, answer in re.findall(pattern, page.read_text("utf-8"), re.M | re.S):
+        for line in re.sub(r"\\\n\s*", "", block).splitlines():
+            if line.startswith("    curl "):
+                yield shlex.split(line)[1:], json.loads(answer) if answer else None
+
+
+def alike(shown: Any, answered: Any) -> bool:
+    """Tell whether an answer has the form of the one that is shown: texts are equal."""
+    if isinstance(shown, dict):
+        return list(shown) == list(answered) and all(
+            name in ("started_at", "worker") or alike(shown[name], answered[name]) for name in shown
+        )
+    if isinstance(shown, list):
+        return len(shown) == len(answered) and all(map(alike, shown, answered))
+    if isinstance(shown, str):
+        return re.sub(r"\d", "0", shown) == re.sub(r"\d", "0", answered)
+    return type(shown) is type(answered)
+
+
+def test_operators_are_answered_as_the_page_says() -> None:
+    page = ROOT / "docs/operating.md"
+    lines = list(curl_lines(page))
+    assert len(lines) > 8
+    sockets, urls = [line[0][1] for line in lines], [line[0][-1] for line in lines]
+    assert set(sockets) == {"/run/mediaserver/admin.sock"}
+    assert any("/calls" in url for url in urls)
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("--unix-socket")
+    parser.add_argument("-X", default="GET")
+    parser.add_argument("-d")
+    parser.add_argument("url")
+
+    class Greeting(Handler):
+        async def on_say(self, text: str) -> None:
+            await asyncio.Event().wait()
+
+    Greeting.__qualname__ = "Greeting"
+
+    async def ask() -> None:
+        clock = asyncio.get_running_loop().time
+        runtime = Runtime(Settings(), Routes(Route(Greeting)), clock=clock)
+        await runtime.startup()
+        shown = lines[1][1]["calls"][0]
+        live = Live(runtime, shown["call_id"], shown["stream_id"])
+        await asyncio.sleep(0.1)
+        async with client_of(OwnCalls(runtime, FakeControl())) as client:
+            for words, answer in lines:
+                await live.stream.play(bytes(4160))
+                given = parser.parse_args(words)
+                response = await client.request(given.X, given.url, content=given.d)
+                assert response.is_success is (answer is None or "error" not in answer), words
+                assert answer is None or alike(answer, response.json()), (words, response.text)
+        live.call.lost("")
+        await asyncio.sleep(0.1)
+        await runtime.shutdown()
+
+    run_virtual(ask())
+
+
+def test_the_table_of_errors_has_each_status() -> None:
+    text = (ROOT / "docs/operating.md").read_text("utf-8")
+    listed: dict[str, int] = {}
+    for status, outcomes in re.findall(r"^\| (\d{3}) \| (.*?) \|", text, re.M):
+        listed |= dict.fromkeys(re.findall(r"`(\w+)`", outcomes), int(status))
+    assert listed == {name: status for name, status in OUTCOMES.items() if status >= 400}
 
 
 # Deployment files

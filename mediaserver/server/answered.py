@@ -2,8 +2,8 @@
 
 The token in the stream URL has the numbers and the direction of a call. The rest of the answer
 request is kept here for as long as the token is valid, which keeps stream URLs short and personal
-data out of their logs. If several processes share a number, another process may get the stream than
-got the webhook; its handler knows only what is in the token.
+data out of their logs. Where the stream cannot be brought to the process that got the webhook, its
+handler knows only what is in the token.
 """
 
 from __future__ import annotations

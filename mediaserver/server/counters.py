@@ -30,8 +30,8 @@ class ServerCounters:
         """Streams whose connection was lost."""
         self.streams_reopened = 0
         """Lost streams that were opened again in time."""
-        self.streams_moved = 0
-        """Streams that were brought to the process that prepared their call."""
+        self.connections_moved = 0
+        """Streams and webhooks that were brought to the process that their URL names."""
         self.ended = EndedCalls()
         """Calls that have ended, by handler."""
         self.certificate_expires: float | None = None

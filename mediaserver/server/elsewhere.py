@@ -1,38 +1,43 @@
-"""Decides whether another process serves a stream: the one that prepared its call.
+"""Decides whether another process serves a request: the one that its URL names.
 
-That process has the handler whose `on_answer` ran, the whole answer request and the reserved place;
-and if the stream was lost, its handler waits there.
+The token of a stream names the process that prepared the call. That process has the handler whose
+`on_answer` ran, the whole answer request and the reserved place; and if the stream was lost, its
+handler waits there. The URLs of a call that was dialled name the process that dialled it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 from urllib.parse import parse_qsl
 
 from mediaserver.server.trust.tokens import TOKEN_PARAMETER, TokenError, unseal
 
 
+PROCESS_PARAMETER: Final = "process"
+"""Name of the query parameter of a webhook that names the process to which its call belongs."""
+
+
 @dataclass(frozen=True, slots=True)
 class MoveTo:
-    """A process of this machine serves the stream: the connection is moved to it."""
+    """A process of this machine serves the request: the connection is moved to it."""
 
     process: str
     """Its name, as in `Runtime.process`."""
 
 
 Elsewhere: TypeAlias = MoveTo
-"""Where a stream is served that is not served here."""
+"""Where a request is served that is not served here."""
 
 
 def elsewhere(
     query_string: str, *, own: str, reaches: Callable[[str], bool], secret: str, now: float
 ) -> Elsewhere | None:
-    """Return where a stream is served; None for here.
+    """Return where a request is served; None for here.
 
-    A stream is served here if its URL has no valid token, if the token names no process, or if that
-    process is gone.
+    It is served here if its URL names no process, or one that is gone. If there is a token, it
+    alone counts, and only if it is valid.
 
     Args:
         query_string: The query of its URL.
@@ -42,13 +47,13 @@ def elsewhere(
         now: Seconds since the epoch.
 
     """
-    token = dict(parse_qsl(query_string, keep_blank_values=True)).get(TOKEN_PARAMETER)
-    if token is None:
-        return None
-    try:
-        process = unseal(token, secret, now).process
-    except TokenError:
-        return None
+    query = dict(parse_qsl(query_string, keep_blank_values=True))
+    token, process = query.get(TOKEN_PARAMETER), query.get(PROCESS_PARAMETER)
+    if token is not None:
+        try:
+            process = unseal(token, secret, now).process
+        except TokenError:
+            return None
     if process is None or process == own or not reaches(process):
         return None
     return MoveTo(process)

@@ -44,8 +44,9 @@ class _Prepared:
 class PreparedHandlers:
     """Handlers whose `on_answer` was called and whose stream has not come yet.
 
-    The process that got the webhook keeps them. If another process gets the stream, it creates a
-    new handler, without `on_answer`, and the one kept here is stopped after `seconds`.
+    The process that got the webhook keeps them. Other workers bring the stream to it. A server that
+    does not know it creates a new handler, without `on_answer`, and the one kept here is stopped
+    after `seconds`.
 
     Args:
         routes: the server's routes, for what their handlers share.

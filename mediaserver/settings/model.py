@@ -257,8 +257,8 @@ class Settings(BaseSettings):
     secret: SecretStr = _in(
         "Calls",
         None,
-        "Key that signs those tokens, at least 16 characters. By default random in each process:"
-        " set it if several processes serve one number.",
+        "Key that signs those tokens, at least 16 characters. By default random in each server:"
+        " set it if several servers serve one number.",
         default_factory=lambda: SecretStr(secrets.token_urlsafe(32)),
     )
 

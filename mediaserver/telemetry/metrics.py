@@ -87,7 +87,7 @@ class Figures(Protocol):
     dead_peers: int
     streams_lost: int
     streams_reopened: int
-    streams_moved: int
+    connections_moved: int
     accept_failures: int
     tls_failures: int
     connections_dropped: Counter[str]
@@ -205,9 +205,9 @@ class ServerCollector:
             counters.streams_reopened,
         )
         yield _counter(
-            "streams_moved",
-            "Streams that were brought to the process that prepared their call.",
-            counters.streams_moved,
+            "connections_moved",
+            "Streams and webhooks that were brought to the process of their call.",
+            counters.connections_moved,
         )
         yield _counter(
             "accept_failures",

@@ -17,8 +17,8 @@ def decide(query: str, *, alive: Container[str] = (OTHER,), now: float = 0.0) ->
     return elsewhere(query, own=OWN, reaches=alive.__contains__, secret=SECRET, now=now)
 
 
-def query(process: str | None, secret: str = SECRET, **more: str) -> str:
-    token = seal(Claims("call-1", None, None, 1_000, process=process), secret)
+def query(by: str | None, secret: str = SECRET, **more: str) -> str:
+    token = seal(Claims("call-1", None, None, 1_000, process=by), secret)
     return urlencode({"token": token, **more})
 
 
@@ -43,3 +43,14 @@ def test_a_token_that_is_not_valid_moves_nothing() -> None:
 def test_any_query_is_decided(text: str) -> None:
     assert decide(text) is None
     assert decide(urlencode({"token": text.encode("utf-8", "replace")})) is None
+
+
+def test_a_webhook_is_served_by_the_process_that_its_url_names() -> None:
+    assert decide(urlencode({"dial": "key", "process": OTHER})) == MoveTo(OTHER)
+    assert decide(urlencode({"process": OWN})) is None
+    assert decide(urlencode({"process": GONE})) is None
+
+
+def test_where_there_is_a_token_it_alone_counts() -> None:
+    assert decide(query(OWN, process=OTHER)) is None
+    assert decide(query(OTHER, process=OWN)) == MoveTo(OTHER)

@@ -58,6 +58,8 @@ class SpeechDetector:
         if self._quiet_codes is not None:
             loud = len(piece.translate(None, self._quiet_codes))
             return loud * AUDIBLE_SHARE > len(piece)
+        if piece.count(0) == len(piece):  # silence, found at a tenth of the cost of arrays
+            return False
         samples = np.frombuffer(piece, "<i2")
         loud = int(np.count_nonzero((samples > AUDIBLE_PEAK) | (samples < -AUDIBLE_PEAK)))
         return loud * AUDIBLE_SHARE > len(samples)

@@ -67,7 +67,7 @@ _FEW_CALLS: Final = 50
 
 _NO_STORE: Final = {"cache-control": "no-store"}
 
-_STATUSES: Final[Mapping[DeliveryStatus, int]] = {
+OUTCOMES: Final[Mapping[DeliveryStatus, int]] = {
     "done": 200,
     "begun": 202,
     "unknown_call": 404,
@@ -78,6 +78,7 @@ _STATUSES: Final[Mapping[DeliveryStatus, int]] = {
     "failed": 502,
     "not_delivered": 503,
 }
+"""The HTTP status for each thing that may become of a command."""
 
 _ENDPOINTS: Final = (
     "GET /calls, /calls/{id}, /workers, /nodes, /healthz, /readyz and /metrics, and"
@@ -412,7 +413,7 @@ def _no_such_call(call: str, page: CallPage) -> AdminError:
 
 
 def _answer(delivery: Delivery, **about: str) -> Response:
-    status = _STATUSES[delivery.status]
+    status = OUTCOMES[delivery.status]
     if status < 400:
         body = {"outcome": delivery.status, "detail": delivery.detail, **about}
     else:

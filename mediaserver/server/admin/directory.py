@@ -154,21 +154,26 @@ class OwnCalls:
             caller=accepted.caller,
             called=accepted.called,
             format=None if stream is None else str(stream.format),
-            started_at=None if at is None else round(at, 3),
-            seconds=0.0 if started is None else round(self._runtime.clock() - started, 3),
+            started_at=None if at is None else _rounded(at),
+            seconds=0.0 if started is None else _rounded(self._runtime.clock() - started),
             worker=self._runtime.process,
             can_say=stream is not None and stream.on_say is not None,
-            received_seconds=round(counters.audio_in, 3),
-            sent_seconds=round(counters.audio_out, 3),
-            unheard_seconds=0.0 if stream is None else round(stream.unheard, 3),
+            received_seconds=_rounded(counters.audio_in),
+            sent_seconds=_rounded(counters.audio_out),
+            unheard_seconds=0.0 if stream is None else _rounded(stream.unheard),
             underruns=counters.underruns,
-            underrun_seconds=round(counters.underrun_seconds, 3),
-            dropped_seconds=round(counters.audio_dropped, 3),
+            underrun_seconds=_rounded(counters.underrun_seconds),
+            dropped_seconds=_rounded(counters.audio_dropped),
             frames_lost=counters.frames_lost,
             interrupts=counters.interrupts,
             turns=0 if stream is None else len(stream.turns),
             cursor=f"{order}/{stream_id or call.call_id}",
         )
+
+
+def _rounded(seconds: float) -> float:
+    # Counters begin with the integer 0.
+    return round(float(seconds), 3)
 
 
 def passes(entry: CallEntry, wanted: CallFilter) -> bool:

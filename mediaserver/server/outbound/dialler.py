@@ -44,6 +44,7 @@ from mediaserver.plivo.errors import (
 )
 from mediaserver.plivo.models import CallCreated, CallRequest
 from mediaserver.routes import Route
+from mediaserver.server.elsewhere import PROCESS_PARAMETER
 from mediaserver.server.outbound.outcome import (
     MACHINE_DETECTED,
     DialReport,
@@ -120,8 +121,9 @@ class _Dialled:
 class Dialler:
     """Places calls, follows each to its end, and runs a handler on answered ones.
 
-    It is the handler of the route at `OUTBOUND_PATH` and listens to the server's webhooks, so the
-    process that dials must also get the webhooks and streams of its calls.
+    It is the handler of the route at `OUTBOUND_PATH` and listens to the server's webhooks. The URLs
+    of a call name the process that dials, so that other processes of its machine bring the webhooks
+    and the stream to it; where they do not know it, they must reach it by themselves.
 
     Args:
         client: A client of Plivo's REST API.
@@ -338,18 +340,19 @@ class Dialler:
     ) -> CallRequest:
         base = runtime.settings.public_url
         path = next(each.path for each in runtime.routes.routes if each.handler is self)
+        own = f"{_PARAMETER}={key}&{PROCESS_PARAMETER}={runtime.process}"
         urls = {
-            "answer_url": f"{base}/answer?path={quote(path, safe='/')}&{_PARAMETER}={key}",
-            "fallback_url": f"{base}/fallback?path={quote(path, safe='/')}&{_PARAMETER}={key}",
-            "hangup_url": f"{base}/hangup?{_PARAMETER}={key}",
-            "ring_url": f"{base}/status?{_PARAMETER}={key}",
+            "answer_url": f"{base}/answer?path={quote(path, safe='/')}&{own}",
+            "fallback_url": f"{base}/fallback?path={quote(path, safe='/')}&{own}",
+            "hangup_url": f"{base}/hangup?{own}",
+            "ring_url": f"{base}/status?{own}",
         }
         if machine not in ("ignore", "detect", "hangup"):
             raise ValueError(f"machine must be 'ignore', 'detect' or 'hangup', not {machine!r}")
         if machine != "ignore":
             # With a URL, detection runs during the call; without one, whoever answers hears silence
             # until it has finished.
-            urls["machine_detection_url"] = f"{base}/status?{_PARAMETER}={key}"
+            urls["machine_detection_url"] = urls["ring_url"]
             parameters["machine_detection"] = "true" if machine == "detect" else "hangup"
         request = CallRequest(**{**urls, **parameters})
         if len(request.destinations) > 1:

@@ -61,6 +61,11 @@ def announce_addresses(
             "token secret is random",
             hint="set MEDIASERVER_SECRET if several servers serve the same numbers",
         )
+    else:
+        log.info(
+            "other servers do not know the calls of this one",
+            hint="if several serve the same numbers, docs/deploying.md says what follows from that",
+        )
     if not (settings.check_signatures and settings.auth_tokens):
         log.warning(
             "signatures are not checked",

@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 from websockets.datastructures import Headers
 from websockets.http11 import Request
 
+from mediaserver.server.elsewhere import PROCESS_PARAMETER
 from mediaserver.server.process.connections import HttpConnections
 from mediaserver.server.process.moving import Mover
 from mediaserver.server.refusals import RefusalLog
@@ -32,6 +33,8 @@ _LINGER_SECONDS: Final = 2.0
 
 _MAX_SERVING: Final = 1_000
 """Number of requests that may be answered at the same time; further ones get 503."""
+
+_PROCESS: Final = f"{PROCESS_PARAMETER}=".encode()
 
 _PROBES: Final = (b"/healthz", b"/readyz")
 """Answered whatever the number of requests: a probe that fails ends the process and its calls."""
@@ -52,6 +55,10 @@ class _RefusedError(Exception):
         super().__init__(text)
         self.status = status
         self.text = text
+
+
+class _ElsewhereError(Exception):
+    """Stops the parser at a request that another process may have to serve."""
 
 
 class HttpConnection(HttpToolsProtocol):
@@ -108,6 +115,12 @@ class HttpConnection(HttpToolsProtocol):
         # What to do once all earlier requests are answered, and what was received meanwhile.
         self._then: Callable[[], None] | None = None
         self._early = b""
+        # Whether its requests are served here, whatever process their URLs name.
+        self._stays = handed is not None
+        # Where there are other processes: the bytes of the request, until its headers are complete,
+        # and how many requests begin in them.
+        self._kept = b""
+        self._begun = 0
         # Bytes of the request in progress.
         self._head_bytes = 0
         self._total_bytes = 0
@@ -152,6 +165,8 @@ class HttpConnection(HttpToolsProtocol):
         if self._then is not None:
             self._early += data
             return
+        if self._may_move:
+            self._keep(data)
         continuing = self._in_headers
         self._total_bytes += len(data)
         try:
@@ -165,7 +180,9 @@ class HttpConnection(HttpToolsProtocol):
         except _RefusedError as refusal:
             self._refuse(refusal.status, str(refusal))
         except httptools.HttpParserError as error:
-            if isinstance(error.__context__, _RefusedError):
+            if isinstance(error.__context__, _ElsewhereError):
+                self._move_webhook()
+            elif isinstance(error.__context__, _RefusedError):
                 self._refuse(error.__context__.status, str(error.__context__))
             else:
                 self._refuse(HTTPStatus.BAD_REQUEST, "this is not HTTP/1.1")
@@ -175,6 +192,7 @@ class HttpConnection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request."""
         super().on_message_begin()
+        self._begun += 1
         self._in_headers = True
         self._head_bytes = 0
         self._total_bytes = 0
@@ -195,6 +213,8 @@ class HttpConnection(HttpToolsProtocol):
         self._in_headers = False
         if self.parser.should_upgrade():
             return
+        if self._may_be_served_elsewhere():
+            raise _ElsewhereError
         for name, value in self.headers:
             if name == b"content-length" and int(value) > self._limits.max_body_bytes:
                 raise self._body_too_large()
@@ -311,10 +331,12 @@ class HttpConnection(HttpToolsProtocol):
     def _open_stream(self, request: Request) -> None:
         """Hand the connection over to a WebSocket protocol."""
         self._unset_keepalive_if_required()
+        if self._may_move:
+            head = self._request_head(b"GET", "1.1") + self._early
+            if self._moves_away(request.path.partition("?")[2], head):
+                return
         self.connections.discard(self)
         self._held.discard(self)
-        if self._moves_away(request):
-            return
         protocol: Any = self.ws_protocol_class(  # type: ignore[call-arg, misc]
             config=self.config, server_state=self.server_state, app_state=self.app_state
         )
@@ -333,22 +355,56 @@ class HttpConnection(HttpToolsProtocol):
     def _is_among_several(self) -> bool:
         return self._mover is not None and self._mover.is_among_several
 
-    def _moves_away(self, request: Request) -> bool:
-        """Move the connection to the process that serves its stream, if that is another one."""
-        if not self._is_among_several or self._handed is not None or self.client is None:
-            return False
+    @property
+    def _may_move(self) -> bool:
+        return self._is_among_several and not self._stays and self.client is not None
+
+    def _moves_away(self, query: str, head: bytes) -> bool:
+        """Move the connection to the process that serves its request, if that is another one.
+
+        Args:
+            query: The query of the request.
+            head: What was read of it, and after it.
+
+        """
         assert self._mover is not None
+        assert self.client is not None
         # What arrives from now on stays in the kernel, for whichever process reads on.
         self.flow.pause_reading()
-        return self._mover.move(
-            self.transport,
-            request.path.partition("?")[2],
-            HandedConnection(
-                client=self.client,
-                secure=self.scheme == "https",
-                head=self._request_head(b"GET", "1.1") + self._early,
-            ),
+        connection = HandedConnection(self.client, self.scheme == "https", head)
+        if not self._mover.move(self.transport, query, connection):
+            self.flow.resume_reading()
+            return False
+        self.connections.discard(self)
+        self._held.discard(self)
+        return True
+
+    def _keep(self, data: bytes) -> None:
+        """Keep what may have to be given to another process."""
+        if self._in_headers:
+            self._kept += data
+        else:
+            # The rest of a body may be followed by another request, which then stays.
+            self._kept, self._begun = b"" if self._in_body else data, 0
+
+    def _may_be_served_elsewhere(self) -> bool:
+        """Tell whether a webhook names a process, and may move: nothing else is under way."""
+        return (
+            self._may_move
+            and bool(self._kept)
+            and self._begun == 1
+            and _PROCESS in self.url
+            and (self.cycle is None or self.cycle.response_complete)
         )
+
+    def _move_webhook(self) -> None:
+        """Move a connection whose request is a webhook, or else serve it here."""
+        kept, self._kept = self._kept, b""
+        query = self.url.partition(b"?")[2].decode("latin-1")
+        if not self._moves_away(query, kept):
+            self.parser = _new_parser(self)
+            self._stays = True
+            self.data_received(kept)
 
     def _take_without_upgrade(self, method: bytes, version: str, rest: bytes) -> None:
         """Take a request as if it did not ask for an upgrade.

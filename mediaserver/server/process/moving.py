@@ -1,4 +1,4 @@
-"""Moves a connection to the process that serves its stream, before the WebSocket is answered.
+"""Moves a connection to the process that serves its request, before anything is answered.
 
 Without TLS the socket itself is moved. Where this process has ended TLS, it goes on to decrypt and
 encrypt, and what it relays goes through a pair of sockets whose other end is moved. A connection is
@@ -41,7 +41,7 @@ class Mover:
     def move(
         self, transport: asyncio.Transport, query_string: str, connection: HandedConnection
     ) -> bool:
-        """Move a connection if its stream is served elsewhere, and tell whether it was moved.
+        """Move a connection if its request is served elsewhere, and tell whether it was moved.
 
         Args:
             transport: The connection. Reading is paused, and its protocol has done with it.
@@ -68,9 +68,9 @@ class Mover:
                 moved = _hand_over(relocation, transport, place.process, connection)
         except OSError as error:
             # No descriptor is left, for instance.
-            log.warning("stream is not brought to its process", reason=str(error))
+            log.warning("request is not brought to its process", reason=str(error))
             return False
-        runtime.counters.streams_moved += moved
+        runtime.counters.connections_moved += moved
         return moved
 
     def _relay(
@@ -98,7 +98,7 @@ def _hand_over(
     connection: HandedConnection,
 ) -> bool:
     if transport.get_write_buffer_size():
-        # An earlier response has not left. No client asks for a stream before it has read it.
+        # An earlier response has not left. No client asks for more before it has read it.
         return False
     sock = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
     if not relocation.hand_over(process, sock, connection):

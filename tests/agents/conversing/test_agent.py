@@ -218,7 +218,7 @@ def test_who_says_yeah_into_the_question_is_there(before_end: float) -> None:
 
 
 def test_no_silence_prompt_leaves_the_caller_alone() -> None:
-    call = converse(quiet(30.0), silence_prompt=None, turn_taking=TurnSettings(silence=2.0))
+    call = converse(quiet(12.0), silence_prompt=None, turn_taking=TurnSettings(silence=2.0))
     assert call.messages == []
 
 

@@ -1322,7 +1322,10 @@ async def test_over_openais_protocol_a_broken_connection_is_replaced_and_the_cal
 
 async def test_over_openais_protocol_a_short_word_interrupts() -> None:
     server = OpenAIRealtimeServer(
-        RealtimeAnswer(text=LONG), RealtimeAnswer(text="Sure."), transcripts=["Stop!"], chunks=(7,)
+        RealtimeAnswer(text=LONG),
+        RealtimeAnswer(text="Sure."),
+        transcripts=["Stop!"],
+        chunks=(777,),
     )
     async with over_openai(server, greeting=LONG) as (line, handler):
         began = await line.phone.wait_for_audio()

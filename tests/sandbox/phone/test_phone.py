@@ -626,10 +626,10 @@ def test_an_agent_that_never_stops_is_not_waited_for_longer_than_the_limit(joine
 
 def test_what_takes_long_by_itself_needs_no_limit(joined: Joined) -> None:
     async def script(phone: Phone, server: Any) -> None:
-        phone.say(tone(40.0))
-        assert await phone.wait_spoken() == pytest.approx(40.0)
-        assert await phone.wait_until(80.0) == pytest.approx(80.0)
-        assert await phone.wait_for_silence(45.0) == pytest.approx(125.0)
+        phone.say(tone(31.0))
+        assert await phone.wait_spoken() == pytest.approx(31.0)
+        assert await phone.wait_until(62.0) == pytest.approx(62.0)
+        assert await phone.wait_for_silence(32.0) == pytest.approx(94.0)
 
     joined(script)
 

@@ -197,13 +197,14 @@ async def test_plivo_is_told_where_to_ask_and_to_report(carrier_of: Callable[...
     await carrier.dialler.dial(TO, FROM, ring_seconds=30, longest_seconds=600, caller_name="Ann")
     ((_, body),) = carrier.placed
     key = dict(parse_qsl(urlsplit(body["hangup_url"]).query))["dial"]
+    own = f"dial={key}&process={carrier.runtime.process}"
     assert body == {
         "from": FROM,
         "to": TO,
-        "answer_url": f"{SERVER}/answer?path=/outbound&dial={key}",
-        "fallback_url": f"{SERVER}/fallback?path=/outbound&dial={key}",
-        "hangup_url": f"{SERVER}/hangup?dial={key}",
-        "ring_url": f"{SERVER}/status?dial={key}",
+        "answer_url": f"{SERVER}/answer?path=/outbound&{own}",
+        "fallback_url": f"{SERVER}/fallback?path=/outbound&{own}",
+        "hangup_url": f"{SERVER}/hangup?{own}",
+        "ring_url": f"{SERVER}/status?{own}",
         "ring_timeout": 30,
         "time_limit": 600,
         "caller_name": "Ann",

@@ -63,3 +63,14 @@ def test_each_route_has_a_line() -> None:
     lines = [each for each in logs if each["event"] == "route"]
     assert [each.get("number") for each in lines] == [None, "+14155550100"]
     assert {each["stream"] for each in lines} == {"ws://127.0.0.1:8000/stream"}
+
+
+@pytest.mark.parametrize(("secret", "said"), [({}, False), ({"secret": "s" * 16}, True)])
+def test_a_server_that_may_have_others_beside_it_says_that_it_knows_its_own_calls_alone(
+    secret: dict[str, Any], said: bool
+) -> None:
+    with capture_logs() as logs:
+        announce_addresses(Settings(**secret), [("127.0.0.1", 8000)])
+    events = [each["event"] for each in logs]
+    assert ("other servers do not know the calls of this one" in events) is said
+    assert ("token secret is random" in events) is not said

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import trustme
@@ -157,7 +158,7 @@ async def test_a_stream_is_served_by_the_process_that_prepared_its_call(pair: Pa
         await pair.started()
         assert pair.handler.prepared == CALL_ID
         assert pair.stream_is_at_the_second
-        assert pair.first.runtime.counters.streams_moved == 1
+        assert pair.first.runtime.counters.connections_moved == 1
         for number in range(50):
             await websocket.send(media(number))
         await until(lambda: len(pair.handler.heard) == 50)
@@ -254,7 +255,7 @@ async def test_a_stream_that_cannot_be_moved_is_served_where_it_came_in(pair: Pa
         await until(lambda: Knows.used and pair.handler.heard == [7])
         assert pair.handler.prepared is None
         assert len(pair.first.runtime.calls) == 1
-        assert pair.first.runtime.counters.streams_moved == 0
+        assert pair.first.runtime.counters.connections_moved == 0
         assert not pair.first.runtime.relays
 
 
@@ -288,3 +289,61 @@ async def test_a_refusal_reaches_the_client(pair: Pair) -> None:
         async with pair.connect():
             pass
     await until(lambda: not pair.first.runtime.relays)
+
+
+# Webhooks of calls that a process has dialled
+
+
+@pytest.mark.each_loop
+@pytest.mark.parametrize("cut", [30, 200, None])
+async def test_a_webhook_reaches_the_process_that_its_url_names(
+    pair: Pair, cut: int | None
+) -> None:
+    told: list[Any] = []
+    pair.second.runtime.listeners.append(told.append)
+    body = urlencode({"CallUUID": CALL_ID, "Event": "Ring", "From": "1" * 100}).encode()
+    request = (
+        "POST /status?dial=key&process=3f9a/2.1 HTTP/1.1\r\nHost: media.test\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    ).encode() + body
+    reader, writer = await asyncio.open_connection("127.0.0.1", pair.first.port, ssl=pair.context)
+    writer.write(request[:cut])
+    if cut is not None:
+        await asyncio.sleep(0)
+        writer.write(request[cut:])
+    response = await reader.read()
+    assert response.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close" in response
+    (webhook,) = told
+    assert webhook.fields["dial"] == "key"
+    assert pair.first.runtime.counters.webhooks == {}
+    assert pair.first.runtime.counters.connections_moved == 1
+    writer.close()
+    await until(lambda: not pair.first.runtime.relays)
+
+
+@pytest.mark.parametrize(
+    ("named", "refuses"), [("3f9a/1.1", False), ("3f9a/2.1", True), ("gone", False)]
+)
+async def test_a_webhook_that_cannot_be_brought_elsewhere_is_answered_here(
+    pair: Pair, named: str, refuses: bool
+) -> None:
+    pair.ways.refuses = refuses
+    reader, writer = await asyncio.open_connection("127.0.0.1", pair.first.port, ssl=pair.context)
+    writer.write(
+        f"GET /status?CallUUID={CALL_ID}&Event=Ring&process={named} HTTP/1.1\r\n"
+        "Host: media.test\r\n\r\n".encode()
+    )
+    assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+    assert pair.first.runtime.counters.webhooks == {"ignored": 1}
+    writer.close()
+
+
+async def test_a_request_behind_others_is_answered_where_they_are(pair: Pair) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", pair.first.port, ssl=pair.context)
+    one = f"GET /status?CallUUID={CALL_ID}&Event=Ring HTTP/1.1\r\nHost: media.test\r\n\r\n"
+    writer.write((one + one.replace("Ring", "Ring&process=3f9a/2.1")).encode())
+    assert (await reader.read()).count(b"HTTP/1.1 200 ") == 1, "the first closes the connection"
+    assert not pair.ways.handed
+    writer.close()
