@@ -66,6 +66,7 @@ bench: $(VENV)/.installed  ## Codecs, transport, playback and agents beside othe
 	@$(BIN)/python -m benchmarks.transport
 	@$(BIN)/python -m benchmarks.playback
 	@-$(BIN)/python -m benchmarks.hostile
+	@-$(BIN)/python -m benchmarks.workers
 	@$(BIN)/python -m benchmarks.setups
 	@$(BIN)/python -m benchmarks.noise
 	@$(BIN)/python -m benchmarks.voice_activity

@@ -228,12 +228,15 @@ class Supervisor:
             return None
         at_once = self.crew.reload()
         if at_once:
-            self._notifier.reloading()
-            log.info("reloading", generation=self.crew.starting)
-            self._employ()
+            self._begin_generation()
             return self.crew.starting
         log.info("reloading once the workers that are starting are ready")
         return self.crew.starting + 1
+
+    def _begin_generation(self) -> None:
+        self._notifier.reloading()
+        log.info("reloading", generation=self.crew.starting)
+        self._employ()
 
     async def ask(self, name: str, body: bytes) -> bytes:
         """Ask a worker something, and return its reply.
@@ -485,7 +488,8 @@ class Supervisor:
                 self._ready()
             self._end_reloads()
             self._notifier.ready()
-            self._employ()
+            if self.crew.reloading:
+                self._begin_generation()
         self._accept_if_possible()
 
     def _move(self, sender: Employed, move: Move, descriptor: int) -> None:

@@ -123,7 +123,7 @@ class Machine:
 
     async def serve(self) -> list[FakeWorker]:
         """Start the first workers completely."""
-        workers = await self.workers()
+        workers = (await self.workers())[:2]
         for each in workers:
             await each.begin()
         await until(lambda: self.supervisor.crew.serving == 1)
@@ -260,6 +260,26 @@ async def test_new_workers_relieve_the_old_ones(machine: Machine) -> None:
         await until(lambda: len(machine.supervisor.workers) == 2)
     assert logged == []
     assert machine.supervisor.reloads == {"done": 1}
+
+
+async def test_a_reload_that_is_asked_for_during_a_start_follows_it(
+    start_machine: Callable[..., Machine],
+) -> None:
+    machine = start_machine()
+    await machine.workers()
+    with capture_logs() as logged:
+        reloading = asyncio.create_task(machine.supervisor.reload())
+        await machine.serve()
+        for each in (await machine.workers(number=4))[2:]:
+            assert not reloading.done()
+            await each.begin()
+        await reloading
+    events = [line["event"] for line in logged]
+    assert events == [
+        "reloading once the workers that are starting are ready",
+        "reloading",
+        "reloaded",
+    ]
 
 
 async def test_a_reload_that_fails_leaves_the_old_workers_serving(machine: Machine) -> None:
