@@ -365,11 +365,12 @@ class Daemon(uvicorn.Server):
                 return self.force_exit
             if phase is Phase.DRAINING:
                 runtime.admission.close()
-                if working or runtime.calls or runtime.admission.expected:
+                if working or runtime.calls or runtime.relays or runtime.admission.expected:
                     log.info(
                         "draining",
                         calls=len(runtime.calls),
                         answered=runtime.admission.expected,
+                        relayed=len(runtime.relays),
                         after_calls=working,
                         at_most_seconds=runtime.settings.drain_timeout,
                         hint="a second signal closes them",

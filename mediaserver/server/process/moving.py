@@ -70,6 +70,8 @@ class Mover:
             # No descriptor is left, for instance.
             log.warning("request is not brought to its process", reason=str(error))
             return False
+        if not moved:
+            log.warning("request is not brought to its process", process=place.process)
         runtime.counters.connections_moved += moved
         return moved
 

@@ -174,6 +174,26 @@ async def test_a_hangup_ends_what_a_call_has_in_whichever_worker(workers: Worker
 
 
 @pytest.mark.parametrize("workers", ["plain"], indirect=True)
+async def test_the_streams_of_calls_from_before_a_reload_reach_the_workers_that_prepared_them(
+    workers: Workers,
+) -> None:
+    calls = some_calls()
+    urls = await asyncio.gather(*map(workers.answer, calls))
+    prepared = workers.told("prepared", calls)
+    os.kill(workers.process.process.pid, signal.SIGHUP)
+    await asyncio.to_thread(workers.process.wait_for, "reloaded")
+    streams = await asyncio.gather(*map(workers.stream, urls, calls))
+    await until(lambda: len(workers.told("started", calls)) == CALLS)
+    assert workers.told("started", calls) == prepared
+    new = some_calls()
+    await asyncio.gather(*map(workers.answer, new))
+    after = set(workers.told("prepared", new).values())
+    assert after.isdisjoint(prepared.values()), "new calls have the new workers"
+    for websocket in streams:
+        await websocket.close()
+
+
+@pytest.mark.parametrize("workers", ["plain"], indirect=True)
 async def test_the_streams_of_a_worker_that_died_are_served_by_the_others(
     workers: Workers,
 ) -> None:
@@ -182,8 +202,8 @@ async def test_the_streams_of_a_worker_that_died_are_served_by_the_others(
     prepared = workers.told("prepared", calls)
     dead = prepared[calls[0]]
     os.kill(int(dead), signal.SIGKILL)
-    # Its successor is ready, so no connection is on its way to the dead one.
-    await asyncio.to_thread(workers.process.wait_for, "ready")
+    # From then on no connection is given to the dead one.
+    await asyncio.to_thread(workers.process.wait_for, "worker died")
     streams = await asyncio.gather(*map(workers.stream, urls, calls))
     lost = {call for call, process in prepared.items() if process == dead}
     await until(lambda: len(workers.told("unprepared", calls)) == len(lost))
