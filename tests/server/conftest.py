@@ -30,6 +30,7 @@ from mediaserver.testing import VirtualTimeLoop
 def pytest_configure(config: Any) -> None:
     config.addinivalue_line("markers", "real_time: run in a loop of the system's clock")
     config.addinivalue_line("markers", "each_loop: run in asyncio's loop and in uvloop's")
+    config.addinivalue_line("markers", "fleet: needs a redis-server, as from `make fleet`")
 
 
 def pytest_asyncio_loop_factories(item: Any) -> Any:

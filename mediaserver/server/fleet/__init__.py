@@ -1,0 +1,1 @@
+"""The fleet: the processes of many machines that serve the same calls, joined by Redis."""

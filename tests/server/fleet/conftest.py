@@ -1,0 +1,104 @@
+"""A Redis for these tests alone, where there is a redis-server."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+_START_SECONDS = 30.0
+
+
+class PrivateRedis:
+    """A redis-server on a Unix socket, without files."""
+
+    def __init__(self, folder: Path) -> None:
+        self._socket = folder / "redis.sock"
+        self.url = f"unix://{self._socket}"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopped = False
+        self.start()
+
+    def start(self) -> None:
+        """Start it, with nothing in it."""
+        self._process = subprocess.Popen(
+            [
+                "redis-server",
+                *("--port", "0", "--unixsocket", str(self._socket)),
+                *("--save", "", "--appendonly", "no", "--dir", str(self._socket.parent)),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        limit = time.monotonic() + _START_SECONDS
+        while not self._answers():
+            assert time.monotonic() < limit, "redis-server did not start"
+            assert self._process.poll() is None, "redis-server ended"
+            time.sleep(0.01)
+
+    def _answers(self) -> bool:
+        return self._command(b"PING").startswith(b"+PONG")
+
+    def _command(self, command: bytes) -> bytes:
+        with socket.socket(socket.AF_UNIX) as sock, contextlib.suppress(OSError):
+            sock.settimeout(1)
+            sock.connect(str(self._socket))
+            sock.sendall(command + b"\r\n")
+            return sock.recv(16)
+        return b""
+
+    def clean(self) -> None:
+        """Have it run, with nothing in it."""
+        if self._process is None:
+            self.start()
+        self.thaw()
+        assert self._command(b"FLUSHALL").startswith(b"+OK")
+
+    def freeze(self) -> None:
+        """Have it answer nobody, as if the network were cut."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Have it go on."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End it; everything in it is lost."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+            self._socket.unlink(missing_ok=True)
+
+
+@pytest.fixture(scope="session")
+def _redis_server() -> Iterator[PrivateRedis | None]:
+    if shutil.which("redis-server") is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="redis-") as folder:
+        server = PrivateRedis(Path(folder))
+        yield server
+        server.kill()
+
+
+@pytest.fixture
+def private_redis(_redis_server: PrivateRedis | None) -> Iterator[PrivateRedis]:
+    """Return a Redis that runs and has nothing in it."""
+    if _redis_server is None:
+        if os.environ.get("MEDIASERVER_TESTS_NEED_REDIS"):
+            pytest.fail("there is no redis-server: make fleet installs it")
+        pytest.skip("there is no redis-server: make fleet installs it")
+    _redis_server.clean()
+    yield _redis_server
+    _redis_server.thaw()
