@@ -47,6 +47,10 @@ class ServerCounters:
         """Webhooks answered, by name."""
         self.stream_statuses: Counter[str] = Counter()
         """Status callbacks of streams, by kind, without repetitions."""
+        self.overloaded = False
+        """Whether new calls are turned away, because more comes than can be taken."""
+        self.backlog = 0
+        """Connections that waited to be accepted at the last look."""
         self.loop_lag = 0.0
         """Latest measured delay of the event loop, in seconds."""
         self.loop_lag_max = 0.0

@@ -93,6 +93,8 @@ class Figures(Protocol):
     connections_dropped: Counter[str]
     webhooks: Counter[str]
     stream_statuses: Counter[str]
+    overloaded: bool
+    backlog: int
     loop_lag: float
     loop_lag_max: float
     loop_blocks: int
@@ -221,6 +223,8 @@ class ServerCollector:
             "cause",
             counters.connections_dropped,
         )
+        yield _gauge("overloaded", "1 while new calls are turned away.", int(counters.overloaded))
+        yield _gauge("backlog", "Connections that wait to be accepted.", counters.backlog)
         yield _gauge("loop_lag_seconds", "Current lag of the event loop.", counters.loop_lag)
         yield _gauge("loop_lag_max_seconds", "Largest lag so far.", counters.loop_lag_max)
         yield _counter("loop_blocks", "Times the event loop was blocked.", counters.loop_blocks)

@@ -21,6 +21,7 @@ def source(totals: StreamCounters | None = None, **figures: Any) -> SimpleNamesp
         dead_peers=4,
         streams_lost=8,
         streams_reopened=6,
+        connections_moved=5,
         accept_failures=8,
         certificate_expires=1_900_000_000.0,
         ended=SimpleNamespace(
@@ -29,6 +30,8 @@ def source(totals: StreamCounters | None = None, **figures: Any) -> SimpleNamesp
         ),
         tls_failures=9,
         connections_dropped=Counter(idle=10),
+        overloaded=True,
+        backlog=3,
         loop_lag=0.002,
         loop_lag_max=0.5,
         loop_blocks=6,
@@ -69,6 +72,9 @@ def test_every_figure_is_shown() -> None:
     assert shown["mediaserver_accept_failures_total",] == 8
     assert shown["mediaserver_tls_failures_total",] == 9
     assert shown["mediaserver_connections_dropped_total", "idle"] == 10
+    assert shown["mediaserver_connections_moved_total",] == 5
+    assert shown["mediaserver_overloaded",] == 1
+    assert shown["mediaserver_backlog",] == 3
     assert shown["mediaserver_loop_lag_seconds",] == 0.002
     assert shown["mediaserver_loop_lag_max_seconds",] == 0.5
     assert shown["mediaserver_loop_blocks_total",] == 6

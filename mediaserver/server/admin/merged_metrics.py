@@ -24,12 +24,14 @@ Rule: TypeAlias = Literal["sum", "max", "min", "worker"]
 
 GAUGES: Final[Mapping[str, Rule]] = {
     "mediaserver_build_info": "max",
+    "mediaserver_backlog": "worker",
     "mediaserver_calls_active": "sum",
     "mediaserver_calls_limit": "max",
     "mediaserver_certificate_expiry_timestamp_seconds": "min",
     "mediaserver_draining": "worker",
     "mediaserver_loop_lag_max_seconds": "worker",
     "mediaserver_loop_lag_seconds": "worker",
+    "mediaserver_overloaded": "worker",
 }
 """How each gauge is merged; those that are not named are shown for each worker."""
 

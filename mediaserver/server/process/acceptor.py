@@ -17,6 +17,7 @@ import structlog
 from mediaserver.server.process.arrivals import Arrivals
 from mediaserver.server.process.connections import HttpConnections
 from mediaserver.server.process.descriptors import EXHAUSTED, SpareDescriptors
+from mediaserver.server.process.tcp_info import backlog_of
 
 
 log = structlog.get_logger(__name__)
@@ -74,6 +75,11 @@ class Acceptor:
         self._pending.register(sock.fileno(), select.POLLIN)
         sock.setblocking(False)
         self._loop.add_reader(sock.fileno(), self._accept)
+
+    @property
+    def backlog(self) -> int:
+        """Number of connections that wait to be accepted."""
+        return backlog_of(self._sock)
 
     def close(self) -> None:
         """Accept no more, and drop the connections whose handshake is not over."""

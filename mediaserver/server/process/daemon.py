@@ -54,9 +54,11 @@ from mediaserver.server.process.lifespans import (
 from mediaserver.server.process.listening import address_of, bind, web_address_of
 from mediaserver.server.process.memory import MemoryReturn
 from mediaserver.server.process.moving import Mover
+from mediaserver.server.process.overload import Overload
 from mediaserver.server.process.side_listener import SideListeners
 from mediaserver.server.process.systemd import Notifier, listening_sockets
 from mediaserver.server.process.tls import Certificates
+from mediaserver.server.process.turning_away import TurningAway
 from mediaserver.server.process.watchdog import Watchdog
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.server_call import CLOSE_TIMEOUT
@@ -113,7 +115,9 @@ class Daemon(uvicorn.Server):
             dropped=runtime.counters.connections_dropped,
             counted=counted,
         )
-        super().__init__(uvicorn_config(runtime, self._connections, certificates))
+        self._overload = Overload(runtime.counters)
+        turning_away = TurningAway(runtime, self._overload)
+        super().__init__(uvicorn_config(runtime, self._connections, turning_away, certificates))
         self.exit_status = 0
         """The exit status for the process."""
         self._runtime = runtime
@@ -288,6 +292,8 @@ class Daemon(uvicorn.Server):
         return False
 
     async def _tick(self, counter: int) -> bool:
+        acceptors = [each for each in self.servers if isinstance(each, Acceptor)]
+        self._overload.tick(sum(acceptor.backlog for acceptor in acceptors))
         if counter % _SWEEP_TICKS == 0:
             now = asyncio.get_running_loop().time()
             sweep_connections(self._connections.waiting, now)
@@ -438,6 +444,7 @@ def _calls(runtime: Runtime) -> str:
 def uvicorn_config(
     runtime: Runtime,
     connections: HttpConnections,
+    turning_away: TurningAway,
     certificates: Certificates | None = None,
 ) -> uvicorn.Config:
     """Return uvicorn's configuration, with this server's protocol classes."""
@@ -454,7 +461,12 @@ def uvicorn_config(
         http=cast(
             Any,
             functools.partial(
-                HttpConnection, limits, runtime.refusals, connections, mover=Mover(runtime)
+                HttpConnection,
+                limits,
+                runtime.refusals,
+                connections,
+                mover=Mover(runtime),
+                turning_away=turning_away,
             ),
         ),
         ws=cast(Any, functools.partial(StreamConnection, runtime)),

@@ -24,6 +24,7 @@ from websockets.http11 import Request
 from mediaserver.server.elsewhere import PROCESS_PARAMETER
 from mediaserver.server.process.connections import HttpConnections
 from mediaserver.server.process.moving import Mover
+from mediaserver.server.process.turning_away import TurningAway
 from mediaserver.server.refusals import RefusalLog
 from mediaserver.server.relocation import HandedConnection
 
@@ -72,6 +73,7 @@ class HttpConnection(HttpToolsProtocol):
         server_state: As in uvicorn's class.
         app_state: As in uvicorn's class.
         mover: Moves streams to the processes that serve them; None to serve all of them here.
+        turning_away: Answers new calls while the process is overloaded; None to take all of them.
         address: By what the client's connections are counted; None if they are not.
         handed: What another process has read of the connection. Then it is served here.
         spare: Whether this connection has a descriptor of the reserve. Then it is closed after one
@@ -89,6 +91,7 @@ class HttpConnection(HttpToolsProtocol):
         app_state: dict[str, Any],
         *,
         mover: Mover | None = None,
+        turning_away: TurningAway | None = None,
         address: str | None = None,
         handed: HandedConnection | None = None,
         spare: bool = False,
@@ -100,6 +103,7 @@ class HttpConnection(HttpToolsProtocol):
         self.address = address
         self._held = held
         self._mover = mover
+        self._turning_away = turning_away
         self._handed = handed
         self._spare = spare
         self._limits = limits
@@ -121,6 +125,8 @@ class HttpConnection(HttpToolsProtocol):
         # and how many requests begin in them.
         self._kept = b""
         self._begun = 0
+        # The body of a request that is held back; None if none is.
+        self._body: bytes | None = None
         # Bytes of the request in progress.
         self._head_bytes = 0
         self._total_bytes = 0
@@ -223,24 +229,34 @@ class HttpConnection(HttpToolsProtocol):
                 HTTPStatus.SERVICE_UNAVAILABLE, f"{_MAX_SERVING} requests are being answered"
             )
         self._expect(self._limits.header_timeout)
-        super().on_headers_complete()
-        if self._spare or self._is_among_several:
-            # A proxy that kept its connections would bring all its calls to the same process.
-            self.cycle.keep_alive = False
-        self._in_body = True
+        if self._is_held_back():
+            self._body = b""
+        else:
+            self._pass_on()
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
         if self._total_bytes > self._limits.max_header_bytes + self._limits.max_body_bytes:
             raise self._body_too_large()
-        super().on_body(body)
-        if len(self.cycle.body) > self._limits.max_body_bytes:
+        if self._body is None:
+            super().on_body(body)
+        else:
+            self._body += body
+        if len(self.cycle.body if self._body is None else self._body) > self._limits.max_body_bytes:
             raise self._body_too_large()
 
     def on_message_complete(self) -> None:
         """End the request."""
         if self.parser.should_upgrade():
             return
+        body, self._body = self._body, None
+        if body is not None:
+            assert self._turning_away is not None
+            if self._turning_away.is_new_call(self.url, body):
+                self._turn_away(self._turning_away)
+                return
+            self._pass_on()
+            super().on_body(body)
         self._in_body = False
         super().on_message_complete()
         if self.cycle is not None and not self.cycle.response_complete:
@@ -254,6 +270,47 @@ class HttpConnection(HttpToolsProtocol):
             then, self._then = self._then, None
             then()
 
+    def _pass_on(self) -> None:
+        """Pass the request to the application."""
+        super().on_headers_complete()
+        if self._closes_after_response:
+            self.cycle.keep_alive = False
+        self._in_body = True
+
+    @property
+    def _closes_after_response(self) -> bool:
+        # A proxy that kept its connections would bring all its calls to the same process.
+        return self._spare or self._is_among_several
+
+    # Overload
+
+    def _is_held_back(self) -> bool:
+        """Tell whether the request is turned away if it turns out to be for a new call."""
+        return (
+            self._turning_away is not None
+            and self._is_answered
+            and not self.expect_100_continue
+            and self._turning_away.applies_to(self.url, self.transport)
+        )
+
+    def _turn_away(self, turning_away: TurningAway) -> None:
+        """Respond in place of the application."""
+        closes = self._closes_after_response or not self.parser.should_keep_alive()
+        self.transport.write(turning_away.respond(self._head_lines(closes=closes)))
+        self._expect(self._limits.idle_timeout)
+        if closes:
+            self.transport.close()
+
+    def _head_lines(self, *, closes: bool) -> bytes:
+        """Return the lines that each response has."""
+        lines = [name + b": " + value for name, value in self.server_state.default_headers]
+        return b"\r\n".join([*lines, b"connection: close", b""] if closes else [*lines, b""])
+
+    @property
+    def _is_answered(self) -> bool:
+        """Whether all requests that were passed on are answered."""
+        return self.cycle is None or self.cycle.response_complete
+
     # Deadlines
 
     def expire(self, now: float) -> None:
@@ -262,7 +319,7 @@ class HttpConnection(HttpToolsProtocol):
             return
         if self._refused or self._unread or self.transport.is_closing():
             self.transport.abort()
-        elif self._in_headers or (self.cycle is not None and not self.cycle.response_complete):
+        elif self._in_headers or self._body is not None or not self._is_answered:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT, "the request did not come in time")
         else:
             self._expect(_LINGER_SECONDS)
@@ -321,7 +378,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def _in_turn(self, action: Callable[[], None]) -> None:
         """Call `action` after the responses to earlier requests (RFC 9112, section 9.3.2)."""
-        if self.cycle is None or self.cycle.response_complete:
+        if self._is_answered:
             action()
         else:
             self._then = action
@@ -394,7 +451,7 @@ class HttpConnection(HttpToolsProtocol):
             and bool(self._kept)
             and self._begun == 1
             and _PROCESS in self.url
-            and (self.cycle is None or self.cycle.response_complete)
+            and self._is_answered
         )
 
     def _move_webhook(self) -> None:
@@ -454,10 +511,9 @@ class HttpConnection(HttpToolsProtocol):
         body = text.encode() + b"\n"
         lines = [
             STATUS_LINE[status],
-            *(name + b": " + value + b"\r\n" for name, value in self.server_state.default_headers),
+            self._head_lines(closes=True),
             b"content-type: text/plain; charset=utf-8\r\n",
-            b"content-length: %d\r\n" % len(body),
-            b"connection: close\r\n\r\n",
+            b"content-length: %d\r\n\r\n" % len(body),
             body,
         ]
         self.transport.write(b"".join(lines))

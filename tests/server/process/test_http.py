@@ -10,9 +10,15 @@ from structlog.testing import capture_logs
 from uvicorn.server import ServerState
 from websockets.http11 import Request
 
+from mediaserver.agents import Echo
+from mediaserver.routes import Route, Routes
 from mediaserver.server.process.connections import HttpConnections
 from mediaserver.server.process.http import HttpConnection, HttpLimits, sweep_connections
+from mediaserver.server.process.overload import MANY, TICKS_TO_BEGIN, Overload
+from mediaserver.server.process.turning_away import TurningAway
 from mediaserver.server.refusals import RefusalLog
+from mediaserver.server.runtime import Runtime
+from mediaserver.settings import Settings
 from tests.server.until import until
 
 
@@ -77,6 +83,7 @@ class Server:
         self.held = HttpConnections(100)
         self.refusals = RefusalLog(asyncio.get_running_loop().time)
         self.writers: list[Any] = []
+        self.turning_away: TurningAway | None = None
 
     @property
     def only_connection(self) -> Any:
@@ -96,7 +103,15 @@ class Server:
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         await loop.connect_accepted_socket(
-            lambda: HttpConnection(LIMITS, self.refusals, self.held, self.config, self.state, {}),
+            lambda: HttpConnection(
+                LIMITS,
+                self.refusals,
+                self.held,
+                self.config,
+                self.state,
+                {},
+                turning_away=self.turning_away,
+            ),
             ours,
         )
         reader, writer = await asyncio.open_connection(sock=theirs)
@@ -437,3 +452,81 @@ async def test_no_bytes_raise_anything(server: Server) -> None:
         writer.close()
     await until(lambda: not server.state.connections)
     assert raised == []
+
+
+NEW_CALL = b"CallUUID=a&Event=StartApp"
+
+
+@pytest.fixture
+def overloaded(server: Server) -> Server:
+    """A server that turns all new calls away; its application answers with the body's length."""
+    runtime = Runtime(Settings(), Routes(Route(Echo)))
+    overload = Overload(runtime.counters)
+    for _ in range(TICKS_TO_BEGIN):
+        overload.tick(MANY)
+    server.turning_away = TurningAway(runtime, overload)
+    return server
+
+
+def webhook(body: bytes, path: bytes = b"/answer", more: bytes = CLOSE) -> bytes:
+    return b"POST %b HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n%b" % (path, more, len(body), body)
+
+
+async def test_in_overload_a_new_call_gets_the_busy_message(overloaded: Server) -> None:
+    answer = await overloaded.ask(webhook(NEW_CALL))
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"connection: close\r\n" in answer
+    assert b'<Hangup reason="busy"/>' in answer
+
+
+async def test_in_overload_it_does_so_however_the_request_is_cut(overloaded: Server) -> None:
+    request = webhook(NEW_CALL)
+    answer = await overloaded.ask(*(request[at : at + 7] for at in range(0, len(request), 7)))
+    assert b'<Hangup reason="busy"/>' in answer
+
+
+async def test_in_overload_a_call_in_the_query_is_turned_away(overloaded: Server) -> None:
+    request = b"GET /answer?%b HTTP/1.1\r\n%b\r\n" % (NEW_CALL, CLOSE)
+    assert b'<Hangup reason="busy"/>' in await overloaded.ask(request)
+
+
+async def test_in_overload_other_requests_reach_the_application(overloaded: Server) -> None:
+    hangup = b"CallUUID=a&Event=Hangup"
+    assert (await overloaded.ask(webhook(hangup))).endswith(b"\r\n\r\n%d" % len(hangup))
+    cut = webhook(hangup)
+    assert (await overloaded.ask(cut[:-5], cut[-5:])).endswith(b"\r\n\r\n%d" % len(hangup))
+    assert (await overloaded.ask(webhook(NEW_CALL, b"/hangup"))).endswith(b"\r\n\r\n25")
+    assert (await overloaded.ask(webhook(b""))).endswith(b"\r\n\r\n0")
+
+
+async def test_in_overload_a_connection_is_kept_and_used_again(overloaded: Server) -> None:
+    reader, writer = await overloaded.connect()
+    for _ in range(2):
+        writer.write(webhook(NEW_CALL, more=b"Host: x\r\n"))
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"connection: close" not in head
+        assert await reader.readuntil(b"</Response>")
+    writer.write(webhook(b"CallUUID=a&Event=Hangup"))
+    assert (await reader.read()).endswith(b"\r\n\r\n23")
+
+
+async def test_in_overload_requests_sent_ahead_are_answered_in_turn(overloaded: Server) -> None:
+    first, second = webhook(b"abc", b"/status", b"Host: x\r\n"), webhook(NEW_CALL)
+    answer = await overloaded.ask(first + second)
+    # What comes before the first has been answered takes the usual way.
+    assert answer.count(b"HTTP/1.1 200 OK") == 2
+    assert answer.endswith(b"\r\n\r\n25")
+
+
+async def test_in_overload_a_body_that_is_too_long_is_refused(overloaded: Server) -> None:
+    head = b"POST /answer HTTP/1.1\r\n" + CLOSE + b"Transfer-Encoding: chunked\r\n\r\n"
+    answer = await overloaded.ask(head + (b"3e8\r\n" + b"x" * 1_000 + b"\r\n") * 8)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+async def test_in_overload_a_body_must_come_in_time(overloaded: Server) -> None:
+    reader, writer = await overloaded.connect()
+    writer.write(webhook(NEW_CALL)[:-5])
+    await until(lambda: overloaded.only_connection.url)
+    overloaded.sweep(11)
+    assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
