@@ -52,6 +52,12 @@ class Retire(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Asks a worker to go: it gets no more new connections, and lets its calls end."""
 
 
+class Stop(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Has a worker do what so many signals have a server do. It counts each only once."""
+
+    times: int
+
+
 class Leaving(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Says that the worker has nothing left to do, and ends after `Farewell`."""
 
@@ -112,6 +118,7 @@ WorkerMessage = (
     Orders
     | ClientConnection
     | Retire
+    | Stop
     | Farewell
     | Ready
     | StartFailed

@@ -41,6 +41,7 @@ from mediaserver.server.workers.messages import (
     Replied,
     Retire,
     StartFailed,
+    Stop,
     Told,
     UsedNonce,
     WorkerMessage,
@@ -103,8 +104,8 @@ class Employed:
         self.member = member
         self.row = row
         self.process: StartedProcess | None = None
-        self.signals = 0
-        """How often it was told to stop."""
+        self.stops = 0
+        """How many signals it was told to count."""
         self.kill_at = float("inf")
         self.reason: StartFailed | None = None
         self.said_farewell = False
@@ -121,10 +122,13 @@ class Employed:
         return not self.said_farewell and not self.channel.closed
 
     def tell_to_stop(self, times: int) -> None:
-        """Have it do what SIGTERM does, if it was told so less often."""
-        if self.signals < times:
-            self.signals += 1
-            self.signal(signal.SIGTERM)
+        """Have it do what so many signals have a server do.
+
+        The signal is for one that is starting: it may read no messages.
+        """
+        self.stops = max(self.stops, times)
+        self.channel.send(Stop(times))
+        self.signal(signal.SIGTERM)
 
     def signal(self, number: int) -> None:
         """Send a signal, if its process lives."""
@@ -380,7 +384,7 @@ class Supervisor:
         try:
             with theirs:
                 worker.process = await self._start(theirs.fileno())
-            if worker.signals:
+            if worker.stops:
                 worker.signal(signal.SIGTERM)
             status = await worker.process.wait()
         except OSError as error:
@@ -477,8 +481,6 @@ class Supervisor:
         for each in self.crew.ready(worker.name):
             old = self.workers[each.name]
             self.crew.leave(old.name)
-            # It will have told itself to stop.
-            old.signals = max(old.signals, 1)
             old.channel.send(Retire())
         if self.crew.serving != before:
             if before:

@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Sequence
+from types import FrameType
 from typing import Final
 
 import structlog
@@ -31,6 +32,7 @@ from mediaserver.server.workers.messages import (
     Ready,
     Retire,
     StartFailed,
+    Stop,
     Told,
     UsedNonce,
     WorkerMessage,
@@ -76,6 +78,12 @@ class WorkerDaemon(Daemon):
         self._retires_by: float | None = None
         self._said_leaving = False
         self._farewell = False
+        self._is_alone = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take a signal: without a supervisor, which says how often, further ones count as well."""
+        if not self._stops or self._is_alone:
+            super().handle_exit(sig, frame)
 
     def stop(self) -> None:
         """Do the same as a signal."""
@@ -152,6 +160,9 @@ class WorkerDaemon(Daemon):
                 self._retires_by = (
                     time.monotonic() + settings.header_timeout + settings.idle_timeout
                 )
+            case Stop():
+                while self._stops < message.times:
+                    self.stop()
             case Farewell():
                 self._farewell = True
             case Told():
@@ -185,7 +196,7 @@ class WorkerDaemon(Daemon):
         for _, descriptor in unsent:
             if descriptor >= 0:
                 os.close(descriptor)
-        self._farewell = True
+        self._farewell = self._is_alone = True
         if not self._stops:
             log.error("the supervisor is gone", hint="live calls go on, and no new ones come")
             self.stop()

@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 from websockets.asyncio.client import ClientConnection as Client
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from mediaserver.agents import Echo
 from mediaserver.handler import Handler
@@ -29,6 +30,7 @@ from mediaserver.server.workers.messages import (
     Ready,
     Retire,
     StartFailed,
+    Stop,
     Told,
     UsedNonce,
     WorkerMessage,
@@ -246,6 +248,40 @@ async def test_without_its_supervisor_a_worker_lets_its_calls_end(
     await client.close()
     await worker.task
     assert worker.daemon.exit_status == 0
+
+
+async def test_a_signal_to_all_processes_counts_once(
+    start_worker: Callable[..., Awaitable[Workshop]],
+) -> None:
+    worker = await start_worker()
+    await worker.ready()
+    client = await worker.call()
+    worker.daemon.handle_exit(signal.SIGTERM, None)
+    worker.channel.send(Stop(1))
+    worker.daemon.handle_exit(signal.SIGTERM, None)
+    await until(lambda: worker.row.state is WorkerState.DRAINING)
+    assert await (await client.ping())
+    worker.daemon.handle_exit(signal.SIGTERM, None)
+    worker.channel.send(Stop(2))
+    with pytest.raises(ConnectionClosed) as closed:
+        await client.recv()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1001
+    await worker.task
+
+
+async def test_signals_to_a_worker_without_its_supervisor_count(
+    start_worker: Callable[..., Awaitable[Workshop]],
+) -> None:
+    worker = await start_worker()
+    await worker.ready()
+    client = await worker.call()
+    worker.channel.close()
+    await until(lambda: worker.runtime.draining)
+    worker.daemon.handle_exit(signal.SIGTERM, None)
+    with pytest.raises(ConnectionClosed):
+        await client.recv()
+    await worker.task
 
 
 async def test_what_other_workers_tell_is_heard(
