@@ -7,9 +7,11 @@ import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
+from xml.etree import ElementTree
 
+import httpx
 import pytest
 import trustme
 from websockets.asyncio.client import connect
@@ -18,8 +20,12 @@ from websockets.frames import Frame, Opcode
 from audiocodecs import MULAW_8K
 from mediaserver.handler import Handler
 from mediaserver.plivo.callbacks import AnswerRequest
+from mediaserver.plivo.client import PlivoClient
+from mediaserver.plivo.models import CallCreated, CallRequest
 from mediaserver.protocol import Media, Start, encode_event
 from mediaserver.routes import Route
+from mediaserver.server.outbound.dialler import Dialler
+from mediaserver.server.outbound.outcome import Outcome
 from mediaserver.server.process.arrivals import Arrivals
 from mediaserver.server.relocation import HandedConnection
 from mediaserver.server.trust.tokens import Claims, seal
@@ -347,3 +353,54 @@ async def test_a_request_behind_others_is_answered_where_they_are(pair: Pair) ->
     assert (await reader.read()).count(b"HTTP/1.1 200 ") == 1, "the first closes the connection"
     assert not pair.ways.handed
     writer.close()
+
+
+class Carrier:
+    """As much of Plivo's REST API as placing a call takes."""
+
+    def __init__(self) -> None:
+        self.placed: list[CallRequest] = []
+        self.calls = self
+
+    async def create(self, request: CallRequest) -> CallCreated:
+        self.placed.append(request)
+        return CallCreated(request_uuid=CALL_ID)
+
+
+async def test_a_call_is_followed_by_the_process_that_dials_wherever_its_webhooks_arrive(
+    start_daemon: Callable[..., Any],
+) -> None:
+    ways, carrier = Ways(), Carrier()
+    diallers = [Dialler(cast(PlivoClient, carrier), Knows) for _ in range(2)]
+    for number, dialler in enumerate(diallers):
+        route = Route(dialler, "/outbound")
+        url = "http://127.0.0.1"
+        served = await start_daemon(route, secret=SECRET, public_url=url, log_level="warning")
+        dialler.attach(served.runtime)
+        ways.add(served, f"3f9a/{number}.1")
+    first = ways.servers["3f9a/0.1"]
+    Knows.used.clear()
+
+    async def post(url: str | None, **fields: str) -> httpx.Response:
+        assert url is not None
+        async with httpx.AsyncClient() as client:
+            form = {"CallUUID": CALL_ID, "From": "1", "To": "2"} | fields
+            return await client.post(url.replace("127.0.0.1", f"127.0.0.1:{first.port}"), data=form)
+
+    dialling = asyncio.create_task(diallers[1].dial("+14155550199", "+14155550100"))
+    await until(lambda: carrier.placed)
+    (placed,) = carrier.placed
+    await post(placed.ring_url, Event="Ring", CallStatus="ringing")
+    answer = ElementTree.fromstring((await post(placed.answer_url, Event="StartApp")).content)
+    stream_url = answer[0].text
+    assert stream_url is not None
+    here = stream_url.replace("127.0.0.1", f"127.0.0.1:{first.port}")
+    async with connect(here, proxy=None) as websocket:
+        await websocket.send(START)
+        await until(lambda: Knows.used)
+        assert Knows.used[0].prepared == CALL_ID
+    await post(placed.hangup_url, Event="Hangup", HangupCauseName="Normal Hangup")
+    report = await dialling
+    assert (report.outcome, report.rang, report.handled) == (Outcome.ANSWERED, True, True)
+    assert report.cause == "Normal Hangup"
+    assert first.runtime.counters.calls_total == 0
