@@ -18,9 +18,10 @@ from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.covered", "tests.real"]
 
-# Tests send Ctrl-C to processes of their own, and a shell that runs the tests in the background has
-# them ignore it.
+# Tests send Ctrl-C and SIGHUP to processes of their own. A shell that runs the tests in the
+# background has them ignore the first, and nohup the second.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # The same examples in every run, and no limit that a busy machine can exceed. For a longer search
 # with new examples: pytest --hypothesis-profile=search.
