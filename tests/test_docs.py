@@ -61,7 +61,7 @@ from mediaserver.server.process.daemon import HTTP_CLOSE_TIMEOUT
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.server_call import CLOSE_TIMEOUT
 from mediaserver.settings import ENV_PREFIX, Settings
-from mediaserver.telemetry.metrics import exposition
+from mediaserver.telemetry.metrics import crew_metrics, exposition, exposition_of
 from mediaserver.testing import joined, run_virtual
 from tests.server.admin.live import FakeControl, Live, client_of
 
@@ -385,7 +385,8 @@ def exposed_metrics() -> Any:
     counters.connections_dropped = Counter(x=1)
     counters.ended.count("x", "stop", 1.0)
     counters.certificate_expires = 1.0
-    families = text_string_to_metric_families(exposition(source).decode())
+    workers = exposition_of(crew_metrics(1, Counter(x=1), Counter(x=1))).decode()
+    families = text_string_to_metric_families(exposition(source).decode() + workers)
     return {sample.name for family in families for sample in family.samples}
 
 

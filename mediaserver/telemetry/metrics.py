@@ -138,6 +138,23 @@ def collected(source: Source) -> Iterator[Metric]:
     yield from _PROCESS.collect()
 
 
+def crew_metrics(
+    workers: int, deaths: Mapping[str, float], reloads: Mapping[str, float]
+) -> Iterator[Metric]:
+    """Yield the metrics of a supervisor.
+
+    Args:
+        workers: Workers that live.
+        deaths: Those that died unasked, by cause.
+        reloads: Reloads, by outcome.
+
+    """
+    yield _gauge("workers", "Worker processes that live.", workers)
+    yield _by("worker_deaths", "Workers that died unasked, by cause.", "cause", deaths)
+    yield _by("reloads", "Reloads, by outcome.", "outcome", reloads)
+    yield from _PROCESS.collect()
+
+
 def exposition_of(metrics: Iterable[Metric]) -> bytes:
     """Return metrics in Prometheus's text format."""
     registry = CollectorRegistry(auto_describe=False)

@@ -7,7 +7,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mediaserver.call import StreamCounters, Turn, Usage
-from mediaserver.telemetry.metrics import STREAM_METRICS, exposition
+from mediaserver.telemetry.metrics import (
+    STREAM_METRICS,
+    crew_metrics,
+    exposition,
+    exposition_of,
+)
 
 
 def source(totals: StreamCounters | None = None, **figures: Any) -> SimpleNamespace:
@@ -29,6 +34,7 @@ def source(totals: StreamCounters | None = None, **figures: Any) -> SimpleNamesp
             lengths={"Echo": SimpleNamespace(counts=[1, 0, 1, 0, 0, 0, 0, 0, 0], sum=50.0)},
         ),
         tls_failures=9,
+        connections_moved=11,
         connections_dropped=Counter(idle=10),
         overloaded=True,
         backlog=3,
@@ -57,6 +63,7 @@ def test_every_figure_is_shown() -> None:
     assert shown["mediaserver_calls_active",] == 2
     assert shown["mediaserver_calls_limit",] == 200
     assert shown["mediaserver_calls_total",] == 7
+    assert shown["mediaserver_connections_moved_total",] == 11
     assert shown["mediaserver_calls_refused_total", "full"] == 3
     assert shown["mediaserver_calls_refused_total", "path"] == 1
     assert shown["mediaserver_webhooks_total", "stream"] == 5
@@ -129,3 +136,11 @@ def test_figures_of_the_process_are_shown() -> None:
     shown = samples(exposition(source()))
     for name in ("cpu_seconds_total", "resident_memory_bytes", "open_fds", "max_fds"):
         assert shown[f"process_{name}",] > 0
+
+
+def test_a_supervisor_counts_its_workers() -> None:
+    shown = samples(exposition_of(crew_metrics(2, {"signal 9": 3}, {"done": 4})))
+    assert shown["mediaserver_workers",] == 2
+    assert shown["mediaserver_worker_deaths_total", "signal 9"] == 3
+    assert shown["mediaserver_reloads_total", "done"] == 4
+    assert "process_cpu_seconds_total" in {name for name, *_ in shown} or sys.platform != "linux"

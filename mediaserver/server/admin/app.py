@@ -48,6 +48,7 @@ from mediaserver.server.admin.commands import (
     CallPage,
     Delivery,
     DeliveryStatus,
+    unknown_call,
 )
 from mediaserver.server.admin.directory import Directory
 from mediaserver.server.runtime import CallState
@@ -405,11 +406,8 @@ def _no_such_call(call: str, page: CallPage) -> AdminError:
             f"no live call or stream with the id {call!r} is known, but not all workers answered",
             f"GET /workers shows those that did not: {', '.join(page.silent)}",
         )
-    return AdminError(
-        404,
-        f"no live call or stream has the id {call!r}",
-        "GET /calls lists the live calls",
-    )
+    unknown = unknown_call(call)
+    return AdminError(404, unknown.detail, unknown.hint)
 
 
 def _answer(delivery: Delivery, **about: str) -> Response:

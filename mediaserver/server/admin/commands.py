@@ -5,6 +5,7 @@ The process that is asked may be another one than the one that has the call.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -143,3 +144,18 @@ class NodeEntry(msgspec.Struct, frozen=True):
     workers: int
     self: bool = False
     """Whether it is the machine that was asked."""
+
+
+def unknown_call(call: str) -> Delivery:
+    """Say that there is no such call."""
+    return Delivery(
+        "unknown_call",
+        f"no live call or stream has the id {call!r}",
+        "GET /calls lists the live calls",
+    )
+
+
+def unknown_node(node: str, known: Iterable[str]) -> Delivery:
+    """Say that there is no such node, and which there are."""
+    names = ", ".join(known)
+    return Delivery("unknown_node", f"there is no node {node!r}", f"there is: {names}, or self")

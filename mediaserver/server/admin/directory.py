@@ -15,10 +15,12 @@ from mediaserver.server.admin.commands import (
     Delivery,
     NodeEntry,
     WorkerEntry,
+    unknown_node,
 )
+from mediaserver.server.admin.merged_metrics import MetricFamily, families_of
 from mediaserver.server.admin.obey import CallOperator
 from mediaserver.server.runtime import RunningCall, Runtime
-from mediaserver.telemetry.metrics import exposition
+from mediaserver.telemetry.metrics import collected, exposition
 
 
 class Directory(Protocol):
@@ -84,6 +86,10 @@ class OwnCalls:
     async def metrics(self) -> bytes:
         """Return every metric in Prometheus's text format."""
         return exposition(self._runtime)
+
+    def families(self) -> list[MetricFamily]:
+        """Return every metric as it is sent to another process."""
+        return families_of(collected(self._runtime))
 
     async def workers(self) -> list[WorkerEntry]:
         """Return this process alone."""
@@ -194,9 +200,3 @@ def page(entries: Iterable[CallEntry], wanted: CallFilter) -> CallPage:
     found = sorted(entries, key=lambda entry: entry.cursor)
     rest = [each for each in found if each.cursor > wanted.after]
     return CallPage(rest[: wanted.limit], total=len(found))
-
-
-def unknown_node(node: str, known: Iterable[str]) -> Delivery:
-    """Say that there is no such node, and which there are."""
-    names = ", ".join(known)
-    return Delivery("unknown_node", f"there is no node {node!r}", f"there is: {names}, or self")

@@ -20,9 +20,9 @@ from prometheus_client.core import Metric
 from mediaserver.telemetry.metrics import exposition_of
 
 
-Rule: TypeAlias = Literal["sum", "max", "min", "worker"]
+GaugeRule: TypeAlias = Literal["sum", "max", "min", "worker"]
 
-GAUGES: Final[Mapping[str, Rule]] = {
+GAUGES: Final[Mapping[str, GaugeRule]] = {
     "mediaserver_build_info": "max",
     "mediaserver_backlog": "worker",
     "mediaserver_calls_active": "sum",
@@ -32,10 +32,11 @@ GAUGES: Final[Mapping[str, Rule]] = {
     "mediaserver_loop_lag_max_seconds": "worker",
     "mediaserver_loop_lag_seconds": "worker",
     "mediaserver_overloaded": "worker",
+    "mediaserver_workers": "sum",
 }
 """How each gauge is merged; those that are not named are shown for each worker."""
 
-_MERGE: Final[Mapping[Rule, Callable[[float, float], float]]] = {
+_MERGE: Final[Mapping[GaugeRule, Callable[[float, float], float]]] = {
     "sum": lambda one, other: one + other,
     "max": max,
     "min": min,
@@ -109,7 +110,7 @@ def _is_summed(family: MetricFamily) -> bool:
     return family.type in ("counter", "histogram") and not family.name.startswith(_PROCESS)
 
 
-def _rule_of(family: MetricFamily) -> Rule:
+def _rule_of(family: MetricFamily) -> GaugeRule:
     return "sum" if _is_summed(family) else GAUGES.get(family.name, "worker")
 
 

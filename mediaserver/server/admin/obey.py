@@ -11,7 +11,7 @@ from websockets.frames import CloseCode
 
 from mediaserver.containment import contained, only_ended, tell_of_failures
 from mediaserver.plivo.errors import NotFoundError
-from mediaserver.server.admin.commands import CallCommand, Delivery
+from mediaserver.server.admin.commands import CallCommand, Delivery, unknown_call
 from mediaserver.server.call_control import CloseStream
 from mediaserver.server.runtime import RunningCall, Runtime
 from mediaserver.stream import CallControlError, Stream
@@ -45,11 +45,7 @@ class CallOperator:
         """Carry out a command, and return what became of it."""
         found = [call for call in self._runtime.calls if _is(call, command.call)]
         if not found:
-            return Delivery(
-                "unknown_call",
-                f"no live call or stream has the id {command.call!r}",
-                "GET /calls lists the live calls",
-            )
+            return unknown_call(command.call)
         if len(found) > 1:
             # One of them is enough to end the call, but only one is meant to speak or be silent.
             if command.action in ("say", "clear"):

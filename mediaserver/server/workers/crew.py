@@ -19,6 +19,14 @@ _LONGEST_PAUSE: Final = 30.0
 """Seconds until another worker is started after several that did not live long."""
 
 
+class WorkerGoneError(Exception):
+    """A worker cannot be asked: it is dead, or does not reply in time."""
+
+
+class ReloadFailedError(Exception):
+    """The new workers could not start; the message says why. The old ones go on."""
+
+
 class Stage(Enum):
     """Where a worker is in its life."""
 
