@@ -34,7 +34,6 @@ def source(totals: StreamCounters | None = None, **figures: Any) -> SimpleNamesp
             lengths={"Echo": SimpleNamespace(counts=[1, 0, 1, 0, 0, 0, 0, 0, 0], sum=50.0)},
         ),
         tls_failures=9,
-        connections_moved=11,
         connections_dropped=Counter(idle=10),
         overloaded=True,
         backlog=3,
@@ -63,7 +62,6 @@ def test_every_figure_is_shown() -> None:
     assert shown["mediaserver_calls_active",] == 2
     assert shown["mediaserver_calls_limit",] == 200
     assert shown["mediaserver_calls_total",] == 7
-    assert shown["mediaserver_connections_moved_total",] == 11
     assert shown["mediaserver_calls_refused_total", "full"] == 3
     assert shown["mediaserver_calls_refused_total", "path"] == 1
     assert shown["mediaserver_webhooks_total", "stream"] == 5

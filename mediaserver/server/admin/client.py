@@ -10,7 +10,7 @@ import httpx
 from mediaserver.settings import Settings
 
 
-_SECONDS: Final = 30.0
+_SECONDS: Final = 40.0
 """Seconds that an answer may take: Plivo may have to be asked."""
 
 
@@ -45,7 +45,7 @@ class AdminClient:
             base = f"http://{self._at}"
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._client = httpx.Client(
-            base_url=base, transport=transport, headers=headers, timeout=_SECONDS, trust_env=False
+            base_url=base, transport=transport, headers=headers, trust_env=False
         )
 
     @classmethod
@@ -78,20 +78,25 @@ class AdminClient:
             AdminClientError: it cannot be had.
 
         """
-        return self._ask("GET", path, params=query)
+        return self._ask("GET", path, _SECONDS, params=query)
 
-    def post(self, path: str, body: object = None) -> Any:
+    def post(self, path: str, body: object = None, *, within: float = _SECONDS) -> Any:
         """Have something done, and return the answer.
+
+        Args:
+            path: the command.
+            body: its fields; None for none.
+            within: seconds that it may take. A reload takes as long as new workers need to start.
 
         Raises:
             AdminClientError: it was not done, or it is not known whether it was.
 
         """
-        return self._ask("POST", path, **({} if body is None else {"json": body}))
+        return self._ask("POST", path, within, **({} if body is None else {"json": body}))
 
-    def _ask(self, method: str, path: str, **more: Any) -> Any:
+    def _ask(self, method: str, path: str, within: float, **more: Any) -> Any:
         try:
-            response = self._client.request(method, path, **more)
+            response = self._client.request(method, path, timeout=within, **more)
         except httpx.ConnectError as error:
             raise AdminClientError(
                 f"no server can be reached at {self._at}: {error}; is it running, with this"
@@ -99,7 +104,7 @@ class AdminClient:
             ) from None
         except httpx.TimeoutException:
             raise AdminClientError(
-                f"the server at {self._at} did not answer within {_SECONDS:g} s: whether it did"
+                f"the server at {self._at} did not answer within {within:g} s: whether it did"
                 " what it was asked is not known"
             ) from None
         except httpx.HTTPError as error:

@@ -68,5 +68,10 @@ async def answer_question(own: OwnCalls, body: bytes) -> bytes:
     elif isinstance(question, AboutWorker):
         given = own.own()
     else:
-        given = own.families()
+        return metrics_answer(own)
     return msgspec.msgpack.encode(given)
+
+
+def metrics_answer(own: OwnCalls) -> bytes:
+    """Return the answer to `ItsMetrics`."""
+    return msgspec.msgpack.encode(own.families())

@@ -31,6 +31,9 @@ from mediaserver.settings import Settings
 _CONNECTIONS: Final = 100
 """Connections that may wait for a request."""
 
+_SPARE_DESCRIPTORS: Final = 4
+"""Connections that are answered when no other descriptor is left, in a process without calls."""
+
 _SWEEP_SECONDS: Final = 0.5
 
 _CLOSE_SECONDS: Final = 2.0
@@ -43,6 +46,11 @@ class SideFigures(Protocol):
 
     accept_failures: int
     tls_failures: int
+
+
+class _OwnFigures:
+    accept_failures = 0
+    tls_failures = 0
 
 
 class SideConnection(HttpConnection):
@@ -79,10 +87,26 @@ class SideListeners:
         self.admin = bind_admin(settings)
         """The sockets for operators."""
         self._listeners: list[SideListener] = []
+        self._spare: SpareDescriptors | None = None
 
-    def serve(self, directory: Directory, figures: SideFigures, spare: SpareDescriptors) -> None:
-        """Serve them from now on, in the running event loop."""
+    def serve(
+        self,
+        directory: Directory,
+        figures: SideFigures | None = None,
+        spare: SpareDescriptors | None = None,
+    ) -> None:
+        """Serve them from now on, in the running event loop.
+
+        Args:
+            directory: answers what is asked.
+            figures: count what fails.
+            spare: descriptors for the time when no other is left.
+
+        """
         settings = self._settings
+        figures = figures or _OwnFigures()
+        if spare is None:
+            spare = self._spare = SpareDescriptors(_SPARE_DESCRIPTORS)
         for sockets, app in (
             (self.admin, create_admin_app(directory, settings)),
             (self.metrics, create_metrics_app(directory, settings.metrics_token)),
@@ -94,6 +118,8 @@ class SideListeners:
         """Listen no more, and close the connections once they have been answered."""
         for listener in self._listeners:
             await listener.close()
+        if self._spare is not None:
+            self._spare.close()
 
 
 class SideListener:

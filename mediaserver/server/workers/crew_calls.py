@@ -42,6 +42,9 @@ _QUICK: Final = 1.0
 _PATIENT: Final = 30.0
 """Seconds that a worker has to hang up or transfer a call, for which Plivo is asked."""
 
+_LOOK_SECONDS: Final = 5.0
+"""Seconds between two looks at the workers' counts, beside those of scrapes."""
+
 _SUPERVISOR: Final = "supervisor"
 """The supervisor's name among those of the workers, in metrics."""
 
@@ -154,19 +157,31 @@ class CrewCalls:
         self._metrics.keep(_SUPERVISOR, families_of(own))
         return self._metrics.exposition()
 
+    async def keep_looking(self) -> None:
+        """Take the counts of the workers now and then, until this is cancelled."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            await self.look()
+
     async def look(self) -> None:
-        """Take the counts of the workers. What they count after the last look is lost with them."""
+        """Take the counts of the workers: those of one that is killed are lost from there on."""
         answers = await self._ask_all(ItsMetrics(), list[MetricFamily])
         for name, families in answers.items():
             if families is not None:
-                self.keep(name, families)
+                self._keep(name, families)
         living = {each.name for each in self._crew.living()}
         for gone in self._known - living:
             self._metrics.forget(gone)
         self._known &= living
 
-    def keep(self, worker: str, families: list[MetricFamily]) -> None:
-        """Take the counts of one worker, such as the last of one that ends."""
+    def keep_last(self, worker: str, body: bytes) -> None:
+        """Take the last counts of a worker that ends."""
+        try:
+            self._keep(worker, decode_answer(body, list[MetricFamily]))
+        except msgspec.DecodeError as error:
+            _log_unread(worker, error)
+
+    def _keep(self, worker: str, families: list[MetricFamily]) -> None:
         self._metrics.keep(worker, families)
         self._known.add(worker)
 
@@ -275,9 +290,13 @@ class CrewCalls:
         except WorkerGoneError:
             return None
         except msgspec.DecodeError as error:
-            log.error("a worker's answer could not be read", worker=name, reason=str(error))
+            _log_unread(name, error)
             return None
 
 
 def _silent(answers: Mapping[str, Any]) -> list[str]:
     return [name for name, answer in answers.items() if answer is None]
+
+
+def _log_unread(worker: str, error: msgspec.DecodeError) -> None:
+    log.error("what a worker says could not be read", worker=worker, reason=str(error))

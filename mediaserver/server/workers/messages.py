@@ -62,6 +62,12 @@ class Leaving(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Says that the worker has nothing left to do, and ends after `Farewell`."""
 
 
+class LastFigures(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """Gives the metrics of a worker that closes its channel."""
+
+    body: bytes
+
+
 class Farewell(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Says that nothing more will come: what was on its way to the worker has come before."""
 
@@ -123,6 +129,7 @@ WorkerMessage = (
     | Ready
     | StartFailed
     | Leaving
+    | LastFigures
     | Move
     | Told
     | UsedNonce

@@ -23,16 +23,26 @@ import structlog
 from mediaserver.server.process.announcing import announce_addresses
 from mediaserver.server.process.daemon import load_certificates
 from mediaserver.server.process.descriptors import EXHAUSTED, raise_descriptor_limit
-from mediaserver.server.process.listening import address_of
+from mediaserver.server.process.listening import address_of, web_address_of
+from mediaserver.server.process.side_listener import SideListeners
 from mediaserver.server.process.systemd import Notifier, listening_sockets
 from mediaserver.server.workers.balance import Balance
 from mediaserver.server.workers.channel import Channel, Unsent, channel_pair
-from mediaserver.server.workers.crew import Crew, CrewWorker, Departure
+from mediaserver.server.workers.crew import (
+    Crew,
+    CrewWorker,
+    Departure,
+    ReloadFailedError,
+    Stage,
+    WorkerGoneError,
+)
+from mediaserver.server.workers.crew_calls import CrewCalls
 from mediaserver.server.workers.duty import CHANNEL_VARIABLE
 from mediaserver.server.workers.messages import (
     Ask,
     ClientConnection,
     Farewell,
+    LastFigures,
     Leaving,
     ListeningAddress,
     Move,
@@ -60,15 +70,6 @@ _LOG_INTERVAL: Final = 60.0
 _LAST_RESORT: Final = 5.0
 """Seconds after which a process that does not end is killed: one that was told to stop at once, or
 whose start is not wanted any more."""
-_ASK_TIMEOUT: Final = 5.0
-
-
-class WorkerGoneError(Exception):
-    """A worker cannot be asked: it is dead, or does not reply in time."""
-
-
-class ReloadFailedError(Exception):
-    """The new workers could not start; the message says why. The old ones go on."""
 
 
 class StartedProcess(Protocol):
@@ -115,6 +116,21 @@ class Employed:
     def name(self) -> str:
         """Its name on this machine."""
         return self.member.name
+
+    @property
+    def stage(self) -> Stage:
+        """Where it is in its life."""
+        return self.member.stage
+
+    @property
+    def pid(self) -> int:
+        """The number of its process; 0 before it has one."""
+        return 0 if self.process is None else self.process.pid
+
+    @property
+    def calls(self) -> int:
+        """Its connected calls."""
+        return self.row.active
 
     @property
     def reachable(self) -> bool:
@@ -187,7 +203,10 @@ class Supervisor:
         self._reloading: list[tuple[int, asyncio.Future[str | None]]] = []
         # The generations of which a worker says what is served.
         self._announced: set[int] = set()
-        self._asked: dict[int, asyncio.Future[bytes]] = {}
+        # What the workers were asked: who, and who waits for the reply.
+        self._asked: dict[int, tuple[Employed, asyncio.Future[bytes]]] = {}
+        self.told_last: Callable[[str, bytes], object] = lambda name, body: None
+        """Called with the name and the last figures of a worker that ends."""
 
     # What others ask of it
 
@@ -242,11 +261,21 @@ class Supervisor:
         log.info("reloading", generation=self.crew.starting)
         self._employ()
 
-    async def ask(self, name: str, body: bytes) -> bytes:
+    @property
+    def stopping(self) -> bool:
+        """Whether all workers were asked to go."""
+        return self.crew.stopping
+
+    def living(self) -> list[Employed]:
+        """Return the workers that live."""
+        return list(self.workers.values())
+
+    async def ask(self, name: str, body: bytes, *, within: float) -> bytes:
         """Ask a worker something, and return its reply.
 
         Raises:
-            WorkerGoneError: There is no such worker, or it does not reply.
+            WorkerGoneError: There is no such worker, it ends, or it does not reply within these
+                seconds.
 
         """
         worker = self.workers.get(name)
@@ -254,14 +283,12 @@ class Supervisor:
         if worker is None or not worker.channel.send(Ask(number, body)):
             raise WorkerGoneError(f"there is no worker {name}")
         reply: asyncio.Future[bytes] = self._loop.create_future()
-        self._asked[number] = reply
+        self._asked[number] = worker, reply
         try:
-            async with asyncio.timeout(_ASK_TIMEOUT):
+            async with asyncio.timeout(within):
                 return await reply
         except TimeoutError:
-            raise WorkerGoneError(
-                f"worker {name} did not reply within {_ASK_TIMEOUT:g} s"
-            ) from None
+            raise WorkerGoneError(f"worker {name} did not reply within {within:g} s") from None
         finally:
             del self._asked[number]
 
@@ -392,6 +419,9 @@ class Supervisor:
         # What it said last may not have been read.
         worker.channel.finish()
         del self.workers[worker.name]
+        for asked, reply in self._asked.values():
+            if asked is worker and not reply.done():
+                reply.set_exception(WorkerGoneError(f"worker {worker.name} has ended"))
         calls = worker.row.active
         worker.row.free()
         self._let_go(worker.name, status, worker.reason, calls)
@@ -469,9 +499,11 @@ class Supervisor:
                     if other is not worker and other.reachable:
                         other.channel.send(message)
             case Replied():
-                reply = self._asked.get(message.number)
+                _, reply = self._asked.get(message.number, (None, None))
                 if reply is not None and not reply.done():
                     reply.set_result(message.body)
+            case LastFigures():
+                self.told_last(worker.name, message.body)
             case _:
                 log.error("unexpected message of a worker", kind=type(message).__name__)
 
@@ -622,17 +654,36 @@ def run_supervisor(settings: Settings, command: Sequence[str]) -> int:
             start_new_session=True,
         )
 
-    def ready() -> None:
+    def announce(side: SideListeners) -> None:
         addresses = [address_of(sock) for sock in calls]
-        shown = [address_of(sock) for sock in metrics]
-        announce_addresses(settings, addresses, shown, workers=settings.workers)
+        announce_addresses(
+            settings,
+            addresses,
+            [address_of(sock) for sock in side.metrics],
+            [web_address_of(sock) for sock in side.admin],
+            workers=settings.workers,
+        )
 
-    async def run() -> int:
-        supervisor = Supervisor(settings.workers, listeners, start, notifier=notifier, ready=ready)
-        return await supervisor.run()
+    async def run(side: SideListeners) -> int:
+        supervisor = Supervisor(
+            settings.workers,
+            listeners,
+            start,
+            notifier=notifier,
+            ready=partial(announce, side),
+        )
+        operated = CrewCalls(supervisor, settings.max_calls)
+        supervisor.told_last = operated.keep_last
+        side.serve(operated)
+        looking = asyncio.create_task(operated.keep_looking())
+        try:
+            return await supervisor.run()
+        finally:
+            looking.cancel()
+            await side.close()
 
     try:
-        return asyncio.run(run())
+        return asyncio.run(run(SideListeners(settings, metrics)))
     finally:
         for sock in (*calls, *metrics):
             sock.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import socket
@@ -10,10 +11,13 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Final
 
+import msgspec
 import structlog
 
 from mediaserver.plivo.callbacks import CallbackError
 from mediaserver.routes import Routes
+from mediaserver.server.admin.directory import OwnCalls
+from mediaserver.server.admin.questions import answer_question, metrics_answer
 from mediaserver.server.neighbours import told_webhook
 from mediaserver.server.process.announcing import announce_routes
 from mediaserver.server.process.arrivals import Arrivals
@@ -26,10 +30,13 @@ from mediaserver.server.workers.channel import Channel, Unsent
 from mediaserver.server.workers.crewmates import Crewmates
 from mediaserver.server.workers.duty import Duty
 from mediaserver.server.workers.messages import (
+    Ask,
     ClientConnection,
     Farewell,
+    LastFigures,
     Leaving,
     Ready,
+    Replied,
     Retire,
     StartFailed,
     Stop,
@@ -79,6 +86,8 @@ class WorkerDaemon(Daemon):
         self._said_leaving = False
         self._farewell = False
         self._is_alone = False
+        self._own_calls = OwnCalls(runtime, self)
+        self._replying: set[asyncio.Task[None]] = set()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take a signal: without a supervisor, which says how often, further ones count as well."""
@@ -131,6 +140,8 @@ class WorkerDaemon(Daemon):
 
     def _close(self) -> None:
         super()._close()
+        if self.started:
+            self._channel.send(LastFigures(metrics_answer(self._own_calls)))
         self._channel.close()
         for door in self._doors:
             door.drop()
@@ -172,8 +183,20 @@ class WorkerDaemon(Daemon):
                     log.warning("webhook of another worker not understood", reason=str(error))
             case UsedNonce():
                 runtime.overhear_nonce(message.nonce, used=message.used)
+            case Ask():
+                replying = asyncio.create_task(self._reply(message))
+                self._replying.add(replying)
+                replying.add_done_callback(self._replying.discard)
             case _:
                 log.error("unexpected message of the supervisor", kind=type(message).__name__)
+
+    async def _reply(self, asked: Ask) -> None:
+        try:
+            body = await answer_question(self._own_calls, asked.body)
+        except msgspec.DecodeError as error:
+            log.error("a question of the supervisor could not be read", reason=str(error))
+            return
+        self._channel.send(Replied(asked.number, body))
 
     def _adopt(self, connection: ClientConnection, descriptor: int) -> None:
         if descriptor < 0 or descriptor >= self._few_descriptors:

@@ -12,10 +12,12 @@ from structlog.testing import capture_logs
 
 from mediaserver.server.process.systemd import Notifier
 from mediaserver.server.workers.channel import Channel, Unsent
+from mediaserver.server.workers.crew import ReloadFailedError, Stage, WorkerGoneError
 from mediaserver.server.workers.messages import (
     Ask,
     ClientConnection,
     Farewell,
+    LastFigures,
     Leaving,
     ListeningAddress,
     Move,
@@ -29,11 +31,7 @@ from mediaserver.server.workers.messages import (
     UsedNonce,
     WorkerMessage,
 )
-from mediaserver.server.workers.supervisor import (
-    ReloadFailedError,
-    Supervisor,
-    WorkerGoneError,
-)
+from mediaserver.server.workers.supervisor import Supervisor
 from mediaserver.server.workers.table import WorkerState, WorkerTable
 from tests.server.until import until
 
@@ -396,7 +394,7 @@ async def test_what_a_worker_tells_reaches_the_others(
 
 async def test_a_worker_is_asked_and_replies(machine: Machine) -> None:
     worker = machine.started[1]
-    asking = asyncio.create_task(machine.supervisor.ask("2.1", b"calls?"))
+    asking = asyncio.create_task(machine.supervisor.ask("2.1", b"calls?", within=5.0))
     await until(lambda: isinstance(worker.got[-1], Ask))
     question = worker.got[-1]
     assert isinstance(question, Ask)
@@ -409,9 +407,35 @@ async def test_a_worker_is_asked_and_replies(machine: Machine) -> None:
 
 async def test_a_worker_that_does_not_reply_is_not_waited_for(machine: Machine) -> None:
     with pytest.raises(WorkerGoneError, match="no worker 9\\.1"):
-        await machine.supervisor.ask("9.1", b"calls?")
+        await machine.supervisor.ask("9.1", b"calls?", within=5.0)
     with pytest.raises(WorkerGoneError, match="did not reply"):
-        await machine.supervisor.ask("1.1", b"calls?")
+        await machine.supervisor.ask("1.1", b"calls?", within=5.0)
+
+
+async def test_a_worker_that_ends_while_it_is_asked_is_not_waited_for(machine: Machine) -> None:
+    worker = machine.started[1]
+    asking = asyncio.create_task(machine.supervisor.ask("2.1", b"calls?", within=3_600.0))
+    await until(lambda: isinstance(worker.got[-1], Ask))
+    worker.end(-9)
+    with pytest.raises(WorkerGoneError, match="has ended"):
+        await asking
+
+
+async def test_the_last_figures_of_a_worker_are_passed_on(machine: Machine) -> None:
+    told = []
+    machine.supervisor.told_last = lambda name, body: told.append((name, body))
+    machine.started[1].channel.send(LastFigures(b"figures"))
+    machine.started[1].end()
+    await until(lambda: "2.1" not in machine.supervisor.workers)
+    assert told == [("2.1", b"figures")]
+
+
+async def test_a_supervisor_tells_of_its_workers(machine: Machine) -> None:
+    first, second = machine.supervisor.living()
+    assert (first.name, first.stage, first.pid, first.calls) == ("1.1", Stage.READY, 0, 0)
+    second.row.active = 3
+    assert second.calls == 3
+    assert not machine.supervisor.stopping
 
 
 async def test_a_connection_moves_to_the_worker_that_prepared_its_call(machine: Machine) -> None:

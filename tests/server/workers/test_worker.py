@@ -16,18 +16,24 @@ from websockets.exceptions import ConnectionClosed
 from mediaserver.agents import Echo
 from mediaserver.handler import Handler
 from mediaserver.routes import Route, Routes
+from mediaserver.server.admin.commands import CallFilter, CallPage
+from mediaserver.server.admin.merged_metrics import MetricFamily
+from mediaserver.server.admin.questions import decode_answer, encode_question
 from mediaserver.server.process.listening import address_of
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.workers.channel import Channel, channel_pair, send_message
 from mediaserver.server.workers.crewmates import Crewmates
 from mediaserver.server.workers.duty import CHANNEL_VARIABLE, Duty, duty
 from mediaserver.server.workers.messages import (
+    Ask,
     ClientConnection,
     Farewell,
+    LastFigures,
     Leaving,
     ListeningAddress,
     Orders,
     Ready,
+    Replied,
     Retire,
     StartFailed,
     Stop,
@@ -211,7 +217,7 @@ async def test_a_retired_worker_ends_after_its_calls_and_its_farewell(
     assert Leaving() not in worker.got
     await client.close()
     await worker.task
-    assert worker.got[-1] == Leaving()
+    assert Leaving() in worker.got
     assert worker.daemon.exit_status == 0
 
 
@@ -299,6 +305,40 @@ async def test_what_other_workers_tell_is_heard(
     signatures = worker.runtime.signatures
     assert signatures is not None
     await until(lambda: "nonce-1" in vars(signatures)["_used"])
+
+
+async def test_it_tells_the_supervisor_of_its_calls(
+    start_worker: Callable[..., Awaitable[Workshop]],
+) -> None:
+    worker = await start_worker()
+    websocket = await worker.call()
+    worker.channel.send(Ask(7, encode_question(CallFilter())))
+    await until(lambda: isinstance(worker.got[-1], Replied))
+    replied = worker.got[-1]
+    assert isinstance(replied, Replied)
+    assert replied.number == 7
+    (call,) = decode_answer(replied.body, CallPage).calls
+    assert (call.call_id, call.worker) == ("call-1", "3f9a/1.1")
+    with capture_logs() as logged:
+        worker.channel.send(Ask(8, b"what?"))
+        await until(lambda: logged)
+    assert logged[0]["event"] == "a question of the supervisor could not be read"
+    await websocket.close()
+
+
+async def test_its_last_figures_come_before_its_end(
+    start_worker: Callable[..., Awaitable[Workshop]],
+) -> None:
+    worker = await start_worker()
+    await (await worker.call()).close()
+    worker.channel.send(Retire())
+    worker.daemon.stop()
+    await worker.task
+    await until(lambda: worker.gone)
+    last = worker.got[-1]
+    assert isinstance(last, LastFigures)
+    figures = {each.name: each for each in decode_answer(last.body, list[MetricFamily])}
+    assert figures["mediaserver_calls"].samples == [("mediaserver_calls_total", {}, 1.0)]
 
 
 async def test_a_connection_that_came_without_its_socket_is_counted(
