@@ -57,9 +57,12 @@ from mediaserver.sandbox.platform import Sandbox, SandboxOptions
 from mediaserver.server.admin.app import OUTCOMES
 from mediaserver.server.admin.directory import OwnCalls
 from mediaserver.server.counters import ServerCounters
+from mediaserver.server.elsewhere import PROCESS_PARAMETER
 from mediaserver.server.process.daemon import HTTP_CLOSE_TIMEOUT
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.server_call import CLOSE_TIMEOUT
+from mediaserver.server.trust.tokens import TOKEN_PARAMETER, Claims
+from mediaserver.server.webhooks import PATHS as WEBHOOK_PATHS
 from mediaserver.settings import ENV_PREFIX, Settings
 from mediaserver.telemetry.metrics import crew_metrics, exposition, exposition_of
 from mediaserver.testing import joined, run_virtual
@@ -521,3 +524,24 @@ def test_the_proxy_passes_the_upgrade_on() -> None:
         "proxy_buffering off;",
     ):
         assert line in text
+
+
+def test_the_balancer_finds_the_process_in_a_token() -> None:
+    text = (ROOT / "deploy/haproxy.cfg").read_text("utf-8")
+    (index,) = re.findall(r"json_query\('\$\[(\d+)\]'\)", text)
+    assert Claims.__struct_fields__[int(index)] == "process"
+    assert f"url_param({TOKEN_PARAMETER})" in text
+    assert f"url_param({PROCESS_PARAMETER})" in text
+
+
+def test_the_balancer_passes_every_webhook_and_call_on_and_waits_for_the_last_call() -> None:
+    text = (ROOT / "deploy/haproxy.cfg").read_text("utf-8")
+    (webhooks,) = re.findall(r"^ *acl webhook path (.*)$", text, re.M)
+    assert tuple(webhooks.split()) == WEBHOOK_PATHS
+    assert f"acl stream path {Settings().path}\n" in text
+    (hours,) = re.findall(r"hard-stop-after (\d+)h", text)
+    assert int(hours) * 3600 > (Settings().max_call_seconds or 0)
+    commands = re.findall(r"mediaserver (serve .*) …", text)
+    assert commands
+    for command in commands:
+        assert float(parse_command(shlex.split(command)).params["drain_delay"]) > 0

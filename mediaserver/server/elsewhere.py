@@ -7,6 +7,7 @@ handler waits there. The URLs of a call that was dialled name the process that d
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -17,6 +18,16 @@ from mediaserver.server.trust.tokens import TOKEN_PARAMETER, TokenError, unseal
 
 PROCESS_PARAMETER: Final = "process"
 """Name of the query parameter of a webhook that names the process to which its call belongs."""
+
+
+def unique_name(node: str | None) -> str:
+    """Return a name for a process, or for the first part of its workers' names.
+
+    It differs from every name before it, also from those of the same node: ``3f9a41c7``, or
+    ``node1/3f9a41c7``. A proxy reads the part before the slash.
+    """
+    name = secrets.token_hex(4)
+    return name if node is None else f"{node}/{name}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack
@@ -23,6 +22,7 @@ from mediaserver.server.answered import AnsweredCalls
 from mediaserver.server.call_control import CloseStream
 from mediaserver.server.coalescing import Coalescing
 from mediaserver.server.counters import ServerCounters
+from mediaserver.server.elsewhere import unique_name
 from mediaserver.server.handshake import AcceptedStream, Refused, Verifier
 from mediaserver.server.lost_streams import LostStreams
 from mediaserver.server.neighbours import Alone, Neighbours, ToldWebhook
@@ -101,7 +101,7 @@ class Runtime:
         coalesces: whether the event loop belongs to this server alone, so that it may be held back
             between turns (see `Coalescing`).
         process: the name of this process among those that serve the same calls; by default, a
-            random one.
+            random one, after that of the node.
         neighbours: the other processes.
         counts: the places of all processes that share the limit of calls; by default, of this one
             alone.
@@ -131,7 +131,7 @@ class Runtime:
         self.wall_clock = wall_clock
         self.settings = settings
         self.routes = routes
-        self.process = process or secrets.token_hex(4)
+        self.process = process or unique_name(settings.node)
         """Names this process in the tokens of the calls that it has prepared."""
         self.neighbours: Neighbours = neighbours or Alone()
         self.relocation: Relocation | None = None

@@ -49,6 +49,7 @@ from mediaserver.settings.values import (
     read_admin,
     read_metrics,
     read_networks,
+    read_node,
     read_redirect,
     read_stream_format,
     read_tokens,
@@ -151,6 +152,13 @@ class Settings(BaseSettings):
         " 0 serves everything in one process.",
         ge=0,
         le=64,
+    )
+    node: Annotated[str | None, BeforeValidator(read_node)] = _in(
+        "Server",
+        None,
+        "Name of this server among several behind one proxy, such as node1. It is in the URLs of"
+        " streams, so that the proxy can bring them to the server that has prepared them. Random by"
+        " default.",
     )
     path: str = _in("Server", "/stream", "Path of the media WebSocket.")
     public_url: Annotated[str | None, BeforeValidator(read_web_url)] = _in(

@@ -142,6 +142,13 @@ def read_admin(value: Any) -> str:
         ) from None
 
 
+def read_node(value: Any) -> str | None:
+    """Read a name of 1 to 32 letters, digits, dots, underscores and hyphens."""
+    if value is None or re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}", str(value)):
+        return None if value is None else str(value)
+    raise ValueError("must be a name such as node1, of at most 32 letters, digits and . _ -")
+
+
 def split_address(address: str) -> tuple[str, int]:
     """Return the host and the port of an address, such as ``[::1]:9100``."""
     host, _, port = address.rpartition(":")

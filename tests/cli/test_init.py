@@ -41,8 +41,8 @@ def raises(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
     ("arguments", "text"),
     [
         (
-            ["serve", "--workers", "2"],
-            "No such option: --workers. A process uses one core.",
+            ["serve", "--proxy-headers"],
+            "Name the proxies with --trusted-proxies.",
         ),
         (
             ["serve", "--hots", "x"],

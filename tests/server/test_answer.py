@@ -94,6 +94,12 @@ def test_the_token_names_the_process_that_prepared_the_call() -> None:
     assert process_in(stream_url(reply(runtime)[1])) == runtime.process
 
 
+def test_the_token_begins_with_the_servers_name() -> None:
+    process = process_in(stream_url(reply(make(node="node1"))[1]))
+    assert process is not None
+    assert process.startswith("node1/")
+
+
 def test_a_url_that_is_too_long_with_the_process_goes_without_it() -> None:
     def url_for(path: str) -> str:
         runtime = make(Route(Echo, path))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediaserver.server.elsewhere import Elsewhere, MoveTo, elsewhere
+from mediaserver.server.elsewhere import Elsewhere, MoveTo, elsewhere, unique_name
 from mediaserver.server.trust.tokens import Claims, seal
 
 
@@ -54,3 +54,10 @@ def test_a_webhook_is_served_by_the_process_that_its_url_names() -> None:
 def test_where_there_is_a_token_it_alone_counts() -> None:
     assert decide(query(OWN, process=OTHER)) is None
     assert decide(query(OTHER, process=OWN)) == MoveTo(OTHER)
+
+
+def test_each_start_of_a_server_has_a_name_of_its_own_that_begins_with_the_nodes() -> None:
+    first, second, unnamed = (unique_name(node) for node in ("node1", "node1", None))
+    assert first.partition("/")[0] == second.partition("/")[0] == "node1"
+    assert first != second
+    assert "/" not in unnamed

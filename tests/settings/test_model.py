@@ -38,6 +38,11 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
     assert "TLS needs both" in problems({"ssl_keyfile": "key.pem"})[0]
 
 
+@pytest.mark.parametrize("name", ["node 1", "a/b", "-1", "n" * 33, "é"])
+def test_a_name_of_a_server_that_no_url_or_proxy_takes_is_refused(name: str) -> None:
+    assert "must be a name such as node1" in problems({"node": name})[0]
+
+
 def test_attributes_of_a_stream_that_plivo_refuses_are_refused() -> None:
     assert "or turn bidirectional off" in problems({"audio_track": "both"})[0]
     assert "set on_end to the URL" in problems({"keep_call_alive": "false"})[0]

@@ -20,6 +20,7 @@ from typing import Final, Protocol, TypeAlias
 
 import structlog
 
+from mediaserver.server.elsewhere import unique_name
 from mediaserver.server.process.announcing import announce_addresses
 from mediaserver.server.process.daemon import load_certificates
 from mediaserver.server.process.descriptors import EXHAUSTED, raise_descriptor_limit
@@ -163,6 +164,7 @@ class Supervisor:
         size: How many workers serve at a time.
         listeners: The listening sockets, and the addresses that the workers know them by.
         start: Starts the process of a worker.
+        node: The name of this server among several, if it has one.
         notifier: Tells systemd about the process.
         ready: Called once, when the first workers take calls.
 
@@ -174,6 +176,7 @@ class Supervisor:
         listeners: Sequence[tuple[socket.socket, ListeningAddress]],
         start: StartProcess,
         *,
+        node: str | None = None,
         notifier: Notifier | None = None,
         ready: Callable[[], object] = lambda: None,
     ) -> None:
@@ -181,7 +184,7 @@ class Supervisor:
         self.table = WorkerTable()
         self.workers: dict[str, Employed] = {}
         """Those that live, by name."""
-        self.machine = secrets.token_hex(2)
+        self.machine = unique_name(node)
         """The first part of the names of all workers."""
         self.deaths: Counter[str] = Counter()
         """Workers that died unasked, by what ended them: ``status 1``, ``signal 9``."""
@@ -669,6 +672,7 @@ def run_supervisor(settings: Settings, command: Sequence[str]) -> int:
             settings.workers,
             listeners,
             start,
+            node=settings.node,
             notifier=notifier,
             ready=partial(announce, side),
         )

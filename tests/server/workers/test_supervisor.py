@@ -217,6 +217,16 @@ async def test_each_worker_has_its_orders(machine: Machine) -> None:
     assert second == Orders(2, f"{name}/2.1", addresses, announces=False)
 
 
+async def test_the_workers_names_begin_with_the_servers(
+    start_machine: Callable[..., Machine],
+) -> None:
+    machine = start_machine(node="node1")
+    await machine.serve()
+    orders = machine.started[0].got[0]
+    assert isinstance(orders, Orders)
+    assert orders.process.startswith("node1/")
+
+
 async def test_a_worker_that_dies_is_logged_counted_and_replaced(machine: Machine) -> None:
     dead, other = machine.started
     dead.row.active = 7
