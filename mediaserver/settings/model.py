@@ -54,6 +54,7 @@ from mediaserver.settings.values import (
     read_stream_format,
     read_tokens,
     read_web_url,
+    runtime_folder,
     split_address,
     split_list,
 )
@@ -472,10 +473,12 @@ class Settings(BaseSettings):
 
     admin: Annotated[str, BeforeValidator(read_admin)] = _in(
         "Operating",
-        "off",
+        "auto",
         "Where operators see live calls and control them: off, the path of a Unix socket, or"
-        " HOST:PORT (without TLS). /metrics is then there as well, and with metrics=auto not on the"
-        " port of the calls.",
+        " HOST:PORT (without TLS). auto is off in one process; with workers, it is the socket"
+        " admin-PORT.sock in RUNTIME_DIRECTORY, in XDG_RUNTIME_DIR/mediaserver or in"
+        " /tmp/mediaserver-UID, unless port is 0. /metrics is then there as well, and with"
+        " metrics=auto not on the port of the calls.",
     )
     admin_token: SecretStr | None = _in(
         "Operating",
@@ -622,6 +625,11 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _can_be_operated(self) -> Self:
+        if self.workers and self.metrics == "shared":
+            raise ValueError(
+                "metrics is shared, and there are workers: on the port of the calls, one of them"
+                " would answer for itself. Set metrics to HOST:PORT, or read them at admin"
+            )
         address = self.admin_address
         if isinstance(address, tuple):
             if self.admin_token is None and not is_loopback(address[0]):
@@ -678,7 +686,7 @@ class Settings(BaseSettings):
         """Whether the port of the calls has /metrics."""
         if self.metrics != "auto":
             return self.metrics == "shared"
-        if self.admin_address is not None:
+        if self.workers or self.admin_address is not None:
             return False
         return self.metrics_token is not None or not (self.tls and may_be_public(self.host))
 
@@ -690,7 +698,9 @@ class Settings(BaseSettings):
     @property
     def admin_address(self) -> Path | tuple[str, int] | None:
         """Where operators are served: a Unix socket, or host and port; None if nowhere."""
-        if self.admin == "off":
+        if self.admin == "auto" and self.workers and self.port:
+            return runtime_folder() / f"admin-{self.port}.sock"
+        if self.admin in ("auto", "off"):
             return None
         return Path(self.admin) if "/" in self.admin else split_address(self.admin)
 

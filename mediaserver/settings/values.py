@@ -8,6 +8,8 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import tempfile
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -125,8 +127,8 @@ def read_admin(value: Any) -> str:
     if isinstance(value, bool) and not value:
         return "off"
     text = str(value).strip()
-    if text.lower() == "off":
-        return "off"
+    if text.lower() in ("auto", "off"):
+        return text.lower()
     if "/" in text:
         if len(os.fsencode(text)) > _LONGEST_SOCKET_PATH:
             raise ValueError(
@@ -137,8 +139,8 @@ def read_admin(value: Any) -> str:
         return _with_host(text)
     except ValueError:
         raise ValueError(
-            "must be off, the path of a Unix socket such as /run/mediaserver/admin.sock, or an"
-            " address such as 127.0.0.1:8001"
+            "must be auto, off, the path of a Unix socket such as /run/mediaserver/admin.sock, or"
+            " an address such as 127.0.0.1:8001"
         ) from None
 
 
@@ -153,6 +155,17 @@ def split_address(address: str) -> tuple[str, int]:
     """Return the host and the port of an address, such as ``[::1]:9100``."""
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
+
+
+def runtime_folder() -> Path:
+    """Return the folder for this user's sockets: systemd's, the session's, or one of its own."""
+    given = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    if given:
+        return Path(given)
+    session = os.environ.get("XDG_RUNTIME_DIR")
+    if session:
+        return Path(session, "mediaserver")
+    return Path(tempfile.gettempdir(), f"mediaserver-{os.geteuid()}")
 
 
 def is_loopback(host: str) -> bool:

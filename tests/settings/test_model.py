@@ -189,6 +189,20 @@ def test_operators_have_a_socket_or_an_address() -> None:
     assert Settings(admin="8001").admin_address == ("127.0.0.1", 8001)
 
 
+def test_with_workers_operators_have_a_socket_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/mediaserver")
+    settings = Settings(workers=2, port=8443)
+    assert settings.admin_address == Path("/run/mediaserver/admin-8443.sock")
+    assert not settings.metrics_shared
+    assert Settings(workers=2, port=0).admin_address is None
+    assert Settings(workers=2, admin="off").admin_address is None
+    assert not Settings(workers=2, admin="off").metrics_shared
+
+
+def test_one_worker_does_not_answer_for_the_metrics_of_all() -> None:
+    assert "Set metrics to HOST:PORT" in problems({"workers": "2", "metrics": "shared"})[0]
+
+
 def test_whoever_reaches_the_operators_address_from_elsewhere_needs_a_token() -> None:
     token = "sixteen-characters"
     for address in ("0.0.0.0:8001", "10.0.0.1:8001"):

@@ -1,4 +1,5 @@
 import ipaddress
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from mediaserver.settings.values import (
     may_be_public,
     read_admin,
     read_metrics,
+    runtime_folder,
     split_address,
 )
 
@@ -147,6 +149,7 @@ def test_what_is_not_private_for_certain_may_be_public(host: str, public: bool) 
     [
         (False, "off"),
         ("Off", "off"),
+        ("AUTO", "auto"),
         (" /run/mediaserver/admin.sock", "/run/mediaserver/admin.sock"),
         ("./Admin.sock", "./Admin.sock"),
         ("8001", "127.0.0.1:8001"),
@@ -160,8 +163,18 @@ def test_operators_are_served_at_a_socket_or_an_address(value: Any, read: str) -
 
 @pytest.mark.parametrize("value", [True, "on", "admin.sock", "127.0.0.1:99999", "::1:80", ""])
 def test_another_place_for_operators_is_refused(value: Any) -> None:
-    with pytest.raises(ValueError, match="must be off, the path of a Unix socket"):
+    with pytest.raises(ValueError, match="must be auto, off, the path of a Unix socket"):
         read_admin(value)
+
+
+def test_sockets_are_in_a_folder_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/mediaserver:/run/other")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1000")
+    assert runtime_folder() == Path("/run/mediaserver")
+    monkeypatch.delenv("RUNTIME_DIRECTORY")
+    assert runtime_folder() == Path("/run/user/1000/mediaserver")
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    assert runtime_folder().name == f"mediaserver-{os.geteuid()}"
 
 
 def test_the_path_of_a_unix_socket_is_short() -> None:

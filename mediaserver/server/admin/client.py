@@ -59,8 +59,8 @@ class AdminClient:
         address = settings.admin_address
         if address is None:
             raise AdminClientError(
-                "the server has no admin listener: set --admin, here and for the server, to the"
-                " path of a Unix socket or to HOST:PORT"
+                "the server has no admin listener: it has one with --workers and a --port, or if"
+                " --admin is the path of a Unix socket or HOST:PORT"
             )
         token = settings.admin_token
         return cls(address, token=token.get_secret_value() if token else None)

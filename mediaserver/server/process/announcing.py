@@ -50,11 +50,11 @@ def announce_addresses(
         log.info("admin", at=place)
     for address in metrics:
         log.info("metrics", url=f"http://{authority(*address)}/metrics")
-    if settings.metrics == "auto" and settings.admin == "off" and not settings.metrics_shared:
-        log.info(
-            "metrics are off",
-            hint="this address may be public: set --metrics HOST:PORT, or --metrics-token",
-        )
+    if settings.metrics == "auto" and not (settings.metrics_shared or settings.admin_address):
+        hint = "this address may be public: set --metrics HOST:PORT, or --metrics-token"
+        if settings.workers:
+            hint = "with workers they are not on the port of the calls: set --metrics or --admin"
+        log.info("metrics are off", hint=hint)
     _warn_of_descriptors(settings)
     if settings.secret_is_random:
         log.info(

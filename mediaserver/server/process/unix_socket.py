@@ -18,14 +18,16 @@ class UnixSocket(socket.socket):
     """A listening Unix socket. Closing it removes its file.
 
     A file that a killed server has left is replaced. The file's mode is 0600, or 0666 where a token
-    decides who is let in.
+    decides who is let in. Its folder must be one in which nobody else can put another file in its
+    place.
 
     Args:
         path: the path of the file. Its folder is created, for the user alone, if it does not exist.
         shared: whether every user of the machine may connect.
 
     Raises:
-        OSError: the file cannot be created, is another kind of file, or another server has it.
+        OSError: the file cannot be created, is another kind of file, or another server has it; or
+            the folder is another user's.
 
     """
 
@@ -35,6 +37,7 @@ class UnixSocket(socket.socket):
         self._inode: int | None = None
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _check_folder(path.parent)
             _remove_stale(path)
             before = os.umask(0o111 if shared else 0o177)
             try:
@@ -54,6 +57,13 @@ class UnixSocket(socket.socket):
                 self._path.unlink()
         self._inode = None
         super().close()
+
+
+def _check_folder(folder: Path) -> None:
+    status = folder.stat()
+    shared = status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX
+    if shared or status.st_uid not in (os.geteuid(), 0):
+        raise PermissionError(errno.EACCES, "other users can replace what is in its folder")
 
 
 def _remove_stale(path: Path) -> None:

@@ -66,3 +66,15 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FileExistsError):
         UnixSocket(tmp_path / "file" / "admin.sock")
+
+
+@pytest.mark.parametrize(("mode", "safe"), [(0o755, True), (0o1777, True), (0o777, False)])
+def test_a_folder_in_which_others_can_replace_the_socket_is_refused(
+    tmp_path: Path, mode: int, safe: bool
+) -> None:
+    tmp_path.chmod(mode)
+    if safe:
+        UnixSocket(tmp_path / "admin.sock").close()
+        return
+    with pytest.raises(PermissionError, match="other users can replace"):
+        UnixSocket(tmp_path / "admin.sock")
