@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache, reduce
+from typing import Final
 from urllib.parse import quote
+from xml.sax.saxutils import escape
 
 import structlog
 from msgspec import structs
@@ -19,6 +22,9 @@ from mediaserver.settings import Settings
 
 
 log = structlog.get_logger(__name__)
+
+_UNSAID: Final = StreamOptions()
+_STAND_IN: Final = "wss://stand-in.invalid/stream"
 
 NOTHING = Response().to_xml()
 """The XML for a request that needs no action."""
@@ -68,19 +74,24 @@ def answer(
             "call that nobody waits for", call=call_id, called=called, path=route.path
         )
         return WebhookReply(Response(Hangup()).to_xml(), "rejected")
-    url = _stream_url(runtime, request, base_url, path or route.path)
     if not runtime.admission.reserve(call_id):
         runtime.refusals.note("call turned away", call=call_id, limit=runtime.admission.limit)
         return busy(runtime.settings)
+    try:
+        url = _stream_url(runtime, request, base_url, path or route.path)
+    except AnswerError:
+        runtime.admission.cancel(call_id)
+        raise
     runtime.answered.add(request)
     runtime.prepared.prepare(route, request)
-    levels = route.stream.over(runtime.settings.stream_options)
     status_url = f"{base_url}/status" if runtime.settings.status_callbacks else None
+    levels = (route.stream, runtime.stream_options)
 
     def streamed(options: StreamOptions) -> bytes:
-        return _stream(options.over(levels), url, status_url)
+        before, after = _around_url((options, *levels), status_url)
+        return before + escape(url).encode() + after
 
-    return WebhookReply(streamed(StreamOptions()), "stream", streamed)
+    return WebhookReply(streamed(_UNSAID), "stream", streamed)
 
 
 async def decided(runtime: Runtime, request: AnswerRequest, reply: WebhookReply) -> WebhookReply:
@@ -99,10 +110,15 @@ async def decided(runtime: Runtime, request: AnswerRequest, reply: WebhookReply)
 
 def busy(settings: Settings) -> WebhookReply:
     """Return XML that tells the caller that all lines are busy, or redirects the call."""
-    if settings.busy_redirect is not None:
-        response = Response(Redirect(settings.busy_redirect))
-    elif settings.busy_message:
-        response = Response(Speak(settings.busy_message), Hangup(reason="busy"))
+    return _busy(settings.busy_redirect, settings.busy_message)
+
+
+@lru_cache(maxsize=1)
+def _busy(redirect: str | None, message: str) -> WebhookReply:
+    if redirect is not None:
+        response = Response(Redirect(redirect))
+    elif message:
+        response = Response(Speak(message), Hangup(reason="busy"))
     else:
         response = Response(Hangup(reason="busy"))
     return WebhookReply(response.to_xml(), "busy")
@@ -133,7 +149,18 @@ def _stream_url(runtime: Runtime, request: AnswerRequest, base_url: str, path: s
     )
 
 
-def _stream(options: StreamOptions, url: str, status_url: str | None) -> bytes:
+@lru_cache(maxsize=256)
+def _around_url(levels: tuple[StreamOptions, ...], status_url: str | None) -> tuple[bytes, bytes]:
+    """Return the XML of a streamed call before and after its URL.
+
+    Only the URL differs from call to call, and to check and write all of it takes a while.
+
+    Args:
+        levels: Options, those that count first at the beginning.
+        status_url: Where Plivo reports events, if the options do not say.
+
+    """
+    options = reduce(StreamOptions.over, levels)
     options.check()
     attributes = options.attributes()
     if not attributes["noise_cancellation"]:
@@ -144,4 +171,6 @@ def _stream(options: StreamOptions, url: str, status_url: str | None) -> bytes:
     # Without keepCallAlive this runs at once. With it, it runs when the stream ends, whichever side
     # ended it: an open call would cost money in silence.
     after = Redirect(options.on_end) if options.on_end not in (None, HANG_UP) else Hangup()
-    return Response(Stream(url, **attributes), after).to_xml()
+    document = Response(Stream(_STAND_IN, **attributes), after).to_xml()
+    before, _, rest = document.partition(_STAND_IN.encode() + b"</Stream>")
+    return before, b"</Stream>" + rest

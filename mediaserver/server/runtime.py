@@ -126,7 +126,9 @@ class Runtime:
         neighbours: Neighbours | None = None,
         counts: Counts | None = None,
     ) -> None:
-        routes.check_streams(settings.stream_options)
+        self.stream_options = settings.stream_options
+        """How calls are streamed, where neither their route nor their handler says it."""
+        routes.check_streams(self.stream_options)
         self.clock = clock
         self.wall_clock = wall_clock
         self.settings = settings

@@ -85,9 +85,10 @@ class WebhookEndpoints:
             query = request.scope["query_string"].decode("latin-1")
             base = self._base_url(request)
             form = await _form(request)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_START_WAIT):
-                    await runtime.started.wait()
+            if not runtime.started.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_START_WAIT):
+                        await runtime.started.wait()
             if runtime.signatures is not None:
                 url = f"{base}{_raw_path(request)}" + (f"?{query}" if query else "")
                 runtime.signatures.verify_webhook(

@@ -21,6 +21,9 @@ import structlog
 _LIMIT: Final = 4_194_304
 """Bytes of lines that may wait; further lines are dropped and counted."""
 
+_AT_ONCE: Final = 16_384
+"""Bytes of lines after which no more are added to a write."""
+
 _PATIENCE: Final = 1.0
 """Seconds that `LogWriter.flush` waits for a reader that takes nothing."""
 
@@ -103,16 +106,37 @@ class LogWriter(logging.Handler):
         super().close()
 
     def _run(self) -> None:
-        while (item := self._lines.get()) is not None:
+        item: bytes | threading.Event | None = b""
+        while item is not None:
+            lines, item = self._take()
+            if lines:
+                text = b"".join(lines)
+                self._write_whole(text, len(lines))
+                self._written += len(text)
             if isinstance(item, bytes):
-                self._write_whole(item)
-                self._written += len(item)
                 if self._lines.empty():
                     self._tell_dropped()
-            elif self._tell_dropped():
+            elif item is not None and self._tell_dropped():
                 self._lines.put(item)  # behind the line that tells it
-            else:
+            elif item is not None:
                 item.set()
+
+    def _take(self) -> tuple[list[bytes], bytes | threading.Event | None]:
+        """Wait for lines, and return those that one write takes, and what comes behind them.
+
+        Each write takes the interpreter from the event loop's thread twice. What comes behind is
+        the end, somebody who waits in `flush`, or nothing yet, which is no bytes.
+        """
+        lines: list[bytes] = []
+        size = 0
+        item = self._lines.get()
+        while isinstance(item, bytes):
+            lines.append(item)
+            size += len(item)
+            if size >= _AT_ONCE or self._lines.empty():
+                return lines, b""
+            item = self._lines.get()
+        return lines, item
 
     def _tell_dropped(self) -> bool:
         dropped, self._told = self.dropped - self._told, self.dropped
@@ -120,16 +144,16 @@ class LogWriter(logging.Handler):
             log.warning("log lines were dropped: nobody read them in time", lines=dropped)
         return dropped > 0
 
-    def _write_whole(self, line: bytes) -> None:
-        while line:
+    def _write_whole(self, text: bytes, lines: int) -> None:
+        while text:
             try:
-                line = line[self._write(self._descriptor, line) :]
+                text = text[self._write(self._descriptor, text) :]
             except BlockingIOError:
                 select.select([], [self._descriptor], [])
             except OSError:
                 # Nobody will ever read it, or the disk is full: there is no place to say so.
-                self.dropped += 1
-                self._told += 1
+                self.dropped += lines
+                self._told += lines
                 return
 
     def _write_late(self, line: bytes) -> None:

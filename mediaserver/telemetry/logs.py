@@ -19,6 +19,7 @@ from typing import Final, Literal, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from mediaserver.telemetry.line_formatting import LineFormatter, render_plain
 from mediaserver.telemetry.log_writer import LogWriter
 from mediaserver.telemetry.tracebacks import render_traceback
 
@@ -113,25 +114,21 @@ def configure_logs(
         cache_logger_on_first_use=False,
     )
     last: list[Processor] = [
-        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         _render_exceptions,
         redact_tokens,
         cut_values,
     ]
     if form == "json":
         last.append(structlog.processors.JSONRenderer(default=str))
-    else:
+    # https://no-color.org
+    elif stream.isatty() and not os.environ.get("NO_COLOR"):
         last.append(
-            structlog.dev.ConsoleRenderer(
-                # https://no-color.org
-                colors=stream.isatty() and not os.environ.get("NO_COLOR"),
-                exception_formatter=structlog.dev.plain_traceback,
-            )
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
         )
+    else:
+        last.append(render_plain)
     handler = _handler_of(stream)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last)
-    )
+    handler.setFormatter(LineFormatter(shared, last))
     root = logging.getLogger()
     for former in root.handlers:
         if isinstance(former, LogWriter):

@@ -74,6 +74,20 @@ def test_a_call_is_streamed_to_the_public_url() -> None:
     assert stream_url(response).startswith("wss://voice.example.com/stream?token=")
 
 
+def test_each_call_has_its_own_url_in_the_same_document() -> None:
+    runtime = make(on_end="https://voice.example.com/after?a=1&b=2")
+    (_, first), (_, second) = reply(runtime), reply(runtime, CallUUID="call-2")
+    assert stream_url(first) != stream_url(second)
+    second[0].text = first[0].text
+    assert ElementTree.tostring(first) == ElementTree.tostring(second)
+    assert first[1].text == "https://voice.example.com/after?a=1&b=2"
+
+
+def test_a_public_url_with_an_ampersand_is_written_and_read_back() -> None:
+    _, response = reply(make(), base_url="https://voice.example.com/a&b")
+    assert stream_url(response).startswith("wss://voice.example.com/a&b/stream?token=")
+
+
 def test_the_token_says_what_the_webhook_said() -> None:
     _, response = reply(make(token_seconds=60))
     token = parse_qs(urlsplit(stream_url(response)).query)["token"][0]

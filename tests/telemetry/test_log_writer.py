@@ -64,6 +64,28 @@ def test_lines_come_in_order_and_whole(reader: Reader, logger: logging.Logger) -
     assert reader.text.decode().splitlines() == [f"line {number} ä" for number in range(200)]
 
 
+def test_lines_that_wait_are_written_together(logger: logging.Logger) -> None:
+    writes: list[bytes] = []
+    may_write, begun = threading.Event(), threading.Event()
+
+    def write(_descriptor: int, data: bytes) -> int:
+        begun.set()
+        assert may_write.wait(LIMIT)
+        writes.append(data)
+        return len(data)
+
+    writer = LogWriter(-1, write=write)
+    logger.addHandler(writer)
+    logger.error("first")
+    assert begun.wait(LIMIT)
+    for _ in range(20):
+        logger.error("x" * 1_999)
+    may_write.set()
+    flushed(writer)
+    # At most some 16 KB at once.
+    assert [len(data) for data in writes] == [6, 9 * 2_000, 9 * 2_000, 2 * 2_000]
+
+
 def test_a_reader_that_has_stopped_blocks_nobody(reader: Reader, logger: logging.Logger) -> None:
     writer = LogWriter(-1, limit=1_000, write=reader.write)
     logger.addHandler(writer)
