@@ -11,15 +11,10 @@ import asyncio
 import os
 import socket
 
-import structlog
-
 from mediaserver.server.elsewhere import elsewhere
 from mediaserver.server.relay import StreamRelay
 from mediaserver.server.relocation import HandedConnection, Relocation
 from mediaserver.server.runtime import Runtime
-
-
-log = structlog.get_logger(__name__)
 
 
 class Mover:
@@ -61,6 +56,7 @@ class Mover:
         )
         if place is None:
             return False
+        reason = f"{place.process} does not take it"
         try:
             if connection.secure:
                 moved = self._relay(relocation, transport, place.process, connection)
@@ -68,10 +64,9 @@ class Mover:
                 moved = _hand_over(relocation, transport, place.process, connection)
         except OSError as error:
             # No descriptor is left, for instance.
-            log.warning("request is not brought to its process", reason=str(error))
-            return False
+            moved, reason = False, str(error)
         if not moved:
-            log.warning("request is not brought to its process", process=place.process)
+            runtime.refusals.note("request is not brought to its process", reason=reason)
         runtime.counters.connections_moved += moved
         return moved
 

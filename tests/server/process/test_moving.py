@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import httpx
 import pytest
 import trustme
+from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 from websockets.frames import Frame, Opcode
 
@@ -255,7 +256,11 @@ async def test_a_stream_that_nobody_else_prepared_is_served_where_it_came_in(
 
 async def test_a_stream_that_cannot_be_moved_is_served_where_it_came_in(pair: Pair) -> None:
     pair.ways.refuses = True
-    async with pair.connect() as websocket:
+    with capture_logs() as logs:
+        connecting = await pair.connect()
+    async with connecting as websocket:
+        (said,) = [each for each in logs if "not brought" in each["event"]]
+        assert said["reason"] == "3f9a/2.1 does not take it"
         await websocket.send(START)
         await websocket.send(media(7))
         await until(lambda: Knows.used and pair.handler.heard == [7])
