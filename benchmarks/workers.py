@@ -257,8 +257,8 @@ class Benchmark:
                 chosen.seconds,
                 live=chosen.live,
             )
-            with _loading(load, output) as loading:
-                seconds = self._reload(workers, loading)
+            with loading(load, output) as process:
+                seconds = self._reload(workers, process)
             output.seek(0)
             result = msgspec.json.decode(output.read(), type=SetupResult)
         refused = result.busy + sum(
@@ -316,7 +316,7 @@ async def _in_bursts(one: Callable[[], Awaitable[None]], number: int, burst: int
 
 
 @contextlib.contextmanager
-def _loading(load: SetupLoad, output: IO[bytes]) -> Iterator["subprocess.Popen[bytes]"]:
+def loading(load: SetupLoad, output: IO[bytes]) -> Iterator["subprocess.Popen[bytes]"]:
     """Run the load of the set-up benchmark."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.setup_load", msgspec.json.encode(load).decode()],
