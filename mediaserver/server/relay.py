@@ -87,8 +87,8 @@ class RelayEnd(asyncio.Protocol):
         self.transport.set_write_buffer_limits(high=UNSENT_HIGH)
         if self.other.lost:
             self.transport.abort()
-        elif self.other.transport is not None:
-            self.other.transport.resume_reading()
+        else:
+            self.resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Send it on the other side."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import errno
 import os
 import socket
 import ssl
@@ -268,6 +269,24 @@ async def test_a_stream_that_cannot_be_moved_is_served_where_it_came_in(pair: Pa
         assert len(pair.first.runtime.calls) == 1
         assert pair.first.runtime.counters.connections_moved == 0
         assert not pair.first.runtime.relays
+
+
+async def test_a_stream_for_which_no_descriptor_is_left_is_served_where_it_came_in(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(*given: Any) -> Any:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    connecting = pair.connect()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "dup", none_left)
+        patch.setattr(socket, "socketpair", none_left)
+        websocket = await connecting
+    async with websocket:
+        await websocket.send(START)
+        assert (await pair.started()).prepared is None
+        assert len(pair.first.runtime.calls) == 1
+        assert not pair.ways.handed
 
 
 async def test_a_stream_that_was_moved_is_not_moved_again(pair: Pair) -> None:
