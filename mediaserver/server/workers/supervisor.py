@@ -68,6 +68,8 @@ _TICK: Final = 0.1
 _AT_ONCE: Final = 64
 """Connections of one listener that are accepted in one turn of the loop."""
 _LOG_INTERVAL: Final = 60.0
+_IMPORT_SECONDS: Final = 60.0
+"""Seconds for a worker to import the handlers, before their lifespans open."""
 _LAST_RESORT: Final = 5.0
 """Seconds after which a process that does not end is killed: one that was told to stop at once, or
 whose start is not wanted any more."""
@@ -138,6 +140,11 @@ class Employed:
         """Whether it takes what it is sent."""
         return not self.said_farewell and not self.channel.closed
 
+    def is_late(self, since: float) -> bool:
+        """Tell whether it was started before a time, and is not ready yet."""
+        starting = self.member.stage is Stage.STARTING and self.reason is None
+        return starting and self.member.started < since
+
     def tell_to_stop(self, times: int) -> None:
         """Have it do what so many signals have a server do.
 
@@ -164,6 +171,7 @@ class Supervisor:
         size: How many workers serve at a time.
         listeners: The listening sockets, and the addresses that the workers know them by.
         start: Starts the process of a worker.
+        starts_within: Seconds after which a worker that is not ready counts as failed.
         node: The name of this server among several, if it has one.
         notifier: Tells systemd about the process.
         ready: Called once, when the first workers take calls.
@@ -176,6 +184,7 @@ class Supervisor:
         listeners: Sequence[tuple[socket.socket, ListeningAddress]],
         start: StartProcess,
         *,
+        starts_within: float = 180.0,
         node: str | None = None,
         notifier: Notifier | None = None,
         ready: Callable[[], object] = lambda: None,
@@ -192,6 +201,7 @@ class Supervisor:
         """Reloads, by outcome: ``done``, ``failed``."""
         self._listeners = listeners
         self._start = start
+        self._starts_within = starts_within
         self._notifier = notifier or Notifier({})
         self._ready = ready
         self._balance = Balance()
@@ -336,6 +346,10 @@ class Supervisor:
             if now >= worker.kill_at:
                 worker.kill_at = float("inf")
                 worker.signal(signal.SIGKILL)
+            if worker.is_late(now - self._starts_within):
+                reason = f"a worker was not ready after {self._starts_within:g} s"
+                worker.reason = StartFailed(reason, 1)
+                worker.kill_at = now
             if worker.row.state is WorkerState.DRAINING:
                 # Somebody else has asked it to go.
                 self.crew.leave(worker.name)
@@ -672,6 +686,8 @@ def run_supervisor(settings: Settings, command: Sequence[str]) -> int:
             settings.workers,
             listeners,
             start,
+            # The lifespans have a limit of their own; importing a handler has none.
+            starts_within=settings.lifespan_timeout + _IMPORT_SECONDS,
             node=settings.node,
             notifier=notifier,
             ready=partial(announce, side),

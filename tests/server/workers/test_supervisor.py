@@ -328,6 +328,19 @@ async def test_a_first_start_that_fails_is_said_in_a_line(
     assert machine.is_ready == 0
 
 
+async def test_a_worker_that_never_gets_ready_is_not_waited_for(
+    start_machine: Callable[..., Machine],
+) -> None:
+    machine = start_machine(1, starts_within=30.0)
+    (worker,) = await machine.workers(number=1)
+    with capture_logs() as logged:
+        await until(lambda: worker.signals == [signal.SIGKILL], within=40)
+        worker.end(-9)
+        assert await machine.task == 1
+    (line,) = said(logged, "startup failed")
+    assert line["reason"] == "a worker was not ready after 30 s"
+
+
 async def test_a_process_that_cannot_be_started_is_said(
     start_machine: Callable[..., Machine],
 ) -> None:

@@ -1,0 +1,98 @@
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import UnixStreamServer
+
+import pytest
+
+from tests.cli.processes import Run
+
+
+class Operated:
+    """An admin listener in a thread, which answers as it is told."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.asked: list[str] = []
+        self.status = 200
+        self.answer = {"status": "done", "detail": "new workers take the calls"}
+        operated = self
+
+        class Answers(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                operated.asked.append(self.path)
+                body = json.dumps(operated.answer).encode()
+                self.send_response(operated.status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_request(self, *_: object) -> None:
+                pass
+
+            def address_string(self) -> str:
+                return "a Unix socket"
+
+        self.server = UnixStreamServer(str(path), Answers)
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
+        self.thread.start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
+@pytest.fixture
+def operated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operated]:
+    """The admin listener of a server with workers on port 9000."""
+    monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    (tmp_path / "mediaserver").mkdir(mode=0o700)
+    operated = Operated(tmp_path / "mediaserver" / "admin-9000.sock")
+    yield operated
+    operated.close()
+
+
+def test_a_reload_is_asked_for_and_its_outcome_is_printed(run: Run, operated: Operated) -> None:
+    result = run("reload", "--port", 9000)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == "new workers take the calls\n"
+    assert operated.asked == ["/reload"]
+
+
+def test_the_server_is_found_by_its_file_of_settings(
+    run: Run, operated: Operated, tmp_path: Path
+) -> None:
+    (tmp_path / "server.toml").write_text(f'admin = "{operated.path}"\nhandler = "a:B"\n')
+    assert run("reload", "--config", "server.toml").exit_code == 0
+
+
+def test_a_reload_that_failed_is_told(run: Run, operated: Operated) -> None:
+    operated.status = 502
+    operated.answer = {
+        "error": "the new workers cannot start: my_agent.py:3: SyntaxError",
+        "hint": "the old ones go on",
+    }
+    result = run("reload", "--admin", operated.path)
+    assert result.exit_code == 1
+    assert "SyntaxError" in result.stderr
+
+
+def test_a_server_that_does_not_run_is_told(run: Run) -> None:
+    with socket.socket() as taken:
+        # Bound, so that nobody else listens there.
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        result = run("reload", "--admin", address)
+    assert result.exit_code == 1
+    assert f"no server can be reached at {address}" in result.stderr
+
+
+def test_a_wrong_address_is_told(run: Run) -> None:
+    result = run("reload", "--port", "many")
+    assert result.exit_code == 2
+    assert "--port" in result.stderr
