@@ -11,14 +11,17 @@ import trustme
 from mediaserver.server.counters import ServerCounters
 from mediaserver.server.process.arrivals import Arrivals
 from mediaserver.server.process.connections import HttpConnections
+from mediaserver.server.relocation import HandedConnection
 from tests.server.until import until
 
 
 class Greets(asyncio.Protocol):
     """Says how its connection arrived, and closes it."""
 
-    def __init__(self, *, address: str | None, spare: bool, **_: Any) -> None:
-        self.said = f"{address} {spare}".encode()
+    def __init__(
+        self, *, address: str | None, spare: bool, handed: HandedConnection | None
+    ) -> None:
+        self.said = f"{address} {spare}".encode() + (b" " + handed.head if handed else b"")
 
     def connection_made(self, transport: Any) -> None:
         transport.write(self.said)
@@ -85,6 +88,15 @@ async def test_a_connection_gets_its_protocol(plain: Arriving) -> None:
     assert await read(client) == b"192.0.2.1 True"
     assert len(plain.arrivals) == 0
     assert not plain.held.waiting
+
+
+async def test_what_another_process_has_decrypted_has_no_handshake(tls: Arriving) -> None:
+    client, accepted = socket.socketpair()
+    client.setblocking(False)
+    tls.clients.append(client)
+    handed = HandedConnection(("192.0.2.1", 40_000), secure=True, head=b"GET")
+    tls.arrivals.take(accepted, "192.0.2.1", handed=handed)
+    assert await read(client) == b"192.0.2.1 False GET"
 
 
 async def test_handshakes_that_never_end_are_bounded(tls: Arriving) -> None:
