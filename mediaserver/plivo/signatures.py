@@ -18,7 +18,7 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import ParseResult, parse_qs, urlparse, urlunparse
 
@@ -229,7 +229,7 @@ def verify_upgrade(headers: Headers, url: str, tokens: AuthTokens) -> Verified:
             "missing", f"the request has no {V3_HEADER} header: Plivo signs the streams it opens"
         )
     nonce, named = found
-    for candidate in websocket_candidates(url):
+    for candidate in _candidates(url):
         for header, signatures in named:
             if verify_v3(signatures, "GET", candidate, nonce, tokens):
                 return Verified(nonce, header, candidate)
@@ -246,17 +246,20 @@ def websocket_candidates(url: str) -> list[str]:
         SignatureError: `url` is not a URL.
 
     """
+    return list(_candidates(url))
+
+
+def _candidates(url: str) -> Iterator[str]:
+    """Yield them one by one: the first is nearly always the one."""
     try:
         parts = _parse(url)
     except ValueError as error:
         raise SignatureError("invalid", str(error)) from None
     own = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
-    candidates = [
-        urlunparse((scheme, parts.netloc, parts.path, "", query, ""))
-        for scheme in ("http", "https", own)
-        for query in ("", parts.query)
-    ]
-    return list(dict.fromkeys(candidates))
+    for scheme in ("http", "https", own):
+        yield urlunparse((scheme, parts.netloc, parts.path, "", "", ""))
+        if parts.query:
+            yield urlunparse((scheme, parts.netloc, parts.path, "", parts.query, ""))
 
 
 def new_nonce() -> str:

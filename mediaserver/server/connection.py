@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from http import HTTPStatus
 from struct import Struct
 from typing import Any, cast
 from urllib.parse import unquote
 
 from websockets.frames import Frame, Opcode
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
 from websockets.protocol import CLOSED, OPEN
 from websockets.server import ServerProtocol
 
@@ -26,6 +27,7 @@ except ImportError:  # a platform without the extension
 from mediaserver.server.accepting import examine
 from mediaserver.server.framing import LONGEST_HEADER, MASKED_16, TEXT_FINAL, frame_end
 from mediaserver.server.handshake import HandshakeRequest, Refused
+from mediaserver.server.opening import switching_protocols
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.server_call import ServerCall, close_reason
 from mediaserver.server.stream_socket import bound_unsent
@@ -125,10 +127,19 @@ class StreamConnection(asyncio.Protocol):
 
         """
         self._client_host, self._secure = client_host, secure
+        response = switching_protocols(request.headers)
+        refused = None if response is None else self._let_in(request)
+        if response is not None and refused is None:
+            self._ws = ServerProtocol(state=OPEN, max_size=self._max_size, logger=_quiet)
+            self._transport.write(response)
+            return
         # Takes the core's parser past the request, for which it has limits of its own.
         self._ws.receive_data(b"GET / HTTP/1.1\r\n\r\n")
         self._ws.events_received()
-        self._answer(request)
+        if refused is None:
+            self._answer(request)
+        else:
+            self._respond(self._rejection(refused))
         self._flush()
 
     def data_received(self, data: bytes) -> None:
@@ -250,28 +261,41 @@ class StreamConnection(asyncio.Protocol):
 
     def _answer(self, request: Request) -> None:
         response = self._ws.accept(request)
-        if response.status_code == 101:
-            path, _, query = request.path.partition("?")
-            decision = examine(
-                self._runtime,
-                HandshakeRequest(
-                    path=unquote(path),
-                    raw_path=path,
-                    query_string=query,
-                    headers=[(name.lower(), value) for name, value in request.headers.raw_items()],
-                    client_host=self._client_host,
-                    secure=self._secure,
-                ),
-                verifiers=self._runtime.verifiers,
-            )
-            if isinstance(decision, Refused):
-                self._runtime.refuse(decision, path)
-                response = self._ws.reject(decision.status, f"{decision.reason}\n")
-                for name, value in decision.headers:
-                    response.headers[name] = value
-            else:
-                self._call = ServerCall(self._runtime, self, decision)
-                self._open = True
+        if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            refused = self._let_in(request)
+            if refused is not None:
+                response = self._rejection(refused)
+        self._respond(response)
+
+    def _let_in(self, request: Request) -> Refused | None:
+        """Begin the call that is asked for, or return why it is refused."""
+        path, _, query = request.path.partition("?")
+        decision = examine(
+            self._runtime,
+            HandshakeRequest(
+                path=unquote(path),
+                raw_path=path,
+                query_string=query,
+                headers=[(name.lower(), value) for name, value in request.headers.raw_items()],
+                client_host=self._client_host,
+                secure=self._secure,
+            ),
+            verifiers=self._runtime.verifiers,
+        )
+        if isinstance(decision, Refused):
+            self._runtime.refuse(decision, path)
+            return decision
+        self._call = ServerCall(self._runtime, self, decision)
+        self._open = True
+        return None
+
+    def _rejection(self, refused: Refused) -> Response:
+        response = self._ws.reject(refused.status, f"{refused.reason}\n")
+        for name, value in refused.headers:
+            response.headers[name] = value
+        return response
+
+    def _respond(self, response: Response) -> None:
         self._ws.send_response(response)
         if self._call is None:
             self._flush()
