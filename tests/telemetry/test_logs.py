@@ -105,7 +105,7 @@ def test_the_token_of_a_stream_url_is_redacted(stream: Any) -> None:
 def test_each_line_of_a_worker_has_its_name(stream: Any) -> None:
     configure_logs("info", "json", stream, worker="2.1")
     structlog.get_logger().info("ready")
-    logging.getLogger("uvicorn.access").warning("a library's")
+    logging.getLogger("a.library").warning("a library's")
     assert [entry["worker"] for entry in entries(stream)] == ["2.1", "2.1"]
 
 
