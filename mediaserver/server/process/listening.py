@@ -37,7 +37,7 @@ def bind_metrics(settings: Settings) -> list[socket.socket]:
 
     """
     try:
-        return _bind_all(*settings.metrics_address) if settings.metrics_address else []
+        return _bind_all(*settings.metrics_address, "--metrics") if settings.metrics_address else []
     except BindError as error:
         raise BindError(f"--metrics: {error}") from None
 
@@ -59,12 +59,12 @@ def bind_admin(settings: Settings) -> list[socket.socket]:
             reason = error.strerror or str(error)
             raise BindError(f"--admin: cannot listen on {address}: {reason}") from None
     try:
-        return _bind_all(*address)
+        return _bind_all(*address, "--admin")
     except BindError as error:
         raise BindError(f"--admin: {error}") from None
 
 
-def _bind_all(host: str, port: int) -> list[socket.socket]:
+def _bind_all(host: str, port: int, setting: str = "") -> list[socket.socket]:
     try:
         found = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -89,7 +89,9 @@ def _bind_all(host: str, port: int) -> list[socket.socket]:
     for sock in sockets:
         sock.close()
     assert failure is not None
-    raise BindError(f"cannot listen on {authority(host, port)}: {_explain(failure)}") from None
+    raise BindError(
+        f"cannot listen on {authority(host, port)}: {_explain(failure, setting)}"
+    ) from None
 
 
 def _bind_one(family: int, kind: int, protocol: int, address: Any) -> socket.socket:
@@ -107,13 +109,15 @@ def _bind_one(family: int, kind: int, protocol: int, address: Any) -> socket.soc
     return sock
 
 
-def _explain(error: OSError) -> str:
+def _explain(error: OSError, setting: str) -> str:
+    """Say what is wrong with the address of `setting`; empty for --host and --port."""
     if error.errno == errno.EADDRINUSE:
-        return "another process has this port; choose one with --port, or 0 for any"
+        choose = f"another with {setting}" if setting else "one with --port, or 0 for any"
+        return f"another process has this port; choose {choose}"
     if error.errno == errno.EACCES:
-        return "ports below 1024 need privileges; choose a higher one with --port"
+        return f"ports below 1024 need privileges; choose a higher one with {setting or '--port'}"
     if error.errno == errno.EADDRNOTAVAIL:
-        return "this machine has no such address; choose one with --host"
+        return f"this machine has no such address; choose one with {setting or '--host'}"
     return error.strerror or str(error)
 
 

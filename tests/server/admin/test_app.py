@@ -1,14 +1,21 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import httpx
 import pytest
 from httpx import AsyncClient
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from mediaserver.handler import Handler
 from mediaserver.routes import Route
-from mediaserver.server.admin.app import LONGEST_TEXT, masked
+from mediaserver.server.admin.app import (
+    LONGEST_TEXT,
+    create_admin_app,
+    create_metrics_app,
+    masked,
+)
 from mediaserver.server.admin.commands import (
     CallCommand,
     CallFilter,
@@ -335,7 +342,46 @@ async def test_metrics_are_here_unless_they_are_off(
         assert (await other.get("/metrics")).status_code == 404
 
 
+async def test_metrics_alone_ask_for_their_own_token(directory: OwnCalls) -> None:
+    app = create_metrics_app(directory, SecretStr("a-token"))
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://metrics") as client:
+        assert (await client.get("/metrics")).status_code == 401
+        headers = {"authorization": "Bearer a-token"}
+        assert b"mediaserver_calls" in (await client.get("/metrics", headers=headers)).content
+        assert (await client.get("/readyz")).status_code == 200
+        assert (await client.get("/calls", headers=headers)).status_code == 404
+
+
 # Errors
+
+
+async def test_a_request_that_is_cut_short_does_nothing() -> None:
+    directory = Answering()
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/calls/call-1/say",
+        "raw_path": b"/calls/call-1/say",
+        "query_string": b"",
+        "headers": [(b"host", b"127.0.0.1")],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 8001),
+        "scheme": "http",
+        "http_version": "1.1",
+    }
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    app = create_admin_app(directory, Settings(admin="127.0.0.1:8001"))
+    await app(scope, receive, send)
+    assert sent[0]["status"] == 400
+    assert not directory.asked
 
 
 async def test_who_has_no_access_is_told_and_written_down(directory: OwnCalls) -> None:

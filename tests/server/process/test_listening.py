@@ -1,4 +1,5 @@
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -7,7 +8,9 @@ from mediaserver.server.process.listening import (
     address_of,
     authority,
     bind,
+    bind_admin,
     bind_metrics,
+    web_address_of,
 )
 from mediaserver.settings import Settings
 
@@ -15,7 +18,9 @@ from mediaserver.settings import Settings
 def test_an_address_for_metrics_that_is_taken_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(BindError, match=f"--metrics: .*{port}.*another process has this port"):
+        with pytest.raises(
+            BindError, match=f"--metrics: .*{port}.*this port; choose another with --metrics"
+        ):
             bind_metrics(Settings(metrics=f"127.0.0.1:{port}"))
 
 
@@ -46,3 +51,25 @@ def test_all_addresses_of_a_host_get_the_same_port() -> None:
 def test_an_ipv6_address_stands_in_brackets() -> None:
     assert authority("::1", 80) == "[::1]:80"
     assert authority("127.0.0.1", 80) == "127.0.0.1:80"
+
+
+def test_operators_have_a_unix_socket_or_an_address_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "admin.sock"
+    (sock,) = bind_admin(Settings(admin=str(path)))
+    with sock:
+        assert web_address_of(sock) == str(path)
+    (sock,) = bind_admin(Settings(admin="127.0.0.1:0"))
+    with sock:
+        assert web_address_of(sock) == f"http://127.0.0.1:{sock.getsockname()[1]}"
+    assert bind_admin(Settings()) == []
+
+
+def test_a_place_for_operators_that_is_taken_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "admin.sock"
+    path.write_text("")
+    with pytest.raises(BindError, match=r"--admin: cannot listen on .*admin.sock: .*not a socket"):
+        bind_admin(Settings(admin=str(path)))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(BindError, match=r"--admin: .*this port; choose another with --admin"):
+            bind_admin(Settings(admin=f"127.0.0.1:{port}"))

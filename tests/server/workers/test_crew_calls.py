@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 
 from mediaserver.handler import Handler
 from mediaserver.routes import Route
 from mediaserver.server.admin.commands import CallCommand, CallFilter
 from mediaserver.server.admin.directory import OwnCalls
-from mediaserver.server.admin.questions import answer_question
+from mediaserver.server.admin.questions import answer_question, metrics_answer
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.workers.crew import ReloadFailedError, Stage, WorkerGoneError
 from mediaserver.server.workers.crew_calls import CrewCalls
@@ -255,3 +256,23 @@ async def test_the_workers_are_replaced(crew: FakeCrew, directory: CrewCalls) ->
     delivery = await directory.reload()
     assert delivery.status == "failed"
     assert "no module named shop" in delivery.detail
+
+
+async def test_counts_are_taken_now_and_then_and_at_the_end(
+    crew: FakeCrew, directory: CrewCalls
+) -> None:
+    first, second = crew.members.values()
+    first.runtime.counters.calls_total = 3
+    looking = asyncio.create_task(directory.keep_looking())
+    await asyncio.sleep(6)
+    looking.cancel()
+    # The first is killed and can say nothing more, the second ends in good order.
+    second.runtime.counters.calls_total = 4
+    directory.keep_last("2.1", metrics_answer(second.own))
+    with capture_logs() as logged:
+        directory.keep_last("2.1", b"\xc1")
+    assert logged[0]["worker"] == "2.1"
+    crew.members.clear()
+    families = text_string_to_metric_families((await directory.metrics()).decode())
+    (calls,) = [each for each in families if each.name == "mediaserver_calls"]
+    assert calls.samples[0].value == 7
