@@ -73,7 +73,7 @@ def serve_command(**options: Any) -> None:
 
     try:
         if settings.workers and given is None and not checks:
-            from mediaserver.server.workers.supervisor import run_supervisor
+            from mediaserver.server.workers.running import run_supervisor
 
             status = run_supervisor(settings, [*_COMMAND, *sys.argv[1:]])
         else:

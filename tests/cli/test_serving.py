@@ -193,7 +193,7 @@ def test_workers_are_supervised(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
         supervised.append((settings.workers, command))
         return 0
 
-    monkeypatch.setattr("mediaserver.server.workers.supervisor.run_supervisor", supervise)
+    monkeypatch.setattr("mediaserver.server.workers.running.run_supervisor", supervise)
     monkeypatch.setattr(sys, "argv", ["mediaserver", "serve", "no.such:Handler"])
     # Its workers import the handler.
     result = run("serve", "no.such:Handler", "--workers", 2)

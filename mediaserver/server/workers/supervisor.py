@@ -14,31 +14,23 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Final, Protocol, TypeAlias
+from typing import Final
 
 import structlog
 
 from mediaserver.server.elsewhere import unique_name
-from mediaserver.server.process.announcing import announce_addresses
-from mediaserver.server.process.daemon import load_certificates
-from mediaserver.server.process.descriptors import EXHAUSTED, raise_descriptor_limit
-from mediaserver.server.process.listening import address_of, web_address_of
-from mediaserver.server.process.side_listener import SideListeners
-from mediaserver.server.process.systemd import Notifier, listening_sockets
+from mediaserver.server.process.systemd import Notifier
 from mediaserver.server.workers.balance import Balance
 from mediaserver.server.workers.channel import Channel, Unsent, channel_pair
 from mediaserver.server.workers.crew import (
     Crew,
-    CrewWorker,
     Departure,
     ReloadFailedError,
-    Stage,
     WorkerGoneError,
 )
-from mediaserver.server.workers.crew_calls import CrewCalls
-from mediaserver.server.workers.duty import CHANNEL_VARIABLE
+from mediaserver.server.workers.employed import Employed, StartProcess
 from mediaserver.server.workers.messages import (
     Ask,
     ClientConnection,
@@ -52,113 +44,20 @@ from mediaserver.server.workers.messages import (
     Replied,
     Retire,
     StartFailed,
-    Stop,
     Told,
     UsedNonce,
     WorkerMessage,
 )
-from mediaserver.server.workers.table import WorkerRow, WorkerState, WorkerTable
-from mediaserver.settings import Settings, variable_of
-from mediaserver.telemetry.logs import configure_logs
+from mediaserver.server.workers.reception import Reception, Taker
+from mediaserver.server.workers.table import WorkerState, WorkerTable
 
 
 log = structlog.get_logger(__name__)
 
 _TICK: Final = 0.1
-_AT_ONCE: Final = 64
-"""Connections of one listener that are accepted in one turn of the loop."""
-_LOG_INTERVAL: Final = 60.0
-_IMPORT_SECONDS: Final = 60.0
-"""Seconds for a worker to import the handlers, before their lifespans open."""
 _LAST_RESORT: Final = 5.0
 """Seconds after which a process that does not end is killed: one that was told to stop at once, or
 whose start is not wanted any more."""
-
-
-class StartedProcess(Protocol):
-    """A process, such as asyncio's."""
-
-    @property
-    def pid(self) -> int:
-        """The number of the process."""
-
-    def send_signal(self, signal: int) -> None:
-        """Send it a signal."""
-
-    async def wait(self) -> int:
-        """Wait for its end and return its status; minus the number of the signal that killed it."""
-
-
-StartProcess: TypeAlias = Callable[[int], Awaitable[StartedProcess]]
-"""Starts a worker that inherits this descriptor: its end of the channel."""
-
-
-class Employed:
-    """A worker, as its supervisor knows it.
-
-    Args:
-        member: Its place in the crew.
-        row: Its row of the table.
-
-    """
-
-    channel: Channel
-
-    def __init__(self, member: CrewWorker, row: WorkerRow) -> None:
-        self.member = member
-        self.row = row
-        self.process: StartedProcess | None = None
-        self.stops = 0
-        """How many signals it was told to count."""
-        self.kill_at = float("inf")
-        self.reason: StartFailed | None = None
-        self.said_farewell = False
-        self.aborted = False
-
-    @property
-    def name(self) -> str:
-        """Its name on this machine."""
-        return self.member.name
-
-    @property
-    def stage(self) -> Stage:
-        """Where it is in its life."""
-        return self.member.stage
-
-    @property
-    def pid(self) -> int:
-        """The number of its process; 0 before it has one."""
-        return 0 if self.process is None else self.process.pid
-
-    @property
-    def calls(self) -> int:
-        """Its connected calls."""
-        return self.row.active
-
-    @property
-    def reachable(self) -> bool:
-        """Whether it takes what it is sent."""
-        return not self.said_farewell and not self.channel.closed
-
-    def is_late(self, since: float) -> bool:
-        """Tell whether it was started before a time, and is not ready yet."""
-        starting = self.member.stage is Stage.STARTING and self.reason is None
-        return starting and self.member.started < since
-
-    def tell_to_stop(self, times: int) -> None:
-        """Have it do what so many signals have a server do.
-
-        The signal is for one that is starting: it may read no messages.
-        """
-        self.stops = max(self.stops, times)
-        self.channel.send(Stop(times))
-        self.signal(signal.SIGTERM)
-
-    def signal(self, number: int) -> None:
-        """Send a signal, if its process lives."""
-        if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.send_signal(number)
 
 
 class Supervisor:
@@ -206,10 +105,9 @@ class Supervisor:
         self._ready = ready
         self._balance = Balance()
         self._loop = asyncio.get_running_loop()
+        self._reception = Reception([sock for sock, _ in listeners], self._taker)
         self._stops = 0
         self._status = 0
-        self._accepting = False
-        self._logged = float("-inf")
         self._over = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         # Those who wait for a generation to serve.
@@ -315,7 +213,7 @@ class Supervisor:
                 self._tick()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._over.wait(), _TICK)
-        self._accept_no_more()
+        self._reception.close()
         if self._tasks:
             await asyncio.wait(self._tasks)
         self.table.close()
@@ -356,7 +254,7 @@ class Supervisor:
             watchdog = self._notifier.watchdog
             if watchdog is not None and self._is_blocked(worker, beat, watchdog):
                 self._abort(worker)
-        self._accept_if_possible()
+        self._reception.open()
         if self._is_alive(beat):
             calls = sum(each.row.active for each in self.workers.values())
             doing = "draining" if self._stops else "reloading" if self.crew.reloading else "serving"
@@ -541,7 +439,7 @@ class Supervisor:
             self._notifier.ready()
             if self.crew.reloading:
                 self._begin_generation()
-        self._accept_if_possible()
+        self._reception.open()
 
     def _move(self, sender: Employed, move: Move, descriptor: int) -> None:
         """Bring a connection to the worker that prepared its call; back, if that one is gone."""
@@ -574,6 +472,10 @@ class Supervisor:
         if descriptor >= 0 and (worker is None or not self._hand(worker, connection, descriptor)):
             os.close(descriptor)
 
+    def _taker(self) -> Taker | None:
+        worker = self._choose()
+        return None if worker is None else partial(self._hand, worker)
+
     def _choose(self) -> Employed | None:
         takers = {}
         for member in self.crew.takers():
@@ -589,121 +491,3 @@ class Supervisor:
             [worker.row for worker in takers.values()], time.monotonic_ns()
         )
         return None if chosen is None else takers[chosen.index]
-
-    def _accept(self, index: int) -> None:
-        sock = self._listeners[index][0]
-        for _ in range(_AT_ONCE):
-            if (worker := self._choose()) is None:
-                # The connections wait in the kernel.
-                self._accept_no_more()
-                return
-            try:
-                client, address = sock.accept()
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as error:
-                # Other errors are those of a connection that is gone already: see accept(2).
-                if error.errno in EXHAUSTED:
-                    self._run_out(error)
-                    return
-                continue
-            connection = ClientConnection(index, address[:2])
-            descriptor = client.detach()
-            if not self._hand(worker, connection, descriptor):
-                os.close(descriptor)
-
-    def _run_out(self, error: OSError) -> None:
-        if self._loop.time() - self._logged >= _LOG_INTERVAL:
-            self._logged = self._loop.time()
-            log.error(
-                "no file descriptor left for a connection",
-                error=error.strerror,
-                hint="raise the limit of open files (ulimit -n, LimitNOFILE)",
-            )
-        self._accept_no_more()
-
-    def _accept_if_possible(self) -> None:
-        if not self._accepting and self._choose() is not None:
-            self._accepting = True
-            for index, (sock, _) in enumerate(self._listeners):
-                sock.setblocking(False)
-                self._loop.add_reader(sock.fileno(), self._accept, index)
-
-    def _accept_no_more(self) -> None:
-        if self._accepting:
-            self._accepting = False
-            for sock, _ in self._listeners:
-                self._loop.remove_reader(sock.fileno())
-
-
-def run_supervisor(settings: Settings, command: Sequence[str]) -> int:
-    """Run a supervisor until it is asked to stop, and return the exit status.
-
-    Args:
-        settings: Its settings. Workers read their own.
-        command: The command line of a worker.
-
-    Raises:
-        BindError: An address cannot be listened on.
-        ChannelError: This system cannot have workers.
-        TLSError: The certificate files cannot be used.
-
-    """
-    configure_logs(settings.log_level, settings.log_format)
-    for end in channel_pair():
-        end.close()
-    raise_descriptor_limit()
-    load_certificates(settings)
-    notifier = Notifier()
-    calls, metrics = listening_sockets(settings)
-    listeners = [(sock, ListeningAddress(*address_of(sock))) for sock in calls]
-    environment = dict(os.environ)
-    if settings.secret_is_random:
-        environment[variable_of("secret")] = settings.secret.get_secret_value()
-
-    async def start(descriptor: int) -> StartedProcess:
-        return await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            pass_fds=[descriptor],
-            env=environment | {CHANNEL_VARIABLE: str(descriptor)},
-            # Ctrl-C in a terminal is for the supervisor, which tells its workers.
-            start_new_session=True,
-        )
-
-    def announce(side: SideListeners) -> None:
-        addresses = [address_of(sock) for sock in calls]
-        announce_addresses(
-            settings,
-            addresses,
-            [address_of(sock) for sock in side.metrics],
-            [web_address_of(sock) for sock in side.admin],
-            workers=settings.workers,
-        )
-
-    async def run(side: SideListeners) -> int:
-        supervisor = Supervisor(
-            settings.workers,
-            listeners,
-            start,
-            # The lifespans have a limit of their own; importing a handler has none.
-            starts_within=settings.lifespan_timeout + _IMPORT_SECONDS,
-            node=settings.node,
-            notifier=notifier,
-            ready=partial(announce, side),
-        )
-        operated = CrewCalls(supervisor, settings.max_calls)
-        supervisor.told_last = operated.keep_last
-        side.serve(operated)
-        looking = asyncio.create_task(operated.keep_looking())
-        try:
-            return await supervisor.run()
-        finally:
-            looking.cancel()
-            await side.close()
-
-    try:
-        return asyncio.run(run(SideListeners(settings, metrics)))
-    finally:
-        for sock in (*calls, *metrics):
-            sock.close()

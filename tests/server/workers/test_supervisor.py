@@ -305,7 +305,8 @@ async def test_a_reload_that_fails_leaves_the_old_workers_serving(machine: Machi
     assert machine.supervisor.reloads == {"failed": 1}
     await until(lambda: new[0].signals == [signal.SIGTERM])
     # It hangs, so it is killed at last.
-    await until(lambda: new[0].signals == [signal.SIGTERM, signal.SIGKILL])
+    await asyncio.sleep(10)
+    assert new[0].signals == [signal.SIGTERM, signal.SIGKILL]
     new[0].end(-9)
     machine.listener.connect()
     await until(lambda: any(each.sockets for each in old))
@@ -334,7 +335,8 @@ async def test_a_worker_that_never_gets_ready_is_not_waited_for(
     machine = start_machine(1, starts_within=30.0)
     (worker,) = await machine.workers(number=1)
     with capture_logs() as logged:
-        await until(lambda: worker.signals == [signal.SIGKILL], within=40)
+        await asyncio.sleep(31)
+        assert worker.signals == [signal.SIGKILL]
         worker.end(-9)
         assert await machine.task == 1
     (line,) = said(logged, "startup failed")
@@ -377,7 +379,8 @@ async def test_each_stop_is_passed_on(machine: Machine) -> None:
     await until(lambda: second.got[-1] == Stop(3))
     # The signals are for workers that read nothing.
     assert second.signals == [signal.SIGTERM] * 3
-    await until(lambda: second.signals[-1] == signal.SIGKILL)
+    await asyncio.sleep(10)
+    assert second.signals[-1] == signal.SIGKILL
     second.end(-9)
     assert await machine.task == 0
 
@@ -493,7 +496,7 @@ async def test_what_did_not_reach_a_dead_worker_goes_to_another(machine: Machine
     while not employed.channel.queued:
         employed.channel.send(Told("status", {"text": "x" * 10_000}))
     machine.listener.connect()
-    machine.supervisor._accept(0)
+    machine.supervisor._reception.accept(0)
     assert first.row.sent == 1
     first.end(-9)
     await until(lambda: second.sockets)
@@ -511,8 +514,10 @@ async def test_a_worker_that_stands_still_is_ended_alone(
         first, second = await machine.serve()
         with capture_logs() as logged:
             first.row.beat = time.monotonic_ns() - 70_000_000_000
-            await until(lambda: first.signals == [signal.SIGABRT])
-            await until(lambda: first.signals == [signal.SIGABRT, signal.SIGKILL])
+            await asyncio.sleep(1)
+            assert first.signals == [signal.SIGABRT]
+            await asyncio.sleep(10)
+            assert first.signals == [signal.SIGABRT, signal.SIGKILL]
         assert second.signals == []
         (line,) = said(logged, "worker is blocked and is ended")
         assert line["worker"] == "1.1"
@@ -531,18 +536,3 @@ def told_to(sock: socket.socket) -> list[str]:
             told.append(sock.recv(1000).decode())
         except BlockingIOError:
             return told
-
-
-async def test_without_descriptors_connections_wait(machine: Machine) -> None:
-    with capture_logs() as logged:
-        machine.listener.errors = [OSError(24, "Too many open files")]
-        machine.listener.connect()
-        await until(lambda: any(each.sockets for each in machine.started))
-    (line,) = said(logged, "no file descriptor left for a connection")
-    assert line["error"] == "Too many open files"
-
-
-async def test_a_connection_that_is_gone_already_is_passed_over(machine: Machine) -> None:
-    machine.listener.errors = [OSError(103, "Software caused connection abort")]
-    machine.listener.connect()
-    await until(lambda: any(each.sockets for each in machine.started))

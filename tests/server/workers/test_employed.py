@@ -1,0 +1,71 @@
+import signal
+
+import pytest
+
+from mediaserver.server.workers.channel import Channel, channel_pair, receive_message
+from mediaserver.server.workers.crew import CrewWorker, Stage
+from mediaserver.server.workers.employed import Employed
+from mediaserver.server.workers.messages import StartFailed, Stop
+from mediaserver.server.workers.table import WorkerTable
+
+
+class Process:
+    """A process that has ended, or not."""
+
+    pid = 77
+
+    def __init__(self, *, lives: bool) -> None:
+        self.lives = lives
+        self.signals: list[int] = []
+
+    def send_signal(self, signal: int) -> None:
+        if not self.lives:
+            raise ProcessLookupError
+        self.signals.append(signal)
+
+    async def wait(self) -> int:
+        return 0
+
+
+async def test_a_worker_is_known_by_its_process_its_row_and_its_channel() -> None:
+    table = WorkerTable()
+    worker = Employed(CrewWorker("1.1", generation=1, started=100.0), table.take(now=1))
+    ours, theirs = channel_pair()
+    theirs.setblocking(False)
+    worker.channel = Channel(ours, lambda message, descriptor: None, lambda unsent: None)
+    worker.row.active = 3
+    assert (worker.name, worker.pid, worker.calls) == ("1.1", 0, 3)
+    worker.tell_to_stop(1)
+    assert receive_message(theirs) == (Stop(1), -1)
+    process = worker.process = Process(lives=True)
+    worker.tell_to_stop(2)
+    assert (worker.pid, worker.stops, process.signals) == (77, 2, [signal.SIGTERM])
+    reached = [worker.reachable]
+    worker.channel.close()
+    reached.append(worker.reachable)
+    assert reached == [True, False]
+    theirs.close()
+    table.close()
+
+
+def test_a_signal_to_a_process_that_has_ended_is_no_error() -> None:
+    table = WorkerTable()
+    worker = Employed(CrewWorker("1.1", generation=1, started=0.0), table.take(now=1))
+    worker.process = Process(lives=False)
+    worker.signal(signal.SIGKILL)
+    table.close()
+
+
+@pytest.mark.parametrize(
+    ("stage", "failed", "late"),
+    [(Stage.STARTING, False, True), (Stage.STARTING, True, False), (Stage.READY, False, False)],
+)
+def test_only_a_worker_that_is_starting_can_be_late(stage: Stage, failed: bool, late: bool) -> None:
+    table = WorkerTable()
+    worker = Employed(CrewWorker("1.1", generation=1, started=100.0), table.take(now=1))
+    worker.member.stage = stage
+    worker.reason = StartFailed("no handler", 2) if failed else None
+    assert worker.stage is stage
+    assert worker.is_late(101.0) is late
+    assert not worker.is_late(99.0)
+    table.close()
