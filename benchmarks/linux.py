@@ -24,6 +24,11 @@ def pin_child(core: int) -> None:
     program starts later is bound too.
     """
     os.sched_setaffinity(0, {core})
+    end_with_parent()
+
+
+def end_with_parent() -> None:
+    """Have a freshly forked child killed if its parent dies."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -34,6 +39,13 @@ def cpu_seconds(pid: int) -> float:
     clock_getcpuclockid(3) computes.
     """
     return time.clock_gettime((~pid << 3) | 2)
+
+
+def busy_seconds() -> float:
+    """Return how long all cores of the machine together have worked."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    user, nice, system, _idle, _wait, interrupts, soft, _stolen = map(int, fields)
+    return (user + nice + system + interrupts + soft) / os.sysconf("SC_CLK_TCK")
 
 
 def waited_seconds(pid: int) -> float:

@@ -1,0 +1,576 @@
+"""Whether a deploy drops calls: nodes behind HAProxy are restarted one by one under live calls.
+
+    python -m benchmarks.rolling [--only restart,workers,kill,proxy] [--calls 200] [--json FILE]
+
+README.md in this folder says what is measured and how to read it.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import functools
+import os
+import re
+import resource
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+
+import uvloop
+from rich.console import Console
+
+
+if not hasattr(os, "sched_setaffinity"):
+    raise SystemExit("this benchmark starts HAProxy, and only works on Linux")
+
+from benchmarks.experiments import Findings, arguments_of, report_on
+from benchmarks.linux import busy_seconds, end_with_parent
+from benchmarks.processes import ROOT, BenchmarkError, Certificate, stop
+from benchmarks.rolling_calls import HOPELESSLY_LATE, Callers, RollingCall
+
+
+EXPERIMENTS = ("restart", "workers", "kill", "proxy")
+QUICK = ("restart", "kill")
+"""Those that `--quick` runs of all."""
+NODES = 3
+WORKERS = 2
+TOKEN = "an auth token for benchmarks"
+DISTURBANCE_LIMIT = 0.10
+PROXY = "haproxy"
+
+_CONFIGURATION = ROOT / "deploy/haproxy.cfg"
+_START_SECONDS = 30.0
+
+
+class Report(Findings):
+    """All figures."""
+
+    def print(self, console: Console) -> None:
+        """Print the table, then the doubts about it."""
+        console.print(self.table(f"{self.settings['nodes']} nodes behind HAProxy, which ends TLS"))
+        self.print_doubts(console)
+
+
+class Node:
+    """A server of the benchmark, which can be restarted at its address.
+
+    Args:
+        number: Which node it is, from 1.
+        port: The port, at an address of its own.
+        arguments: Arguments for `serve`.
+        directory: Where its log is written.
+
+    """
+
+    def __init__(self, number: int, port: int, arguments: list[str], directory: Path) -> None:
+        self.name = f"node{number}"
+        self.address = f"127.0.0.{number + 1}"
+        self.port = port
+        self.log = directory / f"{self.name}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self._arguments = arguments
+
+    def start(self) -> None:
+        """Start it."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "mediaserver", "serve"),
+                    "benchmarks.servers.marked_echo:MarkedEcho",
+                    *("--node", self.name, "--host", self.address, "--port", str(self.port)),
+                    *self._arguments,
+                ],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=end_with_parent,
+            )
+
+    async def until_ready(self) -> None:
+        """Wait until it takes calls.
+
+        Raises:
+            BenchmarkError: It did not become ready.
+
+        """
+        assert self.process is not None
+        deadline = time.monotonic() + _START_SECONDS
+        while not await self._is_ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                last = self.log.read_text().strip().splitlines()[-3:]
+                raise BenchmarkError("\n    ".join((f"{self.name} did not become ready", *last)))
+            await asyncio.sleep(0.05)
+
+    async def _is_ready(self) -> bool:
+        try:
+            reader, writer = await asyncio.open_connection(self.address, self.port)
+        except OSError:
+            return False
+        writer.write(b"GET /readyz HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n")
+        try:
+            return (await reader.read()).startswith(b"HTTP/1.1 200 ")
+        except OSError:
+            return False
+        finally:
+            writer.close()
+
+    async def drain(self, limit: float) -> float:
+        """Send SIGTERM, wait for the end, and return how many seconds it took.
+
+        Raises:
+            BenchmarkError: It did not end in time, or not with status 0.
+
+        """
+        assert self.process is not None
+        begun = time.monotonic()
+        self.process.terminate()
+        while self.process.poll() is None:
+            if time.monotonic() - begun > limit:
+                raise BenchmarkError(f"{self.name} did not stop within {limit:g} s")
+            await asyncio.sleep(0.05)
+        if self.process.returncode:
+            raise BenchmarkError(f"{self.name} stopped with status {self.process.returncode}")
+        return time.monotonic() - begun
+
+    async def reload(self) -> float:
+        """Send SIGHUP, wait until new workers serve, and return how many seconds it took.
+
+        Raises:
+            BenchmarkError: They did not become ready.
+
+        """
+        assert self.process is not None
+        before, begun = self._count('"event": "reloaded"'), time.monotonic()
+        self.process.send_signal(signal.SIGHUP)
+        while self._count('"event": "reloaded"') == before:
+            if time.monotonic() - begun > _START_SECONDS:
+                raise BenchmarkError(f"{self.name} did not reload")
+            await asyncio.sleep(0.05)
+        return time.monotonic() - begun
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def problems(self) -> Counter[str]:
+        """Return its warnings and errors, by event."""
+        found = re.findall(
+            r'"event": "([^"]+)".*"level": "(?:warning|error|critical)"', self.log.read_text()
+        )
+        return Counter(f"{self.name} logged: {event}" for event in found)
+
+    def _count(self, text: str) -> int:
+        return self.log.read_text().count(text)
+
+    def end(self) -> None:
+        """End it, whatever it does."""
+        if self.process is not None and self.process.poll() is None:
+            # The second signal closes calls that a failed run has left.
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.5)
+            stop(self.process)
+
+
+class Proxy:
+    """HAProxy, as `deploy/haproxy.cfg` configures it, at other addresses.
+
+    Args:
+        nodes: The nodes.
+        directory: Where its files are.
+
+    """
+
+    def __init__(self, nodes: list[Node], directory: Path) -> None:
+        self.port = free_port("127.0.0.1")
+        self._directory = directory
+        self._configuration = directory / "haproxy.cfg"
+        self._control = directory / "haproxy.sock"
+        certificate = Certificate.issue(directory)
+        self.context = ssl.create_default_context(cafile=certificate.authority)
+        combined = directory / "haproxy.pem"
+        combined.write_bytes(certificate.certificate.read_bytes() + certificate.key.read_bytes())
+        self._configuration.write_text(
+            configured(
+                _CONFIGURATION.read_text("utf-8"),
+                bind=f"127.0.0.1:{self.port}",
+                certificate=combined,
+                control=self._control,
+                servers={node.name: f"{node.address}:{node.port}" for node in nodes},
+            )
+        )
+        self._log = directory / "haproxy.log"
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Run it for the duration of the block.
+
+        Raises:
+            BenchmarkError: Its configuration is wrong, or it did not start.
+
+        """
+        command = [PROXY, "-f", str(self._configuration)]
+        checked = subprocess.run([*command, "-c"], capture_output=True, check=False)
+        if checked.returncode or b"WARNING" in checked.stderr:
+            raise BenchmarkError(f"deploy/haproxy.cfg: {checked.stderr.decode().strip()}")
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [*command, "-W"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=end_with_parent,
+            )
+        try:
+            for _ in range(200):
+                with contextlib.suppress(OSError):
+                    socket.create_connection(("127.0.0.1", self.port), 1).close()
+                    break
+                time.sleep(0.05)
+            else:
+                raise BenchmarkError(f"{PROXY} did not start: {self._log.read_text()[-500:]}")
+            yield
+        finally:
+            stop(self._process)
+
+    def reload(self) -> None:
+        """Have it read its configuration again."""
+        self._process.send_signal(signal.SIGUSR2)
+
+    async def until_up(self, node: Node) -> None:
+        """Wait until it sends new calls to a node.
+
+        Raises:
+            BenchmarkError: It does not.
+
+        """
+        deadline = time.monotonic() + _START_SECONDS
+        while f"nodes,{node.name},UP" not in await self._states():
+            if time.monotonic() > deadline:
+                raise BenchmarkError(f"{PROXY} does not notice that {node.name} is ready")
+            await asyncio.sleep(0.05)
+
+    async def _states(self) -> str:
+        """Return a line with the state of each node."""
+        try:
+            reader, writer = await asyncio.open_unix_connection(self._control)
+            writer.write(b"show stat nodes 4 -1\n")
+            table = (await reader.read()).decode()
+            writer.close()
+        except OSError:
+            return ""
+        rows = [line.split(",") for line in table.splitlines()]
+        return "\n".join(",".join((row[0], row[1], row[17])) for row in rows if len(row) > 17)
+
+
+def configured(
+    text: str, *, bind: str, certificate: Path, control: Path, servers: dict[str, str]
+) -> str:
+    """Return HAProxy's configuration for other addresses, and for whoever runs it.
+
+    Raises:
+        BenchmarkError: The text does not have what is replaced.
+
+    """
+    lines = "\n".join(f"    server {name} {address}" for name, address in servers.items())
+    for pattern, replacement in (
+        (r"^    log /dev/log local0$", "    log stdout format raw local0"),
+        (r"^    user haproxy\n    group haproxy\n", ""),
+        (r"(?<=stats socket )\S+", str(control)),
+        (r"(?<=bind ):443", bind),
+        (r"(?<= crt )\S+", str(certificate)),
+        (r"(^    server \S+ \S+\n)+", f"{lines}\n"),
+    ):
+        text, number = re.subn(pattern, replacement, text, flags=re.M)
+        if number != 1:
+            raise BenchmarkError(f"deploy/haproxy.cfg: {pattern} is there {number} times")
+    return text
+
+
+def free_port(*addresses: str) -> int:
+    """Return a port that is free at all of these addresses."""
+    for _ in range(20):
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            first = stack.enter_context(socket.create_server((addresses[0], 0)))
+            port: int = first.getsockname()[1]
+            for address in addresses[1:]:
+                stack.enter_context(socket.create_server((address, port)))
+            return port
+    raise BenchmarkError("no port is free")
+
+
+class Rollout:
+    """Calls, and the nodes that take them, in one experiment.
+
+    Args:
+        chosen: The command's arguments.
+        callers: The callers.
+        nodes: The nodes.
+        proxy: The proxy.
+        say: Reports progress.
+
+    """
+
+    def __init__(
+        self,
+        chosen: argparse.Namespace,
+        callers: Callers,
+        nodes: list[Node],
+        proxy: Proxy,
+        say: Callable[[str], None],
+    ) -> None:
+        self.chosen = chosen
+        self.callers = callers
+        self.nodes = nodes
+        self.proxy = proxy
+        self.say = say
+        self.live: list[int] = []
+        """Calls that were live whenever something was stopped."""
+        self.drains: list[float] = []
+        self.reloads: list[float] = []
+        self.victims: set[RollingCall] = set()
+        """Calls of a node that was killed."""
+
+    async def restart(self) -> None:
+        """Stop each node, and start it again when it is gone."""
+        for node in self.nodes:
+            self._note(f"{node.name} drains")
+            took = await node.drain(self.chosen.drain_timeout + 20)
+            self.drains.append(took)
+            node.start()
+            await node.until_ready()
+            # Until then, no node would be left for new calls if the next one drained.
+            await self.proxy.until_up(node)
+            self.say(f"{node.name} drained for {took:.1f} s and is back")
+
+    async def reload(self) -> None:
+        """Have each node replace its workers."""
+        for node in self.nodes:
+            self._note(f"{node.name} reloads")
+            self.reloads.append(await node.reload())
+            await asyncio.sleep(self.chosen.pause)
+
+    async def kill(self) -> None:
+        """Kill a node."""
+        node = self.nodes[1]
+        self._note(f"{node.name} is killed")
+        assert node.process is not None
+        self.victims = {each for each in self.callers.live if each.pid == node.process.pid}
+        node.kill()
+        await asyncio.sleep(2 * self.chosen.pause)
+        node.start()
+        await node.until_ready()
+
+    async def reload_proxy(self) -> None:
+        """Have the proxy read its configuration again, several times."""
+        for number in range(3):
+            self._note(f"the proxy reloads, {number + 1}")
+            self.proxy.reload()
+            await asyncio.sleep(self.chosen.pause)
+
+    def _note(self, what: str) -> None:
+        self.live.append(len(self.callers.live))
+        self.say(f"{what}, {self.live[-1]} calls are live")
+
+
+class Benchmark:
+    """The chosen experiments, one after the other."""
+
+    def __init__(self, chosen: argparse.Namespace, progress: Console) -> None:
+        self.chosen = chosen
+        self.report = Report(
+            {
+                "calls": chosen.calls,
+                "nodes": chosen.nodes,
+                "seconds": chosen.seconds,
+                "quick": chosen.quick,
+                "load_average": os.getloadavg()[0],
+            }
+        )
+        self._progress = progress
+        self._begun = time.monotonic()
+
+    def run(self) -> None:
+        """Run one experiment after the other; if one fails, the others still run."""
+        if self.chosen.quick:
+            self.report.doubts.append("--quick: few calls, short ones, whose times mean nothing")
+        for name in self.chosen.only:
+            try:
+                uvloop.run(self._experiment(name))
+            except BenchmarkError as error:
+                self.report.missing.append(f"{name}: {error}")
+                self.say(name, f"failed: {error}")
+
+    async def _experiment(self, name: str) -> None:
+        begun, busy, own = time.monotonic(), busy_seconds(), _own_seconds()
+        with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+            addresses = [f"127.0.0.{number + 1}" for number in range(1, self.chosen.nodes + 1)]
+            port = free_port(*addresses)
+            # The nodes learn the proxy's address, and the proxy theirs.
+            arguments: list[str] = []
+            nodes = [
+                Node(number, port, arguments, Path(folder))
+                for number in range(1, self.chosen.nodes + 1)
+            ]
+            proxy = Proxy(nodes, Path(folder))
+            url = f"https://127.0.0.1:{proxy.port}"
+            arguments += self._arguments(url, WORKERS if name == "workers" else 0)
+            for node in nodes:
+                stack.callback(node.end)
+                node.start()
+            await asyncio.gather(*(node.until_ready() for node in nodes))
+            stack.enter_context(proxy.running())
+            callers = Callers(url, proxy.context, TOKEN, Random(1), self.chosen.seconds)
+            say = functools.partial(self.say, name)
+            rollout = Rollout(self.chosen, callers, nodes, proxy, say)
+            await self._roll(name, rollout)
+            problems = sum((node.problems() for node in nodes), Counter[str]())
+        # All children have ended, so that their time is known.
+        work = busy_seconds() - busy - (_own_seconds() - own)
+        others = work / (time.monotonic() - begun) / len(os.sched_getaffinity(0))
+        self._enter(name, rollout, max(0.0, others))
+        own_share = (_own_seconds() - own) / (time.monotonic() - begun)
+        self.report.add(name, "cores used by all of this", round(own_share, 2))
+        self.report.doubts.extend(
+            f"{name}: {count} x {reason}"
+            for found in (problems, callers.refused, callers.unnoted)
+            for reason, count in found.items()
+        )
+
+    def _arguments(self, url: str, workers: int) -> list[str]:
+        chosen = self.chosen
+        return [
+            *("--workers", str(workers), "--public-url", url, "--auth-token", TOKEN),
+            *("--secret", "a secret for benchmarks", "--trusted-proxies", "127.0.0.1"),
+            *("--drain-delay", str(chosen.drain_delay), "--admin", "off"),
+            *("--drain-timeout", str(chosen.drain_timeout), "--max-calls", "2000"),
+            *("--log-level", "info", "--log-format", "json"),
+        ]
+
+    async def _roll(self, name: str, rollout: Rollout) -> None:
+        """Have callers call while nodes come and go."""
+        chosen, callers = self.chosen, rollout.callers
+        talking = asyncio.create_task(callers.talk())
+        rate = chosen.calls / (sum(chosen.seconds) / 2)
+        arriving: asyncio.Task[None] | None = None
+        try:
+            for _ in range(chosen.endless if name in ("restart", "workers") else 0):
+                callers.begin(endless=True)
+            await callers.arrive(min(50.0, chosen.calls / 2), chosen.calls)
+            arriving = asyncio.create_task(callers.arrive(rate))
+            await asyncio.sleep(chosen.pause)
+            match name:
+                case "restart":
+                    await rollout.restart()
+                case "workers":
+                    await rollout.reload()
+                    await rollout.restart()
+                case "kill":
+                    await rollout.kill()
+                case "proxy":
+                    await rollout.reload_proxy()
+            await asyncio.sleep(chosen.pause)
+            arriving.cancel()
+            await callers.hang_up()
+        finally:
+            talking.cancel()
+            if arriving is not None:
+                arriving.cancel()
+
+    def _enter(self, name: str, rollout: Rollout, others: float) -> None:
+        add, callers = functools.partial(self.report.add, name), rollout.callers
+        cut = callers.cut(endless=False)
+        unharmed = [each for each in callers.streams if each not in rollout.victims]
+        gaps = [gap for each in unharmed for gap in each.gaps]
+        elsewhere = [each for each in callers.streams if each.pid and not each.prepared]
+        add("calls that began", callers.served)
+        add("calls live at a stop, fewest", min(rollout.live))
+        if name == "kill":
+            add("calls of the killed node", len(rollout.victims))
+            add("calls of the killed node that went on", len(rollout.victims - set(cut)), limit=0)
+            add("calls whose first request failed, answered at /fallback", callers.fallbacks)
+            add("streams of calls that it had answered, served by others", len(elsewhere))
+        else:
+            add("webhooks that failed", callers.fallbacks + callers.unnoted.total(), limit=0)
+            add("streams not at the process that prepared them", len(elsewhere), limit=0)
+        if name in ("restart", "workers"):
+            add("calls longer than the drain, ended by it", len(callers.cut(endless=True)))
+        add("calls refused or told busy", callers.refused.total(), limit=0)
+        add("other calls cut", len(set(cut) - rollout.victims), limit=0)
+        # A machine that has little time for this makes gaps of its own.
+        judged = callers.worst_turn < HOPELESSLY_LATE and not self.chosen.quick
+        add("gaps heard in them", len(gaps), limit=0 if judged else None)
+        add("frames without an echo", sum(each.lost for each in unharmed))
+        if rollout.drains:
+            add("a node's drain, longest", round(max(rollout.drains), 1), "s")
+        if rollout.reloads:
+            add("from SIGHUP to new workers, longest", round(max(rollout.reloads), 1), "s")
+        setups = sorted(callers.setups)
+        if setups:
+            add("call → its first audio, p50", round(setups[len(setups) // 2] * 1e3, 1), "ms")
+            add("call → its first audio, worst", round(setups[-1] * 1e3, 1), "ms")
+        reasons = Counter(str(each.cut) for each in set(cut) - rollout.victims)
+        self.report.doubts.extend(f"{name}: {count} x {why}" for why, count in reasons.items())
+        if gaps:
+            self.report.doubts.append(f"{name}: longest gap {max(gaps):.2f} s")
+        self.report.doubts.append(
+            f"{name}: the callers were late by {callers.worst_turn * 1e3:.0f} ms at worst"
+        )
+        if others >= DISTURBANCE_LIMIT:
+            self.report.doubts.append(
+                f"{name}: other programs used {others:.0%} of the machine: times mean little"
+            )
+
+    def say(self, name: str, line: str) -> None:
+        """Report progress."""
+        seconds = time.monotonic() - self._begun
+        self._progress.print(f"{seconds:5.1f} s  {name}: {line}", highlight=False, markup=False)
+
+
+def _own_seconds() -> float:
+    """Return the time on a core of this process and of the children that have ended."""
+    used = (resource.getrusage(which) for which in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def main() -> int:
+    parser = arguments_of("rolling", "Deploys under live calls, behind HAProxy.", EXPERIMENTS)
+    parser.add_argument("--calls", type=int, default=200, help="calls that are live at a time")
+    chosen = parser.parse_args()
+    if not 1 <= chosen.calls <= 1000:
+        parser.error(f"{chosen.calls} is not a number of calls from 1 to 1000")
+    if shutil.which(PROXY) is None:
+        print(f"{PROXY} is missing: install the package haproxy, 2.6 or newer", file=sys.stderr)
+        return 2
+    # Calls that nobody hangs up are longer than the drain.
+    chosen.nodes, chosen.endless, chosen.pause = NODES, 2, 5.0
+    chosen.seconds, chosen.drain_delay, chosen.drain_timeout = (5.0, 20.0), 4.0, 30.0
+    if chosen.quick:
+        chosen.only = [name for name in chosen.only if name in QUICK] or chosen.only
+        chosen.calls, chosen.nodes, chosen.endless, chosen.pause = 12, 2, 1, 0.5
+        chosen.seconds, chosen.drain_delay, chosen.drain_timeout = (0.8, 1.6), 2.0, 5.5
+    benchmark = Benchmark(chosen, Console(stderr=True))
+    status = report_on(benchmark, chosen, width=100)
+    missed = [each for each in benchmark.report.figures if each.reached is False]
+    return 1 if missed else status
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
