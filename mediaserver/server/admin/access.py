@@ -109,14 +109,15 @@ def _no_token(request: HTTPConnection) -> Denied:
 def _from_a_browser(request: HTTPConnection) -> Denied | None:
     if "origin" in request.headers:
         return Denied(403, "web pages are not let in", "leave the header Origin out")
-    host = request.url.hostname or ""
     try:
-        ipaddress.ip_address(host)
-    except ValueError:
+        host = request.url.hostname or ""
         if host != "localhost":
-            return Denied(
-                403,
-                f"the Host header names {host[:100]!r}",
-                "use the address, or localhost, in the URL; or set --admin-token and send it",
-            )
+            ipaddress.ip_address(host)
+    except ValueError:
+        named = request.headers.get("host", "")[:100]
+        return Denied(
+            403,
+            f"the Host header is {named!r}",
+            "use the address, or localhost, in the URL; or set --admin-token and send it",
+        )
     return None

@@ -10,6 +10,7 @@ import structlog
 
 from mediaserver.server.admin.commands import CallCommand, Delivery
 from mediaserver.server.refusals import RefusalLog
+from mediaserver.server.server_call import LONGEST_ID
 from mediaserver.telemetry.logs import AUDIT
 
 
@@ -44,11 +45,12 @@ class AuditLog:
                 details["text"] = command.text
         if command.action == "transfer":
             details["to"] = _without_query(command.url)
-        self._note(by, command.action, delivery, call=command.call, **details)
+        self._note(by, command.action, delivery, call=command.call[:LONGEST_ID], **details)
 
     def server(self, by: str, action: str, delivery: Delivery, **details: str) -> None:
         """Note a command on the server."""
-        self._note(by, action, delivery, **details)
+        cut = {name: value[:LONGEST_ID] for name, value in details.items()}
+        self._note(by, action, delivery, **cut)
 
     def denied(self, by: str, method: str, path: str, reason: str) -> None:
         """Note a request that was not allowed."""

@@ -150,7 +150,7 @@ def unknown_call(call: str) -> Delivery:
     """Say that there is no such call."""
     return Delivery(
         "unknown_call",
-        f"no live call or stream has the id {call!r}",
+        f"no live call or stream has the id {call[:100]!r}",
         "GET /calls lists the live calls",
     )
 
@@ -158,4 +158,6 @@ def unknown_call(call: str) -> Delivery:
 def unknown_node(node: str, known: Iterable[str]) -> Delivery:
     """Say that there is no such node, and which there are."""
     names = ", ".join(known)
-    return Delivery("unknown_node", f"there is no node {node!r}", f"there is: {names}, or self")
+    return Delivery(
+        "unknown_node", f"there is no node {node[:100]!r}", f"there is: {names}, or self"
+    )

@@ -106,7 +106,7 @@ class OwnCalls:
             calls=len(runtime.calls),
             reserved=runtime.admission.reserved,
             calls_total=runtime.counters.calls_total,
-            loop_lag_seconds=runtime.counters.loop_lag,
+            loop_lag_seconds=round(runtime.counters.loop_lag, 6),
             unready=runtime.routes.unready,
         )
 

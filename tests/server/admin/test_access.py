@@ -90,7 +90,8 @@ def test_loopback_without_a_token_is_open_to_programs_and_not_to_web_pages() -> 
     assert status(access) == 200
     assert status(access, host="localhost:8001") == 200
     assert status(access, host="[::1]:8001") == 200
-    assert status(access, host="rebound.example.com:8001") == 403
+    for host in ("rebound.example.com:8001", "[::1", "127.0.0.1.example.com", ""):
+        assert status(access, host=host) == 403
     assert status(access, origin="https://evil.example.com") == 403
 
 

@@ -1,9 +1,13 @@
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import httpx
 import pytest
 from httpx import AsyncClient
+from hypothesis import given
+from hypothesis import settings as settings_of
+from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 from structlog.testing import capture_logs
@@ -27,6 +31,7 @@ from mediaserver.server.admin.commands import (
 from mediaserver.server.admin.directory import OwnCalls
 from mediaserver.server.runtime import Runtime
 from mediaserver.settings import Settings
+from mediaserver.testing import run_virtual
 from tests.server.admin.live import CALLED, CALLER, URL, FakeControl, Live, client_of, hold, turns
 
 
@@ -417,3 +422,33 @@ async def test_a_bug_is_an_error_as_json() -> None:
         response = await client.post("/reload")
     assert response.status_code == 500
     assert "log" in response.json()["hint"]
+
+
+@given(
+    method=st.sampled_from(["GET", "POST", "PUT", "HEAD"]),
+    path=st.lists(
+        st.sampled_from(["calls", "call-1", "say", "transfer", "nodes", "drain", "%00", "..", "é"]),
+        max_size=4,
+    ),
+    query=st.text(max_size=20),
+    body=st.one_of(
+        st.binary(max_size=20),
+        st.dictionaries(
+            st.sampled_from(["text", "url"]), st.one_of(st.text(max_size=9), st.none())
+        ).map(lambda fields: json.dumps(fields).encode()),
+    ),
+)
+@settings_of(max_examples=40)
+def test_no_request_is_too_odd_for_an_answer_in_json(
+    method: str, path: list[str], query: str, body: bytes
+) -> None:
+    async def ask() -> None:
+        directory = Answering(Delivery("done"), CallPage([], 0))
+        async with client_of(directory) as client:
+            url = f"/{'/'.join(path)}"
+            response = await client.request(method, url, params={"q": query}, content=body)
+            assert response.status_code < 500, response.text
+            if method != "HEAD":
+                assert isinstance(response.json(), dict)
+
+    run_virtual(ask())
