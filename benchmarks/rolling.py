@@ -35,7 +35,7 @@ if not hasattr(os, "sched_setaffinity"):
 from benchmarks.experiments import Findings, arguments_of, report_on
 from benchmarks.linux import busy_seconds, end_with_parent
 from benchmarks.processes import ROOT, BenchmarkError, Certificate, stop
-from benchmarks.rolling_calls import HOPELESSLY_LATE, Callers, RollingCall
+from benchmarks.rolling_calls import LATE_SECONDS, Callers, RollingCall
 
 
 EXPERIMENTS = ("restart", "workers", "kill", "proxy")
@@ -175,14 +175,17 @@ class Node:
     def _count(self, text: str) -> int:
         return self.log.read_text().count(text)
 
-    def end(self) -> None:
-        """End it, whatever it does."""
-        if self.process is not None and self.process.poll() is None:
-            # The second signal closes calls that a failed run has left.
-            self.process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(0.5)
-            stop(self.process)
+
+def end_all(nodes: list[Node]) -> None:
+    """End all that run, whatever they do."""
+    running = [node.process for node in nodes if node.process is not None]
+    # The second signal closes calls that a failed run has left.
+    for _ in range(2):
+        for process in running:
+            process.terminate()
+        time.sleep(0.3)
+    for process in running:
+        stop(process)
 
 
 class Proxy:
@@ -372,8 +375,6 @@ class Rollout:
         self.victims = {each for each in self.callers.live if each.pid == node.process.pid}
         node.kill()
         await asyncio.sleep(2 * self.chosen.pause)
-        node.start()
-        await node.until_ready()
 
     async def reload_proxy(self) -> None:
         """Have the proxy read its configuration again, several times."""
@@ -429,8 +430,8 @@ class Benchmark:
             proxy = Proxy(nodes, Path(folder))
             url = f"https://127.0.0.1:{proxy.port}"
             arguments += self._arguments(url, WORKERS if name == "workers" else 0)
+            stack.callback(end_all, nodes)
             for node in nodes:
-                stack.callback(node.end)
                 node.start()
             await asyncio.gather(*(node.until_ready() for node in nodes))
             stack.enter_context(proxy.running())
@@ -470,7 +471,7 @@ class Benchmark:
         try:
             for _ in range(chosen.endless if name in ("restart", "workers") else 0):
                 callers.begin(endless=True)
-            await callers.arrive(min(50.0, chosen.calls / 2), chosen.calls)
+            await callers.arrive(min(25.0, chosen.calls), chosen.calls)
             arriving = asyncio.create_task(callers.arrive(rate))
             await asyncio.sleep(chosen.pause)
             match name:
@@ -512,7 +513,7 @@ class Benchmark:
         add("calls refused or told busy", callers.refused.total(), limit=0)
         add("other calls cut", len(set(cut) - rollout.victims), limit=0)
         # A machine that has little time for this makes gaps of its own.
-        judged = callers.worst_turn < HOPELESSLY_LATE and not self.chosen.quick
+        judged = callers.worst_turn < LATE_SECONDS and not self.chosen.quick
         add("gaps heard in them", len(gaps), limit=0 if judged else None)
         add("frames without an echo", sum(each.lost for each in unharmed))
         if rollout.drains:

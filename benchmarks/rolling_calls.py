@@ -42,11 +42,12 @@ LAST_ECHO_SECONDS = 0.5
 GAP_SECONDS = 0.04
 """Silence between two pieces of audio that is a gap; a late piece that still follows the one before
 within two frames is not heard as one."""
-HOPELESSLY_LATE = 0.3
-"""Seconds by which frames may be late: a process that is later leaves some out, and hears gaps
-that the server has not made."""
+LATE_SECONDS = 0.3
+"""Seconds by which frames may be late. A process that is later may hear gaps of its own making."""
 
 _PHASES = 4
+_HOPELESSLY_LATE = 2.0
+"""Seconds of frames that are made up for; a process that is later leaves them out."""
 _FILLER = b"\x5a"
 
 
@@ -127,7 +128,7 @@ class Callers:
             due += FRAME_SECONDS / _PHASES
             late = time.perf_counter() - due
             self.worst_turn = max(self.worst_turn, late)
-            if late > HOPELESSLY_LATE:
+            if late > _HOPELESSLY_LATE:
                 due += late
             await asyncio.sleep(max(0.0, -late))
 
