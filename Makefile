@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test own stress python314 lint format types imports bench interop docs clean
+.PHONY: help demo quick test own fleet stress python314 lint format types imports bench interop docs clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,13 @@ test: $(VENV)/.installed  ## All tests in parallel, with the floors of branch co
 own: $(VENV)/.installed  ## All tests again, slower: is each module covered by a test file of its own?
 	@$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=
 	@$(BIN)/python -m tools.own_tests
+
+fleet: $(VENV)/.installed  ## The tests that need a Redis server, which root gets from Debian's packages
+	@command -v redis-server >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null; } \
+	  || { echo "make fleet needs redis-server: install Debian's package redis-server"; exit 1; }
+	@command -v redis-server >/dev/null || { apt-get -qq update && \
+	  DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends redis-server; } >/dev/null
+	@MEDIASERVER_TESTS_NEED_REDIS=1 $(BIN)/python -m pytest -m fleet tests/server
 
 stress: $(VENV)/.installed  ## The tests again and again while busy loops hold the cores; STRESS="--whole 0" for less
 	@$(BIN)/python -m tools.stress $(STRESS)

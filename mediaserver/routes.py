@@ -29,11 +29,13 @@ class Route:
         number: the dialled number, in any form of `phone_key`. None means any number.
         settings: keyword arguments for the handler.
         stream: how its calls are streamed, where that differs from the server's settings.
+        max_calls: most simultaneous calls, on all machines of a fleet; further callers get the
+            busy message. None for no limit but the server's.
 
     Raises:
         HandlerError: if `handler` is not a handler or does not take the settings, `path` does not
-            begin with a slash or is malformed, or `number` is neither a phone number nor a SIP
-            address.
+            begin with a slash or is malformed, `number` is neither a phone number nor a SIP
+            address, or `max_calls` is less than 1.
 
     """
 
@@ -42,6 +44,7 @@ class Route:
     number: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     stream: StreamOptions = field(default_factory=StreamOptions)
+    max_calls: int | None = None
 
     def __post_init__(self) -> None:
         path: object = self.path
@@ -59,7 +62,14 @@ class Route:
             )
         if not isinstance(cast(Any, self.stream), StreamOptions):
             raise HandlerError(f"a route's stream must be StreamOptions(…), not {self.stream!r}")
+        if self.max_calls is not None and self.max_calls < 1:
+            raise HandlerError(f"a route's max_calls is at least 1, not {self.max_calls}")
         check_handler(self.handler, self.settings)
+
+    @property
+    def label(self) -> str:
+        """What tells the route from the others: its path, and its number if it has one."""
+        return f"{self.path} {self.number}" if self.number else self.path
 
     @property
     def name(self) -> str:

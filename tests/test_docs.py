@@ -381,6 +381,18 @@ def exposed_metrics() -> Any:
         counters=ServerCounters(()),
         settings=Settings(),
         draining=False,
+        fleet=SimpleNamespace(
+            figures=SimpleNamespace(
+                answers=True,
+                failures=0,
+                openings=0,
+                members=1,
+                members_lost=0,
+                calls_lost=0,
+                refused=Counter(x=1),
+                undelivered=0,
+            )
+        ),
         stream_totals=lambda: totals,
     )
     counters = source.counters

@@ -522,3 +522,10 @@ def test_only_a_class_with_on_answer_gets_ready() -> None:
     assert isinstance(Route(Ready).prepare(), Ready)
     assert Route(Parrot).prepare() is None
     assert Route(Echo).prepare() is None
+
+
+def test_a_route_has_a_label_and_may_have_a_limit() -> None:
+    assert Route(Echo, "/sales").label == "/sales"
+    assert Route(Echo, number="+14155550100", max_calls=2).label == "/stream +14155550100"
+    with pytest.raises(HandlerError, match="at least 1, not 0"):
+        Route(Echo, max_calls=0)

@@ -125,6 +125,12 @@ class Admission:
         return self._reservations.expected
 
     @property
+    def reserved_routes(self) -> dict[str, str]:
+        """The routes of the calls that this process keeps a place for."""
+        self.look()
+        return self._reservations.routes
+
+    @property
     def hold_seconds(self) -> float:
         """For how long a place is kept for a call at present."""
         return self._reservations.seconds
@@ -147,20 +153,28 @@ class Admission:
         self._reservations.look()
         self._note()
 
-    def reserve(self, call_id: str) -> bool:
+    def may_reserve(self, call_id: str) -> bool:
+        """Tell whether `reserve` would find a place, as far as is known before it counts."""
+        self._reservations.look()
+        return self._reservations.keeps(call_id) or not (
+            self.closed or self.free == 0 or not self._has_room()
+        )
+
+    def reserve(self, call_id: str, route: str = "") -> bool:
         """Reserve a place for a call, and tell whether one was free.
 
         Reserving again for the same call, as when Plivo retries a webhook, extends the reservation
         and takes no second place.
+
+        Args:
+            call_id: The call.
+            route: What tells the route of the call from others.
+
         """
         with self._counts.locked():
-            # What is free tells first which reservations have run out.
-            is_full = self.free == 0
-            if not self._reservations.keeps(call_id) and (
-                self.closed or is_full or not self._has_room()
-            ):
+            if not self.may_reserve(call_id):
                 return False
-            self._reservations.keep(call_id)
+            self._reservations.keep(call_id, route)
             self._note()
             return True
 

@@ -16,6 +16,7 @@ from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.plivo.stream_options import HANG_UP, StreamOptions
 from mediaserver.plivo.stream_parameters import MAX_URL
 from mediaserver.plivo.xml import Hangup, Redirect, Response, Speak, Stream
+from mediaserver.routes import Route
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.trust.tokens import TOKEN_PARAMETER, Claims, seal
 from mediaserver.settings import Settings
@@ -65,7 +66,7 @@ def answer(
         # A late or repeated request: transfers and redirects come before the end of a call.
         runtime.refusals.note("call is over already", call=call_id)
         return WebhookReply(NOTHING, "ended")
-    route = runtime.routes.match(path, called) if path else runtime.routes.for_number(called)
+    route = route_of(runtime, request, path)
     if route is None:
         runtime.refusals.note("call without a handler", call=call_id, called=called, path=path)
         return WebhookReply(Response(Hangup(reason="rejected")).to_xml(), "rejected")
@@ -74,9 +75,15 @@ def answer(
             "call that nobody waits for", call=call_id, called=called, path=route.path
         )
         return WebhookReply(Response(Hangup()).to_xml(), "rejected")
-    if not runtime.admission.reserve(call_id):
-        runtime.refusals.note("call turned away", call=call_id, limit=runtime.admission.limit)
-        return busy(runtime.settings)
+    limit = runtime.route_limits.of(route)
+    if (
+        limit is not None
+        and call_id not in runtime.admission.reserved_routes
+        and runtime.calls_of(route) >= limit
+    ):
+        return turned_away(runtime, call_id, f"{limit} at {route.label}")
+    if not runtime.admission.reserve(call_id, route.label):
+        return turned_away(runtime, call_id, str(runtime.admission.limit))
     try:
         url = _stream_url(runtime, request, base_url, path or route.path)
     except AnswerError:
@@ -92,6 +99,36 @@ def answer(
         return before + escape(url).encode() + after
 
     return WebhookReply(streamed(_UNSAID), "stream", streamed)
+
+
+async def claimed(
+    runtime: Runtime, request: AnswerRequest, base_url: str, path: str | None = None
+) -> WebhookReply:
+    """Do what `answer` does, within the limits of the fleet."""
+    fleet, route = runtime.fleet, route_of(runtime, request, path)
+    if fleet is None or route is None or not runtime.admission.may_reserve(request.call_id):
+        return answer(runtime, request, base_url, path)
+    call_id, limit = request.call_id, runtime.route_limits.of(route)
+    try:
+        reached = await fleet.claim(call_id, route.label, limit)
+        if reached is None:
+            return answer(runtime, request, base_url, path)
+        most = runtime.settings.max_calls_account if reached == "account" else limit
+        return turned_away(runtime, call_id, f"{most} of the {reached} on all nodes")
+    finally:
+        fleet.settle(call_id)
+
+
+def route_of(runtime: Runtime, request: AnswerRequest, path: str | None) -> Route | None:
+    """Return the route that a call goes to, or None."""
+    routes, called = runtime.routes, request.called
+    return routes.match(path, called) if path else routes.for_number(called)
+
+
+def turned_away(runtime: Runtime, call_id: str, limit: str) -> WebhookReply:
+    """Return the reply to a call for which a limit leaves no place."""
+    runtime.refusals.note("call turned away", call=call_id, limit=limit)
+    return busy(runtime.settings)
 
 
 async def decided(runtime: Runtime, request: AnswerRequest, reply: WebhookReply) -> WebhookReply:

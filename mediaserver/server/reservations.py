@@ -38,9 +38,9 @@ class Reservations:
     def __init__(self, longest: float, *, clock: Callable[[], float]) -> None:
         self._longest = longest
         self._clock = clock
-        # By call, when it was answered, the oldest first.
-        self._kept: OrderedDict[str, float] = OrderedDict()
-        self._late: OrderedDict[str, float] = OrderedDict()
+        # By call, when it was answered and to which route it goes, the oldest first.
+        self._kept: OrderedDict[str, tuple[float, str]] = OrderedDict()
+        self._late: OrderedDict[str, tuple[float, str]] = OrderedDict()
         # The longest times that streams needed, in this period and in the one before it.
         self._needed = self._needed_before = 0.0
         self._began = clock()
@@ -56,6 +56,11 @@ class Reservations:
         return len(self._kept) + len(self._late)
 
     @property
+    def routes(self) -> dict[str, str]:
+        """The routes of the calls for which a place is kept."""
+        return {call_id: route for call_id, (_, route) in self._kept.items()}
+
+    @property
     def seconds(self) -> float:
         """For how long a place is kept."""
         needed = max(self._needed, self._needed_before)
@@ -68,10 +73,16 @@ class Reservations:
         _move(self._kept, self._late, now - self.seconds)
         _move(self._late, None, now - self._longest)
 
-    def keep(self, call_id: str) -> None:
-        """Keep a place for a call from now on."""
+    def keep(self, call_id: str, route: str = "") -> None:
+        """Keep a place for a call from now on.
+
+        Args:
+            call_id: The call.
+            route: The route that its stream goes to.
+
+        """
         self._late.pop(call_id, None)
-        self._kept[call_id] = self._clock()
+        self._kept[call_id] = self._clock(), route
         self._kept.move_to_end(call_id)
 
     def keeps(self, call_id: str) -> bool:
@@ -107,13 +118,15 @@ class Reservations:
 
 
 def _move(
-    waiting: OrderedDict[str, float], to: OrderedDict[str, float] | None, before: float
+    waiting: OrderedDict[str, tuple[float, str]],
+    to: OrderedDict[str, tuple[float, str]] | None,
+    before: float,
 ) -> None:
     """Move the calls that were answered before a time."""
     while waiting:
-        call_id, answered = next(iter(waiting.items()))
-        if answered > before:
+        call_id, kept = next(iter(waiting.items()))
+        if kept[0] > before:
             return
         del waiting[call_id]
         if to is not None:
-            to[call_id] = answered
+            to[call_id] = kept

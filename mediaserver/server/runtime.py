@@ -25,6 +25,7 @@ from mediaserver.server.counters import ServerCounters
 from mediaserver.server.elsewhere import unique_name
 from mediaserver.server.handshake import AcceptedStream, Refused, Verifier
 from mediaserver.server.lost_streams import LostStreams
+from mediaserver.server.membership import Membership
 from mediaserver.server.neighbours import Alone, Neighbours, ToldWebhook
 from mediaserver.server.pacing import Pacer
 from mediaserver.server.prepared import PreparedHandlers
@@ -32,6 +33,7 @@ from mediaserver.server.refusals import RefusalLog
 from mediaserver.server.relay import StreamRelay
 from mediaserver.server.relocation import Relocation
 from mediaserver.server.rest_call_control import RestCallControl
+from mediaserver.server.route_limits import RouteLimits
 from mediaserver.server.slices import Slices
 from mediaserver.server.statuses import Statuses
 from mediaserver.server.sweep import Sweep, Swept
@@ -138,6 +140,8 @@ class Runtime:
         self.neighbours: Neighbours = neighbours or Alone()
         self.relocation: Relocation | None = None
         """The way by which a stream is brought to the process that prepared its call, if any."""
+        self.fleet: Membership | None = None
+        """The fleet that this process belongs to, if any."""
         self.relays: set[StreamRelay] = set()
         """The streams of other processes whose TLS ends in this one."""
         self.call_control: CallControl = call_control or CloseStream()
@@ -159,12 +163,13 @@ class Runtime:
             burst_seconds=settings.stream_burst_seconds,
         )
         self.admission = Admission(
-            settings.max_calls,
+            min(settings.max_calls, settings.max_calls_account or settings.max_calls),
             hold_seconds=settings.reservation_seconds,
             has_room=has_room,
             counts=counts,
             clock=clock,
         )
+        self.route_limits = RouteLimits(routes, settings.route_limits)
         self.slices = Slices()
         self.calls: set[RunningCall] = set()
         self.without_calls = asyncio.Event()
@@ -213,6 +218,8 @@ class Runtime:
                 client = await stack.enter_async_context(connect(self.settings))
                 self.call_control = RestCallControl(client)
             await stack.enter_async_context(self.routes.lifespan())
+            if self.fleet is not None:
+                await stack.enter_async_context(self.fleet.joined())
             # From here on `shutdown` closes it; a failure before this point has closed it already.
             self._stack = stack.pop_all()
         self.ready = True
@@ -242,6 +249,14 @@ class Runtime:
         self.sweep.add(call)
         if self.coalescing is not None:
             self.coalescing.look()
+        if self.fleet is not None:
+            self.fleet.entered(call)
+
+    def calls_of(self, route: Route) -> int:
+        """Return how many calls of a route this process has or keeps a place for."""
+        kept = self.admission.reserved_routes
+        live = sum(call.accepted.route is route for call in self.calls)
+        return live + sum(label == route.label for label in kept.values())
 
     def refuse(self, refused: Refused, path: str) -> None:
         """Count and log a refused stream."""
@@ -309,6 +324,8 @@ class Runtime:
             self.pacer.discard(call.session.started.playout)
         self.ended_totals.add(call.session.counters)
         call.accepted.slot.release()
+        if self.fleet is not None:
+            self.fleet.left(call)
 
     def merge(self, call: RunningCall) -> None:
         """Remove a call that only continued another one's stream."""

@@ -34,7 +34,7 @@ from mediaserver.plivo.callbacks import (
     parse_callback,
 )
 from mediaserver.plivo.signatures import SignatureError, form_params
-from mediaserver.server.answer import NOTHING, AnswerError, WebhookReply, answer, busy, decided
+from mediaserver.server.answer import NOTHING, AnswerError, WebhookReply, busy, claimed, decided
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.trust.proxy import base_url, origin
 
@@ -136,7 +136,7 @@ class WebhookEndpoints:
     async def _take(self, fields: dict[str, str], base: str, path: str | None) -> WebhookReply:
         callback = parse_callback(fields)
         if isinstance(callback, AnswerRequest):
-            reply = answer(self._runtime, callback, base, path)
+            reply = await claimed(self._runtime, callback, base, path)
             if reply.kind != "ended":
                 self._runtime.told(callback)
             return await decided(self._runtime, callback, reply)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -27,6 +28,7 @@ from pydantic_settings import (
 from audiocodecs import AudioFormat
 from mediaserver.call.settings import CallSettings
 from mediaserver.plivo.client import API_URL
+from mediaserver.plivo.numbers import phone_key
 from mediaserver.plivo.stream_options import StreamOptions
 from mediaserver.plivo.stream_parameters import (
     AUDIO_TRACK,
@@ -50,6 +52,7 @@ from mediaserver.settings.values import (
     read_metrics,
     read_networks,
     read_node,
+    read_node_address,
     read_redirect,
     read_stream_format,
     read_tokens,
@@ -230,6 +233,18 @@ class Settings(BaseSettings):
 
     max_calls: int = _in(
         "Calls", 200, "Most simultaneous calls. Further callers get the busy message.", ge=1
+    )
+    max_calls_account: Annotated[int | None, Field(ge=1), _Switchable] = _in(
+        "Calls",
+        None,
+        "Most simultaneous calls of all nodes together, where --redis joins them; without Redis, of"
+        " each machine. Further callers get the busy message.",
+    )
+    max_calls_route: Annotated[tuple[str, ...], NoDecode, BeforeValidator(split_list)] = _in(
+        "Calls",
+        (),
+        "Most simultaneous calls of single routes, of all nodes together, by path or number:"
+        " /sales=20,+14155550100=5. Without Redis they hold in each process.",
     )
     busy_message: str = _in(
         "Calls",
@@ -494,6 +509,26 @@ class Settings(BaseSettings):
         " and whether the audit log has the words of say.",
     )
 
+    # Several machines
+
+    redis: SecretStr | None = _in(
+        "Several machines",
+        None,
+        "Redis that joins the servers of several machines: redis://HOST:PORT/DB, rediss:// or"
+        " unix://PATH. All of them need the same secret. Prefer the environment to a flag.",
+    )
+    redis_prefix: str = _in(
+        "Several machines",
+        "mediaserver",
+        "How the names in Redis begin; servers with different prefixes do not know each other.",
+    )
+    node_address: Annotated[str | None, BeforeValidator(read_node_address)] = _in(
+        "Several machines",
+        None,
+        "Where the other machines reach this one, as HOST:PORT or https://HOST:PORT: streams of"
+        " calls that it has prepared are relayed there.",
+    )
+
     # Logs
 
     log_level: Literal["debug", "info", "warning", "error", "critical"] = _in(
@@ -547,6 +582,35 @@ class Settings(BaseSettings):
         if value.strip():
             Speak(value)
         return value.strip()
+
+    @field_validator("max_calls_route")
+    @classmethod
+    def _are_route_limits(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            condition, _, limit = each.rpartition("=")
+            is_route = condition.startswith("/") or phone_key(condition) is not None
+            if not is_route or not limit.isdecimal() or int(limit) < 1:
+                raise ValueError(f"must be such as /sales=20 or +14155550100=5, not {each[:60]}")
+        return value
+
+    @field_validator("redis")
+    @classmethod
+    def _is_redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        scheme, _, rest = value.get_secret_value().partition("://")
+        if scheme not in ("redis", "rediss", "unix") or not rest:
+            raise ValueError("must be redis://HOST:PORT/DB, rediss://… or unix://PATH")
+        if find_spec("redis") is None:
+            raise ValueError("needs the package redis: pip install 'mediaserver[redis]'")
+        return value
+
+    @field_validator("redis_prefix")
+    @classmethod
+    def _is_prefix(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,100}", value):
+            raise ValueError("must be letters, digits, and _ . : -")
+        return value
 
     @field_validator("admin_token")
     @classmethod
@@ -650,6 +714,17 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _can_join(self) -> Self:
+        if self.redis is None:
+            if self._is_set("node_address"):
+                raise ValueError("node_address is set, but redis is not: there are no other nodes")
+        elif self.secret_is_random:
+            raise ValueError(
+                "redis is set, but secret is not: all nodes need the same MEDIASERVER_SECRET"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _can_be_streamed(self) -> Self:
         self.stream_options.check()
         if self.status_callbacks and self.status_callback_url is not None:
@@ -703,6 +778,12 @@ class Settings(BaseSettings):
         if self.admin in ("auto", "off"):
             return None
         return Path(self.admin) if "/" in self.admin else split_address(self.admin)
+
+    @property
+    def route_limits(self) -> dict[str, int]:
+        """The limits of single routes, by path or number."""
+        limits = (each.rpartition("=") for each in self.max_calls_route)
+        return {condition: int(limit) for condition, _, limit in limits}
 
     @property
     def secret_is_random(self) -> bool:

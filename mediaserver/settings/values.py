@@ -81,6 +81,22 @@ def read_web_url(value: Any) -> str | None:
     return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
+def read_node_address(value: Any) -> str | None:
+    """Read where other machines reach this one; without a scheme it is ``http``."""
+    value = off_is_none(value)
+    if value is None:
+        return None
+    text = str(value).strip()
+    try:
+        url = read_web_url(text if "://" in text else f"http://{text}")
+        parts = urlsplit(url or "")
+        if parts.path or parts.port is None:
+            raise ValueError
+    except ValueError:
+        raise ValueError("must be such as 10.0.0.5:8000 or https://10.0.0.5:8443") from None
+    return url
+
+
 def read_redirect(value: Any) -> str | None:
     """Read the URL of Plivo XML."""
     value = off_is_none(value)

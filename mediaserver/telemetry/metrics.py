@@ -110,10 +110,44 @@ class Figures(Protocol):
         """Calls that are connected."""
 
 
+class FleetFigures(Protocol):
+    """The counters of a member of a fleet."""
+
+    members: int
+    members_lost: int
+    calls_lost: int
+    refused: Counter[str]
+    undelivered: int
+
+    @property
+    def failures(self) -> int:
+        """Requests that Redis did not answer."""
+
+    @property
+    def openings(self) -> int:
+        """How often the breaker has opened."""
+
+    @property
+    def answers(self) -> bool:
+        """Whether Redis answers."""
+
+
+class CountedFleet(Protocol):
+    """A fleet whose counters can be read."""
+
+    @property
+    def figures(self) -> FleetFigures:
+        """The counters."""
+
+
 class Source(Protocol):
     """The parts of a server that its metrics are read from."""
 
     draining: bool
+
+    @property
+    def fleet(self) -> CountedFleet | None:
+        """The fleet that the server belongs to, if any."""
 
     @property
     def counters(self) -> Figures:
@@ -246,10 +280,40 @@ class ServerCollector:
         yield _gauge("loop_lag_max_seconds", "Largest lag so far.", counters.loop_lag_max)
         yield _counter("loop_blocks", "Times the event loop was blocked.", counters.loop_blocks)
         yield _counter("log_lines_dropped", "Log lines that nobody read in time.", dropped_lines())
+        if source.fleet is not None:
+            yield from _fleet(source.fleet.figures)
         totals = source.stream_totals()
         for field, (name, text) in STREAM_METRICS.items():
             yield _counter(name, text, getattr(totals, field))
         yield from _conversations(totals.turns)
+
+
+def _fleet(figures: FleetFigures) -> Iterator[Metric]:
+    yield _gauge("redis_up", "1 while Redis answers.", int(figures.answers))
+    yield _counter("redis_failures", "Requests that Redis did not answer.", figures.failures)
+    yield _counter(
+        "redis_breaker_openings",
+        "Times that Redis was not asked any more because it did not answer.",
+        figures.openings,
+    )
+    yield _gauge("fleet_members", "Processes of all nodes that live.", figures.members)
+    yield _counter(
+        "fleet_members_lost",
+        "Processes that this one found to be dead.",
+        figures.members_lost,
+    )
+    yield _counter("fleet_calls_lost", "Calls that those had.", figures.calls_lost)
+    yield _by(
+        "fleet_calls_refused",
+        "Calls refused for a limit of all nodes.",
+        "limit",
+        figures.refused,
+    )
+    yield _counter(
+        "fleet_undelivered",
+        "Requests and webhooks that another process did not get.",
+        figures.undelivered,
+    )
 
 
 def _conversations(turns: TurnCounters) -> Iterator[Metric]:

@@ -14,7 +14,7 @@ from mediaserver.plivo.stream_options import StreamOptions
 from mediaserver.routes import Route, Routes
 from mediaserver.server.accepting import examine
 from mediaserver.server.admission import Admission
-from mediaserver.server.answer import AnswerError, answer, decided
+from mediaserver.server.answer import AnswerError, answer, claimed, decided
 from mediaserver.server.handshake import AcceptedStream, HandshakeRequest
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.trust.tokens import Claims, unseal
@@ -406,3 +406,58 @@ def test_what_a_hook_should_not_say_is_ignored(options: Any) -> None:
         "keepCallAlive": "true",
         "contentType": "audio/x-mulaw;rate=8000",
     }
+
+
+def test_a_route_that_is_full_is_busy_while_others_are_not() -> None:
+    runtime = make(Route(Echo), Route(Echo, "/sales", max_calls=1))
+    assert reply(runtime, path="/sales")[0] == "stream"
+    assert reply(runtime, path="/sales")[0] == "stream", "Plivo may ask twice"
+    assert reply(runtime, path="/sales", CallUUID="call-2")[0] == "busy"
+    assert reply(runtime, CallUUID="call-3")[0] == "stream"
+
+
+def test_the_limit_of_the_account_holds_without_a_fleet() -> None:
+    runtime = Runtime(Settings(max_calls_account=1), Routes(Route(Echo)))
+    assert reply(runtime)[0] == "stream"
+    assert reply(runtime, CallUUID="call-2")[0] == "busy"
+
+
+class Limited:
+    """A fleet that has one place for a call."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.settled: list[str] = []
+
+    async def claim(self, call_id: str, route: str, route_limit: int | None) -> str | None:
+        self.calls.append(call_id)
+        return "account" if len(self.calls) > 1 else None
+
+    def settle(self, call_id: str) -> None:
+        self.settled.append(call_id)
+
+
+async def claimed_kind(runtime: Runtime, **changes: Any) -> str:
+    request = AnswerRequest.parse({**CALL, **changes})
+    return (await claimed(runtime, request, BASE)).kind
+
+
+async def test_a_call_is_answered_within_the_limits_of_the_fleet() -> None:
+    runtime, fleet = make(), Limited()
+    runtime.fleet = cast(Any, fleet)
+    assert await claimed_kind(runtime) == "stream"
+    assert await claimed_kind(runtime, CallUUID="call-2") == "busy"
+    assert fleet.settled == ["call-1", "call-2"]
+    assert runtime.admission.reserved == 1
+
+
+async def test_the_fleet_is_not_asked_for_a_call_that_has_no_place_here() -> None:
+    runtime, fleet = make(max_calls=1), Limited()
+    runtime.fleet = cast(Any, fleet)
+    assert reply(runtime)[0] == "stream"
+    assert await claimed_kind(runtime, CallUUID="call-2") == "busy"
+    assert fleet.calls == []
+
+
+async def test_without_a_fleet_a_call_is_answered_at_once() -> None:
+    assert await claimed_kind(make()) == "stream"

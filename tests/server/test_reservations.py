@@ -117,3 +117,10 @@ def test_the_oldest_place_is_given_back_first_and_then_what_keeps_none(waiting: 
     waiting.places.discard_oldest()
     waiting.places.discard_oldest()
     assert waiting.places.expected == 0
+
+
+def test_the_routes_of_calls_are_known_as_long_as_a_place_is_kept(waiting: Waiting) -> None:
+    waiting.places.keep("call-1", "/sales")
+    assert waiting.places.routes == {"call-1": "/sales"}
+    waiting.kept(after=2.0)
+    assert waiting.places.routes == {}

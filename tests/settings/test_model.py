@@ -227,3 +227,29 @@ def test_metrics_may_have_an_address_of_their_own() -> None:
 def test_a_token_for_metrics_can_be_sent(token: str) -> None:
     with pytest.raises(ValidationError, match="metrics_token"):
         Settings(metrics_token=SecretStr(token))
+
+
+def test_redis_is_named_by_a_url_and_needs_a_secret_that_all_know() -> None:
+    assert "redis://HOST:PORT" in problems({"redis": "localhost:6379", "secret": "s" * 16})[0]
+    assert "all nodes need the same" in problems({"redis": "redis://localhost"})[0]
+    settings = load_settings({"redis": "redis://:xyzzy@localhost", "secret": "s" * 16})
+    assert "xyzzy" not in repr(settings)
+
+
+def test_a_package_that_redis_needs_and_that_is_missing_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mediaserver.settings.model.find_spec", lambda name: None)
+    assert "mediaserver[redis]" in problems({"redis": "redis://localhost", "secret": "s" * 16})[0]
+
+
+def test_an_address_for_other_nodes_needs_redis() -> None:
+    assert "but redis is not" in problems({"node_address": "10.0.0.5:8000"})[0]
+    assert "letters, digits" in problems({"redis_prefix": "{mine}"})[0]
+
+
+def test_limits_of_routes_are_named_by_path_or_number() -> None:
+    settings = load_settings({"max_calls_route": "/sales=20, +14155550100=5"})
+    assert settings.route_limits == {"/sales": 20, "+14155550100": 5}
+    for wrong in ("sales=2", "/sales", "/sales=0", "/sales=many"):
+        assert "/sales=20" in problems({"max_calls_route": wrong})[0]

@@ -18,6 +18,7 @@ from mediaserver.settings.values import (
     may_be_public,
     read_admin,
     read_metrics,
+    read_node_address,
     runtime_folder,
     split_address,
 )
@@ -195,3 +196,22 @@ def test_the_path_of_a_unix_socket_is_short() -> None:
 )
 def test_loopback_is_this_machine_alone(host: str, own: bool) -> None:
     assert is_loopback(host) is own
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("10.0.0.5:8000", "http://10.0.0.5:8000"),
+        ("https://node-1.internal:8443", "https://node-1.internal:8443"),
+        ("[::1]:80", "http://[::1]:80"),
+        ("off", None),
+    ],
+)
+def test_the_address_of_a_node_has_a_scheme(text: str, address: str | None) -> None:
+    assert read_node_address(text) == address
+
+
+@pytest.mark.parametrize("text", ["10.0.0.5", "10.0.0.5:80/path", "ftp://a:1", "a:b"])
+def test_the_address_of_a_node_has_a_host_and_a_port_and_no_more(text: str) -> None:
+    with pytest.raises(ValueError, match="must be such as"):
+        read_node_address(text)

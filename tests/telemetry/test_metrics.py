@@ -45,6 +45,7 @@ def source(totals: StreamCounters | None = None, **figures: Any) -> SimpleNamesp
         counters=counters,
         settings=SimpleNamespace(max_calls=200),
         draining=True,
+        fleet=None,
         stream_totals=lambda: totals or StreamCounters(),
     )
 
@@ -142,3 +143,29 @@ def test_a_supervisor_counts_its_workers() -> None:
     assert shown["mediaserver_worker_deaths_total", "signal 9"] == 3
     assert shown["mediaserver_reloads_total", "done"] == 4
     assert "process_cpu_seconds_total" in {name for name, *_ in shown} or sys.platform != "linux"
+
+
+def test_a_fleet_is_shown_if_there_is_one() -> None:
+    assert not any("fleet" in name or "redis" in name for name, *_ in samples(exposition(source())))
+    joined = source()
+    joined.fleet = SimpleNamespace(
+        figures=SimpleNamespace(
+            answers=True,
+            failures=3,
+            openings=1,
+            members=4,
+            members_lost=2,
+            calls_lost=5,
+            refused=Counter(account=6),
+            undelivered=7,
+        )
+    )
+    shown = samples(exposition(joined))
+    assert shown["mediaserver_redis_up",] == 1
+    assert shown["mediaserver_redis_failures_total",] == 3
+    assert shown["mediaserver_redis_breaker_openings_total",] == 1
+    assert shown["mediaserver_fleet_members",] == 4
+    assert shown["mediaserver_fleet_members_lost_total",] == 2
+    assert shown["mediaserver_fleet_calls_lost_total",] == 5
+    assert shown["mediaserver_fleet_calls_refused_total", "account"] == 6
+    assert shown["mediaserver_fleet_undelivered_total",] == 7

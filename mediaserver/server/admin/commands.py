@@ -144,6 +144,10 @@ class NodeEntry(msgspec.Struct, frozen=True):
     workers: int
     self: bool = False
     """Whether it is the machine that was asked."""
+    host: str = ""
+    """Its own name, if it belongs to a fleet."""
+    address: str = ""
+    """Where the other machines reach it; empty if they do not."""
 
 
 def unknown_call(call: str) -> Delivery:

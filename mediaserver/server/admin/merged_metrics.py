@@ -29,8 +29,10 @@ GAUGES: Final[Mapping[str, GaugeRule]] = {
     "mediaserver_calls_limit": "max",
     "mediaserver_certificate_expiry_timestamp_seconds": "min",
     "mediaserver_draining": "worker",
+    "mediaserver_fleet_members": "max",
     "mediaserver_loop_lag_max_seconds": "worker",
     "mediaserver_loop_lag_seconds": "worker",
+    "mediaserver_redis_up": "min",
     "mediaserver_overloaded": "worker",
     "mediaserver_workers": "sum",
 }

@@ -194,7 +194,7 @@ class FleetStore:
 
     def subscription(self) -> PubSub:
         """Return a new subscription, on a connection of its own."""
-        return self._redis.pubsub(ignore_subscribe_messages=True)
+        return self._redis.pubsub()
 
     async def close(self) -> None:
         """Close the connections."""

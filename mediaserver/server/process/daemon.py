@@ -28,7 +28,7 @@ from mediaserver.containment import run_contained
 from mediaserver.error_lines import error_lines
 from mediaserver.handler import HandlerError
 from mediaserver.routes import Routes
-from mediaserver.server.admin.directory import OwnCalls
+from mediaserver.server.admin.directory import Directory, OwnCalls
 from mediaserver.server.connection import StreamConnection
 from mediaserver.server.counters import ServerCounters
 from mediaserver.server.process.acceptor import Acceptor
@@ -95,6 +95,7 @@ class Daemon(uvicorn.Server):
         notifier: Tells systemd about the process.
         counted: Called with the number of connections that are not streams, when it may have
             changed.
+        widen: Gives operators more calls than those of this process.
 
     """
 
@@ -106,6 +107,7 @@ class Daemon(uvicorn.Server):
         side: SideListeners | None = None,
         notifier: Notifier | None = None,
         counted: Callable[[int], object] = lambda number: None,
+        widen: Callable[[Directory], Directory] = lambda own: own,
     ) -> None:
         settings = runtime.settings
         self._connections = HttpConnections(
@@ -131,6 +133,7 @@ class Daemon(uvicorn.Server):
         )
         self._watchdog = Watchdog(runtime.counters, warn_after=settings.block_warning)
         self._side = side
+        self._directory = widen(OwnCalls(runtime, self))
         self._notifier = notifier or Notifier({})
         self._stops = 0
         self._hung_up = False
@@ -215,7 +218,7 @@ class Daemon(uvicorn.Server):
         runtime.started.clear()
         self._open(sockets)
         if self._side is not None:
-            self._side.serve(OwnCalls(runtime, self), runtime.counters, self._spare)
+            self._side.serve(self._directory, runtime.counters, self._spare)
         # Loading models may block for a while; what is measured of it is not the calls' lag.
         watchdog = Watchdog(ServerCounters(()), warn_after=_START_BLOCK_WARNING)
         watchdog.start()
@@ -426,7 +429,8 @@ def run_server(settings: Settings, routes: Routes) -> int:
     try:
         side = SideListeners(settings, metrics)
         runtime = Runtime(settings, routes, has_room=is_one_free, coalesces=True)
-        daemon = Daemon(runtime, certificates, side=side, notifier=Notifier())
+        widen = join_fleet(runtime)
+        daemon = Daemon(runtime, certificates, side=side, notifier=Notifier(), widen=widen)
         # Imported modules stay alive, so the garbage collector need not scan them again.
         gc.freeze()
         daemon.run(sockets)
@@ -434,6 +438,24 @@ def run_server(settings: Settings, routes: Routes) -> int:
         for sock in (*sockets, *metrics):
             sock.close()
     return daemon.exit_status
+
+
+def join_fleet(runtime: Runtime) -> Callable[[Directory], Directory]:
+    """Let a process belong to a fleet, if the settings say so.
+
+    Returns:
+        What widens the directory of the process to that of the fleet.
+
+    """
+    if runtime.settings.redis is None:
+        return lambda own: own
+    # They need the package redis.
+    from mediaserver.server.fleet.directory import FleetDirectory
+    from mediaserver.server.fleet.fleet import Fleet
+
+    fleet = Fleet(runtime, runtime.neighbours)
+    runtime.fleet = runtime.neighbours = fleet
+    return lambda own: FleetDirectory(own, fleet)
 
 
 def _calls(runtime: Runtime) -> str:

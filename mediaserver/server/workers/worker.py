@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Final
 
@@ -16,12 +17,12 @@ import structlog
 
 from mediaserver.plivo.callbacks import CallbackError
 from mediaserver.routes import Routes
-from mediaserver.server.admin.directory import OwnCalls
+from mediaserver.server.admin.directory import Directory, OwnCalls
 from mediaserver.server.admin.questions import answer_question, metrics_answer
 from mediaserver.server.neighbours import told_webhook
 from mediaserver.server.process.announcing import announce_routes
 from mediaserver.server.process.arrivals import Arrivals
-from mediaserver.server.process.daemon import Daemon, load_certificates
+from mediaserver.server.process.daemon import Daemon, join_fleet, load_certificates
 from mediaserver.server.process.descriptors import SpareDescriptors, descriptor_limit, is_one_free
 from mediaserver.server.process.tls import Certificates
 from mediaserver.server.relocation import HandedConnection
@@ -66,6 +67,7 @@ class WorkerDaemon(Daemon):
         certificates: The certificates for TLS; None for plain HTTP.
         given: What the supervisor gave to the process.
         crewmates: The other workers.
+        widen: As for the daemon.
 
     """
 
@@ -75,9 +77,11 @@ class WorkerDaemon(Daemon):
         certificates: Certificates | None,
         given: Duty,
         crewmates: Crewmates,
+        *,
+        widen: Callable[[Directory], Directory] = lambda own: own,
     ) -> None:
         self._row = given.row
-        super().__init__(runtime, certificates, counted=self._count)
+        super().__init__(runtime, certificates, counted=self._count, widen=widen)
         self._duty = given
         self._crewmates = crewmates
         self._doors: list[Arrivals] = []
@@ -88,6 +92,7 @@ class WorkerDaemon(Daemon):
         self._is_alone = False
         self._own_calls = OwnCalls(runtime, self)
         self._replying: set[asyncio.Task[None]] = set()
+        self._parent = os.getppid()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take a signal: without a supervisor, which says how often, further ones count as well."""
@@ -99,6 +104,13 @@ class WorkerDaemon(Daemon):
         super().stop()
         if self._runtime.admission.closed:
             self._row.state = WorkerState.DRAINING
+
+    def drain(self) -> bool:
+        """Have the whole machine drain: by itself, a worker would only be replaced."""
+        if self._stops or os.getppid() != self._parent:
+            return super().drain()
+        os.kill(self._parent, signal.SIGTERM)
+        return True
 
     async def on_tick(self, counter: int) -> bool:
         """Do the periodic work, and begin to stop once a retired worker has no connections."""
@@ -246,7 +258,8 @@ def run_worker(settings: Settings, routes: Routes, given: Duty) -> int:
         neighbours=crewmates,
     )
     runtime.relocation = crewmates
-    daemon = WorkerDaemon(runtime, certificates, given, crewmates)
+    widen = join_fleet(runtime)
+    daemon = WorkerDaemon(runtime, certificates, given, crewmates, widen=widen)
     # Imported modules stay alive, so the garbage collector need not scan them again.
     gc.freeze()
     daemon.run([])

@@ -25,6 +25,7 @@ class Worker:
         self.counters = ServerCounters(range(active))
         self.settings = Settings(max_calls=50)
         self.draining = draining
+        self.fleet = None
         self.totals = StreamCounters()
 
     def stream_totals(self) -> StreamCounters:

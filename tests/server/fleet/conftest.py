@@ -1,5 +1,6 @@
 """A Redis for these tests alone, where there is a redis-server."""
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -8,10 +9,25 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from mediaserver.agents import Echo
+from mediaserver.routes import Route, Routes
+from mediaserver.server.admin.directory import OwnCalls
+from mediaserver.server.fleet.breaker import Breaker
+from mediaserver.server.fleet.directory import FleetDirectory
+from mediaserver.server.fleet.fleet import Fleet
+from mediaserver.server.fleet.keys import FleetKeys
+from mediaserver.server.fleet.store import FleetStore
+from mediaserver.server.neighbours import Alone
+from mediaserver.server.runtime import Runtime
+from mediaserver.settings import Settings
+from tests.server.admin.live import FakeControl
 
 
 _START_SECONDS = 30.0
@@ -45,9 +61,10 @@ class PrivateRedis:
             time.sleep(0.01)
 
     def _answers(self) -> bool:
-        return self._command(b"PING").startswith(b"+PONG")
+        return self.command(b"PING").startswith(b"+PONG")
 
-    def _command(self, command: bytes) -> bytes:
+    def command(self, command: bytes) -> bytes:
+        """Return how the answer to a command begins."""
         with socket.socket(socket.AF_UNIX) as sock, contextlib.suppress(OSError):
             sock.settimeout(1)
             sock.connect(str(self._socket))
@@ -60,7 +77,7 @@ class PrivateRedis:
         if self._process is None:
             self.start()
         self.thaw()
-        assert self._command(b"FLUSHALL").startswith(b"+OK")
+        assert self.command(b"FLUSHALL").startswith(b"+OK")
 
     def freeze(self) -> None:
         """Have it answer nobody, as if the network were cut."""
@@ -79,6 +96,46 @@ class PrivateRedis:
             self._process.wait(10)
             self._process = None
             self._socket.unlink(missing_ok=True)
+
+
+@dataclass
+class Node:
+    """A process of a fleet, without the daemon."""
+
+    runtime: Runtime
+    fleet: Fleet
+    directory: FleetDirectory
+    control: FakeControl
+
+
+@pytest.fixture
+async def start_node(private_redis: PrivateRedis) -> AsyncIterator[Any]:
+    """Start nodes of one fleet: ``await start_node("a", Route(…), max_calls_account=2)``."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(name: str, *routes: Route, lost_after: float = 30.0, **more: Any) -> Node:
+            settings = Settings(redis=private_redis.url, secret="s" * 16, **more)  # type: ignore[arg-type]
+            runtime = Runtime(settings, Routes(*(routes or [Route(Echo)])), process=name)
+            store = FleetStore(
+                private_redis.url,
+                name,
+                FleetKeys(),
+                Breaker(runtime.clock, seconds=0.05),
+                lost_after=lost_after,
+                seconds=10.0,
+            )
+            fleet = Fleet(runtime, Alone(), store=store)
+            runtime.fleet = runtime.neighbours = fleet
+            control = FakeControl()
+            directory = FleetDirectory(OwnCalls(runtime, control), fleet)
+            await runtime.startup()
+            stack.push_async_callback(runtime.shutdown)
+            async with asyncio.timeout(30):
+                await fleet.mail.listens.wait()
+            await fleet.beat()
+            return Node(runtime, fleet, directory, control)
+
+        yield start
 
 
 @pytest.fixture(scope="session")

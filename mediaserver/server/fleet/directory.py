@@ -1,0 +1,164 @@
+"""The `Directory` of a fleet: any node lists every call, and controls it wherever it lives."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, TypeVar
+
+import msgspec
+
+from mediaserver.server.admin.commands import (
+    CallCommand,
+    CallFilter,
+    CallPage,
+    Delivery,
+    NodeEntry,
+    WorkerEntry,
+    unknown_node,
+)
+from mediaserver.server.admin.directory import Directory
+from mediaserver.server.fleet.fleet import AboutMember, Fleet
+from mediaserver.server.fleet.mail import DrainRequest, MailRequest, NotDeliveredError
+from mediaserver.server.fleet.store import FleetUnavailableError
+
+
+_UNSURE: Final = "whether it was done is not known; GET /nodes shows which nodes live"
+_LATER: Final = "the call may be on a node that cannot be reached; try again in a few seconds"
+
+_Result = TypeVar("_Result", bound=msgspec.Struct)
+
+
+class FleetDirectory:
+    """Knows the calls of all members.
+
+    Args:
+        own: Knows those of this process.
+        fleet: The fleet, as this process sees it.
+
+    """
+
+    def __init__(self, own: Directory, fleet: Fleet) -> None:
+        self._own = own
+        self._fleet = fleet
+        fleet.own = own
+
+    async def calls(self, wanted: CallFilter) -> CallPage:
+        """Return the live calls of all members that pass a filter."""
+        own, (pages, silent) = await asyncio.gather(
+            self._own.calls(wanted), self._ask_all(wanted, CallPage)
+        )
+        every = [own, *pages.values()]
+        calls = [call for each in every for call in each.calls]
+        calls.sort(key=lambda call: call.cursor)
+        return CallPage(
+            calls[: wanted.limit],
+            total=sum(each.total for each in every),
+            silent=sorted({*silent, *(name for each in every for name in each.silent)}),
+        )
+
+    async def send(self, command: CallCommand) -> Delivery:
+        """Have a command carried out by the member that has the call."""
+        delivery = await self._own.send(command)
+        if delivery.status != "unknown_call":
+            return delivery
+        try:
+            owner = await self._fleet.store.owner(command.call)
+            lost = None if owner else await self._fleet.store.lost_with(command.call)
+        except FleetUnavailableError as error:
+            return self._not_delivered(f"{delivery.detail} here; {error}")
+        if owner is not None and owner != self._fleet.store.member:
+            return await self._deliver(owner, command)
+        # The id of a stream, or of a call that has just come.
+        pages, silent = await self._ask_all(CallFilter(call=command.call), CallPage)
+        holders = [member for member, page in pages.items() if page.calls]
+        if holders:
+            return await self._deliver(holders[0], command)
+        if lost is not None:
+            return Delivery("unknown_call", f"the call was lost with {lost}", delivery.hint)
+        if silent:
+            return self._not_delivered(f"{delivery.detail}; no answer from {', '.join(silent)}")
+        return delivery
+
+    async def metrics(self) -> bytes:
+        """Return the metrics of this process: each node is scraped by itself."""
+        return await self._own.metrics()
+
+    async def workers(self) -> list[WorkerEntry]:
+        """Return the processes of this machine."""
+        return await self._own.workers()
+
+    async def nodes(self) -> list[NodeEntry]:
+        """Return the machines of the fleet."""
+        fleet = self._fleet
+        members = {**fleet.members, fleet.store.member: fleet.about()}
+        nodes: dict[str, list[AboutMember]] = {}
+        for about in members.values():
+            nodes.setdefault(about.node, []).append(about)
+        return [_entry(node, nodes[node], own=node == fleet.node) for node in sorted(nodes)]
+
+    async def reload(self) -> Delivery:
+        """Have this machine reload."""
+        return await self._own.reload()
+
+    async def drain(self, node: str) -> Delivery:
+        """Have a machine take no new calls."""
+        fleet = self._fleet
+        if node in ("self", fleet.node):
+            return await self._own.drain("self")
+        members = [name for name, about in fleet.members.items() if about.node == node]
+        if not members:
+            known = {fleet.node, *(about.node for about in fleet.members.values())}
+            return unknown_node(node, sorted(known))
+        # Each of them stands for its machine.
+        return await self._deliver(members[0], DrainRequest())
+
+    async def _deliver(self, member: str, request: MailRequest) -> Delivery:
+        try:
+            return await self._ask(member, request, Delivery)
+        except NotDeliveredError as error:
+            return self._not_delivered(f"{member} was not reached: {error}", _UNSURE)
+
+    def _not_delivered(self, detail: str, hint: str = _LATER) -> Delivery:
+        self._fleet.figures.undelivered += 1
+        return Delivery("not_delivered", detail, hint)
+
+    async def _ask_all(
+        self, request: MailRequest, kind: type[_Result]
+    ) -> tuple[dict[str, _Result], list[str]]:
+        """Return the results of all other members, and the members that did not answer."""
+        fleet = self._fleet
+        others = [name for name, about in fleet.members.items() if about.node != fleet.node]
+        answers = await asyncio.gather(
+            *(self._ask(name, request, kind) for name in others), return_exceptions=True
+        )
+        results: dict[str, _Result] = {}
+        silent: list[str] = []
+        for name, answer in zip(others, answers, strict=True):
+            if isinstance(answer, NotDeliveredError):
+                silent.append(name)
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                results[name] = answer
+        return results, silent
+
+    async def _ask(self, member: str, request: MailRequest, kind: type[_Result]) -> _Result:
+        result = await self._fleet.mail.ask(self._fleet.keys.mailbox(member), request)
+        try:
+            return msgspec.msgpack.decode(result, type=kind)
+        except msgspec.DecodeError as error:
+            raise NotDeliveredError(f"its answer is not understood: {error}") from None
+
+
+def _entry(node: str, members: list[AboutMember], *, own: bool) -> NodeEntry:
+    states = [each.state for each in members]
+    return NodeEntry(
+        node=node,
+        state=next(state for state in ("ready", "starting", "draining") if state in states),
+        calls=sum(each.calls for each in members),
+        calls_limit=max(each.calls_limit for each in members),
+        workers=len(members),
+        self=own,
+        host=members[0].host,
+        address=members[0].address,
+    )

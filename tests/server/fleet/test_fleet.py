@@ -1,0 +1,191 @@
+import asyncio
+from typing import Any
+
+import pytest
+
+from mediaserver.plivo.callbacks import AnswerRequest, HangupRequest, StreamStatusRequest
+from mediaserver.routes import Route
+from mediaserver.server.answer import claimed
+from tests.server.admin.live import Live, hold
+from tests.server.until import until
+
+
+pytestmark = [pytest.mark.real_time, pytest.mark.fleet]
+
+BASE = "https://voice.example.com"
+
+
+async def answer(node: Any, call_id: str, path: str | None = None) -> str:
+    fields = {"CallUUID": call_id, "From": "14155550100", "To": "14155550199"}
+    reply = await claimed(node.runtime, AnswerRequest.parse(fields), BASE, path)
+    return reply.kind
+
+
+async def done(node: Any) -> None:
+    async with asyncio.timeout(30):
+        await node.fleet.caught_up()
+
+
+def hangup(call_id: str) -> HangupRequest:
+    return HangupRequest.parse({"CallUUID": call_id, "Event": "Hangup"})
+
+
+async def test_members_know_each_other(start_node: Any) -> None:
+    one = await start_node("a", node_address="10.0.0.1:8000")
+    other = await start_node("b/1.1")
+    assert set(other.fleet.members) == {"a", "b/1.1"}
+    about = other.fleet.members["a"]
+    assert (about.node, about.state, about.address) == ("a", "ready", "http://10.0.0.1:8000")
+    await one.fleet.beat()
+    assert one.fleet.members["b/1.1"].node == "b"
+    assert one.fleet.figures.members == 2
+
+
+async def test_a_member_that_leaves_is_known_no_more(start_node: Any) -> None:
+    one, other = await start_node("a"), await start_node("b")
+    await one.runtime.shutdown()
+    await other.fleet.beat()
+    assert set(other.fleet.members) == {"b"}
+    assert other.fleet.figures.members_lost == 0
+
+
+async def test_a_member_that_is_dead_is_lost_with_its_calls(start_node: Any) -> None:
+    one = await start_node("a", Route(hold))
+    Live(one.runtime)
+    await one.fleet.beat()
+    other = await start_node("b", lost_after=-1.0)
+    await until(lambda: other.fleet.figures.calls_lost == 1)
+    assert other.fleet.figures.members_lost >= 1
+    assert await other.fleet.store.lost_with("call-1") == "a"
+
+
+async def test_the_accounts_limit_holds_on_all_nodes(start_node: Any) -> None:
+    one = await start_node("a", max_calls_account=1)
+    other = await start_node("b", max_calls_account=1)
+    assert await answer(one, "call-1") == "stream"
+    assert await answer(one, "call-1") == "stream", "Plivo may ask twice"
+    assert await answer(other, "call-2") == "busy"
+    assert other.fleet.figures.refused == {"account": 1}
+    assert other.runtime.admission.reserved == 0
+
+
+async def test_a_routes_limit_holds_on_all_nodes(start_node: Any) -> None:
+    routes = Route(hold), Route(hold, "/sales", max_calls=1)
+    one, other = await start_node("a", *routes), await start_node("b", *routes)
+    assert await answer(one, "call-1", "/sales") == "stream"
+    assert await answer(other, "call-2", "/sales") == "busy"
+    assert await answer(other, "call-3") == "stream"
+    assert other.fleet.figures.refused == {"route": 1}
+
+
+async def test_the_place_of_a_call_is_free_once_it_is_over(start_node: Any) -> None:
+    one = await start_node("a", Route(hold), max_calls_account=1)
+    other = await start_node("b", Route(hold), max_calls_account=1)
+    assert await answer(one, "call-1") == "stream"
+    live = Live(one.runtime)
+    assert await answer(other, "call-2") == "busy"
+    live.call.session.close("over")
+    live.call.lost("over")
+    await until(lambda: not one.runtime.calls)
+    await done(one)
+    assert await answer(other, "call-2") == "stream"
+
+
+async def test_a_call_that_is_turned_away_after_all_keeps_no_place(start_node: Any) -> None:
+    one = await start_node("a", max_calls_account=5)
+    one.runtime.answered.end("call-1")
+    assert await answer(one, "call-1") == "ended"
+    await done(one)
+    assert await one.fleet.store.owner("call-1") is None
+
+
+async def test_without_limits_a_call_is_registered_meanwhile(start_node: Any) -> None:
+    one = await start_node("a")
+    assert await answer(one, "call-1") == "stream"
+    await done(one)
+    assert await one.fleet.store.owner("call-1") == "a"
+
+
+async def test_a_hangup_reaches_the_node_of_the_call(start_node: Any) -> None:
+    one, other = await start_node("a"), await start_node("b")
+    await answer(one, "call-1")
+    await done(one)
+    assert one.runtime.admission.reserved == 1
+    other.runtime.told(hangup("call-1"))
+    await until(lambda: one.runtime.answered.has_ended("call-1"))
+    assert one.runtime.admission.reserved == 0
+
+
+async def test_a_status_reaches_the_node_of_the_call(start_node: Any) -> None:
+    one, other = await start_node("a", Route(hold)), await start_node("b")
+    Live(one.runtime)
+    await one.fleet.beat()
+    heard: list[Any] = []
+    one.runtime.listeners.append(heard.append)
+    fields = {"CallUUID": "call-1", "StreamID": "stream-1", "Event": "StartStream"}
+    other.runtime.told(StreamStatusRequest.parse(fields))
+    await until(lambda: heard)
+    assert heard[0].stream_id == "stream-1"
+
+
+async def test_a_webhook_of_a_node_that_is_gone_is_counted(start_node: Any) -> None:
+    one, other = await start_node("a"), await start_node("b")
+    await answer(one, "call-1")
+    await done(one)
+    one.fleet.keys = type(one.fleet.keys)("elsewhere")
+    other.fleet.keys = type(other.fleet.keys)("elsewhere")
+    other.runtime.told(hangup("call-1"))
+    await done(other)
+    assert other.fleet.figures.undelivered == 1
+
+
+async def test_a_stream_whose_signature_was_used_on_another_node_is_closed(
+    start_node: Any,
+) -> None:
+    one, other = await start_node("a", Route(hold)), await start_node("b", Route(hold))
+    first, second = Live(one.runtime), Live(other.runtime)
+    for live in (first, second):
+        accepted = live.call.accepted
+        object.__setattr__(accepted, "nonce", "nonce-1")
+    one.fleet.entered(first.call)
+    await done(one)
+    other.fleet.entered(second.call)
+    await until(lambda: second.link.closed)
+    assert second.link.closed == (1008, "a stream was opened with this signature before")
+    assert first.link.closed is None
+    one.fleet.released("nonce-1")
+    await done(one)
+    assert await other.fleet.store.use_nonce("nonce-1")
+
+
+async def test_without_redis_calls_go_on_within_the_limits_of_the_node(
+    start_node: Any, private_redis: Any
+) -> None:
+    one = await start_node("a", Route(hold), max_calls_account=2)
+    Live(one.runtime)
+    private_redis.kill()
+    for call, kind in (("call-2", "stream"), ("call-3", "busy")):
+        assert await answer(one, call) == kind
+    await until(lambda: not one.fleet.figures.answers)
+    private_redis.start()
+    await until(lambda: one.fleet.figures.answers)
+    await one.fleet.beat()
+    assert await one.fleet.store.owner("call-1") == "a"
+    assert await one.fleet.store.owner("call-3") is None
+
+
+async def test_answer_hardly_waits_for_a_redis_that_is_cut_off(
+    start_node: Any, private_redis: Any
+) -> None:
+    one = await start_node("a", max_calls_account=9)
+    private_redis.freeze()
+    begin = asyncio.get_running_loop().time()
+    for number in range(3):
+        assert await answer(one, f"call-{number}") == "stream"
+    waited = asyncio.get_running_loop().time() - begin
+    assert waited > 0.85, "each waits until the breaker opens"
+    assert one.fleet.store.breaker.state != "closed"
+    failures = one.fleet.figures.failures
+    assert await answer(one, "call-4") == "stream"
+    assert one.fleet.figures.failures == failures, "Redis is not asked"
+    private_redis.thaw()
