@@ -295,14 +295,18 @@ class Daemon(uvicorn.Server):
         return False
 
     async def _tick(self, counter: int) -> bool:
-        acceptors = [each for each in self.servers if isinstance(each, Acceptor)]
-        self._overload.tick(sum(acceptor.backlog for acceptor in acceptors))
+        self._overload.tick(self._backlog())
         if counter % _SWEEP_TICKS == 0:
             now = asyncio.get_running_loop().time()
             sweep_connections(self._connections.waiting, now)
             self._runtime.admission.look()
             self._memory.check(now, self._connections.closed)
         return await super().on_tick(counter)
+
+    def _backlog(self) -> int:
+        """Return the number of connections that wait to be taken by this process."""
+        acceptors = [each for each in self.servers if isinstance(each, Acceptor)]
+        return sum(acceptor.backlog for acceptor in acceptors)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the listener and the remaining connections, then the handlers' lifespans."""

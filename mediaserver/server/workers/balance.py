@@ -11,6 +11,10 @@ from mediaserver.server.workers.table import WorkerState
 _SILENT: Final = 1_000_000_000
 """Nanoseconds without a beat after which a worker is passed over: something blocks its loop."""
 
+_BEHIND: Final = 512
+"""Connections that a worker may have been sent without having taken them; more wait in the kernel,
+which bounds them."""
+
 _TAKING: Final = (WorkerState.READY, WorkerState.OPENING, WorkerState.DRAINING)
 """The states in which a worker takes connections, the best first."""
 
@@ -63,7 +67,7 @@ class Balance:
         self._turn = 0
 
     def choose(self, workers: Iterable[AnyWorker], now: int) -> AnyWorker | None:
-        """Return the worker for a connection; None if no worker takes any.
+        """Return the worker for a connection; None if no worker takes any now.
 
         Workers that take calls come first, then those that are starting, then those that drain,
         which tell callers that all lines are busy.
@@ -76,7 +80,7 @@ class Balance:
         best, best_rank = None, None
         for worker in workers:
             state = worker.state
-            if state not in _TAKING:
+            if state not in _TAKING or worker.under_way >= _BEHIND:
                 continue
             rank = (
                 _TAKING.index(state),

@@ -128,6 +128,9 @@ class WorkerDaemon(Daemon):
         self._few_descriptors = descriptor_limit() - _LAST_DESCRIPTORS
         return await super()._tick(counter)
 
+    def _backlog(self) -> int:
+        return self._row.under_way
+
     def _open(self, sockets: Sequence[socket.socket]) -> None:
         self.servers = []
         # Nothing else needs descriptors of a reserve: see `_adopt`.

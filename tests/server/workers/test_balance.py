@@ -100,6 +100,15 @@ def test_nobody_is_chosen_while_all_are_starting() -> None:
     assert Balance().choose([], 0) is None
 
 
+def test_workers_that_are_behind_get_nothing_more_until_they_have_run() -> None:
+    balance, workers = Balance(), [Worker(1), Worker(2)]
+    for _ in range(2 * 512):
+        connect(balance, workers)
+    assert balance.choose(workers, 0) is None
+    workers[1].run()
+    assert balance.choose(workers, 0) is workers[1]
+
+
 def test_a_worker_whose_loop_is_blocked_is_passed_over() -> None:
     workers = [Worker(1, beat=0), Worker(2, beat=5_000_000_000, active=100)]
     assert Balance().choose(workers, 5_500_000_000) is workers[1]

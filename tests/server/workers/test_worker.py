@@ -341,6 +341,15 @@ async def test_its_last_figures_come_before_its_end(
     assert figures["mediaserver_calls"].samples == [("mediaserver_calls_total", {}, 1.0)]
 
 
+async def test_what_waits_in_the_channel_is_the_backlog(
+    start_worker: Callable[..., Awaitable[Workshop]],
+) -> None:
+    worker = await start_worker()
+    await worker.ready()
+    worker.row.sent += 7
+    await until(lambda: worker.runtime.counters.backlog == 7)
+
+
 async def test_a_connection_that_came_without_its_socket_is_counted(
     start_worker: Callable[..., Awaitable[Workshop]],
 ) -> None:
