@@ -27,7 +27,7 @@ class ReloadFailedError(Exception):
     """The new workers could not start; the message says why. The old ones go on."""
 
 
-class Stage(Enum):
+class WorkerStage(Enum):
     """Where a worker is in its life."""
 
     STARTING = auto()
@@ -36,7 +36,7 @@ class Stage(Enum):
     """It was asked to go, and lets its calls end."""
 
 
-class Departure(Enum):
+class WorkerEnd(Enum):
     """What the end of a worker means."""
 
     EXPECTED = auto()
@@ -65,7 +65,7 @@ class CrewWorker:
     name: str
     generation: int
     started: float
-    stage: Stage = Stage.STARTING
+    stage: WorkerStage = WorkerStage.STARTING
 
 
 class Crew:
@@ -127,10 +127,10 @@ class Crew:
     def ready(self, name: str) -> list[CrewWorker]:
         """Note that a worker is ready, and return the workers that are asked to go for it."""
         worker = self.workers.get(name)
-        if worker is None or worker.stage is not Stage.STARTING:
+        if worker is None or worker.stage is not WorkerStage.STARTING:
             return []
-        worker.stage = Stage.READY
-        coming = [each for each in self._of(self._coming) if each.stage is Stage.READY]
+        worker.stage = WorkerStage.READY
+        coming = [each for each in self._of(self._coming) if each.stage is WorkerStage.READY]
         if self._coming is None or len(coming) < self.size:
             return []
         self.serving, self._coming = self._coming, None
@@ -140,32 +140,32 @@ class Crew:
         return [
             each
             for each in self.workers.values()
-            if each.generation < self.serving and each.stage is not Stage.LEAVING
+            if each.generation < self.serving and each.stage is not WorkerStage.LEAVING
         ]
 
     def leave(self, name: str) -> None:
         """Note that a worker has been asked to go, or goes by itself: it gets nothing more."""
         if name in self.workers:
-            self.workers[name].stage = Stage.LEAVING
+            self.workers[name].stage = WorkerStage.LEAVING
 
-    def ended(self, name: str, now: float) -> Departure:
+    def ended(self, name: str, now: float) -> WorkerEnd:
         """Note that a worker is dead, and tell what that means."""
         worker = self.workers.pop(name)
-        if worker.stage is Stage.LEAVING or self.stopping:
-            return Departure.EXPECTED
+        if worker.stage is WorkerStage.LEAVING or self.stopping:
+            return WorkerEnd.EXPECTED
         if worker.generation == self._coming:
             if self.serving == 0:
-                return Departure.FAILED_FIRST
+                return WorkerEnd.FAILED_FIRST
             self._coming = None
             self._again = False
-            return Departure.FAILED_RELOAD
-        if worker.stage is Stage.READY and now - worker.started >= _LIVED:
+            return WorkerEnd.FAILED_RELOAD
+        if worker.stage is WorkerStage.READY and now - worker.started >= _LIVED:
             self._short_lives = 0
         else:
             pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**self._short_lives)
             self._not_before = now + pause
             self._short_lives += 1
-        return Departure.LOST if worker.stage is Stage.READY else Departure.FAILED_START
+        return WorkerEnd.LOST if worker.stage is WorkerStage.READY else WorkerEnd.FAILED_START
 
     def given_up(self) -> list[CrewWorker]:
         """Return the workers of a generation that was given up, which are to be stopped."""
@@ -193,5 +193,5 @@ class Crew:
     def _of(self, generation: int | None) -> Iterator[CrewWorker]:
         """Yield the workers of a generation that were not asked to go."""
         for worker in self.workers.values():
-            if worker.generation == generation and worker.stage is not Stage.LEAVING:
+            if worker.generation == generation and worker.stage is not WorkerStage.LEAVING:
                 yield worker

@@ -30,7 +30,7 @@ from mediaserver.server.admin.questions import (
     decode_answer,
     encode_question,
 )
-from mediaserver.server.workers.crew import ReloadFailedError, Stage, WorkerGoneError
+from mediaserver.server.workers.crew import ReloadFailedError, WorkerGoneError, WorkerStage
 from mediaserver.telemetry.metrics import crew_metrics
 
 
@@ -57,7 +57,7 @@ class AskedWorker(Protocol):
         """Its name on this machine."""
 
     @property
-    def stage(self) -> Stage:
+    def stage(self) -> WorkerStage:
         """Where it is in its life."""
 
     @property
@@ -193,7 +193,7 @@ class CrewCalls:
         for name, worker in living.items():
             entry = answers.get(name)
             if entry is None:
-                starting = worker.stage is Stage.STARTING
+                starting = worker.stage is WorkerStage.STARTING
                 entry = WorkerEntry(
                     worker=f"{self._crew.machine}/{name}",
                     pid=worker.pid,
@@ -206,7 +206,7 @@ class CrewCalls:
     async def nodes(self) -> list[NodeEntry]:
         """Return this machine alone."""
         living = list(self._crew.living())
-        serving = any(each.stage is Stage.READY for each in living)
+        serving = any(each.stage is WorkerStage.READY for each in living)
         return [
             NodeEntry(
                 node=self._crew.machine,
@@ -263,7 +263,7 @@ class CrewCalls:
         return None, silent
 
     def _started(self) -> list[str]:
-        return [each.name for each in self._crew.living() if each.stage is not Stage.STARTING]
+        return [each.name for each in self._crew.living() if each.stage is not WorkerStage.STARTING]
 
     async def _ask_all(
         self, question: Question, kind: type[AnyAnswer]

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias
 
 from mediaserver.server.workers.channel import Channel
-from mediaserver.server.workers.crew import CrewWorker, Stage
-from mediaserver.server.workers.messages import StartFailed, Stop
+from mediaserver.server.workers.crew import CrewWorker, WorkerStage
+from mediaserver.server.workers.messages import StartFailed, StopWorker
 from mediaserver.server.workers.table import WorkerRow
 
 
@@ -59,7 +59,7 @@ class Employed:
         return self.member.name
 
     @property
-    def stage(self) -> Stage:
+    def stage(self) -> WorkerStage:
         """Where it is in its life."""
         return self.member.stage
 
@@ -80,7 +80,7 @@ class Employed:
 
     def is_late(self, since: float) -> bool:
         """Tell whether it was started before a time, and is not ready yet."""
-        starting = self.member.stage is Stage.STARTING and self.reason is None
+        starting = self.member.stage is WorkerStage.STARTING and self.reason is None
         return starting and self.member.started < since
 
     def tell_to_stop(self, times: int) -> None:
@@ -89,7 +89,7 @@ class Employed:
         The signal is for one that is starting: it may read no messages.
         """
         self.stops = max(self.stops, times)
-        self.channel.send(Stop(times))
+        self.channel.send(StopWorker(times))
         self.signal(signal.SIGTERM)
 
     def signal(self, number: int) -> None:

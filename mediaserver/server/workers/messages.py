@@ -52,7 +52,7 @@ class Retire(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Asks a worker to go: it gets no more new connections, and lets its calls end."""
 
 
-class Stop(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class StopWorker(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Has a worker do what so many signals have a server do. It counts each only once."""
 
     times: int
@@ -124,7 +124,7 @@ WorkerMessage = (
     Orders
     | ClientConnection
     | Retire
-    | Stop
+    | StopWorker
     | Farewell
     | Ready
     | StartFailed

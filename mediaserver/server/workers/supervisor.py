@@ -26,8 +26,8 @@ from mediaserver.server.workers.balance import Balance
 from mediaserver.server.workers.channel import Channel, Unsent, channel_pair
 from mediaserver.server.workers.crew import (
     Crew,
-    Departure,
     ReloadFailedError,
+    WorkerEnd,
     WorkerGoneError,
 )
 from mediaserver.server.workers.employed import Employed, StartProcess
@@ -347,18 +347,18 @@ class Supervisor:
         cause = f"signal {-status}" if status < 0 else f"status {status}"
         reason = failed.reason if failed else f"the worker ended before it was ready, with {cause}"
         match departure:
-            case Departure.EXPECTED:
+            case WorkerEnd.EXPECTED:
                 if status > 0:
                     log.warning("worker ended with an error", worker=name, status=status)
                     self._status = self._status or status
-            case Departure.LOST:
+            case WorkerEnd.LOST:
                 self.deaths[cause] += 1
                 log.error("worker died", worker=name, by=cause, calls=calls)
-            case Departure.FAILED_START:
+            case WorkerEnd.FAILED_START:
                 self.deaths[cause] += 1
                 for line in reason.splitlines():
                     log.error("worker did not start", worker=name, reason=line)
-            case Departure.FAILED_RELOAD:
+            case WorkerEnd.FAILED_RELOAD:
                 self.reloads["failed"] += 1
                 for line in reason.splitlines():
                     log.error("reload failed", reason=line, hint="the old workers go on")
@@ -366,7 +366,7 @@ class Supervisor:
                 for member in self.crew.given_up():
                     self._send_away(self.workers[member.name])
                 self._notifier.ready()
-            case Departure.FAILED_FIRST:
+            case WorkerEnd.FAILED_FIRST:
                 for line in reason.splitlines():
                     log.error("startup failed", reason=line)
                 self._status = failed.status if failed else max(status, 1)

@@ -40,7 +40,7 @@ from mediaserver.server.workers.messages import (
     Replied,
     Retire,
     StartFailed,
-    Stop,
+    StopWorker,
     Told,
     UsedNonce,
     WorkerMessage,
@@ -186,7 +186,7 @@ class WorkerDaemon(Daemon):
                 self._retires_by = (
                     time.monotonic() + settings.header_timeout + settings.idle_timeout
                 )
-            case Stop():
+            case StopWorker():
                 while self._stops < message.times:
                     self.stop()
             case Farewell():

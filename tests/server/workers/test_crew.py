@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediaserver.server.workers.crew import Crew, CrewWorker, Departure, Stage
+from mediaserver.server.workers.crew import Crew, CrewWorker, WorkerEnd, WorkerStage
 
 
 class Staff:
@@ -26,7 +26,7 @@ class Staff:
     def ready(self, *names: str) -> list[str]:
         return [each.name for name in names for each in self.crew.ready(name)]
 
-    def ended(self, name: str) -> Departure:
+    def ended(self, name: str) -> WorkerEnd:
         return self.crew.ended(name, self.now)
 
     @property
@@ -63,7 +63,7 @@ def test_a_first_worker_that_cannot_start_ends_the_start() -> None:
     staff = Staff()
     staff.start()
     staff.ready("1")
-    assert staff.ended("2") is Departure.FAILED_FIRST
+    assert staff.ended("2") is WorkerEnd.FAILED_FIRST
 
 
 def test_new_workers_take_over_once_all_of_them_are_ready(staff: Staff) -> None:
@@ -77,7 +77,7 @@ def test_new_workers_take_over_once_all_of_them_are_ready(staff: Staff) -> None:
     assert staff.crew.starting == staff.crew.serving == 2
     for name in ("1", "2"):
         staff.crew.leave(name)
-        assert staff.ended(name) is Departure.EXPECTED
+        assert staff.ended(name) is WorkerEnd.EXPECTED
     assert staff.start() == []
 
 
@@ -99,14 +99,14 @@ def test_a_new_generation_that_fails_leaves_the_old_one_serving(
     staff.start()
     if was_ready:
         staff.ready("4")
-    assert staff.ended("4") is Departure.FAILED_RELOAD
+    assert staff.ended("4") is WorkerEnd.FAILED_RELOAD
     assert names_of(staff.crew.given_up()) == ["3"]
     assert staff.takers == ["1", "2"]
     assert staff.start() == []
     # It may have become ready before it heard that it is not needed.
     assert staff.ready("3") == []
     staff.crew.leave("3")
-    assert staff.ended("3") is Departure.EXPECTED
+    assert staff.ended("3") is WorkerEnd.EXPECTED
     assert staff.crew.reload()
     assert staff.start() == ["5", "6"]
 
@@ -124,7 +124,7 @@ def test_a_reload_during_a_start_comes_after_it(staff: Staff) -> None:
 
 def test_a_worker_that_lived_long_is_replaced_at_once(staff: Staff) -> None:
     staff.now = 100.0
-    assert staff.ended("1") is Departure.LOST
+    assert staff.ended("1") is WorkerEnd.LOST
     assert staff.takers == ["2"]
     assert staff.start() == ["3"]
     assert staff.takers == ["2", "3"]
@@ -135,7 +135,7 @@ def test_workers_that_die_young_are_replaced_more_and_more_slowly(staff: Staff) 
     pauses, name = [], "1"
     for _ in range(9):
         staff.now += 1
-        assert staff.ended(name) is Departure.LOST
+        assert staff.ended(name) is WorkerEnd.LOST
         before = staff.now
         while not (started := staff.start()):
             staff.now += 0.25
@@ -152,7 +152,7 @@ def test_a_replacement_that_cannot_start_is_tried_again(staff: Staff) -> None:
     staff.now = 100.0
     staff.ended("1")
     assert staff.start() == ["3"]
-    assert staff.ended("3") is Departure.FAILED_START
+    assert staff.ended("3") is WorkerEnd.FAILED_START
     assert staff.start() == []
     staff.now += 0.5
     assert staff.start() == ["4"]
@@ -172,7 +172,7 @@ def test_a_worker_that_goes_by_itself_is_replaced_before_it_is_gone(staff: Staff
     staff.crew.leave("1")
     assert staff.takers == ["2"]
     assert staff.start() == ["3"]
-    assert staff.ended("1") is Departure.EXPECTED
+    assert staff.ended("1") is WorkerEnd.EXPECTED
 
 
 def test_a_crew_that_stops_starts_nobody_and_still_takes_connections(staff: Staff) -> None:
@@ -182,8 +182,8 @@ def test_a_crew_that_stops_starts_nobody_and_still_takes_connections(staff: Staf
     assert staff.takers == ["1", "2", "3", "4"]
     staff.crew.leave("1")
     assert "1" in staff.takers
-    assert staff.ended("1") is Departure.EXPECTED
-    assert staff.ended("4") is Departure.EXPECTED
+    assert staff.ended("1") is WorkerEnd.EXPECTED
+    assert staff.ended("4") is WorkerEnd.EXPECTED
     assert staff.start() == []
     assert not staff.crew.reload()
 
@@ -226,5 +226,5 @@ def test_whatever_happens_a_crew_recovers(events: list[tuple[str, int]]) -> None
     assert not staff.crew.reloading
     assert len(staff.takers) == 2
     stages = {staff.crew.workers[name].stage for name in staff.takers}
-    assert stages == {Stage.READY}
+    assert stages == {WorkerStage.READY}
     assert {staff.crew.workers[name].generation for name in staff.takers} == {staff.crew.serving}

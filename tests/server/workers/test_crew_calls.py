@@ -13,7 +13,7 @@ from mediaserver.server.admin.commands import CallCommand, CallFilter
 from mediaserver.server.admin.directory import OwnCalls
 from mediaserver.server.admin.questions import answer_question, metrics_answer
 from mediaserver.server.runtime import Runtime
-from mediaserver.server.workers.crew import ReloadFailedError, Stage, WorkerGoneError
+from mediaserver.server.workers.crew import ReloadFailedError, WorkerGoneError, WorkerStage
 from mediaserver.server.workers.crew_calls import CrewCalls
 from tests.server.admin.live import CALLER, FakeControl, Live, hold, turns
 
@@ -23,7 +23,7 @@ class Worker:
 
     def __init__(self, name: str, runtime: Runtime) -> None:
         self.name = name
-        self.stage = Stage.READY
+        self.stage = WorkerStage.READY
         self.pid = 4711
         self.runtime = runtime
         runtime.process = f"3f9a/{name}"
@@ -215,7 +215,7 @@ async def test_metrics_are_merged_and_outlive_their_worker(
 
 
 async def test_a_worker_that_is_starting_is_not_asked(crew: FakeCrew, directory: CrewCalls) -> None:
-    crew.members["2.1"].stage = Stage.STARTING
+    crew.members["2.1"].stage = WorkerStage.STARTING
     entries = await directory.workers()
     assert [(each.worker, each.state) for each in entries] == [
         ("3f9a/1.1", "ready"),
@@ -236,7 +236,7 @@ async def test_the_machine_is_a_node(crew: FakeCrew, directory: CrewCalls) -> No
         2,
     )
     for worker in crew.members.values():
-        worker.stage = Stage.STARTING
+        worker.stage = WorkerStage.STARTING
     assert (await directory.nodes())[0].state == "starting"
 
 

@@ -3,9 +3,9 @@ import signal
 import pytest
 
 from mediaserver.server.workers.channel import Channel, channel_pair, receive_message
-from mediaserver.server.workers.crew import CrewWorker, Stage
+from mediaserver.server.workers.crew import CrewWorker, WorkerStage
 from mediaserver.server.workers.employed import Employed
-from mediaserver.server.workers.messages import StartFailed, Stop
+from mediaserver.server.workers.messages import StartFailed, StopWorker
 from mediaserver.server.workers.table import WorkerTable
 
 
@@ -36,7 +36,7 @@ async def test_a_worker_is_known_by_its_process_its_row_and_its_channel() -> Non
     worker.row.active = 3
     assert (worker.name, worker.pid, worker.calls) == ("1.1", 0, 3)
     worker.tell_to_stop(1)
-    assert receive_message(theirs) == (Stop(1), -1)
+    assert receive_message(theirs) == (StopWorker(1), -1)
     process = worker.process = Process(lives=True)
     worker.tell_to_stop(2)
     assert (worker.pid, worker.stops, process.signals) == (77, 2, [signal.SIGTERM])
@@ -58,9 +58,15 @@ def test_a_signal_to_a_process_that_has_ended_is_no_error() -> None:
 
 @pytest.mark.parametrize(
     ("stage", "failed", "late"),
-    [(Stage.STARTING, False, True), (Stage.STARTING, True, False), (Stage.READY, False, False)],
+    [
+        (WorkerStage.STARTING, False, True),
+        (WorkerStage.STARTING, True, False),
+        (WorkerStage.READY, False, False),
+    ],
 )
-def test_only_a_worker_that_is_starting_can_be_late(stage: Stage, failed: bool, late: bool) -> None:
+def test_only_a_worker_that_is_starting_can_be_late(
+    stage: WorkerStage, failed: bool, late: bool
+) -> None:
     table = WorkerTable()
     worker = Employed(CrewWorker("1.1", generation=1, started=100.0), table.take(now=1))
     worker.member.stage = stage

@@ -16,12 +16,12 @@ import os, sys, time
 from pathlib import Path
 from mediaserver.server.workers.channel import receive_message, send_message
 from mediaserver.server.workers.duty import duty
-from mediaserver.server.workers.messages import Ready, Stop
+from mediaserver.server.workers.messages import Ready, StopWorker
 Path(sys.argv[1]).write_text(os.environ["MEDIASERVER_SECRET"] + str(os.getsid(0) == os.getpid()))
 given = duty()
 send_message(given.sock, Ready())
 os.kill(os.getppid(), 15)
-while not isinstance(receive_message(given.sock)[0], Stop):
+while not isinstance(receive_message(given.sock)[0], StopWorker):
     pass
 """
 

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from mediaserver.server.process.systemd import Notifier
 from mediaserver.server.workers.channel import Channel, Unsent
-from mediaserver.server.workers.crew import ReloadFailedError, Stage, WorkerGoneError
+from mediaserver.server.workers.crew import ReloadFailedError, WorkerGoneError, WorkerStage
 from mediaserver.server.workers.messages import (
     Ask,
     ClientConnection,
@@ -26,7 +26,7 @@ from mediaserver.server.workers.messages import (
     Replied,
     Retire,
     StartFailed,
-    Stop,
+    StopWorker,
     Told,
     UsedNonce,
     WorkerMessage,
@@ -367,16 +367,16 @@ async def test_a_worker_that_only_ends_is_said_too(start_machine: Callable[..., 
 async def test_each_stop_is_passed_on(machine: Machine) -> None:
     first, second = machine.started
     machine.supervisor.stop()
-    await until(lambda: first.got[-1] == second.got[-1] == Stop(1))
+    await until(lambda: first.got[-1] == second.got[-1] == StopWorker(1))
     # Callers still hear that all lines are busy.
     first.row.state = second.row.state = WorkerState.DRAINING
     machine.listener.connect()
     await until(lambda: first.sockets or second.sockets)
     machine.supervisor.stop()
-    await until(lambda: first.got[-1] == second.got[-1] == Stop(2))
+    await until(lambda: first.got[-1] == second.got[-1] == StopWorker(2))
     first.end()
     machine.supervisor.stop()
-    await until(lambda: second.got[-1] == Stop(3))
+    await until(lambda: second.got[-1] == StopWorker(3))
     # The signals are for workers that read nothing.
     assert second.signals == [signal.SIGTERM] * 3
     await asyncio.sleep(10)
@@ -458,7 +458,7 @@ async def test_the_last_figures_of_a_worker_are_passed_on(machine: Machine) -> N
 
 async def test_a_supervisor_tells_of_its_workers(machine: Machine) -> None:
     first, second = machine.supervisor.living()
-    assert (first.name, first.stage, first.pid, first.calls) == ("1.1", Stage.READY, 0, 0)
+    assert (first.name, first.stage, first.pid, first.calls) == ("1.1", WorkerStage.READY, 0, 0)
     second.row.active = 3
     assert second.calls == 3
     assert not machine.supervisor.stopping

@@ -36,7 +36,7 @@ from mediaserver.server.workers.messages import (
     Replied,
     Retire,
     StartFailed,
-    Stop,
+    StopWorker,
     Told,
     UsedNonce,
     WorkerMessage,
@@ -263,12 +263,12 @@ async def test_a_signal_to_all_processes_counts_once(
     await worker.ready()
     client = await worker.call()
     worker.daemon.handle_exit(signal.SIGTERM, None)
-    worker.channel.send(Stop(1))
+    worker.channel.send(StopWorker(1))
     worker.daemon.handle_exit(signal.SIGTERM, None)
     await until(lambda: worker.row.state is WorkerState.DRAINING)
     assert await (await client.ping())
     worker.daemon.handle_exit(signal.SIGTERM, None)
-    worker.channel.send(Stop(2))
+    worker.channel.send(StopWorker(2))
     with pytest.raises(ConnectionClosed) as closed:
         await client.recv()
     assert closed.value.rcvd is not None
