@@ -14,15 +14,16 @@ from mediaserver.plivo.callbacks import StreamStatusRequest
 from mediaserver.server.remembered import Remembered, form_bytes
 
 
-_SEEN_SECONDS: Final = 3_600.0
-"""Seconds for which a callback is remembered."""
-_SEEN_BYTES: Final = 16_777_216
-"""Memory for that: 50,000 to 100,000 callbacks, whatever they say. Beyond it the oldest are
-forgotten, and counted again if Plivo repeats them."""
+_SEEN_SECONDS: Final = 300.0
+"""Seconds for which a callback is remembered. Plivo repeats one without a reply within a minute."""
+_SEEN_BYTES: Final = 67_108_864
+"""Memory for that: some 600,000 callbacks, whatever they say, or three for each of 600 calls a
+second. Beyond it the oldest are forgotten, and counted again if Plivo repeats them."""
 _EARLY_SECONDS: Final = 10.0
 """Seconds that a callback waits for its stream: it may arrive before the stream's socket."""
-_EARLY_BYTES: Final = 8_388_608
-"""Memory for callbacks that wait: some 2,500 of Plivo's. Beyond it the oldest are dropped."""
+_EARLY_BYTES: Final = 33_554_432
+"""Memory for callbacks that wait: some 10,000 of Plivo's, or one and a half for each of 600 calls a
+second. Beyond it the oldest are dropped."""
 EARLY_EACH: Final = 8
 """Number of callbacks that wait for one stream."""
 

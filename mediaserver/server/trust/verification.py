@@ -17,9 +17,9 @@ from mediaserver.settings import Settings
 
 _NONCE_SECONDS: Final = 86_400.0
 """Seconds for which a nonce counts as used: longer than any token in a stream URL is valid."""
-_NONCE_BYTES: Final = 67_108_864
-"""Memory for them: 200,000 to 400,000 nonces, the oldest of which are forgotten first. A nonce thus
-outlives a token of five minutes at up to 700 streams a second."""
+_NONCE_BYTES: Final = 33_554_432
+"""Memory for them: some 300,000 nonces, the oldest of which are forgotten first. A nonce thus
+outlives a token of five minutes at up to 900 streams a second."""
 
 
 class SignatureCheck:
