@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from typing import Protocol
 
 from mediaserver.plivo.numbers import same_number
@@ -18,7 +17,7 @@ from mediaserver.server.admin.commands import (
     unknown_node,
 )
 from mediaserver.server.admin.merged_metrics import MetricFamily, families_of
-from mediaserver.server.admin.obey import CallOperator
+from mediaserver.server.admin.obey import CallOperator, is_named
 from mediaserver.server.runtime import RunningCall, Runtime
 from mediaserver.telemetry.metrics import collected, exposition
 
@@ -76,8 +75,14 @@ class OwnCalls:
 
     async def calls(self, wanted: CallFilter) -> CallPage:
         """Return the live calls that pass a filter."""
-        entries = [self._entry(call) for call in self._runtime.calls]
-        return page((each for each in entries if passes(each, wanted)), wanted)
+        found = sorted(
+            (self._cursor(call), id(call), call)
+            for call in self._runtime.calls
+            if _passes(call, wanted)
+        )
+        rest = [call for cursor, _, call in found if cursor > wanted.after]
+        # Only those on the page are looked at closely: other calls wait meanwhile.
+        return CallPage([self._entry(call) for call in rest[: wanted.limit]], total=len(found))
 
     async def send(self, command: CallCommand) -> Delivery:
         """Carry out a command."""
@@ -148,12 +153,9 @@ class OwnCalls:
         accepted, session, stream = call.accepted, call.session, call.stream
         counters, started = session.counters, call.started_at
         at = None if started is None else self._epoch + started
-        stream_id = None if stream is None else stream.stream_id
-        # Those without a start come last, as they are the youngest.
-        order = "~" if at is None else f"{at:.6f}"
         return CallEntry(
             call_id=None if call.call_id == "?" else call.call_id,
-            stream_id=stream_id,
+            stream_id=None if stream is None else stream.stream_id,
             state=call.state,
             handler=accepted.route.name,
             path=accepted.path,
@@ -172,9 +174,15 @@ class OwnCalls:
             dropped_seconds=_rounded(counters.audio_dropped),
             frames_lost=counters.frames_lost,
             interrupts=counters.interrupts,
-            turns=0 if stream is None else len(stream.turns),
-            cursor=f"{order}/{stream_id or call.call_id}",
+            turns=len(session.turns),
+            cursor=self._cursor(call),
         )
+
+    def _cursor(self, call: RunningCall) -> str:
+        if call.stream is None or call.started_at is None:
+            # Those without a start come last, as they are the youngest.
+            return f"~/{call.call_id}"
+        return f"{self._epoch + call.started_at:.6f}/{call.stream.stream_id}"
 
 
 def _rounded(seconds: float) -> float:
@@ -182,21 +190,16 @@ def _rounded(seconds: float) -> float:
     return round(float(seconds), 3)
 
 
-def passes(entry: CallEntry, wanted: CallFilter) -> bool:
+def _passes(call: RunningCall, wanted: CallFilter) -> bool:
     """Tell whether a call passes a filter; whether it is on the page is another question."""
+    accepted = call.accepted
     return (
-        wanted.call in ("", entry.call_id, entry.stream_id)
-        and wanted.handler in ("", entry.handler)
-        and wanted.state in ("", entry.state)
+        (not wanted.call or is_named(call, wanted.call))
+        and wanted.handler in ("", accepted.route.name)
+        and wanted.state in ("", call.state)
         and (
             not wanted.number
-            or any(same_number(wanted.number, own or "") for own in (entry.caller, entry.called))
+            or same_number(wanted.number, accepted.caller or "")
+            or same_number(wanted.number, accepted.called or "")
         )
     )
-
-
-def page(entries: Iterable[CallEntry], wanted: CallFilter) -> CallPage:
-    """Return the page that a filter asks for."""
-    found = sorted(entries, key=lambda entry: entry.cursor)
-    rest = [each for each in found if each.cursor > wanted.after]
-    return CallPage(rest[: wanted.limit], total=len(found))

@@ -43,7 +43,7 @@ class CallOperator:
 
     async def obey(self, command: CallCommand) -> Delivery:
         """Carry out a command, and return what became of it."""
-        found = [call for call in self._runtime.calls if _is(call, command.call)]
+        found = [call for call in self._runtime.calls if is_named(call, command.call)]
         if not found:
             return unknown_call(command.call)
         if len(found) > 1:
@@ -181,8 +181,12 @@ class CallOperator:
         return ""
 
 
-def _is(call: RunningCall, wanted: str) -> bool:
-    return wanted in (call.call_id, call.stream.stream_id if call.stream is not None else None)
+def is_named(call: RunningCall, name: str) -> bool:
+    """Tell whether a call, or its stream, has this id."""
+    if call.stream is None:
+        # A call that is not known yet has no name.
+        return name == call.call_id != "?"
+    return name in (call.call_id, call.stream.stream_id)
 
 
 def _result(

@@ -20,7 +20,6 @@ from mediaserver.server.admin.commands import (
     unknown_call,
     unknown_node,
 )
-from mediaserver.server.admin.directory import page
 from mediaserver.server.admin.merged_metrics import MergedMetrics, MetricFamily, families_of
 from mediaserver.server.admin.questions import (
     AboutWorker,
@@ -124,7 +123,8 @@ class CrewCalls:
         pages = [each for each in answers.values() if each is not None]
         entries = [entry for each in pages for entry in each.calls]
         total = sum(each.total for each in pages)
-        return CallPage(page(entries, wanted).calls, total, _silent(answers))
+        entries.sort(key=lambda entry: entry.cursor)
+        return CallPage(entries[: wanted.limit], total, _silent(answers))
 
     async def send(self, command: CallCommand) -> Delivery:
         """Have a command carried out by the worker that has the call."""

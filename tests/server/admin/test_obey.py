@@ -94,6 +94,13 @@ async def test_a_stream_that_has_not_started_can_only_be_hung_up(start_runtime: 
     assert live.link.closed == (1000, "hung up by an operator")
 
 
+async def test_a_call_that_is_not_known_yet_has_no_name(start_runtime: Start) -> None:
+    runtime = await start_runtime(Route(hold))
+    live = Live(runtime, "?", start=False)
+    assert (await obey(runtime, "hangup", "?")).status == "unknown_call"
+    assert live.link.closed is None
+
+
 async def test_a_call_whose_stream_is_over_takes_no_command(start_runtime: Start) -> None:
     runtime = await start_runtime(Route(hold))
     live = Live(runtime)
