@@ -392,17 +392,6 @@ async def test_new_code_takes_new_calls_while_an_old_call_goes_on(
     assert await asyncio.to_thread(server.wait) == 0
 
 
-def test_a_handler_that_cannot_be_imported_ends_the_start_with_a_line(
-    start_process: Callable[..., Any], tmp_path: Path
-) -> None:
-    (tmp_path / "my_agent.py").write_text("import no_such_module\n")
-    server = start_process("my_agent.py", "--workers", "1", "--port", "0", cwd=tmp_path)
-    assert server.wait() == 2
-    (line,) = [each for each in server.logged if each["event"] == "startup failed"]
-    assert "no_such_module" in line["reason"]
-    assert len(server.logged) == 2
-
-
 async def test_a_worker_outlives_its_supervisor_until_its_call_is_over(
     start_process: Callable[..., Any],
 ) -> None:
