@@ -34,8 +34,9 @@ CALM: Final = 0.2
 """While the process is overloaded, a request that waited longer than this part of a long wait is
 turned away."""
 
-TICKS_TO_BEGIN: Final = 3
-"""Ticks in a row with one of the signs, after which the process is overloaded."""
+TICKS_TO_BEGIN: Final = 5
+"""Ticks in a row with one of the signs, after which the process is overloaded. What a stall of a
+few tenths of a second leaves to do is done sooner."""
 TICKS_TO_END: Final = 10
 """Ticks with none of them, and in which nothing was turned away, after which it is not."""
 _SETBACK: Final = 5
