@@ -57,7 +57,10 @@ def bind_admin(settings: Settings) -> list[socket.socket]:
             return [UnixSocket(address, shared=settings.admin_token is not None)]
         except OSError as error:
             reason = error.strerror or str(error)
-            raise BindError(f"--admin: cannot listen on {address}: {reason}") from None
+            raise BindError(
+                f"--admin: cannot listen on {address}: {reason}; give the path of a socket in a"
+                " folder of the server's user, or turn it off with --admin off"
+            ) from None
     try:
         return _bind_all(*address, "--admin")
     except BindError as error:

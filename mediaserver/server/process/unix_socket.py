@@ -62,7 +62,9 @@ class UnixSocket(socket.socket):
 def _check_folder(folder: Path) -> None:
     status = folder.stat()
     shared = status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX
-    if shared or status.st_uid not in (os.geteuid(), 0):
+    # Who has made a link to a folder can have it lead elsewhere.
+    owners = {status.st_uid, folder.lstat().st_uid}
+    if shared or not owners <= {os.geteuid(), 0}:
         raise PermissionError(errno.EACCES, "other users can replace what is in its folder")
 
 

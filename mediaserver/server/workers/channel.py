@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 import msgspec
 import structlog
 
+from mediaserver.server.process.descriptors import EXHAUSTED
 from mediaserver.server.workers.messages import WorkerMessage, decode_message, encode_message
 
 
@@ -54,17 +55,19 @@ def channel_pair() -> tuple[socket.socket, socket.socket]:
     Raises:
         ChannelError: The system has no Unix sockets that keep the bounds of packets and carry
             descriptors. Linux and FreeBSD have them, macOS and Windows do not.
+        OSError: No descriptor is left.
 
     """
-    try:
-        if not hasattr(socket, "send_fds"):
-            raise OSError
-        return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    except (AttributeError, OSError):
-        raise ChannelError(
-            "this system has no Unix sockets of packets (SOCK_SEQPACKET), which workers need;"
-            " Linux has them. Leave --workers out, and run several servers behind a proxy"
-        ) from None
+    if hasattr(socket, "send_fds") and hasattr(socket, "SOCK_SEQPACKET"):
+        try:
+            return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            if error.errno in EXHAUSTED:
+                raise
+    raise ChannelError(
+        "this system has no Unix sockets of packets (SOCK_SEQPACKET), which workers need;"
+        " Linux has them. Leave --workers out, and run several servers behind a proxy"
+    )
 
 
 class Channel:
@@ -100,6 +103,7 @@ class Channel:
         """Bytes that have not left."""
         self._received = bytearray()
         self._writing = False
+        self._retry: asyncio.TimerHandle | None = None
         self.closed = False
         """Whether either side has closed."""
         sock.setblocking(False)
@@ -145,7 +149,7 @@ class Channel:
                 break
             except OSError as error:
                 if error.errno in _SCARCE:
-                    self._loop.call_later(_PAUSE, self._write)
+                    self._write_later()
                 else:
                     self._lose()
                 return
@@ -160,6 +164,16 @@ class Channel:
                 self._loop.add_writer(self._sock.fileno(), self._write)
             else:
                 self._loop.remove_writer(self._sock.fileno())
+
+    def _write_later(self) -> None:
+        # The socket itself may be writable all the while.
+        self._loop.remove_writer(self._sock.fileno())
+        self._writing = True
+        self._retry = self._loop.call_later(_PAUSE, self._write_again)
+
+    def _write_again(self) -> None:
+        self._writing = False
+        self._write()
 
     def _read(self) -> bool:
         """Read what has come, and tell whether there may be more."""
@@ -199,6 +213,8 @@ class Channel:
         self.closed = True
         self._loop.remove_reader(self._sock.fileno())
         self._loop.remove_writer(self._sock.fileno())
+        if self._retry is not None:
+            self._retry.cancel()
         self._sock.close()
         unsent = [(message, descriptor) for message, descriptor, _ in self._queue]
         self._queue.clear()

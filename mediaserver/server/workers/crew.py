@@ -134,9 +134,7 @@ class Crew:
         if self._coming is None or len(coming) < self.size:
             return []
         self.serving, self._coming = self._coming, None
-        if self._again:
-            self._again = False
-            self.reload()
+        self._reload_again()
         return [
             each
             for each in self.workers.values()
@@ -157,7 +155,7 @@ class Crew:
             if self.serving == 0:
                 return WorkerEnd.FAILED_FIRST
             self._coming = None
-            self._again = False
+            self._reload_again()
             return WorkerEnd.FAILED_RELOAD
         if worker.stage is WorkerStage.READY and now - worker.started >= _LIVED:
             self._short_lives = 0
@@ -189,6 +187,12 @@ class Crew:
             return
         serving = list(self._of(self.serving))
         yield from serving or self._of(self._coming)
+
+    def _reload_again(self) -> None:
+        """Begin the reload that was asked for during another one."""
+        if self._again:
+            self._again = False
+            self.reload()
 
     def _of(self, generation: int | None) -> Iterator[CrewWorker]:
         """Yield the workers of a generation that were not asked to go."""

@@ -126,7 +126,7 @@ class Supervisor:
         self._stops += 1
         self._notifier.stopping()
         self.crew.stop()
-        self._end_reloads("the server is stopping")
+        self._end_reloads(self.crew.starting + 1, "the server is stopping")
         log.info(
             ("stopping", "closing calls", "stopping at once")[min(self._stops, 3) - 1],
             workers=len(self.workers),
@@ -139,7 +139,7 @@ class Supervisor:
 
     def request_reload(self) -> None:
         """Replace the workers by new ones, as SIGHUP does."""
-        self._begin_reload()
+        self._begin_reload(self._loop.create_future())
 
     async def reload(self) -> None:
         """Replace the workers by new ones, and wait until those take the calls.
@@ -148,24 +148,22 @@ class Supervisor:
             ReloadFailedError: They could not start.
 
         """
-        generation = self._begin_reload()
-        if generation is None:
-            raise ReloadFailedError("the server is stopping")
         done: asyncio.Future[str | None] = self._loop.create_future()
-        self._reloading.append((generation, done))
+        self._begin_reload(done)
         if (failure := await done) is not None:
             raise ReloadFailedError(failure)
 
-    def _begin_reload(self) -> int | None:
-        """Begin a reload, and return the generation that is to serve; None while it stops."""
+    def _begin_reload(self, done: asyncio.Future[str | None]) -> None:
+        """Begin a reload, now or after another one; `done` gets why it failed, or None."""
         if self.crew.stopping:
-            return None
+            done.set_result("the server is stopping")
+            return
         at_once = self.crew.reload()
+        self._reloading.append((self.crew.starting + (not at_once), done))
         if at_once:
             self._begin_generation()
-            return self.crew.starting
-        log.info("reloading once the workers that are starting are ready")
-        return self.crew.starting + 1
+        else:
+            log.info("reloading once the workers that are starting are ready")
 
     def _begin_generation(self) -> None:
         self._notifier.reloading()
@@ -294,31 +292,46 @@ class Supervisor:
     def _employ(self) -> None:
         """Start the workers that are missing."""
         for _ in range(self.crew.starts(self._loop.time())):
-            announces = self.crew.starting not in self._announced
             try:
-                row = self.table.take(time.monotonic_ns())
-                ours, theirs = channel_pair()
+                worker, theirs = self._new_worker()
             except (LookupError, OSError) as error:
                 name = "none"
                 self.crew.started(name, self._loop.time())
                 self._let_go(name, 1, StartFailed(f"a worker cannot be started: {error}", 1), 0)
                 return
-            self._announced.add(self.crew.starting)
-            worker = Employed(self.crew.started(row.name, self._loop.time()), row)
-            self.workers[worker.name] = worker
-            worker.channel = Channel(
-                ours, partial(self._receive, worker), partial(self._lose, worker)
-            )
-            orders = Orders(
-                row.index,
-                f"{self.machine}/{row.name}",
-                tuple(address for _, address in self._listeners),
-                announces,
-            )
-            worker.channel.send(orders, os.dup(self.table.descriptor))
-            task = self._loop.create_task(self._watch(worker, theirs), name=f"worker {row.name}")
+            task = self._loop.create_task(self._watch(worker, theirs), name=f"worker {worker.name}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    def _new_worker(self) -> tuple[Employed, socket.socket]:
+        """Return a worker that has its orders, and the end of the channel for its process.
+
+        Raises:
+            LookupError: There are too many workers.
+            OSError: No descriptor is left.
+
+        """
+        with contextlib.ExitStack() as undo:
+            row = self.table.take(time.monotonic_ns())
+            undo.callback(row.free)
+            ours, theirs = channel_pair()
+            undo.callback(ours.close)
+            undo.callback(theirs.close)
+            table = os.dup(self.table.descriptor)
+            undo.pop_all()
+        announces = self.crew.starting not in self._announced
+        self._announced.add(self.crew.starting)
+        worker = Employed(self.crew.started(row.name, self._loop.time()), row)
+        self.workers[worker.name] = worker
+        worker.channel = Channel(ours, partial(self._receive, worker), partial(self._lose, worker))
+        orders = Orders(
+            row.index,
+            f"{self.machine}/{row.name}",
+            tuple(address for _, address in self._listeners),
+            announces,
+        )
+        worker.channel.send(orders, table)
+        return worker, theirs
 
     async def _watch(self, worker: Employed, theirs: socket.socket) -> None:
         """Start the process of a worker, and wait for its end."""
@@ -343,6 +356,7 @@ class Supervisor:
 
     def _let_go(self, name: str, status: int, failed: StartFailed | None, calls: int) -> None:
         """Do what the end of a worker requires."""
+        generation = self.crew.starting
         departure = self.crew.ended(name, self._loop.time())
         cause = f"signal {-status}" if status < 0 else f"status {status}"
         reason = failed.reason if failed else f"the worker ended before it was ready, with {cause}"
@@ -362,15 +376,18 @@ class Supervisor:
                 self.reloads["failed"] += 1
                 for line in reason.splitlines():
                     log.error("reload failed", reason=line, hint="the old workers go on")
-                self._end_reloads(reason)
+                self._end_reloads(generation, reason)
                 for member in self.crew.given_up():
                     self._send_away(self.workers[member.name])
                 self._notifier.ready()
+                if self.crew.reloading:
+                    self._begin_generation()
             case WorkerEnd.FAILED_FIRST:
                 for line in reason.splitlines():
                     log.error("startup failed", reason=line)
                 self._status = failed.status if failed else max(status, 1)
                 self.crew.stop()
+                self._end_reloads(generation + 1, reason)
                 for each in tuple(self.workers.values()):
                     self._send_away(each)
         self._employ()
@@ -386,14 +403,13 @@ class Supervisor:
         if self.crew.stopping and not self.workers:
             self._over.set()
 
-    def _end_reloads(self, failure: str | None = None) -> None:
-        """Tell those who wait for a reload that it is over."""
+    def _end_reloads(self, last: int, failure: str | None = None) -> None:
+        """Tell those who wait for a generation, up to this one, what became of it."""
         for generation, done in tuple(self._reloading):
-            if failure is None and generation > self.crew.serving:
-                continue
-            self._reloading.remove((generation, done))
-            if not done.done():
-                done.set_result(failure)
+            if generation <= last:
+                self._reloading.remove((generation, done))
+                if not done.done():
+                    done.set_result(failure)
 
     # Messages
 
@@ -435,7 +451,7 @@ class Supervisor:
                 log.info("reloaded", generation=self.crew.serving, workers=self.crew.size)
             else:
                 self._ready()
-            self._end_reloads()
+            self._end_reloads(self.crew.serving)
             self._notifier.ready()
             if self.crew.reloading:
                 self._begin_generation()

@@ -68,6 +68,17 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
         UnixSocket(tmp_path / "file" / "admin.sock")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link to another user")
+def test_a_folder_behind_a_link_of_another_user_is_refused(tmp_path: Path) -> None:
+    folder, link = tmp_path / "folder", tmp_path / "link"
+    folder.mkdir(mode=0o700)
+    link.symlink_to(folder)
+    UnixSocket(link / "admin.sock").close()
+    os.chown(link, 65_534, 65_534, follow_symlinks=False)
+    with pytest.raises(PermissionError, match="other users can replace"):
+        UnixSocket(link / "admin.sock")
+
+
 @pytest.mark.parametrize(("mode", "safe"), [(0o755, True), (0o1777, True), (0o777, False)])
 def test_a_folder_in_which_others_can_replace_the_socket_is_refused(
     tmp_path: Path, mode: int, safe: bool

@@ -134,6 +134,31 @@ async def test_a_packet_for_which_the_system_has_no_room_is_sent_later(
     assert not failures
 
 
+async def test_a_channel_that_waits_for_room_does_not_try_all_the_while(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mediaserver.server.workers.channel._PAUSE", 3_600.0)
+    attempts = 0
+
+    class Scarce:
+        def send(self, part: bytes) -> int:
+            nonlocal attempts
+            attempts += 1
+            raise BlockingIOError if attempts == 1 else OSError(errno.ENOBUFS, "no room")
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(pair[0], name)
+
+    here = End(Scarce())  # type: ignore[arg-type]
+    assert here.channel.send(Ready())
+    await until(lambda: attempts == 2)
+    assert here.channel.send(Ready())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert attempts == 2
+    here.channel.close()
+
+
 async def test_the_end_of_the_other_side_is_noticed(pair: Pair) -> None:
     here = End(pair[0])
     pair[1].close()
@@ -207,6 +232,15 @@ def test_a_message_can_be_received_without_a_loop(
     pair[0].close()
     with pytest.raises(EOFError):
         receive_message(pair[1])
+
+
+def test_a_lack_of_descriptors_is_told_as_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def socketpair(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(socket, "socketpair", socketpair)
+    with pytest.raises(OSError, match="Too many open files"):
+        channel_pair()
 
 
 def test_a_system_without_such_sockets_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

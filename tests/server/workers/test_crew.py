@@ -122,6 +122,17 @@ def test_a_reload_during_a_start_comes_after_it(staff: Staff) -> None:
     assert staff.start() == []
 
 
+def test_a_reload_that_waits_for_another_also_follows_its_failure(staff: Staff) -> None:
+    staff.crew.reload()
+    staff.start()
+    assert not staff.crew.reload()
+    assert staff.ended("4") is WorkerEnd.FAILED_RELOAD
+    assert names_of(staff.crew.given_up()) == ["3"]
+    staff.crew.leave("3")
+    assert staff.start() == ["5", "6"]
+    assert staff.ready("5", "6") == ["1", "2"]
+
+
 def test_a_worker_that_lived_long_is_replaced_at_once(staff: Staff) -> None:
     staff.now = 100.0
     assert staff.ended("1") is WorkerEnd.LOST

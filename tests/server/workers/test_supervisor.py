@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -311,6 +312,53 @@ async def test_a_reload_that_fails_leaves_the_old_workers_serving(machine: Machi
     machine.listener.connect()
     await until(lambda: any(each.sockets for each in old))
     assert len(machine.started) == 4
+
+
+async def test_a_reload_that_waits_for_another_is_not_lost_with_it(machine: Machine) -> None:
+    reloading = asyncio.create_task(machine.supervisor.reload())
+    broken = (await machine.workers(number=4))[2:]
+    again = asyncio.create_task(machine.supervisor.reload())
+    # The handler is mended meanwhile.
+    await asyncio.sleep(1)
+    broken[0].end(2)
+    with pytest.raises(ReloadFailedError):
+        await reloading
+    broken[1].end()
+    assert not again.done()
+    for each in (await machine.workers(number=6))[4:]:
+        await each.begin()
+    await again
+    assert machine.supervisor.reloads == {"failed": 1, "done": 1}
+
+
+async def test_a_reload_does_not_wait_for_a_server_that_cannot_start(
+    start_machine: Callable[..., Machine],
+) -> None:
+    machine = start_machine(1)
+    (worker,) = await machine.workers(number=1)
+    reloading = asyncio.create_task(machine.supervisor.reload())
+    await asyncio.sleep(0)
+    worker.end(2)
+    with pytest.raises(ReloadFailedError, match="status 2"):
+        await reloading
+    assert await machine.task == 2
+
+
+async def test_a_reload_without_a_free_descriptor_fails_and_leaves_nothing(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_descriptors(descriptor: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    before = len(os.listdir("/dev/fd"))
+    with monkeypatch.context() as short, capture_logs() as logged:
+        short.setattr(os, "dup", out_of_descriptors)
+        with pytest.raises(ReloadFailedError, match="Too many open files"):
+            await machine.supervisor.reload()
+    assert said(logged, "reload failed")
+    assert len(os.listdir("/dev/fd")) == before
+    assert [row.index for row in machine.supervisor.table.workers()] == [1, 2]
+    assert not machine.task.done()
 
 
 async def test_a_first_start_that_fails_is_said_in_a_line(
