@@ -490,8 +490,8 @@ class Settings(BaseSettings):
         "Operating",
         "auto",
         "Where operators see live calls and control them: off, the path of a Unix socket, or"
-        " HOST:PORT (without TLS). auto is off in one process; with workers, it is the socket"
-        " admin-PORT.sock in RUNTIME_DIRECTORY, in XDG_RUNTIME_DIR/mediaserver or in"
+        " HOST:PORT (without TLS). auto is off in one process alone; with workers or Redis, it is"
+        " the socket admin-PORT.sock in RUNTIME_DIRECTORY, in XDG_RUNTIME_DIR/mediaserver or in"
         " /tmp/mediaserver-UID, unless port is 0. /metrics is then there as well, and with"
         " metrics=auto not on the port of the calls.",
     )
@@ -773,7 +773,7 @@ class Settings(BaseSettings):
     @property
     def admin_address(self) -> Path | tuple[str, int] | None:
         """Where operators are served: a Unix socket, or host and port; None if nowhere."""
-        if self.admin == "auto" and self.workers and self.port:
+        if self.admin == "auto" and (self.workers or self.redis is not None) and self.port:
             return runtime_folder() / f"admin-{self.port}.sock"
         if self.admin in ("auto", "off"):
             return None

@@ -194,6 +194,8 @@ def test_with_workers_operators_have_a_socket_by_default(monkeypatch: pytest.Mon
     settings = Settings(workers=2, port=8443)
     assert settings.admin_address == Path("/run/mediaserver/admin-8443.sock")
     assert not settings.metrics_shared
+    joined = Settings(redis=SecretStr("redis://127.0.0.1/0"), secret=SecretStr("s" * 16), port=8443)
+    assert joined.admin_address == settings.admin_address
     assert Settings(workers=2, port=0).admin_address is None
     assert Settings(workers=2, admin="off").admin_address is None
     assert not Settings(workers=2, admin="off").metrics_shared

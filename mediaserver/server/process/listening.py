@@ -7,9 +7,13 @@ import socket
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
+
 from mediaserver.server.process.unix_socket import UnixSocket
 from mediaserver.settings import Settings
 
+
+log = structlog.get_logger(__name__)
 
 _BACKLOG: Final = 2048
 """Connections that may wait to be accepted."""
@@ -46,7 +50,7 @@ def bind_admin(settings: Settings) -> list[socket.socket]:
     """Listen on the Unix socket or the address for operators, if there is one.
 
     Raises:
-        BindError: It cannot be listened on.
+        BindError: It cannot be listened on, although it was asked for.
 
     """
     address = settings.admin_address
@@ -57,6 +61,11 @@ def bind_admin(settings: Settings) -> list[socket.socket]:
             return [UnixSocket(address, shared=settings.admin_token is not None)]
         except OSError as error:
             reason = error.strerror or str(error)
+            if settings.admin == "auto":
+                # Nobody has asked for it.
+                hint = "set --admin to another path, or to off"
+                log.warning("no admin listener", at=str(address), reason=reason, hint=hint)
+                return []
             raise BindError(
                 f"--admin: cannot listen on {address}: {reason}; give the path of a socket in a"
                 " folder of the server's user, or turn it off with --admin off"

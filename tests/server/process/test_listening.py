@@ -2,6 +2,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from mediaserver.server.process.listening import (
     BindError,
@@ -62,6 +63,18 @@ def test_operators_have_a_unix_socket_or_an_address_of_their_own(tmp_path: Path)
     with sock:
         assert web_address_of(sock) == f"http://127.0.0.1:{sock.getsockname()[1]}"
     assert bind_admin(Settings()) == []
+
+
+def test_a_socket_that_nobody_asked_for_stops_no_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    settings = Settings(workers=2, port=8000)
+    (sock,) = bind_admin(settings)
+    with sock, capture_logs() as logged:
+        assert bind_admin(settings) == []
+    assert logged[0]["event"] == "no admin listener"
+    assert logged[0]["reason"] == "another server has this socket"
 
 
 def test_a_place_for_operators_that_is_taken_is_named(tmp_path: Path) -> None:
