@@ -24,6 +24,7 @@ from websockets.sync.client import connect as sync_connect
 
 from mediaserver.handler import Handler
 from mediaserver.routes import Route
+from mediaserver.server.process import acceptor, turning_away
 from mediaserver.server.process.daemon import load_certificates
 from mediaserver.server.process.tls import TLSError
 from mediaserver.settings import Settings
@@ -120,6 +121,30 @@ async def test_a_call_that_was_answered_is_let_into_a_draining_server(
             assert await (await websocket.ping())
             assert not served.task.done()
     await served.task
+
+
+async def test_in_overload_calls_whose_requests_waited_are_told_that_all_lines_are_busy(
+    start_daemon: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = await start_daemon(metrics="shared")
+    monkeypatch.setattr(turning_away, "seconds_since_data", lambda sock: 0.5)
+    served.runtime.counters.overloaded = True
+    async with httpx.AsyncClient(base_url=served.url) as client:
+        busy = ElementTree.fromstring((await client.post("/answer", data=CALL)).content)
+        assert [child.tag for child in busy] == ["Speak", "Hangup"]
+        assert (await client.get("/healthz")).status_code == 200
+        metrics = (await client.get("/metrics")).text
+    assert 'mediaserver_calls_refused_total{cause="overload"} 1.0' in metrics
+    assert "mediaserver_overloaded 1.0" in metrics
+    assert served.runtime.admission.idle
+
+
+async def test_what_waits_to_be_accepted_is_looked_at(
+    start_daemon: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acceptor, "backlog_of", lambda sock: 7)
+    served = await start_daemon()
+    await until(lambda: served.runtime.counters.backlog == 7)
 
 
 async def test_it_takes_new_calls_while_the_load_balancer_has_not_noticed(
