@@ -1,6 +1,7 @@
 """Whether a deploy drops calls: nodes behind HAProxy are restarted one by one under live calls.
 
-    python -m benchmarks.rolling [--only restart,workers,kill,proxy] [--calls 200] [--json FILE]
+    python -m benchmarks.rolling [--only restart,workers,kill,vanish,proxy] [--calls 200]
+                                 [--namespaces] [--json FILE]
 
 README.md in this folder says what is measured and how to read it.
 """
@@ -9,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import functools
+import math
 import os
 import re
 import resource
@@ -34,17 +36,20 @@ if not hasattr(os, "sched_setaffinity"):
 
 from benchmarks.experiments import Findings, arguments_of, report_on
 from benchmarks.linux import busy_seconds, end_with_parent
+from benchmarks.namespaces import NETWORK, Namespace
 from benchmarks.processes import ROOT, BenchmarkError, Certificate, stop
 from benchmarks.rolling_calls import LATE_SECONDS, Callers, RollingCall
 
 
-EXPERIMENTS = ("restart", "workers", "kill", "proxy")
+EXPERIMENTS = ("restart", "workers", "kill", "vanish", "proxy")
 QUICK = ("restart", "kill")
 """Those that `--quick` runs of all."""
 NODES = 3
 WORKERS = 2
 TOKEN = "an auth token for benchmarks"
 DISTURBANCE_LIMIT = 0.10
+NOTICED_SECONDS = 25.0
+"""Within which the calls of a node that has vanished are over: `tcp-ut` of HAProxy, and some."""
 PROXY = "haproxy"
 
 _CONFIGURATION = ROOT / "deploy/haproxy.cfg"
@@ -68,13 +73,22 @@ class Node:
         port: The port, at an address of its own.
         arguments: Arguments for `serve`.
         directory: Where its log is written.
+        namespace: The network namespace that it runs in, if any.
 
     """
 
-    def __init__(self, number: int, port: int, arguments: list[str], directory: Path) -> None:
+    def __init__(
+        self,
+        number: int,
+        port: int,
+        arguments: list[str],
+        directory: Path,
+        namespace: Namespace | None,
+    ) -> None:
         self.name = f"node{number}"
-        self.address = f"127.0.0.{number + 1}"
+        self.address = loopback(number) if namespace is None else namespace.address
         self.port = port
+        self.namespace = namespace
         self.log = directory / f"{self.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
         self._arguments = arguments
@@ -84,6 +98,7 @@ class Node:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
+                    *(self.namespace.command if self.namespace else ()),
                     *(sys.executable, "-m", "mediaserver", "serve"),
                     "benchmarks.servers.marked_echo:MarkedEcho",
                     *("--node", self.name, "--host", self.address, "--port", str(self.port)),
@@ -289,19 +304,24 @@ def configured(
         BenchmarkError: The text does not have what is replaced.
 
     """
-    lines = "\n".join(f"    server {name} {address}" for name, address in servers.items())
+    lines = "".join(f"    server {name} {address}\\1\n" for name, address in servers.items())
     for pattern, replacement in (
         (r"^    log /dev/log local0$", "    log stdout format raw local0"),
         (r"^    user haproxy\n    group haproxy\n", ""),
         (r"(?<=stats socket )\S+", str(control)),
         (r"(?<=bind ):443", bind),
         (r"(?<= crt )\S+", str(certificate)),
-        (r"(^    server \S+ \S+\n)+", f"{lines}\n"),
+        (r"(?:^    server \S+ \S+(.*)\n)+", lines),
     ):
         text, number = re.subn(pattern, replacement, text, flags=re.M)
         if number != 1:
             raise BenchmarkError(f"deploy/haproxy.cfg: {pattern} is there {number} times")
     return text
+
+
+def loopback(number: int) -> str:
+    """Return the address of a node that has no namespace."""
+    return f"127.0.0.{number + 1}"
 
 
 def free_port(*addresses: str) -> int:
@@ -346,7 +366,8 @@ class Rollout:
         self.drains: list[float] = []
         self.reloads: list[float] = []
         self.victims: set[RollingCall] = set()
-        """Calls of a node that was killed."""
+        """Calls of a node that was killed, or vanished."""
+        self.vanished_at = 0.0
 
     async def restart(self) -> None:
         """Stop each node, and start it again when it is gone."""
@@ -375,6 +396,17 @@ class Rollout:
         self.victims = {each for each in self.callers.live if each.pid == node.process.pid}
         node.kill()
         await asyncio.sleep(2 * self.chosen.pause)
+
+    async def vanish(self) -> None:
+        """Cut a node off from the network."""
+        node = self.nodes[1]
+        self._note(f"{node.name} vanishes")
+        assert node.process is not None
+        assert node.namespace is not None
+        self.victims = {each for each in self.callers.live if each.pid == node.process.pid}
+        node.namespace.vanish()
+        self.vanished_at = time.monotonic()
+        await asyncio.sleep(NOTICED_SECONDS)
 
     async def reload_proxy(self) -> None:
         """Have the proxy read its configuration again, several times."""
@@ -419,13 +451,18 @@ class Benchmark:
     async def _experiment(self, name: str) -> None:
         begun, busy, own = time.monotonic(), busy_seconds(), _own_seconds()
         with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-            addresses = [f"127.0.0.{number + 1}" for number in range(1, self.chosen.nodes + 1)]
-            port = free_port(*addresses)
+            numbers = range(1, self.chosen.nodes + 1)
+            spaces: list[Namespace | None] = [None] * len(numbers)
+            if self.chosen.namespaces or name == "vanish":
+                for number in numbers:
+                    spaces[number - 1] = space = Namespace(number)
+                    stack.callback(space.remove)
+            port = free_port(*map(loopback, numbers))
             # The nodes learn the proxy's address, and the proxy theirs.
             arguments: list[str] = []
             nodes = [
-                Node(number, port, arguments, Path(folder))
-                for number in range(1, self.chosen.nodes + 1)
+                Node(number, port, arguments, Path(folder), space)
+                for number, space in zip(numbers, spaces, strict=True)
             ]
             proxy = Proxy(nodes, Path(folder))
             url = f"https://127.0.0.1:{proxy.port}"
@@ -456,7 +493,7 @@ class Benchmark:
         chosen = self.chosen
         return [
             *("--workers", str(workers), "--public-url", url, "--auth-token", TOKEN),
-            *("--secret", "a secret for benchmarks", "--trusted-proxies", "127.0.0.1"),
+            *("--secret", "a secret for benchmarks", "--trusted-proxies", f"127.0.0.1,{NETWORK}"),
             *("--drain-delay", str(chosen.drain_delay), "--admin", "off"),
             *("--drain-timeout", str(chosen.drain_timeout), "--max-calls", "2000"),
             *("--log-level", "info", "--log-format", "json"),
@@ -482,6 +519,8 @@ class Benchmark:
                     await rollout.restart()
                 case "kill":
                     await rollout.kill()
+                case "vanish":
+                    await rollout.vanish()
                 case "proxy":
                     await rollout.reload_proxy()
             await asyncio.sleep(chosen.pause)
@@ -500,11 +539,16 @@ class Benchmark:
         elsewhere = [each for each in callers.streams if each.pid and not each.prepared]
         add("calls that began", callers.served)
         add("calls live at a stop, fewest", min(rollout.live))
-        if name == "kill":
-            add("calls of the killed node", len(rollout.victims))
-            add("calls of the killed node that went on", len(rollout.victims - set(cut)), limit=0)
-            add("calls whose first request failed, answered at /fallback", callers.fallbacks)
-            add("streams of calls that it had answered, served by others", len(elsewhere))
+        if name in ("kill", "vanish"):
+            add("calls of the lost node", len(rollout.victims))
+            if name == "kill":
+                add("calls of the lost node that went on", len(rollout.victims - set(cut)), limit=0)
+            else:
+                ends = [each.over_at or math.inf for each in rollout.victims]
+                longest = max(ends, default=0.0) - rollout.vanished_at
+                add("until they were over, longest", round(longest, 1), "s", NOTICED_SECONDS)
+            add("calls answered at /fallback, not at /answer", callers.fallbacks)
+            add("streams of its calls, served by others", len(elsewhere))
         else:
             add("webhooks that failed", callers.fallbacks + callers.unnoted.total(), limit=0)
             add("streams not at the process that prepared them", len(elsewhere), limit=0)
@@ -551,6 +595,9 @@ def _own_seconds() -> float:
 def main() -> int:
     parser = arguments_of("rolling", "Deploys under live calls, behind HAProxy.", EXPERIMENTS)
     parser.add_argument("--calls", type=int, default=200, help="calls that are live at a time")
+    parser.add_argument(
+        "--namespaces", action="store_true", help="run nodes in network namespaces; needs root"
+    )
     chosen = parser.parse_args()
     if not 1 <= chosen.calls <= 1000:
         parser.error(f"{chosen.calls} is not a number of calls from 1 to 1000")

@@ -210,6 +210,8 @@ class RollingCall(WSListener):
         self.endless = seconds is None
         self.cut: str | None = None
         """Why it ended, unless the caller hung up."""
+        self.over_at: float | None = None
+        """When its stream ended, on the monotonic clock."""
         self.gaps: list[float] = []
         """Times in which the caller heard nothing before more came, in seconds."""
         self.lost = 0
@@ -397,6 +399,7 @@ class RollingCall(WSListener):
         """Note the end."""
         self._end_by_server("connection lost")
         self._transport = None
+        self.over_at = time.monotonic()
         self._over.set()
         self._callers.over(self)
 
