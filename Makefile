@@ -39,12 +39,17 @@ own: $(VENV)/.installed  ## All tests again, slower: is each module covered by a
 	@$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=
 	@$(BIN)/python -m tools.own_tests
 
-fleet: $(VENV)/.installed  ## The tests that need a Redis server, which root gets from Debian's packages
-	@command -v redis-server >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null; } \
-	  || { echo "make fleet needs redis-server: install Debian's package redis-server"; exit 1; }
-	@command -v redis-server >/dev/null || { apt-get -qq update && \
-	  DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends redis-server; } >/dev/null
+fleet: $(VENV)/.installed  ## What needs Redis and HAProxy: tests, and a deploy under live calls; root gets both from Debian
+	@for program in redis-server haproxy; do \
+	  PATH=$$PATH:/usr/sbin command -v $$program >/dev/null && continue; \
+	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	    || { echo "make fleet needs $$program: install Debian's package $$program"; exit 1; }; \
+	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+	    apt-get -qq install --no-install-recommends $$program; } >/dev/null || exit 1; \
+	done
 	@MEDIASERVER_TESTS_NEED_REDIS=1 $(BIN)/python -m pytest -m fleet tests/server
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
+	@$(BIN)/python -m benchmarks.rolling --quick
 
 stress: $(VENV)/.installed  ## The tests again and again while busy loops hold the cores; STRESS="--whole 0" for less
 	@$(BIN)/python -m tools.stress $(STRESS)

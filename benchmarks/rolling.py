@@ -50,7 +50,7 @@ TOKEN = "an auth token for benchmarks"
 DISTURBANCE_LIMIT = 0.10
 NOTICED_SECONDS = 25.0
 """Within which the calls of a node that has vanished are over: `tcp-ut` of HAProxy, and some."""
-PROXY = "haproxy"
+PROXY = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or ""
 
 _CONFIGURATION = ROOT / "deploy/haproxy.cfg"
 _START_SECONDS = 30.0
@@ -260,7 +260,7 @@ class Proxy:
                     break
                 time.sleep(0.05)
             else:
-                raise BenchmarkError(f"{PROXY} did not start: {self._log.read_text()[-500:]}")
+                raise BenchmarkError(f"HAProxy did not start: {self._log.read_text()[-500:]}")
             yield
         finally:
             stop(self._process)
@@ -279,7 +279,7 @@ class Proxy:
         deadline = time.monotonic() + _START_SECONDS
         while f"nodes,{node.name},UP" not in await self._states():
             if time.monotonic() > deadline:
-                raise BenchmarkError(f"{PROXY} does not notice that {node.name} is ready")
+                raise BenchmarkError(f"HAProxy does not notice that {node.name} is ready")
             await asyncio.sleep(0.05)
 
     async def _states(self) -> str:
@@ -601,8 +601,8 @@ def main() -> int:
     chosen = parser.parse_args()
     if not 1 <= chosen.calls <= 1000:
         parser.error(f"{chosen.calls} is not a number of calls from 1 to 1000")
-    if shutil.which(PROXY) is None:
-        print(f"{PROXY} is missing: install the package haproxy, 2.6 or newer", file=sys.stderr)
+    if not PROXY:
+        print("haproxy is missing: install the package haproxy, 2.6 or newer", file=sys.stderr)
         return 2
     # Calls that nobody hangs up are longer than the drain.
     chosen.nodes, chosen.endless, chosen.pause = NODES, 2, 5.0
