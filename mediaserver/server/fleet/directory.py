@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import msgspec
+from msgspec import structs
 
 from mediaserver.server.admin.commands import (
     CallCommand,
@@ -17,9 +18,10 @@ from mediaserver.server.admin.commands import (
     unknown_node,
 )
 from mediaserver.server.admin.directory import Directory
-from mediaserver.server.fleet.fleet import AboutMember, Fleet
-from mediaserver.server.fleet.mail import DrainRequest, MailRequest, NotDeliveredError
-from mediaserver.server.fleet.store import FleetUnavailableError
+from mediaserver.server.fleet.keys import FleetKeys
+from mediaserver.server.fleet.mail import DrainRequest, Mail, MailRequest, NotDeliveredError
+from mediaserver.server.fleet.members import AboutMember
+from mediaserver.server.fleet.store import FleetStore, FleetUnavailableError
 
 
 _UNSURE: Final = "whether it was done is not known; GET /nodes shows which nodes live"
@@ -28,19 +30,32 @@ _LATER: Final = "the call may be on a node that cannot be reached; try again in 
 _Result = TypeVar("_Result", bound=msgspec.Struct)
 
 
+class Participant(Protocol):
+    """The fleet, as one of its processes sees it."""
+
+    keys: FleetKeys
+    store: FleetStore
+    mail: Mail
+    machine: str
+    """How the names of the members begin that its own directory knows."""
+    members: dict[str, AboutMember]
+
+    def undelivered(self) -> None:
+        """Count a command that another member did not get."""
+
+
 class FleetDirectory:
     """Knows the calls of all members.
 
     Args:
-        own: Knows those of this process.
-        fleet: The fleet, as this process sees it.
+        own: Knows those of this server.
+        fleet: The fleet.
 
     """
 
-    def __init__(self, own: Directory, fleet: Fleet) -> None:
+    def __init__(self, own: Directory, fleet: Participant) -> None:
         self._own = own
         self._fleet = fleet
-        fleet.own = own
 
     async def calls(self, wanted: CallFilter) -> CallPage:
         """Return the live calls of all members that pass a filter."""
@@ -66,7 +81,7 @@ class FleetDirectory:
             lost = None if owner else await self._fleet.store.lost_with(command.call)
         except FleetUnavailableError as error:
             return self._not_delivered(f"{delivery.detail} here; {error}")
-        if owner is not None and owner != self._fleet.store.member:
+        if owner is not None and owner in self._others():
             return await self._deliver(owner, command)
         # The id of a stream, or of a call that has just come.
         pages, silent = await self._ask_all(CallFilter(call=command.call), CallPage)
@@ -89,12 +104,18 @@ class FleetDirectory:
 
     async def nodes(self) -> list[NodeEntry]:
         """Return the machines of the fleet."""
-        fleet = self._fleet
-        members = {**fleet.members, fleet.store.member: fleet.about()}
-        nodes: dict[str, list[AboutMember]] = {}
-        for about in members.values():
-            nodes.setdefault(about.node, []).append(about)
-        return [_entry(node, nodes[node], own=node == fleet.node) for node in sorted(nodes)]
+        machines: dict[str, list[AboutMember]] = {}
+        for about in self._fleet.members.values():
+            machines.setdefault(about.machine, []).append(about)
+        own = machines.pop(self._fleet.machine, None)
+        entries = await self._own.nodes()
+        if own is not None:
+            entries = [
+                structs.replace(each, node=own[0].node, host=own[0].host, address=own[0].address)
+                for each in entries
+            ]
+        entries += [_entry(members) for members in machines.values()]
+        return sorted(entries, key=lambda entry: entry.node)
 
     async def reload(self) -> Delivery:
         """Have this machine reload."""
@@ -102,15 +123,14 @@ class FleetDirectory:
 
     async def drain(self, node: str) -> Delivery:
         """Have a machine take no new calls."""
-        fleet = self._fleet
-        if node in ("self", fleet.node):
+        entries = await self.nodes()
+        if node == "self" or any(each.self and each.node == node for each in entries):
             return await self._own.drain("self")
-        members = [name for name, about in fleet.members.items() if about.node == node]
-        if not members:
-            known = {fleet.node, *(about.node for about in fleet.members.values())}
-            return unknown_node(node, sorted(known))
-        # Each of them stands for its machine.
-        return await self._deliver(members[0], DrainRequest())
+        for member, about in self._fleet.members.items():
+            if about.node == node:
+                # Each process of a machine stands for all of them.
+                return await self._deliver(member, DrainRequest())
+        return unknown_node(node, [each.node for each in entries])
 
     async def _deliver(self, member: str, request: MailRequest) -> Delivery:
         try:
@@ -119,15 +139,19 @@ class FleetDirectory:
             return self._not_delivered(f"{member} was not reached: {error}", _UNSURE)
 
     def _not_delivered(self, detail: str, hint: str = _LATER) -> Delivery:
-        self._fleet.figures.undelivered += 1
+        self._fleet.undelivered()
         return Delivery("not_delivered", detail, hint)
+
+    def _others(self) -> list[str]:
+        """Return the members of other machines."""
+        fleet = self._fleet
+        return [name for name, about in fleet.members.items() if about.machine != fleet.machine]
 
     async def _ask_all(
         self, request: MailRequest, kind: type[_Result]
     ) -> tuple[dict[str, _Result], list[str]]:
         """Return the results of all other members, and the members that did not answer."""
-        fleet = self._fleet
-        others = [name for name, about in fleet.members.items() if about.node != fleet.node]
+        others = self._others()
         answers = await asyncio.gather(
             *(self._ask(name, request, kind) for name in others), return_exceptions=True
         )
@@ -150,15 +174,14 @@ class FleetDirectory:
             raise NotDeliveredError(f"its answer is not understood: {error}") from None
 
 
-def _entry(node: str, members: list[AboutMember], *, own: bool) -> NodeEntry:
+def _entry(members: list[AboutMember]) -> NodeEntry:
     states = [each.state for each in members]
     return NodeEntry(
-        node=node,
+        node=members[0].node,
         state=next(state for state in ("ready", "starting", "draining") if state in states),
         calls=sum(each.calls for each in members),
         calls_limit=max(each.calls_limit for each in members),
         workers=len(members),
-        self=own,
         host=members[0].host,
         address=members[0].address,
     )

@@ -8,7 +8,7 @@ import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 import structlog
@@ -20,6 +20,7 @@ from mediaserver.server.admin.directory import Directory
 from mediaserver.server.fleet.breaker import Breaker
 from mediaserver.server.fleet.keys import FleetKeys
 from mediaserver.server.fleet.mail import DrainRequest, Mail, MailRequest, PassedWebhook
+from mediaserver.server.fleet.members import AboutMember, about_member, known_members
 from mediaserver.server.fleet.notes import LostMember
 from mediaserver.server.fleet.register import Register
 from mediaserver.server.fleet.store import FleetStore, FleetUnavailableError
@@ -42,22 +43,6 @@ _LEAVE_SECONDS: Final = 1.0
 """Seconds for what still waits when the process leaves."""
 
 _REPLAYED: Final = "a stream was opened with this signature before"
-
-
-class AboutMember(msgspec.Struct, frozen=True):
-    """What a member says of itself."""
-
-    node: str
-    state: Literal["starting", "ready", "draining"]
-    calls: int
-    calls_limit: int
-    host: str = ""
-    """The machine's own name."""
-    address: str = ""
-    """Where the other machines reach it, as a URL; empty if they do not."""
-
-
-_about_decoder: Final = msgspec.msgpack.Decoder(AboutMember)
 
 
 class MemberFigures:
@@ -96,12 +81,18 @@ class Fleet:
     Args:
         runtime: The state of the process.
         others: The other processes of the same machine.
+        machine: The part of the names that those share; by default, the whole name of this one.
         store: What is shared; by default, as the settings say.
 
     """
 
     def __init__(
-        self, runtime: Runtime, others: Neighbours, *, store: FleetStore | None = None
+        self,
+        runtime: Runtime,
+        others: Neighbours,
+        *,
+        machine: str | None = None,
+        store: FleetStore | None = None,
     ) -> None:
         settings = runtime.settings
         assert settings.redis is not None
@@ -117,7 +108,7 @@ class Fleet:
         self.own: Directory | None = None
         """What answers requests of other members."""
         self.mail = Mail(self.store, [self.keys.mailbox(runtime.process)], self._work)
-        self.node = runtime.process.partition("/")[0]
+        self.machine = machine or runtime.process
         self._host = socket.gethostname()
         self._register = Register()
         self._later: asyncio.Queue[Callable[[], Awaitable[object]]] = asyncio.Queue(_LATER)
@@ -219,9 +210,7 @@ class Fleet:
             everybody, lost = await self.store.beat(about, calls, last)
         except FleetUnavailableError:
             return False
-        self.members = {
-            name: known for name, said in everybody.items() if (known := _about(said)) is not None
-        }
+        self.members = known_members(everybody)
         self.figures.members = len(everybody)
         for each in lost:
             self._count_lost(each)
@@ -232,7 +221,8 @@ class Fleet:
         runtime = self._runtime
         ready = runtime.ready and runtime.started.is_set()
         return AboutMember(
-            node=self.node,
+            node=runtime.process.partition("/")[0],
+            machine=self.machine,
             state="draining" if runtime.draining else "ready" if ready else "starting",
             calls=len(runtime.calls),
             calls_limit=runtime.admission.limit,
@@ -248,7 +238,7 @@ class Fleet:
     def _count_lost(self, lost: LostMember) -> None:
         self.figures.members_lost += 1
         self.figures.calls_lost += len(lost.calls)
-        about = _about(lost.about)
+        about = about_member(lost.about)
         log.error(
             "member of the fleet lost",
             member=lost.name,
@@ -306,11 +296,15 @@ class Fleet:
 
     async def _pass_on(self, webhook: ToldWebhook) -> None:
         owner = await self.store.owner(webhook.call_id)
-        if owner is None or owner.partition("/")[0] == self.node:
+        if owner is None or owner == self.store.member or owner.startswith(f"{self.machine}/"):
             return
         request = PassedWebhook(*kind_and_fields(webhook))
         if not await self.mail.post(self.keys.mailbox(owner), request):
-            self.figures.undelivered += 1
+            self.undelivered()
+
+    def undelivered(self) -> None:
+        """Count a request or a webhook that another member did not get."""
+        self.figures.undelivered += 1
 
     # Mail
 
@@ -329,11 +323,3 @@ class Fleet:
         if isinstance(request, DrainRequest):
             return msgspec.msgpack.encode(await own.drain("self"))
         return msgspec.msgpack.encode(await own.send(request))
-
-
-def _about(said: bytes) -> AboutMember | None:
-    """Read what a member says of itself; None if it is another version's."""
-    try:
-        return _about_decoder.decode(said)
-    except msgspec.DecodeError:
-        return None

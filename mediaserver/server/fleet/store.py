@@ -168,6 +168,11 @@ class FleetStore:
             ],
         )
 
+    async def everybody(self) -> dict[str, bytes]:
+        """Return what every member says of itself."""
+        everybody: Any = await self._ask(lambda: self._redis.hgetall(self.keys.about), trial=True)
+        return {name.decode(): said for name, said in everybody.items()}
+
     async def owner(self, call: str) -> str | None:
         """Return the member that has a call."""
         return _text(await self._ask(lambda: self._redis.hget(self.keys.calls, call)))

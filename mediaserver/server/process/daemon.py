@@ -444,8 +444,12 @@ def run_server(settings: Settings, routes: Routes) -> int:
     return daemon.exit_status
 
 
-def join_fleet(runtime: Runtime) -> Callable[[Directory], Directory]:
+def join_fleet(runtime: Runtime, machine: str | None = None) -> Callable[[Directory], Directory]:
     """Let a process belong to a fleet, if the settings say so.
+
+    Args:
+        runtime: The state of the process.
+        machine: What the names of all processes of this server begin with, if it has several.
 
     Returns:
         What widens the directory of the process to that of the fleet.
@@ -457,9 +461,14 @@ def join_fleet(runtime: Runtime) -> Callable[[Directory], Directory]:
     from mediaserver.server.fleet.directory import FleetDirectory
     from mediaserver.server.fleet.fleet import Fleet
 
-    fleet = Fleet(runtime, runtime.neighbours)
+    fleet = Fleet(runtime, runtime.neighbours, machine=machine)
     runtime.fleet = runtime.neighbours = fleet
-    return lambda own: FleetDirectory(own, fleet)
+
+    def widen(own: Directory) -> Directory:
+        fleet.own = own
+        return FleetDirectory(own, fleet)
+
+    return widen
 
 
 def _calls(runtime: Runtime) -> str:

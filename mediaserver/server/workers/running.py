@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final
 
+from mediaserver.server.admin.directory import Directory
 from mediaserver.server.process.announcing import announce_addresses
 from mediaserver.server.process.daemon import load_certificates
 from mediaserver.server.process.descriptors import raise_descriptor_limit
@@ -86,16 +88,32 @@ def run_supervisor(settings: Settings, command: Sequence[str]) -> int:
         )
         operated = CrewCalls(supervisor, settings.max_calls)
         supervisor.told_last = operated.keep_last
-        side.serve(operated)
-        looking = asyncio.create_task(operated.keep_looking())
-        try:
-            return await supervisor.run()
-        finally:
-            looking.cancel()
-            await side.close()
+        async with AsyncExitStack() as stack:
+            side.serve(await _widened(operated, settings, supervisor.machine, stack))
+            looking = asyncio.create_task(operated.keep_looking())
+            try:
+                return await supervisor.run()
+            finally:
+                looking.cancel()
+                await side.close()
 
     try:
         return asyncio.run(run(SideListeners(settings, metrics)))
     finally:
         for sock in (*calls, *metrics):
             sock.close()
+
+
+async def _widened(
+    operated: Directory, settings: Settings, machine: str, stack: AsyncExitStack
+) -> Directory:
+    """Let operators see the calls of the fleet, if the settings name one."""
+    if settings.redis is None:
+        return operated
+    # They need the package redis.
+    from mediaserver.server.fleet.directory import FleetDirectory
+    from mediaserver.server.fleet.observer import FleetObserver
+
+    observer = FleetObserver(settings, machine)
+    await stack.enter_async_context(observer.joined())
+    return FleetDirectory(operated, observer)

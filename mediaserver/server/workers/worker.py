@@ -261,7 +261,7 @@ def run_worker(settings: Settings, routes: Routes, given: Duty) -> int:
         neighbours=crewmates,
     )
     runtime.relocation = crewmates
-    widen = join_fleet(runtime)
+    widen = join_fleet(runtime, process.rpartition("/")[0])
     daemon = WorkerDaemon(runtime, certificates, given, crewmates, widen=widen)
     # Imported modules stay alive, so the garbage collector need not scan them again.
     gc.freeze()

@@ -124,10 +124,12 @@ async def start_node(private_redis: PrivateRedis) -> AsyncIterator[Any]:
                 lost_after=lost_after,
                 seconds=10.0,
             )
-            fleet = Fleet(runtime, Alone(), store=store)
+            machine = name.rpartition("/")[0] or name
+            fleet = Fleet(runtime, Alone(), machine=machine, store=store)
             runtime.fleet = runtime.neighbours = fleet
             control = FakeControl()
-            directory = FleetDirectory(OwnCalls(runtime, control), fleet)
+            fleet.own = OwnCalls(runtime, control)
+            directory = FleetDirectory(fleet.own, fleet)
             await runtime.startup()
             stack.push_async_callback(runtime.shutdown)
             async with asyncio.timeout(30):

@@ -69,7 +69,7 @@ async def test_a_node_that_is_gone_is_silent_and_a_command_not_delivered(
     two: Any, private_redis: Any
 ) -> None:
     one, *_ = two
-    one.fleet.members["c"] = structs.replace(one.fleet.about(), node="c")
+    one.fleet.members["c"] = structs.replace(one.fleet.about(), machine="c")
     private_redis.command(f"HSET {one.fleet.keys.calls} call-9 c".encode())
     page = await one.directory.calls(CallFilter())
     assert (page.silent, page.total) == (["c"], 2)
