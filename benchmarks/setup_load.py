@@ -202,7 +202,8 @@ class Load:
             call.begin()
             await asyncio.sleep(0.02)
         await self._until(lambda: self.live_most + self.live_failed.total() >= asked.live)
-        await asyncio.sleep(0.5)
+        if live:
+            await asyncio.sleep(0.5)
         self.setups.clear()
         self.echoes.clear()
         self.unheard = 0

@@ -196,6 +196,8 @@ class Benchmark(Experiments):
                 *("-m", "mediaserver", "serve", "mediaserver.agents:Echo"),
                 *("--max-calls", str(places), "--public-url", PUBLIC_URL),
                 *("--auth-token", TOKEN, "--secret", "a secret for benchmarks"),
+                # A server that stops waits for streams that another one has got.
+                *("--drain-timeout", "0"),
             ),
             health="/healthz",
         )
@@ -241,7 +243,7 @@ def main() -> int:
     chosen.calls, chosen.live_rate = 200, 200.0
     chosen.places, chosen.overload_rate, chosen.flood_rate = 200, 300.0, 1_200.0
     if chosen.quick:
-        chosen.seconds = chosen.overload_seconds = 1.0
+        chosen.seconds = chosen.overload_seconds = 0.5
         chosen.rate, chosen.calls, chosen.live_rate = 50.0, 20, 50.0
         chosen.places, chosen.overload_rate, chosen.flood_rate = 20, 50.0, 200.0
     return report_on(Benchmark(chosen, Console(stderr=True)), chosen, width=100)
