@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias
@@ -14,7 +16,7 @@ from mediaserver.server.workers.table import WorkerRow
 
 
 class StartedProcess(Protocol):
-    """A process, such as asyncio's."""
+    """A process that was started."""
 
     @property
     def pid(self) -> int:
@@ -25,6 +27,31 @@ class StartedProcess(Protocol):
 
     async def wait(self) -> int:
         """Wait for its end and return its status; minus the number of the signal that killed it."""
+
+
+class WorkerProcess:
+    """A process of asyncio's that signals do not deprive of its exit status.
+
+    `asyncio.subprocess.Process.send_signal` asks first whether the process has ended. If it just
+    has, that takes the status away from asyncio, which then says 255.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    def send_signal(self, signal: int) -> None:
+        """Send it a signal."""
+        if self._process.returncode is None:
+            os.kill(self.pid, signal)
+
+    async def wait(self) -> int:
+        """Wait for its end and return its status; minus the number of the signal that killed it."""
+        return await self._process.wait()
 
 
 StartProcess: TypeAlias = Callable[[int], Awaitable[StartedProcess]]

@@ -19,7 +19,7 @@ from mediaserver.server.process.systemd import Notifier, listening_sockets
 from mediaserver.server.workers.channel import channel_pair
 from mediaserver.server.workers.crew_calls import CrewCalls
 from mediaserver.server.workers.duty import CHANNEL_VARIABLE
-from mediaserver.server.workers.employed import StartedProcess
+from mediaserver.server.workers.employed import StartedProcess, WorkerProcess
 from mediaserver.server.workers.messages import ListeningAddress
 from mediaserver.server.workers.supervisor import Supervisor
 from mediaserver.settings import Settings, variable_of
@@ -56,7 +56,7 @@ def run_supervisor(settings: Settings, command: Sequence[str]) -> int:
         environment[variable_of("secret")] = settings.secret.get_secret_value()
 
     async def start(descriptor: int) -> StartedProcess:
-        return await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.DEVNULL,
             pass_fds=[descriptor],
@@ -64,6 +64,7 @@ def run_supervisor(settings: Settings, command: Sequence[str]) -> int:
             # Ctrl-C in a terminal is for the supervisor, which tells its workers.
             start_new_session=True,
         )
+        return WorkerProcess(process)
 
     def announce(side: SideListeners) -> None:
         addresses = [address_of(sock) for sock in calls]

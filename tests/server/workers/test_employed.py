@@ -1,10 +1,13 @@
+import asyncio
+import contextlib
 import signal
+import sys
 
 import pytest
 
 from mediaserver.server.workers.channel import Channel, channel_pair, receive_message
 from mediaserver.server.workers.crew import CrewWorker, WorkerStage
-from mediaserver.server.workers.employed import Employed
+from mediaserver.server.workers.employed import Employed, WorkerProcess
 from mediaserver.server.workers.messages import StartFailed, StopWorker
 from mediaserver.server.workers.table import WorkerTable
 
@@ -54,6 +57,36 @@ def test_a_signal_to_a_process_that_has_ended_is_no_error() -> None:
     worker.process = Process(lives=False)
     worker.signal(signal.SIGKILL)
     table.close()
+
+
+@pytest.mark.real_time
+async def test_signals_at_the_end_of_a_process_leave_it_its_status() -> None:
+    waits = "import sys; sys.stdin.read(); raise SystemExit(3)"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", waits, stdin=asyncio.subprocess.PIPE
+    )
+    worker = WorkerProcess(process)
+    assert process.stdin is not None
+    process.stdin.close()
+    async with asyncio.timeout(30):
+        while process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                worker.send_signal(0)
+            await asyncio.sleep(0)
+        assert await worker.wait() == 3
+    worker.send_signal(0)
+
+
+@pytest.mark.real_time
+async def test_a_signal_reaches_a_process() -> None:
+    waits = "import sys; sys.stdin.read()"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", waits, stdin=asyncio.subprocess.PIPE
+    )
+    worker = WorkerProcess(process)
+    worker.send_signal(signal.SIGKILL)
+    async with asyncio.timeout(30):
+        assert await worker.wait() == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(
