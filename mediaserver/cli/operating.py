@@ -12,7 +12,7 @@ from mediaserver.settings import SettingsError, load_settings
 
 
 _MORE_SECONDS: Final = 60.0
-"""Seconds for a reload beside those that the lifespans of the new workers may take."""
+"""Seconds for the start of a new worker beside those that its lifespans may take."""
 
 
 def reload_command(
@@ -51,7 +51,9 @@ def reload_command(
         fail(str(error), 2)
     try:
         with AdminClient.of(settings) as client:
-            done = client.post("/reload", within=settings.lifespan_timeout + _MORE_SECONDS)
+            # They start one after the other. A single process replies at once.
+            seconds = settings.workers * (settings.lifespan_timeout + _MORE_SECONDS)
+            done = client.post("/reload", within=seconds)
     except AdminClientError as error:
         fail(str(error))
     typer.echo(done["detail"])

@@ -95,10 +95,19 @@ class Crew:
         return self._coming is not None and self.serving > 0
 
     def starts(self, now: float) -> int:
-        """Return how many workers are to be started now, of the generation `starting`."""
+        """Return how many workers are to be started now, of the generation `starting`.
+
+        In a reload they start one after the other: a start takes a core for a while, which live
+        calls need, and if the first one cannot start, the others need not try.
+        """
         if self.stopping or now < self._not_before:
             return 0
-        return self.size - sum(1 for each in self._of(self.starting))
+        of_generation = list(self._of(self.starting))
+        missing = self.size - len(of_generation)
+        if not self.reloading or not any(self._of(self.serving)):
+            return missing
+        is_starting = any(each.stage is WorkerStage.STARTING for each in of_generation)
+        return 0 if is_starting else min(missing, 1)
 
     @property
     def starting(self) -> int:

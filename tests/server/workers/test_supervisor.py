@@ -252,10 +252,11 @@ async def test_a_worker_that_dies_is_logged_counted_and_replaced(machine: Machin
 async def test_new_workers_relieve_the_old_ones(machine: Machine) -> None:
     old = list(machine.started)
     reloading = asyncio.create_task(machine.supervisor.reload())
-    new = (await machine.workers(number=4))[2:]
+    new = [(await machine.workers(number=3))[-1]]
     assert not any(isinstance(each, Retire) for worker in old for each in worker.got)
     await new[0].begin()
-    await asyncio.sleep(0.2)
+    # They start one after the other.
+    new.append((await machine.workers(number=4))[-1])
     assert not reloading.done()
     await new[1].begin()
     await reloading
@@ -280,9 +281,9 @@ async def test_a_reload_that_is_asked_for_during_a_start_follows_it(
     with capture_logs() as logged:
         reloading = asyncio.create_task(machine.supervisor.reload())
         await machine.serve()
-        for each in (await machine.workers(number=4))[2:]:
+        for number in (3, 4):
             assert not reloading.done()
-            await each.begin()
+            await (await machine.workers(number=number))[-1].begin()
         await reloading
     events = [line["event"] for line in logged]
     assert events == [
@@ -295,7 +296,9 @@ async def test_a_reload_that_is_asked_for_during_a_start_follows_it(
 async def test_a_reload_that_fails_leaves_the_old_workers_serving(machine: Machine) -> None:
     old = list(machine.started)
     reloading = asyncio.create_task(machine.supervisor.reload())
-    new = (await machine.workers(number=4))[2:]
+    new = [(await machine.workers(number=3))[-1]]
+    await new[0].begin()
+    new.append((await machine.workers(number=4))[-1])
     with capture_logs() as logged:
         new[1].channel.send(StartFailed("my_agent.py:3: SyntaxError", 2))
         new[1].end(2)
@@ -316,17 +319,16 @@ async def test_a_reload_that_fails_leaves_the_old_workers_serving(machine: Machi
 
 async def test_a_reload_that_waits_for_another_is_not_lost_with_it(machine: Machine) -> None:
     reloading = asyncio.create_task(machine.supervisor.reload())
-    broken = (await machine.workers(number=4))[2:]
+    broken = (await machine.workers(number=3))[-1]
     again = asyncio.create_task(machine.supervisor.reload())
     # The handler is mended meanwhile.
     await asyncio.sleep(1)
-    broken[0].end(2)
+    broken.end(2)
     with pytest.raises(ReloadFailedError):
         await reloading
-    broken[1].end()
-    assert not again.done()
-    for each in (await machine.workers(number=6))[4:]:
-        await each.begin()
+    for number in (4, 5):
+        assert not again.done()
+        await (await machine.workers(number=number))[-1].begin()
     await again
     assert machine.supervisor.reloads == {"failed": 1, "done": 1}
 
