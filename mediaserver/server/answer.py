@@ -17,8 +17,15 @@ from mediaserver.plivo.stream_options import HANG_UP, StreamOptions
 from mediaserver.plivo.stream_parameters import MAX_URL
 from mediaserver.plivo.xml import Hangup, Redirect, Response, Speak, Stream
 from mediaserver.routes import Route
+from mediaserver.server.elsewhere import PROCESS_PARAMETER
 from mediaserver.server.runtime import Runtime
-from mediaserver.server.trust.tokens import TOKEN_PARAMETER, Claims, seal
+from mediaserver.server.trust.tokens import (
+    RESUME_PARAMETER,
+    TOKEN_PARAMETER,
+    Claims,
+    ResumeClaims,
+    seal,
+)
 from mediaserver.settings import Settings
 
 
@@ -26,6 +33,9 @@ log = structlog.get_logger(__name__)
 
 _UNSAID: Final = StreamOptions()
 _STAND_IN: Final = "wss://stand-in.invalid/stream"
+_RESUME_STAND_IN: Final = "https://stand-in.invalid/resume"
+_RESUME_SECONDS: Final = 86_400
+"""Seconds for which a call can be resumed: no stream is longer unless `stream_timeout` says so."""
 
 NOTHING = Response().to_xml()
 """The XML for a request that needs no action."""
@@ -47,7 +57,12 @@ class WebhookReply:
 
 
 def answer(
-    runtime: Runtime, request: AnswerRequest, base_url: str, path: str | None = None
+    runtime: Runtime,
+    request: AnswerRequest,
+    base_url: str,
+    path: str | None = None,
+    *,
+    resumed: int = 0,
 ) -> WebhookReply:
     """Decide what happens to a call, and reserve a place for it if it gets a stream.
 
@@ -56,6 +71,7 @@ def answer(
         request: Plivo's request.
         base_url: ``http`` or ``https`` URL by which Plivo reaches the server.
         path: Path of the stream to send the call to; by default, that of the dialled number.
+        resumed: How often the call has been resumed, this time included.
 
     Raises:
         AnswerError: The stream's URL would be longer than Plivo allows.
@@ -70,7 +86,7 @@ def answer(
     if route is None:
         runtime.refusals.note("call without a handler", call=call_id, called=called, path=path)
         return WebhookReply(Response(Hangup(reason="rejected")).to_xml(), "rejected")
-    if not all(expects(route, request) for expects in runtime.screens):
+    if not resumed and not all(expects(route, request) for expects in runtime.screens):
         runtime.refusals.note(
             "call that nobody waits for", call=call_id, called=called, path=route.path
         )
@@ -95,24 +111,36 @@ def answer(
     levels = (route.stream, runtime.stream_options)
 
     def streamed(options: StreamOptions) -> bytes:
-        before, after = _around_url((options, *levels), status_url)
+        before, after, on_end = _around_url(
+            (options, *levels), status_url, resumes=runtime.settings.resume_calls > 0
+        )
+        if _RESUME_STAND_IN.encode() in after:
+            resume_url = _resume_url(
+                runtime, call_id, base_url, path or route.path, resumed, on_end
+            )
+            after = after.replace(_RESUME_STAND_IN.encode(), escape(resume_url).encode())
         return before + escape(url).encode() + after
 
     return WebhookReply(streamed(_UNSAID), "stream", streamed)
 
 
 async def claimed(
-    runtime: Runtime, request: AnswerRequest, base_url: str, path: str | None = None
+    runtime: Runtime,
+    request: AnswerRequest,
+    base_url: str,
+    path: str | None = None,
+    *,
+    resumed: int = 0,
 ) -> WebhookReply:
     """Do what `answer` does, within the limits of the fleet."""
     fleet, route = runtime.fleet, route_of(runtime, request, path)
     if fleet is None or route is None or not runtime.admission.may_reserve(request.call_id):
-        return answer(runtime, request, base_url, path)
+        return answer(runtime, request, base_url, path, resumed=resumed)
     call_id, limit = request.call_id, runtime.route_limits.of(route)
     try:
         reached = await fleet.claim(call_id, route.label, limit)
         if reached is None:
-            return answer(runtime, request, base_url, path)
+            return answer(runtime, request, base_url, path, resumed=resumed)
         most = runtime.settings.max_calls_account if reached == "account" else limit
         return turned_away(runtime, call_id, f"{most} of the {reached} on all nodes")
     finally:
@@ -186,15 +214,37 @@ def _stream_url(runtime: Runtime, request: AnswerRequest, base_url: str, path: s
     )
 
 
-@lru_cache(maxsize=256)
-def _around_url(levels: tuple[StreamOptions, ...], status_url: str | None) -> tuple[bytes, bytes]:
-    """Return the XML of a streamed call before and after its URL.
+def _resume_url(
+    runtime: Runtime, call_id: str, base_url: str, path: str, resumed: int, on_end: str | None
+) -> str:
+    """Return the URL that tells what follows the stream of a call."""
+    now = runtime.wall_clock()
+    claims = ResumeClaims(
+        expires=int(now) + max(_RESUME_SECONDS, runtime.settings.stream_timeout or 0),
+        call_id=call_id,
+        path=path,
+        process=runtime.process,
+        issued=round(now, 2),
+        resumed=resumed,
+        on_end=on_end,
+    )
+    token = seal(claims, runtime.settings.secret.get_secret_value())
+    process = quote(runtime.process, safe="")
+    return f"{base_url}/resume?{PROCESS_PARAMETER}={process}&{RESUME_PARAMETER}={token}"
 
-    Only the URL differs from call to call, and to check and write all of it takes a while.
+
+@lru_cache(maxsize=256)
+def _around_url(
+    levels: tuple[StreamOptions, ...], status_url: str | None, *, resumes: bool
+) -> tuple[bytes, bytes, str | None]:
+    """Return the XML of a streamed call before and after its URL, and the URL of what comes next.
+
+    Only the URLs differ from call to call, and to check and write all of it takes a while.
 
     Args:
         levels: Options, those that count first at the beginning.
         status_url: Where Plivo reports events, if the options do not say.
+        resumes: Whether a stand-in for the URL of ``/resume`` follows the stream.
 
     """
     options = reduce(StreamOptions.over, levels)
@@ -207,7 +257,15 @@ def _around_url(levels: tuple[StreamOptions, ...], status_url: str | None) -> tu
     attributes.setdefault("status_callback_url", status_url)
     # Without keepCallAlive this runs at once. With it, it runs when the stream ends, whichever side
     # ended it: an open call would cost money in silence.
-    after = Redirect(options.on_end) if options.on_end not in (None, HANG_UP) else Hangup()
+    on_end = None if options.on_end == HANG_UP else options.on_end
+    after = after_stream(on_end)
+    if resumes and options.keep_call_alive:
+        after = Redirect(_RESUME_STAND_IN)
     document = Response(Stream(_STAND_IN, **attributes), after).to_xml()
     before, _, rest = document.partition(_STAND_IN.encode() + b"</Stream>")
-    return before, b"</Stream>" + rest
+    return before, b"</Stream>" + rest, on_end
+
+
+def after_stream(on_end: str | None) -> Redirect | Hangup:
+    """Return what a call does after its stream: run the XML at a URL, or hang up."""
+    return Hangup() if on_end is None else Redirect(on_end)

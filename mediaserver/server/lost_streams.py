@@ -114,11 +114,15 @@ class LostStreams:
 
     def end(self, call_id: str) -> None:
         """Give up the streams of a call that is over, and forget what is known of it."""
-        self._reports.pop(call_id, None)
+        self.forget(call_id)
         for lost in tuple(self._waiting):
             started = lost.session.started
             if started is not None and started.start.call_id == call_id:
                 lost.give_up("the call is over: Plivo reported its end to /hangup")
+
+    def forget(self, call_id: str) -> None:
+        """Forget a stream that was lost: a later one of its call has ended as it should."""
+        self._reports.pop(call_id, None)
 
     def remember(self, report: StreamReport) -> None:
         """Keep the report of a stream that was lost and did not come back."""

@@ -11,7 +11,7 @@ from typing import Literal, Protocol, TypeAlias
 
 import structlog
 
-from mediaserver.call import CallSettings, Clock, Session, StreamCounters
+from mediaserver.call import CallSettings, Clock, Session, StreamCounters, StreamReport
 from mediaserver.containment import contain_tasks
 from mediaserver.plivo.callbacks import AnswerRequest, Callback, HangupRequest, StreamStatusRequest
 from mediaserver.routes import Route, Routes
@@ -79,6 +79,14 @@ class RunningCall(Swept, Protocol):
 
     def close(self, code: int, reason: str) -> None:
         """End the stream from this side."""
+
+    def break_off(self) -> StreamReport | None:
+        """End the stream if it lives, because Plivo has gone on without it.
+
+        Returns:
+            What is known of it if its connection was lost; None if it ended otherwise.
+
+        """
 
     def closed_because(self, reason: str) -> AbstractContextManager[None]:
         """Give this as the reason if the stream is closed within the block by its `Stream`."""

@@ -21,6 +21,7 @@ from mediaserver.call.turn import STAGES
 from mediaserver.containment import already_told, contained, only_ended, tell_of_failures
 from mediaserver.plivo import callbacks
 from mediaserver.protocol import Start
+from mediaserver.server.ended_calls import cause_of_end
 from mediaserver.server.handshake import AcceptedStream
 from mediaserver.server.runtime import CallState, Runtime
 from mediaserver.stream import Stream
@@ -432,6 +433,22 @@ class ServerCall:
         self._wait_no_longer()
         self.session.close(reason)
 
+    def break_off(self) -> StreamReport | None:
+        """End the stream if it lives, because Plivo has gone on without it.
+
+        Returns:
+            What is known of it if its connection was lost; None if it ended otherwise.
+
+        """
+        if not self.session.ended:
+            if self._lost:
+                self.give_up(self._lost_reason)
+            else:
+                self._drop("the connection was lost, and Plivo went on without it")
+        if self.stream is None or cause_of_end(self.session.end_reason) != "lost":
+            return None
+        return self._report(self.stream, self._runtime.clock() - self._started)
+
     # Ending.
 
     def close(self, code: int, reason: str) -> None:
@@ -501,6 +518,12 @@ class ServerCall:
         runtime.counters.ended.count(self.accepted.route.name, session.end_reason, seconds)
         if stream is not None and (works := stream.take_after_call()):
             runtime.after_calls.start(works, self._report(stream, seconds), self._ids())
+        if stream is not None and runtime.settings.resume_calls:
+            previous = runtime.lost_streams.previous(self.call_id)
+            if cause_of_end(session.end_reason) != "lost":
+                runtime.lost_streams.forget(self.call_id)
+            elif previous is None or previous.stream_id != stream.stream_id:
+                runtime.lost_streams.remember(self._report(stream, seconds))
         if session.started is not None:
             session.started.inbox.abandon()
         runtime.leave(self)

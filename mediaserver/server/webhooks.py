@@ -3,6 +3,7 @@
 =============  =================================================================================
 ``/answer``    replies with XML that streams the call to this server
 ``/fallback``  the same, after ``/answer`` did not reply; the caller always hears something
+``/resume``    tells what a call does after its stream, with the setting ``resume_calls``
 ``/hangup``    a call has ended: no more streams of it are accepted
 ``/status``    an event of a stream, passed to its handler once
 =============  =================================================================================
@@ -17,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, TypeAlias
 from urllib.parse import parse_qsl, quote
 
@@ -35,13 +37,15 @@ from mediaserver.plivo.callbacks import (
 )
 from mediaserver.plivo.signatures import SignatureError, form_params
 from mediaserver.server.answer import NOTHING, AnswerError, WebhookReply, busy, claimed, decided
+from mediaserver.server.resumption import resume
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.trust.proxy import base_url, origin
+from mediaserver.server.trust.tokens import RESUME_PARAMETER
 
 
 log = structlog.get_logger(__name__)
 
-PATHS: Final = ("/answer", "/fallback", "/hangup", "/status")
+PATHS: Final = ("/answer", "/fallback", "/resume", "/hangup", "/status")
 
 _FORM: Final = "application/x-www-form-urlencoded"
 _MAX_FIELDS: Final = 256
@@ -69,6 +73,10 @@ class WebhookEndpoints:
     async def fallback(self, request: Request) -> Response:
         """Reply to ``/fallback``."""
         return await self._reply(request, self._take_anyhow)
+
+    async def resume(self, request: Request) -> Response:
+        """Reply to ``/resume``."""
+        return await self._reply(request, partial(self._take_resumed, request))
 
     async def hangup(self, request: Request) -> Response:
         """Take a hang-up."""
@@ -152,6 +160,22 @@ class WebhookEndpoints:
         except Exception:
             log.exception("fallback failed, the caller hears the busy message")
             return busy(self._runtime.settings)
+
+    async def _take_resumed(
+        self, request: Request, fields: dict[str, str], base: str, path: str | None
+    ) -> WebhookReply:
+        token = request.query_params.get(RESUME_PARAMETER)
+        if token is None:
+            raise AnswerError(
+                "the token is missing: /resume is only for the XML of /answer, with --resume-calls"
+            )
+        callback = parse_callback(fields)
+        if not isinstance(callback, AnswerRequest):
+            return self._note(callback)
+        reply = await resume(self._runtime, callback, base, token)
+        if reply.kind == "resumed":
+            self._runtime.told(callback)
+        return reply
 
     async def _take_hangup(
         self, fields: dict[str, str], base: str, path: str | None

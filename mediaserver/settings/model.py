@@ -259,6 +259,14 @@ class Settings(BaseSettings):
         "hangup",
         "What the call does after its stream has ended: hangup, or the URL of Plivo XML to run.",
     )
+    resume_calls: int = _in(
+        "Calls",
+        0,
+        "How often one call gets a new stream after its connection broke or the process that had it"
+        " died; 0 for never. The XML of /answer then has a <Redirect> to /resume after <Stream>.",
+        ge=0,
+        le=100,
+    )
     max_call_seconds: Annotated[_Seconds | None, _Switchable] = _in(
         "Calls", 14_400.0, "Longest call (Plivo's own default limit is 4 hours); off for no limit."
     )
@@ -727,6 +735,11 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _can_be_streamed(self) -> Self:
         self.stream_options.check()
+        if self.resume_calls and not self.keep_call_alive:
+            raise ValueError(
+                "resume_calls is set, but keep_call_alive is off: a call that does not wait for the"
+                " end of its stream cannot be resumed after it"
+            )
         if self.status_callbacks and self.status_callback_url is not None:
             raise ValueError(
                 "status_callbacks and status_callback_url are both set: Plivo reports to one URL"

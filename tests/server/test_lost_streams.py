@@ -594,3 +594,19 @@ async def test_the_neighbours_know_the_signature_of_a_call_that_is_over(
     await link.call.finished()
     await asyncio.sleep(0)
     assert told.nonces == [("used", "12345")]
+
+
+async def test_with_resumption_a_lost_stream_is_known_until_a_later_one_ends_as_it_should(
+    start_runtime: Callable[..., Any],
+) -> None:
+    runtime = await start_runtime(Route(listen), resume_calls=1)
+    for reason in ("the connection was lost", "the connection was lost: reset"):
+        enter(runtime).call.lost(reason)
+        await asyncio.sleep(0.01)
+    previous = runtime.lost_streams.previous(CALL_ID)
+    assert previous is not None
+    link = enter(runtime)
+    link.call.closing("Plivo closed the socket (1000)")
+    link.call.lost("gone")
+    await asyncio.sleep(0.01)
+    assert runtime.lost_streams.previous(CALL_ID) is None

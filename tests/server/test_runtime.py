@@ -56,6 +56,9 @@ class FakeCall:
     def check(self, now: Any, elapsed: Any) -> None:
         pass
 
+    def break_off(self) -> Any:
+        raise AssertionError("not called")
+
     def closed_because(self, reason: str) -> Any:
         raise AssertionError("not called")
 

@@ -551,3 +551,19 @@ async def test_a_status_callback_is_counted_by_the_process_that_got_it_and_once_
     for runtime in pair:
         (early,) = runtime.statuses.kept("stream-1")
         assert early.name == "a", "it waits for its stream in both"
+
+
+async def test_a_call_comes_back_at_resume_by_the_url_in_its_xml(
+    start_runtime: Callable[..., Any],
+) -> None:
+    runtime = await start_runtime(resume_calls=1, public_url="http://testserver")
+    async with client_of(runtime) as client:
+        redirect = xml(await client.post("/answer", data=CALL))[1]
+        assert redirect.text is not None
+        ended = await client.post(redirect.text, data={**CALL, "Event": "Redirect"})
+        assert [element.tag for element in xml(ended)] == ["Hangup"]
+        lone = await client.post("/resume", data=CALL)
+        assert (lone.status_code, lone.text[:20]) == (400, "the token is missing")
+        hung_up = await client.post(redirect.text, data={**CALL, "Event": "Hangup"})
+        assert hung_up.status_code == 200
+    assert runtime.counters.webhooks == {"stream": 1, "finished": 1, "malformed": 1, "ended": 1}

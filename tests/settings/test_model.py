@@ -255,3 +255,9 @@ def test_limits_of_routes_are_named_by_path_or_number() -> None:
     assert settings.route_limits == {"/sales": 20, "+14155550100": 5}
     for wrong in ("sales=2", "/sales", "/sales=0", "/sales=many"):
         assert "/sales=20" in problems({"max_calls_route": wrong})[0]
+
+
+def test_calls_that_do_not_wait_for_their_stream_cannot_be_resumed() -> None:
+    given = {"resume_calls": "1", "keep_call_alive": "false", "on_end": "https://example.com/x"}
+    (problem,) = problems(given)
+    assert "resume_calls is set, but keep_call_alive is off" in problem

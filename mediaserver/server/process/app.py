@@ -40,6 +40,7 @@ def create_app(runtime: Runtime) -> Starlette:
             *metrics,
             Route("/answer", webhooks.answer, methods=["GET", "POST"]),
             Route("/fallback", webhooks.fallback, methods=["GET", "POST"]),
+            Route("/resume", webhooks.resume, methods=["GET", "POST"]),
             Route("/hangup", webhooks.hangup, methods=["GET", "POST"]),
             Route("/status", webhooks.status, methods=["GET", "POST"]),
         ],

@@ -11,16 +11,18 @@ import base64
 import binascii
 import hashlib
 import hmac
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 
 TOKEN_PARAMETER: Final = "token"
 """Name of the query parameter that carries a token."""
+RESUME_PARAMETER: Final = "resume"
+"""Name of the query parameter of ``/resume`` that carries `ResumeClaims`."""
 
 _MAC_BYTES: Final = 16
-_MAX_LENGTH: Final = 2048
+_MAX_LENGTH: Final = 4096
 
 
 class TokenError(ValueError):
@@ -46,10 +48,35 @@ class Claims(msgspec.Struct, frozen=True, array_like=True):
     """When the call was answered, in seconds since the epoch; None in an older token."""
 
 
+class ResumeClaims(msgspec.Struct, frozen=True, array_like=True, tag="resume"):
+    """What ``/resume`` must know of a call whose stream is over.
+
+    The tag, and a number where `Claims` have a text, keep either from being read as the other.
+    """
+
+    expires: int
+    """Seconds since the epoch."""
+    call_id: str
+    """Plivo's CallUUID."""
+    path: str
+    """Path of the stream."""
+    process: str
+    """The process that prepared the call."""
+    issued: float
+    """When the call was answered, or last resumed, in seconds since the epoch."""
+    resumed: int = 0
+    """How often it was resumed before."""
+    on_end: str | None = None
+    """URL of the XML for the call if its stream has ended as it should; None to hang up."""
+
+
 _decoder = msgspec.json.Decoder(Claims)
+_resume_decoder = msgspec.json.Decoder(ResumeClaims)
+
+_Claims = TypeVar("_Claims", Claims, ResumeClaims)
 
 
-def seal(claims: Claims, secret: str) -> str:
+def seal(claims: Claims | ResumeClaims, secret: str) -> str:
     """Return a signed token."""
     body = _encode(msgspec.json.encode(claims))
     return f"{body}.{_encode(_mac(body, secret))}"
@@ -67,6 +94,15 @@ def unseal(token: str, secret: str, now: float) -> Claims:
         TokenError: The token is not valid. The message does not repeat it.
 
     """
+    return _unseal(token, secret, now, _decoder)
+
+
+def unseal_resume(token: str, secret: str, now: float) -> ResumeClaims:
+    """Check the token of a ``/resume`` and return its content, as `unseal` does."""
+    return _unseal(token, secret, now, _resume_decoder)
+
+
+def _unseal(token: str, secret: str, now: float, decoder: msgspec.json.Decoder[_Claims]) -> _Claims:
     if len(token) > _MAX_LENGTH:
         raise TokenError(f"a token of {len(token)} characters is too long")
     body, dot, mac = token.partition(".")
@@ -81,7 +117,7 @@ def unseal(token: str, secret: str, now: float) -> Claims:
             "the signature does not match: the token was changed, or signed with another secret"
         )
     try:
-        claims = _decoder.decode(_decode(body))
+        claims = decoder.decode(_decode(body))
     except (ValueError, msgspec.MsgspecError):
         raise TokenError("signed, but not in a form that this version reads") from None
     if now >= claims.expires:

@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mediaserver.server.trust import tokens
-from mediaserver.server.trust.tokens import Claims, TokenError, seal, unseal
+from mediaserver.server.trust.tokens import (
+    Claims,
+    ResumeClaims,
+    TokenError,
+    seal,
+    unseal,
+    unseal_resume,
+)
 
 
 SECRET = "a secret of some length"
@@ -91,3 +98,14 @@ def test_a_token_of_a_version_with_more_in_it_is_read() -> None:
     body = tokens._encode(b'["call-1",null,null,1000,null,"3f9a/2.1",1.5,"new"]')
     newer = f"{body}.{tokens._encode(tokens._mac(body, SECRET))}"
     assert unseal(newer, SECRET, 0.0).process == "3f9a/2.1"
+
+
+def test_a_stream_token_and_a_resume_token_are_not_read_as_each_other() -> None:
+    resume = ResumeClaims(1_000, "call-1", "/stream", "node1/1", 900.0, 1, "https://example.com")
+    assert unseal_resume(seal(resume, SECRET), SECRET, 999.0) == resume
+    with pytest.raises(TokenError, match="not in a form that this version reads"):
+        unseal(seal(resume, SECRET), SECRET, 0.0)
+    with pytest.raises(TokenError, match="not in a form that this version reads"):
+        unseal_resume(seal(Claims("resume", None, None, 1_000), SECRET), SECRET, 0.0)
+    with pytest.raises(TokenError, match="it ran out 5 s ago"):
+        unseal_resume(seal(resume, SECRET), SECRET, 1_005.0)
