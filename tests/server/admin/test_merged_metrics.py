@@ -2,7 +2,7 @@ from collections import Counter
 from typing import Any
 
 import msgspec
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -154,6 +154,7 @@ def calls_total(number: int) -> list[MetricFamily]:
         st.tuples(st.sampled_from("abc"), st.sampled_from(["call", "scrape", "end"])), max_size=30
     )
 )
+@settings(max_examples=30)
 def test_no_counter_falls_when_workers_end(steps: list[tuple[str, str]]) -> None:
     metrics = MergedMetrics()
     calls: Counter[str] = Counter()

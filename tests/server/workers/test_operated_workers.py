@@ -99,7 +99,7 @@ async def test_an_operator_sees_and_controls_the_calls_of_all_workers(
     # New workers relieve the old ones, which let their calls end.
     def reload() -> Any:
         with AdminClient(path) as client:
-            return client.post("/reload", within=60.0)
+            return client.post("/reload", within=100.0)
 
     assert (await asyncio.to_thread(reload))["outcome"] == "done"
     assert set(await live()) == left
