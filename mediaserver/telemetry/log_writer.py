@@ -21,8 +21,9 @@ import structlog
 _LIMIT: Final = 4_194_304
 """Bytes of lines that may wait; further lines are dropped and counted."""
 
-_AT_ONCE: Final = 16_384
-"""Bytes of lines after which no more are added to a write."""
+_AT_ONCE: Final = 4_096
+"""Most bytes of several lines in one write. Workers may write to one pipe, and the lines of another
+process may come into the midst of a longer write (pipe(7), PIPE_BUF)."""
 
 _PATIENCE: Final = 1.0
 """Seconds that `LogWriter.flush` waits for a reader that takes nothing."""
@@ -62,6 +63,8 @@ class LogWriter(logging.Handler):
         # Bytes ever queued, counted by those who log, and ever written, counted by the thread.
         self._queued = 0
         self._written = 0
+        # A line that did not fit into the last write; known to the thread alone.
+        self._ahead = b""
         self._closed = False
         self._thread: threading.Thread | None = None
 
@@ -114,7 +117,7 @@ class LogWriter(logging.Handler):
                 self._write_whole(text, len(lines))
                 self._written += len(text)
             if isinstance(item, bytes):
-                if self._lines.empty():
+                if self._lines.empty() and not self._ahead:
                     self._tell_dropped()
             elif item is not None and self._tell_dropped():
                 self._lines.put(item)  # behind the line that tells it
@@ -129,11 +132,15 @@ class LogWriter(logging.Handler):
         """
         lines: list[bytes] = []
         size = 0
-        item = self._lines.get()
+        item = self._ahead or self._lines.get()
+        self._ahead = b""
         while isinstance(item, bytes):
-            lines.append(item)
             size += len(item)
-            if size >= _AT_ONCE or self._lines.empty():
+            if lines and size > _AT_ONCE:
+                self._ahead = item
+                return lines, b""
+            lines.append(item)
+            if self._lines.empty():
                 return lines, b""
             item = self._lines.get()
         return lines, item

@@ -12,15 +12,11 @@ import select
 import socket
 from typing import Final, Protocol
 
-import structlog
-
 from mediaserver.server.process.arrivals import Arrivals
 from mediaserver.server.process.connections import HttpConnections
-from mediaserver.server.process.descriptors import EXHAUSTED, SpareDescriptors
+from mediaserver.server.process.descriptors import EXHAUSTED, ShortageLog, SpareDescriptors
 from mediaserver.server.process.tcp_info import backlog_of
 
-
-log = structlog.get_logger(__name__)
 
 _AT_ONCE: Final = 32
 """Connections that are accepted in one turn of the loop. The requests of those accepted before may
@@ -31,8 +27,6 @@ _PAUSE: Final = 0.02
 
 _DROPPED_AT_ONCE: Final = 16
 """Waiting connections that are closed when the descriptors have run out."""
-
-_LOG_INTERVAL: Final = 60.0
 
 
 class AcceptFigures(Protocol):
@@ -70,7 +64,7 @@ class Acceptor:
         self._figures = figures
         self._loop = asyncio.get_running_loop()
         self._paused: asyncio.TimerHandle | None = None
-        self._logged = -_LOG_INTERVAL
+        self._shortage = ShortageLog(self._loop.time)
         self._pending = select.poll()
         self._pending.register(sock.fileno(), select.POLLIN)
         sock.setblocking(False)
@@ -121,15 +115,7 @@ class Acceptor:
     def _run_out(self, error: OSError) -> None:
         """Make room for a connection that could not be accepted."""
         self._figures.accept_failures += 1
-        now = self._loop.time()
-        if now - self._logged >= _LOG_INTERVAL:
-            self._logged = now
-            log.error(
-                "no file descriptor left for a connection",
-                error=error.strerror,
-                failures=self._figures.accept_failures,
-                hint="raise the limit of open files (ulimit -n, LimitNOFILE), or lower --max-calls",
-            )
+        self._shortage.note(error.strerror, failures=self._figures.accept_failures)
         if not self._connections.drop_oldest(_DROPPED_AT_ONCE):
             self._spare.refill()
             if self._spare.take():

@@ -9,14 +9,21 @@ from __future__ import annotations
 import errno
 import os
 import resource
+from collections.abc import Callable
 from typing import Final
 
+import structlog
+
+
+log = structlog.get_logger(__name__)
 
 _MOST: Final = 1_048_576
 """The limit is not raised beyond this; "unlimited" makes programs slow that count up to it."""
 
 _OF_THE_PROCESS: Final = 64
 """Descriptors for files, listeners, the event loop and what handlers share."""
+
+_LOG_INTERVAL: Final = 60.0
 
 EXHAUSTED: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 """The error numbers of a process or machine without free descriptors or memory."""
@@ -60,6 +67,31 @@ def is_one_free() -> bool:
     except OSError:
         return False
     return True
+
+
+class ShortageLog:
+    """Says once a minute, and not for each connection, that no descriptor is left.
+
+    Args:
+        clock: Monotonic seconds.
+
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._logged = float("-inf")
+
+    def note(self, error: str | None, **more: object) -> None:
+        """Say that a connection could not be taken."""
+        now = self._clock()
+        if now - self._logged >= _LOG_INTERVAL:
+            self._logged = now
+            log.error(
+                "no file descriptor left for a connection",
+                error=error,
+                **more,
+                hint="raise the limit of open files (ulimit -n, LimitNOFILE), or lower --max-calls",
+            )
 
 
 class SpareDescriptors:

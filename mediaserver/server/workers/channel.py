@@ -148,10 +148,10 @@ class Channel:
             except (BlockingIOError, InterruptedError):
                 break
             except OSError as error:
+                self._write_no_more()
                 if error.errno in _SCARCE:
-                    self._write_later()
-                else:
-                    self._lose()
+                    self._retry = self._loop.call_later(_PAUSE, self._write_again)
+                # Otherwise the other side is gone: `_read` finds what it has left, and its end.
                 return
             self.queued -= len(parts.popleft())
             if not parts:
@@ -165,11 +165,10 @@ class Channel:
             else:
                 self._loop.remove_writer(self._sock.fileno())
 
-    def _write_later(self) -> None:
-        # The socket itself may be writable all the while.
+    def _write_no_more(self) -> None:
+        # The socket may be writable all the while.
         self._loop.remove_writer(self._sock.fileno())
         self._writing = True
-        self._retry = self._loop.call_later(_PAUSE, self._write_again)
 
     def _write_again(self) -> None:
         self._writing = False
@@ -182,6 +181,9 @@ class Channel:
                 part, descriptor = _receive_part(self._sock)
             except (BlockingIOError, InterruptedError):
                 return False
+            except ConnectionResetError:
+                # The other side has closed and not read everything. What it has sent is still here.
+                continue
             except OSError:
                 part, descriptor = b"", -1
             if not part:

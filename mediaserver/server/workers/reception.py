@@ -8,18 +8,12 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
-import structlog
-
-from mediaserver.server.process.descriptors import EXHAUSTED
+from mediaserver.server.process.descriptors import EXHAUSTED, ShortageLog
 from mediaserver.server.workers.messages import ClientConnection
 
 
-log = structlog.get_logger(__name__)
-
 _AT_ONCE: Final = 64
 """Connections of one listener that are accepted in one turn of the loop."""
-
-_LOG_INTERVAL: Final = 60.0
 
 
 Taker: TypeAlias = Callable[[ClientConnection, int], bool]
@@ -44,7 +38,7 @@ class Reception:
         self._taker = taker
         self._loop = asyncio.get_running_loop()
         self._is_open = False
-        self._logged = float("-inf")
+        self._shortage = ShortageLog(self._loop.time)
 
     def open(self) -> None:
         """Accept connections if a worker takes them. May be called often."""
@@ -74,19 +68,10 @@ class Reception:
             except OSError as error:
                 # Other errors are those of a connection that is gone already: see accept(2).
                 if error.errno in EXHAUSTED:
-                    self._run_out(error)
+                    self._shortage.note(error.strerror)
+                    self.close()
                     return
                 continue
             descriptor = client.detach()
             if not take(ClientConnection(index, address[:2]), descriptor):
                 os.close(descriptor)
-
-    def _run_out(self, error: OSError) -> None:
-        if self._loop.time() - self._logged >= _LOG_INTERVAL:
-            self._logged = self._loop.time()
-            log.error(
-                "no file descriptor left for a connection",
-                error=error.strerror,
-                hint="raise the limit of open files (ulimit -n, LimitNOFILE)",
-            )
-        self.close()

@@ -362,9 +362,11 @@ class Supervisor:
         reason = failed.reason if failed else f"the worker ended before it was ready, with {cause}"
         match departure:
             case WorkerEnd.EXPECTED:
-                if status > 0:
+                # If it has said why it cannot start, it was of a generation that is given up.
+                if status > 0 and failed is None:
                     log.warning("worker ended with an error", worker=name, status=status)
-                    self._status = self._status or status
+                    if self.crew.stopping:
+                        self._status = self._status or status
             case WorkerEnd.LOST:
                 self.deaths[cause] += 1
                 log.error("worker died", worker=name, by=cause, calls=calls)

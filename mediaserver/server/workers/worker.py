@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 import signal
@@ -23,7 +24,12 @@ from mediaserver.server.neighbours import told_webhook
 from mediaserver.server.process.announcing import announce_routes
 from mediaserver.server.process.arrivals import Arrivals
 from mediaserver.server.process.daemon import Daemon, join_fleet, load_certificates
-from mediaserver.server.process.descriptors import SpareDescriptors, descriptor_limit, is_one_free
+from mediaserver.server.process.descriptors import (
+    ShortageLog,
+    SpareDescriptors,
+    descriptor_limit,
+    is_one_free,
+)
 from mediaserver.server.process.tls import Certificates
 from mediaserver.server.relocation import HandedConnection
 from mediaserver.server.runtime import Runtime
@@ -86,6 +92,7 @@ class WorkerDaemon(Daemon):
         self._crewmates = crewmates
         self._doors: list[Arrivals] = []
         self._few_descriptors = descriptor_limit()
+        self._shortage = ShortageLog(time.monotonic)
         self._retires_by: float | None = None
         self._said_leaving = False
         self._farewell = False
@@ -215,7 +222,9 @@ class WorkerDaemon(Daemon):
 
     def _adopt(self, connection: ClientConnection, descriptor: int) -> None:
         if descriptor < 0 or descriptor >= self._few_descriptors:
-            self._runtime.counters.accept_failures += 1
+            counters = self._runtime.counters
+            counters.accept_failures += 1
+            self._shortage.note(os.strerror(errno.EMFILE), failures=counters.accept_failures)
             has_room = self._connections.drop_oldest(_DROPPED_AT_ONCE) > 0
         else:
             has_room = True

@@ -6,9 +6,11 @@ import sys
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from mediaserver.server.process import descriptors
 from mediaserver.server.process.descriptors import (
+    ShortageLog,
     SpareDescriptors,
     descriptor_limit,
     is_one_free,
@@ -81,3 +83,14 @@ def test_spare_descriptors_are_exchanged_one_for_one(monkeypatch: pytest.MonkeyP
     assert spare.take()
     spare.close()
     assert not spare.take()
+
+
+def test_a_shortage_is_said_once_a_minute() -> None:
+    now = 100.0
+    shortage = ShortageLog(lambda: now)
+    with capture_logs() as logged:
+        for second in (0, 30, 59, 60, 90):
+            now = 100.0 + second
+            shortage.note("Too many open files", failures=second)
+    assert [line["failures"] for line in logged] == [0, 60]
+    assert "ulimit" in logged[0]["hint"]

@@ -181,6 +181,24 @@ async def test_what_did_not_reach_the_other_side_is_given_back(
     os.close(client[1])
 
 
+@pytest.mark.parametrize("sends", [False, True])
+async def test_what_the_other_side_said_before_it_closed_is_read(pair: Pair, sends: bool) -> None:
+    here = End(pair[0])
+    pair[1].setblocking(False)
+    send_message(pair[1], Ready())
+    if sends:
+        pair[1].close()
+        # Nobody reads this one, and it is given back.
+        assert here.channel.send(UsedNonce("n"))
+    else:
+        # The other side closes without reading it.
+        assert here.channel.send(UsedNonce("n"))
+        pair[1].close()
+    await until(lambda: here.channel.closed)
+    assert here.received == [(Ready(), -1)]
+    assert here.unsent == [[(UsedNonce("n"), -1)] if sends else []]
+
+
 async def test_a_closed_end_tells_nobody_and_keeps_nothing(
     pair: Pair, client: tuple[socket.socket, int]
 ) -> None:

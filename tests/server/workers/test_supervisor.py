@@ -450,6 +450,22 @@ async def test_an_error_of_a_worker_that_stops_is_the_status(machine: Machine) -
     assert await machine.task == 1
 
 
+async def test_an_error_of_a_worker_that_was_relieved_is_not_the_status(machine: Machine) -> None:
+    reloading = asyncio.create_task(machine.supervisor.reload())
+    for number in (3, 4):
+        await (await machine.workers(number=number))[-1].begin()
+    await reloading
+    with capture_logs() as logged:
+        for each in machine.started[:2]:
+            each.end(1)
+        await until(lambda: len(machine.supervisor.workers) == 2)
+    assert len(said(logged, "worker ended with an error")) == 2
+    machine.supervisor.stop()
+    for each in machine.started[2:]:
+        each.end()
+    assert await machine.task == 0
+
+
 async def test_a_worker_that_goes_by_itself_is_replaced(machine: Machine) -> None:
     machine.started[0].row.state = WorkerState.DRAINING
     await machine.workers(number=3)

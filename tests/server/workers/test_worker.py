@@ -350,15 +350,17 @@ async def test_what_waits_in_the_channel_is_the_backlog(
     await until(lambda: worker.runtime.counters.backlog == 7)
 
 
-async def test_a_connection_that_came_without_its_socket_is_counted(
+async def test_a_connection_that_came_without_its_socket_is_counted_and_logged(
     start_worker: Callable[..., Awaitable[Workshop]],
 ) -> None:
     worker = await start_worker()
     await worker.ready()
     worker.row.sent += 1
-    worker.channel.send(ClientConnection(0, ("192.0.2.1", 40_000)))
-    await until(lambda: worker.row.under_way == 0)
+    with capture_logs() as logged:
+        worker.channel.send(ClientConnection(0, ("192.0.2.1", 40_000)))
+        await until(lambda: worker.row.under_way == 0)
     assert worker.runtime.counters.accept_failures == 1
+    assert [line["event"] for line in logged] == ["no file descriptor left for a connection"]
 
 
 LISTENS = """
