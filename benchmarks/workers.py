@@ -1,7 +1,7 @@
 """How evenly long calls spread over the workers of `serve --workers`, and what reloads cost.
 
     python -m benchmarks.workers [--only spread,reloads] [--calls 200] [--reloads 20]
-                                 [--rate 100] [--live 50] [--seconds 60] [--json FILE]
+                                 [--rate 100] [--live 50] [--seconds 120] [--json FILE]
 
 README.md in this folder says what is measured and how to read it.
 """
@@ -293,6 +293,8 @@ class Benchmark:
             workers.wait_for("a reload", functools.partial(_has_reloaded, workers, number))
             took.append(time.monotonic() - sent)
             self._say(f"reload {number}: {took[-1]:.2f} s")
+            if loading.poll() is not None:
+                self.report.doubts.append(f"the load ended before reload {number} was over")
         try:
             loading.wait(chosen.seconds + 60)
         except subprocess.TimeoutExpired:
@@ -336,7 +338,7 @@ def main() -> int:
     parser.add_argument("--reloads", type=int, default=20)
     parser.add_argument("--rate", type=float, default=100.0, help="calls that begin in a second")
     parser.add_argument("--live", type=int, default=50, help="long calls of the run reloads")
-    parser.add_argument("--seconds", type=a_while, default=60.0, help="of the run reloads")
+    parser.add_argument("--seconds", type=a_while, default=120.0, help="of the run reloads")
     chosen = parser.parse_args()
     if chosen.quick:
         chosen.calls, chosen.reloads, chosen.rate, chosen.live, chosen.seconds = 40, 1, 20, 5, 4.0
