@@ -11,8 +11,9 @@ from mediaserver.cli.application import fail
 from mediaserver.settings import SettingsError, load_settings
 
 
-_MORE_SECONDS: Final = 60.0
-"""Seconds for the start of a new worker beside those that its lifespans may take."""
+_PATIENCE: Final = 3_600.0
+"""Seconds for a reload. The server gives up a worker that starts too slowly, and replies; how many
+workers start, one after the other, may be known to it alone."""
 
 
 def reload_command(
@@ -51,9 +52,7 @@ def reload_command(
         fail(str(error), 2)
     try:
         with AdminClient.of(settings) as client:
-            # They start one after the other. A single process replies at once.
-            seconds = settings.workers * (settings.lifespan_timeout + _MORE_SECONDS)
-            done = client.post("/reload", within=seconds)
+            done = client.post("/reload", within=_PATIENCE)
     except AdminClientError as error:
         fail(str(error))
     typer.echo(done["detail"])
