@@ -38,12 +38,26 @@ class MoveTo:
     """Its name, as in `Runtime.process`."""
 
 
-Elsewhere: TypeAlias = MoveTo
+@dataclass(frozen=True, slots=True)
+class RelayTo:
+    """A process of another machine serves the stream: its bytes are relayed."""
+
+    address: str
+    """The URL of that machine."""
+
+
+Elsewhere: TypeAlias = MoveTo | RelayTo
 """Where a request is served that is not served here."""
 
 
 def elsewhere(
-    query_string: str, *, own: str, reaches: Callable[[str], bool], secret: str, now: float
+    query_string: str,
+    *,
+    own: str,
+    reaches: Callable[[str], bool],
+    secret: str,
+    now: float,
+    address_of: Callable[[str], str | None] = lambda process: None,
 ) -> Elsewhere | None:
     """Return where a request is served; None for here.
 
@@ -56,6 +70,7 @@ def elsewhere(
         reaches: Tells whether another process of this machine lives, even if it takes no new calls.
         secret: Signs the tokens.
         now: Seconds since the epoch.
+        address_of: Returns the URL at which the process of another machine is reached, if it lives.
 
     """
     query = dict(parse_qsl(query_string, keep_blank_values=True))
@@ -65,6 +80,9 @@ def elsewhere(
             process = unseal(token, secret, now).process
         except TokenError:
             return None
-    if process is None or process == own or not reaches(process):
+    if process is None or process == own:
         return None
-    return MoveTo(process)
+    if reaches(process):
+        return MoveTo(process)
+    address = address_of(process)
+    return None if address is None else RelayTo(address)

@@ -38,6 +38,9 @@ class Membership(Protocol):
         Without Redis nothing is taken, and no limit is reached. `settle` must follow.
         """
 
+    def address_of(self, process: str) -> str | None:
+        """Return the URL of the machine of another process, if that is known and lives."""
+
     def settle(self, call_id: str) -> None:
         """Say that the call has a place in this process now, or is turned away."""
 

@@ -23,7 +23,8 @@ class StreamRelay:
 
     Args:
         client: The connection to the client. Reading is paused.
-        sock: This process's end of the pair of sockets to the process that serves the stream.
+        server: This process's end of the pair of sockets to the process that serves the stream, or
+            the connection to another machine. Reading is paused.
         forget: Called with this object once both connections are closed.
         dead_peer_timeout: Seconds for which the client may acknowledge nothing.
 
@@ -32,7 +33,7 @@ class StreamRelay:
     def __init__(
         self,
         client: asyncio.Transport,
-        sock: socket.socket,
+        server: socket.socket | asyncio.Transport,
         forget: Callable[[StreamRelay], object],
         *,
         dead_peer_timeout: float,
@@ -43,9 +44,15 @@ class StreamRelay:
         bound_unsent(client, dead_peer_timeout)
         self._client.transport = client
         client.set_protocol(self._client)
-        sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BYTES)
-        self._joining = asyncio.create_task(self._join(sock), name="relay of a stream")
+        if not isinstance(server, socket.socket):
+            bound_unsent(server, dead_peer_timeout)
+            server.set_protocol(self._server)
+            self._server.connection_made(server)
+            server.resume_reading()
+            return
+        server.setblocking(False)
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BYTES)
+        self._joining = asyncio.create_task(self._join(server), name="relay of a stream")
 
     async def _join(self, sock: socket.socket) -> None:
         loop, server = asyncio.get_running_loop(), self._server

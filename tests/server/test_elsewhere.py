@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediaserver.server.elsewhere import Elsewhere, MoveTo, elsewhere, unique_name
+from mediaserver.server.elsewhere import Elsewhere, MoveTo, RelayTo, elsewhere, unique_name
 from mediaserver.server.trust.tokens import Claims, seal
 
 
@@ -61,3 +61,21 @@ def test_each_start_of_a_server_has_a_name_of_its_own_that_begins_with_the_nodes
     assert first.partition("/")[0] == second.partition("/")[0] == "node1"
     assert first != second
     assert "/" not in unnamed
+
+
+def test_a_stream_of_another_machine_is_relayed_there() -> None:
+    addresses = {"b/1.1": "http://10.0.0.2:8000", OTHER: "http://10.0.0.3:8000"}
+
+    def where(process: str) -> Elsewhere | None:
+        return elsewhere(
+            query(process),
+            own=OWN,
+            reaches=(OTHER,).__contains__,
+            address_of=addresses.get,
+            secret=SECRET,
+            now=0.0,
+        )
+
+    assert where("b/1.1") == RelayTo("http://10.0.0.2:8000")
+    assert where(OTHER) == MoveTo(OTHER)
+    assert where("c/1.1") is None

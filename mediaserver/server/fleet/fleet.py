@@ -163,6 +163,11 @@ class Fleet:
         self.figures.refused[reached] += 1
         return reached
 
+    def address_of(self, process: str) -> str | None:
+        """Return the URL of the machine of another process, if that is known and lives."""
+        about = self.members.get(process)
+        return about.address or None if about and about.machine != self.machine else None
+
     def settle(self, call_id: str) -> None:
         """Say that the call has a place in this process now, or is turned away."""
         self._register.settle(call_id)

@@ -27,6 +27,7 @@ from mediaserver.server.process.moving import Mover
 from mediaserver.server.process.turning_away import TurningAway
 from mediaserver.server.refusals import RefusalLog
 from mediaserver.server.relocation import HandedConnection
+from mediaserver.server.trust.relayed import RELAYED_HEADER
 
 
 _LINGER_SECONDS: Final = 2.0
@@ -36,6 +37,8 @@ _MAX_SERVING: Final = 1_000
 """Number of requests that may be answered at the same time; further ones get 503."""
 
 _PROCESS: Final = f"{PROCESS_PARAMETER}=".encode()
+
+_RELAYED: Final = RELAYED_HEADER.encode()
 
 _PROBES: Final = (b"/healthz", b"/readyz")
 """Answered whatever the number of requests: a probe that fails ends the process and its calls."""
@@ -121,6 +124,8 @@ class HttpConnection(HttpToolsProtocol):
         self._early = b""
         # Whether its requests are served here, whatever process their URLs name.
         self._stays = handed is not None
+        # Whether another node relays it.
+        self._is_marked = False
         # Where there are other processes: the bytes of the request, until its headers are complete,
         # and how many requests begin in them.
         self._kept = b""
@@ -373,6 +378,7 @@ class HttpConnection(HttpToolsProtocol):
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers
         )
         request = Request(path.decode("latin-1"), headers)
+        self._note_relayed(request.path)
         self._early = rest
         self._in_turn(partial(self._open_stream, request))
 
@@ -392,6 +398,8 @@ class HttpConnection(HttpToolsProtocol):
             head = self._request_head(b"GET", "1.1") + self._early
             if self._moves_away(request.path.partition("?")[2], head):
                 return
+        if self._is_relayed_away(request):
+            return
         self.connections.discard(self)
         self._held.discard(self)
         protocol: Any = self.ws_protocol_class(  # type: ignore[call-arg, misc]
@@ -407,6 +415,54 @@ class HttpConnection(HttpToolsProtocol):
         )
         if self._early and not self.transport.is_closing():
             protocol.data_received(self._early)
+
+    def _is_relayed_away(self, request: Request) -> bool:
+        """Begin to relay a stream to the machine that serves it, if that is another one."""
+        mover, client = self._mover, self.client
+        stays = self._stays or self._is_marked
+        if mover is None or not mover.is_in_fleet or stays or client is None:
+            return False
+        address = mover.machine_of(request.path.partition("?")[2])
+        if address is None:
+            return False
+        value = mover.mark_of(client, request.path, secure=self.scheme == "https")
+        self.headers = [each for each in self.headers if each[0] != _RELAYED]
+        self.headers.append((_RELAYED, value.encode()))
+        # What comes meanwhile is kept.
+        self._then = partial(self._open_stream, request)
+        self._serve()
+        self.flow.pause_reading()
+        self._relaying = self.loop.create_task(self._relay(mover, address), name="relaying")
+        return True
+
+    async def _relay(self, mover: Mover, address: str) -> None:
+        """Relay the stream, or serve it here if the other machine is not reached."""
+        machine = await mover.dial(address)
+        opens, self._then = self._then, None
+        if self.transport.is_closing():
+            if machine is not None:
+                machine.abort()
+            return
+        if machine is None:
+            self._stays = True
+            assert opens is not None
+            opens()
+            return
+        self.connections.discard(self)
+        self._held.discard(self)
+        mover.relay(self.transport, machine, self._request_head(b"GET", "1.1") + self._early)
+
+    def _note_relayed(self, path: str) -> None:
+        """Take the client from the node that relays a stream, if one does."""
+        if self._mover is None or not self._mover.is_in_fleet or self._handed is not None:
+            return
+        for name, value in self.headers:
+            if name == _RELAYED:
+                client = self._mover.relayed_client(value.decode("latin-1"), path)
+                if client is not None:
+                    self.client = client.host, client.port
+                    self.scheme = "https" if client.secure else "http"
+                    self._is_marked = True
 
     @property
     def _is_among_several(self) -> bool:

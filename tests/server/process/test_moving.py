@@ -122,8 +122,8 @@ class Pair:
         claims = Claims(CALL_ID, "+1", "+2", expires, process=process)
         return f"{self.first.stream_url}?token={seal(claims, SECRET)}"
 
-    def connect(self, **more: Any) -> Any:
-        return connect(self.url(**more), ssl=self.context, proxy=None)
+    def connect(self, headers: Any = None, **more: Any) -> Any:
+        return connect(self.url(**more), ssl=self.context, proxy=None, additional_headers=headers)
 
     @property
     def handler(self) -> Knows:
@@ -319,6 +319,114 @@ async def test_a_refusal_reaches_the_client(pair: Pair) -> None:
         async with pair.connect():
             pass
     await until(lambda: not pair.first.runtime.relays)
+
+
+# Streams of another machine
+
+
+class Machines:
+    """Two servers of a fleet that do not share a machine."""
+
+    def __init__(self, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.pair = pair
+        self.addresses = {"3f9a/2.1": pair.second.url}
+        for served in (pair.first, pair.second):
+            served.runtime.relocation = None
+            served.runtime.fleet = cast(Any, self)
+        monkeypatch.setattr("mediaserver.server.process.moving._tls", lambda: pair.context)
+
+    def address_of(self, process: str) -> str | None:
+        return self.addresses.get(process)
+
+    def entered(self, call: Any) -> None: ...
+
+    def left(self, call: Any) -> None: ...
+
+
+@pytest.fixture
+def machines(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Machines:
+    return Machines(pair, monkeypatch)
+
+
+@pytest.mark.each_loop
+async def test_a_stream_is_relayed_to_the_machine_that_prepared_its_call(
+    pair: Pair, machines: Machines
+) -> None:
+    async with pair.connect() as websocket:
+        await websocket.send(START)
+        await pair.started()
+        assert pair.handler.prepared == CALL_ID
+        assert pair.stream_is_at_the_second
+        assert pair.first.runtime.counters.connections_moved == 1
+        for number in range(50):
+            await websocket.send(media(number))
+        await until(lambda: len(pair.handler.heard) == 50)
+        assert pair.handler.heard == list(range(50))
+        await (await websocket.ping())
+    await until(lambda: not pair.second.runtime.calls and not pair.first.runtime.relays)
+
+
+async def test_the_other_machine_knows_the_client(pair: Pair, machines: Machines) -> None:
+    seen = []
+    for served in (pair.first, pair.second):
+        served.runtime.verifiers = [lambda request: seen.append(request)]
+    async with pair.connect() as websocket:
+        await websocket.send(START)
+        await pair.started()
+    (request,) = seen
+    assert request.client_host == "127.0.0.1"
+    assert request.secure is (pair.context is not None)
+
+
+async def test_a_stream_is_served_here_if_the_other_machine_is_not_reached(
+    pair: Pair, machines: Machines
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        machines.addresses["3f9a/2.1"] = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        async with pair.connect() as websocket:
+            await websocket.send(START)
+            await websocket.send(media(7))
+            await until(lambda: Knows.used and pair.handler.heard == [7])
+            assert len(pair.first.runtime.calls) == 1
+            assert not pair.first.runtime.relays
+
+
+async def test_a_stream_is_relayed_once(pair: Pair, machines: Machines) -> None:
+    """Each takes the other for the machine that prepared the call."""
+    pair.first.runtime.process, pair.second.runtime.process = "a", "b"
+    back = Machines.__new__(Machines)
+    back.addresses = {"3f9a/2.1": pair.first.url}
+    pair.second.runtime.fleet = cast(Any, back)
+    async with pair.connect() as websocket:
+        await websocket.send(START)
+        await pair.started()
+        assert pair.stream_is_at_the_second
+        assert pair.second.runtime.counters.connections_moved == 0
+
+
+async def test_a_client_cannot_mark_its_stream(pair: Pair, machines: Machines) -> None:
+    async with pair.connect(headers={"X-Mediaserver-Relayed": "e30.e30"}) as websocket:
+        await websocket.send(START)
+        await pair.started()
+        assert pair.stream_is_at_the_second
+
+
+async def test_a_client_that_leaves_meanwhile_leaves_nothing(
+    pair: Pair, machines: Machines
+) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", pair.first.port, ssl=pair.context)
+    path = pair.url().partition(str(pair.first.port))[2]
+    writer.write(
+        (
+            f"GET {path} HTTP/1.1\r\nHost: media.test\r\nConnection: Upgrade\r\n"
+            "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            f"Sec-WebSocket-Key: {base64.b64encode(bytes(16)).decode()}\r\n\r\n"
+        ).encode()
+    )
+    writer.transport.abort()
+    await until(lambda: not pair.first.daemon.server_state.connections)
+    await until(lambda: not pair.first.runtime.relays and not pair.second.runtime.calls)
 
 
 # Webhooks of calls that a process has dialled
