@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from audiocodecs import Samples
-from mediaserver import Stream, Turn
+from mediaserver import Stream, StreamReport, Turn
 from mediaserver.agents import VoiceAgent
 from mediaserver.agents.services import Text, Transcript
 from mediaserver.agents.turns import LevelDetector
@@ -134,4 +135,19 @@ def converse(
         stt=stt,
         llm=llm,
         tts=tts,
+    )
+
+
+def earlier_stream(*turns: Turn) -> StreamReport:
+    """Return the report of a stream of the same call that was lost."""
+    return StreamReport(
+        call_id="1",
+        stream_id="1",
+        caller=None,
+        called=None,
+        path="/stream",
+        started_at=datetime.now(UTC),
+        seconds=10.0,
+        end_reason="the connection was lost",
+        turns=turns,
     )

@@ -64,6 +64,9 @@ class Agent(Configured, Handler, ABC):
     """The instructions for the model."""
     greeting: str | None = None
     """The first words of the agent; None lets the caller speak first."""
+    resumption: str | None = "Sorry, the line was interrupted. Please go on."
+    """Said in place of the greeting if an earlier stream of the call was lost (`Stream.previous`);
+    None says nothing. The conversation then begins with the turns that are known of it."""
     tools: Sequence[Callable[..., Any]] = ()
     """Functions that the model may use, besides the methods that are marked with `tool`."""
     transfers: Mapping[str, str] = {}
@@ -283,6 +286,8 @@ class Agent(Configured, Handler, ABC):
         """Converse until the stream ends."""
         self.stream = stream
         self._started_at = stream.clock()
+        if stream.previous is not None:
+            self.conversation.recall(stream.previous.turns)
         detector = self._detector or await self._make_detector()
         self.listener = Listener(
             stream,
@@ -312,12 +317,16 @@ class Agent(Configured, Handler, ABC):
                 await self.close()
 
     async def on_start(self) -> None:
-        """Greet, unless the caller has spoken first; return when the greeting was heard."""
+        """Greet, unless the caller has spoken first; return when the greeting was heard.
+
+        If an earlier stream of the call was lost, the agent says `resumption` instead.
+        """
         await asyncio.wait([self.start(self._open(), "opens")])
         tasks: list[asyncio.Task[None]] = []
         dialogue = self.dialogue
-        if self.greeting is not None and dialogue.current is None and dialogue.owed is None:
-            greeting = self._greet(self.greeting)
+        words = self.greeting if self.stream.previous is None else self.resumption
+        if words is not None and dialogue.current is None and dialogue.owed is None:
+            greeting = self._greet(words)
             if greeting in self._running:
                 tasks.append(self._running[greeting])
         # The greeting comes first.
@@ -423,7 +432,8 @@ class Agent(Configured, Handler, ABC):
                 and not self.dialogue.hearing
             ):
                 # Otherwise the agent would be silent, and the caller would not know why.
-                if self.greeting is not None and not self.conversation.messages:
+                unheard = self.stream.previous is None and not self.conversation.messages
+                if self.greeting is not None and unheard:
                     self._greet(self.greeting)
                 else:
                     self._answer(INAUDIBLE, utterance, self.respond)

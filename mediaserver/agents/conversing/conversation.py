@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, Literal
 
 from mediaserver.agents.services import Message, Text, ToolCall, ToolResult
+from mediaserver.call import Turn
 
 
 RUNNING = "It was begun, and is not done yet. Its result is not known."
@@ -70,6 +71,14 @@ class Conversation:
     def add(self, message: Message) -> None:
         """Add a message."""
         self._entries.append(message)
+
+    def recall(self, turns: Iterable[Turn]) -> None:
+        """Add what both sides said in an earlier stream of the call. Tool calls are not known."""
+        for turn in turns:
+            if turn.caller:
+                self.hear(turn.caller)
+            if turn.agent:
+                self.add(Text("assistant", turn.agent))
 
     def hear(self, text: str) -> None:
         """Add what the caller said.

@@ -11,6 +11,7 @@ from mediaserver.agents.conversing.call_tasks import CallTasks
 from mediaserver.agents.conversing.conversation import Conversation
 from mediaserver.agents.conversing.served import broken
 from mediaserver.agents.services import (
+    Message,
     RealtimeEvent,
     RealtimeModel,
     RealtimeSession,
@@ -76,6 +77,7 @@ class KeptSession:
         # What the current session was opened with, and told since.
         self._format: AudioFormat = MULAW_8K
         self._told: tuple[str, Sequence[ToolSpec]] = ("", ())
+        self._messages: list[Message] = []
 
     async def prepare(self, format: AudioFormat) -> None:
         """Open a session before the stream has started, for the `format` that it will likely have.
@@ -92,7 +94,8 @@ class KeptSession:
     async def open(self, tasks: CallTasks, format: AudioFormat) -> None:
         """Begin to take what the model says, as the stream has started in `format`.
 
-        A session that was opened for another format or prompt is replaced, if it cannot be updated.
+        A session that was opened for another format, or with another conversation, is replaced;
+        one that was opened for another prompt as well, if it cannot be updated.
 
         Raises:
             ServiceError: no session could be opened.
@@ -102,8 +105,10 @@ class KeptSession:
         async with self._lock:
             self._tasks = tasks
             session = self.current
-            fits = self._format is format and (
-                not self._has_changed or isinstance(session, Updatable)
+            fits = (
+                self._format is format
+                and self._messages == self._conversation.messages
+                and (not self._has_changed or isinstance(session, Updatable))
             )
             self._format = format
             if session is not None and fits:
@@ -172,12 +177,13 @@ class KeptSession:
                 break
             self._connecting()
             prompt, tools = self._told = self._instructions()
+            self._messages = self._conversation.messages
             try:
                 return await self._model.connect(
                     prompt=prompt,
                     tools=tools,
                     format=self._format,
-                    conversation=self._conversation.messages,
+                    conversation=self._messages,
                 )
             except ServiceError as error:
                 self._refusal = error

@@ -16,6 +16,7 @@ from mediaserver.call import StreamEndedError
 from mediaserver.handler import HandlerError
 from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.routes import Route, Routes
+from mediaserver.stream import Stream
 from mediaserver.testing import JoinedCall, run_virtual
 from mediaserver.testing.realtime import ScriptedRealtime
 from mediaserver.testing.services import (
@@ -27,7 +28,7 @@ from mediaserver.testing.services import (
 )
 from mediaserver.testing.virtual_time import VirtualTimeLoop
 from tests.agents.both_tracks import call_with_both_tracks
-from tests.agents.scripted_call import Scripted, caller, converse, voice
+from tests.agents.scripted_call import Scripted, caller, converse, earlier_stream, voice
 
 
 ANSWER = AnswerRequest(call_id="1", caller="+14155550111", called="+14155550100")
@@ -706,3 +707,43 @@ def test_who_hangs_up_in_the_middle_has_heard_no_more() -> None:
     assert call.turns[0].interrupted
     assert len(call.said[0][1].split()) == pytest.approx(2.5, abs=1)
     assert call.agent.stopped is not None
+
+
+# A call whose earlier stream was lost.
+
+
+class Resumed(Scripted):
+    """Has lost the stream in which these turns were."""
+
+    known: tuple[Turn, ...] = (Turn(number=1, caller="A car?", agent="It comes at"),)
+
+    async def __call__(self, stream: Stream) -> None:
+        stream.previous = earlier_stream(*self.known)
+        await super().__call__(stream)
+
+
+def test_an_agent_that_comes_back_says_so_and_knows_what_was_said() -> None:
+    call = converse(
+        caller(3.0, voice(1.0), 8.0),
+        kind=Resumed,
+        hears=["At what time?"],
+        answers=["At ten."],
+        greeting="Hello there.",
+        resumption="We were cut off.",
+    )
+    assert call.said == [
+        ("user", "A car?"),
+        ("assistant", "It comes at We were cut off."),
+        ("user", "At what time?"),
+        ("assistant", "At ten."),
+    ]
+
+
+def test_an_agent_that_comes_back_may_say_nothing() -> None:
+    call = converse(caller(2.0), kind=Resumed, greeting="Hello there.", resumption=None)
+    assert call.said == [("user", "A car?"), ("assistant", "It comes at")]
+
+
+def test_an_agent_that_was_not_greeting_says_that_it_comes_back() -> None:
+    call = converse(caller(3.0), kind=type("Unknowing", (Resumed,), {"known": ()}))
+    assert call.said == [("assistant", VoiceAgent.resumption)]

@@ -4,6 +4,7 @@ import pytest
 
 from mediaserver.agents import Conversation
 from mediaserver.agents.services import Text, ToolCall, ToolResult
+from mediaserver.call import Turn
 
 
 CALL = ToolCall("a", "look", "{}")
@@ -101,3 +102,15 @@ def test_the_messages_are_a_copy() -> None:
     conversation.hear("Hello?")
     conversation.messages.clear()
     assert len(conversation.messages) == 1
+
+
+def test_an_earlier_stream_is_recalled_without_empty_words() -> None:
+    conversation = Conversation()
+    turns = [Turn(number=0, agent="Hello."), Turn(number=1, caller="A car?", agent="It comes.")]
+    conversation.recall([*turns, Turn(number=2, caller="When?"), Turn(number=3)])
+    assert conversation.messages == [
+        Text("assistant", "Hello."),
+        Text("user", "A car?"),
+        Text("assistant", "It comes."),
+        Text("user", "When?"),
+    ]

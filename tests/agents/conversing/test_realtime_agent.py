@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from audiocodecs import L16_16K, MULAW_8K, AudioFormat, Samples
-from mediaserver import Frame, Turn
+from mediaserver import Frame, Stream, Turn
 from mediaserver.agents.conversing.realtime_agent import RealtimeAgent
 from mediaserver.agents.conversing.tools import tool
 from mediaserver.agents.services import (
@@ -26,6 +26,7 @@ from mediaserver.testing import JoinedCall, joined, run_virtual
 from mediaserver.testing.openai.realtime import CallTool, OpenAIRealtimeServer, RealtimeAnswer
 from mediaserver.testing.realtime import ScriptedRealtime, ScriptedSession
 from mediaserver.testing.services import Fault, Timing
+from tests.agents.scripted_call import earlier_stream
 
 
 LONG = "the red dog ran to the big black gate and sat down in the sun"
@@ -1453,3 +1454,14 @@ def test_a_question_that_was_interrupted_while_the_session_was_replaced_is_heard
     assert agent.turns[-1].agent == "Fine."
     (turn,) = model.session.turns
     assert turn > 2.2
+
+
+def test_an_agent_that_comes_back_tells_the_model_what_was_said_before() -> None:
+    class Resumed(Talking):
+        async def __call__(self, stream: Stream) -> None:
+            stream.previous = earlier_stream(Turn(number=1, caller="A car?", agent="It comes."))
+            await super().__call__(stream)
+
+    model = ScriptedRealtime()
+    converse(agent_with(model, Resumed, resumption="Sorry."), listen, answer=ANSWER)
+    assert texts_of(model.session.conversation) == [("user", "A car?"), ("assistant", "It comes.")]
