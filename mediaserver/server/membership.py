@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from mediaserver.server.handshake import AcceptedStream
+from mediaserver.server.kept_streams import KeptStream
 from mediaserver.telemetry.metrics import FleetFigures
 
 
@@ -43,6 +44,9 @@ class Membership(Protocol):
 
     def settle(self, call_id: str) -> None:
         """Say that the call has a place in this process now, or is turned away."""
+
+    async def recall(self, call_id: str) -> KeptStream | None:
+        """Return what is kept of the latest stream of a call, if anything is known."""
 
     def entered(self, call: MemberCall) -> None:
         """Take note of a stream."""

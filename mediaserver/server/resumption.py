@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -27,6 +26,7 @@ from mediaserver.server.answer import (
     claimed,
     decided,
 )
+from mediaserver.server.kept_streams import report_of_gone
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.trust.tokens import ResumeClaims, TokenError, unseal_resume
 
@@ -74,7 +74,7 @@ async def resume(
         previous = await _lost_here(runtime, call_id)
     else:
         # A request comes to the process that it names for as long as that lives.
-        previous = _of_gone(claims, request, now)
+        previous = await _of_gone(runtime, claims, request, now)
     if previous is None:
         return WebhookReply(Response(after_stream(claims.on_end)).to_xml(), "finished")
     again = claims.resumed and now - claims.issued < SHORTEST_RESUMED
@@ -108,14 +108,20 @@ async def _lost_here(runtime: Runtime, call_id: str) -> StreamReport | None:
     return None if None in reports else reports[-1]
 
 
-def _of_gone(claims: ResumeClaims, request: AnswerRequest, now: float) -> StreamReport:
-    return StreamReport(
+async def _of_gone(
+    runtime: Runtime, claims: ResumeClaims, request: AnswerRequest, now: float
+) -> StreamReport | None:
+    """Return what is known of another process's stream; None if it has ended as it should."""
+    kept = None if runtime.fleet is None else await runtime.fleet.recall(claims.call_id)
+    if kept is not None and kept.wanted:
+        return None
+    return report_of_gone(
+        kept,
         call_id=claims.call_id,
-        stream_id="",
         caller=request.caller,
         called=request.called,
         path=claims.path,
-        started_at=datetime.fromtimestamp(claims.issued, UTC),
-        seconds=max(0.0, now - claims.issued),
+        answered=claims.issued,
+        now=now,
         end_reason=GONE,
     )

@@ -1,6 +1,6 @@
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
@@ -8,12 +8,14 @@ from xml.etree.ElementTree import Element
 import pytest
 
 from mediaserver.agents import Echo
+from mediaserver.call import Turn
 from mediaserver.handler import Handler
 from mediaserver.plivo.callbacks import AnswerRequest, HangupRequest
 from mediaserver.plivo.stream_options import StreamOptions
 from mediaserver.routes import Route
 from mediaserver.server.answer import AnswerError, WebhookReply, answer, decided
 from mediaserver.server.elsewhere import MoveTo, elsewhere
+from mediaserver.server.kept_streams import KeptStream
 from mediaserver.server.resumption import GONE, SHORTEST_RESUMED, resume
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.trust.tokens import unseal_resume
@@ -121,6 +123,40 @@ async def test_a_call_whose_process_is_gone_gets_a_stream_and_its_handler_is_tol
     assert (previous.caller, previous.called) == ("+14155550100", "+14155550199")
     assert previous.started_at.timestamp() == pytest.approx(NOW, abs=0.1)
     assert previous.seconds == pytest.approx(2)
+
+
+class Fleet:
+    """Recalls one stream."""
+
+    def __init__(self, kept: KeptStream | None) -> None:
+        self._kept = kept
+
+    async def recall(self, call_id: str) -> KeptStream | None:
+        return self._kept
+
+    async def claim(self, call_id: str, route: str, route_limit: int | None) -> None:
+        pass
+
+    def settle(self, call_id: str) -> None:
+        pass
+
+
+async def test_what_the_fleet_has_kept_of_a_stream_is_told(make: Callable[..., Any]) -> None:
+    token, heir = answered(await make()), await make()
+    turn = Turn(number=1, caller="A car?", agent="It comes.")
+    heir.fleet = cast(Any, Fleet(KeptStream("stream-1", (turn,))))
+    assert (await resumed(heir, token)).kind == "resumed"
+    previous = heir.lost_streams.previous(CALL_ID)
+    assert previous is not None
+    assert (previous.stream_id, previous.turns) == ("stream-1", (turn,))
+
+
+async def test_a_call_that_the_fleet_knows_to_have_ended_as_it_should_hangs_up(
+    make: Callable[..., Any],
+) -> None:
+    token, heir = answered(await make()), await make()
+    heir.fleet = cast(Any, Fleet(KeptStream("stream-1", wanted=True)))
+    assert parts(await resumed(heir, token)) == [("Hangup", None)]
 
 
 async def test_the_handler_of_a_resumed_call_is_prepared(make: Callable[..., Any]) -> None:

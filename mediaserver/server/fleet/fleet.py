@@ -24,6 +24,7 @@ from mediaserver.server.fleet.members import AboutMember, about_member, known_me
 from mediaserver.server.fleet.notes import LostMember
 from mediaserver.server.fleet.register import Register
 from mediaserver.server.fleet.store import FleetStore, FleetUnavailableError
+from mediaserver.server.kept_streams import KeptStream
 from mediaserver.server.membership import MemberCall
 from mediaserver.server.neighbours import Neighbours, ToldWebhook, kind_and_fields, told_webhook
 from mediaserver.server.runtime import Runtime
@@ -35,6 +36,8 @@ BEAT_SECONDS: Final = 2.0
 """Seconds between two beats."""
 _TRIAL_SECONDS: Final = 0.5
 """Seconds between two attempts while Redis does not answer."""
+_KEEP_SECONDS: Final = 1.0
+"""Seconds between two looks at what calls have said."""
 _CLAIM_SECONDS: Final = 0.3
 """Seconds that `/answer` waits for Redis."""
 _LATER: Final = 10_000
@@ -111,6 +114,8 @@ class Fleet:
         self.machine = machine or runtime.process
         self._host = socket.gethostname()
         self._register = Register()
+        # What Redis has of the streams of this member, by call.
+        self._kept: dict[str, KeptStream] = {}
         self._later: asyncio.Queue[Callable[[], Awaitable[object]]] = asyncio.Queue(_LATER)
 
     # Membership
@@ -124,6 +129,7 @@ class Fleet:
                 ("beats", self._beat_again()),
                 ("mail", self.mail.listen()),
                 ("requests", self._do_later()),
+                ("streams", self._keep_again()),
             )
         ]
         try:
@@ -181,8 +187,49 @@ class Fleet:
 
     def left(self, call: MemberCall) -> None:
         """Give the places of a call back that is over."""
-        if not self._has(call.call_id):
-            self._release(call.call_id)
+        call_id = call.call_id
+        if not self._has(call_id):
+            self._release(call_id)
+        kept = self._kept.pop(call_id, None)
+        if kept is not None and self._runtime.lost_streams.previous(call_id) is None:
+            ended = KeptStream(kept.stream_id, wanted=True).to_bytes()
+            self._do(partial(self.store.keep_streams, {call_id: ended}))
+
+    async def recall(self, call_id: str) -> KeptStream | None:
+        """Return what is kept of the latest stream of a call, if anything is known."""
+        try:
+            kept = await self.store.kept_stream(call_id)
+        except FleetUnavailableError:
+            return None
+        return None if kept is None else KeptStream.read(kept)
+
+    # Streams, for calls that are resumed
+
+    async def keep(self) -> None:
+        """Keep what the calls of this member have said since the last time."""
+        changed: dict[str, KeptStream] = {}
+        for call in self._runtime.calls:
+            if call.stream is not None and not call.session.ended:
+                kept = KeptStream.of(call.stream)
+                if self._kept.get(call.call_id) != kept:
+                    changed[call.call_id] = kept
+        if not changed:
+            return
+        # First, so that the end of a call that ends meanwhile is kept as well.
+        self._kept.update(changed)
+        try:
+            await self.store.keep_streams(
+                {call_id: kept.to_bytes() for call_id, kept in changed.items()}
+            )
+        except FleetUnavailableError:
+            for call_id, unkept in changed.items():
+                if self._kept.get(call_id) == unkept:
+                    self._kept[call_id] = KeptStream("")
+
+    async def _keep_again(self) -> None:
+        while self._runtime.settings.resume_calls:
+            await self.keep()
+            await asyncio.sleep(_KEEP_SECONDS)
 
     # Neighbours
 

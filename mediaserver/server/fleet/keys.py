@@ -49,6 +49,10 @@ class FleetKeys:
         """Return the name of a text: the member that a call was lost with."""
         return f"{self.start}lost:{call}"
 
+    def stream(self, call: str) -> str:
+        """Return the name of a text: what is kept of the latest stream of a call."""
+        return f"{self.start}stream:{call}"
+
     def nonce(self, nonce: str) -> str:
         """Return the name of a text: the member whose stream was opened with a signature."""
         # As long as the client likes.

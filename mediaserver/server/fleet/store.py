@@ -30,6 +30,8 @@ REQUEST_SECONDS: Final = 0.5
 """Seconds within which Redis must answer."""
 LOST_SECONDS: Final = 7.0
 """Seconds without a beat, by the clock of Redis, after which a member is lost."""
+_KEPT_STREAM_SECONDS: Final = 3_600
+"""Seconds for which a stream is kept after its last turn."""
 _LOST_CALL_SECONDS: Final = 3_600
 """Seconds for which it is remembered that a call was lost."""
 NONCE_SECONDS: Final = 3_600
@@ -180,6 +182,18 @@ class FleetStore:
     async def lost_with(self, call: str) -> str | None:
         """Return the member that a call was lost with, within the last hour."""
         return _text(await self._ask(lambda: self._redis.get(self.keys.lost(call))))
+
+    async def keep_streams(self, streams: Mapping[str, bytes]) -> None:
+        """Keep what is known of the streams of calls, for an hour, in one trip."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for call, kept in streams.items():
+            pipeline.set(self.keys.stream(call), kept, ex=_KEPT_STREAM_SECONDS)
+        await self._ask(pipeline.execute)
+
+    async def kept_stream(self, call: str) -> bytes | None:
+        """Return what is kept of the stream of a call."""
+        kept = await self._ask(lambda: self._redis.get(self.keys.stream(call)))
+        return kept if isinstance(kept, bytes) else None
 
     async def use_nonce(self, nonce: str) -> bool:
         """Note that a stream was opened with a signature; False if another member has done so."""

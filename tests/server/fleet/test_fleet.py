@@ -3,10 +3,13 @@ from typing import Any
 
 import pytest
 
+from mediaserver.call import Turn
 from mediaserver.plivo.callbacks import AnswerRequest, HangupRequest, StreamStatusRequest
 from mediaserver.routes import Route
 from mediaserver.server.answer import claimed
 from tests.server.admin.live import Live, hold
+from tests.server.fleet.conftest import PrivateRedis
+from tests.server.test_server_call import CALL_ID, STREAM_ID, enter
 from tests.server.until import until
 
 
@@ -189,3 +192,54 @@ async def test_answer_hardly_waits_for_a_redis_that_is_cut_off(
     assert await answer(one, "call-4") == "stream"
     assert one.fleet.figures.failures == failures, "Redis is not asked"
     private_redis.thaw()
+
+
+# Calls that are resumed
+
+
+async def test_another_node_recalls_what_was_said_and_then_that_the_call_ended_as_it_should(
+    start_node: Any,
+) -> None:
+    first, second = await start_node("a", resume_calls=1), await start_node("b", resume_calls=1)
+    link = enter(first.runtime)
+    assert await second.fleet.recall(CALL_ID) is None
+    turn = Turn(number=1, caller="A car?", agent="It comes.")
+    link.call.session.report_turn(turn)
+    await first.fleet.keep()
+    kept = await second.fleet.recall(CALL_ID)
+    assert kept is not None
+    assert (kept.stream_id, kept.turns, kept.wanted) == (STREAM_ID, (turn,), False)
+    link.call.closing("the stream was stopped")
+    link.call.lost("")
+    await until(lambda: not first.runtime.calls)
+    await done(first)
+    ended = await second.fleet.recall(CALL_ID)
+    assert ended is not None
+    assert (ended.turns, ended.wanted) == ((), True)
+
+
+async def test_what_was_said_in_a_stream_that_was_lost_stays_known(start_node: Any) -> None:
+    node = await start_node("a", resume_calls=1, reconnect_seconds=0)
+    link = enter(node.runtime)
+    await node.fleet.keep()
+    link.call.lost("the connection was lost")
+    await until(lambda: not node.runtime.calls)
+    await done(node)
+    kept = await node.fleet.recall(CALL_ID)
+    assert kept is not None
+    assert not kept.wanted
+
+
+async def test_without_redis_nothing_is_recalled_and_what_was_said_is_kept_later(
+    start_node: Any, private_redis: PrivateRedis
+) -> None:
+    node = await start_node("a", resume_calls=1)
+    enter(node.runtime)
+    private_redis.kill()
+    await node.fleet.keep()
+    assert await node.fleet.recall(CALL_ID) is None
+    private_redis.start()
+    await until(lambda: node.fleet.store.breaker.allows(trial=True))
+    await node.fleet.beat()
+    await node.fleet.keep()
+    assert await node.fleet.recall(CALL_ID) is not None
