@@ -130,6 +130,11 @@ class Admission:
         self.look()
         return self._reservations.routes
 
+    def keeps(self, call_id: str) -> bool:
+        """Tell whether this process keeps a place for a call."""
+        self.look()
+        return self._reservations.keeps(call_id)
+
     @property
     def hold_seconds(self) -> float:
         """For how long a place is kept for a call at present."""

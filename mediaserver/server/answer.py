@@ -94,7 +94,7 @@ def answer(
     limit = runtime.route_limits.of(route)
     if (
         limit is not None
-        and call_id not in runtime.admission.reserved_routes
+        and not runtime.admission.keeps(call_id)
         and runtime.calls_of(route) >= limit
     ):
         return turned_away(runtime, call_id, f"{limit} at {route.label}")

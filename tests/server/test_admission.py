@@ -337,3 +337,14 @@ def test_processes_behind_a_proxy_answer_nearly_all_calls(
         event()
     assert outcomes["served"] >= 440
     assert outcomes["cut"] == 0
+
+
+def test_the_routes_of_reserved_calls_are_known() -> None:
+    admission = Admission(1)
+    assert admission.may_reserve("call-1")
+    assert admission.reserve("call-1", "/sales")
+    assert admission.reserved_routes == {"call-1": "/sales"}
+    assert admission.keeps("call-1")
+    assert admission.may_reserve("call-1")
+    assert not admission.keeps("call-2")
+    assert not admission.may_reserve("call-2")

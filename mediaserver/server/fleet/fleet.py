@@ -307,7 +307,7 @@ class Fleet:
 
     def _has(self, call_id: str) -> bool:
         runtime = self._runtime
-        return call_id in runtime.admission.reserved_routes or any(
+        return runtime.admission.keeps(call_id) or any(
             call.call_id == call_id for call in runtime.calls
         )
 

@@ -16,7 +16,7 @@ from mediaserver.server.fleet.store import FleetStore, FleetUnavailableError
 from mediaserver.settings import Settings
 
 
-_LOOK_SECONDS: Final = 2.0
+_LOOK_SECONDS: Final = 0.5
 
 
 class FleetObserver:
