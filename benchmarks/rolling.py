@@ -508,8 +508,8 @@ class Benchmark:
         try:
             for _ in range(chosen.endless if name in ("restart", "workers") else 0):
                 callers.begin(endless=True)
-            await callers.arrive(min(25.0, chosen.calls), chosen.calls)
             arriving = asyncio.create_task(callers.arrive(rate))
+            await callers.arrive(min(25.0, chosen.calls), chosen.calls)
             await asyncio.sleep(chosen.pause)
             match name:
                 case "restart":
