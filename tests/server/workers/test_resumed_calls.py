@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mediaserver.sandbox import Misbehaviour
 from mediaserver.sandbox.audio.handset import Handset
 from mediaserver.sandbox.calls.plan import CallPlan
 from mediaserver.sandbox.people.person import Person
@@ -59,13 +60,16 @@ class Workers:
             self.process.wait_for("ready")
 
     async def call(
-        self, caller: Callable[[Handset], Awaitable[None]], path: str = "/stays"
+        self,
+        caller: Callable[[Handset], Awaitable[None]],
+        path: str = "/stays",
+        misbehaviour: Misbehaviour | None = None,
     ) -> None:
         """Have somebody call."""
         await asyncio.to_thread(self._told.write_text, "")
         plan = CallPlan(Target(f"{self.url}/answer?path={path}"))
         async with Sandbox(SandboxOptions()) as sandbox:
-            person = Person(caller, ring=0)
+            person = Person(caller, ring=0, misbehaviour=misbehaviour or Misbehaviour())
             call = await sandbox.exchange.dial_in("+14155550100", person=person, plan=plan)
             await call.wait_ended()
 
@@ -112,3 +116,15 @@ async def test_a_call_whose_handler_hangs_up_is_not_resumed(workers: Workers) ->
 
     await workers.call(caller, "/leaves")
     assert len(await workers.told()) == 1
+
+
+async def test_a_call_whose_connection_breaks_again_and_again_ends_with_the_busy_message(
+    workers: Workers,
+) -> None:
+    async def caller(handset: Handset) -> None:
+        await handset.wait_ended()
+
+    await workers.call(caller, misbehaviour=Misbehaviour.parse("drop@1"))
+    first, second = await workers.told()
+    assert first[1] == "-"
+    assert second[1].startswith("the_connection_was_lost")
