@@ -400,7 +400,7 @@ def exposed_metrics() -> Any:
     counters.connections_dropped = Counter(x=1)
     counters.ended.count("x", "stop", 1.0)
     counters.certificate_expires = 1.0
-    workers = exposition_of(crew_metrics(1, Counter(x=1), Counter(x=1))).decode()
+    workers = exposition_of(crew_metrics(1, Counter(x=1), Counter(x=1), 1)).decode()
     families = text_string_to_metric_families(exposition(source).decode() + workers)
     return {sample.name for family in families for sample in family.samples}
 

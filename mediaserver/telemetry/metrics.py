@@ -173,7 +173,10 @@ def collected(source: Source) -> Iterator[Metric]:
 
 
 def crew_metrics(
-    workers: int, deaths: Mapping[str, float], reloads: Mapping[str, float]
+    workers: int,
+    deaths: Mapping[str, float],
+    reloads: Mapping[str, float],
+    accept_failures: int,
 ) -> Iterator[Metric]:
     """Yield the metrics of a supervisor.
 
@@ -181,12 +184,22 @@ def crew_metrics(
         workers: Workers that live.
         deaths: Those that died unasked, by cause.
         reloads: Reloads, by outcome.
+        accept_failures: Connections that it could not accept; the workers count their own.
 
     """
     yield _gauge("workers", "Worker processes that live.", workers)
     yield _by("worker_deaths", "Workers that died unasked, by cause.", "cause", deaths)
     yield _by("reloads", "Reloads, by outcome.", "outcome", reloads)
+    yield _accept_failures(accept_failures)
     yield from _PROCESS.collect()
+
+
+def _accept_failures(number: int) -> Metric:
+    return _counter(
+        "accept_failures",
+        "Connections that could not be accepted for lack of file descriptors.",
+        number,
+    )
 
 
 def exposition_of(metrics: Iterable[Metric]) -> bytes:
@@ -262,11 +275,7 @@ class ServerCollector:
             "Streams and webhooks that were brought to the process of their call.",
             counters.connections_moved,
         )
-        yield _counter(
-            "accept_failures",
-            "Connections that could not be accepted for lack of file descriptors.",
-            counters.accept_failures,
-        )
+        yield _accept_failures(counters.accept_failures)
         yield _counter("tls_failures", "TLS handshakes that failed.", counters.tls_failures)
         yield _by(
             "connections_dropped",

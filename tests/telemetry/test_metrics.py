@@ -138,7 +138,7 @@ def test_figures_of_the_process_are_shown() -> None:
 
 
 def test_a_supervisor_counts_its_workers() -> None:
-    shown = samples(exposition_of(crew_metrics(2, {"signal 9": 3}, {"done": 4})))
+    shown = samples(exposition_of(crew_metrics(2, {"signal 9": 3}, {"done": 4}, 0)))
     assert shown["mediaserver_workers",] == 2
     assert shown["mediaserver_worker_deaths_total", "signal 9"] == 3
     assert shown["mediaserver_reloads_total", "done"] == 4

@@ -74,6 +74,11 @@ class AskedCrew(Protocol):
     machine: str
     deaths: Counter[str]
     reloads: Counter[str]
+    calls_limit: int
+
+    @property
+    def accept_failures(self) -> int:
+        """Connections for which the supervisor had no descriptor."""
 
     @property
     def stopping(self) -> bool:
@@ -107,13 +112,11 @@ class CrewCalls:
 
     Args:
         crew: the workers.
-        calls_limit: most calls of the machine.
 
     """
 
-    def __init__(self, crew: AskedCrew, calls_limit: int) -> None:
+    def __init__(self, crew: AskedCrew) -> None:
         self._crew = crew
-        self._calls_limit = calls_limit
         self._metrics = MergedMetrics()
         self._known: set[str] = set()
 
@@ -153,7 +156,9 @@ class CrewCalls:
         """Return the metrics of all workers, and of the supervisor, in Prometheus's text format."""
         await self.look()
         crew = self._crew
-        own = crew_metrics(len(list(crew.living())), crew.deaths, crew.reloads)
+        own = crew_metrics(
+            len(list(crew.living())), crew.deaths, crew.reloads, crew.accept_failures
+        )
         self._metrics.keep(_SUPERVISOR, families_of(own))
         return self._metrics.exposition()
 
@@ -212,7 +217,7 @@ class CrewCalls:
                 node=self._crew.machine,
                 state="draining" if self._crew.stopping else "ready" if serving else "starting",
                 calls=sum(each.calls for each in living),
-                calls_limit=self._calls_limit,
+                calls_limit=self._crew.calls_limit,
                 workers=len(living),
                 self=True,
             )

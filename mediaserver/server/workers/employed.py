@@ -86,6 +86,11 @@ class Employed:
         return self.member.name
 
     @property
+    def generation(self) -> int:
+        """Which generation it belongs to."""
+        return self.member.generation
+
+    @property
     def stage(self) -> WorkerStage:
         """Where it is in its life."""
         return self.member.stage

@@ -47,6 +47,9 @@ class ClientConnection(msgspec.Struct, frozen=True, array_like=True, tag=True):
 class Ready(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Says that the worker has started and takes calls."""
 
+    calls_limit: int | None = None
+    """Most calls of all workers, by the settings that this one has read."""
+
 
 class Retire(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Asks a worker to go: it gets no more new connections, and lets its calls end."""

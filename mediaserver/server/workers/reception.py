@@ -39,6 +39,8 @@ class Reception:
         self._loop = asyncio.get_running_loop()
         self._is_open = False
         self._shortage = ShortageLog(self._loop.time)
+        self.failures = 0
+        """Times that no descriptor was left for a connection."""
 
     def open(self) -> None:
         """Accept connections if a worker takes them. May be called often."""
@@ -68,7 +70,8 @@ class Reception:
             except OSError as error:
                 # Other errors are those of a connection that is gone already: see accept(2).
                 if error.errno in EXHAUSTED:
-                    self._shortage.note(error.strerror)
+                    self.failures += 1
+                    self._shortage.note(error.strerror, failures=self.failures)
                     self.close()
                     return
                 continue

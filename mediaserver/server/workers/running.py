@@ -83,11 +83,12 @@ def run_supervisor(settings: Settings, command: Sequence[str]) -> int:
             start,
             # The lifespans have a limit of their own; importing a handler has none.
             starts_within=settings.lifespan_timeout + _IMPORT_SECONDS,
+            calls_limit=settings.max_calls,
             node=settings.node,
             notifier=notifier,
             ready=partial(announce, side),
         )
-        operated = CrewCalls(supervisor, settings.max_calls)
+        operated = CrewCalls(supervisor)
         supervisor.told_last = operated.keep_last
         async with AsyncExitStack() as stack:
             side.serve(await _widened(operated, settings, supervisor.machine, stack))

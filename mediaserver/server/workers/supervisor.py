@@ -71,6 +71,7 @@ class Supervisor:
         listeners: The listening sockets, and the addresses that the workers know them by.
         start: Starts the process of a worker.
         starts_within: Seconds after which a worker that is not ready counts as failed.
+        calls_limit: Most calls of all workers, until they say what they have read.
         node: The name of this server among several, if it has one.
         notifier: Tells systemd about the process.
         ready: Called once, when the first workers take calls.
@@ -84,6 +85,7 @@ class Supervisor:
         start: StartProcess,
         *,
         starts_within: float = 180.0,
+        calls_limit: int = 0,
         node: str | None = None,
         notifier: Notifier | None = None,
         ready: Callable[[], object] = lambda: None,
@@ -98,6 +100,8 @@ class Supervisor:
         """Workers that died unasked, by what ended them: ``status 1``, ``signal 9``."""
         self.reloads: Counter[str] = Counter()
         """Reloads, by outcome: ``done``, ``failed``."""
+        self.calls_limit = calls_limit
+        """Most calls of all workers, as those have read it that serve."""
         self._listeners = listeners
         self._start = start
         self._starts_within = starts_within
@@ -174,6 +178,11 @@ class Supervisor:
     def stopping(self) -> bool:
         """Whether all workers were asked to go."""
         return self.crew.stopping
+
+    @property
+    def accept_failures(self) -> int:
+        """Times that no descriptor was left for a connection."""
+        return self._reception.failures
 
     def living(self) -> list[Employed]:
         """Return the workers that live."""
@@ -342,8 +351,10 @@ class Supervisor:
             if worker.stops:
                 worker.signal(signal.SIGTERM)
             status = await worker.process.wait()
-        except OSError as error:
-            worker.reason = StartFailed(f"a process cannot be started: {error.strerror}", status)
+        except (OSError, RuntimeError) as error:
+            # RuntimeError: on Python 3.11, asyncio has no thread left that waits for the process.
+            why = getattr(error, "strerror", None) or error
+            worker.reason = StartFailed(f"a process cannot be started: {why}", status)
         # What it said last may not have been read.
         worker.channel.finish()
         del self.workers[worker.name]
@@ -419,6 +430,8 @@ class Supervisor:
         match message:
             case Ready():
                 self._welcome(worker)
+                if message.calls_limit is not None and worker.generation <= self.crew.serving:
+                    self.calls_limit = message.calls_limit
             case StartFailed():
                 worker.reason = message
             case Leaving():

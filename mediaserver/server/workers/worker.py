@@ -155,7 +155,7 @@ class WorkerDaemon(Daemon):
             announce_routes(self._runtime.settings, self._runtime.routes, addresses)
         self._row.state = WorkerState.READY
         log.info("ready", pid=os.getpid())
-        self._channel.send(Ready())
+        self._channel.send(Ready(self._runtime.settings.max_calls))
 
     def _start_failed(self, reasons: Sequence[str]) -> None:
         self._channel.send(StartFailed("\n".join(reasons), self.exit_status))

@@ -41,6 +41,8 @@ class FakeCrew:
         self.machine = "3f9a"
         self.deaths: Counter[str] = Counter()
         self.reloads: Counter[str] = Counter()
+        self.calls_limit = 50
+        self.accept_failures = 0
         self.stops = 0
         self.members: dict[str, Worker] = {}
         self.failure: str | None = None
@@ -91,7 +93,7 @@ async def crew(start_runtime: Start) -> FakeCrew:
 
 @pytest.fixture
 def directory(crew: FakeCrew) -> CrewCalls:
-    return CrewCalls(crew, 50)
+    return CrewCalls(crew)
 
 
 async def test_the_calls_of_all_workers_are_one_list(crew: FakeCrew, directory: CrewCalls) -> None:
@@ -191,7 +193,9 @@ async def test_metrics_are_merged_and_outlive_their_worker(
 ) -> None:
     for number, worker in enumerate(crew.members.values(), 1):
         worker.runtime.counters.calls_total = number
+        worker.runtime.counters.accept_failures = 10
     crew.deaths["signal 9"] = 1
+    crew.accept_failures = 5
 
     async def scraped() -> dict[str, Any]:
         text = (await directory.metrics()).decode()
@@ -200,6 +204,7 @@ async def test_metrics_are_merged_and_outlive_their_worker(
     families = await scraped()
     assert families["mediaserver_calls"].samples[0].value == 3
     assert families["mediaserver_workers"].samples[0].value == 2
+    assert families["mediaserver_accept_failures"].samples[0].value == 25
     assert families["mediaserver_worker_deaths"].samples[0].labels == {"cause": "signal 9"}
     workers = {each.labels["worker"] for each in families["process_open_fds"].samples}
     assert workers == {"1.1", "2.1", "supervisor"}

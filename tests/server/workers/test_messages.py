@@ -33,7 +33,7 @@ CONNECTION = ClientConnection(0, ("192.0.2.1", 40_000), b"GET / HTTP/1.1\r\n", d
         Retire(),
         StopWorker(2),
         Farewell(),
-        Ready(),
+        Ready(calls_limit=200),
         Leaving(),
         StartFailed("no such handler", 2),
         Move("3f9a/2.1", CONNECTION),

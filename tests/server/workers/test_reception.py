@@ -107,6 +107,7 @@ async def test_without_descriptors_connections_wait(lobby: Lobby) -> None:
             lobby.reception.accept(0)
     (line,) = logged
     assert line["error"] == "Too many open files"
+    assert (line["failures"], lobby.reception.failures) == (1, 2)
     lobby.connect()
     lobby.reception.open()
     await until(lambda: lobby.taken)

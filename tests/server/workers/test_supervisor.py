@@ -49,9 +49,9 @@ class FakeWorker:
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.channel = Channel(socket.socket(fileno=os.dup(descriptor)), self._receive, self._gone)
 
-    async def begin(self) -> None:
+    async def begin(self, *, calls_limit: int | None = None) -> None:
         await until(lambda: self.got)
-        self.channel.send(Ready())
+        self.channel.send(Ready(calls_limit))
         self.row.state = WorkerState.READY
 
     def _receive(self, message: WorkerMessage, descriptor: int) -> None:
@@ -94,7 +94,7 @@ class Machine:
 
     def __init__(self, size: int = 2, **options: Any) -> None:
         self.started: list[FakeWorker] = []
-        self.fails: list[OSError] = []
+        self.fails: list[Exception] = []
         self.is_ready = 0
         # A pair in place of a listener and its clients: each message is one that connects.
         self.listener = Listener()
@@ -273,6 +273,28 @@ async def test_new_workers_relieve_the_old_ones(machine: Machine) -> None:
     assert machine.supervisor.reloads == {"done": 1}
 
 
+async def test_the_workers_that_serve_say_how_many_calls_may_be(
+    start_machine: Callable[..., Machine],
+) -> None:
+    machine = start_machine(calls_limit=200)
+    for each in await machine.workers():
+        await each.begin(calls_limit=100)
+    await until(lambda: machine.supervisor.calls_limit == 100)
+    reloading = asyncio.create_task(machine.supervisor.reload())
+    for number in (3, 4):
+        # Those of a reload that may still fail do not count.
+        assert machine.supervisor.calls_limit == 100
+        await (await machine.workers(number=number))[-1].begin(calls_limit=50)
+    await reloading
+    assert machine.supervisor.calls_limit == 50
+
+
+async def test_connections_for_which_no_descriptor_is_left_are_counted(machine: Machine) -> None:
+    machine.listener.errors.append(OSError(errno.EMFILE, "Too many open files"))
+    machine.supervisor._reception.accept(0)
+    assert machine.supervisor.accept_failures == 1
+
+
 async def test_a_reload_that_is_asked_for_during_a_start_follows_it(
     start_machine: Callable[..., Machine],
 ) -> None:
@@ -393,15 +415,23 @@ async def test_a_worker_that_never_gets_ready_is_not_waited_for(
     assert line["reason"] == "a worker was not ready after 30 s"
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(11, "Resource temporarily unavailable"), "Resource temporarily unavailable"),
+        (RuntimeError("can't start new thread"), "can't start new thread"),
+    ],
+)
 async def test_a_process_that_cannot_be_started_is_said(
-    start_machine: Callable[..., Machine],
+    start_machine: Callable[..., Machine], error: Exception, reason: str
 ) -> None:
     machine = start_machine(1)
-    machine.fails.append(OSError(11, "Resource temporarily unavailable"))
+    machine.fails.append(error)
     with capture_logs() as logged:
         assert await machine.task == 1
     (line,) = said(logged, "startup failed")
-    assert line["reason"] == "a process cannot be started: Resource temporarily unavailable"
+    assert line["reason"] == f"a process cannot be started: {reason}"
+    assert not machine.supervisor.workers
 
 
 async def test_a_worker_that_only_ends_is_said_too(start_machine: Callable[..., Machine]) -> None:

@@ -108,7 +108,7 @@ class Workshop:
         self.gone = True
 
     async def ready(self) -> None:
-        await until(lambda: Ready() in self.got)
+        await until(lambda: any(isinstance(each, Ready) for each in self.got))
 
     def pass_on(self) -> None:
         """Give the next connection to the worker."""
@@ -171,8 +171,9 @@ async def start_worker() -> AsyncIterator[Callable[..., Awaitable[Workshop]]]:
 async def test_it_serves_the_connections_that_it_is_given(
     start_worker: Callable[..., Awaitable[Workshop]],
 ) -> None:
-    worker = await start_worker()
+    worker = await start_worker(max_calls=7)
     await worker.ready()
+    assert worker.got == [Ready(calls_limit=7)]
     assert worker.row.state is WorkerState.READY
     answer = await worker.ask("/healthz")
     assert answer.text == "ok\n"
