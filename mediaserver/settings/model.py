@@ -157,6 +157,12 @@ class Settings(BaseSettings):
         ge=0,
         le=64,
     )
+    worker_watchdog: Annotated[_Seconds | None, _Switchable] = _in(
+        "Server",
+        30.0,
+        "End a worker whose event loop stands still for this long, with its calls, and start"
+        " another one; off for never. WatchdogSec= of systemd takes its place.",
+    )
     node: Annotated[str | None, BeforeValidator(read_node)] = _in(
         "Server",
         None,

@@ -76,6 +76,8 @@ class Employed:
         self.stops = 0
         """How many signals it was told to count."""
         self.kill_at = float("inf")
+        self.ends_by = float("inf")
+        """When it must have ended, once it has nothing left to do."""
         self.reason: StartFailed | None = None
         self.said_farewell = False
         self.aborted = False

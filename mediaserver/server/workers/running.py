@@ -29,6 +29,9 @@ from mediaserver.telemetry.logs import configure_logs
 _IMPORT_SECONDS: Final = 60.0
 """Seconds for a worker to import the handlers, before their lifespans open."""
 
+_EXIT_SECONDS: Final = 30.0
+"""Seconds for a worker to end once all that it waits for by the settings is over."""
+
 
 def run_supervisor(settings: Settings, command: Sequence[str]) -> int:
     """Run a supervisor until it is asked to stop, and return the exit status.
@@ -83,6 +86,12 @@ def run_supervisor(settings: Settings, command: Sequence[str]) -> int:
             start,
             # The lifespans have a limit of their own; importing a handler has none.
             starts_within=settings.lifespan_timeout + _IMPORT_SECONDS,
+            # What a stop may wait for by the settings comes before.
+            ends_within=settings.drain_delay
+            + settings.lifespan_timeout
+            + 2 * settings.after_call_seconds
+            + _EXIT_SECONDS,
+            blocked_within=settings.worker_watchdog,
             calls_limit=settings.max_calls,
             node=settings.node,
             notifier=notifier,

@@ -71,6 +71,9 @@ class Supervisor:
         listeners: The listening sockets, and the addresses that the workers know them by.
         start: Starts the process of a worker.
         starts_within: Seconds after which a worker that is not ready counts as failed.
+        ends_within: Seconds after which a worker that has nothing left to do is killed.
+        blocked_within: Seconds after which a worker whose event loop stands still is ended, where
+            systemd sets no limit; None for never.
         calls_limit: Most calls of all workers, until they say what they have read.
         node: The name of this server among several, if it has one.
         notifier: Tells systemd about the process.
@@ -85,6 +88,8 @@ class Supervisor:
         start: StartProcess,
         *,
         starts_within: float = 180.0,
+        ends_within: float = 270.0,
+        blocked_within: float | None = None,
         calls_limit: int = 0,
         node: str | None = None,
         notifier: Notifier | None = None,
@@ -105,6 +110,10 @@ class Supervisor:
         self._listeners = listeners
         self._start = start
         self._starts_within = starts_within
+        self._ends_within = ends_within
+        self._blocked_within = blocked_within
+        # Monotonic nanoseconds: its last tick, and the end of the last long pause of its own.
+        self._ticked, self._awake_since = time.monotonic_ns(), 0
         self._notifier = notifier or Notifier({})
         self._ready = ready
         self._balance = Balance()
@@ -247,7 +256,21 @@ class Supervisor:
     def _tick(self) -> None:
         now, beat = self._loop.time(), time.monotonic_ns()
         self._employ()
+        watchdog = self._notifier.watchdog or self._blocked_within
+        if watchdog is not None and beat - self._ticked > watchdog * 5e8:
+            # Everything stood still, as in a container that was paused: nobody is to blame.
+            self._awake_since = beat
+        self._ticked = beat
         for worker in tuple(self.workers.values()):
+            if now >= worker.ends_by:
+                worker.ends_by = float("inf")
+                worker.kill_at = now
+                log.error(
+                    "worker does not end and is killed",
+                    worker=worker.name,
+                    seconds=self._ends_within,
+                    hint="a thread of a handler may still run: end it when the lifespan closes",
+                )
             if now >= worker.kill_at:
                 worker.kill_at = float("inf")
                 worker.signal(signal.SIGKILL)
@@ -258,9 +281,8 @@ class Supervisor:
             if worker.row.state is WorkerState.DRAINING:
                 # Somebody else has asked it to go.
                 self.crew.leave(worker.name)
-            watchdog = self._notifier.watchdog
             if watchdog is not None and self._is_blocked(worker, beat, watchdog):
-                self._abort(worker)
+                self._abort(worker, watchdog)
         self._reception.open()
         if self._is_alive(beat):
             calls = sum(each.row.active for each in self.workers.values())
@@ -279,9 +301,9 @@ class Supervisor:
 
     def _is_blocked(self, worker: Employed, beat: int, seconds: float) -> bool:
         started = worker.row.state in (WorkerState.READY, WorkerState.DRAINING)
-        return started and beat - worker.row.beat > seconds * 1e9
+        return started and beat - max(worker.row.beat, self._awake_since) > seconds * 1e9
 
-    def _abort(self, worker: Employed) -> None:
+    def _abort(self, worker: Employed, watchdog: float) -> None:
         """End a worker whose loop has stood still: nobody but its own callers is harmed."""
         if worker.aborted:
             return
@@ -290,8 +312,10 @@ class Supervisor:
             "worker is blocked and is ended",
             worker=worker.name,
             calls=worker.row.active,
-            seconds=self._notifier.watchdog,
-            hint="WatchdogSec= of the systemd unit sets the limit",
+            seconds=watchdog,
+            hint="WatchdogSec= of the systemd unit sets the limit"
+            if self._notifier.watchdog
+            else "--worker-watchdog sets the limit",
         )
         worker.signal(signal.SIGABRT)
         worker.kill_at = self._loop.time() + _LAST_RESORT
@@ -412,6 +436,10 @@ class Supervisor:
         worker.tell_to_stop(1)
         worker.kill_at = min(worker.kill_at, self._loop.time() + _LAST_RESORT)
 
+    def _await_end(self, worker: Employed) -> None:
+        """Limit how long a worker that has nothing left to do may take to end."""
+        worker.ends_by = min(worker.ends_by, self._loop.time() + self._ends_within)
+
     def _end_if_alone(self) -> None:
         if self.crew.stopping and not self.workers:
             self._over.set()
@@ -434,10 +462,12 @@ class Supervisor:
                     self.calls_limit = message.calls_limit
             case StartFailed():
                 worker.reason = message
+                self._await_end(worker)
             case Leaving():
                 self.crew.leave(worker.name)
                 worker.said_farewell = True
                 worker.channel.send(Farewell())
+                self._await_end(worker)
             case Move():
                 self._move(worker, message, descriptor)
             case Told() | UsedNonce():
@@ -483,6 +513,7 @@ class Supervisor:
 
     def _lose(self, worker: Employed, unsent: Unsent) -> None:
         """Give to others what did not reach a worker that is gone."""
+        self._await_end(worker)
         for message, descriptor in unsent:
             if isinstance(message, ClientConnection):
                 self._give(message, descriptor)

@@ -625,6 +625,51 @@ async def test_a_worker_that_stands_still_is_ended_alone(
         assert "WATCHDOG=1" not in told_to(systemd)
 
 
+async def test_without_systemd_a_setting_limits_how_long_a_worker_stands_still(
+    start_machine: Callable[..., Machine],
+) -> None:
+    machine = start_machine(blocked_within=30.0)
+    first, second = await machine.serve()
+    with capture_logs() as logged:
+        first.row.beat = time.monotonic_ns() - 31_000_000_000
+        second.row.beat = time.monotonic_ns()
+        await asyncio.sleep(1)
+    assert (first.signals, second.signals) == ([signal.SIGABRT], [])
+    (line,) = said(logged, "worker is blocked and is ended")
+    assert (line["seconds"], line["hint"]) == (30.0, "--worker-watchdog sets the limit")
+
+
+async def test_a_pause_of_all_processes_ends_no_worker(
+    start_machine: Callable[..., Machine],
+) -> None:
+    machine = start_machine(blocked_within=30.0)
+    first, _ = await machine.serve()
+    first.row.beat = machine.supervisor._ticked = time.monotonic_ns() - 60_000_000_000
+    await asyncio.sleep(1)
+    assert first.signals == []
+
+
+@pytest.mark.parametrize("says", ["farewell", "nothing", "failure"])
+async def test_a_worker_that_hangs_at_its_exit_is_killed(
+    start_machine: Callable[..., Machine], says: str
+) -> None:
+    machine = start_machine(ends_within=100.0)
+    first, second = await machine.serve()
+    with capture_logs() as logged:
+        if says == "farewell":
+            first.channel.send(Leaving())
+        elif says == "failure":
+            first.channel.send(StartFailed("no handler", 2))
+        else:
+            first.channel.close()
+        await asyncio.sleep(99)
+        assert first.signals == []
+        await asyncio.sleep(2)
+    assert (first.signals, second.signals) == ([signal.SIGKILL], [])
+    (line,) = said(logged, "worker does not end and is killed")
+    assert (line["worker"], line["seconds"]) == ("1.1", 100.0)
+
+
 def told_to(sock: socket.socket) -> list[str]:
     told = []
     while True:
