@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import asyncio
+import contextlib
 import errno
 import os
 import socket
@@ -217,6 +218,9 @@ class Channel:
         self._loop.remove_writer(self._sock.fileno())
         if self._retry is not None:
             self._retry.cancel()
+        # The supervisor keeps the worker's end open, so closing alone would not tell it.
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
         self._sock.close()
         unsent = [(message, descriptor) for message, descriptor, _ in self._queue]
         self._queue.clear()
@@ -249,6 +253,31 @@ def send_message(sock: socket.socket, message: WorkerMessage, descriptor: int = 
     """
     for part in _parts_of(message):
         _send_part(sock, part, descriptor)
+
+
+def unread_messages(sock: socket.socket) -> Unsent:
+    """Take the messages that wait at an end of a channel whose process reads no more."""
+    sock.setblocking(False)
+    unread: Unsent = []
+    received = bytearray()
+    while True:
+        try:
+            part, descriptor = _receive_part(sock)
+        except ConnectionResetError:
+            continue
+        except OSError:
+            return unread
+        if not part:
+            return unread
+        received += part[1:]
+        if part[:1] == _LAST:
+            try:
+                unread.append((decode_message(received), descriptor))
+            except msgspec.DecodeError:
+                # Its process has read the beginning.
+                if descriptor >= 0:
+                    os.close(descriptor)
+            received = bytearray()
 
 
 def _parts_of(message: WorkerMessage) -> Iterator[bytes]:

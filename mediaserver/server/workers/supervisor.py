@@ -23,7 +23,7 @@ import structlog
 from mediaserver.server.elsewhere import unique_name
 from mediaserver.server.process.systemd import Notifier
 from mediaserver.server.workers.balance import Balance
-from mediaserver.server.workers.channel import Channel, Unsent, channel_pair
+from mediaserver.server.workers.channel import Channel, Unsent, channel_pair, unread_messages
 from mediaserver.server.workers.crew import (
     Crew,
     ReloadFailedError,
@@ -356,7 +356,9 @@ class Supervisor:
         self._announced.add(self.crew.starting)
         worker = Employed(self.crew.started(row.name, self._loop.time()), row)
         self.workers[worker.name] = worker
-        worker.channel = Channel(ours, partial(self._receive, worker), partial(self._lose, worker))
+        worker.channel = Channel(
+            ours, partial(self._receive, worker), partial(self._lose, worker, theirs)
+        )
         orders = Orders(
             row.index,
             f"{self.machine}/{row.name}",
@@ -367,11 +369,14 @@ class Supervisor:
         return worker, theirs
 
     async def _watch(self, worker: Employed, theirs: socket.socket) -> None:
-        """Start the process of a worker, and wait for its end."""
+        """Start the process of a worker, and wait for its end.
+
+        Its end of the channel stays open here as well: what the process has not read when it dies
+        is thus not lost. No other process inherits it.
+        """
         status = 1
         try:
-            with theirs:
-                worker.process = await self._start(theirs.fileno())
+            worker.process = await self._start(theirs.fileno())
             if worker.stops:
                 worker.signal(signal.SIGTERM)
             status = await worker.process.wait()
@@ -381,6 +386,7 @@ class Supervisor:
             worker.reason = StartFailed(f"a process cannot be started: {why}", status)
         # What it said last may not have been read.
         worker.channel.finish()
+        theirs.close()
         del self.workers[worker.name]
         for asked, reply in self._asked.values():
             if asked is worker and not reply.done():
@@ -511,10 +517,10 @@ class Supervisor:
                 return
         self._give(move.connection, descriptor)
 
-    def _lose(self, worker: Employed, unsent: Unsent) -> None:
-        """Give to others what did not reach a worker that is gone."""
+    def _lose(self, worker: Employed, theirs: socket.socket, unsent: Unsent) -> None:
+        """Give to others what a worker that is gone has not read from its end of the channel."""
         self._await_end(worker)
-        for message, descriptor in unsent:
+        for message, descriptor in unread_messages(theirs) + unsent:
             if isinstance(message, ClientConnection):
                 self._give(message, descriptor)
             elif descriptor >= 0:

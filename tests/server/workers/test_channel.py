@@ -16,6 +16,7 @@ from mediaserver.server.workers.channel import (
     channel_pair,
     receive_message,
     send_message,
+    unread_messages,
 )
 from mediaserver.server.workers.messages import (
     Ask,
@@ -250,6 +251,32 @@ def test_a_message_can_be_received_without_a_loop(
     pair[0].close()
     with pytest.raises(EOFError):
         receive_message(pair[1])
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_what_an_end_has_not_read_can_be_taken(
+    pair: Pair, client: tuple[socket.socket, int], closes: bool
+) -> None:
+    send_message(pair[0], Ask(1, bytes(2 * PART_BYTES)))
+    send_message(pair[0], CONNECTION, client[1])
+    os.close(client[1])
+    # The process has read the beginning of a message.
+    pair[1].recv(PART_BYTES)
+    if closes:
+        send_message(pair[1], Ready())
+        pair[0].close()
+    ((message, descriptor),) = unread_messages(pair[1])
+    assert message == CONNECTION
+    os.close(descriptor)
+    assert unread_messages(pair[1]) == []
+
+
+async def test_a_channel_that_closes_is_noticed_though_its_end_is_open_elsewhere(
+    pair: Pair,
+) -> None:
+    here, there = End(pair[0]), End(pair[1].dup())
+    there.channel.close()
+    await until(lambda: here.unsent)
 
 
 def test_a_lack_of_descriptors_is_told_as_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

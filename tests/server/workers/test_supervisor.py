@@ -75,6 +75,11 @@ class FakeWorker:
     async def wait(self) -> int:
         return await self._ended
 
+    def die(self, status: int) -> None:
+        """End as a process that is killed, which reads and says nothing more."""
+        asyncio.get_running_loop().remove_reader(self.channel._sock.fileno())
+        self._ended.set_result(status)
+
     def end(self, status: int = 0) -> None:
         """End as the process would."""
         self.channel.close()
@@ -582,6 +587,30 @@ async def test_a_connection_comes_back_if_that_worker_is_gone(machine: Machine, 
     await until(lambda: first.sockets)
     assert not second.sockets
     client.close()
+
+
+async def test_what_a_dead_worker_had_not_read_goes_to_another(machine: Machine) -> None:
+    first, second = machine.started
+    second.row.active = 1
+    # Killed, a process closes its end without a word.
+    first.die(-9)
+    machine.listener.connect()
+    machine.supervisor._reception.accept(0)
+    assert first.row.sent == 1
+    await until(lambda: second.sockets)
+    assert not first.sockets
+
+
+async def test_what_a_worker_had_not_read_when_it_closed_goes_to_another(machine: Machine) -> None:
+    first, second = machine.started
+    second.row.active = 1
+    machine.listener.connect()
+    machine.supervisor._reception.accept(0)
+    assert first.row.sent == 1
+    # Its process goes on for a while.
+    first.channel.close()
+    await until(lambda: second.sockets)
+    assert "1.1" in machine.supervisor.workers
 
 
 async def test_what_did_not_reach_a_dead_worker_goes_to_another(machine: Machine) -> None:
