@@ -30,6 +30,7 @@ from mediaserver.server.process.descriptors import (
     descriptor_limit,
     is_one_free,
 )
+from mediaserver.server.process.drain import Phase
 from mediaserver.server.process.tls import Certificates
 from mediaserver.server.relocation import HandedConnection
 from mediaserver.server.runtime import Runtime
@@ -170,7 +171,7 @@ class WorkerDaemon(Daemon):
 
     def _is_idle(self) -> bool:
         """Tell whether no call is live, or expected, or on its way to this process."""
-        if not super()._is_idle():
+        if self._drain.phase is Phase.LEAVING or not super()._is_idle():
             return False
         if self._stops > 1 or self._farewell:
             return True

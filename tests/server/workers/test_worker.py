@@ -239,6 +239,20 @@ async def test_a_retired_worker_first_answers_those_who_have_connected(
     await worker.task
 
 
+async def test_a_worker_takes_connections_until_the_drain_delay_is_over(
+    start_worker: Callable[..., Awaitable[Workshop]],
+) -> None:
+    worker = await start_worker(drain_delay=300.0)
+    await worker.ready()
+    worker.channel.send(StopWorker(1))
+    await until(lambda: worker.runtime.draining)
+    await worker.daemon.on_tick(1)
+    assert (await worker.ask("/readyz")).status_code == 503
+    assert Leaving() not in worker.got
+    worker.channel.send(StopWorker(2))
+    await worker.task
+
+
 async def test_without_its_supervisor_a_worker_lets_its_calls_end(
     start_worker: Callable[..., Awaitable[Workshop]],
 ) -> None:
