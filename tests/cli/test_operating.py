@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import UnixStreamServer
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -47,14 +48,17 @@ class Operated:
 
 
 @pytest.fixture
-def operated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Operated]:
+def operated(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operated]:
     """The admin listener of a server with workers on port 9000."""
     monkeypatch.delenv("RUNTIME_DIRECTORY", raising=False)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    (tmp_path / "mediaserver").mkdir(mode=0o700)
-    operated = Operated(tmp_path / "mediaserver" / "admin-9000.sock")
-    yield operated
-    operated.close()
+    # The path of a Unix socket is short, and those of pytest's folders may not be.
+    with TemporaryDirectory() as runtime:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+        folder = Path(runtime, "mediaserver")
+        folder.mkdir(mode=0o700)
+        operated = Operated(folder / "admin-9000.sock")
+        yield operated
+        operated.close()
 
 
 def test_a_reload_is_asked_for_and_its_outcome_is_printed(run: Run, operated: Operated) -> None:
