@@ -120,6 +120,10 @@ class CrewCalls:
         self._metrics = MergedMetrics()
         self._known: set[str] = set()
 
+    @property
+    def _node(self) -> str:
+        return self._crew.machine.partition("/")[0]
+
     async def calls(self, wanted: CallFilter) -> CallPage:
         """Return the live calls of all workers that pass a filter."""
         answers = await self._ask_all(wanted, CallPage)
@@ -214,7 +218,7 @@ class CrewCalls:
         serving = any(each.stage is WorkerStage.READY for each in living)
         return [
             NodeEntry(
-                node=self._crew.machine,
+                node=self._node,
                 state="draining" if self._crew.stopping else "ready" if serving else "starting",
                 calls=sum(each.calls for each in living),
                 calls_limit=self._crew.calls_limit,
@@ -237,8 +241,8 @@ class CrewCalls:
 
     async def drain(self, node: str) -> Delivery:
         """Let all workers drain, and stop."""
-        if node not in ("self", self._crew.machine):
-            return unknown_node(node, [self._crew.machine])
+        if node not in ("self", self._node):
+            return unknown_node(node, [self._node])
         if self._crew.stopping:
             return Delivery("done", "it was draining already")
         self._crew.stop()

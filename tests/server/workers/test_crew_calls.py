@@ -26,7 +26,7 @@ class Worker:
         self.stage = WorkerStage.READY
         self.pid = 4711
         self.runtime = runtime
-        runtime.process = f"3f9a/{name}"
+        runtime.process = f"3f9a/77c1/{name}"
         self.own = OwnCalls(runtime, FakeControl())
         self.silent = False
         self.garbage = False
@@ -38,7 +38,7 @@ class Worker:
 
 class FakeCrew:
     def __init__(self) -> None:
-        self.machine = "3f9a"
+        self.machine = "3f9a/77c1"
         self.deaths: Counter[str] = Counter()
         self.reloads: Counter[str] = Counter()
         self.calls_limit = 50
@@ -104,7 +104,7 @@ async def test_the_calls_of_all_workers_are_one_list(crew: FakeCrew, directory: 
     first = await directory.calls(CallFilter(limit=4))
     assert [each.call_id for each in first.calls] == ["call-0", "call-1", "call-2", "call-3"]
     assert (first.total, first.silent) == (6, [])
-    assert first.calls[1].worker == "3f9a/2.1"
+    assert first.calls[1].worker == "3f9a/77c1/2.1"
     second = await directory.calls(CallFilter(limit=4, after=first.calls[-1].cursor))
     assert [each.call_id for each in second.calls] == ["call-4", "call-5"]
     found = await directory.calls(CallFilter(number=CALLER, call="stream-3"))
@@ -121,7 +121,7 @@ async def test_a_worker_that_does_not_answer_is_reported_and_not_waited_for(
     assert asyncio.get_running_loop().time() - begun == pytest.approx(1.0, abs=0.1)
     assert ([each.call_id for each in page.calls], page.silent) == (["call-1"], ["2.1"])
     states = {each.worker: each.state for each in await directory.workers()}
-    assert states == {"3f9a/1.1": "ready", "3f9a/2.1": "silent"}
+    assert states == {"3f9a/77c1/1.1": "ready", "3f9a/77c1/2.1": "silent"}
 
 
 async def test_an_answer_that_cannot_be_read_is_none(crew: FakeCrew, directory: CrewCalls) -> None:
@@ -223,8 +223,8 @@ async def test_a_worker_that_is_starting_is_not_asked(crew: FakeCrew, directory:
     crew.members["2.1"].stage = WorkerStage.STARTING
     entries = await directory.workers()
     assert [(each.worker, each.state) for each in entries] == [
-        ("3f9a/1.1", "ready"),
-        ("3f9a/2.1", "starting"),
+        ("3f9a/77c1/1.1", "ready"),
+        ("3f9a/77c1/2.1", "starting"),
     ]
     assert entries[1].pid == 4711
     assert crew.asked == ["1.1"]
