@@ -42,7 +42,7 @@ from mediaserver.testing.openai.realtime import CallTool, OpenAIRealtimeServer, 
 
 
 ROOT = Path(__file__).parent.parent
-EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
+EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("[!_]*.py"))
 SECRET = "sixteen characters at least"
 
 
