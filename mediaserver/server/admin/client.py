@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +36,7 @@ class AdminClient:
         token: str | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
+        self._is_socket = isinstance(address, Path) and transport is None
         if isinstance(address, Path):
             self._at, base = str(address), "http://localhost"
             transport = transport or httpx.HTTPTransport(uds=str(address))
@@ -96,8 +98,9 @@ class AdminClient:
 
     def _ask(self, method: str, path: str, within: float, **more: Any) -> Any:
         try:
+            self._look_for_listener()
             response = self._client.request(method, path, timeout=within, **more)
-        except httpx.ConnectError as error:
+        except (httpx.ConnectError, OSError) as error:
             raise AdminClientError(
                 f"no server can be reached at {self._at}: {error}; is it running, with this"
                 " --admin, as this user?"
@@ -121,3 +124,9 @@ class AdminClient:
                 f" {response.text[:100]!r}"
             )
         raise AdminClientError(f"{body['error']}: {body.get('hint', '')}".removesuffix(": "))
+
+    def _look_for_listener(self) -> None:
+        """Raise OSError if nobody listens on the Unix socket: httpcore would leave one open."""
+        if self._is_socket:
+            with socket.socket(socket.AF_UNIX) as tried:
+                tried.connect(self._at)
