@@ -9,6 +9,7 @@ import pytest
 from audiocodecs import L16_16K
 from mediaserver.call import StreamCounters
 from mediaserver.handler import Handler
+from mediaserver.plivo.callbacks import HangupRequest, StreamStatusRequest
 from mediaserver.routes import Route, Routes
 from mediaserver.server.accepting import examine
 from mediaserver.server.call_control import CloseStream
@@ -250,3 +251,73 @@ async def test_what_was_opened_is_closed_if_the_server_cannot_start() -> None:
     assert notes == ["opened", "closed"]
     assert not runtime.ready
     await runtime.shutdown()
+
+
+class Told:
+    """Neighbours that write down what they are told."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def tell(self, webhook: Any) -> None:
+        self.told.append(webhook)
+
+    def used(self, nonce: str) -> None:
+        self.told.append(nonce)
+
+    def released(self, nonce: str) -> None:
+        raise AssertionError("not called")
+
+
+HANGUP = HangupRequest.parse({"CallUUID": "c1", "From": "1", "To": "2", "Event": "Hangup"})
+STATUS = StreamStatusRequest(kind="connected", call_id="c1", stream_id="s1")
+
+
+def test_a_hangup_ends_what_a_call_has_and_is_told_to_the_neighbours() -> None:
+    neighbours, heard = Told(), list[Any]()
+    runtime = Runtime(Settings(), Routes(Route(listen)), neighbours=neighbours)
+    runtime.listeners.append(heard.append)
+    assert runtime.admission.reserve("c1")
+    assert runtime.told(HANGUP)
+    assert runtime.admission.reserved == 0
+    assert runtime.answered.has_ended("c1")
+    assert (neighbours.told, heard) == ([HANGUP], [HANGUP])
+
+
+def test_what_a_neighbour_tells_is_acted_on_and_told_to_nobody() -> None:
+    neighbours = Told()
+    runtime = Runtime(Settings(), Routes(Route(listen)), neighbours=neighbours)
+    runtime.overhear(HANGUP)
+    assert runtime.answered.has_ended("c1")
+    runtime.overhear(STATUS)
+    assert runtime.counters.stream_statuses.total() == 0
+    assert runtime.statuses.kept("s1") == [STATUS]
+    assert neighbours.told == []
+
+
+def test_a_repeated_event_of_a_stream_is_told_once() -> None:
+    neighbours = Told()
+    runtime = Runtime(Settings(), Routes(Route(listen)), neighbours=neighbours)
+    assert [runtime.told(STATUS), runtime.told(STATUS)] == [True, False]
+    assert neighbours.told == [STATUS]
+
+
+def test_a_signature_that_a_neighbour_has_seen_is_known_until_it_is_released() -> None:
+    settings = Settings(auth_id="MAXXXXXXXXXXXXXXXXXX", auth_token="token")  # type: ignore[arg-type]
+    runtime: Any = Runtime(settings, Routes(Route(listen)))
+    runtime.overhear_nonce("123", used=True)
+    known = ["123" in runtime.signatures._used]
+    runtime.overhear_nonce("123", used=False)
+    known.append("123" in runtime.signatures._used)
+    assert known == [True, False]
+    # Without a token nothing is signed.
+    Runtime(Settings(), Routes(Route(listen))).overhear_nonce("123", used=True)
+
+
+def test_the_calls_of_a_route_are_those_that_live_and_those_with_a_place() -> None:
+    runtime = Runtime(Settings(), Routes(Route(listen)))
+    (route,) = runtime.routes.routes
+    assert runtime.calls_of(route) == 0
+    runtime.admission.reserve("c1", route.label)
+    runtime.admission.reserve("c2", "another")
+    assert runtime.calls_of(route) == 1

@@ -17,6 +17,7 @@ from mediaserver.server.process.http import HttpConnection, HttpLimits, sweep_co
 from mediaserver.server.process.overload import MANY, TICKS_TO_BEGIN, Overload
 from mediaserver.server.process.turning_away import TurningAway
 from mediaserver.server.refusals import RefusalLog
+from mediaserver.server.relocation import HandedConnection
 from mediaserver.server.runtime import Runtime
 from mediaserver.settings import Settings
 from tests.server.until import until
@@ -84,6 +85,7 @@ class Server:
         self.refusals = RefusalLog(asyncio.get_running_loop().time)
         self.writers: list[Any] = []
         self.turning_away: TurningAway | None = None
+        self.handed: HandedConnection | None = None
 
     @property
     def only_connection(self) -> Any:
@@ -111,6 +113,7 @@ class Server:
                 self.state,
                 {},
                 turning_away=self.turning_away,
+                handed=self.handed,
             ),
             ours,
         )
@@ -269,6 +272,38 @@ async def test_a_client_that_says_nothing_is_hung_up_on(server: Server) -> None:
     reader, _ = await server.connect()
     server.sweep(11)
     assert await reader.read() == b""
+
+
+async def test_a_client_that_leaves_responses_unread_is_cut_off(server: Server) -> None:
+    reader, _ = await server.connect()
+    server.only_connection.pause_writing()
+    server.sweep(29)
+    assert not reader.at_eof()
+    server.sweep(31)
+    assert await reader.read() == b""
+
+
+async def test_a_client_that_reads_again_is_answered(server: Server) -> None:
+    reader, writer = await server.connect()
+    server.only_connection.pause_writing()
+    server.only_connection.resume_writing()
+    writer.write(b"GET / HTTP/1.1\r\n" + CLOSE + b"\r\n")
+    assert (await reader.read()).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_a_connection_that_makes_room_is_closed_without_a_word(server: Server) -> None:
+    reader, _ = await server.connect()
+    server.only_connection.drop()
+    assert await reader.read() == b""
+
+
+async def test_what_another_process_has_read_is_answered(server: Server) -> None:
+    request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    server.handed = HandedConnection(("192.0.2.1", 5060), secure=True, head=request)
+    reader, _ = await server.connect()
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    connection = server.only_connection
+    assert (connection.client, connection.scheme) == (("192.0.2.1", 5060), "https")
 
 
 async def test_an_idle_connection_is_closed(server: Server) -> None:
