@@ -44,6 +44,8 @@ DISTURBANCE_LIMIT = 0.10
 ATTEMPTS = 3
 PAUSE = 0.005
 """Seconds between two commands."""
+CLOSES_WITHIN = 10.0
+"""Seconds within which the socket of a call that was hung up must close."""
 
 
 class Report(Findings):
@@ -183,7 +185,8 @@ class Benchmark:
                 for call, websocket in calls.items():
                     begun = time.perf_counter()
                     await _command(asked, times, "hangup", call)
-                    await websocket.wait_closed()
+                    async with asyncio.timeout(CLOSES_WITHIN):
+                        await websocket.wait_closed()
                     took = 1_000 * (time.perf_counter() - begun)
                     times.setdefault("hangup → the socket is closed", []).append(took)
                     await asyncio.sleep(PAUSE)

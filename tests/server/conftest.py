@@ -175,10 +175,10 @@ class ServerProcess:
 
     def wait(self) -> Any:
         """Return the exit status, once everything logged has been read."""
-        while (line := self._lines.get()) is not None:
+        while (line := self._lines.get(timeout=60)) is not None:
             self.logged.append(json.loads(line) if line.startswith("{") else {"event": line})
         self._lines.put(None)
-        return self.process.wait()
+        return self.process.wait(60)
 
     def close(self) -> None:
         if self.process.poll() is None:
