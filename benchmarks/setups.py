@@ -1,6 +1,6 @@
 """How many calls a second begin on one core, what live calls notice of it, and of too many.
 
-    python -m benchmarks.setups [--only rate,live,overload,two-processes] [--rate 600]
+    python -m benchmarks.setups [--only rate,live,overload,two-processes,redis] [--rate 600]
                                 [--seconds 60] [--json FILE]
 
 README.md in this folder says what is measured and how to read it.
@@ -25,6 +25,7 @@ if not hasattr(os, "sched_setaffinity"):
 from benchmarks.experiments import Experiments, Findings, a_while, arguments_of, report_on
 from benchmarks.linux import pin_child
 from benchmarks.processes import ROOT, BenchmarkError, running, stop
+from benchmarks.redis_server import REDIS, private_redis
 from benchmarks.servers import Program
 from benchmarks.setup_load import PUBLIC_URL, SetupLoad, SetupResult, Target
 
@@ -32,7 +33,7 @@ from benchmarks.setup_load import PUBLIC_URL, SetupLoad, SetupResult, Target
 TOKEN = "an auth token for benchmarks"
 DISTURBANCE_LIMIT = 0.10
 LOAD_BUSY_LIMIT = 0.8
-EXPERIMENTS = ("rate", "live", "overload", "two-processes")
+EXPERIMENTS = ("rate", "live", "overload", "two-processes", "redis")
 
 
 class Report(Findings):
@@ -59,6 +60,7 @@ class Benchmark(Experiments):
                 "live": self._live,
                 "overload": self._overload,
                 "two-processes": self._two_processes,
+                "redis": self._redis,
             },
             self.report,
         )
@@ -132,6 +134,34 @@ class Benchmark(Experiments):
         add("calls refused, cut or lost", sum(result.failed.values()), limit=0)
         add("most calls at the same time", result.live_most)
 
+    def _redis(self) -> None:
+        """Let calls begin without Redis and with it, at the same rate."""
+        chosen, each = self.chosen, dict[str, float]()
+        if not REDIS and len(chosen.only) > 1:
+            self.report.doubts.append("redis: left out, because redis-server is not installed")
+            return
+        add = functools.partial(self.report.add, "redis")
+        for name in ("without Redis", "with Redis"):
+            with contextlib.ExitStack() as stack:
+                more: tuple[str, ...] = ()
+                if name == "with Redis":
+                    url = stack.enter_context(private_redis()).url()
+                    # The limits make each call wait for its places.
+                    more = ("--redis", url, "--max-calls-account", "2000", "--admin", "off")
+                    more += ("--max-calls-route", "/stream=2000")
+                result = self._measure(
+                    name, rate=chosen.redis_rate, seconds=chosen.seconds, more=more
+                )
+            each[name] = result.us_per_setup
+            add(f"calls offered per second {name}", chosen.redis_rate)
+            add(f"calls offered {name}, not served", result.offered - result.served, limit=0)
+            limit = 150.0 if more else None
+            self._add_times("redis", f"{name}, call → its first audio", result, limit)
+            add(f"CPU per call {name}", round(result.us_per_setup, 0), "µs")
+            add(f"core used {name}", round(100 * result.server_cpu / result.seconds, 1), "%")
+        added = each["with Redis"] - each["without Redis"]
+        add("CPU per call that Redis adds to the server", round(added, 0), "µs")
+
     def _add_times(
         self, experiment: str, name: str, result: SetupResult, limit: float | None
     ) -> None:
@@ -151,13 +181,16 @@ class Benchmark(Experiments):
         probed: bool = False,
         places: int = 2_000,
         processes: int = 1,
+        more: tuple[str, ...] = (),
     ) -> SetupResult:
         """Run servers and the load; again if other processes disturbed them, three runs at most."""
         attempts: list[SetupResult] = []
         own_core = self.server_core != self.phones_core
         for _ in range(1 if self.chosen.quick or not own_core else 3):
             with contextlib.ExitStack() as stack:
-                targets = [stack.enter_context(self._server(places)) for _ in range(processes)]
+                targets = [
+                    stack.enter_context(self._server(places, *more)) for _ in range(processes)
+                ]
                 load = SetupLoad(targets, TOKEN, rate, seconds, talks, live, probed)
                 attempts.append(self._run(load))
             last = attempts[-1]
@@ -188,7 +221,7 @@ class Benchmark(Experiments):
             doubts.extend(f"{name}: {count} x {reason}" for reason, count in reasons.items())
 
     @contextlib.contextmanager
-    def _server(self, places: int) -> Iterator[Target]:
+    def _server(self, places: int, *more: str) -> Iterator[Target]:
         program = Program(
             "mediaserver",
             "echo",
@@ -198,6 +231,7 @@ class Benchmark(Experiments):
                 *("--auth-token", TOKEN, "--secret", "a secret for benchmarks"),
                 # A server that stops waits for streams that another one has got.
                 *("--drain-timeout", "0"),
+                *more,
             ),
             health="/healthz",
         )
@@ -238,6 +272,9 @@ def main() -> int:
     )
     parser.add_argument("--seconds", type=a_while, default=60.0, help="of the runs rate and live")
     parser.add_argument("--rate", type=a_rate, default=600.0, help="calls a second of the run rate")
+    parser.add_argument(
+        "--redis-rate", type=a_rate, default=350.0, help="calls a second of the run redis"
+    )
     parser.add_argument("--overload-seconds", type=a_while, default=60.0, help="of that run")
     chosen = parser.parse_args()
     chosen.calls, chosen.live_rate = 200, 200.0
@@ -245,6 +282,7 @@ def main() -> int:
     if chosen.quick:
         chosen.seconds = chosen.overload_seconds = 0.5
         chosen.rate, chosen.calls, chosen.live_rate = 50.0, 20, 50.0
+        chosen.redis_rate = 50.0
         chosen.places, chosen.overload_rate, chosen.flood_rate = 20, 50.0, 200.0
     return report_on(Benchmark(chosen, Console(stderr=True)), chosen, width=100)
 
