@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import secrets
 import signal
 import socket
 import time
@@ -22,7 +21,7 @@ import structlog
 
 from mediaserver.server.elsewhere import unique_name
 from mediaserver.server.process.systemd import Notifier
-from mediaserver.server.workers.balance import Balance
+from mediaserver.server.workers.blocked_workers import BlockedWorkers
 from mediaserver.server.workers.channel import Channel, Unsent, channel_pair, unread_messages
 from mediaserver.server.workers.crew import (
     Crew,
@@ -30,10 +29,9 @@ from mediaserver.server.workers.crew import (
     WorkerEnd,
     WorkerGoneError,
 )
+from mediaserver.server.workers.dispatch import ConnectionDispatcher
 from mediaserver.server.workers.employed import Employed, StartProcess
 from mediaserver.server.workers.messages import (
-    Ask,
-    ClientConnection,
     Farewell,
     LastFigures,
     Leaving,
@@ -48,7 +46,8 @@ from mediaserver.server.workers.messages import (
     UsedNonce,
     WorkerMessage,
 )
-from mediaserver.server.workers.reception import Reception, Taker
+from mediaserver.server.workers.open_questions import OpenQuestions
+from mediaserver.server.workers.reception import Reception
 from mediaserver.server.workers.table import WorkerState, WorkerTable
 
 
@@ -111,14 +110,14 @@ class Supervisor:
         self._start = start
         self._starts_within = starts_within
         self._ends_within = ends_within
-        self._blocked_within = blocked_within
-        # Monotonic nanoseconds: its last tick, and the end of the last long pause of its own.
-        self._ticked, self._awake_since = time.monotonic_ns(), 0
         self._notifier = notifier or Notifier({})
+        self._blocked = BlockedWorkers(
+            self._notifier.watchdog or blocked_within, time.monotonic_ns()
+        )
         self._ready = ready
-        self._balance = Balance()
+        self._dispatcher = ConnectionDispatcher(self.machine, self.crew, self.workers)
         self._loop = asyncio.get_running_loop()
-        self._reception = Reception([sock for sock, _ in listeners], self._taker)
+        self._reception = Reception([sock for sock, _ in listeners], self._dispatcher.taker)
         self._stops = 0
         self._status = 0
         self._over = asyncio.Event()
@@ -127,8 +126,7 @@ class Supervisor:
         self._reloading: list[tuple[int, asyncio.Future[str | None]]] = []
         # The generations of which a worker says what is served.
         self._announced: set[int] = set()
-        # What the workers were asked: who, and who waits for the reply.
-        self._asked: dict[int, tuple[Employed, asyncio.Future[bytes]]] = {}
+        self._questions = OpenQuestions()
         self.told_last: Callable[[str, bytes], object] = lambda name, body: None
         """Called with the name and the last figures of a worker that ends."""
 
@@ -205,19 +203,9 @@ class Supervisor:
                 seconds.
 
         """
-        worker = self.workers.get(name)
-        number = secrets.randbits(48)
-        if worker is None or not worker.channel.send(Ask(number, body)):
+        if (worker := self.workers.get(name)) is None:
             raise WorkerGoneError(f"there is no worker {name}")
-        reply: asyncio.Future[bytes] = self._loop.create_future()
-        self._asked[number] = worker, reply
-        try:
-            async with asyncio.timeout(within):
-                return await reply
-        except TimeoutError:
-            raise WorkerGoneError(f"worker {name} did not reply within {within:g} s") from None
-        finally:
-            del self._asked[number]
+        return await self._questions.ask(worker, body, within=within)
 
     # Its life
 
@@ -254,13 +242,9 @@ class Supervisor:
                 self._loop.remove_signal_handler(number)
 
     def _tick(self) -> None:
-        now, beat = self._loop.time(), time.monotonic_ns()
+        now = self._loop.time()
+        self._blocked.tick(time.monotonic_ns())
         self._employ()
-        watchdog = self._notifier.watchdog or self._blocked_within
-        if watchdog is not None and beat - self._ticked > watchdog * 5e8:
-            # Everything stood still, as in a container that was paused: nobody is to blame.
-            self._awake_since = beat
-        self._ticked = beat
         for worker in tuple(self.workers.values()):
             if now >= worker.ends_by:
                 worker.ends_by = float("inf")
@@ -281,29 +265,24 @@ class Supervisor:
             if worker.row.state is WorkerState.DRAINING:
                 # Somebody else has asked it to go.
                 self.crew.leave(worker.name)
-            if watchdog is not None and self._is_blocked(worker, beat, watchdog):
-                self._abort(worker, watchdog)
+            if self._blocked.includes(worker.row):
+                self._abort(worker)
         self._reception.open()
-        if self._is_alive(beat):
+        if self._is_alive():
             calls = sum(each.row.active for each in self.workers.values())
             doing = "draining" if self._stops else "reloading" if self.crew.reloading else "serving"
             self._notifier.alive(f"{doing} {calls} calls with {len(self.workers)} workers")
 
-    def _is_alive(self, beat: int) -> bool:
+    def _is_alive(self) -> bool:
         """Tell whether not all workers stand still."""
-        watchdog = self._notifier.watchdog
         takers = [self.workers[each.name] for each in self.crew.takers()]
         return (
-            watchdog is None
+            self._notifier.watchdog is None
             or not takers
-            or not all(self._is_blocked(each, beat, watchdog) for each in takers)
+            or not all(self._blocked.includes(each.row) for each in takers)
         )
 
-    def _is_blocked(self, worker: Employed, beat: int, seconds: float) -> bool:
-        started = worker.row.state in (WorkerState.READY, WorkerState.DRAINING)
-        return started and beat - max(worker.row.beat, self._awake_since) > seconds * 1e9
-
-    def _abort(self, worker: Employed, watchdog: float) -> None:
+    def _abort(self, worker: Employed) -> None:
         """End a worker whose loop has stood still: nobody but its own callers is harmed."""
         if worker.aborted:
             return
@@ -312,7 +291,7 @@ class Supervisor:
             "worker is blocked and is ended",
             worker=worker.name,
             calls=worker.row.active,
-            seconds=watchdog,
+            seconds=self._blocked.seconds,
             hint="WatchdogSec= of the systemd unit sets the limit"
             if self._notifier.watchdog
             else "--worker-watchdog sets the limit",
@@ -388,9 +367,7 @@ class Supervisor:
         worker.channel.finish()
         theirs.close()
         del self.workers[worker.name]
-        for asked, reply in self._asked.values():
-            if asked is worker and not reply.done():
-                reply.set_exception(WorkerGoneError(f"worker {worker.name} has ended"))
+        self._questions.ended(worker)
         calls = worker.row.active
         worker.row.free()
         self._let_go(worker.name, status, worker.reason, calls)
@@ -475,15 +452,13 @@ class Supervisor:
                 worker.channel.send(Farewell())
                 self._await_end(worker)
             case Move():
-                self._move(worker, message, descriptor)
+                self._dispatcher.move(worker, message, descriptor)
             case Told() | UsedNonce():
                 for other in self.workers.values():
                     if other is not worker and other.reachable:
                         other.channel.send(message)
             case Replied():
-                _, reply = self._asked.get(message.number, (None, None))
-                if reply is not None and not reply.done():
-                    reply.set_result(message.body)
+                self._questions.replied(message)
             case LastFigures():
                 self.told_last(worker.name, message.body)
             case _:
@@ -508,54 +483,7 @@ class Supervisor:
                 self._begin_generation()
         self._reception.open()
 
-    def _move(self, sender: Employed, move: Move, descriptor: int) -> None:
-        """Bring a connection to the worker that prepared its call; back, if that one is gone."""
-        machine, _, name = move.to.rpartition("/")
-        target = self.workers.get(name) if machine == self.machine else None
-        for worker in (target, sender):
-            if worker is not None and self._hand(worker, move.connection, descriptor):
-                return
-        self._give(move.connection, descriptor)
-
     def _lose(self, worker: Employed, theirs: socket.socket, unsent: Unsent) -> None:
         """Give to others what a worker that is gone has not read from its end of the channel."""
         self._await_end(worker)
-        for message, descriptor in unread_messages(theirs) + unsent:
-            if isinstance(message, ClientConnection):
-                self._give(message, descriptor)
-            elif descriptor >= 0:
-                os.close(descriptor)
-
-    # Connections
-
-    def _hand(self, worker: Employed, connection: ClientConnection, descriptor: int) -> bool:
-        if not (worker.reachable and worker.channel.send(connection, descriptor)):
-            return False
-        self._balance.sent(worker.row)
-        return True
-
-    def _give(self, connection: ClientConnection, descriptor: int) -> None:
-        """Give a connection to whichever worker has the least to do."""
-        worker = self._choose()
-        if descriptor >= 0 and (worker is None or not self._hand(worker, connection, descriptor)):
-            os.close(descriptor)
-
-    def _taker(self) -> Taker | None:
-        worker = self._choose()
-        return None if worker is None else partial(self._hand, worker)
-
-    def _choose(self) -> Employed | None:
-        takers = {}
-        for member in self.crew.takers():
-            worker = self.workers.get(member.name)
-            if worker is not None and worker.reachable:
-                takers[worker.row.index] = worker
-        if not self.crew.serving and any(
-            worker.row.state is WorkerState.STARTING for worker in takers.values()
-        ):
-            # The first workers begin together: whoever is the fastest would get all that waits.
-            return None
-        chosen = self._balance.choose(
-            [worker.row for worker in takers.values()], time.monotonic_ns()
-        )
-        return None if chosen is None else takers[chosen.index]
+        self._dispatcher.give_unread(unread_messages(theirs) + unsent)

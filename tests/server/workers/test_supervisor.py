@@ -5,26 +5,20 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from mediaserver.server.process.systemd import Notifier
-from mediaserver.server.workers.channel import Channel, Unsent
-from mediaserver.server.workers.crew import ReloadFailedError, WorkerGoneError, WorkerStage
+from mediaserver.server.workers.crew import ReloadFailedError, WorkerStage
 from mediaserver.server.workers.messages import (
-    Ask,
-    ClientConnection,
     Farewell,
     LastFigures,
     Leaving,
     ListeningAddress,
-    Move,
     Orders,
-    Ready,
-    Replied,
     Retire,
     StartFailed,
     StopWorker,
@@ -32,187 +26,13 @@ from mediaserver.server.workers.messages import (
     UsedNonce,
     WorkerMessage,
 )
-from mediaserver.server.workers.supervisor import Supervisor
-from mediaserver.server.workers.table import WorkerState, WorkerTable
+from mediaserver.server.workers.table import WorkerState
 from tests.server.until import until
-
-
-class FakeWorker:
-    """A worker in the same process, which does what a test says."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.pid = 0
-        self.got: list[WorkerMessage] = []
-        self.sockets: list[socket.socket] = []
-        self.signals: list[int] = []
-        self.lost = False
-        self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self.channel = Channel(socket.socket(fileno=os.dup(descriptor)), self._receive, self._gone)
-
-    async def begin(self, *, calls_limit: int | None = None) -> None:
-        await until(lambda: self.got)
-        self.channel.send(Ready(calls_limit))
-        self.row.state = WorkerState.READY
-
-    def _receive(self, message: WorkerMessage, descriptor: int) -> None:
-        self.got.append(message)
-        if isinstance(message, Orders):
-            self.process = message.process
-            self.table = WorkerTable(descriptor)
-            self.row = self.table.row(message.row)
-            self.row.state = WorkerState.OPENING
-        elif isinstance(message, ClientConnection):
-            self.sockets.append(socket.socket(fileno=descriptor))
-            self.row.adopted += 1
-            self.row.active += 1
-
-    def _gone(self, unsent: Unsent) -> None:
-        self.lost = True
-
-    def send_signal(self, signal: int) -> None:
-        self.signals.append(signal)
-
-    async def wait(self) -> int:
-        return await self._ended
-
-    def die(self, status: int) -> None:
-        """End as a process that is killed, which reads and says nothing more."""
-        asyncio.get_running_loop().remove_reader(self.channel._sock.fileno())
-        self._ended.set_result(status)
-
-    def end(self, status: int = 0) -> None:
-        """End as the process would."""
-        self.channel.close()
-        if not self._ended.done():
-            self._ended.set_result(status)
-
-    def close(self) -> None:
-        self.end()
-        for sock in self.sockets:
-            sock.close()
-        if hasattr(self, "table"):
-            self.table.close()
-
-
-class Machine:
-    """A supervisor of workers that a test plays."""
-
-    def __init__(self, size: int = 2, **options: Any) -> None:
-        self.started: list[FakeWorker] = []
-        self.fails: list[Exception] = []
-        self.is_ready = 0
-        # A pair in place of a listener and its clients: each message is one that connects.
-        self.listener = Listener()
-        self.supervisor = Supervisor(
-            size,
-            [(self.listener, ListeningAddress("127.0.0.1", 8000))],  # type: ignore[list-item]
-            self._start,
-            ready=self._note_ready,
-            **options,
-        )
-        self.task = asyncio.create_task(self.supervisor.run())
-
-    async def _start(self, descriptor: int) -> FakeWorker:
-        if self.fails:
-            raise self.fails.pop()
-        self.started.append(FakeWorker(descriptor))
-        return self.started[-1]
-
-    def _note_ready(self) -> None:
-        self.is_ready += 1
-
-    async def workers(self, *, number: int = 2) -> list[FakeWorker]:
-        """Wait until workers have started and have their orders."""
-        await until(lambda: len(self.started) >= number and all(each.got for each in self.started))
-        return self.started[-number:]
-
-    async def serve(self) -> list[FakeWorker]:
-        """Start the first workers completely."""
-        workers = (await self.workers())[:2]
-        for each in workers:
-            await each.begin()
-        await until(lambda: self.supervisor.crew.serving == 1)
-        return workers
-
-
-class Listener:
-    """Accepts the connections that a test makes: both ends are in this process."""
-
-    def __init__(self) -> None:
-        self._wakes, self._woken = socket.socketpair()
-        self._woken.setblocking(False)
-        self._waiting: list[socket.socket] = []
-        self.clients: list[socket.socket] = []
-        self.errors: list[OSError] = []
-
-    def connect(self) -> socket.socket:
-        client, accepted = socket.socketpair()
-        client.setblocking(False)
-        self._waiting.append(accepted)
-        self.clients.append(client)
-        self._wakes.send(b"!")
-        return client
-
-    def accept(self) -> tuple[socket.socket, tuple[str, int]]:
-        if self.errors:
-            raise self.errors.pop()
-        self._woken.recv(1)
-        return self._waiting.pop(0), ("192.0.2.1", 40_000)
-
-    def fileno(self) -> int:
-        return self._woken.fileno()
-
-    def setblocking(self, blocks: bool) -> None:
-        pass
-
-    def close(self) -> None:
-        for each in (self._wakes, self._woken, *self._waiting, *self.clients):
-            each.close()
-
-
-@pytest.fixture
-async def start_machine() -> AsyncIterator[Callable[..., Machine]]:
-    machines: list[Machine] = []
-
-    def start(size: int = 2, **options: Any) -> Machine:
-        machines.append(Machine(size, **options))
-        return machines[-1]
-
-    yield start
-    for machine in machines:
-        machine.supervisor.stop()
-        while not machine.task.done():
-            for each in machine.started:
-                each.end()
-            await asyncio.sleep(0.01)
-        for each in machine.started:
-            each.close()
-        machine.listener.close()
-        await machine.task
-
-
-@pytest.fixture
-async def machine(start_machine: Callable[..., Machine]) -> Machine:
-    machine = start_machine()
-    await machine.serve()
-    return machine
+from tests.server.workers.machine import Machine
 
 
 def said(logged: Any, event: str) -> list[dict[str, Any]]:
     return [dict(line) for line in logged if line["event"] == event]
-
-
-async def test_connections_wait_until_the_first_workers_take_them_and_are_shared_evenly(
-    start_machine: Callable[..., Machine],
-) -> None:
-    machine = start_machine()
-    for _ in range(40):
-        machine.listener.connect()
-    workers = await machine.serve()
-    await until(lambda: sum(len(each.sockets) for each in workers) == 40)
-    assert [len(each.sockets) for each in workers] == [20, 20]
-    assert machine.is_ready == 1
-    assert workers[0].got[-1] == ClientConnection(0, ("192.0.2.1", 40_000))
 
 
 async def test_each_worker_has_its_orders(machine: Machine) -> None:
@@ -296,7 +116,7 @@ async def test_the_workers_that_serve_say_how_many_calls_may_be(
 
 async def test_connections_for_which_no_descriptor_is_left_are_counted(machine: Machine) -> None:
     machine.listener.errors.append(OSError(errno.EMFILE, "Too many open files"))
-    machine.supervisor._reception.accept(0)
+    machine.accept()
     assert machine.supervisor.accept_failures == 1
 
 
@@ -519,35 +339,6 @@ async def test_what_a_worker_tells_reaches_the_others(
     assert message not in first.got
 
 
-async def test_a_worker_is_asked_and_replies(machine: Machine) -> None:
-    worker = machine.started[1]
-    asking = asyncio.create_task(machine.supervisor.ask("2.1", b"calls?", within=5.0))
-    await until(lambda: isinstance(worker.got[-1], Ask))
-    question = worker.got[-1]
-    assert isinstance(question, Ask)
-    assert question.body == b"calls?"
-    worker.channel.send(Replied(question.number, b"none"))
-    assert await asking == b"none"
-    # Nobody waits any more.
-    worker.channel.send(Replied(question.number, b"again"))
-
-
-async def test_a_worker_that_does_not_reply_is_not_waited_for(machine: Machine) -> None:
-    with pytest.raises(WorkerGoneError, match="no worker 9\\.1"):
-        await machine.supervisor.ask("9.1", b"calls?", within=5.0)
-    with pytest.raises(WorkerGoneError, match="did not reply"):
-        await machine.supervisor.ask("1.1", b"calls?", within=5.0)
-
-
-async def test_a_worker_that_ends_while_it_is_asked_is_not_waited_for(machine: Machine) -> None:
-    worker = machine.started[1]
-    asking = asyncio.create_task(machine.supervisor.ask("2.1", b"calls?", within=3_600.0))
-    await until(lambda: isinstance(worker.got[-1], Ask))
-    worker.end(-9)
-    with pytest.raises(WorkerGoneError, match="has ended"):
-        await asking
-
-
 async def test_the_last_figures_of_a_worker_are_passed_on(machine: Machine) -> None:
     told = []
     machine.supervisor.told_last = lambda name, body: told.append((name, body))
@@ -563,68 +354,6 @@ async def test_a_supervisor_tells_of_its_workers(machine: Machine) -> None:
     second.row.active = 3
     assert second.calls == 3
     assert not machine.supervisor.stopping
-
-
-async def test_a_connection_moves_to_the_worker_that_prepared_its_call(machine: Machine) -> None:
-    first, second = machine.started
-    connection = ClientConnection(0, ("192.0.2.1", 40_000), b"GET /", moved=True)
-    client, ours = socket.socketpair()
-    first.channel.send(Move(second.process, connection), ours.detach())
-    await until(lambda: second.sockets)
-    assert second.got[-1] == connection
-    second.sockets[0].send(b"here")
-    assert client.recv(100) == b"here"
-    client.close()
-
-
-@pytest.mark.parametrize("gone", ["another/2.1", "{machine}/2.7", "{machine}/9.1"])
-async def test_a_connection_comes_back_if_that_worker_is_gone(machine: Machine, gone: str) -> None:
-    first, second = machine.started
-    to = gone.format(machine=machine.supervisor.machine)
-    connection = ClientConnection(0, ("192.0.2.1", 40_000), b"GET /", moved=True)
-    client, ours = socket.socketpair()
-    first.channel.send(Move(to, connection), ours.detach())
-    await until(lambda: first.sockets)
-    assert not second.sockets
-    client.close()
-
-
-async def test_what_a_dead_worker_had_not_read_goes_to_another(machine: Machine) -> None:
-    first, second = machine.started
-    second.row.active = 1
-    # Killed, a process closes its end without a word.
-    first.die(-9)
-    machine.listener.connect()
-    machine.supervisor._reception.accept(0)
-    assert first.row.sent == 1
-    await until(lambda: second.sockets)
-    assert not first.sockets
-
-
-async def test_what_a_worker_had_not_read_when_it_closed_goes_to_another(machine: Machine) -> None:
-    first, second = machine.started
-    second.row.active = 1
-    machine.listener.connect()
-    machine.supervisor._reception.accept(0)
-    assert first.row.sent == 1
-    # Its process goes on for a while.
-    first.channel.close()
-    await until(lambda: second.sockets)
-    assert "1.1" in machine.supervisor.workers
-
-
-async def test_what_did_not_reach_a_dead_worker_goes_to_another(machine: Machine) -> None:
-    first, second = machine.started
-    employed = machine.supervisor.workers["1.1"]
-    second.row.active = 1
-    # It reads nothing while the test does not wait.
-    while not employed.channel.queued:
-        employed.channel.send(Told("status", {"text": "x" * 10_000}))
-    machine.listener.connect()
-    machine.supervisor._reception.accept(0)
-    assert first.row.sent == 1
-    first.end(-9)
-    await until(lambda: second.sockets)
 
 
 async def test_a_worker_that_stands_still_is_ended_alone(
@@ -666,16 +395,6 @@ async def test_without_systemd_a_setting_limits_how_long_a_worker_stands_still(
     assert (first.signals, second.signals) == ([signal.SIGABRT], [])
     (line,) = said(logged, "worker is blocked and is ended")
     assert (line["seconds"], line["hint"]) == (30.0, "--worker-watchdog sets the limit")
-
-
-async def test_a_pause_of_all_processes_ends_no_worker(
-    start_machine: Callable[..., Machine],
-) -> None:
-    machine = start_machine(blocked_within=30.0)
-    first, _ = await machine.serve()
-    first.row.beat = machine.supervisor._ticked = time.monotonic_ns() - 60_000_000_000
-    await asyncio.sleep(1)
-    assert first.signals == []
 
 
 @pytest.mark.parametrize("says", ["farewell", "nothing", "failure"])
