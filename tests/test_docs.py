@@ -393,7 +393,8 @@ def exposed_metrics() -> Any:
                 undelivered=0,
             )
         ),
-        stream_totals=lambda: totals,
+        totals_by_handler=lambda: {"x": totals},
+        live_by_handler=lambda: {"x": 0},
     )
     counters = source.counters
     counters.refused = counters.webhooks = counters.stream_statuses = Counter(x=1)

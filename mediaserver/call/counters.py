@@ -26,6 +26,7 @@ class StreamCounters:
         "malformed_messages",
         "messages_in",
         "messages_out",
+        "over_budget",
         "producer_gap_seconds",
         "producer_gaps",
         "underrun_seconds",
@@ -50,6 +51,8 @@ class StreamCounters:
     bytes_out: int
     malformed_messages: int
     unknown_messages: int
+    over_budget: int
+    """1 if the stream was ended because more came than its budget allows."""
     interrupts: int
     keys_in: int
     """Keys that the caller pressed."""

@@ -167,6 +167,7 @@ class Session:
     def overspend(self) -> None:
         """End the stream: more came than its budget allows. Read nothing more."""
         if not self.ended:
+            self.counters.over_budget += 1
             self._fail(_POLICY_VIOLATION, self.budget.excess)
 
     def receive(self, message: str | bytes | bytearray) -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sized
 
 from mediaserver.server.ended_calls import EndedCalls
+from mediaserver.server.handler_labels import HandlerLabels
 
 
 class ServerCounters:
@@ -13,10 +14,11 @@ class ServerCounters:
 
     Args:
         calls: the live calls.
+        labels: give each handler its label.
 
     """
 
-    def __init__(self, calls: Sized) -> None:
+    def __init__(self, calls: Sized, labels: HandlerLabels | None = None) -> None:
         self._calls = calls
         self.calls_total = 0
         """Streams accepted."""
@@ -32,7 +34,7 @@ class ServerCounters:
         """Lost streams that were opened again in time."""
         self.connections_moved = 0
         """Streams and webhooks that were brought to the process that their URL names."""
-        self.ended = EndedCalls()
+        self.ended = EndedCalls(labels)
         """Calls that have ended, by handler."""
         self.certificate_expires: float | None = None
         """When the certificate expires, in seconds since the epoch; None without TLS."""

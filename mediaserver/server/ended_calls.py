@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections import Counter
 from typing import Final
 
+from mediaserver.server.handler_labels import HandlerLabels
 from mediaserver.telemetry.metrics import CALL_BUCKETS
 
 
@@ -36,28 +37,40 @@ _CAUSES: Final = {
 }
 """How the reasons begin that this server gives. All others are Plivo's."""
 
+_PLIVO: Final = "plivo"
+
 
 def cause_of_end(reason: str) -> str:
     """Return the cause under which an end is counted, by the reason in the log."""
     for cause, beginnings in _CAUSES.items():
         if reason.startswith(beginnings):
             return cause
-    return "plivo"
+    return _PLIVO
 
 
 class EndedCalls:
-    """The calls of one process that have ended."""
+    """The calls of one process that have ended.
 
-    def __init__(self) -> None:
+    Args:
+        labels: give each handler its label.
+
+    """
+
+    def __init__(self, labels: HandlerLabels | None = None) -> None:
+        self._labels = labels or HandlerLabels()
         self.causes: Counter[tuple[str, str]] = Counter()
         """Number of calls by handler and cause."""
         self.lengths: dict[str, CallLengths] = {}
         """How long they were, by handler."""
+        for label in self._labels.known:
+            self.lengths[label] = CallLengths()
+            self.causes.update({(label, cause): 0 for cause in (*_CAUSES, _PLIVO)})
 
     def count(self, handler: str, reason: str, seconds: float) -> None:
         """Count a call."""
-        self.causes[handler, cause_of_end(reason)] += 1
-        self.lengths.setdefault(handler, CallLengths()).count(seconds)
+        label = self._labels.of(handler)
+        self.causes[label, cause_of_end(reason)] += 1
+        self.lengths.setdefault(label, CallLengths()).count(seconds)
 
 
 class CallLengths:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack
 from functools import partial
 from typing import Literal, Protocol, TypeAlias
 
 import structlog
 
-from mediaserver.call import CallSettings, Clock, Session, StreamCounters, StreamReport
+from mediaserver.call import CallSettings, Clock, StreamCounters, StreamReport
 from mediaserver.containment import contain_tasks
 from mediaserver.plivo.callbacks import AnswerRequest, Callback, HangupRequest, StreamStatusRequest
 from mediaserver.routes import Route, Routes
@@ -23,10 +24,12 @@ from mediaserver.server.call_control import CloseStream
 from mediaserver.server.coalescing import Coalescing
 from mediaserver.server.counters import ServerCounters
 from mediaserver.server.elsewhere import unique_name
-from mediaserver.server.handshake import AcceptedStream, Refused, Verifier
+from mediaserver.server.handler_labels import HandlerLabels
+from mediaserver.server.handshake import Refused, Verifier
 from mediaserver.server.lost_streams import LostStreams
 from mediaserver.server.membership import Membership
 from mediaserver.server.neighbours import Alone, Neighbours, ToldWebhook
+from mediaserver.server.observers import CallObservers, ObservedCall
 from mediaserver.server.pacing import Pacer
 from mediaserver.server.prepared import PreparedHandlers
 from mediaserver.server.refusals import RefusalLog
@@ -39,7 +42,7 @@ from mediaserver.server.statuses import Statuses
 from mediaserver.server.sweep import Sweep, Swept
 from mediaserver.server.trust.verification import SignatureCheck
 from mediaserver.settings import Settings
-from mediaserver.stream import CallControl, Stream
+from mediaserver.stream import CallControl
 
 
 log = structlog.get_logger("mediaserver.calls")
@@ -54,25 +57,12 @@ CallState: TypeAlias = Literal["starting", "live", "lost", "ending"]
 lost, and Plivo may open the stream again; ``ending``: the stream is over, its handler not yet."""
 
 
-class RunningCall(Swept, Protocol):
+class RunningCall(Swept, ObservedCall, Protocol):
     """A call, from its accepted handshake until its connection and its handler have both ended."""
-
-    accepted: AcceptedStream
-    session: Session
-    stream: Stream | None
-    """What the handler holds, once the stream has started."""
-
-    @property
-    def call_id(self) -> str:
-        """Plivo's CallUUID; a question mark if it is not known yet."""
 
     @property
     def state(self) -> CallState:
         """What the call is doing."""
-
-    @property
-    def started_at(self) -> float | None:
-        """When the stream started, on the runtime's clock; None if it has not."""
 
     def report(self, status: StreamStatusRequest) -> None:
         """Pass a status callback to the handler."""
@@ -183,8 +173,9 @@ class Runtime:
         self.without_calls = asyncio.Event()
         """Set while there is no call."""
         self.without_calls.set()
-        self.counters = ServerCounters(self.calls)
-        self.ended_totals = StreamCounters()
+        self._labels = HandlerLabels(route.name for route in routes.routes)
+        self.counters = ServerCounters(self.calls, self._labels)
+        self._ended_totals = {label: StreamCounters() for label in self._labels.known}
         self.refusals = RefusalLog(clock)
         self.signatures = SignatureCheck.of(settings, clock=clock)
         self.answered = AnsweredCalls(settings.token_seconds, clock=clock)
@@ -203,6 +194,8 @@ class Runtime:
         self.statuses = Statuses(self.counters.stream_statuses, clock=clock)
         self.listeners: list[Callable[[Callback], object]] = []
         """Called with every accepted webhook, after the server has acted on it."""
+        self.observers = CallObservers()
+        """Listen to what becomes of calls."""
         self.screens: list[Callable[[Route, AnswerRequest], bool]] = []
         """Each tells whether a call may be streamed to a route; the call ends if one says no."""
         self.draining = False
@@ -330,7 +323,8 @@ class Runtime:
         self.sweep.discard(call)
         if call.session.started is not None:
             self.pacer.discard(call.session.started.playout)
-        self.ended_totals.add(call.session.counters)
+        label = self._labels.of(call.accepted.route.name)
+        self._ended_totals.setdefault(label, StreamCounters()).add(call.session.counters)
         call.accepted.slot.release()
         if self.fleet is not None:
             self.fleet.left(call)
@@ -342,15 +336,36 @@ class Runtime:
         self.counters.calls_total -= 1
         call.accepted.slot.release()
 
+    @property
+    def ended_totals(self) -> StreamCounters:
+        """The sum of the counters of all streams that have ended."""
+        return _sum(self._ended_totals.values())
+
     def stream_totals(self) -> StreamCounters:
         """Return the sum of the counters of all streams, ended and live."""
-        totals = StreamCounters()
-        totals.add(self.ended_totals)
+        return _sum(self.totals_by_handler().values())
+
+    def totals_by_handler(self) -> dict[str, StreamCounters]:
+        """Return the same for each handler, by its label."""
+        totals = {label: _sum([ended]) for label, ended in self._ended_totals.items()}
         for call in self.calls:
-            totals.add(call.session.counters)
+            label = self._labels.of(call.accepted.route.name)
+            totals.setdefault(label, StreamCounters()).add(call.session.counters)
         return totals
+
+    def live_by_handler(self) -> dict[str, int]:
+        """Return the number of live calls of each handler, by its label."""
+        live = Counter(self._labels.of(call.accepted.route.name) for call in self.calls)
+        return {label: live[label] for label in self._labels.known}
 
     def close_calls(self, code: int, reason: str) -> None:
         """Start closing every live call."""
         for call in tuple(self.calls):
             call.close(code, reason)
+
+
+def _sum(counters: Iterable[StreamCounters]) -> StreamCounters:
+    totals = StreamCounters()
+    for each in counters:
+        totals.add(each)
+    return totals

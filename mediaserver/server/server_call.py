@@ -241,6 +241,7 @@ class ServerCall:
             self._run(self.stream), name=f"call {self.call_id} {accepted.route.name}"
         )
         log.info("call started", format=str(self.stream.format), **self._ids())
+        runtime.observers.call_started(self)
         for status in runtime.statuses.kept(self.stream.stream_id):
             self.report(status)
 
@@ -264,7 +265,7 @@ class ServerCall:
         log.warning(text, **details, **self._ids())
 
     def reported(self, turn: Turn) -> None:
-        """Log the figures of a turn, but none of its words."""
+        """Log the figures of a turn, but none of its words, and tell the observers."""
         figures = {stage: getattr(turn, stage) for stage in STAGES} | asdict(turn.usage)
         log.info(
             "turn",
@@ -274,6 +275,7 @@ class ServerCall:
             **{name: round(figure, 3) for name, figure in figures.items() if figure},
             **self._ids(),
         )
+        self._runtime.observers.turn_reported(self, turn)
 
     def report(self, status: callbacks.StreamStatusRequest) -> None:
         """Pass a status callback to the handler."""
@@ -516,6 +518,9 @@ class ServerCall:
         seconds = runtime.clock() - self._started if stream is not None else 0.0
         log.info("call ended", reason=session.end_reason, seconds=round(seconds, 1), **self._ids())
         runtime.counters.ended.count(self.accepted.route.name, session.end_reason, seconds)
+        if runtime.observers:
+            report = None if stream is None else self._report(stream, seconds)
+            runtime.observers.call_ended(self, report)
         if stream is not None and (works := stream.take_after_call()):
             runtime.after_calls.start(works, self._report(stream, seconds), self._ids())
         if stream is not None and runtime.settings.resume_calls:

@@ -49,6 +49,10 @@ STREAM_METRICS: Final[Mapping[str, tuple[str, str]]] = {
     "bytes_out": ("sent_bytes", "Bytes of the messages sent."),
     "malformed_messages": ("messages_malformed", "Messages that could not be read."),
     "unknown_messages": ("messages_unknown", "Messages of an unknown event or track."),
+    "over_budget": (
+        "streams_over_budget",
+        "Streams that were ended because more came than their budget allows.",
+    ),
     "keys_in": ("keys_received", "Keys that callers pressed."),
     "interrupts": ("interrupts", "Interruptions of playback."),
     "checkpoints_sent": ("checkpoints_sent", "Checkpoints sent."),
@@ -59,6 +63,22 @@ STREAM_METRICS: Final[Mapping[str, tuple[str, str]]] = {
     "producer_gap_seconds": ("producer_gap_seconds", "Total duration of those gaps."),
 }
 """The metric's name and help text for every field of `StreamCounters`."""
+
+
+_TURN_COUNTS: Final = {
+    "turns": "Turns of conversations with agents.",
+    "turns_interrupted": "Turns that were not heard to the end.",
+}
+
+_LABELLED_TURN_COUNTS: Final = {
+    "barge_ins": (
+        "outcome",
+        "Times that a caller seemed to interrupt, by what it turned out to be.",
+    ),
+    "service_failures": ("service", "Failures of outside services."),
+    "usage": ("unit", "Use of services, in the units they charge for."),
+}
+"""The second label of each, and its help text."""
 
 
 class Lengths(Protocol):
@@ -157,8 +177,11 @@ class Source(Protocol):
     def settings(self) -> Any:
         """The server's settings."""
 
-    def stream_totals(self) -> StreamCounters:
-        """Return the sums over all calls, ended and live."""
+    def totals_by_handler(self) -> Mapping[str, StreamCounters]:
+        """Return the sums over all calls of each handler, ended and live."""
+
+    def live_by_handler(self) -> Mapping[str, int]:
+        """Return the number of live calls of each handler."""
 
 
 def exposition(source: Source) -> bytes:
@@ -291,10 +314,19 @@ class ServerCollector:
         yield _counter("log_lines_dropped", "Log lines that nobody read in time.", dropped_lines())
         if source.fleet is not None:
             yield from _fleet(source.fleet.figures)
-        totals = source.stream_totals()
+        live = GaugeMetricFamily(
+            "mediaserver_handler_calls_active",
+            "Calls that are connected, by handler.",
+            labels=["handler"],
+        )
+        for handler, number in sorted(source.live_by_handler().items()):
+            live.add_metric([handler], number)
+        yield live
+        totals = dict(sorted(source.totals_by_handler().items()))
         for field, (name, text) in STREAM_METRICS.items():
-            yield _counter(name, text, getattr(totals, field))
-        yield from _conversations(totals.turns)
+            counts = {handler: getattr(each, field) for handler, each in totals.items()}
+            yield _by(name, text, "handler", counts)
+        yield from _conversations({handler: each.turns for handler, each in totals.items()})
 
 
 def _fleet(figures: FleetFigures) -> Iterator[Metric]:
@@ -325,25 +357,38 @@ def _fleet(figures: FleetFigures) -> Iterator[Metric]:
     )
 
 
-def _conversations(turns: TurnCounters) -> Iterator[Metric]:
-    yield _counter("turns", "Turns of conversations with agents.", turns.turns)
-    yield _counter("turns_interrupted", "Turns that were not heard to the end.", turns.interrupted)
-    yield _by(
-        "barge_ins",
-        "Times that a caller seemed to interrupt, by what it turned out to be.",
-        "outcome",
-        turns.barge_ins,
-    )
-    yield _by("service_failures", "Failures of outside services.", "service", turns.failures)
-    yield _by("usage", "Use of services, in the units they charge for.", "unit", turns.usage)
+def _conversations(by_handler: Mapping[str, TurnCounters]) -> Iterator[Metric]:
     seconds = HistogramMetricFamily(
         "mediaserver_turn_seconds",
         "Time from the caller's last speech to each stage of the answer; for a greeting, from the "
         "start of the stream until it is heard.",
-        labels=["stage"],
+        labels=["handler", "stage"],
     )
-    for stage, times in turns.stages.items():
-        seconds.add_metric([stage], _buckets(times, BUCKETS), times.sum)
+    counts: dict[str, dict[str, float]] = {"turns": {}, "turns_interrupted": {}}
+    labelled: dict[str, dict[tuple[str, str], float]] = {
+        "barge_ins": {},
+        "service_failures": {},
+        "usage": {},
+    }
+    for handler, turns in by_handler.items():
+        counts["turns"][handler] = turns.turns
+        counts["turns_interrupted"][handler] = turns.interrupted
+        of_handler: Mapping[str, Mapping[str, float]] = {
+            "barge_ins": turns.barge_ins,
+            "service_failures": turns.failures,
+            "usage": turns.usage,
+        }
+        for name, values in of_handler.items():
+            labelled[name].update({(handler, key): value for key, value in values.items()})
+        for stage, times in turns.stages.items():
+            seconds.add_metric([handler, stage], _buckets(times, BUCKETS), times.sum)
+    for name, text in _TURN_COUNTS.items():
+        yield _by(name, text, "handler", counts[name])
+    for name, (label, text) in _LABELLED_TURN_COUNTS.items():
+        family = CounterMetricFamily(f"mediaserver_{name}", text, labels=["handler", label])
+        for labels, value in sorted(labelled[name].items()):
+            family.add_metric(labels, value)
+        yield family
     yield seconds
 
 

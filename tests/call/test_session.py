@@ -452,6 +452,7 @@ def test_what_is_beyond_the_budget_ends_the_stream(
     assert not session.budget.spend(messages, size)
     session.overspend()
     session.overspend()
+    assert session.counters.over_budget == 1
     ((code, reason),) = shell.failures
     assert code == 1008
     assert f"too many {what}" in reason

@@ -5,6 +5,7 @@ import pytest
 
 import mediaserver.server.server_call
 from mediaserver.server.ended_calls import EndedCalls, cause_of_end
+from mediaserver.server.handler_labels import HandlerLabels
 
 
 @pytest.mark.parametrize(
@@ -51,3 +52,11 @@ def test_calls_are_counted_by_handler() -> None:
     assert ended.lengths["Echo"].counts == [1, 0, 0, 1, 0, 0, 0, 0, 0]
     assert ended.lengths["Echo"].sum == 70
     assert ended.lengths["Menu"].counts[-1] == 1
+
+
+def test_known_handlers_begin_with_0_for_each_cause() -> None:
+    ended = EndedCalls(HandlerLabels(["Echo"]))
+    assert len(ended.causes) > 5
+    assert ended.causes.total() == 0
+    assert {handler for handler, _ in ended.causes} == set(ended.lengths) == {"Echo"}
+    assert ended.causes.keys() >= {("Echo", "plivo"), ("Echo", "handler_error")}

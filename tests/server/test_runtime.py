@@ -194,6 +194,8 @@ async def test_totals_add_up_over_live_and_ended_calls(start_runtime: Callable[.
     call.session.counters.audio_in += 1
     assert runtime.stream_totals().audio_in == 8.0
     assert runtime.stream_totals().underruns == 3
+    assert runtime.totals_by_handler()["listen"].audio_in == 8.0
+    assert runtime.live_by_handler() == {"listen": 1}
 
 
 async def test_every_live_call_is_closed(start_runtime: Callable[..., Any]) -> None:

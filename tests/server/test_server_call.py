@@ -16,7 +16,7 @@ from websockets import CloseCode
 
 from audiocodecs import MULAW_8K
 from mediaserver import Frame, Stream
-from mediaserver.call import StreamStatus
+from mediaserver.call import StreamStatus, Turn
 from mediaserver.handler import Handler
 from mediaserver.plivo import callbacks
 from mediaserver.plivo.callbacks import StreamStatusRequest
@@ -889,6 +889,40 @@ async def test_a_peer_that_sends_nonsense_is_closed(call: Callable[..., Any]) ->
 
 
 # What is left
+
+
+async def test_observers_are_told_of_a_call_its_turns_and_its_end(
+    call: Callable[..., Any],
+) -> None:
+    told: list[Any] = []
+
+    class Observer:
+        def call_started(self, call: Any) -> None:
+            told.append(("started", call.call_id, call.stream.stream_id))
+
+        def turn_reported(self, call: Any, turn: Turn) -> None:
+            told.append(("turn", call.call_id, turn.number))
+
+        def call_ended(self, call: Any, report: Any) -> None:
+            told.append(("ended", call.call_id, report.end_reason if report else None))
+
+    async def converse(stream: Stream) -> None:
+        stream.report(Turn(number=7))
+
+    link = await call(converse, start=False)
+    link.runtime.observers.add(Observer())
+    link.bring(START)
+    await asyncio.sleep(0.01)
+    link.call.lost("gone")
+    await asyncio.sleep(0.01)
+    other = enter(link.runtime, start=False)
+    other.call.lost("gone")
+    assert told == [
+        ("started", CALL_ID, STREAM_ID),
+        ("turn", CALL_ID, 7),
+        ("ended", CALL_ID, "the handler returned"),
+        ("ended", "?", None),
+    ]
 
 
 async def test_totals_are_those_of_live_and_ended_calls(call: Callable[..., Any]) -> None:

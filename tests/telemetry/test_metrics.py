@@ -46,7 +46,8 @@ def source(totals: StreamCounters | None = None, **figures: Any) -> SimpleNamesp
         settings=SimpleNamespace(max_calls=200),
         draining=True,
         fleet=None,
-        stream_totals=lambda: totals or StreamCounters(),
+        totals_by_handler=lambda: {"Echo": totals or StreamCounters()},
+        live_by_handler=lambda: {"Echo": 2},
     )
 
 
@@ -62,6 +63,7 @@ def test_every_figure_is_shown() -> None:
     shown = samples(exposition(source()))
     assert shown["mediaserver_calls_active",] == 2
     assert shown["mediaserver_calls_limit",] == 200
+    assert shown["mediaserver_handler_calls_active", "Echo"] == 2
     assert shown["mediaserver_calls_total",] == 7
     assert shown["mediaserver_calls_refused_total", "full"] == 3
     assert shown["mediaserver_calls_refused_total", "path"] == 1
@@ -97,7 +99,7 @@ def test_counts_of_streams_are_shown() -> None:
         setattr(totals, name, number)
     shown = samples(exposition(source(totals)))
     for number, (metric, _) in enumerate(STREAM_METRICS.values(), 1):
-        assert shown[f"mediaserver_{metric}_total",] == number
+        assert shown[f"mediaserver_{metric}_total", "Echo"] == number
 
 
 def test_each_scrape_reads_anew() -> None:
@@ -116,18 +118,18 @@ def test_turns_are_shown() -> None:
     totals.turns.count_barge_in(False)
     totals.turns.failures["speech"] = 3
     shown = samples(exposition(source(totals)))
-    assert shown["mediaserver_turns_total",] == 4
-    assert shown["mediaserver_turns_interrupted_total",] == 1
-    assert shown["mediaserver_barge_ins_total", "false"] == 1
-    assert shown["mediaserver_service_failures_total", "speech"] == 3
-    assert shown["mediaserver_usage_total", "tokens_in"] == 28
+    assert shown["mediaserver_turns_total", "Echo"] == 4
+    assert shown["mediaserver_turns_interrupted_total", "Echo"] == 1
+    assert shown["mediaserver_barge_ins_total", "Echo", "false"] == 1
+    assert shown["mediaserver_service_failures_total", "Echo", "speech"] == 3
+    assert shown["mediaserver_usage_total", "Echo", "tokens_in"] == 28
     buckets = {
-        bound: shown["mediaserver_turn_seconds_bucket", bound, "audio_heard"]
+        bound: shown["mediaserver_turn_seconds_bucket", "Echo", bound, "audio_heard"]
         for bound in ("0.1", "0.6", "0.7", "10.0", "+Inf")
     }
     assert buckets == {"0.1": 1, "0.6": 1, "0.7": 3, "10.0": 3, "+Inf": 4}
-    assert shown["mediaserver_turn_seconds_count", "audio_heard"] == 4
-    assert shown["mediaserver_turn_seconds_sum", "audio_heard"] == pytest.approx(21.38)
+    assert shown["mediaserver_turn_seconds_count", "Echo", "audio_heard"] == 4
+    assert shown["mediaserver_turn_seconds_sum", "Echo", "audio_heard"] == pytest.approx(21.38)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="read from /proc")

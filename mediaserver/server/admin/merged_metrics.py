@@ -30,6 +30,7 @@ GAUGES: Final[Mapping[str, GaugeRule]] = {
     "mediaserver_certificate_expiry_timestamp_seconds": "min",
     "mediaserver_draining": "worker",
     "mediaserver_fleet_members": "max",
+    "mediaserver_handler_calls_active": "sum",
     "mediaserver_loop_lag_max_seconds": "worker",
     "mediaserver_loop_lag_seconds": "worker",
     "mediaserver_redis_up": "min",

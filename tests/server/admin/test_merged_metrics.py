@@ -28,8 +28,11 @@ class Worker:
         self.fleet = None
         self.totals = StreamCounters()
 
-    def stream_totals(self) -> StreamCounters:
-        return self.totals
+    def totals_by_handler(self) -> dict[str, StreamCounters]:
+        return {"Echo": self.totals}
+
+    def live_by_handler(self) -> dict[str, int]:
+        return {"Echo": self.counters.calls_active}
 
     def exposition(self) -> bytes:
         source: Any = self
@@ -89,6 +92,7 @@ def test_counts_are_summed_label_by_label() -> None:
     metrics = merged(a=one, b=other)
     assert value(metrics, "calls_total") == 12
     assert value(metrics, "calls_active") == 3
+    assert value(metrics, "handler_calls_active", handler="Echo") == 3
     assert value(metrics, "calls_refused_total", cause="full") == 2
     assert value(metrics, "calls_refused_total", cause="token") == 1
 
