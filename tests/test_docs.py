@@ -54,8 +54,8 @@ from mediaserver.sandbox.people.dialplan import Dialplan
 from mediaserver.sandbox.people.person import Person
 from mediaserver.sandbox.people.script import person_from_text
 from mediaserver.sandbox.platform import Sandbox, SandboxOptions
-from mediaserver.server.admin.app import OUTCOMES
 from mediaserver.server.admin.directory import OwnCalls
+from mediaserver.server.admin.responses import OUTCOMES
 from mediaserver.server.counters import ServerCounters
 from mediaserver.server.elsewhere import PROCESS_PARAMETER
 from mediaserver.server.process.daemon import HTTP_CLOSE_TIMEOUT

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from mediaserver.server.admin.app import without_metrics_token
+from mediaserver.server.admin.health_endpoints import without_metrics_token
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.webhooks import PATHS, WebhookEndpoints
 from mediaserver.telemetry.metrics import CONTENT_TYPE, exposition

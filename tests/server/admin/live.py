@@ -1,4 +1,4 @@
-"""Live calls on links that only note what they are told, and who asks for them."""
+"""Live calls on links that only note what they are told, and clients that ask for them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,17 @@ from typing import Any
 import httpx
 from httpx import AsyncClient
 
+from mediaserver.handler import Handler
 from mediaserver.server.accepting import examine
 from mediaserver.server.admin.app import create_admin_app
-from mediaserver.server.admin.directory import Directory
+from mediaserver.server.admin.commands import (
+    CallCommand,
+    CallFilter,
+    CallPage,
+    Delivery,
+    WorkerEntry,
+)
+from mediaserver.server.admin.directory import Directory, OwnCalls
 from mediaserver.server.handshake import AcceptedStream, HandshakeRequest
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.server_call import ServerCall
@@ -118,3 +126,33 @@ async def turns(number: int = 5) -> None:
     """Let the other tasks run."""
     for _ in range(number):
         await asyncio.sleep(0)
+
+
+class Answering(OwnCalls):
+    """Answers what it is told to."""
+
+    def __init__(self, delivery: Delivery | None = None, page: CallPage | None = None) -> None:
+        self.delivery = delivery
+        self.page = page
+        self.listed: list[WorkerEntry] = []
+        self.asked: list[Any] = []
+
+    async def calls(self, wanted: CallFilter) -> CallPage:
+        self.asked.append(wanted)
+        assert self.page is not None
+        return self.page
+
+    async def send(self, command: CallCommand) -> Delivery:
+        self.asked.append(command)
+        assert self.delivery is not None
+        return self.delivery
+
+    async def workers(self) -> list[WorkerEntry]:
+        return self.listed
+
+    async def reload(self) -> Delivery:
+        raise LookupError("a bug")
+
+
+class Talker(Handler):
+    async def on_say(self, text: str) -> None: ...

@@ -1,0 +1,69 @@
+"""Writes what operators are answered: JSON, and the HTTP status of what became of a command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+from starlette.responses import Response
+
+from mediaserver.plivo.numbers import phone_key
+from mediaserver.server.admin.commands import CallEntry, Delivery, DeliveryStatus
+
+
+OUTCOMES: Final[Mapping[DeliveryStatus, int]] = {
+    "done": 200,
+    "begun": 202,
+    "unknown_call": 404,
+    "unknown_node": 404,
+    "refused": 409,
+    "too_many": 429,
+    "unable": 501,
+    "failed": 502,
+    "not_delivered": 503,
+}
+"""The HTTP status for each thing that may become of a command."""
+
+
+_NO_STORE: Final = {"cache-control": "no-store"}
+
+
+def json_response(
+    body: object, status: int = 200, headers: Mapping[str, str] = _NO_STORE
+) -> Response:
+    """Answer with JSON that people can read too."""
+    text = msgspec.json.format(msgspec.json.encode(body), indent=2)
+    return Response(text + b"\n", status, {**headers, **_NO_STORE}, media_type="application/json")
+
+
+def delivery_response(delivery: Delivery, **about: str) -> Response:
+    """Answer what became of a command, about the call or node that is named."""
+    status = OUTCOMES[delivery.status]
+    if status < 400:
+        body = {"outcome": delivery.status, "detail": delivery.detail, **about}
+    else:
+        body = {"error": delivery.detail, "hint": delivery.hint, "outcome": delivery.status}
+    return json_response(body | about, status)
+
+
+def call_fields(entry: CallEntry, *, personal_data: bool) -> dict[str, Any]:
+    """Return what is shown of a call; whole numbers only with personal data."""
+    shown: dict[str, Any] = msgspec.to_builtins(entry)
+    del shown["cursor"]
+    if entry.started_at is not None:
+        at = datetime.fromtimestamp(entry.started_at, UTC)
+        shown["started_at"] = at.isoformat(timespec="milliseconds")
+    if not personal_data:
+        shown["caller"] = masked(entry.caller)
+        shown["called"] = masked(entry.called)
+    return shown
+
+
+def masked(number: str | None) -> str | None:
+    """Return what of a number may be shown: its last four digits."""
+    if number is None:
+        return None
+    key = phone_key(number) or ""
+    return f"…{key[-4:]}" if key.isdecimal() and len(key) > 6 else "…"
