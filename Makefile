@@ -9,10 +9,10 @@ BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test own fleet stress python314 lint format types imports bench interop docs clean
+.PHONY: help demo quick test own fleet observability stress python314 lint format types imports bench interop docs clean
 
 help:  ## List the targets
-	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 # The virtual environment is made anew when what it holds changes.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -50,6 +50,14 @@ fleet: $(VENV)/.installed  ## What needs Redis and HAProxy: tests, and a deploy 
 	@MEDIASERVER_TESTS_NEED_REDIS=1 $(BIN)/python -m pytest -m fleet tests/server
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
 	@$(BIN)/python -m benchmarks.rolling --quick
+
+observability: $(VENV)/.installed  ## Alerts, rules and dashboards with promtool, which root gets from Debian
+	@command -v promtool >/dev/null || { \
+	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	    || { echo "make observability needs promtool: install Debian's package prometheus"; exit 1; }; \
+	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+	    apt-get -qq install --no-install-recommends prometheus; } >/dev/null || exit 1; }
+	@MEDIASERVER_TESTS_NEED_PROMTOOL=1 $(BIN)/python -m pytest -q tests/deploy
 
 stress: $(VENV)/.installed  ## The tests again and again while busy loops hold the cores; STRESS="--whole 0" for less
 	@$(BIN)/python -m tools.stress $(STRESS)
@@ -111,6 +119,7 @@ interop: interop/.venv/.installed interop/node_modules/.installed  ## Plivo's ow
 
 docs: $(VENV)/.installed  ## Regenerate the generated pages
 	@$(BIN)/python -m mediaserver.settings > docs/settings.md
+	@$(BIN)/python -m tools.dashboards
 
 clean:  ## Remove what the targets made
 	rm -rf $(VENV) interop/.venv interop/node_modules demo-output dist build .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

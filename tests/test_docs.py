@@ -24,11 +24,9 @@ import json
 import re
 import shlex
 import socket
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -37,13 +35,11 @@ import pytest
 import typer
 import yaml
 from plivo.rest import client as plivo_rest
-from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 from websockets.asyncio.server import serve
 
 from audiocodecs import write_wav
 from mediaserver import cli, settings
-from mediaserver.call import StreamCounters
 from mediaserver.handler import Handler
 from mediaserver.plivo import CallRequest, PlivoClient
 from mediaserver.routes import Route, Routes
@@ -56,7 +52,6 @@ from mediaserver.sandbox.people.script import person_from_text
 from mediaserver.sandbox.platform import Sandbox, SandboxOptions
 from mediaserver.server.admin.directory import OwnCalls
 from mediaserver.server.admin.responses import OUTCOMES
-from mediaserver.server.counters import ServerCounters
 from mediaserver.server.elsewhere import PROCESS_PARAMETER
 from mediaserver.server.process.daemon import HTTP_CLOSE_TIMEOUT
 from mediaserver.server.runtime import Runtime
@@ -64,9 +59,9 @@ from mediaserver.server.server_call import CLOSE_TIMEOUT
 from mediaserver.server.trust.tokens import TOKEN_PARAMETER, Claims
 from mediaserver.server.webhooks import PATHS as WEBHOOK_PATHS
 from mediaserver.settings import ENV_PREFIX, Settings
-from mediaserver.telemetry.metrics import crew_metrics, exposition, exposition_of
 from mediaserver.testing import joined, run_virtual
 from tests.server.admin.live import FakeControl, Live, client_of
+from tests.telemetry.exposed import exposed_metrics
 
 
 ROOT = Path(__file__).parent.parent
@@ -350,7 +345,7 @@ def test_command_lines_are_found() -> None:
     assert len(list(command_lines(ROOT / "README.md"))) > 3
 
 
-DEPLOY = sorted((ROOT / "deploy").iterdir())
+DEPLOY = sorted(path for path in (ROOT / "deploy").rglob("*") if path.is_file())
 
 
 @pytest.mark.parametrize("file", [*PAGES, *DEPLOY], ids=[*IDS, *(file.name for file in DEPLOY)])
@@ -371,39 +366,6 @@ def test_scripts_of_persons_can_be_followed(page: Any) -> None:
 
 
 # Metrics
-
-
-def exposed_metrics() -> Any:
-    """Return every metric's name as it is scraped."""
-    totals = StreamCounters()
-    totals.turns.failures["x"] = 1
-    source = SimpleNamespace(
-        counters=ServerCounters(()),
-        settings=Settings(),
-        draining=False,
-        fleet=SimpleNamespace(
-            figures=SimpleNamespace(
-                answers=True,
-                failures=0,
-                openings=0,
-                members=1,
-                members_lost=0,
-                calls_lost=0,
-                refused=Counter(x=1),
-                undelivered=0,
-            )
-        ),
-        totals_by_handler=lambda: {"x": totals},
-        live_by_handler=lambda: {"x": 0},
-    )
-    counters = source.counters
-    counters.refused = counters.webhooks = counters.stream_statuses = Counter(x=1)
-    counters.connections_dropped = Counter(x=1)
-    counters.ended.count("x", "stop", 1.0)
-    counters.certificate_expires = 1.0
-    workers = exposition_of(crew_metrics(1, Counter(x=1), Counter(x=1), 1)).decode()
-    families = text_string_to_metric_families(exposition(source).decode() + workers)
-    return {sample.name for family in families for sample in family.samples}
 
 
 def test_the_table_of_metrics_has_each_of_them() -> None:
