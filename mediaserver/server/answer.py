@@ -91,13 +91,8 @@ def answer(
             "call that nobody waits for", call=call_id, called=called, path=route.path
         )
         return WebhookReply(Response(Hangup()).to_xml(), "rejected")
-    limit = runtime.route_limits.of(route)
-    if (
-        limit is not None
-        and not runtime.admission.keeps(call_id)
-        and runtime.calls_of(route) >= limit
-    ):
-        return turned_away(runtime, call_id, f"{limit} at {route.label}")
+    if not runtime.admission.keeps(call_id) and runtime.is_full(route):
+        return turned_away(runtime, call_id, f"{runtime.route_limits.of(route)} at {route.label}")
     if not runtime.admission.reserve(call_id, route.label):
         return turned_away(runtime, call_id, str(runtime.admission.limit))
     try:

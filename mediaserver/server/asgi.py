@@ -14,7 +14,9 @@ from websockets.frames import CloseCode
 from mediaserver.handler import Handler, StreamHandler
 from mediaserver.routes import Route, Routes
 from mediaserver.server.accepting import examine
+from mediaserver.server.admin.directory import OwnCalls
 from mediaserver.server.handshake import AcceptedStream, HandshakeRequest, Refused
+from mediaserver.server.joining import join_fleet
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.server_call import CLOSE_TIMEOUT, ServerCall, close_reason
 from mediaserver.settings import Settings
@@ -49,9 +51,12 @@ def asgi(
     Calls run as under ``mediaserver serve``; TLS, limits and shutdown are the host application's. A
     single handler takes every path below the mount; `Routes` are matched by the rest of the path.
 
+    With the setting ``redis`` it is a node of a fleet: the limits of all nodes hold, and others
+    list and control its calls. It has no admin listener itself.
+
     Args:
         handler: a handler, or routes.
-        settings: those for host, port, TLS and shutdown have no effect here.
+        settings: those for host, port, TLS, the admin listener and shutdown have no effect here.
 
     """
     if isinstance(handler, Routes):
@@ -64,6 +69,7 @@ class StreamApp:
 
     def __init__(self, routes: Routes, settings: Settings, *, any_path: bool = False) -> None:
         self.runtime = Runtime(settings, routes)
+        join_fleet(self.runtime)(OwnCalls(self.runtime, _HostControl(self.runtime)))
         self._any_path = any_path
         self._starting: asyncio.Lock | None = None
 
@@ -152,6 +158,22 @@ class StreamApp:
             await _refuse_websocket(scope, send, decision)
         else:
             await AsgiLink(self.runtime, decision, receive, send).run()
+
+
+class _HostControl:
+    """What the other nodes of a fleet can do to an application: it stops when its host stops."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def drain(self) -> bool:
+        """Take no new calls; return False if that was asked before."""
+        drained, self._runtime.draining = self._runtime.draining, True
+        self._runtime.admission.close()
+        return not drained
+
+    def reload(self) -> None:
+        """Do nothing: only the host itself can ask."""
 
 
 class AsgiLink:

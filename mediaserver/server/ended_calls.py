@@ -33,6 +33,7 @@ _CAUSES: Final = {
         "more events than",
         "too many",
         "this server has reached",
+        "all nodes together have reached",
     ),
 }
 """How the reasons begin that this server gives. All others are Plivo's."""

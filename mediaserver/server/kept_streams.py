@@ -22,11 +22,23 @@ class KeptStream(msgspec.Struct, frozen=True, array_like=True):
     turns: tuple[Turn, ...] = ()
     wanted: bool = False
     """Whether it has ended as it should, so that its call is not resumed."""
+    process: str = ""
+    """The process that has, or had, it."""
+    end_reason: str = ""
+    """Why it ended, if that is known."""
 
     @classmethod
-    def of(cls, stream: Stream, *, wanted: bool = False) -> KeptStream:
-        """Keep what is known of a stream now; of one that has ended as it should, no words."""
-        return cls(stream.stream_id, () if wanted else stream.turns[-_TURNS:], wanted)
+    def of(cls, stream: Stream, process: str) -> KeptStream:
+        """Keep what is known of a stream now."""
+        return cls(stream.stream_id, stream.turns[-_TURNS:], process=process)
+
+    @classmethod
+    def last(cls, report: StreamReport | None, process: str) -> KeptStream:
+        """Keep what is known of a stream that is over; without a report, that it was wanted."""
+        if report is None:
+            return cls("", wanted=True, process=process)
+        turns = report.turns[-_TURNS:]
+        return cls(report.stream_id, turns, process=process, end_reason=report.end_reason)
 
     @classmethod
     def read(cls, kept: bytes) -> KeptStream | None:
@@ -65,7 +77,7 @@ def report_of_gone(
         path: The path of its URL.
         answered: When its call was answered, in seconds since the epoch.
         now: The present time, likewise.
-        end_reason: What to say of its end.
+        end_reason: What to say of its end, if nothing else is known.
 
     """
     return StreamReport(
@@ -76,6 +88,6 @@ def report_of_gone(
         path=path,
         started_at=datetime.fromtimestamp(answered, UTC),
         seconds=max(0.0, now - answered),
-        end_reason=end_reason,
+        end_reason=(kept.end_reason if kept else "") or end_reason,
         turns=kept.turns if kept else (),
     )

@@ -14,6 +14,8 @@ class MemberCall(Protocol):
     """A call, as far as the fleet knows it."""
 
     accepted: AcceptedStream
+    counts: bool
+    """Whether it has a place among the calls of the fleet."""
 
     @property
     def call_id(self) -> str:
@@ -34,7 +36,7 @@ class Membership(Protocol):
         """Belong to the fleet within the block."""
 
     async def claim(self, call_id: str, route: str, route_limit: int | None) -> str | None:
-        """Take the places of a call that is answered; return which limit is reached, if any.
+        """Take the places of a call that begins; return which limit is reached, if any.
 
         Without Redis nothing is taken, and no limit is reached. `settle` must follow.
         """
@@ -45,8 +47,17 @@ class Membership(Protocol):
     def settle(self, call_id: str) -> None:
         """Say that the call has a place in this process now, or is turned away."""
 
-    async def recall(self, call_id: str) -> KeptStream | None:
-        """Return what is kept of the latest stream of a call, if anything is known."""
+    async def last_stream(self, call_id: str, process: str) -> KeptStream | None:
+        """Return what is known of the latest stream of a call, which this process does not know.
+
+        Args:
+            call_id: The call.
+            process: The process that prepared it.
+
+        Returns:
+            What the process says that had it, if that lives; else what is kept of it, if anything.
+
+        """
 
     def entered(self, call: MemberCall) -> None:
         """Take note of a stream."""

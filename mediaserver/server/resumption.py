@@ -70,11 +70,7 @@ async def resume(
         raise AnswerError("the token of /resume is another call's")
     if runtime.answered.has_ended(call_id):
         return WebhookReply(NOTHING, "ended")
-    if claims.process == runtime.process:
-        previous = await _lost_here(runtime, call_id)
-    else:
-        # A request comes to the process that it names for as long as that lives.
-        previous = await _of_gone(runtime, claims, request, now)
+    previous = await _previous(runtime, claims, request, now)
     if previous is None:
         return WebhookReply(Response(after_stream(claims.on_end)).to_xml(), "finished")
     again = claims.resumed and now - claims.issued < SHORTEST_RESUMED
@@ -94,8 +90,11 @@ async def resume(
     return replace(await decided(runtime, request, reply), kind="resumed")
 
 
-async def _lost_here(runtime: Runtime, call_id: str) -> StreamReport | None:
-    """Return the report of a call's stream that this process has lost; None if it ended well."""
+async def lost_here(runtime: Runtime, call_id: str) -> StreamReport | None:
+    """Return the report of a call's stream that this process has lost; None if it ended well.
+
+    A stream that still lives is ended: Plivo has gone on without it.
+    """
     calls = [call for call in runtime.calls if call.call_id == call_id]
     for _ in range(_LOOKS):
         if all(call.state in ("ending", "lost") for call in calls):
@@ -108,16 +107,22 @@ async def _lost_here(runtime: Runtime, call_id: str) -> StreamReport | None:
     return None if None in reports else reports[-1]
 
 
-async def _of_gone(
+async def _previous(
     runtime: Runtime, claims: ResumeClaims, request: AnswerRequest, now: float
 ) -> StreamReport | None:
-    """Return what is known of another process's stream; None if it has ended as it should."""
-    kept = None if runtime.fleet is None else await runtime.fleet.recall(claims.call_id)
+    """Return what is known of a call's stream; None if it has ended as it should."""
+    call_id = claims.call_id
+    known_here = runtime.has_call(call_id) or runtime.lost_streams.previous(call_id) is not None
+    if known_here or (runtime.fleet is None and claims.process == runtime.process):
+        return await lost_here(runtime, call_id)
+    # Without a fleet, a request comes to the process that it names for as long as that lives.
+    fleet = runtime.fleet
+    kept = None if fleet is None else await fleet.last_stream(call_id, claims.process)
     if kept is not None and kept.wanted:
         return None
     return report_of_gone(
         kept,
-        call_id=claims.call_id,
+        call_id=call_id,
         caller=request.caller,
         called=request.called,
         path=claims.path,

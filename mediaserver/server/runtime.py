@@ -60,6 +60,9 @@ lost, and Plivo may open the stream again; ``ending``: the stream is over, its h
 class RunningCall(Swept, ObservedCall, Protocol):
     """A call, from its accepted handshake until its connection and its handler have both ended."""
 
+    counts: bool
+    """Whether it has a place among the calls of the fleet."""
+
     @property
     def state(self) -> CallState:
         """What the call is doing."""
@@ -258,6 +261,15 @@ class Runtime:
         kept = self.admission.reserved_routes
         live = sum(call.accepted.route is route for call in self.calls)
         return live + sum(label == route.label for label in kept.values())
+
+    def is_full(self, route: Route) -> bool:
+        """Tell whether this process has as many calls of a route as that may have."""
+        limit = self.route_limits.of(route)
+        return limit is not None and self.calls_of(route) >= limit
+
+    def has_call(self, call_id: str) -> bool:
+        """Tell whether this process has a stream of a call."""
+        return any(call.call_id == call_id for call in self.calls)
 
     def refuse(self, refused: Refused, path: str) -> None:
         """Count and log a refused stream."""

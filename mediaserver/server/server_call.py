@@ -37,6 +37,8 @@ CLOSE_TIMEOUT = 5.0
 
 _FAILED = "the handler failed"
 
+_NO_PLACE = "all nodes together have reached their limit of calls:"
+
 _DROPPED_SECONDS = 0.1
 """Seconds of audio that a handler may leave unheard when it returns, without a warning."""
 
@@ -113,6 +115,7 @@ class ServerCall:
         "_unstarted_for",
         "_waited_for",
         "accepted",
+        "counts",
         "heard_from",
         "session",
         "stream",
@@ -122,6 +125,8 @@ class ServerCall:
         self._runtime = runtime
         self._link = link
         self.accepted = accepted
+        # Its call has a place in the fleet since `/answer`; without that, once its handler begins.
+        self.counts = accepted.call_id is not None
         self.session = Session(runtime.clock, self, runtime.call_settings)
         self.stream: Stream | None = None
         self._handler: asyncio.Task[None] | None = None
@@ -484,7 +489,11 @@ class ServerCall:
         try:
             with contained():
                 accepted = self.accepted
-                await self._runtime.prepared.take(accepted.call_id, accepted.route)(stream)
+                if (limit := await self._limit_reached()) is None:
+                    await self._runtime.prepared.take(accepted.call_id, accepted.route)(stream)
+                else:
+                    code, reason = CloseCode.TRY_AGAIN_LATER, f"{_NO_PLACE} {limit}"
+                    log.warning("call closed", reason=reason, **self._ids())
             self._warn_of_dropped_audio(stream)
         except asyncio.CancelledError:
             code, reason = CloseCode.GOING_AWAY, "the handler was cancelled"
@@ -497,6 +506,22 @@ class ServerCall:
         self._begin_close(code, reason)
         if self._lost:
             self._leave()
+
+    async def _limit_reached(self) -> str | None:
+        """Take a place in the fleet for a stream without a token; return the limit, if reached."""
+        runtime, route = self._runtime, self.accepted.route
+        fleet = runtime.fleet
+        if fleet is None or self.counts:
+            return None
+        limit = runtime.route_limits.of(route)
+        try:
+            reached = await fleet.claim(self.call_id, route.label, limit)
+            self.counts = reached is None
+        finally:
+            fleet.settle(self.call_id)
+        if reached is None:
+            return None
+        return f"{runtime.settings.max_calls_account if reached == 'account' else limit}"
 
     def _warn_of_dropped_audio(self, stream: Stream) -> None:
         if not stream.ended and stream.unheard > _DROPPED_SECONDS:

@@ -13,6 +13,7 @@ from mediaserver.server.handshake import AcceptedStream, HandshakeRequest, Refus
 from mediaserver.server.neighbours import Alone
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.trust.tokens import Claims, seal
+from tests.server.admin.live import Live
 
 
 SECRET = "sixteen letters and more"
@@ -355,4 +356,18 @@ async def test_a_signature_that_a_neighbour_has_seen_is_refused_until_its_stream
 
 async def test_without_signatures_the_nonces_of_neighbours_mean_nothing(runtime: Runtime) -> None:
     runtime.overhear_nonce("12345", used=True)
+    let_in(runtime, ask())
+
+
+async def test_a_stream_without_a_token_is_refused_at_the_limit_of_its_route(
+    start_runtime: Callable[..., Any],
+) -> None:
+    runtime = await start_runtime(
+        Route(Echo, "/sales", max_calls=1), Route(Echo), secret=SECRET, max_calls=9
+    )
+    Live(runtime, path="/sales", answered=False, start=False)
+    refused = refuse(runtime, ask(path="/sales"))
+    assert (refused.status, refused.reason) == (503, "/sales has reached its limit of 1")
+    assert refused.cause == "full"
+    let_in(runtime, ask(f"token={token()}", path="/sales"))
     let_in(runtime, ask())

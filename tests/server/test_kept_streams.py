@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,17 +13,17 @@ def stream(turns: int) -> Stream:
 
 
 def test_what_is_kept_can_be_read_again() -> None:
-    kept = KeptStream.of(stream(2))
+    kept = KeptStream.of(stream(2), "a")
     assert KeptStream.read(kept.to_bytes()) == kept
     assert [turn.caller for turn in kept.turns] == ["0?", "1?"]
 
 
 def test_the_latest_turns_are_kept() -> None:
-    assert [turn.number for turn in KeptStream.of(stream(60)).turns] == list(range(10, 60))
+    assert [turn.number for turn in KeptStream.of(stream(60), "a").turns] == list(range(10, 60))
 
 
 def test_no_words_are_kept_of_a_stream_that_ended_as_it_should() -> None:
-    assert KeptStream.of(stream(2), wanted=True) == KeptStream("stream-1", wanted=True)
+    assert KeptStream.last(None, "a") == KeptStream("", wanted=True, process="a")
 
 
 def test_what_another_version_wrote_is_not_read() -> None:
@@ -39,7 +40,11 @@ def test_a_report_has_what_was_kept_or_what_the_token_has() -> None:
         "now": 1_060.0,
         "end_reason": "gone",
     }
-    report = report_of_gone(KeptStream.of(stream(1)), **known)
+    report = report_of_gone(KeptStream.of(stream(1), "a"), **known)
     assert (report.stream_id, report.seconds, len(report.turns)) == ("stream-1", 60.0, 1)
+    assert report.end_reason == "gone"
+    again = KeptStream.last(replace(report, end_reason="the connection was lost"), "a")
+    assert again.turns == report.turns
+    assert report_of_gone(again, **known).end_reason == "the connection was lost"
     bare = report_of_gone(None, **known)
     assert (bare.stream_id, bare.turns, bare.started_at.timestamp()) == ("", (), 1_000.0)

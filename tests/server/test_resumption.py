@@ -126,12 +126,12 @@ async def test_a_call_whose_process_is_gone_gets_a_stream_and_its_handler_is_tol
 
 
 class Fleet:
-    """Recalls one stream."""
+    """Knows one stream."""
 
     def __init__(self, kept: KeptStream | None) -> None:
         self._kept = kept
 
-    async def recall(self, call_id: str) -> KeptStream | None:
+    async def last_stream(self, call_id: str, process: str) -> KeptStream | None:
         return self._kept
 
     async def claim(self, call_id: str, route: str, route_limit: int | None) -> None:

@@ -40,6 +40,7 @@ class FakeCall:
         accepted = examine(runtime, HandshakeRequest("/stream"))
         assert isinstance(accepted, AcceptedStream)
         self.accepted = accepted
+        self.counts = False
         self.session: Any = FakeSession()
         self.stream: Any = None
         self.closed: list[Any] = []

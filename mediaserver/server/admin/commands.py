@@ -106,6 +106,9 @@ class CallEntry(msgspec.Struct, frozen=True):
     """Turns of the conversation with an agent."""
     cursor: str
     """Its place in the list: calls are sorted by it, the oldest first."""
+    lost_at: float | None = None
+    """When the process that had it was found to be gone, in seconds since the epoch; None if it
+    lives."""
 
 
 class CallPage(msgspec.Struct, frozen=True):

@@ -52,9 +52,10 @@ def call_fields(entry: CallEntry, *, personal_data: bool) -> dict[str, Any]:
     """Return what is shown of a call; whole numbers only with personal data."""
     shown: dict[str, Any] = msgspec.to_builtins(entry)
     del shown["cursor"]
-    if entry.started_at is not None:
-        at = datetime.fromtimestamp(entry.started_at, UTC)
-        shown["started_at"] = at.isoformat(timespec="milliseconds")
+    for name in ("started_at", "lost_at"):
+        if shown[name] is not None:
+            at = datetime.fromtimestamp(shown[name], UTC)
+            shown[name] = at.isoformat(timespec="milliseconds")
     if not personal_data:
         shown["caller"] = masked(entry.caller)
         shown["called"] = masked(entry.called)

@@ -1,7 +1,8 @@
 -- Says that a member lives, and which calls it has; whatever Redis has lost is there again after it.
 -- Then removes the members that have not beaten for too long, and marks their calls as lost.
 -- ARGV: start of the names, member, what it says of itself, number of its last claim, milliseconds
--- after which a member is lost, seconds for which a lost call is remembered; then each call and note
+-- after which a member is lost, seconds for which a lost call is remembered, seconds for which it is
+-- listed; then each call and note
 -- Returns what every member says of itself, and of each lost member: its name, what it said, its calls.
 
 local start, member, last = ARGV[1], ARGV[2], tonumber(ARGV[4])
@@ -13,7 +14,7 @@ redis.call('ZADD', members, at, member)
 redis.call('HSET', about, member, ARGV[3])
 
 local has = {}
-for i = 7, #ARGV, 2 do has[ARGV[i]] = ARGV[i + 1] end
+for i = 8, #ARGV, 2 do has[ARGV[i]] = ARGV[i + 1] end
 local known = redis.call('HGETALL', held)
 for i = 1, #known, 2 do
   local call, note = known[i], known[i + 1]
@@ -38,7 +39,9 @@ for _, dead in ipairs(redis.call('ZRANGEBYSCORE', members, '-inf', at - tonumber
   local freed = remove(start, dead)
   for _, call in ipairs(freed) do
     redis.call('SET', start .. 'lost:' .. call, dead, 'EX', ARGV[6])
+    redis.call('ZADD', start .. 'lost', at, call)
   end
   lost[#lost + 1] = {dead, said, freed}
 end
+redis.call('ZREMRANGEBYSCORE', start .. 'lost', '-inf', at - tonumber(ARGV[7]) * 1000)
 return {redis.call('HGETALL', about), lost}

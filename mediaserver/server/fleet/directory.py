@@ -10,6 +10,7 @@ from msgspec import structs
 
 from mediaserver.server.admin.commands import (
     CallCommand,
+    CallEntry,
     CallFilter,
     CallPage,
     Delivery,
@@ -21,6 +22,7 @@ from mediaserver.server.admin.directory import Directory
 from mediaserver.server.fleet.keys import FleetKeys
 from mediaserver.server.fleet.mail import DrainRequest, Mail, MailRequest, NotDeliveredError
 from mediaserver.server.fleet.members import AboutMember
+from mediaserver.server.fleet.notes import LostCall
 from mediaserver.server.fleet.store import FleetStore, FleetUnavailableError
 
 
@@ -58,11 +60,11 @@ class FleetDirectory:
         self._fleet = fleet
 
     async def calls(self, wanted: CallFilter) -> CallPage:
-        """Return the live calls of all members that pass a filter."""
-        own, (pages, silent) = await asyncio.gather(
-            self._own.calls(wanted), self._ask_all(wanted, CallPage)
+        """Return the calls of all members that pass a filter, and those lost lately."""
+        own, (pages, silent), lost = await asyncio.gather(
+            self._own.calls(wanted), self._ask_all(wanted, CallPage), self._lost(wanted)
         )
-        every = [own, *pages.values()]
+        every = [own, *pages.values(), lost]
         calls = [call for each in every for call in each.calls]
         calls.sort(key=lambda call: call.cursor)
         return CallPage(
@@ -70,6 +72,20 @@ class FleetDirectory:
             total=sum(each.total for each in every),
             silent=sorted({*silent, *(name for each in every for name in each.silent)}),
         )
+
+    async def _lost(self, wanted: CallFilter) -> CallPage:
+        """Return the calls that were lost with their members lately."""
+        # Of such a call only its id is known.
+        if wanted.state not in ("", "lost") or wanted.handler or wanted.number:
+            return CallPage([], 0)
+        try:
+            lost = await self._fleet.store.lost_calls()
+        except FleetUnavailableError:
+            return CallPage([], 0)
+        found = [_lost_entry(each) for each in lost if wanted.call in ("", each.call)]
+        found.sort(key=lambda entry: entry.cursor)
+        rest = [entry for entry in found if entry.cursor > wanted.after]
+        return CallPage(rest[: wanted.limit], len(found))
 
     async def send(self, command: CallCommand) -> Delivery:
         """Have a command carried out by the member that has the call."""
@@ -184,4 +200,32 @@ def _entry(members: list[AboutMember]) -> NodeEntry:
         workers=len(members),
         host=members[0].host,
         address=members[0].address,
+    )
+
+
+def _lost_entry(lost: LostCall) -> CallEntry:
+    return CallEntry(
+        call_id=lost.call,
+        stream_id=None,
+        state="lost",
+        handler="",
+        path="",
+        caller=None,
+        called=None,
+        format=None,
+        started_at=None,
+        seconds=0.0,
+        worker=lost.member,
+        can_say=False,
+        received_seconds=0.0,
+        sent_seconds=0.0,
+        unheard_seconds=0.0,
+        underruns=0,
+        underrun_seconds=0.0,
+        dropped_seconds=0.0,
+        frames_lost=0,
+        interrupts=0,
+        turns=0,
+        cursor=f"{lost.at:.6f}/{lost.call}",
+        lost_at=lost.at,
     )

@@ -19,7 +19,14 @@ from mediaserver.server.admin.commands import CallFilter, Delivery
 from mediaserver.server.admin.directory import Directory
 from mediaserver.server.fleet.breaker import Breaker
 from mediaserver.server.fleet.keys import FleetKeys
-from mediaserver.server.fleet.mail import DrainRequest, Mail, MailRequest, PassedWebhook
+from mediaserver.server.fleet.mail import (
+    DrainRequest,
+    LastStreamRequest,
+    Mail,
+    MailRequest,
+    NotDeliveredError,
+    PassedWebhook,
+)
 from mediaserver.server.fleet.members import AboutMember, about_member, known_members
 from mediaserver.server.fleet.notes import LostMember
 from mediaserver.server.fleet.register import Register
@@ -27,6 +34,7 @@ from mediaserver.server.fleet.store import FleetStore, FleetUnavailableError
 from mediaserver.server.kept_streams import KeptStream
 from mediaserver.server.membership import MemberCall
 from mediaserver.server.neighbours import Neighbours, ToldWebhook, kind_and_fields, told_webhook
+from mediaserver.server.resumption import lost_here
 from mediaserver.server.runtime import Runtime
 
 
@@ -192,8 +200,27 @@ class Fleet:
             self._release(call_id)
         kept = self._kept.pop(call_id, None)
         if kept is not None and self._runtime.lost_streams.previous(call_id) is None:
-            ended = KeptStream(kept.stream_id, wanted=True).to_bytes()
+            ended = KeptStream.last(None, self.store.member).to_bytes()
             self._do(partial(self.store.keep_streams, {call_id: ended}))
+
+    async def last_stream(self, call_id: str, process: str) -> KeptStream | None:
+        """Return what is known of the latest stream of a call, which this process does not know.
+
+        The process that had it is asked, and what is kept counts if that is gone.
+        """
+        kept = await self.recall(call_id)
+        if kept is not None and kept.wanted:
+            return kept
+        holder = (kept.process if kept is not None else "") or process
+        if holder == self.store.member:
+            # It has left, and what became of it is on its way to Redis.
+            return KeptStream.last(None, holder)
+        request = LastStreamRequest(call_id)
+        try:
+            answer = await self.mail.ask(self.keys.mailbox(holder), request)
+        except NotDeliveredError:
+            return kept
+        return KeptStream.read(answer) or kept
 
     async def recall(self, call_id: str) -> KeptStream | None:
         """Return what is kept of the latest stream of a call, if anything is known."""
@@ -210,7 +237,7 @@ class Fleet:
         changed: dict[str, KeptStream] = {}
         for call in self._runtime.calls:
             if call.stream is not None and not call.session.ended:
-                kept = KeptStream.of(call.stream)
+                kept = KeptStream.of(call.stream, self.store.member)
                 if self._kept.get(call.call_id) != kept:
                     changed[call.call_id] = kept
         if not changed:
@@ -299,17 +326,14 @@ class Fleet:
         )
 
     def _live(self) -> Iterator[tuple[str, str]]:
+        # The others have no place yet, or get none.
         for call in self._runtime.calls:
-            call_id = call.call_id
-            # One whose id is not known yet takes a place as well.
-            name = f"{self._runtime.process}#{id(call)}" if call_id == "?" else call_id
-            yield name, call.accepted.route.label
+            if call.counts:
+                yield call.call_id, call.accepted.route.label
 
     def _has(self, call_id: str) -> bool:
         runtime = self._runtime
-        return runtime.admission.keeps(call_id) or any(
-            call.call_id == call_id for call in runtime.calls
-        )
+        return runtime.admission.keeps(call_id) or runtime.has_call(call_id)
 
     # What nobody waits for
 
@@ -362,6 +386,9 @@ class Fleet:
 
     async def _work(self, request: MailRequest) -> bytes | None:
         own = self.own
+        if isinstance(request, LastStreamRequest):
+            report = await lost_here(self._runtime, request.call)
+            return KeptStream.last(report, self.store.member).to_bytes()
         if isinstance(request, PassedWebhook):
             try:
                 self._runtime.overhear(told_webhook(request.kind, request.fields))

@@ -30,7 +30,7 @@ local function take(start, member, call, note)
   redis.call('HSET', start .. 'held:' .. member, call, note)
   local route = route_of(note)
   if route ~= '' then redis.call('SADD', start .. 'route:' .. route, call) end
-  redis.call('DEL', start .. 'lost:' .. call)
+  if redis.call('DEL', start .. 'lost:' .. call) == 1 then redis.call('ZREM', start .. 'lost', call) end
 end
 
 local function now()

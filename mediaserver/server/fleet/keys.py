@@ -45,6 +45,11 @@ class FleetKeys:
         """Return the name of a set: the calls of one route."""
         return f"{self.start}route:{route}"
 
+    @property
+    def lost_calls(self) -> str:
+        """A sorted set: the calls that were lost lately, by when that was found."""
+        return f"{self.start}lost"
+
     def lost(self, call: str) -> str:
         """Return the name of a text: the member that a call was lost with."""
         return f"{self.start}lost:{call}"

@@ -43,6 +43,12 @@ class DrainRequest(msgspec.Struct, frozen=True, tag=True):
     """Asks a node to take no new calls."""
 
 
+class LastStreamRequest(msgspec.Struct, frozen=True, tag=True):
+    """Asks what became of the stream of a call, with which Plivo has gone on elsewhere."""
+
+    call: str
+
+
 class PassedWebhook(msgspec.Struct, frozen=True, tag=True):
     """Brings a webhook to the member that has its call. Nothing is replied."""
 
@@ -50,7 +56,7 @@ class PassedWebhook(msgspec.Struct, frozen=True, tag=True):
     fields: dict[str, str]
 
 
-MailRequest: TypeAlias = CallFilter | CallCommand | DrainRequest | PassedWebhook
+MailRequest: TypeAlias = CallFilter | CallCommand | DrainRequest | LastStreamRequest | PassedWebhook
 
 
 class MailLetter(msgspec.Struct, frozen=True, tag=True):

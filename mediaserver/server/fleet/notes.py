@@ -19,6 +19,15 @@ class Note(NamedTuple):
         return f"{self.number} {'live' if self.live else 'kept'} {self.route}"
 
 
+class LostCall(NamedTuple):
+    """A call whose member has not beaten for too long."""
+
+    call: str
+    member: str
+    at: float
+    """When it was found, by the clock of Redis: seconds since the epoch."""
+
+
 class LostMember(NamedTuple):
     """A member that has not beaten for too long."""
 

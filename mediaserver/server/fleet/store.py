@@ -21,7 +21,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from mediaserver.server.fleet.breaker import Breaker
 from mediaserver.server.fleet.keys import FleetKeys
-from mediaserver.server.fleet.notes import LostMember, Note
+from mediaserver.server.fleet.notes import LostCall, LostMember, Note
 
 
 log = structlog.get_logger(__name__)
@@ -34,6 +34,10 @@ _KEPT_STREAM_SECONDS: Final = 3_600
 """Seconds for which a stream is kept after its last turn."""
 _LOST_CALL_SECONDS: Final = 3_600
 """Seconds for which it is remembered that a call was lost."""
+_LISTED_SECONDS: Final = 600
+"""Seconds for which it is listed."""
+_MOST_LISTED: Final = 1_000
+"""Most calls that were lost and are listed."""
 NONCE_SECONDS: Final = 3_600
 """Seconds for which the other members know that a signature was used."""
 _CONNECTIONS: Final = 16
@@ -160,7 +164,7 @@ class FleetStore:
         pairs = [text for call, note in calls.items() for text in (call, str(note))]
         age = round(self._lost_after * 1_000)
         everybody, lost = await self._script(
-            "beat", about, last, age, _LOST_CALL_SECONDS, *pairs, trial=True
+            "beat", about, last, age, _LOST_CALL_SECONDS, _LISTED_SECONDS, *pairs, trial=True
         )
         return (
             {name.decode(): said for name, said in _pairs(everybody)},
@@ -182,6 +186,22 @@ class FleetStore:
     async def lost_with(self, call: str) -> str | None:
         """Return the member that a call was lost with, within the last hour."""
         return _text(await self._ask(lambda: self._redis.get(self.keys.lost(call))))
+
+    async def lost_calls(self) -> list[LostCall]:
+        """Return the calls that were lost within the last ten minutes, the latest first."""
+        found: Any = await self._ask(
+            lambda: self._redis.zrange(
+                self.keys.lost_calls, 0, _MOST_LISTED - 1, desc=True, withscores=True
+            )
+        )
+        if not found:
+            return []
+        keys = [self.keys.lost(call.decode()) for call, _ in found]
+        members: Any = await self._ask(lambda: self._redis.mget(keys))
+        return [
+            LostCall(call.decode(), _text(member) or "", at / 1_000)
+            for (call, at), member in zip(found, members, strict=True)
+        ]
 
     async def keep_streams(self, streams: Mapping[str, bytes]) -> None:
         """Keep what is known of the streams of calls, for an hour, in one trip."""

@@ -31,6 +31,7 @@ from mediaserver.routes import Routes
 from mediaserver.server.admin.directory import Directory, OwnCalls
 from mediaserver.server.connection import StreamConnection
 from mediaserver.server.counters import ServerCounters
+from mediaserver.server.joining import join_fleet
 from mediaserver.server.process.acceptor import Acceptor
 from mediaserver.server.process.announcing import announce_addresses, announce_routes
 from mediaserver.server.process.app import create_app
@@ -442,33 +443,6 @@ def run_server(settings: Settings, routes: Routes) -> int:
         for sock in (*sockets, *metrics):
             sock.close()
     return daemon.exit_status
-
-
-def join_fleet(runtime: Runtime, machine: str | None = None) -> Callable[[Directory], Directory]:
-    """Let a process belong to a fleet, if the settings say so.
-
-    Args:
-        runtime: The state of the process.
-        machine: What the names of all processes of this server begin with, if it has several.
-
-    Returns:
-        What widens the directory of the process to that of the fleet.
-
-    """
-    if runtime.settings.redis is None:
-        return lambda own: own
-    # They need the package redis.
-    from mediaserver.server.fleet.directory import FleetDirectory
-    from mediaserver.server.fleet.fleet import Fleet
-
-    fleet = Fleet(runtime, runtime.neighbours, machine=machine)
-    runtime.fleet = runtime.neighbours = fleet
-
-    def widen(own: Directory) -> Directory:
-        fleet.own = own
-        return FleetDirectory(own, fleet)
-
-    return widen
 
 
 def _calls(runtime: Runtime) -> str:

@@ -20,10 +20,11 @@ from mediaserver.plivo.callbacks import CallbackError
 from mediaserver.routes import Routes
 from mediaserver.server.admin.directory import Directory, OwnCalls
 from mediaserver.server.admin.questions import answer_question, metrics_answer
+from mediaserver.server.joining import join_fleet
 from mediaserver.server.neighbours import told_webhook
 from mediaserver.server.process.announcing import announce_routes
 from mediaserver.server.process.arrivals import Arrivals
-from mediaserver.server.process.daemon import Daemon, join_fleet, load_certificates
+from mediaserver.server.process.daemon import Daemon, load_certificates
 from mediaserver.server.process.descriptors import (
     ShortageLog,
     SpareDescriptors,

@@ -66,10 +66,12 @@ class Live:
         caller: str | None = CALLER,
         start: bool = True,
         path: str = "/stream",
+        answered: bool = True,
     ) -> None:
         secret = runtime.settings.secret.get_secret_value()
         token = seal(Claims(call_id, caller, CALLED, 2**40), secret)
-        accepted = examine(runtime, HandshakeRequest(path, f"token={token}"))
+        query = f"token={token}" if answered else ""
+        accepted = examine(runtime, HandshakeRequest(path, query))
         assert isinstance(accepted, AcceptedStream), accepted
         self.link = Link()
         self.call = ServerCall(runtime, self.link, accepted)

@@ -65,6 +65,25 @@ async def test_a_call_that_was_lost_with_its_node_is_said_to_be(
     assert (delivery.status, delivery.detail) == ("unknown_call", "the call was lost with c")
 
 
+async def test_calls_that_were_lost_with_their_node_are_listed_as_lost(start_node: Any) -> None:
+    dead = await start_node("c", Route(hold))
+    Live(dead.runtime, "call-9", "stream-9")
+    await dead.fleet.beat()
+    one = await start_node("a", Route(hold), lost_after=-1.0)
+    Live(one.runtime)
+    page = await one.directory.calls(CallFilter())
+    assert {(each.call_id, each.state, each.worker) for each in page.calls} == {
+        ("call-1", "live", "a"),
+        ("call-9", "lost", "c"),
+    }
+    (lost,) = (await one.directory.calls(CallFilter(state="lost"))).calls
+    assert lost.lost_at is not None
+    assert (await one.directory.calls(CallFilter(call="call-9"))).calls == [lost]
+    assert (await one.directory.calls(CallFilter(state="live"))).total == 1
+    assert (await one.directory.calls(CallFilter(state="lost", after=lost.cursor))).calls == []
+    assert (await one.directory.calls(CallFilter(handler="hold"))).total == 1
+
+
 async def test_a_node_that_is_gone_is_silent_and_a_command_not_delivered(
     two: Any, private_redis: Any
 ) -> None:

@@ -7,6 +7,10 @@ from mediaserver.call import Turn
 from mediaserver.plivo.callbacks import AnswerRequest, HangupRequest, StreamStatusRequest
 from mediaserver.routes import Route
 from mediaserver.server.answer import claimed
+from mediaserver.server.asgi import asgi
+from mediaserver.server.kept_streams import KeptStream
+from mediaserver.settings import Settings
+from mediaserver.stream import Stream
 from tests.server.admin.live import Live, hold
 from tests.server.fleet.conftest import PrivateRedis
 from tests.server.test_server_call import CALL_ID, STREAM_ID, enter
@@ -194,7 +198,124 @@ async def test_answer_hardly_waits_for_a_redis_that_is_cut_off(
     private_redis.thaw()
 
 
+async def test_a_handler_in_another_application_is_a_node(
+    start_node: Any, private_redis: PrivateRedis
+) -> None:
+    settings = Settings(redis=private_redis.url, secret="s" * 16, node="host")  # type: ignore[arg-type]
+    app = asgi(hold, settings=settings)
+    await app.startup()
+    try:
+        one = await start_node("a")
+        assert [each.node for each in await one.directory.nodes()] == ["a", "host"]
+        fleet: Any = app.runtime.fleet
+        async with asyncio.timeout(30):
+            await fleet.mail.listens.wait()
+        assert (await one.directory.drain("host")).status == "done"
+        assert app.runtime.admission.closed
+        assert (await one.directory.drain("host")).detail == "it was draining already"
+    finally:
+        await app.shutdown()
+
+
+# Streams that come without /answer
+
+
+async def test_a_stream_without_answer_takes_its_place_on_all_nodes(start_node: Any) -> None:
+    begun: list[str] = []
+
+    async def note(stream: Stream) -> None:
+        begun.append(stream.call_id)
+        await hold(stream)
+
+    one = await start_node("a", Route(note), max_calls_account=1)
+    other = await start_node("b", Route(note), max_calls_account=1)
+    first = Live(one.runtime, answered=False)
+    await until(lambda: begun == ["call-1"])
+    assert await one.fleet.store.owner("call-1") == "a"
+    second = Live(other.runtime, "call-2", "stream-2", answered=False)
+    await until(lambda: second.link.closed)
+    assert second.link.closed == (1013, "all nodes together have reached their limit of calls: 1")
+    await other.fleet.beat()
+    assert await other.fleet.store.owner("call-2") is None
+    assert (begun, other.fleet.figures.refused) == (["call-1"], {"account": 1})
+    for live in (first, second):
+        live.call.session.close("over")
+        live.call.lost("over")
+    await until(lambda: not one.runtime.calls and not other.runtime.calls)
+    await done(one)
+    assert await answer(other, "call-3") == "stream"
+
+
+async def test_a_stream_without_answer_takes_a_place_of_its_route(start_node: Any) -> None:
+    routes = Route(hold), Route(hold, "/sales", max_calls=1)
+    one, other = await start_node("a", *routes), await start_node("b", *routes)
+    Live(one.runtime, path="/sales", answered=False)
+    await until(lambda: all(call.counts for call in one.runtime.calls))
+    second = Live(other.runtime, "call-2", "stream-2", path="/sales", answered=False)
+    await until(lambda: second.link.closed)
+    assert second.link.closed[0] == 1013
+    third = Live(other.runtime, "call-3", "stream-3", answered=False)
+    await until(lambda: third.call.counts)
+    assert third.link.closed is None
+
+
+async def test_a_stream_without_answer_and_a_start_counts_nowhere_else(start_node: Any) -> None:
+    one = await start_node("a", Route(hold), max_calls_account=1)
+    other = await start_node("b", Route(hold), max_calls_account=1)
+    Live(one.runtime, answered=False, start=False)
+    await one.fleet.beat()
+    assert await answer(other, "call-2") == "stream"
+
+
+async def test_without_redis_a_stream_without_answer_begins(
+    start_node: Any, private_redis: PrivateRedis
+) -> None:
+    one = await start_node("a", Route(hold), max_calls_account=5)
+    private_redis.kill()
+    live = Live(one.runtime, answered=False)
+    await until(lambda: live.call.counts)
+    private_redis.start()
+    await until(lambda: one.fleet.figures.answers)
+    await one.fleet.beat()
+    assert await one.fleet.store.owner("call-1") == "a"
+
+
 # Calls that are resumed
+
+
+async def test_a_node_that_lives_says_that_the_stream_of_a_call_was_lost(start_node: Any) -> None:
+    first, second = await start_node("a", resume_calls=1), await start_node("b", resume_calls=1)
+    link = enter(first.runtime)
+    turn = Turn(number=1, caller="A car?", agent="It comes.")
+    link.call.session.report_turn(turn)
+    last = await second.fleet.last_stream(CALL_ID, "a")
+    assert (last.wanted, last.turns, last.process) == (False, (turn,), "a")
+    assert last.end_reason == "the connection was lost, and Plivo went on without it"
+    assert link.call.session.ended, "Plivo has gone on without it"
+    await until(lambda: not first.runtime.calls)
+    await done(first)
+    assert not (await second.fleet.last_stream(CALL_ID, "a")).wanted
+
+
+async def test_a_node_that_lives_says_that_the_stream_of_a_call_ended_as_it_should(
+    start_node: Any,
+) -> None:
+    first, second = await start_node("a", resume_calls=1), await start_node("b", resume_calls=1)
+    link = enter(first.runtime)
+    link.call.closing("the stream was stopped")
+    assert (await second.fleet.last_stream(CALL_ID, "a")).wanted
+    link.call.lost("")
+    await until(lambda: not first.runtime.calls)
+    assert (await first.fleet.last_stream(CALL_ID, "a")).wanted
+
+
+async def test_what_is_kept_of_a_stream_counts_once_its_node_is_gone(start_node: Any) -> None:
+    other = await start_node("b", resume_calls=1)
+    turn = Turn(number=1, caller="A car?", agent="It comes.")
+    kept = KeptStream("stream-1", (turn,), process="a")
+    await other.fleet.store.keep_streams({"call-1": kept.to_bytes()})
+    assert await other.fleet.last_stream("call-1", "c") == kept
+    assert await other.fleet.last_stream("call-2", "c") is None
 
 
 async def test_another_node_recalls_what_was_said_and_then_that_the_call_ended_as_it_should(

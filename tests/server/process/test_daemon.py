@@ -22,18 +22,12 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect as sync_connect
 
-from mediaserver.agents import Echo
 from mediaserver.handler import Handler
-from mediaserver.routes import Route, Routes
-from mediaserver.server.admin.directory import OwnCalls
-from mediaserver.server.fleet.directory import FleetDirectory
-from mediaserver.server.fleet.fleet import Fleet
+from mediaserver.routes import Route
 from mediaserver.server.process import acceptor, turning_away
-from mediaserver.server.process.daemon import join_fleet, load_certificates
+from mediaserver.server.process.daemon import load_certificates
 from mediaserver.server.process.tls import TLSError
-from mediaserver.server.runtime import Runtime
 from mediaserver.settings import Settings
-from tests.server.admin.live import FakeControl
 from tests.server.until import until
 
 
@@ -597,16 +591,3 @@ def test_systemd_gives_the_socket_and_is_told_what_the_server_does(
         process.terminate()
         assert told() == "STOPPING=1"
         assert process.wait() == 0
-
-
-async def test_a_server_belongs_to_a_fleet_if_the_settings_name_a_redis() -> None:
-    alone = Runtime(Settings(), Routes(Route(Echo)))
-    own = OwnCalls(alone, FakeControl())
-    assert join_fleet(alone)(own) is own
-    assert alone.fleet is None
-    settings = Settings(redis="unix:///nowhere/redis.sock", secret="s" * 16)  # type: ignore[arg-type]
-    runtime = Runtime(settings, Routes(Route(Echo)))
-    assert isinstance(join_fleet(runtime)(own), FleetDirectory)
-    assert isinstance(runtime.fleet, Fleet)
-    assert runtime.neighbours is runtime.fleet
-    assert runtime.fleet.own is own
