@@ -165,7 +165,10 @@ def _exits_marked() -> Iterator[None]:
     def marked(status: Any = None, /) -> NoReturn:
         error = SystemExit(status)
         setattr(error, _OWNER, _fail.get())
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # its traceback refers to this frame, and to all the call's below it
 
     sys.exit = marked
     try:
@@ -284,7 +287,10 @@ async def _contained(coro: Coroutine[Any, Any, Any], fail: Fail) -> Any:
             raise  # the coroutine is being closed
         failure = _contain(error)
         _tell(fail, failure)
-        raise failure from error
+        try:
+            raise failure from error
+        finally:
+            del failure  # as in `_exits_marked`
     finally:
         del task  # as in `contained`
 

@@ -190,43 +190,54 @@ class Handler:
             stream.on_say = self.on_say
         if type(self).on_clear is not Handler.on_clear:
             stream.on_clear = self.on_clear
-        task = asyncio.current_task()
-        assert task is not None, "a handler runs in a task"
-        call = task.get_name()
+        failure: BaseException | None = None
         try:
-            async with asyncio.TaskGroup() as hooks:
-
-                def run(name: str, hook: Awaitable[None]) -> asyncio.Task[None]:
-                    # Named after the call's task, so that reports of a blocked loop name the call.
-                    return hooks.create_task(self._until_end(hook), name=f"{call} {name}")
-
-                run("on_start", self.on_start())
-                hearing: asyncio.Task[None] | None = None
-                if type(self).on_audio is Handler.on_audio:
-                    stream.ignore_audio()
-                else:
-                    hearing = run("on_audio", self._hear())
-                reactions: set[asyncio.Task[None]] = set()
-                async for event in stream.controls():
-                    reaction = run(type(event).__name__, self._react(event))
-                    reactions.add(reaction)
-                    reaction.add_done_callback(reactions.discard)
-                    if len(reactions) >= _MAX_REACTIONS:
-                        # Further events wait in the inbox.
-                        await asyncio.wait(reactions, return_when=asyncio.FIRST_COMPLETED)
-                if hearing is not None:
-                    # on_audio gets all audio from before the end before on_stop runs.
-                    await asyncio.wait([hearing])
-                else:
-                    await self._until_end(self.on_end())
-                run("on_stop", self.on_stop(stream.end_reason))
+            await self._run_hooks(stream)
         except BaseExceptionGroup as group:
             # The first is the one that ended the task group.
-            error = next(leaves(group))
-            raise error from error.__cause__
+            failure = next(leaves(group))
+            # It refers to the group, and each exception to the frames of its own traceback: taken
+            # apart, they are freed with the call.
+            group.__traceback__ = None
         finally:
             # They refer back to this object.
             stream.on_say = stream.on_clear = None
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                del failure
+
+    async def _run_hooks(self, stream: Stream) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "a handler runs in a task"
+        call = task.get_name()
+        async with asyncio.TaskGroup() as hooks:
+
+            def run(name: str, hook: Awaitable[None]) -> asyncio.Task[None]:
+                # Named after the call's task, so that reports of a blocked loop name the call.
+                return hooks.create_task(self._until_end(hook), name=f"{call} {name}")
+
+            run("on_start", self.on_start())
+            hearing: asyncio.Task[None] | None = None
+            if type(self).on_audio is Handler.on_audio:
+                stream.ignore_audio()
+            else:
+                hearing = run("on_audio", self._hear())
+            reactions: set[asyncio.Task[None]] = set()
+            async for event in stream.controls():
+                reaction = run(type(event).__name__, self._react(event))
+                reactions.add(reaction)
+                reaction.add_done_callback(reactions.discard)
+                if len(reactions) >= _MAX_REACTIONS:
+                    # Further events wait in the inbox.
+                    await asyncio.wait(reactions, return_when=asyncio.FIRST_COMPLETED)
+            if hearing is not None:
+                # on_audio gets all audio from before the end before on_stop runs.
+                await asyncio.wait([hearing])
+            else:
+                await self._until_end(self.on_end())
+            run("on_stop", self.on_stop(stream.end_reason))
 
     async def _hear(self) -> None:
         try:

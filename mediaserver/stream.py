@@ -577,8 +577,14 @@ class Stream:
             raise RuntimeError("the call is over, and the work after it has begun")
         self._after_call.append(work)
 
-    def take_after_call(self) -> Sequence[AfterCall]:
-        """Take out the work that was asked for; for the server. No more is accepted."""
+    def detach(self) -> Sequence[AfterCall]:
+        """Refer no more to the server's call, which is over; for the server.
+
+        Returns:
+            The work that was asked for after it; no more is accepted.
+
+        """
+        self._close = _over
         works, self._after_call = self._after_call or [], None
         return works
 
@@ -625,7 +631,8 @@ class Stream:
         """Report a turn of the conversation.
 
         It is counted, logged without its words, and delivered as an event of `events` and
-        `controls`. After the end of the stream it is only counted and logged.
+        `controls`. After the end of the stream it is only counted and logged, and once the handler
+        has returned, only counted.
         """
         self._session.report_turn(turn)
 
@@ -679,6 +686,10 @@ class Stream:
 
     def _ended_error(self) -> StreamEndedError:
         return StreamEndedError(f"the stream has ended ({self.end_reason}); nothing was played")
+
+
+def _over() -> None:
+    """Close nothing."""
 
 
 def _require_pieces(audio: object) -> None:

@@ -144,6 +144,9 @@ class Inbox:
     def end(self) -> None:
         """Take nothing more; what is in the inbox can still be read."""
         self.ended = True
+        if self._held_up:
+            self._release()
+        self._hold_up = self._let_go = None
         self._wake_events()
         reader, self.frame_waiter = self.frame_waiter, None
         if reader is not None and not reader.done():
@@ -152,8 +155,7 @@ class Inbox:
     def abandon(self) -> None:
         """Forget the control events of a handler that has returned and never asked for one.
 
-        An ended call is freed by the garbage collector, with many others at once: the less each of
-        them holds, the shorter is that pause of the event loop.
+        The application may keep the stream for longer than the call lasts.
         """
         if not self._control_is_read:
             self._control.clear()

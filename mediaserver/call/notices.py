@@ -36,8 +36,13 @@ class Notices:
             self._tell(text, **details)
 
     def end(self) -> None:
-        """Write how often each kind was repeated, and forget it."""
+        """Write how often each kind was repeated, and forget it; then write nothing more."""
+        tell, self._tell = self._tell, _tell_nobody
         repeated, self._repeated = self._repeated, {}
         for text, times in repeated.items():
             if times:
-                self._tell(text, repeated=times)
+                tell(text, repeated=times)
+
+
+def _tell_nobody(text: str, /, **details: str | int) -> None:
+    pass

@@ -63,6 +63,10 @@ _REMEMBERED_CUTS = 64
 _encoder = cache(PlayAudioEncoder)
 
 
+def _nothing(*_: object) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Heard:
     """How much of one playback the caller heard."""
@@ -380,7 +384,6 @@ class Playout:
 
         """
         if self.ended:
-            self._checkpoints.report(name, False)
             return
         encode_command(SetCheckpoint(self._stream_id, name))  # refuses a bad name at once
         self._add_checkpoint(self.queued, name)
@@ -517,6 +520,9 @@ class Playout:
         self._drop_audio()
         self.utterances.drop()
         self._wake(now)
+        # They refer to the call, and through it to this object.
+        self._checkpoints.report = self._send = self._notice = _nothing
+        self.need_ticks = None
 
     # Sending.
 

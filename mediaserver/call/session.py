@@ -126,7 +126,8 @@ class Session:
 
     def __init__(self, clock: Clock, shell: Shell, settings: CallSettings) -> None:
         self.clock = clock
-        self._shell = shell
+        # None once the call is over.
+        self._shell: Shell | None = shell
         self.settings = settings
         self._max_size = settings.max_message_size
         self.counters = StreamCounters()
@@ -286,18 +287,19 @@ class Session:
             self.counters.unknown_messages += 1
             self._notices.note("a second start came on the same stream and was ignored")
             return
-        settings = self.settings
+        settings, shell = self.settings, self._shell
+        assert shell is not None, "only a call that has ended is detached"
         format = start.media_format or settings.default_format
         self._whole_frame = format.bytes_per_second // 50
         inbox = Inbox(
             int(settings.inbox_length * format.bytes_per_second),
             self.counters,
-            hold_up=self._shell.pause_reading if settings.inbox_overflow == "pause" else None,
-            let_go=self._shell.resume_reading,
+            hold_up=shell.pause_reading if settings.inbox_overflow == "pause" else None,
+            let_go=shell.resume_reading,
         )
         playout = Playout(
             clock=self.clock,
-            send=self._shell.send,
+            send=shell.send,
             format=format,
             stream_id=start.stream_id,
             settings=settings,
@@ -309,7 +311,7 @@ class Session:
         early, self._early = self._early, None
         for media in early or ():
             self._take_media(media, started)
-        self._shell.started()
+        shell.started()
 
     def _refuse(self, error: ProtocolError) -> None:
         self.counters.malformed_messages += 1
@@ -338,7 +340,8 @@ class Session:
         """Count and log a turn, and pass it to the handler's other tasks."""
         self.counters.turns.count(turn)
         self.turns.append(turn)
-        self._shell.reported(turn)
+        if self._shell is not None:
+            self._shell.reported(turn)
         self._mention(turn)
 
     def _mention(self, event: StreamStatus | Turn) -> None:
@@ -358,7 +361,8 @@ class Session:
 
     def _fail(self, code: int, reason: str) -> None:
         self.close(reason)
-        self._shell.fail(code, reason)
+        if self._shell is not None:
+            self._shell.fail(code, reason)
 
     # Sending.
 
@@ -394,7 +398,8 @@ class Session:
     def _deliver(self, message: bytes) -> None:
         self.counters.messages_out += 1
         self.counters.bytes_out += len(message)
-        self._shell.send(message)
+        if self._shell is not None:
+            self._shell.send(message)
 
     # Losing the connection.
 
@@ -439,6 +444,10 @@ class Session:
             self.started.playout.end()
             self.started.inbox.end()
         self._notices.end()
+
+    def detach(self) -> None:
+        """Refer no more to the shell, which refers to this session: the call is over."""
+        self._shell = None
 
     def _report_checkpoint(self, name: str, played: bool) -> None:
         if not self.ended:

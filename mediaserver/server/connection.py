@@ -130,6 +130,7 @@ class StreamConnection(asyncio.Protocol):
         response = switching_protocols(request.headers)
         refused = None if response is None else self._let_in(request)
         if response is not None and refused is None:
+            self._ws.parser.close()
             self._ws = ServerProtocol(state=OPEN, max_size=self._max_size, logger=_quiet)
             self._transport.write(response)
             return
@@ -239,8 +240,10 @@ class StreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is closed or lost."""
-        # The connection and its call refer to each other, and are kept until garbage is collected.
         self._tail = b""
+        # Both refer to the core, which refers to them.
+        self._ws.parser.close()
+        self._ws.parser_exc = None
         if self._call is not None:
             self._open = False
             self._call.lost("the connection was lost" + (f": {exc}" if exc is not None else ""))

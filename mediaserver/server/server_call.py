@@ -217,6 +217,7 @@ class ServerCall:
             # Where the link goes on with what it has read already.
             self.session = lost.session
             runtime.merge(self)
+            session.close("it continues a lost stream")
             lost.take_up(self._link, accepted, session.started.start)
             return
         if accepted.repeats_signature:
@@ -534,19 +535,22 @@ class ServerCall:
 
     def _failed_below(self, error: Exception) -> None:
         """End the call, because a task or a callback of its handler's has failed."""
-        self._error = error
+        if self in self._runtime.calls:
+            self._error = error
         self._runtime.handler_failed(error, **self._ids())
         self._begin_close(CloseCode.INTERNAL_ERROR, _FAILED)
 
     def _leave(self) -> None:
         stream, runtime, session = self.stream, self._runtime, self.session
+        if self not in runtime.calls:
+            return
         seconds = runtime.clock() - self._started if stream is not None else 0.0
         log.info("call ended", reason=session.end_reason, seconds=round(seconds, 1), **self._ids())
         runtime.counters.ended.count(self.accepted.route.name, session.end_reason, seconds)
         if runtime.observers:
             report = None if stream is None else self._report(stream, seconds)
             runtime.observers.call_ended(self, report)
-        if stream is not None and (works := stream.take_after_call()):
+        if stream is not None and (works := stream.detach()):
             runtime.after_calls.start(works, self._report(stream, seconds), self._ids())
         if stream is not None and runtime.settings.resume_calls:
             previous = runtime.lost_streams.previous(self.call_id)
@@ -557,6 +561,10 @@ class ServerCall:
         if session.started is not None:
             session.started.inbox.abandon()
         runtime.leave(self)
+        # What is left of the call refers to nothing that refers back, so that it is freed at once.
+        session.detach()
+        self._handler = self._error = None
+        del self._link
 
     def _report(self, stream: Stream, seconds: float) -> StreamReport:
         return StreamReport(

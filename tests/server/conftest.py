@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import queue
@@ -16,14 +17,24 @@ from typing import Any
 
 import pytest
 import uvloop
+from websockets.server import ServerProtocol
 
 from mediaserver.agents import Echo
+from mediaserver.call import Session
+from mediaserver.call.inbox import Inbox
+from mediaserver.call.playout import Playout
+from mediaserver.handler import Handler
 from mediaserver.routes import Route, Routes
+from mediaserver.server.asgi import AsgiLink
+from mediaserver.server.connection import StreamConnection
 from mediaserver.server.process.daemon import Daemon, load_certificates
+from mediaserver.server.process.http import HttpConnection
 from mediaserver.server.process.listening import bind, bind_metrics
 from mediaserver.server.process.side_listener import SideListeners
 from mediaserver.server.runtime import Runtime
+from mediaserver.server.server_call import ServerCall
 from mediaserver.settings import Settings
+from mediaserver.stream import Stream
 from mediaserver.testing import VirtualTimeLoop
 
 
@@ -66,6 +77,30 @@ async def start_runtime() -> AsyncIterator[Any]:
             return runtime
 
         yield start
+
+
+@pytest.fixture
+def left_of_calls() -> Iterator[Callable[[], list[str]]]:
+    """Collect no garbage, and tell which parts of calls there are that were not there before."""
+    gc.collect()
+    before = _parts_of_calls()
+    gc.disable()
+    yield lambda: [
+        type(each).__name__
+        for each in _parts_of_calls()
+        if not any(each is another for another in before)
+    ]
+    gc.enable()
+
+
+_PARTS = (
+    *(HttpConnection, StreamConnection, ServerProtocol, AsgiLink),
+    *(ServerCall, Session, Inbox, Playout, Stream, Handler),
+)
+
+
+def _parts_of_calls() -> list[Any]:
+    return [each for each in gc.get_objects() if isinstance(each, _PARTS)]
 
 
 @dataclass

@@ -165,6 +165,17 @@ async def test_audio_is_echoed(mount: Callable[..., Any]) -> None:
     assert host.app.runtime.admission.idle
 
 
+async def test_a_call_that_has_ended_is_freed_without_a_collection_of_garbage(
+    mount: Callable[..., Any], left_of_calls: Callable[[], list[str]]
+) -> None:
+    host = Host(mount(Echo))
+    host.bring(START, media())
+    await asyncio.sleep(0.1)
+    host.disconnect()
+    await host.task
+    assert left_of_calls() == []
+
+
 async def test_a_flood_is_closed_with_the_reason(mount: Callable[..., Any]) -> None:
     settings = {"stream_messages_per_second": 2, "stream_burst_seconds": 50}
     app = mount(listen, max_message_bytes=1024, **settings)

@@ -1,9 +1,10 @@
 """Calls on a link that only writes down what it is told."""
 
 import asyncio
-import gc
+import contextlib
 import itertools
 import struct
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -31,7 +32,7 @@ from mediaserver.protocol import (
     encode_event,
 )
 from mediaserver.routes import Route
-from mediaserver.sandbox import Misbehaviour
+from mediaserver.sandbox import CallEnded, CallFailed, Misbehaviour
 from mediaserver.server.accepting import examine
 from mediaserver.server.handshake import AcceptedStream, HandshakeRequest
 from mediaserver.server.server_call import CLOSE_TIMEOUT, ServerCall
@@ -981,7 +982,6 @@ async def test_short_calls_leave_no_task_no_timer_and_no_object_behind(
         await asyncio.sleep(0.01)
     del link
     await asyncio.sleep(1)
-    gc.collect()
     assert [each for each in left if each() is not None] == []
     assert asyncio.all_tasks() == {asyncio.current_task()}
     assert len(runtime.pacer) == len(runtime.sweep) == len(runtime.calls) == 0
@@ -990,17 +990,75 @@ async def test_short_calls_leave_no_task_no_timer_and_no_object_behind(
     assert runtime.counters.calls_total == 200
 
 
-async def test_a_call_over_sockets_leaves_nothing_behind_either() -> None:
-    left: list[Any] = []
-    for _ in range(10):
-        async with joined(Answering) as line:
-            await line.phone.wait_until(0.5)
-            left += [weakref.ref(line.stream), weakref.ref(line.call._handler)]
-        del line
+async def raise_an_error(stream: Stream) -> None:
+    raise ValueError("on purpose")
+
+
+async def exit_in_a_task(stream: Stream) -> None:
+    async def leaves() -> None:
+        sys.exit(3)
+
+    await asyncio.create_task(leaves())
+
+
+class FailingHook(Handler):
+    async def on_audio(self, frame: Frame) -> None:
+        raise BaseException("on purpose")
+
+
+ENDS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "the caller hangs up": (Answering, {}),
+    "the handler returns": (leave, {}),
+    "the handler raises": (raise_an_error, {}),
+    "a task of the handler exits": (exit_in_a_task, {}),
+    "a hook raises": (FailingHook, {}),
+    "the handler has to be cancelled": (hang, {}),
+    "the connection is cut": (Answering, {"drop": 0.3}),
+    "the connection is silent": (Answering, {"stop_sending": 0.3}),
+    "the connection is half closed": (Answering, {"half_close": 0.3}),
+    "the stream is lost and comes back": (Answering, {"drop": 0.3, "reopen": 0.2}),
+    "the stream comes back before it is missed": (
+        Answering,
+        {"drop": 0.3, "reopen": 3.0, "half_open": True},
+    ),
+    "a message is too large": (Answering, {"oversize": 0.3}),
+    "the stream never starts": (Answering, {"no_start": True}),
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+async def test_a_call_that_has_ended_is_freed_without_a_collection_of_garbage(
+    how: str, left_of_calls: Callable[[], list[str]]
+) -> None:
+    handler, deviations = ENDS[how]
+    async with joined(handler, misbehaviour=Misbehaviour(**deviations), raises=False) as line:
+        with contextlib.suppress(CallEnded):
+            await line.phone.wait_until(12.0)
+    line.runtime.errors.clear()
     await asyncio.sleep(0.1)
-    gc.collect()
-    assert [each for each in left if each() is not None] == []
-    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert left_of_calls() == []
+
+
+async def test_a_stream_that_is_refused_is_freed_without_a_collection_of_garbage(
+    left_of_calls: Callable[[], list[str]],
+) -> None:
+    with pytest.raises(CallFailed):
+        async with joined(Answering, path="/elsewhere"):
+            pass
+    await asyncio.sleep(0.1)
+    assert left_of_calls() == []
+
+
+async def test_a_call_that_is_refused_at_its_start_is_freed_without_a_collection_of_garbage(
+    call: Callable[..., Any], left_of_calls: Callable[[], list[str]]
+) -> None:
+    link = await call(Answering, start=False)
+    link.runtime.told(callbacks.HangupRequest(call_id=CALL_ID))
+    link.bring(START)
+    link.call.lost("refused")
+    assert link.closed is not None
+    link.call = None
+    assert left_of_calls() == []
 
 
 # What comes by webhooks

@@ -400,8 +400,7 @@ class HttpConnection(HttpToolsProtocol):
                 return
         if self._is_relayed_away(request):
             return
-        self.connections.discard(self)
-        self._held.discard(self)
+        self._let_go()
         protocol: Any = self.ws_protocol_class(  # type: ignore[call-arg, misc]
             config=self.config, server_state=self.server_state, app_state=self.app_state
         )
@@ -415,6 +414,13 @@ class HttpConnection(HttpToolsProtocol):
         )
         if self._early and not self.transport.is_closing():
             protocol.data_received(self._early)
+
+    def _let_go(self) -> None:
+        """Forget the connection: another protocol or another process has taken it over."""
+        self.connections.discard(self)
+        self._held.discard(self)
+        # As in `__init__`.
+        self.parser = None  # type: ignore[assignment]
 
     def _is_relayed_away(self, request: Request) -> bool:
         """Begin to relay a stream to the machine that serves it, if that is another one."""
@@ -448,8 +454,7 @@ class HttpConnection(HttpToolsProtocol):
             assert opens is not None
             opens()
             return
-        self.connections.discard(self)
-        self._held.discard(self)
+        self._let_go()
         mover.relay(self.transport, machine, self._request_head(b"GET", "1.1") + self._early)
 
     def _note_relayed(self, path: str) -> None:
@@ -488,8 +493,7 @@ class HttpConnection(HttpToolsProtocol):
         if not self._mover.move(self.transport, query, connection):
             self.flow.resume_reading()
             return False
-        self.connections.discard(self)
-        self._held.discard(self)
+        self._let_go()
         return True
 
     def _keep(self, data: bytes) -> None:

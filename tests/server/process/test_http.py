@@ -386,6 +386,16 @@ async def test_a_websocket_may_be_one_of_several_upgrades(server: Server, offere
     await until(lambda: Socket.made)
 
 
+async def test_a_connection_is_freed_without_a_collection_of_garbage_once_it_is_a_websocket(
+    server: Server, left_of_calls: Callable[[], list[str]]
+) -> None:
+    Socket.made.clear()
+    _, writer = await server.connect()
+    writer.write(b"GET /a HTTP/1.1\r\n" + WEBSOCKET + b"\r\n")
+    await until(lambda: Socket.made)
+    await until(lambda: not left_of_calls())
+
+
 async def test_a_refusal_is_logged_with_who_asked_for_what(server: Server) -> None:
     with capture_logs() as logged:
         await server.ask(b"POST /answer?From=1 HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n")
