@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from mediaserver.cli import account, calling, demo, operating, sandbox, serving
+from mediaserver.cli import account, calling, demo, doctor, operating, sandbox, serving
 from mediaserver.cli.application import INTERRUPTED, app
 from mediaserver.cli.elsewhere import ELSEWHERE
 from mediaserver.error_lines import error_lines
@@ -22,6 +22,7 @@ __all__ = ["app", "main"]
 
 # In the order in which they are listed.
 app.command("serve")(serving.serve_command)
+app.command("doctor")(doctor.doctor_command)
 app.command("reload")(operating.reload_command)
 app.command("call")(calling.call_command)
 app.command("load")(calling.load_command)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import typer
-from pydantic.fields import FieldInfo
 
 from mediaserver.cli.application import fail
+from mediaserver.cli.setting_options import signature_with_settings
 from mediaserver.settings import (
     Settings,
     SettingsError,
-    default_of,
     flag_of,
-    group_of,
     load_settings,
     unknown_variables,
 )
@@ -158,67 +155,11 @@ def _serve_reloading(flags: dict[str, Any], config: Path | None) -> None:
         fail(str(error), 2)
 
 
-def _options_of(settings: type[Settings]) -> inspect.Signature:
-    """Return the signature of `serve_command`, with an option for every setting."""
-    parameters = [
-        _parameter(
-            "spec",
-            list[str] | None,
-            typer.Argument(metavar="SPEC…", help="Handlers to serve.", show_default=False),
-        ),
-        _parameter(
-            "config",
-            Path | None,
-            typer.Option(
-                "--config",
-                "-c",
-                help="TOML file with settings; by default mediaserver.toml, if it exists.",
-            ),
-        ),
-    ]
-    for name, field in settings.model_fields.items():
-        if name == "handler":
-            continue
-        default = default_of(field)
-        flag = flag_of(name)
-        annotation: Any = str | None
-        if field.annotation is bool:
-            annotation = bool | None
-            flag = f"{flag}/--no-{flag[2:]}"
-        option = typer.Option(
-            flag,
-            help=f"{field.description}{f' (default {default})' if default else ''}",
-            metavar=None if field.annotation is bool else _metavar(name, field),
-            rich_help_panel=group_of(field),
-            show_default=False,
-        )
-        parameters.append(_parameter(name, annotation, option))
-    check = typer.Option("--check", help="Find out whether the server can start, and exit.")
-    parameters.append(_parameter("check", bool, check, default=False))
-    reload = typer.Option("--reload", help="Restart when a source file changes, for development.")
-    parameters.append(_parameter("reload", bool, reload, default=False))
-    return inspect.Signature(parameters)
-
-
-def _parameter(name: str, kind: Any, info: Any, default: Any = None) -> inspect.Parameter:
-    return inspect.Parameter(
-        name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=default,
-        annotation=Annotated[kind, info],
-    )
-
-
-def _metavar(name: str, field: FieldInfo) -> str:
-    text = str(field.annotation)
-    for kind in (field.annotation, *get_args(field.annotation)):
-        if get_origin(kind) is Literal:
-            return "|".join(get_args(kind))
-    if name.endswith("_per_second") or ("int" in text and "ip" not in text):
-        return "N"
-    if "float" in text:
-        return "SECONDS"
-    return "PATH" if "Path" in text else "TEXT"
-
-
-serve_command.__signature__ = _options_of(Settings)  # type: ignore[attr-defined]
+serve_command.__signature__ = signature_with_settings(  # type: ignore[attr-defined]
+    "serve",
+    check=(bool, typer.Option("--check", help="Find out whether the server can start, and exit.")),
+    reload=(
+        bool,
+        typer.Option("--reload", help="Restart when a source file changes, for development."),
+    ),
+)

@@ -40,6 +40,7 @@ from mediaserver.server.answer import NOTHING, AnswerError, WebhookReply, busy, 
 from mediaserver.server.resumption import resume
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.trust.proxy import base_url, origin
+from mediaserver.server.trust.seen import SEEN_HEADER, seen_request
 from mediaserver.server.trust.tokens import RESUME_PARAMETER
 
 
@@ -89,6 +90,7 @@ class WebhookEndpoints:
     async def _reply(self, request: Request, take: _Take) -> Response:
         runtime = self._runtime
         kinds = runtime.counters.webhooks
+        is_signed = False
         try:
             query = request.scope["query_string"].decode("latin-1")
             base = self._base_url(request)
@@ -102,6 +104,7 @@ class WebhookEndpoints:
                 runtime.signatures.verify_webhook(
                     request.headers.items(), request.method, url, form_params(form)
                 )
+                is_signed = True
             fields = dict(_parse(query))
             path = fields.pop("path", None)
             fields.update(form)
@@ -118,7 +121,8 @@ class WebhookEndpoints:
         except (AnswerError, CallbackError) as error:
             kinds["malformed"] += 1
             self._log_refused(request, 400, error)
-            return PlainTextResponse(f"{error}\n", 400)
+            told = {SEEN_HEADER: self._seen(request)} if is_signed else None
+            return PlainTextResponse(f"{error}\n", 400, headers=told)
         except ClientDisconnect:
             kinds["malformed"] += 1
             self._log_refused(request, 400, "the request was cut short")
@@ -127,6 +131,14 @@ class WebhookEndpoints:
         if reply.kind in ("busy", "rejected"):
             runtime.counters.refuse(reply.kind)
         return Response(reply.xml, media_type="application/xml", headers=_NO_STORE)
+
+    def _seen(self, request: Request) -> str:
+        return seen_request(
+            request.headers.items(),
+            client_host=request.client.host if request.client else "",
+            secure=request.scope["scheme"] == "https",
+            trusted=self._runtime.settings.trusted_proxies,
+        )
 
     def _log_refused(self, request: Request, status: int, reason: object) -> None:
         peer = request.client.host if request.client else ""

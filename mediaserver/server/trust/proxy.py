@@ -49,14 +49,14 @@ def origin(
             given.setdefault(name, []).extend(part.strip() for part in value.split(","))
     host = given.get("host", [""])[0]
     client = client_host
-    if _is_trusted(client_host, trusted):
+    if is_trusted(client_host, trusted):
         # Each proxy appends the address of its client, so the list is read from the end: the first
         # address that is not a trusted proxy is the client. Entries before it may be forged.
         for address in reversed(given.get("x-forwarded-for", [])):
             if not _is_address(address):
                 break
             client = address
-            if not _is_trusted(address, trusted):
+            if not is_trusted(address, trusted):
                 break
         if "x-forwarded-proto" in given:
             secure = given["x-forwarded-proto"][-1].lower() in ("https", "wss")
@@ -99,7 +99,8 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _is_trusted(text: str, trusted: Sequence[Network]) -> bool:
+def is_trusted(text: str, trusted: Sequence[Network]) -> bool:
+    """Tell whether an address is that of a trusted proxy."""
     if not trusted or not _is_address(text):
         return False
     address = ipaddress.ip_address(text)

@@ -1,0 +1,1 @@
+"""Whether a server can take calls here, and what to mend: ``mediaserver doctor``."""
