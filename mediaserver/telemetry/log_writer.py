@@ -25,6 +25,10 @@ _AT_ONCE: Final = 4_096
 """Most bytes of several lines in one write. Workers may write to one pipe, and the lines of another
 process may come into the midst of a longer write (pipe(7), PIPE_BUF)."""
 
+_GATHERS: Final = 0.05
+"""Seconds for which lines are gathered before they are written. Whenever the thread wakes, it takes
+the interpreter from the event loop's thread, which costs more than to make a line."""
+
 _PATIENCE: Final = 1.0
 """Seconds that `LogWriter.flush` waits for a reader that takes nothing."""
 
@@ -34,8 +38,9 @@ log = structlog.get_logger(__name__)
 class LogWriter(logging.Handler):
     """A handler that never blocks: it queues lines, and a thread writes them.
 
-    Lines are dropped and counted while too many wait. Once all that waited is written, a line tells
-    how many were dropped.
+    Lines are written together, a moment after the first of them; errors are written at once, with
+    what came before. Lines are dropped and counted while too many wait. Once all that waited is
+    written, a line tells how many were dropped.
 
     Args:
         descriptor: the file descriptor that is written to.
@@ -65,6 +70,8 @@ class LogWriter(logging.Handler):
         self._written = 0
         # A line that did not fit into the last write; known to the thread alone.
         self._ahead = b""
+        # Set when what waits is to be written at once.
+        self._urgent = threading.Event()
         self._closed = False
         self._thread: threading.Thread | None = None
 
@@ -88,6 +95,8 @@ class LogWriter(logging.Handler):
             return
         self._queued += len(line)
         self._lines.put(line)
+        if record.levelno >= logging.ERROR:
+            self._urgent.set()
         # A thread does not survive a fork, and is not needed before the first line.
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="log writer", daemon=True)
@@ -98,6 +107,7 @@ class LogWriter(logging.Handler):
         if self._thread is None or not self._thread.is_alive():
             return
         done, written = threading.Event(), self._written
+        self._urgent.set()
         self._lines.put(done)
         while not done.wait(_PATIENCE) and self._written != written:
             written = self._written
@@ -105,6 +115,7 @@ class LogWriter(logging.Handler):
     def close(self) -> None:
         """End the thread once it has written what waits. Call `flush` first to wait for that."""
         self._closed = True
+        self._urgent.set()
         self._lines.put(None)
         super().close()
 
@@ -127,12 +138,12 @@ class LogWriter(logging.Handler):
     def _take(self) -> tuple[list[bytes], bytes | threading.Event | None]:
         """Wait for lines, and return those that one write takes, and what comes behind them.
 
-        Each write takes the interpreter from the event loop's thread twice. What comes behind is
-        the end, somebody who waits in `flush`, or nothing yet, which is no bytes.
+        What comes behind is the end, somebody who waits in `flush`, or nothing yet, which is no
+        bytes.
         """
         lines: list[bytes] = []
         size = 0
-        item = self._ahead or self._lines.get()
+        item = self._ahead or self._next()
         self._ahead = b""
         while isinstance(item, bytes):
             size += len(item)
@@ -144,6 +155,15 @@ class LogWriter(logging.Handler):
                 return lines, b""
             item = self._lines.get()
         return lines, item
+
+    def _next(self) -> bytes | threading.Event | None:
+        """Wait for what comes next, and if it is a line, for those that follow it soon."""
+        waits = self._lines.empty()
+        item = self._lines.get()
+        if waits and isinstance(item, bytes):
+            self._urgent.wait(_GATHERS)
+        self._urgent.clear()
+        return item
 
     def _tell_dropped(self) -> bool:
         dropped, self._told = self.dropped - self._told, self.dropped

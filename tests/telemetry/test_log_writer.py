@@ -86,6 +86,32 @@ def test_lines_that_wait_are_written_together(logger: logging.Logger) -> None:
     assert [len(data) for data in writes] == [6] + 10 * [2 * 2_000]
 
 
+def test_lines_of_a_moment_are_written_together_and_errors_at_once(
+    logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mediaserver.telemetry.log_writer._GATHERS", 2 * LIMIT)
+    writes: list[bytes] = []
+    written = threading.Event()
+
+    def write(_descriptor: int, data: bytes) -> int:
+        writes.append(data)
+        written.set()
+        return len(data)
+
+    writer = LogWriter(-1, write=write)
+    logger.addHandler(writer)
+    logger.info("first")
+    flushed(writer)
+    writes.clear()
+    written.clear()
+    for number in range(3):
+        logger.info("line %d", number)
+    assert writes == []
+    logger.error("an error")
+    assert written.wait(LIMIT)
+    assert writes == [b"line 0\nline 1\nline 2\nan error\n"]
+
+
 def test_a_reader_that_has_stopped_blocks_nobody(reader: Reader, logger: logging.Logger) -> None:
     writer = LogWriter(-1, limit=1_000, write=reader.write)
     logger.addHandler(writer)
