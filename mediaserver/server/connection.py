@@ -66,6 +66,7 @@ class StreamConnection(asyncio.Protocol):
         "_call",
         "_client_host",
         "_full",
+        "_gathered",
         "_held_up",
         "_in_slices",
         "_is_cut_off",
@@ -106,6 +107,8 @@ class StreamConnection(asyncio.Protocol):
         self._reading = True
         # Whether the write buffer is above its high-water mark.
         self._full = False
+        # Messages that go out in one write in the next turn of the loop; None if each goes at once.
+        self._gathered: list[bytes] | None = None
 
     # asyncio.Protocol
 
@@ -179,6 +182,10 @@ class StreamConnection(asyncio.Protocol):
                     start = end
                     continue
             start = self._take_other(data, start)
+        if left < SLICE_FRAMES - 1 and self._gathered is None:
+            # Several frames, such as the first ones of a call: there may be as many answers.
+            self._gathered = []
+            asyncio.get_running_loop().call_soon(self._send_gathered)
         if not call.session.budget.spend(SLICE_FRAMES - left, size - len(self._tail)):
             self._cut_off(call)
 
@@ -216,6 +223,7 @@ class StreamConnection(asyncio.Protocol):
             return
         self._is_cut_off = True
         self._tail = b""
+        self._send_gathered()
         call.session.overspend()
         self._steer_reading()
         if self._transport.can_write_eof():
@@ -343,9 +351,20 @@ class StreamConnection(asyncio.Protocol):
             header = _usual_header(0x817E, size)
         else:
             header = b"\x81\x7f" + size.to_bytes(8, "big")
+        if self._gathered is not None:
+            self._gathered.append(header + message)
+            return
         self._transport.write(header + message)
         if self._full:
             self._check_unsent()
+
+    def _send_gathered(self) -> None:
+        """Write what was gathered; from now on each message goes at once."""
+        gathered, self._gathered = self._gathered, None
+        if gathered:
+            self._transport.write(b"".join(gathered))
+            if self._full:
+                self._check_unsent()
 
     def send_ping(self, payload: bytes) -> None:
         """Send a ping."""
@@ -363,6 +382,7 @@ class StreamConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Drop the connection."""
         self._open = False
+        self._gathered = None
         self._transport.abort()
 
     def hand_over(self, call: ServerCall) -> None:
@@ -405,6 +425,8 @@ class StreamConnection(asyncio.Protocol):
 
     def _flush(self) -> None:
         """Write the data that the WebSocket core wants to send."""
+        if self._gathered:
+            self._send_gathered()
         ws = self._ws
         for data in ws.data_to_send():
             if data:

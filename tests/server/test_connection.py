@@ -12,7 +12,7 @@ import struct
 from collections.abc import AsyncIterator, Callable
 from functools import cache, partial
 from ssl import SSLContext
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 from uuid import UUID
 
@@ -149,6 +149,21 @@ def settings_of(limit: int) -> Settings:
     return Settings(max_message_bytes=limit)
 
 
+class Loop:
+    """In place of an event loop, where none runs: the next turn comes when `turn` is called."""
+
+    def __init__(self) -> None:
+        self._ready: list[Any] = []
+
+    def call_soon(self, callback: Any) -> None:
+        self._ready.append(callback)
+
+    def turn(self) -> None:
+        ready, self._ready = self._ready, []
+        for callback in ready:
+            callback()
+
+
 class Recorded:
     """A connection without a socket, after its handshake."""
 
@@ -157,6 +172,7 @@ class Recorded:
         runtime.admission = Admission(1)
         self.connection = StreamConnection(runtime)
         self.transport = Transport(half_closes=half_closes)
+        self.loop = Loop()
         with patch.object(connection_module, "ServerCall", RecordedCall):
             self.connection.connection_made(self.transport)
             self.connection.data_received(upgrade())
@@ -169,7 +185,10 @@ class Recorded:
         for chunk in chunks:
             if self.transport.closed:
                 return
+            running = asyncio._get_running_loop()
+            asyncio._set_running_loop(running or cast(Any, self.loop))
             self.connection.data_received(chunk)
+            asyncio._set_running_loop(running)
 
     def close(self) -> None:
         self.connection.close(1000, "bye")
@@ -397,6 +416,53 @@ def test_what_follows_a_message_that_makes_the_session_close_is_read_too(size: i
     ours.deliver([raw_frame(0x81, size) + raw_frame(0x81, 300) + raw_frame(0x88, 0)])
     assert ours.transport.closed
     assert ours.call.closing_because == "Plivo closed the socket (1005)"
+
+
+def sent(*messages: bytes) -> bytes:
+    return b"".join(bytes((0x81, len(message))) + message for message in messages)
+
+
+def test_what_is_sent_after_several_frames_came_at_once_goes_out_in_one_write() -> None:
+    ours = Recorded(LIMIT)
+    writes: list[bytes] = []
+    with patch.object(ours.transport, "write", writes.append):
+        ours.deliver([raw_frame(0x81, 200) * 3])
+        ours.connection.send_text(b"one")
+        ours.connection.send_text(b"two")
+        assert writes == []
+        ours.loop.turn()
+        assert writes == [sent(b"one", b"two")]
+        ours.connection.send_text(b"three")
+        assert writes[1:] == [sent(b"three")]
+
+
+def test_what_is_sent_after_one_frame_goes_out_at_once() -> None:
+    ours = Recorded(LIMIT)
+    ours.deliver([raw_frame(0x81, 200)])
+    ours.connection.send_text(b"one")
+    assert ours.transport.written == sent(b"one")
+
+
+def test_what_was_gathered_goes_out_before_a_ping_and_a_close_frame() -> None:
+    ours = Recorded(LIMIT)
+    ours.deliver([raw_frame(0x81, 200) * 2])
+    ours.connection.send_text(b"one")
+    ours.connection.send_ping(b"!")
+    assert ours.transport.written == sent(b"one") + b"\x89\x01!"
+    ours.deliver([raw_frame(0x81, 200) * 2])
+    ours.connection.send_text(b"two")
+    ours.close()
+    ours.loop.turn()
+    assert ours.transport.written[8:].startswith(sent(b"two") + b"\x88")
+
+
+def test_what_was_gathered_is_dropped_with_its_connection() -> None:
+    ours = Recorded(LIMIT)
+    ours.deliver([raw_frame(0x81, 200) * 2])
+    ours.connection.send_text(b"one")
+    ours.connection.abort()
+    ours.loop.turn()
+    assert ours.transport.written == b""
 
 
 def test_an_oversize_frame_is_refused_before_it_has_come() -> None:
