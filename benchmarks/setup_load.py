@@ -36,6 +36,8 @@ LOOPBACK = "127.0.0.1"
 PUBLIC_URL = "http://voice.example.com"
 """The URL by which every server is known, so that signatures hold at each of them."""
 
+TOKEN = "an auth token for benchmarks"
+
 FRAMES = 10
 """Frames of a call that only begins."""
 PATIENCE = 10.0

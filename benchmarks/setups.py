@@ -26,13 +26,16 @@ from benchmarks.experiments import Experiments, Findings, a_while, arguments_of,
 from benchmarks.linux import pin_child
 from benchmarks.processes import ROOT, BenchmarkError, running, stop
 from benchmarks.redis_server import REDIS, private_redis
-from benchmarks.servers import Program
-from benchmarks.setup_load import PUBLIC_URL, SetupLoad, SetupResult, Target
+from benchmarks.servers import FASTAPI, Program
+from benchmarks.setup_load import PUBLIC_URL, TOKEN, SetupLoad, SetupResult, Target
 
 
-TOKEN = "an auth token for benchmarks"
 DISTURBANCE_LIMIT = 0.10
 LOAD_BUSY_LIMIT = 0.8
+PEER_SECONDS = 10.0
+"""Length of a run with the peer; it sheds no load, so a longer one would only fail more calls."""
+SERVED_BY_ALL = 50.0
+"""Calls per second that every server can begin on a slow core: there CPU per call is compared."""
 EXPERIMENTS = ("rate", "live", "overload", "two-processes", "redis")
 
 
@@ -70,9 +73,32 @@ class Benchmark(Experiments):
         result = self._measure("rate", rate=chosen.rate, seconds=chosen.seconds)
         add("calls offered per second", chosen.rate)
         add("calls offered, not served", result.offered - result.served, limit=0)
+        add("calls served per second", round(result.served / result.seconds, 1))
         self._add_times("rate", "call → its first audio", result, 150.0)
         add("CPU per call", round(result.us_per_setup, 0), "µs")
         add("core used", round(100 * result.server_cpu / result.seconds, 1), "%")
+        self._compare()
+
+    def _compare(self) -> None:
+        """Measure what a call costs that begins at a server such as many write today."""
+        add = functools.partial(self.report.add, "beside FastAPI")
+        seconds = min(PEER_SECONDS, self.chosen.seconds)
+        add("calls offered per second", SERVED_BY_ALL)
+        ours = self._measure("mediaserver", rate=SERVED_BY_ALL, seconds=seconds)
+        add("CPU per call", round(ours.us_per_setup, 0), "µs")
+        if not FASTAPI.installed:
+            self.report.missing.append(f"{FASTAPI.name}: pip install --group bench")
+            return
+        peer = self._measure(FASTAPI.name, rate=SERVED_BY_ALL, seconds=seconds, program=FASTAPI)
+        add("CPU per call, FastAPI", round(peer.us_per_setup, 0), "µs")
+        add("as a part of FastAPI's", round(ours.us_per_setup / peer.us_per_setup, 2))
+        peer = self._measure(
+            f"{FASTAPI.name} at once", rate=self.chosen.rate, seconds=seconds, program=FASTAPI
+        )
+        add(
+            f"served per second of {self.chosen.rate:g}, FastAPI",
+            round(peer.served / peer.seconds, 1),
+        )
 
     def _live(self) -> None:
         chosen, add = self.chosen, functools.partial(self.report.add, "live")
@@ -182,6 +208,7 @@ class Benchmark(Experiments):
         places: int = 2_000,
         processes: int = 1,
         more: tuple[str, ...] = (),
+        program: Program | None = None,
     ) -> SetupResult:
         """Run servers and the load; again if other processes disturbed them, three runs at most."""
         attempts: list[SetupResult] = []
@@ -189,7 +216,8 @@ class Benchmark(Experiments):
         for _ in range(1 if self.chosen.quick or not own_core else 3):
             with contextlib.ExitStack() as stack:
                 targets = [
-                    stack.enter_context(self._server(places, *more)) for _ in range(processes)
+                    stack.enter_context(self._server(program or _mediaserver(places, *more)))
+                    for _ in range(processes)
                 ]
                 load = SetupLoad(targets, TOKEN, rate, seconds, talks, live, probed)
                 attempts.append(self._run(load))
@@ -221,20 +249,7 @@ class Benchmark(Experiments):
             doubts.extend(f"{name}: {count} x {reason}" for reason, count in reasons.items())
 
     @contextlib.contextmanager
-    def _server(self, places: int, *more: str) -> Iterator[Target]:
-        program = Program(
-            "mediaserver",
-            "echo",
-            (
-                *("-m", "mediaserver", "serve", "mediaserver.agents:Echo"),
-                *("--max-calls", str(places), "--public-url", PUBLIC_URL),
-                *("--auth-token", TOKEN, "--secret", "a secret for benchmarks"),
-                # A server that stops waits for streams that another one has got.
-                *("--drain-timeout", "0"),
-                *more,
-            ),
-            health="/healthz",
-        )
+    def _server(self, program: Program) -> Iterator[Target]:
         with running(program, self.server_core, None) as server:
             port = urlsplit(server.url).port
             assert port is not None
@@ -264,6 +279,22 @@ class Benchmark(Experiments):
                 f"the load ended with status {process.returncode}: {' '.join(last)}"
             )
         return msgspec.json.decode(output, type=SetupResult)
+
+
+def _mediaserver(places: int, *more: str) -> Program:
+    return Program(
+        "mediaserver",
+        "echo",
+        (
+            *("-m", "mediaserver", "serve", "mediaserver.agents:Echo"),
+            *("--max-calls", str(places), "--public-url", PUBLIC_URL),
+            *("--auth-token", TOKEN, "--secret", "a secret for benchmarks"),
+            # A server that stops waits for streams that another one has got.
+            *("--drain-timeout", "0"),
+            *more,
+        ),
+        health="/healthz",
+    )
 
 
 def main() -> int:

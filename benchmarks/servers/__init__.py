@@ -42,6 +42,15 @@ def _mediaserver(name: str, does: str, handler: str) -> Program:
     return Program(name, does, serve + limits, health="/healthz")
 
 
+FASTAPI = Program(
+    "fastapi",
+    "FastAPI, uvicorn and Plivo's SDK, as many write it today",
+    ("-m", "benchmarks.servers.fastapi_echo"),
+    health="/healthz",
+    needs=("fastapi", "plivo", "python_multipart"),
+)
+"""What the beginning of a call is compared with."""
+
 PROGRAMS = {
     program.name: program
     for program in (
