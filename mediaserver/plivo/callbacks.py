@@ -49,16 +49,18 @@ class _Fields:
     """A form whose names are read in any case."""
 
     def __init__(self, form: Mapping[str, str]) -> None:
-        self._values = {name.lower(): value for name, value in form.items()}
+        self._values = {name.lower(): value.strip() for name, value in form.items()}
 
     def text(self, name: str, longest: int = _MAX_FIELD) -> str | None:
         """Return a field without outer whitespace, or None if it is empty or missing."""
-        value = self._values.get(name.lower(), "").strip()
+        value = self._values.get(name.lower())
+        if not value:
+            return None
         if len(value) > longest:
             raise CallbackError(
                 f"{name} has {len(value)} characters; at most {longest} are accepted"
             )
-        return value or None
+        return value
 
 
 def _called(name: str, *, longest: int = _MAX_FIELD) -> Any:

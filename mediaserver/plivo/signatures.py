@@ -94,7 +94,7 @@ def signed_text(method: str, url: str, params: Params | None = None) -> str:
     """
     parts = _parse(url)
     root = _root(parts)
-    query: Params = parse_qs(parts.query, keep_blank_values=True)
+    query: Params = parse_qs(parts.query, keep_blank_values=True) if parts.query else {}
     verb = method.upper()
     if verb == "GET":
         text = _query_text({**(params or {}), **query})

@@ -262,4 +262,4 @@ async def _form(request: Request) -> Sequence[tuple[str, str]]:
 def _parse(text: str) -> Sequence[tuple[str, str]]:
     if text.count("&") >= _MAX_FIELDS:
         raise AnswerError(f"the request has more than {_MAX_FIELDS} fields")
-    return parse_qsl(text, keep_blank_values=True)
+    return parse_qsl(text, keep_blank_values=True) if text else ()

@@ -12,13 +12,13 @@ A full server stays ready, since its ``/answer`` must tell callers that all line
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
 
 from mediaserver.server.admin.health_endpoints import without_metrics_token
 from mediaserver.server.runtime import Runtime
@@ -29,23 +29,42 @@ from mediaserver.telemetry.metrics import CONTENT_TYPE, exposition
 _NO_STORE: Final = {"cache-control": "no-store"}
 
 
-def create_app(runtime: Runtime) -> Starlette:
-    """Make the ASGI application of a server."""
+def create_app(runtime: Runtime) -> Router:
+    """Make the ASGI application of a server.
+
+    It is a router without Starlette's middleware: no endpoint raises an exception on purpose, and
+    uvicorn logs and answers those that it raises by mistake.
+    """
     endpoints, webhooks = Endpoints(runtime), WebhookEndpoints(runtime)
     metrics = [Route("/metrics", endpoints.metrics)] if runtime.settings.metrics_shared else []
-    return Starlette(
+    return Router(
         routes=[
+            _webhook("/answer", webhooks.answer),
+            _webhook("/fallback", webhooks.fallback),
+            _webhook("/resume", webhooks.resume),
+            _webhook("/hangup", webhooks.hangup),
+            _webhook("/status", webhooks.status),
             Route("/healthz", endpoints.healthz),
             Route("/readyz", endpoints.readyz),
             *metrics,
-            Route("/answer", webhooks.answer, methods=["GET", "POST"]),
-            Route("/fallback", webhooks.fallback, methods=["GET", "POST"]),
-            Route("/resume", webhooks.resume, methods=["GET", "POST"]),
-            Route("/hangup", webhooks.hangup, methods=["GET", "POST"]),
-            Route("/status", webhooks.status, methods=["GET", "POST"]),
         ],
-        exception_handlers={404: endpoints.not_found},
+        default=_Asgi(endpoints.not_found),
     )
+
+
+class _Asgi:
+    """An endpoint as an ASGI application, without the layer that handles exceptions."""
+
+    def __init__(self, endpoint: Callable[[Request], Awaitable[Response]]) -> None:
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self._endpoint(Request(scope, receive))
+        await response(scope, receive, send)
+
+
+def _webhook(path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> Route:
+    return Route(path, _Asgi(endpoint), methods=["GET", "POST"])
 
 
 class Endpoints:
@@ -73,7 +92,7 @@ class Endpoints:
             return refusal
         return Response(exposition(self._runtime), media_type=CONTENT_TYPE, headers=_NO_STORE)
 
-    async def not_found(self, request: Request, error: Exception) -> Response:
+    async def not_found(self, request: Request) -> Response:
         """Reply which paths exist."""
         path = request.scope["path"]
         if self._runtime.routes.has_path(path):
@@ -84,7 +103,6 @@ class Endpoints:
             )
         if path == "/metrics":
             return PlainTextResponse("there are no metrics here: see --metrics and --admin\n", 404)
-        detail = error.detail if isinstance(error, HTTPException) else "Not Found"
         return PlainTextResponse(
-            f"{detail}: there is {', '.join(PATHS)}, /healthz and /readyz\n", 404
+            f"Not Found: there is {', '.join(PATHS)}, /healthz and /readyz\n", 404
         )

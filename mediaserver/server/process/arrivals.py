@@ -107,9 +107,7 @@ class Arrivals:
 
         sock, tls = arrival.sock, {} if handed is not None else self._tls
         try:
-            sock.setblocking(False)
-            if sock.family in (socket.AF_INET, socket.AF_INET6):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # The event loop makes it non-blocking, and sets TCP_NODELAY.
             await self._loop.connect_accepted_socket(make, sock, **tls)
         except asyncio.CancelledError:
             sock.close()

@@ -90,14 +90,18 @@ class HttpConnections:
 
     def wait(self, connection: HeldConnection) -> None:
         """Count the connection as waiting from now on, and drop those that are too many."""
+        address = connection.address
+        if connection in self._waiting:
+            # As many as before: only the order changes.
+            self._waiting.move_to_end(connection)
+            if address is not None:
+                self._by_address[address].move_to_end(connection)
+            return
         self.serving.discard(connection)
         self._waiting[connection] = None
-        self._waiting.move_to_end(connection)
-        address = connection.address
         if address is not None:
             same = self._by_address.setdefault(address, OrderedDict())
             same[connection] = None
-            same.move_to_end(connection)
             if self._address_limit is not None and len(same) > self._address_limit:
                 self._drop(next(iter(same)), "address")
         if len(self._waiting) > self.limit:

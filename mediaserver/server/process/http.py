@@ -215,9 +215,14 @@ class HttpConnection(HttpToolsProtocol):
         self._count_head(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
-        super().on_header(name, value)
-        self._count_head(len(name) + len(value) + len(b": \r\n"))
+        """Take a header, as uvicorn does, without the calls: each request has many."""
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+        self._head_bytes += len(name) + len(value) + 4
+        if self._head_bytes > self._limits.max_header_bytes:
+            raise self._head_too_large()
 
     def on_headers_complete(self) -> None:
         """Pass the request to the application, unless it asks for an upgrade (see `_upgrade`)."""
@@ -585,10 +590,13 @@ class HttpConnection(HttpToolsProtocol):
     def _count_head(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > self._limits.max_header_bytes:
-            raise _RefusedError(
-                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-                f"headers of more than {self._limits.max_header_bytes} bytes",
-            )
+            raise self._head_too_large()
+
+    def _head_too_large(self) -> _RefusedError:
+        return _RefusedError(
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+            f"headers of more than {self._limits.max_header_bytes} bytes",
+        )
 
     def _body_too_large(self) -> _RefusedError:
         return _RefusedError(
