@@ -17,7 +17,7 @@ from mediaserver.call.session import Session, Shell, Started, StreamEndedError
 from mediaserver.call.settings import CallSettings
 from mediaserver.call.stream_report import StreamReport
 from mediaserver.call.tap import Tap
-from mediaserver.call.turn import Turn, TurnCounters, Usage
+from mediaserver.call.turn import Turn, TurnCounters, TurnStep, Usage
 from mediaserver.call.whole_samples import WholeSamples
 
 
@@ -45,6 +45,7 @@ __all__ = [
     "Tap",
     "Turn",
     "TurnCounters",
+    "TurnStep",
     "Usage",
     "Waiter",
     "WholeSamples",

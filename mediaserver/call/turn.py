@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, field, fields
+from typing import Literal, TypeAlias
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,37 @@ class Usage:
 
 _UNITS = tuple(field.name for field in fields(Usage))
 """The units of `Usage`."""
+
+
+StepKind: TypeAlias = Literal["transcription", "model", "tool", "synthesis"]
+"""What a step of a turn is: a request to a service, or the use of a tool."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnStep:
+    """Something that was done for a turn. Times are in seconds after `Turn.at`."""
+
+    kind: StepKind
+    name: str
+    """The name of the tool, or of the class of the service."""
+    model: str = ""
+    """The model that was asked, if the service says it."""
+    provider: str = ""
+    """Who runs the service, if the service says it, such as ``openai``."""
+    began: float
+    """When it began; below 0 while the caller was still speaking."""
+    first: float | None = None
+    """When the first piece of its answer came."""
+    ended: float | None = None
+    """When it was over; None if it went on when the turn was reported."""
+    usage: Usage = Usage()
+    """What it cost."""
+    error: str | None = None
+    """How it failed."""
+    arguments: str = ""
+    """What a tool was asked, as JSON."""
+    result: str = ""
+    """What a tool returned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +93,10 @@ class Turn:
     audio_heard: float | None = None
     """When the caller heard it."""
     usage: Usage = Usage()
+    at: float = field(default=0.0, compare=False)
+    """The time from which its times count, on the call's clock."""
+    steps: tuple[TurnStep, ...] = field(default=(), compare=False, repr=False)
+    """What was done for it, in the order in which it began."""
 
 
 STAGES = ("end_of_turn", "transcript", "first_token", "audio_sent", "audio_heard")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -30,14 +31,14 @@ class KeptStream(msgspec.Struct, frozen=True, array_like=True):
     @classmethod
     def of(cls, stream: Stream, process: str) -> KeptStream:
         """Keep what is known of a stream now."""
-        return cls(stream.stream_id, stream.turns[-_TURNS:], process=process)
+        return cls(stream.stream_id, _kept(stream.turns), process=process)
 
     @classmethod
     def last(cls, report: StreamReport | None, process: str) -> KeptStream:
         """Keep what is known of a stream that is over; without a report, that it was wanted."""
         if report is None:
             return cls("", wanted=True, process=process)
-        turns = report.turns[-_TURNS:]
+        turns = _kept(report.turns)
         return cls(report.stream_id, turns, process=process, end_reason=report.end_reason)
 
     @classmethod
@@ -51,6 +52,11 @@ class KeptStream(msgspec.Struct, frozen=True, array_like=True):
     def to_bytes(self) -> bytes:
         """Return it in the form in which it is kept."""
         return msgspec.msgpack.encode(self)
+
+
+def _kept(turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+    """Return the latest turns without what means nothing to another process."""
+    return tuple(replace(turn, at=0.0, steps=()) for turn in turns[-_TURNS:])
 
 
 _decoder = msgspec.msgpack.Decoder(KeptStream)

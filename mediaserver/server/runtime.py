@@ -224,6 +224,19 @@ class Runtime:
             await stack.enter_async_context(self.routes.lifespan())
             if self.fleet is not None:
                 await stack.enter_async_context(self.fleet.joined())
+            if self.settings.traces:
+                # It needs the packages of OpenTelemetry.
+                from mediaserver.server.traces import traced
+
+                await stack.enter_async_context(
+                    traced(
+                        self.observers,
+                        process=self.process,
+                        clock=self.clock,
+                        wall_clock=self.wall_clock,
+                        personal_data=self.settings.traces_personal_data,
+                    )
+                )
             # From here on `shutdown` closes it; a failure before this point has closed it already.
             self._stack = stack.pop_all()
         self.ready = True

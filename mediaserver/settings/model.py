@@ -498,6 +498,19 @@ class Settings(BaseSettings):
         " flag.",
     )
 
+    traces: bool = _in(
+        "Metrics",
+        False,
+        "Whether to send OpenTelemetry traces of calls, by OTLP over HTTP, to the"
+        " OTEL_EXPORTER_OTLP_ENDPOINT of the environment. Needs the extra otel.",
+    )
+    traces_personal_data: bool = _in(
+        "Metrics",
+        False,
+        "Whether traces have phone numbers, the words of both sides, and what tools are asked and"
+        " return.",
+    )
+
     # Operating it
 
     admin: Annotated[str, BeforeValidator(read_admin)] = _in(
@@ -617,6 +630,13 @@ class Settings(BaseSettings):
             raise ValueError("must be redis://HOST:PORT/DB, rediss://… or unix://PATH")
         if find_spec("redis") is None:
             raise ValueError("needs the package redis: pip install 'mediaserver[redis]'")
+        return value
+
+    @field_validator("traces")
+    @classmethod
+    def _can_trace(cls, value: bool) -> bool:
+        if value and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
+            raise ValueError("needs OpenTelemetry: pip install 'mediaserver[otel]'")
         return value
 
     @field_validator("redis_prefix")
@@ -808,3 +828,10 @@ class Settings(BaseSettings):
     def secret_is_random(self) -> bool:
         """Whether this process generated its own `secret`."""
         return "secret" not in self.model_fields_set
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of a package around it
+        return False

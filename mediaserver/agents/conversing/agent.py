@@ -460,6 +460,8 @@ class Agent(Configured, Handler, ABC):
             reply.since = utterance.ended_at or utterance.finished_at or clock
             reply.turn_ended_at = utterance.finished_at
             reply.transcribed_at = clock if text else None
+            if utterance.transcription is not None:
+                reply.steps.append(utterance.transcription)
         if text:
             self.keep_words(text)
         self.dialogue.owe(reply)
@@ -579,6 +581,15 @@ class Agent(Configured, Handler, ABC):
         self.dialogue.tool_begins()
         return self.start(self._finish_tool(reply, use), f"tool {call.name}", finishes=True)
 
+    async def use_tool(self, reply: Reply, call: ToolCall) -> ToolResult:
+        """Use a tool as a step of `reply`, and return its result for the model."""
+        step = reply.begin_step("tool", call.name, self.stream.clock())
+        step.arguments = call.arguments
+        with step.running(self.stream.clock):
+            result = await self.toolbox.use(call)
+        step.result, step.error = result.text, result.error
+        return result
+
     def repeated(self, reply: Reply, calls: Sequence[ToolCall]) -> ToolCall | None:
         """Return a call of `calls` that was refused before in this reply, or None."""
         before = frozenset(reply.refused)
@@ -606,7 +617,7 @@ class Agent(Configured, Handler, ABC):
             await self._try(self.utter(reply, self.goodbye))
         self.dialogue.close(reply)
         try:
-            return await self.toolbox.use(call)
+            return await self.use_tool(reply, call)
         finally:
             if not self.leaving:
                 self.dialogue.reopen(reply)

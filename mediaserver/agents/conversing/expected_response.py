@@ -6,6 +6,7 @@ import asyncio
 
 from mediaserver.agents.conversing.relaying import Relay
 from mediaserver.agents.conversing.reply import Reply
+from mediaserver.agents.conversing.steps import RunningStep
 from mediaserver.agents.services import ServiceError, ToolCall
 
 
@@ -15,6 +16,7 @@ class ExpectedResponse:
     Attributes:
         reply: the reply that it is a part of.
         relay: plays it.
+        step: the step of the reply's turn that it is.
         done: set when the model has finished, or has failed.
         tools: the tools that it uses, by their tasks.
         closing: calls of tools that wait until all of the reply was heard.
@@ -23,9 +25,10 @@ class ExpectedResponse:
 
     """
 
-    def __init__(self, reply: Reply, relay: Relay, *, answers: bool) -> None:
+    def __init__(self, reply: Reply, relay: Relay, step: RunningStep, *, answers: bool) -> None:
         self.reply = reply
         self.relay = relay
+        self.step = step
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.tools: dict[asyncio.Task[None], ToolCall] = {}
         self.closing: list[ToolCall] = []
@@ -34,6 +37,7 @@ class ExpectedResponse:
 
     def fail(self, error: ServiceError) -> None:
         """Raise `error` in whoever waits for it; nobody has to."""
+        self.step.error = error.reason
         if not self.done.done():
             self.done.set_exception(error)
             self.done.exception()

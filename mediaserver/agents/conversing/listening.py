@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Literal, TypeAlias
 
+from mediaserver.agents.conversing.steps import RunningStep
 from mediaserver.agents.turns import (
     CallerSilent,
     SpeechConfirmed,
@@ -60,6 +61,7 @@ class Utterance:
         over_agent: whether the agent spoke meanwhile.
         stopped_agent: whether it interrupted the agent.
         seconds_transcribed: the seconds that its transcription is charged for.
+        transcription: the request that transcribes it, if there is one.
         on_end: called when no more frames will come.
 
     """
@@ -81,6 +83,7 @@ class Utterance:
         "seconds_transcribed",
         "started_at",
         "stopped_agent",
+        "transcription",
     )
 
     def __init__(
@@ -101,6 +104,7 @@ class Utterance:
         self.over_agent = over_agent
         self.stopped_agent = False
         self.seconds_transcribed = 0.0
+        self.transcription: RunningStep | None = None
         self.on_end: Callable[[], object] | None = None
 
     def put(self, frame: Frame) -> None:

@@ -142,6 +142,7 @@ class RealtimeAgent(Agent):
             self._relay = None
         awaited, self._awaited = self._awaited, deque()
         for response in awaited:
+            response.step.end(self.stream.clock())
             response.fail(lost)
         if not awaited:
             self._count_failure(lost)
@@ -284,6 +285,7 @@ class RealtimeAgent(Agent):
         relay, self._relay = self._relay, None
         awaited, self._awaited = self._awaited, deque()
         for response in awaited:
+            response.step.end(self.stream.clock())
             response.done.cancel()
         if relay is None:
             return
@@ -360,7 +362,8 @@ class RealtimeAgent(Agent):
                 start=self.start,
                 began=lambda playback: self.dialogue.plays(reply, playback, self.stream.clock()),
             )
-        response = ExpectedResponse(reply, self._relay, answers=answers)
+        step = reply.begin_step("model", self.model, self.stream.clock())
+        response = ExpectedResponse(reply, self._relay, step, answers=answers)
         self._awaited.append(response)
         return response
 
@@ -419,11 +422,13 @@ class RealtimeAgent(Agent):
         else:
             # Already before the response is done: what the tool says belongs to this reply.
             response.reply.using_tools = True
-            use = partial(self._use_tool, call, self._kept.current)
+            use = partial(self._use_tool, response.reply, call, self._kept.current)
             response.tools[self.start_tool(response.reply, call, use)] = call
 
-    async def _use_tool(self, call: ToolCall, session: RealtimeSession | None) -> None:
-        await self._returned(call, await self.toolbox.use(call), session)
+    async def _use_tool(
+        self, reply: Reply, call: ToolCall, session: RealtimeSession | None
+    ) -> None:
+        await self._returned(call, await self.use_tool(reply, call), session)
 
     async def _returned(
         self, call: ToolCall, result: ToolResult, session: RealtimeSession | None
@@ -459,6 +464,7 @@ class RealtimeAgent(Agent):
             response = self._awaited[0] if self._awaited else self._unasked()
             if response is None:
                 return
+            response.step.answered(self.stream.clock())
             if response.reply.first_token_at is None:
                 response.reply.first_token_at = self.stream.clock()
             if not isinstance(event, SpokenText):
@@ -488,8 +494,10 @@ class RealtimeAgent(Agent):
                 self._late = self._late + event.tokens
             return
         response = self._awaited.popleft()
+        response.step.end(self.stream.clock())
         if event.tokens is not None:
             response.reply.spend(event.tokens)
+            response.step.spend(event.tokens)
         response.relay.complete()
         if event.error is not None:
             response.fail(ServiceError(REALTIME_MODEL, event.error))

@@ -6,8 +6,10 @@ from collections.abc import Callable, Coroutine
 from enum import Enum, auto
 from typing import Any, Protocol, TypeAlias
 
+from mediaserver.agents.conversing.steps import RunningStep
 from mediaserver.agents.services import Tokens
 from mediaserver.call import Turn, Usage
+from mediaserver.call.turn import StepKind
 
 
 SHORTEST_REPLY = 0.5
@@ -72,6 +74,7 @@ class Reply:
         refused: the names and arguments of tool calls that were refused.
         heard: what the caller heard of it; set by `Agent.settle`.
         error: what went wrong, or None.
+        steps: what was done for it so far.
 
     """
 
@@ -91,6 +94,7 @@ class Reply:
         self.refused: set[tuple[str, str]] = set()
         self.heard = ""
         self.error: str | None = None
+        self.steps: list[RunningStep] = []
         # Set as they happen, on the call's clock.
         self.turn_ended_at: float | None = None
         self.transcribed_at: float | None = None
@@ -118,6 +122,12 @@ class Reply:
             return True
         return self.playback is not None and self.playback.seconds_heard >= SHORTEST_REPLY
 
+    def begin_step(self, kind: StepKind, name: object, at: float) -> RunningStep:
+        """Begin a step, by the name of a tool or by the service that is asked."""
+        step = RunningStep(kind, name, at)
+        self.steps.append(step)
+        return step
+
     def spend(self, tokens: Tokens) -> None:
         """Add the cost of a response of the model."""
         self.tokens_in += tokens.tokens_in
@@ -125,12 +135,13 @@ class Reply:
         self.tokens_cached += tokens.tokens_cached
 
     def carry_on(self, former: Reply) -> None:
-        """Take over the turn of `former`, which was owed or given up: its number, times and cost.
+        """Take over the turn of `former`, which was owed or given up: its number, steps and cost.
 
         A greeting keeps its number 0 to itself.
         """
         self.number = former.number or None
         self.turn_ended_at = self.turn_ended_at or former.turn_ended_at
+        self.steps = [*former.steps, *self.steps]
         self.tokens_in += former.tokens_in
         self.tokens_out += former.tokens_out
         self.tokens_cached += former.tokens_cached
@@ -168,4 +179,6 @@ class Reply:
                 characters=self.characters,
                 speech_seconds=self.speech_seconds,
             ),
+            at=self.since,
+            steps=tuple(step.report(self.since) for step in self.steps),
         )

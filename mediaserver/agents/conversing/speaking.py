@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from mediaserver.agents.conversing.call_tasks import StartTask
 from mediaserver.agents.conversing.conversation import Saying
 from mediaserver.agents.conversing.heard_words import Spoken
+from mediaserver.agents.conversing.steps import RunningStep
 from mediaserver.agents.services import ServiceError, WordMark
 from mediaserver.call import Converter, Frame, Waiter, Wire
 from mediaserver.playback import Playback
@@ -35,13 +36,17 @@ class _Sentence:
         "playback",
         "saying",
         "spoken",
+        "step",
         "task",
         "utterance",
         "waiting",
     )
 
-    def __init__(self, text: str, saying: Saying, converter: Converter) -> None:
+    def __init__(
+        self, text: str, saying: Saying, converter: Converter, step: RunningStep | None
+    ) -> None:
         self.saying = saying
+        self.step = step
         self.spoken = Spoken(text)
         self.converter = converter
         # Audio that came while an earlier sentence was playing.
@@ -78,6 +83,7 @@ class Speaker:
         synthesis: makes speech of a text.
         start: starts a task of the call.
         began: called with the playback of the first audio.
+        step: begins the step of the turn that synthesises a text; None if there is none.
 
     Attributes:
         ending: whether all sentences were given to the stream, and `heard` waits for the last.
@@ -91,8 +97,10 @@ class Speaker:
         *,
         start: StartTask,
         began: Callable[[Playback], object] = lambda playback: None,
+        step: Callable[[str], RunningStep | None] = lambda text: None,
     ) -> None:
         self._stream = stream
+        self._step = step
         self._synthesis = synthesis
         self._start = start
         self._began = began
@@ -131,7 +139,7 @@ class Speaker:
         for earlier in self._sentences:
             if earlier.was_heard:
                 earlier.spoken.was_heard()
-        sentence = _Sentence(text, saying, Converter(self._stream.format))
+        sentence = _Sentence(text, saying, Converter(self._stream.format), self._step(text))
         saying.text += text
         self._sentences.append(sentence)
         self._queue.append(sentence)
@@ -173,8 +181,11 @@ class Speaker:
     async def _speak(
         self, sentence: _Sentence, speech: AsyncGenerator[Frame | WordMark, None]
     ) -> None:
+        step = sentence.step
         try:
             async for piece in speech:
+                if step is not None and step.first_at is None:
+                    step.first_at = self._stream.clock()
                 if self._is_first(sentence) and not sentence.waiting:
                     await self._play(sentence, piece)
                 else:
@@ -183,8 +194,12 @@ class Speaker:
             if self._is_first(sentence) and not sentence.waiting:
                 await self._finish_first()
         except ServiceError as error:
+            if step is not None:
+                step.error = error.reason
             self._fail(sentence, error)
         finally:
+            if step is not None:
+                step.end(self._stream.clock())
             await speech.aclose()
 
     async def _finish_first(self) -> None:

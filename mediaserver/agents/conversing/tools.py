@@ -174,7 +174,7 @@ class Toolbox:
         """
         refusal = self.refusal(call)
         if refusal is not None:
-            return ToolResult(call.id, refusal)
+            return ToolResult(call.id, refusal, error="refused")
         function = self._functions[call.name]
         arguments = function.arguments(call.arguments)
         waiting = asyncio.timeout(function.timeout)
@@ -183,17 +183,20 @@ class Toolbox:
                 return ToolResult(call.id, _as_text(await function.call(**arguments)))
         except StreamEndedError:
             return ToolResult(call.id, "The call has ended meanwhile.")
-        except Exception:
+        except Exception as error:
             if waiting.expired():
                 log.warning("tool timed out", tool=call.name, timeout=function.timeout)
                 return ToolResult(
                     call.id,
                     f"{call.name} took too long, more than {function.timeout:g} s, and was given "
                     "up. It is not known whether it had any effect.",
+                    error="timeout",
                 )
             log.exception("tool failed", tool=call.name)
             return ToolResult(
-                call.id, f"{call.name} failed. It is not known whether it had any effect."
+                call.id,
+                f"{call.name} failed. It is not known whether it had any effect.",
+                error=type(error).__name__,
             )
 
 

@@ -19,6 +19,7 @@ from mediaserver.agents.conversing.reply import Reply
 from mediaserver.agents.conversing.sentences import Sentences
 from mediaserver.agents.conversing.served import served, speech, unexpected
 from mediaserver.agents.conversing.speaking import Speaker
+from mediaserver.agents.conversing.steps import RunningStep
 from mediaserver.agents.conversing.thinking import THINKING_TAGS, SpokenPart
 from mediaserver.agents.conversing.transcribing import transcripts
 from mediaserver.agents.services import (
@@ -100,13 +101,18 @@ class VoiceAgent(Agent):
     async def hear(self, utterance: Utterance) -> str:
         """Transcribe an utterance."""
         text = ""
+        step = RunningStep("transcription", self.speech_to_text, utterance.started_at)
+        utterance.transcription = step
         understood = transcripts(self.speech_to_text, utterance, patience=self.patience)
-        async with aclosing(understood):
-            async for transcript in understood:
-                text = transcript.text.strip()
-                utterance.seconds_transcribed += transcript.seconds
-                self.listener.understood(utterance, text, final=transcript.final)
-                await self.on_transcript(transcript)
+        with step.running(self.stream.clock):
+            async with aclosing(understood):
+                async for transcript in understood:
+                    text = transcript.text.strip()
+                    step.answered(self.stream.clock())
+                    step.speech_seconds += transcript.seconds
+                    utterance.seconds_transcribed += transcript.seconds
+                    self.listener.understood(utterance, text, final=transcript.final)
+                    await self.on_transcript(transcript)
         return text
 
     async def respond(self, reply: Reply) -> None:
@@ -185,24 +191,31 @@ class VoiceAgent(Agent):
             service=_MODEL,
             patience=self.patience,
         )
-        async with aclosing(response) as pieces:
-            async for piece in pieces:
-                if isinstance(piece, Tokens):
-                    reply.spend(piece)
-                    continue
-                if not isinstance(piece, str | ToolCall):
-                    raise unexpected(_MODEL, piece, "str, ToolCall or Tokens")
-                text = "" if isinstance(piece, ToolCall) else part.feed(piece)
-                if reply.first_token_at is None and (text.strip() or isinstance(piece, ToolCall)):
-                    reply.first_token_at = self.stream.clock()
-                if isinstance(piece, ToolCall):
-                    calls.append(piece)
-                    continue
-                if part.restarted:
-                    # Nothing but thinking so far.
-                    sentences, said = Sentences(), False
-                    self._note_thinking_first()
-                await say(sentences.feed(text))
+        step = reply.begin_step("model", self.language_model, self.stream.clock())
+        with step.running(self.stream.clock):
+            async with aclosing(response) as pieces:
+                async for piece in pieces:
+                    if step.first_at is None:
+                        step.first_at = self.stream.clock()
+                    if isinstance(piece, Tokens):
+                        reply.spend(piece)
+                        step.spend(piece)
+                        continue
+                    if not isinstance(piece, str | ToolCall):
+                        raise unexpected(_MODEL, piece, "str, ToolCall or Tokens")
+                    text = "" if isinstance(piece, ToolCall) else part.feed(piece)
+                    if reply.first_token_at is None and (
+                        text.strip() or isinstance(piece, ToolCall)
+                    ):
+                        reply.first_token_at = self.stream.clock()
+                    if isinstance(piece, ToolCall):
+                        calls.append(piece)
+                        continue
+                    if part.restarted:
+                        # Nothing but thinking so far.
+                        sentences, said = Sentences(), False
+                        self._note_thinking_first()
+                    await say(sentences.feed(text))
         await say(sentences.feed(part.flush()))
         await say(sentences.flush())
         return calls, said
@@ -253,7 +266,9 @@ class VoiceAgent(Agent):
     ) -> None:
         reply.using_tools = True
         try:
-            tools = [self.start_tool(reply, call, partial(self._use_tool, call)) for call in calls]
+            tools = [
+                self.start_tool(reply, call, partial(self._use_tool, reply, call)) for call in calls
+            ]
             _, running = await asyncio.wait(tools, timeout=self.hold_after)
             if running:
                 slow = [call for call, tool in zip(calls, tools, strict=True) if tool in running]
@@ -264,8 +279,8 @@ class VoiceAgent(Agent):
         finally:
             reply.using_tools = False
 
-    async def _use_tool(self, call: ToolCall) -> None:
-        self.conversation.returned(await self.toolbox.use(call))
+    async def _use_tool(self, reply: Reply, call: ToolCall) -> None:
+        self.conversation.returned(await self.use_tool(reply, call))
 
     def _speaker(self, reply: Reply) -> Speaker:
         speaker = self._speakers.get(reply)
@@ -274,10 +289,20 @@ class VoiceAgent(Agent):
                 self.stream,
                 partial(self._synthesise, reply),
                 start=self.start,
+                step=partial(self._synthesis_step, reply),
                 began=lambda playback: self.dialogue.plays(reply, playback, self.stream.clock()),
             )
             self._speakers[reply] = speaker
         return speaker
+
+    def _synthesis_step(self, reply: Reply, text: str) -> RunningStep | None:
+        """Begin the step that synthesises a text; None if its speech is kept."""
+        service, format = self.text_to_speech, self.stream.format
+        if PHRASE_CACHE.get(service, text, format) is not None:
+            return None
+        step = reply.begin_step("synthesis", service, self.stream.clock())
+        step.characters = len(text)
+        return step
 
     def _synthesise(self, reply: Reply, text: str) -> AsyncGenerator[Frame | WordMark, None]:
         service, format = self.text_to_speech, self.stream.format

@@ -35,10 +35,18 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """The result of a tool call, for the model to read."""
+    """The result of a tool call, for the model to read.
+
+    Attributes:
+        call_id: the id of the call.
+        text: what the model reads.
+        error: why there is no result, for whoever operates the server; None if there is one.
+
+    """
 
     call_id: str
     text: str
+    error: str | None = field(default=None, compare=False)
 
 
 Message: TypeAlias = Text | ToolCall | ToolResult

@@ -128,6 +128,12 @@ class OpenAIClient:
         """The URL of the server."""
         return self._base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
 
+    @property
+    def provider(self) -> str:
+        """Who runs the server: ``openai``, or the host's name."""
+        host = urlsplit(self.base_url).hostname or ""
+        return "openai" if host == "api.openai.com" else host
+
     def get(self) -> openai.AsyncOpenAI:
         """Return the client of the running event loop.
 
@@ -435,6 +441,16 @@ class OpenAIService:
         self._first_timeout = first_timeout
         self._stall_timeout = stall_timeout
         self._client = OpenAIClient(self._service, **connection)
+
+    @property
+    def model(self) -> str:
+        """The model's name at the server."""
+        return self._model
+
+    @property
+    def provider(self) -> str:
+        """Who runs the server: see `OpenAIClient.provider`."""
+        return self._client.provider
 
     async def prewarm(self) -> None:
         """Open a connection."""

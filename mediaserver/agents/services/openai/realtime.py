@@ -91,6 +91,11 @@ class OpenAIRealtime:
         self.connect_timeout = connection.setdefault("connect_timeout", 5.0)
         self._client = OpenAIClient(SERVICE_NAME, **connection)
 
+    @property
+    def provider(self) -> str:
+        """Who runs the server: see `OpenAIClient.provider`."""
+        return self._client.provider
+
     async def connect(
         self,
         *,
