@@ -2,7 +2,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
-from mediaserver.call import Turn
+from mediaserver.call import Turn, TurnStep
 from mediaserver.server.kept_streams import KeptStream, report_of_gone
 from mediaserver.stream import Stream
 
@@ -20,6 +20,14 @@ def test_what_is_kept_can_be_read_again() -> None:
 
 def test_the_latest_turns_are_kept() -> None:
     assert [turn.number for turn in KeptStream.of(stream(60), "a").turns] == list(range(10, 60))
+
+
+def test_what_only_its_process_understands_is_not_kept() -> None:
+    step = TurnStep(kind="tool", name="look_up", began=1.0)
+    turn = Turn(number=1, at=5.0, steps=(step,))
+    of_one = cast(Stream, SimpleNamespace(stream_id="stream-1", turns=(turn,)))
+    (kept,) = KeptStream.of(of_one, "a").turns
+    assert (kept.number, kept.at, kept.steps) == (1, 0.0, ())
 
 
 def test_no_words_are_kept_of_a_stream_that_ended_as_it_should() -> None:
