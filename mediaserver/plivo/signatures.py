@@ -353,7 +353,10 @@ def _form_text(params: Params) -> str:
     words = []
     for name in sorted(params):
         value = params[name]
-        if isinstance(value, Mapping):
+        # As `form_params` gathers them, first: it takes ten times as long to tell a mapping.
+        if isinstance(value, list):
+            words += [name + each for each in sorted(value)]
+        elif isinstance(value, Mapping):
             words.append(f"{name}{_form_text(value)}")
         else:
             words += [f"{name}{each}" for each in _values(value)]

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
-from urllib.parse import parse_qsl
 
 from mediaserver.plivo.signatures import SignatureError
+from mediaserver.server.form_fields import form_fields
 from mediaserver.server.handshake import AcceptedStream, HandshakeRequest, Refused, Verifier
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.trust.proxy import base_url, origin
@@ -28,7 +28,7 @@ def examine(
     if not runtime.started.is_set():
         retry = (("retry-after", str(_RETRY_AFTER)),)
         return Refused(503, "this server is starting", retry, cause="starting")
-    query = dict(parse_qsl(request.query_string, keep_blank_values=True, separator="&"))
+    query = dict(form_fields(request.query_string))
     token = query.pop(TOKEN_PARAMETER, None)
     claims: Claims | None = None
     token_error: TokenError | None = None

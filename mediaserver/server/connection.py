@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from http import HTTPStatus
 from struct import Struct
 from typing import Any, cast
 from urllib.parse import unquote
 
+from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import CLOSED, OPEN
@@ -120,18 +122,21 @@ class StreamConnection(asyncio.Protocol):
         self._client_host = peer[0] if isinstance(peer, tuple) else ""
         self._secure = transport.get_extra_info("sslcontext") is not None
 
-    def take_request(self, request: Request, *, client_host: str, secure: bool) -> None:
+    def take_request(
+        self, target: str, headers: Sequence[tuple[str, str]], *, client_host: str, secure: bool
+    ) -> None:
         """Answer an upgrade request that has been parsed already.
 
         Args:
-            request: The request.
+            target: The path of the request, with its query.
+            headers: Its headers, with names in lower case, in the order of the request.
             client_host: The client's address.
             secure: Whether the client used TLS, which may have been ended elsewhere.
 
         """
         self._client_host, self._secure = client_host, secure
-        response = switching_protocols(request.headers)
-        refused = None if response is None else self._let_in(request)
+        response = switching_protocols(headers)
+        refused = None if response is None else self._let_in(target, headers)
         if response is not None and refused is None:
             self._ws.parser.close()
             self._ws = ServerProtocol(state=OPEN, max_size=self._max_size, logger=_quiet)
@@ -141,7 +146,7 @@ class StreamConnection(asyncio.Protocol):
         self._ws.receive_data(b"GET / HTTP/1.1\r\n\r\n")
         self._ws.events_received()
         if refused is None:
-            self._answer(request)
+            self._answer(Request(target, Headers(headers)))
         else:
             self._respond(self._rejection(refused))
         self._flush()
@@ -273,21 +278,22 @@ class StreamConnection(asyncio.Protocol):
     def _answer(self, request: Request) -> None:
         response = self._ws.accept(request)
         if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-            refused = self._let_in(request)
+            given = [(name.lower(), value) for name, value in request.headers.raw_items()]
+            refused = self._let_in(request.path, given)
             if refused is not None:
                 response = self._rejection(refused)
         self._respond(response)
 
-    def _let_in(self, request: Request) -> Refused | None:
+    def _let_in(self, target: str, headers: Sequence[tuple[str, str]]) -> Refused | None:
         """Begin the call that is asked for, or return why it is refused."""
-        path, _, query = request.path.partition("?")
+        path, _, query = target.partition("?")
         decision = examine(
             self._runtime,
             HandshakeRequest(
                 path=unquote(path),
                 raw_path=path,
                 query_string=query,
-                headers=[(name.lower(), value) for name, value in request.headers.raw_items()],
+                headers=headers,
                 client_host=self._client_host,
                 secure=self._secure,
             ),

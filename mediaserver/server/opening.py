@@ -9,29 +9,29 @@ from __future__ import annotations
 import binascii
 import hashlib
 from base64 import b64encode
+from collections.abc import Iterable
 from typing import Final
-
-from websockets.datastructures import Headers
 
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _NAMES: Final = ("connection", "upgrade", "sec-websocket-version", "sec-websocket-key")
 
 
-def switching_protocols(headers: Headers) -> bytes | None:
+def switching_protocols(headers: Iterable[tuple[str, str]]) -> bytes | None:
     """Return the response that opens the WebSocket.
 
     Args:
-        headers: Those of a GET request by HTTP/1.1.
+        headers: Those of a GET request by HTTP/1.1, with names in lower case.
 
     Returns:
         None for a request that is refused, or that has another form: the core decides on it.
 
     """
-    given = [headers.get_all(name) for name in _NAMES]
-    if [len(values) for values in given] != [1, 1, 1, 1]:
+    named = [each for each in headers if each[0] in _NAMES]
+    given = dict(named)
+    if len(named) != 4 or len(given) != 4:
         return None
-    connection, upgrade, version, key = (values[0] for values in given)
+    connection, upgrade, version, key = map(given.__getitem__, _NAMES)
     if (connection.lower(), upgrade.lower(), version) != ("upgrade", "websocket", "13"):
         return None
     try:

@@ -20,7 +20,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, TypeAlias
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
 import structlog
 from starlette.requests import ClientDisconnect, Request
@@ -37,6 +37,7 @@ from mediaserver.plivo.callbacks import (
 )
 from mediaserver.plivo.signatures import SignatureError, form_params
 from mediaserver.server.answer import NOTHING, AnswerError, WebhookReply, busy, claimed, decided
+from mediaserver.server.form_fields import form_fields
 from mediaserver.server.resumption import resume
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.trust.proxy import base_url, origin
@@ -222,8 +223,10 @@ class WebhookEndpoints:
 
     def _base_url(self, request: Request) -> str:
         settings = self._runtime.settings
+        if settings.public_url is not None:
+            return settings.public_url
         url = base_url(
-            settings.public_url,
+            None,
             request.headers.items(),
             client_host=request.client.host if request.client else "",
             secure=request.scope["scheme"] == "https",
@@ -231,7 +234,7 @@ class WebhookEndpoints:
         )
         if url is None:
             raise AnswerError("the Host header is missing or invalid; set --public-url")
-        if settings.public_url is None and not self._warned:
+        if not self._warned:
             self._warned = True
             log.warning(
                 "public URL not set",
@@ -262,4 +265,4 @@ async def _form(request: Request) -> Sequence[tuple[str, str]]:
 def _parse(text: str) -> Sequence[tuple[str, str]]:
     if text.count("&") >= _MAX_FIELDS:
         raise AnswerError(f"the request has more than {_MAX_FIELDS} fields")
-    return parse_qsl(text, keep_blank_values=True) if text else ()
+    return form_fields(text)

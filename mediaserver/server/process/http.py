@@ -18,8 +18,6 @@ import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
-from websockets.datastructures import Headers
-from websockets.http11 import Request
 
 from mediaserver.server.elsewhere import PROCESS_PARAMETER
 from mediaserver.server.process.connections import HttpConnections
@@ -377,15 +375,12 @@ class HttpConnection(HttpToolsProtocol):
                 raise _RefusedError(
                     HTTPStatus.BAD_REQUEST, "a request for a WebSocket must not have a body"
                 )
-        target = httptools.parse_url(self.url)
-        path = target.path + (b"?" + target.query if target.query else b"")
-        headers = Headers(
-            (name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers
-        )
-        request = Request(path.decode("latin-1"), headers)
-        self._note_relayed(request.path)
+        url = httptools.parse_url(self.url)
+        path = url.path + (b"?" + url.query if url.query else b"")
+        target = path.decode("latin-1")
+        self._note_relayed(target)
         self._early = rest
-        self._in_turn(partial(self._open_stream, request))
+        self._in_turn(partial(self._open_stream, target))
 
     def _in_turn(self, action: Callable[[], None]) -> None:
         """Call `action` after the responses to earlier requests (RFC 9112, section 9.3.2)."""
@@ -396,14 +391,19 @@ class HttpConnection(HttpToolsProtocol):
             self._serve()
             self.flow.pause_reading()
 
-    def _open_stream(self, request: Request) -> None:
-        """Hand the connection over to a WebSocket protocol."""
+    def _open_stream(self, target: str) -> None:
+        """Hand the connection over to a WebSocket protocol.
+
+        Args:
+            target: The path of the request, with its query.
+
+        """
         self._unset_keepalive_if_required()
         if self._may_move:
             head = self._request_head(b"GET", "1.1") + self._early
-            if self._moves_away(request.path.partition("?")[2], head):
+            if self._moves_away(target.partition("?")[2], head):
                 return
-        if self._is_relayed_away(request):
+        if self._is_relayed_away(target):
             return
         self._let_go()
         protocol: Any = self.ws_protocol_class(  # type: ignore[call-arg, misc]
@@ -413,7 +413,8 @@ class HttpConnection(HttpToolsProtocol):
         self.transport.set_protocol(protocol)
         self.flow.resume_reading()
         protocol.take_request(
-            request,
+            target,
+            [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self.headers],
             client_host=self.client[0] if self.client else "",
             secure=self.scheme == "https",
         )
@@ -427,20 +428,20 @@ class HttpConnection(HttpToolsProtocol):
         # As in `__init__`.
         self.parser = None  # type: ignore[assignment]
 
-    def _is_relayed_away(self, request: Request) -> bool:
+    def _is_relayed_away(self, target: str) -> bool:
         """Begin to relay a stream to the machine that serves it, if that is another one."""
         mover, client = self._mover, self.client
         stays = self._stays or self._is_marked
         if mover is None or not mover.is_in_fleet or stays or client is None:
             return False
-        address = mover.machine_of(request.path.partition("?")[2])
+        address = mover.machine_of(target.partition("?")[2])
         if address is None:
             return False
-        value = mover.mark_of(client, request.path, secure=self.scheme == "https")
+        value = mover.mark_of(client, target, secure=self.scheme == "https")
         self.headers = [each for each in self.headers if each[0] != _RELAYED]
         self.headers.append((_RELAYED, value.encode()))
         # What comes meanwhile is kept.
-        self._then = partial(self._open_stream, request)
+        self._then = partial(self._open_stream, target)
         self._serve()
         self.flow.pause_reading()
         self._relaying = self.loop.create_task(self._relay(mover, address), name="relaying")
