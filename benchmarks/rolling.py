@@ -1,7 +1,7 @@
 """Whether a deploy drops calls: nodes behind HAProxy are restarted one by one under live calls.
 
-    python -m benchmarks.rolling [--only restart,workers,kill,vanish,proxy] [--calls 200]
-                                 [--namespaces] [--json FILE]
+    python -m benchmarks.rolling [--only restart,workers,kill,partition,vanish,proxy]
+                                 [--calls 200] [--namespaces] [--json FILE]
 
 README.md in this folder says what is measured and how to read it.
 """
@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from random import Random
 
@@ -35,19 +35,33 @@ if not hasattr(os, "sched_setaffinity"):
     raise SystemExit("this benchmark starts HAProxy, and only works on Linux")
 
 from benchmarks.experiments import Findings, arguments_of, report_on
+from benchmarks.fleet_watch import FleetWatch, Watched
 from benchmarks.linux import busy_seconds, end_with_parent
 from benchmarks.namespaces import NETWORK, Namespace
 from benchmarks.processes import ROOT, BenchmarkError, Certificate, stop
+from benchmarks.redis_server import RedisServer
 from benchmarks.rolling_calls import LATE_SECONDS, Callers, RollingCall
+from benchmarks.servers.marked_echo import LIMIT, LIMITED
+from benchmarks.store_links import DeviceLink, RelayLink, StoreLink
 
 
-EXPERIMENTS = ("restart", "workers", "kill", "vanish", "proxy")
-QUICK = ("restart", "kill")
+EXPERIMENTS = ("restart", "workers", "kill", "partition", "vanish", "proxy")
+WITH_REDIS = ("kill", "partition")
+"""Those whose nodes are a fleet."""
+QUICK = ("restart", "kill", "partition")
 """Those that `--quick` runs of all."""
 NODES = 3
 WORKERS = 2
 TOKEN = "an auth token for benchmarks"
 DISTURBANCE_LIMIT = 0.10
+LOST_SECONDS = 10.0
+"""Within which the others notice that a node is dead or cut off, and its places are free."""
+AGREED_SECONDS = 10.0
+"""Within which all agree again on the calls, once Redis is reached."""
+SPEAKS_SECONDS = 5.0
+"""Within which the caller of a node that was killed hears another one."""
+TOLD_AFTER = 2.5
+"""Seconds after which what a call has said is kept: a look each second, and a slow machine."""
 NOTICED_SECONDS = 25.0
 """Within which the calls of a node that has vanished are over: `tcp-ut` of HAProxy, and some."""
 PROXY = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or ""
@@ -74,6 +88,7 @@ class Node:
         arguments: Arguments for `serve`.
         directory: Where its log is written.
         namespace: The network namespace that it runs in, if any.
+        redis: The URL of Redis, if it has one.
 
     """
 
@@ -84,14 +99,17 @@ class Node:
         arguments: list[str],
         directory: Path,
         namespace: Namespace | None,
+        redis: str | None = None,
     ) -> None:
         self.name = f"node{number}"
         self.address = loopback(number) if namespace is None else namespace.address
         self.port = port
         self.namespace = namespace
         self.log = directory / f"{self.name}.log"
+        self.admin = directory / f"{self.name}.sock"
         self.process: subprocess.Popen[bytes] | None = None
         self._arguments = arguments
+        self._redis = redis
 
     def start(self) -> None:
         """Start it."""
@@ -100,8 +118,10 @@ class Node:
                 [
                     *(self.namespace.command if self.namespace else ()),
                     *(sys.executable, "-m", "mediaserver", "serve"),
-                    "benchmarks.servers.marked_echo:MarkedEcho",
+                    "benchmarks.servers.marked_echo:ROUTES",
                     *("--node", self.name, "--host", self.address, "--port", str(self.port)),
+                    *("--admin", str(self.admin)),
+                    *(("--redis", self._redis) if self._redis else ()),
                     *self._arguments,
                 ],
                 cwd=ROOT,
@@ -111,6 +131,11 @@ class Node:
                 start_new_session=True,
                 preexec_fn=end_with_parent,
             )
+
+    @property
+    def watched(self) -> Watched:
+        """Where it is asked and called."""
+        return Watched(self.name, self.admin, self.address, self.port)
 
     async def until_ready(self) -> None:
         """Wait until it takes calls.
@@ -345,6 +370,8 @@ class Rollout:
         nodes: The nodes.
         proxy: The proxy.
         say: Reports progress.
+        redis: What the nodes share, if anything.
+        link: The second node's way there, if it can be cut.
 
     """
 
@@ -355,6 +382,8 @@ class Rollout:
         nodes: list[Node],
         proxy: Proxy,
         say: Callable[[str], None],
+        redis: RedisServer | None = None,
+        link: StoreLink | None = None,
     ) -> None:
         self.chosen = chosen
         self.callers = callers
@@ -368,6 +397,11 @@ class Rollout:
         self.victims: set[RollingCall] = set()
         """Calls of a node that was killed, or vanished."""
         self.vanished_at = 0.0
+        self.killed_at = 0.0
+        self.facts: list[tuple[str, float, str, float | None]] = []
+        """Further figures: their names, values, units and goals."""
+        self._redis = redis
+        self._link = link
 
     async def restart(self) -> None:
         """Stop each node, and start it again when it is gone."""
@@ -390,12 +424,144 @@ class Rollout:
 
     async def kill(self) -> None:
         """Kill a node."""
-        node = self.nodes[1]
+        node, other = self.nodes[1], self.nodes[0].watched
+        await asyncio.sleep(TOLD_AFTER)
         self._note(f"{node.name} is killed")
         assert node.process is not None
-        self.victims = {each for each in self.callers.live if each.pid == node.process.pid}
-        node.kill()
-        await asyncio.sleep(2 * self.chosen.pause)
+        pid = node.process.pid
+        async with self._watching() as watch:
+            before = await self._underruns(watch)
+            self.victims = {
+                each
+                for each in self.callers.live
+                if not each.hung_up and (each.pid == pid if each.pid else each.node == node.name)
+            }
+            self.killed_at = time.monotonic()
+            node.kill()
+
+            async def lost() -> bool:
+                members = await watch.members_with_calls()
+                return node.name not in members | await watch.nodes_of(other)
+
+            took = await watch.until("the node is lost, its places free", lost, 3 * LOST_SECONDS)
+            self._fact("until it is lost and its places free", took, "s", LOST_SECONDS)
+            await asyncio.sleep(self.chosen.pause)
+            # Their streams had connected, but had not said which process serves them.
+            self.victims |= {
+                each
+                for each in self.callers.ended
+                if each.cut is not None and each.node == node.name and each.pid in (0, pid)
+            }
+            judged = self.callers.worst_turn < LATE_SECONDS and not self.chosen.quick
+            underruns = await self._underruns(watch) - before
+            self._fact("underruns of the others", underruns, limit=0 if judged else None)
+
+    async def partition(self) -> None:
+        """Cut a node off from Redis, and bring it back; then restart Redis."""
+        node = self.nodes[1]
+        one, cut, third = (each.watched for each in self.nodes)
+        assert self._link is not None
+        assert node.process is not None
+        async with self._watching() as watch:
+            await self._agree(watch, "before")
+            self._note(f"{node.name} is cut off from Redis")
+            theirs = {each.call_id for each in self.callers.live if each.pid == node.process.pid}
+            begun = time.monotonic()
+            self._link.cut()
+            try:
+                await self._while_cut(watch, one, cut, third, theirs)
+                # As long as the others take to free its places, and some.
+                await asyncio.sleep(max(0.0, begun + LOST_SECONDS - time.monotonic()))
+                let_in = await watch.open_direct(cut, LIMIT + 2)
+                self._fact("let in at the cut node, less its limit", let_in - LIMIT, limit=0)
+                let_in = await watch.open_direct(one, LIMIT)
+                let_in += await watch.open_direct(third, LIMIT)
+                self._fact("at the two others together, less it", let_in - LIMIT, limit=0)
+            finally:
+                self._link.mend()
+            self._note(f"{node.name} is back")
+            await self._agree(watch, "after the return")
+            twice = await watch.places(LIMITED) - 2 * LIMIT
+            self._fact("places of a route after the return, too many", twice, limit=0)
+            more = [await watch.open_direct(each, 1) for each in (one, cut, third)]
+            self._fact("streams let in above its limit then", sum(more), limit=0)
+            self._note("Redis is restarted")
+            assert self._redis is not None
+            self._redis.kill()
+            await asyncio.sleep(2.0)
+            self._redis.start()
+            await self._agree(watch, "after its restart")
+            await watch.hang_up_direct()
+
+    async def _while_cut(
+        self, watch: FleetWatch, one: Watched, cut: Watched, third: Watched, theirs: set[str]
+    ) -> None:
+        begun, statuses, longest = time.monotonic(), Counter[int](), 0.0
+        known = {each.call_id for each in self.callers.live if each.pid}
+        for call in sorted(known - theirs)[:10]:
+            status, _, took = await watch.ask(cut, "POST", f"/calls/{call}/clear")
+            if any(each.call_id == call for each in self.callers.live):
+                statuses[status] += 1
+                longest = max(longest, took)
+        self._fact("commands at the cut node for other calls", statuses.total())
+        self._fact("of those, not answered 503", statuses.total() - statuses[503], limit=0)
+        self._fact("answered 503 after, longest", round(longest), "ms", 2_000)
+        for each in (one, third):
+
+            async def lost(asked: Watched = each) -> bool:
+                return cut.name not in await watch.nodes_of(asked)
+
+            await watch.until("the others notice", lost, 3 * LOST_SECONDS)
+        self._fact("until the others take it for lost", time.monotonic() - begun, "s", LOST_SECONDS)
+        listed = set(await watch.listed(one, "lost"))
+        still = theirs & {each.call_id for each in self.callers.live}
+        self._fact("its calls that are listed as lost", len(still & listed))
+        self._fact("its live calls that are not listed so", len(still - listed), limit=0)
+
+    async def _agree(self, watch: FleetWatch, when: str) -> None:
+        """Wait until nodes and Redis know exactly the calls that the callers have."""
+        begun = time.monotonic()
+        last: list[int] = []
+
+        async def agreed() -> bool:
+            last[:] = [await watch.disagreement(node.watched) for node in self.nodes]
+            return not any(last)
+
+        with contextlib.suppress(BenchmarkError):
+            await watch.until("all agree on the calls", agreed, 2 * AGREED_SECONDS)
+        self._fact(f"calls and places that are wrong {when}", sum(last), limit=0)
+        took = time.monotonic() - begun
+        self._fact(f"until all agree {when}", took, "s", AGREED_SECONDS)
+
+    async def _underruns(self, watch: FleetWatch) -> float:
+        """Return how often the nodes that live have had too little to play."""
+        total = 0.0
+        for node in (self.nodes[0], *self.nodes[2:]):
+            total += await watch.metric(node.watched, "mediaserver_underruns_total")
+        return total
+
+    @contextlib.asynccontextmanager
+    async def _watching(self) -> AsyncIterator[FleetWatch]:
+        assert self._redis is not None
+        watch = FleetWatch(self.callers, self._redis.url())
+        try:
+            yield watch
+        finally:
+            await watch.close()
+
+    async def emptied(self) -> None:
+        """Wait until Redis has no places taken, as all calls are over."""
+        async with self._watching() as watch:
+
+            async def empty() -> bool:
+                return not await watch.places()
+
+            with contextlib.suppress(BenchmarkError):
+                await watch.until("no place is taken", empty, AGREED_SECONDS)
+            self._fact("places taken once all calls are over", await watch.places(), limit=0)
+
+    def _fact(self, name: str, value: float, unit: str = "", limit: float | None = None) -> None:
+        self.facts.append((name, round(value, 1), unit, limit))
 
     async def vanish(self) -> None:
         """Cut a node off from the network."""
@@ -450,23 +616,50 @@ class Benchmark:
 
     async def _experiment(self, name: str) -> None:
         begun, busy, own = time.monotonic(), busy_seconds(), _own_seconds()
-        with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        async with contextlib.AsyncExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
             numbers = range(1, self.chosen.nodes + 1)
             spaces: list[Namespace | None] = [None] * len(numbers)
-            if self.chosen.namespaces or name == "vanish":
-                for number in numbers:
-                    spaces[number - 1] = space = Namespace(number)
-                    stack.callback(space.remove)
+            if self.chosen.namespaces or name in ("vanish", "partition"):
+                try:
+                    for number in numbers:
+                        spaces[number - 1] = space = Namespace(number)
+                        stack.callback(space.remove)
+                except BenchmarkError as error:
+                    if name != "partition":
+                        raise
+                    spaces = [None] * len(numbers)
+                    self.report.doubts.append(
+                        f"partition: a relay on loopback stands for the link to Redis: {error}"
+                    )
+            redis: RedisServer | None = None
+            link: StoreLink | None = None
+            urls: list[str | None] = [None] * len(numbers)
+            if name in WITH_REDIS:
+                stores = [space.store_address for space in spaces if space is not None]
+                redis = RedisServer(Path(folder), "127.0.0.1", *stores)
+                stack.enter_context(redis.running())
+                urls = [redis.url(each.store_address if each else "127.0.0.1") for each in spaces]
+            if redis is not None and name == "partition":
+                if spaces[1] is not None:
+                    link = DeviceLink(redis, spaces[1])
+                else:
+                    link = relay = RelayLink(redis)
+                    await stack.enter_async_context(relay.listening())
+                urls[1] = link.url
             port = free_port(*map(loopback, numbers))
             # The nodes learn the proxy's address, and the proxy theirs.
             arguments: list[str] = []
             nodes = [
-                Node(number, port, arguments, Path(folder), space)
-                for number, space in zip(numbers, spaces, strict=True)
+                Node(number, port, arguments, Path(folder), space, store)
+                for number, space, store in zip(numbers, spaces, urls, strict=True)
             ]
             proxy = Proxy(nodes, Path(folder))
             url = f"https://127.0.0.1:{proxy.port}"
             arguments += self._arguments(url, WORKERS if name == "workers" else 0)
+            if redis is not None:
+                # With a limit, each call waits for its places.
+                arguments += ["--max-calls-account", "2000", "--resume-calls", "3"]
             stack.callback(end_all, nodes)
             for node in nodes:
                 node.start()
@@ -474,7 +667,7 @@ class Benchmark:
             stack.enter_context(proxy.running())
             callers = Callers(url, proxy.context, TOKEN, Random(1), self.chosen.seconds)
             say = functools.partial(self.say, name)
-            rollout = Rollout(self.chosen, callers, nodes, proxy, say)
+            rollout = Rollout(self.chosen, callers, nodes, proxy, say, redis, link)
             await self._roll(name, rollout)
             problems = sum((node.problems() for node in nodes), Counter[str]())
         # All children have ended, so that their time is known.
@@ -494,7 +687,7 @@ class Benchmark:
         return [
             *("--workers", str(workers), "--public-url", url, "--auth-token", TOKEN),
             *("--secret", "a secret for benchmarks", "--trusted-proxies", f"127.0.0.1,{NETWORK}"),
-            *("--drain-delay", str(chosen.drain_delay), "--admin", "off"),
+            *("--drain-delay", str(chosen.drain_delay)),
             *("--drain-timeout", str(chosen.drain_timeout), "--max-calls", "2000"),
             *("--log-level", "info", "--log-format", "json"),
         ]
@@ -506,7 +699,9 @@ class Benchmark:
         rate = chosen.calls / (sum(chosen.seconds) / 2)
         arriving: asyncio.Task[None] | None = None
         try:
-            for _ in range(chosen.endless if name in ("restart", "workers") else 0):
+            endless = chosen.endless if name in ("restart", "workers") else 0
+            # Some of these live from long before a node is lost, or until then.
+            for _ in range(3 * NODES if name in WITH_REDIS else endless):
                 callers.begin(endless=True)
             arriving = asyncio.create_task(callers.arrive(rate))
             await callers.arrive(min(25.0, chosen.calls), chosen.calls)
@@ -519,6 +714,8 @@ class Benchmark:
                     await rollout.restart()
                 case "kill":
                     await rollout.kill()
+                case "partition":
+                    await rollout.partition()
                 case "vanish":
                     await rollout.vanish()
                 case "proxy":
@@ -526,6 +723,8 @@ class Benchmark:
             await asyncio.sleep(chosen.pause)
             arriving.cancel()
             await callers.hang_up()
+            if name in WITH_REDIS:
+                await rollout.emptied()
         finally:
             talking.cancel()
             if arriving is not None:
@@ -534,6 +733,8 @@ class Benchmark:
     def _enter(self, name: str, rollout: Rollout, others: float) -> None:
         add, callers = functools.partial(self.report.add, name), rollout.callers
         cut = callers.cut(endless=False)
+        if name in WITH_REDIS:
+            cut += callers.cut(endless=True)
         unharmed = [each for each in callers.streams if each not in rollout.victims]
         gaps = [gap for each in unharmed for gap in each.gaps]
         elsewhere = [each for each in callers.streams if each.pid and not each.prepared]
@@ -543,12 +744,15 @@ class Benchmark:
             add("calls of the lost node", len(rollout.victims))
             if name == "kill":
                 add("calls of the lost node that went on", len(rollout.victims - set(cut)), limit=0)
+                self._enter_resumed(rollout)
             else:
                 ends = [each.over_at or math.inf for each in rollout.victims]
                 longest = max(ends, default=0.0) - rollout.vanished_at
                 add("until they were over, longest", round(longest, 1), "s", NOTICED_SECONDS)
             add("calls answered at /fallback, not at /answer", callers.fallbacks)
             add("streams of its calls, served by others", len(elsewhere))
+        elif name == "partition":
+            add("webhooks that failed", callers.fallbacks + callers.unnoted.total(), limit=0)
         else:
             add("webhooks that failed", callers.fallbacks + callers.unnoted.total(), limit=0)
             add("streams not at the process that prepared them", len(elsewhere), limit=0)
@@ -560,6 +764,8 @@ class Benchmark:
         judged = callers.worst_turn < LATE_SECONDS and not self.chosen.quick
         add("gaps heard in them", len(gaps), limit=0 if judged else None)
         add("frames without an echo", sum(each.lost for each in unharmed))
+        for fact in rollout.facts:
+            add(*fact)
         if rollout.drains:
             add("a node's drain, longest", round(max(rollout.drains), 1), "s")
         if rollout.reloads:
@@ -579,6 +785,26 @@ class Benchmark:
             self.report.doubts.append(
                 f"{name}: other programs used {others:.0%} of the machine: times mean little"
             )
+
+    def _enter_resumed(self, rollout: Rollout) -> None:
+        """Enter what became of the calls whose node was killed."""
+        add = functools.partial(self.report.add, "kill")
+        resumed = [each for each in rollout.callers.streams if each.previous in rollout.victims]
+        spoke = [each.spoke_at - rollout.killed_at for each in resumed if each.spoke_at is not None]
+        add("callers of it that heard no other node", len(rollout.victims) - len(spoke), limit=0)
+        if spoke:
+            add("killed → another node speaks, p50", round(sorted(spoke)[len(spoke) // 2], 2), "s")
+            add("killed → another node speaks, worst", round(max(spoke), 2), "s", SPEAKS_SECONDS)
+        old = [
+            each
+            for each in resumed
+            if each.previous is not None
+            and each.spoke_at is not None
+            and (each.previous.spoke_at or math.inf) < rollout.killed_at - TOLD_AFTER
+        ]
+        told = [each for each in old if each.previous and each.told == str(each.previous.pid)]
+        add(f"resumed handlers, of calls older than {TOLD_AFTER:g} s", len(old))
+        add("of those, not told what was said", len(old) - len(told), limit=0)
 
     def say(self, name: str, line: str) -> None:
         """Report progress."""
@@ -609,10 +835,10 @@ def main() -> int:
     chosen.seconds, chosen.drain_delay, chosen.drain_timeout = (5.0, 20.0), 4.0, 30.0
     if chosen.quick:
         chosen.only = [name for name in chosen.only if name in QUICK] or chosen.only
-        chosen.calls, chosen.nodes, chosen.endless, chosen.pause = 12, 2, 1, 0.5
+        chosen.calls, chosen.nodes, chosen.endless, chosen.pause = 12, NODES, 1, 0.5
         chosen.seconds, chosen.drain_delay, chosen.drain_timeout = (0.8, 1.6), 2.0, 5.5
     benchmark = Benchmark(chosen, Console(stderr=True))
-    status = report_on(benchmark, chosen, width=100)
+    status = report_on(benchmark, chosen, width=110)
     missed = [each for each in benchmark.report.figures if each.reached is False]
     return 1 if missed else status
 

@@ -2,12 +2,14 @@
 
 Each call is `POST /answer`, signed as Plivo signs, the stream that the answer asks for, numbered
 frames every 20 ms and their echo, and `POST /hangup` at the end, each on a new connection.
+A call whose stream is cut goes on with the `<Redirect>` after it, if there is one.
 """
 
 import asyncio
 import contextlib
 import itertools
 import json
+import math
 import re
 import ssl
 import time
@@ -31,7 +33,7 @@ from picows import (
 from pybase64 import b64decode
 
 from benchmarks.caller import BYTES_PER_SECOND, FRAME_BYTES, FRAME_SECONDS, ready_tails
-from benchmarks.servers.marked_echo import MARK_BYTES
+from benchmarks.servers.marked_echo import MARK_BYTES, UNTOLD
 from mediaserver.plivo.signatures import sign_headers, sign_upgrade
 
 
@@ -77,6 +79,8 @@ class Callers:
         self.live: set[RollingCall] = set()
         """The calls whose stream has started, and is not over."""
         self.ended: list[RollingCall] = []
+        self.begun: set[str] = set()
+        """The ids of the calls that have begun, and whose hang-up is not answered yet."""
         self.offered = 0
         self.served = 0
         self.fallbacks = 0
@@ -191,20 +195,31 @@ class Callers:
 
 
 class RollingCall(WSListener):
-    """One call.
+    """One stream of a call, from its webhook on.
 
     Args:
         callers: All calls.
         seconds: How long it talks; None for ever.
+        previous: The stream that was cut, if the call is resumed.
 
     """
 
-    def __init__(self, callers: Callers, seconds: float | None) -> None:
-        self.call_id = str(uuid4())
+    def __init__(
+        self, callers: Callers, seconds: float | None, previous: "RollingCall | None" = None
+    ) -> None:
+        self.call_id: str = str(uuid4()) if previous is None else previous.call_id
         self.node = ""
         """The server that answered it, by the name in the stream's token."""
         self.pid = 0
         """The process that serves its stream."""
+        self.told = UNTOLD
+        """What that process knows of an earlier stream of the call."""
+        self.previous = previous
+        """The stream of the call that was cut before this one."""
+        self.live_at = math.inf
+        """When its stream began, on the monotonic clock."""
+        self.spoke_at: float | None = None
+        """When its first audio came, likewise."""
         self.prepared = False
         """Whether that process had prepared it."""
         self.endless = seconds is None
@@ -218,6 +233,8 @@ class RollingCall(WSListener):
         """Frames without an echo, and those in a wrong order."""
         self._callers = callers
         self._seconds = seconds
+        self._after: str | None = None
+        """URL of the XML after its stream, if it redirects."""
         self._over = asyncio.Event()
         self._transport: WSTransport | None = None
         self._stream_id = str(uuid4())
@@ -233,11 +250,19 @@ class RollingCall(WSListener):
         self._silence = True
         self._plays_until = 0.0
         self._talks_until = float("inf")
-        self._hung_up = False
+        self.hung_up = False
+        """Whether its caller has hung up."""
         self._began = time.perf_counter()
 
     async def run(self) -> None:
         """Call, talk, and hang up."""
+        self._callers.begun.add(self.call_id)
+        try:
+            await self._run()
+        finally:
+            self._callers.begun.discard(self.call_id)
+
+    async def _run(self) -> None:
         callers = self._callers
         try:
             url = await self._answer()
@@ -258,6 +283,11 @@ class RollingCall(WSListener):
             callers.refused[str(error) or type(error).__name__] += 1
         else:
             await self._last()
+            if self.cut is not None and self._after is not None:
+                left = self._talks_until - time.perf_counter()
+                seconds = None if self.endless else max(1.0, left)
+                await RollingCall(callers, seconds, self).run()
+                return
         try:
             status, _ = await callers.post(
                 "/hangup", self._form("Hangup", CallStatus="completed", Duration="1")
@@ -271,6 +301,14 @@ class RollingCall(WSListener):
     async def _answer(self) -> str:
         """Return the URL of the stream."""
         callers, form = self._callers, self._form("StartApp", CallStatus="in-progress")
+        if self.previous is not None:
+            assert self.previous._after is not None
+            parts = urlsplit(self.previous._after)
+            form["Event"] = "Redirect"
+            status, document = await callers.post(f"{parts.path}?{parts.query}", form)
+            if status != 200:
+                raise _RefusedError(f"/resume: {status}")
+            return self._stream_of(document)
         document = b""
         with contextlib.suppress(OSError, EOFError, TimeoutError):
             status, document = await callers.post("/answer", form)
@@ -280,10 +318,16 @@ class RollingCall(WSListener):
             status, document = await callers.post("/fallback", form)
             if status != 200:
                 raise _RefusedError(f"/fallback: {status}")
+        return self._stream_of(document)
+
+    def _stream_of(self, document: bytes) -> str:
+        """Return the URL of the stream in the XML, and note what follows it."""
         found = re.search(rb">(wss://[^<]+)</Stream>", document)
         if found is None:
             busy = b'reason="busy"' in document
-            raise _RefusedError("told busy" if busy else f"/answer said {document[:60]!r}")
+            raise _RefusedError("told busy" if busy else f"the XML was {document[:60]!r}")
+        after = re.search(rb">(https://[^<]+)</Redirect>", document)
+        self._after = after and after[1].decode().replace("&amp;", "&")
         return found[1].decode().replace("&amp;", "&")
 
     async def _last(self) -> None:
@@ -325,13 +369,14 @@ class RollingCall(WSListener):
             "extra_headers": "{}",
         }
         transport.send(WSMsgType.TEXT, json.dumps(start, separators=(",", ":")).encode())
+        self.live_at = time.monotonic()
         if self._seconds is not None:
             self._talks_until = time.perf_counter() + self._seconds
         self._callers.started(self)
 
     def talk(self) -> bool:
         """Send a frame, and tell whether another one follows."""
-        if self._transport is None or self._hung_up or time.perf_counter() >= self._talks_until:
+        if self._transport is None or self.hung_up or time.perf_counter() >= self._talks_until:
             return False
         number, tails = self._sent, self._callers.tails
         self._sent += 1
@@ -345,7 +390,7 @@ class RollingCall(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Hear what comes."""
         if frame.msg_type == WSMsgType.CLOSE:
-            if not self._hung_up:
+            if not self.hung_up:
                 code, reason = frame.get_close_code(), frame.get_close_reason()
                 self._end_by_server(f"closed: {int(code)} {reason}")
             transport.disconnect()
@@ -359,14 +404,15 @@ class RollingCall(WSListener):
     def _hear(self, audio: bytes) -> None:
         now = time.perf_counter()
         silent = now - self._plays_until
-        if self._marked and silent > GAP_SECONDS and not self._hung_up:
+        if self._marked and silent > GAP_SECONDS and not self.hung_up:
             self.gaps.append(silent)
         self._plays_until = max(now, self._plays_until) + len(audio) / BYTES_PER_SECOND
         audio = self._rest + audio
         if not self._marked and len(audio) >= MARK_BYTES:
             self._marked = True
-            pid, word = audio[:MARK_BYTES].split()
-            self.pid, self.prepared = int(pid), word == b"prepared"
+            pid, word, told = audio[:MARK_BYTES].split()
+            self.pid, self.prepared, self.told = int(pid), word == b"prepared", told.decode()
+            self.spoke_at = time.monotonic()
             self._callers.served += 1
             self._callers.setups.append(now - self._began)
             audio = audio[MARK_BYTES:]
@@ -382,9 +428,9 @@ class RollingCall(WSListener):
 
     def end(self) -> None:
         """Hang up: Plivo's stop event, and the closing handshake."""
-        if self._hung_up or self._transport is None:
+        if self.hung_up or self._transport is None:
             return
-        self._hung_up = True
+        self.hung_up = True
         if time.perf_counter() >= self._talks_until + LAST_ECHO_SECONDS / 2:
             self.lost += self._sent - self._heard
         stop = {"event": "stop", "sequenceNumber": self._sent + 2, "streamId": self._stream_id}
@@ -392,7 +438,7 @@ class RollingCall(WSListener):
         self._transport.send_close(WSCloseCode.OK)
 
     def _end_by_server(self, reason: str) -> None:
-        if self.cut is None and not self._hung_up:
+        if self.cut is None and not self.hung_up:
             self.cut = reason
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:

@@ -1,15 +1,23 @@
-"""An echo that says at first which process serves the call, and whether it has prepared it."""
+"""An echo that says at first which process serves the call, and what that knows of it."""
 
 import os
 from typing import Any
 
 from audiocodecs import MULAW_8K
-from mediaserver.call import Frame
+from mediaserver.call import Frame, Turn
 from mediaserver.handler import Handler
 from mediaserver.plivo.callbacks import AnswerRequest
+from mediaserver.routes import Route, Routes
 
 
 MARK_BYTES = 160
+LIMITED = "/limited"
+"""A path with a limit of calls."""
+LIMIT = 4
+"""That limit."""
+UNTOLD = "-"
+"""Stands for what an earlier stream has said, if nothing is known of one."""
+
 _SILENCE = b"\xff" * 4_800
 
 
@@ -31,6 +39,12 @@ class MarkedEcho(Handler):
         """Play."""
         if not self._marked:
             self._marked = True
-            mark = f"{os.getpid()} {'prepared' if self._prepared else 'unprepared'}"
+            previous = self.stream.previous
+            told = previous.turns[-1].agent if previous and previous.turns else UNTOLD
+            mark = f"{os.getpid()} {'prepared' if self._prepared else 'unprepared'} {told}"
+            self.stream.report(Turn(number=1, agent=f"{os.getpid()}"))
             await self.stream.play(mark.encode().ljust(MARK_BYTES) + _SILENCE, format=MULAW_8K)
         await self.stream.play(frame)
+
+
+ROUTES = Routes(Route(MarkedEcho), Route(MarkedEcho, LIMITED, max_calls=LIMIT))

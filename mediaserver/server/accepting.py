@@ -63,15 +63,16 @@ def examine(
     call_id = claims.call_id if claims else None
     path = request.path if request.url_path is None else request.url_path
     may_continue = runtime.lost_streams.may_be(call_id, path)
-    if claims is None and not may_continue and runtime.is_full(route):
-        # Of calls that came by `/answer`, that has asked.
+    # For calls that came by `/answer`, that has looked.
+    is_full = claims is None and runtime.is_full(route)
+    if is_full and not may_continue:
         retry = (("retry-after", str(_RETRY_AFTER)),)
         limit = runtime.route_limits.of(route)
         return Refused(503, f"{route.label} has reached its limit of {limit}", retry, cause="full")
     needed = None if may_continue else _needed(claims, runtime.wall_clock())
     slot = runtime.admission.admit(call_id, needed=needed)
-    exceeds_limit = slot is None and may_continue
-    if exceeds_limit:
+    exceeds_limit = (slot is None or is_full) and may_continue
+    if slot is None and may_continue:
         slot = runtime.admission.readmit(call_id)
     if slot is None:
         retry = (("retry-after", str(_RETRY_AFTER)),)
