@@ -41,6 +41,10 @@ PREFIXES: Final = _small_or_capital(
     z.hd z.zt zus hbf abt abs gent.mo ill.mo pagg ong m.a.w blz jl tys mln mld tj wg hab σελ βλ
     εκατ δις ευρ հեռ շ բն мкр тер лит вл соор т.о с.г κ κα κος δρ δρα λεωφ οδ τηλ π.χ δηλ αρ պրն
     տկն փող պող kl esim pvm dépt intl mfg mtn pty sdn вул буд
+    excmo excmos excma excmas exmos exmas ilmos ilmas rvdo rvdos rvdmo rdo rdos ldo ldos licdo licda
+    vda dtor dtora ntra ntro dptos deptos cfr adr coll gouv hôp imm niv équiv sez mitt compl adm
+    fasc índ próx séc ggfs ehem jew allg gebr inh ausschl urspr eigtl näml amtl dtzd отд пгт
+    kath evang staatl städt skt
     """
 ) | _as_written(
     """
@@ -52,9 +56,19 @@ PREFIXES: Final = _small_or_capital(
     श्रीमती सुश्री कु प्रो पं स्व मो नं रु पो ले कै मे मि मी किमी किग्रा ग्रा सेमी क्र जि ता मु লি
     কোং তাং মোসা উপ মিমি সেমি গ্রা বি.দ্র ডা ড মি মিসেস মো মোঃ মোছা প্রফে অধ্যা ইঞ্জি নং পো লে
     শ্রী সে কিমি কেজি রু كم كغ سم مم ش ط ص ถ ต อ จ ซ น ดร นพ พญ ผศ รศ โทร เบอร์โทร
+    Fa Fam
     """
 )
 """Words that a name, a number or the rest of the sentence follows; no sentence ends with them."""
+
+SPACED: Final = frozenset(
+    {
+        *(("ad", "es"), ("p.", "ex"), ("par", "ex")),
+        *(("Dr.", word) for word in ("med", "dent", "vet", "jur", "iur", "phil", "rer")),
+        *(("med.", "dent"), ("med.", "vet"), ("rer.", "nat"), ("rer.", "pol")),
+    }
+)
+"""Pairs of words that are such a prefix together: `ad es. Roma`, `Dr. med. Weber`."""
 
 SHORTENED: Final = _small_or_capital(
     """
@@ -69,10 +83,11 @@ SHORTENED: Final = _small_or_capital(
     juill mer jeu ven dim gio sab giu lug set ott wo vr za zo oca şub haz tem ağu eyl eki kas ara
     zł gr chf eur usd gbp hab vto dto bs pzs ud pz cj bl июн июл χλμ ώρ λεπ τ.μ թ մ
     deg ctr
+    hz kb mb gb hnos tägl mtl jhrl февр нояб н.э
     """
 ) | _as_written(
     """
-    A.M P.M AM PM NE NW SE SW temp cell ок рис resp misc orig
+    A.M P.M AM PM NE NW SE SW KB MB GB temp cell ок рис resp misc orig
     Jun Jul Sep Sat Sun Mar Est Mo Di Mi Do Sa So
     إلخ الخ आदि
     """
@@ -83,6 +98,9 @@ STREETS: Final = _small_or_capital(
     "ave av rd blvd ln ct pl sq ter cir trl expy cres pk hwy st dr str"
 )
 """Words for a street that follow its name; the name of a place may follow them."""
+
+NAMES_WITH_MARKS: Final = _as_written("yahoo yum jeopardy kahoot joomla wham")
+"""Names that are written with an exclamation mark, in small letters."""
 
 MONTHS: Final = _as_written(
     """

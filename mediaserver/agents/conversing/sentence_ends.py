@@ -12,8 +12,10 @@ from mediaserver.agents.conversing.abbreviations import (
     HESITATIONS,
     LABELLED,
     MONTHS,
+    NAMES_WITH_MARKS,
     PREFIXES,
     SHORTENED,
+    SPACED,
     STARTERS,
     STREETS,
 )
@@ -41,6 +43,8 @@ _COMPOUND: Final = re.compile(r"\w\w(?:str|pl|nr)\Z")  # Hauptstr., Goethepl.
 _GLUED: Final = re.compile(rf"[{IDEOGRAPHS}{UNSPACED}]")
 _PART_OF_LINK: Final = re.compile(r"\]\([^()\s]{0,200}")
 _QUOTES: Final = "\"'”’»“」』"
+_BEFORE_ITEM: Final = ":\n•⁃▪◦"
+_DASHES: Final = "—–-"
 
 
 class Mark(NamedTuple):
@@ -153,7 +157,8 @@ class _Following:
 def _ends_without_space(mark: Mark, marks: str) -> bool:
     before, after = mark.text[mark.at - 1 : mark.at], mark.text[mark.end]
     if marks[-1] in STOPS:
-        return not (before.isdigit() and after.isdigit())
+        in_title = mark.text.rfind("《", 0, mark.at) > mark.text.rfind("》", 0, mark.end)
+        return not (in_title or (before.isdigit() and after.isdigit()))
     if not (_GLUED.match(before) and _GLUED.match(after)):
         return False
     if marks == ".":
@@ -181,25 +186,36 @@ def _ends_after_question(mark: Mark, following: _Following) -> bool | None:
     begin = max(0, mark.at - _WINDOW)
     opened = text.rfind("«", begin, mark.at) > text.rfind("»", begin, mark.end)
     first = following.first
+    named = (
+        text[mark.at : mark.marked] == "!"
+        and _last_word(text[begin : mark.at]).casefold() in NAMES_WITH_MARKS
+    )
     if not first:
-        return following.if_nothing_follows if closed or opened else True
+        return following.if_nothing_follows if closed or opened or named else True
+    if named:
+        return following.begins_sentence() if first.isupper() else False
+    if first in _DASHES and (closed or opened):
+        return False
     if not closed or text[mark.marked - 1] not in "?!؟":
         return True
-    return not (first in "—–-" or (first.isalpha() and not first.isupper()))
+    return not first.isalpha() or first.isupper()
 
 
 def _ends_after_full_stop(mark: Mark, following: _Following, capitals: bool) -> bool | None:
     before = mark.text[max(0, mark.at - _WINDOW) : mark.at]
     word = _last_word(before)
     rest = before[: len(before) - len(word)].rstrip()
-    if word.isdecimal() and len(word) <= 2 and (not rest or rest[-1] in ":\n"):
+    if word.isdecimal() and len(word) <= 2 and (not rest or rest[-1] in _BEFORE_ITEM):
         return False  # the number of an item
+    if len(word) == 1 and word.isalpha() and not rest:
+        return False  # its letter
     known = (
         any(word in table for table in (PREFIXES, SHORTENED, STREETS))
         or _INITIALS.fullmatch(word) is not None
         or _COMPOUND.search(word) is not None
     )
-    if word.isalpha() and len(word) >= _PLAIN_WORD and not known:
+    closed = mark.end > mark.marked
+    if word.isalpha() and len(word) >= _PLAIN_WORD and not known and not closed:
         return True
     if not following.first:
         return following.if_nothing_follows
@@ -220,11 +236,13 @@ def _ends_after_full_stop(mark: Mark, following: _Following, capitals: bool) -> 
         return following.begins_sentence()
     if word in ("m", "M") and previous in ("a.", "p.", "A.", "P."):
         word = "p.m"
+    if (previous, word) in SPACED:
+        return False
     if word in SHORTENED:
         goes_on = following.goes_on()
         return goes_on if goes_on is None else not (goes_on or following.first == "و")
     if _INITIALS.fullmatch(word):
-        if word == "I":
+        if word == "I" and not previous[:1].isupper():
             return True
         return following.begins_sentence() if following.first.isupper() else False
     return True

@@ -8,7 +8,7 @@ def ends(text: str, *, capitals: bool = True, final: bool = False) -> bool | Non
     before, after = text.split("|")
     bare = before.rstrip("\"'”’»)*")
     marked = len(bare)
-    at = len(bare.rstrip(".!?…。．"))
+    at = len(bare.rstrip(".!?…。．！？"))
     mark = Mark(before + after, at, marked, len(before))
     return ends_sentence(mark, capitals=capitals, final=final)
 
@@ -31,6 +31,9 @@ ENDS = [
     "Is it?| yes",
     "One moment.| ",
     'He said "Yes."| Then',
+    "I use Yahoo!| Press one",
+    "(We are open today.)| Come",
+    "你看《好！》吗？|好",
 ]
 GOES_ON = [
     "on Oak Ave.| Suite 4",
@@ -58,6 +61,18 @@ GOES_ON = [
     '"Is it?"| she',
     "ธ.ค.| แล้ว",
     "嗯……|让",
+    "Yahoo!| is a company",
+    "Yahoo!| Mail ",
+    "He teaches (he was an engineer.)| at the",
+    "你看《走吧！|爸爸》吗",
+    "Did you see Albert I.| Jones ",
+    "ad es.| Roma",
+    "Dr. med.| Meyer",
+    "• 2.| The second",
+    "a.| The first",
+    "«К чему ты готовишься?| – спросила",
+    "hoy a las 5 con el Excmo.| Sr.",
+    "5 mb.| 3",
 ]
 UNDECIDED = [
     "Come in.| ",
@@ -66,6 +81,8 @@ UNDECIDED = [
     "at 2 p.m.| W",
     "am 3.| O",
     "on Main St.| Maria ",
+    "Yahoo!| ",
+    "(he was an engineer.)| ",
 ]
 
 
