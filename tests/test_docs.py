@@ -32,14 +32,14 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-import typer
 import yaml
 from plivo.rest import client as plivo_rest
 from pydantic import SecretStr
 from websockets.asyncio.server import serve
 
 from audiocodecs import write_wav
-from mediaserver import cli, settings
+from mediaserver import settings
+from mediaserver.cli.commands import COMMANDS
 from mediaserver.handler import Handler
 from mediaserver.plivo import CallRequest, PlivoClient
 from mediaserver.routes import Route, Routes
@@ -329,10 +329,9 @@ def command_lines(page: Any) -> Iterator[Any]:
 
 def parse_command(words: Any) -> Any:
     """Have the command line parse what follows ``mediaserver``."""
-    command = typer.main.get_group(cli.app)
     if words[0].startswith("-"):
         return None
-    return command.commands[words[0]].make_context(words[0], list(words[1:]))
+    return COMMANDS[words[0]].load(words[0]).make_context(words[0], list(words[1:]))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)

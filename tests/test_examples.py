@@ -15,14 +15,13 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
-import typer
 import uvicorn
 from pydantic import SecretStr
 
 from audiocodecs import MULAW_8K, Samples, resample
-from mediaserver import cli
 from mediaserver.agents.prompts import spoken
 from mediaserver.call import TurnCounters
+from mediaserver.cli.commands import COMMANDS
 from mediaserver.espeak import speak
 from mediaserver.plivo import PlivoClient
 from mediaserver.routes import Routes, load_name
@@ -122,7 +121,7 @@ def test_commands_in_the_docstring_name_what_there_is(name: str) -> None:
         if program == "uvicorn":
             assert callable(load_name(first))
             continue
-        command = typer.main.get_group(cli.app).commands[first]
+        command = COMMANDS[first].load(first)
         context = command.make_context(first, rest)
         if first == "serve":
             Routes.load(*context.params["spec"])

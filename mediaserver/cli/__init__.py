@@ -12,25 +12,12 @@ from typing import Any
 
 import typer
 
-from mediaserver.cli import account, calling, demo, doctor, operating, sandbox, serving
 from mediaserver.cli.application import INTERRUPTED, app
 from mediaserver.cli.elsewhere import ELSEWHERE
 from mediaserver.error_lines import error_lines
 
 
 __all__ = ["app", "main"]
-
-# In the order in which they are listed.
-app.command("serve")(serving.serve_command)
-app.command("doctor")(doctor.doctor_command)
-app.command("reload")(operating.reload_command)
-app.command("call")(calling.call_command)
-app.command("load")(calling.load_command)
-app.command("dial")(account.dial_command)
-app.command("setup-number")(account.setup_number_command)
-app.command("sandbox")(sandbox.sandbox_command)
-app.command("demo")(demo.demo_command)
-app.command("version")(demo.version_command)
 
 
 def main() -> None:

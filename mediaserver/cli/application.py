@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from mediaserver import __version__
+from mediaserver.cli.commands import CommandGroup
 
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def _print_version(asked: bool) -> None:
 app = typer.Typer(
     name="mediaserver",
     help="A server for Plivo's audio streams, and a local Plivo to test it with.",
+    cls=CommandGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import pytest
 import typer
 
@@ -8,18 +5,6 @@ from mediaserver import __version__
 from mediaserver.cli.application import fail, misbehaviour
 from mediaserver.sandbox import Misbehaviour
 from tests.cli.processes import Run
-
-
-def test_the_command_line_loads_no_server_until_it_is_asked_to() -> None:
-    code = (
-        "import sys, mediaserver.cli\n"
-        "print([each for each in ('uvicorn', 'websockets', 'starlette', 'matplotlib', 'structlog')"
-        " if each in sys.modules])"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
-    assert result.stdout == "[]\n"
 
 
 def test_the_version_is_an_option_too(run: Run) -> None:

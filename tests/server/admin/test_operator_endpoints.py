@@ -5,10 +5,8 @@ from structlog.testing import capture_logs
 from mediaserver.server.admin.commands import (
     CallPage,
 )
-from mediaserver.server.admin.directory import OwnCalls
 from mediaserver.server.runtime import Runtime
-from mediaserver.settings import Settings
-from tests.server.admin.live import CALLED, CALLER, Answering, Live, client_of, turns
+from tests.server.admin.live import Answering, Live, client_of, turns
 
 
 async def test_live_calls_are_listed(client: AsyncClient, runtime: Runtime) -> None:
@@ -29,16 +27,6 @@ async def test_live_calls_are_listed(client: AsyncClient, runtime: Runtime) -> N
     assert (await client.get("/calls/stream-2")).json() == second | {
         "seconds": pytest.approx(second["seconds"], abs=0.1)
     }
-
-
-async def test_whole_numbers_are_shown_only_where_personal_data_is(
-    directory: OwnCalls, runtime: Runtime
-) -> None:
-    Live(runtime)
-    settings = Settings(admin="127.0.0.1:8001", admin_personal_data=True)
-    async with client_of(directory, settings) as client:
-        call = (await client.get("/calls/call-1")).json()
-    assert (call["caller"], call["called"]) == (CALLER, CALLED)
 
 
 async def test_pages_follow_one_another(client: AsyncClient, runtime: Runtime) -> None:

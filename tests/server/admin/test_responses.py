@@ -5,8 +5,11 @@ from mediaserver.server.admin.commands import (
     Delivery,
     DeliveryStatus,
 )
+from mediaserver.server.admin.directory import OwnCalls
 from mediaserver.server.admin.responses import masked
-from tests.server.admin.live import URL, Answering, client_of
+from mediaserver.server.runtime import Runtime
+from mediaserver.settings import Settings
+from tests.server.admin.live import CALLED, CALLER, URL, Answering, Live, client_of
 
 
 @pytest.mark.parametrize(
@@ -51,3 +54,13 @@ async def test_every_outcome_has_its_status(status: DeliveryStatus, code: int) -
         assert body["detail"] == "what happened"
     else:
         assert (body["error"], body["hint"]) == ("what happened", "what would be right")
+
+
+async def test_whole_numbers_are_shown_only_where_personal_data_is(
+    directory: OwnCalls, runtime: Runtime
+) -> None:
+    Live(runtime)
+    settings = Settings(admin="127.0.0.1:8001", admin_personal_data=True)
+    async with client_of(directory, settings) as client:
+        call = (await client.get("/calls/call-1")).json()
+    assert (call["caller"], call["called"]) == (CALLER, CALLED)

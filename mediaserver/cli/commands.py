@@ -1,0 +1,99 @@
+"""The commands: where each is defined, and what the list of commands says of it.
+
+Only the command that is chosen is imported, so that ``--help``, ``version`` and completion wait for
+no server, no audio and no HTTP client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Final, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+
+class ListedCommand(NamedTuple):
+    """A command that is imported when it is chosen."""
+
+    module: str
+    """The module below `mediaserver.cli` that defines it."""
+    function: str
+    summary: str
+    """The first paragraph of its help."""
+
+    def load(self, name: str) -> Any:
+        """Import it, and return it as Typer runs it."""
+        alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        module = import_module(f"mediaserver.cli.{self.module}")
+        alone.command(name)(getattr(module, self.function))
+        return typer.main.get_command(alone)
+
+
+# In the order in which they are listed.
+COMMANDS: Final[Mapping[str, ListedCommand]] = {
+    "serve": ListedCommand(
+        "serving",
+        "serve_command",
+        "Run the server, which takes webhooks and audio streams on one port.",
+    ),
+    "doctor": ListedCommand(
+        "doctor",
+        "doctor_command",
+        "Find out whether calls can reach the server, and say how to mend what is wrong.",
+    ),
+    "reload": ListedCommand(
+        "operating",
+        "reload_command",
+        "Bring new code, certificates and settings to a running server with workers.",
+    ),
+    "call": ListedCommand(
+        "calling",
+        "call_command",
+        "Call a server that speaks Plivo's stream protocol, and report what the caller heard.",
+    ),
+    "load": ListedCommand(
+        "calling",
+        "load_command",
+        "Make many calls at the same time, and report what the callers heard.",
+    ),
+    "dial": ListedCommand(
+        "account",
+        "dial_command",
+        "Call people, run a handler when they answer, and report how each call went.",
+    ),
+    "setup-number": ListedCommand(
+        "account",
+        "setup_number_command",
+        "Have this server answer the calls to a number, and print what was changed at Plivo.",
+    ),
+    "sandbox": ListedCommand(
+        "sandbox",
+        "sandbox_command",
+        "Run a local Plivo: REST API, calls, streams, callbacks and signatures, without an"
+        " account.",
+    ),
+    "demo": ListedCommand(
+        "demo",
+        "demo_command",
+        "Hold a spoken conversation on this machine, without an account or a network.",
+    ),
+    "version": ListedCommand("demo", "version_command", "Print the version."),
+}
+
+
+class CommandGroup(TyperGroup):
+    """The ``mediaserver`` command, which imports a command of `COMMANDS` when it is chosen."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        listed = {name: TyperCommand(name, help=each.summary) for name, each in COMMANDS.items()}
+        self.commands = {**listed, **self.commands}
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that the arguments name, and what is left of them."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is not None and name in COMMANDS:
+            command = COMMANDS[name].load(name)
+        return name, command, rest
