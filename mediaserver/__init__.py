@@ -6,13 +6,13 @@ The names in `__all__` are public, and so are those that `mediaserver.agents`,
 
 from __future__ import annotations
 
+from mediaserver.lazy_exports import lazy_exports
 
-# Not the one of typing, because this module imports nothing: see _HOMES.
+
+# Not the one of typing: the command is at once ready to be interrupted, and prints help quickly.
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from mediaserver.call import (
         Checkpoint,
         Frame,
@@ -64,29 +64,15 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = (
-    "mediaserver.call",
-    "mediaserver.handler",
-    "mediaserver.playback",
-    "mediaserver.plivo.stream_options",
-    "mediaserver.protocol",
-    "mediaserver.routes",
-    "mediaserver.stream",
+__getattr__, __dir__ = lazy_exports(
+    globals(),
+    (
+        "mediaserver.call",
+        "mediaserver.handler",
+        "mediaserver.playback",
+        "mediaserver.plivo.stream_options",
+        "mediaserver.protocol",
+        "mediaserver.routes",
+        "mediaserver.stream",
+    ),
 )
-"""The modules that define those names. They are imported at the first use of a name, so that the
-command is at once ready to be interrupted, and prints its version or help quickly."""
-
-
-def __getattr__(name: str) -> Any:
-    from importlib import import_module
-
-    if name in __all__:
-        for home in map(import_module, _HOMES):
-            if hasattr(home, name):
-                globals()[name] = getattr(home, name)
-                return globals()[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

@@ -29,6 +29,7 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import SecretStr, ValidationError
 
+from mediaserver.plivo.addresses import API_URL
 from mediaserver.plivo.bounded_body import IDENTITY, BodyRefusedError, read_body
 from mediaserver.plivo.errors import (
     InvalidRequestError,
@@ -66,9 +67,6 @@ from mediaserver.plivo.numbers import digits
 
 
 log = logging.getLogger(__name__)
-
-API_URL: Final = "https://api.plivo.com"
-"""Address of Plivo's API."""
 
 _MAX_ANSWER: Final = 1 << 20
 """Longest response that is read, in bytes. A page of twenty objects has about twenty thousand."""

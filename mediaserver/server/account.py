@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from mediaserver.plivo.client import PlivoClient
+from typing import TYPE_CHECKING
+
 from mediaserver.settings import Settings
+
+
+if TYPE_CHECKING:
+    from mediaserver.plivo.client import PlivoClient
 
 
 class NoAccountError(ValueError):
@@ -31,4 +36,7 @@ def connect(settings: Settings) -> PlivoClient:
             f"{missing} is not set: Plivo's REST API needs MEDIASERVER_AUTH_ID and"
             " MEDIASERVER_AUTH_TOKEN, from Plivo's console"
         )
+    # A server without an account needs no HTTP client.
+    from mediaserver.plivo.client import PlivoClient
+
     return PlivoClient(settings.auth_id, settings.auth_token, base_url=settings.api_url)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pydantic import ValidationError
 
-from mediaserver.plivo.client import PlivoClient
 from mediaserver.plivo.errors import NotFoundError, PlivoError, PlivoUnreachableError
-from mediaserver.plivo.models import TransferRequest, problems
 from mediaserver.stream import CallControlError, Stream
+
+
+if TYPE_CHECKING:
+    from mediaserver.plivo.client import PlivoClient
 
 
 class RestCallControl:
@@ -47,6 +51,9 @@ class RestCallControl:
                 the handler can tell the caller.
 
         """
+        # The client has imported it.
+        from mediaserver.plivo.models import TransferRequest, problems
+
         try:
             request = TransferRequest(aleg_url=url)
         except ValidationError as error:

@@ -27,7 +27,7 @@ from pydantic_settings import (
 
 from audiocodecs import AudioFormat
 from mediaserver.call.settings import CallSettings
-from mediaserver.plivo.client import API_URL
+from mediaserver.plivo.addresses import API_URL
 from mediaserver.plivo.numbers import phone_key
 from mediaserver.plivo.stream_options import StreamOptions
 from mediaserver.plivo.stream_parameters import (
