@@ -1,6 +1,6 @@
-"""How soon an operator's command reaches a live call of whichever worker.
+"""How soon an operator's command reaches a live call of whichever worker, or of another node.
 
-    python -m benchmarks.control [--only quiet,talking] [--calls 100] [--commands 1000]
+    python -m benchmarks.control [--only quiet,talking,fleet] [--calls 100] [--commands 1000]
                                  [--seconds 30] [--json FILE]
 
 README.md in this folder says what is measured and how to read it.
@@ -32,12 +32,13 @@ from audiocodecs import MULAW_8K
 from benchmarks.experiments import Findings, a_while, arguments_of, report_on
 from benchmarks.linux import cpu_seconds
 from benchmarks.processes import BenchmarkError
+from benchmarks.redis_server import REDIS, private_redis
 from benchmarks.setup_load import PUBLIC_URL, SetupLoad, Target
-from benchmarks.workers import TOKEN, WORKERS, Workers, loading, running_workers
+from benchmarks.workers import TOKEN, WORKERS, loading, running_workers
 from mediaserver.protocol import Start, encode_event
 
 
-EXPERIMENTS = ("quiet", "talking")
+EXPERIMENTS = ("quiet", "talking", "fleet")
 GOAL = 15.0
 """Milliseconds that 99 of 100 commands may take."""
 DISTURBANCE_LIMIT = 0.10
@@ -112,6 +113,9 @@ class Benchmark:
                 "--quick: this only shows that the benchmark runs; its figures mean nothing"
             )
         for name in self.chosen.only:
+            if name == "fleet" and not REDIS and len(self.chosen.only) > 1:
+                self.report.doubts.append("fleet: left out: redis-server is not installed")
+                continue
             try:
                 self._experiment(name)
             except BenchmarkError as error:
@@ -121,7 +125,7 @@ class Benchmark:
         """Measure; again if other processes disturbed it, three times at most."""
         attempts: list[Times] = []
         for _ in range(1 if self.chosen.quick else ATTEMPTS):
-            attempts.append(self._measure(talking=name == "talking"))
+            attempts.append(self._measure(name))
             disturbance = attempts[-1].disturbance
             self._say(f"{name}: other processes held {disturbance:.0%} of the machine")
             if disturbance < DISTURBANCE_LIMIT:
@@ -140,12 +144,16 @@ class Benchmark:
                 ("worst", max(times), None),
             ):
                 self.report.add(name, f"{what}, {figure}", round(float(value), 2), "ms", goal)
-        if name == "quiet":
+        if name != "talking":
             each = 1e6 * best.clear_cpu / len(best["clear"])
-            self.report.add(name, "clear, CPU of supervisor and workers", round(each), "µs")
+            which = "supervisor and workers" if name == "quiet" else "both nodes and Redis"
+            self.report.add(name, f"clear, CPU of {which}", round(each), "µs")
         self.report.add(name, "requests", sum(map(len, best.values())))
 
-    def _measure(self, *, talking: bool) -> Times:
+    def _measure(self, name: str) -> Times:
+        if name == "fleet":
+            return self._measure_fleet()
+        talking = name == "talking"
         with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
             path = Path(folder, "admin.sock")
             arguments = ["--admin", str(path)]
@@ -163,19 +171,40 @@ class Benchmark:
                 live = self.chosen.live
                 workers.wait_for("the load's calls", lambda: workers.total >= live)
                 return asyncio.run(self._ask_about_talking(path, pids))
-            return asyncio.run(self._ask_about_quiet(workers, path, pids))
+            return asyncio.run(self._ask_about_quiet(workers.port, path, pids))
 
-    async def _ask_about_quiet(self, workers: Workers, path: Path, pids: list[int]) -> Times:
+    def _measure_fleet(self) -> Times:
+        """Ask one node for the calls of another one."""
+        with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+            redis = stack.enter_context(private_redis())
+            near, far = (Path(folder, f"{name}.sock") for name in ("near", "far"))
+            nodes = [
+                stack.enter_context(
+                    running_workers(
+                        *("--admin", str(path), "--node", path.stem, "--redis", redis.url())
+                    )
+                )
+                for path in (near, far)
+            ]
+            pids = [os.getpid(), redis.pid, *(node.process.pid for node in nodes)]
+            return asyncio.run(self._ask_about_quiet(nodes[1].port, near, pids, far))
+
+    async def _ask_about_quiet(
+        self, port: int, path: Path, pids: list[int], far: Path | None = None
+    ) -> Times:
         random = Random(1)
         calls: dict[str, ClientConnection] = {}
         for _ in range(self.chosen.calls):
             call = str(uuid4())
-            calls[call] = await _silent_call(workers.port, call)
+            calls[call] = await _silent_call(port, call)
         async with operator(path) as asked:
             await _until_listed(asked, len(calls))
             children = await _workers_of(asked)
+            if far is not None:
+                async with operator(far) as other:
+                    children += await _workers_of(other)
             with _disturbance(pids, children) as times:
-                server = workers.process.pid, *children
+                server = *pids[1:], *children
                 held = sum(map(cpu_seconds, server))
                 for _ in range(self.chosen.commands):
                     await _command(asked, times, "clear", random.choice(list(calls)))

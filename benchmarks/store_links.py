@@ -91,5 +91,7 @@ class RelayLink:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65_536):
             await self._passes.wait()
+            if writer.is_closing():
+                break
             writer.write(data)
         raise EOFError
