@@ -280,14 +280,15 @@ async def test_a_mounted_handler_serves_calls_beside_the_application() -> None:
     try:
         while not server.started:
             await asyncio.sleep(0.01)
-        phone = Phone(f"ws://127.0.0.1:{port}/plivo/stream", audio=tone(440, 0.2))
-        report = await phone.call(silence=0.1)
+        async with Phone(f"ws://127.0.0.1:{port}/plivo/stream", audio=tone(440, 0.2)) as phone:
+            await phone.wait_for_audio()
+            await phone.hang_up()
     finally:
         server.should_exit = True
         await serving
         sock.close()
-    assert report.agent_speech
-    assert not report.errors
+    assert phone.report().agent_speech
+    assert not phone.report().errors
 
 
 # Agents, in real time: their services are real servers, on loopback.

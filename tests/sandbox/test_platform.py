@@ -61,6 +61,7 @@ def client(url: str) -> httpx.AsyncClient:
         base_url=f"{url}/v1/Account/{ACCOUNT.auth_id}/",
         auth=(ACCOUNT.auth_id, "token"),
         trust_env=False,
+        timeout=30.0,
     )
 
 

@@ -224,7 +224,7 @@ def test_a_document_has_at_most_100_kb() -> None:
 @pytest.mark.parametrize("url", ["nowhere", "http://", "ftp://h/answer", "http://[::1/answer"])
 def test_what_is_no_url_is_a_failure(url: str) -> None:
     async def scenario() -> None:
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=30.0) as client:
             with pytest.raises(WebhookError):
                 await WebhookClient(ACCOUNT, client).fetch(url, "POST", PARAMS)
 

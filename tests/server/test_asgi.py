@@ -818,11 +818,12 @@ TONE = (np.sin(np.arange(4000) / 3) * 8000).astype(np.int16)
 async def test_a_phone_is_echoed_by_a_mounted_handler(serve: Callable[..., Any]) -> None:
     app = asgi(Echo)
     port = await serve(Starlette(routes=[Mount("/stream", app)]))
-    phone = Phone(f"ws://127.0.0.1:{port}/stream/", audio=TONE)
-    report = await phone.call(silence=0.3)
+    async with Phone(f"ws://127.0.0.1:{port}/stream/", audio=TONE) as phone:
+        await until(lambda: phone.report().audio_received >= 0.5)
+        await phone.hang_up()
+    report = phone.report()
     assert report.ended_by == "caller"
     assert not report.errors
-    assert report.audio_received >= 0.5
     assert report.agent_speech
     await app.shutdown()
     assert app.runtime.counters.calls_total == 1

@@ -75,7 +75,7 @@ async def until_admission_closes(served: Any) -> None:
 
 async def test_it_serves_webhooks_and_streams_on_one_port(start_daemon: Callable[..., Any]) -> None:
     served = await start_daemon()
-    async with httpx.AsyncClient(base_url=served.url) as client, live_call(served):
+    async with httpx.AsyncClient(base_url=served.url, timeout=30.0) as client, live_call(served):
         assert (await client.get("/healthz")).text == "ok\n"
         assert "mediaserver_calls_active 1.0" in (await client.get("/metrics")).text
 
@@ -91,7 +91,10 @@ async def test_a_draining_server_lets_live_calls_go_on_and_still_answers(
     start_daemon: Callable[..., Any],
 ) -> None:
     served = await start_daemon()
-    async with httpx.AsyncClient(base_url=served.url) as client, live_call(served) as websocket:
+    async with (
+        httpx.AsyncClient(base_url=served.url, timeout=30.0) as client,
+        live_call(served) as websocket,
+    ):
         served.daemon.stop()
         await until_admission_closes(served)
         assert (await client.get("/readyz")).status_code == 503
@@ -112,7 +115,7 @@ async def test_a_call_that_was_answered_is_let_into_a_draining_server(
     start_daemon: Callable[..., Any],
 ) -> None:
     served = await start_daemon()
-    async with httpx.AsyncClient(base_url=served.url) as client:
+    async with httpx.AsyncClient(base_url=served.url, timeout=30.0) as client:
         answer = ElementTree.fromstring((await client.post("/answer", data=CALL)).content)
         served.daemon.stop()
         await until_admission_closes(served)
@@ -129,7 +132,7 @@ async def test_in_overload_calls_whose_requests_waited_are_told_that_all_lines_a
     served = await start_daemon(metrics="shared")
     monkeypatch.setattr(turning_away, "seconds_since_data", lambda sock: 0.5)
     served.runtime.counters.overloaded = True
-    async with httpx.AsyncClient(base_url=served.url) as client:
+    async with httpx.AsyncClient(base_url=served.url, timeout=30.0) as client:
         busy = ElementTree.fromstring((await client.post("/answer", data=CALL)).content)
         assert [child.tag for child in busy] == ["Speak", "Hangup"]
         assert (await client.get("/healthz")).status_code == 200
@@ -152,7 +155,7 @@ async def test_it_takes_new_calls_while_the_load_balancer_has_not_noticed(
 ) -> None:
     served = await start_daemon(drain_delay=60)
     served.daemon.stop()
-    async with httpx.AsyncClient(base_url=served.url) as client:
+    async with httpx.AsyncClient(base_url=served.url, timeout=30.0) as client:
         assert (await client.get("/readyz")).status_code == 503
         answer = ElementTree.fromstring((await client.post("/answer", data=CALL)).content)
     assert answer[0].tag == "Stream"
@@ -207,7 +210,7 @@ async def test_a_server_that_is_starting_answers_probes_and_lets_callers_wait(
 ) -> None:
     release = asyncio.Event()
     served = await start_daemon(Route(hanging(release)), completely=False)
-    async with httpx.AsyncClient(base_url=served.url) as client:
+    async with httpx.AsyncClient(base_url=served.url, timeout=30.0) as client:
         assert (await client.get("/healthz")).status_code == 200
         assert (await client.get("/readyz")).status_code == 503
         with pytest.raises(InvalidStatus) as refused:
@@ -224,7 +227,7 @@ async def test_a_server_that_is_starting_answers_probes_and_lets_callers_wait(
 
 async def test_a_start_that_hangs_ends_when_asked(start_daemon: Callable[..., Any]) -> None:
     served = await start_daemon(Route(hanging(asyncio.Event())), completely=False)
-    async with httpx.AsyncClient(base_url=served.url) as client:
+    async with httpx.AsyncClient(base_url=served.url, timeout=30.0) as client:
         answering = asyncio.create_task(client.post("/answer", data=CALL))
         await until(lambda: served.daemon.server_state.tasks)
         served.daemon.stop()
@@ -382,7 +385,7 @@ async def served_names(served: Any, context: SSLContext) -> list[str]:
 
 async def test_webhooks_and_streams_by_tls(start_daemon: Any, issue: Any) -> None:
     served = await start_daemon(ssl_certfile=issue.certfile)
-    async with httpx.AsyncClient(base_url=served.url, verify=issue.context) as client:
+    async with httpx.AsyncClient(base_url=served.url, verify=issue.context, timeout=30.0) as client:
         answer = ElementTree.fromstring((await client.post("/answer", data=CALL)).content)
     url = stream_url(answer)
     assert url.startswith("wss://")
@@ -419,7 +422,7 @@ async def test_metrics_may_have_a_port_of_their_own(
     with capture_logs() as logged:
         served = await start_daemon(metrics="127.0.0.1:0", ssl_certfile=issue.certfile)
     (line,) = [each for each in logged if each["event"] == "metrics"]
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=30.0) as client:
         assert "mediaserver_calls_total" in (await client.get(line["url"])).text
         other = line["url"].replace("metrics", "answer")
         assert (await client.get(other, params=CALL)).status_code == 404
@@ -431,7 +434,7 @@ async def test_idle_connections_keep_no_caller_out(start_daemon: Callable[..., A
     served = await start_daemon(max_idle_connections=10)
     idle = [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(50)]
     try:
-        async with httpx.AsyncClient(base_url=served.url) as client:
+        async with httpx.AsyncClient(base_url=served.url, timeout=30.0) as client:
             for number in range(5):
                 answer = await client.post("/answer", data=CALL | {"CallUUID": f"call-{number}"})
                 assert answer.status_code == 200
@@ -445,7 +448,7 @@ async def test_idle_connections_keep_no_caller_out(start_daemon: Callable[..., A
 
 
 async def ask(served: Any, path: str) -> httpx.Response:
-    async with httpx.AsyncClient(base_url=served.url) as client:
+    async with httpx.AsyncClient(base_url=served.url, timeout=30.0) as client:
         return await client.get(path)
 
 
@@ -474,13 +477,16 @@ def test_without_file_descriptors_callers_hear_that_it_is_busy_and_the_process_i
         assert calls
         assert refused.value.response.status_code == 503
         assert b"no file descriptor left" in refused.value.response.body
-        assert httpx.get(f"{url}/healthz").text == "ok\n"
-        assert "All our lines are busy" in httpx.post(f"{url}/answer", data=CALL).text
-        assert "mediaserver_accept_failures_total 0.0" not in httpx.get(f"{url}/metrics").text
+        assert httpx.get(f"{url}/healthz", timeout=30.0).text == "ok\n"
+        assert "All our lines are busy" in httpx.post(f"{url}/answer", data=CALL, timeout=30.0).text
+        assert (
+            "mediaserver_accept_failures_total 0.0"
+            not in httpx.get(f"{url}/metrics", timeout=30.0).text
+        )
         for each in calls:
             assert each.ping().wait(30)
     assert server.wait_for("no file descriptor left for a connection")["level"] == "error"
-    answer = httpx.post(f"{url}/answer", data=CALL)
+    answer = httpx.post(f"{url}/answer", data=CALL, timeout=30.0)
     assert "<Stream" in answer.text
 
 
@@ -503,7 +509,7 @@ async def test_sigterm_waits_for_the_call_and_ends_with_0(
         await asyncio.to_thread(process.wait_for, "call started")
         process.terminate()
         await asyncio.to_thread(process.wait_for, "draining")
-        async with httpx.AsyncClient(base_url=url) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=30.0) as client:
             assert (await client.get("/readyz")).status_code == 503
             assert (await client.get("/metrics")).status_code == 200
     assert await asyncio.to_thread(process.wait) == 0
@@ -584,7 +590,7 @@ def test_systemd_gives_the_socket_and_is_told_what_the_server_does(
         url = process.wait_for("listening")["url"]
         assert url == f"http://127.0.0.1:{listening.getsockname()[1]}"
         assert told() == "READY=1"
-        assert httpx.get(f"{url}/healthz").text == "ok\n"
+        assert httpx.get(f"{url}/healthz", timeout=30.0).text == "ok\n"
         process.process.send_signal(signal.SIGHUP)
         assert told().startswith("RELOADING=1\nMONOTONIC_USEC=")
         assert told() == "READY=1"

@@ -515,7 +515,7 @@ async def test_a_call_is_followed_by_the_process_that_dials_wherever_its_webhook
 
     async def post(url: str | None, **fields: str) -> httpx.Response:
         assert url is not None
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=30.0) as client:
             form = {"CallUUID": CALL_ID, "From": "1", "To": "2"} | fields
             return await client.post(url.replace("127.0.0.1", f"127.0.0.1:{first.port}"), data=form)
 

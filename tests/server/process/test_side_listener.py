@@ -43,7 +43,7 @@ async def test_operators_control_calls_by_a_unix_socket(
         assert (line["by"], line["call"]) == (f"uid {os.geteuid()}", "call-1")
         await websocket.wait_closed()
         assert websocket.close_reason == "hung up by an operator"
-    async with httpx.AsyncClient(base_url=served.url) as public:
+    async with httpx.AsyncClient(base_url=served.url, timeout=30.0) as public:
         assert (await public.get("/metrics")).status_code == 404
         assert (await public.get("/calls")).status_code == 404
 
@@ -69,7 +69,7 @@ async def test_an_address_asks_for_its_token(start_daemon: Callable[..., Any]) -
     with capture_logs() as logged:
         await start_daemon(admin="127.0.0.1:0", admin_token=token)
     (line,) = [each for each in logged if each["event"] == "admin"]
-    async with httpx.AsyncClient(base_url=line["at"]) as client:
+    async with httpx.AsyncClient(base_url=line["at"], timeout=30.0) as client:
         assert (await client.post("/reload")).status_code == 401
         headers = {"authorization": f"Bearer {token}"}
         assert (await client.post("/reload", headers=headers)).status_code == 200

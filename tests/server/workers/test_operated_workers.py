@@ -103,7 +103,7 @@ async def test_an_operator_sees_and_controls_the_calls_of_all_workers(
 
     assert (await asyncio.to_thread(reload))["outcome"] == "done"
     assert set(await live()) == left
-    async with httpx.AsyncClient(base_url=url) as public:
+    async with httpx.AsyncClient(base_url=url, timeout=30.0) as public:
         assert (await public.get("/metrics")).status_code == 404
     assert (await operator.post("/nodes/self/drain")).status_code == 200
     for websocket in streams.values():

@@ -70,7 +70,7 @@ class Workers:
     async def post(self, path: str, call_id: str) -> bytes:
         """Send a webhook on a connection of its own."""
         form = {"CallUUID": call_id, "From": "14155550100", "To": "14155550199"}
-        async with httpx.AsyncClient(verify=self.context or False) as client:
+        async with httpx.AsyncClient(verify=self.context or False, timeout=30.0) as client:
             return (await client.post(f"{self.url}{path}", data=form)).content
 
     async def answer(self, call_id: str) -> str:

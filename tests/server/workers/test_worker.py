@@ -117,7 +117,9 @@ class Workshop:
         self.channel.send(ClientConnection(0, address), sock.detach())
 
     async def ask(self, path: str) -> httpx.Response:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.address[1]}") as client:
+        async with httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{self.address[1]}", timeout=30.0
+        ) as client:
             asking = asyncio.create_task(client.get(path))
             await self.connected()
             self.pass_on()

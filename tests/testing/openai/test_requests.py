@@ -60,7 +60,7 @@ async def test_bad_requests_are_refused(
 
 @pytest.mark.parametrize("head", ["", 'content-disposition: form-data; name="x"; filename="y"'])
 async def test_a_form_that_is_none_is_refused(server: OpenAIServer, head: str) -> None:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=30.0) as http:
         answer = await http.post(
             f"{server.base_url}/audio/transcriptions",
             content=f"--b\r\n{head}\r\n\r\nx\r\n--b--",
