@@ -15,9 +15,10 @@ as they came: with ``+``, without, or as a SIP URI.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, ClassVar, Final, Literal, Self, TypeAlias, get_args
 
 
@@ -108,9 +109,10 @@ class CallCallback:
         """
         given = _Fields(form)
         values: dict[str, Any] = {"fields": dict(form)}
-        for each in fields(cls):
-            if each.metadata:
-                values[each.name] = _value(each, given)
+        kind: Any = cls  # mypy does not know that classes are hashable
+        for attribute, name, longest in _read(kind):
+            text = given.text(name, longest)
+            values[attribute] = _whole(text) if attribute in _WHOLE else text
         values["headers"] = {
             name: value
             for name, value in form.items()
@@ -184,9 +186,14 @@ class HangupRequest(CallCallback):
 _WHOLE: Final = frozenset(("hangup_cause_code", "duration", "bill_duration"))
 
 
-def _value(each: Field[Any], given: _Fields) -> str | int | None:
-    text = given.text(each.metadata["name"], each.metadata["longest"])
-    return _whole(text) if each.name in _WHOLE else text
+@cache
+def _read(kind: type[Any]) -> Sequence[tuple[str, str, int]]:
+    """Return the attributes that are read, with the name and the longest text of each field."""
+    return tuple(
+        (each.name, each.metadata["name"], each.metadata["longest"])
+        for each in fields(kind)
+        if each.metadata
+    )
 
 
 def _whole(text: str | None) -> int | None:

@@ -27,7 +27,7 @@ except ImportError:  # a platform without the extension
     from websockets.utils import apply_mask
 
 from mediaserver.server.accepting import examine
-from mediaserver.server.framing import LONGEST_HEADER, MASKED_16, TEXT_FINAL, frame_end
+from mediaserver.server.framing import LONGEST_HEADER, MASKED, MASKED_16, TEXT_FINAL, frame_end
 from mediaserver.server.handshake import HandshakeRequest, Refused
 from mediaserver.server.opening import switching_protocols
 from mediaserver.server.runtime import Runtime
@@ -172,18 +172,22 @@ class StreamConnection(asyncio.Protocol):
                 self._leave(data[start:])
                 break
             left -= 1
-            # Plivo's media: one whole text frame, not within a fragmented message.
+            # Plivo's messages: one whole text frame, not within a fragmented message.
             if (
                 size - start > 8
                 and data[start] == TEXT_FINAL
-                and data[start + 1] == MASKED_16
+                and MASKED <= (second := data[start + 1]) <= MASKED_16
                 and self._partial is None
                 and self._open
             ):
-                body = start + 8
-                end = body + (data[start + 2] << 8) + data[start + 3]
+                if second == MASKED_16:
+                    body = start + 8
+                    end = body + (data[start + 2] << 8) + data[start + 3]
+                else:
+                    body = start + 6
+                    end = body + second - MASKED
                 if end <= size and end - body <= self._max_size:
-                    call.session.receive(apply_mask(data[body:end], data[start + 4 : body]))
+                    call.session.receive(apply_mask(data[body:end], data[body - 4 : body]))
                     start = end
                     continue
             start = self._take_other(data, start)

@@ -11,10 +11,11 @@ from __future__ import annotations
 TEXT_FINAL = 0x81
 """First byte of a text message that is one frame."""
 
+MASKED = 0x80
+"""Set in the second byte of a masked frame; the other bits are its length, up to 125 bytes."""
+
 MASKED_16 = 0xFE
 """Second byte of a masked frame with a 16-bit length: 126 to 65,535 bytes."""
-
-_MASK = 0x80
 
 LONGEST_HEADER = 14
 """Size of a header with a 64-bit length and a mask, in bytes."""
@@ -31,7 +32,7 @@ def frame_end(data: bytes, start: int) -> int | None:
         return None
     second = data[start + 1]
     length = second & 0x7F
-    body = start + (6 if second & _MASK else 2)
+    body = start + (6 if second & MASKED else 2)
     if length == 126:
         if left < 4:
             return None
