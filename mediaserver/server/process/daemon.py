@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import gc
 import logging
 import math
 import os
@@ -53,7 +52,7 @@ from mediaserver.server.process.lifespans import (
     wait_for_lifespans,
 )
 from mediaserver.server.process.listening import address_of, bind, web_address_of
-from mediaserver.server.process.memory import MemoryReturn
+from mediaserver.server.process.memory import MemoryReturn, settle_garbage_collection
 from mediaserver.server.process.moving import Mover
 from mediaserver.server.process.overload import Overload
 from mediaserver.server.process.side_listener import SideListeners
@@ -436,8 +435,7 @@ def run_server(settings: Settings, routes: Routes) -> int:
         runtime = Runtime(settings, routes, has_room=is_one_free, coalesces=True)
         widen = join_fleet(runtime)
         daemon = Daemon(runtime, certificates, side=side, notifier=Notifier(), widen=widen)
-        # Imported modules stay alive, so the garbage collector need not scan them again.
-        gc.freeze()
+        settle_garbage_collection()
         daemon.run(sockets)
     finally:
         for sock in (*sockets, *metrics):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import gc
 import os
 import signal
 import socket
@@ -32,6 +31,7 @@ from mediaserver.server.process.descriptors import (
     is_one_free,
 )
 from mediaserver.server.process.drain import Phase
+from mediaserver.server.process.memory import settle_garbage_collection
 from mediaserver.server.process.tls import Certificates
 from mediaserver.server.relocation import HandedConnection
 from mediaserver.server.runtime import Runtime
@@ -274,7 +274,6 @@ def run_worker(settings: Settings, routes: Routes, given: Duty) -> int:
     runtime.relocation = crewmates
     widen = join_fleet(runtime, process.rpartition("/")[0])
     daemon = WorkerDaemon(runtime, certificates, given, crewmates, widen=widen)
-    # Imported modules stay alive, so the garbage collector need not scan them again.
-    gc.freeze()
+    settle_garbage_collection()
     daemon.run([])
     return daemon.exit_status
