@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test own fleet observability stress python314 lint format types imports bench interop docs clean
+.PHONY: help demo quick test own fleet records observability stress python314 lint format types imports bench interop docs clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -22,7 +22,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "installing into $(VENV) …"
 	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt \
-	  --editable '.[demo,openai,reload,sandbox]' --group test --group lint
+	  --editable '.[demo,openai,records,reload,sandbox]' --group test --group lint
 	@touch $@
 
 demo: $(VENV)/.installed  ## A whole call with speech on this machine: WAV, PNG and JSON in demo-output/
@@ -50,6 +50,16 @@ fleet: $(VENV)/.installed  ## What needs Redis and HAProxy: tests, and a deploy 
 	@MEDIASERVER_TESTS_NEED_REDIS=1 $(BIN)/python -m pytest -m fleet tests/server
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
 	@$(BIN)/python -m benchmarks.rolling --quick
+
+records: $(VENV)/.installed  ## What needs PostgreSQL: tests of call records; root gets it from Debian
+	@for folder in /usr/lib/postgresql/*/bin; do PATH=$$folder:$$PATH; done; \
+	command -v initdb >/dev/null || { \
+	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	    || { echo "make records needs PostgreSQL: install Debian's package postgresql"; exit 1; }; \
+	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+	    apt-get -qq install --no-install-recommends postgresql; } >/dev/null || exit 1; \
+	}
+	@MEDIASERVER_TESTS_NEED_POSTGRES=1 $(BIN)/python -m pytest -m postgres tests/records
 
 observability: $(VENV)/.installed  ## Alerts, rules and dashboards with promtool, which root gets from Debian
 	@command -v promtool >/dev/null || { \

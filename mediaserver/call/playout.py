@@ -216,6 +216,11 @@ class Playout:
         # Called when tick() has work to do from now on.
         self.need_ticks: Callable[[], object] | None = None
 
+    @property
+    def first_sent_at(self) -> float | None:
+        """When the first audio was sent; None if there was none yet."""
+        return self._runs.first
+
     # What the handler does.
 
     def play(self, audio: Wire) -> int:

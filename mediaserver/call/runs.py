@@ -20,7 +20,7 @@ class Runs:
 
     """
 
-    __slots__ = ("_begun", "_bps", "_flowing", "position", "start")
+    __slots__ = ("_begun", "_bps", "_flowing", "first", "position", "start")
 
     def __init__(self, bytes_per_second: int) -> None:
         self._bps = bytes_per_second
@@ -28,6 +28,8 @@ class Runs:
         """When the latest run began."""
         self.position = 0
         """Where the latest run began, or was stopped."""
+        self.first: float | None = None
+        """When the first run began; None before that."""
         # Whether running dry is a gap in the audio, rather than its end.
         self._flowing = False
         self._begun: list[tuple[int, float]] = []
@@ -39,6 +41,8 @@ class Runs:
             When the run before it ran dry; None if it was stopped, or this is the first one.
 
         """
+        if self.first is None:
+            self.first = now
         ran_dry = self.time_of(position) if self._flowing else None
         self._flowing = True
         self.start, self.position = now, position

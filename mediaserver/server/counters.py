@@ -7,6 +7,7 @@ from collections.abc import Sized
 
 from mediaserver.server.ended_calls import EndedCalls
 from mediaserver.server.handler_labels import HandlerLabels
+from mediaserver.server.peaks import Peaks
 
 
 class ServerCounters:
@@ -57,6 +58,8 @@ class ServerCounters:
         """Latest measured delay of the event loop, in seconds."""
         self.loop_lag_max = 0.0
         """Longest measured delay of the event loop, in seconds."""
+        self.lag_peaks = Peaks()
+        """Delays of the event loop, by the time of `Runtime.clock`, in seconds."""
         self.loop_blocks = 0
         """Number of times that the event loop was reported as blocked."""
 

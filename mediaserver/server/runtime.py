@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
 from typing import Literal, Protocol, TypeAlias
 
@@ -43,6 +43,7 @@ from mediaserver.server.sweep import Sweep, Swept
 from mediaserver.server.trust.verification import SignatureCheck
 from mediaserver.settings import Settings
 from mediaserver.stream import CallControl
+from mediaserver.telemetry.metrics import RecordFigures
 
 
 log = structlog.get_logger("mediaserver.calls")
@@ -81,7 +82,7 @@ class RunningCall(Swept, ObservedCall, Protocol):
 
         """
 
-    def closed_because(self, reason: str) -> AbstractContextManager[None]:
+    def closed_because(self, reason: str) -> contextlib.AbstractContextManager[None]:
         """Give this as the reason if the stream is closed within the block by its `Stream`."""
 
     async def finished(self) -> None:
@@ -199,6 +200,8 @@ class Runtime:
         """Called with every accepted webhook, after the server has acted on it."""
         self.observers = CallObservers()
         """Listen to what becomes of calls."""
+        self.record_figures: RecordFigures | None = None
+        """What is counted of call records, if there are any."""
         self.screens: list[Callable[[Route, AnswerRequest], bool]] = []
         """Each tells whether a call may be streamed to a route; the call ends if one says no."""
         self.draining = False
@@ -206,7 +209,7 @@ class Runtime:
         self.started = asyncio.Event()
         """Cleared while connections come in, but the handlers' lifespans are still opening."""
         self.started.set()
-        self._stack = AsyncExitStack()
+        self._stack = contextlib.AsyncExitStack()
 
     async def startup(self) -> None:
         """Open the handlers' lifespans and start the shared timers, in the calls' event loop."""
@@ -217,10 +220,12 @@ class Runtime:
         if self._coalesces:
             interval = self.settings.coalesce_seconds
             self.coalescing = Coalescing(loop, self.calls, interval=interval, clock=self.clock)
-        async with AsyncExitStack() as stack:
+        async with contextlib.AsyncExitStack() as stack:
             if self._controls_by_account:
                 client = await stack.enter_async_context(connect(self.settings))
                 self.call_control = RestCallControl(client)
+            if self.settings.records is not None:
+                await stack.enter_async_context(self._recorded())
             await stack.enter_async_context(self.routes.lifespan())
             if self.fleet is not None:
                 await stack.enter_async_context(self.fleet.joined())
@@ -240,6 +245,22 @@ class Runtime:
             # From here on `shutdown` closes it; a failure before this point has closed it already.
             self._stack = stack.pop_all()
         self.ready = True
+
+    @contextlib.asynccontextmanager
+    async def _recorded(self) -> AsyncIterator[None]:
+        """Record calls within the block."""
+        # Servers without records need not import them.
+        from mediaserver.records.call_records import CallRecords
+        from mediaserver.server.recorded_calls import RecordedCalls
+
+        records = CallRecords(self.settings, self.process, clock=self.wall_clock)
+        self.record_figures = records.figures
+        async with records.running():
+            observer = RecordedCalls(
+                records, self.counters, clock=self.clock, wall_clock=self.wall_clock
+            )
+            self.observers.add(observer)
+            yield
 
     async def shutdown(self, *, waits: bool = True) -> None:
         """Close what `startup` opened. All calls should have ended.

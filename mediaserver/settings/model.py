@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import secrets
+from base64 import b64decode
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -53,13 +55,16 @@ from mediaserver.settings.values import (
     read_networks,
     read_node,
     read_node_address,
+    read_records,
     read_redirect,
     read_stream_format,
     read_tokens,
     read_web_url,
+    read_webhook_url,
     runtime_folder,
     split_address,
     split_list,
+    state_folder,
 )
 
 
@@ -556,6 +561,55 @@ class Settings(BaseSettings):
         " calls that it has prepared are relayed there.",
     )
 
+    # Records of calls
+
+    records: Annotated[SecretStr | None, BeforeValidator(read_records)] = _in(
+        "Call records",
+        None,
+        "Where calls are recorded: on (SQLite, calls.db in STATE_DIRECTORY, or in mediaserver below"
+        " XDG_STATE_HOME or ~/.local/state), the path of a SQLite file, or"
+        " postgresql://USER:PASSWORD@HOST/DATABASE. Needs the extra `records`. Off by default."
+        " Prefer the environment to a flag.",
+    )
+    records_numbers: Literal["whole", "last4", "hash"] = _in(
+        "Call records",
+        "whole",
+        "How phone numbers are recorded: as Plivo writes them, as their last four digits, or as a"
+        " hash with the key `secret`, by which the calls of a number can be found.",
+    )
+    records_transcripts: bool = _in(
+        "Call records",
+        False,
+        "Record the words of conversations: what was understood, and what the caller has heard.",
+    )
+    records_days: Annotated[_Seconds | None, _Switchable] = _in(
+        "Call records", 90.0, "Days after which the record of a call is deleted; off to keep all."
+    )
+    records_journal: Path | None = _in(
+        "Call records",
+        None,
+        "Folder on the local disk for records that are not in the database yet. By default it is"
+        " beside calls.db in the folder of `records` on, with the hash of the database's name.",
+    )
+    records_journal_megabytes: int = _in(
+        "Call records",
+        256,
+        "What the journals of the machine may take of the disk while the database is away: about"
+        " 1 KB for a call and 0.3 for a turn. Beyond that, records are lost.",
+        ge=1,
+    )
+    records_webhook: Annotated[str | None, BeforeValidator(read_webhook_url)] = _in(
+        "Call records",
+        None,
+        "URL that is told of each call that has ended, by a signed POST with its record.",
+    )
+    records_webhook_secret: SecretStr | None = _in(
+        "Call records",
+        None,
+        "Secret that signs those requests: whsec_ and base64, or any text of at least 16"
+        " characters. Prefer the environment to a flag.",
+    )
+
     # Logs
 
     log_level: Literal["debug", "info", "warning", "error", "critical"] = _in(
@@ -637,6 +691,33 @@ class Settings(BaseSettings):
     def _can_trace(cls, value: bool) -> bool:
         if value and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
             raise ValueError("needs OpenTelemetry: pip install 'mediaserver[otel]'")
+        return value
+
+    @field_validator("records")
+    @classmethod
+    def _can_be_recorded(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        needed = ["sqlalchemy", "alembic"]
+        if value.get_secret_value().startswith("postgresql"):
+            needed.append("psycopg")
+        missing = [name for name in needed if find_spec(name) is None]
+        if missing:
+            raise ValueError(f"needs the package {missing[0]}: pip install 'mediaserver[records]'")
+        return value
+
+    @field_validator("records_webhook_secret")
+    @classmethod
+    def _signs(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            text = value.get_secret_value()
+            if len(text) < 16:
+                raise ValueError("must have at least 16 characters")
+            if text.startswith("whsec_"):
+                try:
+                    b64decode(text.removeprefix("whsec_"), validate=True)
+                except ValueError:
+                    raise ValueError("what follows whsec_ must be base64") from None
         return value
 
     @field_validator("redis_prefix")
@@ -759,6 +840,23 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _records_agree(self) -> Self:
+        if self.records_webhook is not None:
+            if self.records is None:
+                raise ValueError(
+                    "records_webhook is set, but records is not: webhooks are sent from there"
+                )
+            if self.records_webhook_secret is None:
+                raise ValueError(
+                    "records_webhook is set, but MEDIASERVER_RECORDS_WEBHOOK_SECRET is not"
+                )
+        if self.records is not None and self.records_numbers == "hash" and self.secret_is_random:
+            raise ValueError(
+                "records_numbers is hash, but secret is not set: MEDIASERVER_SECRET keys the hash"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _can_be_streamed(self) -> Self:
         self.stream_options.check()
         if self.resume_calls and not self.keep_call_alive:
@@ -817,6 +915,19 @@ class Settings(BaseSettings):
         if self.admin in ("auto", "off"):
             return None
         return Path(self.admin) if "/" in self.admin else split_address(self.admin)
+
+    @property
+    def records_url(self) -> str | None:
+        """The database of call records, as a URL for SQLAlchemy; None if calls are not recorded."""
+        return None if self.records is None else self.records.get_secret_value()
+
+    @property
+    def records_folder(self) -> Path:
+        """The folder for the journals of call records: one for each database."""
+        if self.records_journal is not None:
+            return self.records_journal
+        name = (self.records_url or "").partition("://")[2].rpartition("@")[2]
+        return state_folder() / f"call-journals-{sha256(name.encode()).hexdigest()[:8]}"
 
     @property
     def route_limits(self) -> dict[str, int]:

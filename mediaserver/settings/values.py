@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+
 from audiocodecs import AudioFormat
 from mediaserver.protocol import PLIVO_FORMATS
 
@@ -165,6 +167,52 @@ def read_node(value: Any) -> str | None:
     if value is None or re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}", str(value)):
         return None if value is None else str(value)
     raise ValueError("must be a name such as node1, of at most 32 letters, digits and . _ -")
+
+
+def read_records(value: Any) -> str | None:
+    """Read where calls are recorded, and return it as a URL for SQLAlchemy."""
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if isinstance(value, bool):
+        value = "on" if value else "off"
+    text = str(off_is_none(value) or "").strip()
+    if not text:
+        return None
+    if text.lower() == "on":
+        return f"sqlite:///{state_folder() / 'calls.db'}"
+    if "://" not in text:
+        return f"sqlite:///{Path(text).absolute()}"
+    scheme, _, rest = text.partition("://")
+    if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
+        return f"sqlite:///{Path(rest[1:]).absolute()}"
+    if scheme in ("postgresql", "postgres", "postgresql+psycopg") and rest:
+        return f"postgresql+psycopg://{rest}"
+    raise ValueError(
+        "must be on, the path of a SQLite file, sqlite:///PATH, or"
+        " postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+    )
+
+
+def read_webhook_url(value: Any) -> str | None:
+    """Read the URL of a webhook."""
+    value = off_is_none(value)
+    if value is None:
+        return None
+    parts = urlsplit(str(value))
+    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", str(value)):
+        raise ValueError("must be an http:// or https:// URL")
+    if parts.username or parts.fragment:
+        raise ValueError("must have no user name and no fragment")
+    return str(value)
+
+
+def state_folder() -> Path:
+    """Return the folder for what is kept: systemd's, or this user's."""
+    given = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    if given:
+        return Path(given)
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base, "mediaserver")
 
 
 def split_address(address: str) -> tuple[str, int]:

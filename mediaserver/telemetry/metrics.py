@@ -152,6 +152,22 @@ class FleetFigures(Protocol):
         """Whether Redis answers."""
 
 
+class RecordFigures(Protocol):
+    """The counters of call records."""
+
+    stored: int
+    unstorable: int
+    lost_calls: int
+    database_away: bool
+    failing: bool
+    dropped: Counter[str]
+    webhooks: Counter[str]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that wait on the disk for the database."""
+
+
 class CountedFleet(Protocol):
     """A fleet whose counters can be read."""
 
@@ -168,6 +184,10 @@ class Source(Protocol):
     @property
     def fleet(self) -> CountedFleet | None:
         """The fleet that the server belongs to, if any."""
+
+    @property
+    def record_figures(self) -> RecordFigures | None:
+        """The counters of call records, if there are any."""
 
     @property
     def counters(self) -> Figures:
@@ -314,6 +334,8 @@ class ServerCollector:
         yield _counter("log_lines_dropped", "Log lines that nobody read in time.", dropped_lines())
         if source.fleet is not None:
             yield from _fleet(source.fleet.figures)
+        if source.record_figures is not None:
+            yield from _records(source.record_figures)
         live = GaugeMetricFamily(
             "mediaserver_handler_calls_active",
             "Calls that are connected, by handler.",
@@ -354,6 +376,39 @@ def _fleet(figures: FleetFigures) -> Iterator[Metric]:
         "fleet_undelivered",
         "Requests and webhooks that another process did not get.",
         figures.undelivered,
+    )
+
+
+def _records(figures: RecordFigures) -> Iterator[Metric]:
+    up = not figures.database_away
+    yield _gauge("records_database_up", "1 while the database of call records answers.", int(up))
+    yield _gauge(
+        "records_journal_up", "1 while the disk takes call records.", int(not figures.failing)
+    )
+    yield _gauge(
+        "records_journal_bytes",
+        "Bytes that the journals of call records take on the disk.",
+        figures.bytes,
+    )
+    yield _counter("records_stored", "Events of calls that are in the database.", figures.stored)
+    yield _counter(
+        "records_unstorable",
+        "Events of calls that were left out, because the database refuses them.",
+        figures.unstorable,
+    )
+    yield _by(
+        "records_dropped", "Events of calls that were lost, by cause.", "cause", figures.dropped
+    )
+    yield _counter(
+        "records_calls_lost",
+        "Calls whose process had died, and which this one has ended in the records.",
+        figures.lost_calls,
+    )
+    yield _by(
+        "records_webhooks",
+        "Webhooks about calls that have ended, by outcome.",
+        "outcome",
+        figures.webhooks,
     )
 
 

@@ -261,3 +261,47 @@ def test_calls_that_do_not_wait_for_their_stream_cannot_be_resumed() -> None:
     given = {"resume_calls": "1", "keep_call_alive": "false", "on_end": "https://example.com/x"}
     (problem,) = problems(given)
     assert "resume_calls is set, but keep_call_alive is off" in problem
+
+
+def test_calls_are_recorded_where_the_setting_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().records_url is None
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/mediaserver")
+    settings = load_settings({"records": "on"})
+    assert settings.records_url == "sqlite:////var/lib/mediaserver/calls.db"
+    assert settings.records_folder.parent == Path("/var/lib/mediaserver")
+    settings = load_settings({"records": "on", "records_journal": "/var/spool/calls"})
+    assert settings.records_folder == Path("/var/spool/calls")
+
+
+def test_each_database_has_a_journal_of_its_own_whatever_the_password() -> None:
+    folders = [
+        load_settings({"records": f"postgresql://me:{password}@{host}/calls"}).records_folder
+        for password, host in (("old", "db1"), ("new", "db1"), ("old", "db2"))
+    ]
+    assert folders[0] == folders[1] != folders[2]
+
+
+def test_a_package_that_records_need_and_that_is_missing_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        "mediaserver.settings.model.find_spec", lambda name: None if name == "psycopg" else 1
+    )
+    assert "needs the package psycopg" in problems({"records": "postgresql://db/calls"})[0]
+    assert load_settings({"records": "on"}).records is not None
+
+
+def test_a_webhook_needs_records_and_a_secret() -> None:
+    url = "https://crm.example.com/calls"
+    assert "but records is not" in problems({"records_webhook": url})[0]
+    flags = {"records": "on", "records_webhook": url}
+    assert "MEDIASERVER_RECORDS_WEBHOOK_SECRET is not" in problems(flags)[0]
+    for secret, text in (("short", "at least 16"), ("whsec_" + "?" * 16, "base64")):
+        assert text in problems({**flags, "records_webhook_secret": secret})[0]
+    assert load_settings({**flags, "records_webhook_secret": "s" * 16}).records_webhook == url
+
+
+def test_a_hash_of_numbers_needs_a_key() -> None:
+    flags = {"records": "on", "records_numbers": "hash"}
+    assert "MEDIASERVER_SECRET keys the hash" in problems(flags)[0]
+    assert load_settings({**flags, "secret": "s" * 16}).records_numbers == "hash"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from audiocodecs import L16_16K
 from mediaserver.settings import (
@@ -19,8 +20,11 @@ from mediaserver.settings.values import (
     read_admin,
     read_metrics,
     read_node_address,
+    read_records,
+    read_webhook_url,
     runtime_folder,
     split_address,
+    state_folder,
 )
 
 
@@ -215,3 +219,55 @@ def test_the_address_of_a_node_has_a_scheme(text: str, address: str | None) -> N
 def test_the_address_of_a_node_has_a_host_and_a_port_and_no_more(text: str) -> None:
     with pytest.raises(ValueError, match="must be such as"):
         read_node_address(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "url"),
+    [
+        ("postgresql://me:x@db/calls", "postgresql+psycopg://me:x@db/calls"),
+        (
+            "postgres://db:5433/calls?sslmode=require",
+            "postgresql+psycopg://db:5433/calls?sslmode=require",
+        ),
+        ("postgresql+psycopg://db/calls", "postgresql+psycopg://db/calls"),
+        ("/var/lib/calls.db", "sqlite:////var/lib/calls.db"),
+        ("sqlite:////var/lib/calls.db", "sqlite:////var/lib/calls.db"),
+        (SecretStr("/var/lib/calls.db"), "sqlite:////var/lib/calls.db"),
+        ("off", None),
+        (False, None),
+        ("", None),
+    ],
+)
+def test_records_are_a_file_or_a_database(value: Any, url: str | None) -> None:
+    assert read_records(value) == url
+
+
+def test_a_file_of_records_is_found_from_any_folder(tmp_path: Path) -> None:
+    assert read_records("calls.db") == f"sqlite:///{tmp_path}/calls.db"
+    assert read_records("sqlite:///calls.db") == f"sqlite:///{tmp_path}/calls.db"
+
+
+@pytest.mark.parametrize("value", ["mysql://db/calls", "sqlite://", "postgresql://"])
+def test_another_database_of_records_is_refused(value: str) -> None:
+    with pytest.raises(ValueError, match="must be on, the path of a SQLite file"):
+        read_records(value)
+
+
+def test_what_is_kept_has_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", "/home/me/state")
+    assert state_folder() == Path("/home/me/state/mediaserver")
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert state_folder() == Path("/home/me/.local/state/mediaserver")
+    assert read_records(True) == "sqlite:////home/me/.local/state/mediaserver/calls.db"
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/mediaserver:/other")
+    assert state_folder() == Path("/var/lib/mediaserver")
+
+
+def test_the_url_of_a_webhook_may_have_a_query() -> None:
+    assert read_webhook_url("https://h/calls?a=1") == "https://h/calls?a=1"
+    assert read_webhook_url("off") is None
+    for bad in ("h/calls", "ftp://h", "https://h/a b", "https://me:x@h", "https://h#x"):
+        with pytest.raises(ValueError, match="must"):
+            read_webhook_url(bad)

@@ -7,6 +7,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from mediaserver.call import StreamCounters
+from mediaserver.records.shipping_thread import ShippedFigures
 from mediaserver.server.counters import ServerCounters
 from mediaserver.settings import Settings
 from mediaserver.telemetry.metrics import collected, crew_metrics, exposition_of
@@ -16,6 +17,8 @@ def full_exposition() -> bytes:
     """Return every metric as it is scraped, each with one sample at least."""
     totals = StreamCounters()
     totals.turns.failures["x"] = 1
+    record_figures = ShippedFigures()
+    record_figures.dropped = record_figures.webhooks = Counter(x=1)
     source: Any = SimpleNamespace(
         counters=ServerCounters(()),
         settings=Settings(),
@@ -32,6 +35,7 @@ def full_exposition() -> bytes:
                 undelivered=0,
             )
         ),
+        record_figures=record_figures,
         totals_by_handler=lambda: {"x": totals},
         live_by_handler=lambda: {"x": 0},
     )

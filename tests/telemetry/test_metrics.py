@@ -46,6 +46,7 @@ def source(totals: StreamCounters | None = None, **figures: Any) -> SimpleNamesp
         settings=SimpleNamespace(max_calls=200),
         draining=True,
         fleet=None,
+        record_figures=None,
         totals_by_handler=lambda: {"Echo": totals or StreamCounters()},
         live_by_handler=lambda: {"Echo": 2},
     )

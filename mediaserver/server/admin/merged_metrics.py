@@ -35,6 +35,9 @@ GAUGES: Final[Mapping[str, GaugeRule]] = {
     "mediaserver_loop_lag_seconds": "worker",
     "mediaserver_redis_up": "min",
     "mediaserver_overloaded": "worker",
+    "mediaserver_records_database_up": "min",
+    "mediaserver_records_journal_bytes": "max",
+    "mediaserver_records_journal_up": "min",
     "mediaserver_workers": "sum",
 }
 """How each gauge is merged; those that are not named are shown for each worker."""

@@ -17,6 +17,8 @@ from typing import Final, Protocol
 
 import structlog
 
+from mediaserver.server.peaks import Peaks
+
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +34,7 @@ class LoopFigures(Protocol):
     loop_lag: float
     loop_lag_max: float
     loop_blocks: int
+    lag_peaks: Peaks
 
 
 class Watchdog:
@@ -109,6 +112,7 @@ class Watchdog:
         lag = max(0.0, now - self._beaten - BEAT_INTERVAL)
         self._figures.loop_lag = lag
         self._figures.loop_lag_max = max(lag, self._figures.loop_lag_max)
+        self._figures.lag_peaks.add(now, lag)
         self._beaten = now
         self._reported = False
         assert self._loop is not None

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from mediaserver.call import StreamCounters
+from mediaserver.records.shipping_thread import ShippedFigures
 from mediaserver.server.admin.merged_metrics import (
     GAUGES,
     MergedMetrics,
@@ -26,6 +27,7 @@ class Worker:
         self.settings = Settings(max_calls=50)
         self.draining = draining
         self.fleet = None
+        self.record_figures = ShippedFigures()
         self.totals = StreamCounters()
 
     def totals_by_handler(self) -> dict[str, StreamCounters]:

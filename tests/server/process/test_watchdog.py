@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from mediaserver.server.peaks import Peaks
 from mediaserver.server.process.watchdog import BEAT_INTERVAL, Watchdog
 
 
@@ -12,6 +13,7 @@ class Figures:
     loop_lag = 0.0
     loop_lag_max = 0.0
     loop_blocks = 0
+    lag_peaks = Peaks()
 
 
 class Clock:

@@ -1,0 +1,176 @@
+"""Writes events to the journal, in a thread, so that no call waits for a disk."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from mediaserver.records.events import RecordEvent, encode_events
+from mediaserver.records.journal import Journal
+
+
+log = structlog.get_logger(__name__)
+
+WRITE_SECONDS: Final = 0.1
+"""Seconds for which events are gathered before they are written: fewer turns of the thread."""
+
+_BEAT_SECONDS: Final = 1.0
+"""Seconds between two signs of life, and at most between two times that the disk is synced."""
+
+_MOST_EVENTS: Final = 20_000
+"""Events that wait in memory while the disk takes none."""
+
+
+class JournalFigures:
+    """What the journal counts."""
+
+    def __init__(self) -> None:
+        self.dropped: Counter[str] = Counter()
+        """Events that were lost, by what was full: ``disk`` or ``journal``."""
+        self.written = 0
+        """Bytes that were written to the journal."""
+        self.deleted = 0
+        """Bytes of it that were deleted again, since they are in the database."""
+        self.others = 0
+        """Bytes of the other journals of this machine, as they were counted last."""
+        self.failing = False
+        """Whether the disk takes nothing."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that all journals of this machine take on the disk."""
+        return self.written - self.deleted + self.others
+
+
+class JournalWriter:
+    """Takes events from the event loop and writes them.
+
+    Args:
+        journal: where to.
+        figures: counts what was lost.
+        most_bytes: what all journals of the machine may take on the disk.
+        written: called when there is something new to read.
+
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        figures: JournalFigures,
+        *,
+        most_bytes: int,
+        written: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._journal = journal
+        self._figures = figures
+        self._most_bytes = most_bytes
+        self._written = written
+        self._events: deque[RecordEvent] = deque()
+        # What the disk has not taken yet: the rest of whole lines.
+        self._rest = b""
+        self._unsynced = False
+        self._synced = 0.0
+        self._told_full = False
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="call records: journal", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def put(self, event: RecordEvent) -> None:
+        """Take an event; costs a microsecond."""
+        if len(self._events) >= _MOST_EVENTS:
+            self._figures.dropped["disk"] += 1
+            return
+        self._events.append(event)
+        if not self._wake.is_set():
+            self._wake.set()
+
+    def close(self, seconds: float) -> bool:
+        """Write what is left, end the thread, and tell whether it has ended in time."""
+        self._closing.set()
+        self._wake.set()
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def step(self) -> None:
+        """Write all that waits, as far as the disk takes it."""
+        journal, figures = self._journal, self._figures
+        try:
+            while self._rest or self._events:
+                if not self._rest:
+                    journal.roll()
+                    self._rest = self._next_lines()
+                    if not self._rest:
+                        break
+                taken = journal.append(self._rest)
+                figures.written += taken
+                self._rest = self._rest[taken:]
+                self._unsynced = True
+            if not self._rest:
+                journal.roll()
+            now = time.monotonic()
+            if self._unsynced and now - self._synced >= _BEAT_SECONDS:
+                self._synced = now
+                journal.sync()
+                self._unsynced = False
+            journal.beat()
+        except OSError as error:
+            self._tell_failing(error)
+        else:
+            if figures.failing:
+                figures.failing = False
+                log.info("the journal of call records is written again")
+            self._written()
+
+    def _next_lines(self) -> bytes:
+        count = min(len(self._events), 1_000)
+        events = [self._events.popleft() for _ in range(count)]
+        if self._figures.bytes < self._most_bytes:
+            self._told_full = False
+            return encode_events(events)
+        self._figures.dropped["journal"] += count
+        if not self._told_full:
+            self._told_full = True
+            log.error(
+                "the journal of call records is full, and records are lost",
+                bytes=self._figures.bytes,
+                folder=str(self._journal.path.parent),
+                hint="is the database away? --records-journal-megabytes allows more",
+            )
+        return b""
+
+    def _tell_failing(self, error: OSError) -> None:
+        if not self._figures.failing:
+            self._figures.failing = True
+            log.error(
+                "the journal of call records cannot be written",
+                reason=error.strerror or os.strerror(error.errno or 0),
+                folder=str(self._journal.path.parent),
+                hint="records are kept in memory meanwhile, as far as they fit",
+            )
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._wake.wait(_BEAT_SECONDS)
+            if self._events:
+                self._closing.wait(WRITE_SECONDS)
+            self._wake.clear()
+            self._step_safely()
+        self._synced = 0.0
+        self._step_safely()
+
+    def _step_safely(self) -> None:
+        try:
+            self.step()
+        except Exception:
+            # Whatever it is, the next events must not be lost with these.
+            log.exception("call records could not be written to the journal")

@@ -1,0 +1,136 @@
+"""One call, as it is recorded: what it tells becomes events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from mediaserver.call import StreamCounters, Turn
+from mediaserver.call.turn import STAGES
+from mediaserver.records.events import CallBegan, CallOver, RecordEvent, TurnTaken
+from mediaserver.records.redaction import storable
+
+
+LONGEST_TEXT: Final = 500
+"""Characters of a reason, a path or an error in a record."""
+
+_LONGEST_WORDS: Final = 20_000
+"""Characters of what was said in one turn."""
+
+_BEGAN: Final = CallBegan.__struct_fields__
+
+
+class RecordedCall:
+    """Records one call.
+
+    Args:
+        began: what is known of it at its start.
+        tell: takes each event; must return at once.
+        transcripts: whether the words of turns are recorded.
+
+    """
+
+    __slots__ = ("_began", "_failed", "_positions", "_slowest", "_tell", "_transcripts")
+
+    def __init__(
+        self,
+        began: CallBegan,
+        tell: Callable[[RecordEvent], object],
+        *,
+        transcripts: bool = False,
+    ) -> None:
+        self._began = began
+        self._tell = tell
+        self._transcripts = transcripts
+        self._positions = 0
+        self._failed = 0
+        self._slowest: float | None = None
+
+    @property
+    def id(self) -> str:
+        """Names the record."""
+        return self._began.id
+
+    def begin(self) -> None:
+        """Tell that its stream has begun."""
+        self._tell(self._began)
+
+    def turn(self, turn: Turn, at: float) -> None:
+        """Tell of a turn.
+
+        Args:
+            turn: what its agent has reported.
+            at: seconds since the epoch.
+
+        """
+        heard = turn.audio_heard
+        if heard is not None and turn.number:
+            self._slowest = max(heard, self._slowest or 0.0)
+        self._failed += turn.error is not None
+        usage, spoken = turn.usage, self._transcripts
+        self._tell(
+            TurnTaken(
+                id=self._began.id,
+                position=self._positions,
+                at=at,
+                number=turn.number,
+                interrupted=turn.interrupted,
+                error=None if turn.error is None else storable(turn.error, LONGEST_TEXT),
+                **{stage: _rounded(getattr(turn, stage)) for stage in STAGES},
+                tokens_in=usage.tokens_in,
+                tokens_out=usage.tokens_out,
+                tokens_cached=usage.tokens_cached,
+                characters=usage.characters,
+                speech_seconds=round(usage.speech_seconds, 3),
+                caller_words=len(turn.caller.split()),
+                heard_words=len(turn.agent.split()),
+                caller=storable(turn.caller, _LONGEST_WORDS) if spoken else None,
+                agent=storable(turn.agent, _LONGEST_WORDS) if spoken else None,
+            )
+        )
+        self._positions += 1
+
+    def over(
+        self,
+        *,
+        at: float,
+        seconds: float,
+        cause: str,
+        reason: str,
+        error: BaseException | None,
+        stream_id: str | None,
+        counters: StreamCounters,
+        loop_lag: float,
+        first_audio: float | None,
+        recording: Path | None,
+    ) -> None:
+        """Tell that the call is over, and all that was counted of it."""
+        began = self._began
+        event = CallOver(
+            **{name: getattr(began, name) for name in _BEGAN},
+            ended_at=at,
+            seconds=round(seconds, 3),
+            cause=cause,
+            reason=storable(reason, LONGEST_TEXT),
+            error=None if error is None else type(error).__qualname__,
+            counts={name: round(count, 3) for name, count in counters.as_dict().items() if count},
+            loop_lag=round(loop_lag, 4),
+            first_audio=_rounded(first_audio),
+            slowest_answer=_rounded(self._slowest),
+            recording=None if recording is None else storable(str(recording), LONGEST_TEXT),
+        )
+        if stream_id is not None:
+            event.stream_id = stream_id
+        if self._positions:
+            turns = counters.turns
+            event.turns, event.turns_interrupted = turns.turns, turns.interrupted
+            event.turns_failed = self._failed
+            event.barge_ins = turns.barge_ins["confirmed"]
+            event.false_barge_ins = turns.barge_ins["false"]
+            event.usage = {unit: round(used, 3) for unit, used in turns.usage.items() if used}
+        self._tell(event)
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)

@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+import mediaserver.records
+from mediaserver.records.database import RecordsDatabase
+from mediaserver.records.migrating import HEAD, VERSION_TABLE
+from mediaserver.records.tables import METADATA
+
+
+def test_the_migrations_make_the_tables(database: RecordsDatabase) -> None:
+    with database.reading() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        assert compare_metadata(context, METADATA) == []
+        assert context.get_current_revision() == HEAD
+
+
+def test_the_newest_version_is_named() -> None:
+    folder = Path(mediaserver.records.__file__).parent / "migrations"
+    config = Config()
+    config.set_main_option("script_location", str(folder))
+    config.set_main_option("path_separator", "os")
+    assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
+
+
+def test_a_database_of_the_newest_version_is_left_alone(
+    sqlite_database: RecordsDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    sqlite_database.prepare()
+    assert "migrated" not in caplog.text
+
+
+def test_a_database_of_a_newer_version_goes_on_being_written(
+    sqlite_database: RecordsDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    with sqlite_database.transaction() as connection:
+        connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
+    sqlite_database.prepare()
+    assert "is of another version of mediaserver" in caplog.text
+    with sqlite_database.reading() as connection:
+        found = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()
+    assert found == "9999"
