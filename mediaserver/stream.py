@@ -636,6 +636,14 @@ class Stream:
         """
         self._session.report_turn(turn)
 
+    def decided(self, what: str, /, **details: object) -> None:
+        """Tell whoever follows the call what the handler decided; ``words`` are what was said.
+
+        It costs nothing while nobody follows.
+        """
+        if self._session.follower is not None:
+            self._session.follower.decided(what, **details)
+
     def count_barge_in(self, confirmed: bool) -> None:
         """Count that the caller seemed to interrupt; `confirmed` says whether they really did."""
         self.counters.turns.count_barge_in(confirmed)

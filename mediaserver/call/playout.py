@@ -593,7 +593,7 @@ class Playout:
 
     def _send_audio(self, piece: Wire, size: int) -> None:
         if self.tap is not None:
-            self.tap.sent(piece, self._tapped_at(self.sent))
+            self.tap.sent(piece, self.heard_at(self.sent))
         self.sent += size
         retained = self._retained
         retained.append(piece)
@@ -629,12 +629,13 @@ class Playout:
 
     # The tap.
 
-    def _tapped_at(self, position: int) -> float:
+    def heard_at(self, position: int) -> float:
+        """Return when the caller hears a position that is being sent, in the times of a `Tap`."""
         return self._runs.time_of(position) + self._tap_offset
 
     def _tell_cut(self, heard: int) -> None:
         if self.tap is not None and heard < self.sent:
-            self.tap.cut(self._tapped_at(heard))
+            self.tap.cut(self.heard_at(heard))
 
     # Taking back.
 

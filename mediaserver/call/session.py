@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 from audiocodecs import AudioFormat
 from mediaserver.call.budget import Budget
 from mediaserver.call.counters import StreamCounters
 from mediaserver.call.events import Checkpoint, Interrupt, Reconnected, StreamStatus
+from mediaserver.call.follower import STREAM_ENDED, CallFollower
 from mediaserver.call.frame import Frame
 from mediaserver.call.inbox import Inbox
 from mediaserver.call.notices import Notices
 from mediaserver.call.playout import Clock, Playout
 from mediaserver.call.settings import CallSettings
-from mediaserver.call.turn import Turn
+from mediaserver.call.turn import STAGES, Turn
 from mediaserver.protocol import (
     ClearedAudio,
     Dtmf,
@@ -116,6 +117,7 @@ class Session:
         "counters",
         "end_reason",
         "ended",
+        "follower",
         "last_outbound",
         "last_payload",
         "malformed",
@@ -140,6 +142,8 @@ class Session:
         """The caller's newest audio, in which the server looks for speech now and then."""
         self.last_outbound = b""
         """The newest audio of the outbound track, for a stream that has this track."""
+        self.follower: CallFollower | None = None
+        """Who follows the call, if anybody does."""
         self.malformed = ""
         """Why the newest malformed message could not be read."""
         self.budget = Budget(
@@ -178,6 +182,8 @@ class Session:
         counters.bytes_in += len(message)
         if self.ended:
             return
+        if self.follower is not None:
+            self.follower.received(message)
         try:
             event = decode_audio(message, max_size=self._max_size)
         except ProtocolError as error:
@@ -342,6 +348,8 @@ class Session:
         self.turns.append(turn)
         if self._shell is not None:
             self._shell.reported(turn)
+        if self.follower is not None:
+            self.follower.decided("turn", **_told(turn))
         self._mention(turn)
 
     def _mention(self, event: StreamStatus | Turn) -> None:
@@ -354,6 +362,9 @@ class Session:
     def _tell(self, event: Dtmf | StreamError | Checkpoint | Interrupt | Reconnected) -> None:
         if self.started is None:
             return
+        if self.follower is not None and isinstance(event, Checkpoint | Interrupt | Reconnected):
+            details = {field.name: getattr(event, field.name) for field in fields(event)}
+            self.follower.decided(type(event).__name__.lower(), **details)
         inbox = self.started.inbox
         inbox.put_control(event)
         if inbox.unread_control_events > self.settings.max_control_events:
@@ -444,6 +455,8 @@ class Session:
             self.started.playout.end()
             self.started.inbox.end()
         self._notices.end()
+        if self.follower is not None:
+            self.follower.decided(STREAM_ENDED, reason=reason)
 
     def detach(self) -> None:
         """Refer no more to the shell, which refers to this session: the call is over."""
@@ -452,3 +465,15 @@ class Session:
     def _report_checkpoint(self, name: str, played: bool) -> None:
         if not self.ended:
             self._tell(Checkpoint(name, played))
+
+
+def _told(turn: Turn) -> dict[str, object]:
+    """Return what a follower is told of a turn."""
+    stages = {stage: seconds for stage in STAGES if (seconds := getattr(turn, stage)) is not None}
+    return {
+        "number": turn.number,
+        **{stage: round(seconds, 3) for stage, seconds in stages.items()},
+        "interrupted": turn.interrupted,
+        "error": turn.error,
+        "words": [turn.caller, turn.agent],
+    }

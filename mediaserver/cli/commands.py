@@ -48,6 +48,11 @@ COMMANDS: Final[Mapping[str, ListedCommand]] = {
         "reload_command",
         "Bring new code, certificates and settings to a running server with workers.",
     ),
+    "trace": ListedCommand(
+        "tracing",
+        "trace_command",
+        "Follow a live call: what is received, sent and decided, until it ends.",
+    ),
     "call": ListedCommand(
         "calling",
         "call_command",

@@ -1,4 +1,4 @@
-"""``reload``: the command for a server that runs."""
+"""``reload``, and what commands for a server that runs share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from mediaserver.cli.application import fail
-from mediaserver.settings import SettingsError, load_settings
+from mediaserver.settings import Settings, SettingsError, load_settings
 
 
 _PATIENCE: Final = 3_600.0
@@ -16,23 +16,39 @@ _PATIENCE: Final = 3_600.0
 workers start, one after the other, may be known to it alone."""
 
 
+AdminOption = Annotated[
+    str | None,
+    typer.Option(help="The server's admin listener: path of a Unix socket, or HOST:PORT."),
+]
+PortOption = Annotated[
+    str | None,
+    typer.Option(metavar="N", help="The server's port, if its admin listener has no address."),
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        help="TOML file of the server; by default mediaserver.toml, if it exists.",
+    ),
+]
+
+
+def operated_settings(admin: str | None, port: str | None, config: Path | None) -> Settings:
+    """Return the settings of the server whose admin listener is meant, or exit."""
+    flags = {"admin": admin, "port": port}
+    try:
+        settings = load_settings(flags, config)
+        if not settings.workers:
+            # The server's flag may say so, which decides where it listens by default.
+            settings = load_settings({**flags, "workers": 1}, config)
+    except SettingsError as error:
+        fail(str(error), 2)
+    return settings
+
+
 def reload_command(
-    admin: Annotated[
-        str | None,
-        typer.Option(help="The server's admin listener: path of a Unix socket, or HOST:PORT."),
-    ] = None,
-    port: Annotated[
-        str | None,
-        typer.Option(metavar="N", help="The server's port, if its admin listener has no address."),
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config",
-            "-c",
-            help="TOML file of the server; by default mediaserver.toml, if it exists.",
-        ),
-    ] = None,
+    admin: AdminOption = None, port: PortOption = None, config: ConfigOption = None
 ) -> None:
     """Bring new code, certificates and settings to a running server with workers.
 
@@ -42,14 +58,7 @@ def reload_command(
     """
     from mediaserver.server.admin.client import AdminClient, AdminClientError
 
-    flags = {"admin": admin, "port": port}
-    try:
-        settings = load_settings(flags, config)
-        if not settings.workers:
-            # The server's flag may say so, which decides where it listens by default.
-            settings = load_settings({**flags, "workers": 1}, config)
-    except SettingsError as error:
-        fail(str(error), 2)
+    settings = operated_settings(admin, port, config)
     try:
         with AdminClient.of(settings) as client:
             done = client.post("/reload", within=_PATIENCE)

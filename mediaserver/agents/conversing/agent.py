@@ -392,10 +392,12 @@ class Agent(Configured, Handler, ABC):
     # Turns.
 
     def _utterance_started(self, utterance: Utterance) -> None:
+        self.stream.decided("caller speaks", over_agent=utterance.over_agent)
         self.dialogue.speaks(utterance)
         self.start(self._follow(utterance), "hears")
 
     def _utterance_dropped(self, utterance: Utterance) -> None:
+        self.stream.decided("taken for noise")
         self.dialogue.go_on()
 
     async def _follow(self, utterance: Utterance) -> None:
@@ -415,6 +417,7 @@ class Agent(Configured, Handler, ABC):
             del self._followed[task]
             self.dialogue.understood(utterance)
         self._speech_seconds += utterance.seconds_transcribed
+        self.stream.decided("understood", dropped=utterance.dropped, words=text)
         wordless = text is not None and not words_of(text)
         if not wordless:
             self.dialogue.is_there()
@@ -475,6 +478,7 @@ class Agent(Configured, Handler, ABC):
 
     def _give_way(self) -> None:
         """Stop for the caller."""
+        self.stream.decided("gives way")
         self.stream.interrupt()
         self.dialogue.give_way()
 
@@ -513,6 +517,7 @@ class Agent(Configured, Handler, ABC):
             name = f"turn {reply.number}"
             reply.speech_seconds += self._speech_seconds
             self._speech_seconds = 0.0
+        self.stream.decided("reply begins", turn=reply.number)
         task = self.start(self._run_reply(reply), name)
         self._running[reply] = task
         if reply in self._waiting:
@@ -520,6 +525,7 @@ class Agent(Configured, Handler, ABC):
         task.add_done_callback(lambda _: self._running.pop(reply))
 
     def _cancel_reply(self, reply: Reply) -> None:
+        self.stream.decided("reply cancelled", turn=reply.number)
         self._running[reply].cancel()
 
     async def _run_reply(self, reply: Reply) -> None:
@@ -551,6 +557,7 @@ class Agent(Configured, Handler, ABC):
 
     def _barged_in(self, confirmed: bool) -> None:
         self.stream.count_barge_in(confirmed)
+        self.stream.decided("barge-in", confirmed=confirmed)
         if type(self).on_barge_in is not Agent.on_barge_in:
             self.start(self.on_barge_in(confirmed), "on_barge_in")
 
@@ -585,9 +592,11 @@ class Agent(Configured, Handler, ABC):
         """Use a tool as a step of `reply`, and return its result for the model."""
         step = reply.begin_step("tool", call.name, self.stream.clock())
         step.arguments = call.arguments
+        self.stream.decided("tool begins", tool=call.name, words=call.arguments)
         with step.running(self.stream.clock):
             result = await self.toolbox.use(call)
         step.result, step.error = result.text, result.error
+        self.stream.decided("tool ends", tool=call.name, error=result.error, words=result.text)
         return result
 
     def repeated(self, reply: Reply, calls: Sequence[ToolCall]) -> ToolCall | None:
@@ -669,6 +678,7 @@ class Agent(Configured, Handler, ABC):
 
     def _count_failure(self, error: ServiceError) -> None:
         self.stream.count_failure(error.service)
+        self.stream.decided("service failed", service=error.service, reason=error.reason)
         self._log_failure(error, **self._ids())
 
     def _log_failure(self, error: ServiceError, **ids: str) -> None:

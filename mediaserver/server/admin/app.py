@@ -3,6 +3,7 @@
 ==============================  ====================================================================
 ``GET /calls``                  live calls: ``number``, ``handler``, ``state``; ``limit``, ``after``
 ``GET /calls/{id}``             one of them, by the id of the call or of its stream
+``GET /calls/{id}/trace``       a line for each thing that happens in it, as it happens; ``audio``
 ``POST /calls/{id}/hangup``     end the call
 ``POST /calls/{id}/say``        ``{"text": …}``: have the handler say it
 ``POST /calls/{id}/clear``      take back the audio that the caller has not heard
@@ -43,8 +44,8 @@ from mediaserver.settings import Settings
 
 
 _ENDPOINTS: Final = (
-    "GET /calls, /calls/{id}, /workers, /nodes, /healthz, /readyz and /metrics, and"
-    " POST /calls/{id}/hangup, /say, /clear and /transfer, /nodes/{id}/drain and /reload"
+    "GET /calls, /calls/{id}, /calls/{id}/trace, /workers, /nodes, /healthz, /readyz and /metrics,"
+    " and POST /calls/{id}/hangup, /say, /clear and /transfer, /nodes/{id}/drain and /reload"
 )
 
 
@@ -67,6 +68,7 @@ def create_admin_app(
             *health.routes(metrics=settings.metrics != "off"),
             Route("/calls", operator.calls),
             Route("/calls/{id}", operator.call),
+            Route("/calls/{id}/trace", operator.trace),
             Route("/calls/{id}/{action}", operator.command, methods=["POST"]),
             Route("/workers", operator.workers),
             Route("/nodes", operator.nodes),

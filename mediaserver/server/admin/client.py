@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,10 +99,34 @@ class AdminClient:
         """
         return self._ask("POST", path, within, **({} if body is None else {"json": body}))
 
+    def lines(self, path: str, **query: str) -> Iterator[dict[str, Any]]:
+        """Yield the JSON objects that are sent line by line at a path, as they come.
+
+        Raises:
+            AdminClientError: they cannot be had, or the server has gone.
+
+        """
+        with self._failures(_SECONDS):
+            self._look_for_listener()
+            with self._client.stream("GET", path, params=query, timeout=_SECONDS) as response:
+                if not response.is_success:
+                    response.read()
+                    self._read(response)
+                for line in response.iter_lines():
+                    if line:
+                        yield json.loads(line)
+
     def _ask(self, method: str, path: str, within: float, **more: Any) -> Any:
-        try:
+        with self._failures(within):
             self._look_for_listener()
             response = self._client.request(method, path, timeout=within, **more)
+        return self._read(response)
+
+    @contextmanager
+    def _failures(self, within: float) -> Iterator[None]:
+        """Say what has failed within the block."""
+        try:
+            yield
         except (httpx.ConnectError, OSError) as error:
             raise AdminClientError(
                 f"no server can be reached at {self._at}: {error}; is it running, with this"
@@ -112,6 +139,9 @@ class AdminClient:
             ) from None
         except httpx.HTTPError as error:
             raise AdminClientError(f"the server at {self._at} did not answer: {error}") from None
+
+    def _read(self, response: httpx.Response) -> Any:
+        """Return the body of an answer, or raise what is wrong."""
         try:
             body = response.json()
         except ValueError:

@@ -38,13 +38,37 @@ known."""
 class CallCommand(msgspec.Struct, frozen=True, tag=True):
     """Something to do to one live call."""
 
-    action: Action
+    action: Action | Literal["trace"]
+    """``trace`` asks for the lines of the call's trace; the answer is in `Delivery.traced`."""
     call: str
     """The call's id, or that of its stream."""
     text: str = ""
     """What to say."""
     url: str = ""
     """Where to transfer the call: the URL of answer XML."""
+    after: int = -1
+    """The number of the first line wanted; -1 for those from now on."""
+    audio: bool = False
+    """Whether lines have the audio."""
+    process: str = ""
+    """The process that has the call, if it is known: it also has the last lines of one that has
+    ended."""
+
+
+class TracedLines(msgspec.Struct, frozen=True):
+    """Some lines of a call's trace."""
+
+    lines: list[str]
+    """JSON objects."""
+    next: int
+    """The number of the line after these."""
+    process: str
+    """The process that has the call."""
+    missed: int = 0
+    """Lines before these that were dropped, because they were not asked for in time; -1 if it is
+    not known how many, because nobody asked for so long that the trace began again."""
+    ended: bool = False
+    """Whether no line follows."""
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -55,6 +79,7 @@ class Delivery(msgspec.Struct, frozen=True):
     """What happened, or what is wrong."""
     hint: str = ""
     """What would be right."""
+    traced: TracedLines | None = None
 
 
 class CallFilter(msgspec.Struct, frozen=True, tag=True):

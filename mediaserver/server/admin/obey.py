@@ -12,6 +12,7 @@ from websockets.frames import CloseCode
 from mediaserver.containment import contained, only_ended, tell_of_failures
 from mediaserver.plivo.errors import NotFoundError
 from mediaserver.server.admin.commands import CallCommand, Delivery, unknown_call
+from mediaserver.server.admin.traced_calls import TracedCalls
 from mediaserver.server.call_control import CloseStream
 from mediaserver.server.runtime import RunningCall, Runtime
 from mediaserver.stream import CallControlError, Stream
@@ -37,18 +38,21 @@ class CallOperator:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._traced = TracedCalls(runtime)
         # The tasks of the handlers' hooks, by the call.
         self._hooks: dict[RunningCall, set[asyncio.Task[str]]] = {}
         self._watching: set[asyncio.Task[None]] = set()
 
     async def obey(self, command: CallCommand) -> Delivery:
         """Carry out a command, and return what became of it."""
+        if command.action == "trace" and self._traced.knows(command.call):
+            return await self._traced.read(command, None)
         found = [call for call in self._runtime.calls if is_named(call, command.call)]
         if not found:
             return unknown_call(command.call)
         if len(found) > 1:
             # One of them is enough to end the call, but only one is meant to speak or be silent.
-            if command.action in ("say", "clear"):
+            if command.action in ("say", "clear", "trace"):
                 ids = ", ".join(call.stream.stream_id for call in found if call.stream is not None)
                 return Delivery(
                     "refused",
@@ -73,6 +77,8 @@ class CallOperator:
                 f"the stream of call {call.call_id} has not started",
                 "try again in a second",
             )
+        if command.action == "trace":
+            return await self._traced.read(command, call)
         if command.action == "hangup":
             return await self._hang_up(call, stream)
         if command.action == "transfer":

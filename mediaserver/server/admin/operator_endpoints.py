@@ -6,14 +6,20 @@ from typing import Any
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from mediaserver.server.admin.access import client_of
 from mediaserver.server.admin.audit import AuditLog
 from mediaserver.server.admin.commands import CallFilter, CallPage, unknown_call
 from mediaserver.server.admin.directory import Directory
-from mediaserver.server.admin.requests import AdminError, read_command, read_filter
-from mediaserver.server.admin.responses import call_fields, delivery_response, json_response
+from mediaserver.server.admin.followed_lines import followed_lines
+from mediaserver.server.admin.requests import AdminError, read_command, read_filter, read_trace
+from mediaserver.server.admin.responses import (
+    NO_STORE,
+    call_fields,
+    delivery_response,
+    json_response,
+)
 
 
 class OperatorEndpoints:
@@ -59,6 +65,16 @@ class OperatorEndpoints:
         delivery = await self._directory.send(command)
         self._audit.command(client_of(request), command, delivery)
         return delivery_response(delivery, call=command.call)
+
+    async def trace(self, request: Request) -> Response:
+        """Send the lines of a call's trace as they come, until it ends or the reader leaves."""
+        command = read_trace(request)
+        delivery = await self._directory.send(command)
+        self._audit.command(client_of(request), command, delivery)
+        if delivery.traced is None:
+            return delivery_response(delivery, call=command.call)
+        lines = followed_lines(self._directory, command, delivery.traced)
+        return StreamingResponse(lines, media_type="application/x-ndjson", headers=NO_STORE)
 
     async def workers(self, request: Request) -> Response:
         """List the processes of this machine."""

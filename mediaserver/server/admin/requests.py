@@ -111,6 +111,22 @@ async def read_command(request: Request) -> CallCommand:
     return CallCommand(action, call)
 
 
+def read_trace(request: Request) -> CallCommand:
+    """Return which call a request wants to follow, and whether with its audio.
+
+    Raises:
+        AdminError: it cannot be understood.
+
+    """
+    given = dict(request.query_params)
+    audio = given.pop("audio", "0")
+    if given:
+        raise AdminError(422, f"there is no parameter {next(iter(given))[:60]!r}", "there is audio")
+    if audio not in ("0", "1"):
+        raise AdminError(422, f"audio is {audio[:60]!r}", "it is 1 for lines with audio, or 0")
+    return CallCommand("trace", request.path_params["id"], audio=audio == "1")
+
+
 async def _body(request: Request, kind: type[_Fields], example: str) -> _Fields:
     try:
         body = await request.body()

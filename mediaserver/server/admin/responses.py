@@ -27,15 +27,15 @@ OUTCOMES: Final[Mapping[DeliveryStatus, int]] = {
 """The HTTP status for each thing that may become of a command."""
 
 
-_NO_STORE: Final = {"cache-control": "no-store"}
+NO_STORE: Final = {"cache-control": "no-store"}
 
 
 def json_response(
-    body: object, status: int = 200, headers: Mapping[str, str] = _NO_STORE
+    body: object, status: int = 200, headers: Mapping[str, str] = NO_STORE
 ) -> Response:
     """Answer with JSON that people can read too."""
     text = msgspec.json.format(msgspec.json.encode(body), indent=2)
-    return Response(text + b"\n", status, {**headers, **_NO_STORE}, media_type="application/json")
+    return Response(text + b"\n", status, {**headers, **NO_STORE}, media_type="application/json")
 
 
 def delivery_response(delivery: Delivery, **about: str) -> Response:

@@ -89,6 +89,8 @@ class FleetDirectory:
 
     async def send(self, command: CallCommand) -> Delivery:
         """Have a command carried out by the member that has the call."""
+        if command.process in self._others():
+            return await self._deliver(command.process, command)
         delivery = await self._own.send(command)
         if delivery.status != "unknown_call":
             return delivery

@@ -135,7 +135,9 @@ class CrewCalls:
 
     async def send(self, command: CallCommand) -> Delivery:
         """Have a command carried out by the worker that has the call."""
-        name, silent = await self._find(command.call)
+        machine, _, worker = command.process.rpartition("/")
+        known = machine == self._crew.machine and worker in self._started()
+        name, silent = (worker, []) if known else await self._find(command.call)
         if name is None:
             if not silent:
                 return unknown_call(command.call)

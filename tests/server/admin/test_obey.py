@@ -41,7 +41,7 @@ class Speaking(Handler):
         self.said.append(text)
 
 
-async def obey(runtime: Runtime, action: Action, call: str = "call-1", **more: str) -> Delivery:
+async def obey(runtime: Runtime, action: Action, call: str = "call-1", **more: Any) -> Delivery:
     return await CallOperator(runtime).obey(CallCommand(action, call, **more))
 
 
@@ -65,7 +65,7 @@ async def test_a_call_is_hung_up_by_its_id_or_that_of_its_stream(
     live.call.lost("")
     await turns()
     assert live.call not in runtime.calls
-    assert runtime.counters.ended.causes == {(live.call.accepted.route.name, "operator"): 1}
+    assert +runtime.counters.ended.causes == {(live.call.accepted.route.name, "operator"): 1}
 
 
 async def test_a_call_that_plivo_does_not_hang_up_goes_on(

@@ -174,7 +174,7 @@ async def test_a_stream_is_served_by_the_process_that_prepared_its_call(pair: Pa
         await (await websocket.ping())
     await until(lambda: not pair.second.runtime.calls)
     await until(lambda: not pair.first.runtime.relays)
-    assert pair.second.runtime.counters.ended.causes == {("Knows", "plivo"): 1}
+    assert +pair.second.runtime.counters.ended.causes == {("Knows", "plivo"): 1}
 
 
 async def test_the_client_is_the_one_that_opened_the_connection(pair: Pair) -> None:

@@ -1,0 +1,255 @@
+"""What happens in one live call, line by line, for whoever follows it."""
+
+from __future__ import annotations
+
+import base64
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from mediaserver.call import Clock, Playout, Session
+from mediaserver.call.follower import STREAM_ENDED
+from mediaserver.protocol import (
+    ClearAudio,
+    Dtmf,
+    Event,
+    Media,
+    PlayAudio,
+    ProtocolError,
+    SendDtmf,
+    Start,
+    decode_command,
+    decode_event,
+)
+
+
+MOST_LINES: Final = 5_000
+"""Lines that wait for a reader; of more the oldest are dropped, and the reader is told so."""
+
+MOST_BYTES: Final = 1_000_000
+"""The same, in characters."""
+
+_SUMMARY_SECONDS: Final = 1.0
+"""Seconds of media that one line sums up."""
+
+_LONGEST: Final = 2_000
+"""Characters of a text in a line."""
+
+_PERSONAL: Final = frozenset({"words", "digit", "digits", "message", "extra_headers"})
+"""The details that only a reader with personal data may see."""
+
+_HIDDEN: Final = "…"
+
+_COUNTED: Final = {
+    "underruns": ("underrun", "underrun_seconds"),
+    "producer_gaps": ("producer gap", "producer_gap_seconds"),
+    "frames_dropped": ("received audio dropped", "audio_dropped"),
+    "frames_lost": ("frames lost", None),
+}
+"""Counters of a stream whose increase is a line: what it says, and the counter of its seconds."""
+
+
+class CallTrace:
+    """The latest lines of one call: a `CallFollower`.
+
+    A reader takes lines by their numbers, so several may follow one call. None of them holds up
+    the call: what is not read in time is dropped.
+
+    Args:
+        session: the session that it follows.
+        clock: the call's clock.
+        began: when the stream started, on that clock; the lines' times count from then.
+        personal_data: whether lines have what was said, pressed and sent along.
+        lag: returns the present lag of the event loop, in seconds.
+
+    Attributes:
+        audio: whether each piece of audio has a line, with its payload; otherwise one line sums up
+            the media of a second.
+        ended: whether the stream has ended, so that no line follows.
+        changed: called when there is one more line.
+
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        clock: Clock,
+        began: float,
+        personal_data: bool = False,
+        lag: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self._session = session
+        self._clock = clock
+        self._began = began
+        self._personal_data = personal_data
+        self._lag = lag
+        self._lines: deque[str] = deque()
+        self._first = 0
+        self._size = 0
+        self._counts = {name: getattr(session.counters, name) for name in _COUNTED}
+        self._seconds = self._seconds_now()
+        self._frames_in = self._frames_out = 0
+        self._summed_up = clock()
+        self.audio = False
+        self.ended = False
+        self.changed: list[Callable[[], object]] = []
+
+    @property
+    def _playout(self) -> Playout | None:
+        started = self._session.started
+        return None if started is None else started.playout
+
+    @property
+    def next(self) -> int:
+        """The number of the next line."""
+        return self._first + len(self._lines)
+
+    def take(self, after: int, most: int) -> tuple[list[str], int]:
+        """Return the lines from a number on, and how many of them are not there any more.
+
+        Args:
+            after: the number of the first line to return.
+            most: characters that they may have together; at least one is returned.
+
+        """
+        missed = max(0, self._first - after)
+        taken: list[str] = []
+        size = 0
+        for index in range(max(0, after - self._first), len(self._lines)):
+            size += len(self._lines[index])
+            if taken and size > most:
+                break
+            taken.append(self._lines[index])
+        return taken, missed
+
+    # CallFollower
+
+    def received(self, message: str | bytes | bytearray) -> None:
+        """Note a message of the carrier's."""
+        try:
+            self._note_event(decode_event(message), len(message))
+        except ProtocolError as error:
+            self._note("received", event="?", problem=error.reason, bytes=len(message))
+        self._look()
+
+    def sent(self, message: bytes) -> None:
+        """Note a message to the carrier."""
+        command = decode_command(message)
+        if isinstance(command, PlayAudio):
+            self._frames_out += 1
+            if self.audio:
+                self._note_sent_audio(command)
+        else:
+            details = msgspec.to_builtins(command)
+            if isinstance(command, SendDtmf) and not self._personal_data:
+                details["digits"] = _HIDDEN
+            self._note("sent", command=type(command).__name__, **details)
+        if isinstance(command, ClearAudio):
+            self._note_cut()
+        self._look()
+
+    def decided(self, what: str, /, **details: object) -> None:
+        """Note a decision."""
+        self._look()
+        self.ended = what == STREAM_ENDED
+        self._note(what, **details)
+
+    # Lines
+
+    def _note_event(self, event: Event, size: int) -> None:
+        if isinstance(event, Media):
+            self._frames_in += 1
+            if self.audio:
+                self._note(
+                    "audio received",
+                    track=event.track,
+                    timestamp=event.timestamp,
+                    chunk=event.chunk,
+                    payload=base64.b64encode(event.payload).decode(),
+                )
+            return
+        details: dict[str, object] = {}
+        if isinstance(event, Start):
+            details = {
+                "call": event.call_id,
+                "stream": event.stream_id,
+                "format": str(event.media_format),
+                "extra_headers": event.extra_headers,
+            }
+        elif isinstance(event, Dtmf):
+            details = {"digit": event.digit}
+        else:
+            details = {
+                name: value
+                for name in ("name", "reason", "event")
+                if (value := getattr(event, name, None)) is not None
+            }
+        self._note("received", **{"event": type(event).__name__, **details, "bytes": size})
+
+    def _note_sent_audio(self, command: PlayAudio) -> None:
+        playout = self._playout
+        payload = bytes(command.payload)
+        heard = self._clock() if playout is None else playout.heard_at(playout.sent - len(payload))
+        self._note(
+            "audio sent",
+            heard_at=round(heard - self._began, 4),
+            payload=base64.b64encode(payload).decode(),
+        )
+
+    def _note_cut(self) -> None:
+        """Note from when on the caller hears nothing of what was sent."""
+        playout = self._playout
+        delay = 0.0 if playout is None else playout.round_trip
+        self._note("audio cut", heard_at=round(self._clock() - self._began + delay, 4))
+
+    def _look(self) -> None:
+        """Note what the counters of the stream say, and sum up the media."""
+        counters = self._session.counters
+        for name, (what, seconds) in _COUNTED.items():
+            count = getattr(counters, name)
+            if count <= self._counts[name]:
+                self._counts[name] = count
+                continue
+            details: dict[str, object] = {"times": count - self._counts[name]}
+            self._counts[name] = count
+            if seconds is not None:
+                total = getattr(counters, seconds)
+                details["seconds"] = round(total - self._seconds[seconds], 4)
+                self._seconds[seconds] = total
+            self._note(what, **details)
+        now = self._clock()
+        if now - self._summed_up >= _SUMMARY_SECONDS:
+            playout = self._playout
+            self._note(
+                "media",
+                received=self._frames_in,
+                sent=self._frames_out,
+                unheard=0.0 if playout is None else round(playout.unheard, 3),
+                loop_lag=round(self._lag(), 4),
+            )
+            self._frames_in = self._frames_out = 0
+            self._summed_up = now
+
+    def _seconds_now(self) -> dict[str, float]:
+        names = [seconds for _, seconds in _COUNTED.values() if seconds is not None]
+        return {name: getattr(self._session.counters, name) for name in names}
+
+    def _note(self, what: str, /, **details: Any) -> None:
+        line: dict[str, Any] = {"at": round(self._clock() - self._began, 4), "what": what}
+        for name, value in details.items():
+            if name in _PERSONAL and not self._personal_data and value:
+                value = _HIDDEN
+            elif isinstance(value, str) and name != "payload":
+                value = value[:_LONGEST]
+            line[name] = value
+        text = msgspec.json.encode(line, enc_hook=str).decode()
+        self._lines.append(text)
+        self._size += len(text)
+        while len(self._lines) > MOST_LINES or self._size > MOST_BYTES:
+            self._size -= len(self._lines.popleft())
+            self._first += 1
+        for tell in self.changed:
+            tell()

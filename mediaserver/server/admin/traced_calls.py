@@ -1,0 +1,134 @@
+"""The calls of one process that somebody follows."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Final
+
+from mediaserver.server.admin.call_trace import CallTrace
+from mediaserver.server.admin.commands import CallCommand, Delivery, TracedLines
+from mediaserver.server.runtime import RunningCall, Runtime
+
+
+MOST_TRACED: Final = 8
+"""Calls of a process that can be followed at once."""
+
+LEASE: Final = 10.0
+"""Seconds without a reader after which a call is not followed any more."""
+
+_WAIT: Final = 0.5
+"""Seconds for which an answer waits for a line. Other processes must answer within a second."""
+
+_MOST: Final = 65_536
+"""Characters of the lines in one answer."""
+
+PERSONAL_DATA_NEEDED: Final = Delivery(
+    "refused",
+    "audio is personal data, which this server does not show",
+    "start it with --admin-personal-data, or follow the call without audio",
+)
+
+
+class _Followed:
+    """A trace, by the name that its readers give."""
+
+    def __init__(self, call: RunningCall, trace: CallTrace, now: float) -> None:
+        self.call = call
+        self.trace = trace
+        self.asked_at = now
+        self.changed = asyncio.Event()
+        trace.changed.append(self.changed.set)
+
+
+class TracedCalls:
+    """Follows calls for as long as somebody asks for their lines.
+
+    Args:
+        runtime: the state of the process.
+
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._followed: dict[str, _Followed] = {}
+        self._looking: asyncio.TimerHandle | None = None
+
+    def knows(self, name: str) -> bool:
+        """Tell whether a call is followed by this name, even if it has ended."""
+        return name in self._followed
+
+    async def read(self, command: CallCommand, call: RunningCall | None) -> Delivery:
+        """Return lines of a call, as soon as there are some.
+
+        Args:
+            command: asks for them.
+            call: the call; None if it is followed already.
+
+        """
+        if command.audio and not self._runtime.settings.admin_personal_data:
+            return PERSONAL_DATA_NEEDED
+        followed = self._followed.get(command.call)
+        if followed is None:
+            assert call is not None
+            if len(self._followed) >= MOST_TRACED:
+                return Delivery(
+                    "too_many",
+                    f"{MOST_TRACED} calls of this process are followed already",
+                    "stop following one of them",
+                )
+            followed = self._follow(command.call, call)
+        trace = followed.trace
+        trace.audio = trace.audio or command.audio
+        after, began_again = command.after, command.after > trace.next
+        if after < 0:
+            after = trace.next
+        elif began_again:
+            after = 0
+        followed.asked_at = self._runtime.clock()
+        if trace.next <= after and not trace.ended:
+            followed.changed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_WAIT):
+                    await followed.changed.wait()
+        lines, missed = trace.take(after, _MOST)
+        following = after + missed + len(lines)
+        ended = trace.ended and following >= trace.next
+        missed = -1 if began_again else missed
+        process = self._runtime.process
+        return Delivery("done", traced=TracedLines(lines, following, process, missed, ended))
+
+    def _follow(self, name: str, call: RunningCall) -> _Followed:
+        runtime, session = self._runtime, call.session
+        trace = session.follower
+        if not isinstance(trace, CallTrace):
+            assert call.started_at is not None
+            trace = session.follower = CallTrace(
+                session,
+                clock=runtime.clock,
+                began=call.started_at,
+                personal_data=runtime.settings.admin_personal_data,
+                lag=lambda: runtime.counters.loop_lag,
+            )
+        followed = self._followed[name] = _Followed(call, trace, runtime.clock())
+        if self._looking is None:
+            self._look_later()
+        return followed
+
+    def _look_later(self) -> None:
+        self._looking = asyncio.get_running_loop().call_later(LEASE, self._look)
+
+    def _look(self) -> None:
+        """Let go of the calls for whose lines nobody asks."""
+        self._looking = None
+        now = self._runtime.clock()
+        for name, followed in list(self._followed.items()):
+            if now - followed.asked_at >= LEASE:
+                del self._followed[name]
+                followed.trace.changed.remove(followed.changed.set)
+        still = {followed.trace for followed in self._followed.values()}
+        for call in self._runtime.calls:
+            if isinstance(call.session.follower, CallTrace) and call.session.follower not in still:
+                call.session.follower = None
+        if self._followed:
+            self._look_later()

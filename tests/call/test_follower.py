@@ -1,0 +1,65 @@
+from typing import Any
+
+from mediaserver.call import CallSettings, Session, Turn
+from mediaserver.call.follower import STREAM_ENDED, CallFollower
+from tests.call.test_session import Shell, media, start
+
+
+class Notes:
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.messages: list[Any] = []
+        self.decisions: list[Any] = []
+
+    def received(self, message: str | bytes | bytearray) -> None:
+        self.messages.append(message)
+
+    def sent(self, message: bytes) -> None:
+        raise AssertionError("a session does not send by itself")
+
+    def decided(self, what: str, /, **details: object) -> None:
+        self.decisions.append((what, details))
+
+
+def followed(session: Any) -> Notes:
+    notes = Notes()
+    follower: CallFollower = notes
+    session.follower = follower
+    return notes
+
+
+def test_a_follower_gets_each_message_until_the_stream_ends(clock: Any) -> None:
+    session = Session(clock, Shell(), CallSettings())
+    notes = followed(session)
+    messages = [start(), media(), "nonsense"]
+    for message in messages:
+        session.receive(message)
+    assert notes.messages == messages
+    session.close("stop")
+    session.receive(media())
+    assert notes.messages == messages
+    assert notes.decisions == [(STREAM_ENDED, {"reason": "stop"})]
+
+
+def test_a_follower_is_told_of_turns_and_interruptions(clock: Any) -> None:
+    session = Session(clock, Shell(), CallSettings())
+    session.receive(start())
+    notes = followed(session)
+    session.report_turn(Turn(number=1, caller="Hello?", agent="Hi.", audio_heard=0.75))
+    assert session.started is not None
+    session.started.playout.play(b"\xff" * 8000)
+    session.interrupt()
+    turn, interruption = notes.decisions
+    assert turn == (
+        "turn",
+        {
+            "number": 1,
+            "audio_heard": 0.75,
+            "interrupted": False,
+            "error": None,
+            "words": ["Hello?", "Hi."],
+        },
+    )
+    assert interruption[0] == "interrupt"
+    assert interruption[1]["unheard"] > 0

@@ -1,0 +1,191 @@
+import base64
+import json
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audiocodecs import MULAW_8K
+from mediaserver.call import StreamCounters
+from mediaserver.call.follower import STREAM_ENDED
+from mediaserver.protocol import (
+    ClearAudio,
+    Dtmf,
+    Media,
+    PlayAudio,
+    SendDtmf,
+    SetCheckpoint,
+    Start,
+    encode_command,
+    encode_event,
+)
+from mediaserver.server.admin import call_trace
+from mediaserver.server.admin.call_trace import CallTrace
+
+
+STREAM_ID = str(UUID(int=1, version=4))
+
+
+class Traced:
+    """A trace of a call that started at 100 s."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.now = 101.0
+        self.counters = StreamCounters()
+        playout = SimpleNamespace(
+            sent=800,
+            unheard=0.5,
+            round_trip=0.25,
+            heard_at=lambda position: 101.5 + position / 8000,
+        )
+        session: Any = SimpleNamespace(
+            counters=self.counters, started=SimpleNamespace(playout=playout)
+        )
+        self.trace = CallTrace(
+            session, clock=lambda: self.now, began=100.0, lag=lambda: 0.03, **settings
+        )
+
+    def lines(self) -> list[dict[str, Any]]:
+        lines, _ = self.trace.take(0, 10**9)
+        return [json.loads(line) for line in lines]
+
+
+def media(payload: bytes = b"\xff" * 160) -> str:
+    return encode_event(
+        Media(
+            payload,
+            track="inbound",
+            timestamp=1_705_312_200_000,
+            chunk=1,
+            stream_id=STREAM_ID,
+            sequence_number=2,
+        )
+    )
+
+
+def key(digit: str) -> str:
+    return encode_event(
+        Dtmf(
+            digit,
+            track="inbound",
+            timestamp=1_705_312_200_000,
+            stream_id=STREAM_ID,
+            sequence_number=3,
+        )
+    )
+
+
+def test_messages_in_both_directions_are_lines() -> None:
+    traced = Traced()
+    traced.trace.received(key("5"))
+    traced.trace.sent(encode_command(SetCheckpoint(STREAM_ID, "heard-1")))
+    traced.trace.received("nonsense")
+    received, sent, wrong = traced.lines()
+    assert (received["at"], received["what"], received["event"]) == (1.0, "received", "Dtmf")
+    assert (sent["what"], sent["command"], sent["name"]) == ("sent", "SetCheckpoint", "heard-1")
+    assert (wrong["event"], wrong["problem"]) == ("?", "not_json")
+
+
+def test_media_are_summed_up_once_a_second() -> None:
+    traced = Traced()
+    for _ in range(50):
+        traced.trace.received(media())
+        traced.now += 0.021
+    (line,) = traced.lines()
+    assert line == {
+        "at": pytest.approx(2.008, abs=0.03),
+        "what": "media",
+        "received": pytest.approx(48, abs=1),
+        "sent": 0,
+        "unheard": 0.5,
+        "loop_lag": 0.03,
+    }
+
+
+def test_audio_has_its_payload_and_the_time_at_which_it_is_heard() -> None:
+    traced = Traced()
+    traced.trace.audio = True
+    traced.trace.received(media(b"\x01" * 160))
+    traced.trace.sent(encode_command(PlayAudio(b"\x02" * 400, MULAW_8K)))
+    traced.trace.sent(encode_command(ClearAudio(STREAM_ID)))
+    received, sent, clear, cut = traced.lines()
+    assert base64.b64decode(received["payload"]) == b"\x01" * 160
+    assert (received["track"], received["timestamp"]) == ("inbound", 1_705_312_200_000)
+    assert base64.b64decode(sent["payload"]) == b"\x02" * 400
+    assert sent["heard_at"] == 1.55
+    assert clear["command"] == "ClearAudio"
+    assert (cut["what"], cut["heard_at"]) == ("audio cut", 1.25)
+
+
+def test_what_the_counters_say_is_a_line() -> None:
+    traced = Traced()
+    traced.counters.underruns, traced.counters.underrun_seconds = 2, 0.4
+    traced.trace.received("{}")
+    traced.trace.received("{}")
+    found = [line for line in traced.lines() if line["what"] == "underrun"]
+    assert [(line["times"], line["seconds"]) for line in found] == [(2, 0.4)]
+
+
+@pytest.mark.parametrize("personal_data", [True, False])
+def test_words_and_keys_are_shown_with_personal_data_alone(personal_data: bool) -> None:
+    traced = Traced(personal_data=personal_data)
+    start = Start(
+        STREAM_ID,
+        STREAM_ID,
+        "MA",
+        ("inbound",),
+        MULAW_8K,
+        extra_headers={"card": "4111"},
+        sequence_number=1,
+    )
+    traced.trace.received(encode_event(start))
+    traced.trace.received(key("7"))
+    traced.trace.sent(encode_command(SendDtmf("77")))
+    traced.trace.decided("understood", words="my number is")
+    shown = json.dumps(traced.lines())
+    for private in ('"4111"', '"7"', '"77"', "my number is"):
+        assert (private in shown) is personal_data
+    assert "understood" in shown
+
+
+def test_the_end_of_the_stream_is_the_last_line() -> None:
+    traced = Traced()
+    told: list[bool] = []
+    traced.trace.changed.append(lambda: told.append(traced.trace.ended))
+    traced.trace.decided("interrupt", unheard=0.5)
+    traced.trace.decided(STREAM_ENDED, reason="stop")
+    assert told == [False, True]
+    assert traced.lines()[-1]["reason"] == "stop"
+
+
+@given(reads=st.lists(st.integers(0, 40), max_size=10), longest=st.integers(1, 30))
+@settings(max_examples=30)
+def test_a_reader_knows_each_line_or_that_it_was_missed(reads: list[int], longest: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(call_trace, "MOST_LINES", longest)
+        trace = Traced().trace
+        known = after = 0
+        for written in reads:
+            for _ in range(written):
+                trace.decided("something")
+            lines, missed = trace.take(after, 100)
+            known += len(lines) + missed
+            after += len(lines) + missed
+            assert after == known <= trace.next
+        while after < trace.next:
+            lines, missed = trace.take(after, 100)
+            after += len(lines) + missed
+        assert after == trace.next == sum(reads)
+
+
+def test_lines_take_a_bounded_amount_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call_trace, "MOST_BYTES", 10_000)
+    trace = Traced(personal_data=True).trace
+    for _ in range(50):
+        trace.decided("understood", words="x" * 100_000)
+    lines, missed = trace.take(0, 10**9)
+    assert sum(map(len, lines)) <= 10_000
+    assert missed == 50 - len(lines)

@@ -1,0 +1,149 @@
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mediaserver.protocol import Stop, encode_event
+from mediaserver.routes import Route
+from mediaserver.server.admin.commands import CallCommand, Delivery
+from mediaserver.server.admin.directory import OwnCalls
+from mediaserver.server.admin.traced_calls import LEASE, MOST_TRACED
+from tests.server.admin.live import FakeControl, Live, client_of, hold
+
+
+STOP = encode_event(Stop("done", stream_id="stream-1"))
+
+
+@pytest.fixture
+def follow(start_runtime: Callable[..., Any]) -> Callable[..., Any]:
+    """Begin a call; return it and a directory that knows it: ``await follow(**settings)``."""
+
+    async def follow(**settings: Any) -> tuple[Live, OwnCalls]:
+        runtime = await start_runtime(Route(hold), **settings)
+        return Live(runtime), OwnCalls(runtime, FakeControl())
+
+    return follow
+
+
+async def read(
+    directory: OwnCalls, call: str = "call-1", after: int = -1, **wanted: Any
+) -> Delivery:
+    return await directory.send(CallCommand("trace", call, after=after, **wanted))
+
+
+def whats(delivery: Delivery) -> list[str]:
+    """Return what lines are about, without the sums of each second."""
+    assert delivery.traced is not None
+    found = [json.loads(line)["what"] for line in delivery.traced.lines]
+    return [what for what in found if what != "media"]
+
+
+async def test_nothing_follows_a_call_until_somebody_asks(follow: Callable[..., Any]) -> None:
+    live, directory = await follow()
+    session = live.call.session
+    assert session.follower is None
+    await read(directory)
+    assert session.follower is not None
+
+
+async def test_an_answer_waits_for_a_line(follow: Callable[..., Any]) -> None:
+    live, directory = await follow()
+    first = await read(directory)
+    assert first.traced is not None
+    assert first.traced.lines == []
+    asking = asyncio.create_task(read(directory, after=first.traced.next))
+    await asyncio.sleep(0.1)
+    assert not asking.done()
+    live.stream.decided("thinks")
+    assert whats(await asking) == ["thinks"]
+
+
+async def test_two_readers_get_the_same_lines(follow: Callable[..., Any]) -> None:
+    live, directory = await follow()
+    await read(directory)
+    await read(directory, "stream-1")
+    live.stream.decided("thinks")
+    assert whats(await read(directory, after=0)) == ["thinks"]
+    assert whats(await read(directory, "stream-1", after=0)) == ["thinks"]
+
+
+async def test_the_last_lines_can_be_read_after_the_end(follow: Callable[..., Any]) -> None:
+    live, directory = await follow()
+    await read(directory)
+    live.call.session.receive(STOP)
+    live.call.lost("gone")
+    await asyncio.sleep(0.1)
+    assert (await directory.send(CallCommand("hangup", "call-1"))).status == "unknown_call"
+    last = await read(directory, after=0)
+    assert whats(last) == ["received", "stream ended"]
+    assert last.traced is not None
+    assert last.traced.ended
+
+
+async def test_a_call_is_let_go_when_nobody_asks_any_more(follow: Callable[..., Any]) -> None:
+    live, directory = await follow()
+    await read(directory)
+    await asyncio.sleep(2 * LEASE + 1)
+    assert live.call.session.follower is None
+    live.stream.decided("thinks")
+    again = await read(directory, after=7)
+    assert again.traced is not None
+    assert (again.traced.lines, again.traced.missed) == ([], -1)
+
+
+async def test_a_call_that_is_followed_is_not_let_go(follow: Callable[..., Any]) -> None:
+    live, directory = await follow()
+    for _ in range(10):
+        await read(directory)
+        await asyncio.sleep(LEASE / 2)
+    assert live.call.session.follower is not None
+
+
+async def test_audio_needs_personal_data(follow: Callable[..., Any]) -> None:
+    live, directory = await follow()
+    refused = await read(directory, audio=True)
+    assert (refused.status, "--admin-personal-data" in refused.hint) == ("refused", True)
+    assert live.call.session.follower is None
+
+
+async def test_a_bounded_number_of_calls_is_followed(start_runtime: Callable[..., Any]) -> None:
+    runtime = await start_runtime(Route(hold))
+    calls = [Live(runtime, f"call-{n}", f"stream-{n}") for n in range(MOST_TRACED + 1)]
+    directory = OwnCalls(runtime, FakeControl())
+    found = await asyncio.gather(*(read(directory, f"call-{n}") for n in range(len(calls))))
+    assert [each.status for each in found] == ["done"] * MOST_TRACED + ["too_many"]
+
+
+async def test_lines_are_streamed_to_the_end_of_the_call(follow: Callable[..., Any]) -> None:
+    live, directory = await follow()
+    async with client_of(directory) as client:
+        asking = asyncio.create_task(client.get("/calls/call-1/trace"))
+        await asyncio.sleep(0.1)
+        live.stream.decided("thinks")
+        await asyncio.sleep(1)
+        live.call.session.receive(STOP)
+        answer = await asking
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    lines = [json.loads(line)["what"] for line in answer.text.splitlines() if line]
+    assert [each for each in lines if each != "media"] == ["thinks", "received", "stream ended"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [
+        ("/calls/other/trace", 404, "no live call"),
+        ("/calls/call-1/trace?audio=1", 409, "personal data"),
+        ("/calls/call-1/trace?audio=yes", 422, "audio is 'yes'"),
+        ("/calls/call-1/trace?video=1", 422, "'video'"),
+    ],
+)
+async def test_what_cannot_be_followed_is_told(
+    follow: Callable[..., Any], path: str, status: int, said: str
+) -> None:
+    _, directory = await follow()
+    async with client_of(directory) as client:
+        answer = await client.get(path)
+    assert answer.status_code == status
+    assert said in answer.json()["error"]
