@@ -127,10 +127,13 @@ _MAY_BLOCK = [
 ]
 
 
-@pytest.fixture
-def nothing_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Fail if our code blocks an event loop: reads a file, sleeps, waits for a lock."""
-    found = []
+@pytest.fixture(scope="module")
+def _blocked() -> Iterator[list[str]]:
+    """Note while the tests of a module run where our code blocks an event loop.
+
+    To begin and to end this for each test would take longer than most tests.
+    """
+    found: list[str] = []
 
     class NotedError(BlockingError):
         """Is noted, because whoever is called by our code may catch it."""
@@ -139,9 +142,19 @@ def nothing_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             super().__init__(function)
             found.append("".join([f"{self}\n", *traceback.format_stack(limit=12)]))
 
-    monkeypatch.setattr("blockbuster.blockbuster.BlockingError", NotedError)
-    with blockbuster_ctx(["mediaserver", "audiocodecs"]) as blockbuster:
-        for function, file, caller in _MAY_BLOCK:
-            blockbuster.functions[function].can_block_in(file, caller)
-        yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("blockbuster.blockbuster.BlockingError", NotedError)
+        with blockbuster_ctx(["mediaserver", "audiocodecs"]) as blockbuster:
+            for function, file, caller in _MAY_BLOCK:
+                blockbuster.functions[function].can_block_in(file, caller)
+            yield found
+    assert not found, "\n".join(found)
+
+
+@pytest.fixture
+def nothing_blocks(_blocked: list[str]) -> Iterator[None]:
+    """Fail if our code blocks an event loop: reads a file, sleeps, waits for a lock."""
+    yield
+    found = _blocked.copy()
+    _blocked.clear()
     assert not found, "\n".join(found)

@@ -59,13 +59,21 @@ class Observer:
         for seen in self._seen:
             seen.add(what)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Mark what the last run saw."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> Generator[None]:
+        """Mark what the last run saw; have those that are chosen run `--rounds` times."""
         for item in items:
             reasons = self._known.get(item.nodeid, ["unknown"])
             if reasons:
                 item.add_marker(pytest.mark.real(*reasons))
+        yield
+        items *= config.getoption("rounds")
+
+    def pytest_collection_finish(self) -> None:
+        """Begin to hear of events: to import the tests makes hundreds of thousands of them."""
+        sys.addaudithook(_audit(self))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, bool, bool]:
@@ -75,6 +83,7 @@ class Observer:
             return (yield)
         finally:
             self._seen = []
+            vars(item)["_report_sections"].clear()  # what it printed is not the next round's
 
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(
@@ -116,6 +125,17 @@ class Observer:
             self._cache.set(_CACHE, self._known)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the tests be repeated without being read again."""
+    parser.addoption(
+        "--rounds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="run all tests N times, one after another",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Begin to observe this process."""
     config.addinivalue_line(
@@ -123,7 +143,6 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     observer = Observer(config)
     config.pluginmanager.register(observer, "real-observer")
-    sys.addaudithook(_audit(observer))
     for name in _CLOCKS:
         setattr(time, name, _observed(getattr(time, name), observer))
     _observe_timers(observer)

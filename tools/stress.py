@@ -2,7 +2,7 @@
 
 While a busy loop holds each core, the whole suite runs a few times, then the tests that are marked
 `real` many times (see tests/real.py). At the end the whole suite runs once on a single core without
-load. Prints a line for each round, and the tests that failed. The exit status is 1 if a round
+load. Prints a line for each run of pytest, and the tests that failed. The exit status is 1 if a run
 failed.
 
     python -m tools.stress [--whole 3] [--marked 20] [--pinned 1] [--limit MINUTES] [TESTS …]
@@ -32,10 +32,12 @@ _PYTEST = (sys.executable, "-m", "pytest", "-q", "-rfE", "--color=no", "-n", "au
 _BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
 _FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/.+?)(?: - .*)?$", re.MULTILINE)
 _NO_TESTS = 5
+_AT_ONCE = 5
+"""Rounds of the `real` tests in one run of pytest, because reading the tests takes long."""
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class Run:
     """The result of a run of pytest."""
 
     seconds: float
@@ -58,7 +60,7 @@ class Round:
         return f"{self.seconds:5.0f} s  {'not over in time' if self.status is None else last}"
 
 
-def run(arguments: Sequence[str], limit: float) -> Round:
+def run(arguments: Sequence[str], limit: float) -> Run:
     """Run pytest for at most `limit` seconds."""
     began = time.monotonic()
     with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
@@ -77,7 +79,7 @@ def run(arguments: Sequence[str], limit: float) -> Round:
         finally:
             _kill(process)
         output.seek(0)
-        return Round(time.monotonic() - began, status, output.read())
+        return Run(time.monotonic() - began, status, output.read())
 
 
 def files_with_real_tests() -> list[str]:
@@ -134,17 +136,26 @@ class Stress:
         self._tests = tests
         self._limit = limit
         self._failed: Counter[str] = Counter()
-        self._bad_rounds = 0
+        self._bad_runs = 0
 
-    def repeat(self, title: str, count: int, *options: str, tests: Sequence[str] = ()) -> None:
-        """Run the tests, by default those asked for, `count` times."""
-        for number in range(1, count + 1):
-            done = run([*options, *(tests or self._tests)], self._limit)
+    def repeat(
+        self,
+        title: str,
+        count: int,
+        *options: str,
+        tests: Sequence[str] = (),
+        at_once: int = 1,
+    ) -> None:
+        """Run the tests, by default those asked for, `count` times; `at_once` in a run."""
+        for first in range(0, count, at_once):
+            rounds = min(at_once, count - first)
+            asked = [*options, f"--rounds={rounds}", *(tests or self._tests)]
+            done = run(asked, rounds * self._limit)
             self._failed.update(done.failed)
-            print(f"{title} {number:2}/{count}: {done}", flush=True)
+            print(f"{title} {first + rounds:2}/{count}: {done}", flush=True)
             if not done.passed:
-                self._bad_rounds += 1
-                log = Path(tempfile.gettempdir()) / f"stress-{os.getpid()}-{self._bad_rounds}.log"
+                self._bad_runs += 1
+                log = Path(tempfile.gettempdir()) / f"stress-{os.getpid()}-{self._bad_runs}.log"
                 log.write_text(done.output, encoding="utf-8")
                 print(f"  its output is in {log}", flush=True)
 
@@ -152,8 +163,8 @@ class Stress:
         """Print what failed how often, and return the exit status."""
         for test, times in self._failed.most_common():
             print(f"{times:3} times: {test}")
-        print(f"{self._bad_rounds} rounds failed" if self._bad_rounds else "every round passed")
-        return int(self._bad_rounds > 0)
+        print(f"{self._bad_runs} runs failed" if self._bad_runs else "every round passed")
+        return int(self._bad_runs > 0)
 
 
 def main() -> int:
@@ -173,7 +184,9 @@ def main() -> int:
         # First, because these runs see which tests are real.
         stress.repeat("all tests, under load   ", chosen.whole)
         marked = chosen.tests or files_with_real_tests()
-        stress.repeat("real tests, under load  ", chosen.marked, "-m", "real", tests=marked)
+        stress.repeat(
+            "real tests, under load  ", chosen.marked, "-m", "real", tests=marked, at_once=_AT_ONCE
+        )
     with pinned(min(cores)):
         stress.repeat("all tests, on one core  ", chosen.pinned)
     return stress.summary()
