@@ -1307,15 +1307,21 @@ def test_nothing_goes_out_while_the_stream_is_lost(make_bench: type[Any], plays_
     assert [each for each in bench.kinds[sent:] if each == "playAudio"] == []
 
 
-def test_what_a_carrier_dropped_is_sent_again_from_where_the_caller_was(
-    make_bench: type[Any],
-) -> None:
-    bench = make_bench(plays_on_when_lost=False)
+def lose_in_the_midst(bench: Any) -> int:
+    """Lose the stream for 30 s after one of two seconds; return how many payloads were sent."""
     bench.playout.play(bench.audio(2.0))
     bench.run(1.0)
     sent = len(bench.payloads)
     bench.playout.suspend()
     bench.clock.now += 30
+    return sent
+
+
+def test_what_a_carrier_dropped_is_sent_again_from_where_the_caller_was(
+    make_bench: type[Any],
+) -> None:
+    bench = make_bench(plays_on_when_lost=False)
+    sent = lose_in_the_midst(bench)
     assert bench.playout.unheard == pytest.approx(1.0)
     count = len(bench.messages)
     bench.playout.reopen("another")
@@ -1328,11 +1334,7 @@ def test_what_a_carrier_dropped_is_sent_again_from_where_the_caller_was(
 
 def test_what_a_carrier_played_on_is_not_sent_again(make_bench: type[Any]) -> None:
     bench = make_bench(plays_on_when_lost=True)
-    bench.playout.play(bench.audio(2.0))
-    bench.run(1.0)
-    sent = len(bench.payloads)
-    bench.playout.suspend()
-    bench.clock.now += 30
+    sent = lose_in_the_midst(bench)
     bench.playout.reopen("stream")
     bench.run(2.0)
     again = b"".join(bench.payloads[sent:])

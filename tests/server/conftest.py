@@ -7,15 +7,18 @@ import json
 import os
 import queue
 import signal
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 import uvloop
 from websockets.server import ServerProtocol
 
@@ -101,6 +104,25 @@ _PARTS = (
 
 def _parts_of_calls() -> list[Any]:
     return [each for each in gc.get_objects() if isinstance(each, _PARTS)]
+
+
+@dataclass(frozen=True)
+class Certified:
+    """A certificate of 127.0.0.1 with its key, and how a client trusts it."""
+
+    file: Path
+    client: ssl.SSLContext
+
+
+@pytest.fixture(scope="session")
+def certified(tmp_path_factory: pytest.TempPathFactory) -> Certified:
+    authority = trustme.CA()
+    file = tmp_path_factory.mktemp("certified") / "server.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(file)
+    client = ssl.create_default_context()
+    client.minimum_version = ssl.TLSVersion.TLSv1_3
+    authority.configure_trust(client)
+    return Certified(file, client)
 
 
 @dataclass

@@ -868,13 +868,18 @@ async def test_a_phone_that_hangs_up_ends_the_handler(serve: Callable[..., Any])
     assert "closed the socket" in handler.reason
 
 
-async def test_a_silent_stream_continues_on_another_connection(mount: Callable[..., Any]) -> None:
-    events: list[str] = []
+def mount_control_collector(mount: Callable[..., Any]) -> tuple[Any, list[str]]:
+    """Return an application whose streams may come again, and the names of their controls."""
+    names: list[str] = []
 
     async def collect(stream: Stream) -> None:
-        events.extend([type(event).__name__ async for event in stream.controls()])
+        names.extend([type(event).__name__ async for event in stream.controls()])
 
-    app = mount(collect, reconnect_seconds=5.0)
+    return mount(collect, reconnect_seconds=5.0), names
+
+
+async def test_a_silent_stream_continues_on_another_connection(mount: Callable[..., Any]) -> None:
+    app, events = mount_control_collector(mount)
     first = Host(app)
     first.bring(START)
     await asyncio.sleep(2)
@@ -892,12 +897,7 @@ async def test_a_silent_stream_continues_on_another_connection(mount: Callable[.
 
 
 async def test_a_stream_that_the_host_lost_is_taken_up_again(mount: Callable[..., Any]) -> None:
-    keys: list[str] = []
-
-    async def collect(stream: Stream) -> None:
-        keys.extend([type(event).__name__ async for event in stream.controls()])
-
-    app = mount(collect, reconnect_seconds=5.0)
+    app, keys = mount_control_collector(mount)
     first = Host(app)
     first.bring(START)
     await asyncio.sleep(0.1)

@@ -504,15 +504,18 @@ def test_an_interruption_by_the_application_before_the_answer_began_is_the_end_o
     assert call.said == [("user", "Hello?"), ("assistant", call.agent.silence_prompt)]
 
 
-def test_a_noise_before_the_greeting_does_not_cost_it() -> None:
-    class Slow(Scripted):
-        async def open(self) -> None:
-            await asyncio.sleep(1.0)
-            await super().open()
+class OpensSlowly(Scripted):
+    """Needs a second before it can greet."""
 
+    async def open(self) -> None:
+        await asyncio.sleep(1.0)
+        await super().open()
+
+
+def test_a_noise_before_the_greeting_does_not_cost_it() -> None:
     call = converse(
         caller(0.5, voice(0.1), 6.0),
-        kind=Slow,
+        kind=OpensSlowly,
         stt=TimedTranscription([""], timing=Timing(0.5)),
         greeting="Hello there.",
     )
@@ -521,14 +524,9 @@ def test_a_noise_before_the_greeting_does_not_cost_it() -> None:
 
 
 def test_who_speaks_before_the_greeting_is_answered_instead() -> None:
-    class Slow(Scripted):
-        async def open(self) -> None:
-            await asyncio.sleep(1.0)
-            await super().open()
-
     call = converse(
         caller(0.5, voice(1.0), 6.0),
-        kind=Slow,
+        kind=OpensSlowly,
         hears=["Anybody there?"],
         answers=["Yes, hello."],
         greeting="Hello there.",

@@ -16,13 +16,27 @@ pytestmark = [pytest.mark.real_time, pytest.mark.fleet]
 KEPT, LIVE = Note(0, live=False, route=""), Note(0, live=True, route="")
 
 
+class BreakerClock:
+    """The time of a member's breaker, which passes when the test says so."""
+
+    now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.fixture
-async def member(private_redis: Any) -> AsyncIterator[Any]:
+def clock() -> BreakerClock:
+    return BreakerClock()
+
+
+@pytest.fixture
+async def member(private_redis: Any, clock: BreakerClock) -> AsyncIterator[Any]:
     """Make members of one fleet: ``member("a")``."""
     async with contextlib.AsyncExitStack() as stack:
 
         def make(name: str, **options: Any) -> FleetStore:
-            breaker = Breaker(asyncio.get_running_loop().time, failures=2, seconds=0.05)
+            breaker = Breaker(clock, failures=2, seconds=5.0)
             options = {"seconds": 30.0, **options}
             store = FleetStore(private_redis.url, name, FleetKeys(), breaker, **options)
             stack.push_async_callback(store.close)
@@ -174,7 +188,7 @@ async def test_a_message_to_nobody_is_not_delivered(member: Any) -> None:
 
 
 async def test_nothing_waits_for_a_redis_that_does_not_answer(
-    member: Any, private_redis: Any
+    member: Any, private_redis: Any, clock: BreakerClock
 ) -> None:
     one = member("a")
     await claim(one, "c-1")
@@ -186,7 +200,9 @@ async def test_nothing_waits_for_a_redis_that_does_not_answer(
     with pytest.raises(FleetUnavailableError, match="lately"):
         await claim(one, "c-2")
     private_redis.thaw()
-    await asyncio.sleep(0.05)
+    clock.now += 4.9
+    assert one.breaker.state == "open"
+    clock.now += 0.1
     await one.beat(b"", {"c-1": KEPT}, 1)
     assert one.breaker.state == "closed"
     assert one.failures == 2

@@ -7,14 +7,12 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlencode
 from xml.etree import ElementTree
 
 import httpx
 import pytest
-import trustme
 from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 from websockets.frames import Frame, Opcode
@@ -32,7 +30,7 @@ from mediaserver.server.process.arrivals import Arrivals
 from mediaserver.server.relocation import HandedConnection
 from mediaserver.server.trust.tokens import Claims, seal
 from mediaserver.stream import Stream
-from tests.server.conftest import Served
+from tests.server.conftest import Certified, Served
 from tests.server.until import until
 
 
@@ -142,25 +140,20 @@ class Pair:
 
 
 @pytest.fixture(params=["plain", "TLS"])
-async def pair(request: Any, start_daemon: Callable[..., Any], tmp_path: Path) -> Any:
+async def pair(request: Any, start_daemon: Callable[..., Any], certified: Certified) -> Any:
     Knows.used.clear()
     settings: dict[str, Any] = {"secret": SECRET, "log_level": "warning"}
     context = None
     if request.param == "TLS":
-        authority = trustme.CA()
-        certificate = authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem
-        certificate.write_to_path(tmp_path / "server.pem")
-        context = ssl.create_default_context()
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        authority.configure_trust(context)
-        settings["ssl_certfile"] = tmp_path / "server.pem"
+        context = certified.client
+        settings["ssl_certfile"] = certified.file
     first = await start_daemon(Route(Knows), **settings)
     second = await start_daemon(Route(Knows), **settings)
     return Pair(first, second, context)
 
 
-@pytest.mark.each_loop
-async def test_a_stream_is_served_by_the_process_that_prepared_its_call(pair: Pair) -> None:
+async def call_the_second(pair: Pair) -> None:
+    """Open a stream at the first process; check that the second serves it to its end."""
     async with pair.connect() as websocket:
         await websocket.send(START)
         await pair.started()
@@ -172,6 +165,11 @@ async def test_a_stream_is_served_by_the_process_that_prepared_its_call(pair: Pa
         await until(lambda: len(pair.handler.heard) == 50)
         assert pair.handler.heard == list(range(50))
         await (await websocket.ping())
+
+
+@pytest.mark.each_loop
+async def test_a_stream_is_served_by_the_process_that_prepared_its_call(pair: Pair) -> None:
+    await call_the_second(pair)
     await until(lambda: not pair.second.runtime.calls)
     await until(lambda: not pair.first.runtime.relays)
     assert +pair.second.runtime.counters.ended.causes == {("Knows", "plivo"): 1}
@@ -352,17 +350,7 @@ def machines(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> Machines:
 async def test_a_stream_is_relayed_to_the_machine_that_prepared_its_call(
     pair: Pair, machines: Machines
 ) -> None:
-    async with pair.connect() as websocket:
-        await websocket.send(START)
-        await pair.started()
-        assert pair.handler.prepared == CALL_ID
-        assert pair.stream_is_at_the_second
-        assert pair.first.runtime.counters.connections_moved == 1
-        for number in range(50):
-            await websocket.send(media(number))
-        await until(lambda: len(pair.handler.heard) == 50)
-        assert pair.handler.heard == list(range(50))
-        await (await websocket.ping())
+    await call_the_second(pair)
     await until(lambda: not pair.second.runtime.calls and not pair.first.runtime.relays)
 
 

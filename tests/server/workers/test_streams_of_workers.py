@@ -13,12 +13,11 @@ from xml.etree import ElementTree
 
 import httpx
 import pytest
-import trustme
 from websockets.asyncio.client import ClientConnection, connect
 
 from audiocodecs import MULAW_8K
 from mediaserver.protocol import Media, Start, encode_event
-from tests.server.conftest import ServerProcess
+from tests.server.conftest import Certified, ServerProcess
 from tests.server.until import until
 
 
@@ -111,20 +110,15 @@ def audio(call_id: str, number: int) -> str:
 
 
 @pytest.fixture(scope="module", params=["plain", "TLS"])
-def workers(request: Any, tmp_path_factory: Any) -> Iterator[Workers]:
+def workers(request: Any, tmp_path_factory: Any, certified: Certified) -> Iterator[Workers]:
     folder = tmp_path_factory.mktemp("workers")
     (folder / "tells.py").write_text(HANDLER)
     (folder / "told").write_text("")
     arguments = [f"{folder / 'tells.py'}:Tells", "--port", "0", "--workers", "2"]
     context = None
     if request.param == "TLS":
-        authority = trustme.CA()
-        certificate = authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem
-        certificate.write_to_path(folder / "server.pem")
-        context = ssl.create_default_context()
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        authority.configure_trust(context)
-        arguments += ["--ssl-certfile", str(folder / "server.pem")]
+        context = certified.client
+        arguments += ["--ssl-certfile", str(certified.file)]
     process = ServerProcess(*arguments)
     try:
         # The supervisor's line may come before those of its workers, or after them.
