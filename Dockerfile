@@ -1,17 +1,35 @@
 # The server, without the demo and the test tools.
 #   docker build -t mediaserver .
 #   docker run -p 8000:8000 -v "$PWD:/handlers" mediaserver my_agent:Agent --public-url https://…
-FROM python:3.13-slim AS build
+#
+# --build-arg EXTRAS=redis,openai installs what the handlers need; see pyproject.toml for the extras.
+ARG PYTHON=3.13
+FROM python:${PYTHON}-slim AS build
+ARG EXTRAS=redis,records
 WORKDIR /src
+RUN python -m venv /venv
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY mediaserver mediaserver
 COPY codecs codecs
-RUN python -m venv /venv \
- && /venv/bin/pip install --no-cache-dir --constraint constraints.txt .
+# Wheels alone, in the versions that the tests ran with: nothing is compiled.
+RUN /venv/bin/pip install --no-cache-dir --only-binary :all: --constraint constraints.txt ".[${EXTRAS}]" \
+ && /venv/bin/pip check \
+ && /venv/bin/pip uninstall --yes pip
 
-FROM python:3.13-slim
+FROM python:${PYTHON}-slim
+ARG REVISION=unknown
+ARG VERSION=unknown
+# What tools that list the contents of an image look for; packages are found by their metadata in /venv.
+LABEL org.opencontainers.image.title="mediaserver" \
+      org.opencontainers.image.description="A server for Plivo's audio streams" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/handlers
-RUN useradd --system --home-dir /handlers --create-home mediaserver
+# The number is that of deploy/helm, because Kubernetes must know that it is not root.
+RUN groupadd --system --gid 10001 mediaserver \
+ && useradd --system --uid 10001 --gid mediaserver --home-dir /handlers --create-home mediaserver \
+ && install -d -o mediaserver -g mediaserver -m 0700 /run/mediaserver
 COPY --from=build /venv /venv
 USER mediaserver
 WORKDIR /handlers
@@ -19,7 +37,7 @@ EXPOSE 8000
 # A call can last for hours: give the container at least --drain-timeout to stop.
 STOPSIGNAL SIGTERM
 # Change the port by MEDIASERVER_PORT: the health check does not see a flag.
-HEALTHCHECK --interval=10s --timeout=3s CMD \
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD \
   ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:%s/healthz' % os.environ.get('MEDIASERVER_PORT', 8000), timeout=2)"]
 ENTRYPOINT ["mediaserver", "serve", "--host", "0.0.0.0"]
 CMD ["mediaserver.agents:Echo"]

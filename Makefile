@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test own fleet records observability stress python314 lint format types imports bench interop docs clean
+.PHONY: help demo quick test own fleet records observability deploy stress python314 lint format types imports bench interop docs clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -68,6 +68,17 @@ observability: $(VENV)/.installed  ## Alerts, rules and dashboards with promtool
 	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
 	    apt-get -qq install --no-install-recommends prometheus; } >/dev/null || exit 1; }
 	@MEDIASERVER_TESTS_NEED_PROMTOOL=1 $(BIN)/python -m pytest -q tests/deploy
+
+deploy: $(VENV)/.installed  ## The files in deploy/ with the programs that read them; root gets those from Debian
+	@for program in nginx:nginx-light haproxy:haproxy caddy:caddy systemd-analyze:systemd; do \
+	  PATH=$$PATH:/usr/sbin command -v $${program%%:*} >/dev/null && continue; \
+	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	    || { echo "make deploy needs $${program%%:*}: install Debian's package $${program##*:}"; exit 1; }; \
+	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+	    apt-get -qq install --no-install-recommends $${program##*:}; } >/dev/null || exit 1; \
+	done
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group deploy
+	@$(BIN)/python -m tools.deploy_check
 
 stress: $(VENV)/.installed  ## The tests again and again while busy loops hold the cores; STRESS="--whole 0" for less
 	@$(BIN)/python -m tools.stress $(STRESS)

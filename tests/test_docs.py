@@ -456,10 +456,11 @@ def test_the_table_of_errors_has_each_status() -> None:
 # Deployment files
 
 
-def test_the_unit_waits_for_the_last_call() -> None:
+@pytest.mark.parametrize("name", ["mediaserver.service", "mediaserver@.service"])
+def test_the_unit_waits_for_the_last_call(name: str) -> None:
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str  # type: ignore[assignment, method-assign]
-    unit.read(ROOT / "deploy/mediaserver.service")
+    unit.read(ROOT / "deploy" / name)
     program, *words = shlex.split(unit["Service"]["ExecStart"])
     assert program.endswith("/mediaserver")
     parse_command(words)
@@ -467,19 +468,54 @@ def test_the_unit_waits_for_the_last_call() -> None:
     assert unit["Service"]["KillSignal"] == "SIGTERM"
 
 
-def test_the_manifest_waits_for_the_last_call() -> None:
-    documents = list(yaml.safe_load_all((ROOT / "deploy/kubernetes.yaml").read_text("utf-8")))
-    (deployment,) = [each for each in documents if each["kind"] == "Deployment"]
-    pod = deployment["spec"]["template"]["spec"]
-    (container,) = pod["containers"]
-    given = {item["name"]: item.get("value") for item in container["env"]}
-    names = {name.removeprefix(ENV_PREFIX).lower(): value for name, value in given.items()}
-    configured = Settings(**{name: value for name, value in names.items() if value is not None})
-    assert pod["terminationGracePeriodSeconds"] > longest_stop(configured)
-    assert configured.drain_delay > 0
-    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
-    assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
-    parse_command(["serve", *container["args"]])
+def test_the_template_differs_from_the_unit_by_its_name_alone() -> None:
+    unit, template = (
+        (ROOT / "deploy" / name).read_text("utf-8").partition("[Unit]")[2].splitlines()
+        for name in ("mediaserver.service", "mediaserver@.service")
+    )
+    serve = "/opt/mediaserver/venv/bin/mediaserver serve"
+    assert {line for line in unit if line not in template} == {
+        "Description=mediaserver, Plivo audio streams",
+        "WorkingDirectory=/opt/mediaserver/handlers",
+        '# For admin = "/run/mediaserver/admin.sock".',
+        "RuntimeDirectory=mediaserver",
+        f"ExecStart={serve} --config /etc/mediaserver/mediaserver.toml",
+    }
+
+
+def test_the_servers_of_the_compose_file_wait_for_the_last_call() -> None:
+    document = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text("utf-8"))
+    example = (ROOT / "deploy/compose.env.example").read_text("utf-8")
+    asked = set(re.findall(r"\$\{(\w+)", (ROOT / "deploy/compose.yaml").read_text("utf-8")))
+    assert asked == set(re.findall(r"(?m)^(\w+)=", example))
+    nodes = [each for name, each in document["services"].items() if name.startswith("node")]
+    assert len(nodes) == 2
+    for node in nodes:
+        given = {
+            name.removeprefix(ENV_PREFIX).lower(): value
+            for name, value in node["environment"].items()
+        }
+        configured = Settings(
+            **{name: v for name, v in given.items() if "${" not in str(v)},
+            secret=SecretStr("sixteen characters"),
+        )
+        grace = float(node["stop_grace_period"].removesuffix("s"))
+        assert grace > configured.drain_delay + longest_stop(configured)
+        assert configured.drain_delay > 0
+        # Neither is reached from outside of the containers' network.
+        assert "ports" not in node
+        assert not isinstance(configured.admin_address, tuple)
+
+
+def test_proxies_pass_every_webhook_and_call_on() -> None:
+    """HAProxy's file is looked at below."""
+    caddy = (ROOT / "deploy/Caddyfile").read_text("utf-8")
+    (paths,) = re.findall(r"@plivo path (.*)", caddy)
+    assert set(paths.split()) == {*WEBHOOK_PATHS, Settings().path}
+    nginx = (ROOT / "deploy/nginx.conf").read_text("utf-8")
+    (names,) = re.findall(r"location ~ \^/\((.*?)\)\$", nginx)
+    assert {f"/{name}" for name in names.split("|")} == set(WEBHOOK_PATHS)
+    assert f"location = {Settings().path} " in nginx
 
 
 def longest_stop(configured: Any) -> Any:
