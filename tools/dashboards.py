@@ -135,6 +135,18 @@ FLEET: Final = Dashboard(
             {"{{instance}}": 'min by (instance) (mediaserver_redis_up{job=~"$job"})'},
         ),
         Panel(
+            "Call records: database answers",
+            {"{{instance}}": 'min by (instance) (mediaserver_records_database_up{job=~"$job"})'},
+        ),
+        Panel(
+            "Call records: stored and lost",
+            {
+                "stored": 'sum(rate(mediaserver_records_stored_total{job=~"$job"}'
+                "[$__rate_interval]))",
+                "lost: {{cause}}": _rate("mediaserver_records_dropped_total", "cause"),
+            },
+        ),
+        Panel(
             "Processes of the fleet",
             {
                 "live": 'max(mediaserver_fleet_members{job=~"$job"})',

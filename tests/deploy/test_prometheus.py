@@ -46,6 +46,9 @@ QUIET = {
     f"mediaserver_accept_failures_total{{{_NODE}}}": "3x40",
     f"mediaserver_certificate_expiry_timestamp_seconds{{{_NODE}}}": f"{60 * 86400}x40",
     f"mediaserver_redis_up{{{_NODE}}}": "1x40",
+    f"mediaserver_records_database_up{{{_NODE}}}": "1x40",
+    f"mediaserver_records_journal_up{{{_NODE}}}": "1x40",
+    f'mediaserver_records_dropped_total{{{_NODE}, cause="journal"}}': "5x40",
 }
 """A server on a good day; its counters have seen worse ones."""
 
@@ -131,6 +134,14 @@ CASES = {
     ),
     "MediaserverRedisAway": Case(
         {f"mediaserver_redis_up{{{_NODE}}}": "1x10 0x30"}, "a:9100 gets no answer from Redis"
+    ),
+    "MediaserverRecordsDatabaseAway": Case(
+        {f"mediaserver_records_database_up{{{_NODE}}}": "1x10 0x30"},
+        "a:9100 cannot reach the database of call records",
+    ),
+    "MediaserverRecordsLost": Case(
+        {f'mediaserver_records_dropped_total{{{_NODE}, cause="journal"}}': "5+1x40"},
+        "a:9100 loses call records, or is about to",
     ),
 }
 

@@ -892,6 +892,33 @@ async def test_a_peer_that_sends_nonsense_is_closed(call: Callable[..., Any]) ->
 # What is left
 
 
+async def test_whoever_follows_a_call_is_told_what_is_sent_and_noticed(
+    call: Callable[..., Any],
+) -> None:
+    told: list[Any] = []
+
+    class Follower:
+        def received(self, message: Any) -> None: ...
+
+        def sent(self, message: bytes) -> None:
+            told.append(message)
+
+        def decided(self, what: str, /, **details: object) -> None:
+            told.append(what)
+
+    async def press(stream: Stream) -> None:
+        stream.send_dtmf("5")
+        stream.decided("has pressed")
+        await listen(stream)
+
+    link = await call(press, start=False)
+    link.call.session.follower = Follower()
+    link.bring(START)
+    await asyncio.sleep(0.01)
+    link.bring("nonsense")
+    assert told == [link.sent[0], "has pressed", "a malformed message was ignored"]
+
+
 async def test_observers_are_told_of_a_call_its_turns_and_its_end(
     call: Callable[..., Any],
 ) -> None:

@@ -51,6 +51,18 @@ async def test_any_node_controls_a_call_by_the_id_of_the_call_or_the_stream(
     assert first.link.closed is None
 
 
+async def test_a_call_of_another_node_is_followed_to_its_end(two: Any) -> None:
+    one, _, _, second = two
+    first = await one.directory.send(CallCommand("trace", "call-2"))
+    assert first.traced.process == "b"
+    second.call.close(1000, "over")
+    second.call.lost("gone")
+    await turns()
+    last = await one.directory.send(CallCommand("trace", "call-2", after=0, process="b"))
+    assert last.traced.ended
+    assert "stream ended" in last.traced.lines[-1]
+
+
 async def test_a_call_that_nobody_has_is_unknown(two: Any) -> None:
     one, *_ = two
     assert (await one.directory.send(CallCommand("hangup", "call-9"))).status == "unknown_call"

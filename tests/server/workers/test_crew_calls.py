@@ -1,4 +1,5 @@
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
@@ -147,6 +148,26 @@ async def test_a_command_reaches_the_worker_that_has_the_call(
     assert [live.link.closed is not None for live in lives] == [False, True]
     unknown = await directory.send(CallCommand("hangup", "call-7"))
     assert unknown.status == "unknown_call"
+
+
+async def test_a_trace_is_asked_for_where_its_lines_came_from(
+    crew: FakeCrew, directory: CrewCalls
+) -> None:
+    live = Live(crew.members["2.1"].runtime)
+    first = await directory.send(CallCommand("trace", "call-1"))
+    assert first.traced is not None
+    assert first.traced.process == "3f9a/77c1/2.1"
+    live.stream.decided("thinks")
+    live.call.close(1000, "over")
+    live.call.lost("gone")
+    await turns()
+    crew.asked.clear()
+    last = await directory.send(
+        CallCommand("trace", "call-1", after=first.traced.next, process=first.traced.process)
+    )
+    assert crew.asked == ["2.1"]
+    assert last.traced is not None
+    assert [json.loads(line)["what"] for line in last.traced.lines] == ["thinks", "stream ended"]
 
 
 async def test_a_blocked_worker_holds_up_no_command_for_other_calls(
