@@ -20,14 +20,17 @@ class ListedCommand(NamedTuple):
     module: str
     """The module below `mediaserver.cli` that defines it."""
     function: str
+    """Its function; or a Typer application, if it has commands of its own."""
     summary: str
     """The first paragraph of its help."""
 
     def load(self, name: str) -> Any:
         """Import it, and return it as Typer runs it."""
+        found = getattr(import_module(f"mediaserver.cli.{self.module}"), self.function)
+        if isinstance(found, typer.Typer):
+            return typer.main.get_command(found)
         alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        module = import_module(f"mediaserver.cli.{self.module}")
-        alone.command(name)(getattr(module, self.function))
+        alone.command(name)(found)
         return typer.main.get_command(alone)
 
 
@@ -52,6 +55,9 @@ COMMANDS: Final[Mapping[str, ListedCommand]] = {
         "tracing",
         "trace_command",
         "Follow a live call: what is received, sent and decided, until it ends.",
+    ),
+    "calls": ListedCommand(
+        "calls", "calls_app", "List, show, export and delete the records of calls."
     ),
     "call": ListedCommand(
         "calling",

@@ -4,6 +4,7 @@ import sys
 from importlib import import_module
 
 import pytest
+import typer
 
 from mediaserver.cli.commands import COMMANDS
 from tests.cli.processes import Run
@@ -16,6 +17,7 @@ HEAVY = (
     "numpy",
     "pydantic",
     "pydantic_settings",
+    "sqlalchemy",
     "starlette",
     "structlog",
     "uvicorn",
@@ -27,6 +29,9 @@ HEAVY = (
 def test_the_list_of_commands_says_what_a_command_says_of_itself(name: str) -> None:
     listed = COMMANDS[name]
     function = getattr(import_module(f"mediaserver.cli.{listed.module}"), listed.function)
+    if isinstance(function, typer.Typer):
+        assert listed.load(name).help == listed.summary
+        return
     first = (inspect.getdoc(function) or "").split("\n\n")[0]
     assert listed.summary == " ".join(first.split())
     assert listed.load(name).help.startswith(first)

@@ -1,0 +1,406 @@
+"""``calls``: the records of calls."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import typer
+
+from mediaserver.cli.application import fail
+
+
+if TYPE_CHECKING:
+    from mediaserver.records.database import RecordsDatabase
+    from mediaserver.records.queries import RecordQuery
+    from mediaserver.settings import Settings
+
+calls_app = typer.Typer(
+    name="calls",
+    help="List, show, export and delete the records of calls.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+_TURNS_AT_ONCE: Final = 200
+
+Records = Annotated[
+    str | None,
+    typer.Option(metavar="DATABASE", help="The setting `records` of the server."),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", help="TOML file of the server; by default mediaserver.toml, if it exists."
+    ),
+]
+OfNumber = Annotated[
+    str | None,
+    typer.Option(
+        help="Calls from or to this number, in any form; or its last digits, such as 0100."
+    ),
+]
+Since = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Calls that began then or later: 2027-01-15, 2027-01-15T08:30 (UTC), or 30m, 2h, 7d"
+        " for so long ago.",
+    ),
+]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help="Calls that began before that.")]
+Named = Annotated[str | None, typer.Option("--handler", help="Calls of this handler.")]
+Cause = Annotated[
+    str | None,
+    typer.Option(
+        help="Calls that ended for this cause, such as plivo, handler_error, lost or process_lost."
+    ),
+]
+State = Annotated[
+    Literal["live", "ended", "lost"] | None,
+    typer.Option(help="Calls that are live, have ended, or whose process has died."),
+]
+Bad = Annotated[
+    bool, typer.Option("--bad", help="Calls that were bad: gaps, slow answers, faults.")
+]
+Worse = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--worse-than",
+        metavar="MEASURE=VALUE",
+        help="Calls that are worse, such as loop_lag=0.2 or underruns=3. Of several, one is"
+        " enough.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@calls_app.command("list")
+def list_command(
+    number: OfNumber = None,
+    since: Since = None,
+    until: Until = None,
+    handler: Named = None,
+    cause: Cause = None,
+    state: State = None,
+    bad: Bad = False,
+    worse_than: Worse = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many calls.")] = 50,
+    as_json: AsJson = False,
+    records: Records = None,
+    config: ConfigFile = None,
+) -> None:
+    """List calls, the newest first."""
+    settings = _settings(records, config)
+    query = _query(settings, number, since, until, handler, cause, state, bad, worse_than)
+    with _reading(settings) as database:
+        from mediaserver.records.queries import find_calls
+
+        found = list(find_calls(database, query, most=limit))
+    if as_json:
+        _print_json([_plain(each) for each in found])
+        return
+    if not found:
+        typer.echo("no calls were found", err=True)
+    for line in _table(found):
+        typer.echo(line)
+
+
+@calls_app.command("show")
+def show_command(
+    call: Annotated[
+        str, typer.Argument(metavar="CALL", help="The id of a call, a stream or a record.")
+    ],
+    as_json: AsJson = False,
+    records: Records = None,
+    config: ConfigFile = None,
+) -> None:
+    """Show all that is recorded of a call, and what was bad about it."""
+    settings = _settings(records, config)
+    with _reading(settings) as database:
+        from mediaserver.records.queries import RecordQuery, find_calls, turns_of
+
+        found = list(find_calls(database, RecordQuery(call=call), newest=False))
+        turns = turns_of(database, [each["id"] for each in found])
+    if not found:
+        fail(f"there is no record of {call!r}: `mediaserver calls list` lists calls")
+    if as_json:
+        _print_json([_plain(each, turns[each["id"]]) for each in found])
+        return
+    for each in found:
+        for line in _page(each, turns[each["id"]]):
+            typer.echo(line)
+
+
+@calls_app.command("export")
+def export_command(
+    form: Annotated[
+        Literal["csv", "jsonl"],
+        typer.Option("--format", help="A table, or a JSON object in each line, with the turns."),
+    ] = "csv",
+    number: OfNumber = None,
+    since: Since = None,
+    until: Until = None,
+    handler: Named = None,
+    cause: Cause = None,
+    state: State = None,
+    bad: Bad = False,
+    worse_than: Worse = None,
+    records: Records = None,
+    config: ConfigFile = None,
+) -> None:
+    """Print calls for other programs, the oldest first."""
+    settings = _settings(records, config)
+    query = _query(settings, number, since, until, handler, cause, state, bad, worse_than)
+    with _reading(settings) as database:
+        from mediaserver.records.queries import find_calls
+
+        found = find_calls(database, query, newest=False)
+        lines = _csv(found) if form == "csv" else _json_lines(database, found)
+        for line in lines:
+            sys.stdout.write(line)
+
+
+@calls_app.command("prune")
+def prune_command(
+    days: Annotated[
+        float | None,
+        typer.Option(min=0, help="Older than this; by default the setting `records_days`."),
+    ] = None,
+    records: Records = None,
+    config: ConfigFile = None,
+) -> None:
+    """Delete the records of calls that began many days ago. A server does so by itself."""
+    settings = _settings(records, config)
+    days = settings.records_days if days is None else days
+    if days is None:
+        fail("records_days is off, which keeps all: give --days", 2)
+    before, pruned = datetime.now(UTC) - timedelta(days=days), 0
+    with _reading(settings) as database:
+        while more := database.prune(before):
+            pruned += more
+    typer.echo(f"deleted {pruned} record{'' if pruned == 1 else 's'}")
+
+
+# Arguments
+
+
+def _settings(records: str | None, config: Path | None) -> Settings:
+    """Return the settings, with the database that is there if none is named."""
+    from mediaserver.settings import SettingsError, load_settings
+
+    try:
+        settings = load_settings({"records": records}, config)
+        if settings.records is None:
+            settings = load_settings({"records": "on"}, config)
+            _, _, path = (settings.records_url or "").partition(":///")
+            if not Path(path).exists():
+                fail(
+                    "no database is named: set MEDIASERVER_RECORDS or --records as for the server"
+                    f" (there is no {path})",
+                    2,
+                )
+    except SettingsError as error:
+        fail(str(error), 2)
+    return settings
+
+
+def _query(
+    settings: Settings,
+    number: str | None,
+    since: str | None,
+    until: str | None,
+    handler: str | None,
+    cause: str | None,
+    state: Literal["live", "ended", "lost"] | None,
+    bad: bool,
+    worse: list[str] | None,
+) -> RecordQuery:
+    from mediaserver.records.queries import MEASURES, RecordQuery
+
+    limits = {}
+    for text in worse or []:
+        name, _, value = text.partition("=")
+        try:
+            limits[name] = float(value)
+        except ValueError:
+            fail(f"--worse-than: must be such as loop_lag=0.2, not {text!r}", 2)
+        if name not in MEASURES:
+            fail(f"--worse-than: {name!r} is not one of {', '.join(sorted(MEASURES))}", 2)
+    key = None if settings.secret_is_random else settings.secret.get_secret_value().encode()
+    return RecordQuery(
+        number=number,
+        key=key,
+        since=_time("--since", since),
+        until=_time("--until", until),
+        handler=handler,
+        cause=cause,
+        state=state,
+        bad=bad,
+        worse=limits,
+    )
+
+
+def _time(flag: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    if ago := re.fullmatch(r"(\d+(?:\.\d+)?)([mhdw])", text):
+        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: float(ago[1])})
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        fail(f"{flag}: must be such as 2027-01-15, 2027-01-15T08:30 or 2h, not {text!r}", 2)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+@contextmanager
+def _reading(settings: Settings) -> Iterator[RecordsDatabase]:
+    """Open the database, and say what is wrong with it."""
+    from mediaserver.records.database import DatabaseAwayError, RecordsDatabase
+
+    try:
+        database = RecordsDatabase(settings.records_url or "")
+        try:
+            database.prepare()
+            yield database
+        finally:
+            database.close()
+    except (ValueError, DatabaseAwayError) as error:
+        fail(f"the database cannot be used: {error}")
+
+
+# Printing
+
+
+def _plain(
+    call: Mapping[str, Any], turns: Iterable[Mapping[str, Any]] | None = None
+) -> dict[str, Any]:
+    from mediaserver.records.payload import plain_record
+    from mediaserver.records.quality import complaints
+
+    plain = plain_record(call, turns)
+    plain["complaints"] = complaints(call, list(turns or ()))
+    return plain
+
+
+def _print_json(value: object) -> None:
+    import msgspec
+
+    typer.echo(msgspec.json.format(msgspec.json.encode(value)).decode())
+
+
+def _csv(found: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    from mediaserver.records.payload import plain_record
+    from mediaserver.records.tables import calls
+
+    empty = dict.fromkeys((column.name for column in calls.columns), None)
+    names = list(plain_record({**empty, "id": ""}))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names)
+    writer.writeheader()
+    for each in found:
+        writer.writerow({name: _cell(value) for name, value in plain_record(each).items()})
+        yield text.getvalue()
+        text.seek(0)
+        text.truncate()
+    yield text.getvalue()
+
+
+def _cell(value: object) -> object:
+    # A spreadsheet would run what a caller's name or a reason begins with.
+    if isinstance(value, str) and value[:1] in ("=", "@", "-", "\t"):
+        return f"'{value}"
+    return value
+
+
+def _json_lines(database: RecordsDatabase, found: Iterator[Mapping[str, Any]]) -> Iterator[str]:
+    import msgspec
+
+    from mediaserver.records.payload import plain_record
+    from mediaserver.records.queries import turns_of
+
+    while piece := list(islice(found, _TURNS_AT_ONCE)):
+        turns = turns_of(database, [each["id"] for each in piece])
+        for each in piece:
+            yield msgspec.json.encode(plain_record(each, turns[each["id"]])).decode() + "\n"
+
+
+def _table(found: list[dict[str, Any]]) -> Iterator[str]:
+    from mediaserver.records.payload import state_of
+    from mediaserver.records.quality import complaints
+
+    rows = [("began (UTC)", "state", "seconds", "from", "to", "handler", "end", "bad", "call")]
+    for each in found:
+        seconds = each["seconds"]
+        rows.append(
+            (
+                each["started_at"].strftime("%Y-%m-%d %H:%M:%S"),
+                state_of(each),
+                "" if seconds is None else f"{seconds:.1f}",
+                each["caller"] or "?",
+                each["called"] or "?",
+                each["handler"],
+                each["cause"] or "",
+                str(len(complaints(each)) or ""),
+                each["call_id"] or each["id"],
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows if found else []:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _page(call: Mapping[str, Any], turns: list[dict[str, Any]]) -> Iterator[str]:
+    from mediaserver.records.payload import plain_record
+    from mediaserver.records.quality import complaints
+
+    found = complaints(call, turns)
+    yield f"call {call['call_id'] or '?'}"
+    yield from (f"  ! {sentence}" for sentence in found)
+    if not found:
+        yield "  nothing was bad" if call["ended_at"] else "  nothing is known to be bad yet"
+    for name, value in plain_record(call).items():
+        if value not in (None, 0, "") and name != "call_id":
+            yield f"  {name:24}{value}"
+    if turns:
+        yield "  turns, in seconds after the caller's last word:"
+        yield from _turn_lines(turns)
+    yield ""
+
+
+_STAGES: Final = {
+    "end_of_turn": "end of turn",
+    "transcript": "transcript",
+    "first_token": "first token",
+    "audio_sent": "audio sent",
+    "audio_heard": "heard",
+}
+
+
+def _turn_lines(turns: list[dict[str, Any]]) -> Iterator[str]:
+    for turn in turns:
+        times = ", ".join(
+            f"{text} {turn[stage]:.2f}"
+            for stage, text in _STAGES.items()
+            if turn[stage] is not None
+        )
+        notes = [f"{turn['heard_words']} words heard"]
+        if turn["interrupted"]:
+            notes.append("interrupted")
+        if turn["error"]:
+            notes.append(f"failed: {turn['error']}")
+        yield f"    {turn['number']:3}  {'; '.join([times, *notes] if times else notes)}"
+        for who in ("caller", "agent"):
+            if turn[who]:
+                yield f"         {who}: {turn[who]}"
