@@ -122,8 +122,6 @@ _MAY_BLOCK = [
     ("os.listdir", "prometheus_client/process_collector.py", "collect"),
     # The sandbox's framework looks for the source of an endpoint once.
     ("os.stat", "fastapi/routing.py", "_extract_endpoint_context"),
-    # Where coverage is measured, what is imported is looked up.
-    ("os.path.abspath", "slipcover/importer.py", "matches"),
 ]
 
 

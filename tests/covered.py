@@ -7,13 +7,20 @@ are imported, so nothing may import them before this plugin.
 
 from __future__ import annotations
 
+import ast
 import json
 import os
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
+from types import CodeType, ModuleType
 from typing import Any
 
 import pytest
-from slipcover import FileMatcher, ImportManager, Slipcover, merge_coverage
+import slipcover
+from slipcover import Slipcover, merge_coverage
 
 
 ROOT = Path(__file__).parent.parent
@@ -21,6 +28,63 @@ ROOT = Path(__file__).parent.parent
 # walks through all functions, and takes as long as two million meetings.
 MEETINGS = 20_000
 SOURCES = [str(ROOT / "mediaserver"), str(ROOT / "codecs" / "audiocodecs")]
+MEASURED = {Path(source).name for source in SOURCES}
+
+
+class Loader(SourceFileLoader):
+    """Loads a module so that what runs in it is measured.
+
+    The code with its branches marked is kept as Python keeps bytecode: to mark them takes half of
+    the time, and each process of a run would do so again.
+    """
+
+    measure: Slipcover
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the module."""
+        self.measure.register_module(module)
+        exec(self.measure.instrument(self.get_code(module.__name__)), module.__dict__)
+
+    def source_to_code(  # type: ignore[override] # a method, but for its declaration
+        self, data: Any, path: Any, fullname: Any = None, **more: Any
+    ) -> CodeType:
+        """Return the code, with its branches marked."""
+        code: CodeType = compile(
+            slipcover.branch.preinstrument(ast.parse(data)), path, "exec", dont_inherit=True
+        )
+        return code
+
+    def get_data(self, path: str) -> bytes:
+        """Read a source, or what was kept of it."""
+        return super().get_data(_kept(path))
+
+    def set_data(self, path: str, data: Any, **options: Any) -> None:
+        """Keep the code of a source."""
+        super().set_data(_kept(path), data, **options)
+
+
+def _kept(path: str) -> str:
+    stem, _, suffix = path.rpartition(".")
+    return f"{stem}.slipcover-{slipcover.__version__}.pyc" if suffix == "pyc" else path
+
+
+class Finder(MetaPathFinder):
+    """Finds the modules of the project for the measure."""
+
+    def __init__(self, measure: Slipcover) -> None:
+        self._measure = measure
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find a module, if it is measured."""
+        if name.partition(".")[0] not in MEASURED:
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and isinstance(spec.loader, SourceFileLoader):
+            spec.loader = Loader(spec.loader.name, spec.loader.path)
+            spec.loader.measure = self._measure
+        return spec
 
 
 class Coverage:
@@ -29,8 +93,8 @@ class Coverage:
     def __init__(self, result: Path) -> None:
         self._result = result
         self._measure = Slipcover(branch=True, source=SOURCES, d_miss_threshold=MEETINGS)
-        self._imports = ImportManager(self._measure, FileMatcher(sources=SOURCES))
-        self._imports.__enter__()
+        self._finder = Finder(self._measure)
+        sys.meta_path.insert(0, self._finder)
         self._workers: list[dict[str, Any]] = []
 
     @pytest.hookimpl(optionalhook=True)
@@ -42,7 +106,7 @@ class Coverage:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Hand the result over, or write it."""
-        self._imports.__exit__(None, None, None)
+        sys.meta_path.remove(self._finder)
         own = self._measure.get_coverage()
         if hasattr(session.config, "workeroutput"):
             session.config.workeroutput["coverage"] = json.dumps(own)
