@@ -34,6 +34,11 @@ settings.register_profile(
 settings.load_profile("gate")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marker that tests in several folders carry."""
+    config.addinivalue_line("markers", "postgres: needs PostgreSQL, as from `make records`")
+
+
 @pytest.hookimpl(wrapper=True, optionalhook=True)
 def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
     """Run one worker more than there are cores: some tests wait, for processes and real time."""
