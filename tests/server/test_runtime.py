@@ -160,6 +160,18 @@ async def test_a_call_is_counted_and_swept_from_its_beginning_to_its_end(
     assert runtime.admission.active == 2
 
 
+async def test_it_knows_its_calls_and_whether_a_route_has_its_limit_of_them(
+    start_runtime: Callable[..., Any],
+) -> None:
+    limited, other = Route(listen, max_calls=1), Route(listen, "/other")
+    runtime = await start_runtime(limited, other)
+    assert not runtime.is_full(limited)
+    call = FakeCall(runtime)
+    call.call_id = "call-1"
+    assert (runtime.is_full(limited), runtime.is_full(other)) == (True, False)
+    assert (runtime.has_call("call-1"), runtime.has_call("call-2")) == (True, False)
+
+
 async def test_a_call_leaves_once_only(start_runtime: Callable[..., Any]) -> None:
     runtime = await start_runtime(Route(listen))
     call, other = FakeCall(runtime), FakeCall(runtime)

@@ -214,6 +214,58 @@ async def test_the_stream_knows_what_the_token_said(call: Callable[..., Any]) ->
     assert stream.query == {"a": "1"}
 
 
+class Fleet:
+    """Says whether a limit is reached."""
+
+    def __init__(self, reached: str | None) -> None:
+        self._reached = reached
+        self.told: list[Any] = []
+
+    async def claim(self, call_id: str, route: str, route_limit: int | None) -> str | None:
+        self.told.append((call_id, route, route_limit))
+        return self._reached
+
+    def settle(self, call_id: str) -> None:
+        self.told.append(call_id)
+
+    def entered(self, call: Any) -> None: ...
+
+    def left(self, call: Any) -> None: ...
+
+
+@pytest.mark.parametrize(("reached", "limit"), [("account", 9), ("route", 7)])
+async def test_a_stream_without_a_token_that_finds_no_place_in_the_fleet_has_no_handler(
+    start_runtime: Callable[..., Any], reached: str, limit: int
+) -> None:
+    streams: list[Stream] = []
+
+    async def keep(stream: Stream) -> None:
+        streams.append(stream)
+
+    runtime = await start_runtime(Route(keep, max_calls=7), max_calls_account=9)
+    runtime.fleet = fleet = Fleet(reached)
+    link = enter(runtime)
+    await asyncio.sleep(0.01)
+    assert link.closed == (1013, f"all nodes together have reached their limit of calls: {limit}")
+    assert fleet.told == [(CALL_ID, "/stream", 7), CALL_ID]
+    assert (streams, link.call.counts) == ([], False)
+
+
+async def test_a_stream_counts_in_the_fleet_from_its_token_or_its_own_claim_on(
+    start_runtime: Callable[..., Any],
+) -> None:
+    secret = "sixteen letters and more"
+    runtime = await start_runtime(Route(listen), secret=secret)
+    runtime.fleet = fleet = Fleet(None)
+    token = seal(Claims("known", "+1415", "14155550100", 2**40), secret)
+    assert enter(runtime, query=f"token={token}").call.counts
+    link = enter(runtime)
+    assert not link.call.counts
+    await asyncio.sleep(0.01)
+    assert link.call.counts
+    assert fleet.told == [(CALL_ID, "/stream", None), CALL_ID]
+
+
 async def test_a_handler_that_returns_closes_the_stream(call: Callable[..., Any]) -> None:
     link = await call(leave)
     await asyncio.sleep(0.01)

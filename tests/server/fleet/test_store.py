@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -151,6 +152,9 @@ async def test_a_member_that_does_not_beat_is_lost_once_with_its_calls(member: A
     assert everybody == {"b": b"about b"}
     assert lost == [LostMember("a", b"about a", ["c-1"])]
     assert await third.lost_with("c-1") == "a"
+    (found,) = await third.lost_calls()
+    assert (found.call, found.member) == ("c-1", "a")
+    assert found.at == pytest.approx(time.time(), abs=60)
     assert await claim(third, "c-2", route="/sales", account=1, of_route=1) == ""
     assert (await third.beat(b"", {"c-2": KEPT}, 1))[1] == []
 
@@ -163,6 +167,7 @@ async def test_a_member_that_was_only_silent_has_its_calls_again(member: Any) ->
     await one.beat(b"", {"c-1": LIVE}, 0)
     assert await other.owner("c-1") == "a"
     assert await other.lost_with("c-1") is None
+    assert await other.lost_calls() == []
 
 
 async def test_a_member_that_leaves_takes_its_calls_with_it(member: Any) -> None:
