@@ -148,10 +148,12 @@ class Callers:
 
     async def hang_up(self) -> None:
         """End all calls, and wait for them."""
-        for call in tuple(self.live):
-            call.end()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=PATIENCE)
+        deadline = time.monotonic() + PATIENCE
+        while self._tasks and time.monotonic() < deadline:
+            # Again and again: the streams of some are only beginning.
+            for call in tuple(self.live):
+                call.end()
+            await asyncio.wait(self._tasks, timeout=0.2)
         for task in tuple(self._tasks):
             task.cancel()
 
