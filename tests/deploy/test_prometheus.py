@@ -1,6 +1,7 @@
 """The rules: what they name exists, and each alert fires when it should and is silent otherwise."""
 
 import re
+import shlex
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from mediaserver.cli import app
 from tests.deploy.promql import metric_names
 from tests.deploy.rules import DEPLOY, RULE_FILES, rules
 from tests.telemetry.exposed import exposed_metrics, full_exposition
@@ -61,6 +64,8 @@ class Case:
     summary: str
     labels: dict[str, str] = field(default_factory=lambda: {"instance": "a:9100"})
 
+
+_HANDLER = "{{ $labels.handler }}"
 
 _BY_HANDLER = {"handler": "Echo"}
 
@@ -161,11 +166,22 @@ def test_rules_use_only_what_exists(rule: dict[str, Any]) -> None:
 def test_an_alert_says_what_to_do(alert: str) -> None:
     rule = ALERTS[alert]
     assert rule["labels"]["severity"] in ("page", "ticket")
-    assert set(rule["annotations"]) == {"summary", "description", "runbook"}
+    assert set(rule["annotations"]) - {"find"} == {"summary", "description", "runbook"}
     page, _, anchor = rule["annotations"]["runbook"].partition("#")
     text = (DEPLOY.parent / page).read_text("utf-8")
     assert anchor == alert.lower()
     assert re.search(rf"^### {alert}$", text, re.M)
+
+
+@pytest.mark.parametrize(
+    "alert", [name for name in ALERTS if "find" in ALERTS[name]["annotations"]]
+)
+def test_the_command_that_finds_the_calls_exists(alert: str) -> None:
+    program, *arguments = shlex.split(ALERTS[alert]["annotations"]["find"])
+    told = CliRunner().invoke(app, [*arguments, "--help"])
+    assert (program, told.exit_code) == ("mediaserver", 0)
+    offered = re.findall(r"--[\w-]+", told.stdout)
+    assert {each for each in arguments if each.startswith("--")} <= set(offered)
 
 
 def test_each_alert_is_tested() -> None:
@@ -191,7 +207,10 @@ def expected(alert: str, case: Case) -> dict[str, Any]:
     rule = ALERTS[alert]
     return {
         "exp_labels": {"job": "mediaserver", "severity": rule["labels"]["severity"], **case.labels},
-        "exp_annotations": {**rule["annotations"], "summary": case.summary},
+        "exp_annotations": {
+            **{name: text.replace(_HANDLER, "Echo") for name, text in rule["annotations"].items()},
+            "summary": case.summary,
+        },
     }
 
 
