@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test own fleet records observability deploy stress python314 lint format types imports bench interop docs clean
+.PHONY: help demo quick test own fleet records observability deploy fuzz stress python314 lint format types imports bench interop docs clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -79,6 +79,9 @@ deploy: $(VENV)/.installed  ## The files in deploy/ with the programs that read 
 	done
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group deploy
 	@$(BIN)/python -m tools.deploy_check
+
+fuzz: $(VENV)/.installed  ## The whole server with random inputs; FUZZ="--inputs 50000 --seconds 600" for more
+	@$(BIN)/python -m tools.fuzz $(or $(FUZZ),--inputs 30000 --seconds 25)
 
 stress: $(VENV)/.installed  ## The tests again and again while busy loops hold the cores; STRESS="--whole 0" for less
 	@$(BIN)/python -m tools.stress $(STRESS)

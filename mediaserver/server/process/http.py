@@ -273,8 +273,9 @@ class HttpConnection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Start waiting for the next request."""
         self._expect(self._limits.idle_timeout)
+        begins_next = bool(self.pipeline)
         super().on_response_complete()
-        if self._then is not None and not self.pipeline and not self.transport.is_closing():
+        if self._then is not None and not begins_next and not self.transport.is_closing():
             then, self._then = self._then, None
             then()
 

@@ -451,13 +451,15 @@ async def test_what_follows_a_websocket_that_waits_its_turn_is_kept(server: Serv
     ],
     ids=["not HTTP", "header", "length", "chunk", "websocket"],
 )
+@pytest.mark.parametrize("earlier", [1, 2, 3])
 async def test_a_refusal_comes_after_the_responses_to_earlier_requests(
-    server: Server, then: bytes, status: bytes
+    server: Server, then: bytes, status: bytes, earlier: int
 ) -> None:
-    answer = await server.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + then)
-    first, second = answer.split(b"HTTP/1.1 ")[1:]
-    assert first.startswith(b"200 ")
-    assert second.startswith(status)
+    answer = await server.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * earlier + then)
+    *answered, refused = answer.split(b"HTTP/1.1 ")[1:]
+    assert len(answered) == earlier
+    assert all(each.startswith(b"200 ") for each in answered)
+    assert refused.startswith(status)
 
 
 async def test_bytes_that_come_with_the_upgrade_request_are_not_lost(server: Server) -> None:

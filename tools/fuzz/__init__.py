@@ -1,0 +1,1 @@
+"""Fuzzing of the whole server over sockets: see `__main__`."""
