@@ -20,6 +20,7 @@ from mediaserver.routes import Route
 from mediaserver.server.neighbours import Alone, ToldWebhook, kind_and_fields, told_webhook
 from mediaserver.server.process.app import create_app
 from mediaserver.server.runtime import Runtime
+from mediaserver.server.trust.seen import SEEN_HEADER
 from mediaserver.server.trust.tokens import Claims
 
 
@@ -369,6 +370,17 @@ async def test_with_a_token_only_plivo_gets_an_answer(
     assert guarded.counters.refused == {"signature": 1}
     assert guarded.admission.idle
     assert not guarded.answered.has_ended("call-1")
+
+
+@pytest.mark.parametrize("path", ["/answer", "/fallback", "/hangup", "/status"])
+async def test_only_a_signed_request_is_told_how_it_was_seen(guarded: Runtime, path: str) -> None:
+    async with client_of(guarded) as client:
+        told = await client.post(path, headers=sign_headers("POST", f"{PUBLIC}{path}", TOKEN, {}))
+        assert told.status_code == 400
+        assert SEEN_HEADER in told.headers
+        stranger = await client.post(path)
+    assert stranger.status_code == 403
+    assert SEEN_HEADER not in stranger.headers
 
 
 async def test_a_signed_post_is_taken(guarded: Runtime) -> None:
