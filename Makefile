@@ -113,6 +113,7 @@ bench: $(VENV)/.installed  ## Codecs, transport, playback and agents beside othe
 	@-$(BIN)/python -m benchmarks.workers
 	@$(BIN)/python -m benchmarks.setups
 	@$(BIN)/python -m benchmarks.control
+	@$(BIN)/python -m benchmarks.records
 	@$(BIN)/python -m benchmarks.start
 	@$(BIN)/python -m benchmarks.noise
 	@$(BIN)/python -m benchmarks.voice_activity

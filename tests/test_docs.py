@@ -479,6 +479,7 @@ def test_the_template_differs_from_the_unit_by_its_name_alone() -> None:
         "WorkingDirectory=/opt/mediaserver/handlers",
         '# For admin = "/run/mediaserver/admin.sock".',
         "RuntimeDirectory=mediaserver",
+        "StateDirectory=mediaserver",
         f"ExecStart={serve} --config /etc/mediaserver/mediaserver.toml",
     }
 

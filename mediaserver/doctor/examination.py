@@ -22,6 +22,7 @@ from mediaserver.doctor.public_url import (
     stream_upgrade,
     webhooks,
 )
+from mediaserver.doctor.record_places import record_places
 from mediaserver.doctor.redis_server import redis_server
 from mediaserver.doctor.subject import Subject
 from mediaserver.error_lines import error_lines
@@ -70,6 +71,7 @@ CHECKS: Final = (
     DoctorCheck("credentials", credentials),
     DoctorCheck("numbers", numbers, ("credentials",), within=20.0),
     DoctorCheck("Redis", redis_server),
+    DoctorCheck("call records", record_places, within=20.0),
 )
 """In the order in which they are made: what others rest on comes first."""
 

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import (
     Connection,
     Engine,
+    Table,
     create_engine,
     delete,
     event,
@@ -79,6 +80,9 @@ class RecordsDatabase:
             self.engine = _engine(url)
         except (ArgumentError, ModuleNotFoundError) as error:
             raise ValueError(str(error)) from None
+        # Statements, by table: it takes longer to make one than to write a row.
+        self._adding: dict[str, Any] = {}
+        self._replacing: dict[str, Any] = {}
 
     @property
     def shown(self) -> str:
@@ -303,13 +307,21 @@ class RecordsDatabase:
         dialect = postgresql if self.engine.dialect.name == "postgresql" else sqlite
         return dialect.insert(table)
 
-    def _add(self, table: Any) -> Any:
-        return self._insert(table).on_conflict_do_nothing()
+    def _add(self, table: Table) -> Any:
+        """Return the statement that adds rows, unless they are there."""
+        if table.name not in self._adding:
+            self._adding[table.name] = self._insert(table).on_conflict_do_nothing()
+        return self._adding[table.name]
 
-    def _replace(self, table: Any, row: dict[str, Any], key: str = "id") -> Any:
-        statement = self._insert(table)
-        columns = {name: statement.excluded[name] for name in row if name != key}
-        return statement.on_conflict_do_update(index_elements=[key], set_=columns)
+    def _replace(self, table: Table, row: dict[str, Any], key: str = "id") -> Any:
+        """Return the statement that adds rows with these columns, or replaces what is there."""
+        if table.name not in self._replacing:
+            statement = self._insert(table)
+            columns = {name: statement.excluded[name] for name in row if name != key}
+            self._replacing[table.name] = statement.on_conflict_do_update(
+                index_elements=[key], set_=columns
+            )
+        return self._replacing[table.name]
 
 
 def _make_private(path: Path) -> None:

@@ -28,11 +28,11 @@ def migrate(connection: Connection) -> None:
     A database of a newer version is left as it is: versions only add to the tables, so that the
     servers of an older one can go on writing during a deploy.
     """
-    if _version(connection) == HEAD:
+    if version_of(connection) == HEAD:
         return
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
-        if _version(connection) == HEAD:
+        if version_of(connection) == HEAD:
             return
     # They take a fifth of a second to import, and are needed once.
     from alembic import command
@@ -44,7 +44,7 @@ def migrate(connection: Connection) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    before = _version(connection)
+    before = version_of(connection)
     try:
         command.upgrade(config, "head")
     except CommandError as error:
@@ -59,7 +59,8 @@ def migrate(connection: Connection) -> None:
         log.info("the database of call records was migrated", before=before, now=HEAD)
 
 
-def _version(connection: Connection) -> str | None:
+def version_of(connection: Connection) -> str | None:
+    """Return the version of the tables; None if there are none."""
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
     found = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()

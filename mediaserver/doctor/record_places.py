@@ -1,0 +1,70 @@
+"""Where calls are recorded: the database, and the disk on which records wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+from mediaserver.doctor.findings import Finding, failed, passed, skipped
+from mediaserver.doctor.subject import Subject
+from mediaserver.settings import Settings
+
+
+_SLOW: Final = 1.0
+"""Seconds that a query may take; batches of records wait for each other."""
+
+
+async def record_places(subject: Subject) -> Finding:
+    """Ask the database of call records, and look whether the journal can be written."""
+    if subject.settings.records is None:
+        return skipped("records is not set: calls are not recorded")
+    return await asyncio.to_thread(_look, subject.settings)
+
+
+def _look(settings: Settings) -> Finding:
+    from mediaserver.records.database import DatabaseAwayError, RecordsDatabase
+    from mediaserver.records.migrating import version_of
+
+    if not _can_be_written(settings.records_folder):
+        return failed(
+            f"the journal cannot be written to {settings.records_folder}",
+            "let the server's user write there, or name another folder in records_journal",
+        )
+    url = settings.records_url
+    assert url is not None
+    if url.startswith("sqlite"):
+        path = Path(url.partition(":///")[2])
+        if not path.exists():
+            if _can_be_written(path.parent):
+                return passed(f"{path} will be made")
+            return failed(f"{path} cannot be made", "let the server's user write to its folder")
+    try:
+        database = RecordsDatabase(url)
+        began = time.perf_counter()
+        with database.reading() as connection:
+            version = version_of(connection)
+        seconds = time.perf_counter() - began
+        database.close()
+    except (ValueError, DatabaseAwayError) as error:
+        return failed(
+            f"the database cannot be used: {error}",
+            "start it, and compare address, user and password in records with its own; until it"
+            " answers, records wait in the journal",
+        )
+    if seconds > _SLOW:
+        return failed(
+            f"{database.shown} takes {seconds:.1f} s for a query",
+            "run it nearer to this machine, or on a faster one",
+        )
+    tables = f"tables of version {version}" if version else "its tables will be made"
+    return passed(f"{database.shown} answers in {seconds * 1e3:.0f} ms; {tables}")
+
+
+def _can_be_written(folder: Path) -> bool:
+    """Tell whether a folder can be written to, or can be made."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)

@@ -1,0 +1,57 @@
+import asyncio
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mediaserver.doctor.findings import Finding
+from mediaserver.doctor.record_places import record_places
+from mediaserver.doctor.subject import Subject
+from mediaserver.records.database import RecordsDatabase
+from mediaserver.settings import Settings
+
+
+def found(**settings: Any) -> Finding:
+    return asyncio.run(record_places(Subject(Settings(**settings))))
+
+
+def places(tmp_path: Path, **more: Any) -> dict[str, Any]:
+    folder = tmp_path / "records"
+    return {"records": str(folder / "calls.db"), "records_journal": folder / "journals", **more}
+
+
+def test_without_records_nothing_is_asked() -> None:
+    assert found().status == "skipped"
+
+
+def test_a_file_that_can_be_made_is_not_made(tmp_path: Path) -> None:
+    finding = found(**places(tmp_path))
+    assert (finding.status, finding.detail.endswith("will be made")) == ("ok", True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_that_answers_passes_with_its_version(tmp_path: Path) -> None:
+    options = places(tmp_path)
+    database = RecordsDatabase(f"sqlite:///{options['records']}")
+    database.prepare()
+    database.close()
+    finding = found(**options)
+    assert finding.status == "ok"
+    assert "tables of version 0001" in finding.detail
+    shutil.rmtree(tmp_path / "records")
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        ({"records_journal": "/dev/null/journals"}, "journal cannot be written"),
+        ({"records": "/dev/null/calls.db"}, "calls.db cannot be made"),
+        ({"records": "postgresql:///calls?host=/nowhere"}, "the database cannot be used"),
+    ],
+)
+def test_what_is_wrong_is_told(tmp_path: Path, more: Any, text: str) -> None:
+    finding = found(**places(tmp_path, **more))
+    assert finding.status == "failed"
+    assert text in finding.detail
+    assert finding.remedy
