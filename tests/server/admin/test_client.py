@@ -1,5 +1,5 @@
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -29,6 +29,31 @@ def test_it_asks_with_the_token_and_returns_the_answer() -> None:
         ("GET", "http://127.0.0.1:8001/calls?number=%2B1", "Bearer t"),
         ("POST", "http://127.0.0.1:8001/reload", "Bearer t"),
     ]
+
+
+def test_lines_come_one_after_the_other() -> None:
+    asked = client(lambda _: Response(200, content=b'{"what": "one"}\n\n{"what": "two"}\n'))
+    with asked:
+        assert [line["what"] for line in asked.lines("/calls/1/trace")] == ["one", "two"]
+
+
+def test_lines_that_cannot_be_had_are_an_error() -> None:
+    asked = client(lambda _: Response(404, json={"error": "no live call", "hint": "look"}))
+    with asked, pytest.raises(AdminClientError, match="no live call: look"):
+        next(asked.lines("/calls/1/trace"))
+
+
+def test_a_server_that_goes_while_its_lines_are_read_is_told() -> None:
+    def break_off() -> Iterator[bytes]:
+        yield b'{"what": "one"}\n'
+        raise httpx.ReadError("reset")
+
+    asked = client(lambda _: Response(200, content=break_off()))
+    with asked:
+        lines = asked.lines("/calls/1/trace")
+        assert next(lines) == {"what": "one"}
+        with pytest.raises(AdminClientError, match="did not answer: reset"):
+            next(lines)
 
 
 def test_what_was_not_done_is_an_error_with_what_would_be_right() -> None:

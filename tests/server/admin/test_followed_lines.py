@@ -1,8 +1,12 @@
+import asyncio
 import json
-from typing import Any
+from typing import Any, cast
+
+import pytest
 
 from mediaserver.server.admin.commands import CallCommand, Delivery, TracedLines
 from mediaserver.server.admin.followed_lines import followed_lines
+from mediaserver.server.admin.traced_calls import LEASE
 
 
 class Answers:
@@ -61,3 +65,17 @@ async def test_a_trace_ends_with_its_process_or_its_call() -> None:
     silent = await followed(Answers(Delivery("not_delivered", "silent")), FIRST)
     assert [each["what"] for each in silent].count("no answer") < 30
     assert silent[-1] == {"what": "trace ended", "reason": "silent"}
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_a_call_is_followed_while_its_reader_stands_still_and_until_it_leaves(
+    leaves: bool,
+) -> None:
+    directory: Any = Answers(done(after=5))
+    lines = cast(Any, followed_lines(directory, CallCommand("trace", "call-1"), FIRST))
+    await anext(lines)
+    if leaves:
+        await lines.aclose()
+    await asyncio.sleep(3 * LEASE)
+    assert bool(directory.asked) is not leaves
+    await lines.aclose()

@@ -111,3 +111,16 @@ async def test_workers_and_nodes_are_listed_and_drained(client: AsyncClient) -> 
         ("reload", "done"),
     ]
     assert logged[1]["node"] == "other"
+
+
+async def test_a_call_that_is_followed_is_noted_by_the_audit(
+    client: AsyncClient, runtime: Runtime
+) -> None:
+    live = Live(runtime)
+    live.call.session.close("over")
+    await turns()
+    with capture_logs() as logs:
+        response = await client.get("/calls/call-1/trace")
+    assert response.status_code == 409
+    (line,) = [each for each in logs if each["event"] == "operator command"]
+    assert (line["action"], line["outcome"], line["call"]) == ("trace", "refused", "call-1")

@@ -106,3 +106,14 @@ async def test_a_request_that_is_cut_short_does_nothing() -> None:
     await app(scope, receive, send)
     assert sent[0]["status"] == 400
     assert not directory.asked
+
+
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [("audio=yes", "audio is 'yes'"), ("video=1", "there is no parameter 'video'")],
+)
+async def test_what_a_trace_does_not_have_is_told(
+    client: AsyncClient, query: str, error: str
+) -> None:
+    response = await client.get(f"/calls/call-1/trace?{query}")
+    assert (response.status_code, response.json()["error"]) == (422, error)
