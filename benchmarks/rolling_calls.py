@@ -58,7 +58,7 @@ class Callers:
 
     Args:
         url: The URL by which Plivo knows the servers.
-        context: Trusts the proxy's certificate.
+        context: Trusts the proxy's certificate; None if the URL is without TLS.
         token: The auth token that signs.
         random: Chooses how long calls last.
         seconds: How long calls last: at least, and at most.
@@ -68,7 +68,7 @@ class Callers:
     def __init__(
         self,
         url: str,
-        context: ssl.SSLContext,
+        context: ssl.SSLContext | None,
         token: str,
         random: Random,
         seconds: tuple[float, float],
@@ -87,6 +87,8 @@ class Callers:
         """Calls that were answered at `/fallback`, after `/answer` gave no XML."""
         self.refused: Counter[str] = Counter()
         """Calls that got no stream, by reason."""
+        self.refused_at: list[float] = []
+        """When those were refused, on the monotonic clock."""
         self.unnoted: Counter[str] = Counter()
         """Hang-ups that the server has not taken, by reason."""
         self.setups: list[float] = []
@@ -140,6 +142,11 @@ class Callers:
         """Have a call talk."""
         self.live.add(call)
         next(self._next_phase).add(call)
+
+    def refuse(self, reason: str) -> None:
+        """Count a call that got no stream."""
+        self.refused[reason] += 1
+        self.refused_at.append(time.monotonic())
 
     def over(self, call: "RollingCall") -> None:
         """Count a call that had a stream."""
@@ -239,9 +246,10 @@ class RollingCall(WSListener):
         """URL of the XML after its stream, if it redirects."""
         self._over = asyncio.Event()
         self._transport: WSTransport | None = None
-        self._stream_id = str(uuid4())
+        self.stream_id = str(uuid4())
+        """Plivo's id of the stream."""
         self._media = (
-            b'{"event":"media","sequenceNumber":%d,"streamId":"' + self._stream_id.encode() + b'",'
+            b'{"event":"media","sequenceNumber":%d,"streamId":"' + self.stream_id.encode() + b'",'
             b'"media":{"track":"inbound","timestamp":"%d","chunk":%d,"payload":"%b%b"},'
             b'"extra_headers":"{}"}'
         )
@@ -278,11 +286,11 @@ class RollingCall(WSListener):
                     extra_headers=sign_upgrade(url, callers.token),
                 )
         except WSError as error:
-            callers.refused[f"stream: {error}"] += 1
+            callers.refuse(f"stream: {error}")
         except TimeoutError:
-            callers.refused["no answer or no stream within 15 s"] += 1
+            callers.refuse("no answer or no stream within 15 s")
         except (OSError, EOFError, _RefusedError) as error:
-            callers.refused[str(error) or type(error).__name__] += 1
+            callers.refuse(str(error) or type(error).__name__)
         else:
             await self._last()
             if self.cut is not None and self._after is not None:
@@ -324,11 +332,11 @@ class RollingCall(WSListener):
 
     def _stream_of(self, document: bytes) -> str:
         """Return the URL of the stream in the XML, and note what follows it."""
-        found = re.search(rb">(wss://[^<]+)</Stream>", document)
+        found = re.search(rb">(wss?://[^<]+)</Stream>", document)
         if found is None:
             busy = b'reason="busy"' in document
             raise _RefusedError("told busy" if busy else f"the XML was {document[:60]!r}")
-        after = re.search(rb">(https://[^<]+)</Redirect>", document)
+        after = re.search(rb">(https?://[^<]+)</Redirect>", document)
         self._after = after and after[1].decode().replace("&amp;", "&")
         return found[1].decode().replace("&amp;", "&")
 
@@ -363,7 +371,7 @@ class RollingCall(WSListener):
             "sequenceNumber": 1,
             "start": {
                 "callId": self.call_id,
-                "streamId": self._stream_id,
+                "streamId": self.stream_id,
                 "accountId": "MABENCHMARK000000000",
                 "tracks": ["inbound"],
                 "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": BYTES_PER_SECOND},
@@ -435,7 +443,7 @@ class RollingCall(WSListener):
         self.hung_up = True
         if time.perf_counter() >= self._talks_until + LAST_ECHO_SECONDS / 2:
             self.lost += self._sent - self._heard
-        stop = {"event": "stop", "sequenceNumber": self._sent + 2, "streamId": self._stream_id}
+        stop = {"event": "stop", "sequenceNumber": self._sent + 2, "streamId": self.stream_id}
         self._transport.send(WSMsgType.TEXT, json.dumps(stop).encode())
         self._transport.send_close(WSCloseCode.OK)
 

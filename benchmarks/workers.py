@@ -37,6 +37,7 @@ if not hasattr(os, "sched_setaffinity"):
 
 from audiocodecs import MULAW_8K
 from benchmarks.experiments import Findings, a_while, arguments_of, report_on
+from benchmarks.linux import end_with_parent
 from benchmarks.processes import ROOT, BenchmarkError, stop
 from benchmarks.setup_load import PUBLIC_URL, SetupLoad, SetupResult, Target
 from mediaserver.protocol import Start, encode_event
@@ -111,14 +112,20 @@ class Workers:
 
 
 @contextlib.contextmanager
-def running_workers(*arguments: str) -> Iterator[Workers]:
+def running_workers(*arguments: str, handler: str = "mediaserver.agents:Echo") -> Iterator[Workers]:
     """Run a server with workers for the duration of the block."""
     command = [
-        *(sys.executable, "-m", "mediaserver", "serve", "mediaserver.agents:Echo"),
+        *(sys.executable, "-m", "mediaserver", "serve", handler),
         *("--workers", str(WORKERS), "--port", "0", "--max-calls", "2000"),
         *("--secret", "a secret for benchmarks", "--log-format", "json", *arguments),
     ]
-    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        preexec_fn=end_with_parent,
+    )
     workers = Workers(process)
     try:
         workers.wait_for("the start", lambda: workers.port or process.poll() is not None)
