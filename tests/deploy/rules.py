@@ -7,7 +7,7 @@ import yaml
 
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-RULE_FILES = sorted((DEPLOY / "prometheus").glob("*.yaml"))
+RULE_FILES = [DEPLOY / "prometheus" / name for name in ("recording.yaml", "alerts.yaml")]
 
 
 def rules(kind: str) -> dict[str, dict[str, Any]]:
