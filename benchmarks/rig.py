@@ -210,6 +210,8 @@ def undisturbed(work: Coroutine[Any, Any, T]) -> T:
 def read_metrics(server: Server) -> Metrics:
     """Return the server's own metrics by name, without the prefix, and labels.
 
+    Those of several handlers are added up, and have no label ``handler``.
+
     Raises:
         BenchmarkError: the server did not answer.
 
@@ -222,5 +224,15 @@ def read_metrics(server: Server) -> Metrics:
         raise BenchmarkError(f"/metrics did not answer: {error}") from error
     finally:
         connection.close()
-    found = re.findall(r"^mediaserver_(\w+(?:\{[^}]*\})?) (\S+)$", text, re.MULTILINE)
-    return {name: float(value) for name, value in found}
+    return metrics_in(text)
+
+
+def metrics_in(text: str) -> Metrics:
+    """Return the metrics of a server's answer; see `read_metrics`."""
+    metrics: Metrics = {}
+    found = re.findall(r"^mediaserver_(\w+)(?:\{([^}]*)\})? (\S+)$", text, re.MULTILINE)
+    for name, given, value in found:
+        labels = [each for each in given.split(",") if each and not each.startswith("handler=")]
+        key = f"{name}{{{','.join(labels)}}}" if labels else name
+        metrics[key] = metrics.get(key, 0.0) + float(value)
+    return metrics
