@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -335,6 +336,8 @@ def _make_private(path: Path) -> None:
 
 def _engine(url: str) -> Engine:
     if make_url(url).get_backend_name() == "postgresql":
+        # What it warns of when a connection breaks is logged once, as a database that is away.
+        logging.getLogger("psycopg").setLevel(logging.ERROR)
         return create_engine(
             url,
             pool_size=2,

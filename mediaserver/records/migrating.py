@@ -34,12 +34,13 @@ def migrate(connection: Connection) -> None:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
         if version_of(connection) == HEAD:
             return
+    # Already its import logs its plugins.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     # They take a fifth of a second to import, and are needed once.
     from alembic import command
     from alembic.config import Config
     from alembic.util.exc import CommandError
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.set_main_option("path_separator", "os")

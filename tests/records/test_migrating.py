@@ -1,10 +1,12 @@
+import subprocess
+import sys
 from pathlib import Path
 
-import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from structlog.testing import capture_logs
 
 import mediaserver.records
 from mediaserver.records.database import RecordsDatabase
@@ -27,20 +29,36 @@ def test_the_newest_version_is_named() -> None:
     assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
 
 
-def test_a_database_of_the_newest_version_is_left_alone(
-    sqlite_database: RecordsDatabase, caplog: pytest.LogCaptureFixture
-) -> None:
-    sqlite_database.prepare()
-    assert "migrated" not in caplog.text
+def test_a_database_of_the_newest_version_is_left_alone(sqlite_database: RecordsDatabase) -> None:
+    with capture_logs() as logs:
+        sqlite_database.prepare()
+    assert logs == []
+
+
+def test_the_first_migration_of_a_process_logs_nothing_of_its_tool(tmp_path: Path) -> None:
+    program = (
+        "import logging; logging.basicConfig(level=logging.INFO)\n"
+        "from mediaserver.records.database import RecordsDatabase\n"
+        f"database = RecordsDatabase('sqlite:///{tmp_path / 'calls.db'}')\n"
+        "database.prepare(); database.close()"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "was migrated" in ran.stdout
+    assert "alembic" not in ran.stderr
 
 
 def test_a_database_of_a_newer_version_goes_on_being_written(
-    sqlite_database: RecordsDatabase, caplog: pytest.LogCaptureFixture
+    sqlite_database: RecordsDatabase,
 ) -> None:
     with sqlite_database.transaction() as connection:
         connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
-    sqlite_database.prepare()
-    assert "is of another version of mediaserver" in caplog.text
+    with capture_logs() as logs:
+        sqlite_database.prepare()
+    assert [each["event"] for each in logs] == [
+        "the database of call records is of another version of mediaserver"
+    ]
     with sqlite_database.reading() as connection:
         found = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()
     assert found == "9999"
