@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,15 @@ from tests.records.conftest import began, over, turn
 
 
 @pytest.fixture
-def records(tmp_path: Path) -> Path:
+def records(filled: Path, tmp_path: Path) -> Path:
     """Return a database with a good call, a bad one and a live one."""
-    path = tmp_path / "calls.db"
+    return Path(shutil.copy(filled, tmp_path / "calls.db"))
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return that database, to be copied."""
+    path = tmp_path_factory.mktemp("calls") / "calls.db"
     database = RecordsDatabase(f"sqlite:///{path}")
     database.prepare()
     events: list[RecordEvent] = [
