@@ -58,6 +58,7 @@ class CallRecords:
         self.figures = ShippedFigures()
         """What is counted."""
         self._writer: JournalWriter | None = None
+        self._ships_at_end = _SHIPPING_SECONDS
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -72,6 +73,10 @@ class CallRecords:
             yield
         finally:
             await asyncio.to_thread(self._close, *opened)
+
+    def hurry(self) -> None:
+        """Leave to the next start what is not in the database yet."""
+        self._ships_at_end = 0.0
 
     def begin(
         self,
@@ -133,11 +138,11 @@ class CallRecords:
             log.error("call records were lost: the disk of the journal does not answer")
             return
         journal.end_segment()
-        shipped = shipping.close(_SHIPPING_SECONDS)
+        shipped = shipping.close(self._ships_at_end)
         journal.close(remove=shipped)
         if not shipped:
             log.warning(
-                "call records wait in the journal, because the database is away",
+                "call records wait in the journal: there was no time, or no database, for them",
                 folder=str(journal.path),
                 hint="the next server on this machine with these settings brings them there",
             )

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
-from typing import Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import structlog
 
@@ -45,6 +45,9 @@ from mediaserver.settings import Settings
 from mediaserver.stream import CallControl
 from mediaserver.telemetry.metrics import RecordFigures
 
+
+if TYPE_CHECKING:
+    from mediaserver.records.call_records import CallRecords
 
 log = structlog.get_logger("mediaserver.calls")
 
@@ -202,6 +205,7 @@ class Runtime:
         """Listen to what becomes of calls."""
         self.record_figures: RecordFigures | None = None
         """What is counted of call records, if there are any."""
+        self._records: CallRecords | None = None
         self.screens: list[Callable[[Route, AnswerRequest], bool]] = []
         """Each tells whether a call may be streamed to a route; the call ends if one says no."""
         self.draining = False
@@ -254,6 +258,7 @@ class Runtime:
         from mediaserver.server.recorded_calls import RecordedCalls
 
         records = CallRecords(self.settings, self.process, clock=self.wall_clock)
+        self._records = records
         self.record_figures = records.figures
         async with records.running():
             observer = RecordedCalls(
@@ -273,6 +278,8 @@ class Runtime:
         await self.prepared.close()
         if waits:
             await self.after_calls.finish()
+        elif self._records is not None:
+            self._records.hurry()
         self.pacer.stop()
         self.sweep.stop()
         if self.coalescing is not None:

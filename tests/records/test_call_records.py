@@ -1,4 +1,5 @@
 import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from mediaserver.call import StreamCounters
 from mediaserver.records.call_records import CallRecords, RecordsError
 from mediaserver.records.database import RecordsDatabase
+from mediaserver.records.shipping import Shipper
 from mediaserver.settings import Settings
 
 
@@ -106,3 +108,21 @@ def test_a_journal_that_cannot_be_written_ends_the_start(tmp_path: Path) -> None
 
     with pytest.raises(RecordsError, match="journal of call records cannot be written to"):
         asyncio.run(run())
+
+
+def test_a_server_that_waits_for_nothing_leaves_its_records_to_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asleep = threading.Event()
+    monkeypatch.setattr(Shipper, "step", lambda self: asleep.wait(60))
+    hurried = records(tmp_path)
+
+    async def run() -> None:
+        async with hurried.running():
+            end(begin(hurried))
+            hurried.hurry()
+        assert not asleep.is_set()
+        asleep.set()
+
+    asyncio.run(run())
+    assert len(list((tmp_path / "journals").iterdir())) == 1
