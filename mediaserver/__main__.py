@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import signal
+
+from mediaserver.interruption import quiet_interruption
 
 
 def launch() -> None:
     """Run the command that the arguments name."""
-    # An interrupted import raises all kinds of errors, and there is nothing to clean up yet.
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-    from mediaserver import cli
-
+    # A shell has background jobs ignore interruptions.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    with quiet_interruption():
+        from mediaserver import cli
     cli.main()
 
 

@@ -20,20 +20,25 @@ def test_python_dash_m_is_the_command() -> None:
     assert result.stderr == ""
 
 
-def test_an_interruption_while_modules_are_imported_is_quiet() -> None:
+@pytest.mark.parametrize("module", ["typer", "numpy"], ids=["of all commands", "of one command"])
+def test_an_interruption_while_modules_are_imported_is_quiet(module: str) -> None:
     code = (
         "import os, signal, sys\n"
         "class Interrupt:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'numpy':\n"
+        f"        if name == {module!r}:\n"
         "            os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.meta_path.insert(0, Interrupt())\n"
         "from mediaserver.__main__ import launch\n"
-        "assert 'numpy' not in sys.modules\n"
+        f"assert {module!r} not in sys.modules\n"
         "launch()\n"
     )
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=os.environ
+        [sys.executable, "-c", code, "call", "ws://127.0.0.1:9"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ,
     )
     assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
 

@@ -49,7 +49,8 @@ def _explain(error: Any) -> int:
         context = getattr(error, "ctx", None)
         program = context.command_path if context is not None else "mediaserver"
         elsewhere = ELSEWHERE.get(getattr(error, "option_name", ""), f"See {program} --help.")
-        lines = [f"{' '.join(error.format_message().split()).rstrip('.')}. {elsewhere}"]
+        said = " ".join(error.format_message().split()).rstrip(".")
+        lines = [f"{said if said.endswith('?') else said + '.'} {elsewhere}"]
         status = error.exit_code
     else:
         lines.append("this is a fault of mediaserver; `mediaserver --traceback …` shows where")

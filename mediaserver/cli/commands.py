@@ -13,6 +13,8 @@ from typing import Any, Final, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from mediaserver.interruption import quiet_interruption
+
 
 class ListedCommand(NamedTuple):
     """A command that is imported when it is chosen."""
@@ -26,7 +28,8 @@ class ListedCommand(NamedTuple):
 
     def load(self, name: str) -> Any:
         """Import it, and return it as Typer runs it."""
-        found = getattr(import_module(f"mediaserver.cli.{self.module}"), self.function)
+        with quiet_interruption():
+            found = getattr(import_module(f"mediaserver.cli.{self.module}"), self.function)
         if isinstance(found, typer.Typer):
             return typer.main.get_command(found)
         alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -175,9 +175,11 @@ def _fail(problems: Sequence[str]) -> int:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value with its floats rounded."""
+    """Return a value as JSON has it, with its floats rounded."""
     if isinstance(value, dict):
         return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
     return round(value, 6) if isinstance(value, float) else value
 
 

@@ -121,6 +121,9 @@ def misbehave(start_runtime: Callable[..., Any]) -> Callable[..., Any]:
         phone, call = await dial(
             runtime, path, audio=np.tile(TONE, 5), misbehaviour=Misbehaviour.parse(*wrong)
         )
+        # A call that has ended no longer knows its handler.
+        await asyncio.sleep(0.5)
+        handler = call._handler
         await hang_up_at(phone, seconds)
         while call in runtime.calls:
             await asyncio.sleep(0.05)
@@ -137,7 +140,7 @@ def misbehave(start_runtime: Callable[..., Any]) -> Callable[..., Any]:
         assert neighbour.report().ended_by == "caller"
         assert runtime.admission.idle
         assert runtime.counters.handler_errors == 0
-        return Outcome(phone, runtime, call.session, call._handler)
+        return Outcome(phone, runtime, call.session, handler)
 
     return misbehave
 
