@@ -5,3 +5,8 @@ writes to a journal on the local disk (`journal_writer`, `journal`). Another thr
 journal to the database (`shipping`, `batches`, `database`), and a third one tells a webhook of the
 calls that are over (`deliveries`). `queries` reads the database for the command `calls`.
 """
+
+from mediaserver.telemetry.logs import default_logs
+
+
+default_logs()
