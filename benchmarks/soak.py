@@ -214,6 +214,7 @@ class Soak:
             Random(self._random.random()),
             patience=chosen.patience,
             dead_after=chosen.dead_after,
+            kept=chosen.kept,
         )
         await peer.run()
         made = peer.made()
@@ -396,7 +397,7 @@ class Benchmark:
                     *("--ping-interval", str(chosen.dead_after / 2)),
                     *("--start-timeout", str(chosen.patience)),
                     *("--header-timeout", str(chosen.patience / 2)),
-                    *("--reconnect-seconds", str(chosen.patience / 4)),
+                    *("--reconnect-seconds", str(chosen.kept)),
                     handler="benchmarks.servers.counted_echo:ROUTES",
                 )
             )
@@ -453,7 +454,7 @@ class Benchmark:
             "lost with a worker, by their record",
             sum(each.cause == LOST for each in recorded),
         )
-        add("lost by their record, without a kill", found.wrongly_lost, limit=0)
+        add("lost by their record, without a kill", found.wrongly_lost.total(), limit=0)
         add("cut by a kill, not lost by their record", found.not_lost, limit=0)
         for name, counts in (
             ("cut", Counter(str(each.cut) for each in cut)),
@@ -464,6 +465,7 @@ class Benchmark:
             ("without a record", found.missing),
             ("without an end", found.endless),
             ("lived on", found.stuck),
+            ("lost without a kill", found.wrongly_lost),
         ):
             self.report.doubts += [f"{name}: {count} x {why}" for why, count in counts.items()]
         self.report.doubts.append(
@@ -553,10 +555,10 @@ def main() -> int:
         print("redis-server is missing: install the package redis-server", file=sys.stderr)
         return 2
     chosen.lengths, chosen.patience, chosen.dead_after = (5.0, 120.0), 20.0, 10.0
-    chosen.look_seconds = 5.0
+    chosen.look_seconds = chosen.kept = 5.0
     if chosen.quick:
         chosen.minutes, chosen.calls, chosen.lengths = 10 / 60, 8, (0.8, 3.0)
-        chosen.patience, chosen.dead_after, chosen.look_seconds = 2.0, 3.0, 1.0
+        chosen.patience, chosen.dead_after, chosen.look_seconds, chosen.kept = 2.0, 3.0, 1.0, 0.5
     benchmark = Benchmark(chosen, Console(stderr=True))
     status = report_on(benchmark, chosen, width=110)
     missed = [each for each in benchmark.report.figures if each.reached is False]

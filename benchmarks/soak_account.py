@@ -61,7 +61,7 @@ class Account(NamedTuple):
         twice: Streams with several records.
         unknown: Records of streams that nobody opened.
         stuck: Calls that lived on after they should have been over, by kind.
-        wrongly_lost: Calls that count as lost though their process was not killed, or only later.
+        wrongly_lost: Calls that count as lost though their process lived on after them, by kind.
         not_lost: Calls that were cut by a kill, and whose record says something else.
 
     """
@@ -72,7 +72,7 @@ class Account(NamedTuple):
     twice: int
     unknown: int
     stuck: Counter[str]
-    wrongly_lost: int
+    wrongly_lost: Counter[str]
     not_lost: int
 
 
@@ -87,8 +87,8 @@ def account(
         kills: When each process that was killed was killed.
 
     """
-    missing, endless, stuck = Counter[str](), Counter[str](), Counter[str]()
-    fresh = unknown = twice = wrongly_lost = not_lost = 0
+    missing, endless, stuck, wrongly_lost = (Counter[str]() for _ in range(4))
+    fresh = unknown = twice = not_lost = 0
     rows: dict[str, RecordedStream] = {}
     calls = {each.stream: each for each in made}
     for row in recorded:
@@ -110,7 +110,8 @@ def account(
             continue
         killed = kills.get(found.process)
         if found.cause == LOST:
-            wrongly_lost += killed is None or call.over < killed - KEPT_SECONDS
+            if killed is None or call.over < killed - KEPT_SECONDS:
+                wrongly_lost[call.kind] += 1
             continue
         not_lost += call.cut and killed is not None and call.over >= killed
         if found.ended is not None and found.ended > call.over + STUCK_SECONDS:

@@ -51,6 +51,7 @@ class Peer:
         random: Chooses how.
         patience: Most seconds for which it stalls or is silent.
         dead_after: Seconds of silence after which the server drops it.
+        kept: Seconds for which the server keeps a call whose connection was lost.
 
     """
 
@@ -63,6 +64,7 @@ class Peer:
         *,
         patience: float,
         dead_after: float,
+        kept: float,
     ) -> None:
         self.kind = kind
         self.held = False
@@ -72,6 +74,7 @@ class Peer:
         self._random = random
         self._patience = patience
         self._dead_after = dead_after
+        self._kept = kept
         self._id = str(uuid4())
         self._began: float | None = None
         self._over: float | None = None
@@ -84,7 +87,7 @@ class Peer:
         if self._began is None:
             return None
         over = time.time() if self._over is None else self._over
-        return MadeCall(self._id, self.kind, self._began, over, self._heard)
+        return MadeCall(self._id, self.kind, self._began, over + self._kept, self._heard)
 
     async def run(self) -> None:
         """Do it. What the server does about it is no error."""
