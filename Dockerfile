@@ -25,11 +25,12 @@ LABEL org.opencontainers.image.title="mediaserver" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/handlers
+# Call records and their journal are kept in /var/lib/mediaserver: mount a volume there.
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/handlers XDG_STATE_HOME=/var/lib
 # The number is that of deploy/helm, because Kubernetes must know that it is not root.
 RUN groupadd --system --gid 10001 mediaserver \
  && useradd --system --uid 10001 --gid mediaserver --home-dir /handlers --create-home mediaserver \
- && install -d -o mediaserver -g mediaserver -m 0700 /run/mediaserver
+ && install -d -o mediaserver -g mediaserver -m 0700 /run/mediaserver /var/lib/mediaserver
 COPY --from=build /venv /venv
 USER mediaserver
 WORKDIR /handlers

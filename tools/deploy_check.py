@@ -5,13 +5,16 @@
 The Helm chart is linted, and rendered with several values; what comes out is checked against
 Kubernetes' schema. `compose.yaml` is checked against the schema of the Compose specification, which
 is `compose-spec.json` beside this file (https://github.com/compose-spec/compose-spec, under the
-Apache License 2.0). nginx, HAProxy, Caddy and systemd check their own files.
+Apache License 2.0). In both, a server must be able to write call records where it keeps them.
+nginx, HAProxy, Caddy and systemd check their own files.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -21,12 +24,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+from unittest import mock
 
 import trustme
 import yaml
 
 from mediaserver.settings import Settings, load_settings
 from mediaserver.settings.model import ENV_PREFIX
+from tools.dockerfile import instructions
 
 
 ROOT: Final = Path(__file__).parent.parent
@@ -134,6 +139,7 @@ def _judge_objects(case: str, documents: list[dict[str, Any]]) -> None:
         raise DeployError(f"{case}: the Service has more than the port of the calls")
     if isinstance(settings.admin_address, tuple):
         raise DeployError(f"{case}: the admin listener has an address")
+    judge_state(case, settings, [Path(each["mountPath"]) for each in container["volumeMounts"]])
 
 
 # Compose
@@ -149,7 +155,55 @@ def check_compose() -> str:
         jsonschema.validate(document, schema)
     except jsonschema.ValidationError as error:
         raise DeployError(f"{error.json_path}: {error.message}") from None
+    judge_compose(document)
     return f"{len(document['services'])} services follow the specification"
+
+
+def judge_compose(document: dict[str, Any]) -> None:
+    """Check that each server of a compose file keeps call records on a volume of its own.
+
+    Raises:
+        DeployError: It cannot write them, or they go with the container.
+
+    """
+    servers = {
+        name: each for name, each in document["services"].items() if each["image"] == "mediaserver"
+    }
+    used: list[str] = []
+    for name, service in servers.items():
+        volumes = [each.split(":") for each in service["volumes"]]
+        kept = {path: volume for volume, path, *mode in volumes if mode != ["ro"]}
+        place = judge_state(name, settings_of(service["environment"]), list(map(Path, kept)))
+        used.append(kept[str(place)])
+    if not used or len(set(used)) < len(used) or not set(used) <= set(document["volumes"]):
+        raise DeployError(f"the servers need a named volume each for call records, not {used}")
+
+
+def judge_state(case: str, settings: Settings, writable: list[Path]) -> Path:
+    """Return the one of these mounts in which a server in the image keeps call records.
+
+    Raises:
+        DeployError: It is in none of them.
+
+    """
+    with mock.patch.dict(os.environ, image_environment()):
+        os.environ.pop("STATE_DIRECTORY", None)
+        folder = settings.records_folder
+    for mount in writable:
+        if folder.is_relative_to(mount):
+            return mount
+    raise DeployError(f"{case}: no volume is mounted for the journal of call records, {folder}")
+
+
+def image_environment() -> dict[str, str]:
+    """Return the variables that the Dockerfile sets."""
+    pairs = [
+        pair.partition("=")
+        for word, rest in instructions((ROOT / "Dockerfile").read_text("utf-8"))
+        if word == "ENV"
+        for pair in shlex.split(rest)
+    ]
+    return {name: value for name, _, value in pairs}
 
 
 def compose() -> dict[str, Any]:
