@@ -57,6 +57,8 @@ class TurnStep:
     """What it cost."""
     error: str | None = None
     """How it failed."""
+    failure: str = ""
+    """The same without a provider's words, such as ``model: HTTP 429``; empty for tools."""
     arguments: str = ""
     """What a tool was asked, as JSON."""
     result: str = ""
@@ -82,6 +84,9 @@ class Turn:
     """Whether the caller interrupted the reply before its end."""
     error: str | None = None
     """What failed; None if nothing did."""
+    failure: str = field(default="", compare=False)
+    """The same without a provider's words, such as ``model: HTTP 429``: these are recorded only
+    where what is said is recorded."""
     end_of_turn: float | None = None
     """When the end of the caller's turn was detected."""
     transcript: float | None = None

@@ -76,7 +76,7 @@ class RecordedCall:
                 at=at,
                 number=turn.number,
                 interrupted=turn.interrupted,
-                error=None if turn.error is None else storable(turn.error, LONGEST_TEXT),
+                error=self._error_of(turn),
                 **{stage: _rounded(getattr(turn, stage)) for stage in STAGES},
                 tokens_in=usage.tokens_in,
                 tokens_out=usage.tokens_out,
@@ -90,6 +90,13 @@ class RecordedCall:
             )
         )
         self._positions += 1
+
+    def _error_of(self, turn: Turn) -> str | None:
+        if turn.error is None:
+            return None
+        # A provider's words may quote what was said.
+        error = turn.error if self._transcripts else turn.failure or "failed"
+        return storable(error, LONGEST_TEXT)
 
     def over(
         self,

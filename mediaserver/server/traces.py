@@ -206,7 +206,7 @@ class CallTraces:
             start_time=traced.at(began),
         )
         if turn.error is not None:
-            _fail(span, "service_error", turn.error)
+            _fail(span, "service_error", self._told(turn.error, turn.failure))
         below = set_span_in_context(span, Context())
         for step in turn.steps:
             self._step(traced, below, turn.at, step, now)
@@ -283,8 +283,13 @@ class CallTraces:
             start_time=traced.at(since + step.began),
         )
         if step.error is not None:
-            _fail(span, step.error if is_tool else "service_error", step.error)
+            told = step.error if is_tool else self._told(step.error, step.failure)
+            _fail(span, step.error if is_tool else "service_error", told)
         span.end(traced.at(ended))
+
+    def _told(self, error: str, failure: str) -> str:
+        """Return how a service failed, without its own words unless they are wanted."""
+        return error if self._personal_data else failure
 
     def _personal(self, values: dict[str, str | None]) -> _Attributes:
         """Return attributes with personal data, and the one that names them, if they are wanted."""

@@ -64,6 +64,24 @@ def test_words_are_recorded_if_they_are_wanted() -> None:
     assert (told[0].caller, told[0].agent) == ("Do you have a tandem?", "Yes, we")
 
 
+def test_what_a_service_said_when_it_failed_is_recorded_only_with_the_words() -> None:
+    said = "model: HTTP 400: 'my card is 4111' is not allowed"
+    failed = Turn(number=1, error=said, failure="model: HTTP 400")
+    own = Turn(number=2, error="no answer for my card is 4111")
+    assert [event.error for event in record(failed, own)[1] if isinstance(event, TurnTaken)] == [
+        "model: HTTP 400",
+        "failed",
+    ]
+    assert [
+        event.error
+        for event in record(failed, own, transcripts=True)[1]
+        if isinstance(event, TurnTaken)
+    ] == [
+        said,
+        own.error,
+    ]
+
+
 def test_the_end_has_all_that_was_known_at_the_beginning() -> None:
     call, told = record()
     call.begin()

@@ -179,6 +179,21 @@ def test_what_failed_is_an_error() -> None:
     assert of(spans["synthesize Voice"])["mediaserver.unfinished"] is True
 
 
+@pytest.mark.parametrize("personal_data", [False, True])
+def test_what_a_service_said_when_it_failed_is_personal_data(personal_data: bool) -> None:
+    said = "'my card is 4111' is not allowed"
+    step = TurnStep(
+        kind="model", name="Chat", began=0.0, ended=1.0, error=said, failure="model: HTTP 400"
+    )
+    turn = Turn(
+        number=1, error=f"model: {said}", failure="model: HTTP 400", at=110.0, steps=(step,)
+    )
+    spans = Traces(personal_data=personal_data).follow(Call(), turn)
+    assert (said in everything(spans)) is personal_data
+    told = [spans[name].status.description for name in ("chat Chat", "invoke_agent Shop")]
+    assert told == ([said, turn.error] if personal_data else ["model: HTTP 400"] * 2)
+
+
 def everything(spans: dict[str, ReadableSpan]) -> str:
     return "".join(span.to_json() for span in spans.values())
 

@@ -651,7 +651,7 @@ class Agent(Configured, Handler, ABC):
 
     async def _fail(self, reply: Reply, *, error: ServiceError) -> None:
         """Apologise for a reply that failed, or give up after too many of them."""
-        reply.error = str(error)
+        reply.error, reply.failure = str(error), error.failure
         self._count_failure(error)
         self.dialogue.failures += 1
         if self.dialogue.failures > self.failures_allowed:

@@ -37,7 +37,7 @@ class ExpectedResponse:
 
     def fail(self, error: ServiceError) -> None:
         """Raise `error` in whoever waits for it; nobody has to."""
-        self.step.error = error.reason
+        self.step.fail(error)
         if not self.done.done():
             self.done.set_exception(error)
             self.done.exception()

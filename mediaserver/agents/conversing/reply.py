@@ -94,6 +94,7 @@ class Reply:
         self.refused: set[tuple[str, str]] = set()
         self.heard = ""
         self.error: str | None = None
+        self.failure = ""
         self.steps: list[RunningStep] = []
         # Set as they happen, on the call's clock.
         self.turn_ended_at: float | None = None
@@ -167,6 +168,7 @@ class Reply:
             agent=self.heard,
             interrupted=self.interrupted,
             error=self.error,
+            failure=self.failure,
             end_of_turn=after(self.turn_ended_at),
             transcript=after(self.transcribed_at),
             first_token=after(self.first_token_at),

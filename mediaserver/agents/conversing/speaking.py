@@ -195,7 +195,7 @@ class Speaker:
                 await self._finish_first()
         except ServiceError as error:
             if step is not None:
-                step.error = error.reason
+                step.fail(error)
             self._fail(sentence, error)
         finally:
             if step is not None:

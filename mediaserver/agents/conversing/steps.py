@@ -31,6 +31,7 @@ class RunningStep:
         "characters",
         "ended_at",
         "error",
+        "failure",
         "first_at",
         "kind",
         "result",
@@ -49,6 +50,7 @@ class RunningStep:
         self.characters = 0
         self.speech_seconds = 0.0
         self.error: str | None = None
+        self.failure = ""
         self.arguments = ""
         self.result = ""
 
@@ -58,10 +60,14 @@ class RunningStep:
         try:
             yield self
         except ServiceError as error:
-            self.error = error.reason
+            self.fail(error)
             raise
         finally:
             self.end(clock())
+
+    def fail(self, error: ServiceError) -> None:
+        """Note how the service failed."""
+        self.error, self.failure = error.reason, error.failure
 
     def end(self, at: float) -> None:
         """End the step, if it has not ended."""
@@ -100,6 +106,7 @@ class RunningStep:
                 speech_seconds=self.speech_seconds,
             ),
             error=self.error,
+            failure=self.failure,
             arguments=self.arguments,
             result=self.result,
         )

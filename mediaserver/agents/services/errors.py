@@ -19,6 +19,11 @@ class ServiceError(RuntimeError):
         self.reason = reason
         self.status = status
 
+    @property
+    def failure(self) -> str:
+        """The service and the HTTP status, without a provider's words: those may quote a caller."""
+        return self.service if self.status is None else f"{self.service}: HTTP {self.status}"
+
 
 class NoAnswerError(ServiceError):
     """A model's answer had nothing to say and used no tool. An agent asks once more, then fails."""

@@ -38,6 +38,7 @@ def test_a_step_that_failed_says_why() -> None:
     with pytest.raises(ServiceError), step.running(lambda: 2.0):
         raise ServiceError("speech", "no audio")
     assert (step.report(0.0).error, step.report(0.0).ended) == ("no audio", 2.0)
+    assert step.report(0.0).failure == "speech"
 
 
 def test_a_step_that_goes_on_has_no_end() -> None:
@@ -92,3 +93,5 @@ def test_a_turn_tells_which_tool_and_which_service_failed() -> None:
     (turn,) = call.turns
     assert [step.error for step in turn.steps if step.kind == "tool"] == ["LookupError"]
     assert turn.error is not None
+    assert turn.failure
+    assert turn.error.startswith(turn.failure)

@@ -9,3 +9,10 @@ def test_an_error_names_its_service_and_its_status() -> None:
 
 def test_a_service_that_did_not_answer_has_no_status() -> None:
     assert ServiceError("brain", "gone").status is None
+
+
+def test_a_failure_has_the_service_and_the_status_and_no_words() -> None:
+    assert (
+        ServiceError("model", "you said: my card is 4111", status=429).failure == "model: HTTP 429"
+    )
+    assert ServiceError("speech", "you said: hello").failure == "speech"
