@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import typer
 
 from mediaserver.cli.application import fail
+from mediaserver.cli.printable import printable
 
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def list_command(
     if not found:
         typer.echo("no calls were found", err=True)
     for line in _table(found):
-        typer.echo(line)
+        typer.echo(printable(line))
 
 
 @calls_app.command("show")
@@ -140,7 +141,7 @@ def show_command(
         return
     for each in found:
         for line in _page(each, turns[each["id"]]):
-            typer.echo(line)
+            typer.echo(printable(line))
 
 
 @calls_app.command("export")

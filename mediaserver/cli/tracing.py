@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
@@ -13,6 +14,7 @@ import typer
 
 from mediaserver.cli.application import fail
 from mediaserver.cli.operating import AdminOption, ConfigOption, PortOption, operated_settings
+from mediaserver.cli.printable import printable
 
 
 if TYPE_CHECKING:
@@ -52,9 +54,14 @@ def trace_command(
     try:
         with AdminClient.of(settings) as client:
             entry = {} if audio is None else client.get(path)
+            if audio is not None and entry["format"] is None:
+                fail("the stream of the call has not started: try again in a second")
             lines = client.lines(f"{path}/trace", **({} if audio is None else {"audio": "1"}))
+            # A server that refuses sends no line, and leaves no file behind.
+            if (first := next(lines, None)) is None:
+                return
             with _written(audio, entry) as file:
-                for line in lines:
+                for line in chain([first], lines):
                     _take(line, file, as_json=as_json)
     except AdminClientError as error:
         fail(str(error))
@@ -69,8 +76,6 @@ def _written(path: Path | None, entry: Mapping[str, Any]) -> Iterator[TracedAudi
     from audiocodecs import AudioFormat
     from mediaserver.cli.traced_audio import TracedAudio
 
-    if entry["format"] is None:
-        fail("the stream of the call has not started: try again in a second")
     try:
         file = TracedAudio(path, AudioFormat.parse(entry["format"]))
     except OSError as error:
@@ -91,7 +96,7 @@ def _take(line: dict[str, Any], file: TracedAudio | None, *, as_json: bool) -> N
 
 
 def line_for_people(line: Mapping[str, Any]) -> str:
-    """Return a line of a trace for people."""
+    """Return a line of a trace for people, which is safe to print to a terminal."""
     at = line.get("at")
     details = [
         f"{name}={value}"
@@ -99,4 +104,4 @@ def line_for_people(line: Mapping[str, Any]) -> str:
         if name not in ("at", "what") and value not in (None, "", [], {})
     ]
     time = " " * 9 if at is None else f"{at:9.3f}"
-    return "  ".join([time, line["what"], *details])
+    return printable("  ".join([time, line["what"], *details]))

@@ -29,6 +29,7 @@ class Followed:
         self.path = path
         self.asked: list[str] = []
         self.format: str | None = "audio/x-mulaw;rate=8000"
+        self.hides = False
         followed = self
 
         class Answers(BaseHTTPRequestHandler):
@@ -37,6 +38,8 @@ class Followed:
                 status, body = 200, b"".join(json.dumps(each).encode() + b"\n" for each in LINES)
                 if "trace" not in self.path:
                     body = json.dumps({"format": followed.format}).encode()
+                if "audio" in self.path and followed.hides:
+                    status, body = 403, b'{"error": "audio is personal data", "hint": "show it"}'
                 if "other" in self.path:
                     status, body = 404, b'{"error": "no live call", "hint": "look"}'
                 self.send_response(status)
@@ -108,6 +111,15 @@ def test_the_audio_is_written_to_a_file(followed: Followed, tmp_path: Path) -> N
     assert followed.asked == ["/calls/call-1", "/calls/call-1/trace?audio=1"]
     assert path.stat().st_size > 44
     assert f"audio: {path}" in told.stderr
+
+
+def test_a_server_that_refuses_audio_leaves_no_file(followed: Followed, tmp_path: Path) -> None:
+    followed.hides = True
+    told = trace("call-1", "--audio", str(tmp_path / "call.wav"), "--admin", str(followed.path))
+    assert told.exit_code == 1
+    assert "audio is personal data: show it" in told.stderr
+    assert "audio: " not in told.stderr
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
