@@ -165,7 +165,7 @@ class RecordsDatabase:
                 connection.execute(self._add(turns), batch.turns)
 
     def lose(self, journal: str, died_at: datetime, *, webhook_due: datetime | None = None) -> int:
-        """End the calls of a process that has died, and return their number."""
+        """End the calls of a process that is no more, and return their number."""
         with self.transaction() as connection:
             connection.execute(delete(writers).where(writers.c.journal == journal))
             return self._lose(connection, [journal], died_at, webhook_due)
@@ -175,11 +175,6 @@ class RecordsDatabase:
         row = {"journal": journal, "process": process, "seen_at": now}
         with self.transaction() as connection:
             connection.execute(self._replace(writers, row, "journal"), row)
-
-    def leave(self, journal: str) -> None:
-        """Note that a process writes no more records, and has no calls."""
-        with self.transaction() as connection:
-            connection.execute(delete(writers).where(writers.c.journal == journal))
 
     def lose_silent(self, since: datetime, *, webhook_due: datetime | None = None) -> int:
         """End the calls of processes that have not beaten since a time, and return their number.
@@ -215,7 +210,7 @@ class RecordsDatabase:
                     ended_at=ended_at,
                     seconds=(ended_at - started_at).total_seconds(),
                     cause=CAUSE_OF_LOST,
-                    reason="lost: the process that had the call has died",
+                    reason="lost: the process that had the call has ended",
                 )
             )
         if rows and webhook_due is not None:

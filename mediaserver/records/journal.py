@@ -1,9 +1,10 @@
 """A journal: the lines of one process on the local disk, until they are in the database.
 
 A folder holds the journals of all processes of a machine that use one database. A journal is a
-folder in it, with a file ``lock`` and segments ``00000001.jsonl``, ``00000002.jsonl``… Its process
-holds the lock; so a journal whose lock is free is that of a process that has ended, and whoever
-gets the lock takes it up. The time of the file ``lock`` is the last at which the process lived.
+folder in it, with a file ``lock`` and segments ``00000001.jsonl``, ``00000003.jsonl``… (while the
+number is even, no segment is written to). Its process holds the lock; so a journal whose lock is
+free is that of a process that has ended, and whoever gets the lock takes it up. The time of the
+file ``lock`` is the last at which the process lived.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +32,10 @@ _SEGMENT_SECONDS: Final = 60.0
 
 class JournalError(RuntimeError):
     """The folder of the journals cannot be used; the message says which and why."""
+
+
+class JournalUnreadableError(Exception):
+    """What is left of a journal cannot be read now; the message says which file and why."""
 
 
 class Journal:
@@ -121,7 +127,7 @@ class Journal:
         """Give up the lock, for another process or the next start to take up what is left.
 
         Args:
-            remove: whether nothing is left.
+            remove: whether to delete the journal, unless there are segments left in it.
 
         """
         self.end_segment()
@@ -156,26 +162,34 @@ class JournalReader:
         They come again until `done` is called.
 
         Raises:
-            OSError: the segment cannot be read.
+            JournalUnreadableError: there may be more, but it cannot be read.
 
         """
-        while (segment := self._next_segment()) is not None:
-            complete = int(segment.stem) < self._last()
-            with segment.open("rb") as file:
-                file.seek(self._position)
-                lines = file.read(most)
-                if lines and not lines.endswith(b"\n"):
-                    lines += file.readline()
-            if not complete:
-                # The rest of the last line may not be written yet.
-                lines = lines[: lines.rfind(b"\n") + 1]
-            if lines or not complete:
-                self._read = len(lines)
-                return lines
-            self.deleted += segment.stat().st_size
-            segment.unlink()
-            self._segment = None
         self._read = 0
+        try:
+            while (segment := self._next_segment()) is not None:
+                complete = int(segment.stem) < self._last()
+                with segment.open("rb") as file:
+                    file.seek(self._position)
+                    lines = file.read(most)
+                    if lines and not lines.endswith(b"\n"):
+                        lines += file.readline()
+                if not complete:
+                    # The rest of the last line may not be written yet.
+                    lines = lines[: lines.rfind(b"\n") + 1]
+                if lines or not complete:
+                    self._read = len(lines)
+                    return lines
+                size = segment.stat().st_size
+                segment.unlink()
+                self.deleted += size
+                self._segment = None
+        except OSError as error:
+            if isinstance(error, FileNotFoundError):
+                # Whoever had the journal before has dealt with this segment meanwhile.
+                self._segment = None
+            reason = error.strerror or type(error).__name__
+            raise JournalUnreadableError(f"{error.filename or self.path}: {reason}") from error
         return b""
 
     def done(self) -> None:
@@ -185,7 +199,7 @@ class JournalReader:
 
     def _next_segment(self) -> Path | None:
         if self._segment is None:
-            self._segment = min(self.path.glob(_SEGMENTS), default=None)
+            self._segment = min(_segments_of(self.path), default=None)
             self._position = 0
         return self._segment
 
@@ -200,7 +214,7 @@ class DeadJournal(JournalReader):
         """When its process lived last, in seconds since the epoch."""
 
     def remove(self) -> None:
-        """Delete it: all of it is in the database."""
+        """Delete it: all of it is in the database. With segments left, it is only given up."""
         _remove(self.path)
         self.release()
 
@@ -242,8 +256,23 @@ def size_of_journals(folder: Path, *, without: str) -> int:
     return total
 
 
+def _segments_of(path: Path) -> list[Path]:
+    """Return the segments of a journal; a folder that is not there has none.
+
+    Raises:
+        OSError: the folder cannot be read. `Path.glob` would find nothing then.
+
+    """
+    try:
+        names = os.listdir(path)
+    except FileNotFoundError:
+        return []
+    return [path / name for name in names if fnmatch(name, _SEGMENTS)]
+
+
 def _remove(path: Path) -> None:
+    """Delete a journal without segments. The lock goes last: it is what others find it by."""
     with contextlib.suppress(OSError):
-        for file in (*path.glob(_SEGMENTS), path / _LOCK):
-            file.unlink(missing_ok=True)
-        path.rmdir()
+        if not _segments_of(path):
+            (path / _LOCK).unlink(missing_ok=True)
+            path.rmdir()

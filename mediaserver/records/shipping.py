@@ -18,6 +18,7 @@ from mediaserver.records.events import RecordEvent, decode_events
 from mediaserver.records.journal import (
     DeadJournal,
     JournalReader,
+    JournalUnreadableError,
     dead_journals,
     size_of_journals,
 )
@@ -99,6 +100,8 @@ class Shipper:
         self._ended = ended
         self._clock = clock
         self._dead: list[DeadJournal] = []
+        # Journals of which it was told that they cannot be read.
+        self._unreadable: set[str] = set()
         self._prepared = False
         self._failures = 0
         self._look_at = 0.0
@@ -110,7 +113,7 @@ class Shipper:
             if not self._prepared:
                 self._database.prepare()
                 self._prepared = True
-            busy = self._ship(self._own)
+            busy = self._ship_own()
             now = self._clock()
             if now >= self._look_at:
                 self._look_at = now + _LOOK_SECONDS
@@ -128,14 +131,20 @@ class Shipper:
         return 0.0 if busy else IDLE_SECONDS
 
     def finish(self) -> bool:
-        """Ship all of the own journal, and tell whether that was possible."""
+        """Ship all of the own journal, and tell whether that was possible.
+
+        A call whose end was not told, or was dropped, ends now.
+        """
         try:
             if not self._prepared:
                 self._database.prepare()
             while self._ship(self._own):
                 pass
-            self._database.leave(self._own.name)
+            self._lose(self._own.name, self._clock())
         except DatabaseAwayError:
+            return False
+        except JournalUnreadableError as error:
+            self._tell_unreadable(self._own.name, error)
             return False
         finally:
             for journal in self._dead:
@@ -145,13 +154,15 @@ class Shipper:
     # The journals
 
     def _ship(self, journal: JournalReader) -> bool:
-        """Ship some of a journal, and tell whether there may be more."""
+        """Ship some of a journal, and tell whether there may be more.
+
+        Raises:
+            JournalUnreadableError: there may be, but it cannot be read now.
+
+        """
         for _ in range(_CHUNKS_AT_ONCE):
-            try:
-                lines = journal.read(_CHUNK_BYTES)
-            except OSError as error:
-                log.error("a journal of call records cannot be read", reason=str(error))
-                return False
+            lines = journal.read(_CHUNK_BYTES)
+            self._unreadable.discard(journal.name)
             if journal is self._own:
                 self._figures.deleted = journal.deleted
             if not lines:
@@ -167,6 +178,24 @@ class Shipper:
             self._store(events, journal.name)
             journal.done()
         return True
+
+    def _ship_own(self) -> bool:
+        """Ship some of the own journal, and tell whether there may be more to read now."""
+        try:
+            return self._ship(self._own)
+        except JournalUnreadableError as error:
+            self._tell_unreadable(self._own.name, error)
+            return False
+
+    def _tell_unreadable(self, journal: str, error: JournalUnreadableError) -> None:
+        if journal not in self._unreadable:
+            self._unreadable.add(journal)
+            log.error(
+                "a journal of call records cannot be read",
+                reason=str(error),
+                journal=journal,
+                hint="it is kept, and read as soon as that is possible",
+            )
 
     def _store(self, events: list[RecordEvent], journal: str) -> None:
         try:
@@ -203,18 +232,26 @@ class Shipper:
         self._dead += dead_journals(self._folder)
 
     def _take_up_dead(self) -> bool:
-        """Ship some of a dead process's journal, and tell whether there may be more."""
+        """Ship some of a dead process's journal, and tell whether there may be more now."""
         if not self._dead:
             return False
         journal = self._dead[0]
-        if self._ship(journal):
-            return True
-        due = moment(self._clock()) if self._tells else None
-        lost = self._database.lose(journal.name, moment(journal.died_at), webhook_due=due)
-        self._count_lost(lost, journal.name)
+        try:
+            if self._ship(journal):
+                return True
+        except JournalUnreadableError as error:
+            self._tell_unreadable(journal.name, error)
+            # It is kept, and the others have their turn.
+            self._dead.append(self._dead.pop(0))
+            return False
+        self._lose(journal.name, journal.died_at)
         journal.remove()
         del self._dead[0]
         return bool(self._dead)
+
+    def _lose(self, journal: str, died_at: float) -> None:
+        due = moment(self._clock()) if self._tells else None
+        self._count_lost(self._database.lose(journal, moment(died_at), webhook_due=due), journal)
 
     def _count_lost(self, lost: int, journal: str) -> None:
         if lost:

@@ -64,7 +64,8 @@ def test_calls_come_to_the_database(tmp_path: Path, sqlite_database: RecordsData
     live, ended = asyncio.run(run())
     found = sqlite_database.record(live)
     assert found is not None
-    assert found[0]["ended_at"] is None
+    # The end of this one was never told.
+    assert found[0]["cause"] == "process_lost"
     assert (found[0]["caller"], found[0]["called"]) == ("…0100", "…0199")
     assert (found[0]["process"], found[0]["tracks"]) == ("node1/w1", "inbound")
     again = sqlite_database.record(ended)

@@ -60,7 +60,7 @@ def test_the_live_calls_of_a_dead_process_are_lost(database: RecordsDatabase) ->
     assert database.lose("j1", moment(1_800_000_030.0), webhook_due=NOW) == 2
     lost = found(database, "a")
     assert (lost["cause"], lost["seconds"]) == ("process_lost", 30.0)
-    assert lost["reason"] == "lost: the process that had the call has died"
+    assert lost["reason"] == "lost: the process that had the call has ended"
     assert found(database, "c")["cause"] == "plivo"
     assert found(database, "d")["ended_at"] is None
     assert count(database, deliveries) == 2
@@ -83,12 +83,6 @@ def test_the_calls_of_a_process_that_is_silent_are_lost_until_it_writes(
     assert found(database, "b")["ended_at"] is None
     database.write(Batch([over("a")], "j1"))
     assert found(database, "a")["cause"] == "plivo"
-
-
-def test_a_process_that_leaves_is_not_missed(database: RecordsDatabase) -> None:
-    database.beat("j1", "node1/w1", NOW - timedelta(seconds=700))
-    database.leave("j1")
-    assert database.lose_silent(NOW) == 0
 
 
 def test_old_calls_are_deleted_with_all_that_belongs_to_them(database: RecordsDatabase) -> None:

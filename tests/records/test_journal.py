@@ -1,5 +1,7 @@
+import errno
 import os
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -8,6 +10,7 @@ from mediaserver.records.journal import (
     Journal,
     JournalError,
     JournalReader,
+    JournalUnreadableError,
     dead_journals,
     size_of_journals,
 )
@@ -105,9 +108,72 @@ def test_a_dead_journal_can_be_left_to_another_process(tmp_path: Path) -> None:
 
 def test_a_journal_of_which_nothing_is_left_is_removed(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
+    reader = reader_of(journal)
     journal.append(b"1\n")
+    journal.end_segment()
+    assert read_all(reader) == b"1\n"
     journal.close(remove=True)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_journal_with_lines_is_not_removed_and_is_found_again(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.append(b"1\n")
+    journal.close(remove=True)
+    (dead,) = dead_journals(tmp_path)
+    dead.remove()
+    (again,) = dead_journals(tmp_path)
+    assert read_all(again) == b"1\n"
+    again.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_segment_that_cannot_be_read_is_not_taken_for_the_end(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    reader = reader_of(journal)
+    journal.append(b"1\n")
+    journal.end_segment()
+    unreadable = journal.path / "00000003.jsonl"
+    unreadable.mkdir()
+    with pytest.raises(JournalUnreadableError, match=r"00000003\.jsonl: Is a directory"):
+        read_all(reader)
+    unreadable.rmdir()
+    journal.append(b"2\n")
+    assert read_all(reader) == b"2\n"
+    journal.close(remove=False)
+
+
+def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_descriptors(*_: object) -> NoReturn:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    journal = Journal(tmp_path)
+    journal.append(b"1\n")
+    with monkeypatch.context() as patched:
+        patched.setattr("os.listdir", no_descriptors)
+        patched.setattr("os.scandir", no_descriptors)
+        with pytest.raises(JournalUnreadableError, match="Too many open files"):
+            reader_of(journal).read(100)
+        journal.close(remove=True)
+    assert len(dead_journals(tmp_path)) == 1
+
+
+def test_a_reader_goes_on_behind_a_segment_that_another_process_has_dealt_with(
+    tmp_path: Path,
+) -> None:
+    journal = Journal(tmp_path)
+    reader = reader_of(journal)
+    journal.append(b"1\n")
+    assert reader.read(100) == b"1\n"
+    journal.end_segment()
+    (journal.path / "00000001.jsonl").unlink()
+    journal.append(b"2\n")
+    with pytest.raises(JournalUnreadableError):
+        reader.read(100)
+    assert reader.read(100) == b"2\n"
+    journal.close(remove=False)
 
 
 def test_only_the_own_user_may_read_it(tmp_path: Path) -> None:

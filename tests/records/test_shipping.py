@@ -150,6 +150,61 @@ def test_the_journal_of_a_dead_process_waits_for_the_database(
     assert not dead.path.exists()
 
 
+def test_a_journal_that_cannot_be_read_is_kept_and_holds_up_no_other(
+    shipped: Shipped, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    unreadable, readable = dead = [Journal(tmp_path / "journals") for _ in range(2)]
+    shipped.database.write(Batch([began("a")], unreadable.name))
+    segment = unreadable.path / "00000001.jsonl"
+    segment.mkdir()
+    readable.append(encode_events([over("b")]))
+    for journal in dead:
+        journal.end_segment()
+        os.close(journal.lock)
+    for _ in range(5):
+        shipped.shipper.step()
+    assert shipped.found("b")["cause"] == "plivo"
+    assert not readable.path.exists()
+    assert shipped.found("a")["ended_at"] is None
+    assert segment.exists()
+    assert len([each for each in caplog.records if "cannot be read" in each.message]) == 1
+    segment.rmdir()
+    segment.write_bytes(encode_events([over("a")]))
+    shipped.shipper.step()
+    assert shipped.found("a")["cause"] == "plivo"
+    assert not unreadable.path.exists()
+
+
+def test_an_own_journal_that_cannot_be_read_is_not_left_at_the_end(
+    shipped: Shipped, caplog: pytest.LogCaptureFixture
+) -> None:
+    shipped.write(began())
+    shipped.shipper.step()
+    shipped.journal.end_segment()
+    unreadable = shipped.journal.path / "00000003.jsonl"
+    unreadable.mkdir()
+    shipped.shipper.step()
+    assert not shipped.shipper.finish()
+    assert shipped.found()["ended_at"] is None
+    assert len([each for each in caplog.records if "cannot be read" in each.message]) == 1
+    unreadable.rmdir()
+
+
+def test_at_the_end_a_call_whose_end_was_not_told_is_lost(
+    sqlite_database: RecordsDatabase, tmp_path: Path
+) -> None:
+    made = Shipped(sqlite_database, tmp_path / "journals", tells=True)
+    made.write(began())
+    made.shipper.step()
+    made.journal.end_segment()
+    assert made.shipper.finish()
+    assert (made.found()["cause"], made.found()["ended_at"]) == ("process_lost", moment(NOW))
+    assert (made.figures.lost_calls, made.ended) == (1, 1)
+    # And the process is not missed.
+    assert sqlite_database.lose_silent(moment(NOW + 1)) == 0
+    made.journal.close(remove=True)
+
+
 def test_the_calls_of_a_machine_that_is_gone_are_lost(shipped: Shipped) -> None:
     shipped.database.beat("gone", "node9/w1", moment(NOW - 601))
     shipped.database.write(Batch([began("a")], "gone"))
