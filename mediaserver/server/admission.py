@@ -69,6 +69,11 @@ class Slot:
         self._counts: Counts | None = counts
         self.call_id = call_id
 
+    @property
+    def is_held(self) -> bool:
+        """Whether it has not been given back."""
+        return self._counts is not None
+
     def release(self) -> None:
         """Give the place back. Further calls do nothing."""
         counts, self._counts = self._counts, None

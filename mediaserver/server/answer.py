@@ -91,6 +91,7 @@ def answer(
             "call that nobody waits for", call=call_id, called=called, path=route.path
         )
         return WebhookReply(Response(Hangup()).to_xml(), "rejected")
+    runtime.vacate(call_id)
     if not runtime.admission.keeps(call_id) and runtime.is_full(route):
         return turned_away(runtime, call_id, f"{runtime.route_limits.of(route)} at {route.label}")
     if not runtime.admission.reserve(call_id, route.label):
@@ -128,6 +129,7 @@ async def claimed(
     resumed: int = 0,
 ) -> WebhookReply:
     """Do what `answer` does, within the limits of the fleet."""
+    runtime.vacate(request.call_id)
     fleet, route = runtime.fleet, route_of(runtime, request, path)
     if fleet is None or route is None or not runtime.admission.may_reserve(request.call_id):
         return answer(runtime, request, base_url, path, resumed=resumed)

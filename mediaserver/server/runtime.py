@@ -300,13 +300,24 @@ class Runtime:
     def calls_of(self, route: Route) -> int:
         """Return how many calls of a route this process has or keeps a place for."""
         kept = self.admission.reserved_routes
-        live = sum(call.accepted.route is route for call in self.calls)
+        live = sum(
+            call.accepted.route is route and call.accepted.slot.is_held for call in self.calls
+        )
         return live + sum(label == route.label for label in kept.values())
 
     def is_full(self, route: Route) -> bool:
         """Tell whether this process has as many calls of a route as that may have."""
         limit = self.route_limits.of(route)
         return limit is not None and self.calls_of(route) >= limit
+
+    def vacate(self, call_id: str) -> None:
+        """Give back the places of a call's streams that are over, though their handlers still run.
+
+        The call comes for another stream: otherwise it would count twice, and find itself busy.
+        """
+        for call in self.calls:
+            if call.call_id == call_id and call.state == "ending":
+                call.accepted.slot.release()
 
     def has_call(self, call_id: str) -> bool:
         """Tell whether this process has a stream of a call."""

@@ -1,4 +1,5 @@
 import asyncio
+from types import SimpleNamespace
 from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree
@@ -420,6 +421,17 @@ def test_the_limit_of_the_account_holds_without_a_fleet() -> None:
     runtime = Runtime(Settings(max_calls_account=1), Routes(Route(Echo)))
     assert reply(runtime)[0] == "stream"
     assert reply(runtime, CallUUID="call-2")[0] == "busy"
+
+
+def test_a_stream_that_lives_keeps_its_place_when_its_call_is_answered_again() -> None:
+    runtime = Runtime(Settings(max_calls=1), Routes(Route(Echo)))
+    assert reply(runtime)[0] == "stream"
+    slot = runtime.admission.admit("call-1")
+    assert slot is not None
+    live = SimpleNamespace(call_id="call-1", state="live", accepted=SimpleNamespace(slot=slot))
+    cast(Any, runtime).calls = [live]
+    assert reply(runtime)[0] == "busy"
+    assert slot.is_held
 
 
 class Limited:

@@ -20,7 +20,7 @@ from mediaserver.server.resumption import GONE, SHORTEST_RESUMED, resume
 from mediaserver.server.runtime import Runtime
 from mediaserver.server.trust.tokens import unseal_resume
 from mediaserver.stream import Stream
-from tests.server.test_server_call import CALL_ID, Link, enter, leave, listen
+from tests.server.test_server_call import CALL_ID, Link, Stubborn, enter, leave, listen
 
 
 BASE = "https://voice.example.com"
@@ -57,6 +57,13 @@ def resume_token(reply: WebhookReply) -> str:
     url = urlsplit(redirect.text)
     assert f"{url.scheme}://{url.netloc}{url.path}" == f"{BASE}/resume"
     return parse_qs(url.query)["resume"][0]
+
+
+def stream_query(reply: WebhookReply) -> str:
+    """Return the query of the stream's URL."""
+    url = ElementTree.fromstring(reply.xml)[0].text
+    assert url is not None
+    return urlsplit(url).query
 
 
 def answered(runtime: Runtime) -> str:
@@ -197,6 +204,29 @@ async def test_a_stream_that_is_still_waited_for_is_given_up_and_resumed(
     previous = runtime.lost_streams.previous(CALL_ID)
     assert previous is not None
     assert previous.seconds == pytest.approx(1)
+
+
+@pytest.mark.parametrize("limit", [{"max_calls": 1}, {"max_calls_route": "/stream=1"}])
+async def test_a_lost_call_whose_handler_still_runs_finds_its_own_place(
+    make: Callable[..., Any], limit: dict[str, Any]
+) -> None:
+    handler = Stubborn()
+    runtime = await make(handler, reconnect_seconds=5, **limit)
+    first = answer(runtime, REQUEST, BASE)
+    enter(runtime, query=stream_query(first)).call.lost("the connection was lost")
+    again = await resumed(runtime, resume_token(first))
+    assert again.kind == "resumed"
+    other = AnswerRequest.parse({**FORM, "CallUUID": "call-2"})
+    assert answer(runtime, other, BASE).kind == "busy", "the call has one place"
+    link = enter(runtime, query=stream_query(again))
+    assert (link.call.state, len(runtime.calls), runtime.admission.active) == ("live", 2, 1)
+    assert answer(runtime, other, BASE).kind == "busy"
+    handler.go.set()
+    await asyncio.sleep(0)
+    link.call.lost("the connection was lost")
+    link.call.break_off()
+    await asyncio.sleep(0)
+    assert answer(runtime, other, BASE).kind == "stream"
 
 
 async def test_a_stream_whose_connection_seems_to_live_is_dropped_and_resumed(

@@ -129,6 +129,8 @@ class CallTrace:
 
     def received(self, message: str | bytes | bytearray) -> None:
         """Note a message of the carrier's."""
+        if self.ended:
+            return
         try:
             self._note_event(decode_event(message), len(message))
         except ProtocolError as error:
@@ -137,6 +139,8 @@ class CallTrace:
 
     def sent(self, message: bytes) -> None:
         """Note a message to the carrier."""
+        if self.ended:
+            return
         command = decode_command(message)
         if isinstance(command, PlayAudio):
             self._frames_out += 1
@@ -153,6 +157,9 @@ class CallTrace:
 
     def decided(self, what: str, /, **details: object) -> None:
         """Note a decision."""
+        if self.ended:
+            # An agent may tell a turn after the end, which is the last line for readers.
+            return
         self._look()
         self.ended = what == STREAM_ENDED
         self._note(what, **details)

@@ -183,9 +183,10 @@ class HttpConnection(HttpToolsProtocol):
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
                 self._upgrade(data[upgrade.args[0] :])
-            if self._in_headers and continuing:
+            over = self._total_bytes > self._limits.max_header_bytes
+            if self._in_headers and continuing and over:
                 # httptools reports a header only when it is complete, so the received bytes count.
-                self._count_head(len(data))
+                raise self._head_too_large()
         except _RefusedError as refusal:
             self._refuse(refusal.status, str(refusal))
         except httptools.HttpParserError as error:

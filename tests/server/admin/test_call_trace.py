@@ -161,6 +161,16 @@ def test_the_end_of_the_stream_is_the_last_line() -> None:
     assert traced.lines()[-1]["reason"] == "stop"
 
 
+def test_nothing_follows_the_end_of_the_stream() -> None:
+    traced = Traced()
+    traced.trace.decided(STREAM_ENDED, reason="stop")
+    traced.trace.decided("turn", number=1)
+    traced.trace.received(key("5"))
+    traced.trace.sent(encode_command(SetCheckpoint(STREAM_ID, "heard-1")))
+    assert traced.trace.ended
+    assert [line["what"] for line in traced.lines()] == [STREAM_ENDED]
+
+
 @given(reads=st.lists(st.integers(0, 40), max_size=10), longest=st.integers(1, 30))
 @settings(max_examples=30)
 def test_a_reader_knows_each_line_or_that_it_was_missed(reads: list[int], longest: int) -> None:

@@ -164,6 +164,16 @@ async def test_headers_up_to_the_limit_are_taken(server: Server) -> None:
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
+async def test_headers_up_to_the_limit_are_taken_however_they_come(server: Server) -> None:
+    header = b"X: " + b"a" * 95 + b"\r\n"
+    reader, writer = await server.connect()
+    writer.write(b"GET / HTTP/1.1\r\n")
+    await until(lambda: server.only_connection._in_headers)
+    for piece in (CLOSE, *[header] * 18, b"\r\n"):
+        server.only_connection.data_received(piece)
+    assert (await reader.read()).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
 @pytest.mark.parametrize(
     "request_head",
     [
