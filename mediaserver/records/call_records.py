@@ -135,7 +135,11 @@ class CallRecords:
 
     def _close(self, journal: Journal, writer: JournalWriter, shipping: ShippingThread) -> None:
         if not writer.close(_JOURNAL_SECONDS):
-            log.error("call records were lost: the disk of the journal does not answer")
+            log.error(
+                "call records were lost: the disk of the journal does not answer",
+                events=writer.waiting,
+                folder=str(journal.path.parent),
+            )
             return
         journal.end_segment()
         shipped = shipping.close(self._ships_at_end)

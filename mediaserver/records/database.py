@@ -79,7 +79,8 @@ class RecordsDatabase:
         try:
             self.url = make_url(url)
             self.engine = _engine(url)
-        except (ArgumentError, ModuleNotFoundError) as error:
+        except (ArgumentError, ImportError) as error:
+            # psycopg without libpq is an ImportError as well.
             raise ValueError(str(error)) from None
         # Statements, by table: it takes longer to make one than to write a row.
         self._adding: dict[str, Any] = {}

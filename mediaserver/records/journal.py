@@ -248,11 +248,13 @@ def dead_journals(folder: Path) -> list[DeadJournal]:
 def size_of_journals(folder: Path, *, without: str) -> int:
     """Return the bytes that the journals of a machine take, except the one of this name."""
     total = 0
-    for segment in folder.glob(f"[!.]*/{_SEGMENTS}"):
-        if segment.parent.name != without:
-            # Another process may delete it meanwhile.
-            with contextlib.suppress(OSError):
-                total += segment.stat().st_size
+    # Where the folder cannot be read now, what was counted so far has to do.
+    with contextlib.suppress(OSError):
+        for segment in folder.glob(f"[!.]*/{_SEGMENTS}"):
+            if segment.parent.name != without:
+                # Another process may delete it meanwhile.
+                with contextlib.suppress(OSError):
+                    total += segment.stat().st_size
     return total
 
 

@@ -6,7 +6,6 @@ import os
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -55,28 +54,20 @@ class JournalWriter:
         journal: where to.
         figures: counts what was lost.
         most_bytes: what all journals of the machine may take on the disk.
-        written: called when there is something new to read.
 
     """
 
-    def __init__(
-        self,
-        journal: Journal,
-        figures: JournalFigures,
-        *,
-        most_bytes: int,
-        written: Callable[[], object] = lambda: None,
-    ) -> None:
+    def __init__(self, journal: Journal, figures: JournalFigures, *, most_bytes: int) -> None:
         self._journal = journal
         self._figures = figures
         self._most_bytes = most_bytes
-        self._written = written
         self._events: deque[RecordEvent] = deque()
         # What the disk has not taken yet: the rest of whole lines.
         self._rest = b""
         self._unsynced = False
         self._synced = 0.0
         self._told_full = False
+        self._told_dropped = False
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="call records: journal", daemon=True)
@@ -88,14 +79,22 @@ class JournalWriter:
     def put(self, event: RecordEvent) -> None:
         """Take an event; costs a microsecond."""
         if len(self._events) >= _MOST_EVENTS:
-            self._figures.dropped["disk"] += 1
+            self._drop_one()
             return
         self._events.append(event)
         if not self._wake.is_set():
             self._wake.set()
 
+    @property
+    def waiting(self) -> int:
+        """The number of events that the disk has not taken yet."""
+        return len(self._events) + self._rest.count(b"\n")
+
     def close(self, seconds: float) -> bool:
-        """Write what is left, end the thread, and tell whether it has ended in time."""
+        """Write what is left, end the thread, and tell whether it has ended in time.
+
+        What the disk does not take is lost, counted and logged.
+        """
         self._closing.set()
         self._wake.set()
         self._thread.join(seconds)
@@ -129,7 +128,7 @@ class JournalWriter:
             if figures.failing:
                 figures.failing = False
                 log.info("the journal of call records is written again")
-            self._written()
+            self._told_dropped = False
 
     def _next_lines(self) -> bytes:
         count = min(len(self._events), 1_000)
@@ -147,6 +146,17 @@ class JournalWriter:
                 hint="is the database away? --records-journal-megabytes allows more",
             )
         return b""
+
+    def _drop_one(self) -> None:
+        self._figures.dropped["disk"] += 1
+        if not self._told_dropped:
+            self._told_dropped = True
+            log.error(
+                "call records are lost: the disk takes none, and memory is full",
+                events=len(self._events),
+                folder=str(self._journal.path.parent),
+                hint="mediaserver_records_dropped_total counts them",
+            )
 
     def _tell_failing(self, error: OSError) -> None:
         if not self._figures.failing:
@@ -167,6 +177,13 @@ class JournalWriter:
             self._step_safely()
         self._synced = 0.0
         self._step_safely()
+        if lost := self.waiting:
+            self._figures.dropped["disk"] += lost
+            log.error(
+                "call records were lost: the disk took none until the end",
+                events=lost,
+                folder=str(self._journal.path.parent),
+            )
 
     def _step_safely(self) -> None:
         try:

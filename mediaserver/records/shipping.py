@@ -109,13 +109,17 @@ class Shipper:
 
     def step(self) -> float:
         """Do what is to be done, and return the seconds until there may be more."""
+        now = self._clock()
+        looks = now >= self._look_at
+        if looks:
+            # Before the database is asked: while it is away, this bounds what all of them write.
+            self._figures.others = size_of_journals(self._folder, without=self._own.name)
         try:
             if not self._prepared:
                 self._database.prepare()
                 self._prepared = True
             busy = self._ship_own()
-            now = self._clock()
-            if now >= self._look_at:
+            if looks:
                 self._look_at = now + _LOOK_SECONDS
                 self._look(now)
             busy = self._take_up_dead() or busy
@@ -124,8 +128,8 @@ class Shipper:
                 self._prune_at = now + (1.0 if more else _PRUNE_SECONDS)
         except DatabaseAwayError as error:
             return self._away(str(error))
-        if self._failures:
-            self._failures = 0
+        self._failures = 0
+        if self._figures.database_away:
             self._figures.database_away = False
             log.info("the database of call records answers again")
         return 0.0 if busy else IDLE_SECONDS
@@ -224,7 +228,6 @@ class Shipper:
                 self._ended()
 
     def _look(self, now: float) -> None:
-        self._figures.others = size_of_journals(self._folder, without=self._own.name)
         self._database.beat(self._own.name, self._process, moment(now))
         silent = moment(now - _SILENT_SECONDS)
         due = moment(now) if self._tells else None

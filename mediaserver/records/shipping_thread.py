@@ -40,7 +40,7 @@ class ShippedFigures(JournalFigures):
         self.lost_calls = 0
         """Calls of processes that have died, which this one has ended in the database."""
         self.database_away = False
-        """Whether the database cannot be reached."""
+        """Whether nothing comes to the database, for whatever reason."""
         self.webhooks: Counter[str] = Counter()
         """Webhooks, by outcome: ``delivered``, ``failed`` (tried again), ``given_up``."""
 
@@ -80,20 +80,21 @@ class ShippingThread:
         return self._finished
 
     def _run(self) -> None:
-        # It takes half a second of CPU to import SQLAlchemy and what it needs.
-        from mediaserver.records.database import RecordsDatabase
-
-        url = self._settings.records_url
-        assert url is not None, "there are records only if the setting `records` has a URL"
         try:
-            database = RecordsDatabase(url)
-        except ValueError as error:
-            log.error("call records cannot be brought to the database", reason=str(error))
+            database = self._open_database()
+            deliveries = self._open_deliveries(database)
+            shipper = self._shipper(database, deliveries)
+        except (ValueError, ImportError) as error:
+            self._figures.database_away = True
+            log.error(
+                "call records cannot be brought to the database",
+                reason=str(error),
+                hint="they wait in the journal for a server that starts without this fault",
+            )
             return
-        deliveries = self._open_deliveries(database)
         if deliveries is not None:
             deliveries.start()
-        self._ship(self._shipper(database, deliveries))
+        self._ship(shipper)
         if deliveries is not None:
             deliveries.close(_DELIVERY_SECONDS)
         database.close()
@@ -104,12 +105,21 @@ class ShippingThread:
             try:
                 delay = shipper.step()
             except Exception:
+                self._figures.database_away = True
                 log.exception("call records could not be brought to the database")
                 delay = _AFTER_FAULT
         try:
             self._finished = shipper.finish()
         except Exception:
             log.exception("call records could not be brought to the database")
+
+    def _open_database(self) -> RecordsDatabase:
+        # It takes half a second of CPU to import SQLAlchemy and what it needs.
+        from mediaserver.records.database import RecordsDatabase
+
+        url = self._settings.records_url
+        assert url is not None, "there are records only if the setting `records` has a URL"
+        return RecordsDatabase(url)
 
     def _shipper(self, database: RecordsDatabase, deliveries: DeliveryThread | None) -> Shipper:
         from mediaserver.records.shipping import Shipper

@@ -1,7 +1,7 @@
 import sqlite3
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from sqlalchemy import func, select, update
@@ -174,6 +174,17 @@ def test_a_file_that_cannot_be_made_is_away(tmp_path: Path) -> None:
 def test_a_url_that_cannot_be_used_is_refused() -> None:
     with pytest.raises(ValueError, match="nosuch"):
         RecordsDatabase("nosuch://x")
+
+
+def test_a_driver_that_cannot_be_loaded_makes_the_url_useless(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def without_libpq(*_: object, **__: object) -> NoReturn:
+        raise ImportError("no pq wrapper available")
+
+    monkeypatch.setattr("mediaserver.records.database.create_engine", without_libpq)
+    with pytest.raises(ValueError, match="no pq wrapper"):
+        RecordsDatabase("postgresql+psycopg://db/calls")
 
 
 def test_a_password_is_not_shown() -> None:

@@ -193,6 +193,16 @@ def test_other_journals_are_counted(tmp_path: Path) -> None:
     other.close(remove=False)
 
 
+def test_a_folder_that_cannot_be_read_is_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_descriptors(*_: object) -> NoReturn:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(Path, "glob", no_descriptors)
+    assert size_of_journals(tmp_path, without="mine") == 0
+
+
 def test_a_sync_and_a_beat_need_no_segment(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     os.utime(journal.path / "lock", (1, 1))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mediaserver.records.events import decode_events, encode_events
-from mediaserver.records.journal import Journal, JournalReader
+from mediaserver.records.journal import Journal
 from mediaserver.records.journal_writer import JournalFigures, JournalWriter
 from tests.records.conftest import began, over
 
@@ -76,14 +76,36 @@ def test_a_disk_that_is_full_loses_nothing_that_fits_in_memory(
     assert not figures.dropped
 
 
-def test_what_does_not_fit_in_memory_is_counted(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
+def test_what_does_not_fit_in_memory_is_counted_and_logged_once(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("mediaserver.records.journal_writer._MOST_EVENTS", 3)
     own, figures = writer(journal)
     for _ in range(5):
         own.put(began())
     assert figures.dropped == {"disk": 2}
+    assert len(caplog.records) == 1
+    assert "memory is full" in caplog.text
+    own.step()
+    assert written(journal) == ([began()] * 3, 0)
+
+
+def test_what_the_disk_does_not_take_until_the_end_is_counted(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk = FullDisk(monkeypatch)
+    disk.takes = 0
+    own, figures = writer(journal)
+    own.put(began("a"))
+    # Lines that are made wait as well as events.
+    own.step()
+    own.put(began("b"))
+    own.put(began("c"))
+    own.start()
+    assert own.close(60)
+    assert figures.dropped == {"disk": 3}
+    assert "the disk took none until the end" in caplog.text
+    assert "events=3" in caplog.text
 
 
 def test_a_journal_that_is_full_drops_and_counts_what_comes(
@@ -126,13 +148,3 @@ def test_a_fault_that_nobody_foresaw_ends_no_thread(
     monkeypatch.undo()
     assert own.close(60)
     assert written(journal) == ([began()], 0)
-
-
-def test_what_is_new_is_told(journal: Journal) -> None:
-    told: list[int] = []
-    own = JournalWriter(journal, JournalFigures(), most_bytes=1_000, written=lambda: told.append(1))
-    own.put(began())
-    own.step()
-    assert told
-    reader = JournalReader(journal.path, last=lambda: journal.segment)
-    assert reader.read(10_000) == encode_events([began()])

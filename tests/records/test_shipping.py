@@ -220,6 +220,21 @@ def test_journals_of_other_processes_are_counted(shipped: Shipped, tmp_path: Pat
     other.close(remove=True)
 
 
+def test_journals_of_other_processes_are_counted_while_the_database_is_away(
+    shipped: Shipped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Journal(tmp_path / "journals")
+    shipped.write(over())
+    away(monkeypatch, shipped.database)
+    for size in (6, 12):
+        other.append(b"12345\n")
+        shipped.now += 10
+        shipped.shipper.step()
+        assert shipped.figures.others == size
+    monkeypatch.undo()
+    other.close(remove=False)
+
+
 def test_old_calls_are_deleted_now_and_then(
     sqlite_database: RecordsDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

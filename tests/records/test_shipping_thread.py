@@ -3,7 +3,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -52,12 +52,23 @@ def test_without_a_database_the_end_says_so(journal: Journal, tmp_path: Path) ->
     assert not own.close(60)
 
 
-def test_a_url_that_cannot_be_used_is_logged(
-    journal: Journal, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("fault", [ValueError("no port"), ImportError("no pq wrapper")])
+def test_a_database_that_cannot_be_used_is_logged_and_away(
+    journal: Journal,
+    sqlite_url: str,
+    fault: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    own, _ = thread(journal, "postgresql://me@db:port/calls")
+    def fails(*_: object) -> NoReturn:
+        raise fault
+
+    monkeypatch.setattr(RecordsDatabase, "__init__", fails)
+    own, figures = thread(journal, sqlite_url)
     own.start()
     assert not own.close(60)
+    assert figures.database_away
+    assert str(fault) in caplog.text
     assert "cannot be brought to the database" in caplog.text
 
 
@@ -68,13 +79,21 @@ def test_a_fault_that_nobody_foresaw_ends_no_thread(
     wait_until: Callable[[Callable[[], object]], None],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(Shipper, "step", lambda self: 1 / 0)
+    monkeypatch.setattr("mediaserver.records.shipping_thread._AFTER_FAULT", 0.01)
+    step = Shipper.step
+    mended = threading.Event()
+    monkeypatch.setattr(
+        Shipper, "step", lambda self: step(self) if mended.is_set() else float(1 / 0)
+    )
     own, figures = thread(journal, sqlite_url)
     journal.append(encode_events([over("a")]))
     own.start()
     wait_until(lambda: "could not be brought" in caplog.text)
-    assert own.close(60)
+    assert figures.database_away
+    mended.set()
+    wait_until(lambda: not figures.database_away)
     assert figures.stored == 1
+    assert own.close(60)
 
 
 def test_a_webhook_is_told(
