@@ -480,6 +480,7 @@ def test_the_template_differs_from_the_unit_by_its_name_alone() -> None:
         '# For admin = "/run/mediaserver/admin.sock".',
         "RuntimeDirectory=mediaserver",
         "StateDirectory=mediaserver",
+        "#   sudo mediaserver calls list --records /var/lib/mediaserver/calls.db",
         f"ExecStart={serve} --config /etc/mediaserver/mediaserver.toml",
     }
 

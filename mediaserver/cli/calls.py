@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -36,9 +38,19 @@ _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 _TURNS_AT_ONCE: Final = 200
 
+_OLDEST: Final = 36_500
+"""Days; so that every time is one of the calendar."""
+
+_OF_THE_SERVICE: Final = Path("/var/lib/mediaserver/calls.db")
+"""Where the service of deploy/mediaserver.service has it."""
+
 Records = Annotated[
     str | None,
-    typer.Option(metavar="DATABASE", help="The setting `records` of the server."),
+    typer.Option(
+        metavar="DATABASE",
+        help="Database: on, a path or postgresql://…, as the server's --records. By default"
+        " MEDIASERVER_RECORDS, the TOML file, or the file of `on`.",
+    ),
 ]
 ConfigFile = Annotated[
     Path | None,
@@ -108,7 +120,10 @@ def list_command(
     with _reading(settings) as database:
         from mediaserver.records.queries import find_calls
 
-        found = list(find_calls(database, query, most=limit))
+        found = list(find_calls(database, query, most=limit + 1))
+    if len(found) > limit:
+        del found[limit:]
+        typer.echo(f"more calls than {limit} were found: raise --limit", err=True)
     if as_json:
         _print_json([_plain(each) for each in found])
         return
@@ -177,7 +192,7 @@ def export_command(
 def prune_command(
     days: Annotated[
         float | None,
-        typer.Option(min=0, help="Older than this; by default the setting `records_days`."),
+        typer.Option(help="Older than this; by default the setting `records_days`."),
     ] = None,
     records: Records = None,
     config: ConfigFile = None,
@@ -187,6 +202,8 @@ def prune_command(
     days = settings.records_days if days is None else days
     if days is None:
         fail("records_days is off, which keeps all: give --days", 2)
+    if not 0 <= days <= _OLDEST:
+        fail(f"--days: must be from 0 to {_OLDEST}, not {days:g}", 2)
     before, pruned = datetime.now(UTC) - timedelta(days=days), 0
     with _reading(settings) as database:
         while more := database.prune(before):
@@ -203,18 +220,39 @@ def _settings(records: str | None, config: Path | None) -> Settings:
 
     try:
         settings = load_settings({"records": records}, config)
-        if settings.records is None:
-            settings = load_settings({"records": "on"}, config)
-            _, _, path = (settings.records_url or "").partition(":///")
-            if not Path(path).exists():
-                fail(
-                    "no database is named: set MEDIASERVER_RECORDS or --records as for the server"
-                    f" (there is no {path})",
-                    2,
-                )
+        usual = load_settings({"records": "on"}, config)
+        named = settings.records is not None
+        settings = settings if named else usual
+        path = _file(settings)
+        if path is not None and not _is_there(path):
+            if path == _file(usual) and _is_there(_OF_THE_SERVICE):
+                return load_settings({"records": str(_OF_THE_SERVICE)}, config)
+            wrong = f"there is no database {path}" if named else "no database is named"
+            more = "" if named else f" (there is no {path})"
+            fail(f"{wrong}: set MEDIASERVER_RECORDS or --records as for the server{more}", 2)
     except SettingsError as error:
         fail(str(error), 2)
     return settings
+
+
+def _file(settings: Settings) -> Path | None:
+    """Return the file of the database; None if it has none."""
+    scheme, _, path = (settings.records_url or "").partition(":///")
+    return Path(path) if scheme == "sqlite" else None
+
+
+def _is_there(path: Path) -> bool:
+    """Tell whether a file exists; fail if this user may not know or not read it."""
+    try:
+        path.stat()
+        may_be_read = os.access(path, os.R_OK)
+    except PermissionError:
+        may_be_read = False
+    except OSError:
+        return False
+    if not may_be_read:
+        fail(f"this user cannot read {path}: run the command as the server's user or root", 2)
+    return True
 
 
 def _query(
@@ -235,10 +273,14 @@ def _query(
         name, _, value = text.partition("=")
         try:
             limits[name] = float(value)
+            if math.isnan(limits[name]):
+                raise ValueError
         except ValueError:
             fail(f"--worse-than: must be such as loop_lag=0.2, not {text!r}", 2)
         if name not in MEASURES:
             fail(f"--worse-than: {name!r} is not one of {', '.join(sorted(MEASURES))}", 2)
+    if cause is not None:
+        _check_cause(cause)
     key = None if settings.secret_is_random else settings.secret.get_secret_value().encode()
     return RecordQuery(
         number=number,
@@ -253,30 +295,51 @@ def _query(
     )
 
 
+def _check_cause(cause: str) -> None:
+    from mediaserver.records.payload import CAUSE_OF_LOST
+    from mediaserver.server.ended_calls import CAUSES_OF_END
+
+    known = sorted((*CAUSES_OF_END, CAUSE_OF_LOST))
+    if cause not in known:
+        fail(f"--cause: {cause!r} is not one of {', '.join(known)}", 2)
+
+
 def _time(flag: str, text: str | None) -> datetime | None:
     if text is None:
         return None
-    if ago := re.fullmatch(r"(\d+(?:\.\d+)?)([mhdw])", text):
-        return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: float(ago[1])})
     try:
+        if ago := re.fullmatch(r"(\d+(?:\.\d+)?)([mhdw])", text):
+            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: float(ago[1])})
         time = datetime.fromisoformat(text)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
     except ValueError:
         fail(f"{flag}: must be such as 2027-01-15, 2027-01-15T08:30 or 2h, not {text!r}", 2)
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+    except OverflowError:
+        fail(f"{flag}: {text!r} is before the first year of the calendar, or after its last", 2)
 
 
 @contextmanager
 def _reading(settings: Settings) -> Iterator[RecordsDatabase]:
-    """Open the database, and say what is wrong with it."""
-    from mediaserver.records.database import DatabaseAwayError, RecordsDatabase
+    """Open the database, which is left as it is, and say what is wrong with it."""
+    from mediaserver.records.database import DatabaseAwayError, RecordsDatabase, UnstorableError
+    from mediaserver.records.migrating import HEAD, version_of
 
     try:
         database = RecordsDatabase(settings.records_url or "")
         try:
-            database.prepare()
+            with database.reading() as connection:
+                version = version_of(connection)
+            if version is None or version < HEAD:
+                tables = f"tables of version {version}" if version else "no tables of call records"
+                fail(
+                    f"{database.shown} has {tables}: a server of this version brings them to"
+                    f" version {HEAD} when it starts"
+                )
             yield database
         finally:
             database.close()
+    except UnstorableError as error:
+        fail(f"the database cannot search for such a value: {error}", 2)
     except (ValueError, DatabaseAwayError) as error:
         fail(f"the database cannot be used: {error}")
 
@@ -320,7 +383,7 @@ def _csv(found: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 def _cell(value: object) -> object:
     # A spreadsheet would run what a caller's name or a reason begins with.
-    if isinstance(value, str) and value[:1] in ("=", "@", "-", "\t"):
+    if isinstance(value, str) and re.match(r"[=@\-\t\r]|\+(?![0-9]+\Z)", value):
         return f"'{value}"
     return value
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from pathlib import Path
 from typing import Final
 
 from mediaserver.doctor.findings import Finding, failed, passed, skipped
+from mediaserver.doctor.reaching import in_a_thread
 from mediaserver.doctor.subject import Subject
 from mediaserver.settings import Settings
 
@@ -21,7 +21,14 @@ async def record_places(subject: Subject) -> Finding:
     """Ask the database of call records, and look whether the journal can be written."""
     if subject.settings.records is None:
         return skipped("records is not set: calls are not recorded")
-    return await asyncio.to_thread(_look, subject.settings)
+    try:
+        # The end does not wait for a database that never answers.
+        return await in_a_thread(lambda: _look(subject.settings))
+    except PermissionError as error:
+        return failed(
+            f"this user cannot look into the folder of {error.filename}",
+            "run doctor as the server's user or root",
+        )
 
 
 def _look(settings: Settings) -> Finding:
@@ -37,7 +44,7 @@ def _look(settings: Settings) -> Finding:
     assert url is not None
     if url.startswith("sqlite"):
         path = Path(url.partition(":///")[2])
-        if not path.exists():
+        if not _is_there(path):
             if _can_be_written(path.parent):
                 return passed(f"{path} will be made")
             return failed(f"{path} cannot be made", "let the server's user write to its folder")
@@ -65,6 +72,22 @@ def _look(settings: Settings) -> Finding:
 
 def _can_be_written(folder: Path) -> bool:
     """Tell whether a folder can be written to, or can be made."""
-    while not folder.exists() and folder != folder.parent:
+    while not _is_there(folder) and folder != folder.parent:
         folder = folder.parent
     return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+
+
+def _is_there(path: Path) -> bool:
+    """Tell whether a path exists.
+
+    Raises:
+        PermissionError: This user may not know.
+
+    """
+    try:
+        path.stat()
+    except PermissionError:
+        raise
+    except OSError:
+        return False
+    return True

@@ -40,6 +40,9 @@ _CAUSES: Final = {
 
 _PLIVO: Final = "plivo"
 
+CAUSES_OF_END: Final = (_PLIVO, *_CAUSES)
+"""All causes under which ends are counted."""
+
 
 def cause_of_end(reason: str) -> str:
     """Return the cause under which an end is counted, by the reason in the log."""

@@ -1,6 +1,8 @@
 import csv
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from mediaserver.records.batches import Batch
 from mediaserver.records.database import RecordsDatabase
 from mediaserver.records.events import RecordEvent
 from tests.cli.processes import Run
+from tests.forbidden import forbid
 from tests.records.conftest import began, over, turn
 
 
@@ -138,9 +141,20 @@ def test_a_list_without_calls_says_so(run: Run, records: Path) -> None:
         (("list", "--since", "yesterday"), "--since: must be such as 2027-01-15"),
         (("list", "--worse-than", "loop_lag"), "must be such as loop_lag=0.2"),
         (("list", "--worse-than", "x=1"), "'x' is not one of audio_dropped"),
+        (("list", "--worse-than", "loop_lag=nan"), "must be such as loop_lag=0.2"),
+        (("list", "--since", "999999d"), "--since: '999999d' is before the first year"),
+        (("list", "--until", "0001-01-01T00:00+23:00"), "is before the first year"),
+        (("list", "--number", "\ud800" * 9), "the database cannot search for such a value"),
+        (
+            ("list", "--cause", "handler_eror"),
+            "'handler_eror' is not one of handler, handler_error",
+        ),
+        (("prune", "--days", "1e6"), "--days: must be from 0 to 36500, not 1e+06"),
+        (("prune", "--days", "nan"), "--days: must be from 0 to 36500, not nan"),
         (("show", "nobody"), "there is no record of 'nobody'"),
         (("list", "--records", "mysql://x"), "must be on, the path of a SQLite file"),
-        (("list", "--records", "/dev/null/calls.db"), "the database cannot be used"),
+        (("list", "--records", "/dev/null/calls.db"), "there is no database /dev/null/calls.db"),
+        (("list", "--records", "/dev/null"), "/dev/null has no tables of call records"),
     ],
 )
 def test_what_is_wrong_is_said(run: Run, records: Path, arguments: Any, text: str) -> None:
@@ -152,9 +166,71 @@ def test_what_is_wrong_is_said(run: Run, records: Path, arguments: Any, text: st
 def test_without_a_setting_the_usual_file_is_read(
     run: Run, tmp_path: Path, records: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("mediaserver.cli.calls._OF_THE_SERVICE", tmp_path / "none")
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
     assert run("calls", "list").stdout.splitlines()[1].endswith("live")
     records.unlink()
     result = run("calls", "list")
     assert result.exit_code == 2
     assert "no database is named" in result.stderr
+
+
+@pytest.mark.parametrize("named", ["on", None])
+def test_the_file_of_the_service_is_read_if_this_user_has_none(
+    run: Run, tmp_path: Path, records: Path, monkeypatch: pytest.MonkeyPatch, named: str | None
+) -> None:
+    monkeypatch.setattr("mediaserver.cli.calls._OF_THE_SERVICE", records)
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "of-this-user"))
+    if named:
+        monkeypatch.setenv("MEDIASERVER_RECORDS", named)
+    assert run("calls", "list").stdout.splitlines()[1].endswith("live")
+
+
+def test_a_file_that_this_user_cannot_reach_is_named(
+    run: Run, tmp_path: Path, records: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forbid(monkeypatch, records)
+    result = run("calls", "list", "--records", records)
+    assert result.exit_code == 2
+    assert f"this user cannot read {records}: run the command as the server's user" in result.stderr
+
+
+@pytest.mark.parametrize("command", [["list"], ["show", "good"], ["export"], ["prune"]])
+def test_a_database_that_is_not_there_is_not_made(
+    run: Run, tmp_path: Path, command: list[str]
+) -> None:
+    path = tmp_path / "tpyo" / "calls.db"
+    result = run("calls", *command, "--records", path)
+    assert (result.exit_code, path.parent.exists()) == (2, False)
+    assert f"there is no database {path}" in result.stderr
+
+
+def test_tables_of_an_older_version_are_left_to_the_server(run: Run, records: Path) -> None:
+    with closing(sqlite3.connect(records)) as connection, connection:
+        connection.execute("UPDATE mediaserver_records SET version_num = '0000'")
+    result = run("calls", "list", "--records", records)
+    assert result.exit_code == 1
+    assert "has tables of version 0000: a server of this version brings them" in result.stderr
+
+
+@pytest.mark.parametrize(("limit", "more"), [(2, True), (3, False)])
+def test_a_list_says_that_it_is_cut(run: Run, records: Path, limit: int, more: bool) -> None:
+    result = run("calls", "list", "--records", records, "--limit", limit)
+    assert len(result.stdout.splitlines()) == limit + 1
+    assert ("raise --limit" in result.stderr) is more
+
+
+@pytest.mark.parametrize(
+    ("reason", "cell"),
+    [
+        ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
+        ("+1+1", "'+1+1"),
+        ("\r=1+1", "'\r=1+1"),
+        ("+14155550155", "+14155550155"),
+    ],
+)
+def test_a_formula_is_exported_as_text(run: Run, records: Path, reason: str, cell: str) -> None:
+    with closing(sqlite3.connect(records)) as connection, connection:
+        connection.execute("UPDATE calls SET reason = ?", [reason])
+    text = run("calls", "export", "--records", records).stdout_bytes.decode()
+    assert next(csv.DictReader(StringIO(text, newline="")))["reason"] == cell

@@ -1,5 +1,6 @@
 import asyncio
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from mediaserver.doctor.record_places import record_places
 from mediaserver.doctor.subject import Subject
 from mediaserver.records.database import RecordsDatabase
 from mediaserver.settings import Settings
+from tests.forbidden import forbid
 
 
 def found(**settings: Any) -> Finding:
@@ -55,3 +57,39 @@ def test_what_is_wrong_is_told(tmp_path: Path, more: Any, text: str) -> None:
     assert finding.status == "failed"
     assert text in finding.detail
     assert finding.remedy
+
+
+def test_a_folder_that_this_user_cannot_reach_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = places(tmp_path)
+    forbid(monkeypatch, options["records_journal"])
+    finding = found(**options)
+    assert finding.status == "failed"
+    assert f"cannot look into the folder of {options['records_journal']}" in finding.detail
+    assert finding.remedy == "run doctor as the server's user or root"
+
+
+def test_the_end_does_not_wait_for_a_database_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, over, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def hang(_: Settings) -> None:
+        asked.set()
+        over.wait(60)
+        ended.set()
+
+    monkeypatch.setattr("mediaserver.doctor.record_places._look", hang)
+
+    async def gives_up() -> None:
+        looking = asyncio.ensure_future(record_places(Subject(Settings(**places(tmp_path)))))
+        await asyncio.to_thread(asked.wait, 30)
+        looking.cancel()
+
+    try:
+        # It waits for the threads of asyncio.
+        asyncio.run(gives_up())
+        assert not ended.is_set()
+    finally:
+        over.set()
