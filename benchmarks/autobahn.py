@@ -102,6 +102,9 @@ async def _echo(connection: ServerConnection) -> None:
 
 async def run(python: str, folder: Path, cases: Sequence[str]) -> int:
     """Run the cases against both servers, print how they ended, and return the exit status."""
+    # The reports of an earlier run must not be judged in place of this one's.
+    reports = folder / "reports"
+    shutil.rmtree(reports, ignore_errors=True)
     settings = Settings(max_message_bytes=_MAX_SIZE, stream_bytes_per_second=1e9)
     runtime = Runtime(settings, Routes(Route(Echo)))
     loop = asyncio.get_running_loop()
@@ -114,7 +117,7 @@ async def run(python: str, folder: Path, cases: Sequence[str]) -> int:
             {"agent": name, "url": f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"}
             for name, server in ((OURS, ours), (THEIRS, theirs))
         ]
-        spec = {"outdir": str(folder / "reports"), "servers": servers, "cases": list(cases)}
+        spec = {"outdir": str(reports), "servers": servers, "cases": list(cases)}
         (folder / "spec.json").write_text(json.dumps({**spec, "exclude-cases": []}))
         start = (
             f"import sys; sys.path.insert(0, {str(folder / 'site')!r});"
@@ -124,8 +127,12 @@ async def run(python: str, folder: Path, cases: Sequence[str]) -> int:
         process = await asyncio.create_subprocess_exec(
             *command, stdout=asyncio.subprocess.DEVNULL, cwd=folder
         )
-        await process.wait()
-    report = json.loads((folder / "reports/index.json").read_text("utf-8"))
+        status = await process.wait()
+    index = reports / "index.json"
+    if status or not index.exists():
+        print(f"Autobahn's test suite ended with status {status} before it had tried all cases")
+        return 1
+    report = json.loads(index.read_text("utf-8"))
     return judge(report[OURS], report[THEIRS])
 
 
