@@ -138,6 +138,7 @@ class FleetFigures(Protocol):
     calls_lost: int
     refused: Counter[str]
     undelivered: int
+    dropped: int
 
     @property
     def failures(self) -> int:
@@ -376,6 +377,11 @@ def _fleet(figures: FleetFigures) -> Iterator[Metric]:
         "fleet_undelivered",
         "Requests and webhooks that another process did not get.",
         figures.undelivered,
+    )
+    yield _counter(
+        "redis_requests_dropped",
+        "Requests to Redis that were dropped because too many waited.",
+        figures.dropped,
     )
 
 

@@ -33,6 +33,7 @@ def full_exposition() -> bytes:
                 calls_lost=0,
                 refused=Counter(x=1),
                 undelivered=0,
+                dropped=0,
             )
         ),
         record_figures=record_figures,

@@ -161,6 +161,7 @@ def test_a_fleet_is_shown_if_there_is_one() -> None:
             calls_lost=5,
             refused=Counter(account=6),
             undelivered=7,
+            dropped=8,
         )
     )
     shown = samples(exposition(joined))
@@ -172,3 +173,4 @@ def test_a_fleet_is_shown_if_there_is_one() -> None:
     assert shown["mediaserver_fleet_calls_lost_total",] == 5
     assert shown["mediaserver_fleet_calls_refused_total", "account"] == 6
     assert shown["mediaserver_fleet_undelivered_total",] == 7
+    assert shown["mediaserver_redis_requests_dropped_total",] == 8

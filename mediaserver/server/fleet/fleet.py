@@ -69,6 +69,8 @@ class MemberFigures:
         """Calls turned away, by the limit."""
         self.undelivered = 0
         """Requests and webhooks that did not reach another member."""
+        self.dropped = 0
+        """Requests to Redis that were dropped because too many waited."""
 
     @property
     def failures(self) -> int:
@@ -196,7 +198,8 @@ class Fleet:
     def left(self, call: MemberCall) -> None:
         """Give the places of a call back that is over."""
         call_id = call.call_id
-        if not self._has(call_id):
+        # A stream that has not started has no place, and a flood of them must not cost trips.
+        if call_id != "?" and not self._has(call_id):
             self._release(call_id)
         kept = self._kept.pop(call_id, None)
         if kept is not None and self._runtime.lost_streams.previous(call_id) is None:
@@ -343,8 +346,10 @@ class Fleet:
 
     def _do(self, request: Callable[[], Awaitable[object]]) -> None:
         """Do something once Redis has answered what came before."""
-        with contextlib.suppress(asyncio.QueueFull):
+        try:
             self._later.put_nowait(request)
+        except asyncio.QueueFull:
+            self.figures.dropped += 1
 
     async def _do_later(self) -> None:
         while True:

@@ -8,6 +8,7 @@ from mediaserver.plivo.callbacks import AnswerRequest, HangupRequest, StreamStat
 from mediaserver.routes import Route
 from mediaserver.server.answer import claimed
 from mediaserver.server.asgi import asgi
+from mediaserver.server.fleet import fleet
 from mediaserver.server.kept_streams import KeptStream
 from mediaserver.settings import Settings
 from mediaserver.stream import Stream
@@ -35,6 +36,33 @@ async def done(node: Any) -> None:
 
 def hangup(call_id: str) -> HangupRequest:
     return HangupRequest.parse({"CallUUID": call_id, "Event": "Hangup"})
+
+
+async def test_streams_that_have_not_started_ask_nothing_of_redis_at_their_end(
+    start_node: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released: list[str] = []
+
+    async def release(calls: list[str], last: int) -> None:
+        released.extend(calls)
+
+    node = await start_node("a")
+    monkeypatch.setattr(node.fleet.store, "release", release)
+    enter(node.runtime, start=False).call.lost("the connection was lost")
+    assert not node.runtime.calls
+    await done(node)
+    assert released == []
+
+
+async def test_requests_that_find_no_room_to_wait_are_counted(
+    start_node: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "_LATER", 1)
+    node = await start_node("a")
+    await done(node)
+    for nonce in ("1", "2", "3"):
+        node.fleet.released(nonce)
+    assert node.fleet.figures.dropped == 2
 
 
 async def test_members_know_each_other(start_node: Any) -> None:
