@@ -30,7 +30,7 @@ class JournalFigures:
     """What the journal counts."""
 
     def __init__(self) -> None:
-        self.dropped: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter(journal=0, disk=0)
         """Events that were lost, by what was full: ``disk`` or ``journal``."""
         self.written = 0
         """Bytes that were written to the journal."""

@@ -41,7 +41,7 @@ class ShippedFigures(JournalFigures):
         """Calls of processes that have died, which this one has ended in the database."""
         self.database_away = False
         """Whether nothing comes to the database, for whatever reason."""
-        self.webhooks: Counter[str] = Counter()
+        self.webhooks: Counter[str] = Counter(delivered=0, failed=0, given_up=0)
         """Webhooks, by outcome: ``delivered``, ``failed`` (tried again), ``given_up``."""
 
 

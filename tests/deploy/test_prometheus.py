@@ -12,6 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from mediaserver.cli import app
+from mediaserver.records.shipping_thread import ShippedFigures
 from tests.deploy.promql import metric_names
 from tests.deploy.rules import DEPLOY, RULE_FILES, rules
 from tests.telemetry.exposed import exposed_metrics, full_exposition
@@ -52,6 +53,10 @@ QUIET = {
     f"mediaserver_records_database_up{{{_NODE}}}": "1x40",
     f"mediaserver_records_journal_up{{{_NODE}}}": "1x40",
     f'mediaserver_records_dropped_total{{{_NODE}, cause="journal"}}': "5x40",
+    f"mediaserver_records_unstorable_total{{{_NODE}}}": "2x40",
+    f"mediaserver_records_calls_lost_total{{{_NODE}}}": "3x40",
+    f'mediaserver_records_webhooks_total{{{_NODE}, outcome="given_up"}}': "1x40",
+    f'mediaserver_records_webhooks_total{{{_NODE}, outcome="failed"}}': "0+2x40",
 }
 """A server on a good day; its counters have seen worse ones."""
 
@@ -148,6 +153,20 @@ CASES = {
         {f'mediaserver_records_dropped_total{{{_NODE}, cause="journal"}}': "5+1x40"},
         "a:9100 loses call records, or is about to",
     ),
+    "MediaserverRecordsUnstorable": Case(
+        {f"mediaserver_records_unstorable_total{{{_NODE}}}": "2x20 3x20"},
+        "1 events of calls from a:9100 are in no record",
+    ),
+    "MediaserverCallsCutByDeath": Case(
+        {f"mediaserver_records_calls_lost_total{{{_NODE}}}": "3+2x40"},
+        "30 calls ended because their process died",
+        {},
+    ),
+    "MediaserverWebhooksGivenUp": Case(
+        {f'mediaserver_records_webhooks_total{{{_NODE}, outcome="given_up"}}': "0x20 1x20"},
+        "1 ended calls were never told to the webhook",
+        {},
+    ),
 }
 
 
@@ -182,6 +201,12 @@ def test_the_command_that_finds_the_calls_exists(alert: str) -> None:
     assert (program, told.exit_code) == ("mediaserver", 0)
     offered = re.findall(r"--[\w-]+", told.stdout)
     assert {each for each in arguments if each.startswith("--")} <= set(offered)
+
+
+def test_the_first_loss_of_a_kind_is_an_increase() -> None:
+    figures = ShippedFigures()
+    assert dict(figures.dropped) == {"journal": 0, "disk": 0}
+    assert dict(figures.webhooks) == {"delivered": 0, "failed": 0, "given_up": 0}
 
 
 def test_each_alert_is_tested() -> None:
