@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Container
 from typing import Final, Protocol, TypeVar
 
 import msgspec
@@ -61,11 +62,15 @@ class FleetDirectory:
 
     async def calls(self, wanted: CallFilter) -> CallPage:
         """Return the calls of all members that pass a filter, and those lost lately."""
-        own, (pages, silent), lost = await asyncio.gather(
-            self._own.calls(wanted), self._ask_all(wanted, CallPage), self._lost(wanted)
+        own, (pages, silent) = await asyncio.gather(
+            self._own.calls(wanted), self._ask_all(wanted, CallPage)
         )
-        every = [own, *pages.values(), lost]
+        every = [own, *pages.values()]
         calls = [call for each in every for call in each.calls]
+        # Those of a machine that was cut off and is back count as lost until its next beat.
+        lost = await self._lost(wanted, but={call.call_id for call in calls})
+        every.append(lost)
+        calls += lost.calls
         calls.sort(key=lambda call: call.cursor)
         return CallPage(
             calls[: wanted.limit],
@@ -73,19 +78,24 @@ class FleetDirectory:
             silent=sorted({*silent, *(name for each in every for name in each.silent)}),
         )
 
-    async def _lost(self, wanted: CallFilter) -> CallPage:
-        """Return the calls that were lost with their members lately."""
+    async def _lost(self, wanted: CallFilter, *, but: Container[str | None]) -> CallPage:
+        """Return the calls that were lost with their members lately, but for some."""
         # Of such a call only its id is known.
         if wanted.state not in ("", "lost") or wanted.handler or wanted.number:
             return CallPage([], 0)
+        store = self._fleet.store
         try:
-            lost = await self._fleet.store.lost_calls()
+            lost = [
+                each
+                for each in await store.lost_calls()
+                if wanted.call in ("", each.call) and each.call not in but
+            ]
+            lost.sort(key=_cursor)
+            page = [each for each in lost if _cursor(each) > wanted.after][: wanted.limit]
+            members = await store.members_lost_with([each.call for each in page])
         except FleetUnavailableError:
             return CallPage([], 0)
-        found = [_lost_entry(each) for each in lost if wanted.call in ("", each.call)]
-        found.sort(key=lambda entry: entry.cursor)
-        rest = [entry for entry in found if entry.cursor > wanted.after]
-        return CallPage(rest[: wanted.limit], len(found))
+        return CallPage(list(map(_lost_entry, page, members)), len(lost))
 
     async def send(self, command: CallCommand) -> Delivery:
         """Have a command carried out by the member that has the call."""
@@ -205,7 +215,11 @@ def _entry(members: list[AboutMember]) -> NodeEntry:
     )
 
 
-def _lost_entry(lost: LostCall) -> CallEntry:
+def _cursor(lost: LostCall) -> str:
+    return f"{lost.at:.6f}/{lost.call}"
+
+
+def _lost_entry(lost: LostCall, member: str) -> CallEntry:
     return CallEntry(
         call_id=lost.call,
         stream_id=None,
@@ -217,7 +231,7 @@ def _lost_entry(lost: LostCall) -> CallEntry:
         format=None,
         started_at=None,
         seconds=0.0,
-        worker=lost.member,
+        worker=member,
         can_say=False,
         received_seconds=0.0,
         sent_seconds=0.0,
@@ -228,6 +242,6 @@ def _lost_entry(lost: LostCall) -> CallEntry:
         frames_lost=0,
         interrupts=0,
         turns=0,
-        cursor=f"{lost.at:.6f}/{lost.call}",
+        cursor=_cursor(lost),
         lost_at=lost.at,
     )

@@ -23,7 +23,6 @@ class LostCall(NamedTuple):
     """A call whose member has not beaten for too long."""
 
     call: str
-    member: str
     at: float
     """When it was found, by the clock of Redis: seconds since the epoch."""
 

@@ -36,8 +36,6 @@ _LOST_CALL_SECONDS: Final = 3_600
 """Seconds for which it is remembered that a call was lost."""
 _LISTED_SECONDS: Final = 600
 """Seconds for which it is listed."""
-_MOST_LISTED: Final = 1_000
-"""Most calls that were lost and are listed."""
 NONCE_SECONDS: Final = 3_600
 """Seconds for which the other members know that a signature was used."""
 _CONNECTIONS: Final = 16
@@ -188,20 +186,19 @@ class FleetStore:
         return _text(await self._ask(lambda: self._redis.get(self.keys.lost(call))))
 
     async def lost_calls(self) -> list[LostCall]:
-        """Return the calls that were lost within the last ten minutes, the latest first."""
+        """Return the calls that were lost within the last ten minutes, the earliest first."""
         found: Any = await self._ask(
-            lambda: self._redis.zrange(
-                self.keys.lost_calls, 0, _MOST_LISTED - 1, desc=True, withscores=True
-            )
+            lambda: self._redis.zrange(self.keys.lost_calls, 0, -1, withscores=True)
         )
-        if not found:
+        return [LostCall(call.decode(), at / 1_000) for call, at in found]
+
+    async def members_lost_with(self, calls: Sequence[str]) -> list[str]:
+        """Return the member that each call was lost with; an empty name if that is forgotten."""
+        if not calls:
             return []
-        keys = [self.keys.lost(call.decode()) for call, _ in found]
+        keys = [self.keys.lost(call) for call in calls]
         members: Any = await self._ask(lambda: self._redis.mget(keys))
-        return [
-            LostCall(call.decode(), _text(member) or "", at / 1_000)
-            for (call, at), member in zip(found, members, strict=True)
-        ]
+        return [_text(member) or "" for member in members]
 
     async def keep_streams(self, streams: Mapping[str, bytes]) -> None:
         """Keep what is known of the streams of calls, for an hour, in one trip."""

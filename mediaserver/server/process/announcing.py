@@ -16,6 +16,7 @@ from mediaserver.server.process.descriptors import (
     needed_descriptors,
 )
 from mediaserver.server.process.listening import authority
+from mediaserver.server.route_limits import RouteLimits
 from mediaserver.settings import Settings, unknown_variables
 
 
@@ -85,7 +86,17 @@ def announce_routes(settings: Settings, routes: Routes, addresses: Addresses) ->
 
     """
     media = "wss" if settings.tls else "ws"
+    limits = RouteLimits(routes, settings.route_limits)
     for route in routes.routes:
+        limit = limits.of(route)
+        if limit is not None and settings.workers > 1 and settings.redis is None:
+            log.warning(
+                "each worker keeps the limit of a route by itself",
+                route=route.label,
+                limit=limit,
+                together=limit * settings.workers,
+                hint="set --redis so that it holds for all together, or divide it by --workers",
+            )
         for warning in route.stream.over(settings.stream_options).warnings:
             log.warning(warning, handler=route.name)
         log.info(

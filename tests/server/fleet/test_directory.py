@@ -96,6 +96,33 @@ async def test_calls_that_were_lost_with_their_node_are_listed_as_lost(start_nod
     assert (await one.directory.calls(CallFilter(handler="hold"))).total == 1
 
 
+async def test_every_lost_call_counts_and_is_on_a_page(start_node: Any, private_redis: Any) -> None:
+    one = await start_node("a")
+    lost = " ".join(f"{1_000 + number} lost-{number}" for number in range(1_200))
+    private_redis.command(f"ZADD {one.fleet.keys.lost_calls} {lost}".encode())
+    found: list[str] = []
+    after = ""
+    while len(found) < 1_200:
+        page = await one.directory.calls(CallFilter(limit=500, after=after))
+        assert page.total == 1_200
+        found += [each.call_id for each in page.calls]
+        after = page.calls[-1].cursor
+    assert found == [f"lost-{number}" for number in range(1_200)]
+
+
+async def test_a_call_that_lives_again_is_not_listed_as_lost_as_well(
+    two: Any, private_redis: Any
+) -> None:
+    one, *_ = two
+    private_redis.command(f"ZADD {one.fleet.keys.lost_calls} 1000 call-2".encode())
+    page = await one.directory.calls(CallFilter())
+    assert [(each.call_id, each.state) for each in page.calls] == [
+        ("call-1", "live"),
+        ("call-2", "live"),
+    ]
+    assert page.total == 2
+
+
 async def test_a_node_that_is_gone_is_silent_and_a_command_not_delivered(
     two: Any, private_redis: Any
 ) -> None:

@@ -153,7 +153,7 @@ async def test_a_member_that_does_not_beat_is_lost_once_with_its_calls(member: A
     assert lost == [LostMember("a", b"about a", ["c-1"])]
     assert await third.lost_with("c-1") == "a"
     (found,) = await third.lost_calls()
-    assert (found.call, found.member) == ("c-1", "a")
+    assert (found.call, await third.members_lost_with(["c-1", "c-9"])) == ("c-1", ["a", ""])
     assert found.at == pytest.approx(time.time(), abs=60)
     assert await claim(third, "c-2", route="/sales", account=1, of_route=1) == ""
     assert (await third.beat(b"", {"c-2": KEPT}, 1))[1] == []

@@ -65,6 +65,28 @@ def test_each_route_has_a_line() -> None:
     assert {each["stream"] for each in lines} == {"ws://127.0.0.1:8000/stream"}
 
 
+@pytest.mark.parametrize(
+    ("settings", "limits"),
+    [
+        ({"workers": 4}, [("/sales", 20, 80), ("/shop", 5, 20)]),
+        ({"workers": 4, "redis": "redis://127.0.0.1", "secret": "s" * 16}, []),
+        ({"workers": 1}, []),
+        ({}, []),
+    ],
+    ids=["workers", "redis", "one worker", "one process"],
+)
+def test_a_limit_that_each_worker_keeps_by_itself_is_worth_a_warning(
+    settings: dict[str, Any], limits: list[tuple[str, int, int]]
+) -> None:
+    routes = Routes(Route(Echo, "/sales"), Route(Echo, "/shop", max_calls=5), Route(Echo))
+    with capture_logs() as logs:
+        given = Settings(max_calls_route=("/sales=20",), **settings)
+        announce_routes(given, routes, [("127.0.0.1", 8000)])
+    event = "each worker keeps the limit of a route by itself"
+    lines = [each for each in logs if each["event"] == event]
+    assert [(each["route"], each["limit"], each["together"]) for each in lines] == limits
+
+
 @pytest.mark.parametrize(("secret", "said"), [({}, False), ({"secret": "s" * 16}, True)])
 def test_a_server_that_may_have_others_beside_it_says_that_it_knows_its_own_calls_alone(
     secret: dict[str, Any], said: bool
