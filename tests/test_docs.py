@@ -453,6 +453,16 @@ def test_the_table_of_errors_has_each_status() -> None:
     assert listed == {name: status for name, status in OUTCOMES.items() if status >= 400}
 
 
+def test_the_gate_names_the_programs_that_its_targets_need() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    listed = " ".join(re.findall(r"for program in (.*); do", makefile)).split()
+    needed = {each.partition(":")[0] for each in listed}
+    needed |= set(re.findall(r"make \w+ needs (\w+)", makefile)) - {"Node"}
+    assert {"haproxy", "promtool", "PostgreSQL"} <= needed
+    header = (ROOT / ".ci/run").read_text("utf-8").partition("\nset ")[0].lower()
+    assert {each for each in needed if each.lower() not in header} == set()
+
+
 # Deployment files
 
 
