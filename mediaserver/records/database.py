@@ -23,7 +23,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from mediaserver.records.batches import Batch
@@ -331,24 +331,35 @@ def _make_private(path: Path) -> None:
 
 
 def _engine(url: str) -> Engine:
-    if make_url(url).get_backend_name() == "postgresql":
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "postgresql":
         # What it warns of when a connection breaks is logged once, as a database that is away.
         logging.getLogger("psycopg").setLevel(logging.ERROR)
         return create_engine(
             url,
             pool_size=2,
-            connect_args={
-                "connect_timeout": _CONNECT_SECONDS,
-                # A server that falls silent is noticed.
-                "tcp_user_timeout": 1_000 * _STATEMENT_SECONDS,
-                "options": f"-c statement_timeout={1_000 * _STATEMENT_SECONDS}",
-                "application_name": "mediaserver",
-            },
+            connect_args=_connect_arguments(parsed),
         )
     engine = create_engine(url, connect_args={"timeout": float(_CONNECT_SECONDS)})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _connect_arguments(url: URL) -> dict[str, Any]:
+    """Return what libpq is told beside the URL, whose own parameters count more."""
+    given = url.normalized_query
+    arguments = {
+        "connect_timeout": _CONNECT_SECONDS,
+        # A server that falls silent is noticed.
+        "tcp_user_timeout": 1_000 * _STATEMENT_SECONDS,
+        "application_name": "mediaserver",
+    }
+    # Of two options with one name, the server takes the last.
+    options = given.get("options") or (os.environ.get("PGOPTIONS", ""),)
+    limited = " ".join((f"-c statement_timeout={1_000 * _STATEMENT_SECONDS}", *options))
+    kept = {name: value for name, value in arguments.items() if name not in given}
+    return {**kept, "options": limited.rstrip()}
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:

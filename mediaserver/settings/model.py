@@ -47,6 +47,7 @@ from mediaserver.plivo.stream_parameters import (
 from mediaserver.plivo.xml import Speak
 from mediaserver.settings.values import (
     Network,
+    database_key,
     is_loopback,
     may_be_public,
     off_is_none,
@@ -77,6 +78,7 @@ _CALL: Final = CallSettings()
 """Has the defaults of what is set for each call."""
 
 _Seconds = Annotated[float, Field(gt=0)]
+_Days = Annotated[float, Field(gt=0, le=36_500)]
 _Bytes = Annotated[int, Field(gt=0)]
 _Switchable = BeforeValidator(off_is_none)
 
@@ -582,7 +584,7 @@ class Settings(BaseSettings):
         False,
         "Record the words of conversations: what was understood, and what the caller has heard.",
     )
-    records_days: Annotated[_Seconds | None, _Switchable] = _in(
+    records_days: Annotated[_Days | None, _Switchable] = _in(
         "Call records", 90.0, "Days after which the record of a call is deleted; off to keep all."
     )
     records_journal: Path | None = _in(
@@ -926,8 +928,8 @@ class Settings(BaseSettings):
         """The folder for the journals of call records: one for each database."""
         if self.records_journal is not None:
             return self.records_journal
-        name = (self.records_url or "").partition("://")[2].rpartition("@")[2]
-        return state_folder() / f"call-journals-{sha256(name.encode()).hexdigest()[:8]}"
+        key = database_key(self.records_url or "")
+        return state_folder() / f"call-journals-{sha256(key.encode()).hexdigest()[:8]}"
 
     @property
     def route_limits(self) -> dict[str, int]:

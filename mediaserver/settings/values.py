@@ -11,7 +11,7 @@ import re
 import tempfile
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import SecretStr
 
@@ -21,6 +21,17 @@ from mediaserver.protocol import PLIVO_FORMATS
 
 _LONGEST_SOCKET_PATH: Final = 103
 """Bytes of the path of a Unix socket: 107 on Linux, 103 on macOS, without the null byte."""
+
+_POSTGRES: Final = re.compile(
+    r"(?:[^:/]*(?::[^@]*)?@)?"
+    r"(?P<place>(?:\[[^/?]+\]|[^/:?@]*)(?::[0-9]{1,5})?(?:/[^?]*)?)"
+    r"(?:\?(?P<query>.*))?"
+)
+"""The URL of a PostgreSQL database without its scheme, split as SQLAlchemy does it, which takes too
+long to import. SQLAlchemy would take a password's @ for the host's beginning."""
+
+_PLACE_PARAMETERS: Final = ("dbname", "host", "hostaddr", "options", "port", "service")
+"""Parameters of libpq that name a server, a database or a schema."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -186,11 +197,29 @@ def read_records(value: Any) -> str | None:
     if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
         return f"sqlite:///{Path(rest[1:]).absolute()}"
     if scheme in ("postgresql", "postgres", "postgresql+psycopg") and rest:
+        if not _POSTGRES.fullmatch(rest):
+            raise ValueError(
+                "must be postgresql://USER:PASSWORD@HOST:PORT/DATABASE, where the port is a number,"
+                " and : / @ in the user and @ in the password are written as %3A %2F %40"
+            )
         return f"postgresql+psycopg://{rest}"
     raise ValueError(
         "must be on, the path of a SQLite file, sqlite:///PATH, or"
         " postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
     )
+
+
+def database_key(url: str) -> str:
+    """Return what tells a database of records from others, out of the URL of `read_records`.
+
+    Credentials do not, and of the parameters only those that name a server, a database or a schema.
+    """
+    scheme, _, rest = url.partition("://")
+    match = _POSTGRES.fullmatch(rest) if scheme.startswith("postgresql") else None
+    if match is None:
+        return rest
+    query = sorted(each for each in parse_qsl(match["query"] or "") if each[0] in _PLACE_PARAMETERS)
+    return "?".join((match["place"], *(f"{name}={value}" for name, value in query)))
 
 
 def read_webhook_url(value: Any) -> str | None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import event, func, select, text, update
 
 from mediaserver.records.batches import Batch, moment
 from mediaserver.records.database import (
@@ -14,7 +14,7 @@ from mediaserver.records.database import (
     UnstorableError,
 )
 from mediaserver.records.tables import calls, deliveries, turns, writers
-from tests.records.conftest import began, over, turn
+from tests.records.conftest import PrivatePostgres, began, over, turn
 
 
 NOW = moment(1_800_000_100.0)
@@ -185,6 +185,71 @@ def test_a_driver_that_cannot_be_loaded_makes_the_url_useless(
     monkeypatch.setattr("mediaserver.records.database.create_engine", without_libpq)
     with pytest.raises(ValueError, match="no pq wrapper"):
         RecordsDatabase("postgresql+psycopg://db/calls")
+
+
+@pytest.mark.parametrize(
+    ("query", "variable", "expected"),
+    [
+        (
+            "",
+            "",
+            {
+                "connect_timeout": 5,
+                "tcp_user_timeout": 30_000,
+                "application_name": "mediaserver",
+                "options": "-c statement_timeout=30000",
+            },
+        ),
+        (
+            "?connect_timeout=2&application_name=calls&tcp_user_timeout=9",
+            "-c work_mem=1MB",
+            {
+                "connect_timeout": "2",
+                "tcp_user_timeout": "9",
+                "application_name": "calls",
+                "options": "-c statement_timeout=30000 -c work_mem=1MB",
+            },
+        ),
+        (
+            "?options=-csearch_path%3Dvoice",
+            "-c work_mem=1MB",
+            {"options": "-c statement_timeout=30000 -csearch_path=voice"},
+        ),
+    ],
+)
+def test_what_the_url_says_is_not_replaced(
+    query: str, variable: str, expected: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, object] = {}
+
+    def refuse(*arguments: Any) -> NoReturn:
+        told.update(arguments[-1])
+        raise sqlite3.Error("no server")
+
+    monkeypatch.setenv("PGOPTIONS", variable)
+    database = RecordsDatabase(f"postgresql+psycopg://db/calls{query}")
+    event.listen(database.engine, "do_connect", refuse)
+    with pytest.raises(sqlite3.Error):
+        database.prepare()
+    assert {name: told[name] for name in expected} == expected
+
+
+@pytest.mark.postgres
+def test_the_options_of_the_url_count_in_postgresql(private_postgres: PrivatePostgres) -> None:
+    url = private_postgres.clean("options")
+    plain = RecordsDatabase(url)
+    with plain.transaction() as connection:
+        assert connection.scalar(text("SHOW statement_timeout")) == "30s"
+        connection.exec_driver_sql("CREATE SCHEMA voice")
+    own = RecordsDatabase(f"{url}&options=-csearch_path%3Dvoice+-cstatement_timeout%3D7s")
+    own.prepare()
+    own.write(Batch([began()], "j1"))
+    with plain.reading() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM voice.calls")) == 1
+    with own.reading() as connection:
+        assert connection.scalar(text("SHOW statement_timeout")) == "7s"
+    plain.close()
+    own.close()
 
 
 def test_a_password_is_not_shown() -> None:

@@ -281,6 +281,21 @@ def test_each_database_has_a_journal_of_its_own_whatever_the_password() -> None:
     assert folders[0] == folders[1] != folders[2]
 
 
+def test_a_journal_is_found_again_after_a_change_of_the_connection() -> None:
+    url = "postgresql://me:old@db/calls"
+    changed = f"{url}?sslmode=require"
+    one, other = (load_settings({"records": each}).records_folder for each in (url, changed))
+    assert one == other
+
+
+def test_records_are_kept_for_a_number_of_days_that_a_date_can_have() -> None:
+    assert load_settings({"records_days": "36500"}).records_days == 36_500
+    assert load_settings({"records_days": "off"}).records_days is None
+    for wrong in ("36501", "1e9", "inf", "nan", "0"):
+        (problem,) = problems({"records_days": wrong})
+        assert "records_days" in problem.replace("-", "_")
+
+
 def test_a_package_that_records_need_and_that_is_missing_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

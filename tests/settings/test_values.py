@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy.engine import make_url
 
 from audiocodecs import L16_16K
 from mediaserver.settings import (
@@ -15,6 +16,7 @@ from mediaserver.settings import (
     load_settings,
 )
 from mediaserver.settings.values import (
+    database_key,
     is_loopback,
     may_be_public,
     read_admin,
@@ -251,6 +253,54 @@ def test_a_file_of_records_is_found_from_any_folder(tmp_path: Path) -> None:
 def test_another_database_of_records_is_refused(value: str) -> None:
     with pytest.raises(ValueError, match="must be on, the path of a SQLite file"):
         read_records(value)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "me:secret@db:port/calls",
+        "me:se@cret@db/calls",
+        "me:secret@db1:5432,db2:5432/calls",
+        "db:123456/calls",
+        "db:5432calls",
+        "db:/calls",
+    ],
+)
+def test_a_url_of_records_that_cannot_be_read_is_refused(rest: str) -> None:
+    with pytest.raises(ValueError, match="the port is a number") as caught:
+        read_records(f"postgresql://{rest}")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "me@example.com:se/cr?et@db:5433/calls?sslmode=require",
+        "me:%40%3A@[::1]:5433/calls",
+        "/calls?host=db1:5432&host=db2:5432",
+        "db?connect_timeout=3",
+    ],
+)
+def test_a_url_of_records_is_split_as_sqlalchemy_does(rest: str) -> None:
+    read = read_records(f"postgresql://{rest}")
+    assert read is not None
+    url = make_url(read)
+    host = f"[{url.host}]" if ":" in (url.host or "") else url.host or ""
+    assert database_key(read).startswith(host)
+    assert (url.database or "") in database_key(read)
+    assert "@" not in database_key(read)
+
+
+def test_a_database_is_told_from_others_by_its_place_alone() -> None:
+    def keys(*urls: str) -> int:
+        return len({database_key(str(read_records(url))) for url in urls})
+
+    one = "postgresql://db/calls"
+    assert keys(one, f"{one}?sslmode=require", "postgresql://me:x@db/calls?connect_timeout=3") == 1
+    assert keys(one, "postgresql://db:5433/calls", "postgresql://db/voice") == 3
+    assert keys(one, f"{one}?options=-csearch_path%3Dvoice", f"{one}?service=other") == 3
+    assert keys("postgresql:///calls?host=/run/a", "postgresql:///calls?host=/run/b") == 2
+    assert keys("/srv/a@b/calls.db", "/srv/c@b/calls.db") == 2
 
 
 def test_what_is_kept_has_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
