@@ -56,6 +56,7 @@ class Membership(Protocol):
 
         Returns:
             What the process says that had it, if that lives; else what is kept of it, if anything.
+            If it cannot be asked, that it has ended as it should.
 
         """
 

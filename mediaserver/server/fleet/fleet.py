@@ -24,6 +24,7 @@ from mediaserver.server.fleet.mail import (
     LastStreamRequest,
     Mail,
     MailRequest,
+    NotAskedError,
     NotDeliveredError,
     PassedWebhook,
 )
@@ -209,9 +210,27 @@ class Fleet:
     async def last_stream(self, call_id: str, process: str) -> KeptStream | None:
         """Return what is known of the latest stream of a call, which this process does not know.
 
-        The process that had it is asked, and what is kept counts if that is gone.
+        The process that had it is asked, and what is kept counts if that is gone. While Redis does
+        not answer, a call of another machine is taken for one that has ended as it should: most do,
+        and their callers must not come back to a handler that is done with them.
         """
-        kept = await self.recall(call_id)
+        try:
+            return await self._last_stream(call_id, process)
+        except (FleetUnavailableError, NotAskedError) as error:
+            if process.startswith(f"{self.machine}/"):
+                # Its own machine would have brought the request to it if it lived.
+                return None
+            log.warning(
+                "how a call's stream ended is not known",
+                reason=str(error),
+                hint="the call is not resumed: most end as they should",
+                process=process,
+                call=call_id,
+            )
+            return KeptStream.last(None, process)
+
+    async def _last_stream(self, call_id: str, process: str) -> KeptStream | None:
+        kept = await self._read(call_id)
         if kept is not None and kept.wanted:
             return kept
         holder = (kept.process if kept is not None else "") or process
@@ -221,16 +240,21 @@ class Fleet:
         request = LastStreamRequest(call_id)
         try:
             answer = await self.mail.ask(self.keys.mailbox(holder), request)
-        except NotDeliveredError:
+        except NotDeliveredError as error:
+            if kept is None and isinstance(error, NotAskedError):
+                raise
             return kept
         return KeptStream.read(answer) or kept
 
     async def recall(self, call_id: str) -> KeptStream | None:
         """Return what is kept of the latest stream of a call, if anything is known."""
         try:
-            kept = await self.store.kept_stream(call_id)
+            return await self._read(call_id)
         except FleetUnavailableError:
             return None
+
+    async def _read(self, call_id: str) -> KeptStream | None:
+        kept = await self.store.kept_stream(call_id)
         return None if kept is None else KeptStream.read(kept)
 
     # Streams, for calls that are resumed

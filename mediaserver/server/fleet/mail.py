@@ -39,6 +39,10 @@ class NotDeliveredError(Exception):
     """A request was not answered; the message says why."""
 
 
+class NotAskedError(NotDeliveredError):
+    """Redis has not passed a request on, so nothing is known of the process that it was for."""
+
+
 class DrainRequest(msgspec.Struct, frozen=True, tag=True):
     """Asks a node to take no new calls."""
 
@@ -110,11 +114,12 @@ class Mail:
         """Send a request and return the result.
 
         Raises:
+            NotAskedError: Redis did not pass it on.
             NotDeliveredError: It was not taken in time, or its result did not come.
 
         """
         if not self.listens.is_set():
-            raise NotDeliveredError("this process has lost its connection to Redis")
+            raise NotAskedError("this process has lost its connection to Redis")
         self._number += 1
         number = self._number
         try:
@@ -128,7 +133,7 @@ class Mail:
         except TimeoutError:
             raise NotDeliveredError("it has not answered in time") from None
         except FleetUnavailableError as error:
-            raise NotDeliveredError(str(error)) from None
+            raise NotAskedError(str(error)) from None
         finally:
             self._asked.pop(number, None)
 

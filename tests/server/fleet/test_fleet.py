@@ -2,6 +2,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from mediaserver.call import Turn
 from mediaserver.plivo.callbacks import AnswerRequest, HangupRequest, StreamStatusRequest
@@ -344,6 +345,38 @@ async def test_what_is_kept_of_a_stream_counts_once_its_node_is_gone(start_node:
     await other.fleet.store.keep_streams({"call-1": kept.to_bytes()})
     assert await other.fleet.last_stream("call-1", "c") == kept
     assert await other.fleet.last_stream("call-2", "c") is None
+
+
+async def test_without_redis_a_stream_of_another_machine_is_taken_to_have_ended_as_it_should(
+    start_node: Any, private_redis: PrivateRedis
+) -> None:
+    node = await start_node("m/1", resume_calls=1)
+    private_redis.kill()
+    with capture_logs() as logs:
+        last = await node.fleet.last_stream("call-1", "a")
+    assert (last.wanted, last.process) == (True, "a")
+    (line,) = [each for each in logs if each["event"] == "how a call's stream ended is not known"]
+    assert (line["call"], line["process"]) == ("call-1", "a")
+
+
+async def test_without_redis_a_stream_whose_process_was_of_the_same_machine_is_lost(
+    start_node: Any, private_redis: PrivateRedis
+) -> None:
+    node = await start_node("m/1", resume_calls=1)
+    private_redis.kill()
+    assert await node.fleet.last_stream("call-1", "m/2") is None
+
+
+@pytest.mark.parametrize("kept", [None, KeptStream("stream-1", process="a")], ids=["no", "kept"])
+async def test_a_node_that_cannot_be_asked_counts_by_what_is_kept(
+    start_node: Any, kept: KeptStream | None
+) -> None:
+    node = await start_node("b", resume_calls=1)
+    if kept is not None:
+        await node.fleet.store.keep_streams({"call-1": kept.to_bytes()})
+    node.fleet.mail.listens.clear()
+    last = await node.fleet.last_stream("call-1", "a")
+    assert last == (kept or KeptStream.last(None, "a"))
 
 
 async def test_another_node_recalls_what_was_said_and_then_that_the_call_ended_as_it_should(
