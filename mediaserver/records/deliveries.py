@@ -131,6 +131,11 @@ class Deliverer:
         self._clock = clock
         self._failures = 0
 
+    @property
+    def resting(self) -> bool:
+        """Whether the receiver is left alone: it has answered none of many requests."""
+        return self._failures > 0
+
     async def step(self) -> float:
         """Send some of what is due, and return the seconds until there may be more.
 
@@ -202,7 +207,7 @@ class DeliveryThread:
         self._key = key
         self._outcomes = outcomes
         self._due = threading.Event()
-        self._closing = False
+        self._closing = threading.Event()
         self._thread = threading.Thread(
             target=self._run, name="call records: webhooks", daemon=True
         )
@@ -212,12 +217,12 @@ class DeliveryThread:
         self._thread.start()
 
     def wake(self) -> None:
-        """Look at once at what is due."""
+        """Look at once at what is due, unless the receiver is left alone."""
         self._due.set()
 
     def close(self, seconds: float) -> None:
         """Send what is due, as far as there is time. The rest is sent after the next start."""
-        self._closing = True
+        self._closing.set()
         self._due.set()
         self._thread.join(seconds)
 
@@ -227,18 +232,26 @@ class DeliveryThread:
     async def _deliver(self) -> None:
         sender = Sender(self._url, self._key)
         deliverer = Deliverer(self._database, sender, self._outcomes)
-        delay = 0.0
         try:
-            while not (self._closing and delay):
+            while True:
+                # What is due when the end comes is sent, so it is looked at once more after that.
+                closing = self._closing.is_set()
                 try:
-                    delay = await deliverer.step()
+                    delay, rests = await deliverer.step(), deliverer.resting
                 except DatabaseAwayError:
-                    delay = _POLL_SECONDS
+                    delay, rests = _POLL_SECONDS, True
                 except Exception:
                     log.exception("webhooks could not be sent")
-                    delay = _LONGEST_REST
-                if delay and not self._closing:
-                    await asyncio.to_thread(self._due.wait, delay)
-                    self._due.clear()
+                    delay, rests = _LONGEST_REST, True
+                if not delay:
+                    continue
+                if closing:
+                    break
+                # Each call that ends is due. It must not shorten a rest.
+                woken = self._closing if rests else self._due
+                await asyncio.to_thread(woken.wait, delay)
+                self._due.clear()
+                if rests and self._closing.is_set():
+                    break
         finally:
             await sender.close()

@@ -109,11 +109,18 @@ class Journal:
         os.utime(self.lock)
 
     def roll(self) -> None:
-        """Close the segment if it is large or old, behind a whole line."""
+        """Close the segment if it is large or old, behind a whole line.
+
+        Raises:
+            OSError: the disk cannot keep it for good; it is open still.
+
+        """
         age = time.monotonic() - self._opened
         if self._file >= 0 and (
             self._size >= SEGMENT_BYTES or (self._size and age > _SEGMENT_SECONDS)
         ):
+            # Later, `sync` would not reach it.
+            self.sync()
             self.end_segment()
 
     def end_segment(self) -> None:

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import threading
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
@@ -9,8 +10,14 @@ import httpx
 import pytest
 
 from mediaserver.records.batches import Batch, moment
-from mediaserver.records.database import RecordsDatabase
-from mediaserver.records.deliveries import Deliverer, DeliveryThread, Sender
+from mediaserver.records.database import DatabaseAwayError, RecordsDatabase
+from mediaserver.records.deliveries import (
+    _LONGEST_REST,
+    _POLL_SECONDS,
+    Deliverer,
+    DeliveryThread,
+    Sender,
+)
 from mediaserver.records.signing import check_signed
 from mediaserver.testing import run_virtual
 from tests.records.conftest import over, turn
@@ -155,6 +162,61 @@ def test_a_receiver_that_does_not_answer_is_not_waited_for() -> None:
     outcome, seconds = run_virtual(send())
     assert outcome.error == "no answer within 10 s"
     assert seconds == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize("fault", [None, DatabaseAwayError("away"), RuntimeError("unforeseen")])
+def test_calls_that_end_shorten_no_rest(
+    sqlite_database: RecordsDatabase,
+    fault: Exception | None,
+    wait_until: Callable[[Callable[[], object]], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps: list[float] = []
+
+    async def step(self: Deliverer) -> float:
+        steps.append(NOW)
+        thread.wake()
+        self._failures += 1
+        if fault is not None:
+            raise fault
+        return 3_600.0
+
+    rests: list[threading.Event] = []
+    wait = threading.Event.wait
+
+    def noted(event: threading.Event, timeout: float | None = None) -> bool:
+        if timeout in (3_600.0, _POLL_SECONDS, _LONGEST_REST):
+            rests.append(event)
+        return wait(event, timeout)
+
+    monkeypatch.setattr(Deliverer, "step", step)
+    monkeypatch.setattr(threading.Event, "wait", noted)
+    thread = DeliveryThread(sqlite_database, URL, KEY, Counter())
+    thread.start()
+    wait_until(lambda: rests)
+    thread.wake()
+    # The end is noticed at once, and what is left is sent after the next start.
+    thread.close(60)
+    assert len(steps) == len(rests) == 1
+
+
+def test_what_is_due_at_the_end_is_sent(
+    sqlite_database: RecordsDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = threading.Event()
+    steps: list[str] = []
+
+    async def step(self: Deliverer) -> float:
+        steps.append("looked")
+        looked.set()
+        return 3_600.0
+
+    monkeypatch.setattr(Deliverer, "step", step)
+    thread = DeliveryThread(sqlite_database, URL, KEY, Counter())
+    thread.start()
+    assert looked.wait(60)
+    thread.close(60)
+    assert len(steps) == 2
 
 
 def test_a_thread_sends_what_is_due(

@@ -75,6 +75,18 @@ def test_a_large_segment_is_closed_and_deleted_once_it_is_done_with(tmp_path: Pa
     journal.close(remove=False)
 
 
+def test_a_segment_is_kept_by_the_disk_before_it_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", lambda file: synced.append(os.fstat(file).st_size))
+    journal = Journal(tmp_path)
+    journal.append(b"x" * SEGMENT_BYTES + b"\n")
+    journal.roll()
+    assert synced == [SEGMENT_BYTES + 1]
+    journal.close(remove=False)
+
+
 def test_the_journal_of_a_live_process_is_left_alone(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     assert dead_journals(tmp_path) == []
