@@ -12,6 +12,7 @@ import yaml
 from typer.testing import CliRunner
 
 from mediaserver.cli import app
+from mediaserver.records.database import RecordsDatabase
 from mediaserver.records.shipping_thread import ShippedFigures
 from tests.deploy.promql import metric_names
 from tests.deploy.rules import DEPLOY, RULE_FILES, rules
@@ -195,12 +196,27 @@ def test_an_alert_says_what_to_do(alert: str) -> None:
 @pytest.mark.parametrize(
     "alert", [name for name in ALERTS if "find" in ALERTS[name]["annotations"]]
 )
-def test_the_command_that_finds_the_calls_exists(alert: str) -> None:
+def test_the_command_that_finds_the_calls_works(alert: str, records: Path) -> None:
     program, *arguments = shlex.split(ALERTS[alert]["annotations"]["find"])
-    told = CliRunner().invoke(app, [*arguments, "--help"])
-    assert (program, told.exit_code) == ("mediaserver", 0)
-    offered = re.findall(r"--[\w-]+", told.stdout)
-    assert {each for each in arguments if each.startswith("--")} <= set(offered)
+    found = CliRunner().invoke(app, [*arguments, "--records", str(records)])
+    assert (program, found.exit_code, found.stderr) == ("mediaserver", 0, "no calls were found\n")
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a database without calls."""
+    path = tmp_path_factory.mktemp("records") / "calls.db"
+    database = RecordsDatabase(f"sqlite:///{path}")
+    database.prepare()
+    database.close()
+    return path
+
+
+@pytest.mark.parametrize(
+    "alert", ["MediaserverProcessesLost", "MediaserverWorkersDie", "MediaserverLoopLag"]
+)
+def test_an_alert_about_a_process_names_the_calls_that_it_harmed(alert: str) -> None:
+    assert "find" in ALERTS[alert]["annotations"]
 
 
 def test_the_first_loss_of_a_kind_is_an_increase() -> None:
