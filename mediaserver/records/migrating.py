@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,9 @@ VERSION_TABLE: Final = "mediaserver_records"
 
 _LOCK: Final = 0x6D65646961
 """Names PostgreSQL's lock on the migration."""
+
+_ALEMBIC: Final = threading.Lock()
+"""Alembic keeps the database that it migrates in globals: two servers of one process take turns."""
 
 
 def migrate(connection: Connection) -> None:
@@ -47,7 +51,8 @@ def migrate(connection: Connection) -> None:
     config.attributes["connection"] = connection
     before = version_of(connection)
     try:
-        command.upgrade(config, "head")
+        with _ALEMBIC:
+            command.upgrade(config, "head")
     except CommandError as error:
         log.warning(
             "the database of call records is of another version of mediaserver",

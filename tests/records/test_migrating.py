@@ -1,11 +1,17 @@
+import contextlib
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import inspect
 from structlog.testing import capture_logs
 
 import mediaserver.records
@@ -48,6 +54,30 @@ def test_the_first_migration_of_a_process_logs_nothing_of_its_tool(tmp_path: Pat
     assert "was migrated" in ran.stderr
     assert not ran.stdout
     assert "alembic" not in ran.stderr
+
+
+def test_two_servers_of_one_process_migrate_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both, upgrade, met = threading.Barrier(2), command.upgrade, []
+
+    def upgrade_together(config: Config, revision: str) -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            met.append(both.wait(0.2))
+        upgrade(config, revision)
+
+    def prepare(name: str) -> bool:
+        database = RecordsDatabase(f"sqlite:///{tmp_path / name}")
+        database.prepare()
+        with database.reading() as connection:
+            tables = inspect(connection).has_table("call_turns")
+        database.close()
+        return tables
+
+    monkeypatch.setattr(command, "upgrade", upgrade_together)
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(prepare, ("one.db", "two.db"))) == [True, True]
+    assert met == []
 
 
 def test_a_database_of_a_newer_version_goes_on_being_written(

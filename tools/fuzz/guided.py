@@ -15,11 +15,10 @@ from pathlib import Path
 
 import atheris
 
-from tools.fuzz.inputs import CORPUS, UPGRADE, seeds
-
 
 # Instruments what is imported within.
 with atheris.instrument_imports(include=["mediaserver", "audiocodecs"]):
+    from tools.fuzz.inputs import CORPUS, UPGRADE, seeds
     from tools.fuzz.target import SPLIT, FuzzTarget, keep
 
 

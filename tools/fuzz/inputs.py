@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from tools.fuzz.target_settings import signed
+
 
 CORPUS: Final = Path(__file__).parents[2] / "tests/fuzz/corpus"
 """Inputs that are tried first: those that found something, and those that reached new code."""
@@ -99,12 +101,15 @@ class Mutator:
     Args:
         number: The seed; the same one makes the same inputs.
         corpus: Further inputs to begin with.
+        signs: Whether most requests are signed as Plivo signs them, before they are changed.
 
     """
 
-    def __init__(self, number: int, corpus: Sequence[bytes] = ()) -> None:
+    def __init__(self, number: int, corpus: Sequence[bytes] = (), *, signs: bool = False) -> None:
         self._random = random.Random(number)
-        self._requests = [*seeds(), *corpus]
+        self._whole = seeds()
+        self._requests = [*self._whole, *corpus]
+        self._signs = signs
         self._scenarios: tuple[Callable[[], list[bytes]], ...] = (
             self._garbage,
             self._of_requests,
@@ -124,23 +129,32 @@ class Mutator:
 
     def _of_requests(self) -> list[bytes]:
         chosen = self._random.choices(self._requests, k=self._random.randint(1, 6))
-        return [self._cut(self._changed(each)) for each in chosen]
+        return [
+            self._cut(self._changed(self._asked(each) if each in self._whole else each))
+            for each in chosen
+        ]
 
     def _upgrade(self) -> list[bytes]:
-        return [self._changed(UPGRADE), self._changed(frame(self._message()))]
+        return [self._changed(self._asked(UPGRADE)), self._changed(frame(self._message()))]
 
     def _of_messages(self) -> list[bytes]:
         start = frame(json.dumps(MESSAGES[0]).encode())
         count = self._random.randint(1, 30)
-        return [UPGRADE, start, *(frame(self._message()) for _ in range(count))]
+        return [self._asked(UPGRADE), start, *(frame(self._message()) for _ in range(count))]
 
     def _of_frames(self) -> list[bytes]:
-        pieces = [UPGRADE]
+        pieces = [self._asked(UPGRADE)]
         for _ in range(self._random.randint(1, 12)):
             opcode = self._random.choice((0, 1, 1, 2, 8, 9, 10, 3, 11))
             whole = frame(self._message(), opcode, fin=self._random.random() < 0.7)
             pieces.append(self._changed(whole) if self._random.random() < 0.5 else whole)
         return pieces
+
+    def _asked(self, request: bytes) -> bytes:
+        """Return a whole request, signed or not."""
+        if not self._signs or self._random.random() < 0.1:
+            return request
+        return signed(request, f"{self._random.randrange(10**20):020}")
 
     def _message(self) -> bytes:
         chance = self._random.random()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -79,6 +80,12 @@ class FuzzTarget:
                 await self._serving
         except TimeoutError:
             self.crashes.append("the server did not stop")
+        # A server that stops at once waits for no thread of its call records.
+        for thread in threading.enumerate():
+            if thread.name.startswith("call records"):
+                await asyncio.to_thread(thread.join, HANG_SECONDS)
+                if thread.is_alive():
+                    self.crashes.append(f"the thread {thread.name!r} did not end")
         root = logging.getLogger()
         root.handlers[:] = self._others
 
