@@ -11,8 +11,8 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
-from urllib.parse import parse_qsl
 
+from mediaserver.server.form_fields import form_fields
 from mediaserver.server.trust.tokens import TOKEN_PARAMETER, TokenError, unseal
 
 
@@ -73,7 +73,7 @@ def elsewhere(
         address_of: Returns the URL at which the process of another machine is reached, if it lives.
 
     """
-    query = dict(parse_qsl(query_string, keep_blank_values=True))
+    query = dict(form_fields(query_string))
     token, process = query.get(TOKEN_PARAMETER), query.get(PROCESS_PARAMETER)
     if token is not None:
         try:
