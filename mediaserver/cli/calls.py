@@ -329,11 +329,12 @@ def _reading(settings: Settings) -> Iterator[RecordsDatabase]:
         try:
             with database.reading() as connection:
                 version = version_of(connection)
-            if version is None or version < HEAD:
-                tables = f"tables of version {version}" if version else "no tables of call records"
+            if version is None:
+                fail(f"{database.shown} has no tables of call records: a server makes them")
+            if version < HEAD:
                 fail(
-                    f"{database.shown} has {tables}: a server of this version brings them to"
-                    f" version {HEAD} when it starts"
+                    f"{database.shown} has tables of version {version}: a server of this version"
+                    f" of mediaserver brings them to {HEAD} when it starts"
                 )
             yield database
         finally:

@@ -210,7 +210,7 @@ def test_tables_of_an_older_version_are_left_to_the_server(run: Run, records: Pa
         connection.execute("UPDATE mediaserver_records SET version_num = '0000'")
     result = run("calls", "list", "--records", records)
     assert result.exit_code == 1
-    assert "has tables of version 0000: a server of this version brings them" in result.stderr
+    assert "has tables of version 0000: a server of this version of mediaserver" in result.stderr
 
 
 @pytest.mark.parametrize(("limit", "more"), [(2, True), (3, False)])
