@@ -1,6 +1,6 @@
 """A menu worked by keys. eSpeak NG speaks its prompts, so it needs no recordings.
 
-    pip install "mediaserver[offline]"
+    pip install ".[offline]"
     mediaserver serve examples.menu:MENU
     mediaserver call ws://127.0.0.1:8000/stream --press 2@4 --silence 8 --record out.wav
 

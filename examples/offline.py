@@ -3,7 +3,7 @@
     mediaserver serve examples.offline:TownHall
     mediaserver call ws://127.0.0.1:8000/stream --audio question.wav --after-greeting --silence 6
 
-It needs `pip install 'mediaserver[offline]'`. For a question.wav, at 8 kHz or more:
+It needs `pip install '.[offline]'`. For a question.wav, at 8 kHz or more:
 
     python -c "from mediaserver.espeak import speak; from audiocodecs import write_wav; \
       clip = speak('When are you open today?'); write_wav('question.wav', clip.samples, clip.rate)"

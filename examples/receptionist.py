@@ -1,6 +1,6 @@
 """A restaurant's receptionist with three services: one hears, one thinks, one speaks.
 
-    pip install "mediaserver[openai]"
+    pip install ".[openai]"
     export OPENAI_API_KEY=sk-…
     mediaserver serve examples.receptionist:Receptionist
     mediaserver call ws://127.0.0.1:8000/stream --audio question.wav --after-greeting --silence 6

@@ -1,6 +1,6 @@
 """A restaurant's receptionist with OpenAI's Realtime API: one model hears and speaks.
 
-    pip install "mediaserver[openai]"
+    pip install ".[openai]"
     export OPENAI_API_KEY=sk-…
     mediaserver serve examples.receptionist_realtime:Receptionist
     mediaserver call ws://127.0.0.1:8000/stream --audio question.wav --after-greeting --silence 6

@@ -1,6 +1,6 @@
 """Calls people to remind them of their appointments, and notes what they say.
 
-    pip install "mediaserver[openai]"
+    pip install ".[openai]"
     export OPENAI_API_KEY=sk-… MEDIASERVER_AUTH_ID=… MEDIASERVER_AUTH_TOKEN=…
     export MEDIASERVER_PUBLIC_URL=https://voice.example.com
     mediaserver dial +14155550199 --from +14155550100 --handler examples.reminder:Reminder

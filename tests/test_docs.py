@@ -24,6 +24,7 @@ import json
 import re
 import shlex
 import socket
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -567,3 +568,21 @@ def test_the_balancer_passes_every_webhook_and_call_on_and_waits_for_the_last_ca
     assert commands
     for command in commands:
         assert float(parse_command(shlex.split(command)).params["drain_delay"]) > 0
+
+
+def test_extras_are_installed_from_the_folder_of_the_project() -> None:
+    """It is not in a package index, where another project may take its name."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    texts = {
+        path: path.read_text("utf-8")
+        for folder, kind in (("mediaserver", "*.py"), ("examples", "*.py"), ("docs", "*.md"))
+        for path in (ROOT / folder).rglob(kind)
+    }
+    texts[ROOT / "README.md"] = (ROOT / "README.md").read_text("utf-8")
+    named = set[str]()
+    for path, text in texts.items():
+        assert not re.search(r"[\"']mediaserver\[", text), path
+        named |= set(re.findall(r"[\"']\.\[(\w+)\][\"']", text))
+    assert (
+        {"openai", "sandbox", "records", "redis"} <= named <= set(extras["optional-dependencies"])
+    )

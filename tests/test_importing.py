@@ -93,9 +93,9 @@ def test_the_fault_of_a_module_that_it_imports_is_told_by_its_own_line(folder: P
 
 def test_a_missing_package_with_an_extra_says_what_to_install(folder: Path) -> None:
     (folder / "shop.py").write_text(
-        "raise ModuleNotFoundError(\"it needs x: pip install 'mediaserver[openai]'\", name='x')\n"
+        "raise ModuleNotFoundError(\"it needs x: pip install '.[openai]'\", name='x')\n"
     )
-    assert refusal("shop").endswith("pip install 'mediaserver[openai]'")
+    assert refusal("shop").endswith("pip install '.[openai]'")
 
 
 def test_an_interruption_is_not_a_fault_of_the_module(folder: Path) -> None:

@@ -26,7 +26,7 @@ def demo_command(
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.startswith("mediaserver"):
             raise
-        fail(f"the demo needs {error.name}: pip install 'mediaserver[demo]'")
+        fail(f"the demo needs {error.name}: pip install '.[demo]'")
     raise typer.Exit(run(output, as_json=as_json))
 
 

@@ -105,7 +105,7 @@ def sandbox_command(
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.startswith("mediaserver"):
             raise
-        fail(f"the sandbox needs {error.name}: pip install 'mediaserver[sandbox]'")
+        fail(f"the sandbox needs {error.name}: pip install '.[sandbox]'")
     from mediaserver.telemetry.logs import LogLevel, configure_logs
 
     wrong = misbehaviour(misbehave)

@@ -685,14 +685,14 @@ class Settings(BaseSettings):
         if scheme not in ("redis", "rediss", "unix") or not rest:
             raise ValueError("must be redis://HOST:PORT/DB, rediss://… or unix://PATH")
         if find_spec("redis") is None:
-            raise ValueError("needs the package redis: pip install 'mediaserver[redis]'")
+            raise ValueError("needs the package redis: pip install '.[redis]'")
         return value
 
     @field_validator("traces")
     @classmethod
     def _can_trace(cls, value: bool) -> bool:
         if value and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
-            raise ValueError("needs OpenTelemetry: pip install 'mediaserver[otel]'")
+            raise ValueError("needs OpenTelemetry: pip install '.[otel]'")
         return value
 
     @field_validator("records")
@@ -705,7 +705,7 @@ class Settings(BaseSettings):
             needed.append("psycopg")
         missing = [name for name in needed if find_spec(name) is None]
         if missing:
-            raise ValueError(f"needs the package {missing[0]}: pip install 'mediaserver[records]'")
+            raise ValueError(f"needs the package {missing[0]}: pip install '.[records]'")
         return value
 
     @field_validator("records_webhook_secret")

@@ -27,7 +27,7 @@ def test_a_demo_without_its_packages_says_what_to_install(
     monkeypatch.setattr("builtins.__import__", _importing_without("matplotlib"))
     result = run("demo")
     assert result.exit_code == 1
-    assert "the demo needs matplotlib: pip install 'mediaserver[demo]'" in result.stderr
+    assert "the demo needs matplotlib: pip install '.[demo]'" in result.stderr
 
 
 def _importing_without(package: str) -> Any:

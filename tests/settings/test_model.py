@@ -242,7 +242,7 @@ def test_a_package_that_redis_needs_and_that_is_missing_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("mediaserver.settings.model.find_spec", lambda name: None)
-    assert "mediaserver[redis]" in problems({"redis": "redis://localhost", "secret": "s" * 16})[0]
+    assert ".[redis]" in problems({"redis": "redis://localhost", "secret": "s" * 16})[0]
 
 
 def test_an_address_for_other_nodes_needs_redis() -> None:

@@ -26,7 +26,7 @@ try:
     )
 except ImportError as error:
     raise ImportError(
-        f"EspeakSpeech needs {error.name}: pip install 'mediaserver[offline]'", name=error.name
+        f"EspeakSpeech needs {error.name}: pip install '.[offline]'", name=error.name
     ) from error
 
 

@@ -23,7 +23,7 @@ try:
     import pocketsphinx
 except ImportError as error:
     raise ImportError(
-        "PocketSphinxTranscription needs pocketsphinx: pip install 'mediaserver[offline]'",
+        "PocketSphinxTranscription needs pocketsphinx: pip install '.[offline]'",
         name="pocketsphinx",
     ) from error
 

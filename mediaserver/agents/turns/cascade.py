@@ -113,7 +113,7 @@ def default_detector() -> VoiceDetector:
     """Return a detector for one call: what agents use unless they are given another.
 
     Raises:
-        DetectorUnavailableError: Packages are missing: ``pip install 'mediaserver[agents]'``.
+        DetectorUnavailableError: Packages are missing: ``pip install '.[agents]'``.
 
     """
     return CascadeDetector()
@@ -126,7 +126,7 @@ def prewarm() -> None:
     thread.
 
     Raises:
-        DetectorUnavailableError: Packages are missing: ``pip install 'mediaserver[agents]'``.
+        DetectorUnavailableError: Packages are missing: ``pip install '.[agents]'``.
 
     """
     load_silero()

@@ -25,5 +25,5 @@ class DetectorUnavailableError(ImportError):
     def __init__(self, what: str, package: str) -> None:
         super().__init__(
             f"{what} needs the package {package}, which is not installed or of an unsuitable "
-            "version: pip install 'mediaserver[agents]'"
+            "version: pip install '.[agents]'"
         )

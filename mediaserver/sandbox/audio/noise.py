@@ -122,7 +122,7 @@ def _processor(suppression: int) -> Any:
     except ImportError as error:
         raise NoiseCancellationError(
             "noise cancellation needs the package webrtc-noise-gain (pip install "
-            f"'mediaserver[sandbox]'; it comes for Linux): {error}"
+            f"'.[sandbox]'; it comes for Linux): {error}"
         ) from error
     return AudioProcessor(0, suppression)
 

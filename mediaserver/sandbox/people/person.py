@@ -346,7 +346,7 @@ def _cached_speech(text: str, voice: str) -> Wav:
         from mediaserver.espeak import SpeechError, speak
     except ImportError as error:
         raise ScriptError(
-            f"saying {text!r} needs eSpeak NG: pip install 'mediaserver[sandbox]'; "
+            f"saying {text!r} needs eSpeak NG: pip install '.[sandbox]'; "
             "playing a WAV file does not"
         ) from error
     try:

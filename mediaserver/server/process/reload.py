@@ -29,7 +29,7 @@ def run_reloading(command: Sequence[str], folder: Path) -> None:
     try:
         from watchfiles import PythonFilter, run_process
     except ModuleNotFoundError:
-        raise ReloadError("--reload needs watchfiles: pip install 'mediaserver[reload]'") from None
+        raise ReloadError("--reload needs watchfiles: pip install '.[reload]'") from None
     before = signal.getsignal(signal.SIGHUP)
     if before is signal.SIG_DFL:
         # A server outlives the closing of its terminal; one under development must not.

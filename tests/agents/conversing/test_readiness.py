@@ -242,7 +242,7 @@ def test_a_detector_whose_package_is_missing_keeps_the_worker_from_starting(wher
         routes = [Route(agent_of(service, voice_detector=unavailable))]
     else:
         routes = [Route(agent_of(service), settings=detector)]
-    with pytest.raises(DetectorUnavailableError, match=r"pip install 'mediaserver\[agents\]'"):
+    with pytest.raises(DetectorUnavailableError, match=r"pip install '\.\[agents\]'"):
         serve(*routes)
 
 

@@ -137,5 +137,5 @@ def test_without_the_package_the_error_says_what_to_install(
     monkeypatch.delitem(sys.modules, "mediaserver.espeak")
     monkeypatch.delitem(sys.modules, "mediaserver.agents.services.espeak")
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    with pytest.raises(ImportError, match=r"needs espeakng_loader.*mediaserver\[offline\]"):
+    with pytest.raises(ImportError, match=r"needs espeakng_loader.*\.\[offline\]"):
         importlib.import_module("mediaserver.agents.services.espeak")

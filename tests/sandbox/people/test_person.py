@@ -239,7 +239,7 @@ def test_without_a_synthesiser_the_error_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "mediaserver.espeak", None)
-    with pytest.raises(ScriptError, match=r"pip install .mediaserver\[sandbox\]"):
+    with pytest.raises(ScriptError, match=r"pip install .\.\[sandbox\]"):
         run_virtual(Person([Say("something never said before")]).prepare())
 
 

@@ -20,7 +20,7 @@ def test_without_watchfiles_it_says_what_to_install(
         return real(name, *more, **options)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ReloadError, match=r"pip install 'mediaserver\[reload\]'"):
+    with pytest.raises(ReloadError, match=r"pip install '\.\[reload\]'"):
         run_reloading(["true"], tmp_path)
 
 

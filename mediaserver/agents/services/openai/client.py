@@ -1,7 +1,7 @@
 """Connections to OpenAI or to any server that speaks its protocol, and what their failures mean.
 
 Groq, vLLM, Ollama and many others are reached by their `base_url`. Needs the ``openai`` package:
-``pip install 'mediaserver[openai]'``.
+``pip install '.[openai]'``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"OpenAI's services need a package that is not installed ({error.name}): "
-        "pip install 'mediaserver[openai]'",
+        "pip install '.[openai]'",
         name=error.name,
     ) from error
 

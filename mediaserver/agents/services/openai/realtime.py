@@ -30,7 +30,7 @@ try:
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"OpenAI's Realtime API needs a package that is not installed ({error.name}): "
-        "pip install 'mediaserver[openai]'",
+        "pip install '.[openai]'",
         name=error.name,
     ) from error
 

@@ -279,7 +279,7 @@ def test_a_missing_package_is_told_with_the_command_that_installs_it() -> None:
         "except ModuleNotFoundError as error: print(error)"
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert "pip install 'mediaserver[openai]'" in told.stdout
+    assert "pip install '.[openai]'" in told.stdout
 
 
 async def test_an_end_that_is_cut_off_is_an_end(
