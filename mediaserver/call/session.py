@@ -474,6 +474,7 @@ def _told(turn: Turn) -> dict[str, object]:
         "number": turn.number,
         **{stage: round(seconds, 3) for stage, seconds in stages.items()},
         "interrupted": turn.interrupted,
-        "error": turn.error,
-        "words": [turn.caller, turn.agent],
+        "error": None if turn.error is None else turn.failure or "failed",
+        # A provider's own text may quote what was said.
+        "words": [turn.caller, turn.agent, *([turn.error] if turn.error else [])],
     }

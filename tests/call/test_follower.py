@@ -63,3 +63,14 @@ def test_a_follower_is_told_of_turns_and_interruptions(clock: Any) -> None:
     )
     assert interruption[0] == "interrupt"
     assert interruption[1]["unheard"] > 0
+
+
+def test_what_a_service_said_when_it_failed_is_among_the_words(clock: Any) -> None:
+    session = Session(clock, Shell(), CallSettings())
+    notes = followed(session)
+    said = "model: 'my card is 4111' is not allowed"
+    session.report_turn(Turn(number=1, error=said, failure="model: HTTP 400"))
+    session.report_turn(Turn(number=2, error=said))
+    told = [details for _, details in notes.decisions]
+    assert [each["error"] for each in told] == ["model: HTTP 400", "failed"]
+    assert [each["words"] for each in told] == [["", "", said]] * 2

@@ -678,7 +678,7 @@ class Agent(Configured, Handler, ABC):
 
     def _count_failure(self, error: ServiceError) -> None:
         self.stream.count_failure(error.service)
-        self.stream.decided("service failed", service=error.service, reason=error.reason)
+        self.stream.decided("service failed", failure=error.failure, words=error.reason)
         self._log_failure(error, **self._ids())
 
     def _log_failure(self, error: ServiceError, **ids: str) -> None:

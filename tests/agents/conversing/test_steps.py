@@ -6,6 +6,7 @@ from mediaserver.agents.conversing.reply import Reply
 from mediaserver.agents.conversing.steps import RunningStep
 from mediaserver.agents.services import ServiceError, Tokens, ToolCall
 from mediaserver.call import TurnStep, Usage
+from mediaserver.stream import Stream
 from tests.agents.scripted_call import caller, converse, voice
 
 
@@ -78,7 +79,12 @@ def test_a_turn_tells_what_was_done_for_it() -> None:
     assert all(step.error is None for step in steps)
 
 
-def test_a_turn_tells_which_tool_and_which_service_failed() -> None:
+def test_a_turn_tells_which_tool_and_which_service_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    decisions: list[tuple[str, Any]] = []
+    monkeypatch.setattr(Stream, "decided", lambda _, what, **how: decisions.append((what, how)))
+
     async def look_up() -> Any:
         """Look something up."""
         raise LookupError("no database")
@@ -95,3 +101,8 @@ def test_a_turn_tells_which_tool_and_which_service_failed() -> None:
     assert turn.error is not None
     assert turn.failure
     assert turn.error.startswith(turn.failure)
+    told = [how for what, how in decisions if what == "service failed"]
+    # Followers see the words of a provider with personal data alone.
+    assert told
+    assert all(each.keys() == {"failure", "words"} for each in told)
+    assert told[0]["failure"] == turn.failure
