@@ -4,7 +4,6 @@ import asyncio
 import gc
 import http.client
 import os
-import re
 import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -16,12 +15,11 @@ from benchmarks.conversing import Callers
 from benchmarks.linux import cpu_seconds, resident_bytes, waited_seconds
 from benchmarks.load import Server
 from benchmarks.processes import BenchmarkError
+from benchmarks.server_metrics import Metrics, metrics_in
 from mediaserver.sandbox import LoadReport, load
 
 
 T = TypeVar("T")
-
-Metrics = dict[str, float]
 
 
 class Window(msgspec.Struct):
@@ -225,14 +223,3 @@ def read_metrics(server: Server) -> Metrics:
     finally:
         connection.close()
     return metrics_in(text)
-
-
-def metrics_in(text: str) -> Metrics:
-    """Return the metrics of a server's answer; see `read_metrics`."""
-    metrics: Metrics = {}
-    found = re.findall(r"^mediaserver_(\w+)(?:\{([^}]*)\})? (\S+)$", text, re.MULTILINE)
-    for name, given, value in found:
-        labels = [each for each in given.split(",") if each and not each.startswith("handler=")]
-        key = f"{name}{{{','.join(labels)}}}" if labels else name
-        metrics[key] = metrics.get(key, 0.0) + float(value)
-    return metrics

@@ -17,7 +17,7 @@ from contextlib import AbstractAsyncContextManager
 from difflib import get_close_matches
 from typing import Any
 
-from mediaserver.containment import contained
+from mediaserver.containment import Containment
 from mediaserver.error_lines import error_lines
 from mediaserver.handler import Handler, HandlerError
 
@@ -61,7 +61,7 @@ def try_out(handler: Any, settings: Mapping[str, Any]) -> None:
 
 def _trial(handler: type[Handler], settings: Mapping[str, Any]) -> list[str]:
     try:
-        with contained():
+        with Containment():
             handler(**settings).check_at_start()
     except Exception as error:
         name = handler.__qualname__

@@ -74,31 +74,38 @@ def already_told(error: BaseException) -> bool:
     return all(isinstance(each, ContainedError) and each.told for each in leaves(error))
 
 
-@contextmanager
-def contained() -> Iterator[None]:
-    """Turn what is not an `Exception` into a `ContainedError`.
+class Containment:
+    """Turns what is not an `Exception` into a `ContainedError`, around what a handler does.
 
     A cancellation passes if somebody has cancelled the task. If nobody has, the code itself raised
     ``CancelledError``, or awaited a task that was cancelled.
     """
-    task = _current_task()
-    try:
-        yield
-    except Exception:
-        raise
-    except asyncio.CancelledError as error:
-        if task is None or task.cancelling():
-            raise
-        raise ContainedError(
-            "the handler raised CancelledError, though nobody cancelled it: "
-            "it may have awaited a task that was cancelled"
-        ) from error
-    except BaseException as error:
-        if isinstance(error, GeneratorExit) and _current_task() is not task:
-            raise  # the coroutine is being closed
-        raise _contain(error) from error
-    finally:
-        del task  # the traceback must not keep it: asyncio reports lost exceptions when it goes
+
+    # Not a generator: its frame and what it was thrown would refer to each other, and so keep the
+    # call.
+    __slots__ = ("_task",)
+
+    def __enter__(self) -> None:
+        self._task = _current_task()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        # The traceback must not keep the task: asyncio reports lost exceptions when it goes.
+        task, self._task = self._task, None
+        if error is None or isinstance(error, Exception):
+            return
+        if isinstance(error, asyncio.CancelledError):
+            if task is not None and not task.cancelling():
+                del task
+                raise ContainedError(
+                    "the handler raised CancelledError, though nobody cancelled it: "
+                    "it may have awaited a task that was cancelled"
+                ) from error
+        # A coroutine that is being closed gets its GeneratorExit outside of its task.
+        elif not isinstance(error, GeneratorExit) or _current_task() is task:
+            del task
+            raise _contain(error) from error
 
 
 def tell_of_failures(fail: Fail, owner: object = None) -> None:
@@ -292,7 +299,7 @@ async def _contained(coro: Coroutine[Any, Any, Any], fail: Fail) -> Any:
         finally:
             del failure  # as in `_exits_marked`
     finally:
-        del task  # as in `contained`
+        del task  # as in `Containment`
 
 
 def _contain(error: BaseException) -> ContainedError:

@@ -17,7 +17,7 @@ from mediaserver.call import (
     StreamStatus,
     Turn,
 )
-from mediaserver.containment import contained, leaves, only_ended
+from mediaserver.containment import Containment, leaves, only_ended
 from mediaserver.protocol import Dtmf, StreamError
 from mediaserver.stream import Stream
 
@@ -267,7 +267,7 @@ class Handler:
 
     async def _until_end(self, hook: Awaitable[None]) -> None:
         try:
-            with contained():
+            with Containment():
                 await hook
         except Exception as error:
             if not only_ended(error, ended=self.stream.ended):

@@ -13,9 +13,9 @@ import uvloop
 from mediaserver import Handler, Stream, StreamEndedError
 from mediaserver.containment import (
     ContainedError,
+    Containment,
     already_told,
     contain_tasks,
-    contained,
     failed_below,
     leaves,
     only_ended,
@@ -208,7 +208,7 @@ def test_a_leaked_cancellation_says_what_it_may_come_from() -> None:
 
 def test_a_cancellation_by_somebody_passes() -> None:
     async def wait() -> None:
-        with contained():
+        with Containment():
             await asyncio.sleep(1000)
 
     async def main() -> None:
@@ -223,7 +223,7 @@ def test_a_cancellation_by_somebody_passes() -> None:
 
 def test_closing_a_contained_coroutine_raises_nothing() -> None:
     async def wait() -> None:
-        with contained():
+        with Containment():
             await asyncio.sleep(1000)
 
     coroutine = wait()

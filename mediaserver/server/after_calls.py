@@ -9,7 +9,7 @@ from functools import partial
 import structlog
 
 from mediaserver.call import StreamReport
-from mediaserver.containment import contained, tell_of_failures
+from mediaserver.containment import Containment, tell_of_failures
 from mediaserver.stream import AfterCall
 
 
@@ -61,7 +61,7 @@ class AfterCalls:
         tell_of_failures(failed)
         limit = asyncio.timeout(self._seconds)
         try:
-            with contained():
+            with Containment():
                 async with limit:
                     await work(report)
         except Exception as error:

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol, cast
 
 import structlog
 
-from mediaserver.containment import contained, tell_of_failures
+from mediaserver.containment import Containment, tell_of_failures
 from mediaserver.handler import Handler, StreamHandler
 from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.plivo.stream_options import StreamOptions
@@ -99,7 +99,7 @@ class PreparedHandlers:
         self.abandon(call_id)
         ids = {"call": call_id, "handler": route.name}
         try:
-            with contained():
+            with Containment():
                 prepared = route.prepare()
         except Exception as error:
             self._failed(error, **ids)
@@ -185,7 +185,7 @@ class PreparedHandlers:
     ) -> StreamOptions | None:
         tell_of_failures(partial(self._failed, **ids))
         try:
-            with contained():
+            with Containment():
                 options: object = await handler.on_answer(request, shared)
         except Exception as error:
             self._failed(error, **ids)
@@ -201,7 +201,7 @@ class PreparedHandlers:
         await asyncio.wait([waiting.getting_ready])
         tell_of_failures(partial(self._failed, **ids))
         try:
-            with contained():
+            with Containment():
                 async with asyncio.timeout(self._grace):
                     await waiting.handler.on_stop(NEVER_CAME)
         except Exception as error:

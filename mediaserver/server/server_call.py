@@ -18,7 +18,7 @@ from websockets.frames import CloseCode
 from audiocodecs import AudioFormat
 from mediaserver.call import Session, Started, StreamReport, StreamStatus, Turn
 from mediaserver.call.turn import STAGES
-from mediaserver.containment import already_told, contained, only_ended, tell_of_failures
+from mediaserver.containment import Containment, already_told, only_ended, tell_of_failures
 from mediaserver.plivo import callbacks
 from mediaserver.protocol import Start
 from mediaserver.server.ended_calls import cause_of_end
@@ -493,7 +493,7 @@ class ServerCall:
         code, reason = CloseCode.NORMAL_CLOSURE, "the handler returned"
         tell_of_failures(self._failed_below, stream)
         try:
-            with contained():
+            with Containment():
                 accepted = self.accepted
                 if (limit := await self._limit_reached()) is None:
                     await self._runtime.prepared.take(accepted.call_id, accepted.route)(stream)

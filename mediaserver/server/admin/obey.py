@@ -9,7 +9,7 @@ from typing import Final
 
 from websockets.frames import CloseCode
 
-from mediaserver.containment import contained, only_ended, tell_of_failures
+from mediaserver.containment import Containment, only_ended, tell_of_failures
 from mediaserver.plivo.errors import NotFoundError
 from mediaserver.server.admin.commands import CallCommand, Delivery, unknown_call
 from mediaserver.server.admin.traced_calls import TracedCalls
@@ -177,7 +177,7 @@ class CallOperator:
         )
         tell_of_failures(failed)
         try:
-            with contained():
+            with Containment():
                 await hook()
         except Exception as error:
             if only_ended(error, ended=stream.ended):

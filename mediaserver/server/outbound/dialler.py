@@ -24,7 +24,7 @@ from urllib.parse import quote
 import structlog
 
 from mediaserver.checks import check_handler, try_out
-from mediaserver.containment import contained, only_ended
+from mediaserver.containment import Containment, only_ended
 from mediaserver.handler import Handler, Served, StreamHandler
 from mediaserver.plivo.callbacks import (
     AnswerRequest,
@@ -269,7 +269,7 @@ class Dialler:
         call.handled, call.handling = True, asyncio.current_task()
         assert self._runtime is not None, "it was dialled"
         try:
-            with contained():
+            with Containment():
                 await self._runtime.prepared.take(stream.call_id, Route(call.handler))(stream)
         except Exception as error:
             if not only_ended(error, ended=stream.ended):

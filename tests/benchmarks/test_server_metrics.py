@@ -1,4 +1,4 @@
-from benchmarks.rig import metrics_in
+from benchmarks.server_metrics import metrics_in
 from tests.telemetry.exposed import full_exposition
 
 
