@@ -8,9 +8,16 @@ import pytest
 from httpx import AsyncClient, Response
 
 from mediaserver.sandbox.account import RateLimiter
-from mediaserver.sandbox.api.app import create_api
+from mediaserver.sandbox.api.app import _routes, create_api
 from tests.sandbox.api.conftest import AUTH, Ask, OnApi, call_in_progress, refusal
 from tests.sandbox.conftest import OnPlatform
+
+
+def test_the_routes_are_made_once_for_all_applications(ask: Ask) -> None:
+    # Another test of this process may have made them.
+    _routes.cache_clear()
+    assert [ask("GET", "Call/").status_code for _ in range(2)] == [200, 200]
+    assert _routes.cache_info().misses == 1
 
 
 @pytest.mark.parametrize("auth", [None, ("MASANDBOXSANDBOXSAND", "wrong"), ("MA", AUTH[1])])
