@@ -121,7 +121,7 @@ class Report(Findings):
         if self.steps:
             console.print(_step_table(self.steps))
         if self.figures:
-            console.print(self.table("Voice agents"))
+            console.print(self.table())
         self.print_doubts(console)
 
 

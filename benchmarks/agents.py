@@ -62,7 +62,7 @@ class Benchmark(Experiments):
     def __init__(self, chosen: argparse.Namespace, progress: Console) -> None:
         super().__init__(chosen, progress)
         self._questions = [short_question()] if chosen.quick else questions(4)
-        self.report = Report(self.settings)
+        self.report = Report(self.settings, "Voice agents")
 
     def run(self) -> None:
         """Run one experiment after the other."""

@@ -49,15 +49,6 @@ CLOSES_WITHIN = 10.0
 """Seconds within which the socket of a call that was hung up must close."""
 
 
-class Report(Findings):
-    """All figures."""
-
-    def print(self, console: Console) -> None:
-        """Print the table, then the doubts about it."""
-        console.print(self.table(f"Commands to live calls of {WORKERS} workers"))
-        self.print_doubts(console)
-
-
 class Operator:
     """Sends requests over one connection to the admin listener, and takes their time."""
 
@@ -100,9 +91,10 @@ class Benchmark:
 
     def __init__(self, chosen: argparse.Namespace, progress: Console) -> None:
         self.chosen = chosen
-        self.report = Report(
+        self.report = Findings(
             {name: getattr(chosen, name) for name in ("calls", "commands", "seconds")}
-            | {"load_average": os.getloadavg()[0]}
+            | {"load_average": os.getloadavg()[0]},
+            f"Commands to live calls of {WORKERS} workers",
         )
         self._progress = progress
 

@@ -45,12 +45,14 @@ class Findings(msgspec.Struct):
     """All results; grows while the benchmark runs.
 
     Attributes:
+        title: of the table.
         missing: why something was not measured.
         doubts: what readers must know before they trust the figures.
 
     """
 
     settings: dict[str, Any]
+    title: str = ""
     figures: list[Figure] = msgspec.field(default_factory=list)
     missing: list[str] = msgspec.field(default_factory=list)
     doubts: list[str] = msgspec.field(default_factory=list)
@@ -77,9 +79,14 @@ class Findings(msgspec.Struct):
         """Return all of it."""
         return msgspec.json.format(msgspec.json.encode(self.to_builtins()), indent=2) + b"\n"
 
-    def table(self, title: str) -> Table:
+    def print(self, console: Console) -> None:
+        """Print the table, then the doubts about it."""
+        console.print(self.table())
+        self.print_doubts(console)
+
+    def table(self) -> Table:
         """Return the figures, experiment by experiment."""
-        table = Table(title=title, box=SIMPLE)
+        table = Table(title=self.title, box=SIMPLE)
         for heading in ("experiment", "figure"):
             table.add_column(heading, no_wrap=True)
         for heading in ("measured", "goal", "reached"):
@@ -195,10 +202,13 @@ def a_while(text: str) -> float:
     return value
 
 
-def report_on(benchmark: Any, chosen: argparse.Namespace, *, width: int) -> int:
+def report_on(
+    benchmark: Any, chosen: argparse.Namespace, *, width: int, judges: bool = False
+) -> int:
     """Run a benchmark, print and write its report, and return the exit status.
 
-    The status is 0 if everything could be measured, whatever the figures are.
+    The status is 0 if everything could be measured. A benchmark that `judges` has missed no goal
+    either.
     """
     # so that every `finally` runs and no child outlives this process
     for ending in (signal.SIGTERM, signal.SIGHUP):
@@ -208,4 +218,5 @@ def report_on(benchmark: Any, chosen: argparse.Namespace, *, width: int) -> int:
     report.print(Console(width=max(width, shutil.get_terminal_size().columns)))
     if chosen.json:
         chosen.json.write_bytes(report.to_json())
-    return 1 if report.missing else 0
+    missed = judges and any(figure.reached is False for figure in report.figures)
+    return 1 if report.missing or missed else 0

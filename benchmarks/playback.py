@@ -83,7 +83,7 @@ class Report(Findings):
 
     def print(self, console: Console) -> None:
         """Print the table, then the doubts about it."""
-        console.print(self.table("What callers heard"))
+        console.print(self.table())
         if any("plivo-stream-sdk" in figure.experiment for figure in self.figures):
             console.print("  plivo-stream-sdk: sends a 20 ms frame, then asyncio.sleep(0.02)\n")
         self.print_doubts(console)
@@ -94,7 +94,7 @@ class Benchmark(Experiments):
 
     def __init__(self, chosen: argparse.Namespace, progress: Console) -> None:
         super().__init__(chosen, progress)
-        self.report = Report(self.settings)
+        self.report = Report(self.settings, "What callers heard")
 
     def run(self) -> None:
         """Run one experiment after the other."""

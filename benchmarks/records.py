@@ -58,21 +58,12 @@ _ARRIVES = 30.0
 """Seconds for the last records to come to the database."""
 
 
-class Report(Findings):
-    """All figures."""
-
-    def print(self, console: Console) -> None:
-        """Print the table, then the doubts about it."""
-        console.print(self.table("Call records"))
-        self.print_doubts(console)
-
-
 class Benchmark(Experiments):
     """The chosen experiments, one after the other."""
 
     def __init__(self, chosen: argparse.Namespace, progress: Console) -> None:
         super().__init__(chosen, progress)
-        self.report = Report(self.settings)
+        self.report = Findings(self.settings, "Call records")
 
     def run(self) -> None:
         """Run one experiment after the other."""

@@ -40,21 +40,12 @@ lower rate most of it is what an idle server does, and what a cold cache costs."
 EXPERIMENTS = ("rate", "live", "overload", "two-processes", "redis")
 
 
-class Report(Findings):
-    """All figures."""
-
-    def print(self, console: Console) -> None:
-        """Print the table, then the doubts about it."""
-        console.print(self.table("Calls that begin, on one core"))
-        self.print_doubts(console)
-
-
 class Benchmark(Experiments):
     """The chosen experiments, one after the other."""
 
     def __init__(self, chosen: argparse.Namespace, progress: Console) -> None:
         super().__init__(chosen, progress)
-        self.report = Report(self.settings)
+        self.report = Findings(self.settings, "Calls that begin, on one core")
 
     def run(self) -> None:
         """Run one experiment after the other."""

@@ -65,15 +65,6 @@ RUNS: Final[dict[str, dict[str, tuple[str, ...]]]] = {
 GOALS: Final = {"--help": HELP_GOAL, "listening": LISTENING_GOAL}
 
 
-class Report(Findings):
-    """All figures."""
-
-    def print(self, console: Console) -> None:
-        """Print the table, then the doubts about it."""
-        console.print(self.table("Seconds from exec (median), and of CPU"))
-        self.print_doubts(console)
-
-
 class Start(NamedTuple):
     """One run: seconds from exec until the process has ended or listens, and of CPU until then."""
 
@@ -87,14 +78,15 @@ class Benchmark:
     def __init__(self, chosen: argparse.Namespace, progress: Console) -> None:
         self.chosen = chosen
         self._progress = progress
-        self.report = Report(
+        self.report = Findings(
             {
                 "runs": chosen.runs,
                 "quick": chosen.quick,
                 "python": platform.python_version(),
                 "machine": f"{platform.system()} {platform.release()} {platform.machine()}",
                 "load_average": os.getloadavg()[0],
-            }
+            },
+            "Seconds from exec (median), and of CPU",
         )
 
     def run(self) -> None:
