@@ -1,50 +1,22 @@
 import json
 import socket
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from socketserver import UnixStreamServer
 from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests.cli.admin_listener import AdminListener
 from tests.cli.processes import Run
 
 
-class Operated:
-    """An admin listener in a thread, which answers as it is told."""
+class Operated(AdminListener):
+    """An admin listener that answers as it is told."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.asked: list[str] = []
         self.status = 200
         self.answer = {"status": "done", "detail": "new workers take the calls"}
-        operated = self
-
-        class Answers(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                operated.asked.append(self.path)
-                body = json.dumps(operated.answer).encode()
-                self.send_response(operated.status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_request(self, *_: object) -> None:
-                pass
-
-            def address_string(self) -> str:
-                return "a Unix socket"
-
-        self.server = UnixStreamServer(str(path), Answers)
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
-        self.thread.start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
+        super().__init__(path, lambda _: (self.status, json.dumps(self.answer).encode()))
 
 
 @pytest.fixture

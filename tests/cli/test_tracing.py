@@ -1,9 +1,6 @@
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from socketserver import UnixStreamServer
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -12,6 +9,7 @@ from typer.testing import CliRunner
 
 from mediaserver.cli import app
 from mediaserver.cli.tracing import line_for_people
+from tests.cli.admin_listener import AdminListener
 
 
 LINES = [
@@ -22,45 +20,22 @@ LINES = [
 ]
 
 
-class Followed:
+class Followed(AdminListener):
     """An admin listener that knows one call."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.asked: list[str] = []
         self.format: str | None = "audio/x-mulaw;rate=8000"
         self.hides = False
-        followed = self
+        super().__init__(path, self._answer)
 
-        class Answers(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                followed.asked.append(self.path)
-                status, body = 200, b"".join(json.dumps(each).encode() + b"\n" for each in LINES)
-                if "trace" not in self.path:
-                    body = json.dumps({"format": followed.format}).encode()
-                if "audio" in self.path and followed.hides:
-                    status, body = 403, b'{"error": "audio is personal data", "hint": "show it"}'
-                if "other" in self.path:
-                    status, body = 404, b'{"error": "no live call", "hint": "look"}'
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_request(self, *_: object) -> None:
-                pass
-
-            def address_string(self) -> str:
-                return "a Unix socket"
-
-        self.server = UnixStreamServer(str(path), Answers)
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
-        self.thread.start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
+    def _answer(self, path: str) -> tuple[int, bytes]:
+        if "other" in path:
+            return 404, b'{"error": "no live call", "hint": "look"}'
+        if "audio" in path and self.hides:
+            return 403, b'{"error": "audio is personal data", "hint": "show it"}'
+        if "trace" not in path:
+            return 200, json.dumps({"format": self.format}).encode()
+        return 200, b"".join(json.dumps(each).encode() + b"\n" for each in LINES)
 
 
 @pytest.fixture
