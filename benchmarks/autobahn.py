@@ -19,7 +19,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -38,6 +38,8 @@ THEIRS: Final = "websockets"
 CASES: Final = ("1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*")
 _PACKAGE: Final = "autobahntestsuite==25.10.1"
 _MAX_SIZE: Final = 1 << 25
+_LONGEST: Final = 3_600.0
+"""Seconds that all cases may take; they take minutes."""
 _RANKS: Final = {"OK": 0, "INFORMATIONAL": 0, "NON-STRICT": 1, "UNIMPLEMENTED": 2}
 """How good a behaviour is; those that are not here, such as FAILED, are the worst."""
 
@@ -46,7 +48,7 @@ class EchoConnection(StreamConnection):
     """A connection whose call sends each message back."""
 
     def _let_in(self, target: str, headers: Sequence[tuple[str, str]]) -> Refused | None:
-        self._call = _EchoCall(self)  # type: ignore[assignment]
+        self._call = cast(Any, _EchoCall(self))
         self._open = True
         return None
 
@@ -62,7 +64,6 @@ class _EchoCall:
 
     def __init__(self, link: EchoConnection) -> None:
         self._link = link
-        self._fragments_are_binary = False
         self.heard_from = True
         self.session = self
         self.budget = self
@@ -127,7 +128,15 @@ async def run(python: str, folder: Path, cases: Sequence[str]) -> int:
         process = await asyncio.create_subprocess_exec(
             *command, stdout=asyncio.subprocess.DEVNULL, cwd=folder
         )
-        status = await process.wait()
+        try:
+            async with asyncio.timeout(_LONGEST):
+                status = await process.wait()
+        except TimeoutError:
+            print(f"Autobahn's test suite was not over within {_LONGEST / 60:g} minutes")
+            return 1
+        finally:
+            if process.returncode is None:
+                process.kill()
     index = reports / "index.json"
     if status or not index.exists():
         print(f"Autobahn's test suite ended with status {status} before it had tried all cases")
@@ -156,7 +165,7 @@ def _rank(behaviour: str) -> int:
 
 
 def python2() -> str | None:
-    """Return a Python 2.7, from the PATH or from pyenv; None if there is none."""
+    """Return a Python 2.7, from the PATH or from pyenv; None if neither has one."""
     versions = sorted(map(str, Path.home().glob(".pyenv/versions/2.7.*/bin/python2.7")))
     for found in (shutil.which("python2.7"), *reversed(versions)):
         # pyenv has a command for it on the PATH, which may start nothing.
@@ -185,7 +194,9 @@ def main() -> int:
     options = parser.parse_args()
     python = python2()
     if python is None:
-        print("skipped: Autobahn's test suite needs Python 2.7, and there is none")
+        print(
+            "skipped: Autobahn's test suite needs Python 2.7; install it as python2.7 on the PATH"
+        )
         return 0
     folder = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
