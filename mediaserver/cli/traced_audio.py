@@ -13,9 +13,6 @@ from mediaserver.agents.recording.timeline import Timeline
 from mediaserver.call import Frame
 
 
-AUDIO_LINES: Final = frozenset({"audio received", "audio sent", "audio cut"})
-"""The lines of a trace that are about audio alone."""
-
 _LAG: Final = 0.5
 """Seconds by which the file lags behind, since audio that was sent may still be cut."""
 
