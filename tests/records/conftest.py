@@ -19,10 +19,6 @@ from mediaserver.records.events import CallBegan, CallOver, TurnTaken
 _START_SECONDS = 60.0
 
 
-def pytest_configure(config: Any) -> None:
-    config.addinivalue_line("markers", "postgres: needs PostgreSQL, as from `make records`")
-
-
 class PrivatePostgres:
     """A PostgreSQL on a Unix socket."""
 
