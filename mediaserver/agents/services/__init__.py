@@ -33,12 +33,25 @@ from mediaserver.agents.services.realtime import (
     Transcribing,
     Updatable,
 )
+from mediaserver.agents.services.recognizer import (
+    CallerGoesOn,
+    CallerMayHaveFinished,
+    RecognizedWord,
+    RecognizedWords,
+    Recognizer,
+    RecognizerEvent,
+    RecognizerSession,
+    WordsComplete,
+)
 from mediaserver.agents.services.speech_to_text import SpeechToText, Transcript
 from mediaserver.agents.services.text_to_speech import TextToSpeech, WordMark
+from mediaserver.agents.services.voice import Voice, VoiceContext, VoiceSession
 
 
 __all__ = [
     "CallerFinished",
+    "CallerGoesOn",
+    "CallerMayHaveFinished",
     "CallerSpeaks",
     "CallerText",
     "Checked",
@@ -50,6 +63,11 @@ __all__ = [
     "RealtimeEvent",
     "RealtimeModel",
     "RealtimeSession",
+    "RecognizedWord",
+    "RecognizedWords",
+    "Recognizer",
+    "RecognizerEvent",
+    "RecognizerSession",
     "ResponseDone",
     "ServiceError",
     "Speech",
@@ -64,5 +82,9 @@ __all__ = [
     "Transcribing",
     "Transcript",
     "Updatable",
+    "Voice",
+    "VoiceContext",
+    "VoiceSession",
     "WordMark",
+    "WordsComplete",
 ]
