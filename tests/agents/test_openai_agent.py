@@ -32,7 +32,7 @@ from mediaserver.testing.openai import (
     speaks,
     streams,
 )
-from mediaserver.testing.openai.replies import Received
+from mediaserver.testing.replies import Received
 
 
 QUICK: dict[str, Any] = {"first_timeout": 0.2, "stall_timeout": 0.2}

@@ -11,7 +11,7 @@ from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.completion_usage import PromptTokensDetails
 
-from mediaserver.testing.openai.replies import HttpReply, Pause, Piece, Received, ScriptedReply
+from mediaserver.testing.replies import HttpReply, Pause, Piece, Received, ScriptedReply
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from openai.types.chat import CompletionCreateParams
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from mediaserver.testing.http_server import RefusedError
+
 
 MAX_FILE: Final = 25 * 1024 * 1024
 """Most bytes of audio that the transcription endpoint takes, as OpenAI's."""
@@ -21,23 +23,6 @@ MAX_FILE: Final = 25 * 1024 * 1024
 Dialect = Literal["openai", "groq"]
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-
-
-class RefusedError(ValueError):
-    """A request that OpenAI would refuse.
-
-    Attributes:
-        status: the HTTP status.
-        message: what is wrong.
-        code: OpenAI's code for it, if it has one.
-
-    """
-
-    def __init__(self, status: int, message: str, code: str | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.code = code
 
 
 class GroqSpeechParams(SpeechCreateParams, total=False):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from audiocodecs import AudioFormat, encode_wav
-from mediaserver.testing.openai.replies import HttpReply, Pause, Received, ScriptedReply
-from mediaserver.testing.openai.requests import RefusedError
+from mediaserver.testing.http_server import RefusedError
+from mediaserver.testing.replies import HttpReply, Pause, Received, ScriptedReply
 
 
 def speaks(*pieces: bytes | Pause, content_type: str | None = None) -> ScriptedReply:

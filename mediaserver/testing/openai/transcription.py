@@ -11,7 +11,7 @@ from openai.types.audio import (
     TranscriptionTextDoneEvent,
 )
 
-from mediaserver.testing.openai.replies import HttpReply, Pause, Received, ScriptedReply, streams
+from mediaserver.testing.replies import HttpReply, Pause, Received, ScriptedReply, streams
 
 
 def hears(text: str, *, pieces: Sequence[str | Pause] | None = None) -> ScriptedReply:

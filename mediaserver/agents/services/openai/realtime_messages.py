@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from audiocodecs import L16_24K, AudioFormat
+from mediaserver.agents.services.laid_over import laid_over
 from mediaserver.agents.services.language_model import (
     Message,
     Text,
@@ -55,7 +56,7 @@ def session_settings(
             for tool in tools
         ],
     }
-    return _laid_over(settings, further)
+    return laid_over(settings, further)
 
 
 def conversation_item(message: Message) -> dict[str, Any]:
@@ -86,14 +87,3 @@ def _audio_format(format: AudioFormat) -> dict[str, Any]:
             return {"type": "audio/pcma"}
         case _:
             return {"type": "audio/pcm", "rate": L16_24K.rate}
-
-
-def _laid_over(settings: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `settings` with `changes` made in it, at any depth."""
-    merged = dict(settings)
-    for name, value in changes.items():
-        present = merged.get(name)
-        if isinstance(present, dict) and isinstance(value, Mapping):
-            value = _laid_over(present, value)
-        merged[name] = value
-    return merged

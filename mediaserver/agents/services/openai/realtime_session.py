@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import pybase64
@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed
 
 from audiocodecs import L16_24K, AudioFormat
 from mediaserver.agents.services.errors import ServiceError
+from mediaserver.agents.services.input_audio import InputAudio
 from mediaserver.agents.services.language_model import Message, ToolCall, ToolSpec
 from mediaserver.agents.services.openai.client import OpenAIClient
 from mediaserver.agents.services.openai.pending_transcripts import Overheard, PendingTranscripts
@@ -38,9 +39,7 @@ from mediaserver.agents.services.openai.realtime_events import (
     TranscriptionFailed,
     decode_server_event,
 )
-from mediaserver.agents.services.openai.realtime_input import InputAudio
 from mediaserver.agents.services.openai.realtime_messages import conversation_item
-from mediaserver.agents.services.openai.spoken_items import SpokenItems
 from mediaserver.agents.services.realtime import (
     CallerFinished,
     CallerSpeaks,
@@ -50,11 +49,15 @@ from mediaserver.agents.services.realtime import (
     Speech,
     SpokenText,
 )
+from mediaserver.agents.services.spoken_items import SpokenItems
 from mediaserver.call import Frame
 
 
 if TYPE_CHECKING:
     from openai.resources.realtime.realtime import AsyncRealtimeConnection
+
+_SHORTEST_TURN: Final = 0.1
+"""Seconds: the API refuses a turn that has less audio."""
 
 log = structlog.get_logger("mediaserver.agents.services.openai.realtime")
 
@@ -100,7 +103,7 @@ class OpenAIRealtimeSession:
         self._prompt = prompt
         self._format = format
         self._wire = format if format.encoding != "l16" else L16_24K
-        self._input = InputAudio(format, self._wire, live=takes_turns)
+        self._input = InputAudio(format, self._wire, live=takes_turns, shortest=_SHORTEST_TURN)
         self._spoken = SpokenItems(self._wire)
         self._transcripts = PendingTranscripts()
         self._closed = False

@@ -21,7 +21,7 @@ from mediaserver.agents.services.openai.client import OpenAIClient
 from mediaserver.agents.services.openai.speech import OpenAISpeech
 from mediaserver.agents.services.openai.transcription import OpenAITranscription
 from mediaserver.testing.openai import Hold, HttpReply, OpenAIServer, fails, says
-from mediaserver.testing.openai.replies import Received
+from mediaserver.testing.replies import Received
 
 
 HELLO = [Text("user", "hello")]
@@ -363,7 +363,7 @@ async def test_a_server_that_cannot_be_reached_may_be_later() -> None:
 async def test_an_answer_that_says_nothing_of_key_and_model_passes(
     monkeypatch: pytest.MonkeyPatch, status: int, text: str
 ) -> None:
-    monkeypatch.setattr(OpenAIServer, "_reply", lambda *_: fails(status, text))
+    monkeypatch.setattr(OpenAIServer, "reply", lambda *_: fails(status, text))
     async with OpenAIServer() as server:
         service = checked(server)
         await service.check()

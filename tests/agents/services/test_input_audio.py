@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiocodecs import L16_16K, L16_24K, MULAW_8K
-from mediaserver.agents.services.openai.realtime_input import InputAudio
+from mediaserver.agents.services.input_audio import InputAudio
 from mediaserver.call import Frame
 
 
@@ -22,7 +22,7 @@ def test_a_message_is_full_sooner_where_the_api_listens(live: bool, seconds: flo
 
 @given(st.lists(st.integers(1, 400), max_size=8))
 def test_no_turn_is_shorter_than_the_api_takes_and_none_loses_a_byte(sizes: list[int]) -> None:
-    audio = InputAudio(MULAW_8K, MULAW_8K, live=False)
+    audio = InputAudio(MULAW_8K, MULAW_8K, live=False, shortest=0.1)
     sent = b""
     for size in sizes:
         if audio.add(speech(size / 8000)):

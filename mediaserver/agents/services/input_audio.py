@@ -1,4 +1,4 @@
-"""The caller's speech on its way to OpenAI's Realtime API, without I/O."""
+"""The caller's speech on its way to a realtime model, without I/O."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from typing import Final
 from audiocodecs import AudioFormat, Resampler
 from mediaserver.call import Frame
 
-
-_SHORTEST_TURN: Final = 0.1
-"""Seconds: the API refuses a turn that has less audio."""
 
 _BATCH: Final = 0.1
 """Seconds of the caller's speech in a message, while a delay does not matter."""
@@ -25,12 +22,17 @@ class InputAudio:
         format: the call's audio format.
         wire: the format that the API hears.
         live: whether the API takes the turns.
+        shortest: seconds of the shortest turn that the API takes; a shorter one is filled up with
+            silence.
 
     """
 
-    def __init__(self, format: AudioFormat, wire: AudioFormat, *, live: bool) -> None:
+    def __init__(
+        self, format: AudioFormat, wire: AudioFormat, *, live: bool, shortest: float = 0.0
+    ) -> None:
         self._wire = wire
         self._resampler = Resampler(format.rate, wire.rate) if format.rate != wire.rate else None
+        self._shortest = self._size_of(shortest)
         self._batch = self._size_of(_LIVE_BATCH if live else _BATCH)
         self._unsent = bytearray()
         self._sent = 0  # bytes of the present turn
@@ -57,7 +59,7 @@ class InputAudio:
 
     def end_turn(self) -> bytes:
         """Return the last audio of the turn, filled up with silence to the shortest allowed."""
-        missing = self._size_of(_SHORTEST_TURN) - self._sent - len(self._unsent)
+        missing = self._shortest - self._sent - len(self._unsent)
         if missing > 0:
             self._unsent += self._wire.silence * -(-missing // self._wire.sample_bytes)
         taken = self.take()

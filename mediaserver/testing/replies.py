@@ -1,4 +1,4 @@
-"""What an endpoint replies: bytes, with places between them at which the server waits or breaks."""
+"""What a local HTTP service replies: bytes, and between them places to wait or break off."""
 
 from __future__ import annotations
 
@@ -94,24 +94,3 @@ def streams(*pieces: object) -> HttpReply:
     """Return a stream of raw events: anything that is JSON, strings, pauses, bytes."""
     body = [p if isinstance(p, bytes | Pause) else event(p) for p in pieces]
     return HttpReply(body, "text/event-stream")
-
-
-def fails(
-    status: int,
-    message: str = "the test asked for this failure",
-    *,
-    code: str | None = None,
-    retry_after: float | None = None,
-) -> HttpReply:
-    """Return an error as OpenAI words it.
-
-    Args:
-        status: the HTTP status.
-        message: what is wrong.
-        code: such as ``insufficient_quota``.
-        retry_after: seconds, for the header ``Retry-After``.
-
-    """
-    error = {"message": message, "type": "error", "param": None, "code": code}
-    headers = {} if retry_after is None else {"retry-after": f"{retry_after:g}"}
-    return HttpReply([json.dumps({"error": error}).encode()], status=status, headers=headers)

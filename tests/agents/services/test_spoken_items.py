@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audiocodecs import L16_24K, MULAW_8K
-from mediaserver.agents.services.openai.spoken_items import SpokenItems
+from mediaserver.agents.services.spoken_items import SpokenItems
 
 
 @given(st.lists(st.binary(min_size=1, max_size=7), max_size=12))

@@ -1,4 +1,4 @@
-"""How much audio came of each thing that OpenAI's realtime model says, without I/O."""
+"""How much audio came of each thing that a realtime model says, without I/O."""
 
 from __future__ import annotations
 
