@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from mediaserver.agents.services.answered_calls import results_by_call
 from mediaserver.agents.services.language_model import Message, Text, ToolCall, ToolResult, ToolSpec
 from mediaserver.agents.services.tool_arguments import meant_arguments
 
@@ -38,7 +38,7 @@ def chat_messages(conversation: Sequence[Message]) -> list[ChatCompletionMessage
     that the sides alternate. Empty texts are left out. Fields of a call that a provider wants back
     (``ToolCall.extra``), such as Gemini's ``thought_signature``, go back as they came.
     """
-    messages = _Messages(_results(conversation))
+    messages = _Messages(results_by_call(conversation))
     for index, message in enumerate(conversation):
         match message:
             case Text(role, text):
@@ -66,20 +66,8 @@ def chat_tools(tools: Iterable[ToolSpec]) -> list[ChatCompletionToolParam]:
     ]
 
 
-def _results(conversation: Sequence[Message]) -> dict[int, str]:
-    """Return the result of each call by the call's index: the first one after it with its id."""
-    open_calls: defaultdict[str, deque[int]] = defaultdict(deque)
-    results = {}
-    for index, message in enumerate(conversation):
-        if isinstance(message, ToolCall):
-            open_calls[message.id].append(index)
-        elif isinstance(message, ToolResult) and open_calls[message.call_id]:
-            results[open_calls[message.call_id].popleft()] = message.text
-    return results
-
-
 class _Messages:
-    def __init__(self, results: dict[int, str]) -> None:
+    def __init__(self, results: Mapping[int, ToolResult]) -> None:
         self.finished: list[ChatCompletionMessageParam] = []
         self._results = results
         self._ids: set[str] = set()
@@ -117,7 +105,8 @@ class _Messages:
                 "arguments": _object(call.arguments),
             },
         }
-        self._calls.append((param, self._results.get(index, CANCELLED)))
+        result = self._results.get(index)
+        self._calls.append((param, CANCELLED if result is None else result.text))
 
     def end_calls(self) -> None:
         if not self._calls:

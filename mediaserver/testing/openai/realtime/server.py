@@ -18,8 +18,8 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
 from mediaserver.testing.openai.realtime.client_events import JsonDict
-from mediaserver.testing.openai.realtime.script import RealtimeAnswer
 from mediaserver.testing.openai.realtime.session import ServedSession
+from mediaserver.testing.realtime_answers import RealtimeAnswer
 
 
 class OpenAIRealtimeServer:

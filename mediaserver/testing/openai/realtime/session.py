@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
+from mediaserver.testing.loudness import LoudnessTurns
 from mediaserver.testing.openai.realtime.client_events import (
     JsonDict,
     RealtimeRefusal,
@@ -20,9 +21,8 @@ from mediaserver.testing.openai.realtime.client_events import (
     read_event,
 )
 from mediaserver.testing.openai.realtime.conversation import RealtimeConversation, RealtimeItem
-from mediaserver.testing.openai.realtime.loudness import LoudnessTurns
-from mediaserver.testing.openai.realtime.script import CallTool, RealtimeAnswer
 from mediaserver.testing.openai.realtime.session_settings import SessionSettings
+from mediaserver.testing.realtime_answers import CallTool, RealtimeAnswer
 
 
 _SHORTEST_TURN = 0.1

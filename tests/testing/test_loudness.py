@@ -1,7 +1,7 @@
 import numpy as np
 
 from audiocodecs import MULAW_8K
-from mediaserver.testing.openai.realtime.loudness import LOUD, LoudnessTurns
+from mediaserver.testing.loudness import LOUD, LoudnessTurns
 
 
 def piece(level: int) -> bytes:
