@@ -36,7 +36,7 @@ test: $(VENV)/.installed  ## All tests in parallel, with the floors of branch co
 	@$(BIN)/python -m tools.coverage_floors .coverage.json
 
 own: $(VENV)/.installed  ## All tests again, slower: is each module covered by a test file of its own?
-	@$(BIN)/python -m pytest -n auto --dist worksteal --cov --cov-report=
+	@$(BIN)/python -m pytest -n auto --dist worksteal --hypothesis-profile=gate --cov --cov-report=
 	@$(BIN)/python -m tools.own_tests
 
 fleet: $(VENV)/.installed  ## What needs Redis and HAProxy: tests, and a deploy under live calls; root gets both from Debian

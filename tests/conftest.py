@@ -23,15 +23,20 @@ pytest_plugins = ["tests.covered", "tests.real"]
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-# The same examples in every run, and no limit that a busy machine can exceed. For a longer search
-# with new examples: pytest --hypothesis-profile=search.
+# The same examples in every run, and no limit that a busy machine can exceed. `make own` tries more
+# of them. For a longer search with new examples: pytest --hypothesis-profile=search.
 settings.register_profile(
-    "gate", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    "quick",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+    max_examples=25,
 )
+settings.register_profile("gate", settings.get_profile("quick"), max_examples=100)
 settings.register_profile(
-    "search", settings.get_profile("gate"), derandomize=False, max_examples=5000
+    "search", settings.get_profile("quick"), derandomize=False, max_examples=5000
 )
-settings.load_profile("gate")
+settings.load_profile("quick")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -9,6 +9,9 @@ While a test runs, the plugin observes whether it
   `perf_counter`, sleeps, sets a timer on an event loop whose clock is real, or runs uvloop.
   The clock of `VirtualTimeLoop` is not real. `datetime.now` is not seen.
 
+What a thread does counts only if the thread began with the test: one that an earlier test, or
+a fixture, has left running says nothing about this one.
+
 What a test did is kept in pytest's cache, and marks it in the next run; what a fixture did counts
 for every test that uses it. A test that has never run counts as real.
 """
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator
 from typing import Any
@@ -51,11 +55,14 @@ class Observer:
         self._is_worker = hasattr(config, "workerinput")
         self._cache = getattr(config, "cache", None)  # -p no:cacheprovider
         self._seen: list[set[str]] = []  # of the test, and of each fixture being set up in it
+        self._others: frozenset[int] = frozenset()  # threads that were there before it
         self._fixtures: dict[tuple[str, str], set[str]] = {}
         self._known: dict[str, list[str]] = self._cache.get(_CACHE, {}) if self._cache else {}
 
     def note(self, what: str) -> None:
         """Note for the running test what it did."""
+        if threading.get_ident() in self._others:
+            return
         for seen in self._seen:
             seen.add(what)
 
@@ -79,6 +86,7 @@ class Observer:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, bool, bool]:
         """Observe a test from its set-up to its end."""
         self._seen = [set()]
+        self._others = frozenset(sys._current_frames()) - {threading.get_ident()}
         try:
             return (yield)
         finally:
