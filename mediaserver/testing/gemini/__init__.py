@@ -5,7 +5,8 @@ Google's published types do not have: unknown fields, wrong types and values out
 """
 
 from mediaserver.testing.gemini.answers import GeminiToolCall, answers, refuses
+from mediaserver.testing.gemini.live_server import GeminiLiveServer
 from mediaserver.testing.gemini.server import GeminiServer
 
 
-__all__ = ["GeminiServer", "GeminiToolCall", "answers", "refuses"]
+__all__ = ["GeminiLiveServer", "GeminiServer", "GeminiToolCall", "answers", "refuses"]
