@@ -1,4 +1,6 @@
-"""What call records cost, and whether any is lost: with the database away, and at SIGKILL.
+"""What records, traces and metrics cost, and whether a record is lost.
+
+Records are lost, if at all, while the database is away and at SIGKILL.
 
     python -m benchmarks.records [--only call,agents,away,kill] [--calls 100] [--seconds 60]
                                  [--json FILE]
@@ -16,10 +18,14 @@ import sqlite3
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import urlopen
 
+import msgspec
 from rich.console import Console
 from websockets.asyncio.client import connect
 
@@ -52,8 +58,13 @@ TALK = 0.4
 RATE = 20.0
 """Short calls that begin in a second, where losses are counted."""
 
+SCRAPED_EVERY = 5.0
+"""Seconds between two scrapes of the metrics: three times as often as Prometheus' default."""
+
 _SETTLES = 4.0
 """Seconds in which a server has imported everything."""
+_TOLD = 7.0
+"""Seconds in which a server has recorded and exported what calls have told: spans wait for 5."""
 _ARRIVES = 30.0
 """Seconds for the last records to come to the database."""
 
@@ -85,38 +96,58 @@ class Benchmark(Experiments):
 
     def _agents(self) -> None:
         calls, used = self.chosen.calls, dict[bool, list[float]]()
-        asked = [short_question()] if self.chosen.quick else questions(4)
-        for recorded in (False, True) if self.chosen.quick else (False, True, True, False):
-            self.say(f"agents, {'with' if recorded else 'without'} records …")
-            with folder() as path:
-                options = records_in(path) if recorded else ()
-                with running(voice_agents(*options), self.server_core, None) as server:
-                    time.sleep(_SETTLES)
-                    before = cpu_seconds(server.pid)
-                    window = observe(
-                        server,
-                        Asking(asked, TALK),
-                        calls=calls,
-                        ramp=20.0,
-                        warm_up=2.0,
-                        seconds=self.chosen.seconds,
-                    )
-                    time.sleep(2.0)
-                    seconds = cpu_seconds(server.pid) - before
-                if recorded and len(ended_in(path)) != calls:
-                    found = len(ended_in(path))
-                    self.report.doubts.append(f"agents: {found} of {calls} calls were recorded")
-            if window.lost:
-                self.report.doubts.append(f"agents: {window.lost} calls were lost: too busy?")
-            used.setdefault(recorded, []).append(seconds)
+        for watched in (False, True) if self.chosen.quick else (False, True, True, False):
+            self.say(f"agents, {'with' if watched else 'without'} records, traces and metrics …")
+            seconds = self._watched_agents() if watched else self._agents_alone()
+            used.setdefault(watched, []).append(seconds)
             self.say(f"agents: {seconds:.1f} s of CPU")
         without, having = (statistics.mean(used[each]) for each in (False, True))
         add = self.report.add
-        add("agents", f"CPU of {calls} calls without records", round(without, 2), "s")
-        add("agents", "with records", round(having, 2), "s")
+        add("agents", f"CPU of {calls} calls without any of it", round(without, 2), "s")
+        add("agents", "with records, traces and metrics", round(having, 2), "s")
         add("agents", "more", round(100 * (having / without - 1), 1), "%", GOAL)
         spread = max(abs(a - b) for a, b in used.values()) if not self.chosen.quick else 0.0
         add("agents", "between two equal runs", round(100 * spread / without, 1), "%")
+
+    def _agents_alone(self) -> float:
+        with running(voice_agents(), self.server_core, None) as server:
+            return self._cpu_of_calls(server)
+
+    def _watched_agents(self) -> float:
+        calls = self.chosen.calls
+        with folder() as path, running(TRACE_RECEIVER, self.phones_core, None) as receiver:
+            agents = voice_agents(*records_in(path), "--traces")
+            with (
+                environment(OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url.replace("ws:", "http:")),
+                running(agents, self.server_core, None) as server,
+                scraping(server, SCRAPED_EVERY) as scrapes,
+            ):
+                seconds = self._cpu_of_calls(server)
+            # The last spans are sent when the server stops.
+            come = {"recorded": len(ended_in(path)), "traced": spans_at(receiver).get("call", 0)}
+        for what, number in come.items():
+            if number != calls:
+                self.report.doubts.append(f"agents: {number} of {calls} calls were {what}")
+        if not scrapes:
+            self.report.doubts.append("agents: the metrics were not scraped")
+        return seconds
+
+    def _cpu_of_calls(self, server: Server) -> float:
+        time.sleep(_SETTLES)
+        before = cpu_seconds(server.pid)
+        window = observe(
+            server,
+            Asking([short_question()] if self.chosen.quick else questions(4), TALK),
+            calls=self.chosen.calls,
+            ramp=20.0,
+            warm_up=2.0,
+            seconds=self.chosen.seconds,
+            measured=False,
+        )
+        time.sleep(_TOLD)
+        if window.lost:
+            self.report.doubts.append(f"agents: {window.lost} calls were lost: too busy?")
+        return cpu_seconds(server.pid) - before
 
     # What is lost
 
@@ -329,6 +360,57 @@ def records_in(path: Path) -> tuple[str, ...]:
     return ("--records", str(path / "calls.db"), "--records-journal", str(path / "journals"))
 
 
+@contextlib.contextmanager
+def environment(**variables: str) -> Iterator[None]:
+    """Have programs that are started in the block see these variables."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextlib.contextmanager
+def scraping(server: Server, seconds: float) -> Iterator[list[int]]:
+    """Read a server's metrics every few seconds; yield the number of bytes of each answer."""
+    sizes: list[int] = []
+    over = threading.Event()
+
+    def scrape() -> None:
+        while not over.wait(seconds):
+            # A server that is too busy to answer is the report's to tell.
+            with contextlib.suppress(OSError):
+                sizes.append(len(fetched(server, "/metrics")))
+
+    thread = threading.Thread(target=scrape, name="scraping")
+    thread.start()
+    try:
+        yield sizes
+    finally:
+        over.set()
+        thread.join()
+
+
+def fetched(server: Server, path: str) -> bytes:
+    """Return what a server answers.
+
+    Raises:
+        OSError: it does not.
+
+    """
+    url = f"http://{urlsplit(server.url).netloc}{path}"
+    with urlopen(url, timeout=10) as answer:
+        body: bytes = answer.read()
+    return body
+
+
+def spans_at(receiver: Server) -> dict[str, int]:
+    """Return how many spans have come to a receiver of traces, by name."""
+    return msgspec.json.decode(fetched(receiver, "/spans"), type=dict[str, int])
+
+
 def echo(*options: str) -> Program:
     """Return a server that echoes."""
     return _served("mediaserver.agents:Echo", "--reconnect-seconds", "0", *options)
@@ -342,6 +424,11 @@ def voice_agents(*options: str) -> Program:
 def _served(handler: str, *options: str) -> Program:
     serve = ("-m", "mediaserver", "serve", handler, "--max-calls", "1000", "--log-level", "error")
     return Program(handler, "is recorded", (*serve, *options), health="/readyz")
+
+
+TRACE_RECEIVER = Program(
+    "trace receiver", "counts spans", ("-m", "benchmarks.trace_receiver"), path="", health="/spans"
+)
 
 
 def main() -> int:
