@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test own fleet records observability deploy fuzz stress python314 lint format types imports bench interop docs clean
+.PHONY: help demo quick test own fleet records observability services deploy fuzz stress python314 lint format types imports bench interop docs clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -68,6 +68,10 @@ observability: $(VENV)/.installed  ## Alerts, rules and dashboards with promtool
 	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
 	    apt-get -qq install --no-install-recommends prometheus; } >/dev/null || exit 1; }
 	@MEDIASERVER_TESTS_NEED_PROMTOOL=1 $(BIN)/python -m pytest -q tests/deploy
+
+services: $(VENV)/.installed  ## What providers' own packages send and understand, against the local servers
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group services
+	@$(BIN)/python -m pytest -q tests/agents/services/*/test_package.py
 
 deploy: $(VENV)/.installed  ## The files in deploy/ with the programs that read them; root gets those from Debian
 	@for program in nginx:nginx-light haproxy:haproxy caddy:caddy systemd-analyze:systemd; do \
