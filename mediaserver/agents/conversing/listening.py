@@ -60,6 +60,7 @@ class Utterance:
             then, and this one stays dropped.
         over_agent: whether the agent spoke meanwhile.
         stopped_agent: whether it interrupted the agent.
+        quiet: the seconds of silence with which it ends, once it has ended.
         seconds_transcribed: the seconds that its transcription is charged for.
         transcription: the request that transcribes it, if there is one.
         on_end: called when no more frames will come.
@@ -79,6 +80,7 @@ class Utterance:
         "finished_at",
         "on_end",
         "over_agent",
+        "quiet",
         "resumed",
         "seconds_transcribed",
         "started_at",
@@ -103,9 +105,15 @@ class Utterance:
         self.resumed = False
         self.over_agent = over_agent
         self.stopped_agent = False
+        self.quiet = 0.0
         self.seconds_transcribed = 0.0
         self.transcription: RunningStep | None = None
         self.on_end: Callable[[], object] | None = None
+
+    @property
+    def frames(self) -> list[Frame]:
+        """The frames that were not iterated over yet."""
+        return list(self._frames)
 
     def put(self, frame: Frame) -> None:
         """Add a frame."""
@@ -123,7 +131,7 @@ class Utterance:
         if self.on_end is not None:
             self.on_end()
 
-    async def over(self, limit: float) -> None:
+    async def over(self, limit: float | None) -> None:
         """Wait until no more frames will come, for `limit` seconds at most."""
         if not self.ended:
             over = self._loop.create_future()
@@ -416,6 +424,7 @@ class Listener:
         if utterance is None:
             return
         utterance.ended_at = self._time(event.speech_ended_at)
+        utterance.quiet = self.taker.elapsed - event.speech_ended_at
         utterance.finished_at = self._stream.clock()
         if self._paused:
             # It was not confirmed, although a taker confirms speech before it ends a turn.

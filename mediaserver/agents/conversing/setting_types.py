@@ -5,18 +5,25 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from dataclasses import is_dataclass
-from typing import Any, Literal, cast, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, Union, cast, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 
 class SettingType:
-    """The type of a setting: one that pydantic knows, or a protocol such as `LanguageModel`."""
+    """The type of a setting: one that pydantic knows, or one of some protocols.
+
+    A protocol is a service, such as `LanguageModel`.
+    """
 
     def __init__(self, annotation: Any) -> None:
         self._annotation = annotation
         self._adapter: TypeAdapter[Any] | None = None
-        is_class = is_dataclass(annotation) or getattr(annotation, "_is_protocol", False)
+        is_union = get_origin(annotation) in (Union, UnionType)
+        choices = get_args(annotation) if is_union else (annotation,)
+        self._protocols = choices if all(map(_is_protocol, choices)) else ()
+        is_class = is_dataclass(annotation) or self._protocols
         if not is_class and get_origin(annotation) is not Literal:
             self._adapter = TypeAdapter(
                 annotation, config=ConfigDict(strict=True, arbitrary_types_allowed=True)
@@ -36,16 +43,29 @@ class SettingType:
             if isinstance(value, cast(type, annotation)):
                 return None
             return f"must be of the class {cast(type, annotation).__name__}, not {value!r:.80}"
-        return next(_lacks(annotation, value), None)
+        return self._lack(value)
+
+    def _lack(self, value: Any) -> str | None:
+        """Say what keeps a value from being what one of the protocols describes."""
+        meant = [each for each in self._protocols if any(hasattr(value, m) for m in _methods(each))]
+        problems = [next(_lacks(each, value), None) for each in meant or self._protocols]
+        if None in problems:
+            return None
+        if meant or len(problems) == 1 or isinstance(value, type):
+            return problems[0]
+        kinds = (
+            f"a {each.__name__}, with a method {_methods(each)[0]!r}," for each in self._protocols
+        )
+        return f"must be {' or '.join(kinds)} not {value!r:.80}"
 
 
-def check_service(name: str, value: Any, protocol: type) -> None:
+def check_service(name: str, value: Any, protocol: Any) -> None:
     """Raise a `ValueError` unless a value is a service, as a protocol such as `SpeechToText` says.
 
     Args:
         name: the name of the argument, for the message.
         value: what should be the service.
-        protocol: what it must be.
+        protocol: what it must be; or several such protocols, with ``|``.
 
     """
     problem = SettingType(protocol).problem(value)
@@ -65,15 +85,26 @@ def _invalid(adapter: TypeAdapter[Any], value: Any) -> str | None:
     return None
 
 
+def _is_protocol(annotation: Any) -> bool:
+    return bool(getattr(annotation, "_is_protocol", False))
+
+
+def _methods(protocol: type) -> list[str]:
+    return [
+        name
+        for name, described in vars(protocol).items()
+        if not name.startswith("_") and inspect.isfunction(described)
+    ]
+
+
 def _lacks(protocol: type, value: Any) -> Iterator[str]:
     """Yield what keeps a value from being what a protocol describes."""
     name = protocol.__name__
     if isinstance(value, type):
         yield f"must be an instance: write {value.__qualname__}(…), not {value.__qualname__}"
         return
-    for method, described in vars(protocol).items():
-        if method.startswith("_") or not inspect.isfunction(described):
-            continue
+    for method in _methods(protocol):
+        described = vars(protocol)[method]
         own = getattr(value, method, None)
         if not callable(own) or getattr(own, "__func__", None) is described:
             yield f"must be a {name}, with a method {method!r}, not {value!r:.80}"

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal
 from weakref import WeakValueDictionary
 
 import structlog
 
 from mediaserver.agents.conversing.agent import ROUNDS, Agent
 from mediaserver.agents.conversing.conversation import NOT_BEGUN, RUNNING
+from mediaserver.agents.conversing.ear import Ear
 from mediaserver.agents.conversing.listening import Utterance
 from mediaserver.agents.conversing.phrases import PHRASE_CACHE
 from mediaserver.agents.conversing.reply import Reply
@@ -21,11 +22,11 @@ from mediaserver.agents.conversing.served import served, speech, unexpected
 from mediaserver.agents.conversing.speaking import Speaker
 from mediaserver.agents.conversing.steps import RunningStep
 from mediaserver.agents.conversing.thinking import THINKING_TAGS, SpokenPart
-from mediaserver.agents.conversing.transcribing import transcripts
 from mediaserver.agents.services import (
     LanguageModel,
     NoAnswerError,
     Prewarmed,
+    Recognizer,
     ServiceError,
     SpeechToText,
     Text,
@@ -35,7 +36,8 @@ from mediaserver.agents.services import (
     ToolResult,
     WordMark,
 )
-from mediaserver.call import Frame
+from mediaserver.call import Frame, StreamEndedError
+from mediaserver.plivo.callbacks import AnswerRequest
 
 
 log = structlog.get_logger("mediaserver.agents")
@@ -49,14 +51,17 @@ _THINKING_FIRST: Final[WeakValueDictionary[int, LanguageModel]] = WeakValueDicti
 
 
 class VoiceAgent(Agent):
-    """Hears with a `SpeechToText`, thinks with a `LanguageModel`, speaks with a `TextToSpeech`.
+    """Hears with a `SpeechToText` or a `Recognizer`, thinks, and speaks with a `TextToSpeech`.
 
-    Everything streams: speech is transcribed while the caller speaks, sentences are synthesised
-    while the model writes, and played while they are synthesised.
+    It thinks with a `LanguageModel`. Everything streams: speech is transcribed while the caller
+    speaks, sentences are synthesised while the model writes, and played while they are synthesised.
     """
 
-    speech_to_text: SpeechToText
+    speech_to_text: SpeechToText | Recognizer
     """Understands the caller."""
+    recognizer_hears: Literal["everything", "speech"] = "everything"
+    """What a `Recognizer` is given: the call's audio without gaps, or only what the caller says,
+    since silence is paid for. One that takes the turns is given everything."""
     language_model: LanguageModel
     """Decides what to say."""
     text_to_speech: TextToSpeech
@@ -75,6 +80,13 @@ class VoiceAgent(Agent):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._speakers: dict[Reply, Speaker] = {}
+        self._ear = Ear(
+            self.speech_to_text,
+            patience=self.patience,
+            speech_only=self.recognizer_hears == "speech",
+            lost=self._recognizer_lost,
+            ended=lambda: self.dialogue.ended,
+        )
 
     def wrong_values(self) -> Iterator[str]:
         """Yield a line for each value that is out of range."""
@@ -94,16 +106,35 @@ class VoiceAgent(Agent):
                 self.text_to_speech, text, PHRASE_CACHE.format, patience=self.patience
             )
 
+    async def on_answer(self, answer: AnswerRequest, shared: Any) -> None:
+        """Get ready, and connect the recogniser, while the carrier connects the stream."""
+        await asyncio.gather(super().on_answer(answer, shared), self._prepare_ear())
+
     async def open(self) -> None:
-        """Remember the stream's format, as a guess for the next call."""
+        """Begin to hear, and remember the stream's format, as a guess for the next call."""
+        self._ear.open(self._tasks, self.stream.format)
         PHRASE_CACHE.format = self.stream.format
+
+    async def close(self) -> None:
+        """Close the recogniser's session."""
+        await self._ear.close()
+
+    async def on_stop(self, reason: str) -> None:
+        """Close the recogniser's session. Also called if the stream never came."""
+        await self._ear.close()
+
+    async def on_audio(self, frame: Frame) -> None:
+        """Let the recogniser hear the caller as well."""
+        if frame.track == "inbound":
+            self._ear.hear(frame)
+        await super().on_audio(frame)
 
     async def hear(self, utterance: Utterance) -> str:
         """Transcribe an utterance."""
         text = ""
         step = RunningStep("transcription", self.speech_to_text, utterance.started_at)
         utterance.transcription = step
-        understood = transcripts(self.speech_to_text, utterance, patience=self.patience)
+        understood = self._ear.transcripts(utterance)
         with step.running(self.stream.clock):
             async with aclosing(understood):
                 async for transcript in understood:
@@ -114,6 +145,21 @@ class VoiceAgent(Agent):
                     self.listener.understood(utterance, text, final=transcript.final)
                     await self.on_transcript(transcript)
         return text
+
+    def _utterance_started(self, utterance: Utterance) -> None:
+        self._ear.begin(utterance)
+        super()._utterance_started(utterance)
+
+    async def _prepare_ear(self) -> None:
+        try:
+            await self._ear.prepare(PHRASE_CACHE.format)
+        except ServiceError as error:
+            self._log_failure(error)
+        except StreamEndedError:
+            pass
+
+    def _recognizer_lost(self, error: ServiceError) -> None:
+        self._count_failure(error)
 
     async def respond(self, reply: Reply) -> None:
         """Let the model answer and use tools, until it asks for no more tools."""

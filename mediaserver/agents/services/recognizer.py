@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from audiocodecs import AudioFormat
+from mediaserver.agents.services.errors import ServiceError
 from mediaserver.agents.services.realtime import CallerFinished, CallerSpeaks
 from mediaserver.call import Frame
 
@@ -55,10 +56,12 @@ class WordsComplete:
 
     Attributes:
         through: seconds of the session's audio.
+        error: why some of them could not be understood, although the session goes on; or None.
 
     """
 
     through: float
+    error: ServiceError | None = None
 
 
 @dataclass(frozen=True, slots=True)

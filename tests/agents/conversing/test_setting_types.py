@@ -4,9 +4,10 @@ from typing import Any, Literal, cast
 import pytest
 
 from mediaserver.agents.conversing.setting_types import SettingType
-from mediaserver.agents.services import RealtimeModel, TextToSpeech
+from mediaserver.agents.services import RealtimeModel, Recognizer, SpeechToText, TextToSpeech
 from mediaserver.agents.turns import TurnSettings
-from mediaserver.testing.services import TimedSpeech
+from mediaserver.testing.recognizer import ToneRecognizer
+from mediaserver.testing.services import TimedSpeech, TimedTranscription
 
 
 @pytest.mark.parametrize(
@@ -61,3 +62,22 @@ class Undone(TextToSpeech): ...
 )
 def test_another_value_is_told(annotation: Any, value: Any, problem: str) -> None:
     assert problem in (SettingType(annotation).problem(value) or "")
+
+
+NEITHER = (
+    "must be a SpeechToText, with a method 'transcribe', or a Recognizer, with a method 'listen', "
+    "not 3"
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (TimedTranscription(), None),
+        (ToneRecognizer(["one"]), None),
+        (3, NEITHER),
+        (ToneRecognizer, "must be an instance: write ToneRecognizer(…), not ToneRecognizer"),
+    ],
+)
+def test_a_service_may_be_of_either_kind(value: object, problem: str | None) -> None:
+    assert SettingType(SpeechToText | Recognizer).problem(value) == problem

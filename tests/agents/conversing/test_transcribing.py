@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
+from audiocodecs import MULAW_8K
 from mediaserver.agents.conversing.listening import Utterance
-from mediaserver.agents.conversing.transcribing import transcripts
-from mediaserver.agents.services import ServiceError, Transcript
+from mediaserver.agents.conversing.transcribing import UtteranceRecognizer, transcripts
+from mediaserver.agents.services import ServiceError, Transcript, WordsComplete
 from mediaserver.call import Frame
+from mediaserver.testing.services import Fault, TimedTranscription, Timing
 
 
 class Service:
@@ -67,3 +69,60 @@ async def test_any_other_exception_is_a_service_error() -> None:
 async def test_what_is_not_a_transcript_is_refused() -> None:
     with pytest.raises(ServiceError, match="it sent a str; allowed: Transcript"):
         await collect(Service("Hello."))
+
+
+# As a recogniser with sessions.
+
+
+async def told(recognizer: UtteranceRecognizer, *utterances: int) -> list[Any]:
+    """Return what a session tells of utterances of some frames each."""
+    session = await recognizer.listen(MULAW_8K)
+    for count in utterances:
+        for _ in range(count):
+            await session.hear(Frame(bytes(160), MULAW_8K))
+        await session.finish()
+    events = []
+    async for event in session.events():
+        events.append(event)
+        if sum(isinstance(each, WordsComplete) for each in events) == len(utterances):
+            await session.close()
+    return events
+
+
+async def test_each_utterance_is_transcribed_and_complete() -> None:
+    service = TimedTranscription(["one", "two"], timing=Timing(0.1))
+    first, complete, second, _ = await told(UtteranceRecognizer(service, patience=2.0), 50, 25)
+    assert (first.text, first.start, first.final) == ("one", 0.0, True)
+    assert first.end == first.seconds == pytest.approx(1.0)
+    assert complete == WordsComplete(first.end)
+    assert (second.text, second.start, second.end) == ("two", first.end, pytest.approx(1.5))
+    assert service.open == 0
+
+
+async def test_an_utterance_that_fails_ends_no_session() -> None:
+    error = ServiceError("ears", "away")
+    service = TimedTranscription(["one", "two"], fault=Fault(error=error, uses=1))
+    failed, words, complete = await told(UtteranceRecognizer(service, patience=2.0), 5, 5)
+    assert (failed.error, words.text, complete.error) == (error, "two", None)
+
+
+async def test_a_service_that_ends_too_early_has_told_its_last_words() -> None:
+    service = Service(Transcript("Hel"))
+    partial, final, _ = await told(UtteranceRecognizer(service, patience=2.0), 5)
+    assert [(each.text, each.final) for each in (partial, final)] == [("Hel", False), ("Hel", True)]
+
+
+async def test_a_closed_session_transcribes_nothing_more() -> None:
+    service = TimedTranscription(["one"], timing=Timing(60.0))
+    session = await UtteranceRecognizer(service, patience=90.0).listen(MULAW_8K)
+    await session.hear(Frame(bytes(160), MULAW_8K))
+    await session.finish()
+    await asyncio.sleep(1.0)
+    await session.close()
+    assert (service.uses, service.open) == (1, 0)
+    assert [event async for event in session.events()] == []
+
+
+async def test_who_said_nothing_is_understood() -> None:
+    events = await told(UtteranceRecognizer(Service(), patience=2.0), 0)
+    assert events == [WordsComplete(0.0)]

@@ -26,7 +26,8 @@ from mediaserver.agents.turns import TurnSettings
 from mediaserver.call import Frame
 from mediaserver.sandbox import CallReport
 from mediaserver.stream import CallControlError
-from mediaserver.testing import JoinedCall
+from mediaserver.testing import JoinedCall, run_virtual
+from mediaserver.testing.recognizer import ToneRecognizer
 from mediaserver.testing.services import (
     WORD_SECONDS,
     Fault,
@@ -1443,3 +1444,100 @@ def test_speech_that_was_cut_within_samples_is_heard(format: AudioFormat) -> Non
     assert call.said[-1] == ("assistant", "One two three four.")
     assert call.turns[0].error is None
     assert call.turns[0].audio_heard == pytest.approx(1.2, abs=0.1)
+
+
+# With a recogniser that is given the whole call.
+
+
+HEARD = ["What", "is", "up", "Thanks", "wait", "stop", "okay"]
+
+
+def test_a_recogniser_hears_the_call_and_its_words_are_answered() -> None:
+    ears = ToneRecognizer(HEARD)
+    call = converse(
+        caller(2.0, ears.say("What is up"), 8.0, ears.say("Thanks"), 12.0),
+        stt=ears,
+        answers=["Not much today.", "You are welcome."],
+    )
+    assert call.said == [
+        ("user", "What is up"),
+        ("assistant", "Not much today."),
+        ("user", "Thanks"),
+        ("assistant", "You are welcome."),
+    ]
+    assert len(ears.sessions) == 1
+    assert ears.session.heard == pytest.approx(12.0, abs=0.2)
+    # The words were final before the caller's silence was long enough.
+    assert [turn.transcript - turn.end_of_turn for turn in call.turns] == [
+        pytest.approx(0.0, abs=0.01)
+    ] * 2
+    assert [each.text for each in call.agent.transcripts[:3]] == ["What", "What is", "What is up"]
+
+
+def test_words_that_are_not_final_interrupt() -> None:
+    ears = ToneRecognizer(HEARD, delay=0.05)
+    call = converse(
+        caller(1.0, ears.say("What"), 5.0, ears.say("stop stop"), 10.0),
+        stt=ears,
+        answers=[TEN, "Fine."],
+        turn_taking=TurnSettings(confirm=1.4),
+    )
+    assert call.turns[0].interrupted
+    # The first word is known 0.16 s after it has begun, and told 0.05 s later.
+    assert words_played(call.report, since=5.05, until=6.0) == 0
+
+
+def test_a_lost_recogniser_is_replaced_within_the_turn() -> None:
+    ears = ToneRecognizer(HEARD)
+
+    async def script(line: JoinedCall, agent: Any) -> None:
+        await line.phone.wait_until(2.0)
+        line.phone.say(ears.say("What is up"))
+        await line.phone.wait_until(2.5)
+        ears.session.lose()
+        await line.phone.wait_until(8.0)
+
+    call = converse(script, stt=ears, answers=["Not much today."])
+    assert call.said == [("user", "What is up"), ("assistant", "Not much today.")]
+    assert call.counters.turns.failures == {"tones": 1}
+    assert call.turns[0].error is None
+
+
+def test_the_agent_apologises_if_no_recogniser_can_be_had() -> None:
+    refusals = [ServiceError("tones", "wrong key", status=401)] * 2
+    ears = ToneRecognizer(HEARD, refusals=refusals)
+    call = converse(
+        caller(2.0, ears.say("What is up"), 8.0, ears.say("Thanks"), 14.0),
+        stt=ears,
+        answers=["You are welcome."],
+        apology="So sorry.",
+    )
+    assert [turn.agent for turn in call.turns] == ["So sorry.", "You are welcome."]
+    assert call.turns[0].error == "tones: wrong key"
+    assert ears.attempts == 3
+
+
+def test_a_recogniser_may_be_given_only_what_the_caller_says() -> None:
+    ears = ToneRecognizer(HEARD)
+    call = converse(
+        caller(3.0, ears.say("Thanks"), 9.0),
+        stt=ears,
+        answers=["You are welcome."],
+        recognizer_hears="speech",
+    )
+    assert call.said[0] == ("user", "Thanks")
+    assert ears.session.heard < 1.5
+    assert call.turns[0].usage.speech_seconds == pytest.approx(0.6, abs=0.3)
+
+
+def test_a_recogniser_is_connected_while_it_rings_and_closed_if_no_stream_comes() -> None:
+    ears = ToneRecognizer(HEARD)
+    agent = Scripted(speech_to_text=ears, language_model=TimedModel(), text_to_speech=TimedSpeech())
+
+    async def ring() -> None:
+        await agent._prepare_ear()
+        assert ears.open == 1
+        await VoiceAgent.on_stop(agent, "no stream")
+
+    run_virtual(ring())
+    assert ears.open == 0
