@@ -120,10 +120,11 @@ class AttributedWords:
         parts = (self._part(piece, span) for piece in self._pieces)
         return " ".join(part for part in parts if part)
 
-    def unclaimed(self) -> str:
-        """Return the words that belong to no utterance, and came after the last."""
-        parts = (self._text(piece, self._free(piece)) for piece in self._pieces)
-        return " ".join(part for part in parts if part)
+    def unclaimed(self) -> float | None:
+        """Return where the first word begins that belongs to no utterance; None if each does."""
+        return min(
+            (word.start for piece in self._pieces for word in self._free(piece)), default=None
+        )
 
     def forget(self, before: float) -> None:
         """Forget the words before a position that belong to no utterance."""

@@ -16,6 +16,10 @@ from mediaserver.agents.conversing.kept_connection import KeptConnection
 from mediaserver.agents.conversing.listening import Utterance
 from mediaserver.agents.conversing.transcribing import UtteranceRecognizer, is_recognizer
 from mediaserver.agents.services import (
+    CallerFinished,
+    CallerGoesOn,
+    CallerMayHaveFinished,
+    CallerSpeaks,
     RecognizedWord,
     RecognizedWords,
     Recognizer,
@@ -104,6 +108,9 @@ class _Hearing:
         await self._waiter
 
 
+TurnSign: TypeAlias = CallerSpeaks | CallerMayHaveFinished | CallerGoesOn | CallerFinished
+"""What a session that takes the turns says of them."""
+
 _Item: TypeAlias = "Frame | _Hearing"
 """What a session is given: audio, or the end of an utterance."""
 
@@ -122,6 +129,9 @@ class Ear:
         speech_only: whether a continuous session is given only what the caller says, too.
         lost: told of the error when a session was lost, or could not be opened.
         ended: tells whether the call has ended.
+        signs: told what a session that takes the turns says of them; None ignores it.
+        missed: told that there are words which no utterance has, if a session takes the turns, and
+            how many seconds ago they began.
 
     """
 
@@ -133,7 +143,11 @@ class Ear:
         speech_only: bool = False,
         lost: Callable[[ServiceError], object],
         ended: Callable[[], bool],
+        signs: Callable[[TurnSign], object] | None = None,
+        missed: Callable[[float], object] = lambda ago: None,
     ) -> None:
+        self._signs = signs
+        self._missed = missed
         if is_recognizer(service):
             self._recognizer, self._patience = service, patience
         else:
@@ -171,6 +185,17 @@ class Ear:
         self._renew_at = self._renew_by = math.inf
         # Seconds that are charged for, which no utterance has been told yet.
         self._seconds = 0.0
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether the session tells when the caller has finished, and is listened to."""
+        session = self._kept.current
+        return session is not None and session.takes_turns and self._signs is not None
+
+    def text(self, utterance: Utterance) -> str:
+        """Return the words of an utterance so far, if they are still asked for."""
+        hearing = self._hearings.get(utterance)
+        return "" if hearing is None else self._words.text(hearing.span)
 
     async def prepare(self, format: AudioFormat) -> None:
         """Open a session before the stream has started, for the `format` that it will likely have.
@@ -210,6 +235,8 @@ class Ear:
         begins = self._end
         if self._everything:
             begins = max(0.0, begins - sum(frame.seconds for frame in frames))
+        if self.takes_turns and (unclaimed := self._words.unclaimed()) is not None:
+            begins = min(begins, unclaimed)
         hearing = _Hearing(utterance, self._words.begin(begins))
         hearing.seconds, self._seconds = self._seconds, 0.0
         self._hearings[utterance] = self._speaks = hearing
@@ -293,7 +320,10 @@ class Ear:
             self._speaks = None
         hearing.span.end = self._end
         hearing.spoken = max(hearing.span.begin, self._end - hearing.utterance.quiet)
-        if hearing.utterance in self._hearings:
+        if hearing.complete:
+            # What comes after the words that the service has told is the next turn's.
+            hearing.span.end = max(hearing.span.begin, min(self._end, self._words.through))
+        elif hearing.utterance in self._hearings:
             self._put(hearing)
         hearing.wake()
 
@@ -360,7 +390,7 @@ class Ear:
             self._kept.let_go(session)
             self._start(self._ready(), "connects a recogniser")
             return
-        self._everything = session.continuous and not self._speech_only
+        self._everything = session.continuous and (self.takes_turns or not self._speech_only)
         expires = math.inf if session.expires_after is None else session.expires_after
         self._opened_at = self._heard
         self._renew_at = self._heard + expires * _RENEW_AT
@@ -431,6 +461,8 @@ class Ear:
             self._understand(event)
         elif isinstance(event, WordsComplete):
             self._complete(event)
+        elif self._signs is not None:
+            self._sign(event)
 
     def _understand(self, event: RecognizedWords) -> None:
         words = self._moved(event)
@@ -443,8 +475,21 @@ class Ear:
             self._seconds += event.seconds
         for hearing in self._hearings.values():
             hearing.wake()
+        if self.takes_turns and self._speaks is None:
+            unclaimed = self._words.unclaimed()
+            if unclaimed is not None:
+                self._missed(self._end - unclaimed)
         if words.final:
             self._forget_known()
+
+    def _sign(self, event: TurnSign) -> None:
+        hearing = self._speaks
+        if isinstance(event, CallerFinished) and hearing is not None:
+            hearing.complete = True
+        assert self._signs is not None
+        self._signs(event)
+        if hearing is not None and not hearing.utterance.ended:
+            hearing.complete = False  # it was no turn after all
 
     def _complete(self, event: WordsComplete) -> None:
         self._words.through = max(self._words.through, self._offset + event.through)

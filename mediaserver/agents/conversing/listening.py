@@ -301,6 +301,19 @@ class Listener:
         if final and utterance is self._last and utterance.ended:
             self._began = None
 
+    def finish(self) -> None:
+        """End the caller's turn, if they are in one: a recogniser knows that they have finished."""
+        event = self.taker.finish()
+        if event is not None:
+            self._take(event)
+
+    def notice(self, ago: float) -> None:
+        """Begin an utterance that only a recogniser has noticed, `ago` seconds after it began."""
+        speaking = self._stream.unheard > 0 or self._working()
+        event = self.taker.notice(ago, agent_speaking=speaking)
+        if event is not None:
+            self._take(event)
+
     def accept(self, utterance: Utterance) -> None:
         """Take an utterance that was dropped for speech after all, whatever its words are."""
         if utterance.dropped and not utterance.resumed:

@@ -13,7 +13,7 @@ import structlog
 
 from mediaserver.agents.conversing.agent import ROUNDS, Agent
 from mediaserver.agents.conversing.conversation import NOT_BEGUN, RUNNING
-from mediaserver.agents.conversing.ear import Ear
+from mediaserver.agents.conversing.ear import Ear, TurnSign
 from mediaserver.agents.conversing.listening import Utterance
 from mediaserver.agents.conversing.phrases import PHRASE_CACHE
 from mediaserver.agents.conversing.reply import Reply
@@ -23,6 +23,7 @@ from mediaserver.agents.conversing.speaking import Speaker
 from mediaserver.agents.conversing.steps import RunningStep
 from mediaserver.agents.conversing.thinking import THINKING_TAGS, SpokenPart
 from mediaserver.agents.services import (
+    CallerFinished,
     LanguageModel,
     NoAnswerError,
     Prewarmed,
@@ -66,6 +67,9 @@ class VoiceAgent(Agent):
     """Decides what to say."""
     text_to_speech: TextToSpeech
     """Says it."""
+    end_of_turn_by: Literal["service", "agent"] = "service"
+    """Which side tells that the caller has finished, if the recogniser can: it, by the words as
+    well, or the agent, by ``turn_taking.end_of_turn``. Interruptions are always noticed here."""
     patience: float = 8.0
     """Seconds to wait for the first piece from a service, and from one piece to the next."""
     thinking_tags: Sequence[str] = THINKING_TAGS
@@ -86,6 +90,8 @@ class VoiceAgent(Agent):
             speech_only=self.recognizer_hears == "speech",
             lost=self._recognizer_lost,
             ended=lambda: self.dialogue.ended,
+            signs=self._turn_sign if self.end_of_turn_by == "service" else None,
+            missed=lambda ago: self.listener.notice(ago),
         )
 
     def wrong_values(self) -> Iterator[str]:
@@ -112,6 +118,7 @@ class VoiceAgent(Agent):
 
     async def open(self) -> None:
         """Begin to hear, and remember the stream's format, as a guess for the next call."""
+        self.listener.taker.waits = lambda: self._ear.takes_turns
         self._ear.open(self._tasks, self.stream.format)
         PHRASE_CACHE.format = self.stream.format
 
@@ -149,6 +156,14 @@ class VoiceAgent(Agent):
     def _utterance_started(self, utterance: Utterance) -> None:
         self._ear.begin(utterance)
         super()._utterance_started(utterance)
+
+    def _turn_sign(self, sign: TurnSign) -> None:
+        """Take what the recogniser says of the caller's turn."""
+        utterance = self.listener.utterance
+        if isinstance(sign, CallerFinished) and utterance is not None:
+            # Words that have just come confirm it.
+            self.listener.understood(utterance, self._ear.text(utterance), final=False)
+            self.listener.finish()
 
     async def _prepare_ear(self) -> None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -95,6 +95,9 @@ STEP: Final = 0.02
 
 _STEPS_A_SECOND: Final = 50
 
+UNFINISHED: Final = 6.0
+"""Seconds of quiet that end a turn though the recogniser has not said that it is over."""
+
 # Seconds without speech after which a noise is over.
 _QUIET: Final = 0.2
 
@@ -109,9 +112,15 @@ class TurnTaker:
     somebody who speaks may be interrupting, coughing or agreeing: `SpeechStarted` comes at once,
     and within `decide_within` either `SpeechConfirmed`, when there was speech of `confirm` or a
     transcript with words that mean something, or `SpeechDropped`.
+
+    Attributes:
+        waits: tells whether a recogniser will say that the caller has finished, by `finish`. Then
+            quiet ends a turn only after `UNFINISHED`.
+
     """
 
     def __init__(self, settings: TurnSettings, detector: VoiceDetector) -> None:
+        self.waits: Callable[[], bool] = lambda: False
         self._settings = settings
         self._detector = detector
         self._backchannels = PhraseSet(settings.backchannels)
@@ -179,6 +188,34 @@ class TurnTaker:
         words = words_of(text)
         backchannel = self._backchannels.only if final else self._backchannels.may_become
         return bool(words) and not (interrupting and backchannel(words))
+
+    def finish(self) -> TurnEvent | None:
+        """End the utterance, if it is confirmed: a recogniser knows that the caller has finished.
+
+        Returns:
+            The next event, as from `hear`.
+
+        """
+        if self._utterance is not None and self._utterance.confirmed:
+            self._end(self._utterance)
+        return self._events.popleft() if self._events else None
+
+    def notice(self, ago: float, *, agent_speaking: bool) -> TurnEvent | None:
+        """Begin an utterance that was not noticed, and of which a recogniser has words.
+
+        Args:
+            ago: Seconds since it began.
+            agent_speaking: Whether the caller hears the agent.
+
+        Returns:
+            The next event, as from `hear`.
+
+        """
+        if self._utterance is None:
+            self._utterance = _Utterance(self._count, 0, 0, interrupting=agent_speaking)
+            self._dropped = None
+            self._events.append(SpeechStarted(max(0.0, self.elapsed - ago)))
+        return self._events.popleft() if self._events else None
 
     def agent_has_finished(self) -> None:
         """Take what the caller says, or said last, for no interruption: the agent was at its end.
@@ -272,10 +309,15 @@ class TurnTaker:
             utterance.sure += probability >= self._settings.sure_above
         if not utterance.confirmed:
             self._decide(utterance)
-        elif self._is_over(utterance) or _reached(
+        elif self._has_ended(utterance) or _reached(
             self._count - utterance.started, self._settings.longest or math.inf
         ):
             self._end(utterance)
+
+    def _has_ended(self, utterance: _Utterance) -> bool:
+        if not self._is_over(utterance):
+            return False
+        return not self.waits() or _reached(self._count - utterance.last, UNFINISHED)
 
     def _decide(self, utterance: _Utterance) -> None:
         settings = self._settings

@@ -1541,3 +1541,90 @@ def test_a_recogniser_is_connected_while_it_rings_and_closed_if_no_stream_comes(
 
     run_virtual(ring())
     assert ears.open == 0
+
+
+# With a recogniser that takes the turns.
+
+
+def test_the_recogniser_ends_the_callers_turn() -> None:
+    ears = ToneRecognizer(HEARD, finished_after=0.3, final_after=None)
+    call = converse(
+        caller(2.0, ears.say("What is up"), 8.0, ears.say("Thanks"), 12.0),
+        stt=ears,
+        answers=["Not much today.", "You are welcome."],
+    )
+    assert call.said[0::2] == [("user", "What is up"), ("user", "Thanks")]
+    for turn in call.turns:
+        # A quarter of a second of quiet, and the recogniser's delay.
+        assert turn.end_of_turn == pytest.approx(0.4, abs=0.04)
+        assert turn.transcript == pytest.approx(turn.end_of_turn, abs=0.01)
+
+
+def test_a_pause_ends_no_turn_before_the_recogniser_says_so() -> None:
+    ears = ToneRecognizer(HEARD, finished_after=1.5, final_after=None)
+    call = converse(
+        caller(2.0, ears.say("What is"), 3.6, ears.say("up"), 10.0),
+        stt=ears,
+        answers=["Not much today."],
+    )
+    assert call.said == [("user", "What is up"), ("assistant", "Not much today.")]
+
+
+def test_the_agent_may_take_the_turns_all_the_same() -> None:
+    ears = ToneRecognizer(HEARD, finished_after=2.0)
+    call = converse(
+        caller(2.0, ears.say("What is up"), 8.0),
+        stt=ears,
+        answers=["Not much today."],
+        end_of_turn_by="agent",
+    )
+    assert call.turns[0].end_of_turn == pytest.approx(0.6, abs=0.03)
+
+
+def test_a_recogniser_that_does_not_say_that_the_turn_is_over_is_not_waited_for_long() -> None:
+    ears = ToneRecognizer(HEARD, finished_after=60.0)
+    call = converse(
+        caller(2.0, ears.say("What is up"), 14.0), stt=ears, answers=["Not much today."]
+    )
+    assert call.turns[0].end_of_turn == pytest.approx(6.0, abs=0.1)
+    assert call.said[0] == ("user", "What is up")
+
+
+def test_words_that_the_detector_missed_are_a_turn() -> None:
+    class Deaf:
+        def probability(self, frame: Frame) -> float:
+            return 0.0
+
+    ears = ToneRecognizer(HEARD, finished_after=0.3, final_after=None)
+    call = converse(
+        caller(2.0, ears.say("What is up"), 8.0),
+        stt=ears,
+        answers=["Not much today."],
+        voice_detector=Deaf,
+    )
+    assert call.said == [("user", "What is up"), ("assistant", "Not much today.")]
+
+
+def test_a_caller_who_speaks_on_at_once_has_another_turn() -> None:
+    ears = ToneRecognizer(HEARD, finished_after=0.2, final_after=None, delay=0.3)
+    call = converse(
+        caller(2.0, ears.say("What is"), 3.0, ears.say("up"), 10.0),
+        stt=ears,
+        answers=["Not much today.", "Nothing."],
+    )
+    words = " ".join(text for role, text in call.said if role == "user")
+    assert words == "What is up"
+
+
+def test_if_a_recogniser_that_takes_the_turns_is_lost_no_word_is() -> None:
+    ears = ToneRecognizer(HEARD, finished_after=0.5, final_after=None)
+
+    async def script(line: JoinedCall, agent: Any) -> None:
+        await line.phone.wait_until(2.0)
+        line.phone.say(ears.say("What is up"))
+        await line.phone.wait_until(2.5)
+        ears.session.lose()
+        await line.phone.wait_until(8.0)
+
+    call = converse(script, stt=ears, answers=["Not much today."])
+    assert call.said == [("user", "What is up"), ("assistant", "Not much today.")]

@@ -448,3 +448,28 @@ def test_whatever_came_before_clear_speech_is_heard(
 
     assert isinstance(last, TurnEnded)
     assert last.speech_ended_at == pytest.approx(len(before) / 50 + 2)
+
+
+# What a recogniser knows.
+
+
+def test_a_recogniser_may_end_a_turn_that_quiet_does_not() -> None:
+    taker = TurnTaker(TurnSettings(), Probabilities(track((0.5, 1.0))))
+    taker.waits = lambda: True
+    events = [taker.hear(frame(), agent_speaking=False) for _ in range(100)]
+    assert not any(isinstance(event, TurnEnded) for event in events)
+    ended = taker.finish()
+    assert isinstance(ended, TurnEnded)
+    assert ended.speech_ended_at == pytest.approx(0.5)
+    assert taker.finish() is None
+
+
+def test_a_recogniser_may_have_noticed_speech_before() -> None:
+    taker = TurnTaker(TurnSettings(), Probabilities([]))
+    for _ in range(50):
+        taker.hear(frame(), agent_speaking=False)
+    started = taker.notice(0.4, agent_speaking=False)
+    assert isinstance(started, SpeechStarted)
+    assert started.at == pytest.approx(0.6)
+    assert isinstance(taker.understood("Yes.", final=False), SpeechConfirmed)
+    assert taker.notice(0.1, agent_speaking=False) is None
