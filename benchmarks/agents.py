@@ -8,13 +8,9 @@ README.md in this folder says what is measured and how to read it.
 
 import argparse
 import os
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from rich.console import Console
 
@@ -26,6 +22,7 @@ if not hasattr(os, "sched_setaffinity"):
 
 from benchmarks.agent_report import CALLS_GOAL, Report, Spread, Step
 from benchmarks.capacity import delays, step
+from benchmarks.conversations import DISTURBANCE_LIMIT, Conversations, ours
 from benchmarks.conversing import (
     Asking,
     Callers,
@@ -34,14 +31,11 @@ from benchmarks.conversing import (
     silences,
     word_counts,
 )
-from benchmarks.experiments import Experiments, a_while, arguments_of, report_on
-from benchmarks.linux import pin_child
-from benchmarks.processes import BenchmarkError, running
-from benchmarks.rig import Window, observe
+from benchmarks.experiments import a_while, arguments_of, report_on
+from benchmarks.processes import BenchmarkError, serving
+from benchmarks.rig import Window
 from benchmarks.voices import cut_ins, disturbances, questions, short_question
 
-
-CallersT = TypeVar("CallersT", bound=Callers)
 
 EXPERIMENTS = ("added", "capacity", "barge-in", "heard", "tokens")
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,13 +45,12 @@ TALK = 0.4
 """Share of the time in which callers speak."""
 
 ATTEMPTS = 3
-DISTURBANCE_LIMIT = 0.05
-PHONES_LIMIT = 0.6
-LATE_LIMIT_MS = 20.0
 
 
-class Benchmark(Experiments):
+class Benchmark(Conversations):
     """The experiments that were asked for."""
+
+    report: Report
 
     def __init__(self, chosen: argparse.Namespace, progress: Console) -> None:
         super().__init__(chosen, progress)
@@ -82,13 +75,13 @@ class Benchmark(Experiments):
     def _added(self) -> None:
         title = "added"
         calls = self.chosen.added_calls
-        _, callers = self._call(title, _ours("voice_agents:Answering"), self._asking(), calls)
+        _, callers = self.call(title, ours("voice_agents:Answering"), self._asking(), calls)
         self._enter_added(title, f"VoiceAgent, {calls} calls", callers)
-        with realtime_model(self.phones_core) as url:
+        with serving("benchmarks.servers.realtime_model", self.phones_core) as url:
             os.environ["BENCHMARK_REALTIME_URL"] = url
             try:
-                program = _ours("realtime_agents:Conversing")
-                _, callers = self._call(f"{title}, Realtime", program, self._asking(), calls)
+                program = ours("realtime_agents:Conversing")
+                _, callers = self.call(f"{title}, Realtime", program, self._asking(), calls)
             finally:
                 del os.environ["BENCHMARK_REALTIME_URL"]
         self._enter_added(title, f"RealtimeAgent, {calls} calls", callers)
@@ -106,8 +99,8 @@ class Benchmark(Experiments):
 
     def _capacity(self) -> None:
         title = "capacity"
-        ours = self._steps("mediaserver", _ours("voice_agents:Answering"), self.chosen.calls)
-        held = max((each.calls for each in ours if not each.failings), default=0)
+        steps = self._steps("mediaserver", ours("voice_agents:Answering"), self.chosen.calls)
+        held = max((each.calls for each in steps if not each.failings), default=0)
         self.report.add(title, f"mediaserver: most calls held, goal ≥ {CALLS_GOAL}", held)
         python = self.chosen.pipecat
         if not python.exists():
@@ -161,7 +154,7 @@ class Benchmark(Experiments):
         doubts, before = self.report.doubts, len(self.report.doubts)
         for attempt in range(ATTEMPTS):
             title = f"capacity, {name}, {calls} calls" + (f", again ({attempt})" if attempt else "")
-            window, callers = self._call(title, program, self._asking(), calls, seconds, ours=ours)
+            window, callers = self.call(title, program, self._asking(), calls, seconds, ours=ours)
             medians = delays(callers, window).medians()
             found = step(name, callers, window, unloaded or medians, ours=ours)
             runs.append((found, medians, doubts[before:]))
@@ -180,9 +173,9 @@ class Benchmark(Experiments):
         clips = cut_ins(12, self.chosen.speech)
         callers = CuttingIn(self._questions, clips, after=self.chosen.cutting_after)
         seconds = self.chosen.cutting_seconds
-        window, _ = self._call(
+        window, _ = self.call(
             title,
-            _ours("voice_agents:Talkative"),
+            ours("voice_agents:Talkative"),
             callers,
             calls,
             seconds=seconds,
@@ -204,9 +197,9 @@ class Benchmark(Experiments):
 
         sounds = disturbances(8)
         disturbing = CuttingIn(self._questions, sounds, after=self.chosen.cutting_after, rest=1.5)
-        window, _ = self._call(
+        window, _ = self.call(
             f"{title}, noise",
-            _ours("voice_agents:Undisturbed"),
+            ours("voice_agents:Undisturbed"),
             disturbing,
             calls,
             seconds=seconds,
@@ -237,9 +230,9 @@ class Benchmark(Experiments):
         ):
             title = f"heard, {name}"
             callers = CuttingIn(self._questions, cut_ins(12), after=self.chosen.heard_after)
-            self._call(
+            self.call(
                 title,
-                _ours(f"voice_agents:{handler}"),
+                ours(f"voice_agents:{handler}"),
                 callers,
                 self.chosen.cutting_calls,
                 seconds=self.chosen.heard_seconds,
@@ -275,9 +268,9 @@ class Benchmark(Experiments):
         asked = [short_question()]
         windows = {}
         for handler in ("FewTokens", "ManyTokens", "ManyChunks"):
-            program = _ours(f"voice_agents:{handler}")
+            program = ours(f"voice_agents:{handler}")
             asking = Asking(asked, asked[0].seconds / 6.0, within=self.chosen.within)
-            windows[handler], _ = self._call(
+            windows[handler], _ = self.call(
                 f"{title}, {handler}", program, asking, calls, seconds, tail=0.0
             )
         few = windows["FewTokens"]
@@ -300,86 +293,6 @@ class Benchmark(Experiments):
 
     def _asking(self) -> Asking:
         return Asking(self._questions, self.chosen.talk, within=self.chosen.within)
-
-    def _call(
-        self,
-        title: str,
-        program: Program,
-        callers: CallersT,
-        calls: int,
-        seconds: float | None = None,
-        *,
-        tail: float | None = None,
-        ours: bool = True,
-    ) -> tuple[Window, CallersT]:
-        """Start the server, have the phones call it, and record doubts about the run."""
-        self.say(f"{title} …")
-        chosen = self.chosen
-        with running(program, self.server_core, None) as server:
-            window = observe(
-                server,
-                callers,
-                calls=calls,
-                ramp=chosen.ramp if ours else chosen.pipecat_ramp,
-                warm_up=chosen.warm_up,
-                seconds=chosen.seconds if seconds is None else seconds,
-                tail=chosen.tail if tail is None else tail,
-                measured=ours,
-            )
-        self._doubt(title, window)
-        self.say(f"{title}: {window.server_cpu:.0%} of its core, {window.lost} calls lost")
-        return window, callers
-
-    def _doubt(self, title: str, window: Window) -> None:
-        doubts = self.report.doubts
-        if self.server_core != self.phones_core and window.disturbance > DISTURBANCE_LIMIT:
-            doubts.append(
-                f"{title}: other processes held the server's core for {window.server_waited:.0%} "
-                f"of the time, the phones' for {window.phones_waited:.0%}"
-            )
-        if window.phones_cpu > PHONES_LIMIT:
-            doubts.append(f"{title}: the phones took {window.phones_cpu:.0%} of their core")
-        result = window.load
-        late = result.sender_lateness
-        if late is not None and late.p50 * 1000 > LATE_LIMIT_MS:
-            doubts.append(
-                f"{title}: in half of the calls the phone itself was late by "
-                f"{late.p50 * 1000:.0f} ms or more at some time, at worst {late.max * 1000:.0f} ms"
-            )
-        for text, count in (result.errors | result.failed | result.cut).items():
-            doubts.append(f"{title}: {count} times: {text}")
-
-
-def _ours(handler: str) -> Program:
-    serve = ("-m", "mediaserver", "serve", f"benchmarks.servers.{handler}")
-    return Program(
-        handler,
-        "converses",
-        (*serve, "--max-calls", "1000", "--log-level", "warning"),
-        health="/healthz",
-    )
-
-
-@contextmanager
-def realtime_model(core: int) -> Iterator[str]:
-    """Run a speech-to-speech model in a separate process on `core`; yield its address."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.servers.realtime_model"],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=partial(pin_child, core),
-    )
-    try:
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
-        if not url:
-            raise BenchmarkError("the speech-to-speech model did not start")
-        yield url
-    finally:
-        process.kill()
-        process.wait()
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

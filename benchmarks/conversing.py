@@ -27,6 +27,7 @@ class Line(msgspec.Struct):
         cut_ins: when the caller interrupted, in seconds of the call: each clip's first sound and
             its end.
         accounts: the agent's account of each turn, and the seconds of audio played by then.
+        told: numbers that the agent told, each with its name.
 
     """
 
@@ -36,6 +37,7 @@ class Line(msgspec.Struct):
     said: list[str] = []
     cut_ins: list[tuple[float, float]] = []
     accounts: list[tuple[dict[str, Any], float]] = []
+    told: list[tuple[str, float]] = []
 
     def say(self, clip: Clip) -> tuple[float, float]:
         """Say a clip; return when its first sound comes and when it ends."""
@@ -65,6 +67,9 @@ class Callers(ABC):
                 kind, _, text = command.name.partition(":")
                 if kind == "turn":
                     line.accounts.append((json.loads(text), phone.played))
+                elif kind == "told":
+                    name, _, number = text.partition(":")
+                    line.told.append((name, float(number)))
 
         phone.on_command = watch
         return line

@@ -104,6 +104,28 @@ def running(
 
 
 @contextmanager
+def serving(module: str, core: int) -> Iterator[str]:
+    """Run a service in a separate process on `core`; yield its address, which it prints first."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", module],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=functools.partial(pin_child, core),
+    )
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        if not url:
+            raise BenchmarkError(f"{module} did not start")
+        yield url
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
 def _unread_pipe() -> Iterator[int]:
     ours, theirs = os.pipe()
     try:

@@ -12,7 +12,13 @@ from audiocodecs import AudioFormat
 from benchmarks.servers.mock_services import MockModel, MockSpeech, MockTranscription
 from benchmarks.servers.mock_timings import END_OF_TURN, Timings, tokens
 from mediaserver.agents.conversing.voice_agent import VoiceAgent
-from mediaserver.agents.services import Text, TextToSpeech, WordMark
+from mediaserver.agents.services import (
+    Recognizer,
+    SpeechToText,
+    Text,
+    TextToSpeech,
+    WordMark,
+)
 from mediaserver.agents.services.espeak import EspeakSpeech
 from mediaserver.agents.turns import TurnSettings, prewarm
 from mediaserver.call import Frame, Turn
@@ -49,7 +55,7 @@ class Answering(VoiceAgent):
     # No phrases are synthesised beforehand.
     silence_prompt = apology = goodbye = None
     turn_taking = TurnSettings(end_of_turn=END_OF_TURN)
-    speech_to_text = MockTranscription()
+    speech_to_text: SpeechToText | Recognizer = MockTranscription()
     language_model = MockModel()
     text_to_speech: TextToSpeech = MockSpeech()
 
