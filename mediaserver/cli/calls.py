@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import typer
 
 from mediaserver.cli.application import fail
-from mediaserver.cli.printable import printable
+from mediaserver.cli.printable import printable, printable_json
 
 
 if TYPE_CHECKING:
@@ -118,9 +119,7 @@ def list_command(
     settings = _settings(records, config)
     query = _query(settings, number, since, until, handler, cause, state, bad, worse_than)
     with _reading(settings) as database:
-        from mediaserver.records.queries import find_calls
-
-        found = list(find_calls(database, query, most=limit + 1))
+        found = list(_found(database, query, most=limit + 1))
     if len(found) > limit:
         del found[limit:]
         typer.echo(f"more calls than {limit} were found: raise --limit", err=True)
@@ -180,9 +179,7 @@ def export_command(
     settings = _settings(records, config)
     query = _query(settings, number, since, until, handler, cause, state, bad, worse_than)
     with _reading(settings) as database:
-        from mediaserver.records.queries import find_calls
-
-        found = find_calls(database, query, newest=False)
+        found = _found(database, query, newest=False)
         lines = _csv(found) if form == "csv" else _json_lines(database, found)
         for line in lines:
             sys.stdout.write(line)
@@ -345,6 +342,26 @@ def _reading(settings: Settings) -> Iterator[RecordsDatabase]:
         fail(f"the database cannot be used: {error}")
 
 
+def _found(
+    database: RecordsDatabase, query: RecordQuery, *, most: int | None = None, newest: bool = True
+) -> Iterator[dict[str, Any]]:
+    """Yield what is found; if nothing is, say whether calls of this handler are recorded at all."""
+    from mediaserver.records.queries import find_calls, recorded_handlers
+
+    is_empty = True
+    for each in find_calls(database, query, most=most, newest=newest):
+        is_empty = False
+        yield each
+    if not is_empty or query.handler is None:
+        return
+    known = recorded_handlers(database)
+    if known and query.handler not in known:
+        near = get_close_matches(query.handler, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known[:10])}"
+        line = f"--handler: no call of {query.handler!r} is recorded; {hint}"
+        typer.echo(printable(line), err=True)
+
+
 # Printing
 
 
@@ -362,7 +379,7 @@ def _plain(
 def _print_json(value: object) -> None:
     import msgspec
 
-    typer.echo(msgspec.json.format(msgspec.json.encode(value)).decode())
+    typer.echo(printable_json(msgspec.json.format(msgspec.json.encode(value)).decode()))
 
 
 def _csv(found: Iterable[Mapping[str, Any]]) -> Iterator[str]:
@@ -398,7 +415,8 @@ def _json_lines(database: RecordsDatabase, found: Iterator[Mapping[str, Any]]) -
     while piece := list(islice(found, _TURNS_AT_ONCE)):
         turns = turns_of(database, [each["id"] for each in piece])
         for each in piece:
-            yield msgspec.json.encode(plain_record(each, turns[each["id"]])).decode() + "\n"
+            plain = plain_record(each, turns[each["id"]])
+            yield printable_json(msgspec.json.encode(plain).decode()) + "\n"
 
 
 def _table(found: list[dict[str, Any]]) -> Iterator[str]:

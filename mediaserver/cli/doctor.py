@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mediaserver.cli.application import fail
+from mediaserver.cli.printable import printable_json
 from mediaserver.cli.setting_options import signature_with_settings
 from mediaserver.settings import SettingsError, load_settings, unknown_variables
 
@@ -67,7 +68,8 @@ def doctor_command(**options: Any) -> None:
             {"name": each.name, **each.finding._asdict(), "seconds": round(each.seconds, 3)}
             for each in diagnoses
         ]
-        typer.echo(json.dumps({"ok": is_well, "checks": checks}, indent=2, ensure_ascii=False))
+        text = json.dumps({"ok": is_well, "checks": checks}, indent=2, ensure_ascii=False)
+        typer.echo(printable_json(text))
     else:
         counts = (f"{statuses.count(each)} {each}" for each in ("ok", "failed", "skipped"))
         typer.echo(f"\n{', '.join(counts)}")

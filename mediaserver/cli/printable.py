@@ -1,7 +1,8 @@
-"""Makes text that came from outside safe to print to a terminal."""
+"""Makes text and JSON that came from outside safe to print to a terminal."""
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 
@@ -19,4 +20,20 @@ def printable(text: str) -> str:
         return text
     return "".join(
         each if each.isprintable() or each in _KEPT else ascii(each)[1:-1] for each in text
+    )
+
+
+def printable_json(text: str) -> str:
+    r"""Return a JSON document, which reads the same, without what a terminal would obey.
+
+    JSON itself escapes ESC, but neither DEL nor the control characters of C1, one of which begins
+    a terminal's commands as ESC does. Line ends between values are kept.
+    """
+    return "\n".join(
+        line
+        if line.isprintable()
+        else "".join(
+            each if each.isprintable() or each in _KEPT else json.dumps(each)[1:-1] for each in line
+        )
+        for line in text.split("\n")
     )

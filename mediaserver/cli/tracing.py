@@ -14,7 +14,7 @@ import typer
 
 from mediaserver.cli.application import fail
 from mediaserver.cli.operating import AdminOption, ConfigOption, PortOption, operated_settings
-from mediaserver.cli.printable import printable
+from mediaserver.cli.printable import printable, printable_json
 
 
 if TYPE_CHECKING:
@@ -92,7 +92,9 @@ def _take(line: dict[str, Any], file: TracedAudio | None, *, as_json: bool) -> N
         file.take(line)
     if line["what"].startswith("audio ") and "payload" in line:
         return
-    typer.echo(json.dumps(line, ensure_ascii=False) if as_json else line_for_people(line))
+    typer.echo(
+        printable_json(json.dumps(line, ensure_ascii=False)) if as_json else line_for_people(line)
+    )
 
 
 def line_for_people(line: Mapping[str, Any]) -> str:

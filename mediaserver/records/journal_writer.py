@@ -30,8 +30,9 @@ class JournalFigures:
     """What the journal counts."""
 
     def __init__(self) -> None:
-        self.dropped: Counter[str] = Counter(journal=0, disk=0)
-        """Events that were lost, by what was full: ``disk`` or ``journal``."""
+        self.dropped: Counter[str] = Counter(journal=0, disk=0, event=0)
+        """Events that were lost: ``disk`` or ``journal`` was full, or no line could be made of the
+        ``event``."""
         self.written = 0
         """Bytes that were written to the journal."""
         self.deleted = 0
@@ -109,7 +110,7 @@ class JournalWriter:
                     journal.roll()
                     self._rest = self._next_lines()
                     if not self._rest:
-                        break
+                        continue
                 taken = journal.append(self._rest)
                 figures.written += taken
                 self._rest = self._rest[taken:]
@@ -135,7 +136,7 @@ class JournalWriter:
         events = [self._events.popleft() for _ in range(count)]
         if self._figures.bytes < self._most_bytes:
             self._told_full = False
-            return encode_events(events)
+            return self._lines_of(events)
         self._figures.dropped["journal"] += count
         if not self._told_full:
             self._told_full = True
@@ -146,6 +147,25 @@ class JournalWriter:
                 hint="is the database away? --records-journal-megabytes allows more",
             )
         return b""
+
+    def _lines_of(self, events: list[RecordEvent]) -> bytes:
+        try:
+            return encode_events(events)
+        except Exception:
+            # Only the one of which no line can be made is lost.
+            return b"".join(map(self._line_of, events))
+
+    def _line_of(self, event: RecordEvent) -> bytes:
+        try:
+            return encode_events([event])
+        except Exception:
+            self._figures.dropped["event"] += 1
+            log.exception(
+                "an event of a call is lost: no line of the journal can be made of it",
+                record=event.id,
+                event_type=type(event).__name__,
+            )
+            return b""
 
     def _drop_one(self) -> None:
         self._figures.dropped["disk"] += 1

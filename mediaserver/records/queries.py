@@ -92,6 +92,17 @@ def turns_of(database: RecordsDatabase, records: Sequence[str]) -> dict[str, lis
     return found
 
 
+def recorded_handlers(database: RecordsDatabase) -> list[str]:
+    """Return the handlers of which there are records.
+
+    Raises:
+        DatabaseAwayError: the database cannot be read.
+
+    """
+    with database.reading() as connection:
+        return sorted(connection.scalars(select(calls.c.handler).distinct()))
+
+
 def selected(query: RecordQuery) -> Select[Any]:
     """Return the statement that finds records."""
     conditions: list[ColumnElement[bool]] = []

@@ -192,10 +192,10 @@ def read_records(value: Any) -> str | None:
     if text.lower() == "on":
         return f"sqlite:///{state_folder() / 'calls.db'}"
     if "://" not in text:
-        return f"sqlite:///{Path(text).absolute()}"
+        return _sqlite_url(text)
     scheme, _, rest = text.partition("://")
     if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
-        return f"sqlite:///{Path(rest[1:]).absolute()}"
+        return _sqlite_url(rest[1:])
     if scheme in ("postgresql", "postgres", "postgresql+psycopg") and rest:
         if not _POSTGRES.fullmatch(rest):
             raise ValueError(
@@ -207,6 +207,15 @@ def read_records(value: Any) -> str | None:
         "must be on, the path of a SQLite file, sqlite:///PATH, or"
         " postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
     )
+
+
+def _sqlite_url(path: str) -> str:
+    if "?" in path:
+        raise ValueError(
+            "must have no ? in the path of a SQLite file, behind which a URL has parameters; SQLite"
+            " takes none here"
+        )
+    return f"sqlite:///{Path(path).absolute()}"
 
 
 def database_key(url: str) -> str:

@@ -136,6 +136,23 @@ def test_a_list_without_calls_says_so(run: Run, records: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("handler", "hint"), [("Ecko", "did you mean 'Echo'?"), ("Nobody", "there are Echo")]
+)
+@pytest.mark.parametrize("command", ["list", "export"])
+def test_a_handler_of_which_no_call_is_recorded_is_told(
+    run: Run, records: Path, command: str, handler: str, hint: str
+) -> None:
+    result = run("calls", command, "--records", records, "--handler", handler)
+    assert result.exit_code == 0
+    assert f"--handler: no call of {handler!r} is recorded; {hint}" in result.stderr
+
+
+def test_a_handler_with_calls_that_are_not_wanted_is_known(run: Run, records: Path) -> None:
+    options = ("--records", records, "--handler", "Echo", "--until", "2020-01-01")
+    assert "--handler" not in run("calls", "list", *options).stderr
+
+
+@pytest.mark.parametrize(
     ("arguments", "text"),
     [
         (("list", "--since", "yesterday"), "--since: must be such as 2027-01-15"),

@@ -1,10 +1,11 @@
+import json
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mediaserver.cli.printable import printable
+from mediaserver.cli.printable import printable, printable_json
 from mediaserver.cli.tracing import line_for_people
 from mediaserver.records.batches import Batch
 from mediaserver.records.database import RecordsDatabase
@@ -25,6 +26,14 @@ from tests.records.conftest import over
 )
 def test_what_a_terminal_would_obey_is_escaped(text: str, shown: str) -> None:
     assert printable(text) == shown
+
+
+@given(st.dictionaries(st.text(), st.text()))
+@example({"a\x9b2J\x7f": "Grüße 😀\u2028\u202e\U000e0001"})
+def test_json_reads_the_same_and_has_nothing_that_a_terminal_would_obey(value: object) -> None:
+    shown = printable_json(json.dumps(value, indent=2, ensure_ascii=False))
+    assert json.loads(shown) == value
+    assert all(printable(line) == line for line in shown.split("\n"))
 
 
 @given(st.text(st.characters(categories=["Cc", "Cs", "L", "Nd", "Zl", "Zp"])))

@@ -51,6 +51,7 @@ QUIET = {
     f"mediaserver_accept_failures_total{{{_NODE}}}": "3x40",
     f"mediaserver_certificate_expiry_timestamp_seconds{{{_NODE}}}": f"{60 * 86400}x40",
     f"mediaserver_redis_up{{{_NODE}}}": "1x40",
+    f"mediaserver_redis_requests_dropped_total{{{_NODE}}}": "8x40",
     f"mediaserver_records_database_up{{{_NODE}}}": "1x40",
     f"mediaserver_records_journal_up{{{_NODE}}}": "1x40",
     f'mediaserver_records_dropped_total{{{_NODE}, cause="journal"}}': "5x40",
@@ -146,6 +147,10 @@ CASES = {
     "MediaserverRedisAway": Case(
         {f"mediaserver_redis_up{{{_NODE}}}": "1x10 0x30"}, "a:9100 gets no answer from Redis"
     ),
+    "MediaserverRedisRequestsDropped": Case(
+        {f"mediaserver_redis_requests_dropped_total{{{_NODE}}}": "8+1x40"},
+        "a:9100 drops requests to Redis",
+    ),
     "MediaserverRecordsDatabaseAway": Case(
         {f"mediaserver_records_database_up{{{_NODE}}}": "1x10 0x30"},
         "a:9100 cannot reach the database of call records",
@@ -221,7 +226,7 @@ def test_an_alert_about_a_process_names_the_calls_that_it_harmed(alert: str) -> 
 
 def test_the_first_loss_of_a_kind_is_an_increase() -> None:
     figures = ShippedFigures()
-    assert dict(figures.dropped) == {"journal": 0, "disk": 0}
+    assert dict(figures.dropped) == {"journal": 0, "disk": 0, "event": 0}
     assert dict(figures.webhooks) == {"delivered": 0, "failed": 0, "given_up": 0}
 
 

@@ -57,6 +57,30 @@ def test_events_are_written_by_a_thread(
     assert figures.bytes == len(encode_events([began(), over()]))
 
 
+def test_only_the_event_of_which_no_line_can_be_made_is_lost(
+    journal: Journal, caplog: pytest.LogCaptureFixture
+) -> None:
+    own, figures = writer(journal)
+    own.put(began())
+    own.put(over("torn", counts={"underruns": object()}))
+    own.put(over())
+    own.step()
+    assert written(journal) == ([began(), over()], 0)
+    assert figures.dropped == {"journal": 0, "disk": 0, "event": 1}
+    assert "no line of the journal can be made of it" in caplog.text
+    assert "torn" in caplog.text
+
+
+def test_a_batch_of_which_no_line_can_be_made_holds_up_nothing(journal: Journal) -> None:
+    own, figures = writer(journal)
+    for _ in range(1_000):
+        own.put(over("torn", counts={"underruns": object()}))
+    own.put(over())
+    own.step()
+    assert written(journal) == ([over()], 0)
+    assert figures.dropped["event"] == 1_000
+
+
 def test_a_disk_that_is_full_loses_nothing_that_fits_in_memory(
     journal: Journal, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -249,6 +249,12 @@ def test_a_file_of_records_is_found_from_any_folder(tmp_path: Path) -> None:
     assert read_records("sqlite:///calls.db") == f"sqlite:///{tmp_path}/calls.db"
 
 
+@pytest.mark.parametrize("value", ["/var/why?.db", "sqlite:///calls.db?mode=ro"])
+def test_a_file_of_records_whose_path_would_be_cut_is_refused(value: str) -> None:
+    with pytest.raises(ValueError, match=r"must have no \? in the path of a SQLite file"):
+        read_records(value)
+
+
 @pytest.mark.parametrize("value", ["mysql://db/calls", "sqlite://", "postgresql://"])
 def test_another_database_of_records_is_refused(value: str) -> None:
     with pytest.raises(ValueError, match="must be on, the path of a SQLite file"):
