@@ -41,8 +41,6 @@ _EVENTS = {
     "os.forkpty": "process",
     "os.posix_spawn": "process",
     "os.system": "process",
-    "_thread.start_new_thread": "thread",
-    "_thread.start_joinable_thread": "thread",
     "time.sleep": "clock",
 }
 _CLOCKS = [name + unit for name in ("time", "monotonic", "perf_counter") for unit in ("", "_ns")]
@@ -154,6 +152,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in _CLOCKS:
         setattr(time, name, _observed(getattr(time, name), observer))
     _observe_timers(observer)
+    _observe_threads(observer)
     _observe_uvloop(observer)
 
 
@@ -185,6 +184,16 @@ def _observe_timers(observer: Observer) -> None:
         return call_at(self, *args, **options)
 
     base.call_at = observed  # type: ignore[assignment, method-assign]
+
+
+def _observe_threads(observer: Observer) -> None:
+    start = threading.Thread.start
+
+    def observed(self: threading.Thread) -> None:
+        observer.note("thread")
+        start(self)
+
+    threading.Thread.start = observed  # type: ignore[method-assign]
 
 
 def _observe_uvloop(observer: Observer) -> None:
