@@ -8,17 +8,18 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import structlog
 
+from mediaserver.agents.conversing.call_tasks import CallTasks
+from mediaserver.agents.conversing.ear import Ear
 from mediaserver.agents.conversing.listening import Listener, Utterance
 from mediaserver.agents.conversing.readiness import kept_ready, make_detector
 from mediaserver.agents.conversing.setting_types import check_service
-from mediaserver.agents.conversing.transcribing import transcripts
 from mediaserver.agents.recording.paths import check_path, stream_path
-from mediaserver.agents.services import ServiceError, SpeechToText, Transcript
+from mediaserver.agents.services import Recognizer, ServiceError, SpeechToText, Transcript
 from mediaserver.agents.turns import TurnSettings, TurnTaker, VoiceDetector, default_detector
 from mediaserver.agents.turns.words import words_of
 from mediaserver.call import Frame
@@ -38,12 +39,14 @@ class Transcriber(Handler):
     transcribed apart from the caller.
 
     Args:
-        speech_to_text: transcribes the caller. An utterance at which it fails is left out.
+        speech_to_text: transcribes the caller, by a session for each track if it is a `Recognizer`.
+            An utterance at which it fails is left out.
         path: the path of a file to which lines are added, such as ``"calls/{call_id}.jsonl"``, with
             the fields of `stream_path`. None writes no file.
         turn_taking: what counts as an utterance, and when it ends.
         voice_detector: makes the detector that tells speech from noise, one for each call.
         patience: seconds to wait for `speech_to_text` once an utterance has ended.
+        recognizer_hears: what a `Recognizer` is given: everything, or only what is said.
 
     Raises:
         ValueError: `path` has an unknown field.
@@ -52,15 +55,20 @@ class Transcriber(Handler):
 
     def __init__(
         self,
-        speech_to_text: SpeechToText,
+        speech_to_text: SpeechToText | Recognizer,
         path: str | os.PathLike[str] | None = None,
         *,
         turn_taking: TurnSettings | None = None,
         voice_detector: Callable[[], VoiceDetector] = default_detector,
         patience: float = 8.0,
+        recognizer_hears: Literal["everything", "speech"] = "everything",
     ) -> None:
         if not patience > 0:
             raise ValueError(f"patience must be in seconds, above 0, not {patience!r}")
+        if recognizer_hears not in ("everything", "speech"):
+            raise ValueError(
+                f"recognizer_hears must be 'everything' or 'speech', not {recognizer_hears!r}"
+            )
         if path is not None:
             check_path(path)
         self.speech_to_text = speech_to_text
@@ -68,7 +76,9 @@ class Transcriber(Handler):
         self.turn_taking = turn_taking if turn_taking is not None else TurnSettings()
         self.voice_detector = voice_detector
         self.patience = patience
-        self._ears: dict[str, _Ear] = {}
+        self.recognizer_hears = recognizer_hears
+        self._ended = False
+        self._parties: dict[str, _Party] = {}
         self._began = 0.0
 
     @classmethod
@@ -95,7 +105,7 @@ class Transcriber(Handler):
 
     def check_at_start(self) -> None:
         """Check that the service can transcribe."""
-        check_service("speech_to_text", self.speech_to_text, SpeechToText)
+        check_service("speech_to_text", self.speech_to_text, SpeechToText | Recognizer)
 
     async def on_transcript(self, transcript: Transcript) -> None:
         """Something was transcribed; it may be partial, and its `Transcript.track` says whose."""
@@ -104,45 +114,69 @@ class Transcriber(Handler):
         """Transcribe until the stream has ended and all of it is transcribed."""
         self._path = None if self.path is None else stream_path(self.path, stream)
         self._began = stream.clock()
-        self._ears = {
-            track: _Ear(stream, self.turn_taking, await make_detector(self.voice_detector))
+        self._parties = {
+            track: _Party(
+                stream,
+                TurnTaker(self.turn_taking, await make_detector(self.voice_detector)),
+                self.turn_taking.preroll,
+                Ear(
+                    self.speech_to_text,
+                    patience=self.patience,
+                    speech_only=self.recognizer_hears == "speech",
+                    lost=self._count_failure,
+                    ended=lambda: self._ended,
+                ),
+            )
             for track in stream.tracks
         }
         await super().__call__(stream)
 
     async def on_start(self) -> None:
         """Transcribe what each party says."""
-        tasks = [asyncio.create_task(self._transcribe_all(track)) for track in self._ears]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
+        async with asyncio.TaskGroup() as group:
+            tasks = CallTasks(group, f"call {self.stream.call_id}", lambda work: work)
+            parties = list(self._parties.values())
+            try:
+                for party in parties:
+                    party.ear.open(tasks, self.stream.format)
+                await asyncio.wait(
+                    [tasks.start(self._transcribe_all(track), track) for track in self._parties]
+                )
+            finally:
+                self._ended = True
+                tasks.end()
+                await tasks.cancel()
+                for party in parties:
+                    await party.ear.close()
 
     async def on_audio(self, frame: Frame) -> None:
         """Listen to whoever speaks on this track."""
-        ear = self._ears.get(frame.track)
-        if ear is not None:
-            ear.listener.hear(frame)
+        party = self._parties.get(frame.track)
+        if party is not None:
+            party.ear.hear(frame)
+            party.listener.hear(frame)
 
     async def on_stop(self, reason: str) -> None:
         """End the current utterances."""
-        for ear in self._ears.values():
-            ear.listener.end()
-            ear.utterances.put_nowait(None)
+        for party in self._parties.values():
+            party.listener.end()
+            party.utterances.put_nowait(None)
 
     async def _transcribe_all(self, track: str) -> None:
-        utterances = self._ears[track].utterances
+        utterances = self._parties[track].utterances
         while (utterance := await utterances.get()) is not None:
             try:
                 await self._transcribe(track, utterance)
             except ServiceError as error:
-                self.stream.count_failure(error.service)
+                self._count_failure(error)
                 log.warning("utterance not transcribed", error=str(error), call=self.stream.call_id)
 
+    def _count_failure(self, error: ServiceError) -> None:
+        self.stream.count_failure(error.service)
+
     async def _transcribe(self, track: str, utterance: Utterance) -> None:
-        listener = self._ears[track].listener
-        understood = transcripts(self.speech_to_text, utterance, patience=self.patience)
+        listener = self._parties[track].listener
+        understood = self._parties[track].ear.transcripts(utterance)
         async with aclosing(understood):
             async for transcript in understood:
                 listener.understood(utterance, transcript.text, final=transcript.final)
@@ -174,18 +208,19 @@ class Transcriber(Handler):
         }
 
 
-class _Ear:
-    """Listens to one track. Its utterances are transcribed one at a time; None is the end."""
+class _Party:
+    """One track. What is said on it is told one utterance after the other; None is the end."""
 
-    def __init__(self, stream: Stream, settings: TurnSettings, detector: VoiceDetector) -> None:
+    def __init__(self, stream: Stream, taker: TurnTaker, preroll: float, ear: Ear) -> None:
+        self.ear = ear
         self.utterances: asyncio.Queue[Utterance | None] = asyncio.Queue()
         self.listener = Listener(
-            stream,
-            TurnTaker(settings, detector),
-            barge_in="notify",
-            preroll=settings.preroll,
-            started=self.utterances.put_nowait,
+            stream, taker, barge_in="notify", preroll=preroll, started=self._begin
         )
+
+    def _begin(self, utterance: Utterance) -> None:
+        self.ear.begin(utterance)
+        self.utterances.put_nowait(utterance)
 
 
 def _add_line(path: Path, line: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from mediaserver.agents.transcriber import Transcriber
 from mediaserver.agents.turns import LevelDetector
 from mediaserver.routes import Route, Routes
 from mediaserver.testing import JoinedCall, joined, run_virtual
+from mediaserver.testing.recognizer import ToneRecognizer
 from mediaserver.testing.services import Fault, TimedTranscription, Timing
 from tests.agents.both_tracks import call_with_both_tracks, hertz_of
 
@@ -228,3 +229,37 @@ def test_its_service_is_closed_with_the_worker() -> None:
     service = Closing(["hello"])
     called(service)
     assert service.closed == 1
+
+
+def test_a_recogniser_has_a_session_that_is_replaced_when_it_is_lost(kept: list[Any]) -> None:
+    ears = ToneRecognizer(["hello", "there", "goodbye"])
+    hello, goodbye = ears.say("hello there"), ears.say("goodbye")
+    said = np.concatenate([silence(0.5), hello, silence(1.5), goodbye, silence(1.5)])
+
+    async def main() -> JoinedCall:
+        routes = Routes(Route(Kept, settings={"speech_to_text": ears}))
+        async with joined(routes, audio=said) as line:
+            await line.phone.wait_until(2.9)
+            ears.session.lose()
+            await line.phone.wait_until(4.5)
+        return line
+
+    line = run_virtual(main())
+    finals = [text for text, final in kept[0].transcripts if final]
+    assert finals == ["hello there", "goodbye"]
+    assert ("hello", False) in kept[0].transcripts
+    assert (len(ears.sessions), ears.open) == (2, 0)
+    assert line.runtime.stream_totals().turns.failures == {"tones": 1}
+
+
+def test_each_party_has_a_session(kept: list[Any]) -> None:
+    ears = ToneRecognizer(["hello"])
+    routes = Routes(Route(Kept, settings={"speech_to_text": ears}))
+    call_with_both_tracks(routes, caller=(0.5, 1.5), other=(1.0, 2.0), until=3.0)
+    assert len(ears.sessions) == 2
+    assert ears.open == 0
+
+
+def test_what_a_recogniser_hears_is_one_of_two_things() -> None:
+    with pytest.raises(ValueError, match="'everything' or 'speech', not 'all'"):
+        Transcriber(TimedTranscription(), recognizer_hears="all")  # type: ignore[arg-type]
