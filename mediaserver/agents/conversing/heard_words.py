@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+import msgspec
 import numpy as np
 
 from mediaserver.agents.conversing.word_estimate import (
     SECONDS_PER_LETTER,
+    SpokenWord,
     Voiced,
     letters_spoken,
     spoken_words,
@@ -17,7 +23,9 @@ from mediaserver.call import Frame
 class Spoken:
     """A text and its audio, while the audio is synthesised and after.
 
-    The audio is kept, and examined only when `heard` is called.
+    The audio is kept, and examined only when `heard` is called. Marks cut the text and the audio
+    into stretches. Within a stretch of one word, speech is assumed to be even; within a longer one,
+    the places of words are estimated from the pauses in its audio.
 
     Args:
         text: the text; more may be added as it becomes known.
@@ -32,10 +40,10 @@ class Spoken:
         """Whether all of the text and of the audio has come."""
         self.seconds = 0.0
         """Seconds of audio so far."""
-        self._all_heard = False
         self._pace = seconds_per_letter
+        # The audio from the first of the marks on.
         self._frames: list[Frame] = []
-        self._marks: list[WordMark] = []
+        self._marks = [WordMark(0, 0.0)]
 
     def add(self, text: str) -> None:
         """Add a piece of the text, for services that send it while they speak."""
@@ -53,17 +61,23 @@ class Spoken:
         """Note that all of the text and of the audio has come."""
         self.complete = True
 
-    def was_heard(self) -> None:
-        """Note that the caller heard all of it: its audio is no longer kept."""
-        self._all_heard = True
-        self._frames.clear()
-        self._marks.clear()
+    def forget(self, seconds: float) -> None:
+        """Note that the caller heard this much: audio before the last mark in it is not kept."""
+        if self.complete and seconds >= self.seconds:
+            self._marks = [WordMark(len(self.text), self.seconds)]
+            self._frames.clear()
+            return
+        last = bisect_right(self._times, seconds) - 1
+        if last > 0:
+            self._frames = list(self._between(self._times[last], self.seconds))
+            self._marks = [WordMark(self._ends[last], self._times[last]), *self._marks[last + 1 :]]
 
     @property
     def seconds_per_letter(self) -> float:
         """Seconds that a letter took; the value given at first until all audio has come."""
         words = spoken_words(self.text)
-        spoken = Voiced.of(self._frames).seconds if self.complete and words else 0.0
+        whole = self.complete and words and not self._marks[0].seconds
+        spoken = Voiced.of(self._frames).seconds if whole else 0.0
         return spoken / (words[-1].begins + words[-1].letters) if spoken else self._pace
 
     def heard(self, seconds: float) -> str:
@@ -76,38 +90,57 @@ class Spoken:
             seconds: the seconds of audio that the caller heard, from its first sample on.
 
         """
-        if self._all_heard:
-            return self.text
         if seconds <= 0:
             return ""
         words = spoken_words(self.text)
         if not words or (self.complete and seconds >= self.seconds):
             return self.text
-        spoken = self._letters_by_marks(seconds) if self._marks else self._letters(seconds)
+        spoken = self._letters(words, seconds)
         ends = [word.end for word in words if word.begins + word.letters / 2 < spoken]
         if len(ends) == len(words):
             return self.text
         return self.text[: ends[-1]] if ends else ""
 
-    def _letters(self, seconds: float) -> float:
-        """Return an estimate of the number of letters that were spoken."""
-        voiced = Voiced.of(self._frames)
-        pace = None if self.complete else self._pace
-        return letters_spoken(spoken_words(self.text), voiced, seconds, pace)
-
-    def _letters_by_marks(self, seconds: float) -> float:
-        """Return the number of letters that were spoken, by the marks."""
-        words = spoken_words(self.text)
+    def _letters(self, words: Sequence[SpokenWord], seconds: float) -> float:
+        """Return the number of letters that were spoken."""
+        times, ends = self._times, self._ends
         places = [place for word in words for place in (word.start, word.spoken_end)]
         letters = np.cumsum([each for word in words for each in (0.0, word.letters)])
-        times = np.maximum.accumulate([0.0, *(mark.seconds for mark in self._marks)])
-        reached = np.interp([0, *(mark.end for mark in self._marks)], places, letters)
-        reached = np.maximum.accumulate(reached)
-        last, said = float(times[-1]), float(reached[-1])
-        if seconds <= last:
-            return float(np.interp(seconds, times, reached))
-        stretches = Voiced.of(self._frames).stretches if self.complete else ()
-        if stretches and stretches[-1][1] > last:
-            ends = last, stretches[-1][1]
-            return float(np.interp(seconds, ends, (said, letters[-1])))
-        return said + (seconds - last) / self._pace
+        reached = np.interp(ends, places, letters)
+        last = bisect_right(times, seconds) - 1
+        if last < 0:
+            return 0.0  # this much was forgotten, which `seconds` does not go back to
+        begins, said = times[last], float(reached[last])
+        if last + 1 == len(times):
+            rest = spoken_words(self.text[ends[last] :])
+            voiced = Voiced.of(self._between(begins, self.seconds))
+            pace = None if self.complete else self._pace
+            return said + (letters_spoken(rest, voiced, seconds - begins, pace) if rest else 0.0)
+        over, all_said = times[last + 1], float(reached[last + 1])
+        stretch = spoken_words(self.text[ends[last] : ends[last + 1]])
+        if len(stretch) > 1 and self.seconds >= over:
+            voiced = Voiced.of(self._between(begins, over))
+            within = letters_spoken(stretch, voiced, seconds - begins, None)
+            part = within / (stretch[-1].begins + stretch[-1].letters)
+        else:
+            part = (seconds - begins) / (over - begins)
+        return said + min(part, 1.0) * (all_said - said)
+
+    @property
+    def _times(self) -> list[float]:
+        return list(accumulate((mark.seconds for mark in self._marks), max))
+
+    @property
+    def _ends(self) -> list[int]:
+        return list(accumulate((mark.end for mark in self._marks), max))
+
+    def _between(self, begin: float, end: float) -> Iterator[Frame]:
+        """Yield the audio between two times of it."""
+        at = self.seconds - sum(frame.seconds for frame in self._frames)
+        for frame in self._frames:
+            rate, size = frame.format.rate, frame.format.sample_bytes
+            first = max(0, round((begin - at) * rate)) * size
+            last = max(0, round((end - at) * rate)) * size
+            at += frame.seconds
+            if payload := frame.payload[first:last]:
+                yield msgspec.structs.replace(frame, payload=payload)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
@@ -10,72 +9,14 @@ from typing import TypeAlias
 
 from audiocodecs import MULAW_8K, AudioFormat
 from mediaserver.agents.conversing.served import speech as speech_of
-from mediaserver.agents.services import ServiceError, TextToSpeech, WordMark
+from mediaserver.agents.conversing.synthesis import Synthesis
+from mediaserver.agents.services import TextToSpeech, Voice, WordMark
 from mediaserver.call import Frame
 
 
 _Pieces: TypeAlias = tuple[Frame | WordMark, ...]
 
 _Key: TypeAlias = tuple[int, str, AudioFormat]
-
-
-class _Making:
-    """The speech of a phrase while it is synthesised, for all calls that wait for it.
-
-    It is synthesised as fast as the service can, however slowly a call plays it, and cancelled when
-    no call waits for it any more.
-    """
-
-    def __init__(self, pieces: AsyncGenerator[Frame | WordMark, None]) -> None:
-        self.speech: list[Frame | WordMark] = []
-        self.done = False
-        self._error: ServiceError | None = None
-        self._listeners = 0
-        self._more = asyncio.Event()
-        self._task = asyncio.create_task(self._make(pieces), name="makes a phrase")
-
-    async def listen(self) -> AsyncGenerator[Frame | WordMark, None]:
-        """Yield the pieces so far, and the others as they come.
-
-        Raises:
-            ServiceError: the service failed.
-
-        """
-        self._listeners += 1
-        told = 0
-        try:
-            while True:
-                more = self._more
-                while told < len(self.speech):
-                    told += 1
-                    yield self.speech[told - 1]
-                if self.done:
-                    break
-                await more.wait()
-            if self._error is not None:
-                raise self._error
-        finally:
-            self._listeners -= 1
-            if not self._listeners and not self.done:
-                self.done = True
-                self._task.cancel()
-                await asyncio.wait([self._task])
-
-    async def _make(self, pieces: AsyncGenerator[Frame | WordMark, None]) -> None:
-        try:
-            async for piece in pieces:
-                self.speech.append(piece)
-                self._tell()
-        except ServiceError as error:
-            self._error = error
-        finally:
-            self.done = True
-            self._tell()
-            await pieces.aclose()
-
-    def _tell(self) -> None:
-        self._more.set()
-        self._more = asyncio.Event()
 
 
 class PhraseCache:
@@ -93,15 +34,15 @@ class PhraseCache:
         self._limit = limit
         self.format = MULAW_8K
         # The service is kept too, so that its id is not given to another one.
-        self._kept: OrderedDict[_Key, tuple[TextToSpeech, _Pieces]] = OrderedDict()
-        self._making: dict[_Key, _Making] = {}
+        self._kept: OrderedDict[_Key, tuple[TextToSpeech | Voice, _Pieces]] = OrderedDict()
+        self._making: dict[_Key, Synthesis] = {}
         # Phrases that were synthesised and that no call has paid for yet.
         self._uncounted: set[_Key] = set()
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def get(self, service: TextToSpeech, text: str, format: AudioFormat) -> _Pieces | None:
+    def get(self, service: TextToSpeech | Voice, text: str, format: AudioFormat) -> _Pieces | None:
         """Return the speech of `text`; None if it is not kept."""
         key = (id(service), text, format)
         if key not in self._kept:
@@ -111,7 +52,7 @@ class PhraseCache:
 
     async def speak(
         self,
-        service: TextToSpeech,
+        service: TextToSpeech | Voice,
         text: str,
         format: AudioFormat,
         *,
@@ -146,7 +87,7 @@ class PhraseCache:
             pieces = speech_of(
                 service, text, format, patience=patience, began=partial(self._uncounted.add, key)
             )
-            making = self._making[key] = _Making(pieces)
+            making = self._making[key] = Synthesis(pieces)
         speech = making.listen()
         try:
             async for piece in speech:
@@ -161,7 +102,7 @@ class PhraseCache:
                     self._uncounted.discard(key)
 
     async def prepare(
-        self, service: TextToSpeech, text: str, format: AudioFormat, *, patience: float
+        self, service: TextToSpeech | Voice, text: str, format: AudioFormat, *, patience: float
     ) -> None:
         """Synthesise `text`, if it is not kept yet.
 
@@ -173,7 +114,7 @@ class PhraseCache:
             async for _ in self.speak(service, text, format, patience=patience):
                 pass
 
-    def _keep(self, key: _Key, service: TextToSpeech, speech: _Pieces) -> None:
+    def _keep(self, key: _Key, service: TextToSpeech | Voice, speech: _Pieces) -> None:
         self._kept[key] = (service, speech)
         if len(self._kept) > self._limit:
             oldest, _ = self._kept.popitem(last=False)

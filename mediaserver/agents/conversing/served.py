@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 import structlog
 
 from audiocodecs import AudioFormat
-from mediaserver.agents.services import ServiceError, TextToSpeech, WordMark
+from mediaserver.agents.services import ServiceError, TextToSpeech, Voice, WordMark
 from mediaserver.agents.services.deadlines import within
 from mediaserver.call import Frame, WholeSamples
 
@@ -51,8 +51,13 @@ async def served(
         raise broken(service, error) from error
 
 
+def is_voice(service: TextToSpeech | Voice) -> TypeGuard[Voice]:
+    """Tell the two kinds of services that speak from each other."""
+    return not hasattr(service, "speak")
+
+
 async def speech(
-    service: TextToSpeech,
+    service: TextToSpeech | Voice,
     text: str,
     format: AudioFormat,
     *,
@@ -62,7 +67,7 @@ async def speech(
     """Yield the speech of `text` in frames of whole samples, however the service cuts it.
 
     Args:
-        service: synthesises it.
+        service: synthesises it; a `Voice` in a session of its own.
         text: the text.
         format: the stream's format.
         patience: seconds to wait for the first piece, and from one piece to the next.
@@ -73,7 +78,7 @@ async def speech(
             sent something else.
 
     """
-    pieces = served(lambda: service.speak(text, format), service=SPEECH, patience=patience)
+    pieces = served(lambda: _ask(service, text, format), service=SPEECH, patience=patience)
     silent = True
     whole = WholeSamples()
     try:
@@ -90,6 +95,26 @@ async def speech(
         await pieces.aclose()
     if silent and any(map(str.isalnum, text)):
         raise ServiceError(SPEECH, f"no audio came for a text of {len(text)} characters")
+
+
+def _ask(
+    service: TextToSpeech | Voice, text: str, format: AudioFormat
+) -> AsyncIterator[Frame | WordMark]:
+    return _spoken(service, text, format) if is_voice(service) else service.speak(text, format)
+
+
+async def _spoken(
+    voice: Voice, text: str, format: AudioFormat
+) -> AsyncGenerator[Frame | WordMark, None]:
+    session = await voice.connect(format)
+    try:
+        context = session.begin()
+        await context.say(text)
+        await context.end()
+        async for piece in context.speech():
+            yield piece
+    finally:
+        await session.close()
 
 
 def unexpected(service: str, piece: object, allowed: str) -> ServiceError:

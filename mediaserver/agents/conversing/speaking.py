@@ -1,275 +1,329 @@
-"""Speaks sentences to the caller, and finds out which words the caller heard."""
+"""Speaks a reply to the caller, and finds out which words the caller heard."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
-from typing import Any, TypeAlias
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import suppress
+from typing import Final
 
 from mediaserver.agents.conversing.call_tasks import StartTask
 from mediaserver.agents.conversing.conversation import Saying
 from mediaserver.agents.conversing.heard_words import Spoken
 from mediaserver.agents.conversing.steps import RunningStep
-from mediaserver.agents.services import ServiceError, WordMark
-from mediaserver.call import Converter, Frame, Waiter, Wire
+from mediaserver.agents.services import ServiceError, VoiceContext, WordMark
+from mediaserver.call import Converter, Frame, StreamEndedError, Waiter
 from mediaserver.playback import Playback
 from mediaserver.stream import Stream
 
 
-_AHEAD = 2
-"""Number of sentences that are synthesised at a time: the one that plays, and the next."""
+_CONTEXTS: Final = 2
+"""Number of contexts of a voice at a time: the one that plays, and the next."""
 
-_TOLERANCE = 0.001
+_TOLERANCE: Final = 0.001
 """Seconds: a shortfall below this counts as fully heard, since sums of floats are not exact."""
 
-Synthesis: TypeAlias = Callable[[str], AsyncGenerator[Frame | WordMark, None]]
-"""Yields the speech of a text. Raises ServiceError only."""
 
-
-class _Sentence:
-    """A sentence on its way to the caller."""
+class _Passage:
+    """A text on its way to the caller: one context of the voice, or a phrase."""
 
     __slots__ = (
+        "context",
         "converter",
-        "made",
         "playback",
         "saying",
+        "speech",
         "spoken",
         "step",
-        "task",
+        "unpaid",
         "utterance",
-        "waiting",
     )
 
     def __init__(
-        self, text: str, saying: Saying, converter: Converter, step: RunningStep | None
+        self,
+        saying: Saying,
+        speech: AsyncIterator[Frame | WordMark],
+        converter: Converter,
+        context: VoiceContext | None = None,
+        step: RunningStep | None = None,
     ) -> None:
         self.saying = saying
-        self.step = step
-        self.spoken = Spoken(text)
+        self.speech = speech
         self.converter = converter
-        # Audio that came while an earlier sentence was playing.
-        self.waiting: deque[Frame | WordMark] = deque()
-        # Whether all its audio has come.
-        self.made = False
+        self.context = context
+        self.step = step
+        self.spoken = Spoken()
+        # Characters that the voice was given since its latest audio.
+        self.unpaid = 0
         self.playback: Playback | None = None
         # On the stream, from its first audio to its last: what others play comes after it.
         self.utterance: Waiter | None = None
-        self.task: asyncio.Task[None] | None = None
+
+    def add(self, text: str) -> None:
+        self.spoken.add(text)
+        self.saying.text += text
 
     @property
-    def was_heard(self) -> bool:
-        """Whether the caller has heard all of it."""
-        if self.playback is None or not self.spoken.complete:
-            return False
-        return self.playback.seconds_heard > self.spoken.seconds - _TOLERANCE
+    def seconds_heard(self) -> float:
+        heard = 0.0 if self.playback is None else self.playback.seconds_heard
+        return heard + _TOLERANCE if heard else 0.0
 
     @property
     def heard(self) -> str:
-        if self.playback is None:
-            return ""
-        return self.spoken.heard(self.playback.seconds_heard)
+        return self.spoken.heard(self.seconds_heard)
 
 
 class Speaker:
-    """Speaks one reply, sentence after sentence.
-
-    A sentence plays while it is synthesised, in the task that receives its audio. The next one is
-    synthesised meanwhile.
+    """Speaks one reply, passage after passage, while the voice makes the speech.
 
     Args:
         stream: the stream on which it plays.
-        synthesis: makes speech of a text.
+        begin: begins a text of the voice.
         start: starts a task of the call.
         began: called with the playback of the first audio.
-        step: begins the step of the turn that synthesises a text; None if there is none.
+        step: begins the step of the turn in which the voice speaks a text.
+        spent: called with the number of characters that the voice was given, once audio has come.
 
     Attributes:
-        ending: whether all sentences were given to the stream, and `heard` waits for the last.
+        ending: whether all speech was given to the stream, and `heard` waits for the last of it.
 
     """
 
     def __init__(
         self,
         stream: Stream,
-        synthesis: Synthesis,
+        begin: Callable[[], VoiceContext],
         *,
         start: StartTask,
         began: Callable[[Playback], object] = lambda playback: None,
-        step: Callable[[str], RunningStep | None] = lambda text: None,
+        step: Callable[[], RunningStep | None] = lambda: None,
+        spent: Callable[[int], object] = lambda characters: None,
     ) -> None:
         self._stream = stream
-        self._step = step
-        self._synthesis = synthesis
+        self._begin = begin
         self._start = start
         self._began = began
+        self._step = step
+        self._spent = spent
         self._generation = stream.generation
-        self._sentences: list[_Sentence] = []
-        # Sentences that have not been played to their end. Only the first of them may play.
-        self._queue: deque[_Sentence] = deque()
-        # The task that plays audio that had to wait, or did so last.
-        self._catching_up: asyncio.Task[Any] | None = None
+        self._passages: list[_Passage] = []
+        # Those that have not been played to their end. Only the first of them plays.
+        self._queue: deque[_Passage] = deque()
+        # The one whose text goes on.
+        self._open: _Passage | None = None
+        self._playing: asyncio.Task[None] | None = None
         self._error: ServiceError | None = None
-        self._changed: asyncio.Future[None] | None = None
+        self._changed = asyncio.Event()
+        # Texts come one after the other, also from tools that run at the same time.
+        self._lock = asyncio.Lock()
         self._has_begun = False
         self._settled = False
         self.ending = False
 
-    async def say(self, text: str, saying: Saying, *, synthesis: Synthesis | None = None) -> None:
-        """Say a sentence after the earlier ones; wait while enough of them are queued.
+    async def say(self, text: str, saying: Saying, *, flush: bool = True) -> None:
+        """Say more text after all that was said; wait while the voice has enough to speak.
 
         Does nothing after `settle`.
 
         Args:
-            text: the sentence.
+            text: a sentence, or a part of it.
             saying: its place in the conversation, which has it from now on.
-            synthesis: makes its speech, in place of the speaker's own synthesis.
+            flush: whether the voice is to speak it now, rather than when it has more.
 
         Raises:
-            ServiceError: the synthesis of this sentence or of an earlier one failed.
+            ServiceError: the voice failed, now or before.
 
         """
-        self.ending = False
-        while len(self._queue) >= _AHEAD and self._error is None:
-            await self._change()
-        self._check()
-        if self._settled:
-            return
-        for earlier in self._sentences:
-            if earlier.was_heard:
-                earlier.spoken.was_heard()
-        sentence = _Sentence(text, saying, Converter(self._stream.format), self._step(text))
-        saying.text += text
-        self._sentences.append(sentence)
-        self._queue.append(sentence)
-        speech = (synthesis or self._synthesis)(text)
-        sentence.task = self._start(self._speak(sentence, speech), "sentence")
+        async with self._lock:
+            if self._open is None or self._open.saying is not saying:
+                await self._end_text()
+                while sum(each.context is not None for each in self._queue) >= _CONTEXTS:
+                    await self._change()
+            if not self._goes_on():
+                return
+            if self._open is None:
+                context = self._begin()
+                self._open = self._add(saying, context.speech(), context, self._step())
+            await self._give(self._open, text, flush)
+            self._goes_on()
+
+    async def _give(self, passage: _Passage, text: str, flush: bool) -> None:
+        for earlier in self._passages:
+            earlier.spoken.forget(earlier.seconds_heard)
+        passage.add(text)
+        assert passage.context is not None
+        await passage.context.say(text)
+        if flush:
+            await passage.context.flush()
+        passage.unpaid += len(text)
+
+    async def say_phrase(
+        self,
+        text: str,
+        saying: Saying,
+        speech: AsyncGenerator[Frame | WordMark, None],
+        step: RunningStep | None = None,
+    ) -> None:
+        """Say a phrase whose speech comes from elsewhere, after all that was said.
+
+        Args:
+            text: the phrase.
+            saying: its place in the conversation, which has it from now on.
+            speech: yields its speech, and raises ServiceError only.
+            step: the step of the turn that makes the speech; None for no step.
+
+        Raises:
+            ServiceError: the voice failed before.
+
+        """
+        async with self._lock:
+            await self._end_text()
+            if self._goes_on():
+                self._add(saying, speech, None, step).add(text)
+
+    async def end(self) -> None:
+        """End the text so far: what is said next is another one."""
+        async with self._lock:
+            await self._end_text()
+
+    async def _end_text(self) -> None:
+        passage, self._open = self._open, None
+        if passage is not None and passage.context is not None:
+            await passage.context.end()
 
     async def heard(self) -> None:
         """Wait until the caller has heard everything, or will not hear the rest.
 
         Raises:
-            ServiceError: the synthesis failed.
+            ServiceError: the voice failed.
 
         """
+        await self.end()
         while self._queue and self._error is None:
             await self._change()
         self._check()
         self.ending = True
-        for sentence in reversed(self._sentences):
-            if sentence.playback is not None:
-                await sentence.playback.heard()
+        for passage in reversed(self._passages):
+            if passage.playback is not None:
+                await passage.playback.heard()
                 return
 
     def settle(self) -> str:
         """Stop; keep in the conversation what the caller heard, and return it."""
         self._settled = True
-        self._queue.clear()
-        # A tool that waits in `say` outlives this reply.
-        self._wake()
+        if self._playing is not None:
+            self._playing.cancel()
         sayings: dict[Saying, list[str]] = {}
-        for sentence in self._sentences:
-            if sentence.task is not None:
-                sentence.task.cancel()
-            self._end_utterance(sentence)
-            sayings.setdefault(sentence.saying, []).append(sentence.heard)
+        for passage in self._passages:
+            sayings.setdefault(passage.saying, []).append(passage.heard)
+        self._give_up()
         for saying, heard in sayings.items():
             saying.text = "".join(heard).strip()
         return " ".join(saying.text for saying in sayings if saying.text)
 
-    async def _speak(
-        self, sentence: _Sentence, speech: AsyncGenerator[Frame | WordMark, None]
-    ) -> None:
-        step = sentence.step
+    def _goes_on(self) -> bool:
+        """Whether there is more to say; raises what has failed."""
+        self.ending = False
+        self._check()
+        return not self._settled
+
+    def _add(
+        self,
+        saying: Saying,
+        speech: AsyncIterator[Frame | WordMark],
+        context: VoiceContext | None,
+        step: RunningStep | None,
+    ) -> _Passage:
+        passage = _Passage(saying, speech, Converter(self._stream.format), context, step)
+        self._passages.append(passage)
+        self._queue.append(passage)
+        if len(self._queue) == 1:
+            self._playing = self._start(self._play_all(), "speaks")
+        return passage
+
+    async def _play_all(self) -> None:
+        while self._queue:
+            passage = self._queue[0]
+            try:
+                await self._play(passage)
+            except ServiceError as error:
+                if passage.step is not None:
+                    passage.step.fail(error)
+                self._error = error
+                self._give_up()
+                return
+            self._end(passage)
+            self._queue.popleft()
+            self._changed.set()
+
+    async def _play(self, passage: _Passage) -> None:
+        speech = passage.speech
         try:
             async for piece in speech:
-                if step is not None and step.first_at is None:
-                    step.first_at = self._stream.clock()
-                if self._is_first(sentence) and not sentence.waiting:
-                    await self._play(sentence, piece)
-                else:
-                    sentence.waiting.append(piece)
-            sentence.made = True
-            if self._is_first(sentence) and not sentence.waiting:
-                await self._finish_first()
-        except ServiceError as error:
-            if step is not None:
-                step.fail(error)
-            self._fail(sentence, error)
+                if isinstance(piece, WordMark):
+                    passage.spoken.take(piece)
+                    continue
+                if passage.step is not None:
+                    passage.step.answered(self._stream.clock())
+                self._pay(passage)
+                if piece.format is self._stream.format:
+                    await self._play_frame(passage, piece)
+                    continue
+                for wire in passage.converter.convert(piece):
+                    await self._play_frame(passage, Frame(bytes(wire), self._stream.format))
+            if tail := passage.converter.flush():
+                await self._play_frame(passage, Frame(bytes(tail), self._stream.format))
+            passage.spoken.finish()
+            if passage.playback is not None:
+                self._pay(passage)
         finally:
-            if step is not None:
-                step.end(self._stream.clock())
-            await speech.aclose()
+            if isinstance(speech, AsyncGenerator):
+                await speech.aclose()
 
-    async def _finish_first(self) -> None:
-        """Finish the sentence that plays, and play what has come of the next ones."""
-        self._catching_up = asyncio.current_task()
-        while self._queue:
-            sentence = self._queue[0]
-            while sentence.waiting:
-                # It stays in the queue while it plays, so that later audio is queued behind it.
-                await self._play(sentence, sentence.waiting[0])
-                sentence.waiting.popleft()
-            if not sentence.made:
-                return
-            if tail := sentence.converter.flush():
-                await self._play_wire(sentence, tail)
-            sentence.spoken.finish()
-            self._end_utterance(sentence)
-            self._queue.popleft()
-            self._wake()
-
-    def _is_first(self, sentence: _Sentence) -> bool:
-        return bool(self._queue) and self._queue[0] is sentence
-
-    async def _play(self, sentence: _Sentence, piece: Frame | WordMark) -> None:
-        if isinstance(piece, WordMark):
-            sentence.spoken.take(piece)
-        elif piece.format is self._stream.format:
-            await self._play_frame(sentence, piece)
-        else:
-            for wire in sentence.converter.convert(piece):
-                await self._play_wire(sentence, wire)
-
-    async def _play_wire(self, sentence: _Sentence, wire: Wire) -> None:
-        await self._play_frame(sentence, Frame(bytes(wire), self._stream.format))
-
-    async def _play_frame(self, sentence: _Sentence, frame: Frame) -> None:
+    async def _play_frame(self, passage: _Passage, frame: Frame) -> None:
         if not frame.payload:
             return
-        sentence.spoken.take(frame)
-        if sentence.utterance is None:
-            sentence.utterance = await self._stream.begin_utterance()
+        passage.spoken.take(frame)
+        if passage.utterance is None:
+            passage.utterance = await self._stream.begin_utterance()
         playback = await self._stream.play(
-            frame, generation=self._generation, utterance=sentence.utterance
+            frame, generation=self._generation, utterance=passage.utterance
         )
         if self._generation != self._stream.generation:
             return
-        if sentence.playback is not None:
-            sentence.playback.extend(playback)
+        if passage.playback is not None:
+            passage.playback.extend(playback)
             return
-        sentence.playback = playback
+        passage.playback = playback
         if not self._has_begun:
             self._has_begun = True
             self._began(playback)
 
-    def _fail(self, sentence: _Sentence, error: ServiceError) -> None:
-        """Give up a sentence and those after it; the earlier ones still play."""
-        if self._is_first(sentence) and sentence.waiting and self._catching_up is not None:
-            # Otherwise it would play in the middle of the apology.
-            self._catching_up.cancel()
-        while self._queue and sentence in self._queue:
-            last = self._queue.pop()
-            if last is not sentence and last.task is not None:
-                last.task.cancel()
-            self._end_utterance(last)
-        self._error = error
-        self._wake()
+    def _pay(self, passage: _Passage) -> None:
+        characters, passage.unpaid = passage.unpaid, 0
+        if not characters:
+            return
+        self._spent(characters)
+        if passage.step is not None:
+            passage.step.characters += characters
 
-    def _end_utterance(self, sentence: _Sentence) -> None:
-        if sentence.utterance is not None:
-            self._stream.end_utterance(sentence.utterance)
+    def _give_up(self) -> None:
+        """Give up what has not been played to its end; what was given to the stream still plays."""
+        self._open = None
+        for passage in self._queue:
+            self._end(passage)
+            if passage.context is not None:
+                with suppress(StreamEndedError):  # the session is closed then
+                    self._start(passage.context.clear(), "clears speech")
+        self._queue.clear()
+        self._changed.set()
+
+    def _end(self, passage: _Passage) -> None:
+        if passage.utterance is not None:
+            self._stream.end_utterance(passage.utterance)
+        if passage.step is not None:
+            passage.step.end(self._stream.clock())
 
     def _check(self) -> None:
         error, self._error = self._error, None
@@ -277,11 +331,5 @@ class Speaker:
             raise error
 
     async def _change(self) -> None:
-        if self._changed is None:
-            self._changed = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._changed)
-
-    def _wake(self) -> None:
-        changed, self._changed = self._changed, None
-        if changed is not None and not changed.done():
-            changed.set_result(None)
+        self._changed.clear()
+        await self._changed.wait()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
 from typing import Any, ClassVar, Final, Literal
@@ -17,8 +17,9 @@ from mediaserver.agents.conversing.ear import Ear, TurnSign
 from mediaserver.agents.conversing.listening import Utterance
 from mediaserver.agents.conversing.phrases import PHRASE_CACHE
 from mediaserver.agents.conversing.reply import Reply
+from mediaserver.agents.conversing.sentence_voice import SentenceSession
 from mediaserver.agents.conversing.sentences import Sentences
-from mediaserver.agents.conversing.served import served, speech, unexpected
+from mediaserver.agents.conversing.served import served, unexpected
 from mediaserver.agents.conversing.speaking import Speaker
 from mediaserver.agents.conversing.steps import RunningStep
 from mediaserver.agents.conversing.thinking import THINKING_TAGS, SpokenPart
@@ -35,7 +36,7 @@ from mediaserver.agents.services import (
     Tokens,
     ToolCall,
     ToolResult,
-    WordMark,
+    VoiceContext,
 )
 from mediaserver.call import Frame, StreamEndedError
 from mediaserver.plivo.callbacks import AnswerRequest
@@ -93,6 +94,7 @@ class VoiceAgent(Agent):
             signs=self._turn_sign if self.end_of_turn_by == "service" else None,
             missed=lambda ago: self.listener.notice(ago),
         )
+        self._voice: SentenceSession | None = None
 
     def wrong_values(self) -> Iterator[str]:
         """Yield a line for each value that is out of range."""
@@ -123,7 +125,9 @@ class VoiceAgent(Agent):
         PHRASE_CACHE.format = self.stream.format
 
     async def close(self) -> None:
-        """Close the recogniser's session."""
+        """Stop to speak, and close the recogniser's session."""
+        if self._voice is not None:
+            await self._voice.close()
         await self._ear.close()
 
     async def on_stop(self, reason: str) -> None:
@@ -207,7 +211,7 @@ class VoiceAgent(Agent):
     async def utter(self, reply: Reply, text: str) -> None:
         """Say `text`, word for word."""
         speaker = self._speaker(reply)
-        await speaker.say(text, self.conversation.say())
+        await self._say(reply, speaker, text)
         await speaker.heard()
 
     async def said(self, reply: Reply) -> None:
@@ -279,6 +283,7 @@ class VoiceAgent(Agent):
                     await say(sentences.feed(text))
         await say(sentences.feed(part.flush()))
         await say(sentences.flush())
+        await speaker.end()
         return calls, said
 
     @property
@@ -335,7 +340,7 @@ class VoiceAgent(Agent):
                 slow = [call for call, tool in zip(calls, tools, strict=True) if tool in running]
                 hold = next(filter(None, (self.toolbox.hold(call.name) for call in slow)), None)
                 if hold is not None:
-                    await speaker.say(hold, self.conversation.say())
+                    await self._say(reply, speaker, hold)
                 await asyncio.wait(running)
         finally:
             reply.using_tools = False
@@ -348,32 +353,45 @@ class VoiceAgent(Agent):
         if speaker is None:
             speaker = Speaker(
                 self.stream,
-                partial(self._synthesise, reply),
+                self._begin_text,
                 start=self.start,
-                step=partial(self._synthesis_step, reply),
                 began=lambda playback: self.dialogue.plays(reply, playback, self.stream.clock()),
+                step=lambda: self._synthesis_step(reply),
+                spent=partial(self._spend, reply),
             )
             self._speakers[reply] = speaker
         return speaker
 
-    def _synthesis_step(self, reply: Reply, text: str) -> RunningStep | None:
-        """Begin the step that synthesises a text; None if its speech is kept."""
+    def _begin_text(self) -> VoiceContext:
+        if self._voice is None:
+            self._voice = SentenceSession(self.text_to_speech, self.stream.format, self.patience)
+        return self._voice.begin()
+
+    def _synthesis_step(self, reply: Reply) -> RunningStep:
+        return reply.begin_step("synthesis", self.text_to_speech, self.stream.clock())
+
+    def _spend(self, reply: Reply, characters: int) -> None:
+        reply.characters += characters
+
+    async def _say(self, reply: Reply, speaker: Speaker, text: str) -> None:
+        """Say a text that is complete; a phrase from the cache."""
+        saying = self.conversation.say()
+        if text not in self._phrases():
+            await speaker.say(text, saying)
+            return
         service, format = self.text_to_speech, self.stream.format
-        if PHRASE_CACHE.get(service, text, format) is not None:
-            return None
-        step = reply.begin_step("synthesis", service, self.stream.clock())
-        step.characters = len(text)
-        return step
-
-    def _synthesise(self, reply: Reply, text: str) -> AsyncGenerator[Frame | WordMark, None]:
-        service, format = self.text_to_speech, self.stream.format
-
-        def count() -> None:
-            reply.characters += len(text)
-
-        if text in self._phrases():
-            return PHRASE_CACHE.speak(service, text, format, patience=self.patience, began=count)
-        return speech(service, text, format, patience=self.patience, began=count)
+        step = None
+        if PHRASE_CACHE.get(service, text, format) is None:
+            step = self._synthesis_step(reply)
+            step.characters = len(text)
+        speech = PHRASE_CACHE.speak(
+            service,
+            text,
+            format,
+            patience=self.patience,
+            began=partial(self._spend, reply, len(text)),
+        )
+        await speaker.say_phrase(text, saying, speech, step)
 
     def _phrases(self) -> list[str]:
         """Return the phrases that are the same in every call."""

@@ -1344,7 +1344,7 @@ def test_a_long_answer_does_not_keep_the_audio_of_what_was_heard() -> None:
         for second in range(3, 24, 5):
             await line.phone.wait_until(began + second)
             (speaker,) = agent._speakers.values()
-            kept.append(sum(len(each.spoken._frames) for each in speaker._sentences) * 0.1)
+            kept.append(sum(len(each.spoken._frames) for each in speaker._passages) * 0.1)
         await line.phone.wait_until(began + 26.0)
 
     kept: list[Any] = []
