@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import TypeGuard, TypeVar
+from typing import TypeGuard, TypeVar, cast
 
 import structlog
 
@@ -100,7 +100,9 @@ async def speech(
 def _ask(
     service: TextToSpeech | Voice, text: str, format: AudioFormat
 ) -> AsyncIterator[Frame | WordMark]:
-    return _spoken(service, text, format) if is_voice(service) else service.speak(text, format)
+    if is_voice(service):
+        return _spoken(service, text, format)
+    return cast(TextToSpeech, service).speak(text, format)
 
 
 async def _spoken(
