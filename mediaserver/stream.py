@@ -79,6 +79,8 @@ class Stream:
         shared: what the server's lifespan yielded.
         data: whatever the handler wants to keep with the call; `StreamReport.data` has it.
         recording: the file of the recording, once a recorder has begun it.
+        transcript: the file of the transcript, once its first line is written; a handler that
+            writes its own sets it, so that the report and the call's record name it.
         previous: the report of the call's earlier stream, if that was lost and did not come back
             in time; None for the first stream of a call.
         on_say: an async function that says a text to the caller, for whoever operates the server;
@@ -120,6 +122,7 @@ class Stream:
         "shared",
         "stream_id",
         "tracks",
+        "transcript",
     )
 
     def __init__(
@@ -168,6 +171,7 @@ class Stream:
         self.previous = previous
         self.data: dict[str, Any] = {}
         self.recording: Path | None = None
+        self.transcript: Path | None = None
         self.on_say: Callable[[str], Awaitable[object]] | None = None
         self.on_clear: Callable[[], Awaitable[object]] | None = None
         self._after_call: list[AfterCall] | None = []

@@ -190,6 +190,7 @@ class Transcriber(Handler):
     async def _write(self, path: Path, line: dict[str, Any]) -> None:
         try:
             await asyncio.to_thread(_add_line, path, line)
+            self.stream.transcript = path
         except OSError as error:
             log.error(
                 "transcript not written",

@@ -37,6 +37,8 @@ class StreamReport:
     """The turns of the conversation that an agent has reported, of many the last thousand."""
     recording: Path | None = None
     """The file of the recording, if there is one. It is complete."""
+    transcript: Path | None = None
+    """The file of the transcript, if the handler has written one."""
     counters: StreamCounters = field(default_factory=StreamCounters)
     """What the stream counted."""
     data: dict[str, Any] = field(default_factory=dict)

@@ -14,6 +14,7 @@ import structlog
 from mediaserver.records.events import CallBegan
 from mediaserver.records.journal import Journal, JournalError
 from mediaserver.records.journal_writer import JournalWriter
+from mediaserver.records.prices import PriceList, PricesError, read_prices
 from mediaserver.records.recorded_call import LONGEST_TEXT, RecordedCall
 from mediaserver.records.redaction import Redaction, storable
 from mediaserver.records.shipping_thread import ShippedFigures, ShippingThread
@@ -57,6 +58,7 @@ class CallRecords:
         )
         self.figures = ShippedFigures()
         """What is counted."""
+        self._prices: PriceList | None = None
         self._writer: JournalWriter | None = None
         self._ships_at_end = _SHIPPING_SECONDS
 
@@ -65,7 +67,8 @@ class CallRecords:
         """Record calls within the block. The database need not answer.
 
         Raises:
-            RecordsError: the journal cannot be written, or the database's URL cannot be used.
+            RecordsError: the journal cannot be written, the database's URL cannot be used, or the
+                prices cannot be read.
 
         """
         opened = await asyncio.to_thread(self._open)
@@ -117,13 +120,20 @@ class CallRecords:
             started_at=now,
         )
         assert self._writer is not None, "calls are recorded within `running`"
-        return RecordedCall(began, self._writer.put, transcripts=self._redaction.transcripts)
+        return RecordedCall(
+            began,
+            self._writer.put,
+            transcripts=self._redaction.transcripts,
+            prices=self._prices,
+        )
 
     def _open(self) -> tuple[Journal, JournalWriter, ShippingThread]:
         settings = self._settings
         try:
+            if settings.records_prices is not None:
+                self._prices = read_prices(settings.records_prices)
             journal = Journal(settings.records_folder)
-        except JournalError as error:
+        except (JournalError, PricesError) as error:
             raise RecordsError(str(error)) from None
         megabytes = settings.records_journal_megabytes
         writer = JournalWriter(journal, self.figures, most_bytes=megabytes * 1_000_000)

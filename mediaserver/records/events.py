@@ -67,6 +67,8 @@ class TurnTaken(msgspec.Struct, kw_only=True, omit_defaults=True, tag="turn"):
     caller: str | None = None
     """The transcript, if the setting ``records_transcripts`` is on."""
     agent: str | None = None
+    cost: float | None = None
+    """In the currency of the call; None without prices for all that was used."""
 
 
 class CallOver(CallBegan, kw_only=True, omit_defaults=True, tag="over"):
@@ -97,6 +99,11 @@ class CallOver(CallBegan, kw_only=True, omit_defaults=True, tag="over"):
     """Sums of `mediaserver.call.Usage` that are not 0, by unit."""
     recording: str | None = None
     """The file of the recording."""
+    transcript: str | None = None
+    """The file of the transcript."""
+    cost: float | None = None
+    """Of all turns; None if that of one is not known, or if there was none."""
+    currency: str | None = None
 
 
 RecordEvent: TypeAlias = CallBegan | TurnTaken | CallOver

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, inspect
 
 log = structlog.get_logger(__name__)
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The newest version."""
 
 VERSION_TABLE: Final = "mediaserver_records"

@@ -9,6 +9,7 @@ from typing import Final
 from mediaserver.call import StreamCounters, Turn
 from mediaserver.call.turn import STAGES
 from mediaserver.records.events import CallBegan, CallOver, RecordEvent, TurnTaken
+from mediaserver.records.prices import PriceList
 from mediaserver.records.redaction import storable
 
 
@@ -28,10 +29,20 @@ class RecordedCall:
         began: what is known of it at its start.
         tell: takes each event; must return at once.
         transcripts: whether the words of turns are recorded.
+        prices: by which the cost of turns is computed; None for no costs.
 
     """
 
-    __slots__ = ("_began", "_failed", "_positions", "_slowest", "_tell", "_transcripts")
+    __slots__ = (
+        "_began",
+        "_cost",
+        "_failed",
+        "_positions",
+        "_prices",
+        "_slowest",
+        "_tell",
+        "_transcripts",
+    )
 
     def __init__(
         self,
@@ -39,10 +50,13 @@ class RecordedCall:
         tell: Callable[[RecordEvent], object],
         *,
         transcripts: bool = False,
+        prices: PriceList | None = None,
     ) -> None:
         self._began = began
         self._tell = tell
         self._transcripts = transcripts
+        self._prices = prices
+        self._cost: float | None = 0.0
         self._positions = 0
         self._failed = 0
         self._slowest: float | None = None
@@ -69,6 +83,8 @@ class RecordedCall:
             self._slowest = max(heard, self._slowest or 0.0)
         self._failed += turn.error is not None
         usage, spoken = turn.usage, self._transcripts
+        cost = None if self._prices is None else self._prices.cost_of(turn)
+        self._cost = None if cost is None or self._cost is None else self._cost + cost
         self._tell(
             TurnTaken(
                 id=self._began.id,
@@ -87,6 +103,7 @@ class RecordedCall:
                 heard_words=len(turn.agent.split()),
                 caller=storable(turn.caller, _LONGEST_WORDS) if spoken else None,
                 agent=storable(turn.agent, _LONGEST_WORDS) if spoken else None,
+                cost=_rounded_cost(cost),
             )
         )
         self._positions += 1
@@ -111,6 +128,7 @@ class RecordedCall:
         loop_lag: float,
         first_audio: float | None,
         recording: Path | None,
+        transcript: Path | None = None,
     ) -> None:
         """Tell that the call is over, and all that was counted of it."""
         began = self._began
@@ -125,7 +143,8 @@ class RecordedCall:
             loop_lag=round(loop_lag, 4),
             first_audio=_rounded(first_audio),
             slowest_answer=_rounded(self._slowest),
-            recording=None if recording is None else storable(str(recording), LONGEST_TEXT),
+            recording=_written(recording),
+            transcript=_written(transcript),
         )
         if stream_id is not None:
             event.stream_id = stream_id
@@ -136,7 +155,18 @@ class RecordedCall:
             event.barge_ins = turns.barge_ins["confirmed"]
             event.false_barge_ins = turns.barge_ins["false"]
             event.usage = {unit: round(used, 3) for unit, used in turns.usage.items() if used}
+            if self._prices is not None and self._cost is not None:
+                event.cost, event.currency = _rounded_cost(self._cost), self._prices.currency
         self._tell(event)
+
+
+def _written(path: Path | None) -> str | None:
+    return None if path is None else storable(str(path), LONGEST_TEXT)
+
+
+def _rounded_cost(cost: float | None) -> float | None:
+    # One token may cost some millionths.
+    return None if cost is None else round(cost, 9)
 
 
 def _rounded(seconds: float | None) -> float | None:

@@ -92,6 +92,9 @@ calls: Final = Table(
     *_numbers(("turns", "turns_interrupted", "turns_failed", "barge_ins", "false_barge_ins")),
     *_numbers(UNITS),
     Column("recording", Text),
+    Column("transcript", Text),
+    Column("cost", Double),
+    Column("currency", Text),
     Index("calls_by_call", "call_id"),
     Index("calls_by_stream", "stream_id"),
     Index("calls_by_start", "started_at"),
@@ -125,6 +128,7 @@ turns: Final = Table(
     Column("heard_words", Integer, nullable=False),
     Column("caller", Text),
     Column("agent", Text),
+    Column("cost", Double),
 )
 """A row for each turn that an agent has reported. It may come before that of its call."""
 

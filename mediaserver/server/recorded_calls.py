@@ -75,6 +75,7 @@ class RecordedCalls:
             loop_lag=self._lags.lag_peaks.since(now if started_at is None else started_at),
             first_audio=first,
             recording=None if report is None else report.recording,
+            transcript=None if report is None else report.transcript,
         )
 
     def _begin(self, call: ObservedCall) -> RecordedCall:

@@ -584,6 +584,7 @@ class ServerCall:
             error=self._error,
             turns=stream.turns,
             recording=stream.recording,
+            transcript=stream.transcript,
             counters=stream.counters,
             data=stream.data,
         )

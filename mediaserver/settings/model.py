@@ -587,6 +587,12 @@ class Settings(BaseSettings):
     records_days: Annotated[_Days | None, _Switchable] = _in(
         "Call records", 90.0, "Days after which the record of a call is deleted; off to keep all."
     )
+    records_prices: Path | None = _in(
+        "Call records",
+        None,
+        "TOML file with the prices of services, by which the cost of each call is recorded:"
+        " docs/records.md has its form. By default no cost is recorded.",
+    )
     records_journal: Path | None = _in(
         "Call records",
         None,
@@ -852,6 +858,8 @@ class Settings(BaseSettings):
                 raise ValueError(
                     "records_webhook is set, but MEDIASERVER_RECORDS_WEBHOOK_SECRET is not"
                 )
+        if self.records_prices is not None and self.records is None:
+            raise ValueError("records_prices is set, but records is not: costs are recorded there")
         if self.records is not None and self.records_numbers == "hash" and self.secret_is_random:
             raise ValueError(
                 "records_numbers is hash, but secret is not set: MEDIASERVER_SECRET keys the hash"

@@ -126,6 +126,12 @@ def test_lines_are_added_to_a_file(tmp_path: Path) -> None:
     assert lines[1]["start"] == pytest.approx(3.0, abs=0.15)
 
 
+def test_the_call_names_the_file_once_it_is_there(tmp_path: Path, kept: list[Any]) -> None:
+    called(TimedTranscription(["hello", "there"]), path=tmp_path / "a.jsonl")
+    called(TimedTranscription(["...", "..."]), path=tmp_path / "none.jsonl")
+    assert [each.stream.transcript for each in kept] == [tmp_path / "a.jsonl", None]
+
+
 def test_nobody_else_can_read_what_was_said(tmp_path: Path) -> None:
     called(TimedTranscription(["hello"]), path=tmp_path / "a.jsonl")
     assert (tmp_path / "a.jsonl").stat().st_mode & 0o777 == 0o600

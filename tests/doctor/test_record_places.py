@@ -40,7 +40,7 @@ def test_a_database_that_answers_passes_with_its_version(tmp_path: Path) -> None
     database.close()
     finding = found(**options)
     assert finding.status == "ok"
-    assert "tables of version 0001" in finding.detail
+    assert "tables of version 0002" in finding.detail
     shutil.rmtree(tmp_path / "records")
 
 

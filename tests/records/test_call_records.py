@@ -111,6 +111,15 @@ def test_a_journal_that_cannot_be_written_ends_the_start(tmp_path: Path) -> None
         asyncio.run(run())
 
 
+def test_prices_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with records(tmp_path, records_prices=tmp_path / "prices.toml").running():
+            pass
+
+    with pytest.raises(RecordsError, match="the prices cannot be read"):
+        asyncio.run(run())
+
+
 def test_a_server_that_waits_for_nothing_leaves_its_records_to_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,8 +1,9 @@
 from pathlib import Path
 from typing import Any
 
-from mediaserver.call import StreamCounters, Turn, Usage
+from mediaserver.call import StreamCounters, Turn, TurnStep, Usage
 from mediaserver.records.events import CallOver, RecordEvent, TurnTaken
+from mediaserver.records.prices import Price, PriceList
 from mediaserver.records.recorded_call import RecordedCall
 from tests.records.conftest import began
 
@@ -56,6 +57,27 @@ def test_a_turn_is_recorded_without_its_words() -> None:
     assert (event.transcript, event.first_token, event.end_of_turn) == (0.3, 0.612, None)
     assert (event.caller_words, event.heard_words, event.tokens_in) == (5, 2, 50)
     assert event.caller is event.agent is None
+
+
+def test_a_turn_and_its_call_have_their_cost_and_the_file_of_the_transcript() -> None:
+    usage = Usage(tokens_in=3)
+    step = TurnStep(kind="model", name="Chat", began=0.0, usage=usage)
+    priced, unpriced = (
+        PriceList(currency="EUR", prices={name: Price(million_tokens_in=1e6)})
+        for name in ("Chat", "Other")
+    )
+    used = Turn(number=1, usage=usage, steps=(step,))
+    for prices, cost, currency in ((priced, 3.0, "EUR"), (unpriced, None, None)):
+        told: list[RecordEvent] = []
+        call, counters = RecordedCall(began(), told.append, prices=prices), StreamCounters()
+        for _ in range(2):
+            counters.turns.count(used)
+            call.turn(used, at=1_800_000_002.0)
+        over = end(call, told, counters=counters, transcript=Path("calls/a.jsonl"))
+        assert isinstance(told[0], TurnTaken)
+        assert told[0].cost == cost
+        assert (over.cost, over.currency) == (None if cost is None else 2 * cost, currency)
+        assert over.transcript == "calls/a.jsonl"
 
 
 def test_words_are_recorded_if_they_are_wanted() -> None:

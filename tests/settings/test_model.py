@@ -306,6 +306,12 @@ def test_a_package_that_records_need_and_that_is_missing_is_named(
     assert load_settings({"records": "on"}).records is not None
 
 
+def test_prices_need_records() -> None:
+    assert "but records is not" in problems({"records_prices": "prices.toml"})[0]
+    settings = load_settings({"records": "on", "records_prices": "prices.toml"})
+    assert settings.records_prices == Path("prices.toml")
+
+
 def test_a_webhook_needs_records_and_a_secret() -> None:
     url = "https://crm.example.com/calls"
     assert "but records is not" in problems({"records_webhook": url})[0]
