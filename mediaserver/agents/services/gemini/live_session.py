@@ -222,9 +222,11 @@ class GeminiLiveSession:
         if not self._input.add(frame):
             return
         self._add_speech(self._input.take())
-        if self.takes_turns and len(self._turn) > _KEPT_MESSAGES:
-            del self._turn[0]
-            self._turn_sent = max(0, self._turn_sent - 1)
+        # Where the agent takes the turns, the first message says that one begins.
+        oldest = 0 if self.takes_turns else 1
+        if len(self._turn) > _KEPT_MESSAGES and self._turn_sent > oldest:
+            del self._turn[oldest]
+            self._turn_sent -= 1
         await self._send()
 
     async def end_turn(self) -> None:
@@ -232,7 +234,8 @@ class GeminiLiveSession:
         if rest := self._input.end_turn():
             self._add_speech(rest)
         if self.takes_turns:
-            await self._ask([STREAM_END])
+            self._turn.append(STREAM_END)
+            await self._ask([], turns=1)
             return
         if not self._turn:
             self._turn.append(ACTIVITY_START)

@@ -378,6 +378,89 @@ async def test_where_the_api_takes_the_turns_it_tells_of_them() -> None:
     assert server.refusals == []
 
 
+async def test_where_the_api_takes_the_turns_it_can_be_told_of_their_end() -> None:
+    server = GeminiLiveServer(RealtimeAnswer(text="Yes."), transcripts=["So?"])
+    async with connected(server=server, turn_detection={}) as (session, _):
+        await session.hear(speech(0.01))
+        await session.end_turn()
+        events = await until_done(session)
+    assert text_of(events) == "Yes."
+    assert [event.text for event in events if isinstance(event, CallerText)] == ["So?"]
+    assert [*server.received[1]["realtimeInput"], *server.received[2]["realtimeInput"]] == [
+        "audio",
+        "audioStreamEnd",
+    ]
+    assert server.refusals == []
+
+
+async def test_only_the_latest_half_minute_is_heard_again() -> None:
+    server = GeminiLiveServer(RealtimeAnswer(text="One."), RealtimeAnswer(text="Two."))
+    async with connected(server=server, turn_detection={}) as (session, _):
+        await speak(session)
+        await pause(session, 0.6)
+        await until_done(session)
+        reading = asyncio.create_task(until_done(session))
+        await pause(session, 32)
+        await server.wait_for("audio", 1600)
+        await server.sessions[0].drop()
+        await server.wait_for("setup", 2)
+        await speak(session)
+        await pause(session, 0.6)
+        assert text_of(await reading) == "Two."
+        assert 29 < server.sessions[1].heard / L16_16K.bytes_per_second < 32
+    assert server.refusals == []
+
+
+async def test_a_sign_of_the_callers_voice_is_told_once() -> None:
+    began = '{"voiceActivity":{"voiceActivityType":"ACTIVITY_START"}}'
+    server = GeminiLiveServer(RealtimeAnswer(text="Yes."), transcripts=["So?"])
+    async with connected(server=server, turn_detection={}) as (session, _):
+        for _ in range(2):
+            await server.sessions[0].send_raw(began)
+        await speak(session)
+        await pause(session, 0.6)
+        events = await until_done(session)
+    assert events[:2] == [CallerSpeaks(), CallerFinished()]
+    assert events.count(CallerSpeaks()) == 1
+
+
+async def test_what_comes_late_of_a_cancelled_response_does_not_end_the_next() -> None:
+    next_one = RealtimeAnswer(text="Well.", wait_at=0)
+    server = GeminiLiveServer(RealtimeAnswer(wait_at=0), next_one, quiet=True)
+    async with connected(server=server) as (session, _):
+        await session.respond()
+        await server.wait_for("clientContent")
+        await session.cancel()
+        await session.respond()
+        await server.wait_for("clientContent", 2)
+        late = '{"inlineData":{"mimeType":"audio/pcm;rate=24000","data":"AAA="}}'
+        for content in (
+            f'{{"modelTurn":{{"parts":[{late}]}}}}',
+            '{"interrupted":true}',
+            '{"turnComplete":true}',
+        ):
+            await server.sessions[0].send_raw(f'{{"serverContent":{content}}}')
+        next_one.go.set()
+        events = await until_done(session, 2)
+    assert text_of(events) == "Well."
+    first, last = (event for event in events if isinstance(event, ResponseDone))
+    assert (first.cancelled, last.cancelled, last.error) == (True, False, None)
+
+
+async def test_the_tools_of_a_cancelled_response_are_not_used() -> None:
+    answer = RealtimeAnswer(text="So.", calls=[CallTool("look")], wait_at=1)
+    async with connected(answer, RealtimeAnswer(text="Yes.")) as (session, server):
+        await session.say("So.")
+        await until_speech(session)
+        await session.cancel()
+        answer.go.set()
+        events = await until_done(session)
+        assert not any(isinstance(event, ToolCall) for event in events)
+        await session.respond()
+        assert text_of(await until_done(session)) == "Yes."
+    assert server.refusals == []
+
+
 async def test_the_prompt_and_the_tools_can_change() -> None:
     async with connected(RealtimeAnswer(text="Yes.")) as (session, server):
         await session.update(prompt="Be brief.", tools=[LOOK])
