@@ -57,7 +57,7 @@ RULES: Final = (
 """How the scripted model answers."""
 
 
-class Voice(EspeakSpeech):
+class ClippedVoice(EspeakSpeech):
     """Speaks, and keeps each spoken text, to compare it with what the phone heard."""
 
     def __init__(self, voice: str) -> None:

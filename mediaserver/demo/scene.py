@@ -11,7 +11,14 @@ from audiocodecs import Wav
 from mediaserver.agents.services import LanguageModel, SpeechToText, Text
 from mediaserver.agents.services.pocketsphinx import PocketSphinxTranscription
 from mediaserver.agents.services.scripted import ScriptedModel
-from mediaserver.demo.agent import CALLER_PHRASES, HOLD, RULES, AgentNotes, Receptionist, Voice
+from mediaserver.demo.agent import (
+    CALLER_PHRASES,
+    HOLD,
+    RULES,
+    AgentNotes,
+    ClippedVoice,
+    Receptionist,
+)
 from mediaserver.demo.moment import GOES_ON, INTERRUPTS, Moment, Tell
 from mediaserver.espeak import speak
 from mediaserver.routes import Route, Routes
@@ -66,7 +73,7 @@ class Scene:
     change: Wav
     nod: Wav
     farewell: Wav
-    voice: Voice
+    voice: ClippedVoice
     speech_to_text: SpeechToText
     language_model: LanguageModel
     notes: AgentNotes = field(default_factory=AgentNotes)
@@ -84,7 +91,7 @@ class Scene:
             change=speak(CHANGE, CALLER_VOICE),
             nod=speak(NOD, CALLER_VOICE),
             farewell=speak(FAREWELL, CALLER_VOICE),
-            voice=Voice(AGENT_VOICE),
+            voice=ClippedVoice(AGENT_VOICE),
             speech_to_text=PocketSphinxTranscription(CALLER_PHRASES),
             language_model=ScriptedModel(RULES),
         )

@@ -8,7 +8,7 @@ from audiocodecs import MULAW_8K, Samples
 from mediaserver.agents import Conversation
 from mediaserver.agents.services import WordMark
 from mediaserver.call import Frame, Turn
-from mediaserver.demo.agent import AgentNotes, SpokenClip, Voice
+from mediaserver.demo.agent import AgentNotes, ClippedVoice, SpokenClip
 from mediaserver.demo.moment import Moment
 from mediaserver.demo.scene import AGENT_VOICE
 
@@ -21,7 +21,7 @@ def frame(samples: Samples) -> Frame:
     return Frame(MULAW_8K.encode(samples), MULAW_8K, "outbound")
 
 
-def speak(voice: Voice, text: str, pieces: int | None = None) -> list[Frame | WordMark]:
+def speak(voice: ClippedVoice, text: str, pieces: int | None = None) -> list[Frame | WordMark]:
     async def collect() -> list[Frame | WordMark]:
         spoken = voice.speak(text, MULAW_8K)
         heard = []
@@ -36,7 +36,7 @@ def speak(voice: Voice, text: str, pieces: int | None = None) -> list[Frame | Wo
 
 
 def test_a_voice_keeps_what_it_has_spoken() -> None:
-    voice = Voice(AGENT_VOICE)
+    voice = ClippedVoice(AGENT_VOICE)
     pieces = speak(voice, " Good evening.")
     payload = b"".join(each.payload for each in pieces if isinstance(each, Frame))
     clip = voice.clips["Good evening."]
@@ -46,7 +46,7 @@ def test_a_voice_keeps_what_it_has_spoken() -> None:
 
 
 def test_a_voice_keeps_of_what_was_cut_short_no_more_than_was_asked_for() -> None:
-    voice = Voice(AGENT_VOICE)
+    voice = ClippedVoice(AGENT_VOICE)
     speak(voice, "Good evening, how can I help you?", pieces=4)
     assert 0 < voice.clips["Good evening, how can I help you?"].seconds < 1
 
