@@ -1,0 +1,1 @@
+"""Services of one's own, which no extra of this package brings."""
