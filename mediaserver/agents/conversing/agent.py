@@ -460,14 +460,19 @@ class Agent(Configured, Handler, ABC):
         clock = self.stream.clock()
         reply = Reply(None, since=clock if since is None else since, caller=text, work=work)
         if utterance is not None:
-            reply.since = utterance.ended_at or utterance.finished_at or clock
-            reply.turn_ended_at = utterance.finished_at
-            reply.transcribed_at = clock if text else None
-            if utterance.transcription is not None:
-                reply.steps.append(utterance.transcription)
+            self._time(reply, text, utterance)
         if text:
             self.keep_words(text)
         self.dialogue.owe(reply)
+
+    def _time(self, reply: Reply, text: str, utterance: Utterance) -> None:
+        """Set the times of a reply to what the caller said, which is understood now."""
+        clock = self.stream.clock()
+        reply.since = utterance.ended_at or utterance.finished_at or clock
+        reply.turn_ended_at = utterance.finished_at
+        reply.transcribed_at = clock if text else None
+        if utterance.transcription is not None:
+            reply.steps.append(utterance.transcription)
 
     def _left(self) -> float:
         """Return the seconds of speech that are left to say; infinite while more may come."""

@@ -223,7 +223,7 @@ class Ear:
         self._heard += frame.seconds
         if self._everything or self._speaks is not None:
             self._put(frame)
-        if not self._hearings:
+        if self._items and not self._hearings:
             self._forget(self._end - _QUIET_KEPT)
         if self._heard >= self._renew_at and (not self._hearings or self._heard >= self._renew_by):
             self._renew_at = math.inf

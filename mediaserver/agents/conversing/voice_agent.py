@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing, contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Final, Literal
 from weakref import WeakValueDictionary
@@ -12,11 +13,11 @@ from weakref import WeakValueDictionary
 import structlog
 
 from mediaserver.agents.conversing.agent import ROUNDS, Agent
-from mediaserver.agents.conversing.conversation import NOT_BEGUN, RUNNING
+from mediaserver.agents.conversing.conversation import NOT_BEGUN, RUNNING, CallerSaying
 from mediaserver.agents.conversing.ear import Ear, TurnSign
 from mediaserver.agents.conversing.listening import Utterance
 from mediaserver.agents.conversing.phrases import PHRASE_CACHE
-from mediaserver.agents.conversing.reply import Reply
+from mediaserver.agents.conversing.reply import Reply, Work
 from mediaserver.agents.conversing.sentence_voice import SentenceSession
 from mediaserver.agents.conversing.sentences import Sentences
 from mediaserver.agents.conversing.served import served, unexpected
@@ -25,6 +26,8 @@ from mediaserver.agents.conversing.steps import RunningStep
 from mediaserver.agents.conversing.thinking import THINKING_TAGS, SpokenPart
 from mediaserver.agents.services import (
     CallerFinished,
+    CallerGoesOn,
+    CallerMayHaveFinished,
     LanguageModel,
     NoAnswerError,
     Prewarmed,
@@ -38,6 +41,7 @@ from mediaserver.agents.services import (
     ToolResult,
     VoiceContext,
 )
+from mediaserver.agents.turns.words import words_of
 from mediaserver.call import Frame, StreamEndedError
 from mediaserver.plivo.callbacks import AnswerRequest
 
@@ -50,6 +54,28 @@ _MODEL: Final = "language_model"
 
 _THINKING_FIRST: Final[WeakValueDictionary[int, LanguageModel]] = WeakValueDictionary()
 """The models whose answers were seen to begin within a block for thinking, by their ids."""
+
+
+@dataclass(slots=True)
+class _EarlyReply:
+    """A reply that is made while the caller may have finished.
+
+    Attributes:
+        reply: the reply.
+        utterance: what the caller says.
+        text: the words that it answers.
+        before: the words of earlier turns that it answers as well.
+        place: where the conversation has the words.
+        decided: done when the caller has finished.
+
+    """
+
+    reply: Reply
+    utterance: Utterance
+    text: str
+    before: str
+    place: CallerSaying
+    decided: asyncio.Future[None]
 
 
 class VoiceAgent(Agent):
@@ -71,6 +97,10 @@ class VoiceAgent(Agent):
     end_of_turn_by: Literal["service", "agent"] = "service"
     """Which side tells that the caller has finished, if the recogniser can: it, by the words as
     well, or the agent, by ``turn_taking.end_of_turn``. Interruptions are always noticed here."""
+    think_early: bool = False
+    """Whether the model begins to think when the recogniser says that the caller may have finished.
+    Nothing is played and no tool is used before they have; if they go on, the reply is made anew,
+    and the model is paid for twice."""
     patience: float = 8.0
     """Seconds to wait for the first piece from a service, and from one piece to the next."""
     thinking_tags: Sequence[str] = THINKING_TAGS
@@ -85,6 +115,10 @@ class VoiceAgent(Agent):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._speakers: dict[Reply, Speaker] = {}
+        # The reply that is made before the caller has surely finished, and the last one that was
+        # given up because they had not: its number and cost are those of the next.
+        self._early: _EarlyReply | None = None
+        self._given_up: Reply | None = None
         self._ear = Ear(
             self.speech_to_text,
             patience=self.patience,
@@ -146,7 +180,7 @@ class VoiceAgent(Agent):
         step = RunningStep("transcription", self.speech_to_text, utterance.started_at)
         utterance.transcription = step
         understood = self._ear.transcripts(utterance)
-        with step.running(self.stream.clock):
+        with step.running(self.stream.clock), self._unless_wordless(utterance, lambda: text):
             async with aclosing(understood):
                 async for transcript in understood:
                     text = transcript.text.strip()
@@ -157,6 +191,18 @@ class VoiceAgent(Agent):
                     await self.on_transcript(transcript)
         return text
 
+    @contextmanager
+    def _unless_wordless(self, utterance: Utterance, text: Callable[[], str]) -> Iterator[None]:
+        """Give up the early reply to an utterance that has no words in the end, or fails."""
+        understood = False
+        try:
+            yield
+            understood = bool(words_of(text()))
+        finally:
+            early = self._early
+            if not understood and early is not None and early.utterance is utterance:
+                self._give_up_early()
+
     def _utterance_started(self, utterance: Utterance) -> None:
         self._ear.begin(utterance)
         super()._utterance_started(utterance)
@@ -164,10 +210,80 @@ class VoiceAgent(Agent):
     def _turn_sign(self, sign: TurnSign) -> None:
         """Take what the recogniser says of the caller's turn."""
         utterance = self.listener.utterance
-        if isinstance(sign, CallerFinished) and utterance is not None:
-            # Words that have just come confirm it.
-            self.listener.understood(utterance, self._ear.text(utterance), final=False)
+        if utterance is None:
+            return
+        if isinstance(sign, CallerGoesOn):
+            if self._early is not None:
+                self._give_up_early()
+                self.dialogue.speaks(utterance)
+            return
+        # Words that have just come confirm it.
+        text = self._ear.text(utterance)
+        self.listener.understood(utterance, text, final=False)
+        if isinstance(sign, CallerFinished):
             self.listener.finish()
+        elif isinstance(sign, CallerMayHaveFinished) and self.think_early and words_of(text):
+            self._begin_early(utterance, text)
+
+    def _begin_early(self, utterance: Utterance, text: str) -> None:
+        """Have a reply made, and nothing of it played, if nothing is in its way."""
+        dialogue = self.dialogue
+        if not utterance.confirmed or dialogue.current or self._early or self.leaving:
+            return
+        dialogue.understood(utterance)
+        if dialogue.hearing:
+            dialogue.speaks(utterance)
+            return
+        self._carry_on()
+        before = "" if dialogue.owed is None else dialogue.owed.caller
+        reply = Reply(None, since=self.stream.clock(), caller=text, work=self.respond)
+        place = self.conversation.listen()
+        place.text = text
+        decided = asyncio.get_running_loop().create_future()
+        self._early = _EarlyReply(reply, utterance, text, before, place, decided)
+        self.stream.pause()
+        dialogue.owe(reply)
+
+    def _give_up_early(self) -> None:
+        """Take back the reply that was made early, and the words that it answers."""
+        early, self._early = self._early, None
+        if early is None:
+            return
+        early.place.text = ""
+        if self.dialogue.current is early.reply:
+            self._give_way()
+        if self.dialogue.owed is early.reply:
+            self.dialogue.owed = None
+        early.reply.caller = early.before
+        self._given_up = early.reply
+        early.decided.cancel()
+
+    def _carry_on(self) -> None:
+        """Let the next reply have the number and the cost of the one that was given up."""
+        if self._given_up is not None and self.dialogue.owed is None:
+            self.dialogue.owed, self._given_up = self._given_up, None
+
+    def _answer(
+        self,
+        text: str,
+        utterance: Utterance | None,
+        work: Work,
+        since: float | None = None,
+    ) -> None:
+        early = self._early
+        if early is not None:
+            same = utterance is early.utterance and words_of(text) == words_of(early.text)
+            if same and self.dialogue.current is early.reply and utterance is not None:
+                self._early = None
+                early.place.text = text
+                early.reply.caller = f"{early.before} {text}".strip()
+                self._time(early.reply, text, utterance)
+                early.decided.set_result(None)
+                self.stream.resume()
+                return
+            self._give_up_early()
+        self._carry_on()
+        super()._answer(text, utterance, work, since)
 
     async def _prepare_ear(self) -> None:
         try:
@@ -310,6 +426,8 @@ class VoiceAgent(Agent):
 
         Tools that end the call come last, after the caller has heard all that was said.
         """
+        if self._early is not None and self._early.reply is reply:
+            await self._early.decided
         closing = [call for call in calls if self.is_closing(call)]
         others = [call for call in calls if not self.is_closing(call)]
         self.conversation.call(

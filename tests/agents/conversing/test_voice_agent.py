@@ -1628,3 +1628,93 @@ def test_if_a_recogniser_that_takes_the_turns_is_lost_no_word_is() -> None:
 
     call = converse(script, stt=ears, answers=["Not much today."])
     assert call.said == [("user", "What is up"), ("assistant", "Not much today.")]
+
+
+# Thinking before the caller has surely finished.
+
+
+def eager(**settings: Any) -> ToneRecognizer:
+    return ToneRecognizer(HEARD, may_after=0.3, finished_after=1.2, final_after=None, **settings)
+
+
+def test_the_model_thinks_early_and_nothing_is_played_before_the_caller_has_finished() -> None:
+    ears = eager()
+    call = converse(
+        caller(2.0, ears.say("What is up"), 8.0),
+        stt=ears,
+        llm=TimedModel(["Not much today."], timing=Timing(0.4, 0.05)),
+        think_early=True,
+    )
+    assert call.said == [("user", "What is up"), ("assistant", "Not much today.")]
+    (turn,) = call.turns
+    assert turn.caller == "What is up"
+    assert turn.end_of_turn == pytest.approx(1.3, abs=0.05)
+    # The model had answered, and the speech was made.
+    assert turn.audio_heard == pytest.approx(turn.end_of_turn, abs=0.05)
+    assert len(call.llm.conversations) == 1
+    assert words_played(call.report, until=2.9 + 1.25) == 0
+
+
+def test_what_was_thought_early_is_given_up_if_the_caller_goes_on() -> None:
+    ears = eager()
+    call = converse(
+        caller(2.0, ears.say("What is"), 3.2, ears.say("up"), 10.0),
+        stt=ears,
+        answers=["What?", "Not much today."],
+        think_early=True,
+    )
+    assert call.said == [("user", "What is up"), ("assistant", "Not much today.")]
+    assert [turn.number for turn in call.turns] == [1]
+    assert call.turns[0].usage.tokens_in > 0
+    assert words_played(call.report) == pytest.approx(3, abs=0.1)
+    assert len(call.llm.conversations) == 2
+
+
+def test_no_tool_is_used_before_the_caller_has_finished() -> None:
+    used: list[float] = []
+
+    class Looking(Scripted):
+        @tool
+        async def look(self) -> str:
+            """Look."""
+            used.append(self.stream.clock())
+            return "found"
+
+    ears = eager()
+    call = converse(
+        caller(2.0, ears.say("What is"), 3.2, ears.say("up"), 10.0),
+        kind=Looking,
+        stt=ears,
+        answers=[ToolCall("0", "look", "{}"), ToolCall("1", "look", "{}"), "Not much today."],
+        think_early=True,
+    )
+    assert len(used) == 1
+    assert call.said[-1] == ("assistant", "Not much today.")
+    assert [m.id for m in call.messages if isinstance(m, ToolCall)] == ["1"]
+
+
+def test_a_key_gives_up_what_was_thought_early() -> None:
+    ears = eager()
+    call = converse(
+        caller(2.0, ears.say("What is up"), 3.4, "1", 12.0),
+        stt=ears,
+        answers=["Early.", "Not much today.", "More."],
+        think_early=True,
+    )
+    words = " ".join(text for role, text in call.said if role == "user")
+    assert words.count("What is up") == 1
+    assert "[pressed 1]" in words
+    assert call.said[-1][0] == "assistant"
+
+
+def test_a_model_that_fails_early_is_apologised_for_in_its_turn() -> None:
+    ears = eager()
+    call = converse(
+        caller(2.0, ears.say("What is up"), 8.0),
+        stt=ears,
+        llm=TimedModel(fault=Fault(error=ServiceError("model", "away"))),
+        think_early=True,
+        apology="So sorry.",
+    )
+    assert [turn.agent for turn in call.turns] == ["So sorry."]
+    assert words_played(call.report, until=2.9 + 1.25) == 0
