@@ -234,6 +234,10 @@ class ServedVoice:
         """Close the connection as it should be."""
         await self._connection.close()
 
+    def drop(self) -> None:
+        """Break the connection."""
+        self._connection.transport.abort()
+
     def text(self, context: str) -> ServedText:
         """Return a context, which is opened if it is not there."""
         if context not in self.texts:
@@ -252,7 +256,7 @@ class ServedVoice:
                 case "stall":
                     await self._stalled
                 case "disconnect":
-                    self._connection.transport.abort()
+                    self.drop()
                 case "malformed":
                     await self._connection.send('{"audio": nothing')
                 case "limit":
