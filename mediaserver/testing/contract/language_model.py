@@ -63,10 +63,6 @@ class LanguageModelContract(ServiceContract[LanguageModel]):
         """A prompt, turns, calls, results and failures of tools are a conversation."""
         self.run(lambda service: self._answered(service, _LONG, (_WEATHER,)))
 
-    def test_a_conversation_without_the_callers_words_is_taken(self) -> None:
-        """An agent that speaks first has a prompt only."""
-        self.run(lambda service: self._answered(service, _ASKED[:1]))
-
     def test_the_conversation_is_left_as_it_is(self) -> None:
         """The messages and the tools belong to the agent."""
 

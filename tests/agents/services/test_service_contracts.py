@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from mediaserver.agents.services import RealtimeModel, SpeechToText, TextToSpeech
+from mediaserver.agents.conversing.transcribing import UtteranceRecognizer
+from mediaserver.agents.services import RealtimeModel, Recognizer, SpeechToText, TextToSpeech
 from mediaserver.agents.services.openai.chat import OpenAIChat
 from mediaserver.agents.services.openai.realtime import OpenAIRealtime
 from mediaserver.agents.services.openai.speech import OpenAISpeech
@@ -17,12 +18,14 @@ from mediaserver.agents.services.scripted import Rule, ScriptedModel, Use
 from mediaserver.testing.contract import (
     LanguageModelContract,
     RealtimeModelContract,
+    RecognizerContract,
     SpeechToTextContract,
     TextToSpeechContract,
 )
 from mediaserver.testing.openai import ChatToolCall, OpenAIServer, fails, says
 from mediaserver.testing.openai.realtime import OpenAIRealtimeServer, RealtimeAnswer
 from mediaserver.testing.realtime import ScriptedRealtime
+from mediaserver.testing.recognizer import ToneRecognizer
 from mediaserver.testing.services import TimedModel, TimedSpeech, TimedTranscription
 from tests.agents.virtual_network import VirtualNetworkLoop
 
@@ -136,3 +139,19 @@ class TestPocketSphinx(InVirtualTime, SpeechToTextContract):
         from mediaserver.agents.services.pocketsphinx import PocketSphinxTranscription
 
         yield PocketSphinxTranscription(["a table for four"])
+
+
+class TestToneRecognizer(InVirtualTime, RecognizerContract):
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Recognizer]:
+        self.recognizer = ToneRecognizer(["yes", "no"], may_after=0.1, finished_after=0.2)
+        yield self.recognizer
+
+    async def cut(self) -> None:
+        self.recognizer.sessions[-1].lose()
+
+
+class TestUtteranceRecognizer(InVirtualTime, RecognizerContract):
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Recognizer]:
+        yield UtteranceRecognizer(TimedTranscription(["I see."] * 9), patience=3.0)
