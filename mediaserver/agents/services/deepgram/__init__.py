@@ -1,0 +1,1 @@
+"""Deepgram: Nova and Flux, which recognise speech as it comes, and the voices Aura."""

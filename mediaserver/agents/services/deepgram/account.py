@@ -1,0 +1,145 @@
+"""How Deepgram is reached.
+
+https://developers.deepgram.com/guides/fundamentals/authenticating. The ``deepgram-sdk`` package is
+not needed: the protocols are small, and it knows neither our errors nor our time limits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final, TypedDict
+from urllib.parse import urlsplit
+
+import httpx
+
+from audiocodecs import AudioFormat
+from mediaserver.agents.services.deadlines import require_seconds
+from mediaserver.agents.services.errors import MisconfiguredServiceError, ServiceError
+from mediaserver.agents.services.service_socket import ServiceKey, ServiceSocket
+
+
+DEEPGRAM_URL: Final = "wss://api.deepgram.com"
+
+_CHECK_WITHIN: Final = 5.0
+_ENCODINGS: Final = {"mulaw": "mulaw", "alaw": "alaw", "l16": "linear16"}
+
+
+class DeepgramConnection(TypedDict, total=False):
+    """How to reach Deepgram: keyword arguments of every service here."""
+
+    base_url: str
+    api_key: str | None
+    connect_timeout: float
+
+
+class DeepgramAccount:
+    """The key and the address with which Deepgram is used.
+
+    Args:
+        service: the service's name, for errors.
+        base_url: the server's address, without a path; for the European region or a server of
+            one's own.
+        api_key: the key; None takes it from ``DEEPGRAM_API_KEY``.
+        connect_timeout: seconds to open a connection.
+
+    """
+
+    def __init__(
+        self,
+        service: str,
+        *,
+        base_url: str = DEEPGRAM_URL,
+        api_key: str | None = None,
+        connect_timeout: float = 3.0,
+    ) -> None:
+        require_seconds(connect_timeout=connect_timeout)
+        parts = urlsplit(base_url)
+        known = parts.scheme in ("ws", "wss", "http", "https") and parts.hostname
+        if not known or parts.path.strip("/") or parts.query:
+            raise ValueError(f"a base URL looks like {DEEPGRAM_URL!r}, not {base_url!r}")
+        self.service = service
+        self._secure = "s" if parts.scheme in ("wss", "https") else ""
+        self._host = parts.netloc
+        self._key = ServiceKey(service, api_key, "DEEPGRAM_API_KEY")
+        self._connect_timeout = connect_timeout
+
+    async def connect(
+        self, path: str, query: Mapping[str, str | list[str]], format: AudioFormat
+    ) -> ServiceSocket:
+        """Open a WebSocket for audio of a format.
+
+        Raises:
+            ServiceError: it cannot be reached, or refuses the key or a setting.
+
+        """
+        key = self._key.get()
+        return await ServiceSocket.connect(
+            self.service,
+            f"ws{self._secure}://{self._host}{path}",
+            query={
+                **query,
+                "encoding": _ENCODINGS[format.encoding],
+                "sample_rate": str(format.rate),
+            },
+            headers={"authorization": f"Token {key}"},
+            within=self._connect_timeout,
+            secret=key,
+        )
+
+    async def check(self) -> None:
+        """Find out whether Deepgram accepts the key, which costs nothing.
+
+        Raises:
+            MisconfiguredServiceError: there is no key, or Deepgram refuses it.
+            ServiceError: Deepgram cannot be reached.
+
+        """
+        url = f"http{self._secure}://{self._host}/v1/auth/token"
+        headers = {"authorization": f"Token {self._key.get()}"}
+        try:
+            async with httpx.AsyncClient(timeout=_CHECK_WITHIN) as client:
+                status = (await client.get(url, headers=headers)).status_code
+        except httpx.HTTPError as error:
+            reason = f"cannot reach {self._host}: {str(error) or type(error).__name__}"
+            raise ServiceError(self.service, reason) from error
+        if status in (401, 403):
+            reason = f"{self._host} refused the key with {status}"
+            raise MisconfiguredServiceError(self.service, reason, status=status)
+
+
+def require_text(name: str, value: str) -> str:
+    """Return a setting that is a word, such as a model or a language.
+
+    Raises:
+        ValueError: it is not.
+
+    """
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][\w.:/-]*", value):
+        raise ValueError(f"{name} is a word such as 'nova-3' or 'en-US', not {value!r}")
+    return value
+
+
+def require_text_list(name: str, values: Sequence[str]) -> list[str]:
+    """Return a setting that is a list of texts.
+
+    Raises:
+        ValueError: it is one text, or one of them is empty.
+
+    """
+    if isinstance(values, str) or any(not isinstance(v, str) or not v.strip() for v in values):
+        raise ValueError(f"{name} is a list of texts, none of them empty, not {values!r}")
+    return list(values)
+
+
+def require_between(name: str, value: float, least: float, most: float) -> str:
+    """Return a setting that is a number, as Deepgram reads it.
+
+    Raises:
+        ValueError: it is no number, or too small or too large.
+
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not least <= value <= most:
+        raise ValueError(f"{name} is a number from {least:g} to {most:g}, not {value!r}")
+    return f"{value:g}"

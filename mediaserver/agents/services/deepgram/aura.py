@@ -1,0 +1,322 @@
+"""Aura, Deepgram's voices.
+
+https://developers.deepgram.com/reference/text-to-speech/speak-streaming. A connection speaks one
+text at a time and tells no times of words. The text that comes next is kept here until the one
+before it has been spoken, so that ``Clear`` takes back only what it should.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator
+from typing import Final, Unpack
+
+import structlog
+
+from audiocodecs import AudioFormat
+from mediaserver.agents.services.deepgram.account import (
+    DeepgramAccount,
+    DeepgramConnection,
+    require_between,
+    require_text,
+)
+from mediaserver.agents.services.deepgram.messages import (
+    CLEAR,
+    CLOSE,
+    FLUSH,
+    AuraCleared,
+    AuraFlushed,
+    DeepgramFailure,
+    DeepgramWarning,
+    decode_deepgram,
+    speak_message,
+)
+from mediaserver.agents.services.errors import ServiceError
+from mediaserver.agents.services.service_socket import ServiceSocket
+from mediaserver.call import Frame
+
+
+_SESSION: Final = 3600.0
+"""Seconds after which Deepgram ends a connection.
+https://developers.deepgram.com/docs/streaming-text-to-speech."""
+
+_LONGEST: Final = 2000
+"""Characters that a message may have."""
+
+_FLUSHES: Final = 15
+_FLUSHES_WITHIN: Final = 60.0
+"""Deepgram takes 20 in a minute; some are kept for the ends of texts.
+https://developers.deepgram.com/docs/tts-ws-flush."""
+
+_RATES: Final = (8000, 16000, 24000, 32000, 48000)
+
+_log = structlog.get_logger("mediaserver.agents.deepgram")
+
+
+class AuraContext:
+    """The speech of one text."""
+
+    def __init__(self, session: AuraSession) -> None:
+        self._session = session
+        self._text = ""
+        self._wants_flush = False
+        self._ended = False
+        self._cleared = False
+        self._spoken = 0  # characters that were sent
+        self._unflushed = False
+        self._flushes = 0  # that are not answered yet
+        self.frames: asyncio.Queue[Frame | ServiceError | None] = asyncio.Queue()
+
+    async def say(self, text: str) -> None:
+        """Go on with the text."""
+        self._text += text
+        await self._session.go_on()
+
+    async def flush(self) -> None:
+        """Have all of the text so far spoken now."""
+        self._wants_flush = True
+        await self._session.go_on()
+
+    async def end(self) -> None:
+        """Note that the text is complete."""
+        self._ended = True
+        await self._session.go_on()
+
+    async def clear(self) -> None:
+        """Forget the rest."""
+        if self._cleared:
+            return
+        self._cleared = True
+        self.frames.put_nowait(None)
+        await self._session.forget(self, sent=self._unflushed or self._flushes > 0)
+
+    async def speech(self) -> AsyncGenerator[Frame, None]:
+        """Yield the audio as it comes.
+
+        Raises:
+            ServiceError: the connection was lost, or Deepgram refused something.
+
+        """
+        while (frame := await self.frames.get()) is not None:
+            if self._cleared:
+                return
+            if isinstance(frame, ServiceError):
+                raise frame
+            yield frame
+
+    def messages(self, *, may_flush: bool) -> list[str]:
+        """Return what is to be sent now."""
+        if self._cleared:
+            return []
+        made = []
+        # Space alone is no text to speak: it waits for the word that follows.
+        if self._text.strip():
+            text, self._text = self._text, ""
+            made = [speak_message(text[at : at + _LONGEST]) for at in range(0, len(text), _LONGEST)]
+            self._unflushed = True
+        if self._unflushed and (self._ended or (self._wants_flush and may_flush)):
+            made.append(FLUSH)
+            self._unflushed = False
+            self._flushes += 1
+        self._wants_flush = False
+        return made
+
+    def flushed(self) -> None:
+        """Note that a flush was answered."""
+        self._flushes = max(0, self._flushes - 1)
+
+    @property
+    def flushing(self) -> bool:
+        """Whether a flush is not answered yet."""
+        return self._flushes > 0
+
+    @property
+    def done(self) -> bool:
+        """Whether all of it was spoken."""
+        return self._cleared or (
+            self._ended and not self._unflushed and not self._flushes and not self._text.strip()
+        )
+
+
+class AuraSession:
+    """A connection of one call to Aura.
+
+    Args:
+        service: the service's name, for errors.
+        socket: the connection.
+        format: the format of its audio.
+
+    """
+
+    expires_after: float | None = _SESSION
+
+    def __init__(self, service: str, socket: ServiceSocket, format: AudioFormat) -> None:
+        self._service = service
+        self._socket = socket
+        self._format = format
+        self._texts: deque[AuraContext] = deque()
+        self._clears = 0  # that are not answered yet
+        self._odd = b""
+        self._flushed: deque[float] = deque(maxlen=_FLUSHES)
+        self._lost: ServiceError | None = None
+        self._closed = False
+        self._sending = asyncio.Lock()
+        self._loop = asyncio.get_running_loop()
+        self._receiving = self._loop.create_task(self._receive(), name="deepgram-voice")
+
+    def begin(self) -> AuraContext:
+        """Begin a text."""
+        context = AuraContext(self)
+        if self._lost is not None:
+            context.frames.put_nowait(self._lost)
+        else:
+            self._texts.append(context)
+        return context
+
+    async def close(self) -> None:
+        """Close the connection. Does nothing if it is closed."""
+        if self._closed:
+            return
+        self._closed = True
+        self._receiving.cancel()
+        await asyncio.wait((self._receiving,))
+        for context in self._texts:
+            context.frames.put_nowait(None)
+        self._texts.clear()
+        await self._socket.send(CLOSE)
+        await self._socket.close()
+
+    async def go_on(self) -> None:
+        """Send what there is of the present text, and begin with the next when it is spoken."""
+        async with self._sending:
+            while self._texts:
+                context = self._texts[0]
+                for message in context.messages(may_flush=self._may_flush()):
+                    if message == FLUSH:
+                        self._flushed.append(self._loop.time())
+                    await self._socket.send(message)
+                if not context.done:
+                    return
+                if self._texts and self._texts[0] is context:
+                    self._texts.popleft()
+                context.frames.put_nowait(None)
+
+    async def forget(self, context: AuraContext, *, sent: bool) -> None:
+        """Have no more of a text spoken; `sent` says whether Deepgram has some of it."""
+        if context not in self._texts:
+            return
+        self._texts.remove(context)
+        if sent:
+            self._odd = b""
+            self._clears += 1
+            await self._socket.send(CLEAR)
+        await self.go_on()
+
+    def _may_flush(self) -> bool:
+        full = len(self._flushed) == _FLUSHES
+        return not full or self._loop.time() - self._flushed[0] > _FLUSHES_WITHIN
+
+    async def _receive(self) -> None:
+        try:
+            while True:
+                received = await self._socket.receive()
+                if isinstance(received, bytes):
+                    self._play(received)
+                    continue
+                with self._socket.decoding(received):
+                    message = decode_deepgram(received)
+                if isinstance(message, AuraCleared):
+                    self._clears = max(0, self._clears - 1)
+                elif isinstance(message, AuraFlushed):
+                    await self._one_flushed()
+                elif isinstance(message, DeepgramWarning):
+                    self._warned(message)
+                elif isinstance(message, DeepgramFailure):
+                    reason = f"{message.description or 'it failed'} ({message.code or 'no code'})"
+                    raise ServiceError(self._service, reason)
+        except ServiceError as error:
+            self._lost = error
+            for context in self._texts:
+                context.frames.put_nowait(error)
+            self._texts.clear()
+
+    def _play(self, audio: bytes) -> None:
+        # What still comes after a Clear belongs to the text that was cleared.
+        if self._clears or not self._texts:
+            return
+        audio = self._odd + audio
+        whole = len(audio) - len(audio) % self._format.sample_bytes
+        self._odd = audio[whole:]
+        if whole:
+            self._texts[0].frames.put_nowait(Frame(audio[:whole], self._format))
+
+    async def _one_flushed(self) -> None:
+        if self._clears or not self._texts or not self._texts[0].flushing:
+            return
+        self._odd = b""
+        self._texts[0].flushed()
+        await self.go_on()
+
+    def _warned(self, warning: DeepgramWarning) -> None:
+        said = f"{warning.description or 'a warning'} ({warning.code or 'no code'})"
+        # The answer to a flush that was not done would never come.
+        if "flush" in said.lower() and self._texts and self._texts[0].flushing:
+            raise ServiceError(self._service, said)
+        _log.warning("deepgram warns", service=self._service, warning=said)
+
+
+class DeepgramVoice:
+    """Speaks with Deepgram's Aura. One object serves all calls of a process.
+
+    Args:
+        model: the voice, such as ``aura-2-thalia-en``.
+        speed: how fast it speaks, from 0.7 to 1.5 times as usual; None is as usual.
+        mip_opt_out: whether the text is kept out of Deepgram's model improvement program.
+        connection: ``base_url``, ``api_key`` and ``connect_timeout``: see `DeepgramAccount`.
+
+    Raises:
+        ValueError: a setting is none that Deepgram takes.
+
+    """
+
+    name = "deepgram"
+
+    def __init__(
+        self,
+        model: str = "aura-2-thalia-en",
+        *,
+        speed: float | None = None,
+        mip_opt_out: bool = False,
+        **connection: Unpack[DeepgramConnection],
+    ) -> None:
+        self._query: dict[str, str | list[str]] = {"model": require_text("model", model)}
+        if speed is not None:
+            self._query["speed"] = require_between("speed", speed, 0.7, 1.5)
+        if mip_opt_out:
+            self._query["mip_opt_out"] = "true"
+        self._account = DeepgramAccount(self.name, **connection)
+
+    async def connect(self, format: AudioFormat) -> AuraSession:
+        """Open a session for a call.
+
+        Args:
+            format: the stream's format, in which Aura speaks if it can; if not, at 24 kHz.
+
+        Raises:
+            ServiceError: Deepgram cannot be reached, or refuses the key or a setting.
+
+        """
+        spoken = format if format.rate in _RATES else AudioFormat("l16", 24000)
+        socket = await self._account.connect("/v1/speak", self._query, spoken)
+        return AuraSession(self.name, socket, spoken)
+
+    async def check(self) -> None:
+        """Find out whether Deepgram accepts the key, which costs nothing.
+
+        Raises:
+            MisconfiguredServiceError: there is no key, or Deepgram refuses it.
+            ServiceError: Deepgram cannot be reached.
+
+        """
+        await self._account.check()
