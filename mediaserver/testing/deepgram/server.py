@@ -93,6 +93,7 @@ class DeepgramServer:
         self.sizes: list[int] = []
         self.refusals: list[str] = []
         self.open = 0
+        self._connections: set[ServerConnection] = set()
         self.texts = deque(texts)
         self.faults = deque(faults)
         self.chunks = chunks
@@ -111,6 +112,11 @@ class DeepgramServer:
             port = next(iter(server.sockets)).getsockname()[1]
             self.base_url = f"ws://127.0.0.1:{port}"
             yield self
+
+    def cut(self) -> None:
+        """Cut all connections, as a network does that fails."""
+        for connection in self._connections:
+            connection.transport.abort()
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         url = urlsplit(request.path)
@@ -137,6 +143,7 @@ class DeepgramServer:
         fault = self.faults.popleft() if self.faults else DeepgramFault()
         serving = {NOVA: _Nova, FLUX: _Flux, AURA: _Aura}[url.path]
         self.open += 1
+        self._connections.add(connection)
         try:
             served: _Served = serving(self, connection, url.path, query, fault)
             try:
@@ -150,6 +157,7 @@ class DeepgramServer:
             await connection.close(1008, f"DATA-0000: {refused.message}"[:120])
         finally:
             self.open -= 1
+            self._connections.discard(connection)
 
 
 class _Served:
