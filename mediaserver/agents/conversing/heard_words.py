@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -18,6 +19,9 @@ from mediaserver.agents.conversing.word_estimate import (
 )
 from mediaserver.agents.services import WordMark
 from mediaserver.call import Frame
+
+
+_INSTANT: Final = 1e-6
 
 
 class Spoken:
@@ -100,6 +104,23 @@ class Spoken:
         if len(ends) == len(words):
             return self.text
         return self.text[: ends[-1]] if ends else ""
+
+    @property
+    def complete_until(self) -> int:
+        """The place in the text after the last word whose audio has all come.
+
+        By the marks; if there are none, it is estimated.
+        """
+        words = spoken_words(self.text)
+        if len(self._marks) > 1:
+            said = max(mark.end for mark in self._marks if mark.seconds <= self.seconds + _INSTANT)
+            whole = [word.end for word in words if word.spoken_end <= said]
+        elif words and self._frames:
+            spoken = self._letters(words, self.seconds) + _INSTANT
+            whole = [word.end for word in words if word.begins + word.letters <= spoken]
+        else:
+            whole = []
+        return whole[-1] if whole else 0
 
     def _letters(self, words: Sequence[SpokenWord], seconds: float) -> float:
         """Return the number of letters that were spoken."""

@@ -25,7 +25,7 @@ E = TypeVar("E")
 _RETRY_DELAYS: Final = (0.25, 1.0)
 """Seconds before the second and before the third, last attempt to connect."""
 
-_HOPELESS: Final = frozenset({400, 401, 403, 404})
+HOPELESS: Final = frozenset({400, 401, 403, 404})
 """HTTP statuses after which another attempt would end the same."""
 
 
@@ -161,7 +161,7 @@ class KeptConnection(Generic[S]):
                 self._refusal = error
             except Exception as error:
                 self._refusal = broken(self._service, error)
-            if delay is None or self._refusal.status in _HOPELESS:
+            if delay is None or self._refusal.status in HOPELESS:
                 raise self._refusal
             await asyncio.sleep(delay)
         raise StreamEndedError("the stream has ended: no session was opened")

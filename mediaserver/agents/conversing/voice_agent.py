@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -15,10 +15,10 @@ import structlog
 from mediaserver.agents.conversing.agent import ROUNDS, Agent
 from mediaserver.agents.conversing.conversation import NOT_BEGUN, RUNNING, CallerSaying
 from mediaserver.agents.conversing.ear import Ear, TurnSign
+from mediaserver.agents.conversing.kept_voice import KeptVoice
 from mediaserver.agents.conversing.listening import Utterance
 from mediaserver.agents.conversing.phrases import PHRASE_CACHE
 from mediaserver.agents.conversing.reply import Reply, Work
-from mediaserver.agents.conversing.sentence_voice import SentenceSession
 from mediaserver.agents.conversing.sentences import Sentences
 from mediaserver.agents.conversing.served import served, unexpected
 from mediaserver.agents.conversing.speaking import Speaker
@@ -39,7 +39,7 @@ from mediaserver.agents.services import (
     Tokens,
     ToolCall,
     ToolResult,
-    VoiceContext,
+    Voice,
 )
 from mediaserver.agents.turns.words import words_of
 from mediaserver.call import Frame, StreamEndedError
@@ -79,10 +79,11 @@ class _EarlyReply:
 
 
 class VoiceAgent(Agent):
-    """Hears with a `SpeechToText` or a `Recognizer`, thinks, and speaks with a `TextToSpeech`.
+    """Hears with a `SpeechToText` or a `Recognizer`, and thinks with a `LanguageModel`.
 
-    It thinks with a `LanguageModel`. Everything streams: speech is transcribed while the caller
-    speaks, sentences are synthesised while the model writes, and played while they are synthesised.
+    It speaks with a `TextToSpeech` or a `Voice`. Everything streams: speech is transcribed while
+    the caller speaks, sentences are synthesised while the model writes, and played while they are
+    synthesised.
     """
 
     speech_to_text: SpeechToText | Recognizer
@@ -92,7 +93,7 @@ class VoiceAgent(Agent):
     since silence is paid for. One that takes the turns is given everything."""
     language_model: LanguageModel
     """Decides what to say."""
-    text_to_speech: TextToSpeech
+    text_to_speech: TextToSpeech | Voice
     """Says it."""
     end_of_turn_by: Literal["service", "agent"] = "service"
     """Which side tells that the caller has finished, if the recogniser can: it, by the words as
@@ -128,7 +129,12 @@ class VoiceAgent(Agent):
             signs=self._turn_sign if self.end_of_turn_by == "service" else None,
             missed=lambda ago: self.listener.notice(ago),
         )
-        self._voice: SentenceSession | None = None
+        self._voice = KeptVoice(
+            self.text_to_speech,
+            patience=self.patience,
+            lost=lambda error: self._count_failure(error),
+            ended=lambda: self.dialogue.ended,
+        )
 
     def wrong_values(self) -> Iterator[str]:
         """Yield a line for each value that is out of range."""
@@ -149,24 +155,28 @@ class VoiceAgent(Agent):
             )
 
     async def on_answer(self, answer: AnswerRequest, shared: Any) -> None:
-        """Get ready, and connect the recogniser, while the carrier connects the stream."""
-        await asyncio.gather(super().on_answer(answer, shared), self._prepare_ear())
+        """Get ready, and connect the services, while the carrier connects the stream."""
+        await asyncio.gather(
+            super().on_answer(answer, shared),
+            self._prepare(self._ear.prepare(PHRASE_CACHE.format)),
+            self._prepare(self._voice.prepare(PHRASE_CACHE.format)),
+        )
 
     async def open(self) -> None:
         """Begin to hear, and remember the stream's format, as a guess for the next call."""
         self.listener.taker.waits = lambda: self._ear.takes_turns
         self._ear.open(self._tasks, self.stream.format)
+        self._voice.open(self._tasks, self.stream.format)
         PHRASE_CACHE.format = self.stream.format
 
     async def close(self) -> None:
         """Stop to speak, and close the recogniser's session."""
-        if self._voice is not None:
-            await self._voice.close()
+        await self._voice.close()
         await self._ear.close()
 
     async def on_stop(self, reason: str) -> None:
-        """Close the recogniser's session. Also called if the stream never came."""
-        await self._ear.close()
+        """Close the sessions. Also called if the stream never came."""
+        await VoiceAgent.close(self)
 
     async def on_audio(self, frame: Frame) -> None:
         """Let the recogniser hear the caller as well."""
@@ -285,9 +295,9 @@ class VoiceAgent(Agent):
         self._carry_on()
         super()._answer(text, utterance, work, since)
 
-    async def _prepare_ear(self) -> None:
+    async def _prepare(self, connecting: Awaitable[None]) -> None:
         try:
-            await self._ear.prepare(PHRASE_CACHE.format)
+            await connecting
         except ServiceError as error:
             self._log_failure(error)
         except StreamEndedError:
@@ -471,7 +481,7 @@ class VoiceAgent(Agent):
         if speaker is None:
             speaker = Speaker(
                 self.stream,
-                self._begin_text,
+                self._voice.begin,
                 start=self.start,
                 began=lambda playback: self.dialogue.plays(reply, playback, self.stream.clock()),
                 step=lambda: self._synthesis_step(reply),
@@ -479,11 +489,6 @@ class VoiceAgent(Agent):
             )
             self._speakers[reply] = speaker
         return speaker
-
-    def _begin_text(self) -> VoiceContext:
-        if self._voice is None:
-            self._voice = SentenceSession(self.text_to_speech, self.stream.format, self.patience)
-        return self._voice.begin()
 
     def _synthesis_step(self, reply: Reply) -> RunningStep:
         return reply.begin_step("synthesis", self.text_to_speech, self.stream.clock())

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import structlog
 
-from audiocodecs import L16_8K, L16_24K, AudioFormat
+from audiocodecs import L16_8K, L16_24K, MULAW_8K, AudioFormat
 from mediaserver import Stream
 from mediaserver.agents import VoiceAgent, tool
 from mediaserver.agents.services import (
@@ -36,9 +36,12 @@ from mediaserver.testing.services import (
     TimedTranscription,
     Timing,
 )
+from mediaserver.testing.voice import ToneVoice
 from tests.agents.scripted_call import Scripted, caller, converse, voice
 
 
+# With no phrases, a voice has no session besides the call's.
+NO_PHRASES: dict[str, Any] = {"apology": None, "goodbye": None, "silence_prompt": None}
 TEN = "One two three four five six seven eight nine ten."
 SENTENCES = "One two three four. Five six seven eight. Nine ten eleven twelve."
 
@@ -799,6 +802,33 @@ def test_a_service_that_dies_is_apologised_for_and_the_call_goes_on(
     assert call.line.runtime.errors == []
 
 
+def test_a_voice_with_sessions_that_is_cut_off_loses_no_word() -> None:
+    gone = ServiceError("text_to_speech", "the connection was lost")
+    tts: Any = ToneVoice(fault=Fault(after=9, error=gone, uses=1))
+    call = converse(ask(), hears=["Count."], answers=[TEN], tts=tts, **NO_PHRASES)
+    assert call.said[-1] == ("assistant", TEN)
+    assert call.turns[0].error is None
+    # What had come of the word in which it was cut off is heard before it.
+    assert 10 <= words_played(call.report) < 11
+    assert [len(session.contexts) for session in tts.sessions] == [1, 1]
+    assert tts.open == 0
+
+
+def test_an_interruption_clears_the_context_of_a_voice() -> None:
+    tts: Any = ToneVoice(timing=Timing(0.15, 0.09))
+    call = converse(
+        caller(1.0, voice(1.0), 4.2, voice(1.0), 8.0),
+        hears=["Count.", "Stop."],
+        answers=[f"{TEN} {TEN}", "Yes."],
+        tts=tts,
+        **NO_PHRASES,
+    )
+    assert tts.sessions[0].contexts[0].cleared
+    heard = call.turns[0].agent.split()
+    assert 1 < len(heard) < 10
+    assert heard == TEN.split()[: len(heard)]
+
+
 def test_an_apology_is_heard_though_speech_synthesis_has_died() -> None:
     class DiesLater(TimedSpeech):
         async def speak(self, text: str, format: AudioFormat) -> AsyncGenerator[Any, None]:
@@ -1535,7 +1565,7 @@ def test_a_recogniser_is_connected_while_it_rings_and_closed_if_no_stream_comes(
     agent = Scripted(speech_to_text=ears, language_model=TimedModel(), text_to_speech=TimedSpeech())
 
     async def ring() -> None:
-        await agent._prepare_ear()
+        await agent._prepare(agent._ear.prepare(MULAW_8K))
         assert ears.open == 1
         await VoiceAgent.on_stop(agent, "no stream")
 
