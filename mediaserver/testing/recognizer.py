@@ -245,7 +245,7 @@ class ToneSession:
 
     def _tell_final(self) -> None:
         if self._words:
-            end = self._words[-1].end
+            end = max(self._words[-1].end, self.heard)  # and the silence that made them final
             self._tell_words(end, final=True)
             self._words, self._told = [], end
 

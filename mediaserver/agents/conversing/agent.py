@@ -125,6 +125,9 @@ class Agent(Configured, Handler, ABC):
     async def prewarm(self) -> None:
         """Get the services ready. Called when the call is answered, and when its stream starts."""
 
+    def use_sessions(self) -> None:
+        """Let the services' sessions hear and speak. Called before any hook of the stream."""
+
     async def open(self) -> None:
         """Do what must precede the greeting. Called when the stream has started."""
 
@@ -306,6 +309,7 @@ class Agent(Configured, Handler, ABC):
         try:
             async with asyncio.TaskGroup() as group:
                 self._tasks = CallTasks(group, f"call {stream.call_id}", self._until_end)
+                self.use_sessions()
                 await super().__call__(stream)
         except BaseExceptionGroup as group:
             error = next(leaves(group))

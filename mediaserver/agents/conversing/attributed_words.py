@@ -32,7 +32,7 @@ class Span:
     def __init__(self, begin: float) -> None:
         self.begin = begin
         self.end = math.inf
-        self.through = 0.0
+        self.through = -math.inf
 
     def has(self, position: float) -> bool:
         """Whether a position lies within it."""
@@ -57,13 +57,11 @@ class AttributedWords:
 
     Attributes:
         through: up to where the words are final.
-        ends: the end of the last final word, or of the last final words whose times are not known.
 
     """
 
     def __init__(self) -> None:
         self.through = 0.0
-        self.ends = 0.0
         self._spans: list[Span] = []
         self._pieces: list[RecognizedWords] = []
         # Words before this are not looked for any more.
@@ -96,9 +94,6 @@ class AttributedWords:
                 if span.overlaps(words.start, words.end):
                     span.through = max(span.through, words.end)
             self.through = max(self.through, words.end)
-            if words.text.strip():
-                last = words.words[-1].end if words.words else words.end
-                self.ends = max(self.ends, last)
 
     def restart(self, position: float) -> None:
         """Forget the words that are not final, and those after a position.
@@ -110,10 +105,6 @@ class AttributedWords:
         self.through = min(self.through, position)
         for span in self._spans:
             span.through = min(span.through, position)
-
-    def has_more(self, span: Span) -> bool:
-        """Return whether an utterance has words that may change."""
-        return any(self._part(piece, span) for piece in self._pieces if not piece.final)
 
     def text(self, span: Span) -> str:
         """Return the words of an utterance so far."""
@@ -129,7 +120,7 @@ class AttributedWords:
     def forget(self, before: float) -> None:
         """Forget the words before a position that belong to no utterance."""
         self._over = max(self._over, before)
-        if not self._spans:
+        if self._pieces and not self._spans:
             self._pieces = [piece for piece in self._pieces if piece.end > before]
 
     def _part(self, piece: RecognizedWords, span: Span) -> str:

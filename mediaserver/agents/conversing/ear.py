@@ -57,9 +57,6 @@ _RENEW_BY: Final = 0.98
 _GRACE: Final = 1.0
 """Seconds to wait for a `SpeechToText` after it should have given up an utterance."""
 
-_SLACK: Final = 0.2
-"""Seconds by which final words may end before the voice detector heard the caller stop."""
-
 _INSTANT: Final = 1e-6
 
 
@@ -72,6 +69,7 @@ class _Hearing:
         spoken: where its last word ended, once it has ended.
         complete: whether all its words were told.
         error: why its words cannot be had, or None.
+        due: when its words have to be known, on the loop's clock; None while the caller speaks.
         seconds: the seconds that were charged for it, and not told yet.
         losses: the number of sessions that were lost since it began.
 
@@ -80,6 +78,7 @@ class _Hearing:
     __slots__ = (
         "_waiter",
         "complete",
+        "due",
         "error",
         "losses",
         "seconds",
@@ -94,9 +93,15 @@ class _Hearing:
         self.spoken = span.end
         self.complete = False
         self.error: ServiceError | None = None
+        self.due: float | None = None
         self.seconds = 0.0
         self.losses = 0
         self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether its words are awaited."""
+        return not self.complete and self.error is None
 
     def wake(self) -> None:
         waiter, self._waiter = self._waiter, None
@@ -168,6 +173,7 @@ class Ear:
         # Utterances whose words are asked for, and the one that the caller is in.
         self._hearings: dict[Utterance, _Hearing] = {}
         self._speaks: _Hearing | None = None
+        self._latest: _Hearing | None = None
         # The part of the timeline that is kept, each item with the position at which it begins;
         # how many of the items the session was given; and the end of the timeline.
         self._items: deque[tuple[float, _Item]] = deque()
@@ -225,6 +231,7 @@ class Ear:
             self._put(frame)
         if self._items and not self._hearings:
             self._forget(self._end - _QUIET_KEPT)
+            self._words.forget(self._end - _QUIET_KEPT)
         if self._heard >= self._renew_at and (not self._hearings or self._heard >= self._renew_by):
             self._renew_at = math.inf
             self._start(self._renew(), "replaces a recogniser's session")
@@ -235,11 +242,13 @@ class Ear:
         begins = self._end
         if self._everything:
             begins = max(0.0, begins - sum(frame.seconds for frame in frames))
+            if self._latest is not None and not self._latest.utterance.resumed:
+                begins = max(begins, self._latest.span.end)  # no word belongs to both
         if self.takes_turns and (unclaimed := self._words.unclaimed()) is not None:
             begins = min(begins, unclaimed)
         hearing = _Hearing(utterance, self._words.begin(begins))
         hearing.seconds, self._seconds = self._seconds, 0.0
-        self._hearings[utterance] = self._speaks = hearing
+        self._hearings[utterance] = self._speaks = self._latest = hearing
         if not self._everything:
             for frame in frames:
                 self._put(frame)
@@ -301,7 +310,7 @@ class Ear:
             if isinstance(item, Frame):
                 if begins + item.seconds > before + _INSTANT:
                     return
-            elif begins > before or item.utterance in self._hearings:
+            elif begins > before or self._awaits(item):
                 return
             items.popleft()
             self._given = max(0, self._given - 1)
@@ -310,12 +319,18 @@ class Ear:
         known = self._words.through
         if not self._everything:
             # Utterances may be understood in any order.
-            known = min((each.span.begin for each in self._hearings.values()), default=known)
+            known = min(
+                (each.span.begin for each in self._hearings.values() if each.pending), default=known
+            )
         self._forget(known)
+
+    def _awaits(self, hearing: _Hearing) -> bool:
+        return hearing.pending and hearing.utterance in self._hearings
 
     def _finish(self, hearing: _Hearing) -> None:
         """Note that an utterance has ended."""
         hearing.utterance.on_end = None
+        hearing.due = asyncio.get_running_loop().time() + self._patience
         if self._speaks is hearing:
             self._speaks = None
         hearing.span.end = self._end
@@ -329,10 +344,7 @@ class Ear:
 
     def _is_known(self, hearing: _Hearing) -> bool:
         """Return whether the words of an utterance will not change any more."""
-        if hearing.complete or hearing.span.through >= hearing.spoken:
-            return True
-        through = hearing.span.through >= hearing.spoken - _SLACK
-        return through and not self._words.has_more(hearing.span)
+        return hearing.complete or hearing.span.through >= hearing.spoken
 
     def _over(self, hearing: _Hearing) -> None:
         """Ask for no more words of an utterance."""
@@ -342,9 +354,9 @@ class Ear:
             self._forget_known()
 
     async def _change(self, hearing: _Hearing) -> None:
-        """Wait until something has changed; once the utterance has ended, only for so long."""
+        """Wait until something has changed; once the utterance has ended, only until it is due."""
         try:
-            async with asyncio.timeout(self._patience if hearing.utterance.ended else None):
+            async with asyncio.timeout_at(hearing.due):
                 await hearing.change()
         except TimeoutError:
             hearing.error = ServiceError(RECOGNIZER, f"no transcript within {self._patience:g} s")
@@ -398,8 +410,12 @@ class Ear:
         self._items = deque(
             (begins, item)
             for begins, item in self._items
-            if isinstance(item, Frame) or item.utterance in self._hearings
+            if isinstance(item, Frame) or self._awaits(item)
         )
+        now = asyncio.get_running_loop().time()
+        for hearing in self._hearings.values():
+            if hearing.due is not None:
+                hearing.due = now + self._patience  # the session hears it from the beginning
         self._given = 0
         self._offset = self._items[0][0] if self._items else self._end
         self._asked.clear()

@@ -106,7 +106,11 @@ class KeptConnection(Generic[S]):
     async def follow(
         self, session: S, events: AsyncIterator[E], take: Callable[[E], Awaitable[None]]
     ) -> None:
-        """Take the events of a session until it ends, which is its loss."""
+        """Take the events of a session until it ends, which is its loss, or is replaced.
+
+        What a session still tells when it is closed counts from its own beginning, not from that of
+        the session in its place, which is told the same again.
+        """
         while True:
             try:
                 event = await anext(events)
@@ -117,6 +121,8 @@ class KeptConnection(Generic[S]):
             except Exception as error:
                 lost = broken(self._service, error)
             else:
+                if session is not self.current:
+                    return
                 await take(event)
                 continue
             self.lose(session, lost)

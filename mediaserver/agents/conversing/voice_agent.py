@@ -162,15 +162,18 @@ class VoiceAgent(Agent):
             self._prepare(self._voice.prepare(PHRASE_CACHE.format)),
         )
 
-    async def open(self) -> None:
-        """Begin to hear, and remember the stream's format, as a guess for the next call."""
+    def use_sessions(self) -> None:
+        """Begin to hear and to speak."""
         self.listener.taker.waits = lambda: self._ear.takes_turns
         self._ear.open(self._tasks, self.stream.format)
         self._voice.open(self._tasks, self.stream.format)
+
+    async def open(self) -> None:
+        """Remember the stream's format, as a guess for the next call."""
         PHRASE_CACHE.format = self.stream.format
 
     async def close(self) -> None:
-        """Stop to speak, and close the recogniser's session."""
+        """Stop speaking, and close the services' sessions."""
         await self._voice.close()
         await self._ear.close()
 
@@ -262,6 +265,8 @@ class VoiceAgent(Agent):
         early.place.text = ""
         if self.dialogue.current is early.reply:
             self._give_way()
+        else:
+            self.stream.resume()  # it has ended by itself, such as by a failure
         if self.dialogue.owed is early.reply:
             self.dialogue.owed = None
         early.reply.caller = early.before

@@ -39,13 +39,16 @@ class ServiceKey:
         self._variable = variable
 
     def get(self) -> str:
-        """Return the key.
+        """Return the key, without spaces and line ends around it.
 
         Raises:
-            MisconfiguredServiceError: there is none.
+            MisconfiguredServiceError: there is none, or it cannot be one.
 
         """
-        key = self._value or os.environ.get(self._variable)
+        key = (self._value or os.environ.get(self._variable) or "").strip()
+        if not (key.isascii() and key.isprintable()):
+            reason = "its key has characters that no key has, such as typographic quotation marks"
+            raise MisconfiguredServiceError(self._service, reason, status=401)
         if not key:
             reason = f"it has no key: set {self._variable}, or pass api_key"
             raise MisconfiguredServiceError(self._service, reason, status=401)
@@ -58,10 +61,13 @@ class ServiceSocket:
     Messages that are sent after it was lost are dropped: `receive` raises the loss.
     """
 
-    def __init__(self, service: str, socket: ClientConnection, host: str) -> None:
+    def __init__(
+        self, service: str, socket: ClientConnection, host: str, *, secret: str = ""
+    ) -> None:
         self._service = service
         self._socket = socket
         self._host = host
+        self._secret = secret
 
     @classmethod
     async def connect(
@@ -113,9 +119,9 @@ class ServiceSocket:
         except TimeoutError:
             raise ServiceError(service, f"no connection to {host} within {within:g} s") from None
         except (OSError, WebSocketException) as error:
-            reason = _without(str(error) or repr(error), secret)
+            reason = without_secret(str(error) or repr(error), secret)
             raise ServiceError(service, f"cannot connect to {host}: {reason}") from error
-        return cls(service, socket, host)
+        return cls(service, socket, host, secret=secret)
 
     async def send(self, message: bytes | str) -> None:
         """Send a message, as text or as binary, and wait while too much is unsent."""
@@ -159,14 +165,16 @@ class ServiceSocket:
         received = error.rcvd
         if received is None:
             return f"the connection to {self._host} was lost"
-        said = f": {received.reason}" if received.reason else ""
+        reason = without_secret(received.reason, self._secret)
+        said = f": {reason}" if reason else ""
         return f"{self._host} closed the connection with {received.code}{said}"
 
 
 def _excerpt(body: bytes | bytearray | None, secret: str) -> str:
-    text = (body or b"").decode(errors="replace")
-    return _without(" ".join(text.split())[:_EXCERPT], secret)
+    text = without_secret((body or b"").decode(errors="replace"), secret)
+    return " ".join(text.split())[:_EXCERPT]
 
 
-def _without(text: str, secret: str) -> str:
+def without_secret(text: str, secret: str) -> str:
+    """Return a text for logs: without the key."""
     return text.replace(secret, "***") if secret else text

@@ -342,4 +342,25 @@ async def test_the_seconds_that_are_charged_are_told_with_the_words() -> None:
         call.recognizer.session.tell(RecognizedWords("", 0.0, 1.0, final=True, seconds=1.0))
         await call.quiet(0.2)
         await call.say("one")
-    assert sum(each.seconds for each in call.told) == pytest.approx(2.44, abs=0.05)
+    assert sum(each.seconds for each in call.told) == pytest.approx(1.0 + 2.1, abs=0.05)
+
+
+async def test_words_are_awaited_for_only_so_long_however_much_else_is_told() -> None:
+    call = Call(tones(final_after=None, delay=60.0))
+    async with call.started():
+        loop = asyncio.get_running_loop()
+        understood = asyncio.create_task(call.say("one"))
+        while not understood.done():
+            call.recognizer.session.tell(RecognizedWords("on", 0.0, 9.0))
+            await asyncio.sleep(0.1)
+        with pytest.raises(ServiceError, match="no transcript within 2 s"):
+            await understood
+        assert loop.time() == pytest.approx(0.02 + 0.9 + 2.0, abs=0.15)
+
+
+async def test_a_word_of_a_moment_is_awaited_though_others_were_final_just_before() -> None:
+    call = Call(tones(final_after=None, delay=0.1))
+    async with call.started():
+        await call.quiet(0.5)
+        call.recognizer.session.tell(RecognizedWords("", 0.0, 0.45, final=True))
+        assert await call.say("one") == "one"

@@ -152,3 +152,17 @@ async def test_a_session_that_opens_after_the_end_is_closed() -> None:
         await call.kept.ready()
     assert (session.closed, call.opened) == (1, [])
     await call.kept.close()
+
+
+async def test_what_a_replaced_session_still_tells_is_not_taken() -> None:
+    call = Call(Session("before", "after"))
+
+    async def take(event: Any) -> None:
+        await call.take(event)
+        await call.kept.renew()
+
+    async with call.started():
+        first = await call.kept.ready()
+        await call.kept.follow(first, first.told(), take)
+    assert call.taken == ["before"]
+    assert call.lost == []

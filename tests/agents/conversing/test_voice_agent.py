@@ -1557,7 +1557,7 @@ def test_a_recogniser_may_be_given_only_what_the_caller_says() -> None:
     )
     assert call.said[0] == ("user", "Thanks")
     assert ears.session.heard < 1.5
-    assert call.turns[0].usage.speech_seconds == pytest.approx(0.6, abs=0.3)
+    assert call.turns[0].usage.speech_seconds == pytest.approx(0.9, abs=0.3)
 
 
 def test_a_recogniser_is_connected_while_it_rings_and_closed_if_no_stream_comes() -> None:

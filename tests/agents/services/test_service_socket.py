@@ -123,3 +123,29 @@ async def test_a_key_comes_from_the_environment_or_is_missing(
     monkeypatch.delenv("EARS_KEY")
     with pytest.raises(MisconfiguredServiceError, match="it has no key: set EARS_KEY"):
         ServiceKey("ears", None, "EARS_KEY").get()
+
+
+async def test_a_key_is_given_without_spaces_and_has_no_odd_characters() -> None:
+    assert ServiceKey("ears", " key\n", "EARS_KEY").get() == "key"
+    with pytest.raises(MisconfiguredServiceError, match="its key has characters that no key has"):
+        ServiceKey("ears", "\u201ckey\u201d", "EARS_KEY").get()
+
+
+async def test_a_key_at_the_edge_of_what_is_quoted_is_not_shown_in_part() -> None:
+    def refuse(connection: ServerConnection, request: Request) -> Response:
+        return connection.respond(HTTPStatus(403), "x" * 190 + " " + "s3cret" * 4)
+
+    async with answering(echo, refuse) as url:
+        with pytest.raises(ServiceError) as refused:
+            await connected(url, secret="s3cret" * 4)
+    assert "s3c" not in refused.value.reason
+
+
+async def test_the_reason_of_a_close_does_not_show_the_key() -> None:
+    async def close(connection: ServerConnection) -> None:
+        await connection.close(1008, "consumer s3cret suspended")
+
+    async with answering(close) as url:
+        socket = await connected(url, secret="s3cret")
+        with pytest.raises(ServiceError, match=r"1008: consumer \*\*\* suspended"):
+            await socket.receive()

@@ -20,7 +20,7 @@ import structlog
 from mediaserver.agents.services.deadlines import require_seconds
 from mediaserver.agents.services.errors import MisconfiguredServiceError, ServiceError
 from mediaserver.agents.services.event_stream import EventStream
-from mediaserver.agents.services.service_socket import ServiceKey
+from mediaserver.agents.services.service_socket import ServiceKey, without_secret
 
 
 GEMINI_URL: Final = "https://generativelanguage.googleapis.com"
@@ -166,7 +166,11 @@ class GeminiClient:
             async with asyncio.timeout(self.connect_timeout):
                 await self._client().head(self.base_url)
         except (ServiceError, httpx.HTTPError, ssl.SSLError, OSError) as error:
-            _log.warning("not prewarmed", service=self.service, error=str(error) or repr(error))
+            _log.warning(
+                "not prewarmed",
+                service=self.service,
+                error=self._without_key(str(error) or repr(error)),
+            )
 
     async def check(self, model: str, method: str) -> None:
         """Find out whether the server accepts the key, and has the model for what it is used for.
@@ -212,14 +216,22 @@ class GeminiClient:
             await client.aclose()
 
     def failure(self, reason: str, *, status: int | None = None) -> ServiceError:
-        """Return an error of this service."""
-        return ServiceError(self.service, reason, status=status)
+        """Return an error of this service, without the key in its text."""
+        return ServiceError(self.service, self._without_key(reason), status=status)
 
     def refused(self, error: ApiError, status: int | None) -> ServiceError:
         """Return the error for a request that the service refused."""
+        error = msgspec.structs.replace(error, message=self._without_key(error.message))
+        reason = f"{status}: {error}"
         if status in (401, 403, 404) or "API key" in error.message:
-            return MisconfiguredServiceError(self.service, f"{status}: {error}", status=status)
-        return self.failure(f"{status}: {error}", status=status)
+            return MisconfiguredServiceError(self.service, reason, status=status)
+        return self.failure(reason, status=status)
+
+    def _without_key(self, text: str) -> str:
+        try:
+            return without_secret(text, self.key())
+        except MisconfiguredServiceError:
+            return text
 
     def _client(self) -> httpx.AsyncClient:
         loop = asyncio.get_running_loop()

@@ -101,3 +101,11 @@ def test_a_wrong_address_is_refused_at_once(url: str) -> None:
 def test_a_models_name_may_be_a_whole_path() -> None:
     assert model_path("gemini-3.8-flash") == "models/gemini-3.8-flash"
     assert model_path("tunedModels/mine") == "tunedModels/mine"
+
+
+@pytest.mark.parametrize("status", [403, 429])
+async def test_no_error_shows_the_key(gemini: GeminiServer, status: int) -> None:
+    gemini.generate.will(refuses(status, f"{'x' * 290} api_key:{gemini.api_key} is suspended"))
+    with pytest.raises(ServiceError) as refused:
+        await events(client_of(gemini))
+    assert gemini.api_key[:4] not in refused.value.reason
