@@ -49,6 +49,11 @@ COMMANDS: Final[Mapping[str, ListedCommand]] = {
         "doctor_command",
         "Find out whether calls can reach the server, and say how to mend what is wrong.",
     ),
+    "check-service": ListedCommand(
+        "check_service",
+        "check_service_command",
+        "Use each service of a provider once, with your key, and print how long each stage took.",
+    ),
     "reload": ListedCommand(
         "operating",
         "reload_command",

@@ -1,0 +1,96 @@
+"""The services that are known by a provider's name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Final, NamedTuple
+
+
+class KnownService(NamedTuple):
+    """A service of a provider.
+
+    Attributes:
+        place: ``module:Class`` below `mediaserver.agents.services`.
+        arguments: what it cannot be made without, with values that its documentation uses.
+
+    """
+
+    place: str
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The name of its class."""
+        return self.place.partition(":")[2]
+
+    def make(self, **options: Any) -> Any:
+        """Import it and make it.
+
+        Args:
+            options: keyword arguments, such as ``base_url``.
+
+        Raises:
+            ImportError: a package that it needs is not installed. The message says which.
+
+        """
+        module, _, name = self.place.partition(":")
+        found = getattr(import_module(f"mediaserver.agents.services.{module}"), name)
+        return found(*self.arguments, **options)
+
+
+class KnownProvider(NamedTuple):
+    """A provider, or a library that works offline.
+
+    Attributes:
+        services: its services.
+        variable: the environment variable with its key; None if it needs none.
+        extra: the extra that installs what they need.
+
+    """
+
+    services: tuple[KnownService, ...]
+    variable: str | None
+    extra: str
+
+
+KNOWN_SERVICES: Final[Mapping[str, KnownProvider]] = {
+    "openai": KnownProvider(
+        (
+            KnownService("openai.speech:OpenAISpeech"),
+            KnownService("openai.transcription:OpenAITranscription"),
+            KnownService("openai.chat:OpenAIChat", ("gpt-5.4-mini",)),
+            KnownService("openai.realtime:OpenAIRealtime"),
+        ),
+        "OPENAI_API_KEY",
+        "openai",
+    ),
+    "deepgram": KnownProvider(
+        (
+            KnownService("deepgram.aura:DeepgramVoice"),
+            KnownService("deepgram.nova:DeepgramRecognizer"),
+            KnownService("deepgram.flux:FluxRecognizer"),
+        ),
+        "DEEPGRAM_API_KEY",
+        "deepgram",
+    ),
+    "gemini": KnownProvider(
+        (KnownService("gemini.model:GeminiModel"), KnownService("gemini.live:GeminiLive")),
+        "GEMINI_API_KEY",
+        "gemini",
+    ),
+    "elevenlabs": KnownProvider(
+        (KnownService("elevenlabs.voice:ElevenLabsVoice", ("21m00Tcm4TlvDq8ikWAM",)),),
+        "ELEVENLABS_API_KEY",
+        "elevenlabs",
+    ),
+    "cartesia": KnownProvider(
+        (KnownService("cartesia.voice:CartesiaVoice", ("a0e99841-438c-4a64-b679-ae501e7d6091",)),),
+        "CARTESIA_API_KEY",
+        "cartesia",
+    ),
+    "espeak": KnownProvider((KnownService("espeak:EspeakSpeech"),), None, "offline"),
+    "pocketsphinx": KnownProvider(
+        (KnownService("pocketsphinx:PocketSphinxTranscription"),), None, "offline"
+    ),
+}
