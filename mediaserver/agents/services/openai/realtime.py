@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack, cast
 
 import msgspec
 import structlog
@@ -66,6 +66,9 @@ class OpenAIRealtime:
 
     """
 
+    service: ClassVar = SERVICE_NAME
+    session_class: ClassVar[type[OpenAIRealtimeSession]] = OpenAIRealtimeSession
+
     def __init__(
         self,
         *,
@@ -89,7 +92,7 @@ class OpenAIRealtime:
         self.first_timeout = first_timeout
         self.stall_timeout = stall_timeout
         self.connect_timeout = connection.setdefault("connect_timeout", 5.0)
-        self._client = OpenAIClient(SERVICE_NAME, **connection)
+        self._client = OpenAIClient(self.service, **connection)
 
     @property
     def provider(self) -> str:
@@ -109,7 +112,7 @@ class OpenAIRealtime:
         try:
             async with asyncio.timeout(self.connect_timeout):
                 connection = await self._connect()
-                session = OpenAIRealtimeSession(
+                session = self.session_class(
                     self._client,
                     connection,
                     self.settings,
@@ -126,7 +129,7 @@ class OpenAIRealtime:
                 await connection.close()
             if isinstance(error, TimeoutError):
                 reason = f"no session within {self.connect_timeout:g} s"
-                raise ServiceError(SERVICE_NAME, reason) from error
+                raise self._client.failure(reason) from error
             raise
         return session
 
@@ -151,7 +154,7 @@ class OpenAIRealtime:
         try:
             self._client.get()
         except ServiceError as error:
-            log.warning("not prewarmed", service=SERVICE_NAME, error=str(error))
+            log.warning("not prewarmed", service=self.service, error=str(error))
 
     async def check(self) -> None:
         """Find out whether the server accepts the key and has the model: see `Checked`."""

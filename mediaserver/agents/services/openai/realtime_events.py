@@ -109,6 +109,14 @@ class OutputItemDone(msgspec.Struct, gc=False):
     item: ApiItem
 
 
+class CallArgumentsDone(msgspec.Struct, gc=False):
+    """The model has finished a tool call, which an item repeats later."""
+
+    call_id: str
+    name: str = ""
+    arguments: str | None = None
+
+
 class ResponseOver(msgspec.Struct, gc=False):
     """A response has ended."""
 
@@ -159,6 +167,7 @@ ServerEvent: TypeAlias = (
     | TextDelta
     | ResponseCreated
     | OutputItemDone
+    | CallArgumentsDone
     | ResponseOver
     | InputCommitted
     | InputTranscribed
@@ -182,6 +191,7 @@ _DECODERS: Mapping[str, msgspec.json.Decoder[Any]] = {
         "response.output_audio_transcript.delta": TextDelta,
         "response.created": ResponseCreated,
         "response.output_item.done": OutputItemDone,
+        "response.function_call_arguments.done": CallArgumentsDone,
         "response.done": ResponseOver,
         "input_audio_buffer.committed": InputCommitted,
         "conversation.item.input_audio_transcription.completed": InputTranscribed,
@@ -194,13 +204,13 @@ _DECODERS: Mapping[str, msgspec.json.Decoder[Any]] = {
 }
 
 
-def decode_server_event(message: bytes) -> ServerEvent | None:
+def decode_server_event(message: bytes, service: str = SERVICE_NAME) -> ServerEvent | None:
     """Return an event of the server; None if it does not matter here, or is malformed."""
     try:
         decoder = _DECODERS.get(_head.decode(message).type)
         event: ServerEvent | None = decoder.decode(message) if decoder is not None else None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         # One bad event must not end the call. If it mattered, the response stalls.
-        log.warning("malformed event", service=SERVICE_NAME, reason=str(error))
+        log.warning("malformed event", service=service, reason=str(error))
         return None
     return event

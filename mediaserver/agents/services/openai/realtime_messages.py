@@ -46,17 +46,22 @@ def session_settings(
             },
             "output": {"format": audio_format, "voice": voice},
         },
-        "tools": [
-            {
-                "type": "function",
-                "name": tool.name,
-                "description": tool.description,
-                "parameters": tool.parameters,
-            }
-            for tool in tools
-        ],
+        "tools": function_tools(tools),
     }
     return laid_over(settings, further)
+
+
+def function_tools(tools: Sequence[ToolSpec]) -> list[dict[str, Any]]:
+    """Return the tools in the API's form."""
+    return [
+        {
+            "type": "function",
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": tool.parameters,
+        }
+        for tool in tools
+    ]
 
 
 def conversation_item(message: Message) -> dict[str, Any]:

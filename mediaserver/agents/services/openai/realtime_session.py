@@ -19,11 +19,11 @@ from mediaserver.agents.services.language_model import Message, ToolCall, ToolSp
 from mediaserver.agents.services.openai.client import OpenAIClient
 from mediaserver.agents.services.openai.pending_transcripts import Overheard, PendingTranscripts
 from mediaserver.agents.services.openai.realtime_events import (
-    SERVICE_NAME,
     ApiItem,
     ApiReason,
     ApiResponse,
     AudioDelta,
+    CallArgumentsDone,
     ErrorEvent,
     InputCommitted,
     InputSpeechStarted,
@@ -58,6 +58,8 @@ if TYPE_CHECKING:
 
 _SHORTEST_TURN: Final = 0.1
 """Seconds: the API refuses a turn that has less audio."""
+
+_CHANGEABLE: Final = ("type", "instructions", "tools")
 
 log = structlog.get_logger("mediaserver.agents.services.openai.realtime")
 
@@ -102,7 +104,7 @@ class OpenAIRealtimeSession:
         self._settings = settings
         self._prompt = prompt
         self._format = format
-        self._wire = format if format.encoding != "l16" else L16_24K
+        self._wire = self.wire(format)
         self._input = InputAudio(format, self._wire, live=takes_turns, shortest=_SHORTEST_TURN)
         self._spoken = SpokenItems(self._wire)
         self._transcripts = PendingTranscripts()
@@ -123,6 +125,10 @@ class OpenAIRealtimeSession:
         self._patience: asyncio.Timeout | None = None
         self._clock = asyncio.get_running_loop().time
 
+    def wire(self, format: AudioFormat) -> AudioFormat:
+        """Return the format in which the API hears and speaks in a call of `format`."""
+        return format if format.encoding != "l16" else L16_24K
+
     async def configure(self, tools: Sequence[ToolSpec], conversation: Sequence[Message]) -> None:
         """Set the session up, and wait until the API has agreed.
 
@@ -135,7 +141,7 @@ class OpenAIRealtimeSession:
         for message in conversation:
             await self.tell(message)
         while True:
-            event = decode_server_event(await self._receive())
+            event = decode_server_event(await self._receive(), self._client.service)
             if isinstance(event, ErrorEvent):
                 raise self._client.failure(str(event.error))
             if isinstance(event, SessionUpdated):
@@ -145,7 +151,7 @@ class OpenAIRealtimeSession:
         """Take another prompt and other tools, from the next response on."""
         self._prompt = prompt
         settings = self._settings(prompt, tools, self._format)
-        changed = {name: settings[name] for name in ("type", "instructions", "tools")}
+        changed = {name: settings[name] for name in _CHANGEABLE if name in settings}
         await self._send({"type": "session.update", "session": changed})
 
     # What the caller does.
@@ -244,13 +250,12 @@ class OpenAIRealtimeSession:
         self._asked = response
         self._requests += 1
         self._expect(self._first_timeout)
-        await self._send(
-            {
-                "type": "response.create",
-                "event_id": f"respond-{self._requests}",
-                **({"response": response} if response else {}),
-            }
-        )
+        await self._request(response, f"respond-{self._requests}")
+
+    async def _request(self, response: dict[str, Any], event_id: str) -> None:
+        """Send the request for a response."""
+        settings = {"response": response} if response else {}
+        await self._send({"type": "response.create", "event_id": event_id, **settings})
 
     # What the model says.
 
@@ -269,7 +274,7 @@ class OpenAIRealtimeSession:
                 if self._closed:
                     return
                 raise
-            event = decode_server_event(message)
+            event = decode_server_event(message, self._client.service)
             if event is None:
                 continue
             if type(event) is AudioDelta:
@@ -290,6 +295,8 @@ class OpenAIRealtimeSession:
                 return [] if self._cancelled else [SpokenText(event.item_id, event.delta)]
             case OutputItemDone():
                 return self._item_done(event.item)
+            case CallArgumentsDone():
+                return self._call_done(event)
             case ResponseCreated():
                 self._responding = True
                 self._expect(self._first_timeout)
@@ -303,7 +310,7 @@ class OpenAIRealtimeSession:
                 return self._transcripts.transcribed(event.item_id, text)
             case TranscriptionFailed():
                 reason = self._client.without_secrets(str(event.error))
-                log.warning("transcription failed", service=SERVICE_NAME, reason=reason)
+                log.warning("transcription failed", service=self._client.service, reason=reason)
                 return self._transcripts.transcribed(event.item_id, CallerText(""))
             case InputSpeechStarted():
                 return [CallerSpeaks()]
@@ -314,6 +321,9 @@ class OpenAIRealtimeSession:
             case AudioDelta() | SessionUpdated():
                 pass
         return []
+
+    def _call_done(self, call: CallArgumentsDone) -> list[RealtimeEvent]:
+        return []  # the item has the call, and whether it is complete
 
     def _item_done(self, item: ApiItem) -> list[RealtimeEvent]:
         if self._cancelled or item.status == "incomplete":
@@ -338,7 +348,7 @@ class OpenAIRealtimeSession:
             if details.reason == "content_filter" or not self._spoke:
                 error = f"the response was cut off ({details.reason})"
             else:
-                log.warning("response cut off", service=SERVICE_NAME, reason=details.reason)
+                log.warning("response cut off", service=self._client.service, reason=details.reason)
         await self._go_on()
         tokens = response.usage.tokens if response.usage else None
         return [ResponseDone(tokens, error and self._client.without_secrets(error), cancelled)]
@@ -359,7 +369,7 @@ class OpenAIRealtimeSession:
                 self._pending.appendleft(self._asked)
             return []
         reason = self._client.without_secrets(str(error))
-        log.warning("request refused", service=SERVICE_NAME, reason=reason)
+        log.warning("request refused", service=self._client.service, reason=reason)
         if error.event_id != f"respond-{self._requests}" or not self._responding:
             return []
         cancelled = self._cancelled
@@ -385,7 +395,7 @@ class OpenAIRealtimeSession:
             async with asyncio.timeout_at(self._due) as self._patience:
                 return await self._connection.recv_bytes()
         except TimeoutError:
-            raise ServiceError(SERVICE_NAME, "a response stalled") from None
+            raise self._client.failure("a response stalled") from None
         except ConnectionClosed as error:
             raise self._client.failure(f"the connection was lost: {error}") from error
         finally:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from itertools import cycle
+from typing import ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -44,6 +45,8 @@ class OpenAIRealtimeServer:
         transcribe: called before a turn is transcribed, if set.
 
     """
+
+    session_class: ClassVar[type[ServedSession]] = ServedSession
 
     def __init__(
         self,
@@ -126,7 +129,7 @@ class OpenAIRealtimeServer:
 
     async def serve_connection(self, connection: ServerConnection) -> None:
         """Serve one client until it goes."""
-        session = ServedSession(self, connection)
+        session = self.session_class(self, connection)
         self.sessions.append(session)
         self.open += 1
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 import pybase64
@@ -46,10 +46,12 @@ class _Prompter(Protocol):
 class ServedSession:
     """One connection of a client."""
 
+    settings_class: ClassVar[type[SessionSettings]] = SessionSettings
+
     def __init__(self, server: _Prompter, connection: ServerConnection) -> None:
         self._server = server
         self._connection = connection
-        self._settings = SessionSettings()
+        self._settings = self.settings_class()
         self._conversation = RealtimeConversation()
         self._turns = LoudnessTurns()
         self._buffer = bytearray()
@@ -378,8 +380,11 @@ class ServedSession:
 
     async def _send(self, kind: str, **values: Any) -> None:
         event = {"type": kind, "event_id": self._new_id("event"), **values}
-        _SERVER_EVENT.validate_python(event)
+        self._check_own(event)
         await self._connection.send(msgspec.json.encode(event).decode())
+
+    def _check_own(self, event: JsonDict) -> None:
+        _SERVER_EVENT.validate_python(event)
 
 
 def _status(answer: RealtimeAnswer) -> str:

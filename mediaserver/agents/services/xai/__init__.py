@@ -1,0 +1,1 @@
+"""xAI: its voice agent as a speech-to-speech model."""
