@@ -27,6 +27,7 @@ EXCEPTIONS: dict[str, str] = {
     "mediaserver/agents/conversing/served.py": "services fail in test_voice_agent.py",
     "mediaserver/agents/prompts.py": "test_player.py and test_menu.py play prompts",
     "mediaserver/agents/recording/recording.py": "test_recorder.py records whole calls",
+    "mediaserver/agents/services/deepgram/listening_session.py": "test_nova.py, test_flux.py",
     "mediaserver/agents/services/gemini/live_session.py": "test_live.py opens sessions",
     "mediaserver/agents/services/openai/realtime_session.py": "test_realtime.py opens sessions",
     "mediaserver/agents/services/xai/realtime_session.py": "test_realtime.py opens sessions",
@@ -36,10 +37,14 @@ EXCEPTIONS: dict[str, str] = {
     "mediaserver/demo/scene.py": "the demo's call is made once for all tests of the demo",
     "mediaserver/espeak.py": "speech is kept, so whichever test speaks first makes it",
     "mediaserver/records/migrations/versions/0001_calls.py": "test_migrating.py",
+    "mediaserver/records/migrations/versions/0002_costs.py": "test_migrating.py",
     "mediaserver/sandbox/api/live_calls.py": "calls/test_recordings.py uses its recordings",
     "mediaserver/sandbox/api/routing.py": "every test of the API goes through it",
     "mediaserver/sandbox/errors.py": "phone/test_phone.py raises its errors",
     "mediaserver/sandbox/records/billing.py": "calls/test_documents.py is billed",
+    "mediaserver/testing/contract/service.py": "the tests of each kind of contract run it",
+    "mediaserver/testing/deepgram/server.py": "test_nova.py, test_flux.py and test_aura.py use it",
+    "mediaserver/testing/xai.py": "xai/test_realtime.py opens sessions on it",
 }
 """Modules that the named tests of other modules cover, and why."""
 

@@ -63,7 +63,7 @@ class TestOpenAISpeech(FromOpenAI, TextToSpeechContract):
 
 
 class TestOpenAIChat(FromOpenAI, LanguageModelContract):
-    kind = partial(OpenAIChat, "any")
+    kind = staticmethod(partial(OpenAIChat, "any"))
 
     @asynccontextmanager
     async def calling(self) -> AsyncIterator[Any]:
