@@ -5,7 +5,6 @@ import pytest
 from audiocodecs import AudioFormat
 from mediaserver.agents.services import MisconfiguredServiceError, ServiceError
 from mediaserver.agents.services.cartesia.voice import CartesiaVoice
-from mediaserver.agents.services.context_voice import require_name, require_within
 from mediaserver.agents.services.elevenlabs.voice import ElevenLabsVoice
 from mediaserver.testing import in_virtual_time
 from mediaserver.testing.cartesia import CartesiaServer
@@ -94,12 +93,3 @@ def test_a_wrong_setting_is_refused_with_its_name(
 ) -> None:
     with pytest.raises(ValueError, match=setting):
         voice("anna", **{setting: value})
-
-
-def test_numbers_and_names_may_be_left_out() -> None:
-    require_within(0, 1, speed=None, volume=0.5)
-    require_name(emotion=None, voice="anna")
-    with pytest.raises(ValueError, match="voice must be a word without spaces, not 'an na'"):
-        require_name(voice="an na")
-    with pytest.raises(ValueError, match=r"speed must be a number from 0\.5 to 1, not nan"):
-        require_within(0.5, 1, speed=float("nan"))

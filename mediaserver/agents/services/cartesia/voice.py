@@ -7,12 +7,8 @@ from typing import Any, Final
 
 from audiocodecs import AudioFormat, Encoding
 from mediaserver.agents.services.cartesia.messages import CARTESIA, CartesiaMessages
-from mediaserver.agents.services.context_voice import (
-    ContextRequest,
-    ContextVoice,
-    require_name,
-    require_within,
-)
+from mediaserver.agents.services.context_voice import ContextRequest, ContextVoice
+from mediaserver.agents.services.setting_values import require_name, require_within
 
 
 CARTESIA_VERSION: Final = "2026-03-01"

@@ -17,6 +17,7 @@ from audiocodecs import AudioFormat
 from mediaserver.agents.services.deadlines import require_seconds
 from mediaserver.agents.services.errors import MisconfiguredServiceError, ServiceError
 from mediaserver.agents.services.service_socket import ServiceKey, ServiceSocket
+from mediaserver.agents.services.setting_values import require_within
 
 
 DEEPGRAM_URL: Final = "wss://api.deepgram.com"
@@ -139,7 +140,5 @@ def require_between(name: str, value: float, least: float, most: float) -> str:
         ValueError: it is no number, or too small or too large.
 
     """
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not least <= value <= most:
-        raise ValueError(f"{name} is a number from {least:g} to {most:g}, not {value!r}")
+    require_within(least, most, **{name: value})
     return f"{value:g}"

@@ -8,13 +8,9 @@ from typing import Any, Final, Literal, get_args
 from urllib.parse import quote
 
 from audiocodecs import AudioFormat, Encoding
-from mediaserver.agents.services.context_voice import (
-    ContextRequest,
-    ContextVoice,
-    require_name,
-    require_within,
-)
+from mediaserver.agents.services.context_voice import ContextRequest, ContextVoice
 from mediaserver.agents.services.elevenlabs.messages import ELEVENLABS, ElevenLabsMessages
+from mediaserver.agents.services.setting_values import require_name, require_within
 
 
 _ENCODINGS: Final[dict[Encoding, str]] = {"mulaw": "ulaw", "alaw": "alaw", "l16": "pcm"}

@@ -64,5 +64,5 @@ def test_settings_that_deepgram_does_not_have_are_refused() -> None:
         require_text("model", "nova 3")
     with pytest.raises(ValueError, match="keyterms is a list of texts"):
         require_text_list("keyterms", "Plivo")
-    with pytest.raises(ValueError, match=r"speed is a number from 0\.7 to 1\.5, not 2"):
+    with pytest.raises(ValueError, match=r"speed must be a number from 0\.7 to 1\.5, not 2"):
         require_between("speed", 2, 0.7, 1.5)
