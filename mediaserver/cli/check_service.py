@@ -19,7 +19,7 @@ def check_service_command(
         str,
         typer.Argument(
             metavar="NAME",
-            help="openai, deepgram, gemini, elevenlabs, cartesia, espeak or pocketsphinx; or"
+            help="openai, deepgram, gemini, elevenlabs, cartesia, xai, espeak or pocketsphinx; or"
             " package.module:Name of a service of your own, or of a function that makes it.",
             show_default=False,
         ),
@@ -61,10 +61,8 @@ def check_service_command(
         try:
             result["stages"] = asyncio.run(use(make))
         except ImportError as error:
-            hint = (
-                "" if extra is None or "pip install" in str(error) else f"pip install '.[{extra}]'"
-            )
-            result["error"] = f"{error}{hint and ': '}{hint}"
+            told = extra is None or "pip install" in str(error)
+            result["error"] = str(error) if told else f"{error}: pip install '.[{extra}]'"
         except RuntimeError as error:
             result["error"] = str(error)
         except Exception as error:

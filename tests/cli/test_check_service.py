@@ -1,8 +1,10 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from mediaserver.agents.services.known import KNOWN_SERVICES
 from tests.cli.processes import Run
 
 
@@ -72,3 +74,8 @@ def test_a_name_that_is_wrong_is_told_with_status_2(run: Run, name: str, text: s
     result = run("check-service", name)
     assert result.exit_code == 2
     assert text in result.stderr
+
+
+def test_the_help_names_every_provider(run: Run) -> None:
+    printed = set(re.findall(r"\w+", run("check-service", "--help").stdout))
+    assert set(KNOWN_SERVICES) <= printed
