@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator
 from typing import Final
@@ -40,7 +41,7 @@ def listened_format(format: AudioFormat) -> AudioFormat:
     return format if format.rate in _RATES else AudioFormat("l16", 16000)
 
 
-class ListeningSession:
+class ListeningSession(ABC):
     """A connection of one call to a recogniser of Deepgram's.
 
     Args:
@@ -53,6 +54,8 @@ class ListeningSession:
     takes_turns = False
     continuous = True
     expires_after: float | None = None
+    finish_message: str
+    """The message that has all words told."""
 
     def __init__(self, service: str, socket: ServiceSocket, format: AudioFormat) -> None:
         self._service = service
@@ -128,12 +131,9 @@ class ListeningSession:
             await self._socket.send(CLOSE_STREAM)
             await self._socket.close()
 
-    finish_message: str
-    """The message that has all words told."""
-
+    @abstractmethod
     def understood(self, message: DeepgramMessage) -> Iterator[RecognizerEvent]:
         """Yield what a message means."""
-        raise NotImplementedError
 
     def completed(self, end: float) -> Iterator[RecognizerEvent]:
         """Yield the answer to `finish`, if all words before `end` seconds are it."""

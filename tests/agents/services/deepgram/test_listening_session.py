@@ -1,15 +1,27 @@
+from collections.abc import Iterator
+
 import pytest
 
 from audiocodecs import L16_8K, L16_16K, MULAW_8K, AudioFormat
-from mediaserver.agents.services import ServiceError, WordsComplete
+from mediaserver.agents.services import RecognizerEvent, ServiceError, WordsComplete
 from mediaserver.agents.services.deepgram.account import DeepgramAccount
 from mediaserver.agents.services.deepgram.listening_session import (
     ListeningSession,
     listened_format,
 )
+from mediaserver.agents.services.deepgram.messages import DeepgramMessage
 from mediaserver.testing import in_virtual_time
 from mediaserver.testing.deepgram import DeepgramServer
 from tests.agents.services.deepgram.hearing import hear, spoken, until
+
+
+class Misspelling(ListeningSession):
+    """Asks for the rest of the words in a way that Deepgram does not know."""
+
+    finish_message = '{"type":"Finalise"}'
+
+    def understood(self, message: DeepgramMessage) -> Iterator[RecognizerEvent]:
+        return iter(())
 
 
 @pytest.mark.parametrize("format", [MULAW_8K, AudioFormat("alaw", 8000), L16_8K, L16_16K])
@@ -26,8 +38,7 @@ async def test_what_deepgram_does_not_take_is_an_error() -> None:
     async with DeepgramServer().running() as server:
         account = DeepgramAccount("ears", base_url=server.base_url, api_key=server.api_key)
         socket = await account.connect("/v1/listen", {"model": "nova-3"}, MULAW_8K)
-        session = ListeningSession("ears", socket, MULAW_8K)
-        session.finish_message = '{"type":"Finalise"}'
+        session = Misspelling("ears", socket, MULAW_8K)
         await hear(session, spoken(0, 0.1))
         await session.finish()
         with pytest.raises(ServiceError, match="closed the connection with 1008: DATA-0000"):
