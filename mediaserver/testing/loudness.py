@@ -14,7 +14,7 @@ LOUD = 500
 
 
 class LoudnessTurns:
-    """Tells when the caller begins and stops to speak.
+    """Tells when the caller begins and stops speaking.
 
     Attributes:
         heard: seconds of audio so far.

@@ -105,7 +105,7 @@ class KeptVoice:
         return text
 
     async def close(self) -> None:
-        """Stop to speak, and close the session."""
+        """Stop speaking, and close the session."""
         if self._sentences is not None:
             await self._sentences.close()
         await self._kept.close()

@@ -58,7 +58,7 @@ class SentenceSession:
         return context
 
     async def close(self) -> None:
-        """Stop to speak."""
+        """Stop speaking."""
         for context in list(self._contexts):
             await context.clear()
 
@@ -156,7 +156,7 @@ class SentenceContext:
             yield WordMark(length, seconds)
 
     async def clear(self) -> None:
-        """Stop to speak this text."""
+        """Stop speaking this text."""
         self._ended = self._cleared = True
         self._text = ""
         sentences, self.sentences = self.sentences, deque()

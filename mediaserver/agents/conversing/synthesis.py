@@ -13,7 +13,7 @@ class Synthesis:
     """The speech of a text while it is synthesised, for all that listen to it.
 
     It is synthesised as fast as the service can, however slowly a call plays it, and cancelled when
-    the last of those who listen has stopped.
+    the last listener has stopped.
 
     Args:
         pieces: the speech, as a service yields it.
@@ -58,7 +58,7 @@ class Synthesis:
                 await self.cancel()
 
     async def cancel(self) -> None:
-        """Stop, if it is not done: who listens has heard all that will come."""
+        """Stop, if it is not done. Listeners get no more pieces."""
         if not self.done:
             self.done = True
             self._tell()

@@ -124,7 +124,7 @@ class VoiceAgent(Agent):
             self.speech_to_text,
             patience=self.patience,
             speech_only=self.recognizer_hears == "speech",
-            lost=self._recognizer_lost,
+            lost=self._count_failure,
             ended=lambda: self.dialogue.ended,
             signs=self._turn_sign if self.end_of_turn_by == "service" else None,
             missed=lambda ago: self.listener.notice(ago),
@@ -132,7 +132,7 @@ class VoiceAgent(Agent):
         self._voice = KeptVoice(
             self.text_to_speech,
             patience=self.patience,
-            lost=lambda error: self._count_failure(error),
+            lost=self._count_failure,
             ended=lambda: self.dialogue.ended,
         )
 
@@ -307,9 +307,6 @@ class VoiceAgent(Agent):
             self._log_failure(error)
         except StreamEndedError:
             pass
-
-    def _recognizer_lost(self, error: ServiceError) -> None:
-        self._count_failure(error)
 
     async def respond(self, reply: Reply) -> None:
         """Let the model answer and use tools, until it asks for no more tools."""

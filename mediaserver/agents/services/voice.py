@@ -37,7 +37,7 @@ class VoiceContext(Protocol):
         ...
 
     async def clear(self) -> None:
-        """Forget the rest: no more audio comes, and the service stops to make it."""
+        """Forget the rest: no more audio comes, and the service stops making it."""
 
 
 class VoiceSession(Protocol):

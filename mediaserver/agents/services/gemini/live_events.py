@@ -92,7 +92,7 @@ class ResumptionUpdate(msgspec.Struct, rename="camel", gc=False):
 
 
 class HeardActivity(msgspec.Struct, rename="camel", gc=False):
-    """The API has noticed that the caller began or stopped to speak."""
+    """The API has noticed that the caller began or stopped speaking."""
 
     voice_activity_type: str = ""
 
