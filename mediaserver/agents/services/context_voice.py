@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypedDict
 from urllib.parse import urlsplit
 
 from audiocodecs import AudioFormat
@@ -39,14 +39,25 @@ class ContextRequest:
     format: AudioFormat
 
 
+class ContextConnection(TypedDict, total=False):
+    """How to reach a service: keyword arguments of every voice here."""
+
+    api_key: str | None
+    base_url: str
+    connect_timeout: float
+    first_timeout: float
+    stall_timeout: float
+
+
 class ContextVoice(Voice, Checked):
     """A voice whose sessions are `ContextSession`s. Subclasses say how to open one.
 
     Args:
         service: the service's name, for errors.
         variable: the environment variable with the key.
+        address: the service's own address.
         api_key: the key; None takes it from the environment when the first session is opened.
-        base_url: the address, ``wss://…`` or ``ws://…``, without the path.
+        base_url: another address, ``wss://…`` or ``ws://…``, without the path.
         connect_timeout: seconds to open a connection.
         first_timeout: seconds from the end of a text, or from a flush, until its first audio.
         stall_timeout: seconds from one piece of audio to the next when the text has ended.
@@ -60,18 +71,20 @@ class ContextVoice(Voice, Checked):
         self,
         service: str,
         variable: str,
+        address: str,
         *,
-        api_key: str | None,
-        base_url: str,
-        connect_timeout: float,
-        first_timeout: float,
-        stall_timeout: float,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        connect_timeout: float = 5.0,
+        first_timeout: float = 5.0,
+        stall_timeout: float = 5.0,
     ) -> None:
         require_seconds(
             connect_timeout=connect_timeout,
             first_timeout=first_timeout,
             stall_timeout=stall_timeout,
         )
+        base_url = address if base_url is None else base_url
         parts = urlsplit(base_url)
         if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.query:
             raise ValueError(f"base_url must look like wss://host, not {base_url!r}")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 from audiocodecs import AudioFormat, Encoding
 from mediaserver.agents.services.cartesia.messages import CARTESIA, CartesiaMessages
-from mediaserver.agents.services.context_voice import ContextRequest, ContextVoice
+from mediaserver.agents.services.context_voice import (
+    ContextConnection,
+    ContextRequest,
+    ContextVoice,
+)
 from mediaserver.agents.services.setting_values import require_name, require_within
 
 
@@ -37,11 +41,7 @@ class CartesiaVoice(ContextVoice):
         max_buffer_delay_ms: milliseconds, up to 5000, for which the model waits for more text
             before it speaks; None leaves it to Cartesia, which waits for 3000. A flush, or the end
             of a text, ends the wait.
-        api_key: the key; None takes it from ``CARTESIA_API_KEY``.
-        base_url: the address.
-        connect_timeout: seconds to open a connection.
-        first_timeout: seconds from the end of a text, or from a flush, until its first audio.
-        stall_timeout: seconds from one piece of audio to the next when the text has ended.
+        connection: see `ContextVoice`.
 
     Raises:
         ValueError: a setting cannot be right.
@@ -59,21 +59,9 @@ class CartesiaVoice(ContextVoice):
         emotion: str | None = None,
         pronunciation_dict_id: str | None = None,
         max_buffer_delay_ms: int | None = None,
-        api_key: str | None = None,
-        base_url: str = "wss://api.cartesia.ai",
-        connect_timeout: float = 5.0,
-        first_timeout: float = 5.0,
-        stall_timeout: float = 5.0,
+        **connection: Unpack[ContextConnection],
     ) -> None:
-        super().__init__(
-            CARTESIA,
-            "CARTESIA_API_KEY",
-            api_key=api_key,
-            base_url=base_url,
-            connect_timeout=connect_timeout,
-            first_timeout=first_timeout,
-            stall_timeout=stall_timeout,
-        )
+        super().__init__(CARTESIA, "CARTESIA_API_KEY", "wss://api.cartesia.ai", **connection)
         require_name(
             voice_id=voice_id,
             model=model,

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, Unpack, get_args
 from urllib.parse import quote
 
 from audiocodecs import AudioFormat, Encoding
-from mediaserver.agents.services.context_voice import ContextRequest, ContextVoice
+from mediaserver.agents.services.context_voice import (
+    ContextConnection,
+    ContextRequest,
+    ContextVoice,
+)
 from mediaserver.agents.services.elevenlabs.messages import ELEVENLABS, ElevenLabsMessages
 from mediaserver.agents.services.setting_values import require_name, require_within
 
@@ -40,12 +44,8 @@ class ElevenLabsVoice(ContextVoice):
         logging: whether ElevenLabs may keep the text and the speech.
         inactivity_timeout: seconds, up to 180, after which ElevenLabs closes a context of a client
             that has gone. A message in every third of it keeps those of a call.
-        api_key: the key; None takes it from ``ELEVENLABS_API_KEY``.
-        base_url: the address; others keep data in the EU (``wss://api.eu.residency.elevenlabs.io``)
-            and in India.
-        connect_timeout: seconds to open a connection.
-        first_timeout: seconds from the end of a text, or from a flush, until its first audio.
-        stall_timeout: seconds from one piece of audio to the next when the text has ended.
+        connection: see `ContextVoice`. Other addresses keep data in the EU
+            (``wss://api.eu.residency.elevenlabs.io``) and in India.
 
     Raises:
         ValueError: a setting cannot be right.
@@ -69,21 +69,9 @@ class ElevenLabsVoice(ContextVoice):
         seed: int | None = None,
         logging: bool = True,
         inactivity_timeout: int = 180,
-        api_key: str | None = None,
-        base_url: str = "wss://api.elevenlabs.io",
-        connect_timeout: float = 5.0,
-        first_timeout: float = 5.0,
-        stall_timeout: float = 5.0,
+        **connection: Unpack[ContextConnection],
     ) -> None:
-        super().__init__(
-            ELEVENLABS,
-            "ELEVENLABS_API_KEY",
-            api_key=api_key,
-            base_url=base_url,
-            connect_timeout=connect_timeout,
-            first_timeout=first_timeout,
-            stall_timeout=stall_timeout,
-        )
+        super().__init__(ELEVENLABS, "ELEVENLABS_API_KEY", "wss://api.elevenlabs.io", **connection)
         require_name(voice_id=voice_id, model=model)
         if model.startswith("eleven_v3"):
             raise ValueError("eleven_v3 has no multi-context WebSocket; use eleven_flash_v2_5")
