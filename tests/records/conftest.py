@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -12,85 +11,24 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
+from benchmarks.postgres_server import PostgresServer, program
 from mediaserver.records.database import RecordsDatabase
 from mediaserver.records.events import CallBegan, CallOver, TurnTaken
 
 
-_START_SECONDS = 60.0
-
-
-class PrivatePostgres:
-    """A PostgreSQL on a Unix socket."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._data = folder / "data"
-        # It refuses to run as root.
-        self._user = "nobody" if os.geteuid() == 0 else None
-        if self._user is not None:
-            folder.chmod(0o755)
-            shutil.chown(folder, self._user)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._run("initdb", "-D", str(self._data), "-U", "mediaserver", "-A", "trust", "-N")
-        self.start()
-
-    def url_of(self, database: str) -> str:
-        return f"postgresql+psycopg://mediaserver@/{database}?host={self._folder}"
-
-    def start(self) -> None:
-        """Start it, with what was in it."""
-        self._process = subprocess.Popen(
-            [program("postgres"), "-D", self._data, "-k", self._folder, "-h", "", "-F"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            user=self._user,
-            cwd=self._folder,
-        )
-        limit = time.monotonic() + _START_SECONDS
-        while not self._answers():
-            assert time.monotonic() < limit, "postgres did not start"
-            assert self._process.poll() is None, "postgres ended"
-            time.sleep(0.05)
-
-    def _answers(self) -> bool:
-        command = [program("pg_isready"), "-q", "-h", str(self._folder)]
-        return subprocess.run(command, timeout=30, check=False).returncode == 0
-
-    def stop(self) -> None:
-        """End it at once."""
-        if self._process is not None:
-            # Of the three ways to stop, SIGQUIT waits for nobody.
-            self._process.send_signal(3)
-            self._process.wait(30)
-            self._process = None
+class PrivatePostgres(PostgresServer):
+    """A PostgreSQL with databases that are made for one test."""
 
     def clean(self, name: str) -> str:
         """Have it run, with an empty database, and return the database's URL."""
-        if self._process is None:
+        if not self.runs:
             self.start()
-        engine = create_engine(self.url_of("postgres"), isolation_level="AUTOCOMMIT")
+        engine = create_engine(self.url, isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
             connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
             connection.execute(text(f"CREATE DATABASE {name}"))
         engine.dispose()
         return self.url_of(name)
-
-    def _run(self, command: str, *arguments: str) -> None:
-        subprocess.run(
-            [program(command), *arguments],
-            check=True,
-            timeout=120,
-            user=self._user,
-            cwd=self._folder,
-            stdout=subprocess.DEVNULL,
-        )
-
-
-def program(name: str) -> str:
-    """Return the path of one of PostgreSQL's programs, or an empty text."""
-    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    return shutil.which(name, path=os.pathsep.join([*map(str, folders), os.environ["PATH"]])) or ""
 
 
 @pytest.fixture(scope="session")
@@ -100,7 +38,7 @@ def _postgres_server() -> Iterator[PrivatePostgres | None]:
         return
     assert program("initdb"), "there is no PostgreSQL: make records installs it"
     with tempfile.TemporaryDirectory(prefix="postgres-") as folder:
-        server = PrivatePostgres(Path(folder))
+        server = PrivatePostgres(Path(folder, "postgres"))
         yield server
         server.stop()
 
