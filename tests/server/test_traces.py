@@ -3,7 +3,7 @@ import gzip
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from types import SimpleNamespace
@@ -260,6 +260,16 @@ def collector() -> Iterator[tuple[str, list[Any]]]:
         server.server_close()
 
 
+def traced_to_the_collector(observers: CallObservers) -> AbstractAsyncContextManager[None]:
+    return traced(
+        observers,
+        process="a/1",
+        clock=lambda: 120.0,
+        wall_clock=lambda: EPOCH,
+        personal_data=False,
+    )
+
+
 @pytest.mark.real_time
 async def test_traces_reach_a_collector(monkeypatch: pytest.MonkeyPatch) -> None:
     with collector() as (url, received):
@@ -267,13 +277,7 @@ async def test_traces_reach_a_collector(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-token=secret")
         monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "service.name=shop,region=eu")
         observers, call = CallObservers(), Call()
-        async with traced(
-            observers,
-            process="a/1",
-            clock=lambda: 120.0,
-            wall_clock=lambda: EPOCH,
-            personal_data=False,
-        ):
+        async with traced_to_the_collector(observers):
             observers.call_started(call)
             observers.turn_reported(call, TURN)
             observers.call_ended(call, None)
@@ -294,13 +298,7 @@ async def test_a_collector_that_is_away_stops_nothing(monkeypatch: pytest.Monkey
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     observers, call = CallObservers(), Call()
     async with asyncio.timeout(30):
-        async with traced(
-            observers,
-            process="a/1",
-            clock=lambda: 120.0,
-            wall_clock=lambda: EPOCH,
-            personal_data=False,
-        ):
+        async with traced_to_the_collector(observers):
             observers.call_started(call)
             observers.call_ended(call, None)
 
