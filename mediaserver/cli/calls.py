@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import io
 import math
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple
 
 import typer
 
@@ -100,8 +101,12 @@ Worse = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@calls_app.command("list")
-def list_command(
+class _SelectedCalls(NamedTuple):
+    settings: Settings
+    query: RecordQuery
+
+
+def _selected_calls(
     number: OfNumber = None,
     since: Since = None,
     until: Until = None,
@@ -110,16 +115,64 @@ def list_command(
     state: State = None,
     bad: Bad = False,
     worse_than: Worse = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many calls.")] = 50,
-    as_json: AsJson = False,
     records: Records = None,
     config: ConfigFile = None,
+) -> _SelectedCalls:
+    from mediaserver.records.queries import MEASURES, RecordQuery
+
+    settings = _settings(records, config)
+    limits = {}
+    for text in worse_than or []:
+        name, _, value = text.partition("=")
+        try:
+            limits[name] = float(value)
+            if math.isnan(limits[name]):
+                raise ValueError
+        except ValueError:
+            fail(f"--worse-than: must be such as loop_lag=0.2, not {text!r}", 2)
+        if name not in MEASURES:
+            fail(f"--worse-than: {name!r} is not one of {', '.join(sorted(MEASURES))}", 2)
+    if cause is not None:
+        _check_cause(cause)
+    key = None if settings.secret_is_random else settings.secret.get_secret_value().encode()
+    query = RecordQuery(
+        number=number,
+        key=key,
+        since=_time("--since", since),
+        until=_time("--until", until),
+        handler=handler,
+        cause=cause,
+        state=state,
+        bad=bad,
+        worse=limits,
+    )
+    return _SelectedCalls(settings, query)
+
+
+def _on_selected_calls(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `_selected_calls`, and their result as its first argument."""
+    selecting = inspect.signature(_selected_calls, eval_str=True).parameters
+    _, *own = inspect.signature(command, eval_str=True).parameters.values()
+
+    def run(**options: Any) -> None:
+        selected = _selected_calls(**{name: options.pop(name) for name in selecting})
+        command(selected, **options)
+
+    run.__doc__ = command.__doc__
+    run.__signature__ = inspect.Signature([*own, *selecting.values()])  # type: ignore[attr-defined]
+    return run
+
+
+@calls_app.command("list")
+@_on_selected_calls
+def list_command(
+    selected: _SelectedCalls,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many calls.")] = 50,
+    as_json: AsJson = False,
 ) -> None:
     """List calls, the newest first."""
-    settings = _settings(records, config)
-    query = _query(settings, number, since, until, handler, cause, state, bad, worse_than)
-    with _reading(settings) as database:
-        found = list(_found(database, query, most=limit + 1))
+    with _reading(selected.settings) as database:
+        found = list(_found(database, selected.query, most=limit + 1))
     if len(found) > limit:
         del found[limit:]
         typer.echo(f"more calls than {limit} were found: raise --limit", err=True)
@@ -159,27 +212,17 @@ def show_command(
 
 
 @calls_app.command("export")
+@_on_selected_calls
 def export_command(
+    selected: _SelectedCalls,
     form: Annotated[
         Literal["csv", "jsonl"],
         typer.Option("--format", help="A table, or a JSON object in each line, with the turns."),
     ] = "csv",
-    number: OfNumber = None,
-    since: Since = None,
-    until: Until = None,
-    handler: Named = None,
-    cause: Cause = None,
-    state: State = None,
-    bad: Bad = False,
-    worse_than: Worse = None,
-    records: Records = None,
-    config: ConfigFile = None,
 ) -> None:
     """Print calls for other programs, the oldest first."""
-    settings = _settings(records, config)
-    query = _query(settings, number, since, until, handler, cause, state, bad, worse_than)
-    with _reading(settings) as database:
-        found = _found(database, query, newest=False)
+    with _reading(selected.settings) as database:
+        found = _found(database, selected.query, newest=False)
         lines = _csv(found) if form == "csv" else _json_lines(database, found)
         for line in lines:
             sys.stdout.write(line)
@@ -250,46 +293,6 @@ def _is_there(path: Path) -> bool:
     if not may_be_read:
         fail(f"this user cannot read {path}: run the command as the server's user or root", 2)
     return True
-
-
-def _query(
-    settings: Settings,
-    number: str | None,
-    since: str | None,
-    until: str | None,
-    handler: str | None,
-    cause: str | None,
-    state: Literal["live", "ended", "lost"] | None,
-    bad: bool,
-    worse: list[str] | None,
-) -> RecordQuery:
-    from mediaserver.records.queries import MEASURES, RecordQuery
-
-    limits = {}
-    for text in worse or []:
-        name, _, value = text.partition("=")
-        try:
-            limits[name] = float(value)
-            if math.isnan(limits[name]):
-                raise ValueError
-        except ValueError:
-            fail(f"--worse-than: must be such as loop_lag=0.2, not {text!r}", 2)
-        if name not in MEASURES:
-            fail(f"--worse-than: {name!r} is not one of {', '.join(sorted(MEASURES))}", 2)
-    if cause is not None:
-        _check_cause(cause)
-    key = None if settings.secret_is_random else settings.secret.get_secret_value().encode()
-    return RecordQuery(
-        number=number,
-        key=key,
-        since=_time("--since", since),
-        until=_time("--until", until),
-        handler=handler,
-        cause=cause,
-        state=state,
-        bad=bad,
-        worse=limits,
-    )
 
 
 def _check_cause(cause: str) -> None:
