@@ -68,12 +68,12 @@ COMMANDS: Final[Mapping[str, ListedCommand]] = {
         "calls", "calls_app", "List, show, export and delete the records of calls."
     ),
     "call": ListedCommand(
-        "calling",
+        "call",
         "call_command",
         "Call a server that speaks Plivo's stream protocol, and report what the caller heard.",
     ),
     "load": ListedCommand(
-        "calling",
+        "load",
         "load_command",
         "Make many calls at the same time, and report what the callers heard.",
     ),

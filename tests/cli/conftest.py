@@ -3,15 +3,20 @@
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from audiocodecs import write_wav
 from mediaserver.agents import Echo
 from mediaserver.cli import app
 from mediaserver.demo.server import serving
 from mediaserver.routes import Route, Routes
+from mediaserver.sandbox import LoadReport
 from mediaserver.telemetry.logs import configure_logs
 from tests.cli.processes import AUTH_ID, AUTH_TOKEN, Run, mediaserver
 
@@ -31,6 +36,15 @@ def run() -> Run:
         return CliRunner(env={"COLUMNS": "120"}).invoke(app, [str(each) for each in arguments])
 
     return invoke
+
+
+@pytest.fixture
+def tone(tmp_path: Path) -> Path:
+    """A WAV file with 0.3 s of a tone."""
+    time = np.arange(2_400) / 8_000
+    path = tmp_path / "in.wav"
+    write_wav(path, (8_000 * np.sin(2 * np.pi * 440 * time)).astype(np.int16), 8_000)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +76,13 @@ def sandbox_url() -> Iterator[str]:
             name, _, values[name] = printed.readline().strip().partition("=")
         assert {AUTH_ID, AUTH_TOKEN} <= set(values.values())
         yield values[name]
+
+
+def report_of(monkeypatch: pytest.MonkeyPatch, run: Run, *options: str, **changes: Any) -> Result:
+    """Run a load that comes to a given report."""
+
+    async def loaded(url: str, **options: Any) -> LoadReport:
+        return replace(LoadReport(url, "", 3, 1.0, 1.0, made=3), **changes)
+
+    monkeypatch.setattr("mediaserver.sandbox.load", loaded)
+    return run("load", "ws://127.0.0.1:1/", *options)
