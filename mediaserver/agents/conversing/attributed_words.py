@@ -55,6 +55,9 @@ class AttributedWords:
     near enough. Words whose times are not known stay together, with the utterance that has most of
     them.
 
+    Recognisers tell words again and again until they are final. Final words are looked at once for
+    each utterance, so that an event costs no more the longer somebody has spoken.
+
     Attributes:
         through: up to where the words are final.
 
@@ -63,7 +66,13 @@ class AttributedWords:
     def __init__(self) -> None:
         self.through = 0.0
         self._spans: list[Span] = []
+        # Words in the order in which they were told. The first of them are all final.
         self._pieces: list[RecognizedWords] = []
+        self._settled = 0
+        # The settled words of each utterance, how many pieces they are from, and under which
+        # circumstances: with others, the same words may belong to another utterance.
+        self._read: dict[Span, tuple[tuple[float, ...], int, str]] = {}
+        self._changes = 0
         # Words before this are not looked for any more.
         self._over = 0.0
 
@@ -71,24 +80,27 @@ class AttributedWords:
         """Begin an utterance; its `Span.end` is set when it ends."""
         span = Span(position)
         self._spans.append(span)
+        self._changes += 1
         return span
 
     def over(self, span: Span) -> None:
         """Forget an utterance, and the words up to its end."""
         self._spans.remove(span)
+        self._read.pop(span, None)
         self._over = max(self._over, min(span.end, self.through))
         begin = min((each.begin for each in self._spans), default=self._over)
-        self._pieces = [piece for piece in self._pieces if piece.end > begin or not piece.final]
+        self._keep([piece for piece in self._pieces if piece.end > begin or not piece.final])
 
     def take(self, words: RecognizedWords) -> None:
         """Take an event whose times are positions. It replaces the words that were not final."""
-        self._pieces = [
+        self._pieces[self._settled :] = [
             piece
-            for piece in self._pieces
+            for piece in self._pieces[self._settled :]
             if piece.final or piece.end <= words.start + _INSTANT or piece.start >= words.end
         ]
         if words.text.strip():
             self._pieces.append(words)
+        self._settle()
         if words.final:
             for span in self._spans:
                 if span.overlaps(words.start, words.end):
@@ -100,16 +112,21 @@ class AttributedWords:
 
         Another session is given the audio from there on, and will tell them.
         """
-        self._pieces = [_before(piece, position) for piece in self._pieces if piece.final]
-        self._pieces = [piece for piece in self._pieces if piece.text]
+        kept = [_before(piece, position) for piece in self._pieces if piece.final]
+        self._keep([piece for piece in kept if piece.text])
         self.through = min(self.through, position)
         for span in self._spans:
             span.through = min(span.through, position)
 
     def text(self, span: Span) -> str:
         """Return the words of an utterance so far."""
-        parts = (self._part(piece, span) for piece in self._pieces)
-        return " ".join(part for part in parts if part)
+        circumstances = (self._changes, *(each.end for each in self._spans))
+        before, count, text = self._read.get(span, (circumstances, 0, ""))
+        if before != circumstances:
+            count, text = 0, ""
+        text = self._joined(text, span, self._pieces[count : self._settled])
+        self._read[span] = circumstances, self._settled, text
+        return self._joined(text, span, self._pieces[self._settled :])
 
     def unclaimed(self) -> float | None:
         """Return where the first word begins that belongs to no utterance; None if each does."""
@@ -120,8 +137,24 @@ class AttributedWords:
     def forget(self, before: float) -> None:
         """Forget the words before a position that belong to no utterance."""
         self._over = max(self._over, before)
+        self._changes += 1
         if self._pieces and not self._spans:
-            self._pieces = [piece for piece in self._pieces if piece.end > before]
+            self._keep([piece for piece in self._pieces if piece.end > before])
+
+    def _keep(self, pieces: list[RecognizedWords]) -> None:
+        self._pieces = pieces
+        self._settled = 0
+        self._changes += 1
+        self._settle()
+
+    def _settle(self) -> None:
+        while self._settled < len(self._pieces) and self._pieces[self._settled].final:
+            self._settled += 1
+
+    def _joined(self, text: str, span: Span, pieces: Sequence[RecognizedWords]) -> str:
+        """Return a text and the words of an utterance that follow it."""
+        parts = (text, *(self._part(piece, span) for piece in pieces))
+        return " ".join(part for part in parts if part)
 
     def _part(self, piece: RecognizedWords, span: Span) -> str:
         if not piece.words:

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -116,3 +117,69 @@ def test_each_word_has_one_utterance(lengths: list[float], each: int, times: boo
             said = RecognizedWords(said.text, said.start, said.end, final=True)
         attributed.take(said)
     assert " ".join(attributed.text(one) for one in spans).split() == text
+
+
+class CountedWords(tuple[RecognizedWord, ...]):
+    """Words that count how often they are looked through."""
+
+    looks = 0
+
+    def __iter__(self) -> Iterator[RecognizedWord]:
+        CountedWords.looks += 1
+        return super().__iter__()
+
+
+def test_an_interim_costs_no_more_after_many_final_words() -> None:
+    attributed = AttributedWords()
+    utterance = span(attributed, 0.0)
+    for second in range(50):
+        final = words("one two", second, second + 1.0)
+        attributed.take(
+            RecognizedWords(final.text, second, second + 1.0, True, CountedWords(final.words))
+        )
+        attributed.text(utterance)
+    before = CountedWords.looks
+    for _ in range(10):
+        attributed.take(words("three", 50.0, 51.0, final=False))
+        assert attributed.text(utterance).split() == ["one", "two"] * 50 + ["three"]
+    assert CountedWords.looks == before
+
+
+EVENTS = st.one_of(
+    st.tuples(st.just("words"), st.floats(0, 8), st.floats(0.1, 2), st.booleans(), st.booleans()),
+    st.tuples(st.just("begin"), st.floats(0, 8)),
+    st.tuples(st.just("end"), st.integers(0, 3), st.floats(0, 9)),
+    st.tuples(st.just("over"), st.integers(0, 3)),
+    st.tuples(st.sampled_from(["restart", "forget"]), st.floats(0, 8)),
+)
+
+
+def texts_after(events: list[tuple[object, ...]], *, read_always: bool) -> list[str]:
+    attributed = AttributedWords()
+    spans = [span(attributed, 0.0)]
+    for kind, *values in events:
+        match kind, values:
+            case "words", [float(start), float(length), bool(final), bool(times)]:
+                said = words(f"a b{start:.0f} c", start, start + length, final=final)
+                bare = RecognizedWords(said.text, said.start, said.end, final)
+                attributed.take(said if times else bare)
+            case "begin", [float(begin)] if len(spans) < 4:
+                spans.append(span(attributed, begin))
+            case "end", [int(index), float(end)] if index < len(spans):
+                spans[index].end = max(spans[index].begin, end)
+            case "over", [int(index)] if index < len(spans):
+                attributed.over(spans.pop(index))
+            case "restart", [float(position)]:
+                attributed.restart(position)
+            case "forget", [float(position)]:
+                attributed.forget(position)
+        if read_always:
+            for each in spans:
+                attributed.text(each)
+    return [attributed.text(each) for each in spans]
+
+
+@settings(max_examples=50)
+@given(st.lists(EVENTS, max_size=25))
+def test_what_was_read_before_makes_no_difference(events: list[tuple[object, ...]]) -> None:
+    assert texts_after(events, read_always=True) == texts_after(events, read_always=False)
