@@ -30,6 +30,8 @@ class ContextSpeech:
         audio: audio of any number of bytes, in the session's format.
         words: pieces of the text, and seconds at which each has been spoken.
         from_audio: whether these seconds count from the beginning of `audio`, not of the context.
+        restarts: whether the seconds of later words count from the end of the audio so far.
+        replies: what is to be sent now, because the service is ready for it.
         done: whether nothing more comes of the context.
         error: why the service failed, or None.
         status: the HTTP status of the error, if the service says one.
@@ -40,6 +42,8 @@ class ContextSpeech:
     audio: bytes = b""
     words: Sequence[tuple[str, float]] = ()
     from_audio: bool = False
+    restarts: bool = False
+    replies: Sequence[str] = ()
     done: bool = False
     error: str | None = None
     status: int | None = None
@@ -66,12 +70,12 @@ class ContextProtocol(Protocol):
         """Return the messages before the first text."""
 
     @abstractmethod
-    def text(self, context: str, text: str) -> str:
-        """Return the message with more text."""
+    def text(self, context: str, text: str) -> Sequence[str]:
+        """Return the messages with more text."""
 
     @abstractmethod
-    def flush(self, context: str) -> str:
-        """Return the message that has all of the text so far spoken."""
+    def flush(self, context: str) -> Sequence[str]:
+        """Return the messages that have all of the text so far spoken."""
 
     @abstractmethod
     def end(self, context: str) -> Sequence[str]:
@@ -127,6 +131,8 @@ class ContextSession(VoiceSession):
         self._open: dict[str, TextContext] = {}
         self._entered = 0
         self._free = asyncio.Semaphore(protocol.most_contexts)
+        self._clock = asyncio.get_running_loop().time
+        self._heard_at = self._clock()
         self._tasks = [asyncio.create_task(self._read())]
         if protocol.keep_alive_every is not None:
             self._tasks.append(asyncio.create_task(self._keep_alive(protocol.keep_alive_every)))
@@ -157,15 +163,21 @@ class ContextSession(VoiceSession):
     async def enter(self, text: TextContext) -> str | None:
         """Open a context when there is room for it, and return its id.
 
-        None if the connection was lost, or if no other context ends in time, which is a loss too.
+        None if the connection was lost, or if there is no room, and nothing comes of the other
+        contexts for a while, which is a loss too.
         """
-        try:
-            async with asyncio.timeout(self.first_timeout):
-                await self._free.acquire()
-        except TimeoutError:
-            count = self.protocol.most_contexts
-            reason = f"{count} contexts are open, and none ended within {self.first_timeout:g} s"
-            self.lose(ServiceError(self.protocol.service, reason))
+        waited_from = self._clock()
+        while self.lost is None:
+            due = max(waited_from, self._heard_at) + self.first_timeout
+            if due <= self._clock():
+                count = self.protocol.most_contexts
+                reason = f"{count} contexts are open, and nothing came for {self.first_timeout:g} s"
+                self.lose(ServiceError(self.protocol.service, reason))
+                break
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(due):
+                    await self._free.acquire()
+                    break
         if self.lost is not None:
             return None
         self._entered += 1
@@ -197,7 +209,9 @@ class ContextSession(VoiceSession):
                 with self._socket.decoding(message):
                     speech = self.protocol.read(message)
                 if speech is not None:
+                    self._heard_at = self._clock()
                     self._take(speech)
+                    await self.send(speech.replies)
         except ServiceError as error:
             self.lose(error)
 
@@ -264,7 +278,7 @@ class TextContext(VoiceContext):
         await self._hand_over()
         if self._context is not None:
             self._expect(self._session.first_timeout)
-            await self._session.send([self._protocol.flush(self._context)])
+            await self._session.send(self._protocol.flush(self._context))
 
     async def end(self) -> None:
         """Note that the text is complete."""
@@ -327,6 +341,9 @@ class TextContext(VoiceContext):
             self._seconds += frame.seconds
             self._expect(self._session.stall_timeout if self._ended else None)
             self._pieces.put_nowait(frame)
+        if speech.restarts:
+            self._odd = b""
+            self._began = self._seconds
 
     def context_done(self) -> None:
         """Note that nothing more comes of the context."""
@@ -367,7 +384,7 @@ class TextContext(VoiceContext):
                 self._context = None
                 return
             await self._session.send(self._protocol.begin(self._context))
-        await self._session.send([self._protocol.text(self._context, held)])
+        await self._session.send(self._protocol.text(self._context, held))
 
     def _finish(self, error: ServiceError | None) -> None:
         self._pieces.put_nowait(error)

@@ -61,13 +61,13 @@ class CartesiaMessages(ContextProtocol):
         """Return nothing: the first text opens the context."""
         return []
 
-    def text(self, context: str, text: str) -> str:
+    def text(self, context: str, text: str) -> Sequence[str]:
         """Return the message with more text; more may follow."""
-        return self._json(context, text)
+        return [self._json(context, text)]
 
-    def flush(self, context: str) -> str:
+    def flush(self, context: str) -> Sequence[str]:
         """Return the message that has all of the text so far spoken."""
-        return self._json(context, "", flush=True)
+        return [self._json(context, "", flush=True)]
 
     def end(self, context: str) -> Sequence[str]:
         """Return the message after which nothing follows."""

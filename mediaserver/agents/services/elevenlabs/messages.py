@@ -80,17 +80,17 @@ class ElevenLabsMessages(ContextProtocol):
         """Return the message that opens a context; its text has to be a space."""
         return [_json(text=" ", context_id=context, **self._first)]
 
-    def text(self, context: str, text: str) -> str:
+    def text(self, context: str, text: str) -> Sequence[str]:
         """Return the message with more text."""
-        return _json(text=text, context_id=context)
+        return [_json(text=text, context_id=context)]
 
-    def flush(self, context: str) -> str:
+    def flush(self, context: str) -> Sequence[str]:
         """Return the message that has all of the text so far spoken."""
-        return _json(context_id=context, flush=True)
+        return [_json(context_id=context, flush=True)]
 
     def end(self, context: str) -> Sequence[str]:
         """Return the messages that have the rest spoken, and the context closed after it."""
-        return [self.flush(context), _json(context_id=context, close_context=True)]
+        return [*self.flush(context), _json(context_id=context, close_context=True)]
 
     def cancel(self, context: str, *, ended: bool) -> Sequence[str]:
         """Return the message that closes the context, unless `end` has asked for that."""

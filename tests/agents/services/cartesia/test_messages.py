@@ -12,8 +12,10 @@ MESSAGES = CartesiaMessages({"model_id": "sonic-3"})
 def test_every_message_with_text_has_all_fields() -> None:
     every = {"model_id": "sonic-3", "context_id": "a"}
     assert MESSAGES.begin("a") == []
-    assert json.loads(MESSAGES.text("a", "Hi ")) == {**every, "transcript": "Hi ", "continue": True}
-    assert json.loads(MESSAGES.flush("a")) == {
+    (text,) = MESSAGES.text("a", "Hi ")
+    assert json.loads(text) == {**every, "transcript": "Hi ", "continue": True}
+    (flush,) = MESSAGES.flush("a")
+    assert json.loads(flush) == {
         **every,
         "transcript": "",
         "continue": True,
