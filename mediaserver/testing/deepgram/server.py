@@ -24,8 +24,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from audiocodecs import AudioFormat
-from mediaserver.testing.deepgram.heard_speech import HeardSpeech, TimedWord
 from mediaserver.testing.deepgram.schema import AURA, FLUX, NOVA, read_message, read_query
+from mediaserver.testing.heard_speech import HeardSpeech, TimedWord
 from mediaserver.testing.http_server import RefusedError
 from mediaserver.testing.services import tones
 

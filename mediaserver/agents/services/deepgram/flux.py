@@ -18,7 +18,7 @@ from mediaserver.agents.services.deepgram.account import (
     require_text_list,
 )
 from mediaserver.agents.services.deepgram.listening_session import (
-    ListeningSession,
+    DeepgramSession,
     listened_format,
 )
 from mediaserver.agents.services.deepgram.messages import (
@@ -36,7 +36,7 @@ from mediaserver.agents.services.recognizer import (
 from mediaserver.agents.services.service_socket import ServiceSocket
 
 
-class FluxSession(ListeningSession):
+class FluxSession(DeepgramSession):
     """A connection of one call to Flux."""
 
     takes_turns = True
@@ -47,7 +47,7 @@ class FluxSession(ListeningSession):
         self._told = ""  # the interim words
         self._charged = 0.0  # seconds of audio
 
-    def understood(self, message: DeepgramMessage) -> Iterator[RecognizerEvent]:
+    def told(self, message: DeepgramMessage) -> Iterator[RecognizerEvent]:
         """Yield what a message means."""
         if not isinstance(message, FluxTurn):
             return

@@ -18,7 +18,7 @@ from mediaserver.agents.services.deepgram.account import (
 )
 from mediaserver.agents.services.deepgram.keep_alive import KeepAlives
 from mediaserver.agents.services.deepgram.listening_session import (
-    ListeningSession,
+    DeepgramSession,
     listened_format,
 )
 from mediaserver.agents.services.deepgram.messages import (
@@ -31,7 +31,7 @@ from mediaserver.agents.services.recognizer import RecognizedWords, RecognizerEv
 from mediaserver.agents.services.service_socket import ServiceSocket
 
 
-class NovaSession(ListeningSession):
+class NovaSession(DeepgramSession):
     """A connection of one call to Nova."""
 
     finish_message = FINALIZE
@@ -63,7 +63,7 @@ class NovaSession(ListeningSession):
         self._keep_alives.remove(self)
         await super().close()
 
-    def understood(self, message: DeepgramMessage) -> Iterator[RecognizerEvent]:
+    def told(self, message: DeepgramMessage) -> Iterator[RecognizerEvent]:
         """Yield what a message means."""
         if not isinstance(message, NovaResults):
             return

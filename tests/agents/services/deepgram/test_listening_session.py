@@ -6,7 +6,7 @@ from audiocodecs import L16_8K, L16_16K, MULAW_8K, AudioFormat
 from mediaserver.agents.services import RecognizerEvent, ServiceError, WordsComplete
 from mediaserver.agents.services.deepgram.account import DeepgramAccount
 from mediaserver.agents.services.deepgram.listening_session import (
-    ListeningSession,
+    DeepgramSession,
     listened_format,
 )
 from mediaserver.agents.services.deepgram.messages import DeepgramMessage
@@ -15,12 +15,12 @@ from mediaserver.testing.deepgram import DeepgramServer
 from tests.agents.services.deepgram.hearing import hear, spoken, until
 
 
-class Misspelling(ListeningSession):
+class Misspelling(DeepgramSession):
     """Asks for the rest of the words in a way that Deepgram does not know."""
 
     finish_message = '{"type":"Finalise"}'
 
-    def understood(self, message: DeepgramMessage) -> Iterator[RecognizerEvent]:
+    def told(self, message: DeepgramMessage) -> Iterator[RecognizerEvent]:
         return iter(())
 
 

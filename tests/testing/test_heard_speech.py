@@ -3,7 +3,7 @@ from collections import deque
 import pytest
 
 from audiocodecs import MULAW_8K
-from mediaserver.testing.deepgram.heard_speech import HeardSpeech
+from mediaserver.testing.heard_speech import HeardSpeech
 from mediaserver.testing.services import tones
 
 

@@ -1,4 +1,4 @@
-"""What the local Deepgram hears: that somebody speaks, and the words of a script."""
+"""What a local recogniser hears: that somebody speaks, and the words of a script."""
 
 from __future__ import annotations
 

@@ -1,0 +1,157 @@
+"""What the sessions of recognisers with a WebSocket have in common."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import AsyncGenerator, Iterator
+from typing import Final
+
+from audiocodecs import AudioFormat, Resampler
+from mediaserver.agents.services.errors import ServiceError
+from mediaserver.agents.services.recognizer import RecognizerEvent, WordsComplete
+from mediaserver.agents.services.service_socket import ServiceSocket
+from mediaserver.call import Frame
+
+
+_SHORT_OF: Final = 0.5
+"""Seconds of audio that an answer may lack, and still be the answer."""
+
+
+class ListeningSession(ABC):
+    """A connection of one call to a recogniser that takes audio as binary messages.
+
+    Audio goes in pieces, and what is left of it when the caller has finished. A service may have
+    nothing left to tell, and not answer `finish`; it is waited for `answers_within` seconds.
+
+    Args:
+        service: the service's name, for errors.
+        socket: the connection.
+        format: the format of the frames.
+        wire: the format that the service hears; the same object if it takes the frames as they are.
+
+    """
+
+    takes_turns = False
+    continuous = True
+    expires_after: float | None = None
+
+    piece = 0.08
+    """Seconds of audio in a message."""
+
+    shortest = 0.0
+    """Seconds that a message must have at least. What is shorter waits for the next audio."""
+
+    answers_within = 0.5
+    """Seconds after which words that were asked for are taken to be complete."""
+
+    finish_message: str
+    """The message that has all words told."""
+
+    close_message: str
+    """The message that ends the session."""
+
+    def __init__(
+        self, service: str, socket: ServiceSocket, format: AudioFormat, wire: AudioFormat
+    ) -> None:
+        self._service = service
+        self._socket = socket
+        self._format = format
+        self._wire = wire
+        self._resampler = Resampler(format.rate, wire.rate) if format.rate != wire.rate else None
+        self._piece = round(self.piece * wire.bytes_per_second)
+        self._shortest = max(1, round(self.shortest * wire.bytes_per_second))
+        self._unsent = bytearray()
+        self._sent = 0  # bytes
+        self._finishing: deque[tuple[float, float]] = deque()
+        """What was asked to be finished: seconds of audio, and when it was asked for."""
+        self._waiting = asyncio.timeout(None)
+        self._receiving = False
+        self._closed = False
+
+    @property
+    def heard(self) -> float:
+        """Seconds of audio that were sent."""
+        return self._sent / self._wire.bytes_per_second
+
+    async def hear(self, frame: Frame) -> None:
+        """Take the next audio, and send it as soon as it is enough for a message."""
+        if self._wire is self._format:
+            self._unsent += frame.payload
+        elif self._resampler is None:
+            self._unsent += self._wire.encode(frame.samples)
+        else:
+            self._unsent += self._wire.encode(self._resampler.process(frame.samples))
+        if len(self._unsent) >= self._piece:
+            await self._send_audio()
+
+    async def finish(self) -> None:
+        """Have all words of the audio so far told now."""
+        if len(self._unsent) >= self._shortest:
+            await self._send_audio()
+        self._finishing.append((self.heard, asyncio.get_running_loop().time()))
+        if len(self._finishing) == 1 and self._receiving and not self._waiting.expired():
+            self._waiting.reschedule(self._until())
+        await self._socket.send(self.finish_message)
+
+    async def events(self) -> AsyncGenerator[RecognizerEvent, None]:
+        """Yield what is understood until the session is closed.
+
+        Raises:
+            ServiceError: the connection was lost, or the service refused something.
+
+        """
+        while True:
+            try:
+                async with asyncio.timeout_at(self._until()) as self._waiting:
+                    self._receiving = True
+                    try:
+                        received = await self._socket.receive()
+                    finally:
+                        self._receiving = False
+            except TimeoutError:
+                for event in self.unanswered():
+                    yield event
+                yield WordsComplete(self._finishing.popleft()[0])
+                continue
+            except ServiceError:
+                if self._closed:
+                    return
+                raise
+            for event in self.understood(received):
+                yield event
+
+    async def close(self) -> None:
+        """Close the connection. Does nothing if it is closed."""
+        if not self._closed:
+            self._closed = True
+            await self._socket.send(self.close_message)
+            await self._socket.close()
+
+    @abstractmethod
+    def understood(self, received: bytes | str) -> Iterator[RecognizerEvent]:
+        """Yield what a message of the service means.
+
+        Raises:
+            ServiceError: it cannot be read, or says that the service refuses or ends something.
+
+        """
+
+    def unanswered(self) -> Iterator[RecognizerEvent]:
+        """Yield what is still to be told when the service has not answered `finish`."""
+        return iter(())
+
+    def completed(self, end: float) -> Iterator[RecognizerEvent]:
+        """Yield the answer to `finish`, if all words before `end` seconds are it."""
+        if self._finishing and end >= self._finishing[0][0] - _SHORT_OF:
+            yield WordsComplete(self._finishing.popleft()[0])
+
+    def _until(self) -> float | None:
+        return self._finishing[0][1] + self.answers_within if self._finishing else None
+
+    async def _send_audio(self) -> None:
+        audio = bytes(self._unsent)
+        self._unsent.clear()
+        self._sent += len(audio)
+        await self._socket.send(audio)
