@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
 from typing import Final, Unpack
 
 import structlog
@@ -33,6 +32,7 @@ from mediaserver.agents.services.deepgram.messages import (
     speak_message,
 )
 from mediaserver.agents.services.errors import ServiceError
+from mediaserver.agents.services.serial_text import SerialText
 from mediaserver.agents.services.service_socket import ServiceSocket
 from mediaserver.call import Frame
 
@@ -54,91 +54,6 @@ _RATES: Final = (8000, 16000, 24000, 32000, 48000)
 _log = structlog.get_logger("mediaserver.agents.deepgram")
 
 
-class AuraContext:
-    """The speech of one text."""
-
-    def __init__(self, session: AuraSession) -> None:
-        self._session = session
-        self._text = ""
-        self._wants_flush = False
-        self._ended = False
-        self._cleared = False
-        self._spoken = 0  # characters that were sent
-        self._unflushed = False
-        self._flushes = 0  # that are not answered yet
-        self.frames: asyncio.Queue[Frame | ServiceError | None] = asyncio.Queue()
-
-    async def say(self, text: str) -> None:
-        """Go on with the text."""
-        self._text += text
-        await self._session.go_on()
-
-    async def flush(self) -> None:
-        """Have all of the text so far spoken now."""
-        self._wants_flush = True
-        await self._session.go_on()
-
-    async def end(self) -> None:
-        """Note that the text is complete."""
-        self._ended = True
-        await self._session.go_on()
-
-    async def clear(self) -> None:
-        """Forget the rest."""
-        if self._cleared:
-            return
-        self._cleared = True
-        self.frames.put_nowait(None)
-        await self._session.forget(self, sent=self._unflushed or self._flushes > 0)
-
-    async def speech(self) -> AsyncGenerator[Frame, None]:
-        """Yield the audio as it comes.
-
-        Raises:
-            ServiceError: the connection was lost, or Deepgram refused something.
-
-        """
-        while (frame := await self.frames.get()) is not None:
-            if self._cleared:
-                return
-            if isinstance(frame, ServiceError):
-                raise frame
-            yield frame
-
-    def messages(self, *, may_flush: bool) -> list[str]:
-        """Return what is to be sent now."""
-        if self._cleared:
-            return []
-        made = []
-        # Space alone is no text to speak: it waits for the word that follows.
-        if self._text.strip():
-            text, self._text = self._text, ""
-            made = [speak_message(text[at : at + _LONGEST]) for at in range(0, len(text), _LONGEST)]
-            self._unflushed = True
-        if self._unflushed and (self._ended or (self._wants_flush and may_flush)):
-            made.append(FLUSH)
-            self._unflushed = False
-            self._flushes += 1
-        self._wants_flush = False
-        return made
-
-    def flushed(self) -> None:
-        """Note that a flush was answered."""
-        self._flushes = max(0, self._flushes - 1)
-
-    @property
-    def flushing(self) -> bool:
-        """Whether a flush is not answered yet."""
-        return self._flushes > 0
-
-    @property
-    def done(self) -> bool:
-        """Whether all of it was spoken."""
-        return self._cleared or (
-            self._ended and not self._unflushed and not self._flushes and not self._text.strip()
-        )
-
-
 class AuraSession:
     """A connection of one call to Aura.
 
@@ -155,7 +70,7 @@ class AuraSession:
         self._service = service
         self._socket = socket
         self._format = format
-        self._texts: deque[AuraContext] = deque()
+        self._texts: deque[SerialText] = deque()
         self._clears = 0  # that are not answered yet
         self._odd = b""
         self._flushed: deque[float] = deque(maxlen=_FLUSHES)
@@ -165,9 +80,9 @@ class AuraSession:
         self._loop = asyncio.get_running_loop()
         self._receiving = self._loop.create_task(self._receive(), name="deepgram-voice")
 
-    def begin(self) -> AuraContext:
+    def begin(self) -> SerialText:
         """Begin a text."""
-        context = AuraContext(self)
+        context = SerialText(self)
         if self._lost is not None:
             context.frames.put_nowait(self._lost)
         else:
@@ -192,17 +107,19 @@ class AuraSession:
         async with self._sending:
             while self._texts:
                 context = self._texts[0]
-                for message in context.messages(may_flush=self._may_flush()):
-                    if message == FLUSH:
-                        self._flushed.append(self._loop.time())
-                    await self._socket.send(message)
+                pieces, flushes = context.take(longest=_LONGEST, may_flush=self._may_flush())
+                for piece in pieces:
+                    await self._socket.send(speak_message(piece))
+                if flushes:
+                    self._flushed.append(self._loop.time())
+                    await self._socket.send(FLUSH)
                 if not context.done:
                     return
                 if self._texts and self._texts[0] is context:
                     self._texts.popleft()
                 context.frames.put_nowait(None)
 
-    async def forget(self, context: AuraContext, *, sent: bool) -> None:
+    async def forget(self, context: SerialText, *, sent: bool) -> None:
         """Have no more of a text spoken; `sent` says whether Deepgram has some of it."""
         if context not in self._texts:
             return

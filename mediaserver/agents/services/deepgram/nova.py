@@ -6,7 +6,7 @@ https://developers.deepgram.com/reference/speech-to-text/listen-streaming.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Unpack
+from typing import Final, Unpack
 
 from audiocodecs import AudioFormat
 from mediaserver.agents.services.deepgram.account import (
@@ -16,7 +16,6 @@ from mediaserver.agents.services.deepgram.account import (
     require_text,
     require_text_list,
 )
-from mediaserver.agents.services.deepgram.keep_alive import KeepAlives
 from mediaserver.agents.services.deepgram.listening_session import (
     DeepgramSession,
     listened_format,
@@ -27,8 +26,14 @@ from mediaserver.agents.services.deepgram.messages import (
     DeepgramMessage,
     NovaResults,
 )
+from mediaserver.agents.services.keep_alive import KeepAlives
 from mediaserver.agents.services.recognizer import RecognizedWords, RecognizerEvent
 from mediaserver.agents.services.service_socket import ServiceSocket
+
+
+_KEEP_ALIVE_EVERY: Final = 3.0
+"""Seconds. Deepgram closes a connection after 10 s without a message, and asks for one every 3 to
+5 s: https://developers.deepgram.com/docs/audio-keep-alive."""
 
 
 class NovaSession(DeepgramSession):
@@ -151,7 +156,7 @@ class DeepgramRecognizer:
                 self._query[name] = texts
         self._speech_only = speech_only
         self._account = DeepgramAccount(self.name, **connection)
-        self._keep_alives = KeepAlives()
+        self._keep_alives = KeepAlives(_KEEP_ALIVE_EVERY)
 
     async def listen(self, format: AudioFormat) -> NovaSession:
         """Open a session for a call.

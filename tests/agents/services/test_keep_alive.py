@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from mediaserver.agents.services.deepgram.keep_alive import KeepAlives
+from mediaserver.agents.services.keep_alive import KeepAlives
 from mediaserver.testing import in_virtual_time
 
 
@@ -19,7 +19,7 @@ class Noted:
 
 @in_virtual_time
 async def test_connections_are_kept_open_by_one_task_until_the_last_is_removed() -> None:
-    keeping = KeepAlives()
+    keeping = KeepAlives(3.0)
     kept = [Noted() for _ in range(5)]
     before = len(asyncio.all_tasks())
     for each in kept:
@@ -36,7 +36,7 @@ async def test_connections_are_kept_open_by_one_task_until_the_last_is_removed()
 
 @in_virtual_time
 async def test_a_connection_that_takes_nothing_does_not_hold_the_others_up() -> None:
-    keeping = KeepAlives()
+    keeping = KeepAlives(3.0)
     stuck, kept = Noted(stuck=True), Noted()
     keeping.add(stuck)
     keeping.add(kept)

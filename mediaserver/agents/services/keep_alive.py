@@ -7,10 +7,6 @@ from typing import Final, Protocol
 from weakref import WeakKeyDictionary
 
 
-_EVERY: Final = 3.0
-"""Seconds. Deepgram closes a connection after 10 s without a message, and asks for one every 3 to
-5 s: https://developers.deepgram.com/docs/audio-keep-alive."""
-
 _WITHIN: Final = 1.0
 
 
@@ -22,9 +18,15 @@ class KeptAlive(Protocol):
 
 
 class KeepAlives:
-    """Keeps connections open: with one task for all of an event loop's, none for each call."""
+    """Keeps connections open: with one task for all of an event loop's, none for each call.
 
-    def __init__(self) -> None:
+    Args:
+        every: seconds from one look at a connection to the next.
+
+    """
+
+    def __init__(self, every: float) -> None:
+        self._every = every
         self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, set[KeptAlive]] = (
             WeakKeyDictionary()
         )
@@ -38,7 +40,8 @@ class KeepAlives:
         kept_open = self._open.setdefault(loop, set())
         kept_open.add(kept)
         if loop not in self._tasks:
-            self._tasks[loop] = loop.create_task(_keep(kept_open), name="deepgram-keep-alive")
+            keeping = _keep(kept_open, self._every)
+            self._tasks[loop] = loop.create_task(keeping, name="keeps connections open")
 
     def remove(self, kept: KeptAlive) -> None:
         """Leave a connection alone, which may have been removed before."""
@@ -49,9 +52,9 @@ class KeepAlives:
             task.cancel()
 
 
-async def _keep(kept_open: set[KeptAlive]) -> None:
+async def _keep(kept_open: set[KeptAlive], every: float) -> None:
     while True:
-        await asyncio.sleep(_EVERY)
+        await asyncio.sleep(every)
         for kept in tuple(kept_open):
             try:
                 async with asyncio.timeout(_WITHIN):
