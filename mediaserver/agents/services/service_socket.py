@@ -9,10 +9,11 @@ from typing import Final
 from urllib.parse import urlencode, urlsplit
 
 import structlog
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from mediaserver.agents.services.errors import MisconfiguredServiceError, ServiceError
+from mediaserver.agents.services.service_connection import ServiceConnection, UnreadError
 
 
 _LARGEST: Final = 16 * 2**20
@@ -58,11 +59,12 @@ class ServiceKey:
 class ServiceSocket:
     """A connection of one call to a service.
 
-    Messages that are sent after it was lost are dropped: `receive` raises the loss.
+    Messages that are sent after it was lost are dropped: `receive` raises the loss. A service that
+    does not read what is sent to it counts as lost: see `ServiceConnection`.
     """
 
     def __init__(
-        self, service: str, socket: ClientConnection, host: str, *, secret: str = ""
+        self, service: str, socket: ServiceConnection, host: str, *, secret: str = ""
     ) -> None:
         self._service = service
         self._socket = socket
@@ -108,6 +110,7 @@ class ServiceSocket:
                 # Audio does not get smaller by it.
                 compression=None,
                 user_agent_header="mediaserver",
+                create_connection=ServiceConnection,
             )
         except InvalidStatus as error:
             status = error.response.status_code
@@ -121,10 +124,11 @@ class ServiceSocket:
         except (OSError, WebSocketException) as error:
             reason = without_secret(str(error) or repr(error), secret)
             raise ServiceError(service, f"cannot connect to {host}: {reason}") from error
+        assert isinstance(socket, ServiceConnection)
         return cls(service, socket, host, secret=secret)
 
     async def send(self, message: bytes | str) -> None:
-        """Send a message, as text or as binary, and wait while too much is unsent."""
+        """Send a message, as text or as binary, without waiting for the service to read it."""
         try:
             await self._socket.send(message)
         except ConnectionClosed:
@@ -164,7 +168,9 @@ class ServiceSocket:
     def _loss(self, error: ConnectionClosed) -> str:
         received = error.rcvd
         if received is None:
-            return f"the connection to {self._host} was lost"
+            cause = error.__cause__
+            why = f": {cause}" if isinstance(cause, UnreadError) else ""
+            return f"the connection to {self._host} was lost{why}"
         reason = without_secret(received.reason, self._secret)
         said = f": {reason}" if reason else ""
         return f"{self._host} closed the connection with {received.code}{said}"

@@ -22,6 +22,7 @@ from mediaserver.agents.services.openai.client import Connection, OpenAIClient
 from mediaserver.agents.services.openai.realtime_events import SERVICE_NAME, ErrorEvent
 from mediaserver.agents.services.openai.realtime_messages import session_settings
 from mediaserver.agents.services.openai.realtime_session import OpenAIRealtimeSession
+from mediaserver.agents.services.service_connection import ServiceConnection
 
 
 try:
@@ -39,7 +40,9 @@ if TYPE_CHECKING:
 
 
 # The package passes on every option of `websockets.connect`, more than its type names.
-_OPTIONS = cast("WebSocketConnectionOptions", {"close_timeout": 1.0})
+_OPTIONS = cast(
+    "WebSocketConnectionOptions", {"close_timeout": 1.0, "create_connection": ServiceConnection}
+)
 
 log = structlog.get_logger(__name__)
 

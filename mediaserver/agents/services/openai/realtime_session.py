@@ -397,7 +397,8 @@ class OpenAIRealtimeSession:
         except TimeoutError:
             raise self._client.failure("a response stalled") from None
         except ConnectionClosed as error:
-            raise self._client.failure(f"the connection was lost: {error}") from error
+            reason = f"the connection was lost: {error.__cause__ or error}"
+            raise self._client.failure(reason) from error
         finally:
             self._patience = None
 

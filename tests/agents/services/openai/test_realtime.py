@@ -27,6 +27,7 @@ from mediaserver.agents.services.openai.realtime import OpenAIRealtime
 from mediaserver.agents.services.openai.realtime_session import OpenAIRealtimeSession
 from mediaserver.call import Frame
 from mediaserver.testing.openai.realtime import CallTool, OpenAIRealtimeServer, RealtimeAnswer
+from tests.agents.virtual_network import VirtualNetworkLoop
 
 
 WEATHER = ToolSpec(
@@ -704,3 +705,22 @@ async def test_prewarming_without_a_key_is_logged(monkeypatch: pytest.MonkeyPatc
     with structlog.testing.capture_logs() as logs:
         await model.prewarm()
     assert "set OPENAI_API_KEY" in logs[0]["error"]
+
+
+def test_a_service_that_stops_reading_does_not_hold_up_the_call() -> None:
+    async def hear_on() -> None:
+        clock = asyncio.get_running_loop().time
+        async with connected(format=L16_16K) as (session, server):
+            reading = asyncio.create_task(until_done(session))
+            server.sessions[0]._connection.transport.pause_reading()
+            while not reading.done():
+                before = clock()
+                await session.hear(speech(format=L16_16K))
+                assert clock() == before
+                await asyncio.sleep(0.02)
+            assert clock() < 15
+            with pytest.raises(ServiceError, match="it has taken nothing for"):
+                await reading
+
+    with asyncio.Runner(loop_factory=VirtualNetworkLoop) as runner:
+        runner.run(asyncio.wait_for(hear_on(), 60))
