@@ -107,7 +107,8 @@ class ContextSession(VoiceSession):
         protocol: the service's messages.
         format: the format of the audio that was asked for.
         first_timeout: seconds from the end of a text, or from a flush, until its first audio.
-        stall_timeout: seconds from one piece of audio to the next when the text has ended.
+        stall_timeout: seconds from one piece of audio to the next when the text has ended; also
+            until the service says that a context which was cancelled is done.
 
     """
 
@@ -129,6 +130,7 @@ class ContextSession(VoiceSession):
         self._socket = socket
         self._texts: set[TextContext] = set()
         self._open: dict[str, TextContext] = {}
+        self._cancelled: dict[str, asyncio.TimerHandle] = {}
         self._entered = 0
         self._free = asyncio.Semaphore(protocol.most_contexts)
         self._clock = asyncio.get_running_loop().time
@@ -189,6 +191,23 @@ class ContextSession(VoiceSession):
         """Note that a context has ended at the service."""
         if self._open.pop(context, None) is not None:
             self._free.release()
+        overdue = self._cancelled.pop(context, None)
+        if overdue is not None:
+            overdue.cancel()
+
+    def expect_end(self, context: str) -> None:
+        """Give a cancelled context some time to end. The connection is lost if it does not.
+
+        Otherwise it would take one of the places for contexts as long as the call lasts.
+        """
+        if context not in self._open or self.lost is not None:
+            return
+        if (former := self._cancelled.get(context)) is not None:
+            former.cancel()
+        reason = f"a text that was cancelled did not end within {self.stall_timeout:g} s"
+        error = ServiceError(self.protocol.service, reason)
+        loop = asyncio.get_running_loop()
+        self._cancelled[context] = loop.call_later(self.stall_timeout, self.lose, error)
 
     def finish(self, text: TextContext) -> None:
         """Forget a text that has ended."""
@@ -198,6 +217,9 @@ class ContextSession(VoiceSession):
         """Note that nothing more comes over the connection."""
         if self.lost is None:
             self.lost = error
+            for overdue in self._cancelled.values():
+                overdue.cancel()
+            self._cancelled.clear()
             for text in list(self._texts):
                 text.fail(error)
                 self._free.release()  # in case that it waits
@@ -304,6 +326,7 @@ class TextContext(VoiceContext):
             context = self._context
             if not self._protocol.confirms_cancel:
                 self._session.leave(context)
+            self._session.expect_end(context)
             await self._session.send(self._protocol.cancel(context, ended=self._ended))
 
     async def speech(self) -> AsyncIterator[Frame | WordMark]:
@@ -326,6 +349,8 @@ class TextContext(VoiceContext):
     def take(self, speech: ContextSpeech) -> None:
         """Take audio and words of the context."""
         if self._cleared:
+            if self._context is not None:
+                self._session.expect_end(self._context)
             return
         since = self._seconds if speech.from_audio else self._began
         for word, seconds in speech.words:

@@ -132,6 +132,32 @@ async def test_nothing_comes_of_a_cleared_text_and_the_next_is_spoken(
         assert (await heard(following.speech()))[0] == 0.3
 
 
+@pytest.mark.parametrize("ended", [False, True])
+@in_virtual_time
+async def test_a_cleared_text_that_never_ends_at_the_service_loses_the_session(ended: bool) -> None:
+    """As in ElevenLabs: a context takes a place until the service has said that it is done."""
+    fault = VoiceFault("stall", after=1)
+    async with connected(ElevenLabsServer, ElevenLabsVoice, fault=fault) as (_, session):
+        context = session.begin()
+        await context.say(TEXT + " ")
+        await (context.end() if ended else context.flush())
+        await anext(context.speech())
+        await context.clear()
+        waiting = session.begin()
+        with pytest.raises(ServiceError, match="cancelled did not end within 5 s"):
+            await heard(waiting.speech())
+
+
+@in_virtual_time
+async def test_a_cleared_text_may_end_late_as_long_as_audio_comes() -> None:
+    timing = Timing(0.1, 2.0)
+    async with connected(ElevenLabsServer, ElevenLabsVoice, timing=timing) as (_, session):
+        context = await spoken(session, TEXT)
+        await context.clear()
+        await asyncio.sleep(30.0)
+        assert (await heard((await spoken(session, "Yes.")).speech()))[0] == 0.3
+
+
 @both
 @in_virtual_time
 async def test_an_empty_text_costs_nothing_and_ends(served: Any, voice: Any) -> None:

@@ -49,6 +49,10 @@ _FLUSHES_WITHIN: Final = 60.0
 """Deepgram takes 20 in a minute; some are kept for the ends of texts.
 https://developers.deepgram.com/docs/tts-ws-flush."""
 
+_CLEARED_WITHIN: Final = 2.0
+"""Seconds in which a ``Clear`` must be answered, since nothing is heard before. Deepgram
+publishes no limit; this one is our own."""
+
 _RATES: Final = (8000, 16000, 24000, 32000, 48000)
 
 _log = structlog.get_logger("mediaserver.agents.deepgram")
@@ -72,6 +76,7 @@ class AuraSession:
         self._format = format
         self._texts: deque[SerialText] = deque()
         self._clears = 0  # that are not answered yet
+        self._overdue: asyncio.TimerHandle | None = None
         self._odd = b""
         self._flushed: deque[float] = deque(maxlen=_FLUSHES)
         self._lost: ServiceError | None = None
@@ -94,6 +99,7 @@ class AuraSession:
         if self._closed:
             return
         self._closed = True
+        self._expect_cleared(expected=False)
         self._receiving.cancel()
         await asyncio.wait((self._receiving,))
         for context in self._texts:
@@ -127,6 +133,7 @@ class AuraSession:
         if sent:
             self._odd = b""
             self._clears += 1
+            self._expect_cleared(expected=True)
             await self._socket.send(CLEAR)
         await self.go_on()
 
@@ -145,6 +152,7 @@ class AuraSession:
                     message = decode_deepgram(received)
                 if isinstance(message, AuraCleared):
                     self._clears = max(0, self._clears - 1)
+                    self._expect_cleared(expected=self._clears > 0)
                 elif isinstance(message, AuraFlushed):
                     await self._one_flushed()
                 elif isinstance(message, DeepgramWarning):
@@ -153,10 +161,23 @@ class AuraSession:
                     reason = f"{message.description or 'it failed'} ({message.code or 'no code'})"
                     raise ServiceError(self._service, reason)
         except ServiceError as error:
-            self._lost = error
-            for context in self._texts:
-                context.frames.put_nowait(error)
-            self._texts.clear()
+            self._lose(error)
+
+    def _lose(self, error: ServiceError) -> None:
+        self._expect_cleared(expected=False)
+        self._lost = error
+        for context in self._texts:
+            context.frames.put_nowait(error)
+        self._texts.clear()
+
+    def _expect_cleared(self, *, expected: bool) -> None:
+        if self._overdue is not None:
+            self._overdue.cancel()
+            self._overdue = None
+        if expected and self._lost is None and not self._closed:
+            reason = f"it did not answer a Clear within {_CLEARED_WITHIN:g} s"
+            error = ServiceError(self._service, reason)
+            self._overdue = self._loop.call_later(_CLEARED_WITHIN, self._lose, error)
 
     def _play(self, audio: bytes) -> None:
         # What still comes after a Clear belongs to the text that was cleared.

@@ -113,6 +113,23 @@ async def test_clearing_ends_the_speech_and_leaves_the_next_text_alone() -> None
 
 
 @in_virtual_time
+async def test_a_clear_that_is_never_answered_loses_the_session_instead_of_silencing_it() -> None:
+    fault = DeepgramFault(after=2, then="stall")
+    async with DeepgramServer(faults=(fault,)).running() as server:
+        session = await voice(server).connect(MULAW_8K)
+        first = session.begin()
+        await first.say(" ".join(["word"] * 200) + ".")
+        await anext(first.speech())
+        await first.clear()
+        second = await say(session, "Of course.")
+        with pytest.raises(ServiceError, match="did not answer a Clear within 2 s"):
+            await spoken(second)
+        with pytest.raises(ServiceError, match="did not answer a Clear"):
+            await spoken(session.begin())
+        await session.close()
+
+
+@in_virtual_time
 async def test_a_text_that_waits_can_be_cleared_as_well() -> None:
     async with DeepgramServer().running() as server:
         session = await voice(server).connect(MULAW_8K)
