@@ -44,7 +44,7 @@ EXCEPTIONS: dict[str, str] = {
     "mediaserver/sandbox/records/billing.py": "calls/test_documents.py is billed",
     "mediaserver/testing/contract/service.py": "the tests of each kind of contract run it",
     "mediaserver/testing/deepgram/server.py": "test_nova.py, test_flux.py and test_aura.py use it",
-    "mediaserver/testing/xai.py": "xai/test_realtime.py opens sessions on it",
+    "mediaserver/testing/xai/realtime.py": "xai/test_realtime.py opens sessions on it",
 }
 """Modules that the named tests of other modules cover, and why."""
 

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 from typing import Final
 
 
 _REACH: Final = 16
 """Letters and digits that may be skipped to find a word, for each word that was not found."""
 _FARTHEST: Final = 96
+
+
+def words_of_characters(characters: Iterable[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Return the words of characters with the time at which each ends, and when each word ends.
+
+    The last may be the beginning of a word, and the first the rest of one.
+    """
+    words = []
+    word, word_end = "", 0.0
+    for character, end in characters:
+        if not character.isspace():
+            word, word_end = word + character, end
+        elif word:
+            words.append((word, word_end))
+            word = ""
+    return [*words, (word, word_end)] if word else words
 
 
 class AlignedText:

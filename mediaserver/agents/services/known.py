@@ -89,7 +89,11 @@ KNOWN_SERVICES: Final[Mapping[str, KnownProvider]] = {
         "CARTESIA_API_KEY",
         "cartesia",
     ),
-    "xai": KnownProvider((KnownService("xai.realtime:XAIRealtime"),), "XAI_API_KEY", "xai"),
+    "xai": KnownProvider(
+        (KnownService("xai.voice:XAIVoice"), KnownService("xai.realtime:XAIRealtime")),
+        "XAI_API_KEY",
+        "xai",
+    ),
     "espeak": KnownProvider((KnownService("espeak:EspeakSpeech"),), None, "offline"),
     "pocketsphinx": KnownProvider(
         (KnownService("pocketsphinx:PocketSphinxTranscription"),), None, "offline"

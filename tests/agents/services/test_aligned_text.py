@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediaserver.agents.services.aligned_text import AlignedText
+from mediaserver.agents.services.aligned_text import AlignedText, words_of_characters
 
 
 _WORDS = st.lists(st.text("abcxyzäß字5", min_size=1, max_size=6), min_size=1, max_size=8)
@@ -14,6 +14,21 @@ def aligned(text: str) -> AlignedText:
     aligned = AlignedText()
     aligned.add(text)
     return aligned
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", []),
+        ("  ", []),
+        ("Hi, y", [("Hi,", 3), ("y", 5)]),
+        ("ou\n two ", [("ou", 2), ("two", 7)]),
+    ],
+)
+def test_the_times_of_characters_become_those_of_words(
+    text: str, words: list[tuple[str, int]]
+) -> None:
+    assert words_of_characters(zip(text, range(1, 99), strict=False)) == words
 
 
 @given(_WORDS, st.sampled_from([" ", "  ", ", ", " - ", "... \n"]), st.integers(1, 5))

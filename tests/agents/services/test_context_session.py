@@ -1,4 +1,4 @@
-"""Sessions with contexts, over both services that have them."""
+"""Sessions with contexts, over each service that has them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -11,22 +11,28 @@ from audiocodecs import AudioFormat
 from mediaserver.agents.services import ServiceError, Voice, VoiceSession, WordMark
 from mediaserver.agents.services.cartesia.voice import CartesiaVoice
 from mediaserver.agents.services.elevenlabs.voice import ElevenLabsVoice
+from mediaserver.agents.services.xai.voice import XAIVoice
 from mediaserver.call import Frame
 from mediaserver.testing import in_virtual_time
 from mediaserver.testing.cartesia import CartesiaServer
 from mediaserver.testing.elevenlabs import ElevenLabsServer
 from mediaserver.testing.services import Timing, word_marks
 from mediaserver.testing.voice_server import VoiceFault, VoiceServer
+from mediaserver.testing.xai import XAIVoiceServer
 from tests.agents.services.voices import heard, spoken
 
 
 MULAW = AudioFormat("mulaw", 8000)
 TEXT = "Good morning, how are you?"
 
-both = pytest.mark.parametrize(
+every = pytest.mark.parametrize(
     ("served", "voice"),
-    [(ElevenLabsServer, ElevenLabsVoice), (CartesiaServer, CartesiaVoice)],
-    ids=["elevenlabs", "cartesia"],
+    [
+        (ElevenLabsServer, ElevenLabsVoice),
+        (CartesiaServer, CartesiaVoice),
+        (XAIVoiceServer, XAIVoice),
+    ],
+    ids=["elevenlabs", "cartesia", "xai"],
 )
 
 
@@ -48,7 +54,7 @@ async def connected(
             await session.close()
 
 
-@both
+@every
 @pytest.mark.parametrize("format", [MULAW, AudioFormat("l16", 8000), AudioFormat("l16", 16000)])
 @pytest.mark.parametrize("odd", [False, True])
 @in_virtual_time
@@ -63,7 +69,7 @@ async def test_a_text_is_spoken_whole_with_the_time_of_each_word(
         assert not server.refused
 
 
-@both
+@every
 @in_virtual_time
 async def test_frames_are_in_the_format_of_the_stream(served: Any, voice: Any) -> None:
     async with connected(served, voice) as (_, session):
@@ -72,7 +78,7 @@ async def test_frames_are_in_the_format_of_the_stream(served: Any, voice: Any) -
         assert {piece.format for piece in pieces if isinstance(piece, Frame)} == {MULAW}
 
 
-@both
+@every
 @in_virtual_time
 async def test_a_word_that_the_service_says_otherwise_has_no_mark(served: Any, voice: Any) -> None:
     async with connected(served, voice, spoken_as={"$5,": "five-dollars"}) as (_, session):
@@ -81,7 +87,7 @@ async def test_a_word_that_the_service_says_otherwise_has_no_mark(served: Any, v
         assert [mark.end for mark in marks] == [4, 7, 16]
 
 
-@both
+@every
 @in_virtual_time
 async def test_a_flush_has_the_text_so_far_spoken_while_the_rest_is_written(
     served: Any, voice: Any
@@ -100,7 +106,7 @@ async def test_a_flush_has_the_text_so_far_spoken_while_the_rest_is_written(
         assert seconds == pytest.approx(1.5, abs=0.31)
 
 
-@both
+@every
 @in_virtual_time
 async def test_two_texts_at_a_time_do_not_mix(served: Any, voice: Any) -> None:
     async with connected(served, voice, timing=Timing(0.1, 0.1)) as (_, session):
@@ -110,7 +116,7 @@ async def test_two_texts_at_a_time_do_not_mix(served: Any, voice: Any) -> None:
         assert [marks[-1].end for _, marks in both] == [8, 16]
 
 
-@both
+@every
 @pytest.mark.parametrize("ended", [False, True])
 @in_virtual_time
 async def test_nothing_comes_of_a_cleared_text_and_the_next_is_spoken(
@@ -158,7 +164,7 @@ async def test_a_cleared_text_may_end_late_as_long_as_audio_comes() -> None:
         assert (await heard((await spoken(session, "Yes.")).speech()))[0] == 0.3
 
 
-@both
+@every
 @in_virtual_time
 async def test_an_empty_text_costs_nothing_and_ends(served: Any, voice: Any) -> None:
     async with connected(served, voice) as (server, session):
@@ -168,7 +174,7 @@ async def test_an_empty_text_costs_nothing_and_ends(served: Any, voice: Any) -> 
         assert server.sessions[0].received == []
 
 
-@both
+@every
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
@@ -191,7 +197,7 @@ async def test_a_failure_is_raised_after_what_was_spoken(
             await anext(speech)
 
 
-@both
+@every
 @in_virtual_time
 async def test_a_lost_connection_fails_every_text_and_sending_raises_nothing(
     served: Any, voice: Any
@@ -210,7 +216,7 @@ async def test_a_lost_connection_fails_every_text_and_sending_raises_nothing(
             await late.clear()
 
 
-@both
+@every
 @in_virtual_time
 async def test_a_slow_first_byte_is_waited_for_up_to_the_limit(served: Any, voice: Any) -> None:
     async with connected(served, voice, timing=Timing(4.9)) as (_, session):
@@ -220,7 +226,7 @@ async def test_a_slow_first_byte_is_waited_for_up_to_the_limit(served: Any, voic
             await heard((await spoken(session, "Yes.")).speech())
 
 
-@both
+@every
 @in_virtual_time
 async def test_a_text_that_takes_a_while_to_write_is_not_given_up(served: Any, voice: Any) -> None:
     async with connected(served, voice) as (_, session):
@@ -234,7 +240,7 @@ async def test_a_text_that_takes_a_while_to_write_is_not_given_up(served: Any, v
         assert (await hearing)[0] == 1.5
 
 
-@both
+@every
 @in_virtual_time
 async def test_closing_twice_is_nothing_and_ends_the_speech(served: Any, voice: Any) -> None:
     async with connected(served, voice, timing=Timing(1)) as (_, session):

@@ -7,18 +7,20 @@ from contextlib import asynccontextmanager
 from mediaserver.agents.services import Voice
 from mediaserver.agents.services.cartesia.voice import CartesiaVoice
 from mediaserver.agents.services.elevenlabs.voice import ElevenLabsVoice
+from mediaserver.agents.services.xai.voice import XAIVoice
 from mediaserver.testing import VirtualTimeLoop
 from mediaserver.testing.cartesia import CartesiaServer
 from mediaserver.testing.contract import VoiceContract
 from mediaserver.testing.elevenlabs import ElevenLabsServer
 from mediaserver.testing.services import Timing
+from mediaserver.testing.xai import XAIVoiceServer
 
 
 class FromLocalServer(VoiceContract):
     __test__ = False
 
-    served: type[ElevenLabsServer] | type[CartesiaServer]
-    voice: type[ElevenLabsVoice] | type[CartesiaVoice]
+    served: type[ElevenLabsServer] | type[CartesiaServer] | type[XAIVoiceServer]
+    voice: type[ElevenLabsVoice] | type[CartesiaVoice] | type[XAIVoice]
 
     def new_loop(self) -> asyncio.AbstractEventLoop:
         return VirtualTimeLoop()
@@ -48,3 +50,9 @@ class TestCartesia(FromLocalServer):
     __test__ = True
     served = CartesiaServer
     voice = CartesiaVoice
+
+
+class TestXAI(FromLocalServer):
+    __test__ = True
+    served = XAIVoiceServer
+    voice = XAIVoice

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from mediaserver.agents.services.aligned_text import words_of_characters
 from mediaserver.agents.services.context_session import ContextProtocol, ContextSpeech
 
 
@@ -31,17 +32,9 @@ class _Alignment(msgspec.Struct, rename="camel"):
             ValueError: the lists are not of the same length.
 
         """
-        words = []
-        word, end = "", 0
-        for char, start, duration in zip(
-            self.chars, self.char_start_times_ms, self.char_durations_ms, strict=True
-        ):
-            if not char.isspace():
-                word, end = word + char, start + duration
-            elif word:
-                words.append((word, end / 1000))
-                word = ""
-        return [*words, (word, end / 1000)] if word else words
+        starts, durations = self.char_start_times_ms, self.char_durations_ms
+        timed = zip(self.chars, starts, durations, strict=True)
+        return words_of_characters((char, (start + lasts) / 1000) for char, start, lasts in timed)
 
 
 class _FromElevenLabs(msgspec.Struct, rename="camel"):

@@ -1,4 +1,4 @@
-"""A whole call of a voice agent that speaks with a voice of ElevenLabs, in virtual time."""
+"""Whole calls of a voice agent whose voice has the times of words, in virtual time."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,18 +8,21 @@ import pytest
 
 from mediaserver.agents.services import Text
 from mediaserver.agents.services.elevenlabs.voice import ElevenLabsVoice
+from mediaserver.agents.services.xai.voice import XAIVoice
 from mediaserver.routes import Route, Routes
 from mediaserver.testing import joined, run_virtual
 from mediaserver.testing.elevenlabs import ElevenLabsServer
 from mediaserver.testing.services import WORD_SECONDS, TimedModel, TimedTranscription, Timing
-from tests.agents.scripted_call import Scripted, voice
+from mediaserver.testing.xai import XAIVoiceServer
+from tests.agents.scripted_call import Scripted
+from tests.agents.scripted_call import voice as caller_voice
 
 
 UNEVEN = "Extraordinarily, I do go to it as we see."
 """By their letters, the first word would be heard for a third of the time; it is a ninth."""
 
 
-async def called(barge_in: float) -> tuple[list[tuple[str, str]], float]:
+async def called(served: Any, voice: Any, barge_in: float) -> tuple[list[tuple[str, str]], float]:
     """Return what was said, and the seconds of the first answer until the caller interrupted it."""
     agents: list[Any] = []
 
@@ -27,19 +30,19 @@ async def called(barge_in: float) -> tuple[list[tuple[str, str]], float]:
     async def lifespan() -> AsyncIterator[Any]:
         yield agents
 
-    async with ElevenLabsServer(timing=Timing(0.15, 0.05)) as server:
+    async with served(timing=Timing(0.15, 0.05)) as server:
         settings = {
             "speech_to_text": TimedTranscription(["Go on.", "Stop it."]),
             "language_model": TimedModel([UNEVEN, "All right then."]),
-            "text_to_speech": ElevenLabsVoice("anna", api_key="key", base_url=server.base_url),
+            "text_to_speech": voice("anna", api_key="key", base_url=server.base_url),
             "greeting": "Hello there, caller.",
         }
         async with joined(Routes(Route(Scripted, settings=settings), lifespan=lifespan)) as line:
             await line.phone.wait_until(2.5)
-            line.phone.say(voice(1.0))
+            line.phone.say(caller_voice(1.0))
             began = await line.phone.wait_for_audio(after=3.6)
             await line.phone.wait_until(began + barge_in)
-            line.phone.say(voice(1.0))
+            line.phone.say(caller_voice(1.0))
             await line.phone.wait_until(began + 7.0)
             report = line.phone.report()
         assert not server.refused
@@ -49,11 +52,16 @@ async def called(barge_in: float) -> tuple[list[tuple[str, str]], float]:
     return said, end - start
 
 
+@pytest.mark.parametrize(
+    ("served", "voice"),
+    [(ElevenLabsServer, ElevenLabsVoice), (XAIVoiceServer, XAIVoice)],
+    ids=["elevenlabs", "xai"],
+)
 @pytest.mark.parametrize("barge_in", [0.5, 1.1, 1.75])
 def test_an_interrupted_answer_has_exactly_the_words_whose_times_were_reached(
-    barge_in: float,
+    served: Any, voice: Any, barge_in: float
 ) -> None:
-    said, seconds = run_virtual(called(barge_in))
+    said, seconds = run_virtual(called(served, voice, barge_in))
     count = int(seconds / WORD_SECONDS) + 1
     assert said == [
         ("assistant", "Hello there, caller."),

@@ -8,7 +8,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from audiocodecs import MULAW_8K, AudioFormat
-from mediaserver.testing.xai import XAIRealtimeServer, XAISettings
+from mediaserver.testing.xai.realtime import XAIRealtimeServer, XAISettings
 
 
 @pytest.mark.parametrize(
