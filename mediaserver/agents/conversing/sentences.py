@@ -45,7 +45,8 @@ class Sentences:
     """Cuts a text that comes in pieces of any length into pieces to be spoken.
 
     A piece is a sentence or a line. A long first sentence is cut at a comma, so that the caller
-    hears something sooner. The pieces do not depend on how the input was cut. A sentence is
+    hears something sooner. The pieces do not depend on how the input was cut, unless `words` has
+    returned a part of one. A sentence is
     returned as soon as the characters have come that decide where it ends: most often the first
     letter of the next one.
 
@@ -85,6 +86,24 @@ class Sentences:
             sentences += self._take(final=False)
         return sentences
 
+    @property
+    def has_words(self) -> bool:
+        """Whether a piece has begun that is not complete."""
+        return any(map(str.isalnum, self._text))
+
+    def words(self) -> str:
+        """Return the whole words of a piece that is not complete; the rest of it comes later.
+
+        Empty if there are none, or if they are within a link or code. A script without spaces
+        between words has none.
+        """
+        if not self._skip_what_is_not_said(final=False):
+            return ""
+        words = self._text[: self._text.rfind(" ") + 1].rstrip()
+        if not any(map(str.isalnum, words)) or _is_open(words):
+            return ""
+        return self._cut(self._part(len(words)))
+
     def flush(self) -> list[str]:
         """Return what is left at the end of the text, and start over."""
         sentences = self._take(final=True)
@@ -114,14 +133,20 @@ class Sentences:
             end = self._end(final)
             if not end:
                 break
-            piece, rest = self._text[:end], self._text[end:]
-            spoken = speakable(piece, line_begins=self._line_begins)
-            self._line_begins = False
-            self._go_on_with(rest)
-            if any(map(str.isalnum, spoken)):
-                sentences.append(f"{spoken} " if rest[:1].isspace() else spoken)
-                self._is_first = False
+            if piece := self._cut(end):
+                sentences.append(piece)
         return sentences
+
+    def _cut(self, end: int) -> str:
+        """Return the text up to a place as it is spoken; empty if nothing of it is said."""
+        piece, rest = self._text[:end], self._text[end:]
+        spoken = speakable(piece, line_begins=self._line_begins)
+        self._line_begins = False
+        self._go_on_with(rest)
+        if not any(map(str.isalnum, spoken)):
+            return ""
+        self._is_first = False
+        return f"{spoken} " if rest[:1].isspace() else spoken
 
     def _go_on_with(self, text: str) -> None:
         self._text = text
@@ -231,3 +256,10 @@ class Sentences:
                 return letter.isupper()
         self._caseless = max(self._caseless, end)
         return self._has_capitals
+
+
+def _is_open(text: str) -> bool:
+    """Whether a text may end within a mark that has spaces in it: a link, code or a tag."""
+    return any(
+        text.count(opening) > text.count(closing) for opening, closing in ("[]", "()", "<>")
+    ) or bool(text.count("`") % 2)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import aclosing, contextmanager, suppress
+import math
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Final, Literal
@@ -19,9 +20,9 @@ from mediaserver.agents.conversing.kept_voice import KeptVoice
 from mediaserver.agents.conversing.listening import Utterance
 from mediaserver.agents.conversing.phrases import PHRASE_CACHE
 from mediaserver.agents.conversing.reply import Reply, Work
-from mediaserver.agents.conversing.sentences import Sentences
-from mediaserver.agents.conversing.served import served, unexpected
+from mediaserver.agents.conversing.served import is_voice, served, unexpected
 from mediaserver.agents.conversing.speaking import Speaker
+from mediaserver.agents.conversing.spoken_answer import SpokenAnswer
 from mediaserver.agents.conversing.steps import RunningStep
 from mediaserver.agents.conversing.thinking import THINKING_TAGS, SpokenPart
 from mediaserver.agents.services import (
@@ -102,6 +103,9 @@ class VoiceAgent(Agent):
     """Whether the model begins to think when the recogniser says that the caller may have finished.
     Nothing is played and no tool is used before they have; if they go on, the reply is made anew,
     and the model is paid for twice."""
+    speak_after: float | None = None
+    """Seconds after which a `Voice` is given the words of a sentence that is not complete. None
+    gives it whole sentences, which it may speak better."""
     patience: float = 8.0
     """Seconds to wait for the first piece from a service, and from one piece to the next."""
     thinking_tags: Sequence[str] = THINKING_TAGS
@@ -139,10 +143,19 @@ class VoiceAgent(Agent):
     def wrong_values(self) -> Iterator[str]:
         """Yield a line for each value that is out of range."""
         yield from super().wrong_values()
+        kind = type(self).__qualname__
+        if self.speak_after is not None:
+            if not 0 <= self.speak_after < math.inf:
+                yield f"{kind}.speak_after must be 0 seconds or more, not {self.speak_after!r}"
+            if hasattr(self, "text_to_speech") and not is_voice(self.text_to_speech):
+                yield (
+                    f"{kind}.speak_after is for a voice that takes text as it comes; "
+                    f"{type(self.text_to_speech).__name__} takes whole sentences"
+                )
         try:
             SpokenPart(self.thinking_tags)
         except ValueError as error:
-            yield f"{type(self).__qualname__}.thinking_tags: {error}"
+            yield f"{kind}.thinking_tags: {error}"
 
     async def prewarm(self) -> None:
         """Get the services ready, and synthesise the phrases that may be needed at once."""
@@ -364,19 +377,11 @@ class VoiceAgent(Agent):
             Its tool calls, and whether there were any words.
 
         """
-        said = False
-
-        async def say(texts: Iterable[str]) -> None:
-            nonlocal said
-            for text in texts:
-                if any(map(str.isalnum, text)):
-                    said = True
-                    await speaker.say(text, saying)
-
         self.dialogue.asks(reply)
         messages = [Text("system", self.prompt), *self.conversation.messages]
-        saying = self.conversation.say()
-        sentences = Sentences()
+        answer = SpokenAnswer(
+            speaker, self.conversation.say(), start=self.start, after=self.speak_after
+        )
         part = SpokenPart(self.thinking_tags, thinks_first=self._may_think_first)
         calls: list[ToolCall] = []
         response = served(
@@ -385,34 +390,35 @@ class VoiceAgent(Agent):
             patience=self.patience,
         )
         step = reply.begin_step("model", self.language_model, self.stream.clock())
-        with step.running(self.stream.clock):
-            async with aclosing(response) as pieces:
-                async for piece in pieces:
-                    if step.first_at is None:
-                        step.first_at = self.stream.clock()
-                    if isinstance(piece, Tokens):
-                        reply.spend(piece)
-                        step.spend(piece)
-                        continue
-                    if not isinstance(piece, str | ToolCall):
-                        raise unexpected(_MODEL, piece, "str, ToolCall or Tokens")
-                    text = "" if isinstance(piece, ToolCall) else part.feed(piece)
-                    if reply.first_token_at is None and (
-                        text.strip() or isinstance(piece, ToolCall)
-                    ):
-                        reply.first_token_at = self.stream.clock()
-                    if isinstance(piece, ToolCall):
-                        calls.append(piece)
-                        continue
-                    if part.restarted:
-                        # Nothing but thinking so far.
-                        sentences, said = Sentences(), False
-                        self._note_thinking_first()
-                    await say(sentences.feed(text))
-        await say(sentences.feed(part.flush()))
-        await say(sentences.flush())
-        await speaker.end()
-        return calls, said
+        with closing(answer):
+            with step.running(self.stream.clock):
+                async with aclosing(response) as pieces:
+                    async for piece in pieces:
+                        if step.first_at is None:
+                            step.first_at = self.stream.clock()
+                        if isinstance(piece, Tokens):
+                            reply.spend(piece)
+                            step.spend(piece)
+                            continue
+                        if not isinstance(piece, str | ToolCall):
+                            raise unexpected(_MODEL, piece, "str, ToolCall or Tokens")
+                        text = "" if isinstance(piece, ToolCall) else part.feed(piece)
+                        if reply.first_token_at is None and (
+                            text.strip() or isinstance(piece, ToolCall)
+                        ):
+                            reply.first_token_at = self.stream.clock()
+                        if isinstance(piece, ToolCall):
+                            calls.append(piece)
+                            continue
+                        if part.restarted:
+                            # Nothing but thinking so far.
+                            answer.restart()
+                            self._note_thinking_first()
+                        await answer.add(text)
+            await answer.add(part.flush())
+            await answer.end()
+            await speaker.end()
+        return calls, answer.said
 
     @property
     def _may_think_first(self) -> bool:

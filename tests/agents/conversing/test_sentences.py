@@ -277,3 +277,45 @@ def test_no_word_is_lost_or_torn(pairs: list[tuple[str, str]]) -> None:
     letters = "".join(filter(str.isalpha, text))
     assert "".join(filter(str.isalpha, said)) == letters
     assert [word for word, _ in pairs if word not in said] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "rest"),
+    [
+        ("I think that Thurs", "I think that ", "Thurs"),
+        ("I think that ", "I think that ", ""),
+        ("Hello. I am", "I ", "am"),
+        ("Hel", "", "Hel"),
+        ("**Very** important inde", "Very important ", "inde"),
+        ("see [the long page](http://a.b) the", "see the long page ", "the"),
+        ("see [the long pa", "", "see the long pa"),
+        ("call `a b", "", "call a b"),
+        ("明天早上我会打电话", "", "明天早上我会打电话"),
+        ("- first of all the", "first of all ", "the"),
+        ("```\nx = 1 + ", "", ""),
+        ("", "", ""),
+    ],
+)
+def test_words_of_a_piece_that_is_not_complete(text: str, words: str, rest: str) -> None:
+    sentences = Sentences()
+    sentences.feed(text)
+    assert sentences.has_words == any(map(str.isalnum, words + rest)) or "```" in text
+    assert sentences.words() == words
+    assert "".join(sentences.flush()) == rest
+
+
+@given(
+    st.lists(
+        st.sampled_from(["Yes.", "No", "so,", "Mr.", "3.5", "it's", "why?", "and"]), max_size=30
+    ),
+    st.lists(st.integers(0, 40), max_size=6),
+)
+def test_taking_words_early_loses_and_changes_none(words: list[str], early: list[int]) -> None:
+    sentences = Sentences()
+    said: list[str] = []
+    for index, word in enumerate(words):
+        said += sentences.feed(f" {word}" if index else word)
+        if index in early:
+            said.append(sentences.words())
+    said += sentences.flush()
+    assert "".join(said).rstrip() == " ".join(words)

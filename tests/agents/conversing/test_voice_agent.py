@@ -829,6 +829,55 @@ def test_an_interruption_clears_the_context_of_a_voice() -> None:
     assert heard == TEN.split()[: len(heard)]
 
 
+LONG = "The train to the coast leaves from platform nine at noon and it will be full. Hurry!"
+
+
+@pytest.mark.parametrize("speak_after", [None, 0.15])
+def test_a_voice_begins_with_the_words_of_a_long_sentence_if_it_may(
+    speak_after: float | None,
+) -> None:
+    tts: Any = ToneVoice(timing=Timing(0.1, 0.01))
+    call = converse(
+        ask(),
+        hears=["When?"],
+        llm=TimedModel([LONG], timing=Timing(0.3, 0.04)),
+        tts=tts,
+        speak_after=speak_after,
+        **NO_PHRASES,
+    )
+    (turn,) = call.turns
+    assert turn.agent == LONG
+    assert call.said[-1] == ("assistant", LONG)
+    waited = turn.audio_sent - turn.first_token
+    if speak_after is None:
+        assert waited > 0.5
+    else:
+        assert waited == pytest.approx(0.25, abs=0.02)
+
+
+def test_words_said_early_are_heard_up_to_an_interruption() -> None:
+    tts: Any = ToneVoice(timing=Timing(0.1, 0.01))
+    call = converse(
+        caller(1.0, voice(1.0), 4.2, voice(1.0), 8.0),
+        hears=["When?", "Stop."],
+        llm=TimedModel([LONG, "Yes."], timing=Timing(0.1, 0.04)),
+        tts=tts,
+        speak_after=0.15,
+        **NO_PHRASES,
+    )
+    heard = call.turns[0].agent.split()
+    assert 1 < len(heard) < 10
+    assert heard == LONG.split()[: len(heard)]
+
+
+def test_only_a_voice_that_takes_text_as_it_comes_is_given_words() -> None:
+    services = {"speech_to_text": TimedTranscription([]), "language_model": TimedModel([])}
+    with pytest.raises(ValueError, match="speak_after is for a voice that takes text as it comes"):
+        VoiceAgent(**services, text_to_speech=TimedSpeech(), speak_after=0.15)
+    with pytest.raises(ValueError, match="speak_after must be 0 seconds or more, not -1"):
+        VoiceAgent(**services, text_to_speech=ToneVoice(), speak_after=-1)
+
+
 def test_an_apology_is_heard_though_speech_synthesis_has_died() -> None:
     class DiesLater(TimedSpeech):
         async def speak(self, text: str, format: AudioFormat) -> AsyncGenerator[Any, None]:
