@@ -292,11 +292,15 @@ class RealtimeAgent(Agent):
         reply.heard, portions = relay.settle()
         if reply.interrupted and self._kept.current is not None and not self.dialogue.ended:
             self._taking_back = self.start(
-                self._take_back(self._kept.current, portions), "takes back"
+                self._take_back(self._kept.current, portions, cancel=bool(awaited)), "takes back"
             )
 
-    async def _take_back(self, session: RealtimeSession, portions: list[Portion]) -> None:
-        await self._kept.do(session, session.cancel())
+    async def _take_back(
+        self, session: RealtimeSession, portions: list[Portion], *, cancel: bool
+    ) -> None:
+        # The session may be making the next response when this one is complete.
+        if cancel:
+            await self._kept.do(session, session.cancel())
         for portion in portions:
             await self._kept.do(session, session.truncate(portion.item_id, portion.seconds))
 

@@ -936,6 +936,25 @@ def test_its_word_that_the_caller_speaks_interrupts() -> None:
     assert texts(agent)[-2:] == [("user", "Stop."), ("assistant", "Sure.")]
 
 
+def test_an_interruption_of_an_answer_that_is_complete_does_not_cancel_the_next_one() -> None:
+    model = ScriptedRealtime(
+        [LONG, "Sure."], transcripts=["Go.", "Stop."], takes_turns=True, timing=Timing(0.0, 0.0)
+    )
+
+    async def talk(phone: Phone) -> None:
+        await phone.wait_until(0.5)
+        model.session.caller_finished()
+        began = await phone.wait_for_audio(after=0.5)
+        await phone.wait_until(began + 1.0)
+        model.session.caller_speaks()
+        model.session.caller_finished()
+        await listen(phone)
+
+    agent, _ = converse(agent_with(model), talk)
+    assert [turn.interrupted for turn in agent.turns] == [True, False]
+    assert texts(agent)[-2:] == [("user", "Stop."), ("assistant", "Sure.")]
+
+
 def test_keys_that_are_pressed_while_it_hears_the_caller_are_answered_after_that() -> None:
     model = ScriptedRealtime(["It rains.", "Number five."], takes_turns=True)
 
