@@ -13,12 +13,11 @@ from typing import Any, Final, Unpack
 from audiocodecs import AudioFormat
 from mediaserver.agents.services.deadlines import require_seconds
 from mediaserver.agents.services.errors import MisconfiguredServiceError, ServiceError
+from mediaserver.agents.services.event_client import EventConnection, require_texts
 from mediaserver.agents.services.gemini.client import (
     API_VERSION,
     KEY_HEADER,
     GeminiClient,
-    GeminiConnection,
-    require_texts,
 )
 from mediaserver.agents.services.gemini.live_events import SERVICE_NAME, decode_live_message
 from mediaserver.agents.services.gemini.live_messages import live_setup, turns_message
@@ -52,7 +51,7 @@ class GeminiLive:
         first_timeout: seconds until a response begins.
         stall_timeout: seconds for which a response may pause. After that, or if it does not begin,
             the connection counts as lost.
-        connection: see `GeminiClient`. ``connect_timeout`` limits the whole set-up, and is five
+        connection: see `EventClient`. ``connect_timeout`` limits the whole set-up, and is five
             seconds if left out.
 
     Raises:
@@ -72,7 +71,7 @@ class GeminiLive:
         session: Mapping[str, Any] | None = None,
         first_timeout: float = 8.0,
         stall_timeout: float = 5.0,
-        **connection: Unpack[GeminiConnection],
+        **connection: Unpack[EventConnection],
     ) -> None:
         require_seconds(first_timeout=first_timeout, stall_timeout=stall_timeout)
         require_texts(model=model, voice=voice)
@@ -98,7 +97,7 @@ class GeminiLive:
 
     @property
     def provider(self) -> str:
-        """Who runs the server: see `GeminiClient.provider`."""
+        """Who runs the server: see `EventClient.provider`."""
         return self._client.provider
 
     async def connect(

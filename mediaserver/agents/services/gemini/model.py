@@ -15,6 +15,7 @@ import structlog
 
 from mediaserver.agents.services.deadlines import require_seconds, within
 from mediaserver.agents.services.errors import NoAnswerError, ServiceError
+from mediaserver.agents.services.event_client import EventConnection, require_texts
 from mediaserver.agents.services.gemini.chunks import (
     AnswerEvent,
     AnswerPart,
@@ -22,9 +23,7 @@ from mediaserver.agents.services.gemini.chunks import (
 )
 from mediaserver.agents.services.gemini.client import (
     GeminiClient,
-    GeminiConnection,
     model_path,
-    require_texts,
 )
 from mediaserver.agents.services.gemini.contents import (
     SIGNATURE,
@@ -62,7 +61,7 @@ class GeminiModel:
             ``{"safetySettings": [...], "generationConfig": {"topP": 0.9}}``.
         first_timeout: seconds until the answer begins, including retries.
         stall_timeout: seconds for which the answer may pause.
-        connection: see `GeminiClient`.
+        connection: see `EventClient`.
 
     Raises:
         ValueError: a setting has no such value, or ``extra`` a field that this class sets itself.
@@ -79,7 +78,7 @@ class GeminiModel:
         extra: Mapping[str, Any] | None = None,
         first_timeout: float = 8.0,
         stall_timeout: float = 4.0,
-        **connection: Unpack[GeminiConnection],
+        **connection: Unpack[EventConnection],
     ) -> None:
         require_seconds(first_timeout=first_timeout, stall_timeout=stall_timeout)
         require_texts(model=model)
@@ -109,7 +108,7 @@ class GeminiModel:
 
     @property
     def provider(self) -> str:
-        """Who runs the server: see `GeminiClient.provider`."""
+        """Who runs the server: see `EventClient.provider`."""
         return self._client.provider
 
     async def respond(
