@@ -110,6 +110,11 @@ class CommandGroup(TyperGroup):
         listed = {name: TyperCommand(name, help=each.summary) for name, each in COMMANDS.items()}
         self.commands = {**listed, **self.commands}
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the summary of each command, in full."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, each.help) for name, each in self.commands.items()])
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Return the command that the arguments name, and what is left of them."""
         name, command, rest = super().resolve_command(ctx, args)

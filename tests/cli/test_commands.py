@@ -17,6 +17,7 @@ HEAVY = (
     "numpy",
     "pydantic",
     "pydantic_settings",
+    "rich",
     "sqlalchemy",
     "starlette",
     "structlog",
@@ -57,3 +58,10 @@ def test_a_command_that_is_misspelt_is_guessed(run: Run) -> None:
     result = run("srve")
     assert result.exit_code == 2
     assert "Did you mean 'serve'" in result.stderr
+
+
+def test_help_has_every_summary_in_full(run: Run) -> None:
+    listed = run("--help").stdout
+    words = " ".join(listed[listed.index("Commands:") :].split())
+    for name, each in COMMANDS.items():
+        assert f"{name} {each.summary}" in words
