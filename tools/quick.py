@@ -42,6 +42,10 @@ def tests_of(path: Path) -> Path | None:
             mirror = TESTS.joinpath(*folders)
         case ("codecs", *folders, name):
             mirror = TESTS.joinpath(*folders)
+        case ("examples", "services", "own_voice.py"):
+            return TESTS / "test_own_voice.py"
+        case ("examples", "services", *_):
+            return TESTS / "agents" / "test_service_examples.py"
         case ("examples", *_):
             return TESTS / "test_examples.py"
         case _:

@@ -1,1 +1,1 @@
-"""Services of one's own, which no extra of this package brings."""
+"""Agents by the services that they use, and a service that no extra of this package brings."""

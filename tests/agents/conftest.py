@@ -10,8 +10,11 @@ from tests.agents.virtual_network import VirtualNetworkLoop
 
 
 def pytest_asyncio_loop_factories(config: Any, item: Any) -> Any:
-    """Have asynchronous tests run in virtual time, and reach their servers without a network."""
-    return {"virtual": VirtualNetworkLoop}
+    """Have asynchronous tests run in virtual time, and reach their servers without a network.
+
+    A file of tests that needs another such network has it as ``NETWORK``.
+    """
+    return {"virtual": getattr(item.module, "NETWORK", VirtualNetworkLoop)}
 
 
 @pytest.fixture(autouse=True)

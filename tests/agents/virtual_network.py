@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -54,11 +55,16 @@ class _Listening:
         return _LOCALHOST, self._port
 
 
-class _Listener(asyncio.AbstractServer):
-    def __init__(self, loop: VirtualNetworkLoop, factory: Factory, port: int) -> None:
+class VirtualListener(asyncio.AbstractServer):
+    """A server of the network, in place of `asyncio.Server`."""
+
+    def __init__(
+        self, loop: VirtualNetworkLoop, factory: Factory, port: int, tls: ssl.SSLContext | None
+    ) -> None:
         self._loop = loop
         self.factory = factory
         self.port = port
+        self.tls = tls
         self.sockets = [_Listening(port)]
 
     def close(self) -> None:
@@ -85,13 +91,15 @@ class VirtualNetworkLoop(VirtualTimeLoop):
 
     def __init__(self) -> None:
         super().__init__()
-        self.listeners: dict[int, _Listener] = {}
+        self.listeners: dict[int, VirtualListener] = {}
         self._ports = itertools.count(50_000)
+        self._handshakes: set[asyncio.Task[Any]] = set()
 
     async def create_server(  # type: ignore[override]
         self, protocol_factory: Factory, host: str | None = None, port: int = 0, **options: Any
-    ) -> asyncio.AbstractServer:
-        listener = _Listener(self, protocol_factory, port or next(self._ports))
+    ) -> VirtualListener:
+        port = port or next(self._ports)
+        listener = VirtualListener(self, protocol_factory, port, options.get("ssl"))
         self.listeners[listener.port] = listener
         return listener
 
@@ -105,5 +113,18 @@ class VirtualNetworkLoop(VirtualTimeLoop):
             raise ConnectionRefusedError(f"nobody listens at {host}:{port}")
         local = next(self._ports)
         ours, theirs = socket.socketpair()
-        await self.connect_accepted_socket(listener.factory, _Socket.of(theirs, port, local))
-        return await super().create_connection(protocol_factory, sock=_Socket.of(ours, local, port))
+        there, here = _Socket.of(theirs, port, local), _Socket.of(ours, local, port)
+        if listener.tls is None:  # whatever the client would have it be, it is local
+            await self.connect_accepted_socket(listener.factory, there)
+            return await super().create_connection(protocol_factory, sock=here)
+        handshake = self.create_task(
+            self.connect_accepted_socket(listener.factory, there, ssl=listener.tls)
+        )
+        self._handshakes.add(handshake)
+        handshake.add_done_callback(self._handshakes.discard)
+        return await super().create_connection(
+            protocol_factory,
+            sock=here,
+            ssl=options.get("ssl"),
+            server_hostname=options.get("server_hostname"),
+        )
