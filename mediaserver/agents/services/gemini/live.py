@@ -20,8 +20,9 @@ from mediaserver.agents.services.gemini.client import (
     GeminiClient,
 )
 from mediaserver.agents.services.gemini.live_events import SERVICE_NAME, decode_live_message
+from mediaserver.agents.services.gemini.live_exchange import SessionState
 from mediaserver.agents.services.gemini.live_messages import live_setup, turns_message
-from mediaserver.agents.services.gemini.live_session import GeminiLiveSession, SessionState
+from mediaserver.agents.services.gemini.live_session import GeminiLiveSession
 from mediaserver.agents.services.language_model import Message, ToolSpec
 from mediaserver.agents.services.service_socket import ServiceSocket
 
