@@ -440,7 +440,9 @@ async def test_a_prompt_that_changes_while_the_connection_is_replaced_is_told() 
         await session.update(prompt="Be brief.", tools=[])
         await turn(session)
         await reading
-        assert server.sessions[1].setup.system_instruction.parts[0].text == "Be brief."
+        instruction = server.sessions[1].setup.system_instruction
+        assert instruction is not None
+        assert instruction.parts[0].text == "Be brief."
     assert server.refusals == []
 
 
@@ -768,9 +770,13 @@ async def test_the_model_is_checked_for_live_sessions(gemini: GeminiServer) -> N
         ({"turn_detection": {"disabled": True}}, "turn_detection=None"),
         ({"session": {"tools": []}}, "sets itself"),
         ({"stall_timeout": -1}, "stall_timeout"),
-        ({"max_retries": -1}, "max_retries"),
     ],
 )
 def test_a_wrong_setting_is_refused_at_once(settings: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         GeminiLive(**settings)
+
+
+def test_a_session_is_opened_again_by_the_agent_and_has_no_retries() -> None:
+    with pytest.raises(TypeError, match="no max_retries: an agent opens"):
+        GeminiLive(max_retries=1)  # type: ignore[call-arg]
