@@ -19,6 +19,7 @@ from mediaserver.testing.gemini import GeminiLiveServer, GeminiServer
 from mediaserver.testing.openai import OpenAIServer
 from mediaserver.testing.openai.realtime import OpenAIRealtimeServer
 from mediaserver.testing.realtime_answers import RealtimeAnswer
+from mediaserver.testing.sarvam import BulbulServer, SaarasServer
 from mediaserver.testing.services import TimedSpeech, TimedTranscription, Timing
 from tests.agents.virtual_network import VirtualNetworkLoop
 
@@ -71,6 +72,8 @@ def answering(server: type) -> Any:
         ),
         ("ElevenLabsVoice", lambda: ElevenLabsServer(api_key=KEY), VOICE),
         ("CartesiaVoice", lambda: CartesiaServer(api_key=KEY), VOICE),
+        ("SarvamVoice", lambda: BulbulServer(api_key=KEY), VOICE),
+        ("SarvamRecognizer", lambda: SaarasServer("Good morning.", api_key=KEY), WORDS),
     ],
 )
 def test_each_stage_of_a_known_service_is_measured(name: str, make: Any, stages: list[str]) -> None:

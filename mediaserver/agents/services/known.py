@@ -89,6 +89,14 @@ KNOWN_SERVICES: Final[Mapping[str, KnownProvider]] = {
         "CARTESIA_API_KEY",
         "cartesia",
     ),
+    "sarvam": KnownProvider(
+        (
+            KnownService("sarvam.voice:SarvamVoice", ("en-IN",)),
+            KnownService("sarvam.recognizer:SarvamRecognizer", ("en-IN",)),
+        ),
+        "SARVAM_API_KEY",
+        "sarvam",
+    ),
     "xai": KnownProvider(
         (KnownService("xai.voice:XAIVoice"), KnownService("xai.realtime:XAIRealtime")),
         "XAI_API_KEY",

@@ -20,7 +20,7 @@ _SHORT_OF: Final = 0.5
 
 
 class ListeningSession(ABC):
-    """A connection of one call to a recogniser that takes audio as binary messages.
+    """A connection of one call to a recogniser.
 
     Audio goes in pieces, and what is left of it when the caller has finished. A service may have
     nothing left to tell, and not answer `finish`; it is waited for `answers_within` seconds.
@@ -90,9 +90,7 @@ class ListeningSession(ABC):
         """Have all words of the audio so far told now."""
         if len(self._unsent) >= self._shortest:
             await self._send_audio()
-        self._finishing.append((self.heard, asyncio.get_running_loop().time()))
-        if len(self._finishing) == 1 and self._receiving and not self._waiting.expired():
-            self._waiting.reschedule(self._until())
+        self._expect_answer()
         await self._socket.send(self.finish_message)
 
     async def events(self) -> AsyncGenerator[RecognizerEvent, None]:
@@ -147,6 +145,16 @@ class ListeningSession(ABC):
         if self._finishing and end >= self._finishing[0][0] - _SHORT_OF:
             yield WordsComplete(self._finishing.popleft()[0])
 
+    def audio_message(self, audio: bytes) -> bytes | str:
+        """Return the message with a piece of audio: the audio itself, if it is sent as binary."""
+        return audio
+
+    def _expect_answer(self) -> None:
+        """Wait for the answer to `finish`, from now on."""
+        self._finishing.append((self.heard, asyncio.get_running_loop().time()))
+        if len(self._finishing) == 1 and self._receiving and not self._waiting.expired():
+            self._waiting.reschedule(self._until())
+
     def _until(self) -> float | None:
         return self._finishing[0][1] + self.answers_within if self._finishing else None
 
@@ -154,4 +162,4 @@ class ListeningSession(ABC):
         audio = bytes(self._unsent)
         self._unsent.clear()
         self._sent += len(audio)
-        await self._socket.send(audio)
+        await self._socket.send(self.audio_message(audio))

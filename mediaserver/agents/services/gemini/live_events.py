@@ -55,15 +55,10 @@ class TranscribedWords(msgspec.Struct, gc=False):
 
 
 class ServerContent(msgspec.Struct, rename="camel", gc=False):
-    """What the model says, what it heard, and where it is in its turn.
-
-    An interim transcription comes while the caller speaks, and takes the place of the one before
-    it. What it says comes again in input transcriptions.
-    """
+    """What the model says, what it heard, and where it is in its turn."""
 
     model_turn: ModelTurn | None = None
     input_transcription: TranscribedWords | None = None
-    interim_input_transcription: TranscribedWords | None = None
     output_transcription: TranscribedWords | None = None
     interrupted: bool = False
     generation_complete: bool = False
@@ -97,7 +92,7 @@ class ResumptionUpdate(msgspec.Struct, rename="camel", gc=False):
 
 
 class HeardActivity(msgspec.Struct, rename="camel", gc=False):
-    """The API has noticed that the caller began or stopped speaking; not every model says so."""
+    """The API has noticed that the caller began or stopped speaking."""
 
     voice_activity_type: str = ""
 

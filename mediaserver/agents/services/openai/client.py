@@ -74,18 +74,13 @@ class _Models(msgspec.Struct):
     data: list[_Model]
 
 
-class SessionConnection(TypedDict, total=False):
+class Connection(TypedDict, total=False):
     """How to reach a service: keyword arguments of every service here."""
 
     base_url: str | None
     api_key: str | None
     api_key_variable: str
     connect_timeout: float
-
-
-class Connection(SessionConnection, total=False):
-    """The same of services that answer requests."""
-
     max_retries: int
 
 

@@ -1,0 +1,1 @@
+"""Sarvam: recognition of Indian languages as they are spoken, and the voices Bulbul."""
