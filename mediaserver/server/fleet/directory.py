@@ -27,8 +27,14 @@ from mediaserver.server.fleet.notes import LostCall
 from mediaserver.server.fleet.store import FleetStore, FleetUnavailableError
 
 
-_UNSURE: Final = "whether it was done is not known; GET /nodes shows which nodes live"
-_LATER: Final = "the call may be on a node that cannot be reached; try again in a few seconds"
+_UNSURE: Final = (
+    "whether it was done is not known; GET /nodes shows which nodes live, and each answers for its"
+    " own calls at its own admin listener"
+)
+_LATER: Final = (
+    "the call may be on a node that cannot be reached: ask at that node's own admin listener, or"
+    " here in a few seconds"
+)
 
 _Result = TypeVar("_Result", bound=msgspec.Struct)
 

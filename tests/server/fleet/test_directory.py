@@ -152,6 +152,20 @@ async def test_without_redis_own_calls_are_controlled_and_others_not_delivered(
     assert first.link.closed is not None
 
 
+async def test_without_redis_each_node_answers_for_itself_alone(
+    two: Any, private_redis: Any
+) -> None:
+    one, other, _, second = two
+    private_redis.kill()
+    unknown = await one.directory.send(CallCommand("hangup", "call-3"))
+    assert (unknown.status, "ask at that node" in unknown.hint) == ("not_delivered", True)
+    assert (await other.directory.send(CallCommand("hangup", "call-2"))).status == "done"
+    assert second.link.closed is not None
+    assert (await one.directory.drain("b")).status == "not_delivered"
+    assert (await one.directory.drain("a")).status == "done"
+    assert (one.control.drains, other.control.drains) == (1, 0)
+
+
 async def test_nodes_are_listed_with_their_processes(start_node: Any) -> None:
     await start_node("b/1.1", max_calls=7)
     await start_node("b/2.1", max_calls=7)
