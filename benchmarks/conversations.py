@@ -88,5 +88,5 @@ def ours(handler: str) -> Program:
         handler,
         "converses",
         (*serve, "--max-calls", "1000", "--log-level", "warning"),
-        health="/healthz",
+        health="/readyz",
     )

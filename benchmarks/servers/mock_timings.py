@@ -85,9 +85,15 @@ async def spoken(timings: Timings) -> AsyncIterator[bytes]:
         first = False
 
 
-def marked(payload: bytes) -> bytes:
-    """Return mu-law audio with the time written into it, in codes that survive a decoder."""
-    mark = _MARK + b"%016x" % time.monotonic_ns()
+def marked(payload: bytes, *, earlier: int = 0) -> bytes:
+    """Return mu-law audio with the time written into it, in codes that survive a decoder.
+
+    Args:
+        payload: the audio.
+        earlier: nanoseconds by which the time is earlier than now.
+
+    """
+    mark = _MARK + b"%016x" % (time.monotonic_ns() - earlier)
     return mark + payload[len(mark) :]
 
 

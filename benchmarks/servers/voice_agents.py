@@ -17,6 +17,7 @@ from mediaserver.agents.services import (
     SpeechToText,
     Text,
     TextToSpeech,
+    Voice,
     WordMark,
 )
 from mediaserver.agents.services.espeak import EspeakSpeech
@@ -57,7 +58,7 @@ class Answering(VoiceAgent):
     turn_taking = TurnSettings(end_of_turn=END_OF_TURN)
     speech_to_text: SpeechToText | Recognizer = MockTranscription()
     language_model = MockModel()
-    text_to_speech: TextToSpeech = MockSpeech()
+    text_to_speech: TextToSpeech | Voice = MockSpeech()
 
 
 # The cost of a token and of a piece of audio: the same long answer in more of them.
