@@ -41,6 +41,7 @@ class RealtimeAnswer:
         drop_at: after how many pieces of audio the connection breaks.
         insert_at: after how many pieces of audio `insert` is sent.
         insert: any message, such as a malformed event.
+        unended: whether the message with which the model's turn ends never comes.
 
     """
 
@@ -55,6 +56,7 @@ class RealtimeAnswer:
     drop_at: int | None = None
     insert_at: int | None = None
     insert: str | bytes = ""
+    unended: bool = False
 
     @property
     def speaks(self) -> bool:

@@ -6,13 +6,13 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, TypedDict
-from urllib.parse import urlsplit
 
 from audiocodecs import AudioFormat
 from mediaserver.agents.services.checked import Checked
 from mediaserver.agents.services.context_session import ContextProtocol, ContextSession
 from mediaserver.agents.services.deadlines import require_seconds
 from mediaserver.agents.services.service_socket import ServiceKey, ServiceSocket
+from mediaserver.agents.services.setting_values import require_url
 from mediaserver.agents.services.voice import Voice
 
 
@@ -85,9 +85,7 @@ class ContextVoice(Voice, Checked):
             stall_timeout=stall_timeout,
         )
         base_url = address if base_url is None else base_url
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.query:
-            raise ValueError(f"base_url must look like wss://host, not {base_url!r}")
+        require_url(base_url, like=address, schemes=("ws", "wss"))
         self.name = service
         self._key = ServiceKey(service, api_key, variable)
         self._base_url = base_url.rstrip("/")

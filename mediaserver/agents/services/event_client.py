@@ -18,6 +18,7 @@ from mediaserver.agents.services.deadlines import require_seconds
 from mediaserver.agents.services.errors import MisconfiguredServiceError, ServiceError
 from mediaserver.agents.services.event_stream import EventStream
 from mediaserver.agents.services.service_socket import ServiceKey, without_secret
+from mediaserver.agents.services.setting_values import require_url
 
 
 T = TypeVar("T")
@@ -36,12 +37,17 @@ _EXCERPT: Final = 300
 _log = structlog.get_logger("mediaserver.agents")
 
 
-class EventConnection(TypedDict, total=False):
+class ServerConnection(TypedDict, total=False):
     """How to reach a server: keyword arguments of every service that uses an `EventClient`."""
 
     base_url: str
     api_key: str | None
     connect_timeout: float
+
+
+class EventConnection(ServerConnection, total=False):
+    """The same of services that answer requests."""
+
     max_retries: int
 
 
@@ -88,9 +94,7 @@ class EventClient(ABC):
         require_seconds(connect_timeout=connect_timeout)
         if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
             raise ValueError(f"max_retries must be a whole number, 0 or more, not {max_retries!r}")
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
-            raise ValueError(f"a base URL looks like {self.address!r}, not {base_url!r}")
+        require_url(base_url, like=self.address, schemes=("http", "https"))
         self.service = service
         self.base_url = base_url.rstrip("/")
         self.connect_timeout = connect_timeout

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
+from urllib.parse import SplitResult, urlsplit
 
 
 def require_within(low: float, high: float, **settings: float | None) -> None:
@@ -18,6 +20,28 @@ def require_within(low: float, high: float, **settings: float | None) -> None:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not math.isfinite(value) or not low <= value <= high:
             raise ValueError(f"{name} must be a number from {low:g} to {high:g}, not {value!r}")
+
+
+def require_url(
+    url: str, *, like: str, schemes: Collection[str], has_path: bool = True
+) -> SplitResult:
+    """Check the URL of a service's server, and return its parts.
+
+    Args:
+        url: the URL.
+        like: one that would be right, for the error.
+        schemes: the schemes that it may have.
+        has_path: whether it may have a path.
+
+    Raises:
+        ValueError: it has another scheme, no host, a query, or a path that it may not have.
+
+    """
+    parts = urlsplit(url)
+    wrong = parts.query or (parts.path.strip("/") and not has_path)
+    if parts.scheme not in schemes or not parts.hostname or wrong:
+        raise ValueError(f"base_url must look like {like!r}, not {url!r}")
+    return parts
 
 
 def require_name(**settings: str | None) -> None:

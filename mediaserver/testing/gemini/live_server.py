@@ -114,6 +114,10 @@ class GeminiLiveServer:
             ) from None
         return self.of_kind(kind)[count - 1]
 
+    def refuse(self, status: int, count: int = 1) -> None:
+        """Refuse the next connections with an HTTP status."""
+        self._refuse = (status, count)
+
     def next_answer(self) -> RealtimeAnswer:
         """Return the next answer."""
         return next(self._answers, RealtimeAnswer())

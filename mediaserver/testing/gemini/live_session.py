@@ -277,6 +277,8 @@ class ServedLive:
             if self._server.playback:
                 await asyncio.sleep(L16_24K.seconds(answer.sound(L16_24K)))
             self.turns.append(("model", answer.text))
+            if answer.unended:
+                return
             done: dict[str, Any] = {"turnComplete": True}
             if answer.incomplete is not None:
                 done["turnCompleteReason"] = answer.incomplete

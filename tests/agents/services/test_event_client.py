@@ -93,7 +93,7 @@ async def test_a_connection_is_opened_before_it_is_needed(gemini: GeminiServer) 
 
 @pytest.mark.parametrize("url", ["generativelanguage.googleapis.com", "ftp://x", "http://x?key=1"])
 def test_a_wrong_address_is_refused_at_once(url: str) -> None:
-    with pytest.raises(ValueError, match="a base URL looks like"):
+    with pytest.raises(ValueError, match="base_url must look like"):
         GeminiClient("gemini", base_url=url)
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from mediaserver.agents.services.setting_values import require_name, require_within
+from mediaserver.agents.services.setting_values import require_name, require_url, require_within
 
 
 def test_numbers_and_names_may_be_left_out() -> None:
@@ -10,3 +10,16 @@ def test_numbers_and_names_may_be_left_out() -> None:
         require_name(voice="an na")
     with pytest.raises(ValueError, match=r"speed must be a number from 0\.5 to 1, not nan"):
         require_within(0.5, 1, speed=float("nan"))
+
+
+@pytest.mark.parametrize(
+    "url", ["ws://host", "http:///path", "http://host?key=x", "http://host/path", "host"]
+)
+def test_a_url_is_of_a_server(url: str) -> None:
+    with pytest.raises(ValueError, match="base_url must look like 'http://api', not "):
+        require_url(url, like="http://api", schemes=("http",), has_path=False)
+
+
+def test_the_parts_of_a_url_are_returned() -> None:
+    parts = require_url("http://host:1/path", like="http://api", schemes=("http",))
+    assert (parts.netloc, parts.path) == ("host:1", "/path")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final, TypedDict
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -17,7 +16,7 @@ from audiocodecs import AudioFormat
 from mediaserver.agents.services.deadlines import require_seconds
 from mediaserver.agents.services.errors import MisconfiguredServiceError, ServiceError
 from mediaserver.agents.services.service_socket import ServiceKey, ServiceSocket
-from mediaserver.agents.services.setting_values import require_within
+from mediaserver.agents.services.setting_values import require_url, require_within
 
 
 DEEPGRAM_URL: Final = "wss://api.deepgram.com"
@@ -55,10 +54,8 @@ class DeepgramAccount:
         connect_timeout: float = 3.0,
     ) -> None:
         require_seconds(connect_timeout=connect_timeout)
-        parts = urlsplit(base_url)
-        known = parts.scheme in ("ws", "wss", "http", "https") and parts.hostname
-        if not known or parts.path.strip("/") or parts.query:
-            raise ValueError(f"a base URL looks like {DEEPGRAM_URL!r}, not {base_url!r}")
+        schemes = ("ws", "wss", "http", "https")
+        parts = require_url(base_url, like=DEEPGRAM_URL, schemes=schemes, has_path=False)
         self.service = service
         self._secure = "s" if parts.scheme in ("wss", "https") else ""
         self._host = parts.netloc

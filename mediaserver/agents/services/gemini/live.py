@@ -13,15 +13,16 @@ from typing import Any, Final, Unpack
 from audiocodecs import AudioFormat
 from mediaserver.agents.services.deadlines import require_seconds
 from mediaserver.agents.services.errors import MisconfiguredServiceError, ServiceError
-from mediaserver.agents.services.event_client import EventConnection, require_texts
+from mediaserver.agents.services.event_client import ServerConnection, require_texts
 from mediaserver.agents.services.gemini.client import (
     API_VERSION,
     KEY_HEADER,
     GeminiClient,
 )
 from mediaserver.agents.services.gemini.live_events import SERVICE_NAME, decode_live_message
+from mediaserver.agents.services.gemini.live_exchange import SessionState
 from mediaserver.agents.services.gemini.live_messages import live_setup, turns_message
-from mediaserver.agents.services.gemini.live_session import GeminiLiveSession, SessionState
+from mediaserver.agents.services.gemini.live_session import GeminiLiveSession
 from mediaserver.agents.services.language_model import Message, ToolSpec
 from mediaserver.agents.services.service_socket import ServiceSocket
 
@@ -71,10 +72,12 @@ class GeminiLive:
         session: Mapping[str, Any] | None = None,
         first_timeout: float = 8.0,
         stall_timeout: float = 5.0,
-        **connection: Unpack[EventConnection],
+        **connection: Unpack[ServerConnection],
     ) -> None:
         require_seconds(first_timeout=first_timeout, stall_timeout=stall_timeout)
         require_texts(model=model, voice=voice)
+        if "max_retries" in connection:
+            raise TypeError("GeminiLive takes no max_retries: an agent opens a lost session again")
         if isinstance(keyterms, str):
             raise ValueError(f"keyterms must be several texts, not one: {keyterms!r}")
         if turn_detection is not None and turn_detection.get("disabled"):

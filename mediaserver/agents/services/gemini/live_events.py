@@ -55,10 +55,15 @@ class TranscribedWords(msgspec.Struct, gc=False):
 
 
 class ServerContent(msgspec.Struct, rename="camel", gc=False):
-    """What the model says, what it heard, and where it is in its turn."""
+    """What the model says, what it heard, and where it is in its turn.
+
+    An interim transcription comes while the caller speaks, and takes the place of the one before
+    it. What it says comes again in input transcriptions.
+    """
 
     model_turn: ModelTurn | None = None
     input_transcription: TranscribedWords | None = None
+    interim_input_transcription: TranscribedWords | None = None
     output_transcription: TranscribedWords | None = None
     interrupted: bool = False
     generation_complete: bool = False
@@ -92,7 +97,7 @@ class ResumptionUpdate(msgspec.Struct, rename="camel", gc=False):
 
 
 class HeardActivity(msgspec.Struct, rename="camel", gc=False):
-    """The API has noticed that the caller began or stopped speaking."""
+    """The API has noticed that the caller began or stopped speaking; not every model says so."""
 
     voice_activity_type: str = ""
 

@@ -77,8 +77,9 @@ def live_setup(
         "sessionResumption": {} if handle is None else {"handle": handle},
         # Without it, a session with audio ends after 15 minutes.
         "contextWindowCompression": {"slidingWindow": {}},
-        **_instructions(prompt),
     }
+    if prompt:
+        settings |= _instructions(prompt)
     if tools:
         settings["tools"] = function_declarations(tools, behavior=_BLOCKING)
     if transcription is not None:
@@ -105,6 +106,11 @@ def turns_message(messages: Iterable[Message]) -> str:
     return _encoded({"clientContent": {"turns": live_turns(messages), "turnComplete": True}})
 
 
+def notes_message(messages: Iterable[Message]) -> str:
+    """Return messages that the model is to know, and not to answer by themselves."""
+    return _encoded({"clientContent": {"turns": live_turns(messages), "turnComplete": False}})
+
+
 def results_message(results: Iterable[tuple[str, str, Mapping[str, Any]]]) -> str:
     """Return results of tools: each the call's id, the tool's name, and the response."""
     responses = [
@@ -115,7 +121,7 @@ def results_message(results: Iterable[tuple[str, str, Mapping[str, Any]]]) -> st
 
 
 def update_message(prompt: str, tools: Sequence[ToolSpec]) -> str:
-    """Return another prompt and other tools."""
+    """Return another prompt and other tools. What is left out would stay as it is."""
     declared = function_declarations(tools, behavior=_BLOCKING)
     return _encoded({"contextUpdate": {**_instructions(prompt), "tools": {"tools": declared}}})
 
@@ -156,7 +162,7 @@ def note(text: Text) -> str:
 
 
 def _instructions(prompt: str) -> dict[str, Any]:
-    return {"systemInstruction": {"parts": [{"text": prompt}]}} if prompt else {}
+    return {"systemInstruction": {"parts": [{"text": prompt}]}}
 
 
 def _encoded(message: dict[str, Any]) -> str:

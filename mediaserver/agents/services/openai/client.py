@@ -74,13 +74,18 @@ class _Models(msgspec.Struct):
     data: list[_Model]
 
 
-class Connection(TypedDict, total=False):
+class SessionConnection(TypedDict, total=False):
     """How to reach a service: keyword arguments of every service here."""
 
     base_url: str | None
     api_key: str | None
     api_key_variable: str
     connect_timeout: float
+
+
+class Connection(SessionConnection, total=False):
+    """The same of services that answer requests."""
+
     max_retries: int
 
 

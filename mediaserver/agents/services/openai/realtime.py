@@ -18,7 +18,7 @@ from audiocodecs import AudioFormat
 from mediaserver.agents.services.deadlines import require_seconds
 from mediaserver.agents.services.errors import ServiceError
 from mediaserver.agents.services.language_model import Message, ToolSpec
-from mediaserver.agents.services.openai.client import Connection, OpenAIClient
+from mediaserver.agents.services.openai.client import OpenAIClient, SessionConnection
 from mediaserver.agents.services.openai.realtime_events import SERVICE_NAME, ErrorEvent
 from mediaserver.agents.services.openai.realtime_messages import session_settings
 from mediaserver.agents.services.openai.realtime_session import OpenAIRealtimeSession
@@ -83,7 +83,7 @@ class OpenAIRealtime:
         session: Mapping[str, Any] | None = None,
         first_timeout: float = 8.0,
         stall_timeout: float = 5.0,
-        **connection: Unpack[Connection],
+        **connection: Unpack[SessionConnection],
     ) -> None:
         require_seconds(first_timeout=first_timeout, stall_timeout=stall_timeout)
         self.model = model
@@ -94,6 +94,10 @@ class OpenAIRealtime:
         self.session = session or {}
         self.first_timeout = first_timeout
         self.stall_timeout = stall_timeout
+        if "max_retries" in connection:
+            raise TypeError(
+                f"{type(self).__name__} takes no max_retries: an agent opens a lost session again"
+            )
         self.connect_timeout = connection.setdefault("connect_timeout", 5.0)
         self._client = OpenAIClient(self.service, **connection)
 

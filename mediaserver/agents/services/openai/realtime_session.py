@@ -315,6 +315,8 @@ class OpenAIRealtimeSession:
             case InputSpeechStarted():
                 return [CallerSpeaks()]
             case InputSpeechStopped():
+                if not self._responding:
+                    self._expect(self._first_timeout)  # the API answers by itself
                 return [CallerFinished()]
             case ErrorEvent():
                 return await self._refused(event.error)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final, Unpack
 from audiocodecs import AudioFormat
 from mediaserver.agents.services.errors import MisconfiguredServiceError, ServiceError
 from mediaserver.agents.services.language_model import ToolSpec
-from mediaserver.agents.services.openai.client import CHECK_WITHIN, Connection
+from mediaserver.agents.services.openai.client import CHECK_WITHIN, SessionConnection
 from mediaserver.agents.services.openai.realtime import OpenAIRealtime
 from mediaserver.agents.services.openai.realtime_session import OpenAIRealtimeSession
 from mediaserver.agents.services.xai.realtime_messages import xai_session_settings
@@ -63,7 +63,7 @@ class XAIRealtime(OpenAIRealtime):
         session: Mapping[str, Any] | None = None,
         first_timeout: float = 8.0,
         stall_timeout: float = 5.0,
-        **connection: Unpack[Connection],
+        **connection: Unpack[SessionConnection],
     ) -> None:
         if isinstance(keyterms, str):
             raise ValueError(f"keyterms are a list of texts, not the text {keyterms!r}")

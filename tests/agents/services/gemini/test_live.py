@@ -393,23 +393,97 @@ async def test_where_the_api_takes_the_turns_it_can_be_told_of_their_end() -> No
     assert server.refusals == []
 
 
-async def test_only_the_latest_audio_is_heard_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = "mediaserver.agents.services.gemini.live_session"
-    monkeypatch.setattr(f"{module}._KEPT_MESSAGES", 100)
+async def test_silence_is_not_heard_again_over_another_connection() -> None:
     server = GeminiLiveServer(RealtimeAnswer(text="One."), RealtimeAnswer(text="Two."))
     async with connected(server=server, turn_detection={}) as (session, _):
         await speak(session)
         await pause(session, 0.6)
         await until_done(session)
         reading = asyncio.create_task(until_done(session))
-        await pause(session, 4)
-        await server.wait_for("audio", 200)
+        await asyncio.sleep(0)
+        await pause(session, 20)
+        await server.wait_for("audio", 1000)
         await server.sessions[0].drop()
         await server.wait_for("setup", 2)
         await speak(session)
         await pause(session, 0.6)
         assert text_of(await reading) == "Two."
-        assert 1 < server.sessions[1].heard / L16_16K.bytes_per_second < 3
+        assert server.sessions[1].heard / L16_16K.bytes_per_second <= 3 + 0.9
+    assert server.refusals == []
+
+
+async def test_a_session_is_not_ended_by_an_early_replacement_that_fails() -> None:
+    server = GeminiLiveServer(*[RealtimeAnswer(text=text) for text in ("One.", "Two.", "Three.")])
+    async with connected(server=server) as (session, _):
+        await turn(session)
+        await until_done(session)
+        server.refuse(503)
+        await server.sessions[0].go_away(5)
+        await turn(session)
+        assert text_of(await until_done(session)) == "Two."
+        await server.sessions[0].drop()
+        reading = asyncio.create_task(until_done(session))
+        await server.wait_for("setup", 2)
+        await turn(session)
+        assert text_of(await reading) == "Three."
+    assert server.refusals == []
+
+
+async def test_a_prompt_that_changes_while_the_connection_is_replaced_is_told() -> None:
+    server = GeminiLiveServer(RealtimeAnswer(text="One."), RealtimeAnswer(text="Two."))
+    async with connected(server=server) as (session, _):
+        await turn(session)
+        await until_done(session)
+        reading = asyncio.create_task(until_done(session))
+        await server.sessions[0].drop()
+        await server.wait_for("setup", 2)
+        await session.update(prompt="Be brief.", tools=[])
+        await turn(session)
+        await reading
+        instruction = server.sessions[1].setup.system_instruction
+        assert instruction is not None
+        assert instruction.parts[0].text == "Be brief."
+    assert server.refusals == []
+
+
+async def test_a_prompt_can_be_taken_away() -> None:
+    async with connected(RealtimeAnswer(text="Yes."), tools=[LOOK]) as (session, server):
+        await session.update(prompt="", tools=[])
+        await session.respond()
+        await until_done(session)
+        instruction = server.sessions[0].setup.system_instruction
+        assert instruction is not None
+        assert instruction.parts[0].text == ""
+        assert server.sessions[0].setup.tools == []
+    assert server.refusals == []
+
+
+async def test_a_turn_that_the_api_does_not_complete_holds_nobody_up() -> None:
+    server = GeminiLiveServer(
+        RealtimeAnswer(text="One.", unended=True), RealtimeAnswer(text="Two."), resumable=False
+    )
+    async with connected(server=server, stall_timeout=1) as (session, _):
+        await turn(session)
+        events = await until_done(session)
+        assert text_of(events) == "One."
+        assert events[-1].error is None
+        await turn(session)
+        assert text_of(await until_done(session)) == "Two."
+    assert len(server.sessions) == 1
+
+
+async def test_what_is_told_reaches_a_model_that_takes_the_turns() -> None:
+    server = GeminiLiveServer(RealtimeAnswer(text="Sales."), transcripts=["And now?"])
+    async with connected(server=server, turn_detection={}) as (session, _):
+        await session.tell(Text("user", "1"))
+        await speak(session)
+        await pause(session, 0.6)
+        await until_done(session)
+        assert server.sessions[0].turns == [
+            ("user", "1"),
+            ("user", "And now?"),
+            ("model", "Sales."),
+        ]
     assert server.refusals == []
 
 
@@ -696,9 +770,13 @@ async def test_the_model_is_checked_for_live_sessions(gemini: GeminiServer) -> N
         ({"turn_detection": {"disabled": True}}, "turn_detection=None"),
         ({"session": {"tools": []}}, "sets itself"),
         ({"stall_timeout": -1}, "stall_timeout"),
-        ({"max_retries": -1}, "max_retries"),
     ],
 )
 def test_a_wrong_setting_is_refused_at_once(settings: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         GeminiLive(**settings)
+
+
+def test_a_session_is_opened_again_by_the_agent_and_has_no_retries() -> None:
+    with pytest.raises(TypeError, match="no max_retries: an agent opens"):
+        GeminiLive(max_retries=1)  # type: ignore[call-arg]

@@ -724,3 +724,19 @@ def test_a_service_that_stops_reading_does_not_hold_up_the_call() -> None:
 
     with asyncio.Runner(loop_factory=VirtualNetworkLoop) as runner:
         runner.run(asyncio.wait_for(hear_on(), 60))
+
+
+def test_a_session_is_opened_again_by_the_agent_and_has_no_retries() -> None:
+    with pytest.raises(TypeError, match="OpenAIRealtime takes no max_retries: an agent opens"):
+        OpenAIRealtime(max_retries=1)  # type: ignore[call-arg]
+
+
+async def test_an_answer_that_the_api_does_not_begin_by_itself_is_a_stall() -> None:
+    async with connected(turn_detection={"type": "server_vad"}, first_timeout=0.2) as (
+        session,
+        server,
+    ):
+        stopped = "input_audio_buffer.speech_stopped"
+        await server.sessions[0]._send(stopped, item_id="a", audio_end_ms=100)
+        with pytest.raises(ServiceError, match="a response stalled"):
+            await until_done(session)
