@@ -43,6 +43,7 @@ EXCEPTIONS: dict[str, str] = {
     "mediaserver/sandbox/errors.py": "phone/test_phone.py raises its errors",
     "mediaserver/sandbox/records/billing.py": "calls/test_documents.py is billed",
     "mediaserver/testing/contract/service.py": "the tests of each kind of contract run it",
+    "mediaserver/testing/assemblyai/server.py": "assemblyai/test_recognizer.py uses it",
     "mediaserver/testing/deepgram/server.py": "test_nova.py, test_flux.py and test_aura.py use it",
     "mediaserver/testing/xai/realtime.py": "xai/test_realtime.py opens sessions on it",
 }

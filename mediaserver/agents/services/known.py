@@ -102,6 +102,11 @@ KNOWN_SERVICES: Final[Mapping[str, KnownProvider]] = {
         "XAI_API_KEY",
         "xai",
     ),
+    "assemblyai": KnownProvider(
+        (KnownService("assemblyai.recognizer:AssemblyAIRecognizer"),),
+        "ASSEMBLYAI_API_KEY",
+        "assemblyai",
+    ),
     "espeak": KnownProvider((KnownService("espeak:EspeakSpeech"),), None, "offline"),
     "pocketsphinx": KnownProvider(
         (KnownService("pocketsphinx:PocketSphinxTranscription"),), None, "offline"

@@ -6,6 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator
+from itertools import pairwise
 from typing import Final
 
 from audiocodecs import AudioFormat, Resampler
@@ -43,6 +44,9 @@ class ListeningSession(ABC):
     shortest = 0.0
     """Seconds that a message must have at least. What is shorter waits for the next audio."""
 
+    longest = 1.0
+    """Seconds that a message may have at most."""
+
     answers_within = 0.5
     """Seconds after which words that were asked for are taken to be complete."""
 
@@ -62,6 +66,7 @@ class ListeningSession(ABC):
         self._resampler = Resampler(format.rate, wire.rate) if format.rate != wire.rate else None
         self._piece = round(self.piece * wire.bytes_per_second)
         self._shortest = max(1, round(self.shortest * wire.bytes_per_second))
+        self._longest = round(self.longest * wire.bytes_per_second)
         self._unsent = bytearray()
         self._sent = 0  # bytes
         self._finishing: deque[tuple[float, float]] = deque()
@@ -162,4 +167,12 @@ class ListeningSession(ABC):
         audio = bytes(self._unsent)
         self._unsent.clear()
         self._sent += len(audio)
-        await self._socket.send(self.audio_message(audio))
+        if len(audio) <= self._longest:
+            await self._socket.send(self.audio_message(audio))
+            return
+        # Parts of equal size, so that none is too short.
+        samples = len(audio) // self._wire.sample_bytes
+        count = -(-len(audio) // self._longest)
+        ends = [samples * n // count * self._wire.sample_bytes for n in range(count + 1)]
+        for begin, end in pairwise(ends):
+            await self._socket.send(self.audio_message(audio[begin:end]))

@@ -9,25 +9,21 @@ The server says what a test tells it to say, when the audio of the connection is
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from http import HTTPStatus
 from itertools import cycle
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
-from websockets.http11 import Request, Response
+from websockets.http11 import Request
 
 from audiocodecs import AudioFormat
 from mediaserver.testing.deepgram.schema import AURA, FLUX, NOVA, read_message, read_query
 from mediaserver.testing.heard_speech import HeardSpeech, TimedWord
 from mediaserver.testing.http_server import RefusedError
 from mediaserver.testing.services import tones
+from mediaserver.testing.socket_server import ServedSocket, SocketFault, SocketServer
 
 
 _IDLE: Final = 10.0
@@ -42,26 +38,10 @@ _FORMATS: Final[dict[str, Literal["mulaw", "alaw", "l16"]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class DeepgramFault:
-    """How a connection fails.
-
-    Attributes:
-        refuse: the HTTP status with which it is refused, such as 401 or 429.
-        delay: seconds that each answer takes longer.
-        after: messages that come before the rest fails.
-        then: how: no message comes any more, the connection is cut, a message is no JSON, or
-            Deepgram ends the session.
-
-    """
-
-    refuse: int | None = None
-    delay: float = 0.0
-    after: int = 0
-    then: Literal["stall", "disconnect", "malformed", "expire"] | None = None
+DeepgramFault: TypeAlias = SocketFault
 
 
-class DeepgramServer:
+class DeepgramServer(SocketServer):
     """Nova, Flux and Aura on 127.0.0.1.
 
     Args:
@@ -70,98 +50,55 @@ class DeepgramServer:
         chunks: the sizes of the pieces of a voice's audio, in bytes, over and over.
 
     Attributes:
-        base_url: the base URL to give to a client.
-        api_key: the key that connections must bring.
         queries: the path and the parameters of each accepted connection.
-        received: the messages of text that were accepted, oldest first.
-        sizes: the sizes of the pieces of audio that came.
-        refusals: what was refused.
-        open: the number of connections that are open.
 
     """
 
     def __init__(
         self,
         *texts: str,
-        faults: tuple[DeepgramFault, ...] = (),
+        faults: tuple[SocketFault, ...] = (),
         chunks: tuple[int, ...] = (800, 1, 333),
     ) -> None:
-        self.base_url = ""
-        self.api_key = "a test key"
+        super().__init__(faults=faults)
         self.queries: list[tuple[str, dict[str, list[str]]]] = []
-        self.received: list[dict[str, Any]] = []
-        self.sizes: list[int] = []
-        self.refusals: list[str] = []
-        self.open = 0
-        self._connections: set[ServerConnection] = set()
         self.texts = deque(texts)
-        self.faults = deque(faults)
         self.chunks = chunks
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[DeepgramServer]:
-        """Serve on a free port of this machine."""
-        async with serve(
-            self._serve,
-            "127.0.0.1",
-            0,
-            process_request=self._admit,
-            compression=None,
-            close_timeout=1,
-        ) as server:
-            port = next(iter(server.sockets)).getsockname()[1]
-            self.base_url = f"ws://127.0.0.1:{port}"
-            yield self
-
-    def cut(self) -> None:
-        """Cut all connections, as a network does that fails."""
-        for connection in self._connections:
-            connection.transport.abort()
-
-    def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
+    def admit(self, request: Request) -> str | None:
+        """Check the key and the parameters."""
         url = urlsplit(request.path)
-        try:
-            if request.headers.get("authorization") != f"Token {self.api_key}":
-                raise RefusedError(401, "Invalid credentials.", "INVALID_AUTH")
-            if url.path == "/v1/auth/token":
-                return connection.respond(HTTPStatus.OK, "{}")
-            read_query(url.path, url.query)
-            if self.faults and (status := self.faults[0].refuse) is not None:
-                self.faults.popleft()
-                raise RefusedError(status, "The scripted refusal.", "SCRIPTED")
-        except RefusedError as refused:
-            self.refusals.append(refused.message)
-            body = {"err_code": refused.code or "Bad Request", "err_msg": refused.message}
-            return connection.respond(HTTPStatus(refused.status), json.dumps(body))
+        if request.headers.get("authorization") != f"Token {self.api_key}":
+            raise RefusedError(401, "Invalid credentials.", "INVALID_AUTH")
+        if url.path == "/v1/auth/token":
+            return "{}"
+        read_query(url.path, url.query)
         return None
 
-    async def _serve(self, connection: ServerConnection) -> None:
+    def refusal(self, refused: RefusedError) -> dict[str, Any]:
+        """Return Deepgram's answer to a request that it refuses."""
+        return {"err_code": refused.code or "Bad Request", "err_msg": refused.message}
+
+    def serving(self, connection: ServerConnection, fault: SocketFault) -> ServedSocket:
+        """Return the service that the path names."""
         assert connection.request is not None, "the handshake is over"
         url = urlsplit(connection.request.path)
         query = read_query(url.path, url.query)
         self.queries.append((url.path, query))
-        fault = self.faults.popleft() if self.faults else DeepgramFault()
-        serving = {NOVA: _Nova, FLUX: _Flux, AURA: _Aura}[url.path]
-        self.open += 1
-        self._connections.add(connection)
-        try:
-            served: _Served = serving(self, connection, url.path, query, fault)
-            try:
-                await served.run()
-            finally:
-                await served.stop()
-        except ConnectionClosed:
-            pass
-        except RefusedError as refused:
-            self.refusals.append(refused.message)
-            await connection.close(1008, f"DATA-0000: {refused.message}"[:120])
-        finally:
-            self.open -= 1
-            self._connections.discard(connection)
+        kind = {NOVA: _Nova, FLUX: _Flux, AURA: _Aura}[url.path]
+        served: _Served = kind(self, connection, url.path, query, fault)
+        return served
+
+    async def refuse(self, connection: ServerConnection, refused: RefusedError) -> None:
+        """Close a connection as Deepgram does."""
+        await connection.close(1008, f"DATA-0000: {refused.message}"[:120])
 
 
-class _Served:
+class _Served(ServedSocket):
     """One connection."""
+
+    server: DeepgramServer
+    malformed = '{"type":"Results","channel":'
 
     def __init__(
         self,
@@ -169,68 +106,36 @@ class _Served:
         connection: ServerConnection,
         path: str,
         query: dict[str, list[str]],
-        fault: DeepgramFault,
+        fault: SocketFault,
     ) -> None:
-        self.server = server
-        self.connection = connection
+        super().__init__(server, connection, fault)
         self.path = path
         self.query = query
         encoding = query.get("encoding", ["linear16"])[0]
         if encoding not in _FORMATS:
             raise RefusedError(400, f"this server does not hear {encoding}")
         self.format = AudioFormat(_FORMATS[encoding], int(query.get("sample_rate", ["24000"])[0]))
-        self._fault = fault
-        self._count = 0
-        self.failed = False
 
-    async def run(self) -> None:
-        """Serve it until it closes."""
-        while True:
-            message = await self._next()
-            if message is None:
-                return
-            if self.failed:
-                continue
-            if isinstance(message, bytes):
-                if self.path == AURA:
-                    raise RefusedError(400, "a voice takes no audio")
-                self.server.sizes.append(len(message))
-                await self.hear(message)
-            else:
-                read = read_message(self.path, message)
-                self.server.received.append(read)
-                if read["type"] in ("CloseStream", "Close"):
-                    await self.connection.close()
-                    return
-                await self.take(read)
-
-    async def stop(self) -> None:
-        """Clean up."""
+    def read(self, message: str) -> dict[str, Any]:
+        """Return a message that Deepgram knows."""
+        return read_message(self.path, message)
 
     async def hear(self, audio: bytes) -> None:
-        """Take audio."""
+        """Refuse audio."""
+        raise RefusedError(400, "a voice takes no audio")
 
     async def take(self, message: dict[str, Any]) -> None:
-        """Take a message."""
+        """Close the connection if the message says so, and else do what it says."""
+        if message["type"] in ("CloseStream", "Close"):
+            await self.close()
+        else:
+            await self.do(message)
 
-    async def send(self, message: dict[str, Any] | bytes) -> None:
-        """Send a message, or fail."""
-        fault = self._fault
-        if fault.delay:
-            await asyncio.sleep(fault.delay)
-        self._count += 1
-        if fault.then is not None and self._count > fault.after:
-            self.failed = True
-            if fault.then == "disconnect":
-                self.connection.transport.abort()
-            elif fault.then == "malformed":
-                await self.connection.send('{"type":"Results","channel":')
-            elif fault.then == "expire":
-                await self.connection.close(1000, "the session has ended")
-            return
-        await self.connection.send(message if isinstance(message, bytes) else json.dumps(message))
+    async def do(self, message: dict[str, Any]) -> None:
+        """Do what a message says."""
 
-    async def _next(self) -> bytes | str | None:
+    async def next_message(self) -> bytes | str | None:
+        """Return the next message, or close a connection over which none comes."""
         # Aura's connections are kept without messages.
         try:
             async with asyncio.timeout(None if self.path == AURA else _IDLE):
@@ -263,7 +168,7 @@ class _Nova(_Served):
             if self.query.get("interim_results") == ["true"]:
                 await self._tell(speech.words(), final=False)
 
-    async def take(self, message: dict[str, Any]) -> None:
+    async def do(self, message: dict[str, Any]) -> None:
         # As Deepgram, it says nothing if there is no audio left.
         if message["type"] == "Finalize" and self._speech.seconds > self._begin:
             await self._tell(self._speech.words(), final=True, from_finalize=True)
@@ -352,7 +257,7 @@ class _Flux(_Served):
         elif speech.seconds >= self._update_at:
             await self._tell("Update", speech.words() if speech.speaking else [])
 
-    async def take(self, message: dict[str, Any]) -> None:
+    async def do(self, message: dict[str, Any]) -> None:
         if message["type"] == "ForceEndTurn" and self._state != "initial":
             await self._end("manual")
 
@@ -414,7 +319,7 @@ class _Aura(_Served):
         self._speaking.cancel()
         await asyncio.wait((self._speaking,))
 
-    async def take(self, message: dict[str, Any]) -> None:
+    async def do(self, message: dict[str, Any]) -> None:
         kind = message["type"]
         if kind == "Speak":
             self._text += message["text"]

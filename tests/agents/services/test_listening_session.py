@@ -83,6 +83,13 @@ async def test_a_rest_that_is_too_short_for_a_message_waits_for_the_next_audio()
     assert [len(each) for each in wire.sent] == [640, len("finish"), 640]
 
 
+@in_virtual_time
+async def test_a_frame_that_is_too_long_for_a_message_is_sent_in_parts() -> None:
+    session, wire = ears(L16_8K, L16_8K)
+    await session.hear(Frame(bytes(2 * 8001), L16_8K))
+    assert [len(each) for each in wire.sent] == [8000, 8002]
+
+
 @pytest.mark.parametrize(
     ("format", "wire", "size"),
     [

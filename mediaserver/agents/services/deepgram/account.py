@@ -10,18 +10,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final, TypedDict
 
-import httpx
-
 from audiocodecs import AudioFormat
 from mediaserver.agents.services.deadlines import require_seconds
-from mediaserver.agents.services.errors import MisconfiguredServiceError, ServiceError
+from mediaserver.agents.services.service_address import ServiceAddress
 from mediaserver.agents.services.service_socket import ServiceKey, ServiceSocket
-from mediaserver.agents.services.setting_values import require_url, require_within
+from mediaserver.agents.services.setting_values import require_within
 
 
 DEEPGRAM_URL: Final = "wss://api.deepgram.com"
 
-_CHECK_WITHIN: Final = 5.0
 _ENCODINGS: Final = {"mulaw": "mulaw", "alaw": "alaw", "l16": "linear16"}
 
 
@@ -54,11 +51,8 @@ class DeepgramAccount:
         connect_timeout: float = 3.0,
     ) -> None:
         require_seconds(connect_timeout=connect_timeout)
-        schemes = ("ws", "wss", "http", "https")
-        parts = require_url(base_url, like=DEEPGRAM_URL, schemes=schemes, has_path=False)
+        self._address = ServiceAddress(base_url, DEEPGRAM_URL)
         self.service = service
-        self._secure = "s" if parts.scheme in ("wss", "https") else ""
-        self._host = parts.netloc
         self._key = ServiceKey(service, api_key, "DEEPGRAM_API_KEY")
         self._connect_timeout = connect_timeout
 
@@ -74,7 +68,7 @@ class DeepgramAccount:
         key = self._key.get()
         return await ServiceSocket.connect(
             self.service,
-            f"ws{self._secure}://{self._host}{path}",
+            self._address.socket(path),
             query={
                 **query,
                 "encoding": _ENCODINGS[format.encoding],
@@ -93,17 +87,8 @@ class DeepgramAccount:
             ServiceError: Deepgram cannot be reached.
 
         """
-        url = f"http{self._secure}://{self._host}/v1/auth/token"
         headers = {"authorization": f"Token {self._key.get()}"}
-        try:
-            async with httpx.AsyncClient(timeout=_CHECK_WITHIN) as client:
-                status = (await client.get(url, headers=headers)).status_code
-        except httpx.HTTPError as error:
-            reason = f"cannot reach {self._host}: {str(error) or type(error).__name__}"
-            raise ServiceError(self.service, reason) from error
-        if status in (401, 403):
-            reason = f"{self._host} refused the key with {status}"
-            raise MisconfiguredServiceError(self.service, reason, status=status)
+        await self._address.check_key(self.service, "/v1/auth/token", headers=headers)
 
 
 def require_text(name: str, value: str) -> str:

@@ -12,7 +12,7 @@ from mediaserver.agents.services.deepgram.listening_session import (
 from mediaserver.agents.services.deepgram.messages import DeepgramMessage
 from mediaserver.testing import in_virtual_time
 from mediaserver.testing.deepgram import DeepgramServer
-from tests.agents.services.deepgram.hearing import hear, spoken, until
+from tests.agents.services.hearing import hear, spoken, until
 
 
 class Misspelling(DeepgramSession):

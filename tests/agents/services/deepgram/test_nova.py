@@ -12,7 +12,7 @@ from mediaserver.agents.services import (
 from mediaserver.agents.services.deepgram.nova import DeepgramRecognizer
 from mediaserver.testing import in_virtual_time
 from mediaserver.testing.deepgram import DeepgramFault, DeepgramServer
-from tests.agents.services.deepgram.hearing import hear, spoken, until
+from tests.agents.services.hearing import hear, spoken, until
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from mediaserver.agents.services.deepgram.aura import DeepgramVoice
 from mediaserver.agents.services.deepgram.flux import FluxRecognizer
 from mediaserver.agents.services.deepgram.nova import DeepgramRecognizer
 from mediaserver.testing.deepgram import DeepgramServer
-from tests.agents.services.deepgram.hearing import hear, spoken, until
+from tests.agents.services.hearing import hear, spoken, until
 
 
 with warnings.catch_warnings():

@@ -14,7 +14,7 @@ from mediaserver.agents.services import RecognizedWords, WordsComplete
 from mediaserver.agents.services.sarvam.recognizer import SarvamRecognizer
 from mediaserver.agents.services.sarvam.voice import SarvamVoice
 from mediaserver.testing.sarvam import BulbulServer, SaarasServer
-from tests.agents.services.deepgram.hearing import hear, spoken, until
+from tests.agents.services.hearing import hear, spoken, until
 from tests.agents.services.voices import heard
 from tests.agents.services.voices import spoken as said
 

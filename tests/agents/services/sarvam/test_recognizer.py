@@ -19,7 +19,7 @@ from mediaserver.call import Frame
 from mediaserver.testing import in_virtual_time
 from mediaserver.testing.sarvam import SaarasServer
 from mediaserver.testing.voice_server import VoiceFault
-from tests.agents.services.deepgram.hearing import spoken
+from tests.agents.services.hearing import spoken
 
 
 def recognizer(server: SaarasServer, language: str = "hi-IN", **settings: Any) -> SarvamRecognizer:

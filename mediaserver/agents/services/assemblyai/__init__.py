@@ -1,0 +1,1 @@
+"""AssemblyAI: streaming recognition that takes the turns."""
