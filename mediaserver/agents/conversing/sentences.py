@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from mediaserver.agents.conversing.scripts import POLITE, STOPLESS, STOPS, whole_letters
@@ -63,19 +64,23 @@ class Sentences:
         first: characters after which the first sentence is cut at a comma; None: never.
         longest: the highest number of characters in a piece. A longer sentence is cut at its last
             comma or space.
+        tags: marks that stay, because they tell the voice how to speak.
 
     Raises:
         ValueError: a length is out of range.
 
     """
 
-    def __init__(self, *, first: int | None = _FIRST, longest: int = _LONGEST) -> None:
+    def __init__(
+        self, *, first: int | None = _FIRST, longest: int = _LONGEST, tags: Sequence[str] = ()
+    ) -> None:
         if longest < 1:
             raise ValueError(f"longest must be at least 1 character, not {longest}")
         if first is not None and first < 1:
             raise ValueError(f"first must be at least 1 character, or None, not {first}")
         self._first = first
         self._longest = longest
+        self._tags = tags
         self._begin()
 
     def feed(self, piece: str) -> list[str]:
@@ -140,7 +145,7 @@ class Sentences:
     def _cut(self, end: int) -> str:
         """Return the text up to a place as it is spoken; empty if nothing of it is said."""
         piece, rest = self._text[:end], self._text[end:]
-        spoken = speakable(piece, line_begins=self._line_begins)
+        spoken = speakable(piece, line_begins=self._line_begins, tags=self._tags)
         self._line_begins = False
         self._go_on_with(rest)
         if not any(map(str.isalnum, spoken)):

@@ -46,18 +46,20 @@ _SPACE: Final = re.compile(r"\s+")
 _SPACE_BEFORE_MARK: Final = re.compile(r"(?<=\w)\s(?=[.,!?;:…]+(?:\s|\Z))")
 
 
-def speakable(text: str, *, line_begins: bool = True) -> str:
+def speakable(text: str, *, line_begins: bool = True, tags: Sequence[str] = ()) -> str:
     """Return a line of text without the marks that are written but not spoken.
 
     Args:
         text: Markdown or plain text, without blocks of code.
         line_begins: whether it is the beginning of a line, where headings and bullets stand.
+        tags: marks that stay, because they tell the voice how to speak.
 
     """
     if line_begins and (mark := _LINE_MARK.match(text)):
         text = text[mark.end() :]
     found = list(_MARK.finditer(text))
     kept = _stars_that_are_said(text, found) | _brackets_that_are_said(found)
+    kept |= _parts_of_tags(text, found, tags)
     parts, place = [], 0
     for index, mark in enumerate(found):
         parts.append(text[place : mark.start()])
@@ -83,6 +85,16 @@ def _instead_of(mark: re.Match[str]) -> str:
     if said is not None:
         return said
     return " " if mark["tag"] or mark["blank"] else ""
+
+
+def _parts_of_tags(text: str, marks: Sequence[re.Match[str]], tags: Sequence[str]) -> set[int]:
+    """Return the marks that begin within a tag."""
+    spans = [found.span() for tag in tags for found in re.finditer(re.escape(tag), text)]
+    return {
+        index
+        for index, mark in enumerate(marks)
+        if any(start <= mark.start() < end for start, end in spans)
+    }
 
 
 def _brackets_that_are_said(marks: Sequence[re.Match[str]]) -> set[int]:

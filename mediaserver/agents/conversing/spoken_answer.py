@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from mediaserver.agents.conversing.call_tasks import StartTask
 from mediaserver.agents.conversing.conversation import Saying
@@ -25,6 +25,7 @@ class SpokenAnswer:
         saying: its place in the conversation.
         start: starts a task of the call.
         after: seconds that words wait for the rest of their sentence; None: as long as it takes.
+        tags: marks that stay, because they tell the voice how to speak.
 
     Attributes:
         said: whether there were any words.
@@ -32,14 +33,21 @@ class SpokenAnswer:
     """
 
     def __init__(
-        self, speaker: Speaker, saying: Saying, *, start: StartTask, after: float | None = None
+        self,
+        speaker: Speaker,
+        saying: Saying,
+        *,
+        start: StartTask,
+        after: float | None = None,
+        tags: Sequence[str] = (),
     ) -> None:
         self.said = False
         self._speaker = speaker
         self._saying = saying
         self._start = start
         self._after = after
-        self._sentences = Sentences()
+        self._tags = tags
+        self._sentences = Sentences(tags=tags)
         # Words that are due come between two pieces of the model's, not within one.
         self._lock = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
@@ -65,7 +73,7 @@ class SpokenAnswer:
     def restart(self) -> None:
         """Forget what was not said yet: it was no part of the answer."""
         self._stop_waiting()
-        self._sentences = Sentences()
+        self._sentences = Sentences(tags=self._tags)
         self.said = False
 
     async def end(self) -> None:

@@ -106,6 +106,9 @@ class VoiceAgent(Agent):
     speak_after: float | None = None
     """Seconds after which a `Voice` is given the words of a sentence that is not complete. None
     gives it whole sentences, which it may speak better."""
+    speech_tags: Sequence[str] = ()
+    """Marks in the model's text that tell the voice how to speak, such as ``[laugh]``. Those that
+    are not named here are taken out, as other marks are."""
     patience: float = 8.0
     """Seconds to wait for the first piece from a service, and from one piece to the next."""
     thinking_tags: Sequence[str] = THINKING_TAGS
@@ -152,6 +155,8 @@ class VoiceAgent(Agent):
                     f"{kind}.speak_after is for a voice that takes text as it comes; "
                     f"{type(self.text_to_speech).__name__} takes whole sentences"
                 )
+        if not all(self.speech_tags):
+            yield f"{kind}.speech_tags must not have an empty mark"
         try:
             SpokenPart(self.thinking_tags)
         except ValueError as error:
@@ -380,7 +385,11 @@ class VoiceAgent(Agent):
         self.dialogue.asks(reply)
         messages = [Text("system", self.prompt), *self.conversation.messages]
         answer = SpokenAnswer(
-            speaker, self.conversation.say(), start=self.start, after=self.speak_after
+            speaker,
+            self.conversation.say(),
+            start=self.start,
+            after=self.speak_after,
+            tags=self.speech_tags,
         )
         part = SpokenPart(self.thinking_tags, thinks_first=self._may_think_first)
         calls: list[ToolCall] = []

@@ -191,7 +191,7 @@ def test_a_sentence_without_an_end_is_cut_at_a_comma_or_a_space() -> None:
 
 
 @pytest.mark.parametrize("options", [{"longest": 0}, {"first": 0}, {"first": -1}])
-def test_lengths_have_limits(options: dict[str, int]) -> None:
+def test_lengths_have_limits(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="at least 1 character"):
         Sentences(**options)
 
@@ -319,3 +319,9 @@ def test_taking_words_early_loses_and_changes_none(words: list[str], early: list
             said.append(sentences.words())
     said += sentences.flush()
     assert "".join(said).rstrip() == " ".join(words)
+
+
+def test_tags_for_the_voice_stay_in_the_pieces() -> None:
+    sentences = Sentences(tags=["[laugh]", "<soft>", "</soft>"])
+    pieces = sentences.feed("[la") + sentences.feed("ugh] No. *Well*, <soft>yes.</soft>")
+    assert pieces + sentences.flush() == ["[laugh] No. ", "Well, <soft>yes.</soft>"]

@@ -62,6 +62,19 @@ def test_code_is_said_as_it_is_written() -> None:
     assert speakable("Type `2**8` or `__init__`.") == "Type 2**8 or __init__."
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[laugh] No [link](https://a.example)!", "[laugh] No link!"),
+        ("It is [pause] *here*.[laugh]", "It is [pause] here.[laugh]"),
+        ("<em>So [sigh]</em> [laughs] it ends.", "<em>So sigh</em> laughs it ends."),
+        ("[1] and [a b]", "1 and a b"),
+    ],
+)
+def test_tags_for_the_voice_stay(text: str, said: str) -> None:
+    assert speakable(text, tags=["[laugh]", "[pause]", "<em>", "</em>"]) == said
+
+
 def test_what_is_escaped_is_said() -> None:
     assert speakable("It costs \\$5 \\* 2") == "It costs $5 * 2"
 

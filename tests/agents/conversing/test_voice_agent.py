@@ -1157,6 +1157,20 @@ def test_the_tags_of_thinking_can_be_set_and_are_checked() -> None:
         )
 
 
+def test_tags_for_the_voice_reach_it_and_are_kept_and_checked() -> None:
+    answer = "[laugh] Yes, [sigh] *we* do."
+    call = converse(ask(), hears=["A tandem?"], answers=[answer], speech_tags=["[laugh]"])
+    assert call.tts.texts[-1].strip() == "[laugh] Yes, sigh we do."
+    assert call.said[-1] == ("assistant", "[laugh] Yes, sigh we do.")
+    with pytest.raises(ValueError, match="speech_tags must not have an empty mark"):
+        Scripted(
+            speech_to_text=TimedTranscription(),
+            language_model=TimedModel(),
+            text_to_speech=TimedSpeech(),
+            speech_tags=["[laugh]", ""],
+        )
+
+
 EMPTY = ["", " \n ", "\N{THUMBS UP SIGN}", "...", "?! \N{EM DASH}"]
 
 
