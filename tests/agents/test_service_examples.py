@@ -4,10 +4,11 @@ Every agent greets, answers twice, the second time with a tool, is interrupted, 
 """
 
 import asyncio
+import json
 import math
 import re
 import tomllib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from mediaserver.agents.services import event_client
 from mediaserver.agents.services.openai import client as openai_client
 from mediaserver.espeak import speak
 from mediaserver.handler import HandlerError
-from mediaserver.routes import load_name
+from mediaserver.routes import Routes, load_name
 from mediaserver.testing import joined
 from mediaserver.testing.cartesia import CartesiaServer
 from mediaserver.testing.deepgram import DeepgramServer
@@ -33,7 +34,7 @@ from mediaserver.testing.openai.realtime import OpenAIRealtimeServer
 from mediaserver.testing.openai.speech import hums
 from mediaserver.testing.realtime_answers import CallTool, RealtimeAnswer
 from mediaserver.testing.replies import HttpReply, Received
-from mediaserver.testing.xai import XAIRealtimeServer
+from mediaserver.testing.xai import XAIRealtimeServer, XAIVoiceServer
 from tests.agents.provider_network import ProviderNetworkLoop, client_tls
 
 
@@ -44,6 +45,7 @@ LONGEST = 60
 
 HEARD = ["Hello?", "Where is my order?", "And what does it cost?", "No, stop it, please."]
 FIRST, SECOND, LAST = "What can I do for you?", "It left yesterday.", "Sorry."
+ORDER = CallTool("order_status", {"number": "4711"})
 LONG = "It costs nine dollars a month for one person and twenty dollars for each person of a team."
 
 
@@ -53,7 +55,17 @@ class Provider:
 
     host: str
     variable: str
-    serve: Callable[[str], Any]
+    serve: Callable[[Sequence[str | CallTool]], Any]
+
+
+@dataclass(frozen=True)
+class Example:
+    """An agent, whose servers it needs, and what its model does in the second turn."""
+
+    providers: Sequence[str]
+    name: str = "Support"
+    second: Sequence[str | CallTool] = (ORDER, SECOND)
+    tools: Sequence[tuple[str, str]] = (("order_status", SECOND),)
 
 
 def hums_long(request: Received) -> HttpReply:
@@ -65,37 +77,38 @@ def hums_long(request: Received) -> HttpReply:
     return replace(hum, body=[audio * math.ceil(words * 0.6)])
 
 
-def scripted_openai(greeting: str) -> OpenAIServer:
+def scripted_openai(script: Sequence[str | CallTool]) -> OpenAIServer:
     server = OpenAIServer(api_key="a test key")
-    call = ChatToolCall("order_status", '{"number": "4711"}')
-    server.chat.will(says(FIRST), says(calls=[call]), says(SECOND), says(LONG), says(LAST))
     server.speech.answer = hums_long
+    for each in script[1:]:  # the greeting is the agent's own
+        if isinstance(each, str):
+            server.chat.will(says(each))
+        else:
+            call = ChatToolCall(each.name, json.dumps(each.arguments))
+            server.chat.will(says(calls=[call]))
     return server
 
 
-def scripted_gemini(greeting: str) -> GeminiServer:
+def scripted_gemini(script: Sequence[str | CallTool]) -> GeminiServer:
     server = GeminiServer(signed=True)
-    call = GeminiToolCall("order_status", {"number": "4711"}, signature="c2ln")
-    server.generate.will(
-        answers(FIRST), answers(calls=[call]), answers(SECOND), answers(LONG), answers(LAST)
-    )
+    for each in script[1:]:
+        if isinstance(each, str):
+            server.generate.will(answers(each))
+        else:
+            call = GeminiToolCall(each.name, each.arguments, signature="c2ln")
+            server.generate.will(answers(calls=[call]))
     return server
 
 
-def realtime(greeting: str) -> list[RealtimeAnswer]:
-    call = CallTool("order_status", {"number": "4711"})
-    return [
-        RealtimeAnswer(text=greeting),
-        RealtimeAnswer(text=FIRST),
-        RealtimeAnswer(calls=[call]),
-        RealtimeAnswer(text=SECOND),
-        RealtimeAnswer(text=LONG),
-        RealtimeAnswer(text=LAST),
-    ]
+def running(kind: Any) -> Callable[[Sequence[str | CallTool]], Any]:
+    def serve(script: Sequence[str | CallTool]) -> Any:
+        said = (
+            RealtimeAnswer(text=each) if isinstance(each, str) else RealtimeAnswer(calls=[each])
+            for each in script
+        )
+        return kind(*said, transcripts=HEARD).running()
 
-
-def running(kind: Any, **more: Any) -> Callable[[str], Any]:
-    return lambda greeting: kind(*realtime(greeting), transcripts=HEARD, **more).running()
+    return serve
 
 
 GOOGLE = "generativelanguage.googleapis.com"
@@ -109,23 +122,31 @@ PROVIDERS = {
     "gemini live": Provider(GOOGLE, "GEMINI_API_KEY", running(GeminiLiveServer)),
     "openai": Provider("api.openai.com", "OPENAI_API_KEY", scripted_openai),
     "openai realtime": Provider("api.openai.com", "OPENAI_API_KEY", running(OpenAIRealtimeServer)),
+    "xai": Provider("api.x.ai", "XAI_API_KEY", lambda _: XAIVoiceServer()),
     "xai realtime": Provider("api.x.ai", "XAI_API_KEY", running(XAIRealtimeServer)),
 }
 
-EXAMPLES: dict[str, list[str]] = {
-    "gemini_deepgram_cartesia": ["gemini", "deepgram", "cartesia"],
-    "gemini_deepgram_elevenlabs": ["gemini", "deepgram", "elevenlabs"],
-    "gemini_live": ["gemini live"],
-    "gemini_live_server_turns": ["gemini live"],
-    "gemini_live_silero": ["gemini live"],
-    "gemini_live_thinking": ["gemini live"],
-    "gemini_live_webrtc": ["gemini live"],
-    "openai_deepgram": ["openai", "deepgram"],
-    "openai_deepgram_elevenlabs": ["openai", "deepgram", "elevenlabs"],
-    "openai_realtime": ["openai realtime"],
-    "xai_realtime": ["xai realtime"],
+LISBON = "It lies on seven hills, and yellow trams climb them."
+EXAMPLES = {
+    "gemini_deepgram_cartesia": Example(["gemini", "deepgram", "cartesia"]),
+    "gemini_deepgram_elevenlabs": Example(["gemini", "deepgram", "elevenlabs"]),
+    "gemini_deepgram_xai": Example(
+        ["gemini", "deepgram", "xai"],
+        "ROUTES",
+        (CallTool("look_up", {"subject": "Lisbon"}), SECOND),
+        [("look_up", LISBON)],
+    ),
+    "gemini_live": Example(["gemini live"]),
+    "gemini_live_server_turns": Example(["gemini live"]),
+    "gemini_live_silero": Example(["gemini live"]),
+    "gemini_live_thinking": Example(["gemini live"]),
+    "gemini_live_webrtc": Example(["gemini live"]),
+    "openai_deepgram": Example(["openai", "deepgram"]),
+    "openai_deepgram_elevenlabs": Example(["openai", "deepgram", "elevenlabs"]),
+    "openai_deepgram_xai": Example(["openai", "deepgram", "xai"]),
+    "openai_realtime": Example(["openai realtime"]),
+    "xai_realtime": Example(["xai realtime"]),
 }
-"""The agents, and whose servers they need."""
 
 
 @pytest.fixture(autouse=True)
@@ -138,20 +159,23 @@ def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openai_client, "_TLS", client_tls())
 
 
-def example(name: str) -> Any:
-    return load_name(f"examples.services.{name}:Support")
+def agent(name: str) -> Any:
+    """Return the class of an agent; of several that routes have, the first."""
+    found = load_name(f"examples.services.{name}:{EXAMPLES[name].name}")
+    return found.routes[0].handler if isinstance(found, Routes) else found
 
 
 @asynccontextmanager
 async def providers(
-    names: list[str], greeting: str, monkeypatch: pytest.MonkeyPatch
+    example: Example, greeting: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[list[Any]]:
     """Run the local servers of providers, at the providers' addresses."""
     loop: Any = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
         servers = []
-        for provider in map(PROVIDERS.__getitem__, names):
-            server = await stack.enter_async_context(provider.serve(greeting))
+        script = [greeting, FIRST, *example.second, LONG, LAST]
+        for provider in map(PROVIDERS.__getitem__, example.providers):
+            server = await stack.enter_async_context(provider.serve(script))
             servers.append(server)
             port = urlsplit(server.base_url).port
             assert port is not None
@@ -188,8 +212,8 @@ def refusals(server: Any) -> list[Any]:
 async def test_an_example_greets_answers_uses_a_tool_and_is_interrupted(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kind = example(name)
-    async with providers(EXAMPLES[name], kind.greeting, monkeypatch) as servers:
+    kind, example = agent(name), EXAMPLES[name]
+    async with providers(example, kind.greeting, monkeypatch) as servers:
         async with calling(kind) as (phone, come):
             turns = [await come.get()]
             for text in HEARD[:2]:
@@ -206,8 +230,8 @@ async def test_an_example_greets_answers_uses_a_tool_and_is_interrupted(
     assert (greeting.number, greeting.agent) == (0, kind.greeting)
     assert (first.caller, first.agent) == (HEARD[0], FIRST)
     assert (second.caller, second.agent) == (HEARD[1], SECOND)
-    assert [step.name for step in second.steps if step.kind == "tool"] == ["order_status"]
-    assert [step.result for step in second.steps if step.kind == "tool"] == [SECOND]
+    tools = [(step.name, step.result) for step in second.steps if step.kind == "tool"]
+    assert tools == list(example.tools)
     assert cut.interrupted
     assert 0 < len(cut.agent) < len(LONG)
     assert LONG.startswith(cut.agent)
@@ -219,10 +243,10 @@ async def test_an_example_greets_answers_uses_a_tool_and_is_interrupted(
 @pytest.mark.parametrize("name", EXAMPLES)
 async def test_an_example_without_keys_says_at_start_which_variables_to_set(name: str) -> None:
     with pytest.raises(HandlerError) as caught:
-        async with example(name).serving({}):
+        async with agent(name).serving({}):
             pass
     named = set(re.findall(r"set (\w+)", str(caught.value)))
-    assert named == {PROVIDERS[provider].variable for provider in EXAMPLES[name]}
+    assert named == {PROVIDERS[provider].variable for provider in EXAMPLES[name].providers}
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -232,12 +256,12 @@ def test_the_docstring_of_an_example_says_how_to_start_it(name: str) -> None:
     (keys,) = re.findall(r"^    export (.+)", text, re.M)
     (command,) = re.findall(r"^    mediaserver serve (\S+)", text, re.M)
     known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    wanted = {provider.partition(" ")[0] for provider in EXAMPLES[name]}
+    wanted = {provider.partition(" ")[0] for provider in EXAMPLES[name].providers}
     assert set(extras.split(",")) == wanted
     assert wanted <= known.keys()
-    variables = {PROVIDERS[provider].variable for provider in EXAMPLES[name]}
+    variables = {PROVIDERS[provider].variable for provider in EXAMPLES[name].providers}
     assert {key.removesuffix("=…") for key in keys.split()} == variables
-    assert load_name(command) is example(name)
+    assert command == f"examples.services.{name}:{EXAMPLES[name].name}"
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
