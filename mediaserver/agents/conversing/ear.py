@@ -25,6 +25,7 @@ from mediaserver.agents.services import (
     Recognizer,
     RecognizerEvent,
     RecognizerSession,
+    SendsPieces,
     ServiceError,
     SpeechToText,
     Transcript,
@@ -40,7 +41,10 @@ _KEPT: Final = 30.0
 """Seconds of audio that are kept for a session that replaces a lost one."""
 
 _QUIET_KEPT: Final = 3.0
-"""Seconds of audio that are kept while the caller says nothing."""
+"""Seconds of audio that are kept, at least, while the caller says nothing."""
+
+_FORGOTTEN_AT_ONCE: Final = 0.5
+"""Seconds of audio that are then forgotten together."""
 
 _LOSSES: Final = 3
 """Sessions that an utterance may lose: then its words are given up."""
@@ -184,6 +188,8 @@ class Ear:
         self._offset = 0.0
         self._asked: deque[_Hearing] = deque()
         self._writer: asyncio.Future[None] | None = None
+        # Seconds of audio that the session sends at a time, and those that wait for more.
+        self._piece = self._waits = 0.0
         # Seconds of audio heard; how many of them had been when the session was opened; and those
         # after which it is replaced, at the next silence and in any case.
         self._heard = 0.0
@@ -229,7 +235,11 @@ class Ear:
         self._heard += frame.seconds
         if self._everything or self._speaks is not None:
             self._put(frame)
-        if self._items and not self._hearings:
+        if (
+            self._items
+            and self._end - self._items[0][0] > _QUIET_KEPT + _FORGOTTEN_AT_ONCE
+            and not self._hearings
+        ):
             self._forget(self._end - _QUIET_KEPT)
             self._words.forget(self._end - _QUIET_KEPT)
         if self._heard >= self._renew_at and (not self._hearings or self._heard >= self._renew_by):
@@ -293,8 +303,11 @@ class Ear:
     def _put(self, item: _Item) -> None:
         self._items.append((self._end, item))
         if isinstance(item, Frame):
-            self._end += item.seconds
-        self._wake_writer()
+            seconds = item.seconds
+            self._end += seconds
+            self._waits += seconds
+        if self._waits > self._piece - _INSTANT or not isinstance(item, Frame):
+            self._wake_writer()
         if self._end - self._items[0][0] > _KEPT:
             session = self._kept.current
             if session is not None and not self._given:
@@ -402,6 +415,7 @@ class Ear:
             self._kept.let_go(session)
             self._start(self._ready(), "connects a recogniser")
             return
+        self._piece = session.piece if isinstance(session, SendsPieces) else 0.0
         self._everything = session.continuous and (self.takes_turns or not self._speech_only)
         expires = math.inf if session.expires_after is None else session.expires_after
         self._opened_at = self._heard
@@ -457,6 +471,7 @@ class Ear:
                 await self._kept.do(session, session.finish())
 
     def _wake_writer(self) -> None:
+        self._waits = 0.0
         writer, self._writer = self._writer, None
         if writer is not None and not writer.done():
             writer.set_result(None)

@@ -41,6 +41,7 @@ from mediaserver.agents.services.recognizer import (
     Recognizer,
     RecognizerEvent,
     RecognizerSession,
+    SendsPieces,
     WordsComplete,
 )
 from mediaserver.agents.services.speech_to_text import SpeechToText, Transcript
@@ -69,6 +70,7 @@ __all__ = [
     "RecognizerEvent",
     "RecognizerSession",
     "ResponseDone",
+    "SendsPieces",
     "ServiceError",
     "Speech",
     "SpeechToText",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from audiocodecs import AudioFormat
 from mediaserver.agents.services.errors import ServiceError
@@ -123,6 +123,14 @@ class RecognizerSession(Protocol):
 
     async def close(self) -> None:
         """Close the connection. Does nothing if it is closed."""
+
+
+@runtime_checkable
+class SendsPieces(Protocol):
+    """A session that sends audio in pieces. It is given so much at a time, which costs less."""
+
+    piece: float
+    """Seconds of audio in a piece."""
 
 
 class Recognizer(Protocol):
