@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from mediaserver.agents.conversing.readiness import kept_ready
 from mediaserver.agents.conversing.setting_types import check_service
 from mediaserver.agents.prompts import Prompt, check_file, check_prompt, spoken
-from mediaserver.agents.services import TextToSpeech
+from mediaserver.agents.services import TextToSpeech, Voice
 from mediaserver.checks import check_callback, check_handler
 from mediaserver.handler import Handler, StreamHandler
 from mediaserver.protocol import Dtmf
@@ -70,7 +70,7 @@ class Menu:
         unanswered: said when no key came.
         give_up: the choice that is taken when the caller has made none.
         goodbye: said before that.
-        text_to_speech: speaks text. Nested menus have their own.
+        text_to_speech: speaks text, a `Voice` as well. Nested menus have their own.
 
     Raises:
         ValueError: a key does not exist, a file cannot be played, or a prompt is text and there is
@@ -92,7 +92,7 @@ class Menu:
     unanswered: Prompt | None = None
     give_up: Choice = "hang_up"
     goodbye: Prompt | None = None
-    text_to_speech: TextToSpeech | None = None
+    text_to_speech: TextToSpeech | Voice | None = None
 
     def __post_init__(self) -> None:
         for prompt in (self.prompt, self.invalid, self.unanswered, self.goodbye):
@@ -104,7 +104,7 @@ class Menu:
         if self.otherwise is not None:
             check_callback("otherwise", self.otherwise, ("stream", "keys"))
         if self.text_to_speech is not None:
-            check_service("text_to_speech", self.text_to_speech, TextToSpeech)
+            check_service("text_to_speech", self.text_to_speech, TextToSpeech | Voice)
         if self.terminator is not None and self.terminator not in KEYS:
             raise ValueError(f"the terminator is one of 0-9*#A-D, not {self.terminator!r}")
         for keys, choice in self.choices.items():
@@ -128,7 +128,7 @@ class Menu:
         async with kept_ready(self._speakers()) as unready:
             yield unready
 
-    def _speakers(self) -> Iterator[TextToSpeech]:
+    def _speakers(self) -> Iterator[TextToSpeech | Voice]:
         if self.text_to_speech is not None:
             yield self.text_to_speech
         for choice in self.choices.values():

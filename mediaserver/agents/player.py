@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from mediaserver.agents.conversing.readiness import kept_ready
 from mediaserver.agents.conversing.setting_types import check_service
 from mediaserver.agents.prompts import Prompt, check_file, check_prompt, spoken
-from mediaserver.agents.services import TextToSpeech
+from mediaserver.agents.services import TextToSpeech, Voice
 from mediaserver.handler import Handler
 
 
@@ -32,7 +32,7 @@ class Player(Handler):
         keys: what a key does: ``ignore`` nothing, ``skip`` to the next clip, or ``stop`` playing.
         then: what follows the last clip: ``hang_up``; ``close`` the stream, so that the call goes
             on with the XML after ``<Stream>``; or ``stay`` on the line in silence.
-        text_to_speech: speaks text.
+        text_to_speech: speaks text, a `Voice` as well.
 
     Raises:
         ValueError: there is nothing to play, or a setting is invalid. For a file that cannot be
@@ -48,7 +48,7 @@ class Player(Handler):
         loop: bool = False,
         keys: _Keys = "ignore",
         then: _Then = "hang_up",
-        text_to_speech: TextToSpeech | None = None,
+        text_to_speech: TextToSpeech | Voice | None = None,
     ) -> None:
         self.clips = tuple(clips) if isinstance(clips, list | tuple) else (clips,)
         if not self.clips:
@@ -76,7 +76,7 @@ class Player(Handler):
         """Check that the files can be played, and that text can be spoken."""
         problems = []
         if self.text_to_speech is not None:
-            check_service("text_to_speech", self.text_to_speech, TextToSpeech)
+            check_service("text_to_speech", self.text_to_speech, TextToSpeech | Voice)
         for clip in self.clips:
             try:
                 check_file(clip)

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from audiocodecs import RATES, AudioError, AudioFormat, Wav, WavReader
 from mediaserver.agents.conversing.phrases import PHRASE_CACHE
-from mediaserver.agents.services import TextToSpeech
+from mediaserver.agents.services import TextToSpeech, Voice
 from mediaserver.call import Frame, check_audio
 
 
@@ -22,17 +22,17 @@ PIECE_SECONDS = 1.0
 """Seconds of a file or clip that are played at a time."""
 
 PATIENCE = 8.0
-"""Seconds to wait for the first piece from a `TextToSpeech`, and from one piece to the next."""
+"""Seconds to wait for the first piece from `text_to_speech`, and from one piece to the next."""
 
 _SUFFIXES = (".wav", ".flac")
 
 
-def check_prompt(prompt: Prompt, text_to_speech: TextToSpeech | None = None) -> None:
+def check_prompt(prompt: Prompt, text_to_speech: TextToSpeech | Voice | None = None) -> None:
     """Check that a prompt can be said. Files are checked by `check_file`.
 
     Raises:
         ValueError: a clip has no audio, or samples or a rate that cannot be played; or the prompt
-            is text and there is no `TextToSpeech`.
+            is text and there is no `text_to_speech`.
         TypeError: it is not a prompt.
 
     """
@@ -74,7 +74,7 @@ def check_file(prompt: Prompt) -> None:
 
 
 async def spoken(
-    prompt: Prompt, format: AudioFormat, text_to_speech: TextToSpeech | None = None
+    prompt: Prompt, format: AudioFormat, text_to_speech: TextToSpeech | Voice | None = None
 ) -> AsyncIterator[Frame]:
     """Yield the audio of a prompt. A file is read while it plays; speech is made once and kept.
 

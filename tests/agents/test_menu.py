@@ -13,6 +13,7 @@ from mediaserver.handler import Handler, HandlerError
 from mediaserver.sandbox import CallReport
 from mediaserver.testing import joined, run_virtual
 from mediaserver.testing.services import Fault, TimedSpeech, Timing
+from mediaserver.testing.voice import ToneVoice
 
 
 def clip(seconds: float = 1.0) -> Wav:
@@ -210,10 +211,9 @@ def test_a_key_transfers(monkeypatch: pytest.MonkeyPatch, went: list[Any]) -> No
     assert went == ["https://a.example/x.xml"]
 
 
-def test_text_is_spoken(to: Callable[..., Any]) -> None:
-    menu = Menu(
-        prompt="press one for sales", choices={"1": to("one")}, text_to_speech=TimedSpeech()
-    )
+@pytest.mark.parametrize("kind", [TimedSpeech, ToneVoice])
+def test_text_is_spoken(to: Callable[..., Any], kind: Any) -> None:
+    menu = Menu(prompt="press one for sales", choices={"1": to("one")}, text_to_speech=kind())
     report = called(menu, (3.0, "1"))
     assert report.audio_played > 0.5
 

@@ -15,6 +15,7 @@ from mediaserver.routes import Route, Routes
 from mediaserver.sandbox import CallReport, Phone
 from mediaserver.testing import joined, run_virtual
 from mediaserver.testing.services import TimedSpeech
+from mediaserver.testing.voice import ToneVoice
 
 
 def tone(seconds: float, hertz: int = 440, rate: int = 8000) -> Samples:
@@ -200,9 +201,12 @@ def test_what_cannot_be_played_is_refused(clips: Any, settings: Any, said: str) 
         Player(clips, **settings)
 
 
-def test_text_is_spoken() -> None:
-    report = called(until_closed, "we are closed", text_to_speech=TimedSpeech())
+@pytest.mark.parametrize("kind", [TimedSpeech, ToneVoice])
+def test_text_is_spoken(kind: Any) -> None:
+    service = kind()
+    report = called(until_closed, "we are closed", text_to_speech=service)
     assert report.audio_played == pytest.approx(0.9, abs=0.1)
+    assert service.open == 0
 
 
 def test_a_file_that_cannot_be_played_is_told_before_anything_is(tmp_path: Path) -> None:
