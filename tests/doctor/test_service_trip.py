@@ -73,7 +73,7 @@ def answering(server: type) -> Any:
         ("ElevenLabsVoice", lambda: ElevenLabsServer(api_key=KEY), VOICE),
         ("CartesiaVoice", lambda: CartesiaServer(api_key=KEY), VOICE),
         ("SarvamVoice", lambda: BulbulServer(api_key=KEY), VOICE),
-        ("SarvamRecognizer", lambda: SaarasServer("Good morning.", api_key=KEY), WORDS),
+        ("SarvamRecognizer", lambda: SaarasServer("Good morning."), WORDS),
     ],
 )
 def test_each_stage_of_a_known_service_is_measured(name: str, make: Any, stages: list[str]) -> None:

@@ -17,7 +17,7 @@ QUERY = "?language_code=hi-IN&endpointing=manual&encoding=mulaw&sample_rate=8000
 async def opened(
     server: SaarasServer, query: str = QUERY, *, path: str = "/speech-to-text-realtime/ws"
 ) -> ClientConnection:
-    headers = {"api-subscription-key": "key"}
+    headers = {"api-subscription-key": server.api_key}
     return await connect(f"{server.base_url}{path}{query}", additional_headers=headers)
 
 
@@ -33,10 +33,10 @@ async def rejected(client: ClientConnection) -> tuple[dict[str, Any], int]:
 
 @in_virtual_time
 async def test_another_path_is_refused() -> None:
-    async with SaarasServer() as server:
+    async with SaarasServer().running() as server:
         with pytest.raises(InvalidStatus, match="404"):
             await opened(server, path="/speech-to-text/ws")
-        assert "there is no /speech-to-text/ws" in server.refused[0]
+        assert server.refusals == ["Not Found"]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ async def test_another_path_is_refused() -> None:
 )
 @in_virtual_time
 async def test_a_parameter_that_is_not_published_is_refused(change: str, reason: str) -> None:
-    async with SaarasServer() as server:
+    async with SaarasServer().running() as server:
         error, code = await rejected(await opened(server, QUERY + change))
         assert (error["event"], error["is_fatal"], error["status_code"], code) == (
             "error",
@@ -64,7 +64,7 @@ async def test_a_parameter_that_is_not_published_is_refused(change: str, reason:
 )
 @in_virtual_time
 async def test_what_it_cannot_do_is_refused(query: str) -> None:
-    async with SaarasServer() as server:
+    async with SaarasServer().running() as server:
         error, _ = await rejected(await opened(server, query))
         assert "this server" in error["message"]
 
@@ -83,18 +83,18 @@ async def test_what_it_cannot_do_is_refused(query: str) -> None:
 )
 @in_virtual_time
 async def test_a_message_that_is_not_published_is_refused(message: Any, reason: str) -> None:
-    async with SaarasServer() as server:
+    async with SaarasServer().running() as server:
         client = await opened(server)
         await client.send(message)
         error, code = await rejected(client)
         assert reason in error["message"]
         assert code == 4000
-        assert server.refused == [error["message"]]
+        assert server.refusals == [error["message"]]
 
 
 @in_virtual_time
 async def test_a_connection_on_which_nothing_comes_is_closed_after_a_minute() -> None:
-    async with SaarasServer() as server:
+    async with SaarasServer().running() as server:
         began = asyncio.get_running_loop().time()
         ended, code = await rejected(await opened(server))
         assert (ended["event"], code) == ("session.end", 1008)
@@ -103,7 +103,7 @@ async def test_a_connection_on_which_nothing_comes_is_closed_after_a_minute() ->
 
 @in_virtual_time
 async def test_settings_can_be_changed_and_words_flushed() -> None:
-    async with SaarasServer(final_after=0.0) as server:
+    async with SaarasServer(final_after=0.0).running() as server:
         client = await opened(server)
         for message in (
             {"event": "config.update", "mode": "verbatim"},

@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Final, TypedDict
-from urllib.parse import urlsplit
 
 from mediaserver.agents.services.deadlines import require_seconds
 from mediaserver.agents.services.service_socket import ServiceKey, ServiceSocket
+from mediaserver.agents.services.setting_values import require_url
 
 
 SARVAM: Final = "sarvam"
@@ -45,9 +45,7 @@ class SarvamAccount:
         self, *, base_url: str = _URL, api_key: str | None = None, connect_timeout: float = 5.0
     ) -> None:
         require_seconds(connect_timeout=connect_timeout)
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.query:
-            raise ValueError(f"base_url must look like {_URL}, not {base_url!r}")
+        require_url(base_url, like=_URL, schemes=("ws", "wss"))
         self.connect_timeout = connect_timeout
         self._base_url = base_url.rstrip("/")
         self._key = ServiceKey(SARVAM, api_key, "SARVAM_API_KEY")

@@ -26,10 +26,12 @@ async def called() -> tuple[Any, list[tuple[str, str]], BulbulServer, SaarasServ
 
     async with (
         BulbulServer(timing=Timing(0.15, 0.2)) as mouth,
-        SaarasServer("What is up?", "Wait a moment, please.") as ears,
+        SaarasServer("What is up?", "Wait a moment, please.").running() as ears,
     ):
         settings = {
-            "speech_to_text": SarvamRecognizer("en-IN", base_url=ears.base_url, api_key="key"),
+            "speech_to_text": SarvamRecognizer(
+                "en-IN", base_url=ears.base_url, api_key=ears.api_key
+            ),
             "language_model": TimedModel([LONG, "Of course."]),
             "text_to_speech": SarvamVoice("en-IN", base_url=mouth.base_url, api_key="key"),
             "greeting": "Hello there.",
@@ -41,7 +43,7 @@ async def called() -> tuple[Any, list[tuple[str, str]], BulbulServer, SaarasServ
             await line.phone.wait_until(began + 1.0)
             line.phone.say(voice(1.2))
             await line.phone.wait_until(began + 6.0)
-        assert mouth.refused == ears.refused == []
+        assert mouth.refused == ears.refusals == []
     messages = agents[0].conversation.messages
     said = [(str(each.role), each.text) for each in messages if isinstance(each, Text)]
     return agents[0], said, mouth, ears

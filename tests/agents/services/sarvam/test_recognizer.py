@@ -18,7 +18,7 @@ from mediaserver.agents.services.service_socket import ServiceSocket
 from mediaserver.call import Frame
 from mediaserver.testing import in_virtual_time
 from mediaserver.testing.sarvam import SaarasServer
-from mediaserver.testing.voice_server import VoiceFault
+from mediaserver.testing.socket_server import SocketFault
 from tests.agents.services.hearing import spoken
 
 
@@ -58,13 +58,13 @@ async def listened(session: SarvamSession, *utterances: list[Frame]) -> list[Rec
 
 
 def kinds(server: SaarasServer) -> list[str]:
-    told = [message["event"] for message in server.sessions[0].received]
+    told = [message["event"] for message in server.received]
     return [kind for kind, before in zip(told, [None, *told], strict=False) if kind != before]
 
 
 @in_virtual_time
 async def test_an_utterance_is_told_while_it_is_spoken_and_when_it_has_ended() -> None:
-    async with SaarasServer("I want a table.") as server:
+    async with SaarasServer("I want a table.").running() as server:
         session = await recognizer(server).listen(MULAW_8K)
         *interim, final, complete = await listened(session, spoken(4, 0.5))
     assert len(interim) > 2
@@ -75,12 +75,12 @@ async def test_an_utterance_is_told_while_it_is_spoken_and_when_it_has_ended() -
     assert final == RecognizedWords("I want a table.", 0.0, 1.7, final=True, seconds=1.7)
     assert complete == WordsComplete(1.7)
     assert kinds(server) == ["speech_start", "audio_input", "speech_end", "end"]
-    assert server.refused == []
+    assert server.refusals == []
 
 
 @in_virtual_time
 async def test_utterances_follow_each_other_on_a_connection() -> None:
-    async with SaarasServer("One two.", "Three.") as server:
+    async with SaarasServer("One two.", "Three.").running() as server:
         session = await recognizer(server).listen(MULAW_8K)
         events = await listened(session, spoken(2, 0.3), spoken(1, 0.3))
     finals = [each for each in events if isinstance(each, RecognizedWords) and each.final]
@@ -105,7 +105,7 @@ async def test_utterances_follow_each_other_on_a_connection() -> None:
 async def test_audio_is_sent_in_the_calls_format_if_sarvam_takes_it(
     format: AudioFormat, encoding: str, rate: str
 ) -> None:
-    async with SaarasServer("Yes.") as server:
+    async with SaarasServer("Yes.").running() as server:
         session = await recognizer(server).listen(format)
         events = await listened(session, spoken(1, 0.3, format))
         (served,) = server.sessions
@@ -116,7 +116,7 @@ async def test_audio_is_sent_in_the_calls_format_if_sarvam_takes_it(
 
 @in_virtual_time
 async def test_the_settings_reach_the_service() -> None:
-    async with SaarasServer() as server:
+    async with SaarasServer().running() as server:
         ears = recognizer(
             server,
             "od-IN",
@@ -138,24 +138,23 @@ async def test_the_settings_reach_the_service() -> None:
             "encoding": "mulaw",
             "sample_rate": "8000",
         }
-        assert server.sessions[0].headers["api-subscription-key"] == "key"
 
 
 @in_virtual_time
 async def test_silence_costs_nothing_and_the_connection_is_kept() -> None:
-    async with SaarasServer("Yes.") as server:
+    async with SaarasServer("Yes.").running() as server:
         session = await recognizer(server, "auto").listen(MULAW_8K)
         await asyncio.sleep(200)
         events = await listened(session, spoken(1, 0.3))
         (served,) = server.sessions
     assert isinstance(events[-1], WordsComplete)
     assert served.seconds == pytest.approx(0.6)
-    assert sum(message["event"] == "ping" for message in served.received) == 12
+    assert sum(message["event"] == "ping" for message in server.received) == 12
 
 
 @in_virtual_time
 async def test_finish_is_answered_at_once_if_nothing_was_said() -> None:
-    async with SaarasServer() as server:
+    async with SaarasServer().running() as server:
         session = await recognizer(server).listen(MULAW_8K)
         began = asyncio.get_running_loop().time()
         assert await listened(session, []) == [WordsComplete(0.0)]
@@ -165,7 +164,7 @@ async def test_finish_is_answered_at_once_if_nothing_was_said() -> None:
 
 @in_virtual_time
 async def test_an_utterance_without_words_that_sarvam_does_not_answer_is_complete_in_time() -> None:
-    async with SaarasServer(answers_silence=False) as server:
+    async with SaarasServer(answers_silence=False).running() as server:
         session = await recognizer(server).listen(MULAW_8K)
         began = asyncio.get_running_loop().time()
         (complete,) = await listened(session, spoken(0, 1.0))
@@ -175,7 +174,7 @@ async def test_an_utterance_without_words_that_sarvam_does_not_answer_is_complet
 
 @in_virtual_time
 async def test_interim_words_are_used_if_the_final_ones_do_not_come() -> None:
-    async with SaarasServer("One two.", final_after=60.0) as server:
+    async with SaarasServer("One two.", final_after=60.0).running() as server:
         session = await recognizer(server).listen(MULAW_8K)
         *_, final, complete = await listened(session, spoken(4, 0.0))
         assert final == RecognizedWords("One two.", 0.0, 1.2, final=True, seconds=1.2)
@@ -184,7 +183,7 @@ async def test_interim_words_are_used_if_the_final_ones_do_not_come() -> None:
 
 @in_virtual_time
 async def test_no_interim_words_come_if_they_are_simulated() -> None:
-    async with SaarasServer("One two.", final_after=3.0) as server:
+    async with SaarasServer("One two.", final_after=3.0).running() as server:
         session = await recognizer(server, stream_type="simulated").listen(MULAW_8K)
         final, _ = await listened(session, spoken(2, 0.3))
         assert final == RecognizedWords("One two.", 0.0, 0.9, final=True, seconds=0.9)
@@ -303,13 +302,15 @@ async def test_an_error_that_is_not_fatal_ends_nothing() -> None:
     [
         ("disconnect", "was lost"),
         ("malformed", "cannot be read"),
-        ("limit", "it ended the session"),
+        ("expire", "it ended the session"),
     ],
 )
 def test_a_connection_that_fails_is_raised_by_the_events_alone(kind: Any, said: str) -> None:
     @in_virtual_time
     async def test() -> None:
-        async with SaarasServer("One two.", fault=VoiceFault(kind, after=1)) as server:
+        async with SaarasServer(
+            "One two.", faults=(SocketFault(after=2, then=kind),)
+        ).running() as server:
             session = await recognizer(server).listen(MULAW_8K)
             with pytest.raises(ServiceError, match=said):
                 await listened(session, spoken(2, 0.3))
@@ -328,9 +329,8 @@ def test_a_connection_that_fails_is_raised_by_the_events_alone(kind: Any, said: 
 def test_a_refusal_is_raised_by_listen(status: int, kind: type[ServiceError]) -> None:
     @in_virtual_time
     async def test() -> None:
-        async with SaarasServer() as server:
-            server.refuse(status)
-            with pytest.raises(kind, match="refused by the test") as refused:
+        async with SaarasServer(faults=(SocketFault(refuse=status),)).running() as server:
+            with pytest.raises(kind, match=f"with {status}: .*The scripted refusal") as refused:
                 await recognizer(server).listen(MULAW_8K)
             assert refused.value.status == status
         assert server.open == 0
@@ -340,7 +340,7 @@ def test_a_refusal_is_raised_by_listen(status: int, kind: type[ServiceError]) ->
 
 @in_virtual_time
 async def test_a_language_that_sarvam_does_not_have_is_refused_with_its_reason() -> None:
-    async with SaarasServer() as server:
+    async with SaarasServer().running() as server:
         with pytest.raises(ServiceError, match="'language_code' cannot be 'xx-IN'"):
             await recognizer(server, "xx-IN").listen(MULAW_8K)
 
@@ -352,15 +352,15 @@ async def test_a_session_that_does_not_begin_is_an_error_in_time(
     async def stuck(*_: object) -> None:
         await asyncio.sleep(1000)
 
-    async with SaarasServer() as server:
-        monkeypatch.setattr("mediaserver.testing.sarvam.saaras.ServedListener.run", stuck)
+    async with SaarasServer().running() as server:
+        monkeypatch.setattr("mediaserver.testing.sarvam.saaras.ServedUtterances.run", stuck)
         with pytest.raises(ServiceError, match="did not begin within 2 s"):
             await recognizer(server, connect_timeout=2).listen(MULAW_8K)
 
 
 @in_virtual_time
 async def test_check_opens_a_session_and_ends_it() -> None:
-    async with SaarasServer() as server:
+    async with SaarasServer().running() as server:
         await recognizer(server).check()
         with pytest.raises(MisconfiguredServiceError, match="Invalid API key"):
             await SarvamRecognizer("hi-IN", base_url=server.base_url, api_key="wrong").check()
