@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
+from mediaserver.agents.services.known import KNOWN_SERVICES
 from mediaserver.doctor.findings import Finding, failed, passed, skipped
 from mediaserver.doctor.reaching import in_a_thread
 from mediaserver.doctor.subject import Subject
@@ -40,13 +41,22 @@ async def services(subject: Subject) -> Finding:
             try:
                 found = await stack.enter_async_context(route.handler.serving(route.settings))
             except (HandlerError, ImportError) as error:
-                return failed(
-                    "; ".join(error_lines(error)), "set the keys, and install the packages"
-                )
+                said = "; ".join(error_lines(error))
+                return failed(said, _remedy("set the keys, and install the packages", said))
             unready.update(found or {})
     if unready:
-        return failed(
-            "; ".join(f"{name}: {reason}" for name, reason in unready.items()),
-            "let the machine connect to the service, and compare its key and its model",
-        )
+        said = "; ".join(f"{name}: {reason}" for name, reason in unready.items())
+        remedy = "let the machine connect to the service, and compare its key and its model"
+        return failed(said, _remedy(remedy, said))
     return passed(f"the services of {', '.join(each.name for each in served)} are ready")
+
+
+def _remedy(remedy: str, said: str) -> str:
+    """Return a remedy, with the variables of the keys of providers that are named."""
+    words = said.lower()
+    named = [
+        f"{provider.variable} has the key of `mediaserver check-service {name}`, which tells more"
+        for name, provider in KNOWN_SERVICES.items()
+        if provider.variable is not None and (name in words or provider.variable in said)
+    ]
+    return "; ".join((remedy, *named))

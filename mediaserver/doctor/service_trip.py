@@ -12,6 +12,7 @@ import numpy as np
 from audiocodecs import MULAW_8K, resample
 from mediaserver.agents.services.errors import ServiceError
 from mediaserver.agents.services.language_model import LanguageModel, Text
+from mediaserver.agents.services.prewarmed import Prewarmed
 from mediaserver.agents.services.realtime import RealtimeModel, ResponseDone, Speech, SpokenText
 from mediaserver.agents.services.recognizer import RecognizedWords, Recognizer, WordsComplete
 from mediaserver.agents.services.speech_to_text import SpeechToText
@@ -67,6 +68,9 @@ async def service_trip(
 ) -> list[TripStage]:
     """Use a service once. Which kind it is, its methods tell.
 
+    A service that can be prewarmed is, as agents do it before the first call: what a connection
+    costs is a stage of its own then.
+
     Args:
         service: a `SpeechToText`, `Recognizer`, `LanguageModel`, `TextToSpeech`, `Voice` or
             `RealtimeModel`. It is closed at the end, if it can be.
@@ -97,13 +101,21 @@ async def service_trip(
         )
     try:
         async with asyncio.timeout(ANSWERED_WITHIN):
-            return await trip
+            return [*await _prewarm(service, clock), *await trip]
     except TimeoutError as error:
         raise ServiceError(name, f"it was not done in {ANSWERED_WITHIN:g} seconds") from error
     finally:
         close = getattr(service, "close", None)
         if close is not None:
             await close()
+
+
+async def _prewarm(service: Any, clock: SecondsClock) -> list[TripStage]:
+    if not isinstance(service, Prewarmed):
+        return []
+    begun = clock()
+    await service.prewarm()
+    return [TripStage("prewarm", clock() - begun, "start")]
 
 
 async def _transcribe(

@@ -74,3 +74,20 @@ async def test_a_key_that_is_refused_is_told(monkeypatch: pytest.MonkeyPatch) ->
     assert finding.status == "failed"
     assert "chat: 401: rejects the key" in finding.detail
     assert finding.remedy == "set the keys, and install the packages"
+
+
+@pytest.mark.parametrize(
+    "unready",
+    [
+        {"deepgram": "api.deepgram.com refused the key with 401"},
+        HandlerError("ears: it has no key: set DEEPGRAM_API_KEY, or pass api_key"),
+    ],
+)
+async def test_the_variable_of_a_known_providers_key_is_named(
+    monkeypatch: pytest.MonkeyPatch, unready: Any
+) -> None:
+    finding = await services(served(monkeypatch, unready))
+    assert finding.remedy is not None
+    assert finding.remedy.endswith(
+        "; DEEPGRAM_API_KEY has the key of `mediaserver check-service deepgram`, which tells more"
+    )

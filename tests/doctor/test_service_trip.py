@@ -12,6 +12,7 @@ from mediaserver.agents.services.known import KNOWN_SERVICES
 from mediaserver.call import Frame
 from mediaserver.doctor.service_trip import TripStage, service_trip, short_recording
 from mediaserver.testing import in_virtual_time
+from mediaserver.testing.assemblyai import AssemblyAIServer
 from mediaserver.testing.cartesia import CartesiaServer
 from mediaserver.testing.deepgram import DeepgramServer
 from mediaserver.testing.elevenlabs import ElevenLabsServer
@@ -26,6 +27,7 @@ from tests.agents.virtual_network import VirtualNetworkLoop
 
 KEY = "a key"
 VOICE = ["connect", "first audio", "whole audio"]
+TEXT = ["first text", "whole answer"]
 WORDS = ["connect", "first words", "final words"]
 
 
@@ -53,25 +55,26 @@ def answering(server: type) -> Any:
 @pytest.mark.parametrize(
     ("name", "make", "stages"),
     [
-        ("OpenAISpeech", lambda: OpenAIServer(api_key=KEY), VOICE[1:]),
-        ("OpenAITranscription", lambda: OpenAIServer(api_key=KEY), WORDS[2:]),
-        ("OpenAIChat", lambda: OpenAIServer(api_key=KEY), ["first text", "whole answer"]),
+        ("OpenAISpeech", lambda: OpenAIServer(api_key=KEY), ["prewarm", *VOICE[1:]]),
+        ("OpenAITranscription", lambda: OpenAIServer(api_key=KEY), ["prewarm", *WORDS[2:]]),
+        ("OpenAIChat", lambda: OpenAIServer(api_key=KEY), ["prewarm", *TEXT]),
         ("DeepgramVoice", DeepgramServer, VOICE),
         ("DeepgramRecognizer", lambda: DeepgramServer("Good morning."), WORDS),
         ("FluxRecognizer", lambda: DeepgramServer("Good morning."), WORDS),
-        ("GeminiModel", GeminiServer, ["first text", "whole answer"]),
+        ("GeminiModel", GeminiServer, ["prewarm", *TEXT]),
         (
             "OpenAIRealtime",
             lambda: answering(OpenAIRealtimeServer),
-            ["connect", "first audio", "whole answer"],
+            ["prewarm", "connect", "first audio", "whole answer"],
         ),
         (
             "GeminiLive",
             lambda: answering(GeminiLiveServer),
-            ["connect", "first audio", "whole answer"],
+            ["prewarm", "connect", "first audio", "whole answer"],
         ),
         ("ElevenLabsVoice", lambda: ElevenLabsServer(api_key=KEY), VOICE),
         ("CartesiaVoice", lambda: CartesiaServer(api_key=KEY), VOICE),
+        ("AssemblyAIRecognizer", lambda: AssemblyAIServer("Good morning."), WORDS),
         ("SarvamVoice", lambda: BulbulServer(api_key=KEY), VOICE),
         ("SarvamRecognizer", lambda: SaarasServer("Good morning."), WORDS),
     ],

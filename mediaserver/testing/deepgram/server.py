@@ -27,6 +27,7 @@ from mediaserver.testing.socket_server import ServedSocket, SocketFault, SocketS
 
 
 _IDLE: Final = 10.0
+"""Seconds without a message after which Nova ends a connection. Pings keep Flux's open."""
 _INTERIM: Final = 0.25
 _EAGER: Final = 0.3
 _END_OF_TURN: Final = 0.6
@@ -136,9 +137,8 @@ class _Served(ServedSocket):
 
     async def next_message(self) -> bytes | str | None:
         """Return the next message, or close a connection over which none comes."""
-        # Aura's connections are kept without messages.
         try:
-            async with asyncio.timeout(None if self.path == AURA else _IDLE):
+            async with asyncio.timeout(_IDLE if self.path == NOVA else None):
                 return await self.connection.recv()
         except TimeoutError:
             await self.connection.close(1011, "NET-0001: no audio or keep-alive within 10 s")

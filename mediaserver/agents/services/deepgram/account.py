@@ -82,6 +82,8 @@ class DeepgramAccount:
     async def check(self) -> None:
         """Find out whether Deepgram accepts the key, which costs nothing.
 
+        https://developers.deepgram.com/docs/authenticating has the endpoint that tells.
+
         Raises:
             MisconfiguredServiceError: there is no key, or Deepgram refuses it.
             ServiceError: Deepgram cannot be reached.
@@ -113,6 +115,22 @@ def require_text_list(name: str, values: Sequence[str]) -> list[str]:
     if isinstance(values, str) or any(not isinstance(v, str) or not v.strip() for v in values):
         raise ValueError(f"{name} is a list of texts, none of them empty, not {values!r}")
     return list(values)
+
+
+def switches(**on: bool) -> dict[str, str]:
+    """Return the parameters of settings that are switched on."""
+    return {name: "true" for name, is_on in on.items() if is_on}
+
+
+def text_lists(**lists: Sequence[str]) -> dict[str, list[str]]:
+    """Return the parameters that are lists, without those that are empty.
+
+    Raises:
+        ValueError: one is a single text, or has an empty one.
+
+    """
+    read = {name: require_text_list(name, values) for name, values in lists.items()}
+    return {name: values for name, values in read.items() if values}
 
 
 def require_between(name: str, value: float, least: float, most: float) -> str:

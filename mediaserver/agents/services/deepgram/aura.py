@@ -42,11 +42,13 @@ _SESSION: Final = 3600.0
 https://developers.deepgram.com/docs/streaming-text-to-speech."""
 
 _LONGEST: Final = 2000
-"""Characters that a message may have."""
+"""Characters that a message may have.
+https://developers.deepgram.com/docs/streaming-text-to-speech."""
 
 _FLUSHES: Final = 15
 _FLUSHES_WITHIN: Final = 60.0
-"""Deepgram takes 20 in a minute; some are kept for the ends of texts.
+"""Deepgram takes 20 in a minute, and answers a further one with a warning and no audio; some are
+kept for the ends of texts.
 https://developers.deepgram.com/docs/tts-ws-flush."""
 
 _CLEARED_WITHIN: Final = 2.0
@@ -54,6 +56,8 @@ _CLEARED_WITHIN: Final = 2.0
 publishes no limit; this one is our own."""
 
 _RATES: Final = (8000, 16000, 24000, 32000, 48000)
+"""Those of ``SpeakV1SampleRate`` in ``deepgram-sdk`` 7.17, which Deepgram generates from its
+specification. An older reference had 44,100 Hz in place of 32,000."""
 
 _log = structlog.get_logger("mediaserver.agents.deepgram")
 
@@ -198,7 +202,7 @@ class AuraSession:
 
     def _warned(self, warning: DeepgramWarning) -> None:
         said = f"{warning.description or 'a warning'} ({warning.code or 'no code'})"
-        # The answer to a flush that was not done would never come.
+        # A flush that was not done is not answered. Another connection may flush again.
         if "flush" in said.lower() and self._texts and self._texts[0].flushing:
             raise ServiceError(self._service, said)
         _log.warning("deepgram warns", service=self._service, warning=said)

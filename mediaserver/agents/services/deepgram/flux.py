@@ -15,7 +15,8 @@ from mediaserver.agents.services.deepgram.account import (
     DeepgramConnection,
     require_between,
     require_text,
-    require_text_list,
+    switches,
+    text_lists,
 )
 from mediaserver.agents.services.deepgram.listening_session import (
     DeepgramSession,
@@ -37,7 +38,12 @@ from mediaserver.agents.services.service_socket import ServiceSocket
 
 
 class FluxSession(DeepgramSession):
-    """A connection of one call to Flux."""
+    """A connection of one call to Flux.
+
+    Flux has no message that keeps a connection open. While no audio comes, such as while the phone
+    rings, WebSocket pings do, at least one in 60 s; `ServiceSocket` sends one every 20 s.
+    https://github.com/deepgram/deepgram-python-sdk/issues/618.
+    """
 
     takes_turns = True
     finish_message = FORCE_END_TURN
@@ -139,20 +145,10 @@ class FluxRecognizer:
         if eot_timeout is not None:
             require_between("eot_timeout (seconds)", eot_timeout, 0.5, 60)
             self._query["eot_timeout_ms"] = str(round(eot_timeout * 1000))
-        for name, switched in (
-            ("numerals", numerals),
-            ("profanity_filter", profanity_filter),
-            ("mip_opt_out", mip_opt_out),
-        ):
-            if switched:
-                self._query[name] = "true"
-        for name, values in (
-            ("keyterm", keyterms),
-            ("language_hint", language_hints),
-            ("tag", tags),
-        ):
-            if texts := require_text_list(name, values):
-                self._query[name] = texts
+        self._query |= switches(
+            numerals=numerals, profanity_filter=profanity_filter, mip_opt_out=mip_opt_out
+        )
+        self._query |= text_lists(keyterm=keyterms, language_hint=language_hints, tag=tags)
         self._account = DeepgramAccount(self.name, **connection)
 
     async def listen(self, format: AudioFormat) -> FluxSession:

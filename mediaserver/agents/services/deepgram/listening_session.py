@@ -32,8 +32,9 @@ class DeepgramSession(ListeningSession):
     """A connection of one call to a recogniser of Deepgram's.
 
     Deepgram does not answer `finish` if nothing was left to tell:
-    https://developers.deepgram.com/docs/finalize. Its pieces have 80 ms, as Flux asks for:
-    https://developers.deepgram.com/docs/flux/quickstart.
+    https://developers.deepgram.com/docs/finalize. A piece of audio has 80 ms, as Flux asks for
+    (https://developers.deepgram.com/docs/flux/quickstart) and Nova takes: 20 to 250 ms
+    (https://developers.deepgram.com/docs/measuring-streaming-latency).
 
     Args:
         service: the service's name, for errors.

@@ -14,7 +14,8 @@ from mediaserver.agents.services.deepgram.account import (
     DeepgramConnection,
     require_between,
     require_text,
-    require_text_list,
+    switches,
+    text_lists,
 )
 from mediaserver.agents.services.deepgram.listening_session import (
     DeepgramSession,
@@ -142,18 +143,15 @@ class DeepgramRecognizer:
         if endpointing is not None:
             require_between("endpointing (seconds)", endpointing, 0.01, 10)
             self._query["endpointing"] = str(round(endpointing * 1000))
-        for name, switched in (
-            ("smart_format", smart_format),
-            ("punctuate", punctuate),
-            ("numerals", numerals),
-            ("profanity_filter", profanity_filter),
-            ("mip_opt_out", mip_opt_out),
-        ):
-            if switched or (name == "punctuate" and switched is not None):
-                self._query[name] = str(bool(switched)).lower()
-        for name, values in (("keyterm", keyterms), ("redact", redact), ("tag", tags)):
-            if texts := require_text_list(name, values):
-                self._query[name] = texts
+        if punctuate is not None:
+            self._query["punctuate"] = str(bool(punctuate)).lower()
+        self._query |= switches(
+            smart_format=smart_format,
+            numerals=numerals,
+            profanity_filter=profanity_filter,
+            mip_opt_out=mip_opt_out,
+        )
+        self._query |= text_lists(keyterm=keyterms, redact=redact, tag=tags)
         self._speech_only = speech_only
         self._account = DeepgramAccount(self.name, **connection)
         self._keep_alives = KeepAlives(_KEEP_ALIVE_EVERY)

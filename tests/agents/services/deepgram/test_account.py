@@ -7,6 +7,8 @@ from mediaserver.agents.services.deepgram.account import (
     require_between,
     require_text,
     require_text_list,
+    switches,
+    text_lists,
 )
 from mediaserver.testing import in_virtual_time
 from mediaserver.testing.deepgram import DeepgramServer
@@ -33,6 +35,8 @@ def test_settings_are_returned_as_deepgram_reads_them() -> None:
     assert require_text("model", "nova-3") == "nova-3"
     assert require_text_list("keyterms", ("a", "b c")) == ["a", "b c"]
     assert require_between("speed", 1, 0.7, 1.5) == "1"
+    assert switches(numerals=True, mip_opt_out=False) == {"numerals": "true"}
+    assert text_lists(keyterm=("a",), tag=()) == {"keyterm": ["a"]}
 
 
 @in_virtual_time
