@@ -102,6 +102,9 @@ class RealtimeAgent(Agent):
         # The cost of responses that no reply waits for.
         self._late = Tokens(0, 0)
         self._taking_back: asyncio.Task[None] | None = None
+        # Why there is no session, or why the latest was lost; and whether that is counted.
+        self._lost: ServiceError | None = None
+        self._counted = False
         # The latest response that nobody asked for, if the model's side takes the turns.
         self._spontaneous: ExpectedResponse | None = None
         self._speech = _Speech()
@@ -133,6 +136,7 @@ class RealtimeAgent(Agent):
 
     def _session_lost(self, lost: ServiceError) -> None:
         """Give up what the session was asked for, and open another one."""
+        self._lost, self._counted = lost, False
         self._untold.clear()
         self.dialogue.understood(self._speech)
         current = self.dialogue.current
@@ -148,6 +152,14 @@ class RealtimeAgent(Agent):
             self._count_failure(lost)
         self.start(self._reconnect(), "connects")
 
+    def _count_failure(self, error: ServiceError) -> None:
+        """Count a failure; a session's loss only once, however many replies wait for it."""
+        if error is self._lost:
+            if self._counted:
+                return
+            self._counted = True
+        super()._count_failure(error)
+
     async def _reconnect(self) -> None:
         while not self.leaving:
             try:
@@ -155,6 +167,8 @@ class RealtimeAgent(Agent):
             except ServiceError as error:
                 if not self._kept.takes_turns:
                     # The next attempt is made when the caller or the agent says something.
+                    if error is not self._lost:
+                        self._lost, self._counted = error, False
                     self._count_failure(error)
                     return
                 # Only the model would notice that the caller speaks, so try on.
@@ -358,7 +372,7 @@ class RealtimeAgent(Agent):
 
         """
         if session is not self._kept.current:
-            raise ServiceError(REALTIME_MODEL, "the session was lost")
+            raise self._lost or ServiceError(REALTIME_MODEL, "the session was lost")
         if self._relay is None:
             self._relay = Relay(
                 self.stream,

@@ -1111,6 +1111,7 @@ def test_whatever_a_session_fails_at_the_call_goes_on(
     assert agent.turns[-1].agent == "Sure."
     assert len(model.sessions) == (1 if method == "close" else 2)
     assert method == "close" or all(session.closed for session in model.sessions)
+    assert agent.stream.counters.turns.failures.total() == (method != "close")
 
 
 def test_a_session_that_is_lost_as_it_is_told_of_keys_is_not_waited_for() -> None:
@@ -1124,6 +1125,22 @@ def test_a_session_that_is_lost_as_it_is_told_of_keys_is_not_waited_for() -> Non
     agent, _ = converse(agent_with(model), talk)
     assert texts(agent) == [("user", "[pressed 1]"), ("assistant", "Number one.")]
     assert model.session.conversation == [Text("user", "[pressed 1]")]
+    assert agent.stream.counters.turns.failures == {"scripted": 1}
+
+
+def test_a_session_that_cannot_be_opened_again_counts_once() -> None:
+    refused = [ServiceError("scripted", "busy")] * 3
+    model = ScriptedRealtime(["Number one."])
+
+    async def talk(phone: Phone) -> None:
+        await phone.wait_until(0.5)
+        model.refuse(*refused)
+        model.session.lose()
+        phone.press("1#")
+        await phone.wait_until(4.0)
+
+    agent, _ = converse(agent_with(model, apology=None), talk)
+    assert agent.stream.counters.turns.failures == {"scripted": 2}  # the loss, and the refusal
 
 
 def test_a_model_that_raises_anything_is_one_that_cannot_be_reached() -> None:
