@@ -124,7 +124,7 @@ async def test_a_call_with_gemini_live(playback: bool) -> None:
             turns = await converse(phone, agent)
         await model.close()
     check(turns)
-    (note,) = server.of_kind("text")
+    (note,) = server.of_type("text")
     assert "heard only the first" in note
     assert server.refusals == []
 

@@ -40,7 +40,7 @@ def require_url(
     parts = urlsplit(url)
     wrong = parts.query or (parts.path.strip("/") and not has_path)
     if parts.scheme not in schemes or not parts.hostname or wrong:
-        raise ValueError(f"base_url must look like {like!r}, not {url!r}")
+        raise ValueError(f"base_url must look like {like}, not {url!r}")
     return parts
 
 

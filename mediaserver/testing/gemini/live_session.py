@@ -43,6 +43,7 @@ class LiveScript(Protocol):
     playback: bool
     resumable: bool
     quiet: bool
+    setup_seconds: float
 
     def next_answer(self) -> RealtimeAnswer:
         """Return the next answer."""
@@ -130,7 +131,7 @@ class ServedLive:
             if resumption.handle not in self._server.states:
                 raise RefusedError(400, "the session to resume is not found")
             self.turns = [*self._server.states[resumption.handle]]
-        await self._send(setupComplete={})
+        await self._set_up()
         history = setup.history_config
         while history is not None and history.initial_history_in_client_content:
             content = (await self._next()).client_content
@@ -139,6 +140,15 @@ class ServedLive:
             self._learn(content.turns)
             if content.turn_complete:
                 break
+
+    async def _set_up(self) -> None:
+        """Agree to the settings. Nothing may come before that."""
+        early = asyncio.create_task(self._connection.recv())
+        await asyncio.wait([early], timeout=self._server.setup_seconds)
+        if not early.cancel():
+            raise RefusedError(400, "nothing may be sent before setupComplete has come")
+        await asyncio.wait([early])
+        await self._send(setupComplete={})
 
     async def _take(self, message: LiveClientMessage) -> None:
         if message.setup is not None:
@@ -170,9 +180,9 @@ class ServedLive:
         if heard.audio is not None:
             await self._hear_audio(heard.audio)
         elif heard.text is not None:
-            self._typed.append(heard.text)
+            await self._read(heard.text)
         elif heard.audio_stream_end is not None:
-            if not self._listens:
+            if not self._listens or not heard.audio_stream_end:
                 raise RefusedError(400, "audioStreamEnd needs automatic activity detection")
             await self._finished()
         elif self._listens:
@@ -190,8 +200,21 @@ class ServedLive:
             self._in_activity = False
             await self._finished()
 
+    async def _read(self, text: str) -> None:
+        """Take a typed text, which is activity like speech."""
+        if not text:
+            raise RefusedError(400, "a text must not be empty")
+        if self._in_activity:
+            self._typed.append(text)
+        elif self._listens:
+            await self._interrupt()
+            self.turns.append(("user", text))
+            self._answer()
+        else:
+            raise RefusedError(400, "text outside of an activity")
+
     async def _hear_audio(self, audio: WireBlob) -> None:
-        if audio.mime_type != "audio/pcm;rate=16000" or len(audio.data) % 2:
+        if audio.mime_type != "audio/pcm;rate=16000" or len(audio.data) % 2 or not audio.data:
             raise RefusedError(400, f"not PCM of 16 kHz: {audio.mime_type}")
         self.heard += len(audio.data)
         if not self._listens:
@@ -224,6 +247,8 @@ class ServedLive:
             self.turns.append((turn.role, " ".join(part.text or "" for part in turn.parts)))
 
     def _returned(self, response: LiveToolResponse) -> None:
+        if not response.function_responses:
+            raise RefusedError(400, "toolResponse has no functionResponses")
         for result in response.function_responses:
             if self._calls.pop(str(result.id), None) != result.name:
                 raise RefusedError(400, f"there is no open call {result.id} of {result.name}")

@@ -1,3 +1,5 @@
+import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -35,7 +37,10 @@ async def opened(server: GeminiLiveServer, *messages: Any) -> AsyncIterator[Clie
         server.running(),
         connect(f"ws{server.base_url[4:]}{PATH}?key=a+test+key") as socket,
     ):
-        for message in messages:
+        await socket.send(json.dumps(messages[0]))
+        with contextlib.suppress(ConnectionClosedError):
+            assert json.loads(await socket.recv()) == {"setupComplete": {}}
+        for message in messages[1:]:
             await socket.send(json.dumps(message))
         yield socket
 
@@ -63,6 +68,12 @@ RULES: list[tuple[list[Any], str]] = [
     ([OPEN, {"realtimeInput": {"audio": {**AUDIO, "mimeType": "audio/pcm"}}}], "not PCM"),
     ([OPEN, {"realtimeInput": {"text": "a", "audioStreamEnd": True}}], "exactly one"),
     ([OPEN, {"toolResponse": {"functionResponses": [RESULT]}}], "no open call"),
+    ([OPEN, {"toolResponse": {"functionResponses": []}}], "has no functionResponses"),
+    ([OPEN, {"realtimeInput": {"audioStreamEnd": False}}], "needs automatic"),
+    ([OPEN, {"realtimeInput": {"audio": {**AUDIO, "data": ""}}}], "not PCM"),
+    ([OPEN, {"realtimeInput": {"text": ""}}], "must not be empty"),
+    ([OWN_TURNS, START, START], "must alternate"),
+    ([OWN_TURNS, {"realtimeInput": {"text": "a"}}], "text outside of an activity"),
     ([OPEN, {"clientContent": {"turns": [{"parts": []}]}}], "must have a role"),
     ([OWN_TURNS, END], "must alternate"),
     ([OWN_TURNS, SPEECH], "outside of an activity"),
@@ -93,7 +104,6 @@ async def test_a_turn_is_transcribed_and_answered_and_the_state_kept() -> None:
         await until(socket, "sessionResumptionUpdate")
     order = [name for name in dict.fromkeys(came) if name != "sessionResumptionUpdate"]
     assert order == [
-        "setupComplete",
         "inputTranscription",
         "outputTranscription",
         "modelTurn",
@@ -114,9 +124,28 @@ async def test_the_model_waits_for_tools_until_it_is_interrupted() -> None:
 async def test_a_client_can_be_told_to_go() -> None:
     server = GeminiLiveServer()
     async with opened(server, OPEN) as socket:
-        await until(socket, "setupComplete")
         await server.sessions[0].go_away(10)
         assert json.loads(await socket.recv()) == {"goAway": {"timeLeft": "10s"}}
         await server.sessions[0].drop()
         with pytest.raises(ConnectionClosedError):
             await socket.recv()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 5.0])
+async def test_nothing_may_be_sent_before_the_setup_is_complete(seconds: float) -> None:
+    server = GeminiLiveServer(setup_seconds=seconds)
+    async with (
+        server.running(),
+        connect(f"ws{server.base_url[4:]}{PATH}?key=a+test+key") as socket,
+    ):
+        await asyncio.gather(socket.send(json.dumps(OPEN)), socket.send(json.dumps(HELLO)))
+        with pytest.raises(ConnectionClosedError, match="1007"):
+            await socket.recv()
+    assert server.refusals == ["nothing may be sent before setupComplete has come"]
+
+
+async def test_a_typed_text_is_answered_where_the_server_takes_the_turns() -> None:
+    server = GeminiLiveServer(RealtimeAnswer(text="Yes."))
+    async with opened(server, OPEN, {"realtimeInput": {"text": "So?"}}) as socket:
+        await until(socket, "turnComplete")
+    assert server.sessions[0].turns == [("user", "So?"), ("model", "Yes.")]

@@ -123,7 +123,7 @@ async def test_a_turn_is_heard_transcribed_and_answered() -> None:
     assert len(audio_of(events)) == round(0.9 * L16_24K.bytes_per_second)
     assert events[-2:] == [CallerText("How is it?"), ResponseDone(Tokens(50, 9, 20))]
     assert server.sessions[0].heard == round(0.4 * L16_16K.bytes_per_second)
-    assert len(server.of_kind("audio")) == 4
+    assert len(server.of_type("audio")) == 4
     assert server.refusals == []
 
 
@@ -135,7 +135,7 @@ async def test_a_session_is_set_up_as_asked() -> None:
         keyterms=["Plivo"],
         session={"generationConfig": {"temperature": 0.5}},
     ) as (_, server):
-        (setup,) = server.of_kind("setup")
+        (setup,) = server.of_type("setup")
     assert setup == {
         "model": "models/gemini-3.8-live",
         "generationConfig": {
@@ -177,7 +177,7 @@ async def test_tools_are_used_and_the_model_goes_on_with_their_results() -> None
         await session.tell(ToolResult(first.id, "one"))
         await session.respond()
         assert text_of(await until_done(session)) == "Rain."
-    (results,) = server.of_kind("toolResponse")
+    (results,) = server.of_type("toolResponse")
     assert [(r["id"], r["response"]) for r in results["functionResponses"]] == [
         (first.id, {"output": "one"}),
         (second.id, {"output": "two"}),
@@ -198,9 +198,9 @@ async def test_something_is_said_while_a_tool_still_runs() -> None:
         await session.tell(ToolResult(call.id, "rain"))
         await session.respond()
         assert text_of(await until_done(session)) == "Rain."
-    (meanwhile,) = server.of_kind("toolResponse")[0]["functionResponses"]
+    (meanwhile,) = server.of_type("toolResponse")[0]["functionResponses"]
     assert meanwhile["response"]["meanwhile"] == "Say one moment."
-    assert texts(server.of_kind("clientContent")[0]) == [("user", "(look has returned: rain)")]
+    assert texts(server.of_type("clientContent")[0]) == [("user", "(look has returned: rain)")]
     assert server.refusals == []
 
 
@@ -217,13 +217,13 @@ async def test_what_is_told_goes_with_what_is_asked_next() -> None:
         await until_done(session)
         await session.respond()
         assert text_of(await until_done(session)) == "Well."
-    contents = [texts(each) for each in server.of_kind("clientContent")]
+    contents = [texts(each) for each in server.of_type("clientContent")]
     assert contents == [
         [("user", "Greet the caller.")],
         [("user", "1")],
         [("user", "(Please go on.)")],
     ]
-    assert server.of_kind("text") == ["2"]
+    assert server.of_type("text") == ["2"]
     assert server.refusals == []
 
 
@@ -266,7 +266,7 @@ async def test_the_callers_turn_stops_a_cancelled_response_and_nothing_of_it_com
     cancelled, done = (event for event in events if isinstance(event, ResponseDone))
     assert (cancelled.cancelled, done.cancelled, done.error) == (True, False, None)
     assert text_of(events) == "Sorry?"
-    assert server.of_kind("text") == [
+    assert server.of_type("text") == [
         "(The caller heard only the first 0.0 seconds of your last answer.)"
     ]
     assert server.refusals == []
@@ -344,8 +344,8 @@ async def test_a_tool_whose_caller_interrupted_is_a_note() -> None:
         await session.tell(ToolResult(second.id, "sun"))
         await session.respond()
         await until_done(session)
-    assert server.of_kind("text") == ["(look has returned: rain)"]
-    assert texts(server.of_kind("clientContent")[0]) == [("user", "(look has returned: sun)")]
+    assert server.of_type("text") == ["(look has returned: rain)"]
+    assert texts(server.of_type("clientContent")[0]) == [("user", "(look has returned: sun)")]
     assert server.refusals == []
 
 
@@ -588,7 +588,7 @@ async def test_a_connection_that_goes_away_is_replaced_between_turns() -> None:
             ("user", "Second"),
             ("model", "Two."),
         ]
-    assert server.of_kind("setup")[1]["sessionResumption"] == {"handle": "handle-1"}
+    assert server.of_type("setup")[1]["sessionResumption"] == {"handle": "handle-1"}
     assert server.refusals == []
 
 
