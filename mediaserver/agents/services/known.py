@@ -102,6 +102,9 @@ KNOWN_SERVICES: Final[Mapping[str, KnownProvider]] = {
         "XAI_API_KEY",
         "xai",
     ),
+    "anthropic": KnownProvider(
+        (KnownService("anthropic.model:AnthropicModel"),), "ANTHROPIC_API_KEY", "anthropic"
+    ),
     "assemblyai": KnownProvider(
         (KnownService("assemblyai.recognizer:AssemblyAIRecognizer"),),
         "ASSEMBLYAI_API_KEY",

@@ -1,9 +1,14 @@
-"""Reads the arguments of a tool call as models write them."""
+"""Reads tool calls as models write them, and says them again as servers take them."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+import re
+from typing import Any, Final
+
+
+_NOT_OF_A_NAME: Final = re.compile(r"[^a-zA-Z0-9_-]")
+_MAX_NAME: Final = 64
 
 
 def meant_arguments(text: str) -> str:
@@ -22,3 +27,17 @@ def meant_arguments(text: str) -> str:
         except (ValueError, RecursionError):  # no JSON, or nested too deeply
             return text
     return "{}" if given is None or given == [] else text
+
+
+def arguments_object(text: str) -> dict[str, Any]:
+    """Return the arguments of a tool call as an object; what cannot be read is a field of one."""
+    try:
+        meant = json.loads(meant_arguments(text))
+    except (ValueError, RecursionError):
+        meant = None
+    return meant if isinstance(meant, dict) else {"arguments": text}
+
+
+def accepted_name(name: str) -> str:
+    """Return the name of a tool that a model made up, in letters that servers take."""
+    return _NOT_OF_A_NAME.sub("_", name)[:_MAX_NAME] or "unknown"

@@ -5,7 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mediaserver.agents.services.tool_arguments import meant_arguments
+from mediaserver.agents.services.tool_arguments import (
+    accepted_name,
+    arguments_object,
+    meant_arguments,
+)
 
 
 @pytest.mark.parametrize("text", ["", "  ", "null", "[]", " [ ] ", '""', '"null"', '"{}"', "{}"])
@@ -36,3 +40,19 @@ def test_json_that_is_nested_too_deeply_stays_as_it_is(text: str) -> None:
 @given(st.text())
 def test_any_text_is_read(text: str) -> None:
     meant_arguments(text)
+
+
+@pytest.mark.parametrize("text", ["[1]", '{"day"', "today", "[" * 100_000])
+def test_arguments_that_are_no_object_are_a_field_of_one(text: str) -> None:
+    assert arguments_object(text) == {"arguments": text}
+    assert arguments_object('{"day": 1}') == {"day": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "accepted"),
+    [("look_up", "look_up"), ("look up!", "look_up_"), ("", "unknown"), ("x" * 99, "x" * 64)],
+)
+def test_a_name_that_a_model_made_up_has_letters_that_servers_take(
+    name: str, accepted: str
+) -> None:
+    assert accepted_name(name) == accepted

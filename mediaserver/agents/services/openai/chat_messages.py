@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from mediaserver.agents.services.answered_calls import results_by_call
 from mediaserver.agents.services.language_model import Message, Text, ToolCall, ToolResult, ToolSpec
-from mediaserver.agents.services.tool_arguments import meant_arguments
+from mediaserver.agents.services.tool_arguments import accepted_name, meant_arguments
 
 
 if TYPE_CHECKING:
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
 
 CANCELLED: Final = "cancelled"
 """Stands for the result of a tool call that has none."""
-
-_NOT_OF_A_NAME = re.compile(r"[^a-zA-Z0-9_-]")
-_MAX_NAME: Final = 64
 
 
 def chat_messages(conversation: Sequence[Message]) -> list[ChatCompletionMessageParam]:
@@ -93,7 +89,6 @@ class _Messages:
         while call_id in self._ids:
             call_id += "_"
         self._ids.add(call_id)
-        name = _NOT_OF_A_NAME.sub("_", call.name)[:_MAX_NAME] or "unknown"
         own: Any = call.extra
         param: ChatCompletionMessageFunctionToolCallParam = {
             **own,
@@ -101,7 +96,7 @@ class _Messages:
             "type": "function",
             "function": {
                 **own.get("function", {}),
-                "name": name,
+                "name": accepted_name(call.name),
                 "arguments": _object(call.arguments),
             },
         }

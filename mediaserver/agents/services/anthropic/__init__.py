@@ -1,0 +1,1 @@
+"""Anthropic: its models as language models."""
