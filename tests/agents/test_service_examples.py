@@ -60,12 +60,16 @@ class Provider:
 
 @dataclass(frozen=True)
 class Example:
-    """An agent, whose servers it needs, and what its model does in the second turn."""
+    """An agent, whose servers it needs, and what its model does in the second turn.
+
+    Of one with several models, it also says which of them is asked.
+    """
 
     providers: Sequence[str]
     name: str = "Support"
     second: Sequence[str | CallTool] = (ORDER, SECOND)
     tools: Sequence[tuple[str, str]] = (("order_status", SECOND),)
+    models: Sequence[str] = ()
 
 
 def hums_long(request: Received) -> HttpReply:
@@ -145,6 +149,18 @@ EXAMPLES = {
     "openai_deepgram_elevenlabs": Example(["openai", "deepgram", "elevenlabs"]),
     "openai_deepgram_xai": Example(["openai", "deepgram", "xai"]),
     "openai_realtime": Example(["openai realtime"]),
+    "openai_two_models": Example(
+        ["openai", "deepgram", "elevenlabs"],
+        "Sales",
+        (
+            CallTool("delegate_task", {"task": "Who is ann@example.com?"}),
+            CallTool("find_lead", {"email": "ann@example.com"}),
+            "She has a bakery.",
+            SECOND,
+        ),
+        [("delegate_task", "She has a bakery."), ("find_lead", "Ann Lee, Mill Lane Bakery")],
+        ["gpt-4.1-mini"] * 2 + ["gpt-4.1"] * 2 + ["gpt-4.1-mini"] * 3,
+    ),
     "xai_realtime": Example(["xai realtime"]),
 }
 
@@ -226,6 +242,9 @@ async def test_an_example_greets_answers_uses_a_tool_and_is_interrupted(
             turns.extend([await come.get(), await come.get()])
             report = phone.report()
         assert [refusal for server in servers for refusal in refusals(server)] == []
+        if example.models:
+            asked = [request.params["model"] for request in servers[0].chat.received]
+            assert asked == list(example.models)
     greeting, first, second, cut, last = turns
     assert (greeting.number, greeting.agent) == (0, kind.greeting)
     assert (first.caller, first.agent) == (HEARD[0], FIRST)
@@ -279,4 +298,7 @@ def test_every_example_is_called_here_and_is_on_the_page_beside_plivos() -> None
     rows = dict(re.findall(r"^\| `([\w.-]+)` \| \[`(\w+)\.py`\]", page, re.M))
     assert sorted(rows.values()) == sorted(files)
     for theirs, ours in rows.items():
-        assert f"this is {theirs}:" in (FOLDER / f"{ours}.py").read_text()
+        assert (
+            f" is {theirs}: docs/services.md says what differs."
+            in (FOLDER / f"{ours}.py").read_text()
+        )

@@ -8,6 +8,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ import structlog
 from mediaserver.agents.conversing.call_tasks import CallTasks
 from mediaserver.agents.conversing.configured import Configured
 from mediaserver.agents.conversing.conversation import Conversation
+from mediaserver.agents.conversing.delegation import Delegation
 from mediaserver.agents.conversing.departure import HANG_UP, Departure
 from mediaserver.agents.conversing.dialogue import Dialogue
 from mediaserver.agents.conversing.keys import Keys
@@ -23,7 +25,16 @@ from mediaserver.agents.conversing.listening import LAST_WORD, BargeIn, Listener
 from mediaserver.agents.conversing.readiness import kept_ready, make_detector
 from mediaserver.agents.conversing.reply import Reply, Work
 from mediaserver.agents.conversing.tools import Tool, Toolbox, marked_tools
-from mediaserver.agents.services import ServiceError, ToolCall, ToolResult, Transcript
+from mediaserver.agents.services import (
+    Checked,
+    LanguageModel,
+    Prewarmed,
+    ServiceError,
+    Text,
+    ToolCall,
+    ToolResult,
+    Transcript,
+)
 from mediaserver.agents.turns import TurnSettings, TurnTaker, VoiceDetector, default_detector
 from mediaserver.agents.turns.words import words_of
 from mediaserver.call import Frame, StreamEndedError, Turn
@@ -43,6 +54,10 @@ LONGEST_WAIT = 60.0
 
 INAUDIBLE = "[inaudible]"
 """Stands for the caller's words if they interrupted the agent and were not understood."""
+
+
+_using: ContextVar[Reply | None] = ContextVar("_using", default=None)
+"""The reply that uses the tool that runs."""
 
 
 class Agent(Configured, Handler, ABC):
@@ -216,7 +231,8 @@ class Agent(Configured, Handler, ABC):
     # The worker.
 
     _services: ClassVar[Sequence[str]] = ()
-    """The names of the settings that are services: the worker prewarms and closes them."""
+    """The names of the settings that are services. The worker prewarms and closes these, and
+    others that can be checked or prewarmed."""
 
     @classmethod
     @asynccontextmanager
@@ -231,14 +247,18 @@ class Agent(Configured, Handler, ABC):
             ImportError: a service's packages are missing.
 
         """
-        given = {name: settings.get(name, getattr(cls, name, None)) for name in cls._services}
+        given = {name: settings.get(name, getattr(cls, name, None)) for name in cls.setting_names()}
+        services = (
+            value
+            for name, value in given.items()
+            if name in cls._services
+            or (isinstance(value, Checked | Prewarmed) and not isinstance(value, type))
+        )
         detector = settings.get("voice_detector")
         if detector is None:
             detector = inspect.getattr_static(cls, "voice_detector")
         await make_detector(detector.__func__ if isinstance(detector, staticmethod) else detector)
-        async with kept_ready(
-            service for service in given.values() if service is not None
-        ) as unready:
+        async with kept_ready(each for each in services if each is not None) as unready:
             yield unready
 
     # For applications.
@@ -268,6 +288,58 @@ class Agent(Configured, Handler, ABC):
             await utterance.over(self.turn_taking.longest or LONGEST_WAIT)
             at_once = True
         await self._in_turn(partial(self.utter, text=text), at_once=at_once)
+
+    async def delegate(
+        self,
+        task: str,
+        model: LanguageModel,
+        *,
+        prompt: str = "",
+        tools: Sequence[Callable[..., Any]] = (),
+        rounds: int = ROUNDS,
+        patience: float = 20.0,
+    ) -> str:
+        """Have another language model work on a task, and return its answer. For use in a tool.
+
+        The model is told what both sides have said so far, and the task. Nothing of its answer is
+        said: it is for the agent's own model. What it does and costs belongs to the turn.
+
+        Declare the model as a setting of the agent (``thinker: LanguageModel = …``); then it is
+        checked when the server starts, and closed when it stops.
+
+        Args:
+            task: what to do, as the agent's model says it.
+            model: the other model.
+            prompt: its instructions.
+            tools: async functions that it may use; the agent's own tools are not among them.
+            rounds: the number of times that it may be asked.
+            patience: seconds to wait for its first piece, and from one piece to the next.
+
+        Raises:
+            RuntimeError: it is not a tool that calls this.
+            ServiceError: the model failed, or asked for tools in each round.
+            ToolError: one of `tools` cannot be a tool.
+
+        """
+        reply = _using.get()
+        if reply is None:
+            raise RuntimeError("delegate() is for the tools of an agent")
+        toolbox = Toolbox(*tools)
+        said = (each for each in self.conversation.messages if isinstance(each, Text))
+        work = Delegation(
+            model,
+            toolbox.specs,
+            use=partial(self.use_tool, reply, of=toolbox),
+            begin_step=lambda: reply.begin_step("model", model, self.stream.clock()),
+            spent=reply.spend,
+            clock=self.stream.clock,
+            patience=patience,
+        )
+        try:
+            return await work.answer([Text("system", prompt), *said, Text("user", task)], rounds)
+        except ServiceError as error:
+            self._count_failure(error)
+            raise
 
     def interrupt(self) -> None:
         """Stop what the agent says or is about to say, and wait for the caller."""
@@ -597,13 +669,26 @@ class Agent(Configured, Handler, ABC):
         self.dialogue.tool_begins()
         return self.start(self._finish_tool(reply, use), f"tool {call.name}", finishes=True)
 
-    async def use_tool(self, reply: Reply, call: ToolCall) -> ToolResult:
-        """Use a tool as a step of `reply`, and return its result for the model."""
+    async def use_tool(
+        self, reply: Reply, call: ToolCall, *, of: Toolbox | None = None
+    ) -> ToolResult:
+        """Use a tool as a step of `reply`, and return its result for the model.
+
+        Args:
+            reply: the reply.
+            call: what the model asks for.
+            of: the toolbox that has the tool; the agent's own if None.
+
+        """
         step = reply.begin_step("tool", call.name, self.stream.clock())
         step.arguments = call.arguments
         self.stream.decided("tool begins", tool=call.name, words=call.arguments)
-        with step.running(self.stream.clock):
-            result = await self.toolbox.use(call)
+        using = _using.set(reply)
+        try:
+            with step.running(self.stream.clock):
+                result = await (self.toolbox if of is None else of).use(call)
+        finally:
+            _using.reset(using)
         step.result, step.error = result.text, result.error
         self.stream.decided("tool ends", tool=call.name, error=result.error, words=result.text)
         return result
