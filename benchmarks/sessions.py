@@ -238,8 +238,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     chosen = parser.parse_args(arguments)
     if not 1 <= chosen.calls <= 1000:
         parser.error(f"--calls must be 1 to 1000, not {chosen.calls}")
-    # calls dialled per second
-    chosen.ramp, chosen.warm_up, chosen.tail = 25.0, 3.0, 2.5
+    # calls dialled per second; with one every so many frames, the frames of all would come at once
+    chosen.ramp, chosen.warm_up, chosen.tail = 23.0, 3.0, 2.5
     chosen.turn, chosen.within = 4.0, None
     chosen.cutting_calls, chosen.cutting_after = 20, (0.8, 3.0)
     chosen.cut_calls, chosen.cut_turn = 20, 8.0

@@ -810,6 +810,9 @@ def test_a_voice_with_sessions_that_is_cut_off_loses_no_word() -> None:
     assert call.turns[0].error is None
     # What had come of the word in which it was cut off is heard before it.
     assert 10 <= words_played(call.report) < 11
+    begin, end = call.report.agent_speech[-1]
+    silences = (*call.report.gaps, *call.report.pauses)
+    assert all(gap.seconds <= 0.5 for gap in silences if begin <= gap.start < end)
     assert [len(session.contexts) for session in tts.sessions] == [1, 1]
     assert tts.open == 0
 

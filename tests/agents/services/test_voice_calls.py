@@ -22,7 +22,9 @@ UNEVEN = "Extraordinarily, I do go to it as we see."
 """By their letters, the first word would be heard for a third of the time; it is a ninth."""
 
 
-async def called(served: Any, voice: Any, barge_in: float) -> tuple[list[tuple[str, str]], float]:
+async def called(
+    served: Any, voice: Any, barge_in: float, **more: Any
+) -> tuple[list[tuple[str, str]], float]:
     """Return what was said, and the seconds of the first answer until the caller interrupted it."""
     agents: list[Any] = []
 
@@ -36,6 +38,7 @@ async def called(served: Any, voice: Any, barge_in: float) -> tuple[list[tuple[s
             "language_model": TimedModel([UNEVEN, "All right then."]),
             "text_to_speech": voice("anna", api_key="key", base_url=server.base_url),
             "greeting": "Hello there, caller.",
+            **more,
         }
         async with joined(Routes(Route(Scripted, settings=settings), lifespan=lifespan)) as line:
             await line.phone.wait_until(2.5)
@@ -52,11 +55,14 @@ async def called(served: Any, voice: Any, barge_in: float) -> tuple[list[tuple[s
     return said, end - start
 
 
-@pytest.mark.parametrize(
+both = pytest.mark.parametrize(
     ("served", "voice"),
     [(ElevenLabsServer, ElevenLabsVoice), (XAIVoiceServer, XAIVoice)],
     ids=["elevenlabs", "xai"],
 )
+
+
+@both
 @pytest.mark.parametrize("barge_in", [0.5, 1.1, 1.75])
 def test_an_interrupted_answer_has_exactly_the_words_whose_times_were_reached(
     served: Any, voice: Any, barge_in: float
@@ -70,3 +76,15 @@ def test_an_interrupted_answer_has_exactly_the_words_whose_times_were_reached(
         ("user", "Stop it."),
         ("assistant", "All right then."),
     ]
+
+
+@both
+def test_words_that_are_said_before_their_sentence_is_complete_are_known_as_well(
+    served: Any, voice: Any
+) -> None:
+    slow = TimedModel([UNEVEN, "All right then."], timing=Timing(0.1, 0.05))
+    more = {"language_model": slow, "speak_after": 0.15}
+    said, seconds = run_virtual(called(served, voice, 1.1, **more))
+    words = UNEVEN.split()[: int(seconds / WORD_SECONDS) + 1]
+    assert 2 < len(words) < 9
+    assert said[2] == ("assistant", " ".join(words))
