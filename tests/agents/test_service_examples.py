@@ -34,6 +34,7 @@ from mediaserver.testing.openai.realtime import OpenAIRealtimeServer
 from mediaserver.testing.openai.speech import hums
 from mediaserver.testing.realtime_answers import CallTool, RealtimeAnswer
 from mediaserver.testing.replies import HttpReply, Received
+from mediaserver.testing.sarvam import SaarasServer
 from mediaserver.testing.xai import XAIRealtimeServer, XAIVoiceServer
 from tests.agents.provider_network import ProviderNetworkLoop, client_tls
 
@@ -126,6 +127,7 @@ PROVIDERS = {
     "gemini live": Provider(GOOGLE, "GEMINI_API_KEY", running(GeminiLiveServer)),
     "openai": Provider("api.openai.com", "OPENAI_API_KEY", scripted_openai),
     "openai realtime": Provider("api.openai.com", "OPENAI_API_KEY", running(OpenAIRealtimeServer)),
+    "sarvam": Provider("api.sarvam.ai", "SARVAM_API_KEY", lambda _: SaarasServer(*HEARD).running()),
     "xai": Provider("api.x.ai", "XAI_API_KEY", lambda _: XAIVoiceServer()),
     "xai realtime": Provider("api.x.ai", "XAI_API_KEY", running(XAIRealtimeServer)),
 }
@@ -149,6 +151,7 @@ EXAMPLES = {
     "openai_deepgram_elevenlabs": Example(["openai", "deepgram", "elevenlabs"]),
     "openai_deepgram_xai": Example(["openai", "deepgram", "xai"]),
     "openai_realtime": Example(["openai realtime"]),
+    "openai_sarvam_elevenlabs": Example(["openai", "sarvam", "elevenlabs"]),
     "openai_two_models": Example(
         ["openai", "deepgram", "elevenlabs"],
         "Sales",
@@ -297,6 +300,7 @@ def test_every_example_is_called_here_and_is_on_the_page_beside_plivos() -> None
     page = (ROOT / "docs" / "services.md").read_text()
     rows = dict(re.findall(r"^\| `([\w.-]+)` \| \[`(\w+)\.py`\]", page, re.M))
     assert sorted(rows.values()) == sorted(files)
+    assert len(rows) == 15
     for theirs, ours in rows.items():
         assert (
             f" is {theirs}: docs/services.md says what differs."
