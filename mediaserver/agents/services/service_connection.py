@@ -39,8 +39,23 @@ class ServiceConnection(ClientConnection):
         """Send a message, as text or as binary."""
         if self.state is not State.OPEN or self._is_given_up():
             return
-        await super().send(message, text=text)
+        if text is not None or not isinstance(message, bytes | str):
+            await super().send(message, text=text)
+        else:
+            self._send_at_once(message)
         self._unread = self.transport.get_write_buffer_size()
+
+    def _send_at_once(self, message: bytes | str) -> None:
+        """Send a whole message without what waits for the service, which takes half of the time."""
+        if isinstance(message, str):
+            self.protocol.send_text(message.encode())
+        else:
+            self.protocol.send_binary(message)
+        try:
+            self.send_data()
+        except Exception as error:  # the transport is closed, and `recv` raises the loss
+            self.set_connection_exc(error)
+            self.transport.abort()
 
     def _is_given_up(self) -> bool:
         if self.connection_exc is not None:

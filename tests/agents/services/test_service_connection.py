@@ -4,9 +4,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 from mediaserver.agents.services import ServiceError
+from mediaserver.agents.services.service_connection import ServiceConnection
 from mediaserver.agents.services.service_socket import ServiceSocket
 from tests.agents.virtual_network import VirtualNetworkLoop
 
@@ -92,5 +95,23 @@ def test_a_message_that_comes_after_the_service_has_closed_is_not_waited_for() -
             before = clock()
             await socket.send(FRAME)
             assert clock() == before
+
+    run(test)
+
+
+def test_a_transport_that_refuses_to_write_is_a_loss_and_raises_nothing() -> None:
+    def broken() -> None:
+        raise RuntimeError("unable to perform operation on a closed transport")
+
+    async def test() -> None:
+        async with serve(never_reads, "127.0.0.1", 0) as server:
+            url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+            connection = await connect(url, create_connection=ServiceConnection)
+            connection.send_data = broken  # type: ignore[method-assign]
+            for message in (FRAME, "text"):
+                await connection.send(message)
+            with pytest.raises(ConnectionClosed) as raised:
+                await connection.recv()
+            assert "closed transport" in str(raised.value.__cause__)
 
     run(test)
