@@ -43,7 +43,7 @@ HEARD = ["What is up?", "Wait a moment, please."]
 """What the caller says in `assert_call_is_heard`."""
 
 
-def assert_call_is_heard(ears: LocalService) -> None:
+def assert_call_is_heard(ears: LocalService, **settings: Any) -> None:
     """Make a call with two turns of the caller, of which the second interrupts the agent."""
     steps = caller(2.0, voice(1.0), 5.0, voice(1.2), 12.0)
 
@@ -57,6 +57,7 @@ def assert_call_is_heard(ears: LocalService) -> None:
         stt=ears,
         answers=["One two three four five six seven eight nine ten eleven twelve.", "Of course."],
         greeting="Hello there.",
+        **settings,
     )
     assert [text for role, text in call.said if role == "user"] == HEARD
     assert call.agent.barge_ins

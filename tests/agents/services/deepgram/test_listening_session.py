@@ -44,3 +44,17 @@ async def test_what_deepgram_does_not_take_is_an_error() -> None:
         with pytest.raises(ServiceError, match="closed the connection with 1008: DATA-0000"):
             await until(session.events(), WordsComplete)
         await session.close()
+
+
+@in_virtual_time
+async def test_an_error_of_deepgrams_is_raised_and_a_warning_is_not() -> None:
+    async with DeepgramServer().running() as server:
+        account = DeepgramAccount("ears", base_url=server.base_url, api_key=server.api_key)
+        socket = await account.connect("/v1/listen", {"model": "nova-3"}, MULAW_8K)
+        session = Misspelling("ears", socket, MULAW_8K)
+        for message in ('{"type":"Warning","code":"W","description":"so so"}', '{"type":"New"}'):
+            assert list(session.understood(message)) == []
+        assert list(session.understood('{"type":"Flushed"}')) == []
+        with pytest.raises(ServiceError, match=r"it is full \(E\)"):
+            list(session.understood('{"type":"Error","code":"E","description":"it is full"}'))
+        await session.close()
