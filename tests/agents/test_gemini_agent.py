@@ -49,6 +49,47 @@ async def test_a_call_with_gemini_live(playback: bool) -> None:
     assert server.refusals == []
 
 
+async def test_a_call_in_which_gemini_takes_the_turns() -> None:
+    server = GeminiLiveServer(
+        RealtimeAnswer(text="Hello there."),
+        RealtimeAnswer(text="What can I do for you?"),
+        RealtimeAnswer(text="Sales."),
+        RealtimeAnswer(text=LONG),
+        RealtimeAnswer(text="Sorry."),
+        transcripts=["Hello?", "And in Oslo?", "Stop."],
+        playback=True,
+    )
+    async with server.running():
+        model = GeminiLive(
+            base_url=server.base_url,
+            api_key=server.api_key,
+            turn_detection={"silenceDurationMs": 300},
+        )
+        async with calling(LiveClerk, model=model) as (phone, agent):
+            turns = [await agent.turns.get()]
+            phone.say(voice(0.6))
+            turns.append(await agent.turns.get())
+            phone.press("1#")
+            turns.append(await agent.turns.get())
+            phone.say(voice(0.6))
+            begun = await phone.wait_for_audio(after=phone.time + 0.8)
+            await phone.wait_until(begun + 1.0)
+            phone.say(voice(0.6))
+            turns.extend([await agent.turns.get(), await agent.turns.get()])
+        await model.close()
+    assert [turn.agent for turn in turns[:3]] == [
+        "Hello there.",
+        "What can I do for you?",
+        "Sales.",
+    ]
+    assert turns[3].interrupted
+    assert turns[4].caller == "Stop."
+    assert turns[4].agent == "Sorry."
+    assert ("user", "[pressed 1]") in server.sessions[0].turns
+    assert not any(turn.error for turn in turns)
+    assert server.refusals == []
+
+
 async def test_a_call_goes_on_over_another_connection() -> None:
     server = GeminiLiveServer(
         RealtimeAnswer(text="Hello there."),

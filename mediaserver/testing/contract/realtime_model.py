@@ -13,12 +13,16 @@ from mediaserver.agents.services import (
     RealtimeModel,
     RealtimeSession,
     ResponseDone,
-    ServiceError,
     Speech,
     Text,
     ToolSpec,
 )
-from mediaserver.testing.contract.service import ODD_LENGTHS, ServiceContract, assert_whole
+from mediaserver.testing.contract.service import (
+    ODD_LENGTHS,
+    FollowedEvents,
+    ServiceContract,
+    assert_whole,
+)
 
 
 _TOOLS = (
@@ -219,13 +223,14 @@ class RealtimeModelContract(ServiceContract[RealtimeModel]):
             await talk.stop()
 
 
-class _Talk:
+class _Talk(FollowedEvents[RealtimeEvent]):
     """A session, and the events that came and were not taken yet."""
 
     def __init__(self, session: RealtimeSession) -> None:
         self.session = session
         self._events: asyncio.Queue[RealtimeEvent | None] = asyncio.Queue()
-        self._task = asyncio.create_task(self._take(), name="events of a session")
+        put = self._events.put_nowait
+        super().__init__(session.events(), put, lambda: put(None))
 
     async def response(self, contract: RealtimeModelContract) -> list[RealtimeEvent]:
         """Return the events up to the end of a response, which must not have failed."""
@@ -258,32 +263,6 @@ class _Talk:
             if (event := self._events.get_nowait()) is not None:
                 events.append(event)
         return events
-
-    async def taken(self) -> None:
-        """Wait until the events end, and raise what they raised."""
-        await asyncio.wait([self._task])
-        self._task.result()
-
-    async def lost(self) -> None:
-        """Wait until the events raise a `ServiceError`."""
-        await asyncio.wait([self._task])
-        error = self._task.exception()
-        assert isinstance(error, ServiceError), (
-            f"a lost connection is a ServiceError, and the events ended with {error!r}"
-        )
-
-    async def stop(self) -> None:
-        self._task.cancel()
-        await asyncio.wait([self._task])
-        if not self._task.cancelled():
-            self._task.exception()
-
-    async def _take(self) -> None:
-        try:
-            async for event in self.session.events():
-                self._events.put_nowait(event)
-        finally:
-            self._events.put_nowait(None)
 
 
 async def _use_all(session: RealtimeSession) -> None:

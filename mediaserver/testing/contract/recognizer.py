@@ -18,10 +18,9 @@ from mediaserver.agents.services import (
     Recognizer,
     RecognizerEvent,
     RecognizerSession,
-    ServiceError,
     WordsComplete,
 )
-from mediaserver.testing.contract.service import ODD_LENGTHS, ServiceContract
+from mediaserver.testing.contract.service import ODD_LENGTHS, FollowedEvents, ServiceContract
 
 
 T = TypeVar("T")
@@ -192,7 +191,7 @@ class RecognizerContract(ServiceContract[Recognizer]):
             await heard.stop()
 
 
-class _Heard:
+class _Heard(FollowedEvents[RecognizerEvent]):
     """A session, what it was given, and the events that came."""
 
     def __init__(self, session: RecognizerSession, format: AudioFormat) -> None:
@@ -201,7 +200,7 @@ class _Heard:
         self._format = format
         self._events: list[RecognizerEvent] = []
         self._came = asyncio.Event()
-        self._task = asyncio.create_task(self._take(), name="events of a session")
+        super().__init__(session.events(), self._take, self._came.set)
 
     async def hear(
         self, contract: RecognizerContract, seconds: float, lengths: tuple[int, ...] = ()
@@ -273,29 +272,6 @@ class _Heard:
                 assert speaks, "CallerFinished came without CallerSpeaks"
                 speaks = may = False
 
-    async def taken(self) -> None:
-        """Wait until the events end, and raise what they raised."""
-        await asyncio.wait([self._task])
-        self._task.result()
-
-    async def lost(self) -> None:
-        """Wait until the events raise a `ServiceError`."""
-        await asyncio.wait([self._task])
-        error = self._task.exception()
-        assert isinstance(error, ServiceError), (
-            f"a lost connection is a ServiceError, and the events ended with {error!r}"
-        )
-
-    async def stop(self) -> None:
-        self._task.cancel()
-        await asyncio.wait([self._task])
-        if not self._task.cancelled():
-            self._task.exception()
-
-    async def _take(self) -> None:
-        try:
-            async for event in self.session.events():
-                self._events.append(event)
-                self._came.set()
-        finally:
-            self._came.set()
+    def _take(self, event: RecognizerEvent) -> None:
+        self._events.append(event)
+        self._came.set()

@@ -189,6 +189,49 @@ class ServiceContract(Generic[S]):
             raise AssertionError(f"{what} within {seconds:g} s") from None
 
 
+class FollowedEvents(Generic[T]):
+    """Takes the events of a session in a task of its own.
+
+    Args:
+        events: the events.
+        take: called with each of them.
+        over: called when they have ended.
+
+    """
+
+    def __init__(
+        self, events: AsyncIterator[T], take: Callable[[T], object], over: Callable[[], object]
+    ) -> None:
+        async def follow() -> None:
+            try:
+                async for event in events:
+                    take(event)
+            finally:
+                over()
+
+        self._task = asyncio.create_task(follow(), name="events of a session")
+
+    async def taken(self) -> None:
+        """Wait until the events end, and raise what they raised."""
+        await asyncio.wait([self._task])
+        self._task.result()
+
+    async def lost(self) -> None:
+        """Wait until the events raise a `ServiceError`."""
+        await asyncio.wait([self._task])
+        error = self._task.exception()
+        assert isinstance(error, ServiceError), (
+            f"a lost connection is a ServiceError, and the events ended with {error!r}"
+        )
+
+    async def stop(self) -> None:
+        """Take no more of them."""
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        if not self._task.cancelled():
+            self._task.exception()
+
+
 TELEPHONE_FORMATS: tuple[AudioFormat, ...] = (MULAW_8K, L16_8K, L16_16K)
 
 ODD_LENGTHS = (1, 7, 160, 333, 4000)

@@ -121,10 +121,9 @@ class GeminiLiveSession:
         """Add something to the conversation.
 
         Where the agent takes the turns, it is sent with what is asked of the model next; where the
-        API does, as soon as nobody speaks.
+        API does, with that or with the next of the caller's audio while nobody speaks.
         """
         self._exchange.tell(message)
-        await self._send()
 
     async def cancel(self) -> None:
         """Drop the response that is being made, and forget those asked for."""
@@ -201,8 +200,9 @@ class GeminiLiveSession:
             await self._socket.send(update_message(self._state.prompt, self._state.tools))
         while (message := self._exchange.next_message()) is not None:
             await self._socket.send(message)
-        if self._patience is not None and not self._patience.expired():
-            self._patience.reschedule(self._exchange.due)
+        due, patience = self._exchange.due, self._patience
+        if patience is not None and patience.when() != due and not patience.expired():
+            patience.reschedule(due)
 
     async def _receive(self) -> bytes | str:
         """Return the next message.
