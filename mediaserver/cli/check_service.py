@@ -19,7 +19,7 @@ def check_service_command(
         str,
         typer.Argument(
             metavar="NAME",
-            help="openai, deepgram, gemini, elevenlabs, cartesia, sarvam, xai, anthropic,"
+            help="openai, azure, deepgram, gemini, elevenlabs, cartesia, sarvam, xai, anthropic,"
             " assemblyai, espeak or pocketsphinx; or package.module:Name of a service of your own,"
             " or of a function that makes it.",
             show_default=False,

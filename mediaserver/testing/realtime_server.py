@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import cycle
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
@@ -36,7 +36,7 @@ class RealtimeServer(ABC):
 
     """
 
-    base_path: ClassVar[str] = ""
+    base_path = ""
     """The path of the base URL."""
 
     refusals: Sequence[Any]

@@ -18,7 +18,7 @@ from mediaserver.testing.deepgram import DeepgramServer
 from mediaserver.testing.elevenlabs import ElevenLabsServer
 from mediaserver.testing.gemini import GeminiLiveServer, GeminiServer
 from mediaserver.testing.openai import OpenAIServer
-from mediaserver.testing.openai.realtime import OpenAIRealtimeServer
+from mediaserver.testing.openai.realtime import OpenAIRealtimeServer, OpenAITranscriptionServer
 from mediaserver.testing.realtime_answers import RealtimeAnswer
 from mediaserver.testing.sarvam import BulbulServer, SaarasServer
 from mediaserver.testing.services import TimedSpeech, TimedTranscription, Timing
@@ -62,6 +62,11 @@ def answering(server: type) -> Any:
         ("DeepgramRecognizer", lambda: DeepgramServer("Good morning."), WORDS),
         ("FluxRecognizer", lambda: DeepgramServer("Good morning."), WORDS),
         ("GeminiModel", GeminiServer, ["prewarm", *TEXT]),
+        (
+            "OpenAIRecognizer",
+            lambda: OpenAITranscriptionServer("Good morning."),
+            ["prewarm", *WORDS],
+        ),
         (
             "OpenAIRealtime",
             lambda: answering(OpenAIRealtimeServer),

@@ -25,6 +25,9 @@ class InputAudio:
         shortest: seconds of the shortest turn that the API takes; a shorter one is filled up with
             silence.
 
+    Attributes:
+        piece: seconds of audio in a message.
+
     """
 
     def __init__(
@@ -33,7 +36,8 @@ class InputAudio:
         self._wire = wire
         self._resampler = Resampler(format.rate, wire.rate) if format.rate != wire.rate else None
         self._shortest = self._size_of(shortest)
-        self._batch = self._size_of(_LIVE_BATCH if live else _BATCH)
+        self.piece = _LIVE_BATCH if live else _BATCH
+        self._batch = self._size_of(self.piece)
         self._unsent = bytearray()
         self._sent = 0  # bytes of the present turn
 

@@ -13,11 +13,13 @@ class KnownService(NamedTuple):
     Attributes:
         place: ``module:Class`` below `mediaserver.agents.services`.
         arguments: what it cannot be made without, with values that its documentation uses.
+        azure: whether it is reached at Azure.
 
     """
 
     place: str
     arguments: tuple[str, ...] = ()
+    azure: bool = False
 
     @property
     def name(self) -> str:
@@ -34,9 +36,14 @@ class KnownService(NamedTuple):
             ImportError: a package that it needs is not installed. The message says which.
 
         """
-        module, _, name = self.place.partition(":")
-        found = getattr(import_module(f"mediaserver.agents.services.{module}"), name)
-        return found(*self.arguments, **options)
+        if self.azure and "azure" not in options:
+            options["azure"] = _found("openai.azure:AzureResource")()
+        return _found(self.place)(*self.arguments, **options)
+
+
+def _found(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(f"mediaserver.agents.services.{module}"), name)
 
 
 class KnownProvider(NamedTuple):
@@ -54,16 +61,18 @@ class KnownProvider(NamedTuple):
     extra: str
 
 
+_OPENAI: Final = (
+    KnownService("openai.speech:OpenAISpeech"),
+    KnownService("openai.transcription:OpenAITranscription"),
+    KnownService("openai.chat:OpenAIChat", ("gpt-5.4-mini",)),
+    KnownService("openai.recognizer:OpenAIRecognizer"),
+    KnownService("openai.realtime:OpenAIRealtime"),
+)
+
 KNOWN_SERVICES: Final[Mapping[str, KnownProvider]] = {
-    "openai": KnownProvider(
-        (
-            KnownService("openai.speech:OpenAISpeech"),
-            KnownService("openai.transcription:OpenAITranscription"),
-            KnownService("openai.chat:OpenAIChat", ("gpt-5.4-mini",)),
-            KnownService("openai.realtime:OpenAIRealtime"),
-        ),
-        "OPENAI_API_KEY",
-        "openai",
+    "openai": KnownProvider(_OPENAI, "OPENAI_API_KEY", "openai"),
+    "azure": KnownProvider(
+        tuple(each._replace(azure=True) for each in _OPENAI), "AZURE_OPENAI_API_KEY", "openai"
     ),
     "deepgram": KnownProvider(
         (

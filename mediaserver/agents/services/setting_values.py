@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from urllib.parse import SplitResult, urlsplit
 
 
@@ -54,3 +54,15 @@ def require_name(**settings: str | None) -> None:
     for name, value in settings.items():
         if value is not None and (not isinstance(value, str) or value.split() != [value]):
             raise ValueError(f"{name} must be a word without spaces, not {value!r}")
+
+
+def require_text_list(name: str, values: Sequence[str]) -> list[str]:
+    """Return a setting that is a list of texts.
+
+    Raises:
+        ValueError: it is one text, or one of them is empty.
+
+    """
+    if isinstance(values, str) or any(not isinstance(v, str) or not v.strip() for v in values):
+        raise ValueError(f"{name} is a list of texts, none of them empty, not {values!r}")
+    return list(values)

@@ -5,6 +5,7 @@ clients send with the types of the ``openai`` package, in which no field may be 
 """
 
 from mediaserver.testing.http_server import RefusedError
+from mediaserver.testing.openai.azure import AzureGate
 from mediaserver.testing.openai.chat import ChatToolCall, says
 from mediaserver.testing.openai.failures import fails
 from mediaserver.testing.openai.requests import check_chat
@@ -16,6 +17,7 @@ from mediaserver.testing.replies import At, Disconnect, Hold, HttpReply, event, 
 
 __all__ = [
     "At",
+    "AzureGate",
     "ChatToolCall",
     "Disconnect",
     "Hold",

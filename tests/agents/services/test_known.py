@@ -28,3 +28,8 @@ def test_a_service_is_made_with_what_it_needs_and_what_is_given() -> None:
     (known,) = KNOWN_SERVICES["cartesia"].services
     made = known.make(api_key="k", model="sonic-2")
     assert type(made).__name__ == known.name == "CartesiaVoice"
+
+
+def test_a_service_at_azure_is_made_with_a_resource() -> None:
+    for known in KNOWN_SERVICES["azure"].services:
+        assert known.make().provider == "azure.ai.openai"

@@ -1,6 +1,13 @@
+from typing import Any
+
 import pytest
 
-from mediaserver.agents.services.setting_values import require_name, require_url, require_within
+from mediaserver.agents.services.setting_values import (
+    require_name,
+    require_text_list,
+    require_url,
+    require_within,
+)
 
 
 def test_numbers_and_names_may_be_left_out() -> None:
@@ -23,3 +30,10 @@ def test_a_url_is_of_a_server(url: str) -> None:
 def test_the_parts_of_a_url_are_returned() -> None:
     parts = require_url("http://host:1/path", like="http://api", schemes=("http",))
     assert (parts.netloc, parts.path) == ("host:1", "/path")
+
+
+@pytest.mark.parametrize("values", ["Plivo", ["a", " "], [1]])
+def test_a_list_of_texts_has_texts_only(values: Any) -> None:
+    assert require_text_list("keyterms", ("a", "b c")) == ["a", "b c"]
+    with pytest.raises(ValueError, match="keyterms is a list of texts"):
+        require_text_list("keyterms", values)

@@ -14,7 +14,7 @@ from audiocodecs import AudioFormat
 from mediaserver.agents.services.deadlines import require_seconds
 from mediaserver.agents.services.service_address import ServiceAddress
 from mediaserver.agents.services.service_socket import ServiceKey, ServiceSocket
-from mediaserver.agents.services.setting_values import require_within
+from mediaserver.agents.services.setting_values import require_text_list, require_within
 
 
 DEEPGRAM_URL: Final = "wss://api.deepgram.com"
@@ -103,18 +103,6 @@ def require_text(name: str, value: str) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][\w.:/-]*", value):
         raise ValueError(f"{name} is a word such as 'nova-3' or 'en-US', not {value!r}")
     return value
-
-
-def require_text_list(name: str, values: Sequence[str]) -> list[str]:
-    """Return a setting that is a list of texts.
-
-    Raises:
-        ValueError: it is one text, or one of them is empty.
-
-    """
-    if isinstance(values, str) or any(not isinstance(v, str) or not v.strip() for v in values):
-        raise ValueError(f"{name} is a list of texts, none of them empty, not {values!r}")
-    return list(values)
 
 
 def switches(**on: bool) -> dict[str, str]:

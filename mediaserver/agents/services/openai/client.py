@@ -1,7 +1,7 @@
 """Connections to OpenAI or to any server that speaks its protocol, and what their failures mean.
 
-Groq, vLLM, Ollama and many others are reached by their `base_url`. Needs the ``openai`` package:
-``pip install '.[openai]'``.
+Groq, vLLM, Ollama and many others are reached by their `base_url`, Azure by its `AzureResource`.
+Needs the ``openai`` package: ``pip install '.[openai]'``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import ipaddress
 import os
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from difflib import get_close_matches
 from typing import Any, ClassVar, Final, TypedDict, TypeVar
 from urllib.parse import urlsplit
@@ -24,6 +24,7 @@ from audiocodecs import AudioError
 from mediaserver.agents.services.deadlines import require_seconds, within
 from mediaserver.agents.services.errors import MisconfiguredServiceError, ServiceError
 from mediaserver.agents.services.event_stream import DONE, EventStream
+from mediaserver.agents.services.openai.azure import AzureAccess, AzureResource
 
 
 try:
@@ -81,6 +82,7 @@ class SessionConnection(TypedDict, total=False):
     api_key: str | None
     api_key_variable: str
     connect_timeout: float
+    azure: AzureResource | None
 
 
 class Connection(SessionConnection, total=False):
@@ -104,6 +106,9 @@ class OpenAIClient:
         connect_timeout: seconds to open a connection.
         max_retries: the number of times that a request is sent again after a lost connection or a
             status of 408, 409, 429 or 5xx.
+        azure: the resource at Azure, in place of a URL and a key. The model is then the name of a
+            deployment.
+        dated: whether Azure's dated versions have this part of the API.
 
     """
 
@@ -116,7 +121,11 @@ class OpenAIClient:
         api_key_variable: str = "OPENAI_API_KEY",
         connect_timeout: float = 3.0,
         max_retries: int = 1,
+        azure: AzureResource | None = None,
+        dated: bool = True,
     ) -> None:
+        if azure is not None and (base_url is not None or api_key is not None):
+            raise ValueError("azure has the URL and the key: leave out base_url and api_key")
         require_seconds(connect_timeout=connect_timeout)
         if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
             raise ValueError(f"max_retries must be a whole number, 0 or more, not {max_retries!r}")
@@ -126,16 +135,22 @@ class OpenAIClient:
         self._api_key_variable = api_key_variable
         self._connect_timeout = connect_timeout
         self._max_retries = max_retries
+        self._azure = azure
+        self._dated = dated
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, _Clients] = WeakKeyDictionary()
 
     @property
     def base_url(self) -> str:
         """The URL of the server."""
+        if self._azure is not None:
+            return self._azure.base_url(self.service, dated=self._dated)
         return self._base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
 
     @property
     def provider(self) -> str:
-        """Who runs the server: ``openai``, or the host's name."""
+        """Who runs the server: ``openai``, ``azure.ai.openai``, or the host's name."""
+        if self._azure is not None:
+            return "azure.ai.openai"  # as OpenTelemetry names it
         host = urlsplit(self.base_url).hostname or ""
         return "openai" if host == "api.openai.com" else host
 
@@ -162,12 +177,16 @@ class OpenAIClient:
         """Find out whether the server accepts the key and has the model.
 
         An answer that shows neither, such as that of a server without a list of models, passes.
+        Azure does not tell which deployments there are: there it is only the key.
 
         Raises:
             MisconfiguredServiceError: there is no key, or the server refuses the key or the model.
             ServiceError: the server cannot be reached.
 
         """
+        if self._azure is not None:
+            await self.check_key()
+            return
         try:
             await self._look_up(model)
         except MisconfiguredServiceError:
@@ -182,26 +201,49 @@ class OpenAIClient:
             if error.status is None:
                 raise
 
+    async def check_key(self) -> None:
+        """Find out whether the server accepts the key, by asking for the list of models.
+
+        Raises:
+            MisconfiguredServiceError: there is no key, or the server refuses it.
+            ServiceError: the server cannot be reached, or is not able to answer.
+
+        """
+        try:
+            with self.failures("any"):
+                async with self._answering():
+                    await self.get().with_options(max_retries=0).models.list()
+        except ServiceError as error:
+            if error.status not in (400, 401, 403):
+                raise
+            raise MisconfiguredServiceError(
+                self.service, error.reason, status=error.status
+            ) from error
+
+    @asynccontextmanager
+    async def _answering(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(CHECK_WITHIN):
+                yield
+        except TimeoutError:
+            reason = f"{self.base_url} did not answer within {CHECK_WITHIN:g} s"
+            raise self.failure(reason) from None
+
     async def _look_up(self, model: str) -> None:
         models = self.get().with_options(max_retries=0).models.with_raw_response
         with self.failures(model):
-            try:
-                async with asyncio.timeout(CHECK_WITHIN):
-                    try:
-                        await models.retrieve(model)
-                    except openai.NotFoundError:
-                        listed = _listed((await models.list()).content)
-                        if listed and model not in listed:
-                            near = get_close_matches(model, listed, n=1)
-                            hint = f"; did you mean {near[0]!r}?" if near else ""
-                            reason = f"{self.base_url} has no model {model!r}{hint}"
-                            raise MisconfiguredServiceError(
-                                self.service, self.without_secrets(reason), status=404
-                            ) from None
-            except TimeoutError:
-                raise self.failure(
-                    f"{self.base_url} did not answer within {CHECK_WITHIN:g} s"
-                ) from None
+            async with self._answering():
+                try:
+                    await models.retrieve(model)
+                except openai.NotFoundError:
+                    listed = _listed((await models.list()).content)
+                    if listed and model not in listed:
+                        near = get_close_matches(model, listed, n=1)
+                        hint = f"; did you mean {near[0]!r}?" if near else ""
+                        reason = f"{self.base_url} has no model {model!r}{hint}"
+                        raise MisconfiguredServiceError(
+                            self.service, self.without_secrets(reason), status=404
+                        ) from None
 
     async def close(self) -> None:
         """Close the connections of the running event loop. The next request opens new ones."""
@@ -229,8 +271,11 @@ class OpenAIClient:
 
     def without_secrets(self, text: str) -> str:
         """Return `text` for the log: without the key, and the password and the query of the URL."""
-        parts = urlsplit(self.base_url)
-        for secret in (self._key(), parts.password, parts.query):
+        secrets = [self._key()]
+        if self._azure is None:
+            parts = urlsplit(self.base_url)
+            secrets += [parts.password, parts.query]
+        for secret in secrets:
             if secret:
                 text = text.replace(secret, "***")
         return text
@@ -281,16 +326,6 @@ class OpenAIClient:
         return clients
 
     def _connect(self) -> _Clients:
-        key = self._key()
-        if not key:
-            if not _is_private(self.base_url):
-                # The status that the server would answer.
-                raise MisconfiguredServiceError(
-                    self.service,
-                    f"no key for {self.base_url}: set {self._api_key_variable}",
-                    status=401,
-                )
-            key = "none"
         http = openai.DefaultAsyncHttpx2Client(
             # `within` limits how long an answer takes; httpx would count from each byte.
             verify=_TLS,
@@ -303,13 +338,30 @@ class OpenAIClient:
             # A small body could expand to any size.
             headers={"accept-encoding": "identity"},
             event_hooks={"response": [_refuse_encoded, _refuse_long_waits]},
+            # Another host must not get Azure's key.
+            follow_redirects=self._azure is None,
         )
+        if self._azure is not None:
+            access = self._azure.access(self.service, dated=self._dated)
+            return _Clients(_azure_client(access, http, self._max_retries), http)
+        key = self._key()
+        if not key:
+            if not _is_private(self.base_url):
+                # The status that the server would answer.
+                raise MisconfiguredServiceError(
+                    self.service,
+                    f"no key for {self.base_url}: set {self._api_key_variable}",
+                    status=401,
+                )
+            key = "none"
         client = openai.AsyncOpenAI(
             api_key=key, base_url=self.base_url, max_retries=self._max_retries, http_client=http
         )
         return _Clients(client, http)
 
     def _key(self) -> str | None:
+        if self._azure is not None:
+            return self._azure.secret()
         return self._api_key or os.environ.get(self._api_key_variable)
 
     def _failure(self, error: openai.OpenAIError, model: str) -> ServiceError:
@@ -325,7 +377,10 @@ class OpenAIClient:
         match status:
             case 401:
                 key = "api_key" if self._api_key else self._api_key_variable
-                return f"401: {self.base_url} rejects the key; check {key}: {said}"
+                checked = key if self._azure is None else "it, and the endpoint"
+                return f"401: {self.base_url} rejects the key; check {checked}: {said}"
+            case 404 if self._azure is not None:
+                return f"404: {self.base_url} has no deployment {model!r}: {said}"
             case 404:
                 return f"404: {self.base_url} has no {model!r}, or is not the base URL: {said}"
             case 429 if error.code == "insufficient_quota":
@@ -334,6 +389,40 @@ class OpenAIClient:
                 return f"429: more requests than the account's rate allows: {said}"
             case _:
                 return f"{status}: {said}"
+
+
+class _KeyedClient(openai.AsyncOpenAI):
+    """A client whose key is in Azure's header, and not sent as a token."""
+
+    def _validate_headers(self, headers: Any, custom_headers: Any) -> None:
+        pass  # otherwise the package wants a token
+
+
+def _azure_client(
+    access: AzureAccess, http: httpx2.AsyncClient, max_retries: int
+) -> openai.AsyncOpenAI:
+    key, token = access.api_key, access.token
+    if access.api_version is not None:
+        return openai.AsyncAzureOpenAI(
+            base_url=access.base_url,
+            api_version=access.api_version,
+            api_key=key,
+            azure_ad_token_provider=None if key else token,
+            max_retries=max_retries,
+            http_client=http,
+        )
+    if key is None:
+        return openai.AsyncOpenAI(
+            base_url=access.base_url, api_key=token, max_retries=max_retries, http_client=http
+        )
+    headers: Any = {"api-key": key, "Authorization": openai.Omit()}
+    return _KeyedClient(
+        base_url=access.base_url,
+        api_key=key,
+        default_headers=headers,
+        max_retries=max_retries,
+        http_client=http,
+    )
 
 
 class _Clients:

@@ -129,6 +129,13 @@ class InputCommitted(msgspec.Struct, gc=False):
     item_id: str
 
 
+class InputTranscriptDelta(msgspec.Struct, gc=False):
+    """A piece of the words of a turn of the caller, which is not final."""
+
+    item_id: str
+    delta: str | None = None
+
+
 class InputTranscribed(msgspec.Struct, gc=False):
     """A turn of the caller was transcribed."""
 
@@ -145,11 +152,20 @@ class TranscriptionFailed(msgspec.Struct, gc=False):
 
 
 class InputSpeechStarted(msgspec.Struct, gc=False):
-    """The API has noticed that the caller began to speak."""
+    """The API has noticed that the caller began to speak, in the item that the turn will be.
+
+    The time is in milliseconds of all of the audio that the session was given.
+    """
+
+    item_id: str = ""
+    audio_start_ms: float = 0.0
 
 
 class InputSpeechStopped(msgspec.Struct, gc=False):
     """The API has noticed that the caller stopped speaking."""
+
+    item_id: str = ""
+    audio_end_ms: float = 0.0
 
 
 class SessionUpdated(msgspec.Struct, gc=False):
@@ -170,6 +186,7 @@ ServerEvent: TypeAlias = (
     | CallArgumentsDone
     | ResponseOver
     | InputCommitted
+    | InputTranscriptDelta
     | InputTranscribed
     | TranscriptionFailed
     | InputSpeechStarted
@@ -194,6 +211,7 @@ _DECODERS: Mapping[str, msgspec.json.Decoder[Any]] = {
         "response.function_call_arguments.done": CallArgumentsDone,
         "response.done": ResponseOver,
         "input_audio_buffer.committed": InputCommitted,
+        "conversation.item.input_audio_transcription.delta": InputTranscriptDelta,
         "conversation.item.input_audio_transcription.completed": InputTranscribed,
         "conversation.item.input_audio_transcription.failed": TranscriptionFailed,
         "input_audio_buffer.speech_started": InputSpeechStarted,
@@ -204,13 +222,23 @@ _DECODERS: Mapping[str, msgspec.json.Decoder[Any]] = {
 }
 
 
+def read_server_event(message: bytes) -> ServerEvent | None:
+    """Return an event of the server; None if it does not matter here.
+
+    Raises:
+        ValueError: it is malformed.
+
+    """
+    decoder = _DECODERS.get(_head.decode(message).type)
+    event: ServerEvent | None = decoder.decode(message) if decoder is not None else None
+    return event
+
+
 def decode_server_event(message: bytes, service: str = SERVICE_NAME) -> ServerEvent | None:
     """Return an event of the server; None if it does not matter here, or is malformed."""
     try:
-        decoder = _DECODERS.get(_head.decode(message).type)
-        event: ServerEvent | None = decoder.decode(message) if decoder is not None else None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return read_server_event(message)
+    except ValueError as error:
         # One bad event must not end the call. If it mattered, the response stalls.
         log.warning("malformed event", service=service, reason=str(error))
         return None
-    return event

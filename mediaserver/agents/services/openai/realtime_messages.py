@@ -51,6 +51,24 @@ def session_settings(
     return laid_over(settings, further)
 
 
+def transcription_settings(
+    format: AudioFormat,
+    transcription: Mapping[str, Any],
+    *,
+    turn_detection: Mapping[str, Any] | None,
+    noise_reduction: str | None,
+) -> dict[str, Any]:
+    """Return the settings of a session that only transcribes."""
+    heard: dict[str, Any] = {
+        "format": _audio_format(format),
+        "transcription": transcription,
+        "turn_detection": turn_detection,
+    }
+    if noise_reduction is not None:
+        heard["noise_reduction"] = {"type": noise_reduction}
+    return {"type": "transcription", "audio": {"input": heard}}
+
+
 def function_tools(tools: Sequence[ToolSpec]) -> list[dict[str, Any]]:
     """Return the tools in the API's form."""
     return [

@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-import msgspec
-import pybase64
 import structlog
-from websockets.exceptions import ConnectionClosed
 
 from audiocodecs import L16_24K, AudioFormat
 from mediaserver.agents.services.errors import ServiceError
@@ -18,6 +15,7 @@ from mediaserver.agents.services.input_audio import InputAudio
 from mediaserver.agents.services.language_model import Message, ToolCall, ToolSpec
 from mediaserver.agents.services.openai.client import OpenAIClient
 from mediaserver.agents.services.openai.pending_transcripts import Overheard, PendingTranscripts
+from mediaserver.agents.services.openai.realtime_connection import RealtimeConnection
 from mediaserver.agents.services.openai.realtime_events import (
     ApiItem,
     ApiReason,
@@ -29,6 +27,7 @@ from mediaserver.agents.services.openai.realtime_events import (
     InputSpeechStarted,
     InputSpeechStopped,
     InputTranscribed,
+    InputTranscriptDelta,
     OutputItemDone,
     ResponseCreated,
     ResponseOver,
@@ -52,9 +51,6 @@ from mediaserver.agents.services.realtime import (
 from mediaserver.agents.services.spoken_items import SpokenItems
 from mediaserver.call import Frame
 
-
-if TYPE_CHECKING:
-    from openai.resources.realtime.realtime import AsyncRealtimeConnection
 
 _SHORTEST_TURN: Final = 0.1
 """Seconds: the API refuses a turn that has less audio."""
@@ -85,7 +81,7 @@ class OpenAIRealtimeSession:
     def __init__(
         self,
         client: OpenAIClient,
-        connection: AsyncRealtimeConnection,
+        connection: RealtimeConnection,
         settings: Callable[[str, Sequence[ToolSpec], AudioFormat], dict[str, Any]],
         *,
         prompt: str,
@@ -140,12 +136,7 @@ class OpenAIRealtimeSession:
         await self._send({"type": "session.update", "session": settings})
         for message in conversation:
             await self.tell(message)
-        while True:
-            event = decode_server_event(await self._receive(), self._client.service)
-            if isinstance(event, ErrorEvent):
-                raise self._client.failure(str(event.error))
-            if isinstance(event, SessionUpdated):
-                return
+        await self._connection.agreed()
 
     async def update(self, *, prompt: str, tools: Sequence[ToolSpec]) -> None:
         """Take another prompt and other tools, from the next response on."""
@@ -159,7 +150,7 @@ class OpenAIRealtimeSession:
     async def hear(self, frame: Frame) -> None:
         """Let the model hear a piece of the caller's speech."""
         if self._input.add(frame):
-            await self._append(self._input.take())
+            await self._connection.append(self._input.take())
 
     async def end_turn(self) -> None:
         """The caller has finished: have the model respond to what it heard."""
@@ -190,14 +181,9 @@ class OpenAIRealtimeSession:
 
     async def _commit(self, words: Overheard | None) -> None:
         """Take what was heard into the conversation."""
-        await self._append(self._input.end_turn())
+        await self._connection.append(self._input.end_turn())
         self._transcripts.commit(words)
         await self._send({"type": "input_audio_buffer.commit"})
-
-    async def _append(self, audio: bytes) -> None:
-        if audio:
-            encoded = pybase64.b64encode(audio).decode()
-            await self._send_text(f'{{"type":"input_audio_buffer.append","audio":"{encoded}"}}')
 
     # What the model is to do.
 
@@ -320,7 +306,7 @@ class OpenAIRealtimeSession:
                 return [CallerFinished()]
             case ErrorEvent():
                 return await self._refused(event.error)
-            case AudioDelta() | SessionUpdated():
+            case AudioDelta() | InputTranscriptDelta() | SessionUpdated():
                 pass
         return []
 
@@ -395,20 +381,11 @@ class OpenAIRealtimeSession:
     async def _receive(self) -> bytes:
         try:
             async with asyncio.timeout_at(self._due) as self._patience:
-                return await self._connection.recv_bytes()
+                return await self._connection.receive()
         except TimeoutError:
             raise self._client.failure("a response stalled") from None
-        except ConnectionClosed as error:
-            reason = f"the connection was lost: {error.__cause__ or error}"
-            raise self._client.failure(reason) from error
         finally:
             self._patience = None
 
     async def _send(self, event: dict[str, Any]) -> None:
-        await self._send_text(msgspec.json.encode(event).decode())
-
-    async def _send_text(self, message: str) -> None:
-        try:
-            await self._connection.send_raw(message)
-        except ConnectionClosed:
-            pass
+        await self._connection.send(event)

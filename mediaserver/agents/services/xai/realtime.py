@@ -7,14 +7,12 @@ mu-law and A-law, and PCM of 8 and of 16 kHz. Needs the ``openai`` package:
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Unpack
 
 from audiocodecs import AudioFormat
-from mediaserver.agents.services.errors import MisconfiguredServiceError, ServiceError
 from mediaserver.agents.services.language_model import ToolSpec
-from mediaserver.agents.services.openai.client import CHECK_WITHIN, SessionConnection
+from mediaserver.agents.services.openai.client import SessionConnection
 from mediaserver.agents.services.openai.realtime import OpenAIRealtime
 from mediaserver.agents.services.openai.realtime_session import OpenAIRealtimeSession
 from mediaserver.agents.services.xai.realtime_messages import xai_session_settings
@@ -99,18 +97,7 @@ class XAIRealtime(OpenAIRealtime):
             ServiceError: the server cannot be reached, or is not able to answer.
 
         """
-        try:
-            with self._client.failures(self.model):
-                async with asyncio.timeout(CHECK_WITHIN):
-                    await self._client.get().with_options(max_retries=0).models.list()
-        except TimeoutError:
-            raise self._client.failure(f"no answer within {CHECK_WITHIN:g} s") from None
-        except ServiceError as error:
-            if error.status not in (400, 401, 403):
-                raise
-            raise MisconfiguredServiceError(
-                self.service, error.reason, status=error.status
-            ) from error
+        await self._client.check_key()
 
     def settings(
         self, prompt: str, tools: Sequence[ToolSpec], format: AudioFormat

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, TypeAlias, get_args
 
 import msgspec
+import pybase64
 from openai.types.realtime.realtime_client_event import RealtimeClientEvent
 from pydantic import BaseModel, ValidationError
 
@@ -72,6 +73,20 @@ def check_event(event: JsonDict) -> None:
     if unknown := next(_unknown(typed), None):
         text = f"Unknown parameter: '{unknown}'."
         raise RealtimeRefusal("unknown_parameter", text, param=unknown)
+
+
+def decoded_audio(event: JsonDict) -> bytes:
+    """Return the audio of an ``input_audio_buffer.append``.
+
+    Raises:
+        RealtimeRefusal: it is not base64.
+
+    """
+    try:
+        return pybase64.b64decode(event["audio"], validate=True)
+    except ValueError:
+        text = "Invalid 'audio'. Expected base64-encoded audio bytes."
+        raise RealtimeRefusal("invalid_value", text, param="audio") from None
 
 
 def _unknown(value: Any, path: str = "") -> Iterator[str]:

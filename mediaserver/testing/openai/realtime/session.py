@@ -18,6 +18,7 @@ from mediaserver.testing.openai.realtime.client_events import (
     JsonDict,
     RealtimeRefusal,
     check_event,
+    decoded_audio,
     read_event,
 )
 from mediaserver.testing.openai.realtime.conversation import RealtimeConversation, RealtimeItem
@@ -139,11 +140,7 @@ class ServedSession:
         await self._send("session.updated", session=self._shown_settings())
 
     async def _on_input_audio_buffer_append(self, event: JsonDict) -> None:
-        try:
-            audio = pybase64.b64decode(event["audio"], validate=True)
-        except ValueError:
-            text = "Invalid 'audio'. Expected base64-encoded audio bytes."
-            raise RealtimeRefusal("invalid_value", text, param="audio") from None
+        audio = decoded_audio(event)
         self._buffer += audio
         if (detection := self._settings.turn_detection) is not None:
             await self._listen(audio, detection)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from audiocodecs import L16_24K, MULAW_8K, AudioFormat
 from mediaserver.testing.openai.realtime.client_events import JsonDict, RealtimeRefusal
@@ -23,8 +23,10 @@ class SessionSettings:
 
     """
 
+    kind: ClassVar = "realtime"
+
     def __init__(self) -> None:
-        self.values: JsonDict = {"type": "realtime"}
+        self.values: JsonDict = {"type": self.kind}
 
     def change(self, changes: JsonDict, *, spoke: bool) -> None:
         """Change the settings that are named in `changes`.
@@ -37,6 +39,12 @@ class SessionSettings:
             RealtimeRefusal: a value is wrong; then nothing is changed.
 
         """
+        if changes.get("type", self.kind) != self.kind:
+            given = changes["type"]
+            raise RealtimeRefusal(
+                "invalid_parameter",
+                f"Passing a {given} session update event to a {self.kind} session is not allowed.",
+            )
         former, self.values = self.values, _merged(self.values, changes)
         try:
             self._check()

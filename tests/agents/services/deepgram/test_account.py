@@ -6,7 +6,6 @@ from mediaserver.agents.services.deepgram.account import (
     DeepgramAccount,
     require_between,
     require_text,
-    require_text_list,
     switches,
     text_lists,
 )
@@ -33,7 +32,6 @@ async def test_a_base_url_may_be_one_for_http() -> None:
 
 def test_settings_are_returned_as_deepgram_reads_them() -> None:
     assert require_text("model", "nova-3") == "nova-3"
-    assert require_text_list("keyterms", ("a", "b c")) == ["a", "b c"]
     assert require_between("speed", 1, 0.7, 1.5) == "1"
     assert switches(numerals=True, mip_opt_out=False) == {"numerals": "true"}
     assert text_lists(keyterm=("a",), tag=()) == {"keyterm": ["a"]}
@@ -66,7 +64,5 @@ def test_an_address_that_is_no_base_url_is_refused(url: str) -> None:
 def test_settings_that_deepgram_does_not_have_are_refused() -> None:
     with pytest.raises(ValueError, match="model is a word such as 'nova-3'"):
         require_text("model", "nova 3")
-    with pytest.raises(ValueError, match="keyterms is a list of texts"):
-        require_text_list("keyterms", "Plivo")
     with pytest.raises(ValueError, match=r"speed must be a number from 0\.7 to 1\.5, not 2"):
         require_between("speed", 2, 0.7, 1.5)
