@@ -94,7 +94,7 @@ class AssemblyAIAccount:
         if self._token is None:
             secret = headers["authorization"] = self._key.get()
         else:
-            secret = parameters["token"] = await self._token()
+            secret = parameters["token"] = await self._temporary_token(self._token)
         until = asyncio.get_running_loop().time() + self._connect_timeout
         socket = await ServiceSocket.connect(
             self.service,
@@ -125,7 +125,7 @@ class AssemblyAIAccount:
 
         """
         if self._token is not None:
-            await self._token()
+            await self._temporary_token(self._token)
             return
         headers = {"authorization": self._key.get(), "assemblyai-version": ASSEMBLYAI_VERSION}
         await self._address.check_key(
@@ -137,6 +137,20 @@ class AssemblyAIAccount:
         return self._error(
             f"{message.error} ({message.error_code or 'no code'})", message.error_code
         )
+
+    async def _temporary_token(self, token: Callable[[], Awaitable[str]]) -> str:
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                given = await token()
+        except ServiceError:
+            raise
+        except Exception as error:
+            reason = f"token failed: {str(error) or type(error).__name__}"
+            raise ServiceError(self.service, reason) from error
+        if not isinstance(given, str) or not given:
+            reason = f"token must return a text, not {type(given).__name__}"
+            raise MisconfiguredServiceError(self.service, reason, status=401)
+        return given
 
     async def _begun(self, socket: ServiceSocket) -> AssemblyAIBegin:
         while True:

@@ -1,4 +1,5 @@
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -110,3 +111,39 @@ def test_a_key_and_a_token_are_not_both_given() -> None:
 
     with pytest.raises(ValueError, match="in place of api_key"):
         AssemblyAIAccount("ears", api_key="key", token=token)
+
+
+@pytest.mark.parametrize(
+    ("returns", "said"),
+    [
+        (OSError("no route"), "token failed: no route"),
+        (TimeoutError(), "token failed: TimeoutError"),
+        ("", "token must return a text, not str"),
+        (None, "token must return a text, not NoneType"),
+        (ServiceError("mine", "closed"), "mine: closed"),
+    ],
+)
+@in_virtual_time
+async def test_a_token_that_cannot_be_had_is_an_error_of_the_service(
+    returns: object, said: str
+) -> None:
+    async def token() -> Any:
+        if isinstance(returns, Exception):
+            raise returns
+        return returns
+
+    borrowed = AssemblyAIAccount("ears", base_url="ws://127.0.0.1:9", token=token)
+    uses: Any = (borrowed.check, lambda: borrowed.connect({}, MULAW_8K))
+    for use in uses:
+        with pytest.raises(ServiceError, match=said):
+            await use()
+
+
+@in_virtual_time
+async def test_a_token_that_does_not_come_is_given_up() -> None:
+    async def token() -> str:
+        await asyncio.sleep(60)
+        return "late"
+
+    with pytest.raises(ServiceError, match="token failed"):
+        await AssemblyAIAccount("ears", token=token).check()

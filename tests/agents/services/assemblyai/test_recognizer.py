@@ -1,8 +1,12 @@
 import asyncio
 import json
-from typing import Any
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from audiocodecs import L16_16K, MULAW_8K, AudioFormat
 from mediaserver.agents.services import (
@@ -15,10 +19,13 @@ from mediaserver.agents.services import (
     ServiceError,
     WordsComplete,
 )
+from mediaserver.agents.services.assemblyai.account import AssemblyAIAccount
 from mediaserver.agents.services.assemblyai.recognizer import (
     AssemblyAIRecognizer,
+    AssemblyAISession,
     assemblyai_format,
 )
+from mediaserver.agents.services.service_socket import ServiceSocket
 from mediaserver.call import Frame
 from mediaserver.testing import in_virtual_time
 from mediaserver.testing.assemblyai import AssemblyAIServer
@@ -29,8 +36,8 @@ from tests.agents.services.hearing import hear, spoken, until
 STREAMING = "universal-streaming-english"
 
 
-def ears(server: AssemblyAIServer, **settings: Any) -> AssemblyAIRecognizer:
-    return AssemblyAIRecognizer(base_url=server.base_url, api_key=server.api_key, **settings)
+def ears(server: AssemblyAIServer, **options: Any) -> AssemblyAIRecognizer:
+    return AssemblyAIRecognizer(base_url=server.base_url, api_key=server.api_key, **options)
 
 
 def turns(events: list[RecognizerEvent]) -> list[type]:
@@ -125,6 +132,72 @@ async def test_a_turn_that_is_never_formatted_ends_with_what_it_has() -> None:
         await session.close()
     assert [each.text for each in words(came, final=True)] == ["one two"]
     assert turns(came)[-2:] == [CallerFinished, WordsComplete]
+
+
+@st.composite
+def turns_told(draw: st.DrawFn) -> list[str]:
+    """Return messages about turns whose numbers never go down, as AssemblyAI may send them."""
+    order = 0
+    messages = []
+    for _ in range(draw(st.integers(1, 12))):
+        order += draw(st.integers(0, 1))
+        if draw(st.integers(0, 4)) == 0:
+            messages.append('{"type":"SpeechStarted","timestamp":1}')
+            continue
+        message = {
+            "type": "Turn",
+            "turn_order": order,
+            "turn_is_formatted": draw(st.booleans()),
+            "end_of_turn": draw(st.booleans()),
+            "transcript": draw(st.sampled_from(["", "one", "one two"])),
+            "utterance": draw(st.sampled_from(["", "one"])),
+            "words": [
+                {
+                    "text": "two",
+                    "start": 100 * order,
+                    "end": 90,
+                    "word_is_final": draw(st.booleans()),
+                }
+                for _ in range(draw(st.integers(0, 2)))
+            ],
+        }
+        messages.append(json.dumps(message))
+    return messages
+
+
+@settings(max_examples=60)
+@given(messages=turns_told(), formatted=st.booleans())
+@in_virtual_time
+async def test_turns_are_in_order_whatever_is_told_of_them(
+    messages: list[str], formatted: bool
+) -> None:
+    session = AssemblyAISession(
+        AssemblyAIAccount("ears", api_key="key"),
+        cast(ServiceSocket, SimpleNamespace(decoding=lambda _: nullcontext())),
+        MULAW_8K,
+        model=STREAMING,
+        formatted=formatted,
+        expires_after=600,
+    )
+    speaks = may = ended = False
+    for event in [event for message in messages for event in session.understood(message)]:
+        if isinstance(event, CallerSpeaks):
+            assert not speaks
+            speaks = True
+        elif isinstance(event, CallerMayHaveFinished):
+            assert (speaks, may) == (True, False)
+            may = True
+        elif isinstance(event, CallerGoesOn):
+            assert may
+            may = False
+        elif isinstance(event, CallerFinished):
+            assert (speaks, ended) == (True, True)
+            speaks = may = ended = False
+        else:
+            assert isinstance(event, RecognizedWords)
+            assert event.start <= event.end
+            assert not ended
+            ended = event.final
 
 
 @in_virtual_time
@@ -285,12 +358,12 @@ async def test_every_setting_is_one_that_assemblyai_has() -> None:
             "vad_threshold": 0.5,
             "filter_profanity": True,
         }
-        for settings in (
+        for more in (
             {"language_codes": ["en", "es"], "interruption_delay": 0.3, "mode": "min_latency"},
             {"prompt": "A clinic.", "extra": {"voice_focus": "near-field"}},
             {"model": STREAMING, "format_turns": True, "end_of_turn_confidence_threshold": 0.7},
         ):
-            await (await ears(server, **shared, **settings).listen(MULAW_8K)).close()
+            await (await ears(server, **shared, **more).listen(MULAW_8K)).close()
         await ears(server).check()
     assert server.refusals == []
     assert server.queries[0] == {
@@ -309,7 +382,7 @@ async def test_every_setting_is_one_that_assemblyai_has() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings",
+    "refused",
     [
         {"model": ""},
         {"mode": "fast"},
@@ -326,10 +399,10 @@ async def test_every_setting_is_one_that_assemblyai_has() -> None:
     ],
 )
 def test_a_setting_that_assemblyai_does_not_take_is_refused_at_once(
-    settings: dict[str, Any],
+    refused: dict[str, Any],
 ) -> None:
     with pytest.raises(ValueError, match=r"not|must"):
-        AssemblyAIRecognizer(**settings)
+        AssemblyAIRecognizer(**refused)
 
 
 def test_only_what_assemblyai_does_not_take_is_converted() -> None:
