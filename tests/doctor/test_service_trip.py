@@ -17,6 +17,7 @@ from mediaserver.testing.cartesia import CartesiaServer
 from mediaserver.testing.deepgram import DeepgramServer
 from mediaserver.testing.elevenlabs import ElevenLabsServer
 from mediaserver.testing.gemini import GeminiLiveServer, GeminiServer
+from mediaserver.testing.ink import InkServer
 from mediaserver.testing.openai import OpenAIServer
 from mediaserver.testing.openai.realtime import OpenAIRealtimeServer, OpenAITranscriptionServer
 from mediaserver.testing.realtime_answers import RealtimeAnswer
@@ -80,6 +81,8 @@ def answering(server: type) -> Any:
         ("ElevenLabsVoice", lambda: ElevenLabsServer(api_key=KEY), VOICE),
         ("CartesiaVoice", lambda: CartesiaServer(api_key=KEY), VOICE),
         ("AssemblyAIRecognizer", lambda: AssemblyAIServer("Good morning."), WORDS),
+        ("CartesiaRecognizer", lambda: InkServer("Good morning."), WORDS),
+        ("InkTurnsRecognizer", lambda: InkServer("Good morning."), WORDS),
         ("SarvamVoice", lambda: BulbulServer(api_key=KEY), VOICE),
         ("SarvamRecognizer", lambda: SaarasServer("Good morning."), WORDS),
     ],

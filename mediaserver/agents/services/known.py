@@ -94,7 +94,11 @@ KNOWN_SERVICES: Final[Mapping[str, KnownProvider]] = {
         "elevenlabs",
     ),
     "cartesia": KnownProvider(
-        (KnownService("cartesia.voice:CartesiaVoice", ("a0e99841-438c-4a64-b679-ae501e7d6091",)),),
+        (
+            KnownService("cartesia.voice:CartesiaVoice", ("a0e99841-438c-4a64-b679-ae501e7d6091",)),
+            KnownService("cartesia.ink:CartesiaRecognizer"),
+            KnownService("cartesia.ink:InkTurnsRecognizer"),
+        ),
         "CARTESIA_API_KEY",
         "cartesia",
     ),

@@ -25,7 +25,7 @@ def test_the_extra_of_a_provider_exists() -> None:
 
 
 def test_a_service_is_made_with_what_it_needs_and_what_is_given() -> None:
-    (known,) = KNOWN_SERVICES["cartesia"].services
+    known, *_ = KNOWN_SERVICES["cartesia"].services
     made = known.make(api_key="k", model="sonic-2")
     assert type(made).__name__ == known.name == "CartesiaVoice"
 

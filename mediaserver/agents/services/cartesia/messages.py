@@ -15,6 +15,8 @@ from mediaserver.agents.services.context_session import ContextProtocol, Context
 
 
 CARTESIA: Final = "cartesia"
+CARTESIA_VERSION: Final = "2026-03-01"
+"""The version of the API that the messages are of, here and for recognition."""
 _IDLE: Final = 240.0
 """Seconds, below the five minutes after which Cartesia closes an idle connection. See
 https://docs.cartesia.ai/use-the-api/concurrency-limits-and-timeouts"""

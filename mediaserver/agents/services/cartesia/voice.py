@@ -6,7 +6,11 @@ import re
 from typing import Any, Final, Unpack
 
 from audiocodecs import AudioFormat, Encoding
-from mediaserver.agents.services.cartesia.messages import CARTESIA, CartesiaMessages
+from mediaserver.agents.services.cartesia.messages import (
+    CARTESIA,
+    CARTESIA_VERSION,
+    CartesiaMessages,
+)
 from mediaserver.agents.services.context_voice import (
     ContextConnection,
     ContextRequest,
@@ -15,8 +19,6 @@ from mediaserver.agents.services.context_voice import (
 from mediaserver.agents.services.setting_values import require_name, require_within
 
 
-CARTESIA_VERSION: Final = "2026-03-01"
-"""The version of the API that the messages are of."""
 _ENCODINGS: Final[dict[Encoding, str]] = {
     "mulaw": "pcm_mulaw",
     "alaw": "pcm_alaw",
