@@ -33,7 +33,7 @@ async def test_a_misspelt_parameter_is_refused() -> None:
 
 @pytest.mark.parametrize("url", ["api.sarvam.ai", "https://api.sarvam.ai", "wss://", "wss://a?b=c"])
 def test_an_address_that_is_no_base_url_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match=r"base_url must look like 'wss://api\.sarvam\.ai'"):
+    with pytest.raises(ValueError, match=r"base_url must look like wss://api\.sarvam\.ai"):
         SarvamAccount(base_url=url)
 
 
