@@ -39,6 +39,14 @@ def dial_command(
     from_: Annotated[
         str, typer.Option("--from", help="Number to call from; it must belong to the account.")
     ],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=TEXT",
+            help="A setting of the handler, such as greeting='Hello!'. May be repeated.",
+        ),
+    ] = None,
     public_url: PublicUrl = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
@@ -60,7 +68,7 @@ def dial_command(
     """
     from pydantic import ValidationError
 
-    from mediaserver.checks import check_handler
+    from mediaserver.checks import check_handler, try_out
     from mediaserver.containment import run_contained
     from mediaserver.handler import HandlerError
     from mediaserver.plivo.errors import PlivoError
@@ -78,14 +86,21 @@ def dial_command(
     settings = _settings(
         config, public_url=public_url, host=host, port=port, auth_id=auth_id, api_url=api_url
     )
+    given: dict[str, str] = {}
+    for each in set_ or ():
+        setting, equals, text = each.partition("=")
+        if not (setting.isidentifier() and equals):
+            fail(f"--set is like --set greeting='Hello!', not {each!r}", 2)
+        given[setting] = text
     try:
         target = load_name(handler)
-        check_handler(target, {})
+        check_handler(target, given)
     except HandlerError as error:
         fail(str(error), 2)
     configure_logs(settings.log_level, settings.log_format)
 
     async def place() -> list[DialReport | Exception]:
+        try_out(target, given)
         async with connect(settings) as client:
             return await place_calls(
                 settings,
@@ -93,6 +108,7 @@ def dial_command(
                 target,
                 to,
                 from_,
+                handler_settings=given,
                 machine=cast(Machine, machine),
                 ring_seconds=ring,
                 longest_seconds=longest,
@@ -103,7 +119,7 @@ def dial_command(
         reports = run_contained(place())
     except ValidationError as error:
         fail(problems(error), 2)
-    except (NoAccountError, DialError, BindError, TLSError) as error:
+    except (HandlerError, NoAccountError, DialError, BindError, TLSError) as error:
         fail(str(error), 2)
     except PlivoError as error:
         fail(str(error))

@@ -3,10 +3,12 @@
 import json
 import socket
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from typer.testing import Result
 
+from mediaserver.handler import Handler
 from tests.cli.processes import AUTH_ID, AUTH_TOKEN, Run
 
 
@@ -28,6 +30,20 @@ def dial(
     )  # fmt: skip
 
 
+class Loud(Handler):
+    """Hangs up, and notes its setting."""
+
+    made: ClassVar[list[str]] = []
+
+    def __init__(self, volume: str = "1") -> None:
+        if not volume.isdigit():
+            raise ValueError(f"must be a number, not {volume!r}")
+        self.made.append(volume)
+
+    async def on_start(self) -> None:
+        await self.stream.hang_up()
+
+
 def test_a_call_is_placed_handled_and_reported(run: Run, sandbox_url: str) -> None:
     result = dial(run, sandbox_url, "--json")
     assert result.exit_code == 0, result.stderr
@@ -37,6 +53,13 @@ def test_a_call_is_placed_handled_and_reported(run: Run, sandbox_url: str) -> No
     assert report["ok"]
 
 
+def test_a_handler_is_given_its_settings(run: Run, sandbox_url: str) -> None:
+    handler = "tests.cli.test_account:Loud"
+    result = dial(run, sandbox_url, "--set", "volume=3", handler=handler)
+    assert result.exit_code == 0, result.stderr
+    assert Loud.made[-1] == "3"
+
+
 @pytest.mark.parametrize(
     ("arguments", "handler", "text"),
     [
@@ -44,6 +67,9 @@ def test_a_call_is_placed_handled_and_reported(run: Run, sandbox_url: str) -> No
         ([], "nowhere:Nothing", "there is no module 'nowhere'"),
         ([], "mediaserver:Route", "not a subclass of mediaserver.Handler"),
         (["--config", "missing.toml"], "mediaserver.agents:Echo", "missing.toml"),
+        (["--set", "greeting"], "mediaserver.agents:Echo", "--set greeting='Hello!'"),
+        (["--set", "greeting=Hi"], "mediaserver.agents:Echo", "no setting 'greeting'"),
+        (["--set", "volume=high"], "tests.cli.test_account:Loud", "must be a number"),
     ],
 )
 def test_what_cannot_be_dialled_is_refused_with_status_2(

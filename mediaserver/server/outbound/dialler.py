@@ -93,6 +93,7 @@ class _Dialled:
     """The key in the URLs that Plivo has for it."""
     request: CallRequest
     handler: StreamHandler | type[Handler]
+    settings: Mapping[str, Any]
     begun: float
     placed: bool = False
     """Plivo was asked to place it and has not refused, so somebody may answer."""
@@ -128,6 +129,7 @@ class Dialler:
     Args:
         client: A client of Plivo's REST API.
         handler: The handler for answered calls, unless `dial` names another.
+        settings: Keyword arguments for that handler.
         calls_per_second: The account's limit for placing calls.
         patience: Seconds that a call may wait until the account and this server have room for it.
         check_seconds: Seconds without a webhook after which Plivo is asked about a call.
@@ -139,6 +141,7 @@ class Dialler:
         client: PlivoClient,
         handler: StreamHandler | type[Handler] | None = None,
         *,
+        settings: Mapping[str, Any] | None = None,
         calls_per_second: float = CALLS_PER_SECOND,
         patience: float = 60.0,
         check_seconds: float = 30.0,
@@ -146,9 +149,10 @@ class Dialler:
         if not calls_per_second > 0:
             raise ValueError(f"calls_per_second must be above 0, not {calls_per_second}")
         if handler is not None:
-            check_handler(handler, {})
+            check_handler(handler, settings or {})
         self._client = client
         self._handler = handler
+        self._settings = dict(settings or {})
         self._pace = _Pace(1 / calls_per_second)
         self._patience = patience
         self._check_seconds = check_seconds
@@ -171,6 +175,7 @@ class Dialler:
         if not isinstance(handler, Served):
             yield None
             return
+        settings = {**self._settings, **settings}
         async with handler.serving(settings) as unready:
             try_out(handler, settings)
             yield unready
@@ -199,6 +204,7 @@ class Dialler:
         machine: Machine = "ignore",
         ring_seconds: int = RING_SECONDS,
         longest_seconds: int | None = None,
+        settings: Mapping[str, Any] | None = None,
         **parameters: Any,
     ) -> DialReport:
         """Call a number, and return when the call has ended.
@@ -213,18 +219,23 @@ class Dialler:
                 handler anyway, and the report has the result; ``hangup`` ends such calls.
             ring_seconds: Seconds to let it ring.
             longest_seconds: Longest duration of the call in seconds.
+            settings: Keyword arguments for the handler in this call, such as an agent's
+                ``greeting``. Those of the dialler hold besides, if its handler runs.
             **parameters: Further fields of `CallRequest`, such as `caller_name`.
 
         Raises:
             ValidationError: Plivo does not take a parameter or its value.
-            HandlerError: `handler` is not a handler.
+            HandlerError: `handler` is not a handler, or does not take the settings.
             DialError: This server had no room for longer than `patience`.
             PlivoError: Plivo refused the call, or could not be reached. If the request may have
                 arrived, no webhook of the call came within `check_seconds`.
             AuthenticationError: The token was refused, when placing the call or later.
 
         """
-        runtime, handler = self._ready(handler)
+        given = {} if handler else self._settings
+        if settings:
+            given = {**given, **settings}
+        runtime, handler = self._ready(handler, given)
         key = secrets.token_urlsafe(12)
         request = self._request(
             key,
@@ -236,7 +247,7 @@ class Dialler:
             time_limit=longest_seconds,
             **parameters,
         )
-        call = _Dialled(key, request, handler, begun=asyncio.get_running_loop().time())
+        call = _Dialled(key, request, handler, given, begun=asyncio.get_running_loop().time())
         self._calls[key] = call
         try:
             await self._place(call, runtime)
@@ -270,7 +281,8 @@ class Dialler:
         assert self._runtime is not None, "it was dialled"
         try:
             with Containment():
-                await self._runtime.prepared.take(stream.call_id, Route(call.handler))(stream)
+                route = Route(call.handler, settings=call.settings)
+                await self._runtime.prepared.take(stream.call_id, route)(stream)
         except Exception as error:
             if not only_ended(error, ended=stream.ended):
                 call.handler_error = f"{type(error).__name__}: {error}"
@@ -312,7 +324,7 @@ class Dialler:
     def route_of(self, request: AnswerRequest) -> Route | None:
         """Return the route of an outbound call's handler."""
         call = self._find(request)
-        return None if call is None else Route(call.handler)
+        return None if call is None else Route(call.handler, settings=call.settings)
 
     def _find(
         self, callback: AnswerRequest | RingRequest | MachineDetection | HangupRequest
@@ -323,12 +335,14 @@ class Dialler:
         return call
 
     def _ready(
-        self, handler: StreamHandler | type[Handler] | None
+        self, handler: StreamHandler | type[Handler] | None, settings: Mapping[str, Any]
     ) -> tuple[Runtime, StreamHandler | type[Handler]]:
         handler = handler or self._handler
         if handler is None:
             raise DialError("which handler? Name one for this call, or for the dialler")
-        check_handler(handler, {})
+        check_handler(handler, settings)
+        if settings:
+            try_out(handler, settings)
         if self._runtime is None:
             raise DialError("the dialler is not attached to a server: dialler.attach(runtime)")
         if not self._runtime.ready or self._runtime.draining:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mediaserver.handler import Handler, StreamHandler
@@ -32,6 +32,7 @@ async def place_calls(
     to: Sequence[str],
     from_: str,
     *,
+    handler_settings: Mapping[str, Any] | None = None,
     machine: Machine = "ignore",
     ring_seconds: int = RING_SECONDS,
     longest_seconds: int | None = None,
@@ -47,6 +48,7 @@ async def place_calls(
         handler: The handler for answered calls.
         to: The numbers to call.
         from_: A number of the account.
+        handler_settings: Keyword arguments for the handler, such as an agent's ``greeting``.
         machine: Whether to detect answering machines, as in `Dialler.dial`.
         ring_seconds: Seconds to let each call ring.
         longest_seconds: Longest duration of each call in seconds.
@@ -58,12 +60,12 @@ async def place_calls(
     Raises:
         DialError: `public_url` is not set, the server did not start, or a service of the handler
             cannot be reached.
-        HandlerError: `handler` is not a handler.
+        HandlerError: `handler` is not a handler, or does not take the settings.
         BindError: The server cannot listen on the address.
         TLSError: The certificate files cannot be used.
 
     """
-    dialler = Dialler(client, handler, calls_per_second=calls_per_second)
+    dialler = Dialler(client, handler, settings=handler_settings, calls_per_second=calls_per_second)
     runtime = Runtime(
         settings,
         Routes(Route(dialler, OUTBOUND_PATH)),

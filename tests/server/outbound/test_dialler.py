@@ -141,7 +141,7 @@ async def carrier_of() -> AsyncIterator[Any]:
     async def make(
         script: Any = None,
         handler: Callable[..., Any] | type[Any] | None = Echo,
-        dialler: dict[str, int] | None = None,
+        dialler: dict[str, Any] | None = None,
         **settings: Any,
     ) -> Carrier:
         carrier = Carrier(script)
@@ -248,6 +248,41 @@ async def test_each_call_may_have_a_handler_of_its_own(carrier_of: Callable[...,
     carrier = await carrier_of(good_call, talk)
     await carrier.dialler.dial(TO, FROM, own)
     assert ran == ["call-1"]
+
+
+async def test_a_handler_has_the_settings_of_the_dialler_and_of_the_call(
+    carrier_of: Callable[..., Any],
+) -> None:
+    ran = []
+
+    async def greet(stream: FakeStream, greeting: str = "", reason: str = "") -> None:
+        ran.append((greeting, reason))
+
+    async def own(stream: FakeStream, reason: str = "") -> None:
+        ran.append(("own", reason))
+
+    carrier = await carrier_of(good_call, greet, {"settings": {"greeting": "Hi", "reason": "?"}})
+    await carrier.dialler.dial(TO, FROM, settings={"reason": "a trial"})
+    await carrier.dialler.dial(TO, FROM, own, settings={"reason": "a demo"})
+    assert ran == [("Hi", "a trial"), ("own", "a demo")]
+
+
+class Strict(Handler):
+    def __init__(self, reason: str) -> None:
+        if not reason:
+            raise ValueError("there must be a reason")
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"), [({"rason": "a trial"}, "rason"), ({"reason": ""}, "must be a reason")]
+)
+async def test_nobody_is_called_with_settings_that_the_handler_does_not_take(
+    carrier_of: Callable[..., Any], settings: dict[str, Any], text: str
+) -> None:
+    carrier = await carrier_of(good_call, None)
+    with pytest.raises(HandlerError, match=text):
+        await carrier.dialler.dial(TO, FROM, Strict, settings=settings)
+    assert carrier.placed == []
 
 
 async def test_a_handler_that_fails_is_reported(carrier_of: Callable[..., Any]) -> None:
