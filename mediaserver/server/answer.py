@@ -129,11 +129,14 @@ async def claimed(
     resumed: int = 0,
 ) -> WebhookReply:
     """Do what `answer` does, within the limits of the fleet."""
-    runtime.vacate(request.call_id)
-    fleet, route = runtime.fleet, route_of(runtime, request, path)
-    if fleet is None or route is None or not runtime.admission.may_reserve(request.call_id):
+    fleet, call_id = runtime.fleet, request.call_id
+    if fleet is None:
         return answer(runtime, request, base_url, path, resumed=resumed)
-    call_id, limit = request.call_id, runtime.route_limits.of(route)
+    runtime.vacate(call_id)
+    route = route_of(runtime, request, path)
+    if route is None or not runtime.admission.may_reserve(call_id):
+        return answer(runtime, request, base_url, path, resumed=resumed)
+    limit = runtime.route_limits.of(route)
     try:
         reached = await fleet.claim(call_id, route.label, limit)
         if reached is None:

@@ -316,7 +316,8 @@ class Runtime:
         The call comes for another stream: otherwise it would count twice, and find itself busy.
         """
         for call in self.calls:
-            if call.call_id == call_id and call.state == "ending":
+            # Of hundreds of calls few are ending, and this is asked for each that begins.
+            if call.session.ended and call.call_id == call_id:
                 call.accepted.slot.release()
 
     def has_call(self, call_id: str) -> bool:

@@ -428,10 +428,14 @@ def test_a_stream_that_lives_keeps_its_place_when_its_call_is_answered_again() -
     assert reply(runtime)[0] == "stream"
     slot = runtime.admission.admit("call-1")
     assert slot is not None
-    live = SimpleNamespace(call_id="call-1", state="live", accepted=SimpleNamespace(slot=slot))
+    accepted, session = SimpleNamespace(slot=slot), SimpleNamespace(ended=False)
+    live = SimpleNamespace(call_id="call-1", accepted=accepted, session=session)
     cast(Any, runtime).calls = [live]
     assert reply(runtime)[0] == "busy"
     assert slot.is_held
+    session.ended = True
+    assert reply(runtime)[0] == "stream"
+    assert not slot.is_held
 
 
 class Limited:
