@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, TypedDict, Unpack
+from typing import Final, Unpack
 
 from audiocodecs import AudioFormat
 from mediaserver.agents.services.cartesia.ink_messages import (
@@ -29,7 +29,6 @@ from mediaserver.agents.services.cartesia.ink_messages import (
     decode_ink,
 )
 from mediaserver.agents.services.cartesia.messages import CARTESIA, CARTESIA_VERSION
-from mediaserver.agents.services.deadlines import require_seconds
 from mediaserver.agents.services.errors import MisconfiguredServiceError, ServiceError
 from mediaserver.agents.services.listening_session import ListeningSession
 from mediaserver.agents.services.realtime import CallerFinished, CallerSpeaks
@@ -40,11 +39,11 @@ from mediaserver.agents.services.recognizer import (
     RecognizerEvent,
     WordsComplete,
 )
-from mediaserver.agents.services.service_socket import ServiceKey, ServiceSocket
-from mediaserver.agents.services.setting_values import require_name, require_url, require_within
+from mediaserver.agents.services.service_socket import ServiceSocket
+from mediaserver.agents.services.setting_values import require_name, require_within
+from mediaserver.agents.services.socket_account import SocketAccount, SocketAccountOptions
 
 
-_URL: Final = "wss://api.cartesia.ai"
 _ENCODINGS: Final = {"mulaw": "pcm_mulaw", "alaw": "pcm_alaw", "l16": "pcm_s16le"}
 _RATES: Final = (8000, 16000, 22050, 24000, 44100, 48000)
 _CHECKED_WITH: Final = AudioFormat("mulaw", 8000)
@@ -54,14 +53,6 @@ _LONGEST_KEYTERMS: Final = 1200
 
 _NOTICED_WITHIN: Final = 0.5
 """Seconds from the beginning of speech until a turn is told to have begun."""
-
-
-class InkConnection(TypedDict, total=False):
-    """How to reach Cartesia: keyword arguments of both recognisers."""
-
-    base_url: str
-    api_key: str | None
-    connect_timeout: float
 
 
 class _Listening(ListeningSession):
@@ -198,35 +189,24 @@ class _Ink:
         path: str,
         query: Mapping[str, str | list[str]],
         keyterms: Sequence[str],
-        *,
-        base_url: str = _URL,
-        api_key: str | None = None,
-        connect_timeout: float = 5.0,
+        **connection: Unpack[SocketAccountOptions],
     ) -> None:
-        require_seconds(connect_timeout=connect_timeout)
-        require_url(base_url, like=_URL, schemes=("ws", "wss"))
+        self._path = path
         self._query = dict(query)
         if keyterms:
             self._query["keyterm"] = _require_keyterms(keyterms)
-        self._address = base_url.rstrip("/") + path
-        self._key = ServiceKey(CARTESIA, api_key, "CARTESIA_API_KEY")
-        self._connect_timeout = connect_timeout
+        self._account = SocketAccount(
+            CARTESIA, "CARTESIA_API_KEY", "wss://api.cartesia.ai", _headers, **connection
+        )
 
     async def _connect(self, format: AudioFormat) -> ServiceSocket:
-        key = self._key.get()
         wire = _heard_format(format)
-        return await ServiceSocket.connect(
-            CARTESIA,
-            self._address,
-            query={
-                **self._query,
-                "encoding": _ENCODINGS[wire.encoding],
-                "sample_rate": str(wire.rate),
-            },
-            headers={"authorization": f"Bearer {key}", "cartesia-version": CARTESIA_VERSION},
-            within=self._connect_timeout,
-            secret=key,
-        )
+        query = {
+            **self._query,
+            "encoding": _ENCODINGS[wire.encoding],
+            "sample_rate": str(wire.rate),
+        }
+        return await self._account.connect(self._path, query)
 
     async def check(self) -> None:
         """Open a session and close it: no audio is sent, so nothing is charged.
@@ -250,8 +230,7 @@ class CartesiaRecognizer(_Ink):
         language: the language, such as ``de``; None is English.
         keyterms: names and terms that callers are likely to say: 100 at most, of 1200 characters
             together.
-        connection: ``base_url`` (``wss://…`` or ``ws://…``, without the path), ``api_key`` (None
-            takes it from ``CARTESIA_API_KEY``) and ``connect_timeout`` in seconds.
+        connection: ``base_url``, ``api_key`` and ``connect_timeout``: see `SocketAccount`.
 
     Raises:
         ValueError: a setting is none that Cartesia takes.
@@ -264,7 +243,7 @@ class CartesiaRecognizer(_Ink):
         *,
         language: str | None = None,
         keyterms: Sequence[str] = (),
-        **connection: Unpack[InkConnection],
+        **connection: Unpack[SocketAccountOptions],
     ) -> None:
         require_name(model=model)
         query: dict[str, str | list[str]] = {"model": model}
@@ -315,7 +294,7 @@ class InkTurnsRecognizer(_Ink):
         end_threshold: float | None = None,
         end_timeout: float | None = None,
         keyterms: Sequence[str] = (),
-        **connection: Unpack[InkConnection],
+        **connection: Unpack[SocketAccountOptions],
     ) -> None:
         require_name(model=model)
         require_within(0.5, 0.9, start_threshold=start_threshold)
@@ -346,6 +325,10 @@ class InkTurnsRecognizer(_Ink):
 
         """
         return InkTurnsSession(await self._connect(format), format)
+
+
+def _headers(key: str) -> Mapping[str, str]:
+    return {"authorization": f"Bearer {key}", "cartesia-version": CARTESIA_VERSION}
 
 
 def _heard_format(format: AudioFormat) -> AudioFormat:

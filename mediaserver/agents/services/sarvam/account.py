@@ -1,4 +1,4 @@
-"""How Sarvam is reached.
+"""How Sarvam is reached, and how it spells languages.
 
 The header with the key is described at https://docs.sarvam.ai/api-reference/text-to-speech/stream.
 The ``sarvamai`` package is not needed: the protocols are small, and it knows neither our errors nor
@@ -8,65 +8,23 @@ our time limits.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Final, TypedDict
+from typing import Final, Unpack
 
-from mediaserver.agents.services.deadlines import require_seconds
-from mediaserver.agents.services.service_socket import ServiceKey, ServiceSocket
-from mediaserver.agents.services.setting_values import require_url
+from mediaserver.agents.services.socket_account import SocketAccount, SocketAccountOptions
 
 
 SARVAM: Final = "sarvam"
-_URL: Final = "wss://api.sarvam.ai"
 
 
-class SarvamConnection(TypedDict, total=False):
-    """How to reach Sarvam: keyword arguments of every service here."""
-
-    base_url: str
-    api_key: str | None
-    connect_timeout: float
-
-
-class SarvamAccount:
-    """The key and the address with which Sarvam is used.
-
-    Args:
-        base_url: the server's address, ``wss://…`` or ``ws://…``, without the path.
-        api_key: the key; None takes it from ``SARVAM_API_KEY``.
-        connect_timeout: seconds to open a connection.
-
-    Raises:
-        ValueError: the address or the time limit cannot be right.
-
-    """
-
-    def __init__(
-        self, *, base_url: str = _URL, api_key: str | None = None, connect_timeout: float = 5.0
-    ) -> None:
-        require_seconds(connect_timeout=connect_timeout)
-        require_url(base_url, like=_URL, schemes=("ws", "wss"))
-        self.connect_timeout = connect_timeout
-        self._base_url = base_url.rstrip("/")
-        self._key = ServiceKey(SARVAM, api_key, "SARVAM_API_KEY")
-
-    async def connect(self, path: str, query: Mapping[str, str | list[str]]) -> ServiceSocket:
-        """Open a WebSocket.
-
-        Raises:
-            MisconfiguredServiceError: there is no key, or Sarvam refuses it.
-            ServiceError: Sarvam cannot be reached, or refuses the connection.
-
-        """
-        key = self._key.get()
-        return await ServiceSocket.connect(
-            SARVAM,
-            self._base_url + path,
-            query=query,
-            headers={"api-subscription-key": key},
-            within=self.connect_timeout,
-            secret=key,
-        )
+def sarvam_account(**connection: Unpack[SocketAccountOptions]) -> SocketAccount:
+    """Return the key and the address with which Sarvam is used."""
+    return SocketAccount(
+        SARVAM,
+        "SARVAM_API_KEY",
+        "wss://api.sarvam.ai",
+        lambda key: {"api-subscription-key": key},
+        **connection,
+    )
 
 
 def require_indian_language(language: str, *, odia: str) -> str:

@@ -26,9 +26,8 @@ from mediaserver.agents.services.recognizer import (
 )
 from mediaserver.agents.services.sarvam.account import (
     SARVAM,
-    SarvamAccount,
-    SarvamConnection,
     require_indian_language,
+    sarvam_account,
 )
 from mediaserver.agents.services.sarvam.saaras_messages import (
     SAARAS_END,
@@ -45,6 +44,7 @@ from mediaserver.agents.services.sarvam.saaras_messages import (
 )
 from mediaserver.agents.services.service_socket import ServiceSocket
 from mediaserver.agents.services.setting_values import require_name
+from mediaserver.agents.services.socket_account import SocketAccountOptions
 
 
 _PATH: Final = "/speech-to-text-realtime/ws"
@@ -234,7 +234,7 @@ class SarvamRecognizer:
             (``simulated``). Final words are the same.
         prompt: what the call is about, which helps with the final words.
         keyterms: up to 50 names and terms that callers are likely to say; for ``saaras:v4``.
-        connection: ``base_url``, ``api_key`` and ``connect_timeout``: see `SarvamAccount`.
+        connection: ``base_url``, ``api_key`` and ``connect_timeout``: see `SocketAccount`.
 
     Raises:
         ValueError: a setting is none that Sarvam takes.
@@ -252,7 +252,7 @@ class SarvamRecognizer:
         stream_type: StreamType = "fast",
         prompt: str | None = None,
         keyterms: Sequence[str] = (),
-        **connection: Unpack[SarvamConnection],
+        **connection: Unpack[SocketAccountOptions],
     ) -> None:
         require_name(model=model)
         if language != "auto":
@@ -273,7 +273,7 @@ class SarvamRecognizer:
         if keyterms:
             self._query["keyterms"] = _require_keyterms(keyterms, model)
         self._interim = stream_type != "simulated"
-        self._account = SarvamAccount(**connection)
+        self._account = sarvam_account(**connection)
         self._keep_alives = KeepAlives(_KEEP_ALIVE_EVERY)
 
     async def listen(self, format: AudioFormat) -> SarvamSession:

@@ -17,9 +17,8 @@ from mediaserver.agents.services.errors import MisconfiguredServiceError, Servic
 from mediaserver.agents.services.keep_alive import KeepAlives
 from mediaserver.agents.services.sarvam.account import (
     SARVAM,
-    SarvamAccount,
-    SarvamConnection,
     require_indian_language,
+    sarvam_account,
 )
 from mediaserver.agents.services.sarvam.bulbul_messages import (
     BULBUL_FLUSH,
@@ -34,6 +33,7 @@ from mediaserver.agents.services.sarvam.bulbul_messages import (
 from mediaserver.agents.services.serial_text import SerialText
 from mediaserver.agents.services.service_socket import ServiceSocket
 from mediaserver.agents.services.setting_values import require_name, require_within
+from mediaserver.agents.services.socket_account import SocketAccountOptions
 from mediaserver.agents.services.voice import VoiceSession
 from mediaserver.call import Frame
 
@@ -218,7 +218,7 @@ class SarvamVoice:
         loudness: from 0.3 to 3 times as usual.
         enable_preprocessing: whether numbers, dates and English words are written out first. Later
             models always do that.
-        connection: ``base_url``, ``api_key`` and ``connect_timeout``: see `SarvamAccount`.
+        connection: ``base_url``, ``api_key`` and ``connect_timeout``: see `SocketAccount`.
 
     Raises:
         ValueError: a setting is none that Sarvam takes.
@@ -239,7 +239,7 @@ class SarvamVoice:
         pitch: float | None = None,
         loudness: float | None = None,
         enable_preprocessing: bool | None = None,
-        **connection: Unpack[SarvamConnection],
+        **connection: Unpack[SocketAccountOptions],
     ) -> None:
         require_name(speaker=speaker, model=model, pronunciation_dict_id=pronunciation_dict_id)
         if speaker != speaker.lower():
@@ -267,7 +267,7 @@ class SarvamVoice:
             "speaker": speaker,
             **{name: value for name, value in given.items() if value is not None},
         }
-        self._account = SarvamAccount(**connection)
+        self._account = sarvam_account(**connection)
         self._keep_alives = KeepAlives(_KEEP_ALIVE_EVERY)
 
     async def connect(self, format: AudioFormat) -> BulbulSession:

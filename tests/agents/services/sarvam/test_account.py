@@ -1,7 +1,7 @@
 import pytest
 
 from mediaserver.agents.services import MisconfiguredServiceError, ServiceError
-from mediaserver.agents.services.sarvam.account import SarvamAccount, require_indian_language
+from mediaserver.agents.services.sarvam.account import require_indian_language, sarvam_account
 from mediaserver.testing import in_virtual_time
 from mediaserver.testing.sarvam import BulbulServer
 
@@ -15,7 +15,7 @@ async def test_the_key_is_in_the_header_and_comes_from_the_environment(
 ) -> None:
     monkeypatch.delenv("SARVAM_API_KEY", raising=False)
     async with BulbulServer() as server:
-        account = SarvamAccount(base_url=server.base_url + "/")
+        account = sarvam_account(base_url=server.base_url + "/")
         with pytest.raises(MisconfiguredServiceError, match="set SARVAM_API_KEY"):
             await account.connect(PATH, {})
         monkeypatch.setenv("SARVAM_API_KEY", "key")
@@ -26,7 +26,7 @@ async def test_the_key_is_in_the_header_and_comes_from_the_environment(
 @in_virtual_time
 async def test_a_misspelt_parameter_is_refused() -> None:
     async with BulbulServer() as server:
-        account = SarvamAccount(base_url=server.base_url, api_key="key")
+        account = sarvam_account(base_url=server.base_url, api_key="key")
         with pytest.raises(ServiceError, match="400: unknown parameters: modle"):
             await account.connect(PATH, {"modle": "bulbul:v3"})
 
@@ -34,7 +34,7 @@ async def test_a_misspelt_parameter_is_refused() -> None:
 @pytest.mark.parametrize("url", ["api.sarvam.ai", "https://api.sarvam.ai", "wss://", "wss://a?b=c"])
 def test_an_address_that_is_no_base_url_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"base_url must look like wss://api\.sarvam\.ai"):
-        SarvamAccount(base_url=url)
+        sarvam_account(base_url=url)
 
 
 def test_odia_is_spelt_as_the_endpoint_does() -> None:
