@@ -1,6 +1,7 @@
 """A server of xAI's voice agent on 127.0.0.1, closed to whatever its reference does not have.
 
-https://docs.x.ai/docs/guides/voice/agent. It answers as `OpenAIRealtimeServer` does, by a script.
+https://docs.x.ai/developers/model-capabilities/audio/speech-to-speech. It answers as
+`OpenAIRealtimeServer` does, by a script.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from mediaserver.testing.openai.realtime.session import ServedSession
 from mediaserver.testing.openai.realtime.session_settings import Direction, SessionSettings
 
 
-_RATES = (8000, 16000, 21050, 24000, 32000, 44100, 48000)
+_RATES = (8000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 
 class _Closed(msgspec.Struct, forbid_unknown_fields=True):
@@ -87,6 +88,7 @@ class _Session(_Closed):
     audio: _Audio | UnsetType = UNSET
     reasoning: _Reasoning | UnsetType = UNSET
     tools: list[_Tool] | UnsetType = UNSET
+    replace: dict[str, str] | UnsetType = UNSET
 
 
 class _Content(_Closed):
@@ -105,6 +107,7 @@ class _Item(_Closed):
 
 
 class _Response(_Closed):
+    instructions: str | UnsetType = UNSET
     modalities: list[Literal["text", "audio"]] | UnsetType = UNSET
 
 
@@ -133,6 +136,16 @@ class _Create(_Event, tag="conversation.item.create"):
     previous_item_id: str | UnsetType = UNSET
 
 
+class _Truncate(_Event, tag="conversation.item.truncate"):
+    item_id: str
+    content_index: int
+    audio_end_ms: int
+
+
+class _Delete(_Event, tag="conversation.item.delete"):
+    item_id: str
+
+
 class _Respond(_Event, tag="response.create"):
     response: _Response | UnsetType = UNSET
 
@@ -141,7 +154,9 @@ class _Cancel(_Event, tag="response.cancel"):
     pass
 
 
-_Events = _SessionUpdate | _Append | _Commit | _Clear | _Create | _Respond | _Cancel
+_Events = (
+    _SessionUpdate | _Append | _Commit | _Clear | _Create | _Truncate | _Delete | _Respond | _Cancel
+)
 
 
 class XAISettings(SessionSettings):

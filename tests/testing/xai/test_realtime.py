@@ -22,7 +22,7 @@ from mediaserver.testing.xai.realtime import XAIRealtimeServer, XAISettings
         },
         {"type": "session.update", "session": {"turn_detection": {"type": "semantic_vad"}}},
         {"type": "conversation.item.truncate", "item_id": "item_1"},
-        {"type": "response.create", "response": {"instructions": "Greet."}},
+        {"type": "response.create", "response": {"tool_choice": "none"}},
         {"type": "input_audio_buffer.commit"},  # the server takes the turns by default
     ],
 )

@@ -1,8 +1,8 @@
 """Speech to speech by xAI's voice agent, which speaks OpenAI's Realtime protocol with differences.
 
-https://docs.x.ai/docs/guides/voice/agent. A call's audio is passed through as it is: the API takes
-mu-law and A-law, and PCM of 8 and of 16 kHz. Needs the ``openai`` package:
-``pip install '.[xai]'``.
+https://docs.x.ai/developers/model-capabilities/audio/speech-to-speech. A call's audio is
+passed through as it is: the API takes mu-law and A-law, and PCM of 8 and of 16 kHz. Needs the
+``openai`` package: ``pip install '.[xai]'``.
 """
 
 from __future__ import annotations

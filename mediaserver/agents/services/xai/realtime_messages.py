@@ -1,7 +1,8 @@
 """The settings of a session of xAI's voice agent, without I/O.
 
-https://docs.x.ai/docs/guides/voice/agent#session-parameters. Unlike OpenAI's, they have the voice
-and the turn detection beside the audio, and no type; PCM has the rate of the call.
+https://docs.x.ai/developers/model-capabilities/audio/speech-to-speech#session-parameters.
+Unlike OpenAI's, they have the voice and the turn detection beside the audio, and no type; PCM has
+the rate of the call.
 """
 
 from __future__ import annotations

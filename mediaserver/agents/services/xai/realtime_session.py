@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from audiocodecs import AudioFormat
-from mediaserver.agents.services.language_model import Text, ToolCall
+from mediaserver.agents.services.language_model import ToolCall
 from mediaserver.agents.services.openai.realtime_events import (
     ApiItem,
     ApiResponse,
@@ -21,8 +20,7 @@ from mediaserver.call import Frame
 class XAIRealtimeSession(OpenAIRealtimeSession):
     """A session of `XAIRealtime`, for one call: see `OpenAIRealtimeSession`.
 
-    https://docs.x.ai/docs/guides/voice/agent#message-types has neither a truncation nor a deletion
-    of items, and no instructions of a single response.
+    https://docs.x.ai/developers/model-capabilities/audio/speech-to-speech#openai-realtime-api-compatibility.
     """
 
     def wire(self, format: AudioFormat) -> AudioFormat:
@@ -30,21 +28,14 @@ class XAIRealtimeSession(OpenAIRealtimeSession):
         return format
 
     async def transcribe(self, frames: Sequence[Frame]) -> CallerText:
-        """Return no words: what is only overheard could not be removed from the conversation."""
+        """Return no words: xAI does not say that audio is transcribed before it is answered."""
         return CallerText("")
 
     async def say(self, instructions: str) -> None:
         """Have the model say something of its own accord, such as a greeting."""
-        await self._ask({"instructions": instructions})
-
-    async def truncate(self, item_id: str, seconds: float) -> None:
-        """Do nothing: the model cannot be told how much the caller heard."""
-
-    async def _request(self, response: dict[str, Any], event_id: str) -> None:
-        if instructions := response.get("instructions"):
-            # Only when the response is made: a response that waits may be given up.
-            await self.tell(Text("system", instructions))
-        await super()._request({}, event_id)
+        # The instructions of a response take the place of the session's. It has no choice of tools.
+        whole = f"{self._prompt}\n\n{instructions}" if self._prompt else instructions
+        await self._ask({"instructions": whole})
 
     def _call_done(self, call: CallArgumentsDone) -> list[RealtimeEvent]:
         if self._cancelled:
@@ -52,7 +43,7 @@ class XAIRealtimeSession(OpenAIRealtimeSession):
         return [ToolCall(call.call_id, call.name, call.arguments or "{}")]
 
     def _item_done(self, item: ApiItem) -> list[RealtimeEvent]:
-        # The API's reference has tool calls in the event above, and does not say that items have.
+        # xAI's reference has tool calls in the event above, and does not say that items have.
         return [] if item.type == "function_call" else super()._item_done(item)
 
     async def _response_over(self, response: ApiResponse) -> list[RealtimeEvent]:

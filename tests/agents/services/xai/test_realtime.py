@@ -74,16 +74,29 @@ async def test_a_call_is_heard_and_answered_in_its_own_format(format: AudioForma
     assert [event.text for event in events if isinstance(event, CallerText)] == ["hello"]
 
 
-async def test_a_greeting_is_asked_for_by_a_message_of_the_system() -> None:
+async def test_a_greeting_is_asked_for_by_the_instructions_of_its_response() -> None:
     server = XAIRealtimeServer(RealtimeAnswer(text="Good morning."))
     async with connected(server) as session:
         await session.say("Greet the caller.")
         await until(session, ResponseDone)
 
-    content = [{"type": "input_text", "text": "Greet the caller."}]
-    item = {"type": "message", "role": "system", "content": content}
-    assert server.of_type("conversation.item.create")[0]["item"] == item
-    assert "response" not in server.of_type("response.create")[0]
+    (asked,) = server.of_type("response.create")
+    assert asked["response"] == {"instructions": "Be brief.\n\nGreet the caller."}
+    assert server.of_type("conversation.item.create") == []
+    assert server.refusals == []
+
+
+async def test_the_model_is_told_how_much_of_an_answer_was_heard() -> None:
+    server = XAIRealtimeServer(RealtimeAnswer(text="Good morning to you."))
+    async with connected(server) as session:
+        await session.respond()
+        events = await until(session, ResponseDone)
+        item = next(event.item_id for event in events if isinstance(event, Speech))
+        await session.truncate(item, 0.1)
+        await server.wait_for("conversation.item.truncate")
+
+    (told,) = server.of_type("conversation.item.truncate")
+    assert (told["item_id"], told["content_index"], told["audio_end_ms"]) == (item, 0, 100)
     assert server.refusals == []
 
 
@@ -136,8 +149,7 @@ async def test_what_xai_does_not_have_is_not_sent() -> None:
     server = XAIRealtimeServer(RealtimeAnswer(text="Good morning.", wait_at=1))
     async with connected(server) as session:
         await session.respond()
-        events = await until(session, Speech)
-        await session.truncate(next(e.item_id for e in events if isinstance(e, Speech)), 0.01)
+        await until(session, Speech)
         await session.cancel()
         await until(session, ResponseDone)
         await session.update(prompt="Be kind.", tools=[])  # type: ignore[attr-defined]
