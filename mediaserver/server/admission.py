@@ -228,6 +228,10 @@ class Admission:
         """Take no new calls, except those that were answered."""
         self.closed = True
 
+    def open(self) -> None:
+        """Take new calls again."""
+        self.closed = False
+
     def _take(self, call_id: str | None) -> Slot:
         self._counts.active += 1
         return Slot(self._counts, call_id)

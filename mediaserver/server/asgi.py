@@ -107,6 +107,8 @@ class StreamApp:
             self._starting = asyncio.Lock()
         async with self._starting:
             if not self.runtime.ready:
+                # The host may start again after a shutdown, as it does in tests of its own.
+                self.runtime.admission.open()
                 await self.runtime.startup()
                 try:
                     self.runtime.routes.try_out()

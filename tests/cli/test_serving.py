@@ -173,7 +173,10 @@ def test_a_check_names_variables_that_are_no_settings(
     )
 
 
-def test_a_check_lists_what_is_wrong(run: Run, tmp_path: Path) -> None:
+def test_a_check_lists_what_is_wrong(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "unchecked", raising=False)
     (tmp_path / "unchecked.py").write_text(
         "from mediaserver import Handler\n"
         "class Agent(Handler):\n"

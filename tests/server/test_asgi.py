@@ -755,6 +755,18 @@ async def test_shutting_down_closes_calls_and_waits_for_their_handlers(
     await host.task
 
 
+async def test_it_serves_again_when_its_host_starts_again(mount: Callable[..., Any]) -> None:
+    app = mount(Routes(Route(listen)))
+    await app.startup()
+    await app.shutdown()
+    host = Host(app, "/stream")
+    host.bring(START)
+    await asyncio.sleep(0.1)
+    assert len(app.runtime.calls) == 1
+    host.disconnect()
+    await host.task
+
+
 async def test_shutting_down_does_not_wait_for_ever(mount: Callable[..., Any]) -> None:
     go = asyncio.Event()
 
