@@ -645,8 +645,7 @@ class Stream:
 
         It costs nothing while nobody follows.
         """
-        if self._session.follower is not None:
-            self._session.follower.decided(what, **details)
+        self._session.decided(what, **details)
 
     def count_barge_in(self, confirmed: bool) -> None:
         """Count that the caller seemed to interrupt; `confirmed` says whether they really did."""

@@ -8,6 +8,10 @@ from typing import Final, Protocol
 STREAM_ENDED: Final = "stream ended"
 """What is decided last."""
 
+CONNECTION_LOST: Final = "connection lost"
+"""What is found out when the carrier may open the stream again; the event `Reconnected` follows if
+it does."""
+
 
 class CallFollower(Protocol):
     """Is told what happens in a call while somebody follows it.

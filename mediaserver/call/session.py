@@ -10,7 +10,7 @@ from audiocodecs import AudioFormat
 from mediaserver.call.budget import Budget
 from mediaserver.call.counters import StreamCounters
 from mediaserver.call.events import Checkpoint, Interrupt, Reconnected, StreamStatus
-from mediaserver.call.follower import STREAM_ENDED, CallFollower
+from mediaserver.call.follower import CONNECTION_LOST, STREAM_ENDED, CallFollower
 from mediaserver.call.frame import Frame
 from mediaserver.call.inbox import Inbox
 from mediaserver.call.notices import Notices
@@ -117,7 +117,7 @@ class Session:
         "counters",
         "end_reason",
         "ended",
-        "follower",
+        "followers",
         "last_outbound",
         "last_payload",
         "malformed",
@@ -142,8 +142,8 @@ class Session:
         """The caller's newest audio, in which the server looks for speech now and then."""
         self.last_outbound = b""
         """The newest audio of the outbound track, for a stream that has this track."""
-        self.follower: CallFollower | None = None
-        """Who follows the call, if anybody does."""
+        self.followers: tuple[CallFollower, ...] = ()
+        """Those that follow the call."""
         self.malformed = ""
         """Why the newest malformed message could not be read."""
         self.budget = Budget(
@@ -182,8 +182,8 @@ class Session:
         counters.bytes_in += len(message)
         if self.ended:
             return
-        if self.follower is not None:
-            self.follower.received(message)
+        for follower in self.followers:
+            follower.received(message)
         try:
             event = decode_audio(message, max_size=self._max_size)
         except ProtocolError as error:
@@ -348,8 +348,8 @@ class Session:
         self.turns.append(turn)
         if self._shell is not None:
             self._shell.reported(turn)
-        if self.follower is not None:
-            self.follower.decided("turn", **_told(turn))
+        if self.followers:
+            self.decided("turn", **_told(turn))
         self._mention(turn)
 
     def _mention(self, event: StreamStatus | Turn) -> None:
@@ -362,9 +362,9 @@ class Session:
     def _tell(self, event: Dtmf | StreamError | Checkpoint | Interrupt | Reconnected) -> None:
         if self.started is None:
             return
-        if self.follower is not None and isinstance(event, Checkpoint | Interrupt | Reconnected):
+        if self.followers and isinstance(event, Checkpoint | Interrupt | Reconnected):
             details = {field.name: getattr(event, field.name) for field in fields(event)}
-            self.follower.decided(type(event).__name__.lower(), **details)
+            self.decided(type(event).__name__.lower(), **details)
         inbox = self.started.inbox
         inbox.put_control(event)
         if inbox.unread_control_events > self.settings.max_control_events:
@@ -424,6 +424,7 @@ class Session:
         if self.started is not None and not self.ended:
             self._undelivered = []
             self.started.playout.suspend(since)
+            self.decided(CONNECTION_LOST)
 
     def reopen(self, start: Start, seconds: float) -> None:
         """Continue on another connection, and pass a `Reconnected` event to the handler.
@@ -455,8 +456,22 @@ class Session:
             self.started.playout.end()
             self.started.inbox.end()
         self._notices.end()
-        if self.follower is not None:
-            self.follower.decided(STREAM_ENDED, reason=reason)
+        self.decided(STREAM_ENDED, reason=reason)
+
+    # Following.
+
+    def follow(self, follower: CallFollower) -> None:
+        """Tell a follower what happens from now on."""
+        self.followers += (follower,)
+
+    def unfollow(self, follower: CallFollower) -> None:
+        """Tell it nothing more. Does nothing if it does not follow."""
+        self.followers = tuple(each for each in self.followers if each is not follower)
+
+    def decided(self, what: str, /, **details: object) -> None:
+        """Tell the followers what was decided or found out."""
+        for follower in self.followers:
+            follower.decided(what, **details)
 
     def detach(self) -> None:
         """Refer no more to the shell, which refers to this session: the call is over."""

@@ -198,8 +198,7 @@ class ServerCall:
 
     def send(self, message: bytes) -> None:
         """Send a text message."""
-        follower = self.session.follower
-        if follower is not None:
+        for follower in self.session.followers:
             follower.sent(message)
         self._link.send_text(message)
 
@@ -272,8 +271,7 @@ class ServerCall:
     def notice(self, text: str, /, **details: str | int) -> None:
         """Log something unusual."""
         log.warning(text, **details, **self._ids())
-        if self.session.follower is not None:
-            self.session.follower.decided(text, **details)
+        self.session.decided(text, **details)
 
     def reported(self, turn: Turn) -> None:
         """Log the figures of a turn, but none of its words, and tell the observers."""

@@ -25,7 +25,7 @@ class Notes:
 def followed(session: Any) -> Notes:
     notes = Notes()
     follower: CallFollower = notes
-    session.follower = follower
+    session.follow(follower)
     return notes
 
 

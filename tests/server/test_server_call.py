@@ -964,7 +964,7 @@ async def test_whoever_follows_a_call_is_told_what_is_sent_and_noticed(
         await listen(stream)
 
     link = await call(press, start=False)
-    link.call.session.follower = Follower()
+    link.call.session.follow(Follower())
     link.bring(START)
     await asyncio.sleep(0.01)
     link.bring("nonsense")

@@ -100,16 +100,18 @@ class TracedCalls:
 
     def _follow(self, name: str, call: RunningCall) -> _Followed:
         runtime, session = self._runtime, call.session
-        trace = session.follower
-        if not isinstance(trace, CallTrace):
+        traces = (each for each in session.followers if isinstance(each, CallTrace))
+        trace = next(traces, None)
+        if trace is None:
             assert call.started_at is not None
-            trace = session.follower = CallTrace(
+            trace = CallTrace(
                 session,
                 clock=runtime.clock,
                 began=call.started_at,
                 personal_data=runtime.settings.admin_personal_data,
                 lag=lambda: runtime.counters.loop_lag,
             )
+            session.follow(trace)
         followed = self._followed[name] = _Followed(call, trace, runtime.clock())
         if self._looking is None:
             self._look_later()
@@ -128,7 +130,8 @@ class TracedCalls:
                 followed.trace.changed.remove(followed.changed.set)
         still = {followed.trace for followed in self._followed.values()}
         for call in self._runtime.calls:
-            if isinstance(call.session.follower, CallTrace) and call.session.follower not in still:
-                call.session.follower = None
+            for follower in call.session.followers:
+                if isinstance(follower, CallTrace) and follower not in still:
+                    call.session.unfollow(follower)
         if self._followed:
             self._look_later()
