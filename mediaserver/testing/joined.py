@@ -3,44 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
-from mediaserver.agents.conversing.readiness import asks_services
-from mediaserver.call import Clock
 from mediaserver.handler import Handler, StreamHandler
 from mediaserver.plivo.callbacks import AnswerRequest
-from mediaserver.routes import Route, Routes
+from mediaserver.routes import Routes
 from mediaserver.sandbox import CallEnded, CallFailed, Phone
 from mediaserver.sandbox.wire.messages import StreamIdentity
-from mediaserver.server.connection import StreamConnection
-from mediaserver.server.runtime import Runtime
 from mediaserver.server.server_call import ServerCall
-from mediaserver.server.trust.tokens import TOKEN_PARAMETER, Claims, seal
 from mediaserver.settings import Settings
 from mediaserver.stream import Stream
+from mediaserver.testing.memory_server import TestRuntime, limited, memory_server
 from mediaserver.testing.tasks import standing
-
-
-class TestRuntime(Runtime):
-    """A server's runtime that keeps what its handlers raised."""
-
-    __test__ = False
-
-    errors: list[Exception]
-
-    def __init__(self, settings: Settings, routes: Routes, *, clock: Clock) -> None:
-        super().__init__(settings, routes, clock=clock, wall_clock=clock)
-        self.errors = []
-
-    def handler_failed(self, error: Exception, **ids: str) -> None:
-        """Keep the exception."""
-        super().handler_failed(error, **ids)
-        self.errors.append(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,82 +128,45 @@ async def joined(
             stands.
 
     """
-    routes = handler if isinstance(handler, Routes) else Routes(Route(handler))
-    loop = asyncio.get_running_loop()
-    # The defaults, whatever the environment of the tests says.
-    settings = settings or Settings.model_construct()
-    runtime = TestRuntime(settings, routes, clock=loop.time)
-    asks = asks_services.set(False)
-    try:
-        async with _limit(within, "the server has not started up"):
-            await runtime.startup()
-    finally:
-        asks_services.reset(asks)
-    call_id = ""
     if answer is not None:
         caller, called = answer.caller, answer.called
-        call_id = phone.setdefault("identity", StreamIdentity.new()).call_id
-        answer = replace(answer, call_id=call_id)
-    if answer is not None or caller is not None or called is not None:
-        claims = Claims(
-            call_id, caller, called, int(runtime.wall_clock() + settings.token_seconds) + 1
+        answer = replace(answer, call_id=phone.setdefault("identity", StreamIdentity.new()).call_id)
+    async with memory_server(handler, settings=settings, within=within) as server:
+        call_id = "" if answer is None else answer.call_id
+        url = server.address(path, call_id=call_id or "", caller=caller, called=called)
+        sock = await server.connect()
+        if answer is not None:
+            server.answer(answer, path)
+        line = JoinedCall(
+            Phone(url, sock=sock, another_sock=server.connect, **phone), server.runtime
         )
-        token = seal(claims, settings.secret.get_secret_value())
-        path += f"{'&' if '?' in path else '?'}{TOKEN_PARAMETER}={token}"
-
-    async def another_sock() -> socket.socket:
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        theirs.setblocking(False)
-        await loop.connect_accepted_socket(partial(StreamConnection, runtime), ours)
-        return theirs
-
-    theirs = await another_sock()
-    if answer is not None:
-        route = routes.match(path.partition("?")[0], called)
-        assert route is not None, f"no handler at {path}"
-        runtime.answered.add(answer)
-        runtime.prepared.prepare(route, answer)
-    caller_phone = Phone(f"ws://phone.test{path}", sock=theirs, another_sock=another_sock, **phone)
-    line = JoinedCall(caller_phone, runtime)
-    try:
-        if start:
-            async with _limit(within, "the stream has not started"):
-                await line.phone.start()
-                turns = 0
-                while not (line.phone.misbehaviour.no_start or line.has_begun):
-                    turns += 1
-                    # It takes a few turns of the loop, in which no time passes.
-                    await asyncio.sleep(0 if turns < 1000 else 0.02)
-        yield line
-    except CallEnded:
-        if raises and runtime.errors:
-            # The call ended under the test because the handler failed.
-            raise runtime.errors[0] from None
-        raise
-    finally:
         try:
+            if start:
+                async with limited(within, "the stream has not started"):
+                    await line.phone.start()
+                    await _begun(line)
+            yield line
+        except CallEnded:
+            if raises and server.runtime.errors:
+                # The call ended under the test because the handler failed.
+                raise server.runtime.errors[0] from None
+            raise
+        finally:
             if line.phone.started:
                 await line.hang_up(within=within)
             else:
-                theirs.close()
-            await runtime.after_calls.finish()
-        finally:
-            async with _limit(within, "the server has not shut down"):
-                await runtime.shutdown()
-    if raises and runtime.errors:
-        raise runtime.errors[0]
+                sock.close()
+            await server.runtime.after_calls.finish()
+    if raises and server.runtime.errors:
+        raise server.runtime.errors[0]
 
 
-@asynccontextmanager
-async def _limit(within: float, undone: str) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(within) as limit:
-            yield
-    except TimeoutError as error:
-        if not limit.expired():
-            raise
-        raise TimeoutError(f"{undone} within {within:g} s") from error
+async def _begun(line: JoinedCall) -> None:
+    turns = 0
+    while not (line.phone.misbehaviour.no_start or line.has_begun):
+        turns += 1
+        # It takes a few turns of the loop, in which no time passes.
+        await asyncio.sleep(0 if turns < 1000 else 0.02)
 
 
-__all__ = ["CallFailed", "JoinedCall", "joined"]
+__all__ = ["CallFailed", "JoinedCall", "TestRuntime", "joined"]
