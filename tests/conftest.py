@@ -115,6 +115,8 @@ _MAY_BLOCK = [
     ("io.BufferedWriter.write", "/logging/__init__.py", "emit"),
     # A server that ends wakes its watchdog's thread, and waits for it to return.
     ("threading.Lock.acquire", "/server/process/watchdog.py", "stop"),
+    # One file, when a call comes that somebody asked to have captured.
+    ("os.unlink", "/captures/capture_folder.py", "claim"),
     # Two files of this machine, now and then.
     ("os.stat", "/server/process/tls.py", "_stat"),
     ("io.TextIOWrapper.read", "/server/process/tls.py", "_read_expiry"),
@@ -155,6 +157,9 @@ def _blocked() -> Iterator[list[str]]:
         with blockbuster_ctx(["mediaserver", "audiocodecs"]) as blockbuster:
             for function, file, caller in _MAY_BLOCK:
                 blockbuster.functions[function].can_block_in(file, caller)
+            for blocking in blockbuster.functions.values():
+                # What would run in a thread outside of virtual time.
+                blocking.can_block_in("/testing/virtual_time.py", "run_in_executor")
             yield found
     assert not found, "\n".join(found)
 

@@ -43,11 +43,12 @@ from mediaserver.server.sweep import Sweep, Swept
 from mediaserver.server.trust.verification import SignatureCheck
 from mediaserver.settings import Settings
 from mediaserver.stream import CallControl
-from mediaserver.telemetry.metrics import RecordFigures
+from mediaserver.telemetry.metrics import CaptureFigures, RecordFigures
 
 
 if TYPE_CHECKING:
     from mediaserver.records.call_records import CallRecords
+    from mediaserver.server.captured_calls import CapturedCalls
 
 log = structlog.get_logger("mediaserver.calls")
 
@@ -206,6 +207,8 @@ class Runtime:
         self.record_figures: RecordFigures | None = None
         """What is counted of call records, if there are any."""
         self._records: CallRecords | None = None
+        self.captured: CapturedCalls | None = None
+        """Captures the wire of calls, if any is captured."""
         self.screens: list[Callable[[Route, AnswerRequest], bool]] = []
         """Each tells whether a call may be streamed to a route; the call ends if one says no."""
         self.draining = False
@@ -230,6 +233,8 @@ class Runtime:
                 self.call_control = RestCallControl(client)
             if self.settings.records is not None:
                 await stack.enter_async_context(self._recorded())
+            if self.settings.capture is not None:
+                await stack.enter_async_context(self._capturing())
             await stack.enter_async_context(self.routes.lifespan())
             if self.fleet is not None:
                 await stack.enter_async_context(self.fleet.joined())
@@ -267,6 +272,24 @@ class Runtime:
             self.observers.add(observer)
             yield
 
+    @contextlib.asynccontextmanager
+    async def _capturing(self) -> AsyncIterator[None]:
+        """Capture calls within the block."""
+        from mediaserver.server.captured_calls import CapturedCalls
+
+        captured = CapturedCalls(
+            self.settings, self.process, clock=self.clock, wall_clock=self.wall_clock
+        )
+        async with captured.running():
+            self.captured = captured
+            self.observers.add(captured)
+            yield
+
+    @property
+    def capture_figures(self) -> CaptureFigures | None:
+        """What is counted of captures, if any call is captured."""
+        return None if self.captured is None else self.captured.figures
+
     async def shutdown(self, *, waits: bool = True) -> None:
         """Close what `startup` opened. All calls should have ended.
 
@@ -290,6 +313,8 @@ class Runtime:
         """Add a call."""
         self.calls.add(call)
         self.without_calls.clear()
+        if self.captured is not None:
+            self.captured.begin(call)
         self.counters.calls_total += 1
         self.sweep.add(call)
         if self.coalescing is not None:
@@ -400,6 +425,8 @@ class Runtime:
         self.sweep.discard(call)
         self.counters.calls_total -= 1
         call.accepted.slot.release()
+        if self.captured is not None:
+            self.captured.merged(call)
 
     @property
     def ended_totals(self) -> StreamCounters:

@@ -29,6 +29,7 @@ from pydantic_settings import (
 
 from audiocodecs import AudioFormat
 from mediaserver.call.settings import CallSettings
+from mediaserver.captures.wire_redaction import REDACTABLE, Redacted
 from mediaserver.plivo.addresses import API_URL
 from mediaserver.plivo.numbers import phone_key
 from mediaserver.plivo.stream_options import StreamOptions
@@ -616,6 +617,36 @@ class Settings(BaseSettings):
         None,
         "Secret that signs those requests: whsec_ and base64, or any text of at least 16"
         " characters. Prefer the environment to a flag.",
+    )
+
+    # Captures
+
+    capture: Annotated[Path | None, _Switchable] = _in(
+        "Captures",
+        None,
+        "Folder in which the wire of calls is kept: each message with its time, both voices"
+        " included, so that the call can be replayed. Off by default; callers may have to be told.",
+    )
+    capture_share: float = _in(
+        "Captures",
+        1.0,
+        "Share of the calls that are captured, from 0 to 1. Beside them those are that `mediaserver"
+        " capture NUMBER` asks for.",
+        ge=0,
+        le=1,
+    )
+    capture_redact: Annotated[tuple[Redacted, ...], NoDecode, BeforeValidator(split_list)] = _in(
+        "Captures",
+        (),
+        f"What is not kept, separated by commas: {', '.join(REDACTABLE)}. Audio becomes silence,"
+        " keys become 0.",
+    )
+    capture_megabytes: int = _in(
+        "Captures",
+        1_000,
+        "What all captures may take of the disk; beyond that the oldest are deleted. A minute of a"
+        " call in which both sides send mu-law takes about 1 MB.",
+        ge=1,
     )
 
     # Logs

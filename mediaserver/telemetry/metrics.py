@@ -169,6 +169,15 @@ class RecordFigures(Protocol):
         """Bytes that wait on the disk for the database."""
 
 
+class CaptureFigures(Protocol):
+    """What is counted of captures."""
+
+    calls: int
+    bytes: int
+    failed: int
+    deleted: int
+
+
 class CountedFleet(Protocol):
     """A fleet whose counters can be read."""
 
@@ -189,6 +198,10 @@ class Source(Protocol):
     @property
     def record_figures(self) -> RecordFigures | None:
         """The counters of call records, if there are any."""
+
+    @property
+    def capture_figures(self) -> CaptureFigures | None:
+        """What is counted of captures, if any call is captured."""
 
     @property
     def counters(self) -> Figures:
@@ -337,6 +350,8 @@ class ServerCollector:
             yield from _fleet(source.fleet.figures)
         if source.record_figures is not None:
             yield from _records(source.record_figures)
+        if source.capture_figures is not None:
+            yield from _captures(source.capture_figures)
         live = GaugeMetricFamily(
             "mediaserver_handler_calls_active",
             "Calls that are connected, by handler.",
@@ -415,6 +430,17 @@ def _records(figures: RecordFigures) -> Iterator[Metric]:
         "Webhooks about calls that have ended, by outcome.",
         "outcome",
         figures.webhooks,
+    )
+
+
+def _captures(figures: CaptureFigures) -> Iterator[Metric]:
+    yield _counter("captures", "Calls whose capture was begun.", figures.calls)
+    yield _counter("capture_bytes", "Bytes of captures that were written.", figures.bytes)
+    yield _counter(
+        "captures_failed", "Captures given up because the disk did not take them.", figures.failed
+    )
+    yield _counter(
+        "captures_deleted", "Old captures that were deleted to make room.", figures.deleted
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from mediaserver.call import StreamCounters
+from mediaserver.captures.capture_writer import WriterFigures
 from mediaserver.records.shipping_thread import ShippedFigures
 from mediaserver.server.counters import ServerCounters
 from mediaserver.settings import Settings
@@ -37,6 +38,7 @@ def full_exposition() -> bytes:
             )
         ),
         record_figures=record_figures,
+        capture_figures=WriterFigures(),
         totals_by_handler=lambda: {"x": totals},
         live_by_handler=lambda: {"x": 0},
     )

@@ -47,6 +47,7 @@ def source(totals: StreamCounters | None = None, **figures: Any) -> SimpleNamesp
         draining=True,
         fleet=None,
         record_figures=None,
+        capture_figures=None,
         totals_by_handler=lambda: {"Echo": totals or StreamCounters()},
         live_by_handler=lambda: {"Echo": 2},
     )

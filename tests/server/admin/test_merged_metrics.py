@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from mediaserver.call import StreamCounters
+from mediaserver.captures.capture_writer import WriterFigures
 from mediaserver.records.shipping_thread import ShippedFigures
 from mediaserver.server.admin.merged_metrics import (
     GAUGES,
@@ -28,6 +29,7 @@ class Worker:
         self.draining = draining
         self.fleet = None
         self.record_figures = ShippedFigures()
+        self.capture_figures = WriterFigures()
         self.totals = StreamCounters()
 
     def totals_by_handler(self) -> dict[str, StreamCounters]:

@@ -1,0 +1,60 @@
+"""Reading a capture from its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from mediaserver.captures.capture_lines import Capture, CaptureError, decode_capture
+from mediaserver.captures.compression import ZstdDecompressor, ZstdError
+
+
+SUFFIX: Final = ".wire.zst"
+"""How the name of a capture's file ends."""
+
+MOST_BYTES: Final = 1_000_000_000
+"""Bytes of text that a capture may have: fifteen hours of a call. It is held in memory."""
+
+
+def read_capture(path: Path) -> Capture:
+    """Return the capture in a file, compressed or not.
+
+    Of a capture that the server did not finish, everything is returned that is there.
+
+    Raises:
+        CaptureError: it is not a capture.
+        OSError: it cannot be read.
+
+    """
+    data = path.read_bytes()
+    try:
+        text, whole = _decompressed(data) if data[:4] == _MAGIC else (data, True)
+        return decode_capture(text, whole=whole)
+    except CaptureError as error:
+        raise CaptureError(f"{path}: {error}") from None
+
+
+_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+"""What a Zstandard frame begins with (RFC 8878, section 3.1.1)."""
+
+
+def _decompressed(data: bytes) -> tuple[bytes, bool]:
+    """Return the text of the frames, and whether the last of them is whole."""
+    pieces: list[bytes] = []
+    size = 0
+    while data:
+        frame = ZstdDecompressor()
+        try:
+            piece = frame.decompress(data, max_length=MOST_BYTES + 1 - size)
+        except ZstdError as error:
+            if pieces:
+                return b"".join(pieces), False
+            raise CaptureError(f"its compression is damaged: {error}") from None
+        size += len(piece)
+        if size > MOST_BYTES:
+            raise CaptureError(f"more than {MOST_BYTES:,} bytes of text")
+        pieces.append(piece)
+        if not frame.eof:
+            return b"".join(pieces), False
+        data = frame.unused_data
+    return b"".join(pieces), True

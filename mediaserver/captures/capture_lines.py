@@ -1,0 +1,175 @@
+"""What a capture consists of: lines of text, of which the first describes the call.
+
+    {"capture":1,"call":"…","began":"2026-11-29T09:15:00.000000+00:00","handler":"Echo", …}
+    0.001532 < {"event":"start","start":{…}}
+    0.021873 < {"event":"media","media":{…}}
+    0.022051 > {"event":"playAudio","media":{…}}
+    4.310202 ! {"what":"barge-in","confirmed":true}
+
+Each line has the seconds since the stream was accepted; where a message went (``<`` from the
+carrier, ``>`` to the carrier, ``!`` for what the server decided); and the message as it was on the
+wire. A message with a line break in it is written as ``~`` and its base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+
+FORMAT: Final = 1
+"""The version of the format that is written, and the newest that can be read."""
+
+Side: TypeAlias = Literal["<", ">", "!"]
+"""``<``: from the carrier; ``>``: to the carrier; ``!``: decided by the server or the handler."""
+
+SIDES: Final[tuple[Side, ...]] = ("<", ">", "!")
+
+_ENCODED: Final = b"~"
+
+
+class CaptureError(ValueError):
+    """What was read is not a capture; the message says which line, and what is wrong with it."""
+
+
+class CaptureHead(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a call when its stream is accepted."""
+
+    capture: int = FORMAT
+    """The version of the format."""
+    call: str | None = None
+    """Plivo's CallUUID, if it was known then; the stream's ``start`` has it as well."""
+    began: str = ""
+    """When the stream was accepted, by ISO 8601."""
+    handler: str = ""
+    """The name of the handler."""
+    path: str = "/stream"
+    """The path of the stream's URL."""
+    query: dict[str, str] = {}
+    """The query parameters for the handler."""
+    caller: str | None = None
+    called: str | None = None
+    answer: dict[str, Any] | None = None
+    """What the answer webhook received."""
+    settings: dict[str, Any] = {}
+    """The settings that decide when audio is sent."""
+    process: str = ""
+    """The process that served the call."""
+    redacted: list[str] = []
+    """What was taken out, by the names of the setting ``capture_redact``."""
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedLine:
+    """One message or decision."""
+
+    at: float
+    """Seconds since the stream was accepted."""
+    side: Side
+    message: bytes
+    """As it was on the wire; of a decision, a JSON object whose ``what`` says what it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """The wire of one call."""
+
+    head: CaptureHead
+    lines: list[CapturedLine] = field(default_factory=list)
+    whole: bool = True
+    """Whether the capture was finished; if not, the server was killed or still writes it."""
+
+
+def encode_head(head: CaptureHead) -> bytes:
+    """Return the first line, with its line break."""
+    return msgspec.json.encode(head) + b"\n"
+
+
+def encode_line(at: float, side: Side, message: bytes) -> bytes:
+    """Return the line of a message, with its line break."""
+    if b"\n" in message or b"\r" in message or message[:1] == _ENCODED:
+        message = _ENCODED + base64.b64encode(message)
+    return b"%.6f %s %s\n" % (at, side.encode(), message)
+
+
+def encode_decision(what: str, details: Mapping[str, object]) -> bytes:
+    """Return the message of a decision, whatever its details are."""
+    fields = {"what": what, **details}
+    try:
+        return msgspec.json.encode(fields, enc_hook=str)
+    except UnicodeEncodeError:
+        # A lone surrogate in somebody's text must harm no call.
+        return json.dumps(fields, default=str).encode()
+
+
+def decode_capture(text: bytes, *, whole: bool = True) -> Capture:
+    """Return the capture that lines of text describe.
+
+    Args:
+        text: the lines.
+        whole: whether that is all that was written; if not, a last line without a break is dropped.
+
+    Raises:
+        CaptureError: a line is not of a capture.
+
+    """
+    head_line, _, rest = text.partition(b"\n")
+    head = _decode_head(head_line)
+    body, broken, unfinished = rest.rpartition(b"\n")
+    if not broken:
+        body, unfinished = b"", rest
+    lines = list(_decode_lines(body.split(b"\n") if body else ()))
+    ended = bool(lines) and lines[-1].side == "!" and _what(lines[-1].message) == CAPTURE_ENDED
+    return Capture(head, lines, whole and ended and not unfinished)
+
+
+CAPTURE_ENDED: Final = "capture ended"
+"""The last decision of a capture that was finished."""
+
+
+def _what(message: bytes) -> object:
+    try:
+        return msgspec.json.decode(message).get("what")
+    except (msgspec.DecodeError, AttributeError):
+        return None
+
+
+def _decode_head(line: bytes) -> CaptureHead:
+    try:
+        version = msgspec.json.decode(line)["capture"]
+    except (msgspec.DecodeError, TypeError, KeyError, UnicodeDecodeError):
+        raise CaptureError("not a capture: its first line is not that of one") from None
+    if not isinstance(version, int) or version > FORMAT:
+        raise CaptureError(
+            f"a capture of version {version!r}, of which this version of mediaserver can read up to"
+            f" {FORMAT}: use the one that wrote it, or a newer one"
+        )
+    try:
+        return msgspec.json.decode(line, type=CaptureHead)
+    except msgspec.ValidationError as error:
+        raise CaptureError(f"line 1 of the capture: {error}") from None
+
+
+def _decode_lines(lines: Iterable[bytes]) -> Iterator[CapturedLine]:
+    for number, line in enumerate(lines, 2):
+        at, _, rest = line.partition(b" ")
+        side, _, message = rest.partition(b" ")
+        known = next((each for each in SIDES if each.encode() == side), None)
+        try:
+            seconds = float(at)
+            if known is None or not 0 <= seconds < 1e9:
+                raise ValueError
+            if message[:1] == _ENCODED:
+                message = base64.b64decode(message[1:], validate=True)
+        except (ValueError, binascii.Error):
+            raise CaptureError(
+                f"line {number} of the capture is not TIME, one of < > !, and a message:"
+                f" {line[:80]!r}"
+            ) from None
+        yield CapturedLine(seconds, known, message)

@@ -1,0 +1,115 @@
+"""The wire of one live call, on its way to a file."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from mediaserver.call import Clock
+from mediaserver.captures.capture_lines import (
+    CAPTURE_ENDED,
+    CaptureHead,
+    Side,
+    encode_decision,
+    encode_head,
+    encode_line,
+)
+from mediaserver.captures.wire_redaction import WireRedaction
+
+
+MESSAGES_LOST: Final = "messages lost"
+"""The decision in a capture whose disk was too slow; it has their ``count``."""
+
+
+class KeptWire:
+    """Notes each message of a call until it is written: a `CallFollower`.
+
+    Noting one appends to a list. Everything else is done where the lines are taken, which may be in
+    another thread.
+
+    Args:
+        head: describes the call.
+        clock: the call's clock.
+        redaction: takes out what must not be kept.
+
+    """
+
+    __slots__ = ("_began", "_clock", "_lost", "_notes", "_redaction", "ended", "full", "head")
+
+    def __init__(self, head: CaptureHead, clock: Clock, redaction: WireRedaction) -> None:
+        self.head = redaction.head(head)
+        self._clock = clock
+        self._redaction = redaction
+        self._began = clock()
+        self._notes: list[tuple[float, Side, str | bytes | bytearray]] = []
+        self._lost = 0
+        self.full = False
+        """Whether messages are only counted, because too many wait to be written."""
+        self.ended = False
+        """Whether nothing follows."""
+
+    def name(self, call: str) -> None:
+        """Note the id of the call."""
+        self.head = msgspec.structs.replace(self.head, call=call)
+
+    # CallFollower
+
+    def received(self, message: str | bytes | bytearray) -> None:
+        """Note a message of the carrier's."""
+        self._note("<", message)
+
+    def sent(self, message: bytes) -> None:
+        """Note a message to the carrier."""
+        self._note(">", message)
+
+    def decided(self, what: str, /, **details: object) -> None:
+        """Note a decision."""
+        if not self.ended:
+            self._note("!", encode_decision(what, details))
+
+    def end(self, *, reason: str, seconds: float) -> None:
+        """Note that the call is over. Nothing is noted after that."""
+        self.decided(CAPTURE_ENDED, reason=reason, seconds=round(seconds, 6))
+        self.ended = True
+
+    def _note(self, side: Side, message: str | bytes | bytearray) -> None:
+        if self.full:
+            self._lost += 1
+        else:
+            self._notes.append((self._clock(), side, message))
+
+    # Where the lines are taken.
+
+    @property
+    def waiting(self) -> int:
+        """Bytes of messages that wait to be written."""
+        return sum(len(message) for _, _, message in self._notes)
+
+    def take(self) -> list[tuple[float, Side, str | bytes | bytearray]]:
+        """Take the messages that wait, and note new ones again if there were too many."""
+        notes, self._notes = self._notes, []
+        if self.full:
+            self.full = False
+            lost, self._lost = self._lost, 0
+            if lost:
+                self.decided(MESSAGES_LOST, count=lost)
+        return notes
+
+    def first_line(self) -> bytes:
+        """Return the line that describes the call."""
+        return encode_head(self.head)
+
+    def lines(self, notes: list[tuple[float, Side, str | bytes | bytearray]]) -> bytes:
+        """Return what was taken as lines, without what must not be kept."""
+        began, redact = self._began, self._redaction.message
+        return b"".join(
+            [
+                encode_line(
+                    at - began,
+                    side,
+                    redact(side, message.encode() if isinstance(message, str) else bytes(message)),
+                )
+                for at, side, message in notes
+            ]
+        )

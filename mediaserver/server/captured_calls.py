@@ -1,0 +1,136 @@
+"""Captures the wire of the calls of a process: of all, of a share, or of those asked for."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from mediaserver.call import StreamReport, Turn
+from mediaserver.captures.capture_folder import CaptureFolder
+from mediaserver.captures.capture_lines import CaptureHead
+from mediaserver.captures.capture_writer import CaptureWriter
+from mediaserver.captures.kept_wire import KeptWire
+from mediaserver.captures.wire_redaction import WireRedaction
+from mediaserver.server.observers import ObservedCall
+from mediaserver.settings import Settings
+
+
+REPLAYED_SETTINGS: Final = (
+    "default_format",
+    "lead_seconds",
+    "queue_seconds",
+    "inbox_seconds",
+    "inbox_overflow",
+    "reconnect_seconds",
+    "reconnect_playback",
+)
+"""The settings that decide when audio is sent and received, which a replay needs."""
+
+
+class CapturedCalls:
+    """A `CallObserver` that keeps the wire of calls.
+
+    Args:
+        settings: the server's.
+        process: the name of the process.
+        clock: the calls' clock, in monotonic seconds.
+        wall_clock: seconds since the epoch.
+        chance: returns a number from 0 to 1, below which lies the share of calls that are captured.
+
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        process: str,
+        *,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        assert settings.capture is not None
+        self._folder = CaptureFolder(settings.capture)
+        self._writer = CaptureWriter(
+            self._folder, most_bytes=settings.capture_megabytes * 1_000_000
+        )
+        self.figures = self._writer.figures
+        self._share = settings.capture_share
+        self._redacted = settings.capture_redact
+        self._default_format = settings.default_format
+        self._settings = {name: _plain(getattr(settings, name)) for name in REPLAYED_SETTINGS}
+        self._process = process
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._chance = chance
+        self._wires: dict[ObservedCall, tuple[KeptWire, float]] = {}
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Write captures within the block."""
+        async with self._writer.running():
+            yield
+
+    def begin(self, call: ObservedCall) -> None:
+        """Capture a call that was accepted, if it is one of those that are captured."""
+        accepted = call.accepted
+        if not self._folder.claim((accepted.caller, accepted.called)) and (
+            self._chance() >= self._share
+        ):
+            return
+        answer = accepted.answer
+        head = CaptureHead(
+            call=None if call.call_id == "?" else call.call_id,
+            began=datetime.fromtimestamp(self._wall_clock(), UTC).isoformat(
+                timespec="microseconds"
+            ),
+            handler=accepted.route.name,
+            path=accepted.path,
+            query=accepted.query,
+            caller=accepted.caller,
+            called=accepted.called,
+            answer=None if answer is None else _plain_fields(asdict(answer)),
+            settings=self._settings,
+            process=self._process,
+        )
+        redaction = WireRedaction(self._redacted, self._default_format)
+        wire = KeptWire(head, self._clock, redaction)
+        self._wires[call] = wire, self._clock()
+        self._writer.add(wire)
+        call.session.follow(wire)
+
+    def merged(self, call: ObservedCall) -> None:
+        """Drop the capture of a connection that continues another call's stream."""
+        if (kept := self._wires.pop(call, None)) is not None:
+            self._writer.discard(kept[0])
+
+    # CallObserver
+
+    def call_started(self, call: ObservedCall) -> None:
+        """Note the call's id, which was not known before if it did not come by `/answer`."""
+        if (kept := self._wires.get(call)) is not None:
+            kept[0].name(call.call_id)
+
+    def turn_reported(self, call: ObservedCall, turn: Turn) -> None:
+        """Its turns are told to those that follow it."""
+
+    def call_ended(self, call: ObservedCall, report: StreamReport | None) -> None:
+        """Finish the capture of a call."""
+        if (kept := self._wires.pop(call, None)) is not None:
+            wire, began = kept
+            wire.end(reason=call.session.end_reason, seconds=self._clock() - began)
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+
+
+def _plain_fields(fields: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: dict(value) if isinstance(value, dict) else _plain(value)
+        for name, value in fields.items()
+        if value
+    }

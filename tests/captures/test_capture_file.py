@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import pytest
+
+from mediaserver.captures import capture_file
+from mediaserver.captures.capture_file import read_capture
+from mediaserver.captures.capture_lines import (
+    CAPTURE_ENDED,
+    CaptureError,
+    CaptureHead,
+    encode_head,
+    encode_line,
+)
+from mediaserver.captures.compression import ZstdCompressor
+
+
+HEAD = encode_head(CaptureHead(call="call-1"))
+ONE = encode_line(1.0, "<", b"one")
+END = encode_line(2.0, "!", b'{"what":"' + CAPTURE_ENDED.encode() + b'"}')
+
+
+def frame(text: bytes) -> bytes:
+    return ZstdCompressor().compress(text, ZstdCompressor.FLUSH_FRAME)
+
+
+def read(folder: Path, data: bytes) -> tuple[list[bytes], bool]:
+    path = folder / "call.wire.zst"
+    path.write_bytes(data)
+    capture = read_capture(path)
+    return [line.message for line in capture.lines[:1]], capture.whole
+
+
+def test_frames_are_read_one_after_the_other(tmp_path: Path) -> None:
+    assert read(tmp_path, frame(HEAD + ONE) + frame(END)) == ([b"one"], True)
+
+
+def test_text_that_is_not_compressed_is_read_as_well(tmp_path: Path) -> None:
+    assert read(tmp_path, HEAD + ONE + END) == ([b"one"], True)
+
+
+@pytest.mark.parametrize("rest", [frame(END)[:-3], frame(END)[:2], b"garbage"])
+def test_what_comes_before_a_damaged_frame_is_read(tmp_path: Path, rest: bytes) -> None:
+    assert read(tmp_path, frame(HEAD + ONE) + rest) == ([b"one"], False)
+
+
+def test_a_damaged_first_frame_is_an_error(tmp_path: Path) -> None:
+    damaged = bytearray(frame(HEAD + ONE))
+    damaged[4] ^= 0xFF
+    with pytest.raises(CaptureError, match=r"call\.wire\.zst: .*damaged"):
+        read(tmp_path, bytes(damaged))
+
+
+def test_the_error_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(CaptureError, match=r"call\.wire\.zst: not a capture"):
+        read(tmp_path, b"RIFF....WAVE")
+
+
+def test_a_text_without_end_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture_file, "MOST_BYTES", 10_000)
+    with pytest.raises(CaptureError, match="more than 10,000 bytes"):
+        read(tmp_path, frame(HEAD + bytes(20_000)))

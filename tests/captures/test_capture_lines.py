@@ -1,0 +1,68 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mediaserver.captures.capture_lines import (
+    CAPTURE_ENDED,
+    SIDES,
+    CapturedLine,
+    CaptureError,
+    CaptureHead,
+    decode_capture,
+    encode_head,
+    encode_line,
+)
+
+
+HEAD = CaptureHead(call="call-1", handler="Echo", settings={"lead_seconds": 0.6})
+END = encode_line(9.0, "!", b'{"what":"' + CAPTURE_ENDED.encode() + b'"}')
+
+
+@given(st.sampled_from(SIDES), st.floats(0, 1e6), st.binary(max_size=60))
+def test_every_message_comes_back_as_it_was(side: Any, at: float, message: bytes) -> None:
+    capture = decode_capture(encode_head(HEAD) + encode_line(at, side, message))
+    assert capture.head == HEAD
+    assert capture.lines == [CapturedLine(float(f"{at:.6f}"), side, message)]
+
+
+def test_a_line_is_the_message_as_it_was_on_the_wire() -> None:
+    assert encode_line(1.5, "<", b'{"event":"stop"}') == b'1.500000 < {"event":"stop"}\n'
+
+
+def test_a_capture_is_whole_if_it_was_finished() -> None:
+    lines = encode_head(HEAD) + encode_line(1.0, "<", b"{}")
+    assert not decode_capture(lines).whole
+    assert decode_capture(lines + END).whole
+
+
+def test_a_line_that_was_cut_off_is_left_out() -> None:
+    capture = decode_capture(encode_head(HEAD) + encode_line(1.0, "<", b"{}") + END[:-5])
+    assert [line.message for line in capture.lines] == [b"{}"]
+    assert not capture.whole
+    assert decode_capture(encode_head(HEAD) + b"1.0 <").lines == []
+
+
+@pytest.mark.parametrize("text", [b"", b"hello", b"[]\n", b'{"calls":1}\n', b"\xff\xfe\n"])
+def test_something_else_is_no_capture(text: bytes) -> None:
+    with pytest.raises(CaptureError, match="not a capture"):
+        decode_capture(text)
+
+
+def test_a_newer_version_is_refused() -> None:
+    with pytest.raises(CaptureError, match=r"version 2, of which .* up to 1"):
+        decode_capture(b'{"capture":2}\n')
+
+
+def test_an_error_in_the_first_line_says_what_is_wrong() -> None:
+    with pytest.raises(CaptureError, match=r"line 1 .*str.*caller"):
+        decode_capture(b'{"capture":1,"caller":5}\n')
+
+
+@pytest.mark.parametrize(
+    "line", [b"x < {}", b"1.0 ? {}", b"-1 < {}", b"nan < {}", b"1.0", b"", b"1.0 < ~no base64"]
+)
+def test_an_error_in_a_line_says_which(line: bytes) -> None:
+    with pytest.raises(CaptureError, match="line 3"):
+        decode_capture(encode_head(HEAD) + encode_line(0, "<", b"{}") + line + b"\n")

@@ -1,0 +1,90 @@
+import json
+from typing import Any
+
+import pytest
+
+from audiocodecs import MULAW_8K
+from mediaserver.captures.capture_lines import CaptureHead, decode_capture
+from mediaserver.captures.kept_wire import KeptWire
+from mediaserver.captures.wire_redaction import WireRedaction
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def kept(clock: Any, *names: Any) -> KeptWire:
+    return KeptWire(CaptureHead(call="call-1"), clock, WireRedaction(names, MULAW_8K))
+
+
+def lines(wire: KeptWire) -> list[tuple[float, str, bytes]]:
+    capture = decode_capture(wire.first_line() + wire.lines(wire.take()))
+    return [(line.at, line.side, line.message) for line in capture.lines]
+
+
+def test_messages_and_decisions_are_kept_with_their_times(clock: Clock) -> None:
+    wire = kept(clock)
+    clock.now += 0.5
+    wire.received('{"event":"stop"}')
+    wire.received(bytearray(b"\xff"))
+    clock.now += 0.25
+    wire.sent(b"{}")
+    wire.decided("barge-in", confirmed=True)
+    assert lines(wire) == [
+        (0.5, "<", b'{"event":"stop"}'),
+        (0.5, "<", b"\xff"),
+        (0.75, ">", b"{}"),
+        (0.75, "!", b'{"what":"barge-in","confirmed":true}'),
+    ]
+    assert lines(wire) == []
+
+
+def test_what_must_not_be_kept_is_taken_out(clock: Clock) -> None:
+    wire = kept(clock, "words")
+    wire.decided("understood", words="my number is 17")
+    assert json.loads(lines(wire)[0][2]) == {"what": "understood", "words": "…"}
+
+
+def test_the_id_of_a_call_may_become_known_later(clock: Clock) -> None:
+    wire = kept(clock)
+    wire.name("call-2")
+    assert decode_capture(wire.first_line()).head.call == "call-2"
+
+
+def test_nothing_follows_the_end(clock: Clock) -> None:
+    wire = kept(clock)
+    wire.end(reason="stop", seconds=2.0)
+    wire.decided("turn")
+    capture = decode_capture(wire.first_line() + wire.lines(wire.take()))
+    assert capture.whole
+    assert len(capture.lines) == 1
+
+
+def test_messages_are_counted_while_too_many_wait(clock: Clock) -> None:
+    wire = kept(clock)
+    wire.sent(b"one")
+    assert wire.waiting == 3
+    wire.full = True
+    wire.sent(b"two")
+    wire.sent(b"three")
+    assert [message for _, _, message in lines(wire)] == [b"one"]
+    wire.sent(b"four")
+    assert [message for _, _, message in lines(wire)] == [
+        b'{"what":"messages lost","count":2}',
+        b"four",
+    ]
+
+
+def test_text_that_is_no_unicode_harms_no_call(clock: Clock) -> None:
+    wire = kept(clock)
+    wire.decided("understood", words="\ud800", what_else=object)
+    assert json.loads(lines(wire)[0][2])["words"] == "\ud800"

@@ -1,0 +1,96 @@
+import base64
+import json
+from typing import Any
+
+import pytest
+
+from audiocodecs import L16_8K, MULAW_8K
+from mediaserver.captures.capture_lines import CaptureHead
+from mediaserver.captures.wire_redaction import REDACTABLE, WireRedaction
+
+
+PAYLOAD = base64.b64encode(bytes(range(160))).decode()
+START = {
+    "event": "start",
+    "start": {
+        "callId": "c",
+        "streamId": "s",
+        "mediaFormat": {"encoding": "audio/x-l16", "sampleRate": 8000},
+    },
+    "extra_headers": "{X-PH-account: 17}",
+}
+MEDIA = {"event": "media", "media": {"track": "inbound", "payload": PAYLOAD}}
+PLAY = {"event": "playAudio", "media": {"payload": PAYLOAD}}
+
+
+def redacted(names: Any, side: Any, *messages: Any) -> Any:
+    redaction = WireRedaction(names, MULAW_8K)
+    for message in messages:
+        result = redaction.message(side, json.dumps(message).encode())
+    return json.loads(result)
+
+
+def test_without_names_messages_stay_as_they_are() -> None:
+    assert WireRedaction((), MULAW_8K).message("<", b"nonsense") == b"nonsense"
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "message"), [("caller-audio", "<", MEDIA), ("agent-audio", ">", PLAY)]
+)
+def test_audio_becomes_silence_of_the_same_length(name: str, side: str, message: Any) -> None:
+    silence = base64.b64encode(b"\xff" * 160).decode()
+    assert redacted([name], side, message) == {
+        **message,
+        "media": {**message["media"], "payload": silence},
+    }
+
+
+def test_silence_is_that_of_the_streams_format() -> None:
+    silent = redacted(["caller-audio"], "<", START, MEDIA)
+    assert base64.b64decode(silent["media"]["payload"]) == bytes(160)
+    assert L16_8K.silence == bytes(2)
+
+
+def test_the_other_sides_audio_stays() -> None:
+    assert redacted(["caller-audio"], ">", PLAY) == PLAY
+    assert redacted(["agent-audio"], "<", MEDIA) == MEDIA
+
+
+@pytest.mark.parametrize("payload", [None, 17, "not base64!"])
+def test_a_payload_that_cannot_be_read_is_taken_out(payload: Any) -> None:
+    message = {"event": "media", "media": {"payload": payload}}
+    assert redacted(["caller-audio"], "<", message)["media"]["payload"] == ""
+
+
+def test_keys_become_0() -> None:
+    key = {"event": "dtmf", "dtmf": {"track": "inbound", "digit": "7"}}
+    assert redacted(["digits"], "<", key)["dtmf"]["digit"] == "0"
+    assert redacted(["digits"], ">", {"event": "sendDTMF", "dtmf": "12#"})["dtmf"] == "000"
+
+
+def test_extra_headers_are_taken_out() -> None:
+    assert redacted(["headers"], "<", START) == {**START, "extra_headers": ""}
+
+
+def test_words_and_digits_are_taken_out_of_decisions() -> None:
+    turn = {"what": "turn", "number": 1, "words": ["Hello", "Hi"], "digit": "5"}
+    assert redacted(["words"], "!", turn) == {**turn, "words": "…"}
+    assert redacted(["digits"], "!", turn) == {**turn, "digit": "…"}
+
+
+def test_numbers_are_taken_out_of_the_description() -> None:
+    head = CaptureHead(caller="+1415", called="+1416", answer={"caller": "+1415"})
+    kept = WireRedaction(["numbers"], MULAW_8K).head(head)
+    assert (kept.caller, kept.called, kept.answer, kept.redacted) == (None, None, None, ["numbers"])
+    assert WireRedaction((), MULAW_8K).head(head) == head
+
+
+def test_headers_are_taken_out_of_the_answer_webhook() -> None:
+    head = CaptureHead(answer={"caller": "+1415", "headers": {"a": "b"}, "fields": {"X-PH-a": "b"}})
+    kept = WireRedaction(["headers"], MULAW_8K).head(head)
+    assert kept.answer == {"caller": "+1415"}
+
+
+@pytest.mark.parametrize("message", [b"nonsense", b"[]", b"\xff"])
+def test_what_cannot_be_read_is_not_kept(message: bytes) -> None:
+    assert WireRedaction(REDACTABLE, MULAW_8K).message("<", message) == b"redacted"
