@@ -64,6 +64,16 @@ COMMANDS: Final[Mapping[str, ListedCommand]] = {
         "trace_command",
         "Follow a live call: what is received, sent and decided, until it ends.",
     ),
+    "capture": ListedCommand(
+        "capturing",
+        "capture_command",
+        "Have the next call from or to a number captured, on this machine.",
+    ),
+    "replay": ListedCommand(
+        "replaying",
+        "replay_command",
+        "Play the carrier's side of a captured call against a handler, and compare the two calls.",
+    ),
     "calls": ListedCommand(
         "calls", "calls_app", "List, show, export and delete the records of calls."
     ),

@@ -1,0 +1,126 @@
+import json
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from typer.testing import CliRunner
+
+from audiocodecs import read_wav
+from mediaserver.agents import Echo
+from mediaserver.captures.capture_file import read_capture
+from mediaserver.captures.capture_lines import encode_head, encode_line
+from mediaserver.cli import app
+from tests.replay.captured import captured, two_seconds
+
+
+OTHER = "import asyncio\n\nasync def agent(stream):\n    await asyncio.sleep(1)\n"
+STUCK = """
+import asyncio
+
+async def agent(stream):
+    while True:
+        try:
+            await asyncio.Future()
+        except asyncio.CancelledError:
+            pass
+"""
+FAILING = "async def agent(stream):\n    raise ValueError('no line is free')\n"
+
+
+@pytest.fixture
+def capture(tmp_path: Path) -> Path:
+    return captured(tmp_path / "captures", Echo, two_seconds)
+
+
+def agent(folder: Path, text: str) -> str:
+    """Write a handler to a file whose name no other module has."""
+    path = folder / f"agent_{uuid4().hex}.py"
+    path.write_text(text)
+    return f"{path}:agent"
+
+
+def replay(*arguments: object) -> Any:
+    return CliRunner().invoke(app, ["replay", *map(str, arguments)])
+
+
+def test_the_same_code_is_heard_alike(capture: Path) -> None:
+    done = replay(capture, "mediaserver.agents:Echo")
+    assert done.exit_code == 0, done.output
+    assert "the caller hears the same audio, sample for sample" in done.stdout
+    assert "audio heard" in done.stdout
+
+
+def test_other_code_is_heard_differently(tmp_path: Path, capture: Path) -> None:
+    done = replay(capture, agent(tmp_path, OTHER))
+    # Echo sends silence as audio, which is nothing else than no audio: both are not heard.
+    assert done.exit_code == 0, done.output
+    done = replay(capture, agent(tmp_path, FAILING))
+    assert (done.exit_code, "the handler raised ValueError" in done.stdout) == (1, True)
+
+
+def test_the_comparison_can_be_read_by_programs(capture: Path) -> None:
+    done = replay(capture, "mediaserver.agents:Echo", "--json")
+    fields = json.loads(done.stdout)
+    assert fields["heard_alike"] is True
+    assert {"name": "gaps", "captured": 0, "replayed": 0} in fields["figures"]
+
+
+def test_audio_and_a_picture_are_written(tmp_path: Path, capture: Path) -> None:
+    pytest.importorskip("matplotlib")
+    wav, png = tmp_path / "heard.wav", tmp_path / "call.png"
+    done = replay(capture, "mediaserver.agents:Echo", "--audio", wav, "--picture", png)
+    assert done.exit_code == 0, done.output
+    assert read_wav(wav).samples.shape == (16_000, 2)
+    assert png.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_test_is_written(tmp_path: Path, capture: Path) -> None:
+    path = tmp_path / "tests" / "test_a_call.py"
+    done = replay(capture, "mediaserver.agents:Echo", "--to-test", path)
+    assert done.exit_code == 0, done.output
+    assert "from mediaserver.agents import Echo" in path.read_text()
+    again = replay(capture, "mediaserver.agents:Echo", "--to-test", path)
+    assert (again.exit_code, "there is a file by that name" in again.stderr) == (2, True)
+
+
+def test_a_capture_without_an_end_is_told(tmp_path: Path, capture: Path) -> None:
+    whole = read_capture(capture)
+    path = tmp_path / "cut.wire"
+    lines = [encode_line(each.at, each.side, each.message) for each in whole.lines[:-2]]
+    path.write_bytes(encode_head(whole.head) + b"".join(lines))
+    assert "the capture has no end" in replay(path, "mediaserver.agents:Echo").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--picture", "a.jpg"), "--picture must end in .png"),
+        (("--audio", "a.mp3"), "--audio must end in .wav"),
+        (("--to-test", "test_a_call.py"), "--to-test"),
+        (("--audio", "/no/such/folder/a.wav"), "cannot be written"),
+    ],
+)
+def test_a_wrong_file_is_an_error(
+    tmp_path: Path, capture: Path, arguments: tuple[str, str], message: str
+) -> None:
+    done = replay(capture, agent(tmp_path, OTHER), *arguments)
+    assert (done.exit_code, message in done.stderr) == (2, True), done.output
+
+
+def test_what_is_no_capture_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "call.wire.zst").write_bytes(b"RIFF")
+    done = replay(tmp_path / "call.wire.zst", "mediaserver.agents:Echo")
+    assert (done.exit_code, "not a capture" in done.stderr) == (2, True)
+    missing = replay(tmp_path / "none.wire.zst", "mediaserver.agents:Echo")
+    assert (missing.exit_code, "cannot be read" in missing.stderr) == (2, True)
+
+
+def test_an_unknown_handler_is_an_error(capture: Path) -> None:
+    done = replay(capture, "mediaserver.agents:Nobody")
+    assert (done.exit_code, "Nobody" in done.stderr) == (2, True)
+
+
+def test_a_handler_that_waits_for_the_outside_is_told_how(tmp_path: Path, capture: Path) -> None:
+    done = replay(capture, agent(tmp_path, STUCK))
+    assert (done.exit_code, "--real-time" in done.stderr) == (2, True)
