@@ -368,3 +368,18 @@ async def test_an_answer_that_says_nothing_of_key_and_model_passes(
         service = checked(server)
         await service.check()
         await service.close()
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+async def test_a_key_that_is_refused_is_told_without_a_model(status: int) -> None:
+    async with OpenAIServer(api_key="right") as server:
+        client = OpenAIClient("test", base_url=server.base_url, api_key="right")
+        await client.check_key()
+        server.reply = lambda *_: fails(status)  # type: ignore[method-assign]
+        with pytest.raises(MisconfiguredServiceError, match=f"test: {status}"):
+            await client.check_key()
+        server.reply = lambda *_: fails(503)  # type: ignore[method-assign]
+        with pytest.raises(ServiceError, match="503") as raised:
+            await client.check_key()
+        assert not isinstance(raised.value, MisconfiguredServiceError)
+        await client.close()

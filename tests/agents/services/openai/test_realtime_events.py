@@ -10,9 +10,12 @@ from mediaserver.agents.services.openai.realtime_events import (
     ApiReason,
     AudioDelta,
     ErrorEvent,
+    InputSpeechStarted,
     InputTranscribed,
+    InputTranscriptDelta,
     RealtimeUsage,
     decode_server_event,
+    read_server_event,
 )
 
 
@@ -75,3 +78,16 @@ def test_a_transcription_need_not_tell_its_cost() -> None:
 )
 def test_a_reason_is_told_with_its_code_or_its_kind(reason: ApiReason, text: str) -> None:
     assert str(ErrorEvent(reason).error) == text
+
+
+def test_words_that_are_not_final_may_be_none() -> None:
+    kind = "conversation.item.input_audio_transcription.delta"
+    message = json.dumps({"type": kind, "item_id": "1", "delta": None}).encode()
+    assert decode_server_event(message) == InputTranscriptDelta("1")
+
+
+def test_an_event_that_must_not_be_missed_is_read_or_raised() -> None:
+    started = b'{"type":"input_audio_buffer.speech_started","item_id":"1","audio_start_ms":40}'
+    assert read_server_event(started) == InputSpeechStarted("1", 40)
+    with pytest.raises(ValueError, match="audio_start_ms"):
+        read_server_event(started.replace(b"40", b'"x"'))

@@ -2,11 +2,12 @@ from typing import Any
 
 import pytest
 
-from audiocodecs import L16_16K, MULAW_8K, AudioFormat
+from audiocodecs import L16_16K, L16_24K, MULAW_8K, AudioFormat
 from mediaserver.agents.services.language_model import Message, Text, ToolCall, ToolResult, ToolSpec
 from mediaserver.agents.services.openai.realtime_messages import (
     conversation_item,
     session_settings,
+    transcription_settings,
 )
 
 
@@ -88,3 +89,20 @@ def test_further_settings_are_laid_over_at_any_depth() -> None:
 )
 def test_each_message_is_an_item(message: Message, item: dict[str, Any]) -> None:
     assert conversation_item(message) == item
+
+
+def test_a_session_that_only_transcribes_has_no_more_than_it_needs() -> None:
+    transcription = {"model": "gpt-live-transcribe"}
+    settings = transcription_settings(
+        AudioFormat("alaw", 8000), transcription, turn_detection=None, noise_reduction=None
+    )
+    heard = {
+        "format": {"type": "audio/pcma"},
+        "transcription": transcription,
+        "turn_detection": None,
+    }
+    assert settings == {"type": "transcription", "audio": {"input": heard}}
+    settings = transcription_settings(
+        L16_24K, transcription, turn_detection=None, noise_reduction="far_field"
+    )
+    assert settings["audio"]["input"]["noise_reduction"] == {"type": "far_field"}
