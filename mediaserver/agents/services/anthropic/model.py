@@ -166,9 +166,10 @@ class AnthropicModel:
         """Yield the events of an answer, without those that only keep the connection."""
         begun = False
         try:
-            async for event in self._ask(request):
-                begun = True
-                yield event
+            async with aclosing(self._ask(request)) as events:
+                async for event in events:
+                    begun = True
+                    yield event
             return
         except ServiceError as error:
             messages = request["messages"]
@@ -176,8 +177,10 @@ class AnthropicModel:
             if begun or not refused or not has_thinking(messages):
                 raise
             _log.warning("asks without the thinking", service=_SERVICE, error=str(error))
-        async for event in self._ask({**request, "messages": without_thinking(messages)}):
-            yield event
+        again = {**request, "messages": without_thinking(messages)}
+        async with aclosing(self._ask(again)) as events:
+            async for event in events:
+                yield event
 
     async def _ask(self, request: dict[str, Any]) -> AsyncGenerator[AnthropicEvent, None]:
         async with aclosing(
