@@ -6,14 +6,10 @@ https://docs.x.ai/developers/model-capabilities/audio/speech-to-speech. It answe
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Any, ClassVar, Literal
-from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from websockets.asyncio.server import ServerConnection
-from websockets.http11 import Request, Response
 
 from audiocodecs import MULAW_8K, AudioFormat
 from mediaserver.testing.openai.realtime.client_events import JsonDict, RealtimeRefusal
@@ -228,20 +224,6 @@ class XAIRealtimeServer(OpenAIRealtimeServer):
     """
 
     session_class: ClassVar[type[ServedSession]] = XAIServedSession
-
-    def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
-        url = urlsplit(request.path)
-        if url.path == "/v1/models":
-            if request.headers.get("Authorization") != f"Bearer {self.api_key}":
-                return connection.respond(HTTPStatus.UNAUTHORIZED, '{"error":"Invalid API key"}')
-            response = connection.respond(HTTPStatus.OK, '{"object":"list","data":[]}')
-            del response.headers["Content-Type"]
-            response.headers["Content-Type"] = "application/json"
-            return response
-        if unknown := parse_qs(url.query).keys() - {"model"}:
-            text = f"unknown query parameters: {', '.join(sorted(unknown))}\n"
-            return connection.respond(HTTPStatus.BAD_REQUEST, text)
-        return super()._admit(connection, request)
 
 
 __all__ = ["XAIRealtimeServer", "XAIServedSession", "XAISettings"]
