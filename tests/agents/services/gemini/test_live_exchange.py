@@ -3,6 +3,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from audiocodecs import L16_16K, L16_24K
 from mediaserver.agents.services import (
@@ -325,3 +327,67 @@ def test_an_answer_that_the_api_keeps_in_part_is_told_from_there(session: Sessio
     session.words(" morning.")
     session.content(turnComplete=True)
     assert session.state.history == [Text("assistant", "morning.")]
+
+
+# Whatever happens.
+
+SAID: dict[str, dict[str, Any]] = {
+    "words": {"outputTranscription": {"text": "So"}},
+    "the caller": {"inputTranscription": {"text": "Hello?"}},
+    "interim": {"interimInputTranscription": {"text": "Hel"}},
+    "interrupted": {"interrupted": True},
+    "generated": {"generationComplete": True},
+    "completed": {"turnComplete": True},
+}
+EVENTS = ["heard", "asked", "cancelled", "speech", "a tool", "kept", "lost", "overdue", *SAID]
+
+
+@given(
+    takes_turns=st.booleans(),
+    events=st.lists(st.tuples(st.sampled_from(EVENTS), st.sampled_from([0.0, 1.0, 3.0]))),
+)
+@settings(max_examples=60)
+def test_each_response_is_done_once_in_whatever_order_things_come(
+    takes_turns: bool, events: list[tuple[str, float]]
+) -> None:
+    session = Session(takes_turns=takes_turns)
+    exchange = session.exchange
+    open_responses = 0
+
+    def told(came: list[Any]) -> None:
+        nonlocal open_responses
+        open_responses -= sum(isinstance(event, ResponseDone) for event in came)
+
+    for event, seconds in events:
+        session.now += seconds
+        if event in ("speech", "a tool") and not open_responses:
+            open_responses += 1  # nobody asked for it
+        if event == "heard":
+            session.heard(0.1)
+        elif event == "asked":
+            open_responses += 1
+            exchange.respond()
+        elif event == "cancelled" and open_responses == 1:  # those that wait would be forgotten
+            exchange.cancel()
+        elif event == "speech":
+            told(session.speech())
+        elif event == "a tool":
+            told(session.told(toolCall={"functionCalls": [{"name": "look"}]}))
+        elif event == "kept":
+            session.keeps()
+        elif event == "overdue" and exchange.due is not None:
+            session.now = max(session.now, exchange.due)
+            told(exchange.give_up_waiting())
+        elif event == "lost":
+            told(exchange.broken_off())
+            exchange.resumed()
+        elif event in SAID:
+            told(session.content(**SAID[event]))
+        session.sent()
+        assert open_responses >= 0
+    for _ in range(2 * len(events)):
+        if open_responses:
+            told(session.speech() + session.content(turnComplete=True))
+            session.sent()
+    assert open_responses == 0
+    assert exchange.due is None
