@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from mediaserver import Stream, Turn
-from mediaserver.agents import TurnSettings, VoiceAgent, tool
+from mediaserver.agents import RealtimeAgent, TurnSettings, VoiceAgent, tool
 from mediaserver.agents.conversing.agent import Agent
 from mediaserver.agents.turns import LevelDetector
 from mediaserver.routes import Route, Routes
@@ -34,6 +34,10 @@ class Clerk(Agent):
     async def weather(self, town: str) -> str:
         """Look at the weather in a town."""
         return f"rain in {town}"
+
+
+class LiveClerk(Clerk, RealtimeAgent):
+    """Hears and speaks by a realtime model."""
 
 
 class WritingClerk(Clerk, VoiceAgent):

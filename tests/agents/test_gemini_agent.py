@@ -2,7 +2,6 @@
 
 import pytest
 
-from mediaserver.agents import RealtimeAgent
 from mediaserver.agents.services.gemini.live import GeminiLive
 from mediaserver.agents.services.gemini.model import GeminiModel
 from mediaserver.testing.gemini import (
@@ -13,12 +12,8 @@ from mediaserver.testing.gemini import (
 )
 from mediaserver.testing.realtime_answers import CallTool, RealtimeAnswer
 from mediaserver.testing.services import TimedSpeech, TimedTranscription
-from tests.agents.clerks import HEARD, LONG, Clerk, WritingClerk, calling, check_turns, converse
+from tests.agents.clerks import HEARD, LONG, LiveClerk, WritingClerk, calling, check_turns, converse
 from tests.agents.scripted_call import voice
-
-
-class LiveClerk(Clerk, RealtimeAgent):
-    """Hears and speaks by Gemini Live."""
 
 
 @pytest.fixture(autouse=True)
