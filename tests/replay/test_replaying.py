@@ -88,6 +88,31 @@ def test_a_conversation_with_an_interruption_is_heard_alike(tmp_path: Path) -> N
     assert all(then == now for then, now in comparison.words)
 
 
+def test_the_words_of_a_conversation_are_told_as_they_come(tmp_path: Path) -> None:
+    class Hearing(Receptionist):
+        """Understands a word after the other."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            assert isinstance(self.speech_to_text, TimedTranscription)
+            self.speech_to_text.partial_every = 0.3
+
+    comparison = replayed(captured(tmp_path, Hearing, interrupts), Hearing)
+    told = [
+        (each.what, each.details["words"].strip())
+        for each in comparison.replayed.decisions
+        if each.what in ("hears", "understood", "says")
+    ]
+    assert told[:5] == [
+        ("says", "Hello there, caller."),
+        ("hears", "What"),
+        ("hears", "What is"),
+        ("hears", "What is new?"),
+        ("understood", "What is new?"),
+    ]
+    assert told[5] == ("says", "One two three four five six seven eight nine ten.")
+
+
 def test_slower_code_is_heard_later(tmp_path: Path) -> None:
     path = captured(tmp_path, Receptionist, interrupts)
     comparison = replayed(path, SlowReceptionist)

@@ -536,6 +536,7 @@ class RealtimeAgent(Agent):
         if not words_of(event.text):
             return
         hearing.text = event.text
+        self.stream.decided("understood", words=event.text)
         reply.caller = f"{reply.caller} {event.text}".strip()
         reply.transcribed_at = self.stream.clock()
         self.start(

@@ -152,6 +152,7 @@ class Speaker:
         for earlier in self._passages:
             earlier.spoken.forget(earlier.seconds_heard)
         passage.add(text)
+        self._stream.decided("says", words=text)
         assert passage.context is not None
         await passage.context.say(text)
         if flush:
@@ -181,6 +182,7 @@ class Speaker:
             await self._end_text()
             if self._goes_on():
                 self._add(saying, speech, None, step).add(text)
+                self._stream.decided("says", words=text)
 
     async def end(self) -> None:
         """End the text so far: what is said next is another one."""

@@ -219,6 +219,8 @@ class VoiceAgent(Agent):
                     step.speech_seconds += transcript.seconds
                     utterance.seconds_transcribed += transcript.seconds
                     self.listener.understood(utterance, text, final=transcript.final)
+                    if not transcript.final:
+                        self.stream.decided("hears", words=text)
                     await self.on_transcript(transcript)
         return text
 
