@@ -22,6 +22,7 @@ from mediaserver.testing.openai import OpenAIServer
 from mediaserver.testing.openai.realtime import OpenAIRealtimeServer, OpenAITranscriptionServer
 from mediaserver.testing.realtime_answers import RealtimeAnswer
 from mediaserver.testing.sarvam import BulbulServer, SaarasServer
+from mediaserver.testing.scribe import ScribeServer
 from mediaserver.testing.services import TimedSpeech, TimedTranscription, Timing
 from tests.agents.virtual_network import VirtualNetworkLoop
 
@@ -79,6 +80,7 @@ def answering(server: type) -> Any:
             ["prewarm", "connect", "first audio", "whole answer"],
         ),
         ("ElevenLabsVoice", lambda: ElevenLabsServer(api_key=KEY), VOICE),
+        ("ElevenLabsRecognizer", lambda: ScribeServer("Good morning."), WORDS),
         ("CartesiaVoice", lambda: CartesiaServer(api_key=KEY), VOICE),
         ("AssemblyAIRecognizer", lambda: AssemblyAIServer("Good morning."), WORDS),
         ("CartesiaRecognizer", lambda: InkServer("Good morning."), WORDS),

@@ -89,7 +89,10 @@ KNOWN_SERVICES: Final[Mapping[str, KnownProvider]] = {
         "gemini",
     ),
     "elevenlabs": KnownProvider(
-        (KnownService("elevenlabs.voice:ElevenLabsVoice", ("21m00Tcm4TlvDq8ikWAM",)),),
+        (
+            KnownService("elevenlabs.voice:ElevenLabsVoice", ("21m00Tcm4TlvDq8ikWAM",)),
+            KnownService("elevenlabs.recognizer:ElevenLabsRecognizer"),
+        ),
         "ELEVENLABS_API_KEY",
         "elevenlabs",
     ),

@@ -53,8 +53,8 @@ class ListeningSession(ABC):
     finish_message: str
     """The message that has all words told."""
 
-    close_message: str
-    """The message that ends the session."""
+    close_message: str | None
+    """The message that ends the session; None if closing the connection does."""
 
     def __init__(
         self, service: str, socket: ServiceSocket, format: AudioFormat, wire: AudioFormat
@@ -129,7 +129,8 @@ class ListeningSession(ABC):
         """Close the connection. Does nothing if it is closed."""
         if not self._closed:
             self._closed = True
-            await self._socket.send(self.close_message)
+            if self.close_message is not None:
+                await self._socket.send(self.close_message)
             await self._socket.close()
 
     @abstractmethod

@@ -1,20 +1,32 @@
-"""What ElevenLabs' own package calls the fields of this WebSocket. It has no client for it."""
+"""What ElevenLabs' own package calls the fields of the voices' WebSocket, and sends to Scribe's.
 
+It has no client for the former.
+"""
+
+import asyncio
 import json
+from base64 import b64encode
+from itertools import groupby
 from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
 
 from audiocodecs import AudioFormat
+from mediaserver.agents.services import WordsComplete
 from mediaserver.agents.services.elevenlabs.messages import ElevenLabsMessages
+from mediaserver.agents.services.elevenlabs.recognizer import ElevenLabsRecognizer
 from mediaserver.agents.services.elevenlabs.voice import ElevenLabsVoice
 from mediaserver.testing import in_virtual_time
 from mediaserver.testing.elevenlabs import ElevenLabsServer
+from mediaserver.testing.scribe import ScribeServer
+from tests.agents.services.hearing import hear, until
+from tests.agents.services.hearing import spoken as said
 from tests.agents.services.voices import heard, spoken
 
 
 elevenlabs: Any = pytest.importorskip("elevenlabs")
+realtime: Any = pytest.importorskip("elevenlabs.realtime.scribe")
 
 MULAW = AudioFormat("mulaw", 8000)
 
@@ -80,3 +92,57 @@ async def test_the_package_is_taken_by_the_server_and_reads_what_it_says() -> No
 def test_the_keepalive_is_the_package_s() -> None:
     (kept,) = ElevenLabsMessages({}, 60.0).keep_alive(["text-1"])
     assert json.loads(kept) == wire(elevenlabs.KeepContextAlive(context_id="text-1"))
+
+
+def chunks(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what messages with audio say beside it; each kind in a row once."""
+    told = [{name: value for name, value in m.items() if "audio" not in name} for m in messages]
+    return [message for message, _ in groupby(told)]
+
+
+@in_virtual_time
+async def test_scribe_is_asked_as_the_package_asks() -> None:
+    async with ScribeServer("I want a table.", "I want a table.").running() as server:
+        own = ElevenLabsRecognizer(
+            language="en",
+            keyterms=["New Delhi", "Plivo"],
+            no_verbatim=True,
+            base_url=server.base_url,
+            api_key=server.api_key,
+        )
+        session = await own.listen(MULAW)
+        await hear(session, said(4, 0.5))
+        await session.finish()
+        ours = await until(session.events(), WordsComplete)
+        await session.close()
+        sent = chunks(server.received)
+        server.received.clear()
+
+        theirs = await realtime.ScribeRealtime(server.api_key, server.base_url).connect(
+            {
+                "model_id": "scribe_v2_realtime",
+                "audio_format": realtime.AudioFormat.ULAW_8000,
+                "sample_rate": 8000,
+                "commit_strategy": realtime.CommitStrategy.MANUAL,
+                "language_code": "en",
+                "keyterms": ["New Delhi", "Plivo"],
+                "no_verbatim": True,
+            }
+        )
+        committed: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        theirs.on("committed_transcript", committed.put_nowait)
+        for frame in said(4, 0.5):
+            await theirs.send({"audio_base_64": b64encode(frame.payload).decode()})
+        await theirs.commit()
+        final = await asyncio.wait_for(committed.get(), 10)
+        await theirs.close()
+
+        query, packages = server.queries
+        # It says what is the default, too.
+        assert packages.pop("include_timestamps") == ["false"]
+        assert query == packages
+        assert sent == chunks(server.received)
+        read = elevenlabs.CommittedTranscriptPayload(**final)
+        assert read.model_extra == {}
+        assert read.text == getattr(ours[-2], "text", None) == "I want a table."
+        assert server.refusals == []
