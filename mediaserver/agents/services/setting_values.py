@@ -44,6 +44,27 @@ def require_url(
     return parts
 
 
+def require_terms(keyterms: Sequence[str], *, most: int, longest: int) -> list[str]:
+    """Return terms that callers are likely to say.
+
+    Args:
+        keyterms: the terms.
+        most: how many there may be.
+        longest: characters that each may have.
+
+    Raises:
+        ValueError: they are one text, or too many, or one of them is empty or too long.
+
+    """
+    terms = require_text_list("keyterms", keyterms)
+    if len(terms) > most or any(len(term) > longest for term in terms):
+        raise ValueError(
+            f"keyterms must be at most {most} terms, each of at most {longest} characters,"
+            f" not {keyterms!r}"
+        )
+    return terms
+
+
 def require_name(**settings: str | None) -> None:
     """Check names that may be left out.
 

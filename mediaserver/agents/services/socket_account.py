@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import TypedDict
 
 from mediaserver.agents.services.deadlines import require_seconds
+from mediaserver.agents.services.errors import ServiceError
 from mediaserver.agents.services.service_socket import ServiceKey, ServiceSocket
 from mediaserver.agents.services.setting_values import require_url
 
@@ -72,3 +74,34 @@ class SocketAccount:
             within=self.connect_timeout,
             secret=key,
         )
+
+    async def begin(
+        self,
+        path: str,
+        query: Mapping[str, str | list[str]],
+        has_begun: Callable[[ServiceSocket, bytes | str], bool],
+    ) -> ServiceSocket:
+        """Open a WebSocket, and wait until the service says that the session has begun.
+
+        Args:
+            path: the path.
+            query: the parameters of the address.
+            has_begun: whether a message says so; it may raise a ServiceError.
+
+        Raises:
+            ServiceError: as of `connect`; or the session was refused, or did not begin in time.
+
+        """
+        socket = await self.connect(path, query)
+        try:
+            async with asyncio.timeout(self.connect_timeout):
+                while not has_begun(socket, await socket.receive()):
+                    pass
+        except TimeoutError:
+            await socket.close()
+            reason = f"the session did not begin within {self.connect_timeout:g} s"
+            raise ServiceError(self._service, reason) from None
+        except BaseException:
+            await socket.close()
+            raise
+        return socket

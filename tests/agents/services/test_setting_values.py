@@ -4,6 +4,7 @@ import pytest
 
 from mediaserver.agents.services.setting_values import (
     require_name,
+    require_terms,
     require_text_list,
     require_url,
     require_within,
@@ -37,3 +38,10 @@ def test_a_list_of_texts_has_texts_only(values: Any) -> None:
     assert require_text_list("keyterms", ("a", "b c")) == ["a", "b c"]
     with pytest.raises(ValueError, match="keyterms is a list of texts"):
         require_text_list("keyterms", values)
+
+
+@pytest.mark.parametrize("terms", ["Plivo", [" "], ["a", "b", "c"], ["abcd"]])
+def test_terms_are_not_too_many_and_not_too_long(terms: Any) -> None:
+    assert require_terms(("a b", "c"), most=2, longest=3) == ["a b", "c"]
+    with pytest.raises(ValueError, match="keyterms"):
+        require_terms(terms, most=2, longest=3)

@@ -1,6 +1,7 @@
 import pytest
 
 from mediaserver.agents.services import MisconfiguredServiceError, ServiceError
+from mediaserver.agents.services.service_socket import ServiceSocket
 from mediaserver.agents.services.socket_account import SocketAccount
 from mediaserver.testing import in_virtual_time
 from mediaserver.testing.ink import InkServer
@@ -55,3 +56,20 @@ def test_what_is_no_base_url_is_refused(url: str) -> None:
 def test_a_time_limit_has_to_be_positive() -> None:
     with pytest.raises(ValueError, match="connect_timeout"):
         account(None, within=0.0)
+
+
+@in_virtual_time
+async def test_a_session_is_waited_for_until_it_has_begun_but_not_for_ever() -> None:
+    async with InkServer().running() as server:
+        reached = account(server.base_url, server.api_key, within=2.0)
+        path = "/stt/turns/websocket"
+        came: list[bytes | str] = []
+
+        def has_begun(socket: ServiceSocket, received: bytes | str) -> bool:
+            came.append(received)
+            return '"connected"' in str(received)
+
+        await (await reached.begin(path, QUERY, has_begun)).close()
+        assert len(came) == 1
+        with pytest.raises(ServiceError, match="the session did not begin within 2 s"):
+            await reached.begin(path, QUERY, lambda socket, received: False)

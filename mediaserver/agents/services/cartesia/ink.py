@@ -40,7 +40,7 @@ from mediaserver.agents.services.recognizer import (
     WordsComplete,
 )
 from mediaserver.agents.services.service_socket import ServiceSocket
-from mediaserver.agents.services.setting_values import require_name, require_within
+from mediaserver.agents.services.setting_values import require_name, require_terms, require_within
 from mediaserver.agents.services.socket_account import SocketAccount, SocketAccountOptions
 
 
@@ -337,11 +337,9 @@ def _heard_format(format: AudioFormat) -> AudioFormat:
 
 
 def _require_keyterms(keyterms: Sequence[str]) -> list[str]:
-    terms = [] if isinstance(keyterms, str) else list(keyterms)
-    right = terms and all(isinstance(term, str) and term.strip() for term in terms)
-    if not right or len(terms) > _MOST_KEYTERMS or sum(map(len, terms)) > _LONGEST_KEYTERMS:
+    terms = require_terms(keyterms, most=_MOST_KEYTERMS, longest=_LONGEST_KEYTERMS)
+    if sum(map(len, terms)) > _LONGEST_KEYTERMS:
         raise ValueError(
-            f"keyterms must be a list of at most {_MOST_KEYTERMS} terms, of {_LONGEST_KEYTERMS}"
-            f" characters together, not {keyterms!r}"
+            f"keyterms must not have more than {_LONGEST_KEYTERMS} characters together"
         )
     return terms

@@ -5,7 +5,6 @@ https://elevenlabs.io/docs/developer-guides/cookbooks/speech-to-text/realtime/tr
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterator, Sequence
 from typing import Final, Unpack
@@ -32,7 +31,11 @@ from mediaserver.agents.services.recognizer import (
     WordsComplete,
 )
 from mediaserver.agents.services.service_socket import ServiceSocket
-from mediaserver.agents.services.setting_values import require_name
+from mediaserver.agents.services.setting_values import (
+    require_name,
+    require_terms,
+    require_text_list,
+)
 from mediaserver.agents.services.socket_account import SocketAccount, SocketAccountOptions
 
 
@@ -141,12 +144,14 @@ class ElevenLabsRecognizer:
         if language is not None:
             self._query["language_code"] = _require_language("language", language)
         if secondary_languages:
-            others = [] if isinstance(secondary_languages, str) else list(secondary_languages)
             self._query["secondary_languages"] = [
-                _require_language("each of secondary_languages", each) for each in others or [""]
+                _require_language("each of secondary_languages", each)
+                for each in require_text_list("secondary_languages", secondary_languages)
             ]
         if keyterms:
-            self._query["keyterms"] = _require_keyterms(keyterms)
+            self._query["keyterms"] = require_terms(
+                keyterms, most=_MOST_KEYTERMS, longest=_LONGEST_KEYTERM
+            )
         for name, switched in (
             ("no_verbatim", no_verbatim),
             ("filter_background_audio", filter_background_audio),
@@ -174,13 +179,7 @@ class ElevenLabsRecognizer:
         wire = _heard_format(format)
         encoding = "ulaw" if wire.encoding == "mulaw" else "pcm"
         query = {**self._query, "audio_format": f"{encoding}_{wire.rate}"}
-        socket = await self._account.connect(_PATH, query)
-        try:
-            await _until_started(socket, self._account.connect_timeout)
-        except BaseException:
-            await socket.close()
-            raise
-        return ScribeSession(socket, format)
+        return ScribeSession(await self._account.begin(_PATH, query, _has_begun), format)
 
     async def check(self) -> None:
         """Open a session and close it, which costs nothing, as no audio is sent.
@@ -201,17 +200,11 @@ def _heard_format(format: AudioFormat) -> AudioFormat:
     return format if (format.encoding, format.rate) == ("l16", rate) else AudioFormat("l16", rate)
 
 
-async def _until_started(socket: ServiceSocket, within: float) -> None:
-    try:
-        async with asyncio.timeout(within):
-            message: ScribeMessage | None = None
-            while not isinstance(message, ScribeStarted):
-                received = await socket.receive()
-                with socket.decoding(received):
-                    message = decode_scribe(received)
-                _raise_failure(message)
-    except TimeoutError:
-        raise ServiceError(ELEVENLABS, f"the session did not start within {within:g} s") from None
+def _has_begun(socket: ServiceSocket, received: bytes | str) -> bool:
+    with socket.decoding(received):
+        message = decode_scribe(received)
+    _raise_failure(message)
+    return isinstance(message, ScribeStarted)
 
 
 def _raise_failure(message: ScribeMessage | None) -> None:
@@ -226,14 +219,3 @@ def _require_language(name: str, language: str) -> str:
     if not isinstance(language, str) or not re.fullmatch("[a-z]{2,3}", language):
         raise ValueError(f"{name} must be like 'en' or 'deu', not {language!r}")
     return language
-
-
-def _require_keyterms(keyterms: Sequence[str]) -> list[str]:
-    terms = [] if isinstance(keyterms, str) else list(keyterms)
-    right = all(isinstance(t, str) and t.strip() and len(t) <= _LONGEST_KEYTERM for t in terms)
-    if not terms or not right or len(terms) > _MOST_KEYTERMS:
-        raise ValueError(
-            f"keyterms must be a list of at most {_MOST_KEYTERMS} terms, each of 1 to"
-            f" {_LONGEST_KEYTERM} characters, not {keyterms!r}"
-        )
-    return terms

@@ -6,7 +6,6 @@ endpoint, ``/speech-to-text/ws``, is not used: it tells no interim words and tak
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -43,7 +42,7 @@ from mediaserver.agents.services.sarvam.saaras_messages import (
     decode_saaras,
 )
 from mediaserver.agents.services.service_socket import ServiceSocket
-from mediaserver.agents.services.setting_values import require_name
+from mediaserver.agents.services.setting_values import require_name, require_terms
 from mediaserver.agents.services.socket_account import SocketAccountOptions
 
 
@@ -290,12 +289,7 @@ class SarvamRecognizer:
             "encoding": _ENCODINGS[wire.encoding],
             "sample_rate": str(wire.rate),
         }
-        socket = await self._account.connect(_PATH, query)
-        try:
-            await _until_begun(socket, self._account.connect_timeout)
-        except BaseException:
-            await socket.close()
-            raise
+        socket = await self._account.begin(_PATH, query, _has_begun)
         return SarvamSession(socket, format, interim=self._interim, keep_alives=self._keep_alives)
 
     async def check(self) -> None:
@@ -314,19 +308,12 @@ def wire_format(format: AudioFormat) -> AudioFormat:
     return format if format.rate in _RATES else AudioFormat("l16", 16000)
 
 
-async def _until_begun(socket: ServiceSocket, within: float) -> None:
-    try:
-        async with asyncio.timeout(within):
-            while True:
-                received = await socket.receive()
-                with socket.decoding(received):
-                    message = decode_saaras(received)
-                if isinstance(message, SaarasBegan):
-                    return
-                if isinstance(message, SaarasFailure):
-                    _take_failure(message)
-    except TimeoutError:
-        raise ServiceError(SARVAM, f"the session did not begin within {within:g} s") from None
+def _has_begun(socket: ServiceSocket, received: bytes | str) -> bool:
+    with socket.decoding(received):
+        message = decode_saaras(received)
+    if isinstance(message, SaarasFailure):
+        _take_failure(message)
+    return isinstance(message, SaarasBegan)
 
 
 def _take_failure(failure: SaarasFailure) -> None:
@@ -348,11 +335,5 @@ def _require_one_of(name: str, value: str, known: tuple[str, ...]) -> None:
 def _require_keyterms(keyterms: Sequence[str], model: str) -> str:
     if model != "saaras:v4":
         raise ValueError(f"keyterms are for saaras:v4, not for {model!r}")
-    terms = [] if isinstance(keyterms, str) else list(keyterms)
-    right = all(isinstance(t, str) and t.strip() and len(t) <= _LONGEST_KEYTERM for t in terms)
-    if not terms or not right or len(terms) > _MOST_KEYTERMS:
-        raise ValueError(
-            f"keyterms must be a list of at most {_MOST_KEYTERMS} terms, each of 1 to"
-            f" {_LONGEST_KEYTERM} characters, not {keyterms!r}"
-        )
+    terms = require_terms(keyterms, most=_MOST_KEYTERMS, longest=_LONGEST_KEYTERM)
     return msgspec.json.encode(terms).decode()

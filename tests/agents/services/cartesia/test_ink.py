@@ -269,6 +269,7 @@ async def test_check_needs_a_key_that_cartesia_accepts() -> None:
         {"keyterms": [" "]},
         {"keyterms": ["a"] * 101},
         {"keyterms": ["a" * 1201]},
+        {"keyterms": ["a" * 700, "b" * 700]},
         {"base_url": "api.cartesia.ai"},
         {"connect_timeout": 0},
     ],

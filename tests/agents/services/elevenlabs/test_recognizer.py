@@ -175,7 +175,7 @@ async def test_a_model_that_elevenlabs_does_not_have_is_refused_with_its_reason(
 async def test_a_session_that_does_not_start_is_an_error_in_time() -> None:
     fault = SocketFault(then="stall")
     async with ScribeServer(faults=(fault,)).running() as server:
-        with pytest.raises(ServiceError, match="did not start within 2 s"):
+        with pytest.raises(ServiceError, match="did not begin within 2 s"):
             await recognizer(server, connect_timeout=2).listen(MULAW_8K)
 
 
