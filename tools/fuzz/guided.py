@@ -13,8 +13,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-import atheris
 
+try:
+    import atheris
+except ModuleNotFoundError:
+    raise SystemExit("guided fuzzing needs atheris: pip install --group fuzz") from None
 
 # Instruments what is imported within.
 with atheris.instrument_imports(include=["mediaserver", "audiocodecs"]):
@@ -24,9 +27,15 @@ with atheris.instrument_imports(include=["mediaserver", "audiocodecs"]):
 
 def main() -> None:
     """Run the command; libFuzzer ends the process, with a status of its own."""
-    parser = argparse.ArgumentParser(prog="python -m tools.fuzz.guided")
-    parser.add_argument("--seconds", type=int, default=600)
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.fuzz.guided",
+        description="Fuzz the whole server, guided by the code that inputs reach.",
+    )
+    parser.add_argument("--seconds", type=int, default=600, help="how long (default: %(default)s)")
     seconds: int = parser.parse_args().seconds
+    if seconds < 1:
+        # To libFuzzer, 0 means without end.
+        parser.error(f"--seconds: must be 1 or more, not {seconds}")
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     target = FuzzTarget()
