@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator
@@ -50,6 +51,10 @@ class ListeningSession(ABC):
     answers_within = 0.5
     """Seconds after which words that were asked for are taken to be complete."""
 
+    silent_at_most: float | None = None
+    """Seconds, of audio and of time, after which a service that says nothing of it has stalled.
+    None: it may say nothing."""
+
     finish_message: str
     """The message that has all words told."""
 
@@ -72,6 +77,9 @@ class ListeningSession(ABC):
         self._finishing: deque[tuple[float, float]] = deque()
         """What was asked to be finished: seconds of audio, and when it was asked for."""
         self._waiting = asyncio.timeout(None)
+        # Since the service has said something: when audio was sent first, and what had been before.
+        self._unheeded: tuple[float, float] | None = None
+        self._stalled = False
         self._receiving = False
         self._closed = False
 
@@ -114,6 +122,9 @@ class ListeningSession(ABC):
                     finally:
                         self._receiving = False
             except TimeoutError:
+                if self._stalled:
+                    reason = f"it has said nothing of {self.silent_at_most:g} s of audio"
+                    raise ServiceError(self._service, reason) from None
                 for event in self.unanswered():
                     yield event
                 yield WordsComplete(self._finishing.popleft()[0])
@@ -122,6 +133,7 @@ class ListeningSession(ABC):
                 if self._closed:
                     return
                 raise
+            self._unheeded = None
             for event in self.understood(received):
                 yield event
 
@@ -158,13 +170,33 @@ class ListeningSession(ABC):
     def _expect_answer(self) -> None:
         """Wait for the answer to `finish`, from now on."""
         self._finishing.append((self.heard, asyncio.get_running_loop().time()))
-        if len(self._finishing) == 1 and self._receiving and not self._waiting.expired():
+        if len(self._finishing) == 1:
+            self._reschedule()
+
+    def _reschedule(self) -> None:
+        if self._receiving and not self._waiting.expired():
             self._waiting.reschedule(self._until())
 
     def _until(self) -> float | None:
+        if self._stalled:
+            return -math.inf
         return self._finishing[0][1] + self.answers_within if self._finishing else None
 
+    def _notice_stall(self, longest: float) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._unheeded is None:
+            self._unheeded = now, self.heard
+            return
+        since, before = self._unheeded
+        # Both: a session that replaces another is given much audio at once, and one that hears
+        # only speech is given none for long.
+        if not self._stalled and now - since > longest and self.heard - before > longest:
+            self._stalled = True
+            self._reschedule()
+
     async def _send_audio(self) -> None:
+        if self.silent_at_most is not None:
+            self._notice_stall(self.silent_at_most)
         audio = bytes(self._unsent)
         self._unsent.clear()
         self._sent += len(audio)

@@ -11,8 +11,8 @@ from tests.agents.scripted_call import caller, converse, voice
 class LocalService:
     """A recogniser or a voice with a server in the loop of the call."""
 
-    def __init__(self, kind: Any, server: SocketServer) -> None:
-        self.name = kind.name
+    def __init__(self, kind: Any, server: SocketServer, name: str | None = None) -> None:
+        self.name = name or kind.name
         self._kind = kind
         self._server = server
         self._running = AsyncExitStack()
@@ -35,7 +35,7 @@ class LocalService:
         return self._server.open
 
     async def stop(self) -> None:
-        assert self._server.refusals == []
+        assert set(self._server.refusals) <= {"The scripted refusal."}
         await self._running.aclose()
 
 
@@ -43,9 +43,15 @@ HEARD = ["What is up?", "Wait a moment, please."]
 """What the caller says in `assert_call_is_heard`."""
 
 
-def assert_call_is_heard(ears: LocalService, **settings: Any) -> None:
-    """Make a call with two turns of the caller, of which the second interrupts the agent."""
-    steps = caller(2.0, voice(1.0), 5.0, voice(1.2), 12.0)
+def assert_call_is_heard(
+    ears: LocalService, *, times: tuple[float, float, float] = (2.0, 5.0, 12.0), **settings: Any
+) -> None:
+    """Make a call with two turns of the caller, of which the second interrupts the agent.
+
+    They are at the first two of `times`, in seconds; the caller hangs up at the third.
+    """
+    first, second, over = times
+    steps = caller(first, voice(1.0), second, voice(1.2), over)
 
     async def script(line: JoinedCall, agent: Any) -> None:
         await steps(line, agent)

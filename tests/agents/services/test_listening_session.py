@@ -146,3 +146,53 @@ async def test_a_lost_connection_is_raised_by_the_events() -> None:
     wire.comes.put_nowait(ServiceError("ears", "lost"))
     with pytest.raises(ServiceError, match="lost"):
         await anext(session.events())
+
+
+class Talkative(Ears):
+    silent_at_most = 2.0
+
+
+def talkative() -> tuple[Talkative, Wire]:
+    connection = Wire()
+    return Talkative("ears", cast(ServiceSocket, connection), MULAW_8K, MULAW_8K), connection
+
+
+async def hear_in_time(session: Ears, seconds: float) -> None:
+    for _ in range(round(seconds * 5)):
+        await hear(session, 0.2)
+        await asyncio.sleep(0.2)
+
+
+@in_virtual_time
+async def test_a_service_that_says_nothing_of_what_it_is_given_has_stalled() -> None:
+    session, wire = talkative()
+    events = session.events()
+    for _ in range(4):
+        await hear_in_time(session, 1.8)
+        wire.comes.put_nowait("1.0")
+        await anext(events)
+    waiting = asyncio.create_task(anext(events))
+    await hear_in_time(session, 2.0)
+    assert not waiting.done()
+    await hear_in_time(session, 0.6)
+    with pytest.raises(ServiceError, match="it has said nothing of 2 s of audio"):
+        await waiting
+
+
+@in_virtual_time
+async def test_neither_audio_that_comes_at_once_nor_a_pause_of_it_is_a_stall() -> None:
+    session, wire = talkative()
+    waiting = asyncio.create_task(anext(session.events()))
+    await hear(session, 30)
+    await asyncio.sleep(1)
+    await hear(session, 0.2)
+    wire.comes.put_nowait("1.0")
+    await waiting
+    waiting = asyncio.create_task(anext(session.events()))
+    await hear(session, 0.2)
+    await asyncio.sleep(60)
+    await hear(session, 0.2)
+    await asyncio.sleep(1)
+    assert not waiting.done()
+    wire.comes.put_nowait("1.0")
+    await waiting

@@ -43,9 +43,13 @@ class FluxSession(DeepgramSession):
     Flux has no message that keeps a connection open. While no audio comes, such as while the phone
     rings, WebSocket pings do, at least one in 60 s; `ServiceSocket` sends one every 20 s.
     https://github.com/deepgram/deepgram-python-sdk/issues/618.
+
+    Flux says something for each quarter of a second of audio, even if it is silence, so one that
+    says nothing for seconds has stalled: https://developers.deepgram.com/docs/flux/state.
     """
 
     takes_turns = True
+    silent_at_most = 4.0
     finish_message = FORCE_END_TURN
 
     def __init__(self, service: str, socket: ServiceSocket, format: AudioFormat) -> None:

@@ -6,7 +6,6 @@ import pytest
 
 from mediaserver.agents.services.assemblyai.recognizer import AssemblyAIRecognizer
 from mediaserver.testing.assemblyai import AssemblyAIServer
-from mediaserver.testing.socket_server import SocketFault
 from tests.agents.services.local_service import HEARD, LocalService, assert_call_is_heard
 
 
@@ -22,10 +21,3 @@ def test_the_agent_may_take_the_turns(hears: str, max_turn_silence: float | None
     kind.name = "assemblyai"  # type: ignore[attr-defined]
     ears = LocalService(kind, AssemblyAIServer(*HEARD))
     assert_call_is_heard(ears, end_of_turn_by="agent", recognizer_hears=hears)
-
-
-@pytest.mark.parametrize("after", [2, 3])
-def test_a_session_that_is_cut_in_mid_turn_costs_the_call_no_word(after: int) -> None:
-    fault = SocketFault(after=after, then="disconnect")
-    server = AssemblyAIServer(*HEARD, faults=(fault,))
-    assert_call_is_heard(LocalService(AssemblyAIRecognizer, server))

@@ -4,8 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import pytest
-
 from mediaserver.agents.services import Text
 from mediaserver.agents.services.sarvam.recognizer import SarvamRecognizer
 from mediaserver.agents.services.sarvam.voice import SarvamVoice
@@ -13,20 +11,7 @@ from mediaserver.routes import Route, Routes
 from mediaserver.testing import joined, run_virtual
 from mediaserver.testing.sarvam import BulbulServer, SaarasServer
 from mediaserver.testing.services import TimedModel, Timing
-from mediaserver.testing.socket_server import SocketFault
 from tests.agents.scripted_call import Scripted, voice
-from tests.agents.services.local_service import HEARD, LocalService, assert_call_is_heard
-
-
-class EnglishEars(SarvamRecognizer):
-    def __init__(self, **connection: Any) -> None:
-        super().__init__("en-IN", **connection)
-
-
-@pytest.mark.parametrize("after", [2, 3])
-def test_a_session_that_is_cut_in_mid_turn_costs_the_call_no_word(after: int) -> None:
-    fault = SocketFault(after=after, then="disconnect")
-    assert_call_is_heard(LocalService(EnglishEars, SaarasServer(*HEARD, faults=(fault,))))
 
 
 LONG = "One two three four five six seven eight nine ten eleven twelve."

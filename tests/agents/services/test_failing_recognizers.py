@@ -1,0 +1,120 @@
+"""Each recogniser with a connection that fails: in a call, no word is lost and none comes twice."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import pytest
+
+from audiocodecs import MULAW_8K
+from mediaserver.agents.services import RecognizedWords, WordsComplete
+from mediaserver.agents.services.assemblyai.recognizer import AssemblyAIRecognizer
+from mediaserver.agents.services.cartesia.ink import CartesiaRecognizer, InkTurnsRecognizer
+from mediaserver.agents.services.deepgram.flux import FluxRecognizer
+from mediaserver.agents.services.deepgram.nova import DeepgramRecognizer
+from mediaserver.agents.services.elevenlabs.recognizer import ElevenLabsRecognizer
+from mediaserver.agents.services.known import KNOWN_SERVICES
+from mediaserver.agents.services.openai.recognizer import OpenAIRecognizer
+from mediaserver.agents.services.sarvam.recognizer import SarvamRecognizer
+from mediaserver.testing.assemblyai import AssemblyAIServer
+from mediaserver.testing.deepgram import DeepgramServer
+from mediaserver.testing.ink import InkServer
+from mediaserver.testing.openai.realtime import OpenAITranscriptionServer
+from mediaserver.testing.sarvam import SaarasServer
+from mediaserver.testing.scribe import ScribeServer
+from mediaserver.testing.socket_server import SocketFault
+from tests.agents.services.hearing import hear, spoken, until
+from tests.agents.services.local_service import HEARD, LocalService, assert_call_is_heard
+from tests.agents.virtual_network import VirtualNetworkLoop
+
+
+class Local(NamedTuple):
+    recognizer: Callable[..., Any]
+    server: Callable[..., Any]
+
+
+RECOGNIZERS = {
+    "DeepgramRecognizer": Local(DeepgramRecognizer, DeepgramServer),
+    "FluxRecognizer": Local(FluxRecognizer, DeepgramServer),
+    "ElevenLabsRecognizer": Local(ElevenLabsRecognizer, ScribeServer),
+    "CartesiaRecognizer": Local(CartesiaRecognizer, InkServer),
+    "InkTurnsRecognizer": Local(InkTurnsRecognizer, InkServer),
+    "SarvamRecognizer": Local(partial(SarvamRecognizer, "en-IN"), SaarasServer),
+    "AssemblyAIRecognizer": Local(AssemblyAIRecognizer, AssemblyAIServer),
+    "OpenAIRecognizer": Local(OpenAIRecognizer, OpenAITranscriptionServer),
+}
+each = pytest.mark.parametrize("name", RECOGNIZERS)
+
+
+def test_every_known_recognizer_is_here() -> None:
+    known = [service.name for made in KNOWN_SERVICES.values() for service in made.services]
+    assert {name for name in known if name.endswith("Recognizer")} == set(RECOGNIZERS)
+
+
+@each
+@pytest.mark.parametrize(
+    "fault",
+    [
+        SocketFault(refuse=429),
+        SocketFault(after=2, then="disconnect"),
+        SocketFault(after=3, then="disconnect"),
+        SocketFault(after=2, then="malformed"),
+        SocketFault(after=3, then="expire"),
+    ],
+    ids=["429", "disconnect 2", "disconnect 3", "malformed", "session limit"],
+)
+def test_a_connection_that_fails_costs_the_call_no_word(name: str, fault: SocketFault) -> None:
+    local = RECOGNIZERS[name]
+    ears = LocalService(local.recognizer, local.server(*HEARD, faults=(fault,)), name)
+    assert_call_is_heard(ears)
+
+
+@each
+def test_a_slow_service_is_waited_for(name: str) -> None:
+    local = RECOGNIZERS[name]
+
+    async def words() -> list[str]:
+        async with local.server("Yes.", faults=(SocketFault(delay=0.1),)).running() as server:
+            ears = local.recognizer(base_url=server.base_url, api_key=server.api_key)
+            session = await ears.listen(MULAW_8K)
+            await hear(session, spoken(1, 0.3))
+            await session.finish()
+            came = await until(session.events(), WordsComplete)
+            await session.close()
+            return [each.text for each in came if isinstance(each, RecognizedWords) and each.final]
+
+    with asyncio.Runner(loop_factory=VirtualNetworkLoop) as runner:
+        assert runner.run(words()) == ["Yes."]
+
+
+@each
+def test_a_stalled_session_can_be_closed(name: str) -> None:
+    local = RECOGNIZERS[name]
+
+    async def seconds() -> float:
+        fault = SocketFault(after=1, then="stall")
+        async with local.server("Yes.", faults=(fault,)).running() as server:
+            ears = local.recognizer(base_url=server.base_url, api_key=server.api_key)
+            session = await ears.listen(MULAW_8K)
+            await hear(session, spoken(1, 0.3))
+            await session.finish()
+            told = asyncio.create_task(_all(session))
+            await asyncio.sleep(1)
+            before = asyncio.get_running_loop().time()
+            await session.close()
+            await told
+            return asyncio.get_running_loop().time() - before
+
+    with asyncio.Runner(loop_factory=VirtualNetworkLoop) as runner:
+        assert runner.run(seconds()) < 3
+
+
+async def _all(session: Any) -> None:
+    async for _ in session.events():
+        pass
+
+
+def test_a_service_that_stalls_though_it_should_speak_costs_the_call_no_word() -> None:
+    server = DeepgramServer(*HEARD, faults=(SocketFault(after=3, then="stall"),))
+    assert_call_is_heard(LocalService(FluxRecognizer, server), times=(2.0, 7.0, 14.0))
