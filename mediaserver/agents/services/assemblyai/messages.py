@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from mediaserver.agents.services.known_messages import KnownMessages
 from mediaserver.agents.services.recognizer import RecognizedWord
 
 
@@ -91,24 +92,7 @@ AssemblyAIMessage: TypeAlias = (
 FORCE_ENDPOINT: Final = '{"type":"ForceEndpoint"}'
 TERMINATE: Final = '{"type":"Terminate"}'
 
-
-class _Kind(msgspec.Struct, gc=False):
-    type: str
-
-
-_KIND = msgspec.json.Decoder(_Kind)
-_MESSAGE = msgspec.json.Decoder(AssemblyAIMessage)
-_KNOWN: Final = frozenset({"Begin", "Turn", "SpeechStarted", "Termination", "Error"})
-
-
-def decode_assemblyai(message: bytes | str) -> AssemblyAIMessage | None:
-    """Return a message, or None if it is of no use to an agent.
-
-    Raises:
-        ValueError: it is not JSON, or a field is missing or wrong.
-
-    """
-    return _MESSAGE.decode(message) if _KIND.decode(message).type in _KNOWN else None
+decode_assemblyai: Final = KnownMessages[AssemblyAIMessage](AssemblyAIMessage).decode
 
 
 def configuration_message(settings: Mapping[str, object]) -> str:

@@ -10,6 +10,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from mediaserver.agents.services.known_messages import KnownMessages
+
 
 class InkTranscript(msgspec.Struct, tag_field="type", tag="transcript"):
     """What was understood since the last final text. White space at its ends belongs to it."""
@@ -76,33 +78,4 @@ FINALIZE_INK: Final = "finalize"
 CLOSE_INK: Final = "close"
 CLOSE_INK_TURNS: Final = '{"type":"close"}'
 
-
-class _Kind(msgspec.Struct, gc=False):
-    type: str
-
-
-_KIND = msgspec.json.Decoder(_Kind)
-_MESSAGE = msgspec.json.Decoder(InkMessage)
-_KNOWN: Final = frozenset(
-    {
-        "transcript",
-        "flush_done",
-        "turn.start",
-        "turn.update",
-        "turn.eager_end",
-        "turn.resume",
-        "turn.end",
-        "done",
-        "error",
-    }
-)
-
-
-def decode_ink(message: bytes | str) -> InkMessage | None:
-    """Return a message, or None if it is of no use to an agent.
-
-    Raises:
-        ValueError: it is not JSON, or a field is missing or wrong.
-
-    """
-    return _MESSAGE.decode(message) if _KIND.decode(message).type in _KNOWN else None
+decode_ink: Final = KnownMessages[InkMessage](InkMessage).decode

@@ -12,6 +12,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from mediaserver.agents.services.known_messages import KnownMessages
 from mediaserver.agents.services.recognizer import RecognizedWord
 
 
@@ -123,24 +124,7 @@ FLUSH: Final = '{"type":"Flush"}'
 CLEAR: Final = '{"type":"Clear"}'
 CLOSE: Final = '{"type":"Close"}'
 
-
-class _Kind(msgspec.Struct, gc=False):
-    type: str
-
-
-_KIND = msgspec.json.Decoder(_Kind)
-_MESSAGE = msgspec.json.Decoder(DeepgramMessage)
-_KNOWN: Final = frozenset({"Results", "TurnInfo", "Flushed", "Cleared", "Warning", "Error"})
-
-
-def decode_deepgram(message: bytes | str) -> DeepgramMessage | None:
-    """Return a message of text, or None if it is of no use to an agent.
-
-    Raises:
-        ValueError: it is not JSON, or a field is missing or wrong.
-
-    """
-    return _MESSAGE.decode(message) if _KIND.decode(message).type in _KNOWN else None
+decode_deepgram: Final = KnownMessages[DeepgramMessage](DeepgramMessage).decode
 
 
 def speak_message(text: str) -> str:

@@ -10,6 +10,8 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from mediaserver.agents.services.known_messages import KnownMessages
+
 
 class _Audio(msgspec.Struct):
     audio: bytes
@@ -58,24 +60,7 @@ BulbulMessage: TypeAlias = BulbulAudio | BulbulEvent | BulbulFailure
 BULBUL_FLUSH: Final = '{"type":"flush"}'
 BULBUL_PING: Final = '{"type":"ping"}'
 
-
-class _Kind(msgspec.Struct, gc=False):
-    type: str
-
-
-_KIND = msgspec.json.Decoder(_Kind)
-_MESSAGE = msgspec.json.Decoder(BulbulMessage)
-_KNOWN: Final = frozenset({"audio", "event", "error"})
-
-
-def decode_bulbul(message: bytes | str) -> BulbulMessage | None:
-    """Return a message, or None if it is of no use to an agent.
-
-    Raises:
-        ValueError: it is not JSON, or a field is missing or wrong.
-
-    """
-    return _MESSAGE.decode(message) if _KIND.decode(message).type in _KNOWN else None
+decode_bulbul: Final = KnownMessages[BulbulMessage](BulbulMessage).decode
 
 
 def bulbul_config(settings: Mapping[str, Any]) -> str:

@@ -10,6 +10,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from mediaserver.agents.services.known_messages import KnownMessages
+
 
 class SaarasBegan(msgspec.Struct, tag_field="event", tag="session.begin"):
     """The session is open, and its settings are accepted."""
@@ -49,26 +51,7 @@ SPEECH_END: Final = '{"event":"speech_end"}'
 SAARAS_PING: Final = '{"event":"ping"}'
 SAARAS_END: Final = '{"event":"end"}'
 
-
-class _Kind(msgspec.Struct, gc=False):
-    event: str
-
-
-_KIND = msgspec.json.Decoder(_Kind)
-_MESSAGE = msgspec.json.Decoder(SaarasMessage)
-_KNOWN: Final = frozenset(
-    {"session.begin", "transcript.partial", "transcript.final", "session.end", "error"}
-)
-
-
-def decode_saaras(message: bytes | str) -> SaarasMessage | None:
-    """Return a message, or None if it is of no use to an agent.
-
-    Raises:
-        ValueError: it is not JSON, or a field is missing or wrong.
-
-    """
-    return _MESSAGE.decode(message) if _KIND.decode(message).event in _KNOWN else None
+decode_saaras: Final = KnownMessages[SaarasMessage](SaarasMessage).decode
 
 
 def audio_input(audio: bytes) -> str:
