@@ -12,6 +12,7 @@ from mediaserver.agents.services.known import KNOWN_SERVICES
 from mediaserver.call import Frame
 from mediaserver.doctor.service_trip import TripStage, service_trip, short_recording
 from mediaserver.testing import in_virtual_time
+from mediaserver.testing.anthropic import AnthropicServer
 from mediaserver.testing.assemblyai import AssemblyAIServer
 from mediaserver.testing.cartesia import CartesiaServer
 from mediaserver.testing.deepgram import DeepgramServer
@@ -24,6 +25,7 @@ from mediaserver.testing.realtime_answers import RealtimeAnswer
 from mediaserver.testing.sarvam import BulbulServer, SaarasServer
 from mediaserver.testing.scribe import ScribeServer
 from mediaserver.testing.services import TimedSpeech, TimedTranscription, Timing
+from mediaserver.testing.xai import XAIRealtimeServer, XAIVoiceServer
 from tests.agents.virtual_network import VirtualNetworkLoop
 
 
@@ -54,41 +56,55 @@ def answering(server: type) -> Any:
     return server(RealtimeAnswer(text="Hello."))
 
 
-@pytest.mark.parametrize(
-    ("name", "make", "stages"),
-    [
-        ("OpenAISpeech", lambda: OpenAIServer(api_key=KEY), ["prewarm", *VOICE[1:]]),
-        ("OpenAITranscription", lambda: OpenAIServer(api_key=KEY), ["prewarm", *WORDS[2:]]),
-        ("OpenAIChat", lambda: OpenAIServer(api_key=KEY), ["prewarm", *TEXT]),
-        ("DeepgramVoice", DeepgramServer, VOICE),
-        ("DeepgramRecognizer", lambda: DeepgramServer("Good morning."), WORDS),
-        ("FluxRecognizer", lambda: DeepgramServer("Good morning."), WORDS),
-        ("GeminiModel", GeminiServer, ["prewarm", *TEXT]),
-        (
-            "OpenAIRecognizer",
-            lambda: OpenAITranscriptionServer("Good morning."),
-            ["prewarm", *WORDS],
-        ),
-        (
-            "OpenAIRealtime",
-            lambda: answering(OpenAIRealtimeServer),
-            ["prewarm", "connect", "first audio", "whole answer"],
-        ),
-        (
-            "GeminiLive",
-            lambda: answering(GeminiLiveServer),
-            ["prewarm", "connect", "first audio", "whole answer"],
-        ),
-        ("ElevenLabsVoice", lambda: ElevenLabsServer(api_key=KEY), VOICE),
-        ("ElevenLabsRecognizer", lambda: ScribeServer("Good morning."), WORDS),
-        ("CartesiaVoice", lambda: CartesiaServer(api_key=KEY), VOICE),
-        ("AssemblyAIRecognizer", lambda: AssemblyAIServer("Good morning."), WORDS),
-        ("CartesiaRecognizer", lambda: InkServer("Good morning."), WORDS),
-        ("InkTurnsRecognizer", lambda: InkServer("Good morning."), WORDS),
-        ("SarvamVoice", lambda: BulbulServer(api_key=KEY), VOICE),
-        ("SarvamRecognizer", lambda: SaarasServer("Good morning."), WORDS),
-    ],
-)
+TRIPS: list[tuple[str, Any, list[str]]] = [
+    ("OpenAISpeech", lambda: OpenAIServer(api_key=KEY), ["prewarm", *VOICE[1:]]),
+    ("OpenAITranscription", lambda: OpenAIServer(api_key=KEY), ["prewarm", *WORDS[2:]]),
+    ("OpenAIChat", lambda: OpenAIServer(api_key=KEY), ["prewarm", *TEXT]),
+    ("DeepgramVoice", DeepgramServer, VOICE),
+    ("DeepgramRecognizer", lambda: DeepgramServer("Good morning."), WORDS),
+    ("FluxRecognizer", lambda: DeepgramServer("Good morning."), WORDS),
+    ("GeminiModel", GeminiServer, ["prewarm", *TEXT]),
+    (
+        "OpenAIRecognizer",
+        lambda: OpenAITranscriptionServer("Good morning."),
+        ["prewarm", *WORDS],
+    ),
+    (
+        "OpenAIRealtime",
+        lambda: answering(OpenAIRealtimeServer),
+        ["prewarm", "connect", "first audio", "whole answer"],
+    ),
+    (
+        "GeminiLive",
+        lambda: answering(GeminiLiveServer),
+        ["prewarm", "connect", "first audio", "whole answer"],
+    ),
+    ("ElevenLabsVoice", lambda: ElevenLabsServer(api_key=KEY), VOICE),
+    ("ElevenLabsRecognizer", lambda: ScribeServer("Good morning."), WORDS),
+    ("CartesiaVoice", lambda: CartesiaServer(api_key=KEY), VOICE),
+    ("AssemblyAIRecognizer", lambda: AssemblyAIServer("Good morning."), WORDS),
+    ("CartesiaRecognizer", lambda: InkServer("Good morning."), WORDS),
+    ("InkTurnsRecognizer", lambda: InkServer("Good morning."), WORDS),
+    ("XAIVoice", lambda: XAIVoiceServer(api_key=KEY), VOICE),
+    (
+        "XAIRealtime",
+        lambda: answering(XAIRealtimeServer),
+        ["prewarm", "connect", "first audio", "whole answer"],
+    ),
+    ("AnthropicModel", AnthropicServer, ["prewarm", *TEXT]),
+    ("SarvamVoice", lambda: BulbulServer(api_key=KEY), VOICE),
+    ("SarvamRecognizer", lambda: SaarasServer("Good morning."), WORDS),
+]
+
+
+def test_every_service_of_a_provider_is_here() -> None:
+    providers = (made for made in KNOWN_SERVICES.values() if made.variable is not None)
+    assert {each.name for made in providers for each in made.services} == {
+        trip[0] for trip in TRIPS
+    }
+
+
+@pytest.mark.parametrize(("name", "make", "stages"), TRIPS)
 def test_each_stage_of_a_known_service_is_measured(name: str, make: Any, stages: list[str]) -> None:
     with asyncio.Runner(loop_factory=VirtualNetworkLoop) as runner:
         told = runner.run(against(name, make()))
