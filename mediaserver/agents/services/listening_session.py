@@ -55,6 +55,10 @@ class ListeningSession(ABC):
     """Seconds, of audio and of time, after which a service that says nothing of it has stalled.
     None: it may say nothing."""
 
+    unanswered_at_most: int | None = None
+    """How many `finish` in a row a service may leave without an answer, while it says nothing else
+    either; with more, it has stalled. None: as many as it likes."""
+
     finish_message: str
     """The message that has all words told."""
 
@@ -80,6 +84,8 @@ class ListeningSession(ABC):
         # Since the service has said something: when audio was sent first, and what had been before.
         self._unheeded: tuple[float, float] | None = None
         self._stalled = False
+        self._unanswered = 0  # `finish` after audio, since the service has said something
+        self._known_to = 0.0  # seconds of audio whose words are told, or taken to be
         self._receiving = False
         self._closed = False
 
@@ -125,15 +131,18 @@ class ListeningSession(ABC):
                 if self._stalled:
                     reason = f"it has said nothing of {self.silent_at_most:g} s of audio"
                     raise ServiceError(self._service, reason) from None
+                through = self._finishing.popleft()[0]
+                self._count_unanswered(through)
                 for event in self.unanswered():
                     yield event
-                yield WordsComplete(self._finishing.popleft()[0])
+                yield WordsComplete(through)
                 continue
             except ServiceError:
                 if self._closed:
                     return
                 raise
             self._unheeded = None
+            self._unanswered = 0
             for event in self.understood(received):
                 yield event
 
@@ -161,7 +170,8 @@ class ListeningSession(ABC):
     def completed(self, end: float) -> Iterator[RecognizerEvent]:
         """Yield the answer to `finish`, if all words before `end` seconds are it."""
         if self._finishing and end >= self._finishing[0][0] - _SHORT_OF:
-            yield WordsComplete(self._finishing.popleft()[0])
+            self._known_to = self._finishing.popleft()[0]
+            yield WordsComplete(self._known_to)
 
     def audio_message(self, audio: bytes) -> bytes | str:
         """Return the message with a piece of audio: the audio itself, if it is sent as binary."""
@@ -181,6 +191,15 @@ class ListeningSession(ABC):
         if self._stalled:
             return -math.inf
         return self._finishing[0][1] + self.answers_within if self._finishing else None
+
+    def _count_unanswered(self, through: float) -> None:
+        if through - self._known_to > _SHORT_OF:
+            self._unanswered += 1
+        self._known_to = through
+        most = self.unanswered_at_most
+        if most is not None and self._unanswered > most:
+            reason = f"it has told no words when asked {self._unanswered} times, and nothing else"
+            raise ServiceError(self._service, reason)
 
     def _notice_stall(self, longest: float) -> None:
         now = asyncio.get_running_loop().time()

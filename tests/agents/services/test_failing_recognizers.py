@@ -17,6 +17,7 @@ from mediaserver.agents.services.elevenlabs.recognizer import ElevenLabsRecogniz
 from mediaserver.agents.services.known import KNOWN_SERVICES
 from mediaserver.agents.services.openai.recognizer import OpenAIRecognizer
 from mediaserver.agents.services.sarvam.recognizer import SarvamRecognizer
+from mediaserver.testing import JoinedCall
 from mediaserver.testing.assemblyai import AssemblyAIServer
 from mediaserver.testing.deepgram import DeepgramServer
 from mediaserver.testing.ink import InkServer
@@ -24,6 +25,7 @@ from mediaserver.testing.openai.realtime import OpenAITranscriptionServer
 from mediaserver.testing.sarvam import SaarasServer
 from mediaserver.testing.scribe import ScribeServer
 from mediaserver.testing.socket_server import SocketFault
+from tests.agents.scripted_call import caller, converse, voice
 from tests.agents.services.hearing import hear, spoken, until
 from tests.agents.services.local_service import HEARD, LocalService, assert_call_is_heard
 from tests.agents.virtual_network import VirtualNetworkLoop
@@ -115,6 +117,21 @@ async def _all(session: Any) -> None:
         pass
 
 
-def test_a_service_that_stalls_though_it_should_speak_costs_the_call_no_word() -> None:
+def test_a_stall_is_noticed_if_the_service_should_have_said_something() -> None:
     server = DeepgramServer(*HEARD, faults=(SocketFault(after=3, then="stall"),))
     assert_call_is_heard(LocalService(FluxRecognizer, server), times=(2.0, 7.0, 14.0))
+
+
+def test_a_stall_is_noticed_if_words_are_asked_for_twice_without_an_answer() -> None:
+    server = DeepgramServer("Stalled.", *HEARD, faults=(SocketFault(then="stall"),))
+    ears = LocalService(DeepgramRecognizer, server)
+    steps = caller(2.0, voice(1.0), 6.0, voice(1.0), 14.0)
+
+    async def script(line: JoinedCall, agent: Any) -> None:
+        await steps(line, agent)
+        await line.phone.hang_up()
+        await ears.stop()
+
+    call = converse(script, stt=ears, answers=["Yes."] * 2, greeting="Hello there.")
+    assert [text for role, text in call.said if role == "user"] == ["Stalled."]
+    assert call.counters.turns.failures == {"deepgram": 1}

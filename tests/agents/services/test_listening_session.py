@@ -148,6 +148,30 @@ async def test_a_lost_connection_is_raised_by_the_events() -> None:
         await anext(session.events())
 
 
+class Answering(Ears):
+    unanswered_at_most = 1
+
+
+@in_virtual_time
+async def test_a_service_that_answers_nothing_any_more_has_stalled() -> None:
+    connection = Wire()
+    session = Answering("ears", cast(ServiceSocket, connection), MULAW_8K, MULAW_8K)
+    events = session.events()
+    for heard in (1.0, 0.1, 0.0):  # there is hardly anything to answer but once
+        await hear(session, heard)
+        await session.finish()
+        assert isinstance(await anext(events), WordsComplete)
+    connection.comes.put_nowait("0.1")
+    await anext(events)
+    for _ in range(2):
+        waiting = asyncio.create_task(anext(events))
+        await hear(session, 1.0)
+        await session.finish()
+        await asyncio.wait([waiting])
+    with pytest.raises(ServiceError, match="no words when asked 2 times, and nothing else"):
+        await waiting
+
+
 class Talkative(Ears):
     silent_at_most = 2.0
 

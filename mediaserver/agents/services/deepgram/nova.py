@@ -38,9 +38,14 @@ _KEEP_ALIVE_EVERY: Final = 3.0
 
 
 class NovaSession(DeepgramSession):
-    """A connection of one call to Nova."""
+    """A connection of one call to Nova.
+
+    Nova may leave a `finish` unanswered if little audio is left. One that leaves two in a row
+    unanswered, each after an utterance, and says nothing in between, has stalled.
+    """
 
     finish_message = FINALIZE
+    unanswered_at_most = 1
 
     def __init__(
         self,
