@@ -94,3 +94,40 @@ def test_headers_are_taken_out_of_the_answer_webhook() -> None:
 @pytest.mark.parametrize("message", [b"nonsense", b"[]", b"\xff"])
 def test_what_cannot_be_read_is_not_kept(message: bytes) -> None:
     assert WireRedaction(REDACTABLE, MULAW_8K).message("<", message) == b"redacted"
+
+
+@pytest.mark.parametrize("message", [b"[" * 100_000, b'{"a":' * 100_000])
+@pytest.mark.parametrize("side", ["<", ">", "!"])
+def test_what_is_nested_too_deeply_is_not_kept(side: Any, message: bytes) -> None:
+    assert WireRedaction(REDACTABLE, MULAW_8K).message(side, message) == b"redacted"
+
+
+def test_the_agents_voice_on_the_outbound_track_is_the_agents() -> None:
+    outbound = {"event": "media", "media": {"track": "outbound", "payload": PAYLOAD}}
+    assert redacted(["caller-audio"], "<", outbound) == outbound
+    assert redacted(["agent-audio"], "<", outbound) != outbound
+
+
+def test_numbers_are_taken_out_of_the_url_and_of_extra_headers() -> None:
+    query = {"from": "+1 (415) 555-0100", "to": "sip:anna@example.com", "shop": "7"}
+    head = CaptureHead(path="/of/14155550100", query=query)
+    kept = WireRedaction(["numbers"], MULAW_8K).head(head)
+    assert kept.path == "/of/00000000000"
+    assert kept.query == {"from": "+0 (000) 000-0000", "to": "sip:…", "shop": "7"}
+    for headers in ("{X-PH-From: +14155550100}", {"X-PH-From": "+14155550100"}):
+        for message in ({"extra_headers": headers}, {"start": {"extraHeaders": headers}}):
+            assert "4155550100" not in str(redacted(["numbers"], "<", message))
+
+
+def test_keys_and_numbers_are_taken_out_of_words_that_stay() -> None:
+    turn = {"what": "turn", "number": 12, "words": ["[pressed 4111]", "Call +14155550100, room 5."]}
+    without_digits = redacted(["digits"], "!", turn)
+    assert without_digits["words"] == ["[pressed 0000]", "Call +00000000000, room 0."]
+    without_numbers = redacted(["numbers"], "!", turn)
+    assert without_numbers["words"] == ["[pressed 4111]", "Call +00000000000, room 5."]
+    tool = {"what": "tool begins", "words": {"card": "4111", "deep": ["4111"], "times": 2}}
+    assert redacted(["digits"], "!", tool)["words"] == {
+        "card": "0000",
+        "deep": ["0000"],
+        "times": 2,
+    }
