@@ -38,23 +38,30 @@ _MAGIC: Final = b"\x28\xb5\x2f\xfd"
 """What a Zstandard frame begins with (RFC 8878, section 3.1.1)."""
 
 
+_CHUNK: Final = 65_536
+"""Bytes that are given to a frame at once."""
+
+
 def _decompressed(data: bytes) -> tuple[bytes, bool]:
     """Return the text of the frames, and whether the last of them is whole."""
     pieces: list[bytes] = []
     size = 0
-    while data:
-        frame = ZstdDecompressor()
-        try:
-            piece = frame.decompress(data, max_length=MOST_BYTES + 1 - size)
-        except ZstdError as error:
-            if pieces:
-                return b"".join(pieces), False
-            raise CaptureError(f"its compression is damaged: {error}") from None
-        size += len(piece)
-        if size > MOST_BYTES:
-            raise CaptureError(f"more than {MOST_BYTES:,} bytes of text")
-        pieces.append(piece)
-        if not frame.eof:
-            return b"".join(pieces), False
-        data = frame.unused_data
-    return b"".join(pieces), True
+    frame = ZstdDecompressor()
+    # Each frame copies what follows it: of a long call that must not be the whole file.
+    for position in range(0, len(data), _CHUNK):
+        chunk = data[position : position + _CHUNK]
+        while chunk:
+            if frame.eof:
+                frame = ZstdDecompressor()
+            try:
+                piece = frame.decompress(chunk, max_length=MOST_BYTES + 1 - size)
+            except ZstdError as error:
+                if pieces:
+                    return b"".join(pieces), False
+                raise CaptureError(f"its compression is damaged: {error}") from None
+            size += len(piece)
+            if size > MOST_BYTES:
+                raise CaptureError(f"more than {MOST_BYTES:,} bytes of text")
+            pieces.append(piece)
+            chunk = frame.unused_data
+    return b"".join(pieces), frame.eof

@@ -31,6 +31,10 @@ Side: TypeAlias = Literal["<", ">", "!"]
 
 SIDES: Final[tuple[Side, ...]] = ("<", ">", "!")
 
+MOST_SECONDS: Final = 100_000.0
+"""When the last message of a capture can be: a stream lasts a day at most (Plivo's
+``streamTimeout``)."""
+
 _ENCODED: Final = b"~"
 
 
@@ -119,7 +123,11 @@ def decode_capture(text: bytes, *, whole: bool = True) -> Capture:
         CaptureError: a line is not of a capture.
 
     """
-    head_line, _, rest = text.partition(b"\n")
+    head_line, complete, rest = text.partition(b"\n")
+    if not complete and (not text or not whole):
+        raise CaptureError(
+            "not a capture: it ends within its first line, as if the server was killed as it wrote"
+        )
     head = _decode_head(head_line)
     body, broken, unfinished = rest.rpartition(b"\n")
     if not broken:
@@ -163,7 +171,7 @@ def _decode_lines(lines: Iterable[bytes]) -> Iterator[CapturedLine]:
         known = next((each for each in SIDES if each.encode() == side), None)
         try:
             seconds = float(at)
-            if known is None or not 0 <= seconds < 1e9:
+            if known is None or not 0 <= seconds <= MOST_SECONDS:
                 raise ValueError
             if message[:1] == _ENCODED:
                 message = base64.b64decode(message[1:], validate=True)

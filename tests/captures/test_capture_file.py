@@ -59,3 +59,19 @@ def test_a_text_without_end_is_not_read(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(capture_file, "MOST_BYTES", 10_000)
     with pytest.raises(CaptureError, match="more than 10,000 bytes"):
         read(tmp_path, frame(HEAD + bytes(20_000)))
+
+
+@pytest.mark.parametrize("data", [b"", frame(HEAD)[:6], frame(HEAD)[:-2]])
+def test_a_capture_that_was_only_begun_is_told_from_other_files(
+    tmp_path: Path, data: bytes
+) -> None:
+    with pytest.raises(CaptureError, match="ends within its first line"):
+        read(tmp_path, data)
+
+
+def test_frames_across_the_pieces_of_a_file_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for size in (1, 7, len(frame(HEAD + ONE))):
+        monkeypatch.setattr(capture_file, "_CHUNK", size)
+        assert read(tmp_path, frame(HEAD + ONE) + frame(END)) == ([b"one"], True)
