@@ -49,7 +49,7 @@ class CaptureFolder:
 
     def look(self) -> None:
         """Read which numbers are asked for, so that `claim` need not."""
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             self._asked = frozenset(os.listdir(self.path / _ASKED))
 
     def ask_for(self, number: str) -> None:
@@ -100,6 +100,17 @@ class CaptureFolder:
                 return path
         raise FileExistsError(17, "there are a thousand captures by that name", name)
 
+    def append(self, path: Path, data: bytes) -> None:
+        """Write data to the end of a file that `create` created.
+
+        Raises:
+            OSError: it cannot be written, or the file was deleted: without its beginning, the rest
+                could not be read.
+
+        """
+        with open(path, "ab", opener=_existing) as file:
+            file.write(data)
+
     def make_room(self, most_bytes: int, *, keep: Collection[Path] = ()) -> int:
         """Delete the oldest captures until all of them take no more than `most_bytes`.
 
@@ -133,6 +144,10 @@ class CaptureFolder:
                 deleted += 1
             total -= size
         return deleted
+
+
+def _existing(path: str, flags: int) -> int:
+    return os.open(path, flags & ~os.O_CREAT)
 
 
 def _asked_name(number: str) -> str | None:

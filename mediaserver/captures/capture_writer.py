@@ -140,26 +140,25 @@ class CaptureWriter:
         for wire, notes in taken:
             if not notes or wire not in self._wires:
                 continue
-            text = wire.lines(notes)
             try:
+                text = wire.lines(notes)
                 path = self._wires[wire]
                 if path is None:
                     name = self.folder.name(wire.head.began, wire.head.call or "unknown")
                     path = self._wires[wire] = self.folder.create(name)
                     text = wire.first_line() + text
                 data = self._compressor.compress(text, ZstdCompressor.FLUSH_FRAME)
-                with path.open("ab") as file:
-                    file.write(data)
+                self.folder.append(path, data)
                 self.figures.bytes += len(data)
                 self._failing = False
-            except OSError as error:
+            except Exception as error:  # whatever is wrong with one call harms no other
                 self._give_up(wire, error)
             else:
                 if wire.ended:
                     self._wires.pop(wire, None)
         self._make_room()
 
-    def _give_up(self, wire: KeptWire, error: OSError) -> None:
+    def _give_up(self, wire: KeptWire, error: Exception) -> None:
         self._wires.pop(wire, None)
         wire.ended = wire.full = True
         self.figures.failed += 1
@@ -169,7 +168,7 @@ class CaptureWriter:
                 "a call is not captured any more",
                 call=wire.head.call,
                 folder=self._name,
-                reason=error.strerror or str(error),
+                reason=getattr(error, "strerror", None) or str(error) or repr(error),
             )
 
     def _make_room(self) -> None:

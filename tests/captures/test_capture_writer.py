@@ -110,6 +110,57 @@ async def test_a_disk_that_takes_nothing_ends_a_capture_alone(
     ]
 
 
+@in_virtual_time
+async def test_what_is_wrong_with_one_call_harms_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> bytes:
+        raise RecursionError("nested too deeply")
+
+    writing = writer(tmp_path)
+    with capture_logs() as logs:
+        async with writing.running():
+            for name in ("call-1", "call-2"):
+                kept = wire(name)
+                writing.add(kept)
+                kept.sent(b"one")
+                if name == "call-1":
+                    monkeypatch.setattr(KeptWire, "lines", broken)
+                    await asyncio.sleep(1.01)
+                    monkeypatch.undo()
+    assert [each.head.call for each in captures(tmp_path)] == ["call-2"]
+    assert [each["reason"] for each in logs] == ["nested too deeply"]
+
+
+@in_virtual_time
+async def test_a_capture_that_somebody_deletes_is_given_up(tmp_path: Path) -> None:
+    writing = writer(tmp_path)
+    with capture_logs() as logs:
+        async with writing.running():
+            kept = wire()
+            writing.add(kept)
+            kept.sent(b"one")
+            await asyncio.sleep(1.01)
+            for path in tmp_path.glob("*.zst"):
+                path.unlink()
+            kept.sent(b"two")
+    assert captures(tmp_path) == []
+    assert [each["reason"] for each in logs] == ["No such file or directory"]
+
+
+@in_virtual_time
+async def test_requests_that_cannot_be_read_harm_no_capture(tmp_path: Path) -> None:
+    writing = writer(tmp_path)
+    async with writing.running():
+        (tmp_path / "next").rmdir()
+        (tmp_path / "next").write_text("")
+        kept = wire()
+        writing.add(kept)
+        kept.sent(b"one")
+        await asyncio.sleep(1.01)
+    assert len(captures(tmp_path)) == 1
+
+
 async def test_messages_are_lost_rather_than_memory_while_the_disk_is_slow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
