@@ -133,18 +133,6 @@ async def test_a_misspelt_field_is_refused_and_told() -> None:
         await session.close()
 
 
-@pytest.mark.parametrize(
-    ("status", "error"), [(401, MisconfiguredServiceError), (429, ServiceError)]
-)
-@in_virtual_time
-async def test_a_refused_connection_says_its_status(status: int, error: type[Exception]) -> None:
-    async with XAIVoiceServer() as server:
-        server.refuse(status)
-        with pytest.raises(error, match=str(status)) as refused:
-            await voice(server).check()
-        assert type(refused.value) is error
-
-
 @in_virtual_time
 async def test_an_unknown_voice_is_found_by_the_check() -> None:
     async with XAIVoiceServer() as server:
