@@ -80,6 +80,7 @@ def replay_command(
     from mediaserver.captures.capture_file import read_capture
     from mediaserver.captures.capture_lines import CaptureError
     from mediaserver.handler import HandlerError
+    from mediaserver.protocol import ProtocolError
     from mediaserver.replay.captured_call import CapturedCall
     from mediaserver.routes import Routes
     from mediaserver.sandbox.errors import CallFailed
@@ -87,18 +88,20 @@ def replay_command(
     from mediaserver.testing.virtual_time import StalledError
 
     _check_files(picture, audio)
+    if to_test is not None:
+        _check_test(to_test, capture, handler)
     # What the handler does wrong is told with the result.
     configure_logs("critical")
     try:
         call = CapturedCall.read(read_capture(capture))
-        routes = Routes.load(handler, path=call.capture.head.path)
+        routes = Routes.load(handler, path=call.route_path)
     except OSError as error:
         fail(f"{capture} cannot be read: {error.strerror}", 2)
     except (CaptureError, HandlerError) as error:
         fail(str(error), 2)
     try:
         comparison = _replayed(call, routes, real_time=real_time, patience=patience)
-    except (CallFailed, LookupError, TimeoutError, StalledError) as error:
+    except (CallFailed, LookupError, ProtocolError, TimeoutError, StalledError) as error:
         hint = "" if real_time else "\nA handler that needs the network or threads: --real-time"
         fail(f"the call cannot be replayed: {error}{hint}", 2)
     title = _title(call)
@@ -150,13 +153,14 @@ def _print(comparison: CallComparison, title: str) -> None:
         typer.echo(f"{figure.name:44}{then:>12}{now:>12}")
     for number, (then_said, now_said) in enumerate(comparison.words, 1):
         if then_said != now_said:
-            typer.echo(printable(f"\nturn {number}, then: {' / '.join(then_said) or '-'}"))
+            typer.echo()
+            typer.echo(printable(f"turn {number}, then: {' / '.join(then_said) or '-'}"))
             typer.echo(printable(f"turn {number}, now:  {' / '.join(now_said) or '-'}"))
-    for error in comparison.errors:
-        typer.echo(printable(f"\nthe handler raised {error}"))
-    typer.echo(
-        "\n" + (comparison.difference or "the caller hears the same audio, sample for sample")
-    )
+    typer.echo()
+    for error in comparison.errors[1:]:
+        typer.echo(printable(f"the handler raised {error}"))
+    verdict = comparison.difference or "the caller hears the same audio, sample for sample"
+    typer.echo(printable(verdict))
 
 
 def _number(value: float | None, unit: str) -> str:
@@ -200,6 +204,18 @@ def _write(
             typer.echo(f"audio: {audio}", err=True)
     except OSError as error:
         fail(f"{error.filename} cannot be written: {error.strerror}", 2)
+
+
+def _check_test(path: Path, capture: Path, handler: str) -> None:
+    """Refuse what cannot become a test, before the call takes its time."""
+    from mediaserver.replay.written_test import check_test
+
+    try:
+        check_test(path, capture, handler)
+    except ValueError as error:
+        fail(f"--to-test: {error}", 2)
+    except OSError as error:
+        fail(f"--to-test: {error.filename or path}: {error.strerror}", 2)
 
 
 def _write_test(path: Path, capture: Path, handler: str, title: str) -> None:

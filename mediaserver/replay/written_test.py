@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from keyword import iskeyword
 from pathlib import Path
@@ -18,7 +19,7 @@ from {module} import {name}
 from mediaserver.replay import replayed
 
 
-CAPTURE = Path(__file__).with_name("{capture}")
+CAPTURE = Path(__file__).with_name({capture})
 
 
 def test_the_caller_hears_what_they_heard() -> None:
@@ -45,6 +46,29 @@ def write_test(path: Path, capture: Path, handler: str, *, title: str) -> Path:
         OSError: a file cannot be written.
 
     """
+    copy = check_test(path, capture, handler)
+    module, _, name = handler.partition(":")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not copy.exists():
+        shutil.copyfile(capture, copy)
+    text = _TEST.format(
+        title=title.replace('"', "'").replace("\\", "/"),
+        module=module,
+        name=name,
+        capture=_quoted(copy.name),
+    )
+    path.write_text(text, encoding="utf-8")
+    return copy
+
+
+def check_test(path: Path, capture: Path, handler: str) -> Path:
+    """Return where the copy of the capture will be, if `write_test` can write such a test.
+
+    Raises:
+        ValueError: `handler` does not name a module that a test can import.
+        FileExistsError: there is such a test, or such a capture beside it.
+
+    """
     module, _, name = handler.partition(":")
     parts = [*module.split("."), name]
     if parts[-2] == "py" or not all(map(str.isidentifier, parts)) or any(map(iskeyword, parts)):
@@ -56,14 +80,9 @@ def write_test(path: Path, capture: Path, handler: str, *, title: str) -> Path:
         raise FileExistsError(17, "there is a file by that name", str(path))
     if copy.exists() and not copy.samefile(capture):
         raise FileExistsError(17, "there is a file by that name", str(copy))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not copy.exists():
-        shutil.copyfile(capture, copy)
-    text = _TEST.format(
-        title=title.replace('"', "'").replace("\\", "/"),
-        module=module,
-        name=name,
-        capture=copy.name,
-    )
-    path.write_text(text, encoding="utf-8")
     return copy
+
+
+def _quoted(name: str) -> str:
+    """Return a text as a literal of Python, in double quotes."""
+    return json.dumps(name)

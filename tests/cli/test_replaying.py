@@ -124,3 +124,20 @@ def test_an_unknown_handler_is_an_error(capture: Path) -> None:
 def test_a_handler_that_waits_for_the_outside_is_told_how(tmp_path: Path, capture: Path) -> None:
     done = replay(capture, agent(tmp_path, STUCK))
     assert (done.exit_code, "--real-time" in done.stderr) == (2, True)
+
+
+def test_what_the_handler_raised_is_told_once_in_a_line_of_its_own(
+    tmp_path: Path, capture: Path
+) -> None:
+    done = replay(capture, agent(tmp_path, FAILING))
+    assert done.stdout.endswith("\n\nthe handler raised ValueError('no line is free')\n")
+    assert done.stdout.count("raised") == 1
+    assert "\\n" not in done.stdout
+
+
+def test_what_cannot_become_a_test_is_refused_before_the_call(
+    tmp_path: Path, capture: Path
+) -> None:
+    done = replay(capture, agent(tmp_path, OTHER), "--to-test", tmp_path / "test_a_call.py")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "imports its handler as package.module:Name" in done.stderr

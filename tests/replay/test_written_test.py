@@ -43,3 +43,12 @@ def test_nothing_is_overwritten(tmp_path: Path, capture: Path) -> None:
 def test_a_capture_beside_the_test_stays_where_it_is(capture: Path) -> None:
     path = capture.with_name("test_a_call.py")
     assert write_test(path, capture, "mediaserver.agents:Echo", title="a") == capture
+
+
+def test_a_name_with_quotes_is_written_as_it_is(tmp_path: Path, capture: Path) -> None:
+    odd = capture.rename(capture.with_name('a "call".wire.zst'))
+    path = tmp_path / "tests" / "test_a_call.py"
+    write_test(path, odd, "mediaserver.agents:Echo", title="a")
+    names: dict[str, object] = {"__file__": str(path)}
+    exec(compile(path.read_text(), path, "exec"), names)
+    assert names["CAPTURE"] == path.with_name(odd.name)
