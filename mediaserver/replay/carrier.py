@@ -138,7 +138,7 @@ class ReplayedCarrier:
                 self._connection.send(_text(sent.popleft().message))
             if now >= self._hangs_up:
                 self._over.set()
-            elif not sent:
+            elif not sent and call.ended_by_server:
                 silence = silence or _Silence(call)
                 for message in silence.until(now):
                     self._connection.send(message)
@@ -207,7 +207,8 @@ class _Silence:
         start, format = call.start, call.format
         self._silence = format.silence * (format.rate // TICKS_PER_SECOND)
         self._encode = MediaEncoder(start.stream_id, "inbound", start.extra_headers_text)
-        self._next = TICK + (call.sent[-1].at if call.sent else call.started)
+        # If the carrier had been silent before, it stays so until the end of then.
+        self._next = max(call.ended, TICK + call.sent[-1].at)
         self._sequence = len(call.sent)
         self._chunk = len(call.caller_frames)
 

@@ -115,3 +115,23 @@ def test_a_connection_that_cannot_be_opened_again_ends_the_call() -> None:
 
     with pytest.raises(IndexError):
         run_virtual(run())
+
+
+@pytest.mark.parametrize(("reason", "frames"), [("stop", 0), ("closed by the handler", 50)])
+def test_a_carrier_that_fell_silent_stays_so_until_the_end_of_then(
+    reason: str, frames: int
+) -> None:
+    got: list[int] = []
+
+    async def count(stream: Any) -> None:
+        async for _ in stream.audio():
+            pass
+        got.append(stream.counters.messages_in - 1)
+
+    lines = [
+        CapturedLine(0.0, "<", START),
+        CapturedLine(2.0, "!", b'{"what":"stream ended","reason":"%s"}' % reason.encode()),
+    ]
+    call = CapturedCall.read(Capture(CaptureHead(), lines))
+    carried(call, count, patience=0.99)
+    assert got == [frames]
