@@ -54,7 +54,9 @@ class CaptureHead(msgspec.Struct, frozen=True, kw_only=True):
     handler: str = ""
     """The name of the handler."""
     path: str = "/stream"
-    """The path of the stream's URL."""
+    """The path of the stream's URL, percent-decoded."""
+    route: str = ""
+    """The path of the handler's route, with the names of its parameters."""
     query: dict[str, str] = {}
     """The query parameters for the handler."""
     caller: str | None = None

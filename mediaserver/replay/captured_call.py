@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
+from pydantic import TypeAdapter, ValidationError
 
 from audiocodecs import AudioFormat
 from mediaserver.call.follower import CONNECTION_LOST, STREAM_ENDED
-from mediaserver.captures.capture_lines import Capture, CaptureError
+from mediaserver.captures.capture_lines import Capture, CaptureError, CaptureHead
 from mediaserver.plivo.callbacks import AnswerRequest
 from mediaserver.protocol import (
     ClearedAudio,
@@ -19,6 +20,7 @@ from mediaserver.protocol import (
     Start,
     decode_event,
 )
+from mediaserver.server.captured_calls import REPLAYED_SETTINGS
 from mediaserver.server.ended_calls import cause_of_end
 from mediaserver.settings import Settings
 
@@ -73,6 +75,8 @@ class CapturedCall:
         ended: when the stream ended.
         ended_by_server: whether it was the server that ended it.
         end_reason: why it ended.
+        answer: what the answer webhook received, if the capture has it.
+        sending: the settings that decided when audio was sent.
 
     """
 
@@ -88,13 +92,16 @@ class CapturedCall:
     ended: float
     ended_by_server: bool
     end_reason: str
+    answer: AnswerRequest | None
+    sending: dict[str, Any]
 
     @classmethod
     def read(cls, capture: Capture) -> CapturedCall:
         """Read the lines of a capture.
 
         Raises:
-            CaptureError: the stream of the call never started.
+            CaptureError: the stream of the call never started, or the description of the call has
+                a value that it cannot have.
 
         """
         sent: list[TimedMessage] = []
@@ -121,8 +128,8 @@ class CapturedCall:
             sent.append(timed)
         if start is None:
             raise CaptureError("the stream of the captured call never started")
-        settings = capture.head.settings
-        default = settings.get("default_format") or str(Settings.model_construct().default_format)
+        sending = _sending(capture.head)
+        default = Settings.model_construct(**sending).default_format
         end = next((each for each in decisions if each.what == STREAM_ENDED), None)
         last = capture.lines[-1].at
         reason = "" if end is None else str(end.details.get("reason", ""))
@@ -130,7 +137,7 @@ class CapturedCall:
             capture=capture,
             start=start,
             started=started,
-            format=start.media_format or AudioFormat.parse(default),
+            format=start.media_format or default,
             sent=sent,
             caller_frames=frames,
             commands=commands,
@@ -139,6 +146,8 @@ class CapturedCall:
             ended=last if end is None else end.at,
             ended_by_server=cause_of_end(reason) not in ("plivo", "lost") if reason else False,
             end_reason=reason,
+            answer=_answer(capture.head, start.call_id),
+            sending=sending,
         )
 
     @property
@@ -147,13 +156,9 @@ class CapturedCall:
         return self.ended - self.started
 
     @property
-    def answer(self) -> AnswerRequest | None:
-        """What the answer webhook received, if the capture has it."""
-        fields = self.capture.head.answer
-        if fields is None:
-            return None
-        known = {name: value for name, value in fields.items() if name in _ANSWER_FIELDS}
-        return AnswerRequest(**{**known, "call_id": self.start.call_id})
+    def route_path(self) -> str:
+        """The path of a route for a handler that is given without one."""
+        return self.capture.head.route or self.capture.head.path
 
     def settings(self, handler_settings: Settings | None = None) -> Settings:
         """Return settings with which audio is sent when it was sent in the captured call.
@@ -164,13 +169,34 @@ class CapturedCall:
 
         """
         base = handler_settings or Settings.model_construct()
-        captured = dict(self.capture.head.settings)
-        if "default_format" in captured:
-            captured["default_format"] = AudioFormat.parse(captured["default_format"])
-        return base.model_copy(update=captured)
+        return base.model_copy(update=self.sending)
 
 
-_ANSWER_FIELDS: Final = frozenset(AnswerRequest.__dataclass_fields__)
+def _sending(head: CaptureHead) -> dict[str, Any]:
+    """Return the settings of then, of those that a replay takes."""
+    found: dict[str, Any] = {}
+    for name in REPLAYED_SETTINGS:
+        if name in head.settings:
+            field = Settings.model_fields[name]
+            kind: Any = Annotated[field.annotation, field]
+            try:
+                found[name] = TypeAdapter[Any](kind).validate_python(head.settings[name])
+            except ValidationError as error:
+                (first, *_) = error.errors()
+                raise CaptureError(
+                    f"line 1 of the capture: the setting {name} is {head.settings[name]!r}:"
+                    f" {first['msg']}"
+                ) from None
+    return found
+
+
+def _answer(head: CaptureHead, call_id: str) -> AnswerRequest | None:
+    if head.answer is None:
+        return None
+    try:
+        return msgspec.convert({**head.answer, "call_id": call_id}, AnswerRequest)
+    except msgspec.ValidationError as error:
+        raise CaptureError(f"line 1 of the capture: its answer: {error}") from None
 
 
 def _event(message: bytes) -> object:

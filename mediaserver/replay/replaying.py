@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from mediaserver.captures.capture_file import read_capture
 from mediaserver.handler import Handler, StreamHandler
@@ -14,7 +14,7 @@ from mediaserver.replay.carrier import PATIENCE, ReplayedCarrier
 from mediaserver.replay.comparison import CallComparison
 from mediaserver.replay.heard_call import HeardCall, captured_hearing
 from mediaserver.replay.noted_decisions import NotedDecisions
-from mediaserver.routes import Routes
+from mediaserver.routes import Route, Routes
 from mediaserver.settings import Settings
 from mediaserver.testing.memory_server import limited, memory_server
 from mediaserver.testing.virtual_time import run_virtual
@@ -38,7 +38,7 @@ def replayed(
 
     Args:
         capture: the file.
-        handler: the handler, or routes.
+        handler: the handler, which gets the path of then, or routes.
         settings: the server's settings; those that decide when audio is sent are the captured ones.
         patience: seconds for which the caller stays on, in silence, after the moment at which the
             server had ended the captured call.
@@ -77,7 +77,9 @@ async def replay(
 
     """
     head = call.capture.head
-    path = head.path + (f"?{urlencode(head.query)}" if head.query else "")
+    path = quote(head.path) + (f"?{urlencode(head.query)}" if head.query else "")
+    if not isinstance(handler, Routes):
+        handler = Routes(Route(handler, path=call.route_path))
     cpu = time.process_time()
     async with memory_server(handler, settings=call.settings(settings)) as server:
         runtime = server.runtime
@@ -88,7 +90,7 @@ async def replay(
             path, call_id=call.start.call_id, caller=head.caller, called=head.called
         )
         if answer is not None:
-            server.answer(answer, path)
+            server.answer(answer, head.path)
         carrier = ReplayedCarrier(call, server.connect, url, patience=patience)
         await carrier.run()
         async with limited(_LEAVING, "the handler has not returned"):

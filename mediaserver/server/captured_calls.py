@@ -89,6 +89,7 @@ class CapturedCalls:
             ),
             handler=accepted.route.name,
             path=accepted.path,
+            route=accepted.route.path,
             query=accepted.query,
             caller=accepted.caller,
             called=accepted.called,

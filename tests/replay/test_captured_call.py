@@ -103,3 +103,29 @@ def test_the_answer_webhook_is_known_if_it_was_captured() -> None:
     assert call.answer is not None
     assert (call.answer.call_id, call.answer.direction) == ("c", "inbound")
     assert read(START).answer is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("default_format", "audio/x-opus"),
+        ("default_format", 7),
+        ("lead_seconds", "long"),
+        ("lead_seconds", -5),
+        ("inbox_overflow", "burst"),
+        ("reconnect_playback", []),
+    ],
+)
+def test_a_setting_that_cannot_be_is_an_error(name: str, value: object) -> None:
+    with pytest.raises(CaptureError, match=f"line 1 .*{name}"):
+        read(START, **{name: value})
+
+
+def test_settings_that_do_not_decide_when_audio_is_sent_are_not_those_of_then() -> None:
+    assert read(START, secret="x", capture="/elsewhere").sending == {}
+
+
+@pytest.mark.parametrize("answer", [{"caller": 7}, {"headers": 7}, {"fields": ["a"]}])
+def test_an_answer_that_cannot_be_is_an_error(answer: dict[str, object]) -> None:
+    with pytest.raises(CaptureError, match=r"line 1 .*answer"):
+        CapturedCall.read(Capture(CaptureHead(answer=answer), [START]))

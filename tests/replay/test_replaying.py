@@ -195,6 +195,20 @@ def test_the_handler_knows_the_call_as_it_did(tmp_path: Path) -> None:
     assert seen[3] == "inbound"
 
 
+@pytest.mark.parametrize("given", ["handler", "routes"])
+def test_a_handler_finds_the_parameters_of_its_path(tmp_path: Path, given: str) -> None:
+    seen: list[Any] = []
+
+    async def look(stream: Stream) -> None:
+        seen.append((stream.path, dict(stream.path_params)))
+        await Echo(stream)
+
+    routes = Routes(Route(look, path="/shops/{shop}"))
+    path = captured(tmp_path, routes, two_seconds, path="/shops/caf%C3%A9%20noir")
+    assert replayed(path, routes if given == "routes" else look).heard_alike
+    assert seen == [("/shops/café noir", {"shop": "café noir"})] * 2
+
+
 def test_the_settings_of_then_decide_when_audio_is_sent(tmp_path: Path) -> None:
     path = captured(tmp_path, Echo, two_seconds, settings={"lead_seconds": 1.5})
     call = CapturedCall.read(read_capture(path))
