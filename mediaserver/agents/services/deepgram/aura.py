@@ -32,9 +32,9 @@ from mediaserver.agents.services.deepgram.messages import (
     speak_message,
 )
 from mediaserver.agents.services.errors import ServiceError
+from mediaserver.agents.services.serial_session import SerialSession
 from mediaserver.agents.services.serial_text import SerialText
 from mediaserver.agents.services.service_socket import ServiceSocket
-from mediaserver.call import Frame
 
 
 _SESSION: Final = 3600.0
@@ -62,7 +62,7 @@ specification. An older reference had 44,100 Hz in place of 32,000."""
 _log = structlog.get_logger("mediaserver.agents.deepgram")
 
 
-class AuraSession:
+class AuraSession(SerialSession):
     """A connection of one call to Aura.
 
     Args:
@@ -75,28 +75,14 @@ class AuraSession:
     expires_after: float | None = _SESSION
 
     def __init__(self, service: str, socket: ServiceSocket, format: AudioFormat) -> None:
+        super().__init__(format)
         self._service = service
         self._socket = socket
-        self._format = format
-        self._texts: deque[SerialText] = deque()
         self._clears = 0  # that are not answered yet
         self._overdue: asyncio.TimerHandle | None = None
-        self._odd = b""
         self._flushed: deque[float] = deque(maxlen=_FLUSHES)
-        self._lost: ServiceError | None = None
-        self._closed = False
-        self._sending = asyncio.Lock()
         self._loop = asyncio.get_running_loop()
         self._receiving = self._loop.create_task(self._receive(), name="deepgram-voice")
-
-    def begin(self) -> SerialText:
-        """Begin a text."""
-        context = SerialText(self)
-        if self._lost is not None:
-            context.frames.put_nowait(self._lost)
-        else:
-            self._texts.append(context)
-        return context
 
     async def close(self) -> None:
         """Close the connection. Does nothing if it is closed."""
@@ -125,9 +111,7 @@ class AuraSession:
                     await self._socket.send(FLUSH)
                 if not context.done:
                     return
-                if self._texts and self._texts[0] is context:
-                    self._texts.popleft()
-                context.frames.put_nowait(None)
+                self._over(context)
 
     async def forget(self, context: SerialText, *, sent: bool) -> None:
         """Have no more of a text spoken; `sent` says whether Deepgram has some of it."""
@@ -150,7 +134,9 @@ class AuraSession:
             while True:
                 received = await self._socket.receive()
                 if isinstance(received, bytes):
-                    self._play(received)
+                    # What still comes after a Clear belongs to the text that was cleared.
+                    if not self._clears:
+                        self._play(received)
                     continue
                 with self._socket.decoding(received):
                     message = decode_deepgram(received)
@@ -158,7 +144,8 @@ class AuraSession:
                     self._clears = max(0, self._clears - 1)
                     self._expect_cleared(expected=self._clears > 0)
                 elif isinstance(message, AuraFlushed):
-                    await self._one_flushed()
+                    if not self._clears:
+                        await self._one_flushed()
                 elif isinstance(message, DeepgramWarning):
                     self._warned(message)
                 elif isinstance(message, DeepgramFailure):
@@ -169,10 +156,7 @@ class AuraSession:
 
     def _lose(self, error: ServiceError) -> None:
         self._expect_cleared(expected=False)
-        self._lost = error
-        for context in self._texts:
-            context.frames.put_nowait(error)
-        self._texts.clear()
+        super()._lose(error)
 
     def _expect_cleared(self, *, expected: bool) -> None:
         if self._overdue is not None:
@@ -182,23 +166,6 @@ class AuraSession:
             reason = f"it did not answer a Clear within {_CLEARED_WITHIN:g} s"
             error = ServiceError(self._service, reason)
             self._overdue = self._loop.call_later(_CLEARED_WITHIN, self._lose, error)
-
-    def _play(self, audio: bytes) -> None:
-        # What still comes after a Clear belongs to the text that was cleared.
-        if self._clears or not self._texts:
-            return
-        audio = self._odd + audio
-        whole = len(audio) - len(audio) % self._format.sample_bytes
-        self._odd = audio[whole:]
-        if whole:
-            self._texts[0].frames.put_nowait(Frame(audio[:whole], self._format))
-
-    async def _one_flushed(self) -> None:
-        if self._clears or not self._texts or not self._texts[0].flushing:
-            return
-        self._odd = b""
-        self._texts[0].flushed()
-        await self.go_on()
 
     def _warned(self, warning: DeepgramWarning) -> None:
         said = f"{warning.description or 'a warning'} ({warning.code or 'no code'})"

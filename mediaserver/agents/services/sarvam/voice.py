@@ -8,7 +8,6 @@ Sarvam has been asked to speak: at an interruption the connection is replaced by
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Unpack
 
@@ -30,12 +29,11 @@ from mediaserver.agents.services.sarvam.bulbul_messages import (
     bulbul_text,
     decode_bulbul,
 )
+from mediaserver.agents.services.serial_session import SerialSession
 from mediaserver.agents.services.serial_text import SerialText
 from mediaserver.agents.services.service_socket import ServiceSocket
 from mediaserver.agents.services.setting_values import require_name, require_within
 from mediaserver.agents.services.socket_account import SocketAccountOptions
-from mediaserver.agents.services.voice import VoiceSession
-from mediaserver.call import Frame
 
 
 _PATH: Final = "/text-to-speech/ws"
@@ -52,7 +50,7 @@ _KEEP_ALIVE_EVERY: Final = 15.0
 _V2: Final = "bulbul:v2"
 
 
-class BulbulSession(VoiceSession):
+class BulbulSession(SerialSession):
     """The connection of one call to Bulbul, and those that replace it.
 
     Sarvam says ``final`` when it has spoken what a flush asked for, and does not say which flush
@@ -75,29 +73,15 @@ class BulbulSession(VoiceSession):
         format: AudioFormat,
         keep_alives: KeepAlives,
     ) -> None:
+        super().__init__(format)
         self._socket: ServiceSocket | None = socket
         self._reopen = reopen
-        self._format = format
-        self._texts: deque[SerialText] = deque()
-        self._odd = b""
-        self._lost: ServiceError | None = None
-        self._closed = False
-        self._sending = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
         self._sent = 0  # messages
         self._kept = -1  # messages that had been sent when it was kept alive last
         self._task = asyncio.create_task(self._receive(socket), name="sarvam-voice")
         self._keep_alives = keep_alives
         keep_alives.add(self)
-
-    def begin(self) -> SerialText:
-        """Begin a text."""
-        text = SerialText(self)
-        if self._lost is not None:
-            text.frames.put_nowait(self._lost)
-        else:
-            self._texts.append(text)
-        return text
 
     async def close(self) -> None:
         """Close the connection. Does nothing if it is closed."""
@@ -131,9 +115,7 @@ class BulbulSession(VoiceSession):
                     await self._send(BULBUL_FLUSH)
                 if not text.done:
                     return
-                if self._texts and self._texts[0] is text:
-                    self._texts.popleft()
-                text.frames.put_nowait(None)
+                self._over(text)
 
     async def forget(self, text: SerialText, *, sent: bool) -> None:
         """Have no more of a text spoken; `sent` says whether Sarvam has some of it."""
@@ -180,28 +162,6 @@ class BulbulSession(VoiceSession):
                     raise _failure(message)
         except ServiceError as error:
             self._lose(error)
-
-    def _play(self, audio: bytes) -> None:
-        if not self._texts:
-            return
-        audio = self._odd + audio
-        whole = len(audio) - len(audio) % self._format.sample_bytes
-        self._odd = audio[whole:]
-        if whole:
-            self._texts[0].frames.put_nowait(Frame(audio[:whole], self._format, "outbound"))
-
-    async def _one_flushed(self) -> None:
-        if self._texts and self._texts[0].flushing:
-            self._odd = b""
-            self._texts[0].flushed()
-            await self.go_on()
-
-    def _lose(self, error: ServiceError) -> None:
-        if self._lost is None:
-            self._lost = error
-            for text in self._texts:
-                text.frames.put_nowait(error)
-            self._texts.clear()
 
 
 class SarvamVoice:
