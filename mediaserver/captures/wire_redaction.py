@@ -41,6 +41,9 @@ _UNREADABLE: Final = b"redacted"
 _DIGIT: Final = re.compile(r"\d")
 _NUMBER: Final = re.compile(r"\d(?:[ ().-]{0,2}\d){5,}")
 """A phone number within a text. Other long numbers look the same, and are taken out as well."""
+_GOT: Final = re.compile(r"\bgot .*", re.DOTALL)
+"""What an error says of a malformed message: it quotes a part of that."""
+_TEXTS: Final[frozenset[Redacted]] = frozenset({"digits", "headers", "numbers", "words"})
 _SIP: Final = re.compile(r"(sips?(?::|%3a))[^\s<>;,\"'{}]+", re.IGNORECASE)
 _DETAILS: Final[Mapping[str, Redacted]] = {
     "words": "words",
@@ -135,7 +138,9 @@ class WireRedaction:
     def _decision(self, fields: dict[str, Any]) -> None:
         for name, value in fields.items():
             kind = _DETAILS.get(name)
-            if value and kind in self._names:
+            if name == "reason" and isinstance(value, str):
+                fields[name] = self._reason(value)
+            elif value and kind in self._names:
                 fields[name] = _HIDDEN
             elif kind == "words":
                 if "digits" in self._names:
@@ -143,6 +148,11 @@ class WireRedaction:
                     value = fields[name] = _changed(value, _without_digits)
                 if "numbers" in self._names:
                     fields[name] = _changed(value, _without_numbers)
+
+    def _reason(self, reason: str) -> str:
+        if _TEXTS & self._names:
+            reason = _GOT.sub(f"got {_HIDDEN}", reason)
+        return _without_numbers(reason) if "numbers" in self._names else reason
 
     def _silence(self, media: Any) -> None:
         """Put silence in the place of a payload, of the same length."""

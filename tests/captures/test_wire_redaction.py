@@ -131,3 +131,17 @@ def test_keys_and_numbers_are_taken_out_of_words_that_stay() -> None:
         "deep": ["0000"],
         "times": 2,
     }
+
+
+@pytest.mark.parametrize("name", ["digits", "headers", "numbers", "words"])
+def test_what_an_error_quotes_of_a_message_is_taken_out(name: str) -> None:
+    ignored = {"what": "a malformed message was ignored", "reason": "one key, got '4111'"}
+    assert redacted([name], "!", ignored)["reason"] == "one key, got …"
+    assert redacted(["caller-audio"], "!", ignored) == ignored
+
+
+def test_why_the_stream_ended_stays_without_numbers() -> None:
+    ended = {"what": "stream ended", "reason": "Plivo closed the socket (1000)"}
+    assert redacted(REDACTABLE, "!", ended) == ended
+    ended["reason"] = "closed by the handler: passed on to +14155550100"
+    assert redacted(["numbers"], "!", ended)["reason"].endswith("passed on to +00000000000")
