@@ -85,11 +85,13 @@ class _Listening(ListeningSession):
 class InkSession(_Listening):
     """A connection of one call to Ink, which is told when the caller has finished.
 
-    It is given what the caller says.
+    It is given what the caller says. Cartesia answers each ``finalize``, so a connection over which
+    two in a row stay without an answer has stalled.
     """
 
     continuous = False
     answers_within = 5.0
+    unanswered_at_most = 1
     finish_message = FINALIZE_INK
     close_message = CLOSE_INK
 

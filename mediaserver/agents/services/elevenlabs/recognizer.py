@@ -59,6 +59,7 @@ class ScribeSession(ListeningSession):
     """
 
     answers_within = 3.0
+    unanswered_at_most = 1
     close_message = None
 
     def __init__(self, socket: ServiceSocket, format: AudioFormat) -> None:
