@@ -122,6 +122,9 @@ def _check_files(picture: Path | None, audio: Path | None) -> None:
         fail("--picture needs matplotlib: pip install '.[demo]'", 2)
     if audio is not None and audio.suffix.lower() != ".wav":
         fail(f"--audio must end in .wav, not {audio.name}", 2)
+    for name, path in (("--picture", picture), ("--audio", audio)):
+        if path is not None and not path.parent.is_dir():
+            fail(f"{name}: there is no folder {path.parent}", 2)
 
 
 def _replayed(

@@ -98,7 +98,7 @@ def test_a_capture_without_an_end_is_told(tmp_path: Path, capture: Path) -> None
         (("--picture", "a.jpg"), "--picture must end in .png"),
         (("--audio", "a.mp3"), "--audio must end in .wav"),
         (("--to-test", "test_a_call.py"), "--to-test"),
-        (("--audio", "/no/such/folder/a.wav"), "cannot be written"),
+        (("--audio", f"/{'a' * 300}.wav"), "cannot be written"),
     ],
 )
 def test_a_wrong_file_is_an_error(
@@ -141,3 +141,15 @@ def test_what_cannot_become_a_test_is_refused_before_the_call(
     done = replay(capture, agent(tmp_path, OTHER), "--to-test", tmp_path / "test_a_call.py")
     assert (done.exit_code, done.stdout) == (2, "")
     assert "imports its handler as package.module:Name" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--audio", "--picture"])
+def test_a_folder_that_is_not_there_is_told_before_the_call(
+    tmp_path: Path, capture: Path, option: str
+) -> None:
+    if option == "--picture":
+        pytest.importorskip("matplotlib")
+    name = "a.wav" if option == "--audio" else "a.png"
+    done = replay(capture, "mediaserver.agents:Echo", option, tmp_path / "none" / name)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"{option}: there is no folder" in done.stderr
