@@ -143,7 +143,7 @@ class CapturedCall:
             commands=commands,
             decisions=decisions,
             losses=_losses(decisions),
-            ended=last if end is None else end.at,
+            ended=max(started, last if end is None else end.at),
             ended_by_server=cause_of_end(reason) not in ("plivo", "lost") if reason else False,
             end_reason=reason,
             answer=_answer(capture.head, start.call_id),
@@ -185,7 +185,7 @@ def _sending(head: CaptureHead) -> dict[str, Any]:
                 (first, *_) = error.errors()
                 raise CaptureError(
                     f"line 1 of the capture: the setting {name} is {head.settings[name]!r}:"
-                    f" {first['msg']}"
+                    f" {first['msg'].removeprefix('Value error, ')}"
                 ) from None
     return found
 

@@ -129,3 +129,7 @@ def test_settings_that_do_not_decide_when_audio_is_sent_are_not_those_of_then() 
 def test_an_answer_that_cannot_be_is_an_error(answer: dict[str, object]) -> None:
     with pytest.raises(CaptureError, match=r"line 1 .*answer"):
         CapturedCall.read(Capture(CaptureHead(answer=answer), [START]))
+
+
+def test_a_stream_does_not_end_before_it_starts() -> None:
+    assert read(START, decision(0.1, b'{"what":"stream ended"}')).seconds == 0
