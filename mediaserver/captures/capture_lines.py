@@ -155,7 +155,7 @@ def _decode_head(line: bytes) -> CaptureHead:
         version = msgspec.json.decode(line)["capture"]
     except (msgspec.DecodeError, TypeError, KeyError, UnicodeDecodeError):
         raise CaptureError("not a capture: its first line is not that of one") from None
-    if not isinstance(version, int) or version > FORMAT:
+    if not isinstance(version, int) or not 1 <= version <= FORMAT:
         raise CaptureError(
             f"a capture of version {version!r}, of which this version of mediaserver can read up to"
             f" {FORMAT}: use the one that wrote it, or a newer one"

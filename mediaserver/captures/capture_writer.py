@@ -13,7 +13,7 @@ import structlog
 
 from mediaserver.captures.capture_folder import CaptureFolder
 from mediaserver.captures.capture_lines import Side
-from mediaserver.captures.compression import ZstdCompressor
+from mediaserver.captures.compression import CompressionParameter, ZstdCompressor
 from mediaserver.captures.kept_wire import KeptWire
 
 
@@ -68,7 +68,12 @@ class CaptureWriter:
         self._most_bytes = most_bytes
         self._wires: dict[KeptWire, Path | None] = {}
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="captures")
-        self._compressor = ZstdCompressor(_LEVEL)
+        self._compressor = ZstdCompressor(
+            options={
+                CompressionParameter.compression_level: _LEVEL,
+                CompressionParameter.checksum_flag: True,
+            }
+        )
         self._written_since = 0.0
         self._failing = False
 

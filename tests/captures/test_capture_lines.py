@@ -50,9 +50,10 @@ def test_something_else_is_no_capture(text: bytes) -> None:
         decode_capture(text)
 
 
-def test_a_newer_version_is_refused() -> None:
-    with pytest.raises(CaptureError, match=r"version 2, of which .* up to 1"):
-        decode_capture(b'{"capture":2}\n')
+@pytest.mark.parametrize("version", [2, 0, -1])
+def test_an_unknown_version_is_refused(version: int) -> None:
+    with pytest.raises(CaptureError, match=rf"version {version}, of which .* up to 1"):
+        decode_capture(b'{"capture":%d}\n' % version)
 
 
 def test_an_error_in_the_first_line_says_what_is_wrong() -> None:

@@ -9,7 +9,7 @@ from audiocodecs import MULAW_8K
 from mediaserver.captures import capture_writer
 from mediaserver.captures.capture_file import read_capture
 from mediaserver.captures.capture_folder import CaptureFolder
-from mediaserver.captures.capture_lines import Capture, CaptureHead
+from mediaserver.captures.capture_lines import Capture, CaptureError, CaptureHead
 from mediaserver.captures.capture_writer import CaptureWriter
 from mediaserver.captures.kept_wire import KeptWire
 from mediaserver.captures.wire_redaction import WireRedaction
@@ -217,3 +217,26 @@ async def test_a_folder_that_cannot_be_used_is_an_error_at_the_start(tmp_path: P
     with pytest.raises(OSError, match=r"captures cannot be written to .*file: File exists"):
         async with writer(tmp_path / "file").running():
             pass
+
+
+@in_virtual_time
+async def test_a_byte_that_the_disk_has_changed_is_found(tmp_path: Path) -> None:
+    writing = writer(tmp_path)
+    async with writing.running():
+        kept = wire()
+        writing.add(kept)
+        kept.sent(b"it is as it was")
+        await asyncio.sleep(1.01)
+        kept.end(reason="stop", seconds=2.0)
+    (path,) = tmp_path.glob("*.zst")
+    written, first = path.read_bytes(), read_capture(path)
+    for position in range(len(written)):
+        changed = bytearray(written)
+        changed[position] ^= 0x55
+        path.write_bytes(changed)
+        try:
+            capture = read_capture(path)
+        except CaptureError:
+            continue
+        assert not capture.whole
+        assert capture.lines == first.lines[:1]
