@@ -122,8 +122,8 @@ class InkSession(_Listening):
 class InkTurnsSession(_Listening):
     """A connection of one call to Ink, which takes the turns.
 
-    Ink appends to the text of a turn, and never changes it. Nothing has it tell words that it has
-    not told: if the agent ends a turn, what came within a second is used.
+    Ink appends to the text of a turn, and never changes it. It has no message that asks for the
+    rest of the words: if the agent ends a turn, what comes within a second is used.
     """
 
     takes_turns = True
