@@ -79,6 +79,7 @@ def replay_command(
     """
     from mediaserver.captures.capture_file import read_capture
     from mediaserver.captures.capture_lines import CaptureError
+    from mediaserver.error_lines import error_lines
     from mediaserver.handler import HandlerError
     from mediaserver.protocol import ProtocolError
     from mediaserver.replay.captured_call import CapturedCall
@@ -104,6 +105,11 @@ def replay_command(
     except (CallFailed, LookupError, ProtocolError, TimeoutError, StalledError) as error:
         hint = "" if real_time else "\nA handler that needs the network or threads: --real-time"
         fail(f"the call cannot be replayed: {error}{hint}", 2)
+    except Exception as error:
+        if not routes.opening:
+            raise
+        lines = "\n".join(error_lines(error))
+        fail(f"the call cannot be replayed, since {routes.opening} failed: {lines}", 2)
     title = _title(call)
     if as_json:
         typer.echo(printable_json(json.dumps(_fields(comparison), indent=2, ensure_ascii=False)))

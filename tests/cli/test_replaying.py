@@ -25,6 +25,18 @@ async def agent(stream):
         except asyncio.CancelledError:
             pass
 """
+UNOPENED = """
+from contextlib import asynccontextmanager
+
+from mediaserver import Handler
+
+class agent(Handler):
+    @classmethod
+    @asynccontextmanager
+    async def lifespan(cls):
+        raise RuntimeError("there is no database")
+        yield
+"""
 FAILING = "async def agent(stream):\n    raise ValueError('no line is free')\n"
 
 
@@ -153,3 +165,10 @@ def test_a_folder_that_is_not_there_is_told_before_the_call(
     done = replay(capture, "mediaserver.agents:Echo", option, tmp_path / "none" / name)
     assert (done.exit_code, done.stdout) == (2, "")
     assert f"{option}: there is no folder" in done.stderr
+
+
+def test_a_lifespan_that_fails_is_told_as_the_handlers_fault(tmp_path: Path, capture: Path) -> None:
+    done = replay(capture, agent(tmp_path, UNOPENED))
+    assert done.exit_code == 2, done.output
+    assert "since the lifespan of agent failed: " in done.stderr
+    assert "RuntimeError: there is no database" in done.stderr
