@@ -55,9 +55,10 @@ class ListeningSession(ABC):
     """Seconds, of audio and of time, after which a service that says nothing of it has stalled.
     None: it may say nothing."""
 
-    unanswered_at_most: int | None = None
+    unanswered_at_most = 3
     """How many `finish` in a row a service may leave without an answer, while it says nothing else
-    either; with more, it has stalled. None: as many as it likes."""
+    either; with more, it has stalled. A service that says nothing of a cough may do so a few times;
+    one that answers each `finish` may not."""
 
     finish_message: str
     """The message that has all words told."""
@@ -196,8 +197,7 @@ class ListeningSession(ABC):
         if through - self._known_to > _SHORT_OF:
             self._unanswered += 1
         self._known_to = through
-        most = self.unanswered_at_most
-        if most is not None and self._unanswered > most:
+        if self._unanswered > self.unanswered_at_most:
             reason = f"it has told no words when asked {self._unanswered} times, and nothing else"
             raise ServiceError(self._service, reason)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from audiocodecs import MULAW_8K
-from mediaserver.agents.services import RecognizedWords, WordsComplete
+from mediaserver.agents.services import RecognizedWords, ServiceError, WordsComplete
 from mediaserver.agents.services.assemblyai.recognizer import AssemblyAIRecognizer
 from mediaserver.agents.services.cartesia.ink import CartesiaRecognizer, InkTurnsRecognizer
 from mediaserver.agents.services.deepgram.flux import FluxRecognizer
@@ -110,6 +110,34 @@ def test_a_stalled_session_can_be_closed(name: str) -> None:
 
     with asyncio.Runner(loop_factory=VirtualNetworkLoop) as runner:
         assert runner.run(seconds()) < 3
+
+
+# OpenAI's answers each commit, and says nothing of the words' end otherwise: there `patience` tells.
+@pytest.mark.parametrize("name", sorted(RECOGNIZERS.keys() - {"OpenAIRecognizer"}))
+def test_a_stall_does_not_last_for_the_rest_of_a_call(name: str) -> None:
+    local = RECOGNIZERS[name]
+
+    async def lost() -> None:
+        stalls = SocketFault(after=1, then="stall")
+        async with local.server("Yes.", faults=(stalls,)).running() as server:
+            ears = local.recognizer(base_url=server.base_url, api_key=server.api_key)
+            session = await ears.listen(MULAW_8K)
+            told = asyncio.create_task(_all(session))
+            for _ in range(6):
+                for frame in spoken(4, 0.8):
+                    await session.hear(frame)
+                    await asyncio.sleep(0.02)
+                await session.finish()
+                await asyncio.sleep(6)
+                if told.done():
+                    break
+            told.cancel()
+            await session.close()
+            with pytest.raises(ServiceError):
+                await told
+
+    with asyncio.Runner(loop_factory=VirtualNetworkLoop) as runner:
+        runner.run(lost())
 
 
 async def _all(session: Any) -> None:
