@@ -101,7 +101,12 @@ def encode_line(at: float, side: Side, message: bytes) -> bytes:
     """Return the line of a message, with its line break."""
     if b"\n" in message or b"\r" in message or message[:1] == _ENCODED:
         message = _ENCODED + base64.b64encode(message)
-    return b"%.6f %s %s\n" % (at, side.encode(), message)
+    return line_format(side) % (at, message)
+
+
+def line_format(side: Side) -> bytes:
+    """Return how the line of a message is written, if that has no line break."""
+    return b"%%.6f %s %%s\n" % side.encode()
 
 
 def encode_decision(what: str, details: Mapping[str, object]) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -14,12 +14,22 @@ from mediaserver.captures.capture_lines import (
     encode_decision,
     encode_head,
     encode_line,
+    line_format,
 )
 from mediaserver.captures.wire_redaction import WireRedaction
 
 
 MESSAGES_LOST: Final = "messages lost"
 """The decision in a capture whose disk was too slow; it has their ``count``."""
+
+
+_RECEIVED: Final = line_format("<")
+_SENT: Final = line_format(">")
+_DECIDED: Final = line_format("!")
+_SIDES: Final[dict[bytes, Side]] = {_RECEIVED: "<", _SENT: ">", _DECIDED: "!"}
+
+Note: TypeAlias = tuple[float, bytes, bytes | bytearray]
+"""When, how its line is written, and the message."""
 
 
 class KeptWire:
@@ -42,7 +52,7 @@ class KeptWire:
         self._clock = clock
         self._redaction = redaction
         self._began = clock()
-        self._notes: list[tuple[float, Side, str | bytes | bytearray]] = []
+        self._notes: list[Note] = []
         self._lost = 0
         self.full = False
         """Whether messages are only counted, because too many wait to be written."""
@@ -57,27 +67,33 @@ class KeptWire:
 
     def received(self, message: str | bytes | bytearray) -> None:
         """Note a message of the carrier's."""
-        self._note("<", message)
+        if self.full:
+            self._lost += 1
+        else:
+            if isinstance(message, str):
+                message = message.encode()
+            self._notes.append((self._clock(), _RECEIVED, message))
 
     def sent(self, message: bytes) -> None:
         """Note a message to the carrier."""
-        self._note(">", message)
+        if self.full:
+            self._lost += 1
+        else:
+            self._notes.append((self._clock(), _SENT, message))
 
     def decided(self, what: str, /, **details: object) -> None:
         """Note a decision."""
-        if not self.ended:
-            self._note("!", encode_decision(what, details))
+        if self.ended:
+            return
+        if self.full:
+            self._lost += 1
+        else:
+            self._notes.append((self._clock(), _DECIDED, encode_decision(what, details)))
 
     def end(self, *, reason: str, seconds: float) -> None:
         """Note that the call is over. Nothing is noted after that."""
         self.decided(CAPTURE_ENDED, reason=reason, seconds=round(seconds, 6))
         self.ended = True
-
-    def _note(self, side: Side, message: str | bytes | bytearray) -> None:
-        if self.full:
-            self._lost += 1
-        else:
-            self._notes.append((self._clock(), side, message))
 
     # Where the lines are taken.
 
@@ -86,7 +102,7 @@ class KeptWire:
         """Bytes of messages that wait to be written."""
         return sum(len(message) for _, _, message in self._notes)
 
-    def take(self) -> list[tuple[float, Side, str | bytes | bytearray]]:
+    def take(self) -> list[Note]:
         """Take the messages that wait, and note new ones again if there were too many."""
         notes, self._notes = self._notes, []
         if self.full:
@@ -100,16 +116,19 @@ class KeptWire:
         """Return the line that describes the call."""
         return encode_head(self.head)
 
-    def lines(self, notes: list[tuple[float, Side, str | bytes | bytearray]]) -> bytes:
+    def lines(self, notes: list[Note]) -> bytes:
         """Return what was taken as lines, without what must not be kept."""
-        began, redact = self._began, self._redaction.message
+        began = self._began
+        if not self._redaction:
+            text = b"".join([line % (at - began, message) for at, line, message in notes])
+            # Almost always: no message has a line break, or looks like one in base64.
+            if text.count(b"\n") == len(notes) and b"\r" not in text and b"~" not in text:
+                return text
+        redact = self._redaction.message
         return b"".join(
             [
-                encode_line(
-                    at - began,
-                    side,
-                    redact(side, message.encode() if isinstance(message, str) else bytes(message)),
-                )
-                for at, side, message in notes
+                encode_line(at - began, side, redact(side, bytes(message)))
+                for at, line, message in notes
+                for side in [_SIDES[line]]
             ]
         )

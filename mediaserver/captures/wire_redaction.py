@@ -70,6 +70,9 @@ class WireRedaction:
         self._names = frozenset(names)
         self._format = default
 
+    def __bool__(self) -> bool:
+        return bool(self._names)
+
     def head(self, head: CaptureHead) -> CaptureHead:
         """Return the description of the call without what is taken out."""
         changes: dict[str, Any] = {"redacted": sorted({*head.redacted, *self._names})}

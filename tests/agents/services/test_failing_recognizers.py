@@ -112,7 +112,7 @@ def test_a_stalled_session_can_be_closed(name: str) -> None:
         assert runner.run(seconds()) < 3
 
 
-# OpenAI's answers each commit, and says nothing of the words' end otherwise: there `patience` tells.
+# OpenAI answers each commit, and says nothing else of the end of words: there `patience` tells.
 @pytest.mark.parametrize("name", sorted(RECOGNIZERS.keys() - {"OpenAIRecognizer"}))
 def test_a_stall_does_not_last_for_the_rest_of_a_call(name: str) -> None:
     local = RECOGNIZERS[name]
