@@ -13,7 +13,7 @@ import structlog
 
 from mediaserver.captures.capture_folder import CaptureFolder
 from mediaserver.captures.compression import CompressionParameter, ZstdCompressor
-from mediaserver.captures.kept_wire import KeptWire, Note
+from mediaserver.captures.kept_wire import KeptWire, NotedMessage
 
 
 log = structlog.get_logger(__name__)
@@ -121,21 +121,21 @@ class CaptureWriter:
             writing.result()
 
     def _bound(self) -> None:
-        """Note no more, if too much waits while the disk is slow."""
+        """NotedMessage no more, if too much waits while the disk is slow."""
         wires = list(self._wires)  # the thread removes some
         if sum(wire.waiting for wire in wires) > MOST_WAITING:
             for wire in wires:
                 wire.full = True
             log.warning("captures are written too slowly: messages are lost", folder=self._name)
 
-    def _taken(self) -> list[tuple[KeptWire, list[Note]]]:
+    def _taken(self) -> list[tuple[KeptWire, list[NotedMessage]]]:
         return [(wire, wire.take()) for wire in list(self._wires)]
 
     @property
     def _name(self) -> str:
         return str(self.folder.path)
 
-    def write(self, taken: list[tuple[KeptWire, list[Note]]]) -> None:
+    def write(self, taken: list[tuple[KeptWire, list[NotedMessage]]]) -> None:
         """Write what was taken of each call. It runs in a thread."""
         self.folder.look()
         for wire, notes in taken:

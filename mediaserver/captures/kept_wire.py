@@ -28,7 +28,7 @@ _SENT: Final = line_format(">")
 _DECIDED: Final = line_format("!")
 _SIDES: Final[dict[bytes, Side]] = {_RECEIVED: "<", _SENT: ">", _DECIDED: "!"}
 
-Note: TypeAlias = tuple[float, bytes, bytes | bytearray]
+NotedMessage: TypeAlias = tuple[float, bytes, bytes | bytearray]
 """When, how its line is written, and the message."""
 
 
@@ -52,7 +52,7 @@ class KeptWire:
         self._clock = clock
         self._redaction = redaction
         self._began = clock()
-        self._notes: list[Note] = []
+        self._notes: list[NotedMessage] = []
         self._lost = 0
         self.full = False
         """Whether messages are only counted, because too many wait to be written."""
@@ -60,13 +60,13 @@ class KeptWire:
         """Whether nothing follows."""
 
     def name(self, call: str) -> None:
-        """Note the id of the call."""
+        """NotedMessage the id of the call."""
         self.head = msgspec.structs.replace(self.head, call=call)
 
     # CallFollower
 
     def received(self, message: str | bytes | bytearray) -> None:
-        """Note a message of the carrier's."""
+        """NotedMessage a message of the carrier's."""
         if self.full:
             self._lost += 1
         else:
@@ -75,14 +75,14 @@ class KeptWire:
             self._notes.append((self._clock(), _RECEIVED, message))
 
     def sent(self, message: bytes) -> None:
-        """Note a message to the carrier."""
+        """NotedMessage a message to the carrier."""
         if self.full:
             self._lost += 1
         else:
             self._notes.append((self._clock(), _SENT, message))
 
     def decided(self, what: str, /, **details: object) -> None:
-        """Note a decision."""
+        """NotedMessage a decision."""
         if self.ended:
             return
         if self.full:
@@ -91,7 +91,7 @@ class KeptWire:
             self._notes.append((self._clock(), _DECIDED, encode_decision(what, details)))
 
     def end(self, *, reason: str, seconds: float) -> None:
-        """Note that the call is over. Nothing is noted after that."""
+        """NotedMessage that the call is over. Nothing is noted after that."""
         self.decided(CAPTURE_ENDED, reason=reason, seconds=round(seconds, 6))
         self.ended = True
 
@@ -102,7 +102,7 @@ class KeptWire:
         """Bytes of messages that wait to be written."""
         return sum(len(message) for _, _, message in self._notes)
 
-    def take(self) -> list[Note]:
+    def take(self) -> list[NotedMessage]:
         """Take the messages that wait, and note new ones again if there were too many."""
         notes, self._notes = self._notes, []
         if self.full:
@@ -116,7 +116,7 @@ class KeptWire:
         """Return the line that describes the call."""
         return encode_head(self.head)
 
-    def lines(self, notes: list[Note]) -> bytes:
+    def lines(self, notes: list[NotedMessage]) -> bytes:
         """Return what was taken as lines, without what must not be kept."""
         began = self._began
         if not self._redaction:
