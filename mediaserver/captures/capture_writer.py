@@ -121,7 +121,7 @@ class CaptureWriter:
             writing.result()
 
     def _bound(self) -> None:
-        """NotedMessage no more, if too much waits while the disk is slow."""
+        """Note no more, if too much waits while the disk is slow."""
         wires = list(self._wires)  # the thread removes some
         if sum(wire.waiting for wire in wires) > MOST_WAITING:
             for wire in wires:

@@ -60,13 +60,13 @@ class KeptWire:
         """Whether nothing follows."""
 
     def name(self, call: str) -> None:
-        """NotedMessage the id of the call."""
+        """Note the id of the call."""
         self.head = msgspec.structs.replace(self.head, call=call)
 
     # CallFollower
 
     def received(self, message: str | bytes | bytearray) -> None:
-        """NotedMessage a message of the carrier's."""
+        """Note a message of the carrier's."""
         if self.full:
             self._lost += 1
         else:
@@ -75,14 +75,14 @@ class KeptWire:
             self._notes.append((self._clock(), _RECEIVED, message))
 
     def sent(self, message: bytes) -> None:
-        """NotedMessage a message to the carrier."""
+        """Note a message to the carrier."""
         if self.full:
             self._lost += 1
         else:
             self._notes.append((self._clock(), _SENT, message))
 
     def decided(self, what: str, /, **details: object) -> None:
-        """NotedMessage a decision."""
+        """Note a decision."""
         if self.ended:
             return
         if self.full:
@@ -91,7 +91,7 @@ class KeptWire:
             self._notes.append((self._clock(), _DECIDED, encode_decision(what, details)))
 
     def end(self, *, reason: str, seconds: float) -> None:
-        """NotedMessage that the call is over. Nothing is noted after that."""
+        """Note that the call is over. Nothing is noted after that."""
         self.decided(CAPTURE_ENDED, reason=reason, seconds=round(seconds, 6))
         self.ended = True
 
