@@ -31,8 +31,9 @@ from benchmarks.conversing import (
     silences,
     word_counts,
 )
+from benchmarks.errors import BenchmarkError
 from benchmarks.experiments import a_while, arguments_of, report_on
-from benchmarks.processes import BenchmarkError, serving
+from benchmarks.processes import serving
 from benchmarks.rig import Window
 from benchmarks.voices import cut_ins, disturbances, questions, short_question
 

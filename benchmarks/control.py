@@ -29,9 +29,9 @@ if not hasattr(os, "sched_setaffinity"):
     raise SystemExit("this benchmark reads /proc, which only works on Linux")
 
 from audiocodecs import MULAW_8K
+from benchmarks.errors import BenchmarkError
 from benchmarks.experiments import Findings, a_while, arguments_of, report_on
 from benchmarks.linux import cpu_seconds
-from benchmarks.processes import BenchmarkError
 from benchmarks.redis_server import REDIS, private_redis
 from benchmarks.setup_load import PUBLIC_URL, SetupLoad, Target
 from benchmarks.workers import TOKEN, WORKERS, loading, running_workers

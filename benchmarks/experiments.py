@@ -15,8 +15,8 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.errors import BenchmarkError
 from benchmarks.linux import cores
-from benchmarks.processes import BenchmarkError
 
 
 class Figure(msgspec.Struct, frozen=True):

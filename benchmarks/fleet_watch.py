@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from audiocodecs import MULAW_8K
 from benchmarks.control import operator
-from benchmarks.processes import BenchmarkError
+from benchmarks.errors import BenchmarkError
 from benchmarks.rolling_calls import Callers
 from benchmarks.servers.marked_echo import LIMITED
 from mediaserver.plivo.signatures import sign_upgrade

@@ -35,10 +35,11 @@ if not hasattr(os, "sched_setaffinity"):
     raise SystemExit("this benchmark pins processes to cores, which only works on Linux")
 
 from benchmarks.attackers import ATTACKERS, Tally
+from benchmarks.errors import BenchmarkError
 from benchmarks.experiments import Experiments, Findings, a_while, arguments_of, report_on
 from benchmarks.linux import pin_child, resident_bytes
 from benchmarks.load import Server
-from benchmarks.processes import ROOT, BenchmarkError, running, stop
+from benchmarks.processes import ROOT, running, stop
 from benchmarks.rig import undisturbed
 from benchmarks.servers.beside_attackers import BUSIEST
 from benchmarks.servers.speech import RATE, speech

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 
-from benchmarks.processes import BenchmarkError
+from benchmarks.errors import BenchmarkError
 
 
 NETWORK = "10.231.0.0/16"

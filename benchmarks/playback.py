@@ -25,6 +25,7 @@ if not hasattr(os, "sched_setaffinity"):
     raise SystemExit("this benchmark pins processes to cores, which only works on Linux")
 
 from benchmarks.draining import drain
+from benchmarks.errors import BenchmarkError
 from benchmarks.experiments import Experiments, Findings, a_while, arguments_of, report_on
 from benchmarks.linux import cpu_seconds, waited_seconds
 from benchmarks.listening import (
@@ -38,7 +39,7 @@ from benchmarks.listening import (
     cut_in_sometimes,
 )
 from benchmarks.load import Server
-from benchmarks.processes import BenchmarkError, running
+from benchmarks.processes import running
 from benchmarks.rig import read_metrics, undisturbed
 from mediaserver.sandbox import CallReport, LoadReport, Spread, load
 

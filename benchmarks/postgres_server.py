@@ -8,8 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from benchmarks.errors import BenchmarkError
 from benchmarks.linux import end_with_parent
-from benchmarks.processes import BenchmarkError, stop
 
 
 _START_SECONDS = 60.0
@@ -81,7 +81,8 @@ class PostgresServer:
             self._process.send_signal(signal.SIGQUIT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_START_SECONDS)
-            stop(self._process)
+            self._process.kill()  # if it still runs
+            self._process.wait()
             self._process = None
 
     def end(self) -> None:

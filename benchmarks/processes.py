@@ -17,6 +17,7 @@ from typing import IO
 
 import msgspec
 
+from benchmarks.errors import BenchmarkError
 from benchmarks.linux import pin_child
 from benchmarks.load import EchoLoad, EchoResult, IdleLoad, IdleResult, Server
 from benchmarks.servers import Program
@@ -28,10 +29,6 @@ ROOT = Path(__file__).resolve().parents[1]
 _HOST = "127.0.0.1"
 _READY_SECONDS = 20
 _STOP_SECONDS = 5
-
-
-class BenchmarkError(RuntimeError):
-    """A server or the load failed; the message ends with what it printed."""
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,11 @@ if not hasattr(os, "sched_setaffinity"):
     raise SystemExit("this benchmark pins processes to cores, which only works on Linux")
 
 from benchmarks.conversing import Asking
+from benchmarks.errors import BenchmarkError
 from benchmarks.experiments import Experiments, Findings, a_while, arguments_of, report_on
 from benchmarks.linux import cpu_seconds
 from benchmarks.load import Server
-from benchmarks.processes import BenchmarkError, running
+from benchmarks.processes import running
 from benchmarks.rig import observe
 from benchmarks.servers import Program
 from benchmarks.voices import questions, short_question

@@ -9,8 +9,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.errors import BenchmarkError
 from benchmarks.linux import end_with_parent
-from benchmarks.processes import BenchmarkError, stop
+from benchmarks.processes import stop
 
 
 REDIS = shutil.which("redis-server") or ""

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from benchmarks.conversing import Callers
+from benchmarks.errors import BenchmarkError
 from benchmarks.linux import cpu_seconds, resident_bytes, waited_seconds
 from benchmarks.load import Server
-from benchmarks.processes import BenchmarkError
 from benchmarks.server_metrics import Metrics, metrics_in
 from mediaserver.sandbox import LoadReport, load
 

@@ -34,11 +34,12 @@ from rich.console import Console
 if not hasattr(os, "sched_setaffinity"):
     raise SystemExit("this benchmark starts HAProxy, and only works on Linux")
 
+from benchmarks.errors import BenchmarkError
 from benchmarks.experiments import Findings, arguments_of, report_on
 from benchmarks.fleet_watch import FleetWatch, Watched
 from benchmarks.linux import busy_seconds, end_with_parent
 from benchmarks.namespaces import NETWORK, Namespace
-from benchmarks.processes import ROOT, BenchmarkError, Certificate, stop
+from benchmarks.processes import ROOT, Certificate, stop
 from benchmarks.redis_server import RedisServer
 from benchmarks.rolling_calls import LATE_SECONDS, Callers, RollingCall
 from benchmarks.servers.marked_echo import LIMIT, LIMITED

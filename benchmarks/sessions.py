@@ -22,8 +22,9 @@ from benchmarks.agent_report import Spread
 from benchmarks.conversations import Conversations, ours
 from benchmarks.conversing import Asking, Callers, CuttingIn, Line
 from benchmarks.cut_words import Following
+from benchmarks.errors import BenchmarkError
 from benchmarks.experiments import Findings, a_while, arguments_of, report_on
-from benchmarks.processes import BenchmarkError, serving
+from benchmarks.processes import serving
 from benchmarks.rig import Window
 from benchmarks.servers import contexts, nova
 from benchmarks.servers.mock_timings import END_OF_TURN, PUBLISHED

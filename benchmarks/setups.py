@@ -22,9 +22,10 @@ from rich.console import Console
 if not hasattr(os, "sched_setaffinity"):
     raise SystemExit("this benchmark pins processes to cores, which only works on Linux")
 
+from benchmarks.errors import BenchmarkError
 from benchmarks.experiments import Experiments, Findings, a_while, arguments_of, report_on
 from benchmarks.linux import pin_child
-from benchmarks.processes import ROOT, BenchmarkError, running, stop
+from benchmarks.processes import ROOT, running, stop
 from benchmarks.redis_server import REDIS, private_redis
 from benchmarks.servers import FASTAPI, Program
 from benchmarks.setup_load import PUBLIC_URL, TOKEN, SetupLoad, SetupResult, Target

@@ -31,9 +31,9 @@ from sqlalchemy import create_engine, select
 if not hasattr(os, "sched_setaffinity"):
     raise SystemExit("this benchmark reads /proc, which only works on Linux")
 
+from benchmarks.errors import BenchmarkError
 from benchmarks.experiments import Findings, report_on
 from benchmarks.linux import busy_seconds
-from benchmarks.processes import BenchmarkError
 from benchmarks.records_databases import StoppableDatabase, private_database
 from benchmarks.redis_server import REDIS as REDIS_PROGRAM
 from benchmarks.redis_server import RedisServer

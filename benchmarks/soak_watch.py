@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.control import operator
+from benchmarks.errors import BenchmarkError
 from benchmarks.linux import resident_bytes
-from benchmarks.processes import BenchmarkError
 
 
 _ANSWER_SECONDS = 10.0

@@ -27,9 +27,10 @@ from rich.console import Console
 if not hasattr(os, "sched_setaffinity"):
     raise SystemExit("this benchmark reads a clock of other processes, as only Linux has it")
 
+from benchmarks.errors import BenchmarkError
 from benchmarks.experiments import Findings, arguments_of, report_on
 from benchmarks.linux import cpu_seconds
-from benchmarks.processes import ROOT, BenchmarkError
+from benchmarks.processes import ROOT
 
 
 HELP_GOAL: Final = 0.2

@@ -28,9 +28,10 @@ if not find_spec("picows"):
 if not hasattr(os, "sched_setaffinity"):
     raise SystemExit("this benchmark pins processes to cores, which only works on Linux")
 
+from benchmarks.errors import BenchmarkError
 from benchmarks.linux import cores
 from benchmarks.load import EchoLoad, EchoResult, IdleLoad
-from benchmarks.processes import BenchmarkError, Certificate, echo, idle, running
+from benchmarks.processes import Certificate, echo, idle, running
 from benchmarks.report import DISTURBANCE_LIMIT, EchoRun, IdleRun, Report, Settings
 
 
