@@ -4,6 +4,7 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam
 
+from audiocodecs import encode_wav, silence
 from mediaserver.testing.openai import (
     At,
     Hold,
@@ -77,3 +78,29 @@ async def test_an_answer_can_have_its_own_time(
     pieces = [chunk.choices[0].delta.content async for chunk in stream]
     assert [piece for piece in pieces if piece] == ["a", "b", "c"]
     assert loop.time() - begun >= 0.019
+
+
+async def test_models_that_it_does_not_have_are_not_found() -> None:
+    async with (
+        OpenAIServer(models=["gpt-here"]) as server,
+        openai.AsyncOpenAI(base_url=server.base_url, api_key="any") as client,
+    ):
+        assert [each.id async for each in client.models.list()] == ["gpt-here"]
+        assert (await client.models.retrieve("gpt-here")).id == "gpt-here"
+        with pytest.raises(openai.NotFoundError, match="'gpt-away' does not exist"):
+            await client.models.retrieve("gpt-away")
+    assert server.paths == ["/v1/models", "/v1/models/gpt-here", "/v1/models/gpt-away"]
+
+
+async def test_speech_and_transcriptions_are_endpoints_of_their_own(
+    server: OpenAIServer, client: openai.AsyncOpenAI
+) -> None:
+    spoken = await client.audio.speech.create(
+        model="any", voice="alloy", input="Hello.", response_format="pcm"
+    )
+    assert spoken.content
+    heard = await client.audio.transcriptions.create(
+        model="any", file=("a.wav", encode_wav(silence(0.2, 8_000), 8_000))
+    )
+    assert heard.text == "Good morning."
+    assert (len(server.speech.received), len(server.transcription.received)) == (1, 1)
