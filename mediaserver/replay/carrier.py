@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from socket import socket
-from typing import Final
+from typing import Any, Final
 
 from websockets.exceptions import ConnectionClosed
 
@@ -63,6 +63,7 @@ class ReplayedCarrier:
         self._url = url
         self._hangs_up = call.ended + (patience if call.ended_by_server else 0.0)
         self._over = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
         self._origin = 0.0
         self._connection: CarrierConnection
         self._session: CarrierSession
@@ -88,10 +89,8 @@ class ReplayedCarrier:
             tracks=start.tracks or ("inbound",),
             extra_headers_text=start.extra_headers_text,
         )
-        reading = asyncio.create_task(self._read(self._connection))
-        sending = asyncio.create_task(self._send())
-        for task in (reading, sending):
-            task.add_done_callback(self._look_at)
+        self._start(self._read(self._connection))
+        sending = self._start(self._send())
         try:
             await self._over.wait()
         finally:
@@ -99,10 +98,16 @@ class ReplayedCarrier:
             sending.cancel()
             with suppress(ConnectionClosed):
                 await self._connection.close()
-            await asyncio.wait([reading, sending])
-        for task in (reading, sending):
+            await asyncio.wait(self._tasks)
+        for task in self._tasks:
             if not task.cancelled():
                 task.result()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._look_at)
+        self._tasks.append(task)
+        return task
 
     def _look_at(self, task: asyncio.Task[None]) -> None:
         """End the call if one of its tasks has failed; `run` raises what it raised."""
@@ -168,7 +173,7 @@ class ReplayedCarrier:
         self._connection = await self._opened()
         self._session.reopen(self._origin + self._elapsed)
         self._answer()
-        asyncio.create_task(self._read(self._connection))  # noqa: RUF006 it ends with the socket
+        self._start(self._read(self._connection))
 
     async def _read(self, connection: CarrierConnection) -> None:
         loop = asyncio.get_running_loop()

@@ -13,6 +13,7 @@ from mediaserver.replay.captured_call import CapturedCall
 from mediaserver.replay.carrier import ReplayedCarrier
 from mediaserver.sandbox import CallFailed
 from mediaserver.sandbox.wire.messages import StreamIdentity
+from mediaserver.sandbox.wire.session import CarrierSession
 from mediaserver.testing import run_virtual
 from mediaserver.testing.memory_server import memory_server
 from tests.replay.captured import captured_call, two_seconds
@@ -92,6 +93,31 @@ def test_a_call_that_is_not_taken_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(CallFailed):
         run_virtual(run())
+
+
+def test_what_goes_wrong_on_a_connection_that_was_opened_again_is_raised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines = [
+        CapturedLine(0.0, "<", START),
+        CapturedLine(0.5, "!", b'{"what":"connection lost"}'),
+        CapturedLine(0.7, "!", b'{"what":"reconnected"}'),
+        CapturedLine(9.0, "<", b'{"event":"stop"}'),
+    ]
+    receive = CarrierSession.receive
+
+    def fail(session: CarrierSession, message: str | bytes, now: float) -> None:
+        if now > 0.7:
+            raise RuntimeError("no receiver")
+        receive(session, message, now)
+
+    async def speak(stream: Any) -> None:
+        await stream.play(bytes(8_000))
+        await Echo(stream)
+
+    monkeypatch.setattr(CarrierSession, "receive", fail)
+    with pytest.raises(RuntimeError, match="no receiver"):
+        carried(CapturedCall.read(Capture(CaptureHead(), lines)), speak)
 
 
 def test_a_connection_that_cannot_be_opened_again_ends_the_call() -> None:
