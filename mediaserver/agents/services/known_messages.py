@@ -23,8 +23,8 @@ class KnownMessages(Generic[M]):
         structs = get_args(types) or (types,)
         field = structs[0].__struct_config__.tag_field
         kind = msgspec.defstruct("Kind", [("kind", str, msgspec.field(name=field))], gc=False)
-        self._kind = msgspec.json.Decoder(kind)
-        self._message = msgspec.json.Decoder(types)
+        self._kind: msgspec.json.Decoder[Any] = msgspec.json.Decoder(kind)
+        self._message: msgspec.json.Decoder[M] = msgspec.json.Decoder(types)
         self._known = frozenset(each.__struct_config__.tag for each in structs)
 
     def decode(self, message: bytes | str) -> M | None:
@@ -34,6 +34,6 @@ class KnownMessages(Generic[M]):
             ValueError: it is not JSON, or a field is missing or wrong.
 
         """
-        if self._kind.decode(message).kind not in self._known:  # type: ignore[attr-defined]
+        if self._kind.decode(message).kind not in self._known:
             return None
-        return self._message.decode(message)  # type: ignore[no-any-return]
+        return self._message.decode(message)
