@@ -1,8 +1,8 @@
 """A voice with the protocol of ElevenLabs' contexts.
 
-Prints its address, and serves until its standard input ends. It speaks when it is told to flush. If
-the last word is a time in nanoseconds on the monotonic clock, the audio says how much earlier that
-was than the flush: see `marked`.
+The program prints its address, and serves until its standard input ends. A `flush` makes it speak.
+If the last word is a time in nanoseconds on the monotonic clock, the audio says how much earlier
+that was than the flush: see `marked`.
 """
 
 import asyncio

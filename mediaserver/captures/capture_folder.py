@@ -26,7 +26,7 @@ class CaptureFolder:
     Only its owner can read what is in it.
 
     Args:
-        path: the folder; it is made when the first capture is.
+        path: the folder; `prepare` makes it.
 
     """
 
