@@ -90,9 +90,10 @@ class KeptWire:
         else:
             self._notes.append((self._clock(), _DECIDED, encode_decision(what, details)))
 
-    def end(self, *, reason: str, seconds: float) -> None:
+    def end(self, reason: str) -> None:
         """Note that the call is over. Nothing is noted after that."""
-        self.decided(CAPTURE_ENDED, reason=reason, seconds=round(seconds, 6))
+        seconds = round(self._clock() - self._began, 6)
+        self.decided(CAPTURE_ENDED, reason=reason, seconds=seconds)
         self.ended = True
 
     # Where the lines are taken.

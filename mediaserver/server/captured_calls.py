@@ -66,7 +66,7 @@ class CapturedCalls:
         self._clock = clock
         self._wall_clock = wall_clock
         self._chance = chance
-        self._wires: dict[ObservedCall, tuple[KeptWire, float]] = {}
+        self._wires: dict[ObservedCall, KeptWire] = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -99,30 +99,29 @@ class CapturedCalls:
         )
         redaction = WireRedaction(self._redacted, self._default_format)
         wire = KeptWire(head, self._clock, redaction)
-        self._wires[call] = wire, self._clock()
+        self._wires[call] = wire
         self._writer.add(wire)
         call.session.follow(wire)
 
     def merged(self, call: ObservedCall) -> None:
         """Drop the capture of a connection that continues another call's stream."""
-        if (kept := self._wires.pop(call, None)) is not None:
-            self._writer.discard(kept[0])
+        if (wire := self._wires.pop(call, None)) is not None:
+            self._writer.discard(wire)
 
     # CallObserver
 
     def call_started(self, call: ObservedCall) -> None:
         """Note the call's id, which was not known before if it did not come by `/answer`."""
-        if (kept := self._wires.get(call)) is not None:
-            kept[0].name(call.call_id)
+        if (wire := self._wires.get(call)) is not None:
+            wire.name(call.call_id)
 
     def turn_reported(self, call: ObservedCall, turn: Turn) -> None:
         """Its turns are told to those that follow it."""
 
     def call_ended(self, call: ObservedCall, report: StreamReport | None) -> None:
         """Finish the capture of a call."""
-        if (kept := self._wires.pop(call, None)) is not None:
-            wire, began = kept
-            wire.end(reason=call.session.end_reason, seconds=self._clock() - began)
+        if (wire := self._wires.pop(call, None)) is not None:
+            wire.end(call.session.end_reason)
 
 
 def _plain(value: Any) -> Any:

@@ -58,7 +58,7 @@ async def test_the_rest_is_written_at_the_end(tmp_path: Path) -> None:
         for call in ("call-1", "call-2"):
             kept = wire(call)
             writing.add(kept)
-            kept.end(reason="stop", seconds=2.0)
+            kept.end("stop")
     assert [(each.head.call, each.whole) for each in captures(tmp_path)] == [
         ("call-1", True),
         ("call-2", True),
@@ -203,7 +203,7 @@ async def test_old_captures_make_room(tmp_path: Path) -> None:
         for each in (old, live):
             writing.add(each)
             each.sent(b"one")
-        old.end(reason="stop", seconds=1.0)
+        old.end("stop")
         await asyncio.sleep(5)
         assert [each.head.call for each in captures(tmp_path)] == ["live", "old"]
         live.sent(b"two")
@@ -227,7 +227,7 @@ async def test_a_byte_that_the_disk_has_changed_is_found(tmp_path: Path) -> None
         writing.add(kept)
         kept.sent(b"it is as it was")
         await asyncio.sleep(1.01)
-        kept.end(reason="stop", seconds=2.0)
+        kept.end("stop")
     (path,) = tmp_path.glob("*.zst")
     written, first = path.read_bytes(), read_capture(path)
     for position in range(len(written)):

@@ -62,7 +62,7 @@ def test_the_id_of_a_call_may_become_known_later(clock: Clock) -> None:
 
 def test_nothing_follows_the_end(clock: Clock) -> None:
     wire = kept(clock)
-    wire.end(reason="stop", seconds=2.0)
+    wire.end("stop")
     wire.decided("turn")
     capture = decode_capture(wire.first_line() + wire.lines(wire.take()))
     assert capture.whole
