@@ -25,7 +25,7 @@ from benchmarks.conversing import Asking
 from benchmarks.experiments import Experiments, Findings, a_while, arguments_of, report_on
 from benchmarks.linux import cpu_seconds
 from benchmarks.processes import running
-from benchmarks.records import echo
+from benchmarks.records import TALK, echo
 from benchmarks.rig import observe
 from benchmarks.voices import questions, short_question
 from mediaserver.agents import Echo
@@ -39,9 +39,6 @@ EXPERIMENTS = ("cost", "replay")
 
 GOAL = 10.0
 """Percent of the CPU of calls that are not captured, for keeping the wire of 200 calls."""
-
-TALK = 0.4
-"""Share of the time in which callers speak."""
 
 _SETTLES = 4.0
 """Seconds in which a server has imported everything."""
