@@ -35,7 +35,6 @@ from rich.console import Console
 from rich.table import Table
 
 from audiocodecs import MULAW_8K, mulaw_encode, resample
-from benchmarks.noises import NOISES, RATE, Signal
 from mediaserver.agents.turns import (
     LevelDetector,
     SileroDetector,
@@ -52,6 +51,7 @@ from mediaserver.agents.turns import (
 )
 from mediaserver.call import Frame
 from mediaserver.espeak import speak
+from mediaserver.sandbox.audio.background_noise import NOISES, RATE, Signal, at_level
 
 
 DETECTORS: dict[str, Callable[[], VoiceDetector]] = {
@@ -85,13 +85,6 @@ SETTINGS = TurnSettings(silence=None)
 
 
 # Sounds
-
-
-def at_level(signal: Signal, decibels: float) -> Signal:
-    """Return `signal` with the louder fifth of its blocks of 20 ms at a level."""
-    blocks = np.mean(np.square(signal[: len(signal) // 320 * 320].reshape(-1, 320)), axis=1)
-    loud = np.sort(blocks)[-max(1, len(blocks) // 5) :]
-    return np.asarray(signal * (32_768 * 10 ** (decibels / 20) / np.sqrt(np.mean(loud) + 1e-12)))
 
 
 def recording(path: Path) -> Signal:

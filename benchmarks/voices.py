@@ -9,9 +9,9 @@ import soundfile
 from numpy.typing import NDArray
 
 from audiocodecs import mulaw_encode, resample
-from benchmarks.noises import RATE as NOISE_RATE
-from benchmarks.noises import cough, typing
 from mediaserver.espeak import speak
+from mediaserver.sandbox.audio.background_noise import RATE as NOISE_RATE
+from mediaserver.sandbox.audio.background_noise import cough, typing
 
 
 RATE = 8_000

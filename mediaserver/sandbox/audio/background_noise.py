@@ -1,14 +1,40 @@
-"""Noises of telephone calls, synthesised from a seed: coughs, typing, a street, hold music."""
+"""Noises of telephone calls, synthesised: coughs, typing, a street, hold music, and a bad line."""
 
+from __future__ import annotations
+
+import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from audiocodecs import Resampler, Samples
+from mediaserver.sandbox.audio.playback import TICKS_PER_SECOND
+
 
 Signal: TypeAlias = NDArray[np.float64]
+"""Samples at an arbitrary level."""
+
 RATE: Final = 16_000
+"""Sample rate of all noises, in Hz."""
+
+DEFAULT_NOISE_LEVEL: Final = -35.0
+"""dBFS: clearly heard, and 10 to 15 dB below speech."""
+
+_LEAST_LEVEL: Final = -70.0
+_MOST_LEVEL: Final = -6.0
+
+_LOOP_SECONDS: Final = 20
+_SEAM: Final = RATE // 2
+
+
+def at_level(signal: Signal, decibels: float) -> Signal:
+    """Return `signal` with the louder fifth of its blocks of 20 ms at a level in dBFS."""
+    blocks = np.mean(np.square(signal[: len(signal) // 320 * 320].reshape(-1, 320)), axis=1)
+    loud = np.sort(blocks)[-max(1, len(blocks) // 5) :]
+    return np.asarray(signal * (32_768 * 10 ** (decibels / 20) / np.sqrt(np.mean(loud) + 1e-12)))
 
 
 def _place(onto: Signal, sound: Signal, second: float) -> None:
@@ -135,10 +161,99 @@ def hold_music(seconds: float, rng: np.random.Generator) -> Signal:
     return out
 
 
+def hiss(seconds: float, rng: np.random.Generator) -> Signal:
+    """Return the white noise of an analogue line."""
+    return np.asarray(rng.normal(0, 1, int(seconds * RATE)))
+
+
+def hum(seconds: float, rng: np.random.Generator) -> Signal:
+    """Return what the mains induce in a line: 50 Hz and its harmonics."""
+    times = np.arange(int(seconds * RATE)) / RATE
+    harmonics = ((1, 1.0), (2, 0.5), (3, 0.6), (5, 0.3), (7, 0.2), (9, 0.1))
+    return np.asarray(
+        sum(
+            strength * np.sin(2 * np.pi * 50 * number * times + rng.uniform(0, 6))
+            for number, strength in harmonics
+        )
+    )
+
+
+def crackle(seconds: float, rng: np.random.Generator) -> Signal:
+    """Return the cracks of a loose contact, some ten a second."""
+    out = 0.01 * hiss(seconds, rng)
+    times = np.arange(int(0.008 * RATE)) / RATE
+    for second in rng.uniform(0, seconds, round(10 * seconds)):
+        crack = np.exp(-times / rng.uniform(0.0003, 0.002)) * rng.normal(0, 1, len(times))
+        _place(out, rng.exponential(1) * crack, second)
+    return out
+
+
 NOISES: Final[dict[str, Callable[[float, np.random.Generator], Signal]]] = {
     "coughing": coughing,
     "typing": typing,
     "street": street,
     "hold music": hold_music,
+    "hiss": hiss,
+    "hum": hum,
+    "crackle": crackle,
 }
 """By name: functions that make a number of seconds of a noise at 16 kHz, at an arbitrary level."""
+
+
+class BackgroundNoise:
+    """A noise that goes on for ever, in frames of 20 ms.
+
+    The first of a kind takes up to a second to synthesise, in whatever thread makes it.
+
+    Args:
+        kind: One of `NOISES`.
+        level: How loud its louder fifth is, in dBFS, from -70 to -6.
+        rate: Sample rate in Hz.
+
+    Attributes:
+        kind: The noise.
+        level: How loud it is, in dBFS.
+
+    Raises:
+        ValueError: There is no such noise, or the level is out of range.
+
+    """
+
+    def __init__(self, kind: str, level: float = DEFAULT_NOISE_LEVEL, *, rate: int = RATE) -> None:
+        if kind not in NOISES:
+            raise ValueError(f"there is no noise {kind!r}; allowed: {', '.join(NOISES)}")
+        check_noise_level(level)
+        self.kind = kind
+        self.level = level
+        self._loop = np.rint(at_level(_loop(kind), level)).clip(-32_768, 32_767).astype(np.int16)
+        self._resampler = Resampler(RATE, rate)
+        self._offset = 0
+
+    def take(self) -> Samples:
+        """Return the next 20 ms."""
+        end = self._offset + RATE // TICKS_PER_SECOND
+        frame = self._loop[self._offset : end]
+        self._offset = end % len(self._loop)
+        return self._resampler.process(frame)
+
+
+def check_noise_level(level: float) -> None:
+    """Check the level of a noise.
+
+    Raises:
+        ValueError: It is not -70 to -6 dBFS.
+
+    """
+    if not math.isfinite(level) or not _LEAST_LEVEL <= level <= _MOST_LEVEL:
+        raise ValueError(
+            f"a noise's level is {_LEAST_LEVEL:g} to {_MOST_LEVEL:g} dBFS, not {level!r}"
+        )
+
+
+@lru_cache(maxsize=len(NOISES))
+def _loop(kind: str) -> Signal:
+    """Return some seconds of a noise whose end leads into its beginning."""
+    whole = np.array(NOISES[kind](_LOOP_SECONDS + _SEAM / RATE, np.random.default_rng(1)))
+    fade = np.sqrt(np.linspace(0.0, 1.0, _SEAM))
+    whole[:_SEAM] = fade * whole[:_SEAM] + fade[::-1] * whole[-_SEAM:]
+    return whole[:-_SEAM]
