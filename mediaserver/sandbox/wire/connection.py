@@ -10,6 +10,7 @@ from websockets.asyncio.connection import broadcast
 from websockets.protocol import State
 
 from mediaserver.sandbox.wire.messages import WireMessage
+from mediaserver.sandbox.wire.network import NetworkPath, StreamNetwork
 from mediaserver.sandbox.wire.session import ConnectionFault
 
 
@@ -20,6 +21,7 @@ class CarrierConnection:
         websocket: The open WebSocket.
         fragmented: Send each message in three WebSocket fragments.
         before: The connection that this one takes the place of; its socket may still be open.
+        network: What messages meet on their way to the server; nothing if left out.
 
     Attributes:
         websocket: The open WebSocket.
@@ -33,15 +35,20 @@ class CarrierConnection:
         *,
         fragmented: bool = False,
         before: CarrierConnection | None = None,
+        network: StreamNetwork | None = None,
     ) -> None:
         self.websocket: Final = websocket
         self.can_send = True
         self._fragmented = fragmented
         self._before = before
+        self._network = network
+        self._path = None if network is None else NetworkPath[WireMessage](network, self._send)
 
     @property
     def unsent(self) -> int:
-        """Bytes that the operating system has not taken yet."""
+        """Bytes that the operating system has not taken yet; 1 while the network stands still."""
+        if self._network is not None and self._network.stalled(asyncio.get_running_loop().time()):
+            return 1
         return self.websocket.transport.get_write_buffer_size()
 
     async def receive(self) -> str | bytes:
@@ -54,7 +61,16 @@ class CarrierConnection:
         return await self.websocket.recv()
 
     def send(self, message: WireMessage) -> None:
-        """Send a message at once. Does nothing once the sending side is shut."""
+        """Send a message, as late as the network makes it.
+
+        Does nothing once the sending side is shut.
+        """
+        if self._path is None:
+            self._send(message)
+        else:
+            self._path.send(message)
+
+    def _send(self, message: WireMessage) -> None:
         if not self.can_send:
             return
         if self._fragmented and isinstance(message, str):
@@ -85,10 +101,14 @@ class CarrierConnection:
 
     async def close(self) -> None:
         """Close by the closing handshake; waits until the socket is closed."""
+        if self._path is not None:
+            self._path.flush()
         await self.websocket.close()
 
     def abort(self) -> None:
         """Close the socket at once."""
+        if self._path is not None:
+            self._path.drop()
         if self._before is not None:
             self._before.abort()
         self.websocket.transport.abort()

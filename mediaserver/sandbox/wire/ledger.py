@@ -30,7 +30,7 @@ class TimelineEntry:
 
     `kind` is one of `stream_started`, `caller_speaks`, `caller_silent`, `agent_speaks`,
     `agent_silent`, `key_pressed`, `dtmf_received`, `checkpoint`, `checkpoint_played`, `cleared`,
-    `misbehaviour`, `warning`, `error` and `stream_ended`.
+    `gap`, `misbehaviour`, `warning`, `error` and `stream_ended`.
     """
 
     time: float

@@ -28,6 +28,7 @@ from mediaserver.sandbox.audio.playback import (
     TICKS_PER_SECOND,
     Cleared,
     Happening,
+    PlaybackBuffer,
     Played,
 )
 from mediaserver.sandbox.audio.tracks import IncomingTrack, OutgoingTrack
@@ -36,8 +37,9 @@ from mediaserver.sandbox.wire.backlog import BACKLOG_SECONDS, Backlog
 from mediaserver.sandbox.wire.connect import open_websocket
 from mediaserver.sandbox.wire.connection import CarrierConnection
 from mediaserver.sandbox.wire.ledger import CallLedger, TimelineEntry
-from mediaserver.sandbox.wire.messages import StreamIdentity
+from mediaserver.sandbox.wire.messages import StreamIdentity, WireMessage
 from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
+from mediaserver.sandbox.wire.network import NetworkPath, StreamNetwork
 from mediaserver.sandbox.wire.session import CarrierSession, DigitsReceived, FaultDue
 
 
@@ -123,6 +125,7 @@ class MediaStreamOptions:
         backlog_limit: Seconds of audio that are held for a server that does not read.
         send_stop: Whether to send a `stop` event at the end; Plivo's reference has none.
         misbehaviour: What the carrier does wrong.
+        network: What messages meet on their way, in both directions; nothing if left out.
 
     Raises:
         ValueError: Plivo would not take it, or `url` is no WebSocket address.
@@ -146,6 +149,7 @@ class MediaStreamOptions:
     backlog_limit: float = BACKLOG_SECONDS
     send_stop: bool = False
     misbehaviour: Misbehaviour = field(default_factory=Misbehaviour)
+    network: StreamNetwork | None = None
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("ws://", "wss://")) or len(self.url) > MAX_URL:
@@ -218,6 +222,8 @@ class MediaStream:
 
     Attributes:
         end: How the stream ended, None before that.
+        ledger: Everything that has happened on it.
+        playback: Where the server's audio is played; None until it is connected.
 
     Raises:
         NoiseCancellationError: Noise cancellation is asked for, and is not installed.
@@ -242,7 +248,9 @@ class MediaStream:
         self._on_status = on_status
         self._headers = headers
         self._open = connect
-        self._ledger = CallLedger(on_entry)
+        self.ledger = CallLedger(on_entry)
+        self.playback: PlaybackBuffer | None = None
+        self._gaps_told = 0
         self._backlog = Backlog(options.backlog_limit)
         self._connection: CarrierConnection | None = None
         self._session: CarrierSession | None = None
@@ -283,12 +291,12 @@ class MediaStream:
     @property
     def errors(self) -> dict[str, int]:
         """What went wrong, and what the server sent that cannot be obeyed, with counts."""
-        return dict(self._ledger.errors)
+        return dict(self.ledger.errors)
 
     @property
     def warnings(self) -> dict[str, int]:
         """What a strict reader would object to in the server's messages, with counts."""
-        return dict(self._ledger.warnings)
+        return dict(self.ledger.warnings)
 
     async def run(self) -> StreamEnd:
         """Connect, stream until something ends it, close the socket, and say how it ended.
@@ -337,6 +345,7 @@ class MediaStream:
         frames = {"inbound": inbound, "outbound": outbound}
         session.frame([track.payload(frames[name]) for name, track in self._outgoing.items()], now)
         self._act(now)
+        self._tell_gaps()
         for percent in self._backlog.warnings(now):
             self._tell(
                 "degraded",
@@ -400,7 +409,7 @@ class MediaStream:
         if connection_socket is not None:
             connection_socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         options = self.options
-        connection = CarrierConnection(websocket, fragmented=options.misbehaviour.fragmented)
+        connection = self._carrier(websocket)
         # The grid of the line is the grid of the stream: its first frame is the one under way.
         first = self.line.ticks
         self._origin = self.line.tick_time(first)
@@ -411,12 +420,13 @@ class MediaStream:
             limit=options.playback_limit,
             answer=self._answer,
         )
+        self.playback = incoming.buffer
         detach = self.line.attach(incoming) if options.bidirectional else _nothing
         self._session = CarrierSession(
             self.identity,
             options.format,
             buffer=incoming.buffer,
-            ledger=self._ledger,
+            ledger=self.ledger,
             bidirectional=options.bidirectional,
             tracks=options.tracks,
             extra_headers_text=options.extra_headers_text,
@@ -441,21 +451,35 @@ class MediaStream:
             self._connection.abort()
             await reading
 
+    def _carrier(self, websocket: ClientConnection) -> CarrierConnection:
+        return CarrierConnection(
+            websocket,
+            fragmented=self.options.misbehaviour.fragmented,
+            before=self._connection,
+            network=self.options.network,
+        )
+
     async def _read(self, session: CarrierSession) -> None:
         loop = asyncio.get_running_loop()
         assert self._connection is not None
+
+        def obey(message: WireMessage) -> None:
+            session.receive(message, loop.time())
+            self._act(loop.time())
+
+        path = NetworkPath(self.options.network or StreamNetwork(), obey)
         try:
             while True:
                 try:
                     message = await self._connection.receive()
                 except ConnectionClosed:
+                    path.flush()
                     if self.ended or self._connection.can_send or not self._reopens:
                         raise
                     self._reopens = False
                     await self._reopen(session)
                     continue
-                session.receive(message, loop.time())
-                self._act(loop.time())
+                path.send(message)
         except ConnectionClosed as closed:
             if closed.rcvd is not None and closed.rcvd_then_sent:
                 code, reason = closed.rcvd.code, closed.rcvd.reason
@@ -466,6 +490,7 @@ class MediaStream:
                 error = f"{closed.sent.reason or 'protocol error'} (code {closed.sent.code})"
                 self._finish("Connection error", error=error)
         finally:
+            path.drop()
             self._finish("Connection error", error=LOST)
 
     async def _reopen(self, session: CarrierSession) -> None:
@@ -486,9 +511,7 @@ class MediaStream:
         except (CallFailed, ValueError) as error:
             self._finish("Connection error", error=f"not taken again: {error}")
             raise ConnectionClosedError(None, None) from error
-        self._connection = CarrierConnection(
-            websocket, fragmented=options.misbehaviour.fragmented, before=self._connection
-        )
+        self._connection = self._carrier(websocket)
         if self._over.is_set():
             # The call was over before the server accepted.
             self._connection.abort()
@@ -496,6 +519,14 @@ class MediaStream:
         now = asyncio.get_running_loop().time()
         session.reopen(now)
         self._act(now)
+
+    def _tell_gaps(self) -> None:
+        """Enter the gaps in the server's audio that have ended."""
+        assert self.playback is not None
+        gaps = self.playback.gaps
+        for start, seconds in gaps[self._gaps_told :]:
+            self.ledger.note(start + seconds, "gap", f"{seconds:.2f} s")
+        self._gaps_told = len(gaps)
 
     def _answer(self, happenings: list[Happening]) -> None:
         """Answer the server, and report to the status callback, what became of its audio."""
@@ -531,7 +562,7 @@ class MediaStream:
         """Hand over what the connection takes at once, or everything."""
         while self._backlog and (everything or not connection.unsent):
             message = self._backlog.take()
-            self._ledger.message_sent(message)
+            self.ledger.message_sent(message)
             connection.send(message)
 
     def _finish(self, reason: EndReason, *, error: str = "") -> None:
@@ -564,7 +595,7 @@ class MediaStream:
         self._on_status(StatusChange(kind, name, error, self.seconds))
 
     def _error(self, text: str) -> None:
-        self._ledger.error(self.seconds, text)
+        self.ledger.error(self.seconds, text)
 
 
 def _nothing() -> None:

@@ -12,6 +12,7 @@ from websockets.exceptions import ConnectionClosed
 
 from mediaserver.sandbox.wire.connect import open_websocket
 from mediaserver.sandbox.wire.connection import CarrierConnection
+from mediaserver.sandbox.wire.network import StreamNetwork
 from mediaserver.sandbox.wire.session import ConnectionFault
 from mediaserver.testing import run_virtual
 
@@ -81,3 +82,33 @@ def test_what_is_not_read_waits(scripted_server: Any) -> None:
         receiving.cancel()
 
     connected(scripted_server, script)
+
+
+def test_messages_are_as_late_as_the_network_makes_them(scripted_server: Any) -> None:
+    network = StreamNetwork()
+    arrived: list[int] = []
+
+    async def script(connection: CarrierConnection, server: Any) -> None:
+        network.stall(1.0, asyncio.get_running_loop().time())
+        connection.send("one")
+        connection.send("two")
+        await asyncio.sleep(0.9)
+        arrived.append(len(server.received))
+        assert connection.unsent
+        await asyncio.sleep(0.2)
+        arrived.append(len(server.received))
+        assert not connection.unsent
+
+    server = connected(scripted_server, script, network=network)
+
+    assert (arrived, server.received) == ([0, 2], ["one", "two"])
+
+
+def test_what_is_on_its_way_arrives_before_the_closing_handshake(scripted_server: Any) -> None:
+    network = StreamNetwork()
+
+    async def script(connection: CarrierConnection, _server: Any) -> None:
+        network.stall(10.0, asyncio.get_running_loop().time())
+        connection.send("one")
+
+    assert connected(scripted_server, script, network=network).received == ["one"]

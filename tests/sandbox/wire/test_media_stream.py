@@ -35,6 +35,7 @@ from mediaserver.sandbox.wire.media_stream import (
 )
 from mediaserver.sandbox.wire.messages import StreamIdentity
 from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
+from mediaserver.sandbox.wire.network import StreamNetwork
 from mediaserver.testing import run_virtual, stall
 
 
@@ -1080,3 +1081,82 @@ def test_a_server_that_refuses_the_stream_has_lost_it(streaming: RunStreaming) -
     assert call.end.reason == "Connection error"
     assert call.end.error.startswith("not taken again: ")
     assert call.kinds == ["connected", "dropped"]
+
+
+# Troubles of the network
+
+
+def test_while_the_network_stands_still_nothing_comes_on_either_side(
+    streaming: RunStreaming,
+) -> None:
+    network = StreamNetwork()
+
+    async def script(call: Streaming) -> None:
+        await asyncio.sleep(0.5)
+        playback = call.stream.playback
+        assert playback is not None
+        network.stall(1.0, asyncio.get_running_loop().time())
+        sent = len(media(call))
+        call.server.send(PlayAudio(bytes(1_600), L16_8K))
+        await asyncio.sleep(0.9)
+        assert len(media(call)) == sent
+        assert playback.received == 0
+        await asyncio.sleep(0.2)
+        assert len(media(call)) - sent in (54, 55, 56)
+        assert playback.received == pytest.approx(0.1)
+
+    streaming(script, bidirectional=True, network=network)
+
+
+def test_jitter_delays_frames_and_keeps_their_order(streaming: RunStreaming) -> None:
+    network = StreamNetwork()
+    network.trouble(jitter=0.1, loss=0.05)
+
+    async def script(_call: Streaming) -> None:
+        await asyncio.sleep(2.0)
+
+    call = streaming(script, network=network)
+    chunks = [event["media"]["chunk"] for event in media(call)]
+    assert chunks == list(range(1, len(chunks) + 1))
+    assert len(chunks) in (100, 101)
+
+
+def test_a_network_that_stands_still_for_long_drops_the_stream(streaming: RunStreaming) -> None:
+    network = StreamNetwork()
+
+    async def script(call: Streaming) -> None:
+        network.stall(10.0, asyncio.get_running_loop().time())
+        await asyncio.sleep(5.0)
+        assert call.stream.ended
+
+    call = streaming(script, network=network, backlog_limit=2.0)
+    assert call.end.error == "the remote service has not read for 2 s"
+    assert call.kinds == ["connected", "degraded", "degraded", "degraded", "dropped"]
+
+
+def test_commands_on_their_way_are_obeyed_before_the_stream_ends(streaming: RunStreaming) -> None:
+    network = StreamNetwork()
+
+    async def script(call: Streaming) -> None:
+        network.stall(5.0, asyncio.get_running_loop().time())
+        call.server.send(SetCheckpoint(call.identity.stream_id, "last"))
+        call.server.close()
+        await call.run
+
+    call = streaming(script, bidirectional=True, network=network)
+    assert call.end.reason == "Server closed"
+    assert [each.name for each in call.stream.ledger.checkpoints] == ["last"]
+
+
+def test_a_gap_is_entered_when_it_has_ended(streaming: RunStreaming) -> None:
+    async def script(call: Streaming) -> None:
+        for _ in range(2):
+            call.server.send(PlayAudio(bytes(1_600), L16_8K))
+            await asyncio.sleep(0.25)
+
+    call = streaming(script, bidirectional=True)
+    (gap,) = [each for each in call.stream.ledger.entries if each.kind == "gap"]
+    assert call.stream.playback is not None
+    ((start, seconds),) = call.stream.playback.gaps
+    assert gap.time == pytest.approx(start + seconds)
+    assert gap.text == f"{seconds:.2f} s"
