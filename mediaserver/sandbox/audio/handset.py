@@ -59,6 +59,9 @@ class Handset:
         keys: Keys that the person pressed.
         digits_heard: Digits that the platform, or a stream, sent to the person.
         on_words: Called with what the person begins to say, where it is known.
+        microphone: Returns the next 20 ms that are said into it, at the rate of the line, or None
+            for silence; called on every tick on which nothing given to `say` is being said.
+        earpiece: Called on every tick with the 20 ms that the person hears, None for silence.
 
     """
 
@@ -67,6 +70,8 @@ class Handset:
         self.keys: list[Key] = []
         self.digits_heard: list[Key] = []
         self.on_words: Callable[[str], object] = lambda _: None
+        self.microphone: Callable[[], Samples | None] = lambda: None
+        self.earpiece: Callable[[Samples | None], object] = lambda _: None
         self._line = line
         self._voice = CallerVoice(format, keep_audio=False)
         self._detector = SpeechDetector(format)
@@ -231,6 +236,8 @@ class Handset:
 
     def speak_frame(self, samples: int) -> Samples | None:
         """Return the next `samples` of the person's voice, None for silence. For the line."""
+        if not self._voice.speaking and (live := self.microphone()) is not None:
+            self._voice.say(self.format.encode(live))
         speaking = self._voice.speaking
         payload = self._voice.take(samples * self.format.sample_bytes)
         return self.format.decode(payload) if speaking else None
@@ -242,6 +249,7 @@ class Handset:
             for start, end in self._detector.spans(payload):
                 first, last = start // self.format.sample_bytes, end // self.format.sample_bytes
                 self._heard.add(self._position + first, self._position + last)
+        self.earpiece(frame)
         self._position += samples
         if self._keypad:
             self._press_keys()

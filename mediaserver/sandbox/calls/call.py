@@ -85,7 +85,7 @@ class SandboxCall:
         self.line: Line | None = None
         self.diary = CallDiary(record.call_uuid, services.now)
         misbehaviour = person.misbehaviour or services.options.misbehaviour
-        self.streams = CallStreams(services, record, misbehaviour, self.diary)
+        self.streams = CallStreams(services, record, misbehaviour, self.diary, person.network)
         self.recordings: list[CallRecording] = []
         self.b_leg: SandboxCall | None = None
         self.answered = asyncio.Event()

@@ -7,7 +7,7 @@ queued → ringing → in-progress → completed
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import structlog
@@ -30,6 +30,7 @@ from mediaserver.sandbox.calls.hangup import (
 from mediaserver.sandbox.calls.legs import PlaceLeg
 from mediaserver.sandbox.calls.plan import Document
 from mediaserver.sandbox.people.dialplan import Fate
+from mediaserver.sandbox.people.person import DecidePickup, Pickup, RingingCall
 from mediaserver.sandbox.webhooks import Target
 
 
@@ -37,6 +38,12 @@ log = structlog.get_logger(__name__)
 
 _CARRIER_GIVES_UP = 60.0
 _MACHINE_HEARD_AFTER = 2.0
+
+_UNANSWERED: Mapping[str, Hangup] = {
+    "busy": Hangup(BUSY, HangupSource.CARRIER),
+    "no answer": Hangup(NO_ANSWER, HangupSource.CARRIER),
+    "reject": Hangup(REJECTED, HangupSource.CARRIER),
+}
 
 
 class Course:
@@ -115,24 +122,37 @@ class Course:
         if fate == "out of service":
             return Hangup(OUT_OF_SERVICE, HangupSource.CARRIER)
         if fate == "busy":
-            return Hangup(BUSY, HangupSource.CARRIER)
+            return _UNANSWERED[fate]
         call.rang = True
         call.diary.tell("call_rings")
         await call.become("ringing")
         call.notify(call.plan.ring, call.params("Ring"))
         if call.plan.hangup_on_ring is not None:
             call.hang_up_after(call.plan.hangup_on_ring, SCHEDULED, HangupSource.PLIVO)
+        if fate is None and call.person.pick_up is not None:
+            decision = await self._picked_up(call.person.pick_up)
+            if decision is None:
+                return Hangup(RING_TIMEOUT, HangupSource.PLIVO)
+            return _UNANSWERED.get(decision)
         if fate == "no answer":
             ring_for = _CARRIER_GIVES_UP
         if ring_for > call.plan.ring_timeout:
             await asyncio.sleep(call.plan.ring_timeout)
             return Hangup(RING_TIMEOUT, HangupSource.PLIVO)
         await asyncio.sleep(ring_for)
-        if fate == "no answer":
-            return Hangup(NO_ANSWER, HangupSource.CARRIER)
-        if fate == "reject":
-            return Hangup(REJECTED, HangupSource.CARRIER)
-        return None
+        return None if fate is None else _UNANSWERED.get(fate)
+
+    async def _picked_up(self, pick_up: DecidePickup) -> Pickup | None:
+        """Let the person decide, and return the decision; None if it took too long."""
+        record = self._call.record
+        ringing = RingingCall(
+            record.call_uuid, record.from_number, record.to_number, record.caller_name
+        )
+        try:
+            async with asyncio.timeout(self._call.plan.ring_timeout):
+                return await pick_up(ringing)
+        except TimeoutError:
+            return None
 
     async def _detect_machine(self) -> None:
         """Detect a machine: beside the call if a callback waits for the result, else before it."""

@@ -33,11 +33,13 @@ class CallDiary:
 
     Attributes:
         began: When the call was placed, in Unix time.
+        on_entry: Called with each entry of the timeline as it is made.
 
     """
 
     def __init__(self, call_uuid: str, now: Callable[[], float]) -> None:
         self.began = now()
+        self.on_entry: Callable[[TimelineEntry], object] = lambda _: None
         self._call_uuid = call_uuid
         self._now = now
         self._entries: list[TimelineEntry] = []
@@ -60,7 +62,9 @@ class CallDiary:
             kind, text, level = "warning", f"more than {MAX_ENTRIES} happenings", "warning"
         text = text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
         time = (self._now() if at is None else at) - self.began
-        self._entries.append(TimelineEntry(time, kind, text))
+        entry = TimelineEntry(time, kind, text)
+        self._entries.append(entry)
+        self.on_entry(entry)
         details: dict[str, Any] = {"what": text} if text else {}
         write = log.warning if level == "warning" else log.info
         write(kind.replace("_", " "), call_uuid=self._call_uuid, **details)

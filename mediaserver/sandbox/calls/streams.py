@@ -31,6 +31,7 @@ from mediaserver.sandbox.wire.media_stream import (
 )
 from mediaserver.sandbox.wire.messages import StreamIdentity
 from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
+from mediaserver.sandbox.wire.network import StreamNetwork
 
 
 log = structlog.get_logger(__name__)
@@ -101,6 +102,7 @@ class CallStreams:
         call: Record of the call.
         misbehaviour: What its streams do wrong.
         diary: Where what happens on them is told.
+        network: What their messages meet on their way; nothing if left out.
 
     """
 
@@ -110,8 +112,10 @@ class CallStreams:
         call: CallRecord,
         misbehaviour: Misbehaviour,
         diary: CallDiary,
+        network: StreamNetwork | None = None,
     ) -> None:
         self._services = services
+        self._network = network
         self._diary = diary
         self._misbehaviour = misbehaviour
         self._call = call
@@ -119,6 +123,11 @@ class CallStreams:
 
     def __len__(self) -> int:
         return len(self._active)
+
+    @property
+    def active(self) -> ActiveStream | None:
+        """The stream that has been started and has not ended, if any."""
+        return next(iter(self._active.values()), None)
 
     async def start(self, plan: StreamPlan, line: Line) -> ActiveStream:
         """Start a stream; its status callback is notified of what happens to it.
@@ -158,6 +167,7 @@ class CallStreams:
             noise_cancellation=plan.noise_cancellation,
             noise_cancellation_level=plan.noise_cancellation_level,
             misbehaviour=self._misbehaviour,
+            network=self._network,
         )
         account = services.account
         try:

@@ -22,6 +22,7 @@ from mediaserver.sandbox.audio.handset import Handset
 from mediaserver.sandbox.audio.keys import check_digits
 from mediaserver.sandbox.errors import CallEnded
 from mediaserver.sandbox.wire.misbehaviour import Misbehaviour
+from mediaserver.sandbox.wire.network import StreamNetwork
 
 
 _VOICE = "en-gb-x-rp"
@@ -214,6 +215,27 @@ class Converse:
         return True
 
 
+@dataclass(frozen=True, slots=True)
+class RingingCall:
+    """A call that rings at a person's phone.
+
+    Attributes:
+        call_uuid: Plivo's CallUUID.
+        caller: Number that calls.
+        called: Number that was called.
+        caller_name: Name of the caller; empty if it is not shown.
+
+    """
+
+    call_uuid: str
+    caller: str
+    called: str
+    caller_name: str = ""
+
+
+DecidePickup: TypeAlias = Callable[[RingingCall], Awaitable[Pickup]]
+"""Decides, while the phone rings, what a call comes to. It is cancelled when the ringing ends."""
+
 Script: TypeAlias = Sequence[ScriptStep] | Callable[[Handset], Awaitable[None]]
 
 
@@ -233,6 +255,8 @@ class Person:
         machine: Whether this is an answering machine, for machine detection to find.
         max_seconds: Seconds after which the person hangs up, wherever the script is; None: never.
         misbehaviour: What the streams of this person's calls do wrong.
+        pick_up: Decides while the phone rings, in place of `answer` and `ring`.
+        network: What the messages of those streams meet on their way.
 
     Raises:
         ValueError: `answer` is not one of the four, or a number of seconds is out of range.
@@ -247,6 +271,8 @@ class Person:
     machine: bool = False
     max_seconds: float | None = None
     misbehaviour: Misbehaviour = field(default_factory=Misbehaviour)
+    pick_up: DecidePickup | None = None
+    network: StreamNetwork | None = None
 
     def __post_init__(self) -> None:
         if self.answer not in PICKUPS:

@@ -152,3 +152,34 @@ def test_waiters_that_gave_up_are_forgotten() -> None:
         assert not handset.waiting
 
     on_the_phone(script)
+
+
+def test_what_comes_from_a_microphone_is_said_but_not_over_a_clip() -> None:
+    async def script(line: Line, handset: Handset) -> None:
+        live = voice(0.02)
+        handset.microphone = lambda: live if handset.time > 1.19 else None
+        recording = line.record()
+        handset.say(voice(0.5))
+        await handset.wait(1.5)
+        handset.microphone = lambda: None
+        handset.say(voice(0.1))
+        await handset.wait(0.5)
+        said = [(round(start, 2), round(end, 2)) for start, end in handset.said]
+        assert said == [(0.0, 0.5), (1.18, 1.6)]
+        assert np.array_equal(recording.samples[18_880:19_200, 0], live)
+
+    on_the_phone(script)
+
+
+def test_an_earpiece_gets_all_that_is_heard() -> None:
+    async def script(line: Line, handset: Handset) -> None:
+        heard: list[Samples | None] = []
+        handset.earpiece = heard.append
+        await handset.wait(0.1)
+        await line.play(voice(0.04)).finished()
+        await handset.wait(0.1)
+        sound = [frame for frame in heard if frame is not None]
+        assert len(heard) == pytest.approx(12, abs=1)
+        assert np.array_equal(np.concatenate(sound), voice(0.04))
+
+    on_the_phone(script)

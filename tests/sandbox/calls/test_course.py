@@ -7,7 +7,14 @@ import pytest
 
 from mediaserver.plivo.signatures import verify_headers
 from mediaserver.sandbox.calls.plan import CallPlan
-from mediaserver.sandbox.people.person import HangUp, Person, Press, Wait
+from mediaserver.sandbox.people.person import (
+    HangUp,
+    Person,
+    Pickup,
+    Press,
+    RingingCall,
+    Wait,
+)
 from mediaserver.sandbox.webhooks import Target
 from tests.sandbox.conftest import CALLED, CALLER, OnPlatform
 
@@ -265,3 +272,58 @@ def test_a_store_that_fails_costs_no_call_its_end(on_platform: OnPlatform, after
 
     assert (told.params["HangupCauseCode"], told.params["HangupSource"]) == ("4000", "API Request")
     assert (left, up, streams) == ({}, False, 0)
+
+
+@pytest.mark.parametrize(
+    ("decision", "status", "cause"),
+    [
+        ("answer", "completed", "End Of XML Instructions"),
+        ("reject", "busy", "Rejected"),
+        ("no answer", "no-answer", "No Answer"),
+        ("busy", "busy", "Busy Line"),
+    ],
+)
+def test_a_person_may_decide_while_the_phone_rings(
+    on_platform: OnPlatform, decision: Pickup, status: str, cause: str
+) -> None:
+    rang: list[RingingCall] = []
+
+    async def pick_up(ringing: RingingCall) -> Pickup:
+        rang.append(ringing)
+        await asyncio.sleep(7)
+        return decision
+
+    async def scenario(platform: Any) -> Any:
+        call = await platform.call('<Wait length="1"/>')
+        hangup = await call.wait_ended()
+        return call, hangup
+
+    call, hangup = on_platform(scenario, person=Person(pick_up=pick_up))
+
+    assert rang == [RingingCall(call.uuid, CALLER, CALLED)]
+    assert (call.record.status, hangup.cause.name) == (status, cause)
+    seconds = call.record.ended - call.record.initiated
+    assert seconds == pytest.approx(8 if decision == "answer" else 7, abs=0.1)
+
+
+def test_a_person_who_does_not_decide_is_rung_for_so_long_as_asked(
+    on_platform: OnPlatform,
+) -> None:
+    cancelled: list[bool] = []
+
+    async def pick_up(_ringing: RingingCall) -> Pickup:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.append(True)
+        return "answer"
+
+    async def scenario(platform: Any) -> Any:
+        call = await platform.call("<Hangup/>", ring_timeout=20)
+        hangup = await call.wait_ended()
+        return call.record.ended - call.record.initiated, hangup.cause.name
+
+    seconds, cause = on_platform(scenario, person=Person(pick_up=pick_up))
+
+    assert (seconds, cause) == (pytest.approx(20), "Ring Timeout Reached")
+    assert cancelled

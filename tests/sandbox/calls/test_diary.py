@@ -110,3 +110,12 @@ def test_a_file_that_the_person_plays_is_named(on_platform: OnPlatform, tmp_path
 
     person = Person([Play(tmp_path / "hello.wav"), HangUp()])
     assert on_platform(scenario, person=person) == ["(hello.wav)"]
+
+
+def test_who_asks_is_told_each_entry_as_it_is_made() -> None:
+    diary = CallDiary("c1", itertools.count(100.0).__next__)
+    entries: list[TimelineEntry] = []
+    diary.on_entry = entries.append
+    diary.tell("stream_opened", "ws://h/ws")
+
+    assert entries == diary.timeline
