@@ -1,0 +1,83 @@
+"""What the carrier's side of a call measures, as messages to a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mediaserver.sandbox.calls.call import SandboxCall
+from mediaserver.sandbox.calls.streams import ActiveStream
+from mediaserver.sandbox.wire.ledger import TimelineEntry
+
+
+class MeasuredCall:
+    """Passes on each entry of a call's diary as it is made, and at the end what was heard.
+
+    Times are seconds: `call_at` since the call was placed, all others since the stream started.
+
+    Args:
+        call: The call; what has happened in it already is passed on at once.
+        tell: Called with each message.
+
+    """
+
+    def __init__(self, call: SandboxCall, tell: Callable[[dict[str, Any]], object]) -> None:
+        self._call = call
+        self._tell = tell
+        self._stream: ActiveStream | None = None
+        # When the stream started, in seconds since the call was placed.
+        self._started = 0.0
+        for entry in call.diary.timeline:
+            self._pass_on(entry)
+        call.diary.on_entry = self._pass_on
+
+    def _pass_on(self, entry: TimelineEntry) -> None:
+        if entry.kind == "stream_opened" and (stream := self._call.streams.active) is not None:
+            self._stream = stream
+            # It is told while it opens, which is up to 20 ms after its first frame began.
+            self._started = entry.time - stream.media.seconds
+        message: dict[str, Any] = {
+            "what": "measured",
+            "call": self._call.uuid,
+            "kind": entry.kind.replace("_", " "),
+            "text": entry.text,
+            "call_at": round(entry.time, 4),
+        }
+        stream = self._stream
+        if stream is not None:
+            message["at"] = round(entry.time - self._started, 4)
+            message["stream"] = stream.record.stream_id
+        self._tell(message)
+        if entry.kind == "stream_ended" and stream is not None:
+            self._stream = None
+            self._tell(self._heard(stream))
+
+    def _heard(self, stream: ActiveStream) -> dict[str, Any]:
+        ledger, playback = stream.media.ledger, stream.media.playback
+        return {
+            "what": "measured",
+            "call": self._call.uuid,
+            "kind": "heard",
+            "stream": stream.record.stream_id,
+            "spells": _rounded(playback.spells if playback else ()),
+            "gaps": _rounded(playback.gaps if playback else ()),
+            "pauses": _rounded(playback.pauses if playback else ()),
+            "clears": _rounded(ledger.clears),
+            "checkpoints": [
+                {
+                    "name": each.name,
+                    "requested": _rounded_time(each.requested),
+                    "played": _rounded_time(each.played),
+                    "cleared": _rounded_time(each.cleared),
+                }
+                for each in ledger.checkpoints
+            ],
+        }
+
+
+def _rounded(pairs: Any) -> list[list[float]]:
+    return [[round(one, 4), round(other, 4)] for one, other in pairs]
+
+
+def _rounded_time(time: float | None) -> float | None:
+    return None if time is None else round(time, 4)
