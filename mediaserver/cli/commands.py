@@ -44,6 +44,11 @@ COMMANDS: Final[Mapping[str, ListedCommand]] = {
         "serve_command",
         "Run the server, which takes webhooks and audio streams on one port.",
     ),
+    "dev": ListedCommand(
+        "dev",
+        "dev_command",
+        "Talk to an agent from the browser, see what happens in each call, and change its code.",
+    ),
     "doctor": ListedCommand(
         "doctor",
         "doctor_command",

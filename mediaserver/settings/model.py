@@ -546,7 +546,7 @@ class Settings(BaseSettings):
 
     # Several machines
 
-    redis: SecretStr | None = _in(
+    redis: Annotated[SecretStr | None, _Switchable] = _in(
         "Several machines",
         None,
         "Redis that joins the servers of several machines: redis://HOST:PORT/DB, rediss:// or"

@@ -1,0 +1,189 @@
+"""The agent's server under development: a process that is started again when a file changes."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import httpx
+from msgspec import structs
+
+from mediaserver.dev.agent_state import MOST_LINES, AgentState, reason_of_end
+
+
+_ASK_SECONDS: Final = 0.1
+"""Seconds between two questions whether it is ready."""
+
+_STOP_SECONDS: Final = 5.0
+"""Seconds for it to stop, after which it is killed."""
+
+_LONGEST_LINE: Final = 65_536
+
+
+class AgentAwayError(RuntimeError):
+    """The agent's server takes no calls now; the message says why."""
+
+
+class AgentServer:
+    """Keeps an agent's server running.
+
+    Args:
+        command: its command line.
+        environment: its environment.
+        admin: answers what its admin listener would: ``/readyz``, ``/calls`` and below.
+        spec: the handlers, as the page names them.
+        write: takes each line that the process writes, without its line break; by default it goes
+            to standard error.
+
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        admin: httpx.AsyncClient,
+        *,
+        spec: str = "",
+        write: Callable[[str], object] = lambda line: print(line, file=sys.stderr, flush=True),
+    ) -> None:
+        self._command = command
+        self._environment = environment
+        self._admin = admin
+        self._write = write
+        self._state = AgentState(spec=spec)
+        self._changed = asyncio.Event()
+
+    @property
+    def state(self) -> AgentState:
+        """How it is now."""
+        return self._state
+
+    def require_ready(self) -> None:
+        """Make sure that it takes calls.
+
+        Raises:
+            AgentAwayError: it does not.
+
+        """
+        state = self._state
+        if state.state != "ready":
+            raise AgentAwayError(state.problem or f"the agent is {state.state}: try again soon")
+
+    async def states(self, *, every: float | None = None) -> AsyncIterator[AgentState]:
+        """Yield how it is, now and whenever that changes, until it is stopped for good.
+
+        Args:
+            every: seconds after which the state is yielded again although it is the same.
+
+        """
+        while True:
+            state, changed = self._state, self._changed
+            yield state
+            if state.state == "stopped":
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(every):
+                    await changed.wait()
+
+    async def run(self, changes: AsyncIterable[object]) -> None:
+        """Run it until cancelled, and start it again at each of the changes."""
+        coming = changes.__aiter__()
+        change = asyncio.ensure_future(anext(coming))
+        try:
+            while True:
+                process, reading = await self._start()
+                watching = asyncio.create_task(self._look_until_ready())
+                ending = asyncio.create_task(process.wait())
+                try:
+                    await asyncio.wait({ending, change}, return_when=asyncio.FIRST_COMPLETED)
+                    watching.cancel()
+                    if not change.done():
+                        written = await reading
+                        self._become("failed", reason_of_end(written, await ending))
+                        await asyncio.wait({change})
+                    change.result()
+                finally:
+                    watching.cancel()
+                    await _stop(process)
+                    reading.cancel()
+                    await asyncio.gather(watching, reading, ending, return_exceptions=True)
+                self._become("starting")
+                change = asyncio.ensure_future(anext(coming))
+        finally:
+            change.cancel()
+            self._become("stopped")
+
+    async def _start(self) -> tuple[Process, asyncio.Task[list[str]]]:
+        self._state = structs.replace(self._state, starts=self._state.starts + 1)
+        self._become("starting")
+        process = await asyncio.create_subprocess_exec(
+            *self._command, env=self._environment, stderr=PIPE, limit=_LONGEST_LINE
+        )
+        assert process.stderr is not None
+        return process, asyncio.create_task(self._read(process.stderr))
+
+    async def _read(self, stream: asyncio.StreamReader) -> list[str]:
+        """Pass on what is written, and return the last lines once no more can come."""
+        last: deque[str] = deque(maxlen=MOST_LINES)
+        while True:
+            try:
+                line = await stream.readline()
+            except ValueError:
+                continue  # Longer than anything that is read; the rest of it comes next.
+            if not line:
+                return list(last)
+            text = line.decode("utf-8", "replace").rstrip("\r\n")
+            last.append(text)
+            self._write(text)
+
+    async def _look_until_ready(self) -> None:
+        """Ask it until it takes calls, and tell why it does not."""
+        while True:
+            with suppress(httpx.TransportError):
+                answer = await self._admin.get("/readyz")
+                if answer.is_success:
+                    self._become("ready")
+                    return
+                self._become("starting", answer.text.strip())
+            await asyncio.sleep(_ASK_SECONDS)
+
+    def _become(self, state: str, problem: str = "") -> None:
+        before = self._state
+        self._state = structs.replace(before, state=state, problem=problem)
+        if self._state != before:
+            self._changed.set()
+            self._changed = asyncio.Event()
+
+
+async def _stop(process: Process) -> None:
+    """End a process, whatever it does."""
+    if process.returncode is not None:
+        return
+    with suppress(ProcessLookupError):
+        process.terminate()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_SECONDS):
+                await process.wait()
+                return
+        process.kill()
+    await process.wait()
+
+
+async def changes_in(folders: Sequence[Path]) -> AsyncIterator[object]:
+    """Yield whenever Python or TOML files change in folders or below.
+
+    Raises:
+        ModuleNotFoundError: watchfiles is not installed.
+
+    """
+    from watchfiles import PythonFilter, awatch
+
+    takes = PythonFilter(extra_extensions=(".toml",))
+    async for changes in awatch(*folders, watch_filter=takes, raise_interrupt=False):
+        yield changes

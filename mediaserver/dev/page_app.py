@@ -1,0 +1,95 @@
+"""The page's server: the page, its phone, the agent's calls, and the sandbox's API on one port."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Final, Protocol
+
+import httpx
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from mediaserver.dev.agent_answer import FORMAT_PATH, AgentAnswer
+from mediaserver.dev.agent_server import AgentServer
+from mediaserver.dev.agent_state import encode_state
+from mediaserver.dev.loopback_guard import LoopbackGuard
+from mediaserver.dev.passing_on import PassedOn
+from mediaserver.server.admin.page_files import PageFacts, page_routes
+from mediaserver.server.admin.responses import NO_STORE
+
+
+_SANDBOX: Final = ("/v1/", "/recordings/")
+"""How the paths of the sandbox's API begin."""
+
+_KEEP_SECONDS: Final = 15.0
+"""Seconds after which a line without news shows that the server is there."""
+
+
+class PagePhones(Protocol):
+    """The phones in browsers."""
+
+    async def serve(self, websocket: WebSocket) -> None:
+        """Be one phone, until its WebSocket is gone. It has not been accepted."""
+
+
+def create_page_app(
+    agent: AgentServer,
+    answer: AgentAnswer,
+    phones: PagePhones,
+    *,
+    admin: httpx.AsyncClient,
+    sandbox: ASGIApp,
+    port: int,
+) -> ASGIApp:
+    """Make the application that the page's port serves.
+
+    Args:
+        agent: the agent's server.
+        answer: says what answers calls to it.
+        phones: serve /phone.
+        admin: reaches the admin listener of the agent's server.
+        sandbox: the sandbox's API.
+        port: where it will listen, on loopback.
+
+    """
+    passed = PassedOn(admin, lambda: agent.state.problem)
+
+    async def states(request: Request) -> Response:
+        return StreamingResponse(_lines(agent), media_type="application/x-ndjson", headers=NO_STORE)
+
+    async def phone(websocket: WebSocket) -> None:
+        await phones.serve(websocket)
+
+    def facts() -> PageFacts:
+        return PageFacts(mode="dev", title=agent.state.spec, phone=True, audio=True, past=True)
+
+    page = Starlette(
+        routes=[
+            WebSocketRoute("/phone", phone),
+            Route("/agent", states),
+            Route(FORMAT_PATH, answer.endpoint, methods=["POST"]),
+            Route("/calls", passed.endpoint),
+            Route("/calls/{rest:path}", passed.endpoint, methods=["GET", "POST"]),
+            Route("/past", passed.endpoint),
+            Route("/past/{rest:path}", passed.endpoint),
+            *page_routes(facts, websockets=True),
+        ]
+    )
+
+    async def either(scope: Scope, receive: Receive, send: Send) -> None:
+        # The sandbox looks at whole paths, so that it cannot be mounted below one.
+        is_sandbox = scope["type"] == "http" and scope["path"].startswith(_SANDBOX)
+        await (sandbox if is_sandbox else page)(scope, receive, send)
+
+    return LoopbackGuard(either, port)
+
+
+async def _lines(agent: AgentServer) -> AsyncIterator[bytes]:
+    before = None
+    async for state in agent.states(every=_KEEP_SECONDS):
+        yield b"\n" if state is before else encode_state(state)
+        before = state
