@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from mediaserver.captures.capture_lines import Capture, CaptureError, decode_capture
+from mediaserver.captures.capture_lines import (
+    Capture,
+    CaptureError,
+    CaptureHead,
+    decode_capture,
+    decode_head,
+)
 from mediaserver.captures.compression import ZstdDecompressor, ZstdError
 
 
@@ -33,6 +39,28 @@ def read_capture(path: Path) -> Capture:
     except CaptureError as error:
         raise CaptureError(f"{path}: {error}") from None
 
+
+def read_capture_head(path: Path) -> CaptureHead:
+    """Return what the first line of a capture says of its call, without reading the others.
+
+    Raises:
+        CaptureError: it is not a capture.
+        OSError: it cannot be read.
+
+    """
+    with path.open("rb") as file:
+        data = file.read(_LONGEST_HEAD)
+    try:
+        if data[:4] == _MAGIC:
+            data = ZstdDecompressor().decompress(data, max_length=_LONGEST_HEAD)
+        return decode_head(data.partition(b"\n")[0])
+    except ZstdError as error:
+        raise CaptureError(f"{path}: its compression is damaged: {error}") from None
+    except CaptureError as error:
+        raise CaptureError(f"{path}: {error}") from None
+
+
+_LONGEST_HEAD: Final = 65_536
 
 _MAGIC: Final = b"\x28\xb5\x2f\xfd"
 """What a Zstandard frame begins with (RFC 8878, section 3.1.1)."""

@@ -84,7 +84,7 @@ class CaptureFolder:
     def name(self, began: str, call: str) -> str:
         """Return the name of a call's file."""
         stamp = re.sub(r"[-:]", "", began.partition(".")[0])
-        return f"{stamp}-{_UNSAFE.sub('_', call)[:_LONGEST_NAME]}"
+        return f"{stamp}-{name_of_call(call)}"
 
     def create(self, name: str) -> Path:
         """Create a file by a name, with a number if there is one by that name.
@@ -110,6 +110,20 @@ class CaptureFolder:
         """
         with open(path, "ab", opener=_existing) as file:
             file.write(data)
+
+    def captures(self, call: str | None = None) -> list[Path]:
+        """Return the files of the captures, or of those of one call, the newest first.
+
+        Raises:
+            OSError: the folder cannot be read.
+
+        """
+        names = (name for name in os.listdir(self.path) if name.endswith(SUFFIX))
+        paths = [self.path / name for name in sorted(names, reverse=True)]
+        if call is None:
+            return paths
+        wanted = name_of_call(call)
+        return [path for path in paths if captured_call(path) == wanted]
 
     def make_room(self, most_bytes: int, *, keep: Collection[Path] = ()) -> int:
         """Delete the oldest captures until all of them take no more than `most_bytes`.
@@ -152,4 +166,16 @@ def _existing(path: str, flags: int) -> int:
 
 def _asked_name(number: str) -> str | None:
     key = phone_key(number)
-    return None if key is None else _UNSAFE.sub("_", key)[:_LONGEST_NAME]
+    return None if key is None else name_of_call(key)
+
+
+def name_of_call(call: str) -> str:
+    """Return how a call, or a number, is written in the names of files."""
+    return _UNSAFE.sub("_", call)[:_LONGEST_NAME]
+
+
+def captured_call(path: Path) -> str:
+    """Return the call that a capture is of, as it is written in the name of its file."""
+    call = path.name.removesuffix(SUFFIX).partition("-")[2]
+    # Of several streams of one call, the second and further ones have a number.
+    return re.sub(r"(?<=[^-]{12})-\d{1,3}$", "", call)

@@ -135,7 +135,7 @@ def decode_capture(text: bytes, *, whole: bool = True) -> Capture:
         raise CaptureError(
             "not a capture: it ends within its first line, as if the server was killed as it wrote"
         )
-    head = _decode_head(head_line)
+    head = decode_head(head_line)
     body, broken, unfinished = rest.rpartition(b"\n")
     if not broken:
         body, unfinished = b"", rest
@@ -155,7 +155,13 @@ def _what(message: bytes) -> object:
         return None
 
 
-def _decode_head(line: bytes) -> CaptureHead:
+def decode_head(line: bytes) -> CaptureHead:
+    """Return what the first line of a capture says.
+
+    Raises:
+        CaptureError: it is not that of one.
+
+    """
     try:
         version = msgspec.json.decode(line)["capture"]
     except (msgspec.DecodeError, TypeError, KeyError, UnicodeDecodeError):

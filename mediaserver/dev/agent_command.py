@@ -52,8 +52,8 @@ def agent_command(
     options = [f"{flag_of(name)}={value}" for name, value in fixed.items()]
     if config is not None:
         options.append(f"--config={config}")
-    personal = flag_of("admin_personal_data")
-    return [sys.executable, "-m", "mediaserver", "serve", *options, personal, *specs]
+    shown = [flag_of(name) for name in ("admin_personal_data", "admin_follow_all")]
+    return [sys.executable, "-m", "mediaserver", "serve", *options, *shown, *specs]
 
 
 def watched_folders(specs: Sequence[str], working: Path) -> list[Path]:

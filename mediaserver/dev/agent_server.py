@@ -26,10 +26,6 @@ _STOP_SECONDS: Final = 5.0
 _LONGEST_LINE: Final = 65_536
 
 
-class AgentAwayError(RuntimeError):
-    """The agent's server takes no calls now; the message says why."""
-
-
 class AgentServer:
     """Keeps an agent's server running.
 
@@ -64,16 +60,13 @@ class AgentServer:
         """How it is now."""
         return self._state
 
-    def require_ready(self) -> None:
-        """Make sure that it takes calls.
-
-        Raises:
-            AgentAwayError: it does not.
-
-        """
+    @property
+    def why_away(self) -> str:
+        """Why it takes no calls now; empty if it does."""
         state = self._state
-        if state.state != "ready":
-            raise AgentAwayError(state.problem or f"the agent is {state.state}: try again soon")
+        if state.state == "ready":
+            return ""
+        return state.problem or f"the agent is {state.state}: try again in a second"
 
     async def states(self, *, every: float | None = None) -> AsyncIterator[AgentState]:
         """Yield how it is, now and whenever that changes, until it is stopped for good.

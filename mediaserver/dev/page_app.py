@@ -56,7 +56,7 @@ def create_page_app(
         port: where it will listen, on loopback.
 
     """
-    passed = PassedOn(admin, lambda: agent.state.problem)
+    passed = PassedOn(admin, lambda: agent.why_away)
 
     async def states(request: Request) -> Response:
         return StreamingResponse(_lines(agent), media_type="application/x-ndjson", headers=NO_STORE)

@@ -19,7 +19,7 @@ class PassedOn:
 
     Args:
         client: reaches that server.
-        why_away: says why it is not there, if it is known.
+        why_away: says why it is not there; empty if that is not known.
 
     """
 
@@ -47,7 +47,7 @@ class PassedOn:
         except httpx.TransportError:
             body = {
                 "error": "the agent's server does not run",
-                "hint": self._why_away() or "it starts: ask again in a second",
+                "hint": self._why_away() or "ask again in a second",
             }
             return JSONResponse(body, 503, headers={"cache-control": "no-store"})
         headers = {

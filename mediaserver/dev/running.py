@@ -23,8 +23,10 @@ from mediaserver.dev.agent_answer import AgentAnswer
 from mediaserver.dev.agent_command import agent_command, watched_folders
 from mediaserver.dev.agent_server import AgentServer, changes_in
 from mediaserver.dev.page_app import PagePhones, create_page_app
+from mediaserver.dev.phone_messages import PhoneRequestError
 from mediaserver.dev.phone_socket import BrowserPhones
 from mediaserver.sandbox.account import Account
+from mediaserver.sandbox.calls.plan import CallPlan
 from mediaserver.sandbox.calls.services import ExchangeOptions
 from mediaserver.sandbox.people.dialplan import Dialplan
 from mediaserver.sandbox.platform import Sandbox, SandboxOptions, environment
@@ -127,8 +129,9 @@ async def _parts(
         spec = " ".join(options.specs)
         agent = AgentServer(command, os.environ | variables, admin, spec=spec)
 
-        def plan(format: str = "") -> object:
-            agent.require_ready()
+        def plan(format: str) -> CallPlan:
+            if agent.why_away:
+                raise PhoneRequestError(agent.why_away)
             return answer.plan(format)
 
         phones = BrowserPhones(sandbox.exchange, plan)

@@ -45,7 +45,8 @@ class RecordQuery:
     handler: str | None = None
     cause: str | None = None
     """Ended for this cause."""
-    state: Literal["live", "ended", "lost"] | None = None
+    state: Literal["live", "ended", "lost", "over"] | None = None
+    """``over``: ended or lost."""
     bad: bool = False
     """Was bad: see `mediaserver.records.quality`."""
     worse: Mapping[str, float] = field(default_factory=dict)
@@ -121,6 +122,8 @@ def selected(query: RecordQuery) -> Select[Any]:
         conditions.append(calls.c.cause == query.cause)
     if query.state == "live":
         conditions.append(calls.c.ended_at.is_(None))
+    elif query.state == "over":
+        conditions.append(calls.c.ended_at.is_not(None))
     elif query.state is not None:
         is_lost = calls.c.cause == CAUSE_OF_LOST
         conditions += [

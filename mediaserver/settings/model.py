@@ -544,6 +544,13 @@ class Settings(BaseSettings):
         " and whether the audit log has the words of say.",
     )
 
+    admin_follow_all: bool = _in(
+        "Operating",
+        False,
+        "Whether calls are followed from their start, eight at once at most, so that a trace can be"
+        " read from there within ten seconds. For development.",
+    )
+
     # Several machines
 
     redis: Annotated[SecretStr | None, _Switchable] = _in(

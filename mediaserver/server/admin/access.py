@@ -1,12 +1,15 @@
 """Who may use the admin listener.
 
 ================================  ==================================================================
-from a Unix socket               the user of the server, and root; others with the token
+from a Unix socket                the user of the server, and root; others with the token
 from an address, with a token     who has the token
 from an address, without a token  every program of this machine: the settings allow this on loopback
-                                  alone. A web page in a browser is not let in: it can send requests
-                                  to loopback, which carry ``Origin``, or a name as ``Host``
+                                  alone
+from a browser, without a token   the page of ``/view/``. Other web pages are not let in: they can send
+                                  requests to loopback, and by a port that SSH forwards to a Unix
+                                  socket. These carry ``Origin``, or a name as ``Host``
 ``/healthz``, ``/readyz``         everybody
+files of ``/view/``               everybody: the page has no data, and asks for the token
 ``/metrics``                      also who has the token of the metrics
 ================================  ==================================================================
 """
@@ -28,6 +31,12 @@ UNIX_PEER: Final = "uid "
 """How the host of a client begins that has come by a Unix socket; the id of its user follows."""
 
 _FREE: Final = ("/healthz", "/readyz")
+
+VIEW: Final = "/view"
+"""Below it is the page that shows calls."""
+
+PAGE_FACTS: Final = "/page.json"
+"""Where the page asks what there is to show; all else beside it are files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +81,11 @@ class Access:
     def check(self, request: HTTPConnection) -> Denied | None:
         """Return why a request is not allowed, or None."""
         path = request.scope["path"]
-        if path in _FREE:
+        if path in _FREE or _is_file_of_page(path):
             return None
         peer = client_of(request)
         if peer.startswith(UNIX_PEER) and int(peer.removeprefix(UNIX_PEER)) in self._users:
-            return None
+            return _from_another_page(request)
         tokens = [self._token] if self._token is not None else []
         if path == "/metrics":
             tokens = self._metrics_tokens
@@ -89,7 +98,11 @@ class Access:
                 f"the user with the id {peer.removeprefix(UNIX_PEER)} is not the server's",
                 "be the server's user or root, or set --admin-token and send it",
             )
-        return _from_a_browser(request)
+        return _from_another_page(request)
+
+
+def _is_file_of_page(path: str) -> bool:
+    return (path.startswith(f"{VIEW}/") and path != f"{VIEW}{PAGE_FACTS}") or path == VIEW
 
 
 def client_of(request: HTTPConnection) -> str:
@@ -106,9 +119,12 @@ def _no_token(request: HTTPConnection) -> Denied:
     )
 
 
-def _from_a_browser(request: HTTPConnection) -> Denied | None:
-    if "origin" in request.headers:
-        return Denied(403, "web pages are not let in", "leave the header Origin out")
+def _from_another_page(request: HTTPConnection) -> Denied | None:
+    own = f"http://{request.headers.get('host', '')}"
+    if request.headers.get("origin", own) != own:
+        return Denied(
+            403, "other web pages are not let in", f"use the page {own}{VIEW}/, or no Origin"
+        )
     try:
         host = request.url.hostname or ""
         if host != "localhost":

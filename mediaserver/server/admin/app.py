@@ -3,11 +3,16 @@
 ==============================  ====================================================================
 ``GET /calls``                  live calls: ``number``, ``handler``, ``state``; ``limit``, ``after``
 ``GET /calls/{id}``             one of them, by the id of the call or of its stream
-``GET /calls/{id}/trace``       a line for each thing that happens in it, as it happens; ``audio``
+``GET /calls/{id}/trace``       a line for each thing that happens in it, as it happens; ``audio``,
+                                ``from``
 ``POST /calls/{id}/hangup``     end the call
 ``POST /calls/{id}/say``        ``{"text": …}``: have the handler say it
 ``POST /calls/{id}/clear``      take back the audio that the caller has not heard
 ``POST /calls/{id}/transfer``   ``{"url": …}``: continue the call with the XML there
+``GET /past``                   calls that have ended: ``number``, ``handler``, ``since``,
+                                ``until``, ``bad``; ``limit``, ``after``
+``GET /past/{id}/trace``        the same lines of one whose wire was captured; ``audio``
+``GET /view/``                  a page that shows all of these calls, in a browser
 ``GET /workers``                the processes that take calls
 ``GET /nodes``                  the machines that take calls
 ``POST /nodes/{id}/drain``      take no new calls, and stop once the last one is over
@@ -16,8 +21,8 @@
 ``GET /metrics``                Prometheus' text format
 ==============================  ====================================================================
 
-Everything but the last two rows is JSON. An error is ``{"error": …, "hint": …}``: what is wrong,
-and what would be right.
+Everything but the page and the last two rows is JSON. An error is ``{"error": …, "hint": …}``: what
+is wrong, and what would be right.
 """
 
 from __future__ import annotations
@@ -30,21 +35,25 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mediaserver.server.admin.access import Access, client_of
+from mediaserver.server.admin.access import VIEW, Access, client_of
 from mediaserver.server.admin.audit import AuditLog
 from mediaserver.server.admin.directory import Directory
 from mediaserver.server.admin.health_endpoints import HealthEndpoints
 from mediaserver.server.admin.operator_endpoints import OperatorEndpoints
+from mediaserver.server.admin.page_files import PageFacts, page_routes
+from mediaserver.server.admin.past_calls import PastCalls
+from mediaserver.server.admin.past_endpoints import PastEndpoints
 from mediaserver.server.admin.requests import AdminError
 from mediaserver.server.admin.responses import json_response
 from mediaserver.settings import Settings
 
 
 _ENDPOINTS: Final = (
-    "GET /calls, /calls/{id}, /calls/{id}/trace, /workers, /nodes, /healthz, /readyz and /metrics,"
+    "GET /calls, /calls/{id}, /calls/{id}/trace, /past, /past/{id}/trace, /view/, /workers, /nodes,"
+    " /healthz, /readyz and /metrics,"
     " and POST /calls/{id}/hangup, /say, /clear and /transfer, /nodes/{id}/drain and /reload"
 )
 
@@ -63,6 +72,14 @@ def create_admin_app(
     audit = AuditLog(personal_data=settings.admin_personal_data)
     operator = OperatorEndpoints(directory, audit, personal_data=settings.admin_personal_data)
     health = HealthEndpoints(directory)
+    past = PastCalls(settings)
+    ended = PastEndpoints(past, audit, personal_data=settings.admin_personal_data)
+
+    def facts() -> PageFacts:
+        return PageFacts(
+            mode="view", title="Calls", audio=settings.admin_personal_data, past=bool(past)
+        )
+
     return Starlette(
         routes=[
             *health.routes(metrics=settings.metrics != "off"),
@@ -70,6 +87,9 @@ def create_admin_app(
             Route("/calls/{id}", operator.call),
             Route("/calls/{id}/trace", operator.trace),
             Route("/calls/{id}/{action}", operator.command, methods=["POST"]),
+            Route("/past", ended.calls),
+            Route("/past/{id}/trace", ended.trace),
+            Mount(VIEW, routes=page_routes(facts)),
             Route("/workers", operator.workers),
             Route("/nodes", operator.nodes),
             Route("/nodes/{id}/drain", operator.drain, methods=["POST"]),
@@ -125,7 +145,8 @@ async def _not_found(request: Request, error: Exception) -> Response:
 async def _wrong_method(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = error.headers or {}
-    allowed = headers.get("Allow", "")
+    # The files of the page do not say it.
+    allowed = headers.get("Allow", "GET")
     body = {"error": f"{request.method} is not for this path", "hint": f"it takes {allowed}"}
     return json_response(body, 405, headers)
 

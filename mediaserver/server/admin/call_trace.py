@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
-from mediaserver.call import Clock, Playout, Session
+from mediaserver.call import Clock, StreamCounters
 from mediaserver.call.follower import STREAM_ENDED
 from mediaserver.protocol import (
     ClearAudio,
@@ -51,6 +51,45 @@ _COUNTED: Final = {
 """Counters of a stream whose increase is a line: what it says, and the counter of its seconds."""
 
 
+class TracedPlayout(Protocol):
+    """What a trace asks about the audio on its way to the caller, as `Playout` answers it."""
+
+    @property
+    def sent(self) -> int:
+        """Bytes that were sent."""
+
+    @property
+    def round_trip(self) -> float:
+        """Seconds that the network takes, there and back."""
+
+    @property
+    def unheard(self) -> float:
+        """Seconds of audio that the caller has not heard."""
+
+    def heard_at(self, position: int) -> float:
+        """Return when the caller hears a byte that was just sent, on the call's clock."""
+
+
+class TracedStart(Protocol):
+    """What of a stream that has started a trace needs, as `Started` has it."""
+
+    @property
+    def playout(self) -> TracedPlayout:
+        """What is on its way to the caller."""
+
+
+class TracedSession(Protocol):
+    """What a trace needs of the session that it follows, as `Session` has it."""
+
+    @property
+    def counters(self) -> StreamCounters:
+        """What the stream counts."""
+
+    @property
+    def started(self) -> TracedStart | None:
+        """Its parts, once it has started."""
+
+
 class CallTrace:
     """The latest lines of one call: a `CallFollower`.
 
@@ -74,7 +113,7 @@ class CallTrace:
 
     def __init__(
         self,
-        session: Session,
+        session: TracedSession,
         *,
         clock: Clock,
         began: float,
@@ -98,7 +137,7 @@ class CallTrace:
         self.changed: list[Callable[[], object]] = []
 
     @property
-    def _playout(self) -> Playout | None:
+    def _playout(self) -> TracedPlayout | None:
         started = self._session.started
         return None if started is None else started.playout
 

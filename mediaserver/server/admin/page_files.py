@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 from starlette.datastructures import Headers
@@ -14,11 +14,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from mediaserver.pages import PAGES
+from mediaserver.server.admin.access import PAGE_FACTS
 from mediaserver.server.admin.responses import json_response
-
-
-PAGE_FACTS: Final = "/page.json"
-"""Where the page asks what there is to show; all else below it are files."""
 
 
 class PageFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, TypeVar, get_args
 
 import msgspec
@@ -70,6 +71,22 @@ def read_filter(request: Request) -> CallFilter:
         raise AdminError(
             422, f"there is no state {state[:60]!r}", f"there is {', '.join(get_args(CallState))}"
         )
+    return CallFilter(
+        number=number,
+        handler=given.get("handler", ""),
+        state=msgspec.convert(state, type=CallState) if state else "",
+        limit=read_limit(given),
+        after=given.get("after", ""),
+    )
+
+
+def read_limit(given: Mapping[str, str]) -> int:
+    """Return how many calls a request wants at most.
+
+    Raises:
+        AdminError: it cannot be understood.
+
+    """
     limit = given.get("limit", str(_FEW_CALLS))
     if not limit.isdecimal() or not 1 <= int(limit[:9]) <= MOST_CALLS:
         raise AdminError(
@@ -77,13 +94,7 @@ def read_filter(request: Request) -> CallFilter:
             f"limit is {limit[:60]!r}",
             f"it is a number from 1 to {MOST_CALLS}; next leads to further calls, as after",
         )
-    return CallFilter(
-        number=number,
-        handler=given.get("handler", ""),
-        state=msgspec.convert(state, type=CallState) if state else "",
-        limit=int(limit),
-        after=given.get("after", ""),
-    )
+    return int(limit)
 
 
 async def read_command(request: Request) -> CallCommand:
@@ -112,7 +123,7 @@ async def read_command(request: Request) -> CallCommand:
 
 
 def read_trace(request: Request) -> CallCommand:
-    """Return which call a request wants to follow, and whether with its audio.
+    """Return which call a request wants to follow, from when on, and whether with its audio.
 
     Raises:
         AdminError: it cannot be understood.
@@ -120,11 +131,20 @@ def read_trace(request: Request) -> CallCommand:
     """
     given = dict(request.query_params)
     audio = given.pop("audio", "0")
+    begin = given.pop("from", "now")
     if given:
-        raise AdminError(422, f"there is no parameter {next(iter(given))[:60]!r}", "there is audio")
+        wrong = next(iter(given))[:60]
+        raise AdminError(422, f"there is no parameter {wrong!r}", "there is audio and from")
+    if begin not in ("now", "start"):
+        raise AdminError(
+            422,
+            f"from is {begin[:60]!r}",
+            "it is start for all lines that are kept, or now for those that come",
+        )
     if audio not in ("0", "1"):
         raise AdminError(422, f"audio is {audio[:60]!r}", "it is 1 for lines with audio, or 0")
-    return CallCommand("trace", request.path_params["id"], audio=audio == "1")
+    after = 0 if begin == "start" else -1
+    return CallCommand("trace", request.path_params["id"], after=after, audio=audio == "1")
 
 
 async def _body(request: Request, kind: type[_Fields], example: str) -> _Fields:

@@ -6,8 +6,10 @@ import asyncio
 from contextlib import suppress
 from typing import Final
 
+from mediaserver.call import StreamReport, Turn
 from mediaserver.server.admin.call_trace import CallTrace
 from mediaserver.server.admin.commands import CallCommand, Delivery, TracedLines
+from mediaserver.server.observers import ObservedCall
 from mediaserver.server.runtime import RunningCall, Runtime
 
 
@@ -33,8 +35,7 @@ PERSONAL_DATA_NEEDED: Final = Delivery(
 class _Followed:
     """A trace, by the name that its readers give."""
 
-    def __init__(self, call: RunningCall, trace: CallTrace, now: float) -> None:
-        self.call = call
+    def __init__(self, trace: CallTrace, now: float) -> None:
         self.trace = trace
         self.asked_at = now
         self.changed = asyncio.Event()
@@ -43,6 +44,8 @@ class _Followed:
 
 class TracedCalls:
     """Follows calls for as long as somebody asks for their lines.
+
+    With the setting ``admin_follow_all`` it is a `CallObserver`, and follows each call that starts.
 
     Args:
         runtime: the state of the process.
@@ -53,6 +56,8 @@ class TracedCalls:
         self._runtime = runtime
         self._followed: dict[str, _Followed] = {}
         self._looking: asyncio.TimerHandle | None = None
+        if runtime.settings.admin_follow_all:
+            runtime.observers.add(self)
 
     def knows(self, name: str) -> bool:
         """Tell whether a call is followed by this name, even if it has ended."""
@@ -98,7 +103,23 @@ class TracedCalls:
         process = self._runtime.process
         return Delivery("done", traced=TracedLines(lines, following, process, missed, ended))
 
-    def _follow(self, name: str, call: RunningCall) -> _Followed:
+    # CallObserver
+
+    def call_started(self, call: ObservedCall) -> None:
+        """Follow a call from its start, if not too many are followed already."""
+        assert call.stream is not None
+        if len(self._followed) < MOST_TRACED:
+            name = call.stream.stream_id if call.call_id == "?" else call.call_id
+            trace = self._follow(name, call).trace
+            trace.audio = self._runtime.settings.admin_personal_data
+
+    def turn_reported(self, call: ObservedCall, turn: Turn) -> None:
+        """Its turns are told to those that follow it."""
+
+    def call_ended(self, call: ObservedCall, report: StreamReport | None) -> None:
+        """Keep its last lines for whoever reads them."""
+
+    def _follow(self, name: str, call: ObservedCall) -> _Followed:
         runtime, session = self._runtime, call.session
         traces = (each for each in session.followers if isinstance(each, CallTrace))
         trace = next(traces, None)
@@ -112,7 +133,7 @@ class TracedCalls:
                 lag=lambda: runtime.counters.loop_lag,
             )
             session.follow(trace)
-        followed = self._followed[name] = _Followed(call, trace, runtime.clock())
+        followed = self._followed[name] = _Followed(trace, runtime.clock())
         if self._looking is None:
             self._look_later()
         return followed

@@ -1,0 +1,162 @@
+"""The lines of a call that has ended, from its capture: as those of a trace, had somebody read it.
+
+What only the process knew while the call lived is not in them: the lag of its event loop, and what
+it counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from audiocodecs import AudioFormat
+from mediaserver.call import StreamCounters
+from mediaserver.captures.capture_lines import CAPTURE_ENDED, Capture, CapturedLine
+from mediaserver.protocol import (
+    ClearAudio,
+    PlayAudio,
+    ProtocolError,
+    Start,
+    decode_command,
+    decode_event,
+)
+from mediaserver.server.admin.call_trace import MOST_BYTES, CallTrace
+from mediaserver.settings import Settings
+
+
+_SETTING: Final = "default_format"
+
+
+def captured_lines(capture: Capture, *, personal_data: bool, audio: bool) -> Iterator[str]:
+    """Yield the lines of a captured call, as JSON objects.
+
+    Args:
+        capture: the wire of the call.
+        personal_data: whether they have what was said, pressed and sent along.
+        audio: whether each piece of audio has a line, with its payload.
+
+    """
+    clock = _LineClock()
+    start, began = _start(capture)
+    playout = CapturedPlayout(clock, _format(capture, start).bytes_per_second)
+    trace = CallTrace(
+        _CapturedSession(StreamCounters(), _CapturedStart(playout)),
+        clock=clock,
+        began=began,
+        personal_data=personal_data,
+    )
+    trace.audio = audio
+    taken = 0
+    for line in capture.lines:
+        clock.now = line.at
+        _tell(trace, playout, line)
+        lines, _ = trace.take(taken, MOST_BYTES)
+        taken += len(lines)
+        yield from lines
+
+
+class CapturedPlayout:
+    """When the caller heard what was sent, if the network took no time.
+
+    The carrier plays what it gets one after the other, and forgets what waits when it is told to
+    clear.
+
+    Args:
+        clock: returns the time of the line that is looked at.
+        bytes_per_second: of the audio.
+
+    Attributes:
+        sent: bytes that were sent.
+        round_trip: seconds that the network takes: none.
+
+    """
+
+    def __init__(self, clock: _LineClock, bytes_per_second: float) -> None:
+        self._clock = clock
+        self._bps = bytes_per_second
+        self._until = 0.0
+        self.sent = 0
+        self.round_trip = 0.0
+
+    @property
+    def unheard(self) -> float:
+        """Seconds of audio that wait to be played."""
+        return max(0.0, self._until - self._clock())
+
+    def play(self, size: int) -> None:
+        """Take audio that is sent now."""
+        self._until = max(self._until, self._clock()) + size / self._bps
+        self.sent += size
+
+    def clear(self) -> None:
+        """Forget what waits."""
+        self._until = min(self._until, self._clock())
+
+    def heard_at(self, position: int) -> float:
+        """Return when a byte of what was sent last is heard."""
+        return self._until - (self.sent - position) / self._bps
+
+
+class _LineClock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass(frozen=True, slots=True)
+class _CapturedStart:
+    playout: CapturedPlayout
+
+
+@dataclass(frozen=True, slots=True)
+class _CapturedSession:
+    counters: StreamCounters
+    started: _CapturedStart
+
+
+def _tell(trace: CallTrace, playout: CapturedPlayout, line: CapturedLine) -> None:
+    if line.side == "<":
+        trace.received(line.message)
+    elif line.side == "!":
+        try:
+            details = msgspec.json.decode(line.message, type=dict[str, Any])
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            details = {}
+        what = str(details.pop("what", "?"))
+        if what != CAPTURE_ENDED:
+            trace.decided(what, **details)
+    else:
+        try:
+            command = decode_command(line.message)
+        except ProtocolError:
+            return  # Nothing that this server sends.
+        if isinstance(command, PlayAudio):
+            playout.play(len(command.payload))
+        elif isinstance(command, ClearAudio):
+            playout.clear()
+        trace.sent(line.message)
+
+
+def _start(capture: Capture) -> tuple[Start | None, float]:
+    """Return the stream's start and when it came; without one, the lines' times count from 0."""
+    for line in capture.lines:
+        if line.side == "<":
+            try:
+                event = decode_event(line.message)
+            except ProtocolError:
+                continue
+            if isinstance(event, Start):
+                return event, line.at
+    return None, 0.0
+
+
+def _format(capture: Capture, start: Start | None) -> AudioFormat:
+    if start is not None and start.media_format is not None:
+        return start.media_format
+    default = capture.head.settings.get(_SETTING)
+    return AudioFormat.parse(default) if default else Settings.model_construct().default_format

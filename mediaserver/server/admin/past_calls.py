@@ -1,0 +1,211 @@
+"""Calls that have ended: those with a record, and those whose wire was captured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mediaserver.captures.capture_file import SUFFIX, read_capture_head
+from mediaserver.captures.capture_folder import CaptureFolder, captured_call, name_of_call
+from mediaserver.captures.capture_lines import CaptureError, CaptureHead
+from mediaserver.plivo.numbers import same_number
+from mediaserver.settings import Settings
+
+
+if TYPE_CHECKING:
+    from mediaserver.records.database import RecordsDatabase
+
+
+class PastCallsError(Exception):
+    """Calls that have ended cannot be found now; the message says why."""
+
+
+class PastQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which calls are wanted, the newest first: those for which all of this holds."""
+
+    number: str = ""
+    """From or to this number."""
+    handler: str = ""
+    since: datetime | None = None
+    """Began at this time or later."""
+    until: datetime | None = None
+    """Began before this time."""
+    bad: bool = False
+    """Was bad, as its record says."""
+    limit: int = 50
+
+
+class PastCall(msgspec.Struct, frozen=True, kw_only=True):
+    """One call, or one of its streams."""
+
+    id: str
+    """Of its record, or the name of its capture."""
+    call_id: str | None
+    began: str
+    """By ISO 8601."""
+    seconds: float | None
+    """How long it lasted; None if that was not recorded."""
+    handler: str
+    caller: str | None
+    called: str | None
+    cause: str | None = None
+    """Why it ended, if that was recorded."""
+    complaints: list[str] = []
+    """What was bad about it, as its record says."""
+    captured: bool = False
+    """Whether its wire is on this machine."""
+    recorded: bool = False
+    """Whether it has a record."""
+
+
+class PastCalls:
+    """Finds calls that have ended. All methods read files or ask a database, and so take time.
+
+    Args:
+        settings: say where calls are recorded and captured.
+
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._records = settings.records_url
+        self._key = (
+            None if settings.secret_is_random else settings.secret.get_secret_value().encode()
+        )
+        self._folder = None if settings.capture is None else CaptureFolder(settings.capture)
+
+    def __bool__(self) -> bool:
+        """Whether this server keeps anything of its calls."""
+        return self._records is not None or self._folder is not None
+
+    def find(self, query: PastQuery) -> list[PastCall]:
+        """Return calls, the newest first.
+
+        Raises:
+            PastCallsError: they cannot be found now.
+
+        """
+        if self._records is not None:
+            return self._recorded(query)
+        return [] if query.bad else list(self._captured(query))
+
+    def capture_of(self, name: str) -> Path | None:
+        """Return the capture of a call, by the id of the call, of its record or of the capture.
+
+        Raises:
+            PastCallsError: it cannot be found now.
+
+        """
+        for path in self._captures():
+            if path.name == f"{name}{SUFFIX}":
+                return path
+        found = self._captures(name)
+        if not found and self._folder is not None and self._records is not None:
+            for row in self._rows(1, call=name):
+                found = self._captures(row["call_id"] or name)
+        return found[0] if found else None
+
+    def _captures(self, call: str | None = None) -> list[Path]:
+        """Return the captures that there are, or those of one call."""
+        if self._folder is None:
+            return []
+        try:
+            return self._folder.captures(call)
+        except FileNotFoundError:
+            return []  # The folder is made when the first capture is.
+        except OSError as error:
+            raise PastCallsError(f"the folder of captures cannot be read: {error}") from None
+
+    def _recorded(self, query: PastQuery) -> list[PastCall]:
+        from mediaserver.records.payload import written_time
+        from mediaserver.records.quality import complaints
+
+        rows = self._rows(
+            query.limit,
+            number=query.number or None,
+            key=self._key,
+            handler=query.handler or None,
+            since=query.since,
+            until=query.until,
+            bad=query.bad,
+            state="over",
+        )
+        captured = set(map(captured_call, self._captures()))
+        return [
+            PastCall(
+                id=row["id"],
+                call_id=row["call_id"],
+                began=written_time(row["started_at"]),
+                seconds=row["seconds"],
+                handler=row["handler"],
+                caller=row["caller"],
+                called=row["called"],
+                cause=row["cause"],
+                complaints=complaints(row),
+                captured=name_of_call(row["call_id"] or "?") in captured,
+                recorded=True,
+            )
+            for row in rows
+        ]
+
+    def _rows(self, most: int, **wanted: Any) -> list[dict[str, Any]]:
+        from mediaserver.records.database import DatabaseAwayError, UnstorableError
+        from mediaserver.records.queries import RecordQuery, find_calls
+
+        try:
+            with self._database() as database:
+                return list(find_calls(database, RecordQuery(**wanted), most=most))
+        except (ValueError, DatabaseAwayError, UnstorableError) as error:
+            raise PastCallsError(f"the database of call records cannot be used: {error}") from None
+
+    @contextmanager
+    def _database(self) -> Iterator[RecordsDatabase]:
+        from mediaserver.records.database import RecordsDatabase
+
+        database = RecordsDatabase(self._records or "")
+        try:
+            yield database
+        finally:
+            database.close()
+
+    def _captured(self, query: PastQuery) -> Iterator[PastCall]:
+        left = query.limit
+        for path in self._captures():
+            if not left:
+                return
+            with suppress(OSError, CaptureError):  # It was deleted meanwhile, or is damaged.
+                head = read_capture_head(path)
+                if _passes(head, query):
+                    left -= 1
+                    yield PastCall(
+                        id=path.name.removesuffix(SUFFIX),
+                        call_id=head.call,
+                        began=head.began,
+                        seconds=None,
+                        handler=head.handler,
+                        caller=head.caller,
+                        called=head.called,
+                        captured=True,
+                    )
+
+
+def _passes(head: CaptureHead, query: PastQuery) -> bool:
+    try:
+        began = datetime.fromisoformat(head.began)
+    except ValueError:
+        began = datetime.min
+    began = began if began.tzinfo else began.replace(tzinfo=UTC)
+    return (
+        query.handler in ("", head.handler)
+        and (query.since is None or began >= query.since)
+        and (query.until is None or began < query.until)
+        and (
+            not query.number
+            or same_number(query.number, head.caller or "")
+            or same_number(query.number, head.called or "")
+        )
+    )

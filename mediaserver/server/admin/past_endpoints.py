@@ -1,0 +1,170 @@
+"""What operators can see of calls that have ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec import structs
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from mediaserver.captures.capture_file import read_capture
+from mediaserver.captures.capture_lines import CaptureError
+from mediaserver.plivo.numbers import phone_key
+from mediaserver.server.admin.access import client_of
+from mediaserver.server.admin.audit import AuditLog
+from mediaserver.server.admin.captured_trace import captured_lines
+from mediaserver.server.admin.commands import CallCommand, Delivery
+from mediaserver.server.admin.past_calls import PastCall, PastCalls, PastCallsError, PastQuery
+from mediaserver.server.admin.requests import AdminError, read_limit, read_trace
+from mediaserver.server.admin.responses import NO_STORE, delivery_response, json_response, masked
+from mediaserver.server.admin.traced_calls import PERSONAL_DATA_NEEDED
+
+
+_FILTERS: Final = ("number", "handler", "since", "until", "bad", "limit", "after")
+
+_PIECE: Final = 65_536
+"""Characters of lines that are sent at once."""
+
+_T = TypeVar("_T")
+
+
+class PastEndpoints:
+    """The endpoints for calls that have ended.
+
+    Args:
+        past: finds them.
+        audit: writes down whose call an operator looks at.
+        personal_data: whether whole numbers, words and audio are shown.
+
+    """
+
+    def __init__(self, past: PastCalls, audit: AuditLog, *, personal_data: bool) -> None:
+        self._past = past
+        self._audit = audit
+        self._personal_data = personal_data
+
+    async def calls(self, request: Request) -> Response:
+        """List them."""
+        query = read_past_query(request)
+        # One more shows whether there are further ones.
+        found = await self._found(
+            lambda: self._past.find(structs.replace(query, limit=query.limit + 1))
+        )
+        page = found[: query.limit]
+        more = len(found) > len(page)
+        return json_response(
+            {
+                "calls": [self._fields(each) for each in page],
+                "next": page[-1].began if more else None,
+            }
+        )
+
+    async def trace(self, request: Request) -> Response:
+        """Send the lines of a captured call."""
+        command = read_trace(request)
+        delivery = Delivery("done")
+        if command.audio and not self._personal_data:
+            delivery = PERSONAL_DATA_NEEDED
+        self._audit.command(client_of(request), command, delivery)
+        if delivery.status != "done":
+            return delivery_response(delivery, call=command.call)
+        lines = await self._found(lambda: self._lines(command))
+        return StreamingResponse(lines, media_type="application/x-ndjson", headers=NO_STORE)
+
+    def _lines(self, command: CallCommand) -> Iterator[str]:
+        path = self._past.capture_of(command.call)
+        if path is None:
+            raise AdminError(
+                404,
+                f"there is no capture of {command.call[:100]!r} on this machine",
+                "GET /past lists the calls, with captured: true if there is one",
+            )
+        try:
+            capture = read_capture(path)
+        except (OSError, CaptureError) as error:
+            raise AdminError(
+                409, f"the capture cannot be read: {error}", "look at another call"
+            ) from None
+        return _pieces(
+            captured_lines(capture, personal_data=self._personal_data, audio=command.audio)
+        )
+
+    async def _found(self, find: Callable[[], _T]) -> _T:
+        if not self._past:
+            raise AdminError(
+                404,
+                "this server keeps nothing of its calls",
+                "start it with --records or --capture",
+            )
+        try:
+            return await asyncio.to_thread(find)
+        except PastCallsError as error:
+            raise AdminError(503, str(error), "try again; the server's log may say more") from None
+
+    def _fields(self, call: PastCall) -> dict[str, Any]:
+        shown: dict[str, Any] = msgspec.to_builtins(call)
+        if not self._personal_data:
+            shown["caller"] = masked(call.caller)
+            shown["called"] = masked(call.called)
+        return shown
+
+
+def read_past_query(request: Request) -> PastQuery:
+    """Return which calls a request is about.
+
+    Raises:
+        AdminError: it cannot be understood.
+
+    """
+    given = dict(request.query_params)
+    wrong = [name for name in given if name not in _FILTERS]
+    if wrong:
+        raise AdminError(
+            422, f"there is no filter {wrong[0][:60]!r}", f"there is {', '.join(_FILTERS)}"
+        )
+    number = given.get("number", "")
+    if number and phone_key(number) is None:
+        raise AdminError(
+            422,
+            f"{number[:60]!r} is not a phone number",
+            "write it with its country code, such as 14155550100, or as a SIP address",
+        )
+    bad = given.get("bad", "0")
+    if bad not in ("0", "1"):
+        raise AdminError(422, f"bad is {bad[:60]!r}", "it is 1 for bad calls alone, or 0")
+    until = [_time(name, given[name]) for name in ("until", "after") if name in given]
+    return PastQuery(
+        number=number,
+        handler=given.get("handler", ""),
+        since=_time("since", given["since"]) if "since" in given else None,
+        until=min(until, default=None),
+        bad=bad == "1",
+        limit=read_limit(given),
+    )
+
+
+def _time(name: str, text: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise AdminError(
+            422, f"{name} is {text[:60]!r}", "it is such as 2027-01-15 or 2027-01-15T08:30Z"
+        ) from None
+
+
+def _pieces(lines: Iterator[str]) -> Iterator[str]:
+    piece: list[str] = []
+    size = 0
+    for line in lines:
+        piece.append(f"{line}\n")
+        size += len(line)
+        if size > _PIECE:
+            yield "".join(piece)
+            piece, size = [], 0
+    yield "".join(piece)
