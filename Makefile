@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test own fleet records observability services deploy fuzz stress python314 lint format types imports bench interop docs clean
+.PHONY: help demo dev quick test own fleet records observability services deploy fuzz stress python314 lint format types imports bench interop docs clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -27,6 +27,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 demo: $(VENV)/.installed  ## A whole call with speech on this machine: WAV, PNG and JSON in demo-output/
 	@$(BIN)/mediaserver demo --output demo-output
+
+dev: $(VENV)/.installed  ## A page with a phone, to talk to an agent that needs no key: examples/offline.py
+	@$(BIN)/mediaserver dev examples/offline.py
 
 quick: $(VENV)/.installed  ## In seconds: lint what differs from main, and run the tests that mirror it
 	@$(BIN)/python -m tools.quick

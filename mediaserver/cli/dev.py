@@ -59,7 +59,6 @@ def dev_command(
         if error.name is not None and error.name.startswith("mediaserver"):
             raise
         fail(f"dev needs {error.name}: pip install '.[dev]'")
-    from mediaserver.server.process.listening import BindError
     from mediaserver.telemetry.logs import LogLevel, configure_logs
 
     if log_level not in get_args(LogLevel):
@@ -68,11 +67,12 @@ def dev_command(
 
     def opened(url: str) -> None:
         shown = browser and open_browser(url)
-        typer.echo(f"The page is at {url}" + ("" if shown else " : open it in a browser"))
+        typer.echo(f"The page is at {url}" + ("" if shown else " (open it in a browser)"))
         typer.echo("Ctrl-C ends it.")
 
     options = DevOptions(specs=tuple(spec or ()), port=port, config=config, captures=captures)
     try:
         asyncio.run(run_dev(options, opened=opened))
-    except BindError as error:
+    except OSError as error:
+        # The port of the page is taken, or the system cannot watch more files.
         fail(str(error))

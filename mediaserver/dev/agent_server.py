@@ -23,6 +23,9 @@ _ASK_SECONDS: Final = 0.1
 _STOP_SECONDS: Final = 5.0
 """Seconds for it to stop, after which it is killed."""
 
+_READ_SECONDS: Final = 1.0
+"""Seconds in which its last lines can be read after its end."""
+
 _LONGEST_LINE: Final = 65_536
 
 
@@ -54,6 +57,7 @@ class AgentServer:
         self._write = write
         self._state = AgentState(spec=spec)
         self._changed = asyncio.Event()
+        self._written: deque[str] = deque(maxlen=MOST_LINES)
 
     @property
     def state(self) -> AgentState:
@@ -97,13 +101,16 @@ class AgentServer:
                     await asyncio.wait({ending, change}, return_when=asyncio.FIRST_COMPLETED)
                     watching.cancel()
                     if not change.done():
-                        written = await reading
-                        self._become("failed", reason_of_end(written, await ending))
+                        # A process that it has left behind may keep the pipe open.
+                        await asyncio.wait({reading}, timeout=_READ_SECONDS)
+                        reason = reason_of_end(list(self._written), ending.result())
+                        self._become("failed", reason)
                         await asyncio.wait({change})
                     change.result()
                 finally:
                     watching.cancel()
                     await _stop(process)
+                    await asyncio.wait({reading}, timeout=_READ_SECONDS)
                     reading.cancel()
                     await asyncio.gather(watching, reading, ending, return_exceptions=True)
                 self._become("starting")
@@ -112,7 +119,8 @@ class AgentServer:
             change.cancel()
             self._become("stopped")
 
-    async def _start(self) -> tuple[Process, asyncio.Task[list[str]]]:
+    async def _start(self) -> tuple[Process, asyncio.Task[None]]:
+        self._written.clear()
         self._state = structs.replace(self._state, starts=self._state.starts + 1)
         self._become("starting")
         process = await asyncio.create_subprocess_exec(
@@ -121,18 +129,17 @@ class AgentServer:
         assert process.stderr is not None
         return process, asyncio.create_task(self._read(process.stderr))
 
-    async def _read(self, stream: asyncio.StreamReader) -> list[str]:
-        """Pass on what is written, and return the last lines once no more can come."""
-        last: deque[str] = deque(maxlen=MOST_LINES)
+    async def _read(self, stream: asyncio.StreamReader) -> None:
+        """Pass on what is written, until no more can come."""
         while True:
             try:
                 line = await stream.readline()
             except ValueError:
                 continue  # Longer than anything that is read; the rest of it comes next.
             if not line:
-                return list(last)
+                return
             text = line.decode("utf-8", "replace").rstrip("\r\n")
-            last.append(text)
+            self._written.append(text)
             self._write(text)
 
     async def _look_until_ready(self) -> None:
@@ -173,10 +180,11 @@ async def changes_in(folders: Sequence[Path]) -> AsyncIterator[object]:
 
     Raises:
         ModuleNotFoundError: watchfiles is not installed.
+        OSError: they cannot be watched.
 
     """
     from watchfiles import PythonFilter, awatch
 
     takes = PythonFilter(extra_extensions=(".toml",))
-    async for changes in awatch(*folders, watch_filter=takes, raise_interrupt=False):
+    async for changes in awatch(*folders, watch_filter=takes):
         yield changes

@@ -29,7 +29,9 @@ class PassedOn:
 
     async def endpoint(self, request: Request) -> Response:
         """Answer a request as the other server does, piece by piece as it comes."""
-        url = httpx.URL(path=request.url.path, query=request.url.query.encode())
+        # As it was written: an id may contain a slash.
+        path = request.scope["raw_path"] + b"?" + request.scope["query_string"]
+        url = httpx.URL(raw_path=path.removesuffix(b"?"))
         asked = self._client.build_request(
             request.method,
             url,

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from mediaserver.captures.capture_folder import CaptureFolder
+from mediaserver.captures.capture_folder import CaptureFolder, captured_call, name_of_call
 
 
 @pytest.fixture
@@ -68,6 +68,26 @@ def test_of_two_processes_one_is_told_that_a_number_was_asked_for(folder: Captur
     for each in (folder, other):
         each.look()
     assert [each.claim(["+14155550100"]) for each in (folder, other)] == [True, False]
+
+
+def test_captures_are_listed_and_found_by_their_call(folder: CaptureFolder) -> None:
+    one, other = "78737f83-4660-490d-98e1-025dfe4b5c8f", "78737f83-4660-490d-98e1-025dfe4b5c90"
+    paths = [
+        folder.create(folder.name(f"2026-11-30T09:{minute}:00.000000+00:00", call))
+        for minute, call in (("15", one), ("15", one), ("16", other))
+    ]
+    (folder.path / "notes.txt").touch()
+    assert folder.captures() == [paths[2], paths[0], paths[1]]
+    assert folder.captures(one) == [paths[0], paths[1]]
+    assert folder.captures(other) == [paths[2]]
+    assert folder.captures("call-1") == []
+    assert [captured_call(path) for path in paths] == [one, one, other]
+
+
+def test_a_call_is_found_by_an_id_that_no_file_can_have(folder: CaptureFolder) -> None:
+    path = folder.create(folder.name("2026-11-30T09:15:00+00:00", "../call/1"))
+    assert folder.captures("../call/1") == [path]
+    assert captured_call(path) == name_of_call("../call/1")
 
 
 def test_the_oldest_captures_make_room(folder: CaptureFolder) -> None:

@@ -63,6 +63,7 @@ def found(database: RecordsDatabase, **wanted: Any) -> str:
         ({"state": "live"}, "c"),
         ({"state": "lost"}, "d"),
         ({"state": "ended"}, "abefgh"),
+        ({"state": "over"}, "abdefgh"),
         ({"bad": True}, "bdef"),
         ({"worse": {"underruns": 2, "loop_lag": 0.2}}, "ef"),
         ({"worse": {"underruns": 3}}, ""),

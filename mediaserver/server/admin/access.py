@@ -5,9 +5,9 @@ from a Unix socket                the user of the server, and root; others with 
 from an address, with a token     who has the token
 from an address, without a token  every program of this machine: the settings allow this on loopback
                                   alone
-from a browser, without a token   the page of ``/view/``. Other web pages are not let in: they can send
-                                  requests to loopback, and by a port that SSH forwards to a Unix
-                                  socket. These carry ``Origin``, or a name as ``Host``
+from a browser, without a token   the page of ``/view/``. Other web pages are not let in: they can
+                                  send requests to loopback, also to a port that SSH forwards to a
+                                  Unix socket. These carry ``Origin``, or a name as ``Host``
 ``/healthz``, ``/readyz``         everybody
 files of ``/view/``               everybody: the page has no data, and asks for the token
 ``/metrics``                      also who has the token of the metrics

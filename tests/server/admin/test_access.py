@@ -95,6 +95,35 @@ def test_loopback_without_a_token_is_open_to_programs_and_not_to_web_pages() -> 
     assert status(access, origin="https://evil.example.com") == 403
 
 
+def test_a_page_behind_a_forwarded_port_is_as_any_other() -> None:
+    access = Access()
+    assert status(access, client=OWN, host="localhost:8001") == 200
+    assert status(access, client=OWN, origin="https://evil.example.com") == 403
+    assert status(access, client=OWN, origin="http://127.0.0.1:3000") == 403
+    assert status(access, client=OWN, host="rebound.example.com:8001") == 403
+
+
+def test_the_servers_own_page_may_ask_by_any_method() -> None:
+    access = Access()
+    for client in ("127.0.0.1", OWN):
+        assert status(access, client=client, origin="http://127.0.0.1:8001") == 200
+    rebound = "rebound.example.com"
+    assert status(access, host=rebound, origin=f"http://{rebound}") == 403
+
+
+@pytest.mark.parametrize("path", ["/view", "/view/", "/view/page.js"])
+def test_the_files_of_the_page_are_everybodys(path: str) -> None:
+    for access in (Access(), Access(TOKEN)):
+        assert status(access, path, client="192.0.2.7", host="voice.example.com") == 200
+
+
+def test_what_the_page_shows_needs_the_token() -> None:
+    access = Access(TOKEN)
+    for path in ("/view/page.json", "/viewer", "/past", "/calls"):
+        assert status(access, path) == 401
+        assert status(access, path, authorization=bearer(TOKEN)) == 200
+
+
 def test_the_tokens_come_from_the_settings() -> None:
     settings = Settings(admin="127.0.0.1:8001", admin_token=TOKEN.replace(" ", "-"))  # type: ignore[arg-type]
     access = Access.of(settings)

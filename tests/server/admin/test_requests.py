@@ -110,7 +110,11 @@ async def test_a_request_that_is_cut_short_does_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("query", "error"),
-    [("audio=yes", "audio is 'yes'"), ("video=1", "there is no parameter 'video'")],
+    [
+        ("audio=yes", "audio is 'yes'"),
+        ("from=0", "from is '0'"),
+        ("video=1", "there is no parameter 'video'"),
+    ],
 )
 async def test_what_a_trace_does_not_have_is_told(
     client: AsyncClient, query: str, error: str

@@ -7,6 +7,7 @@ import pytest
 
 from mediaserver.protocol import Stop, encode_event
 from mediaserver.routes import Route
+from mediaserver.server.admin.call_trace import CallTrace
 from mediaserver.server.admin.commands import CallCommand, Delivery
 from mediaserver.server.admin.directory import OwnCalls
 from mediaserver.server.admin.traced_calls import LEASE, MOST_TRACED
@@ -145,3 +146,25 @@ async def test_what_cannot_be_followed_is_told(
         answer = await client.get(path)
     assert answer.status_code == status
     assert said in answer.json()["error"]
+
+
+async def test_calls_can_be_followed_from_their_start(start_runtime: Callable[..., Any]) -> None:
+    runtime = await start_runtime(Route(hold), admin_follow_all=True, admin_personal_data=True)
+    directory = OwnCalls(runtime, FakeControl())
+    live = Live(runtime)
+    live.stream.decided("greets")
+    assert whats(await read(directory, after=0, audio=True)) == ["greets"]
+    assert whats(await read(directory, "stream-1", after=0)) == ["greets"]
+    (trace,) = live.call.session.followers
+    assert isinstance(trace, CallTrace)
+    assert trace.audio
+
+
+async def test_a_call_that_nobody_reads_is_let_go(start_runtime: Callable[..., Any]) -> None:
+    runtime = await start_runtime(Route(hold), admin_follow_all=True)
+    OwnCalls(runtime, FakeControl())
+    calls = [Live(runtime, f"call-{each}", f"stream-{each}") for each in range(MOST_TRACED + 1)]
+    followed = [len(each.call.session.followers) for each in calls]
+    assert followed == [1] * MOST_TRACED + [0]
+    await asyncio.sleep(LEASE + 1)
+    assert not any(each.call.session.followers for each in calls)

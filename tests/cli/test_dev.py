@@ -1,0 +1,78 @@
+import builtins
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mediaserver.server.process.listening import BindError
+from tests.cli.processes import Run
+
+
+pytest.importorskip("watchfiles")
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """With which options the command was run, in place of running it."""
+    given: list[Any] = []
+
+    async def run_dev(options: Any, *, opened: Any) -> None:
+        given.append(options)
+        opened("http://127.0.0.1:4711/")
+
+    monkeypatch.setattr("mediaserver.dev.running.run_dev", run_dev)
+    monkeypatch.setattr(
+        "mediaserver.dev.running.open_browser", lambda url: given.append(url) or True
+    )
+    return given
+
+
+def test_it_says_where_the_page_is_and_opens_it(run: Run, ran: list[Any]) -> None:
+    result = run("dev", "my_agent:Agent")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == "The page is at http://127.0.0.1:4711/\nCtrl-C ends it.\n"
+    options, url = ran
+    assert (options.specs, options.port) == (("my_agent:Agent",), 8090)
+    assert url == "http://127.0.0.1:4711/"
+
+
+def test_the_page_can_be_left_to_be_opened(run: Run, ran: list[Any]) -> None:
+    result = run("dev", "a:A", "/b=a:B", "--no-browser", "--port", 0, "--captures", "kept")
+    assert "http://127.0.0.1:4711/ (open it in a browser)" in result.stdout
+    (options,) = ran
+    assert (options.specs, options.port) == (("a:A", "/b=a:B"), 0)
+    assert options.captures == Path("kept")
+
+
+def test_a_port_that_is_taken_is_an_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run_dev(options: Any, *, opened: Any) -> None:
+        raise BindError("cannot listen on 127.0.0.1:8090: another process has this port")
+
+    monkeypatch.setattr("mediaserver.dev.running.run_dev", run_dev)
+    result = run("dev", "a:A")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "mediaserver: cannot listen on 127.0.0.1:8090: another process has this port\n"
+    )
+
+
+def test_an_unknown_level_of_logs_is_an_error(run: Run, ran: list[Any]) -> None:
+    result = run("dev", "a:A", "--log-level", "loud")
+    assert result.exit_code == 2
+    assert "--log-level is one of debug, info" in result.stderr
+
+
+def test_without_its_packages_it_says_what_to_install(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *more: Any, **options: Any) -> Any:
+        if name == "watchfiles":
+            raise ModuleNotFoundError(name="watchfiles")
+        return real(name, *more, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    result = run("dev", "a:A")
+    assert result.exit_code == 1
+    assert result.stderr == "mediaserver: dev needs watchfiles: pip install '.[dev]'\n"

@@ -1,0 +1,138 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+from starlette.types import ASGIApp
+from starlette.websockets import WebSocket
+
+from mediaserver.dev.agent_answer import AgentAnswer
+from mediaserver.dev.agent_server import AgentServer
+from mediaserver.dev.page_app import create_page_app
+from mediaserver.sandbox.account import Account
+
+
+PAGE = "http://127.0.0.1:8090"
+
+
+class Phones:
+    async def serve(self, websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_json({"what": "ready"})
+        await websocket.close()
+
+
+@asynccontextmanager
+async def app_of(
+    answer: httpx.Response | None = None,
+) -> AsyncIterator[tuple[ASGIApp, AgentServer]]:
+    transport = httpx.MockTransport(lambda _: answer or httpx.Response(200, json={"calls": []}))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as admin:
+        agent = AgentServer(["true"], {}, admin, spec="my_agent:Agent")
+        sandbox = Starlette(
+            routes=[Route("/{path:path}", lambda request: PlainTextResponse("the sandbox"))]
+        )
+        app = create_page_app(
+            agent,
+            AgentAnswer("http://127.0.0.1:4000", PAGE, Account(), admin),
+            Phones(),
+            admin=admin,
+            sandbox=sandbox,
+            port=8090,
+        )
+        yield app, agent
+
+
+async def get(path: str, **options: Any) -> httpx.Response:
+    async with (
+        app_of(**options) as (app, _),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=PAGE) as client,
+    ):
+        return await client.get(path)
+
+
+async def test_the_page_is_told_what_there_is() -> None:
+    assert (await get("/page.json")).json() == {
+        "mode": "dev",
+        "title": "my_agent:Agent",
+        "phone": True,
+        "audio": True,
+        "past": True,
+    }
+
+
+async def test_calls_are_those_of_the_agents_server() -> None:
+    assert (await get("/calls")).json() == {"calls": []}
+    answer = httpx.Response(404, json={"error": "no such call"})
+    assert (await get("/calls/1/trace", answer=answer)).json() == {"error": "no such call"}
+    assert (await get("/past?limit=3")).json() == {"calls": []}
+
+
+async def test_the_sandbox_has_its_paths() -> None:
+    assert (await get("/v1/Account/MA/Call/")).text == "the sandbox"
+    assert (await get("/recordings/1.wav")).text == "the sandbox"
+
+
+async def test_the_state_of_the_agent_comes_as_it_changes() -> None:
+    async with app_of() as (app, agent):
+        sent: list[Any] = []
+        more = asyncio.Event()
+
+        async def receive() -> Any:
+            await asyncio.Event().wait()
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+            more.set()
+
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/agent",
+            "query_string": b"",
+            "headers": [(b"host", b"127.0.0.1:8090")],
+        }
+        asking = asyncio.create_task(app(scope, receive, send))
+        while not any(message.get("body") for message in sent):
+            await more.wait()
+            more.clear()
+
+        async def changes() -> AsyncIterator[None]:
+            await asyncio.Event().wait()
+            yield
+
+        running = asyncio.create_task(agent.run(changes()))
+        await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await asking
+    lines = [json.loads(each["body"]) for each in sent if each.get("body")]
+    assert lines[0] == {
+        "what": "agent",
+        "state": "starting",
+        "spec": "my_agent:Agent",
+        "problem": "",
+        "starts": 0,
+    }
+    assert lines[-1]["state"] == "stopped"
+
+
+async def test_a_phone_is_a_websocket() -> None:
+    async with app_of() as (app, _):
+        with TestClient(app, base_url=PAGE) as client, client.websocket_connect("/phone") as phone:
+            assert phone.receive_json() == {"what": "ready"}
+
+
+async def test_other_pages_get_nothing() -> None:
+    async with app_of() as (app, _):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url=PAGE) as client:
+            for path in ("/", "/calls", "/v1/Account/MA/Call/", "/page.json"):
+                response = await client.get(path, headers={"origin": "https://example.com"})
+                assert response.status_code == 403

@@ -1,0 +1,129 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from structlog.testing import capture_logs
+
+from mediaserver.captures.capture_lines import (
+    CaptureHead,
+    encode_decision,
+    encode_head,
+    encode_line,
+)
+from mediaserver.server.admin.directory import OwnCalls
+from mediaserver.settings import Settings
+from tests.server.admin.live import client_of
+from tests.server.admin.test_past_calls import ONE, OTHER, capture
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """A folder with the captures of two calls."""
+    capture(tmp_path)
+    capture(tmp_path, OTHER, 16)
+    return tmp_path
+
+
+def client(
+    directory: OwnCalls, folder: Path | None, *, personal: bool = False
+) -> httpx.AsyncClient:
+    settings = Settings(admin="127.0.0.1:8001", capture=folder, admin_personal_data=personal)
+    return client_of(directory, settings)
+
+
+async def get(
+    directory: OwnCalls, folder: Path | None, path: str, **options: Any
+) -> httpx.Response:
+    async with client(directory, folder, **options) as asking:
+        return await asking.get(path)
+
+
+async def test_pages_follow_one_another(directory: OwnCalls, kept: Path) -> None:
+    first = (await get(directory, kept, "/past?limit=1")).json()
+    assert [each["call_id"] for each in first["calls"]] == [OTHER]
+    async with client(directory, kept) as asking:
+        second = (await asking.get("/past", params={"limit": 1, "after": first["next"]})).json()
+    assert [each["call_id"] for each in second["calls"]] == [ONE]
+    assert second["next"] is None
+
+
+@pytest.mark.parametrize(("personal", "caller"), [(False, "…0100"), (True, "+14155550100")])
+async def test_whole_numbers_are_personal_data(
+    directory: OwnCalls, kept: Path, personal: bool, caller: str
+) -> None:
+    body = (await get(directory, kept, "/past", personal=personal)).json()
+    assert [each["caller"] for each in body["calls"]] == [caller] * 2
+
+
+@pytest.mark.parametrize(
+    ("query", "error", "hint"),
+    [
+        ("numbr=1", "there is no filter 'numbr'", "number, handler, since"),
+        ("number=anonymous", "'anonymous' is not a phone number", "country code"),
+        ("since=yesterday", "since is 'yesterday'", "2027-01-15"),
+        ("after=1", "after is '1'", "2027-01-15"),
+        ("bad=yes", "bad is 'yes'", "1 for bad calls"),
+        ("limit=0", "limit is '0'", "from 1 to 200"),
+    ],
+)
+async def test_a_wrong_filter_is_told(
+    directory: OwnCalls, kept: Path, query: str, error: str, hint: str
+) -> None:
+    response = await get(directory, kept, f"/past?{query}")
+    assert response.status_code == 422
+    assert response.json()["error"] == error
+    assert hint in response.json()["hint"]
+
+
+async def test_a_server_that_keeps_nothing_says_so(directory: OwnCalls) -> None:
+    response = await get(directory, None, "/past")
+    assert response.status_code == 404
+    assert "--capture" in response.json()["hint"]
+
+
+async def test_a_folder_that_cannot_be_read_is_told(directory: OwnCalls, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    response = await get(directory, tmp_path / "file", "/past")
+    assert response.status_code == 503
+    assert "folder of captures" in response.json()["error"]
+
+
+async def test_the_lines_of_a_captured_call_are_sent(directory: OwnCalls, tmp_path: Path) -> None:
+    name = capture(tmp_path)
+    decisions = [encode_decision("thinks", {"number": each, "words": "a"}) for each in range(3_000)]
+    text = b"".join(encode_line(1.0, "!", decision) for decision in decisions)
+    (tmp_path / f"{name}.wire.zst").write_bytes(encode_head(CaptureHead(call=ONE)) + text)
+    with capture_logs() as logged:
+        response = await get(directory, tmp_path, f"/past/{ONE}/trace")
+    assert response.headers["content-type"].startswith("application/x-ndjson")
+    lines = [json.loads(line) for line in response.text.splitlines()]
+    assert [each["number"] for each in lines] == list(range(3_000))
+    assert {each["words"] for each in lines} == {"…"}
+    (line,) = logged
+    assert (line["action"], line["call"], line["outcome"]) == ("trace", ONE, "done")
+
+
+async def test_audio_is_personal_data(directory: OwnCalls, kept: Path) -> None:
+    path = f"/past/{ONE}/trace?audio=1"
+    with capture_logs() as logged:
+        response = await get(directory, kept, path)
+    assert response.status_code == 409
+    assert "--admin-personal-data" in response.json()["hint"]
+    assert logged[0]["outcome"] == "refused"
+    assert (await get(directory, kept, path, personal=True)).status_code == 200
+
+
+async def test_a_call_without_a_capture_is_told(directory: OwnCalls, kept: Path) -> None:
+    response = await get(directory, kept, "/past/nobody/trace")
+    assert response.status_code == 404
+    assert "'nobody'" in response.json()["error"]
+
+
+async def test_a_capture_that_is_damaged_is_told(directory: OwnCalls, kept: Path) -> None:
+    (path,) = kept.glob(f"*{ONE}*")
+    path.write_bytes(b"no capture")
+    response = await get(directory, kept, f"/past/{ONE}/trace")
+    assert response.status_code == 409
+    assert "not a capture" in response.json()["error"]
