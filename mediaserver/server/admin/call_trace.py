@@ -40,7 +40,8 @@ _LONGEST: Final = 2_000
 _PERSONAL: Final = frozenset({"words", "digit", "digits", "message", "extra_headers"})
 """The details that only a reader with personal data may see."""
 
-_HIDDEN: Final = "…"
+HIDDEN_WORDS: Final = "…"
+"""What is shown in place of personal data."""
 
 _COUNTED: Final = {
     "underruns": ("underrun", "underrun_seconds"),
@@ -188,7 +189,7 @@ class CallTrace:
         else:
             details = msgspec.to_builtins(command)
             if isinstance(command, SendDtmf) and not self._personal_data:
-                details["digits"] = _HIDDEN
+                details["digits"] = HIDDEN_WORDS
             self._note("sent", command=type(command).__name__, **details)
         if isinstance(command, ClearAudio):
             self._note_cut()
@@ -287,7 +288,7 @@ class CallTrace:
         line: dict[str, Any] = {"at": round(self._clock() - self._began, 4), "what": what}
         for name, value in details.items():
             if name in _PERSONAL and not self._personal_data and value:
-                value = _HIDDEN
+                value = HIDDEN_WORDS
             elif isinstance(value, str) and name != "payload":
                 value = value[:_LONGEST]
             line[name] = value

@@ -57,6 +57,8 @@ class PastCall(msgspec.Struct, frozen=True, kw_only=True):
     """Why it ended, if that was recorded."""
     complaints: list[str] = []
     """What was bad about it, as its record says."""
+    turns: int = 0
+    """Turns of the conversation with an agent that its record has."""
     captured: bool = False
     """Whether its wire is on this machine."""
     recorded: bool = False
@@ -109,6 +111,23 @@ class PastCalls:
                 found = self._captures(row["call_id"] or name)
         return found[0] if found else None
 
+    def record_of(self, name: str) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
+        """Return the columns of a call's record and of its turns, by any of its ids.
+
+        Raises:
+            PastCallsError: it cannot be found now.
+
+        """
+        if self._records is None:
+            return None
+        rows = self._rows(1, call=name)
+        if not rows:
+            return None
+        from mediaserver.records.queries import turns_of
+
+        with self._database() as database:
+            return rows[0], turns_of(database, [rows[0]["id"]])[rows[0]["id"]]
+
     def _captures(self, call: str | None = None) -> list[Path]:
         """Return the captures that there are, or those of one call."""
         if self._folder is None:
@@ -146,6 +165,7 @@ class PastCalls:
                 called=row["called"],
                 cause=row["cause"],
                 complaints=complaints(row),
+                turns=row["turns"],
                 captured=name_of_call(row["call_id"] or "?") in captured,
                 recorded=True,
             )
@@ -153,24 +173,27 @@ class PastCalls:
         ]
 
     def _rows(self, most: int, **wanted: Any) -> list[dict[str, Any]]:
-        from mediaserver.records.database import DatabaseAwayError, UnstorableError
         from mediaserver.records.queries import RecordQuery, find_calls
 
-        try:
-            with self._database() as database:
-                return list(find_calls(database, RecordQuery(**wanted), most=most))
-        except (ValueError, DatabaseAwayError, UnstorableError) as error:
-            raise PastCallsError(f"the database of call records cannot be used: {error}") from None
+        with self._database() as database:
+            return list(find_calls(database, RecordQuery(**wanted), most=most))
 
     @contextmanager
     def _database(self) -> Iterator[RecordsDatabase]:
-        from mediaserver.records.database import RecordsDatabase
+        from mediaserver.records.database import (
+            DatabaseAwayError,
+            RecordsDatabase,
+            UnstorableError,
+        )
 
-        database = RecordsDatabase(self._records or "")
         try:
-            yield database
-        finally:
-            database.close()
+            database = RecordsDatabase(self._records or "")
+            try:
+                yield database
+            finally:
+                database.close()
+        except (ValueError, DatabaseAwayError, UnstorableError) as error:
+            raise PastCallsError(f"the database of call records cannot be used: {error}") from None
 
     def _captured(self, query: PastQuery) -> Iterator[PastCall]:
         left = query.limit

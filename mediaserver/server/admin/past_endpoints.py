@@ -20,6 +20,7 @@ from mediaserver.server.admin.audit import AuditLog
 from mediaserver.server.admin.captured_trace import captured_lines
 from mediaserver.server.admin.commands import CallCommand, Delivery
 from mediaserver.server.admin.past_calls import PastCall, PastCalls, PastCallsError, PastQuery
+from mediaserver.server.admin.recorded_trace import recorded_lines
 from mediaserver.server.admin.requests import AdminError, read_limit, read_trace
 from mediaserver.server.admin.responses import NO_STORE, delivery_response, json_response, masked
 from mediaserver.server.admin.traced_calls import PERSONAL_DATA_NEEDED
@@ -65,7 +66,7 @@ class PastEndpoints:
         )
 
     async def trace(self, request: Request) -> Response:
-        """Send the lines of a captured call."""
+        """Send the lines of a call: from its capture, or the few that its record has."""
         command = read_trace(request)
         delivery = Delivery("done")
         if command.audio and not self._personal_data:
@@ -79,10 +80,13 @@ class PastEndpoints:
     def _lines(self, command: CallCommand) -> Iterator[str]:
         path = self._past.capture_of(command.call)
         if path is None:
+            record = self._past.record_of(command.call)
+            if record is not None:
+                return _pieces(recorded_lines(*record, personal_data=self._personal_data))
             raise AdminError(
                 404,
-                f"there is no capture of {command.call[:100]!r} on this machine",
-                "GET /past lists the calls, with captured: true if there is one",
+                f"nothing is kept of a call {command.call[:100]!r} on this machine",
+                "GET /past lists the calls",
             )
         try:
             capture = read_capture(path)

@@ -11,7 +11,7 @@ from mediaserver.records.batches import Batch
 from mediaserver.records.database import RecordsDatabase
 from mediaserver.server.admin.past_calls import PastCalls, PastCallsError, PastQuery
 from mediaserver.settings import Settings
-from tests.records.conftest import began, over
+from tests.records.conftest import began, over, turn
 
 
 START = 1_800_000_000.0
@@ -106,6 +106,19 @@ def test_a_capture_is_found_by_its_name_its_call_or_its_record(tmp_path: Path) -
         assert found.name == f"{name}.wire.zst"
     for each in (OTHER, "b", "../captures/x", ""):
         assert past.capture_of(each) is None
+
+
+def test_a_record_is_found_with_its_turns(tmp_path: Path) -> None:
+    past = with_records(
+        tmp_path, over("a", call_id=ONE, started_at=START), turn("a"), turn("a", 1), turn("b")
+    )
+    for name in ("a", ONE):
+        found = past.record_of(name)
+        assert found is not None
+        call, turns = found
+        assert (call["id"], [each["position"] for each in turns]) == ("a", [0, 1])
+    assert past.record_of("b") is None
+    assert PastCalls(Settings.model_construct()).record_of("a") is None
 
 
 def test_a_database_that_is_away_is_an_error(tmp_path: Path) -> None:

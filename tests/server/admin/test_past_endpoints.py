@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from mediaserver.captures.capture_lines import (
@@ -12,8 +13,11 @@ from mediaserver.captures.capture_lines import (
     encode_head,
     encode_line,
 )
+from mediaserver.records.batches import Batch
+from mediaserver.records.database import RecordsDatabase
 from mediaserver.server.admin.directory import OwnCalls
 from mediaserver.settings import Settings
+from tests.records.conftest import over, turn
 from tests.server.admin.live import client_of
 from tests.server.admin.test_past_calls import ONE, OTHER, capture
 
@@ -119,6 +123,21 @@ async def test_a_call_without_a_capture_is_told(directory: OwnCalls, kept: Path)
     response = await get(directory, kept, "/past/nobody/trace")
     assert response.status_code == 404
     assert "'nobody'" in response.json()["error"]
+
+
+async def test_of_a_call_without_a_capture_the_turns_are_sent(
+    directory: OwnCalls, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'calls.db'}"
+    database = RecordsDatabase(url)
+    database.prepare()
+    database.write(Batch([over("a", call_id=ONE), turn("a")], "j1"))
+    database.close()
+    settings = Settings(admin="127.0.0.1:8001", records=SecretStr(url))
+    async with client_of(directory, settings) as asking:
+        response = await asking.get(f"/past/{ONE}/trace")
+    whats = [json.loads(line)["what"] for line in response.text.splitlines()]
+    assert whats[-2:] == ["turn", "stream ended"]
 
 
 async def test_a_capture_that_is_damaged_is_told(directory: OwnCalls, kept: Path) -> None:

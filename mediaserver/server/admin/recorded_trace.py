@@ -1,0 +1,63 @@
+"""The lines of a call that has ended, from its record: its turns, and why it ended.
+
+They are fewer than those of a trace, and have the same form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from mediaserver.call.follower import STREAM_ENDED
+from mediaserver.call.turn import STAGES
+from mediaserver.server.admin.call_trace import HIDDEN_WORDS
+
+
+def recorded_lines(
+    call: Mapping[str, Any], turns: Sequence[Mapping[str, Any]], *, personal_data: bool
+) -> Iterator[str]:
+    """Yield the lines of a recorded call, as JSON objects in the order of their times.
+
+    Args:
+        call: the columns of its record.
+        turns: those of its turns, in their order.
+        personal_data: whether they have what was said, if it was recorded.
+
+    """
+    lines = [line for turn in turns for line in _of_turn(call, turn)]
+    lines.sort(key=lambda line: line["at"])
+    if call["seconds"] is not None:
+        lines.append({"at": call["seconds"], "what": STREAM_ENDED, "reason": call["reason"] or ""})
+    for line in lines:
+        if not personal_data:
+            line |= _hidden(line)
+        yield msgspec.json.encode(line | {"at": round(line["at"], 4)}).decode()
+
+
+def _hidden(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is shown in place of personal data."""
+    hidden = {"words": HIDDEN_WORDS} if "words" in line else {}
+    # What a service said when it failed may quote the caller.
+    return hidden | ({"error": "failed"} if line.get("error") else {})
+
+
+def _of_turn(call: Mapping[str, Any], turn: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    began = (turn["at"] - call["started_at"]).total_seconds()
+    stages = {name: turn[name] for name in STAGES if turn[name] is not None}
+    # The caller's words are there if they are recorded, and if it is a turn and no greeting.
+    if turn["caller"]:
+        at = began + stages.get("transcript", 0.0)
+        yield {"at": at, "what": "understood", "words": turn["caller"]}
+    if turn["agent"]:
+        at = began + stages.get("audio_heard", 0.0)
+        yield {"at": at, "what": "says", "words": turn["agent"]}
+    yield {
+        "at": began + max(stages.values(), default=0.0),
+        "what": "turn",
+        "number": turn["number"],
+        **{name: round(seconds, 3) for name, seconds in stages.items()},
+        "interrupted": bool(turn["interrupted"]),
+        "error": turn["error"],
+    }

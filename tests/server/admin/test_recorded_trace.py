@@ -1,0 +1,78 @@
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from mediaserver.server.admin.recorded_trace import recorded_lines
+
+
+START = datetime(2027, 1, 15, 8, tzinfo=UTC)
+CALL = {"started_at": START, "seconds": 12.5, "reason": "the caller hung up"}
+
+
+def turn(number: int, at: float, **known: Any) -> dict[str, Any]:
+    """The columns of a turn."""
+    nothing = dict.fromkeys(
+        ("end_of_turn", "transcript", "first_token", "audio_sent", "audio_heard", "caller", "agent")
+    )
+    told = {"number": number, "interrupted": False, "error": None}
+    return {**nothing, **told, "at": START + timedelta(seconds=at), **known}
+
+
+GREETING = turn(0, 0.0, audio_sent=0.1, audio_heard=0.25, agent="Hello.")
+QUESTION = turn(
+    1,
+    4.0,
+    transcript=0.5,
+    audio_sent=1.25,
+    audio_heard=1.5,
+    caller="Are you open?",
+    agent="We are.",
+    interrupted=True,
+)
+
+
+def read(*turns: dict[str, Any], personal_data: bool = True, **call: Any) -> list[Any]:
+    return [
+        json.loads(line) for line in recorded_lines(CALL | call, turns, personal_data=personal_data)
+    ]
+
+
+def test_turns_are_lines_at_their_times() -> None:
+    assert [(line["at"], line["what"], line.get("words")) for line in read(GREETING, QUESTION)] == [
+        (0.25, "says", "Hello."),
+        (0.25, "turn", None),
+        (4.5, "understood", "Are you open?"),
+        (5.5, "says", "We are."),
+        (5.5, "turn", None),
+        (12.5, "stream ended", None),
+    ]
+
+
+def test_a_turn_has_its_stages() -> None:
+    (line,) = (line for line in read(QUESTION) if line["what"] == "turn")
+    assert line == {
+        "at": 5.5,
+        "what": "turn",
+        "number": 1,
+        "transcript": 0.5,
+        "audio_sent": 1.25,
+        "audio_heard": 1.5,
+        "interrupted": True,
+        "error": None,
+    }
+
+
+def test_words_are_personal_data() -> None:
+    failed = QUESTION | {"error": "model: cannot answer 'Are you open?'"}
+    lines = read(failed, personal_data=False)
+    assert {line["words"] for line in lines if "words" in line} == {"…"}
+    assert [line["error"] for line in lines if line["what"] == "turn"] == ["failed"]
+    assert read(failed)[2]["error"] == failed["error"]
+
+
+def test_words_that_were_not_recorded_have_no_lines() -> None:
+    assert [line["what"] for line in read(turn(1, 4.0))] == ["turn", "stream ended"]
+
+
+def test_a_call_whose_process_died_has_no_end() -> None:
+    assert [line["what"] for line in read(turn(1, 4.0), seconds=None)] == ["turn"]
