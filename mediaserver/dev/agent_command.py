@@ -15,6 +15,7 @@ _FIXED: Final[Mapping[str, str]] = {
     # One process, reached over loopback alone, whatever production uses.
     "workers": "0",
     "redis": "off",
+    "node_address": "off",
     "ssl_certfile": "off",
     "ssl_keyfile": "off",
     "metrics": "auto",
@@ -24,6 +25,9 @@ _FIXED: Final[Mapping[str, str]] = {
     "drain_timeout": "0",
     # Trial calls do not belong among those of customers.
     "records": "off",
+    "records_webhook": "off",
+    "records_prices": "off",
+    "status_callback_url": "",
 }
 """Settings that are the same in every development server; they precede those of the file and the
 environment."""

@@ -595,7 +595,7 @@ class Settings(BaseSettings):
     records_days: Annotated[_Days | None, _Switchable] = _in(
         "Call records", 90.0, "Days after which the record of a call is deleted; off to keep all."
     )
-    records_prices: Path | None = _in(
+    records_prices: Annotated[Path | None, _Switchable] = _in(
         "Call records",
         None,
         "TOML file with the prices of services, by which the cost of each call is recorded:"

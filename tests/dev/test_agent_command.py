@@ -52,6 +52,8 @@ def test_what_is_for_production_does_not_count(
     config = tmp_path / "production.toml"
     config.write_text(
         'workers = 4\nhost = "0.0.0.0"\nredis = "redis://example.com/0"\nrecords = "on"\n'
+        'node_address = "10.0.0.1:8000"\nrecords_webhook = "https://example.com/ended"\n'
+        'records_prices = "prices.toml"\nstatus_callback_url = "https://example.com/status"\n'
         'ssl_certfile = "a.pem"\nssl_keyfile = "a.key"\nmax_calls = 7\n'
     )
     command = command_of("mediaserver.agents:Echo", config=config)
@@ -59,6 +61,7 @@ def test_what_is_for_production_does_not_count(
     assert (settings.workers, settings.host, settings.tls) == (0, "127.0.0.1", False)
     assert settings.redis is None
     assert settings.records is None
+    assert settings.status_callback_url is None
     assert settings.public_url == "http://127.0.0.1:4000"
     assert settings.max_calls == 7
 
