@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from mediaserver.captures import capture_file
-from mediaserver.captures.capture_file import read_capture
+from mediaserver.captures.capture_file import read_capture, read_capture_head
 from mediaserver.captures.capture_lines import (
     CAPTURE_ENDED,
     CaptureError,
@@ -75,3 +75,20 @@ def test_frames_across_the_pieces_of_a_file_are_read(
     for size in (1, 7, len(frame(HEAD + ONE))):
         monkeypatch.setattr(capture_file, "_CHUNK", size)
         assert read(tmp_path, frame(HEAD + ONE) + frame(END)) == ([b"one"], True)
+
+
+@pytest.mark.parametrize("data", [HEAD + ONE, frame(HEAD + ONE), frame(HEAD + ONE) + b"damaged"])
+def test_the_first_line_is_read_alone(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "call.wire.zst"
+    path.write_bytes(data)
+    assert read_capture_head(path) == CaptureHead(call="call-1")
+
+
+@pytest.mark.parametrize("data", [b"RIFF....WAVE", frame(HEAD)[:4] + b"\xff" * 9, b""])
+def test_what_has_no_first_line_is_an_error_that_names_the_file(
+    tmp_path: Path, data: bytes
+) -> None:
+    path = tmp_path / "call.wire.zst"
+    path.write_bytes(data)
+    with pytest.raises(CaptureError, match=r"call\.wire\.zst: "):
+        read_capture_head(path)
