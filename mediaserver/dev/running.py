@@ -126,7 +126,7 @@ async def _parts(
     ):
         sandbox.exchange.services.public_url = url
         answer = AgentAnswer(agent_url, url, account, client)
-        spec = " ".join(options.specs)
+        spec = " ".join(options.specs) or str(options.config or "mediaserver.toml")
         agent = AgentServer(command, os.environ | variables, admin, spec=spec)
 
         def plan(format: str) -> CallPlan:

@@ -28,25 +28,22 @@ class Phones:
         await websocket.close()
 
 
+def made(admin: httpx.AsyncClient) -> tuple[ASGIApp, AgentServer]:
+    """Make the application, with an agent whose admin listener a client reaches."""
+    agent = AgentServer(["true"], {}, admin, spec="my_agent:Agent")
+    sandbox = Starlette(routes=[Route("/{path:path}", lambda _: PlainTextResponse("the sandbox"))])
+    answer = AgentAnswer("http://127.0.0.1:4000", PAGE, Account(), admin)
+    app = create_page_app(agent, answer, Phones(), admin=admin, sandbox=sandbox, port=8090)
+    return app, agent
+
+
 @asynccontextmanager
 async def app_of(
     answer: httpx.Response | None = None,
 ) -> AsyncIterator[tuple[ASGIApp, AgentServer]]:
     transport = httpx.MockTransport(lambda _: answer or httpx.Response(200, json={"calls": []}))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as admin:
-        agent = AgentServer(["true"], {}, admin, spec="my_agent:Agent")
-        sandbox = Starlette(
-            routes=[Route("/{path:path}", lambda request: PlainTextResponse("the sandbox"))]
-        )
-        app = create_page_app(
-            agent,
-            AgentAnswer("http://127.0.0.1:4000", PAGE, Account(), admin),
-            Phones(),
-            admin=admin,
-            sandbox=sandbox,
-            port=8090,
-        )
-        yield app, agent
+        yield made(admin)
 
 
 async def get(path: str, **options: Any) -> httpx.Response:
@@ -123,10 +120,10 @@ async def test_the_state_of_the_agent_comes_as_it_changes() -> None:
     assert lines[-1]["state"] == "stopped"
 
 
-async def test_a_phone_is_a_websocket() -> None:
-    async with app_of() as (app, _):
-        with TestClient(app, base_url=PAGE) as client, client.websocket_connect("/phone") as phone:
-            assert phone.receive_json() == {"what": "ready"}
+def test_a_phone_is_a_websocket() -> None:
+    app, _ = made(httpx.AsyncClient())
+    with TestClient(app, base_url=PAGE) as client, client.websocket_connect("/phone") as phone:
+        assert phone.receive_json() == {"what": "ready"}
 
 
 async def test_other_pages_get_nothing() -> None:
