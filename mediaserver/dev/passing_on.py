@@ -60,7 +60,7 @@ class PassedOn:
 
 async def _pieces(answer: httpx.Response) -> AsyncIterator[bytes]:
     try:
-        async for piece in answer.aiter_raw():
+        async for piece in answer.aiter_bytes():
             yield piece
     except httpx.TransportError:
         # The server has been started again: what it had to tell is over.

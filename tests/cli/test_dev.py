@@ -20,10 +20,12 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         given.append(options)
         opened("http://127.0.0.1:4711/")
 
+    def open_browser(url: str) -> bool:
+        given.append(url)
+        return True
+
     monkeypatch.setattr("mediaserver.dev.running.run_dev", run_dev)
-    monkeypatch.setattr(
-        "mediaserver.dev.running.open_browser", lambda url: given.append(url) or True
-    )
+    monkeypatch.setattr("mediaserver.dev.running.open_browser", open_browser)
     return given
 
 

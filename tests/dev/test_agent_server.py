@@ -15,7 +15,7 @@ from mediaserver.dev.agent_state import AgentState
 LIMIT = 60.0
 """Seconds after which a process that a test waits for has failed."""
 
-WAITS = "import sys; print('begins', file=sys.stderr, flush=True); sys.stdin.read()"
+WAITS = "import signal; signal.pause()"
 FAILS = "import sys; sys.exit('mediaserver: my_agent.py:1: NameError: x')"
 
 
@@ -24,12 +24,12 @@ class Development:
 
     def __init__(self, script: str) -> None:
         self.changed: asyncio.Queue[None] = asyncio.Queue()
-        self.answers = httpx.Response(200, text="ready\n")
+        self.readyz = 200, "ready\n"
         self.written: list[str] = []
         self.script = Path("agent.py")
         self.script.write_text(script)
         self.admin = httpx.AsyncClient(
-            transport=httpx.MockTransport(lambda _: self.answers), base_url="http://localhost"
+            transport=httpx.MockTransport(self.answer), base_url="http://localhost"
         )
         self.agent = AgentServer(
             [sys.executable, str(self.script)],
@@ -38,6 +38,11 @@ class Development:
             spec="my_agent:Agent",
             write=self.written.append,
         )
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        assert request.url.path == "/readyz"
+        status, text = self.readyz
+        return httpx.Response(status, text=text)
 
     async def changes(self) -> AsyncIterator[None]:
         while True:
@@ -56,7 +61,7 @@ class Development:
 async def development(script: str, *, ready: bool = True) -> AsyncIterator[Development]:
     dev = Development(script)
     if not ready:
-        dev.answers = httpx.Response(503, text="not ready: the model: no key\n")
+        dev.readyz = 503, "not ready: the model: no key\n"
     running = asyncio.create_task(dev.agent.run(dev.changes()))
     try:
         yield dev
@@ -80,7 +85,7 @@ async def test_it_is_ready_once_it_takes_calls() -> None:
                     break
         assert (state.state, state.problem) == ("starting", "not ready: the model: no key")
         assert dev.agent.why_away == "not ready: the model: no key"
-        dev.answers = httpx.Response(200)
+        dev.readyz = 200, ""
         state = await dev.becomes("ready")
         assert (state.problem, state.spec) == ("", "my_agent:Agent")
         assert dev.agent.why_away == ""
@@ -95,19 +100,19 @@ async def test_a_change_starts_it_again() -> None:
 
 async def test_code_that_fails_is_told_until_it_is_mended() -> None:
     async with development(FAILS) as dev:
-        dev.answers = httpx.Response(503)
+        dev.readyz = 503, ""
         state = await dev.becomes("failed")
         assert state.problem == "my_agent.py:1: NameError: x"
         assert dev.written == ["mediaserver: my_agent.py:1: NameError: x"]
         dev.script.write_text(WAITS)
-        dev.answers = httpx.Response(200)
+        dev.readyz = 200, ""
         dev.changed.put_nowait(None)
         await dev.becomes("ready", starts=2)
 
 
 async def test_a_line_without_end_is_survived() -> None:
     async with development(f"import sys; sys.stderr.write('x' * 300_000 + '\\n'); {FAILS}") as dev:
-        dev.answers = httpx.Response(503)
+        dev.readyz = 503, ""
         assert (await dev.becomes("failed")).problem == "my_agent.py:1: NameError: x"
 
 

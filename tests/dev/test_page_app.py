@@ -105,7 +105,9 @@ async def test_the_state_of_the_agent_comes_as_it_changes() -> None:
             yield
 
         running = asyncio.create_task(agent.run(changes()))
-        await asyncio.sleep(0)
+        async for state in agent.states():
+            if state.state == "failed":
+                break
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await asking
@@ -117,6 +119,7 @@ async def test_the_state_of_the_agent_comes_as_it_changes() -> None:
         "problem": "",
         "starts": 0,
     }
+    assert "failed" in [line["state"] for line in lines]
     assert lines[-1]["state"] == "stopped"
 
 

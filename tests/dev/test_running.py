@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import pytest
 
-from mediaserver.dev import running
 from mediaserver.dev.running import DevOptions, open_browser, run_dev
 from mediaserver.server.process.listening import BindError
 
@@ -95,7 +94,12 @@ def test_a_browser_is_opened_where_there_is_a_display(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], platform: str, shown: bool
 ) -> None:
     opened: list[str] = []
-    monkeypatch.setattr(running.sys, "platform", platform)
-    monkeypatch.setattr(running.webbrowser, "open", lambda url: not opened.append(url))
+
+    def show(url: str) -> bool:
+        opened.append(url)
+        return True
+
+    monkeypatch.setattr("mediaserver.dev.running.sys.platform", platform)
+    monkeypatch.setattr("mediaserver.dev.running.webbrowser.open", show)
     assert open_browser("http://127.0.0.1:1/", environment) == shown
     assert opened == ["http://127.0.0.1:1/"] * shown

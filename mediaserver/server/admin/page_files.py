@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Literal
 
@@ -52,7 +53,7 @@ class _PageFiles(StaticFiles):
         super().__init__(directory=PAGES, html=True)
         self._websockets = websockets
 
-    def lookup_path(self, path: str) -> tuple[str, object]:  # type: ignore[override]
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
         # The package has a module beside the files.
         if path.endswith((".py", ".pyc")) or "__pycache__" in path:
             return "", None
