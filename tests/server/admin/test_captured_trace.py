@@ -63,6 +63,7 @@ def call(tmp_path_factory: pytest.TempPathFactory) -> tuple[Capture, list[Any]]:
             await line.phone.start()
             await line.phone.wait_until(3.0)
             line.phone.press("5")
+            await line.phone.wait_until(3.5)
             await line.hang_up()
         (trace,) = follows.traces
         lines, _ = trace.take(0, 10**9)
@@ -78,10 +79,13 @@ def read(capture: Capture, *, personal_data: bool = True, audio: bool = True) ->
     return [json.loads(line) for line in lines]
 
 
+OF_THE_PROCESS = ("media", "underrun", "producer gap", "received audio dropped", "frames lost")
+
+
 def of_both(lines: list[Any]) -> Iterator[Any]:
     """The lines that do not come from what a live process knows alone, or before its trace."""
     for line in lines:
-        if line["what"] != "media" and line.get("event") != "Start":
+        if line["what"] not in OF_THE_PROCESS and line.get("event") != "Start":
             yield line
 
 
