@@ -75,7 +75,7 @@ async def test_a_port_that_is_taken_is_an_error() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(BindError, match="another with --port"):
+        with pytest.raises(BindError, match="one with --port"):
             await run_dev(DevOptions(port=taken.getsockname()[1]), opened=print)
 
 

@@ -50,7 +50,7 @@ def page_routes(facts: Callable[[], PageFacts], *, websockets: bool = False) -> 
 
 class _PageFiles(StaticFiles):
     def __init__(self, websockets: bool) -> None:
-        super().__init__(directory=PAGES, html=True)
+        super().__init__(directory=PAGES, html=True, check_dir=False)
         self._websockets = websockets
 
     def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:

@@ -9,6 +9,10 @@ from mediaserver.settings import Settings
 from tests.server.admin.live import client_of
 
 
+# Files are read in threads.
+pytestmark = pytest.mark.real_time
+
+
 @pytest.fixture(autouse=True)
 def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Serve files that do not depend on what the page looks like."""

@@ -22,6 +22,10 @@ from tests.server.admin.live import client_of
 from tests.server.admin.test_past_calls import ONE, OTHER, capture
 
 
+# Files are read in threads.
+pytestmark = pytest.mark.real_time
+
+
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
     """A folder with the captures of two calls."""
