@@ -125,7 +125,10 @@ async def test_the_state_of_the_agent_comes_as_it_changes() -> None:
 
 def test_a_phone_is_a_websocket() -> None:
     app, _ = made(httpx.AsyncClient())
-    with TestClient(app, base_url=PAGE) as client, client.websocket_connect("/phone") as phone:
+    with (
+        TestClient(app, base_url=PAGE) as client,
+        client.websocket_connect("ws://127.0.0.1:8090/phone") as phone,
+    ):
         assert phone.receive_json() == {"what": "ready"}
 
 

@@ -145,8 +145,7 @@ async def _not_found(request: Request, error: Exception) -> Response:
 async def _wrong_method(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers = error.headers or {}
-    # The files of the page do not say it.
-    allowed = headers.get("Allow", "GET")
+    allowed = headers.get("Allow", "")
     body = {"error": f"{request.method} is not for this path", "hint": f"it takes {allowed}"}
     return json_response(body, 405, headers)
 

@@ -101,7 +101,7 @@ async def test_a_folder_that_cannot_be_read_is_told(directory: OwnCalls, tmp_pat
 async def test_the_lines_of_a_captured_call_are_sent(directory: OwnCalls, tmp_path: Path) -> None:
     name = capture(tmp_path)
     decisions = [encode_decision("thinks", {"number": each, "words": "a"}) for each in range(3_000)]
-    text = b"".join(encode_line(1.0, "!", decision) for decision in decisions)
+    text = b"".join(encode_line(0.5, "!", decision) for decision in decisions)
     (tmp_path / f"{name}.wire.zst").write_bytes(encode_head(CaptureHead(call=ONE)) + text)
     with capture_logs() as logged:
         response = await get(directory, tmp_path, f"/past/{ONE}/trace")
