@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import asyncio
 from collections.abc import Callable
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
-from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route
-from starlette.staticfiles import StaticFiles
-from starlette.types import Scope
+from starlette.routing import BaseRoute, Route
 
 from mediaserver.pages import PAGES
 from mediaserver.server.admin.access import PAGE_FACTS
@@ -45,31 +43,41 @@ def page_routes(facts: Callable[[], PageFacts], *, websockets: bool = False) -> 
     async def tell(request: Request) -> Response:
         return json_response(msgspec.to_builtins(facts()))
 
-    return [Route(PAGE_FACTS, tell), Mount("/", _PageFiles(websockets))]
-
-
-class _PageFiles(StaticFiles):
-    def __init__(self, websockets: bool) -> None:
-        super().__init__(directory=PAGES, html=True, check_dir=False)
-        self._websockets = websockets
-
-    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
-        # The package has a module beside the files.
-        if path.endswith((".py", ".pyc")) or "__pycache__" in path:
-            return "", None
-        return super().lookup_path(path)
-
-    async def get_response(self, path: str, scope: Scope) -> Response:
-        response = await super().get_response(path, scope)
-        # Nothing is fetched from elsewhere, and no other page can show this one.
+    async def file(request: Request) -> Response:
+        name = request.path_params.get("name", "index.html")
+        kind = _KINDS.get(name.rpartition(".")[2])
+        if kind is None:
+            raise HTTPException(404)
+        try:
+            content = await asyncio.to_thread((PAGES / name).read_bytes)
+        except OSError:
+            raise HTTPException(404) from None
         # Not every browser takes 'self' for a WebSocket of the same host.
-        own = f" ws://{Headers(scope=scope).get('host', '')}" if self._websockets else ""
-        response.headers["content-security-policy"] = (
-            f"default-src 'self'; connect-src 'self'{own}; img-src 'self' data: blob:;"
-            " media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        own = f" ws://{request.headers.get('host', '')}" if websockets else ""
+        return Response(
+            content, headers={**_HEADERS, "content-security-policy": _POLICY % own}, media_type=kind
         )
-        response.headers["cache-control"] = "no-cache"
-        response.headers["cross-origin-resource-policy"] = "same-origin"
-        response.headers["referrer-policy"] = "no-referrer"
-        response.headers["x-content-type-options"] = "nosniff"
-        return response
+
+    return [Route(PAGE_FACTS, tell), Route("/", file), Route("/{name}", file)]
+
+
+_KINDS: Final = {
+    "html": "text/html",
+    "css": "text/css",
+    "js": "text/javascript",
+    "svg": "image/svg+xml",
+    "txt": "text/plain",
+}
+"""The files that there are, by how their names end. They are in one folder."""
+
+# Nothing is fetched from elsewhere, and no other page can show this one.
+_POLICY: Final = (
+    "default-src 'self'; connect-src 'self'%s; img-src 'self' data: blob:;"
+    " media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS: Final = {
+    "cache-control": "no-cache",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
