@@ -129,15 +129,21 @@ async def test_a_call_without_a_capture_is_told(directory: OwnCalls, kept: Path)
     assert "'nobody'" in response.json()["error"]
 
 
-async def test_of_a_call_without_a_capture_the_turns_are_sent(
-    directory: OwnCalls, tmp_path: Path
-) -> None:
+@pytest.fixture
+def records(tmp_path: Path) -> str:
+    """The URL of a database with the record of a call."""
     url = f"sqlite:///{tmp_path / 'calls.db'}"
     database = RecordsDatabase(url)
     database.prepare()
     database.write(Batch([over("a", call_id=ONE), turn("a")], "j1"))
     database.close()
-    settings = Settings(admin="127.0.0.1:8001", records=SecretStr(url))
+    return url
+
+
+async def test_of_a_call_without_a_capture_the_turns_are_sent(
+    directory: OwnCalls, records: str
+) -> None:
+    settings = Settings(admin="127.0.0.1:8001", records=SecretStr(records))
     async with client_of(directory, settings) as asking:
         response = await asking.get(f"/past/{ONE}/trace")
     whats = [json.loads(line)["what"] for line in response.text.splitlines()]
