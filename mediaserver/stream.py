@@ -647,6 +647,11 @@ class Stream:
         """
         self._session.decided(what, **details)
 
+    @property
+    def followed(self) -> bool:
+        """Whether somebody follows the call, so that `decided` tells somebody."""
+        return bool(self._session.followers)
+
     def count_barge_in(self, confirmed: bool) -> None:
         """Count that the caller seemed to interrupt; `confirmed` says whether they really did."""
         self.counters.turns.count_barge_in(confirmed)

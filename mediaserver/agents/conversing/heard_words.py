@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from math import floor
 from typing import Final
 
 import msgspec
@@ -22,6 +23,9 @@ from mediaserver.call import Frame
 
 
 _INSTANT: Final = 1e-6
+
+_STEP: Final = 0.25
+"""Seconds of audio between two estimates of what has been spoken."""
 
 
 class Spoken:
@@ -111,12 +115,41 @@ class Spoken:
 
         By the marks; if there are none, it is estimated.
         """
+        return self._whole_words(self.seconds)
+
+    def word_ends(self, since: float, until: float) -> Iterator[tuple[int, float]]:
+        """Yield places in the text, each with the time of the audio at which it has been spoken.
+
+        They are the ends of words that are marked, or estimates for steps of a quarter of a second;
+        and the end of the text if all of it has been spoken.
+
+        Args:
+            since: places until this time are not yielded; in seconds of the audio.
+            until: nor those after this time.
+
+        """
+        until = min(until, self.seconds)
+        if len(self._marks) > 1 or self._marks[0].end:
+            times = [
+                mark.seconds for mark in self._marks if since < mark.seconds <= until + _INSTANT
+            ]
+        else:
+            times = [
+                step * _STEP for step in range(floor(since / _STEP) + 1, floor(until / _STEP) + 1)
+            ]
+        for at in times:
+            yield self._whole_words(at), at
+        if self.complete and until >= self.seconds - _INSTANT:
+            yield len(self.text), self.seconds
+
+    def _whole_words(self, seconds: float) -> int:
+        """Return the place in the text after the last word that was spoken by a time."""
         words = spoken_words(self.text)
         if len(self._marks) > 1:
-            said = max(mark.end for mark in self._marks if mark.seconds <= self.seconds + _INSTANT)
+            said = max(mark.end for mark in self._marks if mark.seconds <= seconds + _INSTANT)
             whole = [word.end for word in words if word.spoken_end <= said]
         elif words and self._frames:
-            spoken = self._letters(words, self.seconds) + _INSTANT
+            spoken = self._letters(words, seconds) + _INSTANT
             whole = [word.end for word in words if word.begins + word.letters <= spoken]
         else:
             whole = []

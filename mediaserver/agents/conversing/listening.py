@@ -36,6 +36,9 @@ _KEPT = 10.0
 """Seconds kept of an undecided utterance, in case the caller resumes it."""
 
 
+_TOLD = 0.1
+"""By how much the probability of speech changes before those that follow the call are told."""
+
 LAST_WORD = 0.5
 """Seconds: a caller who speaks when the agent has less than this left to say is not interrupting.
 It is about a word, and people begin to answer before they have heard the last one."""
@@ -198,6 +201,7 @@ class Listener:
         "_silent",
         "_started",
         "_stream",
+        "_told",
         "_utterance",
         "_working",
         "barge_in",
@@ -240,6 +244,8 @@ class Listener:
         self._parts: set[Utterance] = set()
         # The taker's time at which the latest one begins, as long as it may be resumed.
         self._began: float | None = None
+        # The probability of speech that those that follow the call were told last.
+        self._told = 0.0
         # Whether playback was paused for the current utterance.
         self._paused = False
         # The latest frames, with which the next utterance begins.
@@ -267,6 +273,10 @@ class Listener:
         event = self.taker.hear(frame, agent_speaking=speaking)
         if event is not None:
             self._take(event)
+        probability = self.taker.probability
+        if abs(probability - self._told) >= _TOLD and self._stream.followed:
+            self._told = probability
+            self._stream.decided("vad", probability=round(probability, 2))
 
     def understood(self, utterance: Utterance, text: str, *, final: bool) -> None:
         """Take a transcript: it may show that an utterance is speech, or that it is noise.
@@ -361,6 +371,7 @@ class Listener:
             if self.barge_in == "decide":
                 self._paused = True
                 self._stream.pause()
+                self._stream.decided("pauses")
             elif self.barge_in == "at_once":
                 self._stop(utterance)
         self._started(utterance)
@@ -416,6 +427,12 @@ class Listener:
         self._paused = False
         self._interrupt()
 
+    def _go_on(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._stream.resume()
+            self._stream.decided("goes on")
+
     def _drop(self, event: SpeechDropped) -> None:
         utterance, self._utterance = self._utterance, None
         if utterance is None:
@@ -425,9 +442,7 @@ class Listener:
             self.taker.agent_has_finished()
         utterance.finished_at = self._stream.clock()
         utterance.end(dropped=True)
-        if self._paused:
-            self._paused = False
-            self._stream.resume()
+        self._go_on()
         if utterance.over_agent:
             self._barged_in(False)
         self._dropped(utterance)
@@ -439,10 +454,8 @@ class Listener:
         utterance.ended_at = self._time(event.speech_ended_at)
         utterance.quiet = self.taker.elapsed - event.speech_ended_at
         utterance.finished_at = self._stream.clock()
-        if self._paused:
-            # It was not confirmed, although a taker confirms speech before it ends a turn.
-            self._paused = False
-            self._stream.resume()
+        # It may pause still: nothing has confirmed what was said, although a taker should by now.
+        self._go_on()
         # The next utterance must not repeat the end of this one.
         self._recent = deque(self._since(event.speech_ended_at))
         self._recent_bytes = sum(len(frame.payload) for frame in self._recent)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from mediaserver.agents.conversing.call_tasks import StartTask
 from mediaserver.agents.conversing.conversation import Saying
 from mediaserver.agents.conversing.heard_words import Spoken
+from mediaserver.agents.conversing.told_words import ToldWords
 from mediaserver.agents.services import Speech, SpokenText
 from mediaserver.call import Frame, Waiter, WholeSamples
 from mediaserver.playback import Playback
@@ -41,18 +42,27 @@ class Portion:
 class _Item:
     """One item of the model's speech."""
 
-    __slots__ = ("_playbacks", "saying", "seconds", "spoken", "whole")
+    __slots__ = ("_playbacks", "_played", "_told", "saying", "seconds", "spoken", "whole")
 
-    def __init__(self, saying: Saying) -> None:
+    def __init__(self, saying: Saying, stream: Stream, generation: int) -> None:
         self.saying = saying
         self.spoken = Spoken()
+        self._told = ToldWords(stream, self.spoken, generation)
+        # Seconds of its audio that the stream was given.
+        self._played = 0.0
         # Of the audio that has come.
         self.seconds = 0.0
         self.whole = WholeSamples()
         self._playbacks: list[Playback] = []
 
-    def played(self, playback: Playback) -> None:
+    def played(self, playback: Playback, seconds: float) -> None:
         self._playbacks.append(playback)
+        self._played += seconds
+        self._told.played(self._played)
+
+    def finish(self) -> None:
+        self.spoken.finish()
+        self._told.played(self._played)
 
     @property
     def seconds_heard(self) -> float:
@@ -116,11 +126,12 @@ class Relay:
         item = self._item(text.item_id)
         item.spoken.add(text.text)
         item.saying.text = item.spoken.text
+        self._stream.decided("says", words=text.text)
 
     def complete(self) -> None:
         """Note that the items so far are complete."""
         for item in self._items.values():
-            item.spoken.finish()
+            item.finish()
 
     async def heard(self) -> None:
         """Wait until the caller has heard what has come so far, or will not hear the rest."""
@@ -153,7 +164,7 @@ class Relay:
     def _item(self, item_id: str) -> _Item:
         item = self._items.get(item_id)
         if item is None:
-            item = self._items[item_id] = _Item(self._saying())
+            item = self._items[item_id] = _Item(self._saying(), self._stream, self._generation)
         return item
 
     async def _feed(self) -> None:
@@ -171,7 +182,7 @@ class Relay:
 
     async def _play(self, item: _Item, frame: Frame, utterance: Waiter | None = None) -> None:
         playback = await self._stream.play(frame, generation=self._generation, utterance=utterance)
-        item.played(playback)
+        item.played(playback, frame.seconds)
         if not self._has_begun:
             self._has_begun = True
             self._began(playback)

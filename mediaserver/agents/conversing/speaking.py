@@ -12,6 +12,7 @@ from mediaserver.agents.conversing.call_tasks import StartTask
 from mediaserver.agents.conversing.conversation import Saying
 from mediaserver.agents.conversing.heard_words import Spoken
 from mediaserver.agents.conversing.steps import RunningStep
+from mediaserver.agents.conversing.told_words import ToldWords
 from mediaserver.agents.services import ServiceError, VoiceContext, WordMark
 from mediaserver.call import Converter, Frame, StreamEndedError, Waiter
 from mediaserver.playback import Playback
@@ -36,6 +37,7 @@ class _Passage:
         "speech",
         "spoken",
         "step",
+        "told",
         "unpaid",
         "utterance",
     )
@@ -44,16 +46,18 @@ class _Passage:
         self,
         saying: Saying,
         speech: AsyncIterator[Frame | WordMark],
-        converter: Converter,
+        stream: Stream,
+        generation: int,
         context: VoiceContext | None = None,
         step: RunningStep | None = None,
     ) -> None:
         self.saying = saying
         self.speech = speech
-        self.converter = converter
+        self.converter = Converter(stream.format)
         self.context = context
         self.step = step
         self.spoken = Spoken()
+        self.told = ToldWords(stream, self.spoken, generation)
         # Characters that the voice was given since its latest audio.
         self.unpaid = 0
         self.playback: Playback | None = None
@@ -237,7 +241,7 @@ class Speaker:
         context: VoiceContext | None,
         step: RunningStep | None,
     ) -> _Passage:
-        passage = _Passage(saying, speech, Converter(self._stream.format), context, step)
+        passage = _Passage(saying, speech, self._stream, self._generation, context, step)
         self._passages.append(passage)
         self._queue.append(passage)
         if len(self._queue) == 1:
@@ -279,6 +283,7 @@ class Speaker:
             passage.spoken.finish()
             if passage.playback is not None:
                 self._pay(passage)
+                passage.told.played(passage.spoken.seconds)
         finally:
             if isinstance(speech, AsyncGenerator):
                 await speech.aclose()
@@ -296,11 +301,12 @@ class Speaker:
             return
         if passage.playback is not None:
             passage.playback.extend(playback)
-            return
-        passage.playback = playback
-        if not self._has_begun:
-            self._has_begun = True
-            self._began(playback)
+        else:
+            passage.playback = playback
+            if not self._has_begun:
+                self._has_begun = True
+                self._began(playback)
+        passage.told.played(passage.spoken.seconds)
 
     def _pay(self, passage: _Passage) -> None:
         characters, passage.unpaid = passage.unpaid, 0

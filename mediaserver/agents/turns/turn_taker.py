@@ -116,11 +116,13 @@ class TurnTaker:
     Attributes:
         waits: tells whether a recogniser will say that the caller has finished, by `finish`. Then
             quiet ends a turn only after `UNFINISHED`.
+        probability: that of speech in the latest step.
 
     """
 
     def __init__(self, settings: TurnSettings, detector: VoiceDetector) -> None:
         self.waits: Callable[[], bool] = lambda: False
+        self.probability = 0.0
         self._settings = settings
         self._detector = detector
         self._backchannels = PhraseSet(settings.backchannels)
@@ -257,6 +259,7 @@ class TurnTaker:
 
     def _hear(self, probability: float, agent_speaking: bool) -> None:
         self._count += 1
+        self.probability = probability
         if self._utterance is not None and self._utterance.over:
             self._end(self._utterance)
         utterance = self._utterance

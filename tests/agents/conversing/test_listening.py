@@ -23,6 +23,8 @@ class FakeStream:
         self.unheard = 0.0
         self.did: list[Any] = []
         self.now = 100.0
+        self.followed = False
+        self.told: list[tuple[Any, ...]] = []
 
     def clock(self) -> float:
         return self.now
@@ -35,6 +37,9 @@ class FakeStream:
 
     def interrupt(self) -> None:
         self.did.append("interrupt")
+
+    def decided(self, what: str, /, **details: Any) -> None:
+        self.told.append((what, *details.values()))
 
 
 class Ear:
@@ -444,3 +449,11 @@ async def test_one_may_wait_until_an_utterance_is_over() -> None:
     ear.hear(1.0, speech=False)
     await asyncio.wait_for(waiting[1], 1.0)
     await utterance.over(60.0)
+
+
+async def test_followers_are_told_of_pauses_and_when_the_probability_changes() -> None:
+    ear = Ear(speaking=True)
+    ear.stream.followed = True
+    ear.hear(0.2)
+    ear.hear(2.0, speech=False)
+    assert ear.stream.told == [("pauses",), ("vad", 1.0), ("vad", 0.0), ("goes on",)]

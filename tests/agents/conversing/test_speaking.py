@@ -323,3 +323,26 @@ def test_a_sentence_that_is_given_up_keeps_nobody_out(how: str) -> None:
         if how == "settled"
         else TimedSpeech(fault=Fault(after=2)),
     )
+
+
+def test_those_that_follow_are_told_which_words_are_heard_and_when(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def script(talk: Talk) -> None:
+        await talk.say("One two three. ", "Four five.")
+        await talk.speaker.heard()
+        heard_at.append(talk.stream.clock())
+
+    heard_at: list[float] = []
+    told: list[tuple[float, str]] = []
+
+    def decided(stream: Stream, what: str, /, **details: Any) -> None:
+        if what == "spoken":
+            told.append((stream.clock() + details["heard_in"], details["words"]))
+
+    monkeypatch.setattr(Stream, "followed", True)
+    monkeypatch.setattr(Stream, "decided", decided)
+    talk(script)
+    assert "".join(words for _, words in told) == "One two three. Four five."
+    assert sorted(told, key=lambda each: each[0]) == told
+    assert told[-1][0] == pytest.approx(heard_at[0], abs=0.05)
