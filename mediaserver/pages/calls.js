@@ -1,0 +1,98 @@
+// The lists of calls: those that live, and those that are over.
+
+import { byId, element, tell } from "./elements.js";
+import { askJson } from "./server.js";
+
+/** Seconds between two looks at the live calls. */
+const AGAIN = 2;
+
+export class LiveCalls {
+  /** @param {(id: string) => void} open */
+  constructor(open) {
+    this._open = open;
+    this._shown = "";
+    this.pauses = false; // whether nobody is there who could answer
+  }
+
+  /** Looks at the list now and from time to time, while somebody sees the page. */
+  async watch() {
+    if (!document.hidden && !this.pauses) await this._look();
+    setTimeout(() => this.watch(), AGAIN * 1000);
+  }
+
+  async _look() {
+    let calls = [];
+    let none = "There is no live call.";
+    try {
+      ({ calls } = await askJson("/calls?limit=200"));
+    } catch (error) {
+      none = error.message;
+    }
+    // A call with two streams must be named by a stream.
+    const twice = (id) => calls.filter((call) => call.call_id === id).length > 1;
+    const entries = calls.map((call) => ({ id: twice(call.call_id) ? call.stream_id : call.call_id, text: numbers(call), more: `${call.handler ?? ""} ${call.state}`.trim() }));
+    const shown = JSON.stringify([entries, none]);
+    if (shown === this._shown) return;
+    this._shown = shown;
+    tell(byId("live-none"), entries.length ? "" : none);
+    byId("live").replaceChildren(...entries.map((entry) => listed(entry, this._open)));
+  }
+}
+
+export class PastCalls {
+  /** @param {(id: string) => void} open */
+  constructor(open) {
+    this._open = open;
+    this._next = null;
+    byId("past-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.search();
+    });
+    byId("past-more").addEventListener("click", () => this._find(this._next));
+  }
+
+  search() {
+    byId("past").replaceChildren();
+    return this._find(null);
+  }
+
+  async _find(after) {
+    const query = new URLSearchParams();
+    const since = byId("past-since").value;
+    const asked = {
+      number: byId("past-number").value.trim(),
+      handler: byId("past-handler").value.trim(),
+      since: since && new Date(since).toISOString(),
+      bad: byId("past-fault").checked ? "1" : "",
+      after: after ?? "",
+    };
+    for (const [name, value] of Object.entries(asked)) if (value) query.set(name, value);
+    let found = { calls: [], next: null };
+    let problem = null;
+    try {
+      found = await askJson(`/past?${query}`);
+    } catch (error) {
+      problem = error.message;
+    }
+    byId("past").append(...found.calls.map((call) => listed({
+      id: call.captured || call.turns > 0 ? call.id ?? call.call_id : null,
+      text: numbers(call),
+      more: [when(call.began), call.seconds === null ? "" : `${Math.round(call.seconds)} s`, call.handler, call.cause].filter(Boolean).join(" · "),
+    }, this._open)));
+    this._next = found.next;
+    byId("past-more").hidden = !found.next;
+    tell(byId("past-none"), problem ?? (byId("past").childElementCount ? "" : "No call was found."));
+  }
+}
+
+const numbers = (call) => `${call.caller ?? "?"} → ${call.called ?? "?"}`;
+
+function when(began) {
+  const date = new Date(began);
+  return Number.isNaN(date.getTime()) ? "" : date.toLocaleString([], { dateStyle: "short", timeStyle: "short" });
+}
+
+function listed({ id, text, more }, open) {
+  const inside = [text, element("small", { text: id === null ? `${more} · nothing was kept to show` : more })];
+  return element("li", {}, element("button", { type: "button", disabled: id === null, click: () => open(id) }, ...inside));
+}

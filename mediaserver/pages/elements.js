@@ -1,0 +1,43 @@
+// Makes elements. Text is always text: what a caller or a service said is never read as HTML.
+
+/** element("p", {class: "wrong", text: "…", hidden: true}, child, …) */
+export function element(name, settings = {}, ...children) {
+  const made = document.createElement(name);
+  set(made, settings);
+  made.append(...children);
+  return made;
+}
+
+export function drawn(name, settings = {}, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  set(made, settings);
+  made.append(...children);
+  return made;
+}
+
+function set(made, settings) {
+  for (const [name, value] of Object.entries(settings)) {
+    if (name === "text") made.textContent = value;
+    else if (typeof value === "function") made.addEventListener(name, value);
+    else if (value === true) made.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, value);
+  }
+}
+
+export const byId = (id) => document.getElementById(id);
+
+/** A time of a call, for people: 65.25 → "1:05.2". */
+export function clock(seconds) {
+  const tenths = Math.floor(Math.max(0, seconds) * 10 + 1e-6);
+  const rest = `${String(Math.floor(tenths / 10) % 60).padStart(2, "0")}.${tenths % 10}`;
+  return `${Math.floor(tenths / 600)}:${rest}`;
+}
+
+/** A <time> for it. */
+export const timeOf = (seconds) => element("time", { text: clock(seconds), datetime: `PT${Math.max(0, seconds).toFixed(2)}S` });
+
+/** Shows a text in an element that is hidden while there is none. */
+export function tell(place, text) {
+  place.textContent = text ?? "";
+  place.hidden = !text;
+}

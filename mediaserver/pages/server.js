@@ -1,0 +1,39 @@
+// Asks the server, with its token if it wants one.
+
+const KEPT = "mediaserver-token";
+
+/** What the server answered instead of what was asked for. */
+export class Refused extends Error {
+  constructor(status, problem, hint) {
+    super(hint ? `${problem}: ${hint}` : problem);
+    this.status = status;
+  }
+}
+
+export function keepToken(token) {
+  sessionStorage.setItem(KEPT, token);
+}
+
+/** Returns the Response to a GET. Throws Refused, also if nobody answers. */
+export async function ask(address, signal) {
+  const token = sessionStorage.getItem(KEPT);
+  let response;
+  try {
+    response = await fetch(address, { signal, cache: "no-store", headers: token ? { authorization: `Bearer ${token}` } : {} });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refused(0, "The server does not answer", "is it still running?");
+  }
+  if (response.ok) return response;
+  let said = {};
+  try {
+    said = await response.json();
+  } catch {
+    // What is between the page and the server may answer anything.
+  }
+  throw new Refused(response.status, said.error ?? `HTTP ${response.status}`, said.hint);
+}
+
+export async function askJson(address, signal) {
+  return (await ask(address, signal)).json();
+}

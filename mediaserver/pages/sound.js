@@ -1,0 +1,112 @@
+// The sound of one side of a call: its samples, and the peaks that a picture of them needs.
+
+/** Peaks in a second. */
+export const PEAKS = 100;
+
+/** Seconds by which audio may come late; if it is more, the carrier's times count from another beginning. */
+const MOST_DELAY = 10;
+
+/** Seconds of samples that are kept; of a longer call, the picture alone. */
+const LONGEST = 2 * 3600;
+
+/** Seconds: without the carrier's times, audio that is later than this follows a gap. */
+const LATE = 0.1;
+
+export class Sound {
+  /** @param {number} rate samples in a second. */
+  constructor(rate) {
+    this.rate = rate;
+    this.end = 0; // seconds: where the latest audio ends
+    this.pieces = []; // {at, samples}, in the order of `at`
+    this.peaks = new Float32Array(PEAKS * 60);
+    this.filled = 0;
+    this._began = null; // seconds: where the carrier's times begin
+    this.listener = null; // {add(samples, at), cut(at)}: is told the same
+  }
+
+  /**
+   * Adds audio that came at a time.
+   *
+   * @param {number} stamp the carrier's time of its first sample, in seconds. What the network delayed is put where it
+   *   was spoken, unless the carrier's times make no sense.
+   */
+  follow(samples, at, stamp) {
+    const spoken = at - samples.length / this.rate;
+    if (!Number.isFinite(stamp)) {
+      this.add(samples, spoken - this.end < LATE ? this.end : spoken);
+      return;
+    }
+    if (this._began === null || Math.abs(this._began + stamp - spoken) > MOST_DELAY) this._began = spoken - stamp;
+    this.add(samples, this._began + stamp);
+  }
+
+  /** Adds audio that is heard from a time on. */
+  add(samples, at) {
+    this.listener?.add(samples, at);
+    this.end = at + samples.length / this.rate;
+    if (this.end < LONGEST) this.pieces.push({ at, samples });
+    const size = Math.ceil(this.end * PEAKS) + 1;
+    if (size > this.peaks.length) {
+      const larger = new Float32Array(2 * size);
+      larger.set(this.peaks);
+      this.peaks = larger;
+    }
+    const step = PEAKS / this.rate;
+    for (let index = 0; index < samples.length; index++) {
+      const place = Math.floor(at * PEAKS + index * step);
+      const loud = Math.abs(samples[index]);
+      if (place >= 0 && loud > this.peaks[place]) this.peaks[place] = loud;
+    }
+    this.filled = Math.max(this.filled, size);
+  }
+
+  /** Takes back what would have been heard after a time. */
+  cut(at) {
+    this.listener?.cut(at);
+    this.pieces = this.pieces.filter((piece) => piece.at < at);
+    const last = this.pieces.at(-1);
+    if (last) last.samples = last.samples.subarray(0, Math.round((at - last.at) * this.rate));
+    this.peaks.fill(0, Math.max(0, Math.ceil(at * PEAKS)));
+    this.end = Math.min(this.end, at);
+  }
+
+  /** The loudest sample between two times, 0 to 1. */
+  peak(begin, end) {
+    let loudest = 0;
+    const last = Math.min(this.filled, Math.max(Math.floor(end * PEAKS), Math.floor(begin * PEAKS) + 1));
+    for (let place = Math.max(0, Math.floor(begin * PEAKS)); place < last; place++) {
+      if (this.peaks[place] > loudest) loudest = this.peaks[place];
+    }
+    return loudest;
+  }
+}
+
+/** Returns a Blob: a WAV file with the caller left, and right what they hear. */
+export function wavOf(caller, agent) {
+  const rate = caller.rate;
+  const frames = Math.ceil(Math.max(caller.end, agent.end) * rate);
+  const view = new DataView(new ArrayBuffer(44 + 4 * frames));
+  const text = (at, letters) => [...letters].forEach((letter, index) => view.setUint8(at + index, letter.charCodeAt(0)));
+  text(0, "RIFF");
+  view.setUint32(4, 36 + 4 * frames, true);
+  text(8, "WAVEfmt ");
+  view.setUint32(16, 16, true);
+  view.setUint16(20, 1, true);
+  view.setUint16(22, 2, true);
+  view.setUint32(24, rate, true);
+  view.setUint32(28, 4 * rate, true);
+  view.setUint16(32, 4, true);
+  view.setUint16(34, 16, true);
+  text(36, "data");
+  view.setUint32(40, 4 * frames, true);
+  [caller, agent].forEach((sound, channel) => {
+    for (const { at, samples } of sound.pieces) {
+      const first = Math.round(at * rate);
+      for (let index = 0; index < samples.length && first + index < frames; index++) {
+        if (first + index < 0) continue;
+        view.setInt16(44 + 4 * (first + index) + 2 * channel, Math.max(-1, Math.min(1, samples[index])) * 32767, true);
+      }
+    }
+  });
+  return new Blob([view.buffer], { type: "audio/wav" });
+}

@@ -1,0 +1,349 @@
+// The lines of a call's trace → what the page shows. Knows nothing of the page.
+//
+// The lines are those of GET /calls/ID/trace: docs/observing.md, "Follow a live call".
+
+import { audioFormat } from "./formats.js";
+import { Sound } from "./sound.js";
+
+/** Lines of the wire that are kept. */
+const MOST_WIRE = 2000;
+
+/** Reads JSON objects, one a line, from the body of an answer. Empty lines keep it open. */
+export async function* readLines(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    const lines = (rest + (value ?? "")).split("\n");
+    rest = done ? "" : lines.pop();
+    for (const line of lines) {
+      if (line.trim() === "") continue;
+      let read;
+      try {
+        read = JSON.parse(line);
+      } catch {
+        read = { what: "unreadable line", bytes: line.length };
+      }
+      yield read;
+    }
+    if (done) return;
+  }
+}
+
+/** What is known of one call. The parts of the page read it, and change nothing. */
+export class Trace {
+  /** @param {?string} contentType the format of the stream, such as "audio/x-mulaw;rate=8000"; null: its start tells. */
+  constructor(contentType = null) {
+    this._format(contentType);
+    this.now = 0; // seconds: the time of the latest line
+    this.said = []; // what either side says, in order
+    this.turns = [];
+    this.tools = [];
+    this.speech = []; // {at, until}: when the caller speaks
+    this.marks = []; // {at, kind, text}: interruptions, keys, checkpoints
+    this.happened = []; // {at, text, wrong}
+    this.probabilities = []; // {at, probability}: of speech
+    this.wire = [];
+    this.wireCount = 0;
+    this.measured = []; // what the phone measured: {at, kind, …}
+    this.ended = null; // why
+    this.lines = 0;
+  }
+
+  _format(contentType) {
+    const format = audioFormat(contentType) ?? { rate: 8000, decode: null };
+    this.decode = format.decode;
+    this.caller = new Sound(format.rate);
+    this.agent = new Sound(format.rate);
+  }
+
+  /** Takes a line of the trace. */
+  take(line) {
+    this.lines += 1;
+    if (typeof line.at === "number") this.now = Math.max(this.now, line.at);
+    const at = line.at ?? this.now;
+    this[TAKES.get(line.what) ?? "_other"](line, at);
+    if (line.what === "audio received" || line.what === "audio sent") return;
+    this.wire.push(line);
+    this.wireCount += 1;
+    if (this.wire.length > MOST_WIRE) this.wire.shift();
+  }
+
+  /** Takes what the phone measured, whose `at` counts from the same start. */
+  measure(told) {
+    this.measured.push(told);
+    for (const [begin, seconds] of told.gaps ?? []) {
+      this.marks.push({ at: begin + seconds, kind: "gap", text: "gap", seconds });
+      this._happens(begin, `The phone heard a gap of ${seconds.toFixed(2)} s.`, true);
+    }
+  }
+
+  // Audio.
+
+  _audioReceived(line, at) {
+    if (this.decode && line.track !== "outbound") this.caller.follow(this.decode(line.payload), at, (line.timestamp ?? NaN) / 1000);
+  }
+
+  _audioSent(line) {
+    if (!this.decode) return;
+    const samples = this.decode(line.payload);
+    this.agent.add(samples, line.heard_at);
+    this._resumed(line.heard_at);
+  }
+
+  _audioCut(line) {
+    this.agent.cut(line.heard_at);
+    const reply = this._openReply();
+    // It may be a pause, after which the same audio is sent again.
+    if (reply && reply.heldAt === null) reply.heldAt = line.heard_at;
+  }
+
+  /** Moves the words that a pause held up. */
+  _resumed(heardAt) {
+    const reply = this._openReply();
+    if (!reply || reply.heldAt === null) return;
+    const late = Math.max(0, heardAt - reply.heldAt);
+    for (const word of reply.words) if (word.heardAt > reply.heldAt) word.heardAt += late;
+    reply.heldAt = null;
+  }
+
+  // The caller.
+
+  _speaks(line, at) {
+    this.speech.push({ at, until: null });
+    this.said.push({ side: "caller", at, words: "", final: false, noise: false, over: line.over_agent === true });
+  }
+
+  _hears(line, at) {
+    const utterance = this._openUtterances().at(-1) ?? this._heardAnew(at);
+    utterance.words = shown(line.words);
+  }
+
+  _noise(line, at) {
+    const utterance = this._openUtterances().at(-1);
+    this._silent(at);
+    if (utterance) Object.assign(utterance, { final: true, noise: true });
+  }
+
+  _understood(line, at) {
+    const utterance = this._openUtterances()[0] ?? this._heardAnew(at);
+    this._silent(at);
+    Object.assign(utterance, { words: shown(line.words) || utterance.words, final: true });
+    if (line.dropped) utterance.noise = true;
+  }
+
+  _heardAnew(at) {
+    this.said.push({ side: "caller", at, words: "", final: false, noise: false, over: false });
+    return this.said.at(-1);
+  }
+
+  _openUtterances() {
+    return this.said.filter((each) => each.side === "caller" && !each.final);
+  }
+
+  _silent(at) {
+    const open = this.speech.findLast((each) => each.until === null);
+    if (open) open.until = at;
+  }
+
+  // The agent.
+
+  _begins(line, at) {
+    this.said.push({
+      side: "agent", at, turn: line.turn ?? null, text: "", words: [], heldAt: null, heard: null,
+      cancelled: false, interrupted: false, over: false, error: null,
+    });
+    return this.said.at(-1);
+  }
+
+  _openReply() {
+    return this.said.findLast((each) => each.side === "agent" && !each.over) ?? null;
+  }
+
+  _says(line, at) {
+    const reply = this._openReply() ?? this._begins({}, at);
+    const text = shown(line.words);
+    // Pieces of a text follow one another as they are, even within a word; two texts need a space.
+    const apart = /[.!?…]$/.test(reply.text) && /^\p{L}/u.test(text);
+    reply.text += (apart ? " " : "") + text;
+  }
+
+  _spoken(line, at) {
+    const reply = this._openReply();
+    if (!reply) return;
+    const from = reply.words.at(-1)?.to ?? 0;
+    reply.words.push({ to: placeAfter(reply.text, from, lettersOf(shown(line.words))), heardAt: at + line.heard_in });
+  }
+
+  _cancelled(line) {
+    const reply = this._replyOf(line.turn);
+    if (reply) reply.cancelled = true;
+  }
+
+  _replyOf(turn) {
+    return this.said.findLast((each) => each.side === "agent" && each.turn === (turn ?? null)) ?? null;
+  }
+
+  _turn(line, at) {
+    this.turns.push({ ...line, at });
+    let reply = this._replyOf(line.number) ?? this._openReply();
+    if (reply?.turn !== line.number && reply?.turn !== null) reply = null; // another one's
+    if (line.error) this._happens(at, `turn ${line.number}: ${line.error}`, true);
+    if (!reply) return;
+    const heard = Array.isArray(line.words) ? shown(line.words[1]) : null;
+    Object.assign(reply, { over: true, turn: line.number, heard, interrupted: line.interrupted === true, error: line.error ?? null });
+  }
+
+  _toolBegins(line, at) {
+    this.tools.push({ at, name: line.tool, asked: shown(line.words), result: null, error: false, until: null });
+  }
+
+  _toolEnds(line, at) {
+    const tool = this.tools.find((each) => each.name === line.tool && each.until === null);
+    if (tool) Object.assign(tool, { until: at, result: shown(line.words), error: Boolean(line.error) });
+  }
+
+  // What happened.
+
+  _happens(at, text, wrong = false) {
+    this.happened.push({ at, text, wrong });
+  }
+
+  _bargeIn(line, at) {
+    const text = line.confirmed ? "barge-in" : "false barge-in";
+    this.marks.push({ at, kind: "barge-in", text });
+    this._happens(at, line.confirmed ? "The caller interrupted the agent." : "The caller seemed to interrupt the agent, which goes on.");
+  }
+
+  _counted(line, at) {
+    const seconds = line.seconds ? `, ${line.seconds.toFixed(2)} s` : "";
+    const times = line.times > 1 ? `, ${line.times} times` : "";
+    this.marks.push({ at, kind: "wrong", text: line.what, seconds: line.seconds ?? 0 });
+    this._happens(at, `${COUNTED[line.what]}${seconds}${times}`, true);
+  }
+
+  _pauses(line, at) {
+    this.marks.push({ at, kind: "pause", text: "pauses" });
+  }
+
+  _checkpoint(line, at) {
+    this.marks.push({ at, kind: "checkpoint", text: String(line.name ?? "checkpoint") });
+  }
+
+  _received(line, at) {
+    if (line.event === "Start" && this.decode === null) this._format(line.format);
+    if (line.event === "Dtmf") {
+      this.marks.push({ at, kind: "key", text: `key ${shown(line.digit)}` });
+      this._happens(at, `The caller pressed ${shown(line.digit)}.`);
+    } else if (line.problem) {
+      this._happens(at, `A message could not be read: ${line.problem}`, true);
+    }
+  }
+
+  _sent(line, at) {
+    if (line.command === "SendDtmf") this._happens(at, `The server pressed ${shown(line.digits)}.`);
+  }
+
+  _failed(line, at) {
+    this._happens(at, `A service failed: ${line.failure} ${shown(line.words)}`.trim(), true);
+  }
+
+  _lost(line, at) {
+    this._happens(at, "The connection is lost; Plivo may open the stream again.", true);
+  }
+
+  _reconnected(line, at) {
+    this._happens(at, `The stream came back after ${Number(line.seconds).toFixed(2)} s.`);
+  }
+
+  _missed(line, at) {
+    this._happens(at, `${line.lines ?? "Some"} lines were missed: this page was too slow.`, true);
+  }
+
+  _noAnswer(line, at) {
+    this._happens(at, "The process of the call does not answer: something blocks its event loop.", true);
+  }
+
+  _probability(line, at) {
+    this.probabilities.push({ at, probability: line.probability });
+  }
+
+  _ended(line) {
+    this.ended = line.reason ?? "";
+    this._silent(this.now);
+    for (const reply of this.said) if (reply.side === "agent") reply.over = true;
+  }
+
+  _other() {}
+}
+
+const TAKES = new Map(Object.entries({
+  "audio received": "_audioReceived",
+  "audio sent": "_audioSent",
+  "audio cut": "_audioCut",
+  "caller speaks": "_speaks",
+  "hears": "_hears",
+  "taken for noise": "_noise",
+  "understood": "_understood",
+  "reply begins": "_begins",
+  "says": "_says",
+  "spoken": "_spoken",
+  "reply cancelled": "_cancelled",
+  "turn": "_turn",
+  "tool begins": "_toolBegins",
+  "tool ends": "_toolEnds",
+  "barge-in": "_bargeIn",
+  "underrun": "_counted",
+  "producer gap": "_counted",
+  "received audio dropped": "_counted",
+  "frames lost": "_counted",
+  "checkpoint": "_checkpoint",
+  "received": "_received",
+  "sent": "_sent",
+  "service failed": "_failed",
+  "connection lost": "_lost",
+  "reconnected": "_reconnected",
+  "lines missed": "_missed",
+  "no answer": "_noAnswer",
+  "vad": "_probability",
+  "pauses": "_pauses",
+  "stream ended": "_ended",
+  "trace ended": "_ended",
+}));
+
+const COUNTED = {
+  "underrun": "Underrun: the caller heard a gap",
+  "producer gap": "The agent's audio came too late",
+  "received audio dropped": "Audio of the caller was dropped",
+  "frames lost": "Frames of the caller were lost",
+};
+
+/**
+ * Returns how many letters of a reply the caller has heard by a time.
+ *
+ * While it is spoken, the times of its words tell; when it is over, what the agent remembers of it.
+ */
+export function heardLetters(reply, now) {
+  if (reply.heard !== null) return placeAfter(reply.text, 0, lettersOf(reply.heard));
+  let place = 0;
+  for (const { to, heardAt } of reply.words) {
+    if (heardAt > now || (reply.heldAt !== null && heardAt > reply.heldAt)) break;
+    place = to;
+  }
+  return place;
+}
+
+function shown(words) {
+  return words === null || words === undefined ? "" : String(words);
+}
+
+function lettersOf(text) {
+  return text.replace(/\s/g, "").length;
+}
+
+/** The place in a text after so many letters, not counting spaces. */
+function placeAfter(text, from, letters) {
+  let place = from;
+  for (let left = letters; left > 0 && place < text.length; place++) if (!/\s/.test(text[place])) left--;
+  return place;
+}

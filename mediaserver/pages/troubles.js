@@ -1,0 +1,62 @@
+// The drawer of troubles: what goes wrong on the line and on the network, in the middle of a call.
+
+import { element } from "./elements.js";
+
+export class Troubles {
+  /** @param {HTMLFormElement} form @param {(what: string, details: object) => void} ask asks the phone. */
+  constructor(form, ask) {
+    this._form = form;
+    this._ask = ask;
+    const slider = (name, label, most, step, unit, value = 0) => {
+      const output = element("output", { for: `trouble-${name}`, text: `${value} ${unit}` });
+      const input = element("input", {
+        id: `trouble-${name}`, name, type: "range", min: 0, max: most, step, value,
+        input: () => { output.textContent = `${input.value} ${unit}`; },
+      });
+      return element("div", {}, element("label", { for: `trouble-${name}` }, `${label}: `, output), input);
+    };
+    this.noise = element("select", { id: "trouble-noise", name: "noise" });
+    this.noises([]);
+    form.append(
+      element("div", { class: "fields" },
+        slider("jitter", "Jitter", 400, 10, "ms"),
+        slider("loss", "Loss", 30, 1, "%"),
+        element("div", {}, element("label", { for: "trouble-noise", text: "Noise on the line" }), this.noise),
+        slider("loudness", "Loudness of the noise", 60, 1, "dB", 35),
+        element("label", {}, element("input", { type: "checkbox", name: "silent" }), " The caller is silent"),
+      ),
+      element("div", { class: "buttons" },
+        element("button", { type: "button", text: "Stall for 1 s", click: () => ask("stall", { seconds: 1 }) }),
+        element("button", { type: "reset", text: "No troubles" }),
+      ),
+    );
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.addEventListener("change", () => this._tell());
+    form.addEventListener("reset", () => setTimeout(() => {
+      for (const input of form.querySelectorAll("input[type=range]")) input.dispatchEvent(new Event("input"));
+      this._tell();
+    }));
+  }
+
+  /** Offers these kinds of noise, as the server names them. */
+  noises(names) {
+    const option = (value, text) => element("option", { value, text });
+    this.noise.replaceChildren(option("", "none"), ...names.map((name) => option(name, name)));
+  }
+
+  /** What is set, as the phone takes it: seconds, shares, and dBFS. */
+  get set() {
+    const value = (name) => this._form.elements[name].value;
+    return {
+      jitter: value("jitter") / 1000,
+      loss: value("loss") / 100,
+      noise: value("noise"),
+      noise_level: value("loudness") - 70,
+      silent: this._form.elements.silent.checked,
+    };
+  }
+
+  _tell() {
+    this._ask("troubles", this.set);
+  }
+}
