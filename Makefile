@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev quick test own fleet records observability services deploy fuzz stress python314 lint format types imports bench interop docs clean
+.PHONY: help demo dev quick test own fleet records observability services browser deploy fuzz stress python314 lint format types imports bench interop docs clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -75,6 +75,15 @@ observability: $(VENV)/.installed  ## Alerts, rules and dashboards with promtool
 services: $(VENV)/.installed  ## What providers' own packages send and understand, against the local servers
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group services
 	@$(BIN)/python -m pytest -q tests/agents/services/*/test_package.py
+
+browser: $(VENV)/.installed  ## The page in a real Chromium, which root gets from Debian
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { \
+	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	    || { echo "make browser needs Chromium: install Debian's package chromium"; exit 1; }; \
+	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+	    apt-get -qq install --no-install-recommends chromium; } >/dev/null || exit 1; }
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group browser
+	@MEDIASERVER_TESTS_NEED_BROWSER=1 $(BIN)/python -m pytest -q tests/pages
 
 deploy: $(VENV)/.installed  ## The files in deploy/ with the programs that read them; root gets those from Debian
 	@for program in nginx:nginx-light haproxy:haproxy caddy:caddy systemd-analyze:systemd; do \

@@ -1,0 +1,91 @@
+"""A Chromium with a recording as its microphone, where `make browser` runs the tests."""
+
+import os
+import shutil
+import wave
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.pages.fake_server import FakeServer
+
+
+TONE = 440.0
+"""Hz of what the microphone hears."""
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Return the browser."""
+    if not os.environ.get("MEDIASERVER_TESTS_NEED_BROWSER"):
+        pytest.skip("make browser runs this, with a Chromium")
+    from playwright.sync_api import sync_playwright
+
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert program, "there is no Chromium: make browser installs it"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=program,
+            args=[
+                "--use-fake-ui-for-media-stream",
+                "--use-fake-device-for-media-stream",
+                f"--use-file-for-fake-audio-capture={_tone(tmp_path_factory.mktemp('microphone'))}",
+                "--autoplay-policy=no-user-gesture-required",
+            ],
+        )
+        yield browser
+        browser.close()
+
+
+def _tone(folder: Path) -> Path:
+    samples = 0.5 * 32767 * np.sin(2 * np.pi * TONE * np.arange(48_000) / 48_000)
+    with wave.open(str(folder / "tone.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(48_000)
+        file.writeframes(samples.astype("<i2").tobytes())
+    return folder / "tone.wav"
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    """Return a server of the page."""
+    with FakeServer() as server:
+        yield server
+
+
+@pytest.fixture
+def opened(chromium: Any, server: FakeServer) -> Iterator[Callable[..., Any]]:
+    """Return what opens the page; at the end nothing may have gone wrong in it."""
+    wrong: list[str] = []
+    contexts = []
+
+    def open_page(fragment: str = "", *, quiet: tuple[str, ...] = (), **how: Any) -> Any:
+        context = chromium.new_context(permissions=["microphone"], **how)
+        context.set_default_timeout(20_000)
+        contexts.append(context)
+        page = context.new_page()
+
+        def told(message: Any) -> None:
+            if message.type in ("error", "warning") and not any(q in message.text for q in quiet):
+                wrong.append(message.text)
+
+        page.on("console", told)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on(
+            "request",
+            lambda request: (
+                request.url.startswith((server.url, "blob:", "data:"))
+                or wrong.append(f"asks elsewhere: {request.url}")
+            ),
+        )
+        page.goto(server.url + fragment)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert wrong == []

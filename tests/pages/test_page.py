@@ -1,0 +1,295 @@
+"""The page in a real browser: what people see, hear and press."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.pages.conftest import TONE
+from tests.pages.fake_server import FakeServer
+from tests.pages.lines import ENDED, START, conversation, line
+
+
+LAPTOP, PHONE = {"width": 1366, "height": 800}, {"width": 390, "height": 800}
+
+Opened = Callable[..., Any]
+
+
+def pixels(page: Any, colour: str) -> int:
+    """Return how many pixels of the waveforms have a colour of the style sheet."""
+    script = """(colour) => {
+        const canvas = document.getElementById("waveforms");
+        const probe = document.createElement("span");
+        probe.style.color = `var(${colour})`;
+        document.body.append(probe);
+        const wanted = getComputedStyle(probe).color.match(/[0-9]+/g).map(Number);
+        probe.remove();
+        const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        let count = 0;
+        for (let at = 0; at < data.length; at += 4)
+            if (data[at + 3] === 255 && wanted.every((each, place) => data[at + place] === each))
+                count++;
+        return count;
+    }"""
+    count: int = page.evaluate(script, colour)
+    return count
+
+
+def until(page: Any, holds: Callable[[], object]) -> None:
+    """Wait until something holds that the server knows."""
+    for _ in range(1000):
+        if holds():
+            return
+        page.wait_for_timeout(10)
+    raise AssertionError("it did not come to hold in ten seconds")
+
+
+def test_a_call_is_placed_heard_and_hung_up(opened: Opened, server: FakeServer) -> None:
+    page = opened()
+    page.get_by_label("Number to call").fill("+14155550123")
+    page.get_by_role("button", name="Call", exact=True).click()
+    until(page, lambda: server.asked)
+    assert server.asked[-1] == {
+        "do": "dial",
+        "from": "+14155550100",
+        "to": "+14155550123",
+        "format": "",
+    }
+    server.ring(what="ringing", call="c1", **{"from": "+14155550100", "to": "+14155550123"})
+    page.get_by_text("Calling +14155550123").wait_for()
+    server.call("c1", START)
+    server.ring(what="answered", call="c1")
+    page.get_by_text("In a call").wait_for()
+    page.get_by_role("heading", name="Call c1").wait_for()
+    page.wait_for_function("() => document.getElementById('microphone-level').value > 0.1")
+    page.get_by_role("button", name="5", exact=True).click()
+    page.get_by_role("button", name="Hold").click()
+    server.ring(what="held", call="c1", on=True)
+    page.get_by_text("On hold").wait_for()
+    page.get_by_role("button", name="Hang up").click()
+    server.ring(what="ended", call="c1", cause="Normal Hangup", by="Caller")
+    page.get_by_text("The call is over: Normal Hangup").wait_for()
+    until(page, lambda: len(server.asked) == 4 and len(server.frames) > 50)
+    assert server.asked[1:] == [
+        {"do": "digit", "digit": "5"},
+        {"do": "hold", "on": True},
+        {"do": "hangup"},
+    ]
+    # What the microphone heard came as frames of 20 ms, and is the recording.
+    assert {len(frame) for frame in server.frames} == {640}
+    samples = np.frombuffer(b"".join(server.frames), "<i2")[-8000:].astype(float)
+    loudest = np.argmax(np.abs(np.fft.rfft(samples * np.hanning(len(samples)))))
+    assert loudest * 16_000 / len(samples) == pytest.approx(TONE, abs=5)
+
+
+def test_the_line_is_heard(opened: Opened, server: FakeServer) -> None:
+    page = opened()
+    page.get_by_role("button", name="Have it call you").click()
+    until(page, lambda: server.asked)
+    assert server.asked == [
+        {"do": "call me", "from": "+14155550199", "to": "+14155550100", "format": ""}
+    ]
+    server.ring(what="incoming", call="c1", **{"from": "+14155550199", "to": "+14155550100"})
+    page.get_by_text("+14155550199 is calling").wait_for()
+    page.get_by_role("button", name="Answer").click()
+    server.ring(what="answered", call="c1")
+    page.get_by_text("In a call").wait_for()
+    page.get_by_role("button", name="Mute").click()
+    assert page.get_by_role("button", name="Mute").get_attribute("aria-pressed") == "true"
+    for _ in range(5):
+        server.speak(bytes(640))
+    page.wait_for_function("() => globalThis.mediaserverPhone.framesHeard === 5")
+
+
+def test_troubles_are_told_to_the_line(opened: Opened, server: FakeServer) -> None:
+    page = opened()
+    page.get_by_text("Troubles", exact=True).click()
+    page.get_by_label("Noise on the line").select_option("street")
+    page.get_by_label("The caller is silent").check()
+    page.get_by_label("Jitter").fill("80")
+    page.get_by_role("button", name="Stall").click()
+    page.get_by_role("button", name="No troubles").click()
+    until(page, lambda: len(server.asked) == 5)
+    none = {"jitter": 0, "loss": 0, "noise": "", "noise_level": -35, "silent": False}
+    assert server.asked == [
+        {"do": "troubles", **none, "noise": "street"},
+        {"do": "troubles", **none, "noise": "street", "silent": True},
+        {"do": "troubles", **none, "noise": "street", "silent": True, "jitter": 0.08},
+        {"do": "stall", "seconds": 1},
+        {"do": "troubles", **none},
+    ]
+
+
+def test_words_come_as_they_are_understood_and_heard(opened: Opened, server: FakeServer) -> None:
+    server.call("c1", START, line(1.0, "caller speaks", over_agent=False))
+    page = opened("#live/c1")
+    server.tell("c1", line(1.5, "hears", words="do you"))
+    page.locator(".caller .interim", has_text="do you").wait_for()
+    server.tell("c1", line(2.0, "understood", dropped=False, words="Do you have tea?"))
+    page.locator(".caller .final", has_text="Do you have tea?").wait_for()
+    server.tell(
+        "c1",
+        line(2.1, "reply begins", turn=1),
+        line(2.2, "says", words="Yes, we have twelve."),
+        line(2.2, "spoken", words="Yes,", heard_in=0.0),
+        line(2.2, "spoken", words="we have twelve.", heard_in=3600),
+    )
+    page.locator(".agent .heard", has_text="Yes,").wait_for()
+    assert page.locator(".agent .heard").inner_text() == "Yes,"
+    assert page.locator(".agent .unheard").inner_text().strip() == "we have twelve."
+    server.tell(
+        "c1",
+        line(2.6, "barge-in", confirmed=True),
+        line(2.7, "turn", number=1, interrupted=True, error=None, words=["…", "Yes, we"]),
+    )
+    page.locator(".agent del", has_text="have twelve.").wait_for()
+    assert page.locator(".agent .heard").inner_text() == "Yes, we"
+    page.get_by_text("The caller interrupted the agent.").wait_for()
+
+
+def test_a_whole_call_is_seen(opened: Opened, server: FakeServer) -> None:
+    server.call("c1", *conversation())
+    page = opened("#live/c1")
+    page.get_by_role("row", name="1 interrupted").wait_for()
+    row = page.get_by_role("row", name="1 interrupted").get_by_role("cell")
+    assert row.all_inner_texts() == ["0.30", "0.40", "0.70", "0.90", "0.95"]
+    assert page.locator("svg.stages rect").count() == 7
+    tool = page.locator("#tools li").inner_text()
+    assert "in_stock" in tool
+    assert '{"item": "tea"}' in tool
+    assert "→ 12" in tool
+    page.get_by_text("Underrun: the caller heard a gap, 0.08 s").wait_for()
+    page.get_by_text("The caller pressed 5.").wait_for()
+    assert pixels(page, "--caller") > 500
+    assert pixels(page, "--agent") > 500
+    assert pixels(page, "--wrong") > 20
+    assert page.locator("#wire li").count() == 0
+    page.get_by_text("The wire").click()
+    page.get_by_text("tool begins  tool=in_stock").wait_for()
+    server.tell("c1", ENDED)
+    server.end("c1")
+    page.get_by_text("Ended after 6.5 s: the caller hung up").wait_for()
+    seconds = "() => document.getElementById('recording').duration"
+    page.wait_for_function(f"{seconds} > 0".replace("() => ", ""))
+    assert page.evaluate(seconds) == pytest.approx(3.2, abs=0.05)
+
+
+def test_what_the_phone_measured_is_shown_beside_it(opened: Opened, server: FakeServer) -> None:
+    page = opened()
+    server.call("c1", START)
+    server.ring(what="answered", call="c1")
+    page.locator("#view").wait_for()
+    server.ring(what="measured", call="c1", kind="heard", spells=[[0.5, 2.0]], gaps=[[1.0, 0.24]])
+    page.get_by_text("The phone heard a gap of 0.24 s.").wait_for()
+
+
+def test_words_are_never_read_as_html(opened: Opened, server: FakeServer) -> None:
+    words = "<img src=x onerror=alert(1)><b>bold</b>"
+    server.call(
+        "c1", START, line(1, "understood", dropped=False, words=words),
+        line(1, "says", words=words), line(1, "tool begins", tool=words, words=words),
+        line(2, "service failed", failure=words, words=words), caller=words, handler=words,
+    )  # fmt: skip
+    page = opened("#live/c1")
+    page.locator("#tools li").wait_for()
+    page.locator("#live li").wait_for()
+    assert page.locator(".caller p").inner_text() == words
+    assert page.locator("img").count() == 0
+
+
+def test_the_agents_fault_is_shown_until_it_is_mended(opened: Opened, server: FakeServer) -> None:
+    server.agent("failed", "my_agent.py:3: NameError: name 'Agnet' is not defined")
+    page = opened()
+    page.get_by_role("alert").filter(has_text="my_agent.py:3: NameError").wait_for()
+    server.agent("ready")
+    page.get_by_text("my_agent:Agent: The agent is ready.").wait_for()
+    assert page.get_by_text("NameError").count() == 0
+
+
+def test_an_error_of_the_phone_is_shown(opened: Opened, server: FakeServer) -> None:
+    page = opened()
+    page.get_by_text("Ready", exact=True).wait_for()
+    server.ring(what="error", error="+0 is no number: write +14155550100")
+    page.get_by_role("alert").filter(has_text="+0 is no number").wait_for()
+
+
+def test_a_server_with_a_token_asks_for_it(opened: Opened, server: FakeServer) -> None:
+    server.token = "secret"
+    server.offers["phone"] = False
+    server.call("c1", START)
+    page = opened(quiet=("401",))
+    page.locator("#token").fill("wrong")
+    page.get_by_role("button", name="Open").click()
+    page.get_by_text("a token is needed: send it").wait_for()
+    page.locator("#token").fill("secret")
+    page.locator("#token").press("Enter")
+    page.get_by_role("button", name="+14155550100 → +14155550199").click()
+    page.get_by_role("heading", name="Call c1").wait_for()
+    assert page.locator("#phone").is_hidden()
+
+
+def test_a_past_call_is_found_and_shown(opened: Opened, server: FakeServer) -> None:
+    server.offers |= {"past": True, "phone": False}
+    server.call("c1", *conversation(), ENDED, live=False, cause="caller hung up", captured=True)
+    server.call("c2", live=False, captured=False)
+    page = opened()
+    page.get_by_label("Number", exact=True).fill("+14155550100")
+    page.get_by_label("only with a fault").check()
+    page.get_by_role("button", name="Search").click()
+    page.get_by_text("nothing was kept to show").wait_for()
+    page.get_by_role("button", name="caller hung up").click()
+    page.get_by_text("Ended after 6.5 s").wait_for()
+    assert server.queries == [{}, {"number": "+14155550100", "bad": "1"}]
+
+
+def test_a_call_that_is_gone_is_said_so(opened: Opened, server: FakeServer) -> None:
+    server.call("c1", START)
+    page = opened("#live/c1")
+    page.locator("#view").wait_for()
+    server.end("c1")
+    page.get_by_text("the server tells no more").wait_for()
+
+
+def test_everything_can_be_done_by_keyboard(opened: Opened, server: FakeServer) -> None:
+    server.call("c1", *conversation())
+    page = opened("#live/c1")
+    page.get_by_text("Underrun").wait_for()
+    page.keyboard.press("Tab")
+    assert page.evaluate("() => document.activeElement.textContent") == "Skip to the call"
+    page.locator("#waveforms").focus()
+    begin = "() => [mediaserverView.waveforms.begin, mediaserverView.waveforms.seconds]"
+    page.keyboard.press("Home")
+    page.keyboard.press("+")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(begin) == [pytest.approx(7.5), 10]
+    assert page.locator("#latest").get_attribute("aria-pressed") == "false"
+    page.keyboard.press("End")
+    assert page.locator("#latest").get_attribute("aria-pressed") == "true"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [LAPTOP, PHONE], ids=["laptop", "phone"])
+def test_it_reads_well(
+    opened: Opened, server: FakeServer, scheme: str, size: dict[str, int]
+) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    server.offers["past"] = True
+    server.call("c0", live=False)
+    server.call("c1", *conversation())
+    page = opened("#live/c1", color_scheme=scheme, viewport=size, reduced_motion="reduce")
+    server.ring(what="answered", call="c1")
+    page.get_by_text("In a call").wait_for()
+    server.ring(what="error", error="something is wrong")
+    page.get_by_text("Underrun").wait_for()
+    page.get_by_text("Troubles", exact=True).click()
+    page.get_by_text("The wire").click()
+    page.get_by_text("tool begins").wait_for()
+    if folder := os.environ.get("MEDIASERVER_SCREENSHOTS"):
+        path = f"{folder}/page-{scheme}-{size['width']}.png"
+        page.screenshot(path=path, full_page=True)
+    found = Axe().run(page).response["violations"]
+    assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= size["width"]

@@ -1,0 +1,143 @@
+"""What the page makes of the lines of a trace, in a real browser."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.pages.lines import ENDED, START, conversation, line, payload
+
+
+@pytest.fixture
+def traced(opened: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what gives lines to a trace, and returns what a script makes of it."""
+    page = opened()
+
+    def traced(lines: list[dict[str, Any]], script: str) -> Any:
+        return page.evaluate(
+            f"""async (lines) => {{
+                const {{ Trace, heardLetters }} = await import(location.origin + "/trace.js");
+                const trace = new Trace();
+                for (const line of lines) trace.take(line);
+                const heard = (now) => trace.said.filter((each) => each.side === "agent")
+                    .map((reply) => reply.text.slice(0, heardLetters(reply, now)));
+                return {script};
+            }}""",
+            lines,
+        )
+
+    return traced
+
+
+def test_words_are_heard_when_their_audio_is(traced: Callable[..., Any]) -> None:
+    lines = [
+        START,
+        line(1.0, "reply begins", turn=1),
+        line(1.0, "says", words="One two. "),
+        line(1.1, "says", words="Three."),
+        line(1.2, "spoken", words="One", heard_in=0.3),
+        line(1.2, "spoken", words=" two. ", heard_in=0.6),
+        line(1.4, "spoken", words="Three.", heard_in=1.0),
+    ]
+    script = "[1.4, 1.5, 1.9, 2.5].map((now) => heard(now)[0])"
+    assert traced(lines, script) == ["", "One", "One two.", "One two. Three."]
+
+
+def test_a_pause_moves_the_words_that_were_not_heard(traced: Callable[..., Any]) -> None:
+    lines = [
+        START,
+        line(1.0, "says", words="One two."),
+        line(1.0, "spoken", words="One", heard_in=0.5),
+        line(1.0, "spoken", words=" two.", heard_in=1.0),
+        line(1.6, "audio cut", heard_at=1.6),
+    ]
+    assert traced(lines, "heard(9)") == ["One"]
+    lines += [line(3.0, "audio sent", heard_at=3.1, payload=payload())]
+    assert traced(lines, "[3.4, 3.51].map((now) => heard(now)[0])") == ["One", "One two."]
+
+
+def test_after_a_turn_the_agents_memory_says_what_was_heard(traced: Callable[..., Any]) -> None:
+    lines = [
+        START,
+        line(1.0, "reply begins", turn=1),
+        line(1.0, "says", words="One  two three."),
+        line(1.0, "spoken", words="One  two three.", heard_in=0.5),
+        line(2.0, "turn", number=1, interrupted=True, error=None, words=["", "One two"]),
+    ]
+    assert traced(lines, "heard(9)") == ["One  two"]
+    assert traced(lines, "trace.said[0].interrupted") is True
+
+
+def test_pieces_of_a_word_are_joined_and_texts_are_parted(traced: Callable[..., Any]) -> None:
+    pieces = ["Hel", "lo.", "How", " are", " you?"]
+    lines = [START, *(line(1.0, "says", words=piece) for piece in pieces)]
+    assert traced(lines, "trace.said[0].text") == "Hello. How are you?"
+
+
+def test_a_whole_conversation(traced: Callable[..., Any]) -> None:
+    lines = [*conversation(), ENDED]
+    said = traced(lines, "trace.said.map((each) => [each.side, each.words, each.text])")
+    assert [[side, text if side == "agent" else words] for side, words, text in said] == [
+        ["agent", "Hello, how can I help?"],
+        ["caller", "Do you have tea?"],
+        ["agent", "Yes, we have twelve kinds of tea."],
+        ["caller", "Never mind."],
+    ]
+    assert traced(lines, "heard(9)") == ["Hello, how can I help?", "Yes, we have twelve"]
+    assert traced(lines, "trace.tools.map((tool) => [tool.name, tool.asked, tool.result])") == [
+        ["in_stock", '{"item": "tea"}', "12"]
+    ]
+    assert traced(lines, "trace.marks.map((mark) => mark.kind)") == [
+        "wrong",
+        "key",
+        "barge-in",
+        "checkpoint",
+    ]
+    assert traced(lines, "trace.ended") == "the caller hung up"
+
+
+def test_audio_is_where_it_was_spoken_and_heard(traced: Callable[..., Any]) -> None:
+    lines = [*conversation(), line(0.9, "audio cut", heard_at=0.6)]
+    times = "[0.3, 0.55, 0.7, 1.0]"
+    assert traced(lines, f"{times}.map((at) => trace.agent.peak(at, at + 0.03) > 0.3)") == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    times = "[1.9, 2.0, 3.1, 3.25]"
+    assert traced(lines, f"{times}.map((at) => trace.caller.peak(at, at + 0.03) > 0.3)") == [
+        False,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_a_stall_does_not_move_what_the_caller_said(traced: Callable[..., Any]) -> None:
+    def frame(number: int, at: float) -> dict[str, Any]:
+        return line(at, "audio received", track="inbound", timestamp=20 * number, payload=payload())
+
+    ordinary = [frame(number, 0.02 * (number + 1)) for number in range(10)]
+    late = [frame(number, 1.5) for number in range(10, 75)]
+    after = [frame(number, 0.02 * (number + 1)) for number in range(75, 80)]
+    assert traced([START, *ordinary, *late, *after], "trace.caller.end") == pytest.approx(1.6)
+
+
+def test_lines_that_are_unknown_or_unreadable_harm_nothing(opened: Callable[..., Any]) -> None:
+    script = """async () => {
+        const { Trace, readLines } = await import(location.origin + "/trace.js");
+        const trace = new Trace();
+        const text = '{"at":1,"what":"constructor"}\\n\\nnot JSON\\n'
+            + '{"at":2,"what":"says","words":"Ä"}';
+        const bytes = new TextEncoder().encode(text);
+        const pieces = new ReadableStream({ start(controller) {
+            for (const byte of bytes) controller.enqueue(Uint8Array.of(byte));
+            controller.close();
+        } });
+        for await (const line of readLines(pieces)) trace.take(line);
+        return [trace.said.map((each) => each.text), trace.wire.map((line) => line.what)];
+    }"""
+    said, wire = opened().evaluate(script)
+    assert said == ["Ä"]
+    assert wire == ["constructor", "unreadable line", "says"]
