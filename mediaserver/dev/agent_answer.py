@@ -89,4 +89,5 @@ def with_stream_format(xml: bytes, format: str) -> bytes:
         return xml
     for stream in root.iter("Stream"):
         stream.set("contentType", format)
-    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    in_format: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return in_format

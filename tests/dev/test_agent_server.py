@@ -46,7 +46,8 @@ class Development:
 
     async def changes(self) -> AsyncIterator[None]:
         while True:
-            yield await self.changed.get()
+            await self.changed.get()
+            yield
 
     async def becomes(self, state: str, starts: int = 1) -> AgentState:
         """Wait until the agent's server is in a state."""

@@ -95,7 +95,7 @@ async def test_the_state_of_the_agent_comes_as_it_changes() -> None:
             "query_string": b"",
             "headers": [(b"host", b"127.0.0.1:8090")],
         }
-        asking = asyncio.create_task(app(scope, receive, send))
+        asking = asyncio.ensure_future(app(scope, receive, send))
         while not any(message.get("body") for message in sent):
             await more.wait()
             more.clear()

@@ -63,7 +63,9 @@ def opened(chromium: Any, server: FakeServer) -> Iterator[Callable[..., Any]]:
     wrong: list[str] = []
     contexts = []
 
-    def open_page(fragment: str = "", *, quiet: tuple[str, ...] = (), **how: Any) -> Any:
+    def open_page(
+        fragment: str = "", *, quiet: tuple[str, ...] = ("willReadFrequently",), **how: Any
+    ) -> Any:
         context = chromium.new_context(permissions=["microphone"], **how)
         context.set_default_timeout(20_000)
         contexts.append(context)
@@ -75,13 +77,12 @@ def opened(chromium: Any, server: FakeServer) -> Iterator[Callable[..., Any]]:
 
         page.on("console", told)
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on(
-            "request",
-            lambda request: (
-                request.url.startswith((server.url, "blob:", "data:"))
-                or wrong.append(f"asks elsewhere: {request.url}")
-            ),
-        )
+
+        def asked(request: Any) -> None:
+            if not request.url.startswith((server.url, "blob:", "data:")):
+                wrong.append(f"asks elsewhere: {request.url}")
+
+        page.on("request", asked)
         page.goto(server.url + fragment)
         return page
 
