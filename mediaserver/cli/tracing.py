@@ -30,7 +30,7 @@ def trace_command(
         typer.Option(
             metavar="FILE",
             help="Write the audio to this .wav or .flac file: the caller left, what they hear "
-            "right. The server must show personal data.",
+            "right. The server must let you (--admin-listen-in).",
         ),
     ] = None,
     as_json: Annotated[

@@ -56,7 +56,9 @@ def agent_command(
     options = [f"{flag_of(name)}={value}" for name, value in fixed.items()]
     if config is not None:
         options.append(f"--config={config}")
-    shown = [flag_of(name) for name in ("admin_personal_data", "admin_follow_all")]
+    shown = [
+        flag_of(name) for name in ("admin_personal_data", "admin_listen_in", "admin_follow_all")
+    ]
     return [sys.executable, "-m", "mediaserver", "serve", *options, *shown, *specs]
 
 

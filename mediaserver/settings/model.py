@@ -541,7 +541,13 @@ class Settings(BaseSettings):
         "Operating",
         False,
         "Whether the admin listener shows whole phone numbers, in place of their last four digits,"
-        " and whether the audit log has the words of say.",
+        " words and keys in traces and past calls, and whether the audit log has the words of say.",
+    )
+    admin_listen_in: bool = _in(
+        "Operating",
+        False,
+        "Whether operators may listen to calls: to both sides of live ones, and to past ones whose"
+        " audio was kept. In many places callers must be told first.",
     )
 
     admin_follow_all: bool = _in(

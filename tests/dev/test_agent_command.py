@@ -41,6 +41,7 @@ def test_the_agent_is_served_on_loopback_and_shows_its_calls(
     assert settings.public_url == "http://127.0.0.1:4000"
     assert settings.admin_address == Path("/tmp/a/admin.sock")
     assert settings.admin_personal_data
+    assert settings.admin_listen_in
     assert settings.admin_follow_all
     assert settings.capture == Path("/tmp/a/c")
 

@@ -65,7 +65,7 @@ def create_admin_app(
 
     Args:
         directory: knows the calls.
-        settings: say who has access, and whether personal data is shown.
+        settings: say who has access, whether personal data is shown, and whether calls are heard.
         access: decides who has access, if not the settings.
 
     """
@@ -73,11 +73,16 @@ def create_admin_app(
     operator = OperatorEndpoints(directory, audit, personal_data=settings.admin_personal_data)
     health = HealthEndpoints(directory)
     past = PastCalls(settings)
-    ended = PastEndpoints(past, audit, personal_data=settings.admin_personal_data)
+    ended = PastEndpoints(
+        past,
+        audit,
+        personal_data=settings.admin_personal_data,
+        listen_in=settings.admin_listen_in,
+    )
 
     def facts() -> PageFacts:
         return PageFacts(
-            mode="view", title="Calls", audio=settings.admin_personal_data, past=bool(past)
+            mode="view", title="Calls", audio=settings.admin_listen_in, past=bool(past)
         )
 
     return Starlette(

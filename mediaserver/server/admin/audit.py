@@ -43,6 +43,8 @@ class AuditLog:
             details["characters"] = len(command.text)
             if self._personal_data:
                 details["text"] = command.text
+        if command.action == "trace":
+            details["audio"] = command.audio
         if command.action == "transfer":
             details["to"] = _without_query(command.url)
         self._note(by, command.action, delivery, call=command.call[:LONGEST_ID], **details)

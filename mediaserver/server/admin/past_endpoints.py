@@ -23,7 +23,7 @@ from mediaserver.server.admin.past_calls import PastCall, PastCalls, PastCallsEr
 from mediaserver.server.admin.recorded_trace import recorded_lines
 from mediaserver.server.admin.requests import AdminError, read_limit, read_trace
 from mediaserver.server.admin.responses import NO_STORE, delivery_response, json_response, masked
-from mediaserver.server.admin.traced_calls import PERSONAL_DATA_NEEDED
+from mediaserver.server.admin.traced_calls import MAY_NOT_LISTEN_IN
 
 
 _FILTERS: Final = ("number", "handler", "since", "until", "bad", "limit", "after")
@@ -40,14 +40,18 @@ class PastEndpoints:
     Args:
         past: finds them.
         audit: writes down whose call an operator looks at.
-        personal_data: whether whole numbers, words and audio are shown.
+        personal_data: whether whole numbers and words are shown.
+        listen_in: whether audio is sent.
 
     """
 
-    def __init__(self, past: PastCalls, audit: AuditLog, *, personal_data: bool) -> None:
+    def __init__(
+        self, past: PastCalls, audit: AuditLog, *, personal_data: bool, listen_in: bool
+    ) -> None:
         self._past = past
         self._audit = audit
         self._personal_data = personal_data
+        self._listen_in = listen_in
 
     async def calls(self, request: Request) -> Response:
         """List them."""
@@ -69,8 +73,8 @@ class PastEndpoints:
         """Send the lines of a call: from its capture, or the few that its record has."""
         command = read_trace(request)
         delivery = Delivery("done")
-        if command.audio and not self._personal_data:
-            delivery = PERSONAL_DATA_NEEDED
+        if command.audio and not self._listen_in:
+            delivery = MAY_NOT_LISTEN_IN
         self._audit.command(client_of(request), command, delivery)
         if delivery.status != "done":
             return delivery_response(delivery, call=command.call)

@@ -25,10 +25,10 @@ _WAIT: Final = 0.5
 _MOST: Final = 65_536
 """Characters of the lines in one answer."""
 
-PERSONAL_DATA_NEEDED: Final = Delivery(
+MAY_NOT_LISTEN_IN: Final = Delivery(
     "refused",
-    "audio is personal data, which this server does not show",
-    "start it with --admin-personal-data, or follow the call without audio",
+    "this server lets nobody listen to calls",
+    "start it with --admin-listen-in, or look at the call without audio",
 )
 
 
@@ -71,8 +71,8 @@ class TracedCalls:
             call: the call; None if it is followed already.
 
         """
-        if command.audio and not self._runtime.settings.admin_personal_data:
-            return PERSONAL_DATA_NEEDED
+        if command.audio and not self._runtime.settings.admin_listen_in:
+            return MAY_NOT_LISTEN_IN
         followed = self._followed.get(command.call)
         if followed is None:
             assert call is not None
@@ -111,7 +111,7 @@ class TracedCalls:
         if len(self._followed) < MOST_TRACED:
             name = call.stream.stream_id if call.call_id == "?" else call.call_id
             trace = self._follow(name, call).trace
-            trace.audio = self._runtime.settings.admin_personal_data
+            trace.audio = self._runtime.settings.admin_listen_in
 
     def turn_reported(self, call: ObservedCall, turn: Turn) -> None:
         """Its turns are told to those that follow it."""

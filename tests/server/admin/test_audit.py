@@ -1,3 +1,4 @@
+import pytest
 from structlog.testing import capture_logs
 
 from mediaserver.server.admin.audit import AuditLog
@@ -39,6 +40,13 @@ def test_words_are_logged_only_where_personal_data_is() -> None:
         AuditLog(personal_data=True).command("uid 0", command, DONE)
     assert [each.get("text") for each in logged] == [None, command.text]
     assert logged[0]["characters"] == len(command.text)
+
+
+@pytest.mark.parametrize("audio", [True, False])
+def test_who_looked_at_a_call_and_who_heard_it_are_told_apart(audio: bool) -> None:
+    with capture_logs() as logged:
+        AuditLog().command("uid 0", CallCommand("trace", "call-1", audio=audio), DONE)
+    assert logged[0]["audio"] is audio
 
 
 def test_secrets_in_urls_are_not_logged() -> None:

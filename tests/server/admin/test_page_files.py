@@ -74,7 +74,7 @@ async def test_the_page_is_told_what_there_is(directory: OwnCalls, tmp_path: Pat
         "audio": False,
         "past": False,
     }
-    settings = Settings(admin="127.0.0.1:8001", admin_personal_data=True, capture=tmp_path)
+    settings = Settings(admin="127.0.0.1:8001", admin_listen_in=True, capture=tmp_path)
     async with client_of(directory, settings) as view:
         facts = (await view.get("/view/page.json")).json()
     assert (facts["audio"], facts["past"]) == (True, True)

@@ -35,9 +35,14 @@ def kept(tmp_path: Path) -> Path:
 
 
 def client(
-    directory: OwnCalls, folder: Path | None, *, personal: bool = False
+    directory: OwnCalls, folder: Path | None, *, personal: bool = False, listen_in: bool = False
 ) -> httpx.AsyncClient:
-    settings = Settings(admin="127.0.0.1:8001", capture=folder, admin_personal_data=personal)
+    settings = Settings(
+        admin="127.0.0.1:8001",
+        capture=folder,
+        admin_personal_data=personal,
+        admin_listen_in=listen_in,
+    )
     return client_of(directory, settings)
 
 
@@ -113,14 +118,14 @@ async def test_the_lines_of_a_captured_call_are_sent(directory: OwnCalls, tmp_pa
     assert (line["action"], line["call"], line["outcome"]) == ("trace", ONE, "done")
 
 
-async def test_audio_is_personal_data(directory: OwnCalls, kept: Path) -> None:
+async def test_a_past_call_is_heard_with_the_setting_alone(directory: OwnCalls, kept: Path) -> None:
     path = f"/past/{ONE}/trace?audio=1"
     with capture_logs() as logged:
-        response = await get(directory, kept, path)
+        response = await get(directory, kept, path, personal=True)
     assert response.status_code == 409
-    assert "--admin-personal-data" in response.json()["hint"]
+    assert "--admin-listen-in" in response.json()["hint"]
     assert logged[0]["outcome"] == "refused"
-    assert (await get(directory, kept, path, personal=True)).status_code == 200
+    assert (await get(directory, kept, path, listen_in=True)).status_code == 200
 
 
 async def test_a_call_without_a_capture_is_told(directory: OwnCalls, kept: Path) -> None:

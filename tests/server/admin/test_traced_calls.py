@@ -102,10 +102,10 @@ async def test_a_call_that_is_followed_is_not_let_go(follow: Callable[..., Any])
     assert len(live.call.session.followers) == 1
 
 
-async def test_audio_needs_personal_data(follow: Callable[..., Any]) -> None:
-    live, directory = await follow()
+async def test_audio_needs_a_setting_of_its_own(follow: Callable[..., Any]) -> None:
+    live, directory = await follow(admin_personal_data=True)
     refused = await read(directory, audio=True)
-    assert (refused.status, "--admin-personal-data" in refused.hint) == ("refused", True)
+    assert (refused.status, "--admin-listen-in" in refused.hint) == ("refused", True)
     assert live.call.session.followers == ()
 
 
@@ -135,7 +135,7 @@ async def test_lines_are_streamed_to_the_end_of_the_call(follow: Callable[..., A
     ("path", "status", "said"),
     [
         ("/calls/other/trace", 404, "no live call"),
-        ("/calls/call-1/trace?audio=1", 409, "personal data"),
+        ("/calls/call-1/trace?audio=1", 409, "listen"),
     ],
 )
 async def test_what_cannot_be_followed_is_told(
@@ -149,7 +149,7 @@ async def test_what_cannot_be_followed_is_told(
 
 
 async def test_calls_can_be_followed_from_their_start(start_runtime: Callable[..., Any]) -> None:
-    runtime = await start_runtime(Route(hold), admin_follow_all=True, admin_personal_data=True)
+    runtime = await start_runtime(Route(hold), admin_follow_all=True, admin_listen_in=True)
     directory = OwnCalls(runtime, FakeControl())
     live = Live(runtime)
     live.stream.decided("greets")
