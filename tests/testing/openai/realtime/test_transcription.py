@@ -123,10 +123,11 @@ async def test_settings_that_the_api_does_not_take_are_refused(
         url = f"{where}/realtime?intent=transcription"
         async with connect(url, additional_headers=headers) as socket:
             transcription = {
-                "model": settings.pop("model", "gpt-live-transcribe"),
-                **settings.pop("transcription", {}),
+                "model": settings.get("model", "gpt-live-transcribe"),
+                **settings.get("transcription", {}),
             }
-            heard = {"transcription": transcription, **settings}
+            others = {k: v for k, v in settings.items() if k not in ("model", "transcription")}
+            heard = {"transcription": transcription, **others}
             session = {"type": "transcription", "audio": {"input": heard}}
             await socket.send(json.dumps({"type": "session.update", "session": session}))
             await socket.recv()
