@@ -9,6 +9,8 @@ from typing import Annotated, cast, get_args
 import typer
 
 from mediaserver.cli.application import fail
+from mediaserver.cli.serving import NO_HANDLER
+from mediaserver.settings import SettingsError, load_settings
 
 
 def dev_command(
@@ -64,15 +66,29 @@ def dev_command(
     if log_level not in get_args(LogLevel):
         fail(f"--log-level is one of {', '.join(get_args(LogLevel))}, not {log_level!r}", 2)
     configure_logs(cast(LogLevel, log_level))
+    if not spec and not _names_handler(config):
+        fail(NO_HANDLER, 2)
 
     def opened(url: str) -> None:
         shown = browser and open_browser(url)
         typer.echo(f"The page is at {url}" + ("" if shown else " (open it in a browser)"))
         typer.echo("Ctrl-C ends it.")
 
+    def ready(url: str) -> None:
+        # Beside the addresses of the agent's own server, which is no page.
+        typer.echo(f"The agent is ready: {url}")
+
     options = DevOptions(specs=tuple(spec or ()), port=port, config=config, captures=captures)
     try:
-        asyncio.run(run_dev(options, opened=opened))
+        asyncio.run(run_dev(options, opened=opened, ready=ready))
     except OSError as error:
         # The port of the page is taken, or the system cannot watch more files.
         fail(str(error))
+
+
+def _names_handler(config: Path | None) -> bool:
+    """Return whether the environment or the TOML file names a handler, or may once it is mended."""
+    try:
+        return bool(load_settings({}, config).handler)
+    except SettingsError:
+        return True

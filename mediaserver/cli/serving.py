@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 
 _COMMAND: Final = (sys.executable, "-m", "mediaserver")
 
+NO_HANDLER: Final = (
+    "no handler is named: give one as package.module:Name or my_agent.py, such as"
+    " mediaserver.agents:Echo"
+)
+
 CHANNEL_VARIABLE: Final = "_MEDIASERVER_CHANNEL"
 """As in `mediaserver.server.workers.duty`, which is imported in a worker alone."""
 
@@ -56,11 +61,7 @@ def serve_command(**options: Any) -> None:
     except SettingsError as error:
         _refuse(str(error), given)
     if not settings.handler:
-        _refuse(
-            "no handler is named: give one as package.module:Name or my_agent.py, such as "
-            "mediaserver.agents:Echo",
-            given,
-        )
+        _refuse(NO_HANDLER, given)
 
     from mediaserver.handler import HandlerError
     from mediaserver.routes import Routes

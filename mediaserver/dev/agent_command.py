@@ -10,6 +10,8 @@ from typing import Final
 from mediaserver.settings import flag_of
 
 
+_MODULE: Final = "mediaserver.dev.agent_process"
+
 _FIXED: Final[Mapping[str, str]] = {
     "host": "127.0.0.1",
     # One process, reached over loopback alone, whatever production uses.
@@ -59,7 +61,7 @@ def agent_command(
     shown = [
         flag_of(name) for name in ("admin_personal_data", "admin_listen_in", "admin_follow_all")
     ]
-    return [sys.executable, "-m", "mediaserver", "serve", *options, *shown, *specs]
+    return [sys.executable, "-m", _MODULE, "serve", *options, *shown, *specs]
 
 
 def watched_folders(specs: Sequence[str], working: Path) -> list[Path]:

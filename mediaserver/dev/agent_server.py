@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import httpx
 from msgspec import structs
 
+from mediaserver.dev.agent_process import LIFELINE
 from mediaserver.dev.agent_state import MOST_LINES, AgentState, reason_of_end
 
 
@@ -27,6 +29,14 @@ _READ_SECONDS: Final = 1.0
 """Seconds in which its last lines can be read after its end."""
 
 _LONGEST_LINE: Final = 65_536
+
+_LONG_START: Final = 15.0
+"""Seconds after which a start is called long."""
+
+_LONG_STARTS: Final = (
+    f"it has not started within {_LONG_START:g} s: its modules are still being imported, or its"
+    " handler is still being prepared"
+)
 
 
 class AgentServer:
@@ -57,6 +67,7 @@ class AgentServer:
         self._write = write
         self._state = AgentState(spec=spec)
         self._changed = asyncio.Event()
+        self._again = asyncio.Event()
         self._written: deque[str] = deque(maxlen=MOST_LINES)
 
     @property
@@ -88,46 +99,72 @@ class AgentServer:
                 async with asyncio.timeout(every):
                     await changed.wait()
 
+    def start_again(self) -> None:
+        """Start it again, as if a file had changed."""
+        self._again.set()
+
     async def run(self, changes: AsyncIterable[object]) -> None:
         """Run it until cancelled, and start it again at each of the changes."""
         coming = changes.__aiter__()
         change = asyncio.ensure_future(anext(coming))
         try:
             while True:
-                process, reading = await self._start()
-                watching = asyncio.create_task(self._look_until_ready())
-                ending = asyncio.create_task(process.wait())
+                self._again.clear()
+                again = asyncio.create_task(self._again.wait())
                 try:
-                    await asyncio.wait({ending, change}, return_when=asyncio.FIRST_COMPLETED)
-                    watching.cancel()
-                    if not change.done():
-                        # A process that it has left behind may keep the pipe open.
-                        await asyncio.wait({reading}, timeout=_READ_SECONDS)
-                        reason = reason_of_end(list(self._written), ending.result())
-                        self._become("failed", reason)
-                        await asyncio.wait({change})
-                    change.result()
+                    async with self._process() as (process, reading):
+                        ending = asyncio.create_task(process.wait())
+                        await asyncio.wait(
+                            {ending, change, again}, return_when=asyncio.FIRST_COMPLETED
+                        )
+                        if not change.done() and not again.done():
+                            # A process that it has left behind may keep the pipe open.
+                            await asyncio.wait({reading}, timeout=_READ_SECONDS)
+                            reason = reason_of_end(list(self._written), ending.result())
+                            self._become("failed", reason)
+                            await asyncio.wait({change, again}, return_when=asyncio.FIRST_COMPLETED)
                 finally:
-                    watching.cancel()
-                    await _stop(process)
-                    await asyncio.wait({reading}, timeout=_READ_SECONDS)
-                    reading.cancel()
-                    await asyncio.gather(watching, reading, ending, return_exceptions=True)
+                    again.cancel()
                 self._become("starting")
-                change = asyncio.ensure_future(anext(coming))
+                if change.done():
+                    change.result()
+                    change = asyncio.ensure_future(anext(coming))
         finally:
             change.cancel()
             self._become("stopped")
 
-    async def _start(self) -> tuple[Process, asyncio.Task[None]]:
+    @asynccontextmanager
+    async def _process(self) -> AsyncIterator[tuple[Process, asyncio.Task[None]]]:
+        """Run the process within the block, and give the task that reads what it writes."""
         self._written.clear()
         self._state = structs.replace(self._state, starts=self._state.starts + 1)
         self._become("starting")
-        process = await asyncio.create_subprocess_exec(
-            *self._command, env=self._environment, stderr=PIPE, limit=_LONGEST_LINE
-        )
+        theirs, ours = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._command,
+                env={**self._environment, LIFELINE: str(theirs)},
+                pass_fds=(theirs,),
+                stderr=PIPE,
+                limit=_LONGEST_LINE,
+            )
+        except BaseException:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
         assert process.stderr is not None
-        return process, asyncio.create_task(self._read(process.stderr))
+        reading = asyncio.create_task(self._read(process.stderr))
+        watching = asyncio.create_task(self._look_until_ready())
+        try:
+            yield process, reading
+        finally:
+            watching.cancel()
+            await _stop(process)
+            os.close(ours)
+            await asyncio.wait({reading}, timeout=_READ_SECONDS)
+            reading.cancel()
+            await asyncio.gather(watching, reading, return_exceptions=True)
 
     async def _read(self, stream: asyncio.StreamReader) -> None:
         """Pass on what is written, until no more can come."""
@@ -144,13 +181,21 @@ class AgentServer:
 
     async def _look_until_ready(self) -> None:
         """Ask it until it takes calls, and tell why it does not."""
+        loop = asyncio.get_running_loop()
+        long = loop.time() + _LONG_START
         while True:
+            problem = "" if loop.time() < long else _LONG_STARTS
             with suppress(httpx.TransportError):
                 answer = await self._admin.get("/readyz")
                 if answer.is_success:
+                    # If it ends later, that has other reasons than what it told at its start.
+                    self._written.clear()
                     self._become("ready")
                     return
-                self._become("starting", answer.text.strip())
+                if (told := answer.text.strip()) != "not ready":
+                    problem = told
+            if problem:
+                self._become("starting", problem)
             await asyncio.sleep(_ASK_SECONDS)
 
     def _become(self, state: str, problem: str = "") -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import signal
 from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias
 
@@ -17,6 +19,9 @@ MOST_LINES: Final = 40
 
 _OURS: Final = "mediaserver: "
 """How lines begin in which a command says what is wrong."""
+
+_FAILED_START: Final = re.compile(r"startup failed\s+reason=['\"](.*)['\"]$")
+"""The line of the log that says why a handler cannot be prepared."""
 
 
 class AgentState(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +50,15 @@ def reason_of_end(written: Sequence[str], status: int) -> str:
 
     """
     said = [line.removeprefix(_OURS) for line in written if line.startswith(_OURS)]
+    said = said or [found[1] for line in written if (found := _FAILED_START.search(line))]
     if said:
         return "\n".join(said)
-    end = f"a signal ({-status})" if status < 0 else f"the status {status}"
+    end = f"the signal {_signal_name(-status)}" if status < 0 else f"the status {status}"
     return "\n".join([f"the agent's server has ended with {end}", *written]).rstrip()
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # One of the real-time signals.
+        return str(number)

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
-_NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
+_NAMES: Final = ("127.0.0.1", "localhost")
 
 
 class LoopbackGuard:

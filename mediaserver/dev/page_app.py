@@ -61,6 +61,10 @@ def create_page_app(
     async def states(request: Request) -> Response:
         return StreamingResponse(_lines(agent), media_type="application/x-ndjson", headers=NO_STORE)
 
+    async def start_again(request: Request) -> Response:
+        agent.start_again()
+        return Response(status_code=202, headers=NO_STORE)
+
     async def phone(websocket: WebSocket) -> None:
         await phones.serve(websocket)
 
@@ -71,6 +75,7 @@ def create_page_app(
         routes=[
             WebSocketRoute("/phone", phone),
             Route("/agent", states),
+            Route("/agent/start", start_again, methods=["POST"]),
             Route(FORMAT_PATH, answer.endpoint, methods=["POST"]),
             Route("/calls", passed.endpoint),
             Route("/calls/{rest:path}", passed.endpoint, methods=["GET", "POST"]),

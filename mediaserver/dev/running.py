@@ -8,10 +8,12 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 import webbrowser
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -60,12 +62,18 @@ class DevOptions:
     captures: Path | None = None
 
 
-async def run_dev(options: DevOptions, *, opened: Callable[[str], object]) -> None:
+async def run_dev(
+    options: DevOptions,
+    *,
+    opened: Callable[[str], object],
+    ready: Callable[[str], object] = lambda url: None,
+) -> None:
     """Serve an agent, the sandbox and the page until a signal comes, or until cancelled.
 
     Args:
         options: what to serve.
-        opened: called with the page's URL once it can be opened.
+        opened: called with the page's URL once it can be opened, in a thread of its own.
+        ready: called with the page's URL whenever the agent has started.
 
     Raises:
         BindError: The page's port cannot be listened on.
@@ -87,15 +95,23 @@ async def run_dev(options: DevOptions, *, opened: Callable[[str], object]) -> No
             running = asyncio.create_task(agent.run(changes_in(watched)), name="agent")
             try:
                 async with _served(app, listener):
-                    # A browser may take its time.
-                    await asyncio.to_thread(opened, f"{url}/")
+                    # A browser for which one waits must not keep the command from ending.
+                    threading.Thread(target=opened, args=(f"{url}/",), daemon=True).start()
+                    telling = asyncio.create_task(_tell_ready(agent, partial(ready, f"{url}/")))
                     ends = asyncio.create_task(stop.wait())
                     await asyncio.wait({ends, running}, return_when=asyncio.FIRST_COMPLETED)
                     ends.cancel()
+                    telling.cancel()
                     # It ends first: then what it tells the page is over.
                     await _cancelled(running)
             finally:
                 await _cancelled(running)
+
+
+async def _tell_ready(agent: AgentServer, ready: Callable[[], object]) -> None:
+    async for state in agent.states():
+        if state.state == "ready":
+            ready()
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from mediaserver.dev.agent_process import LIFELINE
 from mediaserver.dev.agent_server import AgentServer, changes_in
 from mediaserver.dev.agent_state import AgentState
 
@@ -26,6 +27,7 @@ class Development:
         self.changed: asyncio.Queue[None] = asyncio.Queue()
         self.readyz = 200, "ready\n"
         self.written: list[str] = []
+        self.wrote = asyncio.Event()
         self.script = Path("agent.py")
         self.script.write_text(script)
         self.admin = httpx.AsyncClient(
@@ -36,13 +38,17 @@ class Development:
             os.environ,
             self.admin,
             spec="my_agent:Agent",
-            write=self.written.append,
+            write=self.write,
         )
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         assert request.url.path == "/readyz"
         status, text = self.readyz
         return httpx.Response(status, text=text)
+
+    def write(self, line: str) -> None:
+        self.written.append(line)
+        self.wrote.set()
 
     async def changes(self) -> AsyncIterator[None]:
         while True:
@@ -109,6 +115,53 @@ async def test_code_that_fails_is_told_until_it_is_mended() -> None:
         dev.readyz = 200, ""
         dev.changed.put_nowait(None)
         await dev.becomes("ready", starts=2)
+
+
+async def test_what_has_failed_is_started_again_on_request() -> None:
+    async with development(FAILS) as dev:
+        dev.readyz = 503, ""
+        await dev.becomes("failed")
+        dev.script.write_text(WAITS)
+        dev.readyz = 200, ""
+        dev.agent.start_again()
+        await dev.becomes("ready", starts=2)
+
+
+async def test_what_it_wrote_at_its_start_is_not_why_it_ends_later() -> None:
+    async with development(
+        "import os, sys, time\n"
+        "print('starts', file=sys.stderr, flush=True)\n"
+        "while not os.path.exists('ends'): time.sleep(0.01)\n"
+        "os.kill(os.getpid(), 9)\n"
+    ) as dev:
+        dev.readyz = 503, "not ready"
+        async with asyncio.timeout(LIMIT):
+            await dev.wrote.wait()
+        dev.readyz = 200, ""
+        await dev.becomes("ready")
+        Path("ends").touch()
+        state = await dev.becomes("failed")
+        assert state.problem == "the agent's server has ended with the signal SIGKILL"
+
+
+async def test_a_start_that_takes_long_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mediaserver.dev.agent_server._LONG_START", 0.0)
+    async with development(WAITS) as dev:
+        dev.readyz = 503, "not ready"
+        async with asyncio.timeout(LIMIT):
+            async for state in dev.agent.states():
+                if state.problem:
+                    break
+        assert (state.state, state.problem.split(":")[0]) == (
+            "starting",
+            "it has not started within 15 s",
+        )
+
+
+async def test_the_process_can_tell_that_its_starter_is_gone() -> None:
+    async with development(f"import os; os.read(int(os.environ['{LIFELINE}']), 1)") as dev:
+        await dev.becomes("ready")
+    assert dev.agent.state.starts == 1
 
 
 async def test_a_line_without_end_is_survived() -> None:

@@ -24,4 +24,10 @@ def test_of_a_process_that_says_nothing_the_last_lines_and_its_status_are_shown(
     assert reason_of_end(["Traceback", "KeyError: 1"], 1) == (
         "the agent's server has ended with the status 1\nTraceback\nKeyError: 1"
     )
-    assert reason_of_end([], -9) == "the agent's server has ended with a signal (9)"
+    assert reason_of_end([], -9) == "the agent's server has ended with the signal SIGKILL"
+    assert reason_of_end([], -40) == "the agent's server has ended with the signal 40"
+
+
+def test_a_handler_that_cannot_be_prepared_is_told_without_the_log_around_it() -> None:
+    line = "2027-01-15T08:00:00Z [error    ] startup failed       reason='my_agent.py:4: no key'"
+    assert reason_of_end(["[info     ] something", line], 2) == "my_agent.py:4: no key"

@@ -19,9 +19,7 @@ async def ask(host: str, port: int = 8090, **headers: str) -> httpx.Response:
         return await client.get("/", headers={"host": host, **headers})
 
 
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1:8090", "localhost:8090", "LOCALHOST:8090", "[::1]:8090"]
-)
+@pytest.mark.parametrize("host", ["127.0.0.1:8090", "localhost:8090", "LOCALHOST:8090"])
 async def test_the_names_of_loopback_are_let_in(host: str) -> None:
     assert (await ask(host)).text == "in"
     assert (await ask(host, origin="http://127.0.0.1:8090")).text == "in"

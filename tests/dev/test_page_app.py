@@ -46,6 +46,12 @@ async def app_of(
         yield made(admin)
 
 
+async def never() -> AsyncIterator[None]:
+    """Wait for changes that do not come."""
+    await asyncio.Event().wait()
+    yield
+
+
 async def get(path: str, **options: Any) -> httpx.Response:
     async with (
         app_of(**options) as (app, _),
@@ -76,6 +82,23 @@ async def test_the_sandbox_has_its_paths() -> None:
     assert (await get("/recordings/1.wav")).text == "the sandbox"
 
 
+async def test_the_agent_can_be_started_again() -> None:
+    async with (
+        app_of() as (app, agent),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=PAGE) as client,
+    ):
+        running = asyncio.create_task(agent.run(never()))
+        async for state in agent.states():
+            if state.state == "failed":
+                break
+        assert (await client.post("/agent/start")).status_code == 202
+        async for state in agent.states():
+            if state.starts == 2:
+                break
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
 async def test_the_state_of_the_agent_comes_as_it_changes() -> None:
     async with app_of() as (app, agent):
         sent: list[Any] = []
@@ -100,11 +123,7 @@ async def test_the_state_of_the_agent_comes_as_it_changes() -> None:
             await more.wait()
             more.clear()
 
-        async def changes() -> AsyncIterator[None]:
-            await asyncio.Event().wait()
-            yield
-
-        running = asyncio.create_task(agent.run(changes()))
+        running = asyncio.create_task(agent.run(never()))
         async for state in agent.states():
             if state.state == "failed":
                 break
