@@ -61,7 +61,8 @@ class Handset:
         on_words: Called with what the person begins to say, where it is known.
         microphone: Returns the next 20 ms that are said into it, at the rate of the line, or None
             for silence; called on every tick on which nothing given to `say` is being said.
-        earpiece: Called on every tick with the 20 ms that the person hears, None for silence.
+        earpiece: Called on every tick with the 20 ms that the person hears from now on, None for
+            silence.
 
     """
 
@@ -249,7 +250,6 @@ class Handset:
             for start, end in self._detector.spans(payload):
                 first, last = start // self.format.sample_bytes, end // self.format.sample_bytes
                 self._heard.add(self._position + first, self._position + last)
-        self.earpiece(frame)
         self._position += samples
         if self._keypad:
             self._press_keys()

@@ -21,44 +21,58 @@ _LEAST_WATCH: Final = 50
 _MOST_WATCH: Final = 3_200
 """Frames in a row that leave something over before it is taken out."""
 
+_MARGIN: Final = 0.002
+"""Seconds that are left over for good: a clock's jitter."""
+
 _PAUSE: Final = 25
 """Frames without audio after which the source was silent, rather than late."""
 
 _END: Final = 3
-"""Frames without audio after which less than a frame is given out: it was the end."""
+"""Frames since the last audio came after which less than a frame is given out: it was the end."""
 
-_SHORTEST_CUT: Final = 0.0025
-_LONGEST_CUT: Final = 0.01
-"""Seconds that are cut out of one frame: a period of a voice of 400 Hz, and of 100 Hz."""
+_SHORTEST_PERIOD: Final = 0.0025
+_LONGEST_PERIOD: Final = 0.01
+"""Seconds that are cut out, or repeated: a period of a voice of 400 Hz, and of 100 Hz."""
+
+_SHORTEST_BLEND: Final = 0.001
+"""Seconds."""
 
 
 class JitterBuffer:
     """Evens out when audio comes, with as little delay as its jitter allows.
 
-    A piece that comes too late leaves a frame of silence, and all that follows is delayed by as
-    much. What every frame of a while has left over is delay that is not needed, or comes from a
-    source whose clock is fast. It is cut out: a period of the voice at a time, and blended, so that
-    it is not heard. Each piece that comes too late makes that while longer, up to a minute.
+    If a little is missing when a frame is due, the last period of the voice is repeated, and
+    blended, so that it is not heard; if more is missing, the frame is silent. All that follows is
+    delayed by as much. What every frame of a while has left over is delay that is not needed, or
+    comes from a source whose clock is fast. It is cut out, a period at a time. Each piece that
+    comes too late makes that while longer, up to a minute.
 
     Args:
         rate: Sample rate in Hz.
 
     Attributes:
-        late: Times that audio came too late.
+        late: Times that audio came so late that there was a frame of silence, or several.
+        lengthened: Frames in which a period was repeated.
         dropped: Samples dropped because more than `JITTER_LIMIT` seconds were held.
 
     """
 
     def __init__(self, rate: int) -> None:
         self.late = 0
+        self.lengthened = 0
         self.dropped = 0
         self._frame = rate // TICKS_PER_SECOND
         self._limit = round(JITTER_LIMIT * rate)
-        self._cuts = range(round(_SHORTEST_CUT * rate), round(_LONGEST_CUT * rate) + 1)
+        self._shortest = round(_SHORTEST_PERIOD * rate)
+        self._longest = round(_LONGEST_PERIOD * rate)
+        self._least_blend = round(_SHORTEST_BLEND * rate)
+        self._margin = round(_MARGIN * rate)
         self._pieces: deque[Samples] = deque()
         self._held = 0
         # Frames in a row for which there was no audio.
         self._dry = _PAUSE
+        # Frames since audio came.
+        self._waited = 0
         # The least that frames have left over in this watch, and what is to be cut since the last.
         self._watch = _LEAST_WATCH
         self._watched = 0
@@ -76,6 +90,7 @@ class JitterBuffer:
             return
         self._pieces.append(samples)
         self._held += len(samples)
+        self._waited = 0
         surplus = self._held - _KEPT_FRAMES * self._frame
         if self._held > self._limit:
             self.dropped += surplus
@@ -84,15 +99,18 @@ class JitterBuffer:
     def take(self) -> Samples | None:
         """Return the next 20 ms, or None for silence. To be called every 20 ms."""
         if self._held < self._frame:
+            if not self._dry and (frame := self._lengthened()) is not None:
+                return frame
             self._dry += 1
-            return self._rest() if self._held and self._dry >= _END else None
+            self._waited += 1
+            return self._rest() if self._held and self._waited >= _END else None
         if self._dry:
             self._go_on()
         frame = self._shortened() if self._surplus else self._next(self._frame)
         self._least = min(self._least, self._held)
         self._watched += 1
         if self._watched >= self._watch:
-            surplus = self._least
+            surplus = max(0, self._least - self._margin)
             self._begin_watch(self._watch)
             self._surplus = surplus
         return frame
@@ -120,23 +138,57 @@ class JitterBuffer:
     def _shortened(self) -> Samples:
         """Return a frame out of which a period was cut."""
         frame, blend = self._frame, self._frame // 2
-        longest = min(self._cuts[-1], self._surplus, self._held - frame)
-        if longest < self._cuts[0]:
+        longest = min(self._longest, self._surplus, self._held - frame)
+        if longest < self._shortest:
             self._surplus = 0
             return self._next(frame)
         samples = self._next(frame + longest)
-        start = samples[:blend].astype(np.float64)
         # Where the audio is most like its beginning.
-        cuts = range(self._cuts[0], longest + 1)
-        distances = [float(np.square(samples[cut : cut + blend] - start).sum()) for cut in cuts]
-        cut = cuts[int(np.argmin(distances))]
-        fade = np.linspace(0.0, 1.0, blend)
-        joined = np.rint((1 - fade) * start + fade * samples[cut : cut + blend]).astype(np.int16)
-        if cut < longest:
-            self._pieces.appendleft(samples[frame + cut :])
-            self._held += longest - cut
+        cut = self._nearest(
+            samples[:blend],
+            {cut: samples[cut : cut + blend] for cut in range(self._shortest, longest + 1)},
+        )
+        joined = _blended(samples[:blend], samples[cut : cut + blend])
+        self._put_back(samples[frame + cut :])
         self._surplus -= cut
         return np.concatenate([joined, samples[cut + blend : cut + frame]])
+
+    def _lengthened(self) -> Samples | None:
+        """Return what there is, and its last period again; None if that makes no frame."""
+        held = self._held
+        shortest = max(self._shortest, self._frame - held)
+        longest = min(self._longest, held - self._least_blend)
+        if longest < shortest:
+            return None
+        samples = self._next(held)
+        blend = min(self._shortest, held - longest)
+        end = samples[held - blend :]
+        # Where the audio is most like its end.
+        period = self._nearest(
+            end,
+            {
+                period: samples[held - period - blend : held - period]
+                for period in range(shortest, longest + 1)
+            },
+        )
+        before = samples[held - period - blend : held - period]
+        again = np.concatenate(
+            [samples[: held - blend], _blended(end, before), samples[held - period :]]
+        )
+        self._put_back(again[self._frame :])
+        self.lengthened += 1
+        self._begin_watch(min(2 * self._watch, _MOST_WATCH))
+        return again[: self._frame]
+
+    @staticmethod
+    def _nearest(wanted: Samples, found: dict[int, Samples]) -> int:
+        reference = wanted.astype(np.float64)
+        return min(found, key=lambda place: float(np.square(found[place] - reference).sum()))
+
+    def _put_back(self, samples: Samples) -> None:
+        if len(samples):
+            self._pieces.appendleft(samples)
+            self._held += len(samples)
 
     def _rest(self) -> Samples:
         """Return the end of the audio, filled up with silence."""
@@ -154,3 +206,8 @@ class JitterBuffer:
             pieces.append(piece)
             samples -= len(piece)
         return np.concatenate(pieces)
+
+
+def _blended(one: Samples, other: Samples) -> Samples:
+    fade = np.linspace(0.0, 1.0, len(one))
+    return np.rint((1 - fade) * one + fade * other).astype(np.int16)

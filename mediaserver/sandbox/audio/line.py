@@ -25,6 +25,9 @@ from mediaserver.sandbox.audio.waits import WITHIN
 LINE_FORMATS: dict[int, AudioFormat] = {8_000: L16_8K, 16_000: L16_16K, 24_000: L16_24K}
 """Sample rates a line can have, in Hz, and its samples as a format."""
 
+_LATE = 0.002
+"""Seconds after which a tick lets the event loop first do what else has waited."""
+
 Undo: TypeAlias = Callable[[], None]
 
 Entry = TypeVar("Entry")
@@ -51,9 +54,9 @@ class AudioSource(Protocol):
     """Audio that the person hears beside what the platform plays."""
 
     def take(self, tick: int) -> Samples | None:
-        """Return the frame that ends with tick `tick`, `int16` at the line's rate; None: silence.
+        """Return the frame that begins with tick `tick`, `int16` at the line's rate; None: silence.
 
-        Called once for each tick, in order.
+        Called once for each tick, in order. The frame is heard to its end, whatever comes next.
         """
 
 
@@ -141,6 +144,9 @@ class Line:
     Every tick takes a frame from the person, and one from all that plays to the person, mixed;
     then it tells its listeners. It catches up on late ticks, so that it does not drift.
 
+    A frame of a source begins with its tick and is over at the next one: then the listeners are
+    told. The earpiece of the handset has it at once, since a telephone plays what it gets.
+
     Args:
         rate: Sample rate inside, in Hz: 8000, 16000 or 24000. Wideband loses nothing that a
             stream of 16 kHz could carry, and suits the noise canceller.
@@ -169,13 +175,15 @@ class Line:
         self.silence.flags.writeable = False
         self._epoch = epoch
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._origin = 0.0
         self._deadline = 0.0
         self._ended_at: float | None = None
         self._ticks = 0
         self._clips: deque[Clip] = deque()
         self._sources: list[AudioSource] = []
+        # What began to sound with the last tick.
+        self._sounding: Samples | None = None
         self._listeners: list[LineListener] = []
         self._digit_callbacks: list[Callable[[str], None]] = []
 
@@ -219,7 +227,7 @@ class Line:
             self._epoch = wall.time()
         self._origin = self._loop.time()
         self._deadline = self._origin + TICK
-        self._timer = self._loop.call_at(self._deadline, self._tick)
+        self._timer = self._loop.call_at(self._deadline, self._due)
 
     def play(self, samples: Samples, rate: int | None = None) -> Clip:
         """Play `samples` (`int16[n]`) to the person after everything queued before.
@@ -311,35 +319,45 @@ class Line:
         for callback in tuple(self._digit_callbacks):
             callback(digit)
 
+    def _due(self) -> None:
+        """Do the tick that has just become due, soon."""
+        assert self._loop is not None
+        if self._loop.time() - self._deadline < _LATE:
+            self._tick()
+        else:
+            # Whatever held this up held up audio as well. It is in time if it is taken first.
+            self._timer = self._loop.call_soon(self._tick)
+
     def _tick(self) -> None:
-        """Do the tick that has just become due, or more after a stall."""
+        """Do the tick that has become due, or more after a stall."""
         assert self._loop is not None
         # A loop's timers may come a little early, by the clock's resolution.
         now = max(self._loop.time(), self._deadline)
         due = math.floor((now - self._origin) * TICKS_PER_SECOND + GRID_TOLERANCE)
         self._deadline = self.tick_time(due + 1)
-        self._timer = self._loop.call_at(self._deadline, self._tick)
+        self._timer = self._loop.call_at(self._deadline, self._due)
         while self._ticks < due and self.ended_by is None:
             self._ticks += 1
             self._do_tick(self._ticks)
 
     def _do_tick(self, tick: int) -> None:
         said = self.handset.speak_frame(self.frame_samples)
-        heard = self._mixed(tick)
+        played = self._played() if self._clips else None
+        sounded, self._sounding = self._sounding, self._sound(tick)
+        heard = _mixed(played, sounded)
         inbound = self.silence if said is None else said
         outbound = self.silence if heard is None else heard
         for listener in tuple(self._listeners):
             listener.on_frame(tick, inbound, outbound)
         self.handset.hear_frame(heard, self.frame_samples)
+        self.handset.earpiece(_mixed(played, self._sounding))
 
-    def _mixed(self, tick: int) -> Samples | None:
-        mixed = self._played() if self._clips else None
+    def _sound(self, tick: int) -> Samples | None:
+        """Return what the sources begin to play."""
+        sound: Samples | None = None
         for source in tuple(self._sources):
-            frame = source.take(tick)
-            if frame is None:
-                continue
-            mixed = frame if mixed is None else _sum(mixed, frame)
-        return mixed
+            sound = _mixed(sound, source.take(tick))
+        return sound
 
     def _played(self) -> Samples | None:
         """Return the next frame of the clips; the clips that end within it have been heard."""
@@ -360,7 +378,9 @@ class Line:
         return np.concatenate(pieces)
 
 
-def _sum(one: Samples, other: Samples) -> Samples:
+def _mixed(one: Samples | None, other: Samples | None) -> Samples | None:
+    if one is None or other is None:
+        return other if one is None else one
     total = one.astype(np.int32) + other
     return total.clip(-32_768, 32_767).astype(np.int16)
 

@@ -81,7 +81,7 @@ class IncomingTrack:
         self._frame_samples = format.rate // TICKS_PER_SECOND
         self._silence = np.zeros(self._frame_samples, np.int16)
         self._quiet_frames = _SETTLED_FRAMES
-        self._first_tick = line.ticks + 1
+        self._first_tick = line.ticks
         # Played but not yet taken: first sample after the origin, and samples.
         self._tape: deque[tuple[int, Samples]] = deque()
         self.buffer = PlaybackBuffer(
@@ -89,7 +89,7 @@ class IncomingTrack:
         )
 
     def take(self, tick: int) -> Samples | None:
-        """Return the frame that ends with `tick`; see `AudioSource`."""
+        """Return the frame that begins with `tick`; see `AudioSource`."""
         self._answer(self.buffer.advance(self._line.tick_time(tick)))
         frame = self._next_frame((tick - self._first_tick) * self._frame_samples)
         if frame is not None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -181,14 +182,32 @@ def test_everything_is_mixed_without_overflow(values: list[int]) -> None:
     async def script(line: Line) -> None:
         for value in values:
             line.attach(Source(value))
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.04)
 
     listener = on_a_line(script)
     # The mix is clipped each time a source is added.
     total = 0
     for value in values:
         total = max(-32_768, min(32_767, total + value))
-    assert set(listener.outbound) == {total}
+    assert set(listener.outbound[320:]) == {total}
+
+
+def test_the_earpiece_has_a_frame_when_it_begins_and_the_listeners_when_it_is_over() -> None:
+    sounds: list[tuple[float, int]] = []
+
+    async def script(line: Line) -> None:
+        line.handset.earpiece = lambda frame: sounds.append(
+            (line.time, 0 if frame is None else int(frame[0]))
+        )
+        await asyncio.sleep(0.05)
+        detach = line.attach(Source(7))
+        await asyncio.sleep(0.02)
+        detach()
+        await asyncio.sleep(0.04)
+
+    listener = on_a_line(script)
+    assert [pytest.approx(time) for time, sound in sounds if sound] == [0.06]
+    assert [tick for tick, _, outbound in listener.frames if outbound.any()] == [4]
 
 
 def test_a_detached_source_is_heard_no_more() -> None:
@@ -204,6 +223,33 @@ def test_a_detached_source_is_heard_no_more() -> None:
     listener = on_a_line(script)
     assert source.ticks == [1, 2]
     assert np.count_nonzero(listener.outbound) == 640
+
+
+def test_after_a_stall_what_came_meanwhile_is_taken_first() -> None:
+    said: list[Samples] = []
+
+    async def script(line: Line) -> None:
+        peer, own = socket.socketpair()
+        arrived = asyncio.Event()
+
+        async def take() -> None:
+            await arrived.wait()
+            said.extend([tone(0.02)] * 2)
+
+        line.handset.microphone = lambda: said.pop(0) if said else None
+        taking = asyncio.create_task(take())
+        asyncio.get_running_loop().add_reader(own, arrived.set)
+        await asyncio.sleep(0.03)
+        peer.send(b"audio")
+        stall(0.045)
+        await taking
+        asyncio.get_running_loop().remove_reader(own)
+        peer.close()
+        own.close()
+        await asyncio.sleep(0.04)
+
+    listener = on_a_line(script)
+    assert [tick for tick, inbound, _ in listener.frames if inbound.any()] == [2, 3]
 
 
 def test_silence_is_always_the_same_frame() -> None:
