@@ -46,7 +46,7 @@ class TurnTaken(msgspec.Struct, kw_only=True, omit_defaults=True, tag="turn"):
     position: int
     """0, 1, 2… among the reports of this call."""
     at: float
-    """When it was reported, in seconds since the epoch."""
+    """The time from which its times count, in seconds since the epoch."""
     number: int
     interrupted: bool = False
     error: str | None = None

@@ -75,7 +75,7 @@ class RecordedCall:
 
         Args:
             turn: what its agent has reported.
-            at: seconds since the epoch.
+            at: the time from which its times count, in seconds since the epoch.
 
         """
         heard = turn.audio_heard

@@ -53,7 +53,9 @@ class RecordedCalls:
         """Record a turn."""
         record = self._live.get(call)
         if record is not None:
-            record.turn(turn, self._wall_clock())
+            # An application's own turn may have no time.
+            ago = self._clock() - turn.at if turn.at else 0.0
+            record.turn(turn, self._wall_clock() - ago)
 
     def call_ended(self, call: ObservedCall, report: StreamReport | None) -> None:
         """Record the end of a call, and what was counted of it."""

@@ -41,7 +41,8 @@ class Records:
 async def talk(stream: Any) -> None:
     await asyncio.sleep(0.5)
     await stream.play(np.zeros(1600, np.int16), rate=8000)
-    stream.report(Turn(number=1, audio_heard=0.7, interrupted=True))
+    stream.report(Turn(number=1, audio_heard=0.7, interrupted=True, at=stream.clock() - 0.25))
+    stream.report(Turn(number=2))
     await asyncio.sleep(0.5)
 
 
@@ -62,7 +63,7 @@ async def test_a_call_is_recorded_from_its_start_to_its_end() -> None:
         runtime.counters.lag_peaks.add(runtime.clock(), 0.3)
         with contextlib.suppress(CallEnded):
             await line.phone.wait_until(3.0)
-    began, turn, over = records.told
+    began, turn, timeless, over = records.told
     assert isinstance(began, CallBegan)
     assert isinstance(turn, TurnTaken)
     assert isinstance(over, CallOver)
@@ -70,6 +71,8 @@ async def test_a_call_is_recorded_from_its_start_to_its_end() -> None:
     assert began.format == "audio/x-mulaw;rate=8000"
     assert began.stream_id == over.stream_id
     assert turn.interrupted
+    assert turn.at == pytest.approx(1_800_000_000.75)
+    assert timeless.at == 1_800_000_001.0
     assert (over.cause, over.reason) == ("handler", "the handler returned")
     assert over.first_audio == pytest.approx(0.5, abs=0.05)
     assert over.loop_lag == 0.3
