@@ -38,8 +38,8 @@ export class CallView {
     this._listening = null;
     byId("listen").addEventListener("click", () => this._listen(this._listening === null));
     const draw = () => {
+      requestAnimationFrame(draw); // first, so that it goes on whatever happens
       this._draw();
-      requestAnimationFrame(draw);
     };
     requestAnimationFrame(draw);
   }
@@ -67,7 +67,10 @@ export class CallView {
   /** Shows a call that is over. */
   async past(id) {
     byId("listen").hidden = true;
-    await this._show(id, (signal) => this._read(this._address("past", id), null, signal));
+    await this._show(id, async (signal) => {
+      await this._read(this._address("past", id), null, signal);
+      if (this.trace?.recorded) await this._hear(`/past/${encodeURIComponent(id)}/recording`, signal);
+    });
     this.waveforms.begin = 0;
     this.waveforms.follow(false);
   }
@@ -132,10 +135,29 @@ export class CallView {
     const { body } = await ask(address, signal);
     for await (const line of readLines(body)) {
       if (this.trace === null) this._begin(format);
+      const at = this.trace.take(line);
       // The least delay is that of lines that came at once.
-      if (typeof line.at === "number") this._began = Math.min(this._began, performance.now() / 1000 - line.at);
-      this.trace.take(line);
+      if (at !== null) this._began = Math.min(this._began, performance.now() / 1000 - at);
     }
+  }
+
+  /** Shows the recording of a call: the caller left, right what they heard. */
+  async _hear(address, signal) {
+    const recording = await (await ask(address, signal)).blob();
+    this._offer(recording);
+    // Such a picture needs no more than 8 kHz.
+    const context = new OfflineAudioContext(2, 1, 8000);
+    const decoded = await context.decodeAudioData(await recording.arrayBuffer());
+    signal.throwIfAborted();
+    this.trace.caller.picture(decoded.getChannelData(0), decoded.sampleRate);
+    if (decoded.numberOfChannels > 1) this.trace.agent.picture(decoded.getChannelData(1), decoded.sampleRate);
+  }
+
+  _offer(recording) {
+    const player = byId("recording");
+    URL.revokeObjectURL(player.src);
+    player.src = URL.createObjectURL(recording);
+    player.hidden = false;
   }
 
   _begin(format) {
@@ -157,10 +179,7 @@ export class CallView {
     byId("listen").hidden = true;
     if (trace.ended === null) trace.take({ what: "trace ended", reason: "the server tells no more" });
     if (trace.caller.pieces.length || trace.agent.pieces.length) {
-      const recording = byId("recording");
-      URL.revokeObjectURL(recording.src);
-      recording.src = URL.createObjectURL(wavOf(trace.caller, trace.agent));
-      recording.hidden = false;
+      this._offer(wavOf(trace.caller, trace.agent));
     }
   }
 

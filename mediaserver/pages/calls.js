@@ -22,19 +22,21 @@ export class LiveCalls {
 
   async _look() {
     let calls = [];
-    let none = "There is no live call.";
+    let note = "There is no live call.";
     try {
-      ({ calls } = await askJson("/calls?limit=200"));
+      const found = await askJson("/calls?limit=200");
+      calls = found.calls;
+      if (calls.length) note = found.total > calls.length ? `The oldest ${calls.length} of ${found.total} calls.` : "";
     } catch (error) {
-      none = error.message;
+      note = error.message;
     }
     // A call with two streams must be named by a stream.
     const twice = (id) => calls.filter((call) => call.call_id === id).length > 1;
     const entries = calls.map((call) => ({ id: twice(call.call_id) ? call.stream_id : call.call_id, text: numbers(call), more: `${call.handler ?? ""} ${call.state}`.trim() }));
-    const shown = JSON.stringify([entries, none]);
+    const shown = JSON.stringify([entries, note]);
     if (shown === this._shown) return;
     this._shown = shown;
-    tell(byId("live-none"), entries.length ? "" : none);
+    tell(byId("live-none"), note);
     byId("live").replaceChildren(...entries.map((entry) => listed(entry, this._open)));
   }
 }
@@ -57,13 +59,13 @@ export class PastCalls {
   }
 
   async _find(after) {
-    const query = new URLSearchParams();
-    const since = byId("past-since").value;
+    const query = new URLSearchParams(byId("past-fault").value);
+    const time = (id) => byId(id).value && new Date(byId(id).value).toISOString();
     const asked = {
       number: byId("past-number").value.trim(),
       handler: byId("past-handler").value.trim(),
-      since: since && new Date(since).toISOString(),
-      bad: byId("past-fault").checked ? "1" : "",
+      since: time("past-since"),
+      until: time("past-until"),
       after: after ?? "",
     };
     for (const [name, value] of Object.entries(asked)) if (value) query.set(name, value);
@@ -75,9 +77,10 @@ export class PastCalls {
       problem = error.message;
     }
     byId("past").append(...found.calls.map((call) => listed({
-      id: call.captured || call.turns > 0 ? call.id ?? call.call_id : null,
+      id: call.captured || call.recording || call.turns > 0 ? call.id ?? call.call_id : null,
       text: numbers(call),
       more: [when(call.began), call.seconds === null ? "" : `${Math.round(call.seconds)} s`, call.handler, call.cause].filter(Boolean).join(" · "),
+      wrong: (call.complaints ?? []).join("; "),
     }, this._open)));
     this._next = found.next;
     byId("past-more").hidden = !found.next;
@@ -92,7 +95,8 @@ function when(began) {
   return Number.isNaN(date.getTime()) ? "" : date.toLocaleString([], { dateStyle: "short", timeStyle: "short" });
 }
 
-function listed({ id, text, more }, open) {
+function listed({ id, text, more, wrong }, open) {
   const inside = [text, element("small", { text: id === null ? `${more} · nothing was kept to show` : more })];
+  if (wrong) inside.push(element("small", { class: "wrong", text: wrong }));
   return element("li", {}, element("button", { type: "button", disabled: id === null, click: () => open(id) }, ...inside));
 }

@@ -45,13 +45,23 @@ export class Sound {
     this.listener?.add(samples, at);
     this.end = at + samples.length / this.rate;
     if (this.end < LONGEST) this.pieces.push({ at, samples });
+    this._draw(samples, at, this.rate);
+  }
+
+  /** Shows audio from the start of the call on, of which only the picture is kept. */
+  picture(samples, rate) {
+    this.end = samples.length / rate;
+    this._draw(samples, 0, rate);
+  }
+
+  _draw(samples, at, rate) {
     const size = Math.ceil(this.end * PEAKS) + 1;
     if (size > this.peaks.length) {
       const larger = new Float32Array(2 * size);
       larger.set(this.peaks);
       this.peaks = larger;
     }
-    const step = PEAKS / this.rate;
+    const step = PEAKS / rate;
     for (let index = 0; index < samples.length; index++) {
       const place = Math.floor(at * PEAKS + index * step);
       const loud = Math.abs(samples[index]);

@@ -8,6 +8,25 @@ import { Sound } from "./sound.js";
 /** Lines of the wire that are kept. */
 const MOST_WIRE = 2000;
 
+/** Seconds: a stream lasts a day at most. */
+const LONGEST = 100_000;
+
+/** What is a number in every line that has it, and the greatest. */
+const NUMBERS = new Map([
+  ...["at", "heard_at", "heard_in", "seconds"].map((name) => [name, LONGEST]),
+  ...["end_of_turn", "transcript", "first_token", "audio_sent", "audio_heard"].map((name) => [name, LONGEST]),
+  ...["timestamp", "times", "number"].map((name) => [name, 1000 * LONGEST]),
+  ["probability", 1],
+]);
+
+const isNumber = (value, most) => typeof value === "number" && Math.abs(value) <= most;
+
+/** Returns a number that a line must have. */
+function needed(line, name) {
+  if (line[name] == null) throw new Error(`${name} is missing`);
+  return line[name];
+}
+
 /** Reads JSON objects, one a line, from the body of an answer. Empty lines keep it open. */
 export async function* readLines(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
@@ -47,6 +66,7 @@ export class Trace {
     this.wireCount = 0;
     this.measured = []; // what the phone measured: {at, kind, …}
     this.ended = null; // why
+    this.recorded = false; // whether there is a file with the audio of a call that is over
     this.lines = 0;
   }
 
@@ -57,13 +77,23 @@ export class Trace {
     this.agent = new Sound(format.rate);
   }
 
-  /** Takes a line of the trace. */
+  /** Takes a line of the trace. Returns its time, or null if it has none. */
   take(line) {
     this.lines += 1;
-    if (typeof line.at === "number") this.now = Math.max(this.now, line.at);
-    const at = line.at ?? this.now;
-    this[TAKES.get(line.what) ?? "_other"](line, at);
-    if (line.what === "audio received" || line.what === "audio sent") return;
+    const wrong = [...NUMBERS].find(([name, most]) => line[name] != null && !isNumber(line[name], most));
+    const at = isNumber(line.at, LONGEST) ? line.at : this.now;
+    this.now = Math.max(this.now, at);
+    try {
+      if (wrong) throw new Error(`${wrong[0]} is not a number that it can be`);
+      this[TAKES.get(line.what) ?? "_other"](line, at);
+    } catch (error) {
+      this._happens(at, `A line of the trace cannot be shown: ${error.message}`, true);
+    }
+    if (line.what !== "audio received" && line.what !== "audio sent") this._keep(line);
+    return line.at === at ? at : null;
+  }
+
+  _keep(line) {
     this.wire.push(line);
     this.wireCount += 1;
     if (this.wire.length > MOST_WIRE) this.wire.shift();
@@ -86,16 +116,17 @@ export class Trace {
 
   _audioSent(line) {
     if (!this.decode) return;
-    const samples = this.decode(line.payload);
-    this.agent.add(samples, line.heard_at);
-    this._resumed(line.heard_at);
+    const heardAt = needed(line, "heard_at");
+    this.agent.add(this.decode(line.payload), heardAt);
+    this._resumed(heardAt);
   }
 
   _audioCut(line) {
-    this.agent.cut(line.heard_at);
+    const heardAt = needed(line, "heard_at");
+    this.agent.cut(heardAt);
     const reply = this._openReply();
     // It may be a pause, after which the same audio is sent again.
-    if (reply && reply.heldAt === null) reply.heldAt = line.heard_at;
+    if (reply && reply.heldAt === null) reply.heldAt = heardAt;
   }
 
   /** Moves the words that a pause held up. */
@@ -172,7 +203,7 @@ export class Trace {
     const reply = this._openReply();
     if (!reply) return;
     const from = reply.words.at(-1)?.to ?? 0;
-    reply.words.push({ to: placeAfter(reply.text, from, lettersOf(shown(line.words))), heardAt: at + line.heard_in });
+    reply.words.push({ to: placeAfter(reply.text, from, lettersOf(shown(line.words))), heardAt: at + needed(line, "heard_in") });
   }
 
   _cancelled(line) {
@@ -253,7 +284,7 @@ export class Trace {
   }
 
   _reconnected(line, at) {
-    this._happens(at, `The stream came back after ${Number(line.seconds).toFixed(2)} s.`);
+    this._happens(at, `The stream came back after ${needed(line, "seconds").toFixed(2)} s.`);
   }
 
   _missed(line, at) {
@@ -265,7 +296,11 @@ export class Trace {
   }
 
   _probability(line, at) {
-    this.probabilities.push({ at, probability: line.probability });
+    this.probabilities.push({ at, probability: needed(line, "probability") });
+  }
+
+  _recording() {
+    this.recorded = true;
   }
 
   _ended(line) {
@@ -307,6 +342,7 @@ const TAKES = new Map(Object.entries({
   "no answer": "_noAnswer",
   "vad": "_probability",
   "pauses": "_pauses",
+  "recording": "_recording",
   "stream ended": "_ended",
   "trace ended": "_ended",
 }));

@@ -42,6 +42,8 @@ class RecordQuery:
     """Began at this time or later."""
     until: datetime | None = None
     """Began before this time."""
+    behind: tuple[datetime, str] | None = None
+    """Comes after the call that began at this time and has this id, if the newest come first."""
     handler: str | None = None
     cause: str | None = None
     """Ended for this cause."""
@@ -116,6 +118,11 @@ def selected(query: RecordQuery) -> Select[Any]:
         conditions.append(calls.c.started_at >= query.since)
     if query.until is not None:
         conditions.append(calls.c.started_at < query.until)
+    if query.behind is not None:
+        at, record = query.behind
+        # The first condition is what the index can find.
+        conditions.append(calls.c.started_at <= at)
+        conditions.append(or_(calls.c.started_at < at, calls.c.id > record))
     if query.handler is not None:
         conditions.append(calls.c.handler == query.handler)
     if query.cause is not None:

@@ -54,6 +54,7 @@ class FakeServer:
         token: what it wants; None for nothing.
         asked: what the page has asked the phone for.
         frames: the audio that the phone was given.
+        recording: the file with the audio of every past call.
         queries: the parameters of each search of past calls.
 
     """
@@ -62,6 +63,7 @@ class FakeServer:
         self.offers = {"title": "my_agent:Agent", "phone": True, "audio": True, "past": False}
         self.calls: list[dict[str, Any]] = []
         self.past: list[dict[str, Any]] = []
+        self.recording = b""
         self.token: str | None = None
         self.asked: list[dict[str, Any]] = []
         self.frames: list[bytes] = []
@@ -80,6 +82,7 @@ class FakeServer:
                 Route("/calls/{id}/trace", self._trace),
                 Route("/past", self._search),
                 Route("/past/{id}/trace", self._trace),
+                Route("/past/{id}/recording", self._play),
                 WebSocketRoute("/phone", self._serve_phone),
                 Mount("/", StaticFiles(directory=PAGES, html=True)),
             ]
@@ -195,6 +198,9 @@ class FakeServer:
     async def _search(self, request: Request) -> Response:
         self.queries.append(dict(request.query_params))
         return JSONResponse({"calls": self.past, "next": None})
+
+    async def _play(self, request: Request) -> Response:
+        return Response(self.recording, media_type="audio/wav")
 
     async def _serve_phone(self, websocket: WebSocket) -> None:
         await websocket.accept()

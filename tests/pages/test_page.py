@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pytest
 
+from audiocodecs import encode_wav
 from tests.pages.conftest import TONE
 from tests.pages.fake_server import FakeServer
 from tests.pages.lines import ENDED, START, conversation, line
@@ -237,12 +239,85 @@ def test_a_past_call_is_found_and_shown(opened: Opened, server: FakeServer) -> N
     server.call("c2", live=False, captured=False)
     page = opened()
     page.get_by_label("Number", exact=True).fill("+14155550100")
-    page.get_by_label("only with a fault").check()
+    page.get_by_label("Until").fill("2027-01-16T08:30")
+    page.get_by_label("Fault").select_option("the handler failed")
     page.get_by_role("button", name="Search").click()
     page.get_by_text("nothing was kept to show").wait_for()
     page.get_by_role("button", name="caller hung up").click()
     page.get_by_text("Ended after 6.5 s").wait_for()
-    assert server.queries == [{}, {"number": "+14155550100", "bad": "1"}]
+    assert server.queries[0] == {}
+    until = server.queries[1].pop("until")
+    assert datetime.fromisoformat(until).timestamp() == datetime(2027, 1, 16, 8, 30).timestamp()
+    assert server.queries[1] == {"number": "+14155550100", "cause": "handler_error"}
+
+
+def test_the_recording_of_a_past_call_is_shown_and_can_be_played(
+    opened: Opened, server: FakeServer
+) -> None:
+    server.offers |= {"past": True, "phone": False}
+    tone = (8000 * np.sin(np.arange(16_000) * 0.4)).astype(np.int16)
+    sides = np.stack([tone, np.zeros_like(tone)], axis=1)
+    server.recording = encode_wav(sides, 8000)
+    server.call("c1", line(0.0, "recording"), ENDED, live=False, recording=True)
+    page = opened("#past/c1")
+    page.locator("#recording").wait_for()
+    page.wait_for_function("() => document.getElementById('recording').duration === 2")
+    page.wait_for_function("() => mediaserverView.trace.caller.peak(0, 2) > 0.2")
+    assert page.evaluate("() => mediaserverView.trace.agent.peak(0, 2)") == 0
+    until(page, lambda: pixels(page, "--caller"))
+
+
+MARKUP = (
+    """<img src=x onerror="document.title='changed'"><script>document.title='changed'</script>"""
+)
+
+HOSTILE = [
+    START,
+    *(
+        line(1.0, what, **dict.fromkeys(("words", "tool", "name", "digit", "error"), MARKUP))
+        | {"event": "Dtmf", "problem": MARKUP, "failure": MARKUP, "track": MARKUP}
+        for what in (
+            "caller speaks",
+            "hears",
+            "understood",
+            "reply begins",
+            "says",
+            "spoken",
+            "tool begins",
+            "tool ends",
+            "service failed",
+            "checkpoint",
+            "received",
+            "sent",
+            "underrun",
+            "barge-in",
+            MARKUP,
+        )
+    ),
+    line(1.1, "turn", number=MARKUP, audio_heard=MARKUP, error=MARKUP, words=[MARKUP, MARKUP]),
+    line(1.1, "vad", probability=MARKUP),
+    line(1.1, "audio received", timestamp=10**30, payload=MARKUP, track="inbound"),
+    line(1.1, "audio sent", heard_at=10**30, payload="////"),
+    line(10**30, "reconnected", seconds={"a": MARKUP}),
+    {"what": None, "at": [MARKUP]},
+]
+
+
+def test_what_others_wrote_is_shown_as_text_and_stops_nothing(
+    opened: Opened, server: FakeServer
+) -> None:
+    server.offers |= {"past": True, "phone": False, "title": MARKUP}
+    numbers: dict[str, Any] = dict.fromkeys(("caller", "called", "handler"), MARKUP)
+    server.call("c1", *HOSTILE, **numbers, state=MARKUP)
+    server.call("c2", live=False, cause=MARKUP, complaints=[MARKUP], **numbers)
+    page = opened("#live/c1")
+    page.get_by_text("The wire").click()
+    server.tell("c1", line(1.5, "understood", words="It goes on."))
+    page.get_by_text("It goes on.", exact=True).wait_for()
+    page.get_by_text("A line of the trace cannot be shown").first.wait_for()
+    page.get_by_role("button", name=f"{MARKUP} → {MARKUP}").first.wait_for()
+    assert page.locator("img, main script, aside script").count() == 0
+    assert page.title().startswith(MARKUP)
 
 
 def test_a_call_that_is_gone_is_said_so(opened: Opened, server: FakeServer) -> None:

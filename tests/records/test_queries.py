@@ -79,6 +79,15 @@ def test_the_newest_come_first_and_so_many(filled: RecordsDatabase) -> None:
     assert "".join(call["id"] for call in calls) == "hgf"
 
 
+def test_calls_behind_another_follow_it_whether_or_not_they_began_with_it(
+    filled: RecordsDatabase,
+) -> None:
+    every = list(find_calls(filled, RecordQuery()))
+    for place, call in enumerate(every):
+        rest = find_calls(filled, RecordQuery(behind=(call["started_at"], call["id"])))
+        assert [each["id"] for each in rest] == [each["id"] for each in every[place + 1 :]]
+
+
 def test_turns_come_with_their_calls(filled: RecordsDatabase) -> None:
     def positions(turns: Sequence[Any]) -> list[int]:
         return [each["position"] for each in turns]

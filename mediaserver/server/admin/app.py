@@ -9,9 +9,10 @@
 ``POST /calls/{id}/say``        ``{"text": …}``: have the handler say it
 ``POST /calls/{id}/clear``      take back the audio that the caller has not heard
 ``POST /calls/{id}/transfer``   ``{"url": …}``: continue the call with the XML there
-``GET /past``                   calls that have ended: ``number``, ``handler``, ``since``,
-                                ``until``, ``bad``; ``limit``, ``after``
+``GET /past``                   calls that have ended: ``number``, ``handler``, ``cause``,
+                                ``since``, ``until``, ``bad``; ``limit``, ``after``
 ``GET /past/{id}/trace``        the same lines of one whose wire was captured; ``audio``
+``GET /past/{id}/recording``    the audio file that its record names
 ``GET /view/``                  a page that shows all of these calls, in a browser
 ``GET /workers``                the processes that take calls
 ``GET /nodes``                  the machines that take calls
@@ -52,8 +53,8 @@ from mediaserver.settings import Settings
 
 
 _ENDPOINTS: Final = (
-    "GET /calls, /calls/{id}, /calls/{id}/trace, /past, /past/{id}/trace, /view/, /workers, /nodes,"
-    " /healthz, /readyz and /metrics,"
+    "GET /calls, /calls/{id}, /calls/{id}/trace, /past, /past/{id}/trace and /recording, /view/,"
+    " /workers, /nodes, /healthz, /readyz and /metrics,"
     " and POST /calls/{id}/hangup, /say, /clear and /transfer, /nodes/{id}/drain and /reload"
 )
 
@@ -94,6 +95,7 @@ def create_admin_app(
             Route("/calls/{id}/{action}", operator.command, methods=["POST"]),
             Route("/past", ended.calls),
             Route("/past/{id}/trace", ended.trace),
+            Route("/past/{id}/recording", ended.recording),
             Mount(VIEW, routes=page_routes(facts)),
             Route("/workers", operator.workers),
             Route("/nodes", operator.nodes),

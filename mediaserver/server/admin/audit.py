@@ -49,6 +49,10 @@ class AuditLog:
             details["to"] = _without_query(command.url)
         self._note(by, command.action, delivery, call=command.call[:LONGEST_ID], **details)
 
+    def recording(self, by: str, call: str, delivery: Delivery) -> None:
+        """Note that somebody wants to hear a call that has ended."""
+        self._note(by, "recording", delivery, call=call[:LONGEST_ID])
+
     def server(self, by: str, action: str, delivery: Delivery, **details: str) -> None:
         """Note a command on the server."""
         cut = {name: value[:LONGEST_ID] for name, value in details.items()}

@@ -50,7 +50,7 @@ def page_routes(facts: Callable[[], PageFacts], *, websockets: bool = False) -> 
             raise HTTPException(404)
         try:
             content = await asyncio.to_thread((PAGES / name).read_bytes)
-        except OSError:
+        except (OSError, ValueError):  # It has a NUL.
             raise HTTPException(404) from None
         # Not every browser takes 'self' for a WebSocket of the same host.
         own = f" ws://{request.headers.get('host', '')}" if websockets else ""

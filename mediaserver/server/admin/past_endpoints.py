@@ -10,26 +10,47 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec import structs
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import FileResponse, Response, StreamingResponse
 
 from mediaserver.captures.capture_file import read_capture
 from mediaserver.captures.capture_lines import CaptureError
 from mediaserver.plivo.numbers import phone_key
+from mediaserver.records.payload import CAUSE_OF_LOST
 from mediaserver.server.admin.access import client_of
 from mediaserver.server.admin.audit import AuditLog
 from mediaserver.server.admin.captured_trace import captured_lines
 from mediaserver.server.admin.commands import CallCommand, Delivery
-from mediaserver.server.admin.past_calls import PastCall, PastCalls, PastCallsError, PastQuery
+from mediaserver.server.admin.past_calls import (
+    PastCall,
+    PastCalls,
+    PastCallsError,
+    PastQuery,
+    audio_file,
+)
 from mediaserver.server.admin.recorded_trace import recorded_lines
 from mediaserver.server.admin.requests import AdminError, read_limit, read_trace
-from mediaserver.server.admin.responses import NO_STORE, delivery_response, json_response, masked
+from mediaserver.server.admin.responses import (
+    NO_STORE,
+    SHOWN_DIGITS,
+    delivery_response,
+    json_response,
+    masked,
+)
 from mediaserver.server.admin.traced_calls import MAY_NOT_LISTEN_IN
+from mediaserver.server.ended_calls import CAUSES_OF_END
 
 
-_FILTERS: Final = ("number", "handler", "since", "until", "bad", "limit", "after")
+_FILTERS: Final = ("number", "handler", "cause", "since", "until", "bad", "limit", "after")
+
+_WHOLE: Final = 8
+"""Digits that a whole number has at least."""
+
+_CAUSES: Final = sorted((*CAUSES_OF_END, CAUSE_OF_LOST))
 
 _PIECE: Final = 65_536
 """Characters of lines that are sent at once."""
+
+_AUDIO_TYPES: Final = {".wav": "audio/wav", ".flac": "audio/flac"}
 
 _T = TypeVar("_T")
 
@@ -65,7 +86,7 @@ class PastEndpoints:
         return json_response(
             {
                 "calls": [self._fields(each) for each in page],
-                "next": page[-1].began if more else None,
+                "next": _written_place(page[-1]) if more else None,
             }
         )
 
@@ -81,12 +102,33 @@ class PastEndpoints:
         lines = await self._found(lambda: self._lines(command))
         return StreamingResponse(lines, media_type="application/x-ndjson", headers=NO_STORE)
 
+    async def recording(self, request: Request) -> Response:
+        """Send the audio file that the record of a call names."""
+        call = request.path_params["id"]
+        delivery = Delivery("done") if self._listen_in else MAY_NOT_LISTEN_IN
+        self._audit.recording(client_of(request), call, delivery)
+        if delivery.status != "done":
+            return delivery_response(delivery, call=call)
+        path = await self._found(lambda: self._past.recording_of(call))
+        if path is None:
+            raise AdminError(
+                404,
+                f"there is no recording of a call {call[:100]!r} on this machine",
+                "GET /past says which calls have one; ask the machine that had the call",
+            )
+        kind = _AUDIO_TYPES[path.suffix.lower()]
+        return FileResponse(path, media_type=kind, headers=NO_STORE)
+
     def _lines(self, command: CallCommand) -> Iterator[str]:
         path = self._past.capture_of(command.call)
         if path is None:
             record = self._past.record_of(command.call)
             if record is not None:
-                return _pieces(recorded_lines(*record, personal_data=self._personal_data))
+                recording = self._listen_in and audio_file(record[0]["recording"]) is not None
+                lines = recorded_lines(
+                    *record, personal_data=self._personal_data, recording=recording
+                )
+                return _pieces(lines)
             raise AdminError(
                 404,
                 f"nothing is kept of a call {command.call[:100]!r} on this machine",
@@ -116,6 +158,7 @@ class PastEndpoints:
 
     def _fields(self, call: PastCall) -> dict[str, Any]:
         shown: dict[str, Any] = msgspec.to_builtins(call)
+        del shown["place"]
         if not self._personal_data:
             shown["caller"] = masked(call.caller)
             shown["called"] = masked(call.called)
@@ -136,24 +179,46 @@ def read_past_query(request: Request) -> PastQuery:
             422, f"there is no filter {wrong[0][:60]!r}", f"there is {', '.join(_FILTERS)}"
         )
     number = given.get("number", "")
-    if number and phone_key(number) is None:
+    # Some more digits than are shown would tell those that are hidden, one by one.
+    digits = len(number) if number.isascii() and number.isdecimal() else _WHOLE
+    if number and digits > SHOWN_DIGITS and (digits < _WHOLE or phone_key(number) is None):
         raise AdminError(
             422,
             f"{number[:60]!r} is not a phone number",
-            "write it with its country code, such as 14155550100, or as a SIP address",
+            "write it with its country code, such as 14155550100, or as a SIP address; or write its"
+            f" last {SHOWN_DIGITS} digits",
         )
+    cause = given.get("cause", "")
+    if cause and cause not in _CAUSES:
+        raise AdminError(422, f"there is no cause {cause[:60]!r}", f"there is {', '.join(_CAUSES)}")
     bad = given.get("bad", "0")
     if bad not in ("0", "1"):
         raise AdminError(422, f"bad is {bad[:60]!r}", "it is 1 for bad calls alone, or 0")
-    until = [_time(name, given[name]) for name in ("until", "after") if name in given]
     return PastQuery(
         number=number,
         handler=given.get("handler", ""),
         since=_time("since", given["since"]) if "since" in given else None,
-        until=min(until, default=None),
+        until=_time("until", given["until"]) if "until" in given else None,
+        cause=cause,
         bad=bad == "1",
+        behind=_place(given["after"]) if "after" in given else None,
         limit=read_limit(given),
     )
+
+
+def _written_place(call: PastCall) -> str:
+    began, name = call.place
+    return f"{began.isoformat()}/{name}"
+
+
+def _place(text: str) -> tuple[datetime, str]:
+    began, _, name = text.partition("/")
+    try:
+        return _time("after", began), name
+    except AdminError:
+        raise AdminError(
+            422, f"after is {text[:60]!r}", "it is what next of the last page says"
+        ) from None
 
 
 def _time(name: str, text: str) -> datetime:

@@ -16,7 +16,11 @@ from mediaserver.server.admin.call_trace import HIDDEN_WORDS
 
 
 def recorded_lines(
-    call: Mapping[str, Any], turns: Sequence[Mapping[str, Any]], *, personal_data: bool
+    call: Mapping[str, Any],
+    turns: Sequence[Mapping[str, Any]],
+    *,
+    personal_data: bool,
+    recording: bool = False,
 ) -> Iterator[str]:
     """Yield the lines of a recorded call, as JSON objects in the order of their times.
 
@@ -24,8 +28,11 @@ def recorded_lines(
         call: the columns of its record.
         turns: those of its turns, in their order.
         personal_data: whether they have what was said, if it was recorded.
+        recording: whether there is an audio file of the call that may be heard, which a line says.
 
     """
+    if recording:
+        yield msgspec.json.encode({"at": 0.0, "what": "recording"}).decode()
     lines = [line for turn in turns for line in _of_turn(call, turn)]
     lines.sort(key=lambda line: line["at"])
     if call["seconds"] is not None:

@@ -67,4 +67,8 @@ def masked(number: str | None) -> str | None:
     if number is None:
         return None
     key = phone_key(number) or ""
-    return f"…{key[-4:]}" if key.isdecimal() and len(key) > 6 else "…"
+    return f"…{key[-SHOWN_DIGITS:]}" if key.isdecimal() and len(key) > 6 else "…"
+
+
+SHOWN_DIGITS: Final = 4
+"""Digits of a number that everybody may see, and by which calls can be found."""

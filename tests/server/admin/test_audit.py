@@ -49,6 +49,12 @@ def test_who_looked_at_a_call_and_who_heard_it_are_told_apart(audio: bool) -> No
     assert logged[0]["audio"] is audio
 
 
+def test_who_asked_for_a_recording_is_noted() -> None:
+    with capture_logs() as logged:
+        AuditLog().recording("uid 0", "call-1", DONE)
+    assert (logged[0]["action"], logged[0]["call"]) == ("recording", "call-1")
+
+
 def test_secrets_in_urls_are_not_logged() -> None:
     command = CallCommand("transfer", "call-1", url=URL.replace("//", "//user:password@"))
     with capture_logs() as logged:

@@ -49,7 +49,9 @@ async def test_its_modules_are_javascript(view: AsyncClient) -> None:
     )
 
 
-@pytest.mark.parametrize("path", ["__init__.py", "nothing.js", "%2e%2e/secret.txt", "..%2fa"])
+@pytest.mark.parametrize(
+    "path", ["__init__.py", "nothing.js", "%2e%2e/secret.txt", "..%2fa", "a%00.js"]
+)
 async def test_nothing_else_is_there(view: AsyncClient, path: str) -> None:
     async with view:
         response = await view.get(f"/view/{path}")

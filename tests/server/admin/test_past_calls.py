@@ -62,7 +62,10 @@ def test_captured_calls_are_found_the_newest_first(tmp_path: Path) -> None:
     assert ids(past) == [second, first]
     assert ids(past, limit=1) == [second]
     assert ids(past, number="14155550142") == [second]
+    assert ids(past, number="0142") == [second]
     assert ids(past, handler="Shop") == [first]
+    (newest,) = past.find(PastQuery(limit=1))
+    assert ids(past, behind=newest.place) == [first]
     moment = datetime(2026, 11, 30, 9, 16, tzinfo=UTC)
     assert ids(past, since=moment) == [second]
     assert ids(past, until=moment) == [first]
@@ -89,6 +92,9 @@ def test_recorded_calls_are_found_with_what_was_bad(tmp_path: Path) -> None:
     )
     assert ids(past) == ["b", "a"]
     assert ids(past, bad=True) == ["b"]
+    assert ids(past, cause="handler_error") == ["b"]
+    assert ids(past, number="0100") == ["b", "a"]
+    assert ids(past, handler="Echo\0\ud800") == []
     bad, good = past.find(PastQuery())
     assert (good.captured, good.recorded, good.complaints) == (True, True, [])
     assert (bad.captured, bad.cause) == (False, "handler_error")
@@ -106,6 +112,36 @@ def test_a_capture_is_found_by_its_name_its_call_or_its_record(tmp_path: Path) -
         assert found.name == f"{name}.wire.zst"
     for each in (OTHER, "b", "../captures/x", ""):
         assert past.capture_of(each) is None
+
+
+def test_each_stream_of_a_call_has_its_own_capture(tmp_path: Path) -> None:
+    folder = tmp_path / "captures"
+    folder.mkdir()
+    names = [capture(folder, ONE, minute) for minute in (15, 16)]
+    (folder / f"20261130T091700-{ONE}.wire.zst").write_bytes(b"no capture")
+    starts = [datetime(2026, 11, 30, 9, minute, 1, tzinfo=UTC).timestamp() for minute in (15, 16)]
+    records = [
+        over(name, call_id=ONE, started_at=at) for name, at in zip("ab", starts, strict=True)
+    ]
+    past = with_records(tmp_path, *records, capture=folder)
+    found = [past.capture_of(each) for each in "ab"]
+    assert [each and each.name for each in found] == [f"{name}.wire.zst" for name in names]
+
+
+def test_a_recording_is_found_if_it_is_one(tmp_path: Path) -> None:
+    paths = {name: tmp_path / f"{name}.wav" for name in ("call", "other", "gone")}
+    paths["call"].write_bytes(b"RIFF and more")
+    paths["other"].write_bytes(b"secret")
+    (tmp_path / "wav.txt").write_bytes(b"RIFF and more")
+    paths["text"], paths["nul"] = tmp_path / "wav.txt", tmp_path / "a\0.wav"
+    past = with_records(
+        tmp_path, *(over(name, recording=str(path)) for name, path in paths.items()), over("none")
+    )
+    assert {each.id for each in past.find(PastQuery()) if each.recording} == {"call"}
+    assert past.recording_of("call") == paths["call"]
+    for name in ("other", "gone", "text", "nul", "none", "nobody"):
+        assert past.recording_of(name) is None
+    assert PastCalls(Settings.model_construct()).recording_of("call") is None
 
 
 def test_a_record_is_found_with_its_turns(tmp_path: Path) -> None:

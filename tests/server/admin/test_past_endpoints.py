@@ -3,10 +3,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from audiocodecs import write_wav
 from mediaserver.captures.capture_lines import (
     CaptureHead,
     encode_decision,
@@ -62,6 +64,31 @@ async def test_pages_follow_one_another(directory: OwnCalls, kept: Path) -> None
     assert second["next"] is None
 
 
+@pytest.fixture
+def simultaneous(tmp_path: Path) -> str:
+    """The URL of a database with the records of calls that began at the same time."""
+    url = f"sqlite:///{tmp_path / 'calls.db'}"
+    database = RecordsDatabase(url)
+    database.prepare()
+    database.write(Batch([over(each) for each in "abcde"], "j1"))
+    database.close()
+    return url
+
+
+async def test_pages_lose_no_call_that_began_with_another(
+    directory: OwnCalls, simultaneous: str
+) -> None:
+    found: list[str] = []
+    settings = Settings(admin="127.0.0.1:8001", records=SecretStr(simultaneous))
+    async with client_of(directory, settings) as asking:
+        query: dict[str, str] | None = {"limit": "2"}
+        while query is not None:
+            page = (await asking.get("/past", params=query)).json()
+            found += [each["id"] for each in page["calls"]]
+            query = {"limit": "2", "after": page["next"]} if page["next"] else None
+    assert found == list("abcde")
+
+
 @pytest.mark.parametrize(("personal", "caller"), [(False, "…0100"), (True, "+14155550100")])
 async def test_whole_numbers_are_personal_data(
     directory: OwnCalls, kept: Path, personal: bool, caller: str
@@ -73,10 +100,14 @@ async def test_whole_numbers_are_personal_data(
 @pytest.mark.parametrize(
     ("query", "error", "hint"),
     [
-        ("numbr=1", "there is no filter 'numbr'", "number, handler, since"),
+        ("numbr=1", "there is no filter 'numbr'", "number, handler, cause"),
         ("number=anonymous", "'anonymous' is not a phone number", "country code"),
         ("since=yesterday", "since is 'yesterday'", "2027-01-15"),
-        ("after=1", "after is '1'", "2027-01-15"),
+        ("number=12345", "'12345' is not a phone number", "last 4 digits"),
+        ("number=%00", r"'\x00' is not a phone number", "last 4 digits"),
+        ("cause=rain", "there is no cause 'rain'", "handler_error"),
+        ("until=2026-11-31", "until is '2026-11-31'", "2027-01-15"),
+        ("after=1", "after is '1'", "next of the last page"),
         ("bad=yes", "bad is 'yes'", "1 for bad calls"),
         ("limit=0", "limit is '0'", "from 1 to 200"),
     ],
@@ -140,19 +171,57 @@ def records(tmp_path: Path) -> str:
     url = f"sqlite:///{tmp_path / 'calls.db'}"
     database = RecordsDatabase(url)
     database.prepare()
-    database.write(Batch([over("a", call_id=ONE), turn("a")], "j1"))
+    recording = tmp_path / "call.wav"
+    write_wav(recording, np.arange(80, dtype=np.int16), 8000)
+    database.write(Batch([over("a", call_id=ONE, recording=str(recording)), turn("a")], "j1"))
     database.close()
     return url
 
 
+@pytest.mark.parametrize("listen_in", [True, False])
 async def test_of_a_call_without_a_capture_the_turns_are_sent(
-    directory: OwnCalls, records: str
+    directory: OwnCalls, records: str, listen_in: bool
 ) -> None:
-    settings = Settings(admin="127.0.0.1:8001", records=SecretStr(records))
+    settings = Settings(
+        admin="127.0.0.1:8001", records=SecretStr(records), admin_listen_in=listen_in
+    )
     async with client_of(directory, settings) as asking:
         response = await asking.get(f"/past/{ONE}/trace")
     whats = [json.loads(line)["what"] for line in response.text.splitlines()]
-    assert whats[-2:] == ["turn", "stream ended"]
+    assert whats == ["recording"] * listen_in + ["turn", "stream ended"]
+
+
+async def ask_for_recording(
+    directory: OwnCalls, records: str, call: str = ONE, **settings: Any
+) -> httpx.Response:
+    given = Settings(admin="127.0.0.1:8001", records=SecretStr(records), **settings)
+    async with client_of(directory, given) as asking:
+        return await asking.get(f"/past/{call}/recording")
+
+
+async def test_the_recording_of_a_call_is_sent(
+    directory: OwnCalls, records: str, tmp_path: Path
+) -> None:
+    with capture_logs() as logged:
+        response = await ask_for_recording(directory, records, admin_listen_in=True)
+    assert response.headers["content-type"] == "audio/wav"
+    assert response.headers["cache-control"] == "no-store"
+    assert response.content == (tmp_path / "call.wav").read_bytes()
+    assert [(each["action"], each["call"]) for each in logged] == [("recording", ONE)]
+
+
+async def test_a_recording_is_heard_with_the_setting_alone(
+    directory: OwnCalls, records: str
+) -> None:
+    response = await ask_for_recording(directory, records, admin_personal_data=True)
+    assert response.status_code == 409
+    assert "--admin-listen-in" in response.json()["hint"]
+
+
+async def test_a_call_without_a_recording_is_told(directory: OwnCalls, records: str) -> None:
+    response = await ask_for_recording(directory, records, "nobody", admin_listen_in=True)
+    assert response.status_code == 404
+    assert "no recording" in response.json()["error"]
 
 
 async def test_a_capture_that_is_damaged_is_told(directory: OwnCalls, kept: Path) -> None:

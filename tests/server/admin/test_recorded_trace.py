@@ -62,6 +62,11 @@ def test_a_turn_has_its_stages() -> None:
     }
 
 
+def test_a_recording_is_told_first() -> None:
+    (line,) = recorded_lines(CALL | {"seconds": None}, [], personal_data=True, recording=True)
+    assert json.loads(line) == {"at": 0.0, "what": "recording"}
+
+
 def test_words_are_personal_data() -> None:
     failed = QUESTION | {"error": "model: cannot answer 'Are you open?'"}
     lines = read(failed, personal_data=False)
