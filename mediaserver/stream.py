@@ -504,6 +504,18 @@ class Stream:
         """Seconds of audio that were given to `play` or `say` and not heard yet."""
         return self._playout.unheard
 
+    def heard_in(self, before_end: float = 0.0) -> float:
+        """Return in how many seconds the caller hears a place in the audio, by estimate.
+
+        It is later by the network's time than `unheard` says, as what the caller answers is.
+
+        Args:
+            before_end: where it is: so many seconds before the end of what was given to `play`
+                or `say`.
+
+        """
+        return self._playout.heard_in(before_end)
+
     @property
     def paused(self) -> bool:
         """Whether playback is paused."""

@@ -633,6 +633,19 @@ class Playout:
         """Return when the caller hears a position that is being sent, in the times of a `Tap`."""
         return self._runs.time_of(position) + self._tap_offset
 
+    def heard_in(self, before_end: float) -> float:
+        """Return in how many seconds the caller hears a place in what was queued, by estimate.
+
+        In the times of a `Tap`, as `heard_at`, also for what is not sent yet.
+
+        Args:
+            before_end: where it is: so many seconds before the end of what was queued.
+
+        """
+        if self._runs.flowing:
+            return self.heard_at(self.queued) - self._clock() - before_end
+        return self.unheard + self._checkpoints.delay + self.round_trip - before_end
+
     def _tell_cut(self, heard: int) -> None:
         if self.tap is not None and heard < self.sent:
             self.tap.cut(self.heard_at(heard))

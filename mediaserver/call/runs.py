@@ -20,7 +20,7 @@ class Runs:
 
     """
 
-    __slots__ = ("_begun", "_bps", "_flowing", "first", "position", "start")
+    __slots__ = ("_begun", "_bps", "first", "flowing", "position", "start")
 
     def __init__(self, bytes_per_second: int) -> None:
         self._bps = bytes_per_second
@@ -30,8 +30,8 @@ class Runs:
         """Where the latest run began, or was stopped."""
         self.first: float | None = None
         """When the first run began; None before that."""
-        # Whether running dry is a gap in the audio, rather than its end.
-        self._flowing = False
+        self.flowing = False
+        """Whether the carrier plays: running dry is a gap in the audio then, and not its end."""
         self._begun: list[tuple[int, float]] = []
 
     def begin(self, position: int, now: float) -> float | None:
@@ -43,8 +43,8 @@ class Runs:
         """
         if self.first is None:
             self.first = now
-        ran_dry = self.time_of(position) if self._flowing else None
-        self._flowing = True
+        ran_dry = self.time_of(position) if self.flowing else None
+        self.flowing = True
         self.start, self.position = now, position
         self._begun.append((position, now))
         if len(self._begun) > _REMEMBERED:
@@ -53,7 +53,7 @@ class Runs:
 
     def stop(self, position: int) -> None:
         """End the run: the carrier has nothing left to play, and stands at `position`."""
-        self._flowing = False
+        self.flowing = False
         self.position = position
 
     def unplayed(self, sent: int, now: float) -> int:

@@ -361,6 +361,20 @@ def test_unheard_is_what_was_played_and_has_not_reached_the_ear(bench: Any) -> N
     assert bench.playout.unheard == pytest.approx(1.5)
 
 
+def test_a_place_is_heard_after_the_network_and_the_carriers_delay(bench: Any) -> None:
+    bench.playout.play(bench.audio(0.5))
+    bench.watch()
+    bench.clock.now += 0.53
+    bench.playout.played(bench.names[0])
+    bench.playout.round_trip = 0.05
+    bench.playout.play(bench.audio(2.0))
+    assert bench.playout.heard_in(1.5) == pytest.approx(0.5 + 0.03 + 0.05)
+    bench.run(0.4, acknowledge=False)
+    assert bench.playout.heard_in(1.5) == pytest.approx(0.1 + 0.03 + 0.05)
+    bench.playout.pause()
+    assert bench.playout.heard_in(1.5) == pytest.approx(0.5 - 0.37 + 0.03 + 0.05, abs=0.001)
+
+
 def test_heard_positions_are_whole_samples(make_bench: type[Any]) -> None:
     bench = make_bench(L16_16K)
     bench.playout.play(bench.audio(1.0))

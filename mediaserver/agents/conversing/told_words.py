@@ -42,5 +42,5 @@ class ToldWords:
             if place > self._place:
                 words = self._spoken.text[self._place : place]
                 self._place = place
-                heard_in = self._stream.unheard - (seconds - at)
+                heard_in = self._stream.heard_in(seconds - at)
                 self._stream.decided("spoken", words=words, heard_in=round(heard_in, 4))

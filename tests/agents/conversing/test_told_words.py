@@ -19,6 +19,9 @@ class FollowedStream:
         self.unheard = 0.0
         self.told: list[tuple[str, float]] = []
 
+    def heard_in(self, before_end: float) -> float:
+        return self.unheard - before_end
+
     def decided(self, what: str, /, **details: Any) -> None:
         assert what == "spoken"
         self.told.append((details["words"], details["heard_in"]))
