@@ -1,6 +1,7 @@
 // One call: follows its trace, and draws all that is known of it.
 
-import { byId, tell } from "./elements.js";
+import { markCurrent, numbers } from "./calls.js";
+import { byId, clock, element, tell } from "./elements.js";
 import { Happened } from "./happened.js";
 import { Listening } from "./listening.js";
 import { ask, askJson } from "./server.js";
@@ -17,17 +18,21 @@ const AGAIN = 0.2;
 const LONGEST = 60;
 
 export class CallView {
-  /** @param {boolean} audio whether the server shows audio. */
-  constructor(audio) {
+  /** @param {boolean} audio whether the server shows audio. @param {() => void} ended is called when a live call is over. */
+  constructor(audio, ended) {
     this._audio = audio;
+    this._ended = ended;
     this._stop = null;
     this._early = [];
     this.id = null;
     this.trace = null;
-    this.waveforms = new Waveforms(byId("waveforms"), (latest) => byId("latest").setAttribute("aria-pressed", latest));
+    this.waveforms = new Waveforms(byId("waveforms"), byId("position"), {
+      follows: (latest) => byId("latest").setAttribute("aria-pressed", latest),
+      picks: (at) => this._pick(at),
+    });
     this._parts = [
-      new Words(byId("words"), byId("words-announced")),
-      new Turns(byId("turns"), byId("stages-legend")),
+      new Words(byId("words"), byId("words-announced"), (at) => this._pick(at)),
+      new Turns(byId("turns"), byId("turns-none")),
       new Tools(byId("tools"), byId("tools-none")),
       new Happened(byId("happened"), byId("happened-none")),
       new Wire(byId("wire-details"), byId("wire")),
@@ -53,26 +58,27 @@ export class CallView {
   /**
    * Shows a live call, once its stream has started.
    *
-   * @param {boolean} own whether it is the phone's, which one hears already.
+   * @param {{own: boolean}} known whether it is the phone's, which one hears already; and what a list knows of it.
    */
-  async live(id, own = false) {
+  async live(id, { own = false, ...known } = {}) {
     if (this.id === id) return;
     byId("listen").hidden = own || !this._audio;
-    await this._show(id, async (signal) => {
-      const { format } = await this._started(id, own, signal);
-      await this._read(this._address("calls", id, "from=start"), format, signal);
+    await this._show(id, known, async (signal) => {
+      const call = await this._started(id, own, signal);
+      this._tellAbout(id, call);
+      await this._read(this._address("calls", id, "from=start"), call.format, signal);
     });
+    this._ended();
   }
 
   /** Shows a call that is over. */
-  async past(id) {
+  async past(id, known = {}) {
     byId("listen").hidden = true;
-    await this._show(id, async (signal) => {
+    await this._show(id, known, async (signal) => {
       await this._read(this._address("past", id), null, signal);
       if (this.trace?.recorded) await this._hear(`/past/${encodeURIComponent(id)}/recording`, signal);
     });
-    this.waveforms.begin = 0;
-    this.waveforms.follow(false);
+    this.waveforms.show(0);
   }
 
   _address(kind, id, ...query) {
@@ -93,7 +99,7 @@ export class CallView {
     byId("listen").setAttribute("aria-pressed", on);
   }
 
-  async _show(id, follow) {
+  async _show(id, known, follow) {
     this._stop?.abort();
     this._listen(false);
     const { signal } = (this._stop = new AbortController());
@@ -102,10 +108,13 @@ export class CallView {
     this._early = [];
     for (const part of this._parts) part.clear();
     byId("recording").hidden = true;
-    byId("call-title").textContent = `Call ${id}`;
+    byId("recording").pause();
+    markCurrent(id);
+    this._tellAbout(id, known);
     tell(byId("call-hint"), "Waiting for the audio stream …");
     tell(byId("call-problem"), "");
     byId("view").hidden = true;
+    this._tellState("waiting", "Waiting");
     this.waveforms.follow(true);
     try {
       await follow(signal);
@@ -115,6 +124,37 @@ export class CallView {
       tell(byId("call-problem"), error.message);
     }
     if (!signal.aborted) this._finish();
+  }
+
+  _tellAbout(id, { caller, called, handler, format }) {
+    if (caller || called) byId("call-title").textContent = numbers({ caller, called });
+    else byId("call-title").textContent = "Call";
+    const more = [handler, format].filter(Boolean).map((each) => `${each} · `);
+    byId("call-about").replaceChildren(...more, element("code", { text: id }));
+  }
+
+  _tellState(state, words) {
+    const place = byId("call-state");
+    if (place.textContent === words) return;
+    place.dataset.state = state;
+    tell(place, words);
+  }
+
+  /** Goes to a time: of the recording, if there is one. */
+  _pick(at) {
+    const { waveforms } = this;
+    const recording = byId("recording");
+    if (!recording.hidden) recording.currentTime = at;
+    if (at < waveforms.begin || at > waveforms.begin + waveforms.seconds) waveforms.show(at - waveforms.seconds / 4);
+  }
+
+  /** Shows where the recording plays. */
+  _followRecording() {
+    const { waveforms } = this;
+    const { hidden, paused, currentTime } = byId("recording");
+    waveforms.playing = hidden || (paused && currentTime === 0) ? null : currentTime;
+    const out = currentTime < waveforms.begin || currentTime > waveforms.begin + waveforms.seconds;
+    if (!hidden && !paused && out) waveforms.show(currentTime);
   }
 
   /** Waits until the stream of a call has started. The list is asked: a browser writes each 404 to the console. */
@@ -173,35 +213,48 @@ export class CallView {
     const { trace } = this;
     if (trace === null) {
       tell(byId("call-hint"), "");
+      tell(byId("call-state"), "");
       return;
     }
     this._listen(false);
     byId("listen").hidden = true;
     if (trace.ended === null) trace.take({ what: "trace ended", reason: "the server tells no more" });
-    if (trace.caller.pieces.length || trace.agent.pieces.length) {
+    if (trace.caller.kept || trace.agent.kept) {
       this._offer(wavOf(trace.caller, trace.agent));
     }
   }
 
   _draw() {
-    if (this.trace === null || document.hidden) return;
+    const { trace } = this;
+    if (trace === null || document.hidden) return;
     const { now } = this;
-    for (const part of this._parts) part.draw(this.trace, now);
-    this.waveforms.draw(this.trace, now);
-    const summary = this._summary(now);
+    this._followRecording();
+    this.waveforms.draw(trace, now);
+    // What is over changes no more, but for what the phone measured.
+    const drawn = trace.ended === null ? "" : `${trace.lines} ${trace.measured} ${byId("wire-details").open}`;
+    if (drawn !== "" && this._drawn === drawn && this._drawnTrace === trace) return;
+    this._drawn = drawn;
+    this._drawnTrace = trace;
+    for (const part of this._parts) part.draw(trace, now);
+    if (trace.ended === null) this._tellState("live", `Live ${clock(now).slice(0, -2)}`);
+    else this._tellState("ended", `Ended after ${trace.now.toFixed(1)} s: ${trace.ended}`);
+    const summary = this._summary();
     if (byId("sound-summary").textContent !== summary) byId("sound-summary").textContent = summary;
   }
 
-  _summary(now) {
-    const { trace } = this;
-    const count = (kind) => trace.marks.filter((mark) => mark.kind === kind).length;
-    const many = (number, one, several) => `${number} ${number === 1 ? one : several}`;
-    return [
-      trace.ended === null ? `Live, ${Math.floor(now)} s` : `Ended after ${trace.now.toFixed(1)} s: ${trace.ended}`,
-      many(count("barge-in"), "barge-in", "barge-ins"),
-      many(count("wrong"), "fault of the audio", "faults of the audio"),
-      many(count("key"), "key", "keys"),
-      many(count("checkpoint"), "checkpoint", "checkpoints"),
-    ].join(" · ");
+  _summary() {
+    const { counts, caller, agent, ended } = this.trace;
+    const many = (number = 0, one, several = `${one}s`) => (number ? [`${number} ${number === 1 ? one : several}`] : []);
+    const kept = Math.max(caller.kept, agent.kept);
+    const rest = ended !== null && Math.max(caller.end, agent.end) > kept + 1 ? [`the recording has the first ${Math.floor(kept / 60)} minutes`] : [];
+    const wrong = (counts.wrong ?? 0) + (counts.gap ?? 0);
+    const told = [
+      ...many(wrong, "fault of the audio", "faults of the audio"),
+      ...many(counts["barge-in"], "barge-in"),
+      ...many(counts.key, "key"),
+      ...many(counts.checkpoint, "checkpoint"),
+      ...rest,
+    ];
+    return told.join(" · ") || "No barge-in, no fault of the audio";
   }
 }

@@ -1,13 +1,13 @@
 // The lists of calls: those that live, and those that are over.
 
-import { byId, element, tell } from "./elements.js";
+import { byId, element, phoneNumber, tell } from "./elements.js";
 import { askJson } from "./server.js";
 
 /** Seconds between two looks at the live calls. */
 const AGAIN = 2;
 
 export class LiveCalls {
-  /** @param {(id: string) => void} open */
+  /** @param {(call: {id: string}) => void} open is given what is known of the call. */
   constructor(open) {
     this._open = open;
     this._shown = "";
@@ -32,7 +32,10 @@ export class LiveCalls {
     }
     // A call with two streams must be named by a stream.
     const twice = (id) => calls.filter((call) => call.call_id === id).length > 1;
-    const entries = calls.map((call) => ({ id: twice(call.call_id) ? call.stream_id : call.call_id, text: numbers(call), more: `${call.handler ?? ""} ${call.state}`.trim() }));
+    const entries = calls.map((call) => ({
+      call: known(call, twice(call.call_id) ? call.stream_id : call.call_id),
+      more: [call.handler, call.state].filter(Boolean).join(" · "),
+    }));
     const shown = JSON.stringify([entries, note]);
     if (shown === this._shown) return;
     this._shown = shown;
@@ -42,7 +45,7 @@ export class LiveCalls {
 }
 
 export class PastCalls {
-  /** @param {(id: string) => void} open */
+  /** @param {(call: {id: string}) => void} open is given what is known of the call. */
   constructor(open) {
     this._open = open;
     this._next = null;
@@ -54,7 +57,6 @@ export class PastCalls {
   }
 
   search() {
-    byId("past").replaceChildren();
     return this._find(null);
   }
 
@@ -69,6 +71,7 @@ export class PastCalls {
       after: after ?? "",
     };
     for (const [name, value] of Object.entries(asked)) if (value) query.set(name, value);
+    const search = (this._search = {}); // of two, the latter counts
     let found = { calls: [], next: null };
     let problem = null;
     try {
@@ -76,9 +79,10 @@ export class PastCalls {
     } catch (error) {
       problem = error.message;
     }
+    if (search !== this._search) return;
+    if (after === null) byId("past").replaceChildren();
     byId("past").append(...found.calls.map((call) => listed({
-      id: call.captured || call.recording || call.turns > 0 ? call.id ?? call.call_id : null,
-      text: numbers(call),
+      call: known(call, call.captured || call.recording || call.turns > 0 ? call.id ?? call.call_id : null),
       more: [when(call.began), call.seconds === null ? "" : `${Math.round(call.seconds)} s`, call.handler, call.cause].filter(Boolean).join(" · "),
       wrong: (call.complaints ?? []).join("; "),
     }, this._open)));
@@ -88,15 +92,29 @@ export class PastCalls {
   }
 }
 
-const numbers = (call) => `${call.caller ?? "?"} → ${call.called ?? "?"}`;
+/** Who called whom. */
+export const numbers = ({ caller, called }) => `${phoneNumber(caller)} → ${phoneNumber(called)}`;
 
 function when(began) {
   const date = new Date(began);
   return Number.isNaN(date.getTime()) ? "" : date.toLocaleString([], { dateStyle: "short", timeStyle: "short" });
 }
 
-function listed({ id, text, more, wrong }, open) {
-  const inside = [text, element("small", { text: id === null ? `${more} · nothing was kept to show` : more })];
+/** What does not change in a list while the call goes on. */
+const known = ({ caller, called, handler }, id) => ({ id, caller, called, handler });
+
+let current = null;
+
+/** Marks the call that is shown. */
+export function markCurrent(id) {
+  current = id;
+  for (const button of document.querySelectorAll(".calls button")) button.ariaCurrent = String(button.dataset.id === id);
+}
+
+function listed({ call, more, wrong }, open) {
+  const { id } = call;
+  const inside = [numbers(call), element("small", { text: id === null ? `${more} · nothing was kept to show` : more })];
   if (wrong) inside.push(element("small", { class: "wrong", text: wrong }));
-  return element("li", {}, element("button", { type: "button", disabled: id === null, click: () => open(id) }, ...inside));
+  const settings = { type: "button", disabled: id === null, "data-id": id, "aria-current": String(id === current), click: () => open(call) };
+  return element("li", {}, element("button", settings, ...inside));
 }

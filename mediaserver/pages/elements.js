@@ -33,6 +33,12 @@ export function clock(seconds) {
   return `${Math.floor(tenths / 600)}:${rest}`;
 }
 
+/** A length, for people: 0.0042 → "4 ms", 3.25 → "3.25 s". */
+export const length = (seconds) => (seconds < 1 ? `${Math.round(seconds * 1000)} ms` : `${seconds.toFixed(2)} s`);
+
+/** A number as people write it: the wire leaves out the plus. */
+export const phoneNumber = (number) => (/^\d{8,15}$/.test(number ?? "") ? `+${number}` : number || "unknown");
+
 /** A <time> for it. */
 export const timeOf = (seconds) => element("time", { text: clock(seconds), datetime: `PT${Math.max(0, seconds).toFixed(2)}S` });
 

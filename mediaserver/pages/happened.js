@@ -2,6 +2,9 @@
 
 import { element, timeOf } from "./elements.js";
 
+/** Entries that are shown, the latest first. */
+const MOST = 500;
+
 export class Happened {
   constructor(list, none) {
     this._list = list;
@@ -15,11 +18,13 @@ export class Happened {
     this._none.hidden = false;
   }
 
-  draw(trace) {
-    for (const { at, text, wrong } of trace.happened.slice(this._count)) {
-      this._list.prepend(element("li", { class: wrong ? "wrong" : null }, text, timeOf(at)));
+  draw({ happened }) {
+    if (happened.length === this._count) return;
+    for (const { at, text, wrong } of happened.slice(Math.max(this._count, happened.length - MOST))) {
+      this._list.prepend(element("li", { class: wrong ? "wrong" : null }, timeOf(at), element("span", { text })));
     }
-    this._count = trace.happened.length;
-    this._none.hidden = this._count > 0;
+    while (this._list.childElementCount > MOST) this._list.lastElementChild.remove();
+    this._count = happened.length;
+    this._none.hidden = true;
   }
 }

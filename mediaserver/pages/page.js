@@ -10,7 +10,7 @@ import { readLines } from "./trace.js";
 /** Seconds after which the state of the agent is asked for again when the server is away. */
 const AGAIN = 1;
 
-const STATES = { starting: "The agent starts …", ready: "The agent is ready.", failed: "The agent does not start.", stopped: "The agent is stopped." };
+const STATES = { starting: "The agent starts …", ready: "The agent is ready.", failed: "The agent does not run.", stopped: "The agent is stopped." };
 
 async function start() {
   let offers;
@@ -18,30 +18,40 @@ async function start() {
     offers = await askJson("page.json");
   } catch (error) {
     if (error.status === 401) askForToken(error);
-    else tell(byId("agent-problem"), error.message);
+    else {
+      byId("agent-fault").hidden = false;
+      tell(byId("agent-problem"), error.message);
+    }
     return;
   }
   byId("token-form").hidden = true;
-  byId("aside").hidden = byId("call").hidden = false;
+  byId("calls").hidden = byId("call").hidden = false;
   if (offers.title) document.title = `${offers.title} – mediaserver`;
   tell(byId("agent-state"), offers.title);
-  const view = new CallView(offers.audio === true);
-  const open = (kind) => (id) => {
+  const past = offers.past ? new PastCalls((call) => open("past", call)) : null;
+  // A call that has just ended is among those of the past soon.
+  const view = new CallView(offers.audio === true, () => setTimeout(() => past?.search(), 2 * AGAIN * 1000));
+  const open = (kind, { id, ...known }) => {
     history.replaceState(null, "", `#${kind}/${encodeURIComponent(id)}`);
     byId("call").focus({ preventScroll: false });
-    return view[kind](id);
+    return view[kind](id, known);
   };
-  const live = new LiveCalls(open("live"));
-  live.pauses = offers.phone === true;
-  live.watch();
-  if (offers.past) {
-    byId("past-section").hidden = false;
-    new PastCalls(open("past")).search();
-  }
+  const live = new LiveCalls((call) => open("live", call));
+  byId("past-section").hidden = past === null;
+  byId("past-filters").open = !offers.phone; // one's own calls are few
   if (offers.phone) {
-    new PhonePanel({ called: (id) => view.live(id, true), measured: (told) => view.measured(told) });
-    watchAgent(offers.title, live);
+    live.pauses = true;
+    const panel = new PhonePanel({ called: (id) => view.live(id, { own: true }), measured: (told) => view.measured(told) });
+    byId("agent-again").addEventListener("click", () => ask("/agent/start", undefined, "POST"));
+    watchAgent(offers.title, (state) => {
+      panel.agent(state);
+      live.pauses = state !== "ready";
+      if (state === "ready") past?.search();
+    });
+  } else {
+    past?.search();
   }
+  live.watch();
   const wanted = /^#(live|past)\/(.+)$/.exec(location.hash);
   if (wanted) view[wanted[1]](decodeURIComponent(wanted[2]));
   globalThis.mediaserverView = view; // for the console
@@ -49,7 +59,7 @@ async function start() {
 
 function askForToken(error) {
   byId("token-form").hidden = false;
-  byId("aside").hidden = byId("call").hidden = true;
+  byId("calls").hidden = byId("call").hidden = true;
   tell(byId("token-problem"), sessionStorage.length ? error.message : "");
   byId("token-form").onsubmit = (event) => {
     event.preventDefault();
@@ -59,17 +69,21 @@ function askForToken(error) {
 }
 
 /** Shows whether the agent runs, and why it does not; it may be changed at any time. */
-async function watchAgent(title, live) {
+async function watchAgent(title, told) {
+  const show = (state, words, problem = "") => {
+    byId("agent-state").dataset.state = state;
+    tell(byId("agent-state"), words);
+    tell(byId("agent-problem"), problem);
+    byId("agent-again").hidden = state !== "failed";
+    byId("agent-fault").hidden = !problem;
+    told(state);
+  };
   for (;;) {
     try {
       const { body } = await ask("/agent");
-      for await (const { state, problem } of readLines(body)) {
-        tell(byId("agent-state"), `${title}: ${STATES[state] ?? state}`);
-        tell(byId("agent-problem"), problem);
-        live.pauses = state !== "ready";
-      }
+      for await (const { state, problem } of readLines(body)) show(state, `${title}: ${STATES[state] ?? state}`, problem);
     } catch {
-      tell(byId("agent-state"), "The server does not answer: is it still running?");
+      show("away", "The server does not answer: is it still running?");
     }
     await new Promise((resolve) => setTimeout(resolve, AGAIN * 1000));
   }

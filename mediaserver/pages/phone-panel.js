@@ -1,10 +1,11 @@
 // The phone as people see it: numbers, buttons, keys and troubles.
 
-import { byId, element, tell } from "./elements.js";
+import { byId, element, phoneNumber, tell } from "./elements.js";
 import { Phone } from "./phone.js";
 import { Troubles } from "./troubles.js";
 
 const KEYS = "123456789*0#";
+const FIELDS = ["from", "caller-name", "to", "format"];
 
 export class PhonePanel {
   /** @param {{called: (id: string) => void, measured: (told: object) => void}} listener is told of calls, and of what the phone measures. */
@@ -12,15 +13,24 @@ export class PhonePanel {
     this._listener = listener;
     this._phone = new Phone(new URL("/phone", location.href.replace(/^http/, "ws")));
     globalThis.mediaserverPhone = this._phone; // for the console
-    this._troubles = new Troubles(byId("troubles-form"), (what, details) => this._phone.ask(what, details));
+    this._troubles = new Troubles(byId("troubles"), (what, details) => this._phone.ask(what, details));
     this._connected = false;
+    this._agent = "ready"; // or why no call can be placed
     this._state = "idle"; // ringing, incoming, up
+    this._opening = false; // whether the browser may ask for the microphone
     this._words = "";
     this._held = false;
+    this._own = ""; // how the server names this side of the call
     byId("phone").hidden = false;
     this._listen();
     this._show();
     this._phone.connect();
+  }
+
+  /** Takes the state of the agent. */
+  agent(state) {
+    this._agent = state;
+    this._show();
   }
 
   _listen() {
@@ -29,9 +39,10 @@ export class PhonePanel {
     phone.addEventListener("told", ({ detail }) => this._take(detail));
     phone.addEventListener("problem", ({ detail }) => tell(byId("phone-problem"), detail));
     phone.addEventListener("level", ({ detail }) => { byId("microphone-level").value = detail; });
+    for (const id of FIELDS) keep(byId(id));
     byId("dial-form").addEventListener("submit", (event) => {
       event.preventDefault();
-      if (this._state === "idle") this._begin("dial", this._numbers());
+      this._begin("dial", this._numbers());
     });
     byId("call-me").addEventListener("click", () => {
       const { from, to, ...more } = this._numbers();
@@ -43,25 +54,33 @@ export class PhonePanel {
     byId("hold").addEventListener("click", () => phone.ask("hold", { on: !this._held }));
     byId("keypad").append(...[...KEYS].map((key) => element("button", { type: "button", text: key, click: () => phone.ask("digit", { digit: key }) })));
     addEventListener("keydown", (event) => {
-      const typing = event.target.closest?.("input, select, textarea, canvas");
+      const typing = event.target.closest?.("input, select, textarea");
       if (this._state !== "up" || typing || event.ctrlKey || event.metaKey || event.altKey) return;
       if (event.key.length === 1 && KEYS.includes(event.key)) phone.ask("digit", { digit: event.key });
     });
   }
 
   _numbers() {
-    return { from: byId("from").value, to: byId("to").value, format: byId("format").value };
+    const name = byId("caller-name").value.trim();
+    return { from: byId("from").value.trim(), to: byId("to").value.trim(), format: byId("format").value, ...(name && { name }) };
   }
 
   async _begin(what, details) {
+    if (this._opening) return;
+    const phone = this._phone;
+    const before = this._state;
     tell(byId("phone-problem"), "");
-    byId("dial").disabled = byId("call-me").disabled = true;
+    this._opening = true;
+    this._show();
     try {
-      await this._phone.open();
+      await phone.open();
     } catch (error) {
       tell(byId("phone-problem"), `The speaker could not be opened: ${error.message}`);
     }
-    if (!this._phone.ask(what, details)) tell(byId("phone-problem"), "The phone is not connected to the server: is it still running?");
+    this._opening = false;
+    if (this._state === before && !phone.ask(what, details)) {
+      tell(byId("phone-problem"), "The phone is not connected to the server: is it still running?");
+    }
     this._show();
   }
 
@@ -73,23 +92,29 @@ export class PhonePanel {
 
   _take(told) {
     const takes = {
-      ready: () => this._troubles.noises(told.noises ?? []),
-      ringing: () => this._call(told, "ringing", `Calling ${told.to} …`),
-      incoming: () => this._call(told, "incoming", `${told.name || told.from} is calling`),
+      ready: () => this._troubles.offer(told.noises ?? []),
+      ringing: () => this._call(told, "ringing", `Calling ${told.to} …`, "Caller"),
+      incoming: () => this._call(told, "incoming", `${told.name || phoneNumber(told.from)} is calling`, "Callee"),
       answered: () => this._call(told, "up", "In a call"),
       held: () => { this._held = told.on; this._words = told.on ? "On hold" : "In a call"; },
-      ended: () => this._over(`The call is over: ${told.cause ?? "hung up"}`),
+      ended: () => this._over(`The call is over: ${told.cause ?? "hung up"}${this._by(told.by)}`),
       measured: () => this._listener.measured(told),
       error: () => { tell(byId("phone-problem"), told.error); if (this._state === "idle") this._over(""); },
     };
     if (Object.hasOwn(takes, told.what)) takes[told.what]();
-    this._show();
+    if (told.what !== "measured") this._show();
   }
 
-  _call(told, state, words) {
+  _call(told, state, words, own = this._own) {
     this._state = state;
     this._words = words;
+    this._own = own;
     if (told.call) this._listener.called(told.call);
+  }
+
+  _by(party) {
+    if (party === this._own) return ", by you";
+    return ["Caller", "Callee", "API Request", "Answer XML"].includes(party) ? ", by the agent" : "";
   }
 
   _over(words) {
@@ -101,18 +126,39 @@ export class PhonePanel {
   }
 
   _show() {
+    const focused = document.activeElement;
     const state = this._state;
     const idle = state === "idle";
-    byId("phone-state").textContent = this._connected ? this._words || "Ready" : "Not connected";
+    const place = byId("phone-state");
+    const up = this._opening ? "Opening the microphone: allow it if the browser asks" : this._words || "Ready";
+    const words = this._connected ? up : "Not connected";
+    if (place.textContent !== words) place.textContent = words; // a screen reader reads each change
+    place.dataset.state = this._connected ? (this._held ? "held" : state) : "away";
     for (const id of ["dial", "call-me"]) {
       byId(id).hidden = !idle;
-      byId(id).disabled = !this._connected;
+      byId(id).disabled = !this._connected || this._agent !== "ready";
     }
+    byId("dial-fields").hidden = !idle;
     byId("answer").hidden = state !== "incoming";
     byId("hang-up").hidden = idle;
     byId("hang-up").textContent = state === "incoming" ? "Reject" : "Hang up";
     byId("in-call").hidden = state !== "up";
     byId("mute").setAttribute("aria-pressed", this._phone.muted);
     byId("hold").setAttribute("aria-pressed", this._held);
+    // A button that goes while it has the focus gives it to the one that comes in its place.
+    if (byId("phone").contains(focused) && !focused.checkVisibility()) {
+      ["answer", "hang-up", "dial"].map(byId).find((button) => !button.hidden)?.focus();
+    }
+  }
+}
+
+/** Keeps what is in a field, in the browser, over a reload of the page. */
+function keep(field) {
+  const name = `mediaserver-${field.id}`;
+  try {
+    field.value = localStorage.getItem(name) ?? field.value;
+    field.addEventListener("change", () => localStorage.setItem(name, field.value));
+  } catch {
+    // The browser keeps nothing.
   }
 }

@@ -14,12 +14,12 @@ export function keepToken(token) {
   sessionStorage.setItem(KEPT, token);
 }
 
-/** Returns the Response to a GET. Throws Refused, also if nobody answers. */
-export async function ask(address, signal) {
+/** Returns the Response to a request. Throws Refused, also if nobody answers. */
+export async function ask(address, signal, method = "GET") {
   const token = sessionStorage.getItem(KEPT);
   let response;
   try {
-    response = await fetch(address, { signal, cache: "no-store", headers: token ? { authorization: `Bearer ${token}` } : {} });
+    response = await fetch(address, { method, signal, cache: "no-store", headers: token ? { authorization: `Bearer ${token}` } : {} });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refused(0, "The server does not answer", "is it still running?");

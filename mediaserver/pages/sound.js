@@ -6,20 +6,24 @@ export const PEAKS = 100;
 /** Seconds by which audio may come late; if it is more, the carrier's times count from another beginning. */
 const MOST_DELAY = 10;
 
-/** Seconds of samples that are kept; of a longer call, the picture alone. */
-const LONGEST = 2 * 3600;
-
 /** Seconds: without the carrier's times, audio that is later than this follows a gap. */
 const LATE = 0.1;
+
+/** Samples that are kept of a side, about an hour at 8 kHz; of a longer call, the picture alone. */
+const MOST_SAMPLES = 30_000_000;
+
+/** Seconds of samples in a piece. */
+const PIECE = 10;
 
 export class Sound {
   /** @param {number} rate samples in a second. */
   constructor(rate) {
     this.rate = rate;
     this.end = 0; // seconds: where the latest audio ends
-    this.pieces = []; // {at, samples}, in the order of `at`
+    this.kept = 0; // seconds, from the start on, whose samples are kept
     this.peaks = new Float32Array(PEAKS * 60);
     this.filled = 0;
+    this._pieces = []; // Int16Array of PIECE seconds each, or a hole, which is silence
     this._began = null; // seconds: where the carrier's times begin
     this.listener = null; // {add(samples, at), cut(at)}: is told the same
   }
@@ -44,7 +48,7 @@ export class Sound {
   add(samples, at) {
     this.listener?.add(samples, at);
     this.end = at + samples.length / this.rate;
-    if (this.end < LONGEST) this.pieces.push({ at, samples });
+    this._keep(samples, Math.round(at * this.rate));
     this._draw(samples, at, this.rate);
   }
 
@@ -70,14 +74,32 @@ export class Sound {
     this.filled = Math.max(this.filled, size);
   }
 
+  _keep(samples, first) {
+    const size = PIECE * this.rate;
+    for (let index = Math.max(0, -first); index < samples.length; index++) {
+      const place = first + index;
+      if (place >= MOST_SAMPLES) return;
+      (this._pieces[Math.floor(place / size)] ??= new Int16Array(size))[place % size] = Math.max(-1, Math.min(1, samples[index])) * 32767;
+    }
+    this.kept = Math.max(this.kept, (first + samples.length) / this.rate);
+  }
+
   /** Takes back what would have been heard after a time. */
   cut(at) {
     this.listener?.cut(at);
-    this.pieces = this.pieces.filter((piece) => piece.at < at);
-    const last = this.pieces.at(-1);
-    if (last) last.samples = last.samples.subarray(0, Math.round((at - last.at) * this.rate));
-    this.peaks.fill(0, Math.max(0, Math.ceil(at * PEAKS)));
+    const size = PIECE * this.rate;
+    const first = Math.max(0, Math.round(at * this.rate));
+    const piece = Math.floor(first / size);
+    this._pieces.length = Math.min(this._pieces.length, piece + 1);
+    this._pieces[piece]?.fill(0, first % size);
+    this.kept = Math.min(this.kept, Math.max(0, at));
+    this.peaks.fill(0, Math.max(0, Math.ceil(at * PEAKS)), this.filled);
     this.end = Math.min(this.end, at);
+  }
+
+  /** The samples of a piece of the call, or undefined, which is silence. */
+  piece(index) {
+    return this._pieces[index];
   }
 
   /** The loudest sample between two times, 0 to 1. */
@@ -93,9 +115,24 @@ export class Sound {
 
 /** Returns a Blob: a WAV file with the caller left, and right what they hear. */
 export function wavOf(caller, agent) {
-  const rate = caller.rate;
-  const frames = Math.ceil(Math.max(caller.end, agent.end) * rate);
-  const view = new DataView(new ArrayBuffer(44 + 4 * frames));
+  const { rate } = caller;
+  const frames = Math.ceil(Math.max(caller.kept, agent.kept) * rate);
+  const size = PIECE * rate;
+  const parts = [header(rate, frames)];
+  for (let first = 0; first < frames; first += size) {
+    const count = Math.min(size, frames - first);
+    const both = new Int16Array(2 * count); // little-endian, as all machines with browsers are
+    [caller, agent].forEach((sound, channel) => {
+      const samples = sound.piece(first / size);
+      if (samples) for (let index = 0; index < count; index++) both[2 * index + channel] = samples[index];
+    });
+    parts.push(both);
+  }
+  return new Blob(parts, { type: "audio/wav" });
+}
+
+function header(rate, frames) {
+  const view = new DataView(new ArrayBuffer(44));
   const text = (at, letters) => [...letters].forEach((letter, index) => view.setUint8(at + index, letter.charCodeAt(0)));
   text(0, "RIFF");
   view.setUint32(4, 36 + 4 * frames, true);
@@ -109,14 +146,5 @@ export function wavOf(caller, agent) {
   view.setUint16(34, 16, true);
   text(36, "data");
   view.setUint32(40, 4 * frames, true);
-  [caller, agent].forEach((sound, channel) => {
-    for (const { at, samples } of sound.pieces) {
-      const first = Math.round(at * rate);
-      for (let index = 0; index < samples.length && first + index < frames; index++) {
-        if (first + index < 0) continue;
-        view.setInt16(44 + 4 * (first + index) + 2 * channel, Math.max(-1, Math.min(1, samples[index])) * 32767, true);
-      }
-    }
-  });
-  return new Blob([view.buffer], { type: "audio/wav" });
+  return view;
 }

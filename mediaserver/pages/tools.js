@@ -1,32 +1,44 @@
 // The tools that the agent used, with what it asked and what came back.
 
-import { element, timeOf } from "./elements.js";
+import { element, length, timeOf } from "./elements.js";
+
+/** Letters above which a text is folded. */
+const LONG = 300;
 
 export class Tools {
   constructor(list, none) {
     this._list = list;
     this._none = none;
-    this._shown = "";
+    this.clear();
   }
 
   clear() {
-    this._shown = "";
+    this._running = []; // whether the entries' tools still ran
     this._list.replaceChildren();
     this._none.hidden = false;
   }
 
-  draw(trace) {
-    const shown = `${trace.tools.length} ${trace.tools.filter((tool) => tool.until !== null).length}`;
-    if (shown === this._shown || !trace.tools.length) return;
-    this._shown = shown;
-    this._none.hidden = true;
-    this._list.replaceChildren(...trace.tools.map(entry));
+  draw({ tools }) {
+    tools.forEach((tool, index) => {
+      const running = tool.until === null;
+      if (this._running[index] === running) return;
+      if (index in this._running) this._list.children[index].replaceWith(entry(tool));
+      else this._list.append(entry(tool));
+      this._running[index] = running;
+      this._none.hidden = true;
+    });
   }
 }
 
 function entry(tool) {
-  const took = tool.until === null ? "runs" : `${(tool.until - tool.at).toFixed(2)} s`;
-  const made = element("li", {}, element("b", { text: tool.name }), timeOf(tool.at), ` ${took}`, element("code", { text: tool.asked }));
-  if (tool.result !== null) made.append(element("code", { class: tool.error ? "wrong" : null, text: `${tool.error ? "failed: " : "→ "}${tool.result}` }));
+  const took = element("small", { class: "note", text: tool.until === null ? "runs …" : length(tool.until - tool.at) });
+  const made = element("li", {}, element("b", { text: tool.name }), timeOf(tool.at), " ", took, code(tool.asked));
+  if (tool.result !== null) made.append(code(`${tool.error ? "failed: " : "→ "}${tool.result}`, tool.error));
   return made;
+}
+
+function code(text, wrong = false) {
+  const whole = element("code", { class: wrong ? "wrong" : null, text });
+  if (text.length <= LONG) return whole;
+  return element("details", {}, element("summary", {}, element("code", { text: `${text.slice(0, LONG / 3)} …` }), ` ${text.length} letters`), whole);
 }

@@ -8,6 +8,9 @@ import { Sound } from "./sound.js";
 /** Lines of the wire that are kept. */
 const MOST_WIRE = 2000;
 
+/** Entries at the end of what is said that may be those of the reply under way. */
+const RECENT = 20;
+
 /** Seconds: a stream lasts a day at most. */
 const LONGEST = 100_000;
 
@@ -59,15 +62,17 @@ export class Trace {
     this.turns = [];
     this.tools = [];
     this.speech = []; // {at, until}: when the caller speaks
-    this.marks = []; // {at, kind, text}: interruptions, keys, checkpoints
+    this.marks = []; // {at, kind, text}: interruptions, keys, checkpoints, in order
+    this.counts = {}; // of the marks of each kind
     this.happened = []; // {at, text, wrong}
     this.probabilities = []; // {at, probability}: of speech
     this.wire = [];
     this.wireCount = 0;
-    this.measured = []; // what the phone measured: {at, kind, …}
+    this.measured = 0; // how much of it the phone has measured
     this.ended = null; // why
     this.recorded = false; // whether there is a file with the audio of a call that is over
     this.lines = 0;
+    this._utterances = []; // those of the caller whose words may still change
   }
 
   _format(contentType) {
@@ -101,9 +106,9 @@ export class Trace {
 
   /** Takes what the phone measured, whose `at` counts from the same start. */
   measure(told) {
-    this.measured.push(told);
+    this.measured += 1;
     for (const [begin, seconds] of told.gaps ?? []) {
-      this.marks.push({ at: begin + seconds, kind: "gap", text: "gap", seconds });
+      this._mark({ at: begin + seconds, kind: "gap", text: "gap", seconds });
       this._happens(begin, `The phone heard a gap of ${seconds.toFixed(2)} s.`, true);
     }
   }
@@ -142,34 +147,33 @@ export class Trace {
 
   _speaks(line, at) {
     this.speech.push({ at, until: null });
-    this.said.push({ side: "caller", at, words: "", final: false, noise: false, over: line.over_agent === true });
+    this._heardAnew(at);
   }
 
   _hears(line, at) {
-    const utterance = this._openUtterances().at(-1) ?? this._heardAnew(at);
+    const utterance = this._utterances.at(-1) ?? this._heardAnew(at);
     utterance.words = shown(line.words);
   }
 
   _noise(line, at) {
-    const utterance = this._openUtterances().at(-1);
     this._silent(at);
+    const utterance = this._utterances.pop();
     if (utterance) Object.assign(utterance, { final: true, noise: true });
   }
 
   _understood(line, at) {
-    const utterance = this._openUtterances()[0] ?? this._heardAnew(at);
     this._silent(at);
+    const utterance = this._utterances[0] ?? this._heardAnew(at);
+    this._utterances.shift();
     Object.assign(utterance, { words: shown(line.words) || utterance.words, final: true });
     if (line.dropped) utterance.noise = true;
   }
 
   _heardAnew(at) {
-    this.said.push({ side: "caller", at, words: "", final: false, noise: false, over: false });
-    return this.said.at(-1);
-  }
-
-  _openUtterances() {
-    return this.said.filter((each) => each.side === "caller" && !each.final);
+    const utterance = { side: "caller", at, words: "", final: false, noise: false };
+    this.said.push(utterance);
+    this._utterances.push(utterance);
+    return utterance;
   }
 
   _silent(at) {
@@ -188,7 +192,7 @@ export class Trace {
   }
 
   _openReply() {
-    return this.said.findLast((each) => each.side === "agent" && !each.over) ?? null;
+    return this.said.slice(-RECENT).findLast((each) => each.side === "agent" && !each.over) ?? null;
   }
 
   _says(line, at) {
@@ -236,35 +240,42 @@ export class Trace {
 
   // What happened.
 
+  _mark(mark) {
+    const { marks, counts } = this;
+    // What the phone measured comes later than it was.
+    marks.splice(marks.findLastIndex(({ at }) => at <= mark.at) + 1, 0, mark);
+    counts[mark.kind] = (counts[mark.kind] ?? 0) + 1;
+  }
+
   _happens(at, text, wrong = false) {
     this.happened.push({ at, text, wrong });
   }
 
   _bargeIn(line, at) {
     const text = line.confirmed ? "barge-in" : "false barge-in";
-    this.marks.push({ at, kind: "barge-in", text });
+    this._mark({ at, kind: "barge-in", text });
     this._happens(at, line.confirmed ? "The caller interrupted the agent." : "The caller seemed to interrupt the agent, which goes on.");
   }
 
   _counted(line, at) {
     const seconds = line.seconds ? `, ${line.seconds.toFixed(2)} s` : "";
     const times = line.times > 1 ? `, ${line.times} times` : "";
-    this.marks.push({ at, kind: "wrong", text: line.what, seconds: line.seconds ?? 0 });
+    this._mark({ at, kind: "wrong", text: line.what, seconds: line.seconds ?? 0 });
     this._happens(at, `${COUNTED[line.what]}${seconds}${times}`, true);
   }
 
   _pauses(line, at) {
-    this.marks.push({ at, kind: "pause", text: "pauses" });
+    this._mark({ at, kind: "pause", text: "pauses" });
   }
 
   _checkpoint(line, at) {
-    this.marks.push({ at, kind: "checkpoint", text: String(line.name ?? "checkpoint") });
+    this._mark({ at, kind: "checkpoint", text: String(line.name ?? "checkpoint") });
   }
 
   _received(line, at) {
     if (line.event === "Start" && this.decode === null) this._format(line.format);
     if (line.event === "Dtmf") {
-      this.marks.push({ at, kind: "key", text: `key ${shown(line.digit)}` });
+      this._mark({ at, kind: "key", text: `key ${shown(line.digit)}` });
       this._happens(at, `The caller pressed ${shown(line.digit)}.`);
     } else if (line.problem) {
       this._happens(at, `A message could not be read: ${line.problem}`, true);
@@ -307,6 +318,7 @@ export class Trace {
     this.ended = line.reason ?? "";
     this._silent(this.now);
     for (const reply of this.said) if (reply.side === "agent") reply.over = true;
+    for (const utterance of this._utterances.splice(0)) utterance.final = true;
   }
 
   _other() {}

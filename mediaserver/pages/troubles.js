@@ -3,30 +3,32 @@
 import { element } from "./elements.js";
 
 export class Troubles {
-  /** @param {HTMLFormElement} form @param {(what: string, details: object) => void} ask asks the phone. */
-  constructor(form, ask) {
+  /** @param {HTMLDetailsElement} drawer @param {(what: string, details: object) => void} ask asks the phone. */
+  constructor(drawer, ask) {
+    const form = drawer.querySelector("form");
+    this._summary = drawer.querySelector("summary");
     this._form = form;
     this._ask = ask;
-    const slider = (name, label, most, step, unit, value = 0) => {
+    const slider = (name, label, least, most, step, unit, value = 0) => {
       const output = element("output", { for: `trouble-${name}`, text: `${value} ${unit}` });
       const input = element("input", {
-        id: `trouble-${name}`, name, type: "range", min: 0, max: most, step, value,
+        id: `trouble-${name}`, name, type: "range", min: least, max: most, step, value,
         input: () => { output.textContent = `${input.value} ${unit}`; },
       });
       return element("div", {}, element("label", { for: `trouble-${name}` }, `${label}: `, output), input);
     };
     this.noise = element("select", { id: "trouble-noise", name: "noise" });
-    this.noises([]);
+    this.noise.append(element("option", { value: "", text: "none" }));
     form.append(
       element("div", { class: "fields" },
-        slider("jitter", "Jitter", 400, 10, "ms"),
-        slider("loss", "Loss", 30, 1, "%"),
+        slider("jitter", "Jitter", 0, 400, 10, "ms"),
+        slider("loss", "Loss", 0, 30, 1, "%"),
         element("div", {}, element("label", { for: "trouble-noise", text: "Noise on the line" }), this.noise),
-        slider("loudness", "Loudness of the noise", 60, 1, "dB", 35),
+        slider("loudness", "Loudness of the noise", -70, -10, 1, "dBFS", -35),
         element("label", {}, element("input", { type: "checkbox", name: "silent" }), " The caller is silent"),
       ),
       element("div", { class: "buttons" },
-        element("button", { type: "button", text: "Stall for 1 s", click: () => ask("stall", { seconds: 1 }) }),
+        ...[1, 5].map((seconds) => element("button", { type: "button", text: `Stall for ${seconds} s`, click: () => ask("stall", { seconds }) })),
         element("button", { type: "reset", text: "No troubles" }),
       ),
     );
@@ -38,10 +40,19 @@ export class Troubles {
     }));
   }
 
-  /** Offers these kinds of noise, as the server names them. */
-  noises(names) {
+  /** Offers these kinds of noise, as the server names them, and tells it what is set: it may be another one. */
+  offer(names) {
     const option = (value, text) => element("option", { value, text });
+    const { value } = this.noise;
     this.noise.replaceChildren(option("", "none"), ...names.map((name) => option(name, name)));
+    this.noise.value = names.includes(value) ? value : "";
+    if (this.any) this._tell();
+  }
+
+  /** Whether anything is set. */
+  get any() {
+    const { jitter, loss, noise, silent } = this.set;
+    return Boolean(jitter || loss || noise || silent);
   }
 
   /** What is set, as the phone takes it: seconds, shares, and dBFS. */
@@ -51,12 +62,13 @@ export class Troubles {
       jitter: value("jitter") / 1000,
       loss: value("loss") / 100,
       noise: value("noise"),
-      noise_level: value("loudness") - 70,
+      noise_level: Number(value("loudness")),
       silent: this._form.elements.silent.checked,
     };
   }
 
   _tell() {
+    this._summary.classList.toggle("on", this.any);
     this._ask("troubles", this.set);
   }
 }

@@ -11,46 +11,64 @@ const STAGES = [
 ];
 
 export class Turns {
-  constructor(table, legend) {
+  constructor(table, none) {
     this._table = table;
-    this._count = -1;
-    legend.replaceChildren(...STAGES.map(([, name], index) => element("li", { class: `stage-${index + 1}`, text: name })));
+    this._none = none;
+    this._pictures = [];
+    this.clear();
   }
 
   clear() {
-    this._count = -1;
+    this._pictures = [];
+    this._longest = 1; // seconds: the width of a picture
     this._table.replaceChildren();
+    this._table.hidden = true;
+    this._none.hidden = false;
   }
 
-  draw(trace) {
-    if (trace.turns.length === this._count) return;
-    this._count = trace.turns.length;
-    const longest = Math.max(1, ...trace.turns.flatMap((turn) => STAGES.map(([stage]) => turn[stage] ?? 0)));
-    const head = element("tr", {}, element("th", { scope: "col", text: "turn" }), ...STAGES.map(([, name]) => element("th", { scope: "col", text: name })));
-    this._table.replaceChildren(
-      element("thead", {}, head),
-      ...trace.turns.map((turn) => element("tbody", {}, row(turn), bars(turn, longest))),
-    );
+  draw({ turns }) {
+    if (turns.length === this._pictures.length) return;
+    if (!this._pictures.length) this._begin();
+    const place = this._table.parentElement;
+    const atEnd = place.scrollHeight - place.scrollTop - place.clientHeight < 40;
+    const longest = this._longest;
+    for (const turn of turns.slice(this._pictures.length)) {
+      const picture = bars(turn);
+      this._pictures.push(picture);
+      this._longest = Math.max(this._longest, ...STAGES.map(([stage]) => turn[stage] ?? 0));
+      scale(picture, this._longest);
+      this._table.append(element("tbody", {}, row(turn), element("tr", { "aria-hidden": "true" }, element("td", { colspan: STAGES.length + 1 }, picture))));
+    }
+    if (this._longest > longest) for (const picture of this._pictures) scale(picture, this._longest);
+    if (atEnd) place.scrollTop = place.scrollHeight;
+  }
+
+  _begin() {
+    const names = STAGES.map(([, name], index) => element("th", { scope: "col", class: `stage-${index + 1}`, text: name }));
+    this._table.append(element("thead", {}, element("tr", {}, element("th", { scope: "col", text: "turn" }), ...names)));
+    this._table.hidden = false;
+    this._none.hidden = true;
   }
 }
 
 function row(turn) {
   const name = turn.number === 0 ? "greeting" : String(turn.number);
   const cells = STAGES.map(([stage]) => element("td", { text: turn[stage] === undefined ? "–" : turn[stage].toFixed(2) }));
-  const failed = turn.error ? element("span", { class: "wrong", text: " failed" }) : turn.interrupted ? element("small", { text: " interrupted" }) : "";
-  return element("tr", {}, element("th", { scope: "row" }, name, failed), ...cells);
+  const how = turn.error ? element("small", { class: "wrong", text: " failed" }) : turn.interrupted ? element("small", { text: " interrupted" }) : "";
+  return element("tr", {}, element("th", { scope: "row" }, name, how), ...cells);
 }
 
 /** Stages one behind the other, each from the end of the one before it. Those that are known already are in the row. */
-function bars(turn, longest) {
-  const picture = drawn("svg", { class: "stages", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": "true" });
+function bars(turn) {
+  const picture = drawn("svg", { class: "stages", preserveAspectRatio: "none", "aria-hidden": "true" });
   let from = 0;
   STAGES.forEach(([stage], index) => {
     const until = turn[stage];
     if (until === undefined || until <= from) return;
-    const x = (100 * from) / longest;
-    picture.append(drawn("rect", { class: `stage-${index + 1}`, x, y: 0, height: 10, width: (100 * (until - from)) / longest }));
+    picture.append(drawn("rect", { class: `stage-${index + 1}`, x: from, y: 0, height: 1, width: until - from }));
     from = until;
   });
-  return element("tr", { "aria-hidden": "true" }, element("td", { colspan: STAGES.length + 1 }, picture));
+  return picture;
 }
+
+const scale = (picture, longest) => picture.setAttribute("viewBox", `0 0 ${longest} 1`);

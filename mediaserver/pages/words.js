@@ -6,59 +6,83 @@ import { heardLetters } from "./trace.js";
 /** Entries at the end that may still change. */
 const OPEN = 20;
 
+/** Entries that are shown; those before are left out. */
+const MOST = 2000;
+
+/** Letters of an entry that a screen reader is given; of a longer one, the beginning. */
+const ANNOUNCED = 300;
+
 export class Words {
-  /** @param {HTMLElement} list @param {HTMLElement} announced what a screen reader reads out. */
-  constructor(list, announced) {
+  /**
+   * @param {HTMLElement} list @param {HTMLElement} announced what a screen reader reads out.
+   * @param {(at: number) => void} picks is told the time of an entry that is clicked.
+   */
+  constructor(list, announced, picks) {
     this._list = list;
     this._announced = announced;
-    this._shown = []; // for each entry, what its element shows
+    list.addEventListener("click", ({ target }) => {
+      const at = target.closest("li")?.dataset.at;
+      if (at !== undefined && getSelection().isCollapsed) picks(Number(at));
+    });
+    this.clear();
   }
 
   clear() {
     this._list.replaceChildren();
     this._announced.textContent = "";
-    this._shown = [];
+    this._shown = []; // for each entry, what its element shows
+    this._first = 0; // the first entry that is shown
   }
 
   draw(trace, now) {
     const list = this._list;
-    const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
-    let changed = false;
-    for (let index = Math.max(0, this._shown.length - OPEN); index < trace.said.length; index++) {
+    let atEnd = null; // looked at before the first change alone: it has the browser lay out the page
+    for (let index = Math.max(this._first, this._shown.length - OPEN); index < trace.said.length; index++) {
       const each = trace.said[index];
-      const heard = each.side === "agent" ? heardLetters(each, now) : 0;
-      const shown = each.side === "agent"
+      const agent = each.side === "agent";
+      const heard = agent ? heardLetters(each, now) : 0;
+      const shown = agent
         ? [each.text, heard, each.over, each.interrupted, each.cancelled, each.error].join("\n")
         : [each.words, each.final, each.noise].join("\n");
       if (this._shown[index] === shown) continue;
-      const made = each.side === "agent" ? agentEntry(each, heard) : callerEntry(each);
-      if (index in this._shown) list.children[index].replaceWith(made);
+      atEnd ??= list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+      const before = index < this._shown.length ? list.children[index - this._first] : null;
+      const made = agent ? agentEntry(each, heard, Number(before?.dataset.heard ?? 0)) : callerEntry(each);
+      if (before) before.replaceWith(made);
       else list.append(made);
       this._shown[index] = shown;
-      changed = true;
-      const whole = each.side === "agent" ? each.over && each.text.slice(0, heard) : each.final && !each.noise && each.words;
-      if (whole) this._announced.textContent = `${each.side === "agent" ? "Agent" : "Caller"}: ${whole}`;
+      const whole = agent ? each.over && each.text.slice(0, heard) : each.final && !each.noise && each.words;
+      if (whole) this._announced.textContent = `${agent ? "Agent" : "Caller"}: ${whole.slice(0, ANNOUNCED)}`;
     }
-    if (changed && atEnd) list.scrollTop = list.scrollHeight;
+    for (; list.childElementCount > MOST; this._first++) list.firstElementChild.remove();
+    if (atEnd) list.scrollTop = list.scrollHeight;
   }
 }
 
 function callerEntry(utterance) {
   const said = element("p", { text: utterance.words, class: utterance.final ? "final" : "interim" });
-  if (utterance.noise) said.replaceChildren(element("del", { text: utterance.words || "sound" }), " (taken for noise)");
-  else if (!utterance.words) said.textContent = utterance.final ? "(no words)" : "…";
-  return element("li", { class: "caller" }, element("b", { text: "Caller" }), timeOf(utterance.at), said);
+  if (utterance.noise) said.replaceChildren(element("del", { text: utterance.words || "sound" }), " ", note("taken for noise"));
+  else if (!utterance.words) said.replaceChildren(utterance.final ? note("no words") : "…");
+  return element("li", { class: "caller", "data-at": utterance.at }, element("b", { text: "Caller" }), timeOf(utterance.at), said);
 }
 
-function agentEntry(reply, heard) {
-  const said = element("p", {}, element("span", { class: "heard", text: reply.text.slice(0, heard) }));
-  const rest = reply.text.slice(heard);
+/** @param {number} before letters that were heard when it was shown last: those since then become solid now. */
+function agentEntry(reply, heard, before) {
+  const { text } = reply;
+  const fresh = Math.min(heard, before);
+  const solid = element("span", { class: "heard" }, text.slice(0, fresh));
+  if (heard > fresh && fresh > 0) solid.append(element("span", { class: "fresh", text: text.slice(fresh, heard) }));
+  else solid.append(text.slice(fresh, heard));
+  const said = element("p", {}, solid);
+  const rest = text.slice(heard);
   if (rest.trim()) {
-    const given = reply.over || reply.cancelled;
-    said.append(given ? element("del", { text: rest }) : element("span", { class: "unheard", text: rest }));
+    const gap = /^\s*/.exec(rest)[0];
+    said.append(gap, element(reply.over || reply.cancelled ? "del" : "span", { class: "unheard", text: rest.slice(gap.length) }));
   }
-  if (reply.interrupted) said.append(" ", element("small", { class: "unheard", text: "(interrupted)" }));
-  if (reply.error) said.append(" ", element("small", { class: "wrong", text: `(${reply.error})` }));
-  if (!reply.text) said.append(reply.over ? "(nothing)" : "…");
-  return element("li", { class: "agent" }, element("b", { text: "Agent" }), timeOf(reply.at), said);
+  if (reply.interrupted) said.append(" ", note("interrupted"));
+  if (reply.error) said.append(" ", element("small", { class: "wrong", text: reply.error }));
+  if (!text) said.append(reply.over ? note("nothing") : "…");
+  return element("li", { class: "agent", "data-at": reply.at, "data-heard": heard }, element("b", { text: "Agent" }), timeOf(reply.at), said);
 }
+
+const note = (text) => element("small", { class: "note", text });

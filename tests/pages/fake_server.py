@@ -56,6 +56,7 @@ class FakeServer:
         frames: the audio that the phone was given.
         recording: the file with the audio of every past call.
         queries: the parameters of each search of past calls.
+        starts: how often the agent was to start again.
 
     """
 
@@ -68,6 +69,7 @@ class FakeServer:
         self.asked: list[dict[str, Any]] = []
         self.frames: list[bytes] = []
         self.queries: list[dict[str, str]] = []
+        self.starts = 0
         self._feeds: dict[str, Feed] = {}
         self._agent = Feed([{"what": "agent", "state": "ready", "problem": ""}], goes_on=True)
         self._phone: WebSocket | None = None
@@ -77,6 +79,7 @@ class FakeServer:
             routes=[
                 Route("/page.json", self._offer),
                 Route("/agent", self._tell_agent),
+                Route("/agent/start", self._start, methods=["POST"]),
                 Route("/calls", self._list),
                 Route("/calls/{id}", self._show),
                 Route("/calls/{id}/trace", self._trace),
@@ -181,6 +184,10 @@ class FakeServer:
 
     async def _tell_agent(self, request: Request) -> Response:
         return StreamingResponse(self._agent.read(), media_type="application/x-ndjson")
+
+    async def _start(self, request: Request) -> Response:
+        self.starts += 1
+        return Response(status_code=202)
 
     async def _list(self, request: Request) -> Response:
         return self._refusal(request) or JSONResponse({"calls": self.calls, "next": None})

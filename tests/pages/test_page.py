@@ -16,6 +16,8 @@ from tests.pages.lines import ENDED, START, conversation, line
 
 LAPTOP, PHONE = {"width": 1366, "height": 800}, {"width": 390, "height": 800}
 
+HAS_FOCUS = "(element) => element === document.activeElement"
+
 Opened = Callable[..., Any]
 
 
@@ -51,7 +53,7 @@ def until(page: Any, holds: Callable[[], object]) -> None:
 def test_a_call_is_placed_heard_and_hung_up(opened: Opened, server: FakeServer) -> None:
     page = opened()
     page.get_by_label("Number to call").fill("+14155550123")
-    page.get_by_role("button", name="Call", exact=True).click()
+    page.get_by_role("button", name="Call", exact=True).press("Enter")
     until(page, lambda: server.asked)
     assert server.asked[-1] == {
         "do": "dial",
@@ -61,19 +63,22 @@ def test_a_call_is_placed_heard_and_hung_up(opened: Opened, server: FakeServer) 
     }
     server.ring(what="ringing", call="c1", **{"from": "+14155550100", "to": "+14155550123"})
     page.get_by_text("Calling +14155550123").wait_for()
+    # Who uses the keyboard stays where they can act.
+    assert page.get_by_role("button", name="Hang up").evaluate(HAS_FOCUS)
     server.call("c1", START)
     server.ring(what="answered", call="c1")
     page.get_by_text("In a call").wait_for()
-    page.get_by_role("heading", name="Call c1").wait_for()
+    page.get_by_role("heading", name="+14155550100 → +14155550199").wait_for()
     page.wait_for_function("() => document.getElementById('microphone-level').value > 0.1")
     page.get_by_role("button", name="5", exact=True).click()
     page.get_by_role("button", name="Hold").click()
     server.ring(what="held", call="c1", on=True)
     page.get_by_text("On hold").wait_for()
     until(page, lambda: len(server.frames) > 50)
-    page.get_by_role("button", name="Hang up").click()
+    page.get_by_role("button", name="Hang up").press("Enter")
     server.ring(what="ended", call="c1", cause="Normal Hangup", by="Caller")
-    page.get_by_text("The call is over: Normal Hangup").wait_for()
+    page.get_by_text("The call is over: Normal Hangup, by you").wait_for()
+    assert page.get_by_role("button", name="Call", exact=True).evaluate(HAS_FOCUS)
     until(page, lambda: len(server.asked) == 4)
     assert server.asked[1:] == [
         {"do": "digit", "digit": "5"},
@@ -112,7 +117,7 @@ def test_troubles_are_told_to_the_line(opened: Opened, server: FakeServer) -> No
     page.get_by_label("Noise on the line").select_option("street")
     page.get_by_label("The caller is silent").check()
     page.get_by_label("Jitter").fill("80")
-    page.get_by_role("button", name="Stall").click()
+    page.get_by_role("button", name="Stall for 1 s").click()
     page.get_by_role("button", name="No troubles").click()
     until(page, lambda: len(server.asked) == 5)
     none = {"jitter": 0, "loss": 0, "noise": "", "noise_level": -35, "silent": False}
@@ -123,6 +128,19 @@ def test_troubles_are_told_to_the_line(opened: Opened, server: FakeServer) -> No
         {"do": "stall", "seconds": 1},
         {"do": "troubles", **none},
     ]
+
+
+def test_a_server_that_comes_back_is_told_of_the_troubles(
+    opened: Opened, server: FakeServer
+) -> None:
+    page = opened()
+    page.get_by_text("Troubles", exact=True).click()
+    page.get_by_label("The caller is silent").check()
+    until(page, lambda: server.asked)
+    page.locator("#troubles summary.on").wait_for()
+    page.evaluate("() => mediaserverPhone._socket.close()")
+    until(page, lambda: len(server.asked) == 2)
+    assert server.asked[1] == server.asked[0]
 
 
 def test_words_come_as_they_are_understood_and_heard(opened: Opened, server: FakeServer) -> None:
@@ -206,6 +224,9 @@ def test_the_agents_fault_is_shown_until_it_is_mended(opened: Opened, server: Fa
     server.agent("failed", "my_agent.py:3: NameError: name 'Agnet' is not defined")
     page = opened()
     page.get_by_role("alert").filter(has_text="my_agent.py:3: NameError").wait_for()
+    assert page.get_by_role("button", name="Call", exact=True).is_disabled()
+    page.get_by_role("button", name="Start the agent again").click()
+    until(page, lambda: server.starts == 1)
     server.agent("ready")
     page.get_by_text("my_agent:Agent: The agent is ready.").wait_for()
     assert page.get_by_text("NameError").count() == 0
@@ -229,7 +250,7 @@ def test_a_server_with_a_token_asks_for_it(opened: Opened, server: FakeServer) -
     page.locator("#token").fill("secret")
     page.locator("#token").press("Enter")
     page.get_by_role("button", name="+14155550100 → +14155550199").click()
-    page.get_by_role("heading", name="Call c1").wait_for()
+    page.get_by_role("heading", name="+14155550100 → +14155550199").wait_for()
     assert page.locator("#phone").is_hidden()
 
 
@@ -334,7 +355,7 @@ def test_everything_can_be_done_by_keyboard(opened: Opened, server: FakeServer) 
     page.get_by_text("Underrun").wait_for()
     page.keyboard.press("Tab")
     assert page.evaluate("() => document.activeElement.textContent") == "Skip to the call"
-    page.locator("#waveforms").focus()
+    page.get_by_label("Time shown").focus()
     begin = "() => [mediaserverView.waveforms.begin, mediaserverView.waveforms.seconds]"
     page.keyboard.press("Home")
     page.keyboard.press("+")
