@@ -1,6 +1,6 @@
 """What it costs to keep the wire of calls, and whether a replay is heard alike.
 
-    python -m benchmarks.captures [--only cost,replay] [--calls 200] [--seconds 60] [--json FILE]
+    python -m benchmarks.captures [--only cost,replay] [--calls 200] [--seconds 60] [--rounds 4]
 
 README.md in this folder says what is measured and how to read it.
 """
@@ -12,6 +12,7 @@ import statistics
 import sys
 import tempfile
 import time
+from itertools import chain
 from pathlib import Path
 
 from rich.console import Console
@@ -57,7 +58,10 @@ class Benchmark(Experiments):
 
     def _cost(self) -> None:
         calls, used, sizes = self.chosen.calls, dict[bool, list[float]](), list[int]()
-        for kept in (False, True) if self.chosen.quick else (False, True, True, False):
+        # Both orders in turn, so that a machine that becomes slower harms neither.
+        orders = ((False, True), (True, False))
+        rounds = range(1 if self.chosen.quick else self.chosen.rounds)
+        for kept in chain.from_iterable(orders[number % 2] for number in rounds):
             self.say(f"cost: {calls} echo calls {'with' if kept else 'without'} captures …")
             with tempfile.TemporaryDirectory() as folder:
                 options = ("--capture", folder) if kept else ()
@@ -68,13 +72,14 @@ class Benchmark(Experiments):
                     self._check(files)
             used.setdefault(kept, []).append(seconds)
             self.say(f"cost: {seconds:.2f} s of CPU")
-        without, having = (statistics.mean(used[each]) for each in (False, True))
+        without, having = (statistics.median(used[each]) for each in (False, True))
+        more = [100 * (two / one - 1) for one, two in zip(used[False], used[True], strict=True)]
         add = self.report.add
         add("cost", f"CPU of {calls} echo calls without captures", round(without, 2), "s")
         add("cost", "with captures", round(having, 2), "s")
-        add("cost", "more", round(100 * (having / without - 1), 1), "%", GOAL)
-        spread = max(abs(runs[0] - runs[-1]) for runs in used.values())
-        add("cost", "between two equal runs", round(100 * spread / without, 1), "%")
+        add("cost", "more, median of the rounds", round(statistics.median(more), 1), "%", GOAL)
+        add("cost", "least of a round", round(min(more), 1), "%")
+        add("cost", "most of a round", round(max(more), 1), "%")
         minutes = calls * self.chosen.seconds / 60
         add("cost", "a minute of a call", round(statistics.mean(sizes) / minutes / 1e6, 2), "MB")
 
@@ -135,6 +140,7 @@ def main() -> int:
     parser = arguments_of("captures", "What captures cost, and what replays hear.", EXPERIMENTS)
     parser.add_argument("--calls", type=int, default=200, help="calls that echo")
     parser.add_argument("--seconds", type=a_while, default=60.0, help="how long they are watched")
+    parser.add_argument("--rounds", type=int, default=4, help="with and without, so often")
     chosen = parser.parse_args()
     if chosen.quick:
         chosen.calls, chosen.seconds = 4, 3.0

@@ -108,8 +108,12 @@ class CaptureFolder:
                 could not be read.
 
         """
-        with open(path, "ab", opener=_existing) as file:
-            file.write(data)
+        file = os.open(path, os.O_WRONLY | os.O_APPEND)
+        try:
+            while data:
+                data = data[os.write(file, data) :]
+        finally:
+            os.close(file)
 
     def captures(self, call: str | None = None) -> list[Path]:
         """Return the files of the captures, or of those of one call, the newest first.
@@ -158,10 +162,6 @@ class CaptureFolder:
                 deleted += 1
             total -= size
         return deleted
-
-
-def _existing(path: str, flags: int) -> int:
-    return os.open(path, flags & ~os.O_CREAT)
 
 
 def _asked_name(number: str) -> str | None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
@@ -35,7 +35,8 @@ MOST_SECONDS: Final = 100_000.0
 """When the last message of a capture can be: a stream lasts a day at most (Plivo's
 ``streamTimeout``)."""
 
-_ENCODED: Final = b"~"
+ENCODED: Final = b"~"
+"""What a message begins with that is written as base64."""
 
 
 class CaptureError(ValueError):
@@ -99,14 +100,14 @@ def encode_head(head: CaptureHead) -> bytes:
 
 def encode_line(at: float, side: Side, message: bytes) -> bytes:
     """Return the line of a message, with its line break."""
-    if b"\n" in message or b"\r" in message or message[:1] == _ENCODED:
-        message = _ENCODED + base64.b64encode(message)
-    return line_format(side) % (at, message)
+    if b"\n" in message or message[:1] == ENCODED:
+        message = encoded(message)
+    return b"%.6f %s %s\n" % (at, side.encode(), message)
 
 
-def line_format(side: Side) -> bytes:
-    """Return how the line of a message is written, if that has no line break."""
-    return b"%%.6f %s %%s\n" % side.encode()
+def encoded(message: bytes | bytearray) -> bytes:
+    """Return how a message is written that would not be told from a line, or from one in base64."""
+    return ENCODED + base64.b64encode(message)
 
 
 def encode_decision(what: str, details: Mapping[str, object]) -> bytes:
@@ -136,10 +137,8 @@ def decode_capture(text: bytes, *, whole: bool = True) -> Capture:
             "not a capture: it ends within its first line, as if the server was killed as it wrote"
         )
     head = decode_head(head_line)
-    body, broken, unfinished = rest.rpartition(b"\n")
-    if not broken:
-        body, unfinished = b"", rest
-    lines = list(_decode_lines(body.split(b"\n") if body else ()))
+    *_, unfinished = rest.rpartition(b"\n")
+    lines = list(decode_lines(rest.removesuffix(unfinished), 2))
     ended = bool(lines) and lines[-1].side == "!" and _what(lines[-1].message) == CAPTURE_ENDED
     return Capture(head, lines, whole and ended and not unfinished)
 
@@ -177,8 +176,18 @@ def decode_head(line: bytes) -> CaptureHead:
         raise CaptureError(f"line 1 of the capture: {error}") from None
 
 
-def _decode_lines(lines: Iterable[bytes]) -> Iterator[CapturedLine]:
-    for number, line in enumerate(lines, 2):
+def decode_lines(text: bytes, first: int = 1) -> Iterator[CapturedLine]:
+    """Yield the messages of whole lines.
+
+    Args:
+        text: the lines.
+        first: the number of the first line, for errors.
+
+    Raises:
+        CaptureError: a line is not that of a message.
+
+    """
+    for number, line in enumerate(text.split(b"\n")[:-1], first):
         at, _, rest = line.partition(b" ")
         side, _, message = rest.partition(b" ")
         known = next((each for each in SIDES if each.encode() == side), None)
@@ -186,7 +195,7 @@ def _decode_lines(lines: Iterable[bytes]) -> Iterator[CapturedLine]:
             seconds = float(at)
             if known is None or not 0 <= seconds <= MOST_SECONDS:
                 raise ValueError
-            if message[:1] == _ENCODED:
+            if message[:1] == ENCODED:
                 message = base64.b64decode(message[1:], validate=True)
         except (ValueError, binascii.Error):
             raise CaptureError(

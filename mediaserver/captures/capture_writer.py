@@ -13,7 +13,7 @@ import structlog
 
 from mediaserver.captures.capture_folder import CaptureFolder
 from mediaserver.captures.compression import CompressionParameter, ZstdCompressor
-from mediaserver.captures.kept_wire import KeptWire, NotedMessage
+from mediaserver.captures.kept_wire import KeptWire
 
 
 log = structlog.get_logger(__name__)
@@ -128,21 +128,21 @@ class CaptureWriter:
                 wire.full = True
             log.warning("captures are written too slowly: messages are lost", folder=self._name)
 
-    def _taken(self) -> list[tuple[KeptWire, list[NotedMessage]]]:
+    def _taken(self) -> list[tuple[KeptWire, bytearray]]:
         return [(wire, wire.take()) for wire in list(self._wires)]
 
     @property
     def _name(self) -> str:
         return str(self.folder.path)
 
-    def write(self, taken: list[tuple[KeptWire, list[NotedMessage]]]) -> None:
+    def write(self, taken: list[tuple[KeptWire, bytearray]]) -> None:
         """Write what was taken of each call. It runs in a thread."""
         self.folder.look()
-        for wire, notes in taken:
-            if not notes or wire not in self._wires:
+        for wire, noted in taken:
+            if not noted or wire not in self._wires:
                 continue
             try:
-                text = wire.lines(notes)
+                text = wire.redacted(noted)
                 path = self._wires[wire]
                 if path is None:
                     name = self.folder.name(wire.head.began, wire.head.call or "unknown")

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import Final
 
 import msgspec
 
 from mediaserver.call import Clock
 from mediaserver.captures.capture_lines import (
     CAPTURE_ENDED,
+    ENCODED,
     CaptureHead,
-    Side,
+    decode_lines,
     encode_decision,
     encode_head,
     encode_line,
-    line_format,
+    encoded,
 )
 from mediaserver.captures.wire_redaction import WireRedaction
 
@@ -23,20 +24,15 @@ MESSAGES_LOST: Final = "messages lost"
 """The decision in a capture whose disk was too slow; it has their ``count``."""
 
 
-_RECEIVED: Final = line_format("<")
-_SENT: Final = line_format(">")
-_DECIDED: Final = line_format("!")
-_SIDES: Final[dict[bytes, Side]] = {_RECEIVED: "<", _SENT: ">", _DECIDED: "!"}
-
-NotedMessage: TypeAlias = tuple[float, bytes, bytes | bytearray]
-"""When, how its line is written, and the message."""
+_LINE_BREAK: Final = 10
 
 
 class KeptWire:
     """Notes each message of a call until it is written: a `CallFollower`.
 
-    Noting one appends to a list. Everything else is done where the lines are taken, which may be in
-    another thread.
+    A message becomes a line at once, at the end of the text that waits: so nothing is kept of it
+    but that, and nothing is done for each message once more. The text is compressed, and what must
+    not be kept is taken out, in another thread.
 
     Args:
         head: describes the call.
@@ -45,14 +41,14 @@ class KeptWire:
 
     """
 
-    __slots__ = ("_began", "_clock", "_lost", "_notes", "_redaction", "ended", "full", "head")
+    __slots__ = ("_began", "_clock", "_lost", "_redaction", "_text", "ended", "full", "head")
 
     def __init__(self, head: CaptureHead, clock: Clock, redaction: WireRedaction) -> None:
         self.head = redaction.head(head)
         self._clock = clock
         self._redaction = redaction
         self._began = clock()
-        self._notes: list[NotedMessage] = []
+        self._text = bytearray()
         self._lost = 0
         self.full = False
         """Whether messages are only counted, because too many wait to be written."""
@@ -69,17 +65,19 @@ class KeptWire:
         """Note a message of the carrier's."""
         if self.full:
             self._lost += 1
-        else:
-            if isinstance(message, str):
-                message = message.encode()
-            self._notes.append((self._clock(), _RECEIVED, message))
+            return
+        if isinstance(message, str):
+            message = message.encode()
+        if _LINE_BREAK in message or message[:1] == ENCODED:
+            message = encoded(message)
+        self._text += b"%.6f < %s\n" % (self._clock() - self._began, message)
 
     def sent(self, message: bytes) -> None:
-        """Note a message to the carrier."""
+        """Note a message to the carrier, which is JSON in one line."""
         if self.full:
             self._lost += 1
         else:
-            self._notes.append((self._clock(), _SENT, message))
+            self._text += b"%.6f > %s\n" % (self._clock() - self._began, message)
 
     def decided(self, what: str, /, **details: object) -> None:
         """Note a decision."""
@@ -88,7 +86,8 @@ class KeptWire:
         if self.full:
             self._lost += 1
         else:
-            self._notes.append((self._clock(), _DECIDED, encode_decision(what, details)))
+            message = encode_decision(what, details)
+            self._text += b"%.6f ! %s\n" % (self._clock() - self._began, message)
 
     def end(self, reason: str) -> None:
         """Note that the call is over. Nothing is noted after that."""
@@ -96,40 +95,33 @@ class KeptWire:
         self.decided(CAPTURE_ENDED, reason=reason, seconds=seconds)
         self.ended = True
 
-    # Where the lines are taken.
+    # Where the text is taken.
 
     @property
     def waiting(self) -> int:
-        """Bytes of messages that wait to be written."""
-        return sum(len(message) for _, _, message in self._notes)
+        """Bytes of text that wait to be written."""
+        return len(self._text)
 
-    def take(self) -> list[NotedMessage]:
-        """Take the messages that wait, and note new ones again if there were too many."""
-        notes, self._notes = self._notes, []
+    def take(self) -> bytearray:
+        """Take the text that waits, and note messages again if there were too many."""
+        text, self._text = self._text, bytearray()
         if self.full:
             self.full = False
             lost, self._lost = self._lost, 0
             if lost:
                 self.decided(MESSAGES_LOST, count=lost)
-        return notes
+        return text
 
     def first_line(self) -> bytes:
         """Return the line that describes the call."""
         return encode_head(self.head)
 
-    def lines(self, notes: list[NotedMessage]) -> bytes:
-        """Return what was taken as lines, without what must not be kept."""
-        began = self._began
+    def redacted(self, text: bytes | bytearray) -> bytes | bytearray:
+        """Return text that was taken without what must not be kept."""
         if not self._redaction:
-            text = b"".join([line % (at - began, message) for at, line, message in notes])
-            # Almost always: no message has a line break, or looks like one in base64.
-            if text.count(b"\n") == len(notes) and b"\r" not in text and b"~" not in text:
-                return text
+            return text
         redact = self._redaction.message
         return b"".join(
-            [
-                encode_line(at - began, side, redact(side, bytes(message)))
-                for at, line, message in notes
-                for side in [_SIDES[line]]
-            ]
+            encode_line(line.at, line.side, redact(line.side, line.message))
+            for line in decode_lines(bytes(text))
         )

@@ -125,7 +125,7 @@ async def test_what_is_wrong_with_one_call_harms_no_other(
                 writing.add(kept)
                 kept.sent(b"one")
                 if name == "call-1":
-                    monkeypatch.setattr(KeptWire, "lines", broken)
+                    monkeypatch.setattr(KeptWire, "redacted", broken)
                     await asyncio.sleep(1.01)
                     monkeypatch.undo()
     assert [each.head.call for each in captures(tmp_path)] == ["call-2"]

@@ -27,7 +27,7 @@ def kept(clock: Any, *names: Any) -> KeptWire:
 
 
 def lines(wire: KeptWire) -> list[tuple[float, str, bytes]]:
-    capture = decode_capture(wire.first_line() + wire.lines(wire.take()))
+    capture = decode_capture(wire.first_line() + wire.redacted(wire.take()))
     return [(line.at, line.side, line.message) for line in capture.lines]
 
 
@@ -48,6 +48,16 @@ def test_messages_and_decisions_are_kept_with_their_times(clock: Clock) -> None:
     assert lines(wire) == []
 
 
+@pytest.mark.parametrize("message", [b"{\n}", b"~e30=", b"one\ntwo\r\n", b"~", b"\r"])
+def test_a_message_of_several_lines_or_like_base64_is_kept_as_it_was(
+    clock: Clock, message: bytes
+) -> None:
+    wire = kept(clock)
+    wire.received(message)
+    wire.sent(b"{}")
+    assert lines(wire) == [(0.0, "<", message), (0.0, ">", b"{}")]
+
+
 def test_what_must_not_be_kept_is_taken_out(clock: Clock) -> None:
     wire = kept(clock, "words")
     wire.decided("understood", words="my number is 17")
@@ -64,7 +74,7 @@ def test_nothing_follows_the_end(clock: Clock) -> None:
     wire = kept(clock)
     wire.end("stop")
     wire.decided("turn")
-    capture = decode_capture(wire.first_line() + wire.lines(wire.take()))
+    capture = decode_capture(wire.first_line() + wire.redacted(wire.take()))
     assert capture.whole
     assert len(capture.lines) == 1
 
@@ -72,7 +82,7 @@ def test_nothing_follows_the_end(clock: Clock) -> None:
 def test_messages_are_counted_while_too_many_wait(clock: Clock) -> None:
     wire = kept(clock)
     wire.sent(b"one")
-    assert wire.waiting == 3
+    assert wire.waiting == len(b"0.000000 > one\n")
     wire.full = True
     wire.sent(b"two")
     wire.sent(b"three")
