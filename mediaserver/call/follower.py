@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Final, Protocol
+
+import msgspec
 
 
 STREAM_ENDED: Final = "stream ended"
@@ -11,6 +15,24 @@ STREAM_ENDED: Final = "stream ended"
 CONNECTION_LOST: Final = "connection lost"
 """What is found out when the carrier may open the stream again; the event `Reconnected` follows if
 it does."""
+
+
+def decision_json(fields: Mapping[str, object]) -> bytes:
+    """Return a JSON object with what was decided, whatever an application tells of it.
+
+    It never raises: to follow a call must not harm it.
+    """
+    try:
+        return msgspec.json.encode(fields, enc_hook=str)
+    except Exception as error:
+        problem = error
+    try:
+        # JSON has an escape for a lone surrogate, as half a character that a model sends.
+        return json.dumps(fields, default=str, skipkeys=True, allow_nan=False).encode()
+    except Exception:
+        told = {name: value for name, value in fields.items() if type(value) in (int, float)}
+        told["what"] = ascii(fields.get("what", "?"))[1:-1]
+        return msgspec.json.encode(told | {"problem": type(problem).__name__})
 
 
 class CallFollower(Protocol):

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
+
+from mediaserver.call.follower import decision_json
 
 
 FORMAT: Final = 1
@@ -112,12 +113,7 @@ def encoded(message: bytes | bytearray) -> bytes:
 
 def encode_decision(what: str, details: Mapping[str, object]) -> bytes:
     """Return the message of a decision, whatever its details are."""
-    fields = {"what": what, **details}
-    try:
-        return msgspec.json.encode(fields, enc_hook=str)
-    except UnicodeEncodeError:
-        # A lone surrogate in somebody's text must harm no call.
-        return json.dumps(fields, default=str).encode()
+    return decision_json({"what": what, **details})
 
 
 def decode_capture(text: bytes, *, whole: bool = True) -> Capture:

@@ -19,7 +19,7 @@ from mediaserver.dev.agent_state import encode_state
 from mediaserver.dev.loopback_guard import LoopbackGuard
 from mediaserver.dev.passing_on import PassedOn
 from mediaserver.server.admin.page_files import PageFacts, page_routes
-from mediaserver.server.admin.responses import NO_STORE
+from mediaserver.server.admin.responses import PRIVATE
 
 
 _SANDBOX: Final = ("/v1/", "/recordings/")
@@ -59,11 +59,11 @@ def create_page_app(
     passed = PassedOn(admin, lambda: agent.why_away)
 
     async def states(request: Request) -> Response:
-        return StreamingResponse(_lines(agent), media_type="application/x-ndjson", headers=NO_STORE)
+        return StreamingResponse(_lines(agent), media_type="application/x-ndjson", headers=PRIVATE)
 
     async def start_again(request: Request) -> Response:
         agent.start_again()
-        return Response(status_code=202, headers=NO_STORE)
+        return Response(status_code=202, headers=PRIVATE)
 
     async def phone(websocket: WebSocket) -> None:
         await phones.serve(websocket)

@@ -1,7 +1,10 @@
+import json
 from typing import Any
 
+import pytest
+
 from mediaserver.call import CallSettings, Session, Turn
-from mediaserver.call.follower import STREAM_ENDED, CallFollower
+from mediaserver.call.follower import STREAM_ENDED, CallFollower, decision_json
 from tests.call.test_session import Shell, media, start
 
 
@@ -74,3 +77,40 @@ def test_what_a_service_said_when_it_failed_is_among_the_words(clock: Any) -> No
     told = [details for _, details in notes.decisions]
     assert [each["error"] for each in told] == ["model: HTTP 400", "failed"]
     assert [each["words"] for each in told] == [["", "", said]] * 2
+
+
+class Unspeakable:
+    """An application's object that cannot be written."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+def endless() -> list[Any]:
+    turns: list[Any] = []
+    turns.append(turns)
+    return turns
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("tea", "tea"),
+        ({1, 2}, [1, 2]),
+        ("half of \ud83d", "half of \ud83d"),
+        ({"a": ["\udfff"]}, {"a": ["\udfff"]}),
+        (10**30, 10**30),
+    ],
+)
+def test_what_is_decided_is_written_whatever_it_is(value: object, written: object) -> None:
+    assert json.loads(decision_json({"what": "thinks", "of": value})) == {
+        "what": "thinks",
+        "of": written,
+    }
+
+
+@pytest.mark.parametrize("value", [Unspeakable(), endless(), {"\ud83d": float("nan")}])
+def test_of_what_cannot_be_written_the_reason_is(value: object) -> None:
+    line = json.loads(decision_json({"at": 1.5, "what": "thinks", "of": value}))
+    assert (line["at"], line["what"]) == (1.5, "thinks")
+    assert line["problem"]

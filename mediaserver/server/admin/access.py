@@ -7,7 +7,8 @@ from an address, without a token  every program of this machine: the settings al
                                   alone
 from a browser, without a token   the page of ``/view/``. Other web pages are not let in: they can
                                   send requests to loopback, also to a port that SSH forwards to a
-                                  Unix socket. These carry ``Origin``, or a name as ``Host``
+                                  Unix socket. These carry ``Origin`` or ``Sec-Fetch-Site``, or a
+                                  name as ``Host``
 ``/healthz``, ``/readyz``         everybody
 files of ``/view/``               everybody: the page has no data, and asks for the token
 ``/metrics``                      also who has the token of the metrics
@@ -121,7 +122,10 @@ def _no_token(request: HTTPConnection) -> Denied:
 
 def _from_another_page(request: HTTPConnection) -> Denied | None:
     own = f"http://{request.headers.get('host', '')}"
-    if request.headers.get("origin", own) != own:
+    # Of a request that can only be sent and not be read, such as that of an image, a browser names
+    # no origin. https://www.w3.org/TR/fetch-metadata
+    sent_by = request.headers.get("sec-fetch-site", "none")
+    if request.headers.get("origin", own) != own or sent_by not in ("none", "same-origin"):
         return Denied(
             403, "other web pages are not let in", f"use the page {own}{VIEW}/, or no Origin"
         )

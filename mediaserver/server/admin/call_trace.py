@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from mediaserver.call import Clock, StreamCounters
-from mediaserver.call.follower import STREAM_ENDED
+from mediaserver.call.follower import STREAM_ENDED, decision_json
 from mediaserver.protocol import (
     ClearAudio,
     Dtmf,
@@ -291,8 +291,10 @@ class CallTrace:
                 value = HIDDEN_WORDS
             elif isinstance(value, str) and name != "payload":
                 value = value[:_LONGEST]
+            elif isinstance(value, list | tuple):
+                value = [each[:_LONGEST] if isinstance(each, str) else each for each in value]
             line[name] = value
-        text = msgspec.json.encode(line, enc_hook=str).decode()
+        text = decision_json(line).decode()
         self._lines.append(text)
         self._size += len(text)
         while len(self._lines) > MOST_LINES or self._size > MOST_BYTES:

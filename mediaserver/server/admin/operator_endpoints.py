@@ -15,7 +15,7 @@ from mediaserver.server.admin.directory import Directory
 from mediaserver.server.admin.followed_lines import followed_lines
 from mediaserver.server.admin.requests import AdminError, read_command, read_filter, read_trace
 from mediaserver.server.admin.responses import (
-    NO_STORE,
+    PRIVATE,
     call_fields,
     delivery_response,
     json_response,
@@ -74,7 +74,7 @@ class OperatorEndpoints:
         if delivery.traced is None:
             return delivery_response(delivery, call=command.call)
         lines = followed_lines(self._directory, command, delivery.traced)
-        return StreamingResponse(lines, media_type="application/x-ndjson", headers=NO_STORE)
+        return StreamingResponse(lines, media_type="application/x-ndjson", headers=PRIVATE)
 
     async def workers(self, request: Request) -> Response:
         """List the processes of this machine."""

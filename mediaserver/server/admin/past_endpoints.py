@@ -30,7 +30,7 @@ from mediaserver.server.admin.past_calls import (
 from mediaserver.server.admin.recorded_trace import recorded_lines
 from mediaserver.server.admin.requests import AdminError, read_limit, read_trace
 from mediaserver.server.admin.responses import (
-    NO_STORE,
+    PRIVATE,
     SHOWN_DIGITS,
     delivery_response,
     json_response,
@@ -100,7 +100,7 @@ class PastEndpoints:
         if delivery.status != "done":
             return delivery_response(delivery, call=command.call)
         lines = await self._found(lambda: self._lines(command))
-        return StreamingResponse(lines, media_type="application/x-ndjson", headers=NO_STORE)
+        return StreamingResponse(lines, media_type="application/x-ndjson", headers=PRIVATE)
 
     async def recording(self, request: Request) -> Response:
         """Send the audio file that the record of a call names."""
@@ -117,7 +117,7 @@ class PastEndpoints:
                 "GET /past says which calls have one; ask the machine that had the call",
             )
         kind = _AUDIO_TYPES[path.suffix.lower()]
-        return FileResponse(path, media_type=kind, headers=NO_STORE)
+        return FileResponse(path, media_type=kind, headers=PRIVATE)
 
     def _lines(self, command: CallCommand) -> Iterator[str]:
         path = self._past.capture_of(command.call)

@@ -27,15 +27,20 @@ OUTCOMES: Final[Mapping[DeliveryStatus, int]] = {
 """The HTTP status for each thing that may become of a command."""
 
 
-NO_STORE: Final = {"cache-control": "no-store"}
+PRIVATE: Final = {
+    "cache-control": "no-store",
+    "cross-origin-resource-policy": "same-origin",
+    "x-content-type-options": "nosniff",
+}
+"""Headers of what no cache keeps, no other page embeds, and no browser takes for something else."""
 
 
 def json_response(
-    body: object, status: int = 200, headers: Mapping[str, str] = NO_STORE
+    body: object, status: int = 200, headers: Mapping[str, str] = PRIVATE
 ) -> Response:
     """Answer with JSON that people can read too."""
     text = msgspec.json.format(msgspec.json.encode(body), indent=2)
-    return Response(text + b"\n", status, {**headers, **NO_STORE}, media_type="application/json")
+    return Response(text + b"\n", status, {**headers, **PRIVATE}, media_type="application/json")
 
 
 def delivery_response(delivery: Delivery, **about: str) -> Response:

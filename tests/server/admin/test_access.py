@@ -95,6 +95,16 @@ def test_loopback_without_a_token_is_open_to_programs_and_not_to_web_pages() -> 
     assert status(access, origin="https://evil.example.com") == 403
 
 
+@pytest.mark.parametrize(
+    ("site", "expected"),
+    [("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)],
+)
+def test_what_another_page_loads_without_reading_it_is_refused(site: str, expected: int) -> None:
+    access = Access()
+    for client in ("127.0.0.1", OWN):
+        assert status(access, client=client, **{"sec-fetch-site": site}) == expected
+
+
 def test_a_page_behind_a_forwarded_port_is_as_any_other() -> None:
     access = Access()
     assert status(access, client=OWN, host="localhost:8001") == 200

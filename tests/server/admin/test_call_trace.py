@@ -151,6 +151,13 @@ def test_words_and_keys_are_shown_with_personal_data_alone(personal_data: bool) 
     assert "understood" in shown
 
 
+def test_long_texts_are_cut_and_odd_ones_harm_no_call() -> None:
+    traced = Traced(personal_data=True)
+    traced.trace.decided("thinks", words="a" * 9_000, of=["b" * 9_000, None, "half of \ud83d"])
+    (line,) = traced.lines()
+    assert (line["words"], line["of"]) == ("a" * 2_000, ["b" * 2_000, None, "half of \ud83d"])
+
+
 def test_the_end_of_the_stream_is_the_last_line() -> None:
     traced = Traced()
     told: list[bool] = []
