@@ -25,9 +25,9 @@ from mediaserver.agents.services.anthropic.messages import (
     has_thinking,
     without_thinking,
 )
-from mediaserver.agents.services.deadlines import require_seconds, within
 from mediaserver.agents.services.errors import ServiceError
 from mediaserver.agents.services.event_client import EventConnection, require_texts
+from mediaserver.agents.services.http_service import HttpService
 from mediaserver.agents.services.laid_over import laid_over
 from mediaserver.agents.services.language_model import Message, Tokens, ToolCall, ToolSpec
 
@@ -36,7 +36,6 @@ AnthropicThinking: TypeAlias = Literal["disabled", "between_tools", "adaptive"]
 AnthropicEffort: TypeAlias = Literal["low", "medium", "high", "xhigh", "max"]
 
 _SERVICE: Final = "anthropic"
-_OWN: Final = frozenset({"model", "messages", "system", "tools", "stream", "max_tokens"})
 _LEAST_BUDGET: Final = 1024
 _STALL: Final = 4.0
 _STALL_THINKING: Final = 30.0
@@ -44,7 +43,7 @@ _STALL_THINKING: Final = 30.0
 _log = structlog.get_logger("mediaserver.agents.anthropic")
 
 
-class AnthropicModel:
+class AnthropicModel(HttpService[AnthropicClient]):
     """A `LanguageModel` of Anthropic's.
 
     Args:
@@ -70,6 +69,8 @@ class AnthropicModel:
 
     """
 
+    _own = frozenset({"model", "messages", "system", "tools", "stream", "max_tokens"})
+
     def __init__(
         self,
         model: str = "claude-haiku-5-5",
@@ -86,12 +87,11 @@ class AnthropicModel:
         require_texts(model=model)
         if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
             raise ValueError(f"max_tokens must be a whole number, 1 or more, not {max_tokens!r}")
-        if taken := sorted(_OWN & (extra or {}).keys()):
-            raise ValueError(f"extra holds fields that AnthropicModel sets itself: {taken}")
         if stall_timeout is None:
             quiet = thinking in ("disabled", "between_tools")
             stall_timeout = _STALL if quiet else _STALL_THINKING
-        require_seconds(first_timeout=first_timeout, stall_timeout=stall_timeout)
+        client = AnthropicClient(_SERVICE, **connection)
+        super().__init__(client, model, extra, first_timeout, stall_timeout)
         settings: dict[str, Any] = {"model": model, "max_tokens": max_tokens, "stream": True}
         if thinking is not None:
             settings["thinking"] = _thinking(thinking, max_tokens)
@@ -104,22 +104,8 @@ class AnthropicModel:
             if cache not in ("5m", "1h"):
                 raise ValueError(f"cache must be '5m', '1h' or None, not {cache!r}")
             settings["cache_control"] = {"type": "ephemeral", "ttl": cache}
-        self._model = model
         self._effort = effort
-        self._settings = laid_over(settings, extra or {})
-        self._first_timeout = first_timeout
-        self._stall_timeout = stall_timeout
-        self._client = AnthropicClient(_SERVICE, **connection)
-
-    @property
-    def model(self) -> str:
-        """The model's name."""
-        return self._model
-
-    @property
-    def provider(self) -> str:
-        """Who runs the server: see `EventClient.provider`."""
-        return self._client.provider
+        self._settings = laid_over(settings, self._extra)
 
     async def respond(
         self, conversation: Sequence[Message], tools: Sequence[ToolSpec]
@@ -134,12 +120,7 @@ class AnthropicModel:
 
         """
         answer = AnthropicAnswer(self._client)
-        events = within(
-            self._events(self._request(conversation, tools)),
-            first=self._first_timeout,
-            next=self._stall_timeout,
-            service=_SERVICE,
-        )
+        events = self._in_time(self._events(self._request(conversation, tools)))
         async with aclosing(events):
             async for event in events:
                 piece = answer.read(event)
@@ -194,20 +175,12 @@ class AnthropicModel:
                 if event.type != "ping":
                     yield event
 
-    async def prewarm(self) -> None:
-        """Open a connection."""
-        await self._client.prewarm()
-
     async def check(self) -> None:
         """Find out whether the server accepts the key and the model's settings: see `Checked`."""
         thinking = self._settings.get("thinking")
         await self._client.check(
             self._model, thinking=thinking and thinking["type"], effort=self._effort
         )
-
-    async def close(self) -> None:
-        """Close the connections of the running event loop."""
-        await self._client.close()
 
 
 def _thinking(thinking: Any, max_tokens: int) -> dict[str, Any]:

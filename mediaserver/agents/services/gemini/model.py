@@ -13,7 +13,6 @@ from uuid import uuid4
 import msgspec
 import structlog
 
-from mediaserver.agents.services.deadlines import require_seconds, within
 from mediaserver.agents.services.errors import NoAnswerError, ServiceError
 from mediaserver.agents.services.event_client import EventConnection, require_texts
 from mediaserver.agents.services.gemini.chunks import (
@@ -31,6 +30,7 @@ from mediaserver.agents.services.gemini.contents import (
     function_declarations,
     system_instruction,
 )
+from mediaserver.agents.services.http_service import HttpService
 from mediaserver.agents.services.laid_over import laid_over
 from mediaserver.agents.services.language_model import Message, Tokens, ToolCall, ToolSpec
 
@@ -38,7 +38,6 @@ from mediaserver.agents.services.language_model import Message, Tokens, ToolCall
 ThinkingLevel: TypeAlias = Literal["minimal", "low", "medium", "high"]
 
 _SERVICE: Final = "gemini"
-_OWN: Final = frozenset({"model", "contents", "systemInstruction", "tools"})
 _NO_CALL: Final = frozenset(
     {"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "MALFORMED_RESPONSE"}
 )
@@ -47,7 +46,7 @@ _NO_CALL: Final = frozenset(
 log = structlog.get_logger("mediaserver.agents.gemini")
 
 
-class GeminiModel:
+class GeminiModel(HttpService[GeminiClient]):
     """A `LanguageModel` of Google's Gemini API.
 
     Args:
@@ -68,6 +67,8 @@ class GeminiModel:
 
     """
 
+    _own = frozenset({"model", "contents", "systemInstruction", "tools"})
+
     def __init__(
         self,
         model: str = "gemini-3.8-flash",
@@ -80,10 +81,9 @@ class GeminiModel:
         stall_timeout: float = 4.0,
         **connection: Unpack[EventConnection],
     ) -> None:
-        require_seconds(first_timeout=first_timeout, stall_timeout=stall_timeout)
         require_texts(model=model)
-        if taken := sorted(_OWN & (extra or {}).keys()):
-            raise ValueError(f"extra holds fields that GeminiModel sets itself: {taken}")
+        client = GeminiClient(_SERVICE, **connection)
+        super().__init__(client, model, extra, first_timeout, stall_timeout)
         generation: dict[str, Any] = {}
         if thinking is not None:
             generation["thinkingConfig"] = _thinking(thinking)
@@ -93,23 +93,9 @@ class GeminiModel:
             if isinstance(max_output_tokens, bool) or max_output_tokens < 1:
                 raise ValueError(f"max_output_tokens must be 1 or more, not {max_output_tokens!r}")
             generation["maxOutputTokens"] = max_output_tokens
-        self._model = model
         self._settings = laid_over(
-            {"generationConfig": generation} if generation else {}, extra or {}
+            {"generationConfig": generation} if generation else {}, self._extra
         )
-        self._first_timeout = first_timeout
-        self._stall_timeout = stall_timeout
-        self._client = GeminiClient(_SERVICE, **connection)
-
-    @property
-    def model(self) -> str:
-        """The model's name."""
-        return self._model
-
-    @property
-    def provider(self) -> str:
-        """Who runs the server: see `EventClient.provider`."""
-        return self._client.provider
 
     async def respond(
         self, conversation: Sequence[Message], tools: Sequence[ToolSpec]
@@ -124,14 +110,11 @@ class GeminiModel:
 
         """
         answer = _Answer(self._client)
-        events = within(
+        events = self._in_time(
             self._client.events(
                 f"{model_path(self._model)}:streamGenerateContent?alt=sse",
                 msgspec.json.encode(self._request(conversation, tools)),
-            ),
-            first=self._first_timeout,
-            next=self._stall_timeout,
-            service=_SERVICE,
+            )
         )
         async with aclosing(events):
             async for data in events:
@@ -158,17 +141,9 @@ class GeminiModel:
             request["tools"] = function_declarations(tools)
         return request
 
-    async def prewarm(self) -> None:
-        """Open a connection."""
-        await self._client.prewarm()
-
     async def check(self) -> None:
         """Find out whether the server accepts the key and has the model: see `Checked`."""
         await self._client.check(self._model, "generateContent")
-
-    async def close(self) -> None:
-        """Close the connections of the running event loop."""
-        await self._client.close()
 
 
 class _Answer:

@@ -10,10 +10,10 @@ import asyncio
 import ipaddress
 import os
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from difflib import get_close_matches
-from typing import Any, ClassVar, Final, TypedDict, TypeVar
+from typing import Any, ClassVar, Final, TypedDict
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
@@ -21,9 +21,10 @@ import msgspec
 import structlog
 
 from audiocodecs import AudioError
-from mediaserver.agents.services.deadlines import require_seconds, within
+from mediaserver.agents.services.deadlines import require_seconds
 from mediaserver.agents.services.errors import MisconfiguredServiceError, ServiceError
 from mediaserver.agents.services.event_stream import DONE, EventStream
+from mediaserver.agents.services.http_service import HttpService
 from mediaserver.agents.services.openai.azure import AzureAccess, AzureResource
 
 
@@ -63,7 +64,6 @@ _LONGEST_READ: Final = 4096
 
 _log = structlog.get_logger("mediaserver.agents.openai")
 
-T = TypeVar("T")
 Response = openai.AsyncAPIResponse[Any]
 
 
@@ -507,16 +507,10 @@ def _is_private(url: str) -> bool:
         return "." not in host or host.endswith((".localhost", ".local", ".internal"))
 
 
-class OpenAIService:
-    """What the services here share: their connection, time limits and further fields.
-
-    Raises:
-        ValueError: ``extra`` holds a field that the service sets itself, or a time is not one.
-
-    """
+class OpenAIService(HttpService[OpenAIClient]):
+    """A service of OpenAI's: see `HttpService`."""
 
     _service: ClassVar[str]
-    _own: ClassVar[frozenset[str]]
 
     def __init__(
         self,
@@ -526,39 +520,9 @@ class OpenAIService:
         stall_timeout: float,
         connection: Connection,
     ) -> None:
-        require_seconds(first_timeout=first_timeout, stall_timeout=stall_timeout)
-        self._model = model
-        self._extra = dict(extra or {})
-        if taken := sorted(self._own & self._extra.keys()):
-            name = type(self).__name__
-            raise ValueError(f"extra holds fields that {name} sets itself: {taken}")
-        self._first_timeout = first_timeout
-        self._stall_timeout = stall_timeout
-        self._client = OpenAIClient(self._service, **connection)
-
-    @property
-    def model(self) -> str:
-        """The model's name at the server."""
-        return self._model
-
-    @property
-    def provider(self) -> str:
-        """Who runs the server: see `OpenAIClient.provider`."""
-        return self._client.provider
-
-    async def prewarm(self) -> None:
-        """Open a connection."""
-        await self._client.prewarm()
+        client = OpenAIClient(self._service, **connection)
+        super().__init__(client, model, extra, first_timeout, stall_timeout)
 
     async def check(self) -> None:
         """Find out whether the server accepts the key and has the model: see `Checked`."""
         await self._client.check(self._model)
-
-    async def close(self) -> None:
-        """Close the connections of the running event loop."""
-        await self._client.close()
-
-    def _in_time(self, pieces: AsyncIterator[T]) -> AsyncGenerator[T, None]:
-        return within(
-            pieces, first=self._first_timeout, next=self._stall_timeout, service=self._service
-        )
